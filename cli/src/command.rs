@@ -1,0 +1,64 @@
+//! The verbs: one file each, with its arguments, its help and what it does.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Exit;
+
+pub mod check;
+pub mod init;
+pub mod lab;
+pub mod run;
+pub mod speaker;
+pub mod status;
+pub mod stop;
+
+/// A pair of load balancers that is one thing.
+#[derive(Debug, Parser)]
+#[command(name = "lbctl", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a configuration file: exit 0, or 78 with every error in it
+    Check(check::CheckArguments),
+    /// Print a commented first configuration file
+    Init(init::InitArguments),
+    /// Run this node: the proxy and the speaker
+    Run(run::RunArguments),
+    /// Show who holds which address and why, and whether everything is healthy
+    Status(status::StatusArguments),
+    /// Finish what is in flight, give the address away, end
+    Stop(stop::StopArguments),
+    /// Try the pair on this machine: two nodes, two servers and a client in network namespaces
+    Lab(lab::LabArguments),
+    /// The second process of `run`; not for people
+    #[command(hide = true)]
+    Speaker(speaker::SpeakerArguments),
+}
+
+/// Runs the program: arguments from the command line, errors to stderr.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are not errors; a terminal that went away must not make them one.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Fine }.into();
+        }
+    };
+    match arguments.verb {
+        Verb::Check(arguments) => check::run(&arguments),
+        Verb::Init(arguments) => init::run(&arguments),
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Status(arguments) => status::run(&arguments),
+        Verb::Stop(arguments) => stop::run(&arguments),
+        Verb::Lab(arguments) => lab::run(&arguments),
+        Verb::Speaker(arguments) => speaker::run(&arguments),
+    }
+    .into()
+}

@@ -1,0 +1,85 @@
+//! The typed configuration: one value, the same on every node, in which wrong states can't be said.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use lb_vrrp::{GroupConfig, PeerKind, Priority};
+
+/// The whole file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// SHA-256 over the bytes of the file, lower-case hexadecimal; status shows its first six digits.
+    pub hash: String,
+    /// Who is in the cluster; empty for a node without `[cluster]` (proxy only).
+    pub cluster: Cluster,
+    /// One per `group` of `[vip.*]` tables.
+    pub groups: Vec<Group>,
+    /// Process-wide settings.
+    pub global: Global,
+    /// The data plane, the same on every node.
+    pub proxy: lb_proxy::Config,
+}
+
+/// `[cluster]`.
+#[derive(Clone, Debug, Default)]
+pub struct Cluster {
+    /// In the order of the file.
+    pub nodes: Vec<Node>,
+}
+
+/// One node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its key in the file.
+    pub name: String,
+    /// Its own address.
+    pub address: IpAddr,
+    /// What it runs.
+    pub kind: PeerKind,
+}
+
+/// `[vip.*]` tables with one fate.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// `default` unless the file names one.
+    pub name: String,
+    /// By node, in the order of `Cluster::nodes`: what its speaker is told.
+    pub by_node: Vec<GroupConfig>,
+    /// Names of the frontends with a listener on one of its addresses.
+    pub frontends: Vec<String>,
+    /// Indices into `proxy.backends`: those that count for this group's readiness, with their hold.
+    pub backends: Vec<GroupBackend>,
+}
+
+/// A backend that counts for a group's readiness.
+#[derive(Clone, Debug)]
+pub struct GroupBackend {
+    /// Its name.
+    pub name: String,
+    /// Bad news on an Active and good news on a Backup count after this long: twice the check interval plus the check
+    /// timeout, at least 3 s, unless the file says otherwise.
+    pub hold: Duration,
+}
+
+/// `[global]`.
+#[derive(Clone, Debug)]
+pub struct Global {
+    /// How long a planned stop lets short exchanges finish; 5 s by default.
+    pub drain_timeout: Duration,
+    /// The folder of the control socket and the locks; /run/lbctl by default.
+    pub runtime_dir: PathBuf,
+}
+
+impl Config {
+    /// Index of the node called `name`.
+    pub fn node_named(&self, name: &str) -> Option<usize> {
+        self.cluster.nodes.iter().position(|node| node.name == name)
+    }
+}
+
+/// The default priorities by order of the nodes: 254, 253, ...
+pub fn default_priority(index: usize) -> Option<Priority> {
+    u8::try_from(index)
+        .ok()
+        .and_then(|index| Priority::MAX.checked_sub(index))
+        .and_then(|value| Priority::new(value).ok())
+}

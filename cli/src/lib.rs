@@ -1,0 +1,7 @@
+//! lbctl: the composition root. It reads the file, runs the proxy and the speaker, and serves and speaks the control
+//! interface. The binary is a thin shell over this library; the end-to-end tests use its lab.
+
+pub mod command;
+pub mod config;
+pub mod exit;
+pub mod speaker;

@@ -1,0 +1,84 @@
+//! What the daemon and the speaker say to each other, one JSON value per packet of a SOCK_SEQPACKET pair.
+
+use lb_vrrp::{GroupConfig, GroupStatus, Moment, Readiness, Transition};
+use serde::{Deserialize, Serialize};
+
+/// From the daemon to the speaker.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum ToSpeaker {
+    /// The first message: what to run.
+    Configure {
+        /// All groups of this node.
+        groups: Vec<GroupConfig>,
+    },
+    /// The readiness of a group, on every change and at least every 250 ms: it runs out after 1 s without one.
+    Readiness {
+        /// Name of the group.
+        group: String,
+        /// How good a holder this node is.
+        readiness: Readiness,
+    },
+    /// The exchanges that `ResetExchanges` named are reset.
+    ExchangesReset {
+        /// Name of the group.
+        group: String,
+    },
+    /// A peer that was silent says hello again.
+    PeerReappeared,
+    /// Resign in the ordinary way and end; the reason goes into the transition.
+    Shutdown {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// From the speaker to the daemon.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum FromSpeaker {
+    /// Sockets and netlink are open, the groups are starting.
+    Started,
+    /// On every change and once a second.
+    Status {
+        /// When it was taken.
+        at: Moment,
+        /// All groups of this node.
+        groups: Vec<GroupStatus>,
+    },
+    /// The state of a group changed.
+    Transition {
+        /// Name of the group.
+        group: String,
+        /// What happened.
+        transition: Transition,
+    },
+    /// Reset the client connections on this group's addresses and answer; the speaker waits for at most 5 ms.
+    ResetExchanges {
+        /// Name of the group.
+        group: String,
+    },
+    /// A line for the log; the speaker itself writes none.
+    Log {
+        /// How grave.
+        level: LogLevel,
+        /// One sentence.
+        text: String,
+    },
+    /// Can't run at all (a missing capability, another instance): the sentence for the operator. The speaker ends.
+    Fatal {
+        /// What, where, what to do.
+        text: String,
+    },
+    /// The answer to `Shutdown`: all is removed.
+    Stopped,
+}
+
+/// How grave a line of the log is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum LogLevel {
+    /// Worth paging someone.
+    Warn,
+    /// A change of state.
+    Info,
+    /// For whoever looks closely.
+    Debug,
+}

@@ -1,0 +1,157 @@
+//! What the data plane is told: plain data without text forms. Whoever builds it has checked it.
+
+use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+
+/// Everything.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Workers; one thread and one runtime each.
+    pub threads: NonZeroUsize,
+    /// Client connections of the whole process. At the limit listeners stop accepting.
+    pub maxconn: u32,
+    /// In the order of the file.
+    pub frontends: Vec<Frontend>,
+    /// In the order of the file.
+    pub backends: Vec<Backend>,
+}
+
+/// Index into [`Config::backends`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct BackendId(pub usize);
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Mode {
+    /// Bytes, both ways, half-close kept.
+    Tcp,
+    /// HTTP/1.0 and HTTP/1.1.
+    #[default]
+    Http,
+}
+
+/// Where clients come in.
+#[derive(Clone, Debug)]
+pub struct Frontend {
+    /// Unique among frontends.
+    pub name: String,
+    /// The mode of its backend is the same.
+    pub mode: Mode,
+    /// Its addresses.
+    pub binds: Vec<Bind>,
+    /// Client connections of this frontend; the excess waits in the kernel's queue.
+    pub maxconn: u32,
+    /// Inactivity of a client, and the limit on reading a request's head and on idling between requests.
+    pub timeout: FrontendTimeouts,
+    /// Appends an X-Forwarded-For line with the client's address.
+    pub forwardfor: bool,
+    /// Where requests go. `None` answers 503.
+    pub default_backend: Option<BackendId>,
+}
+
+/// One listening address.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Bind {
+    /// As the file has it: `web:80`, `*:80`.
+    pub label: String,
+    /// Bound with IP_FREEBIND, so that a standby is bound as well.
+    pub address: SocketAddr,
+}
+
+/// Timeouts on the client's side.
+#[derive(Clone, Copy, Debug)]
+pub struct FrontendTimeouts {
+    /// Inactivity (HAProxy `timeout client`).
+    pub client: Duration,
+    /// A whole head, from its first byte (HAProxy `timeout http-request`): 408.
+    pub http_request: Duration,
+    /// Between two requests (HAProxy `timeout http-keep-alive`): closed without a word.
+    pub http_keep_alive: Duration,
+}
+
+/// Servers that can stand in for each other.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Unique among backends.
+    pub name: String,
+    /// The mode of the frontends that use it.
+    pub mode: Mode,
+    /// Who is next.
+    pub balance: Balance,
+    /// Attempts after the first (HAProxy `retries`).
+    pub retries: u32,
+    /// The last retry may go to another server (HAProxy `option redispatch`).
+    pub redispatch: bool,
+    /// Timeouts on the servers' side.
+    pub timeout: BackendTimeouts,
+    /// Active checks; `None` takes every server for usable.
+    pub check: Option<Check>,
+    /// False leaves this backend out of the node's readiness.
+    pub readiness: bool,
+    /// In the order of the file.
+    pub servers: Vec<Server>,
+}
+
+/// Timeouts on the servers' side.
+#[derive(Clone, Copy, Debug)]
+pub struct BackendTimeouts {
+    /// One attempt to connect.
+    pub connect: Duration,
+    /// Inactivity of a server; before its head: 504.
+    pub server: Duration,
+    /// In the queue of a full server: 503.
+    pub queue: Duration,
+}
+
+/// Who is next.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Balance {
+    /// Smooth weighted round robin.
+    #[default]
+    RoundRobin,
+    /// Fewest connections in flight per weight; ties in turn.
+    LeastConn,
+}
+
+/// Active checks of a backend's servers.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// Between two checks of one server.
+    pub interval: Duration,
+    /// For one check, whole.
+    pub timeout: Duration,
+    /// Successes in a row that bring a server up; at least 1.
+    pub rise: u32,
+    /// Failures in a row that take a server down; at least 1.
+    pub fall: u32,
+}
+
+/// What a check asks.
+#[derive(Clone, Debug)]
+pub enum CheckKind {
+    /// That a connection can be made.
+    Tcp,
+    /// That a request is answered with 2xx or 3xx.
+    Http {
+        /// HEAD, GET, OPTIONS ...
+        method: String,
+        /// Origin-form target.
+        path: String,
+        /// Value of Host; the server's address if `None`.
+        host: Option<String>,
+    },
+}
+
+/// One server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Unique in its backend.
+    pub name: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Share, 0..=256; 0 gets no new requests.
+    pub weight: u16,
+    /// Requests in flight (http) or connections (tcp); the excess waits in line.
+    pub maxconn: Option<u32>,
+}

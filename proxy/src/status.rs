@@ -1,0 +1,168 @@
+//! What the data plane says of itself: plain data, rendered elsewhere.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
+
+use crate::config::Mode;
+
+/// Everything an operator sees. Built on demand from the workers' counters; never touches a worker.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// In the order of the configuration.
+    pub frontends: Vec<FrontendStatus>,
+    /// In the order of the configuration.
+    pub backends: Vec<BackendStatus>,
+    /// Client connections of the process.
+    pub connections: u64,
+    /// Their limit.
+    pub maxconn: u64,
+}
+
+/// A frontend.
+#[derive(Clone, Debug)]
+pub struct FrontendStatus {
+    /// Its name.
+    pub name: String,
+    /// Its mode.
+    pub mode: Mode,
+    /// Its addresses.
+    pub binds: Vec<BindStatus>,
+    /// Client connections now.
+    pub connections: u64,
+    /// Their limit.
+    pub maxconn: u64,
+    /// Since the start.
+    pub connections_total: u64,
+    /// Since the start.
+    pub requests_total: u64,
+    /// Over the last ten seconds.
+    pub requests_per_second: f64,
+    /// Responses by first digit (index 0 = others, 1..=5).
+    pub responses: [u64; 6],
+    /// 5xx over the last minute.
+    pub server_errors_per_minute: u64,
+    /// From clients.
+    pub bytes_in: u64,
+    /// To clients.
+    pub bytes_out: u64,
+    /// Refused requests and limits that were hit, by name.
+    pub counters: Vec<(&'static str, u64)>,
+}
+
+/// A listening address.
+#[derive(Clone, Debug)]
+pub struct BindStatus {
+    /// As the file has it.
+    pub label: String,
+    /// Where.
+    pub address: SocketAddr,
+    /// `None` if bound, else why not.
+    pub error: Option<String>,
+}
+
+/// A backend.
+#[derive(Clone, Debug)]
+pub struct BackendStatus {
+    /// Its name.
+    pub name: String,
+    /// In the order of the configuration.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// What is known of a server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ServerState {
+    /// Its first check is not done.
+    Unchecked,
+    /// Usable.
+    Up,
+    /// Not usable.
+    Down,
+    /// Usable; nobody checks it.
+    NoCheck,
+}
+
+/// A server.
+#[derive(Clone, Debug)]
+pub struct ServerStatus {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// What is known of it.
+    pub state: ServerState,
+    /// Since when.
+    pub since: SystemTime,
+    /// Requests (http) or connections (tcp) in flight.
+    pub in_flight: u64,
+    /// Waiting in line.
+    pub queued: u64,
+    /// Since the start.
+    pub requests_total: u64,
+    /// Failed attempts to connect.
+    pub connect_errors: u64,
+    /// Share.
+    pub weight: u16,
+    /// Limit, if any.
+    pub maxconn: Option<u32>,
+    /// The last check.
+    pub last_check: Option<CheckReport>,
+}
+
+/// The outcome of a check.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CheckReport {
+    /// Passed?
+    pub passed: bool,
+    /// `HTTP 200`, `HTTP 404 on HEAD /check.txt`, `connection refused`, `no answer within 2 s`.
+    pub what: String,
+    /// How long it took.
+    pub duration: Duration,
+    /// This many in a row had the same outcome.
+    pub in_a_row: u32,
+    /// When it ended.
+    pub at: SystemTime,
+}
+
+/// What decides the node's readiness; watched by the composition root.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Health {
+    /// Every checked server of every backend has had its first check.
+    pub first_round_done: bool,
+    /// In the order of the configuration.
+    pub backends: Vec<BackendHealth>,
+    /// One per listening address.
+    pub listeners: Vec<ListenerHealth>,
+    /// One per worker: for how long it has owed an answer, if that is 1 s and more.
+    pub stalled_workers: Vec<Option<Duration>>,
+}
+
+/// Usable servers of a backend, by active checks alone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BackendHealth {
+    /// Its name.
+    pub name: String,
+    /// Counts for readiness: `readiness` of its configuration, and a frontend reaches it.
+    pub counts: bool,
+    /// Servers that are up.
+    pub usable: usize,
+    /// All.
+    pub total: usize,
+    /// Why the last one went down, in words.
+    pub reason: Option<String>,
+}
+
+/// Is a listener bound?
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ListenerHealth {
+    /// Its frontend.
+    pub frontend: String,
+    /// As the file has it.
+    pub label: String,
+    /// Where.
+    pub address: SocketAddr,
+    /// Bound in every worker?
+    pub bound: bool,
+}

@@ -1,0 +1,39 @@
+//! VRRP for a pair of load balancers: RFC 9568 (VRRPv3) and RFC 3768 (VRRPv2).
+//!
+//! The crate is a pure core with a thin shell.
+//!
+//! ```text
+//!            bytes                    Advertisement                 Output
+//! io/socket ───────▶ advertisement ───────────────▶ group ───────────────────▶ io
+//! io/netlink ── addresses, links ──────────────────▶  │   Transmit, AddAddress, RemoveAddress,
+//! cli ────────── readiness, commands ──────────────▶  │   Announce, ResetExchanges, Transition
+//!                                                     └──▶ poll_timeout: (Moment, why)
+//! ```
+//!
+//! * Pure: [`advertisement`], `arp`, [`group`] and the newtypes. No clock, socket, channel, random source or
+//!   runtime: `now` is an argument and every effect is an [`Output`].
+//! * Shell: `io`, the only place with sockets, netlink and `unsafe`.
+//!
+//! The one invariant of the core: after every `handle_*` call drain [`Group::poll_output`] until it returns `None`,
+//! then arm [`Group::poll_timeout`].
+//!
+//! One [`Group`] is one fate: one state for several virtual routers on the wire (design: a pair of vips, or both
+//! families of one vip, never part).
+
+pub mod advertisement;
+pub mod config;
+pub mod group;
+pub mod moment;
+pub mod output;
+pub mod readiness;
+pub mod status;
+
+pub use config::{
+    AdvertisementInterval, ChecksumForm, GroupConfig, Interface, MemberConfig, MemberId, PeerKind, Preempt,
+    Priority, Version, VirtualAddress, Vrid,
+};
+pub use group::Group;
+pub use moment::Moment;
+pub use output::{Output, TimeoutReason, Transition};
+pub use readiness::Readiness;
+pub use status::{GroupStatus, State};

@@ -1,0 +1,80 @@
+//! What a group says of itself: plain data, rendered elsewhere.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Moment, Readiness, Transition, VirtualAddress, Vrid};
+
+/// State of a group (RFC 9568 §6.4).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum State {
+    /// Takes no part: starting, in fault, or stopped.
+    #[default]
+    Initialize,
+    /// Watches the Active.
+    Backup,
+    /// Holds the addresses.
+    Active,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Initialize => "Initialize",
+            Self::Backup => "Backup",
+            Self::Active => "Active",
+        })
+    }
+}
+
+/// What was last heard of a peer.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PeerHeard {
+    /// Source of its advertisements.
+    pub source: IpAddr,
+    /// Priority in the last one.
+    pub priority: u8,
+    /// When it came.
+    pub at: Moment,
+}
+
+/// One virtual router.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MemberStatus {
+    /// Name of the `[vip.NAME]` table.
+    pub vip: String,
+    /// Name of the interface, once known.
+    pub interface: Option<String>,
+    /// Its number.
+    pub vrid: Vrid,
+    /// All its addresses, in the order of the file.
+    pub addresses: Vec<VirtualAddress>,
+    /// Those that the kernel acknowledged.
+    pub installed: Vec<VirtualAddress>,
+    /// The last advertisement heard.
+    pub heard: Option<PeerHeard>,
+}
+
+/// A group, whole.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct GroupStatus {
+    /// Name of the group.
+    pub name: String,
+    /// Its state.
+    pub state: State,
+    /// Since when.
+    pub since: Moment,
+    /// Why: the reason of the last transition.
+    pub reason: String,
+    /// The priority it advertises, or would.
+    pub priority: u8,
+    /// Readiness as last told.
+    pub readiness: Readiness,
+    /// Its virtual routers.
+    pub members: Vec<MemberStatus>,
+    /// The last 20 transitions, oldest first.
+    pub transitions: Vec<Transition>,
+    /// Counters by name: advertisements sent, received, and rejected by reason.
+    pub counters: BTreeMap<String, u64>,
+}
