@@ -12,6 +12,11 @@ pub enum Readiness {
         /// One clause each; their number is the n of the level. Not empty.
         reasons: Vec<String>,
     },
+    /// Nothing bad is known, but what is good is too young to count: eight degradations, the bottom of the band.
+    Starting {
+        /// Since when, until when.
+        reason: String,
+    },
     /// Serves, but anyone better should take over: priority 1.
     Leaving {
         /// Why.
