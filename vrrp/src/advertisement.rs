@@ -1,8 +1,36 @@
 //! The advertisement and its codec (RFC 9568 §5.2, RFC 3768 §5.3).
+//!
+//! ```text
+//!  v2 (RFC 3768, IPv4 only)                        v3 (RFC 9568)
+//!  0  2 | 1 | VRID | Priority | Count              0  3 | 1 | VRID | Priority | Count
+//!  4  Auth Type | Adver Int (s) | Checksum         4  Rsvd(4) | Max Adver Int (cs, 12 bit) | Checksum
+//!  8  Count x IPv4                                 8  Count x IPv4 or Count x IPv6
+//!  .. Authentication Data, always 8 bytes
+//! ```
+//!
+//! [`decode`] is the only gate between the network and the machine: it checks everything that RFC 9568 §7.1 wants
+//! checked, in that order, and says by a typed [`DecodeError`] what was wrong. Nothing here panics on any bytes.
+
+mod error;
+mod packet;
+mod v2;
+mod v3;
+
+#[cfg(test)]
+mod tests;
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::{Version, Vrid};
+pub use error::DecodeError;
+pub use packet::unwrap_ipv4;
+
+use crate::{AdvertisementInterval, ChecksumForm, Version, Vrid};
+
+/// Length of the fixed part, the same in both versions.
+const HEADER: usize = 8;
+
+/// The only type there is (RFC 9568 §5.2.2).
+const TYPE_ADVERTISEMENT: u8 = 1;
 
 /// A decoded advertisement.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,4 +45,112 @@ pub struct Advertisement {
     pub interval: Duration,
     /// In the order of the wire.
     pub addresses: Vec<IpAddr>,
+}
+
+/// The IP header around a VRRP message, as far as it counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Envelope {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address: the group, or our own address for unicast.
+    pub destination: IpAddr,
+    /// TTL (IPv4) or hop limit (IPv6).
+    pub ttl: u8,
+}
+
+/// A virtual router that is configured on the interface where a packet arrived, of the packet's family.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Expected {
+    /// Its number.
+    pub vrid: Vrid,
+    /// Its protocol.
+    pub version: Version,
+    /// Its own interval. VRRPv2 drops another one (RFC 3768 §7.1); VRRPv3 adopts it.
+    pub interval: AdvertisementInterval,
+}
+
+/// What [`decode`] found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Decoded {
+    /// The advertisement.
+    pub advertisement: Advertisement,
+    /// Which of the two sums it carried. VRRPv2 and IPv6 know one form only and say `Rfc9568`.
+    pub checksum: ChecksumForm,
+    /// Index of its virtual router in `expected`.
+    pub router: usize,
+}
+
+/// Decodes the bytes of one VRRP message (without the IP header) and checks them in the order of RFC 9568 §7.1: TTL,
+/// version, type, length, checksum, VRID; then what the errata and RFC 3768 add: count, interval, authentication type.
+///
+/// `expected` are the virtual routers of the interface and family on which the message came in.
+///
+/// # Errors
+/// The first check that failed. The packet is to be dropped and [`DecodeError::counter`] counted.
+pub fn decode(message: &[u8], envelope: &Envelope, expected: &[Expected]) -> Result<Decoded, DecodeError> {
+    // RFC 9568 §5.1.1.3: a router of another network could have sent anything below 255.
+    if envelope.ttl != 255 {
+        return Err(DecodeError::Ttl { got: envelope.ttl });
+    }
+    let too_short = DecodeError::TooShort { length: message.len(), needed: HEADER };
+    let Some(&first) = message.first() else { return Err(too_short) };
+    let version = match first >> 4 {
+        2 => Version::V2,
+        3 => Version::V3,
+        got => return Err(DecodeError::Version { got }),
+    };
+    if !expected.is_empty() && expected.iter().all(|router| router.version != version) {
+        return Err(DecodeError::Version { got: first >> 4 });
+    }
+    if first & 0x0f != TYPE_ADVERTISEMENT {
+        return Err(DecodeError::Type { got: first & 0x0f });
+    }
+    let Some((header, rest)) = message.split_first_chunk::<HEADER>() else { return Err(too_short) };
+    match version {
+        Version::V2 => v2::decode(message, header, rest, envelope, expected),
+        Version::V3 => v3::decode(message, header, rest, envelope, expected),
+    }
+}
+
+impl Advertisement {
+    /// The bytes of the VRRP message, checksum filled in.
+    ///
+    /// `form` matters for VRRPv3 over IPv4 only. VRRPv2 goes out with authentication type 0 and eight zero bytes of
+    /// authentication data (RFC 3768 §5.3.10). The reserved bits are 0. An interval that the version cannot say is
+    /// rounded down to its unit and held within its range (an [`AdvertisementInterval`] always fits). Addresses of
+    /// another family than `source`, and any after the 255th, have no place in the message and are left out.
+    pub fn encode(&self, form: ChecksumForm, source: IpAddr, destination: IpAddr) -> Vec<u8> {
+        match self.version {
+            Version::V2 => v2::encode(self, source),
+            Version::V3 => v3::encode(self, form, source, destination),
+        }
+    }
+
+    /// The addresses that a message from `source` can carry, and their number for the count field.
+    fn carried(&self, source: IpAddr) -> (u8, impl Iterator<Item = IpAddr>) {
+        let fits = move |address: &&IpAddr| address.is_ipv4() == source.is_ipv4();
+        let count = self.addresses.iter().filter(fits).count();
+        let count = u8::try_from(count).unwrap_or(u8::MAX);
+        (count, self.addresses.iter().filter(fits).take(usize::from(count)).copied())
+    }
+}
+
+/// Writes the sum of the message (and of `sum`) into its checksum field, octets 6 and 7 in both versions.
+fn fill_checksum(message: &mut [u8], sum: crate::checksum::Sum) {
+    let value = sum.add(message).finish().to_be_bytes();
+    if let Some(field) = message.get_mut(6..8) {
+        field.copy_from_slice(&value);
+    }
+}
+
+/// Finds the virtual router of `vrid` that speaks `version`.
+fn find_router(expected: &[Expected], vrid: u8, version: Version) -> Result<(usize, &Expected), DecodeError> {
+    let same_vrid = || expected.iter().enumerate().filter(|(_, router)| router.vrid.get() == vrid);
+    match same_vrid().find(|(_, router)| router.version == version) {
+        Some(found) => Ok(found),
+        None if same_vrid().next().is_some() => {
+            Err(DecodeError::Version { got: if version == Version::V2 { 2 } else { 3 } })
+        }
+        None => Err(DecodeError::Vrid { got: vrid }),
+    }
 }

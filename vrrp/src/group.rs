@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    GroupConfig, GroupStatus, MemberId, Moment, Output, Readiness, TimeoutReason, VirtualAddress,
+    GroupConfig, GroupStatus, MemberId, Moment, Output, Readiness, State, TimeoutReason, VirtualAddress,
     advertisement::Advertisement,
 };
 
@@ -106,6 +106,20 @@ impl Group {
         todo!()
     }
 
+    /// An address of a virtual router is on its interface without being ours (another tag, or none). It is removed
+    /// once with a warning; a second time within a minute is a fault, and goes on being removed, once a second.
+    /// `address` is what the kernel has, prefix included; `tag` says whose it seems to be: `static`, `kernel`,
+    /// `protocol 16`. Not to be called for an address that this machine has asked for.
+    pub fn handle_address_foreign(
+        &mut self,
+        now: Moment,
+        member: MemberId,
+        address: VirtualAddress,
+        tag: &str,
+    ) {
+        todo!()
+    }
+
     /// The daemon has reset the exchanges it was asked to reset.
     pub fn handle_exchanges_reset(&mut self, now: Moment) {
         todo!()
@@ -125,6 +139,11 @@ impl Group {
     /// When `handle_timeout` is wanted next, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Moment, TimeoutReason)> {
+        todo!()
+    }
+
+    /// Its state, without the cost of a whole status.
+    pub fn state(&self) -> State {
         todo!()
     }
 

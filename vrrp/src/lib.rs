@@ -21,6 +21,8 @@
 //! families of one vip, never part).
 
 pub mod advertisement;
+pub mod arp;
+mod checksum;
 pub mod config;
 pub mod group;
 pub mod moment;
@@ -28,12 +30,13 @@ pub mod output;
 pub mod readiness;
 pub mod status;
 
+pub use checksum::VRRP_PROTOCOL;
 pub use config::{
     AdvertisementInterval, ChecksumForm, GroupConfig, Interface, MemberConfig, MemberId, PeerKind, Preempt,
     Priority, Version, VirtualAddress, Vrid,
 };
 pub use group::Group;
 pub use moment::Moment;
-pub use output::{Output, TimeoutReason, Transition};
+pub use output::{Moments, Output, TimeoutReason, Transition};
 pub use readiness::Readiness;
 pub use status::{GroupStatus, State};

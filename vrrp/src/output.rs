@@ -64,6 +64,26 @@ pub struct Transition {
     pub detected: Moment,
     /// When the state changed.
     pub at: Moment,
+    /// The steps of the move that this node saw. Those that come after the change are filled in later, in the record
+    /// that `status` shows.
+    #[serde(default)]
+    pub moments: Moments,
+}
+
+/// The steps of a move; `None` for a step that was not part of it, or has not come yet.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Moments {
+    /// The other node's advertisement that decided it was heard.
+    pub heard: Option<Moment>,
+    /// The kernel acknowledged the removal of the last address.
+    pub removed: Option<Moment>,
+    /// The priority-0 advertisement left, or the last one of a loser.
+    pub resigned: Option<Moment>,
+    /// The kernel acknowledged the last address.
+    pub added: Option<Moment>,
+    /// The first announcement of the last address left.
+    pub announced: Option<Moment>,
 }
 
 /// Why the machine wants to be woken; for logs.

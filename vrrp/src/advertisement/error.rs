@@ -1,0 +1,120 @@
+//! Why a packet was dropped.
+
+use std::time::Duration;
+
+/// The first check that a received packet failed. Each has a counter of its own.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not an IPv4 packet with an unfragmented VRRP message in it.
+    #[error("no whole VRRP message in an IPv4 packet")]
+    Packet,
+    /// RFC 9568 §7.1: TTL or hop limit must be 255, or the packet came from another network.
+    #[error("ttl is {got}, not 255")]
+    Ttl {
+        /// On the packet.
+        got: u8,
+    },
+    /// Neither 2 nor 3, or not the version of this virtual router.
+    #[error("version {got} is not what this virtual router speaks")]
+    Version {
+        /// On the packet.
+        got: u8,
+    },
+    /// RFC 9568 §5.2.2: unknown types are dropped.
+    #[error("type {got} is not 1 (advertisement)")]
+    Type {
+        /// On the packet.
+        got: u8,
+    },
+    /// Shorter than its fixed part, or than its count of addresses says.
+    #[error("message is {length} bytes long, needs {needed}")]
+    TooShort {
+        /// Of the message.
+        length: usize,
+        /// By its header.
+        needed: usize,
+    },
+    /// Bytes after the end that the count of addresses gives.
+    #[error("message is {length} bytes long, ends after {needed}")]
+    TrailingBytes {
+        /// Of the message.
+        length: usize,
+        /// By its header.
+        needed: usize,
+    },
+    /// Neither form of the sum fits.
+    #[error("checksum is wrong")]
+    Checksum,
+    /// Not configured on this interface: perhaps another cluster.
+    #[error("vrid {got} is not configured on this interface")]
+    Vrid {
+        /// On the packet.
+        got: u8,
+    },
+    /// RFC 9568 erratum 8299: a count of 0 is invalid.
+    #[error("count of addresses is 0")]
+    CountZero,
+    /// RFC 9568 erratum 8301: an interval of 0 is invalid. Adopting it would make a Backup take over at once.
+    #[error("advertisement interval is 0")]
+    IntervalZero,
+    /// RFC 3768 §7.1: a VRRPv2 interval has to be the configured one.
+    #[error("advertisement interval is {got:?}, not {want:?} (VRRPv2 does not adopt)")]
+    IntervalMismatch {
+        /// On the packet.
+        got: Duration,
+        /// Configured.
+        want: Duration,
+    },
+    /// RFC 3768 §7.1: authentication of a type that is not configured; we use none.
+    #[error("authentication type {got} is not 0 (none)")]
+    AuthenticationType {
+        /// On the packet.
+        got: u8,
+    },
+    /// RFC 9568 §5.1.2.1: over IPv6 the source is the link-local address of the sender.
+    #[error("source is not a link-local address")]
+    SourceNotLinkLocal,
+    /// RFC 9568 erratum 8300: the first IPv6 address has to be link-local.
+    #[error("first address is not link-local")]
+    FirstAddressNotLinkLocal,
+}
+
+impl DecodeError {
+    /// Every name that [`counter`](Self::counter) can return.
+    pub const COUNTERS: [&str; 14] = [
+        "reject_packet",
+        "reject_ttl",
+        "reject_version",
+        "reject_type",
+        "reject_too_short",
+        "reject_trailing_bytes",
+        "reject_checksum",
+        "reject_vrid",
+        "reject_count_zero",
+        "reject_interval_zero",
+        "reject_interval_mismatch",
+        "reject_authentication_type",
+        "reject_source_not_link_local",
+        "reject_first_address_not_link_local",
+    ];
+
+    /// Name of the counter of this reason; stable, part of what `lbctl status --json` shows.
+    pub const fn counter(&self) -> &'static str {
+        match self {
+            Self::Packet => "reject_packet",
+            Self::Ttl { .. } => "reject_ttl",
+            Self::Version { .. } => "reject_version",
+            Self::Type { .. } => "reject_type",
+            Self::TooShort { .. } => "reject_too_short",
+            Self::TrailingBytes { .. } => "reject_trailing_bytes",
+            Self::Checksum => "reject_checksum",
+            Self::Vrid { .. } => "reject_vrid",
+            Self::CountZero => "reject_count_zero",
+            Self::IntervalZero => "reject_interval_zero",
+            Self::IntervalMismatch { .. } => "reject_interval_mismatch",
+            Self::AuthenticationType { .. } => "reject_authentication_type",
+            Self::SourceNotLinkLocal => "reject_source_not_link_local",
+            Self::FirstAddressNotLinkLocal => "reject_first_address_not_link_local",
+        }
+    }
+}
