@@ -1,5 +1,97 @@
-//! The configuration file: text -> raw tables with spans -> one typed model, all errors at once.
+//! The configuration file: text -> tables with spans (`reader`) -> what was written (`raw`) -> what it means
+//! (`convert`, `model`), all errors at once (`diagnostic`).
 
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
+
+pub mod diagnostic;
 pub mod model;
 
+mod convert;
+mod identify;
+mod raw;
+mod reader;
+mod syntax;
+mod text;
+
+pub use diagnostic::Diagnostics;
+pub use identify::{Unidentified, identify};
 pub use model::Config;
+
+use diagnostic::Report;
+
+/// A file beyond this is not a configuration.
+const LARGEST_FILE: u64 = 4 << 20;
+
+/// Reads and converts the file at `path`; `-` is standard input.
+pub fn load(path: &Path) -> Result<Config, Diagnostics> {
+    let name = path.display().to_string();
+    let read = if path == Path::new("-") { read_all(io::stdin().lock()) } else { read_file(path) };
+    let bytes = read.map_err(|why| Diagnostics::unreadable(&name, why))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        Diagnostics::unreadable(&name, format!("not UTF-8 text (line {line}); save it as UTF-8"))
+    })?;
+    parse(&text, &name)
+}
+
+/// Converts `text`; `name` is how the report calls the file.
+pub fn parse(text: &str, name: &str) -> Result<Config, Diagnostics> {
+    let report = Report::new(text);
+    if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
+        report.file_error("the file is empty; `lbctl init` prints a first one");
+        return Err(report.finish(name));
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !syntax::report(&errors, &report) {
+        return Err(report.finish(name));
+    }
+    let file = raw::File::read(table.get_ref(), &report);
+    let mut config = convert::convert(&file, &report);
+    let failed = report.has_errors();
+    let diagnostics = report.finish(name);
+    if failed {
+        return Err(diagnostics);
+    }
+    config.hash = hash(text.as_bytes());
+    config.warnings = diagnostics;
+    Ok(config)
+}
+
+/// SHA-256 in lower-case hexadecimal.
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let describe = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "no right to read it".to_owned(),
+        io::ErrorKind::IsADirectory => "is a folder, not a file".to_owned(),
+        _ => format!("can't be read: {error}"),
+    };
+    let file = File::open(path).map_err(describe)?;
+    if file.metadata().map_err(describe)?.is_dir() {
+        return Err("is a folder, not a file".into());
+    }
+    read_all(file)
+}
+
+fn read_all(source: impl Read) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    source
+        .take(LARGEST_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("can't be read: {error}"))?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err("is larger than 4 MiB; that is no configuration".into());
+    }
+    Ok(bytes)
+}

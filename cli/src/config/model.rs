@@ -1,14 +1,18 @@
 //! The typed configuration: one value, the same on every node, in which wrong states can't be said.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use lb_vrrp::{GroupConfig, PeerKind, Priority};
+
+use super::diagnostic::Diagnostics;
 
 /// The whole file.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// SHA-256 over the bytes of the file, lower-case hexadecimal; status shows its first six digits.
     pub hash: String,
+    /// What the operator should know although the file works: `check` prints it, `run` logs it.
+    pub warnings: Diagnostics,
     /// Who is in the cluster; empty for a node without `[cluster]` (proxy only).
     pub cluster: Cluster,
     /// One per `group` of `[vip.*]` tables.
@@ -35,6 +39,8 @@ pub struct Node {
     pub address: IpAddr,
     /// What it runs.
     pub kind: PeerKind,
+    /// As the file has it, before a group's `prefer`; [`default_priority`] unless it is given.
+    pub priority: Priority,
 }
 
 /// `[vip.*]` tables with one fate.
@@ -46,7 +52,7 @@ pub struct Group {
     pub by_node: Vec<GroupConfig>,
     /// Names of the frontends with a listener on one of its addresses.
     pub frontends: Vec<String>,
-    /// Indices into `proxy.backends`: those that count for this group's readiness, with their hold.
+    /// Those that count for this group's readiness, with their hold.
     pub backends: Vec<GroupBackend>,
 }
 
@@ -65,8 +71,16 @@ pub struct GroupBackend {
 pub struct Global {
     /// How long a planned stop lets short exchanges finish; 5 s by default.
     pub drain_timeout: Duration,
+    /// As the file has it; `None` means all cores. What the data plane runs with is `proxy.threads`.
+    pub threads: Option<NonZeroUsize>,
     /// The folder of the control socket and the locks; /run/lbctl by default.
     pub runtime_dir: PathBuf,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self { drain_timeout: Duration::from_secs(5), threads: None, runtime_dir: "/run/lbctl".into() }
+    }
 }
 
 impl Config {

@@ -1,0 +1,60 @@
+//! The one conversion from what was written to what it means: defaults, references and every check across sections.
+//!
+//! A value that could not be read was reported by the reader and stands in as a placeholder here (0.0.0.0, a default),
+//! so that one pass reports everything. The result is handed out only if nothing was reported as an error.
+
+use std::num::NonZeroUsize;
+
+use super::{
+    diagnostic::Report,
+    model::{Config, Global},
+    raw,
+};
+
+mod backend;
+mod binds;
+mod cluster;
+mod frontend;
+mod group;
+mod reach;
+mod vip;
+
+/// The limit on client connections of the process, unless the file has one.
+const MAXCONN: u32 = 20_000;
+
+/// `hash` is left empty.
+pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
+    let cluster = cluster::convert(file.cluster.as_ref(), report);
+    let global = global(&file.global);
+    let vips = vip::convert(&file.vips, &cluster, report);
+    let mut groups = group::convert(&file.vips, &vips, &cluster, report);
+
+    let (backends, backend_spans) = backend::convert(file, report);
+    let maxconn = file.global.maxconn.as_ref().map_or(MAXCONN, |maxconn| maxconn.value);
+    let frontends = frontend::convert(file, maxconn, &backends, report);
+    binds::check(file, report);
+    reach::convert(file, &frontends, &backends, &backend_spans, &mut groups, report);
+
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    Config {
+        hash: String::new(),
+        warnings: Report::new("").finish(""),
+        cluster,
+        groups,
+        proxy: lb_proxy::Config { threads: global.threads.unwrap_or(cores), maxconn, frontends, backends },
+        global,
+    }
+}
+
+fn global(raw: &raw::Global) -> Global {
+    let mut global = Global::default();
+    if let Some(limit) = &raw.drain_timeout {
+        global.drain_timeout = limit.value;
+    }
+    global.threads = raw
+        .threads
+        .as_ref()
+        .and_then(|threads| usize::try_from(threads.value).ok())
+        .and_then(NonZeroUsize::new);
+    global
+}

@@ -1,0 +1,70 @@
+//! No two listeners on one address and port. The kernel would take both (SO_REUSEPORT, or the more specific of the
+//! two) and hand connections to the wrong frontend.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::{
+    diagnostic::{Report, Span},
+    raw::{self, BindAddress},
+};
+
+struct Listener<'a> {
+    frontend: &'a str,
+    span: Span,
+    address: SocketAddr,
+}
+
+pub(super) fn check(file: &raw::File, report: &Report<'_>) {
+    let listeners = listeners(file);
+    for (index, listener) in listeners.iter().enumerate() {
+        let clash = listeners.iter().take(index).find(|earlier| overlap(earlier.address, listener.address));
+        let Some(earlier) = clash else { continue };
+        let whose = if earlier.frontend == listener.frontend {
+            "this frontend".to_owned()
+        } else {
+            format!("`{}`", earlier.frontend)
+        };
+        let line = report.line(earlier.span);
+        let message = if earlier.address == listener.address {
+            format!("{whose} listens on {} already (line {line}); two can't share it", listener.address)
+        } else {
+            format!(
+                "{whose} listens on {} (line {line}), which overlaps with {}; list single addresses instead of all",
+                earlier.address, listener.address
+            )
+        };
+        report.error(listener.span, message);
+    }
+}
+
+fn listeners(file: &raw::File) -> Vec<Listener<'_>> {
+    let mut listeners = Vec::new();
+    for section in super::frontend::sections(file) {
+        let frontend = section.name.value.as_str();
+        for bind in &section.value.binds {
+            let span = bind.span;
+            match &bind.address {
+                BindAddress::Address { address, .. } => {
+                    listeners.push(Listener { frontend, span, address: *address })
+                }
+                BindAddress::Vip { vip, port } => {
+                    let known = file.vips.iter().filter(|known| known.name.value == vip.value);
+                    let addresses = known.flat_map(|vip| &vip.value.addresses);
+                    listeners.extend(addresses.map(|at| Listener {
+                        frontend,
+                        span,
+                        address: SocketAddr::new(IpAddr::V4(at.value.0), *port),
+                    }));
+                }
+            }
+        }
+    }
+    listeners
+}
+
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    a.port() == b.port()
+        && same_family
+        && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
+}

@@ -1,0 +1,163 @@
+//! `[frontend.NAME]` and the first half of `[listen.NAME]`: where clients come in.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use lb_proxy::config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Mode};
+
+use super::backend::value;
+use crate::config::{
+    diagnostic::Report,
+    raw::{self, BindAddress, Kind, Named, Section},
+    text,
+};
+
+const CLIENT: Duration = Duration::from_secs(50);
+const HTTP_REQUEST: Duration = Duration::from_secs(10);
+const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// In the order of the file.
+pub(super) fn convert(
+    file: &raw::File,
+    global_maxconn: u32,
+    backends: &[Backend],
+    report: &Report<'_>,
+) -> Vec<Frontend> {
+    let mut frontends: Vec<Frontend> = Vec::new();
+    for section in sections(file) {
+        if frontends.iter().any(|frontend| frontend.name == section.name.value) {
+            let name = &section.name.value;
+            report.error(
+                section.name.span,
+                format!("the name `{name}` is that of another frontend or listen already"),
+            );
+        }
+        frontends.push(one(section, file, global_maxconn, backends, report));
+    }
+    if frontends.is_empty() {
+        report.file_warning("there is no [frontend.*] and no [listen.*]: this node would serve nobody");
+    }
+    frontends
+}
+
+/// Those that listen, in the order of the file.
+pub(super) fn sections(file: &raw::File) -> impl Iterator<Item = &Named<Section>> {
+    file.sections.iter().filter(|section| section.value.kind.is_frontend())
+}
+
+fn one(
+    section: &Named<Section>,
+    file: &raw::File,
+    global_maxconn: u32,
+    backends: &[Backend],
+    report: &Report<'_>,
+) -> Frontend {
+    let (raw, defaults) = (&section.value, &file.defaults);
+    let mode = value(&raw.mode, &defaults.mode).unwrap_or_default();
+    if let Some(maxconn) = raw.maxconn.as_ref().filter(|maxconn| maxconn.value > global_maxconn) {
+        let message =
+            format!("maxconn {} is never reached: that of [global] is {global_maxconn}", maxconn.value);
+        report.warning(maxconn.span, message);
+    }
+    if mode == Mode::Tcp {
+        check_tcp(raw, report);
+    }
+    let (own, other) = (&raw.timeout, &defaults.timeout);
+    Frontend {
+        name: section.name.value.clone(),
+        mode,
+        binds: raw.binds.iter().flat_map(|bind| binds(bind, file, report)).collect(),
+        maxconn: value(&raw.maxconn, &defaults.maxconn).unwrap_or(global_maxconn).min(global_maxconn),
+        timeout: FrontendTimeouts {
+            client: value(&own.client, &other.client).unwrap_or(CLIENT),
+            http_request: value(&own.http_request, &other.http_request).unwrap_or(HTTP_REQUEST),
+            http_keep_alive: value(&own.http_keep_alive, &other.http_keep_alive).unwrap_or(HTTP_KEEP_ALIVE),
+        },
+        forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
+        default_backend: default_backend(section, mode, backends, report),
+    }
+}
+
+/// Keys that mean nothing where bytes are only forwarded.
+fn check_tcp(raw: &Section, report: &Report<'_>) {
+    if let Some(forwardfor) = raw.forwardfor.as_ref().filter(|forwardfor| forwardfor.value) {
+        report.error(
+            forwardfor.span,
+            "forwardfor needs mode = \"http\"; in mode tcp bytes are forwarded as they are",
+        );
+    }
+    let timeouts =
+        [("http_request", &raw.timeout.http_request), ("http_keep_alive", &raw.timeout.http_keep_alive)];
+    for (key, timeout) in timeouts {
+        if let Some(timeout) = timeout {
+            report.warning(timeout.span, format!("{key} has no effect in mode tcp"));
+        }
+    }
+}
+
+/// One entry may stand for several addresses.
+fn binds(raw: &raw::Bind, file: &raw::File, report: &Report<'_>) -> Vec<Bind> {
+    match &raw.address {
+        BindAddress::Address { text, address } => vec![Bind { label: text.clone(), address: *address }],
+        BindAddress::Vip { vip, port } => {
+            let Some(known) = file.vips.iter().find(|known| known.name.value == vip.value) else {
+                let names: Vec<_> = file.vips.iter().map(|vip| vip.name.value.as_str()).collect();
+                let hint = text::suggestion(&vip.value, &names, "vip");
+                report.error(vip.span, format!("no vip is called `{}`{hint}", vip.value.escape_debug()));
+                return Vec::new();
+            };
+            let bind = |address: IpAddr| Bind {
+                label: format!("{}:{port}", vip.value),
+                address: SocketAddr::new(address, *port),
+            };
+            known.value.addresses.iter().map(|address| bind(IpAddr::V4(address.value.0))).collect()
+        }
+    }
+}
+
+fn default_backend(
+    section: &Named<Section>,
+    mode: Mode,
+    backends: &[Backend],
+    report: &Report<'_>,
+) -> Option<BackendId> {
+    let own = |name: &str| backends.iter().position(|backend| backend.name == name).map(BackendId);
+    if section.value.kind == Kind::Listen {
+        return own(&section.name.value);
+    }
+    let Some(wanted) = &section.value.default_backend else {
+        if mode == Mode::Tcp {
+            report.error(
+                section.name.span,
+                format!("`{}` is a tcp frontend without `default_backend`; name one", section.name.value),
+            );
+        } else if !section.value.default_backend_given {
+            let message = format!(
+                "`{}` has no `default_backend`; it would answer every request with 503",
+                section.name.value
+            );
+            report.warning(section.name.span, message);
+        }
+        return None;
+    };
+    let Some(BackendId(index)) = own(&wanted.value) else {
+        let names: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
+        let hint = text::suggestion(&wanted.value, &names, "backend");
+        report.error(wanted.span, format!("no backend is called `{}`{hint}", wanted.value.escape_debug()));
+        return None;
+    };
+    if let Some(backend) = backends.get(index).filter(|backend| backend.mode != mode) {
+        let word = |mode| if mode == Mode::Tcp { "tcp" } else { "http" };
+        let message = format!(
+            "frontend `{}` is in mode {}, its backend `{}` in mode {}; write the same `mode` in both",
+            section.name.value,
+            word(mode),
+            backend.name,
+            word(backend.mode)
+        );
+        report.error(wanted.span, message);
+    }
+    Some(BackendId(index))
+}

@@ -1,0 +1,75 @@
+//! Who reaches whom: from a group's addresses over frontends to the backends that count for its readiness.
+
+use std::{net::IpAddr, time::Duration};
+
+use lb_proxy::config::{Backend, Frontend};
+
+use crate::config::{
+    diagnostic::{Report, Span},
+    model::{Group, GroupBackend},
+    raw,
+};
+
+/// Bad news on an Active counts after this long at the earliest.
+const SHORTEST_HOLD: Duration = Duration::from_secs(3);
+
+/// Fills in the frontends and backends of `groups`.
+pub(super) fn convert(
+    file: &raw::File,
+    frontends: &[Frontend],
+    backends: &[Backend],
+    backend_spans: &[Span],
+    groups: &mut [Group],
+    report: &Report<'_>,
+) {
+    for group in groups {
+        let vips: Vec<_> =
+            file.vips.iter().filter(|vip| super::group::name(&vip.value) == group.name).collect();
+        let addresses = vips.iter().flat_map(|vip| &vip.value.addresses);
+        let addresses: Vec<_> = addresses.map(|at| IpAddr::V4(at.value.0)).collect();
+        let serving =
+            frontends.iter().filter(|frontend| addresses.iter().any(|address| serves(frontend, *address)));
+        for frontend in serving {
+            group.frontends.push(frontend.name.clone());
+            let backend = frontend.default_backend.and_then(|id| backends.get(id.0));
+            let counted =
+                |backend: &&Backend| group.backends.iter().all(|counted| counted.name != backend.name);
+            group.backends.extend(backend.filter(counted).and_then(|backend| counts(backend, file)));
+        }
+    }
+    for vip in &file.vips {
+        let mut addresses = vip.value.addresses.iter().map(|at| IpAddr::V4(at.value.0)).peekable();
+        let known = addresses.peek().is_some();
+        if known && !addresses.any(|address| frontends.iter().any(|frontend| serves(frontend, address))) {
+            let name = &vip.name.value;
+            let message = format!(
+                "no frontend listens on an address of [vip.{name}]; bind one to {{ vip = \"{name}\", port = 80 }}"
+            );
+            report.warning(vip.name.span, message);
+        }
+    }
+    for (index, (backend, span)) in backends.iter().zip(backend_spans).enumerate() {
+        if !frontends.iter().any(|frontend| frontend.default_backend.is_some_and(|id| id.0 == index)) {
+            report.warning(*span, format!("no frontend uses the backend `{}`", backend.name));
+        }
+    }
+}
+
+fn serves(frontend: &Frontend, address: IpAddr) -> bool {
+    frontend
+        .binds
+        .iter()
+        .map(|bind| bind.address.ip())
+        .any(|bound| bound == address || (bound.is_unspecified() && bound.is_ipv4() == address.is_ipv4()))
+}
+
+/// A backend without checks has no news to hold.
+fn counts(backend: &Backend, file: &raw::File) -> Option<GroupBackend> {
+    let check = backend.check.as_ref().filter(|_| backend.readiness)?;
+    let sections = file.sections.iter().filter(|section| section.value.kind.is_backend());
+    let given = sections
+        .filter(|section| section.name.value == backend.name)
+        .find_map(|section| section.value.hold.as_ref());
+    let default = (2 * check.interval + check.timeout).max(SHORTEST_HOLD);
+    Some(GroupBackend { name: backend.name.clone(), hold: given.map_or(default, |hold| hold.value) })
+}

@@ -1,0 +1,234 @@
+//! What is wrong with a file, and how it is shown: place, line, carets, what was expected, what to write instead.
+//!
+//! A [`Report`] collects while a file is read; [`Diagnostics`] is the finished list with the text it speaks of.
+
+use std::{cell::RefCell, fmt, sync::Arc};
+
+/// Byte offsets into the file, start included, end not.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One after the last byte.
+    pub end: usize,
+}
+
+/// How grave it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Severity {
+    /// The file can't be used.
+    Error,
+    /// The file works, and the operator should know.
+    Warning,
+}
+
+/// One thing to say about the file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Diagnostic {
+    /// How grave it is.
+    pub severity: Severity,
+    /// Where; `None` speaks of the file as a whole.
+    pub span: Option<Span>,
+    /// One sentence without a full stop: what is wrong; what to write instead.
+    pub message: String,
+}
+
+/// Everything there is to say about one file. `Display` is the report, without the closing count.
+#[derive(Clone)]
+pub struct Diagnostics {
+    file: String,
+    text: Arc<str>,
+    list: Vec<Diagnostic>,
+}
+
+/// Collects diagnostics while the text is read and converted.
+#[derive(Debug)]
+pub(crate) struct Report<'a> {
+    text: &'a str,
+    list: RefCell<Vec<Diagnostic>>,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self { text, list: RefCell::new(Vec::new()) }
+    }
+
+    pub(crate) fn error(&self, span: Span, message: impl Into<String>) {
+        self.add(Severity::Error, Some(span), message.into());
+    }
+
+    pub(crate) fn warning(&self, span: Span, message: impl Into<String>) {
+        self.add(Severity::Warning, Some(span), message.into());
+    }
+
+    /// About the file as a whole.
+    pub(crate) fn file_error(&self, message: impl Into<String>) {
+        self.add(Severity::Error, None, message.into());
+    }
+
+    /// About the file as a whole.
+    pub(crate) fn file_warning(&self, message: impl Into<String>) {
+        self.add(Severity::Warning, None, message.into());
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.list.borrow().iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// What the file has at `span`.
+    pub(crate) fn source(&self, span: Span) -> &'a str {
+        self.text.get(span.start..span.end).unwrap_or_default()
+    }
+
+    /// The line of `span`, counted from 1.
+    pub(crate) fn line(&self, span: Span) -> usize {
+        place(self.text, span.start).line
+    }
+
+    /// In the order of the file; what concerns the whole file comes last.
+    pub(crate) fn finish(self, file: &str) -> Diagnostics {
+        let mut list = self.list.into_inner();
+        list.sort_by_key(|diagnostic| diagnostic.span.map_or(usize::MAX, |span| span.start));
+        Diagnostics { file: file.to_owned(), text: self.text.into(), list }
+    }
+
+    fn add(&self, severity: Severity, span: Option<Span>, message: String) {
+        let diagnostic = Diagnostic { severity, span, message };
+        let mut list = self.list.borrow_mut();
+        if !list.contains(&diagnostic) {
+            list.push(diagnostic);
+        }
+    }
+}
+
+impl Diagnostics {
+    /// One error about a file that could not even be read as text.
+    pub(crate) fn unreadable(file: &str, message: impl Into<String>) -> Self {
+        let list = vec![Diagnostic { severity: Severity::Error, span: None, message: message.into() }];
+        Self { file: file.to_owned(), text: "".into(), list }
+    }
+
+    /// In the order of the file.
+    pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// How many errors.
+    pub fn errors(&self) -> usize {
+        self.count(Severity::Error)
+    }
+
+    /// How many warnings.
+    pub fn warnings(&self) -> usize {
+        self.count(Severity::Warning)
+    }
+
+    /// `2 errors, 1 warning`.
+    pub fn summary(&self) -> String {
+        let plural = |count, noun| match count {
+            0 => None,
+            1 => Some(format!("1 {noun}")),
+            _ => Some(format!("{count} {noun}s")),
+        };
+        let parts = [plural(self.errors(), "error"), plural(self.warnings(), "warning")];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.list.iter().filter(|diagnostic| diagnostic.severity == severity).count()
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+/// The report would repeat the file; a failed assertion shows the report itself.
+impl fmt::Debug for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for diagnostic in &self.list {
+            let Diagnostic { severity, span, message } = diagnostic;
+            let label = if *severity == Severity::Warning { "warning: " } else { "" };
+            let Some(span) = span else {
+                writeln!(f, "{}: {label}{message}", self.file)?;
+                continue;
+            };
+            let place = place(&self.text, span.start);
+            writeln!(f, "{}:{}:{}: {label}{message}", self.file, place.line, place.column)?;
+            let (shown, skip, carets) = excerpt(place.text, place.column - 1, self.width(*span, &place));
+            writeln!(f, "{:>5} | {shown}", place.line)?;
+            writeln!(f, "{:>5} | {:skip$}{}", "", "", "^".repeat(carets))?;
+        }
+        Ok(())
+    }
+}
+
+impl Diagnostics {
+    /// Carets for `span`: its characters on its first line, at least one.
+    fn width(&self, span: Span, place: &Place<'_>) -> usize {
+        let source = self.text.get(span.start..span.end).unwrap_or_default();
+        let on_line = source.lines().next().unwrap_or_default().chars().count();
+        let left = place.text.chars().count().saturating_sub(place.column - 1);
+        on_line.min(left).max(1)
+    }
+}
+
+/// Where a byte is, in lines and characters from 1.
+struct Place<'a> {
+    line: usize,
+    column: usize,
+    text: &'a str,
+}
+
+fn place(text: &str, offset: usize) -> Place<'_> {
+    let mut offset = offset.min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    let before = &text[..offset];
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let rest = &text[start..];
+    let end = rest.find('\n').unwrap_or(rest.len());
+    Place {
+        line: before.matches('\n').count() + 1,
+        column: text[start..offset].chars().count() + 1,
+        text: rest[..end].trim_end_matches('\r'),
+    }
+}
+
+/// The longest line that is shown whole, in characters.
+const LINE_LIMIT: usize = 140;
+
+/// What is shown of a line, how far the carets are indented, and how many there are. A long line is cut around them;
+/// control characters, which a terminal would obey, are shown as `?`.
+fn excerpt(line: &str, column: usize, width: usize) -> (String, usize, usize) {
+    let clean = |c: char| match c {
+        '\t' => ' ',
+        c if c.is_control() => '?',
+        c => c,
+    };
+    let length = line.chars().count();
+    if length <= LINE_LIMIT {
+        return (line.chars().map(clean).collect(), column, width);
+    }
+    let first = column.saturating_sub(LINE_LIMIT / 3);
+    let mut shown: String = line.chars().skip(first).take(LINE_LIMIT).map(clean).collect();
+    let mut indent = column - first;
+    if first > 0 {
+        shown.insert_str(0, "...");
+        indent += 3;
+    }
+    if first + LINE_LIMIT < length {
+        shown.push_str("...");
+    }
+    (shown, indent, width.min(first + LINE_LIMIT - column))
+}

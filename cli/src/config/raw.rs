@@ -1,0 +1,86 @@
+//! The file as it was written: every key optional, every value with its place, no defaults, no references resolved.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use toml::de::DeTable;
+
+pub(crate) use self::{
+    cluster::{Cluster, Node},
+    global::Global,
+    proxy::{Bind, BindAddress, Check, CheckSettings, HttpCheck, Kind, Section},
+    vip::{InterfaceOf, Preference, Vip},
+};
+use super::{
+    diagnostic::{Report, Span},
+    reader::{At, Fields},
+};
+
+mod cluster;
+mod global;
+mod proxy;
+mod vip;
+
+/// The whole file.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) cluster: Option<Cluster>,
+    pub(crate) vips: Vec<Named<Vip>>,
+    pub(crate) global: Global,
+    pub(crate) defaults: Section,
+    /// `[frontend.*]`, `[backend.*]` and `[listen.*]`, in the order of the file.
+    pub(crate) sections: Vec<Named<Section>>,
+}
+
+/// A table under a name.
+#[derive(Debug)]
+pub(crate) struct Named<T> {
+    pub(crate) name: At<String>,
+    pub(crate) value: T,
+}
+
+impl File {
+    pub(crate) fn read(table: &DeTable<'_>, report: &Report<'_>) -> Self {
+        let root = Fields::new(table, Span { start: 0, end: 0 }, "the file".into(), report);
+        let cluster = root.fields("cluster", "a table, [cluster]").map(|mut fields| {
+            fields.title = "[cluster]".into();
+            Cluster::read(fields)
+        });
+        let global = root.fields("global", "a table, [global]").map(|mut fields| {
+            fields.title = "[global]".into();
+            Global::read(fields)
+        });
+        let vips = tables(&root, "vip", Vip::read);
+        let defaults = root.fields("defaults", "a table, [defaults]").map(|mut fields| {
+            fields.title = "[defaults]".into();
+            Section::read(fields, Kind::Defaults)
+        });
+        let mut sections = tables(&root, "frontend", |fields| Section::read(fields, Kind::Frontend));
+        sections.extend(tables(&root, "backend", |fields| Section::read(fields, Kind::Backend)));
+        sections.extend(tables(&root, "listen", |fields| Section::read(fields, Kind::Listen)));
+        sections.sort_by_key(|section| section.name.span);
+        root.finish(|_| None);
+        Self {
+            cluster,
+            vips,
+            global: global.unwrap_or_default(),
+            defaults: defaults.unwrap_or_else(|| Section::empty(Kind::Defaults)),
+            sections,
+        }
+    }
+}
+
+/// The tables `[kind.NAME]`, in the order of the file.
+fn tables<'a, T>(root: &Fields<'a>, kind: &'static str, read: impl Fn(Fields<'a>) -> T) -> Vec<Named<T>> {
+    let entries = root.named(kind, &format!("tables with names, as in [{kind}.web]"));
+    let tables = entries.into_iter().filter_map(|(name, mut value)| {
+        value.name = format!("{kind}.{}", value.name);
+        let expected = format!("a table; name it, as in [{kind}.web]");
+        let mut fields = value.fields(format!("[{}]", value.name), &expected)?;
+        fields.span = name.span;
+        Some(Named { value: read(fields), name })
+    });
+    tables.collect()
+}
+
+/// Timeouts and intervals that must not be zero.
+const POSITIVE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(30 * 86_400);

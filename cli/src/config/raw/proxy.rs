@@ -1,0 +1,235 @@
+//! `[defaults]`, `[frontend.NAME]`, `[backend.NAME]` and `[listen.NAME]`: one set of keys, of which each kind of
+//! section takes its own. A key in the wrong section is told where it belongs.
+
+use std::{net::SocketAddr, time::Duration};
+
+use lb_proxy::config::{Balance, Mode};
+
+use super::POSITIVE;
+use crate::config::{
+    diagnostic::Span,
+    reader::{At, Fields, Value},
+    text,
+};
+
+pub(crate) use self::{
+    check::{Check, CheckSettings, HttpCheck},
+    server::Server,
+};
+
+mod check;
+mod server;
+
+/// Which of the four it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Defaults,
+    Frontend,
+    Backend,
+    /// Frontend and backend in one.
+    Listen,
+}
+
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub(crate) kind: Kind,
+    pub(crate) mode: Option<At<Mode>>,
+    pub(crate) timeout: Timeouts,
+    // Of a frontend:
+    pub(crate) binds: Vec<Bind>,
+    pub(crate) maxconn: Option<At<u32>>,
+    pub(crate) forwardfor: Option<At<bool>>,
+    pub(crate) default_backend: Option<At<String>>,
+    /// The key is there, whatever its value.
+    pub(crate) default_backend_given: bool,
+    // Of a backend:
+    pub(crate) balance: Option<At<Balance>>,
+    pub(crate) retries: Option<At<u32>>,
+    pub(crate) redispatch: Option<At<bool>>,
+    pub(crate) check: Option<At<Check>>,
+    pub(crate) readiness: Option<At<bool>>,
+    pub(crate) hold: Option<At<Duration>>,
+    pub(crate) servers: Vec<Server>,
+    /// `server` or `servers` is there and not empty, whatever the values.
+    pub(crate) servers_given: bool,
+}
+
+/// `timeout`, of both sides.
+#[derive(Debug, Default)]
+pub(crate) struct Timeouts {
+    pub(crate) client: Option<At<Duration>>,
+    pub(crate) http_request: Option<At<Duration>>,
+    pub(crate) http_keep_alive: Option<At<Duration>>,
+    pub(crate) connect: Option<At<Duration>>,
+    pub(crate) server: Option<At<Duration>>,
+    pub(crate) queue: Option<At<Duration>>,
+}
+
+/// One entry of `bind`.
+#[derive(Debug)]
+pub(crate) struct Bind {
+    pub(crate) span: Span,
+    pub(crate) address: BindAddress,
+}
+
+#[derive(Debug)]
+pub(crate) enum BindAddress {
+    /// With the text of the file.
+    Address { text: String, address: SocketAddr },
+    /// Every address of a vip.
+    Vip { vip: At<String>, port: u16 },
+}
+
+const FRONTEND_KEYS: [&str; 4] = ["bind", "maxconn", "forwardfor", "default_backend"];
+const BACKEND_KEYS: [&str; 8] =
+    ["balance", "retries", "redispatch", "check", "readiness", "hold", "server", "servers"];
+const MODES: [(&str, Mode); 2] = [("http", Mode::Http), ("tcp", Mode::Tcp)];
+const BALANCES: [(&str, Balance); 2] =
+    [("roundrobin", Balance::RoundRobin), ("leastconn", Balance::LeastConn)];
+
+impl Kind {
+    pub(crate) fn is_frontend(self) -> bool {
+        matches!(self, Self::Frontend | Self::Listen)
+    }
+
+    pub(crate) fn is_backend(self) -> bool {
+        matches!(self, Self::Backend | Self::Listen)
+    }
+
+    /// Keys of frontends that have a meaning here.
+    fn takes_frontend_keys(self) -> bool {
+        self.is_frontend() || self == Self::Defaults
+    }
+
+    fn takes_backend_keys(self) -> bool {
+        self.is_backend() || self == Self::Defaults
+    }
+}
+
+impl Section {
+    pub(crate) fn empty(kind: Kind) -> Self {
+        Self {
+            kind,
+            mode: None,
+            timeout: Timeouts::default(),
+            binds: Vec::new(),
+            maxconn: None,
+            forwardfor: None,
+            default_backend: None,
+            default_backend_given: false,
+            balance: None,
+            retries: None,
+            redispatch: None,
+            check: None,
+            readiness: None,
+            hold: None,
+            servers: Vec::new(),
+            servers_given: false,
+        }
+    }
+
+    pub(super) fn read(fields: Fields<'_>, kind: Kind) -> Self {
+        let mut section = Self::empty(kind);
+        section.mode = fields.choice("mode", &MODES);
+        if let Some(table) = fields.fields("timeout", "a table, as in timeout = { connect = \"5s\" }") {
+            section.timeout = Timeouts::read(table, kind);
+        }
+        if kind.takes_frontend_keys() {
+            section.maxconn = fields.integer("maxconn", 1..=10_000_000);
+            section.forwardfor = fields.boolean("forwardfor");
+        }
+        if kind.is_frontend() {
+            fields.require("bind", "bind = \"*:80\" or bind = { vip = \"web\", port = 80 }");
+            section.binds = fields
+                .value("bind")
+                .map(|value| value.one_or_list().iter().filter_map(Bind::read).collect())
+                .unwrap_or_default();
+        }
+        if kind == Kind::Frontend {
+            let expected = "the name of a backend, as in \"app\"";
+            section.default_backend_given = fields.value("default_backend").is_some();
+            section.default_backend = fields.string("default_backend", expected);
+        }
+        if kind.takes_backend_keys() {
+            section.balance = fields.choice("balance", &BALANCES);
+            section.retries = fields.integer("retries", 0..=100);
+            section.redispatch = fields.boolean("redispatch");
+            section.check = fields.value("check").and_then(|value| Check::read(&value, &fields.title));
+        }
+        if kind.is_backend() {
+            section.readiness = fields.boolean("readiness");
+            section.hold = fields.duration("hold", POSITIVE);
+            (section.servers, section.servers_given) = server::read_all(&fields);
+        }
+        fields.finish(|key| elsewhere(key, kind));
+        section
+    }
+}
+
+/// Where a key belongs that this kind of section does not take.
+fn elsewhere(key: &str, kind: Kind) -> Option<String> {
+    if TIMEOUTS.iter().any(|(name, _)| *name == key) {
+        return Some(format!("write timeout = {{ {key} = \"5s\" }}"));
+    }
+    match (kind, key) {
+        (Kind::Listen, "default_backend") => Some("a [listen.*] has servers of its own".into()),
+        (_, key) if FRONTEND_KEYS.contains(&key) => {
+            Some("it belongs into a [frontend.*] or [listen.*]".into())
+        }
+        (_, key) if BACKEND_KEYS.contains(&key) => Some("it belongs into a [backend.*] or [listen.*]".into()),
+        _ => None,
+    }
+}
+
+/// Each timeout, and whether it is the frontend's.
+const TIMEOUTS: [(&str, bool); 6] = [
+    ("client", true),
+    ("http_request", true),
+    ("http_keep_alive", true),
+    ("connect", false),
+    ("server", false),
+    ("queue", false),
+];
+
+impl Timeouts {
+    fn read(fields: Fields<'_>, kind: Kind) -> Self {
+        let mut timeouts = Self::default();
+        if kind.takes_frontend_keys() {
+            timeouts.client = fields.duration("client", POSITIVE);
+            timeouts.http_request = fields.duration("http_request", POSITIVE);
+            timeouts.http_keep_alive = fields.duration("http_keep_alive", POSITIVE);
+        }
+        if kind.takes_backend_keys() {
+            timeouts.connect = fields.duration("connect", POSITIVE);
+            timeouts.server = fields.duration("server", POSITIVE);
+            timeouts.queue = fields.duration("queue", POSITIVE);
+        }
+        fields.finish(|key| {
+            let (_, of_frontend) = TIMEOUTS.iter().find(|(name, _)| *name == key)?;
+            let side = if *of_frontend { "frontend" } else { "backend" };
+            Some(format!("it belongs into the `timeout` of a [{side}.*] or [listen.*]"))
+        });
+        timeouts
+    }
+}
+
+impl Bind {
+    fn read(value: &Value<'_>) -> Option<Self> {
+        let expected = "an address and a port, as in \"*:80\", or { vip = \"web\", port = 80 }";
+        if !value.is_table() {
+            let address = value.parsed(expected, text::bind_address)?;
+            let text = value.as_str().unwrap_or_default().to_owned();
+            return Some(Self {
+                span: value.span,
+                address: BindAddress::Address { text, address: address.value },
+            });
+        }
+        let fields = value.fields("`bind`".into(), expected)?;
+        fields.require("vip", "vip = \"web\", the name of a [vip.*]");
+        fields.require("port", "port = 80");
+        let vip = fields.string("vip", "the name of a [vip.*]");
+        let port = fields.integer("port", 1..=65_535).and_then(|port| u16::try_from(port.value).ok());
+        fields.finish(|_| None);
+        Some(Self { span: value.span, address: BindAddress::Vip { vip: vip?, port: port? } })
+    }
+}

@@ -1,0 +1,64 @@
+//! `server.NAME` and `servers`: who answers.
+
+use std::net::SocketAddr;
+
+use crate::config::{
+    reader::{At, Fields, Value},
+    text,
+};
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// The key; the address as written for one of `servers`.
+    pub(crate) name: At<String>,
+    pub(crate) address: Option<At<SocketAddr>>,
+    pub(crate) weight: Option<At<u32>>,
+    pub(crate) maxconn: Option<At<u32>>,
+}
+
+const EXPECTED: &str = "an address and a port, as in \"192.0.2.21:80\", or { address = \"192.0.2.21:80\" }";
+
+/// In the order of the file; and whether the file names any, readable or not.
+pub(super) fn read_all(fields: &Fields<'_>) -> (Vec<Server>, bool) {
+    let named = fields.named("server", "a table: server.web1 = \"192.0.2.21:80\" for each server");
+    let mut servers: Vec<_> = named.iter().map(|(name, value)| Server::read(name, value)).collect();
+    let list = fields.value("servers").and_then(|value| value.list("a list, as in [\"192.0.2.21:80\"]"));
+    let given =
+        fields.is_misfit("server") || fields.is_misfit("servers") || list.iter().flatten().count() > 0;
+    servers.extend(list.iter().flatten().filter_map(Server::read_listed));
+    servers.sort_by_key(|server| server.name.span);
+    let given = given || !servers.is_empty();
+    (servers, given)
+}
+
+impl Server {
+    fn read(name: &At<String>, value: &Value<'_>) -> Self {
+        let mut server = Self { name: name.clone(), address: None, weight: None, maxconn: None };
+        if !value.is_table() {
+            server.address = value.parsed(EXPECTED, text::server_address);
+            return server;
+        }
+        let Some(mut fields) = value.fields(format!("server `{}`", name.value), EXPECTED) else {
+            return server;
+        };
+        fields.span = name.span;
+        fields.require("address", "address = \"192.0.2.21:80\"");
+        server.address = fields.value("address").and_then(|value| {
+            value.parsed("an address and a port, as in \"192.0.2.21:80\"", text::server_address)
+        });
+        server.weight = fields.integer("weight", 0..=256);
+        server.maxconn = fields.integer("maxconn", 1..=10_000_000);
+        fields.finish(|key| (key == "check").then(|| "it belongs to the whole backend".into()));
+        server
+    }
+
+    fn read_listed(value: &Value<'_>) -> Option<Self> {
+        let address = value.parsed("a list of addresses, as in [\"192.0.2.21:80\"]", text::server_address)?;
+        Some(Self {
+            name: At::new(address.value.to_string(), address.span),
+            address: Some(address),
+            weight: None,
+            maxconn: None,
+        })
+    }
+}

@@ -1,0 +1,131 @@
+//! `[vip.NAME]`: a virtual router and its addresses.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use lb_vrrp::{ChecksumForm, Version};
+
+use crate::config::{
+    diagnostic::Span,
+    reader::{At, Fields, Value},
+    text,
+};
+
+#[derive(Debug)]
+pub(crate) struct Vip {
+    pub(crate) interface: Option<InterfaceOf>,
+    pub(crate) vrid: Option<At<u32>>,
+    /// Address and prefix length.
+    pub(crate) addresses: Vec<At<(Ipv4Addr, u8)>>,
+    pub(crate) advertisement_interval: Option<At<Duration>>,
+    pub(crate) version: Option<At<Version>>,
+    pub(crate) preempt: Option<At<Preference>>,
+    pub(crate) preempt_delay: Option<At<Duration>>,
+    /// Names of nodes, the most wanted first.
+    pub(crate) prefer: Option<At<Vec<At<String>>>>,
+    pub(crate) group: Option<At<String>>,
+    pub(crate) checksum: Option<At<ChecksumForm>>,
+    pub(crate) garp_refresh: Option<At<Duration>>,
+}
+
+/// `preempt` without its delay, which is a key of its own.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Preference {
+    Degraded,
+    Always,
+    Never,
+}
+
+/// `interface`: one name for all nodes, or one for each.
+#[derive(Debug)]
+pub(crate) enum InterfaceOf {
+    All(At<String>),
+    ByNode {
+        /// `None` for a value that was reported.
+        entries: Vec<(At<String>, Option<At<String>>)>,
+        span: Span,
+    },
+}
+
+impl Vip {
+    pub(super) fn read(fields: Fields<'_>) -> Self {
+        fields.require("vrid", "vrid = 51, a number that no other virtual router on this network has");
+        fields.require("addresses", "addresses = [\"192.0.2.10\"]");
+        let vip = Self {
+            interface: fields.value("interface").and_then(|value| InterfaceOf::read(&value)),
+            vrid: fields.integer("vrid", 1..=255),
+            addresses: addresses(&fields),
+            advertisement_interval: fields
+                .duration("advertisement_interval", Duration::from_millis(10)..=Duration::from_secs(255)),
+            version: fields.value("version").and_then(|value| version(&value)),
+            preempt: fields.choice(
+                "preempt",
+                &[
+                    ("degraded", Preference::Degraded),
+                    ("always", Preference::Always),
+                    ("never", Preference::Never),
+                ],
+            ),
+            preempt_delay: fields.duration("preempt_delay", Duration::ZERO..=Duration::from_secs(3600)),
+            prefer: prefer(&fields),
+            group: fields.value("group").and_then(|value| {
+                value.parsed("a name, as in \"web\"", |name| text::name(name).map(|()| name.to_owned()))
+            }),
+            checksum: fields.choice(
+                "checksum",
+                &[("rfc9568", ChecksumForm::Rfc9568), ("rfc5798", ChecksumForm::Rfc5798)],
+            ),
+            garp_refresh: fields
+                .duration("garp_refresh", Duration::from_secs(1)..=Duration::from_secs(86_400)),
+        };
+        fields.finish(|key| match key {
+            "address" => Some("write addresses = [\"192.0.2.10\"]".into()),
+            "priority" => Some(
+                "it belongs to the node: node.lb1 = { address = .., priority = 150 } in [cluster]".into(),
+            ),
+            "nopreempt" => Some("write preempt = \"never\"".into()),
+            "advert_int" => Some("write advertisement_interval = \"100ms\"".into()),
+            "state" => Some("there is none: an election decides; `prefer` names the preferred node".into()),
+            _ => None,
+        });
+        vip
+    }
+}
+
+impl InterfaceOf {
+    fn read(value: &Value<'_>) -> Option<Self> {
+        let one = |value: &Value<'_>| {
+            let expected = "the name of an interface, as in \"eth1\", or one by node: { lb1 = \"eth1\", lb2 = \"ens3\" }";
+            value.parsed(expected, |name| text::interface(name).map(|()| name.to_owned()))
+        };
+        if !value.is_table() {
+            return one(value).map(Self::All);
+        }
+        let entries = value.entries("a table")?;
+        let entries = entries.iter().map(|(node, value)| (node.clone(), one(value))).collect();
+        Some(Self::ByNode { entries, span: value.span })
+    }
+}
+
+fn addresses(fields: &Fields<'_>) -> Vec<At<(Ipv4Addr, u8)>> {
+    let Some(value) = fields.value("addresses") else { return Vec::new() };
+    let Some(list) = value.list("a list, as in [\"192.0.2.10\"]") else { return Vec::new() };
+    if list.is_empty() {
+        value.mismatch("a list of at least one address");
+    }
+    list.iter()
+        .filter_map(|item| item.parsed("a list of addresses, as in [\"192.0.2.10\"]", text::virtual_address))
+        .collect()
+}
+
+fn version(value: &Value<'_>) -> Option<At<Version>> {
+    let number = value.integer(2..=3)?;
+    Some(At::new(if number.value == 2 { Version::V2 } else { Version::V3 }, number.span))
+}
+
+fn prefer(fields: &Fields<'_>) -> Option<At<Vec<At<String>>>> {
+    let value = fields.value("prefer")?;
+    let span = value.span;
+    let nodes = value.one_or_list();
+    let nodes = nodes.iter().filter_map(|node| node.string("the name of a node, or a list of them"));
+    Some(At::new(nodes.collect(), span))
+}

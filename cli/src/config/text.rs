@@ -1,0 +1,234 @@
+//! The text forms of values: durations, addresses, names. An `Err` is the end of a sentence that begins with the
+//! value: what is wrong with it, and what to write instead.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// A whole number and a unit: `250ms`, `5s`, `2m`, `1h`, `7d`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    if number.is_empty() {
+        return Err(
+            "is not a duration; write a number and a unit, as in \"250ms\", \"5s\", \"2m\", \"1h\"".into()
+        );
+    }
+    if unit.is_empty() {
+        return Err(format!(
+            "has no unit; write \"{number}s\" for seconds or \"{number}ms\" for milliseconds"
+        ));
+    }
+    if unit.starts_with('.') {
+        return Err("is not a whole number; use a smaller unit, as in \"1500ms\"".into());
+    }
+    let Some((_, factor)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+        return Err(format!("has the unknown unit `{}`; units are ms, s, m, h and d", unit.trim()));
+    };
+    let millis = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor));
+    millis.map(Duration::from_millis).ok_or_else(|| "is too long".into())
+}
+
+/// The shortest form that [`duration`] reads back.
+pub(crate) fn write_duration(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if millis == 0 {
+        return "0s".into();
+    }
+    let fitting = UNITS.iter().rev().find(|(name, factor)| *name != "d" && millis % factor == 0);
+    let (unit, factor) = fitting.unwrap_or(&UNITS[0]);
+    // 90000ms and 120 minutes are read more easily than they are computed.
+    if *unit == "h" && millis / factor >= 48 && millis % 86_400_000 == 0 {
+        return format!("{}d", millis / 86_400_000);
+    }
+    format!("{}{unit}", millis / factor)
+}
+
+/// Where a server is: address and port, never a name.
+pub(crate) fn server_address(text: &str) -> Result<SocketAddr, String> {
+    let address = socket_address(text, "80")?;
+    if address.ip().is_unspecified() {
+        return Err("is no address of a server; 0.0.0.0 and [::] are for `bind`".into());
+    }
+    if is_group_address(address.ip()) {
+        return Err("is a multicast or broadcast address; write the server's own".into());
+    }
+    Ok(address)
+}
+
+/// Where a frontend listens: an address and a port, or `*:80` for all IPv4 addresses.
+pub(crate) fn bind_address(text: &str) -> Result<SocketAddr, String> {
+    let address = match text.strip_prefix('*') {
+        Some(port) => {
+            socket_address(&format!("0.0.0.0{port}"), "80").map_err(|why| why.replace("0.0.0.0", "*"))?
+        }
+        None if text.starts_with(':') => {
+            return Err(format!("has no address; write \"*{text}\" for all of them"));
+        }
+        None => socket_address(text, "80")?,
+    };
+    if is_group_address(address.ip()) {
+        return Err("is a multicast or broadcast address; nobody can connect to it".into());
+    }
+    Ok(address)
+}
+
+fn socket_address(text: &str, port: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return if address.port() == 0 { Err("has port 0; ports are 1..65535".into()) } else { Ok(address) };
+    }
+    if text.parse::<Ipv4Addr>().is_ok() {
+        return Err(format!("has no port; write \"{text}:{port}\""));
+    }
+    if let Ok(address) = text.trim_matches(['[', ']']).parse::<Ipv6Addr>() {
+        return Err(format!("has no port; write \"[{address}]:{port}\""));
+    }
+    if let Some((host, tail)) = text.rsplit_once(':') {
+        if host.parse::<IpAddr>().is_ok() || host == "0.0.0.0" {
+            return Err(if tail.is_empty() {
+                format!("has no port; write \"{text}{port}\"")
+            } else {
+                format!("has the port `{tail}`; ports are 1..65535")
+            });
+        }
+        if looks_like_a_name(host) {
+            return Err(format!(
+                "has a name; names are not resolved in this version, write the address of {host}"
+            ));
+        }
+    } else if looks_like_a_name(text) {
+        return Err(format!("has no address; write one with a port, as in \"192.0.2.21:{port}\""));
+    }
+    Err(format!(
+        "is no address with a port; write it as in \"192.0.2.21:{port}\" or \"[2001:db8::21]:{port}\""
+    ))
+}
+
+fn looks_like_a_name(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+}
+
+fn is_group_address(address: IpAddr) -> bool {
+    address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+/// An IPv4 address that one machine can have.
+pub(crate) fn host_address(text: &str) -> Result<Ipv4Addr, String> {
+    let address = match text.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address,
+        Ok(IpAddr::V6(_)) => {
+            return Err("is an IPv6 address; only IPv4 addresses are supported here in this version".into());
+        }
+        Err(_) if text.parse::<SocketAddr>().is_ok() => {
+            let host = text.rsplit_once(':').map_or(text, |(host, _)| host);
+            return Err(format!("has a port; write the address alone: \"{host}\""));
+        }
+        Err(_) if looks_like_a_name(text) && !text.starts_with(|c: char| c.is_ascii_digit()) => {
+            return Err("is a name; write the address, as in \"192.0.2.11\"".into());
+        }
+        Err(_) => return Err("is no IPv4 address; write it as in \"192.0.2.11\"".into()),
+    };
+    if address.is_unspecified() || is_group_address(IpAddr::V4(address)) || address.octets()[0] == 0 {
+        return Err("is not an address that a machine can have".into());
+    }
+    Ok(address)
+}
+
+/// An address of a virtual router: `192.0.2.10` (a /32) or `192.0.2.10/24`.
+pub(crate) fn virtual_address(text: &str) -> Result<(Ipv4Addr, u8), String> {
+    let (host, prefix) = match text.split_once('/') {
+        None => (text, 32),
+        Some((host, prefix)) => {
+            let number = prefix.parse::<u8>().ok().filter(|prefix| (1..=32).contains(prefix));
+            let number = number.ok_or_else(|| format!("has the prefix length `{prefix}`; it is 1..32"))?;
+            (host, number)
+        }
+    };
+    if host.parse::<Ipv6Addr>().is_ok() {
+        return Err("is an IPv6 address; only IPv4 addresses are supported in this version".into());
+    }
+    let address = host_address(host)?;
+    if address.is_loopback() {
+        return Err("is a loopback address; no other machine can reach it".into());
+    }
+    if prefix < 31 {
+        let mask = u32::MAX << (32 - u32::from(prefix));
+        let inside = u32::from(address) & !mask;
+        if inside == 0 || inside == !mask {
+            let kind = if inside == 0 { "network" } else { "broadcast" };
+            return Err(format!("is the {kind} address of its /{prefix}; write a host's"));
+        }
+    }
+    Ok((address, prefix))
+}
+
+/// Names of nodes, vips, frontends, backends and servers: 1 to 63 letters, digits, `-`, `_` and `.`, of which the
+/// first is a letter or a digit.
+pub(crate) fn name(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("is empty".into());
+    }
+    if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || "-_.".contains(*c))) {
+        return Err(format!(
+            "has the character `{}`; names are letters, digits, `-`, `_` and `.`",
+            bad.escape_debug()
+        ));
+    }
+    if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Err("does not begin with a letter or a digit".into());
+    }
+    if text.len() > 63 {
+        return Err(format!("has {} characters; at most 63 are allowed", text.len()));
+    }
+    Ok(())
+}
+
+/// Names of interfaces, as the kernel takes them.
+pub(crate) fn interface(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.len() > 15 {
+        return Err("is no name of an interface; those have 1 to 15 characters".into());
+    }
+    if text == "."
+        || text == ".."
+        || text.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
+    {
+        return Err("is no name of an interface; those have no `/`, `:` or space".into());
+    }
+    Ok(())
+}
+
+/// The candidate that is nearest to `text`, if any is near enough to be what was meant.
+pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = 1 + text.chars().count() / 4;
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(text, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `; did you mean X?`, or what there is.
+pub(crate) fn suggestion(text: &str, known: &[&str], kind: &str) -> String {
+    match nearest(text, known.iter().copied()) {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None if known.is_empty() => format!("; the file has no {kind}"),
+        None => format!("; {kind}s are {}", listing(known)),
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(crate) fn listing(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [only] => format!("`{only}`"),
+        [head @ .., last] => {
+            let head: Vec<_> = head.iter().map(|name| format!("`{name}`")).collect();
+            format!("{} and `{last}`", head.join(", "))
+        }
+    }
+}
