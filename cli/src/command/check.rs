@@ -32,7 +32,8 @@ pub fn run(arguments: &CheckArguments) -> Exit {
 
 /// `fine: 2 nodes, 1 vip, 1 frontend, 1 backend, 2 servers`.
 fn summary(config: &Config) -> String {
-    let vips = config.groups.iter().filter_map(|group| group.by_node.first()).map(|node| node.members.len()).sum();
+    let vips =
+        config.groups.iter().filter_map(|group| group.by_node.first()).map(|node| node.members.len()).sum();
     let servers = config.proxy.backends.iter().map(|backend| backend.servers.len()).sum();
     let counts: [(usize, &str); 5] = [
         (config.cluster.nodes.len(), "node"),

@@ -11,7 +11,7 @@ pub(crate) enum Check {
     /// `check = false`.
     Off,
     /// `check = true` or a table.
-    On(CheckSettings),
+    On(Box<CheckSettings>),
 }
 
 /// The keys of the table.
@@ -41,8 +41,10 @@ impl Check {
     pub(super) fn read(value: &Value<'_>, section: &str) -> Option<At<Self>> {
         let check = match value.as_bool() {
             Some(false) => Self::Off,
-            Some(true) => Self::On(CheckSettings::default()),
-            None => Self::On(CheckSettings::read(value.fields(format!("`check` of {section}"), EXPECTED)?)),
+            Some(true) => Self::On(Box::default()),
+            None => Self::On(Box::new(CheckSettings::read(
+                value.fields(format!("`check` of {section}"), EXPECTED)?,
+            ))),
         };
         Some(At::new(check, value.span))
     }
