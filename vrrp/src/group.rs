@@ -1,10 +1,41 @@
 //! The VRRP machine of one group (RFC 9568 §6.4 and the rules of `docs/architecture.md`).
+//!
+//! Pure: `handle_*` tells it what happened, `poll_output` says what is to be done, `poll_timeout` when it wants to be
+//! called again. Between two nodes it keeps these promises:
+//!
+//! * Two Actives that hear each other last one link delay plus the removal of an address, never longer: the loser
+//!   removes first and then says so, the winner waits for that before it adds.
+//! * Nobody is told that an address is free before the kernel acknowledged its removal.
+//! * Nothing is announced before the kernel acknowledged that it is here.
+//! * A node that was not scheduled for more than 2.5 intervals drops its addresses before it does anything else.
 
-use std::net::IpAddr;
+mod active;
+mod announcements;
+mod backup;
+mod faults;
+mod history;
+mod level;
+mod member;
+mod preemption;
+mod resigning;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::VecDeque, mem, net::IpAddr};
+
+use faults::Faults;
+use history::History;
+use member::Member;
+use preemption::Moves;
+use state::Machine;
 
 use crate::{
-    GroupConfig, GroupStatus, MemberId, Moment, Output, Readiness, State, TimeoutReason, VirtualAddress,
+    GroupConfig, GroupStatus, MemberId, Moment, Moments, Output, Readiness, State, TimeoutReason, Transition,
+    VirtualAddress,
     advertisement::Advertisement,
+    status::{MemberStatus, PeerHeard},
 };
 
 /// How a group starts.
@@ -13,7 +44,8 @@ pub enum Start {
     /// Listens for one Active_Down_Interval first.
     Fresh,
     /// This node was Active a moment ago and its speaker was replaced: the last advertisement left at `last`, the
-    /// addresses are still installed. Goes on as Active.
+    /// addresses are still installed. Goes on as Active if `last` is younger than 2.5 intervals, and counts as ready
+    /// until its readiness is told; else removes the addresses, resigns, and listens.
     ResumeActive {
         /// When the last advertisement left.
         last: Moment,
@@ -24,13 +56,67 @@ pub enum Start {
 #[derive(Debug)]
 pub struct Group {
     config: GroupConfig,
+    machine: Machine,
+    members: Vec<Member>,
+    /// Between `handle_startup` and `handle_shutdown`.
+    started: bool,
+    /// Resumed as Active: readiness that is not told yet is not held against it.
+    resumed: bool,
+    told: Option<Readiness>,
+    faults: Faults,
+    /// Readiness as it counts: what was told, the links, and the faults found here.
+    readiness: Readiness,
+    ready_since: Option<Moment>,
+    moves: Moves,
+    since: Moment,
+    history: History,
+    outputs: VecDeque<Output>,
 }
 
-#[allow(unused_variables, clippy::todo, reason = "skeleton")]
+/// What can happen to a state. Facts about the node (readiness, links, sources) are kept outside of it.
+#[derive(Debug)]
+enum Event<'a> {
+    Startup(Start),
+    Shutdown(&'a str),
+    /// Readiness, a link or a source changed.
+    Facts,
+    Heard(Heard<'a>),
+    Timeout,
+    Added(MemberId, VirtualAddress),
+    Failed(MemberId, VirtualAddress, &'a str),
+    Removed(MemberId, VirtualAddress),
+    Stolen(MemberId, VirtualAddress),
+    ExchangesReset,
+    PeerReappeared,
+}
+
+/// A valid advertisement of another node.
+#[derive(Clone, Copy, Debug)]
+struct Heard<'a> {
+    member: MemberId,
+    source: IpAddr,
+    advertisement: &'a Advertisement,
+}
+
 impl Group {
     /// In Initialize; nothing happens before `handle_startup`. Readiness begins as a fault: "not told yet".
     pub fn new(config: GroupConfig, now: Moment) -> Self {
-        Self { config }
+        let members = config.members.iter().cloned().map(Member::new).collect();
+        Self {
+            config,
+            machine: Machine::Initialize,
+            members,
+            started: false,
+            resumed: false,
+            told: None,
+            faults: Faults::default(),
+            readiness: Readiness::Fault { reason: "readiness is not told yet".to_owned() },
+            ready_since: None,
+            moves: Moves::default(),
+            since: now,
+            history: History::default(),
+            outputs: VecDeque::new(),
+        }
     }
 
     /// The configuration it was built from.
@@ -38,25 +124,38 @@ impl Group {
         &self.config
     }
 
-    /// Startup (RFC 9568 §6.4.1). Needs a source and a link for at least one member to leave Initialize.
+    /// Startup (RFC 9568 §6.4.1). Needs a source and a link for at least one member, and no fault, to leave Initialize.
+    /// For [`Start::ResumeActive`] tell links and sources first: without them there is nothing to go on with, and it
+    /// resigns.
     pub fn handle_startup(&mut self, now: Moment, start: Start) {
-        todo!()
+        if let Start::ResumeActive { .. } = start {
+            self.resumed = true;
+            self.weigh_readiness(now);
+        }
+        self.step(now, Event::Startup(start));
     }
 
     /// Orderly end: exchanges reset, addresses removed, priority 0, Initialize. Poll until the state is Initialize and
     /// no output is left.
     pub fn handle_shutdown(&mut self, now: Moment, reason: &str) {
-        todo!()
+        self.step(now, Event::Shutdown(reason));
     }
 
     /// The primary address of the member's interface (source of its advertisements) is known, changed, or lost.
     pub fn handle_source(&mut self, now: Moment, member: MemberId, source: Option<IpAddr>) {
-        todo!()
+        let Some(known) = self.members.get_mut(member.0) else { return };
+        known.source = source;
+        self.facts_changed(now);
     }
 
     /// The member's link came up (`Ok`) or went down or away (`Err` with the reason in words).
     pub fn handle_link(&mut self, now: Moment, member: MemberId, link: Result<(), String>) {
-        todo!()
+        let Some(known) = self.members.get_mut(member.0) else { return };
+        if known.link.is_ok() != link.is_ok() {
+            self.faults.link_changed();
+        }
+        known.link = link;
+        self.facts_changed(now);
     }
 
     /// A valid advertisement for `member` arrived from `source`.
@@ -67,22 +166,34 @@ impl Group {
         source: IpAddr,
         advertisement: &Advertisement,
     ) {
-        todo!()
+        self.check_clock(now);
+        if !self.note_heard(now, member, source, advertisement) {
+            return;
+        }
+        self.step(now, Event::Heard(Heard { member, source, advertisement }));
     }
 
     /// The deadline of `poll_timeout` passed. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Moment) {
-        todo!()
+        self.check_clock(now);
+        for (member, address) in self.faults.take_removals(now) {
+            self.outputs.push_back(Output::RemoveAddress { member, address });
+        }
+        if self.faults.expire(now) {
+            self.facts_changed(now);
+        }
+        self.step(now, Event::Timeout);
     }
 
     /// The node's readiness changed.
     pub fn handle_readiness(&mut self, now: Moment, readiness: Readiness) {
-        todo!()
+        self.told = Some(readiness);
+        self.facts_changed(now);
     }
 
     /// The kernel acknowledged an address.
     pub fn handle_address_added(&mut self, now: Moment, member: MemberId, address: VirtualAddress) {
-        todo!()
+        self.step(now, Event::Added(member, address));
     }
 
     /// The kernel refused an address, or did not answer in time: a fault.
@@ -93,17 +204,23 @@ impl Group {
         address: VirtualAddress,
         reason: &str,
     ) {
-        todo!()
+        self.step(now, Event::Failed(member, address, reason));
     }
 
-    /// The kernel acknowledged a removal that we asked for.
+    /// The kernel acknowledged a removal that we asked for, or the address was gone already.
     pub fn handle_address_removed(&mut self, now: Moment, member: MemberId, address: VirtualAddress) {
-        todo!()
+        if let Some(known) = self.members.get_mut(member.0) {
+            known.installed.remove(&address);
+        }
+        self.step(now, Event::Removed(member, address));
     }
 
     /// Somebody else removed an address of ours while we are Active: it is added and announced again.
     pub fn handle_address_stolen(&mut self, now: Moment, member: MemberId, address: VirtualAddress) {
-        todo!()
+        if let Some(known) = self.members.get_mut(member.0) {
+            known.installed.remove(&address);
+        }
+        self.step(now, Event::Stolen(member, address));
     }
 
     /// An address of a virtual router is on its interface without being ours (another tag, or none). It is removed
@@ -117,38 +234,387 @@ impl Group {
         address: VirtualAddress,
         tag: &str,
     ) {
-        todo!()
+        self.check_clock(now);
+        let Some(known) = self.members.get(member.0) else { return };
+        let vip = known.config.vip.clone();
+        self.history.count("addresses_foreign");
+        if self.faults.foreign_seen(now, member, address, tag) {
+            self.warn(
+                "address_foreign",
+                format!(
+                    "vip {vip}: {}/{} is on the interface without being ours ({tag}); removed",
+                    address.address, address.prefix
+                ),
+            );
+            self.outputs.push_back(Output::RemoveAddress { member, address });
+            if let Machine::Active(_) = self.machine {
+                // The kernel keeps one entry per address and prefix: with the foreign one ours is gone too.
+                self.step(now, Event::Stolen(member, address));
+            }
+        }
+        self.facts_changed(now);
     }
 
     /// The daemon has reset the exchanges it was asked to reset.
     pub fn handle_exchanges_reset(&mut self, now: Moment) {
-        todo!()
+        self.step(now, Event::ExchangesReset);
     }
 
     /// A peer that was silent says hello again: an Active announces.
     pub fn handle_peer_reappeared(&mut self, now: Moment) {
-        todo!()
+        self.step(now, Event::PeerReappeared);
     }
 
     /// The next effect, in order.
     #[must_use]
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.outputs.pop_front()
     }
 
     /// When `handle_timeout` is wanted next, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Moment, TimeoutReason)> {
-        todo!()
+        let machine = match &self.machine {
+            Machine::Initialize => None,
+            Machine::Backup(backup) => Some(backup.next()),
+            Machine::Active(active) => active.next(),
+            Machine::Resigning(resigning) => Some((resigning.next(), TimeoutReason::Acknowledgement)),
+        };
+        let faults = self.faults.next().map(|at| (at, TimeoutReason::Other("fault")));
+        [machine, faults].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// Its state, without the cost of a whole status.
+    /// Its state, without the cost of a whole status. A node is Active until its last address is gone.
     pub fn state(&self) -> State {
-        todo!()
+        match &self.machine {
+            Machine::Initialize => State::Initialize,
+            Machine::Backup(_) => State::Backup,
+            Machine::Active(_) | Machine::Resigning(_) => State::Active,
+        }
     }
 
     /// What it says of itself. `interface` names and counters of rejected packets are the driver's to fill in.
     pub fn status(&self) -> GroupStatus {
-        todo!()
+        let members = self.members.iter().map(|member| MemberStatus {
+            vip: member.config.vip.clone(),
+            interface: None,
+            vrid: member.config.vrid,
+            addresses: member.config.addresses.clone(),
+            installed: member.installed.iter().copied().collect(),
+            heard: member.heard.clone(),
+        });
+        GroupStatus {
+            name: self.config.name.clone(),
+            state: self.state(),
+            since: self.since,
+            reason: self.reason(),
+            priority: self.wire_priority(),
+            readiness: self.readiness.clone(),
+            members: members.collect(),
+            transitions: self.history.transitions(),
+            counters: self.history.counters(),
+        }
+    }
+
+    /// One event, one new state. The clock is compared before anything is sent or added.
+    fn step(&mut self, now: Moment, event: Event<'_>) {
+        self.check_clock(now);
+        let machine = mem::replace(&mut self.machine, Machine::Initialize);
+        self.machine = self.transition(now, machine, event);
+        self.check_invariants();
+    }
+
+    /// The table of RFC 9568 §6.4.
+    fn transition(&mut self, now: Moment, machine: Machine, event: Event<'_>) -> Machine {
+        use Event as E;
+        use Machine as M;
+        match (machine, event) {
+            (M::Initialize, E::Startup(start)) => self.start(now, start),
+            (M::Initialize, E::Shutdown(_)) => {
+                self.started = false;
+                M::Initialize
+            }
+            (M::Initialize, E::Facts) => self.leave_initialize(now),
+            (
+                M::Initialize,
+                E::Heard(_)
+                | E::Timeout
+                | E::Added(..)
+                | E::Failed(..)
+                | E::Removed(..)
+                | E::Stolen(..)
+                | E::ExchangesReset
+                | E::PeerReappeared,
+            ) => M::Initialize,
+
+            (M::Backup(_), E::Shutdown(reason)) => {
+                self.started = false;
+                self.enter_initialize(now, reason.to_owned())
+            }
+            (M::Backup(backup), E::Facts) => self.backup_facts(now, backup),
+            (M::Backup(backup), E::Heard(heard)) => self.backup_heard(now, backup, heard),
+            (M::Backup(backup), E::Timeout) => self.backup_timeout(now, backup),
+            (
+                M::Backup(backup),
+                E::Startup(_)
+                | E::Added(..)
+                | E::Failed(..)
+                | E::Removed(..)
+                | E::Stolen(..)
+                | E::ExchangesReset
+                | E::PeerReappeared,
+            ) => M::Backup(backup),
+
+            (M::Active(active), E::Shutdown(reason)) => {
+                self.started = false;
+                self.resign(now, active, reason.to_owned())
+            }
+            (M::Active(active), E::Facts) => self.active_facts(now, active),
+            (M::Active(active), E::Heard(heard)) => self.active_heard(now, active, heard),
+            (M::Active(active), E::Timeout) => self.active_timeout(now, active),
+            (M::Active(active), E::Added(member, address)) => self.active_added(now, active, member, address),
+            (M::Active(active), E::Failed(member, address, reason)) => {
+                self.active_failed(now, active, member, address, reason)
+            }
+            (M::Active(active), E::Stolen(member, address)) => {
+                self.active_stolen(now, active, member, address)
+            }
+            (M::Active(mut active), E::PeerReappeared) => {
+                active.announcements.request(now);
+                self.announce_if_due(now, &mut active);
+                M::Active(active)
+            }
+            (M::Active(active), E::Startup(_) | E::Removed(..) | E::ExchangesReset) => M::Active(active),
+
+            (M::Resigning(resigning), E::Shutdown(_)) => {
+                self.started = false;
+                M::Resigning(resigning)
+            }
+            (M::Resigning(resigning), E::Heard(heard)) => self.resigning_heard(resigning, heard),
+            (M::Resigning(resigning), E::Timeout) => self.resigning_timeout(now, resigning),
+            (M::Resigning(resigning), E::Removed(member, address) | E::Stolen(member, address)) => {
+                self.resigning_removed(now, resigning, member, address)
+            }
+            (M::Resigning(resigning), E::ExchangesReset) => self.resigning_exchanges_reset(now, resigning),
+            (
+                M::Resigning(resigning),
+                E::Startup(_) | E::Facts | E::Added(..) | E::Failed(..) | E::PeerReappeared,
+            ) => M::Resigning(resigning),
+        }
+    }
+
+    fn start(&mut self, now: Moment, start: Start) -> Machine {
+        self.started = true;
+        match start {
+            Start::Fresh => self.leave_initialize(now),
+            Start::ResumeActive { last } => self.resume(now, last),
+        }
+    }
+
+    /// RFC 9568 §6.4.1: Backup, unless a fault keeps us here.
+    fn leave_initialize(&mut self, now: Moment) -> Machine {
+        if !self.started || matches!(self.readiness, Readiness::Fault { .. }) {
+            return Machine::Initialize;
+        }
+        let reason = match self.history.last() {
+            Some(last) if last.to == State::Initialize => format!("over: {}", last.reason),
+            Some(_) | None => "started".to_owned(),
+        };
+        for member in &mut self.members {
+            member.forget_interval();
+        }
+        self.record(now, State::Initialize, State::Backup, reason, now, Moments::default());
+        self.listen(now)
+    }
+
+    fn enter_initialize(&mut self, now: Moment, reason: String) -> Machine {
+        self.record(now, State::Backup, State::Initialize, reason, now, Moments::default());
+        Machine::Initialize
+    }
+
+    /// The lateness check: an Active whose last advertisement is so old that a peer may have taken over drops its
+    /// addresses and starts over, before anything else is sent or added.
+    fn check_clock(&mut self, now: Moment) {
+        let Machine::Active(active) = &self.machine else { return };
+        let late = active.adver.iter().zip(&self.members).find_map(|(timer, member)| {
+            timer.filter(|timer| member.is_late(now, timer.sent)).map(|timer| timer.sent)
+        });
+        let Some(sent) = late else { return };
+        if let Machine::Active(active) = mem::replace(&mut self.machine, Machine::Initialize) {
+            self.history.count("late");
+            let reason = format!("late: no advertisement sent for {}", history::since(now, sent));
+            self.machine = self.start_over(now, active, reason, sent);
+        }
+    }
+
+    /// Readiness, a link, a source or a fault may have changed.
+    fn facts_changed(&mut self, now: Moment) {
+        self.check_clock(now);
+        self.weigh_readiness(now);
+        self.step(now, Event::Facts);
+    }
+
+    /// What was told, worsened by what the machine itself sees.
+    fn weigh_readiness(&mut self, now: Moment) {
+        let troubles: Vec<_> = self.members.iter().filter_map(Member::trouble).collect();
+        let told = match &self.told {
+            Some(told) => told.clone(),
+            None if self.resumed => Readiness::Ready,
+            None => Readiness::Fault { reason: "readiness is not told yet".to_owned() },
+        };
+        let readiness = match (told, self.faults.reason(), troubles.first()) {
+            (Readiness::Fault { reason }, _, _) => Readiness::Fault { reason },
+            (_, Some(reason), _) => Readiness::Fault { reason },
+            (_, None, Some(trouble)) if troubles.len() == self.members.len() => {
+                Readiness::Fault { reason: trouble.clone() }
+            }
+            // Some virtual routers can be served: better than nobody, worse than anyone who can serve all.
+            (_, None, Some(trouble)) => Readiness::Leaving { reason: trouble.clone() },
+            (told, None, None) => told,
+        };
+        self.ready_since = match readiness {
+            Readiness::Ready => self.ready_since.or(Some(now)),
+            Readiness::Degraded { .. }
+            | Readiness::Starting { .. }
+            | Readiness::Leaving { .. }
+            | Readiness::Fault { .. } => None,
+        };
+        self.readiness = readiness;
+    }
+
+    /// Takes down who was heard. `false` if it is not to be looked at: our own packet, or an unknown member.
+    fn note_heard(
+        &mut self,
+        now: Moment,
+        id: MemberId,
+        source: IpAddr,
+        advertisement: &Advertisement,
+    ) -> bool {
+        let own = self.members.iter().any(|member| member.source == Some(source));
+        let Some(member) = self.members.get_mut(id.0) else { return false };
+        let vip = member.config.vip.clone();
+        if own {
+            self.history.count("duplicate_source");
+            self.warn(
+                "duplicate_source",
+                format!(
+                    "vip {vip}: an advertisement came from our own address {source}: a loop, or a duplicate"
+                ),
+            );
+            return false;
+        }
+        member.heard = Some(PeerHeard { source, priority: advertisement.priority, at: now });
+        member.missing = false;
+        let own_interval = member.config.interval.get();
+        let differs = member.advertisement(0).addresses != advertisement.addresses;
+        self.history.count("advertisements_received");
+        if advertisement.priority == 0 {
+            self.history.count("priority_zero_received");
+        }
+        if advertisement.interval != own_interval {
+            // RFC 9568 §7.1: logged, never dropped.
+            self.history.count("interval_mismatch");
+            self.warn(
+                "interval_mismatch",
+                format!(
+                    "vip {vip}: {source} advertises every {}, we every {}",
+                    history::spell(advertisement.interval),
+                    history::spell(own_interval)
+                ),
+            );
+        }
+        if differs {
+            // RFC 9568 §7.1: dropping it would make two Actives while one node's file is ahead of the other's.
+            self.history.count("address_list_mismatch");
+            self.warn(
+                "address_list_mismatch",
+                format!("vip {vip}: {source} advertises other addresses than ours"),
+            );
+        }
+        true
+    }
+
+    fn wire_priority(&self) -> u8 {
+        level::wire_priority(&self.config, &self.readiness)
+    }
+
+    fn fault(&self) -> Option<String> {
+        match &self.readiness {
+            Readiness::Fault { reason } => Some(format!("fault: {reason}")),
+            Readiness::Ready
+            | Readiness::Degraded { .. }
+            | Readiness::Starting { .. }
+            | Readiness::Leaving { .. } => None,
+        }
+    }
+
+    /// Why it is in its state.
+    fn reason(&self) -> String {
+        let transition = || self.history.last().map(|last| last.reason.clone());
+        match self.state() {
+            State::Initialize if self.started => self.fault().or_else(transition),
+            State::Initialize | State::Backup | State::Active => transition(),
+        }
+        .unwrap_or_else(|| "not started".to_owned())
+    }
+
+    fn record(
+        &mut self,
+        now: Moment,
+        from: State,
+        to: State,
+        reason: String,
+        detected: Moment,
+        moments: Moments,
+    ) {
+        let transition = Transition { from, to, reason, detected, at: now, moments };
+        self.since = now;
+        self.history.push(transition.clone());
+        self.outputs.push_back(Output::Transition(transition));
+    }
+
+    fn warn(&mut self, key: &'static str, text: String) {
+        self.outputs.push_back(Output::Warning { key, text });
+    }
+
+    /// Sends on one member, if it can send.
+    fn transmit(&mut self, id: MemberId, priority: u8) {
+        let Some(member) = self.members.get(id.0).filter(|member| member.is_up()) else { return };
+        let advertisement = member.advertisement(priority);
+        self.history.count("advertisements_sent");
+        if priority == 0 {
+            self.history.count("priority_zero_sent");
+        }
+        self.outputs.push_back(Output::Transmit { member: id, advertisement });
+    }
+
+    fn transmit_all(&mut self, priority: u8) {
+        for index in 0..self.members.len() {
+            self.transmit(MemberId(index), priority);
+        }
+    }
+
+    /// What holds after every step.
+    fn check_invariants(&self) {
+        let installed = self.members.iter().any(|member| !member.installed.is_empty());
+        match &self.machine {
+            Machine::Initialize => {
+                debug_assert!(!installed, "Initialize holds no address");
+            }
+            Machine::Backup(backup) => {
+                debug_assert!(!installed, "a Backup holds no address");
+                debug_assert_eq!(backup.active_down.len(), self.members.len());
+                debug_assert!(self.fault().is_none(), "a node in fault takes no part");
+            }
+            Machine::Active(active) => {
+                debug_assert!(self.fault().is_none(), "a node in fault is no Active");
+                debug_assert_ne!(active.priority, 0, "an Active never advertises 0");
+                debug_assert!(
+                    active.yielding.is_none() || active.asked.is_empty(),
+                    "nothing is added while a peer has yet to remove"
+                );
+            }
+            Machine::Resigning(_) => {}
+        }
     }
 }

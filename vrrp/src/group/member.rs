@@ -1,0 +1,97 @@
+//! One virtual router of a group: what is known of its wire, and its intervals.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use crate::{
+    MemberConfig, Moment, Priority, Version, VirtualAddress, advertisement::Advertisement, status::PeerHeard,
+};
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) config: MemberConfig,
+    /// Source of our advertisements, once known.
+    pub(super) source: Option<IpAddr>,
+    /// `Err` says why the link can't be used.
+    pub(super) link: Result<(), String>,
+    /// The last advertisement of another node.
+    pub(super) heard: Option<PeerHeard>,
+    /// Active_Adver_Interval (RFC 9568 §6.1): the Active's own, adopted from its advertisements.
+    pub(super) active_adver_interval: Duration,
+    /// Acknowledged by the kernel.
+    pub(super) installed: BTreeSet<VirtualAddress>,
+    /// The alarm of rule 10 is raised.
+    pub(super) missing: bool,
+}
+
+impl Member {
+    pub(super) fn new(config: MemberConfig) -> Self {
+        Self {
+            source: None,
+            link: Err("the link is not known yet".to_owned()),
+            heard: None,
+            active_adver_interval: config.interval.get(),
+            installed: BTreeSet::new(),
+            missing: false,
+            config,
+        }
+    }
+
+    /// Why it can't send or hear; `None` if it can.
+    pub(super) fn trouble(&self) -> Option<String> {
+        match (&self.link, self.source) {
+            (Err(reason), _) => Some(format!("vip {}: {reason}", self.config.vip)),
+            (Ok(()), None) => {
+                Some(format!("vip {}: its interface has no address to send from", self.config.vip))
+            }
+            (Ok(()), Some(_)) => None,
+        }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.link.is_ok() && self.source.is_some()
+    }
+
+    /// Skew_Time, always of the configured priority: a degraded pair fails over as fast as a healthy one. Divides last,
+    /// so it is 78 us and not 0 for priority 254 at 10 ms.
+    pub(super) fn skew_time(&self, priority: Priority) -> Duration {
+        let base = match self.config.version {
+            // RFC 3768 §6.1: of one second, whatever the interval.
+            Version::V2 => Duration::from_secs(1),
+            Version::V3 => self.active_adver_interval,
+        };
+        base * (256 - u32::from(priority.get())) / 256
+    }
+
+    /// Active_Down_Interval.
+    pub(super) fn active_down_interval(&self, priority: Priority) -> Duration {
+        3 * self.active_adver_interval + self.skew_time(priority)
+    }
+
+    /// RFC 9568 §6.4.2: a Backup takes over the interval of the Active. VRRPv2 dropped another one already.
+    pub(super) fn adopt(&mut self, advertisement: &Advertisement) {
+        if self.config.version == Version::V3 {
+            self.active_adver_interval = advertisement.interval;
+        }
+    }
+
+    /// Back to our own interval: nobody else's is known to hold.
+    pub(super) fn forget_interval(&mut self) {
+        self.active_adver_interval = self.config.interval.get();
+    }
+
+    pub(super) fn advertisement(&self, priority: u8) -> Advertisement {
+        Advertisement {
+            version: self.config.version,
+            vrid: self.config.vrid,
+            priority,
+            interval: self.config.interval.get(),
+            addresses: self.config.addresses.iter().map(|address| address.address).collect(),
+        }
+    }
+
+    /// Whether an advertisement, last sent at `sent`, is so late at `now` that a peer may have taken over: more than 2.5
+    /// of our intervals.
+    pub(super) fn is_late(&self, now: Moment, sent: Moment) -> bool {
+        2 * now.saturating_since(sent) > 5 * self.config.interval.get()
+    }
+}
