@@ -3,5 +3,6 @@
 
 pub mod command;
 pub mod config;
+pub mod daemon;
 pub mod exit;
 pub mod speaker;

