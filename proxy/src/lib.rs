@@ -1,9 +1,37 @@
 //! The data plane of lbctl: it forwards bytes (tcp) and HTTP/1 exchanges (http) from listeners to servers.
+//!
+//! ```text
+//! Proxy::start(Config)                        control side: any tokio runtime
+//!   ├── listener::bind ── sockets ─┐            ├── health: checks, verdicts, usable sets
+//!   │                              ▼            └── stall watch, binding again, rates
+//!   ├── worker 0: thread, runtime, accept loops ── Connection ── tcp::serve | http::serve ── upstream::Search
+//!   └── worker N ...                                                                             │
+//!            shared: Node (limits, positions, usable servers) <──────────────────────────────────┘
+//! ```
+//! A connection lives on one worker from accept to close. Sessions are generic over [`Stream`]; they find servers
+//! with [`upstream::Search`], time with [`wheel::Deadline`], memory with [`buffer::BufferPool`].
+#![warn(missing_docs)]
 
+pub mod buffer;
 pub mod config;
+mod connection;
+pub mod error;
+mod http;
+mod limit;
+mod listener;
+pub mod metrics;
+mod node;
 pub mod server;
 pub mod status;
+pub mod stream;
+mod tcp;
+pub mod upstream;
+pub mod wheel;
+mod worker;
 
 pub use config::Config;
+pub use connection::Connection;
 pub use server::{Proxy, StartError};
 pub use status::{Health, Status};
+pub use stream::Stream;
+pub use worker::Worker;

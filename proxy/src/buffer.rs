@@ -1,0 +1,170 @@
+//! Buffers of a worker: borrowed while there are bytes to hold, never by a connection that waits.
+//!
+//! A [`Buffer`] goes back to its pool when it is dropped. The pool keeps at most [`KEPT`] of them; beyond that the
+//! memory is given back to the allocator, so a peak does not stay.
+
+use std::{cell::RefCell, io, rc::Rc};
+
+use crate::stream::Stream;
+
+/// Bytes in one buffer.
+pub const BUFFER_SIZE: usize = 16 * 1024;
+
+/// Unused buffers that a worker keeps (4 MiB).
+const KEPT: usize = 256;
+
+/// The unused buffers of one worker.
+#[derive(Debug, Default)]
+pub struct BufferPool {
+    unused: RefCell<Vec<Box<[u8]>>>,
+}
+
+impl BufferPool {
+    /// Borrows an empty buffer of [`BUFFER_SIZE`] bytes.
+    pub fn take(self: &Rc<Self>) -> Buffer {
+        let bytes = self.unused.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_SIZE].into_boxed_slice());
+        Buffer { bytes, start: 0, end: 0, pool: Rc::clone(self) }
+    }
+
+    fn give_back(&self, bytes: Box<[u8]>) {
+        let mut unused = self.unused.borrow_mut();
+        if unused.len() < KEPT {
+            unused.push(bytes);
+        }
+    }
+}
+
+/// A borrowed buffer: bytes are appended behind and consumed from the front.
+#[derive(Debug)]
+pub struct Buffer {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+    pool: Rc<BufferPool>,
+}
+
+impl Buffer {
+    /// The bytes in it.
+    pub fn filled(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// The same, to be changed in place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
+    /// Nothing in it?
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Bytes in it.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// No room behind, nor in front ([`Self::unfilled`] moves the bytes to the front when it has to)?
+    pub fn is_full(&self) -> bool {
+        self.len() == self.bytes.len()
+    }
+
+    /// The room behind the bytes; after writing into it call [`Self::advance`]. Moves the bytes to the front first if
+    /// the room there is the only one left.
+    pub fn unfilled(&mut self) -> &mut [u8] {
+        if self.end == self.bytes.len() && self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// `n` bytes were written into [`Self::unfilled`].
+    pub fn advance(&mut self, n: usize) {
+        debug_assert!(self.end + n <= self.bytes.len());
+        self.end = (self.end + n).min(self.bytes.len());
+    }
+
+    /// Takes `n` bytes off the front.
+    pub fn consume(&mut self, n: usize) {
+        debug_assert!(n <= self.len());
+        self.start = (self.start + n).min(self.end);
+        if self.start == self.end {
+            self.clear();
+        }
+    }
+
+    /// Takes all bytes off.
+    pub fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    /// Appends as much of `bytes` as fits; returns how much that was.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let room = self.unfilled();
+        let n = room.len().min(bytes.len());
+        room[..n].copy_from_slice(&bytes[..n]);
+        self.advance(n);
+        n
+    }
+
+    /// Reads once from `stream` behind the bytes. `Ok(0)` is the end of the stream (or a full buffer: check
+    /// [`Self::is_full`] before); `WouldBlock` means wait for the stream.
+    pub fn read_from<S: Stream>(&mut self, stream: &S) -> io::Result<usize> {
+        let n = stream.try_read(self.unfilled())?;
+        self.advance(n);
+        Ok(n)
+    }
+
+    /// Writes once to `stream` and consumes what it took.
+    pub fn write_to<S: Stream>(&mut self, stream: &S) -> io::Result<usize> {
+        let n = stream.try_write(self.filled())?;
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.pool.give_back(std::mem::take(&mut self.bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropped_buffer_is_lent_again_empty() {
+        let pool = Rc::new(BufferPool::default());
+        let mut first = pool.take();
+        assert_eq!(first.append(b"abc"), 3);
+        let address = first.filled().as_ptr();
+        drop(first);
+        let mut second = pool.take();
+        assert!(second.is_empty());
+        assert_eq!(second.unfilled().as_ptr(), address);
+    }
+
+    #[test]
+    fn bytes_move_to_the_front_only_when_the_back_is_full() {
+        let pool = Rc::new(BufferPool::default());
+        let mut buffer = pool.take();
+        assert_eq!(buffer.append(&[7; BUFFER_SIZE]), BUFFER_SIZE);
+        assert!(buffer.is_full());
+        buffer.consume(BUFFER_SIZE - 2);
+        assert_eq!(buffer.filled(), [7, 7]);
+        assert_eq!(buffer.unfilled().len(), BUFFER_SIZE - 2);
+        assert_eq!(buffer.filled(), [7, 7]);
+    }
+
+    #[test]
+    fn pool_keeps_a_bounded_number_of_unused_buffers() {
+        let pool = Rc::new(BufferPool::default());
+        let buffers: Vec<_> = (0..KEPT + 10).map(|_| pool.take()).collect();
+        drop(buffers);
+        assert_eq!(pool.unused.borrow().len(), 256);
+    }
+}

@@ -1,0 +1,309 @@
+//! A client's connection on a worker, and the worker's list of them.
+//!
+//! Every connection is one task. The control side reaches it through the [`Registry`]: it leaves an order in the
+//! connection's entry and wakes the task. A session never looks at orders: [`run`] does, between two polls of it.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use slab::Slab;
+use tokio::sync::oneshot;
+
+use crate::{
+    config::Frontend,
+    metrics::{Event, FrontendCounters},
+    stream::Stream,
+    worker::Worker,
+};
+
+/// A client's connection: its stream, where it came in, and what its session needs from the worker.
+///
+/// A session gets `&Connection` and returns when it is done; the connection is closed after that. It says
+/// [`Self::set_busy`] when an exchange begins and [`Self::set_idle`] when it waits for the next one: an idle
+/// connection is closed when the node drains, a busy one is asked to end ([`Self::is_draining`]) after its exchange.
+#[derive(Debug)]
+pub struct Connection<S> {
+    // Closed before the entry and the permit are gone: whoever sees them free sees the socket closed.
+    stream: S,
+    peer: SocketAddr,
+    entry: Registered,
+    permit: Permit,
+}
+
+/// The right to hold a connection of the process and of a frontend.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    worker: Rc<Worker>,
+    frontend: usize,
+}
+
+/// The connections of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    entries: RefCell<Slab<Rc<Entry>>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    local: SocketAddr,
+    /// Since which tick of the wheel an exchange is in flight; `None` while idle.
+    busy_since: Cell<Option<u64>>,
+    order: RefCell<Order>,
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Debug, Default)]
+enum Order {
+    #[default]
+    None,
+    /// End if idle.
+    Close,
+    /// End at once with a reset.
+    Reset(Rc<ResetRound>),
+}
+
+#[derive(Debug)]
+struct Registered {
+    registry: Rc<Registry>,
+    key: usize,
+    entry: Rc<Entry>,
+}
+
+/// One call of [`Registry::reset`]: alive as long as one of its connections is.
+#[derive(Debug)]
+struct ResetRound {
+    count: Arc<AtomicUsize>,
+    done: Option<oneshot::Sender<()>>,
+}
+
+impl<S: Stream> Connection<S> {
+    pub(crate) fn new(stream: S, peer: SocketAddr, local: SocketAddr, permit: Permit) -> Self {
+        let entry = Registered::new(permit.worker.registry(), local);
+        Self { stream, peer, entry, permit }
+    }
+
+    /// The client's bytes.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// The client.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Our end: the address that the client asked for.
+    pub fn local(&self) -> SocketAddr {
+        self.entry.entry.local
+    }
+
+    /// The worker that serves it.
+    pub fn worker(&self) -> &Rc<Worker> {
+        &self.permit.worker
+    }
+
+    /// Its frontend.
+    pub fn frontend(&self) -> &Frontend {
+        &self.permit.worker.node().config.frontends[self.permit.frontend]
+    }
+
+    /// The index of its frontend.
+    pub fn frontend_id(&self) -> usize {
+        self.permit.frontend
+    }
+
+    /// What this worker counts of its frontend.
+    pub fn counters(&self) -> &FrontendCounters {
+        &self.permit.worker.counters().frontends[self.permit.frontend]
+    }
+
+    /// Counts an event of its frontend.
+    pub fn count(&self, event: Event) {
+        self.counters().event(event).increment();
+    }
+
+    /// An exchange begins. Nothing if one is in flight.
+    pub fn set_busy(&self) {
+        let busy_since = &self.entry.entry.busy_since;
+        if busy_since.get().is_none() {
+            busy_since.set(Some(self.permit.worker.wheel().ticks()));
+        }
+    }
+
+    /// The exchange is over. While the node drains this ends the connection.
+    pub fn set_idle(&self) {
+        let entry = &self.entry.entry;
+        entry.busy_since.set(None);
+        if self.is_draining() {
+            entry.give(Order::Close);
+        }
+    }
+
+    /// Should it end after the exchange in flight (`Connection: close`)?
+    pub fn is_draining(&self) -> bool {
+        self.permit.worker.is_draining()
+    }
+}
+
+/// Drives a session until it ends or is ordered to.
+pub(crate) async fn run<S: Stream>(connection: Connection<S>, session: impl AsyncFnOnce(&Connection<S>)) {
+    let entry = Rc::clone(&connection.entry.entry);
+    {
+        let mut session = pin!(session(&connection));
+        poll_fn(|context| {
+            if matches!(*entry.order.borrow(), Order::Reset(_)) {
+                return Poll::Ready(());
+            }
+            // First the session, then an order to close: bytes that came before the order make it busy.
+            if session.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            entry.poll_close(context)
+        })
+        .await;
+    }
+    let reset = matches!(*entry.order.borrow(), Order::Reset(_));
+    if reset {
+        connection.stream.abort();
+        connection.count(Event::Reset);
+    }
+}
+
+impl Permit {
+    /// Takes one of each; `None` if the process or the frontend is full (then wait for [`Self::freed`]).
+    pub(crate) fn try_take(worker: &Rc<Worker>, frontend: usize) -> Option<Self> {
+        let node = worker.node();
+        if !node.connections.try_take() {
+            return None;
+        }
+        if !node.frontends[frontend].try_take() {
+            node.connections.release();
+            return None;
+        }
+        Some(Self { worker: Rc::clone(worker), frontend })
+    }
+
+    /// Waits until [`Self::try_take`] is worth another try.
+    pub(crate) async fn freed(worker: &Rc<Worker>, frontend: usize) {
+        let node = worker.node();
+        let counters = &worker.counters().frontends[frontend];
+        if node.connections.taken() >= node.connections.max() {
+            counters.event(Event::ProcessFull).increment();
+            node.connections.freed().await;
+        } else {
+            counters.event(Event::FrontendFull).increment();
+            node.frontends[frontend].freed().await;
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let node = self.worker.node();
+        node.frontends[self.frontend].release();
+        node.connections.release();
+    }
+}
+
+impl Registry {
+    /// Orders every connection on one of `addresses` to end with a reset. `count` grows with each one that has; the
+    /// receiver resolves when all have.
+    pub(crate) fn reset(&self, addresses: &[IpAddr], count: &Arc<AtomicUsize>) -> oneshot::Receiver<()> {
+        let (done, all_done) = oneshot::channel();
+        let round = Rc::new(ResetRound { count: Arc::clone(count), done: Some(done) });
+        for (_, entry) in self.entries.borrow().iter() {
+            let ordered = matches!(*entry.order.borrow(), Order::Reset(_));
+            if !ordered && addresses.contains(&entry.local.ip().to_canonical()) {
+                entry.give(Order::Reset(Rc::clone(&round)));
+            }
+        }
+        all_done
+    }
+
+    /// Orders idle connections to end.
+    pub(crate) fn close_idle(&self) {
+        for (_, entry) in self.entries.borrow().iter() {
+            let unordered = matches!(*entry.order.borrow(), Order::None);
+            if unordered && entry.busy_since.get().is_none() {
+                entry.give(Order::Close);
+            }
+        }
+    }
+
+    /// Exchanges in flight that began before `tick`.
+    pub(crate) fn busy_since_before(&self, tick: u64) -> usize {
+        let entries = self.entries.borrow();
+        entries.iter().filter(|(_, entry)| entry.busy_since.get().is_some_and(|since| since < tick)).count()
+    }
+
+    /// All connections.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+}
+
+impl Entry {
+    fn give(&self, order: Order) {
+        *self.order.borrow_mut() = order;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Ready if ordered to close and idle.
+    fn poll_close(&self, context: &mut Context<'_>) -> Poll<()> {
+        if matches!(*self.order.borrow(), Order::Close) {
+            if self.busy_since.get().is_none() {
+                return Poll::Ready(());
+            }
+            // It became busy in the meantime; `set_idle` will give the order again.
+            *self.order.borrow_mut() = Order::None;
+        }
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Registered {
+    fn new(registry: &Rc<Registry>, local: SocketAddr) -> Self {
+        let entry = Rc::new(Entry {
+            local,
+            busy_since: Cell::new(None),
+            order: RefCell::default(),
+            waker: RefCell::default(),
+        });
+        let key = registry.entries.borrow_mut().insert(Rc::clone(&entry));
+        Self { registry: Rc::clone(registry), key, entry }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.entries.borrow_mut().remove(self.key);
+        if let Order::Reset(round) = self.entry.order.take() {
+            round.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for ResetRound {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            // Who asked may have given up.
+            let _ = done.send(());
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Limits of the node, shared by all workers: one atomic on a cache line of its own, touched once per connection or
+//! request.
+
+use std::{
+    ops::Deref,
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
+};
+
+use tokio::sync::Notify;
+
+/// A value alone on its cache lines (two: the prefetcher of x86-64 fetches them in pairs), so that workers that touch
+/// neighbours don't slow each other.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Padded<T>(T);
+
+impl<T> Padded<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(value)
+    }
+}
+
+impl<T> Deref for Padded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Something that at most `max` connections may hold at a time. Who finds it taken waits in line.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    max: u32,
+    taken: Padded<AtomicU32>,
+    waiting: Padded<AtomicUsize>,
+    freed: Notify,
+}
+
+impl Limit {
+    pub(crate) fn new(max: u32) -> Self {
+        Self { max, taken: Padded::default(), waiting: Padded::default(), freed: Notify::new() }
+    }
+
+    pub(crate) fn max(&self) -> u32 {
+        self.max
+    }
+
+    pub(crate) fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Takes one if there is one; give it back with [`Self::release`].
+    pub(crate) fn try_take(&self) -> bool {
+        let more = |taken| (taken < self.max).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Waits until one may have become free. No promise: try again.
+    pub(crate) async fn freed(&self) {
+        let _waiting = Waiting::new(&self.waiting);
+        let freed = self.freed.notified();
+        let mut freed = std::pin::pin!(freed);
+        freed.as_mut().enable();
+        // One that was given back before we were in line has not told us.
+        if self.taken.load(Ordering::SeqCst) < self.max {
+            return;
+        }
+        freed.await;
+    }
+
+    pub(crate) fn release(&self) {
+        let before = self.taken.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.freed.notify_one();
+        }
+    }
+}
+
+/// Counts who waits, for as long as they do.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limit_is_never_exceeded_and_frees_one_at_a_time() {
+        let limit = Limit::new(2);
+        assert!(limit.try_take());
+        assert!(limit.try_take());
+        assert!(!limit.try_take());
+        assert_eq!(limit.taken(), 2);
+        limit.release();
+        assert!(limit.try_take());
+        assert!(!limit.try_take());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiter_is_woken_by_a_release_and_not_before() {
+        let limit = Limit::new(1);
+        assert!(limit.try_take());
+        let woken = tokio::time::timeout(std::time::Duration::from_secs(60), limit.freed()).await;
+        assert!(woken.is_err());
+        let ((), ()) = tokio::join!(limit.freed(), async { limit.release() });
+        assert!(limit.try_take());
+    }
+}

@@ -1,0 +1,147 @@
+//! A worker's accept loops: one per listening address.
+//!
+//! A loop waits until a connection is there, then takes a permit (process and frontend limit), then accepts: at a
+//! limit the excess stays in the kernel's queue, neither refused nor served, and no loop holds a permit that it does
+//! not use.
+
+use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
+
+use socket2::Socket;
+use tokio::{io::unix::AsyncFd, net::TcpStream, sync::oneshot};
+
+use crate::{
+    config::Mode,
+    connection::{self, Connection, Permit},
+    http,
+    listener::readiness::watch,
+    metrics::Event,
+    tcp,
+    worker::Worker,
+};
+
+/// After an error that the next accept would meet as well (out of descriptors or memory).
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The running accept loops of one worker; to stop one its sender is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct AcceptLoops {
+    running: RefCell<Vec<oneshot::Sender<()>>>,
+}
+
+impl AcceptLoops {
+    /// Ends all loops. What the kernel has queued by then is still accepted, as far as limits allow.
+    pub(crate) fn stop(&self) {
+        self.running.borrow_mut().clear();
+    }
+}
+
+/// Starts accepting connections of a frontend from `socket` on this worker.
+pub(crate) fn spawn(worker: &Rc<Worker>, frontend: usize, socket: Socket) -> io::Result<()> {
+    let listener = Listener {
+        local: socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?,
+        socket: watch(socket)?,
+        worker: Rc::clone(worker),
+        frontend,
+    };
+    let (stop, stopped) = oneshot::channel();
+    worker.accept_loops().running.borrow_mut().push(stop);
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            biased;
+            _ = stopped => listener.accept_queued(),
+            never = listener.accept_all() => match never {},
+        }
+    });
+    Ok(())
+}
+
+struct Listener {
+    socket: AsyncFd<Socket>,
+    local: SocketAddr,
+    worker: Rc<Worker>,
+    frontend: usize,
+}
+
+enum Never {}
+
+impl Listener {
+    async fn accept_all(&self) -> Never {
+        loop {
+            let mut ready = match self.socket.readable().await {
+                Ok(ready) => ready,
+                Err(error) => {
+                    self.failed(&error).await;
+                    continue;
+                }
+            };
+            let Some(permit) = Permit::try_take(&self.worker, self.frontend) else {
+                drop(ready);
+                Permit::freed(&self.worker, self.frontend).await;
+                continue;
+            };
+            match ready.try_io(|socket| accept(socket.get_ref())) {
+                Ok(Ok((socket, peer))) => self.serve(socket, peer, permit),
+                Ok(Err(error)) => {
+                    drop(permit);
+                    self.failed(&error).await;
+                }
+                // Another process's loop can't have it; the client gave up.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// What is in the kernel's queue when we stop would be reset by the close of the socket.
+    fn accept_queued(&self) {
+        while let Some(permit) = Permit::try_take(&self.worker, self.frontend) {
+            match accept(self.socket.get_ref()) {
+                Ok((socket, peer)) => self.serve(socket, peer, permit),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn serve(&self, socket: Socket, peer: SocketAddr, permit: Permit) {
+        let local = if self.local.ip().is_unspecified() {
+            socket.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(self.local)
+        } else {
+            self.local
+        };
+        let stream = match TcpStream::from_std(socket.into()) {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.count_error(&error);
+                return;
+            }
+        };
+        let connection = Connection::new(stream, peer, local, permit);
+        connection.counters().connections.increment();
+        match connection.frontend().mode {
+            Mode::Tcp => tokio::task::spawn_local(connection::run(connection, tcp::serve)),
+            Mode::Http => tokio::task::spawn_local(connection::run(connection, http::serve)),
+        };
+    }
+
+    async fn failed(&self, error: &io::Error) {
+        // The client was gone before we came: the next one may be fine.
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
+            return;
+        }
+        self.count_error(error);
+        tokio::time::sleep(PAUSE).await;
+    }
+
+    fn count_error(&self, error: &io::Error) {
+        let counter = self.worker.counters().frontends[self.frontend].event(Event::AcceptError);
+        // The first of each power of two is logged: often enough to be seen, seldom enough not to add to the trouble.
+        if counter.value().is_power_of_two() || counter.value() == 0 {
+            tracing::warn!(listener = %self.local, %error, so_far = counter.value(), "can't accept a connection");
+        }
+        counter.increment();
+    }
+}
+
+fn accept(socket: &Socket) -> io::Result<(Socket, SocketAddr)> {
+    let (socket, peer) = socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+    Ok((socket, peer.as_socket().ok_or(io::ErrorKind::Unsupported)?))
+}

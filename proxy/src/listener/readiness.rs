@@ -1,0 +1,15 @@
+//! The one unsafe call of this crate: registering a listening socket for readiness.
+#![allow(unsafe_code, reason = "tokio can't see that a socket keeps its descriptor")]
+
+use std::io;
+
+use socket2::Socket;
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Tells when a connection can be accepted, without accepting it (`tokio::net::TcpListener` can't).
+pub(super) fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
+    // SAFETY: a `Socket` owns its descriptor, returns the same one from `as_raw_fd` for as long as it lives, and closes
+    // it only when dropped; `AsyncFd` drops it after taking it out of the reactor.
+    let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
+    Ok(registered?)
+}

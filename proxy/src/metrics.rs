@@ -1,0 +1,185 @@
+//! Counters: one set per worker, written by that worker alone, added up when someone looks.
+//!
+//! ```text
+//! worker 0: Counters ─┐
+//! worker 1: Counters ─┼─ sum ─> Status
+//! worker N: Counters ─┘
+//! ```
+//! What happens seldom and has a name of its own is an [`Event`]; its name is written here and nowhere else.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::config::Config;
+
+/// A number that only its worker adds to: a load and a store, no locked instruction. Anyone may read it.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only from the worker that owns it.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Adds one.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// The value now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! events {
+    ($($(#[doc = $doc:literal])* $event:ident = $name:literal,)*) => {
+        /// Refusals, limits that were hit and errors of a frontend's traffic.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Event {
+            $($(#[doc = $doc])* $event,)*
+        }
+
+        impl Event {
+            /// All of them, in the order of the numbers.
+            pub const ALL: &[Self] = &[$(Self::$event,)*];
+
+            /// What it is called in status and metrics.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$event => $name,)*
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// The process was at its `maxconn`: a listener waited.
+    ProcessFull = "process_full_total",
+    /// The frontend was at its `maxconn`: a listener waited.
+    FrontendFull = "frontend_full_total",
+    /// Accepting failed (out of file descriptors, memory).
+    AcceptError = "accept_errors_total",
+    /// No backend or no usable server.
+    NoServer = "no_server_total",
+    /// A request had to wait for a slot of a full server.
+    Queued = "queued_total",
+    /// A request waited longer than `timeout.queue`.
+    QueueTimeout = "queue_timeouts_total",
+    /// All attempts to connect to a server failed.
+    ConnectFailed = "connect_failures_total",
+    /// Further attempts to connect, on whatever server.
+    Retry = "retries_total",
+    /// Of these, on another server.
+    Redispatch = "redispatches_total",
+    /// The client was silent for longer than its timeout.
+    ClientTimeout = "client_timeouts_total",
+    /// The server was silent for longer than its timeout.
+    ServerTimeout = "server_timeouts_total",
+    /// The client broke its connection.
+    ClientAbort = "client_aborts_total",
+    /// The server broke its connection.
+    ServerAbort = "server_aborts_total",
+    /// Connections reset because their address left this node.
+    Reset = "resets_total",
+}
+
+/// What a worker counts of a frontend.
+#[derive(Debug)]
+pub struct FrontendCounters {
+    /// Connections accepted.
+    pub connections: Counter,
+    /// Requests (http), connections (tcp).
+    pub requests: Counter,
+    /// Responses by first digit; index 0 = others.
+    pub responses: [Counter; 6],
+    /// Bytes from clients.
+    pub bytes_in: Counter,
+    /// Bytes to clients.
+    pub bytes_out: Counter,
+    events: Box<[Counter]>,
+}
+
+/// What a worker counts of a server.
+#[derive(Debug, Default)]
+pub struct ServerCounters {
+    /// Requests (http) or connections (tcp) given to it.
+    pub requests: Counter,
+    /// Failed attempts to connect.
+    pub connect_errors: Counter,
+    /// Requests that found an idle connection.
+    pub reuses: Counter,
+    /// Idle connections that the server had closed, or had sent something on, before they were reused.
+    pub stale: Counter,
+}
+
+/// Everything that one worker counts.
+#[derive(Debug)]
+pub struct Counters {
+    /// By the index of the frontend.
+    pub frontends: Box<[FrontendCounters]>,
+    /// By the index of the backend, then of the server.
+    pub servers: Box<[Box<[ServerCounters]>]>,
+}
+
+impl FrontendCounters {
+    fn new() -> Self {
+        Self {
+            connections: Counter::default(),
+            requests: Counter::default(),
+            responses: Default::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            events: Event::ALL.iter().map(|_| Counter::default()).collect(),
+        }
+    }
+
+    /// Counts a response by the first digit of its status.
+    pub fn response(&self, status: u16) {
+        let class = usize::from(status / 100);
+        self.responses[if class < self.responses.len() { class } else { 0 }].increment();
+    }
+
+    /// The counter of an event.
+    pub fn event(&self, event: Event) -> &Counter {
+        // `Event::ALL` and the enum come from one list, so every event has its place.
+        &self.events[event as usize]
+    }
+}
+
+impl Counters {
+    /// All zero, for what `config` names.
+    pub(crate) fn new(config: &Config) -> Self {
+        let servers = |backend: &crate::config::Backend| {
+            backend.servers.iter().map(|_| ServerCounters::default()).collect()
+        };
+        Self {
+            frontends: config.frontends.iter().map(|_| FrontendCounters::new()).collect(),
+            servers: config.backends.iter().map(servers).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn response_classes_are_counted_by_first_digit_and_odd_ones_as_others() {
+        let counters = FrontendCounters::new();
+        for status in [101, 200, 204, 301, 404, 503, 600, 42, 999] {
+            counters.response(status);
+        }
+        assert_eq!(counters.responses.each_ref().map(Counter::value), [3, 1, 2, 1, 1, 1]);
+    }
+
+    #[test]
+    fn event_names_are_unique_and_end_in_their_unit() {
+        let mut names: Vec<_> = Event::ALL.iter().map(|event| event.name()).collect();
+        assert!(names.iter().all(|name| name.ends_with("_total")));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Event::ALL.len());
+    }
+}

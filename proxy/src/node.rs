@@ -1,0 +1,198 @@
+//! What all workers share: the configuration, the limits of the node, and which servers are usable.
+//!
+//! Nothing here is locked or counted by reference per request. A request adds to one position and one in-flight
+//! count; the usable set is an `Arc` swapped whole, which a worker clones once per swap ([`Published`]).
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+};
+
+use crate::{
+    config::{Backend, BackendId, Config},
+    limit::{Limit, Padded},
+    upstream::{
+        balance::{Pick, Usable},
+        queue::Queue,
+    },
+};
+
+/// The shared state of the data plane.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    /// Client connections of the process.
+    pub(crate) connections: Limit,
+    /// Client connections by frontend.
+    pub(crate) frontends: Box<[Limit]>,
+    pub(crate) backends: Box<[BackendState]>,
+    pub(crate) routing: Published<Routing>,
+}
+
+/// The usable servers of every backend, by its index.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Routing {
+    pub(crate) backends: Box<[Usable]>,
+}
+
+/// What the workers share of a backend.
+#[derive(Debug)]
+pub(crate) struct BackendState {
+    position: Padded<AtomicUsize>,
+    in_flight: Box<[Padded<AtomicU32>]>,
+    /// Length of the queue, readable without its lock.
+    waiting: Padded<AtomicUsize>,
+    queue: Mutex<Queue<Grant>>,
+}
+
+/// A slot of a server on its way to who waits for it; dropping it frees the slot.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    node: Arc<Node>,
+    backend: BackendId,
+    server: Option<usize>,
+}
+
+impl Node {
+    pub(crate) fn new(config: Config, routing: Routing) -> Arc<Self> {
+        let connections = Limit::new(config.maxconn);
+        let frontends = config.frontends.iter().map(|frontend| Limit::new(frontend.maxconn)).collect();
+        let backends = config.backends.iter().map(BackendState::new).collect();
+        Arc::new(Self { config, connections, frontends, backends, routing: Published::new(routing) })
+    }
+
+    pub(crate) fn backend(&self, backend: BackendId) -> &Backend {
+        &self.config.backends[backend.0]
+    }
+
+    /// Chooses a server and takes a slot of it.
+    pub(crate) fn pick(&self, backend: BackendId, usable: &Usable, avoid: &[usize]) -> Pick {
+        let (config, state) = (self.backend(backend), &self.backends[backend.0]);
+        usable.pick(
+            config.balance,
+            &state.position,
+            avoid,
+            |server| state.in_flight(server),
+            |server| state.try_take(server, config.servers[server].maxconn),
+        )
+    }
+
+    /// Gives a slot back, to the oldest in line if there is a line.
+    pub(crate) fn release(self: &Arc<Self>, backend: BackendId, server: usize) {
+        let state = &self.backends[backend.0];
+        state.free(server);
+        if state.is_waiting() {
+            self.serve_queue(backend);
+        }
+    }
+
+    /// Hands out free slots to those in line; sends them away if no server is usable any more.
+    pub(crate) fn serve_queue(self: &Arc<Self>, backend: BackendId) {
+        let state = &self.backends[backend.0];
+        let routing = self.routing.load();
+        let mut queue = state.queue();
+        while !queue.is_empty() {
+            match self.pick(backend, &routing.backends[backend.0], &[]) {
+                Pick::Server(server) => {
+                    let grant = Grant { node: Arc::clone(self), backend, server: Some(server) };
+                    // Taken apart and not dropped: that would serve the queue again, whose lock we hold.
+                    if let Some(server) = queue.grant(grant).err().and_then(Grant::take) {
+                        state.free(server);
+                    }
+                }
+                Pick::Full(_) => break,
+                Pick::None => queue.clear(),
+            }
+        }
+        state.waiting.store(queue.len(), Ordering::SeqCst);
+    }
+}
+
+impl BackendState {
+    fn new(backend: &Backend) -> Self {
+        Self {
+            position: Padded::default(),
+            in_flight: backend.servers.iter().map(|_| Padded::default()).collect(),
+            waiting: Padded::default(),
+            queue: Mutex::default(),
+        }
+    }
+
+    /// Requests (http) or connections (tcp) at a server.
+    pub(crate) fn in_flight(&self, server: usize) -> u32 {
+        self.in_flight[server].load(Ordering::Relaxed)
+    }
+
+    /// Is there a line?
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// The line, locked. Whoever changes it calls [`Node::serve_queue`] (or [`Self::recount`]) afterwards.
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue<Grant>> {
+        // A panic elsewhere can't leave a queue half changed: its methods don't panic between two changes.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes the length of `queue`, which is this backend's.
+    pub(crate) fn recount(&self, queue: &Queue<Grant>) {
+        self.waiting.store(queue.len(), Ordering::SeqCst);
+    }
+
+    fn try_take(&self, server: usize, max: Option<u32>) -> bool {
+        let count = &self.in_flight[server];
+        let Some(max) = max else {
+            count.fetch_add(1, Ordering::SeqCst);
+            return true;
+        };
+        let more = |taken| (taken < max).then_some(taken + 1);
+        count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn free(&self, server: usize) {
+        let before = self.in_flight[server].fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0);
+    }
+}
+
+impl Grant {
+    /// Takes the slot out: from now on the caller frees it.
+    pub(crate) fn take(mut self) -> Option<usize> {
+        self.server.take()
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.node.release(self.backend, server);
+        }
+    }
+}
+
+/// A value that one side swaps whole and the others copy once per swap.
+#[derive(Debug)]
+pub(crate) struct Published<T> {
+    version: AtomicU64,
+    value: Mutex<Arc<T>>,
+}
+
+impl<T> Published<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { version: AtomicU64::new(1), value: Mutex::new(Arc::new(value)) }
+    }
+
+    pub(crate) fn load(&self) -> Arc<T> {
+        Arc::clone(&self.value.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn store(&self, value: T) {
+        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Grows with every swap. Read it before [`Self::load`], so that a swap in between is seen next time.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,155 @@
+//! The one stream trait that every session is generic over: plain TCP today, TLS later.
+//!
+//! All methods take `&self`, so that both directions of a connection can be driven from one task without splitting
+//! it; an implementation with state of its own keeps it in cells (a worker is one thread). Data moves in two steps, so
+//! that a connection that waits owns no buffer:
+//!
+//! ```text
+//! stream.readable().await?;              // nothing is borrowed while we wait
+//! let mut buffer = worker.buffers().take();
+//! let n = buffer.read_from(&stream)?;    // may still be WouldBlock: wait again
+//! ```
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice, Read},
+    task::{Context, Poll},
+};
+
+use socket2::SockRef;
+use std::time::Duration;
+use tokio::{io::Interest, net::TcpStream};
+
+/// A bidirectional byte stream on one worker.
+///
+/// At most one task waits for readability and at most one for writability at any time (the last one to poll is
+/// woken).
+#[allow(async_fn_in_trait, reason = "never Send: a stream lives and dies on one worker")]
+pub trait Stream {
+    /// Ready when [`Self::try_read`] is worth a try: there are bytes, the end, or an error.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ready when [`Self::try_write`] is worth a try.
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads what is there. `Ok(0)` (for a non-empty `bytes`) is the end of the peer's bytes; `WouldBlock` means wait
+    /// with [`Self::poll_readable`].
+    fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes what fits; `WouldBlock` means wait with [`Self::poll_writable`].
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// As [`Self::try_write`], from several pieces in one system call.
+    fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Tells the peer that no more bytes follow; reading goes on.
+    fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Makes the close that follows a reset (RST) instead of an orderly end. Call it, then drop the stream.
+    fn abort(&self);
+
+    /// The socket itself if its bytes are the stream's bytes, so that the kernel may move them; `None` if they have to
+    /// be transformed.
+    fn plain(&self) -> Option<&TcpStream>;
+
+    /// Has the peer sent something or ended since the last read? One system call; for a stream about to be reused.
+    fn is_quiet(&self) -> bool;
+
+    /// Waits for [`Self::poll_readable`].
+    async fn readable(&self) -> io::Result<()> {
+        poll_fn(|context| self.poll_readable(context)).await
+    }
+
+    /// Waits for [`Self::poll_writable`].
+    async fn writable(&self) -> io::Result<()> {
+        poll_fn(|context| self.poll_writable(context)).await
+    }
+
+    /// Writes all of `bytes`, waiting as often as needed.
+    async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.try_write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => bytes = &bytes[n..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `pieces`, waiting as often as needed; in one system call where the socket takes it.
+    async fn write_all_vectored(&self, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+        IoSlice::advance_slices(&mut pieces, 0);
+        while !pieces.is_empty() {
+            match self.try_write_vectored(pieces) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => IoSlice::advance_slices(&mut pieces, n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for [`Self::poll_shutdown`].
+    async fn shutdown(&self) -> io::Result<()> {
+        poll_fn(|context| self.poll_shutdown(context)).await
+    }
+}
+
+impl Stream for TcpStream {
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(context)
+    }
+
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_write_ready(context)
+    }
+
+    fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        // A short read emptied the socket: the readiness is taken back at once, which saves the read that would only
+        // say EAGAIN. A new edge comes with whatever arrives later.
+        let mut short = None;
+        let result = self.try_io(Interest::READABLE, || {
+            let n = (&*SockRef::from(self)).read(bytes)?;
+            if n > 0 && n < bytes.len() {
+                short = Some(n);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(n)
+        });
+        match short {
+            Some(n) => Ok(n),
+            None => result,
+        }
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        TcpStream::try_write(self, bytes)
+    }
+
+    fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        TcpStream::try_write_vectored(self, pieces)
+    }
+
+    fn poll_shutdown(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(self).shutdown(std::net::Shutdown::Write))
+    }
+
+    fn abort(&self) {
+        // Fails only on a socket that is gone already.
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+
+    fn plain(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+
+    fn is_quiet(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        matches!(SockRef::from(self).peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}

@@ -1,0 +1,73 @@
+//! The session of a tcp frontend: find a server, move bytes both ways, keep half-closes.
+
+mod relay;
+pub(crate) mod splice;
+
+use std::io;
+
+use crate::{
+    connection::Connection,
+    error::Side,
+    metrics::Event,
+    stream::Stream,
+    tcp::relay::{End, relay},
+    upstream::Reuse,
+};
+
+/// Serves a connection of a frontend with [`crate::config::Mode::Tcp`].
+pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
+    connection.set_busy();
+    connection.counters().requests.increment();
+    let Some(backend) = connection.frontend().default_backend else {
+        connection.count(Event::NoServer);
+        return;
+    };
+    let worker = connection.worker();
+    let upstream_deadline = worker.wheel().deadline();
+    let mut search = worker.search(connection.frontend_id(), backend);
+    let upstream = match search.connect(Reuse::Forbidden, &upstream_deadline).await {
+        Ok(upstream) => upstream,
+        Err(error) => {
+            tracing::info!(
+                frontend = %connection.frontend().name,
+                peer = %connection.peer(),
+                retries = search.retries(),
+                cause = error.source.as_ref().map(tracing::field::display),
+                "connection closed: {error}"
+            );
+            return;
+        }
+    };
+    let end = relay(connection, &upstream, &upstream_deadline).await;
+    match &end {
+        End::Complete => {}
+        End::Broken(side, error) => broken(connection, &upstream, *side, error),
+        End::Inactive(side) => {
+            connection.count(if *side == Side::Downstream {
+                Event::ClientTimeout
+            } else {
+                Event::ServerTimeout
+            });
+        }
+    }
+}
+
+/// One side broke: the other one learns so by a reset, never by what looks like an orderly end.
+fn broken<S: Stream>(
+    connection: &Connection<S>,
+    upstream: &crate::upstream::Upstream,
+    side: Side,
+    error: &io::Error,
+) {
+    tracing::debug!(
+        frontend = %connection.frontend().name,
+        peer = %connection.peer(),
+        server = %upstream.server().name,
+        %side,
+        %error,
+        "connection broke"
+    );
+    connection.count(if side == Side::Downstream { Event::ClientAbort } else { Event::ServerAbort });
+    connection.stream().abort();
+    upstream.stream().abort();
+}

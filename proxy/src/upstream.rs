@@ -1,0 +1,104 @@
+//! From a request to a connection with a server: choose, wait in line, connect or reuse, try again.
+//!
+//! ```text
+//! Search::connect ──> pick a usable server, take a slot ──> idle connection, or connect ──> Upstream
+//!        ▲                  └ all full: wait in line (timeout.queue)      │
+//!        └────── retries: another server at once, or the same one ◀──────┘ refused, timed out
+//! ```
+//!
+//! ```no_run
+//! # use lb_proxy::{Connection, Stream, config::BackendId, error::Error, upstream::Reuse};
+//! # async fn forward<S: Stream>(connection: &Connection<S>, backend: BackendId) -> Result<(), Error> {
+//! let deadline = connection.worker().wheel().deadline();
+//! let mut search = connection.worker().search(connection.frontend_id(), backend);
+//! let upstream = search.connect(Reuse::Allowed, &deadline).await?;
+//! // ... deadline.arm(backend.timeout.server); write and read upstream.stream() under deadline.guard(..) ...
+//! upstream.keep(); // the response is complete and the connection may be reused; just dropping closes it
+//! # Ok(()) }
+//! ```
+//! An [`Upstream`] holds a slot of its server (`maxconn`) until it is kept or dropped.
+
+pub(crate) mod balance;
+mod connect;
+pub(crate) mod idle;
+pub(crate) mod queue;
+
+pub use connect::{Reuse, Search};
+
+use std::{net::SocketAddr, rc::Rc};
+
+use tokio::net::TcpStream;
+
+use crate::{
+    config::{Backend, BackendId, Server},
+    metrics::ServerCounters,
+    worker::Worker,
+};
+
+/// A connection to a server, and the slot of that server that goes with it.
+#[derive(Debug)]
+pub struct Upstream {
+    // Closed before the slot is free: the next one never meets a server with more than `maxconn` connections.
+    stream: TcpStream,
+    lease: Lease,
+    reused: bool,
+}
+
+/// One slot of a server; dropping it frees the slot and wakes the oldest in line.
+#[derive(Debug)]
+struct Lease {
+    worker: Rc<Worker>,
+    backend: BackendId,
+    server: usize,
+}
+
+impl Upstream {
+    /// The connection.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Was it idle before (so that its server may have closed it meanwhile)?
+    pub fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &Backend {
+        self.lease.worker.node().backend(self.lease.backend)
+    }
+
+    /// The server.
+    pub fn server(&self) -> &Server {
+        &self.backend().servers[self.lease.server]
+    }
+
+    /// What this worker counts of the server.
+    pub fn counters(&self) -> &ServerCounters {
+        self.lease.counters()
+    }
+
+    /// Frees the slot and keeps the connection for another request. Only if the response was read to its end, the
+    /// request was sent to its end, and nothing forbids reuse.
+    pub fn keep(self) {
+        let Self { stream, lease, .. } = self;
+        let worker = &lease.worker;
+        worker.idle_upstreams().put(lease.backend, lease.server, worker.wheel().ticks(), stream);
+    }
+}
+
+impl Lease {
+    fn address(&self) -> SocketAddr {
+        self.worker.node().backend(self.backend).servers[self.server].address
+    }
+
+    fn counters(&self) -> &ServerCounters {
+        &self.worker.counters().servers[self.backend.0][self.server]
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.worker.node().release(self.backend, self.server);
+    }
+}

@@ -1,0 +1,224 @@
+//! A worker: one thread, one runtime, its own accept loops, connections, buffers, timers and idle upstreams.
+//!
+//! Workers share nothing but [`Node`]'s limits. The control side reaches a worker by sending it a closure
+//! ([`WorkerHandle::run`]); there is no other way in.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    buffer::BufferPool,
+    config::BackendId,
+    connection::Registry,
+    listener::AcceptLoops,
+    metrics::Counters,
+    node::{Node, Routing},
+    tcp::splice::PipePool,
+    upstream::{Search, balance::Usable, idle::IdleConnections},
+    wheel::{TICK, Wheel},
+};
+
+/// Closures on their way to a worker; more than that wait with their senders.
+const COMMANDS: usize = 64;
+
+/// Between two looks at the idle upstream connections.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What the tasks of one worker share.
+#[derive(Debug)]
+pub struct Worker {
+    index: usize,
+    node: Arc<Node>,
+    counters: Arc<Counters>,
+    routing: RefCell<(u64, Arc<Routing>)>,
+    wheel: Rc<Wheel>,
+    buffers: Rc<BufferPool>,
+    pipes: Rc<PipePool>,
+    idle_upstreams: IdleConnections,
+    registry: Rc<Registry>,
+    accept_loops: AcceptLoops,
+    draining: Cell<bool>,
+}
+
+/// The control side's end of a worker. Dropping it ends the worker and every connection on it.
+#[derive(Debug)]
+pub(crate) struct WorkerHandle {
+    commands: mpsc::Sender<Command>,
+    thread: thread::JoinHandle<()>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+type Command = Box<dyn FnOnce(&Rc<Worker>) + Send>;
+
+impl Worker {
+    fn new(index: usize, node: Arc<Node>, counters: Arc<Counters>) -> Rc<Self> {
+        let routing = RefCell::new((node.routing.version(), node.routing.load()));
+        let idle_upstreams = IdleConnections::new(&node.config);
+        Rc::new(Self {
+            index,
+            node,
+            counters,
+            routing,
+            wheel: Wheel::new(),
+            buffers: Rc::default(),
+            pipes: Rc::default(),
+            idle_upstreams,
+            registry: Rc::default(),
+            accept_loops: AcceptLoops::default(),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// Its number, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its timers.
+    pub fn wheel(&self) -> &Rc<Wheel> {
+        &self.wheel
+    }
+
+    /// Its buffers.
+    pub fn buffers(&self) -> &Rc<BufferPool> {
+        &self.buffers
+    }
+
+    /// Its counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Starts looking for a server on behalf of a request of `frontend` (the index that its events are counted under).
+    pub fn search(self: &Rc<Self>, frontend: usize, backend: BackendId) -> Search {
+        Search::new(Rc::clone(self), frontend, backend)
+    }
+
+    /// Should connections end after the exchange in flight?
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    pub(crate) fn set_draining(&self) {
+        self.draining.set(true);
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    pub(crate) fn pipes(&self) -> &Rc<PipePool> {
+        &self.pipes
+    }
+
+    pub(crate) fn idle_upstreams(&self) -> &IdleConnections {
+        &self.idle_upstreams
+    }
+
+    pub(crate) fn registry(&self) -> &Rc<Registry> {
+        &self.registry
+    }
+
+    pub(crate) fn accept_loops(&self) -> &AcceptLoops {
+        &self.accept_loops
+    }
+
+    /// Looks at the usable servers of a backend; clones the shared set only when it was swapped.
+    pub(crate) fn with_usable<T>(&self, backend: BackendId, look: impl FnOnce(&Usable) -> T) -> T {
+        let version = self.node.routing.version();
+        if self.routing.borrow().0 != version {
+            *self.routing.borrow_mut() = (version, self.node.routing.load());
+        }
+        look(&self.routing.borrow().1.backends[backend.0])
+    }
+}
+
+impl WorkerHandle {
+    /// Starts the thread `lbctl-worker-INDEX`.
+    pub(crate) fn start(index: usize, node: Arc<Node>) -> io::Result<Self> {
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let counters = Arc::new(Counters::new(&node.config));
+        // The reactor is made here, so that a lack of descriptors is an error of the start and not of the thread.
+        let worker_counters = Arc::clone(&counters);
+        let (started, result) = std::sync::mpsc::channel();
+        let body = move || {
+            let runtime =
+                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => runtime,
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                        return;
+                    }
+                };
+            let _ = started.send(Ok(()));
+            runtime.block_on(run(index, node, worker_counters, received));
+        };
+        let thread = thread::Builder::new().name(format!("lbctl-worker-{index}")).spawn(body)?;
+        match result.recv() {
+            Ok(Ok(())) => Ok(Self { commands, thread, counters }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::Error::other("the thread ended")),
+        }
+    }
+
+    /// Runs `command` on the worker; `None` if the worker has ended. Waits as long as the worker is busy: give the
+    /// wait a limit.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(&Rc<Worker>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        let command = Box::new(move |worker: &Rc<Worker>| {
+            // Who asked may have given up.
+            let _ = answer.send(command(worker));
+        });
+        self.commands.send(command).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Sends `command` without waiting; false if the worker's queue is full or the worker has ended.
+    pub(crate) fn try_run(&self, command: impl FnOnce(&Rc<Worker>) + Send + 'static) -> bool {
+        self.commands.try_send(Box::new(command)).is_ok()
+    }
+
+    /// Tells the worker to end; its thread can be joined.
+    pub(crate) fn end(self) -> thread::JoinHandle<()> {
+        self.thread
+    }
+}
+
+async fn run(index: usize, node: Arc<Node>, counters: Arc<Counters>, mut commands: mpsc::Receiver<Command>) {
+    let worker = Worker::new(index, node, counters);
+    tokio::task::spawn_local(turn_wheel(Rc::clone(&worker)));
+    while let Some(command) = commands.recv().await {
+        command(&worker);
+    }
+}
+
+/// The one timer of the runtime behind all deadlines of the worker.
+async fn turn_wheel(worker: Rc<Worker>) {
+    let started = Instant::now();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut swept = Instant::now();
+    loop {
+        ticks.tick().await;
+        worker.wheel.advance(started.elapsed());
+        if swept.elapsed() >= SWEEP {
+            swept = Instant::now();
+            worker.idle_upstreams.sweep(worker.wheel.ticks());
+        }
+    }
+}
