@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),
-        Verb::Lab(arguments) => lab::run(&arguments),
+        Verb::Lab(arguments) => lab::run(arguments),
         Verb::Speaker(arguments) => speaker::run(&arguments),
     }
     .into()

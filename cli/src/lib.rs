@@ -5,4 +5,5 @@ pub mod command;
 pub mod config;
 pub mod daemon;
 pub mod exit;
+pub mod lab;
 pub mod speaker;

@@ -1,12 +1,163 @@
 //! `lbctl lab`.
 
-use crate::exit::Exit;
+use crate::{
+    exit::Exit,
+    lab::{
+        How, Lab, NODES, Options, hold, init, load, outer,
+        screen::{self, Interrupts},
+        web,
+    },
+};
 
 /// Arguments of `lbctl lab`.
 #[derive(Debug, clap::Args)]
-pub struct LabArguments {}
+pub struct LabArguments {
+    /// Which lab: several with different names can be up side by side
+    #[arg(long, global = true, default_value = "lab", value_name = "NAME")]
+    name: String,
+    #[command(subcommand)]
+    verb: LabVerb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum LabVerb {
+    /// Start a lab to play with; it ends with Ctrl-C
+    Up(UpArguments),
+    /// Show who holds the address and how the nodes are
+    Status(StatusArguments),
+    /// Run a command on a node; its exit code is this one's
+    Exec(ExecArguments),
+    /// Harm a node
+    Fail(FailArguments),
+    /// Undo the harm, start what is dead, wait until the node is back
+    Heal(HealArguments),
+    /// End the lab
+    Down,
+    #[command(hide = true)]
+    Outer(outer::OuterArguments),
+    #[command(hide = true)]
+    Init,
+    #[command(hide = true)]
+    Web(web::WebArguments),
+    #[command(hide = true)]
+    Load(load::LoadOptions),
+    #[command(hide = true)]
+    Hold(hold::HoldArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct UpArguments {
+    /// Return when the lab is up and leave it running
+    #[arg(long)]
+    detach: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct StatusArguments {
+    /// Print the same as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct ExecArguments {
+    /// Where
+    #[arg(value_parser = NODES)]
+    node: String,
+    /// What
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct FailArguments {
+    /// Whom
+    #[arg(value_parser = NODES)]
+    node: String,
+    /// In which way
+    #[arg(long, value_enum, default_value_t = How::Kill)]
+    how: How,
+}
+
+#[derive(Debug, clap::Args)]
+struct HealArguments {
+    /// Whom
+    #[arg(value_parser = NODES)]
+    node: String,
+}
 
 /// Runs the verb.
-pub fn run(_arguments: &LabArguments) -> Exit {
-    Exit::Failure
+pub fn run(arguments: LabArguments) -> Exit {
+    match try_run(arguments) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("lbctl lab: {error:#}");
+            Exit::Failure
+        }
+    }
+}
+
+fn try_run(arguments: LabArguments) -> anyhow::Result<Exit> {
+    let name = arguments.name;
+    let fine = |()| Exit::Fine;
+    match arguments.verb {
+        LabVerb::Up(arguments) => up(&name, &arguments),
+        LabVerb::Status(arguments) => status(&name, &arguments),
+        LabVerb::Exec(arguments) => exec(&name, &arguments),
+        LabVerb::Fail(arguments) => fail(&name, &arguments),
+        LabVerb::Heal(arguments) => heal(&name, &arguments),
+        LabVerb::Down => Lab::attach(&name)?.down().map(fine),
+        LabVerb::Outer(arguments) => outer::run(&arguments).map(fine),
+        LabVerb::Init => init::run().map(fine),
+        LabVerb::Web(arguments) => web::run(arguments).map(fine),
+        LabVerb::Load(arguments) => load::run(&arguments).map(fine),
+        LabVerb::Hold(arguments) => hold::run(&arguments).map(fine),
+    }
+}
+
+fn up(name: &str, arguments: &UpArguments) -> anyhow::Result<Exit> {
+    let options = Options::default().name(name);
+    if arguments.detach {
+        let lab = Lab::up(&options.detached())?;
+        println!("{}", lab.status()?);
+        return Ok(Exit::Fine);
+    }
+    let interrupts = Interrupts::catch()?;
+    let lab = Lab::up(&options)?;
+    screen::follow(&lab, &interrupts)?;
+    lab.down()?;
+    Ok(Exit::Fine)
+}
+
+fn status(name: &str, arguments: &StatusArguments) -> anyhow::Result<Exit> {
+    let status = Lab::attach(name)?.status()?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&status)?);
+    } else {
+        print!("{status}");
+    }
+    Ok(Exit::Fine)
+}
+
+fn exec(name: &str, arguments: &ExecArguments) -> anyhow::Result<Exit> {
+    let ended = Lab::attach(name)?.exec_here(&arguments.node, &arguments.command, |text| {
+        eprintln!("lbctl lab exec: {text}");
+    })?;
+    // A shell's rule: 128 and the signal.
+    let code = ended.code.or(ended.signal.map(|signal| 128 + signal)).unwrap_or(1);
+    Ok(Exit::Of(u8::try_from(code).unwrap_or(1)))
+}
+
+fn fail(name: &str, arguments: &FailArguments) -> anyhow::Result<Exit> {
+    let lab = Lab::attach(name)?;
+    lab.fail_saying(&arguments.node, arguments.how, |text| println!("{text}"))?;
+    println!("{} has failed: {}", arguments.node, arguments.how);
+    Ok(Exit::Fine)
+}
+
+fn heal(name: &str, arguments: &HealArguments) -> anyhow::Result<Exit> {
+    let lab = Lab::attach(name)?;
+    lab.heal_saying(&arguments.node, |text| println!("{text}"))?;
+    println!("{} is back", arguments.node);
+    Ok(Exit::Fine)
 }
