@@ -1,3 +1,621 @@
-//! The process that was started: composes the proxy and the speaker.
+//! The process that was started: composes the proxy and the speaker, and answers for both.
+//!
+//! ```text
+//!            ┌──────────── one control thread, one loop ─────────────┐
+//! Health ───▶│ track ──▶ readiness ──────────────▶ speaker_link ─────┼─▶ speaker process
+//! datagrams ▶│ neighbours (hello)                      │             │
+//! requests ─▶│ control ──▶ report, problems            ▼             │
+//! signals ──▶│ stop                          ResetExchanges ──▶ proxy┼─▶ workers 0..N-1
+//!            └──────────────────────────────────────────────────────┘
+//! ```
+//! The loop holds no rule of its own: it carries events to pure parts ([`track`], `hello`, `stop`) and their outputs on.
+//! The workers are threads of the proxy; nothing here can hold them up, and a hang here is seen by the speaker.
 
+use std::{
+    future::pending,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use lb_proxy::{Health, Proxy};
+use lb_vrrp::{Moment, State};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot, watch},
+    task::{AbortHandle, JoinSet},
+};
+
+use crate::{
+    config::{self, Config},
+    control::{Phase, Problem, Status, StopReport},
+    exit::Exit,
+    log,
+    speaker::protocol::FromSpeaker,
+};
+
+mod clock;
+mod control;
+mod group;
+mod hello;
+mod neighbours;
+mod node;
+mod panic;
+mod problems;
+mod report;
+mod servers;
 pub mod speaker_link;
+mod stop;
+mod systemd;
+pub mod track;
+
+use clock::Instants;
+use control::{Command, ControlSocket};
+use group::Group;
+use neighbours::Neighbours;
+use node::Identity;
+use servers::ServerLog;
+use speaker_link::{SpeakerHandle, SpeakerLink, SpeakerSettings};
+use stop::{Stage, Stop};
+
+/// The loop looks around at least so often: for this machine in the file, for servers that went up or down.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+
+/// For workers to reset the exchanges of an address that is about to leave.
+const RESET_LIMIT: Duration = Duration::from_millis(5);
+
+/// What `lbctl run` was told.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The configuration.
+    pub file: PathBuf,
+    /// Which node this is, if it can't find out itself.
+    pub node: Option<String>,
+    /// Instead of the file's `runtime_dir`.
+    pub runtime_dir: Option<PathBuf>,
+    /// Instead of `control.sock` in it.
+    pub control: Option<PathBuf>,
+}
+
+/// Runs until it is stopped. Everything that can be wrong with the file or the arguments is said before a port is
+/// bound.
+pub fn run(options: &RunOptions) -> Exit {
+    let config = match config::load(&options.file) {
+        Ok(config) => config,
+        Err(diagnostics) => {
+            eprint!("{diagnostics}");
+            eprintln!("{}. Nothing was started.", diagnostics.summary());
+            return Exit::Configuration;
+        }
+    };
+    let identity = match Identity::find(&config, options.node.as_deref()) {
+        Ok(identity) => identity,
+        Err(error) => {
+            eprintln!("lbctl: {error}");
+            return Exit::Usage;
+        }
+    };
+    let _flush = log::start();
+    panic::abort_outside_workers();
+    for warning in config.warnings.to_string().lines().filter(|line| !line.trim().is_empty()) {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(compose(options, config, identity)),
+        Err(error) => Err(anyhow::Error::new(error).context("can't start the control thread's runtime")),
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            Exit::Failure
+        }
+    }
+}
+
+async fn compose(options: &RunOptions, config: Config, identity: Identity) -> anyhow::Result<Exit> {
+    let runtime_dir = options.runtime_dir.clone().unwrap_or_else(|| config.global.runtime_dir.clone());
+    let socket_path = options.control.clone().unwrap_or_else(|| runtime_dir.join("control.sock"));
+    let (socket, listener) = ControlSocket::bind(&socket_path)?;
+    std::fs::create_dir_all(&runtime_dir)
+        .map_err(|error| anyhow::anyhow!("can't create {}: {error}", runtime_dir.display()))?;
+    let proxy = Arc::new(Proxy::start(config.proxy.clone())?);
+    let (commands_in, commands) = mpsc::channel(16);
+    let (steps_in, steps) = mpsc::unbounded_channel();
+    let mut daemon = Daemon {
+        path: std::path::absolute(&options.file)
+            .unwrap_or_else(|_| options.file.clone())
+            .display()
+            .to_string(),
+        wanted_node: options.node.clone(),
+        runtime_dir,
+        started: Instants::now(),
+        health: proxy.health(),
+        proxy,
+        config,
+        identity,
+        groups: Vec::new(),
+        speaker: None,
+        from_speaker: None,
+        neighbours: None,
+        own_problems: Vec::new(),
+        commands,
+        steps_in,
+        steps,
+        signals: Signals::new()?,
+        tasks: JoinSet::new(),
+        drain: None,
+        servers: ServerLog::default(),
+        stop: None,
+        looked_around: Moment::default(),
+    };
+    let api = tokio::spawn(control::serve(listener, commands_in));
+    daemon.greet(&socket_path);
+    daemon.take_part()?;
+    systemd::notify("READY=1");
+    let exit = daemon.run().await;
+    daemon.finish().await;
+    // Whoever asked for the stop reads its report before the socket goes.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    api.abort();
+    drop(socket);
+    exit
+}
+
+/// The loop's state.
+struct Daemon {
+    config: Config,
+    path: String,
+    wanted_node: Option<String>,
+    runtime_dir: PathBuf,
+    started: Instants,
+    identity: Identity,
+    proxy: Arc<Proxy>,
+    health: watch::Receiver<Health>,
+    groups: Vec<Group>,
+    speaker: Option<SpeakerHandle>,
+    from_speaker: Option<mpsc::Receiver<FromSpeaker>>,
+    neighbours: Option<Neighbours>,
+    /// Problems that nothing but the loop knows of.
+    own_problems: Vec<Problem>,
+    commands: mpsc::Receiver<Command>,
+    steps_in: mpsc::UnboundedSender<Step>,
+    steps: mpsc::UnboundedReceiver<Step>,
+    signals: Signals,
+    /// Whatever borrows the proxy for a while.
+    tasks: JoinSet<()>,
+    drain: Option<AbortHandle>,
+    servers: ServerLog,
+    stop: Option<Stop>,
+    looked_around: Moment,
+}
+
+/// A task of the loop's own is done.
+#[derive(Debug)]
+enum Step {
+    /// This many exchanges were reset for a group.
+    Reset { exchanges: usize },
+    /// Short exchanges are finished; this many long ones are left.
+    Drained { left: usize },
+    /// The speaker's process is gone.
+    SpeakerGone,
+}
+
+/// What wakes the loop.
+enum Event {
+    Health,
+    Speaker(Option<FromSpeaker>),
+    Command(Command),
+    Datagram(io::Result<hello::endpoint::Datagram>),
+    Step(Step),
+    Signal(&'static str),
+    Reload,
+    Timeout,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.terminate.recv() => Event::Signal("SIGTERM"),
+            _ = self.interrupt.recv() => Event::Signal("SIGINT"),
+            _ = self.hangup.recv() => Event::Reload,
+        }
+    }
+}
+
+impl Daemon {
+    async fn run(&mut self) -> anyhow::Result<Exit> {
+        self.settle();
+        loop {
+            let event = self.next_event().await;
+            let now = clock::now();
+            match event {
+                Event::Health => self.handle_health(now),
+                Event::Speaker(Some(message)) => self.handle_speaker(now, message)?,
+                Event::Speaker(None) => self.handle_speaker_end(),
+                Event::Command(command) => self.handle_command(now, command),
+                Event::Datagram(received) => {
+                    if let Some(neighbours) = &mut self.neighbours {
+                        neighbours.handle(now, received);
+                    }
+                }
+                Event::Step(step) => self.handle_step(now, &step),
+                Event::Signal(name) => self.begin_stop(now, name, false, None),
+                Event::Reload => {
+                    tracing::warn!(
+                        "SIGHUP: this version has no reload; to use a changed file, restart lbctl"
+                    );
+                }
+                Event::Timeout => {}
+            }
+            self.settle();
+            if self.stop.as_ref().is_some_and(|stop| stop.stage == Stage::Finishing) {
+                return Ok(Exit::Fine);
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let wait = self.next_timeout().saturating_since(clock::now());
+        tokio::select! {
+            Ok(()) = self.health.changed() => Event::Health,
+            message = receive(&mut self.from_speaker) => Event::Speaker(message),
+            Some(command) = self.commands.recv() => Event::Command(command),
+            received = listen(self.neighbours.as_ref()) => Event::Datagram(received),
+            Some(step) = self.steps.recv() => Event::Step(step),
+            event = self.signals.next() => event,
+            () = tokio::time::sleep(wait) => Event::Timeout,
+        }
+    }
+
+    fn next_timeout(&self) -> Moment {
+        let trackers = self.groups.iter().filter_map(|group| group.tracker.poll_timeout()).map(|(at, _)| at);
+        let neighbours = self.neighbours.as_ref().map(Neighbours::poll_timeout);
+        let stop = self.stop.as_ref().and_then(|stop| match stop.stage {
+            Stage::Leaving { until } => Some(until),
+            Stage::Draining | Stage::Resigning | Stage::Finishing => None,
+        });
+        trackers.chain(neighbours).chain(stop).fold(self.looked_around + LOOK_AROUND, Moment::min)
+    }
+
+    fn greet(&self, socket: &Path) {
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            node = self.identity.name(),
+            file = self.path,
+            hash = self.config.hash.get(..6).unwrap_or_default(),
+            control = %socket.display(),
+            "lbctl runs"
+        );
+    }
+
+    /// Starts what needs to know which node this is: speaker and hello. Does nothing while that is unknown.
+    fn take_part(&mut self) -> io::Result<()> {
+        let (index, address) = match &self.identity {
+            Identity::Node { index, address, .. } => (*index, *address),
+            Identity::Waiting { reason, .. } => {
+                tracing::warn!(reason, "this node can't find itself in the file; trying each second");
+                return Ok(());
+            }
+            Identity::Alone { .. } => return Ok(()),
+        };
+        let started = self.started.moment;
+        self.groups = self
+            .config
+            .groups
+            .iter()
+            .filter_map(|group| Group::new(&self.config, group, index, started))
+            .collect();
+        if !self.groups.is_empty() {
+            let (handle, messages) = SpeakerLink::start(SpeakerSettings {
+                groups: self.groups.iter().map(|group| group.config.clone()).collect(),
+                runtime_dir: self.runtime_dir.clone(),
+                program: "/proc/self/exe".into(),
+            })?;
+            self.speaker = Some(handle);
+            self.from_speaker = Some(messages);
+        }
+        let peers = self.identity.peers(&self.config);
+        if !peers.is_empty() {
+            self.neighbours = Some(Neighbours::start(clock::now(), address, self.local(), peers));
+        }
+        self.handle_health(clock::now());
+        Ok(())
+    }
+
+    fn handle_health(&mut self, now: Moment) {
+        let health = self.health.borrow_and_update().clone();
+        for group in &mut self.groups {
+            group.tracker.handle_health(now, &health);
+        }
+        self.servers.look(&self.proxy.status());
+    }
+
+    fn handle_speaker(&mut self, now: Moment, message: FromSpeaker) -> anyhow::Result<()> {
+        match message {
+            FromSpeaker::Started => {
+                tracing::info!("the speaker runs");
+                // A new speaker knows nothing of this node's readiness.
+                for group in &mut self.groups {
+                    group.told = None;
+                }
+            }
+            FromSpeaker::Status { at, groups } => {
+                for status in groups {
+                    if let Some(group) = self.groups.iter_mut().find(|group| group.config.name == status.name)
+                    {
+                        group.tracker.handle_state(now, status.state);
+                        group.status = Some((at, status));
+                    }
+                }
+            }
+            FromSpeaker::Transition { group, transition } => {
+                group::log_transition(&group, &transition);
+                if let Some(found) = self.groups.iter_mut().find(|found| found.config.name == group) {
+                    found.tracker.handle_state(now, transition.to);
+                    found.take_transition(&transition);
+                }
+            }
+            FromSpeaker::ResetExchanges { group } => self.reset_exchanges(group),
+            FromSpeaker::Fatal { text } => anyhow::bail!("{text}"),
+            FromSpeaker::Log { .. } | FromSpeaker::Stopped => {}
+        }
+        Ok(())
+    }
+
+    fn handle_speaker_end(&mut self) {
+        self.from_speaker = None;
+        if self.stop.is_none() {
+            tracing::error!("the link to the speaker is gone");
+            self.own_problems.push(problems::new(
+                "the speaker is gone",
+                crate::control::Timestamp::now(),
+                "this node holds no address any more. Look at the log, then: systemctl restart lbctl",
+            ));
+        }
+    }
+
+    fn reset_exchanges(&mut self, group: String) {
+        let Some(found) = self.groups.iter().find(|found| found.config.name == group) else { return };
+        let Some(speaker) = self.speaker.clone() else { return };
+        let (addresses, proxy, steps) = (found.addresses(), Arc::clone(&self.proxy), self.steps_in.clone());
+        self.tasks.spawn(async move {
+            let exchanges = proxy.reset_connections(&addresses, RESET_LIMIT).await;
+            speaker.exchanges_reset(&group);
+            let _ = steps.send(Step::Reset { exchanges });
+        });
+    }
+
+    fn handle_command(&mut self, now: Moment, command: Command) {
+        match command {
+            Command::Status(reply) => {
+                let _ = reply.send(Box::new(self.status()));
+            }
+            Command::Stop { now: at_once, by, reply } => self.begin_stop(now, &by, at_once, Some(reply)),
+        }
+    }
+
+    /// A second request, of whatever kind, hurries the first.
+    fn begin_stop(
+        &mut self,
+        now: Moment,
+        by: &str,
+        at_once: bool,
+        reply: Option<oneshot::Sender<StopReport>>,
+    ) {
+        if let Some(stop) = &mut self.stop {
+            stop.replies.extend(reply);
+            if !stop.now {
+                tracing::warn!(by, "asked again: stopping at once");
+                stop.now = true;
+                if let Some(drain) = self.drain.take() {
+                    drain.abort();
+                    self.handle_step(now, &Step::Drained { left: 0 });
+                }
+            }
+            return;
+        }
+        let limit = if at_once { Duration::ZERO } else { self.config.global.drain_timeout };
+        tracing::info!(by, ?limit, "stopping: draining first");
+        systemd::notify("STOPPING=1");
+        let held = self.held().into_iter().map(str::to_owned).collect();
+        let mut stop = Stop::new(format!("stop by {by}"), now, at_once, held);
+        stop.replies.extend(reply);
+        self.stop = Some(stop);
+        let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
+        self.drain = Some(self.tasks.spawn(async move {
+            let left = proxy.drain(limit).await;
+            let _ = steps.send(Step::Drained { left });
+        }));
+    }
+
+    fn handle_step(&mut self, now: Moment, step: &Step) {
+        match step {
+            Step::Reset { exchanges } => {
+                tracing::info!(exchanges, "reset the exchanges on addresses that leave");
+                if let Some(stop) = &mut self.stop {
+                    stop.cut += *exchanges as u64;
+                }
+            }
+            Step::Drained { left } => {
+                self.drain = None;
+                let held = self.groups.iter().filter(|group| group.state() == State::Active);
+                let interval = held.map(Group::interval).max().unwrap_or_default();
+                if let Some(stop) = &mut self.stop {
+                    tracing::info!(left, "drained");
+                    stop.drained(now, interval);
+                    for group in &mut self.groups {
+                        group.tracker.handle_leaving(Some(stop.reason.clone()));
+                    }
+                }
+            }
+            Step::SpeakerGone => {
+                if let Some(stop) = &mut self.stop {
+                    stop.stage = Stage::Finishing;
+                }
+            }
+        }
+    }
+
+    /// Names of the groups that this node holds.
+    fn held(&self) -> Vec<&str> {
+        let held = self.groups.iter().filter(|group| group.state() == State::Active);
+        held.map(|group| group.config.name.as_str()).collect()
+    }
+
+    /// Carries every output of the pure parts to where it belongs.
+    fn settle(&mut self) {
+        let now = clock::now();
+        if now >= self.looked_around + LOOK_AROUND {
+            self.look_around(now);
+        }
+        for group in &mut self.groups {
+            group.tracker.handle_timeout(now);
+            if let (Some(readiness), Some(speaker)) = (group.changed_readiness(), &self.speaker) {
+                speaker.set_readiness(&group.config.name, readiness);
+            }
+        }
+        let local = self.local();
+        if let Some(neighbours) = &mut self.neighbours {
+            let reappeared = neighbours.settle(now, local);
+            if let (true, Some(speaker)) = (reappeared, &self.speaker) {
+                speaker.peer_reappeared();
+            }
+        }
+        let session = self.neighbours.as_ref().map(Neighbours::session);
+        for group in &mut self.groups {
+            group.note_dual_active(now, problems::is_dual_active(group, session));
+        }
+        self.settle_stop(now);
+    }
+
+    fn settle_stop(&mut self, now: Moment) {
+        let Some(mut stop) = self.stop.take() else { return };
+        if stop.given_away(now, &self.held()) {
+            match self.speaker.clone() {
+                Some(speaker) => {
+                    let (steps, reason) = (self.steps_in.clone(), stop.reason.clone());
+                    self.tasks.spawn(async move {
+                        speaker.shutdown(&reason).await;
+                        let _ = steps.send(Step::SpeakerGone);
+                    });
+                }
+                None => stop.stage = Stage::Finishing,
+            }
+        }
+        self.stop = Some(stop);
+    }
+
+    fn look_around(&mut self, now: Moment) {
+        self.looked_around = now;
+        self.servers.look(&self.proxy.status());
+        while self.tasks.try_join_next().is_some() {}
+        if !matches!(self.identity, Identity::Waiting { .. }) {
+            return;
+        }
+        match Identity::find(&self.config, self.wanted_node.as_deref()) {
+            Ok(found @ Identity::Node { .. }) => {
+                tracing::info!(node = found.name(), "this node has found itself in the file");
+                self.identity = found;
+                if let Err(error) = self.take_part() {
+                    tracing::error!(%error, "can't start the speaker");
+                    self.own_problems.push(problems::new(
+                        "the speaker can't be started",
+                        crate::control::Timestamp::now(),
+                        format!("{error}. This node holds no address; then: systemctl restart lbctl"),
+                    ));
+                }
+            }
+            Ok(other) => self.identity = other,
+            Err(error) => tracing::debug!(%error, "not found in the file"),
+        }
+    }
+
+    /// What the hello says of this node.
+    fn local(&self) -> hello::Local {
+        let shared: Vec<_> = self.groups.iter().flat_map(Group::addresses).collect();
+        hello::Local {
+            node: self.identity.name().to_owned(),
+            file: self.config.hash.clone(),
+            groups: self.groups.iter().map(|group| group.local(self.started.moment)).collect(),
+            addresses: node::vrrp_sources(&shared),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let phase = match (&self.stop, &self.identity) {
+            (Some(stop), _) => Phase::Stopping { reason: stop.reason.clone() },
+            (None, Identity::Waiting { reason, .. }) => Phase::Waiting { reason: reason.clone() },
+            (None, Identity::Alone { .. } | Identity::Node { .. }) => Phase::Running,
+        };
+        let mut own_problems = self.own_problems.clone();
+        if let Some(error) = self.neighbours.as_ref().and_then(Neighbours::error) {
+            own_problems.push(Problem {
+                what: "no hello passes between the nodes".to_owned(),
+                since: None,
+                look_at: format!(
+                    "UDP port {}: {error}. Who has it: ss -lunp 'sport = :{}'",
+                    hello::endpoint::PORT,
+                    hello::endpoint::PORT
+                ),
+            });
+        }
+        report::status(&report::Facts {
+            at: Instants::now(),
+            started: self.started,
+            identity: &self.identity,
+            config: &self.config,
+            path: &self.path,
+            phase,
+            groups: &self.groups,
+            session: self.neighbours.as_ref().map(Neighbours::session),
+            proxy: &self.proxy.status(),
+            own_problems: &own_problems,
+        })
+    }
+
+    /// Everything is given away: connections to the node's own addresses finish, then the workers end.
+    async fn finish(mut self) {
+        let hurry = self.stop.as_ref().is_none_or(|stop| stop.now);
+        let limit = if hurry { Duration::ZERO } else { self.config.global.drain_timeout };
+        self.tasks.shutdown().await;
+        let proxy = Arc::into_inner(self.proxy);
+        if let Some(proxy) = proxy {
+            proxy.stop(limit).await;
+        }
+        if let Some(stop) = &mut self.stop {
+            stop.report(clock::now());
+            tracing::info!(cut = stop.cut, "stopped");
+        }
+    }
+}
+
+async fn receive(messages: &mut Option<mpsc::Receiver<FromSpeaker>>) -> Option<FromSpeaker> {
+    match messages {
+        Some(messages) => messages.recv().await,
+        None => pending().await,
+    }
+}
+
+async fn listen(neighbours: Option<&Neighbours>) -> io::Result<hello::endpoint::Datagram> {
+    match neighbours {
+        Some(neighbours) => neighbours.receive().await,
+        None => pending().await,
+    }
+}

@@ -3,7 +3,10 @@
 
 pub mod command;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod exit;
 pub mod lab;
+pub mod log;
+pub mod output;
 pub mod speaker;

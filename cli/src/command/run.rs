@@ -1,12 +1,43 @@
 //! `lbctl run`.
 
-use crate::exit::Exit;
+use std::path::PathBuf;
+
+use crate::{
+    daemon::{self, RunOptions},
+    exit::Exit,
+};
+
+/// Where the configuration is unless told otherwise.
+const DEFAULT_FILE: &str = "/etc/lbctl/lb.toml";
 
 /// Arguments of `lbctl run`.
 #[derive(Debug, clap::Args)]
-pub struct RunArguments {}
+#[command(
+    after_help = "It stays in the foreground and logs to stderr; LBCTL_LOG=debug says more. SIGTERM and SIGINT stop it \
+                  like `lbctl stop`, a second one at once.\n\nExit codes: 0 stopped as asked, 1 failed, 64 usage, 78 bad \
+                  configuration."
+)]
+pub struct RunArguments {
+    /// The configuration, the same on every node
+    #[arg(default_value = DEFAULT_FILE)]
+    file: PathBuf,
+    /// Which node of the file this is, where neither its addresses nor its name tell
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// The folder of control socket and locks [default: the file's `global.runtime_dir`, else /run/lbctl]
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
+    /// The control socket [default: control.sock in the runtime folder]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+}
 
 /// Runs the verb.
-pub fn run(_arguments: &RunArguments) -> Exit {
-    Exit::Failure
+pub fn run(arguments: &RunArguments) -> Exit {
+    daemon::run(&RunOptions {
+        file: arguments.file.clone(),
+        node: arguments.node.clone(),
+        runtime_dir: arguments.runtime_dir.clone(),
+        control: arguments.control.clone(),
+    })
 }

@@ -1,12 +1,90 @@
 //! `lbctl stop`.
 
-use crate::exit::Exit;
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    control::{
+        StopReport, StopRequest,
+        client::{Answer, Client, ClientError, DEFAULT_SOCKET},
+    },
+    exit::Exit,
+    output::age::took,
+};
+
+/// From the report to the end of the process.
+const END: Duration = Duration::from_secs(10);
 
 /// Arguments of `lbctl stop`.
 #[derive(Debug, clap::Args)]
-pub struct StopArguments {}
+#[command(
+    after_help = "Lets short exchanges finish (at most drain_timeout), gives the addresses away, and returns when the \
+                  daemon has ended.\n\nExit codes: 0 stopped, 1 no daemon or no answer, 64 usage."
+)]
+pub struct StopArguments {
+    /// Don't let exchanges finish
+    #[arg(long)]
+    now: bool,
+    /// The control socket of the daemon
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    control: PathBuf,
+}
 
 /// Runs the verb.
-pub fn run(_arguments: &StopArguments) -> Exit {
-    Exit::Failure
+pub fn run(arguments: &StopArguments) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("lbctl: can't start: {error}");
+            return Exit::Failure;
+        }
+    };
+    match runtime.block_on(stop(arguments)) {
+        Ok(report) => {
+            println!("{}", sentence(&report));
+            Exit::Fine
+        }
+        Err(error) => {
+            eprintln!("lbctl: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+async fn stop(arguments: &StopArguments) -> Result<StopReport, ClientError> {
+    let client = Client::new(&arguments.control);
+    let Answer { value, .. } =
+        client.post::<StopReport>("/v1/stop", &StopRequest { now: arguments.now }).await?;
+    client.wait_for_the_end(END).await?;
+    Ok(value)
+}
+
+/// What happened, and what it cost.
+fn sentence(report: &StopReport) -> String {
+    let cut = match report.cut {
+        0 => "nothing was cut".to_owned(),
+        1 => "1 connection was cut".to_owned(),
+        n => format!("{n} connections were cut"),
+    };
+    let groups: String =
+        report.groups.iter().map(|given| format!("\n{}: {}", given.group, given.outcome)).collect();
+    format!("stopped after {}, {cut}{groups}", took(Duration::from_millis(report.milliseconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::GivenAway;
+
+    #[test]
+    fn the_sentence_says_what_was_cut_and_who_took_what() {
+        let mut report = StopReport { milliseconds: 1_250, cut: 0, groups: Vec::new() };
+        assert_eq!(sentence(&report), "stopped after 1.2 s, nothing was cut");
+        report.cut = 3;
+        report.groups =
+            vec![GivenAway { group: "default".to_owned(), outcome: "another node has taken it".to_owned() }];
+        assert_eq!(
+            sentence(&report),
+            "stopped after 1.2 s, 3 connections were cut\ndefault: another node has taken it"
+        );
+    }
 }

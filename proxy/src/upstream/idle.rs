@@ -32,11 +32,9 @@ const TRUSTED_TICKS: u64 = 1;
 #[derive(Debug)]
 pub(crate) struct IdleConnections {
     /// By backend, then server; the youngest last.
-    servers: Box<[Box<[OfServer]>]>,
+    servers: Box<[Box<[RefCell<VecDeque<Idle>>]>]>,
     count: Cell<usize>,
 }
-
-type OfServer = RefCell<VecDeque<Idle>>;
 
 #[derive(Debug)]
 struct Idle {
@@ -94,6 +92,11 @@ impl IdleConnections {
                 keep
             });
         }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count.get()
     }
 }
 

@@ -1,0 +1,80 @@
+//! What the control interface carries: HTTP and JSON on a Unix socket, versioned by its path.
+//!
+//! ```text
+//! GET  /v1/status    -> Status          everything an operator sees; text and --json are made from it
+//! GET  /v1/version   -> VersionReport
+//! POST /v1/stop      StopRequest -> StopReport, when all is given away; the daemon ends right after
+//! anything else      -> ErrorReport (application/problem+json, RFC 9457)
+//! ```
+//! Daemon and client may be of different versions: unknown fields are ignored, a missing one takes its default.
+
+use serde::{Deserialize, Serialize};
+
+pub mod client;
+mod status;
+mod timestamp;
+
+pub use status::{
+    Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Peer, Phase, Problem, Ready, Server,
+    ServerState, Status, TransitionReport, Vip,
+};
+pub use timestamp::Timestamp;
+
+/// Media type of an error (RFC 9457).
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The header in which the daemon names its version.
+pub const VERSION_HEADER: &str = "lbctl-version";
+
+/// An error (RFC 9457 §3.1). Its `type` is `about:blank`: the status says what kind it is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ErrorReport {
+    /// The HTTP status.
+    pub status: u16,
+    /// The status in words.
+    pub title: String,
+    /// What happened, for a person.
+    #[serde(default)]
+    pub detail: String,
+}
+
+/// Answer of `GET /v1/version`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct VersionReport {
+    /// Of the daemon.
+    pub version: String,
+    /// Versions of this interface that it speaks.
+    pub api: Vec<String>,
+    /// Of the daemon.
+    pub pid: u32,
+}
+
+/// Body of `POST /v1/stop`; an empty body is the default.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopRequest {
+    /// No drain.
+    #[serde(default)]
+    pub now: bool,
+}
+
+/// Answer of `POST /v1/stop`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StopReport {
+    /// From the request to the moment at which everything was given away, in milliseconds.
+    pub milliseconds: u64,
+    /// Exchanges that were still open on the addresses when they left, and so were reset.
+    pub cut: u64,
+    /// One line per group: who has it now.
+    #[serde(default)]
+    pub groups: Vec<GivenAway>,
+}
+
+/// Where a group went.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct GivenAway {
+    /// Name of the group.
+    pub group: String,
+    /// What happened to it, one clause.
+    pub outcome: String,
+}

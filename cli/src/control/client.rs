@@ -1,0 +1,206 @@
+//! The verbs' side of the control interface: one request, one answer, a deadline.
+
+use std::{
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, body::Bytes, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::net::UnixStream;
+
+use super::{ErrorReport, VERSION_HEADER};
+
+/// Where a daemon listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/lbctl/control.sock";
+
+/// Bytes of an answer; a status of a thousand servers has a tenth of it.
+const ANSWER_LIMIT: usize = 16 << 20;
+
+/// Speaks to one daemon.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// What a daemon said.
+#[derive(Clone, Debug)]
+pub struct Answer<T> {
+    /// The value.
+    pub value: T,
+    /// The daemon's version, if it is not ours.
+    pub other_version: Option<String>,
+}
+
+/// Why there is no answer. The text is for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// There is no socket, or nobody behind it.
+    #[error("lbctl is not running here ({}); start it: systemctl start lbctl", why.replace("PATH", &socket.display().to_string()))]
+    NotRunning {
+        /// Where it would listen.
+        socket: PathBuf,
+        /// What was found; `PATH` stands for the socket.
+        why: &'static str,
+    },
+    /// The socket belongs to others.
+    #[error("no right to {}: join the group `{group}` (usermod -aG {group} YOU, then log in again), or use sudo", socket.display())]
+    NoRight {
+        /// The socket.
+        socket: PathBuf,
+        /// Who may use it.
+        group: String,
+    },
+    /// It took the connection and said nothing.
+    #[error("lbctl does not answer on {} within {} s; is it stopped (kill -STOP) or stuck? see: journalctl -u lbctl", socket.display(), limit.as_secs())]
+    Silent {
+        /// The socket.
+        socket: PathBuf,
+        /// How long we waited.
+        limit: Duration,
+    },
+    /// It refused.
+    #[error("lbctl refused: {}{}", .0.title, detail(.0))]
+    Refused(ErrorReport),
+    /// It said something that we can't read.
+    #[error("can't read the answer of lbctl{}: {why}", daemon_version(version.as_deref()))]
+    Unreadable {
+        /// Its version, if it named one.
+        version: Option<String>,
+        /// What is off.
+        why: String,
+    },
+    /// Anything else.
+    #[error("can't reach lbctl on {}: {source}", socket.display())]
+    Other {
+        /// The socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn detail(report: &ErrorReport) -> String {
+    if report.detail.is_empty() { String::new() } else { format!(": {}", report.detail) }
+}
+
+fn daemon_version(version: Option<&str>) -> String {
+    version.map(|version| format!(" {version} (this is {})", env!("CARGO_PKG_VERSION"))).unwrap_or_default()
+}
+
+impl Client {
+    /// For the daemon behind `socket`.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self { socket: socket.into() }
+    }
+
+    /// `GET path`.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        limit: Duration,
+    ) -> Result<Answer<T>, ClientError> {
+        self.within(limit, self.request(Method::GET, path, Bytes::new())).await
+    }
+
+    /// `POST path` with `body`; waits for the answer for as long as the daemon lives.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Answer<T>, ClientError> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| ClientError::Unreadable { version: None, why: error.to_string() })?;
+        self.request(Method::POST, path, body.into()).await
+    }
+
+    /// Returns when nobody listens any more, or after `limit` with an error.
+    pub async fn wait_for_the_end(&self, limit: Duration) -> Result<(), ClientError> {
+        let gone = async {
+            while UnixStream::connect(&self.socket).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok(())
+        };
+        self.within(limit, gone).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        match tokio::time::timeout(limit, work).await {
+            Ok(result) => result,
+            Err(_) => Err(ClientError::Silent { socket: self.socket.clone(), limit }),
+        }
+    }
+
+    async fn request<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer<T>, ClientError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.no_connection(error))?;
+        let (mut sender, connection) =
+            http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "lbctl")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| ClientError::Unreadable { version: None, why: error.to_string() })?;
+        let response = sender.send_request(request).await.map_err(|error| self.broken(error))?;
+        let status = response.status();
+        let version =
+            response.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let body = Limited::new(response.into_body(), ANSWER_LIMIT)
+            .collect()
+            .await
+            .map_err(|error| ClientError::Unreadable { version: version.clone(), why: error.to_string() })?
+            .to_bytes();
+        if !status.is_success() {
+            let report = serde_json::from_slice(&body).unwrap_or_else(|_| ErrorReport {
+                status: status.as_u16(),
+                title: status.to_string(),
+                detail: String::new(),
+            });
+            return Err(ClientError::Refused(report));
+        }
+        let value = serde_json::from_slice(&body)
+            .map_err(|error| ClientError::Unreadable { version: version.clone(), why: error.to_string() })?;
+        Ok(Answer { value, other_version: version.filter(|version| version != env!("CARGO_PKG_VERSION")) })
+    }
+
+    fn no_connection(&self, source: io::Error) -> ClientError {
+        let socket = self.socket.clone();
+        match source.kind() {
+            io::ErrorKind::NotFound => ClientError::NotRunning { socket, why: "no PATH" },
+            io::ErrorKind::ConnectionRefused => {
+                ClientError::NotRunning { socket, why: "nobody listens on PATH" }
+            }
+            io::ErrorKind::PermissionDenied => ClientError::NoRight { group: group_of(&self.socket), socket },
+            _ => ClientError::Other { socket, source },
+        }
+    }
+
+    fn broken(&self, error: hyper::Error) -> ClientError {
+        ClientError::Other { socket: self.socket.clone(), source: io::Error::other(error) }
+    }
+}
+
+/// The group of the socket, or of the first folder above it that can be looked at.
+fn group_of(socket: &Path) -> String {
+    let gid = socket.ancestors().find_map(|path| std::fs::metadata(path).ok()).map_or(0, |meta| meta.gid());
+    match nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(gid)) {
+        Ok(Some(group)) => group.name,
+        Ok(None) | Err(_) => gid.to_string(),
+    }
+}

@@ -1,0 +1,336 @@
+//! Everything an operator sees of a node, as plain data. `lbctl status` renders it; `--json` prints it as it is.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+
+/// A node and what it knows of the others.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Status {
+    /// When this was taken.
+    pub at: Timestamp,
+    /// This node.
+    pub node: String,
+    /// Of the daemon.
+    pub version: String,
+    /// Of the daemon.
+    pub pid: u32,
+    /// When the daemon started.
+    pub started: Timestamp,
+    /// What it is about.
+    pub phase: Phase,
+    /// Its configuration.
+    pub file: FileReport,
+    /// The other nodes of the file.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
+    /// Addresses that move together.
+    #[serde(default)]
+    pub groups: Vec<Group>,
+    /// Client connections of the process.
+    #[serde(default)]
+    pub connections: u64,
+    /// Their limit.
+    #[serde(default)]
+    pub maxconn: u64,
+    /// In the order of the file.
+    #[serde(default)]
+    pub frontends: Vec<Frontend>,
+    /// In the order of the file.
+    #[serde(default)]
+    pub backends: Vec<Backend>,
+    /// Packets and datagrams of others that were refused, by reason.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+    /// What is wrong; empty when all is well.
+    #[serde(default)]
+    pub problems: Vec<Problem>,
+}
+
+/// What a daemon is about.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Everything runs.
+    Running,
+    /// It can't begin with the addresses yet.
+    Waiting {
+        /// What for.
+        reason: String,
+    },
+    /// A planned stop is under way.
+    Stopping {
+        /// Who asked for it.
+        reason: String,
+    },
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FileReport {
+    /// Where it was read.
+    pub path: String,
+    /// SHA-256, hexadecimal.
+    pub hash: String,
+}
+
+/// Another node.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Peer {
+    /// Its name in the file.
+    pub name: String,
+    /// Its own address.
+    pub address: String,
+    /// False for a node that runs something else and says no hello.
+    pub says_hello: bool,
+    /// The last hello; `None` if there was none since the start.
+    pub heard: Option<Timestamp>,
+    /// No hello for more than three seconds.
+    pub silent: bool,
+    /// Its version of lbctl.
+    pub version: Option<String>,
+    /// Hash of its file.
+    pub hash: Option<String>,
+}
+
+/// Vips with one fate.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its virtual routers.
+    pub vips: Vec<Vip>,
+    /// Names of the nodes that hold it, as far as this node knows: one, when all is well.
+    pub holders: Vec<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Why, in words.
+    pub why: String,
+    /// This node first.
+    pub nodes: Vec<GroupNode>,
+    /// The last transitions of this node, oldest first.
+    #[serde(default)]
+    pub transitions: Vec<TransitionReport>,
+    /// Advertisements sent, received, and refused by reason.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One virtual router.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Vip {
+    /// Name of its table.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Those of them that are on the interface now.
+    pub installed: Vec<String>,
+    /// Its interface, once known.
+    pub interface: Option<String>,
+    /// Its number.
+    pub vrid: u8,
+    /// Between two advertisements.
+    pub interval_ms: u64,
+}
+
+/// A node's part in a group.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct GroupNode {
+    /// Its name.
+    pub name: String,
+    /// True for the node that answers.
+    pub local: bool,
+    /// `Active`, `Backup` or `Initialize`; `None` if nothing is known.
+    pub state: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// How good a holder it is; `None` if nothing is known.
+    pub ready: Option<Ready>,
+    /// What it advertises, or would.
+    pub priority: Option<u8>,
+    /// The last sign of it, hello or advertisement; `None` for this node, and for one that was never heard.
+    pub heard: Option<Timestamp>,
+    /// It said hello once, or should have, and does not.
+    pub silent: bool,
+}
+
+/// How good a holder of the address a node is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ready {
+    /// Everything is well.
+    Yes,
+    /// One clause per degradation.
+    Degraded {
+        /// In words.
+        reasons: Vec<String>,
+    },
+    /// What is good is too young to count.
+    Starting {
+        /// In words.
+        reason: String,
+    },
+    /// Anyone better should take over.
+    Leaving {
+        /// In words.
+        reason: String,
+    },
+    /// It would serve nobody.
+    Fault {
+        /// In words.
+        reason: String,
+    },
+}
+
+/// A change of state of this node.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TransitionReport {
+    /// Before.
+    pub from: String,
+    /// After.
+    pub to: String,
+    /// In words.
+    pub reason: String,
+    /// When the cause was seen.
+    pub detected: Timestamp,
+    /// When the state changed.
+    pub at: Timestamp,
+    /// When the advertisement that decided it was heard.
+    #[serde(default)]
+    pub heard: Option<Timestamp>,
+    /// When the last address was gone.
+    #[serde(default)]
+    pub removed: Option<Timestamp>,
+    /// When the resignation left.
+    #[serde(default)]
+    pub resigned: Option<Timestamp>,
+    /// When the last address was there.
+    #[serde(default)]
+    pub added: Option<Timestamp>,
+    /// When the last address was announced first.
+    #[serde(default)]
+    pub announced: Option<Timestamp>,
+}
+
+/// Where clients come in.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Frontend {
+    /// Its name.
+    pub name: String,
+    /// `http` or `tcp`.
+    pub mode: String,
+    /// Its addresses.
+    pub binds: Vec<Bind>,
+    /// Client connections now.
+    pub connections: u64,
+    /// Their limit.
+    pub maxconn: u64,
+    /// Since the start.
+    pub connections_total: u64,
+    /// Since the start.
+    pub requests_total: u64,
+    /// Over the last ten seconds.
+    pub requests_per_second: f64,
+    /// Responses by first digit (index 0 = others).
+    pub responses: [u64; 6],
+    /// 5xx over the last minute.
+    pub server_errors_per_minute: u64,
+    /// From clients.
+    pub bytes_in: u64,
+    /// To clients.
+    pub bytes_out: u64,
+    /// Refused requests and limits that were hit, by name.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// A listening address.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Bind {
+    /// As the file has it.
+    pub label: String,
+    /// Where.
+    pub address: SocketAddr,
+    /// `None` if bound, else why not.
+    pub error: Option<String>,
+}
+
+/// Servers that stand in for each other.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Backend {
+    /// Its name.
+    pub name: String,
+    /// In the order of the file.
+    pub servers: Vec<Server>,
+}
+
+/// What is known of a server.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerState {
+    /// Its first check is not done.
+    Unchecked,
+    /// Usable.
+    Up,
+    /// Not usable.
+    Down,
+    /// Usable; nobody checks it.
+    NoCheck,
+}
+
+/// A server.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Server {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// What is known of it.
+    pub state: ServerState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Requests (http) or connections (tcp) in flight.
+    pub in_flight: u64,
+    /// Waiting in line.
+    pub queued: u64,
+    /// Since the start.
+    pub requests_total: u64,
+    /// Failed attempts to connect.
+    pub connect_errors: u64,
+    /// Share.
+    pub weight: u16,
+    /// Limit, if any.
+    pub maxconn: Option<u32>,
+    /// The last check.
+    pub last_check: Option<Check>,
+}
+
+/// The outcome of a check.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Check {
+    /// Passed?
+    pub passed: bool,
+    /// `HTTP 200`, `HTTP 404 on HEAD /check.txt`, `connection refused`.
+    pub what: String,
+    /// How long it took.
+    pub microseconds: u64,
+    /// This many in a row had the same outcome.
+    pub in_a_row: u32,
+    /// Failures in a row that take the server down.
+    pub fall: u32,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+/// Something that is wrong: what, since when, what to look at.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Problem {
+    /// A clause: `app/web2 is down`.
+    pub what: String,
+    /// Since when, if known.
+    pub since: Option<Timestamp>,
+    /// One or more sentences: the facts, and what to look at.
+    pub look_at: String,
+}

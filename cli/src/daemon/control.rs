@@ -1,0 +1,152 @@
+//! The control interface's server: HTTP/1 and JSON on a Unix socket, every resource of it bounded.
+//!
+//! It decides nothing: a request becomes a [`Command`] for the daemon's loop, its answer a response. Who may connect is
+//! the file system's business (mode 0660).
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+};
+
+use crate::control::{Status, StopReport};
+
+mod request;
+mod socket;
+
+pub(super) use socket::ControlSocket;
+
+/// Connections at a time. One more takes the place of the one that has been idle the longest.
+const CONNECTIONS: usize = 128;
+
+/// To send a head, and between two requests.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+
+/// Bytes of a head.
+const HEAD_BYTES: usize = 16 << 10;
+
+/// What a request asks of the daemon's loop.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// `GET /v1/status`.
+    Status(oneshot::Sender<Box<Status>>),
+    /// `POST /v1/stop`.
+    Stop {
+        /// Without a drain.
+        now: bool,
+        /// Name of the user who asked.
+        by: String,
+        /// Gets the report when everything is given away.
+        reply: oneshot::Sender<StopReport>,
+    },
+}
+
+/// Accepts until it is dropped.
+pub(super) async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>) -> Infallible {
+    let connections = Connections::default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => connections.admit(stream, &commands),
+            Err(error) => {
+                // Out of descriptors or memory: others need a moment to let go of some.
+                tracing::warn!(%error, "can't accept on the control socket");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// The open connections by age.
+#[derive(Clone, Debug, Default)]
+struct Connections {
+    open: Arc<Mutex<BTreeMap<u64, Open>>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    busy: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+/// Takes a connection off the list when its task ends, in whatever way.
+struct Listed {
+    list: Connections,
+    id: u64,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.list.lock().remove(&self.id);
+    }
+}
+
+impl Connections {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self, stream: UnixStream, commands: &mpsc::Sender<Command>) {
+        let mut open = self.lock();
+        if open.len() >= CONNECTIONS {
+            let idle = open.iter().find(|(_, one)| !one.busy.load(Ordering::Relaxed)).map(|(id, _)| *id);
+            // All of them are being served: the new one is closed.
+            let Some(one) = idle.and_then(|id| open.remove(&id)) else { return };
+            one.task.abort();
+        }
+        let id = open.last_key_value().map_or(0, |(id, _)| id + 1);
+        let busy = Arc::new(AtomicBool::new(false));
+        let listed = Listed { list: self.clone(), id };
+        let task = tokio::spawn(connection(stream, commands.clone(), Arc::clone(&busy), listed));
+        open.insert(id, Open { busy, task: task.abort_handle() });
+    }
+}
+
+async fn connection(
+    stream: UnixStream,
+    commands: mpsc::Sender<Command>,
+    busy: Arc<AtomicBool>,
+    _listed: Listed,
+) {
+    let user = user_of(&stream);
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let (commands, busy, user) = (&commands, &busy, &user);
+        async move {
+            busy.store(true, Ordering::Relaxed);
+            let response = request::answer(request, commands, user).await;
+            busy.store(false, Ordering::Relaxed);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let result = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(HEAD_BYTES)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection to the control socket ended");
+    }
+}
+
+/// Who connected, for the reason in the log.
+fn user_of(stream: &UnixStream) -> String {
+    let Ok(credentials) = stream.peer_cred() else { return "somebody".to_owned() };
+    let uid = nix::unistd::Uid::from_raw(credentials.uid());
+    match nix::unistd::User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        Ok(None) | Err(_) => format!("uid {uid}"),
+    }
+}

@@ -1,0 +1,151 @@
+//! One request of the control interface: routing, limits on the body, and the answer as JSON.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header,
+};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Command;
+use crate::control::{ErrorReport, PROBLEM_JSON, StopRequest, VERSION_HEADER, VersionReport};
+
+/// Bytes of a body.
+const BODY_LIMIT: usize = 64 << 10;
+
+/// Bytes of a refused body that are read and thrown away, so that its sender reads the refusal.
+const DISCARD_LIMIT: usize = 8 << 20;
+
+/// To send a body.
+const BODY_TIME: Duration = Duration::from_secs(5);
+
+/// For the daemon's loop to answer.
+const LOOP_TIME: Duration = Duration::from_secs(2);
+
+type Answer = Response<Full<Bytes>>;
+
+/// The resources and the method of each.
+const RESOURCES: [(&str, Method); 3] =
+    [("/v1/status", Method::GET), ("/v1/version", Method::GET), ("/v1/stop", Method::POST)];
+
+/// Answers `request` of `user`; never fails.
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    commands: &mpsc::Sender<Command>,
+    user: &str,
+) -> Answer {
+    let path = request.uri().path().to_owned();
+    let Some((_, method)) = RESOURCES.iter().find(|(resource, _)| *resource == path) else {
+        let known = RESOURCES.map(|(resource, _)| resource).join(", ");
+        return refusal(StatusCode::NOT_FOUND, format!("there is no {path}; there are {known}"));
+    };
+    let head_of_get = method == Method::GET && request.method() == Method::HEAD;
+    if request.method() != method && !head_of_get {
+        let detail = format!("{path} takes {method}, not {}", request.method());
+        let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, detail);
+        let allow = if method == Method::GET { "GET, HEAD" } else { "POST" };
+        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));
+        return response;
+    }
+    let body = match read_body(request.into_body()).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    match path.as_str() {
+        "/v1/version" => json(&VersionReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            api: vec!["v1".to_owned()],
+            pid: std::process::id(),
+        }),
+        "/v1/status" => status(commands).await,
+        _ => stop(&body, commands, user).await,
+    }
+}
+
+async fn status(commands: &mpsc::Sender<Command>) -> Answer {
+    let (reply, answer) = oneshot::channel();
+    let asked = async {
+        commands.send(Command::Status(reply)).await.ok()?;
+        answer.await.ok()
+    };
+    match tokio::time::timeout(LOOP_TIME, asked).await {
+        Ok(Some(status)) => json(&status),
+        Ok(None) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon's loop does not answer".to_owned()),
+    }
+}
+
+/// Answers when everything is given away: as long as that takes.
+async fn stop(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> Answer {
+    let request = if body.is_empty() { Ok(StopRequest::default()) } else { serde_json::from_slice(body) };
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, format!("the body is off: {error}")),
+    };
+    let (reply, answer) = oneshot::channel();
+    let command = Command::Stop { now: request.now, by: user.to_owned(), reply };
+    if commands.send(command).await.is_err() {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+    }
+    match answer.await {
+        Ok(report) => json(&report),
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon ended at once".to_owned()),
+    }
+}
+
+async fn read_body(mut body: Incoming) -> Result<Bytes, Answer> {
+    let limited = Limited::new(&mut body, BODY_LIMIT);
+    match tokio::time::timeout(BODY_TIME, limited.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            discard(body).await;
+            let detail = format!("a body has at most {BODY_LIMIT} bytes");
+            Err(closing(refusal(StatusCode::PAYLOAD_TOO_LARGE, detail)))
+        }
+        Ok(Err(error)) => {
+            Err(closing(refusal(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))))
+        }
+        Err(_) => {
+            let detail = format!("the body did not come within {} s", BODY_TIME.as_secs());
+            Err(closing(refusal(StatusCode::REQUEST_TIMEOUT, detail)))
+        }
+    }
+}
+
+async fn discard(body: Incoming) {
+    let mut limited = Limited::new(body, DISCARD_LIMIT);
+    let all = async { while let Some(Ok(_)) = limited.frame().await {} };
+    let _ = tokio::time::timeout(BODY_TIME, all).await;
+}
+
+fn json(value: &impl Serialize) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(body) => response(StatusCode::OK, "application/json", body),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("can't write the answer: {error}")),
+    }
+}
+
+fn refusal(status: StatusCode, detail: String) -> Answer {
+    let title = status.canonical_reason().unwrap_or("Error").to_owned();
+    let report = ErrorReport { status: status.as_u16(), title, detail };
+    response(status, PROBLEM_JSON, serde_json::to_vec(&report).unwrap_or_default())
+}
+
+fn response(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    headers.insert(VERSION_HEADER, header::HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+    response
+}
+
+fn closing(mut response: Answer) -> Answer {
+    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    response
+}

@@ -1,0 +1,188 @@
+//! One group while the daemon runs: its tracker, and what the speaker last said of it.
+
+use std::{net::IpAddr, time::Duration};
+
+use lb_vrrp::{GroupConfig, GroupStatus, Moment, Readiness, State, Transition};
+
+use super::{
+    hello::LocalGroup,
+    report,
+    track::{TrackedBackend, Tracker, TrackerConfig},
+};
+use crate::config::{Config, model};
+
+/// The most that the first round of checks may take, however long a check may.
+const FIRST_ROUND_LIMIT: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// What the speaker is told.
+    pub(super) config: GroupConfig,
+    /// Health to readiness.
+    pub(super) tracker: Tracker,
+    /// The speaker's last word, and when it was taken.
+    pub(super) status: Option<(Moment, GroupStatus)>,
+    /// Two nodes say that they hold it, since then.
+    pub(super) dual_active_since: Option<Moment>,
+    /// What the speaker was told last.
+    pub(super) told: Option<Readiness>,
+    logged: Option<Readiness>,
+}
+
+impl Group {
+    /// `node` is this node's index in the file.
+    pub(super) fn new(config: &Config, group: &model::Group, node: usize, started: Moment) -> Option<Self> {
+        let own = group.by_node.get(node)?.clone();
+        let tracker = Tracker::new(tracker_config(config, group, &own), started);
+        Some(Self { config: own, tracker, status: None, dual_active_since: None, told: None, logged: None })
+    }
+
+    /// Its state as far as the daemon knows.
+    pub(super) fn state(&self) -> State {
+        self.status.as_ref().map_or(State::Initialize, |(_, status)| status.state)
+    }
+
+    /// All addresses of its virtual routers.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        addresses(&self.config)
+    }
+
+    /// The longest of its advertisement intervals.
+    pub(super) fn interval(&self) -> Duration {
+        self.config.members.iter().map(|member| member.interval.get()).max().unwrap_or_default()
+    }
+
+    /// The tracker's readiness, if the speaker was told another one. It counts as told.
+    pub(super) fn changed_readiness(&mut self) -> Option<Readiness> {
+        let readiness = self.tracker.readiness();
+        if self.told.as_ref() == Some(&readiness) {
+            return None;
+        }
+        self.log_readiness(&readiness);
+        self.told = Some(readiness.clone());
+        Some(readiness)
+    }
+
+    /// A transition comes before the status that has it.
+    pub(super) fn take_transition(&mut self, transition: &Transition) {
+        if let Some((at, status)) = &mut self.status
+            && transition.at >= status.since
+        {
+            *at = transition.at;
+            status.state = transition.to;
+            status.since = transition.at;
+            status.reason.clone_from(&transition.reason);
+        }
+    }
+
+    /// Keeps since when two nodes claim the group.
+    pub(super) fn note_dual_active(&mut self, now: Moment, dual: bool) {
+        match (dual, self.dual_active_since) {
+            (true, None) => self.dual_active_since = Some(now),
+            (false, Some(_)) => self.dual_active_since = None,
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    /// What the hello says of it.
+    pub(super) fn local(&self, started: Moment) -> LocalGroup {
+        let readiness = report::ready(&self.tracker.readiness());
+        let name = self.config.name.clone();
+        match &self.status {
+            Some((_, status)) => LocalGroup {
+                name,
+                state: status.state,
+                since: status.since,
+                why: status.reason.clone(),
+                priority: status.priority,
+                ready: readiness,
+            },
+            None => LocalGroup {
+                name,
+                state: State::Initialize,
+                since: started,
+                why: "starting".to_owned(),
+                priority: self.config.priority.get(),
+                ready: readiness,
+            },
+        }
+    }
+
+    /// One line per change of readiness.
+    fn log_readiness(&mut self, readiness: &Readiness) {
+        let same_kind = self
+            .logged
+            .as_ref()
+            .is_some_and(|logged| std::mem::discriminant(logged) == std::mem::discriminant(readiness));
+        let same = match (&self.logged, readiness) {
+            (Some(Readiness::Degraded { reasons: old }), Readiness::Degraded { reasons: new }) => {
+                old.len() == new.len()
+            }
+            _ => same_kind,
+        };
+        if same {
+            return;
+        }
+        let group = &self.config.name;
+        match readiness {
+            Readiness::Ready => tracing::info!(group, "ready to hold the addresses"),
+            Readiness::Starting { reason } => tracing::info!(group, reason, "starting"),
+            Readiness::Degraded { reasons } => {
+                tracing::warn!(group, degradations = reasons.len(), reasons = reasons.join("; "), "degraded");
+            }
+            Readiness::Leaving { reason } => tracing::warn!(group, reason, "leaving"),
+            Readiness::Fault { reason } => tracing::warn!(group, reason, "fault"),
+        }
+        self.logged = Some(readiness.clone());
+    }
+}
+
+fn addresses(config: &GroupConfig) -> Vec<IpAddr> {
+    config.members.iter().flat_map(|member| member.addresses.iter().map(|one| one.address)).collect()
+}
+
+fn tracker_config(config: &Config, group: &model::Group, own: &GroupConfig) -> TrackerConfig {
+    let backends: Vec<TrackedBackend> = group
+        .backends
+        .iter()
+        .map(|backend| TrackedBackend { name: backend.name.clone(), hold: backend.hold })
+        .collect();
+    let longest_check = config
+        .proxy
+        .backends
+        .iter()
+        .filter_map(|backend| backend.check.as_ref())
+        .map(|check| check.timeout)
+        .max()
+        .unwrap_or_default();
+    TrackerConfig {
+        frontends: group.frontends.clone(),
+        addresses: addresses(own),
+        backends,
+        first_round_limit: longest_check.min(FIRST_ROUND_LIMIT),
+    }
+}
+
+/// One line with the reason, and each step of the move in milliseconds from the moment its cause was seen.
+pub(super) fn log_transition(group: &str, transition: &Transition) {
+    let moments = transition.moments;
+    let after = |moment: Option<Moment>| {
+        moment.map(|moment| {
+            format!("+{:.1} ms", moment.saturating_since(transition.detected).as_secs_f64() * 1000.0)
+        })
+    };
+    tracing::info!(
+        group,
+        from = %transition.from,
+        to = %transition.to,
+        reason = transition.reason,
+        changed = after(Some(transition.at)),
+        heard = after(moments.heard),
+        removed = after(moments.removed),
+        resigned = after(moments.resigned),
+        added = after(moments.added),
+        announced = after(moments.announced),
+        "transition"
+    );
+}

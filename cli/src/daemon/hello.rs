@@ -1,0 +1,291 @@
+//! The hello between the nodes: what each says of itself, once a second and on every change.
+//!
+//! ```text
+//! datagram, TTL ──▶ handle_datagram ─┐             ┌─▶ poll_transmit: (address, bytes)
+//! own state ──────▶ handle_local ────├─▶ Session ──┼─▶ poll_event: Appeared, Silent, FileDiffers ...
+//! clock ──────────▶ handle_timeout ──┘             └─▶ peers(): for `lbctl status`
+//! ```
+//!
+//! It informs and never decides: a forged or missing hello moves no address. Sans-IO; the UDP socket is in
+//! [`endpoint`](self::endpoint).
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+    time::Duration,
+};
+
+use lb_vrrp::{Moment, State};
+
+use crate::control::Ready;
+
+pub(super) mod endpoint;
+pub(super) mod message;
+#[cfg(test)]
+mod tests;
+
+pub(super) use message::{GroupHello, Hello, InterfaceAddresses};
+
+/// Between two hellos.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between two hellos, however fast things change.
+const MIN_GAP: Duration = Duration::from_millis(100);
+
+/// A peer unheard for so long is silent.
+const SILENCE: Duration = Duration::from_millis(3_500);
+
+/// A differing file is reported again no sooner, whatever a forger says.
+const DRIFT_GAP: Duration = Duration::from_secs(60);
+
+/// TTL of a hello, sent and required: it was never routed.
+const TTL: u8 = 255;
+
+/// Boots of a peer that are remembered, so that none of their hellos can be replayed.
+const PAST_BOOTS: usize = 16;
+
+/// What this node says of itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Local {
+    pub(super) node: String,
+    pub(super) file: String,
+    pub(super) groups: Vec<LocalGroup>,
+    pub(super) addresses: Vec<InterfaceAddresses>,
+}
+
+/// Its part in a group.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct LocalGroup {
+    pub(super) name: String,
+    pub(super) state: State,
+    pub(super) since: Moment,
+    pub(super) why: String,
+    pub(super) priority: u8,
+    pub(super) ready: Ready,
+}
+
+/// Another node of the file that says hello.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) name: String,
+    pub(super) address: IpAddr,
+    /// The last hello and when it came.
+    pub(super) last: Option<(Moment, Hello)>,
+    /// Unheard for [`SILENCE`].
+    pub(super) silent: bool,
+    /// When it should have been heard at the latest.
+    due: Moment,
+    past_boots: VecDeque<String>,
+    drift_reported: Option<(Moment, String)>,
+}
+
+/// Something worth a line in the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Event {
+    /// The first hello since our start, or since it was silent, or since it restarted.
+    Appeared { peer: String, why: &'static str },
+    /// No hello for a while.
+    Silent { peer: String },
+    /// Its file is another one.
+    FileDiffers { peer: String, theirs: String },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Session {
+    boot: String,
+    counter: u64,
+    local: Local,
+    peers: Vec<Peer>,
+    last_sent: Option<Moment>,
+    next: Moment,
+    transmits: VecDeque<(IpAddr, Vec<u8>)>,
+    events: VecDeque<Event>,
+    counters: BTreeMap<&'static str, u64>,
+}
+
+impl Session {
+    /// `boot` must never have been used before; `peers` are `(name, address)` of the nodes that say hello.
+    pub(super) fn new(
+        now: Moment,
+        boot: String,
+        local: Local,
+        peers: impl IntoIterator<Item = (String, IpAddr)>,
+    ) -> Self {
+        let peers = peers
+            .into_iter()
+            .map(|(name, address)| Peer {
+                name,
+                address,
+                last: None,
+                silent: false,
+                due: now + SILENCE,
+                past_boots: VecDeque::new(),
+                drift_reported: None,
+            })
+            .collect();
+        Self {
+            boot,
+            counter: 0,
+            local,
+            peers,
+            last_sent: None,
+            next: now,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            counters: BTreeMap::new(),
+        }
+    }
+
+    /// The node's own state, at any time; a change is said at once.
+    pub(super) fn handle_local(&mut self, now: Moment, local: Local) {
+        if local != self.local {
+            self.local = local;
+            let earliest = self.last_sent.map_or(now, |sent| sent + MIN_GAP);
+            self.next = self.next.min(earliest.max(now));
+        }
+    }
+
+    /// A datagram came from `source` with this TTL.
+    pub(super) fn handle_datagram(&mut self, now: Moment, source: IpAddr, ttl: Option<u8>, bytes: &[u8]) {
+        if ttl != Some(TTL) {
+            return self.count("hello_ttl");
+        }
+        let Some(peer) = self.peers.iter_mut().find(|peer| peer.address == source) else {
+            return self.count("hello_stranger");
+        };
+        let hello = match message::decode(bytes) {
+            Ok(hello) => hello,
+            Err(error) => return self.count(error.counter()),
+        };
+        if hello.node != peer.name {
+            return self.count("hello_other_name");
+        }
+        let replayed = match &peer.last {
+            Some((_, last)) if last.boot == hello.boot => hello.counter <= last.counter,
+            Some(_) | None => peer.past_boots.contains(&hello.boot),
+        };
+        if replayed {
+            return self.count("hello_replay");
+        }
+        let event = peer.take(now, hello);
+        let drift = peer.drift(now, &self.local.file);
+        self.events.extend(event.into_iter().chain(drift));
+        self.count("hello_received");
+    }
+
+    /// The moment of `poll_timeout` passed. Early calls do nothing.
+    pub(super) fn handle_timeout(&mut self, now: Moment) {
+        for peer in &mut self.peers {
+            if !peer.silent && now >= peer.due {
+                peer.silent = true;
+                self.events.push_back(Event::Silent { peer: peer.name.clone() });
+            }
+        }
+        if now >= self.next {
+            self.counter += 1;
+            let bytes = message::encode(&self.hello(now));
+            self.transmits.extend(self.peers.iter().map(|peer| (peer.address, bytes.clone())));
+            self.last_sent = Some(now);
+            self.next = now + INTERVAL;
+        }
+    }
+
+    /// The next datagram to send, to port 3112 with TTL 255.
+    #[must_use]
+    pub(super) fn poll_transmit(&mut self) -> Option<(IpAddr, Vec<u8>)> {
+        self.transmits.pop_front()
+    }
+
+    /// The next event.
+    #[must_use]
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When `handle_timeout` is wanted next.
+    #[must_use]
+    pub(super) fn poll_timeout(&self) -> Moment {
+        self.peers.iter().filter(|peer| !peer.silent).map(|peer| peer.due).fold(self.next, Moment::min)
+    }
+
+    /// The other nodes.
+    pub(super) fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    /// Datagrams by what became of them.
+    pub(super) fn counters(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counters
+    }
+
+    fn hello(&self, now: Moment) -> Hello {
+        let groups = self.local.groups.iter().map(|group| GroupHello {
+            name: group.name.clone(),
+            state: group.state,
+            age_ms: u64::try_from(now.saturating_since(group.since).as_millis()).unwrap_or(u64::MAX),
+            why: group.why.clone(),
+            priority: group.priority,
+            ready: group.ready.clone(),
+        });
+        Hello {
+            node: self.local.node.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            boot: self.boot.clone(),
+            counter: self.counter,
+            file: self.local.file.clone(),
+            groups: groups.collect(),
+            addresses: self.local.addresses.clone(),
+            shortened: false,
+        }
+    }
+
+    fn count(&mut self, name: &'static str) {
+        *self.counters.entry(name).or_default() += 1;
+    }
+}
+
+impl Peer {
+    fn take(&mut self, now: Moment, hello: Hello) -> Option<Event> {
+        let why = match &self.last {
+            None => Some("first hello"),
+            Some(_) if self.silent => Some("after a silence"),
+            Some((_, last)) if last.boot != hello.boot => Some("after a restart"),
+            Some(_) => None,
+        };
+        if let Some((_, last)) = self.last.take()
+            && last.boot != hello.boot
+        {
+            if self.past_boots.len() == PAST_BOOTS {
+                self.past_boots.pop_front();
+            }
+            self.past_boots.push_back(last.boot);
+        }
+        self.last = Some((now, hello));
+        self.silent = false;
+        self.due = now + SILENCE;
+        why.map(|why| Event::Appeared { peer: self.name.clone(), why })
+    }
+
+    /// The peer's part in `group`, if it is not silent.
+    pub(super) fn group(&self, group: &str) -> Option<&GroupHello> {
+        let (_, hello) = self.last.as_ref().filter(|_| !self.silent)?;
+        hello.groups.iter().find(|found| found.name == group)
+    }
+
+    fn drift(&mut self, now: Moment, ours: &str) -> Option<Event> {
+        let (_, hello) = self.last.as_ref()?;
+        if hello.file == ours {
+            return None;
+        }
+        let known = self
+            .drift_reported
+            .as_ref()
+            .is_some_and(|(at, theirs)| *theirs == hello.file || now.saturating_since(*at) < DRIFT_GAP);
+        if known {
+            return None;
+        }
+        self.drift_reported = Some((now, hello.file.clone()));
+        Some(Event::FileDiffers { peer: self.name.clone(), theirs: hello.file.clone() })
+    }
+}

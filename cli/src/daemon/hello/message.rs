@@ -1,0 +1,236 @@
+//! The hello on the wire: four bytes `LBH` + version, then one JSON object; at most 1,400 bytes in all.
+//!
+//! Ages instead of moments, because the nodes' clocks have nothing in common.
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::Ready;
+
+/// Bytes of a hello: one datagram on any path that carries Ethernet.
+pub(crate) const MAX_BYTES: usize = 1400;
+
+/// The version of the format.
+const VERSION: u8 = 1;
+
+const MAGIC: [u8; 3] = *b"LBH";
+
+/// Characters of a reason, and their number per group, in an ordinary hello.
+const REASON_LENGTH: usize = 120;
+const REASONS: usize = 3;
+
+/// What a node says of itself.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Hello {
+    /// Its name in the file.
+    pub(crate) node: String,
+    /// Of lbctl.
+    pub(crate) version: String,
+    /// Another one for each start of the daemon.
+    pub(crate) boot: String,
+    /// Grows with every hello of a boot.
+    pub(crate) counter: u64,
+    /// SHA-256 of its file, hexadecimal.
+    pub(crate) file: String,
+    /// In the order of its file.
+    pub(crate) groups: Vec<GroupHello>,
+    /// Its own addresses by interface: the sources of its advertisements are among them.
+    #[serde(default)]
+    pub(crate) addresses: Vec<InterfaceAddresses>,
+    /// Something was left out to stay within the limit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) shortened: bool,
+}
+
+/// A node's part in a group.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct GroupHello {
+    /// Name of the group.
+    pub(crate) name: String,
+    /// Its state.
+    pub(crate) state: lb_vrrp::State,
+    /// For how long.
+    pub(crate) age_ms: u64,
+    /// Why.
+    pub(crate) why: String,
+    /// What it advertises, or would: the level is half of it below 18.
+    pub(crate) priority: u8,
+    /// How good a holder it is, with the first reasons.
+    pub(crate) ready: Ready,
+}
+
+/// The addresses of an interface.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct InterfaceAddresses {
+    /// Its name.
+    pub(crate) interface: String,
+    /// IPv4, and IPv6 link-local.
+    pub(crate) addresses: Vec<std::net::IpAddr>,
+}
+
+/// These bytes are no hello of ours.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum DecodeError {
+    /// More than a hello may have.
+    #[error("{0} bytes, at most {MAX_BYTES}")]
+    TooLong(usize),
+    /// It does not begin like a hello.
+    #[error("not a hello")]
+    Foreign,
+    /// Another format.
+    #[error("version {0} of the hello, this node speaks {VERSION}")]
+    Version(u8),
+    /// Not the fields that belong there.
+    #[error("malformed")]
+    Malformed,
+}
+
+impl DecodeError {
+    /// Name of its counter.
+    pub(crate) fn counter(&self) -> &'static str {
+        match self {
+            Self::TooLong(_) => "hello_too_long",
+            Self::Foreign => "hello_foreign",
+            Self::Version(_) => "hello_other_version",
+            Self::Malformed => "hello_malformed",
+        }
+    }
+}
+
+/// The bytes of `hello`; what does not fit is left out, least important first.
+pub(crate) fn encode(hello: &Hello) -> Vec<u8> {
+    let mut hello = hello.clone();
+    shorten_reasons(&mut hello, REASONS, REASON_LENGTH);
+    let mut bytes = write(&hello);
+    if bytes.len() > MAX_BYTES {
+        hello.shortened = true;
+        shorten_reasons(&mut hello, 1, 40);
+        bytes = write(&hello);
+    }
+    if bytes.len() > MAX_BYTES {
+        hello.addresses.clear();
+        bytes = write(&hello);
+    }
+    while bytes.len() > MAX_BYTES && hello.groups.pop().is_some() {
+        bytes = write(&hello);
+    }
+    bytes.truncate(MAX_BYTES);
+    bytes
+}
+
+fn write(hello: &Hello) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.push(VERSION);
+    // A struct of strings and numbers can always be written to memory.
+    let _ = serde_json::to_writer(&mut bytes, hello);
+    bytes
+}
+
+fn shorten_reasons(hello: &mut Hello, number: usize, length: usize) {
+    for group in &mut hello.groups {
+        shorten(&mut group.why, length);
+        match &mut group.ready {
+            Ready::Yes => {}
+            Ready::Degraded { reasons } => {
+                reasons.truncate(number);
+                reasons.iter_mut().for_each(|reason| shorten(reason, length));
+            }
+            Ready::Starting { reason } | Ready::Leaving { reason } | Ready::Fault { reason } => {
+                shorten(reason, length);
+            }
+        }
+    }
+}
+
+fn shorten(text: &mut String, length: usize) {
+    if let Some((end, _)) = text.char_indices().nth(length) {
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+/// Reads a datagram of any content.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Hello, DecodeError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(DecodeError::TooLong(bytes.len()));
+    }
+    let body = bytes.strip_prefix(&MAGIC).ok_or(DecodeError::Foreign)?;
+    match body.split_first() {
+        Some((&VERSION, body)) => serde_json::from_slice(body).map_err(|_| DecodeError::Malformed),
+        Some((&version, _)) => Err(DecodeError::Version(version)),
+        None => Err(DecodeError::Foreign),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) fn hello(groups: usize, reason: &str) -> Hello {
+        Hello {
+            node: "lb1".to_owned(),
+            version: "0.1.0".to_owned(),
+            boot: "0d1c5a1e-5b5f-4d0a-8d3e-3e6b6f0f2a11".to_owned(),
+            counter: 7,
+            file: "8f31c2".repeat(10),
+            groups: (0..groups)
+                .map(|number| GroupHello {
+                    name: format!("group{number}"),
+                    state: lb_vrrp::State::Backup,
+                    age_ms: 12_000,
+                    why: reason.to_owned(),
+                    priority: 253,
+                    ready: Ready::Degraded { reasons: vec![reason.to_owned(); 8] },
+                })
+                .collect(),
+            addresses: vec![InterfaceAddresses {
+                interface: "eth1".to_owned(),
+                addresses: vec![[192, 0, 2, 11].into()],
+            }],
+            shortened: false,
+        }
+    }
+
+    #[test]
+    fn a_hello_is_read_as_it_was_written() {
+        let mut hello = hello(1, "a Backup is silent");
+        hello.groups[0].ready = Ready::Yes;
+        let bytes = encode(&hello);
+        assert_eq!(&bytes[..4], b"LBH\x01");
+        assert_eq!(decode(&bytes), Ok(hello));
+    }
+
+    #[test]
+    fn a_hello_never_exceeds_1400_bytes_and_stays_readable() {
+        for groups in [1, 4, 40] {
+            let bytes = encode(&hello(groups, &"ü".repeat(500)));
+            assert!(bytes.len() <= 1400, "{} bytes", bytes.len());
+            let read = decode(&bytes).expect("readable");
+            assert_eq!(read.node, "lb1");
+            assert!(!read.groups.is_empty());
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_refused_by_reason() {
+        let mut newer = encode(&hello(1, "x"));
+        newer[3] = 2;
+        assert_eq!(decode(&newer), Err(DecodeError::Version(2)));
+        assert_eq!(decode(b""), Err(DecodeError::Foreign));
+        assert_eq!(decode(b"LBH"), Err(DecodeError::Foreign));
+        assert_eq!(decode(b"GET / HTTP/1.1"), Err(DecodeError::Foreign));
+        assert_eq!(decode(b"LBH\x01{\"node\":1}"), Err(DecodeError::Malformed));
+        assert_eq!(decode(&[0; 1401]), Err(DecodeError::TooLong(1401)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..1500)) {
+            let _ = decode(&bytes);
+            let mut prefixed = b"LBH\x01".to_vec();
+            prefixed.extend(bytes);
+            let _ = decode(&prefixed);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Two sessions over an emulated wire, and what one must refuse.
+
+use super::*;
+
+const LB1: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 11));
+const LB2: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 12));
+
+fn at(milliseconds: u64) -> Moment {
+    Moment::from_nanos(1_000_000_000 + milliseconds * 1_000_000)
+}
+
+fn local(node: &str, file: &str, state: State) -> Local {
+    Local {
+        node: node.to_owned(),
+        file: file.to_owned(),
+        groups: vec![LocalGroup {
+            name: "default".to_owned(),
+            state,
+            since: at(0),
+            why: "started".to_owned(),
+            priority: 254,
+            ready: Ready::Yes,
+        }],
+        addresses: Vec::new(),
+    }
+}
+
+fn lb1() -> Session {
+    Session::new(at(0), "boot-1".to_owned(), local("lb1", "aaaa", State::Active), [("lb2".to_owned(), LB2)])
+}
+
+fn lb2(boot: &str, start: Moment) -> Session {
+    Session::new(start, boot.to_owned(), local("lb2", "aaaa", State::Backup), [("lb1".to_owned(), LB1)])
+}
+
+/// Lets `session` say what is due and returns the last datagram.
+fn said(session: &mut Session, now: Moment) -> Option<Vec<u8>> {
+    session.handle_timeout(now);
+    std::iter::from_fn(|| session.poll_transmit()).last().map(|(_, bytes)| bytes)
+}
+
+fn events(session: &mut Session) -> Vec<Event> {
+    std::iter::from_fn(|| session.poll_event()).collect()
+}
+
+#[test]
+fn a_hello_is_said_once_a_second_and_on_a_change() {
+    let mut session = lb1();
+    assert!(said(&mut session, at(0)).is_some());
+    assert_eq!(session.poll_timeout(), at(1_000));
+    assert!(said(&mut session, at(999)).is_none());
+    session.handle_local(at(500), local("lb1", "aaaa", State::Active));
+    assert_eq!(session.poll_timeout(), at(1_000), "nothing changed");
+    session.handle_local(at(500), local("lb1", "aaaa", State::Backup));
+    assert!(said(&mut session, at(500)).is_some());
+    session.handle_local(at(501), local("lb1", "aaaa", State::Active));
+    assert_eq!(session.poll_timeout(), at(600), "never faster than ten a second");
+}
+
+#[test]
+fn a_peer_is_known_by_what_it_says() {
+    let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
+    let bytes = said(&mut two, at(2_000)).expect("due");
+    one.handle_datagram(at(2_001), LB2, Some(255), &bytes);
+    assert_eq!(events(&mut one), [Event::Appeared { peer: "lb2".to_owned(), why: "first hello" }]);
+    let group = one.peers()[0].group("default").expect("known");
+    assert_eq!((group.state, group.priority, group.age_ms), (State::Backup, 254, 2_000));
+    assert_eq!(one.counters().get("hello_received"), Some(&1));
+}
+
+#[test]
+fn a_peer_that_stops_talking_is_silent_after_three_and_a_half_seconds_and_reappears() {
+    let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
+    let bytes = said(&mut two, at(0)).expect("due");
+    one.handle_datagram(at(0), LB2, Some(255), &bytes);
+    events(&mut one);
+    one.handle_timeout(at(3_499));
+    assert_eq!(events(&mut one), []);
+    one.handle_timeout(at(3_500));
+    assert_eq!(events(&mut one), [Event::Silent { peer: "lb2".to_owned() }]);
+    assert_eq!(one.peers()[0].group("default"), None, "what a silent node said is stale");
+    let bytes = said(&mut two, at(9_000)).expect("due");
+    one.handle_datagram(at(9_000), LB2, Some(255), &bytes);
+    assert_eq!(events(&mut one), [Event::Appeared { peer: "lb2".to_owned(), why: "after a silence" }]);
+}
+
+#[test]
+fn a_peer_that_never_spoke_is_silent_too() {
+    let mut session = lb1();
+    session.handle_timeout(at(3_500));
+    assert_eq!(events(&mut session), [Event::Silent { peer: "lb2".to_owned() }]);
+}
+
+#[test]
+fn a_restarted_peer_appears_again_and_hellos_of_its_past_are_refused() {
+    let (mut one, mut old) = (lb1(), lb2("boot-2", at(0)));
+    let recorded = said(&mut old, at(0)).expect("due");
+    one.handle_datagram(at(0), LB2, Some(255), &recorded);
+    events(&mut one);
+    let fresh = said(&mut lb2("boot-3", at(1_000)), at(1_000)).expect("due");
+    one.handle_datagram(at(1_000), LB2, Some(255), &fresh);
+    assert_eq!(events(&mut one), [Event::Appeared { peer: "lb2".to_owned(), why: "after a restart" }]);
+    for replayed in [&recorded, &fresh] {
+        one.handle_datagram(at(1_100), LB2, Some(255), replayed);
+    }
+    assert_eq!(one.counters().get("hello_replay"), Some(&2));
+    assert_eq!(events(&mut one), []);
+}
+
+#[test]
+fn a_hello_that_was_routed_or_comes_from_a_stranger_is_refused() {
+    let bytes = said(&mut lb2("boot-2", at(0)), at(0)).expect("due");
+    let misnamed = said(
+        &mut Session::new(
+            at(0),
+            "b".to_owned(),
+            local("lb9", "aaaa", State::Active),
+            [("x".to_owned(), LB1)],
+        ),
+        at(0),
+    )
+    .expect("due");
+    let stranger = IpAddr::from([198, 51, 100, 7]);
+    let table: [(IpAddr, Option<u8>, &[u8], &str); 6] = [
+        (LB2, Some(254), &bytes, "hello_ttl"),
+        (LB2, None, &bytes, "hello_ttl"),
+        (stranger, Some(255), &bytes, "hello_stranger"),
+        (LB2, Some(255), &misnamed, "hello_other_name"),
+        (LB2, Some(255), b"LBH\x07{}", "hello_other_version"),
+        (LB2, Some(255), b"LBH\x01{", "hello_malformed"),
+    ];
+    for (source, ttl, bytes, counter) in table {
+        let mut session = lb1();
+        session.handle_datagram(at(1), source, ttl, bytes);
+        assert_eq!(session.counters().get(counter), Some(&1), "{counter}");
+        assert!(session.peers()[0].last.is_none());
+        assert_eq!(events(&mut session), []);
+    }
+}
+
+#[test]
+fn a_differing_file_is_reported_once_and_not_faster_than_once_a_minute() {
+    let mut one = lb1();
+    let mut two = lb2("boot-2", at(0));
+    let mut drifts = Vec::new();
+    for (now, file) in [(0, "aaaa"), (1_000, "bbbb"), (2_000, "bbbb"), (3_000, "cccc"), (62_000, "dddd")] {
+        two.handle_local(at(now), local("lb2", file, State::Backup));
+        let bytes = said(&mut two, at(now)).expect("due");
+        one.handle_datagram(at(now), LB2, Some(255), &bytes);
+        drifts.extend(events(&mut one).into_iter().filter_map(|event| match event {
+            Event::FileDiffers { theirs, .. } => Some((now, theirs)),
+            Event::Appeared { .. } | Event::Silent { .. } => None,
+        }));
+    }
+    assert_eq!(drifts, [(1_000, "bbbb".to_owned()), (62_000, "dddd".to_owned())]);
+}

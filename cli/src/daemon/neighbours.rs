@@ -1,0 +1,120 @@
+//! The hello's shell: a session, its socket, and lines for the log.
+
+use std::{io, net::IpAddr, time::Duration};
+
+use lb_vrrp::Moment;
+
+use super::hello::{
+    Event, Local, Session,
+    endpoint::{Datagram, Endpoint, PORT},
+};
+
+/// Between two attempts to bind the hello's port.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Neighbours {
+    session: Session,
+    own: IpAddr,
+    endpoint: Result<Endpoint, (io::Error, Moment)>,
+    send_failed: bool,
+}
+
+impl Neighbours {
+    /// `own` is this node's address in the file.
+    pub(super) fn start(now: Moment, own: IpAddr, local: Local, peers: Vec<(String, IpAddr)>) -> Self {
+        let session = Session::new(now, boot_id(), local, peers);
+        let endpoint = Endpoint::bind(own).map_err(|error| (error, now));
+        if let Err((error, _)) = &endpoint {
+            tracing::warn!(%error, address = %own, port = PORT, "can't bind the hello's port; trying each second");
+        }
+        Self { session, own, endpoint, send_failed: false }
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Why no hello leaves or comes, if that is so.
+    pub(super) fn error(&self) -> Option<&io::Error> {
+        self.endpoint.as_ref().err().map(|(error, _)| error)
+    }
+
+    /// The next datagram; never, without a socket.
+    pub(super) async fn receive(&self) -> io::Result<Datagram> {
+        match &self.endpoint {
+            Ok(endpoint) => endpoint.receive().await,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn handle(&mut self, now: Moment, received: io::Result<Datagram>) {
+        match received {
+            Ok(datagram) => {
+                self.session.handle_datagram(now, datagram.source, datagram.ttl, &datagram.bytes);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "can't receive hellos; binding the port again");
+                self.endpoint = Err((error, now));
+            }
+        }
+    }
+
+    /// Says what is to be said; returns whether a peer came back.
+    pub(super) fn settle(&mut self, now: Moment, local: Local) -> bool {
+        self.rebind(now);
+        self.session.handle_local(now, local);
+        self.session.handle_timeout(now);
+        while let Some((to, bytes)) = self.session.poll_transmit() {
+            if let Ok(endpoint) = &self.endpoint {
+                let sent = endpoint.send(to, &bytes);
+                if let (Err(error), false) = (&sent, self.send_failed) {
+                    tracing::warn!(%error, %to, "can't send the hello");
+                }
+                self.send_failed = sent.is_err();
+            }
+        }
+        let mut reappeared = false;
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Appeared { peer, why } => {
+                    reappeared = true;
+                    tracing::info!(peer, why, "a node says hello");
+                }
+                Event::Silent { peer } => tracing::warn!(peer, "a node says no hello"),
+                Event::FileDiffers { peer, theirs } => {
+                    tracing::warn!(peer, theirs, "the file differs");
+                }
+            }
+        }
+        reappeared
+    }
+
+    /// When `settle` is wanted next.
+    pub(super) fn poll_timeout(&self) -> Moment {
+        let retry = self.endpoint.as_ref().err().map(|(_, at)| *at + RETRY);
+        retry.map_or(self.session.poll_timeout(), |retry| retry.min(self.session.poll_timeout()))
+    }
+
+    fn rebind(&mut self, now: Moment) {
+        if let Err((_, at)) = &self.endpoint
+            && now >= *at + RETRY
+        {
+            self.endpoint = Endpoint::bind(self.own).map_err(|error| (error, now));
+            if self.endpoint.is_ok() {
+                tracing::info!(address = %self.own, port = PORT, "bound the hello's port");
+            }
+        }
+    }
+}
+
+/// The kernel makes another one at each read.
+fn boot_id() -> String {
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    match uuid.trim() {
+        // Without /proc: unique for as long as the wall clock does not go back.
+        "" => format!("{}-{:?}", std::process::id(), std::time::SystemTime::now()),
+        uuid => uuid.to_owned(),
+    }
+}

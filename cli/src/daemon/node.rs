@@ -1,0 +1,113 @@
+//! Which node of the file this machine is, and which addresses it has.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use lb_vrrp::PeerKind;
+use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
+
+use super::hello::InterfaceAddresses;
+use crate::config::{self, Config, Unidentified};
+
+/// Who we are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Identity {
+    /// The file has no `[cluster]`: a proxy alone, called like its machine.
+    Alone { name: String },
+    /// This node of the file.
+    Node { index: usize, name: String, address: IpAddr },
+    /// Not found yet; tried again each second.
+    Waiting { name: String, reason: String },
+}
+
+impl Identity {
+    /// Finds this machine in the file.
+    pub(super) fn find(config: &Config, wanted: Option<&str>) -> Result<Self, Unidentified> {
+        let name = hostname();
+        if config.cluster.nodes.is_empty() && wanted.is_none() {
+            return Ok(Self::Alone { name });
+        }
+        let addresses: Vec<IpAddr> = all_addresses().into_iter().map(|(_, address)| address).collect();
+        match config::identify(config, &addresses, &name, wanted) {
+            Ok(index) => {
+                // `identify` returns an index into this very list.
+                let Some(node) = config.cluster.nodes.get(index) else { return Err(Unidentified::NoCluster) };
+                Ok(Self::Node { index, name: node.name.clone(), address: node.address })
+            }
+            Err(error @ (Unidentified::UnknownNode { .. } | Unidentified::NoCluster)) => Err(error),
+            Err(
+                error @ (Unidentified::SeveralNodes { .. }
+                | Unidentified::Nobody { .. }
+                | Unidentified::Foreign { .. }),
+            ) => Ok(Self::Waiting { name, reason: error.to_string() }),
+        }
+    }
+
+    /// How this node is called.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Alone { name } | Self::Node { name, .. } | Self::Waiting { name, .. } => name,
+        }
+    }
+
+    /// The other nodes of the file that say hello.
+    pub(super) fn peers(&self, config: &Config) -> Vec<(String, IpAddr)> {
+        let Self::Node { index, .. } = self else { return Vec::new() };
+        let others = config.cluster.nodes.iter().enumerate().filter(|(other, _)| other != index);
+        others
+            .filter(|(_, node)| node.kind == PeerKind::Lbctl)
+            .map(|(_, node)| (node.name.clone(), node.address))
+            .collect()
+    }
+}
+
+fn hostname() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// Every address of this machine with the name of its interface.
+fn all_addresses() -> Vec<(String, IpAddr)> {
+    let Ok(found) = getifaddrs() else { return Vec::new() };
+    found
+        .filter_map(|one| {
+            let address = one.address?;
+            let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+            let ip = v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))?;
+            Some((one.interface_name, ip))
+        })
+        .collect()
+}
+
+/// What may be the source of a VRRP advertisement: IPv4 and link-local IPv6, but for loopback and for `shared`
+/// addresses.
+pub(super) fn vrrp_sources(shared: &[IpAddr]) -> Vec<InterfaceAddresses> {
+    let loopback: Vec<String> = getifaddrs()
+        .map(|found| {
+            found
+                .filter(|one| one.flags.contains(InterfaceFlags::IFF_LOOPBACK))
+                .map(|one| one.interface_name)
+                .collect()
+        })
+        .unwrap_or_default();
+    let mut by_interface: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    for (interface, address) in all_addresses() {
+        let wanted = match address {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(address) => is_link_local(address),
+        };
+        if wanted && !loopback.contains(&interface) && !shared.contains(&address) {
+            by_interface.entry(interface).or_default().push(address);
+        }
+    }
+    by_interface
+        .into_iter()
+        .map(|(interface, addresses)| InterfaceAddresses { interface, addresses })
+        .collect()
+}
+
+fn is_link_local(address: Ipv6Addr) -> bool {
+    address.segments()[0] & 0xffc0 == 0xfe80
+}

@@ -1,0 +1,198 @@
+//! What is wrong, one sentence each: what, since when, what to look at. `docs/operations.md` lists them all.
+
+use std::time::Duration;
+
+use lb_vrrp::State;
+
+use super::{group::Group, hello, report::Facts};
+use crate::control::{Backend, GroupNode, Phase, Problem, Ready, Server, ServerState, Status, Timestamp};
+
+/// Two Actives are ordinary for the time of a hello; for longer they are a problem.
+const DUAL_ACTIVE: Duration = Duration::from_millis(2_500);
+
+/// A node that holds the address and is unheard for so long is filtered.
+const UNHEARD: Duration = Duration::from_secs(3);
+
+/// All problems, the gravest first.
+pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
+    let mut problems = facts.own_problems.to_vec();
+    if let Phase::Waiting { reason } = &status.phase {
+        problems.push(Problem {
+            what: "this node holds no address".to_owned(),
+            since: Some(status.started),
+            look_at: sentence(reason),
+        });
+    }
+    for (group, report) in facts.groups.iter().zip(&status.groups) {
+        problems.extend(owners(facts, group, report));
+        problems.extend(report.nodes.iter().filter_map(|node| unready(report, node)));
+    }
+    problems.extend(status.peers.iter().filter(|peer| peer.silent).map(|peer| Problem {
+        what: format!("{} is silent", peer.name),
+        since: Some(peer.heard.unwrap_or(status.started)),
+        look_at: format!(
+            "no hello from {}. Does lbctl run there? Does UDP port {} pass between the nodes?",
+            peer.address,
+            hello::endpoint::PORT
+        ),
+    }));
+    problems.extend(status.peers.iter().filter_map(|peer| {
+        let theirs = peer.hash.as_deref().filter(|theirs| *theirs != status.file.hash)?;
+        Some(Problem {
+            what: format!("the file differs on {}", peer.name),
+            since: None,
+            look_at: format!(
+                "{} here, {} there. Compare {} on both nodes, copy the right one over the other and restart.",
+                digits(&status.file.hash),
+                digits(theirs),
+                status.file.path
+            ),
+        })
+    }));
+    for frontend in &status.frontends {
+        problems.extend(frontend.binds.iter().filter_map(|bind| {
+            let error = bind.error.as_ref()?;
+            Some(Problem {
+                what: format!("frontend {} does not listen on {}", frontend.name, bind.label),
+                since: None,
+                look_at: format!(
+                    "{error}. Who has it: ss -ltnp 'sport = :{}'. It is tried again each second.",
+                    bind.address.port()
+                ),
+            })
+        }));
+    }
+    problems.extend(status.backends.iter().flat_map(servers));
+    problems
+}
+
+fn owners(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> Option<Problem> {
+    let names = vip_names(report);
+    if report.holders.is_empty() {
+        // While the first election is on, nobody holding it is no news.
+        let settled = facts.at.moment.saturating_since(facts.started.moment) > Duration::from_secs(5);
+        return settled.then(|| Problem {
+            what: format!("nobody holds {names}"),
+            since: None,
+            look_at: sentence(&report.why),
+        });
+    }
+    let since = group.dual_active_since?;
+    if facts.at.moment.saturating_since(since) < DUAL_ACTIVE {
+        return None;
+    }
+    let heard = group.status.iter().flat_map(|(_, status)| &status.members).filter_map(|m| m.heard.as_ref());
+    let unheard =
+        heard.map(|heard| heard.at).max().is_none_or(|at| facts.at.moment.saturating_since(at) > UNHEARD);
+    Some(Problem {
+        what: format!("{} both hold {names}", report.holders.join(" and ")),
+        since: Some(facts.at.wall_of(since)),
+        look_at: if unheard {
+            "they hear each other's hello but no advertisement: IP protocol 112 to 224.0.0.18 is filtered between them. \
+             Look at the firewalls of both nodes and at IGMP snooping on the switch."
+                .to_owned()
+        } else {
+            "they hear each other and do not agree. Do vrid, version and addresses match on both?".to_owned()
+        },
+    })
+}
+
+fn unready(report: &crate::control::Group, node: &GroupNode) -> Option<Problem> {
+    let names = vip_names(report);
+    let (what, reason) = match node.ready.as_ref()? {
+        Ready::Yes | Ready::Starting { .. } => return None,
+        Ready::Degraded { reasons } => {
+            (format!("{} is a worse holder of {names}", node.name), reasons.join("; "))
+        }
+        Ready::Leaving { reason } => (format!("{} gives {names} away", node.name), reason.clone()),
+        Ready::Fault { reason } => (format!("{} can't hold {names}", node.name), reason.clone()),
+    };
+    Some(Problem { what, since: None, look_at: sentence(&reason) })
+}
+
+fn servers(backend: &Backend) -> Vec<Problem> {
+    let usable = backend.servers.iter().filter(|server| is_usable(server)).count();
+    let checked = backend.servers.iter().all(|server| server.state != ServerState::Unchecked);
+    if usable == 0 && checked && backend.servers.len() > 1 {
+        return vec![Problem {
+            what: format!("backend {} has no usable server", backend.name),
+            since: backend.servers.iter().map(|server| server.since).max(),
+            look_at: format!("its clients get 503. {}", all_reports(backend)),
+        }];
+    }
+    let down = backend.servers.iter().filter(|server| server.state == ServerState::Down);
+    down.map(|server| Problem {
+        what: format!("{}/{} is down", backend.name, server.name),
+        since: Some(server.since),
+        look_at: format!("{} {}", report_of(server), who_carries(backend, usable)),
+    })
+    .collect()
+}
+
+fn is_usable(server: &Server) -> bool {
+    matches!(server.state, ServerState::Up | ServerState::NoCheck)
+}
+
+fn all_reports(backend: &Backend) -> String {
+    let reports = backend.servers.iter().map(|server| format!("{}: {}", server.name, report_of(server)));
+    reports.collect::<Vec<_>>().join(" ")
+}
+
+/// What its check found, and what to look at.
+fn report_of(server: &Server) -> String {
+    let what = server.last_check.as_ref().map_or("no check yet", |check| check.what.as_str());
+    let address = server.address;
+    if let Some((code, target)) = what.strip_prefix("HTTP ").and_then(|rest| rest.split_once(" on ")) {
+        let hint = match code {
+            "404" => " Does the file exist there?",
+            "401" | "403" => " Is the check let in there?",
+            _ if code.starts_with('5') => " Look at that server's own log.",
+            _ => "",
+        };
+        return format!("{address} answers {target} with {code}.{hint}");
+    }
+    let hint = if what.contains("refused") {
+        " Does the service run there?"
+    } else if what.contains("no answer") || what.contains("timed out") || what.contains("unreachable") {
+        " Is the machine up, and does a firewall let this node in?"
+    } else {
+        ""
+    };
+    format!("{address}: {what}.{hint}")
+}
+
+fn who_carries(backend: &Backend, usable: usize) -> String {
+    match (backend.servers.len(), usable) {
+        (_, 0) => "There is no other: its clients get 503.".to_owned(),
+        (2, _) => "The other server carries all.".to_owned(),
+        (_, 1) => "One other server carries all.".to_owned(),
+        (_, n) => format!("The other {n} servers carry all."),
+    }
+}
+
+fn vip_names(report: &crate::control::Group) -> String {
+    report.vips.iter().map(|vip| vip.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Begins as it is, ends with a full stop.
+fn sentence(clause: &str) -> String {
+    if clause.ends_with(['.', '!', '?']) { clause.to_owned() } else { format!("{clause}.") }
+}
+
+fn digits(hash: &str) -> &str {
+    hash.get(..6).unwrap_or(hash)
+}
+
+/// Do two nodes claim the group? Read from this node's state and from the peers' hellos.
+pub(super) fn is_dual_active(group: &Group, session: Option<&hello::Session>) -> bool {
+    group.state() == State::Active
+        && session.is_some_and(|session| {
+            let said = session.peers().iter().filter_map(|peer| peer.group(&group.config.name));
+            said.into_iter().any(|hello| hello.state == State::Active)
+        })
+}
+
+/// Now, for a problem that begins.
+pub(super) fn new(what: impl Into<String>, since: Timestamp, look_at: impl Into<String>) -> Problem {
+    Problem { what: what.into(), since: Some(since), look_at: look_at.into() }
+}

@@ -1,0 +1,292 @@
+//! Builds what `lbctl status` shows from what proxy, speaker and hello say of themselves.
+
+use std::time::Duration;
+
+use lb_proxy::{config::Mode, status as proxy};
+use lb_vrrp::{
+    Moment, PeerKind, Readiness, State,
+    status::{MemberStatus, PeerHeard},
+};
+
+use super::{clock::Instants, group::Group, hello, node::Identity, problems};
+use crate::{
+    config::Config,
+    control::{
+        Backend, Bind, Check, FileReport, Frontend, GroupNode, Peer, Phase, Problem, Ready, Server,
+        ServerState, Status, Timestamp, TransitionReport, Vip,
+    },
+};
+
+/// A foreign peer whose last advertisement is older than this is not Active as far as we know.
+const ADVERTISES: Duration = Duration::from_secs(4);
+
+/// Everything that a report is made from.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) at: Instants,
+    pub(super) started: Instants,
+    pub(super) identity: &'a Identity,
+    pub(super) config: &'a Config,
+    pub(super) path: &'a str,
+    pub(super) phase: Phase,
+    pub(super) groups: &'a [Group],
+    pub(super) session: Option<&'a hello::Session>,
+    pub(super) proxy: &'a proxy::Status,
+    /// Problems that only the daemon's loop knows of.
+    pub(super) own_problems: &'a [Problem],
+}
+
+/// The whole report, problems included.
+pub(super) fn status(facts: &Facts<'_>) -> Status {
+    let counters = facts
+        .session
+        .map(|session| session.counters().iter().map(|(name, n)| ((*name).to_owned(), *n)).collect())
+        .unwrap_or_default();
+    let mut status = Status {
+        at: facts.at.wall,
+        node: facts.identity.name().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        started: facts.started.wall,
+        phase: facts.phase.clone(),
+        file: FileReport { path: facts.path.to_owned(), hash: facts.config.hash.clone() },
+        peers: peers(facts),
+        groups: facts.groups.iter().map(|group| report_group(facts, group)).collect(),
+        connections: facts.proxy.connections,
+        maxconn: facts.proxy.maxconn,
+        frontends: facts.proxy.frontends.iter().map(frontend).collect(),
+        backends: facts.proxy.backends.iter().map(|found| backend(facts.config, found)).collect(),
+        counters,
+        problems: Vec::new(),
+    };
+    status.problems = problems::find(facts, &status);
+    status
+}
+
+fn peers(facts: &Facts<'_>) -> Vec<Peer> {
+    let Identity::Node { index, .. } = facts.identity else { return Vec::new() };
+    let others = facts.config.cluster.nodes.iter().enumerate().filter(|(other, _)| other != index);
+    others
+        .map(|(_, node)| {
+            let session =
+                facts.session.and_then(|session| session.peers().iter().find(|p| p.name == node.name));
+            let last = session.and_then(|peer| peer.last.as_ref());
+            Peer {
+                name: node.name.clone(),
+                address: node.address.to_string(),
+                says_hello: node.kind == PeerKind::Lbctl,
+                heard: last.map(|(at, _)| facts.at.wall_of(*at)),
+                silent: session.is_some_and(|peer| peer.silent),
+                version: last.map(|(_, hello)| hello.version.clone()),
+                hash: last.map(|(_, hello)| hello.file.clone()),
+            }
+        })
+        .collect()
+}
+
+fn report_group(facts: &Facts<'_>, group: &Group) -> crate::control::Group {
+    let name = &group.config.name;
+    let status = group.status.as_ref().map(|(_, status)| status);
+    let local = GroupNode {
+        name: facts.identity.name().to_owned(),
+        local: true,
+        state: status.map(|status| status.state.to_string()),
+        since: status.map(|status| facts.at.wall_of(status.since)),
+        ready: Some(ready(
+            &status.map_or_else(|| group.tracker.readiness(), |status| status.readiness.clone()),
+        )),
+        priority: status.map(|status| status.priority),
+        heard: None,
+        silent: false,
+    };
+    let mut nodes = vec![local];
+    nodes.extend(peers(facts).iter().map(|peer| peer_node(facts, group, peer)));
+    let holders: Vec<String> = nodes
+        .iter()
+        .filter(|node| node.state.as_deref() == Some("Active"))
+        .map(|node| node.name.clone())
+        .collect();
+    let (since, why) = match (&status, peer_that_holds(facts, name)) {
+        (Some(status), _) if status.state == State::Active => {
+            (Some(facts.at.wall_of(status.since)), status.reason.clone())
+        }
+        (_, Some((at, hello))) => {
+            let age = Duration::from_millis(hello.age_ms) + facts.at.moment.saturating_since(at);
+            (Some(facts.at.wall.saturating_sub(age)), hello.why.clone())
+        }
+        (Some(status), None) => (Some(facts.at.wall_of(status.since)), status.reason.clone()),
+        (None, None) => (None, "the speaker has not said anything yet".to_owned()),
+    };
+    crate::control::Group {
+        name: name.clone(),
+        vips: vips(group, status.map_or(&[], |status| &status.members)),
+        holders,
+        since,
+        why,
+        nodes,
+        transitions: status
+            .map(|status| status.transitions.iter().map(|one| transition(&facts.at, one)).collect())
+            .unwrap_or_default(),
+        counters: status.map(|status| status.counters.clone()).unwrap_or_default(),
+    }
+}
+
+fn peer_that_holds<'a>(facts: &Facts<'a>, group: &str) -> Option<(Moment, &'a hello::GroupHello)> {
+    let session = facts.session?;
+    session.peers().iter().find_map(|peer| {
+        let hello = peer.group(group).filter(|found| found.state == State::Active)?;
+        peer.last.as_ref().map(|(at, _)| (*at, hello))
+    })
+}
+
+/// The last advertisement of `peer` for `group`, whichever of its addresses it came from.
+fn advertisement_of<'a>(facts: &Facts<'_>, group: &'a Group, peer: &Peer) -> Option<&'a PeerHeard> {
+    let others = facts.config.cluster.nodes.len() - 1;
+    let (_, status) = group.status.as_ref()?;
+    let heard = status.members.iter().filter_map(|member| member.heard.as_ref());
+    // In a pair whoever advertises is the other node, whatever its interface's address is.
+    heard.filter(|heard| others == 1 || heard.source.to_string() == peer.address).max_by_key(|heard| heard.at)
+}
+
+fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
+    let session = facts.session.and_then(|session| session.peers().iter().find(|p| p.name == peer.name));
+    let hello = session.and_then(|session| session.group(&group.config.name));
+    let said_at = session.and_then(|session| session.last.as_ref()).map(|(at, _)| *at);
+    let advertised = advertisement_of(facts, group, peer);
+    let heard = said_at.into_iter().chain(advertised.map(|heard| heard.at)).max();
+    let foreign_active = !peer.says_hello
+        && advertised.is_some_and(|heard| {
+            heard.priority > 0 && facts.at.moment.saturating_since(heard.at) < ADVERTISES
+        });
+    GroupNode {
+        name: peer.name.clone(),
+        local: false,
+        state: match hello {
+            Some(hello) => Some(hello.state.to_string()),
+            None => foreign_active.then(|| State::Active.to_string()),
+        },
+        since: hello.zip(said_at).map(|(hello, said_at)| {
+            let age = Duration::from_millis(hello.age_ms) + facts.at.moment.saturating_since(said_at);
+            facts.at.wall.saturating_sub(age)
+        }),
+        ready: hello.map(|hello| hello.ready.clone()),
+        priority: hello.map(|hello| hello.priority).or_else(|| advertised.map(|heard| heard.priority)),
+        heard: heard.map(|at| facts.at.wall_of(at)),
+        silent: peer.silent,
+    }
+}
+
+fn vips(group: &Group, members: &[MemberStatus]) -> Vec<Vip> {
+    group
+        .config
+        .members
+        .iter()
+        .enumerate()
+        .map(|(index, config)| {
+            let member = members.get(index);
+            let texts = |addresses: &[lb_vrrp::VirtualAddress]| {
+                addresses.iter().map(|one| one.address.to_string()).collect()
+            };
+            Vip {
+                name: config.vip.clone(),
+                addresses: texts(&config.addresses),
+                installed: member.map(|member| texts(&member.installed)).unwrap_or_default(),
+                interface: member.and_then(|member| member.interface.clone()).or_else(|| {
+                    match &config.interface {
+                        lb_vrrp::Interface::Named(name) => Some(name.clone()),
+                        lb_vrrp::Interface::Holding(_) => None,
+                    }
+                }),
+                vrid: config.vrid.get(),
+                interval_ms: u64::try_from(config.interval.get().as_millis()).unwrap_or(u64::MAX),
+            }
+        })
+        .collect()
+}
+
+fn transition(at: &Instants, transition: &lb_vrrp::Transition) -> TransitionReport {
+    let moments = transition.moments;
+    let wall = |moment: Option<Moment>| moment.map(|moment| at.wall_of(moment));
+    TransitionReport {
+        from: transition.from.to_string(),
+        to: transition.to.to_string(),
+        reason: transition.reason.clone(),
+        detected: at.wall_of(transition.detected),
+        at: at.wall_of(transition.at),
+        heard: wall(moments.heard),
+        removed: wall(moments.removed),
+        resigned: wall(moments.resigned),
+        added: wall(moments.added),
+        announced: wall(moments.announced),
+    }
+}
+
+/// As the control interface and the hello carry it.
+pub(super) fn ready(readiness: &Readiness) -> Ready {
+    match readiness.clone() {
+        Readiness::Ready => Ready::Yes,
+        Readiness::Degraded { reasons } => Ready::Degraded { reasons },
+        Readiness::Starting { reason } => Ready::Starting { reason },
+        Readiness::Leaving { reason } => Ready::Leaving { reason },
+        Readiness::Fault { reason } => Ready::Fault { reason },
+    }
+}
+
+fn frontend(found: &proxy::FrontendStatus) -> Frontend {
+    Frontend {
+        name: found.name.clone(),
+        mode: match found.mode {
+            Mode::Http => "http".to_owned(),
+            Mode::Tcp => "tcp".to_owned(),
+        },
+        binds: found
+            .binds
+            .iter()
+            .map(|bind| Bind { label: bind.label.clone(), address: bind.address, error: bind.error.clone() })
+            .collect(),
+        connections: found.connections,
+        maxconn: found.maxconn,
+        connections_total: found.connections_total,
+        requests_total: found.requests_total,
+        requests_per_second: found.requests_per_second,
+        responses: found.responses,
+        server_errors_per_minute: found.server_errors_per_minute,
+        bytes_in: found.bytes_in,
+        bytes_out: found.bytes_out,
+        counters: found.counters.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
+    }
+}
+
+fn backend(config: &Config, found: &proxy::BackendStatus) -> Backend {
+    let check = config.proxy.backends.iter().find(|one| one.name == found.name);
+    let fall = check.and_then(|one| one.check.as_ref()).map_or(1, |check| check.fall);
+    Backend { name: found.name.clone(), servers: found.servers.iter().map(|one| server(one, fall)).collect() }
+}
+
+fn server(found: &proxy::ServerStatus, fall: u32) -> Server {
+    Server {
+        name: found.name.clone(),
+        address: found.address,
+        state: match found.state {
+            proxy::ServerState::Unchecked => ServerState::Unchecked,
+            proxy::ServerState::Up => ServerState::Up,
+            proxy::ServerState::Down => ServerState::Down,
+            proxy::ServerState::NoCheck => ServerState::NoCheck,
+        },
+        since: found.since.into(),
+        in_flight: found.in_flight,
+        queued: found.queued,
+        requests_total: found.requests_total,
+        connect_errors: found.connect_errors,
+        weight: found.weight,
+        maxconn: found.maxconn,
+        last_check: found.last_check.as_ref().map(|check| Check {
+            passed: check.passed,
+            what: check.what.clone(),
+            microseconds: u64::try_from(check.duration.as_micros()).unwrap_or(u64::MAX),
+            in_a_row: check.in_a_row,
+            fall,
+            at: Timestamp::from(check.at),
+        }),
+    }
+}

@@ -1,0 +1,138 @@
+//! A planned stop: drain while the addresses are still here, give them away, then end.
+//!
+//! ```text
+//! Draining ──▶ Leaving ──▶ Resigning ──▶ Finishing ──▶ the end
+//!  keep-alive   priority 1   the speaker   connections to the node's own addresses
+//!  off          until heard  resigns
+//! ```
+//! A second request hurries: nothing is waited for any more but the speaker's resignation.
+
+use std::time::Duration;
+
+use lb_vrrp::Moment;
+use tokio::sync::oneshot;
+
+use crate::control::{GivenAway, StopReport};
+
+/// Past one interval, for the way to the other node and back.
+const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Stop {
+    pub(super) reason: String,
+    pub(super) begun: Moment,
+    pub(super) stage: Stage,
+    /// Nothing is drained.
+    pub(super) now: bool,
+    /// Exchanges that were reset because their address left, and connections that were cut at the end.
+    pub(super) cut: u64,
+    /// Groups that this node held when the stop began.
+    pub(super) held: Vec<String>,
+    pub(super) outcomes: Vec<GivenAway>,
+    pub(super) replies: Vec<oneshot::Sender<StopReport>>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    /// Short exchanges finish; the addresses are still held.
+    Draining,
+    /// Advertising priority 1 until the other node is heard.
+    Leaving { until: Moment },
+    /// The speaker removes what is left and resigns.
+    Resigning,
+    /// Only connections to the node's own addresses are left.
+    Finishing,
+}
+
+impl Stop {
+    pub(super) fn new(reason: String, begun: Moment, now: bool, held: Vec<String>) -> Self {
+        Self {
+            reason,
+            begun,
+            stage: Stage::Draining,
+            now,
+            cut: 0,
+            held,
+            outcomes: Vec::new(),
+            replies: Vec::new(),
+        }
+    }
+
+    /// Drained. `interval` is the longest advertisement interval of the groups that are still held.
+    pub(super) fn drained(&mut self, now: Moment, interval: Duration) {
+        if self.stage == Stage::Draining {
+            self.stage = Stage::Leaving { until: now + interval + ANSWER_MARGIN };
+        }
+    }
+
+    /// `held` are the groups that this node still holds; returns true once, when the speaker has to resign.
+    pub(super) fn given_away(&mut self, now: Moment, held: &[&str]) -> bool {
+        let Stage::Leaving { until } = self.stage else { return false };
+        if !held.is_empty() && now < until {
+            return false;
+        }
+        self.outcomes = self
+            .held
+            .iter()
+            .map(|group| {
+                let kept = held.contains(&group.as_str());
+                let outcome =
+                    if kept { "given up: no other node answered" } else { "another node has taken it" };
+                GivenAway { group: group.clone(), outcome: outcome.to_owned() }
+            })
+            .collect();
+        self.stage = Stage::Resigning;
+        true
+    }
+
+    /// Tells everybody who asked.
+    pub(super) fn report(&mut self, now: Moment) {
+        let milliseconds = now.saturating_since(self.begun).as_millis();
+        let report = StopReport {
+            milliseconds: u64::try_from(milliseconds).unwrap_or(u64::MAX),
+            cut: self.cut,
+            groups: self.outcomes.clone(),
+        };
+        for reply in self.replies.drain(..) {
+            // Who asked may have gone away.
+            let _ = reply.send(report.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    fn at(milliseconds: u64) -> Moment {
+        Moment::from_nanos(milliseconds * 1_000_000)
+    }
+
+    fn stop() -> Stop {
+        Stop::new("stop by root".to_owned(), at(0), false, vec!["default".to_owned()])
+    }
+
+    #[test]
+    fn the_speaker_resigns_as_soon_as_the_other_node_has_taken_everything() {
+        let mut stop = stop();
+        assert!(!stop.given_away(at(0), &["default"]), "still draining");
+        stop.drained(at(100), INTERVAL);
+        assert!(!stop.given_away(at(101), &["default"]));
+        assert!(stop.given_away(at(103), &[]));
+        assert_eq!(stop.outcomes[0].outcome, "another node has taken it");
+        assert!(!stop.given_away(at(104), &[]), "only once");
+    }
+
+    #[test]
+    fn a_stop_that_nobody_answers_goes_on_after_one_interval() {
+        let mut stop = stop();
+        stop.drained(at(100), INTERVAL);
+        assert!(!stop.given_away(at(249), &["default"]));
+        assert!(stop.given_away(at(250), &["default"]));
+        assert_eq!(stop.outcomes[0].outcome, "given up: no other node answered");
+    }
+}

@@ -1,0 +1,27 @@
+//! What systemd wants to hear of a service of Type=notify (sd_notify(3)).
+
+use std::{
+    env,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::ffi::OsStrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
+};
+
+/// Sends `state` (`READY=1`, `STOPPING=1`, `STATUS=...`) where NOTIFY_SOCKET points; without one it does nothing.
+pub(super) fn notify(state: &str) {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match path.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(&path),
+    };
+    let sent = address.and_then(|address| {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.send_to_addr(state.as_bytes(), &address)
+    });
+    if let Err(error) = sent {
+        tracing::debug!(%error, state, "can't notify systemd");
+    }
+}

@@ -1,0 +1,289 @@
+//! Turns the health of the proxy into the readiness of one group: who may hold the address.
+//!
+//! ```text
+//! proxy Health ──▶ handle_health ─┐
+//! state of the group ▶ handle_state ├─▶ Tracker ──▶ readiness(): Ready | Degraded | Starting | Leaving | Fault
+//! stop, drain ────▶ handle_leaving ┘      └───────▶ poll_timeout(): when a hold ends
+//! ```
+//!
+//! Pure: `now` is an argument. What decides is only what a standby without traffic can measure too: listeners, workers,
+//! and the servers' active checks. Faults of the interface, of the addresses and of a control thread that hangs are the
+//! speaker's to see.
+//!
+//! The holds are asymmetric. Bad news counts at once on a Backup and after the hold on the Active; good news counts at
+//! once on the Active and after the hold on a Backup. So an outage that both nodes see makes the Backup the worse one
+//! first, and its end makes the Active the better one first: nothing moves. The same delay on both sides would keep the
+//! difference between the two moments, and the address would move for nothing.
+
+use std::{net::IpAddr, time::Duration};
+
+use lb_proxy::{Health, status::BackendHealth};
+use lb_vrrp::{Moment, Readiness, State};
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+/// What a tracker looks at.
+#[derive(Clone, Debug)]
+pub struct TrackerConfig {
+    /// Frontends with a listener on an address of the group.
+    pub frontends: Vec<String>,
+    /// The group's addresses. A listener of `frontends` counts if it is on one of them or on all addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Backends that a frontend of the group can reach, with their holds.
+    pub backends: Vec<TrackedBackend>,
+    /// How long the first round of checks may take after the start of the process.
+    pub first_round_limit: Duration,
+}
+
+/// A backend that counts.
+#[derive(Clone, Debug)]
+pub struct TrackedBackend {
+    /// Its name.
+    pub name: String,
+    /// The delay of bad news on an Active and of good news on a Backup.
+    pub hold: Duration,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Tracker {
+    config: TrackerConfig,
+    state: State,
+    first_round: FirstRound,
+    /// The node counts as eight degradations until then.
+    starting_until: Option<Moment>,
+    backends: Vec<Backend>,
+    /// Labels of the group's listeners that are not bound, and the number of all.
+    unbound: Vec<String>,
+    listeners: usize,
+    /// `(number, owed for)` of the workers that are stalled, and the number of all.
+    stalled: Vec<(usize, Duration)>,
+    workers: usize,
+    leaving: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum FirstRound {
+    Awaited { until: Moment },
+    Done,
+}
+
+/// What is known of a backend, and what of it counts.
+#[derive(Debug)]
+struct Backend {
+    usable: bool,
+    since: Moment,
+    counted_usable: bool,
+    reason: Option<String>,
+    counts: bool,
+}
+
+impl Tracker {
+    /// At the start of the process.
+    pub fn new(config: TrackerConfig, now: Moment) -> Self {
+        let backends = config
+            .backends
+            .iter()
+            .map(|_| Backend { usable: false, since: now, counted_usable: false, reason: None, counts: true })
+            .collect();
+        let first_round = FirstRound::Awaited { until: now + config.first_round_limit };
+        Self {
+            config,
+            state: State::Initialize,
+            first_round,
+            starting_until: None,
+            backends,
+            unbound: Vec::new(),
+            listeners: 0,
+            stalled: Vec::new(),
+            workers: 0,
+            leaving: None,
+        }
+    }
+
+    /// The proxy's health changed.
+    pub fn handle_health(&mut self, now: Moment, health: &Health) {
+        self.take_listeners(health);
+        self.workers = health.stalled_workers.len();
+        self.stalled = health
+            .stalled_workers
+            .iter()
+            .enumerate()
+            .filter_map(|(number, owed)| owed.map(|owed| (number, owed)))
+            .collect();
+        for (tracked, backend) in self.config.backends.iter().zip(&mut self.backends) {
+            if let Some(found) = health.backends.iter().find(|found| found.name == tracked.name) {
+                backend.take(now, found);
+            }
+        }
+        if health.first_round_done {
+            self.end_first_round(now);
+        }
+        self.settle(now);
+    }
+
+    /// The group's state changed.
+    pub fn handle_state(&mut self, now: Moment, state: State) {
+        self.state = state;
+        self.settle(now);
+    }
+
+    /// The node is about to leave, or (`None`) stays after all.
+    pub fn handle_leaving(&mut self, reason: Option<String>) {
+        self.leaving = reason;
+    }
+
+    /// The moment of `poll_timeout` passed. Early calls do nothing.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        if let FirstRound::Awaited { until } = self.first_round
+            && now >= until
+        {
+            self.end_first_round(now);
+        }
+        self.settle(now);
+    }
+
+    /// When `handle_timeout` is wanted next, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
+        let first_round = match self.first_round {
+            FirstRound::Awaited { until } => Some((until, "first round of checks")),
+            FirstRound::Done => None,
+        };
+        let starting = self.starting_until.map(|until| (until, "hold of a start"));
+        let holds = self.pending().map(|until| (until, "hold of a backend"));
+        first_round.into_iter().chain(starting).chain(holds).min_by_key(|(at, _)| *at)
+    }
+
+    /// How good a holder of the group's addresses this node is.
+    pub fn readiness(&self) -> Readiness {
+        if let Some(reason) = self.fault() {
+            return Readiness::Fault { reason };
+        }
+        if let Some(reason) = self.reason_to_leave() {
+            return Readiness::Leaving { reason };
+        }
+        if self.starting_until.is_some() {
+            let hold = self.longest_hold();
+            return Readiness::Starting {
+                reason: format!(
+                    "started less than {} s ago, the servers have to stay up for so long",
+                    hold.as_secs()
+                ),
+            };
+        }
+        let reasons = self.degradations();
+        if reasons.is_empty() { Readiness::Ready } else { Readiness::Degraded { reasons } }
+    }
+
+    fn fault(&self) -> Option<String> {
+        if matches!(self.first_round, FirstRound::Awaited { .. }) {
+            return Some("the first round of checks is not done".to_owned());
+        }
+        if self.workers > 0 && self.stalled.len() == self.workers {
+            let longest = self.stalled.iter().map(|(_, owed)| *owed).max().unwrap_or_default();
+            return Some(match self.workers {
+                1 => format!("the only worker stalled for {}", seconds(longest)),
+                n => format!("all {n} workers stalled, for up to {}", seconds(longest)),
+            });
+        }
+        if self.listeners > 0 && self.unbound.len() == self.listeners {
+            return Some(format!("no listener is bound ({})", self.unbound.join(", ")));
+        }
+        None
+    }
+
+    fn reason_to_leave(&self) -> Option<String> {
+        if let Some(reason) = &self.leaving {
+            return Some(reason.clone());
+        }
+        if let Some((number, owed)) = self.stalled.first() {
+            return Some(format!("worker {number} stalled for {}", seconds(*owed)));
+        }
+        (!self.unbound.is_empty()).then(|| format!("not bound: {}", self.unbound.join(", ")))
+    }
+
+    fn degradations(&self) -> Vec<String> {
+        self.config
+            .backends
+            .iter()
+            .zip(&self.backends)
+            .filter(|(_, backend)| backend.counts && !backend.counted_usable)
+            .map(|(tracked, backend)| match &backend.reason {
+                Some(reason) => format!("backend {} has no usable server: {reason}", tracked.name),
+                None => format!("backend {} has no usable server", tracked.name),
+            })
+            .collect()
+    }
+
+    fn take_listeners(&mut self, health: &Health) {
+        let of_the_group = health.listeners.iter().filter(|listener| {
+            let ip = listener.address.ip();
+            self.config.frontends.contains(&listener.frontend)
+                && (ip.is_unspecified() || self.config.addresses.contains(&ip))
+        });
+        self.listeners = 0;
+        self.unbound.clear();
+        for listener in of_the_group {
+            self.listeners += 1;
+            if !listener.bound {
+                self.unbound.push(listener.label.clone());
+            }
+        }
+    }
+
+    fn end_first_round(&mut self, now: Moment) {
+        if matches!(self.first_round, FirstRound::Awaited { .. }) {
+            self.first_round = FirstRound::Done;
+            self.starting_until = (!self.backends.is_empty()).then(|| now + self.longest_hold());
+        }
+    }
+
+    fn longest_hold(&self) -> Duration {
+        self.config.backends.iter().map(|backend| backend.hold).max().unwrap_or_default()
+    }
+
+    /// Lets everything count whose time has come.
+    fn settle(&mut self, now: Moment) {
+        let active = self.state == State::Active;
+        if active || self.starting_until.is_some_and(|until| now >= until) {
+            self.starting_until = None;
+        }
+        for (tracked, backend) in self.config.backends.iter().zip(&mut self.backends) {
+            // Good news is at once on the Active, bad news everywhere else.
+            let at_once = backend.usable == active;
+            if at_once || now >= backend.since + tracked.hold {
+                backend.counted_usable = backend.usable;
+            }
+        }
+        debug_assert!(self.pending().all(|until| until > now), "a hold that is over has been settled");
+    }
+
+    fn pending(&self) -> impl Iterator<Item = Moment> {
+        self.config
+            .backends
+            .iter()
+            .zip(&self.backends)
+            .filter(|(_, backend)| backend.usable != backend.counted_usable)
+            .map(|(tracked, backend)| backend.since + tracked.hold)
+    }
+}
+
+impl Backend {
+    fn take(&mut self, now: Moment, health: &BackendHealth) {
+        self.counts = health.counts;
+        self.reason.clone_from(&health.reason);
+        let usable = health.usable > 0;
+        if usable != self.usable {
+            self.usable = usable;
+            self.since = now;
+        }
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}

@@ -1,0 +1,269 @@
+//! Table tests of the tracker: faults, leaving, degradations, and rule 3.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use lb_proxy::status::ListenerHealth;
+
+use super::*;
+
+const HOLD: Duration = Duration::from_secs(6);
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+
+fn at(milliseconds: u64) -> Moment {
+    Moment::from_nanos(1_000_000_000_000 + milliseconds * 1_000_000)
+}
+
+fn config(backends: &[&str]) -> TrackerConfig {
+    TrackerConfig {
+        frontends: vec!["web".to_owned()],
+        addresses: vec![ADDRESS.into()],
+        backends: backends
+            .iter()
+            .map(|name| TrackedBackend { name: (*name).to_owned(), hold: HOLD })
+            .collect(),
+        first_round_limit: Duration::from_secs(2),
+    }
+}
+
+fn backend(name: &str, usable: usize) -> BackendHealth {
+    BackendHealth {
+        name: name.to_owned(),
+        counts: true,
+        usable,
+        total: 2,
+        reason: (usable == 0).then(|| "connection refused".to_owned()),
+    }
+}
+
+fn listener(label: &str, address: SocketAddr, bound: bool) -> ListenerHealth {
+    ListenerHealth { frontend: "web".to_owned(), label: label.to_owned(), address, bound }
+}
+
+fn healthy(backends: &[(&str, usize)]) -> Health {
+    Health {
+        first_round_done: true,
+        backends: backends.iter().map(|(name, usable)| backend(name, *usable)).collect(),
+        listeners: vec![listener("web:80", (ADDRESS, 80).into(), true)],
+        stalled_workers: vec![None, None],
+    }
+}
+
+/// A tracker of one backend that has been well for a long time, in `state`.
+fn settled(state: State) -> Tracker {
+    let mut tracker = Tracker::new(config(&["app"]), at(0));
+    tracker.handle_state(at(0), state);
+    tracker.handle_health(at(0), &healthy(&[("app", 2)]));
+    tracker.handle_timeout(at(60_000));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+    tracker
+}
+
+fn no_usable_server() -> Readiness {
+    Readiness::Degraded { reasons: vec!["backend app has no usable server: connection refused".to_owned()] }
+}
+
+#[test]
+fn rule_3_bad_news_counts_at_once_on_a_backup() {
+    let mut tracker = settled(State::Backup);
+    tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+    assert_eq!(tracker.readiness(), no_usable_server());
+}
+
+#[test]
+fn rule_3_bad_news_counts_after_the_hold_on_the_active() {
+    let mut tracker = settled(State::Active);
+    tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+    assert_eq!(tracker.poll_timeout(), Some((at(106_000), "hold of a backend")));
+    tracker.handle_timeout(at(105_999));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+    tracker.handle_timeout(at(106_000));
+    assert_eq!(tracker.readiness(), no_usable_server());
+    assert_eq!(tracker.poll_timeout(), None);
+}
+
+#[test]
+fn rule_3_good_news_counts_at_once_on_the_active() {
+    let mut tracker = settled(State::Active);
+    tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+    tracker.handle_timeout(at(106_000));
+    tracker.handle_health(at(110_000), &healthy(&[("app", 1)]));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+}
+
+#[test]
+fn rule_3_good_news_counts_after_the_hold_on_a_backup() {
+    let mut tracker = settled(State::Backup);
+    tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+    tracker.handle_health(at(110_000), &healthy(&[("app", 1)]));
+    assert!(matches!(tracker.readiness(), Readiness::Degraded { .. }));
+    tracker.handle_timeout(at(115_999));
+    assert!(matches!(tracker.readiness(), Readiness::Degraded { .. }));
+    tracker.handle_timeout(at(116_000));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+}
+
+#[test]
+fn rule_3_bad_news_that_waits_on_an_active_counts_when_it_becomes_a_backup() {
+    let mut tracker = settled(State::Active);
+    tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+    tracker.handle_state(at(101_000), State::Backup);
+    assert_eq!(tracker.readiness(), no_usable_server());
+}
+
+#[test]
+fn rule_3_good_news_that_waits_on_a_backup_counts_when_it_becomes_the_active() {
+    let mut tracker = settled(State::Backup);
+    tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+    tracker.handle_health(at(110_000), &healthy(&[("app", 2)]));
+    tracker.handle_state(at(111_000), State::Active);
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+}
+
+#[test]
+fn rule_3_an_outage_shorter_than_the_hold_never_counts_on_the_active() {
+    let mut tracker = settled(State::Active);
+    tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+    tracker.handle_health(at(105_000), &healthy(&[("app", 2)]));
+    assert_eq!(tracker.poll_timeout(), None);
+    tracker.handle_timeout(at(120_000));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+}
+
+#[test]
+fn rule_3_a_starting_backup_counts_as_the_worst_until_the_hold_is_over() {
+    let mut tracker = Tracker::new(config(&["app"]), at(0));
+    tracker.handle_health(at(500), &healthy(&[("app", 2)]));
+    tracker.handle_state(at(600), State::Backup);
+    assert!(matches!(tracker.readiness(), Readiness::Starting { .. }));
+    tracker.handle_timeout(at(6_499));
+    assert!(matches!(tracker.readiness(), Readiness::Starting { .. }));
+    tracker.handle_timeout(at(6_500));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+}
+
+#[test]
+fn rule_3_a_starting_node_that_becomes_the_active_is_ready_at_once() {
+    let mut tracker = Tracker::new(config(&["app"]), at(0));
+    tracker.handle_health(at(500), &healthy(&[("app", 2)]));
+    tracker.handle_state(at(900), State::Active);
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+    assert_eq!(tracker.poll_timeout(), None);
+}
+
+#[test]
+fn rule_3_a_backend_that_was_never_usable_gets_no_hold_on_a_new_active() {
+    let mut tracker = Tracker::new(config(&["app"]), at(0));
+    tracker.handle_health(at(500), &healthy(&[("app", 0)]));
+    tracker.handle_state(at(900), State::Active);
+    assert_eq!(tracker.readiness(), no_usable_server());
+}
+
+#[test]
+fn the_first_round_of_checks_is_a_fault_until_it_is_done() {
+    let mut tracker = Tracker::new(config(&["app"]), at(0));
+    let mut health = healthy(&[("app", 0)]);
+    health.first_round_done = false;
+    tracker.handle_health(at(100), &health);
+    assert_eq!(
+        tracker.readiness(),
+        Readiness::Fault { reason: "the first round of checks is not done".to_owned() }
+    );
+    tracker.handle_health(at(200), &healthy(&[("app", 1)]));
+    assert!(matches!(tracker.readiness(), Readiness::Starting { .. }));
+}
+
+#[test]
+fn the_first_round_of_checks_is_not_awaited_for_longer_than_its_limit() {
+    let mut tracker = Tracker::new(config(&["app"]), at(0));
+    assert_eq!(tracker.poll_timeout(), Some((at(2_000), "first round of checks")));
+    tracker.handle_timeout(at(1_999));
+    assert!(matches!(tracker.readiness(), Readiness::Fault { .. }));
+    tracker.handle_timeout(at(2_000));
+    assert!(matches!(tracker.readiness(), Readiness::Starting { .. }));
+}
+
+#[test]
+fn a_group_without_backends_is_ready_after_the_first_round() {
+    let mut tracker = Tracker::new(config(&[]), at(0));
+    tracker.handle_health(at(10), &healthy(&[]));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+    assert_eq!(tracker.poll_timeout(), None);
+}
+
+#[test]
+fn faults_and_reasons_to_leave_count_at_once_in_every_state() {
+    let second: SocketAddr = (ADDRESS, 443).into();
+    let elsewhere: SocketAddr = ([198, 51, 100, 99], 80).into();
+    let owed = Duration::from_millis(1_234);
+    let fault = |reason: &str| Readiness::Fault { reason: reason.to_owned() };
+    let leaving = |reason: &str| Readiness::Leaving { reason: reason.to_owned() };
+    let ok = healthy(&[("app", 2)]);
+    let with = |listeners: Vec<ListenerHealth>, stalled: Vec<Option<Duration>>| Health {
+        listeners,
+        stalled_workers: stalled,
+        ..ok.clone()
+    };
+    let bound = listener("web:80", (ADDRESS, 80).into(), true);
+    let unbound = listener("web:443", second, false);
+    let table = [
+        (
+            with(vec![bound.clone()], vec![Some(owed), Some(owed)]),
+            fault("all 2 workers stalled, for up to 1.2 s"),
+        ),
+        (with(vec![bound.clone()], vec![Some(owed)]), fault("the only worker stalled for 1.2 s")),
+        (with(vec![unbound.clone()], vec![None]), fault("no listener is bound (web:443)")),
+        (with(vec![bound.clone()], vec![None, Some(owed)]), leaving("worker 1 stalled for 1.2 s")),
+        (with(vec![bound.clone(), unbound], vec![None]), leaving("not bound: web:443")),
+        (
+            with(vec![bound.clone(), listener("*:81", ([0, 0, 0, 0], 81).into(), false)], vec![None]),
+            leaving("not bound: *:81"),
+        ),
+        (with(vec![bound, listener("other:80", elsewhere, false)], vec![None]), Readiness::Ready),
+    ];
+    for state in [State::Backup, State::Active] {
+        for (health, expected) in &table {
+            let mut tracker = settled(state);
+            tracker.handle_health(at(100_000), health);
+            assert_eq!(tracker.readiness(), *expected, "in state {state}");
+            tracker.handle_health(at(100_001), &ok);
+            assert_eq!(tracker.readiness(), Readiness::Ready, "in state {state}, after {expected:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stop_is_a_reason_to_leave_and_can_be_called_off() {
+    let mut tracker = settled(State::Active);
+    tracker.handle_leaving(Some("stop by root".to_owned()));
+    assert_eq!(tracker.readiness(), Readiness::Leaving { reason: "stop by root".to_owned() });
+    tracker.handle_leaving(None);
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+}
+
+#[test]
+fn a_backend_with_readiness_false_never_counts() {
+    let mut tracker = settled(State::Backup);
+    let mut health = healthy(&[("app", 0)]);
+    health.backends[0].counts = false;
+    tracker.handle_health(at(100_000), &health);
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+}
+
+#[test]
+fn each_backend_without_a_usable_server_is_one_degradation() {
+    let mut tracker = Tracker::new(config(&["app", "api", "static"]), at(0));
+    tracker.handle_state(at(0), State::Backup);
+    tracker.handle_health(at(0), &healthy(&[("app", 1), ("api", 1), ("static", 1)]));
+    tracker.handle_timeout(at(60_000));
+    tracker.handle_health(at(60_000), &healthy(&[("app", 0), ("api", 1), ("static", 0)]));
+    assert_eq!(
+        tracker.readiness(),
+        Readiness::Degraded {
+            reasons: vec![
+                "backend app has no usable server: connection refused".to_owned(),
+                "backend static has no usable server: connection refused".to_owned(),
+            ]
+        }
+    );
+}

@@ -1,0 +1,111 @@
+//! stderr behind a bounded queue: a full one drops lines and says how many.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that wait for a slow reader of stderr.
+const QUEUE: usize = 4096;
+
+/// How long the end of the process waits for it.
+const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+
+/// Makes one [`Line`] per event.
+#[derive(Clone, Debug)]
+pub(super) struct QueuedStderr {
+    lines: SyncSender<Vec<u8>>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Writes what is queued when it is dropped, within 500 ms.
+#[derive(Debug)]
+pub struct Flush {
+    done: Receiver<()>,
+    lines: SyncSender<Vec<u8>>,
+}
+
+/// Starts the writing thread.
+pub(super) fn start() -> (QueuedStderr, Flush) {
+    let (lines, queue) = sync_channel::<Vec<u8>>(QUEUE);
+    let (finished, done) = sync_channel(1);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&dropped);
+    // Without this thread there is no log; the process works on without one.
+    let _ = thread::Builder::new().name("log".to_owned()).spawn(move || {
+        while let Ok(line) = queue.recv() {
+            if line.is_empty() {
+                break;
+            }
+            write(&line);
+            match counter.swap(0, Ordering::Relaxed) {
+                0 => {}
+                lost => write(format!("{lost} lines of the log are lost: stderr was not read\n").as_bytes()),
+            }
+        }
+        let _ = finished.send(());
+    });
+    (QueuedStderr { lines: lines.clone(), dropped }, Flush { done, lines })
+}
+
+/// Nothing is left to tell if stderr itself is gone.
+fn write(line: &[u8]) {
+    let _ = io::stderr().lock().write_all(line);
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        let end = Instant::now() + FLUSH_LIMIT;
+        // The empty line is the end; a full queue gets until the limit to take it.
+        while self.lines.try_send(Vec::new()).is_err() {
+            match self.done.recv_timeout(Duration::from_millis(10)) {
+                Err(RecvTimeoutError::Timeout) if Instant::now() < end => {}
+                _ => return,
+            }
+        }
+        let _ = self.done.recv_timeout(end.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Collects one event and queues it whole.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    to: &'a QueuedStderr,
+    bytes: Vec<u8>,
+}
+
+impl<'a> MakeWriter<'a> for QueuedStderr {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { to: self, bytes: Vec::with_capacity(160) }
+    }
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if !bytes.is_empty() && self.to.lines.try_send(bytes).is_err() {
+            self.to.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Text for people: tables of 80 columns, relative times, colour only where it is wanted.
+
+pub mod age;
+pub mod status;
+mod table;
+mod text;
+
+pub use text::Paint;

@@ -1,0 +1,247 @@
+//! `lbctl status` on one screen: who holds which address and why, is everything healthy, is the file the same.
+
+use std::time::Duration;
+
+use super::{
+    age::{age, fine_age, short_age, took},
+    table::{Cell, Table, WIDTH},
+    text::{Paint, Tone, printable, thousands, wrap},
+};
+use crate::control::{
+    Backend, Check, Frontend, Group, GroupNode, Phase, Ready, Server, ServerState, Status, Vip,
+};
+
+/// Digits of a file's hash that are shown.
+const HASH_DIGITS: usize = 6;
+
+/// The whole screen. Times are relative to `status.at`.
+pub fn render(status: &Status, paint: Paint) -> String {
+    let mut text = header(status, paint);
+    for group in &status.groups {
+        text.push('\n');
+        text.push_str(&addresses(group, status, paint));
+        text.push_str(&nodes(group, status, paint));
+    }
+    if !status.frontends.is_empty() || !status.backends.is_empty() {
+        text.push('\n');
+    }
+    if !status.frontends.is_empty() {
+        text.push_str(&frontends(&status.frontends, paint));
+    }
+    if !status.backends.is_empty() {
+        text.push_str(&backends(&status.backends, status, paint));
+    }
+    if !status.problems.is_empty() {
+        text.push('\n');
+        text.push_str(&problems(status, paint));
+    }
+    text
+}
+
+fn header(status: &Status, paint: Paint) -> String {
+    let mut parts = vec![
+        status.node.clone(),
+        format!("lbctl {}, up {}", status.version, age(status.at.saturating_since(status.started))),
+        file(status),
+    ];
+    match &status.phase {
+        Phase::Running => {}
+        Phase::Waiting { .. } => parts.push("waiting".to_owned()),
+        Phase::Stopping { .. } => parts.push("stopping".to_owned()),
+    }
+    let (count, tone) = match status.problems.len() {
+        0 => ("no problems".to_owned(), Tone::Good),
+        1 => ("1 problem".to_owned(), Tone::Bad),
+        n => (format!("{n} problems"), Tone::Bad),
+    };
+    let line = printable(&parts.join(" · "));
+    if line.chars().count() + 3 + count.len() <= WIDTH {
+        return format!("{line} · {}\n", paint.apply(tone, &count));
+    }
+    let mut lines = wrap(&line, WIDTH);
+    lines.push(format!("  {}", paint.apply(tone, &count)));
+    lines.join("\n") + "\n"
+}
+
+fn file(status: &Status) -> String {
+    let mut text = format!("file {}", digits(&status.file.hash));
+    for peer in status.peers.iter().filter(|peer| peer.says_hello) {
+        text.push_str(&match &peer.hash {
+            Some(hash) if *hash == status.file.hash => format!(", same on {}", peer.name),
+            Some(hash) => format!(", differs on {} ({})", peer.name, digits(hash)),
+            None => format!(", unknown on {}", peer.name),
+        });
+    }
+    text
+}
+
+fn digits(hash: &str) -> &str {
+    hash.get(..HASH_DIGITS).unwrap_or(hash)
+}
+
+fn addresses(group: &Group, status: &Status, paint: Paint) -> String {
+    let mut table = Table::new(["ADDRESS", "HELD BY", "SINCE", "WHY"], [36, 16, 12, 0]);
+    let held_by = match group.holders.as_slice() {
+        [] => Cell::toned("nobody", Tone::Bad),
+        [one] => Cell::from(one.as_str()),
+        several => Cell::toned(&several.join(", "), Tone::Bad),
+    };
+    let since = group.since.map_or_else(|| "-".to_owned(), |since| age(status.at.saturating_since(since)));
+    let name_width = group.vips.iter().map(|vip| vip.name.chars().count()).max().unwrap_or(0) + 2;
+    let lines = group.vips.iter().flat_map(|vip| vip_lines(vip, name_width));
+    table.row([Cell::lines(lines), held_by, since.into(), group.why.as_str().into()]);
+    table.render(paint)
+}
+
+fn vip_lines(vip: &Vip, name_width: usize) -> Vec<String> {
+    let interface = vip.interface.as_deref().unwrap_or("no interface");
+    let every = took(Duration::from_millis(vip.interval_ms));
+    let mut lines: Vec<String> = wrap(&vip.addresses.join(", "), 34 - name_width.min(20))
+        .into_iter()
+        .map(|line| format!("{:name_width$}{line}", ""))
+        .collect();
+    if let Some(first) = lines.first_mut() {
+        *first = format!("{:name_width$}{}", vip.name, first.trim_start());
+    }
+    lines.push(format!("{:name_width$}{interface}, vrid {}, every {every}", "", vip.vrid));
+    lines
+}
+
+fn nodes(group: &Group, status: &Status, paint: Paint) -> String {
+    let mut table = Table::new(["NODE", "STATE", "READY", "PRIORITY", "LAST HEARD"], [16, 10, 30, 8, 0]);
+    let name_width = group.nodes.iter().map(|node| node.name.chars().count()).max().unwrap_or(0);
+    for node in &group.nodes {
+        let mark = if node.local { " *" } else { "" };
+        let heard = match node.heard {
+            Some(heard) => format!("{} ago", fine_age(status.at.saturating_since(heard))),
+            None if node.local => "-".to_owned(),
+            None => "never".to_owned(),
+        };
+        let (ready, tone) = readiness(node, status);
+        table.row([
+            format!("{:name_width$}{mark}", node.name).into(),
+            node.state.as_deref().unwrap_or("unknown").into(),
+            Cell::toned(&ready, tone),
+            node.priority.map_or_else(|| "-".to_owned(), |priority| priority.to_string()).into(),
+            heard.into(),
+        ]);
+    }
+    table.render(paint)
+}
+
+fn readiness(node: &GroupNode, status: &Status) -> (String, Tone) {
+    if node.silent {
+        return match node.heard {
+            Some(heard) => (format!("silent for {}", age(status.at.saturating_since(heard))), Tone::Bad),
+            None => ("silent".to_owned(), Tone::Bad),
+        };
+    }
+    match &node.ready {
+        None => ("unknown".to_owned(), Tone::Plain),
+        Some(Ready::Yes) if node.state.as_deref() == Some("Backup") => {
+            ("yes, could take over now".to_owned(), Tone::Good)
+        }
+        Some(Ready::Yes) => ("yes".to_owned(), Tone::Good),
+        Some(Ready::Degraded { reasons }) => (format!("degraded: {}", reasons.join("; ")), Tone::Warning),
+        Some(Ready::Starting { reason }) => (format!("not yet: {reason}"), Tone::Plain),
+        Some(Ready::Leaving { reason }) => (format!("leaving: {reason}"), Tone::Warning),
+        Some(Ready::Fault { reason }) => (format!("no: {reason}"), Tone::Bad),
+    }
+}
+
+fn frontends(frontends: &[Frontend], paint: Paint) -> String {
+    let mut table = Table::new(
+        ["FRONTEND", "BIND", "MODE", "CONNECTIONS", "REQUESTS/S", "5xx/MIN"],
+        [16, 24, 4, 15, 12, 0],
+    );
+    for frontend in frontends {
+        let http = frontend.mode == "http";
+        let errors = frontend.server_errors_per_minute;
+        table.row([
+            frontend.name.as_str().into(),
+            Cell::lines(frontend.binds.iter().map(|bind| match bind.error {
+                None => bind.label.clone(),
+                Some(_) => format!("{} NOT BOUND", bind.label),
+            })),
+            frontend.mode.as_str().into(),
+            format!("{} / {}", thousands(frontend.connections), frontend.maxconn).into(),
+            if http { rate(frontend.requests_per_second) } else { "-".to_owned() }.into(),
+            match errors {
+                _ if !http => "-".into(),
+                0 => "0".into(),
+                _ => Cell::toned(&thousands(errors), Tone::Warning),
+            },
+        ]);
+    }
+    table.render(paint)
+}
+
+/// Tenths below ten.
+fn rate(per_second: f64) -> String {
+    if per_second > 0.0 && per_second < 9.95 {
+        format!("{per_second:.1}")
+    } else {
+        // Rates are far below 2^53.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0.. first")]
+        let whole = per_second.max(0.0).round() as u64;
+        thousands(whole)
+    }
+}
+
+fn backends(backends: &[Backend], status: &Status, paint: Paint) -> String {
+    let mut table =
+        Table::new(["BACKEND", "SERVER", "STATE", "FOR", "CONNECTIONS", "LAST CHECK"], [16, 16, 9, 6, 15, 0]);
+    for backend in backends {
+        for (index, server) in backend.servers.iter().enumerate() {
+            let (state, tone) = match server.state {
+                ServerState::Unchecked => ("new", Tone::Plain),
+                ServerState::Up => ("up", Tone::Good),
+                ServerState::Down => ("DOWN", Tone::Bad),
+                ServerState::NoCheck => ("no check", Tone::Plain),
+            };
+            table.row([
+                if index == 0 { backend.name.as_str() } else { "" }.into(),
+                server.name.as_str().into(),
+                Cell::toned(state, tone),
+                short_age(status.at.saturating_since(server.since)).into(),
+                connections(server).into(),
+                server.last_check.as_ref().map_or_else(|| "-".to_owned(), last_check).into(),
+            ]);
+        }
+    }
+    table.render(paint)
+}
+
+fn connections(server: &Server) -> String {
+    match server.queued {
+        0 => thousands(server.in_flight),
+        queued => format!("{}, {} wait", thousands(server.in_flight), thousands(queued)),
+    }
+}
+
+fn last_check(check: &Check) -> String {
+    if check.passed {
+        format!("{} in {}", check.what, took(Duration::from_micros(check.microseconds)))
+    } else if check.in_a_row <= check.fall {
+        format!("{}, {} of {} failed", check.what, check.in_a_row, check.fall)
+    } else {
+        format!("{}, {} in a row failed", check.what, thousands(u64::from(check.in_a_row)))
+    }
+}
+
+fn problems(status: &Status, paint: Paint) -> String {
+    let mut text = String::new();
+    for problem in &status.problems {
+        let age = problem
+            .since
+            .map(|since| format!(" for {}", age(status.at.saturating_since(since))))
+            .unwrap_or_default();
+        let sentence = printable(&format!("{}{age}: {}", problem.what, problem.look_at));
+        for (index, line) in wrap(&sentence, WIDTH - 2).iter().enumerate() {
+            let mark = if index == 0 { "! " } else { "  " };
+            text.push_str(&paint.apply(Tone::Bad, &format!("{mark}{line}")));
+            text.push('\n');
+        }
+    }
+    text
+}
