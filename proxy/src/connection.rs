@@ -245,11 +245,6 @@ impl Registry {
         let entries = self.entries.borrow();
         entries.iter().filter(|(_, entry)| entry.busy_since.get().is_some_and(|since| since < tick)).count()
     }
-
-    /// All connections.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.borrow().len()
-    }
 }
 
 impl Entry {

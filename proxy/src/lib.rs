@@ -15,13 +15,18 @@
 pub mod buffer;
 pub mod config;
 mod connection;
+mod descriptors;
+mod drain;
 pub mod error;
+pub mod health;
 mod http;
 mod limit;
 mod listener;
 pub mod metrics;
 mod node;
+mod rates;
 pub mod server;
+mod stall;
 pub mod status;
 pub mod stream;
 mod tcp;

@@ -1,6 +1,7 @@
 //! Listening sockets: bound by the control side, one per worker (SO_REUSEPORT), handed over to the workers.
 
 mod accept;
+pub(crate) mod binding;
 mod readiness;
 
 pub(crate) use accept::{AcceptLoops, spawn};

@@ -1,14 +1,45 @@
 //! Starts the workers and the checks, and is the handle on them.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::watch;
+use tokio::{
+    sync::{oneshot, watch},
+    task::{AbortHandle, JoinHandle},
+};
 
-use crate::{Config, Health, Status};
+use crate::{
+    Config, Health, Status,
+    config::BackendId,
+    descriptors, drain,
+    health::board::Board,
+    listener::binding::Bindings,
+    node::Node,
+    rates::{Rates, SAMPLE_EVERY},
+    stall, status,
+    worker::WorkerHandle,
+};
+
+/// How long the workers' threads may take to end after they were told to; one that hangs is left behind.
+const END: Duration = Duration::from_secs(1);
 
 /// The running data plane. Dropping it stops the workers at once.
 #[derive(Debug)]
-pub struct Proxy {}
+pub struct Proxy {
+    node: Arc<Node>,
+    board: Arc<Board>,
+    bindings: Arc<Bindings>,
+    rates: Arc<Mutex<Vec<Rates>>>,
+    workers: Arc<[WorkerHandle]>,
+    threads: Vec<thread::JoinHandle<()>>,
+    /// A worker ends when its sender is dropped.
+    running: Vec<oneshot::Sender<()>>,
+    tasks: Tasks,
+}
 
 /// The data plane can't start.
 #[derive(Debug, thiserror::Error)]
@@ -24,45 +55,127 @@ pub enum StartError {
     },
 }
 
-#[allow(
-    unused_variables,
-    clippy::todo,
-    clippy::unused_async,
-    clippy::needless_pass_by_value,
-    reason = "skeleton"
-)]
+/// Tasks of the control side; dropping it ends them.
+#[derive(Debug, Default)]
+struct Tasks(Vec<AbortHandle>);
+
 impl Proxy {
     /// Binds every listener (one that can't be bound is reported in [`Health`] and [`Status`] and tried again once a
     /// second; it is never an error here), starts the workers, the checks and the watch over the workers. Must be
     /// called inside a tokio runtime: checks run on it.
+    ///
+    /// # Errors
+    /// A worker's thread or its reactor can't be made; nothing keeps running then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        todo!()
+        descriptors::raise_limit(config.maxconn);
+        let (node, board) = Board::new(config);
+        let (bindings, sockets) = Bindings::bind_all(&node.config, board.health().clone());
+        let (mut workers, mut threads, mut running) = (Vec::new(), Vec::new(), Vec::new());
+        for (worker, sockets) in sockets.into_iter().enumerate() {
+            let (run, ended) = oneshot::channel();
+            let started = WorkerHandle::start(worker, Arc::clone(&node), sockets, ended);
+            let (handle, thread) = started.map_err(|source| StartError::Thread { worker, source })?;
+            workers.push(handle);
+            threads.push(thread);
+            running.push(run);
+        }
+        let mut proxy = Self {
+            rates: Arc::new(Mutex::new(node.config.frontends.iter().map(|_| Rates::default()).collect())),
+            workers: workers.into(),
+            node,
+            board,
+            bindings,
+            threads,
+            running,
+            tasks: Tasks::default(),
+        };
+        proxy.start_tasks();
+        Ok(proxy)
+    }
+
+    fn start_tasks(&mut self) {
+        let seed = seed();
+        for (backend, config) in self.node.config.backends.iter().enumerate() {
+            for server in 0..config.servers.len() {
+                let seed = seed ^ ((backend as u64) << 32 | server as u64);
+                self.tasks.add(&tokio::spawn(Arc::clone(&self.board).check(
+                    BackendId(backend),
+                    server,
+                    seed,
+                )));
+            }
+        }
+        self.tasks.add(&tokio::spawn(Arc::clone(&self.bindings).retry(Arc::clone(&self.workers))));
+        self.tasks.add(&tokio::spawn(stall::watch(Arc::clone(&self.workers), self.board.health().clone())));
+        self.tasks.add(&tokio::spawn(sample(Arc::clone(&self.workers), Arc::clone(&self.rates))));
     }
 
     /// What an operator sees. Cheap; never waits for a worker.
     pub fn status(&self) -> Status {
-        todo!()
+        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        status::collect(&self.node, &self.board, &self.bindings, &rates, &self.workers)
     }
 
     /// What decides readiness; changes are published at once.
     pub fn health(&self) -> watch::Receiver<Health> {
-        todo!()
+        self.board.health().subscribe()
     }
 
     /// Resets (RST) every client connection whose local address is one of `addresses`; returns when all workers have
     /// done so or `limit` has passed, with the number of connections reset so far.
     pub async fn reset_connections(&self, addresses: &[IpAddr], limit: Duration) -> usize {
-        todo!()
+        drain::reset_connections(&self.workers, addresses, limit).await
     }
 
-    /// Keep-alive off, idle client connections closed; new ones are still served. Returns when only connections that
-    /// carry an exchange older than `short` are left, or after `limit`; the number of those is returned.
+    /// Keep-alive off, idle client connections closed; new ones are still served. Returns when the exchanges that were
+    /// in flight are over and none is older than 1 s, or after `limit`, with the number of older ones left. There is
+    /// no way back: the node is about to give its addresses away.
     pub async fn drain(&self, limit: Duration) -> usize {
-        todo!()
+        drain::drain(&self.workers, limit).await
     }
 
     /// Stops accepting, lets exchanges in flight finish for at most `limit`, then ends the workers.
-    pub async fn stop(self, limit: Duration) {
-        todo!()
+    pub async fn stop(mut self, limit: Duration) {
+        drain::finish(&self.node, &self.workers, limit).await;
+        self.running.clear();
+        let end = Instant::now() + END;
+        while !self.threads.iter().all(thread::JoinHandle::is_finished) && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
+
+impl Tasks {
+    fn add(&mut self, task: &JoinHandle<()>) {
+        self.0.push(task.abort_handle());
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}
+
+async fn sample(workers: Arc<[WorkerHandle]>, rates: Arc<Mutex<Vec<Rates>>>) {
+    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    loop {
+        ticks.tick().await;
+        let mut rates = rates.lock().unwrap_or_else(PoisonError::into_inner);
+        for (frontend, rates) in rates.iter_mut().enumerate() {
+            let (requests, server_errors) = status::requests_and_server_errors(&workers, frontend);
+            rates.sample(Instant::now(), requests, server_errors);
+        }
+    }
+}
+
+/// Differs between nodes and starts, so that their checks do not fall together.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}
+
+#[cfg(test)]
+mod tests;

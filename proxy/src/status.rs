@@ -1,5 +1,9 @@
 //! What the data plane says of itself: plain data, rendered elsewhere.
 
+mod collect;
+
+pub(crate) use collect::{collect, requests_and_server_errors};
+
 use std::{
     net::SocketAddr,
     time::{Duration, SystemTime},

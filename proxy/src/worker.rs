@@ -22,7 +22,7 @@ use crate::{
     buffer::BufferPool,
     config::BackendId,
     connection::Registry,
-    listener::AcceptLoops,
+    listener::{AcceptLoops, binding::Sockets, spawn},
     metrics::Counters,
     node::{Node, Routing},
     tcp::splice::PipePool,
@@ -52,11 +52,10 @@ pub struct Worker {
     draining: Cell<bool>,
 }
 
-/// The control side's end of a worker. Dropping it ends the worker and every connection on it.
+/// The control side's way to a worker.
 #[derive(Debug)]
 pub(crate) struct WorkerHandle {
     commands: mpsc::Sender<Command>,
-    thread: thread::JoinHandle<()>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -135,6 +134,21 @@ impl Worker {
         &self.accept_loops
     }
 
+    async fn run(self: Rc<Self>, mut commands: mpsc::Receiver<Command>, ended: oneshot::Receiver<()>) {
+        tokio::task::spawn_local(turn_wheel(Rc::clone(&self)));
+        let run_commands = async {
+            while let Some(command) = commands.recv().await {
+                command(&self);
+            }
+        };
+        tokio::select! {
+            () = run_commands => {}
+            _ = ended => {}
+        }
+        // The loops hold the worker that holds them.
+        self.accept_loops.clear();
+    }
+
     /// Looks at the usable servers of a backend; clones the shared set only when it was swapped.
     pub(crate) fn with_usable<T>(&self, backend: BackendId, look: impl FnOnce(&Usable) -> T) -> T {
         let version = self.node.routing.version();
@@ -146,12 +160,16 @@ impl Worker {
 }
 
 impl WorkerHandle {
-    /// Starts the thread `lbctl-worker-INDEX`.
-    pub(crate) fn start(index: usize, node: Arc<Node>) -> io::Result<Self> {
+    /// Starts the thread `lbctl-worker-INDEX`, which accepts from `sockets` and runs until `ended` resolves.
+    pub(crate) fn start(
+        index: usize,
+        node: Arc<Node>,
+        sockets: Sockets,
+        ended: oneshot::Receiver<()>,
+    ) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let (commands, received) = mpsc::channel(COMMANDS);
         let counters = Arc::new(Counters::new(&node.config));
-        // The reactor is made here, so that a lack of descriptors is an error of the start and not of the thread.
-        let worker_counters = Arc::clone(&counters);
+        let handle = Self { commands, counters: Arc::clone(&counters) };
         let (started, result) = std::sync::mpsc::channel();
         let body = move || {
             let runtime =
@@ -162,12 +180,17 @@ impl WorkerHandle {
                         return;
                     }
                 };
-            let _ = started.send(Ok(()));
-            runtime.block_on(run(index, node, worker_counters, received));
+            runtime.block_on(async {
+                let worker = Worker::new(index, node, counters);
+                let accepting =
+                    sockets.into_iter().try_for_each(|(frontend, socket)| spawn(&worker, frontend, socket));
+                let _ = started.send(accepting);
+                worker.run(received, ended).await;
+            });
         };
         let thread = thread::Builder::new().name(format!("lbctl-worker-{index}")).spawn(body)?;
         match result.recv() {
-            Ok(Ok(())) => Ok(Self { commands, thread, counters }),
+            Ok(Ok(())) => Ok((handle, thread)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(io::Error::other("the thread ended")),
         }
@@ -191,19 +214,6 @@ impl WorkerHandle {
     /// Sends `command` without waiting; false if the worker's queue is full or the worker has ended.
     pub(crate) fn try_run(&self, command: impl FnOnce(&Rc<Worker>) + Send + 'static) -> bool {
         self.commands.try_send(Box::new(command)).is_ok()
-    }
-
-    /// Tells the worker to end; its thread can be joined.
-    pub(crate) fn end(self) -> thread::JoinHandle<()> {
-        self.thread
-    }
-}
-
-async fn run(index: usize, node: Arc<Node>, counters: Arc<Counters>, mut commands: mpsc::Receiver<Command>) {
-    let worker = Worker::new(index, node, counters);
-    tokio::task::spawn_local(turn_wheel(Rc::clone(&worker)));
-    while let Some(command) = commands.recv().await {
-        command(&worker);
     }
 }
 

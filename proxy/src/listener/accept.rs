@@ -22,39 +22,48 @@ use crate::{
 /// After an error that the next accept would meet as well (out of descriptors or memory).
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The running accept loops of one worker; to stop one its sender is dropped.
+/// The running accept loops of one worker; one ends when its sender is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct AcceptLoops {
-    running: RefCell<Vec<oneshot::Sender<()>>>,
+    running: RefCell<Vec<(Rc<Listener>, oneshot::Sender<()>)>>,
 }
 
 impl AcceptLoops {
     /// Ends all loops. What the kernel has queued by then is still accepted, as far as limits allow.
     pub(crate) fn stop(&self) {
-        self.running.borrow_mut().clear();
+        for (listener, running) in self.running.take() {
+            listener.accept_queued();
+            drop(running);
+        }
+    }
+
+    /// Ends all loops and closes their sockets.
+    pub(crate) fn clear(&self) {
+        self.running.take();
     }
 }
 
 /// Starts accepting connections of a frontend from `socket` on this worker.
 pub(crate) fn spawn(worker: &Rc<Worker>, frontend: usize, socket: Socket) -> io::Result<()> {
-    let listener = Listener {
+    let listener = Rc::new(Listener {
         local: socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?,
         socket: watch(socket)?,
         worker: Rc::clone(worker),
         frontend,
-    };
-    let (stop, stopped) = oneshot::channel();
-    worker.accept_loops().running.borrow_mut().push(stop);
+    });
+    let (running, stopped) = oneshot::channel();
+    worker.accept_loops().running.borrow_mut().push((Rc::clone(&listener), running));
     tokio::task::spawn_local(async move {
         tokio::select! {
             biased;
-            _ = stopped => listener.accept_queued(),
+            _ = stopped => {}
             never = listener.accept_all() => match never {},
         }
     });
     Ok(())
 }
 
+#[derive(Debug)]
 struct Listener {
     socket: AsyncFd<Socket>,
     local: SocketAddr,

@@ -68,13 +68,13 @@ impl Search {
     pub async fn connect(&mut self, reuse: Reuse, deadline: &Deadline) -> Result<Upstream, Error> {
         let mut lease = self.lease(deadline).await?;
         loop {
-            if reuse == Reuse::Allowed {
-                if let Some(stream) = self.take_idle(&lease) {
-                    let counters = lease.counters();
-                    counters.requests.increment();
-                    counters.reuses.increment();
-                    return Ok(Upstream { stream, lease, reused: true });
-                }
+            if reuse == Reuse::Allowed
+                && let Some(stream) = self.take_idle(&lease)
+            {
+                let counters = lease.counters();
+                counters.requests.increment();
+                counters.reuses.increment();
+                return Ok(Upstream { stream, lease, reused: true });
             }
             self.attempts += 1;
             let error = match self.attempt(&lease, deadline).await {

@@ -32,9 +32,11 @@ const TRUSTED_TICKS: u64 = 1;
 #[derive(Debug)]
 pub(crate) struct IdleConnections {
     /// By backend, then server; the youngest last.
-    servers: Box<[Box<[RefCell<VecDeque<Idle>>]>]>,
+    servers: Box<[Box<[OfServer]>]>,
     count: Cell<usize>,
 }
+
+type OfServer = RefCell<VecDeque<Idle>>;
 
 #[derive(Debug)]
 struct Idle {
@@ -92,11 +94,6 @@ impl IdleConnections {
                 keep
             });
         }
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.count.get()
     }
 }
 

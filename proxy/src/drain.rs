@@ -1,0 +1,94 @@
+//! Taking traffic away: reset what is on an address, drain, stop.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::{node::Node, wheel::TICK, worker::WorkerHandle};
+
+/// Exchanges younger than this are short.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// Between two looks at what is still in flight.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Resets every client connection on `addresses`; returns how many within `limit`.
+pub(crate) async fn reset_connections(
+    workers: &[WorkerHandle],
+    addresses: &[IpAddr],
+    limit: Duration,
+) -> usize {
+    let count = Arc::new(AtomicUsize::new(0));
+    let addresses: Arc<[IpAddr]> = addresses.iter().map(IpAddr::to_canonical).collect();
+    let orders = workers.iter().map(|worker| {
+        let (count, addresses) = (Arc::clone(&count), Arc::clone(&addresses));
+        async move {
+            if let Some(done) = worker.run(move |worker| worker.registry().reset(&addresses, &count)).await {
+                // The sender is dropped, or sends, when the last connection of the round is closed.
+                let _ = done.await;
+            }
+        }
+    });
+    // All workers at once: one that is stalled must not hold the others up.
+    let _ = timeout(limit, futures_util::future::join_all(orders)).await;
+    count.load(Ordering::Relaxed)
+}
+
+/// Turns keep-alive off and closes idle connections. Returns when what was in flight at the beginning is over and
+/// nothing is older than [`SHORT`], or after `limit`; with the number of exchanges that are still older.
+pub(crate) async fn drain(workers: &[WorkerHandle], limit: Duration) -> usize {
+    let start = Instant::now();
+    let deadline = start + limit;
+    for worker in workers {
+        let begin = worker.run(|worker| {
+            worker.set_draining();
+            worker.registry().close_idle();
+        });
+        let _ = timeout_at(deadline, begin).await;
+    }
+    loop {
+        let old = start.elapsed().min(SHORT);
+        let counts = workers.iter().map(|worker| {
+            worker.run(move |worker| {
+                let ticks = u64::try_from(old.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX);
+                // An exchange that began in the tick of the drain counts as begun before it.
+                worker.registry().busy_since_before((worker.wheel().ticks() + 1).saturating_sub(ticks))
+            })
+        });
+        // A worker that does not answer has an unknown number; what it holds is reset later like all else.
+        let left: usize =
+            match timeout_at(deadline.max(Instant::now() + LOOK), futures_util::future::join_all(counts))
+                .await
+            {
+                Ok(counts) => counts.into_iter().flatten().sum(),
+                Err(_) => 0,
+            };
+        if left == 0 || Instant::now() >= deadline {
+            return left;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// Stops accepting, and waits until no connection is left or `limit` has passed.
+pub(crate) async fn finish(node: &Node, workers: &[WorkerHandle], limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let orders = workers.iter().map(|worker| {
+        worker.run(|worker| {
+            worker.set_draining();
+            worker.accept_loops().stop();
+            worker.registry().close_idle();
+        })
+    });
+    let _ = timeout_at(deadline, futures_util::future::join_all(orders)).await;
+    while node.connections.taken() > 0 && Instant::now() < deadline {
+        sleep(LOOK).await;
+    }
+}

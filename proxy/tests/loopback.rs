@@ -1,0 +1,17 @@
+//! The data plane in this process, over 127.0.0.1: real sockets, ports of the kernel's choice, scripted servers.
+
+#[path = "loopback/rig.rs"]
+mod rig;
+
+#[path = "loopback/balance.rs"]
+mod balance;
+#[path = "loopback/health.rs"]
+mod health;
+#[path = "loopback/lifecycle.rs"]
+mod lifecycle;
+#[path = "loopback/limits.rs"]
+mod limits;
+#[path = "loopback/retry.rs"]
+mod retry;
+#[path = "loopback/tcp.rs"]
+mod tcp;

@@ -1,0 +1,172 @@
+//! Taking traffic away: reset, drain, stop; and coming up with a port that is taken.
+
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use lb_proxy::{
+    Proxy,
+    config::{Bind, Mode},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::rig::*;
+
+#[tokio::test]
+async fn connections_on_an_address_are_reset_and_those_on_others_stay() {
+    let server = Scripted::named("hello").await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.frontends[0].binds = vec![Bind { label: "*:0".to_owned(), address: "0.0.0.0:0".parse().unwrap() }];
+    let proxy = Proxy::start(config).unwrap();
+    let port = address(&proxy).port();
+    let on = |last: u8| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port));
+    let mut gone = Vec::new();
+    for _ in 0..20 {
+        let mut client = TcpStream::connect(on(2)).await.unwrap();
+        read_n(&mut client, 5).await;
+        gone.push(client);
+    }
+    let mut stays = TcpStream::connect(on(3)).await.unwrap();
+    read_n(&mut stays, 5).await;
+    let count = proxy.reset_connections(&[IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))], LONG).await;
+    assert_eq!(count, 20);
+    for mut client in gone {
+        assert_eq!(client.read(&mut [0]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    }
+    stays.write_all(b"still here").await.unwrap();
+    assert_eq!(read_n(&mut stays, 10).await, b"still here");
+    assert_eq!(counter(&proxy, "resets_total"), 20);
+    assert_eq!(proxy.reset_connections(&[IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))], LONG).await, 0);
+}
+
+#[tokio::test]
+async fn a_thousand_connections_are_reset_within_milliseconds() {
+    let server = Scripted::start(|mut stream| async move {
+        let _ = stream.read(&mut [0]).await;
+    })
+    .await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.maxconn = 2000;
+    config.frontends[0].maxconn = 2000;
+    let proxy = Proxy::start(config).unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..1000 {
+        clients.push(connect(&proxy).await);
+    }
+    eventually("all are at the server", || proxy.status().backends[0].servers[0].in_flight == 1000).await;
+    let start = Instant::now();
+    let count = proxy.reset_connections(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], LONG).await;
+    let took = start.elapsed();
+    assert_eq!(count, 1000);
+    // 20 us each would be slow even for a debug build on a busy machine.
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    eventually("nothing is left", || proxy.status().connections == 0).await;
+}
+
+#[tokio::test]
+async fn drain_waits_for_what_is_in_flight_and_serves_new_connections_meanwhile() {
+    let server = Scripted::named("hello").await;
+    let proxy = Proxy::start(config(Mode::Tcp, &[server.address])).unwrap();
+    let mut old = connect(&proxy).await;
+    read_n(&mut old, 5).await;
+    let start = Instant::now();
+    let exchange = async {
+        let mut new = connect(&proxy).await;
+        assert_eq!(read_n(&mut new, 5).await, b"hello");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        drop(old);
+    };
+    let (left, ()) = tokio::join!(proxy.drain(LONG), exchange);
+    assert_eq!(left, 0);
+    assert!(start.elapsed() >= Duration::from_millis(300) && start.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn drain_gives_up_at_its_limit_and_tells_what_is_left() {
+    let server = Scripted::named("hello").await;
+    let proxy = Proxy::start(config(Mode::Tcp, &[server.address])).unwrap();
+    let mut old = [connect(&proxy).await, connect(&proxy).await];
+    for client in &mut old {
+        read_n(client, 5).await;
+    }
+    let start = Instant::now();
+    assert_eq!(proxy.drain(Duration::from_millis(300)).await, 2);
+    assert!(start.elapsed() < Duration::from_secs(2));
+    old[0].write_all(b"alive").await.unwrap();
+    assert_eq!(read_n(&mut old[0], 5).await, b"alive");
+}
+
+#[tokio::test]
+async fn stop_refuses_new_connections_and_finishes_what_is_in_flight() {
+    let server = Scripted::named("hello").await;
+    let proxy = Proxy::start(config(Mode::Tcp, &[server.address])).unwrap();
+    let front = address(&proxy);
+    let mut old = connect(&proxy).await;
+    read_n(&mut old, 5).await;
+    let stopping = tokio::spawn(proxy.stop(LONG));
+    let refused = async {
+        while TcpStream::connect(front).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(LONG, refused).await.expect("still accepting");
+    old.write_all(b"last words").await.unwrap();
+    assert_eq!(read_n(&mut old, 10).await, b"last words");
+    assert!(!stopping.is_finished());
+    drop(old);
+    timeout(LONG, stopping).await.expect("did not stop").unwrap();
+}
+
+#[tokio::test]
+async fn stop_ends_at_its_limit() {
+    let server = Scripted::named("hello").await;
+    let proxy = Proxy::start(config(Mode::Tcp, &[server.address])).unwrap();
+    let mut old = connect(&proxy).await;
+    read_n(&mut old, 5).await;
+    let start = Instant::now();
+    proxy.stop(Duration::from_millis(100)).await;
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(read_all(&mut old).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn dropping_the_proxy_frees_its_port_at_once() {
+    let proxy = Proxy::start(config(Mode::Tcp, &[])).unwrap();
+    let front = address(&proxy);
+    drop(proxy);
+    let refused = async {
+        while TcpStream::connect(front).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(LONG, refused).await.expect("still listening");
+}
+
+#[tokio::test]
+async fn taken_port_is_reported_and_bound_as_soon_as_it_is_free() {
+    let server = Scripted::named("hello").await;
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    // The other process may even set SO_REUSEPORT.
+    taken.set_reuseport(true).unwrap();
+    taken.bind(ANY).unwrap();
+    let taken = taken.listen(1).unwrap();
+    let front = taken.local_addr().unwrap();
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.frontends[0].binds[0].address = front;
+    let proxy = Proxy::start(config).unwrap();
+    let port = front.port();
+    let health = proxy.health().borrow().clone();
+    assert!(!health.listeners[0].bound);
+    let error = proxy.status().frontends[0].binds[0].error.clone().unwrap();
+    assert!(error.starts_with(&format!("port {port} of 127.0.0.1 is taken by another process")), "{error}");
+    drop(taken);
+    healthy(&proxy, "bound", |health| health.listeners[0].bound).await;
+    assert_eq!(proxy.status().frontends[0].binds[0].error, None);
+    assert_eq!(read_n(&mut connect(&proxy).await, 5).await, b"hello");
+}

@@ -1,0 +1,134 @@
+//! Limits of the process, of a frontend and of a server; the line in front of full servers.
+
+use std::time::{Duration, Instant};
+
+use lb_proxy::{Proxy, config::Mode};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::rig::*;
+
+/// Connects, and tells whether a server greets within a moment.
+async fn is_served(client: &mut TcpStream) -> bool {
+    let mut byte = [0];
+    timeout(Duration::from_millis(150), client.peek(&mut byte)).await.is_ok_and(|result| result.unwrap() == 1)
+}
+
+async fn excess_waits_until_one_ends(proxy: &Proxy, limit: usize, hit: &str) {
+    let mut served = Vec::new();
+    for _ in 0..limit {
+        let mut client = connect(proxy).await;
+        read_n(&mut client, 1).await;
+        served.push(client);
+    }
+    // The handshake is the kernel's: they are connected, not refused, and not served.
+    let mut waiting = [connect(proxy).await, connect(proxy).await];
+    for client in &mut waiting {
+        assert!(!is_served(client).await);
+    }
+    assert!(counter(proxy, hit) > 0);
+    assert_eq!(proxy.status().connections, limit as u64);
+    served.truncate(limit - 2);
+    for client in &mut waiting {
+        assert_eq!(read_n(client, 1).await, b"a");
+    }
+    assert_eq!(proxy.status().connections, limit as u64);
+}
+
+#[tokio::test]
+async fn connections_beyond_the_maxconn_of_the_process_wait_in_the_kernel() {
+    let server = Scripted::named("a").await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.maxconn = 3;
+    let proxy = Proxy::start(config).unwrap();
+    excess_waits_until_one_ends(&proxy, 3, "process_full_total").await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_maxconn_of_the_frontend_wait_in_the_kernel() {
+    let server = Scripted::named("a").await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.frontends[0].maxconn = 3;
+    let proxy = Proxy::start(config).unwrap();
+    excess_waits_until_one_ends(&proxy, 3, "frontend_full_total").await;
+}
+
+#[tokio::test]
+async fn full_server_serves_those_in_line_oldest_first_over_all_workers() {
+    let server = Scripted::named("a").await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.threads = 4.try_into().unwrap();
+    config.backends[0].servers[0].maxconn = Some(1);
+    let proxy = Proxy::start(config).unwrap();
+    let mut current = connect(&proxy).await;
+    read_n(&mut current, 1).await;
+    let mut line = Vec::new();
+    for n in 1..=8 {
+        line.push(connect(&proxy).await);
+        eventually("one more in line", || proxy.status().backends[0].servers[0].queued == n).await;
+    }
+    assert_eq!(server.accepted(), 1);
+    for mut next in line {
+        drop(current);
+        assert_eq!(read_n(&mut next, 1).await, b"a");
+        assert_eq!(proxy.status().backends[0].servers[0].in_flight, 1);
+        current = next;
+    }
+    assert_eq!(server.accepted(), 9);
+    assert_eq!(counter(&proxy, "queued_total"), 8);
+}
+
+#[tokio::test]
+async fn full_server_is_passed_over_while_another_has_room() {
+    let (a, b) = (Scripted::named("a").await, Scripted::named("b").await);
+    let mut config = config(Mode::Tcp, &[a.address, b.address]);
+    config.backends[0].servers[0].maxconn = Some(1);
+    let proxy = Proxy::start(config).unwrap();
+    let mut open = Vec::new();
+    let mut names = Vec::new();
+    for _ in 0..5 {
+        let mut client = connect(&proxy).await;
+        names.extend(read_n(&mut client, 1).await);
+        open.push(client);
+    }
+    assert_eq!(names, b"abbbb");
+    assert_eq!(counter(&proxy, "queued_total"), 0);
+}
+
+#[tokio::test]
+async fn slot_freed_by_any_server_goes_to_the_oldest_in_line() {
+    let (a, b) = (Scripted::named("a").await, Scripted::named("b").await);
+    let mut config = config(Mode::Tcp, &[a.address, b.address]);
+    for server in &mut config.backends[0].servers {
+        server.maxconn = Some(1);
+    }
+    let proxy = Proxy::start(config).unwrap();
+    let (mut first, mut second) = (connect(&proxy).await, connect(&proxy).await);
+    let greetings = [read_n(&mut first, 1).await, read_n(&mut second, 1).await].concat();
+    let mut waiting = connect(&proxy).await;
+    eventually("in line", || proxy.status().backends[0].servers.iter().any(|server| server.queued == 1))
+        .await;
+    drop(second);
+    assert_eq!(read_n(&mut waiting, 1).await, greetings[1..]);
+    drop(first);
+}
+
+#[tokio::test]
+async fn who_waits_in_line_for_too_long_is_sent_away_and_counted() {
+    let server = Scripted::named("a").await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.backends[0].servers[0].maxconn = Some(1);
+    config.backends[0].timeout.queue = Duration::from_millis(200);
+    let proxy = Proxy::start(config).unwrap();
+    let mut first = connect(&proxy).await;
+    read_n(&mut first, 1).await;
+    let mut second = connect(&proxy).await;
+    let start = Instant::now();
+    assert_eq!(read_all(&mut second).await.unwrap(), b"");
+    assert!(start.elapsed() >= Duration::from_millis(190), "{:?}", start.elapsed());
+    assert_eq!(counter(&proxy, "queue_timeouts_total"), 1);
+    assert_eq!(proxy.status().backends[0].servers[0].queued, 0);
+    // Who left the line does not get the slot.
+    drop(first);
+    let mut third = connect(&proxy).await;
+    assert_eq!(read_n(&mut third, 1).await, b"a");
+}
