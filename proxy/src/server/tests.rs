@@ -22,7 +22,9 @@ async fn worker_that_does_not_answer_for_a_second_is_reported_until_it_does() {
     let (release, held) = mpsc::channel::<()>();
     let start = Instant::now();
     // Hangs the thread of worker 1 until `release` is dropped.
-    assert!(proxy.workers[1].try_run(move |_| drop(held.recv())));
+    assert!(proxy.workers[1].try_run(move |_| {
+        let _ = held.recv();
+    }));
     let stalled =
         tokio::time::timeout(limit, health.wait_for(|health| health.stalled_workers[1].is_some())).await;
     let stalled = stalled.unwrap().unwrap().stalled_workers.clone();
