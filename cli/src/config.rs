@@ -14,13 +14,15 @@ pub mod diagnostic;
 pub mod model;
 
 mod convert;
+mod effective;
 mod identify;
 mod raw;
 mod reader;
 mod syntax;
-mod text;
+pub(crate) mod text;
 
 pub use diagnostic::Diagnostics;
+pub use effective::effective;
 pub use identify::{Unidentified, identify};
 pub use model::Config;
 
@@ -31,8 +33,9 @@ const LARGEST_FILE: u64 = 4 << 20;
 
 /// Reads and converts the file at `path`; `-` is standard input.
 pub fn load(path: &Path) -> Result<Config, Diagnostics> {
-    let name = path.display().to_string();
-    let read = if path == Path::new("-") { read_all(io::stdin().lock()) } else { read_file(path) };
+    let from_stdin = path == Path::new("-");
+    let name = if from_stdin { "stdin".to_owned() } else { path.display().to_string() };
+    let read = if from_stdin { read_all(io::stdin().lock()) } else { read_file(path) };
     let bytes = read.map_err(|why| Diagnostics::unreadable(&name, why))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -50,7 +53,7 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Diagnostics> {
         return Err(report.finish(name));
     }
     let (table, errors) = DeTable::parse_recoverable(text);
-    if !syntax::report(&errors, &report) {
+    if !syntax::report(text, table.get_ref(), &errors, &report) {
         return Err(report.finish(name));
     }
     let file = raw::File::read(table.get_ref(), &report);

@@ -1,36 +1,78 @@
 //! `lbctl check`.
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 use crate::{
     config::{self, Config},
     exit::Exit,
 };
 
+mod here;
+
 /// Arguments of `lbctl check`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 the file is fine (warnings included), 78 it is not: every error is on stderr.\n\
+                        Without --here neither rights nor this machine's network matter."
+)]
 pub struct CheckArguments {
     /// The configuration file; `-` reads standard input
     file: PathBuf,
+    /// Check this machine too: which node it is, interfaces, free ports, rights
+    #[arg(long)]
+    here: bool,
+    /// Take this machine for the node NAME
+    #[arg(long, value_name = "NAME", requires = "here")]
+    node: Option<String>,
+    /// Print the file with every default in it
+    #[arg(long)]
+    effective: bool,
 }
 
 /// Runs the verb.
 pub fn run(arguments: &CheckArguments) -> Exit {
-    match config::load(&arguments.file) {
-        Ok(config) => {
-            eprint!("{}", config.warnings);
-            println!("{}: {}", arguments.file.display(), summary(&config));
-            Exit::Fine
-        }
+    let config = match config::load(&arguments.file) {
+        Ok(config) => config,
         Err(diagnostics) => {
             eprint!("{diagnostics}");
             eprintln!("{}. Nothing was changed.", diagnostics.summary());
-            Exit::Configuration
+            return Exit::Configuration;
         }
+    };
+    eprint!("{}", config.warnings);
+    let name = match arguments.file.to_string_lossy() {
+        dash if dash == "-" => "stdin".into(),
+        name => name,
+    };
+    let mut warnings = config.warnings.warnings();
+    if arguments.here {
+        let findings = here::check(&config, arguments.node.as_deref());
+        for finding in &findings {
+            let label = if finding.fatal { "" } else { "warning: " };
+            eprintln!("{name}: on this machine: {label}{}", finding.message);
+        }
+        let errors = findings.iter().filter(|finding| finding.fatal).count();
+        if errors > 0 {
+            eprintln!("{}. Nothing was changed.", count(errors, "error"));
+            return Exit::Configuration;
+        }
+        warnings += findings.len();
     }
+    let verdict = match warnings {
+        0 => "fine".to_owned(),
+        _ => format!("fine, with {}", count(warnings, "warning")),
+    };
+    let text = if arguments.effective {
+        format!("# {name}: {verdict}: {}\n{}", summary(&config), config::effective(&config))
+    } else {
+        format!("{name}: {verdict}: {}\n", summary(&config))
+    };
+    // A reader that went away (`| head`) has seen what it wanted.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Exit::Fine
 }
 
-/// `fine: 2 nodes, 1 vip, 1 frontend, 1 backend, 2 servers`.
+/// `2 nodes, 1 vip, 1 frontend, 1 backend, 2 servers`.
 fn summary(config: &Config) -> String {
     let vips =
         config.groups.iter().filter_map(|group| group.by_node.first()).map(|node| node.members.len()).sum();
@@ -42,13 +84,10 @@ fn summary(config: &Config) -> String {
         (config.proxy.backends.len(), "backend"),
         (servers, "server"),
     ];
-    let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, noun)| match count {
-        1 => format!("1 {noun}"),
-        _ => format!("{count} {noun}s"),
-    });
-    let verdict = match config.warnings.summary() {
-        none if none.is_empty() => "fine".to_owned(),
-        some => format!("fine, with {some}"),
-    };
-    format!("{verdict}: {}", counts.collect::<Vec<_>>().join(", "))
+    let counts = counts.iter().filter(|(number, _)| *number > 0).map(|(number, noun)| count(*number, noun));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }

@@ -19,6 +19,8 @@ mod group;
 mod reach;
 mod vip;
 
+pub(super) use group::DEFAULT_GROUP;
+
 /// The limit on client connections of the process, unless the file has one.
 const MAXCONN: u32 = 20_000;
 

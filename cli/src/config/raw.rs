@@ -71,15 +71,23 @@ impl File {
 
 /// The tables `[kind.NAME]`, in the order of the file.
 fn tables<'a, T>(root: &Fields<'a>, kind: &'static str, read: impl Fn(Fields<'a>) -> T) -> Vec<Named<T>> {
-    let entries = root.named(kind, &format!("tables with names, as in [{kind}.web]"));
-    let tables = entries.into_iter().filter_map(|(name, mut value)| {
-        value.name = format!("{kind}.{}", value.name);
-        let expected = format!("a table; name it, as in [{kind}.web]");
-        let mut fields = value.fields(format!("[{}]", value.name), &expected)?;
+    let mut tables = Vec::new();
+    let mut nameless = false;
+    for (name, value) in root.named(kind, &format!("a set of named tables, as in [{kind}.web]")) {
+        if !value.is_table() {
+            if !nameless {
+                let message =
+                    format!("`{}` stands in [{kind}], which has no name; write [{kind}.web]", name.value);
+                root.report.error(name.span, message);
+            }
+            nameless = true;
+            continue;
+        }
+        let Some(mut fields) = value.fields(format!("[{kind}.{}]", name.value), "a table") else { continue };
         fields.span = name.span;
-        Some(Named { value: read(fields), name })
-    });
-    tables.collect()
+        tables.push(Named { value: read(fields), name });
+    }
+    tables
 }
 
 /// Timeouts and intervals that must not be zero.

@@ -70,9 +70,10 @@ impl<'a> Fields<'a> {
         self.table.get(key).is_some_and(|value| !value.get_ref().is_table() && !value.get_ref().is_array())
     }
 
-    /// Reports an absent `key`; `hint` says what to write.
+    /// Reports an absent `key`; `hint` says what to write. A mistyped one is left to [`Fields::finish`].
     pub(crate) fn require(&self, key: &'static str, hint: &str) {
-        if !self.table.contains_key(key) {
+        let mistyped = || self.table.keys().any(|other| text::nearest(other.get_ref(), [key]).is_some());
+        if !self.table.contains_key(key) && !mistyped() {
             self.report.error(self.span, format!("{} has no `{key}`; write {hint}", self.title));
         }
     }
@@ -120,19 +121,19 @@ impl<'a> Fields<'a> {
             if known.contains(&name) {
                 continue;
             }
-            let hint = if let Some(near) = text::nearest(name, known.iter().copied()) {
-                format!("; did you mean `{near}`?")
-            } else if let Some(hint) = elsewhere(name) {
+            let what = if self.title == "the file" { "section" } else { "key" };
+            let place = if self.title == "the file" { String::new() } else { format!(" in {}", self.title) };
+            let hint = if let Some(hint) = elsewhere(name) {
                 format!("; {hint}")
+            } else if let Some(near) = text::nearest(name, known.iter().copied()) {
+                format!("; did you mean `{near}`?")
             } else {
                 let mut known = known.clone();
                 known.sort_unstable();
-                format!("; keys are {}", text::listing(&known))
+                format!("; {what}s are {}", text::listing(&known))
             };
-            self.report.error(
-                span(key.span()),
-                format!("unknown key `{}` in {}{hint}", name.escape_debug(), self.title),
-            );
+            self.report
+                .error(span(key.span()), format!("unknown {what} `{}`{place}{hint}", name.escape_debug()));
         }
     }
 
@@ -156,6 +157,10 @@ impl<'a> Value<'a> {
 
     pub(crate) fn is_table(&self) -> bool {
         self.value.is_table()
+    }
+
+    pub(crate) fn is_empty_list(&self) -> bool {
+        matches!(self.value, DeValue::Array(list) if list.is_empty())
     }
 
     pub(crate) fn as_str(&self) -> Option<&'a str> {
@@ -213,7 +218,13 @@ impl<'a> Value<'a> {
 
     pub(crate) fn duration(&self, range: RangeInclusive<Duration>) -> Option<At<Duration>> {
         if let Some(number) = self.value.as_integer().map(|number| number.as_str()) {
-            self.mismatch(&format!("a duration with a unit; write \"{number}s\" or \"{number}ms\""));
+            let name = &self.name;
+            self.report.error(
+                self.span,
+                format!(
+                    "{name} is a duration with a unit, found {number}; write \"{number}s\" or \"{number}ms\""
+                ),
+            );
             return None;
         }
         let duration = self.parsed("a duration with a unit, as in \"5s\" or \"250ms\"", text::duration)?;
@@ -309,6 +320,7 @@ impl<'a> Value<'a> {
             DeValue::Float(_) => "a number with a fraction",
             DeValue::Boolean(_) => "a boolean",
             DeValue::Datetime(_) => "a date",
+            DeValue::Array(list) if list.is_empty() => "an empty list",
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };

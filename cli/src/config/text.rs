@@ -65,6 +65,9 @@ pub(crate) fn bind_address(text: &str) -> Result<SocketAddr, String> {
         Some(port) => {
             socket_address(&format!("0.0.0.0{port}"), "80").map_err(|why| why.replace("0.0.0.0", "*"))?
         }
+        None if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) => {
+            return Err(format!("has no address; write \"*:{text}\" for all of them"));
+        }
         None if text.starts_with(':') => {
             return Err(format!("has no address; write \"*{text}\" for all of them"));
         }
@@ -82,6 +85,12 @@ fn socket_address(text: &str, port: &str) -> Result<SocketAddr, String> {
     }
     if text.parse::<Ipv4Addr>().is_ok() {
         return Err(format!("has no port; write \"{text}:{port}\""));
+    }
+    if let Some((host, tail)) = text.rsplit_once(':')
+        && let (Ok(host), Ok(_), Ok(_)) =
+            (host.parse::<Ipv6Addr>(), tail.parse::<u16>(), text.parse::<Ipv6Addr>())
+    {
+        return Err(format!("is an IPv6 address without brackets; write \"[{host}]:{tail}\""));
     }
     if let Ok(address) = text.trim_matches(['[', ']']).parse::<Ipv6Addr>() {
         return Err(format!("has no port; write \"[{address}]:{port}\""));
@@ -108,8 +117,7 @@ fn socket_address(text: &str, port: &str) -> Result<SocketAddr, String> {
 }
 
 fn looks_like_a_name(text: &str) -> bool {
-    text.contains(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+    text.contains(char::is_alphabetic) && text.chars().all(|c| c.is_alphanumeric() || "-._".contains(c))
 }
 
 fn is_group_address(address: IpAddr) -> bool {
@@ -181,6 +189,9 @@ pub(crate) fn name(text: &str) -> Result<(), String> {
     if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err("does not begin with a letter or a digit".into());
     }
+    if text.parse::<IpAddr>().is_ok() {
+        return Err("is an address; choose a name".into());
+    }
     if text.len() > 63 {
         return Err(format!("has {} characters; at most 63 are allowed", text.len()));
     }
@@ -204,9 +215,10 @@ pub(crate) fn interface(text: &str) -> Result<(), String> {
 /// The candidate that is nearest to `text`, if any is near enough to be what was meant.
 pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = 1 + text.chars().count() / 4;
+    let text = text.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(text, candidate), candidate))
+        .map(|candidate| (strsim::damerau_levenshtein(&text, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

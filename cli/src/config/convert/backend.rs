@@ -66,8 +66,8 @@ fn one(section: &Named<Section>, defaults: &Section, report: &Report<'_>) -> Bac
             server: value(&raw.timeout.server, &defaults.timeout.server).unwrap_or(SERVER),
             queue: value(&raw.timeout.queue, &defaults.timeout.queue).unwrap_or(connect),
         },
+        readiness: check.is_some() && raw.readiness.as_ref().is_none_or(|readiness| readiness.value),
         check,
-        readiness: raw.readiness.as_ref().is_none_or(|readiness| readiness.value),
         servers: servers(section, report),
     }
 }

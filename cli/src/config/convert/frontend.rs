@@ -36,7 +36,7 @@ pub(super) fn convert(
         }
         frontends.push(one(section, file, global_maxconn, backends, report));
     }
-    if frontends.is_empty() {
+    if frontends.is_empty() && !report.has_errors() {
         report.file_warning("there is no [frontend.*] and no [listen.*]: this node would serve nobody");
     }
     frontends
@@ -65,6 +65,8 @@ fn one(
         check_tcp(raw, report);
     }
     let (own, other) = (&raw.timeout, &defaults.timeout);
+    // In mode tcp nothing uses these two, so `[defaults]` doesn't reach them either.
+    let http = |own, default| value(own, default).filter(|_| mode == Mode::Http);
     Frontend {
         name: section.name.value.clone(),
         mode,
@@ -72,11 +74,11 @@ fn one(
         maxconn: value(&raw.maxconn, &defaults.maxconn).unwrap_or(global_maxconn).min(global_maxconn),
         timeout: FrontendTimeouts {
             client: value(&own.client, &other.client).unwrap_or(CLIENT),
-            http_request: value(&own.http_request, &other.http_request).unwrap_or(HTTP_REQUEST),
-            http_keep_alive: value(&own.http_keep_alive, &other.http_keep_alive).unwrap_or(HTTP_KEEP_ALIVE),
+            http_request: http(&own.http_request, &other.http_request).unwrap_or(HTTP_REQUEST),
+            http_keep_alive: http(&own.http_keep_alive, &other.http_keep_alive).unwrap_or(HTTP_KEEP_ALIVE),
         },
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
-        default_backend: default_backend(section, mode, backends, report),
+        default_backend: default_backend(section, file, mode, backends, report),
     }
 }
 
@@ -119,6 +121,7 @@ fn binds(raw: &raw::Bind, file: &raw::File, report: &Report<'_>) -> Vec<Bind> {
 
 fn default_backend(
     section: &Named<Section>,
+    file: &raw::File,
     mode: Mode,
     backends: &[Backend],
     report: &Report<'_>,
@@ -148,7 +151,11 @@ fn default_backend(
         report.error(wanted.span, format!("no backend is called `{}`{hint}", wanted.value.escape_debug()));
         return None;
     };
-    if let Some(backend) = backends.get(index).filter(|backend| backend.mode != mode) {
+    let misread = file.sections.iter().any(|other| {
+        let concerned = other.name.value == wanted.value || other.name.value == section.name.value;
+        concerned && other.value.mode_is_misread
+    });
+    if let Some(backend) = backends.get(index).filter(|backend| backend.mode != mode && !misread) {
         let word = |mode| if mode == Mode::Tcp { "tcp" } else { "http" };
         let message = format!(
             "frontend `{}` is in mode {}, its backend `{}` in mode {}; write the same `mode` in both",

@@ -37,6 +37,10 @@ pub(super) fn convert(
             group.backends.extend(backend.filter(counted).and_then(|backend| counts(backend, file)));
         }
     }
+    if report.has_errors() {
+        // What is missing here may be the very value that was reported.
+        return;
+    }
     for vip in &file.vips {
         let mut addresses = vip.value.addresses.iter().map(|at| IpAddr::V4(at.value.0)).peekable();
         let known = addresses.peek().is_some();

@@ -22,7 +22,7 @@ pub(super) fn convert(
     cluster: &Cluster,
     report: &Report<'_>,
 ) -> Vec<Option<Vec<MemberConfig>>> {
-    if let (Some(first), true) = (vips.first(), cluster.nodes.is_empty()) {
+    if let (Some(first), true) = (vips.first(), cluster.nodes.is_empty() && !report.has_errors()) {
         let message = format!("[vip.{}] needs [cluster] with the nodes that share it", first.name.value);
         report.error(first.name.span, message);
     }
@@ -120,10 +120,9 @@ fn check_addresses(vips: &[Named<raw::Vip>], cluster: &Cluster, report: &Report<
         for at in &vip.value.addresses {
             let (address, _) = at.value;
             if let Some((_, owner)) = seen.iter().find(|(other, _)| *other == address) {
-                let again = if *owner == vip.name.value { "again" } else { "already" };
                 report.error(
                     at.span,
-                    format!("{address} is in [vip.{owner}] {again}; an address belongs to one vip, once"),
+                    format!("{address} is in [vip.{owner}] already; an address belongs to one vip, once"),
                 );
             }
             if let Some(node) = cluster.nodes.iter().find(|node| node.address == IpAddr::V4(address)) {

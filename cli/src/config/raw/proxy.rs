@@ -34,6 +34,8 @@ pub(crate) enum Kind {
 pub(crate) struct Section {
     pub(crate) kind: Kind,
     pub(crate) mode: Option<At<Mode>>,
+    /// The key is there and could not be read.
+    pub(crate) mode_is_misread: bool,
     pub(crate) timeout: Timeouts,
     // Of a frontend:
     pub(crate) binds: Vec<Bind>,
@@ -111,6 +113,7 @@ impl Section {
         Self {
             kind,
             mode: None,
+            mode_is_misread: false,
             timeout: Timeouts::default(),
             binds: Vec::new(),
             maxconn: None,
@@ -131,6 +134,7 @@ impl Section {
     pub(super) fn read(fields: Fields<'_>, kind: Kind) -> Self {
         let mut section = Self::empty(kind);
         section.mode = fields.choice("mode", &MODES);
+        section.mode_is_misread = section.mode.is_none() && fields.value("mode").is_some();
         if let Some(table) = fields.fields("timeout", "a table, as in timeout = { connect = \"5s\" }") {
             section.timeout = Timeouts::read(table, kind);
         }
@@ -140,10 +144,7 @@ impl Section {
         }
         if kind.is_frontend() {
             fields.require("bind", "bind = \"*:80\" or bind = { vip = \"web\", port = 80 }");
-            section.binds = fields
-                .value("bind")
-                .map(|value| value.one_or_list().iter().filter_map(Bind::read).collect())
-                .unwrap_or_default();
+            section.binds = fields.value("bind").map(Bind::read_all).unwrap_or_default();
         }
         if kind == Kind::Frontend {
             let expected = "the name of a backend, as in \"app\"";
@@ -168,7 +169,7 @@ impl Section {
 
 /// Where a key belongs that this kind of section does not take.
 fn elsewhere(key: &str, kind: Kind) -> Option<String> {
-    if TIMEOUTS.iter().any(|(name, _)| *name == key) {
+    if key != "server" && TIMEOUTS.iter().any(|(name, _)| *name == key) {
         return Some(format!("write timeout = {{ {key} = \"5s\" }}"));
     }
     match (kind, key) {
@@ -214,6 +215,13 @@ impl Timeouts {
 }
 
 impl Bind {
+    fn read_all(value: Value<'_>) -> Vec<Self> {
+        if value.is_empty_list() {
+            value.mismatch("at least one address, as in bind = \"*:80\"");
+        }
+        value.one_or_list().iter().filter_map(Self::read).collect()
+    }
+
     fn read(value: &Value<'_>) -> Option<Self> {
         let expected = "an address and a port, as in \"*:80\", or { vip = \"web\", port = 80 }";
         if !value.is_table() {

@@ -1,0 +1,203 @@
+//! `check --here`: does the file fit this machine?
+//!
+//! It looks and never changes anything. The listeners are bound for a moment without SO_REUSEPORT, so that a port of
+//! another process is found even if that process shares it.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use lb_vrrp::{GroupConfig, Interface, MemberConfig};
+use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{Config, identify};
+
+/// One thing that does not fit.
+pub(super) struct Finding {
+    /// The node could not run like this.
+    pub(super) fatal: bool,
+    /// One sentence.
+    pub(super) message: String,
+}
+
+/// An address of this machine.
+struct LocalAddress {
+    interface: String,
+    up: bool,
+    address: IpAddr,
+    netmask: Option<Ipv4Addr>,
+}
+
+/// Everything that does not fit, the worst first.
+pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let local = local_addresses();
+    if !config.cluster.nodes.is_empty() {
+        let addresses: Vec<_> = local.iter().map(|local| local.address).collect();
+        let hostname =
+            nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        match identify(config, &addresses, &hostname, wanted) {
+            Ok(node) => {
+                let groups = config.groups.iter().filter_map(|group| group.by_node.get(node));
+                groups.for_each(|group| check_group(group, &local, &mut findings));
+            }
+            Err(error) => findings.push(fatal(error.to_string())),
+        }
+    } else if let Some(wanted) = wanted {
+        findings.push(fatal(format!("--node {wanted}: the file has no [cluster]")));
+    }
+    if !config.groups.is_empty() {
+        check_rights(&mut findings);
+    }
+    check_ports(config, &mut findings);
+    findings.sort_by_key(|finding| !finding.fatal);
+    findings
+}
+
+fn fatal(message: String) -> Finding {
+    Finding { fatal: true, message }
+}
+
+fn warning(message: String) -> Finding {
+    Finding { fatal: false, message }
+}
+
+fn local_addresses() -> Vec<LocalAddress> {
+    let Ok(list) = getifaddrs() else { return Vec::new() };
+    let addresses = list.filter_map(|entry| {
+        let address = entry.address?;
+        let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+            (Some(v4), _) => IpAddr::V4(v4.ip()),
+            (_, Some(v6)) => IpAddr::V6(v6.ip()),
+            _ => return None,
+        };
+        Some(LocalAddress {
+            up: entry.flags.contains(InterfaceFlags::IFF_UP),
+            interface: entry.interface_name,
+            address: ip,
+            netmask: entry
+                .netmask
+                .and_then(|mask| mask.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip)),
+        })
+    });
+    addresses.collect()
+}
+
+fn check_group(group: &GroupConfig, local: &[LocalAddress], findings: &mut Vec<Finding>) {
+    for member in &group.members {
+        let interface = match &member.interface {
+            Interface::Named(name) => name.clone(),
+            Interface::Holding(address) => {
+                let Some(holder) = local.iter().find(|local| local.address == *address) else {
+                    findings.push(fatal(format!(
+                        "no interface has {address}, this node's address; give [vip.{}] an `interface`",
+                        member.vip
+                    )));
+                    continue;
+                };
+                holder.interface.clone()
+            }
+        };
+        check_interface(&interface, member, local, findings);
+    }
+}
+
+fn check_interface(
+    interface: &str,
+    member: &MemberConfig,
+    local: &[LocalAddress],
+    findings: &mut Vec<Finding>,
+) {
+    let vip = &member.vip;
+    if nix::net::if_::if_nametoindex(interface).is_err() {
+        findings.push(fatal(format!("[vip.{vip}] is on interface {interface}, which does not exist here")));
+        return;
+    }
+    let own: Vec<_> = local.iter().filter(|local| local.interface == interface).collect();
+    let networks: Vec<_> = own
+        .iter()
+        .filter_map(|local| match (local.address, local.netmask) {
+            (IpAddr::V4(address), Some(mask)) => Some((address, mask)),
+            _ => None,
+        })
+        .collect();
+    if networks.is_empty() {
+        findings.push(fatal(format!(
+            "interface {interface} of [vip.{vip}] has no IPv4 address; advertisements need one as their source"
+        )));
+        return;
+    }
+    if own.iter().any(|local| !local.up) {
+        findings.push(warning(format!("interface {interface} of [vip.{vip}] is down")));
+    }
+    for virtual_address in &member.addresses {
+        let IpAddr::V4(address) = virtual_address.address else { continue };
+        if let Some(holder) = local.iter().find(|local| local.address == virtual_address.address) {
+            findings.push(warning(format!(
+                "{address} of [vip.{vip}] is on interface {} already; if no lbctl runs here, remove it",
+                holder.interface
+            )));
+        } else if !networks
+            .iter()
+            .any(|(own, mask)| u32::from(*own) & u32::from(*mask) == u32::from(address) & u32::from(*mask))
+        {
+            findings.push(warning(format!(
+                "{address} of [vip.{vip}] is in none of the networks of {interface}; the router in front must know the way"
+            )));
+        }
+    }
+}
+
+/// Numbers of capabilities in the kernel's `linux/capability.h`, and what they are for.
+const RIGHTS: [(&str, u32, &str); 2] = [
+    ("CAP_NET_ADMIN", 12, "to add and remove addresses"),
+    ("CAP_NET_RAW", 13, "to send and receive advertisements"),
+];
+
+fn check_rights(findings: &mut Vec<Finding>) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let Some(rights) = line.and_then(|rights| u64::from_str_radix(rights.trim(), 16).ok()) else { return };
+    for (name, bit, purpose) in RIGHTS {
+        if rights & (1 << bit) == 0 {
+            findings.push(warning(format!(
+                "you don't have {name}; whoever starts `lbctl run` needs it {purpose}"
+            )));
+        }
+    }
+}
+
+fn check_ports(config: &Config, findings: &mut Vec<Finding>) {
+    for frontend in &config.proxy.frontends {
+        for bind in &frontend.binds {
+            let Err(error) = probe(bind.address) else { continue };
+            let (name, address) = (&frontend.name, bind.address);
+            findings.push(match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    fatal(format!("{address} of frontend {name} is taken by another process (`ss -ltnp` shows which)"))
+                }
+                io::ErrorKind::PermissionDenied => warning(format!(
+                    "you have no right to bind {address} of frontend {name}; whoever starts `lbctl run` needs \
+                     CAP_NET_BIND_SERVICE"
+                )),
+                _ => fatal(format!("{address} of frontend {name} can't be bound: {error}")),
+            });
+        }
+    }
+}
+
+/// Binds and lets go; IP_FREEBIND as the proxy does, since a vip is not here yet.
+fn probe(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+        socket.set_freebind_v6(true)?;
+    } else {
+        socket.set_freebind_v4(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(1)
+}

@@ -1,0 +1,273 @@
+//! The file with every default in it, written from the model: what `check --effective` prints. It is TOML again, and
+//! reading it gives the same model: `[defaults]` is spread over the sections, a `[listen.*]` is its two halves.
+
+use std::fmt::Write;
+
+use lb_proxy::config::{Backend, Balance, Check, CheckKind, Frontend, Mode, Server};
+use lb_vrrp::{ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Version};
+
+use super::{
+    convert::DEFAULT_GROUP,
+    model::{Cluster, Config, Group},
+    text::{bind_address, write_duration},
+};
+
+/// `config` as TOML.
+pub fn effective(config: &Config) -> String {
+    let mut out = String::new();
+    cluster(&mut out, &config.cluster);
+    for group in &config.groups {
+        vips(&mut out, group, &config.cluster);
+    }
+    section(&mut out, "global", None);
+    line(&mut out, "maxconn", config.proxy.maxconn);
+    match config.global.threads {
+        Some(threads) => line(&mut out, "threads", threads),
+        None => out.push_str("# threads: one per core of the machine\n"),
+    }
+    line(&mut out, "drain_timeout", time(config.global.drain_timeout));
+    for frontend in &config.proxy.frontends {
+        write_frontend(&mut out, frontend, &config.proxy.backends);
+    }
+    for backend in &config.proxy.backends {
+        write_backend(&mut out, backend, &config.groups);
+    }
+    out
+}
+
+fn cluster(out: &mut String, cluster: &Cluster) {
+    if cluster.nodes.is_empty() {
+        return;
+    }
+    section(out, "cluster", None);
+    for node in &cluster.nodes {
+        let foreign = if node.kind == PeerKind::Keepalived { ", foreign = \"keepalived\"" } else { "" };
+        let table = format!(
+            "{{ address = {}, priority = {}{foreign} }}",
+            quoted(&node.address.to_string()),
+            node.priority.get()
+        );
+        line(out, &format!("node.{}", key(&node.name)), table);
+    }
+}
+
+fn vips(out: &mut String, group: &Group, cluster: &Cluster) {
+    let Some(first) = group.by_node.first() else { return };
+    for (index, member) in first.members.iter().enumerate() {
+        section(out, "vip", Some(&member.vip));
+        let by_node = group.by_node.iter().zip(&cluster.nodes);
+        let interfaces: Vec<_> = by_node
+            .filter_map(|(config, node)| Some((node.name.as_str(), &config.members.get(index)?.interface)))
+            .collect();
+        interface(out, &interfaces);
+        line(out, "vrid", member.vrid);
+        line(
+            out,
+            "addresses",
+            list(member.addresses.iter().map(|at| {
+                quoted(&if at.prefix == 32 {
+                    at.address.to_string()
+                } else {
+                    format!("{}/{}", at.address, at.prefix)
+                })
+            })),
+        );
+        protocol(out, member);
+        preference(out, first);
+        if let Some(order) = prefer(group, cluster) {
+            line(out, "prefer", order);
+        }
+        if group.name != DEFAULT_GROUP {
+            line(out, "group", quoted(&group.name));
+        }
+        line(out, "garp_refresh", time(first.garp_refresh));
+    }
+}
+
+fn interface(out: &mut String, interfaces: &[(&str, &Interface)]) {
+    let named = interfaces.iter().filter_map(|(node, interface)| match interface {
+        Interface::Named(name) => Some((*node, name.as_str())),
+        Interface::Holding(_) => None,
+    });
+    let named: Vec<_> = named.collect();
+    match named.as_slice() {
+        [] => out.push_str("# interface: the one that has the node's own address\n"),
+        [(_, first), rest @ ..]
+            if named.len() == interfaces.len() && rest.iter().all(|(_, name)| name == first) =>
+        {
+            line(out, "interface", quoted(first));
+        }
+        _ => {
+            let entries = named.iter().map(|(node, name)| format!("{} = {}", key(node), quoted(name)));
+            line(out, "interface", format!("{{ {} }}", entries.collect::<Vec<_>>().join(", ")));
+        }
+    }
+}
+
+fn protocol(out: &mut String, member: &MemberConfig) {
+    line(out, "advertisement_interval", time(member.interval.get()));
+    match member.version {
+        Version::V2 => line(out, "version", 2),
+        Version::V3 => {
+            line(out, "version", 3);
+            let form = match member.checksum {
+                ChecksumForm::Rfc9568 => "rfc9568",
+                ChecksumForm::Rfc5798 => "rfc5798",
+            };
+            line(out, "checksum", quoted(form));
+        }
+    }
+}
+
+fn preference(out: &mut String, config: &GroupConfig) {
+    match config.preempt {
+        Preempt::Degraded => line(out, "preempt", quoted("degraded")),
+        Preempt::Never => line(out, "preempt", quoted("never")),
+        Preempt::Always { delay } => {
+            line(out, "preempt", quoted("always"));
+            line(out, "preempt_delay", time(delay));
+        }
+    }
+}
+
+/// The nodes by falling priority, where that is not what `[cluster]` says.
+fn prefer(group: &Group, cluster: &Cluster) -> Option<String> {
+    let mut order: Vec<_> = group.by_node.iter().zip(&cluster.nodes).collect();
+    if order.iter().all(|(config, node)| config.priority == node.priority) {
+        return None;
+    }
+    order.sort_by_key(|(config, _)| std::cmp::Reverse(config.priority));
+    Some(list(order.iter().map(|(_, node)| quoted(&node.name))))
+}
+
+fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
+    section(out, "frontend", Some(&frontend.name));
+    line(out, "mode", quoted(mode(frontend.mode)));
+    let mut binds: Vec<String> = Vec::new();
+    for bind in &frontend.binds {
+        let entry = match bind.label.rsplit_once(':') {
+            Some((vip, port)) if bind_address(&bind.label).is_err() => {
+                format!("{{ vip = {}, port = {port} }}", quoted(vip))
+            }
+            _ => quoted(&bind.label),
+        };
+        // A vip with several addresses is one entry.
+        if binds.last() != Some(&entry) {
+            binds.push(entry);
+        }
+    }
+    line(out, "bind", list(binds));
+    line(out, "maxconn", frontend.maxconn);
+    line(out, "timeout.client", time(frontend.timeout.client));
+    if frontend.mode == Mode::Http {
+        line(out, "timeout.http_request", time(frontend.timeout.http_request));
+        line(out, "timeout.http_keep_alive", time(frontend.timeout.http_keep_alive));
+        line(out, "forwardfor", frontend.forwardfor);
+    }
+    if let Some(backend) = frontend.default_backend.and_then(|id| backends.get(id.0)) {
+        line(out, "default_backend", quoted(&backend.name));
+    }
+}
+
+fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
+    section(out, "backend", Some(&backend.name));
+    line(out, "mode", quoted(mode(backend.mode)));
+    let balance = match backend.balance {
+        Balance::RoundRobin => "roundrobin",
+        Balance::LeastConn => "leastconn",
+    };
+    line(out, "balance", quoted(balance));
+    line(out, "retries", backend.retries);
+    line(out, "redispatch", backend.redispatch);
+    line(out, "timeout.connect", time(backend.timeout.connect));
+    line(out, "timeout.server", time(backend.timeout.server));
+    line(out, "timeout.queue", time(backend.timeout.queue));
+    match &backend.check {
+        None => line(out, "check", false),
+        Some(check) => {
+            write_check(out, check);
+            line(out, "readiness", backend.readiness);
+            let counted =
+                groups.iter().flat_map(|group| &group.backends).find(|counted| counted.name == backend.name);
+            if let Some(counted) = counted {
+                line(out, "hold", time(counted.hold));
+            }
+        }
+    }
+    servers(out, &backend.servers);
+}
+
+fn write_check(out: &mut String, check: &Check) {
+    match &check.kind {
+        CheckKind::Tcp => line(out, "check.tcp", true),
+        CheckKind::Http { method, path, host } => {
+            let host = host.as_ref().map(|host| format!(", host = {}", quoted(host))).unwrap_or_default();
+            let table = format!("{{ method = {}, path = {}{host} }}", quoted(method), quoted(path));
+            line(out, "check.http", table);
+        }
+    }
+    line(out, "check.interval", time(check.interval));
+    line(out, "check.timeout", time(check.timeout));
+    line(out, "check.rise", check.rise);
+    line(out, "check.fall", check.fall);
+}
+
+/// Servers of a `servers` list have an address for a name, which no key can be.
+fn servers(out: &mut String, servers: &[Server]) {
+    let mut listed: Vec<String> = Vec::new();
+    for server in servers {
+        if server.name == server.address.to_string() {
+            listed.push(quoted(&server.name));
+            continue;
+        }
+        if !listed.is_empty() {
+            line(out, "servers", list(std::mem::take(&mut listed)));
+        }
+        let maxconn = server.maxconn.map(|maxconn| format!(", maxconn = {maxconn}")).unwrap_or_default();
+        let address = quoted(&server.address.to_string());
+        let table = format!("{{ address = {address}, weight = {}{maxconn} }}", server.weight);
+        line(out, &format!("server.{}", key(&server.name)), table);
+    }
+    if !listed.is_empty() {
+        line(out, "servers", list(listed));
+    }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Tcp => "tcp",
+        Mode::Http => "http",
+    }
+}
+
+fn section(out: &mut String, kind: &str, name: Option<&str>) {
+    let gap = if out.is_empty() { "" } else { "\n" };
+    let name = name.map(|name| format!(".{}", key(name))).unwrap_or_default();
+    append(out, format_args!("{gap}[{kind}{name}]\n"));
+}
+
+fn line(out: &mut String, key: &str, value: impl std::fmt::Display) {
+    append(out, format_args!("{key} = {value}\n"));
+}
+
+fn append(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a String takes everything");
+}
+
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    format!("[{}]", items.into_iter().collect::<Vec<_>>().join(", "))
+}
+
+fn time(duration: std::time::Duration) -> String {
+    quoted(&write_duration(duration))
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A key, in quotes if it has a dot.
+fn key(name: &str) -> String {
+    let bare = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if bare { name.to_owned() } else { quoted(name) }
+}

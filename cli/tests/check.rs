@@ -1,0 +1,199 @@
+//! `lbctl check` from the outside: the reports of bad files are golden (`bad/NAME.toml`, `bad/NAME.stderr`), good
+//! files pass, and nothing at all makes it panic. `UPDATE=1 cargo test -p lbctl --test check` blesses the reports.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use lbctl::config;
+use proptest::prelude::*;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+/// The TOML files of a folder, by name.
+fn files(name: &str) -> Vec<String> {
+    let mut files: Vec<_> = fs::read_dir(folder(name))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Runs `lbctl` in a folder, so that reports name files without one.
+fn lbctl(folder_name: &str, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lbctl"))
+        .current_dir(folder(folder_name))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Compares with the golden file, or writes it.
+fn assert_golden(path: &Path, found: &str) -> Result<(), String> {
+    if std::env::var_os("UPDATE").is_some() {
+        if found.is_empty() {
+            let _ = fs::remove_file(path);
+        } else {
+            fs::write(path, found).unwrap();
+        }
+        return Ok(());
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    if expected == found {
+        return Ok(());
+    }
+    Err(format!("{}: expected\n{expected}\nfound\n{found}\n", path.display()))
+}
+
+#[test]
+fn bad_files_end_with_78_and_the_golden_report() {
+    let files = files("bad");
+    assert!(files.len() >= 40, "the golden files are not there: {}", files.len());
+    let mut failures = Vec::new();
+    for file in files {
+        let output = lbctl("bad", &["check", &file]);
+        if output.status.code() != Some(78) || !output.stdout.is_empty() {
+            failures.push(format!("{file}: {:?}, stdout {:?}", output.status, text(&output.stdout)));
+        }
+        let golden = folder("bad").join(file.replace(".toml", ".stderr"));
+        failures.extend(assert_golden(&golden, text(&output.stderr)).err());
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn good_files_end_with_0_one_line_and_their_golden_warnings() {
+    let mut failures = Vec::new();
+    for file in files("good") {
+        let output = lbctl("good", &["check", &file]);
+        let stdout = text(&output.stdout);
+        if output.status.code() != Some(0) || stdout.lines().count() != 1 || !stdout.contains(": fine") {
+            failures.push(format!("{file}: {:?}, stdout {stdout:?}", output.status));
+        }
+        let golden = folder("good").join(file.replace(".toml", ".stderr"));
+        failures.extend(assert_golden(&golden, text(&output.stderr)).err());
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_shortest_pair_has_12_lines() {
+    let pair = fs::read_to_string(folder("good").join("pair.toml")).unwrap();
+    assert_eq!(pair.lines().count(), 12);
+    let output = lbctl("good", &["check", "pair.toml"]);
+    assert_eq!(text(&output.stdout), "pair.toml: fine: 2 nodes, 1 vip, 1 frontend, 1 backend, 2 servers\n");
+}
+
+/// The model without what may differ between a file and its effective form: the hash and the warnings.
+fn model(config: &config::Config) -> String {
+    let config::Config { hash: _, warnings: _, cluster, groups, global, proxy } = config;
+    format!("{cluster:#?}\n{groups:#?}\n{global:#?}\n{proxy:#?}")
+}
+
+#[test]
+fn the_effective_file_reads_back_as_the_same_model() {
+    for file in files("good") {
+        let written = fs::read_to_string(folder("good").join(&file)).unwrap();
+        let first = config::parse(&written, &file).unwrap();
+        let output = lbctl("good", &["check", "--effective", &file]);
+        let effective = text(&output.stdout);
+        let second =
+            config::parse(effective, "effective.toml").unwrap_or_else(|report| panic!("{file}: {report}"));
+        assert_eq!(model(&first), model(&second), "{file}");
+        assert_eq!(config::effective(&second), config::effective(&first), "{file}");
+    }
+}
+
+#[test]
+fn the_effective_file_of_the_pair_shows_every_default() {
+    let output = lbctl("good", &["check", "--effective", "pair.toml"]);
+    let golden = folder("good").join("pair.effective");
+    assert_golden(&golden, text(&output.stdout)).unwrap();
+}
+
+#[test]
+fn files_that_cannot_be_read_are_told_apart() {
+    let scratch = tempfile::tempdir().unwrap();
+    let run = |name: &str| {
+        let path = scratch.path().join(name);
+        let output = lbctl("bad", &["check", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(78), "{name}");
+        text(&output.stderr).replace(&format!("{}/", scratch.path().display()), "")
+    };
+    fs::create_dir(scratch.path().join("folder")).unwrap();
+    fs::write(scratch.path().join("huge.toml"), vec![b'#'; (4 << 20) + 1]).unwrap();
+    assert_eq!(run("missing.toml"), "missing.toml: no such file\n1 error. Nothing was changed.\n");
+    assert_eq!(run("folder"), "folder: is a folder, not a file\n1 error. Nothing was changed.\n");
+    assert_eq!(
+        run("huge.toml"),
+        "huge.toml: is larger than 4 MiB; that is no configuration\n1 error. Nothing was changed.\n"
+    );
+}
+
+#[test]
+fn a_dash_reads_standard_input() {
+    let pair = fs::File::open(folder("good").join("pair.toml")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_lbctl")).args(["check", "-"]).stdin(pair).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).starts_with("stdin: fine: 2 nodes"), "{output:?}");
+}
+
+#[test]
+fn the_hash_is_that_of_the_bytes() {
+    let config = config::load(&folder("good").join("pair.toml")).unwrap();
+    let sum = Command::new("sha256sum").arg(folder("good").join("pair.toml")).output().unwrap();
+    assert_eq!(text(&sum.stdout).split_whitespace().next(), Some(config.hash.as_str()));
+}
+
+/// A line of some good file, for mutations.
+fn good_text() -> impl Strategy<Value = String> {
+    let all: Vec<String> =
+        files("good").iter().map(|file| fs::read_to_string(folder("good").join(file)).unwrap()).collect();
+    prop::sample::select(all)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,400}") {
+        let _ = config::parse(&text, "any.toml").map_err(|report| report.to_string());
+    }
+
+    #[test]
+    fn no_toml_like_text_makes_it_panic(text in "([\\[\\]{}=,.\"'#a-f0-9 \n]|vip|listen|bind|server|\\[cluster\\]\n){0,80}") {
+        let _ = config::parse(&text, "any.toml").map_err(|report| report.to_string());
+    }
+
+    #[test]
+    fn no_mutation_of_a_good_file_makes_it_panic(
+        text in good_text(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, "[\\PC\n]{0,4}"), 1..6),
+    ) {
+        let mut chars: Vec<char> = text.chars().collect();
+        for (at, removed, inserted) in edits {
+            let start = at.index(chars.len() + 1);
+            let end = (start + removed).min(chars.len());
+            chars.splice(start..end, inserted.chars());
+        }
+        let text: String = chars.into_iter().collect();
+        match config::parse(&text, "any.toml") {
+            Ok(config) => {
+                let again = config::effective(&config);
+                let again = config::parse(&again, "effective.toml");
+                prop_assert!(again.is_ok(), "{}\n{:?}", text, again.err());
+            }
+            Err(report) => prop_assert!(report.errors() > 0 && !report.to_string().is_empty()),
+        }
+    }
+}
