@@ -22,6 +22,8 @@
 //! ```
 
 mod clock;
+mod daemon;
+pub mod demo;
 mod fault;
 mod handle;
 mod harm;

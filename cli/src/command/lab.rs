@@ -3,7 +3,7 @@
 use crate::{
     exit::Exit,
     lab::{
-        How, Lab, NODES, Options, hold, init, load, outer,
+        How, Lab, NODES, Options, demo, hold, init, load, outer,
         screen::{self, Interrupts},
         web,
     },
@@ -12,15 +12,18 @@ use crate::{
 /// Arguments of `lbctl lab`.
 #[derive(Debug, clap::Args)]
 pub struct LabArguments {
-    /// Which lab: several with different names can be up side by side
-    #[arg(long, global = true, default_value = "lab", value_name = "NAME")]
-    name: String,
+    /// Which lab: several with different names can be up side by side [default: lab]
+    #[arg(long, global = true, value_name = "NAME")]
+    name: Option<String>,
     #[command(subcommand)]
     verb: LabVerb,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum LabVerb {
+    /// Watch the whole story: up, traffic, each fault and what the clients saw of it, down
+    #[command(after_help = "Takes about a minute. Exit codes: 0 the pair did what it should, 1 it did not.")]
+    Demo,
     /// Start a lab to play with; it ends with Ctrl-C
     Up(UpArguments),
     /// Show who holds the address and how the nodes are
@@ -98,21 +101,40 @@ pub fn run(arguments: LabArguments) -> Exit {
 }
 
 fn try_run(arguments: LabArguments) -> anyhow::Result<Exit> {
-    let name = arguments.name;
+    let wished = arguments.name.as_deref();
+    let name = wished.unwrap_or("lab");
     let fine = |()| Exit::Fine;
     match arguments.verb {
-        LabVerb::Up(arguments) => up(&name, &arguments),
-        LabVerb::Status(arguments) => status(&name, &arguments),
-        LabVerb::Exec(arguments) => exec(&name, &arguments),
-        LabVerb::Fail(arguments) => fail(&name, &arguments),
-        LabVerb::Heal(arguments) => heal(&name, &arguments),
-        LabVerb::Down => Lab::attach(&name)?.down().map(fine),
+        LabVerb::Demo => play_demo(wished),
+        LabVerb::Up(arguments) => up(name, &arguments),
+        LabVerb::Status(arguments) => status(name, &arguments),
+        LabVerb::Exec(arguments) => exec(name, &arguments),
+        LabVerb::Fail(arguments) => fail(name, &arguments),
+        LabVerb::Heal(arguments) => heal(name, &arguments),
+        LabVerb::Down => Lab::attach(name)?.down().map(fine),
         LabVerb::Outer(arguments) => outer::run(&arguments).map(fine),
         LabVerb::Init => init::run().map(fine),
         LabVerb::Web(arguments) => web::run(arguments).map(fine),
         LabVerb::Load(arguments) => load::run(&arguments).map(fine),
         LabVerb::Hold(arguments) => hold::run(&arguments).map(fine),
     }
+}
+
+/// Ctrl-C needs no care here: the kernel ends the lab with this process.
+fn play_demo(name: Option<&str>) -> anyhow::Result<Exit> {
+    // Unless told otherwise under a name of its own, so that it does not get in the way of a lab to play with.
+    let options = Options::default();
+    let lab = Lab::up(&name.map_or(options.clone(), |name| options.name(name)))?;
+    let outcome = demo::play(&lab);
+    if !matches!(&outcome, Ok(wrong) if wrong.is_empty()) {
+        demo::tell_why(&lab)?;
+    }
+    lab.down()?;
+    let wrong = outcome?;
+    for sentence in &wrong {
+        eprintln!("! {sentence}");
+    }
+    Ok(if wrong.is_empty() { Exit::Fine } else { Exit::Failure })
 }
 
 fn up(name: &str, arguments: &UpArguments) -> anyhow::Result<Exit> {

@@ -18,6 +18,8 @@ use super::{
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How long the kernel may take to end a killed process.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// How long a node may take to be ready again.
+const BACK_LIMIT: Duration = Duration::from_secs(30);
 
 /// Harms a node. The moment is that just before the harm.
 pub(crate) fn fail(stage: &Stage, name: &str, how: How, progress: impl Fn(&str)) -> anyhow::Result<Moment> {
@@ -98,8 +100,44 @@ pub(crate) fn heal(stage: &Stage, name: &str, progress: impl Fn(&str)) -> anyhow
         stage.processes.forget(holder);
     }
     stage.start_wanted(seat)?;
-    progress(&format!("{name} is on its way back"));
+    wait_until_back(stage, seat, progress)?;
     Ok(at)
+}
+
+/// Waits until the node is ready: a load balancer by its own word, a server by answering its port. A node on which the
+/// lab runs nothing is ready at once.
+pub(crate) fn wait_until_back(stage: &Stage, seat: &Seat, progress: impl Fn(&str)) -> anyhow::Result<()> {
+    let started = clock::now();
+    let mut told = String::new();
+    loop {
+        let (wanted, process) = {
+            let state = seat.state();
+            (state.wanted, state.process)
+        };
+        if !wanted {
+            return Ok(());
+        }
+        let name = seat.name();
+        let log = seat.log_path();
+        if !process.is_some_and(|pid| stage.processes.is_alive(pid)) {
+            bail!("the process of {name} has ended; why: lbctl lab exec {name} -- cat {log}");
+        }
+        let state = seat.is_ready();
+        let words = match state {
+            Ok(None) => return Ok(()),
+            Ok(Some(words)) => words,
+            Err(error) => format!("{error:#}"),
+        };
+        if clock::now().saturating_since(started) > BACK_LIMIT {
+            let limit = BACK_LIMIT.as_secs();
+            bail!("{name} is not back after {limit} s ({words}); more: lbctl lab exec {name} -- cat {log}");
+        }
+        if words != told {
+            progress(&format!("{name}: {words}"));
+            told = words;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn take_turn(seat: &Seat) -> anyhow::Result<std::sync::MutexGuard<'_, ()>> {
@@ -126,7 +164,7 @@ fn hold_worker(stage: &Stage, seat: &Seat, pid: i32) -> anyhow::Result<(i32, Mom
         .with_context(|| format!("the daemon of {} has no thread called {WORKER}N", seat.name()))?;
     let mut command = Command::new(&stage.program);
     command.args(["lab", "hold", "--thread", &thread.to_string()]);
-    let command = seat.node.log_output(command, "hold")?;
+    let command = seat.node.log_output(command, "/run/log/hold.log")?;
     let at = clock::now();
     let holder = stage.processes.spawn(&seat.node, command)?;
     // Stopped is `t` (tracing stop) in /proc.

@@ -71,9 +71,9 @@ impl Node {
         Ok(self.network.metadata()?.ino())
     }
 
-    /// Lets what a process writes go to `/run/log/NAME.log` of the node.
-    pub(crate) fn log_output(&self, mut command: Command, name: &str) -> io::Result<Command> {
-        let path = format!("/run/log/{name}.log");
+    /// Lets what a process writes go to a file of the node.
+    pub(crate) fn log_output(&self, mut command: Command, path: &str) -> io::Result<Command> {
+        let path = path.to_owned();
         self.run(move || {
             let log = OpenOptions::new().create(true).append(true).open(path)?;
             command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);

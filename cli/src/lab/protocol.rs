@@ -49,8 +49,14 @@ pub(crate) enum Request {
     Fail { node: String, how: How },
     /// Undoes it, and starts what is dead.
     Heal { node: String },
+    /// Starts `lbctl run` on a node that has none yet, and waits as `Heal` does.
+    Start { node: String },
+    /// Waits until a node is ready.
+    Ready { node: String },
     /// How the lab is.
     Status,
+    /// Who has the virtual address.
+    Holders,
     /// Events from the given one on.
     Record { from: usize },
     /// Everything ends.
@@ -73,6 +79,8 @@ pub(crate) enum Response {
     Ended { code: Option<i32>, signal: Option<i32> },
     /// How the lab is.
     Status(Box<LabStatus>),
+    /// Who has the virtual address.
+    Holders { names: Vec<String> },
     /// A part of the record.
     Record { events: Vec<Event>, overruns: u64 },
 }

@@ -20,6 +20,7 @@ use super::{
     clock, harm,
     protocol::{Reader, Request, Response, send},
     stage::Stage,
+    topology::VIP,
 };
 
 /// Serves until the lab ends.
@@ -69,6 +70,16 @@ fn answer(stage: &Arc<Stage>, stream: &UnixStream, reader: &mut Reader) -> anyho
         }
         Request::Fail { node, how } => done(harm::fail(stage, &node, how, progress)?),
         Request::Heal { node } => done(harm::heal(stage, &node, progress)?),
+        Request::Start { node } => {
+            stage.seat(&node)?.state().wanted = true;
+            done(harm::heal(stage, &node, progress)?)
+        }
+        Request::Ready { node } => {
+            let at = clock::now();
+            harm::wait_until_back(stage, stage.seat(&node)?, progress)?;
+            done(at)
+        }
+        Request::Holders => Response::Holders { names: stage.record.holders(VIP.into()) },
         Request::Status => Response::Status(Box::new(stage.status())),
         Request::Record { from } => {
             let (events, overruns) = stage.record.since(from);

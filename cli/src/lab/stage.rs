@@ -1,7 +1,7 @@
 //! Everything that lives in a lab, as the init holds it: nodes, processes, faults, the record.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, TcpStream},
     path::PathBuf,
     process::Command,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use lb_vrrp::Moment;
 
 use super::{
-    clock,
+    clock, daemon,
     fault::How,
     network,
     node::Node,
@@ -56,6 +56,29 @@ pub(crate) struct SeatState {
 impl Seat {
     pub(crate) fn name(&self) -> &'static str {
         self.node.member.name
+    }
+
+    /// Where its process writes.
+    pub(crate) fn log_path(&self) -> &'static str {
+        match self.node.member.role {
+            Role::Balancer | Role::Client => "/run/log/lbctl.log",
+            Role::Server => "/run/log/web.log",
+        }
+    }
+
+    /// `None` if it is ready, else what is missing.
+    pub(crate) fn is_ready(&self) -> anyhow::Result<Option<String>> {
+        match self.node.member.role {
+            Role::Client => Ok(None),
+            Role::Balancer => {
+                let status = daemon::ask(&self.node)?;
+                Ok((!daemon::is_back(&status)).then(|| daemon::in_words(&status)))
+            }
+            Role::Server => {
+                let listens = self.node.run(|| TcpStream::connect((Ipv4Addr::LOCALHOST, 80)).is_ok())?;
+                Ok((!listens).then(|| "does not listen yet".to_owned()))
+            }
+        }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, SeatState> {
@@ -113,8 +136,7 @@ impl Stage {
             Role::Balancer => command.args(["run", "/run/lab.toml"]),
             Role::Server => command.args(["lab", "web", "--name", seat.name()]),
         };
-        let log = if seat.node.member.role == Role::Balancer { "lbctl" } else { "web" };
-        let command = seat.node.log_output(command, log)?;
+        let command = seat.node.log_output(command, seat.log_path())?;
         let pid = self
             .processes
             .spawn(&seat.node, command)
@@ -134,7 +156,7 @@ impl Stage {
         let [program, arguments @ ..] = command else { bail!("no command") };
         let mut command = Command::new(program);
         command.args(arguments);
-        let command = seat.node.log_output(command, name)?;
+        let command = seat.node.log_output(command, &format!("/run/log/{name}.log"))?;
         self.processes.spawn(&seat.node, command).with_context(|| format!("cannot run {program} on {node}"))
     }
 
@@ -157,15 +179,21 @@ impl Stage {
             (state.process, state.fault)
         };
         let member = seat.node.member;
+        let alive = process.is_some_and(|pid| self.processes.is_alive(pid));
+        let answers = member.role == Role::Balancer && alive && fault != Some(How::Freeze);
+        let says = answers.then(|| match daemon::ask(&seat.node) {
+            Ok(status) => daemon::in_words(&status),
+            Err(error) => error.to_string(),
+        });
         NodeStatus {
             name: member.name.to_owned(),
             role: member.role,
             addresses: member.ports.iter().map(|port| port.address).collect(),
             network_namespace: seat.node.network_inode().unwrap_or(0),
             pid: process,
-            alive: process.is_some_and(|pid| self.processes.is_alive(pid)),
+            alive,
             fault,
-            says: None,
+            says,
         }
     }
 

@@ -164,4 +164,10 @@ mod tests {
             assert!(CONFIGURATION.contains(address), "{address}");
         }
     }
+
+    #[test]
+    fn configuration_is_valid_without_a_warning() {
+        let config = crate::config::parse(CONFIGURATION, "lab.toml").unwrap();
+        assert_eq!(config.cluster.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), BALANCERS);
+    }
 }

@@ -1,0 +1,187 @@
+//! Commands and processes on the nodes of a lab.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs::File,
+    io::{self, PipeReader, Read as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    path::PathBuf,
+    thread,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use lb_vrrp::Moment;
+use nix::sys::signal::Signal;
+
+use super::{Lab, unexpected};
+use crate::lab::{
+    processes::Ended,
+    protocol::{Reader, Request, Response, send},
+};
+
+/// What a command left.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// How it ended.
+    pub ended: Ended,
+    /// What it wrote to stdout, as text.
+    pub stdout: String,
+    /// What it wrote to stderr, as text.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Did it exit with 0?
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.ended.code == Some(0)
+    }
+}
+
+impl Lab {
+    /// Runs a command on a node, without input, and returns what it wrote.
+    ///
+    /// # Errors
+    /// No such node, or the lab is gone. A command that can't be started ends with 127, as in a shell.
+    pub fn exec<S: AsRef<OsStr>>(
+        &self,
+        node: &str,
+        command: impl IntoIterator<Item = S>,
+    ) -> anyhow::Result<Output> {
+        let (stdout, stdout_inlet) = io::pipe()?;
+        let (stderr, stderr_inlet) = io::pipe()?;
+        let null = File::open("/dev/null")?;
+        let (mut reader, _stream) =
+            self.start_exec(node, command, [null.as_fd(), stdout_inlet.as_fd(), stderr_inlet.as_fd()])?;
+        drop((stdout_inlet, stderr_inlet));
+        let collect = |mut pipe: PipeReader| {
+            thread::spawn(move || {
+                let mut bytes = Vec::new();
+                let _ = pipe.read_to_end(&mut bytes);
+                String::from_utf8_lossy(&bytes).into_owned()
+            })
+        };
+        let (stdout, stderr) = (collect(stdout), collect(stderr));
+        let mut complaint = String::new();
+        let ended = wait_for_end(&mut reader, |text| complaint = format!("{text}\n"))?;
+        let gone = |_| anyhow!("a reading thread panicked");
+        let stdout = stdout.join().map_err(gone)?;
+        let stderr = stderr.join().map_err(gone)? + &complaint;
+        Ok(Output { ended, stdout, stderr })
+    }
+
+    /// Runs a command on a node with this process's own stdin, stdout and stderr.
+    ///
+    /// # Errors
+    /// No such node, or the lab is gone.
+    pub fn exec_here<S: AsRef<OsStr>>(
+        &self,
+        node: &str,
+        command: impl IntoIterator<Item = S>,
+        complain: impl FnMut(&str),
+    ) -> anyhow::Result<Ended> {
+        let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+        let (mut reader, _stream) =
+            self.start_exec(node, command, [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])?;
+        wait_for_end(&mut reader, complain)
+    }
+
+    /// Starts a process that stays, such as a daemon of another project. What it writes is in `/run/log/NAME.log` of the
+    /// node.
+    ///
+    /// # Errors
+    /// No such node or program.
+    pub fn spawn<S: AsRef<OsStr>>(
+        &self,
+        node: &str,
+        name: &str,
+        command: impl IntoIterator<Item = S>,
+    ) -> anyhow::Result<Spawned<'_>> {
+        let request =
+            Request::Spawn { node: node.to_owned(), name: name.to_owned(), command: texts(command)? };
+        match self.ask(&request, |_| {})? {
+            Response::Started { pid } => Ok(Spawned { lab: self, pid }),
+            other => unexpected(&other),
+        }
+    }
+
+    pub(super) fn start_exec<S: AsRef<OsStr>>(
+        &self,
+        node: &str,
+        command: impl IntoIterator<Item = S>,
+        files: [BorrowedFd<'_>; 3],
+    ) -> anyhow::Result<(Reader, UnixStream)> {
+        let stream = self.connect()?;
+        let request = Request::Exec {
+            node: node.to_owned(),
+            command: texts(command)?,
+            folder: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+            environment: environment(),
+        };
+        send(&stream, &request, &files)?;
+        Ok((Reader::new(stream.try_clone()?), stream))
+    }
+}
+
+/// A process that stays; it ends with the lab at the latest.
+#[derive(Debug)]
+#[must_use]
+pub struct Spawned<'lab> {
+    lab: &'lab Lab,
+    pid: i32,
+}
+
+impl Spawned<'_> {
+    /// Its id inside the lab.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<Moment> {
+        self.lab.ask_done(&Request::Signal { pid: self.pid, signal: signal as i32 }, |_| {})
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// The lab is gone.
+    pub fn wait(&self) -> anyhow::Result<Ended> {
+        match self.lab.ask(&Request::Wait { pid: self.pid }, |_| {})? {
+            Response::Ended { code, signal } => Ok(Ended { code, signal }),
+            other => unexpected(&other),
+        }
+    }
+}
+
+pub(super) fn wait_for_end(reader: &mut Reader, mut complain: impl FnMut(&str)) -> anyhow::Result<Ended> {
+    loop {
+        match reader.next()?.context("the lab went down")? {
+            Response::Progress { text } => complain(&text),
+            Response::Ended { code, signal } => return Ok(Ended { code, signal }),
+            Response::Error { text } => bail!(text),
+            other => return unexpected(&other),
+        }
+    }
+}
+
+fn texts<S: AsRef<OsStr>>(command: impl IntoIterator<Item = S>) -> anyhow::Result<Vec<String>> {
+    command
+        .into_iter()
+        .map(|word| word.as_ref().to_str().map(str::to_owned).context("the words of a command must be UTF-8"))
+        .collect()
+}
+
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
