@@ -239,7 +239,8 @@ pub fn tell_why(lab: &Lab) -> anyhow::Result<()> {
     const LINES: usize = 30;
     for node in BALANCERS {
         let Ok(log) = lab.log(node, "lbctl") else { continue };
-        let lines: Vec<&str> = log.lines().collect();
+        // A backtrace is indented, and longer than what led to it.
+        let lines: Vec<&str> = log.lines().filter(|line| !line.starts_with(' ')).collect();
         let tail = lines[lines.len().saturating_sub(LINES)..].join("\n");
         writeln!(io::stderr(), "--- the last lines of {node} ---\n{tail}")?;
     }

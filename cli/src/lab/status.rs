@@ -66,7 +66,7 @@ impl fmt::Display for LabStatus {
             [one] => writeln!(f, "{} is held by {one}{since}", self.vip)?,
             many => writeln!(f, "{} is held by {} AT ONCE{since}", self.vip, many.join(" and "))?,
         }
-        writeln!(f, "\n{:<8}{:<33}{:<27}FAULT", "NODE", "ADDRESSES", "STATE")?;
+        writeln!(f, "\n{:<8}{:<33}{:<10}STATE", "NODE", "ADDRESSES", "FAULT")?;
         for node in &self.nodes {
             let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
             let held = if self.holders.contains(&node.name) { "*" } else { "" };
