@@ -1,4 +1,16 @@
-//! The HTTP/1 session of a client's connection.
+//! HTTP/1: heads and bodies in, the same meaning in our own bytes out.
+//!
+//! The codec ([`head`], [`body`], [`headers`], [`target`]) is pure: bytes in, values out, no I/O, no clock. Nothing is
+//! forwarded as it came: each head is parsed to a model and written anew, each body decoded and framed anew.
+
+pub mod body;
+pub mod head;
+pub mod headers;
+pub mod reply;
+pub mod target;
+
+#[cfg(test)]
+mod tests;
 
 use crate::{connection::Connection, stream::Stream};
 

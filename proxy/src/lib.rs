@@ -19,7 +19,7 @@ mod descriptors;
 mod drain;
 pub mod error;
 pub mod health;
-mod http;
+pub mod http;
 mod limit;
 mod listener;
 pub mod metrics;

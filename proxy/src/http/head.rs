@@ -1,0 +1,284 @@
+//! Heads of HTTP/1 messages: the start line and the field lines up to the empty one (RFC 9112 §2-5).
+//!
+//! Strict in: what the grammar does not allow is refused, nothing is repaired. A parsed head is spans into the bytes it
+//! came from, kept in one fixed array, so that parsing allocates nothing. The parser has no memory of its own but
+//! [`Progress`]: give it all bytes so far, again and again, until it says that the head is whole.
+//!
+//! ```text
+//! bytes ──> lines (CRLF, limits) ──> start line ──> request::Head or response::Head
+//!                               └──> field lines ─> Fields
+//! ```
+//! Lines are checked in their order, each as soon as it is whole, so the outcome does not depend on how the bytes
+//! were split.
+
+use memchr::memchr;
+
+use self::name::Name;
+
+pub mod malformed;
+pub mod name;
+pub mod request;
+pub mod response;
+
+pub use self::malformed::Malformed;
+
+/// Bytes in one line, without its CRLF.
+pub const MAX_LINE: usize = 8 * 1024;
+
+/// Bytes in a head, with every CRLF.
+pub const MAX_HEAD: usize = 32 * 1024;
+
+/// Field lines in a head.
+pub const MAX_FIELDS: usize = 100;
+
+/// The protocol versions that are spoken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+/// How far an incomplete head was read. Start with the default for every message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Progress {
+    /// Where the first line that is not whole yet begins.
+    line: usize,
+    /// No LF before this.
+    searched: usize,
+    /// Empty lines before the start line.
+    empty_lines: usize,
+    /// Whole lines: the start line and field lines.
+    lines: usize,
+}
+
+impl Progress {
+    /// Has a byte of the message itself come (empty lines before it don't count)?
+    pub fn has_begun(&self, bytes: &[u8]) -> bool {
+        self.lines > 0 || bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+    }
+}
+
+/// A place in the bytes of a head.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Span {
+    start: u16,
+    end: u16,
+}
+
+impl Span {
+    fn new(start: usize, end: usize) -> Self {
+        // MAX_HEAD fits; lines beyond it never come here.
+        let fit = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
+        Self { start: fit(start), end: fit(end) }
+    }
+
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(usize::from(self.start)..usize::from(self.end)).unwrap_or_default()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    id: Name,
+    name: Span,
+    value: Span,
+}
+
+/// The field lines of a head, in their order: spans into its bytes.
+#[derive(Debug)]
+pub struct Fields {
+    lines: [Line; MAX_FIELDS],
+    count: usize,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        let empty = Line { id: Name::Other, name: Span::default(), value: Span::default() };
+        Self { lines: [empty; MAX_FIELDS], count: 0 }
+    }
+}
+
+/// One field line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Field<'b> {
+    /// Which field, if it is one that means something to a proxy.
+    pub id: Name,
+    /// As the peer wrote it.
+    pub name: &'b [u8],
+    /// Without the white space around it.
+    pub value: &'b [u8],
+}
+
+impl Fields {
+    pub(crate) fn iter<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = Field<'b>> + Clone {
+        self.lines[..self.count].iter().map(move |line| Field {
+            id: line.id,
+            name: line.name.of(bytes),
+            value: line.value.of(bytes),
+        })
+    }
+
+    fn push(&mut self, line: Line) {
+        if let Some(free) = self.lines.get_mut(self.count) {
+            *free = line;
+            self.count += 1;
+        }
+    }
+}
+
+/// What a start line is parsed to.
+pub(crate) trait StartLine: Sized {
+    /// Empty lines that are ignored before it.
+    const EMPTY_LINES: usize;
+    /// A start line that is longer than [`MAX_LINE`].
+    const TOO_LONG: Malformed;
+
+    /// `line` is without CRLF and begins at `start` of the head's bytes.
+    fn parse(line: &[u8], start: usize) -> Result<Self, Malformed>;
+}
+
+/// Parses a head at the start of `bytes`: its start line and its length. `None` if more bytes are needed.
+pub(crate) fn parse<L: StartLine>(
+    bytes: &[u8],
+    progress: &mut Progress,
+    fields: &mut Fields,
+) -> Result<Option<(L, usize)>, Malformed> {
+    // Lines of earlier calls were checked but not kept: once the end is found all are parsed anew. A head that came
+    // in one piece, which most do, is parsed once.
+    let resumed = progress.lines > 0;
+    let mut start_line = None;
+    fields.count = 0;
+    loop {
+        let first = progress.lines == 0;
+        if first && bytes.get(progress.line).is_some_and(|&byte| !is_token_byte(byte) && byte != b'\r') {
+            return Err(if bytes[progress.line] == b'\n' { Malformed::BareLf } else { Malformed::StartLine });
+        }
+        let start = progress.line;
+        let Some(line) = next_line::<L>(bytes, progress)? else { return Ok(None) };
+        if line.is_empty() {
+            if first {
+                if progress.empty_lines == L::EMPTY_LINES {
+                    return Err(Malformed::StartLine);
+                }
+                progress.empty_lines += 1;
+                continue;
+            }
+            break;
+        }
+        if first {
+            start_line = Some(L::parse(line, start)?);
+        } else {
+            if progress.lines > MAX_FIELDS {
+                return Err(Malformed::TooManyFields);
+            }
+            fields.push(field_line(line, start, progress.lines == 1)?);
+        }
+        progress.lines += 1;
+    }
+    let length = progress.line;
+    if resumed {
+        *progress = Progress::default();
+        return parse(&bytes[..length], progress, fields);
+    }
+    Ok(start_line.map(|line| (line, length)))
+}
+
+/// The next whole line, without its CRLF.
+fn next_line<'b, L: StartLine>(
+    bytes: &'b [u8],
+    progress: &mut Progress,
+) -> Result<Option<&'b [u8]>, Malformed> {
+    let start = progress.line;
+    let end_by_line = start + MAX_LINE + 2;
+    let end = end_by_line.min(MAX_HEAD);
+    let window = &bytes[..bytes.len().min(end)];
+    let from = progress.searched.max(start).min(window.len());
+    match memchr(b'\n', &window[from..]) {
+        Some(at) => {
+            let at = from + at;
+            if at == start || window[at - 1] != b'\r' {
+                return Err(Malformed::BareLf);
+            }
+            progress.line = at + 1;
+            progress.searched = at + 1;
+            Ok(Some(&window[start..at - 1]))
+        }
+        None if window.len() < end => {
+            progress.searched = window.len();
+            Ok(None)
+        }
+        None if end_by_line > MAX_HEAD => Err(Malformed::HeadTooLarge),
+        None if progress.lines == 0 => Err(L::TOO_LONG),
+        None => Err(Malformed::LineTooLong),
+    }
+}
+
+fn field_line(line: &[u8], start: usize, first: bool) -> Result<Line, Malformed> {
+    if matches!(line[0], b' ' | b'\t') {
+        // RFC 9112 §2.2 for the first line after the start line, §5.2 for any later one.
+        return Err(if first { Malformed::LeadingSpace } else { Malformed::ObsoleteFold });
+    }
+    let Some(colon) = memchr(b':', line) else { return Err(Malformed::NoColon) };
+    let name = &line[..colon];
+    if !is_token(name) {
+        return Err(match name.last() {
+            Some(b' ' | b'\t') => Malformed::SpaceBeforeColon,
+            _ => Malformed::FieldName,
+        });
+    }
+    let raw = &line[colon + 1..];
+    if !is_field_content(raw) {
+        return Err(Malformed::FieldValue);
+    }
+    let before = raw.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let after = raw[before..].iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let value = Span::new(start + colon + 1 + before, start + line.len() - after);
+    Ok(Line { id: Name::of(name), name: Span::new(start, start + colon), value })
+}
+
+/// Checks one trailer field line (RFC 9112 §7.1.2), which has the form of a field line.
+pub(crate) fn trailer_name(line: &[u8]) -> Result<Name, Malformed> {
+    field_line(line, 0, false).map(|line| line.id)
+}
+
+/// RFC 9110 §5.6.2: `token`, at least one byte.
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().fold(true, |token, &byte| token & is_token_byte(byte))
+}
+
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    const TOKEN: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte: u8 = 0;
+        while byte < 128 {
+            table[byte as usize] = byte.is_ascii_alphanumeric()
+                || matches!(
+                    byte,
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
+                );
+            byte += 1;
+        }
+        table
+    };
+    TOKEN[usize::from(byte)]
+}
+
+/// RFC 9110 §5.5: no control byte but HTAB. Written without an early end so that it is vectorised.
+pub(crate) fn is_field_content(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |fine, &byte| fine & ((byte >= b' ' && byte != 0x7f) | (byte == b'\t')))
+}

@@ -1,0 +1,164 @@
+//! Field lines on their way through: which of them end here (RFC 9110 §7.6.1), and how the others are written.
+
+use std::{
+    io::{Cursor, Write},
+    net::{IpAddr, SocketAddr},
+};
+
+use super::{
+    body::Framing,
+    head::{Field, MAX_FIELDS, Malformed, name::Name},
+};
+
+/// Where a head is written to: takes everything.
+pub trait Sink {
+    /// Appends `bytes`.
+    fn put(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// The connection options of a message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) close: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) upgrade: bool,
+    count: usize,
+}
+
+impl Options {
+    /// Adds those of one `Connection` line.
+    pub(crate) fn add(&mut self, value: &[u8]) -> Result<(), Malformed> {
+        for option in list(value) {
+            self.count += 1;
+            // Each is compared with each field: both have the same limit.
+            if self.count > MAX_FIELDS {
+                return Err(Malformed::TooManyOptions);
+            }
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        }
+        Ok(())
+    }
+
+    /// The fields that `Connection` names, for removal.
+    pub(crate) fn named<'b, I: Iterator<Item = Field<'b>> + Clone>(fields: I) -> Named<I> {
+        let names_some = fields
+            .clone()
+            .filter(|field| field.id == Name::Connection)
+            .flat_map(|field| list(field.value))
+            .any(|option| {
+                let name = Name::of(option);
+                !name.is_hop_by_hop() && !name.is_protected() && !option.eq_ignore_ascii_case(b"close")
+            });
+        Named { fields: names_some.then_some(fields) }
+    }
+}
+
+/// See [`Options::named`].
+pub(crate) struct Named<I> {
+    fields: Option<I>,
+}
+
+impl<'b, I: Iterator<Item = Field<'b>> + Clone> Named<I> {
+    /// Is `field` named, and may it be removed for that?
+    pub(crate) fn has(&self, field: &Field<'_>) -> bool {
+        let Some(fields) = &self.fields else { return false };
+        !field.id.is_protected()
+            && fields
+                .clone()
+                .filter(|connection| connection.id == Name::Connection)
+                .flat_map(|connection| list(connection.value))
+                .any(|option| option.eq_ignore_ascii_case(field.name))
+    }
+}
+
+/// The members of a list (RFC 9110 §5.6.1), without empty ones.
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+}
+
+/// Is `token` a member of the list, without regard to case?
+pub(crate) fn has_token(value: &[u8], token: &[u8]) -> bool {
+    list(value).any(|member| member.eq_ignore_ascii_case(token))
+}
+
+pub(crate) fn put_field(field: &Field<'_>, out: &mut impl Sink) {
+    out.put(field.name);
+    out.put(b": ");
+    out.put(field.value);
+    out.put(b"\r\n");
+}
+
+pub(crate) fn put_framing(framing: Framing, out: &mut impl Sink) {
+    match framing {
+        Framing::None | Framing::UntilClose => {}
+        Framing::Length(length) => put_content_length(length, out),
+        Framing::Chunked => out.put(b"Transfer-Encoding: chunked\r\n"),
+    }
+}
+
+pub(crate) fn put_content_length(length: u64, out: &mut impl Sink) {
+    out.put(b"Content-Length: ");
+    put_number(length, out);
+    out.put(b"\r\n");
+}
+
+/// In decimal.
+pub(crate) fn put_number(mut number: u64, out: &mut impl Sink) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.put(&digits[start..]);
+}
+
+/// As X-Forwarded-For has it: without brackets, an IPv4 address as such even if the socket is an IPv6 one.
+pub(crate) fn put_address(address: IpAddr, out: &mut impl Sink) {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.put(b".");
+                }
+                put_number(octet.into(), out);
+            }
+        }
+        IpAddr::V6(address) => put_display(address, out),
+    }
+}
+
+/// As Host has it; port 80 is left out.
+pub(crate) fn put_authority(address: SocketAddr, out: &mut impl Sink) {
+    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+    match (address.ip(), address.port()) {
+        (IpAddr::V4(ip), 80) => put_address(ip.into(), out),
+        (IpAddr::V6(ip), 80) => {
+            out.put(b"[");
+            put_display(ip, out);
+            out.put(b"]");
+        }
+        _ => put_display(address, out),
+    }
+}
+
+fn put_display(value: impl std::fmt::Display, out: &mut impl Sink) {
+    // The longest is `[v6]:65535`; without scope, since IpAddr has none and a listener's own address is not scoped.
+    let mut text = Cursor::new([0; 64]);
+    let fits = write!(text, "{value}").is_ok();
+    debug_assert!(fits);
+    let length = usize::try_from(text.position()).unwrap_or(0);
+    out.put(&text.get_ref()[..length]);
+}

@@ -1,0 +1,72 @@
+//! What is answered without a server: a head, and a page that says why in one sentence.
+
+use super::headers::{Sink, put_number};
+
+/// A local reply.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reply {
+    /// One of those that [`Reply::reason`] knows; any other is written as 500.
+    pub status: u16,
+    /// The connection ends after it.
+    pub close: bool,
+    /// It answers HEAD: no page.
+    pub head_only: bool,
+}
+
+impl Reply {
+    /// The reason phrase and the sentence of the page.
+    fn text(status: u16) -> Option<(&'static str, &'static str)> {
+        Some(match status {
+            400 => ("Bad Request", "The request is not valid HTTP."),
+            403 => ("Forbidden", "This request is not allowed here."),
+            405 => ("Method Not Allowed", "This method is not offered here."),
+            408 => ("Request Timeout", "The request did not come in time."),
+            413 => ("Content Too Large", "The content of the request is too large."),
+            414 => ("URI Too Long", "The address of the request is too long."),
+            417 => ("Expectation Failed", "The expectation of the request is not known."),
+            431 => ("Request Header Fields Too Large", "The head of the request is too large."),
+            500 => ("Internal Server Error", "Something went wrong here."),
+            501 => ("Not Implemented", "The request needs something that is not offered here."),
+            502 => ("Bad Gateway", "The server gave no valid answer."),
+            503 => ("Service Unavailable", "No server is available to handle this request."),
+            504 => ("Gateway Timeout", "The server did not answer in time."),
+            505 => ("HTTP Version Not Supported", "This version of HTTP is not spoken here."),
+            _ => return None,
+        })
+    }
+
+    /// Writes it.
+    pub fn encode(&self, out: &mut impl Sink) {
+        let (status, (reason, sentence)) = match Self::text(self.status) {
+            Some(text) => (self.status, text),
+            None => (500, ("Internal Server Error", "Something went wrong here.")),
+        };
+        let mut page = Vec::with_capacity(128);
+        page.put(b"<html><body><h1>");
+        put_number(status.into(), &mut page);
+        page.put(b" ");
+        page.put(reason.as_bytes());
+        page.put(b"</h1>\n");
+        page.put(sentence.as_bytes());
+        page.put(b"\n</body></html>\n");
+
+        out.put(b"HTTP/1.1 ");
+        put_number(status.into(), out);
+        out.put(b" ");
+        out.put(reason.as_bytes());
+        out.put(b"\r\nContent-Length: ");
+        put_number(page.len() as u64, out);
+        out.put(b"\r\nCache-Control: no-cache\r\nContent-Type: text/html\r\n");
+        if status == 405 {
+            // RFC 9110 §15.5.6: required.
+            out.put(b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n");
+        }
+        if self.close {
+            out.put(b"Connection: close\r\n");
+        }
+        out.put(b"\r\n");
+        if !self.head_only {
+            out.put(&page);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Request targets and authorities (RFC 9112 §3.2, RFC 3986).
+
+use super::{
+    head::{Malformed, request::Method},
+    headers::Sink,
+};
+
+/// A request target by its form.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Target<'b> {
+    /// `/path?query`
+    Origin(&'b [u8]),
+    /// `http://authority/path?query`
+    Absolute {
+        /// `host[:port]`
+        authority: &'b [u8],
+        /// What follows it, maybe nothing.
+        path: &'b [u8],
+        /// Of its scheme.
+        default_port: u16,
+        /// OPTIONS of a whole server: without path and query (RFC 9112 §3.2.4).
+        whole_server: bool,
+    },
+    /// `*`
+    Asterisk,
+    /// `host:port`, of CONNECT.
+    Authority,
+}
+
+impl<'b> Target<'b> {
+    /// `target` has been found to be [`is_uri`].
+    pub(crate) fn parse(target: &'b [u8], method: Method) -> Result<Self, Malformed> {
+        if method == Method::Connect {
+            let port = authority_parts(target).and_then(|(_, port)| port);
+            return port.map(|_| Self::Authority).ok_or(Malformed::Target);
+        }
+        if target.first() == Some(&b'/') {
+            return Ok(Self::Origin(target));
+        }
+        if target == b"*" {
+            return if method == Method::Options { Ok(Self::Asterisk) } else { Err(Malformed::Target) };
+        }
+        let (rest, default_port) = if let Some(rest) = after_scheme(target, b"http://") {
+            (rest, 80)
+        } else if let Some(rest) = after_scheme(target, b"https://") {
+            (rest, 443)
+        } else {
+            return Err(Malformed::Target);
+        };
+        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        if !is_authority(authority) {
+            return Err(Malformed::Target);
+        }
+        let whole_server = method == Method::Options && path.is_empty();
+        Ok(Self::Absolute { authority, path, default_port, whole_server })
+    }
+
+    /// Writes what an origin server gets.
+    pub(crate) fn encode_origin_form(&self, out: &mut impl Sink) {
+        match *self {
+            Self::Origin(path) => out.put(path),
+            Self::Asterisk | Self::Absolute { whole_server: true, .. } | Self::Authority => out.put(b"*"),
+            Self::Absolute { path, .. } => {
+                if path.first() != Some(&b'/') {
+                    out.put(b"/");
+                }
+                out.put(path);
+            }
+        }
+    }
+}
+
+fn after_scheme<'b>(target: &'b [u8], scheme: &[u8]) -> Option<&'b [u8]> {
+    let (start, rest) = target.split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+/// May the bytes be in a request target at all? No control byte, white space, `#`, nor anything beyond ASCII.
+pub(crate) fn is_uri(target: &[u8]) -> bool {
+    !target.is_empty()
+        && target.iter().fold(true, |uri, &byte| uri & (byte > b' ' && byte < 0x7f && byte != b'#'))
+}
+
+/// RFC 3986 §3.2: a host that is not empty, maybe with a port, without user information.
+pub(crate) fn is_authority(authority: &[u8]) -> bool {
+    authority_parts(authority).is_some()
+}
+
+/// Do both name the same host and port? The scheme's own port may be left out.
+pub(crate) fn is_same_authority(a: &[u8], b: &[u8], default_port: u16) -> bool {
+    match (authority_parts(a), authority_parts(b)) {
+        (Some((host, port)), Some((other_host, other_port))) => {
+            host.eq_ignore_ascii_case(other_host)
+                && port.unwrap_or(default_port) == other_port.unwrap_or(default_port)
+        }
+        _ => false,
+    }
+}
+
+/// The host and the port (`None` also for an empty one); `None` if it is no authority.
+fn authority_parts(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    let end = match authority {
+        [b'[', rest @ ..] => {
+            let close = rest.iter().position(|&byte| byte == b']')?;
+            let address = std::str::from_utf8(&rest[..close]).ok()?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            close + 2
+        }
+        _ => {
+            let end = authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len());
+            let host = &authority[..end];
+            if host.is_empty() || !is_registered_name(host) {
+                return None;
+            }
+            end
+        }
+    };
+    let (host, port) = authority.split_at(end);
+    let port = match port {
+        [] | [b':'] => None,
+        [b':', digits @ ..] if digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit) => {
+            let port = digits.iter().fold(0, |port, digit| port * 10 + u32::from(digit - b'0'));
+            Some(u16::try_from(port).ok()?)
+        }
+        _ => return None,
+    };
+    Some((host, port))
+}
+
+/// RFC 3986 §3.2.2 `reg-name`, which includes IPv4 addresses.
+fn is_registered_name(host: &[u8]) -> bool {
+    let mut rest = host;
+    while let [byte, after @ ..] = rest {
+        rest = match byte {
+            b'%' => match after {
+                [a, b, after @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => after,
+                _ => return false,
+            },
+            byte if byte.is_ascii_alphanumeric() => after,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b','
+            | b';' | b'=' => after,
+            _ => return false,
+        };
+    }
+    true
+}
