@@ -1,0 +1,192 @@
+//! The seeded simulation: 2 to 5 machines on an emulated LAN with a client, a virtual clock, and everything that can go
+//! wrong. The promises (`sim/promises.rs`) are checked after every event.
+//!
+//! `SIM_SEEDS=n` widens the ordinary run of 256 seeds, `SIM_STEPS=n` the disturbances of each, `SIM_SEED=s` replays one
+//! with its timeline.
+
+#[path = "sim/chaos.rs"]
+mod chaos;
+#[path = "sim/lan.rs"]
+mod lan;
+#[path = "sim/moves.rs"]
+mod moves;
+#[path = "sim/node.rs"]
+mod node;
+#[path = "sim/promises.rs"]
+mod promises;
+#[path = "sim/random.rs"]
+mod random;
+#[path = "sim/tracker.rs"]
+mod tracker;
+#[path = "sim/world.rs"]
+mod world;
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use lb_vrrp::{
+    AdvertisementInterval, ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Priority,
+    Readiness, Version, VirtualAddress, Vrid,
+};
+
+use node::Node;
+use random::Random;
+use tracker::HOLD;
+use world::{Broken, MILLISECOND, World};
+
+const SEEDS: u64 = 256;
+const STEPS: u64 = 40;
+
+#[test]
+fn every_seed_keeps_the_promises() {
+    if let Some(seed) = environment("SIM_SEED") {
+        replay(seed, environment("SIM_STEPS").unwrap_or(STEPS));
+        return;
+    }
+    let steps = environment("SIM_STEPS").unwrap_or(STEPS);
+    for seed in 0..environment("SIM_SEEDS").unwrap_or(SEEDS) {
+        keeps_the_promises(seed, steps);
+    }
+}
+
+#[test]
+fn what_the_nodes_do_is_a_function_of_the_seed() {
+    for seed in 0..8 {
+        let digest = || {
+            let (world, result) = run(seed, STEPS, false);
+            result.unwrap();
+            (world.digest(), world.transitions)
+        };
+        let first = digest();
+        assert!(first.1 > 0, "seed {seed} moves nothing");
+        assert_eq!(first, digest(), "seed {seed}");
+    }
+}
+
+fn environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("SIM_* are numbers"))
+}
+
+/// One seed; on failure its timeline and how to see it again.
+fn keeps_the_promises(seed: u64, steps: u64) {
+    if run(seed, steps, false).1.is_err() {
+        replay(seed, steps);
+    }
+}
+
+fn replay(seed: u64, steps: u64) {
+    let (world, result) = run(seed, steps, true);
+    let tail =
+        world.timeline().len().saturating_sub(if environment("SIM_SEED").is_some() { 100_000 } else { 150 });
+    for line in &world.timeline()[tail..] {
+        println!("{line}");
+    }
+    if let Err(Broken { at, text }) = result {
+        panic!(
+            "seed {seed}, {} ms: {text}\nreplay: SIM_SEED={seed} SIM_STEPS={steps} cargo test -p lb-vrrp --test sim \
+             every_seed -- --nocapture",
+            at / MILLISECOND
+        );
+    }
+}
+
+fn run(seed: u64, steps: u64, record: bool) -> (World, Result<(), Broken>) {
+    let mut random = Random::new(seed);
+    let nodes = nodes(&mut random);
+    let mut world = World::new(random, nodes, record);
+    let result = story(&mut world, steps);
+    (world, result)
+}
+
+/// Disturbances in rounds of ten, a calm after each.
+fn story(world: &mut World, steps: u64) -> Result<(), Broken> {
+    for index in 0..world.nodes.len() {
+        let settled = world.random.per_mille(500);
+        if settled { world.boot_settled(index)? } else { world.boot(index)? }
+    }
+    let down = world.nodes[0].down();
+    for step in 1..=steps {
+        world.disturb()?;
+        let pause = match world.random.range(0, 4) {
+            0 => world.random.range(0, 2 * MILLISECOND),
+            1 => world.random.range(0, down / 2),
+            _ => world.random.range(0, 3 * down),
+        };
+        world.run(pause)?;
+        if step % 10 == 0 {
+            world.calm_down()?;
+            settle(world)?;
+        }
+    }
+    Ok(())
+}
+
+/// V-49: once nothing has happened for the longest hold and 2 Down_Intervals, one node is Active, if any has no fault;
+/// else none.
+fn settle(world: &mut World) -> Result<(), Broken> {
+    let down = world.nodes[0].down();
+    // A pause may outlast the disturbances by twelve intervals.
+    world.run(3 * down + HOLD.as_nanos() as u64 + 500 * MILLISECOND + 2 * down)?;
+    let mut found = (0, 0);
+    // A preemption that is due right now is a move, not a dispute: look again.
+    for _ in 0..3 {
+        let fit = world.nodes.iter().filter(|node| !node.ended).filter_map(|node| node.group.as_ref());
+        let fit = fit.filter(|group| !matches!(group.status().readiness, Readiness::Fault { .. })).count();
+        let active = world.nodes.iter().filter(|node| node.is_active()).count();
+        found = (fit, active);
+        if active == fit.min(1) {
+            return Ok(());
+        }
+        world.run(down)?;
+    }
+    world.broken(format!("{} nodes without a fault, {} Actives, and all was quiet", found.0, found.1))
+}
+
+/// A configuration that the seed draws: number of nodes, interval, virtual routers, preemption, clocks.
+fn nodes(random: &mut Random) -> Vec<Node> {
+    let count = if random.per_mille(700) { 2 } else { 3 + random.index(3) };
+    let interval = [20, 100, 100, 1_000][random.index(4)];
+    let members = if random.per_mille(700) { 1 } else { 2 };
+    let preempt = match random.range(0, 10) {
+        0..5 => Preempt::Degraded,
+        5..7 => Preempt::Never,
+        _ => Preempt::Always { delay: random.between(Duration::ZERO, Duration::from_secs(3)) },
+    };
+    let gap = [1, 1, 10, 50][random.index(4)];
+    (0..count)
+        .map(|index| {
+            let priority = 254 - gap * u8::try_from(index).unwrap();
+            let rate = i64::try_from(random.range(0, 2001)).unwrap() - 1_000;
+            Node::new(index, config(priority, index == 0, interval, members, preempt), rate)
+        })
+        .collect()
+}
+
+fn config(priority: u8, first: bool, interval: u64, members: usize, preempt: Preempt) -> GroupConfig {
+    let member = |index: usize| {
+        let number = u8::try_from(index).unwrap();
+        MemberConfig {
+            vip: format!("vip{index}"),
+            interface: Interface::Named("eth0".to_owned()),
+            vrid: Vrid::new(51 + number).unwrap(),
+            version: Version::V3,
+            interval: AdvertisementInterval::new(Version::V3, Duration::from_millis(interval)).unwrap(),
+            addresses: vec![VirtualAddress {
+                address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100 + number)),
+                prefix: 32,
+            }],
+            checksum: ChecksumForm::Rfc9568,
+        }
+    };
+    GroupConfig {
+        name: "default".to_owned(),
+        priority: Priority::new(priority).unwrap(),
+        first,
+        preempt,
+        peer: PeerKind::Lbctl,
+        garp_refresh: Duration::from_secs(60),
+        members: (0..members).map(member).collect(),
+    }
+}
