@@ -18,9 +18,9 @@ pub(super) fn abort_outside_workers() {
             tracing::error!(thread = name, "panic: {info}");
             return;
         }
-        // Past the log's queue: nothing of it would be written any more.
-        let backtrace = std::backtrace::Backtrace::capture();
-        let _ = writeln!(std::io::stderr(), "<2>lbctl: panic in thread {name}: {info}\n{backtrace}");
+        // Past the log's queue, of which nothing would be written any more, and without a backtrace, which takes longer
+        // than the other node needs to take over. The core dump has it.
+        let _ = writeln!(std::io::stderr(), "<2>lbctl: panic in thread {name}: {info}");
         std::process::abort();
     }));
 }

@@ -245,3 +245,6 @@ fn problems(status: &Status, paint: Paint) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,400 @@
+//! Golden screens from literal values.
+
+use crate::control::{
+    Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Peer, Phase, Problem, Ready, Server,
+    ServerState, Status, Timestamp, Vip,
+};
+
+use super::{Paint, WIDTH, render};
+
+fn time(text: &str) -> Timestamp {
+    Timestamp::parse(text).expect("RFC 3339")
+}
+
+const NOW: &str = "2026-09-21T14:13:20Z";
+
+fn node(name: &str, local: bool, state: &str, priority: u8) -> GroupNode {
+    GroupNode {
+        name: name.to_owned(),
+        local,
+        state: Some(state.to_owned()),
+        since: Some(time("2026-09-21T12:02:20Z")),
+        ready: Some(Ready::Yes),
+        priority: Some(priority),
+        heard: (!local).then(|| time("2026-09-21T14:13:19.6Z")),
+        silent: false,
+    }
+}
+
+fn server(name: &str, address: &str, in_flight: u64) -> Server {
+    Server {
+        name: name.to_owned(),
+        address: address.parse().expect("an address"),
+        state: ServerState::Up,
+        since: time("2026-09-18T10:13:20Z"),
+        in_flight,
+        queued: 0,
+        requests_total: 1_000_000,
+        connect_errors: 0,
+        weight: 1,
+        maxconn: None,
+        last_check: Some(Check {
+            passed: true,
+            what: "HTTP 200".to_owned(),
+            microseconds: 1_200,
+            in_a_row: 7_000,
+            fall: 5,
+            at: time("2026-09-21T14:13:19Z"),
+        }),
+    }
+}
+
+fn healthy() -> Status {
+    Status {
+        at: time(NOW),
+        node: "lb1".to_owned(),
+        version: "0.3.0".to_owned(),
+        pid: 1,
+        started: time("2026-09-18T10:13:20Z"),
+        phase: Phase::Running,
+        file: FileReport { path: "/etc/lbctl/lb.toml".to_owned(), hash: "8f31c2aa".to_owned() },
+        peers: vec![Peer {
+            name: "lb2".to_owned(),
+            address: "192.0.2.12".to_owned(),
+            says_hello: true,
+            heard: Some(time("2026-09-21T14:13:19.6Z")),
+            silent: false,
+            version: Some("0.3.0".to_owned()),
+            hash: Some("8f31c2aa".to_owned()),
+        }],
+        groups: vec![Group {
+            name: "default".to_owned(),
+            vips: vec![Vip {
+                name: "web".to_owned(),
+                addresses: vec!["192.0.2.10".to_owned(), "2001:db8::10".to_owned()],
+                installed: vec!["192.0.2.10".to_owned(), "2001:db8::10".to_owned()],
+                interface: Some("eth1".to_owned()),
+                vrid: 51,
+                interval_ms: 100,
+            }],
+            holders: vec!["lb1".to_owned()],
+            since: Some(time("2026-09-21T12:02:20Z")),
+            why: "lb2 gave it up: switchover by root".to_owned(),
+            nodes: vec![node("lb1", true, "Active", 254), node("lb2", false, "Backup", 253)],
+            transitions: Vec::new(),
+            counters: Default::default(),
+        }],
+        connections: 212,
+        maxconn: 4096,
+        frontends: vec![Frontend {
+            name: "web".to_owned(),
+            mode: "http".to_owned(),
+            binds: vec![Bind {
+                label: "web:80".to_owned(),
+                address: "192.0.2.10:80".parse().expect("an address"),
+                error: None,
+            }],
+            connections: 212,
+            maxconn: 2000,
+            connections_total: 90_000,
+            requests_total: 4_000_000,
+            requests_per_second: 1_804.2,
+            responses: [0, 0, 4_000_000, 0, 0, 0],
+            server_errors_per_minute: 0,
+            bytes_in: 1,
+            bytes_out: 1,
+            counters: Default::default(),
+        }],
+        backends: vec![Backend {
+            name: "app".to_owned(),
+            servers: vec![server("web1", "192.0.2.21:80", 101), server("web2", "192.0.2.22:80", 111)],
+        }],
+        counters: Default::default(),
+        problems: Vec::new(),
+    }
+}
+
+#[track_caller]
+fn assert_screen(status: &Status, expected: &str) {
+    let screen = render(status, Paint::Never);
+    assert_eq!(screen, expected.strip_prefix('\n').expect("begins on a line of its own"), "\n{screen}");
+    for line in screen.lines() {
+        assert!(line.chars().count() <= WIDTH, "longer than {WIDTH}: {line}");
+        assert_eq!(line, line.trim_end(), "trailing spaces");
+    }
+}
+
+#[test]
+fn a_healthy_pair() {
+    assert_screen(
+        &healthy(),
+        "
+lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, same on lb2 · no problems
+
+ADDRESS                           HELD BY  SINCE     WHY
+web  192.0.2.10, 2001:db8::10     lb1      2 h 11 m  lb2 gave it up: switchover
+     eth1, vrid 51, every 100 ms                     by root
+NODE   STATE   READY                     PRIORITY  LAST HEARD
+lb1 *  Active  yes                       254       -
+lb2    Backup  yes, could take over now  253       0.4 s ago
+
+FRONTEND  BIND    MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
+web       web:80  http  212 / 2000   1,804       0
+BACKEND  SERVER  STATE  FOR  CONNECTIONS  LAST CHECK
+app      web1    up     3 d  101          HTTP 200 in 1 ms
+         web2    up     3 d  111          HTTP 200 in 1 ms
+",
+    );
+}
+
+#[test]
+fn a_server_that_is_down() {
+    let mut status = healthy();
+    let web2 = &mut status.backends[0].servers[1];
+    web2.state = ServerState::Down;
+    web2.since = time("2026-09-21T14:13:08Z");
+    web2.in_flight = 0;
+    web2.last_check = Some(Check {
+        passed: false,
+        what: "HTTP 404 on HEAD /check.txt".to_owned(),
+        microseconds: 900,
+        in_a_row: 5,
+        fall: 5,
+        at: time("2026-09-21T14:13:19Z"),
+    });
+    status.problems = vec![Problem {
+        what: "app/web2 is down".to_owned(),
+        since: Some(time("2026-09-21T14:13:08Z")),
+        look_at: "192.0.2.22:80 answers HEAD /check.txt with 404. Does the file exist there? The other server carries all."
+            .to_owned(),
+    }];
+    assert_screen(
+        &status,
+        "
+lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, same on lb2 · 1 problem
+
+ADDRESS                           HELD BY  SINCE     WHY
+web  192.0.2.10, 2001:db8::10     lb1      2 h 11 m  lb2 gave it up: switchover
+     eth1, vrid 51, every 100 ms                     by root
+NODE   STATE   READY                     PRIORITY  LAST HEARD
+lb1 *  Active  yes                       254       -
+lb2    Backup  yes, could take over now  253       0.4 s ago
+
+FRONTEND  BIND    MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
+web       web:80  http  212 / 2000   1,804       0
+BACKEND  SERVER  STATE  FOR   CONNECTIONS  LAST CHECK
+app      web1    up     3 d   101          HTTP 200 in 1 ms
+         web2    DOWN   12 s  0            HTTP 404 on HEAD /check.txt, 5 of 5
+                                           failed
+
+! app/web2 is down for 12 s: 192.0.2.22:80 answers HEAD /check.txt with 404.
+  Does the file exist there? The other server carries all.
+",
+    );
+}
+
+#[test]
+fn a_peer_that_is_silent() {
+    let mut status = healthy();
+    status.peers[0].silent = true;
+    status.peers[0].heard = Some(time("2026-09-21T14:13:08Z"));
+    let peer = &mut status.groups[0].nodes[1];
+    *peer = GroupNode {
+        silent: true,
+        state: None,
+        since: None,
+        ready: None,
+        priority: None,
+        heard: Some(time("2026-09-21T14:13:08Z")),
+        ..peer.clone()
+    };
+    status.problems = vec![Problem {
+        what: "lb2 is silent".to_owned(),
+        since: Some(time("2026-09-21T14:13:08Z")),
+        look_at: "no hello from 192.0.2.12. Does lbctl run there? Does UDP port 3112 pass between the nodes?"
+            .to_owned(),
+    }];
+    assert_screen(
+        &status,
+        "
+lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, same on lb2 · 1 problem
+
+ADDRESS                           HELD BY  SINCE     WHY
+web  192.0.2.10, 2001:db8::10     lb1      2 h 11 m  lb2 gave it up: switchover
+     eth1, vrid 51, every 100 ms                     by root
+NODE   STATE    READY            PRIORITY  LAST HEARD
+lb1 *  Active   yes              254       -
+lb2    unknown  silent for 12 s  -         12 s ago
+
+FRONTEND  BIND    MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
+web       web:80  http  212 / 2000   1,804       0
+BACKEND  SERVER  STATE  FOR  CONNECTIONS  LAST CHECK
+app      web1    up     3 d  101          HTTP 200 in 1 ms
+         web2    up     3 d  111          HTTP 200 in 1 ms
+
+! lb2 is silent for 12 s: no hello from 192.0.2.12. Does lbctl run there? Does
+  UDP port 3112 pass between the nodes?
+",
+    );
+}
+
+#[test]
+fn a_fault_here_and_the_other_node_holds_it() {
+    let mut status = healthy();
+    let group = &mut status.groups[0];
+    group.holders = vec!["lb2".to_owned()];
+    group.why = "lb1 gave it up: fault: worker 1 stalled for 1.2 s".to_owned();
+    group.since = Some(time("2026-09-21T14:13:10Z"));
+    group.nodes = vec![node("lb1", true, "Initialize", 0), node("lb2", false, "Active", 253)];
+    group.nodes[0].ready = Some(Ready::Fault { reason: "all 2 workers stalled, for up to 1.2 s".to_owned() });
+    status.problems = vec![Problem {
+        what: "lb1 can't hold web".to_owned(),
+        since: None,
+        look_at: "all 2 workers stalled, for up to 1.2 s.".to_owned(),
+    }];
+    assert_screen(
+        &status,
+        "
+lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, same on lb2 · 1 problem
+
+ADDRESS                           HELD BY  SINCE  WHY
+web  192.0.2.10, 2001:db8::10     lb2      10 s   lb1 gave it up: fault: worker
+     eth1, vrid 51, every 100 ms                  1 stalled for 1.2 s
+NODE   STATE       READY                           PRIORITY  LAST HEARD
+lb1 *  Initialize  no: all 2 workers stalled, for  0         -
+                   up to 1.2 s
+lb2    Active      yes                             253       0.4 s ago
+
+FRONTEND  BIND    MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
+web       web:80  http  212 / 2000   1,804       0
+BACKEND  SERVER  STATE  FOR  CONNECTIONS  LAST CHECK
+app      web1    up     3 d  101          HTTP 200 in 1 ms
+         web2    up     3 d  111          HTTP 200 in 1 ms
+
+! lb1 can't hold web: all 2 workers stalled, for up to 1.2 s.
+",
+    );
+}
+
+#[test]
+fn files_that_differ_and_a_bind_that_failed() {
+    let mut status = healthy();
+    status.peers[0].hash = Some("77aa0192".to_owned());
+    status.frontends[0].binds[0].error = Some("address in use".to_owned());
+    status.problems = vec![
+        Problem {
+            what: "the file differs on lb2".to_owned(),
+            since: None,
+            look_at: "8f31c2 here, 77aa01 there. Compare /etc/lbctl/lb.toml on both nodes, copy the right one over the other and restart."
+                .to_owned(),
+        },
+        Problem {
+            what: "frontend web does not listen on web:80".to_owned(),
+            since: None,
+            look_at: "address in use. Who has it: ss -ltnp 'sport = :80'. It is tried again each second.".to_owned(),
+        },
+    ];
+    assert_screen(
+        &status,
+        "
+lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, differs on lb2 (77aa01)
+  2 problems
+
+ADDRESS                           HELD BY  SINCE     WHY
+web  192.0.2.10, 2001:db8::10     lb1      2 h 11 m  lb2 gave it up: switchover
+     eth1, vrid 51, every 100 ms                     by root
+NODE   STATE   READY                     PRIORITY  LAST HEARD
+lb1 *  Active  yes                       254       -
+lb2    Backup  yes, could take over now  253       0.4 s ago
+
+FRONTEND  BIND              MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
+web       web:80 NOT BOUND  http  212 / 2000   1,804       0
+BACKEND  SERVER  STATE  FOR  CONNECTIONS  LAST CHECK
+app      web1    up     3 d  101          HTTP 200 in 1 ms
+         web2    up     3 d  111          HTTP 200 in 1 ms
+
+! the file differs on lb2: 8f31c2 here, 77aa01 there. Compare /etc/lbctl/lb.toml
+  on both nodes, copy the right one over the other and restart.
+! frontend web does not listen on web:80: address in use. Who has it: ss -ltnp
+  'sport = :80'. It is tried again each second.
+",
+    );
+}
+
+#[test]
+fn two_nodes_that_hold_the_same_address() {
+    let mut status = healthy();
+    status.frontends.clear();
+    status.backends.clear();
+    status.groups[0].holders = vec!["lb1".to_owned(), "lb2".to_owned()];
+    status.groups[0].nodes[1].state = Some("Active".to_owned());
+    status.problems = vec![Problem {
+        what: "lb1 and lb2 both hold web".to_owned(),
+        since: Some(time("2026-09-21T14:13:08Z")),
+        look_at: "they hear each other's hello but no advertisement: IP protocol 112 to 224.0.0.18 is filtered between them."
+            .to_owned(),
+    }];
+    assert_screen(
+        &status,
+        "
+lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, same on lb2 · 1 problem
+
+ADDRESS                           HELD BY   SINCE     WHY
+web  192.0.2.10, 2001:db8::10     lb1, lb2  2 h 11 m  lb2 gave it up: switchover
+     eth1, vrid 51, every 100 ms                      by root
+NODE   STATE   READY  PRIORITY  LAST HEARD
+lb1 *  Active  yes    254       -
+lb2    Active  yes    253       0.4 s ago
+
+! lb1 and lb2 both hold web for 12 s: they hear each other's hello but no
+  advertisement: IP protocol 112 to 224.0.0.18 is filtered between them.
+",
+    );
+}
+
+#[test]
+fn a_proxy_without_addresses() {
+    let mut status = healthy();
+    status.peers.clear();
+    status.groups.clear();
+    status.frontends[0].mode = "tcp".to_owned();
+    status.backends[0].servers[0].state = ServerState::NoCheck;
+    status.backends[0].servers[0].last_check = None;
+    status.backends[0].servers[1].queued = 1_200;
+    assert_screen(
+        &status,
+        "
+lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2 · no problems
+
+FRONTEND  BIND    MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
+web       web:80  tcp   212 / 2000   -           -
+BACKEND  SERVER  STATE     FOR  CONNECTIONS      LAST CHECK
+app      web1    no check  3 d  101              -
+         web2    up        3 d  111, 1,200 wait  HTTP 200 in 1 ms
+",
+    );
+}
+
+#[test]
+fn colour_only_where_it_is_wanted() {
+    let mut status = healthy();
+    status.backends[0].servers[1].state = ServerState::Down;
+    assert!(!render(&status, Paint::Never).contains('\x1b'));
+    assert!(render(&status, Paint::Always).contains("\x1b[31mDOWN\x1b[0m"));
+}
+
+#[test]
+fn what_a_server_or_a_peer_says_can_not_steer_the_terminal() {
+    let mut status = healthy();
+    status.groups[0].why = "\x1b[2Jcleared".to_owned();
+    status.peers[0].name = "lb2\x1b]0;title\x07".to_owned();
+    assert!(!render(&status, Paint::Never).contains(['\x1b', '\x07']));
+}
+
+#[test]
+fn json_and_text_come_from_the_same_value() {
+    let status = healthy();
+    let json = serde_json::to_string(&status).expect("serialises");
+    assert_eq!(serde_json::from_str::<Status>(&json).expect("parses"), status);
+    assert!(json.contains(r#""at":"2026-09-21T14:13:20.000Z""#), "{json}");
+}
