@@ -44,7 +44,6 @@ mod node;
 mod panic;
 mod problems;
 mod report;
-mod servers;
 pub mod speaker_link;
 mod stop;
 mod systemd;
@@ -55,11 +54,10 @@ use control::{Command, ControlSocket};
 use group::Group;
 use neighbours::Neighbours;
 use node::Identity;
-use servers::ServerLog;
 use speaker_link::{SpeakerHandle, SpeakerLink, SpeakerSettings};
 use stop::{Stage, Stop};
 
-/// The loop looks around at least so often: for this machine in the file, for servers that went up or down.
+/// Between two looks for this machine in the file.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 
 /// For workers to reset the exchanges of an address that is about to leave.
@@ -147,7 +145,6 @@ async fn compose(options: &RunOptions, config: Config, identity: Identity) -> an
         signals: Signals::new()?,
         tasks: JoinSet::new(),
         drain: None,
-        servers: ServerLog::default(),
         stop: None,
         looked_around: Moment::default(),
     };
@@ -187,7 +184,6 @@ struct Daemon {
     /// Whatever borrows the proxy for a while.
     tasks: JoinSet<()>,
     drain: Option<AbortHandle>,
-    servers: ServerLog,
     stop: Option<Stop>,
     looked_around: Moment,
 }
@@ -344,7 +340,6 @@ impl Daemon {
         for group in &mut self.groups {
             group.tracker.handle_health(now, &health);
         }
-        self.servers.look(&self.proxy.status());
     }
 
     fn handle_speaker(&mut self, now: Moment, message: FromSpeaker) -> anyhow::Result<()> {
@@ -524,7 +519,6 @@ impl Daemon {
 
     fn look_around(&mut self, now: Moment) {
         self.looked_around = now;
-        self.servers.look(&self.proxy.status());
         while self.tasks.try_join_next().is_some() {}
         if !matches!(self.identity, Identity::Waiting { .. }) {
             return;

@@ -205,7 +205,7 @@ fn backends(backends: &[Backend], status: &Status, paint: Paint) -> String {
                 Cell::toned(state, tone),
                 short_age(status.at.saturating_since(server.since)).into(),
                 connections(server).into(),
-                server.last_check.as_ref().map_or_else(|| "-".to_owned(), last_check).into(),
+                last_check(server).into(),
             ]);
         }
     }
@@ -219,13 +219,19 @@ fn connections(server: &Server) -> String {
     }
 }
 
-fn last_check(check: &Check) -> String {
-    if check.passed {
-        format!("{} in {}", check.what, took(Duration::from_micros(check.microseconds)))
-    } else if check.in_a_row <= check.fall {
-        format!("{}, {} of {} failed", check.what, check.in_a_row, check.fall)
-    } else {
-        format!("{}, {} in a row failed", check.what, thousands(u64::from(check.in_a_row)))
+fn last_check(server: &Server) -> String {
+    let Some(Check { passed, what, microseconds, in_a_row, fall, .. }) = &server.last_check else {
+        return "-".to_owned();
+    };
+    match server.state {
+        _ if *passed => format!("{what} in {}", took(Duration::from_micros(*microseconds))),
+        ServerState::Down if in_a_row == fall => format!("{what}, {fall} of {fall} failed"),
+        // The first check of all decides alone.
+        ServerState::Down if *in_a_row == 1 => format!("{what}, failed"),
+        ServerState::Down => format!("{what}, {} in a row failed", thousands(u64::from(*in_a_row))),
+        ServerState::Up | ServerState::Unchecked | ServerState::NoCheck => {
+            format!("{what}, {in_a_row} of {fall} failed")
+        }
     }
 }
 
