@@ -136,12 +136,6 @@ impl<'a> Fields<'a> {
                 .error(span(key.span()), format!("unknown {what} `{}`{place}{hint}", name.escape_debug()));
         }
     }
-
-    /// The keys that getters asked for so far.
-    #[cfg(test)]
-    pub(crate) fn known(&self) -> Vec<&'static str> {
-        self.known.borrow().clone()
-    }
 }
 
 impl<'a> Value<'a> {

@@ -173,10 +173,10 @@ fn check_ports(config: &Config, findings: &mut Vec<Finding>) {
     for frontend in &config.proxy.frontends {
         for bind in &frontend.binds {
             let Err(error) = probe(bind.address) else { continue };
-            let (name, address) = (&frontend.name, bind.address);
+            let (name, address, port) = (&frontend.name, bind.address, bind.address.port());
             findings.push(match error.kind() {
                 io::ErrorKind::AddrInUse => {
-                    fatal(format!("{address} of frontend {name} is taken by another process (`ss -ltnp` shows which)"))
+                    fatal(format!("{address} of frontend {name} is taken by another process; `ss -ltnp 'sport = :{port}'` names it"))
                 }
                 io::ErrorKind::PermissionDenied => warning(format!(
                     "you have no right to bind {address} of frontend {name}; whoever starts `lbctl run` needs \

@@ -1,0 +1,146 @@
+//! `lbctl check --here`: what does not fit this machine. The loopback interface is there on every machine, so a node
+//! with a loopback address finds itself.
+
+use std::{
+    net::TcpListener,
+    process::{Command, Output, Stdio},
+};
+
+fn check(arguments: &[&str], file: &str) -> Output {
+    run(Command::new(env!("CARGO_BIN_EXE_lbctl")).arg("check").args(arguments), file)
+}
+
+fn run(command: &mut Command, file: &str) -> Output {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("lb.toml");
+    std::fs::write(&path, file).unwrap();
+    command.arg("lb.toml").current_dir(scratch.path()).stdin(Stdio::null()).output().unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// A pair whose first node is any machine.
+fn pair(interface: &str, port: u16) -> String {
+    format!(
+        "[cluster]\nnode.lb1 = \"127.0.0.1\"\nnode.lb2 = \"192.0.2.12\"\n\
+         [vip.web]\n{interface}vrid = 51\naddresses = [\"192.0.2.10\"]\n\
+         [listen.web]\nbind = [{{ vip = \"web\", port = {port} }}]\nservers = [\"192.0.2.21:80\"]\n"
+    )
+}
+
+/// A port that is free at this moment.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn an_address_outside_the_interfaces_networks_is_a_warning() {
+    let output = check(&["--here"], &pair("", free_port()));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(
+        stderr(&output).contains(
+            "lb.toml: on this machine: warning: 192.0.2.10 of [vip.web] is in none of the networks of lo; \
+             the router in front must know the way\n"
+        ),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn an_interface_that_does_not_exist_is_an_error() {
+    let output = check(&["--here"], &pair("interface = \"nowhere0\"\n", free_port()));
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(
+        stderr(&output).contains(
+            "lb.toml: on this machine: [vip.web] is on interface nowhere0, which does not exist here\n"
+        ),
+        "{}",
+        stderr(&output)
+    );
+    assert!(stderr(&output).ends_with("1 error. Nothing was changed.\n"));
+}
+
+#[test]
+fn a_port_of_another_process_is_an_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let file = format!("[listen.web]\nbind = \"{address}\"\nservers = [\"192.0.2.21:80\"]\n");
+    let output = check(&["--here"], &file);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let port = address.port();
+    let expected = format!(
+        "lb.toml: on this machine: 127.0.0.1:{port} of frontend web is taken by another process; \
+         `ss -ltnp 'sport = :{port}'` names it\n1 error. Nothing was changed.\n"
+    );
+    assert_eq!(stderr(&output), expected);
+}
+
+#[test]
+fn a_port_of_another_process_that_shares_it_is_an_error_too() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_port(true).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(1).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let file = format!("[listen.web]\nbind = \"{address}\"\nservers = [\"192.0.2.21:80\"]\n");
+    let output = check(&["--here"], &file);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(stderr(&output).contains("is taken by another process"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_machine_that_is_no_node_says_so() {
+    let file = pair("", free_port()).replace("127.0.0.1", "192.0.2.11");
+    let output = check(&["--here"], &file);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(stderr(&output).contains("has none of the nodes' addresses"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("say which one it is with --node"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_node_can_be_named_and_needs_its_address() {
+    let output = check(&["--here", "--node", "lb2"], &pair("", free_port()));
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(
+        stderr(&output)
+            .contains("no interface has 192.0.2.12, this node's address; give [vip.web] an `interface`"),
+        "{}",
+        stderr(&output)
+    );
+    let output = check(&["--here", "--node", "lb3"], &pair("", free_port()));
+    assert!(stderr(&output).contains("--node lb3: the nodes are lb1, lb2"), "{}", stderr(&output));
+}
+
+#[test]
+fn missing_rights_are_named() {
+    // A user namespace without a map: the process keeps no capability over the exec.
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--net", env!("CARGO_BIN_EXE_lbctl"), "check", "--here", "--node", "lb2"]);
+    let output = run(&mut command, &pair("interface = \"lo\"\n", 80));
+    let report = stderr(&output);
+    for right in [
+        "warning: you don't have CAP_NET_ADMIN; whoever starts `lbctl run` needs it to add and remove addresses\n",
+        "warning: you don't have CAP_NET_RAW; whoever starts `lbctl run` needs it to send and receive advertisements\n",
+        "warning: you have no right to bind 192.0.2.10:80 of frontend web; whoever starts `lbctl run` needs \
+         CAP_NET_BIND_SERVICE\n",
+        "interface lo of [vip.web] has no IPv4 address; advertisements need one as their source\n",
+    ] {
+        assert!(report.contains(right), "{right}\n{report}");
+    }
+}
+
+#[test]
+fn without_here_the_machine_does_not_matter() {
+    let output = check(&[], &pair("interface = \"nowhere0\"\n", 80));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn node_without_here_is_a_usage_error() {
+    let output = check(&["--node", "lb1"], &pair("", 80));
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+}
