@@ -25,6 +25,7 @@ pub mod arp;
 mod checksum;
 pub mod config;
 pub mod group;
+pub mod io;
 pub mod moment;
 pub mod output;
 pub mod readiness;

@@ -1,0 +1,161 @@
+//! The Linux driver: runs the groups of one node against sockets, netlink and the clock. No protocol is decided here.
+//!
+//! ```text
+//!  advertisements ─▶ socket ─▶ decode ─┐                        ┌─▶ Transmit ─────▶ socket
+//!  answers of the kernel ─▶ netlink ───┤                        ├─▶ Add, Remove ──▶ netlink
+//!  links, addresses ──────▶ netlink ───┼─▶ Group ─▶ poll_output ┼─▶ Announce ─────▶ announce
+//!  commands of the daemon ─────────────┤                        └─▶ the rest ─────▶ Host::report
+//!  CLOCK_BOOTTIME ────────▶ clock ─────┘
+//! ```
+//!
+//! [`run`] waits for one input, feeds it, drains the outputs, and arms the next deadline. Inputs come before deadlines:
+//! an advertisement that waits in a socket must count before a timer that it would have reset. That is safe because the
+//! machine itself compares the clock before it acts on anything.
+
+mod announce;
+mod clock;
+mod driver;
+mod lock;
+mod member;
+mod netlink;
+mod remarks;
+mod socket;
+
+use std::{io, path::PathBuf, time::Duration};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::{GroupConfig, GroupStatus, Moment, Readiness, Transition, group::Start};
+
+/// What to run and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The groups of this node and how each starts.
+    pub groups: Vec<(GroupConfig, Start)>,
+    /// Folder of the lock files; has to exist.
+    pub lock_folder: PathBuf,
+    /// How long a lock that a predecessor still holds is waited for.
+    pub patience: Duration,
+    /// [`Host::beat`] is called at least this often.
+    pub heartbeat: Duration,
+}
+
+/// What the daemon tells.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// The readiness of a group. It runs out after 1 s.
+    Readiness {
+        /// Name of the group.
+        group: String,
+        /// How good a holder this node is.
+        readiness: Readiness,
+    },
+    /// The exchanges of a group are reset.
+    ExchangesReset {
+        /// Name of the group.
+        group: String,
+    },
+    /// A peer that was silent says hello again.
+    PeerReappeared,
+    /// Resign in the ordinary way and end.
+    Shutdown {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the driver tells.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// Everything is open, the groups are starting.
+    Started,
+    /// All groups; on every change and once a second.
+    Status {
+        /// When it was taken.
+        at: Moment,
+        /// In the order of the settings.
+        groups: Vec<GroupStatus>,
+    },
+    /// The state of a group changed.
+    Transition {
+        /// Name of the group.
+        group: String,
+        /// What happened.
+        transition: Transition,
+    },
+    /// Reset the exchanges on this group's addresses, then [`Command::ExchangesReset`].
+    ResetExchanges {
+        /// Name of the group.
+        group: String,
+    },
+    /// A line for the log; equal ones come at a bounded rate.
+    Remark {
+        /// How grave.
+        level: tracing::Level,
+        /// One sentence.
+        text: String,
+    },
+}
+
+/// Whoever runs the driver. Nothing here may block.
+pub trait Host {
+    /// The driver is awake.
+    fn beat(&self, now: Moment);
+    /// When the last advertisement of a group (by its index in the settings) left; `None` once it is not Active.
+    fn advertised(&self, group: usize, last: Option<Moment>);
+    /// Takes a report.
+    fn report(&self, report: Report);
+}
+
+/// Why the driver can't start. Nothing was touched.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A right is missing.
+    #[error(
+        "{capability} is missing, so {purpose} is not possible: start lbctl as root, or with \
+         AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW in its unit"
+    )]
+    Capability {
+        /// Its name, as in capabilities(7).
+        capability: &'static str,
+        /// What it is needed for.
+        purpose: &'static str,
+    },
+    /// Another instance speaks for one of our virtual routers.
+    #[error("{0}")]
+    Taken(String),
+    /// Something else that the kernel refused.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What came back.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// Runs until a [`Command::Shutdown`] is done, or the commands end.
+///
+/// # Errors
+/// It could not start; or a descriptor of its own failed later ([`StartError::Io`]).
+pub async fn run(
+    settings: Settings,
+    host: &dyn Host,
+    commands: UnboundedReceiver<Command>,
+) -> Result<(), StartError> {
+    socket::probe().map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => StartError::Capability {
+            capability: "CAP_NET_RAW",
+            purpose: "sending advertisements and announcements",
+        },
+        _ => StartError::Io { what: "opening a raw socket", error },
+    })?;
+    netlink::requests::probe().await.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            StartError::Capability { capability: "CAP_NET_ADMIN", purpose: "installing addresses" }
+        }
+        _ => StartError::Io { what: "opening a netlink socket", error },
+    })?;
+    driver::Driver::start(settings, host).await?.run(commands).await
+}

@@ -1,0 +1,288 @@
+//! The loop: one input, the outputs it causes, the next deadline.
+
+mod effects;
+mod inputs;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
+    io,
+    net::IpAddr,
+    path::PathBuf,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{
+    Command, Host, Report, Settings, StartError,
+    clock::Deadline,
+    lock::LockError,
+    member::MemberIo,
+    netlink::{
+        events::{self, Events},
+        interfaces::Interfaces,
+        ledger::Ledger,
+        requests::{Answer, Request, Requests},
+    },
+    remarks::Remarks,
+    socket::PACKET_MAX,
+};
+use crate::{Group, Moment, State, group::Start};
+
+/// Addresses are leased for 2 s; so a refresh may be lost six times in a row.
+const REFRESH: Duration = Duration::from_millis(250);
+
+/// A status goes out at least this often.
+const STATUS: Duration = Duration::from_secs(1);
+
+/// An interface that could not be used is tried again after this long.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Readiness that the daemon does not repeat runs out.
+const READINESS_LIMIT: Duration = Duration::from_secs(1);
+
+/// So many inputs in a row may hold up a deadline that has passed.
+const INPUTS_PER_DEADLINE: u32 = 16;
+
+/// Runs the groups.
+pub(super) struct Driver<'a> {
+    host: &'a dyn Host,
+    lanes: Vec<Lane>,
+    interfaces: Interfaces,
+    ledger: Ledger,
+    requests: Requests,
+    events: Events,
+    remarks: Remarks,
+    lock_folder: PathBuf,
+    virtual_addresses: BTreeSet<IpAddr>,
+    heartbeat: Duration,
+    due: Due,
+    changed: bool,
+    ending: bool,
+}
+
+/// One group and what belongs to it here.
+struct Lane {
+    group: Group,
+    members: Vec<MemberIo>,
+    /// Its machine has started.
+    begun: bool,
+    /// When readiness was last told; `None` once it ran out.
+    readiness: Option<Moment>,
+    told: Option<crate::Readiness>,
+    advertised: Option<Moment>,
+    counters: BTreeMap<&'static str, u64>,
+}
+
+/// The driver's own timers.
+struct Due {
+    beat: Moment,
+    refresh: Moment,
+    status: Moment,
+    retry: Option<Moment>,
+}
+
+enum Input {
+    Packet { group: usize, member: usize, packet: io::Result<usize> },
+    Answer(Answer),
+    Events(Vec<events::Event>),
+    Command(Option<Command>),
+    Deadline,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) async fn start(settings: Settings, host: &'a dyn Host) -> Result<Self, StartError> {
+        let failed = |what| move |error| StartError::Io { what, error };
+        let mut requests = Requests::start().map_err(failed("starting the netlink thread"))?;
+        // Subscribed before the dump, so that no change falls between them.
+        let events = Events::subscribe().map_err(failed("subscribing to changes of links"))?;
+        requests.ask(Request::Dump);
+        let mut interfaces = Interfaces::default();
+        match requests.answer().await {
+            Some(Answer::Dumped(Ok(dump))) => interfaces.load(dump),
+            Some(Answer::Dumped(Err(text))) => {
+                return Err(failed("reading links and addresses")(io::Error::other(text)));
+            }
+            Some(_) | None => {
+                return Err(failed("opening a netlink socket")(io::ErrorKind::Unsupported.into()));
+            }
+        }
+        let now = Moment::now();
+        let starts: Vec<_> = settings.groups.iter().map(|(_, start)| *start).collect();
+        let addresses = settings.groups.iter().flat_map(|(config, _)| &config.members);
+        let virtual_addresses =
+            addresses.flat_map(|member| member.addresses.iter().map(|own| own.address)).collect();
+        let mut driver = Self {
+            host,
+            lanes: settings.groups.into_iter().map(|(config, start)| Lane::new(config, start, now)).collect(),
+            interfaces,
+            ledger: Ledger::default(),
+            requests,
+            events,
+            remarks: Remarks::default(),
+            lock_folder: settings.lock_folder,
+            virtual_addresses,
+            heartbeat: settings.heartbeat,
+            due: Due { beat: now, refresh: now, status: now, retry: None },
+            changed: true,
+            ending: false,
+        };
+        if let Some(LockError::Taken { .. }) = driver.settle(now, settings.patience) {
+            let taken = driver.lanes.iter().flat_map(|lane| &lane.members);
+            let texts: Vec<_> = taken.filter_map(|member| member.station.as_ref().err().cloned()).collect();
+            return Err(StartError::Taken(texts.join("; ")));
+        }
+        host.report(Report::Started);
+        // The waiting above is no lateness of the groups.
+        let now = Moment::now();
+        for (index, start) in starts.into_iter().enumerate() {
+            if let Some(lane) = driver.lanes.get_mut(index) {
+                lane.begun = true;
+                lane.readiness = Some(now);
+                lane.group.handle_startup(now, start);
+            }
+            driver.drain(now, index);
+        }
+        // After the groups: an address that one of them goes on with is no leftover.
+        driver.remove_leftovers();
+        driver.inspect_all(now);
+        Ok(driver)
+    }
+
+    pub(super) async fn run(mut self, mut commands: UnboundedReceiver<Command>) -> Result<(), StartError> {
+        let failed = |error| StartError::Io { what: "the timer of CLOCK_BOOTTIME", error };
+        let mut deadline = Deadline::new().map_err(failed)?;
+        let mut packet = vec![0; PACKET_MAX];
+        let mut overdue = 0;
+        while !(self.ending && self.lanes.iter().all(|lane| lane.group.state() == State::Initialize)) {
+            let next = self.next_deadline();
+            deadline.arm(next).map_err(failed)?;
+            let input = tokio::select! {
+                biased;
+                input = receive(&self.lanes, &mut packet) => input,
+                Some(answer) = self.requests.answer() => Input::Answer(answer),
+                events = self.events.next() => Input::Events(events),
+                command = commands.recv(), if !self.ending => Input::Command(command),
+                passed = deadline.passed() => { passed.map_err(failed)?; Input::Deadline }
+            };
+            let now = Moment::now();
+            self.host.beat(now);
+            self.due.beat = now + self.heartbeat;
+            let timeouts = match input {
+                Input::Deadline => true,
+                _ if now >= next => {
+                    overdue += 1;
+                    overdue > INPUTS_PER_DEADLINE
+                }
+                _ => false,
+            };
+            self.feed(now, input, &packet);
+            if timeouts {
+                overdue = 0;
+                self.handle_timeouts(now);
+            }
+        }
+        self.report_status(Moment::now());
+        Ok(())
+    }
+
+    fn next_deadline(&self) -> Moment {
+        let groups = self.lanes.iter().filter_map(|lane| lane.group.poll_timeout()).map(|(at, _)| at);
+        let readiness = self.lanes.iter().filter_map(|lane| lane.readiness).map(|at| at + READINESS_LIMIT);
+        let own = [self.due.beat, self.due.refresh, self.due.status];
+        groups.chain(readiness).chain(own).chain(self.due.retry).min().unwrap_or(self.due.status)
+    }
+
+    /// The groups first: after a pause they drop their addresses before anything is refreshed.
+    fn handle_timeouts(&mut self, now: Moment) {
+        for index in 0..self.lanes.len() {
+            if let Some(lane) = self.lanes.get_mut(index) {
+                lane.group.handle_timeout(now);
+                lane.let_readiness_run_out(now);
+            }
+            self.drain(now, index);
+        }
+        if self.due.refresh <= now {
+            self.due.refresh = now + REFRESH;
+            for place in self.ledger.take_refreshes() {
+                self.requests.ask(Request::Refresh { place, asked: now });
+            }
+        }
+        if self.due.retry.is_some_and(|at| at <= now) {
+            self.due.retry = None;
+            self.settle(now, Duration::ZERO);
+        }
+        if self.due.status <= now || self.changed {
+            self.report_status(now);
+        }
+    }
+
+    fn report_status(&mut self, now: Moment) {
+        self.changed = false;
+        self.due.status = now + STATUS;
+        let groups = self.lanes.iter().map(Lane::status).collect();
+        self.host.report(Report::Status { at: now, groups });
+    }
+}
+
+impl Lane {
+    fn new(config: crate::GroupConfig, start: Start, now: Moment) -> Self {
+        let members = config.members.iter().cloned().map(MemberIo::new).collect();
+        let advertised = match start {
+            Start::Fresh => None,
+            Start::ResumeActive { last } => Some(last),
+        };
+        let group = Group::new(config, now);
+        Self {
+            group,
+            members,
+            begun: false,
+            readiness: None,
+            told: None,
+            advertised,
+            counters: BTreeMap::new(),
+        }
+    }
+
+    fn let_readiness_run_out(&mut self, now: Moment) {
+        if self.readiness.is_some_and(|told| told + READINESS_LIMIT <= now) {
+            self.readiness = None;
+            let reason = "the daemon does not answer".to_owned();
+            self.group.handle_readiness(now, crate::Readiness::Fault { reason });
+        }
+    }
+
+    fn count(&mut self, name: &'static str) {
+        let counter = self.counters.entry(name).or_default();
+        *counter = counter.saturating_add(1);
+    }
+
+    fn status(&self) -> crate::GroupStatus {
+        let mut status = self.group.status();
+        for (member, io) in status.members.iter_mut().zip(&self.members) {
+            member.interface = io.station.as_ref().ok().map(|station| station.home.name.clone());
+        }
+        let own = self.counters.iter().map(|(name, value)| ((*name).to_owned(), *value));
+        status.counters.extend(own);
+        status
+    }
+}
+
+/// The next packet of any member. The one after the last that was served comes first next time only by chance; the
+/// kernel's filter leaves each socket a few packets per interval.
+async fn receive(lanes: &[Lane], packet: &mut [u8]) -> Input {
+    poll_fn(|context| {
+        for (group, lane) in lanes.iter().enumerate() {
+            for (member, io) in lane.members.iter().enumerate() {
+                let Ok(station) = &io.station else { continue };
+                if let Poll::Ready(packet) = station.socket.poll_receive(context, packet) {
+                    return Poll::Ready(Input::Packet { group, member, packet });
+                }
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

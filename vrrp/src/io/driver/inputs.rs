@@ -1,0 +1,307 @@
+//! What comes in: packets, answers and changes of the kernel, commands.
+
+use std::{io, net::IpAddr, time::Duration};
+
+use super::{Driver, Input, RETRY};
+use crate::{
+    ChecksumForm, MemberId, Moment,
+    advertisement::{DecodeError, Decoded, Envelope, decode, unwrap_ipv4},
+    io::{
+        Command,
+        lock::LockError,
+        netlink::{
+            KernelAddress, Place,
+            events::Event,
+            ledger::Meaning,
+            requests::{Answer, Removal, Request},
+        },
+        remarks::Key,
+    },
+};
+
+impl Driver<'_> {
+    pub(super) fn feed(&mut self, now: Moment, input: Input, packet: &[u8]) {
+        match input {
+            Input::Packet { group, member, packet: Ok(length) } => {
+                let packet = packet.get(..length).unwrap_or_default();
+                self.hear(now, group, MemberId(member), packet);
+            }
+            Input::Packet { group, member, packet: Err(error) } => {
+                self.socket_failed(now, group, member, &error);
+            }
+            Input::Answer(answer) => self.answered(now, answer),
+            Input::Events(events) => self.follow(now, &events),
+            Input::Command(Some(command)) => self.command(now, command),
+            Input::Command(None) => {
+                self.command(now, Command::Shutdown { reason: "the daemon is gone".to_owned() });
+            }
+            Input::Deadline => {}
+        }
+    }
+
+    fn command(&mut self, now: Moment, command: Command) {
+        let named = match &command {
+            Command::Readiness { group, .. } | Command::ExchangesReset { group } => Some(group.clone()),
+            Command::PeerReappeared | Command::Shutdown { .. } => None,
+        };
+        self.ending |= matches!(command, Command::Shutdown { .. });
+        for index in 0..self.lanes.len() {
+            let Some(lane) = self.lanes.get_mut(index) else { continue };
+            if named.as_ref().is_some_and(|name| *name != lane.group.config().name) {
+                continue;
+            }
+            match &command {
+                Command::Readiness { readiness, .. } => {
+                    lane.readiness = Some(now);
+                    self.changed |= lane.told.as_ref() != Some(readiness);
+                    lane.told = Some(readiness.clone());
+                    lane.group.handle_readiness(now, readiness.clone());
+                }
+                Command::ExchangesReset { .. } => lane.group.handle_exchanges_reset(now),
+                Command::PeerReappeared => lane.group.handle_peer_reappeared(now),
+                Command::Shutdown { reason } => lane.group.handle_shutdown(now, reason),
+            }
+            self.drain(now, index);
+        }
+    }
+
+    fn hear(&mut self, now: Moment, group: usize, member: MemberId, packet: &[u8]) {
+        let Some(lane) = self.lanes.get_mut(group) else { return };
+        let Some(io) = lane.members.get(member.0) else { return };
+        let vip = io.config.vip.clone();
+        let received = unwrap_ipv4(packet).and_then(|(envelope, message)| {
+            decode(message, &envelope, &io.expected).map(|decoded| (envelope, decoded))
+        });
+        match received {
+            Ok((envelope, decoded)) => {
+                let source = envelope.source;
+                let own = io
+                    .station
+                    .as_ref()
+                    .is_ok_and(|station| station.home.source.is_some_and(|own| IpAddr::V4(own) == source));
+                lane.group.handle_advertisement(now, member, source, &decoded.advertisement);
+                if !own {
+                    self.note_peer(now, group, &vip, &envelope, &decoded);
+                }
+                self.drain(now, group);
+            }
+            Err(error) => {
+                lane.count(error.counter());
+                self.note_reject(now, group, &vip, packet, &error);
+            }
+        }
+    }
+
+    /// Once per peer: who speaks here, and how.
+    fn note_peer(&mut self, now: Moment, group: usize, vip: &str, envelope: &Envelope, decoded: &Decoded) {
+        let source = envelope.source;
+        let advertisement = &decoded.advertisement;
+        if self.remarks.first(now, Key::Source { group, kind: "peer", source }) {
+            let text = format!(
+                "vip {vip}: {source} speaks for vrid {} too, with priority {}",
+                advertisement.vrid, advertisement.priority
+            );
+            self.remark(tracing::Level::INFO, text);
+        }
+        if decoded.checksum == ChecksumForm::Rfc5798 {
+            if let Some(lane) = self.lanes.get_mut(group) {
+                lane.count("checksum_rfc5798_received");
+            }
+            if self.remarks.first(now, Key::Source { group, kind: "checksum", source }) {
+                let text = format!("vip {vip}: {source} sends checksums in RFC 5798's form");
+                self.remark(tracing::Level::INFO, text);
+            }
+        }
+    }
+
+    fn note_reject(&mut self, now: Moment, group: usize, vip: &str, packet: &[u8], error: &DecodeError) {
+        let source = packet.get(12..16).and_then(|octets| <[u8; 4]>::try_from(octets).ok()).map(IpAddr::from);
+        let kind = error.counter();
+        let (key, from) = match source {
+            Some(source) => (Key::Source { group, kind, source }, source.to_string()),
+            None => (Key::Group { group, kind }, "an unknown source".to_owned()),
+        };
+        self.remark_at_times(now, key, format!("vip {vip}: a packet from {from} was dropped: {error}"));
+    }
+
+    fn socket_failed(&mut self, now: Moment, group: usize, member: usize, error: &io::Error) {
+        let Some(lane) = self.lanes.get_mut(group) else { return };
+        lane.count("receive_errors");
+        if let Some(io) = lane.members.get_mut(member) {
+            io.station = Err(format!("the socket for advertisements failed: {error}"));
+        }
+        self.settle(now, Duration::ZERO);
+    }
+
+    fn answered(&mut self, now: Moment, answer: Answer) {
+        match answer {
+            Answer::Added { place, result: Ok(()) } => {
+                if self.ledger.added(place) {
+                    self.changed = true;
+                    self.at(now, place, |group, member| {
+                        group.handle_address_added(now, member, place.address);
+                    });
+                }
+            }
+            Answer::Added { place, result: Err(reason) } => self.at(now, place, |group, member| {
+                group.handle_address_failed(now, member, place.address, &reason);
+            }),
+            Answer::Refreshed { place, result } => {
+                self.ledger.refreshed(place);
+                if let (Err(reason), Some((group, _))) = (result, self.owner(place)) {
+                    if let Some(lane) = self.lanes.get_mut(group) {
+                        lane.count("refresh_errors");
+                    }
+                    let text = format!("the lease of {} was not refreshed: {reason}", place.address.address);
+                    self.remark_at_times(now, Key::Group { group, kind: "refresh" }, text);
+                }
+            }
+            Answer::Removed { place, removal } => {
+                self.ledger.removed(place, &removal);
+                self.changed = true;
+                match removal {
+                    Removal::Done | Removal::Absent => self.at(now, place, |group, member| {
+                        group.handle_address_removed(now, member, place.address);
+                    }),
+                    Removal::Failed(reason) => {
+                        if let Some((group, _)) = self.owner(place) {
+                            let text = format!("{} was not removed: {reason}", place.address.address);
+                            self.remark_at_times(now, Key::Group { group, kind: "remove" }, text);
+                        }
+                    }
+                }
+            }
+            Answer::Dumped(Ok(dump)) => {
+                self.interfaces.load(dump);
+                self.settle(now, Duration::ZERO);
+                for place in self.ledger.missing(self.interfaces.addresses()) {
+                    self.stolen(now, place);
+                }
+                self.inspect_all(now);
+            }
+            Answer::Dumped(Err(_)) => self.requests.ask(Request::Dump),
+        }
+    }
+
+    /// Links before addresses: what went with its interface was not stolen.
+    fn follow(&mut self, now: Moment, events: &[Event]) {
+        for event in events {
+            self.interfaces.apply(event);
+        }
+        if events.contains(&Event::Lost) {
+            self.requests.ask(Request::Dump);
+        }
+        self.settle(now, Duration::ZERO);
+        for event in events {
+            match event {
+                Event::Address(address) => self.inspect(now, *address),
+                Event::AddressGone(address) => {
+                    if self.ledger.gone(address.place) == Meaning::Stolen {
+                        self.stolen(now, address.place);
+                    }
+                }
+                Event::Link(_) | Event::LinkGone { .. } | Event::Lost => {}
+            }
+        }
+    }
+
+    fn stolen(&mut self, now: Moment, place: Place) {
+        self.changed = true;
+        self.at(now, place, |group, member| group.handle_address_stolen(now, member, place.address));
+    }
+
+    pub(super) fn inspect_all(&mut self, now: Moment) {
+        let all = self.interfaces.addresses().to_vec();
+        for address in all {
+            self.inspect(now, address);
+        }
+    }
+
+    /// Looks whether a virtual address is on its interface without having been asked for.
+    fn inspect(&mut self, now: Moment, address: KernelAddress) {
+        let place = address.place;
+        let Some((index, member)) = self.owner(place) else { return };
+        match self.ledger.seen(&address) {
+            Meaning::Nothing | Meaning::Stolen => {}
+            Meaning::Leftover => self.remove(place),
+            Meaning::Foreign => {
+                if let Some(lane) = self.lanes.get_mut(index) {
+                    lane.group.handle_address_foreign(now, member, place.address, &address.owner.tag());
+                }
+                self.drain(now, index);
+            }
+        }
+    }
+
+    /// Ours by tag, from an earlier run, wherever they are.
+    pub(super) fn remove_leftovers(&mut self) {
+        let ours = self.interfaces.addresses().to_vec().into_iter().filter(|known| {
+            known.owner == crate::io::netlink::Owner::Ours
+                && self.virtual_addresses.contains(&known.place.address.address)
+        });
+        let ours: Vec<_> = ours.collect();
+        for known in ours {
+            if self.ledger.seen(&known) == Meaning::Leftover {
+                self.remove(known.place);
+            }
+        }
+    }
+
+    /// Follows the interfaces; returns what makes a start impossible.
+    pub(super) fn settle(&mut self, now: Moment, patience: Duration) -> Option<LockError> {
+        let mut taken = None;
+        for index in 0..self.lanes.len() {
+            let Some(lane) = self.lanes.get_mut(index) else { continue };
+            let mut arrived = false;
+            for (id, io) in lane.members.iter_mut().enumerate() {
+                let settled =
+                    io.settle(&self.interfaces, &self.virtual_addresses, &self.lock_folder, patience);
+                if let Some(left) = settled.left {
+                    self.ledger.forget(left);
+                }
+                if let Some(source) = settled.source {
+                    lane.group.handle_source(now, MemberId(id), source.map(IpAddr::V4));
+                }
+                if let Some(link) = settled.link {
+                    self.changed = true;
+                    lane.group.handle_link(now, MemberId(id), link);
+                }
+                arrived |= settled.arrived;
+                taken = taken.or(settled.taken);
+                if settled.retry {
+                    self.due.retry = Some(now + RETRY);
+                }
+            }
+            self.drain(now, index);
+            if arrived && lane_started(&self.lanes, index) {
+                self.inspect_all(now);
+            }
+        }
+        taken
+    }
+
+    /// Calls the group whose address this is, and does what it wants.
+    fn at(&mut self, now: Moment, place: Place, handle: impl FnOnce(&mut crate::Group, MemberId)) {
+        let Some((index, member)) = self.owner(place) else { return };
+        if let Some(lane) = self.lanes.get_mut(index) {
+            handle(&mut lane.group, member);
+        }
+        self.drain(now, index);
+    }
+
+    /// The group and member of an address, whatever its prefix.
+    fn owner(&self, place: Place) -> Option<(usize, MemberId)> {
+        self.lanes.iter().enumerate().find_map(|(index, lane)| {
+            let member = lane
+                .members
+                .iter()
+                .position(|io| io.index() == Some(place.index) && io.has_address(place.address.address))?;
+            Some((index, MemberId(member)))
+        })
+    }
+}
+
+/// At the start leftovers are looked for once all groups have begun.
+fn lane_started(lanes: &[super::Lane], index: usize) -> bool {
+    lanes.get(index).is_some_and(|lane| lane.begun)
+}

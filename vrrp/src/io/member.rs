@@ -1,0 +1,170 @@
+//! One virtual router's place on the wire: its interface, socket, announcer and lock.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    time::Duration,
+};
+
+use super::{
+    announce::Announcer,
+    lock::{LockError, RouterLock},
+    netlink::interfaces::{Home, Interfaces},
+    socket::{AdvertisementSocket, GROUP},
+};
+use crate::{
+    MemberConfig,
+    advertisement::{Advertisement, Expected},
+};
+
+#[derive(Debug)]
+pub(super) struct MemberIo {
+    pub(super) config: MemberConfig,
+    pub(super) expected: [Expected; 1],
+    /// Where it is, or what it waits for.
+    pub(super) station: Result<Station, String>,
+    /// What the machine was last told.
+    told_source: Option<Ipv4Addr>,
+    told_link: Option<Result<(), String>>,
+}
+
+/// Open on an interface.
+#[derive(Debug)]
+pub(super) struct Station {
+    pub(super) home: Home,
+    pub(super) socket: AdvertisementSocket,
+    pub(super) announcer: Announcer,
+    _lock: RouterLock,
+}
+
+/// How a look at the interfaces changed a member.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// The interface that it left.
+    pub(super) left: Option<u32>,
+    /// It has an interface now that it had not before.
+    pub(super) arrived: bool,
+    /// It should be tried again: the kernel or another instance refused something.
+    pub(super) retry: bool,
+    /// Another instance speaks for it.
+    pub(super) taken: Option<LockError>,
+    /// To tell the machine.
+    pub(super) source: Option<Option<Ipv4Addr>>,
+    /// To tell the machine.
+    pub(super) link: Option<Result<(), String>>,
+}
+
+impl MemberIo {
+    pub(super) fn new(config: MemberConfig) -> Self {
+        let expected = [Expected { vrid: config.vrid, version: config.version, interval: config.interval }];
+        let station = Err("not looked at yet".to_owned());
+        Self { config, expected, station, told_source: None, told_link: None }
+    }
+
+    /// Index of its interface, while it has one.
+    pub(super) fn index(&self) -> Option<u32> {
+        self.station.as_ref().ok().map(|station| station.home.index)
+    }
+
+    pub(super) fn has_address(&self, address: IpAddr) -> bool {
+        self.config.addresses.iter().any(|own| own.address == address)
+    }
+
+    /// Follows its interface.
+    pub(super) fn settle(
+        &mut self,
+        interfaces: &Interfaces,
+        virtual_addresses: &BTreeSet<IpAddr>,
+        locks: &Path,
+        patience: Duration,
+    ) -> Settled {
+        let mut settled = Settled::default();
+        let found = interfaces.find(&self.config.interface, virtual_addresses);
+        let stays = match (&self.station, &found) {
+            (Ok(station), Ok(home)) => {
+                station.home.index == home.index
+                    && station.home.name == home.name
+                    && station.announcer.mac() == home.mac
+            }
+            _ => false,
+        };
+        match (&mut self.station, found) {
+            (Ok(station), Ok(home)) if stays => station.home = home,
+            (_, Ok(home)) => {
+                settled.left = self.index();
+                // Closed first: the lock is the same if only the name or the hardware address changed.
+                self.station = Err(String::new());
+                match self.open(home, locks, patience) {
+                    Ok(station) => {
+                        self.station = Ok(station);
+                        settled.arrived = true;
+                    }
+                    Err(OpenError::Lock(error)) => {
+                        self.station = Err(error.to_string());
+                        settled.retry = true;
+                        settled.taken = matches!(error, LockError::Taken { .. }).then_some(error);
+                    }
+                    Err(OpenError::Refused(text)) => {
+                        self.station = Err(text);
+                        settled.retry = true;
+                    }
+                }
+            }
+            (_, Err(waits_for)) => {
+                settled.left = self.index();
+                self.station = Err(waits_for);
+            }
+        }
+        let (source, link) = match &self.station {
+            Ok(station) => (station.home.source, station.home.link.clone()),
+            Err(trouble) => (None, Err(trouble.clone())),
+        };
+        if source != self.told_source {
+            self.told_source = source;
+            settled.source = Some(source);
+        }
+        if self.told_link.as_ref() != Some(&link) {
+            self.told_link = Some(link.clone());
+            settled.link = Some(link);
+        }
+        settled
+    }
+
+    /// Sends to the group; the error in words.
+    pub(super) fn transmit(&self, advertisement: &Advertisement) -> Result<(), String> {
+        let station = self.station.as_ref().map_err(Clone::clone)?;
+        let source =
+            station.home.source.ok_or_else(|| format!("{} has no address of its own", station.home.name))?;
+        let message = advertisement.encode(self.config.checksum, source.into(), GROUP.into());
+        station.socket.send(source, &message).map_err(|error| error.to_string())
+    }
+
+    /// Announces on the wire; the error in words.
+    pub(super) fn announce(&mut self, address: IpAddr) -> Result<(), String> {
+        let station = self.station.as_mut().map_err(|trouble| trouble.clone())?;
+        station.announcer.announce(address).map_err(|error| error.to_string())
+    }
+
+    fn open(&self, home: Home, locks: &Path, patience: Duration) -> Result<Station, OpenError> {
+        if self.config.addresses.iter().any(|own| own.address.is_ipv6()) {
+            return Err(OpenError::Refused("this version speaks for IPv4 addresses only".to_owned()));
+        }
+        let vrid = self.config.vrid;
+        let lock =
+            RouterLock::take(locks, &home.name, home.index, vrid, patience).map_err(OpenError::Lock)?;
+        let refused = |what: &str, error: std::io::Error| {
+            OpenError::Refused(format!("{what} on interface {}: {error}", home.name))
+        };
+        let socket = AdvertisementSocket::open(&home.name, home.index, vrid)
+            .map_err(|error| refused("the socket for advertisements", error))?;
+        let announcer = Announcer::open(&home.name, home.index, home.mac)
+            .map_err(|error| refused("the socket for announcements", error))?;
+        Ok(Station { home, socket, announcer, _lock: lock })
+    }
+}
+
+enum OpenError {
+    Lock(LockError),
+    Refused(String),
+}

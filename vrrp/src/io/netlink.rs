@@ -1,0 +1,101 @@
+//! The kernel's addresses and links through rtnetlink.
+//!
+//! ```text
+//! driver ── Request ──▶ [requests: thread, socket 1] ── RTM_NEWADDR, RTM_DELADDR, dumps ──▶ kernel
+//!   ▲ ▲                            │                                                          │
+//!   │ └───────── Answer ───────────┘                                                          │
+//!   └── Event ── [events: socket 2] ◀── links, IPv4 addresses ────────────────────────────────┘
+//! ```
+//!
+//! Requests have a thread of their own: the kernel works on them inside the send call, and while another process holds
+//! its network lock that call blocks. Advertisements must not wait for that.
+//!
+//! [`interfaces`] is the picture that both add up to, without any socket; [`ledger`] tells our own changes from others'.
+
+pub(super) mod events;
+pub(super) mod interfaces;
+pub(super) mod ledger;
+pub(super) mod requests;
+
+use std::net::IpAddr;
+
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
+};
+
+use crate::VirtualAddress;
+
+/// IFA_PROTO of the addresses that we install, so that they are known as ours: VRRP's protocol number. Nothing else
+/// uses it (keepalived tags with 18).
+pub(super) const OUR_TAG: u8 = crate::VRRP_PROTOCOL;
+
+/// An address on an interface.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) struct Place {
+    /// Index of the interface.
+    pub(super) index: u32,
+    pub(super) address: VirtualAddress,
+}
+
+/// Whose an address is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Owner {
+    Ours,
+    /// No tag: an operator or a tool that sets none.
+    Static,
+    /// The kernel itself.
+    Kernel,
+    Protocol(u8),
+}
+
+/// An address as the kernel has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct KernelAddress {
+    pub(super) place: Place,
+    pub(super) owner: Owner,
+    /// IFA_F_SECONDARY: not the first of its network.
+    pub(super) secondary: bool,
+}
+
+impl Owner {
+    /// How a warning names it.
+    pub(super) fn tag(self) -> String {
+        match self {
+            Self::Ours => "ours".to_owned(),
+            Self::Static => "static".to_owned(),
+            Self::Kernel => "kernel".to_owned(),
+            Self::Protocol(number) => format!("protocol {number}"),
+        }
+    }
+}
+
+impl KernelAddress {
+    /// `None` for a message without an address.
+    fn from_message(message: &AddressMessage) -> Option<Self> {
+        let mut owner = Owner::Static;
+        let mut flags_secondary = message.header.flags.contains(AddressHeaderFlags::Secondary);
+        let (mut local, mut peer): (Option<IpAddr>, Option<IpAddr>) = (None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                // IFA_LOCAL is the address itself; IFA_ADDRESS is the other end on a point-to-point link.
+                AddressAttribute::Local(address) => local = Some(*address),
+                AddressAttribute::Address(address) => peer = Some(*address),
+                AddressAttribute::Flags(flags) => {
+                    flags_secondary |= flags.contains(AddressFlags::Secondary);
+                }
+                AddressAttribute::Protocol(protocol) => {
+                    owner = match *protocol {
+                        AddressProtocol::Other(0) => Owner::Static,
+                        AddressProtocol::Other(OUR_TAG) => Owner::Ours,
+                        AddressProtocol::Other(number) => Owner::Protocol(number),
+                        _ => Owner::Kernel,
+                    };
+                }
+                _ => {}
+            }
+        }
+        let address = VirtualAddress { address: local.or(peer)?, prefix: message.header.prefix_len };
+        let place = Place { index: message.header.index, address };
+        Some(Self { place, owner, secondary: flags_secondary })
+    }
+}

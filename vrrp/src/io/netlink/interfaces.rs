@@ -1,0 +1,195 @@
+//! The picture of links and addresses, and where a virtual router lives in it. No sockets.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
+
+use super::{
+    KernelAddress, Owner,
+    events::{Event, Link},
+    requests::Dump,
+};
+use crate::Interface;
+
+/// Links by index, addresses in the order in which the kernel told them: the first of a network is its primary.
+#[derive(Debug, Default)]
+pub(in crate::io) struct Interfaces {
+    links: BTreeMap<u32, Link>,
+    addresses: Vec<KernelAddress>,
+}
+
+/// Where a virtual router lives.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::io) struct Home {
+    pub(in crate::io) index: u32,
+    pub(in crate::io) name: String,
+    pub(in crate::io) mac: [u8; 6],
+    /// Source of its advertisements; `None` while the interface has no address of its own.
+    pub(in crate::io) source: Option<Ipv4Addr>,
+    /// IFF_UP and IFF_LOWER_UP, or what is missing.
+    pub(in crate::io) link: Result<(), String>,
+}
+
+impl Interfaces {
+    /// Replaces everything.
+    pub(in crate::io) fn load(&mut self, dump: Dump) {
+        self.links = dump.links.into_iter().map(|link| (link.index, link)).collect();
+        self.addresses = dump.addresses;
+    }
+
+    /// Follows one change.
+    pub(in crate::io) fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Link(link) => {
+                self.links.insert(link.index, link.clone());
+            }
+            Event::LinkGone { index } => {
+                self.links.remove(index);
+                self.addresses.retain(|known| known.place.index != *index);
+            }
+            Event::Address(address) => {
+                match self.addresses.iter_mut().find(|known| known.place == address.place) {
+                    Some(known) => *known = *address,
+                    None => self.addresses.push(*address),
+                }
+            }
+            Event::AddressGone(address) => self.addresses.retain(|known| known.place != address.place),
+            Event::Lost => {}
+        }
+    }
+
+    /// All addresses.
+    pub(in crate::io) fn addresses(&self) -> &[KernelAddress] {
+        &self.addresses
+    }
+
+    /// Finds the interface of a virtual router. `virtual_addresses` are never anyone's source (V-20).
+    ///
+    /// # Errors
+    /// What it waits for, in words.
+    pub(in crate::io) fn find(
+        &self,
+        interface: &Interface,
+        virtual_addresses: &BTreeSet<IpAddr>,
+    ) -> Result<Home, String> {
+        let (link, named_source) = match interface {
+            Interface::Named(name) => {
+                let link = self.links.values().find(|link| link.name == *name);
+                (link.ok_or_else(|| format!("interface {name} does not exist"))?, None)
+            }
+            Interface::Holding(address) => {
+                let holder = self
+                    .addresses
+                    .iter()
+                    .find(|known| known.place.address.address == *address && known.owner != Owner::Ours);
+                let link = holder.and_then(|holder| self.links.get(&holder.place.index));
+                (link.ok_or_else(|| format!("no interface has the address {address}"))?, Some(*address))
+            }
+        };
+        let source = match named_source {
+            Some(IpAddr::V4(address)) => Some(address),
+            Some(IpAddr::V6(_)) | None => self.primary(link.index, virtual_addresses),
+        };
+        let name = &link.name;
+        let state = match (link.up, link.carrier) {
+            (true, true) => Ok(()),
+            (true, false) => Err(format!("interface {name} has no carrier")),
+            (false, _) => Err(format!("interface {name} is down")),
+        };
+        Ok(Home { index: link.index, name: name.clone(), mac: link.mac, source, link: state })
+    }
+
+    /// The first IPv4 address of the interface that is its own.
+    fn primary(&self, index: u32, virtual_addresses: &BTreeSet<IpAddr>) -> Option<Ipv4Addr> {
+        self.addresses.iter().filter(|known| known.place.index == index).find_map(|known| {
+            match known.place.address.address {
+                IpAddr::V4(address)
+                    if known.owner != Owner::Ours
+                        && !known.secondary
+                        && !virtual_addresses.contains(&IpAddr::V4(address)) =>
+                {
+                    Some(address)
+                }
+                IpAddr::V4(_) | IpAddr::V6(_) => None,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, net::Ipv4Addr};
+
+    use super::{
+        super::{KernelAddress, Owner, Place},
+        Event, Interfaces, Link,
+    };
+    use crate::{Interface, VirtualAddress};
+
+    fn link(index: u32, name: &str) -> Link {
+        Link { index, name: name.to_owned(), mac: [2, 0, 0, 0, 0, 1], up: true, carrier: true }
+    }
+
+    fn address(index: u32, octets: [u8; 4], owner: Owner) -> KernelAddress {
+        let address = VirtualAddress { address: Ipv4Addr::from(octets).into(), prefix: 24 };
+        KernelAddress { place: Place { index, address }, owner, secondary: false }
+    }
+
+    fn vips() -> BTreeSet<std::net::IpAddr> {
+        [Ipv4Addr::new(192, 0, 2, 100).into()].into()
+    }
+
+    #[test]
+    fn a_virtual_address_is_never_the_source() {
+        let mut interfaces = Interfaces::default();
+        interfaces.apply(&Event::Link(link(2, "eth1")));
+        interfaces.apply(&Event::Address(address(2, [192, 0, 2, 100], Owner::Static)));
+        interfaces.apply(&Event::Address(address(2, [192, 0, 2, 101], Owner::Ours)));
+        let eth1 = Interface::Named("eth1".to_owned());
+        assert_eq!(interfaces.find(&eth1, &vips()).unwrap().source, None);
+        interfaces.apply(&Event::Address(address(2, [192, 0, 2, 11], Owner::Static)));
+        let home = interfaces.find(&eth1, &vips()).unwrap();
+        assert_eq!(home.source, Some(Ipv4Addr::new(192, 0, 2, 11)));
+    }
+
+    #[test]
+    fn an_interface_that_does_not_exist_yet_is_waited_for_by_name() {
+        let mut interfaces = Interfaces::default();
+        let eth1 = Interface::Named("eth1".to_owned());
+        assert_eq!(interfaces.find(&eth1, &vips()), Err("interface eth1 does not exist".to_owned()));
+        interfaces.apply(&Event::Link(link(2, "eth1")));
+        assert_eq!(interfaces.find(&eth1, &vips()).unwrap().index, 2);
+        interfaces.apply(&Event::LinkGone { index: 2 });
+        interfaces.apply(&Event::Link(link(7, "eth1")));
+        assert_eq!(interfaces.find(&eth1, &vips()).unwrap().index, 7);
+    }
+
+    #[test]
+    fn the_interface_that_holds_the_nodes_address_uses_it_as_its_source() {
+        let mut interfaces = Interfaces::default();
+        let holding = Interface::Holding(Ipv4Addr::new(192, 0, 2, 12).into());
+        interfaces.apply(&Event::Link(link(2, "eth1")));
+        interfaces.apply(&Event::Address(address(2, [192, 0, 2, 11], Owner::Static)));
+        assert_eq!(
+            interfaces.find(&holding, &vips()),
+            Err("no interface has the address 192.0.2.12".to_owned())
+        );
+        interfaces.apply(&Event::Address(address(2, [192, 0, 2, 12], Owner::Static)));
+        let home = interfaces.find(&holding, &vips()).unwrap();
+        assert_eq!((home.index, home.source), (2, Some(Ipv4Addr::new(192, 0, 2, 12))));
+    }
+
+    #[test]
+    fn a_link_needs_both_the_operator_and_the_cable() {
+        let mut interfaces = Interfaces::default();
+        let eth1 = Interface::Named("eth1".to_owned());
+        interfaces.apply(&Event::Link(Link { carrier: false, ..link(2, "eth1") }));
+        assert_eq!(
+            interfaces.find(&eth1, &vips()).unwrap().link,
+            Err("interface eth1 has no carrier".to_owned())
+        );
+        interfaces.apply(&Event::Link(Link { up: false, ..link(2, "eth1") }));
+        assert_eq!(interfaces.find(&eth1, &vips()).unwrap().link, Err("interface eth1 is down".to_owned()));
+    }
+}

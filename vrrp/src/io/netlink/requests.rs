@@ -1,0 +1,224 @@
+//! What we ask of the kernel, on a thread of its own, one request after another.
+
+use std::{future::Future, io, net::IpAddr, thread, time::Duration};
+
+use futures_util::TryStreamExt;
+use netlink_packet_route::{
+    AddressFamily,
+    address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo},
+};
+use rtnetlink::Handle;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{KernelAddress, OUR_TAG, Place, events::Link};
+use crate::{Moment, VirtualAddress};
+
+/// rtnetlink waits for an acknowledgement without limit.
+const LIMIT: Duration = Duration::from_millis(50);
+
+/// A dump of thousands of addresses takes longer.
+const DUMP_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long an address stays without a refresh. The kernel counts whole seconds and is accurate to 0.35 s.
+const LEASE_SECONDS: u32 = 2;
+
+/// An address is added or refreshed only this soon after the driver has compared the clock; later than that this
+/// process was stopped, another node may have the address, and a lease would bring it back.
+const STALE: Duration = Duration::from_millis(50);
+
+/// A request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::io) enum Request {
+    /// Install with a lease.
+    Add { place: Place, asked: Moment },
+    /// Begin the lease again.
+    Refresh { place: Place, asked: Moment },
+    /// Remove. An address that is not there counts as removed.
+    Remove { place: Place },
+    /// Read everything.
+    Dump,
+}
+
+/// Its answer.
+#[derive(Debug)]
+pub(in crate::io) enum Answer {
+    Added { place: Place, result: Result<(), String> },
+    Refreshed { place: Place, result: Result<(), String> },
+    Removed { place: Place, removal: Removal },
+    Dumped(Result<Dump, String>),
+}
+
+/// How a removal ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::io) enum Removal {
+    /// The kernel had it and removed it.
+    Done,
+    /// The kernel did not have it.
+    Absent,
+    Failed(String),
+}
+
+/// All links and IPv4 addresses.
+#[derive(Debug, Default)]
+pub(in crate::io) struct Dump {
+    pub(in crate::io) links: Vec<Link>,
+    pub(in crate::io) addresses: Vec<KernelAddress>,
+}
+
+/// The way to the thread; it ends when this is dropped and what was asked is done.
+#[derive(Debug)]
+pub(in crate::io) struct Requests {
+    queue: UnboundedSender<Request>,
+    answers: UnboundedReceiver<Answer>,
+}
+
+impl Requests {
+    pub(in crate::io) fn start() -> io::Result<Self> {
+        let (queue, requests) = unbounded_channel();
+        let (answer, answers) = unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new()
+            .name("netlink".to_owned())
+            .spawn(move || runtime.block_on(serve(requests, &answer)))?;
+        Ok(Self { queue, answers })
+    }
+
+    pub(in crate::io) fn ask(&self, request: Request) {
+        // The thread lives as long as the queue; if its socket could not be opened, `answer` ends.
+        let _ = self.queue.send(request);
+    }
+
+    /// The next answer; `None` if the thread could not open its socket.
+    pub(in crate::io) async fn answer(&mut self) -> Option<Answer> {
+        self.answers.recv().await
+    }
+}
+
+/// Whether this process may change addresses: asks for a removal on an interface that can't be. Touches nothing.
+pub(in crate::io) async fn probe() -> io::Result<()> {
+    let (connection, handle, _messages) = rtnetlink::new_connection()?;
+    let connection = tokio::spawn(connection);
+    let nowhere = Place {
+        index: 0,
+        address: VirtualAddress { address: IpAddr::from([127, 255, 255, 254]), prefix: 32 },
+    };
+    let result = limited(LIMIT, handle.address().del(message(nowhere)).execute()).await;
+    connection.abort();
+    match result {
+        Err(Failure::Kernel(error)) if error.raw_os_error() == Some(libc::EPERM) => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+async fn serve(mut requests: UnboundedReceiver<Request>, answers: &UnboundedSender<Answer>) {
+    let Ok((connection, handle, _messages)) = rtnetlink::new_connection() else { return };
+    tokio::spawn(connection);
+    while let Some(request) = requests.recv().await {
+        let answer = match request {
+            Request::Add { place, asked } => {
+                Answer::Added { place, result: add(&handle, place, asked).await }
+            }
+            Request::Refresh { place, asked } => {
+                Answer::Refreshed { place, result: add(&handle, place, asked).await }
+            }
+            Request::Remove { place } => Answer::Removed { place, removal: remove(&handle, place).await },
+            Request::Dump => {
+                let dump = tokio::time::timeout(DUMP_LIMIT, dump(&handle)).await;
+                Answer::Dumped(dump.unwrap_or_else(|_| Err("the kernel does not answer".to_owned())))
+            }
+        };
+        if answers.send(answer).is_err() {
+            return;
+        }
+    }
+}
+
+async fn add(handle: &Handle, place: Place, asked: Moment) -> Result<(), String> {
+    let late = Moment::now().saturating_since(asked);
+    if late > STALE {
+        return Err(format!("{} ms passed before the kernel could be asked", late.as_millis()));
+    }
+    let VirtualAddress { address, prefix } = place.address;
+    let mut request = handle.address().add(place.index, address, prefix).replace();
+    *request.message_mut() = leased(place, request.message_mut());
+    limited(LIMIT, request.execute()).await.map_err(|failure| failure.to_string())
+}
+
+async fn remove(handle: &Handle, place: Place) -> Removal {
+    match limited(LIMIT, handle.address().del(message(place)).execute()).await {
+        Ok(()) => Removal::Done,
+        Err(Failure::Kernel(error))
+            if matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::ENODEV)) =>
+        {
+            Removal::Absent
+        }
+        Err(failure) => Removal::Failed(failure.to_string()),
+    }
+}
+
+async fn dump(handle: &Handle) -> Result<Dump, String> {
+    let mut found = Dump::default();
+    let mut links = std::pin::pin!(handle.link().get().execute());
+    while let Some(link) = links.try_next().await.map_err(|error| error.to_string())? {
+        found.links.extend(Link::from_message(&link));
+    }
+    let mut addresses = handle.address().get();
+    addresses.message_mut().header.family = AddressFamily::Inet;
+    let mut addresses = std::pin::pin!(addresses.execute());
+    while let Some(address) = addresses.try_next().await.map_err(|error| error.to_string())? {
+        found.addresses.extend(KernelAddress::from_message(&address));
+    }
+    Ok(found)
+}
+
+/// Adds tag, lease and `noprefixroute` to what rtnetlink has built. A broadcast address on a /32 is the address itself,
+/// so it goes.
+fn leased(place: Place, built: &AddressMessage) -> AddressMessage {
+    let mut message = built.clone();
+    if place.address.prefix == 32 {
+        message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Broadcast(_)));
+    }
+    let mut lease = CacheInfo::default();
+    lease.ifa_valid = LEASE_SECONDS;
+    lease.ifa_preferred = LEASE_SECONDS;
+    message.attributes.push(AddressAttribute::Flags(AddressFlags::Noprefixroute));
+    message.attributes.push(AddressAttribute::CacheInfo(lease));
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(OUR_TAG)));
+    message
+}
+
+/// Names an address for removal.
+fn message(place: Place) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = match place.address.address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.index = place.index;
+    message.header.prefix_len = place.address.prefix;
+    message.attributes.push(AddressAttribute::Local(place.address.address));
+    message.attributes.push(AddressAttribute::Address(place.address.address));
+    message
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Kernel(io::Error),
+    #[error("the kernel does not answer within {} ms", LIMIT.as_millis())]
+    Limit,
+    #[error("{0}")]
+    Other(rtnetlink::Error),
+}
+
+async fn limited(
+    limit: Duration,
+    request: impl Future<Output = Result<(), rtnetlink::Error>>,
+) -> Result<(), Failure> {
+    match tokio::time::timeout(limit, request).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(rtnetlink::Error::NetlinkError(error))) => Err(Failure::Kernel(error.to_io())),
+        Ok(Err(error)) => Err(Failure::Other(error)),
+        Err(_) => Err(Failure::Limit),
+    }
+}
