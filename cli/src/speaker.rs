@@ -1,3 +1,206 @@
 //! The second process: runs the VRRP machines, and nothing that can make them late.
+//!
+//! ```text
+//! stdin: socket pair ── ToSpeaker ──▶ commands ─▶ lb_vrrp::io::run ─▶ Host ── FromSpeaker ──▶ socket pair
+//! stdout: shared page ◀── heartbeat, last advertisement ──────────────┘
+//! ```
+//!
+//! It never sees a client's byte and touches no disk: lines for the log go to the daemon. It ends when the daemon says
+//! so, or when the daemon is gone; in both cases it resigns first.
 
+mod outbox;
 pub mod protocol;
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    os::unix::net::UnixDatagram as StdSocket,
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use lb_vrrp::{
+    GroupConfig, Moment,
+    group::Start,
+    io::{Command, Host, Report, Settings, StartError, run},
+};
+use nix::unistd::{dup2_stdin, dup2_stdout};
+use tokio::{
+    net::UnixDatagram,
+    sync::mpsc::{UnboundedSender, unbounded_channel},
+};
+
+use crate::{
+    exit::Exit,
+    keeper::{Alive, End, Page, Side, leave_terminal, prefer_over_others, watch},
+};
+use outbox::Outbox;
+use protocol::{FromSpeaker, LogLevel, MESSAGE_MAX, ToSpeaker};
+
+/// The daemon sends the configuration before anything else.
+const CONFIGURATION_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long another speaker may still hold our virtual routers when the first one of a daemon starts: one that is just
+/// resigning needs milliseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The same for a replacement: its predecessor is dead or was killed, and the kernel may take its time.
+const PATIENCE_REPLACING: Duration = Duration::from_secs(10);
+
+/// The fastest and the slowest heartbeat.
+const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+/// Runs the speaker on what it inherited: the socket pair as stdin, the page as stdout.
+pub fn main(runtime_dir: &Path) -> Exit {
+    let Ok((socket, page)) = inherited() else {
+        eprintln!("lbctl speaker is the second process of `lbctl run`; it can't be started by hand");
+        return Exit::Usage;
+    };
+    leave_terminal();
+    let refused = prefer_over_others();
+    let Ok(alive) = Alive::hold(Arc::clone(&page), Side::Speaker) else { return Exit::Failure };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return Exit::Failure;
+    };
+    let ended = runtime.block_on(speak(socket, page, runtime_dir, refused));
+    drop(alive);
+    match ended {
+        Ok(()) => Exit::Fine,
+        Err(_) => Exit::Failure,
+    }
+}
+
+/// Takes the two descriptors and leaves nothing in their places.
+fn inherited() -> io::Result<(StdSocket, Arc<Page>)> {
+    let socket: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
+    let page = Page::open(io::stdout().as_fd().try_clone_to_owned()?)?;
+    let nothing = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&nothing)?;
+    dup2_stdout(&nothing)?;
+    let socket = StdSocket::from(socket);
+    socket.set_nonblocking(true)?;
+    Ok((socket, Arc::new(page)))
+}
+
+async fn speak(
+    socket: StdSocket,
+    page: Arc<Page>,
+    runtime_dir: &Path,
+    refused: Vec<String>,
+) -> io::Result<()> {
+    let socket = Rc::new(UnixDatagram::from_std(socket)?);
+    let outbox = Outbox::new(Rc::clone(&socket));
+    let configuration = tokio::time::timeout(CONFIGURATION_LIMIT, receive(&socket)).await?;
+    let Some(ToSpeaker::Configure { groups }) = configuration else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    for text in refused {
+        outbox.send(&FromSpeaker::Log { level: LogLevel::Debug, text });
+    }
+    let settings = settings(groups, &page, runtime_dir);
+    let (commands, orders) = unbounded_channel();
+    let dead = commands.clone();
+    watch(Arc::clone(&page), Side::Daemon, move |end| {
+        let reason = match end {
+            End::Died => "the daemon died",
+            End::Clean => "the daemon ended",
+        };
+        let _ = dead.send(Command::Shutdown { reason: reason.to_owned() });
+    })?;
+    let local = tokio::task::LocalSet::new();
+    let ended = local
+        .run_until(async {
+            tokio::task::spawn_local(listen(Rc::clone(&socket), commands));
+            let host = ToDaemon { page, outbox: &outbox };
+            run(settings, &host, orders).await
+        })
+        .await;
+    match &ended {
+        Ok(()) => outbox.send(&FromSpeaker::Stopped),
+        Err(error) => outbox.send(&FromSpeaker::Fatal { text: error.to_string() }),
+    }
+    outbox.flush().await;
+    ended.map_err(|error| match error {
+        StartError::Io { error, .. } => error,
+        other => io::Error::other(other.to_string()),
+    })
+}
+
+fn settings(groups: Vec<GroupConfig>, page: &Page, runtime_dir: &Path) -> Settings {
+    let members = groups.iter().flat_map(|group| &group.members);
+    let shortest = members.map(|member| member.interval.get()).min().unwrap_or(HEARTBEAT.1);
+    let start = |index| match page.advertised(index) {
+        Some(last) => Start::ResumeActive { last },
+        None => Start::Fresh,
+    };
+    Settings {
+        groups: groups.into_iter().enumerate().map(|(index, group)| (group, start(index))).collect(),
+        lock_folder: runtime_dir.to_owned(),
+        patience: if page.speakers() > 1 { PATIENCE_REPLACING } else { PATIENCE },
+        heartbeat: (shortest / 2).clamp(HEARTBEAT.0, HEARTBEAT.1),
+    }
+}
+
+/// From the socket into the driver, until the daemon closes it.
+async fn listen(socket: Rc<UnixDatagram>, commands: UnboundedSender<Command>) {
+    while let Some(message) = receive(&socket).await {
+        let command = match message {
+            ToSpeaker::Configure { .. } => continue,
+            ToSpeaker::Readiness { group, readiness } => Command::Readiness { group, readiness },
+            ToSpeaker::ExchangesReset { group } => Command::ExchangesReset { group },
+            ToSpeaker::PeerReappeared => Command::PeerReappeared,
+            ToSpeaker::Shutdown { reason } => Command::Shutdown { reason },
+        };
+        if commands.send(command).is_err() {
+            return;
+        }
+    }
+    let _ = commands.send(Command::Shutdown { reason: "the daemon closed its end".to_owned() });
+}
+
+/// The next message that can be read; `None` at the end.
+async fn receive(socket: &UnixDatagram) -> Option<ToSpeaker> {
+    let mut packet = vec![0; MESSAGE_MAX];
+    loop {
+        // A packet of length 0 is the end of a SOCK_SEQPACKET connection.
+        let length = socket.recv(&mut packet).await.ok().filter(|length| *length > 0)?;
+        // The other end is the same program; a message that can't be read is one that was cut, and is repeated.
+        if let Ok(message) = serde_json::from_slice(packet.get(..length)?) {
+            return Some(message);
+        }
+    }
+}
+
+struct ToDaemon<'a> {
+    page: Arc<Page>,
+    outbox: &'a Outbox,
+}
+
+impl Host for ToDaemon<'_> {
+    fn beat(&self, now: Moment) {
+        self.page.beat(now);
+    }
+
+    fn advertised(&self, group: usize, last: Option<Moment>) {
+        self.page.set_advertised(group, last);
+    }
+
+    fn report(&self, report: Report) {
+        self.outbox.send(&match report {
+            Report::Started => FromSpeaker::Started,
+            Report::Status { at, groups } => FromSpeaker::Status { at, groups },
+            Report::Transition { group, transition } => FromSpeaker::Transition { group, transition },
+            Report::ResetExchanges { group } => FromSpeaker::ResetExchanges { group },
+            Report::Remark { level, text } => FromSpeaker::Log {
+                level: match level {
+                    tracing::Level::ERROR | tracing::Level::WARN => LogLevel::Warn,
+                    tracing::Level::INFO => LogLevel::Info,
+                    tracing::Level::DEBUG | tracing::Level::TRACE => LogLevel::Debug,
+                },
+                text,
+            },
+        });
+    }
+}

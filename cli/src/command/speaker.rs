@@ -1,12 +1,18 @@
-//! `lbctl speaker`.
+//! `lbctl speaker`: the second process of `lbctl run`.
 
-use crate::exit::Exit;
+use std::path::PathBuf;
 
-/// Arguments of `lbctl speaker`.
+use crate::{exit::Exit, speaker};
+
+/// Arguments of `lbctl speaker`. The socket to the daemon is its stdin, the shared page its stdout.
 #[derive(Debug, clap::Args)]
-pub struct SpeakerArguments {}
+pub struct SpeakerArguments {
+    /// Folder of the lock files
+    #[arg(long)]
+    runtime_dir: PathBuf,
+}
 
 /// Runs the verb.
-pub fn run(_arguments: &SpeakerArguments) -> Exit {
-    Exit::Failure
+pub fn run(arguments: &SpeakerArguments) -> Exit {
+    speaker::main(&arguments.runtime_dir)
 }

@@ -10,12 +10,24 @@
 //! found out by the speaker. It watches the speaker's heartbeat and mutex, kills a frozen speaker, and starts another
 //! one in place of a dead one. Lines for the log ([`FromSpeaker::Log`]) go to `tracing` here and are not passed on.
 
-use std::path::PathBuf;
+mod child;
+mod keeping;
+mod watching;
+
+use std::{path::PathBuf, sync::Arc};
 
 use lb_vrrp::{GroupConfig, Readiness};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::speaker::protocol::FromSpeaker;
+use crate::{
+    keeper::{Alive, Page, Side},
+    speaker::protocol::FromSpeaker,
+};
+use child::Child;
+use keeping::Keeper;
+
+/// Reports that wait for the daemon. When it is that far behind, a status is dropped: there will be a newer one.
+const REPORTS: usize = 1024;
 
 /// What a speaker is started with.
 #[derive(Clone, Debug)]
@@ -57,8 +69,14 @@ impl SpeakerLink {
     /// # Errors
     /// The socket pair, the shared page or the process could not be made.
     pub fn start(settings: SpeakerSettings) -> std::io::Result<(SpeakerHandle, mpsc::Receiver<FromSpeaker>)> {
-        let _ = settings;
-        Err(std::io::ErrorKind::Unsupported.into())
+        let page = Arc::new(Page::create()?);
+        let alive = Alive::hold(Arc::clone(&page), Side::Daemon)?;
+        let first = Child::start(&settings, &page)?;
+        let (handle, orders) = mpsc::unbounded_channel();
+        let (reports, receiver) = mpsc::channel(REPORTS);
+        let keeper = Keeper::new(settings, page, alive, orders, reports);
+        tokio::spawn(keeper.keep(first));
+        Ok((SpeakerHandle { orders: handle }, receiver))
     }
 }
 

@@ -3,6 +3,10 @@
 use lb_vrrp::{GroupConfig, GroupStatus, Moment, Readiness, Transition};
 use serde::{Deserialize, Serialize};
 
+/// The longest message in bytes. A status of some hundred groups is shorter, and the kernel takes no longer one
+/// without a right to it.
+pub const MESSAGE_MAX: usize = 200 * 1024;
+
 /// From the daemon to the speaker.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum ToSpeaker {

@@ -1,0 +1,133 @@
+//! One speaker process and the socket to it.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    os::unix::net::UnixDatagram as StdSocket,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use tokio::{
+    net::UnixDatagram,
+    process::{Child as Process, Command},
+    sync::oneshot,
+};
+
+use super::SpeakerSettings;
+use crate::{
+    keeper::{End, Page, Side, watch},
+    speaker::protocol::{FromSpeaker, MESSAGE_MAX, ToSpeaker},
+};
+
+#[derive(Debug)]
+pub(super) struct Child {
+    process: Process,
+    socket: UnixDatagram,
+    packet: Vec<u8>,
+    /// Said by the mutex; before the first message nobody waits for it.
+    died: Option<oneshot::Receiver<End>>,
+}
+
+/// What a speaker did.
+#[derive(Debug)]
+pub(super) enum News {
+    Said(FromSpeaker),
+    /// Its mutex, its socket or its process ended.
+    Ended,
+}
+
+impl Child {
+    /// Starts a speaker and tells it what to run. The socket pair is its stdin and the page its stdout, so nothing else
+    /// that the daemon starts at the same time can inherit them.
+    pub(super) fn start(settings: &SpeakerSettings, page: &Arc<Page>) -> io::Result<Self> {
+        let (ours, theirs) = pair()?;
+        page.count_speaker();
+        let process = Command::new(&settings.program)
+            .arg("speaker")
+            .arg("--runtime-dir")
+            .arg(&settings.runtime_dir)
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::from(page.file().try_clone()?))
+            .spawn()?;
+        let socket = StdSocket::from(ours);
+        socket.set_nonblocking(true)?;
+        let socket = UnixDatagram::from_std(socket)?;
+        let child = Self { process, socket, packet: vec![0; MESSAGE_MAX], died: None };
+        child.tell(&ToSpeaker::Configure { groups: settings.groups.clone() })?;
+        Ok(child)
+    }
+
+    /// Waits on the speaker's mutex. To be called once it holds it: after its first message.
+    pub(super) fn watch(&mut self, page: &Arc<Page>) -> io::Result<()> {
+        let (sender, died) = oneshot::channel();
+        watch(Arc::clone(page), Side::Speaker, move |end| {
+            let _ = sender.send(end);
+        })?;
+        self.died = Some(died);
+        Ok(())
+    }
+
+    /// Sends a message; a speaker that does not read gets it with the next repetition, or is found frozen.
+    pub(super) fn tell(&self, message: &ToSpeaker) -> io::Result<()> {
+        let packet = serde_json::to_vec(message).map_err(io::Error::other)?;
+        if packet.len() > MESSAGE_MAX {
+            return Err(io::Error::other("the configuration is too long for one message"));
+        }
+        self.socket.try_send(&packet).map(drop)
+    }
+
+    /// What it does next.
+    pub(super) async fn news(&mut self) -> News {
+        let Self { process, socket, packet, died } = self;
+        let received = tokio::select! {
+            biased;
+            received = socket.recv(packet) => received,
+            _ = wait_for(died) => return News::Ended,
+            _ = process.wait() => return News::Ended,
+        };
+        let message = match received {
+            Ok(length) if length > 0 => {
+                packet.get(..length).and_then(|packet| serde_json::from_slice(packet).ok())
+            }
+            Ok(_) | Err(_) => None,
+        };
+        // Nothing but an end makes a packet empty, and nothing but another program one that can't be read.
+        message.map_or(News::Ended, News::Said)
+    }
+
+    /// Takes what it had said before it ended.
+    pub(super) fn last_words(&mut self) -> Vec<FromSpeaker> {
+        let mut words = Vec::new();
+        while let Ok(length) = self.socket.try_recv(&mut self.packet) {
+            let packet = self.packet.get(..length).unwrap_or_default();
+            let Ok(message) = serde_json::from_slice(packet) else { break };
+            words.push(message);
+        }
+        words
+    }
+
+    /// Ends it at once.
+    pub(super) fn kill(&mut self) {
+        // An error means that it has ended.
+        let _ = self.process.start_kill();
+    }
+
+    /// Waits until the kernel has taken it down.
+    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.process.wait().await
+    }
+}
+
+async fn wait_for(died: &mut Option<oneshot::Receiver<End>>) {
+    match died {
+        Some(died) => drop(died.await),
+        None => std::future::pending().await,
+    }
+}
+
+/// SOCK_SEQPACKET: messages stay whole, and the end of the other side is seen.
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+}

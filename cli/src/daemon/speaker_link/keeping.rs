@@ -1,0 +1,261 @@
+//! The task that keeps a speaker running for as long as the daemon wants one.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use lb_vrrp::{Moment, Readiness};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{
+    Order, SpeakerSettings,
+    child::{Child, News},
+    watching::{Patience, Watch},
+};
+use crate::{
+    keeper::{Alive, Page},
+    speaker::protocol::{FromSpeaker, LogLevel, ToSpeaker},
+};
+
+/// The speaker takes readiness for gone after 1 s.
+const REPEAT: Duration = Duration::from_millis(250);
+
+/// A speaker that is not up by then is killed; waiting for the locks of its predecessor is part of it.
+const START_LIMIT: Duration = Duration::from_secs(15);
+
+/// For an orderly end; the lease of the addresses is over by then.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
+
+pub(super) struct Keeper {
+    settings: SpeakerSettings,
+    page: Arc<Page>,
+    /// Tells the speaker that this process lives.
+    alive: Alive,
+    orders: mpsc::UnboundedReceiver<Order>,
+    reports: mpsc::Sender<FromSpeaker>,
+    readiness: BTreeMap<String, Readiness>,
+    patience: Patience,
+    ending: Option<Ending>,
+}
+
+/// The daemon wants no speaker any more.
+struct Ending {
+    reason: String,
+    done: Vec<oneshot::Sender<()>>,
+}
+
+/// Why a conversation with a speaker ended.
+enum Outcome {
+    /// It can't run here and said why.
+    Fatal,
+    /// It ended as asked.
+    Stopped,
+    /// It died or was killed: in words.
+    Lost(String),
+}
+
+impl Keeper {
+    pub(super) fn new(
+        settings: SpeakerSettings,
+        page: Arc<Page>,
+        alive: Alive,
+        orders: mpsc::UnboundedReceiver<Order>,
+        reports: mpsc::Sender<FromSpeaker>,
+    ) -> Self {
+        let readiness = BTreeMap::new();
+        Self {
+            settings,
+            page,
+            alive,
+            orders,
+            reports,
+            readiness,
+            patience: Patience::default(),
+            ending: None,
+        }
+    }
+
+    pub(super) async fn keep(mut self, first: Child) {
+        let mut child = Some(first);
+        loop {
+            let began = Moment::now();
+            let outcome = match child.take() {
+                Some(child) => self.attend(child).await,
+                None => match Child::start(&self.settings, &self.page) {
+                    Ok(child) => self.attend(child).await,
+                    Err(error) => Outcome::Lost(format!("can't be started: {error}")),
+                },
+            };
+            let Outcome::Lost(what) = outcome else { break };
+            if self.ending.is_some() {
+                break;
+            }
+            let pause = self.patience.pause(Moment::now().saturating_since(began));
+            tracing::warn!(pause_ms = pause.as_millis(), "the speaker {what}; another one is started");
+            if pause > Duration::ZERO {
+                self.wait_out(pause).await;
+            }
+            if self.ending.is_some() {
+                break;
+            }
+        }
+        drop(self.alive);
+        for done in self.ending.into_iter().flat_map(|ending| ending.done) {
+            let _ = done.send(());
+        }
+    }
+
+    /// Talks with one speaker until it ends.
+    async fn attend(&mut self, mut child: Child) -> Outcome {
+        let outcome = self.converse(&mut child).await;
+        if let Outcome::Lost(_) = outcome {
+            for message in child.last_words() {
+                if matches!(message, FromSpeaker::Fatal { .. }) {
+                    self.pass_on(message).await;
+                    return Outcome::Fatal;
+                }
+                self.pass_on(message).await;
+            }
+        }
+        // Whatever happened, it must not touch an address after its replacement has looked at them: the replacement waits
+        // for its locks, which the kernel keeps until the last thread of this one is gone.
+        child.kill();
+        tokio::spawn(async move { child.ended().await });
+        outcome
+    }
+
+    async fn converse(&mut self, child: &mut Child) -> Outcome {
+        let mut watch = Watch::new(&self.settings.groups);
+        let mut look = interval(watch.period());
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut repeat = interval(REPEAT);
+        repeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let began = Moment::now();
+        let mut started = false;
+        let mut said_anything = false;
+        let mut told_to_end = None;
+        if let Some(ending) = &self.ending {
+            told_to_end = Some(began);
+            self.tell_to_end(child, &ending.reason);
+        }
+        loop {
+            tokio::select! {
+                biased;
+                news = child.news() => match news {
+                    News::Ended if told_to_end.is_some() => return Outcome::Stopped,
+                    News::Ended => return Outcome::Lost("died".to_owned()),
+                    News::Said(message) => {
+                        if !std::mem::replace(&mut said_anything, true) {
+                            // It holds its mutex now.
+                            if let Err(error) = child.watch(&self.page) {
+                                tracing::warn!("no thread to watch the speaker: {error}");
+                            }
+                        }
+                        started |= matches!(message, FromSpeaker::Started);
+                        let fatal = matches!(message, FromSpeaker::Fatal { .. });
+                        let stopped = matches!(message, FromSpeaker::Stopped);
+                        self.pass_on(message).await;
+                        if fatal {
+                            return Outcome::Fatal;
+                        }
+                        if stopped && told_to_end.is_some() {
+                            let _ = timeout(SHUTDOWN_LIMIT, child.ended()).await;
+                            return Outcome::Stopped;
+                        }
+                    }
+                },
+                order = self.orders.recv(), if told_to_end.is_none() => {
+                    self.take(order, Some(child));
+                    if let Some(ending) = &self.ending {
+                        told_to_end = Some(Moment::now());
+                        self.tell_to_end(child, &ending.reason);
+                    }
+                }
+                _ = repeat.tick() => self.repeat_readiness(child),
+                _ = look.tick() => {
+                    let now = Moment::now();
+                    let beat = self.page.last_beat();
+                    if started && watch.is_frozen(now, beat) {
+                        let age = now.saturating_since(beat).as_millis();
+                        return Outcome::Lost(format!("is frozen (last heartbeat {age} ms ago) and was killed"));
+                    }
+                    if !started && now.saturating_since(began) > START_LIMIT {
+                        return Outcome::Lost("did not start in time and was killed".to_owned());
+                    }
+                    if told_to_end.is_some_and(|at| now.saturating_since(at) > SHUTDOWN_LIMIT) {
+                        tracing::warn!("the speaker did not end in time and was killed; its addresses end with their lease");
+                        return Outcome::Stopped;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes orders while there is no speaker.
+    async fn wait_out(&mut self, pause: Duration) {
+        let over = sleep(pause);
+        tokio::pin!(over);
+        while self.ending.is_none() {
+            tokio::select! {
+                order = self.orders.recv() => self.take(order, None),
+                () = &mut over => return,
+            }
+        }
+    }
+
+    fn take(&mut self, order: Option<Order>, child: Option<&Child>) {
+        let message = match order {
+            Some(Order::Readiness { group, readiness }) => {
+                self.readiness.insert(group.clone(), readiness.clone());
+                ToSpeaker::Readiness { group, readiness }
+            }
+            Some(Order::ExchangesReset { group }) => ToSpeaker::ExchangesReset { group },
+            Some(Order::PeerReappeared) => ToSpeaker::PeerReappeared,
+            Some(Order::Shutdown { reason, done }) => {
+                self.ending.get_or_insert(Ending { reason, done: Vec::new() }).done.push(done);
+                return;
+            }
+            None => {
+                let reason = "the daemon ends".to_owned();
+                self.ending.get_or_insert(Ending { reason, done: Vec::new() });
+                return;
+            }
+        };
+        if let Some(child) = child {
+            // A speaker that does not read is found by its heartbeat.
+            let _ = child.tell(&message);
+        }
+    }
+
+    fn tell_to_end(&self, child: &Child, reason: &str) {
+        let _ = child.tell(&ToSpeaker::Shutdown { reason: reason.to_owned() });
+    }
+
+    fn repeat_readiness(&self, child: &Child) {
+        for (group, readiness) in &self.readiness {
+            let _ = child.tell(&ToSpeaker::Readiness { group: group.clone(), readiness: readiness.clone() });
+        }
+    }
+
+    async fn pass_on(&self, message: FromSpeaker) {
+        match message {
+            FromSpeaker::Log { level: LogLevel::Warn, text } => {
+                tracing::warn!(target: "lbctl::speaker", "{text}")
+            }
+            FromSpeaker::Log { level: LogLevel::Info, text } => {
+                tracing::info!(target: "lbctl::speaker", "{text}")
+            }
+            FromSpeaker::Log { level: LogLevel::Debug, text } => {
+                tracing::debug!(target: "lbctl::speaker", "{text}")
+            }
+            status @ FromSpeaker::Status { .. } => {
+                // The daemon is far behind or gone: there will be a newer one.
+                let _ = self.reports.try_send(status);
+            }
+            other => {
+                let _ = self.reports.send(other).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! When a speaker counts as frozen, and how soon a dead one is replaced. Pure.
+
+use std::time::Duration;
+
+use lb_vrrp::{GroupConfig, Moment};
+
+/// A speaker that lived so long did not die of its start.
+const HEALTHY: Duration = Duration::from_secs(10);
+
+/// Pauses before the second, third, ... start in a row; the first replacement comes at once.
+const PAUSES: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(100),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+];
+
+/// Looks at a heartbeat.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    limit: Duration,
+    period: Duration,
+    last_look: Option<Moment>,
+}
+
+/// Counts early deaths.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Patience {
+    early: usize,
+}
+
+impl Watch {
+    /// The limit is 2.5 of the shortest interval, at least 25 ms: always less than the Active_Down_Interval of a peer,
+    /// which is more than 3 intervals.
+    pub(super) fn new(groups: &[GroupConfig]) -> Self {
+        let members = groups.iter().flat_map(|group| &group.members);
+        let shortest = members.map(|member| member.interval.get()).min().unwrap_or(Duration::from_secs(1));
+        let limit = (shortest * 5 / 2).max(Duration::from_millis(25));
+        let period = (limit / 5).clamp(Duration::from_millis(5), Duration::from_millis(100));
+        Self { limit, period, last_look: None }
+    }
+
+    /// How often to look.
+    pub(super) fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// Whether the speaker is frozen. A look that comes late itself says nothing: whatever held up the daemon may have
+    /// held up the speaker as well, and it is first in line to notice.
+    pub(super) fn is_frozen(&mut self, now: Moment, beat: Moment) -> bool {
+        let on_time = self.last_look.is_some_and(|last| now.saturating_since(last) <= 2 * self.period);
+        self.last_look = Some(now);
+        on_time && now.saturating_since(beat) > self.limit
+    }
+}
+
+impl Patience {
+    /// A speaker died after `lived`: how long to wait before the next one.
+    pub(super) fn pause(&mut self, lived: Duration) -> Duration {
+        self.early = if lived >= HEALTHY { 0 } else { self.early + 1 };
+        let index = self.early.saturating_sub(1).min(PAUSES.len() - 1);
+        PAUSES.get(index).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lb_vrrp::Moment;
+
+    use super::{Patience, Watch};
+
+    fn watch_of_100_ms() -> Watch {
+        Watch { limit: Duration::from_millis(250), period: Duration::from_millis(50), last_look: None }
+    }
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn a_speaker_is_frozen_once_its_heartbeat_is_older_than_the_limit() {
+        let mut watch = watch_of_100_ms();
+        assert!(!watch.is_frozen(at(1000), at(990)));
+        for now in [1050, 1100, 1150, 1200] {
+            assert!(!watch.is_frozen(at(now), at(990)));
+        }
+        assert!(!watch.is_frozen(at(1240), at(990)));
+        assert!(watch.is_frozen(at(1241), at(990)));
+    }
+
+    #[test]
+    fn a_late_look_says_nothing() {
+        let mut watch = watch_of_100_ms();
+        assert!(!watch.is_frozen(at(1000), at(990)));
+        assert!(!watch.is_frozen(at(9000), at(990)), "both were stopped for 8 s");
+        assert!(!watch.is_frozen(at(9050), at(9010)));
+        assert!(!watch.is_frozen(at(9100), at(9010)));
+    }
+
+    #[test]
+    fn the_first_replacement_comes_at_once_and_later_ones_wait() {
+        let mut patience = Patience::default();
+        let early = Duration::from_millis(30);
+        let pauses: Vec<_> = (0..7).map(|_| patience.pause(early).as_millis()).collect();
+        assert_eq!(pauses, [0, 100, 500, 2000, 5000, 5000, 5000]);
+        assert_eq!(patience.pause(Duration::from_secs(3600)), Duration::ZERO);
+        assert_eq!(patience.pause(early), Duration::ZERO);
+        assert_eq!(patience.pause(early), Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,177 @@
+//! The shared page.
+#![allow(unsafe_code, reason = "memory that another process maps as well")]
+
+use std::{
+    cell::UnsafeCell,
+    io,
+    mem::{MaybeUninit, size_of},
+    num::NonZeroUsize,
+    os::fd::{AsFd, OwnedFd},
+    ptr::NonNull,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use lb_vrrp::Moment;
+use nix::sys::{
+    memfd::{MFdFlags, memfd_create},
+    mman::{MapFlags, ProtFlags, mmap, munmap},
+};
+
+/// So many groups have a place for the moment of their last advertisement; more start over when a speaker is replaced.
+pub const GROUPS: usize = 256;
+
+/// Says that a file is such a page, of this layout.
+const MAGIC: u32 = 0x4c42_0001;
+
+/// One of the two processes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Side {
+    /// The process that was started.
+    Daemon,
+    /// The second process.
+    Speaker,
+}
+
+/// The layout. Zero is a valid value of every field but the mutexes.
+#[repr(C)]
+struct Layout {
+    magic: AtomicU32,
+    /// How many speakers were started with this page.
+    speakers: AtomicU32,
+    /// When the speaker was last awake.
+    heartbeat: AtomicU64,
+    /// The last advertisement of each group as Active; 0: it is not Active.
+    advertised: [AtomicU64; GROUPS],
+    daemon: UnsafeCell<libc::pthread_mutex_t>,
+    speaker: UnsafeCell<libc::pthread_mutex_t>,
+}
+
+/// A mapping of the page.
+#[derive(Debug)]
+pub struct Page {
+    layout: NonNull<Layout>,
+    file: OwnedFd,
+}
+
+// SAFETY: the page is only reached through atomics and through mutexes that are made for several processes.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
+
+impl Page {
+    /// A new page with free mutexes.
+    ///
+    /// # Errors
+    /// The kernel refused the memory.
+    pub fn create() -> io::Result<Self> {
+        let file = memfd_create("lbctl-keeper", MFdFlags::MFD_CLOEXEC)?;
+        nix::unistd::ftruncate(&file, libc::off_t::try_from(size_of::<Layout>()).map_err(io::Error::other)?)?;
+        let page = Self::map(file)?;
+        for side in [Side::Daemon, Side::Speaker] {
+            page.init_mutex(side)?;
+        }
+        page.layout().magic.store(MAGIC, Ordering::Release);
+        Ok(page)
+    }
+
+    /// Maps the page that another process made.
+    ///
+    /// # Errors
+    /// It is not such a page.
+    pub fn open(file: OwnedFd) -> io::Result<Self> {
+        let length = nix::sys::stat::fstat(&file)?.st_size;
+        if usize::try_from(length).is_ok_and(|length| length < size_of::<Layout>()) {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
+        let page = Self::map(file)?;
+        if page.layout().magic.load(Ordering::Acquire) != MAGIC {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
+        Ok(page)
+    }
+
+    /// The file, to be handed to the other process.
+    pub fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
+    /// Counts one more speaker; returns how many there were.
+    pub fn count_speaker(&self) -> u32 {
+        self.layout().speakers.fetch_add(1, Ordering::AcqRel)
+    }
+
+    /// How many speakers were started.
+    pub fn speakers(&self) -> u32 {
+        self.layout().speakers.load(Ordering::Acquire)
+    }
+
+    /// The speaker is awake.
+    pub fn beat(&self, now: Moment) {
+        self.layout().heartbeat.store(now.as_nanos(), Ordering::Release);
+    }
+
+    /// When the speaker was last awake.
+    pub fn last_beat(&self) -> Moment {
+        Moment::from_nanos(self.layout().heartbeat.load(Ordering::Acquire))
+    }
+
+    /// The last advertisement of a group as Active left at `last`; `None`: it is not Active.
+    pub fn set_advertised(&self, group: usize, last: Option<Moment>) {
+        if let Some(word) = self.layout().advertised.get(group) {
+            word.store(last.map_or(0, Moment::as_nanos), Ordering::Release);
+        }
+    }
+
+    /// What the last speaker said of a group.
+    pub fn advertised(&self, group: usize) -> Option<Moment> {
+        let word = self.layout().advertised.get(group)?.load(Ordering::Acquire);
+        (word != 0).then_some(Moment::from_nanos(word))
+    }
+
+    /// The mutex of a side.
+    pub(super) fn mutex(&self, side: Side) -> *mut libc::pthread_mutex_t {
+        match side {
+            Side::Daemon => self.layout().daemon.get(),
+            Side::Speaker => self.layout().speaker.get(),
+        }
+    }
+
+    fn layout(&self) -> &Layout {
+        // SAFETY: `map` made the mapping, at least as long as the layout and page-aligned; it lives as long as `self`.
+        unsafe { self.layout.as_ref() }
+    }
+
+    fn map(file: OwnedFd) -> io::Result<Self> {
+        let length = NonZeroUsize::new(size_of::<Layout>()).expect("the layout is not empty");
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice overlaps with nothing of ours.
+        let mapped = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file.as_fd(), 0) }?;
+        Ok(Self { layout: mapped.cast(), file })
+    }
+
+    fn init_mutex(&self, side: Side) -> io::Result<()> {
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: the attributes are initialised by the first call and destroyed by the last; nobody else knows the mutex
+        // yet, because the file was not handed out.
+        let results = unsafe {
+            [
+                libc::pthread_mutexattr_init(attributes.as_mut_ptr()),
+                libc::pthread_mutexattr_setpshared(attributes.as_mut_ptr(), libc::PTHREAD_PROCESS_SHARED),
+                libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), libc::PTHREAD_MUTEX_ROBUST),
+                libc::pthread_mutex_init(self.mutex(side), attributes.as_ptr()),
+                libc::pthread_mutexattr_destroy(attributes.as_mut_ptr()),
+            ]
+        };
+        match results.into_iter().find(|result| *result != 0) {
+            Some(error) => Err(io::Error::from_raw_os_error(error)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and no reference into it outlives `self`.
+        let _ = unsafe { munmap(self.layout.cast(), size_of::<Layout>()) };
+    }
+}

@@ -1,0 +1,57 @@
+//! What makes the speaker hard to end by accident and hard to delay. Best effort: without the rights it runs like others.
+#![allow(unsafe_code, reason = "signal dispositions, and a scheduling call that nix does not have")]
+
+use nix::{
+    sys::{
+        mman::{MlockAllFlags, mlockall},
+        resource::{Resource, getrlimit, setrlimit},
+        signal::{SigHandler, Signal, signal},
+    },
+    unistd::setsid,
+};
+
+/// SCHED_RR priority: above everything ordinary, below the kernel's own threads (50).
+const PRIORITY: i32 = 10;
+
+/// A speaker that spins for so long without ever waiting is killed by the kernel, and replaced; microseconds.
+const RUNAWAY: u64 = 500_000;
+
+/// Leaves the terminal: own session, and deaf to what a terminal or a service manager sends to a whole group. The
+/// speaker ends when the daemon says so or is gone.
+pub fn leave_terminal() {
+    // Fails only for a group leader, which a child is not; then it is in its own group anyway.
+    let _ = setsid();
+    for ignored in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1] {
+        // SAFETY: ignoring a signal runs no handler.
+        let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
+    }
+}
+
+/// Asks to be run before others and to stay in memory. To be called before the first thread is started, which inherit
+/// it. Returns what was refused, in words.
+pub fn prefer_over_others() -> Vec<String> {
+    let mut refused = Vec::new();
+    let limit = setrlimit(Resource::RLIMIT_RTTIME, RUNAWAY, RUNAWAY);
+    let parameters = libc::sched_param { sched_priority: PRIORITY };
+    // SAFETY: the structure is whole, and 0 is the calling thread.
+    let scheduled = match limit {
+        Ok(()) => {
+            nix::errno::Errno::result(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &parameters) })
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = scheduled {
+        refused.push(format!("no real-time priority (CAP_SYS_NICE): {error}"));
+    }
+    // With a limit, a later allocation could fail because of it.
+    let unlimited = getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft == libc::RLIM_INFINITY);
+    let locked = if unlimited || nix::unistd::geteuid().is_root() {
+        mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)
+    } else {
+        Err(nix::errno::Errno::EPERM)
+    };
+    if let Err(error) = locked {
+        refused.push(format!("memory is not locked (CAP_IPC_LOCK, LimitMEMLOCK): {error}"));
+    }
+    refused
+}
