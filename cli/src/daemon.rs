@@ -12,7 +12,6 @@
 //! The workers are threads of the proxy; nothing here can hold them up, and a hang here is seen by the speaker.
 
 use std::{
-    future::pending,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,16 +19,15 @@ use std::{
 };
 
 use lb_proxy::{Health, Proxy};
-use lb_vrrp::{Moment, State};
+use lb_vrrp::Moment;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
 };
 
 use crate::{
     config::{self, Config},
-    control::{Phase, Problem, Status, StopReport},
+    control::{Phase, Problem, Status},
     exit::Exit,
     log,
     speaker::protocol::FromSpeaker,
@@ -37,6 +35,7 @@ use crate::{
 
 mod clock;
 mod control;
+mod ending;
 mod group;
 mod hello;
 mod neighbours;
@@ -48,6 +47,7 @@ pub mod speaker_link;
 mod stop;
 mod systemd;
 pub mod track;
+mod wake;
 
 use clock::Instants;
 use control::{Command, ControlSocket};
@@ -56,6 +56,7 @@ use neighbours::Neighbours;
 use node::Identity;
 use speaker_link::{SpeakerHandle, SpeakerLink, SpeakerSettings};
 use stop::{Stage, Stop};
+use wake::{Event, Signals, Step};
 
 /// Between two looks for this machine in the file.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
@@ -188,53 +189,6 @@ struct Daemon {
     looked_around: Moment,
 }
 
-/// A task of the loop's own is done.
-#[derive(Debug)]
-enum Step {
-    /// This many exchanges were reset for a group.
-    Reset { exchanges: usize },
-    /// Short exchanges are finished; this many long ones are left.
-    Drained { left: usize },
-    /// The speaker's process is gone.
-    SpeakerGone,
-}
-
-/// What wakes the loop.
-enum Event {
-    Health,
-    Speaker(Option<FromSpeaker>),
-    Command(Command),
-    Datagram(io::Result<hello::endpoint::Datagram>),
-    Step(Step),
-    Signal(&'static str),
-    Reload,
-    Timeout,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Event {
-        tokio::select! {
-            _ = self.terminate.recv() => Event::Signal("SIGTERM"),
-            _ = self.interrupt.recv() => Event::Signal("SIGINT"),
-            _ = self.hangup.recv() => Event::Reload,
-        }
-    }
-}
-
 impl Daemon {
     async fn run(&mut self) -> anyhow::Result<Exit> {
         self.settle();
@@ -265,29 +219,6 @@ impl Daemon {
                 return Ok(Exit::Fine);
             }
         }
-    }
-
-    async fn next_event(&mut self) -> Event {
-        let wait = self.next_timeout().saturating_since(clock::now());
-        tokio::select! {
-            Ok(()) = self.health.changed() => Event::Health,
-            message = receive(&mut self.from_speaker) => Event::Speaker(message),
-            Some(command) = self.commands.recv() => Event::Command(command),
-            received = listen(self.neighbours.as_ref()) => Event::Datagram(received),
-            Some(step) = self.steps.recv() => Event::Step(step),
-            event = self.signals.next() => event,
-            () = tokio::time::sleep(wait) => Event::Timeout,
-        }
-    }
-
-    fn next_timeout(&self) -> Moment {
-        let trackers = self.groups.iter().filter_map(|group| group.tracker.poll_timeout()).map(|(at, _)| at);
-        let neighbours = self.neighbours.as_ref().map(Neighbours::poll_timeout);
-        let stop = self.stop.as_ref().and_then(|stop| match stop.stage {
-            Stage::Leaving { until } => Some(until),
-            Stage::Draining | Stage::Resigning | Stage::Finishing => None,
-        });
-        trackers.chain(neighbours).chain(stop).fold(self.looked_around + LOOK_AROUND, Moment::min)
     }
 
     fn greet(&self, socket: &Path) {
@@ -406,74 +337,6 @@ impl Daemon {
         }
     }
 
-    /// A second request, of whatever kind, hurries the first.
-    fn begin_stop(
-        &mut self,
-        now: Moment,
-        by: &str,
-        at_once: bool,
-        reply: Option<oneshot::Sender<StopReport>>,
-    ) {
-        if let Some(stop) = &mut self.stop {
-            stop.replies.extend(reply);
-            if !stop.now {
-                tracing::warn!(by, "asked again: stopping at once");
-                stop.now = true;
-                if let Some(drain) = self.drain.take() {
-                    drain.abort();
-                    self.handle_step(now, &Step::Drained { left: 0 });
-                }
-            }
-            return;
-        }
-        let limit = if at_once { Duration::ZERO } else { self.config.global.drain_timeout };
-        tracing::info!(by, ?limit, "stopping: draining first");
-        systemd::notify("STOPPING=1");
-        let held = self.held().into_iter().map(str::to_owned).collect();
-        let mut stop = Stop::new(format!("stop by {by}"), now, at_once, held);
-        stop.replies.extend(reply);
-        self.stop = Some(stop);
-        let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
-        self.drain = Some(self.tasks.spawn(async move {
-            let left = proxy.drain(limit).await;
-            let _ = steps.send(Step::Drained { left });
-        }));
-    }
-
-    fn handle_step(&mut self, now: Moment, step: &Step) {
-        match step {
-            Step::Reset { exchanges } => {
-                tracing::info!(exchanges, "reset the exchanges on addresses that leave");
-                if let Some(stop) = &mut self.stop {
-                    stop.cut += *exchanges as u64;
-                }
-            }
-            Step::Drained { left } => {
-                self.drain = None;
-                let held = self.groups.iter().filter(|group| group.state() == State::Active);
-                let interval = held.map(Group::interval).max().unwrap_or_default();
-                if let Some(stop) = &mut self.stop {
-                    tracing::info!(left, "drained");
-                    stop.drained(now, interval);
-                    for group in &mut self.groups {
-                        group.tracker.handle_leaving(Some(stop.reason.clone()));
-                    }
-                }
-            }
-            Step::SpeakerGone => {
-                if let Some(stop) = &mut self.stop {
-                    stop.stage = Stage::Finishing;
-                }
-            }
-        }
-    }
-
-    /// Names of the groups that this node holds.
-    fn held(&self) -> Vec<&str> {
-        let held = self.groups.iter().filter(|group| group.state() == State::Active);
-        held.map(|group| group.config.name.as_str()).collect()
-    }
-
     /// Carries every output of the pure parts to where it belongs.
     fn settle(&mut self) {
         let now = clock::now();
@@ -498,23 +361,6 @@ impl Daemon {
             group.note_dual_active(now, problems::is_dual_active(group, session));
         }
         self.settle_stop(now);
-    }
-
-    fn settle_stop(&mut self, now: Moment) {
-        let Some(mut stop) = self.stop.take() else { return };
-        if stop.given_away(now, &self.held()) {
-            match self.speaker.clone() {
-                Some(speaker) => {
-                    let (steps, reason) = (self.steps_in.clone(), stop.reason.clone());
-                    self.tasks.spawn(async move {
-                        speaker.shutdown(&reason).await;
-                        let _ = steps.send(Step::SpeakerGone);
-                    });
-                }
-                None => stop.stage = Stage::Finishing,
-            }
-        }
-        self.stop = Some(stop);
     }
 
     fn look_around(&mut self, now: Moment) {
@@ -582,34 +428,5 @@ impl Daemon {
             proxy: &self.proxy.status(),
             own_problems: &own_problems,
         })
-    }
-
-    /// Everything is given away: connections to the node's own addresses finish, then the workers end.
-    async fn finish(mut self) {
-        let hurry = self.stop.as_ref().is_none_or(|stop| stop.now);
-        let limit = if hurry { Duration::ZERO } else { self.config.global.drain_timeout };
-        self.tasks.shutdown().await;
-        let proxy = Arc::into_inner(self.proxy);
-        if let Some(proxy) = proxy {
-            proxy.stop(limit).await;
-        }
-        if let Some(stop) = &mut self.stop {
-            stop.report(clock::now());
-            tracing::info!(cut = stop.cut, "stopped");
-        }
-    }
-}
-
-async fn receive(messages: &mut Option<mpsc::Receiver<FromSpeaker>>) -> Option<FromSpeaker> {
-    match messages {
-        Some(messages) => messages.recv().await,
-        None => pending().await,
-    }
-}
-
-async fn listen(neighbours: Option<&Neighbours>) -> io::Result<hello::endpoint::Datagram> {
-    match neighbours {
-        Some(neighbours) => neighbours.receive().await,
-        None => pending().await,
     }
 }

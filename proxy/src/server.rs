@@ -134,14 +134,17 @@ impl Proxy {
         drain::drain(&self.workers, limit).await
     }
 
-    /// Stops accepting, lets exchanges in flight finish for at most `limit`, then ends the workers.
-    pub async fn stop(mut self, limit: Duration) {
+    /// Stops accepting, lets exchanges in flight finish for at most `limit`, then ends the workers. Returns the number
+    /// of client connections that were cut.
+    pub async fn stop(mut self, limit: Duration) -> u32 {
         drain::finish(&self.node, &self.workers, limit).await;
+        let cut = self.node.connections.taken();
         self.running.clear();
         let end = Instant::now() + END;
         while !self.threads.iter().all(thread::JoinHandle::is_finished) && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        cut
     }
 }
 

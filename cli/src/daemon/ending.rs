@@ -1,0 +1,119 @@
+//! Carries a planned stop from stage to stage (the stages are in `stop`).
+
+use std::{sync::Arc, time::Duration};
+
+use lb_vrrp::{Moment, State};
+use tokio::sync::oneshot;
+
+use super::{
+    Daemon, clock,
+    group::Group,
+    stop::{Stage, Stop},
+    systemd,
+    wake::Step,
+};
+use crate::control::StopReport;
+
+impl Daemon {
+    /// A second request, of whatever kind, hurries the first.
+    pub(super) fn begin_stop(
+        &mut self,
+        now: Moment,
+        by: &str,
+        at_once: bool,
+        reply: Option<oneshot::Sender<StopReport>>,
+    ) {
+        if let Some(stop) = &mut self.stop {
+            stop.replies.extend(reply);
+            if !stop.now {
+                tracing::warn!(by, "asked again: stopping at once");
+                stop.now = true;
+                if let Some(drain) = self.drain.take() {
+                    drain.abort();
+                    self.handle_step(now, &Step::Drained { left: 0 });
+                }
+            }
+            return;
+        }
+        let limit = if at_once { Duration::ZERO } else { self.config.global.drain_timeout };
+        tracing::info!(by, ?limit, "stopping: draining first");
+        systemd::notify("STOPPING=1");
+        let held = self.held().into_iter().map(str::to_owned).collect();
+        let mut stop = Stop::new(format!("stop by {by}"), now, at_once, held);
+        stop.replies.extend(reply);
+        self.stop = Some(stop);
+        let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
+        self.drain = Some(self.tasks.spawn(async move {
+            let left = proxy.drain(limit).await;
+            let _ = steps.send(Step::Drained { left });
+        }));
+    }
+
+    pub(super) fn handle_step(&mut self, now: Moment, step: &Step) {
+        match step {
+            Step::Reset { exchanges } => {
+                tracing::info!(exchanges, "reset the exchanges on addresses that leave");
+                if let Some(stop) = &mut self.stop {
+                    stop.cut += *exchanges as u64;
+                }
+            }
+            Step::Drained { left } => {
+                self.drain = None;
+                let held = self.groups.iter().filter(|group| group.state() == State::Active);
+                let interval = held.map(Group::interval).max().unwrap_or_default();
+                if let Some(stop) = &mut self.stop {
+                    tracing::info!(left, "drained");
+                    stop.drained(now, interval);
+                    for group in &mut self.groups {
+                        group.tracker.handle_leaving(Some(stop.reason.clone()));
+                    }
+                }
+            }
+            Step::SpeakerGone => {
+                if let Some(stop) = &mut self.stop {
+                    stop.stage = Stage::Finishing;
+                }
+            }
+        }
+    }
+
+    /// Names of the groups that this node holds.
+    pub(super) fn held(&self) -> Vec<&str> {
+        let held = self.groups.iter().filter(|group| group.state() == State::Active);
+        held.map(|group| group.config.name.as_str()).collect()
+    }
+
+    pub(super) fn settle_stop(&mut self, now: Moment) {
+        let Some(mut stop) = self.stop.take() else { return };
+        if stop.given_away(now, &self.held()) {
+            match self.speaker.clone() {
+                Some(speaker) => {
+                    let (steps, reason) = (self.steps_in.clone(), stop.reason.clone());
+                    self.tasks.spawn(async move {
+                        speaker.shutdown(&reason).await;
+                        let _ = steps.send(Step::SpeakerGone);
+                    });
+                }
+                None => stop.stage = Stage::Finishing,
+            }
+        }
+        self.stop = Some(stop);
+    }
+
+    /// Everything is given away: connections to the node's own addresses finish, then the workers end.
+    pub(super) async fn finish(mut self) {
+        let hurry = self.stop.as_ref().is_none_or(|stop| stop.now);
+        let limit = if hurry { Duration::ZERO } else { self.config.global.drain_timeout };
+        self.tasks.shutdown().await;
+        // No task has it any more.
+        let cut = match Arc::into_inner(self.proxy) {
+            Some(proxy) => proxy.stop(limit).await,
+            None => 0,
+        };
+        if let Some(stop) = &mut self.stop {
+            stop.cut += u64::from(cut);
+            stop.report(clock::now());
+            tracing::info!(cut = stop.cut, "stopped");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What wakes the loop: the proxy's health, the speaker, requests, hellos, signals, its own tasks, and time.
+
+use std::{future::pending, io};
+
+use lb_vrrp::Moment;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+
+use super::{
+    Daemon, LOOK_AROUND, clock, control::Command, hello::endpoint::Datagram, neighbours::Neighbours,
+    stop::Stage,
+};
+use crate::speaker::protocol::FromSpeaker;
+
+/// A task of the loop's own is done.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// This many exchanges were reset for a group.
+    Reset { exchanges: usize },
+    /// Short exchanges are finished; this many long ones are left.
+    Drained { left: usize },
+    /// The speaker's process is gone.
+    SpeakerGone,
+}
+
+/// What wakes the loop.
+pub(super) enum Event {
+    Health,
+    Speaker(Option<FromSpeaker>),
+    Command(Command),
+    Datagram(io::Result<Datagram>),
+    Step(Step),
+    Signal(&'static str),
+    Reload,
+    Timeout,
+}
+
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.terminate.recv() => Event::Signal("SIGTERM"),
+            _ = self.interrupt.recv() => Event::Signal("SIGINT"),
+            _ = self.hangup.recv() => Event::Reload,
+        }
+    }
+}
+
+impl Daemon {
+    pub(super) async fn next_event(&mut self) -> Event {
+        let wait = self.next_timeout().saturating_since(clock::now());
+        tokio::select! {
+            Ok(()) = self.health.changed() => Event::Health,
+            message = receive(&mut self.from_speaker) => Event::Speaker(message),
+            Some(command) = self.commands.recv() => Event::Command(command),
+            received = listen(self.neighbours.as_ref()) => Event::Datagram(received),
+            Some(step) = self.steps.recv() => Event::Step(step),
+            event = self.signals.next() => event,
+            () = tokio::time::sleep(wait) => Event::Timeout,
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Moment {
+        let trackers = self.groups.iter().filter_map(|group| group.tracker.poll_timeout()).map(|(at, _)| at);
+        let neighbours = self.neighbours.as_ref().map(Neighbours::poll_timeout);
+        let stop = self.stop.as_ref().and_then(|stop| match stop.stage {
+            Stage::Leaving { until } => Some(until),
+            Stage::Draining | Stage::Resigning | Stage::Finishing => None,
+        });
+        trackers.chain(neighbours).chain(stop).fold(self.looked_around + LOOK_AROUND, Moment::min)
+    }
+}
+
+async fn receive(messages: &mut Option<mpsc::Receiver<FromSpeaker>>) -> Option<FromSpeaker> {
+    match messages {
+        Some(messages) => messages.recv().await,
+        None => pending().await,
+    }
+}
+
+async fn listen(neighbours: Option<&Neighbours>) -> io::Result<Datagram> {
+    match neighbours {
+        Some(neighbours) => neighbours.receive().await,
+        None => pending().await,
+    }
+}
