@@ -1,0 +1,10 @@
+//! `lbctl run` as a real process on loopback, without addresses to move: serving, its control interface, its verbs.
+
+#[path = "daemon/control_api.rs"]
+mod control_api;
+#[path = "daemon/harness.rs"]
+mod harness;
+#[path = "daemon/run.rs"]
+mod run;
+#[path = "daemon/verbs.rs"]
+mod verbs;

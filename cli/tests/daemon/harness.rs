@@ -1,0 +1,189 @@
+//! A daemon in a folder of its own, a web server of a few lines, and the verbs.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// Nothing here takes longer on a machine under load.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `lbctl run`, killed when it is dropped.
+pub struct Daemon {
+    pub child: Child,
+    pub folder: TempDir,
+    pub frontend: SocketAddr,
+    pub socket: PathBuf,
+}
+
+/// The program under test.
+pub fn lbctl() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lbctl"));
+    command
+        .stdin(Stdio::null())
+        .env_remove("LBCTL_LOG")
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("JOURNAL_STREAM");
+    command
+}
+
+/// A port that nobody has right now.
+pub fn unused_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    listener.local_addr().expect("bound")
+}
+
+/// Answers every request with `200 hello`, one connection at a time, after `delay`; as long as the test runs.
+pub fn web_server(delay: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || answer(&stream, delay));
+        }
+    });
+    address
+}
+
+fn answer(stream: &TcpStream, delay: Duration) {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|length| length > 0) {
+        if line == "\r\n" {
+            thread::sleep(delay);
+            let mut writer = stream;
+            if writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").is_err() {
+                return;
+            }
+        }
+        line.clear();
+    }
+}
+
+impl Daemon {
+    /// Starts it in front of `server` and waits until it answers and the server is up.
+    pub fn start(mode: &str, server: SocketAddr) -> Self {
+        let frontend = unused_address();
+        let text = format!(
+            "[global]\nthreads = 2\ndrain_timeout = \"3s\"\n\n[listen.web]\nmode = \"{mode}\"\nbind = \"{frontend}\"\n\
+             servers = [\"{server}\"]\ncheck = {{ interval = \"200ms\", timeout = \"1s\", rise = 1, fall = 2 }}\n"
+        );
+        let daemon = Self::spawn(&text, frontend, None);
+        daemon.wait_until("the server is up", |daemon| {
+            daemon.status_json().is_some_and(|status| status["backends"][0]["servers"][0]["state"] == "up")
+        });
+        daemon
+    }
+
+    /// Starts it with a file of `text` and waits until its control socket answers, at `control` or in its own folder.
+    pub fn spawn(text: &str, frontend: SocketAddr, control: Option<&Path>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("lb.toml");
+        std::fs::write(&file, text).expect("written");
+        let log = std::fs::File::create(folder.path().join("log")).expect("created");
+        let child = lbctl()
+            .arg("run")
+            .arg(&file)
+            .arg("--runtime-dir")
+            .arg(folder.path().join("run"))
+            .args(control.iter().flat_map(|path| [Path::new("--control"), path]))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("started");
+        let socket = control.map_or_else(|| folder.path().join("run/control.sock"), Path::to_owned);
+        let daemon = Self { child, folder, frontend, socket };
+        daemon.wait_until("the control socket answers", |daemon| daemon.status_json().is_some());
+        daemon
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    pub fn verb(&self, arguments: &[&str]) -> Output {
+        verb(arguments, &self.socket)
+    }
+
+    pub fn status_json(&self) -> Option<serde_json::Value> {
+        let output = self.verb(&["status", "--json"]);
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !holds(self) {
+            assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}\n{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[track_caller]
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(Instant::now() < end, "still running\n{}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// It serves, and its status says so.
+    #[track_caller]
+    pub fn assert_untouched(&self) {
+        assert_eq!(get(self.frontend).as_deref(), Some("hello"), "{}", self.log());
+        let status = self.status_json().expect("answers");
+        assert_eq!(status["phase"], "running");
+        assert_eq!(status["pid"], self.child.id());
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("signalled");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn verb(arguments: &[&str], socket: &Path) -> Output {
+    lbctl().args(arguments).arg("--control").arg(socket).output().expect("ran")
+}
+
+/// The body of `GET /` through `address`.
+pub fn get(address: SocketAddr) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+    stream.shutdown(std::net::Shutdown::Write).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+}
+
+/// Status line and head, then the body, of one raw exchange on the control socket.
+pub fn exchange(socket: &Path, request: &[u8]) -> (String, String) {
+    let mut stream = UnixStream::connect(socket).expect("connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    // A refusal may come before all is sent.
+    let _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    (head.to_ascii_lowercase(), body.to_owned())
+}

@@ -1,0 +1,202 @@
+//! Starting, serving, signals, stopping.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::net::UnixDatagram,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Daemon, get, lbctl, unused_address, web_server};
+
+#[test]
+fn a_proxy_without_cluster_serves_and_stops_by_the_verb() {
+    let mut daemon = Daemon::start("tcp", web_server(Duration::ZERO));
+    assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
+    let stopped = daemon.verb(&["stop"]);
+    assert_eq!(stopped.status.code(), Some(0));
+    let text = String::from_utf8_lossy(&stopped.stdout).into_owned();
+    assert!(text.starts_with("stopped after ") && text.contains("nothing was cut"), "{text}");
+    assert_eq!(daemon.wait_for_exit().code(), Some(0));
+    assert!(!daemon.socket.exists(), "the socket is gone");
+    assert!(get(daemon.frontend).is_none(), "nobody listens");
+}
+
+#[test]
+fn a_bad_file_ends_with_78_and_the_report_of_check() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lb.toml");
+    std::fs::write(&file, "[listen.web]\nbnd = \"127.0.0.1:1\"\n").expect("written");
+    let ran = lbctl().arg("run").arg(&file).output().expect("ran");
+    assert_eq!(ran.status.code(), Some(78));
+    let checked = lbctl().arg("check").arg(&file).output().expect("ran");
+    let report = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let check = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(report.contains("did you mean `bind`"), "{report}");
+    assert_eq!(report.replace("Nothing was started.", ""), check.replace("Nothing was changed.", ""));
+}
+
+#[test]
+fn a_node_that_is_not_in_the_file_is_a_usage_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lb.toml");
+    let text = "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"\n[listen.web]\nbind = \"127.0.0.1:1\"\n\
+                servers = [\"127.0.0.1:2\"]\n";
+    std::fs::write(&file, text).expect("written");
+    let ran = lbctl().arg("run").arg(&file).args(["--node", "lb9"]).output().expect("ran");
+    assert_eq!(ran.status.code(), Some(64));
+    let report = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(report.contains("lb9") && report.contains("lb1, lb2"), "{report}");
+}
+
+#[test]
+fn a_node_that_does_not_find_itself_waits_and_says_so() {
+    let frontend = unused_address();
+    let text = format!(
+        "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"\n[listen.web]\nmode = \"tcp\"\n\
+         bind = \"{frontend}\"\nservers = [\"{}\"]\n",
+        web_server(Duration::ZERO)
+    );
+    let daemon = Daemon::spawn(&text, frontend, None);
+    let status = daemon.status_json().expect("answers");
+    let reason = status["phase"]["waiting"]["reason"].as_str().expect("waits");
+    assert!(reason.contains("192.0.2.11") && reason.contains("--node"), "{reason}");
+    let shown = daemon.verb(&["status"]);
+    assert_eq!(shown.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("! this node holds no address"));
+    daemon.wait_until("it serves on its own address", |daemon| {
+        get(daemon.frontend).as_deref() == Some("hello")
+    });
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_the_first_serves_on() {
+    let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
+    let second = lbctl()
+        .arg("run")
+        .arg(daemon.folder.path().join("lb.toml"))
+        .arg("--runtime-dir")
+        .arg(daemon.folder.path().join("run"))
+        .output()
+        .expect("ran");
+    assert_eq!(second.status.code(), Some(1));
+    let report = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(report.contains("another lbctl runs here"), "{report}");
+    daemon.assert_untouched();
+}
+
+#[test]
+fn the_socket_of_a_killed_daemon_is_replaced() {
+    let frontend = unused_address();
+    let text = format!("[listen.web]\nmode = \"tcp\"\nbind = \"{frontend}\"\nservers = [\"127.0.0.1:1\"]\n");
+    let mut first = Daemon::spawn(&text, frontend, None);
+    first.signal(Signal::SIGKILL);
+    first.wait_for_exit();
+    assert!(first.socket.exists(), "a killed daemon leaves it behind");
+    let second = Daemon::spawn(&text, frontend, Some(&first.socket));
+    let status = second.status_json().expect("answers");
+    assert_eq!(status["pid"], second.child.id());
+}
+
+#[test]
+fn a_file_in_place_of_the_socket_is_never_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lb.toml");
+    std::fs::write(&file, "[listen.web]\nbind = \"127.0.0.1:1\"\nservers = [\"127.0.0.1:2\"]\n")
+        .expect("written");
+    let ran = lbctl().arg("run").arg(&file).arg("--control").arg(&file).output().expect("ran");
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(file.exists());
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("is no socket"));
+}
+
+#[test]
+fn sigterm_lets_an_exchange_finish_and_exits_with_0() {
+    let mut daemon = Daemon::start("tcp", web_server(Duration::from_millis(700)));
+    let address = daemon.frontend;
+    let client = thread::spawn(move || get(address));
+    daemon.wait_until("the request is in flight", |daemon| {
+        daemon.status_json().is_some_and(|status| status["frontends"][0]["connections"] == 1)
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(client.join().expect("ran").as_deref(), Some("hello"));
+    assert_eq!(daemon.wait_for_exit().code(), Some(0));
+    assert!(daemon.log().contains("stopping: draining first"), "{}", daemon.log());
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut daemon = Daemon::start("tcp", web_server(Duration::from_secs(30)));
+    let mut client = TcpStream::connect(daemon.frontend).expect("connected");
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    daemon.wait_until("the connection is served", |daemon| {
+        daemon.status_json().is_some_and(|status| status["frontends"][0]["connections"] == 1)
+    });
+    let begun = Instant::now();
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_until("it drains", |daemon| daemon.log().contains("draining first"));
+    daemon.signal(Signal::SIGINT);
+    assert_eq!(daemon.wait_for_exit().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(2), "drain_timeout is 3 s: {:?}", begun.elapsed());
+    assert!(daemon.log().contains("stopping at once"), "{}", daemon.log());
+    let _ = client.read(&mut [0; 1]);
+}
+
+#[test]
+fn stop_now_says_what_it_cut() {
+    let mut daemon = Daemon::start("tcp", web_server(Duration::from_secs(30)));
+    let mut client = TcpStream::connect(daemon.frontend).expect("connected");
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    daemon.wait_until("the connection is served", |daemon| {
+        daemon.status_json().is_some_and(|status| status["frontends"][0]["connections"] == 1)
+    });
+    let stopped = daemon.verb(&["stop", "--now"]);
+    assert_eq!(stopped.status.code(), Some(0));
+    let text = String::from_utf8_lossy(&stopped.stdout).into_owned();
+    assert!(text.contains("1 connection was cut"), "{text}");
+    assert_eq!(daemon.wait_for_exit().code(), Some(0));
+}
+
+#[test]
+fn sighup_changes_nothing_and_says_so() {
+    let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_until("the log says so", |daemon| daemon.log().contains("this version has no reload"));
+    daemon.assert_untouched();
+}
+
+#[test]
+fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("bound");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+    let file = folder.path().join("lb.toml");
+    let text = format!(
+        "[listen.web]\nmode = \"tcp\"\nbind = \"{}\"\nservers = [\"127.0.0.1:1\"]\n",
+        unused_address()
+    );
+    std::fs::write(&file, text).expect("written");
+    let mut child = lbctl()
+        .arg("run")
+        .arg(&file)
+        .arg("--runtime-dir")
+        .arg(folder.path().join("run"))
+        .env("NOTIFY_SOCKET", &path)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("started");
+    let mut told = || {
+        let mut buffer = [0; 64];
+        let length = socket.recv(&mut buffer).expect("told");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert_eq!(told(), "READY=1");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    nix::sys::signal::kill(pid, Signal::SIGTERM).expect("signalled");
+    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(child.wait().expect("a child").code(), Some(0));
+}

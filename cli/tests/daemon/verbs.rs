@@ -1,0 +1,191 @@
+//! The verbs where there is no daemon, no right to it, another version of it, or a stuck one.
+
+use std::{
+    io::{Read, Write},
+    os::unix::{fs::PermissionsExt, net::UnixListener, process::CommandExt},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Daemon, lbctl, verb, web_server};
+
+const VERBS: [&[&str]; 3] = [&["status"], &["status", "--json"], &["stop"]];
+
+#[test]
+fn without_a_daemon_every_verb_says_how_to_start_it() {
+    for arguments in VERBS {
+        let output = verb(arguments, Path::new("/nonexistent/lbctl/control.sock"));
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            "lbctl: lbctl is not running here (no /nonexistent/lbctl/control.sock); start it: systemctl start lbctl\n"
+        );
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_socket_of_a_dead_daemon_is_no_daemon() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("control.sock");
+    drop(UnixListener::bind(&path).expect("bound"));
+    for arguments in VERBS {
+        let output = verb(arguments, &path);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("lbctl is not running here (nobody listens on "), "{text}");
+    }
+}
+
+#[test]
+fn without_the_right_every_verb_names_the_group() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("set");
+    let path = folder.path().join("control.sock");
+    let _listener = UnixListener::bind(&path).expect("bound");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).expect("set");
+    // Root has every right; it drops to nobody, whom the binary's folder has to let in.
+    let program = folder.path().join("lbctl");
+    std::fs::copy(env!("CARGO_BIN_EXE_lbctl"), &program).expect("copied");
+    let is_root = nix::unistd::geteuid().is_root();
+    for arguments in VERBS {
+        let mut command = std::process::Command::new(&program);
+        command.args(arguments).arg("--control").arg(&path);
+        if is_root {
+            command.uid(65_534).gid(65_534);
+        }
+        let output = command.output().expect("ran");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("no right to ") && text.contains("join the group `"), "{text}");
+    }
+}
+
+/// Answers every request with `answer`, as a daemon of another time would.
+fn fake_daemon(path: &Path, answer: String) {
+    let listener = UnixListener::bind(path).expect("bound");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+}
+
+#[test]
+fn a_daemon_of_another_version_is_understood_and_named() {
+    let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
+    let mut status = daemon.status_json().expect("answers");
+    status["version"] = "99.1.0".into();
+    status["a_field_of_later"] = serde_json::json!({ "x": 1 });
+    status.as_object_mut().expect("an object").remove("counters");
+    let body = status.to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("control.sock");
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nlbctl-version: 99.1.0\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    fake_daemon(&path, answer);
+    let output = verb(&["status"], &path);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the daemon is version 99.1.0"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("lbctl 99.1.0"));
+}
+
+#[test]
+fn an_answer_that_can_not_be_read_names_the_version() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("control.sock");
+    fake_daemon(
+        &path,
+        "HTTP/1.1 200 OK\r\nlbctl-version: 99.1.0\r\nContent-Length: 7\r\n\r\n{\"x\":1}".to_owned(),
+    );
+    let output = verb(&["status"], &path);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("can't read the answer of lbctl 99.1.0"), "{text}");
+}
+
+#[test]
+fn a_stuck_daemon_is_named_after_a_deadline() {
+    let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
+    daemon.signal(Signal::SIGSTOP);
+    let begun = Instant::now();
+    let output = daemon.verb(&["status"]);
+    daemon.signal(Signal::SIGCONT);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("does not answer"), "{text}");
+    daemon.assert_untouched();
+}
+
+#[test]
+fn status_is_the_same_facts_as_text_and_as_json() {
+    let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
+    let shown = daemon.verb(&["status"]);
+    assert_eq!(shown.status.code(), Some(0));
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let json = daemon.status_json().expect("answers");
+    let node = json["node"].as_str().expect("a name");
+    let hash = &json["file"]["hash"].as_str().expect("a hash")[..6];
+    assert!(text.starts_with(&format!("{node} · lbctl ")), "{text}");
+    assert!(text.contains(&format!("file {hash}")) && text.contains("no problems"), "{text}");
+    assert!(!text.contains('\x1b'), "no colour into a pipe");
+}
+
+#[test]
+fn a_server_that_goes_down_is_a_problem_and_exit_2() {
+    let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
+    let text = std::fs::read_to_string(daemon.folder.path().join("lb.toml")).expect("read");
+    drop(daemon);
+    let closed = crate::harness::unused_address();
+    let frontend = crate::harness::unused_address();
+    let servers = text.lines().find(|line| line.starts_with("servers")).expect("a line");
+    let bind = text.lines().find(|line| line.starts_with("bind")).expect("a line");
+    let text = text
+        .replace(servers, &servers.replace(']', &format!(", \"{closed}\"]")))
+        .replace(bind, &format!("bind = \"{frontend}\""));
+    let daemon = Daemon::spawn(&text, frontend, None);
+    daemon.wait_until("it is seen", |daemon| daemon.verb(&["status"]).status.code() == Some(2));
+    let shown = daemon.verb(&["status"]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let last: String = text.split("\n\n").last().unwrap_or_default().replace("\n ", "");
+    assert!(last.starts_with(&format!("! web/{closed} is down for ")), "{text}");
+    assert!(
+        last.contains("connection refused. Does the service run there? The other server carries all."),
+        "{text}"
+    );
+    assert!(daemon.log().contains("connection refused"), "{}", daemon.log());
+}
+
+#[test]
+fn watch_prints_again_and_survives_a_restart() {
+    let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
+    let mut child = lbctl()
+        .args(["status", "--watch", "0.1", "--control"])
+        .arg(&daemon.socket)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut stdout = child.stdout.take().expect("piped");
+    let mut seen = String::new();
+    let mut buffer = [0; 4096];
+    while seen.matches("FRONTEND").count() < 3 {
+        let length = stdout.read(&mut buffer).expect("read");
+        assert!(length > 0, "ended: {seen}");
+        seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
+    drop(daemon);
+    while !seen.contains("is not running here") {
+        let length = stdout.read(&mut buffer).expect("read");
+        assert!(length > 0, "ended: {seen}");
+        seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("a child");
+}
