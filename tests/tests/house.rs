@@ -1,0 +1,243 @@
+//! The rules of the house that a compiler doesn't check: what the book names exists, what is forbidden isn't there.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace").to_owned()
+}
+
+/// All files of the tree whose name ends with one of `endings`, relative to the root, with their text.
+fn files(endings: &[&str]) -> Vec<(String, String)> {
+    fn walk(folder: &Path, root: &Path, endings: &[&str], found: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_symlink() || [".git", "target", ".vagrant", "corpus"].contains(&name) {
+                continue;
+            }
+            if path.is_dir() {
+                walk(&path, root, endings, found);
+            } else if endings.iter().any(|ending| name.ends_with(ending))
+                && let Ok(text) = fs::read_to_string(&path)
+            {
+                found.push((path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), text));
+            }
+        }
+    }
+    let (root, mut found) = (root(), Vec::new());
+    walk(&root, &root, endings, &mut found);
+    found.sort();
+    assert!(found.len() > 3, "the tree is not where it should be: {}", root.display());
+    found
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What stands between backquotes in `text`.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+#[track_caller]
+fn none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_file_names_a_path_of_a_machine() {
+    // In pieces, so that this file doesn't name one.
+    let forbidden =
+        [["/wo", "rk/"].concat(), ["/ho", "me/"].concat(), ["/Us", "ers/"].concat(), ["/mn", "t/"].concat()];
+    let wrong: Vec<String> = files(&[""])
+        .iter()
+        .flat_map(|(path, text)| text.lines().enumerate().map(move |(number, line)| (path, number + 1, line)))
+        .filter(|(_, _, line)| forbidden.iter().any(|path| line.contains(path.as_str())))
+        .map(|(path, number, line)| format!("{path}:{number}: {}", line.trim()))
+        .collect();
+    none(&wrong);
+}
+
+/// Where `unsafe` may stand, each with a reason at the module: see docs/architecture.md.
+const UNSAFE_ALLOWED: [&str; 6] = [
+    "vrrp/src/io/",
+    "cli/src/keeper.rs",
+    "cli/src/keeper/",
+    "proxy/src/socket.rs",
+    "proxy/src/socket/",
+    "proxy/src/splice.rs",
+];
+
+#[test]
+fn unsafe_stands_only_in_the_modules_that_may_have_it_and_says_why() {
+    let book = read("docs/architecture.md");
+    let mut wrong = Vec::new();
+    for (path, text) in files(&[".rs"]) {
+        // In pieces, as above.
+        let block = ["uns", "afe {"].concat();
+        let permission = ["allow(uns", "afe_code"].concat();
+        let code = |line: &str| !line.trim_start().starts_with("//");
+        if text.lines().any(|line| code(line) && line.contains(&permission))
+            && !UNSAFE_ALLOWED.iter().any(|allowed| path.starts_with(allowed))
+        {
+            wrong.push(format!("{path}: may not allow it"));
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let above = &lines[number.saturating_sub(6)..=number];
+            if code(line) && line.contains(&block) && !above.iter().any(|line| line.contains("SAFETY:")) {
+                wrong.push(format!("{path}:{}: no SAFETY comment", number + 1));
+            }
+        }
+    }
+    wrong.extend(
+        UNSAFE_ALLOWED
+            .iter()
+            .filter(|allowed| root().join(allowed).exists() && !book.contains(**allowed))
+            .map(|allowed| format!("docs/architecture.md doesn't list {allowed}")),
+    );
+    none(&wrong);
+}
+
+#[test]
+fn every_direct_dependency_has_its_line_of_reason() {
+    let manifest = read("Cargo.toml");
+    let section = manifest.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let used: BTreeSet<&str> = section
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .filter(|(_, value)| !value.contains("path ="))
+        .map(|(name, _)| name)
+        .collect();
+    let book = read("docs/dependencies.md");
+    let explained: BTreeSet<&str> =
+        book.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(used.len() > 10, "the section was not found");
+    assert_eq!(used, explained);
+    none(
+        &book
+            .lines()
+            .filter(|line| {
+                line.starts_with("| `") && line.split('|').nth(2).is_none_or(|r| r.trim().len() < 10)
+            })
+            .map(|line| format!("no reason: {line}"))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn every_test_that_a_ledger_names_exists() {
+    let sources = files(&[".rs"]);
+    let tests: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|(_, text)| text.split("fn ").skip(1))
+        .filter_map(|rest| rest.split(['(', '<']).next())
+        .collect();
+    let mut wrong = Vec::new();
+    for (ledger, row, last) in [("docs/rfc9568.md", "V-", 66), ("docs/http1.md", "H", 45)] {
+        let text = read(ledger);
+        // The name of a test is a claim: a long one, in snake case.
+        let named: Vec<&str> = quoted(&text)
+            .map(|name| name.rsplit("::").next().unwrap_or(name))
+            .filter(|name| name.chars().all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit()))
+            .filter(|name| name.matches('_').count() >= 3)
+            .collect();
+        assert!(named.len() > 20, "{ledger} names {} tests", named.len());
+        wrong.extend(
+            named
+                .iter()
+                .filter(|name| !tests.contains(**name))
+                .map(|name| format!("{ledger}: no test {name}")),
+        );
+        let rows: BTreeSet<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split(' ').next())
+            .map(|cell| cell.trim_matches(['`', '*']).to_owned())
+            .collect();
+        wrong.extend(
+            (1..=last)
+                .map(|number| format!("{row}{number}"))
+                .filter(|id| !rows.contains(id))
+                .map(|id| format!("{ledger}: no row {id}")),
+        );
+    }
+    none(&wrong);
+}
+
+/// GitHub's anchor of a heading.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .chars()
+        .filter_map(|c| match c {
+            ' ' | '-' => Some('-'),
+            '_' => Some('_'),
+            _ => c.is_alphanumeric().then(|| c.to_ascii_lowercase()),
+        })
+        .collect()
+}
+
+#[test]
+fn links_of_the_book_resolve() {
+    let mut wrong = Vec::new();
+    for (path, text) in files(&[".md"]) {
+        let folder = root().join(&path).parent().unwrap().to_owned();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") || target.starts_with("mailto:") || target.contains(' ') {
+                continue;
+            }
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { root().join(&path) } else { folder.join(file) };
+            let Ok(linked) = fs::read_to_string(&file)
+                .or_else(|error| if file.is_dir() { Ok(String::new()) } else { Err(error) })
+            else {
+                wrong.push(format!("{path}: {target} doesn't exist"));
+                continue;
+            };
+            let found = linked.lines().any(|line| line.starts_with('#') && anchor(line) == fragment);
+            if !fragment.is_empty() && !found {
+                wrong.push(format!("{path}: {target} has no such heading"));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn every_page_of_the_book_is_in_its_contents() {
+    let contents = read("docs/README.md");
+    let missing: Vec<String> = files(&[".md"])
+        .iter()
+        .filter_map(|(path, _)| path.strip_prefix("docs/"))
+        .filter(|page| *page != "README.md" && !contents.contains(&format!("({page})")))
+        .map(|page| format!("docs/README.md doesn't link {page}"))
+        .collect();
+    none(&missing);
+}
+
+#[test]
+fn configuration_of_the_readme_is_the_tested_one_of_twelve_lines() {
+    let readme = read("README.md");
+    let file = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(file, read("cli/tests/good/pair.toml"));
+    assert_eq!(file.lines().count(), 12, "{file}");
+    let config = lbctl::config::parse(file, "README.md").unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!((config.cluster.nodes.len(), config.groups.len(), config.proxy.backends.len()), (2, 1, 1));
+}
+
+#[test]
+fn sources_are_split_before_they_are_long() {
+    let long: Vec<String> = files(&[".rs"])
+        .iter()
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > 600)
+        .map(|(path, lines)| format!("{path} has {lines} lines"))
+        .collect();
+    none(&long);
+}
