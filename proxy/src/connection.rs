@@ -197,10 +197,10 @@ impl Permit {
     pub(crate) async fn freed(worker: &Rc<Worker>, frontend: usize) {
         let node = worker.node();
         let counters = &worker.counters().frontends[frontend];
-        if node.connections.taken() >= node.connections.max() {
+        if node.connections.is_full() {
             counters.event(Event::ProcessFull).increment();
             node.connections.freed().await;
-        } else {
+        } else if node.frontends[frontend].is_full() {
             counters.event(Event::FrontendFull).increment();
             node.frontends[frontend].freed().await;
         }

@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,9 +10,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::{node::Node, wheel::TICK, worker::WorkerHandle};
+use crate::{
+    node::Node,
+    wheel::TICK,
+    worker::{Worker, WorkerHandle},
+};
 
 /// Exchanges younger than this are short.
 const SHORT: Duration = Duration::from_secs(1);
@@ -30,14 +36,19 @@ pub(crate) async fn reset_connections(
     let orders = workers.iter().map(|worker| {
         let (count, addresses) = (Arc::clone(&count), Arc::clone(&addresses));
         async move {
-            if let Some(done) = worker.run(move |worker| worker.registry().reset(&addresses, &count)).await {
+            let reset = move |worker: &Rc<Worker>| {
+                // What the kernel has accepted for us belongs to us as well.
+                worker.accept_loops().accept_queued();
+                worker.registry().reset(&addresses, &count)
+            };
+            if let Some(done) = worker.run(reset).await {
                 // The sender is dropped, or sends, when the last connection of the round is closed.
                 let _ = done.await;
             }
         }
     });
     // All workers at once: one that is stalled must not hold the others up.
-    let _ = timeout(limit, futures_util::future::join_all(orders)).await;
+    let _ = timeout(limit, join_all(orders)).await;
     count.load(Ordering::Relaxed)
 }
 
@@ -46,13 +57,13 @@ pub(crate) async fn reset_connections(
 pub(crate) async fn drain(workers: &[WorkerHandle], limit: Duration) -> usize {
     let start = Instant::now();
     let deadline = start + limit;
-    for worker in workers {
-        let begin = worker.run(|worker| {
+    let begin = workers.iter().map(|worker| {
+        worker.run(|worker| {
             worker.set_draining();
             worker.registry().close_idle();
-        });
-        let _ = timeout_at(deadline, begin).await;
-    }
+        })
+    });
+    let _ = timeout_at(deadline, join_all(begin)).await;
     loop {
         let old = start.elapsed().min(SHORT);
         let counts = workers.iter().map(|worker| {
@@ -63,13 +74,10 @@ pub(crate) async fn drain(workers: &[WorkerHandle], limit: Duration) -> usize {
             })
         });
         // A worker that does not answer has an unknown number; what it holds is reset later like all else.
-        let left: usize =
-            match timeout_at(deadline.max(Instant::now() + LOOK), futures_util::future::join_all(counts))
-                .await
-            {
-                Ok(counts) => counts.into_iter().flatten().sum(),
-                Err(_) => 0,
-            };
+        let left: usize = match timeout_at(deadline.max(Instant::now() + LOOK), join_all(counts)).await {
+            Ok(counts) => counts.into_iter().flatten().sum(),
+            Err(_) => 0,
+        };
         if left == 0 || Instant::now() >= deadline {
             return left;
         }
@@ -87,7 +95,7 @@ pub(crate) async fn finish(node: &Node, workers: &[WorkerHandle], limit: Duratio
             worker.registry().close_idle();
         })
     });
-    let _ = timeout_at(deadline, futures_util::future::join_all(orders)).await;
+    let _ = timeout_at(deadline, join_all(orders)).await;
     while node.connections.taken() > 0 && Instant::now() < deadline {
         sleep(LOOK).await;
     }

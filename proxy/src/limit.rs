@@ -44,6 +44,10 @@ impl Limit {
         self.taken.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.taken() >= self.max
+    }
+
     /// Takes one if there is one; give it back with [`Self::release`].
     pub(crate) fn try_take(&self) -> bool {
         let more = |taken| (taken < self.max).then_some(taken + 1);

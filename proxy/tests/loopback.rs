@@ -1,4 +1,5 @@
 //! The data plane in this process, over 127.0.0.1: real sockets, ports of the kernel's choice, scripted servers.
+#![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "loopback/rig.rs"]
 mod rig;

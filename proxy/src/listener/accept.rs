@@ -37,6 +37,13 @@ impl AcceptLoops {
         }
     }
 
+    /// Accepts what the kernel has queued, as far as limits allow, without waiting for its turn.
+    pub(crate) fn accept_queued(&self) {
+        for (listener, _) in self.running.borrow().iter() {
+            listener.accept_queued();
+        }
+    }
+
     /// Ends all loops and closes their sockets.
     pub(crate) fn clear(&self) {
         self.running.take();
@@ -94,7 +101,7 @@ impl Listener {
                     drop(permit);
                     self.failed(&error).await;
                 }
-                // Another process's loop can't have it; the client gave up.
+                // It has been accepted by `accept_queued`, or was there only in the last edge.
                 Err(_) => {}
             }
         }

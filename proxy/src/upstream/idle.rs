@@ -107,3 +107,6 @@ fn is_seen_readable(stream: &TcpStream) -> bool {
     // Whatever it reads, bytes or the end, the connection is of no more use.
     !matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ fn connect_errors(proxy: &Proxy) -> Vec<u64> {
 /// What a client gets, and after how long.
 async fn outcome(proxy: &Proxy) -> (Vec<u8>, Duration) {
     let start = Instant::now();
-    let mut client = connect(proxy).await;
+    let client = connect(proxy).await;
     let mut byte = [0];
     let n = tokio::time::timeout(LONG, client.peek(&mut byte)).await.unwrap().unwrap();
     (byte[..n].to_vec(), start.elapsed())
