@@ -92,7 +92,8 @@ async fn speak(
 ) -> io::Result<()> {
     let socket = Rc::new(UnixDatagram::from_std(socket)?);
     let outbox = Outbox::new(Rc::clone(&socket));
-    let configuration = tokio::time::timeout(CONFIGURATION_LIMIT, receive(&socket)).await?;
+    let mut packet = vec![0; MESSAGE_MAX];
+    let configuration = tokio::time::timeout(CONFIGURATION_LIMIT, receive(&socket, &mut packet)).await?;
     let Some(ToSpeaker::Configure { groups }) = configuration else {
         return Err(io::ErrorKind::InvalidData.into());
     };
@@ -112,7 +113,7 @@ async fn speak(
     let local = tokio::task::LocalSet::new();
     let ended = local
         .run_until(async {
-            tokio::task::spawn_local(listen(Rc::clone(&socket), commands));
+            tokio::task::spawn_local(listen(Rc::clone(&socket), packet, commands));
             let host = ToDaemon { page, outbox: &outbox };
             run(settings, &host, orders).await
         })
@@ -144,8 +145,8 @@ fn settings(groups: Vec<GroupConfig>, page: &Page, runtime_dir: &Path) -> Settin
 }
 
 /// From the socket into the driver, until the daemon closes it.
-async fn listen(socket: Rc<UnixDatagram>, commands: UnboundedSender<Command>) {
-    while let Some(message) = receive(&socket).await {
+async fn listen(socket: Rc<UnixDatagram>, mut packet: Vec<u8>, commands: UnboundedSender<Command>) {
+    while let Some(message) = receive(&socket, &mut packet).await {
         let command = match message {
             ToSpeaker::Configure { .. } => continue,
             ToSpeaker::Readiness { group, readiness } => Command::Readiness { group, readiness },
@@ -161,11 +162,10 @@ async fn listen(socket: Rc<UnixDatagram>, commands: UnboundedSender<Command>) {
 }
 
 /// The next message that can be read; `None` at the end.
-async fn receive(socket: &UnixDatagram) -> Option<ToSpeaker> {
-    let mut packet = vec![0; MESSAGE_MAX];
+async fn receive(socket: &UnixDatagram, packet: &mut [u8]) -> Option<ToSpeaker> {
     loop {
         // A packet of length 0 is the end of a SOCK_SEQPACKET connection.
-        let length = socket.recv(&mut packet).await.ok().filter(|length| *length > 0)?;
+        let length = socket.recv(packet).await.ok().filter(|length| *length > 0)?;
         // The other end is the same program; a message that can't be read is one that was cut, and is repeated.
         if let Ok(message) = serde_json::from_slice(packet.get(..length)?) {
             return Some(message);

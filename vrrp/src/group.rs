@@ -392,13 +392,19 @@ impl Group {
             }
             (M::Resigning(resigning), E::Heard(heard)) => self.resigning_heard(resigning, heard),
             (M::Resigning(resigning), E::Timeout) => self.resigning_timeout(now, resigning),
-            (M::Resigning(resigning), E::Removed(member, address) | E::Stolen(member, address)) => {
+            (M::Resigning(resigning), E::Removed(member, address)) => {
                 self.resigning_removed(now, resigning, member, address)
             }
             (M::Resigning(resigning), E::ExchangesReset) => self.resigning_exchanges_reset(now, resigning),
             (
                 M::Resigning(resigning),
-                E::Startup(_) | E::Facts | E::Added(..) | E::Failed(..) | E::PeerReappeared,
+                E::Startup(_)
+                | E::Facts
+                | E::Added(..)
+                | E::Failed(..)
+                // The driver still wants it, and would add it again: it has to be told.
+                | E::Stolen(..)
+                | E::PeerReappeared,
             ) => M::Resigning(resigning),
         }
     }

@@ -107,7 +107,9 @@ From a second terminal:
 Ctrl-C ends the lab.";
 
 fn draw(lab: &Lab, interrupts: &Interrupts) -> anyhow::Result<()> {
-    const CLEAR: &str = "\x1b[H\x1b[2J";
+    const HOME: &str = "\x1b[H";
+    const REST_OF_LINE: &str = "\x1b[K\n";
+    const REST_OF_SCREEN: &str = "\x1b[J";
     // Clients are bounded in time, so they are started again when their time is over.
     let options = LoadOptions { connections: 10, rate: 100, seconds: 600, ..LoadOptions::default() };
     let mut load: Option<Load> = None;
@@ -126,11 +128,12 @@ fn draw(lab: &Lab, interrupts: &Interrupts) -> anyhow::Result<()> {
             .map(ToString::to_string)
             .collect();
         let moves: String = moves.iter().rev().map(|line| format!("  {line}\n")).collect();
+        let screen = format!(
+            "{status}\n{traffic}\n\nLast moves of the address (seconds since boot)\n{moves}\n{HINTS}\n"
+        );
+        // Overwrites instead of clearing first, which would flicker.
         let mut stdout = io::stdout().lock();
-        write!(
-            stdout,
-            "{CLEAR}{status}\n{traffic}\n\nLast moves of the address (seconds since boot)\n{moves}\n{HINTS}\n"
-        )?;
+        write!(stdout, "{HOME}{}{REST_OF_SCREEN}", screen.replace('\n', REST_OF_LINE))?;
         stdout.flush()?;
         drop(stdout);
         if interrupts.within(TICK) {

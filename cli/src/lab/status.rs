@@ -79,10 +79,9 @@ impl fmt::Display for LabStatus {
             let fault = node.fault.map_or_else(|| "-".to_owned(), |how| how.to_string());
             writeln!(
                 f,
-                "{:<8}{:<33}{:<27}{fault}",
+                "{:<8}{:<33}{fault:<10}{state}",
                 format!("{}{held}", node.name),
                 addresses.join(", "),
-                state
             )?;
         }
         Ok(())
@@ -97,5 +96,49 @@ pub(crate) fn rough(duration: Duration) -> String {
         1..60 => format!("{seconds} s"),
         60..3600 => format!("{} m {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_holders_and_a_dead_node_catch_the_eye() {
+        let node = |name: &str, alive, fault, says: Option<&str>| NodeStatus {
+            name: name.to_owned(),
+            role: Role::Balancer,
+            addresses: vec![Ipv4Addr::new(198, 51, 100, 11), Ipv4Addr::new(198, 51, 100, 131)],
+            network_namespace: 4_026_532_000,
+            pid: Some(12),
+            alive,
+            fault,
+            says: says.map(str::to_owned),
+        };
+        let status = LabStatus {
+            name: "lab".to_owned(),
+            pid: 4711,
+            since: clock::now(),
+            vip: Ipv4Addr::new(198, 51, 100, 10),
+            holders: vec!["lb1".to_owned(), "lb2".to_owned()],
+            holders_since: None,
+            nodes: vec![
+                node("lb1", false, Some(How::Kill), None),
+                node("lb2", true, None, Some("Active, ready")),
+            ],
+        };
+        let text = status.to_string();
+        assert!(text.starts_with("lab `lab` · pid 4711 · up "), "{text}");
+        assert!(
+            text.ends_with(
+                "198.51.100.10 is held by lb1 and lb2 AT ONCE
+
+NODE    ADDRESSES                        FAULT     STATE
+lb1*    198.51.100.11, 198.51.100.131    kill      dead
+lb2*    198.51.100.11, 198.51.100.131    -         Active, ready
+"
+            ),
+            "{text}"
+        );
     }
 }

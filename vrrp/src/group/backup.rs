@@ -58,9 +58,10 @@ impl Group {
         let MemberId(index) = heard.member;
         let Some(member) = self.members.get_mut(index) else { return Machine::Backup(backup) };
         if heard.advertisement.priority == 0 {
-            // A second one must not put the takeover off (V-33).
+            // A second one must not put the takeover off (V-33), and one that was about to come waits for nobody now.
             let at = now + member.skew_time(own);
-            let first = backup.resigned.map_or(at, |(_, earlier)| earlier.min(at));
+            let planned = backup.takeover.take().map_or(at, |takeover| takeover.at.min(at));
+            let first = backup.resigned.map_or(planned, |(_, earlier)| earlier.min(planned));
             backup.resigned = Some((heard.source, first));
             if let Grace::Until(until) = &mut backup.grace {
                 *until = first.min(*until);

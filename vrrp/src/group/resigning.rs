@@ -94,9 +94,9 @@ impl Group {
         address: VirtualAddress,
     ) -> Machine {
         match &mut resigning.step {
-            Step::Resetting { addresses, .. } | Step::Removing { addresses, .. } => {
-                addresses.retain(|waiting| *waiting != (member, address));
-            }
+            // Nothing was asked yet: this answers an earlier request.
+            Step::Resetting { .. } => {}
+            Step::Removing { addresses, .. } => addresses.retain(|waiting| *waiting != (member, address)),
         }
         self.finish_if_removed(now, resigning)
     }

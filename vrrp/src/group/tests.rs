@@ -1,7 +1,12 @@
 //! Tests of the machine, by hand-driven time. What it does is written as lines, so that an expectation reads like a log:
 //! `advertise 254`, `add 192.0.2.100`, `Backup -> Active: ...`.
 
+mod announce;
 mod claim;
+mod election;
+mod facts;
+mod members;
+mod resign;
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -11,7 +16,7 @@ use std::{
 use super::{Group, Start};
 use crate::{
     AdvertisementInterval, ChecksumForm, GroupConfig, Interface, MemberConfig, MemberId, Moment, Output,
-    PeerKind, Preempt, Priority, Readiness, State, Version, VirtualAddress, Vrid,
+    PeerKind, Preempt, Priority, Readiness, State, TimeoutReason, Version, VirtualAddress, Vrid,
     advertisement::Advertisement,
 };
 
@@ -64,11 +69,11 @@ fn fault() -> Readiness {
     Readiness::Fault { reason: "worker 1 stalled for 1.2 s".to_owned() }
 }
 
-/// A machine, its clock, and (unless told otherwise) a kernel that acknowledges at once.
+/// A machine, its clock, and (unless told otherwise) a kernel and a daemon that answer at once.
 struct Node {
     group: Group,
     now: Moment,
-    kernel_answers: bool,
+    answers: bool,
 }
 
 impl Node {
@@ -81,7 +86,7 @@ impl Node {
             group.handle_source(BEGIN, MemberId(index), Some(OURS));
         }
         group.handle_readiness(BEGIN, Readiness::Ready);
-        Self { group, now: BEGIN, kernel_answers: true }
+        Self { group, now: BEGIN, answers: true }
     }
 
     /// A Backup that has just begun to listen.
@@ -92,10 +97,15 @@ impl Node {
         node
     }
 
-    /// An Active whose claim is 10 s old.
+    /// An Active whose claim is 10 s old, and whose last advertisement has just left.
     fn active(config: GroupConfig) -> Self {
         let mut node = Self::backup(config);
         node.run(10_000_000);
+        let (at, why) = node.group.poll_timeout().unwrap();
+        assert_eq!(why, TimeoutReason::Advertise);
+        node.now = at;
+        node.group.handle_timeout(at);
+        node.drain();
         assert_eq!(node.group.state(), State::Active);
         node
     }
@@ -106,12 +116,13 @@ impl Node {
         while let Some(output) = self.group.poll_output() {
             lines.push(line(&output));
             match output {
-                Output::AddAddress { member, address } if self.kernel_answers => {
+                Output::AddAddress { member, address } if self.answers => {
                     self.group.handle_address_added(self.now, member, address);
                 }
-                Output::RemoveAddress { member, address } if self.kernel_answers => {
+                Output::RemoveAddress { member, address } if self.answers => {
                     self.group.handle_address_removed(self.now, member, address);
                 }
+                Output::ResetExchanges if self.answers => self.group.handle_exchanges_reset(self.now),
                 _ => {}
             }
         }

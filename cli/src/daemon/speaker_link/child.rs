@@ -2,13 +2,13 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd, OwnedFd},
     os::unix::net::UnixDatagram as StdSocket,
     process::{ExitStatus, Stdio},
     sync::Arc,
 };
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 use tokio::{
     net::UnixDatagram,
     process::{Child as Process, Command},
@@ -45,6 +45,7 @@ impl Child {
         let (ours, theirs) = pair()?;
         page.count_speaker();
         let process = Command::new(&settings.program)
+            .arg0("lbctl")
             .arg("speaker")
             .arg("--runtime-dir")
             .arg(&settings.runtime_dir)
@@ -75,7 +76,10 @@ impl Child {
         if packet.len() > MESSAGE_MAX {
             return Err(io::Error::other("the configuration is too long for one message"));
         }
-        self.socket.try_send(&packet).map(drop)
+        // Not tokio's `try_send`: that refuses until the runtime has seen the socket writable for the first time.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        send(self.socket.as_raw_fd(), &packet, flags)?;
+        Ok(())
     }
 
     /// What it does next.

@@ -3,8 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs::File,
-    io::{self, PipeReader, Read as _},
+    io::{self, PipeReader, Read as _, Write as _},
     os::{
         fd::{AsFd as _, BorrowedFd},
         unix::net::UnixStream,
@@ -52,12 +51,33 @@ impl Lab {
         node: &str,
         command: impl IntoIterator<Item = S>,
     ) -> anyhow::Result<Output> {
+        self.exec_with(node, command, "")
+    }
+
+    /// As `exec`, with this on the command's stdin.
+    ///
+    /// # Errors
+    /// As `exec`.
+    pub fn exec_with<S: AsRef<OsStr>>(
+        &self,
+        node: &str,
+        command: impl IntoIterator<Item = S>,
+        input: &str,
+    ) -> anyhow::Result<Output> {
+        let (stdin_outlet, mut stdin) = io::pipe()?;
         let (stdout, stdout_inlet) = io::pipe()?;
         let (stderr, stderr_inlet) = io::pipe()?;
-        let null = File::open("/dev/null")?;
-        let (mut reader, _stream) =
-            self.start_exec(node, command, [null.as_fd(), stdout_inlet.as_fd(), stderr_inlet.as_fd()])?;
-        drop((stdout_inlet, stderr_inlet));
+        let (mut reader, _stream) = self.start_exec(
+            node,
+            command,
+            [stdin_outlet.as_fd(), stdout_inlet.as_fd(), stderr_inlet.as_fd()],
+        )?;
+        drop((stdin_outlet, stdout_inlet, stderr_inlet));
+        let input = input.to_owned();
+        let feeder = thread::spawn(move || {
+            // A command need not read what it is given.
+            let _ = stdin.write_all(input.as_bytes());
+        });
         let collect = |mut pipe: PipeReader| {
             thread::spawn(move || {
                 let mut bytes = Vec::new();
@@ -68,10 +88,23 @@ impl Lab {
         let (stdout, stderr) = (collect(stdout), collect(stderr));
         let mut complaint = String::new();
         let ended = wait_for_end(&mut reader, |text| complaint = format!("{text}\n"))?;
-        let gone = |_| anyhow!("a reading thread panicked");
+        let gone = |_| anyhow!("a thread of the pipes panicked");
+        feeder.join().map_err(gone)?;
         let stdout = stdout.join().map_err(gone)?;
         let stderr = stderr.join().map_err(gone)? + &complaint;
         Ok(Output { ended, stdout, stderr })
+    }
+
+    /// Writes a file on a node, such as the configuration of another project's daemon.
+    ///
+    /// # Errors
+    /// No such node or folder.
+    pub fn write_file(&self, node: &str, path: &str, text: &str) -> anyhow::Result<()> {
+        let output = self.exec_with(node, ["sh", "-c", "cat >\"$0\"", path], text)?;
+        if !output.success() {
+            bail!("cannot write {path} on {node}: {}", output.stderr.trim());
+        }
+        Ok(())
     }
 
     /// Runs a command on a node with this process's own stdin, stdout and stderr.
