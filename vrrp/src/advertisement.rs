@@ -11,6 +11,8 @@
 //! [`decode`] is the only gate between the network and the machine: it checks everything that RFC 9568 §7.1 wants
 //! checked, in that order, and says by a typed [`DecodeError`] what was wrong. Nothing here panics on any bytes.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod error;
 mod packet;
 mod v2;

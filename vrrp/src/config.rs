@@ -75,7 +75,7 @@ impl AdvertisementInterval {
             Version::V3 => (10_000_000, 4095, "10ms..40.95s in steps of 10ms (VRRPv3)"),
             Version::V2 => (1_000_000_000, 255, "1s..255s in whole seconds (VRRPv2)"),
         };
-        if nanos == 0 || nanos % unit != 0 || nanos / unit > max {
+        if nanos == 0 || !nanos.is_multiple_of(unit) || nanos / unit > max {
             return Err(OutOfRange { what: "advertisement_interval", range, found: format!("{value:?}") });
         }
         Ok(Self(value))

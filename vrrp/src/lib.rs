@@ -20,6 +20,8 @@
 //! One [`Group`] is one fate: one state for several virtual routers on the wire (design: a pair of vips, or both
 //! families of one vip, never part).
 
+#![warn(missing_docs)]
+
 pub mod advertisement;
 pub mod arp;
 mod checksum;

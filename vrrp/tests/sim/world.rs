@@ -13,7 +13,6 @@ use lb_vrrp::{
     Group, MemberId, Output, State, VirtualAddress,
     advertisement::{Envelope, Expected, decode},
     config::ChecksumForm,
-    group::Start,
 };
 
 use super::{
@@ -21,7 +20,6 @@ use super::{
     node::{Input, LEASE, Node, Pause},
     promises::Promises,
     random::Random,
-    tracker::Tracker,
 };
 
 pub(crate) const MILLISECOND: u64 = 1_000_000;
@@ -40,7 +38,7 @@ pub(crate) struct Broken {
 }
 
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Event {
+pub(crate) enum Event {
     Packet {
         to: usize,
         source: IpAddr,
@@ -186,7 +184,7 @@ impl World {
         Err(Broken { at: self.now, text })
     }
 
-    fn schedule(&mut self, after: u64, event: Event) {
+    pub(crate) fn schedule(&mut self, after: u64, event: Event) {
         self.sequence += 1;
         self.queue.push(Reverse((self.now + after, self.sequence, event)));
     }
@@ -302,7 +300,7 @@ impl World {
     }
 
     /// Hands an input to the machine, or keeps it until the process runs again.
-    fn input(&mut self, index: usize, input: Input) -> Result<(), Broken> {
+    pub(crate) fn input(&mut self, index: usize, input: Input) -> Result<(), Broken> {
         let node = &mut self.nodes[index];
         if node.group.is_none() {
             return Ok(());
@@ -358,7 +356,7 @@ impl World {
         self.drain(index)
     }
 
-    fn wake(&mut self, index: usize) -> Result<(), Broken> {
+    pub(crate) fn wake(&mut self, index: usize) -> Result<(), Broken> {
         let node = &mut self.nodes[index];
         node.wake_at = None;
         let now = node.local(self.now);
@@ -516,133 +514,5 @@ impl World {
             group.handle_link(now, MemberId(member), link);
         }
         self.drain(index)
-    }
-
-    /// Starts the program: leftovers are removed first.
-    pub(crate) fn boot(&mut self, index: usize) -> Result<(), Broken> {
-        let checked = self.random.between(Duration::from_millis(20), Duration::from_millis(300));
-        let node = &mut self.nodes[index];
-        self.promises.forget(index);
-        node.kernel.clear();
-        node.tracker = Tracker::started(self.now, node.tracker.lost, checked);
-        self.start_group(index, Start::Fresh)?;
-        for to in (0..self.nodes.len()).filter(|to| *to != index) {
-            for delay in self.lan.deliveries(&mut self.random, index, to) {
-                self.schedule(delay.as_nanos() as u64, Event::Hello { to });
-            }
-        }
-        Ok(())
-    }
-
-    /// The program without the seconds of its start: ready at once.
-    pub(crate) fn boot_settled(&mut self, index: usize) -> Result<(), Broken> {
-        self.nodes[index].tracker = Tracker::settled();
-        self.start_group(index, Start::Fresh)?;
-        self.tell_readiness(index)
-    }
-
-    fn start_group(&mut self, index: usize, start: Start) -> Result<(), Broken> {
-        self.note(|| format!("node {index}: starts, {start:?}"));
-        let node = &mut self.nodes[index];
-        node.incarnation += 1;
-        node.ended = false;
-        node.paused = None;
-        node.inbox.clear();
-        let now = node.local(self.now);
-        let mut group = Group::new(node.config.clone(), now);
-        for member in 0..node.config.members.len() {
-            group.handle_source(now, MemberId(member), Some(node.source));
-            let link = if node.link_up { Ok(()) } else { Err("link of eth0 is down".to_owned()) };
-            group.handle_link(now, MemberId(member), link);
-        }
-        if start == Start::Fresh {
-            node.kernel.clear();
-            node.wanted.clear();
-        }
-        group.handle_startup(now, start);
-        node.group = Some(group);
-        self.drain(index)?;
-        let incarnation = self.nodes[index].incarnation;
-        let after = self.random.range(0, 30 * MILLISECOND);
-        self.schedule(after, Event::ReadinessTold { node: index, incarnation });
-        Ok(())
-    }
-
-    /// `kill -9` of both processes: the addresses stay until their lease ends them.
-    pub(crate) fn kill(&mut self, index: usize) {
-        self.note(|| format!("node {index}: killed"));
-        self.promises.forget(index);
-        let node = &mut self.nodes[index];
-        node.group = None;
-        node.incarnation += 1;
-        node.resigning = false;
-        node.must_drop.clear();
-        node.unaware.clear();
-        node.paused = None;
-        node.wake_at = None;
-        node.tracker_next = None;
-        node.inbox.clear();
-        node.wanted.clear();
-    }
-
-    /// An orderly end, or what the speaker does when the daemon dies.
-    pub(crate) fn stop(&mut self, index: usize) -> Result<(), Broken> {
-        let node = &mut self.nodes[index];
-        let now = node.local(self.now);
-        let Some(group) = node.group.as_mut().filter(|_| node.paused.is_none()) else { return Ok(()) };
-        group.handle_shutdown(now, "the daemon ended");
-        node.ended = true;
-        self.note(|| format!("node {index}: told to end"));
-        self.drain(index)
-    }
-
-    /// `kill -9` of the speaker: the daemon starts another.
-    pub(crate) fn kill_speaker(&mut self, index: usize) {
-        let was_active = self.nodes[index].is_active();
-        let wanted = self.nodes[index].wanted.clone();
-        self.kill(index);
-        self.nodes[index].wanted = wanted;
-        let incarnation = self.nodes[index].incarnation;
-        let after = self.random.range(MILLISECOND, 40 * MILLISECOND);
-        self.schedule(after, Event::SpeakerBack { node: index, incarnation, was_active });
-    }
-
-    fn speaker_back(&mut self, index: usize, was_active: bool) -> Result<(), Broken> {
-        match self.nodes[index].last_sent.filter(|_| was_active) {
-            Some(last) => self.start_group(index, Start::ResumeActive { last }),
-            None => self.start_group(index, Start::Fresh),
-        }
-    }
-
-    pub(crate) fn pause(&mut self, index: usize, pause: Pause, duration: u64) {
-        if !self.nodes[index].is_awake() {
-            return;
-        }
-        self.note(|| format!("node {index}: {pause:?} pauses for {} ms", duration / MILLISECOND));
-        self.promises.forget(index);
-        self.nodes[index].paused = Some(pause);
-        if pause == Pause::Machine {
-            self.nodes[index].lose_time(duration);
-        }
-        self.schedule(duration, Event::Resume { node: index });
-    }
-
-    fn resume(&mut self, index: usize) -> Result<(), Broken> {
-        if self.nodes[index].paused.is_none() {
-            return Ok(());
-        }
-        self.note(|| format!("node {index}: goes on"));
-        self.promises.resumed(self.now, &mut self.nodes[index]);
-        self.nodes[index].paused = None;
-        let link_up = self.nodes[index].link_up;
-        let timer_first = self.random.per_mille(500);
-        if timer_first {
-            self.wake(index)?;
-        }
-        for input in std::mem::take(&mut self.nodes[index].inbox) {
-            self.input(index, input)?;
-        }
-        self.set_link(index, link_up)?;
-        self.tell_readiness(index)
     }
 }

@@ -176,7 +176,8 @@ fn late_active_removes_before_anything_else_and_starts_over() {
 
 #[test]
 fn every_call_compares_the_clock_first() {
-    let calls: [(&str, fn(&mut Group, Moment)); 11] = [
+    type Call = fn(&mut Group, Moment);
+    let calls: [(&str, Call); 11] = [
         ("timeout", |group, now| group.handle_timeout(now)),
         ("readiness", |group, now| group.handle_readiness(now, degraded(1))),
         ("link", |group, now| group.handle_link(now, MemberId(0), Ok(()))),

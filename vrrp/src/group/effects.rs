@@ -1,0 +1,42 @@
+//! Outputs that more than one state makes.
+
+use super::Group;
+use crate::{MemberId, Moment, Moments, Output, State, Transition};
+
+impl Group {
+    pub(super) fn record(
+        &mut self,
+        now: Moment,
+        from: State,
+        to: State,
+        reason: String,
+        detected: Moment,
+        moments: Moments,
+    ) {
+        let transition = Transition { from, to, reason, detected, at: now, moments };
+        self.since = now;
+        self.history.push(transition.clone());
+        self.outputs.push_back(Output::Transition(transition));
+    }
+
+    pub(super) fn warn(&mut self, key: &'static str, text: String) {
+        self.outputs.push_back(Output::Warning { key, text });
+    }
+
+    /// Sends on one member, if it can send.
+    pub(super) fn transmit(&mut self, id: MemberId, priority: u8) {
+        let Some(member) = self.members.get(id.0).filter(|member| member.is_up()) else { return };
+        let advertisement = member.advertisement(priority);
+        self.history.count("advertisements_sent");
+        if priority == 0 {
+            self.history.count("priority_zero_sent");
+        }
+        self.outputs.push_back(Output::Transmit { member: id, advertisement });
+    }
+
+    pub(super) fn transmit_all(&mut self, priority: u8) {
+        for index in 0..self.members.len() {
+            self.transmit(MemberId(index), priority);
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What a group knows beside its state: how good its node is, and who was heard.
+
+use std::net::IpAddr;
+
+use super::{Event, Group, history, level, member::Member};
+use crate::{MemberId, Moment, Readiness, State, advertisement::Advertisement, status::PeerHeard};
+
+impl Group {
+    /// Readiness, a link, a source or a fault may have changed.
+    pub(super) fn facts_changed(&mut self, now: Moment) {
+        self.check_clock(now);
+        self.weigh_readiness(now);
+        self.step(now, Event::Facts);
+    }
+
+    /// What was told, worsened by what the machine itself sees.
+    pub(super) fn weigh_readiness(&mut self, now: Moment) {
+        let troubles: Vec<_> = self.members.iter().filter_map(Member::trouble).collect();
+        let told = match &self.told {
+            Some(told) => told.clone(),
+            None if self.resumed => Readiness::Ready,
+            None => Readiness::Fault { reason: "readiness is not told yet".to_owned() },
+        };
+        let readiness = match (told, self.faults.reason(), troubles.first()) {
+            (Readiness::Fault { reason }, _, _) => Readiness::Fault { reason },
+            (_, Some(reason), _) => Readiness::Fault { reason },
+            (_, None, Some(trouble)) if troubles.len() == self.members.len() => {
+                Readiness::Fault { reason: trouble.clone() }
+            }
+            // Some virtual routers can be served: better than nobody, worse than anyone who can serve all.
+            (_, None, Some(trouble)) => Readiness::Leaving { reason: trouble.clone() },
+            (told, None, None) => told,
+        };
+        self.ready_since = match readiness {
+            Readiness::Ready => self.ready_since.or(Some(now)),
+            Readiness::Degraded { .. }
+            | Readiness::Starting { .. }
+            | Readiness::Leaving { .. }
+            | Readiness::Fault { .. } => None,
+        };
+        self.readiness = readiness;
+    }
+
+    /// Takes down who was heard. `false` if it is not to be looked at: our own packet, or an unknown member.
+    pub(super) fn note_heard(
+        &mut self,
+        now: Moment,
+        id: MemberId,
+        source: IpAddr,
+        advertisement: &Advertisement,
+    ) -> bool {
+        let own = self.members.iter().any(|member| member.source == Some(source));
+        let Some(member) = self.members.get_mut(id.0) else { return false };
+        let vip = member.config.vip.clone();
+        if own {
+            self.history.count("duplicate_source");
+            self.warn(
+                "duplicate_source",
+                format!(
+                    "vip {vip}: an advertisement came from our own address {source}: a loop, or a duplicate"
+                ),
+            );
+            return false;
+        }
+        member.heard = Some(PeerHeard { source, priority: advertisement.priority, at: now });
+        member.missing = false;
+        let own_interval = member.config.interval.get();
+        let differs = member.advertisement(0).addresses != advertisement.addresses;
+        self.history.count("advertisements_received");
+        if advertisement.priority == 0 {
+            self.history.count("priority_zero_received");
+        }
+        if advertisement.interval != own_interval {
+            // RFC 9568 §7.1: logged, never dropped.
+            self.history.count("interval_mismatch");
+            self.warn(
+                "interval_mismatch",
+                format!(
+                    "vip {vip}: {source} advertises every {}, we every {}",
+                    history::spell(advertisement.interval),
+                    history::spell(own_interval)
+                ),
+            );
+        }
+        if differs {
+            // RFC 9568 §7.1: dropping it would make two Actives while one node's file is ahead of the other's.
+            self.history.count("address_list_mismatch");
+            self.warn(
+                "address_list_mismatch",
+                format!("vip {vip}: {source} advertises other addresses than ours"),
+            );
+        }
+        true
+    }
+
+    pub(super) fn wire_priority(&self) -> u8 {
+        level::wire_priority(&self.config, &self.readiness)
+    }
+
+    pub(super) fn fault(&self) -> Option<String> {
+        match &self.readiness {
+            Readiness::Fault { reason } => Some(format!("fault: {reason}")),
+            Readiness::Ready
+            | Readiness::Degraded { .. }
+            | Readiness::Starting { .. }
+            | Readiness::Leaving { .. } => None,
+        }
+    }
+
+    /// Why it is in its state.
+    pub(super) fn reason(&self) -> String {
+        let transition = || self.history.last().map(|last| last.reason.clone());
+        match self.state() {
+            State::Initialize if self.started => self.fault().or_else(transition),
+            State::Initialize | State::Backup | State::Active => transition(),
+        }
+        .unwrap_or_else(|| "not started".to_owned())
+    }
+}
