@@ -21,6 +21,9 @@ mod reader;
 mod syntax;
 pub(crate) mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use diagnostic::Diagnostics;
 pub use effective::effective;
 pub use identify::{Unidentified, identify};

@@ -192,6 +192,7 @@ proptest! {
                 let again = config::effective(&config);
                 let again = config::parse(&again, "effective.toml");
                 prop_assert!(again.is_ok(), "{}\n{:?}", text, again.err());
+                prop_assert_eq!(model(&config), again.map(|again| model(&again)).unwrap_or_default());
             }
             Err(report) => prop_assert!(report.errors() > 0 && !report.to_string().is_empty()),
         }

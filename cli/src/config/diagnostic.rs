@@ -2,7 +2,11 @@
 //!
 //! A [`Report`] collects while a file is read; [`Diagnostics`] is the finished list with the text it speaks of.
 
-use std::{cell::RefCell, fmt, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    sync::Arc,
+};
 
 /// Byte offsets into the file, start included, end not.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -39,6 +43,17 @@ pub struct Diagnostics {
     file: String,
     text: Arc<str>,
     list: Vec<Diagnostic>,
+    omitted: Omitted,
+}
+
+/// More than this is not read by anybody, and a file that is something else altogether has thousands.
+const MOST_SHOWN: usize = 200;
+
+/// What was found beyond [`MOST_SHOWN`].
+#[derive(Clone, Copy, Debug, Default)]
+struct Omitted {
+    errors: usize,
+    warnings: usize,
 }
 
 /// Collects diagnostics while the text is read and converted.
@@ -46,11 +61,12 @@ pub struct Diagnostics {
 pub(crate) struct Report<'a> {
     text: &'a str,
     list: RefCell<Vec<Diagnostic>>,
+    omitted: Cell<Omitted>,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, list: RefCell::new(Vec::new()) }
+        Self { text, list: RefCell::default(), omitted: Cell::default() }
     }
 
     pub(crate) fn error(&self, span: Span, message: impl Into<String>) {
@@ -72,7 +88,8 @@ impl<'a> Report<'a> {
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.list.borrow().iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        let error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
+        self.omitted.get().errors > 0 || self.list.borrow().iter().any(error)
     }
 
     /// What the file has at `span`.
@@ -89,11 +106,25 @@ impl<'a> Report<'a> {
     pub(crate) fn finish(self, file: &str) -> Diagnostics {
         let mut list = self.list.into_inner();
         list.sort_by_key(|diagnostic| diagnostic.span.map_or(usize::MAX, |span| span.start));
-        Diagnostics { file: file.to_owned(), text: self.text.into(), list }
+        Diagnostics { file: file.to_owned(), text: self.text.into(), list, omitted: self.omitted.get() }
+    }
+
+    /// Nothing more will be shown.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.borrow().len() >= MOST_SHOWN
     }
 
     fn add(&self, severity: Severity, span: Option<Span>, message: String) {
         let diagnostic = Diagnostic { severity, span, message };
+        if self.is_full() {
+            let mut omitted = self.omitted.get();
+            match severity {
+                Severity::Error => omitted.errors += 1,
+                Severity::Warning => omitted.warnings += 1,
+            }
+            self.omitted.set(omitted);
+            return;
+        }
         let mut list = self.list.borrow_mut();
         if !list.contains(&diagnostic) {
             list.push(diagnostic);
@@ -105,10 +136,10 @@ impl Diagnostics {
     /// One error about a file that could not even be read as text.
     pub(crate) fn unreadable(file: &str, message: impl Into<String>) -> Self {
         let list = vec![Diagnostic { severity: Severity::Error, span: None, message: message.into() }];
-        Self { file: file.to_owned(), text: "".into(), list }
+        Self { file: file.to_owned(), text: "".into(), list, omitted: Omitted::default() }
     }
 
-    /// In the order of the file.
+    /// In the order of the file; at most the first 200.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
         self.list.iter()
     }
@@ -120,12 +151,12 @@ impl Diagnostics {
 
     /// How many errors.
     pub fn errors(&self) -> usize {
-        self.count(Severity::Error)
+        self.count(Severity::Error) + self.omitted.errors
     }
 
     /// How many warnings.
     pub fn warnings(&self) -> usize {
-        self.count(Severity::Warning)
+        self.count(Severity::Warning) + self.omitted.warnings
     }
 
     /// `2 errors, 1 warning`.
@@ -167,6 +198,10 @@ impl fmt::Display for Diagnostics {
             let (shown, skip, carets) = excerpt(place.text, place.column - 1, self.width(*span, &place));
             writeln!(f, "{:>5} | {shown}", place.line)?;
             writeln!(f, "{:>5} | {:skip$}{}", "", "", "^".repeat(carets))?;
+        }
+        let more = self.omitted.errors + self.omitted.warnings;
+        if more > 0 {
+            writeln!(f, "{}: and {more} more like these", self.file)?;
         }
         Ok(())
     }

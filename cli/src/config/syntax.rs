@@ -30,8 +30,11 @@ pub(super) fn report(
         .collect();
     errors.sort_by_key(|(span, _)| *span);
     let mut lines: Vec<usize> = Vec::new();
-    let mut trusted = true;
+    let trusted = errors.iter().all(|(_, error)| error.message() == "duplicate key");
     for (span, error) in errors {
+        if report.is_full() {
+            break;
+        }
         let line = report.line(span);
         if lines.contains(&line) {
             continue;
@@ -41,7 +44,6 @@ pub(super) fn report(
             report.error(span, duplicate(text, table, span, report));
             continue;
         }
-        trusted = false;
         if let Some((open, message)) = unclosed(text, span, error.message()) {
             report.error(open, message);
             // Everything up to the end of the file was taken for a part of it.

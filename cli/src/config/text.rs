@@ -244,3 +244,81 @@ pub(crate) fn listing(names: &[&str]) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        let cases = [
+            ("250ms", 250),
+            ("5s", 5_000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("7d", 604_800_000),
+            ("0s", 0),
+        ];
+        for (text, millis) in cases {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "5", "5 s", "5S", "-1s", "1.5s", "s", "1h30m", "18446744073709551615h", "\u{661}s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn written_durations_are_the_shortest_that_read_back() {
+        let cases = [
+            (0, "0s"),
+            (1, "1ms"),
+            (1_500, "1500ms"),
+            (60_000, "1m"),
+            (90_000, "90s"),
+            (3_600_000, "1h"),
+            (86_400_000, "24h"),
+            (172_800_000, "2d"),
+        ];
+        for (millis, text) in cases {
+            assert_eq!(write_duration(Duration::from_millis(millis)), text);
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn virtual_addresses_have_a_prefix_of_32_unless_given() {
+        assert_eq!(virtual_address("192.0.2.10"), Ok((Ipv4Addr::new(192, 0, 2, 10), 32)));
+        assert_eq!(virtual_address("192.0.2.10/24"), Ok((Ipv4Addr::new(192, 0, 2, 10), 24)));
+        assert_eq!(virtual_address("192.0.2.0/31"), Ok((Ipv4Addr::new(192, 0, 2, 0), 31)));
+        for text in [
+            "192.0.2.0/24",
+            "192.0.2.255/24",
+            "192.0.2.10/0",
+            "192.0.2.10/33",
+            "192.0.2.10/",
+            "0.0.0.0",
+            "fe80::1",
+        ] {
+            assert!(virtual_address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_star_is_every_ipv4_address() {
+        assert_eq!(bind_address("*:80"), Ok(SocketAddr::from(([0, 0, 0, 0], 80))));
+        assert_eq!(bind_address("[::]:80"), Ok("[::]:80".parse().unwrap()));
+        for text in ["", "*", "*80", "**:80", ":80", "80", "*:0", "[::]", "::80", "192.0.2.10:80:90"] {
+            assert!(bind_address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_near_is_suggested() {
+        let keys = ["balance", "retries", "check"];
+        assert_eq!(nearest("blance", keys), Some("balance"));
+        assert_eq!(nearest("Balance", keys), Some("balance"));
+        assert_eq!(nearest("chekc", keys), Some("check"));
+        assert_eq!(nearest("colour", keys), None);
+        assert_eq!(nearest("x", ["a", "b"]), None);
+    }
+}
