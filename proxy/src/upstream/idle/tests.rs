@@ -1,9 +1,6 @@
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpSocket},
-};
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
 use crate::config::{Backend, BackendTimeouts, Balance, Mode, Server};
@@ -75,7 +72,7 @@ async fn connection_that_ended_or_spoke_or_grew_old_is_not_reused() {
     let (idle, counters) = (IdleConnections::new(&config(1)), ServerCounters::default());
     let (ended, peer) = pair(&listener).await;
     drop(peer);
-    let (spoke, mut talkative) = pair(&listener).await;
+    let (spoke, talkative) = pair(&listener).await;
     talkative.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
     let (aged, _aged_peer) = pair(&listener).await;
     idle.put(BACKEND, 0, 0, aged);
