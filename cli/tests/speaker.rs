@@ -1,0 +1,401 @@
+//! The two processes on real kernels: who gives up the address, and in which order, when one of them dies or stops.
+//!
+//! Every test runs `lbctl run` in namespaces of its own, on two nodes behind a bridge, and reads what the kernels and the
+//! wire said. Only orders and final states are asserted, no times: the machine may be busy.
+
+#[path = "speaker/net.rs"]
+mod net;
+#[path = "speaker/record.rs"]
+mod record;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
+    process::Stdio,
+    thread,
+    time::Duration,
+};
+
+use net::{Bridge, Node, VIP, in_namespace, is_dead, run, wait_for};
+use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
+use nix::sys::signal::Signal;
+use record::{Recorder, Seen};
+use socket2::{Domain, Protocol, Socket, Type};
+
+const ADDED_1: Seen = Seen::Added("lb1");
+const REMOVED_1: Seen = Seen::Removed("lb1");
+const ADDED_2: Seen = Seen::Added("lb2");
+const RESIGNED_1: Seen = Seen::Advertised(11, 0);
+
+/// lb1 is Active, lb2 its Backup.
+fn pair() -> (Bridge, Node, Node) {
+    let bridge = Bridge::new("");
+    let mut lb1 = Node::new(&bridge, 1, true);
+    let mut lb2 = Node::new(&bridge, 2, true);
+    lb1.start();
+    wait_for("lb1 holds the address", || lb1.has_vip().then_some(()));
+    lb2.start();
+    wait_for("lb2 is a Backup", || (lb2.state() == "Backup").then_some(()));
+    (bridge, lb1, lb2)
+}
+
+/// One node is enough.
+fn alone() -> (Bridge, Node) {
+    let bridge = Bridge::new("");
+    let mut lb1 = Node::new(&bridge, 1, true);
+    lb1.start();
+    wait_for("lb1 holds the address", || lb1.has_vip().then_some(()));
+    (bridge, lb1)
+}
+
+#[test]
+fn a_claim_is_advertised_then_added_and_a_stop_removes_before_it_resigns() {
+    in_namespace("a_claim_is_advertised_then_added_and_a_stop_removes_before_it_resigns", || {
+        let bridge = Bridge::new("");
+        let mut lb1 = Node::new(&bridge, 1, true);
+        let record = Recorder::start(&lb1, None);
+        lb1.start();
+        record.wait_for(&ADDED_1);
+        assert!(record.count(&Seen::Advertised(11, 254)) > 0);
+        let shown = lb1.ip(&["-4", "addr", "show", "dev", "eth1"]);
+        assert!(shown.contains(&format!("inet {VIP}/32 scope global dynamic noprefixroute eth1")), "{shown}");
+        // A lease of 2 s that is refreshed: still there after twice as long.
+        thread::sleep(Duration::from_secs(4));
+        assert_eq!(record.count(&REMOVED_1), 0);
+        lb1.signal(lb1.daemon(), Signal::SIGTERM);
+        lb1.wait();
+        record.wait_for(&RESIGNED_1);
+        assert!(record.position(&REMOVED_1) < record.position(&RESIGNED_1));
+        assert_eq!(record.all().last(), Some(&RESIGNED_1));
+        assert!(!lb1.has_vip());
+    });
+}
+
+#[test]
+fn a_killed_daemon_is_resigned_for_by_its_speaker() {
+    in_namespace("a_killed_daemon_is_resigned_for_by_its_speaker", || {
+        let (_bridge, mut lb1, lb2) = pair();
+        let record = Recorder::start(&lb1, Some(&lb2));
+        let speaker = lb1.speaker();
+        lb1.signal(lb1.daemon(), Signal::SIGKILL);
+        lb1.wait();
+        record.wait_for(&ADDED_2);
+        record.wait_for(&RESIGNED_1);
+        assert!(record.position(&REMOVED_1) < record.position(&RESIGNED_1));
+        assert!(record.position(&RESIGNED_1) < record.position(&ADDED_2));
+        wait_for("the end of the speaker", || is_dead(speaker).then_some(()));
+        assert!(!lb1.has_vip() && lb2.has_vip());
+    });
+}
+
+#[test]
+fn a_killed_speaker_is_replaced_and_nothing_moves() {
+    in_namespace("a_killed_speaker_is_replaced_and_nothing_moves", || {
+        // Slow enough that a busy machine starts a process within 1.5 s.
+        let bridge = Bridge::new("advertisement_interval = \"1s\"");
+        let mut lb1 = Node::new(&bridge, 1, true);
+        let mut lb2 = Node::new(&bridge, 2, true);
+        lb1.start();
+        wait_for("lb1 holds the address", || lb1.has_vip().then_some(()));
+        lb2.start();
+        wait_for("lb2 is a Backup", || (lb2.state() == "Backup").then_some(()));
+        let record = Recorder::start(&lb1, Some(&lb2));
+        let killed = lb1.speaker();
+        lb1.signal(killed, Signal::SIGKILL);
+        let next = wait_for("another speaker", || lb1.speaker_now().filter(|pid| *pid != killed));
+        wait_for("the other speaker goes on as Active", || {
+            lb1.log().contains("resumed, last advertisement").then_some(())
+        });
+        record.clear();
+        record.wait_for(&Seen::Advertised(11, 254));
+        thread::sleep(Duration::from_secs(4));
+        assert_eq!(lb1.speaker(), next);
+        for moved in [REMOVED_1, RESIGNED_1, ADDED_2] {
+            assert_eq!(record.count(&moved), 0, "{moved:?}");
+        }
+        assert!(lb1.has_vip() && !lb2.has_vip());
+    });
+}
+
+#[test]
+fn a_frozen_speaker_is_killed_and_its_successor_removes_what_is_left() {
+    in_namespace("a_frozen_speaker_is_killed_and_its_successor_removes_what_is_left", || {
+        let (_bridge, lb1, lb2) = pair();
+        let record = Recorder::start(&lb1, Some(&lb2));
+        let frozen = lb1.speaker();
+        lb1.signal(frozen, Signal::SIGSTOP);
+        record.wait_for(&REMOVED_1);
+        record.wait_for(&RESIGNED_1);
+        record.wait_for(&ADDED_2);
+        assert!(is_dead(frozen));
+        assert!(lb1.log().contains("is frozen"));
+        wait_for("lb1 is a Backup", || (lb1.state() == "Backup").then_some(()));
+        assert!(!lb1.has_vip() && lb2.has_vip());
+    });
+}
+
+#[test]
+fn a_frozen_daemon_loses_the_address() {
+    in_namespace("a_frozen_daemon_loses_the_address", || {
+        let (_bridge, lb1, lb2) = pair();
+        let record = Recorder::start(&lb1, Some(&lb2));
+        lb1.signal(lb1.daemon(), Signal::SIGSTOP);
+        record.wait_for(&ADDED_2);
+        record.wait_for(&RESIGNED_1);
+        assert!(record.position(&REMOVED_1) < record.position(&RESIGNED_1));
+        assert!(record.position(&RESIGNED_1) < record.position(&ADDED_2));
+        assert!(!lb1.has_vip() && lb2.has_vip());
+        lb1.signal(lb1.daemon(), Signal::SIGCONT);
+        wait_for("the reason is in the log", || {
+            lb1.log().contains("the daemon does not answer").then_some(())
+        });
+        wait_for("lb1 is a Backup again", || (lb1.state() == "Backup").then_some(()));
+        assert!(!lb1.has_vip() && lb2.has_vip());
+    });
+}
+
+#[test]
+fn a_node_that_was_paused_drops_its_address_before_it_sends_anything() {
+    in_namespace("a_node_that_was_paused_drops_its_address_before_it_sends_anything", || {
+        let (_bridge, lb1) = alone();
+        let record = Recorder::start(&lb1, None);
+        let (daemon, speaker) = (lb1.daemon(), lb1.speaker());
+        lb1.signal(daemon, Signal::SIGSTOP);
+        lb1.signal(speaker, Signal::SIGSTOP);
+        // More than 2.5 intervals of 100 ms and less than the lease, so that the address is there to be dropped.
+        thread::sleep(Duration::from_millis(800));
+        record.clear();
+        lb1.signal(speaker, Signal::SIGCONT);
+        lb1.signal(daemon, Signal::SIGCONT);
+        record.wait_for(&RESIGNED_1);
+        assert_eq!(record.all().first(), Some(&REMOVED_1));
+        record.wait_for(&ADDED_1);
+        wait_for("the reason is in the log", || {
+            lb1.log().contains("late: no advertisement sent for").then_some(())
+        });
+    });
+}
+
+#[test]
+fn when_both_are_killed_the_lease_ends_the_address() {
+    in_namespace("when_both_are_killed_the_lease_ends_the_address", || {
+        let (_bridge, mut lb1) = alone();
+        let record = Recorder::start(&lb1, None);
+        let (daemon, speaker) = (lb1.daemon(), lb1.speaker());
+        // Stopped first, so that neither can do anything about the other's death.
+        lb1.signal(speaker, Signal::SIGSTOP);
+        lb1.signal(daemon, Signal::SIGSTOP);
+        lb1.signal(speaker, Signal::SIGKILL);
+        lb1.signal(daemon, Signal::SIGKILL);
+        lb1.wait();
+        let lease = lb1.ip(&["-4", "addr", "show", "dev", "eth1"]);
+        assert!(["1sec", "2sec"].iter().any(|left| lease.contains(&format!("valid_lft {left}"))), "{lease}");
+        record.wait_for(&REMOVED_1);
+        assert_eq!(record.count(&RESIGNED_1), 0);
+    });
+}
+
+#[test]
+fn leftovers_of_an_earlier_run_are_removed_at_start_from_every_interface() {
+    in_namespace("leftovers_of_an_earlier_run_are_removed_at_start_from_every_interface", || {
+        let (bridge, _lb1) = alone();
+        let mut lb2 = Node::new(&bridge, 2, true);
+        for interface in ["eth1", "lo"] {
+            leave_behind(&lb2, interface);
+        }
+        assert!(lb2.has_vip());
+        lb2.start();
+        wait_for("no leftover", || (!lb2.has_vip()).then_some(()));
+        wait_for("lb2 is a Backup", || (lb2.state() == "Backup").then_some(()));
+        assert!(!lb2.has_vip());
+        assert_eq!(lb2.counter("addresses_foreign"), 0);
+    });
+}
+
+/// Installs the address as an lbctl would, but for ever.
+fn leave_behind(node: &Node, interface: &str) {
+    node.inside(|| {
+        let index = nix::net::if_::if_nametoindex(interface).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+            tokio::spawn(connection);
+            let mut request = handle.address().add(index, VIP.parse().unwrap(), 32);
+            request.message_mut().attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(112)));
+            request.execute().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_backup_removes_an_address_that_somebody_else_put_there() {
+    in_namespace("a_backup_removes_an_address_that_somebody_else_put_there", || {
+        let (_bridge, lb1, lb2) = pair();
+        lb2.ip(&["addr", "add", &format!("{VIP}/24"), "dev", "eth1"]);
+        wait_for("it is removed", || (!lb2.has_vip()).then_some(()));
+        wait_for("the warning", || {
+            lb2.log()
+                .contains(&format!("{VIP}/24 is on the interface without being ours (static)"))
+                .then_some(())
+        });
+        assert_eq!(lb2.state(), "Backup");
+        // Back within a minute: somebody insists.
+        lb2.ip(&["addr", "add", &format!("{VIP}/24"), "dev", "eth1"]);
+        wait_for("a fault", || (lb2.state() == "Initialize").then_some(()));
+        wait_for("it is removed again", || (!lb2.has_vip()).then_some(()));
+        assert_eq!(lb1.state(), "Active");
+    });
+}
+
+#[test]
+fn an_address_that_somebody_removes_from_the_active_comes_back_without_a_move() {
+    in_namespace("an_address_that_somebody_removes_from_the_active_comes_back_without_a_move", || {
+        let (_bridge, lb1, lb2) = pair();
+        let record = Recorder::start(&lb1, Some(&lb2));
+        for round in 1..=3 {
+            lb1.ip(&["addr", "del", &format!("{VIP}/32"), "dev", "eth1"]);
+            wait_for("it is back", || (record.count(&ADDED_1) == round).then_some(()));
+        }
+        wait_for("it was counted", || (lb1.counter("addresses_stolen") == 3).then_some(()));
+        assert_eq!(record.count(&ADDED_2), 0);
+        assert_eq!(record.count(&RESIGNED_1), 0);
+        assert_eq!(lb1.state(), "Active");
+    });
+}
+
+#[test]
+fn an_interface_may_come_later_go_and_come_back() {
+    in_namespace("an_interface_may_come_later_go_and_come_back", || {
+        let bridge = Bridge::new("interface = \"eth1\"");
+        let mut lb1 = Node::new(&bridge, 1, false);
+        lb1.start();
+        let waiting = "interface eth1 does not exist";
+        wait_for("the reason in the status", || lb1.status().to_string().contains(waiting).then_some(()));
+        lb1.plug_in();
+        wait_for("lb1 holds the address", || lb1.has_vip().then_some(()));
+        let speaker = lb1.speaker();
+        lb1.ip(&["link", "del", "eth1"]);
+        wait_for("the reason in the status", || lb1.status().to_string().contains(waiting).then_some(()));
+        lb1.plug_in();
+        wait_for("lb1 holds the address again", || lb1.has_vip().then_some(()));
+        assert_eq!(lb1.speaker(), speaker);
+    });
+}
+
+#[test]
+fn a_missing_capability_is_named_and_nothing_is_touched() {
+    in_namespace("a_missing_capability_is_named_and_nothing_is_touched", || {
+        let bridge = Bridge::new("");
+        let lb1 = Node::new(&bridge, 1, true);
+        let record = Recorder::start(&lb1, None);
+        for (capability, name) in [("-net_admin", "CAP_NET_ADMIN"), ("-net_raw", "CAP_NET_RAW")] {
+            let without = ["setpriv", "--bounding-set", capability, "--inh-caps", capability];
+            let output =
+                lb1.command(&without, &[]).stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{text}");
+            assert!(text.contains(&format!("{name} is missing, so")), "{text}");
+            assert!(text.contains("start lbctl as root, or with AmbientCapabilities="), "{text}");
+        }
+        assert_eq!(record.all(), []);
+    });
+}
+
+#[test]
+fn a_second_lbctl_for_the_same_virtual_router_is_refused() {
+    in_namespace("a_second_lbctl_for_the_same_virtual_router_is_refused", || {
+        let (_bridge, lb1) = alone();
+        let record = Recorder::start(&lb1, None);
+        let control = lb1.folder().join("second.sock");
+        let mut second = lb1.command(&[], &["--control", control.to_str().unwrap()]);
+        let output = second.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(
+            text.contains("another lbctl speaks for vrid 51 on eth1 in this network namespace"),
+            "{text}"
+        );
+        assert_eq!(record.count(&REMOVED_1), 0);
+        assert_eq!(lb1.state(), "Active");
+    });
+}
+
+#[test]
+fn forged_advertisements_are_counted_and_move_nothing() {
+    in_namespace("forged_advertisements_are_counted_and_move_nothing", || {
+        let (_bridge, lb1, lb2) = pair();
+        let record = Recorder::start(&lb1, Some(&lb2));
+        // Priority 255 would make the Active give way; priority 0 would make the Backup take over; an interval of 0
+        // would do so at once.
+        let cases: [(&str, u32, Vec<u8>); 6] = [
+            ("reject_ttl", 254, message(255, 10, 1, &VIP_OCTETS)),
+            ("reject_checksum", 255, {
+                let mut wrong = message(255, 10, 1, &VIP_OCTETS);
+                wrong[7] ^= 1;
+                wrong
+            }),
+            ("reject_interval_zero", 255, message(254, 0, 1, &VIP_OCTETS)),
+            ("reject_count_zero", 255, message(255, 10, 0, &[])),
+            ("reject_too_short", 255, message(0, 10, 2, &VIP_OCTETS)),
+            ("reject_too_short", 255, vec![0x31, 51, 0]),
+        ];
+        for (counter, ttl, bytes) in cases {
+            let before = [lb1.counter(counter), lb2.counter(counter)];
+            forge(ttl, &bytes);
+            wait_for(counter, || {
+                let now = [lb1.counter(counter), lb2.counter(counter)];
+                (now == before.map(|count| count + 1)).then_some(())
+            });
+        }
+        assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
+        for moved in [REMOVED_1, RESIGNED_1, ADDED_2] {
+            assert_eq!(record.count(&moved), 0, "{moved:?}");
+        }
+        wait_for("the source in the log", || {
+            lb2.log().contains("a packet from 198.51.100.1 was dropped: ttl is 254, not 255").then_some(())
+        });
+    });
+}
+
+const VIP_OCTETS: [u8; 4] = [198, 51, 100, 10];
+
+/// A VRRPv3 message of vrid 51 (RFC 9568 §5.2) with a right checksum.
+fn message(priority: u8, centiseconds: u8, count: u8, addresses: &[u8]) -> Vec<u8> {
+    let mut message = vec![0x31, 51, priority, count, 0, centiseconds, 0, 0];
+    message.extend_from_slice(addresses);
+    let words = message.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let checksum = !u16::try_from(sum).unwrap();
+    message[6..8].copy_from_slice(&checksum.to_be_bytes());
+    message
+}
+
+fn forge(ttl: u32, message: &[u8]) {
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).unwrap();
+    socket.set_multicast_ttl_v4(ttl).unwrap();
+    socket.set_multicast_if_v4(&Ipv4Addr::new(198, 51, 100, 1)).unwrap();
+    let group = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 18), 0);
+    socket.send_to(message, &group.into()).unwrap();
+}
+
+#[test]
+fn the_interface_going_down_is_a_fault_and_coming_back_is_noticed() {
+    in_namespace("the_interface_going_down_is_a_fault_and_coming_back_is_noticed", || {
+        let (_bridge, lb1, lb2) = pair();
+        // The far end of the cable.
+        run("ip", &["link", "set", "port-lb1", "down"]);
+        wait_for("lb1 is in fault", || {
+            (lb1.state() == "Initialize"
+                && lb1.status().to_string().contains("interface eth1 has no carrier"))
+            .then_some(())
+        });
+        wait_for("lb2 holds the address", || lb2.has_vip().then_some(()));
+        assert!(!lb1.has_vip());
+        run("ip", &["link", "set", "port-lb1", "up"]);
+        wait_for("lb1 is a Backup", || (lb1.state() == "Backup").then_some(()));
+        let vip: IpAddr = VIP.parse().unwrap();
+        assert!(lb2.has_vip(), "{vip} stays where it is");
+    });
+}
