@@ -28,7 +28,7 @@ impl BufferPool {
 
     fn give_back(&self, bytes: Box<[u8]>) {
         let mut unused = self.unused.borrow_mut();
-        if unused.len() < KEPT {
+        if unused.len() < KEPT && bytes.len() == BUFFER_SIZE {
             unused.push(bytes);
         }
     }
@@ -108,6 +108,26 @@ impl Buffer {
         room[..n].copy_from_slice(&bytes[..n]);
         self.advance(n);
         n
+    }
+
+    /// Appends all of `bytes`, in a larger buffer if need be.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let mut rest = &bytes[self.append(bytes)..];
+        while !rest.is_empty() {
+            self.enlarge();
+            rest = &rest[self.append(rest)..];
+        }
+    }
+
+    /// Twice the room. For heads that are larger than [`BUFFER_SIZE`]; who calls it bounds them. The memory goes back to
+    /// the allocator and not to the pool.
+    pub fn enlarge(&mut self) {
+        let mut bytes = vec![0; self.bytes.len() * 2].into_boxed_slice();
+        bytes[..self.end - self.start].copy_from_slice(self.filled());
+        let small = std::mem::replace(&mut self.bytes, bytes);
+        self.end -= self.start;
+        self.start = 0;
+        self.pool.give_back(small);
     }
 
     /// Reads once from `stream` behind the bytes. `Ok(0)` is the end of the stream (or a full buffer: check

@@ -4,17 +4,28 @@
 //! forwarded as it came: each head is parsed to a model and written anew, each body decoded and framed anew.
 
 pub mod body;
+mod budget;
+mod download;
+mod exchange;
 pub mod head;
 pub mod headers;
+mod inbound;
+mod outcome;
 pub mod reply;
+mod session;
 pub mod target;
+mod upload;
+mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::budget::RetryBudget;
+
+use self::session::Session;
 use crate::{connection::Connection, stream::Stream};
 
 /// Serves a connection of a frontend with [`crate::config::Mode::Http`].
 pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
-    let _ = connection;
+    Session::new(connection).run().await;
 }

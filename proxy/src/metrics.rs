@@ -81,6 +81,14 @@ events! {
     ClientAbort = "client_aborts_total",
     /// The server broke its connection.
     ServerAbort = "server_aborts_total",
+    /// A request's head was not whole within `timeout.http_request`.
+    RequestTimeout = "request_timeouts_total",
+    /// Requests refused because they are not valid or beyond a limit.
+    BadRequest = "bad_requests_total",
+    /// Responses refused because they are not valid or beyond a limit.
+    BadResponse = "bad_responses_total",
+    /// Requests sent again because an idle connection had died.
+    StaleRetry = "stale_retries_total",
     /// Connections reset because their address left this node.
     Reset = "resets_total",
 }

@@ -11,7 +11,8 @@ use crate::{
     metrics::Event,
     stream::Stream,
     tcp::relay::{End, relay},
-    upstream::Reuse,
+    upstream::{Reuse, Upstream},
+    wheel::Deadline,
 };
 
 /// Serves a connection of a frontend with [`crate::config::Mode::Tcp`].
@@ -38,12 +39,20 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
             return;
         }
     };
-    let end = relay(connection, &upstream, &upstream_deadline).await;
-    match &end {
+    tunnel(connection, &upstream, &upstream_deadline).await;
+}
+
+/// Moves bytes both ways until both sides have ended; counts and logs what goes wrong.
+pub(crate) async fn tunnel<S: Stream>(
+    connection: &Connection<S>,
+    upstream: &Upstream,
+    upstream_deadline: &Deadline,
+) {
+    match relay(connection, upstream, upstream_deadline).await {
         End::Complete => {}
-        End::Broken(side, error) => broken(connection, &upstream, *side, error),
+        End::Broken(side, error) => broken(connection, upstream, side, &error),
         End::Inactive(side) => {
-            connection.count(if *side == Side::Downstream {
+            connection.count(if side == Side::Downstream {
                 Event::ClientTimeout
             } else {
                 Event::ServerTimeout
@@ -53,12 +62,7 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
 }
 
 /// One side broke: the other one learns so by a reset, never by what looks like an orderly end.
-fn broken<S: Stream>(
-    connection: &Connection<S>,
-    upstream: &crate::upstream::Upstream,
-    side: Side,
-    error: &io::Error,
-) {
+fn broken<S: Stream>(connection: &Connection<S>, upstream: &Upstream, side: Side, error: &io::Error) {
     tracing::debug!(
         frontend = %connection.frontend().name,
         peer = %connection.peer(),

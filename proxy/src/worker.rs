@@ -22,6 +22,7 @@ use crate::{
     buffer::BufferPool,
     config::BackendId,
     connection::Registry,
+    http::RetryBudget,
     listener::{AcceptLoops, binding::Sockets, spawn},
     metrics::Counters,
     node::{Node, Routing},
@@ -47,6 +48,7 @@ pub struct Worker {
     buffers: Rc<BufferPool>,
     pipes: Rc<PipePool>,
     idle_upstreams: IdleConnections,
+    retry_budget: RetryBudget,
     registry: Rc<Registry>,
     accept_loops: AcceptLoops,
     draining: Cell<bool>,
@@ -74,6 +76,7 @@ impl Worker {
             buffers: Rc::default(),
             pipes: Rc::default(),
             idle_upstreams,
+            retry_budget: RetryBudget::default(),
             registry: Rc::default(),
             accept_loops: AcceptLoops::default(),
             draining: Cell::new(false),
@@ -124,6 +127,10 @@ impl Worker {
 
     pub(crate) fn idle_upstreams(&self) -> &IdleConnections {
         &self.idle_upstreams
+    }
+
+    pub(crate) fn retry_budget(&self) -> &RetryBudget {
+        &self.retry_budget
     }
 
     pub(crate) fn registry(&self) -> &Rc<Registry> {

@@ -22,6 +22,12 @@ impl Sink for Vec<u8> {
     }
 }
 
+impl Sink for crate::buffer::Buffer {
+    fn put(&mut self, bytes: &[u8]) {
+        self.push(bytes);
+    }
+}
+
 /// The connection options of a message.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Options {

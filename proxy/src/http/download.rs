@@ -1,0 +1,288 @@
+//! The server's side of an exchange: interim responses, the response's head, its content.
+
+use std::{cell::Cell, io::IoSlice};
+
+use super::{
+    body::{Decoder, Encoder, Framing, Step},
+    head::{
+        Fields, Malformed, Progress, Version,
+        request::Request,
+        response::{Head, Hop, Response},
+    },
+    outcome::Termination,
+    write::{self, WriteError, is_transient},
+};
+use crate::{buffer::Buffer, connection::Connection, stream::Stream, upstream::Upstream, wheel::Deadline};
+
+/// Interim responses of one exchange; more are refused.
+const MAX_INTERIM: u32 = 16;
+
+/// What is received of a response and passed on.
+pub(super) struct Download<'e, S> {
+    pub(super) connection: &'e Connection<S>,
+    pub(super) upstream: &'e Upstream,
+    pub(super) request: Request,
+    pub(super) deadline: &'e Deadline,
+    /// The server has all of the request.
+    pub(super) uploaded: &'e Cell<bool>,
+    /// The client has begun to get the response: nothing else can be said any more.
+    pub(super) begun: &'e Cell<bool>,
+}
+
+/// The response was sent.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) status: u16,
+    /// The client was told, or can see, that its connection ends.
+    pub(super) close: bool,
+    /// The connection to the server may serve another request.
+    pub(super) reusable: bool,
+    /// The protocol was switched; with what the server has already said in the new one.
+    pub(super) tunnel: Option<Tunnel>,
+}
+
+/// See [`Done::tunnel`].
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    pub(super) from_server: Buffer,
+}
+
+/// The response was not sent, or not to its end.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) termination: Termination,
+    /// The request, if not a byte of a response came.
+    pub(super) again: Option<Buffer>,
+}
+
+impl From<Termination> for Failed {
+    fn from(termination: Termination) -> Self {
+        Self { termination, again: None }
+    }
+}
+
+enum ReadError {
+    Elapsed,
+    Broken,
+}
+
+impl<S: Stream> Download<'_, S> {
+    /// Passes the response on. `request` is kept until the first byte comes.
+    pub(super) async fn run(self, mut request: Option<Buffer>) -> Result<Done, Failed> {
+        let mut inbox = None;
+        let mut progress = Progress::default();
+        let mut interim = 0;
+        // The first bytes: until then the request may be wanted again.
+        let mut buffer = match self.read(&mut inbox).await {
+            Ok(n) if n > 0 => inbox.take().unwrap_or_else(|| self.take_buffer()),
+            Err(ReadError::Elapsed) => return Err(Termination::ServerTimeoutInHead.into()),
+            Ok(_) | Err(ReadError::Broken) => {
+                return Err(Failed { termination: Termination::ServerAbortInHead, again: request });
+            }
+        };
+        let mut out = request.take().unwrap_or_else(|| self.take_buffer());
+        out.clear();
+        let (response, hop) = loop {
+            match self.parse(&buffer, &mut progress, &mut out).map_err(|fault| self.bad_response(fault))? {
+                Some((response, hop)) if response.status >= 200 || response.status == 101 => {
+                    buffer.consume(response.length);
+                    break (response, hop);
+                }
+                Some((response, _)) => {
+                    buffer.consume(response.length);
+                    progress = Progress::default();
+                    interim += 1;
+                    if interim > MAX_INTERIM {
+                        return Err(Termination::BadResponse.into());
+                    }
+                    // RFC 9110 §15.2: HTTP/1.0 knows none.
+                    if self.request.version == Version::Http11 {
+                        self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInResponse)
+                            .await?;
+                    }
+                    out.clear();
+                }
+                None => {
+                    if buffer.is_full() {
+                        buffer.enlarge();
+                    }
+                    buffer = self.read_head(buffer).await?;
+                }
+            }
+        };
+        self.begun.set(true);
+        if response.status == 101 {
+            self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInData).await?;
+            let tunnel = Some(Tunnel { from_server: buffer });
+            return Ok(Done { status: 101, close: true, reusable: false, tunnel });
+        }
+        let rest = self.relay(&response, &hop, out, buffer).await?;
+        let reusable = response.persistent && rest.is_none() && self.uploaded.get() && !response.private;
+        Ok(Done { status: response.status, close: hop.close, reusable, tunnel: None })
+    }
+
+    /// The content, to its end; what the server sent beyond it.
+    async fn relay(
+        &self,
+        response: &Response,
+        hop: &Hop,
+        mut out: Buffer,
+        buffer: Buffer,
+    ) -> Result<Option<Buffer>, Failed> {
+        let trailers = self.request.trailers && hop.framing == Framing::Chunked;
+        let mut decoder = Decoder::new(response.framing, trailers);
+        let mut encoder = Encoder::new(hop.framing);
+        let mut inbox = Some(buffer);
+        loop {
+            let step = match &mut inbox {
+                Some(buffer) => decoder.decode(buffer.filled_mut()).map_err(|_| self.broken_content(hop))?,
+                None => Step::default(),
+            };
+            self.write_step(&mut encoder, &step, &out, inbox.as_ref()).await?;
+            out.clear();
+            if let Some(buffer) = &mut inbox {
+                buffer.consume(step.consumed);
+                if buffer.is_empty() {
+                    inbox = None;
+                }
+            }
+            if step.done || decoder.is_done() {
+                return Ok(inbox);
+            }
+            match self.read(&mut inbox).await {
+                Ok(n) if n > 0 => {}
+                Ok(_) => {
+                    decoder.end().map_err(|_| self.aborted_content(hop))?;
+                    let last = Step { done: true, ..Step::default() };
+                    self.write_step(&mut encoder, &last, &out, None).await?;
+                    return Ok(None);
+                }
+                Err(ReadError::Broken) => return Err(self.aborted_content(hop)),
+                Err(ReadError::Elapsed) => {
+                    self.mark_truncated(hop);
+                    return Err(Termination::ServerTimeoutInData.into());
+                }
+            }
+        }
+    }
+
+    /// Head and content in one write.
+    async fn write_step(
+        &self,
+        encoder: &mut Encoder,
+        step: &Step,
+        out: &Buffer,
+        inbox: Option<&Buffer>,
+    ) -> Result<(), Failed> {
+        let frame = encoder.frame(step);
+        let bytes = inbox.map_or(&[][..], Buffer::filled);
+        let mut pieces = frame.pieces(out.filled(), bytes, step);
+        self.write(&mut pieces, Termination::ClientAbortInData).await
+    }
+
+    /// The response at the start of `inbox`, if its head is whole; its head for the client is in `out`. Not async: the
+    /// fields live on the stack and are gone before anything waits.
+    fn parse(
+        &self,
+        inbox: &Buffer,
+        progress: &mut Progress,
+        out: &mut Buffer,
+    ) -> Result<Option<(Response, Hop)>, Malformed> {
+        let mut fields = Fields::default();
+        let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
+        let response = head.check(self.request.method, self.request.upgrade)?;
+        let framing = match (response.framing, self.request.version) {
+            (Framing::Chunked | Framing::UntilClose, Version::Http11) => Framing::Chunked,
+            (Framing::Chunked | Framing::UntilClose, Version::Http10) => Framing::UntilClose,
+            (framing @ (Framing::None | Framing::Length(_)), _) => framing,
+        };
+        let close = response.status != 101
+            && (!self.request.persistent
+                || framing == Framing::UntilClose
+                || !self.uploaded.get()
+                || self.connection.is_draining());
+        let hop = Hop { framing, close };
+        head.encode(&response, &hop, out);
+        Ok(Some((response, hop)))
+    }
+
+    fn take_buffer(&self) -> Buffer {
+        self.connection.worker().buffers().take()
+    }
+
+    fn bad_response(&self, fault: Malformed) -> Failed {
+        tracing::debug!(
+            backend = %self.upstream.backend().name,
+            server = %self.upstream.server().name,
+            %fault,
+            "response refused"
+        );
+        Termination::BadResponse.into()
+    }
+
+    /// More of a head.
+    async fn read_head(&self, buffer: Buffer) -> Result<Buffer, Failed> {
+        let mut inbox = Some(buffer);
+        match (self.read(&mut inbox).await, inbox) {
+            (Ok(n), Some(buffer)) if n > 0 => Ok(buffer),
+            (Err(ReadError::Elapsed), _) => Err(Termination::ServerTimeoutInHead.into()),
+            (Ok(_) | Err(ReadError::Broken), _) => Err(Termination::ServerAbortInHead.into()),
+        }
+    }
+
+    /// Waits for bytes of the server and reads them; 0 is the end. Owns no buffer while it waits with none.
+    async fn read(&self, inbox: &mut Option<Buffer>) -> Result<usize, ReadError> {
+        let stream = self.upstream.stream();
+        loop {
+            self.deadline.arm(self.upstream.backend().timeout.server);
+            match self.deadline.guard(stream.readable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(ReadError::Broken),
+                // As long as the client sends, it is the client's turn.
+                Err(_) if !self.uploaded.get() => continue,
+                Err(_) => return Err(ReadError::Elapsed),
+            }
+            let buffer = inbox.get_or_insert_with(|| self.take_buffer());
+            match buffer.read_from(stream) {
+                Ok(n) => return Ok(n),
+                Err(error) if is_transient(&error) => {
+                    if buffer.is_empty() {
+                        *inbox = None;
+                    }
+                }
+                Err(_) => return Err(ReadError::Broken),
+            }
+        }
+    }
+
+    async fn write(&self, pieces: &mut [IoSlice<'_>], abort: Termination) -> Result<(), Failed> {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let timeout = self.connection.frontend().timeout.client;
+        match write::all_vectored(self.connection.stream(), pieces, self.deadline, timeout).await {
+            Ok(()) => {
+                self.connection.counters().bytes_out.add(length as u64);
+                Ok(())
+            }
+            Err(WriteError::Broken) => Err(abort.into()),
+            Err(WriteError::Elapsed) => Err(Termination::ClientTimeoutInData.into()),
+        }
+    }
+
+    fn broken_content(&self, hop: &Hop) -> Failed {
+        self.mark_truncated(hop);
+        Termination::BadResponseData.into()
+    }
+
+    fn aborted_content(&self, hop: &Hop) -> Failed {
+        self.mark_truncated(hop);
+        Termination::ServerAbortInData.into()
+    }
+
+    /// Makes sure that the client can't take what it got for all: chunks and a length show it, an orderly end alone
+    /// would not.
+    fn mark_truncated(&self, hop: &Hop) {
+        if hop.framing == Framing::UntilClose {
+            self.connection.stream().abort();
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! One request and its response.
+//!
+//! ```text
+//! head (and content that came with it) ──> search a server ──> send ──> Download: head, content ──> client
+//!                                             ▲    ▲                 └─ Upload: the rest of the content, meanwhile
+//!                   client gone: give up ─────┘    └── reused connection died without a byte: once more, if harmless
+//! ```
+//! Everything runs in the task of the client's connection.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
+
+use super::{
+    body::{BodyError, Decoder, Encoder},
+    download::{Done, Download, Failed, Tunnel},
+    head::request::{Method, Request},
+    inbound::Departure,
+    outcome::Termination,
+    session::{Next, Session},
+    upload::Upload,
+    write::{self, WriteError},
+};
+use crate::{
+    buffer::{BUFFER_SIZE, Buffer},
+    error::{Error, Kind},
+    metrics::Event,
+    stream::Stream,
+    tcp,
+    upstream::{Reuse, Search, Upstream},
+};
+
+/// Room that framing needs around content that is copied behind a head.
+const FRAMING: usize = 64;
+
+/// How long a request whose client has ended its side may still look for a server. Few clients end theirs right after a
+/// request and wait for the response; most have given up, and should not stay in line.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// An exchange.
+pub(super) struct Exchange<'s, 'c, S> {
+    session: &'s mut Session<'c, S>,
+    request: Request,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// The response has begun: nothing else can be said any more.
+    begun: Cell<bool>,
+}
+
+impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
+    pub(super) fn new(session: &'s mut Session<'c, S>, request: Request) -> Self {
+        let (decoder, encoder) = (Decoder::new(request.framing, false), Encoder::new(request.framing));
+        Self { session, request, decoder, encoder, begun: Cell::new(false) }
+    }
+
+    /// Serves it; `head` is the request's head as a server gets it.
+    pub(super) async fn run(mut self, mut head: Buffer) -> Next {
+        let connection = self.session.connection;
+        let worker = connection.worker();
+        connection.counters().requests.increment();
+        worker.retry_budget().request();
+        if self.take_content(&mut head).is_err() {
+            return self.fail(Termination::BadRequest, None).await;
+        }
+        let Some(backend) = connection.frontend().default_backend else {
+            connection.count(Event::NoServer);
+            return self.fail(Termination::ServerConnect, None).await;
+        };
+        let mut search = worker.search(connection.frontend_id(), backend);
+        // The whole request is in `head`, so it could be sent again. A client's first request goes over a used
+        // connection only if it could be repeated on a fresh one.
+        let repeatable = self.decoder.is_done() && self.request.method.is_idempotent();
+        let mut reuse =
+            if repeatable || !self.session.is_first() { Reuse::Allowed } else { Reuse::Forbidden };
+        loop {
+            let upstream = match self.search(&mut search, reuse).await {
+                Ok(upstream) => upstream,
+                Err(termination) => return self.fail(termination, Some(&search)).await,
+            };
+            let again = match self.attempt(&upstream, head, repeatable).await {
+                Ok(done) => return self.finish(upstream, done).await,
+                Err(Failed { termination, .. }) if self.begun.get() => {
+                    upstream.stream().abort();
+                    self.note(termination, None, &search);
+                    return Next::Close;
+                }
+                Err(Failed { again: Some(again), .. }) if worker.retry_budget().take() => again,
+                Err(Failed { termination, .. }) => {
+                    drop(upstream);
+                    return self.fail(termination, Some(&search)).await;
+                }
+            };
+            connection.count(Event::StaleRetry);
+            tracing::debug!(
+                backend = %upstream.backend().name,
+                server = %upstream.server().name,
+                "idle connection had died: the request is sent again on a new one"
+            );
+            head = again;
+            reuse = Reuse::Forbidden;
+        }
+    }
+
+    /// Moves content that is already here behind the head, so that one write sends both.
+    fn take_content(&mut self, head: &mut Buffer) -> Result<(), BodyError> {
+        let inbound = &mut self.session.inbound;
+        while let Some(inbox) = &mut inbound.inbox {
+            let room = BUFFER_SIZE.saturating_sub(head.len() + FRAMING).min(inbox.len());
+            if self.decoder.is_done() || room == 0 {
+                break;
+            }
+            let step = self.decoder.decode(&mut inbox.filled_mut()[..room])?;
+            let frame = self.encoder.frame(&step);
+            for piece in frame.pieces(b"", inbox.filled(), &step) {
+                head.push(&piece);
+            }
+            inbox.consume(step.consumed);
+            inbound.release_if_empty();
+            if step.consumed == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds a connection to a server, unless the client goes away first: then there is nobody to answer.
+    async fn search(&mut self, search: &mut Search, reuse: Reuse) -> Result<Upstream, Termination> {
+        let Session { inbound, deadline, .. } = &mut *self.session;
+        let is_watched = self.decoder.is_done();
+        if inbound.ended {
+            inbound.deadline.arm(GRACE);
+        }
+        let mut connect = pin!(search.connect(reuse, deadline));
+        let found = poll_fn(|context| {
+            if let Poll::Ready(found) = connect.as_mut().poll(context) {
+                return Poll::Ready(Some(found));
+            }
+            // Content that is not read yet hides the end of the client: that is found out when it is read.
+            match is_watched.then(|| inbound.poll_departure(context)) {
+                Some(Poll::Ready(Departure::Broken)) => return Poll::Ready(None),
+                Some(Poll::Ready(Departure::Ended)) => inbound.deadline.arm(GRACE),
+                Some(Poll::Pending) | None => {}
+            }
+            if is_watched && inbound.ended {
+                inbound.deadline.poll_expired(context).map(|()| None)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        match found {
+            Some(Ok(upstream)) => Ok(upstream),
+            Some(Err(error)) => Err(connect_failure(&error)),
+            None => Err(Termination::ClientAbortInConnect),
+        }
+    }
+
+    /// Sends the request and passes the response on.
+    async fn attempt(&mut self, upstream: &Upstream, head: Buffer, repeatable: bool) -> Result<Done, Failed> {
+        let Session { connection, inbound, deadline, .. } = &mut *self.session;
+        let timeout = upstream.backend().timeout.server;
+        match write::all(upstream.stream(), head.filled(), deadline, timeout).await {
+            // A server that ended may have said why.
+            Ok(()) | Err(WriteError::Broken) => {}
+            Err(WriteError::Elapsed) => return Err(Termination::ServerTimeoutInHead.into()),
+        }
+        let head = (repeatable && upstream.is_reused()).then_some(head);
+        let uploaded = Cell::new(self.decoder.is_done());
+        let download = Download {
+            connection,
+            upstream,
+            request: self.request,
+            deadline,
+            uploaded: &uploaded,
+            begun: &self.begun,
+        };
+        let upload = Upload {
+            inbound,
+            upstream,
+            decoder: &mut self.decoder,
+            encoder: &mut self.encoder,
+            is_done: &uploaded,
+            response_deadline: deadline,
+        };
+        let mut download = pin!(download.run(head));
+        let mut upload = pin!(upload.run());
+        poll_fn(|context| {
+            if let Poll::Ready(result) = download.as_mut().poll(context) {
+                return Poll::Ready(result);
+            }
+            upload.as_mut().poll(context).map(|termination| Err(termination.into()))
+        })
+        .await
+    }
+
+    async fn finish(self, upstream: Upstream, done: Done) -> Next {
+        let connection = self.session.connection;
+        connection.counters().response(done.status);
+        tracing::trace!(
+            frontend = %connection.frontend().name,
+            client = %connection.peer(),
+            backend = %upstream.backend().name,
+            server = %upstream.server().name,
+            status = done.status,
+            reused = upstream.is_reused(),
+            termination = "--",
+            "exchange"
+        );
+        if let Some(tunnel) = done.tunnel {
+            self.tunnel(&upstream, tunnel).await;
+            return Next::Close;
+        }
+        if done.reusable {
+            upstream.keep();
+        }
+        if !done.close {
+            Next::Request
+        } else if self.decoder.is_done() && !self.session.inbound.has_bytes() {
+            Next::Close
+        } else {
+            Next::Linger
+        }
+    }
+
+    /// RFC 9110 §7.8: from here on the bytes are not HTTP.
+    async fn tunnel(self, upstream: &Upstream, tunnel: Tunnel) {
+        let Session { connection, inbound, deadline, .. } = self.session;
+        let client_timeout = connection.frontend().timeout.client;
+        let server_timeout = upstream.backend().timeout.server;
+        let to_client =
+            write::all(connection.stream(), tunnel.from_server.filled(), deadline, client_timeout);
+        if to_client.await.is_err() {
+            return;
+        }
+        if let Some(inbox) = inbound.inbox.take() {
+            let to_server = write::all(upstream.stream(), inbox.filled(), deadline, server_timeout);
+            if to_server.await.is_err() {
+                return;
+            }
+        }
+        tcp::tunnel(connection, upstream, deadline).await;
+    }
+
+    /// Answers for the server, if there is anybody to answer.
+    async fn fail(self, termination: Termination, search: Option<&Search>) -> Next {
+        let status = termination.status();
+        match search {
+            Some(search) => self.note(termination, status, search),
+            None => self.note_refusal(termination, status),
+        }
+        let Some(status) = status else { return Next::Close };
+        let session = &mut *self.session;
+        let close = termination == Termination::BadRequest
+            || !self.decoder.is_done()
+            || !self.request.persistent
+            || session.inbound.ended
+            || session.connection.is_draining();
+        session.reply(status, close, self.request.method == Method::Head).await
+    }
+
+    fn note(&self, termination: Termination, status: Option<u16>, search: &Search) {
+        self.count(termination);
+        let connection = self.session.connection;
+        tracing::debug!(
+            frontend = %connection.frontend().name,
+            client = %connection.peer(),
+            termination = termination.code(),
+            status,
+            retries = search.retries(),
+            redispatches = search.redispatches(),
+            "exchange failed"
+        );
+    }
+
+    fn note_refusal(&self, termination: Termination, status: Option<u16>) {
+        self.count(termination);
+        let connection = self.session.connection;
+        tracing::debug!(
+            frontend = %connection.frontend().name,
+            client = %connection.peer(),
+            termination = termination.code(),
+            status,
+            "request refused"
+        );
+    }
+
+    fn count(&self, termination: Termination) {
+        if let Some(event) = termination.event() {
+            self.session.connection.count(event);
+        }
+    }
+}
+
+fn connect_failure(error: &Error) -> Termination {
+    match error.kind {
+        Kind::QueueTimeout => Termination::QueueTimeout,
+        Kind::ConnectTimeout | Kind::Inactive => Termination::ServerConnectTimeout,
+        Kind::NoServer | Kind::ConnectFailed | Kind::Broken => Termination::ServerConnect,
+    }
+}

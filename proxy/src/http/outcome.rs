@@ -1,0 +1,96 @@
+//! How an exchange ended, in the two letters that HAProxy's users know: who ended it, and where.
+
+use crate::metrics::Event;
+
+/// Why an exchange did not end well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Termination {
+    /// The client ended in the middle of a head.
+    ClientAbortInHead,
+    /// The head did not come in time.
+    ClientTimeoutInHead,
+    /// The head or the content of the request is not valid.
+    BadRequest,
+    /// The client went away while the request waited for a server.
+    ClientAbortInConnect,
+    /// No usable server, or none that could be connected to.
+    ServerConnect,
+    /// No server answered to a connect.
+    ServerConnectTimeout,
+    /// Waited too long for a slot.
+    QueueTimeout,
+    /// The client went away before the response began.
+    ClientAbortInResponse,
+    /// The server ended before its response began.
+    ServerAbortInHead,
+    /// The server did not respond in time.
+    ServerTimeoutInHead,
+    /// The head of the response is not valid.
+    BadResponse,
+    /// The client went away during content.
+    ClientAbortInData,
+    /// The client neither sent nor took content for too long.
+    ClientTimeoutInData,
+    /// The server went away during content.
+    ServerAbortInData,
+    /// The server neither sent nor took content for too long.
+    ServerTimeoutInData,
+    /// The content of the response is not in its framing.
+    BadResponseData,
+}
+
+impl Termination {
+    /// The first two of HAProxy's four letters.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::ClientAbortInHead => "CR",
+            Self::ClientTimeoutInHead => "cR",
+            Self::BadRequest => "PR",
+            Self::ClientAbortInConnect => "CC",
+            Self::ServerConnect => "SC",
+            Self::ServerConnectTimeout => "sC",
+            Self::QueueTimeout => "sQ",
+            Self::ClientAbortInResponse => "CH",
+            Self::ServerAbortInHead => "SH",
+            Self::ServerTimeoutInHead => "sH",
+            Self::BadResponse => "PH",
+            Self::ClientAbortInData => "CD",
+            Self::ClientTimeoutInData => "cD",
+            Self::ServerAbortInData => "SD",
+            Self::ServerTimeoutInData => "sD",
+            Self::BadResponseData => "PD",
+        }
+    }
+
+    /// What the client is told if nothing was said yet; `None` if there is nobody to tell. A malformed request has a
+    /// status of its own.
+    pub(crate) fn status(self) -> Option<u16> {
+        match self {
+            Self::ClientAbortInHead | Self::BadRequest => Some(400),
+            Self::ClientTimeoutInHead | Self::ClientTimeoutInData => Some(408),
+            Self::ServerConnect | Self::ServerConnectTimeout | Self::QueueTimeout => Some(503),
+            Self::ServerAbortInHead | Self::BadResponse | Self::ServerAbortInData | Self::BadResponseData => {
+                Some(502)
+            }
+            Self::ServerTimeoutInHead | Self::ServerTimeoutInData => Some(504),
+            Self::ClientAbortInConnect | Self::ClientAbortInResponse | Self::ClientAbortInData => None,
+        }
+    }
+
+    /// The counter that grows; `None` where the search for a server has counted already.
+    pub(crate) fn event(self) -> Option<Event> {
+        match self {
+            Self::ClientTimeoutInHead => Some(Event::RequestTimeout),
+            Self::BadRequest => Some(Event::BadRequest),
+            Self::ServerConnect | Self::ServerConnectTimeout | Self::QueueTimeout => None,
+            Self::ClientAbortInHead
+            | Self::ClientAbortInConnect
+            | Self::ClientAbortInResponse
+            | Self::ClientAbortInData => Some(Event::ClientAbort),
+            Self::ServerAbortInHead | Self::ServerAbortInData => Some(Event::ServerAbort),
+            Self::ServerTimeoutInHead | Self::ServerTimeoutInData => Some(Event::ServerTimeout),
+            Self::BadResponse | Self::BadResponseData => Some(Event::BadResponse),
+            Self::ClientTimeoutInData => Some(Event::ClientTimeout),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! A client's connection: one request after the other, each answered before the next one is looked at.
+//!
+//! ```text
+//! idle (no buffer) ── bytes ──> receive: head whole? ──> exchange ──> idle, or the next one already in the buffer
+//!                                  └ refused, late ──> local reply, close
+//! ```
+
+use super::{
+    exchange::Exchange,
+    head::{
+        Fields, Malformed, Progress,
+        request::{Head, Hop, Request},
+    },
+    inbound::Inbound,
+    outcome::Termination,
+    reply::Reply,
+    write,
+};
+use crate::{buffer::Buffer, connection::Connection, stream::Stream, wheel::Deadline};
+
+/// Bytes of a request that are still read and thrown away after a connection was closed for writing, so that the
+/// client reads the response instead of a reset.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// The state of a client's connection between requests.
+pub(crate) struct Session<'c, S> {
+    pub(super) connection: &'c Connection<S>,
+    pub(super) inbound: Inbound<'c, S>,
+    /// For waits on servers, and for responses that the client does not take.
+    pub(super) deadline: Deadline,
+    /// Requests served before.
+    served: u64,
+}
+
+/// What happens to the connection after an exchange.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Next {
+    /// Another request may come.
+    Request,
+    /// It is closed.
+    Close,
+    /// It is closed, after what the client still sends was read for a while.
+    Linger,
+}
+
+impl<'c, S: Stream> Session<'c, S> {
+    pub(super) fn new(connection: &'c Connection<S>) -> Self {
+        let deadline = connection.worker().wheel().deadline();
+        Self { connection, inbound: Inbound::new(connection), deadline, served: 0 }
+    }
+
+    /// Serves requests until the connection is to be closed.
+    pub(super) async fn run(&mut self) {
+        loop {
+            let next = match self.receive().await {
+                Ok(Some((request, head))) => {
+                    self.served += 1;
+                    Exchange::new(self, request).run(head).await
+                }
+                Ok(None) => Next::Close,
+                Err(refusal) => self.refuse(refusal).await,
+            };
+            match next {
+                Next::Request if !self.inbound.ended || self.inbound.has_bytes() => {}
+                Next::Request | Next::Close => return,
+                Next::Linger => return self.linger().await,
+            }
+        }
+    }
+
+    pub(super) fn is_first(&self) -> bool {
+        self.served == 1
+    }
+
+    /// Waits for a request: what it means, and its head as a server gets it. `None` if there will be none.
+    async fn receive(&mut self) -> Result<Option<(Request, Buffer)>, Refusal> {
+        let mut progress = Progress::default();
+        let mut armed = Armed::No;
+        loop {
+            if let Some(inbox) = self.inbound.inbox.as_mut().filter(|inbox| !inbox.is_empty()) {
+                self.connection.set_busy();
+                if let Some(received) = parse(inbox, &mut progress, self.connection)? {
+                    inbox.consume(received.0.length);
+                    self.inbound.release_if_empty();
+                    return Ok(Some(received));
+                }
+                if inbox.is_full() {
+                    inbox.enlarge();
+                }
+            }
+            let begun = self.inbound.inbox.as_ref().is_some_and(|inbox| progress.has_begun(inbox.filled()));
+            let timeout = &self.connection.frontend().timeout;
+            match (begun, armed) {
+                // RFC 9112 §2.2: empty lines before a request are no sign of life.
+                (false, Armed::No) => {
+                    let first = self.served == 0;
+                    self.inbound.deadline.arm(if first {
+                        timeout.http_request
+                    } else {
+                        timeout.http_keep_alive
+                    });
+                    armed = Armed::ForByte;
+                }
+                (true, Armed::No | Armed::ForByte) => {
+                    self.inbound.deadline.arm(timeout.http_request);
+                    armed = Armed::ForHead;
+                }
+                (false, Armed::ForByte) | (_, Armed::ForHead) => {}
+            }
+            if !begun {
+                self.connection.set_idle();
+            }
+            let stopped = |termination| if begun { Err(Refusal::Stopped(termination)) } else { Ok(None) };
+            if self.inbound.ended {
+                return stopped(Termination::ClientAbortInHead);
+            }
+            match self.inbound.deadline.guard(self.connection.stream().readable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Ok(None),
+                Err(_) => return stopped(Termination::ClientTimeoutInHead),
+            }
+            if self.inbound.read().is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn refuse(&mut self, refusal: Refusal) -> Next {
+        let (termination, status, fault) = match refusal {
+            Refusal::Malformed(malformed) => (Termination::BadRequest, malformed.status(), Some(malformed)),
+            Refusal::Stopped(termination) => (termination, termination.status().unwrap_or(400), None),
+        };
+        let connection = self.connection;
+        connection.counters().requests.increment();
+        if let Some(event) = termination.event() {
+            connection.count(event);
+        }
+        tracing::debug!(
+            frontend = %connection.frontend().name,
+            client = %connection.peer(),
+            termination = termination.code(),
+            status,
+            fault = fault.map(tracing::field::display),
+            "request refused"
+        );
+        self.reply(status, true, false).await
+    }
+
+    /// Answers without a server.
+    pub(super) async fn reply(&mut self, status: u16, close: bool, head_only: bool) -> Next {
+        let connection = self.connection;
+        connection.counters().response(status);
+        let mut out = connection.worker().buffers().take();
+        Reply { status, close, head_only }.encode(&mut out);
+        let timeout = connection.frontend().timeout.client;
+        match write::all(connection.stream(), out.filled(), &self.deadline, timeout).await {
+            Ok(()) => connection.counters().bytes_out.add(out.len() as u64),
+            Err(_) => return Next::Close,
+        }
+        if close { Next::Linger } else { Next::Request }
+    }
+
+    /// Ends our side and throws away what the client still sends, for a while: closing at once would reset the
+    /// connection and the client might never see the response (RFC 9112 §9.6).
+    async fn linger(&mut self) {
+        let connection = self.connection;
+        self.inbound.inbox = None;
+        if self.inbound.ended || connection.stream().shutdown().await.is_err() {
+            return;
+        }
+        let mut left = LINGER_BYTES;
+        self.inbound.deadline.arm(LINGER_TIME);
+        loop {
+            match self.inbound.deadline.guard(connection.stream().readable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+            match self.inbound.read() {
+                Ok(Some(n)) if n > 0 && n < left => left -= n,
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => return,
+            }
+            self.inbound.inbox = None;
+        }
+    }
+}
+
+/// See [`Session::linger`].
+const LINGER_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// What the client's deadline is for.
+#[derive(Clone, Copy)]
+enum Armed {
+    No,
+    ForByte,
+    ForHead,
+}
+
+/// Why a request is answered without having been understood.
+enum Refusal {
+    Malformed(Malformed),
+    Stopped(Termination),
+}
+
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+/// The request at the start of `inbox`, if its head is whole. Not async: the fields live on the stack and are gone
+/// before anything waits.
+fn parse<S: Stream>(
+    inbox: &Buffer,
+    progress: &mut Progress,
+    connection: &Connection<S>,
+) -> Result<Option<(Request, Buffer)>, Malformed> {
+    let mut fields = Fields::default();
+    let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
+    let request = head.check()?;
+    let hop = Hop {
+        forwarded_for: connection.frontend().forwardfor.then(|| connection.peer().ip()),
+        local: connection.local(),
+    };
+    let mut out = connection.worker().buffers().take();
+    head.encode(&request, &hop, &mut out);
+    Ok(Some((request, out)))
+}

@@ -1,0 +1,24 @@
+//! The HTTP session over 127.0.0.1: raw clients on one side, scripted raw servers on the other.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[allow(dead_code, reason = "shared with the other loopback tests")]
+#[path = "loopback/rig.rs"]
+mod rig;
+
+#[path = "http/peers.rs"]
+mod peers;
+
+#[path = "http/bodies.rs"]
+mod bodies;
+#[path = "http/keep_alive.rs"]
+mod keep_alive;
+#[path = "http/refusals.rs"]
+mod refusals;
+#[path = "http/retries.rs"]
+mod retries;
+#[path = "http/smuggling.rs"]
+mod smuggling;
+#[path = "http/timeouts.rs"]
+mod timeouts;
+#[path = "http/upgrade.rs"]
+mod upgrade;

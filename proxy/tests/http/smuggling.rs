@@ -1,0 +1,106 @@
+//! Payloads that two readers could split differently: what a server gets, byte for byte.
+
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    peers::*,
+    rig::{connect, read_all},
+};
+
+/// What reaches the server when a client sends `bytes` and ends, and what the client gets.
+async fn pass(bytes: &str) -> (Vec<String>, String) {
+    let upstream = Recording::answering(OK).await;
+    let proxy = proxy_for(&upstream.server);
+    let mut client = connect(&proxy).await;
+    client.write_all(bytes.as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    let got = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
+    (upstream.requests(), got)
+}
+
+#[tokio::test]
+async fn ambiguous_requests_and_what_follows_them_never_reach_a_server() {
+    let evil = "GET /admin HTTP/1.1\r\nHost: a\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nHost: a\r\n";
+    for (row, bytes) in [
+        ("H1", format!("{post}Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{evil}")),
+        ("H2", format!("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{evil}")),
+        ("H5", format!("{post}Transfer-Encoding: xchunked\r\n\r\n{evil}")),
+        ("H5", format!("{post}Transfer-Encoding: chunked\r\nTransfer-encoding: x\r\n\r\n0\r\n\r\n{evil}")),
+        ("H7", format!("{post}Content-Length: \r\n\r\n{evil}")),
+        ("H7", format!("{post}Content-Length: 0\r\nContent-Length: {}\r\n\r\n{evil}", evil.len())),
+        ("H7", format!("{post}Content-Length: +{}\r\n\r\n{evil}", evil.len())),
+        ("H9", format!("{post}X: y\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{evil}")),
+        ("H10", format!("{post}X: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{evil}")),
+        ("H11", format!("{post}X: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{evil}")),
+        ("H12", format!("{post}X: y\0\r\n\r\n{evil}")),
+        ("H13", format!("{post}Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n{evil}")),
+        ("H28", format!("{post}Transfer-Encoding: chunked\r\n\r\n1\r\nxx\r\n0\r\n\r\n{evil}")),
+        ("H26", format!("{post}Transfer-Encoding: chunked\r\n\r\n00000000000000000\r\n\r\n{evil}")),
+        ("H27", format!("{post}Transfer-Encoding: chunked\r\n\r\n0;\n\r\n\r\n{evil}")),
+    ] {
+        let (requests, got) = pass(&bytes).await;
+        assert_eq!(requests, [""; 0], "{row}: {bytes:?}");
+        assert!(got.starts_with("HTTP/1.1 400 "), "{row}: {got}");
+        assert_eq!(got.matches("HTTP/1.1 ").count(), 1, "{row}: one answer and no more");
+    }
+}
+
+#[tokio::test]
+async fn what_reaches_a_server_is_written_anew() {
+    let table: &[(&str, &str, &[&str])] = &[
+        (
+            "H8",
+            "POST / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+            &["POST / HTTP/1.1\r\nHost: a\r\n\r\n", "GET /b HTTP/1.1\r\nHost: a\r\n\r\n"],
+        ),
+        (
+            "H20",
+            "GET HTTP://A/x HTTP/1.1\r\nhost:\ta\t\r\nConnection: Keep-Alive , x-y\r\nX-Y: 1\r\nB:\r\n\r\n",
+            &["GET /x HTTP/1.1\r\nhost: A\r\nB: \r\n\r\n"],
+        ),
+        (
+            "H30",
+            "GET / HTTP/1.1\r\nConnection: close, Cookie, Host\r\nHost: a\r\nCookie: b\r\nKeep-Alive: 1\r\n\r\n",
+            &["GET / HTTP/1.1\r\nHost: a\r\nCookie: b\r\n\r\n"],
+        ),
+        (
+            "H27",
+            "POST / HTTP/1.1\r\nHost: a\r\ntransfer-encoding: Chunked\r\n\r\n1;\"\r\na\r\n2\r\nbc\r\n000\r\nX: y\r\n\r\n",
+            &["POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"],
+        ),
+        (
+            "H33",
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n",
+            &[GET],
+        ),
+        (
+            "H41",
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 28\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n\
+             GET /c HTTP/1.1\r\nHost: a\r\n\r\n",
+            &[
+                "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 28\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+                "GET /c HTTP/1.1\r\nHost: a\r\n\r\n",
+            ],
+        ),
+    ];
+    for (row, bytes, expected) in table {
+        let (requests, got) = pass(bytes).await;
+        assert_eq!(requests, *expected, "{row}: {got}");
+    }
+}
+
+#[tokio::test]
+async fn content_of_a_request_that_failed_is_never_taken_for_the_next_request() {
+    let mut config = http_config(&[]);
+    config.frontends[0].default_backend = None;
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    let evil = "GET /admin HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 66000\r\n\r\n").await.unwrap();
+    client.write_all(evil.repeat(2000).as_bytes()).await.unwrap();
+    let got = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
+    assert!(got.starts_with("HTTP/1.1 503 ") && got.contains("\r\nConnection: close\r\n"), "{got}");
+    assert_eq!(got.matches("HTTP/1.1 ").count(), 1);
+    assert_eq!(proxy.status().frontends[0].requests_total, 1);
+}

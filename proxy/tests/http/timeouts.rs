@@ -1,0 +1,154 @@
+//! Waits that end.
+
+use std::time::Duration;
+
+use lb_proxy::{Config, Proxy};
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    peers::*,
+    rig::{Scripted, connect, counter, eventually, read_all},
+};
+
+/// Shorter than anything else is long.
+const SHORT: Duration = Duration::from_millis(300);
+
+fn start(server: &Scripted, change: impl FnOnce(&mut Config)) -> Proxy {
+    let mut config = http_config(&[server.address]);
+    change(&mut config);
+    Proxy::start(config).unwrap()
+}
+
+async fn silent() -> Scripted {
+    Scripted::start(|mut stream| async move {
+        let _ = read_all(&mut stream).await;
+    })
+    .await
+}
+
+async fn rest(client: &mut tokio::net::TcpStream) -> String {
+    String::from_utf8(read_all(client).await.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn h44_head_that_trickles_is_408_after_http_request_in_total() {
+    let server = silent().await;
+    let proxy = start(&server, |config| config.frontends[0].timeout.http_request = SHORT);
+    let (mut read, mut write) = connect(&proxy).await.into_split();
+    write.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let trickle = tokio::spawn(async move {
+        while write.write_all(b"A: b\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let head = read_head(&mut read).await.unwrap();
+    assert!(
+        head.starts_with("HTTP/1.1 408 Request Timeout\r\n") && head.contains("\r\nConnection: close\r\n"),
+        "{head}"
+    );
+    trickle.abort();
+    assert_eq!(counter(&proxy, "request_timeouts_total"), 1);
+}
+
+#[tokio::test]
+async fn connection_without_a_byte_is_closed_without_a_word() {
+    let server = silent().await;
+    let proxy = start(&server, |config| config.frontends[0].timeout.http_request = SHORT);
+    assert_eq!(rest(&mut connect(&proxy).await).await, "");
+    let mut empty_lines = connect(&proxy).await;
+    empty_lines.write_all(b"\r\n\r\n").await.unwrap();
+    assert_eq!(rest(&mut empty_lines).await, "");
+    assert_eq!(counter(&proxy, "request_timeouts_total"), 0);
+    assert_eq!(proxy.status().frontends[0].requests_total, 0);
+}
+
+#[tokio::test]
+async fn h45_idle_connection_is_closed_without_a_word_after_http_keep_alive() {
+    let upstream = Recording::answering(OK).await;
+    let proxy = start(&upstream.server, |config| config.frontends[0].timeout.http_keep_alive = SHORT);
+    let mut client = connect(&proxy).await;
+    assert_eq!(ask(&mut client, GET).await, OK);
+    assert_eq!(rest(&mut client).await, "");
+}
+
+#[tokio::test]
+async fn d13_server_that_says_nothing_is_504_and_the_client_stays() {
+    let server = silent().await;
+    let proxy = start(&server, |config| config.backends[0].timeout.server = SHORT);
+    let mut client = connect(&proxy).await;
+    for n in 1..=2 {
+        assert!(ask(&mut client, GET).await.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"));
+        assert_eq!(counter(&proxy, "server_timeouts_total"), n);
+    }
+    assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
+async fn d13_server_that_stops_in_its_content_ends_the_response() {
+    let server = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello").await.unwrap();
+        let _ = read_all(&mut stream).await;
+    })
+    .await;
+    let proxy = start(&server, |config| config.backends[0].timeout.server = SHORT);
+    let mut client = connect(&proxy).await;
+    client.write_all(GET.as_bytes()).await.unwrap();
+    assert_eq!(rest(&mut client).await, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello");
+    assert_eq!(counter(&proxy, "server_timeouts_total"), 1);
+}
+
+#[tokio::test]
+async fn d13_client_that_stops_in_its_content_is_408() {
+    let server = silent().await;
+    let proxy = start(&server, |config| {
+        config.frontends[0].timeout.client = SHORT;
+        // Shorter still: but it is not the server's turn.
+        config.backends[0].timeout.server = Duration::from_millis(100);
+    });
+    let mut client = connect(&proxy).await;
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello").await.unwrap();
+    assert!(rest(&mut client).await.starts_with("HTTP/1.1 408 "));
+    assert_eq!(counter(&proxy, "client_timeouts_total"), 1);
+}
+
+#[tokio::test]
+async fn client_that_does_not_take_its_response_is_closed() {
+    let server = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        while stream.write_all(&[7; 65536]).await.is_ok() {}
+    })
+    .await;
+    let proxy = start(&server, |config| config.frontends[0].timeout.client = SHORT);
+    let mut client = connect(&proxy).await;
+    client.write_all(GET.as_bytes()).await.unwrap();
+    eventually("the client times out", || counter(&proxy, "client_timeouts_total") == 1).await;
+    eventually("its connection is closed", || proxy.status().connections == 0).await;
+}
+
+#[tokio::test]
+async fn request_that_waits_in_line_for_too_long_is_503() {
+    let server = silent().await;
+    let proxy = start(&server, |config| {
+        config.backends[0].servers[0].maxconn = Some(1);
+        config.backends[0].timeout.queue = SHORT;
+    });
+    let mut first = connect(&proxy).await;
+    first.write_all(GET.as_bytes()).await.unwrap();
+    eventually("the slot is taken", || server.accepted() == 1).await;
+    let answer = ask(&mut connect(&proxy).await, GET).await;
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    assert_eq!(counter(&proxy, "queue_timeouts_total"), 1);
+}
+
+#[tokio::test]
+async fn client_that_ends_within_a_head_is_400() {
+    let server = silent().await;
+    let proxy = start(&server, |_| {});
+    let mut client = connect(&proxy).await;
+    client.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert!(rest(&mut client).await.starts_with("HTTP/1.1 400 "));
+    assert_eq!(counter(&proxy, "client_aborts_total"), 1);
+}
