@@ -1,4 +1,4 @@
-//! The VRRP machine of one group (RFC 9568 §6.4 and the rules of `docs/architecture.md`).
+//! The VRRP machine of one group (RFC 9568 §6.4 and the rules of `docs/architecture/advertisement.md`).
 //!
 //! Pure: `handle_*` tells it what happened, `poll_output` says what is to be done, `poll_timeout` when it wants to be
 //! called again. Between two nodes it keeps these promises:
