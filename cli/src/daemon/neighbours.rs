@@ -82,7 +82,7 @@ impl Neighbours {
                     reappeared = true;
                     tracing::info!(peer, why, "a node says hello");
                 }
-                Event::Silent { peer } => tracing::warn!(peer, "a node says no hello"),
+                Event::Silent { peer } => tracing::warn!(peer, "a node is silent"),
                 Event::FileDiffers { peer, theirs } => {
                     tracing::warn!(peer, theirs, "the file differs");
                 }

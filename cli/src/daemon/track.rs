@@ -167,12 +167,9 @@ impl Tracker {
             return Readiness::Leaving { reason };
         }
         if self.starting_until.is_some() {
-            let hold = self.longest_hold();
+            let hold = seconds(self.longest_hold());
             return Readiness::Starting {
-                reason: format!(
-                    "started less than {} s ago, the servers have to stay up for so long",
-                    hold.as_secs()
-                ),
+                reason: format!("what is good counts once it has lasted for {hold}"),
             };
         }
         let reasons = self.degradations();

@@ -6,6 +6,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -34,10 +35,12 @@ pub fn lbctl() -> Command {
     command
 }
 
-/// A port that nobody has right now.
+/// An address that nobody else uses: of this process, and another one at each call.
 pub fn unused_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    listener.local_addr().expect("bound")
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    // 127.0.x.x is where others are.
+    ([127, 1 + high % 200, low, NEXT.fetch_add(1, Ordering::Relaxed)], 8000).into()
 }
 
 /// Answers every request with `200 hello`, one connection at a time, after `delay`; as long as the test runs.
