@@ -87,8 +87,11 @@ pub struct Peer {
     pub says_hello: bool,
     /// The last hello; `None` if there was none since the start.
     pub heard: Option<Timestamp>,
-    /// No hello for more than three seconds.
+    /// No hello for more than three seconds, or it said that it ends.
     pub silent: bool,
+    /// The last that it said is that it ends.
+    #[serde(default)]
+    pub ended: bool,
     /// Its version of lbctl.
     pub version: Option<String>,
     /// Hash of its file.

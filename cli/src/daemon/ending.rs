@@ -104,6 +104,10 @@ impl Daemon {
     pub(super) async fn finish(mut self) {
         let hurry = self.stop.as_ref().is_none_or(|stop| stop.now);
         let limit = if hurry { Duration::ZERO } else { self.config.global.drain_timeout };
+        let local = self.local();
+        if let Some(neighbours) = &mut self.neighbours {
+            neighbours.end(clock::now(), local);
+        }
         self.tasks.shutdown().await;
         // No task has it any more.
         let cut = match Arc::into_inner(self.proxy) {

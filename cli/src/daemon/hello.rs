@@ -71,7 +71,7 @@ pub(super) struct Peer {
     pub(super) address: IpAddr,
     /// The last hello and when it came.
     pub(super) last: Option<(Moment, Hello)>,
-    /// Unheard for [`SILENCE`].
+    /// Unheard for [`SILENCE`], or it said that it ends.
     pub(super) silent: bool,
     /// When it should have been heard at the latest.
     due: Moment,
@@ -86,6 +86,8 @@ pub(super) enum Event {
     Appeared { peer: String, why: &'static str },
     /// No hello for a while.
     Silent { peer: String },
+    /// It said that it ends.
+    Ended { peer: String },
     /// Its file is another one.
     FileDiffers { peer: String, theirs: String },
 }
@@ -96,6 +98,7 @@ pub(super) struct Session {
     boot: String,
     counter: u64,
     local: Local,
+    ending: bool,
     peers: Vec<Peer>,
     last_sent: Option<Moment>,
     next: Moment,
@@ -128,6 +131,7 @@ impl Session {
             boot,
             counter: 0,
             local,
+            ending: false,
             peers,
             last_sent: None,
             next: now,
@@ -144,6 +148,13 @@ impl Session {
             let earliest = self.last_sent.map_or(now, |sent| sent + MIN_GAP);
             self.next = self.next.min(earliest.max(now));
         }
+    }
+
+    /// The node ends: one more hello is due at once, which says so.
+    pub(super) fn handle_ending(&mut self, now: Moment, local: Local) {
+        self.local = local;
+        self.ending = true;
+        self.next = now;
     }
 
     /// A datagram came from `source` with this TTL.
@@ -236,6 +247,7 @@ impl Session {
             file: self.local.file.clone(),
             groups: groups.collect(),
             addresses: self.local.addresses.clone(),
+            ending: self.ending,
             shortened: false,
         }
     }
@@ -247,6 +259,7 @@ impl Session {
 
 impl Peer {
     fn take(&mut self, now: Moment, hello: Hello) -> Option<Event> {
+        let ending = hello.ending;
         let why = match &self.last {
             None => Some("first hello"),
             Some(_) if self.silent => Some("after a silence"),
@@ -262,15 +275,29 @@ impl Peer {
             self.past_boots.push_back(last.boot);
         }
         self.last = Some((now, hello));
-        self.silent = false;
         self.due = now + SILENCE;
+        self.silent = ending;
+        if ending {
+            return Some(Event::Ended { peer: self.name.clone() });
+        }
         why.map(|why| Event::Appeared { peer: self.name.clone(), why })
+    }
+
+    /// The last that it said is that it ends.
+    pub(super) fn has_ended(&self) -> bool {
+        self.last.as_ref().is_some_and(|(_, hello)| hello.ending)
     }
 
     /// The peer's part in `group`, if it is not silent.
     pub(super) fn group(&self, group: &str) -> Option<&GroupHello> {
         let (_, hello) = self.last.as_ref().filter(|_| !self.silent)?;
         hello.groups.iter().find(|found| found.name == group)
+    }
+
+    /// True if it said after `since` that it holds `group`. What it said before that is overtaken by events.
+    pub(super) fn claims(&self, group: &str, since: Moment) -> bool {
+        let later = self.last.as_ref().is_some_and(|(at, _)| *at >= since);
+        later && self.group(group).is_some_and(|hello| hello.state == State::Active)
     }
 
     fn drift(&mut self, now: Moment, ours: &str) -> Option<Event> {

@@ -66,6 +66,18 @@ impl Neighbours {
         self.rebind(now);
         self.session.handle_local(now, local);
         self.session.handle_timeout(now);
+        self.send();
+        self.report()
+    }
+
+    /// Says that this node ends.
+    pub(super) fn end(&mut self, now: Moment, local: Local) {
+        self.session.handle_ending(now, local);
+        self.session.handle_timeout(now);
+        self.send();
+    }
+
+    fn send(&mut self) {
         while let Some((to, bytes)) = self.session.poll_transmit() {
             if let Ok(endpoint) = &self.endpoint {
                 let sent = endpoint.send(to, &bytes);
@@ -75,6 +87,10 @@ impl Neighbours {
                 self.send_failed = sent.is_err();
             }
         }
+    }
+
+    /// Lines for the log; returns whether a peer came back.
+    fn report(&mut self) -> bool {
         let mut reappeared = false;
         while let Some(event) = self.session.poll_event() {
             match event {
@@ -82,6 +98,7 @@ impl Neighbours {
                     reappeared = true;
                     tracing::info!(peer, why, "a node says hello");
                 }
+                Event::Ended { peer } => tracing::info!(peer, "a node ends"),
                 Event::Silent { peer } => tracing::warn!(peer, "a node is silent"),
                 Event::FileDiffers { peer, theirs } => {
                     tracing::warn!(peer, theirs, "the file differs");

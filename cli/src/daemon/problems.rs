@@ -5,7 +5,9 @@ use std::time::Duration;
 use lb_vrrp::State;
 
 use super::{group::Group, hello, report::Facts};
-use crate::control::{Backend, GroupNode, Phase, Problem, Ready, Server, ServerState, Status, Timestamp};
+use crate::control::{
+    Backend, GroupNode, Peer, Phase, Problem, Ready, Server, ServerState, Status, Timestamp,
+};
 
 /// Two Actives are ordinary for the time of a hello; for longer they are a problem.
 const DUAL_ACTIVE: Duration = Duration::from_millis(2_500);
@@ -27,15 +29,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         problems.extend(owners(facts, group, report));
         problems.extend(report.nodes.iter().filter_map(|node| unready(report, node)));
     }
-    problems.extend(status.peers.iter().filter(|peer| peer.silent).map(|peer| Problem {
-        what: format!("{} is silent", peer.name),
-        since: Some(peer.heard.unwrap_or(status.started)),
-        look_at: format!(
-            "no hello from {}. Does lbctl run there? Does UDP port {} pass between the nodes?",
-            peer.address,
-            hello::endpoint::PORT
-        ),
-    }));
+    problems.extend(status.peers.iter().filter(|peer| peer.silent).map(|peer| silence(peer, status.started)));
     problems.extend(status.peers.iter().filter_map(|peer| {
         let theirs = peer.hash.as_deref().filter(|theirs| *theirs != status.file.hash)?;
         Some(Problem {
@@ -64,6 +58,27 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     }
     problems.extend(status.backends.iter().flat_map(servers));
     problems
+}
+
+fn silence(peer: &Peer, started: Timestamp) -> Problem {
+    let since = Some(peer.heard.unwrap_or(started));
+    if peer.ended {
+        return Problem {
+            what: format!("{} is stopped", peer.name),
+            since,
+            look_at: "it said so itself. Nobody could take over now; start it there: systemctl start lbctl."
+                .to_owned(),
+        };
+    }
+    Problem {
+        what: format!("{} is silent", peer.name),
+        since,
+        look_at: format!(
+            "no hello from {}. Does lbctl run there? Does UDP port {} pass between the nodes?",
+            peer.address,
+            hello::endpoint::PORT
+        ),
+    }
 }
 
 fn owners(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> Option<Problem> {
@@ -185,11 +200,11 @@ fn digits(hash: &str) -> &str {
 
 /// Do two nodes claim the group? Read from this node's state and from the peers' hellos.
 pub(super) fn is_dual_active(group: &Group, session: Option<&hello::Session>) -> bool {
-    group.state() == State::Active
-        && session.is_some_and(|session| {
-            let said = session.peers().iter().filter_map(|peer| peer.group(&group.config.name));
-            said.into_iter().any(|hello| hello.state == State::Active)
-        })
+    let Some((_, status)) = group.status.as_ref().filter(|(_, status)| status.state == State::Active) else {
+        return false;
+    };
+    let mut peers = session.iter().flat_map(|session| session.peers());
+    peers.any(|peer| peer.claims(&group.config.name, status.since))
 }
 
 /// Now, for a problem that begins.

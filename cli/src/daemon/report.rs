@@ -77,6 +77,7 @@ fn peers(facts: &Facts<'_>) -> Vec<Peer> {
                 says_hello: node.kind == PeerKind::Lbctl,
                 heard: last.map(|(at, _)| facts.at.wall_of(*at)),
                 silent: session.is_some_and(|peer| peer.silent),
+                ended: session.is_some_and(hello::Peer::has_ended),
                 version: last.map(|(_, hello)| hello.version.clone()),
                 hash: last.map(|(_, hello)| hello.file.clone()),
             }
@@ -154,6 +155,12 @@ fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
     let said_at = session.and_then(|session| session.last.as_ref()).map(|(at, _)| *at);
     let advertised = advertisement_of(facts, group, peer);
     let heard = said_at.into_iter().chain(advertised.map(|heard| heard.at)).max();
+    // This node became Active after that was said: the claim is stale, and the next hello will say better.
+    let overtaken = group.status.as_ref().is_some_and(|(_, status)| {
+        status.state == State::Active
+            && hello.is_some_and(|hello| hello.state == State::Active)
+            && session.is_some_and(|session| !session.claims(&group.config.name, status.since))
+    });
     let foreign_active = !peer.says_hello
         && advertised.is_some_and(|heard| {
             heard.priority > 0 && facts.at.moment.saturating_since(heard.at) < ADVERTISES
@@ -162,6 +169,7 @@ fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
         name: peer.name.clone(),
         local: false,
         state: match hello {
+            Some(_) if overtaken => None,
             Some(hello) => Some(hello.state.to_string()),
             None => foreign_active.then(|| State::Active.to_string()),
         },
@@ -290,3 +298,6 @@ fn server(found: &proxy::ServerStatus, fall: u32) -> Server {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,9 +131,14 @@ fn nodes(group: &Group, status: &Status, paint: Paint) -> String {
 
 fn readiness(node: &GroupNode, status: &Status) -> (String, Tone) {
     if node.silent {
+        let word = if status.peers.iter().any(|peer| peer.name == node.name && peer.ended) {
+            "stopped"
+        } else {
+            "silent"
+        };
         return match node.heard {
-            Some(heard) => (format!("silent for {}", age(status.at.saturating_since(heard))), Tone::Bad),
-            None => ("silent".to_owned(), Tone::Bad),
+            Some(heard) => (format!("{word} for {}", age(status.at.saturating_since(heard))), Tone::Bad),
+            None => (word.to_owned(), Tone::Bad),
         };
     }
     match &node.ready {

@@ -36,6 +36,9 @@ pub(crate) struct Hello {
     /// Its own addresses by interface: the sources of its advertisements are among them.
     #[serde(default)]
     pub(crate) addresses: Vec<InterfaceAddresses>,
+    /// The last hello of this boot: the node is ending.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) ending: bool,
     /// Something was left out to stay within the limit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) shortened: bool,
@@ -188,6 +191,7 @@ mod tests {
                 interface: "eth1".to_owned(),
                 addresses: vec![[192, 0, 2, 11].into()],
             }],
+            ending: false,
             shortened: false,
         }
     }

@@ -149,8 +149,28 @@ fn a_differing_file_is_reported_once_and_not_faster_than_once_a_minute() {
         one.handle_datagram(at(now), LB2, Some(255), &bytes);
         drifts.extend(events(&mut one).into_iter().filter_map(|event| match event {
             Event::FileDiffers { theirs, .. } => Some((now, theirs)),
-            Event::Appeared { .. } | Event::Silent { .. } => None,
+            Event::Appeared { .. } | Event::Silent { .. } | Event::Ended { .. } => None,
         }));
     }
     assert_eq!(drifts, [(1_000, "bbbb".to_owned()), (62_000, "dddd".to_owned())]);
+}
+
+#[test]
+fn a_node_that_ends_says_so_at_once_and_what_it_said_before_is_stale() {
+    let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
+    let bytes = said(&mut two, at(0)).expect("due");
+    one.handle_datagram(at(0), LB2, Some(255), &bytes);
+    events(&mut one);
+    two.handle_ending(at(20), local("lb2", "aaaa", State::Initialize));
+    let last = said(&mut two, at(20)).expect("at once");
+    one.handle_datagram(at(21), LB2, Some(255), &last);
+    assert_eq!(events(&mut one), [Event::Ended { peer: "lb2".to_owned() }]);
+    assert!(one.peers()[0].silent && one.peers()[0].has_ended());
+    assert_eq!(one.peers()[0].group("default"), None);
+    one.handle_timeout(at(9_000));
+    assert_eq!(events(&mut one), [], "its silence is no news");
+    let fresh = said(&mut lb2("boot-3", at(9_000)), at(9_000)).expect("due");
+    one.handle_datagram(at(9_000), LB2, Some(255), &fresh);
+    assert_eq!(events(&mut one), [Event::Appeared { peer: "lb2".to_owned(), why: "after a silence" }]);
+    assert!(!one.peers()[0].silent);
 }

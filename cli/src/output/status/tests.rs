@@ -64,6 +64,7 @@ fn healthy() -> Status {
             says_hello: true,
             heard: Some(time("2026-09-21T14:13:19.6Z")),
             silent: false,
+            ended: false,
             version: Some("0.3.0".to_owned()),
             hash: Some("8f31c2aa".to_owned()),
         }],

@@ -1,0 +1,314 @@
+//! What is reported, and which problems are found, from literal states of speaker, hello and proxy.
+
+use std::net::IpAddr;
+
+use lb_vrrp::GroupStatus;
+
+use super::*;
+use crate::{
+    config,
+    daemon::hello::{Local, LocalGroup, Session},
+};
+
+const FILE: &str = "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"\n[vip.web]\ninterface = \"eth1\"\n\
+                    vrid = 51\naddresses = [\"192.0.2.10\"]\n[listen.web]\nbind = { vip = \"web\", port = 80 }\n\
+                    servers = [\"192.0.2.21:80\", \"192.0.2.22:80\"]\n";
+const LB2: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 12));
+
+/// Milliseconds after the start of the daemon.
+fn at(milliseconds: u64) -> Moment {
+    Moment::from_nanos(1_000_000_000_000 + milliseconds * 1_000_000)
+}
+
+fn instants(milliseconds: u64) -> Instants {
+    let wall = Timestamp::parse("2026-09-21T14:00:00Z").expect("RFC 3339");
+    let earlier = wall.saturating_sub(Duration::from_secs(3600));
+    let seconds = wall.saturating_since(earlier) - Duration::from_millis(milliseconds);
+    Instants { moment: at(milliseconds), wall: wall.saturating_sub(seconds) }
+}
+
+/// lb1, ten seconds after its start.
+struct World {
+    config: Config,
+    groups: Vec<Group>,
+    session: Session,
+    proxy: proxy::Status,
+}
+
+impl World {
+    fn new() -> Self {
+        let config = config::parse(FILE, "lb.toml").expect("a good file");
+        let groups = config.groups.iter().filter_map(|group| Group::new(&config, group, 0, at(0))).collect();
+        let session =
+            Session::new(at(0), "boot-1".to_owned(), local("lb1", &config.hash), [("lb2".to_owned(), LB2)]);
+        let proxy = proxy::Status { frontends: Vec::new(), backends: Vec::new(), connections: 0, maxconn: 1 };
+        Self { config, groups, session, proxy }
+    }
+
+    /// The speaker says that this node is in `state` since `since`, and heard lb2 at `heard`.
+    fn is(&mut self, state: State, since: Moment, heard: Option<Moment>) {
+        let group = &mut self.groups[0];
+        let config = &group.config.members[0];
+        let member = MemberStatus {
+            vip: config.vip.clone(),
+            interface: Some("eth1".to_owned()),
+            vrid: config.vrid,
+            addresses: config.addresses.clone(),
+            installed: if state == State::Active { config.addresses.clone() } else { Vec::new() },
+            heard: heard.map(|at| PeerHeard { source: LB2, priority: 253, at }),
+        };
+        let status = GroupStatus {
+            name: group.config.name.clone(),
+            state,
+            since,
+            reason: "nobody advertises".to_owned(),
+            priority: 254,
+            readiness: Readiness::Ready,
+            members: vec![member],
+            transitions: Vec::new(),
+            counters: Default::default(),
+        };
+        group.status = Some((since, status));
+    }
+
+    /// lb2 says hello at `now`.
+    fn hears(&mut self, now: Moment, state: State, ready: Ready, file: &str) {
+        let mut said = local("lb2", file);
+        said.groups[0].state = state;
+        said.groups[0].ready = ready;
+        let boot = format!("boot-{}", now.as_nanos());
+        let mut other = Session::new(now, boot, said, [("lb1".to_owned(), IpAddr::from([192, 0, 2, 11]))]);
+        other.handle_timeout(now);
+        let (_, bytes) = other.poll_transmit().expect("due");
+        self.session.handle_datagram(now, LB2, Some(255), &bytes);
+    }
+
+    fn status(&mut self, milliseconds: u64) -> Status {
+        self.session.handle_timeout(at(milliseconds));
+        status(&Facts {
+            at: instants(milliseconds),
+            started: instants(0),
+            identity: &Identity::Node {
+                index: 0,
+                name: "lb1".to_owned(),
+                address: IpAddr::from([192, 0, 2, 11]),
+            },
+            config: &self.config,
+            path: "/etc/lbctl/lb.toml",
+            phase: Phase::Running,
+            groups: &self.groups,
+            session: Some(&self.session),
+            proxy: &self.proxy,
+            own_problems: &[],
+        })
+    }
+}
+
+fn local(node: &str, file: &str) -> Local {
+    Local {
+        node: node.to_owned(),
+        file: file.to_owned(),
+        groups: vec![LocalGroup {
+            name: "default".to_owned(),
+            state: State::Backup,
+            since: at(0),
+            why: "started".to_owned(),
+            priority: 253,
+            ready: Ready::Yes,
+        }],
+        addresses: Vec::new(),
+    }
+}
+
+#[track_caller]
+fn only_problem(status: &Status) -> String {
+    match status.problems.as_slice() {
+        [one] => format!("{}: {}", one.what, one.look_at),
+        other => panic!("{other:#?}"),
+    }
+}
+
+#[test]
+fn a_healthy_pair_has_no_problems_and_shows_both_nodes() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.is(State::Active, at(1_000), None);
+    world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
+    let status = world.status(10_000);
+    assert_eq!(status.problems, []);
+    let group = &status.groups[0];
+    assert_eq!(group.holders, ["lb1"]);
+    assert_eq!(group.since, Some(instants(1_000).wall));
+    assert_eq!((group.vips[0].interface.as_deref(), group.vips[0].vrid), (Some("eth1"), 51));
+    assert_eq!(group.vips[0].installed, ["192.0.2.10"]);
+    let [lb1, lb2] = group.nodes.as_slice() else { panic!("two nodes") };
+    assert_eq!((lb1.local, lb1.state.as_deref(), lb1.priority), (true, Some("Active"), Some(254)));
+    assert_eq!((lb2.local, lb2.state.as_deref(), lb2.priority), (false, Some("Backup"), Some(253)));
+    assert_eq!(lb2.heard, Some(instants(9_500).wall));
+}
+
+#[test]
+fn the_other_node_holds_it_for_its_own_reason() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.is(State::Backup, at(1_000), Some(at(9_900)));
+    world.hears(at(9_500), State::Active, Ready::Yes, &hash);
+    let status = world.status(10_000);
+    assert_eq!(status.groups[0].holders, ["lb2"]);
+    assert_eq!(status.groups[0].why, "started");
+    assert_eq!(status.groups[0].since, Some(instants(0).wall), "the age that lb2 said, from when it said so");
+    assert_eq!(
+        status.groups[0].nodes[1].heard,
+        Some(instants(9_900).wall),
+        "an advertisement is a sign of life"
+    );
+    assert_eq!(status.problems, []);
+}
+
+#[test]
+fn a_file_that_differs_is_a_problem() {
+    let mut world = World::new();
+    world.is(State::Active, at(1_000), None);
+    world.hears(at(9_500), State::Backup, Ready::Yes, "77aa0192");
+    let hash = world.config.hash[..6].to_owned();
+    assert_eq!(
+        only_problem(&world.status(10_000)),
+        format!(
+            "the file differs on lb2: {hash} here, 77aa01 there. Compare /etc/lbctl/lb.toml on both nodes, copy the right \
+             one over the other and restart."
+        )
+    );
+}
+
+#[test]
+fn a_silent_node_is_a_problem_since_its_last_hello() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.is(State::Active, at(1_000), None);
+    world.hears(at(5_000), State::Backup, Ready::Yes, &hash);
+    let status = world.status(10_000);
+    assert_eq!(
+        only_problem(&status),
+        "lb2 is silent: no hello from 192.0.2.12. Does lbctl run there? Does UDP port 3112 pass between the nodes?"
+    );
+    assert_eq!(status.problems[0].since, Some(instants(5_000).wall));
+    assert!(status.groups[0].nodes[1].silent);
+    assert_eq!(status.groups[0].nodes[1].state, None);
+}
+
+#[test]
+fn a_node_that_could_not_take_over_is_a_problem() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.is(State::Active, at(1_000), None);
+    let fault = Ready::Fault { reason: "no listener is bound (web:80)".to_owned() };
+    world.hears(at(9_500), State::Initialize, fault, &hash);
+    assert_eq!(only_problem(&world.status(10_000)), "lb2 can't hold web: no listener is bound (web:80).");
+}
+
+#[test]
+fn two_actives_that_hear_no_advertisement_have_a_filter_between_them() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.is(State::Active, at(1_000), None);
+    for now in [6_000, 7_000, 8_000, 9_000] {
+        world.hears(at(now), State::Active, Ready::Yes, &hash);
+        let dual = problems::is_dual_active(&world.groups[0], Some(&world.session));
+        assert!(dual);
+        world.groups[0].note_dual_active(at(now), dual);
+    }
+    assert_eq!(world.status(8_000).problems, [], "a second Active is ordinary for the time of a hello");
+    let status = world.status(10_000);
+    let problem = only_problem(&status);
+    assert!(problem.starts_with("lb1 and lb2 both hold web: "), "{problem}");
+    assert!(problem.contains("IP protocol 112 to 224.0.0.18 is filtered"), "{problem}");
+    assert_eq!(status.problems[0].since, Some(instants(6_000).wall));
+    world.is(State::Active, at(1_000), Some(at(9_900)));
+    let problem = only_problem(&world.status(10_000));
+    assert!(problem.contains("do not agree"), "{problem}");
+}
+
+#[test]
+fn what_the_old_active_said_before_this_node_took_over_is_no_claim() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.hears(at(9_000), State::Active, Ready::Yes, &hash);
+    world.is(State::Active, at(9_300), None);
+    assert!(!problems::is_dual_active(&world.groups[0], Some(&world.session)));
+    let status = world.status(9_900);
+    assert_eq!(status.groups[0].holders, ["lb1"]);
+    assert_eq!(status.groups[0].nodes[1].state, None);
+}
+
+#[test]
+fn nobody_holding_the_address_is_a_problem_after_the_first_seconds() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.is(State::Initialize, at(100), None);
+    world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
+    assert_eq!(world.status(4_000).problems, []);
+    assert_eq!(only_problem(&world.status(10_000)), "nobody holds web: nobody advertises.");
+}
+
+fn server(name: &str, state: proxy::ServerState, what: &str) -> proxy::ServerStatus {
+    proxy::ServerStatus {
+        name: name.to_owned(),
+        address: ([192, 0, 2, 22], 80).into(),
+        state,
+        since: std::time::SystemTime::UNIX_EPOCH,
+        in_flight: 0,
+        queued: 0,
+        requests_total: 0,
+        connect_errors: 0,
+        weight: 1,
+        maxconn: None,
+        last_check: Some(proxy::CheckReport {
+            passed: state == proxy::ServerState::Up,
+            what: what.to_owned(),
+            duration: Duration::from_millis(1),
+            in_a_row: 3,
+            at: std::time::SystemTime::UNIX_EPOCH,
+        }),
+    }
+}
+
+#[test]
+fn servers_that_are_down_are_problems_with_something_to_look_at() {
+    use proxy::ServerState::{Down, Up};
+    let up = || server("web1", Up, "HTTP 200");
+    let down = |what| server("web2", Down, what);
+    let table = [
+        (
+            vec![up(), down("HTTP 404 on HEAD /check.txt")],
+            "app/web2 is down: 192.0.2.22:80 answers HEAD /check.txt with 404. Does the file exist there? The other server \
+             carries all.",
+        ),
+        (
+            vec![up(), down("connection refused")],
+            "app/web2 is down: 192.0.2.22:80: connection refused. Does the service run there? The other server carries all.",
+        ),
+        (
+            vec![up(), up(), down("no answer within 2 s")],
+            "app/web2 is down: 192.0.2.22:80: no answer within 2 s. Is the machine up, and does a firewall let this node \
+             in? The other 2 servers carry all.",
+        ),
+        (
+            vec![down("connection refused")],
+            "app/web2 is down: 192.0.2.22:80: connection refused. Does the service run there? There is no other: its \
+             clients get 503.",
+        ),
+        (
+            vec![down("HTTP 500 on GET /"), down("connection refused")],
+            "backend app has no usable server: its clients get 503. web2: 192.0.2.22:80 answers GET / with 500. Look at \
+             that server's own log. web2: 192.0.2.22:80: connection refused. Does the service run there?",
+        ),
+    ];
+    for (servers, expected) in table {
+        let mut world = World::new();
+        let hash = world.config.hash.clone();
+        world.is(State::Active, at(1_000), None);
+        world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
+        world.proxy.backends = vec![proxy::BackendStatus { name: "app".to_owned(), servers }];
+        assert_eq!(only_problem(&world.status(10_000)), expected);
+    }
+}
