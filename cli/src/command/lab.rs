@@ -126,7 +126,7 @@ fn play_demo(name: Option<&str>) -> anyhow::Result<Exit> {
     let options = Options::default();
     let lab = Lab::up(&name.map_or(options.clone(), |name| options.name(name)))?;
     let outcome = demo::play(&lab);
-    if !matches!(&outcome, Ok(wrong) if wrong.is_empty()) {
+    if outcome.is_err() {
         demo::tell_why(&lab)?;
     }
     lab.down()?;

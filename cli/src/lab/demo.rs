@@ -96,7 +96,11 @@ pub fn play(lab: &Lab) -> anyhow::Result<Vec<String>> {
         wrong.push(format!("{} requests failed before any fault: {:?}", calm.failed(), calm.failures()));
     }
     for act in &ACTS {
+        let before = wrong.len();
         play_act(lab, &load, act, &mut wrong)?;
+        if wrong.len() > before {
+            tell_why(lab)?;
+        }
     }
     lose_a_server(lab, &load, &mut wrong)?;
     let whole = load.stop()?;

@@ -1,9 +1,9 @@
-//! The clients of a lab: keep-alive connections that send requests at a steady rate and note what became of each.
+//! The clients of a lab: each keeps a connection, sends requests at a steady pace and notes what became of each.
 //!
 //! They run as a process on the client node and write one JSON line per batch of samples; the other end of the pipe
 //! collects them (`Load` of the lab's API). The process ends when its stdin does, or its time is over.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use http_body_util::{BodyExt as _, Empty};
@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     net::TcpStream,
     sync::mpsc,
-    time::{MissedTickBehavior, interval_at, timeout},
+    task::{JoinSet, LocalSet},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 
 use super::{clock, protocol::write_line};
@@ -34,7 +35,7 @@ pub struct LoadOptions {
     /// What they ask for.
     #[arg(long, default_value = "/")]
     pub path: String,
-    /// Connections, 1 to 1000.
+    /// Clients, 1 to 1000. Each has one connection while answers come, and more while they don't.
     #[arg(long, default_value_t = 20)]
     pub connections: u32,
     /// Requests a second over all connections, 1 to 100000.
@@ -98,6 +99,8 @@ impl Sample {
 
 /// How long one attempt to connect may take; a SYN that is lost would be repeated by the kernel only after a second.
 const CONNECT_ATTEMPT: Duration = Duration::from_millis(100);
+/// Requests of one client that may be without an answer at once; beyond that it waits.
+const MAX_IN_FLIGHT: usize = 100;
 /// How often samples are written.
 const FLUSH: Duration = Duration::from_millis(50);
 
@@ -112,15 +115,17 @@ pub fn run(options: &LoadOptions) -> anyhow::Result<()> {
     {
         bail!("1 to 1000 connections, 1 to 100000 requests a second, 1 to 3600 seconds");
     }
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let options = Rc::new(options.clone());
+    LocalSet::new().block_on(&runtime, async {
         let (samples, mut collected) = mpsc::unbounded_channel();
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         // Each client's share of the rate, spread over one round.
         let period = Duration::from_secs(1) * options.connections / options.rate;
-        let mut clients = tokio::task::JoinSet::new();
+        let mut clients = JoinSet::new();
         for number in 0..options.connections {
             let first = start + period * number / options.connections;
-            clients.spawn(client(options.clone(), first, period, samples.clone()));
+            clients.spawn_local(client(Rc::clone(&options), first, period, samples.clone()));
         }
         let mut flush = tokio::time::interval(FLUSH);
         let end = tokio::time::sleep(Duration::from_secs(options.seconds.into()));
@@ -154,40 +159,54 @@ pub fn run(options: &LoadOptions) -> anyhow::Result<()> {
     })
 }
 
+/// Sends at its own pace whether or not answers come: while one is missing, the next request takes a new connection, as
+/// the next visitor of a web site would.
 async fn client(
-    options: LoadOptions,
-    first: tokio::time::Instant,
+    options: Rc<LoadOptions>,
+    first: Instant,
     period: Duration,
     samples: mpsc::UnboundedSender<Sample>,
 ) {
-    let patience = Duration::from_millis(options.patience);
     let mut beat = interval_at(first, period);
-    // After a long wait the next request goes out at once, the missed ones do not.
+    // If this process was late, what it missed is not sent in one burst.
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut connection = None;
+    let connection = Rc::new(RefCell::new(None));
+    let mut in_flight = JoinSet::new();
     loop {
         beat.tick().await;
-        let at = clock::now();
-        let outcome = match timeout(patience, request(&options, &mut connection)).await {
-            Ok(Ok(server)) => Outcome::Ok(server),
-            Ok(Err(error)) => Outcome::Failed(format!("{error:#}")),
-            Err(_) => Outcome::Failed("no answer in time".to_owned()),
-        };
-        if !matches!(outcome, Outcome::Ok(_)) {
-            connection = None;
-        }
-        let wait = clock::now().saturating_since(at);
-        if samples.send(Sample { at, wait, outcome }).is_err() {
-            return;
+        while in_flight.try_join_next().is_some() {}
+        if in_flight.len() < MAX_IN_FLIGHT {
+            in_flight.spawn_local(ask(Rc::clone(&options), Rc::clone(&connection), samples.clone()));
         }
     }
 }
 
+async fn ask(
+    options: Rc<LoadOptions>,
+    kept: Rc<RefCell<Option<Connection>>>,
+    samples: mpsc::UnboundedSender<Sample>,
+) {
+    let at = clock::now();
+    let idle = kept.borrow_mut().take();
+    let patience = Duration::from_millis(options.patience);
+    let outcome = match timeout(patience, request(&options, idle)).await {
+        Ok(Ok((server, connection))) => {
+            kept.borrow_mut().get_or_insert(connection);
+            Outcome::Ok(server)
+        }
+        Ok(Err(error)) => Outcome::Failed(format!("{error:#}")),
+        Err(_) => Outcome::Failed("no answer in time".to_owned()),
+    };
+    let wait = clock::now().saturating_since(at);
+    // Nobody collects any more only when the process is ending.
+    let _ = samples.send(Sample { at, wait, outcome });
+}
+
 type Connection = SendRequest<Empty<Bytes>>;
 
-/// Sends one request, on the connection if it is still good.
-async fn request(options: &LoadOptions, connection: &mut Option<Connection>) -> anyhow::Result<String> {
-    let mut sender = match connection.take() {
+/// Sends one request, on the idle connection if it is still good. Who answered, and the connection for the next one.
+async fn request(options: &LoadOptions, idle: Option<Connection>) -> anyhow::Result<(String, Connection)> {
+    let mut sender = match idle {
         // The other side may have closed it while it was idle; a client that is told so does not use it.
         Some(mut idle) => match idle.ready().await {
             Ok(()) => idle,
@@ -203,12 +222,12 @@ async fn request(options: &LoadOptions, connection: &mut Option<Connection>) -> 
     let status = response.status();
     let server = response.headers().get("x-server").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = response.into_body().collect().await?.to_bytes();
-    *connection = Some(sender);
     if status != hyper::StatusCode::OK {
         return Err(anyhow!("{status}"));
     }
     // Servers that are not the lab's own say their name in the body.
-    Ok(server.unwrap_or_else(|| String::from_utf8_lossy(&body[..body.len().min(40)]).trim().to_owned()))
+    let name = || String::from_utf8_lossy(&body[..body.len().min(40)]).trim().to_owned();
+    Ok((server.unwrap_or_else(name), sender))
 }
 
 async fn connect(target: SocketAddr) -> anyhow::Result<Connection> {
