@@ -240,10 +240,10 @@ impl Registry {
         }
     }
 
-    /// Exchanges in flight that began before `tick`.
-    pub(crate) fn busy_since_before(&self, tick: u64) -> usize {
+    /// Exchanges in flight that began by the end of `tick`.
+    pub(crate) fn busy_since(&self, tick: u64) -> usize {
         let entries = self.entries.borrow();
-        entries.iter().filter(|(_, entry)| entry.busy_since.get().is_some_and(|since| since < tick)).count()
+        entries.iter().filter(|(_, entry)| entry.busy_since.get().is_some_and(|since| since <= tick)).count()
     }
 }
 

@@ -22,6 +22,9 @@ use crate::{
 /// Exchanges younger than this are short.
 const SHORT: Duration = Duration::from_secs(1);
 
+/// How long a worker may take to say what it has in flight when time is up.
+const ANSWER: Duration = Duration::from_millis(100);
+
 /// Between two looks at what is still in flight.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -64,25 +67,29 @@ pub(crate) async fn drain(workers: &[WorkerHandle], limit: Duration) -> usize {
         })
     });
     let _ = timeout_at(deadline, join_all(begin)).await;
+    let mut left = vec![0; workers.len()];
     loop {
-        let old = start.elapsed().min(SHORT);
-        let counts = workers.iter().map(|worker| {
-            worker.run(move |worker| {
-                let ticks = u64::try_from(old.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX);
-                // An exchange that began in the tick of the drain counts as begun before it.
-                worker.registry().busy_since_before((worker.wheel().ticks() + 1).saturating_sub(ticks))
-            })
-        });
-        // A worker that does not answer has an unknown number; what it holds is reset later like all else.
-        let left: usize = match timeout_at(deadline.max(Instant::now() + LOOK), join_all(counts)).await {
-            Ok(counts) => counts.into_iter().flatten().sum(),
-            Err(_) => 0,
-        };
+        let answer_by = deadline.max(Instant::now() + ANSWER);
+        let counts =
+            workers.iter().map(|worker| timeout_at(answer_by, worker.run(|worker| old_exchanges(worker))));
+        for (left, count) in left.iter_mut().zip(join_all(counts).await) {
+            // A worker that does not answer has as many as before; they are reset later like all else.
+            *left = count.ok().flatten().unwrap_or(*left);
+        }
+        let left = left.iter().sum();
         if left == 0 || Instant::now() >= deadline {
             return left;
         }
         sleep(LOOK).await;
     }
+}
+
+/// Exchanges that began before the drain, or are no longer [`SHORT`].
+fn old_exchanges(worker: &Worker) -> usize {
+    let now = worker.wheel().ticks();
+    let short = u64::try_from(SHORT.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX);
+    let began = worker.draining_since().unwrap_or(now);
+    worker.registry().busy_since(began.max(now.saturating_sub(short)))
 }
 
 /// Stops accepting, and waits until no connection is left or `limit` has passed.

@@ -51,7 +51,8 @@ pub struct Worker {
     retry_budget: RetryBudget,
     registry: Rc<Registry>,
     accept_loops: AcceptLoops,
-    draining: Cell<bool>,
+    /// The tick of the wheel.
+    draining_since: Cell<Option<u64>>,
 }
 
 /// The control side's way to a worker.
@@ -79,7 +80,7 @@ impl Worker {
             retry_budget: RetryBudget::default(),
             registry: Rc::default(),
             accept_loops: AcceptLoops::default(),
-            draining: Cell::new(false),
+            draining_since: Cell::new(None),
         })
     }
 
@@ -110,11 +111,17 @@ impl Worker {
 
     /// Should connections end after the exchange in flight?
     pub fn is_draining(&self) -> bool {
-        self.draining.get()
+        self.draining_since.get().is_some()
     }
 
     pub(crate) fn set_draining(&self) {
-        self.draining.set(true);
+        if !self.is_draining() {
+            self.draining_since.set(Some(self.wheel.ticks()));
+        }
+    }
+
+    pub(crate) fn draining_since(&self) -> Option<u64> {
+        self.draining_since.get()
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {

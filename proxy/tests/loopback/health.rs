@@ -120,7 +120,11 @@ async fn server_that_is_down_gets_nothing_and_no_server_left_is_counted() {
 async fn unchecked_server_is_used_only_where_nothing_else_is_left() {
     // One server never answers its check; the other one does so after a while.
     let answers = Arc::new(AtomicUsize::new(0));
-    let slow = Scripted::named("u").await;
+    let slow = Scripted::start(|mut stream| async move {
+        let _ = stream.write_all(b"u").await;
+        tokio::time::sleep(LONG).await;
+    })
+    .await;
     let gate = Arc::clone(&answers);
     let checked = Scripted::start(move |mut stream| {
         let gate = Arc::clone(&gate);

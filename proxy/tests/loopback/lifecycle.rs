@@ -64,8 +64,8 @@ async fn a_thousand_connections_are_reset_within_milliseconds() {
     let count = proxy.reset_connections(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], LONG).await;
     let took = start.elapsed();
     assert_eq!(count, 1000);
-    // 20 us each would be slow even for a debug build on a busy machine.
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    // Some 10 ms on a quiet machine; the limit is for a debug build on a busy one.
+    assert!(took < Duration::from_secs(1), "{took:?}");
     eventually("nothing is left", || proxy.status().connections == 0).await;
 }
 

