@@ -2,6 +2,7 @@
 //!
 //! Every test runs `lbctl run` in namespaces of its own, on two nodes behind a bridge, and reads what the kernels and the
 //! wire said. Only orders and final states are asserted, no times: the machine may be busy.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 #[path = "speaker/net.rs"]
 mod net;
@@ -54,7 +55,9 @@ fn a_claim_is_advertised_then_added_and_a_stop_removes_before_it_resigns() {
         let mut lb1 = Node::new(&bridge, 1, true);
         let record = Recorder::start(&lb1, None);
         lb1.start();
-        record.wait_for(&ADDED_1);
+        let announced = Seen::Announced(lb1.mac());
+        record.wait_for(&announced);
+        assert!(record.position(&ADDED_1) < record.position(&announced));
         assert!(record.count(&Seen::Advertised(11, 254)) > 0);
         let shown = lb1.ip(&["-4", "addr", "show", "dev", "eth1"]);
         assert!(shown.contains(&format!("inet {VIP}/32 scope global dynamic noprefixroute eth1")), "{shown}");

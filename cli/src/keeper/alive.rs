@@ -12,6 +12,9 @@ use std::{
 
 use super::page::{Page, Side};
 
+/// These threads only wait; the whole of their stacks stays in memory.
+const STACK: usize = 128 * 1024;
+
 /// Held by a thread of its own, which does nothing else, until it is dropped. Dropping says: a clean end.
 #[derive(Debug)]
 pub struct Alive {
@@ -36,7 +39,7 @@ impl Alive {
     pub fn hold(page: Arc<Page>, side: Side) -> io::Result<Self> {
         let (release, released) = channel();
         let (taken, is_taken) = channel();
-        let holder = thread::Builder::new().name("alive".to_owned()).spawn(move || {
+        let holder = thread::Builder::new().name("alive".to_owned()).stack_size(STACK).spawn(move || {
             let locked = lock(&page, side).map(drop);
             let held = locked.is_ok();
             let _ = taken.send(locked);
@@ -66,7 +69,7 @@ impl Drop for Alive {
 /// # Errors
 /// No thread.
 pub fn watch(page: Arc<Page>, side: Side, ended: impl FnOnce(End) + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name("watcher".to_owned()).spawn(move || {
+    thread::Builder::new().name("watcher".to_owned()).stack_size(STACK).spawn(move || {
         // An unusable mutex can't be told from a death, and is treated as one: the other side is replaced.
         let end = lock(&page, side);
         if end.is_ok() {

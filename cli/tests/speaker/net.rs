@@ -159,6 +159,14 @@ impl Node {
         self.ip(&["-4", "addr", "show"]).contains(&format!("inet {VIP}/"))
     }
 
+    /// The hardware address of `eth1`.
+    pub(crate) fn mac(&self) -> [u8; 6] {
+        let shown = self.ip(&["-o", "link", "show", "dev", "eth1"]);
+        let text = shown.split("link/ether ").nth(1).unwrap().split(' ').next().unwrap();
+        let octets = text.split(':').map(|octet| u8::from_str_radix(octet, 16).unwrap());
+        octets.collect::<Vec<_>>().try_into().unwrap()
+    }
+
     /// `lbctl run` with further arguments, started by `wrapper` (a command and its arguments, or nothing).
     pub(crate) fn command(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");

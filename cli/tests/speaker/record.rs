@@ -14,6 +14,7 @@ use std::{
 use lb_vrrp::{
     AdvertisementInterval, Version, Vrid,
     advertisement::{Expected, decode, unwrap_ipv4},
+    arp::{FRAME, GratuitousArp},
 };
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{RouteNetlinkMessage, address::AddressAttribute};
@@ -34,6 +35,8 @@ pub(crate) enum Seen {
     Removed(&'static str),
     /// An advertisement: the last octet of its source, and its priority.
     Advertised(u8, u8),
+    /// A gratuitous ARP for the virtual address, with this hardware address.
+    Announced([u8; 6]),
 }
 
 pub(crate) struct Recorder {
@@ -47,7 +50,7 @@ impl Recorder {
     /// does counts as earlier than the wire, and the wire as earlier than the taker: cause before effect.
     pub(crate) fn start(giver: &Node, taker: Option<&Node>) -> Self {
         let mut kernels: Vec<_> = [Some(giver), taker].into_iter().flatten().map(Kernel::of).collect();
-        let wire = wire();
+        let (wire, ether) = (wire(), ether());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let end = Arc::new(AtomicBool::new(false));
         let thread = thread::spawn({
@@ -55,12 +58,14 @@ impl Recorder {
             move || {
                 while !end.load(Ordering::Relaxed) {
                     let mut fds = vec![PollFd::new(wire.as_fd(), PollFlags::POLLIN)];
+                    fds.push(PollFd::new(ether.as_fd(), PollFlags::POLLIN));
                     fds.extend(kernels.iter().map(|kernel| PollFd::new(kernel.fd(), PollFlags::POLLIN)));
                     poll(&mut fds, PollTimeout::from(50_u8)).unwrap();
                     drop(fds);
                     // Read from the effect to the cause, so that no effect is seen without its cause.
                     let taken = kernels.get_mut(1).map(Kernel::read).unwrap_or_default();
-                    let heard = hear(&wire);
+                    let announced = announcements(&ether);
+                    let heard = hear(&wire).into_iter().chain(announced);
                     let given = kernels.first_mut().map(Kernel::read).unwrap_or_default();
                     seen.lock().unwrap().extend(given.into_iter().chain(heard).chain(taken));
                 }
@@ -157,6 +162,28 @@ fn wire() -> Socket {
     socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index)).unwrap();
     socket.set_nonblocking(true).unwrap();
     socket
+}
+
+/// Every ARP frame on the bridge.
+fn ether() -> Socket {
+    const ETH_P_ARP: u16 = 0x0806;
+    let protocol = Protocol::from(i32::from(ETH_P_ARP.to_be()));
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
+fn announcements(ether: &Socket) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    let mut frame = [0; 1500];
+    while let Ok(length) = { ether }.read(&mut frame) {
+        // The socket sees each frame on the port and on the bridge.
+        let Some(arp) = GratuitousArp::decode(frame.get(..length.min(FRAME)).unwrap()) else { continue };
+        if arp.address.to_string() == VIP {
+            seen.push(Seen::Announced(arp.mac));
+        }
+    }
+    seen
 }
 
 fn hear(wire: &Socket) -> Vec<Seen> {

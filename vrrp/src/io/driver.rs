@@ -29,7 +29,7 @@ use super::{
     remarks::Remarks,
     socket::PACKET_MAX,
 };
-use crate::{Group, Moment, State, group::Start};
+use crate::{Group, Moment, State, advertisement::DecodeError, group::Start};
 
 /// Addresses are leased for 2 s; so a refresh may be lost six times in a row.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -134,9 +134,10 @@ impl<'a> Driver<'a> {
             let texts: Vec<_> = taken.filter_map(|member| member.station.as_ref().err().cloned()).collect();
             return Err(StartError::Taken(texts.join("; ")));
         }
-        host.report(Report::Started);
-        // The waiting above is no lateness of the groups.
+        // The waiting above is no lateness of the groups, and a predecessor's heartbeat is none of ours.
         let now = Moment::now();
+        host.beat(now);
+        host.report(Report::Started);
         for (index, start) in starts.into_iter().enumerate() {
             if let Some(lane) = driver.lanes.get_mut(index) {
                 lane.begun = true;
@@ -183,6 +184,9 @@ impl<'a> Driver<'a> {
                 overdue = 0;
                 self.handle_timeouts(now);
             }
+            if self.changed || self.due.status <= now {
+                self.report_status(now);
+            }
         }
         self.report_status(Moment::now());
         Ok(())
@@ -214,9 +218,6 @@ impl<'a> Driver<'a> {
             self.due.retry = None;
             self.settle(now, Duration::ZERO);
         }
-        if self.due.status <= now || self.changed {
-            self.report_status(now);
-        }
     }
 
     fn report_status(&mut self, now: Moment) {
@@ -235,15 +236,8 @@ impl Lane {
             Start::ResumeActive { last } => Some(last),
         };
         let group = Group::new(config, now);
-        Self {
-            group,
-            members,
-            begun: false,
-            readiness: None,
-            told: None,
-            advertised,
-            counters: BTreeMap::new(),
-        }
+        let counters: BTreeMap<_, _> = DecodeError::COUNTERS.into_iter().map(|name| (name, 0_u64)).collect();
+        Self { group, members, begun: false, readiness: None, told: None, advertised, counters }
     }
 
     fn let_readiness_run_out(&mut self, now: Moment) {

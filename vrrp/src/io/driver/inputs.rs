@@ -31,16 +31,16 @@ impl Driver<'_> {
             }
             Input::Answer(answer) => self.answered(now, answer),
             Input::Events(events) => self.follow(now, &events),
-            Input::Command(Some(command)) => self.command(now, command),
+            Input::Command(Some(command)) => self.command(now, &command),
             Input::Command(None) => {
-                self.command(now, Command::Shutdown { reason: "the daemon is gone".to_owned() });
+                self.command(now, &Command::Shutdown { reason: "the daemon is gone".to_owned() });
             }
             Input::Deadline => {}
         }
     }
 
-    fn command(&mut self, now: Moment, command: Command) {
-        let named = match &command {
+    fn command(&mut self, now: Moment, command: &Command) {
+        let named = match command {
             Command::Readiness { group, .. } | Command::ExchangesReset { group } => Some(group.clone()),
             Command::PeerReappeared | Command::Shutdown { .. } => None,
         };
@@ -50,7 +50,7 @@ impl Driver<'_> {
             if named.as_ref().is_some_and(|name| *name != lane.group.config().name) {
                 continue;
             }
-            match &command {
+            match command {
                 Command::Readiness { readiness, .. } => {
                     lane.readiness = Some(now);
                     self.changed |= lane.told.as_ref() != Some(readiness);

@@ -98,9 +98,11 @@ impl Ledger {
         if entry.wanted {
             return Meaning::Nothing;
         }
-        let ours_going = entry.removals > 0 || entry.events != 0;
+        if entry.removals > 0 || entry.events != 0 {
+            // Our own, on its way out. Kernels before 5.18 keep no tags, so its owner does not count here.
+            return Meaning::Nothing;
+        }
         match address.owner {
-            Owner::Ours if ours_going => Meaning::Nothing,
             Owner::Ours => Meaning::Leftover,
             Owner::Static | Owner::Kernel | Owner::Protocol(_) => {
                 if self.foreign.insert(address.place) {

@@ -26,6 +26,9 @@ const LEASE_SECONDS: u32 = 2;
 /// process was stopped, another node may have the address, and a lease would bring it back.
 const STALE: Duration = Duration::from_millis(50);
 
+/// Of the thread; the whole of it stays in memory.
+const STACK: usize = 256 * 1024;
+
 /// A request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::io) enum Request {
@@ -79,6 +82,7 @@ impl Requests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new()
             .name("netlink".to_owned())
+            .stack_size(STACK)
             .spawn(move || runtime.block_on(serve(requests, &answer)))?;
         Ok(Self { queue, answers })
     }

@@ -1,0 +1,151 @@
+//! The robust mutexes between two real processes: this one and `lbctl speaker`, which takes its mutex before it waits for
+//! its configuration.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+use std::{
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    process::{Child, Command, Stdio},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use lbctl::{
+    keeper::{Alive, End, Page, Side, watch},
+    speaker::protocol::ToSpeaker,
+};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A speaker that has its mutex, and the socket to it.
+fn speaker(page: &Page) -> (Child, UnixDatagram) {
+    let (ours, theirs): (OwnedFd, OwnedFd) =
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_lbctl"))
+        .args(["speaker", "--runtime-dir", "/nonexistent"])
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::from(page.file().try_clone().unwrap()))
+        .spawn()
+        .unwrap();
+    let ours = UnixDatagram::from(ours);
+    ours.set_read_timeout(Some(LIMIT)).unwrap();
+    (child, ours)
+}
+
+fn ended(page: &Arc<Page>, side: Side) -> mpsc::Receiver<End> {
+    let (sender, receiver) = mpsc::channel();
+    watch(Arc::clone(page), side, move |end| sender.send(end).unwrap()).unwrap();
+    receiver
+}
+
+/// Waits until another process holds the mutex: its thread of that name sleeps in the kernel.
+fn wait_until_held(child: &Child) {
+    let until = std::time::Instant::now() + LIMIT;
+    loop {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).into_iter().flatten().flatten();
+        let waits = tasks.into_iter().any(|task| {
+            let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+            read("comm") == "alive\n" && read("stat").contains(") S ")
+        });
+        // The runtime's descriptors come after the mutex.
+        let runtime = std::fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten().flatten();
+        let polls = runtime.into_iter().any(|fd| {
+            std::fs::read_link(fd.path()).is_ok_and(|link| link.to_string_lossy().contains("eventpoll"))
+        });
+        if waits && polls {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "the speaker does not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_killed_process_is_known_to_have_died() {
+    let page = Arc::new(Page::create().unwrap());
+    let (mut child, _socket) = speaker(&page);
+    wait_until_held(&child);
+    let end = ended(&page, Side::Speaker);
+    assert!(end.recv_timeout(Duration::from_millis(200)).is_err(), "it lives");
+    child.kill().unwrap();
+    assert_eq!(end.recv_timeout(LIMIT), Ok(End::Died));
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_mutex_of_a_dead_process_serves_its_successor() {
+    let page = Arc::new(Page::create().unwrap());
+    for _ in 0..3 {
+        let (mut child, _socket) = speaker(&page);
+        wait_until_held(&child);
+        let end = ended(&page, Side::Speaker);
+        child.kill().unwrap();
+        assert_eq!(end.recv_timeout(LIMIT), Ok(End::Died));
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_process_that_ends_by_itself_lets_go() {
+    let page = Arc::new(Page::create().unwrap());
+    let (mut child, socket) = speaker(&page);
+    wait_until_held(&child);
+    let end = ended(&page, Side::Speaker);
+    // The daemon's end before any configuration.
+    drop(socket);
+    assert_eq!(end.recv_timeout(LIMIT), Ok(End::Clean));
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn the_speaker_ignores_what_a_terminal_or_a_service_manager_sends_to_all() {
+    let page = Arc::new(Page::create().unwrap());
+    let (mut child, socket) = speaker(&page);
+    wait_until_held(&child);
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    for signal in ["SIGTERM", "SIGINT", "SIGHUP"] {
+        nix::sys::signal::kill(pid, signal.parse::<nix::sys::signal::Signal>().unwrap()).unwrap();
+    }
+    assert_eq!(nix::unistd::getsid(Some(pid)).unwrap(), pid, "a session of its own");
+    let end = ended(&page, Side::Speaker);
+    assert!(end.recv_timeout(Duration::from_millis(200)).is_err(), "it lives");
+    let shutdown = serde_json::to_vec(&ToSpeaker::Shutdown { reason: "enough".to_owned() }).unwrap();
+    socket.send(&shutdown).unwrap();
+    assert_eq!(end.recv_timeout(LIMIT), Ok(End::Clean));
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_thread_that_drops_its_hold_ends_cleanly() {
+    let page = Arc::new(Page::create().unwrap());
+    let alive = Alive::hold(Arc::clone(&page), Side::Daemon).unwrap();
+    let end = ended(&page, Side::Daemon);
+    assert!(end.recv_timeout(Duration::from_millis(50)).is_err(), "it is held");
+    drop(alive);
+    assert_eq!(end.recv_timeout(LIMIT), Ok(End::Clean));
+}
+
+#[test]
+fn what_one_process_writes_into_the_page_the_other_reads() {
+    let page = Page::create().unwrap();
+    let other = Page::open(page.file().try_clone().unwrap()).unwrap();
+    assert_eq!((other.advertised(0), other.speakers()), (None, 0));
+    let now = lb_vrrp::Moment::from_nanos(7_000_000_001);
+    page.beat(now);
+    page.set_advertised(3, Some(now));
+    assert_eq!(page.count_speaker(), 0);
+    assert_eq!((other.last_beat(), other.advertised(3), other.speakers()), (now, Some(now), 1));
+    page.set_advertised(3, None);
+    page.set_advertised(lbctl::keeper::GROUPS, Some(now));
+    assert_eq!(other.advertised(3), None);
+    assert_eq!(other.advertised(lbctl::keeper::GROUPS), None);
+}
+
+#[test]
+fn a_file_that_is_no_page_is_refused() {
+    let short = nix::sys::memfd::memfd_create("short", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
+    assert!(Page::open(short).is_err());
+    let zeros = nix::sys::memfd::memfd_create("zeros", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
+    nix::unistd::ftruncate(&zeros, 1 << 16).unwrap();
+    assert!(Page::open(zeros).is_err());
+}
