@@ -125,6 +125,7 @@ fn story(world: &mut World, steps: u64) -> Result<(), Broken> {
     let down = world.nodes[0].down();
     for step in 1..=steps {
         world.disturb()?;
+        world.check()?;
         let pause = match world.random.range(0, 4) {
             0 => world.random.range(0, 2 * MILLISECOND),
             1 => world.random.range(0, down / 2),

@@ -8,6 +8,7 @@ mod claim;
 mod election;
 mod facts;
 mod members;
+mod random;
 mod resign;
 
 use std::{

@@ -173,7 +173,7 @@ impl World {
         Ok(())
     }
 
-    fn check(&mut self) -> Result<(), Broken> {
+    pub(crate) fn check(&mut self) -> Result<(), Broken> {
         let mut promises = std::mem::take(&mut self.promises);
         let result = promises.check(self);
         self.promises = promises;
