@@ -31,6 +31,9 @@ pub use model::Config;
 
 use diagnostic::Report;
 
+/// Where the file is unless told otherwise.
+pub const DEFAULT_FILE: &str = "/etc/lbctl/lb.toml";
+
 /// A file beyond this is not a configuration.
 const LARGEST_FILE: u64 = 4 << 20;
 

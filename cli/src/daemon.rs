@@ -71,7 +71,7 @@ pub struct RunOptions {
     pub file: PathBuf,
     /// Which node this is, if it can't find out itself.
     pub node: Option<String>,
-    /// Instead of the file's `runtime_dir`.
+    /// Instead of /run/lbctl.
     pub runtime_dir: Option<PathBuf>,
     /// Instead of `control.sock` in it.
     pub control: Option<PathBuf>,
@@ -97,7 +97,7 @@ pub fn run(options: &RunOptions) -> Exit {
     };
     let _flush = log::start();
     panic::abort_outside_workers();
-    for warning in config.warnings.to_string().lines().filter(|line| !line.trim().is_empty()) {
+    for warning in config.warnings.headlines() {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -1,6 +1,8 @@
 //! `lbctl check` from the outside: the reports of bad files are golden (`bad/NAME.toml`, `bad/NAME.stderr`), good
 //! files pass, and nothing at all makes it panic. `UPDATE=1 cargo test -p lbctl --test check` blesses the reports.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,6 +1,8 @@
 //! `lbctl check --here`: what does not fit this machine. The loopback interface is there on every machine, so a node
 //! with a loopback address finds itself.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
 use std::{
     net::TcpListener,
     process::{Command, Output, Stdio},

@@ -1,5 +1,7 @@
 //! `lbctl init`: a first file that `check` takes as it is.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
 use std::{
     io::Write,
     process::{Command, Output, Stdio},

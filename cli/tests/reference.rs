@@ -1,5 +1,7 @@
 //! `docs/configuration.md` describes every key that the program reads, and none that it doesn't.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use lbctl::config;

@@ -17,6 +17,7 @@ mod here;
 )]
 pub struct CheckArguments {
     /// The configuration file; `-` reads standard input
+    #[arg(default_value = config::DEFAULT_FILE)]
     file: PathBuf,
     /// Check this machine too: which node it is, interfaces, free ports, rights
     #[arg(long)]

@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 
 use crate::{
+    config::DEFAULT_FILE,
     daemon::{self, RunOptions},
     exit::Exit,
 };
-
-/// Where the configuration is unless told otherwise.
-const DEFAULT_FILE: &str = "/etc/lbctl/lb.toml";
 
 /// Arguments of `lbctl run`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +22,7 @@ pub struct RunArguments {
     /// Which node of the file this is, where neither its addresses nor its name tell
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// The folder of control socket and locks [default: the file's `global.runtime_dir`, else /run/lbctl]
+    /// The folder of control socket and locks [default: /run/lbctl]
     #[arg(long, value_name = "DIR")]
     runtime_dir: Option<PathBuf>,
     /// The control socket [default: control.sock in the runtime folder]

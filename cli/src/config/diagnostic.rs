@@ -144,6 +144,17 @@ impl Diagnostics {
         self.list.iter()
     }
 
+    /// One line for each, with its place and without the excerpt: for a log.
+    pub fn headlines(&self) -> impl Iterator<Item = String> {
+        self.list.iter().map(|diagnostic| match diagnostic.span {
+            None => format!("{}: {}", self.file, diagnostic.message),
+            Some(span) => {
+                let place = place(&self.text, span.start);
+                format!("{}:{}:{}: {}", self.file, place.line, place.column, diagnostic.message)
+            }
+        })
+    }
+
     /// Nothing to say.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()

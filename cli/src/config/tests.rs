@@ -283,6 +283,13 @@ fn a_frontend_may_use_the_backend_half_of_a_listen() {
 }
 
 #[test]
+fn headlines_are_one_line_for_each_warning() {
+    let unused = "[backend.unused]\nservers = [\"192.0.2.21:80\"]\n";
+    let headlines: Vec<_> = config(&[LISTEN, unused]).warnings.headlines().collect();
+    assert_eq!(headlines, ["lb.toml:4:10: no frontend uses the backend `unused`"]);
+}
+
+#[test]
 fn the_hash_is_sha_256_of_the_text() {
     // `printf '[listen.web]\nbind = "*:80"\nservers = ["192.0.2.21:80"]\n' | sha256sum`
     assert_eq!(config(&[LISTEN]).hash, "77e0717357e9705ef305f9ea3fcffcc6957905219ccfe29b1662e3a006ed9b59");
@@ -290,11 +297,11 @@ fn the_hash_is_sha_256_of_the_text() {
 
 #[test]
 fn a_report_shows_200_errors_and_counts_the_rest() {
-    let keys: String = (0..5_000).map(|number| format!("key{number} = 1\n")).collect();
+    let keys: String = (0..1_000).map(|number| format!("key{number} = 1\n")).collect();
     let report = parse(&format!("{LISTEN}{keys}"), "lb.toml").unwrap_err();
-    assert_eq!((report.errors(), report.iter().count()), (5_000, 200));
-    assert!(report.to_string().ends_with("lb.toml: and 4800 more like these\n"));
-    assert_eq!(report.summary(), "5000 errors");
+    assert_eq!((report.errors(), report.iter().count()), (1_000, 200));
+    assert!(report.to_string().ends_with("lb.toml: and 800 more like these\n"));
+    assert_eq!(report.summary(), "1000 errors");
 }
 
 #[test]
