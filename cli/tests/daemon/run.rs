@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::PermissionsExt, net::UnixDatagram, process::CommandExt},
     thread,
     time::{Duration, Instant},
 };
@@ -199,4 +199,29 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
     nix::sys::signal::kill(pid, Signal::SIGTERM).expect("signalled");
     assert_eq!(told(), "STOPPING=1");
     assert_eq!(child.wait().expect("a child").code(), Some(0));
+}
+
+#[test]
+fn without_the_right_to_hold_addresses_it_says_which_and_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("set");
+    let program = folder.path().join("lbctl");
+    std::fs::copy(env!("CARGO_BIN_EXE_lbctl"), &program).expect("copied");
+    let file = folder.path().join("lb.toml");
+    let text = format!(
+        "[cluster]\nnode.lb1 = \"127.0.0.1\"\nnode.lb2 = \"192.0.2.12\"\n[vip.web]\nvrid = 51\ninterface = \"lo\"\n\
+         addresses = [\"192.0.2.10\"]\n[listen.web]\nbind = [\"{}\", {{ vip = \"web\", port = 8080 }}]\n\
+         servers = [\"127.0.0.1:1\"]\n",
+        unused_address()
+    );
+    std::fs::write(&file, text).expect("written");
+    let mut command = std::process::Command::new(&program);
+    command.arg("run").arg(&file).args(["--node", "lb1", "--runtime-dir"]).arg(folder.path().join("run"));
+    if nix::unistd::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    let output = command.output().expect("ran");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("CAP_NET_RAW") || text.contains("CAP_NET_ADMIN"), "{text}");
 }

@@ -1,0 +1,148 @@
+//! Two real daemons in the lab: what `lbctl status` says on both, what `lbctl stop` does, and what the hello tells.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use lbctl::lab::{CONFIGURATION, How, Lab, Options};
+use serde_json::Value;
+
+const LBCTL: &str = env!("CARGO_BIN_EXE_lbctl");
+
+fn options() -> Options {
+    Options::default().program(LBCTL)
+}
+
+fn pair() -> Lab {
+    let lab = Lab::up(&options()).unwrap();
+    lab.wait_until_all_ready().unwrap();
+    lab
+}
+
+/// Exit code and screen of `lbctl status` on `node`.
+fn screen(lab: &Lab, node: &str) -> String {
+    lab.exec(node, [LBCTL, "status"]).unwrap().stdout
+}
+
+fn json(lab: &Lab, node: &str) -> Value {
+    let output = lab.exec(node, [LBCTL, "status", "--json"]).unwrap();
+    serde_json::from_str(&output.stdout).unwrap_or(Value::Null)
+}
+
+#[track_caller]
+fn wait_until(lab: &Lab, node: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let status = json(lab, node);
+        if holds(&status) {
+            return status;
+        }
+        assert!(Instant::now() < end, "not within 20 s: {what}\n{status:#}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn problems(status: &Value) -> Vec<String> {
+    let problems = status["problems"].as_array().cloned().unwrap_or_default();
+    problems.iter().filter_map(|problem| problem["what"].as_str().map(str::to_owned)).collect()
+}
+
+fn other(node: &str) -> &'static str {
+    if node == "lb1" { "lb2" } else { "lb1" }
+}
+
+#[test]
+fn status_of_either_node_tells_of_both() {
+    let lab = pair();
+    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    let backup = other(&holder);
+    for node in ["lb1", "lb2"] {
+        let status = wait_until(&lab, node, "healthy", |status| {
+            status["groups"][0]["nodes"][1]["ready"] == "yes" && status["problems"] == serde_json::json!([])
+        });
+        let group = &status["groups"][0];
+        assert_eq!(group["holders"], serde_json::json!([holder]));
+        assert_eq!(group["nodes"][0]["name"], node);
+        assert_eq!(group["nodes"][1]["name"], other(node));
+        let states: Vec<&str> =
+            group["nodes"].as_array().unwrap().iter().filter_map(|n| n["state"].as_str()).collect();
+        assert_eq!(states, if node == holder { ["Active", "Backup"] } else { ["Backup", "Active"] });
+        let installed =
+            if node == holder { serde_json::json!(["198.51.100.10"]) } else { serde_json::json!([]) };
+        assert_eq!(group["vips"][0]["installed"], installed);
+        assert_eq!(status["peers"][0]["hash"], status["file"]["hash"]);
+        let screen = screen(&lab, node);
+        assert!(screen.starts_with(&format!("{node} · lbctl ")), "{screen}");
+        assert!(screen.contains(&format!("same on {} · no problems", other(node))), "{screen}");
+        assert!(screen.contains("yes, could take over now"), "{screen}");
+        assert!(screen.contains("eth0, vrid 51, every 100 ms"), "{screen}");
+    }
+    lab.fail(backup, How::Kill).unwrap();
+    let what = format!("{backup} is silent");
+    wait_until(&lab, &holder, &what, |status| problems(status) == [what.as_str()]);
+    let screen = screen(&lab, &holder);
+    assert!(screen.contains("silent for ") && screen.contains(&format!("! {what} for ")), "{screen}");
+    assert_eq!(lab.wait_for_holder(Duration::from_secs(1)).unwrap(), holder, "silence moves nothing");
+}
+
+#[test]
+fn stop_gives_the_address_away_and_says_so_on_both_nodes() {
+    let lab = pair();
+    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    let backup = other(&holder);
+    let stopped = lab.exec(&holder, [LBCTL, "stop"]).unwrap();
+    assert!(stopped.success(), "{}", stopped.stderr);
+    assert!(stopped.stdout.contains("default: another node has taken it"), "{}", stopped.stdout);
+    lab.wait_until_held_by(backup, Duration::from_secs(5)).unwrap();
+    let what = format!("{holder} is stopped");
+    let status = wait_until(&lab, backup, &what, |status| problems(status) == [what.as_str()]);
+    assert_eq!(status["groups"][0]["holders"], serde_json::json!([backup]));
+    let why = status["groups"][0]["why"].as_str().unwrap();
+    assert!(why.contains("is leaving"), "{why}");
+    let gone = lab.exec(&holder, [LBCTL, "status"]).unwrap();
+    assert!(gone.stderr.contains("lbctl is not running here"), "{}", gone.stderr);
+    let log = lab.log(&holder, "lbctl").unwrap();
+    assert!(log.contains("stopped cut=0"), "{log}");
+}
+
+#[test]
+fn a_stop_that_nobody_answers_gives_the_address_up() {
+    let lab = Lab::up(&options().without_daemon("lb2")).unwrap();
+    lab.wait_until_held_by("lb1", Duration::from_secs(10)).unwrap();
+    let stopped = lab.exec("lb1", [LBCTL, "stop"]).unwrap();
+    assert!(stopped.success(), "{}", stopped.stderr);
+    assert!(stopped.stdout.contains("default: given up: no other node answered"), "{}", stopped.stdout);
+    assert_eq!(lab.holders().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn files_that_differ_are_a_problem_on_both_nodes() {
+    let changed = format!("{CONFIGURATION}\n# one line more\n");
+    let lab = Lab::up(&options().configuration_of("lb2", &changed)).unwrap();
+    lab.wait_until_all_ready().unwrap();
+    for node in ["lb1", "lb2"] {
+        let what = format!("the file differs on {}", other(node));
+        wait_until(&lab, node, &what, |status| problems(status) == [what.as_str()]);
+        assert!(lab.log(node, "lbctl").unwrap().contains("the file differs"));
+        assert!(screen(&lab, node).contains(&format!("differs on {}", other(node))));
+    }
+}
+
+#[test]
+fn forged_hellos_are_counted_and_move_nothing() {
+    let lab = pair();
+    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    let own = if holder == "lb1" { "198.51.100.11" } else { "198.51.100.12" };
+    // From the other node's own address, but with the TTL of an ordinary datagram.
+    let send = format!("echo 'LBH' > /dev/udp/{own}/3112; head -c 4000 /dev/urandom > /dev/udp/{own}/3112");
+    for node in [other(&holder), "client"] {
+        lab.exec(node, ["bash", "-c", &send]).unwrap();
+    }
+    let status =
+        wait_until(&lab, &holder, "counted", |status| status["counters"]["hello_ttl"].as_u64() >= Some(2));
+    assert_eq!(status["groups"][0]["holders"], serde_json::json!([holder]));
+    assert_eq!(problems(&status), Vec::<String>::new());
+}
