@@ -17,15 +17,15 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `lbctl run`, killed when it is dropped.
-pub struct Daemon {
-    pub child: Child,
-    pub folder: TempDir,
-    pub frontend: SocketAddr,
-    pub socket: PathBuf,
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
+    pub(crate) folder: TempDir,
+    pub(crate) frontend: SocketAddr,
+    pub(crate) socket: PathBuf,
 }
 
 /// The program under test.
-pub fn lbctl() -> Command {
+pub(crate) fn lbctl() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lbctl"));
     command
         .stdin(Stdio::null())
@@ -36,7 +36,7 @@ pub fn lbctl() -> Command {
 }
 
 /// An address that nobody else uses: of this process, and another one at each call.
-pub fn unused_address() -> SocketAddr {
+pub(crate) fn unused_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
     // 127.0.x.x is where others are.
@@ -44,7 +44,7 @@ pub fn unused_address() -> SocketAddr {
 }
 
 /// Answers every request with `200 hello`, one connection at a time, after `delay`; as long as the test runs.
-pub fn web_server(delay: Duration) -> SocketAddr {
+pub(crate) fn web_server(delay: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("bound");
     thread::spawn(move || {
@@ -72,7 +72,7 @@ fn answer(stream: &TcpStream, delay: Duration) {
 
 impl Daemon {
     /// Starts it in front of `server` and waits until it answers and the server is up.
-    pub fn start(mode: &str, server: SocketAddr) -> Self {
+    pub(crate) fn start(mode: &str, server: SocketAddr) -> Self {
         let frontend = unused_address();
         let text = format!(
             "[global]\nthreads = 2\ndrain_timeout = \"3s\"\n\n[listen.web]\nmode = \"{mode}\"\nbind = \"{frontend}\"\n\
@@ -86,7 +86,7 @@ impl Daemon {
     }
 
     /// Starts it with a file of `text` and waits until its control socket answers, at `control` or in its own folder.
-    pub fn spawn(text: &str, frontend: SocketAddr, control: Option<&Path>) -> Self {
+    pub(crate) fn spawn(text: &str, frontend: SocketAddr, control: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("lb.toml");
         std::fs::write(&file, text).expect("written");
@@ -107,21 +107,21 @@ impl Daemon {
         daemon
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    pub fn verb(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn verb(&self, arguments: &[&str]) -> Output {
         verb(arguments, &self.socket)
     }
 
-    pub fn status_json(&self) -> Option<serde_json::Value> {
+    pub(crate) fn status_json(&self) -> Option<serde_json::Value> {
         let output = self.verb(&["status", "--json"]);
         serde_json::from_slice(&output.stdout).ok()
     }
 
     #[track_caller]
-    pub fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let end = Instant::now() + PATIENCE;
         while !holds(self) {
             assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}\n{}", self.log());
@@ -130,7 +130,7 @@ impl Daemon {
     }
 
     #[track_caller]
-    pub fn wait_for_exit(&mut self) -> ExitStatus {
+    pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -143,14 +143,14 @@ impl Daemon {
 
     /// It serves, and its status says so.
     #[track_caller]
-    pub fn assert_untouched(&self) {
+    pub(crate) fn assert_untouched(&self) {
         assert_eq!(get(self.frontend).as_deref(), Some("hello"), "{}", self.log());
         let status = self.status_json().expect("answers");
         assert_eq!(status["phase"], "running");
         assert_eq!(status["pid"], self.child.id());
     }
 
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
         nix::sys::signal::kill(pid, signal).expect("signalled");
     }
@@ -163,12 +163,12 @@ impl Drop for Daemon {
     }
 }
 
-pub fn verb(arguments: &[&str], socket: &Path) -> Output {
+pub(crate) fn verb(arguments: &[&str], socket: &Path) -> Output {
     lbctl().args(arguments).arg("--control").arg(socket).output().expect("ran")
 }
 
 /// The body of `GET /` through `address`.
-pub fn get(address: SocketAddr) -> Option<String> {
+pub(crate) fn get(address: SocketAddr) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
@@ -179,7 +179,7 @@ pub fn get(address: SocketAddr) -> Option<String> {
 }
 
 /// Status line and head, then the body, of one raw exchange on the control socket.
-pub fn exchange(socket: &Path, request: &[u8]) -> (String, String) {
+pub(crate) fn exchange(socket: &Path, request: &[u8]) -> (String, String) {
     let mut stream = UnixStream::connect(socket).expect("connected");
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     // A refusal may come before all is sent.

@@ -14,7 +14,7 @@ use crate::harness::{Daemon, get, lbctl, unused_address, web_server};
 
 #[test]
 fn a_proxy_without_cluster_serves_and_stops_by_the_verb() {
-    let mut daemon = Daemon::start("tcp", web_server(Duration::ZERO));
+    let mut daemon = Daemon::start("http", web_server(Duration::ZERO));
     assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
     let stopped = daemon.verb(&["stop"]);
     assert_eq!(stopped.status.code(), Some(0));
@@ -115,7 +115,7 @@ fn a_file_in_place_of_the_socket_is_never_removed() {
 
 #[test]
 fn sigterm_lets_an_exchange_finish_and_exits_with_0() {
-    let mut daemon = Daemon::start("tcp", web_server(Duration::from_millis(700)));
+    let mut daemon = Daemon::start("http", web_server(Duration::from_millis(700)));
     let address = daemon.frontend;
     let client = thread::spawn(move || get(address));
     daemon.wait_until("the request is in flight", |daemon| {
@@ -189,7 +189,7 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("started");
-    let mut told = || {
+    let told = || {
         let mut buffer = [0; 64];
         let length = socket.recv(&mut buffer).expect("told");
         String::from_utf8_lossy(&buffer[..length]).into_owned()
