@@ -55,7 +55,8 @@ impl<'c, S: Stream> Session<'c, S> {
             let next = match self.receive().await {
                 Ok(Some((request, head))) => {
                     self.served += 1;
-                    Exchange::new(self, request).run(head).await
+                    // In a box of its own: an idle connection does not carry the room that an exchange needs (2 KB).
+                    Box::pin(Exchange::new(self, request).run(head)).await
                 }
                 Ok(None) => Next::Close,
                 Err(refusal) => self.refuse(refusal).await,
