@@ -45,6 +45,7 @@ pub struct Buffer {
 
 impl Buffer {
     /// The bytes in it.
+    #[inline]
     pub fn filled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
@@ -55,6 +56,7 @@ impl Buffer {
     }
 
     /// Nothing in it?
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -111,7 +113,19 @@ impl Buffer {
     }
 
     /// Appends all of `bytes`, in a larger buffer if need be.
+    #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
+        let end = self.end + bytes.len();
+        match self.bytes.get_mut(self.end..end) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.end = end;
+            }
+            None => self.push_slowly(bytes),
+        }
+    }
+
+    fn push_slowly(&mut self, bytes: &[u8]) {
         let mut rest = &bytes[self.append(bytes)..];
         while !rest.is_empty() {
             self.enlarge();

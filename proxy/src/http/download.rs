@@ -17,6 +17,9 @@ use crate::{buffer::Buffer, connection::Connection, stream::Stream, upstream::Up
 /// Interim responses of one exchange; more are refused.
 const MAX_INTERIM: u32 = 16;
 
+/// Payload up to this is copied behind its head: cheaper than a vectored write of several pieces.
+const COPIED: usize = 2048;
+
 /// What is received of a response and passed on.
 pub(super) struct Download<'e, S> {
     pub(super) connection: &'e Connection<S>,
@@ -138,8 +141,7 @@ impl<S: Stream> Download<'_, S> {
                 Some(buffer) => decoder.decode(buffer.filled_mut()).map_err(|_| self.broken_content(hop))?,
                 None => Step::default(),
             };
-            self.write_step(&mut encoder, &step, &out, inbox.as_ref()).await?;
-            out.clear();
+            self.write_step(&mut encoder, &step, &mut out, inbox.as_ref()).await?;
             if let Some(buffer) = &mut inbox {
                 buffer.consume(step.consumed);
                 if buffer.is_empty() {
@@ -154,7 +156,7 @@ impl<S: Stream> Download<'_, S> {
                 Ok(_) => {
                     decoder.end().map_err(|_| self.aborted_content(hop))?;
                     let last = Step { done: true, ..Step::default() };
-                    self.write_step(&mut encoder, &last, &out, None).await?;
+                    self.write_step(&mut encoder, &last, &mut out, None).await?;
                     return Ok(None);
                 }
                 Err(ReadError::Broken) => return Err(self.aborted_content(hop)),
@@ -166,18 +168,27 @@ impl<S: Stream> Download<'_, S> {
         }
     }
 
-    /// Head and content in one write.
+    /// Head and content in one write; `out` is empty afterwards.
     async fn write_step(
         &self,
         encoder: &mut Encoder,
         step: &Step,
-        out: &Buffer,
+        out: &mut Buffer,
         inbox: Option<&Buffer>,
     ) -> Result<(), Failed> {
         let frame = encoder.frame(step);
         let bytes = inbox.map_or(&[][..], Buffer::filled);
-        let mut pieces = frame.pieces(out.filled(), bytes, step);
-        self.write(&mut pieces, Termination::ClientAbortInData).await
+        if step.payload + step.trailers <= COPIED {
+            for piece in &frame.pieces(b"", bytes, step) {
+                out.push(piece);
+            }
+            self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInData).await?;
+        } else {
+            let mut pieces = frame.pieces(out.filled(), bytes, step);
+            self.write(&mut pieces, Termination::ClientAbortInData).await?;
+        }
+        out.clear();
+        Ok(())
     }
 
     /// The response at the start of `inbox`, if its head is whole; its head for the client is in `out`. Not async: the

@@ -23,6 +23,7 @@ impl Sink for Vec<u8> {
 }
 
 impl Sink for crate::buffer::Buffer {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.push(bytes);
     }
@@ -96,6 +97,9 @@ pub(crate) fn has_token(value: &[u8], token: &[u8]) -> bool {
 }
 
 pub(crate) fn put_field(field: &Field<'_>, out: &mut impl Sink) {
+    if let Some(line) = field.canonical {
+        return out.put(line);
+    }
     out.put(field.name);
     out.put(b": ");
     out.put(field.value);

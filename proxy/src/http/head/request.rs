@@ -286,7 +286,10 @@ impl<'b> Head<'b> {
         for field in self.fields() {
             let field = match field.id {
                 // RFC 9112 §3.2.2: the target's authority replaces what Host says.
-                Name::Host => Field { value: authority.unwrap_or(field.value), ..field },
+                Name::Host => match authority {
+                    Some(authority) => Field { value: authority, canonical: None, ..field },
+                    None => field,
+                },
                 Name::ContentLength => continue,
                 Name::Expect if !request.expects_continue => continue,
                 id if id.is_hop_by_hop() || named.has(&field) => continue,
