@@ -1,1 +1,10 @@
-//! Harness of the end-to-end tests.
+//! Harness of the end-to-end tests: a lab per test, programs of other projects in it, and what the record of addresses
+//! says.
+
+pub mod capture;
+pub mod keepalived;
+pub mod nginx;
+pub mod order;
+pub mod program;
+pub mod scene;
+pub mod wait;

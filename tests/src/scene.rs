@@ -1,0 +1,169 @@
+//! A lab for one test. Two labs at most are up at once, over all test programs, since the nodes of a lab share the
+//! machine's cores with the test. A test that fails shows the record of addresses and the logs of both nodes.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    net::IpAddr,
+    ops::Deref,
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use lbctl::lab::{BALANCERS, How, Lab, Options, VIP};
+use nix::fcntl::{Flock, FlockArg};
+use tempfile::TempDir;
+
+use crate::wait;
+
+/// How many labs may be up at once.
+const SLOTS: usize = 2;
+/// How long a test waits for its turn: the longest test of the others, several times.
+const PATIENCE: Duration = Duration::from_secs(1200);
+
+/// A lab, and a folder that all its nodes can read.
+#[derive(Debug)]
+pub struct Scene {
+    lab: Lab,
+    folder: TempDir,
+    _slot: Flock<File>,
+}
+
+impl Scene {
+    /// Starts a lab as `options` say; nobody is ready yet.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn new(options: &Options) -> Self {
+        let slot = take_slot();
+        let folder = tempfile::tempdir().expect("a folder");
+        let lab = Lab::up(options).unwrap_or_else(|error| panic!("the lab does not start: {error:#}"));
+        Self { lab, folder, _slot: slot }
+    }
+
+    /// Starts a lab and waits until both nodes and both servers are ready, and one node holds the address.
+    ///
+    /// # Panics
+    /// They don't get ready.
+    pub fn ready(options: &Options) -> Self {
+        let scene = Self::new(options);
+        scene.wait_until_all_ready().unwrap_or_else(|error| panic!("the pair does not come up: {error:#}"));
+        scene.holder();
+        scene
+    }
+
+    /// The one node that holds the address.
+    ///
+    /// # Panics
+    /// None does, or both do, for 10 s.
+    #[track_caller]
+    pub fn holder(&self) -> String {
+        self.wait_for_holder(Duration::from_secs(10)).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Makes `node` the holder, by an orderly stop of the other one.
+    ///
+    /// # Panics
+    /// The address does not move, or the other one does not come back.
+    pub fn give_to(&self, node: &str) {
+        let holder = self.holder();
+        if holder != node {
+            self.fail(&holder, How::Stop).unwrap_or_else(|error| panic!("{error:#}"));
+            self.wait_until_held_by(node, Duration::from_secs(10))
+                .unwrap_or_else(|error| panic!("{error:#}"));
+            self.heal(&holder).unwrap_or_else(|error| panic!("{error:#}"));
+        }
+    }
+
+    /// Writes a file that all nodes can read; its path.
+    ///
+    /// # Panics
+    /// The disk is full.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        File::create(&path).and_then(|mut file| file.write_all(text.as_bytes())).expect("a file");
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
+    /// The folder that all nodes can read.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs a shell command on a node; what it wrote to stdout.
+    ///
+    /// # Panics
+    /// It failed.
+    #[track_caller]
+    pub fn shell(&self, node: &str, command: &str) -> String {
+        let output = self.exec(node, ["sh", "-c", command]).unwrap_or_else(|error| panic!("{error:#}"));
+        assert!(output.success(), "{node}: {command}: {}{}", output.stdout, output.stderr);
+        output.stdout
+    }
+
+    /// Does `node` have the virtual address now? Asked of its kernel, not of the record.
+    ///
+    /// # Panics
+    /// The lab is gone.
+    pub fn has_vip(&self, node: &str) -> bool {
+        self.shell(node, "ip -o -4 address show").contains(&format!(" {VIP}/"))
+    }
+
+    /// Waits until a request to the address is answered; by whom.
+    ///
+    /// # Panics
+    /// None is, for 10 s.
+    #[track_caller]
+    pub fn wait_for_answer(&self) -> String {
+        wait::until("an answer through the address", Duration::from_secs(10), || {
+            let output =
+                self.exec("client", ["curl", "-sf", "--max-time", "1", &format!("http://{VIP}/")]).ok()?;
+            output.success().then(|| output.stdout.trim().to_owned())
+        })
+    }
+}
+
+impl Deref for Scene {
+    type Target = Lab;
+
+    fn deref(&self) -> &Lab {
+        &self.lab
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        if let Ok(events) = self.lab.record() {
+            eprintln!("--- the record of addresses and carriers ---");
+            for event in events
+                .iter()
+                .filter(|event| event.is_about(IpAddr::V4(VIP)) || event.to_string().contains("carrier"))
+            {
+                eprintln!("{event}");
+            }
+        }
+        for node in BALANCERS {
+            for name in ["lbctl", "keepalived", "late"] {
+                let Ok(log) = self.lab.log(node, name) else { continue };
+                let lines: Vec<&str> = log.lines().collect();
+                eprintln!("--- {name} on {node} ---\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+            }
+        }
+    }
+}
+
+/// Waits for one of the slots; it is free again when the value, or the process, is gone.
+fn take_slot() -> Flock<File> {
+    let folder = std::env::temp_dir().join(format!("lbctl-tests-{}", nix::unistd::geteuid()));
+    fs::create_dir_all(&folder).expect("a folder for locks");
+    wait::until("one of the slots for labs is free", PATIENCE, || {
+        (0..SLOTS).find_map(|slot| {
+            let file = File::create(folder.join(format!("slot-{slot}"))).expect("a lock file");
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()
+        })
+    })
+}

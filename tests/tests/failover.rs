@@ -1,0 +1,157 @@
+//! Each way to fail: the other node serves, one owner afterwards, and what clients that keep requesting saw.
+
+use std::time::Duration;
+
+use lb_tests::{
+    order::{self, other},
+    scene::Scene,
+    wait,
+};
+use lb_vrrp::Moment;
+use lbctl::lab::{How, Load, LoadOptions, Options, Report};
+
+/// Three intervals of 100 ms, and the Skew_Time of priority 253.
+const DOWN_INTERVAL: Duration = Duration::from_millis(302);
+const SECOND: Duration = Duration::from_secs(1);
+/// After this a request has failed.
+const PATIENCE: Duration = Duration::from_millis(900);
+
+/// What a way to fail promises.
+struct Promise {
+    how: How,
+    /// From the harm to the moment at which the address has to move: Down_Interval where the node can say nothing.
+    noticed: Duration,
+    /// The old node's address is gone before the new one has it.
+    in_order: bool,
+}
+
+fn clients(scene: &Scene) -> Load {
+    let options = LoadOptions {
+        connections: 10,
+        rate: 200,
+        patience: u64::try_from(PATIENCE.as_millis()).unwrap(),
+        ..LoadOptions::default()
+    };
+    let load = scene.load(&options).unwrap();
+    wait::until("both servers answer", Duration::from_secs(10), || {
+        (load.report_of_last(Duration::from_millis(500)).per_server().len() == 2).then_some(())
+    });
+    load
+}
+
+/// Waits until requests that began after `moment` were answered for a while.
+fn watch_until(load: &Load, moment: Moment) {
+    wait::until("the clients go on for long enough", Duration::from_secs(20), || {
+        load.report().samples().last().is_some_and(|sample| sample.at > moment).then_some(())
+    });
+}
+
+fn fail_and_heal(promise: &Promise) {
+    let Promise { how, noticed, in_order } = *promise;
+    let scene = Scene::ready(&Options::default());
+    let victim = scene.holder();
+    let heir = other(&victim);
+    let load = clients(&scene);
+    let read = scene.record().unwrap().len();
+
+    let at = scene.fail(&victim, how).unwrap();
+    // A frozen node keeps the address until its lease ends.
+    scene.wait_until_held_by(heir, noticed + Duration::from_secs(6)).unwrap();
+    let moved = order::first_move(&scene, &victim, read);
+    watch_until(&load, moved.added + SECOND * 2);
+
+    let report = load.report();
+    let gap = report.gap_around(at);
+    let around = report.between(at, moved.added + SECOND * 2);
+    println!(
+        "{how} {victim}: {heir} holds it after {:?}; {} of {} requests failed, gap {gap:?}; address gone after {:?}",
+        moved.added.saturating_since(at),
+        around.failed(),
+        around.total(),
+        moved.removed.map(|removed| removed.saturating_since(at)),
+    );
+    assert!(gap <= noticed + SECOND, "{how}: no answer for {gap:?}");
+    assert_calm(&report, moved.added + SECOND);
+    if in_order {
+        assert!(moved.in_order, "{how}: {heir} had the address before {victim} had lost it: {moved:?}");
+    }
+
+    let before_heal = scene.record().unwrap().len();
+    let healed = scene.heal(&victim).unwrap();
+    watch_until(&load, healed + SECOND);
+    scene.wait_until_all_ready().unwrap();
+    assert_eq!(scene.holders().unwrap(), [heir], "{how}: healing moves nothing");
+    assert_eq!(order::claims(&scene, before_heal), 0, "{how}: healing moves nothing");
+    assert!(scene.has_vip(heir) && !scene.has_vip(&victim), "{how}: one owner");
+    let whole = load.stop().unwrap();
+    assert_calm(&whole, moved.added + SECOND);
+    assert_eq!(whole.between(healed, healed + SECOND).per_server().len(), 2, "both servers answer");
+}
+
+/// No request fails after `from`.
+#[track_caller]
+fn assert_calm(report: &Report, from: Moment) {
+    let late: Vec<_> =
+        report.samples().iter().filter(|sample| !sample.is_ok() && sample.end() > from).take(5).collect();
+    assert!(late.is_empty(), "requests fail more than 1 s after the move: {late:?}");
+}
+
+#[test]
+fn kill_of_the_daemon_removes_the_address_before_the_peer_claims_it() {
+    fail_and_heal(&Promise { how: How::Kill, noticed: DOWN_INTERVAL, in_order: true });
+}
+
+#[test]
+fn orderly_stop_removes_the_address_before_the_peer_claims_it() {
+    fail_and_heal(&Promise { how: How::Stop, noticed: DOWN_INTERVAL, in_order: true });
+}
+
+#[test]
+fn pulled_cable_removes_the_address_before_the_peer_claims_it() {
+    fail_and_heal(&Promise { how: How::Cable, noticed: DOWN_INTERVAL, in_order: true });
+}
+
+/// Below intervals of 1 s the frozen node's address outlives the peer's claim by its lease.
+#[test]
+fn frozen_node_is_replaced_and_its_address_ends_with_its_lease() {
+    fail_and_heal(&Promise { how: How::Freeze, noticed: DOWN_INTERVAL, in_order: false });
+}
+
+/// A worker that does not answer for a second is stalled.
+#[test]
+fn stalled_worker_moves_the_address_in_order() {
+    fail_and_heal(&Promise { how: How::Worker, noticed: SECOND + DOWN_INTERVAL, in_order: true });
+}
+
+/// Two checks fail (each up to 500 ms after an interval of 500 ms), then the hold of 1.5 s.
+#[test]
+fn lost_servers_move_the_address_in_order() {
+    let noticed = Duration::from_millis(2 * (500 + 500) + 1500);
+    fail_and_heal(&Promise { how: How::Backends, noticed, in_order: true });
+}
+
+/// The speaker holds no client's byte: when it dies alone, the daemon starts another one, which goes on as Active.
+#[test]
+fn kill_of_the_speaker_alone_moves_nothing() {
+    let scene = Scene::ready(&Options::default());
+    let holder = scene.holder();
+    let load = clients(&scene);
+    let read = scene.record().unwrap().len();
+    let daemon = scene.status().unwrap().node(&holder).unwrap().pid.unwrap();
+    let speaker = || {
+        let found = scene.exec(&holder, ["pgrep", "-P", &daemon.to_string()]).unwrap().stdout;
+        found.trim().parse::<i32>().ok()
+    };
+    let first = speaker().unwrap();
+
+    scene.shell(&holder, &format!("kill -9 {first}"));
+    let second =
+        wait::until("another speaker", Duration::from_secs(10), || speaker().filter(|found| *found != first));
+    scene.wait_until_ready(&holder).unwrap();
+    let now = lbctl::lab::now();
+    watch_until(&load, now + SECOND);
+
+    assert_eq!(scene.holders().unwrap(), [holder.as_str()]);
+    assert_eq!(order::claims(&scene, read), 0, "the address was never away");
+    assert_eq!(load.stop().unwrap().failed(), 0, "no client noticed; speaker {first}, then {second}");
+}

@@ -1,0 +1,156 @@
+//! A real keepalived as the peer: lb1 runs lbctl, lb2 keepalived. Versions 2 and 3, both roles, both directions.
+
+use std::time::Duration;
+
+use lb_tests::{capture::Capture, keepalived, order, scene::Scene, wait};
+use lbctl::lab::{How, Options};
+use nix::sys::signal::Signal;
+
+/// What differs between the versions.
+struct Wire {
+    version: u8,
+    /// Of the file, and as keepalived wants it: seconds.
+    interval: (&'static str, &'static str),
+    /// Three intervals and a Skew_Time of at most one.
+    down_interval: Duration,
+}
+
+const V2: Wire = Wire { version: 2, interval: ("1s", "1"), down_interval: Duration::from_secs(4) };
+const V3: Wire = Wire { version: 3, interval: ("100ms", "0.1"), down_interval: Duration::from_millis(400) };
+/// For a loaded machine, and keepalived's start.
+const SLACK: Duration = Duration::from_secs(5);
+
+fn mixed(wire: &Wire) -> Options {
+    let Wire { version, interval: (interval, _), .. } = wire;
+    let file = format!(
+        r#"
+[cluster]
+node.lb1 = {{ address = "198.51.100.11", priority = 200 }}
+node.lb2 = {{ address = "198.51.100.12", priority = {priority}, foreign = "keepalived" }}
+
+[vip.web]
+vrid      = 51
+version   = {version}
+interface = "eth0"
+addresses = ["198.51.100.10"]
+advertisement_interval = "{interval}"
+
+[listen.web]
+bind    = {{ vip = "web", port = 80 }}
+check   = {{ interval = "200ms", timeout = "200ms", fall = 2 }}
+hold    = "500ms"
+servers = ["198.51.100.141:80", "198.51.100.142:80"]
+"#,
+        priority = keepalived::PRIORITY,
+    );
+    Options::default().configuration(&file).without_daemon("lb2")
+}
+
+/// Keepalived says what it is in its log.
+fn wait_for_state(scene: &Scene, state: &str, times: usize) {
+    wait::until(&format!("keepalived enters {state}"), Duration::from_secs(20), || {
+        let log = scene.log("lb2", "keepalived").ok()?;
+        (log.matches(&format!("Entering {state} STATE")).count() >= times).then_some(())
+    });
+}
+
+/// Ours was there first: keepalived waits as a Backup, takes over when ours goes, and gives back when it goes itself.
+fn ours_active_first(wire: &Wire) {
+    let scene = Scene::new(&mixed(wire));
+    scene.wait_until_held_by("lb1", Duration::from_secs(20)).unwrap();
+    let keepalived = keepalived::start(&scene, "lb2", wire.version, wire.interval.1);
+    wait_for_state(&scene, "BACKUP", 1);
+    scene.wait_until_ready("lb1").unwrap();
+    scene.wait_for_answer();
+    let steady = scene.record().unwrap().len();
+    watch_advertisements(&scene, "src 198.51.100.11", 5);
+    assert_eq!(order::claims(&scene, steady), 0, "keepalived accepts what ours sends");
+
+    // An orderly stop: a priority of 0 lets keepalived take over in its Skew_Time.
+    scene.fail("lb1", How::Stop).unwrap();
+    scene.wait_until_held_by("lb2", wire.down_interval + SLACK).unwrap();
+    assert!(order::first_move(&scene, "lb1", steady).in_order, "two owners");
+
+    // Ours comes back as a Backup and does not preempt.
+    let active = scene.record().unwrap().len();
+    scene.heal("lb1").unwrap();
+    watch_advertisements(&scene, "src 198.51.100.12", 5);
+    assert_eq!(scene.holders().unwrap(), ["lb2"]);
+    assert_eq!(order::claims(&scene, active), 0, "ours accepts what keepalived sends");
+
+    // Keepalived stops: its priority of 0 lets ours take over.
+    keepalived.signal(Signal::SIGTERM).unwrap();
+    scene.wait_until_held_by("lb1", wire.down_interval + SLACK).unwrap();
+    scene.wait_for_answer();
+}
+
+/// Keepalived was there first: ours waits, takes over when its cable is pulled, and gives away when its daemon is killed.
+fn keepalived_active_first(wire: &Wire) {
+    let scene = Scene::new(&mixed(wire).without_daemons());
+    let _keepalived = keepalived::start(&scene, "lb2", wire.version, wire.interval.1);
+    scene.wait_until_held_by("lb2", Duration::from_secs(20)).unwrap();
+    let before = scene.record().unwrap().len();
+    scene.start("lb1").unwrap();
+    watch_advertisements(&scene, "src 198.51.100.12", 5);
+    assert_eq!(order::claims(&scene, before), 0, "ours accepts what keepalived sends, and does not preempt");
+
+    scene.fail("lb2", How::Cable).unwrap();
+    wait::until("ours holds the address", wire.down_interval + SLACK, || scene.has_vip("lb1").then_some(()));
+    scene.wait_for_answer();
+    scene.heal("lb2").unwrap();
+    scene.wait_until_held_by("lb1", Duration::from_secs(10)).unwrap();
+    watch_advertisements(&scene, "src 198.51.100.11", 5);
+
+    let healed = scene.record().unwrap().len();
+    scene.fail("lb1", How::Kill).unwrap();
+    scene.wait_until_held_by("lb2", wire.down_interval + SLACK).unwrap();
+    assert!(order::first_move(&scene, "lb1", healed).in_order, "two owners");
+}
+
+/// Waits until `count` more advertisements that match were on the wire.
+fn watch_advertisements(scene: &Scene, filter: &str, count: usize) {
+    let capture = Capture::start(scene, "client", &format!("ip proto 112 and {filter}"));
+    wait::until(&format!("{count} advertisements with {filter}"), Duration::from_secs(30), || {
+        (capture.packets() >= count).then_some(())
+    });
+    drop(capture.stop());
+}
+
+#[test]
+fn version_2_keepalived_is_our_backup_then_takes_over_and_gives_back() {
+    ours_active_first(&V2);
+}
+
+#[test]
+fn version_3_keepalived_is_our_backup_then_takes_over_and_gives_back() {
+    ours_active_first(&V3);
+}
+
+#[test]
+fn version_2_keepalived_is_active_then_ours_takes_over_and_gives_back() {
+    keepalived_active_first(&V2);
+}
+
+#[test]
+fn version_3_keepalived_is_active_then_ours_takes_over_and_gives_back() {
+    keepalived_active_first(&V3);
+}
+
+/// Towards keepalived, which knows no levels, a node that degrades resigns once and comes back as a Backup.
+#[test]
+fn degraded_node_resigns_towards_keepalived() {
+    let scene = Scene::new(&mixed(&V3));
+    scene.wait_until_held_by("lb1", Duration::from_secs(20)).unwrap();
+    let _keepalived = keepalived::start(&scene, "lb2", 3, V3.interval.1);
+    wait_for_state(&scene, "BACKUP", 1);
+    scene.wait_until_ready("lb1").unwrap();
+    let before = scene.record().unwrap().len();
+
+    scene.fail("lb1", How::Backends).unwrap();
+    scene.wait_until_held_by("lb2", Duration::from_secs(10)).unwrap();
+
+    assert!(order::first_move(&scene, "lb1", before).in_order, "two owners");
+    scene.heal("lb1").unwrap();
+    assert_eq!(scene.holders().unwrap(), ["lb2"], "ours is a Backup again");
+    assert_eq!(order::claims(&scene, before), 1, "it resigned once");
+}
