@@ -6,6 +6,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::net::UnixStream,
 };
 
 use lb_vrrp::{GroupConfig, Interface, MemberConfig};
@@ -170,21 +171,32 @@ fn check_rights(findings: &mut Vec<Finding>) {
 }
 
 fn check_ports(config: &Config, findings: &mut Vec<Finding>) {
+    let running = UnixStream::connect(config.global.runtime_dir.join("control.sock")).is_ok();
     for frontend in &config.proxy.frontends {
         for bind in &frontend.binds {
-            let Err(error) = probe(bind.address) else { continue };
-            let (name, address, port) = (&frontend.name, bind.address, bind.address.port());
-            findings.push(match error.kind() {
-                io::ErrorKind::AddrInUse => {
-                    fatal(format!("{address} of frontend {name} is taken by another process; `ss -ltnp 'sport = :{port}'` names it"))
-                }
-                io::ErrorKind::PermissionDenied => warning(format!(
-                    "you have no right to bind {address} of frontend {name}; whoever starts `lbctl run` needs \
-                     CAP_NET_BIND_SERVICE"
-                )),
-                _ => fatal(format!("{address} of frontend {name} can't be bound: {error}")),
-            });
+            if let Err(error) = probe(bind.address) {
+                findings.push(unbound(&frontend.name, bind.address, &error, running));
+            }
         }
+    }
+}
+
+/// Why `address` can't be bound. A node that runs already (`running`) holds its own ports.
+fn unbound(frontend: &str, address: SocketAddr, error: &io::Error, running: bool) -> Finding {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse if running => warning(format!(
+            "{address} of frontend {frontend} is taken; by the lbctl that runs here, or else \
+             `ss -ltnp 'sport = :{port}'` names the process"
+        )),
+        io::ErrorKind::AddrInUse => fatal(format!(
+            "{address} of frontend {frontend} is taken by another process; `ss -ltnp 'sport = :{port}'` names it"
+        )),
+        io::ErrorKind::PermissionDenied => warning(format!(
+            "you have no right to bind {address} of frontend {frontend}; whoever starts `lbctl run` needs \
+             CAP_NET_BIND_SERVICE"
+        )),
+        _ => fatal(format!("{address} of frontend {frontend} can't be bound: {error}")),
     }
 }
 
@@ -200,4 +212,23 @@ fn probe(address: SocketAddr) -> io::Result<()> {
     }
     socket.bind(&address.into())?;
     socket.listen(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_an_error_unless_lbctl_runs_here_already() {
+        let address = SocketAddr::from(([192, 0, 2, 10], 80));
+        let error = io::Error::from(io::ErrorKind::AddrInUse);
+        assert!(unbound("web", address, &error, false).fatal);
+        let finding = unbound("web", address, &error, true);
+        assert!(!finding.fatal);
+        assert_eq!(
+            finding.message,
+            "192.0.2.10:80 of frontend web is taken; by the lbctl that runs here, or else \
+             `ss -ltnp 'sport = :80'` names the process"
+        );
+    }
 }
