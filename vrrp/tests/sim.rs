@@ -41,7 +41,7 @@ use tracker::HOLD;
 use world::{Broken, MILLISECOND, World};
 
 const SEEDS: u64 = 256;
-const STEPS: u64 = 40;
+const STEPS: u64 = 30;
 
 /// Seeds that found something once.
 ///
