@@ -108,7 +108,7 @@ async fn speak(
             End::Died => "the daemon died",
             End::Clean => "the daemon ended",
         };
-        let _ = dead.send(Command::Shutdown { reason: reason.to_owned() });
+        let _ = dead.send(Command::DaemonGone { reason: reason.to_owned() });
     })?;
     let local = tokio::task::LocalSet::new();
     let ended = local
@@ -158,7 +158,7 @@ async fn listen(socket: Rc<UnixDatagram>, mut packet: Vec<u8>, commands: Unbound
             return;
         }
     }
-    let _ = commands.send(Command::Shutdown { reason: "the daemon closed its end".to_owned() });
+    let _ = commands.send(Command::DaemonGone { reason: "the daemon closed its end".to_owned() });
 }
 
 /// The next message that can be read; `None` at the end.

@@ -62,6 +62,11 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// As `Shutdown`, and nobody is there to reset exchanges: nothing waits for it.
+    DaemonGone {
+        /// How that is known.
+        reason: String,
+    },
 }
 
 /// What the driver tells.

@@ -61,6 +61,8 @@ pub(super) struct Driver<'a> {
     due: Due,
     changed: bool,
     ending: bool,
+    /// Nobody is there to reset exchanges.
+    alone: bool,
 }
 
 /// One group and what belongs to it here.
@@ -128,6 +130,7 @@ impl<'a> Driver<'a> {
             due: Due { beat: now, refresh: now, status: now, retry: None },
             changed: true,
             ending: false,
+            alone: false,
         };
         if let Some(LockError::Taken { .. }) = driver.settle(now, settings.patience) {
             let taken = driver.lanes.iter().flat_map(|lane| &lane.members);
@@ -165,7 +168,7 @@ impl<'a> Driver<'a> {
                 input = receive(&self.lanes, &mut packet) => input,
                 Some(answer) = self.requests.answer() => Input::Answer(answer),
                 events = self.events.next() => Input::Events(events),
-                command = commands.recv(), if !self.ending => Input::Command(command),
+                command = commands.recv(), if !self.alone => Input::Command(command),
                 passed = deadline.passed() => { passed.map_err(failed)?; Input::Deadline }
             };
             let now = Moment::now();

@@ -61,6 +61,7 @@ impl Driver<'_> {
                     self.remark_at_times(now, Key::Group { group: index, kind: "announce" }, text);
                 }
             }
+            Output::ResetExchanges if self.alone => lane.group.handle_exchanges_reset(now),
             Output::ResetExchanges => {
                 let group = lane.group.config().name.clone();
                 self.host.report(Report::ResetExchanges { group });

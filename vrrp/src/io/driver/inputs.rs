@@ -33,7 +33,7 @@ impl Driver<'_> {
             Input::Events(events) => self.follow(now, &events),
             Input::Command(Some(command)) => self.command(now, &command),
             Input::Command(None) => {
-                self.command(now, &Command::Shutdown { reason: "the daemon is gone".to_owned() });
+                self.command(now, &Command::DaemonGone { reason: "the daemon is gone".to_owned() });
             }
             Input::Deadline => {}
         }
@@ -42,9 +42,10 @@ impl Driver<'_> {
     fn command(&mut self, now: Moment, command: &Command) {
         let named = match command {
             Command::Readiness { group, .. } | Command::ExchangesReset { group } => Some(group.clone()),
-            Command::PeerReappeared | Command::Shutdown { .. } => None,
+            Command::PeerReappeared | Command::Shutdown { .. } | Command::DaemonGone { .. } => None,
         };
-        self.ending |= matches!(command, Command::Shutdown { .. });
+        self.alone |= matches!(command, Command::DaemonGone { .. });
+        self.ending |= matches!(command, Command::Shutdown { .. } | Command::DaemonGone { .. });
         for index in 0..self.lanes.len() {
             let Some(lane) = self.lanes.get_mut(index) else { continue };
             if named.as_ref().is_some_and(|name| *name != lane.group.config().name) {
@@ -60,6 +61,11 @@ impl Driver<'_> {
                 Command::ExchangesReset { .. } => lane.group.handle_exchanges_reset(now),
                 Command::PeerReappeared => lane.group.handle_peer_reappeared(now),
                 Command::Shutdown { reason } => lane.group.handle_shutdown(now, reason),
+                Command::DaemonGone { reason } => {
+                    lane.group.handle_shutdown(now, reason);
+                    // It may have been waiting for the daemon already.
+                    lane.group.handle_exchanges_reset(now);
+                }
             }
             self.drain(now, index);
         }

@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, net::IpAddr, thread, time::Duration};
 
-use futures_util::TryStreamExt;
+use futures_util::{FutureExt, TryStreamExt};
 use netlink_packet_route::{
     AddressFamily,
     address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, CacheInfo},
@@ -15,6 +15,9 @@ use crate::{Moment, VirtualAddress};
 
 /// rtnetlink waits for an acknowledgement without limit.
 const LIMIT: Duration = Duration::from_millis(50);
+
+/// Rounds of the runtime in which an answer gets from the socket to the one who waits, and some more.
+const LOOKS: usize = 8;
 
 /// A dump of thousands of addresses takes longer.
 const DUMP_LIMIT: Duration = Duration::from_secs(1);
@@ -219,10 +222,19 @@ async fn limited(
     limit: Duration,
     request: impl Future<Output = Result<(), rtnetlink::Error>>,
 ) -> Result<(), Failure> {
-    match tokio::time::timeout(limit, request).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(rtnetlink::Error::NetlinkError(error))) => Err(Failure::Kernel(error.to_io())),
-        Ok(Err(error)) => Err(Failure::Other(error)),
-        Err(_) => Err(Failure::Limit),
+    let mut request = std::pin::pin!(request);
+    let mut answer = tokio::time::timeout(limit, &mut request).await.ok();
+    // If this thread did not get a processor for so long, the answer may be there and only unread: look before giving up.
+    for _ in 0..LOOKS {
+        if answer.is_none() {
+            tokio::task::yield_now().await;
+            answer = (&mut request).now_or_never();
+        }
+    }
+    match answer {
+        Some(Ok(())) => Ok(()),
+        Some(Err(rtnetlink::Error::NetlinkError(error))) => Err(Failure::Kernel(error.to_io())),
+        Some(Err(error)) => Err(Failure::Other(error)),
+        None => Err(Failure::Limit),
     }
 }
