@@ -69,6 +69,10 @@ events! {
     QueueTimeout = "queue_timeouts_total",
     /// All attempts to connect to a server failed.
     ConnectFailed = "connect_failures_total",
+    /// A request travelled on a connection that had served another one.
+    Reuse = "upstream_reuses_total",
+    /// An idle connection was of no more use when a request came: ended or spoken on by the server, or too old.
+    Stale = "upstream_stale_total",
     /// Further attempts to connect, on whatever server.
     Retry = "retries_total",
     /// Of these, on another server.
@@ -116,10 +120,6 @@ pub struct ServerCounters {
     pub requests: Counter,
     /// Failed attempts to connect.
     pub connect_errors: Counter,
-    /// Requests that found an idle connection.
-    pub reuses: Counter,
-    /// Idle connections that the server had closed, or had sent something on, before they were reused.
-    pub stale: Counter,
 }
 
 /// Everything that one worker counts.

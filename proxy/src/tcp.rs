@@ -75,3 +75,6 @@ fn broken<S: Stream>(connection: &Connection<S>, upstream: &Upstream, side: Side
     connection.stream().abort();
     upstream.stream().abort();
 }
+
+#[cfg(test)]
+mod tests;

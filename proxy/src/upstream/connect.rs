@@ -71,9 +71,8 @@ impl Search {
             if reuse == Reuse::Allowed
                 && let Some(stream) = self.take_idle(&lease)
             {
-                let counters = lease.counters();
-                counters.requests.increment();
-                counters.reuses.increment();
+                lease.counters().requests.increment();
+                self.count(Event::Reuse);
                 return Ok(Upstream { stream, lease, reused: true });
             }
             self.attempts += 1;
@@ -133,7 +132,7 @@ impl Search {
 
     fn take_idle(&self, lease: &Lease) -> Option<TcpStream> {
         let now = self.worker.wheel().ticks();
-        self.worker.idle_upstreams().take(self.backend, lease.server, now, lease.counters())
+        self.worker.idle_upstreams().take(self.backend, lease.server, now, || self.count(Event::Stale))
     }
 
     /// Chooses a server and takes a slot of it, after waiting in line if need be.

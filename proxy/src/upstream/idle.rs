@@ -10,7 +10,6 @@ use tokio::net::TcpStream;
 
 use crate::{
     config::{BackendId, Config},
-    metrics::ServerCounters,
     stream::Stream,
 };
 
@@ -51,13 +50,13 @@ impl IdleConnections {
         Self { servers: config.backends.iter().map(servers).collect(), count: Cell::new(0) }
     }
 
-    /// Takes the youngest quiet connection to a server. Others met on the way are closed and counted.
+    /// Takes the youngest quiet connection to a server. Others met on the way are closed, and `stale` is told of each.
     pub(crate) fn take(
         &self,
         backend: BackendId,
         server: usize,
         now: u64,
-        counters: &ServerCounters,
+        stale: impl Fn(),
     ) -> Option<TcpStream> {
         let mut connections = self.servers[backend.0][server].borrow_mut();
         while let Some(idle) = connections.pop_back() {
@@ -65,7 +64,7 @@ impl IdleConnections {
             if is_quiet(&idle, now) {
                 return Some(idle.stream);
             }
-            counters.stale.increment();
+            stale();
         }
         None
     }

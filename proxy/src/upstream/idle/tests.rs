@@ -52,24 +52,24 @@ fn port(stream: &TcpStream) -> u16 {
 #[tokio::test]
 async fn youngest_quiet_connection_is_reused_first() {
     let listener = listener().await;
-    let (idle, counters) = (IdleConnections::new(&config(2)), ServerCounters::default());
+    let (idle, stale) = (IdleConnections::new(&config(2)), Cell::new(0));
     let (old, _old_peer) = pair(&listener).await;
     let (young, _young_peer) = pair(&listener).await;
     let (ports, now) = ([port(&young), port(&old)], 10);
     idle.put(BACKEND, 0, 5, old);
     idle.put(BACKEND, 0, 7, young);
-    assert!(idle.take(BACKEND, 1, now, &counters).is_none());
+    assert!(idle.take(BACKEND, 1, now, || stale.set(stale.get() + 1)).is_none());
     for expected in ports {
-        assert_eq!(port(&idle.take(BACKEND, 0, now, &counters).unwrap()), expected);
+        assert_eq!(port(&idle.take(BACKEND, 0, now, || stale.set(stale.get() + 1)).unwrap()), expected);
     }
-    assert!(idle.take(BACKEND, 0, now, &counters).is_none());
-    assert_eq!(counters.stale.value(), 0);
+    assert!(idle.take(BACKEND, 0, now, || stale.set(stale.get() + 1)).is_none());
+    assert_eq!(stale.get(), 0);
 }
 
 #[tokio::test]
 async fn connection_that_ended_or_spoke_or_grew_old_is_not_reused() {
     let listener = listener().await;
-    let (idle, counters) = (IdleConnections::new(&config(1)), ServerCounters::default());
+    let (idle, stale) = (IdleConnections::new(&config(1)), Cell::new(0));
     let (ended, peer) = pair(&listener).await;
     drop(peer);
     let (spoke, talkative) = pair(&listener).await;
@@ -79,15 +79,15 @@ async fn connection_that_ended_or_spoke_or_grew_old_is_not_reused() {
     idle.put(BACKEND, 0, 30, ended);
     idle.put(BACKEND, 0, 30, spoke);
     // 4 s after the first, 1 s after the others.
-    assert!(idle.take(BACKEND, 0, 40, &counters).is_none());
-    assert_eq!(counters.stale.value(), 3);
+    assert!(idle.take(BACKEND, 0, 40, || stale.set(stale.get() + 1)).is_none());
+    assert_eq!(stale.get(), 3);
     assert_eq!(idle.count.get(), 0);
 }
 
 #[tokio::test]
 async fn oldest_connection_gives_way_when_there_are_too_many() {
     let listener = listener().await;
-    let (idle, counters) = (IdleConnections::new(&config(1)), ServerCounters::default());
+    let (idle, stale) = (IdleConnections::new(&config(1)), Cell::new(0));
     let mut peers = Vec::new();
     let mut ports = Vec::new();
     for _ in 0..66 {
@@ -98,7 +98,7 @@ async fn oldest_connection_gives_way_when_there_are_too_many() {
     }
     assert_eq!(idle.count.get(), 64);
     let mut left = Vec::new();
-    while let Some(stream) = idle.take(BACKEND, 0, 0, &counters) {
+    while let Some(stream) = idle.take(BACKEND, 0, 0, || stale.set(stale.get() + 1)) {
         left.push(port(&stream));
     }
     left.reverse();
@@ -108,7 +108,7 @@ async fn oldest_connection_gives_way_when_there_are_too_many() {
 #[tokio::test]
 async fn sweep_closes_what_is_too_old() {
     let listener = listener().await;
-    let (idle, counters) = (IdleConnections::new(&config(1)), ServerCounters::default());
+    let (idle, stale) = (IdleConnections::new(&config(1)), Cell::new(0));
     let (old, _old_peer) = pair(&listener).await;
     let (young, _young_peer) = pair(&listener).await;
     let expected = port(&young);
@@ -116,5 +116,5 @@ async fn sweep_closes_what_is_too_old() {
     idle.put(BACKEND, 0, 20, young);
     idle.sweep(45);
     assert_eq!(idle.count.get(), 1);
-    assert_eq!(port(&idle.take(BACKEND, 0, 45, &counters).unwrap()), expected);
+    assert_eq!(port(&idle.take(BACKEND, 0, 45, || stale.set(stale.get() + 1)).unwrap()), expected);
 }
