@@ -122,6 +122,8 @@ impl Group {
     pub(super) fn active_timeout(&mut self, now: Moment, mut active: Active) -> Machine {
         if active.yielding.is_some_and(|until| until <= now) {
             active.yielding = None;
+            // Perhaps our claim was lost: once more, so that the other node has not got the address for a whole interval.
+            self.advertise_all(now, &mut active);
             self.add_addresses(now, &mut active);
         }
         if let Some(&(member, address, _)) = active.pending.iter().find(|(_, _, limit)| *limit <= now) {

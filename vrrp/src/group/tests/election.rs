@@ -167,7 +167,19 @@ fn rule_5_a_claim_waits_for_a_last_word_for_at_most_60_ms() {
     let mut node = Node::backup(config(254));
     node.hear(LOWER, 16);
     node.run(782);
-    assert_eq!(node.run(60_000), ["59999 us: add 192.0.2.100", "59999 us: announce 192.0.2.100"]);
+    assert_eq!(
+        node.run(60_000),
+        ["59999 us: advertise 254", "59999 us: add 192.0.2.100", "59999 us: announce 192.0.2.100"]
+    );
+}
+
+/// A priority 0 is as good a last word: who is told to end while it removes says no other.
+#[test]
+fn rule_5_a_priority_0_is_a_last_word_too() {
+    let mut node = Node::backup(config(254));
+    node.hear(LOWER, 1);
+    node.run(1_000);
+    assert_eq!(node.hear(LOWER, 0), ["advertise 254", "add 192.0.2.100", "announce 192.0.2.100"]);
 }
 
 #[test]
