@@ -5,6 +5,7 @@
 
 pub mod body;
 mod budget;
+mod bulk;
 mod download;
 mod exchange;
 pub mod head;

@@ -4,6 +4,7 @@ use std::{cell::Cell, io::IoSlice};
 
 use super::{
     body::{Decoder, Encoder, Framing, Step},
+    bulk::{BULK, Bulk, BulkError},
     head::{
         Fields, Malformed, Progress, Version,
         request::Request,
@@ -114,6 +115,7 @@ impl<S: Stream> Download<'_, S> {
             }
         };
         self.begun.set(true);
+        self.connection.counters().response(response.status);
         if response.status == 101 {
             self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInData).await?;
             let tunnel = Some(Tunnel { from_server: buffer });
@@ -148,7 +150,10 @@ impl<S: Stream> Download<'_, S> {
                     inbox = None;
                 }
             }
-            if step.done || decoder.is_done() {
+            if inbox.is_none() {
+                self.splice(&mut decoder, hop).await?;
+            }
+            if decoder.is_done() {
                 return Ok(inbox);
             }
             match self.read(&mut inbox).await {
@@ -243,18 +248,10 @@ impl<S: Stream> Download<'_, S> {
 
     /// Waits for bytes of the server and reads them; 0 is the end. Owns no buffer while it waits with none.
     async fn read(&self, inbox: &mut Option<Buffer>) -> Result<usize, ReadError> {
-        let stream = self.upstream.stream();
         loop {
-            self.deadline.arm(self.upstream.backend().timeout.server);
-            match self.deadline.guard(stream.readable()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(ReadError::Broken),
-                // As long as the client sends, it is the client's turn.
-                Err(_) if !self.uploaded.get() => continue,
-                Err(_) => return Err(ReadError::Elapsed),
-            }
+            self.readable().await?;
             let buffer = inbox.get_or_insert_with(|| self.take_buffer());
-            match buffer.read_from(stream) {
+            match buffer.read_from(self.upstream.stream()) {
                 Ok(n) => return Ok(n),
                 Err(error) if is_transient(&error) => {
                     if buffer.is_empty() {
@@ -264,6 +261,55 @@ impl<S: Stream> Download<'_, S> {
                 Err(_) => return Err(ReadError::Broken),
             }
         }
+    }
+
+    /// Waits for bytes of the server.
+    async fn readable(&self) -> Result<(), ReadError> {
+        loop {
+            self.deadline.arm(self.upstream.backend().timeout.server);
+            match self.deadline.guard(self.upstream.stream().readable()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => return Err(ReadError::Broken),
+                // As long as the client sends, it is the client's turn.
+                Err(_) if !self.uploaded.get() => {}
+                Err(_) => return Err(ReadError::Elapsed),
+            }
+        }
+    }
+
+    /// Moves the rest of content with a known length inside the kernel, if it is worth it and can be done.
+    async fn splice(&self, decoder: &mut Decoder, hop: &Hop) -> Result<(), Failed> {
+        let Decoder::Length(left @ BULK..) = decoder else { return Ok(()) };
+        let (upstream, client) = (self.upstream.stream(), self.connection.stream());
+        let moved = &self.connection.counters().bytes_out;
+        let Some(bulk) = Bulk::new(upstream, client, self.connection.worker().pipes(), moved) else {
+            return Ok(());
+        };
+        let readable = async || {
+            self.readable().await.map_err(|error| match error {
+                ReadError::Elapsed => Termination::ServerTimeoutInData,
+                ReadError::Broken => Termination::ServerAbortInData,
+            })
+        };
+        let writable = async || {
+            let timeout = self.connection.frontend().timeout.client;
+            write::writable(client, self.deadline, timeout).await.map_err(|error| match error {
+                WriteError::Broken => Termination::ClientAbortInData,
+                WriteError::Elapsed => Termination::ClientTimeoutInData,
+            })
+        };
+        bulk.run(left, readable, writable).await.map_err(|error| {
+            self.mark_truncated(hop);
+            match error {
+                BulkError::Wait(termination) => termination,
+                BulkError::Source => Termination::ServerAbortInData,
+                BulkError::Sink => Termination::ClientAbortInData,
+            }
+        })?;
+        if *left == 0 {
+            *decoder = Decoder::Done;
+        }
+        Ok(())
     }
 
     async fn write(&self, pieces: &mut [IoSlice<'_>], abort: Termination) -> Result<(), Failed> {

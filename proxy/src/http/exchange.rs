@@ -199,7 +199,6 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
 
     async fn finish(self, upstream: Upstream, done: Done) -> Next {
         let connection = self.session.connection;
-        connection.counters().response(done.status);
         tracing::trace!(
             frontend = %connection.frontend().name,
             client = %connection.peer(),

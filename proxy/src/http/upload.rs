@@ -4,6 +4,7 @@ use std::{cell::Cell, future::pending};
 
 use super::{
     body::{Decoder, Encoder},
+    bulk::{BULK, Bulk, BulkError},
     inbound::{Departure, Inbound},
     outcome::Termination,
     write::{self, WriteError},
@@ -60,8 +61,50 @@ impl<S: Stream> Upload<'_, '_, S> {
                     return Ok(());
                 }
             }
+            if self.inbound.inbox.is_none() && self.splice().await? {
+                return Ok(());
+            }
             self.read().await?;
         }
+    }
+
+    /// Moves the rest of content with a known length inside the kernel, if it is worth it and can be done; was that all?
+    async fn splice(&mut self) -> Result<bool, Termination> {
+        let Decoder::Length(left @ BULK..) = self.decoder else { return Ok(false) };
+        let (connection, deadline) = (self.inbound.connection, &self.inbound.deadline);
+        let (client, server) = (connection.stream(), self.upstream.stream());
+        let moved = &connection.counters().bytes_in;
+        let Some(bulk) = Bulk::new(client, server, connection.worker().pipes(), moved) else {
+            return Ok(false);
+        };
+        let readable = async || {
+            deadline.arm(connection.frontend().timeout.client);
+            match deadline.guard(client.readable()).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(Termination::ClientAbortInData),
+                Err(_) => Err(Termination::ClientTimeoutInData),
+            }
+        };
+        let writable =
+            async || match write::writable(server, deadline, self.upstream.backend().timeout.server).await {
+                Ok(()) => Ok(()),
+                Err(WriteError::Elapsed) => Err(Termination::ServerTimeoutInData),
+                Err(WriteError::Broken) => pending().await,
+            };
+        match bulk.run(left, readable, writable).await {
+            Ok(()) => {}
+            Err(BulkError::Wait(termination)) => return Err(termination),
+            Err(BulkError::Source) => return Err(Termination::ClientAbortInData),
+            // It may have answered before it ended: what it said comes with the response.
+            Err(BulkError::Sink) => return pending().await,
+        }
+        self.response_deadline.touch();
+        if *left > 0 {
+            return Ok(false);
+        }
+        *self.decoder = Decoder::Done;
+        self.is_done.set(true);
+        Ok(true)
     }
 
     async fn read(&mut self) -> Result<(), Termination> {

@@ -44,19 +44,28 @@ pub(super) async fn all_vectored<S: Stream>(
             Ok(n) => IoSlice::advance_slices(&mut pieces, n),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                deadline.arm(timeout);
-                let ready = deadline.guard(stream.writable()).await;
-                deadline.disarm();
-                match ready {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return Err(WriteError::Broken),
-                    Err(_) => return Err(WriteError::Elapsed),
-                }
+                writable(stream, deadline, timeout).await?;
             }
             Err(_) => return Err(WriteError::Broken),
         }
     }
     Ok(())
+}
+
+/// Waits until the peer takes more.
+pub(super) async fn writable<S: Stream>(
+    stream: &S,
+    deadline: &Deadline,
+    timeout: Duration,
+) -> Result<(), WriteError> {
+    deadline.arm(timeout);
+    let ready = deadline.guard(stream.writable()).await;
+    deadline.disarm();
+    match ready {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(WriteError::Broken),
+        Err(_) => Err(WriteError::Elapsed),
+    }
 }
 
 /// Is it worth another try?

@@ -67,8 +67,14 @@ impl Pipe {
 
     /// Moves what is there from `source` into the pipe. `Ok(0)` is the end of the stream.
     pub(crate) fn fill(&mut self, source: &TcpStream) -> io::Result<usize> {
+        self.fill_at_most(source, CAPACITY as usize)
+    }
+
+    /// The same for at most `max` bytes, which is not 0.
+    pub(crate) fn fill_at_most(&mut self, source: &TcpStream, max: usize) -> io::Result<usize> {
         let Some(ends) = &self.ends else { return Err(io::ErrorKind::BrokenPipe.into()) };
-        let n = source.try_io(Interest::READABLE, || transfer(source, &ends.write, CAPACITY as usize))?;
+        let max = max.min(CAPACITY as usize);
+        let n = source.try_io(Interest::READABLE, || transfer(source, &ends.write, max))?;
         self.filled += n;
         Ok(n)
     }

@@ -147,8 +147,42 @@ async fn hundred_megabytes_travel_both_ways_at_once() {
         assert!(block.iter().enumerate().all(|(n, &byte)| byte == (n % 251) as u8));
     }
     sent.await.unwrap();
-    let status = proxy.status();
-    assert!(status.frontends[0].bytes_in > SIZE as u64 && status.frontends[0].bytes_out > SIZE as u64);
+    let counted =
+        |front: &lb_proxy::status::FrontendStatus| front.bytes_in.min(front.bytes_out) > SIZE as u64;
+    eventually("all bytes are counted", || counted(&proxy.status().frontends[0])).await;
+}
+
+#[tokio::test]
+async fn large_content_that_ends_too_early_never_looks_complete_in_either_direction() {
+    const HALF: usize = 1 << 20;
+    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let server = Scripted::start(move |mut stream| {
+        let heard = heard.clone();
+        async move {
+            let head = read_head(&mut stream).await.unwrap();
+            if head.starts_with("GET") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2097152\r\n\r\n").await.unwrap();
+                stream.write_all(&[7; HALF]).await.unwrap();
+            } else {
+                heard.send(read_all(&mut stream).await.unwrap_or_default().len()).unwrap();
+            }
+        }
+    })
+    .await;
+    let proxy = proxy_for(&server);
+    let mut client = connect(&proxy).await;
+    client.write_all(GET.as_bytes()).await.unwrap();
+    assert_eq!(read_head(&mut client).await.unwrap(), "HTTP/1.1 200 OK\r\nContent-Length: 2097152\r\n\r\n");
+    assert_eq!(read_all(&mut client).await.unwrap(), [7; HALF]);
+    assert_eq!(counter(&proxy, "server_aborts_total"), 1);
+
+    let mut client = connect(&proxy).await;
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2097152\r\n\r\n").await.unwrap();
+    client.write_all(&[7; HALF]).await.unwrap();
+    drop(client);
+    assert_eq!(tokio::time::timeout(LONG, hears.recv()).await.unwrap().unwrap(), HALF);
+    eventually("the abort is counted", || counter(&proxy, "client_aborts_total") == 1).await;
+    assert_eq!(server.accepted(), 2);
 }
 
 #[tokio::test]
