@@ -110,7 +110,7 @@ fn replay(seed: u64, steps: u64) {
 
 fn run(seed: u64, steps: u64, record: bool) -> (World, Result<(), Broken>) {
     let mut random = Random::new(seed);
-    let nodes = nodes(&mut random);
+    let nodes = nodes(seed, &mut random);
     let mut world = World::new(random, nodes, record);
     let result = story(&mut world, steps);
     (world, result)
@@ -161,8 +161,9 @@ fn settle(world: &mut World) -> Result<(), Broken> {
     world.broken(format!("{} nodes without a fault, {} Actives, and all was quiet", found.0, found.1))
 }
 
-/// A configuration that the seed draws: number of nodes, interval, virtual routers, preemption, clocks.
-fn nodes(random: &mut Random) -> Vec<Node> {
+/// A configuration that the seed draws: number of nodes, interval, virtual routers, preemption, clocks. One seed in ten
+/// speaks VRRPv2, one takes its peers for foreign.
+fn nodes(seed: u64, random: &mut Random) -> Vec<Node> {
     let count = if random.per_mille(700) { 2 } else { 3 + random.index(3) };
     let interval = [20, 100, 100, 1_000][random.index(4)];
     let members = if random.per_mille(700) { 1 } else { 2 };
@@ -176,9 +177,20 @@ fn nodes(random: &mut Random) -> Vec<Node> {
         .map(|index| {
             let priority = 254 - gap * u8::try_from(index).unwrap();
             let rate = i64::try_from(random.range(0, 2001)).unwrap() - 1_000;
-            Node::new(index, config(priority, index == 0, interval, members, preempt), rate)
+            let mut config = config(priority, index == 0, interval, members, preempt);
+            match seed % 10 {
+                8 => config.members.iter_mut().for_each(speak_version_2),
+                9 => config.peer = PeerKind::Keepalived,
+                _ => {}
+            }
+            Node::new(index, config, rate)
         })
         .collect()
+}
+
+fn speak_version_2(member: &mut MemberConfig) {
+    member.version = Version::V2;
+    member.interval = AdvertisementInterval::new(Version::V2, Duration::from_secs(1)).unwrap();
 }
 
 fn config(priority: u8, first: bool, interval: u64, members: usize, preempt: Preempt) -> GroupConfig {
