@@ -337,11 +337,14 @@ fn plain_user_runs_the_lab_in_a_user_namespace() {
     };
     let up = run(&["up", "--detach"]);
     assert!(up.status.success(), "{}", text(&up.stderr));
+    assert!(text(&up.stdout).contains("198.51.100.10 is held by lb"), "{}", text(&up.stdout));
     let exec = run(&["exec", "lb1", "--", "cat", "/proc/self/uid_map"]);
     assert!(exec.status.success(), "{}", text(&exec.stderr));
     let map: Vec<u32> = text(&exec.stdout).split_whitespace().map(|word| word.parse().unwrap()).collect();
     assert_eq!((map[0], map[2]), (0, 1), "root inside, one plain user outside");
-    for verb in [&["fail", "web1"][..], &["heal", "web1"], &["fail", "lb2", "--how", "cable"], &["down"]] {
+    for verb in
+        [&["fail", "web1"][..], &["heal", "web1"], &["fail", "lb2"], &["heal", "lb2"], &["status"], &["down"]]
+    {
         let output = run(verb);
         assert!(output.status.success(), "{verb:?}: {}", text(&output.stderr));
     }

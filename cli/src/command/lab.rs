@@ -25,10 +25,17 @@ enum LabVerb {
     #[command(after_help = "Takes about a minute. Exit codes: 0 the pair did what it should, 1 it did not.")]
     Demo,
     /// Start a lab to play with; it ends with Ctrl-C
+    #[command(
+        after_help = "Exit codes: 0 ended as asked (with --detach: up and ready), 1 failed, 2 with --detach: up, \
+                            but a node is not ready."
+    )]
     Up(UpArguments),
     /// Show who holds the address and how the nodes are
     Status(StatusArguments),
     /// Run a command on a node; its exit code is this one's
+    #[command(
+        after_help = "Exit codes: the command's, 128 + N if signal N killed it, 127 if it does not exist."
+    )]
     Exec(ExecArguments),
     /// Harm a node
     Fail(FailArguments),
@@ -50,7 +57,7 @@ enum LabVerb {
 
 #[derive(Debug, clap::Args)]
 struct UpArguments {
-    /// Return when the lab is up and leave it running
+    /// Return when both nodes are ready, and leave the lab running
     #[arg(long)]
     detach: bool,
 }
@@ -141,8 +148,15 @@ fn up(name: &str, arguments: &UpArguments) -> anyhow::Result<Exit> {
     let options = Options::default().name(name);
     if arguments.detach {
         let lab = Lab::up(&options.detached())?;
-        println!("{}", lab.status()?);
-        return Ok(Exit::Fine);
+        let ready = lab.wait_until_all_ready();
+        print!("{}", lab.status()?);
+        return Ok(match ready {
+            Ok(()) => Exit::Fine,
+            Err(error) => {
+                eprintln!("lbctl lab: the lab is up, but not as it should be: {error:#}");
+                Exit::Degraded
+            }
+        });
     }
     let interrupts = Interrupts::catch()?;
     let lab = Lab::up(&options)?;

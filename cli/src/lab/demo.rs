@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     thread,
     time::{Duration, Instant},
 };
@@ -72,6 +72,7 @@ const ACTS: [Act; 6] = [
 pub fn play(lab: &Lab) -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
     let started = Instant::now();
+    whisper("the pair comes up")?;
     lab.wait_until_all_ready().context("the pair does not come up")?;
     let holder = lab.wait_for_holder(Duration::from_secs(5))?;
     let load = lab.load(&LoadOptions {
@@ -119,6 +120,7 @@ fn play_act(lab: &Lab, load: &Load, act: &Act, wrong: &mut Vec<String>) -> anyho
     let other = BALANCERS.into_iter().find(|name| *name != victim).context("there are two")?;
     let title = format!("{} {victim}", act.verb);
     let read = lab.record()?.len();
+    whisper(&title)?;
     thread::sleep(CALM / 4);
     let from = clock::now() - CALM / 4;
     let at = lab.fail(&victim, act.how).with_context(|| title.clone())?;
@@ -152,6 +154,7 @@ fn play_act(lab: &Lab, load: &Load, act: &Act, wrong: &mut Vec<String>) -> anyho
         wrong.push(format!("{title}: no answer for {:?}", report.gap_around(at)));
     }
 
+    whisper(&format!("{victim} is healed"))?;
     lab.heal(&victim).with_context(|| format!("{title}, healing"))?;
     if lab.holders()? != [other] {
         wrong.push(format!("{title}: after healing the address is held by {:?}", lab.holders()?));
@@ -163,6 +166,7 @@ fn play_act(lab: &Lab, load: &Load, act: &Act, wrong: &mut Vec<String>) -> anyho
 fn lose_a_server(lab: &Lab, load: &Load, wrong: &mut Vec<String>) -> anyhow::Result<()> {
     let holder = lab.wait_for_holder(Duration::from_secs(5))?;
     let read = lab.record_of_vip()?.len();
+    whisper("kill -9 web1")?;
     let at = lab.fail("web1", How::Kill)?;
     thread::sleep(CALM * 2);
     let to = clock::now();
@@ -231,9 +235,22 @@ fn wait(limit: Duration, mut holds: impl FnMut() -> anyhow::Result<bool>) -> any
 
 fn say(line: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}")?;
+    writeln!(stdout, "{}{line}", if stdout.is_terminal() { WIPE } else { "" })?;
     stdout.flush()
 }
+
+/// What is being waited for; the next line takes its place. A pipe does not see it.
+fn whisper(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    if stdout.is_terminal() {
+        write!(stdout, "{WIPE}{text} ...")?;
+        stdout.flush()?;
+    }
+    Ok(())
+}
+
+/// Back to the beginning of the line, and nothing on it.
+const WIPE: &str = "\r\x1b[K";
 
 /// The last lines of both daemons, for a story that went wrong.
 ///
