@@ -1,6 +1,6 @@
 //! Buffers of a worker: borrowed while there are bytes to hold, never by a connection that waits.
 //!
-//! A [`Buffer`] goes back to its pool when it is dropped. The pool keeps at most [`KEPT`] of them; beyond that the
+//! A [`Buffer`] goes back to its pool when it is dropped. The pool keeps at most `KEPT` of them; beyond that the
 //! memory is given back to the allocator, so a peak does not stay.
 
 use std::{cell::RefCell, io, rc::Rc};

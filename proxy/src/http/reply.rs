@@ -5,7 +5,7 @@ use super::headers::{Sink, put_number};
 /// A local reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Reply {
-    /// One of those that [`Reply::reason`] knows; any other is written as 500.
+    /// One that a page exists for; any other is written as 500.
     pub status: u16,
     /// The connection ends after it.
     pub close: bool,
