@@ -70,6 +70,9 @@ fn fail_and_heal(promise: &Promise) {
         around.total(),
         moved.removed.map(|removed| removed.saturating_since(at)),
     );
+    if around.failed() > 0 {
+        println!("{how} {victim}: {:?}", around.failures());
+    }
     assert!(gap <= noticed + SECOND, "{how}: no answer for {gap:?}");
     assert_calm(&report, moved.added + SECOND);
     if in_order {

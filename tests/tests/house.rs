@@ -123,42 +123,86 @@ fn every_direct_dependency_has_its_line_of_reason() {
     );
 }
 
+/// The names of all functions of the tree.
+fn functions(sources: &[(String, String)]) -> BTreeSet<&str> {
+    let after_fn = sources.iter().flat_map(|(_, text)| text.split("fn ").skip(1));
+    after_fn.filter_map(|rest| rest.split(['(', '<']).next()).collect()
+}
+
+/// Rows of the tables of a ledger: the first cell and the last.
+fn rows(ledger: &str) -> Vec<(&str, &str)> {
+    ledger
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .filter_map(|row| {
+            Some((row.split(" | ").next()?.trim_matches(['`', '*', ' ']), row.rsplit(" | ").next()?))
+        })
+        .filter(|(id, _)| id.ends_with(|c: char| c.is_ascii_digit()) && id.len() <= 5)
+        .collect()
+}
+
 #[test]
-fn every_test_that_a_ledger_names_exists() {
+fn every_test_that_the_ledger_of_rfc_9568_names_exists() {
     let sources = files(&[".rs"]);
-    let tests: BTreeSet<&str> = sources
-        .iter()
-        .flat_map(|(_, text)| text.split("fn ").skip(1))
-        .filter_map(|rest| rest.split(['(', '<']).next())
+    let tests = functions(&sources);
+    let text = read("docs/rfc9568.md");
+    // The name of a test is a claim: a long one, in snake case.
+    let named: Vec<&str> = quoted(&text)
+        .map(|name| name.rsplit("::").next().unwrap_or(name))
+        .filter(|name| name.chars().all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit()))
+        .filter(|name| name.matches('_').count() >= 3)
         .collect();
+    assert!(named.len() > 20, "it names {} tests", named.len());
+    let mut wrong: Vec<String> =
+        named.iter().filter(|name| !tests.contains(**name)).map(|name| format!("no test {name}")).collect();
+    let rows: BTreeSet<&str> = rows(&text).into_iter().map(|(id, _)| id).collect();
+    wrong.extend(
+        (1..=66)
+            .map(|n| format!("V-{n}"))
+            .filter(|id| !rows.contains(id.as_str()))
+            .map(|id| format!("no row {id}")),
+    );
+    none(&wrong);
+}
+
+/// A row of this ledger names tests by the beginning of their names (`h8_...`), files of tests (`smuggling`), or the
+/// tables, whose entries begin with the row.
+#[test]
+fn every_test_that_the_ledger_of_http_names_exists() {
+    let sources = files(&[".rs"]);
+    let tests = functions(&sources);
+    let text = read("docs/http1.md");
+    let in_tables = |id: &str| {
+        let tables = sources.iter().filter(|(path, _)| path.starts_with("proxy/src/http/tests"));
+        tables
+            .into_iter()
+            .any(|(_, text)| text.contains(&format!("\"{id}\"")) || text.contains(&format!("\"{id} ")))
+    };
+    let exists = |name: &str| match name.strip_suffix("...") {
+        Some(beginning) => tests.iter().any(|test| test.starts_with(beginning)),
+        None => {
+            tests.contains(name)
+                || sources.iter().any(|(path, _)| {
+                    path.starts_with("proxy/")
+                        && path.contains("test")
+                        && path.ends_with(&format!("/{name}.rs"))
+                })
+        }
+    };
     let mut wrong = Vec::new();
-    for (ledger, row, last) in [("docs/rfc9568.md", "V-", 66), ("docs/http1.md", "H", 45)] {
-        let text = read(ledger);
-        // The name of a test is a claim: a long one, in snake case.
-        let named: Vec<&str> = quoted(&text)
-            .map(|name| name.rsplit("::").next().unwrap_or(name))
-            .filter(|name| name.chars().all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit()))
-            .filter(|name| name.matches('_').count() >= 3)
-            .collect();
-        assert!(named.len() > 20, "{ledger} names {} tests", named.len());
-        wrong.extend(
-            named
-                .iter()
-                .filter(|name| !tests.contains(**name))
-                .map(|name| format!("{ledger}: no test {name}")),
-        );
-        let rows: BTreeSet<String> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("| ")?.split(' ').next())
-            .map(|cell| cell.trim_matches(['`', '*']).to_owned())
-            .collect();
-        wrong.extend(
-            (1..=last)
-                .map(|number| format!("{row}{number}"))
-                .filter(|id| !rows.contains(id))
-                .map(|id| format!("{ledger}: no row {id}")),
-        );
+    let rows = rows(&text);
+    for (id, cell) in &rows {
+        if cell.contains("tables") && !in_tables(id) {
+            wrong.push(format!("{id}: no entry in a table"));
+        }
+        wrong.extend(quoted(cell).filter(|name| !exists(name)).map(|name| format!("{id}: no test {name}")));
+        if !cell.contains("tables") && !cell.contains('`') && !cell.contains("'s") {
+            wrong.push(format!("{id}: names no test: {cell}"));
+        }
     }
+    let rows: BTreeSet<&str> = rows.into_iter().map(|(id, _)| id).collect();
+    let expected = (1..=45).map(|n| format!("H{n}")).chain((1..=6).map(|n| format!("R{n}")));
+    wrong.extend(expected.filter(|id| !rows.contains(id.as_str())).map(|id| format!("no row {id}")));
     none(&wrong);
 }
 

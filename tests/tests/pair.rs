@@ -52,7 +52,7 @@ fn second_instance_on_a_node_is_refused_and_touches_nothing() {
 #[test]
 fn interface_that_appears_later_is_used_when_it_is_there() {
     let scene = Scene::new(&Options::default().without_daemons());
-    let file = scene.write("lb.toml", CONFIGURATION);
+    let file = scene.write("lb.toml", &CONFIGURATION.replace("vrid ", "interface = \"eth0\"\nvrid "));
     scene.shell("lb1", "ip link set eth0 down && ip link set eth0 name away0");
     let lbctl = program::lbctl();
     let daemon = scene.spawn("lb1", "late", [lbctl.as_str(), "run", "--node", "lb1", &file]).unwrap();
