@@ -79,7 +79,7 @@ pub struct Backend {
     pub balance: Balance,
     /// Attempts after the first (HAProxy `retries`).
     pub retries: u32,
-    /// The last retry may go to another server (HAProxy `option redispatch`).
+    /// A retry goes to another server at once if one is usable (HAProxy `option redispatch`).
     pub redispatch: bool,
     /// Timeouts on the servers' side.
     pub timeout: BackendTimeouts,

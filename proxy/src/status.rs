@@ -101,7 +101,7 @@ pub struct ServerStatus {
     pub since: SystemTime,
     /// Requests (http) or connections (tcp) in flight.
     pub in_flight: u64,
-    /// Waiting in line.
+    /// Waiting in the backend's line; each counts at the server whose turn it was.
     pub queued: u64,
     /// Since the start.
     pub requests_total: u64,

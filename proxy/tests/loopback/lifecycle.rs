@@ -46,24 +46,21 @@ async fn connections_on_an_address_are_reset_and_those_on_others_stay() {
 }
 
 #[tokio::test]
-async fn a_thousand_connections_are_reset_within_milliseconds() {
+async fn hundreds_of_connections_are_reset_at_once() {
     let server = Scripted::start(|mut stream| async move {
         let _ = stream.read(&mut [0]).await;
     })
     .await;
-    let mut config = config(Mode::Tcp, &[server.address]);
-    config.maxconn = 2000;
-    config.frontends[0].maxconn = 2000;
-    let proxy = Proxy::start(config).unwrap();
+    let proxy = Proxy::start(config(Mode::Tcp, &[server.address])).unwrap();
     let mut clients = Vec::new();
-    for _ in 0..1000 {
+    for _ in 0..400 {
         clients.push(connect(&proxy).await);
     }
-    eventually("all are at the server", || proxy.status().backends[0].servers[0].in_flight == 1000).await;
+    eventually("all are at the server", || proxy.status().backends[0].servers[0].in_flight == 400).await;
     let start = Instant::now();
     let count = proxy.reset_connections(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], LONG).await;
     let took = start.elapsed();
-    assert_eq!(count, 1000);
+    assert_eq!(count, 400);
     // Some 10 ms on a quiet machine; the limit is for a debug build on a busy one.
     assert!(took < Duration::from_secs(1), "{took:?}");
     eventually("nothing is left", || proxy.status().connections == 0).await;
