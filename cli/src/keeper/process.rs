@@ -16,9 +16,11 @@ const PRIORITY: i32 = 10;
 /// A speaker that spins for so long without ever waiting is killed by the kernel, and replaced; microseconds.
 const RUNAWAY: u64 = 500_000;
 
-/// Leaves the terminal: own session, and deaf to what a terminal or a service manager sends to a whole group. The
+/// Leaves the terminal: own name, own session, and deaf to what a terminal or a service manager sends to a whole group. The
 /// speaker ends when the daemon says so or is gone.
 pub fn leave_terminal() {
+    // Started from /proc/self/exe, it would be called `exe` in lists of processes. A name can't be refused.
+    let _ = nix::sys::prctl::set_name(c"lbctl-speaker");
     // Fails only for a group leader, which a child is not; then it is in its own group anyway.
     let _ = setsid();
     for ignored in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1] {

@@ -238,3 +238,55 @@ async fn limited(
         None => Err(Failure::Limit),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use netlink_packet_core::Emitable;
+    use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressProtocol, CacheInfo};
+
+    use super::{super::Place, leased, message};
+    use crate::VirtualAddress;
+
+    fn place(prefix: u8) -> Place {
+        let address = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));
+        Place { index: 7, address: VirtualAddress { address, prefix } }
+    }
+
+    #[test]
+    fn an_address_goes_out_tagged_leased_for_2_s_and_without_a_route_of_its_own() {
+        let built = leased(place(24), &message(place(24)));
+        let mut lease = CacheInfo::default();
+        (lease.ifa_valid, lease.ifa_preferred) = (2, 2);
+        for attribute in [
+            AddressAttribute::Flags(AddressFlags::Noprefixroute),
+            AddressAttribute::CacheInfo(lease),
+            AddressAttribute::Protocol(AddressProtocol::Other(112)),
+        ] {
+            assert!(built.attributes.contains(&attribute), "{attribute:?} in {built:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_32_loses_its_broadcast_address() {
+        let broadcast = AddressAttribute::Broadcast(Ipv4Addr::new(192, 0, 2, 255));
+        for (prefix, kept) in [(32, false), (24, true)] {
+            let mut built = message(place(prefix));
+            built.attributes.push(broadcast.clone());
+            assert_eq!(leased(place(prefix), &built).attributes.contains(&broadcast), kept, "/{prefix}");
+        }
+    }
+
+    #[test]
+    fn a_removal_names_interface_prefix_and_address() {
+        let mut bytes = vec![0; message(place(32)).buffer_len()];
+        message(place(32)).emit(&mut bytes);
+        #[rustfmt::skip]
+        assert_eq!(bytes, [
+            2, 32, 0, 0, 7, 0, 0, 0,          // AF_INET, prefix, flags, scope, index
+            8, 0, 2, 0, 192, 0, 2, 100,       // IFA_LOCAL
+            8, 0, 1, 0, 192, 0, 2, 100,       // IFA_ADDRESS
+        ]);
+    }
+}
