@@ -146,3 +146,19 @@ fn forged_hellos_are_counted_and_move_nothing() {
     assert_eq!(status["groups"][0]["holders"], serde_json::json!([holder]));
     assert_eq!(problems(&status), Vec::<String>::new());
 }
+
+#[test]
+fn a_planned_stop_under_load_cuts_nothing_and_costs_no_client_more_than_one_request() {
+    let lab = pair();
+    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    let clients = 20;
+    let load = lab.load(&lbctl::lab::LoadOptions::default()).unwrap();
+    thread::sleep(Duration::from_secs(1));
+    let stopped = lab.exec(&holder, [LBCTL, "stop"]).unwrap();
+    assert!(stopped.success(), "{}", stopped.stderr);
+    thread::sleep(Duration::from_secs(1));
+    let report = load.stop().unwrap();
+    assert!(report.ok() > 200, "{} of {}", report.ok(), report.total());
+    assert!(report.failed() <= clients, "{:?}", report.failures());
+    assert!(stopped.stdout.contains("nothing was cut"), "{}", stopped.stdout);
+}

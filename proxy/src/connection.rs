@@ -58,6 +58,8 @@ struct Entry {
     local: SocketAddr,
     /// Since which tick of the wheel an exchange is in flight; `None` while idle.
     busy_since: Cell<Option<u64>>,
+    /// It has had an exchange. A new connection's first request may be on its way.
+    served: Cell<bool>,
     order: RefCell<Order>,
     waker: RefCell<Option<Waker>>,
 }
@@ -140,11 +142,13 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// The exchange is over. While the node drains this ends the connection.
+    /// Waits for the next exchange. While the node drains this ends the connection, unless it waits for its first.
     pub fn set_idle(&self) {
         let entry = &self.entry.entry;
-        entry.busy_since.set(None);
-        if self.is_draining() {
+        if entry.busy_since.take().is_some() {
+            entry.served.set(true);
+        }
+        if entry.served.get() && self.is_draining() {
             entry.give(Order::Close);
         }
     }
@@ -240,6 +244,21 @@ impl Registry {
         }
     }
 
+    /// Orders those idle connections to end that have had an exchange: nothing of theirs is on its way.
+    pub(crate) fn close_served(&self) {
+        for (_, entry) in self.entries.borrow().iter() {
+            let unordered = matches!(*entry.order.borrow(), Order::None);
+            if unordered && entry.served.get() && entry.busy_since.get().is_none() {
+                entry.give(Order::Close);
+            }
+        }
+    }
+
+    /// Connections that are open, with or without an exchange in flight.
+    pub(crate) fn open(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
     /// Exchanges in flight that began by the end of `tick`.
     pub(crate) fn busy_since(&self, tick: u64) -> usize {
         let entries = self.entries.borrow();
@@ -277,6 +296,7 @@ impl Registered {
         let entry = Rc::new(Entry {
             local,
             busy_since: Cell::new(None),
+            served: Cell::new(false),
             order: RefCell::default(),
             waker: RefCell::default(),
         });

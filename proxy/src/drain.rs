@@ -25,6 +25,12 @@ const SHORT: Duration = Duration::from_secs(1);
 /// How long a worker may take to say what it has in flight when time is up.
 const ANSWER: Duration = Duration::from_millis(100);
 
+/// For the next request of an idle connection, at the beginning of a drain.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// For the last packet of a handshake, once newcomers are dropped.
+const SETTLE: Duration = Duration::from_millis(10);
+
 /// Between two looks at what is still in flight.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -55,18 +61,18 @@ pub(crate) async fn reset_connections(
     count.load(Ordering::Relaxed)
 }
 
-/// Turns keep-alive off and closes idle connections. Returns when what was in flight at the beginning is over and
+/// Turns keep-alive off, and closes what is still idle after a moment. Returns when what was in flight at the beginning is over and
 /// nothing is older than [`SHORT`], or after `limit`; with the number of exchanges that are still older.
 pub(crate) async fn drain(workers: &[WorkerHandle], limit: Duration) -> usize {
     let start = Instant::now();
     let deadline = start + limit;
-    let begin = workers.iter().map(|worker| {
-        worker.run(|worker| {
-            worker.set_draining();
-            worker.registry().close_idle();
-        })
-    });
+    let begin = workers.iter().map(|worker| worker.run(|worker| worker.set_draining()));
     let _ = timeout_at(deadline, join_all(begin)).await;
+    // A connection that is closed while its next request is on the way costs that request. One more answer, with
+    // `Connection: close`, costs nothing; so only those that stay idle are closed.
+    let _ = open_after(workers, start + GRACE.min(limit / 4)).await;
+    let close = workers.iter().map(|worker| worker.run(|worker| worker.registry().close_served()));
+    let _ = timeout_at(deadline, join_all(close)).await;
     let mut left = vec![0; workers.len()];
     loop {
         let answer_by = deadline.max(Instant::now() + ANSWER);
@@ -90,6 +96,36 @@ fn old_exchanges(worker: &Worker) -> usize {
     let short = u64::try_from(SHORT.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX);
     let began = worker.draining_since().unwrap_or(now);
     worker.registry().busy_since(began.max(now.saturating_sub(short)))
+}
+
+/// Newcomers are dropped by the kernel, not refused. Returns when no connection is left, or after `limit`; with the
+/// number of those that are left.
+pub(crate) async fn hold_off(workers: &[WorkerHandle], limit: Duration) -> usize {
+    let deadline = Instant::now() + limit;
+    let begin = workers.iter().map(|worker| worker.run(|worker| worker.accept_loops().drop_newcomers()));
+    let _ = timeout_at(deadline, join_all(begin)).await;
+    // Handshakes that are under way end first, and their requests arrive.
+    sleep(SETTLE.min(limit)).await;
+    open_after(workers, deadline).await
+}
+
+/// Waits until no connection is open, or for `deadline`; returns how many are.
+async fn open_after(workers: &[WorkerHandle], deadline: Instant) -> usize {
+    loop {
+        let answer_by = deadline.max(Instant::now() + ANSWER);
+        let counts = workers.iter().map(|worker| {
+            let count = worker.run(|worker| {
+                worker.accept_loops().accept_queued();
+                worker.registry().open()
+            });
+            timeout_at(answer_by, count)
+        });
+        let open = join_all(counts).await.into_iter().filter_map(|count| count.ok().flatten()).sum();
+        if open == 0 || Instant::now() >= deadline {
+            return open;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Stops accepting, and waits until no connection is left or `limit` has passed.

@@ -134,6 +134,12 @@ impl Proxy {
         drain::drain(&self.workers, limit).await
     }
 
+    /// After a drain, before the addresses leave: SYNs are dropped, not refused, so that newcomers connect to the next
+    /// node a second later. Returns when no connection is left, or after `limit`, with the number of those that are.
+    pub async fn hold_off(&self, limit: Duration) -> usize {
+        drain::hold_off(&self.workers, limit).await
+    }
+
     /// Stops accepting, lets exchanges in flight finish for at most `limit`, then ends the workers. Returns the number
     /// of client connections that were cut.
     pub async fn stop(mut self, limit: Duration) -> u32 {

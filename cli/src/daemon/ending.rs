@@ -14,6 +14,9 @@ use super::{
 };
 use crate::control::StopReport;
 
+/// For the last short exchanges, while newcomers are dropped.
+const HOLD_OFF: Duration = Duration::from_millis(50);
+
 impl Daemon {
     /// A second request, of whatever kind, hurries the first.
     pub(super) fn begin_stop(
@@ -38,13 +41,17 @@ impl Daemon {
         let limit = if at_once { Duration::ZERO } else { self.config.global.drain_timeout };
         tracing::info!(by, ?limit, "stopping: draining first");
         systemd::notify("STOPPING=1");
-        let held = self.held().into_iter().map(str::to_owned).collect();
+        let held: Vec<String> = self.held().into_iter().map(str::to_owned).collect();
+        let holds = !held.is_empty();
         let mut stop = Stop::new(format!("stop by {by}"), now, at_once, held);
         stop.replies.extend(reply);
         self.stop = Some(stop);
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
         self.drain = Some(self.tasks.spawn(async move {
-            let left = proxy.drain(limit).await;
+            let mut left = proxy.drain(limit).await;
+            if holds && !at_once {
+                left = proxy.hold_off(HOLD_OFF).await;
+            }
             let _ = steps.send(Step::Drained { left });
         }));
     }

@@ -6,7 +6,7 @@
 
 use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
 
-use socket2::Socket;
+use socket2::{SockFilter, Socket};
 use tokio::{io::unix::AsyncFd, net::TcpStream, sync::oneshot};
 
 use crate::{
@@ -21,6 +21,16 @@ use crate::{
 
 /// After an error that the next accept would meet as well (out of descriptors or memory).
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Classic BPF over a TCP header: drops a SYN without ACK and lets everything else pass, so that a handshake that is
+/// under way ends well.
+const SYN_FILTER: [SockFilter; 5] = [
+    SockFilter::new(0x30, 0, 0, 13),          // A = the flags (byte 13)
+    SockFilter::new(0x54, 0, 0, 0x12),        // A &= SYN | ACK
+    SockFilter::new(0x15, 0, 1, 0x02),        // A == SYN?
+    SockFilter::new(0x06, 0, 0, 0),           // drop
+    SockFilter::new(0x06, 0, 0, 0xffff_ffff), // pass
+];
 
 /// The running accept loops of one worker; one ends when its sender is dropped.
 #[derive(Debug, Default)]
@@ -40,6 +50,17 @@ impl AcceptLoops {
     /// Accepts what the kernel has queued, as far as limits allow, without waiting for its turn.
     pub(crate) fn accept_queued(&self) {
         for (listener, _) in self.running.borrow().iter() {
+            listener.accept_queued();
+        }
+    }
+
+    /// From now on the kernel drops whoever wants to connect, without a word: they try again a second later, and find
+    /// another node. What it has accepted is served.
+    pub(crate) fn drop_newcomers(&self) {
+        for (listener, _) in self.running.borrow().iter() {
+            if let Err(error) = listener.socket.get_ref().attach_filter(&SYN_FILTER) {
+                tracing::warn!(%error, local = %listener.local, "can't drop newcomers; they may be reset");
+            }
             listener.accept_queued();
         }
     }

@@ -100,6 +100,36 @@ async fn drain_gives_up_at_its_limit_and_tells_what_is_left() {
 }
 
 #[tokio::test]
+async fn hold_off_drops_newcomers_without_refusing_them_and_serves_who_is_here() {
+    let server = Scripted::named("hello").await;
+    let proxy = Proxy::start(config(Mode::Tcp, &[server.address])).unwrap();
+    let front = address(&proxy);
+    let mut old = connect(&proxy).await;
+    read_n(&mut old, 5).await;
+    let newcomer = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        timeout(Duration::from_millis(300), TcpStream::connect(front)).await
+    };
+    let (left, newcomer) = tokio::join!(proxy.hold_off(Duration::from_millis(500)), newcomer);
+    assert!(newcomer.is_err(), "neither accepted nor refused: {newcomer:?}");
+    assert_eq!(left, 1);
+    old.write_all(b"last words").await.unwrap();
+    assert_eq!(read_n(&mut old, 10).await, b"last words");
+    drop(old);
+    assert_eq!(proxy.hold_off(LONG).await, 0);
+}
+
+#[tokio::test]
+async fn drain_does_not_close_a_connection_whose_first_request_may_be_on_its_way() {
+    let server = Scripted::named("hello").await;
+    let proxy = Proxy::start(config(Mode::Http, &[server.address])).unwrap();
+    let mut fresh = connect(&proxy).await;
+    assert_eq!(proxy.drain(Duration::from_millis(200)).await, 0);
+    let closed = timeout(Duration::from_millis(100), fresh.read(&mut [0])).await;
+    assert!(closed.is_err(), "{closed:?}");
+}
+
+#[tokio::test]
 async fn stop_refuses_new_connections_and_finishes_what_is_in_flight() {
     let server = Scripted::named("hello").await;
     let proxy = Proxy::start(config(Mode::Tcp, &[server.address])).unwrap();
@@ -127,7 +157,7 @@ async fn stop_ends_at_its_limit() {
     let mut old = connect(&proxy).await;
     read_n(&mut old, 5).await;
     let start = Instant::now();
-    proxy.stop(Duration::from_millis(100)).await;
+    assert_eq!(proxy.stop(Duration::from_millis(100)).await, 1);
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert_eq!(read_all(&mut old).await.unwrap(), b"");
 }
