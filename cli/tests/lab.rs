@@ -351,6 +351,32 @@ fn plain_user_runs_the_lab_in_a_user_namespace() {
 }
 
 #[test]
+fn forbidden_user_namespaces_are_named_with_the_setting_that_forbids_them() {
+    // Inside a user namespace of its own the limit is its own as well.
+    let script = "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set -all \"$@\"";
+    let output = Command::new("unshare")
+        .args([
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            LBCTL,
+            "lab",
+            "--name",
+            "forbidden",
+            "up",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("user.max_user_namespaces is 0"), "{complaint}");
+    assert!(complaint.contains("sudo"), "{complaint}");
+}
+
+#[test]
 fn typos_are_usage_errors_that_name_what_was_meant() {
     for (words, meant) in [
         (&["fial", "lb1"][..], "fail"),
