@@ -30,7 +30,7 @@ async fn worker_that_does_not_answer_for_a_second_is_reported_until_it_does() {
     let stalled = stalled.unwrap().unwrap().stalled_workers.clone();
     assert_eq!(stalled[0], None);
     assert!(stalled[1].unwrap() >= Duration::from_secs(1));
-    assert!(start.elapsed() >= Duration::from_secs(1) && start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() >= Duration::from_secs(1) && start.elapsed() < limit);
 
     drop(release);
     let answers =
