@@ -389,3 +389,11 @@ fn typos_are_usage_errors_that_name_what_was_meant() {
         assert!(text(&output.stderr).contains(meant), "{words:?}: {}", text(&output.stderr));
     }
 }
+
+#[test]
+fn lbctl_is_found_on_a_node_even_if_it_is_not_installed() {
+    let lab = Lab::up(&options()).unwrap();
+    let output = lab.exec("lb1", ["lbctl", "--version"]).unwrap();
+    assert!(output.success(), "{output:?}");
+    assert!(output.stdout.starts_with("lbctl "), "{output:?}");
+}

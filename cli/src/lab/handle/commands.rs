@@ -8,7 +8,7 @@ use std::{
         fd::{AsFd as _, BorrowedFd},
         unix::net::UnixStream,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -42,6 +42,19 @@ impl Output {
 }
 
 impl Lab {
+    /// The caller's environment; `lbctl` is found even where it was built but not installed.
+    fn environment(&self) -> BTreeMap<String, String> {
+        let mut environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        if let Some(folder) = self.program.parent().and_then(Path::to_str) {
+            let path = environment.entry("PATH".to_owned()).or_insert_with(|| "/usr/bin:/bin".to_owned());
+            path.push(':');
+            path.push_str(folder);
+        }
+        environment
+    }
+
     /// Runs a command on a node, without input, and returns what it wrote.
     ///
     /// # Errors
@@ -153,7 +166,7 @@ impl Lab {
             node: node.to_owned(),
             command: texts(command)?,
             folder: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-            environment: environment(),
+            environment: self.environment(),
         };
         send(&stream, &request, &files)?;
         Ok((Reader::new(stream.try_clone()?), stream))
@@ -210,11 +223,5 @@ fn texts<S: AsRef<OsStr>>(command: impl IntoIterator<Item = S>) -> anyhow::Resul
     command
         .into_iter()
         .map(|word| word.as_ref().to_str().map(str::to_owned).context("the words of a command must be UTF-8"))
-        .collect()
-}
-
-fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }
