@@ -137,6 +137,22 @@ fn a_frozen_speaker_is_killed_and_its_successor_removes_what_is_left() {
 }
 
 #[test]
+fn a_stop_resigns_even_if_the_speaker_is_frozen() {
+    in_namespace("a_stop_resigns_even_if_the_speaker_is_frozen", || {
+        let (_bridge, mut lb1) = alone();
+        let record = Recorder::start(&lb1, None);
+        let frozen = lb1.speaker();
+        lb1.signal(frozen, Signal::SIGSTOP);
+        lb1.signal(lb1.daemon(), Signal::SIGTERM);
+        lb1.wait();
+        record.wait_for(&RESIGNED_1);
+        assert!(record.position(&REMOVED_1) < record.position(&RESIGNED_1));
+        assert!(!lb1.has_vip());
+        assert!(is_dead(frozen));
+    });
+}
+
+#[test]
 fn a_frozen_daemon_loses_the_address() {
     in_namespace("a_frozen_daemon_loses_the_address", || {
         let (_bridge, lb1, lb2) = pair();

@@ -78,6 +78,8 @@ impl Keeper {
 
     pub(super) async fn keep(mut self, first: Child) {
         let mut child = Some(first);
+        // A speaker was lost after the end was asked for; one more is started, to resign.
+        let mut resigning = false;
         loop {
             let began = Moment::now();
             let outcome = match child.take() {
@@ -89,15 +91,17 @@ impl Keeper {
             };
             let Outcome::Lost(what) = outcome else { break };
             if self.ending.is_some() {
-                break;
+                if resigning {
+                    break;
+                }
+                tracing::warn!("the speaker {what} while it was to end; another one resigns");
+                resigning = true;
+                continue;
             }
             let pause = self.patience.pause(Moment::now().saturating_since(began));
             tracing::warn!(pause_ms = pause.as_millis(), "the speaker {what}; another one is started");
             if pause > Duration::ZERO {
                 self.wait_out(pause).await;
-            }
-            if self.ending.is_some() {
-                break;
             }
         }
         drop(self.alive);
@@ -111,11 +115,15 @@ impl Keeper {
         let outcome = self.converse(&mut child).await;
         if let Outcome::Lost(_) = outcome {
             for message in child.last_words() {
-                if matches!(message, FromSpeaker::Fatal { .. }) {
-                    self.pass_on(message).await;
-                    return Outcome::Fatal;
-                }
+                let last = match message {
+                    FromSpeaker::Fatal { .. } => Some(Outcome::Fatal),
+                    FromSpeaker::Stopped => Some(Outcome::Stopped),
+                    _ => None,
+                };
                 self.pass_on(message).await;
+                if let Some(last) = last {
+                    return last;
+                }
             }
         }
         // Whatever happened, it must not touch an address after its replacement has looked at them: the replacement waits
@@ -143,7 +151,6 @@ impl Keeper {
             tokio::select! {
                 biased;
                 news = child.news() => match news {
-                    News::Ended if told_to_end.is_some() => return Outcome::Stopped,
                     News::Ended => return Outcome::Lost("died".to_owned()),
                     News::Said(message) => {
                         if !std::mem::replace(&mut said_anything, true) {
