@@ -3,7 +3,11 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    os::unix::{fs::PermissionsExt, net::UnixDatagram, process::CommandExt},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        net::UnixDatagram,
+        process::CommandExt,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -224,4 +228,28 @@ fn without_the_right_to_hold_addresses_it_says_which_and_ends() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("CAP_NET_RAW") || text.contains("CAP_NET_ADMIN"), "{text}");
+}
+
+#[test]
+fn under_the_journal_lines_have_a_priority_and_no_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("lb.toml");
+    std::fs::write(&file, "[listen.web]\nbind = \"127.0.0.1:1\"\nservers = [\"127.0.0.1:2\"]\n")
+        .expect("written");
+    let path = folder.path().join("log");
+    let log = std::fs::File::create(&path).expect("created");
+    let metadata = log.metadata().expect("there");
+    // The file itself is no socket, so that the daemon ends with an error at once.
+    let status = lbctl()
+        .arg("run")
+        .arg(&file)
+        .arg("--control")
+        .arg(&file)
+        .env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()))
+        .stderr(log)
+        .status()
+        .expect("ran");
+    assert_eq!(status.code(), Some(1));
+    let text = std::fs::read_to_string(&path).expect("read");
+    assert!(text.starts_with("<3>can't replace "), "{text}");
 }
