@@ -123,6 +123,28 @@ fn every_direct_dependency_has_its_line_of_reason() {
     );
 }
 
+#[test]
+fn every_dependency_of_a_crate_is_used_by_it() {
+    let mut wrong = Vec::new();
+    for folder in ["proxy", "vrrp", "cli", "tests"] {
+        let manifest = read(&format!("{folder}/Cargo.toml"));
+        let sources: Vec<String> = files(&[".rs"])
+            .into_iter()
+            .filter_map(|(path, text)| path.starts_with(&format!("{folder}/")).then_some(text))
+            .collect();
+        let tables = manifest.split("dependencies]\n").skip(1);
+        let names = tables.flat_map(|rest| rest.split("\n[").next().unwrap_or(rest).lines());
+        for name in names.filter_map(|line| line.split(['.', ' ']).next()).filter(|name| !name.is_empty()) {
+            let module = name.replace('-', "_");
+            let uses = [format!("{module}::"), format!("use {module};")];
+            if !sources.iter().any(|text| uses.iter().any(|one| text.contains(one.as_str()))) {
+                wrong.push(format!("{folder}/Cargo.toml: nothing uses {name}"));
+            }
+        }
+    }
+    none(&wrong);
+}
+
 /// The names of all functions of the tree.
 fn functions(sources: &[(String, String)]) -> BTreeSet<&str> {
     let after_fn = sources.iter().flat_map(|(_, text)| text.split("fn ").skip(1));
