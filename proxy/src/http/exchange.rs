@@ -47,6 +47,8 @@ pub(super) struct Exchange<'s, 'c, S> {
     request: Request,
     decoder: Decoder,
     encoder: Encoder,
+    /// A server has all of the request. Its decoder may be done earlier, with the last of it still in the inbox.
+    uploaded: Cell<bool>,
     /// The response has begun: nothing else can be said any more.
     begun: Cell<bool>,
 }
@@ -54,7 +56,7 @@ pub(super) struct Exchange<'s, 'c, S> {
 impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     pub(super) fn new(session: &'s mut Session<'c, S>, request: Request) -> Self {
         let (decoder, encoder) = (Decoder::new(request.framing, false), Encoder::new(request.framing));
-        Self { session, request, decoder, encoder, begun: Cell::new(false) }
+        Self { session, request, decoder, encoder, uploaded: Cell::new(false), begun: Cell::new(false) }
     }
 
     /// Serves it; `head` is the request's head as a server gets it.
@@ -66,6 +68,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         if self.take_content(&mut head).is_err() {
             return self.fail(Termination::BadRequest, None).await;
         }
+        self.uploaded.set(self.decoder.is_done());
         let Some(backend) = connection.frontend().default_backend else {
             connection.count(Event::NoServer);
             return self.fail(Termination::ServerConnect, None).await;
@@ -169,13 +172,12 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             Err(WriteError::Elapsed) => return Err(Termination::ServerTimeoutInHead.into()),
         }
         let head = (repeatable && upstream.is_reused()).then_some(head);
-        let uploaded = Cell::new(self.decoder.is_done());
         let download = Download {
             connection,
             upstream,
             request: self.request,
             deadline,
-            uploaded: &uploaded,
+            uploaded: &self.uploaded,
             begun: &self.begun,
         };
         let upload = Upload {
@@ -183,7 +185,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             upstream,
             decoder: &mut self.decoder,
             encoder: &mut self.encoder,
-            is_done: &uploaded,
+            is_done: &self.uploaded,
             response_deadline: deadline,
         };
         let mut download = pin!(download.run(head));
@@ -218,7 +220,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         }
         if !done.close {
             Next::Request
-        } else if self.decoder.is_done() && !self.session.inbound.has_bytes() {
+        } else if self.uploaded.get() && !self.session.inbound.has_bytes() {
             Next::Close
         } else {
             Next::Linger
@@ -254,7 +256,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         let Some(status) = status else { return Next::Close };
         let session = &mut *self.session;
         let close = termination == Termination::BadRequest
-            || !self.decoder.is_done()
+            || !self.uploaded.get()
             || !self.request.persistent
             || session.inbound.ended
             || session.connection.is_draining();

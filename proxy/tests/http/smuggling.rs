@@ -1,10 +1,10 @@
 //! Payloads that two readers could split differently: what a server gets, byte for byte.
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     peers::*,
-    rig::{connect, read_all},
+    rig::{Scripted, connect, read_all},
 };
 
 /// What reaches the server when a client sends `bytes` and ends, and what the client gets.
@@ -103,4 +103,58 @@ async fn content_of_a_request_that_failed_is_never_taken_for_the_next_request() 
     assert!(got.starts_with("HTTP/1.1 503 ") && got.contains("\r\nConnection: close\r\n"), "{got}");
     assert_eq!(got.matches("HTTP/1.1 ").count(), 1);
     assert_eq!(proxy.status().frontends[0].requests_total, 1);
+}
+
+/// A server whose buffers are full has part of the content at most: whatever the client is told then, the rest of its
+/// content is no request. The size at which only the last piece is stuck is searched for: a larger one is read
+/// in part (and the connection closes), a smaller one is taken whole.
+#[tokio::test]
+async fn content_that_no_server_took_is_never_read_as_a_request() {
+    let (answer, wanted) = tokio::sync::watch::channel(false);
+    let server = Scripted::start(move |mut stream| {
+        let mut wanted = wanted.clone();
+        async move {
+            let _ = read_head(&mut stream).await;
+            let _ = wanted.wait_for(|wanted| *wanted).await;
+            let _ = stream.write_all(b"nonsense\r\n\r\n").await;
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        }
+    })
+    .await;
+    let proxy = proxy_for(&server);
+    let evil = "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n";
+    let (mut low, mut high) = (0, 16 << 20);
+    while high - low > 2048 {
+        let size = usize::midpoint(low, high);
+        answer.send_replace(false);
+        let mut client = connect(&proxy).await;
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        client.write_all(head.as_bytes()).await.unwrap();
+        let content = evil.repeat(size / evil.len() + 1);
+        let chunk = format!("{:x}\r\n{content}\r\n0\r\n\r\n", content.len());
+        let (mut read, mut write) = client.into_split();
+        let sent = tokio::spawn(async move {
+            let _ = write.write_all(chunk.as_bytes()).await;
+            write
+        });
+        // The server has all that it takes once nothing moves any more.
+        let mut before = u64::MAX;
+        while before != proxy.status().frontends[0].bytes_in {
+            before = proxy.status().frontends[0].bytes_in;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        answer.send_replace(true);
+        let got = read_head(&mut read).await.unwrap();
+        assert!(got.starts_with("HTTP/1.1 502 "), "{got}");
+        if got.contains("Connection: close") {
+            high = size;
+        } else {
+            low = size;
+            let mut write = sent.await.unwrap();
+            write.shutdown().await.unwrap();
+            let mut rest = String::new();
+            read.read_to_string(&mut rest).await.unwrap();
+            assert!(!rest.contains("HTTP/1.1"), "{size} bytes of content: {rest}");
+        }
+    }
 }
