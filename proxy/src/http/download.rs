@@ -101,8 +101,11 @@ impl<S: Stream> Download<'_, S> {
                     }
                     // RFC 9110 §15.2: HTTP/1.0 knows none.
                     if self.request.version == Version::Http11 {
+                        // Whatever ends the exchange in the middle of it: nothing can be said behind half a head.
+                        self.begun.set(true);
                         self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInResponse)
                             .await?;
+                        self.begun.set(false);
                     }
                     out.clear();
                 }
