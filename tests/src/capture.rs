@@ -1,4 +1,4 @@
-//! What was on the wire, as tcpdump wrote it and tshark reads it.
+//! What was on the wire, as dumpcap wrote it and tshark reads it.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -7,10 +7,10 @@ use nix::sys::signal::Signal;
 
 use crate::{program, scene::Scene, wait};
 
-/// tcpdump at work on a node.
+/// dumpcap at work on a node.
 #[derive(Debug)]
 pub struct Capture<'scene> {
-    tcpdump: Spawned<'scene>,
+    dumpcap: Spawned<'scene>,
     file: PathBuf,
 }
 
@@ -18,19 +18,20 @@ impl<'scene> Capture<'scene> {
     /// Captures what `filter` selects on the front interface of `node`.
     ///
     /// # Panics
-    /// tcpdump does not start.
+    /// dumpcap does not start.
     pub fn start(scene: &'scene Scene, node: &str, filter: &str) -> Self {
         let file = scene.folder().join(format!("{node}.pcap"));
-        let tcpdump = program::find("tcpdump");
+        // Not tcpdump: as the root of a user namespace it wants to become another user, and there is none.
+        let dumpcap = program::find("dumpcap");
         let path = file.to_str().expect("UTF-8");
-        // `-Z root`: in a user namespace there is no other user to become.
-        let words = ["-i", "eth0", "-U", "-Z", "root", "-w", path, filter];
-        let command = [tcpdump.as_os_str()].into_iter().chain(words.iter().map(AsRef::as_ref));
-        let tcpdump = scene.spawn(node, "tcpdump", command).unwrap_or_else(|error| panic!("{error:#}"));
-        wait::until("tcpdump listens", Duration::from_secs(10), || {
-            scene.log(node, "tcpdump").ok()?.contains("listening on").then_some(())
+        let words = ["-i", "eth0", "-P", "-q", "-w", path, "-f", filter];
+        let command = [dumpcap.as_os_str()].into_iter().chain(words.iter().map(AsRef::as_ref));
+        let dumpcap = scene.spawn(node, "dumpcap", command).unwrap_or_else(|error| panic!("{error:#}"));
+        // Its file has a header once the socket captures.
+        wait::until("dumpcap listens", Duration::from_secs(10), || {
+            std::fs::metadata(&file).ok().filter(|found| found.len() >= 24).map(drop)
         });
-        Self { tcpdump, file }
+        Self { dumpcap, file }
     }
 
     /// How many packets it has so far.
@@ -45,11 +46,11 @@ impl<'scene> Capture<'scene> {
     /// Ends the capture; the file.
     ///
     /// # Panics
-    /// tcpdump had ended before.
+    /// dumpcap had ended before.
     #[must_use]
     pub fn stop(self) -> PathBuf {
-        self.tcpdump.signal(Signal::SIGINT).expect("tcpdump is alive");
-        self.tcpdump.wait().expect("tcpdump ends");
+        self.dumpcap.signal(Signal::SIGINT).expect("dumpcap is alive");
+        self.dumpcap.wait().expect("dumpcap ends");
         self.file
     }
 }
@@ -64,13 +65,15 @@ pub fn dissect(file: &PathBuf, settings: &[&str], filter: &str, fields: &[&str])
     command.arg("-n").arg("-r").arg(file).args(["-Y", filter, "-T", "fields"]);
     command.args(settings.iter().flat_map(|setting| ["-o", setting]));
     command.args(fields.iter().flat_map(|field| ["-e", field]));
-    let output = command.output().expect("tshark runs");
+    // The preferences of whoever runs the test are none of its business.
+    let home = file.parent().expect("a folder");
+    let output = command.env("HOME", home).env_remove("XDG_CONFIG_HOME").output().expect("tshark runs");
     assert!(output.status.success(), "tshark: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
 }
 
-/// Packets in a file of tcpdump: a header of 24 bytes, then 16 bytes before each packet, the third word of which is its
+/// Packets in a file of dumpcap: a header of 24 bytes, then 16 bytes before each packet, the third word of which is its
 /// captured length (pcap-savefile(5)). The last one may not be written whole yet.
 fn count(file: &[u8]) -> usize {
     let mut rest = file.get(24..).unwrap_or_default();
