@@ -44,6 +44,14 @@ const TTL: u8 = 255;
 /// Boots of a peer that are remembered, so that none of their hellos can be replayed.
 const PAST_BOOTS: usize = 16;
 
+/// Events of a peer that may come at once, and after how long there is one more: a forger must not fill a disk.
+const EVENTS: u32 = 16;
+const EVENT_GAP: Duration = Duration::from_secs(4);
+
+/// A counter that jumps further is not believed of a peer that is not silent: after it the peer's own hellos would be
+/// refused as old. Honest ones grow by at most one in [`MIN_GAP`].
+const MAX_JUMP: u64 = 64;
+
 /// What this node says of itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Local {
@@ -75,8 +83,11 @@ pub(super) struct Peer {
     pub(super) silent: bool,
     /// When it should have been heard at the latest.
     due: Moment,
-    past_boots: VecDeque<String>,
+    /// The boots before this one, each with the last counter that was heard of it.
+    past_boots: VecDeque<(String, u64)>,
     drift_reported: Option<(Moment, String)>,
+    events_left: u32,
+    events_since: Moment,
 }
 
 /// Something worth a line in the log.
@@ -125,6 +136,8 @@ impl Session {
                 due: now + SILENCE,
                 past_boots: VecDeque::new(),
                 drift_reported: None,
+                events_left: EVENTS,
+                events_since: now,
             })
             .collect();
         Self {
@@ -172,14 +185,15 @@ impl Session {
         if hello.node != peer.name {
             return self.count("hello_other_name");
         }
-        let replayed = match &peer.last {
-            Some((_, last)) if last.boot == hello.boot => hello.counter <= last.counter,
-            Some(_) | None => peer.past_boots.contains(&hello.boot),
-        };
-        if replayed {
-            return self.count("hello_replay");
+        if let Some(counter) = peer.counter_of(&hello.boot) {
+            if hello.counter <= counter {
+                return self.count("hello_replay");
+            }
+            if !peer.silent && hello.counter - counter > MAX_JUMP {
+                return self.count("hello_jump");
+            }
         }
-        let event = peer.take(now, hello);
+        let event = peer.take(now, hello).filter(|_| peer.may_tell(now));
         let drift = peer.drift(now, &self.local.file);
         self.events.extend(event.into_iter().chain(drift));
         self.count("hello_received");
@@ -258,6 +272,26 @@ impl Session {
 }
 
 impl Peer {
+    /// The last counter that was heard of a boot. A boot that was thought to be over goes on from there: else one forged
+    /// hello of a new boot would silence the peer until its next restart.
+    fn counter_of(&self, boot: &str) -> Option<u64> {
+        let last = self.last.as_ref().map(|(_, last)| (&last.boot, last.counter));
+        let past = self.past_boots.iter().map(|(boot, counter)| (boot, *counter));
+        last.into_iter().chain(past).find(|(known, _)| *known == boot).map(|(_, counter)| counter)
+    }
+
+    fn may_tell(&mut self, now: Moment) -> bool {
+        let gaps = now.saturating_since(self.events_since).as_nanos() / EVENT_GAP.as_nanos();
+        if gaps > 0 {
+            let gained = u32::try_from(gaps).unwrap_or(EVENTS);
+            self.events_left = self.events_left.saturating_add(gained).min(EVENTS);
+            self.events_since = now;
+        }
+        let may = self.events_left > 0;
+        self.events_left = self.events_left.saturating_sub(1);
+        may
+    }
+
     fn take(&mut self, now: Moment, hello: Hello) -> Option<Event> {
         let ending = hello.ending;
         let why = match &self.last {
@@ -269,10 +303,11 @@ impl Peer {
         if let Some((_, last)) = self.last.take()
             && last.boot != hello.boot
         {
+            self.past_boots.retain(|(boot, _)| *boot != hello.boot);
             if self.past_boots.len() == PAST_BOOTS {
                 self.past_boots.pop_front();
             }
-            self.past_boots.push_back(last.boot);
+            self.past_boots.push_back((last.boot, last.counter));
         }
         self.last = Some((now, hello));
         self.due = now + SILENCE;

@@ -174,3 +174,55 @@ fn a_node_that_ends_says_so_at_once_and_what_it_said_before_is_stale() {
     assert_eq!(events(&mut one), [Event::Appeared { peer: "lb2".to_owned(), why: "after a silence" }]);
     assert!(!one.peers()[0].silent);
 }
+
+/// What a forger on the same network says in the name of lb2.
+fn forged(boot: &str, counter: u64, ending: bool) -> Vec<u8> {
+    let mut session = lb2(boot, at(0));
+    session.counter = counter - 1;
+    session.ending = ending;
+    said(&mut session, at(0)).expect("due")
+}
+
+#[test]
+fn a_forged_restart_does_not_silence_the_peer_itself() {
+    let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
+    let recorded = said(&mut two, at(0)).expect("due");
+    one.handle_datagram(at(0), LB2, Some(255), &recorded);
+    one.handle_datagram(at(500), LB2, Some(255), &forged("boot-x", 1, false));
+    let bytes = said(&mut two, at(1_000)).expect("due");
+    one.handle_datagram(at(1_000), LB2, Some(255), &bytes);
+    let (heard, last) = one.peers()[0].last.as_ref().expect("heard");
+    assert_eq!((*heard, last.boot.as_str()), (at(1_000), "boot-2"));
+    one.handle_datagram(at(1_100), LB2, Some(255), &recorded);
+    assert_eq!(one.counters().get("hello_replay"), Some(&1));
+}
+
+#[test]
+fn a_forged_counter_does_not_silence_the_peer_itself() {
+    let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
+    one.handle_datagram(at(0), LB2, Some(255), &said(&mut two, at(0)).expect("due"));
+    one.handle_datagram(at(500), LB2, Some(255), &forged("boot-2", u64::MAX, false));
+    assert_eq!(one.counters().get("hello_jump"), Some(&1));
+    one.handle_datagram(at(1_000), LB2, Some(255), &said(&mut two, at(1_000)).expect("due"));
+    assert_eq!(one.peers()[0].last.as_ref().expect("heard").0, at(1_000));
+}
+
+#[test]
+fn a_peer_may_be_far_ahead_after_a_silence() {
+    let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
+    one.handle_datagram(at(0), LB2, Some(255), &said(&mut two, at(0)).expect("due"));
+    one.handle_timeout(at(3_500));
+    one.handle_datagram(at(9_000), LB2, Some(255), &forged("boot-2", 5_000, false));
+    assert_eq!(one.peers()[0].last.as_ref().expect("heard").0, at(9_000));
+}
+
+#[test]
+fn a_forger_writes_a_bounded_number_of_lines() {
+    let mut one = lb1();
+    for n in 1..1_000 {
+        one.handle_datagram(at(n), LB2, Some(255), &forged(&format!("boot-{n}"), 1, n % 2 == 0));
+    }
+    assert_eq!(events(&mut one).len(), 16);
+    one.handle_datagram(at(5_000), LB2, Some(255), &forged("boot-y", 1, false));
+    assert_eq!(events(&mut one).len(), 1);
+}
