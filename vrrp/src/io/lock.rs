@@ -1,9 +1,9 @@
 //! One speaker per network namespace, interface and virtual router: a lock file.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, Permissions},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -46,8 +46,11 @@ impl RouterLock {
         let path = path(folder, index, vrid)
             .map_err(|error| LockError::File { path: PathBuf::from("/proc/thread-self/ns/net"), error })?;
         let file_error = |error| LockError::File { path: path.clone(), error };
-        let options = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        // Who may read a file may lock it: nobody else is to keep us from speaking.
+        let options = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let mut file = options.map_err(file_error)?;
+        // One that an earlier version left.
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(file_error)?;
         let until = Moment::now() + patience;
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -70,4 +73,23 @@ impl RouterLock {
 fn path(folder: &Path, index: u32, vrid: Vrid) -> io::Result<PathBuf> {
     let namespace = std::fs::metadata("/proc/thread-self/ns/net")?.ino();
     Ok(folder.join(format!("speaker-{namespace}-{index}-{vrid}.lock")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_may_open_the_lock_file_and_so_lock_it() {
+        let folder = std::env::temp_dir().join(format!("lb-vrrp-lock-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let vrid = Vrid::new(51).unwrap();
+        let left = path(&folder, 7, vrid).unwrap();
+        std::fs::write(&left, "").unwrap();
+        std::fs::set_permissions(&left, Permissions::from_mode(0o644)).unwrap();
+        let lock = RouterLock::take(&folder, "eth1", 7, vrid, Duration::ZERO).unwrap();
+        assert_eq!(std::fs::metadata(&left).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(lock);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }
