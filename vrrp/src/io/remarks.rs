@@ -10,6 +10,9 @@ const QUIET: Duration = Duration::from_secs(60);
 /// How many different remarks are remembered; sources can be forged.
 const KEYS: usize = 256;
 
+/// How many remarks about sources are made in [`QUIET`], whatever they say: a forger has a new source for each.
+const LINES: u32 = 64;
+
 /// What equal remarks have in common.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Key {
@@ -23,6 +26,10 @@ pub(super) enum Key {
 #[derive(Debug, Default)]
 pub(super) struct Remarks {
     said: BTreeMap<Key, Said>,
+    /// When the current [`QUIET`] began, and what was said and withheld in it.
+    window: Option<Moment>,
+    lines: u32,
+    withheld: u64,
 }
 
 #[derive(Debug)]
@@ -39,12 +46,22 @@ impl Remarks {
                 said.withheld += 1;
                 return None;
             }
+        }
+        if !self.has_line(now, &key) {
+            self.withheld += 1;
+            return None;
+        }
+        if let Some(said) = self.said.get_mut(&key) {
             said.at = now;
             return Some(std::mem::take(&mut said.withheld));
         }
         self.make_room();
+        let withheld = match key {
+            Key::Group { .. } => 0,
+            Key::Source { .. } => std::mem::take(&mut self.withheld),
+        };
         self.said.insert(key, Said { at: now, withheld: 0 });
-        Some(0)
+        Some(withheld)
     }
 
     /// Whether it is said for the first time; never again as long as it is remembered.
@@ -53,9 +70,26 @@ impl Remarks {
             said.at = now;
             return false;
         }
+        if !self.has_line(now, &key) {
+            self.withheld += 1;
+            return false;
+        }
         self.make_room();
         self.said.insert(key, Said { at: now, withheld: 0 });
         true
+    }
+
+    /// Takes one of the lines of this minute.
+    fn has_line(&mut self, now: Moment, key: &Key) -> bool {
+        if let Key::Group { .. } = key {
+            return true;
+        }
+        if self.window.is_none_or(|began| now.saturating_since(began) >= QUIET) {
+            self.window = Some(now);
+            self.lines = 0;
+        }
+        self.lines += 1;
+        self.lines <= LINES
     }
 
     fn make_room(&mut self) {
@@ -103,8 +137,28 @@ mod tests {
         for n in 0..1000_u32 {
             let source = Ipv4Addr::from(n).into();
             let key = Key::Source { group: 0, kind: "reject_ttl", source };
-            assert_eq!(remarks.permit(Moment::from_nanos(u64::from(n)), key), Some(0));
+            remarks.permit(Moment::from_nanos(1 + 60_000_000_000 * u64::from(n)), key);
         }
         assert_eq!(remarks.said.len(), KEYS);
+    }
+
+    #[test]
+    fn forged_sources_get_a_bounded_number_of_lines() {
+        let mut remarks = Remarks::default();
+        let start = Moment::from_nanos(7);
+        let forge = |n: u32| Key::Source { group: 0, kind: "reject_ttl", source: Ipv4Addr::from(n).into() };
+        let said = (0..10_000).filter(|n| remarks.permit(start, forge(*n)).is_some()).count();
+        assert_eq!(said, 64);
+        assert!(!remarks.first(start, forge(77_777)));
+        assert_eq!(
+            remarks.permit(start, Key::Group { group: 0, kind: "transmit" }),
+            Some(0),
+            "trouble of our own"
+        );
+        assert_eq!(
+            remarks.permit(start + Duration::from_secs(60), source(1)),
+            Some(9_937),
+            "and says how many not"
+        );
     }
 }
