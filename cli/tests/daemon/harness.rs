@@ -70,14 +70,19 @@ fn answer(stream: &TcpStream, delay: Duration) {
     }
 }
 
+/// What a daemon of these tests runs: one frontend in front of one server.
+pub(crate) fn file(mode: &str, frontend: SocketAddr, server: SocketAddr) -> String {
+    format!(
+        "[global]\nthreads = 2\ndrain_timeout = \"3s\"\n\n[listen.web]\nmode = \"{mode}\"\nbind = \"{frontend}\"\n\
+         servers = [\"{server}\"]\ncheck = {{ interval = \"200ms\", timeout = \"1s\", rise = 1, fall = 2 }}\n"
+    )
+}
+
 impl Daemon {
     /// Starts it in front of `server` and waits until it answers and the server is up.
     pub(crate) fn start(mode: &str, server: SocketAddr) -> Self {
         let frontend = unused_address();
-        let text = format!(
-            "[global]\nthreads = 2\ndrain_timeout = \"3s\"\n\n[listen.web]\nmode = \"{mode}\"\nbind = \"{frontend}\"\n\
-             servers = [\"{server}\"]\ncheck = {{ interval = \"200ms\", timeout = \"1s\", rise = 1, fall = 2 }}\n"
-        );
+        let text = file(mode, frontend, server);
         let daemon = Self::spawn(&text, frontend, None);
         daemon.wait_until("the server is up", |daemon| {
             daemon.status_json().is_some_and(|status| status["backends"][0]["servers"][0]["state"] == "up")

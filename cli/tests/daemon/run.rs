@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     os::unix::{
         fs::{MetadataExt, PermissionsExt},
         net::UnixDatagram,
@@ -14,7 +14,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, get, lbctl, unused_address, web_server};
+use crate::harness::{Daemon, file, get, lbctl, unused_address, web_server};
 
 #[test]
 fn a_proxy_without_cluster_serves_and_stops_by_the_verb() {
@@ -54,6 +54,32 @@ fn a_node_that_is_not_in_the_file_is_a_usage_error() {
     assert_eq!(ran.status.code(), Some(64));
     let report = String::from_utf8_lossy(&ran.stderr).into_owned();
     assert!(report.contains("lb9") && report.contains("lb1, lb2"), "{report}");
+}
+
+/// Another program's listener, alone on its port or ready to share it.
+fn listener(address: SocketAddr, shared: bool) -> socket2::Socket {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.set_reuse_port(shared).expect("set");
+    socket.bind(&address.into()).expect("bound");
+    socket.listen(1).expect("listens");
+    socket
+}
+
+#[test]
+fn a_taken_port_is_a_problem_and_is_bound_as_soon_as_it_is_free() {
+    for shared in [false, true] {
+        let frontend = unused_address();
+        let other = listener(frontend, shared);
+        let daemon = Daemon::spawn(&file("http", frontend, web_server(Duration::ZERO)), frontend, None);
+        let output = daemon.verb(&["status"]);
+        let text = String::from_utf8_lossy(&output.stdout).replace("\n ", "");
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(&format!("! frontend web does not listen on {frontend}: ")), "{text}");
+        assert!(text.contains("Who has it: ss -ltnp 'sport = :8000'."), "{text}");
+        drop(other);
+        daemon.wait_until("it serves", |daemon| get(daemon.frontend).as_deref() == Some("hello"));
+        daemon.assert_untouched();
+    }
 }
 
 #[test]
