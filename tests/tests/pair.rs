@@ -40,10 +40,11 @@ fn second_instance_on_a_node_is_refused_and_touches_nothing() {
     };
 
     let by_its_socket = refused(&[]);
-    // One whose control socket is elsewhere finds the ports taken.
-    let by_its_ports = refused(&["--control", "/run/other.sock"]);
+    // One whose control socket is elsewhere finds the virtual router taken.
+    let by_its_vrid = refused(&["--control", "/run/other.sock"]);
 
-    println!("{by_its_socket}---\n{by_its_ports}");
+    assert!(by_its_socket.contains("another lbctl runs here: it holds "), "{by_its_socket}");
+    assert!(by_its_vrid.contains("another lbctl speaks for vrid "), "{by_its_vrid}");
     assert_eq!(scene.record_of_vip().unwrap().len(), read, "no address was touched");
     assert!(scene.has_vip(&holder));
     scene.wait_until_all_ready().unwrap();

@@ -17,7 +17,7 @@
 //! The one invariant of the core: after every `handle_*` call drain [`Group::poll_output`] until it returns `None`,
 //! then arm [`Group::poll_timeout`].
 //!
-//! One [`Group`] is one fate: one state for several virtual routers on the wire (design: a pair of vips, or both
+//! One [`Group`] is one fate: one state for several virtual routers on the wire (a pair of vips, or both
 //! families of one vip, never part).
 
 #![warn(missing_docs)]

@@ -86,8 +86,10 @@ impl ControlSocket {
         let bound = UnixListener::bind(path);
         nix::sys::stat::umask(umask);
         let listener = bound.map_err(failed("bind", path))?;
-        if let Ok(Some(group)) = Group::from_name(GROUP) {
-            let _ = nix::unistd::chown(path, None, Some(Gid::from_raw(group.gid.as_raw())));
+        if let Ok(Some(group)) = Group::from_name(GROUP)
+            && let Err(error) = nix::unistd::chown(path, None, Some(Gid::from_raw(group.gid.as_raw())))
+        {
+            tracing::warn!(%error, "the control socket can't be given to group {GROUP}: its members have no right to it");
         }
         fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(failed("chmod", path))?;
         Ok((Self { path: path.to_owned(), _lock: lock }, listener))
