@@ -164,6 +164,21 @@ fn good_text() -> impl Strategy<Value = String> {
     prop::sample::select(all)
 }
 
+#[test]
+fn a_file_that_could_not_be_written_is_not_called_fine() {
+    let output = Command::new(env!("CARGO_BIN_EXE_lbctl"))
+        .current_dir(folder("good"))
+        .args(["check", "--effective", &files("good")[0]])
+        .stdout(fs::File::options().write(true).open("/dev/full").unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr)
+            .ends_with("lbctl: can't write to stdout: No space left on device (os error 28)\n")
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -68,9 +68,15 @@ pub fn run(arguments: &CheckArguments) -> Exit {
     } else {
         format!("{name}: {verdict}: {}\n", summary(&config))
     };
-    // A reader that went away (`| head`) has seen what it wanted.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Exit::Fine
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A reader that went away (`| head`) has seen what it wanted.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("lbctl: can't write to stdout: {error}");
+            Exit::Failure
+        }
+        Ok(()) | Err(_) => Exit::Fine,
+    }
 }
 
 /// `2 nodes, 1 vip, 1 frontend, 1 backend, 2 servers`.

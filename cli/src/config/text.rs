@@ -26,6 +26,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Err("is not a whole number; use a smaller unit, as in \"1500ms\"".into());
     }
     let Some((_, factor)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+        if UNITS.iter().any(|(name, _)| *name == unit.trim()) {
+            return Err(format!("has a space before its unit; write \"{number}{}\"", unit.trim()));
+        }
         return Err(format!("has the unknown unit `{}`; units are ms, s, m, h and d", unit.trim()));
     };
     let millis = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*factor));
@@ -265,6 +268,7 @@ mod tests {
         for text in ["", "5", "5 s", "5S", "-1s", "1.5s", "s", "1h30m", "18446744073709551615h", "\u{661}s"] {
             assert!(duration(text).is_err(), "{text}");
         }
+        assert_eq!(duration("5 s"), Err("has a space before its unit; write \"5s\"".to_owned()));
     }
 
     #[test]

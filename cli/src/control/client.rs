@@ -48,7 +48,7 @@ pub enum ClientError {
         why: &'static str,
     },
     /// The socket belongs to others.
-    #[error("no right to {}: join the group `{group}` (usermod -aG {group} YOU, then log in again), or use sudo", socket.display())]
+    #[error("no right to {}: {}", socket.display(), way_in(group))]
     NoRight {
         /// The socket.
         socket: PathBuf,
@@ -86,6 +86,14 @@ pub enum ClientError {
 
 fn detail(report: &ErrorReport) -> String {
     if report.detail.is_empty() { String::new() } else { format!(": {}", report.detail) }
+}
+
+/// Nobody shall join root's group for a status.
+fn way_in(group: &str) -> String {
+    if group == "root" {
+        return "only root may use it, so use sudo (a group `lbctl`, made before lbctl starts, lets others in)".to_owned();
+    }
+    format!("join the group `{group}` (usermod -aG {group} YOU, then log in again), or use sudo")
 }
 
 fn daemon_version(version: Option<&str>) -> String {
@@ -202,5 +210,23 @@ fn group_of(socket: &Path) -> String {
     match nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(gid)) {
         Ok(Some(group)) => group.name,
         Ok(None) | Err(_) => gid.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_into_the_group_of_root() {
+        let text = |group: &str| {
+            ClientError::NoRight { socket: DEFAULT_SOCKET.into(), group: group.to_owned() }.to_string()
+        };
+        assert_eq!(
+            text("lbctl"),
+            "no right to /run/lbctl/control.sock: join the group `lbctl` (usermod -aG lbctl YOU, then log in again), \
+             or use sudo"
+        );
+        assert!(!text("root").contains("usermod"), "{}", text("root"));
     }
 }

@@ -33,14 +33,14 @@ pub(in crate::daemon) enum SocketError {
     #[error("another lbctl runs here: it holds {}; see: lbctl status --control {}", .0.display(), .0.display())]
     Taken(PathBuf),
     /// The folder or the file.
-    #[error("can't {what} {}: {source}; is it the right user, the right --runtime-dir?", path.display())]
+    #[error("can't {what} {}: {cause}; is it the right user, the right --runtime-dir?", path.display())]
     File {
         /// The step.
         what: &'static str,
         /// What it was done to.
         path: PathBuf,
-        /// Why.
-        source: io::Error,
+        /// Why. Not a `source`: the sentence has it already.
+        cause: io::Error,
     },
 }
 
@@ -50,7 +50,7 @@ impl ControlSocket {
     pub(in crate::daemon) fn bind(path: &Path) -> Result<(Self, UnixListener), SocketError> {
         let failed = |what, path: &Path| {
             let path = path.to_owned();
-            move |source| SocketError::File { what, path, source }
+            move |cause| SocketError::File { what, path, cause }
         };
         if let Some(folder) = path.parent() {
             fs::DirBuilder::new()
