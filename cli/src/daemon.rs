@@ -287,7 +287,7 @@ impl Daemon {
                     if let Some(group) = self.groups.iter_mut().find(|group| group.config.name == status.name)
                     {
                         group.tracker.handle_state(now, status.state);
-                        group.status = Some((at, status));
+                        group.take_status(at, status);
                     }
                 }
             }

@@ -41,7 +41,11 @@ pub(crate) async fn watch(workers: Arc<[WorkerHandle]>, health: watch::Sender<He
         health.send_if_modified(|health| {
             for (index, (before, now)) in health.stalled_workers.iter().zip(&overdue).enumerate() {
                 match (before, now) {
-                    (None, Some(since)) => tracing::error!(worker = index, ?since, "worker is stalled"),
+                    (None, Some(owed)) => tracing::error!(
+                        worker = index,
+                        owed = format!("{:.1} s", owed.as_secs_f64()),
+                        "worker is stalled"
+                    ),
                     (Some(_), None) => tracing::info!(worker = index, "worker answers again"),
                     _ => {}
                 }

@@ -28,6 +28,8 @@ pub(super) struct Group {
     /// What the speaker was told last.
     pub(super) told: Option<Readiness>,
     logged: Option<Readiness>,
+    /// When the claim became Active whose last steps are in the log.
+    logged_claim: Option<Moment>,
 }
 
 impl Group {
@@ -35,7 +37,15 @@ impl Group {
     pub(super) fn new(config: &Config, group: &model::Group, node: usize, started: Moment) -> Option<Self> {
         let own = group.by_node.get(node)?.clone();
         let tracker = Tracker::new(tracker_config(config, group, &own), started);
-        Some(Self { config: own, tracker, status: None, dual_active_since: None, told: None, logged: None })
+        Some(Self {
+            config: own,
+            tracker,
+            status: None,
+            dual_active_since: None,
+            told: None,
+            logged: None,
+            logged_claim: None,
+        })
     }
 
     /// Its state as far as the daemon knows.
@@ -74,6 +84,24 @@ impl Group {
             status.since = transition.at;
             status.reason.clone_from(&transition.reason);
         }
+    }
+
+    /// The speaker's word. The last steps of a claim come after its transition was logged: they get a line of their own.
+    pub(super) fn take_status(&mut self, at: Moment, status: GroupStatus) {
+        if let Some(claim) = status.transitions.last().filter(|last| last.to == State::Active)
+            && claim.moments.added.is_some()
+            && claim.moments.announced.is_some()
+            && self.logged_claim != Some(claim.at)
+        {
+            self.logged_claim = Some(claim.at);
+            tracing::info!(
+                group = self.config.name,
+                added = after(claim, claim.moments.added),
+                announced = after(claim, claim.moments.announced),
+                "holds the addresses"
+            );
+        }
+        self.status = Some((at, status));
     }
 
     /// Keeps since when two nodes claim the group.
@@ -119,6 +147,10 @@ impl Group {
             (Some(Readiness::Degraded { reasons: old }), Readiness::Degraded { reasons: new }) => {
                 old.len() == new.len()
             }
+            (Some(Readiness::Fault { reason: old }), Readiness::Fault { reason: new })
+            | (Some(Readiness::Leaving { reason: old }), Readiness::Leaving { reason: new }) => {
+                is_same_but_for_figures(old, new)
+            }
             _ => same_kind,
         };
         if same {
@@ -136,6 +168,13 @@ impl Group {
         }
         self.logged = Some(readiness.clone());
     }
+}
+
+/// `worker 1 stalled for 1.2 s` and, a moment later, `... for 1.4 s` are one line in the log.
+fn is_same_but_for_figures(one: &str, other: &str) -> bool {
+    let words =
+        |text: &str| text.replace(|character: char| character.is_ascii_digit() || character == '.', "");
+    words(one) == words(other)
 }
 
 fn addresses(config: &GroupConfig) -> Vec<IpAddr> {
@@ -167,22 +206,36 @@ fn tracker_config(config: &Config, group: &model::Group, own: &GroupConfig) -> T
 /// One line with the reason, and each step of the move in milliseconds from the moment its cause was seen.
 pub(super) fn log_transition(group: &str, transition: &Transition) {
     let moments = transition.moments;
-    let after = |moment: Option<Moment>| {
-        moment.map(|moment| {
-            format!("+{:.1} ms", moment.saturating_since(transition.detected).as_secs_f64() * 1000.0)
-        })
-    };
     tracing::info!(
         group,
         from = %transition.from,
         to = %transition.to,
         reason = transition.reason,
-        changed = after(Some(transition.at)),
-        heard = after(moments.heard),
-        removed = after(moments.removed),
-        resigned = after(moments.resigned),
-        added = after(moments.added),
-        announced = after(moments.announced),
+        changed = after(transition, Some(transition.at)),
+        heard = after(transition, moments.heard),
+        removed = after(transition, moments.removed),
+        resigned = after(transition, moments.resigned),
+        added = after(transition, moments.added),
+        announced = after(transition, moments.announced),
         "transition"
     );
+}
+
+/// A step of a move, counted from the moment that its cause was seen.
+fn after(transition: &Transition, step: Option<Moment>) -> Option<String> {
+    step.map(|step| format!("+{:.1} ms", step.saturating_since(transition.detected).as_secs_f64() * 1000.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_only_counts_on_is_logged_once_and_another_one_again() {
+        assert!(is_same_but_for_figures("worker 1 stalled for 1.2 s", "worker 1 stalled for 11.4 s"));
+        assert!(!is_same_but_for_figures(
+            "the first round of checks is not done",
+            "no listener is bound (web:80)"
+        ));
+    }
 }

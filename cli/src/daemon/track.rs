@@ -210,6 +210,11 @@ impl Tracker {
             .zip(&self.backends)
             .filter(|(_, backend)| backend.counts && !backend.counted_usable)
             .map(|(tracked, backend)| match &backend.reason {
+                _ if backend.usable => format!(
+                    "backend {} is usable again, which counts once it has lasted for {}",
+                    tracked.name,
+                    seconds(tracked.hold)
+                ),
                 Some(reason) => format!("backend {} has no usable server: {reason}", tracked.name),
                 None => format!("backend {} has no usable server", tracked.name),
             })

@@ -70,6 +70,19 @@ fn rule_3_bad_news_counts_at_once_on_a_backup() {
 }
 
 #[test]
+fn a_backend_that_is_back_says_that_it_waits_for_its_hold() {
+    let mut tracker = settled(State::Backup);
+    tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+    tracker.handle_health(at(100_500), &healthy(&[("app", 1)]));
+    let Readiness::Degraded { reasons } = tracker.readiness() else { panic!("{:?}", tracker.readiness()) };
+    assert_eq!(reasons.len(), 1);
+    assert!(
+        reasons[0].starts_with("backend app is usable again, which counts once it has lasted for "),
+        "{reasons:?}"
+    );
+}
+
+#[test]
 fn rule_3_bad_news_counts_after_the_hold_on_the_active() {
     let mut tracker = settled(State::Active);
     tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
