@@ -121,6 +121,17 @@ pub struct Group {
     pub counters: BTreeMap<String, u64>,
 }
 
+impl Group {
+    /// Nobody is known to hold it, and this node is in no state to notice: another one may.
+    pub fn is_holder_unknown(&self) -> bool {
+        let hears = |node: &GroupNode| node.state.as_deref() == Some("Backup");
+        let (local, others): (Vec<_>, Vec<_>) = self.nodes.iter().partition(|node| node.local);
+        self.holders.is_empty()
+            && !local.into_iter().any(hears)
+            && others.iter().any(|node| node.state.is_none())
+    }
+}
+
 /// One virtual router.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Vip {

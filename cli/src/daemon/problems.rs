@@ -12,6 +12,9 @@ use crate::control::{
 /// Two Actives are ordinary for the time of a hello; for longer they are a problem.
 const DUAL_ACTIVE: Duration = Duration::from_millis(2_500);
 
+/// The speaker says something each second.
+const SPEAKER_SILENT: Duration = Duration::from_millis(2_500);
+
 /// A node that holds the address and is unheard for so long is filtered.
 const UNHEARD: Duration = Duration::from_secs(3);
 
@@ -26,6 +29,8 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         });
     }
     for (group, report) in facts.groups.iter().zip(&status.groups) {
+        problems.extend(speaker(facts, group, report));
+        problems.extend(strangers(facts, group));
         problems.extend(owners(facts, group, report));
         problems.extend(report.nodes.iter().filter_map(|node| unready(report, node)));
     }
@@ -46,12 +51,13 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     for frontend in &status.frontends {
         problems.extend(frontend.binds.iter().filter_map(|bind| {
             let error = bind.error.as_ref()?;
+            let who_has = &format!(". Who has it: ss -ltnp 'sport = :{}'", bind.address.port());
             Some(Problem {
                 what: format!("frontend {} does not listen on {}", frontend.name, bind.label),
                 since: None,
                 look_at: format!(
-                    "{error}. Who has it: ss -ltnp 'sport = :{}'. It is tried again each second.",
-                    bind.address.port()
+                    "{error}{}. It is tried again each second.",
+                    if error.contains("ss -") { "" } else { who_has }
                 ),
             })
         }));
@@ -81,14 +87,45 @@ fn silence(peer: &Peer, started: Timestamp) -> Problem {
     }
 }
 
+/// What is shown of the group is old: nobody speaks for it.
+fn speaker(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> Option<Problem> {
+    let (at, _) = group.status.as_ref()?;
+    (facts.at.moment.saturating_since(*at) > SPEAKER_SILENT).then(|| {
+        let look_at = "this node sends no advertisement, and what is shown of it is as old. It is started again by \
+                       itself; why it ends is in the log: journalctl -u lbctl.";
+        new(format!("the speaker for {} is silent", vip_names(report)), facts.at.wall_of(*at), look_at)
+    })
+}
+
+/// Another cluster with our number.
+fn strangers(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
+    let nodes = &facts.config.cluster.nodes;
+    let (member, heard) = super::report::heard_by_member(group).find(|(member, heard)| {
+        facts.at.moment.saturating_since(heard.at) < UNHEARD
+            && !nodes.iter().any(|node| super::report::is_from(facts, member, heard, &node.name))
+    })?;
+    Some(Problem {
+        what: format!("{} uses vrid {} of {} too", heard.source, member.vrid, member.vip),
+        since: None,
+        look_at: format!(
+            "it is no node of {}. One of the two clusters needs another vrid: until then only one of them holds its addresses.",
+            facts.path
+        ),
+    })
+}
+
 fn owners(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> Option<Problem> {
     let names = vip_names(report);
     if report.holders.is_empty() {
         // While the first election is on, nobody holding it is no news.
         let settled = facts.at.moment.saturating_since(facts.started.moment) > Duration::from_secs(5);
         return settled.then(|| Problem {
-            what: format!("nobody holds {names}"),
-            since: None,
+            what: if report.is_holder_unknown() {
+                format!("who holds {names} is not known here")
+            } else {
+                format!("nobody holds {names}")
+            },
+            since: report.since,
             look_at: sentence(&report.why),
         });
     }
@@ -168,7 +205,11 @@ fn report_of(server: &Server) -> String {
     }
     let hint = if what.contains("refused") {
         " Does the service run there?"
-    } else if what.contains("no answer") || what.contains("timed out") || what.contains("unreachable") {
+    } else if what.contains("no answer")
+        || what.contains("timed out")
+        || what.contains("unreachable")
+        || what.contains("no route")
+    {
         " Is the machine up, and does a firewall let this node in?"
     } else {
         ""

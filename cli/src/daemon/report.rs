@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lb_proxy::{config::Mode, status as proxy};
 use lb_vrrp::{
-    Moment, PeerKind, Readiness, State,
+    Interface, MemberConfig, Moment, PeerKind, Readiness, State,
     status::{MemberStatus, PeerHeard},
 };
 
@@ -142,11 +142,34 @@ fn peer_that_holds<'a>(facts: &Facts<'a>, group: &str) -> Option<(Moment, &'a he
 
 /// The last advertisement of `peer` for `group`, whichever of its addresses it came from.
 fn advertisement_of<'a>(facts: &Facts<'_>, group: &'a Group, peer: &Peer) -> Option<&'a PeerHeard> {
-    let others = facts.config.cluster.nodes.len() - 1;
-    let (_, status) = group.status.as_ref()?;
-    let heard = status.members.iter().filter_map(|member| member.heard.as_ref());
-    // In a pair whoever advertises is the other node, whatever its interface's address is.
-    heard.filter(|heard| others == 1 || heard.source.to_string() == peer.address).max_by_key(|heard| heard.at)
+    let found = heard_by_member(group).filter(|(member, heard)| is_from(facts, member, heard, &peer.name));
+    found.map(|(_, heard)| heard).max_by_key(|heard| heard.at)
+}
+
+/// The last advertisement of each virtual router, with what the file says of that router.
+pub(super) fn heard_by_member(group: &Group) -> impl Iterator<Item = (&MemberConfig, &PeerHeard)> {
+    let members = group.status.iter().flat_map(|(_, status)| &status.members);
+    let pairs = group.config.members.iter().zip(members);
+    pairs.filter_map(|(config, member)| member.heard.as_ref().map(|heard| (config, heard)))
+}
+
+/// Does this advertisement come from the node `name`?
+pub(super) fn is_from(facts: &Facts<'_>, member: &MemberConfig, heard: &PeerHeard, name: &str) -> bool {
+    let nodes = &facts.config.cluster.nodes;
+    if nodes.iter().any(|node| node.name == name && node.address == heard.source) {
+        return true;
+    }
+    // On the interface of the [cluster] addresses nodes advertise from these.
+    if matches!(member.interface, Interface::Holding(_)) {
+        return false;
+    }
+    let session = facts.session.and_then(|session| session.peers().iter().find(|peer| peer.name == name));
+    let said = session.and_then(|peer| peer.last.as_ref()).map_or(&[][..], |(_, hello)| &hello.addresses);
+    if said.is_empty() {
+        // In a pair it is the other node, as far as this one can tell.
+        return nodes.len() == 2;
+    }
+    said.iter().any(|interface| interface.addresses.contains(&heard.source))
 }
 
 fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
@@ -155,12 +178,18 @@ fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
     let said_at = session.and_then(|session| session.last.as_ref()).map(|(at, _)| *at);
     let advertised = advertisement_of(facts, group, peer);
     let heard = said_at.into_iter().chain(advertised.map(|heard| heard.at)).max();
-    // This node became Active after that was said: the claim is stale, and the next hello will say better.
+    // This node changed after that was said, and it was not what this change is about: the next hello will say better.
     let overtaken = group.status.as_ref().is_some_and(|(_, status)| {
-        status.state == State::Active
-            && hello.is_some_and(|hello| hello.state == State::Active)
-            && session.is_some_and(|session| !session.claims(&group.config.name, status.since))
+        let disagrees = match status.state {
+            State::Active => hello.is_some_and(|hello| hello.state == State::Active),
+            State::Initialize => hello.is_some_and(|hello| hello.state == State::Backup),
+            State::Backup => false,
+        };
+        disagrees && said_at.is_some_and(|at| at < status.since)
     });
+    let resigned = advertised
+        .filter(|heard| !peer.silent && heard.priority == 0 && said_at.is_none_or(|at| at < heard.at));
+    let hello = hello.filter(|_| !overtaken && resigned.is_none());
     let foreign_active = !peer.says_hello
         && advertised.is_some_and(|heard| {
             heard.priority > 0 && facts.at.moment.saturating_since(heard.at) < ADVERTISES
@@ -169,15 +198,18 @@ fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
         name: peer.name.clone(),
         local: false,
         state: match hello {
-            Some(_) if overtaken => None,
             Some(hello) => Some(hello.state.to_string()),
+            None if peer.ended => Some(State::Initialize.to_string()),
             None => foreign_active.then(|| State::Active.to_string()),
         },
         since: hello.zip(said_at).map(|(hello, said_at)| {
             let age = Duration::from_millis(hello.age_ms) + facts.at.moment.saturating_since(said_at);
             facts.at.wall.saturating_sub(age)
         }),
-        ready: hello.map(|hello| hello.ready.clone()),
+        ready: match resigned {
+            Some(_) => Some(Ready::Leaving { reason: "it gave the addresses up".to_owned() }),
+            None => hello.map(|hello| hello.ready.clone()),
+        },
         priority: hello.map(|hello| hello.priority).or_else(|| advertised.map(|heard| heard.priority)),
         heard: heard.map(|at| facts.at.wall_of(at)),
         silent: peer.silent,
@@ -201,8 +233,8 @@ fn vips(group: &Group, members: &[MemberStatus]) -> Vec<Vip> {
                 installed: member.map(|member| texts(&member.installed)).unwrap_or_default(),
                 interface: member.and_then(|member| member.interface.clone()).or_else(|| {
                     match &config.interface {
-                        lb_vrrp::Interface::Named(name) => Some(name.clone()),
-                        lb_vrrp::Interface::Holding(_) => None,
+                        Interface::Named(name) => Some(name.clone()),
+                        Interface::Holding(_) => None,
                     }
                 }),
                 vrid: config.vrid.get(),

@@ -11,6 +11,9 @@ use crate::control::{
     Backend, Check, Frontend, Group, GroupNode, Phase, Ready, Server, ServerState, Status, Vip,
 };
 
+/// Up to this width names of vips stand beside their addresses.
+const NAME_BESIDE: usize = 20;
+
 /// Digits of a file's hash that are shown.
 const HASH_DIGITS: usize = 6;
 
@@ -82,6 +85,7 @@ fn digits(hash: &str) -> &str {
 fn addresses(group: &Group, status: &Status, paint: Paint) -> String {
     let mut table = Table::new(["ADDRESS", "HELD BY", "SINCE", "WHY"], [36, 16, 12, 0]);
     let held_by = match group.holders.as_slice() {
+        [] if group.is_holder_unknown() => Cell::toned("unknown", Tone::Bad),
         [] => Cell::toned("nobody", Tone::Bad),
         [one] => Cell::from(one.as_str()),
         several => Cell::toned(&several.join(", "), Tone::Bad),
@@ -96,14 +100,19 @@ fn addresses(group: &Group, status: &Status, paint: Paint) -> String {
 fn vip_lines(vip: &Vip, name_width: usize) -> Vec<String> {
     let interface = vip.interface.as_deref().unwrap_or("no interface");
     let every = took(Duration::from_millis(vip.interval_ms));
-    let mut lines: Vec<String> = wrap(&vip.addresses.join(", "), 34 - name_width.min(20))
-        .into_iter()
-        .map(|line| format!("{:name_width$}{line}", ""))
-        .collect();
-    if let Some(first) = lines.first_mut() {
-        *first = format!("{:name_width$}{}", vip.name, first.trim_start());
+    // A long name has a line of its own.
+    let indent = if name_width > NAME_BESIDE { 2 } else { name_width };
+    let mut lines = wrap(&vip.addresses.join(", "), 34 - indent);
+    lines.push(format!("{interface}, vrid {}, every {every}", vip.vrid));
+    for line in &mut lines {
+        line.insert_str(0, &" ".repeat(indent));
     }
-    lines.push(format!("{:name_width$}{interface}, vrid {}, every {every}", "", vip.vrid));
+    match lines.first_mut() {
+        Some(first) if indent == name_width => {
+            *first = format!("{:name_width$}{}", vip.name, first.trim_start())
+        }
+        _ => lines.insert(0, vip.name.clone()),
+    }
     lines
 }
 
@@ -195,7 +204,7 @@ fn rate(per_second: f64) -> String {
 
 fn backends(backends: &[Backend], status: &Status, paint: Paint) -> String {
     let mut table =
-        Table::new(["BACKEND", "SERVER", "STATE", "FOR", "CONNECTIONS", "LAST CHECK"], [16, 16, 9, 6, 15, 0]);
+        Table::new(["BACKEND", "SERVER", "STATE", "FOR", "CONNECTIONS", "LAST CHECK"], [16, 21, 9, 6, 15, 0]);
     for backend in backends {
         for (index, server) in backend.servers.iter().enumerate() {
             let (state, tone) = match server.state {

@@ -87,8 +87,19 @@ impl<const N: usize> Table<N> {
                 widths[column] = widths[column].max(natural.min(self.max[column]));
             }
         }
-        let before: usize = widths[..N - 1].iter().map(|width| width + GAP).sum();
-        widths[N - 1] = WIDTH.saturating_sub(before).max(LAST_MIN);
+        let longest =
+            self.rows.iter().flat_map(|row| &row[N - 1].lines).map(|line| line.chars().count()).max();
+        let needed = longest.unwrap_or(0).clamp(widths[N - 1], LAST_MIN);
+        let (last, before) = widths.split_last_mut().expect("a table has columns");
+        let taken = |before: &[usize]| before.iter().map(|width| width + GAP).sum::<usize>();
+        // Long names in several columns at once: the widest gives way, as long as its heading fits.
+        while taken(before) + needed > WIDTH {
+            let headings = self.headings.iter().map(|heading| heading.chars().count());
+            let shrinkable = before.iter_mut().zip(headings).filter(|(width, heading)| **width > *heading);
+            let Some((widest, _)) = shrinkable.max_by_key(|(width, _)| **width) else { break };
+            *widest -= 1;
+        }
+        *last = WIDTH.saturating_sub(taken(before)).max(LAST_MIN);
         widths
     }
 }

@@ -33,16 +33,22 @@ struct World {
     groups: Vec<Group>,
     session: Session,
     proxy: proxy::Status,
+    /// Its last word is as old as the report.
+    speaker_speaks: bool,
 }
 
 impl World {
     fn new() -> Self {
-        let config = config::parse(FILE, "lb.toml").expect("a good file");
+        Self::of(FILE)
+    }
+
+    fn of(file: &str) -> Self {
+        let config = config::parse(file, "lb.toml").expect("a good file");
         let groups = config.groups.iter().filter_map(|group| Group::new(&config, group, 0, at(0))).collect();
         let session =
             Session::new(at(0), "boot-1".to_owned(), local("lb1", &config.hash), [("lb2".to_owned(), LB2)]);
         let proxy = proxy::Status { frontends: Vec::new(), backends: Vec::new(), connections: 0, maxconn: 1 };
-        Self { config, groups, session, proxy }
+        Self { config, groups, session, proxy, speaker_speaks: true }
     }
 
     /// The speaker says that this node is in `state` since `since`, and heard lb2 at `heard`.
@@ -85,6 +91,12 @@ impl World {
 
     fn status(&mut self, milliseconds: u64) -> Status {
         self.session.handle_timeout(at(milliseconds));
+        if self.speaker_speaks {
+            self.groups
+                .iter_mut()
+                .filter_map(|group| group.status.as_mut())
+                .for_each(|(said, _)| *said = at(milliseconds));
+        }
         status(&Facts {
             at: instants(milliseconds),
             started: instants(0),
@@ -248,6 +260,63 @@ fn nobody_holding_the_address_is_a_problem_after_the_first_seconds() {
     world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
     assert_eq!(world.status(4_000).problems, []);
     assert_eq!(only_problem(&world.status(10_000)), "nobody holds web: nobody advertises.");
+}
+
+#[test]
+fn a_node_out_of_the_election_does_not_know_who_holds_the_address() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    // The cable is pulled at 6 s: what lb2 said before that is no news of now.
+    world.hears(at(5_500), State::Backup, Ready::Yes, &hash);
+    world.is(State::Initialize, at(6_000), None);
+    let status = world.status(7_000);
+    assert_eq!(status.groups[0].nodes[1].state, None);
+    assert!(status.groups[0].is_holder_unknown());
+    assert_eq!(only_problem(&status), "who holds web is not known here: nobody advertises.");
+    assert_eq!(status.problems[0].since, Some(instants(6_000).wall));
+}
+
+#[test]
+fn a_node_that_resigned_is_not_shown_as_ready_until_it_says_so() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.hears(at(5_500), State::Active, Ready::Yes, &hash);
+    world.is(State::Active, at(6_000), Some(at(6_000)));
+    let (_, status) = world.groups[0].status.as_mut().expect("said");
+    status.members[0].heard.as_mut().expect("heard").priority = 0;
+    let status = world.status(7_000);
+    let lb2 = &status.groups[0].nodes[1];
+    assert_eq!((lb2.state.as_deref(), lb2.priority), (None, Some(0)));
+    assert_eq!(only_problem(&status), "lb2 gives web away: it gave the addresses up.");
+    world.hears(at(7_500), State::Backup, Ready::Yes, &hash);
+    assert_eq!(world.status(8_000).problems, []);
+}
+
+#[test]
+fn another_cluster_with_the_same_vrid_is_a_problem_and_no_word_of_the_other_node() {
+    let file = FILE.replace("interface = \"eth1\"\n", "");
+    let mut world = World::of(&file);
+    world.is(State::Backup, at(100), Some(at(9_900)));
+    let (_, status) = world.groups[0].status.as_mut().expect("said");
+    status.members[0].heard.as_mut().expect("heard").source = IpAddr::from([192, 0, 2, 77]);
+    let status = world.status(10_000);
+    assert_eq!(status.groups[0].nodes[1].heard, None);
+    let problem = &status.problems[0];
+    assert_eq!(problem.what, "192.0.2.77 uses vrid 51 of web too");
+    assert!(problem.look_at.starts_with("it is no node of /etc/lbctl/lb.toml."), "{problem:?}");
+}
+
+#[test]
+fn a_speaker_that_says_nothing_is_a_problem_since_its_last_word() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.speaker_speaks = false;
+    world.is(State::Active, at(7_000), None);
+    world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
+    assert_eq!(world.status(9_400).problems, []);
+    let status = world.status(10_000);
+    assert!(only_problem(&status).starts_with("the speaker for web is silent: "), "{status:?}");
+    assert_eq!(status.problems[0].since, Some(instants(7_000).wall));
 }
 
 fn server(name: &str, state: proxy::ServerState, what: &str) -> proxy::ServerStatus {

@@ -377,6 +377,34 @@ app      web1    no check  3 d  101              -
 }
 
 #[test]
+fn long_names_in_every_column_still_fit_into_80() {
+    let long = "a-name-of-sixty-three-characters".repeat(2)[..63].to_owned();
+    let mut status = healthy();
+    for backend in &mut status.backends {
+        backend.name.clone_from(&long);
+        for server in &mut backend.servers {
+            server.name.clone_from(&long);
+            (server.in_flight, server.queued) = (1_234_567, 7_654_321);
+        }
+    }
+    for frontend in &mut status.frontends {
+        frontend.name.clone_from(&long);
+        frontend.binds[0].label = format!("{long}:80");
+        frontend.requests_per_second = 1_234_567.0;
+    }
+    for node in &mut status.groups[0].nodes {
+        node.name.clone_from(&long);
+        node.ready = Some(Ready::Fault { reason: long.clone() });
+    }
+    status.groups[0].holders = vec![long.clone(), long.clone()];
+    status.groups[0].vips[0].name = long;
+    let text = render(&status, Paint::Never);
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{} characters: {line}\n{text}", line.chars().count());
+    }
+}
+
+#[test]
 fn colour_only_where_it_is_wanted() {
     let mut status = healthy();
     status.backends[0].servers[1].state = ServerState::Down;
