@@ -50,7 +50,7 @@ pub mod track;
 mod wake;
 
 use clock::Instants;
-use control::{Command, ControlSocket};
+use control::{Command, ControlSocket, Counters};
 use group::Group;
 use neighbours::Neighbours;
 use node::Identity;
@@ -140,6 +140,7 @@ async fn compose(options: &RunOptions, config: Config, identity: Identity) -> an
         from_speaker: None,
         neighbours: None,
         own_problems: Vec::new(),
+        counters: Arc::default(),
         commands,
         steps_in,
         steps,
@@ -149,7 +150,7 @@ async fn compose(options: &RunOptions, config: Config, identity: Identity) -> an
         stop: None,
         looked_around: Moment::default(),
     };
-    let api = tokio::spawn(control::serve(listener, commands_in));
+    let api = tokio::spawn(control::serve(listener, commands_in, Arc::clone(&daemon.counters)));
     daemon.greet(&socket_path);
     daemon.take_part()?;
     systemd::notify("READY=1");
@@ -178,6 +179,8 @@ struct Daemon {
     neighbours: Option<Neighbours>,
     /// Problems that nothing but the loop knows of.
     own_problems: Vec<Problem>,
+    /// Of the control interface.
+    counters: Arc<Counters>,
     commands: mpsc::Receiver<Command>,
     steps_in: mpsc::UnboundedSender<Step>,
     steps: mpsc::UnboundedReceiver<Step>,
@@ -416,7 +419,7 @@ impl Daemon {
                 ),
             });
         }
-        report::status(&report::Facts {
+        let mut status = report::status(&report::Facts {
             at: Instants::now(),
             started: self.started,
             identity: &self.identity,
@@ -427,6 +430,8 @@ impl Daemon {
             session: self.neighbours.as_ref().map(Neighbours::session),
             proxy: &self.proxy.status(),
             own_problems: &own_problems,
-        })
+        });
+        status.counters.extend(self.counters.by_name());
+        status
     }
 }

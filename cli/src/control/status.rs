@@ -41,7 +41,7 @@ pub struct Status {
     /// In the order of the file.
     #[serde(default)]
     pub backends: Vec<Backend>,
-    /// Packets and datagrams of others that were refused, by reason.
+    /// Datagrams of others and requests to the control interface that were refused, by reason.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
     /// What is wrong; empty when all is well.

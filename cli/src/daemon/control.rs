@@ -23,9 +23,11 @@ use tokio::{
 
 use crate::control::{Status, StopReport};
 
+mod counters;
 mod request;
 mod socket;
 
+pub(super) use counters::Counters;
 pub(super) use socket::ControlSocket;
 
 /// Connections at a time. One more takes the place of the one that has been idle the longest.
@@ -54,8 +56,12 @@ pub(super) enum Command {
 }
 
 /// Accepts until it is dropped.
-pub(super) async fn serve(listener: UnixListener, commands: mpsc::Sender<Command>) -> Infallible {
-    let connections = Connections::default();
+pub(super) async fn serve(
+    listener: UnixListener,
+    commands: mpsc::Sender<Command>,
+    counters: Arc<Counters>,
+) -> Infallible {
+    let connections = Connections { open: Arc::default(), counters };
     loop {
         match listener.accept().await {
             Ok((stream, _)) => connections.admit(stream, &commands),
@@ -69,9 +75,10 @@ pub(super) async fn serve(listener: UnixListener, commands: mpsc::Sender<Command
 }
 
 /// The open connections by age.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Connections {
     open: Arc<Mutex<BTreeMap<u64, Open>>>,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug)]
@@ -99,13 +106,15 @@ impl Connections {
 
     fn admit(&self, stream: UnixStream, commands: &mpsc::Sender<Command>) {
         let mut open = self.lock();
+        // Before one is taken out: its task takes its own number off the list, a little later.
+        let id = open.last_key_value().map_or(0, |(id, _)| id + 1);
         if open.len() >= CONNECTIONS {
+            Counters::count(&self.counters.crowded_out);
             let idle = open.iter().find(|(_, one)| !one.busy.load(Ordering::Relaxed)).map(|(id, _)| *id);
             // All of them are being served: the new one is closed.
             let Some(one) = idle.and_then(|id| open.remove(&id)) else { return };
             one.task.abort();
         }
-        let id = open.last_key_value().map_or(0, |(id, _)| id + 1);
         let busy = Arc::new(AtomicBool::new(false));
         let listed = Listed { list: self.clone(), id };
         let task = tokio::spawn(connection(stream, commands.clone(), Arc::clone(&busy), listed));
@@ -117,8 +126,9 @@ async fn connection(
     stream: UnixStream,
     commands: mpsc::Sender<Command>,
     busy: Arc<AtomicBool>,
-    _listed: Listed,
+    listed: Listed,
 ) {
+    let counters = &listed.list.counters;
     let user = user_of(&stream);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (commands, busy, user) = (&commands, &busy, &user);
@@ -126,6 +136,9 @@ async fn connection(
             busy.store(true, Ordering::Relaxed);
             let response = request::answer(request, commands, user).await;
             busy.store(false, Ordering::Relaxed);
+            if !response.status().is_success() {
+                Counters::count(&counters.refused);
+            }
             Ok::<_, Infallible>(response)
         }
     });
@@ -137,6 +150,11 @@ async fn connection(
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = result {
+        if error.is_timeout() {
+            Counters::count(&counters.timeouts);
+        } else if error.is_parse() {
+            Counters::count(&counters.bad_heads);
+        }
         tracing::debug!(%error, "a connection to the control socket ended");
     }
 }

@@ -67,6 +67,7 @@ fn bad_requests_get_a_problem_and_leave_the_daemon_untouched() {
         assert!(problem["detail"].as_str().is_some_and(|text| text.contains(detail)), "{name}: {body}");
         daemon.assert_untouched();
     }
+    assert_eq!(daemon.counter("control_refused"), 7);
 }
 
 #[test]
@@ -91,6 +92,7 @@ fn heads_that_are_no_http_or_too_large_are_refused() {
         assert!(head.starts_with(&format!("http/1.1 {status} ")), "{head}");
         daemon.assert_untouched();
     }
+    assert_eq!(daemon.counter("control_bad_heads"), 2);
 }
 
 #[test]
@@ -112,6 +114,9 @@ fn two_hundred_idle_connections_and_half_a_head_hold_up_nobody() {
         let _ = stream.read_to_end(&mut answer);
     }
     daemon.assert_untouched();
+    // Of 200 there is room for 128; the questions of this test take a place as well.
+    assert!(daemon.counter("control_crowded_out") >= 72);
+    assert!(daemon.counter("control_timeouts") > 0);
 }
 
 #[test]

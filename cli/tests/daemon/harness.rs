@@ -125,6 +125,11 @@ impl Daemon {
         serde_json::from_slice(&output.stdout).ok()
     }
 
+    /// One of the counters of its status.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        self.status_json().and_then(|status| status["counters"][name].as_u64()).expect("a counter")
+    }
+
     #[track_caller]
     pub(crate) fn wait_until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let end = Instant::now() + PATIENCE;

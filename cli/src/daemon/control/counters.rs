@@ -1,0 +1,34 @@
+//! What the control interface has refused, for `lbctl status --json`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counted since the start of the daemon.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct Counters {
+    /// Requests that got a problem for an answer.
+    pub(super) refused: AtomicU64,
+    /// Connections whose head was no HTTP, or too large.
+    pub(super) bad_heads: AtomicU64,
+    /// Connections that sent no whole head in time, idle ones among them.
+    pub(super) timeouts: AtomicU64,
+    /// Connections that were closed because there are too many.
+    pub(super) crowded_out: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// By the name that the status shows.
+    pub(in crate::daemon) fn by_name(&self) -> impl Iterator<Item = (String, u64)> {
+        [
+            ("control_refused", &self.refused),
+            ("control_bad_heads", &self.bad_heads),
+            ("control_timeouts", &self.timeouts),
+            ("control_crowded_out", &self.crowded_out),
+        ]
+        .into_iter()
+        .map(|(name, counter)| (name.to_owned(), counter.load(Ordering::Relaxed)))
+    }
+}
