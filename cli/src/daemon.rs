@@ -38,6 +38,7 @@ mod control;
 mod ending;
 mod group;
 mod hello;
+mod naming;
 mod neighbours;
 mod node;
 mod panic;
@@ -286,7 +287,12 @@ impl Daemon {
                 }
             }
             FromSpeaker::Status { at, groups } => {
-                for status in groups {
+                for mut status in groups {
+                    let nodes = &self.config.cluster.nodes;
+                    status.reason = naming::with_names(&status.reason, nodes);
+                    for transition in &mut status.transitions {
+                        transition.reason = naming::with_names(&transition.reason, nodes);
+                    }
                     if let Some(group) = self.groups.iter_mut().find(|group| group.config.name == status.name)
                     {
                         group.tracker.handle_state(now, status.state);
@@ -294,7 +300,8 @@ impl Daemon {
                     }
                 }
             }
-            FromSpeaker::Transition { group, transition } => {
+            FromSpeaker::Transition { group, mut transition } => {
+                transition.reason = naming::with_names(&transition.reason, &self.config.cluster.nodes);
                 group::log_transition(&group, &transition);
                 if let Some(found) = self.groups.iter_mut().find(|found| found.config.name == group) {
                     found.tracker.handle_state(now, transition.to);
