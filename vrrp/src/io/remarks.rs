@@ -41,11 +41,11 @@ struct Said {
 impl Remarks {
     /// Whether to say it now; then with the number of equal remarks withheld since the last one.
     pub(super) fn permit(&mut self, now: Moment, key: Key) -> Option<u64> {
-        if let Some(said) = self.said.get_mut(&key) {
-            if now.saturating_since(said.at) < QUIET {
-                said.withheld += 1;
-                return None;
-            }
+        if let Some(said) = self.said.get_mut(&key)
+            && now.saturating_since(said.at) < QUIET
+        {
+            said.withheld += 1;
+            return None;
         }
         if !self.has_line(now, &key) {
             self.withheld += 1;
