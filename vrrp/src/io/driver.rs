@@ -46,6 +46,10 @@ const READINESS_LIMIT: Duration = Duration::from_secs(1);
 /// So many inputs in a row may hold up a deadline that has passed.
 const INPUTS_PER_DEADLINE: u32 = 16;
 
+/// So many packets in a row may hold up the kernel's answers and the daemon's commands. Without a limit a flood of
+/// packets would make the daemon's readiness run out, and the address would be given up.
+const PACKETS_IN_A_ROW: u32 = 16;
+
 /// Runs the groups.
 pub(super) struct Driver<'a> {
     host: &'a dyn Host,
@@ -160,17 +164,24 @@ impl<'a> Driver<'a> {
         let mut deadline = Deadline::new().map_err(failed)?;
         let mut packet = vec![0; PACKET_MAX];
         let mut overdue = 0;
+        let mut packets = 0;
         while !(self.ending && self.lanes.iter().all(|lane| lane.group.state() == State::Initialize)) {
             let next = self.next_deadline();
             deadline.arm(next).map_err(failed)?;
             let input = tokio::select! {
                 biased;
-                input = receive(&self.lanes, &mut packet) => input,
+                input = receive(&self.lanes, &mut packet), if packets < PACKETS_IN_A_ROW => input,
                 Some(answer) = self.requests.answer() => Input::Answer(answer),
                 events = self.events.next() => Input::Events(events),
                 command = commands.recv(), if !self.alone => Input::Command(command),
                 passed = deadline.passed() => { passed.map_err(failed)?; Input::Deadline }
+                // Nothing else is there.
+                () = std::future::ready(()), if packets >= PACKETS_IN_A_ROW => {
+                    packets = 0;
+                    continue;
+                }
             };
+            packets = if matches!(input, Input::Packet { .. }) { packets + 1 } else { 0 };
             let now = Moment::now();
             self.host.beat(now);
             self.due.beat = now + self.heartbeat;
