@@ -52,6 +52,8 @@ impl<'c, S: Stream> Session<'c, S> {
     /// Serves requests until the connection is to be closed.
     pub(super) async fn run(&mut self) {
         loop {
+            // A request that is answered here waits for nothing: a client that sends many must not keep the worker.
+            tokio::task::consume_budget().await;
             let next = match self.receive().await {
                 Ok(Some((request, head))) => {
                     self.served += 1;

@@ -1,13 +1,16 @@
 //! Waits that end.
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    time::Duration,
+};
 
 use lb_proxy::{Config, Proxy};
 use tokio::io::AsyncWriteExt;
 
 use crate::{
     peers::*,
-    rig::{Scripted, connect, counter, eventually, read_all},
+    rig::{Scripted, address, connect, counter, eventually, read_all},
 };
 
 /// Shorter than anything else is long.
@@ -151,4 +154,36 @@ async fn client_that_ends_within_a_head_is_400() {
     client.shutdown().await.unwrap();
     assert!(rest(&mut client).await.starts_with("HTTP/1.1 400 "));
     assert_eq!(counter(&proxy, "client_aborts_total"), 1);
+}
+
+/// Requests that are answered here need no wait, so a client that sends many at once could keep a worker to itself.
+#[tokio::test]
+async fn a_client_that_pipelines_without_end_does_not_hold_up_the_others() {
+    let mut config = http_config(&[]);
+    config.frontends[0].default_backend = None;
+    let proxy = Proxy::start(config).unwrap();
+    let flood = std::net::TcpStream::connect(address(&proxy)).unwrap();
+    let (mut write, mut read) = (flood.try_clone().unwrap(), flood.try_clone().unwrap());
+    let request = "G / HTTP/1.1\r\nHost:a\r\n\r\n";
+    let writer = std::thread::spawn(move || {
+        let requests = request.repeat(40_000);
+        while write.write_all(requests.as_bytes()).is_ok() {}
+    });
+    let reader = std::thread::spawn(move || {
+        let mut bytes = vec![0; 1 << 20];
+        while read.read(&mut bytes).is_ok_and(|n| n > 0) {}
+    });
+    let mut client = connect(&proxy).await;
+    let mut served_first = Vec::new();
+    for _ in 0..25 {
+        let before = proxy.status().frontends[0].bytes_in;
+        ask(&mut client, GET).await;
+        served_first.push((proxy.status().frontends[0].bytes_in - before) / request.len() as u64);
+    }
+    let _ = flood.shutdown(std::net::Shutdown::Both);
+    writer.join().unwrap();
+    reader.join().unwrap();
+    // Not the most: this test itself may be held up.
+    served_first.sort_unstable();
+    assert!(served_first[12] < 1_500, "{served_first:?} other requests were served first");
 }
