@@ -4,7 +4,7 @@
 //! connection at rest has none.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
@@ -19,10 +19,15 @@ const CAPACITY: i32 = 1024 * 1024;
 /// Unused pipes that a worker keeps.
 const KEPT: usize = 64;
 
+/// Pipes that a worker lends at a time. A client that does not read keeps one, with two descriptors and up to
+/// [`CAPACITY`] of kernel memory that no socket buffer's limit counts.
+const LENT: usize = 256;
+
 /// The unused pipes of one worker; all of them empty.
 #[derive(Debug, Default)]
 pub(crate) struct PipePool {
     unused: RefCell<Vec<Ends>>,
+    lent: Cell<usize>,
 }
 
 /// A borrowed pipe.
@@ -40,13 +45,17 @@ struct Ends {
 }
 
 impl PipePool {
-    /// Borrows an empty pipe.
+    /// Borrows an empty pipe. An error is no reason to end anything: the bytes can be copied.
     pub(crate) fn take(self: &Rc<Self>) -> io::Result<Pipe> {
+        if self.lent.get() >= LENT {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         let unused = self.unused.borrow_mut().pop();
         let ends = match unused {
             Some(ends) => ends,
             None => Ends::new()?,
         };
+        self.lent.set(self.lent.get() + 1);
         Ok(Pipe { ends: Some(ends), filled: 0, pool: Rc::clone(self) })
     }
 }
@@ -90,6 +99,7 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
+        self.pool.lent.set(self.pool.lent.get().saturating_sub(1));
         // One that still holds bytes belongs to a connection that broke; the next must not get them.
         if let Some(ends) = self.ends.take().filter(|_| self.filled == 0) {
             let mut unused = self.pool.unused.borrow_mut();
@@ -103,4 +113,18 @@ impl Drop for Pipe {
 fn transfer(from: impl AsFd, to: impl AsFd, n: usize) -> io::Result<usize> {
     let flags = SpliceFFlags::SPLICE_F_MOVE | SpliceFFlags::SPLICE_F_NONBLOCK;
     Ok(splice(from, None, to, None, n, flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_do_not_read_hold_a_bounded_number_of_pipes() {
+        let pool = Rc::new(PipePool::default());
+        let pipes: Vec<_> = std::iter::from_fn(|| pool.take().ok()).take(1000).collect();
+        assert_eq!(pipes.len(), 256);
+        drop(pipes);
+        assert!(pool.take().is_ok());
+    }
 }
