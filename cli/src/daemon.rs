@@ -59,6 +59,9 @@ use speaker_link::{SpeakerHandle, SpeakerLink, SpeakerSettings};
 use stop::{Stage, Stop};
 use wake::{Event, Signals, Step};
 
+/// The folder of the control socket and the locks, unless it is named.
+const RUNTIME_DIR: &str = "/run/lbctl";
+
 /// Between two looks for this machine in the file.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 
@@ -72,7 +75,7 @@ pub struct RunOptions {
     pub file: PathBuf,
     /// Which node this is, if it can't find out itself.
     pub node: Option<String>,
-    /// Instead of /run/lbctl.
+    /// Instead of `/run/lbctl`.
     pub runtime_dir: Option<PathBuf>,
     /// Instead of `control.sock` in it.
     pub control: Option<PathBuf>,
@@ -116,7 +119,7 @@ pub fn run(options: &RunOptions) -> Exit {
 }
 
 async fn compose(options: &RunOptions, config: Config, identity: Identity) -> anyhow::Result<Exit> {
-    let runtime_dir = options.runtime_dir.clone().unwrap_or_else(|| config.global.runtime_dir.clone());
+    let runtime_dir = options.runtime_dir.clone().unwrap_or_else(|| RUNTIME_DIR.into());
     let socket_path = options.control.clone().unwrap_or_else(|| runtime_dir.join("control.sock"));
     let (socket, listener) = ControlSocket::bind(&socket_path)?;
     std::fs::create_dir_all(&runtime_dir)

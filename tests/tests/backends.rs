@@ -1,5 +1,7 @@
 //! Servers lost by one node alone move the address; lost by both nodes they move nothing. Twenty runs of each.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
 use std::{thread, time::Duration};
 
 use lb_tests::{

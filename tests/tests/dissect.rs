@@ -1,5 +1,7 @@
 //! What is on the wire, checked by tshark's VRRP dissector: another reading of the RFC than ours.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
 use std::{collections::BTreeSet, time::Duration};
 
 use lb_tests::{

@@ -1,5 +1,7 @@
 //! Each way to fail: the other node serves, one owner afterwards, and what clients that keep requesting saw.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
 use std::time::Duration;
 
 use lb_tests::{

@@ -1,5 +1,7 @@
 //! The rules of the house that a compiler doesn't check: what the book names exists, what is forbidden isn't there.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
 use std::{
     collections::BTreeSet,
     fs,

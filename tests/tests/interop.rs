@@ -1,5 +1,7 @@
 //! A real keepalived as the peer: lb1 runs lbctl, lb2 keepalived. Versions 2 and 3, both roles, both directions.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
 use std::time::Duration;
 
 use lb_tests::{capture::Capture, keepalived, order, scene::Scene, wait};

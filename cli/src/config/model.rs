@@ -1,6 +1,6 @@
 //! The typed configuration: one value, the same on every node, in which wrong states can't be said.
 
-use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{net::IpAddr, num::NonZeroUsize, time::Duration};
 
 use lb_vrrp::{GroupConfig, PeerKind, Priority};
 
@@ -73,13 +73,11 @@ pub struct Global {
     pub drain_timeout: Duration,
     /// As the file has it; `None` means all cores. What the data plane runs with is `proxy.threads`.
     pub threads: Option<NonZeroUsize>,
-    /// The folder of the control socket and the locks; /run/lbctl by default.
-    pub runtime_dir: PathBuf,
 }
 
 impl Default for Global {
     fn default() -> Self {
-        Self { drain_timeout: Duration::from_secs(5), threads: None, runtime_dir: "/run/lbctl".into() }
+        Self { drain_timeout: Duration::from_secs(5), threads: None }
     }
 }
 

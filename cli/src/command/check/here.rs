@@ -13,7 +13,10 @@ use lb_vrrp::{GroupConfig, Interface, MemberConfig};
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::{Config, identify};
+use crate::{
+    config::{Config, identify},
+    control::client::DEFAULT_SOCKET,
+};
 
 /// One thing that does not fit.
 pub(super) struct Finding {
@@ -171,7 +174,7 @@ fn check_rights(findings: &mut Vec<Finding>) {
 }
 
 fn check_ports(config: &Config, findings: &mut Vec<Finding>) {
-    let running = UnixStream::connect(config.global.runtime_dir.join("control.sock")).is_ok();
+    let running = UnixStream::connect(DEFAULT_SOCKET).is_ok();
     for frontend in &config.proxy.frontends {
         for bind in &frontend.binds {
             if let Err(error) = probe(bind.address) {
