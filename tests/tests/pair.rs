@@ -1,5 +1,7 @@
 //! The pair as it stands: real servers in turn, one instance for each virtual router, interfaces that come later.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
 use std::time::Duration;
 
 use lb_tests::{nginx, program, scene::Scene, wait};
