@@ -1,6 +1,6 @@
 //! What is wrong with a file, and how it is shown: place, line, carets, what was expected, what to write instead.
 //!
-//! A [`Report`] collects while a file is read; [`Diagnostics`] is the finished list with the text it speaks of.
+//! A `Report` collects while a file is read; [`Diagnostics`] is the finished list with the text it speaks of.
 
 use std::{
     cell::{Cell, RefCell},
