@@ -153,6 +153,7 @@ async fn compose(options: &RunOptions, config: Config, identity: Identity) -> an
         drain: None,
         stop: None,
         looked_around: Moment::default(),
+        sources: Vec::new(),
     };
     let api = tokio::spawn(control::serve(listener, commands_in, Arc::clone(&daemon.counters)));
     daemon.greet(&socket_path);
@@ -194,6 +195,8 @@ struct Daemon {
     drain: Option<AbortHandle>,
     stop: Option<Stop>,
     looked_around: Moment,
+    /// As of the last look around: not asked of the kernel for each event, which anybody can cause by a datagram.
+    sources: Vec<hello::InterfaceAddresses>,
 }
 
 impl Daemon {
@@ -265,6 +268,7 @@ impl Daemon {
             self.speaker = Some(handle);
             self.from_speaker = Some(messages);
         }
+        self.find_sources();
         let peers = self.identity.peers(&self.config);
         if !peers.is_empty() {
             self.neighbours = Some(Neighbours::start(clock::now(), address, self.local(), peers));
@@ -378,6 +382,7 @@ impl Daemon {
 
     fn look_around(&mut self, now: Moment) {
         self.looked_around = now;
+        self.find_sources();
         while self.tasks.try_join_next().is_some() {}
         if !matches!(self.identity, Identity::Waiting { .. }) {
             return;
@@ -400,14 +405,18 @@ impl Daemon {
         }
     }
 
+    fn find_sources(&mut self) {
+        let shared: Vec<_> = self.groups.iter().flat_map(Group::addresses).collect();
+        self.sources = node::vrrp_sources(&shared);
+    }
+
     /// What the hello says of this node.
     fn local(&self) -> hello::Local {
-        let shared: Vec<_> = self.groups.iter().flat_map(Group::addresses).collect();
         hello::Local {
             node: self.identity.name().to_owned(),
             file: self.config.hash.clone(),
             groups: self.groups.iter().map(|group| group.local(self.started.moment)).collect(),
-            addresses: node::vrrp_sources(&shared),
+            addresses: self.sources.clone(),
         }
     }
 
