@@ -4,7 +4,9 @@ use std::process::Command;
 
 #[test]
 fn demo_survives_every_fault_and_says_what_the_clients_saw() {
-    let output = Command::new(env!("CARGO_BIN_EXE_lbctl")).args(["lab", "demo"]).output().unwrap();
+    // Nothing but the binary and the kernel: no `ip`, no shell, no curl can be found.
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_lbctl"));
+    let output = demo.args(["lab", "demo"]).env("PATH", "/nonexistent").output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{told}\n{complaints}");
