@@ -39,6 +39,7 @@ fn the_shortest_pair_has_the_documented_defaults() {
     assert_eq!(config.cluster.nodes[1].address, ip("192.0.2.12"));
     assert_eq!(config.global.drain_timeout, 5 * SECOND);
     assert_eq!(config.proxy.maxconn, 20_000);
+    assert_eq!(config.proxy.threads, std::thread::available_parallelism().unwrap());
     assert_eq!(config.groups.len(), 1);
     let group = &config.groups[0];
     assert_eq!(group.name, "default");
