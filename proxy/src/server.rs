@@ -66,8 +66,8 @@ impl Proxy {
     ///
     /// # Errors
     /// A worker's thread or its reactor can't be made; nothing keeps running then.
-    pub fn start(config: Config) -> Result<Self, StartError> {
-        descriptors::raise_limit(config.maxconn);
+    pub fn start(mut config: Config) -> Result<Self, StartError> {
+        config.maxconn = descriptors::raise_limit(config.maxconn);
         let (node, board) = Board::new(config);
         let (bindings, sockets) = Bindings::bind_all(&node.config, board.health().clone());
         let (mut workers, mut threads, mut running) = (Vec::new(), Vec::new(), Vec::new());
