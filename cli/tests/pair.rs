@@ -132,6 +132,24 @@ fn files_that_differ_are_a_problem_on_both_nodes() {
 }
 
 #[test]
+fn nodes_with_different_intervals_say_so_and_the_backup_goes_by_the_actives() {
+    let slower = CONFIGURATION.replacen("[vip.web]\n", "[vip.web]\nadvertisement_interval = \"300ms\"\n", 1);
+    assert_ne!(slower, CONFIGURATION);
+    let lab = Lab::up(&options().configuration_of("lb1", &slower).without_daemon("lb2")).unwrap();
+    lab.wait_until_held_by("lb1", Duration::from_secs(10)).unwrap();
+    lab.start("lb2").unwrap();
+    lab.wait_until_all_ready().unwrap();
+    // At its own 100 ms the Backup would have taken the address between two advertisements of the Active.
+    let said = |status: &Value| status["groups"][0]["counters"]["interval_mismatch"].as_u64() >= Some(5);
+    let status = wait_until(&lab, "lb2", "counted", said);
+    assert_eq!(status["groups"][0]["holders"], serde_json::json!(["lb1"]), "{status:#}");
+    let log = lab.log("lb2", "lbctl").unwrap();
+    assert!(log.contains("advertises every 300 ms, we every 100 ms"), "{log}");
+    lab.fail("lb1", How::Kill).unwrap();
+    lab.wait_until_held_by("lb2", Duration::from_secs(5)).unwrap();
+}
+
+#[test]
 fn forged_hellos_are_counted_and_move_nothing() {
     let lab = pair();
     let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();

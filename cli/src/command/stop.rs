@@ -52,8 +52,11 @@ pub fn run(arguments: &StopArguments) -> Exit {
 
 async fn stop(arguments: &StopArguments) -> Result<StopReport, ClientError> {
     let client = Client::new(&arguments.control);
-    let Answer { value, .. } =
+    let Answer { value, other_version } =
         client.post::<StopReport>("/v1/stop", &StopRequest { now: arguments.now }).await?;
+    if let Some(version) = other_version {
+        eprintln!("lbctl: the daemon is version {version}, this is {}", env!("CARGO_PKG_VERSION"));
+    }
     client.wait_for_the_end(END).await?;
     Ok(value)
 }

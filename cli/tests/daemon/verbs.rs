@@ -103,6 +103,37 @@ fn a_daemon_of_another_version_is_understood_and_named() {
 }
 
 #[test]
+fn stop_understands_a_daemon_of_another_version_and_names_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("control.sock");
+    let listener = UnixListener::bind(&path).expect("bound");
+    let gone = path.clone();
+    let daemon = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the verb comes");
+        let mut request = [0; 4096];
+        let length = stream.read(&mut request).expect("a request");
+        let body = r#"{"milliseconds":7,"cut":0,"groups":[],"a_field_of_later":1}"#;
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nlbctl-version: 99.1.0\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("answered");
+        std::fs::remove_file(gone).expect("the daemon ends");
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let output = verb(&["stop"], &path);
+    let request = daemon.join().expect("no panic");
+    assert!(request.starts_with("POST /v1/stop HTTP/1.1\r\n"), "{request}");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!("lbctl: the daemon is version 99.1.0, this is {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "stopped after 7 ms, nothing was cut\n");
+}
+
+#[test]
 fn an_answer_that_can_not_be_read_names_the_version() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("control.sock");
