@@ -11,6 +11,7 @@ mod exchange;
 pub mod head;
 pub mod headers;
 mod inbound;
+pub mod message;
 mod outcome;
 pub mod reply;
 mod session;

@@ -28,8 +28,11 @@ pub const MAX_LINE: usize = 8 * 1024;
 /// Bytes in a head, with every CRLF.
 pub const MAX_HEAD: usize = 32 * 1024;
 
-/// Field lines in a head.
+/// Field lines in a received head.
 pub const MAX_FIELDS: usize = 100;
+
+/// Field lines that rules may add to a head with [`MAX_FIELDS`].
+const ADDED_FIELDS: usize = 28;
 
 /// The protocol versions that are spoken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,13 +77,26 @@ impl Span {
         Self { start: fit(start), end: fit(end) }
     }
 
-    fn of(self, bytes: &[u8]) -> &[u8] {
+    /// A place in bytes that are thought of as following those of the longest head: see [`Self::of_two`].
+    pub(crate) fn behind(start: usize, end: usize) -> Self {
+        Self::new(MAX_HEAD + start, MAX_HEAD + end)
+    }
+
+    pub(crate) fn of(self, bytes: &[u8]) -> &[u8] {
         bytes.get(usize::from(self.start)..usize::from(self.end)).unwrap_or_default()
+    }
+
+    /// The text in `bytes`, or in `behind` if it was made with [`Self::behind`].
+    pub(crate) fn of_two<'b>(self, bytes: &'b [u8], behind: &'b [u8]) -> &'b [u8] {
+        match (usize::from(self.start).checked_sub(MAX_HEAD), usize::from(self.end).checked_sub(MAX_HEAD)) {
+            (Some(start), Some(end)) => behind.get(start..end).unwrap_or_default(),
+            _ => self.of(bytes),
+        }
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Line {
+pub(crate) struct Line {
     id: Name,
     /// `name: value` and nothing else.
     is_canonical: bool,
@@ -88,10 +104,28 @@ struct Line {
     value: Span,
 }
 
+impl Line {
+    /// A line that stands as we would write it, with its CRLF.
+    pub(crate) fn canonical(id: Name, name: Span, value: Span) -> Self {
+        Self { id, is_canonical: true, name, value }
+    }
+
+    pub(crate) fn field<'b>(&self, text: impl Fn(Span) -> &'b [u8]) -> Field<'b> {
+        Field {
+            id: self.id,
+            name: text(self.name),
+            value: text(self.value),
+            canonical: self
+                .is_canonical
+                .then(|| text(Span { start: self.name.start, end: self.value.end + 2 })),
+        }
+    }
+}
+
 /// The field lines of a head, in their order: spans into its bytes.
 #[derive(Debug)]
 pub struct Fields {
-    lines: [Line; MAX_FIELDS],
+    lines: [Line; MAX_FIELDS + ADDED_FIELDS],
     count: usize,
 }
 
@@ -99,7 +133,7 @@ impl Default for Fields {
     fn default() -> Self {
         let empty =
             Line { id: Name::Other, is_canonical: false, name: Span::default(), value: Span::default() };
-        Self { lines: [empty; MAX_FIELDS], count: 0 }
+        Self { lines: [empty; MAX_FIELDS + ADDED_FIELDS], count: 0 }
     }
 }
 
@@ -118,14 +152,33 @@ pub struct Field<'b> {
 
 impl Fields {
     pub(crate) fn iter<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = Field<'b>> + Clone {
-        self.lines[..self.count].iter().map(move |line| Field {
-            id: line.id,
-            name: line.name.of(bytes),
-            value: line.value.of(bytes),
-            canonical: line
-                .is_canonical
-                .then(|| Span { start: line.name.start, end: line.value.end + 2 }.of(bytes)),
-        })
+        self.lines().iter().map(move |line| line.field(|span| span.of(bytes)))
+    }
+
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.lines[..self.count]
+    }
+
+    /// False if there is no room.
+    pub(crate) fn append(&mut self, line: Line) -> bool {
+        let before = self.count;
+        self.push(line);
+        self.count > before
+    }
+
+    pub(crate) fn replace(&mut self, at: usize, line: Line) {
+        self.lines[..self.count][at] = line;
+    }
+
+    pub(crate) fn retain(&mut self, mut wanted: impl FnMut(&Line) -> bool) {
+        let mut kept = 0;
+        for at in 0..self.count {
+            if wanted(&self.lines[at]) {
+                self.lines[kept] = self.lines[at];
+                kept += 1;
+            }
+        }
+        self.count = kept;
     }
 
     fn push(&mut self, line: Line) {

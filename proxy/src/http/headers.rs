@@ -68,6 +68,15 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The options of `fields` that may name a field, copied; `None` if there are none, as there nearly always are.
+    pub(crate) fn named_list<'b>(fields: impl Iterator<Item = Field<'b>> + Clone) -> Option<Vec<Vec<u8>>> {
+        Self::named(fields.clone()).fields?;
+        let lines = fields.filter(|field| field.id == Name::Connection);
+        Some(lines.flat_map(|field| list(field.value)).map(<[u8]>::to_vec).collect())
+    }
+}
+
 /// See [`Options::named`].
 pub(crate) struct Named<I> {
     fields: Option<I>,

@@ -66,7 +66,7 @@ impl Method {
 pub struct Head<'b> {
     bytes: &'b [u8],
     line: RequestLine,
-    fields: &'b Fields,
+    fields: &'b mut Fields,
     length: usize,
 }
 
@@ -266,48 +266,66 @@ impl<'b> Head<'b> {
     /// Writes the head that a server gets. `request` is what [`Self::check`] made of this head.
     pub fn encode(&self, request: &Request, hop: &Hop, out: &mut impl Sink) {
         let target = Target::parse(self.target(), request.method).unwrap_or(Target::Asterisk);
-        out.put(self.method());
-        out.put(b" ");
-        target.encode_origin_form(out);
-        out.put(b" HTTP/1.1\r\n");
-        let authority = match target {
-            Target::Absolute { authority, .. } => Some(authority),
-            Target::Origin(_) | Target::Asterisk | Target::Authority => None,
-        };
-        if !self.fields().any(|field| field.id == Name::Host) {
-            out.put(b"Host: ");
-            match authority {
-                Some(authority) => out.put(authority),
-                None => headers::put_authority(hop.local, out),
-            }
-            out.put(b"\r\n");
-        }
         let named = Options::named(self.fields());
-        for field in self.fields() {
-            let field = match field.id {
-                // RFC 9112 §3.2.2: the target's authority replaces what Host says.
-                Name::Host => match authority {
-                    Some(authority) => Field { value: authority, canonical: None, ..field },
-                    None => field,
-                },
-                Name::ContentLength => continue,
-                Name::Expect if !request.expects_continue => continue,
-                id if id.is_hop_by_hop() || named.has(&field) => continue,
-                _ => field,
-            };
-            headers::put_field(&field, out);
-        }
-        headers::put_framing(request.framing, out);
-        if request.upgrade {
-            out.put(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
-        } else if request.trailers {
-            out.put(b"Connection: te\r\nTE: trailers\r\n");
-        }
-        if let Some(address) = hop.forwarded_for {
-            out.put(b"X-Forwarded-For: ");
-            headers::put_address(address, out);
-            out.put(b"\r\n");
+        put(self.method(), &target, self.fields(), |field| named.has(field), request, hop, out);
+    }
+
+    /// The bytes it came from, its field lines, and where its method and target are.
+    pub(crate) fn into_parts(self) -> (&'b [u8], &'b mut Fields, Span, Span) {
+        (self.bytes, self.fields, self.line.method, self.line.target)
+    }
+}
+
+/// Writes a request's head for a server; without the fields that are `named` by Connection.
+pub(crate) fn put<'b>(
+    method: &[u8],
+    target: &Target<'_>,
+    fields: impl Iterator<Item = Field<'b>> + Clone,
+    named: impl Fn(&Field<'_>) -> bool,
+    request: &Request,
+    hop: &Hop,
+    out: &mut impl Sink,
+) {
+    out.put(method);
+    out.put(b" ");
+    target.encode_origin_form(out);
+    out.put(b" HTTP/1.1\r\n");
+    let authority = match *target {
+        Target::Absolute { authority, .. } => Some(authority),
+        Target::Origin(_) | Target::Asterisk | Target::Authority => None,
+    };
+    if !fields.clone().any(|field| field.id == Name::Host) {
+        out.put(b"Host: ");
+        match authority {
+            Some(authority) => out.put(authority),
+            None => headers::put_authority(hop.local, out),
         }
         out.put(b"\r\n");
     }
+    for field in fields {
+        match field.id {
+            // RFC 9112 §3.2.2: the target's authority replaces what Host says.
+            Name::Host => {
+                let value = authority.unwrap_or(field.value);
+                let canonical = field.canonical.filter(|_| authority.is_none());
+                headers::put_field(&Field { id: field.id, name: field.name, value, canonical }, out);
+            }
+            Name::ContentLength => {}
+            Name::Expect if !request.expects_continue => {}
+            id if id.is_hop_by_hop() || named(&field) => {}
+            _ => headers::put_field(&field, out),
+        }
+    }
+    headers::put_framing(request.framing, out);
+    if request.upgrade {
+        out.put(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
+    } else if request.trailers {
+        out.put(b"Connection: te\r\nTE: trailers\r\n");
+    }
+    if let Some(address) = hop.forwarded_for {
+        out.put(b"X-Forwarded-For: ");
+        headers::put_address(address, out);
+        out.put(b"\r\n");
+    }
+    out.put(b"\r\n");
 }

@@ -14,7 +14,7 @@ use crate::http::{
 pub struct Head<'b> {
     bytes: &'b [u8],
     line: StatusLine,
-    fields: &'b Fields,
+    fields: &'b mut Fields,
     length: usize,
 }
 
@@ -154,32 +154,49 @@ impl<'b> Head<'b> {
 
     /// Writes the head that the client gets. `response` is what [`Self::check`] made of this head.
     pub fn encode(&self, response: &Response, hop: &Hop, out: &mut impl Sink) {
-        out.put(b"HTTP/1.1 ");
-        headers::put_number(response.status.into(), out);
-        out.put(b" ");
-        out.put(self.reason());
-        out.put(b"\r\n");
         let named = Options::named(self.fields());
-        for field in self.fields() {
-            if field.id == Name::ContentLength || field.id.is_hop_by_hop() || named.has(&field) {
-                continue;
-            }
-            headers::put_field(&field, out);
-        }
-        match response.status {
-            101 => out.put(b"Connection: upgrade\r\nUpgrade: websocket\r\n"),
-            // RFC 9110 §8.6: never with these.
-            100..=199 | 204 => {}
-            _ => match (hop.framing, response.announced) {
-                (Framing::None, Some(length)) => headers::put_content_length(length, out),
-                (framing, _) => headers::put_framing(framing, out),
-            },
-        }
-        if hop.close && response.status >= 200 {
-            out.put(b"Connection: close\r\n");
-        }
-        out.put(b"\r\n");
+        put(self.reason(), self.fields(), |field| named.has(field), response, hop, out);
     }
+
+    /// The bytes it came from, its field lines, its status, and where its reason phrase is.
+    pub(crate) fn into_parts(self) -> (&'b [u8], &'b mut Fields, u16, Span) {
+        (self.bytes, self.fields, self.line.status, self.line.reason)
+    }
+}
+
+/// Writes a response's head for a client; without the fields that are `named` by Connection.
+pub(crate) fn put<'b>(
+    reason: &[u8],
+    fields: impl Iterator<Item = Field<'b>>,
+    named: impl Fn(&Field<'_>) -> bool,
+    response: &Response,
+    hop: &Hop,
+    out: &mut impl Sink,
+) {
+    out.put(b"HTTP/1.1 ");
+    headers::put_number(response.status.into(), out);
+    out.put(b" ");
+    out.put(reason);
+    out.put(b"\r\n");
+    for field in fields {
+        if field.id == Name::ContentLength || field.id.is_hop_by_hop() || named(&field) {
+            continue;
+        }
+        headers::put_field(&field, out);
+    }
+    match response.status {
+        101 => out.put(b"Connection: upgrade\r\nUpgrade: websocket\r\n"),
+        // RFC 9110 §8.6: never with these.
+        100..=199 | 204 => {}
+        _ => match (hop.framing, response.announced) {
+            (Framing::None, Some(length)) => headers::put_content_length(length, out),
+            (framing, _) => headers::put_framing(framing, out),
+        },
+    }
+    if hop.close && response.status >= 200 {
+        out.put(b"Connection: close\r\n");
+    }
+    out.put(b"\r\n");
 }
 
 fn is_connection_authentication(value: &[u8]) -> bool {

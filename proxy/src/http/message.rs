@@ -1,0 +1,329 @@
+//! A head that rules may look at and change, before it is written for the other side.
+//!
+//! ```text
+//! Head (borrowed) ── Message::of_request ──> look, set, add, remove ──> Message::encode_request ──> head for the server
+//! ```
+//! Made only where there are rules: without them a head is written as it was parsed. Nothing is copied until it is
+//! changed; what is changed is written behind the received bytes, so to speak: into a scratch space that a worker
+//! lends, addressed as if it followed them. Fields that end here because `Connection` names them are gone from the
+//! start: what a rule sees is what the other side will see, and a client can't have a field removed that a rule adds.
+//!
+//! An edit can't break framing: names that decide it are refused where rules are read ([`is_editable`]), and a value
+//! has no control byte when it arrives in a line.
+
+use super::{
+    head::{
+        Field, Fields, Line, MAX_HEAD, Span, is_token,
+        name::Name,
+        request::{self, Request},
+        response::{self, Response},
+    },
+    headers::{Options, Sink},
+    target::Target,
+};
+
+/// Bytes of edits in one head.
+pub const MAX_EDITS: usize = u16::MAX as usize - MAX_HEAD;
+
+/// A request's or a response's head that can be changed.
+#[derive(Debug)]
+pub struct Message<'m> {
+    received: &'m [u8],
+    scratch: &'m mut Vec<u8>,
+    fields: &'m mut Fields,
+    start: Start,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    /// The target is in origin form, or `*`.
+    Request {
+        method: Span,
+        target: Span,
+    },
+    Response {
+        status: u16,
+        reason: Span,
+    },
+}
+
+/// The edits of one head need more than [`MAX_EDITS`] bytes or more lines than are kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the changed head is too large")]
+pub struct TooLarge;
+
+/// May a rule set, add or remove the field called `name`? Not if it is about one connection or decides how content is
+/// framed: those are written anew for each hop (RFC 9110 §7.6.1, RFC 9112 §6).
+pub fn is_editable(name: &[u8]) -> bool {
+    let id = Name::of(name);
+    is_token(name) && !id.is_hop_by_hop() && !matches!(id, Name::ContentLength | Name::Expect)
+}
+
+impl<'m> Message<'m> {
+    /// The request that `head` is; `scratch` is emptied. The target is in origin form from now on, and Host is what it
+    /// named (RFC 9112 §3.2.2).
+    ///
+    /// # Errors
+    /// Only if an absolute target does not fit again.
+    pub fn of_request(
+        head: request::Head<'m>,
+        request: &Request,
+        scratch: &'m mut Vec<u8>,
+    ) -> Result<Self, TooLarge> {
+        scratch.clear();
+        let (received, fields, method, target) = head.into_parts();
+        let mut message = Self { received, scratch, fields, start: Start::Request { method, target } };
+        message.drop_named();
+        if let Ok(absolute @ Target::Absolute { authority, .. }) =
+            Target::parse(target.of(received), request.method)
+        {
+            let start = message.scratch.len();
+            absolute.encode_origin_form(message.scratch);
+            let target = message.written(start)?;
+            message.start = Start::Request { method, target };
+            message.set(b"Host", authority)?;
+        }
+        Ok(message)
+    }
+
+    /// The response that `head` is; `scratch` is emptied.
+    pub fn of_response(head: response::Head<'m>, scratch: &'m mut Vec<u8>) -> Self {
+        scratch.clear();
+        let (received, fields, status, reason) = head.into_parts();
+        let mut message = Self { received, scratch, fields, start: Start::Response { status, reason } };
+        message.drop_named();
+        message
+    }
+
+    /// The method; empty for a response.
+    pub fn method(&self) -> &[u8] {
+        match self.start {
+            Start::Request { method, .. } => self.text(method),
+            Start::Response { .. } => b"",
+        }
+    }
+
+    /// Path and query, or `*`; empty for a response.
+    pub fn target(&self) -> &[u8] {
+        match self.start {
+            Start::Request { target, .. } => self.text(target),
+            Start::Response { .. } => b"",
+        }
+    }
+
+    /// The target up to its `?`.
+    pub fn path(&self) -> &[u8] {
+        split_query(self.target()).0
+    }
+
+    /// The target behind its first `?`; `None` if it has none.
+    pub fn query(&self) -> Option<&[u8]> {
+        split_query(self.target()).1
+    }
+
+    /// Host, as it was sent: maybe with a port.
+    pub fn host(&self) -> Option<&[u8]> {
+        self.fields().find(|field| field.id == Name::Host).map(|field| field.value)
+    }
+
+    /// 100..=999; 0 for a request.
+    pub fn status(&self) -> u16 {
+        match self.start {
+            Start::Request { .. } => 0,
+            Start::Response { status, .. } => status,
+        }
+    }
+
+    /// The reason phrase; empty for a request.
+    pub fn reason(&self) -> &[u8] {
+        match self.start {
+            Start::Request { .. } => b"",
+            Start::Response { reason, .. } => self.text(reason),
+        }
+    }
+
+    /// The field lines, in their order.
+    pub fn fields(&self) -> impl Iterator<Item = Field<'_>> + Clone {
+        self.fields.lines().iter().map(|line| line.field(|span| self.text(span)))
+    }
+
+    /// The value of the first line called `name`, without regard to case.
+    pub fn first(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fields().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// The values of all lines called `name`, in their order.
+    pub fn all<'s>(&'s self, name: &'s [u8]) -> impl Iterator<Item = &'s [u8]> + Clone {
+        self.fields().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+    }
+
+    /// Appends a line. Control bytes of `value` become spaces (RFC 9110 §5.5).
+    ///
+    /// # Errors
+    /// No room for it.
+    pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), TooLarge> {
+        let line = self.write_line(name, value)?;
+        if self.fields.append(line) { Ok(()) } else { Err(TooLarge) }
+    }
+
+    /// Removes all lines called `name` and appends one.
+    ///
+    /// # Errors
+    /// No room for it; then the old ones are gone all the same.
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), TooLarge> {
+        self.remove(name);
+        self.add(name, value)
+    }
+
+    /// Removes all lines called `name`.
+    pub fn remove(&mut self, name: &[u8]) {
+        self.remove_if(|field| field.name.eq_ignore_ascii_case(name));
+    }
+
+    /// Removes all lines for which `unwanted` holds.
+    pub fn remove_if(&mut self, mut unwanted: impl FnMut(&Field<'_>) -> bool) {
+        let (received, scratch) = (self.received, &*self.scratch);
+        self.fields.retain(|line| !unwanted(&line.field(|span| span.of_two(received, scratch))));
+    }
+
+    /// Gives each line called `name` a new value: `rewrite` appends it to the empty vector, or returns false to leave
+    /// the line as it is. The lines stay where they are. `work` lends the vector.
+    ///
+    /// # Errors
+    /// No room for it.
+    pub fn rewrite(
+        &mut self,
+        name: &[u8],
+        work: &mut Vec<u8>,
+        mut rewrite: impl FnMut(&[u8], &mut Vec<u8>) -> bool,
+    ) -> Result<(), TooLarge> {
+        for at in 0..self.fields.lines().len() {
+            let field = self.fields.lines()[at].field(|span| self.text(span));
+            work.clear();
+            if field.name.eq_ignore_ascii_case(name) && rewrite(field.value, work) {
+                let line = self.write_line(name, work)?;
+                self.fields.replace(at, line);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a request another path; the query stays. Bytes that no path can have are percent-encoded, and a missing
+    /// `/` is put in front.
+    ///
+    /// # Errors
+    /// No room for it.
+    pub fn set_path(&mut self, path: &[u8]) -> Result<(), TooLarge> {
+        let query = self.query().map(<[u8]>::to_vec);
+        self.set_target(path, query.as_deref())
+    }
+
+    /// Gives a request another query, or none; the path stays. Bytes that no query can have are percent-encoded.
+    ///
+    /// # Errors
+    /// No room for it.
+    pub fn set_query(&mut self, query: Option<&[u8]>) -> Result<(), TooLarge> {
+        let path = self.path().to_vec();
+        self.set_target(&path, query)
+    }
+
+    fn set_target(&mut self, path: &[u8], query: Option<&[u8]>) -> Result<(), TooLarge> {
+        let Start::Request { method, .. } = self.start else { return Ok(()) };
+        let start = self.scratch.len();
+        if path.first() != Some(&b'/') && path != b"*" {
+            self.scratch.push(b'/');
+        }
+        put_encoded(path, b"?#", self.scratch);
+        if let Some(query) = query {
+            self.scratch.push(b'?');
+            put_encoded(query, b"#", self.scratch);
+        }
+        let target = self.written(start)?;
+        self.start = Start::Request { method, target };
+        Ok(())
+    }
+
+    /// Writes the head that a server gets. `request` is what the head meant when it was checked.
+    pub fn encode_request(&self, request: &Request, hop: &request::Hop, out: &mut impl Sink) {
+        let target = match self.target() {
+            b"*" => Target::Asterisk,
+            target => Target::Origin(target),
+        };
+        request::put(self.method(), &target, self.fields(), |_| false, request, hop, out);
+    }
+
+    /// Writes the head that a client gets. `response` is what the head meant when it was checked.
+    pub fn encode_response(&self, response: &Response, hop: &response::Hop, out: &mut impl Sink) {
+        response::put(self.reason(), self.fields(), |_| false, response, hop, out);
+    }
+
+    /// RFC 9110 §7.6.1
+    fn drop_named(&mut self) {
+        let named = Options::named_list(self.fields());
+        if let Some(named) = named {
+            self.remove_if(|field| {
+                !field.id.is_protected()
+                    && !field.id.is_hop_by_hop()
+                    && named.iter().any(|option| option.eq_ignore_ascii_case(field.name))
+            });
+        }
+    }
+
+    fn text(&self, span: Span) -> &[u8] {
+        span.of_two(self.received, self.scratch)
+    }
+
+    /// What was written to the scratch space from `start` on.
+    fn written(&self, start: usize) -> Result<Span, TooLarge> {
+        let end = self.scratch.len();
+        if end > MAX_EDITS { Err(TooLarge) } else { Ok(Span::behind(start, end)) }
+    }
+
+    fn write_line(&mut self, name: &[u8], value: &[u8]) -> Result<Line, TooLarge> {
+        let start = self.scratch.len();
+        self.scratch.extend_from_slice(name);
+        self.scratch.extend_from_slice(b": ");
+        let value_start = self.scratch.len();
+        let value = value.iter().map(|&byte| match byte {
+            b'\t' | b' '..=b'~' | 0x80.. => byte,
+            _ => b' ',
+        });
+        self.scratch.extend(value);
+        while self.scratch.len() > value_start && matches!(self.scratch.last(), Some(b' ' | b'\t')) {
+            self.scratch.pop();
+        }
+        let blank =
+            self.scratch[value_start..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        self.scratch.drain(value_start..value_start + blank);
+        let value_end = self.scratch.len();
+        self.scratch.extend_from_slice(b"\r\n");
+        self.written(start)?;
+        Ok(Line::canonical(
+            Name::of(name),
+            Span::behind(start, start + name.len()),
+            Span::behind(value_start, value_end),
+        ))
+    }
+}
+
+fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', target) {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    }
+}
+
+/// Appends `text` with every byte percent-encoded that is in `reserved` or that no target may have (RFC 3986 §2.1).
+pub(crate) fn put_encoded(text: &[u8], reserved: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in text {
+        if byte > b' ' && byte < 0x7f && !reserved.contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
