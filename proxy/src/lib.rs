@@ -29,6 +29,7 @@ pub mod server;
 mod stall;
 pub mod status;
 pub mod stream;
+pub mod table;
 mod tcp;
 pub mod upstream;
 pub mod wheel;

@@ -14,6 +14,12 @@ use tokio::sync::Notify;
 #[repr(align(128))]
 pub(crate) struct Padded<T>(T);
 
+impl<T> Padded<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(value)
+    }
+}
+
 impl<T> Deref for Padded<T> {
     type Target = T;
 

@@ -1,0 +1,45 @@
+//! What entries are found by.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    net::IpAddr,
+};
+
+/// What an entry is found by: an address, or the hash of some bytes. One table has keys of one kind.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Key(u128);
+
+/// Makes the keys of a table.
+#[derive(Clone, Debug)]
+pub struct SourceKeys {
+    /// Bits of an IPv6 address that count, 1..=128.
+    ipv6_prefix: u8,
+    hashers: [RandomState; 2],
+}
+
+impl SourceKeys {
+    /// Of an IPv6 address the first `ipv6_prefix` bits count, 1..=128: who has a /64, as every household and every
+    /// virtual machine has, would else be 2^64 sources.
+    pub fn new(ipv6_prefix: u8) -> Self {
+        Self { ipv6_prefix: ipv6_prefix.clamp(1, 128), hashers: [RandomState::new(), RandomState::new()] }
+    }
+
+    /// The key of an address. An IPv4 address is the same whether its socket is an IPv4 or an IPv6 one.
+    pub fn address(&self, address: IpAddr) -> Key {
+        match address.to_canonical() {
+            // As an IPv4-mapped address: no IPv6 source has one.
+            IpAddr::V4(address) => Key(address.to_ipv6_mapped().to_bits()),
+            IpAddr::V6(address) => Key(address.to_bits() & (u128::MAX << (128 - self.ipv6_prefix))),
+        }
+    }
+
+    /// The key of any bytes. Of a fixed size, whatever theirs is: two hashes with secret keys, 128 bits together.
+    pub fn bytes(&self, bytes: &[u8]) -> Key {
+        let [high, low] = self.hashers.each_ref().map(|state| {
+            let mut hasher = state.build_hasher();
+            hasher.write(bytes);
+            u128::from(hasher.finish())
+        });
+        Key(high << 64 | low)
+    }
+}

@@ -1,0 +1,118 @@
+//! How often something happens: a count over a sliding window, and a limit on it.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use super::{Capacity, Key, Table, Value};
+
+/// So many in so much time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rate {
+    /// How many.
+    pub count: NonZeroU32,
+    /// In any such time, from 1 s on.
+    pub per: Duration,
+}
+
+/// Counts over a sliding window, as HAProxy's rates do: the period that runs, and as much of the one before it as the
+/// window still covers, taken as spread evenly. So up to twice the limit may come within one window, if the first half
+/// came all at the end of its period; over several windows the limit holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Window {
+    /// When the period that runs began.
+    began: Duration,
+    current: u32,
+    previous: u32,
+}
+
+impl Window {
+    /// How many there were in the last `per`, rounded up.
+    pub fn count(&mut self, now: Duration, per: Duration) -> u32 {
+        self.turn(now, per);
+        let left = per.saturating_sub(now.saturating_sub(self.began));
+        let share = (u128::from(self.previous) * left.as_nanos()).div_ceil(per.as_nanos().max(1));
+        self.current.saturating_add(u32::try_from(share).unwrap_or(u32::MAX))
+    }
+
+    /// Counts one more if that stays within `rate`.
+    ///
+    /// # Errors
+    /// It does not: how long the caller has to wait until it would.
+    pub fn take(&mut self, now: Duration, rate: Rate) -> Result<(), Duration> {
+        if self.count(now, rate.per) < rate.count.get() {
+            self.current += 1;
+            return Ok(());
+        }
+        let end = (self.began + rate.per).saturating_sub(now);
+        // In the period that runs the share of the one before has to shrink to what `current` leaves; if `current` alone
+        // is the limit, it has to become the one before and shrink there.
+        let allowed = u128::from(rate.count.get() - 1);
+        let current = u128::from(self.current);
+        Err(if current <= allowed {
+            end.saturating_sub(shrunk(rate.per, allowed - current, self.previous))
+        } else {
+            end + (rate.per - shrunk(rate.per, allowed, self.current))
+        })
+    }
+
+    fn turn(&mut self, now: Duration, per: Duration) {
+        let elapsed = now.saturating_sub(self.began);
+        if elapsed < per {
+            return;
+        }
+        if elapsed < per * 2 {
+            self.previous = self.current;
+            self.began += per;
+        } else {
+            self.previous = 0;
+            self.began = now;
+        }
+        self.current = 0;
+    }
+}
+
+/// How much of a period is left when `previous` events of it count as `target` at most.
+fn shrunk(per: Duration, target: u128, previous: u32) -> Duration {
+    if u128::from(previous) <= target {
+        return per;
+    }
+    let nanos = per.as_nanos() * target / u128::from(previous);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+impl Value for Window {}
+
+/// A limit on how often each key may come. What is refused does not count: who asks too often gets its share, not
+/// nothing.
+#[derive(Debug)]
+pub struct RateLimiter {
+    rate: Rate,
+    table: Table<Window>,
+}
+
+impl RateLimiter {
+    /// Remembers up to `size` keys, each for two windows after its last request.
+    pub fn new(rate: Rate, size: NonZeroU32) -> Self {
+        Self { rate, table: Table::new(Capacity { size, expire: rate.per * 2 }) }
+    }
+
+    /// May `key` once more?
+    ///
+    /// # Errors
+    /// Not yet: how long until it may, at least 1 s and in whole seconds, for Retry-After (RFC 9110 §10.2.3).
+    pub fn check(&self, key: Key, now: Duration) -> Result<(), Duration> {
+        self.table.change(key, now, |window| window.take(now, self.rate)).map_err(|wait| {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            Duration::from_secs(seconds.max(1))
+        })
+    }
+
+    /// The limit.
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Its table, for those who look after tables.
+    pub fn table(&self) -> &Table<Window> {
+        &self.table
+    }
+}
