@@ -155,3 +155,47 @@ pub struct Server {
     /// Requests in flight (http) or connections (tcp); the excess waits in line.
     pub maxconn: Option<u32>,
 }
+
+impl Frontend {
+    /// One with every default of the configuration file and no backend.
+    pub fn new(name: impl Into<String>, mode: Mode, binds: Vec<Bind>) -> Self {
+        Self {
+            name: name.into(),
+            mode,
+            binds,
+            maxconn: 20_000,
+            timeout: FrontendTimeouts {
+                client: Duration::from_secs(50),
+                http_request: Duration::from_secs(10),
+                http_keep_alive: Duration::from_secs(15),
+            },
+            forwardfor: false,
+            default_backend: None,
+        }
+    }
+}
+
+impl Backend {
+    /// One with every default of the configuration file and no checks.
+    pub fn new(name: impl Into<String>, mode: Mode, servers: Vec<Server>) -> Self {
+        let connect = Duration::from_secs(5);
+        Self {
+            name: name.into(),
+            mode,
+            balance: Balance::default(),
+            retries: 3,
+            redispatch: true,
+            timeout: BackendTimeouts { connect, server: Duration::from_secs(50), queue: connect },
+            check: None,
+            readiness: true,
+            servers,
+        }
+    }
+}
+
+impl Server {
+    /// One with weight 1 and no limits.
+    pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
+        Self { name: name.into(), address, weight: 1, maxconn: None }
+    }
+}

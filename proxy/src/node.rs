@@ -12,8 +12,9 @@ use crate::{
     config::{Backend, BackendId, Config},
     limit::{Limit, Padded},
     upstream::{
+        Preference,
         balance::{Pick, Usable},
-        queue::Queue,
+        queue::{Answer, Queue, Wish},
     },
 };
 
@@ -66,8 +67,18 @@ impl Node {
     }
 
     /// Chooses a server and takes a slot of it.
-    pub(crate) fn pick(&self, backend: BackendId, usable: &Usable, avoid: &[usize]) -> Pick {
+    pub(crate) fn pick(
+        &self,
+        backend: BackendId,
+        usable: &Usable,
+        preference: Preference,
+        avoid: &[usize],
+    ) -> Pick {
         let (config, state) = (self.backend(backend), &self.backends[backend.0]);
+        if let Some(server) = usable.wanted(preference, avoid) {
+            let taken = state.try_take(server, config.servers[server].maxconn);
+            return if taken { Pick::Server(server) } else { Pick::Full(Wish::Only(server), server) };
+        }
         usable.pick(
             config.balance,
             &state.position,
@@ -86,22 +97,33 @@ impl Node {
         }
     }
 
-    /// Hands out free slots to those in line; sends them away if no server is usable any more.
+    /// Hands out free slots to those in line; sends those away who wait for a server that is not usable any more.
     pub(crate) fn serve_queue(self: &Arc<Self>, backend: BackendId) {
         let state = &self.backends[backend.0];
         let routing = self.routing.load();
+        let usable = &routing.backends[backend.0];
         let mut queue = state.queue();
-        while !queue.is_empty() {
-            match self.pick(backend, &routing.backends[backend.0], &[]) {
-                Pick::Server(server) => {
-                    let grant = Grant { node: Arc::clone(self), backend, server: Some(server) };
-                    // Taken apart and not dropped: that would serve the queue again, whose lock we hold.
-                    if let Some(server) = queue.grant(grant).err().and_then(Grant::take) {
-                        state.free(server);
+        loop {
+            let refused = queue.serve(|wish| {
+                let preference = match wish {
+                    Wish::Any => Preference::default(),
+                    Wish::Only(server) if usable.keeps(server) => Preference { server: Some(server) },
+                    Wish::Only(_) => return Answer::Leave,
+                };
+                match self.pick(backend, usable, preference, &[]) {
+                    Pick::Server(server) => {
+                        Answer::Grant(Grant { node: Arc::clone(self), backend, server: Some(server) })
                     }
+                    Pick::Full(..) => Answer::Wait,
+                    Pick::None => Answer::Leave,
                 }
-                Pick::Full(_) => break,
-                Pick::None => queue.clear(),
+            });
+            if refused.is_empty() {
+                break;
+            }
+            // Taken apart and not dropped: that would serve the queue again, whose lock we hold.
+            for server in refused.into_iter().filter_map(Grant::take) {
+                state.free(server);
             }
         }
         state.waiting.store(queue.len(), Ordering::SeqCst);

@@ -11,7 +11,7 @@ use crate::{
     metrics::Event,
     stream::Stream,
     tcp::relay::{End, relay},
-    upstream::{Reuse, Upstream},
+    upstream::{Preference, Reuse, Upstream},
     wheel::Deadline,
 };
 
@@ -25,7 +25,7 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     };
     let worker = connection.worker();
     let upstream_deadline = worker.wheel().deadline();
-    let mut search = worker.search(connection.frontend_id(), backend);
+    let mut search = worker.search(connection.frontend_id(), backend, Preference::default());
     let upstream = match search.connect(Reuse::Forbidden, &upstream_deadline).await {
         Ok(upstream) => upstream,
         Err(error) => {

@@ -7,10 +7,10 @@
 //! ```
 //!
 //! ```no_run
-//! # use lb_proxy::{Connection, Stream, config::BackendId, error::Error, upstream::Reuse};
+//! # use lb_proxy::{Connection, Stream, config::BackendId, error::Error, upstream::{Preference, Reuse}};
 //! # async fn forward<S: Stream>(connection: &Connection<S>, backend: BackendId) -> Result<(), Error> {
 //! let deadline = connection.worker().wheel().deadline();
-//! let mut search = connection.worker().search(connection.frontend_id(), backend);
+//! let mut search = connection.worker().search(connection.frontend_id(), backend, Preference::default());
 //! let upstream = search.connect(Reuse::Allowed, &deadline).await?;
 //! // ... deadline.arm(backend.timeout.server); write and read upstream.stream() under deadline.guard(..) ...
 //! upstream.keep(); // the response is complete and the connection may be reused; just dropping closes it
@@ -34,6 +34,15 @@ use crate::{
     metrics::ServerCounters,
     worker::Worker,
 };
+
+/// What a request wants of the choice of its server; nothing by default. Computed with its head at hand, so that
+/// nothing of the head is needed later.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Preference {
+    /// The server that its client has had before, by its index: taken if it is up, whatever its weight. If it is full,
+    /// the request waits for it and takes no other. One that is down, or has failed this request, is not preferred.
+    pub server: Option<usize>,
+}
 
 /// A connection to a server, and the slot of that server that goes with it.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ use crate::{
     metrics::Counters,
     node::{Node, Routing},
     tcp::splice::PipePool,
-    upstream::{Search, balance::Usable, idle::IdleConnections},
+    upstream::{Preference, Search, balance::Usable, idle::IdleConnections},
     wheel::{TICK, Wheel},
 };
 
@@ -105,8 +105,8 @@ impl Worker {
     }
 
     /// Starts looking for a server on behalf of a request of `frontend` (the index that its events are counted under).
-    pub fn search(self: &Rc<Self>, frontend: usize, backend: BackendId) -> Search {
-        Search::new(Rc::clone(self), frontend, backend)
+    pub fn search(self: &Rc<Self>, frontend: usize, backend: BackendId, preference: Preference) -> Search {
+        Search::new(Rc::clone(self), frontend, backend, preference)
     }
 
     /// Should connections end after the exchange in flight?

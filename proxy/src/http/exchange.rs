@@ -31,7 +31,7 @@ use crate::{
     metrics::Event,
     stream::Stream,
     tcp,
-    upstream::{Reuse, Search, Upstream},
+    upstream::{Preference, Reuse, Search, Upstream},
 };
 
 /// Room that framing needs around content that is copied behind a head.
@@ -45,6 +45,7 @@ const GRACE: Duration = Duration::from_millis(200);
 pub(super) struct Exchange<'s, 'c, S> {
     session: &'s mut Session<'c, S>,
     request: Request,
+    preference: Preference,
     decoder: Decoder,
     encoder: Encoder,
     /// A server has all of the request. Its decoder may be done earlier, with the last of it still in the inbox.
@@ -54,9 +55,17 @@ pub(super) struct Exchange<'s, 'c, S> {
 }
 
 impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
-    pub(super) fn new(session: &'s mut Session<'c, S>, request: Request) -> Self {
+    pub(super) fn new(session: &'s mut Session<'c, S>, request: Request, preference: Preference) -> Self {
         let (decoder, encoder) = (Decoder::new(request.framing, false), Encoder::new(request.framing));
-        Self { session, request, decoder, encoder, uploaded: Cell::new(false), begun: Cell::new(false) }
+        Self {
+            session,
+            request,
+            preference,
+            decoder,
+            encoder,
+            uploaded: Cell::new(false),
+            begun: Cell::new(false),
+        }
     }
 
     /// Serves it; `head` is the request's head as a server gets it.
@@ -73,7 +82,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             connection.count(Event::NoServer);
             return self.fail(Termination::ServerConnect, None).await;
         };
-        let mut search = worker.search(connection.frontend_id(), backend);
+        let mut search = worker.search(connection.frontend_id(), backend, self.preference);
         // The whole request is in `head`, so it could be sent again. A client's first request goes over a used
         // connection only if it could be repeated on a fresh one.
         let repeatable = self.decoder.is_done() && self.request.method.is_idempotent();

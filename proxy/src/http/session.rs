@@ -16,7 +16,7 @@ use super::{
     reply::Reply,
     write,
 };
-use crate::{buffer::Buffer, connection::Connection, stream::Stream, wheel::Deadline};
+use crate::{buffer::Buffer, connection::Connection, stream::Stream, upstream::Preference, wheel::Deadline};
 
 /// Bytes of a request that are still read and thrown away after a connection was closed for writing, so that the
 /// client reads the response instead of a reset.
@@ -55,10 +55,10 @@ impl<'c, S: Stream> Session<'c, S> {
             // A request that is answered here waits for nothing: a client that sends many must not keep the worker.
             tokio::task::consume_budget().await;
             let next = match self.receive().await {
-                Ok(Some((request, head))) => {
+                Ok(Some(Received { request, preference, head })) => {
                     self.served += 1;
                     // In a box of its own: an idle connection does not carry the room that an exchange needs (2 KB).
-                    Box::pin(Exchange::new(self, request).run(head)).await
+                    Box::pin(Exchange::new(self, request, preference).run(head)).await
                 }
                 Ok(None) => Next::Close,
                 Err(refusal) => self.refuse(refusal).await,
@@ -75,15 +75,15 @@ impl<'c, S: Stream> Session<'c, S> {
         self.served == 1
     }
 
-    /// Waits for a request: what it means, and its head as a server gets it. `None` if there will be none.
-    async fn receive(&mut self) -> Result<Option<(Request, Buffer)>, Refusal> {
+    /// Waits for a request. `None` if there will be none.
+    async fn receive(&mut self) -> Result<Option<Received>, Refusal> {
         let mut progress = Progress::default();
         let mut armed = Armed::No;
         loop {
             if let Some(inbox) = self.inbound.inbox.as_mut().filter(|inbox| !inbox.is_empty()) {
                 self.connection.set_busy();
                 if let Some(received) = parse(inbox, &mut progress, self.connection)? {
-                    inbox.consume(received.0.length);
+                    inbox.consume(received.request.length);
                     self.inbound.release_if_empty();
                     return Ok(Some(received));
                 }
@@ -199,6 +199,15 @@ enum Armed {
     ForHead,
 }
 
+/// A request whose head is whole.
+struct Received {
+    /// What it means.
+    request: Request,
+    preference: Preference,
+    /// As a server gets it.
+    head: Buffer,
+}
+
 /// Why a request is answered without having been understood.
 enum Refusal {
     Malformed(Malformed),
@@ -217,7 +226,7 @@ fn parse<S: Stream>(
     inbox: &Buffer,
     progress: &mut Progress,
     connection: &Connection<S>,
-) -> Result<Option<(Request, Buffer)>, Malformed> {
+) -> Result<Option<Received>, Malformed> {
     let mut fields = Fields::default();
     let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
     let request = head.check()?;
@@ -227,5 +236,5 @@ fn parse<S: Stream>(
     };
     let mut out = connection.worker().buffers().take();
     head.encode(&request, &hop, &mut out);
-    Ok(Some((request, out)))
+    Ok(Some(Received { request, preference: Preference::default(), head: out }))
 }

@@ -16,9 +16,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    config::{
-        Backend, BackendId, BackendTimeouts, Balance, Config, Frontend, FrontendTimeouts, Mode, Server,
-    },
+    config::{Backend, BackendId, Config, Frontend, Mode, Server},
     connection::{Permit, run},
     health::board::Board,
     worker::WorkerHandle,
@@ -75,25 +73,10 @@ fn config(server: std::net::SocketAddr) -> Config {
         threads: NonZeroUsize::MIN,
         maxconn: 10,
         frontends: vec![Frontend {
-            name: "front".to_owned(),
-            mode: Mode::Tcp,
-            binds: Vec::new(),
-            maxconn: 10,
-            timeout: FrontendTimeouts { client: LONG, http_request: LONG, http_keep_alive: LONG },
-            forwardfor: false,
             default_backend: Some(BackendId(0)),
+            ..Frontend::new("front", Mode::Tcp, Vec::new())
         }],
-        backends: vec![Backend {
-            name: "back".to_owned(),
-            mode: Mode::Tcp,
-            balance: Balance::RoundRobin,
-            retries: 0,
-            redispatch: false,
-            timeout: BackendTimeouts { connect: LONG, server: LONG, queue: LONG },
-            check: None,
-            readiness: true,
-            servers: vec![Server { name: "s1".to_owned(), address: server, weight: 1, maxconn: None }],
-        }],
+        backends: vec![Backend::new("back", Mode::Tcp, vec![Server::new("s1", server)])],
     }
 }
 

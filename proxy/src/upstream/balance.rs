@@ -9,6 +9,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use super::{Preference, queue::Wish};
 use crate::config::Balance;
 
 /// The usable servers of a backend; indexes are those of the configuration.
@@ -24,8 +25,8 @@ pub(crate) struct Usable {
 pub(crate) enum Pick {
     /// This one; a slot of it has been taken.
     Server(usize),
-    /// There are usable servers, all of them full; it would have been this one's turn.
-    Full(usize),
+    /// No slot is free; what to wait for, and whose turn it would have been.
+    Full(Wish, usize),
     /// There is none.
     None,
 }
@@ -44,6 +45,16 @@ impl Usable {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.servers.is_empty()
+    }
+
+    /// May a request that has had this server before go there?
+    pub(crate) fn keeps(&self, server: usize) -> bool {
+        self.servers.iter().any(|&(index, _)| index == server)
+    }
+
+    /// The one server that a request wants, if it wants one that is usable and not to be avoided.
+    pub(crate) fn wanted(&self, preference: Preference, avoid: &[usize]) -> Option<usize> {
+        preference.server.filter(|&server| self.keeps(server) && !avoid.contains(&server))
     }
 
     /// Is there a usable server that is none of `these`?
@@ -79,7 +90,7 @@ impl Usable {
                 return Pick::Server(index);
             }
         }
-        Pick::Full(first)
+        Pick::Full(Wish::Any, first)
     }
 
     /// The fewest in flight per weight; ties in turn, by starting the search one further each time.
@@ -152,7 +163,7 @@ mod tests {
         let position = AtomicUsize::new(0);
         let pick = |_| match usable.pick(balance, &position, &[], |_| 0, |_| true) {
             Pick::Server(index) => index,
-            Pick::Full(_) | Pick::None => unreachable!("nothing is full"),
+            Pick::Full(..) | Pick::None => unreachable!("nothing is full"),
         };
         (0..n).map(pick).collect()
     }
@@ -190,14 +201,14 @@ mod tests {
         assert_eq!(pick(&[0], 1), Pick::Server(2));
         position.store(0, Ordering::Relaxed);
         assert_eq!(pick(&[], 0), Pick::Server(1));
-        assert_eq!(pick(&[1, 2], 0), Pick::Full(1));
+        assert_eq!(pick(&[1, 2], 0), Pick::Full(Wish::Any, 1));
     }
 
     #[test]
     fn nothing_usable_is_told_from_everything_full() {
         let position = AtomicUsize::new(0);
         let full = Usable::new([(0, 1)]).pick(Balance::RoundRobin, &position, &[], |_| 0, |_| false);
-        assert_eq!(full, Pick::Full(0));
+        assert_eq!(full, Pick::Full(Wish::Any, 0));
         let none = Usable::default().pick(Balance::LeastConn, &position, &[], |_| 0, |_| true);
         assert_eq!(none, Pick::None);
     }

@@ -4,13 +4,13 @@ use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{Lease, Upstream, balance::Pick};
+use super::{Lease, Preference, Upstream, balance::Pick};
 use crate::{
     config::{Backend, BackendId},
     error::{Error, Kind, Side},
     metrics::Event,
-    node::Node,
-    upstream::queue::Place,
+    node::{Grant, Node},
+    upstream::queue::{Place, Wish},
     wheel::Deadline,
     worker::Worker,
 };
@@ -34,6 +34,7 @@ pub struct Search {
     worker: Rc<Worker>,
     frontend: usize,
     backend: BackendId,
+    preference: Preference,
     /// Servers that failed this request, oldest first.
     failed: Vec<usize>,
     attempts: u32,
@@ -42,8 +43,22 @@ pub struct Search {
 }
 
 impl Search {
-    pub(crate) fn new(worker: Rc<Worker>, frontend: usize, backend: BackendId) -> Self {
-        Self { worker, frontend, backend, failed: Vec::new(), attempts: 0, retries: 0, redispatches: 0 }
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        frontend: usize,
+        backend: BackendId,
+        preference: Preference,
+    ) -> Self {
+        Self {
+            worker,
+            frontend,
+            backend,
+            preference,
+            failed: Vec::new(),
+            attempts: 0,
+            retries: 0,
+            redispatches: 0,
+        }
     }
 
     /// Further attempts after the first.
@@ -137,51 +152,67 @@ impl Search {
 
     /// Chooses a server and takes a slot of it, after waiting in line if need be.
     async fn lease(&mut self, deadline: &Deadline) -> Result<Lease, Error> {
-        let node = self.worker.node();
-        let mut turn = 0;
-        // Who comes while there is a line goes to its end, even if a slot is free at this moment.
-        if !node.backends[self.backend.0].is_waiting() {
-            let pick = self.worker.with_usable(self.backend, |usable| {
-                if !self.failed.is_empty() && !usable.has_other_than(&self.failed) {
-                    // All have failed: only the last one is avoided, if that leaves any.
-                    self.failed.drain(..self.failed.len() - 1);
-                    if !usable.has_other_than(&self.failed) {
-                        self.failed.clear();
-                    }
-                }
-                node.pick(self.backend, usable, &self.failed)
-            });
-            match pick {
+        loop {
+            let (wish, turn) = match self.pick() {
                 Pick::Server(server) => return Ok(self.leased(server)),
-                Pick::Full(server) => turn = server,
-                Pick::None => return Err(self.no_server()),
+                Pick::Full(wish, turn) => (wish, turn),
+                Pick::None => {
+                    self.count(Event::NoServer);
+                    return Err(Error::new(Side::Upstream, Kind::NoServer));
+                }
+            };
+            if let Some(server) = self.wait_in_line(wish, turn, deadline).await? {
+                return Ok(self.leased(server));
             }
+            // What it waited for is not usable any more: there may be another.
         }
-        self.wait_in_line(turn, deadline).await
     }
 
-    async fn wait_in_line(&self, turn: usize, deadline: &Deadline) -> Result<Lease, Error> {
+    fn pick(&mut self) -> Pick {
+        let (node, backend) = (self.worker.node(), self.backend);
+        self.worker.with_usable(backend, |usable| {
+            if usable.is_empty() && usable.wanted(self.preference, &[]).is_none() {
+                return Pick::None;
+            }
+            if !self.failed.is_empty() && !usable.has_other_than(&self.failed) {
+                // All have failed: only the last one is avoided, if that leaves any.
+                self.failed.drain(..self.failed.len() - 1);
+                if !usable.has_other_than(&self.failed) {
+                    self.failed.clear();
+                }
+            }
+            // Who comes while there is a line goes to its end, even if a slot is free at this moment.
+            if node.backends[backend.0].is_waiting() {
+                let wanted = usable.wanted(self.preference, &self.failed);
+                return wanted
+                    .map_or(Pick::Full(Wish::Any, 0), |server| Pick::Full(Wish::Only(server), server));
+            }
+            node.pick(backend, usable, self.preference, &self.failed)
+        })
+    }
+
+    /// `None` if what it waits for is not usable any more.
+    async fn wait_in_line(
+        &self,
+        wish: Wish,
+        turn: usize,
+        deadline: &Deadline,
+    ) -> Result<Option<usize>, Error> {
         self.count(Event::Queued);
         let node = self.worker.node();
-        let (place, granted) = node.backends[self.backend.0].queue().push(turn);
+        let (place, granted) = node.backends[self.backend.0].queue().push(wish, turn);
         let in_line = InLine { node, backend: self.backend, place };
         // A slot that was freed before we were in line is found here.
         node.serve_queue(self.backend);
         let granted = deadline.limit(self.config().timeout.queue, granted).await;
         drop(in_line);
         match granted {
-            Ok(Ok(grant)) => grant.take().map(|server| self.leased(server)).ok_or_else(|| self.no_server()),
-            Ok(Err(_)) => Err(self.no_server()),
+            Ok(grant) => Ok(grant.ok().and_then(Grant::take)),
             Err(_) => {
                 self.count(Event::QueueTimeout);
                 Err(Error::new(Side::Upstream, Kind::QueueTimeout))
             }
         }
-    }
-
-    fn no_server(&self) -> Error {
-        self.count(Event::NoServer);
-        Error::new(Side::Upstream, Kind::NoServer)
     }
 
     fn leased(&self, server: usize) -> Lease {

@@ -13,8 +13,7 @@ use std::{
 use lb_proxy::{
     Config, Health, Proxy,
     config::{
-        Backend, BackendId, BackendTimeouts, Balance, Bind, Check, CheckKind, Frontend, FrontendTimeouts,
-        Mode, Server,
+        Backend, BackendId, BackendTimeouts, Bind, Check, CheckKind, Frontend, FrontendTimeouts, Mode, Server,
     },
 };
 use tokio::{
@@ -32,34 +31,22 @@ pub(crate) const LONG: Duration = Duration::from_secs(10);
 
 /// One frontend `front` on a free port, one backend `back` with these servers, two workers, no checks.
 pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
-    let server = |(index, &address): (usize, &SocketAddr)| Server {
-        name: format!("s{}", index + 1),
-        address,
-        weight: 1,
-        maxconn: None,
-    };
+    let server = |(index, &address): (usize, &SocketAddr)| Server::new(format!("s{}", index + 1), address);
+    let binds = vec![Bind { label: "front:0".to_owned(), address: ANY }];
     Config {
         threads: NonZeroUsize::new(2).unwrap(),
         maxconn: 1000,
         frontends: vec![Frontend {
-            name: "front".to_owned(),
-            mode,
-            binds: vec![Bind { label: "front:0".to_owned(), address: ANY }],
             maxconn: 1000,
             timeout: FrontendTimeouts { client: LONG, http_request: LONG, http_keep_alive: LONG },
-            forwardfor: false,
             default_backend: Some(BackendId(0)),
+            ..Frontend::new("front", mode, binds)
         }],
         backends: vec![Backend {
-            name: "back".to_owned(),
-            mode,
-            balance: Balance::RoundRobin,
             retries: 0,
             redispatch: false,
             timeout: BackendTimeouts { connect: LONG, server: LONG, queue: LONG },
-            check: None,
-            readiness: true,
-            servers: servers.iter().enumerate().map(server).collect(),
+            ..Backend::new("back", mode, servers.iter().enumerate().map(server).collect())
         }],
     }
 }

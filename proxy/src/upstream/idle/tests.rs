@@ -1,35 +1,19 @@
-use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize};
 
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
-use crate::config::{Backend, BackendTimeouts, Balance, Mode, Server};
+use crate::config::{Backend, Mode, Server};
 
 const BACKEND: BackendId = BackendId(0);
 
 fn config(servers: usize) -> Config {
-    let server = |index| Server {
-        name: format!("s{index}"),
-        address: SocketAddr::from(([127, 0, 0, 1], 1)),
-        weight: 1,
-        maxconn: None,
-    };
-    let timeout = BackendTimeouts { connect: Duration::ZERO, server: Duration::ZERO, queue: Duration::ZERO };
+    let server = |index| Server::new(format!("s{index}"), SocketAddr::from(([127, 0, 0, 1], 1)));
     Config {
         threads: NonZeroUsize::MIN,
         maxconn: 1,
         frontends: Vec::new(),
-        backends: vec![Backend {
-            name: "back".to_owned(),
-            mode: Mode::Http,
-            balance: Balance::RoundRobin,
-            retries: 0,
-            redispatch: false,
-            timeout,
-            check: None,
-            readiness: true,
-            servers: (0..servers).map(server).collect(),
-        }],
+        backends: vec![Backend::new("back", Mode::Http, (0..servers).map(server).collect())],
     }
 }
 
