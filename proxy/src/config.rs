@@ -1,6 +1,14 @@
 //! What the data plane is told: plain data without text forms. Whoever builds it has checked it.
 
+mod options;
+mod timeouts;
+
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+
+pub use self::{
+    options::{BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, ReuseMode, TcpKeepalive},
+    timeouts::{BackendTimeouts, FrontendTimeouts},
+};
 
 /// Everything.
 #[derive(Clone, Debug)]
@@ -44,6 +52,8 @@ pub struct Frontend {
     pub timeout: FrontendTimeouts,
     /// Appends an X-Forwarded-For line with the client's address.
     pub forwardfor: bool,
+    /// What is done with its clients' connections.
+    pub options: FrontendOptions,
     /// Where requests go. `None` answers 503.
     pub default_backend: Option<BackendId>,
 }
@@ -55,17 +65,6 @@ pub struct Bind {
     pub label: String,
     /// Bound with IP_FREEBIND, so that a standby is bound as well.
     pub address: SocketAddr,
-}
-
-/// Timeouts on the client's side.
-#[derive(Clone, Copy, Debug)]
-pub struct FrontendTimeouts {
-    /// Inactivity (HAProxy `timeout client`).
-    pub client: Duration,
-    /// A whole head, from its first byte (HAProxy `timeout http-request`): 408.
-    pub http_request: Duration,
-    /// Between two requests (HAProxy `timeout http-keep-alive`): closed without a word.
-    pub http_keep_alive: Duration,
 }
 
 /// Servers that can stand in for each other.
@@ -83,23 +82,14 @@ pub struct Backend {
     pub redispatch: bool,
     /// Timeouts on the servers' side.
     pub timeout: BackendTimeouts,
+    /// What is done with the connections to its servers.
+    pub options: BackendOptions,
     /// Active checks; `None` takes every server for usable.
     pub check: Option<Check>,
     /// False leaves this backend out of the node's readiness.
     pub readiness: bool,
     /// In the order of the file.
     pub servers: Vec<Server>,
-}
-
-/// Timeouts on the servers' side.
-#[derive(Clone, Copy, Debug)]
-pub struct BackendTimeouts {
-    /// One attempt to connect.
-    pub connect: Duration,
-    /// Inactivity of a server; before its head: 504.
-    pub server: Duration,
-    /// In the queue of a full server: 503.
-    pub queue: Duration,
 }
 
 /// Who is next.
@@ -164,12 +154,9 @@ impl Frontend {
             mode,
             binds,
             maxconn: 20_000,
-            timeout: FrontendTimeouts {
-                client: Duration::from_secs(50),
-                http_request: Duration::from_secs(10),
-                http_keep_alive: Duration::from_secs(15),
-            },
+            timeout: FrontendTimeouts::default(),
             forwardfor: false,
+            options: FrontendOptions::default(),
             default_backend: None,
         }
     }
@@ -178,14 +165,14 @@ impl Frontend {
 impl Backend {
     /// One with every default of the configuration file and no checks.
     pub fn new(name: impl Into<String>, mode: Mode, servers: Vec<Server>) -> Self {
-        let connect = Duration::from_secs(5);
         Self {
             name: name.into(),
             mode,
             balance: Balance::default(),
             retries: 3,
             redispatch: true,
-            timeout: BackendTimeouts { connect, server: Duration::from_secs(50), queue: connect },
+            timeout: BackendTimeouts::default(),
+            options: BackendOptions::default(),
             check: None,
             readiness: true,
             servers,

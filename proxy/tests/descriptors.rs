@@ -10,7 +10,7 @@ use std::{
 
 use lb_proxy::{
     Config, Proxy,
-    config::{Bind, Frontend, FrontendTimeouts, Mode},
+    config::{Bind, Frontend, Mode},
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{io::AsyncReadExt, net::TcpSocket, time::timeout};
@@ -24,19 +24,12 @@ fn accept_errors(proxy: &Proxy) -> u64 {
 
 #[tokio::test]
 async fn listener_out_of_descriptors_waits_instead_of_spinning_and_goes_on_afterwards() {
+    let binds = vec![Bind { label: "front:0".to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 0)) }];
     let config = Config {
         threads: NonZeroUsize::MIN,
         maxconn: 100,
-        frontends: vec![Frontend {
-            name: "front".to_owned(),
-            mode: Mode::Tcp,
-            binds: vec![Bind { label: "front:0".to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 0)) }],
-            maxconn: 100,
-            timeout: FrontendTimeouts { client: LONG, http_request: LONG, http_keep_alive: LONG },
-            forwardfor: false,
-            // A connection is closed at once: that is how a client sees that it was accepted.
-            default_backend: None,
-        }],
+        // A connection is closed at once: that is how a client sees that it was accepted.
+        frontends: vec![Frontend { default_backend: None, ..Frontend::new("front", Mode::Tcp, binds) }],
         backends: Vec::new(),
     };
     let proxy = Proxy::start(config).unwrap();

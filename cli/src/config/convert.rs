@@ -16,6 +16,7 @@ mod binds;
 mod cluster;
 mod frontend;
 mod group;
+mod options;
 mod reach;
 mod vip;
 

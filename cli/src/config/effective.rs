@@ -1,6 +1,8 @@
 //! The file with every default in it, written from the model: what `check --effective` prints. It is TOML again, and
 //! reading it gives the same model: `[defaults]` is spread over the sections, a `[listen.*]` is its two halves.
 
+mod options;
+
 use std::fmt::Write;
 
 use lb_proxy::config::{Backend, Balance, Check, CheckKind, Frontend, Mode, Server};
@@ -164,6 +166,7 @@ fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
         line(out, "timeout.http_keep_alive", time(frontend.timeout.http_keep_alive));
         line(out, "forwardfor", frontend.forwardfor);
     }
+    options::frontend(out, frontend);
     if let Some(backend) = frontend.default_backend.and_then(|id| backends.get(id.0)) {
         line(out, "default_backend", quoted(&backend.name));
     }
@@ -182,6 +185,7 @@ fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
     line(out, "timeout.connect", time(backend.timeout.connect));
     line(out, "timeout.server", time(backend.timeout.server));
     line(out, "timeout.queue", time(backend.timeout.queue));
+    options::backend(out, backend);
     match &backend.check {
         None => line(out, "check", false),
         Some(check) => {

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 pub(crate) use self::{
     cluster::{Cluster, Node},
     global::Global,
-    proxy::{Bind, BindAddress, Check, CheckSettings, HttpCheck, Kind, Section},
+    proxy::{Bind, BindAddress, Check, CheckSettings, HttpCheck, Keepalive, Kind, Pool, Section},
     vip::{InterfaceOf, Preference, Vip},
 };
 use super::{

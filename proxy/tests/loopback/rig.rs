@@ -38,14 +38,24 @@ pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
         maxconn: 1000,
         frontends: vec![Frontend {
             maxconn: 1000,
-            timeout: FrontendTimeouts { client: LONG, http_request: LONG, http_keep_alive: LONG },
+            timeout: FrontendTimeouts {
+                client: LONG,
+                http_request: LONG,
+                http_keep_alive: LONG,
+                ..FrontendTimeouts::default()
+            },
             default_backend: Some(BackendId(0)),
             ..Frontend::new("front", mode, binds)
         }],
         backends: vec![Backend {
             retries: 0,
             redispatch: false,
-            timeout: BackendTimeouts { connect: LONG, server: LONG, queue: LONG },
+            timeout: BackendTimeouts {
+                connect: LONG,
+                server: LONG,
+                queue: LONG,
+                ..BackendTimeouts::default()
+            },
             ..Backend::new("back", mode, servers.iter().enumerate().map(server).collect())
         }],
     }

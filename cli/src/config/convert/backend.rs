@@ -10,8 +10,6 @@ use crate::config::{
     reader::At,
 };
 
-const CONNECT: Duration = Duration::from_secs(5);
-const SERVER: Duration = Duration::from_secs(50);
 const RETRIES: u32 = 3;
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 const RISE: u32 = 2;
@@ -39,7 +37,9 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> (Vec<Backend>, V
 
 fn one(section: &Named<Section>, defaults: &Section, report: &Report<'_>) -> Backend {
     let raw = &section.value;
-    let connect = value(&raw.timeout.connect, &defaults.timeout.connect).unwrap_or(CONNECT);
+    let (own, other, built_in) = (&raw.timeout, &defaults.timeout, BackendTimeouts::default());
+    let connect = value(&own.connect, &other.connect).unwrap_or(built_in.connect);
+    let mode = value(&raw.mode, &defaults.mode).unwrap_or_default();
     let check = check(raw.check.as_ref(), defaults.check.as_ref());
     if check.is_none() {
         let unused = [
@@ -57,15 +57,18 @@ fn one(section: &Named<Section>, defaults: &Section, report: &Report<'_>) -> Bac
     }
     Backend {
         name: section.name.value.clone(),
-        mode: value(&raw.mode, &defaults.mode).unwrap_or_default(),
+        mode,
         balance: value(&raw.balance, &defaults.balance).unwrap_or(Balance::RoundRobin),
         retries: value(&raw.retries, &defaults.retries).unwrap_or(RETRIES),
         redispatch: value(&raw.redispatch, &defaults.redispatch).unwrap_or(true),
         timeout: BackendTimeouts {
             connect,
-            server: value(&raw.timeout.server, &defaults.timeout.server).unwrap_or(SERVER),
-            queue: value(&raw.timeout.queue, &defaults.timeout.queue).unwrap_or(connect),
+            server: value(&own.server, &other.server).unwrap_or(built_in.server),
+            queue: value(&own.queue, &other.queue).unwrap_or(connect),
+            tunnel: value(&own.tunnel, &other.tunnel),
+            server_fin: value(&own.server_fin, &other.server_fin),
         },
+        options: super::options::backend(raw, defaults, mode, report),
         readiness: check.is_some() && raw.readiness.as_ref().is_none_or(|readiness| readiness.value),
         check,
         servers: servers(section, report),

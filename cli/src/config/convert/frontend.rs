@@ -1,22 +1,15 @@
 //! `[frontend.NAME]` and the first half of `[listen.NAME]`: where clients come in.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use lb_proxy::config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Mode};
 
-use super::backend::value;
+use super::{backend::value, options};
 use crate::config::{
     diagnostic::Report,
     raw::{self, BindAddress, Kind, Named, Section},
     text,
 };
-
-const CLIENT: Duration = Duration::from_secs(50);
-const HTTP_REQUEST: Duration = Duration::from_secs(10);
-const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// In the order of the file.
 pub(super) fn convert(
@@ -65,7 +58,8 @@ fn one(
         check_tcp(raw, report);
     }
     let (own, other) = (&raw.timeout, &defaults.timeout);
-    // In mode tcp nothing uses these two, so `[defaults]` doesn't reach them either.
+    let built_in = FrontendTimeouts::default();
+    // In mode tcp nothing uses these, so `[defaults]` doesn't reach them either.
     let http = |own, default| value(own, default).filter(|_| mode == Mode::Http);
     Frontend {
         name: section.name.value.clone(),
@@ -73,10 +67,16 @@ fn one(
         binds: raw.binds.iter().flat_map(|bind| binds(bind, file, report)).collect(),
         maxconn: value(&raw.maxconn, &defaults.maxconn).unwrap_or(global_maxconn).min(global_maxconn),
         timeout: FrontendTimeouts {
-            client: value(&own.client, &other.client).unwrap_or(CLIENT),
-            http_request: http(&own.http_request, &other.http_request).unwrap_or(HTTP_REQUEST),
-            http_keep_alive: http(&own.http_keep_alive, &other.http_keep_alive).unwrap_or(HTTP_KEEP_ALIVE),
+            client: value(&own.client, &other.client).unwrap_or(built_in.client),
+            http_request: http(&own.http_request, &other.http_request).unwrap_or(built_in.http_request),
+            http_keep_alive: http(&own.http_keep_alive, &other.http_keep_alive)
+                .unwrap_or(built_in.http_keep_alive),
+            client_fin: value(&own.client_fin, &other.client_fin),
+            tarpit: http(&own.tarpit, &other.tarpit)
+                .or_else(|| http(&own.connect, &other.connect))
+                .unwrap_or(built_in.tarpit),
         },
+        options: options::frontend(raw, &file.defaults, mode, report),
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
         default_backend: default_backend(section, file, mode, backends, report),
     }
@@ -90,8 +90,11 @@ fn check_tcp(raw: &Section, report: &Report<'_>) {
             "forwardfor needs mode = \"http\"; in mode tcp bytes are forwarded as they are",
         );
     }
-    let timeouts =
-        [("http_request", &raw.timeout.http_request), ("http_keep_alive", &raw.timeout.http_keep_alive)];
+    let timeouts = [
+        ("http_request", &raw.timeout.http_request),
+        ("http_keep_alive", &raw.timeout.http_keep_alive),
+        ("tarpit", &raw.timeout.tarpit),
+    ];
     for (key, timeout) in timeouts {
         if let Some(timeout) = timeout {
             report.warning(timeout.span, format!("{key} has no effect in mode tcp"));

@@ -14,10 +14,12 @@ use crate::config::{
 
 pub(crate) use self::{
     check::{Check, CheckSettings, HttpCheck},
+    options::{BackendOptions, FrontendOptions, Keepalive, Pool},
     server::Server,
 };
 
 mod check;
+mod options;
 mod server;
 
 /// Which of the four it is.
@@ -44,7 +46,9 @@ pub(crate) struct Section {
     pub(crate) default_backend: Option<At<String>>,
     /// The key is there, whatever its value.
     pub(crate) default_backend_given: bool,
+    pub(crate) frontend_options: FrontendOptions,
     // Of a backend:
+    pub(crate) backend_options: BackendOptions,
     pub(crate) balance: Option<At<Balance>>,
     pub(crate) retries: Option<At<u32>>,
     pub(crate) redispatch: Option<At<bool>>,
@@ -62,9 +66,13 @@ pub(crate) struct Timeouts {
     pub(crate) client: Option<At<Duration>>,
     pub(crate) http_request: Option<At<Duration>>,
     pub(crate) http_keep_alive: Option<At<Duration>>,
+    pub(crate) client_fin: Option<At<Duration>>,
+    pub(crate) tarpit: Option<At<Duration>>,
     pub(crate) connect: Option<At<Duration>>,
     pub(crate) server: Option<At<Duration>>,
     pub(crate) queue: Option<At<Duration>>,
+    pub(crate) tunnel: Option<At<Duration>>,
+    pub(crate) server_fin: Option<At<Duration>>,
 }
 
 /// One entry of `bind`.
@@ -120,6 +128,8 @@ impl Section {
             forwardfor: None,
             default_backend: None,
             default_backend_given: false,
+            frontend_options: FrontendOptions::default(),
+            backend_options: BackendOptions::default(),
             balance: None,
             retries: None,
             redispatch: None,
@@ -141,6 +151,7 @@ impl Section {
         if kind.takes_frontend_keys() {
             section.maxconn = fields.integer("maxconn", 1..=10_000_000);
             section.forwardfor = fields.boolean("forwardfor");
+            section.frontend_options = FrontendOptions::read(&fields);
         }
         if kind.is_frontend() {
             fields.require("bind", "bind = \"*:80\" or bind = { vip = \"web\", port = 80 }");
@@ -152,6 +163,8 @@ impl Section {
             section.default_backend = fields.string("default_backend", expected);
         }
         if kind.takes_backend_keys() {
+            let frontend = kind.takes_frontend_keys().then_some(&section.frontend_options);
+            section.backend_options = BackendOptions::read(&fields, frontend);
             section.balance = fields.choice("balance", &BALANCES);
             section.retries = fields.integer("retries", 0..=100);
             section.redispatch = fields.boolean("redispatch");
@@ -174,22 +187,28 @@ fn elsewhere(key: &str, kind: Kind) -> Option<String> {
     }
     match (kind, key) {
         (Kind::Listen, "default_backend") => Some("a [listen.*] has servers of its own".into()),
-        (_, key) if FRONTEND_KEYS.contains(&key) => {
+        (_, key) if FRONTEND_KEYS.contains(&key) || options::FRONTEND_KEYS.contains(&key) => {
             Some("it belongs into a [frontend.*] or [listen.*]".into())
         }
-        (_, key) if BACKEND_KEYS.contains(&key) => Some("it belongs into a [backend.*] or [listen.*]".into()),
+        (_, key) if BACKEND_KEYS.contains(&key) || options::BACKEND_KEYS.contains(&key) => {
+            Some("it belongs into a [backend.*] or [listen.*]".into())
+        }
         _ => None,
     }
 }
 
 /// Each timeout, and whether it is the frontend's.
-const TIMEOUTS: [(&str, bool); 6] = [
+const TIMEOUTS: [(&str, bool); 10] = [
     ("client", true),
     ("http_request", true),
     ("http_keep_alive", true),
+    ("client_fin", true),
+    ("tarpit", true),
     ("connect", false),
     ("server", false),
     ("queue", false),
+    ("tunnel", false),
+    ("server_fin", false),
 ];
 
 impl Timeouts {
@@ -199,11 +218,15 @@ impl Timeouts {
             timeouts.client = fields.duration("client", POSITIVE);
             timeouts.http_request = fields.duration("http_request", POSITIVE);
             timeouts.http_keep_alive = fields.duration("http_keep_alive", POSITIVE);
+            timeouts.client_fin = fields.duration("client_fin", POSITIVE);
+            timeouts.tarpit = fields.duration("tarpit", POSITIVE);
         }
         if kind.takes_backend_keys() {
             timeouts.connect = fields.duration("connect", POSITIVE);
             timeouts.server = fields.duration("server", POSITIVE);
             timeouts.queue = fields.duration("queue", POSITIVE);
+            timeouts.tunnel = fields.duration("tunnel", POSITIVE);
+            timeouts.server_fin = fields.duration("server_fin", POSITIVE);
         }
         fields.finish(|key| {
             let (_, of_frontend) = TIMEOUTS.iter().find(|(name, _)| *name == key)?;

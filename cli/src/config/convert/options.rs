@@ -1,0 +1,107 @@
+//! What is done with the connections of either side.
+
+use std::num::NonZeroU32;
+
+use lb_proxy::config::{BackendOptions, FrontendOptions, Mode, PoolOptions, TcpKeepalive};
+
+use super::backend::value;
+use crate::config::{
+    diagnostic::{Report, Span},
+    raw::{Keepalive, Section},
+    reader::At,
+};
+
+/// Of a frontend. What only http knows does not reach one in mode tcp from `[defaults]`; written there, it is a warning.
+pub(super) fn frontend(
+    section: &Section,
+    defaults: &Section,
+    mode: Mode,
+    report: &Report<'_>,
+) -> FrontendOptions {
+    let (own, other) = (&section.frontend_options, &defaults.frontend_options);
+    let built_in = FrontendOptions::default();
+    let tcp_keepalive =
+        value(&own.tcp_keepalive, &other.tcp_keepalive).map_or(built_in.tcp_keepalive, keepalive);
+    if mode == Mode::Tcp {
+        without_effect(
+            [
+                ("http_connection", span(&own.http_connection)),
+                ("min_body_rate", span(&own.min_body_rate)),
+                ("dontlognull", span(&own.dontlognull)),
+                ("http_ignore_probes", span(&own.http_ignore_probes)),
+            ],
+            report,
+        );
+        return FrontendOptions { tcp_keepalive, ..built_in };
+    }
+    FrontendOptions {
+        tcp_keepalive,
+        connection: value(&own.http_connection, &other.http_connection).unwrap_or(built_in.connection),
+        min_body_rate: value(&own.min_body_rate, &other.min_body_rate)
+            .map_or(built_in.min_body_rate, NonZeroU32::new),
+        dontlognull: value(&own.dontlognull, &other.dontlognull).unwrap_or(built_in.dontlognull),
+        ignore_probes: value(&own.http_ignore_probes, &other.http_ignore_probes)
+            .unwrap_or(built_in.ignore_probes),
+    }
+}
+
+/// Of a backend.
+pub(super) fn backend(
+    section: &Section,
+    defaults: &Section,
+    mode: Mode,
+    report: &Report<'_>,
+) -> BackendOptions {
+    let (own, other) = (&section.backend_options, &defaults.backend_options);
+    let built_in = BackendOptions::default();
+    let tcp_keepalive =
+        value(&own.tcp_keepalive, &other.tcp_keepalive).map_or(built_in.tcp_keepalive, keepalive);
+    let abortonclose = value(&own.abortonclose, &other.abortonclose);
+    if mode == Mode::Tcp {
+        // A listen has said so as a frontend.
+        let connection = span(&own.http_connection).filter(|_| !section.kind.is_frontend());
+        let unused = [
+            ("http_connection", connection),
+            ("http_reuse", span(&own.http_reuse)),
+            ("pool", span(&own.pool)),
+        ];
+        without_effect(unused, report);
+        return BackendOptions { tcp_keepalive, abortonclose, ..built_in };
+    }
+    let (pool, other_pool) = (pool(&own.pool), pool(&other.pool));
+    BackendOptions {
+        tcp_keepalive,
+        abortonclose,
+        connection: value(&own.http_connection, &other.http_connection).unwrap_or(built_in.connection),
+        pool: PoolOptions {
+            reuse: value(&own.http_reuse, &other.http_reuse).unwrap_or(built_in.pool.reuse),
+            idle: pool.idle.or(other_pool.idle).unwrap_or(built_in.pool.idle),
+            max_age: pool.max_age.or(other_pool.max_age).unwrap_or(built_in.pool.max_age),
+            max_requests: pool
+                .max_requests
+                .or(other_pool.max_requests)
+                .map_or(built_in.pool.max_requests, NonZeroU32::new),
+        },
+    }
+}
+
+fn pool(raw: &Option<At<crate::config::raw::Pool>>) -> crate::config::raw::Pool {
+    raw.as_ref().map(|at| at.value).unwrap_or_default()
+}
+
+fn span<T>(at: &Option<At<T>>) -> Option<Span> {
+    at.as_ref().map(|at| at.span)
+}
+
+fn without_effect<const N: usize>(keys: [(&str, Option<Span>); N], report: &Report<'_>) {
+    for (key, span) in keys.into_iter().filter_map(|(key, span)| Some((key, span?))) {
+        report.warning(span, format!("{key} has no effect in mode tcp"));
+    }
+}
+
+fn keepalive(raw: Keepalive) -> Option<TcpKeepalive> {
+    match raw {
+        Keepalive::Off => None,
+        Keepalive::On { idle, interval, count } => Some(TcpKeepalive { idle, interval, count }),
+    }
+}

@@ -1,0 +1,68 @@
+//! What is done with the connections of either side.
+
+use lb_proxy::config::{Backend, ConnectionMode, Frontend, Mode, ReuseMode, TcpKeepalive};
+
+use super::{line, quoted, time};
+
+pub(super) fn frontend(out: &mut String, frontend: &Frontend) {
+    let (timeout, options) = (&frontend.timeout, &frontend.options);
+    if let Some(client_fin) = timeout.client_fin {
+        line(out, "timeout.client_fin", time(client_fin));
+    }
+    line(out, "tcp_keepalive", keepalive(options.tcp_keepalive.as_ref()));
+    if frontend.mode == Mode::Tcp {
+        return;
+    }
+    line(out, "timeout.tarpit", time(timeout.tarpit));
+    line(out, "http_connection", connection(options.connection));
+    line(out, "min_body_rate", options.min_body_rate.map_or(0, std::num::NonZeroU32::get));
+    line(out, "dontlognull", options.dontlognull);
+    line(out, "http_ignore_probes", options.ignore_probes);
+}
+
+pub(super) fn backend(out: &mut String, backend: &Backend) {
+    let (timeout, options) = (&backend.timeout, &backend.options);
+    if let Some(tunnel) = timeout.tunnel {
+        line(out, "timeout.tunnel", time(tunnel));
+    }
+    if let Some(server_fin) = timeout.server_fin {
+        line(out, "timeout.server_fin", time(server_fin));
+    }
+    line(out, "tcp_keepalive", keepalive(options.tcp_keepalive.as_ref()));
+    if let Some(abortonclose) = options.abortonclose {
+        line(out, "abortonclose", abortonclose);
+    }
+    if backend.mode == Mode::Tcp {
+        return;
+    }
+    line(out, "http_connection", connection(options.connection));
+    let reuse = match options.pool.reuse {
+        ReuseMode::Never => "never",
+        ReuseMode::Safe => "safe",
+        ReuseMode::Aggressive => "aggressive",
+        ReuseMode::Always => "always",
+    };
+    line(out, "http_reuse", quoted(reuse));
+    line(out, "pool.idle", time(options.pool.idle));
+    line(out, "pool.max_age", time(options.pool.max_age));
+    line(out, "pool.max_requests", options.pool.max_requests.map_or(0, std::num::NonZeroU32::get));
+}
+
+fn connection(mode: ConnectionMode) -> String {
+    quoted(match mode {
+        ConnectionMode::KeepAlive => "keep-alive",
+        ConnectionMode::ServerClose => "server-close",
+        ConnectionMode::Close => "close",
+    })
+}
+
+fn keepalive(keepalive: Option<&TcpKeepalive>) -> String {
+    let Some(TcpKeepalive { idle, interval, count }) = keepalive else { return "false".into() };
+    let keys = [
+        idle.map(|idle| format!("idle = {}", time(idle))),
+        interval.map(|interval| format!("interval = {}", time(interval))),
+        count.map(|count| format!("count = {count}")),
+    ];
+    let keys: Vec<_> = keys.into_iter().flatten().collect();
+    if keys.is_empty() { "true".into() } else { format!("{{ {} }}", keys.join(", ")) }
+}

@@ -1,0 +1,142 @@
+//! How connections of either side are treated: TCP keep-alive, close modes, reuse, probes, slow clients.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use lb_proxy::config::{ConnectionMode, ReuseMode};
+
+use super::super::POSITIVE;
+use crate::config::reader::{At, Fields, Value};
+
+/// Of a frontend.
+#[derive(Debug, Default)]
+pub(crate) struct FrontendOptions {
+    pub(crate) tcp_keepalive: Option<At<Keepalive>>,
+    pub(crate) http_connection: Option<At<ConnectionMode>>,
+    pub(crate) min_body_rate: Option<At<u32>>,
+    pub(crate) dontlognull: Option<At<bool>>,
+    pub(crate) http_ignore_probes: Option<At<bool>>,
+}
+
+/// Of a backend.
+#[derive(Debug, Default)]
+pub(crate) struct BackendOptions {
+    pub(crate) tcp_keepalive: Option<At<Keepalive>>,
+    pub(crate) http_connection: Option<At<ConnectionMode>>,
+    pub(crate) http_reuse: Option<At<ReuseMode>>,
+    pub(crate) pool: Option<At<Pool>>,
+    pub(crate) abortonclose: Option<At<bool>>,
+}
+
+/// `tcp_keepalive`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keepalive {
+    Off,
+    /// `true`, or a table of which every key may be left out.
+    On {
+        idle: Option<Duration>,
+        interval: Option<Duration>,
+        count: Option<u32>,
+    },
+}
+
+/// `pool`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pool {
+    pub(crate) idle: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) max_requests: Option<u32>,
+}
+
+/// Keys that a frontend has and a backend has not.
+pub(super) const FRONTEND_KEYS: [&str; 3] = ["min_body_rate", "dontlognull", "http_ignore_probes"];
+
+/// Keys that a backend has and a frontend has not.
+pub(super) const BACKEND_KEYS: [&str; 3] = ["http_reuse", "pool", "abortonclose"];
+
+const CONNECTION_MODES: [(&str, ConnectionMode); 3] = [
+    ("keep-alive", ConnectionMode::KeepAlive),
+    ("server-close", ConnectionMode::ServerClose),
+    ("close", ConnectionMode::Close),
+];
+const REUSE_MODES: [(&str, ReuseMode); 4] = [
+    ("never", ReuseMode::Never),
+    ("safe", ReuseMode::Safe),
+    ("aggressive", ReuseMode::Aggressive),
+    ("always", ReuseMode::Always),
+];
+
+/// What the kernel keeps: whole seconds in 15 bits (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`), and `MAX_TCP_KEEPCNT`.
+const KEEPALIVE_TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
+const KEEPALIVE_COUNT: RangeInclusive<u32> = 1..=127;
+
+impl FrontendOptions {
+    pub(super) fn read(fields: &Fields<'_>) -> Self {
+        Self {
+            tcp_keepalive: fields.value("tcp_keepalive").and_then(|value| Keepalive::read(&value)),
+            http_connection: fields.choice("http_connection", &CONNECTION_MODES),
+            min_body_rate: fields.integer("min_body_rate", 0..=1_000_000_000),
+            dontlognull: fields.boolean("dontlognull"),
+            http_ignore_probes: fields.boolean("http_ignore_probes"),
+        }
+    }
+}
+
+impl BackendOptions {
+    /// `both` says that this section is a frontend as well, which has reported what is wrong with keys of both sides.
+    pub(super) fn read(fields: &Fields<'_>, frontend: Option<&FrontendOptions>) -> Self {
+        let (tcp_keepalive, http_connection) = match frontend {
+            Some(frontend) => (frontend.tcp_keepalive, frontend.http_connection),
+            None => (
+                fields.value("tcp_keepalive").and_then(|value| Keepalive::read(&value)),
+                fields.choice("http_connection", &CONNECTION_MODES),
+            ),
+        };
+        Self {
+            tcp_keepalive,
+            http_connection,
+            http_reuse: fields.choice("http_reuse", &REUSE_MODES),
+            pool: fields.value("pool").and_then(|value| Pool::read(&value)),
+            abortonclose: fields.boolean("abortonclose"),
+        }
+    }
+}
+
+impl Keepalive {
+    fn read(value: &Value<'_>) -> Option<At<Self>> {
+        let keepalive = match value.as_bool() {
+            Some(false) => Self::Off,
+            Some(true) => Self::On { idle: None, interval: None, count: None },
+            None => {
+                let expected = "true, false or a table, as in tcp_keepalive = { idle = \"10m\" }";
+                let fields = value.fields("`tcp_keepalive`".into(), expected)?;
+                let idle = whole_seconds(&fields, "idle");
+                let interval = whole_seconds(&fields, "interval");
+                let count = fields.integer("count", KEEPALIVE_COUNT).map(|count| count.value);
+                fields.finish(|_| None);
+                Self::On { idle, interval, count }
+            }
+        };
+        Some(At::new(keepalive, value.span))
+    }
+}
+
+fn whole_seconds(fields: &Fields<'_>, key: &'static str) -> Option<Duration> {
+    let time = fields.duration(key, KEEPALIVE_TIME)?;
+    if time.value.subsec_nanos() != 0 {
+        fields.report.error(time.span, format!("{key} is in whole seconds; the kernel keeps no others"));
+    }
+    Some(time.value)
+}
+
+impl Pool {
+    fn read(value: &Value<'_>) -> Option<At<Self>> {
+        let fields = value.fields("`pool`".into(), "a table, as in pool = { max_age = \"10m\" }")?;
+        let pool = Self {
+            idle: fields.duration("idle", POSITIVE).map(|at| at.value),
+            max_age: fields.duration("max_age", POSITIVE).map(|at| at.value),
+            max_requests: fields.integer("max_requests", 0..=u32::MAX).map(|at| at.value),
+        };
+        fields.finish(|_| None);
+        Some(At::new(pool, value.span))
+    }
+}
