@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use lb_tests::{
     order::{self, other},
@@ -91,6 +91,44 @@ fn fail_and_heal(promise: &Promise) {
     let whole = load.stop().unwrap();
     assert_calm(&whole, moved.added + SECOND);
     assert_eq!(whole.between(healed, healed + SECOND).per_server().len(), 2, "both servers answer");
+}
+
+/// The cable of the Backup is pulled and plugged in again, and then the Active stops: in the moment in which the Backup
+/// hears its link, or once it is ready.
+fn stop_after_a_healed_cable(wait_until_ready: bool) {
+    let scene = Scene::ready(&Options::default());
+    let active = scene.holder();
+    let healed = other(&active);
+    scene.fail(healed, How::Cable).unwrap();
+    wait::until("the Backup hears that its cable is out", Duration::from_secs(10), || {
+        scene.log(healed, "lbctl").ok()?.contains("has no carrier").then_some(())
+    });
+    let read = scene.record().unwrap().len();
+
+    thread::scope(|scope| {
+        let heal = scope.spawn(|| scene.heal(healed).unwrap());
+        if wait_until_ready {
+            heal.join().unwrap();
+        }
+        scene.fail(&active, How::Stop).unwrap();
+    });
+    scene.wait_until_held_by(healed, Duration::from_secs(10)).unwrap();
+
+    let moved = order::first_move(&scene, &active, read);
+    assert!(moved.in_order, "{healed} had the address before {active} had lost it: {moved:?}");
+    let gap = moved.removed.map(|removed| moved.added.saturating_since(removed)).unwrap();
+    println!("{active} stops, {healed} was healed: nobody has the address for {gap:?}");
+    assert!(gap <= DOWN_INTERVAL + SECOND, "nobody had the address for {gap:?}");
+}
+
+#[test]
+fn backup_whose_cable_was_plugged_in_takes_over_from_an_active_that_stops() {
+    stop_after_a_healed_cable(true);
+}
+
+#[test]
+fn backup_takes_over_from_an_active_that_stops_while_the_cable_is_plugged_in() {
+    stop_after_a_healed_cable(false);
 }
 
 /// No request fails after `from`.

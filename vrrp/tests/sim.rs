@@ -8,6 +8,12 @@
 
 #[path = "sim/chaos.rs"]
 mod chaos;
+#[path = "sim/departure.rs"]
+mod departure;
+#[path = "sim/driver.rs"]
+mod driver;
+#[path = "sim/kernel.rs"]
+mod kernel;
 #[path = "sim/lan.rs"]
 mod lan;
 #[path = "sim/life.rs"]

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::{MemberId, Moment, VirtualAddress};
 
-/// After an address could not be installed, the node tries again after this long, doubled each time.
-const FIRST_RETRY: Duration = Duration::from_secs(10);
+/// After an address could not be installed, the node tries again after this long, doubled each time. Short at first: the
+/// other node may be gone, and the reason may be a busy kernel that did not acknowledge in time.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(600);
 
 /// A foreign address that comes back within this time is a fault; without one for this long the fault is over.

@@ -127,6 +127,7 @@ impl World {
         self.note(|| format!("node {index}: goes on"));
         self.promises.resumed(self.now, &mut self.nodes[index]);
         self.nodes[index].paused = None;
+        self.nodes[index].unheard_since = self.now;
         let link_up = self.nodes[index].link_up;
         let timer_first = self.random.per_mille(500);
         if timer_first {

@@ -13,7 +13,7 @@ use super::{
 const RUNS: u64 = 20;
 
 /// Two nodes with default settings, `holder` Active for a while, the other a Backup.
-fn pair(seed: u64, preempt: Preempt, holder: usize) -> World {
+pub(crate) fn pair(seed: u64, preempt: Preempt, holder: usize) -> World {
     let nodes = (0..2)
         .map(|index: usize| {
             let priority = 254 - u8::try_from(index).unwrap();
@@ -34,7 +34,7 @@ fn pair(seed: u64, preempt: Preempt, holder: usize) -> World {
     world
 }
 
-fn settled(world: &mut World, story: impl FnOnce(&mut World) -> Result<(), Broken>) {
+pub(crate) fn settled(world: &mut World, story: impl FnOnce(&mut World) -> Result<(), Broken>) {
     if let Err(Broken { at, text }) = story(world) {
         panic!("{}\n{} ms: {text}", world.timeline().join("\n"), at / MILLISECOND);
     }
@@ -45,7 +45,7 @@ fn active(world: &World) -> Vec<usize> {
 }
 
 /// `lost` backends from now on, as node `index` sees it.
-fn lose(world: &mut World, index: usize, lost: usize) -> Result<(), Broken> {
+pub(crate) fn lose(world: &mut World, index: usize, lost: usize) -> Result<(), Broken> {
     let now = world.now;
     world.nodes[index].tracker.lose(now, lost);
     world.tell_readiness(index)

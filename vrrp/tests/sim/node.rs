@@ -57,6 +57,8 @@ pub(crate) struct Node {
     pub(crate) must_drop: BTreeSet<(MemberId, VirtualAddress)>,
     pub(crate) wake_at: Option<u64>,
     pub(crate) active_since: Option<u64>,
+    /// The last advertisement but a resignation; or the last transition, change of the link, or end of a pause.
+    pub(crate) unheard_since: u64,
     /// Gone from the kernel, which the paused process has not been told yet.
     pub(crate) unaware: BTreeSet<(MemberId, VirtualAddress)>,
     /// Told to end.
@@ -88,6 +90,7 @@ impl Node {
             must_drop: BTreeSet::new(),
             wake_at: None,
             active_since: None,
+            unheard_since: 0,
             unaware: BTreeSet::new(),
             ended: false,
             resigning: false,

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use lb_vrrp::{Output, State};
 
 use super::{
+    kernel::KERNEL,
     lan::{Lan, Link},
     node::{Node, Pause},
-    world::{Broken, KERNEL, MILLISECOND, World},
+    world::{Broken, MILLISECOND, World},
 };
 
 /// After its owner is settled, a client points to it within this: the spacing of announcements and some delay.
@@ -15,6 +16,9 @@ const CLIENT_BOUND: u64 = 1_050 * MILLISECOND;
 
 /// An Active has its addresses after this: the wait for a peer's last word, and the kernel.
 const CLAIM_BOUND: u64 = 300 * MILLISECOND;
+
+/// Late schedulers, and clocks that differ by 0.1 %.
+const LATE: u64 = 10 * MILLISECOND;
 
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
@@ -118,6 +122,7 @@ impl Promises {
             node.active_since = node.is_active().then(|| node.active_since.unwrap_or(now));
         }
         self.check_dual(world)?;
+        self.check_silence(world)?;
         self.check_addresses(world)?;
         self.check_client(world)
     }
@@ -131,6 +136,20 @@ impl Promises {
             }
         }
         Ok(())
+    }
+
+    /// A Backup that hears nobody claims after Active_Down_Interval, and one more interval if it woke up late. What began
+    /// its silence is the last advertisement, its start, its link, or the end of a pause.
+    fn check_silence(&self, world: &World) -> Result<(), Broken> {
+        let silent = |node: &Node| {
+            let listens = node.is_awake() && node.link_up && node.state() == State::Backup;
+            let limit = node.down() + node.interval().as_nanos() as u64 + LATE;
+            listens && world.now - node.unheard_since > limit
+        };
+        match world.nodes.iter().position(silent) {
+            Some(index) => world.broken(format!("node {index} hears nobody and does not claim")),
+            None => Ok(()),
+        }
     }
 
     fn check_addresses(&self, world: &World) -> Result<(), Broken> {

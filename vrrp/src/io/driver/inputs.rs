@@ -195,6 +195,7 @@ impl Driver<'_> {
             self.interfaces.apply(event);
         }
         if events.contains(&Event::Lost) {
+            self.interfaces.awaits_dump();
             self.requests.ask(Request::Dump);
         }
         self.settle(now, Duration::ZERO);

@@ -17,6 +17,9 @@ use crate::Interface;
 pub(in crate::io) struct Interfaces {
     links: BTreeMap<u32, Link>,
     addresses: Vec<KernelAddress>,
+    /// Dumps that were asked for and have not come, and the changes since the first of them.
+    dumps: u32,
+    since: Vec<Event>,
 }
 
 /// Where a virtual router lives.
@@ -32,14 +35,33 @@ pub(in crate::io) struct Home {
 }
 
 impl Interfaces {
-    /// Replaces everything.
+    /// A dump is being asked for: what changes from now on may be newer than it.
+    pub(in crate::io) fn awaits_dump(&mut self) {
+        self.dumps += 1;
+    }
+
+    /// Replaces everything. Dump and changes come on two sockets: the changes since the dump was asked for are followed
+    /// once more, or a link that came up meanwhile would stay down until it changes again.
     pub(in crate::io) fn load(&mut self, dump: Dump) {
         self.links = dump.links.into_iter().map(|link| (link.index, link)).collect();
         self.addresses = dump.addresses;
+        let since = std::mem::take(&mut self.since);
+        since.iter().for_each(|event| self.follow(event));
+        self.dumps = self.dumps.saturating_sub(1);
+        if self.dumps > 0 {
+            self.since = since;
+        }
     }
 
     /// Follows one change.
     pub(in crate::io) fn apply(&mut self, event: &Event) {
+        if self.dumps > 0 {
+            self.since.push(event.clone());
+        }
+        self.follow(event);
+    }
+
+    fn follow(&mut self, event: &Event) {
         match event {
             Event::Link(link) => {
                 self.links.insert(link.index, link.clone());
@@ -123,7 +145,7 @@ mod tests {
 
     use super::{
         super::{KernelAddress, Owner, Place},
-        Event, Interfaces, Link,
+        Dump, Event, Interfaces, Link,
     };
     use crate::{Interface, VirtualAddress};
 
@@ -178,6 +200,26 @@ mod tests {
         interfaces.apply(&Event::Address(address(2, [192, 0, 2, 12], Owner::Static)));
         let home = interfaces.find(&holding, &vips()).unwrap();
         assert_eq!((home.index, home.source), (2, Some(Ipv4Addr::new(192, 0, 2, 12))));
+    }
+
+    #[test]
+    fn a_change_since_a_dump_was_asked_for_outlives_the_dump() {
+        let eth1 = Interface::Named("eth1".to_owned());
+        let down = || Link { carrier: false, ..link(2, "eth1") };
+        let dump = || Dump { links: vec![down()], addresses: vec![] };
+        let link_of = |interfaces: &Interfaces| interfaces.find(&eth1, &vips()).unwrap().link;
+        let mut interfaces = Interfaces::default();
+        interfaces.apply(&Event::Link(down()));
+        interfaces.awaits_dump();
+        interfaces.awaits_dump();
+        interfaces.apply(&Event::Link(link(2, "eth1")));
+        interfaces.load(dump());
+        assert_eq!(link_of(&interfaces), Ok(()), "the dump is older than the change");
+        interfaces.load(dump());
+        assert_eq!(link_of(&interfaces), Ok(()), "and so is the second one");
+        interfaces.awaits_dump();
+        interfaces.load(dump());
+        assert!(link_of(&interfaces).is_err(), "this one is newer");
     }
 
     #[test]

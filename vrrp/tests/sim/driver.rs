@@ -1,0 +1,225 @@
+//! A node's driver: what comes in goes to its machine, what the machine wants is done, as `lb_vrrp::io` does it.
+
+use lb_vrrp::{
+    Group, MemberId, Output, State,
+    advertisement::{Envelope, Expected, decode},
+    config::ChecksumForm,
+};
+
+use super::{
+    node::Input,
+    world::{Broken, Event, GROUP, MILLISECOND, World},
+};
+
+impl World {
+    /// Hands an input to the machine, or keeps it until the process runs again.
+    pub(crate) fn input(&mut self, index: usize, input: Input) -> Result<(), Broken> {
+        let node = &mut self.nodes[index];
+        if node.group.is_none() {
+            return Ok(());
+        }
+        if node.paused.is_some() {
+            if let Input::Stolen(member, address) = input {
+                node.unaware.insert((member, address));
+            }
+            if node.inbox.len() < 200 || !matches!(input, Input::Packet { .. }) {
+                node.inbox.push(input);
+            }
+            return Ok(());
+        }
+        let now = node.local(self.now);
+        let Some(group) = &mut node.group else { return Ok(()) };
+        let was = group.state();
+        match input {
+            Input::Packet { source, bytes } => {
+                let expected: Vec<_> = node
+                    .config
+                    .members
+                    .iter()
+                    .map(|member| Expected {
+                        vrid: member.vrid,
+                        version: member.version,
+                        interval: member.interval,
+                    })
+                    .collect();
+                let envelope = Envelope { source, destination: GROUP, ttl: 255 };
+                let decoded = match decode(&bytes, &envelope, &expected) {
+                    Ok(decoded) => decoded,
+                    Err(error) => {
+                        return self.broken(format!("node {index} can't decode what a node sent: {error}"));
+                    }
+                };
+                group.handle_advertisement(now, MemberId(decoded.router), source, &decoded.advertisement);
+                let priority = decoded.advertisement.priority;
+                if priority > 0 {
+                    node.unheard_since = self.now;
+                }
+                self.note(|| format!("node {index}: hears {priority} from {source}"));
+                let from = self.nodes.iter().position(|node| node.source == source);
+                if let Some(from) = from.filter(|_| was == State::Active && priority > 0) {
+                    self.promises.heard_while_active(self.now, from, index, &self.nodes, &self.lan);
+                }
+            }
+            Input::Stolen(member, address) => {
+                node.unaware.remove(&(member, address));
+                group.handle_address_stolen(now, member, address);
+            }
+            Input::Added(member, address) => group.handle_address_added(now, member, address),
+            Input::Failed(member, address) => group.handle_address_failed(now, member, address, "refused"),
+            Input::Removed(member, address) => group.handle_address_removed(now, member, address),
+            Input::ExchangesReset => group.handle_exchanges_reset(now),
+        }
+        self.drain(index)
+    }
+
+    pub(crate) fn wake(&mut self, index: usize) -> Result<(), Broken> {
+        let node = &mut self.nodes[index];
+        node.wake_at = None;
+        let now = node.local(self.now);
+        if let Some(group) = &mut node.group {
+            group.handle_timeout(now);
+        }
+        self.drain(index)
+    }
+
+    /// A call of `handle_timeout` before the deadline must do nothing.
+    pub(crate) fn wake_early(&mut self, index: usize) -> Result<(), Broken> {
+        let node = &mut self.nodes[index];
+        let now = node.local(self.now);
+        let Some(group) = node.group.as_mut().filter(|_| node.paused.is_none()) else { return Ok(()) };
+        if group.poll_timeout().is_some_and(|(at, _)| at <= now) {
+            return Ok(());
+        }
+        group.handle_timeout(now);
+        match group.poll_output() {
+            Some(output) => self.broken(format!("node {index} acts before its deadline: {output:?}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Does what the machine wants, then sees what readiness and the next deadline are.
+    pub(crate) fn drain(&mut self, index: usize) -> Result<(), Broken> {
+        let before = self.transitions;
+        while let Some(output) = self.nodes[index].group.as_mut().and_then(Group::poll_output) {
+            self.act(index, output)?;
+        }
+        let node = &mut self.nodes[index];
+        let now = self.now;
+        if self.transitions != before {
+            // What was good or bad news for one state is the other for the next.
+            return self.tell_readiness(index);
+        }
+        let Some(group) = &node.group else { return Ok(()) };
+        if let Some((at, _)) = group.poll_timeout() {
+            // The scheduler is a little late, now and then more.
+            let late = if self.random.per_mille(5) { 2 * MILLISECOND } else { 100_000 };
+            let at = node.world(at).max(now) + self.random.range(0, late);
+            node.wake_at = Some(at);
+        } else {
+            node.wake_at = None;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, index: usize, output: Output) -> Result<(), Broken> {
+        self.promises.before_output(self.now, index, &self.nodes[index], &output)?;
+        match output {
+            Output::Transmit { member: _, advertisement } => {
+                let node = &mut self.nodes[index];
+                node.last_sent = Some(node.local(self.now));
+                let source = node.source;
+                let form =
+                    if self.random.per_mille(500) { ChecksumForm::Rfc9568 } else { ChecksumForm::Rfc5798 };
+                let bytes = advertisement.encode(form, source, GROUP);
+                self.note(|| format!("node {index}: advertises {}", advertisement.priority));
+                for to in 0..self.nodes.len() {
+                    if to == index || !self.nodes[index].link_up || !self.nodes[to].link_up {
+                        continue;
+                    }
+                    for delay in self.lan.deliveries(&mut self.random, index, to) {
+                        let event = Event::Packet { to, source, bytes: bytes.clone() };
+                        self.schedule(delay.as_nanos() as u64, event);
+                    }
+                }
+            }
+            Output::AddAddress { member, address } => {
+                let refused = self.nodes[index].kernel_refuses;
+                if !refused {
+                    self.nodes[index].wanted.insert((member, address));
+                }
+                let incarnation = self.nodes[index].incarnation;
+                self.note(|| format!("node {index}: adds {}", address.address));
+                self.ask_kernel(
+                    index,
+                    Event::KernelAdd { node: index, incarnation, member, address, refused },
+                );
+            }
+            Output::RemoveAddress { member, address } => {
+                self.nodes[index].resigning = true;
+                self.nodes[index].wanted.remove(&(member, address));
+                self.nodes[index].must_drop.remove(&(member, address));
+                let incarnation = self.nodes[index].incarnation;
+                self.note(|| format!("node {index}: removes {}", address.address));
+                self.ask_kernel(index, Event::KernelRemove { node: index, incarnation, member, address });
+            }
+            Output::Announce { member: _, address } => {
+                self.note(|| format!("node {index}: announces {}", address.address));
+                let client = self.client_station();
+                if self.nodes[index].link_up {
+                    for delay in self.lan.deliveries(&mut self.random, index, client) {
+                        let event = Event::Arp { from: index, address: address.address, sent: self.now };
+                        self.schedule(delay.as_nanos() as u64, event);
+                    }
+                }
+            }
+            Output::ResetExchanges => {
+                self.nodes[index].resigning = true;
+                let incarnation = self.nodes[index].incarnation;
+                // Sometimes the daemon never answers.
+                if !self.random.per_mille(100) {
+                    let after = self.random.range(100_000, 8 * MILLISECOND);
+                    self.schedule(after, Event::ExchangesReset { node: index, incarnation });
+                }
+            }
+            Output::Transition(transition) => {
+                self.nodes[index].resigning = false;
+                self.nodes[index].unheard_since = self.now;
+                self.transitions += 1;
+                self.note(|| {
+                    format!("node {index}: {} -> {}: {}", transition.from, transition.to, transition.reason)
+                });
+            }
+            Output::Warning { key, text } => self.note(|| format!("node {index}: warning {key}: {text}")),
+        }
+        Ok(())
+    }
+
+    /// The daemon tells the speaker how ready the node is.
+    pub(crate) fn tell_readiness(&mut self, index: usize) -> Result<(), Broken> {
+        let node = &mut self.nodes[index];
+        let (readiness, next) = node.tracker.readiness(self.now, node.state());
+        node.tracker_next = next;
+        if node.paused.is_some() {
+            return Ok(());
+        }
+        let now = node.local(self.now);
+        let Some(group) = &mut node.group else { return Ok(()) };
+        group.handle_readiness(now, readiness.clone());
+        self.note(|| format!("node {index}: readiness {readiness:?}"));
+        self.drain(index)
+    }
+
+    pub(crate) fn set_link(&mut self, index: usize, up: bool) -> Result<(), Broken> {
+        self.note(|| format!("node {index}: link {}", if up { "up" } else { "down" }));
+        let node = &mut self.nodes[index];
+        node.link_up = up;
+        node.unheard_since = self.now;
+        let now = node.local(self.now);
+        let Some(group) = node.group.as_mut().filter(|_| node.paused.is_none()) else { return Ok(()) };
+        for member in 0..node.config.members.len() {
+            let link = if up { Ok(()) } else { Err("link of eth0 is down".to_owned()) };
+            group.handle_link(now, MemberId(member), link);
+        }
+        self.drain(index)
+    }
+}
