@@ -1,0 +1,41 @@
+//! Text that is computed per request: templates with placeholders, functions, variables and maps.
+//!
+//! ```text
+//! "https://{request.host}{request.path|lower}" ── Template::parse (once, for a Place) ──> pieces: literals, Expressions
+//!                                                                                             │
+//! Facts (client, request, response, variables ...) ── Template::render ───────────────────────┴──> bytes, made safe
+//! ```
+//! An [`Expression`] is one placeholder with its functions; conditions and keys use it without the text around it. All
+//! names are checked when the configuration is read: a placeholder that does not exist at its place is an error there
+//! and never an empty string later. What a client wrote can't break out of where it is put: see [`place::Text`].
+
+mod base64;
+mod escape;
+mod expression;
+mod facts;
+mod fault;
+mod fetch;
+mod function;
+mod hash;
+mod parse;
+pub mod place;
+mod scratch;
+mod template;
+mod text;
+mod time;
+mod variables;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    expression::Expression,
+    facts::{Facts, Host, RequestFacts, ResponseFacts},
+    fault::{Fault, TemplateError},
+    fetch::{PLACEHOLDERS, Placeholder, Since},
+    function::{FUNCTIONS, Signature},
+    place::{Names, Place, Stage, Text},
+    scratch::Scratch,
+    template::Template,
+    variables::{Scope, VariableId, VariableName, Variables},
+};

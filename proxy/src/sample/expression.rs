@@ -1,0 +1,41 @@
+//! One placeholder with its functions.
+
+use super::{
+    Facts, Place, TemplateError,
+    fetch::Fetch,
+    function::{Function, Work},
+    parse,
+};
+
+/// One placeholder with its functions, compiled.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    pub(super) fetch: Fetch,
+    pub(super) functions: Box<[Function]>,
+}
+
+impl Expression {
+    /// Reads `{request.header.x|lower}`, with nothing around it.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn parse(text: &str, place: &Place<'_>) -> Result<Self, TemplateError> {
+        parse::expression(text, place)
+    }
+
+    /// Calls `then` with the value, or with `None` if it has none: a header that is absent, a variable that was not
+    /// set. Without functions nothing is copied.
+    pub fn with<R>(&self, facts: &Facts<'_>, then: impl FnOnce(Option<&[u8]>) -> R) -> R {
+        let value = self.fetch.value(facts);
+        if self.functions.is_empty() {
+            return then(value.as_deref());
+        }
+        let mut work = Work::new(value.as_deref(), facts.scratch.take());
+        for function in &self.functions {
+            work.apply(function);
+        }
+        let result = then(work.value());
+        facts.scratch.give_back(work.into_room());
+        result
+    }
+}

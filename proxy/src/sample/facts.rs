@@ -1,0 +1,76 @@
+//! What is known when text is computed.
+
+use std::{net::SocketAddr, time::SystemTime};
+
+use super::{Scratch, Variables};
+
+/// Everything that a placeholder can be about. What does not exist yet is `None`; [`super::Place`] sees to it that no
+/// template asks for it.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// The client, as rules may have corrected it.
+    pub client: SocketAddr,
+    /// Who really connected.
+    pub peer: SocketAddr,
+    /// The address that the client connected to.
+    pub local: SocketAddr,
+    /// Where it came in.
+    pub frontend: &'a str,
+    /// Where the request goes.
+    pub backend: Option<&'a str>,
+    /// Who answered.
+    pub server: Option<&'a str>,
+    /// The request.
+    pub request: Option<&'a dyn RequestFacts>,
+    /// The response.
+    pub response: Option<&'a dyn ResponseFacts>,
+    /// The request's unique id.
+    pub id: Option<&'a [u8]>,
+    /// Those of the client's connection.
+    pub session: &'a Variables,
+    /// Those of the request and its response.
+    pub variables: &'a Variables,
+    /// This machine.
+    pub host: &'a Host,
+    /// The wall clock.
+    pub now: SystemTime,
+    /// Room to compute in.
+    pub scratch: &'a Scratch,
+}
+
+/// This machine and process.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Host {
+    /// Its name in the cluster; empty without one.
+    pub node: String,
+    /// The kernel's name for it.
+    pub hostname: String,
+}
+
+/// What placeholders read of a request.
+pub trait RequestFacts {
+    /// `GET`
+    fn method(&self) -> &[u8];
+    /// The path, without the query.
+    fn path(&self) -> &[u8];
+    /// The query without its `?`; empty without one.
+    fn query(&self) -> &[u8];
+    /// Path and query as a server gets them.
+    fn target(&self) -> &[u8];
+    /// Host and port, as the client wrote them.
+    fn authority(&self) -> Option<&[u8]>;
+    /// `1.1`
+    fn version(&self) -> &'static str;
+    /// The value of the last field line of that name, compared without regard to case.
+    fn field(&self, name: &[u8]) -> Option<&[u8]>;
+    /// The value of the first cookie of that name.
+    fn cookie(&self, name: &[u8]) -> Option<&[u8]>;
+}
+
+/// What placeholders read of a response.
+pub trait ResponseFacts {
+    /// 200
+    fn status(&self) -> u16;
+    /// The value of the last field line of that name, compared without regard to case.
+    fn field(&self, name: &[u8]) -> Option<&[u8]>;
+}

@@ -1,0 +1,283 @@
+//! Placeholders: what stands between braces before the first function.
+
+use super::{
+    Facts, VariableId,
+    place::{Place, Stage},
+    text::ShortText,
+    time,
+};
+
+/// One fact, of which [`Facts`] gives the value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Fetch {
+    ClientIp,
+    ClientPort,
+    PeerIp,
+    LocalIp,
+    LocalPort,
+    FrontendName,
+    BackendName,
+    ServerName,
+    NodeName,
+    Hostname,
+    Pid,
+    TimeIso,
+    TimeHttp,
+    TimeUnix,
+    TimeUnixMs,
+    Uuid,
+    Random,
+    RequestId,
+    RequestMethod,
+    RequestPath,
+    RequestQuery,
+    RequestTarget,
+    RequestHost,
+    RequestAuthority,
+    RequestVersion,
+    RequestHeader(Box<[u8]>),
+    RequestParameter(Box<[u8]>),
+    RequestCookie(Box<[u8]>),
+    ResponseStatus,
+    ResponseHeader(Box<[u8]>),
+    Variable(VariableId),
+}
+
+/// Where a placeholder begins to exist; it does so everywhere after.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Since {
+    /// Everywhere.
+    Connection,
+    /// From the head of a request on.
+    Request,
+    /// From the choice of the backend on: rules of a backend, and everything about a response.
+    Backend,
+    /// Where a response is worked on.
+    Response,
+    /// Not in this version.
+    Never,
+}
+
+/// A row of the documented table.
+#[derive(Clone, Copy, Debug)]
+pub struct Placeholder {
+    /// `request.header.NAME`
+    pub name: &'static str,
+    /// What kind of text it is.
+    pub kind: &'static str,
+    /// Where it exists.
+    pub since: Since,
+    /// HAProxy's name for it; `-` if it has none.
+    pub haproxy: &'static str,
+}
+
+const fn row(name: &'static str, kind: &'static str, since: Since, haproxy: &'static str) -> Placeholder {
+    Placeholder { name, kind, since, haproxy }
+}
+
+/// All placeholders, in the order of docs/templates.md.
+pub const PLACEHOLDERS: &[Placeholder] = &[
+    row("client.ip", "address", Since::Connection, "src"),
+    row("client.port", "number", Since::Connection, "src_port"),
+    row("peer.ip", "address", Since::Connection, "fc_src"),
+    row("local.ip", "address", Since::Connection, "dst"),
+    row("local.port", "number", Since::Connection, "dst_port"),
+    row("frontend.name", "text", Since::Connection, "fe_name"),
+    row("node.name", "text", Since::Connection, "-"),
+    row("hostname", "text", Since::Connection, "hostname"),
+    row("pid", "number", Since::Connection, "pid"),
+    row("time.iso", "text", Since::Connection, "date(0,ms),ms_utime"),
+    row("time.http", "text", Since::Connection, "date,http_date"),
+    row("time.unix", "number", Since::Connection, "date"),
+    row("time.unix_ms", "number", Since::Connection, "date(0,ms)"),
+    row("uuid", "text", Since::Connection, "uuid"),
+    row("random", "number", Since::Connection, "rand"),
+    row("request.id", "text", Since::Request, "unique-id"),
+    row("request.method", "text", Since::Request, "method"),
+    row("request.path", "text", Since::Request, "path"),
+    row("request.query", "text", Since::Request, "query"),
+    row("request.target", "text", Since::Request, "pathq"),
+    row("request.host", "text", Since::Request, "req.hdr(host),host_only,lower"),
+    row("request.authority", "text", Since::Request, "req.hdr(host)"),
+    row("request.version", "text", Since::Request, "req.ver"),
+    row("request.header.NAME", "text", Since::Request, "req.fhdr(NAME)"),
+    row("request.query.NAME", "text", Since::Request, "url_param(NAME)"),
+    row("request.cookie.NAME", "text", Since::Request, "req.cook(NAME)"),
+    row("backend.name", "text", Since::Backend, "be_name"),
+    row("server.name", "text", Since::Response, "srv_name"),
+    row("response.status", "number", Since::Response, "status"),
+    row("response.header.NAME", "text", Since::Response, "res.fhdr(NAME)"),
+    row("var.NAME", "text", Since::Connection, "var(txn.NAME)"),
+    row("tls.NAME", "text", Since::Never, "ssl_fc_..."),
+];
+
+impl Since {
+    pub(super) fn exists(self, place: &Place<'_>) -> bool {
+        match self {
+            Self::Connection => true,
+            Self::Request => place.stage >= Stage::Request,
+            Self::Backend => place.backend || place.stage == Stage::Response,
+            Self::Response => place.stage == Stage::Response,
+            Self::Never => false,
+        }
+    }
+}
+
+impl Placeholder {
+    /// The row that `name` is, with what stands for `NAME` in it.
+    pub(super) fn find(name: &str) -> Option<(&'static Self, &str)> {
+        PLACEHOLDERS.iter().find_map(|row| {
+            let argument = match row.name.strip_suffix("NAME") {
+                Some(prefix) => name.strip_prefix(prefix).filter(|argument| !argument.is_empty())?,
+                None => (row.name == name).then_some("")?,
+            };
+            Some((row, argument))
+        })
+    }
+}
+
+impl Fetch {
+    /// `row` and `argument` are what [`Placeholder::find`] found; variables are not among them.
+    pub(super) fn new(row: &Placeholder, argument: &str) -> Option<Self> {
+        let argument = || Box::from(argument.as_bytes());
+        Some(match row.name {
+            "client.ip" => Self::ClientIp,
+            "client.port" => Self::ClientPort,
+            "peer.ip" => Self::PeerIp,
+            "local.ip" => Self::LocalIp,
+            "local.port" => Self::LocalPort,
+            "frontend.name" => Self::FrontendName,
+            "backend.name" => Self::BackendName,
+            "server.name" => Self::ServerName,
+            "node.name" => Self::NodeName,
+            "hostname" => Self::Hostname,
+            "pid" => Self::Pid,
+            "time.iso" => Self::TimeIso,
+            "time.http" => Self::TimeHttp,
+            "time.unix" => Self::TimeUnix,
+            "time.unix_ms" => Self::TimeUnixMs,
+            "uuid" => Self::Uuid,
+            "random" => Self::Random,
+            "request.id" => Self::RequestId,
+            "request.method" => Self::RequestMethod,
+            "request.path" => Self::RequestPath,
+            "request.query" => Self::RequestQuery,
+            "request.target" => Self::RequestTarget,
+            "request.host" => Self::RequestHost,
+            "request.authority" => Self::RequestAuthority,
+            "request.version" => Self::RequestVersion,
+            "request.header.NAME" => Self::RequestHeader(argument()),
+            "request.query.NAME" => Self::RequestParameter(argument()),
+            "request.cookie.NAME" => Self::RequestCookie(argument()),
+            "response.status" => Self::ResponseStatus,
+            "response.header.NAME" => Self::ResponseHeader(argument()),
+            _ => return None,
+        })
+    }
+
+    /// Its value, if there is one: a header may be absent.
+    pub(super) fn value<'a>(&self, facts: &Facts<'a>) -> Option<Value<'a>> {
+        let number = |number: u64| Some(Value::Short(ShortText::display(number)));
+        let borrowed = |bytes: &'a [u8]| Some(Value::Borrowed(bytes));
+        match self {
+            Self::ClientIp => Some(address(facts.client.ip())),
+            Self::ClientPort => number(facts.client.port().into()),
+            Self::PeerIp => Some(address(facts.peer.ip())),
+            Self::LocalIp => Some(address(facts.local.ip())),
+            Self::LocalPort => number(facts.local.port().into()),
+            Self::FrontendName => borrowed(facts.frontend.as_bytes()),
+            Self::BackendName => borrowed(facts.backend?.as_bytes()),
+            Self::ServerName => borrowed(facts.server?.as_bytes()),
+            Self::NodeName => borrowed(facts.host.node.as_bytes()),
+            Self::Hostname => borrowed(facts.host.hostname.as_bytes()),
+            Self::Pid => number(std::process::id().into()),
+            Self::TimeIso => Some(Value::Short(time::iso(facts.now))),
+            Self::TimeHttp => Some(Value::Short(time::http(facts.now))),
+            Self::TimeUnix => number(time::since_epoch(facts.now).as_secs()),
+            Self::TimeUnixMs => {
+                number(u64::try_from(time::since_epoch(facts.now).as_millis()).unwrap_or(u64::MAX))
+            }
+            Self::Uuid => Some(Value::Short(uuid(facts.scratch.random(), facts.scratch.random()))),
+            Self::Random => number(facts.scratch.random() >> 32),
+            Self::RequestId => facts.id.and_then(borrowed),
+            Self::RequestMethod => borrowed(facts.request?.method()),
+            Self::RequestPath => borrowed(facts.request?.path()),
+            Self::RequestQuery => borrowed(facts.request?.query()),
+            Self::RequestTarget => borrowed(facts.request?.target()),
+            Self::RequestHost => facts.request?.authority().map(host).and_then(borrowed),
+            Self::RequestAuthority => facts.request?.authority().and_then(borrowed),
+            Self::RequestVersion => borrowed(facts.request?.version().as_bytes()),
+            Self::RequestHeader(name) => facts.request?.field(name).and_then(borrowed),
+            Self::RequestParameter(name) => parameter(facts.request?.query(), name).and_then(borrowed),
+            Self::RequestCookie(name) => facts.request?.cookie(name).and_then(borrowed),
+            Self::ResponseStatus => number(facts.response?.status().into()),
+            Self::ResponseHeader(name) => facts.response?.field(name).and_then(borrowed),
+            Self::Variable(id) => match id.scope() {
+                super::Scope::Session => facts.session.value(*id).and_then(borrowed),
+                super::Scope::Request | super::Scope::Response => {
+                    facts.variables.value(*id).and_then(borrowed)
+                }
+            },
+        }
+    }
+}
+
+/// The value of a placeholder.
+pub(super) enum Value<'a> {
+    Borrowed(&'a [u8]),
+    Short(ShortText),
+}
+
+impl std::ops::Deref for Value<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Short(text) => text,
+        }
+    }
+}
+
+fn address(address: std::net::IpAddr) -> Value<'static> {
+    let mut text = ShortText::new();
+    crate::http::headers::put_address(address, &mut text);
+    Value::Short(text)
+}
+
+/// The host of an authority: without port and without a dot at its end. Case is left to the parser of placeholders,
+/// which adds the function `lower`.
+fn host(authority: &[u8]) -> &[u8] {
+    let end = match authority {
+        [b'[', ..] => memchr::memchr(b']', authority).map_or(authority.len(), |at| at + 1),
+        _ => memchr::memchr(b':', authority).unwrap_or(authority.len()),
+    };
+    let host = &authority[..end];
+    host.strip_suffix(b".").unwrap_or(host)
+}
+
+/// The value of the first parameter of that name, as it is: `url_decode` decodes it.
+fn parameter<'b>(query: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
+    query.split(|&byte| byte == b'&').find_map(|pair| {
+        let value = pair.strip_prefix(name)?;
+        match value {
+            [] => Some(value),
+            [b'=', value @ ..] => Some(value),
+            _ => None,
+        }
+    })
+}
+
+/// RFC 9562 §5.4: random but for version and variant.
+fn uuid(high: u64, low: u64) -> ShortText {
+    let high = high & !0xf000 | 0x4000;
+    let low = low & !(0b11 << 62) | (0b10 << 62);
+    ShortText::display(format_args!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    ))
+}

@@ -1,0 +1,474 @@
+//! Functions: what may follow a placeholder after `|`. Each makes one text of another; what has no value stays so, but
+//! for `default`.
+
+use std::net::IpAddr;
+
+use regex::bytes::Regex;
+use sha2::{Digest, Sha256};
+
+use super::{base64, fault::Fault, hash, parse::Argument, text::ShortText};
+use crate::http::headers::{self, Sink};
+
+/// One function with its arguments.
+#[derive(Clone, Debug)]
+pub(super) enum Function {
+    Lower,
+    Upper,
+    Trim,
+    Length,
+    Field { index: i32, delimiters: Box<[u8]>, skip_empty: bool },
+    Bytes { start: usize, length: Option<usize> },
+    Regsub { regex: Box<Regex>, replacement: Box<[u8]>, all: bool },
+    UrlDecode,
+    UrlEncode,
+    Base64,
+    Base64Decode,
+    Hex,
+    Html,
+    Json,
+    Crc32,
+    Sha256,
+    Xxh64,
+    Mask { v4: u8, v6: u8 },
+    Default(Box<[u8]>),
+}
+
+/// A row of the documented table.
+#[derive(Clone, Copy, Debug)]
+pub struct Signature {
+    /// `field`
+    pub name: &'static str,
+    /// How it is written with its arguments: `field(2, ":")`.
+    pub usage: &'static str,
+    /// HAProxy's name for it; `-` if it has none.
+    pub haproxy: &'static str,
+}
+
+const fn row(name: &'static str, usage: &'static str, haproxy: &'static str) -> Signature {
+    Signature { name, usage, haproxy }
+}
+
+/// All functions, in the order of docs/templates.md.
+pub const FUNCTIONS: &[Signature] = &[
+    row("lower", "lower", "lower"),
+    row("upper", "upper", "upper"),
+    row("trim", "trim", "ltrim, rtrim"),
+    row("length", "length", "length"),
+    row("field", "field(2, \":\")", "field"),
+    row("word", "word(-1, \", \")", "word"),
+    row("bytes", "bytes(0, 8)", "bytes"),
+    row("regsub", "regsub(\"^/v([0-9]+)/\", \"/$1/\", \"gi\")", "regsub"),
+    row("url_decode", "url_decode", "url_dec"),
+    row("url_encode", "url_encode", "url_enc"),
+    row("base64", "base64", "base64"),
+    row("base64_decode", "base64_decode", "b64dec"),
+    row("hex", "hex", "hex,lower"),
+    row("html", "html", "-"),
+    row("json", "json", "json"),
+    row("crc32", "crc32", "crc32"),
+    row("sha256", "sha256", "sha2(256),hex,lower"),
+    row("xxh64", "xxh64", "xxh64"),
+    row("mask", "mask(24, 64)", "ipmask"),
+    row("default", "default(\"none\")", "-"),
+];
+
+/// Bytes of a text that a function makes; what is more is cut off.
+pub(super) const LONGEST: usize = 64 * 1024;
+
+/// Bytes of a compiled expression, about as `regex` counts them.
+const LARGEST_REGEX: usize = 1 << 20;
+
+impl Function {
+    pub(super) fn new(row: &Signature, arguments: &[Argument]) -> Result<Self, Fault> {
+        let wrong = |why: &str| Fault::Arguments { usage: row.usage, why: why.to_owned() };
+        let none = |function| match arguments {
+            [] => Ok(function),
+            _ => Err(wrong(&format!("`{}` takes no arguments", row.name))),
+        };
+        match row.name {
+            "lower" => none(Self::Lower),
+            "upper" => none(Self::Upper),
+            "trim" => none(Self::Trim),
+            "length" => none(Self::Length),
+            "url_decode" => none(Self::UrlDecode),
+            "url_encode" => none(Self::UrlEncode),
+            "base64" => none(Self::Base64),
+            "base64_decode" => none(Self::Base64Decode),
+            "hex" => none(Self::Hex),
+            "html" => none(Self::Html),
+            "json" => none(Self::Json),
+            "crc32" => none(Self::Crc32),
+            "sha256" => none(Self::Sha256),
+            "xxh64" => none(Self::Xxh64),
+            "field" | "word" => match arguments {
+                [Argument::Number(index), Argument::Text(delimiters)] => {
+                    let index = i32::try_from(*index).ok().filter(|index| *index != 0);
+                    let index = index.ok_or_else(|| wrong("the first is 1, the last is -1"))?;
+                    if delimiters.is_empty() {
+                        return Err(wrong("at least one delimiter is wanted"));
+                    }
+                    let delimiters = Box::from(delimiters.as_bytes());
+                    Ok(Self::Field { index, delimiters, skip_empty: row.name == "word" })
+                }
+                _ => Err(wrong(&format!("`{}` takes a number and delimiters in quotes", row.name))),
+            },
+            "bytes" => {
+                let size = |number: i64| usize::try_from(number).map_err(|_| wrong("both count from 0"));
+                match arguments {
+                    [Argument::Number(start)] => Ok(Self::Bytes { start: size(*start)?, length: None }),
+                    [Argument::Number(start), Argument::Number(length)] => {
+                        Ok(Self::Bytes { start: size(*start)?, length: Some(size(*length)?) })
+                    }
+                    _ => Err(wrong("`bytes` takes a start and a length")),
+                }
+            }
+            "regsub" => {
+                let (pattern, replacement, flags) = match arguments {
+                    [Argument::Text(pattern), Argument::Text(replacement)] => (pattern, replacement, ""),
+                    [Argument::Text(pattern), Argument::Text(replacement), Argument::Text(flags)] => {
+                        (pattern, replacement, flags.as_str())
+                    }
+                    _ => {
+                        return Err(wrong(
+                            "`regsub` takes a regular expression and its replacement, in quotes",
+                        ));
+                    }
+                };
+                if let Some(flag) = flags.chars().find(|flag| !"gi".contains(*flag)) {
+                    return Err(wrong(&format!("`{}` is no flag; flags are g and i", flag.escape_debug())));
+                }
+                let regex = regex(pattern, flags.contains('i')).map_err(|why| wrong(&why))?;
+                check_captures(&regex, replacement).map_err(|why| wrong(&why))?;
+                let replacement = Box::from(replacement.as_bytes());
+                Ok(Self::Regsub { regex: Box::new(regex), replacement, all: flags.contains('g') })
+            }
+            "mask" => match arguments {
+                [Argument::Number(v4), Argument::Number(v6)] => {
+                    let bits = |number: &i64, most| u8::try_from(*number).ok().filter(|bits| *bits <= most);
+                    match (bits(v4, 32), bits(v6, 128)) {
+                        (Some(v4), Some(v6)) => Ok(Self::Mask { v4, v6 }),
+                        _ => Err(wrong("prefix lengths are 0..32 for IPv4 and 0..128 for IPv6")),
+                    }
+                }
+                _ => Err(wrong("`mask` takes the prefix lengths for IPv4 and IPv6")),
+            },
+            "default" => match arguments {
+                [Argument::Text(text)] => Ok(Self::Default(Box::from(text.as_bytes()))),
+                _ => Err(wrong("`default` takes one text in quotes")),
+            },
+            _ => Err(Fault::Function { name: row.name.to_owned() }),
+        }
+    }
+}
+
+/// Compiles an expression for bytes: linear in the text whatever it is. `Err` is a clause.
+fn regex(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
+    let mut builder = regex::bytes::RegexBuilder::new(pattern);
+    builder.case_insensitive(ignore_case).size_limit(LARGEST_REGEX).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
+        // The last line of the library's text says what; those before draw it.
+        error => {
+            let text = error.to_string();
+            let why = text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
+            format!("the regular expression is wrong: {why}")
+        }
+    })
+}
+
+/// A replacement that names a group which is not there would silently stand for nothing.
+fn check_captures(regex: &Regex, replacement: &str) -> Result<(), String> {
+    let mut rest = replacement;
+    while let Some(at) = rest.find('$') {
+        let after = &rest[at + 1..];
+        if let Some(after) = after.strip_prefix('$') {
+            rest = after;
+            continue;
+        }
+        let name = match after.strip_prefix('{') {
+            Some(braced) => braced.split('}').next().unwrap_or_default(),
+            None => {
+                let end =
+                    after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
+                &after[..end]
+            }
+        };
+        let exists = match name.parse::<usize>() {
+            Ok(index) => index < regex.captures_len(),
+            Err(_) => regex.capture_names().flatten().any(|known| known == name),
+        };
+        if !exists {
+            let hint = "a group is `$1` or `${1}`, the character itself `$$`";
+            return Err(format!("the expression has no group `{}`; {hint}", name.escape_debug()));
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+/// A text on its way through functions.
+pub(super) struct Work<'a> {
+    current: Current<'a>,
+    made: Vec<u8>,
+    spare: Vec<u8>,
+    /// The part of the current text that counts.
+    start: usize,
+    end: usize,
+}
+
+/// Where the text is.
+#[derive(Clone, Copy)]
+enum Current<'a> {
+    /// It has no value.
+    Absent,
+    /// No function has made it anew.
+    Given(&'a [u8]),
+    /// In `made`.
+    Made,
+}
+
+impl<'a> Work<'a> {
+    /// `room` is two empty vectors.
+    pub(super) fn new(value: Option<&'a [u8]>, [made, spare]: [Vec<u8>; 2]) -> Self {
+        let mut work = Self { current: Current::Absent, made, spare, start: 0, end: 0 };
+        if let Some(value) = value {
+            work.give(value);
+        }
+        work
+    }
+
+    /// The text, if it has a value.
+    pub(super) fn value(&self) -> Option<&[u8]> {
+        let text = match self.current {
+            Current::Absent => return None,
+            Current::Given(text) => text,
+            Current::Made => &self.made,
+        };
+        text.get(self.start..self.end)
+    }
+
+    /// Gives the room back.
+    pub(super) fn into_room(self) -> [Vec<u8>; 2] {
+        [self.made, self.spare]
+    }
+
+    /// Applies one function.
+    pub(super) fn apply(&mut self, function: &'a Function) {
+        let Some(text) = self.value() else {
+            if let Function::Default(text) = function {
+                self.give(text);
+            }
+            return;
+        };
+        match function {
+            Function::Lower => self.each(|byte| byte.to_ascii_lowercase()),
+            Function::Upper => self.each(|byte| byte.to_ascii_uppercase()),
+            Function::Trim => {
+                let start = text.len() - text.trim_ascii_start().len();
+                let end = start + text.trim_ascii().len();
+                self.narrow(Some((start, end)));
+            }
+            Function::Length => {
+                let length = ShortText::display(text.len());
+                self.make(|_, out| out.put(&length));
+            }
+            Function::Field { index, delimiters, skip_empty } => {
+                let place = field(text, *index, delimiters, *skip_empty);
+                self.narrow(place);
+            }
+            Function::Bytes { start, length } => {
+                let all = text.len();
+                let start = (*start).min(all);
+                let end = length.map_or(all, |length| start.saturating_add(length).min(all));
+                self.narrow(Some((start, end)));
+            }
+            Function::Regsub { regex, replacement, all } => {
+                if regex.is_match(text) {
+                    self.make(|text, out| substitute(regex, replacement, *all, text, out));
+                }
+            }
+            Function::UrlDecode => self.make(url_decode),
+            Function::UrlEncode => self.make(|text, out| text.iter().for_each(|&byte| url_encode(byte, out))),
+            Function::Base64 => self.make(base64::encode),
+            Function::Base64Decode => {
+                let mut is_base64 = false;
+                self.make(|text, out| is_base64 = base64::decode(text, out).is_some());
+                if !is_base64 {
+                    self.current = Current::Absent;
+                }
+            }
+            Function::Hex => self.make(put_hex),
+            Function::Html => self.make(|text, out| text.iter().for_each(|&byte| html(byte, out))),
+            Function::Json => self.make(json),
+            Function::Crc32 => self.make(|text, out| out.put(&ShortText::display(hash::crc32(text)))),
+            Function::Xxh64 => self.make(|text, out| out.put(&ShortText::display(hash::xxh64(text)))),
+            Function::Sha256 => self.make(|text, out| put_hex(&Sha256::digest(text), out)),
+            Function::Mask { v4, v6 } => {
+                match std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()) {
+                    Some(address) => {
+                        self.make(|_, out| headers::put_address(mask(address, *v4, *v6), out));
+                    }
+                    None => self.current = Current::Absent,
+                }
+            }
+            Function::Default(text) => {
+                if self.start == self.end {
+                    self.give(text);
+                }
+            }
+        }
+    }
+
+    fn give(&mut self, text: &'a [u8]) {
+        (self.current, self.start, self.end) = (Current::Given(text), 0, text.len());
+    }
+
+    /// A part of the text, or no value.
+    fn narrow(&mut self, part: Option<(usize, usize)>) {
+        match part {
+            Some((start, end)) => (self.start, self.end) = (self.start + start, self.start + end),
+            None => self.current = Current::Absent,
+        }
+    }
+
+    /// Takes what `make` makes of the text.
+    fn make(&mut self, make: impl FnOnce(&[u8], &mut Vec<u8>)) {
+        let mut out = std::mem::take(&mut self.spare);
+        out.clear();
+        make(self.value().unwrap_or_default(), &mut out);
+        out.truncate(LONGEST);
+        self.spare = std::mem::replace(&mut self.made, out);
+        (self.current, self.start, self.end) = (Current::Made, 0, self.made.len());
+    }
+
+    /// Changes single bytes; copies nothing if none changes.
+    fn each(&mut self, change: impl Fn(u8) -> u8) {
+        if self.value().unwrap_or_default().iter().any(|&byte| change(byte) != byte) {
+            self.make(|text, out| out.extend(text.iter().map(|&byte| change(byte))));
+        }
+    }
+}
+
+/// Where the field is: the first is 1, the last -1. Fields stand between delimiters; words are those that are not empty.
+fn field(text: &[u8], index: i32, delimiters: &[u8], skip_empty: bool) -> Option<(usize, usize)> {
+    let is_delimiter = |byte: &u8| delimiters.contains(byte);
+    let wanted = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX).saturating_sub(1);
+    let counts = |(start, end): &(usize, usize)| !skip_empty || start < end;
+    if index > 0 {
+        let mut start = 0;
+        let fields = text.split(is_delimiter).map(|field| {
+            let place = (start, start + field.len());
+            start += field.len() + 1;
+            place
+        });
+        return fields.filter(counts).nth(wanted);
+    }
+    let mut end = text.len();
+    let fields = text.rsplit(is_delimiter).map(|field| {
+        let place = (end - field.len(), end);
+        end = place.0.saturating_sub(1);
+        place
+    });
+    fields.filter(counts).nth(wanted)
+}
+
+fn substitute(regex: &Regex, replacement: &[u8], all: bool, text: &[u8], out: &mut Vec<u8>) {
+    let mut copied = 0;
+    for captures in regex.captures_iter(text).take(if all { usize::MAX } else { 1 }) {
+        let Some(whole) = captures.get(0) else { continue };
+        if out.len() > LONGEST {
+            return;
+        }
+        out.extend_from_slice(&text[copied..whole.start()]);
+        captures.expand(replacement, out);
+        copied = whole.end();
+    }
+    out.extend_from_slice(&text[copied..]);
+}
+
+/// `%2F` becomes `/`; what is no escape stays. `+` stays as well, for a path; it is a space only in forms.
+fn url_decode(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        match (byte, after) {
+            (b'%', [high, low, after @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
+                (Some(high), Some(low)) => {
+                    out.push(high << 4 | low);
+                    rest = after;
+                }
+                _ => out.push(b'%'),
+            },
+            _ => out.push(*byte),
+        }
+    }
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// RFC 3986 §2.3: all but unreserved characters.
+pub(super) fn url_encode(byte: u8, out: &mut impl Sink) {
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        out.put(&[byte]);
+    } else {
+        percent(byte, out);
+    }
+}
+
+/// `%2F`
+pub(super) fn percent(byte: u8, out: &mut impl Sink) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.put(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+}
+
+fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend(
+        bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
+    );
+}
+
+fn html(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        b'&' => out.put(b"&amp;"),
+        b'<' => out.put(b"&lt;"),
+        b'>' => out.put(b"&gt;"),
+        b'"' => out.put(b"&quot;"),
+        b'\'' => out.put(b"&#39;"),
+        byte => out.push(byte),
+    }
+}
+
+/// For between the quotes of a JSON string (RFC 8259 §7); also of one within `<script>`. What is no UTF-8 becomes
+/// U+FFFD: JSON has no bytes.
+fn json(text: &[u8], out: &mut Vec<u8>) {
+    for chunk in text.utf8_chunks() {
+        for byte in chunk.valid().bytes() {
+            match byte {
+                b'"' | b'\\' => out.extend([b'\\', byte]),
+                0..=0x1f | 0x7f | b'<' | b'>' | b'&' => {
+                    out.put(b"\\u00");
+                    put_hex(&[byte], out);
+                }
+                byte => out.push(byte),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            out.put("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+fn mask(address: IpAddr, v4: u8, v6: u8) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(v4)).unwrap_or(0);
+            IpAddr::V4((u32::from(address) & mask).into())
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(v6)).unwrap_or(0);
+            IpAddr::V6((u128::from(address) & mask).into())
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Text with placeholders.
+
+use super::{Expression, Facts, Place, TemplateError, Text, escape::Escaped, parse};
+use crate::http::headers::Sink;
+
+/// Text with placeholders, compiled.
+#[derive(Clone, Debug)]
+pub struct Template {
+    pub(super) pieces: Box<[Piece]>,
+    pub(super) text: Text,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Piece {
+    Literal(Box<[u8]>),
+    Expression(Expression),
+}
+
+impl Template {
+    /// Reads text with placeholders in braces; `{{` and `}}` are the characters themselves.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, and where.
+    pub fn parse(text: &str, place: &Place<'_>) -> Result<Self, TemplateError> {
+        parse::template(text, place)
+    }
+
+    /// The text, if it has no placeholder.
+    pub fn as_literal(&self) -> Option<&[u8]> {
+        match &*self.pieces {
+            [] => Some(b""),
+            [Piece::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Writes the text. Values are made harmless for where the template stands ([`Text`]); one that is not there is
+    /// empty.
+    pub fn render(&self, facts: &Facts<'_>, out: &mut impl Sink) {
+        let mut out = Escaped::new(out, self.text);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) => out.literal(text),
+                Piece::Expression(expression) => expression.with(facts, |value| {
+                    out.value(value.unwrap_or_default());
+                }),
+            }
+        }
+    }
+}
