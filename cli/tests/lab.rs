@@ -354,7 +354,11 @@ fn plain_user_runs_the_lab_in_a_user_namespace() {
 fn forbidden_user_namespaces_are_named_with_the_setting_that_forbids_them() {
     // Inside a user namespace of its own the limit is its own as well.
     let script = "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set -all \"$@\"";
+    // Who is root inside is not the root that owns /tmp/lbctl-lab-0.
+    let runtime = std::env::temp_dir().join(format!("lbctl-forbidden-{}", std::process::id()));
+    fs::create_dir(&runtime).unwrap();
     let output = Command::new("unshare")
+        .env("XDG_RUNTIME_DIR", &runtime)
         .args([
             "--user",
             "--map-root-user",
@@ -370,6 +374,7 @@ fn forbidden_user_namespaces_are_named_with_the_setting_that_forbids_them() {
         ])
         .output()
         .unwrap();
+    fs::remove_dir_all(&runtime).unwrap();
     assert_eq!(output.status.code(), Some(1));
     let complaint = text(&output.stderr);
     assert!(complaint.contains("user.max_user_namespaces is 0"), "{complaint}");
