@@ -1,4 +1,5 @@
-//! A point in wall-clock time as the control interface carries it: RFC 3339 in UTC with milliseconds.
+//! A point in wall-clock time as the control interface carries it: RFC 3339 in UTC with microseconds: the steps
+//! of a move are parts of a millisecond apart.
 //!
 //! Only for people: nothing in the daemon is decided by it (a clock that jumps changes no election).
 
@@ -10,8 +11,8 @@ use time::{
     format_description::well_known::Rfc3339, macros::format_description,
 };
 
-const MILLISECONDS: &[BorrowedFormatItem<'static>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+const MICROSECONDS: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -49,13 +50,13 @@ impl From<SystemTime> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.format(MILLISECONDS).map_err(|_| fmt::Error)?)
+        f.write_str(&self.0.format(MICROSECONDS).map_err(|_| fmt::Error)?)
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.format(MILLISECONDS).map_err(S::Error::custom)?)
+        serializer.serialize_str(&self.0.format(MICROSECONDS).map_err(S::Error::custom)?)
     }
 }
 
@@ -71,11 +72,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_written_as_rfc_3339_with_milliseconds_and_read_back() {
-        let time = Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_millis(1_790_000_000_250));
-        assert_eq!(time.to_string(), "2026-09-21T14:13:20.250Z");
-        assert_eq!(Timestamp::parse("2026-09-21T14:13:20.250Z"), Some(time));
-        assert_eq!(Timestamp::parse("2026-09-21T16:13:20.250+02:00"), Some(time));
+    fn is_written_as_rfc_3339_with_microseconds_and_read_back() {
+        let time = Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_micros(1_790_000_000_250_100));
+        assert_eq!(time.to_string(), "2026-09-21T14:13:20.250100Z");
+        assert_eq!(Timestamp::parse("2026-09-21T14:13:20.250100Z"), Some(time));
+        assert_eq!(Timestamp::parse("2026-09-21T16:13:20.2501+02:00"), Some(time));
     }
 
     #[test]

@@ -51,6 +51,12 @@ pub fn took(duration: Duration) -> String {
     }
 }
 
+/// With tenths and without its unit: `5.5`.
+pub fn milliseconds(duration: Duration) -> String {
+    let micros = duration.as_micros();
+    format!("{}.{}", micros / 1_000, micros % 1_000 / 100)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +88,12 @@ mod tests {
         assert_eq!(took(Duration::from_micros(412)), "0.4 ms");
         assert_eq!(took(Duration::from_micros(1_900)), "1 ms");
         assert_eq!(took(Duration::from_millis(1_250)), "1.2 s");
+    }
+
+    #[test]
+    fn milliseconds_have_tenths() {
+        assert_eq!(milliseconds(Duration::ZERO), "0.0");
+        assert_eq!(milliseconds(Duration::from_micros(5_580)), "5.5");
+        assert_eq!(milliseconds(Duration::from_millis(1_250)), "1250.0");
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    age::{age, fine_age, short_age, took},
+    age::{age, fine_age, milliseconds, short_age, took},
     table::{Cell, Table, WIDTH},
     text::{Paint, Tone, printable, thousands, wrap},
 };
 use crate::control::{
-    Backend, Check, Frontend, Group, GroupNode, Phase, Ready, Server, ServerState, Status, Vip,
+    Backend, Check, Frontend, Group, GroupNode, Phase, Ready, Server, ServerState, Status, TransitionReport,
+    Vip,
 };
 
 /// Up to this width names of vips stand beside their addresses.
@@ -23,6 +24,7 @@ pub fn render(status: &Status, paint: Paint) -> String {
     for group in &status.groups {
         text.push('\n');
         text.push_str(&addresses(group, status, paint));
+        text.push_str(&last_move(group, status));
         text.push_str(&nodes(group, status, paint));
     }
     if !status.frontends.is_empty() || !status.backends.is_empty() {
@@ -95,6 +97,34 @@ fn addresses(group: &Group, status: &Status, paint: Paint) -> String {
     let lines = group.vips.iter().flat_map(|vip| vip_lines(vip, name_width));
     table.row([Cell::lines(lines), held_by, since.into(), group.why.as_str().into()]);
     table.render(paint)
+}
+
+/// The last time that this node took the addresses or let them go: each step in milliseconds from the moment that its
+/// cause was seen.
+fn last_move(group: &Group, status: &Status) -> String {
+    let is_move = |one: &&TransitionReport| one.to == "Active" || one.from == "Active";
+    let Some(last) = group.transitions.iter().rfind(is_move) else { return String::new() };
+    let mut steps = vec![(last.to.as_str(), last.at)];
+    let named = [
+        ("heard", last.heard),
+        ("removed", last.removed),
+        ("resigned", last.resigned),
+        ("added", last.added),
+        ("announced", last.announced),
+    ];
+    steps.extend(named.into_iter().filter_map(|(name, at)| at.map(|at| (name, at))));
+    steps.sort_by_key(|(_, at)| *at);
+    let steps: Vec<String> = steps
+        .into_iter()
+        .map(|(name, at)| format!("{name} +{}", milliseconds(at.saturating_since(last.detected))))
+        .collect();
+    // That of the holder is as old as SINCE says.
+    let ago = match group.since {
+        Some(since) if since == last.at => String::new(),
+        _ => format!(", {} ago", age(status.at.saturating_since(last.at))),
+    };
+    let text = format!("{}'s last move{ago}: {} ms", status.node, steps.join(", "));
+    wrap(&printable(&text), WIDTH - 2).join("\n  ") + "\n"
 }
 
 fn vip_lines(vip: &Vip, name_width: usize) -> Vec<String> {

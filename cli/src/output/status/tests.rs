@@ -1,11 +1,15 @@
 //! Golden screens from literal values.
 
+use std::time::Duration;
+
 use crate::control::{
     Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Peer, Phase, Problem, Ready, Server,
-    ServerState, Status, Timestamp, Vip,
+    ServerState, Status, Timestamp, TransitionReport, Vip,
 };
 
 use super::{Paint, WIDTH, render};
+
+mod book;
 
 fn time(text: &str) -> Timestamp {
     Timestamp::parse(text).expect("RFC 3339")
@@ -322,6 +326,91 @@ app      web1    up     3 d  101          HTTP 200 in 1 ms
     );
 }
 
+/// A transition whose cause was seen at `detected`; steps in microseconds after it, as heard, removed, resigned, added and
+/// announced.
+fn transition(from: &str, to: &str, detected: &str, at: u64, steps: [Option<u64>; 5]) -> TransitionReport {
+    let detected = time(detected);
+    let after = |micros: u64| {
+        let next_second = time("2026-09-21T14:13:21Z").saturating_since(detected);
+        time("2026-09-21T14:13:21Z").saturating_sub(next_second - Duration::from_micros(micros))
+    };
+    let [heard, removed, resigned, added, announced] = steps.map(|step| step.map(after));
+    TransitionReport {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        reason: String::new(),
+        detected,
+        at: after(at),
+        heard,
+        removed,
+        resigned,
+        added,
+        announced,
+    }
+}
+
+/// lb1 took the address, as `since` of [`healthy`] says.
+fn claim() -> TransitionReport {
+    let steps = [Some(0), None, None, Some(412), Some(480)];
+    transition("Backup", "Active", "2026-09-21T12:02:19.999900Z", 100, steps)
+}
+
+#[test]
+fn the_moments_of_the_last_move_stand_below_the_address() {
+    let mut status = healthy();
+    status.frontends.clear();
+    status.backends.clear();
+    let start = transition("Initialize", "Backup", "2026-09-21T12:02:10Z", 0, [None; 5]);
+    status.groups[0].transitions = vec![start, claim()];
+    assert_screen(
+        &status,
+        "
+lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, same on lb2 · no problems
+
+ADDRESS                           HELD BY  SINCE     WHY
+web  192.0.2.10, 2001:db8::10     lb1      2 h 11 m  lb2 gave it up: switchover
+     eth1, vrid 51, every 100 ms                     by root
+lb1's last move: heard +0.0, Active +0.1, added +0.4, announced +0.4 ms
+NODE   STATE   READY                     PRIORITY  LAST HEARD
+lb1 *  Active  yes                       254       -
+lb2    Backup  yes, could take over now  253       0.4 s ago
+",
+    );
+}
+
+/// Whoever lost the address shows how, and when: SINCE is the other's.
+#[test]
+fn the_move_of_a_node_that_gave_the_address_away_has_its_age_and_its_removal() {
+    let mut status = healthy();
+    status.frontends.clear();
+    status.backends.clear();
+    let steps = [Some(0), Some(5_480), Some(5_510), None, None];
+    let away = transition("Active", "Backup", "2026-09-21T14:13:08Z", 5_500, steps);
+    // What came later moved nothing.
+    let fault = transition("Backup", "Initialize", "2026-09-21T14:13:18Z", 0, [None; 5]);
+    let group = &mut status.groups[0];
+    group.transitions = vec![claim(), away, fault];
+    group.holders = vec!["lb2".to_owned()];
+    group.since = Some(time("2026-09-21T14:13:09Z"));
+    group.why = "lb1 gave it up".to_owned();
+    group.nodes = vec![node("lb1", true, "Backup", 254), node("lb2", false, "Active", 253)];
+    assert_screen(
+        &status,
+        "
+lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, same on lb2 · no problems
+
+ADDRESS                           HELD BY  SINCE  WHY
+web  192.0.2.10, 2001:db8::10     lb2      11 s   lb1 gave it up
+     eth1, vrid 51, every 100 ms
+lb1's last move, 11 s ago: heard +0.0, removed +5.4, Backup +5.5, resigned
+  +5.5 ms
+NODE   STATE   READY                     PRIORITY  LAST HEARD
+lb1 *  Backup  yes, could take over now  254       -
+lb2    Active  yes                       253       0.4 s ago
+",
+    );
+}
+
 #[test]
 fn two_nodes_that_hold_the_same_address() {
     let mut status = healthy();
@@ -425,5 +514,5 @@ fn json_and_text_come_from_the_same_value() {
     let status = healthy();
     let json = serde_json::to_string(&status).expect("serialises");
     assert_eq!(serde_json::from_str::<Status>(&json).expect("parses"), status);
-    assert!(json.contains(r#""at":"2026-09-21T14:13:20.000Z""#), "{json}");
+    assert!(json.contains(r#""at":"2026-09-21T14:13:20.000000Z""#), "{json}");
 }
