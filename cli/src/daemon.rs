@@ -19,7 +19,6 @@ use std::{
 };
 
 use lb_proxy::{Health, Proxy};
-use lb_vrrp::Moment;
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -27,8 +26,9 @@ use tokio::{
 
 use crate::{
     config::{self, Config},
-    control::{Phase, Problem, Status},
+    control::Problem,
     exit::Exit,
+    interfaces::local_addresses,
     log,
     speaker::protocol::FromSpeaker,
 };
@@ -38,6 +38,7 @@ mod control;
 mod ending;
 mod group;
 mod hello;
+mod inputs;
 mod naming;
 mod neighbours;
 mod node;
@@ -46,6 +47,7 @@ mod problems;
 mod report;
 pub mod speaker_link;
 mod stop;
+mod surroundings;
 mod systemd;
 pub mod track;
 mod wake;
@@ -57,16 +59,11 @@ use neighbours::Neighbours;
 use node::Identity;
 use speaker_link::{SpeakerHandle, SpeakerLink, SpeakerSettings};
 use stop::{Stage, Stop};
+use surroundings::Surroundings;
 use wake::{Event, Signals, Step};
 
 /// The folder of the control socket and the locks, unless it is named.
 const RUNTIME_DIR: &str = "/run/lbctl";
-
-/// Between two looks for this machine in the file.
-const LOOK_AROUND: Duration = Duration::from_secs(1);
-
-/// For workers to reset the exchanges of an address that is about to leave.
-const RESET_LIMIT: Duration = Duration::from_millis(5);
 
 /// What `lbctl run` was told.
 #[derive(Clone, Debug)]
@@ -92,7 +89,7 @@ pub fn run(options: &RunOptions) -> Exit {
             return Exit::Configuration;
         }
     };
-    let identity = match Identity::find(&config, options.node.as_deref()) {
+    let identity = match Identity::find(&config, options.node.as_deref(), &local_addresses()) {
         Ok(identity) => identity,
         Err(error) => {
             eprintln!("lbctl: {error}");
@@ -152,7 +149,7 @@ async fn compose(options: &RunOptions, config: Config, identity: Identity) -> an
         tasks: JoinSet::new(),
         drain: None,
         stop: None,
-        looked_around: Moment::default(),
+        surroundings: Surroundings::default(),
         sources: Vec::new(),
     };
     let api = tokio::spawn(control::serve(listener, commands_in, Arc::clone(&daemon.counters)));
@@ -194,8 +191,8 @@ struct Daemon {
     tasks: JoinSet<()>,
     drain: Option<AbortHandle>,
     stop: Option<Stop>,
-    looked_around: Moment,
-    /// As of the last look around: not asked of the kernel for each event, which anybody can cause by a datagram.
+    surroundings: Surroundings,
+    /// As of the last look around.
     sources: Vec<hello::InterfaceAddresses>,
 }
 
@@ -268,7 +265,8 @@ impl Daemon {
             self.speaker = Some(handle);
             self.from_speaker = Some(messages);
         }
-        self.find_sources();
+        self.surroundings.look(clock::now(), local_addresses);
+        self.survey();
         let peers = self.identity.peers(&self.config);
         if !peers.is_empty() {
             self.neighbours = Some(Neighbours::start(clock::now(), address, self.local(), peers));
@@ -277,88 +275,11 @@ impl Daemon {
         Ok(())
     }
 
-    fn handle_health(&mut self, now: Moment) {
-        let health = self.health.borrow_and_update().clone();
-        for group in &mut self.groups {
-            group.tracker.handle_health(now, &health);
-        }
-    }
-
-    fn handle_speaker(&mut self, now: Moment, message: FromSpeaker) -> anyhow::Result<()> {
-        match message {
-            FromSpeaker::Started => {
-                tracing::info!("the speaker runs");
-                // A new speaker knows nothing of this node's readiness.
-                for group in &mut self.groups {
-                    group.told = None;
-                }
-            }
-            FromSpeaker::Status { at, groups } => {
-                for mut status in groups {
-                    let nodes = &self.config.cluster.nodes;
-                    status.reason = naming::with_names(&status.reason, nodes);
-                    for transition in &mut status.transitions {
-                        transition.reason = naming::with_names(&transition.reason, nodes);
-                    }
-                    if let Some(group) = self.groups.iter_mut().find(|group| group.config.name == status.name)
-                    {
-                        group.tracker.handle_state(now, status.state);
-                        group.take_status(at, status);
-                    }
-                }
-            }
-            FromSpeaker::Transition { group, mut transition } => {
-                transition.reason = naming::with_names(&transition.reason, &self.config.cluster.nodes);
-                group::log_transition(&group, &transition);
-                if let Some(found) = self.groups.iter_mut().find(|found| found.config.name == group) {
-                    found.tracker.handle_state(now, transition.to);
-                    found.take_transition(&transition);
-                }
-            }
-            FromSpeaker::ResetExchanges { group } => self.reset_exchanges(group),
-            FromSpeaker::Fatal { text } => anyhow::bail!("{text}"),
-            FromSpeaker::Log { .. } | FromSpeaker::Stopped => {}
-        }
-        Ok(())
-    }
-
-    fn handle_speaker_end(&mut self) {
-        self.from_speaker = None;
-        if self.stop.is_none() {
-            tracing::error!("the link to the speaker is gone");
-            self.own_problems.push(problems::new(
-                "the speaker is gone",
-                crate::control::Timestamp::now(),
-                "this node holds no address any more. Look at the log, then: systemctl restart lbctl",
-            ));
-        }
-    }
-
-    fn reset_exchanges(&mut self, group: String) {
-        let Some(found) = self.groups.iter().find(|found| found.config.name == group) else { return };
-        let Some(speaker) = self.speaker.clone() else { return };
-        let (addresses, proxy, steps) = (found.addresses(), Arc::clone(&self.proxy), self.steps_in.clone());
-        self.tasks.spawn(async move {
-            let exchanges = proxy.reset_connections(&addresses, RESET_LIMIT).await;
-            speaker.exchanges_reset(&group);
-            let _ = steps.send(Step::Reset { exchanges });
-        });
-    }
-
-    fn handle_command(&mut self, now: Moment, command: Command) {
-        match command {
-            Command::Status(reply) => {
-                let _ = reply.send(Box::new(self.status()));
-            }
-            Command::Stop { now: at_once, by, reply } => self.begin_stop(now, &by, at_once, Some(reply)),
-        }
-    }
-
     /// Carries every output of the pure parts to where it belongs.
     fn settle(&mut self) {
         let now = clock::now();
-        if now >= self.looked_around + LOOK_AROUND {
-            self.look_around(now);
+        if self.surroundings.look(now, local_addresses) {
+            self.look_around();
         }
         for group in &mut self.groups {
             group.tracker.handle_timeout(now);
@@ -380,14 +301,13 @@ impl Daemon {
         self.settle_stop(now);
     }
 
-    fn look_around(&mut self, now: Moment) {
-        self.looked_around = now;
-        self.find_sources();
+    fn look_around(&mut self) {
+        self.survey();
         while self.tasks.try_join_next().is_some() {}
         if !matches!(self.identity, Identity::Waiting { .. }) {
             return;
         }
-        match Identity::find(&self.config, self.wanted_node.as_deref()) {
+        match Identity::find(&self.config, self.wanted_node.as_deref(), self.surroundings.addresses()) {
             Ok(found @ Identity::Node { .. }) => {
                 tracing::info!(node = found.name(), "this node has found itself in the file");
                 self.identity = found;
@@ -405,9 +325,13 @@ impl Daemon {
         }
     }
 
-    fn find_sources(&mut self) {
+    fn survey(&mut self) {
         let shared: Vec<_> = self.groups.iter().flat_map(Group::addresses).collect();
-        self.sources = node::vrrp_sources(&shared);
+        self.sources = self.surroundings.sources(&shared);
+        let members = self.groups.iter().flat_map(|group| &group.config.members);
+        for warning in self.surroundings.outside(members) {
+            tracing::warn!("{warning}");
+        }
     }
 
     /// What the hello says of this node.
@@ -418,39 +342,5 @@ impl Daemon {
             groups: self.groups.iter().map(|group| group.local(self.started.moment)).collect(),
             addresses: self.sources.clone(),
         }
-    }
-
-    fn status(&self) -> Status {
-        let phase = match (&self.stop, &self.identity) {
-            (Some(stop), _) => Phase::Stopping { reason: stop.reason.clone() },
-            (None, Identity::Waiting { reason, .. }) => Phase::Waiting { reason: reason.clone() },
-            (None, Identity::Alone { .. } | Identity::Node { .. }) => Phase::Running,
-        };
-        let mut own_problems = self.own_problems.clone();
-        if let Some(error) = self.neighbours.as_ref().and_then(Neighbours::error) {
-            own_problems.push(Problem {
-                what: "no hello passes between the nodes".to_owned(),
-                since: None,
-                look_at: format!(
-                    "UDP port {}: {error}. Who has it: ss -lunp 'sport = :{}'",
-                    hello::endpoint::PORT,
-                    hello::endpoint::PORT
-                ),
-            });
-        }
-        let mut status = report::status(&report::Facts {
-            at: Instants::now(),
-            started: self.started,
-            identity: &self.identity,
-            config: &self.config,
-            path: &self.path,
-            phase,
-            groups: &self.groups,
-            session: self.neighbours.as_ref().map(Neighbours::session),
-            proxy: &self.proxy.status(),
-            own_problems: &own_problems,
-        });
-        status.counters.extend(self.counters.by_name());
-        status
     }
 }

@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod exit;
+mod interfaces;
 pub mod keeper;
 pub mod lab;
 pub mod log;

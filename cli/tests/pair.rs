@@ -132,6 +132,24 @@ fn files_that_differ_are_a_problem_on_both_nodes() {
 }
 
 #[test]
+fn a_running_node_says_that_an_address_is_outside_the_networks_of_its_interface() {
+    let own = r#"addresses = ["198.51.100.10"]"#;
+    let both = r#"addresses = ["198.51.100.10", "203.0.113.10"]"#;
+    let lab = Lab::up(&options().configuration(&CONFIGURATION.replacen(own, both, 1))).unwrap();
+    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    let status = wait_until(&lab, &holder, "both are installed", |status| {
+        status["groups"][0]["vips"][0]["installed"] == serde_json::json!(["198.51.100.10", "203.0.113.10"])
+    });
+    assert_eq!(status["groups"][0]["holders"], serde_json::json!([holder]));
+    for node in ["lb1", "lb2"] {
+        let log = lab.log(node, "lbctl").unwrap();
+        let warning = "203.0.113.10 of [vip.web] is in none of the networks of eth0; the router in front must know the way";
+        assert_eq!(log.matches(warning).count(), 1, "{log}");
+        assert!(!log.contains("198.51.100.10 of [vip.web] is in none"), "{log}");
+    }
+}
+
+#[test]
 fn nodes_with_different_intervals_say_so_and_the_backup_goes_by_the_actives() {
     let slower = CONFIGURATION.replacen("[vip.web]\n", "[vip.web]\nadvertisement_interval = \"300ms\"\n", 1);
     assert_ne!(slower, CONFIGURATION);

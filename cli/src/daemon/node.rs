@@ -6,10 +6,12 @@ use std::{
 };
 
 use lb_vrrp::PeerKind;
-use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 
 use super::hello::InterfaceAddresses;
-use crate::config::{self, Config, Unidentified};
+use crate::{
+    config::{self, Config, Unidentified},
+    interfaces::LocalAddress,
+};
 
 /// Who we are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,13 +25,17 @@ pub(super) enum Identity {
 }
 
 impl Identity {
-    /// Finds this machine in the file.
-    pub(super) fn find(config: &Config, wanted: Option<&str>) -> Result<Self, Unidentified> {
+    /// Finds this machine, which has these addresses, in the file.
+    pub(super) fn find(
+        config: &Config,
+        wanted: Option<&str>,
+        local: &[LocalAddress],
+    ) -> Result<Self, Unidentified> {
         let name = hostname();
         if config.cluster.nodes.is_empty() && wanted.is_none() {
             return Ok(Self::Alone { name });
         }
-        let addresses: Vec<IpAddr> = all_addresses().into_iter().map(|(_, address)| address).collect();
+        let addresses: Vec<IpAddr> = local.iter().map(|local| local.address).collect();
         match config::identify(config, &addresses, &name, wanted) {
             Ok(index) => {
                 // `identify` returns an index into this very list.
@@ -68,43 +74,22 @@ fn hostname() -> String {
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
 }
 
-/// Every address of this machine with the name of its interface.
-fn all_addresses() -> Vec<(String, IpAddr)> {
-    let Ok(found) = getifaddrs() else { return Vec::new() };
-    found
-        .filter_map(|one| {
-            let address = one.address?;
-            let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
-            let ip = v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))?;
-            Some((one.interface_name, ip))
-        })
-        .collect()
-}
-
 /// What may be the source of a VRRP advertisement: IPv4 and link-local IPv6, but for loopback and for `shared`
 /// addresses.
-pub(super) fn vrrp_sources(shared: &[IpAddr]) -> Vec<InterfaceAddresses> {
-    let loopback: Vec<String> = getifaddrs()
-        .map(|found| {
-            found
-                .filter(|one| one.flags.contains(InterfaceFlags::IFF_LOOPBACK))
-                .map(|one| one.interface_name)
-                .collect()
-        })
-        .unwrap_or_default();
-    let mut by_interface: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
-    for (interface, address) in all_addresses() {
+pub(super) fn vrrp_sources(local: &[LocalAddress], shared: &[IpAddr]) -> Vec<InterfaceAddresses> {
+    let mut by_interface: BTreeMap<&str, Vec<IpAddr>> = BTreeMap::new();
+    for LocalAddress { interface, loopback, address, .. } in local {
         let wanted = match address {
             IpAddr::V4(_) => true,
-            IpAddr::V6(address) => is_link_local(address),
+            IpAddr::V6(address) => is_link_local(*address),
         };
-        if wanted && !loopback.contains(&interface) && !shared.contains(&address) {
-            by_interface.entry(interface).or_default().push(address);
+        if wanted && !loopback && !shared.contains(address) {
+            by_interface.entry(interface).or_default().push(*address);
         }
     }
     by_interface
         .into_iter()
-        .map(|(interface, addresses)| InterfaceAddresses { interface, addresses })
+        .map(|(interface, addresses)| InterfaceAddresses { interface: interface.to_owned(), addresses })
         .collect()
 }
 

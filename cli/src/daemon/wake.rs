@@ -9,8 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Daemon, LOOK_AROUND, clock, control::Command, hello::endpoint::Datagram, neighbours::Neighbours,
-    stop::Stage,
+    Daemon, clock, control::Command, hello::endpoint::Datagram, neighbours::Neighbours, stop::Stage,
 };
 use crate::speaker::protocol::FromSpeaker;
 
@@ -82,7 +81,7 @@ impl Daemon {
             Stage::Leaving { until } => Some(until),
             Stage::Draining | Stage::Resigning | Stage::Finishing => None,
         });
-        trackers.chain(neighbours).chain(stop).fold(self.looked_around + LOOK_AROUND, Moment::min)
+        trackers.chain(neighbours).chain(stop).fold(self.surroundings.next_look(), Moment::min)
     }
 }
 

@@ -5,17 +5,17 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     os::unix::net::UnixStream,
 };
 
 use lb_vrrp::{GroupConfig, Interface, MemberConfig};
-use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
     config::{Config, identify},
     control::client::DEFAULT_SOCKET,
+    interfaces::{LocalAddress, interface_of, local_addresses, outside_networks, outside_warning},
 };
 
 /// One thing that does not fit.
@@ -24,14 +24,6 @@ pub(super) struct Finding {
     pub(super) fatal: bool,
     /// One sentence.
     pub(super) message: String,
-}
-
-/// An address of this machine.
-struct LocalAddress {
-    interface: String,
-    up: bool,
-    address: IpAddr,
-    netmask: Option<Ipv4Addr>,
 }
 
 /// Everything that does not fit, the worst first.
@@ -68,43 +60,17 @@ fn warning(message: String) -> Finding {
     Finding { fatal: false, message }
 }
 
-fn local_addresses() -> Vec<LocalAddress> {
-    let Ok(list) = getifaddrs() else { return Vec::new() };
-    let addresses = list.filter_map(|entry| {
-        let address = entry.address?;
-        let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-            (Some(v4), _) => IpAddr::V4(v4.ip()),
-            (_, Some(v6)) => IpAddr::V6(v6.ip()),
-            _ => return None,
-        };
-        Some(LocalAddress {
-            up: entry.flags.contains(InterfaceFlags::IFF_UP),
-            interface: entry.interface_name,
-            address: ip,
-            netmask: entry
-                .netmask
-                .and_then(|mask| mask.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip)),
-        })
-    });
-    addresses.collect()
-}
-
 fn check_group(group: &GroupConfig, local: &[LocalAddress], findings: &mut Vec<Finding>) {
     for member in &group.members {
-        let interface = match &member.interface {
-            Interface::Named(name) => name.clone(),
-            Interface::Holding(address) => {
-                let Some(holder) = local.iter().find(|local| local.address == *address) else {
-                    findings.push(fatal(format!(
-                        "no interface has {address}, this node's address; give [vip.{}] an `interface`",
-                        member.vip
-                    )));
-                    continue;
-                };
-                holder.interface.clone()
-            }
+        let Some(interface) = interface_of(member, local) else {
+            let Interface::Holding(address) = member.interface else { continue };
+            findings.push(fatal(format!(
+                "no interface has {address}, this node's address; give [vip.{}] an `interface`",
+                member.vip
+            )));
+            continue;
         };
-        check_interface(&interface, member, local, findings);
+        check_interface(interface, member, local, findings);
     }
 }
 
@@ -120,14 +86,7 @@ fn check_interface(
         return;
     }
     let own: Vec<_> = local.iter().filter(|local| local.interface == interface).collect();
-    let networks: Vec<_> = own
-        .iter()
-        .filter_map(|local| match (local.address, local.netmask) {
-            (IpAddr::V4(address), Some(mask)) => Some((address, mask)),
-            _ => None,
-        })
-        .collect();
-    if networks.is_empty() {
+    if own.iter().all(|local| local.netmask.is_none()) {
         findings.push(fatal(format!(
             "interface {interface} of [vip.{vip}] has no IPv4 address; advertisements need one as their source"
         )));
@@ -136,6 +95,7 @@ fn check_interface(
     if own.iter().any(|local| !local.up) {
         findings.push(warning(format!("interface {interface} of [vip.{vip}] is down")));
     }
+    let outside = outside_networks(member, interface, local);
     for virtual_address in &member.addresses {
         let IpAddr::V4(address) = virtual_address.address else { continue };
         if let Some(holder) = local.iter().find(|local| local.address == virtual_address.address) {
@@ -143,13 +103,8 @@ fn check_interface(
                 "{address} of [vip.{vip}] is on interface {} already; if no lbctl runs here, remove it",
                 holder.interface
             )));
-        } else if !networks
-            .iter()
-            .any(|(own, mask)| u32::from(*own) & u32::from(*mask) == u32::from(address) & u32::from(*mask))
-        {
-            findings.push(warning(format!(
-                "{address} of [vip.{vip}] is in none of the networks of {interface}; the router in front must know the way"
-            )));
+        } else if outside.contains(&address) {
+            findings.push(warning(outside_warning(address, vip, interface)));
         }
     }
 }

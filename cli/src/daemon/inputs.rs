@@ -1,0 +1,130 @@
+//! What comes in from the proxy, the speaker and the control interface, and where it goes.
+
+use std::{sync::Arc, time::Duration};
+
+use lb_vrrp::Moment;
+
+use super::{
+    Daemon, Identity, Neighbours, clock::Instants, control::Command, group, hello, naming, problems, report,
+    wake::Step,
+};
+use crate::{
+    control::{Phase, Problem, Status},
+    speaker::protocol::FromSpeaker,
+};
+
+/// For workers to reset the exchanges of an address that is about to leave.
+const RESET_LIMIT: Duration = Duration::from_millis(5);
+
+impl Daemon {
+    pub(super) fn handle_health(&mut self, now: Moment) {
+        let health = self.health.borrow_and_update().clone();
+        for group in &mut self.groups {
+            group.tracker.handle_health(now, &health);
+        }
+    }
+
+    pub(super) fn handle_speaker(&mut self, now: Moment, message: FromSpeaker) -> anyhow::Result<()> {
+        match message {
+            FromSpeaker::Started => {
+                tracing::info!("the speaker runs");
+                // A new speaker knows nothing of this node's readiness.
+                for group in &mut self.groups {
+                    group.told = None;
+                }
+            }
+            FromSpeaker::Status { at, groups } => {
+                for mut status in groups {
+                    let nodes = &self.config.cluster.nodes;
+                    status.reason = naming::with_names(&status.reason, nodes);
+                    for transition in &mut status.transitions {
+                        transition.reason = naming::with_names(&transition.reason, nodes);
+                    }
+                    if let Some(group) = self.groups.iter_mut().find(|group| group.config.name == status.name)
+                    {
+                        group.tracker.handle_state(now, status.state);
+                        group.take_status(at, status);
+                    }
+                }
+            }
+            FromSpeaker::Transition { group, mut transition } => {
+                transition.reason = naming::with_names(&transition.reason, &self.config.cluster.nodes);
+                group::log_transition(&group, &transition);
+                if let Some(found) = self.groups.iter_mut().find(|found| found.config.name == group) {
+                    found.tracker.handle_state(now, transition.to);
+                    found.take_transition(&transition);
+                }
+            }
+            FromSpeaker::ResetExchanges { group } => self.reset_exchanges(group),
+            FromSpeaker::Fatal { text } => anyhow::bail!("{text}"),
+            FromSpeaker::Log { .. } | FromSpeaker::Stopped => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_speaker_end(&mut self) {
+        self.from_speaker = None;
+        if self.stop.is_none() {
+            tracing::error!("the link to the speaker is gone");
+            self.own_problems.push(problems::new(
+                "the speaker is gone",
+                crate::control::Timestamp::now(),
+                "this node holds no address any more. Look at the log, then: systemctl restart lbctl",
+            ));
+        }
+    }
+
+    fn reset_exchanges(&mut self, group: String) {
+        let Some(found) = self.groups.iter().find(|found| found.config.name == group) else { return };
+        let Some(speaker) = self.speaker.clone() else { return };
+        let (addresses, proxy, steps) = (found.addresses(), Arc::clone(&self.proxy), self.steps_in.clone());
+        self.tasks.spawn(async move {
+            let exchanges = proxy.reset_connections(&addresses, RESET_LIMIT).await;
+            speaker.exchanges_reset(&group);
+            let _ = steps.send(Step::Reset { exchanges });
+        });
+    }
+
+    pub(super) fn handle_command(&mut self, now: Moment, command: Command) {
+        match command {
+            Command::Status(reply) => {
+                let _ = reply.send(Box::new(self.status()));
+            }
+            Command::Stop { now: at_once, by, reply } => self.begin_stop(now, &by, at_once, Some(reply)),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let phase = match (&self.stop, &self.identity) {
+            (Some(stop), _) => Phase::Stopping { reason: stop.reason.clone() },
+            (None, Identity::Waiting { reason, .. }) => Phase::Waiting { reason: reason.clone() },
+            (None, Identity::Alone { .. } | Identity::Node { .. }) => Phase::Running,
+        };
+        let mut own_problems = self.own_problems.clone();
+        if let Some(error) = self.neighbours.as_ref().and_then(Neighbours::error) {
+            own_problems.push(Problem {
+                what: "no hello passes between the nodes".to_owned(),
+                since: None,
+                look_at: format!(
+                    "UDP port {}: {error}. Who has it: ss -lunp 'sport = :{}'",
+                    hello::endpoint::PORT,
+                    hello::endpoint::PORT
+                ),
+            });
+        }
+        let mut status = report::status(&report::Facts {
+            at: Instants::now(),
+            started: self.started,
+            identity: &self.identity,
+            config: &self.config,
+            path: &self.path,
+            phase,
+            groups: &self.groups,
+            session: self.neighbours.as_ref().map(Neighbours::session),
+            proxy: &self.proxy.status(),
+            own_problems: &own_problems,
+        });
+        status.counters.extend(self.counters.by_name());
+        status
+    }
+}
