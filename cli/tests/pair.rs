@@ -89,6 +89,24 @@ fn status_of_either_node_tells_of_both() {
 }
 
 #[test]
+fn the_survivor_names_a_silent_active_as_soon_as_it_holds_the_address() {
+    let lab = pair();
+    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    let survivor = other(&holder);
+    lab.fail(&holder, How::Cable).unwrap();
+    let status = wait_until(&lab, survivor, "it holds the address", |status| {
+        status["groups"][0]["vips"][0]["installed"] == serde_json::json!(["198.51.100.10"])
+    });
+    // Not after the 3.5 s of the hello: the first status of an owner says it.
+    assert_eq!(problems(&status), [format!("{holder} is silent")], "{status:#}");
+    let look_at = status["problems"][0]["look_at"].as_str().unwrap();
+    assert!(look_at.starts_with("it held the address and stopped advertising"), "{look_at}");
+    assert!(screen(&lab, survivor).contains(&format!("{survivor}'s last move: Active +")));
+    lab.heal(&holder).unwrap();
+    wait_until(&lab, survivor, "no problems", |status| problems(status) == Vec::<String>::new());
+}
+
+#[test]
 fn stop_gives_the_address_away_and_says_so_on_both_nodes() {
     let lab = pair();
     let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();

@@ -115,7 +115,6 @@ impl Group {
 
     /// What the hello says of it.
     pub(super) fn local(&self, started: Moment) -> LocalGroup {
-        let readiness = report::ready(&self.tracker.readiness());
         let name = self.config.name.clone();
         match &self.status {
             Some((_, status)) => LocalGroup {
@@ -123,8 +122,9 @@ impl Group {
                 state: status.state,
                 since: status.since,
                 why: status.reason.clone(),
+                // Of one moment: what the tracker says is in the priority only when the speaker was told.
                 priority: status.priority,
-                ready: readiness,
+                ready: report::ready(&status.readiness),
             },
             None => LocalGroup {
                 name,
@@ -132,7 +132,7 @@ impl Group {
                 since: started,
                 why: "starting".to_owned(),
                 priority: self.config.priority.get(),
-                ready: readiness,
+                ready: report::ready(&self.tracker.readiness()),
             },
         }
     }

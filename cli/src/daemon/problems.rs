@@ -34,7 +34,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         problems.extend(owners(facts, group, report));
         problems.extend(report.nodes.iter().filter_map(|node| unready(report, node)));
     }
-    problems.extend(status.peers.iter().filter(|peer| peer.silent).map(|peer| silence(peer, status.started)));
+    problems.extend(status.peers.iter().filter(|peer| peer.silent).map(|peer| silence(facts, status, peer)));
     problems.extend(status.peers.iter().filter_map(|peer| {
         let theirs = peer.hash.as_deref().filter(|theirs| *theirs != status.file.hash)?;
         Some(Problem {
@@ -66,13 +66,26 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     problems
 }
 
-fn silence(peer: &Peer, started: Timestamp) -> Problem {
-    let since = Some(peer.heard.unwrap_or(started));
+fn silence(facts: &Facts<'_>, status: &Status, peer: &Peer) -> Problem {
+    let nodes = status.groups.iter().flat_map(|group| &group.nodes).filter(|node| node.name == peer.name);
+    let since = Some(nodes.filter_map(|node| node.heard).chain(peer.heard).max().unwrap_or(status.started));
     if peer.ended {
         return Problem {
             what: format!("{} is stopped", peer.name),
             since,
             look_at: "it said so itself. Nobody could take over now; start it there: systemctl start lbctl."
+                .to_owned(),
+        };
+    }
+    let says_hello = facts
+        .session
+        .is_some_and(|session| session.peers().iter().any(|found| found.name == peer.name && !found.silent));
+    if says_hello {
+        return Problem {
+            what: format!("{} is silent", peer.name),
+            since,
+            look_at: "it held the address and stopped advertising, so this node took it. Is the machine up? \
+                      Does lbctl run there?"
                 .to_owned(),
         };
     }

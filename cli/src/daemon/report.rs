@@ -10,7 +10,7 @@ use lb_vrrp::{
 
 use super::{clock::Instants, group::Group, hello, node::Identity, problems};
 use crate::{
-    config::Config,
+    config::{Config, model},
     control::{
         Backend, Bind, Check, FileReport, Frontend, GroupNode, Peer, Phase, Problem, Ready, Server,
         ServerState, Status, Timestamp, TransitionReport, Vip,
@@ -76,7 +76,8 @@ fn peers(facts: &Facts<'_>) -> Vec<Peer> {
                 address: node.address.to_string(),
                 says_hello: node.kind == PeerKind::Lbctl,
                 heard: last.map(|(at, _)| facts.at.wall_of(*at)),
-                silent: session.is_some_and(|peer| peer.silent),
+                silent: session.is_some_and(|peer| peer.silent)
+                    || facts.groups.iter().any(|group| is_missed(facts, group, node)),
                 ended: session.is_some_and(hello::Peer::has_ended),
                 version: last.map(|(_, hello)| hello.version.clone()),
                 hash: last.map(|(_, hello)| hello.file.clone()),
@@ -140,9 +141,28 @@ fn peer_that_holds<'a>(facts: &Facts<'a>, group: &str) -> Option<(Moment, &'a he
     })
 }
 
+/// This node took `group` because `peer` stopped advertising, and has heard nothing of it since. Known as soon as the
+/// address moves, long before its hello is overdue.
+pub(super) fn is_missed(facts: &Facts<'_>, group: &Group, peer: &model::Node) -> bool {
+    // A foreign one that comes back as a Backup would never be heard again.
+    if peer.kind != PeerKind::Lbctl {
+        return false;
+    }
+    let Some((_, status)) = group.status.as_ref().filter(|(_, status)| status.state == State::Active) else {
+        return false;
+    };
+    let [.., listening, claim] = status.transitions.as_slice() else { return false };
+    let by_silence = listening.to == State::Backup && claim.moments.heard.is_none();
+    let was_active = advertisement_of(facts, group, &peer.name)
+        .is_some_and(|heard| heard.priority > 0 && heard.at >= listening.at && heard.at < claim.at);
+    let session = facts.session.and_then(|session| session.peers().iter().find(|p| p.name == peer.name));
+    let said = session.and_then(|peer| peer.last.as_ref()).map(|(at, _)| *at);
+    by_silence && was_active && said.is_none_or(|at| at < claim.at)
+}
+
 /// The last advertisement of `peer` for `group`, whichever of its addresses it came from.
-fn advertisement_of<'a>(facts: &Facts<'_>, group: &'a Group, peer: &Peer) -> Option<&'a PeerHeard> {
-    let found = heard_by_member(group).filter(|(member, heard)| is_from(facts, member, heard, &peer.name));
+fn advertisement_of<'a>(facts: &Facts<'_>, group: &'a Group, peer: &str) -> Option<&'a PeerHeard> {
+    let found = heard_by_member(group).filter(|(member, heard)| is_from(facts, member, heard, peer));
     found.map(|(_, heard)| heard).max_by_key(|heard| heard.at)
 }
 
@@ -176,7 +196,7 @@ fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
     let session = facts.session.and_then(|session| session.peers().iter().find(|p| p.name == peer.name));
     let hello = session.and_then(|session| session.group(&group.config.name));
     let said_at = session.and_then(|session| session.last.as_ref()).map(|(at, _)| *at);
-    let advertised = advertisement_of(facts, group, peer);
+    let advertised = advertisement_of(facts, group, &peer.name);
     let heard = said_at.into_iter().chain(advertised.map(|heard| heard.at)).max();
     // This node changed after that was said, and it was not what this change is about: the next hello will say better.
     let overtaken = group.status.as_ref().is_some_and(|(_, status)| {
@@ -189,7 +209,7 @@ fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
     });
     let resigned = advertised
         .filter(|heard| !peer.silent && heard.priority == 0 && said_at.is_none_or(|at| at < heard.at));
-    let hello = hello.filter(|_| !overtaken && resigned.is_none());
+    let hello = hello.filter(|_| !overtaken && !peer.silent && resigned.is_none());
     let foreign_active = !peer.says_hello
         && advertised.is_some_and(|heard| {
             heard.priority > 0 && facts.at.moment.saturating_since(heard.at) < ADVERTISES
@@ -210,7 +230,11 @@ fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
             Some(_) => Some(Ready::Leaving { reason: "it gave the addresses up".to_owned() }),
             None => hello.map(|hello| hello.ready.clone()),
         },
-        priority: hello.map(|hello| hello.priority).or_else(|| advertised.map(|heard| heard.priority)),
+        // As old as `ready` beside it: the last advertisement may be of another time.
+        priority: match resigned.or(advertised.filter(|_| !peer.says_hello)) {
+            Some(heard) => Some(heard.priority),
+            None => hello.map(|hello| hello.priority),
+        },
         heard: heard.map(|at| facts.at.wall_of(at)),
         silent: peer.silent,
     }

@@ -208,6 +208,75 @@ fn a_silent_node_is_a_problem_since_its_last_hello() {
     assert_eq!(status.groups[0].nodes[1].state, None);
 }
 
+fn transition(from: State, to: State, at: Moment) -> lb_vrrp::Transition {
+    let moments = lb_vrrp::Moments::default();
+    lb_vrrp::Transition { from, to, reason: String::new(), detected: at, at, moments }
+}
+
+/// lb1 listened, heard lb2 advertise until 9.6 s, and took the address at 9.9 s.
+fn taken_from_a_silent_active() -> World {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.hears(at(9_000), State::Active, Ready::Yes, &hash);
+    world.is(State::Active, at(9_900), Some(at(9_600)));
+    let (_, status) = world.groups[0].status.as_mut().expect("said");
+    status.transitions = vec![
+        transition(State::Initialize, State::Backup, at(100)),
+        transition(State::Backup, State::Active, at(9_900)),
+    ];
+    world
+}
+
+#[test]
+fn an_active_that_stopped_advertising_is_silent_as_soon_as_this_node_took_over() {
+    let mut world = taken_from_a_silent_active();
+    let status = world.status(9_901);
+    assert_eq!(
+        only_problem(&status),
+        "lb2 is silent: it held the address and stopped advertising, so this node took it. Is the machine up? Does \
+         lbctl run there?"
+    );
+    assert_eq!(status.problems[0].since, Some(instants(9_600).wall), "its last sign of life");
+    assert!(status.peers[0].silent);
+    let lb2 = &status.groups[0].nodes[1];
+    assert!(lb2.silent);
+    assert_eq!((lb2.state.as_deref(), &lb2.ready, lb2.priority), (None, &None, None));
+    let later = world.status(13_000);
+    assert!(only_problem(&later).contains("no hello from 192.0.2.12"), "{later:#?}");
+}
+
+#[test]
+fn an_active_that_stopped_advertising_and_says_hello_again_is_not_silent() {
+    let mut world = taken_from_a_silent_active();
+    let hash = world.config.hash.clone();
+    world.hears(at(10_000), State::Backup, Ready::Yes, &hash);
+    assert_eq!(world.status(10_010).problems, []);
+}
+
+#[test]
+fn nobody_is_missed_after_a_takeover_that_an_advertisement_decided_or_a_first_election() {
+    let mut world = taken_from_a_silent_active();
+    let (_, status) = world.groups[0].status.as_mut().expect("said");
+    status.transitions[1].moments.heard = Some(at(9_800));
+    assert_eq!(world.status(9_901).problems, []);
+
+    let mut world = taken_from_a_silent_active();
+    let (_, status) = world.groups[0].status.as_mut().expect("said");
+    // It was heard before this node listened: what it was then is no news.
+    status.transitions[0].at = at(9_700);
+    assert_eq!(world.status(9_901).problems, []);
+}
+
+#[test]
+fn the_hello_says_readiness_and_priority_of_one_moment() {
+    let mut world = World::new();
+    world.is(State::Active, at(1_000), None);
+    // The tracker sees a fault that the speaker was not told yet; its priority is that of a ready node.
+    assert!(matches!(world.groups[0].tracker.readiness(), Readiness::Fault { .. }));
+    let said = world.groups[0].local(at(0));
+    assert_eq!((said.ready, said.priority), (Ready::Yes, 254));
+}
+
 #[test]
 fn a_node_that_could_not_take_over_is_a_problem() {
     let mut world = World::new();
