@@ -262,7 +262,26 @@ fn detached_lab_stays_until_down() {
     assert_nothing_left(&name, &status);
     let gone = lbctl(&name, &["status"]).output().unwrap();
     assert_eq!(gone.status.code(), Some(1));
-    assert!(text(&gone.stderr).contains("lbctl lab up"), "{}", text(&gone.stderr));
+    assert!(text(&gone.stderr).contains(&format!("lbctl lab --name {name} up")), "{}", text(&gone.stderr));
+}
+
+#[test]
+fn what_a_lab_says_of_a_node_can_be_understood_and_what_it_hints_at_can_be_typed() {
+    let lab = Lab::up(&Options::default().program(LBCTL)).unwrap();
+    lab.wait_until_all_ready().unwrap();
+    assert!(lbctl(lab.name(), &["fail", "lb1"]).output().unwrap().status.success());
+    let again = text(&lbctl(lab.name(), &["fail", "lb1"]).output().unwrap().stderr);
+    let hint = format!("lbctl lab --name {} heal lb1", lab.name());
+    assert!(again.trim_end().ends_with(&hint), "{again}");
+    let healed = lbctl(lab.name(), &["heal", "lb1"]).output().unwrap();
+    let said = text(&healed.stdout);
+    assert!(healed.status.success(), "{said}{}", text(&healed.stderr));
+    // `lb1: does not listen yet`, `lb1: not yet: the first round of checks is not done`, ... as far as it was seen.
+    let (waiting, end) = said.trim_end().rsplit_once('\n').unwrap_or(("", said.trim_end()));
+    assert_eq!(end, "lb1 is back");
+    for line in waiting.lines() {
+        assert!(line.starts_with("lb1: ") && !line.contains('?') && !line.contains("os error"), "{said}");
+    }
 }
 
 /// A lab in the foreground, and its status once it is up.

@@ -3,7 +3,7 @@
 use crate::{
     exit::Exit,
     lab::{
-        How, Lab, NODES, Options, demo, hold, init, load, outer,
+        DEFAULT_NAME, How, Lab, NODES, Options, demo, hold, init, load, outer,
         screen::{self, Interrupts},
         web,
     },
@@ -109,7 +109,7 @@ pub fn run(arguments: LabArguments) -> Exit {
 
 fn try_run(arguments: LabArguments) -> anyhow::Result<Exit> {
     let wished = arguments.name.as_deref();
-    let name = wished.unwrap_or("lab");
+    let name = wished.unwrap_or(DEFAULT_NAME);
     let fine = |()| Exit::Fine;
     match arguments.verb {
         LabVerb::Demo => play_demo(wished),

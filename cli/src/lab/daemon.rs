@@ -28,7 +28,7 @@ pub(crate) fn ask(node: &Node) -> anyhow::Result<Status> {
 }
 
 fn get_status() -> anyhow::Result<Status> {
-    let mut stream = UnixStream::connect(Path::new(SOCKET)).context("no daemon listens")?;
+    let mut stream = UnixStream::connect(Path::new(SOCKET)).context("does not listen yet")?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.set_write_timeout(Some(LIMIT))?;
     stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n\r\n")?;
@@ -63,13 +63,37 @@ pub(crate) fn in_words(status: &Status) -> String {
     let Some(own) = status.groups.first().and_then(|group| group.nodes.iter().find(|node| node.local)) else {
         return "runs without addresses".to_owned();
     };
-    let state = own.state.as_deref().unwrap_or("?");
-    match &own.ready {
-        Some(Ready::Yes) => format!("{state}, ready"),
-        Some(Ready::Degraded { reasons }) => format!("{state}, degraded: {}", reasons.join("; ")),
-        Some(Ready::Starting { .. }) => format!("{state}, starting"),
-        Some(Ready::Leaving { reason }) => format!("{state}, leaving: {reason}"),
-        Some(Ready::Fault { reason }) => format!("{state}, fault: {reason}"),
-        None => state.to_owned(),
+    let ready = own.ready.as_ref().map(|ready| match ready {
+        Ready::Yes => "ready".to_owned(),
+        Ready::Degraded { reasons } => format!("degraded: {}", reasons.join("; ")),
+        Ready::Starting { reason } => format!("not yet: {reason}"),
+        Ready::Leaving { reason } => format!("leaving: {reason}"),
+        Ready::Fault { reason } => format!("fault: {reason}"),
+    });
+    // A daemon whose speaker has not spoken yet knows no state.
+    let words: Vec<&str> = own.state.as_deref().into_iter().chain(ready.as_deref()).collect();
+    if words.is_empty() { "starting".to_owned() } else { words.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_whose_speaker_has_not_spoken_yet_is_not_in_a_state_of_question_marks() {
+        let status = |state: &str| {
+            let node = format!(
+                r#"{{"name":"lb1","local":true,"state":{state},"since":null,"heard":null,"priority":null,"silent":false,
+                "ready":{{"starting":{{"reason":"the first round of checks is not done"}}}}}}"#
+            );
+            let json = format!(
+                r#"{{"at":"2026-09-21T14:13:20Z","node":"lb1","version":"0.1.0","pid":1,"started":"2026-09-21T14:13:20Z",
+                "phase":"running","file":{{"path":"lb.toml","hash":""}},"groups":[{{"name":"default","vips":[],
+                "holders":[],"since":null,"why":"","nodes":[{node}]}}]}}"#
+            );
+            in_words(&serde_json::from_str(&json).unwrap())
+        };
+        assert_eq!(status("null"), "not yet: the first round of checks is not done");
+        assert_eq!(status(r#""Backup""#), "Backup, not yet: the first round of checks is not done");
     }
 }

@@ -13,6 +13,7 @@ use lb_vrrp::Moment;
 
 use super::{
     fault::How,
+    hint::hint,
     options::socket_path,
     protocol::{Reader, Request, Response, send},
     record::Event,
@@ -45,7 +46,7 @@ impl Lab {
     pub fn attach(name: &str) -> anyhow::Result<Self> {
         let socket = socket_path(name)?;
         if UnixStream::connect(&socket).is_err() {
-            bail!("no lab is up here (no {}); start one: lbctl lab up", socket.display());
+            bail!("no lab is up here (no {}); start one: {}", socket.display(), hint(name, "up"));
         }
         Ok(Self { name: name.to_owned(), socket, program: std::env::current_exe()?, keeper: None })
     }

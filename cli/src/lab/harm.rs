@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use super::{
     clock,
     fault::How,
+    hint::hint,
     network,
     stage::{Seat, Stage},
     topology::Network,
@@ -26,7 +27,8 @@ pub(crate) fn fail(stage: &Stage, name: &str, how: How, progress: impl Fn(&str))
     let seat = stage.seat(name)?;
     let _turn = take_turn(seat)?;
     if let Some(fault) = seat.state().fault {
-        bail!("{name} has failed already ({fault}); heal it first: lbctl lab heal {name}");
+        let heal = hint(&stage.options.name, &format!("heal {name}"));
+        bail!("{name} has failed already ({fault}); heal it first: {heal}");
     }
     let member = seat.node.member;
     if !how.fits(member) {
@@ -44,11 +46,10 @@ pub(crate) fn fail(stage: &Stage, name: &str, how: How, progress: impl Fn(&str))
 
 fn harm_process(stage: &Stage, seat: &Seat, how: How, progress: impl Fn(&str)) -> anyhow::Result<Moment> {
     let name = seat.name();
-    let pid = seat
-        .state()
-        .process
-        .filter(|pid| stage.processes.is_alive(*pid))
-        .with_context(|| format!("nothing of the lab runs on {name}; lbctl lab heal {name} starts it"))?;
+    let pid = seat.state().process.filter(|pid| stage.processes.is_alive(*pid)).with_context(|| {
+        let heal = hint(&stage.options.name, &format!("heal {name}"));
+        format!("nothing of the lab runs on {name}; {heal} starts it")
+    })?;
     let holder = (how == How::Worker).then(|| hold_worker(stage, seat, pid)).transpose()?;
     let at = clock::now();
     match how {
@@ -118,19 +119,20 @@ pub(crate) fn wait_until_back(stage: &Stage, seat: &Seat, progress: impl Fn(&str
             return Ok(());
         }
         let name = seat.name();
-        let log = seat.log_path();
+        let read_log = || hint(&stage.options.name, &format!("exec {name} -- cat {}", seat.log_path()));
         if !process.is_some_and(|pid| stage.processes.is_alive(pid)) {
-            bail!("the process of {name} has ended; why: lbctl lab exec {name} -- cat {log}");
+            bail!("the process of {name} has ended; why: {}", read_log());
         }
         let state = seat.is_ready();
         let words = match state {
             Ok(None) => return Ok(()),
             Ok(Some(words)) => words,
-            Err(error) => format!("{error:#}"),
+            // Its causes are for a log: `no such file` is the socket of a daemon that has just begun.
+            Err(error) => error.to_string(),
         };
         if clock::now().saturating_since(started) > BACK_LIMIT {
             let limit = BACK_LIMIT.as_secs();
-            bail!("{name} is not back after {limit} s ({words}); more: lbctl lab exec {name} -- cat {log}");
+            bail!("{name} is not back after {limit} s ({words}); more: {}", read_log());
         }
         if words != told {
             progress(&format!("{name}: {words}"));

@@ -16,6 +16,7 @@ use nix::{
 
 use super::{
     handle::{Lab, Load},
+    hint::hint,
     load::LoadOptions,
     report::Report,
     status::LabStatus,
@@ -99,12 +100,15 @@ fn say(line: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-const HINTS: &str = "\
-From a second terminal:
-  lbctl lab fail lb1 [--how kill|stop|cable|freeze|worker|backends]
-  lbctl lab heal lb1
-  lbctl lab exec client -- curl -s http://198.51.100.10/
-Ctrl-C ends the lab.";
+fn hints(name: &str) -> String {
+    let verbs = [
+        "fail lb1 [--how kill|stop|cable|freeze|worker|backends]",
+        "heal lb1",
+        "exec client -- curl -s http://198.51.100.10/",
+    ];
+    let lines: String = verbs.iter().map(|verb| format!("  {}\n", hint(name, verb))).collect();
+    format!("From a second terminal:\n{lines}Ctrl-C ends the lab.")
+}
 
 fn draw(lab: &Lab, interrupts: &Interrupts) -> anyhow::Result<()> {
     const HOME: &str = "\x1b[H";
@@ -113,6 +117,7 @@ fn draw(lab: &Lab, interrupts: &Interrupts) -> anyhow::Result<()> {
     // Clients are bounded in time, so they are started again when their time is over.
     let options = LoadOptions { connections: 10, rate: 100, seconds: 600, ..LoadOptions::default() };
     let mut load: Option<Load> = None;
+    let hints = hints(lab.name());
     loop {
         if load.as_ref().is_none_or(Load::is_over) {
             load = Some(lab.load(&options)?);
@@ -129,7 +134,7 @@ fn draw(lab: &Lab, interrupts: &Interrupts) -> anyhow::Result<()> {
             .collect();
         let moves: String = moves.iter().rev().map(|line| format!("  {line}\n")).collect();
         let screen = format!(
-            "{status}\n{traffic}\n\nLast moves of the address (seconds since boot)\n{moves}\n{HINTS}\n"
+            "{status}\n{traffic}\n\nLast moves of the address (seconds since boot)\n{moves}\n{hints}\n"
         );
         // Overwrites instead of clearing first, which would flicker.
         let mut stdout = io::stdout().lock();

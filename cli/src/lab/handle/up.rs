@@ -18,6 +18,7 @@ use nix::{
 
 use super::Lab;
 use crate::lab::{
+    hint::hint,
     options::Options,
     protocol::{Ready, Request, read_line, write_line},
 };
@@ -42,9 +43,10 @@ impl Lab {
             && let Ok(status) = other.status()
         {
             bail!(
-                "a lab `{}` is up already (pid {}); lbctl lab down ends it, --name starts another beside it",
+                "a lab `{}` is up already (pid {}); {} ends it, --name starts another beside it",
                 init.name,
-                status.pid
+                status.pid,
+                hint(&init.name, "down")
             );
         }
         let mut command = Command::new(&program);
