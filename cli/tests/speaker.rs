@@ -20,7 +20,7 @@ use net::{Bridge, Node, VIP, in_namespace, is_dead, run, wait_for};
 use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
 use nix::sys::signal::Signal;
 use record::{Recorder, Seen};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 const ADDED_1: Seen = Seen::Added("lb1");
 const REMOVED_1: Seen = Seen::Removed("lb1");
@@ -335,6 +335,52 @@ fn a_second_lbctl_for_the_same_virtual_router_is_refused() {
         );
         assert_eq!(record.count(&REMOVED_1), 0);
         assert_eq!(lb1.state(), "Active");
+    });
+}
+
+#[test]
+fn another_runtime_folder_does_not_let_a_second_lbctl_in() {
+    in_namespace("another_runtime_folder_does_not_let_a_second_lbctl_in", || {
+        let (_bridge, lb1) = alone();
+        let record = Recorder::start(&lb1, None);
+        let elsewhere = lb1.folder().join("elsewhere");
+        let mut second = lb1.command_in(&elsewhere, &[], &[]);
+        let output = second.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let refusal = format!(
+            "another lbctl speaks for vrid 51 on eth1 in this network namespace (process {})",
+            lb1.speaker()
+        );
+        assert!(text.contains(&refusal), "{text}");
+        assert_eq!(record.count(&REMOVED_1), 0);
+        assert_eq!(lb1.state(), "Active");
+    });
+}
+
+#[test]
+fn a_stranger_that_takes_the_name_of_the_lock_keeps_nobody_from_speaking() {
+    in_namespace("a_stranger_that_takes_the_name_of_the_lock_keeps_nobody_from_speaking", || {
+        let bridge = Bridge::new("");
+        let mut lb1 = Node::new(&bridge, 1, true);
+        // Bound and not listening: nobody is told whose it is.
+        let squatter = lb1.inside(|| {
+            let index = nix::net::if_::if_nametoindex("eth1").unwrap();
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            socket.bind(&SockAddr::unix(format!("\0lbctl/speaker/{index}/51")).unwrap()).unwrap();
+            socket
+        });
+        lb1.start();
+        wait_for("lb1 holds the address", || lb1.has_vip().then_some(()));
+        wait_for("the warning", || lb1.log().contains("from us: an lbctl with another").then_some(()));
+        // The lock file in the runtime folder still refuses a second one there.
+        let control = lb1.folder().join("second.sock");
+        let mut second = lb1.command(&[], &["--control", control.to_str().unwrap()]);
+        let output = second.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(".lock is locked)"), "{text}");
+        drop(squatter);
     });
 }
 

@@ -169,10 +169,15 @@ impl Node {
 
     /// `lbctl run` with further arguments, started by `wrapper` (a command and its arguments, or nothing).
     pub(crate) fn command(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+        self.command_in(&self.folder, wrapper, arguments)
+    }
+
+    /// With another runtime folder.
+    pub(crate) fn command_in(&self, folder: &Path, wrapper: &[&str], arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.holder.id().to_string(), "-n"]).args(wrapper);
         command.arg(env!("CARGO_BIN_EXE_lbctl")).arg("run").arg(&self.file);
-        command.args(["--node", self.name, "--runtime-dir"]).arg(&self.folder).args(arguments);
+        command.args(["--node", self.name, "--runtime-dir"]).arg(folder).args(arguments);
         command.stdin(Stdio::null()).env("LBCTL_LOG", "debug").process_group(0);
         command
     }

@@ -237,6 +237,7 @@ impl<'a> Driver<'a> {
     fn report_status(&mut self, now: Moment) {
         self.changed = false;
         self.due.status = now + STATUS;
+        self.lanes.iter().flat_map(|lane| &lane.members).for_each(MemberIo::answer_for_lock);
         let groups = self.lanes.iter().map(Lane::status).collect();
         self.host.report(Report::Status { at: now, groups });
     }

@@ -1,4 +1,5 @@
-//! One speaker per network namespace, interface and virtual router: a lock file.
+//! One speaker per network namespace, interface and virtual router: a name in the network namespace, whatever the runtime
+//! folder, and a lock file in that folder, which holds even where a stranger has taken the name.
 
 use std::{
     fs::{File, OpenOptions, Permissions},
@@ -16,33 +17,42 @@ use nix::{
 
 use crate::{Moment, Vrid};
 
+mod name;
+
+use name::{Name, NameError};
+
 /// How often a lock that another process holds is tried.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// Held until it is dropped or its process is gone; the kernel lets go of it after the last thread has ended.
 #[derive(Debug)]
 pub(super) struct RouterLock {
-    _held: Flock<File>,
+    name: Option<Name>,
+    _file: Flock<File>,
 }
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LockError {
-    #[error("another lbctl speaks for vrid {vrid} on {interface} in this network namespace ({path} is locked)", path = path.display())]
-    Taken { vrid: Vrid, interface: String, path: PathBuf },
+    #[error("another lbctl speaks for vrid {vrid} on {interface} in this network namespace ({holder})")]
+    Taken { vrid: Vrid, interface: String, holder: String },
     #[error("the lock file {path} can't be used: {error}", path = path.display())]
     File { path: PathBuf, error: io::Error },
 }
 
 impl RouterLock {
-    /// Takes the lock. A predecessor that is just ending gets `patience`; this blocks for so long.
+    /// Takes the lock; with a sentence if a stranger has its name. A predecessor that is just ending gets `patience`; this
+    /// blocks for so long.
     pub(super) fn take(
         folder: &Path,
         interface: &str,
         index: u32,
         vrid: Vrid,
         patience: Duration,
-    ) -> Result<Self, LockError> {
+    ) -> Result<(Self, Option<String>), LockError> {
+        let until = Moment::now() + patience;
+        let taken = |holder| LockError::Taken { vrid, interface: interface.to_owned(), holder };
+        let (name, squatter) = Self::take_name(index, vrid, until).map_err(taken)?;
         let path = path(folder, index, vrid)
             .map_err(|error| LockError::File { path: PathBuf::from("/proc/thread-self/ns/net"), error })?;
         let file_error = |error| LockError::File { path: path.clone(), error };
@@ -51,19 +61,49 @@ impl RouterLock {
         let mut file = options.map_err(file_error)?;
         // One that an earlier version left.
         file.set_permissions(Permissions::from_mode(0o600)).map_err(file_error)?;
-        let until = Moment::now() + patience;
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(held) => return Ok(Self { _held: held }),
+                Ok(held) => return Ok((Self { name, _file: held }, squatter)),
                 Err((again, Errno::EWOULDBLOCK)) if Moment::now() < until => {
                     file = again;
                     thread::sleep(RETRY);
                 }
                 Err((_, Errno::EWOULDBLOCK)) => {
-                    return Err(LockError::Taken { vrid, interface: interface.to_owned(), path });
+                    return Err(taken(format!("{} is locked", path.display())));
                 }
                 Err((_, error)) => return Err(file_error(error.into())),
             }
+        }
+    }
+
+    /// Wanted once a second.
+    pub(super) fn answer(&self) {
+        if let Some(name) = &self.name {
+            name.answer();
+        }
+    }
+
+    /// The name, or who keeps it from us and is none of us; the error is one of us.
+    fn take_name(index: u32, vrid: Vrid, until: Moment) -> Result<(Option<Name>, Option<String>), String> {
+        let name = format!("lbctl/speaker/{index}/{vrid}");
+        let mut tried = Name::take(&name);
+        while matches!(tried, Err(NameError::Ours { .. })) && Moment::now() < until {
+            thread::sleep(RETRY);
+            if let Some(free) = Name::take_free(&name) {
+                tried = Ok(free);
+            }
+        }
+        let unheld = |why: String| {
+            format!(
+                "{why} keeps the name @{name} from us: an lbctl with another runtime folder would not be refused"
+            )
+        };
+        match tried {
+            Ok(name) => Ok((Some(name), None)),
+            Err(NameError::Ours { pid: Some(pid) }) => Err(format!("process {pid}")),
+            Err(NameError::Ours { pid: None }) => Err("in another PID namespace".to_owned()),
+            Err(NameError::Stranger { who }) => Ok((None, Some(unheld(who)))),
+            Err(NameError::Refused(error)) => Ok((None, Some(unheld(error.to_string())))),
         }
     }
 }
@@ -87,7 +127,8 @@ mod tests {
         let left = path(&folder, 7, vrid).unwrap();
         std::fs::write(&left, "").unwrap();
         std::fs::set_permissions(&left, Permissions::from_mode(0o644)).unwrap();
-        let lock = RouterLock::take(&folder, "eth1", 7, vrid, Duration::ZERO).unwrap();
+        let (lock, squatter) = RouterLock::take(&folder, "eth1", 7, vrid, Duration::ZERO).unwrap();
+        assert_eq!(squatter, None);
         assert_eq!(std::fs::metadata(&left).unwrap().permissions().mode() & 0o777, 0o600);
         drop(lock);
         std::fs::remove_dir_all(&folder).unwrap();

@@ -35,7 +35,7 @@ pub(super) struct Station {
     pub(super) home: Home,
     pub(super) socket: AdvertisementSocket,
     pub(super) announcer: Announcer,
-    _lock: RouterLock,
+    lock: RouterLock,
 }
 
 /// How a look at the interfaces changed a member.
@@ -47,6 +47,8 @@ pub(super) struct Settled {
     pub(super) arrived: bool,
     /// It should be tried again: the kernel or another instance refused something.
     pub(super) retry: bool,
+    /// A warning about its lock.
+    pub(super) remark: Option<String>,
     /// Another instance speaks for it.
     pub(super) taken: Option<LockError>,
     /// To tell the machine.
@@ -96,8 +98,9 @@ impl MemberIo {
                 // Closed first: the lock is the same if only the name or the hardware address changed.
                 self.station = Err(String::new());
                 match self.open(home, locks, patience) {
-                    Ok(station) => {
+                    Ok((station, remark)) => {
                         self.station = Ok(station);
+                        settled.remark = remark;
                         settled.arrived = true;
                     }
                     Err(OpenError::Lock(error)) => {
@@ -131,6 +134,13 @@ impl MemberIo {
         settled
     }
 
+    /// Wanted once a second: others may ask whose its lock is.
+    pub(super) fn answer_for_lock(&self) {
+        if let Ok(station) = &self.station {
+            station.lock.answer();
+        }
+    }
+
     /// Sends to the group; the error in words.
     pub(super) fn transmit(&self, advertisement: &Advertisement) -> Result<(), String> {
         let station = self.station.as_ref().map_err(Clone::clone)?;
@@ -146,12 +156,17 @@ impl MemberIo {
         station.announcer.announce(address).map_err(|error| error.to_string())
     }
 
-    fn open(&self, home: Home, locks: &Path, patience: Duration) -> Result<Station, OpenError> {
+    fn open(
+        &self,
+        home: Home,
+        locks: &Path,
+        patience: Duration,
+    ) -> Result<(Station, Option<String>), OpenError> {
         if self.config.addresses.iter().any(|own| own.address.is_ipv6()) {
             return Err(OpenError::Refused("this version speaks for IPv4 addresses only".to_owned()));
         }
         let vrid = self.config.vrid;
-        let lock =
+        let (lock, remark) =
             RouterLock::take(locks, &home.name, home.index, vrid, patience).map_err(OpenError::Lock)?;
         let refused = |what: &str, error: std::io::Error| {
             OpenError::Refused(format!("{what} on interface {}: {error}", home.name))
@@ -160,7 +175,7 @@ impl MemberIo {
             .map_err(|error| refused("the socket for advertisements", error))?;
         let announcer = Announcer::open(&home.name, home.index, home.mac)
             .map_err(|error| refused("the socket for announcements", error))?;
-        Ok(Station { home, socket, announcer, _lock: lock })
+        Ok((Station { home, socket, announcer, lock }, remark))
     }
 }
 

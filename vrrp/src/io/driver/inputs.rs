@@ -257,6 +257,7 @@ impl Driver<'_> {
     /// Follows the interfaces; returns what makes a start impossible.
     pub(super) fn settle(&mut self, now: Moment, patience: Duration) -> Option<LockError> {
         let mut taken = None;
+        let mut remarks = Vec::new();
         for index in 0..self.lanes.len() {
             let Some(lane) = self.lanes.get_mut(index) else { continue };
             let mut arrived = false;
@@ -275,6 +276,7 @@ impl Driver<'_> {
                 }
                 arrived |= settled.arrived;
                 taken = taken.or(settled.taken);
+                remarks.extend(settled.remark);
                 if settled.retry {
                     self.due.retry = Some(now + RETRY);
                 }
@@ -283,6 +285,9 @@ impl Driver<'_> {
             if arrived && lane_started(&self.lanes, index) {
                 self.inspect_all(now);
             }
+        }
+        for remark in remarks {
+            self.remark(tracing::Level::WARN, remark);
         }
         taken
     }
