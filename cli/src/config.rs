@@ -16,6 +16,7 @@ pub mod model;
 mod convert;
 mod effective;
 mod identify;
+mod rate;
 mod raw;
 mod reader;
 mod syntax;

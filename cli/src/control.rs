@@ -16,7 +16,7 @@ mod timestamp;
 
 pub use status::{
     Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Peer, Phase, Problem, Ready, Server,
-    ServerState, Status, TransitionReport, Vip,
+    ServerState, Status, Table, TransitionReport, Vip,
 };
 pub use timestamp::Timestamp;
 

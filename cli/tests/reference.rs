@@ -8,7 +8,7 @@ use lbctl::config;
 
 /// A heading of the reference, and a file with an unknown key in the table it describes: the error lists the known
 /// ones.
-const TABLES: [(&str, &str); 20] = [
+const TABLES: [(&str, &str); 22] = [
     ("[cluster]", "[cluster]\nzzzzzzzz = 1"),
     ("[cluster] node.NAME", "[cluster]\nnode.lb1 = { zzzzzzzz = 1 }"),
     ("[vip.NAME]", "[vip.web]\nzzzzzzzz = 1"),
@@ -26,6 +26,8 @@ const TABLES: [(&str, &str); 20] = [
     ("[backend.NAME] pool", "[backend.app]\npool = { zzzzzzzz = 1 }"),
     ("tcp_keepalive", "[frontend.web]\ntcp_keepalive = { zzzzzzzz = 1 }"),
     ("tcp_keepalive", "[backend.app]\ntcp_keepalive = { zzzzzzzz = 1 }"),
+    ("[frontend.NAME] per_source", "[frontend.web]\nper_source = { zzzzzzzz = 1 }"),
+    ("[backend.NAME] stick", "[backend.app]\nstick = { zzzzzzzz = 1 }"),
     ("[listen.NAME]", "[listen.web]\nzzzzzzzz = 1"),
     // The same timeouts and checks are read in all sections.
     ("[defaults] timeout", "[listen.web]\ntimeout = { zzzzzzzz = 1 }"),

@@ -1,14 +1,17 @@
 //! What the data plane is told: plain data without text forms. Whoever builds it has checked it.
 
 mod options;
+mod persistence;
 mod timeouts;
 
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 pub use self::{
     options::{BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, ReuseMode, TcpKeepalive},
+    persistence::Stick,
     timeouts::{BackendTimeouts, FrontendTimeouts},
 };
+use crate::table::SourceLimits;
 
 /// Everything.
 #[derive(Clone, Debug)]
@@ -54,6 +57,8 @@ pub struct Frontend {
     pub forwardfor: bool,
     /// What is done with its clients' connections.
     pub options: FrontendOptions,
+    /// What one client may do; `None` counts no sources.
+    pub per_source: Option<SourceLimits>,
     /// Where requests go. `None` answers 503.
     pub default_backend: Option<BackendId>,
 }
@@ -84,6 +89,10 @@ pub struct Backend {
     pub timeout: BackendTimeouts,
     /// What is done with the connections to its servers.
     pub options: BackendOptions,
+    /// A client that had a server goes there even while it is down (HAProxy `option persist`).
+    pub persist: bool,
+    /// Clients stay with the server that they had; `None` remembers nobody.
+    pub stick: Option<Stick>,
     /// Active checks; `None` takes every server for usable.
     pub check: Option<Check>,
     /// False leaves this backend out of the node's readiness.
@@ -157,6 +166,7 @@ impl Frontend {
             timeout: FrontendTimeouts::default(),
             forwardfor: false,
             options: FrontendOptions::default(),
+            per_source: None,
             default_backend: None,
         }
     }
@@ -173,6 +183,8 @@ impl Backend {
             redispatch: true,
             timeout: BackendTimeouts::default(),
             options: BackendOptions::default(),
+            persist: false,
+            stick: None,
             check: None,
             readiness: true,
             servers,

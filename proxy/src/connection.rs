@@ -23,6 +23,7 @@ use crate::{
     config::Frontend,
     metrics::{Event, FrontendCounters},
     stream::Stream,
+    table::{Held, Refusal},
     worker::Worker,
 };
 
@@ -45,6 +46,8 @@ pub struct Connection<S> {
 pub(crate) struct Permit {
     worker: Rc<Worker>,
     frontend: usize,
+    /// Its place among those of its source, if they are limited.
+    held: Option<Held>,
 }
 
 /// The connections of one worker.
@@ -194,7 +197,16 @@ impl Permit {
             node.connections.release();
             return None;
         }
-        Some(Self { worker: Rc::clone(worker), frontend })
+        Some(Self { worker: Rc::clone(worker), frontend, held: None })
+    }
+
+    /// Counts the connection as one of `source`, if the frontend limits those.
+    pub(crate) fn admit(&mut self, source: IpAddr) -> Result<(), Refusal> {
+        let node = self.worker.node();
+        if let Some(sources) = node.tables.sources(self.frontend) {
+            self.held = Some(sources.enter(source, node.now())?);
+        }
+        Ok(())
     }
 
     /// Waits until [`Self::try_take`] is worth another try.

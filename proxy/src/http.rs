@@ -24,8 +24,15 @@ mod tests;
 
 pub(crate) use self::budget::RetryBudget;
 
+use std::time::Duration;
+
 use self::session::Session;
 use crate::{connection::Connection, stream::Stream};
+
+/// Answers a connection that may not stay with 429, whatever it wants.
+pub(crate) async fn turn_away<S: Stream>(connection: &Connection<S>, retry_after: Duration) {
+    Session::new(connection).turn_away(retry_after).await;
+}
 
 /// Serves a connection of a frontend with [`crate::config::Mode::Http`].
 pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {

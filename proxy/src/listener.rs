@@ -3,6 +3,7 @@
 mod accept;
 pub(crate) mod binding;
 mod readiness;
+mod refuse;
 
 pub(crate) use accept::{AcceptLoops, spawn};
 

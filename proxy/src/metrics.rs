@@ -95,6 +95,14 @@ events! {
     StaleRetry = "stale_retries_total",
     /// Connections reset because their address left this node.
     Reset = "resets_total",
+    /// Connections refused because their source had as many open as it may (`per_source.connections`).
+    SourceConnections = "source_connection_refusals_total",
+    /// Connections refused because their source opened them too fast (`per_source.connection_rate`).
+    SourceRate = "source_rate_refusals_total",
+    /// Requests (tcp: connections) that went to the server that their client had before, by cookie or table.
+    Persisted = "persisted_total",
+    /// Requests (tcp: connections) whose client had a server that could not be had any more.
+    PersistenceLost = "persistence_lost_total",
 }
 
 /// What a worker counts of a frontend.

@@ -3,14 +3,18 @@
 //! Nothing here is locked or counted by reference per request. A request adds to one position and one in-flight
 //! count; the usable set is an `Arc` swapped whole, which a worker clones once per swap ([`Published`]).
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use crate::{
     config::{Backend, BackendId, Config},
     limit::{Limit, Padded},
+    table::Tables,
     upstream::{
         Preference,
         balance::{Pick, Usable},
@@ -27,6 +31,9 @@ pub(crate) struct Node {
     /// Client connections by frontend.
     pub(crate) frontends: Box<[Limit]>,
     pub(crate) backends: Box<[BackendState]>,
+    /// What is remembered of clients.
+    pub(crate) tables: Tables,
+    started: Instant,
     pub(crate) routing: Published<Routing>,
 }
 
@@ -59,11 +66,33 @@ impl Node {
         let connections = Limit::new(config.maxconn);
         let frontends = config.frontends.iter().map(|frontend| Limit::new(frontend.maxconn)).collect();
         let backends = config.backends.iter().map(BackendState::new).collect();
-        Arc::new(Self { config, connections, frontends, backends, routing: Published::new(routing) })
+        let tables = Tables::new(&config, None);
+        let (started, routing) = (Instant::now(), Published::new(routing));
+        Arc::new(Self { config, connections, frontends, backends, tables, started, routing })
+    }
+
+    /// The clock of the tables: the time since the start, the same for all workers.
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
     }
 
     pub(crate) fn backend(&self, backend: BackendId) -> &Backend {
         &self.config.backends[backend.0]
+    }
+
+    /// The one server that a request wants, if it may have it.
+    pub(crate) fn wanted(
+        &self,
+        backend: BackendId,
+        usable: &Usable,
+        preference: Preference,
+        avoid: &[usize],
+    ) -> Option<usize> {
+        let insists = || {
+            let server = preference.server.filter(|_| self.backend(backend).persist);
+            server.filter(|server| !avoid.contains(server))
+        };
+        usable.wanted(preference, avoid).or_else(insists)
     }
 
     /// Chooses a server and takes a slot of it.
@@ -75,7 +104,7 @@ impl Node {
         avoid: &[usize],
     ) -> Pick {
         let (config, state) = (self.backend(backend), &self.backends[backend.0]);
-        if let Some(server) = usable.wanted(preference, avoid) {
+        if let Some(server) = self.wanted(backend, usable, preference, avoid) {
             let taken = state.try_take(server, config.servers[server].maxconn);
             return if taken { Pick::Server(server) } else { Pick::Full(Wish::Only(server), server) };
         }
@@ -107,7 +136,9 @@ impl Node {
             let refused = queue.serve(|wish| {
                 let preference = match wish {
                     Wish::Any => Preference::default(),
-                    Wish::Only(server) if usable.keeps(server) => Preference { server: Some(server) },
+                    Wish::Only(server) if usable.keeps(server) || self.backend(backend).persist => {
+                        Preference { server: Some(server), ..Preference::default() }
+                    }
                     Wish::Only(_) => return Answer::Leave,
                 };
                 match self.pick(backend, usable, preference, &[]) {

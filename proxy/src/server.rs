@@ -108,6 +108,7 @@ impl Proxy {
         self.tasks.add(&tokio::spawn(Arc::clone(&self.bindings).retry(Arc::clone(&self.workers))));
         self.tasks.add(&tokio::spawn(stall::watch(Arc::clone(&self.workers), self.board.health().clone())));
         self.tasks.add(&tokio::spawn(sample(Arc::clone(&self.workers), Arc::clone(&self.rates))));
+        self.tasks.add(&tokio::spawn(sweep_tables(Arc::clone(&self.node))));
     }
 
     /// What an operator sees. Cheap; never waits for a worker.
@@ -177,6 +178,15 @@ async fn sample(workers: Arc<[WorkerHandle]>, rates: Arc<Mutex<Vec<Rates>>>) {
             let (requests, server_errors) = status::requests_and_server_errors(&workers, frontend);
             rates.sample(Instant::now(), requests, server_errors);
         }
+    }
+}
+
+/// Cleans the tables once a second. On a thread that is no worker: none of them waits for more than one lock.
+async fn sweep_tables(node: Arc<Node>) {
+    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    loop {
+        ticks.tick().await;
+        node.tables.sweep(node.now());
     }
 }
 

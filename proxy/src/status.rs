@@ -22,6 +22,21 @@ pub struct Status {
     pub connections: u64,
     /// Their limit.
     pub maxconn: u64,
+    /// What is remembered of clients: one for each table of the configuration.
+    pub tables: Vec<TableStatus>,
+}
+
+/// A table of clients.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TableStatus {
+    /// Whose it is: `backend app, stick`.
+    pub name: String,
+    /// What is remembered now.
+    pub entries: u64,
+    /// The most that may be, without sources that have connections open.
+    pub size: u64,
+    /// Entries that had to go before their time because the table was full.
+    pub evictions_total: u64,
 }
 
 /// A frontend.

@@ -16,13 +16,15 @@ mod rate;
 mod shard;
 mod source;
 mod stick;
+mod tables;
 
 pub use self::{
-    key::{Key, SourceKeys},
+    key::{Key, Keys},
     rate::{Rate, RateLimiter, Window},
-    source::{Held, Refusal, SourceLimits, Sources},
-    stick::{Names, StickTable},
+    source::{Held, Refusal, Source, SourceLimits, Sources},
+    stick::{Server, Stick},
 };
+pub(crate) use tables::Tables;
 
 use std::{
     hash::{BuildHasher, RandomState},

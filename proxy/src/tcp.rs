@@ -25,7 +25,8 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     };
     let worker = connection.worker();
     let upstream_deadline = worker.wheel().deadline();
-    let mut search = worker.search(connection.frontend_id(), backend, Preference::default());
+    let preference = Preference { client: Some(connection.peer().ip()), ..Preference::default() };
+    let mut search = worker.search(connection.frontend_id(), backend, preference);
     let upstream = match search.connect(Reuse::Forbidden, &upstream_deadline).await {
         Ok(upstream) => upstream,
         Err(error) => {

@@ -21,11 +21,15 @@
 pub(crate) mod balance;
 mod connect;
 pub(crate) mod idle;
+mod persist;
 pub(crate) mod queue;
 
 pub use connect::{Reuse, Search};
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+};
 
 use tokio::net::TcpStream;
 
@@ -40,8 +44,12 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Preference {
     /// The server that its client has had before, by its index: taken if it is up, whatever its weight. If it is full,
-    /// the request waits for it and takes no other. One that is down, or has failed this request, is not preferred.
+    /// the request waits for it and takes no other. One that has failed this request
+    /// is not preferred, nor is one that is down unless the backend has `persist`.
     pub server: Option<usize>,
+    /// Who asks, for a backend that remembers the servers of its clients. What it remembers counts if there is no
+    /// `server`; the server that is chosen will be remembered.
+    pub client: Option<IpAddr>,
 }
 
 /// A connection to a server, and the slot of that server that goes with it.
@@ -80,6 +88,11 @@ impl Upstream {
     /// The server.
     pub fn server(&self) -> &Server {
         &self.backend().servers[self.lease.server]
+    }
+
+    /// Its index in the backend.
+    pub fn server_id(&self) -> usize {
+        self.lease.server
     }
 
     /// What this worker counts of the server.

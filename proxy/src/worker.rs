@@ -51,6 +51,8 @@ pub struct Worker {
     retry_budget: RetryBudget,
     registry: Rc<Registry>,
     accept_loops: AcceptLoops,
+    /// Clients that are being told why they are refused.
+    told: Cell<usize>,
     /// The tick of the wheel.
     draining_since: Cell<Option<u64>>,
 }
@@ -80,6 +82,7 @@ impl Worker {
             retry_budget: RetryBudget::default(),
             registry: Rc::default(),
             accept_loops: AcceptLoops::default(),
+            told: Cell::new(0),
             draining_since: Cell::new(None),
         })
     }
@@ -142,6 +145,10 @@ impl Worker {
 
     pub(crate) fn registry(&self) -> &Rc<Registry> {
         &self.registry
+    }
+
+    pub(crate) fn told(&self) -> &Cell<usize> {
+        &self.told
     }
 
     pub(crate) fn accept_loops(&self) -> &AcceptLoops {

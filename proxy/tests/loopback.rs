@@ -14,5 +14,9 @@ mod lifecycle;
 mod limits;
 #[path = "loopback/retry.rs"]
 mod retry;
+#[path = "loopback/sources.rs"]
+mod sources;
+#[path = "loopback/stick.rs"]
+mod stick;
 #[path = "loopback/tcp.rs"]
 mod tcp;

@@ -17,6 +17,7 @@ mod cluster;
 mod frontend;
 mod group;
 mod options;
+mod persistence;
 mod reach;
 mod vip;
 

@@ -2,6 +2,7 @@
 //! reading it gives the same model: `[defaults]` is spread over the sections, a `[listen.*]` is its two halves.
 
 mod options;
+mod persistence;
 
 use std::fmt::Write;
 
@@ -167,6 +168,7 @@ fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
         line(out, "forwardfor", frontend.forwardfor);
     }
     options::frontend(out, frontend);
+    persistence::frontend(out, frontend);
     if let Some(backend) = frontend.default_backend.and_then(|id| backends.get(id.0)) {
         line(out, "default_backend", quoted(&backend.name));
     }
@@ -186,6 +188,7 @@ fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
     line(out, "timeout.server", time(backend.timeout.server));
     line(out, "timeout.queue", time(backend.timeout.queue));
     options::backend(out, backend);
+    persistence::backend(out, backend);
     match &backend.check {
         None => line(out, "check", false),
         Some(check) => {

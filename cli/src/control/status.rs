@@ -41,6 +41,9 @@ pub struct Status {
     /// In the order of the file.
     #[serde(default)]
     pub backends: Vec<Backend>,
+    /// What is remembered of clients.
+    #[serde(default)]
+    pub tables: Vec<Table>,
     /// Datagrams of others and requests to the control interface that were refused, by reason.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
@@ -336,6 +339,19 @@ pub struct Check {
     pub fall: u32,
     /// When it ended.
     pub at: Timestamp,
+}
+
+/// What is remembered of clients for one purpose.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Table {
+    /// Whose it is: `backend app, stick`.
+    pub name: String,
+    /// Clients in it now.
+    pub entries: u64,
+    /// The most that it holds, without sources that have connections open.
+    pub size: u64,
+    /// Clients that were forgotten before their time because it was full.
+    pub evictions_total: u64,
 }
 
 /// Something that is wrong: what, since when, what to look at.

@@ -13,7 +13,7 @@ use crate::{
     config::{Config, model},
     control::{
         Backend, Bind, Check, FileReport, Frontend, GroupNode, Peer, Phase, Problem, Ready, Server,
-        ServerState, Status, Timestamp, TransitionReport, Vip,
+        ServerState, Status, Table, Timestamp, TransitionReport, Vip,
     },
 };
 
@@ -56,6 +56,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         maxconn: facts.proxy.maxconn,
         frontends: facts.proxy.frontends.iter().map(frontend).collect(),
         backends: facts.proxy.backends.iter().map(|found| backend(facts.config, found)).collect(),
+        tables: facts.proxy.tables.iter().map(table).collect(),
         counters,
         problems: Vec::new(),
     };
@@ -318,6 +319,15 @@ fn frontend(found: &proxy::FrontendStatus) -> Frontend {
         bytes_in: found.bytes_in,
         bytes_out: found.bytes_out,
         counters: found.counters.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
+    }
+}
+
+fn table(found: &proxy::TableStatus) -> Table {
+    Table {
+        name: found.name.clone(),
+        entries: found.entries,
+        size: found.size,
+        evictions_total: found.evictions_total,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is answered without a server: a head, and a page that says why in one sentence.
 
+use std::time::Duration;
+
 use super::headers::{Sink, put_number};
 
 /// A local reply.
@@ -11,9 +13,16 @@ pub struct Reply {
     pub close: bool,
     /// It answers HEAD: no page.
     pub head_only: bool,
+    /// When it is worth another try, in whole seconds (RFC 9110 §10.2.3).
+    pub retry_after: Option<Duration>,
 }
 
 impl Reply {
+    /// With its page and no more than the usual fields.
+    pub fn new(status: u16, close: bool) -> Self {
+        Self { status, close, head_only: false, retry_after: None }
+    }
+
     /// The reason phrase and the sentence of the page.
     fn text(status: u16) -> Option<(&'static str, &'static str)> {
         Some(match status {
@@ -24,6 +33,7 @@ impl Reply {
             413 => ("Content Too Large", "The content of the request is too large."),
             414 => ("URI Too Long", "The address of the request is too long."),
             417 => ("Expectation Failed", "The expectation of the request is not known."),
+            429 => ("Too Many Requests", "There are too many requests from there; try again later."),
             431 => ("Request Header Fields Too Large", "The head of the request is too large."),
             500 => ("Internal Server Error", "Something went wrong here."),
             501 => ("Not Implemented", "The request needs something that is not offered here."),
@@ -60,6 +70,11 @@ impl Reply {
         if status == 405 {
             // RFC 9110 §15.5.6: required.
             out.put(b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n");
+        }
+        if let Some(wait) = self.retry_after {
+            out.put(b"Retry-After: ");
+            put_number(wait.as_secs(), out);
+            out.put(b"\r\n");
         }
         if self.close {
             out.put(b"Connection: close\r\n");

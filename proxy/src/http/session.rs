@@ -5,6 +5,8 @@
 //!                                  └ refused, late ──> local reply, close
 //! ```
 
+use std::time::Duration;
+
 use super::{
     exchange::Exchange,
     head::{
@@ -149,12 +151,26 @@ impl<'c, S: Stream> Session<'c, S> {
         self.reply(status, true, false).await
     }
 
+    /// Answers 429 to whatever comes, and ends.
+    pub(super) async fn turn_away(&mut self, retry_after: Duration) {
+        self.connection.set_busy();
+        let reply = Reply { retry_after: Some(retry_after), ..Reply::new(429, true) };
+        if self.send(reply).await == Next::Linger {
+            self.linger().await;
+        }
+    }
+
     /// Answers without a server.
     pub(super) async fn reply(&mut self, status: u16, close: bool, head_only: bool) -> Next {
+        self.send(Reply { head_only, ..Reply::new(status, close) }).await
+    }
+
+    async fn send(&mut self, reply: Reply) -> Next {
+        let Reply { status, close, .. } = reply;
         let connection = self.connection;
         connection.counters().response(status);
         let mut out = connection.worker().buffers().take();
-        Reply { status, close, head_only }.encode(&mut out);
+        reply.encode(&mut out);
         let timeout = connection.frontend().timeout.client;
         match write::all(connection.stream(), out.filled(), &self.deadline, timeout).await {
             Ok(()) => connection.counters().bytes_out.add(out.len() as u64),
@@ -189,7 +205,7 @@ impl<'c, S: Stream> Session<'c, S> {
 }
 
 /// See [`Session::linger`].
-const LINGER_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// What the client's deadline is for.
 #[derive(Clone, Copy)]
@@ -236,5 +252,6 @@ fn parse<S: Stream>(
     };
     let mut out = connection.worker().buffers().take();
     head.encode(&request, &hop, &mut out);
-    Ok(Some(Received { request, preference: Preference::default(), head: out }))
+    let preference = Preference { client: Some(connection.peer().ip()), ..Preference::default() };
+    Ok(Some(Received { request, preference, head: out }))
 }

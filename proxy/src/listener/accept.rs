@@ -13,7 +13,7 @@ use crate::{
     config::Mode,
     connection::{self, Connection, Permit},
     http,
-    listener::readiness::watch,
+    listener::{readiness::watch, refuse::refuse},
     metrics::Event,
     tcp,
     worker::Worker,
@@ -138,7 +138,8 @@ impl Listener {
         }
     }
 
-    fn serve(&self, socket: Socket, peer: SocketAddr, permit: Permit) {
+    fn serve(&self, socket: Socket, peer: SocketAddr, mut permit: Permit) {
+        let admitted = permit.admit(peer.ip());
         let local = if self.local.ip().is_unspecified() {
             socket.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(self.local)
         } else {
@@ -153,6 +154,9 @@ impl Listener {
         };
         let connection = Connection::new(stream, peer, local, permit);
         connection.counters().connections.increment();
+        if let Err(refusal) = admitted {
+            return refuse(connection, refusal);
+        }
         match connection.frontend().mode {
             Mode::Tcp => tokio::task::spawn_local(connection::run(connection, tcp::serve)),
             Mode::Http => tokio::task::spawn_local(connection::run(connection, http::serve)),

@@ -30,6 +30,7 @@ pub(crate) fn collect(
         backends,
         connections: node.connections.taken().into(),
         maxconn: node.connections.max().into(),
+        tables: node.tables.status(),
     }
 }
 

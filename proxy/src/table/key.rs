@@ -11,13 +11,13 @@ pub struct Key(u128);
 
 /// Makes the keys of a table.
 #[derive(Clone, Debug)]
-pub struct SourceKeys {
+pub struct Keys {
     /// Bits of an IPv6 address that count, 1..=128.
     ipv6_prefix: u8,
     hashers: [RandomState; 2],
 }
 
-impl SourceKeys {
+impl Keys {
     /// Of an IPv6 address the first `ipv6_prefix` bits count, 1..=128: who has a /64, as every household and every
     /// virtual machine has, would else be 2^64 sources.
     pub fn new(ipv6_prefix: u8) -> Self {

@@ -1,8 +1,8 @@
 //! How often something happens: a count over a sliding window, and a limit on it.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
-use super::{Capacity, Key, Table, Value};
+use super::{Capacity, Key, Keys, Table, Value};
 
 /// So many in so much time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,34 +81,50 @@ fn shrunk(per: Duration, target: u128, previous: u32) -> Duration {
 
 impl Value for Window {}
 
-/// A limit on how often each key may come. What is refused does not count: who asks too often gets its share, not
-/// nothing.
+/// A limit on how often each source, or each value of anything else, may come. What is refused does not count: who asks
+/// too often gets its share, not nothing.
 #[derive(Debug)]
 pub struct RateLimiter {
     rate: Rate,
+    size: NonZeroU32,
+    keys: Keys,
     table: Table<Window>,
 }
 
 impl RateLimiter {
-    /// Remembers up to `size` keys, each for two windows after its last request.
-    pub fn new(rate: Rate, size: NonZeroU32) -> Self {
-        Self { rate, table: Table::new(Capacity { size, expire: rate.per * 2 }) }
+    /// Remembers up to `size` keys, each for two windows after its last request. Of an IPv6 address the first
+    /// `ipv6_prefix` bits count, 1..=128.
+    pub fn new(rate: Rate, size: NonZeroU32, ipv6_prefix: u8) -> Self {
+        let table = Table::new(Capacity { size, expire: rate.per * 2 });
+        Self { rate, size, keys: Keys::new(ipv6_prefix), table }
     }
 
-    /// May `key` once more?
+    /// May `source` once more?
     ///
     /// # Errors
-    /// Not yet: how long until it may, at least 1 s and in whole seconds, for Retry-After (RFC 9110 §10.2.3).
-    pub fn check(&self, key: Key, now: Duration) -> Result<(), Duration> {
+    /// Not yet: how long until it may, in whole seconds from 1 on, for Retry-After (RFC 9110 §10.2.3).
+    pub fn check_source(&self, source: IpAddr, now: Duration) -> Result<(), Duration> {
+        self.check(self.keys.address(source), now)
+    }
+
+    /// May whoever sends `value` (of a field, say) once more?
+    ///
+    /// # Errors
+    /// As for [`Self::check_source`].
+    pub fn check_value(&self, value: &[u8], now: Duration) -> Result<(), Duration> {
+        self.check(self.keys.bytes(value), now)
+    }
+
+    fn check(&self, key: Key, now: Duration) -> Result<(), Duration> {
         self.table.change(key, now, |window| window.take(now, self.rate)).map_err(|wait| {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             Duration::from_secs(seconds.max(1))
         })
     }
 
-    /// The limit.
-    pub fn rate(&self) -> Rate {
-        self.rate
+    /// How many keys it may remember.
+    pub fn size(&self) -> NonZeroU32 {
+        self.size
     }
 
     /// Its table, for those who look after tables.

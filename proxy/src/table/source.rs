@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{Capacity, Key, Rate, SourceKeys, Table, Value, Window};
+use super::{Capacity, Key, Keys, Rate, Table, Value, Window};
 
 /// What one source may do. Both `None` is no limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,19 +33,20 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Sources {
     limits: SourceLimits,
-    keys: SourceKeys,
-    table: Table<Source>,
+    keys: Keys,
+    table: Arc<Table<Source>>,
 }
 
 /// One connection of a source; dropping it ends that.
 #[derive(Debug)]
 pub struct Held {
-    sources: Arc<Sources>,
+    table: Arc<Table<Source>>,
     key: Key,
 }
 
+/// What is known of a source.
 #[derive(Debug, Default)]
-struct Source {
+pub struct Source {
     connections: u32,
     rate: Window,
 }
@@ -57,19 +58,26 @@ impl Value for Source {
 }
 
 impl Sources {
-    /// No sources yet.
-    pub fn new(limits: SourceLimits) -> Self {
+    /// With `limits`; `previous` is what the frontend had before, whose sources and open connections still count.
+    pub fn new(limits: SourceLimits, previous: Option<&Self>) -> Self {
         // Without a rate nothing of a source without connections is worth remembering.
         let expire = limits.connection_rate.map_or(Duration::ZERO, |rate| rate.per * 2);
-        let table = Table::new(Capacity { size: limits.size, expire });
-        Self { limits, keys: SourceKeys::new(limits.ipv6_prefix), table }
+        let capacity = Capacity { size: limits.size, expire };
+        let table = match previous {
+            Some(previous) => {
+                previous.table.resize(capacity);
+                Arc::clone(&previous.table)
+            }
+            None => Arc::new(Table::new(capacity)),
+        };
+        Self { limits, keys: Keys::new(limits.ipv6_prefix), table }
     }
 
     /// A connection of `address` has come: may it stay? What is refused counts for neither limit.
     ///
     /// # Errors
     /// Why not.
-    pub fn enter(self: &Arc<Self>, address: IpAddr, now: Duration) -> Result<Held, Refusal> {
+    pub fn enter(&self, address: IpAddr, now: Duration) -> Result<Held, Refusal> {
         let key = self.keys.address(address);
         self.table.change(key, now, |source| {
             if self.limits.connections.is_some_and(|most| source.connections >= most.get()) {
@@ -81,39 +89,24 @@ impl Sources {
             source.connections += 1;
             Ok(())
         })?;
-        Ok(Held { sources: Arc::clone(self), key })
-    }
-
-    /// Entries, removed once expired: those who look after tables call it now and then.
-    pub fn sweep(&self, now: Duration) {
-        self.table.sweep(now);
-    }
-
-    /// Sources that are remembered.
-    pub fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    /// None is.
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
-    /// Entries that had to go before their time.
-    pub fn evictions(&self) -> u64 {
-        self.table.evictions()
+        Ok(Held { table: Arc::clone(&self.table), key })
     }
 
     /// What it was made with.
     pub fn limits(&self) -> &SourceLimits {
         &self.limits
     }
+
+    /// Its table, for those who look after tables.
+    pub fn table(&self) -> &Table<Source> {
+        &self.table
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // In use, so it is there; the time of its last use stays that of the last change.
-        self.sources.table.change(self.key, Duration::ZERO, |source| {
+        // It is in use, so it is there. The clock is not asked: the table takes the latest time that it has heard of.
+        self.table.change(self.key, Duration::ZERO, |source| {
             debug_assert!(source.connections > 0);
             source.connections = source.connections.saturating_sub(1);
         });

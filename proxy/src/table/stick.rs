@@ -1,40 +1,87 @@
 //! Which server a client was sent to last.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use super::{Capacity, Key, Table, Value};
+use super::{Capacity, Key, Keys, Table, Value};
 
-/// Remembers the server of each key. It outlives a configuration: servers are numbered by their names for as long as
-/// the table lives, whatever their order in one configuration or the next.
+/// The clients of a backend and the server of each.
 #[derive(Debug)]
-pub struct StickTable {
-    table: Table<Server>,
-    names: Mutex<Vec<String>>,
-}
-
-/// The servers of one configuration, as one table numbers them.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Names {
+pub struct Stick {
+    capacity: Capacity,
+    keys: Keys,
+    clients: Arc<Clients>,
+    /// The number of each server, in the order of the configuration.
     numbers: Box<[u32]>,
 }
 
-/// The number of a server, plus 1.
+/// What outlives a configuration: servers are numbered by their names for as long as the table lives, whatever their
+/// order in one configuration or the next.
+#[derive(Debug)]
+struct Clients {
+    table: Table<Server>,
+    /// Number n is the name at n - 1.
+    names: Mutex<Vec<String>>,
+}
+
+/// The number of a server.
 #[derive(Debug, Default)]
-struct Server(u32);
+pub struct Server(u32);
 
 impl Value for Server {}
 
-impl StickTable {
-    /// An empty table.
-    pub fn new(capacity: Capacity) -> Self {
-        Self { table: Table::new(capacity), names: Mutex::default() }
+impl Stick {
+    /// For these servers; `previous` is what the backend had before, whose clients stay with their servers as far as
+    /// those are still there. Of an IPv6 address the first `ipv6_prefix` bits count, 1..=128.
+    pub fn new<'n>(
+        capacity: Capacity,
+        ipv6_prefix: u8,
+        servers: impl IntoIterator<Item = &'n str>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let clients = match previous {
+            Some(previous) => {
+                previous.clients.table.resize(capacity);
+                Arc::clone(&previous.clients)
+            }
+            None => Arc::new(Clients { table: Table::new(capacity), names: Mutex::default() }),
+        };
+        let numbers = clients.numbers(servers);
+        Self { capacity, keys: Keys::new(ipv6_prefix), clients, numbers }
     }
 
-    /// The servers of a configuration, in its order. Names that the table knows keep their entries.
-    pub fn names<'n>(&self, servers: impl IntoIterator<Item = &'n str>) -> Names {
+    /// The server that `client` was sent to last, by its index; counts as a use.
+    pub fn server(&self, client: IpAddr, now: Duration) -> Option<usize> {
+        let number = self.clients.table.find(self.key(client), now, |server| server.0)?;
+        self.numbers.iter().position(|&known| known == number)
+    }
+
+    /// `client` was sent to the server with this index.
+    pub fn store(&self, client: IpAddr, server: usize, now: Duration) {
+        let Some(&number) = self.numbers.get(server) else { return };
+        self.clients.table.change(self.key(client), now, |server| server.0 = number);
+    }
+
+    /// What it was made with.
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// Its table, for those who look after tables.
+    pub fn table(&self) -> &Table<Server> {
+        &self.clients.table
+    }
+
+    fn key(&self, client: IpAddr) -> Key {
+        self.keys.address(client)
+    }
+}
+
+impl Clients {
+    fn numbers<'n>(&self, servers: impl IntoIterator<Item = &'n str>) -> Box<[u32]> {
         let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         let number = |name: &str| {
             let at = known.iter().position(|known| known == name).unwrap_or_else(|| {
@@ -43,43 +90,6 @@ impl StickTable {
             });
             u32::try_from(at + 1).unwrap_or(0)
         };
-        Names { numbers: servers.into_iter().map(number).collect() }
-    }
-
-    /// The server of `key`, by its index in the configuration that `names` is of; counts as a use.
-    pub fn server(&self, key: Key, names: &Names, now: Duration) -> Option<usize> {
-        let number = self.table.find(key, now, |server| server.0)?;
-        names.numbers.iter().position(|&known| known == number)
-    }
-
-    /// `key` was sent to the server with this index.
-    pub fn store(&self, key: Key, names: &Names, server: usize, now: Duration) {
-        let Some(&number) = names.numbers.get(server) else { return };
-        self.table.change(key, now, |server| server.0 = number);
-    }
-
-    /// Its table, for those who look after tables.
-    pub fn resize(&self, capacity: Capacity) {
-        self.table.resize(capacity);
-    }
-
-    /// Removes what has expired.
-    pub fn sweep(&self, now: Duration) {
-        self.table.sweep(now);
-    }
-
-    /// Clients that are remembered.
-    pub fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    /// None is.
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
-    /// Entries that had to go before their time.
-    pub fn evictions(&self) -> u64 {
-        self.table.evictions()
+        servers.into_iter().map(number).collect()
     }
 }

@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, net::IpAddr, sync::Arc};
+use std::{collections::VecDeque, net::IpAddr};
 
 use proptest::prelude::*;
 
@@ -18,8 +18,8 @@ fn capacity(size: u32) -> Capacity {
     Capacity { size: NonZeroU32::new(size).unwrap(), expire: KEEP }
 }
 
-fn keys() -> SourceKeys {
-    SourceKeys::new(64)
+fn keys() -> Keys {
+    Keys::new(64)
 }
 
 fn key(n: u32) -> Key {
@@ -108,7 +108,7 @@ fn ipv6_sources_are_networks_and_ipv4_sources_addresses() {
     assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
     assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
     assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
-    let whole = SourceKeys::new(128);
+    let whole = Keys::new(128);
     assert_ne!(whole.address("2001:db8::1".parse().unwrap()), whole.address("2001:db8::2".parse().unwrap()));
 }
 
@@ -133,28 +133,37 @@ fn window_counts_what_it_covers_of_the_period_before() {
 
 #[test]
 fn refused_ones_do_not_count_and_are_told_how_long_to_wait() {
-    let limiter = RateLimiter::new(rate(3, 10 * SECOND), NonZeroU32::new(10).unwrap());
+    let limiter = RateLimiter::new(rate(3, 10 * SECOND), NonZeroU32::new(10).unwrap(), 64);
+    let source = |n: u8| IpAddr::from([192, 0, 2, n]);
     let from = 100 * SECOND;
     for _ in 0..3 {
-        assert_eq!(limiter.check(key(1), from), Ok(()));
+        assert_eq!(limiter.check_source(source(1), from), Ok(()));
     }
     // All three came at 100 s: the next may come when they weigh two, a third of a period after the next one begins.
     for _ in 0..5 {
-        assert_eq!(limiter.check(key(1), from), Err(Duration::from_secs(14)));
+        assert_eq!(limiter.check_source(source(1), from), Err(Duration::from_secs(14)));
     }
-    assert_eq!(limiter.check(key(1), from + 13 * SECOND), Err(SECOND));
-    assert_eq!(limiter.check(key(1), from + 14 * SECOND), Ok(()));
-    assert_eq!(limiter.check(key(2), from), Ok(()));
+    assert_eq!(limiter.check_source(source(1), from + 13 * SECOND), Err(SECOND));
+    assert_eq!(limiter.check_source(source(1), from + 14 * SECOND), Ok(()));
+    assert_eq!(limiter.check_source(source(2), from), Ok(()));
+    for _ in 0..3 {
+        assert_eq!(limiter.check_value(b"key", from), Ok(()));
+    }
+    assert_eq!(limiter.check_value(b"key", from), Err(Duration::from_secs(14)));
+    assert_eq!(limiter.check_value(b"other", from), Ok(()));
 }
 
 #[test]
 fn source_has_so_many_connections_and_gets_them_back() {
-    let sources = Arc::new(Sources::new(SourceLimits {
-        connections: NonZeroU32::new(2),
-        connection_rate: None,
-        size: NonZeroU32::MIN,
-        ipv6_prefix: 64,
-    }));
+    let sources = Sources::new(
+        SourceLimits {
+            connections: NonZeroU32::new(2),
+            connection_rate: None,
+            size: NonZeroU32::MIN,
+            ipv6_prefix: 64,
+        },
+        None,
+    );
     let enter = |address: &str| sources.enter(address.parse().unwrap(), SECOND);
     let (first, _second) = (enter("192.0.2.1").unwrap(), enter("192.0.2.1").unwrap());
     assert_eq!(enter("192.0.2.1").unwrap_err(), Refusal::Connections);
@@ -167,12 +176,15 @@ fn source_has_so_many_connections_and_gets_them_back() {
 
 #[test]
 fn source_opens_connections_no_faster_than_it_may() {
-    let sources = Arc::new(Sources::new(SourceLimits {
-        connections: None,
-        connection_rate: Some(rate(2, 10 * SECOND)),
-        size: NonZeroU32::new(100).unwrap(),
-        ipv6_prefix: 64,
-    }));
+    let sources = Sources::new(
+        SourceLimits {
+            connections: None,
+            connection_rate: Some(rate(2, 10 * SECOND)),
+            size: NonZeroU32::new(100).unwrap(),
+            ipv6_prefix: 64,
+        },
+        None,
+    );
     let enter = |now: u32| sources.enter("192.0.2.1".parse().unwrap(), now * SECOND).map(drop);
     assert_eq!([enter(100), enter(100)], [Ok(()), Ok(())]);
     assert_eq!(enter(101), Err(Refusal::Rate { retry_after: 14 * SECOND }));
@@ -181,15 +193,34 @@ fn source_opens_connections_no_faster_than_it_may() {
 
 #[test]
 fn stuck_clients_keep_their_server_by_name_over_a_new_configuration() {
-    let table = StickTable::new(capacity(10));
-    let before = table.names(["web1", "web2", "web3"]);
-    for server in 0..3u32 {
-        table.store(key(server), &before, server as usize, SECOND);
+    let address = |n: u8| IpAddr::from([192, 0, 2, n]);
+    let before = Stick::new(capacity(10), 64, ["web1", "web2", "web3"], None);
+    for n in 0..3 {
+        before.store(address(n), n.into(), SECOND);
     }
-    let after = table.names(["new", "web3", "web1"]);
-    let servers: Vec<_> = (0..3).map(|n| table.server(key(n), &after, SECOND)).collect();
+    let after = Stick::new(capacity(20), 64, ["new", "web3", "web1"], Some(&before));
+    let servers: Vec<_> = (0..3).map(|n| after.server(address(n), SECOND)).collect();
     assert_eq!(servers, [Some(2), None, Some(1)]);
-    assert_eq!(table.server(key(1), &before, SECOND), Some(1));
+    // Connections that still run under the old configuration keep finding theirs.
+    assert_eq!(before.server(address(1), SECOND), Some(1));
+    assert_eq!(after.server(address(9), SECOND), None);
+}
+
+#[test]
+fn open_connections_and_rates_count_over_a_new_configuration() {
+    let limits = |connections| SourceLimits {
+        connections: NonZeroU32::new(connections),
+        connection_rate: Some(rate(10, SECOND)),
+        size: NonZeroU32::new(100).unwrap(),
+        ipv6_prefix: 64,
+    };
+    let before = Sources::new(limits(3), None);
+    let source = "192.0.2.1".parse().unwrap();
+    let held: Vec<_> = (0..3).map(|_| before.enter(source, SECOND).unwrap()).collect();
+    let after = Sources::new(limits(2), Some(&before));
+    assert_eq!(after.enter(source, SECOND).unwrap_err(), Refusal::Connections);
+    drop(held);
+    assert!(after.enter(source, SECOND).is_ok());
 }
 
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{Lease, Preference, Upstream, balance::Pick};
+use super::{Lease, Preference, Upstream, balance::Pick, persist::Persistence};
 use crate::{
     config::{Backend, BackendId},
     error::{Error, Kind, Side},
@@ -35,6 +35,7 @@ pub struct Search {
     frontend: usize,
     backend: BackendId,
     preference: Preference,
+    persistence: Persistence,
     /// Servers that failed this request, oldest first.
     failed: Vec<usize>,
     attempts: u32,
@@ -47,13 +48,15 @@ impl Search {
         worker: Rc<Worker>,
         frontend: usize,
         backend: BackendId,
-        preference: Preference,
+        mut preference: Preference,
     ) -> Self {
+        let persistence = Persistence::new(worker.node(), backend, &mut preference);
         Self {
             worker,
             frontend,
             backend,
             preference,
+            persistence,
             failed: Vec::new(),
             attempts: 0,
             retries: 0,
@@ -86,14 +89,14 @@ impl Search {
             if reuse == Reuse::Allowed
                 && let Some(stream) = self.take_idle(&lease)
             {
-                lease.counters().requests.increment();
+                self.settle(&lease);
                 self.count(Event::Reuse);
                 return Ok(Upstream { stream, lease, reused: true });
             }
             self.attempts += 1;
             let error = match self.attempt(&lease, deadline).await {
                 Ok(stream) => {
-                    lease.counters().requests.increment();
+                    self.settle(&lease);
                     return Ok(Upstream { stream, lease, reused: false });
                 }
                 Err(error) => error,
@@ -130,6 +133,14 @@ impl Search {
                 self.redispatches += 1;
                 self.count(Event::Redispatch);
             }
+        }
+    }
+
+    /// The request has its server.
+    fn settle(&mut self, lease: &Lease) {
+        lease.counters().requests.increment();
+        if let Some(event) = self.persistence.settle(self.worker.node(), lease.server) {
+            self.count(event);
         }
     }
 
@@ -171,7 +182,7 @@ impl Search {
     fn pick(&mut self) -> Pick {
         let (node, backend) = (self.worker.node(), self.backend);
         self.worker.with_usable(backend, |usable| {
-            if usable.is_empty() && usable.wanted(self.preference, &[]).is_none() {
+            if usable.is_empty() && node.wanted(backend, usable, self.preference, &[]).is_none() {
                 return Pick::None;
             }
             if !self.failed.is_empty() && !usable.has_other_than(&self.failed) {
@@ -183,7 +194,7 @@ impl Search {
             }
             // Who comes while there is a line goes to its end, even if a slot is free at this moment.
             if node.backends[backend.0].is_waiting() {
-                let wanted = usable.wanted(self.preference, &self.failed);
+                let wanted = node.wanted(backend, usable, self.preference, &self.failed);
                 return wanted
                     .map_or(Pick::Full(Wish::Any, 0), |server| Pick::Full(Wish::Only(server), server));
             }

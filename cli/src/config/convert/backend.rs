@@ -69,6 +69,8 @@ fn one(section: &Named<Section>, defaults: &Section, report: &Report<'_>) -> Bac
             server_fin: value(&own.server_fin, &other.server_fin),
         },
         options: super::options::backend(raw, defaults, mode, report),
+        persist: value(&raw.persist, &defaults.persist).unwrap_or(false),
+        stick: super::persistence::stick(raw, defaults),
         readiness: check.is_some() && raw.readiness.as_ref().is_none_or(|readiness| readiness.value),
         check,
         servers: servers(section, report),

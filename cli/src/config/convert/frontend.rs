@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use lb_proxy::config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Mode};
 
-use super::{backend::value, options};
+use super::{backend::value, options, persistence};
 use crate::config::{
     diagnostic::Report,
     raw::{self, BindAddress, Kind, Named, Section},
@@ -78,6 +78,7 @@ fn one(
         },
         options: options::frontend(raw, &file.defaults, mode, report),
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
+        per_source: persistence::per_source(raw, defaults),
         default_backend: default_backend(section, file, mode, backends, report),
     }
 }

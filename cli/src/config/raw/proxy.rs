@@ -15,11 +15,13 @@ use crate::config::{
 pub(crate) use self::{
     check::{Check, CheckSettings, HttpCheck},
     options::{BackendOptions, FrontendOptions, Keepalive, Pool},
+    persistence::{PerSource, Stick},
     server::Server,
 };
 
 mod check;
 mod options;
+mod persistence;
 mod server;
 
 /// Which of the four it is.
@@ -47,7 +49,10 @@ pub(crate) struct Section {
     /// The key is there, whatever its value.
     pub(crate) default_backend_given: bool,
     pub(crate) frontend_options: FrontendOptions,
+    pub(crate) per_source: Option<At<PerSource>>,
     // Of a backend:
+    pub(crate) persist: Option<At<bool>>,
+    pub(crate) stick: Option<At<Stick>>,
     pub(crate) backend_options: BackendOptions,
     pub(crate) balance: Option<At<Balance>>,
     pub(crate) retries: Option<At<u32>>,
@@ -90,9 +95,19 @@ pub(crate) enum BindAddress {
     Vip { vip: At<String>, port: u16 },
 }
 
-const FRONTEND_KEYS: [&str; 4] = ["bind", "maxconn", "forwardfor", "default_backend"];
-const BACKEND_KEYS: [&str; 8] =
-    ["balance", "retries", "redispatch", "check", "readiness", "hold", "server", "servers"];
+const FRONTEND_KEYS: [&str; 5] = ["bind", "maxconn", "forwardfor", "per_source", "default_backend"];
+const BACKEND_KEYS: [&str; 10] = [
+    "balance",
+    "retries",
+    "redispatch",
+    "persist",
+    "stick",
+    "check",
+    "readiness",
+    "hold",
+    "server",
+    "servers",
+];
 const MODES: [(&str, Mode); 2] = [("http", Mode::Http), ("tcp", Mode::Tcp)];
 const BALANCES: [(&str, Balance); 2] =
     [("roundrobin", Balance::RoundRobin), ("leastconn", Balance::LeastConn)];
@@ -129,6 +144,9 @@ impl Section {
             default_backend: None,
             default_backend_given: false,
             frontend_options: FrontendOptions::default(),
+            per_source: None,
+            persist: None,
+            stick: None,
             backend_options: BackendOptions::default(),
             balance: None,
             retries: None,
@@ -151,6 +169,7 @@ impl Section {
         if kind.takes_frontend_keys() {
             section.maxconn = fields.integer("maxconn", 1..=10_000_000);
             section.forwardfor = fields.boolean("forwardfor");
+            section.per_source = fields.value("per_source").and_then(|value| PerSource::read(&value));
             section.frontend_options = FrontendOptions::read(&fields);
         }
         if kind.is_frontend() {
@@ -165,6 +184,8 @@ impl Section {
         if kind.takes_backend_keys() {
             let frontend = kind.takes_frontend_keys().then_some(&section.frontend_options);
             section.backend_options = BackendOptions::read(&fields, frontend);
+            section.persist = fields.boolean("persist");
+            section.stick = fields.value("stick").and_then(|value| Stick::read(&value));
             section.balance = fields.choice("balance", &BALANCES);
             section.retries = fields.integer("retries", 0..=100);
             section.redispatch = fields.boolean("redispatch");

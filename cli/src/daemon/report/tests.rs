@@ -47,7 +47,13 @@ impl World {
         let groups = config.groups.iter().filter_map(|group| Group::new(&config, group, 0, at(0))).collect();
         let session =
             Session::new(at(0), "boot-1".to_owned(), local("lb1", &config.hash), [("lb2".to_owned(), LB2)]);
-        let proxy = proxy::Status { frontends: Vec::new(), backends: Vec::new(), connections: 0, maxconn: 1 };
+        let proxy = proxy::Status {
+            frontends: Vec::new(),
+            backends: Vec::new(),
+            connections: 0,
+            maxconn: 1,
+            tables: Vec::new(),
+        };
         Self { config, groups, session, proxy, speaker_speaks: true }
     }
 

@@ -114,6 +114,7 @@ fn healthy() -> Status {
             name: "app".to_owned(),
             servers: vec![server("web1", "192.0.2.21:80", 101), server("web2", "192.0.2.22:80", 111)],
         }],
+        tables: Vec::new(),
         counters: Default::default(),
         problems: Vec::new(),
     }

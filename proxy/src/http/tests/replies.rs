@@ -4,7 +4,7 @@ use crate::http::reply::Reply;
 
 fn encoded(status: u16, close: bool, head_only: bool) -> String {
     let mut out = Vec::new();
-    Reply { status, close, head_only }.encode(&mut out);
+    Reply { head_only, ..Reply::new(status, close) }.encode(&mut out);
     String::from_utf8(out).unwrap()
 }
 

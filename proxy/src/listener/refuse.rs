@@ -1,0 +1,68 @@
+//! Turns away a client that has as many connections open as it may, or opens them too fast.
+
+use std::{rc::Rc, time::Duration};
+
+use tokio::net::TcpStream;
+
+use crate::{
+    config::Mode,
+    connection::{self, Connection},
+    http,
+    metrics::Event,
+    stream::Stream,
+    table::Refusal,
+    worker::Worker,
+};
+
+/// Clients of one worker that are told why at a time. More than these are reset: a flood must not fill the frontend with
+/// connections that only wait for their end.
+const TOLD: usize = 32;
+
+/// What a client is told that has too many connections open; when one of them ends is its own affair.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Ends it: in mode tcp with a reset, in mode http with 429 as far as [`TOLD`] goes.
+pub(super) fn refuse(connection: Connection<TcpStream>, refusal: Refusal) {
+    let retry_after = match refusal {
+        Refusal::Connections => {
+            connection.count(Event::SourceConnections);
+            SOON
+        }
+        Refusal::Rate { retry_after } => {
+            connection.count(Event::SourceRate);
+            retry_after
+        }
+    };
+    tracing::debug!(
+        frontend = %connection.frontend().name,
+        client = %connection.peer(),
+        ?refusal,
+        "connection refused"
+    );
+    match connection.frontend().mode {
+        Mode::Http if connection.worker().told().get() < TOLD => {
+            let told = Told::new(connection.worker());
+            tokio::task::spawn_local(connection::run(connection, async move |connection| {
+                http::turn_away(connection, retry_after).await;
+                drop(told);
+            }));
+        }
+        Mode::Http | Mode::Tcp => connection.stream().abort(),
+    }
+}
+
+/// Counts who is told, for as long as that takes.
+struct Told(Rc<Worker>);
+
+impl Told {
+    fn new(worker: &Rc<Worker>) -> Self {
+        worker.told().set(worker.told().get() + 1);
+        Self(Rc::clone(worker))
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.told().set(self.0.told().get() - 1);
+    }
+}
