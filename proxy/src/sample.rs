@@ -17,6 +17,7 @@ mod fault;
 mod fetch;
 mod function;
 mod hash;
+mod map;
 mod parse;
 pub mod place;
 mod scratch;
@@ -34,6 +35,7 @@ pub use self::{
     fault::{Fault, TemplateError},
     fetch::{PLACEHOLDERS, Placeholder, Since},
     function::{FUNCTIONS, Signature},
+    map::{MapError, MapFile, MapKind, Maps},
     place::{Names, Place, Stage, Text},
     scratch::Scratch,
     template::Template,

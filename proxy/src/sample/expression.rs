@@ -30,7 +30,7 @@ impl Expression {
         if self.functions.is_empty() {
             return then(value.as_deref());
         }
-        let mut work = Work::new(value.as_deref(), facts.scratch.take());
+        let mut work = Work::new(value.as_deref(), facts.maps, facts.scratch.take());
         for function in &self.functions {
             work.apply(function);
         }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::SystemTime};
 
-use super::{Scratch, Variables};
+use super::{Maps, Scratch, Variables};
 
 /// Everything that a placeholder can be about. What does not exist yet is `None`; [`super::Place`] sees to it that no
 /// template asks for it.
@@ -30,6 +30,8 @@ pub struct Facts<'a> {
     pub session: &'a Variables,
     /// Those of the request and its response.
     pub variables: &'a Variables,
+    /// The maps of the configuration.
+    pub maps: &'a Maps,
     /// This machine.
     pub host: &'a Host,
     /// The wall clock.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use regex::bytes::Regex;
 use sha2::{Digest, Sha256};
 
-use super::{base64, fault::Fault, hash, parse::Argument, text::ShortText};
+use super::{Maps, Names, base64, fault::Fault, hash, parse::Argument, text::ShortText};
 use crate::http::headers::{self, Sink};
 
 /// One function with its arguments.
@@ -31,6 +31,7 @@ pub(super) enum Function {
     Xxh64,
     Mask { v4: u8, v6: u8 },
     Default(Box<[u8]>),
+    Map(usize),
 }
 
 /// A row of the documented table.
@@ -69,6 +70,7 @@ pub const FUNCTIONS: &[Signature] = &[
     row("sha256", "sha256", "sha2(256),hex,lower"),
     row("xxh64", "xxh64", "xxh64"),
     row("mask", "mask(24, 64)", "ipmask"),
+    row("map", "map(\"NAME\")", "map(FILE)"),
     row("default", "default(\"none\")", "-"),
 ];
 
@@ -79,7 +81,7 @@ pub(super) const LONGEST: usize = 64 * 1024;
 const LARGEST_REGEX: usize = 1 << 20;
 
 impl Function {
-    pub(super) fn new(row: &Signature, arguments: &[Argument]) -> Result<Self, Fault> {
+    pub(super) fn new(row: &Signature, arguments: &[Argument], names: &Names) -> Result<Self, Fault> {
         let wrong = |why: &str| Fault::Arguments { usage: row.usage, why: why.to_owned() };
         let none = |function| match arguments {
             [] => Ok(function),
@@ -156,13 +158,20 @@ impl Function {
                 [Argument::Text(text)] => Ok(Self::Default(Box::from(text.as_bytes()))),
                 _ => Err(wrong("`default` takes one text in quotes")),
             },
+            "map" => match arguments {
+                [Argument::Text(name)] => names
+                    .map(name)
+                    .map(Self::Map)
+                    .ok_or_else(|| Fault::Map { name: name.clone(), known: names.maps().to_vec() }),
+                _ => Err(wrong("`map` takes the name of a [map.*] in quotes")),
+            },
             _ => Err(Fault::Function { name: row.name.to_owned() }),
         }
     }
 }
 
 /// Compiles an expression for bytes: linear in the text whatever it is. `Err` is a clause.
-fn regex(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
+pub(super) fn regex(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
     let mut builder = regex::bytes::RegexBuilder::new(pattern);
     builder.case_insensitive(ignore_case).size_limit(LARGEST_REGEX).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
@@ -207,6 +216,7 @@ fn check_captures(regex: &Regex, replacement: &str) -> Result<(), String> {
 
 /// A text on its way through functions.
 pub(super) struct Work<'a> {
+    maps: &'a Maps,
     current: Current<'a>,
     made: Vec<u8>,
     spare: Vec<u8>,
@@ -228,8 +238,8 @@ enum Current<'a> {
 
 impl<'a> Work<'a> {
     /// `room` is two empty vectors.
-    pub(super) fn new(value: Option<&'a [u8]>, [made, spare]: [Vec<u8>; 2]) -> Self {
-        let mut work = Self { current: Current::Absent, made, spare, start: 0, end: 0 };
+    pub(super) fn new(value: Option<&'a [u8]>, maps: &'a Maps, [made, spare]: [Vec<u8>; 2]) -> Self {
+        let mut work = Self { maps, current: Current::Absent, made, spare, start: 0, end: 0 };
         if let Some(value) = value {
             work.give(value);
         }
@@ -310,6 +320,10 @@ impl<'a> Work<'a> {
                     None => self.current = Current::Absent,
                 }
             }
+            Function::Map(index) => match self.maps.value(*index, text) {
+                Some(value) => self.give(value),
+                None => self.current = Current::Absent,
+            },
             Function::Default(text) => {
                 if self.start == self.end {
                     self.give(text);

@@ -153,7 +153,8 @@ impl<'t> Parser<'t> {
         let arguments = self.arguments()?;
         let unknown = || TemplateError::new(range.clone(), Fault::Function { name: name.to_owned() });
         let row = FUNCTIONS.iter().find(|row| row.name == name).ok_or_else(unknown)?;
-        Function::new(row, &arguments).map_err(|fault| TemplateError::new(range.start..self.at, fault))
+        Function::new(row, &arguments, self.place.names)
+            .map_err(|fault| TemplateError::new(range.start..self.at, fault))
     }
 
     fn arguments(&mut self) -> Result<Vec<Argument>, TemplateError> {

@@ -73,6 +73,7 @@ struct World {
     response: Message,
     session: Variables,
     variables: Variables,
+    maps: Maps,
     host: Host,
     scratch: Scratch,
 }
@@ -102,6 +103,7 @@ impl World {
             },
             session: Variables::default(),
             variables: Variables::default(),
+            maps: Maps::default(),
             host: Host { node: "lb1".into(), hostname: "lb1.example.com".into() },
             scratch: Scratch::default(),
         }
@@ -120,6 +122,7 @@ impl World {
             id: Some(b"id-1"),
             session: &self.session,
             variables: &self.variables,
+            maps: &self.maps,
             host: &self.host,
             now: SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_123),
             scratch: &self.scratch,

@@ -93,16 +93,33 @@ fn no_function_makes_a_text_without_bound() {
 
 #[test]
 fn every_function_of_the_table_can_be_used_as_the_table_says() {
+    let names = Names::new(vec!["NAME".to_owned()]);
     for row in FUNCTIONS {
         assert_eq!(row.usage.split('(').next(), Some(row.name));
         assert!(
             Template::parse(
                 &format!("{{client.ip|{}}}", row.usage),
-                &place(&Names::default(), Stage::Connection, Text::Plain)
+                &place(&names, Stage::Connection, Text::Plain)
             )
             .is_ok(),
             "{}",
             row.usage
         );
     }
+}
+
+#[test]
+fn a_map_gives_the_value_of_a_key_or_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tenants.map");
+    std::fs::write(&file, "www.example.com blue\n").unwrap();
+    let mut world = World::new();
+    world.maps = Maps::load(&[MapFile { name: "tenants".into(), file, kind: MapKind::Exact }]).unwrap();
+    let names = Names::new(vec!["tenants".to_owned()]);
+    let place = place(&names, Stage::Request, Text::Plain);
+    assert_eq!(world.render("{request.host|map('tenants')|upper}", &place), "BLUE");
+    assert_eq!(world.render("{request.path|map('tenants')|default('none')}", &place), "none");
+    let error = Template::parse("{request.host|map('tenant')}", &place).unwrap_err();
+    assert_eq!(error.to_string(), "no map is called `tenant`");
+    assert_eq!(error.fault.candidates(), Some(("tenant", vec!["tenants"])));
 }

@@ -54,7 +54,7 @@ proptest! {
     ) {
         let mut world = World::new();
         world.request.cookies = vec![(b"v".to_vec(), value)];
-        let names = Names::default();
+        let names = Names::new(vec!["NAME".to_owned()]);
         for becomes in [Text::Field, Text::Location, Text::Path, Text::Query] {
             let text = format!("a{{request.cookie.v{chain}}}b");
             let template = Template::parse(&text, &place(&names, Stage::Request, becomes)).unwrap();
