@@ -49,7 +49,12 @@ pub fn load(path: &Path) -> Result<Config, Diagnostics> {
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         Diagnostics::unreadable(&name, format!("not UTF-8 text (line {line}); save it as UTF-8"))
     })?;
-    parse(&text, &name)
+    let mut config = parse(&text, &name)?;
+    for map in &mut config.proxy.maps {
+        // Beside the file that names it, wherever the program was started.
+        map.file = path.parent().unwrap_or(Path::new("")).join(&map.file);
+    }
+    Ok(config)
 }
 
 /// Converts `text`; `name` is how the report calls the file.

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use lb_proxy::{Health, Proxy};
+use lb_proxy::{Health, Proxy, StartError};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -110,7 +110,10 @@ pub fn run(options: &RunOptions) -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             tracing::error!("{error:#}");
-            Exit::Failure
+            match error.downcast_ref() {
+                Some(StartError::Maps(_)) => Exit::Configuration,
+                Some(StartError::Thread { .. }) | None => Exit::Failure,
+            }
         }
     }
 }

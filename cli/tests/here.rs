@@ -154,3 +154,41 @@ fn node_without_here_is_a_usage_error() {
     let output = check(&["--node", "lb1"], &pair("", 80));
     assert_eq!(output.status.code(), Some(64), "{output:?}");
 }
+
+#[test]
+fn a_map_that_is_missing_or_has_a_wrong_line_is_an_error_with_its_line() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("lb.toml");
+    let text = format!(
+        "[listen.web]\nbind = \"127.0.0.1:{}\"\nservers = [\"192.0.2.21:80\"]\n\
+         [map.hosts]\nfile = \"hosts.map\"\n[map.networks]\nfile = \"networks.map\"\nmatch = \"network\"\n",
+        free_port()
+    );
+    std::fs::write(&file, text).unwrap();
+    std::fs::write(scratch.path().join("networks.map"), "# ours\n192.0.2.0/24 lab\n10.0.0.0/33 x\n").unwrap();
+    let lbctl = |arguments: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_lbctl"))
+            .args(arguments)
+            .arg(&file)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
+    let fine = lbctl(&["check"]);
+    assert_eq!(fine.status.code(), Some(0), "`check` alone reads no other file: {fine:?}");
+    let missing = format!("map `hosts`: {}: no such file", scratch.path().join("hosts.map").display());
+    let wrong = format!(
+        "map `networks`: {}:3: `10.0.0.0/33` is no network; write it as in 192.0.2.0/24 or 2001:db8::/32",
+        scratch.path().join("networks.map").display()
+    );
+    let here = lbctl(&["check", "--here"]);
+    assert_eq!(here.status.code(), Some(78), "{here:?}");
+    for message in [&missing, &wrong] {
+        assert!(stderr(&here).contains(message.as_str()), "{message}\nis not in\n{}", stderr(&here));
+    }
+    let run = scratch.path().join("run");
+    let run = lbctl(&["run", "--runtime-dir", run.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(78), "{run:?}");
+    let said = format!("{}{}", stderr(&run), String::from_utf8_lossy(&run.stdout));
+    assert!(said.contains(&format!("{missing}; {wrong}")), "{said}");
+}

@@ -6,6 +6,8 @@ mod timeouts;
 
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
+pub use crate::sample::{MapFile, MapKind};
+
 pub use self::{
     options::{BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, ReuseMode, TcpKeepalive},
     persistence::Stick,
@@ -20,6 +22,8 @@ pub struct Config {
     pub threads: NonZeroUsize,
     /// Client connections of the whole process. At the limit listeners stop accepting.
     pub maxconn: u32,
+    /// The files of maps; they are read at the start.
+    pub maps: Vec<MapFile>,
     /// In the order of the file.
     pub frontends: Vec<Frontend>,
     /// In the order of the file.

@@ -14,6 +14,7 @@ use std::{
 use crate::{
     config::{Backend, BackendId, Config},
     limit::{Limit, Padded},
+    sample::Maps,
     table::Tables,
     upstream::{
         Preference,
@@ -35,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) tables: Tables,
     started: Instant,
     pub(crate) routing: Published<Routing>,
+    /// Read from their files.
+    pub(crate) maps: Published<Maps>,
 }
 
 /// The usable servers of every backend, by its index.
@@ -68,7 +71,8 @@ impl Node {
         let backends = config.backends.iter().map(BackendState::new).collect();
         let tables = Tables::new(&config, None);
         let (started, routing) = (Instant::now(), Published::new(routing));
-        Arc::new(Self { config, connections, frontends, backends, tables, started, routing })
+        let maps = Published::new(Maps::default());
+        Arc::new(Self { config, connections, frontends, backends, tables, started, routing, maps })
     }
 
     /// The clock of the tables: the time since the start, the same for all workers.

@@ -20,6 +20,7 @@ use crate::{
     listener::binding::Bindings,
     node::Node,
     rates::{Rates, SAMPLE_EVERY},
+    sample::{MapError, Maps},
     stall, status,
     worker::WorkerHandle,
 };
@@ -44,6 +45,9 @@ pub struct Proxy {
 /// The data plane can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A map can't be read.
+    #[error("{}", list(.0))]
+    Maps(Vec<MapError>),
     /// A thread could not be started.
     #[error("can't start worker {worker}")]
     Thread {
@@ -53,6 +57,11 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// One sentence after the other.
+fn list(errors: &[MapError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Tasks of the control side; dropping it ends them.
@@ -65,10 +74,12 @@ impl Proxy {
     /// called inside a tokio runtime: checks run on it.
     ///
     /// # Errors
-    /// A worker's thread or its reactor can't be made; nothing keeps running then.
+    /// A map can't be read, or a worker's thread or its reactor can't be made; nothing keeps running then.
     pub fn start(mut config: Config) -> Result<Self, StartError> {
         config.maxconn = descriptors::raise_limit(config.maxconn);
+        let maps = Maps::load(&config.maps).map_err(StartError::Maps)?;
         let (node, board) = Board::new(config);
+        node.maps.store(maps);
         let (bindings, sockets) = Bindings::bind_all(&node.config, board.health().clone());
         let (mut workers, mut threads, mut running) = (Vec::new(), Vec::new(), Vec::new());
         for (worker, sockets) in sockets.into_iter().enumerate() {
@@ -109,6 +120,15 @@ impl Proxy {
         self.tasks.add(&tokio::spawn(stall::watch(Arc::clone(&self.workers), self.board.health().clone())));
         self.tasks.add(&tokio::spawn(sample(Arc::clone(&self.workers), Arc::clone(&self.rates))));
         self.tasks.add(&tokio::spawn(sweep_tables(Arc::clone(&self.node))));
+    }
+
+    /// Reads all maps anew and swaps them whole, for requests that come from now on. It blocks on the disk.
+    ///
+    /// # Errors
+    /// What is wrong with each file; the maps stay as they are then.
+    pub fn reload_maps(&self) -> Result<(), Vec<MapError>> {
+        self.node.maps.store(Maps::load(&self.node.config.maps)?);
+        Ok(())
     }
 
     /// What an operator sees. Cheap; never waits for a worker.

@@ -4,7 +4,7 @@
 //! ([`WorkerHandle::run`]); there is no other way in.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     io,
     rc::Rc,
     sync::Arc,
@@ -26,6 +26,7 @@ use crate::{
     listener::{AcceptLoops, binding::Sockets, spawn},
     metrics::Counters,
     node::{Node, Routing},
+    sample::Maps,
     tcp::splice::PipePool,
     upstream::{Preference, Search, balance::Usable, idle::IdleConnections},
     wheel::{TICK, Wheel},
@@ -44,6 +45,7 @@ pub struct Worker {
     node: Arc<Node>,
     counters: Arc<Counters>,
     routing: RefCell<(u64, Arc<Routing>)>,
+    maps: RefCell<(u64, Arc<Maps>)>,
     wheel: Rc<Wheel>,
     buffers: Rc<BufferPool>,
     pipes: Rc<PipePool>,
@@ -69,12 +71,14 @@ type Command = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 impl Worker {
     fn new(index: usize, node: Arc<Node>, counters: Arc<Counters>) -> Rc<Self> {
         let routing = RefCell::new((node.routing.version(), node.routing.load()));
+        let maps = RefCell::new((node.maps.version(), node.maps.load()));
         let idle_upstreams = IdleConnections::new(&node.config);
         Rc::new(Self {
             index,
             node,
             counters,
             routing,
+            maps,
             wheel: Wheel::new(),
             buffers: Rc::default(),
             pipes: Rc::default(),
@@ -177,6 +181,16 @@ impl Worker {
             *self.routing.borrow_mut() = (version, self.node.routing.load());
         }
         look(&self.routing.borrow().1.backends[backend.0])
+    }
+
+    #[allow(dead_code, reason = "rules look texts up")]
+    /// The maps as they are now; clones the shared set only when it was swapped.
+    pub(crate) fn maps(&self) -> Ref<'_, Maps> {
+        let version = self.node.maps.version();
+        if self.maps.borrow().0 != version {
+            *self.maps.borrow_mut() = (version, self.node.maps.load());
+        }
+        Ref::map(self.maps.borrow(), |(_, maps)| &**maps)
     }
 }
 

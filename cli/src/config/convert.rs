@@ -16,6 +16,7 @@ mod binds;
 mod cluster;
 mod frontend;
 mod group;
+mod map;
 mod options;
 mod persistence;
 mod reach;
@@ -45,7 +46,13 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
         warnings: Report::new("").finish(""),
         cluster,
         groups,
-        proxy: lb_proxy::Config { threads: global.threads.unwrap_or(cores), maxconn, frontends, backends },
+        proxy: lb_proxy::Config {
+            threads: global.threads.unwrap_or(cores),
+            maxconn,
+            maps: map::convert(file, report),
+            frontends,
+            backends,
+        },
         global,
     }
 }

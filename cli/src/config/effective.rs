@@ -6,12 +6,13 @@ mod persistence;
 
 use std::fmt::Write;
 
-use lb_proxy::config::{Backend, Balance, Check, CheckKind, Frontend, Mode, Server};
+use lb_proxy::config::{Backend, Balance, Check, CheckKind, Frontend, MapFile, Mode, Server};
 use lb_vrrp::{ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Version};
 
 use super::{
     convert::DEFAULT_GROUP,
     model::{Cluster, Config, Group},
+    raw::MAP_KINDS,
     text::{bind_address, write_duration},
 };
 
@@ -29,6 +30,9 @@ pub fn effective(config: &Config) -> String {
         None => out.push_str("# threads: one per core of the machine\n"),
     }
     line(&mut out, "drain_timeout", time(config.global.drain_timeout));
+    for map in &config.proxy.maps {
+        write_map(&mut out, map);
+    }
     for frontend in &config.proxy.frontends {
         write_frontend(&mut out, frontend, &config.proxy.backends);
     }
@@ -238,6 +242,13 @@ fn servers(out: &mut String, servers: &[Server]) {
     if !listed.is_empty() {
         line(out, "servers", list(listed));
     }
+}
+
+fn write_map(out: &mut String, map: &MapFile) {
+    section(out, "map", Some(&map.name));
+    line(out, "file", quoted(&map.file.to_string_lossy()));
+    let kind = MAP_KINDS.iter().find(|(_, kind)| *kind == map.kind);
+    line(out, "match", quoted(kind.map_or("exact", |(name, _)| name)));
 }
 
 fn mode(mode: Mode) -> &'static str {

@@ -7,6 +7,7 @@ use toml::de::DeTable;
 pub(crate) use self::{
     cluster::{Cluster, Node},
     global::Global,
+    map::{KINDS as MAP_KINDS, Map},
     proxy::{Bind, BindAddress, Check, CheckSettings, HttpCheck, Keepalive, Kind, Pool, Section},
     vip::{InterfaceOf, Preference, Vip},
 };
@@ -17,6 +18,7 @@ use super::{
 
 mod cluster;
 mod global;
+mod map;
 mod proxy;
 mod vip;
 
@@ -26,6 +28,8 @@ pub(crate) struct File {
     pub(crate) cluster: Option<Cluster>,
     pub(crate) vips: Vec<Named<Vip>>,
     pub(crate) global: Global,
+    /// In the order of the file.
+    pub(crate) maps: Vec<Named<Map>>,
     pub(crate) defaults: Section,
     /// `[frontend.*]`, `[backend.*]` and `[listen.*]`, in the order of the file.
     pub(crate) sections: Vec<Named<Section>>,
@@ -50,6 +54,7 @@ impl File {
             Global::read(fields)
         });
         let vips = tables(&root, "vip", Vip::read);
+        let maps = tables(&root, "map", Map::read);
         let defaults = root.fields("defaults", "a table, [defaults]").map(|mut fields| {
             fields.title = "[defaults]".into();
             Section::read(fields, Kind::Defaults)
@@ -63,6 +68,7 @@ impl File {
             cluster,
             vips,
             global: global.unwrap_or_default(),
+            maps,
             defaults: defaults.unwrap_or_else(|| Section::empty(Kind::Defaults)),
             sections,
         }

@@ -10,6 +10,7 @@ use super::{
 /// One placeholder with its functions, compiled.
 #[derive(Clone, Debug)]
 pub struct Expression {
+    pub(super) source: Box<str>,
     pub(super) fetch: Fetch,
     pub(super) functions: Box<[Function]>,
 }
@@ -21,6 +22,11 @@ impl Expression {
     /// What is wrong, and where.
     pub fn parse(text: &str, place: &Place<'_>) -> Result<Self, TemplateError> {
         parse::expression(text, place)
+    }
+
+    /// As it was written.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// Calls `then` with the value, or with `None` if it has none: a header that is absent, a variable that was not

@@ -54,7 +54,7 @@ pub(super) fn template(text: &str, place: &Place<'_>) -> Result<Template, Templa
     if !literal.is_empty() {
         pieces.push(Piece::Literal(Box::from(literal.as_bytes())));
     }
-    Ok(Template { pieces: pieces.into(), text: place.text })
+    Ok(Template { source: text.into(), pieces: pieces.into(), text: place.text })
 }
 
 fn push_literal(literal: &mut String, text: &str, at: usize, place: &Place<'_>) -> Result<(), TemplateError> {
@@ -107,7 +107,8 @@ impl<'t> Parser<'t> {
             match self.peek() {
                 Some('}') => {
                     self.at += 1;
-                    return Ok(Expression { fetch, functions: functions.into() });
+                    let source = self.text[self.open..self.at].into();
+                    return Ok(Expression { source, fetch, functions: functions.into() });
                 }
                 Some('|') => {
                     self.at += 1;

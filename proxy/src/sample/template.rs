@@ -6,6 +6,7 @@ use crate::http::headers::Sink;
 /// Text with placeholders, compiled.
 #[derive(Clone, Debug)]
 pub struct Template {
+    pub(super) source: Box<str>,
     pub(super) pieces: Box<[Piece]>,
     pub(super) text: Text,
 }
@@ -23,6 +24,11 @@ impl Template {
     /// The first thing that is wrong, and where.
     pub fn parse(text: &str, place: &Place<'_>) -> Result<Self, TemplateError> {
         parse::template(text, place)
+    }
+
+    /// As it was written.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// The text, if it has no placeholder.

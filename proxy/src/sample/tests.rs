@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 
 mod attacks;
+mod book;
 mod faults;
 mod functions;
 mod placeholders;

@@ -9,6 +9,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
+use lb_proxy::sample::Maps;
 use lb_vrrp::{GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -46,6 +47,9 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
     }
     if !config.groups.is_empty() {
         check_rights(&mut findings);
+    }
+    if let Err(errors) = Maps::load(&config.proxy.maps) {
+        findings.extend(errors.iter().map(|error| fatal(error.to_string())));
     }
     check_ports(config, &mut findings);
     findings.sort_by_key(|finding| !finding.fatal);
