@@ -66,7 +66,8 @@ fn no_file_names_a_path_of_a_machine() {
 }
 
 /// Where `unsafe` may stand, each with a reason at the module: see docs/architecture.md.
-const UNSAFE_ALLOWED: [&str; 3] = ["vrrp/src/io/", "cli/src/keeper/", "proxy/src/listener/readiness.rs"];
+const UNSAFE_ALLOWED: [&str; 4] =
+    ["vrrp/src/io/", "cli/src/keeper/", "proxy/src/listener/readiness.rs", "proxy/tests/allocations.rs"];
 
 #[test]
 fn unsafe_stands_only_in_the_modules_that_may_have_it_and_says_why() {
@@ -97,6 +98,24 @@ fn unsafe_stands_only_in_the_modules_that_may_have_it_and_says_why() {
             .map(|allowed| format!("docs/architecture.md doesn't list {allowed}")),
     );
     none(&wrong);
+}
+
+#[test]
+fn every_lock_of_the_data_plane_is_listed_with_when_it_is_taken() {
+    let page = read("docs/architecture/request.md");
+    let listed: BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("| `proxy/src/")?.split('`').next()).collect();
+    let sources = files(&[".rs"]);
+    let production = sources.iter().filter(|(path, _)| !path.contains("tests"));
+    let locking: BTreeSet<&str> = production
+        .filter_map(|(path, text)| Some((path.strip_prefix("proxy/src/")?, text)))
+        .filter(|(_, text)| {
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            code.into_iter().any(|line| ["Mutex<", "RwLock<"].iter().any(|lock| line.contains(lock)))
+        })
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(locking, listed);
 }
 
 #[test]

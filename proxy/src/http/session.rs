@@ -1,8 +1,9 @@
 //! A client's connection: one request after the other, each answered before the next one is looked at.
 //!
 //! ```text
-//! idle (no buffer) ── bytes ──> receive: head whole? ──> exchange ──> idle, or the next one already in the buffer
-//!                                  └ refused, late ──> local reply, close
+//! idle (no buffer) ── bytes ──> receive: head whole? ──> exchange ──> warm, or the next one already in the buffer
+//!        ▲                         └ refused, late ──> local reply, close
+//!        └── warm for a second: the room of an exchange is given back
 //! ```
 
 use std::time::Duration;
@@ -23,6 +24,10 @@ use crate::{buffer::Buffer, connection::Connection, stream::Stream, upstream::Pr
 /// Bytes of a request that are still read and thrown away after a connection was closed for writing, so that the
 /// client reads the response instead of a reset.
 const LINGER_BYTES: usize = 256 * 1024;
+
+/// After an exchange its room (2 KB) is kept for the next one for so long. A busy connection allocates nothing per request,
+/// and an idle one carries no such room.
+const WARM: Duration = Duration::from_secs(1);
 
 /// The state of a client's connection between requests.
 pub(crate) struct Session<'c, S> {
@@ -54,23 +59,42 @@ impl<'c, S: Stream> Session<'c, S> {
     /// Serves requests until the connection is to be closed.
     pub(super) async fn run(&mut self) {
         loop {
-            // A request that is answered here waits for nothing: a client that sends many must not keep the worker.
-            tokio::task::consume_budget().await;
-            let next = match self.receive().await {
-                Ok(Some(Received { request, preference, head })) => {
-                    self.served += 1;
-                    // In a box of its own: an idle connection does not carry the room that an exchange needs (2 KB).
-                    Box::pin(Exchange::new(self, request, preference).run(head)).await
-                }
+            let next = match self.receive(Wait::Long).await {
+                // In a box of its own: an idle connection does not carry the room that an exchange needs.
+                Ok(Some(received)) => Box::pin(self.serve(received)).await,
                 Ok(None) => Next::Close,
                 Err(refusal) => self.refuse(refusal).await,
             };
             match next {
-                Next::Request if !self.inbound.ended || self.inbound.has_bytes() => {}
+                Next::Request if self.may_go_on() => {}
                 Next::Request | Next::Close => return,
                 Next::Linger => return self.linger().await,
             }
         }
+    }
+
+    /// Serves this request and those that come soon after it.
+    async fn serve(&mut self, mut received: Received) -> Next {
+        loop {
+            // A request that is answered here waits for nothing: a client that sends many must not keep the worker.
+            tokio::task::consume_budget().await;
+            self.served += 1;
+            let Received { request, preference, head } = received;
+            let next = Exchange::new(self, request, preference).run(head).await;
+            if next != Next::Request || !self.may_go_on() {
+                return next;
+            }
+            received = match self.receive(Wait::Warm).await {
+                Ok(Some(received)) => received,
+                Ok(None) => return Next::Close,
+                Err(Refusal::Cold) => return Next::Request,
+                Err(refusal) => return self.refuse(refusal).await,
+            };
+        }
+    }
+
+    fn may_go_on(&self) -> bool {
+        !self.inbound.ended || self.inbound.has_bytes()
     }
 
     pub(super) fn is_first(&self) -> bool {
@@ -78,7 +102,7 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     /// Waits for a request. `None` if there will be none.
-    async fn receive(&mut self) -> Result<Option<Received>, Refusal> {
+    async fn receive(&mut self, wait: Wait) -> Result<Option<Received>, Refusal> {
         let mut progress = Progress::default();
         let mut armed = Armed::No;
         loop {
@@ -98,12 +122,14 @@ impl<'c, S: Stream> Session<'c, S> {
             match (begun, armed) {
                 // RFC 9112 §2.2: empty lines before a request are no sign of life.
                 (false, Armed::No) => {
-                    let first = self.served == 0;
-                    self.inbound.deadline.arm(if first {
-                        timeout.http_request
-                    } else {
-                        timeout.http_keep_alive
+                    self.inbound.deadline.arm(match (self.served, wait) {
+                        (0, _) => timeout.http_request,
+                        (_, Wait::Warm) => timeout.http_keep_alive,
+                        (_, Wait::Long) => timeout.http_keep_alive.saturating_sub(WARM),
                     });
+                    if wait == Wait::Warm {
+                        self.deadline.arm(WARM);
+                    }
                     armed = Armed::ForByte;
                 }
                 (true, Armed::No | Armed::ForByte) => {
@@ -119,7 +145,13 @@ impl<'c, S: Stream> Session<'c, S> {
             if self.inbound.ended {
                 return stopped(Termination::ClientAbortInHead);
             }
-            match self.inbound.deadline.guard(self.connection.stream().readable()).await {
+            let readable = self.inbound.deadline.guard(self.connection.stream().readable());
+            let waited = if wait == Wait::Warm && !begun {
+                self.deadline.guard(readable).await.map_err(|_| Refusal::Cold)?
+            } else {
+                readable.await
+            };
+            match waited {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Ok(None),
                 Err(_) => return stopped(Termination::ClientTimeoutInHead),
@@ -134,6 +166,8 @@ impl<'c, S: Stream> Session<'c, S> {
         let (termination, status, fault) = match refusal {
             Refusal::Malformed(malformed) => (Termination::BadRequest, malformed.status(), Some(malformed)),
             Refusal::Stopped(termination) => (termination, termination.status().unwrap_or(400), None),
+            // Only a warm wait ends like this, and its caller goes on to the long one.
+            Refusal::Cold => return Next::Request,
         };
         let connection = self.connection;
         connection.counters().requests.increment();
@@ -207,6 +241,15 @@ impl<'c, S: Stream> Session<'c, S> {
 /// See [`Session::linger`].
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
+/// How a request is waited for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wait {
+    /// For as long as the client may be silent; a second less if a warm wait came before.
+    Long,
+    /// For a second at most: then it is [`Refusal::Cold`].
+    Warm,
+}
+
 /// What the client's deadline is for.
 #[derive(Clone, Copy)]
 enum Armed {
@@ -228,6 +271,8 @@ struct Received {
 enum Refusal {
     Malformed(Malformed),
     Stopped(Termination),
+    /// Nothing came soon: a longer wait follows, elsewhere.
+    Cold,
 }
 
 impl From<Malformed> for Refusal {

@@ -53,6 +53,36 @@ async fn h44_head_that_trickles_is_408_after_http_request_in_total() {
     assert_eq!(counter(&proxy, "request_timeouts_total"), 1);
 }
 
+/// A connection gives back the room of an exchange a second after one. The clock is another connection, whose time for a
+/// request runs out after that.
+#[tokio::test]
+async fn connection_that_was_idle_for_more_than_a_second_serves_its_next_request() {
+    let recording = Recording::answering(OK).await;
+    let proxy = start(&recording.server, |config| {
+        config.frontends[0].timeout.http_request = Duration::from_millis(1_400);
+    });
+    let mut client = connect(&proxy).await;
+    assert!(ask(&mut client, GET).await.ends_with("ok"));
+    assert_eq!(rest(&mut connect(&proxy).await).await, "");
+    assert!(ask(&mut client, GET).await.ends_with("ok"));
+    assert_eq!(recording.requests().len(), 2);
+}
+
+/// In all, whatever part of it the connection was warm.
+#[tokio::test]
+async fn keep_alive_of_more_than_a_second_ends_in_time() {
+    let recording = Recording::answering(OK).await;
+    let keep_alive = Duration::from_millis(1_600);
+    let proxy = start(&recording.server, |config| config.frontends[0].timeout.http_keep_alive = keep_alive);
+    let mut client = connect(&proxy).await;
+    ask(&mut client, GET).await;
+    let answered = std::time::Instant::now();
+    assert_eq!(rest(&mut client).await, "");
+    let idle = answered.elapsed();
+    assert!(idle >= keep_alive - Duration::from_millis(50), "{idle:?}");
+    assert!(idle < keep_alive + Duration::from_millis(950), "{idle:?}");
+}
+
 #[tokio::test]
 async fn connection_without_a_byte_is_closed_without_a_word() {
     let server = silent().await;

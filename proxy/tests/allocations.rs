@@ -1,0 +1,171 @@
+//! Requests over a connection that is kept cost no allocation on their worker. In a process of its own: it counts with the
+//! process's allocator.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(
+    unsafe_code,
+    reason = "an allocator that counts is an unsafe trait, and the name of a thread a system call"
+)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    num::NonZeroUsize,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use lb_proxy::{
+    Config, Proxy,
+    config::{Backend, BackendId, Bind, Frontend, Mode, Server},
+};
+
+/// Counts what the workers allocate while it is told to.
+struct Counting;
+
+static COUNTS: AtomicBool = AtomicBool::new(false);
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+fn note() {
+    if COUNTS.load(Ordering::Relaxed) && is_worker() {
+        ALLOCATED.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Asked of the kernel each time: nothing that allocates may be used here.
+fn is_worker() -> bool {
+    let mut name = [0_u8; 16];
+    // SAFETY: PR_GET_NAME writes at most 16 bytes to the address that it is given.
+    let failed = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) } != 0;
+    !failed && name.starts_with(b"lbctl-worker-")
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The counter is the process's: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Reads up to the end of a head and `content` bytes behind it. False at the end of the stream.
+fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>, content: usize) -> bool {
+    buffer.clear();
+    let mut byte = [0; 1];
+    while !buffer.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            return false;
+        }
+        buffer.push(byte[0]);
+    }
+    let end = buffer.len() + content;
+    buffer.resize(end, 0);
+    stream.read_exact(&mut buffer[end - content..]).is_ok()
+}
+
+/// Answers each request, which has `content` bytes of content, with `response`.
+fn server(content: usize, response: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            stream.set_nodelay(true).unwrap();
+            let mut buffer = Vec::new();
+            while read_message(&mut stream, &mut buffer, content) {
+                stream.write_all(&response).unwrap();
+            }
+        }
+    });
+    address
+}
+
+fn config(server: SocketAddr, mode: Mode) -> Config {
+    let binds = vec![Bind { label: "front:0".to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 0)) }];
+    let default_backend = Some(BackendId(0));
+    Config {
+        threads: NonZeroUsize::MIN,
+        maxconn: 100,
+        maps: Vec::new(),
+        frontends: vec![Frontend {
+            forwardfor: true,
+            default_backend,
+            ..Frontend::new("front", mode, binds)
+        }],
+        backends: vec![Backend::new("back", mode, vec![Server::new("s1", server)])],
+    }
+}
+
+/// The least that 100 exchanges over one connection allocated on the worker, of ten rounds after a first one. Not the sum:
+/// the timer wheel makes room for a tick's deadlines, ten times a second, however many requests there are.
+fn cost(request: &[u8], content: usize, response: &[u8], answer: usize) -> usize {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    // For the proxy's control tasks.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let proxy = Proxy::start(config(server(content, response.to_vec()), Mode::Http)).unwrap();
+    let mut client = TcpStream::connect(proxy.status().frontends[0].binds[0].address).unwrap();
+    client.set_nodelay(true).unwrap();
+    let mut buffer = Vec::new();
+    let mut round = || {
+        ALLOCATED.store(0, Ordering::Relaxed);
+        for _ in 0..100 {
+            client.write_all(request).unwrap();
+            assert!(read_message(&mut client, &mut buffer, answer), "the proxy ended the connection");
+            assert!(buffer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&buffer));
+        }
+        ALLOCATED.load(Ordering::Relaxed)
+    };
+    round();
+    COUNTS.store(true, Ordering::Relaxed);
+    let least = (0..10).map(|_| round()).min().unwrap();
+    COUNTS.store(false, Ordering::Relaxed);
+    assert_eq!(proxy.status().frontends[0].requests_total, 1_100);
+    least
+}
+
+#[test]
+fn requests_over_a_kept_connection_allocate_nothing() {
+    let request = b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\nAccept: */*\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    assert_eq!(cost(request, 0, response, 2), 0);
+}
+
+#[test]
+fn content_both_ways_allocates_nothing() {
+    const CONTENT: usize = 40_000;
+    let mut request =
+        format!("POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
+    request.resize(request.len() + CONTENT, b'q');
+    let mut response = format!("HTTP/1.1 200 OK\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
+    response.resize(response.len() + CONTENT, b'a');
+    assert_eq!(cost(&request, CONTENT, &response, CONTENT), 0);
+}
+
+/// A request for which the worker does allocate: that this is seen shows that the others are.
+#[test]
+fn a_new_connection_to_the_server_for_each_request_is_counted() {
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    assert!(cost(request, 0, response, 2) >= 100);
+}
