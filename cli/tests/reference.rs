@@ -21,6 +21,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[frontend.NAME] timeout", "[frontend.web]\ntimeout = { zzzzzzzz = 1 }"),
     ("[backend.NAME]", "[backend.app]\nzzzzzzzz = 1"),
     ("[backend.NAME] server.NAME", "[backend.app]\nserver.web1 = { zzzzzzzz = 1 }"),
+    ("[backend.NAME] balance", "[backend.app]\nbalance = { zzzzzzzz = 1 }"),
+    ("[backend.NAME] balance.uri", "[backend.app]\nbalance = { uri = { zzzzzzzz = 1 } }"),
     ("[backend.NAME] timeout", "[backend.app]\ntimeout = { zzzzzzzz = 1 }"),
     ("[backend.NAME] check", "[backend.app]\ncheck = { zzzzzzzz = 1 }"),
     ("[backend.NAME] check.http", "[backend.app]\ncheck = { http = { zzzzzzzz = 1 } }"),

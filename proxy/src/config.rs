@@ -1,5 +1,6 @@
 //! What the data plane is told: plain data without text forms. Whoever builds it has checked it.
 
+mod balance;
 mod options;
 mod persistence;
 mod timeouts;
@@ -9,6 +10,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 pub use crate::sample::{MapFile, MapKind};
 
 pub use self::{
+    balance::{Balance, HashKey, HashKind, UriPart},
     options::{BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, ReuseMode, TcpKeepalive},
     persistence::Stick,
     timeouts::{BackendTimeouts, FrontendTimeouts},
@@ -85,6 +87,11 @@ pub struct Backend {
     pub mode: Mode,
     /// Who is next.
     pub balance: Balance,
+    /// When only backup servers are left, all of them are used and not the first one alone (HAProxy `option
+    /// allbackups`).
+    pub all_backups: bool,
+    /// A server that comes back gets its weight and its `maxconn` over this time; zero is at once.
+    pub slowstart: Duration,
     /// Attempts after the first (HAProxy `retries`).
     pub retries: u32,
     /// A retry goes to another server at once if one is usable (HAProxy `option redispatch`).
@@ -103,16 +110,6 @@ pub struct Backend {
     pub readiness: bool,
     /// In the order of the file.
     pub servers: Vec<Server>,
-}
-
-/// Who is next.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Balance {
-    /// Smooth weighted round robin.
-    #[default]
-    RoundRobin,
-    /// Fewest connections in flight per weight; ties in turn.
-    LeastConn,
 }
 
 /// Active checks of a backend's servers.
@@ -153,8 +150,10 @@ pub struct Server {
     pub name: String,
     /// Where it is.
     pub address: SocketAddr,
-    /// Share, 0..=256; 0 gets no new requests.
+    /// Share, 0..=256; 0 gets only requests of clients that had it before.
     pub weight: u16,
+    /// Used for new requests only when no other is usable.
+    pub backup: bool,
     /// Requests in flight (http) or connections (tcp); the excess waits in line.
     pub maxconn: Option<u32>,
 }
@@ -183,6 +182,8 @@ impl Backend {
             name: name.into(),
             mode,
             balance: Balance::default(),
+            all_backups: false,
+            slowstart: Duration::ZERO,
             retries: 3,
             redispatch: true,
             timeout: BackendTimeouts::default(),
@@ -199,6 +200,6 @@ impl Backend {
 impl Server {
     /// One with weight 1 and no limits.
     pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
-        Self { name: name.into(), address, weight: 1, maxconn: None }
+        Self { name: name.into(), address, weight: 1, backup: false, maxconn: None }
     }
 }

@@ -12,6 +12,8 @@
 
 pub(crate) mod board;
 pub(crate) mod probe;
+pub(crate) mod routing;
+pub(crate) mod slowstart;
 
 use std::time::Duration;
 

@@ -18,7 +18,7 @@ use crate::{
     table::Tables,
     upstream::{
         Preference,
-        balance::{Pick, Usable},
+        balance::{Pick, Turns, Usable},
         queue::{Answer, Queue, Wish},
     },
 };
@@ -43,13 +43,13 @@ pub(crate) struct Node {
 /// The usable servers of every backend, by its index.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Routing {
-    pub(crate) backends: Box<[Usable]>,
+    pub(crate) backends: Box<[Arc<Usable>]>,
 }
 
 /// What the workers share of a backend.
 #[derive(Debug)]
 pub(crate) struct BackendState {
-    position: Padded<AtomicUsize>,
+    turns: Turns,
     in_flight: Box<[Padded<AtomicU32>]>,
     /// Length of the queue, readable without its lock.
     waiting: Padded<AtomicUsize>,
@@ -96,7 +96,7 @@ impl Node {
             let server = preference.server.filter(|_| self.backend(backend).persist);
             server.filter(|server| !avoid.contains(server))
         };
-        usable.wanted(preference, avoid).or_else(insists)
+        insists().or_else(|| usable.wanted(preference, avoid))
     }
 
     /// Chooses a server and takes a slot of it.
@@ -108,17 +108,14 @@ impl Node {
         avoid: &[usize],
     ) -> Pick {
         let (config, state) = (self.backend(backend), &self.backends[backend.0]);
+        let take = |server: usize| {
+            let maxconn = config.servers[server].maxconn;
+            state.try_take(server, maxconn.map(|maxconn| usable.maxconn(server, maxconn)))
+        };
         if let Some(server) = self.wanted(backend, usable, preference, avoid) {
-            let taken = state.try_take(server, config.servers[server].maxconn);
-            return if taken { Pick::Server(server) } else { Pick::Full(Wish::Only(server), server) };
+            return if take(server) { Pick::Server(server) } else { Pick::Full(Wish::Only(server), server) };
         }
-        usable.pick(
-            config.balance,
-            &state.position,
-            avoid,
-            |server| state.in_flight(server),
-            |server| state.try_take(server, config.servers[server].maxconn),
-        )
+        usable.pick(&state.turns, avoid, |server| state.in_flight(server), take)
     }
 
     /// Gives a slot back, to the oldest in line if there is a line.
@@ -168,7 +165,7 @@ impl Node {
 impl BackendState {
     fn new(backend: &Backend) -> Self {
         Self {
-            position: Padded::default(),
+            turns: Turns::default(),
             in_flight: backend.servers.iter().map(|_| Padded::default()).collect(),
             waiting: Padded::default(),
             queue: Mutex::default(),
@@ -245,6 +242,19 @@ impl<T> Published<T> {
 
     pub(crate) fn store(&self, value: T) {
         *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Swaps it for a changed copy.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut T))
+    where
+        T: Clone,
+    {
+        let mut shared = self.value.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut value = T::clone(&shared);
+        change(&mut value);
+        *shared = Arc::new(value);
+        drop(shared);
         self.version.fetch_add(1, Ordering::Release);
     }
 

@@ -107,6 +107,7 @@ impl Proxy {
     fn start_tasks(&mut self) {
         let seed = seed();
         for (backend, config) in self.node.config.backends.iter().enumerate() {
+            self.tasks.add(&tokio::spawn(Arc::clone(&self.board).slow_starts(BackendId(backend))));
             for server in 0..config.servers.len() {
                 let seed = seed ^ ((backend as u64) << 32 | server as u64);
                 self.tasks.add(&tokio::spawn(Arc::clone(&self.board).check(

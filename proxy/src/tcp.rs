@@ -11,7 +11,7 @@ use crate::{
     metrics::Event,
     stream::Stream,
     tcp::relay::{End, relay},
-    upstream::{Preference, Reuse, Upstream},
+    upstream::{Preference, Reuse, Upstream, key},
     wheel::Deadline,
 };
 
@@ -24,8 +24,9 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
         return;
     };
     let worker = connection.worker();
+    let hash = key::of_connection(&worker.node().backend(backend).balance, connection.peer().ip());
+    let preference = Preference { client: Some(connection.peer().ip()), hash, ..Preference::default() };
     let upstream_deadline = worker.wheel().deadline();
-    let preference = Preference { client: Some(connection.peer().ip()), ..Preference::default() };
     let mut search = worker.search(connection.frontend_id(), backend, preference);
     let upstream = match search.connect(Reuse::Forbidden, &upstream_deadline).await {
         Ok(upstream) => upstream,

@@ -21,6 +21,7 @@
 pub(crate) mod balance;
 mod connect;
 pub(crate) mod idle;
+pub(crate) mod key;
 mod persist;
 pub(crate) mod queue;
 
@@ -50,6 +51,8 @@ pub struct Preference {
     /// Who asks, for a backend that remembers the servers of its clients. What it remembers counts if there is no
     /// `server`; the server that is chosen will be remembered.
     pub client: Option<IpAddr>,
+    /// Where [`crate::config::Balance::Hash`] sends it, unless `server` does.
+    pub hash: Option<u64>,
 }
 
 /// A connection to a server, and the slot of that server that goes with it.

@@ -8,6 +8,8 @@ mod rig;
 #[path = "http/peers.rs"]
 mod peers;
 
+#[path = "http/balance.rs"]
+mod balance;
 #[path = "http/bodies.rs"]
 mod bodies;
 #[path = "http/keep_alive.rs"]

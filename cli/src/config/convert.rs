@@ -12,6 +12,7 @@ use super::{
 };
 
 mod backend;
+mod balance;
 mod binds;
 mod cluster;
 mod frontend;

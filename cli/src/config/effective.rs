@@ -1,12 +1,13 @@
 //! The file with every default in it, written from the model: what `check --effective` prints. It is TOML again, and
 //! reading it gives the same model: `[defaults]` is spread over the sections, a `[listen.*]` is its two halves.
 
+mod balance;
 mod options;
 mod persistence;
 
 use std::fmt::Write;
 
-use lb_proxy::config::{Backend, Balance, Check, CheckKind, Frontend, MapFile, Mode, Server};
+use lb_proxy::config::{Backend, Check, CheckKind, Frontend, MapFile, Mode, Server};
 use lb_vrrp::{ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Version};
 
 use super::{
@@ -181,11 +182,7 @@ fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
 fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
     section(out, "backend", Some(&backend.name));
     line(out, "mode", quoted(mode(backend.mode)));
-    let balance = match backend.balance {
-        Balance::RoundRobin => "roundrobin",
-        Balance::LeastConn => "leastconn",
-    };
-    line(out, "balance", quoted(balance));
+    balance::write(out, backend);
     line(out, "retries", backend.retries);
     line(out, "redispatch", backend.redispatch);
     line(out, "timeout.connect", time(backend.timeout.connect));
@@ -236,7 +233,8 @@ fn servers(out: &mut String, servers: &[Server]) {
         }
         let maxconn = server.maxconn.map(|maxconn| format!(", maxconn = {maxconn}")).unwrap_or_default();
         let address = quoted(&server.address.to_string());
-        let table = format!("{{ address = {address}, weight = {}{maxconn} }}", server.weight);
+        let backup = if server.backup { ", backup = true" } else { "" };
+        let table = format!("{{ address = {address}, weight = {}{backup}{maxconn} }}", server.weight);
         line(out, &format!("server.{}", key(&server.name)), table);
     }
     if !listed.is_empty() {

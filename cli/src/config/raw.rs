@@ -8,7 +8,10 @@ pub(crate) use self::{
     cluster::{Cluster, Node},
     global::Global,
     map::{KINDS as MAP_KINDS, Map},
-    proxy::{Bind, BindAddress, Check, CheckSettings, HttpCheck, Keepalive, Kind, Pool, Section},
+    proxy::{
+        BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, HttpCheck, Keepalive, Kind, Pool,
+        Section,
+    },
     vip::{InterfaceOf, Preference, Vip},
 };
 use super::{

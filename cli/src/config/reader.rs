@@ -153,6 +153,10 @@ impl<'a> Value<'a> {
         self.value.is_table()
     }
 
+    pub(crate) fn is_empty_table(&self) -> bool {
+        matches!(self.value, DeValue::Table(table) if table.is_empty())
+    }
+
     pub(crate) fn is_empty_list(&self) -> bool {
         matches!(self.value, DeValue::Array(list) if list.is_empty())
     }

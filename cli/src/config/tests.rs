@@ -70,7 +70,10 @@ fn the_shortest_pair_has_the_documented_defaults() {
     );
 
     let backend = &config.proxy.backends[0];
-    assert_eq!((backend.balance, backend.retries, backend.redispatch), (Balance::RoundRobin, 3, true));
+    assert_eq!(
+        (backend.balance.clone(), backend.retries, backend.redispatch),
+        (Balance::RoundRobin, 3, true)
+    );
     let timeout = &backend.timeout;
     assert_eq!((timeout.connect, timeout.server, timeout.queue), (5 * SECOND, 50 * SECOND, 5 * SECOND));
     let check = backend.check.as_ref().unwrap();
@@ -241,7 +244,10 @@ fn defaults_reach_every_section_key_by_key() {
          timeout = { server = \"30s\", queue = \"7s\" }\ncheck = { tcp = true, rise = 4 }\nservers = [\"192.0.2.21:80\"]\n\
          [listen.c]\nbind = \"*:82\"\ncheck = false\nservers = [\"192.0.2.21:80\"]\n"]);
     let [a, b, c] = config.proxy.backends.as_slice() else { panic!("three") };
-    assert_eq!((a.mode, a.retries, a.redispatch, a.balance), (Mode::Tcp, 1, false, Balance::LeastConn));
+    assert_eq!(
+        (a.mode, a.retries, a.redispatch, a.balance.clone()),
+        (Mode::Tcp, 1, false, Balance::LeastConn)
+    );
     assert_eq!((a.timeout.connect, a.timeout.server, a.timeout.queue), (SECOND, 3 * SECOND, SECOND));
     let check = a.check.as_ref().unwrap();
     assert!(
@@ -249,7 +255,10 @@ fn defaults_reach_every_section_key_by_key() {
     );
     assert_eq!((check.interval, check.timeout, check.rise, check.fall), (4 * SECOND, 4 * SECOND, 2, 9));
 
-    assert_eq!((b.mode, b.retries, b.redispatch, b.balance), (Mode::Http, 0, true, Balance::RoundRobin));
+    assert_eq!(
+        (b.mode, b.retries, b.redispatch, b.balance.clone()),
+        (Mode::Http, 0, true, Balance::RoundRobin)
+    );
     assert_eq!((b.timeout.connect, b.timeout.server, b.timeout.queue), (SECOND, 30 * SECOND, 7 * SECOND));
     let check = b.check.as_ref().unwrap();
     assert!(matches!(check.kind, CheckKind::Tcp));

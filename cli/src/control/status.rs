@@ -318,6 +318,10 @@ pub struct Server {
     pub connect_errors: u64,
     /// Share.
     pub weight: u16,
+    /// Percent of its weight and limit that it gets: less than 100 in its slow start.
+    pub share: u8,
+    /// Used for new requests only when no other is usable.
+    pub backup: bool,
     /// Limit, if any.
     pub maxconn: Option<u32>,
     /// The last check.

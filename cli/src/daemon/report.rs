@@ -353,6 +353,8 @@ fn server(found: &proxy::ServerStatus, fall: u32) -> Server {
         requests_total: found.requests_total,
         connect_errors: found.connect_errors,
         weight: found.weight,
+        share: found.share,
+        backup: found.backup,
         maxconn: found.maxconn,
         last_check: found.last_check.as_ref().map(|check| Check {
             passed: check.passed,

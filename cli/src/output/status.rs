@@ -238,15 +238,17 @@ fn backends(backends: &[Backend], status: &Status, paint: Paint) -> String {
     for backend in backends {
         for (index, server) in backend.servers.iter().enumerate() {
             let (state, tone) = match server.state {
-                ServerState::Unchecked => ("new", Tone::Plain),
-                ServerState::Up => ("up", Tone::Good),
-                ServerState::Down => ("DOWN", Tone::Bad),
-                ServerState::NoCheck => ("no check", Tone::Plain),
+                ServerState::Unchecked => ("new".to_owned(), Tone::Plain),
+                ServerState::Up if server.share < 100 => (format!("up {} %", server.share), Tone::Good),
+                ServerState::Up if server.backup => ("backup".to_owned(), Tone::Good),
+                ServerState::Up => ("up".to_owned(), Tone::Good),
+                ServerState::Down => ("DOWN".to_owned(), Tone::Bad),
+                ServerState::NoCheck => ("no check".to_owned(), Tone::Plain),
             };
             table.row([
                 if index == 0 { backend.name.as_str() } else { "" }.into(),
                 server.name.as_str().into(),
-                Cell::toned(state, tone),
+                Cell::toned(&state, tone),
                 short_age(status.at.saturating_since(server.since)).into(),
                 connections(server).into(),
                 last_check(server).into(),

@@ -5,17 +5,18 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{
     Checker, Verdict,
     probe::{Outcome, probe},
+    routing::{routing, share, usable},
+    slowstart,
 };
 use crate::{
     config::{Backend, BackendId, Check, Config},
-    node::{Node, Routing},
+    node::Node,
     status::{BackendHealth, CheckReport, Health, ServerState},
-    upstream::balance::Usable,
 };
 
 /// The board.
@@ -25,6 +26,8 @@ pub(crate) struct Board {
     health: watch::Sender<Health>,
     /// By backend, then server.
     servers: Mutex<Vec<Vec<ServerHealth>>>,
+    /// By backend: a server of it came back.
+    came_back: Box<[Notify]>,
 }
 
 /// What is known of a server.
@@ -33,6 +36,14 @@ pub(crate) struct ServerHealth {
     pub(crate) state: ServerState,
     pub(crate) since: SystemTime,
     pub(crate) last_check: Option<CheckReport>,
+    /// When it came up, if it was down before: its slow start begins there.
+    pub(crate) came_back: Option<Instant>,
+}
+
+impl ServerHealth {
+    pub(crate) fn new(state: ServerState, since: SystemTime) -> Self {
+        Self { state, since, last_check: None, came_back: None }
+    }
 }
 
 impl Board {
@@ -45,13 +56,14 @@ impl Board {
             .map(|backend| {
                 let state =
                     if backend.check.is_some() { ServerState::Unchecked } else { ServerState::NoCheck };
-                vec![ServerHealth { state, since: now, last_check: None }; backend.servers.len()]
+                vec![ServerHealth::new(state, now); backend.servers.len()]
             })
             .collect();
-        let routing = routing(&config, &servers);
+        let routing = routing(&config, &servers, Instant::now());
+        let came_back = config.backends.iter().map(|_| Notify::new()).collect();
         let node = Node::new(config, routing);
         let health = watch::Sender::new(Health::default());
-        let board = Self { node: Arc::clone(&node), health, servers: Mutex::new(servers) };
+        let board = Self { node: Arc::clone(&node), health, servers: Mutex::new(servers), came_back };
         board.publish(&board.servers());
         (node, Arc::new(board))
     }
@@ -116,11 +128,43 @@ impl Board {
         known.state = if verdict == Verdict::Up { ServerState::Up } else { ServerState::Down };
         known.since = at;
         let to = known.state;
+        known.came_back = (from == ServerState::Down).then(Instant::now);
         log_transition(config, server, from, to, &what);
-        self.node.routing.store(routing(&self.node.config, &servers));
+        self.route(backend, &servers[backend.0]);
         self.publish(&servers);
         drop(servers);
         self.node.serve_queue(backend);
+        self.came_back[backend.0].notify_one();
+    }
+
+    /// Tells the workers which servers of a backend are usable.
+    fn route(&self, backend: BackendId, servers: &[ServerHealth]) {
+        let usable = usable(self.node.backend(backend), servers, Instant::now());
+        self.node.routing.update(|routing| routing.backends[backend.0] = Arc::new(usable));
+    }
+
+    /// Raises the shares of servers that came back, step by step, for ever.
+    pub(crate) async fn slow_starts(self: Arc<Self>, backend: BackendId) {
+        let config = self.node.backend(backend);
+        if config.slowstart.is_zero() {
+            return;
+        }
+        loop {
+            self.came_back[backend.0].notified().await;
+            loop {
+                tokio::time::sleep(slowstart::step(config.slowstart)).await;
+                let servers = self.servers();
+                self.route(backend, &servers[backend.0]);
+                let now = Instant::now();
+                if servers[backend.0].iter().all(|server| share(config, server, now).is_full()) {
+                    break;
+                }
+                drop(servers);
+                // A server's `maxconn` grows with its share.
+                self.node.serve_queue(backend);
+            }
+            self.node.serve_queue(backend);
+        }
     }
 
     fn publish(&self, servers: &[Vec<ServerHealth>]) {
@@ -139,26 +183,6 @@ impl Board {
             changed
         });
     }
-}
-
-/// The usable servers: those that are up; those not checked yet only where no other is left.
-fn routing(config: &Config, servers: &[Vec<ServerHealth>]) -> Routing {
-    let usable = |(backend, servers): (&Backend, &Vec<ServerHealth>)| {
-        let those = |wanted: &[ServerState]| {
-            let weights = backend.servers.iter().map(|server| server.weight);
-            let states = servers.iter().map(|server| server.state);
-            Usable::new(
-                weights
-                    .zip(states)
-                    .enumerate()
-                    .filter(|(_, (_, state))| wanted.contains(state))
-                    .map(|(index, (weight, _))| (index, weight)),
-            )
-        };
-        let up = those(&[ServerState::Up, ServerState::NoCheck]);
-        if up.is_empty() { those(&[ServerState::Unchecked]) } else { up }
-    };
-    Routing { backends: config.backends.iter().zip(servers).map(usable).collect() }
 }
 
 fn backend_health(

@@ -19,7 +19,13 @@ use super::{
     reply::Reply,
     write,
 };
-use crate::{buffer::Buffer, connection::Connection, stream::Stream, upstream::Preference, wheel::Deadline};
+use crate::{
+    buffer::Buffer,
+    connection::Connection,
+    stream::Stream,
+    upstream::{Preference, key},
+    wheel::Deadline,
+};
 
 /// Bytes of a request that are still read and thrown away after a connection was closed for writing, so that the
 /// client reads the response instead of a reset.
@@ -297,6 +303,16 @@ fn parse<S: Stream>(
     };
     let mut out = connection.worker().buffers().take();
     head.encode(&request, &hop, &mut out);
-    let preference = Preference { client: Some(connection.peer().ip()), ..Preference::default() };
+    let client = connection.peer().ip();
+    let hash = connection.frontend().default_backend.and_then(|backend| {
+        let balance = &connection.worker().node().backend(backend).balance;
+        let field = |name: &str| {
+            head.fields()
+                .find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
+                .map(|field| field.value)
+        };
+        key::of_request(balance, client, head.target(), field)
+    });
+    let preference = Preference { client: Some(client), hash, ..Preference::default() };
     Ok(Some(Received { request, preference, head: out }))
 }

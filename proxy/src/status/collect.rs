@@ -4,7 +4,10 @@ use std::time::Instant;
 
 use super::{BackendStatus, FrontendStatus, ServerStatus, Status};
 use crate::{
-    health::board::{Board, ServerHealth},
+    health::{
+        board::{Board, ServerHealth},
+        routing::share,
+    },
     listener::binding::Bindings,
     metrics::{Counter, Event, FrontendCounters, ServerCounters},
     node::Node,
@@ -74,14 +77,15 @@ fn frontend(
 }
 
 fn backend(node: &Node, servers: &[ServerHealth], workers: &[WorkerHandle], index: usize) -> BackendStatus {
-    let config = &node.config.backends[index];
+    let backend = &node.config.backends[index];
     let state = &node.backends[index];
+    let now = Instant::now();
     let queue = state.queue();
     let sum = |server: usize, counter: fn(&ServerCounters) -> &Counter| {
         workers.iter().map(|worker| counter(&worker.counters.servers[index][server]).value()).sum()
     };
     let servers =
-        config.servers.iter().zip(servers).enumerate().map(|(server, (config, health))| ServerStatus {
+        backend.servers.iter().zip(servers).enumerate().map(|(server, (config, health))| ServerStatus {
             name: config.name.clone(),
             address: config.address,
             state: health.state,
@@ -91,10 +95,12 @@ fn backend(node: &Node, servers: &[ServerHealth], workers: &[WorkerHandle], inde
             requests_total: sum(server, |counters| &counters.requests),
             connect_errors: sum(server, |counters| &counters.connect_errors),
             weight: config.weight,
+            share: share(backend, health, now).percent(),
+            backup: config.backup,
             maxconn: config.maxconn,
             last_check: health.last_check.clone(),
         });
-    BackendStatus { name: config.name.clone(), servers: servers.collect() }
+    BackendStatus { name: backend.name.clone(), servers: servers.collect() }
 }
 
 fn sum(workers: &[WorkerHandle], frontend: usize, counter: fn(&FrontendCounters) -> &Counter) -> u64 {

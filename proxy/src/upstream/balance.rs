@@ -1,23 +1,60 @@
 //! Who is next: pure choice over the usable servers of a backend.
 //!
-//! The order of round robin is computed once, when the usable set changes; a request then costs one addition to the
-//! position, which all workers share. So two equal servers alternate strictly, whichever worker serves.
+//! What costs time (the order of a round, the points of a ring) is computed once, when the usable set changes. A request
+//! then costs one addition to the position, which all workers share; so two equal servers alternate strictly, whichever
+//! worker serves. Retries have a position of their own: they neither disturb that order nor all go to the server that
+//! happens to follow the one that failed.
 
-use std::{
-    cmp::Ordering as Order,
-    collections::BinaryHeap,
-    sync::atomic::{AtomicUsize, Ordering},
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use self::{
+    ring::{Ring, Scale},
+    round::round,
+};
+use super::{Preference, queue::Wish};
+use crate::{
+    config::{Backend, Balance, HashKind},
+    health::slowstart::Share,
+    limit::Padded,
 };
 
-use super::{Preference, queue::Wish};
-use crate::config::Balance;
+pub(crate) mod hash;
+mod ring;
+mod round;
+
+/// How far the second draw of [`Balance::Random`] goes on for a server other than the first.
+const DRAW_AGAIN: usize = 8;
 
 /// The usable servers of a backend; indexes are those of the configuration.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Usable {
+    /// For new requests, by index: server and weight, in units of 1 / [`Share::FULL`].
     servers: Box<[(usize, u32)]>,
     /// One whole round: each server as often as its weight (over the weights' common divisor), spread evenly.
     round: Box<[usize]>,
+    choice: Choice,
+    /// For requests that had them before, by index.
+    kept: Box<[usize]>,
+    /// Those in their slow start.
+    starting: Box<[(usize, Share)]>,
+}
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+enum Choice {
+    #[default]
+    Round,
+    Least,
+    Random,
+    First,
+    Ring(Ring),
+    Map,
+}
+
+/// The positions that the workers share.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    first: Padded<AtomicUsize>,
+    retry: Padded<AtomicUsize>,
 }
 
 /// The outcome of a choice.
@@ -32,29 +69,43 @@ pub(crate) enum Pick {
 }
 
 impl Usable {
-    /// From `(index, weight)` of what is usable. Weight 0 gets no new requests.
-    pub(crate) fn new(servers: impl IntoIterator<Item = (usize, u16)>) -> Self {
-        let servers: Box<[_]> = servers
-            .into_iter()
-            .filter(|&(_, weight)| weight > 0)
-            .map(|(index, weight)| (index, u32::from(weight)))
+    /// From those usable for new requests, and those usable for requests that had them before. Weight 0 gets no new
+    /// requests.
+    pub(crate) fn new(
+        config: &Backend,
+        new: impl IntoIterator<Item = (usize, Share)>,
+        kept: impl IntoIterator<Item = usize>,
+    ) -> Self {
+        let new: Box<[_]> =
+            new.into_iter().filter(|&(server, _)| config.servers[server].weight > 0).collect();
+        let is_map = matches!(config.balance, Balance::Hash { kind: HashKind::Map, .. });
+        let servers: Box<[_]> = new
+            .iter()
+            .map(|&(server, share)| {
+                // A table that grew with a slow start would move almost every key at each of its steps.
+                let share = if is_map { Share::default() } else { share };
+                (server, share.of_weight(config.servers[server].weight))
+            })
             .collect();
-        let round = round(&servers);
-        Self { servers, round }
+        let choice = match config.balance {
+            Balance::RoundRobin => Choice::Round,
+            Balance::LeastConn => Choice::Least,
+            Balance::Random => Choice::Random,
+            Balance::First => Choice::First,
+            Balance::Hash { kind: HashKind::Map, .. } => Choice::Map,
+            Balance::Hash { kind: HashKind::Consistent, .. } => Choice::Ring(ring(config, &servers)),
+        };
+        Self {
+            round: round(&servers),
+            servers,
+            choice,
+            kept: kept.into_iter().collect(),
+            starting: new.iter().filter(|(_, share)| !share.is_full()).copied().collect(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.servers.is_empty()
-    }
-
-    /// May a request that has had this server before go there?
-    pub(crate) fn keeps(&self, server: usize) -> bool {
-        self.servers.iter().any(|&(index, _)| index == server)
-    }
-
-    /// The one server that a request wants, if it wants one that is usable and not to be avoided.
-    pub(crate) fn wanted(&self, preference: Preference, avoid: &[usize]) -> Option<usize> {
-        preference.server.filter(|&server| self.keeps(server) && !avoid.contains(&server))
     }
 
     /// Is there a usable server that is none of `these`?
@@ -62,11 +113,43 @@ impl Usable {
         self.servers.iter().any(|(index, _)| !these.contains(index))
     }
 
+    /// May a request that has had this server before go there?
+    pub(crate) fn keeps(&self, server: usize) -> bool {
+        self.kept.contains(&server)
+    }
+
+    /// `maxconn` of a server, smaller during its slow start, but never 0.
+    pub(crate) fn maxconn(&self, server: usize, maxconn: u32) -> u32 {
+        match self.starting.iter().find(|&&(index, _)| index == server) {
+            Some((_, share)) => share.of_maxconn(maxconn),
+            None => maxconn,
+        }
+    }
+
+    /// The one server that a request wants, if it wants one that is usable and not to be avoided.
+    pub(crate) fn wanted(&self, preference: Preference, avoid: &[usize]) -> Option<usize> {
+        preference
+            .server
+            .filter(|&server| self.keeps(server) && !avoid.contains(&server))
+            .or_else(|| self.by_hash(preference.hash?, avoid))
+    }
+
+    fn by_hash(&self, hash: u64, avoid: &[usize]) -> Option<usize> {
+        match &self.choice {
+            Choice::Ring(ring) => ring.find(hash, avoid),
+            Choice::Map if !self.round.is_empty() => {
+                let at = usize::try_from(hash % self.round.len() as u64).unwrap_or(0);
+                self.first_on_round(at, self.round.len(), avoid)
+            }
+            Choice::Map | Choice::Round | Choice::Least | Choice::Random | Choice::First => None,
+        }
+    }
+
     /// Chooses a server that is not to be avoided and of which `take` gets a slot. `load` is what is in flight there.
+    /// Something to avoid means that this is a retry.
     pub(crate) fn pick(
         &self,
-        balance: Balance,
-        position: &AtomicUsize,
+        turns: &Turns,
         avoid: &[usize],
         load: impl Fn(usize) -> u32,
         mut take: impl FnMut(usize) -> bool,
@@ -74,16 +157,15 @@ impl Usable {
         if self.servers.is_empty() {
             return Pick::None;
         }
-        let position = position.fetch_add(1, Ordering::Relaxed);
         let mut accept = |index: usize| !avoid.contains(&index) && take(index);
-        let first = match balance {
-            Balance::RoundRobin => self.round[position % self.round.len()],
-            Balance::LeastConn => self.least(position, avoid, load),
-        };
+        let first = self.first_choice(turns, avoid, load);
         if accept(first) {
             return Pick::Server(first);
         }
-        let start = self.servers.iter().position(|&(index, _)| index == first).map_or(0, |at| at + 1);
+        let start = match self.choice {
+            Choice::First => 0,
+            _ => self.servers.iter().position(|&(index, _)| index == first).map_or(0, |at| at + 1),
+        };
         for step in 0..self.servers.len() {
             let (index, _) = self.servers[(start + step) % self.servers.len()];
             if accept(index) {
@@ -93,147 +175,86 @@ impl Usable {
         Pick::Full(Wish::Any, first)
     }
 
-    /// The fewest in flight per weight; ties in turn, by starting the search one further each time.
-    fn least(&self, position: usize, avoid: &[usize], load: impl Fn(usize) -> u32) -> usize {
-        let mut best: Option<(usize, u64, u64)> = None;
-        for step in 0..self.servers.len() {
-            let (index, weight) = self.servers[(position + step) % self.servers.len()];
-            if avoid.contains(&index) {
-                continue;
-            }
-            let (load, weight) = (u64::from(load(index)), u64::from(weight));
-            if best.is_none_or(|(_, least, of)| load * of < least * weight) {
-                best = Some((index, load, weight));
-            }
+    fn first_choice(&self, turns: &Turns, avoid: &[usize], load: impl Fn(usize) -> u32) -> usize {
+        if let Choice::First = self.choice {
+            return self
+                .servers
+                .iter()
+                .find(|(index, _)| !avoid.contains(index))
+                .unwrap_or(&self.servers[0])
+                .0;
         }
-        best.map_or(self.servers[0].0, |(index, ..)| index)
+        let turn = if avoid.is_empty() { &turns.first } else { &turns.retry };
+        let position = turn.fetch_add(1, Ordering::Relaxed);
+        match self.choice {
+            Choice::Least => self.least(position, avoid, load),
+            Choice::Random => self.lighter_of_two(position, avoid, load),
+            // Without its key a request goes in turn.
+            Choice::Round | Choice::Ring(_) | Choice::Map | Choice::First => self.in_turn(position, avoid),
+        }
+    }
+
+    fn in_turn(&self, position: usize, avoid: &[usize]) -> usize {
+        if avoid.is_empty() {
+            return self.round[position % self.round.len()];
+        }
+        let turns = || self.round.iter().filter(|server| !avoid.contains(server));
+        let others = turns().count().max(1);
+        turns().nth(position % others).copied().unwrap_or(self.round[0])
+    }
+
+    /// The fewest in flight per weight; ties in turn by weight, as far as those whose turn it is are among them.
+    fn least(&self, position: usize, avoid: &[usize], load: impl Fn(usize) -> u32) -> usize {
+        let loads = || {
+            let others = self.servers.iter().filter(|(index, _)| !avoid.contains(index));
+            others.map(|&(index, weight)| (index, u64::from(load(index)), u64::from(weight)))
+        };
+        let lighter = |(_, load, weight): (usize, u64, u64), (_, least, of): (usize, u64, u64)| {
+            (load * of).cmp(&(least * weight))
+        };
+        let Some(least) = loads().min_by(|&a, &b| lighter(a, b)) else { return self.servers[0].0 };
+        // Loads move while they are compared: what is no tie any more is not found, and the least one stands.
+        let ties = || loads().filter(|&server| lighter(server, least).is_le());
+        let turn = self.round[position % self.round.len()];
+        if ties().any(|(index, ..)| index == turn) {
+            return turn;
+        }
+        let count = ties().count().max(1);
+        ties().nth(position % count).map_or(least.0, |(index, ..)| index)
+    }
+
+    /// The power of two choices: almost as even as the fewest of all, and no herd runs to a server that came back.
+    fn lighter_of_two(&self, position: usize, avoid: &[usize], load: impl Fn(usize) -> u32) -> usize {
+        let random = hash::mix(position as u64);
+        let draw = |random: u64| usize::try_from(random % self.round.len() as u64).unwrap_or(0);
+        let one = self.first_on_round(draw(random), self.round.len(), avoid).unwrap_or(self.round[0]);
+        let again = draw(hash::mix(random));
+        let Some(other) = (0..DRAW_AGAIN)
+            .map(|step| self.round[(again + step) % self.round.len()])
+            .find(|other| *other != one && !avoid.contains(other))
+        else {
+            return one;
+        };
+        let burden = |server: usize, other: usize| u64::from(load(server)) * u64::from(self.weight(other));
+        if burden(other, one) < burden(one, other) { other } else { one }
+    }
+
+    fn weight(&self, server: usize) -> u32 {
+        let at = self.servers.binary_search_by_key(&server, |&(index, _)| index);
+        at.map_or(1, |at| self.servers[at].1)
+    }
+
+    fn first_on_round(&self, at: usize, steps: usize, avoid: &[usize]) -> Option<usize> {
+        let (before, after) = self.round.split_at(at);
+        after.iter().chain(before).take(steps).find(|server| !avoid.contains(server)).copied()
     }
 }
 
-/// A server's next turn in the round: the `n`-th of its `weight` turns is due at (2n + 1) / 2 weight of the round.
-#[derive(Eq, PartialEq)]
-struct Turn {
-    odd: u64,
-    weight: u64,
-    server: usize,
-}
-
-impl Ord for Turn {
-    fn cmp(&self, other: &Self) -> Order {
-        // The heap yields the greatest; the earliest turn is wanted, among equals the first server.
-        (other.odd * self.weight).cmp(&(self.odd * other.weight)).then(other.server.cmp(&self.server))
-    }
-}
-
-impl PartialOrd for Turn {
-    fn partial_cmp(&self, other: &Self) -> Option<Order> {
-        Some(self.cmp(other))
-    }
-}
-
-fn round(servers: &[(usize, u32)]) -> Box<[usize]> {
-    let divisor = servers.iter().fold(0, |divisor, &(_, weight)| greatest_common_divisor(divisor, weight));
-    if divisor == 0 {
-        return Box::default();
-    }
-    let length: u64 = servers.iter().map(|&(_, weight)| u64::from(weight / divisor)).sum();
-    let mut turns: BinaryHeap<_> = servers
-        .iter()
-        .map(|&(server, weight)| Turn { odd: 1, weight: u64::from(weight / divisor), server })
-        .collect();
-    let mut round = Vec::new();
-    for _ in 0..length {
-        let Some(mut turn) = turns.pop() else { break };
-        round.push(turn.server);
-        turn.odd += 2;
-        turns.push(turn);
-    }
-    round.into_boxed_slice()
-}
-
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+fn ring(config: &Backend, servers: &[(usize, u32)]) -> Ring {
+    let weights = config.servers.iter().map(|server| Share::default().of_weight(server.weight));
+    let named = servers.iter().map(|&(index, weight)| (index, weight, config.servers[index].name.as_str()));
+    Ring::new(Scale::new(weights), named)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn picks(usable: &Usable, balance: Balance, n: usize) -> Vec<usize> {
-        let position = AtomicUsize::new(0);
-        let pick = |_| match usable.pick(balance, &position, &[], |_| 0, |_| true) {
-            Pick::Server(index) => index,
-            Pick::Full(..) | Pick::None => unreachable!("nothing is full"),
-        };
-        (0..n).map(pick).collect()
-    }
-
-    #[test]
-    fn equal_weights_alternate_strictly() {
-        let usable = Usable::new([(0, 100), (1, 100)]);
-        assert_eq!(picks(&usable, Balance::RoundRobin, 6), [0, 1, 0, 1, 0, 1]);
-        let usable = Usable::new([(0, 1), (2, 1), (5, 1)]);
-        assert_eq!(picks(&usable, Balance::RoundRobin, 6), [0, 2, 5, 0, 2, 5]);
-    }
-
-    #[test]
-    fn weights_are_exact_over_a_round_and_spread_within_it() {
-        let usable = Usable::new([(0, 5), (1, 1), (2, 1)]);
-        assert_eq!(picks(&usable, Balance::RoundRobin, 7), [0, 0, 0, 1, 2, 0, 0]);
-        let usable = Usable::new([(0, 12), (1, 26)]);
-        let round = picks(&usable, Balance::RoundRobin, 19);
-        assert_eq!(round.iter().filter(|&&index| index == 0).count(), 6);
-        assert!(round.windows(4).all(|window| window.contains(&0) && window.contains(&1)));
-    }
-
-    #[test]
-    fn weight_zero_gets_no_new_requests() {
-        assert_eq!(picks(&Usable::new([(0, 0), (1, 1)]), Balance::RoundRobin, 3), [1, 1, 1]);
-        assert!(Usable::new([(0, 0)]).is_empty());
-    }
-
-    #[test]
-    fn full_and_avoided_servers_are_passed_over() {
-        let usable = Usable::new([(0, 1), (1, 1), (2, 1)]);
-        let position = AtomicUsize::new(0);
-        let pick =
-            |avoid: &[usize], full| usable.pick(Balance::RoundRobin, &position, avoid, |_| 0, |i| i != full);
-        assert_eq!(pick(&[0], 1), Pick::Server(2));
-        position.store(0, Ordering::Relaxed);
-        assert_eq!(pick(&[], 0), Pick::Server(1));
-        assert_eq!(pick(&[1, 2], 0), Pick::Full(Wish::Any, 1));
-    }
-
-    #[test]
-    fn nothing_usable_is_told_from_everything_full() {
-        let position = AtomicUsize::new(0);
-        let full = Usable::new([(0, 1)]).pick(Balance::RoundRobin, &position, &[], |_| 0, |_| false);
-        assert_eq!(full, Pick::Full(Wish::Any, 0));
-        let none = Usable::default().pick(Balance::LeastConn, &position, &[], |_| 0, |_| true);
-        assert_eq!(none, Pick::None);
-    }
-
-    #[test]
-    fn leastconn_takes_the_fewest_per_weight_and_ties_in_turn() {
-        let usable = Usable::new([(0, 1), (1, 2), (2, 1)]);
-        let position = AtomicUsize::new(0);
-        let pick = |loads: [u32; 3]| usable.pick(Balance::LeastConn, &position, &[], |i| loads[i], |_| true);
-        assert_eq!(pick([3, 4, 3]), Pick::Server(1));
-        assert_eq!(pick([1, 4, 2]), Pick::Server(0));
-        let ties: Vec<_> = (0..3).map(|_| pick([0, 0, 0])).collect();
-        assert_eq!(ties, [Pick::Server(2), Pick::Server(0), Pick::Server(1)]);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn every_server_gets_exactly_its_share_of_a_round(weights in proptest::collection::vec(0u16..=256, 1..20)) {
-            let usable = Usable::new(weights.iter().copied().enumerate());
-            let total: usize = weights.iter().map(|&weight| usize::from(weight)).sum();
-            let picks = if total == 0 { vec![] } else { picks(&usable, Balance::RoundRobin, total) };
-            for (index, &weight) in weights.iter().enumerate() {
-                let count = picks.iter().filter(|&&pick| pick == index).count();
-                proptest::prop_assert_eq!(count, usize::from(weight));
-            }
-        }
-    }
-}
+mod tests;

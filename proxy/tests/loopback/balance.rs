@@ -1,8 +1,11 @@
 //! Who gets which connection, over several workers.
 
+use std::time::Duration;
+
 use lb_proxy::{
     Proxy,
-    config::{Balance, Mode},
+    config::{Balance, CheckKind, HashKey, HashKind, Mode},
+    status::ServerState,
 };
 use tokio::net::TcpStream;
 
@@ -69,4 +72,107 @@ async fn leastconn_fills_the_emptiest_server_over_all_workers() {
         assert_eq!(next.1, 'b');
         open.push(next);
     }
+}
+
+#[tokio::test]
+async fn connections_of_one_address_go_to_one_server_and_those_of_many_to_all() {
+    let [a, b, c] = three().await;
+    let mut config = config(Mode::Tcp, &[a.address, b.address, c.address]);
+    config.backends[0].balance = Balance::Hash { key: HashKey::Source, kind: HashKind::Consistent };
+    let proxy = Proxy::start(config).unwrap();
+    let mut met = std::collections::BTreeSet::new();
+    for host in 1..=30 {
+        let mut greetings = Vec::new();
+        for _ in 0..2 {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 1, host], 0).into()).unwrap();
+            let mut client = socket.connect(address(&proxy)).await.unwrap();
+            greetings.push(read_n(&mut client, 1).await);
+        }
+        assert_eq!(greetings[0], greetings[1], "127.0.1.{host}");
+        met.insert(greetings.remove(0));
+    }
+    assert_eq!(met.len(), 3, "30 addresses found all three servers");
+}
+
+#[tokio::test]
+async fn one_of_two_servers_refuses_and_every_second_connection_meets_it() {
+    let (dead, alive) = (Refusing::new(), Scripted::named("b").await);
+    let mut config = config(Mode::Tcp, &[dead.address, alive.address]);
+    config.backends[0].retries = 2;
+    config.backends[0].redispatch = true;
+    let proxy = Proxy::start(config).unwrap();
+    assert_eq!(greetings(&proxy, 20).await, "b".repeat(20));
+    // Each one needed a retry when retries moved the turn on: the turn of the next was the dead server's again.
+    assert_eq!(counter(&proxy, "retries_total"), 10);
+}
+
+#[tokio::test]
+async fn two_good_of_three_servers_share_what_the_third_refuses() {
+    let (dead, b, c) = (Refusing::new(), Scripted::named("b").await, Scripted::named("c").await);
+    let mut config = config(Mode::Tcp, &[dead.address, b.address, c.address]);
+    config.backends[0].retries = 2;
+    config.backends[0].redispatch = true;
+    let proxy = Proxy::start(config).unwrap();
+    assert_eq!(greetings(&proxy, 12).await, "bbccbcbbccbc");
+    assert_eq!(counter(&proxy, "retries_total"), 4);
+}
+
+fn state(proxy: &Proxy) -> ServerState {
+    proxy.status().backends[0].servers[0].state
+}
+
+/// Two checked servers of which the first has been lost and has come back once `lost` is over.
+async fn first_is_lost_and_back(proxy: &Proxy, a: Scripted, lost: impl AsyncFnOnce()) -> Scripted {
+    let address = a.address;
+    eventually("a is up", || state(proxy) == ServerState::Up).await;
+    drop(a);
+    eventually("a is down", || state(proxy) == ServerState::Down).await;
+    lost().await;
+    let back = Scripted::named_at(address, "a").await;
+    eventually("a is back", || state(proxy) == ServerState::Up).await;
+    back
+}
+
+#[tokio::test]
+async fn backup_server_serves_while_the_others_are_down() {
+    let [a, b, c] = three().await;
+    let mut config = config(Mode::Tcp, &[a.address, b.address, c.address]);
+    config.backends[0].check = Some(quick_check(CheckKind::Tcp));
+    config.backends[0].servers[1].backup = true;
+    config.backends[0].servers[2].backup = true;
+    let proxy = Proxy::start(config).unwrap();
+    eventually("all are up", || proxy.health().borrow().backends[0].usable == 3).await;
+    assert_eq!(greetings(&proxy, 3).await, "aaa");
+    let _a = first_is_lost_and_back(&proxy, a, async || {
+        assert_eq!(greetings(&proxy, 3).await, "bbb", "the first backup alone");
+    })
+    .await;
+    assert_eq!(greetings(&proxy, 3).await, "aaa");
+}
+
+#[tokio::test]
+async fn server_that_comes_back_starts_slowly_and_one_that_was_there_does_not() {
+    let [a, b, _] = three().await;
+    let mut config = config(Mode::Tcp, &[a.address, b.address]);
+    config.backends[0].check = Some(quick_check(CheckKind::Tcp));
+    config.backends[0].slowstart = Duration::from_secs(2);
+    let proxy = Proxy::start(config).unwrap();
+    let share = |server: usize| proxy.status().backends[0].servers[server].share;
+    eventually("both are up", || proxy.health().borrow().backends[0].usable == 2).await;
+    assert_eq!((share(0), share(1)), (100, 100));
+    let _a = first_is_lost_and_back(&proxy, a, async || {}).await;
+    let mut seen = vec![share(0)];
+    let early = greetings(&proxy, 10).await;
+    eventually("the whole share", || {
+        seen.push(share(0));
+        assert_eq!(share(1), 100);
+        seen.last() == Some(&100)
+    })
+    .await;
+    assert!(seen.is_sorted() && seen[0] < 50, "{seen:?}");
+    // The workers see what the status says: with 2 s to go, next to nothing.
+    assert!(early.matches('a').count() <= 3, "{early}");
+    let late = greetings(&proxy, 10).await;
+    assert_eq!(late.matches('a').count(), 5, "{late}");
 }

@@ -85,7 +85,12 @@ async fn every_other_server_is_tried_before_one_that_failed() {
     servers.push(alive.address);
     let proxy = Proxy::start(retrying(&servers, 3, true)).unwrap();
     assert_eq!(outcome(&proxy).await.0, b"d");
-    assert_eq!(connect_errors(&proxy), [1, 1, 1, 0]);
+    let errors = connect_errors(&proxy);
+    assert!(errors.iter().all(|&errors| errors <= 1), "{errors:?}");
+    // Four attempts find the one that is alive, wherever they begin.
+    for _ in 0..8 {
+        assert_eq!(outcome(&proxy).await.0, b"d");
+    }
 }
 
 #[tokio::test]

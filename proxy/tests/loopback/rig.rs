@@ -151,7 +151,11 @@ impl Scripted {
 
     /// Says `name` at once, then echoes until the client ends.
     pub(crate) async fn named(name: &'static str) -> Self {
-        Self::start(move |mut stream| async move {
+        Self::named_at(ANY, name).await
+    }
+
+    pub(crate) async fn named_at(address: SocketAddr, name: &'static str) -> Self {
+        Self::start_at(address, move |mut stream| async move {
             let _ = stream.write_all(name.as_bytes()).await;
             let (mut read, mut write) = stream.split();
             let _ = tokio::io::copy(&mut read, &mut write).await;

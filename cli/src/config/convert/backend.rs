@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lb_proxy::config::{Backend, BackendTimeouts, Balance, Check, CheckKind, Server};
+use lb_proxy::config::{Backend, BackendTimeouts, Check, CheckKind, Server};
+
+use super::balance;
 
 use crate::config::{
     diagnostic::{Report, Span},
@@ -55,10 +57,13 @@ fn one(section: &Named<Section>, defaults: &Section, report: &Report<'_>) -> Bac
     } else if let (Some(hold), Some(At { value: false, .. })) = (&raw.hold, &raw.readiness) {
         report.warning(hold.span, "hold has no effect with readiness = false");
     }
+    let balancing = balance::convert(section, defaults, mode, check.is_some(), report);
     Backend {
         name: section.name.value.clone(),
         mode,
-        balance: value(&raw.balance, &defaults.balance).unwrap_or(Balance::RoundRobin),
+        balance: balancing.balance,
+        all_backups: balancing.all_backups,
+        slowstart: balancing.slowstart,
         retries: value(&raw.retries, &defaults.retries).unwrap_or(RETRIES),
         redispatch: value(&raw.redispatch, &defaults.redispatch).unwrap_or(true),
         timeout: BackendTimeouts {
@@ -109,6 +114,7 @@ fn servers(section: &Named<Section>, report: &Report<'_>) -> Vec<Server> {
             name: server.name.value.clone(),
             address,
             weight: server.weight.as_ref().and_then(|weight| u16::try_from(weight.value).ok()).unwrap_or(1),
+            backup: server.backup.as_ref().is_some_and(|backup| backup.value),
             maxconn: server.maxconn.as_ref().map(|maxconn| maxconn.value),
         });
     }

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lb_proxy::config::{Balance, Mode};
+use lb_proxy::config::Mode;
 
 use super::POSITIVE;
 use crate::config::{
@@ -13,12 +13,14 @@ use crate::config::{
 };
 
 pub(crate) use self::{
+    balance::{BalanceBy, Balancing},
     check::{Check, CheckSettings, HttpCheck},
     options::{BackendOptions, FrontendOptions, Keepalive, Pool},
     persistence::{PerSource, Stick},
     server::Server,
 };
 
+mod balance;
 mod check;
 mod options;
 mod persistence;
@@ -54,7 +56,7 @@ pub(crate) struct Section {
     pub(crate) persist: Option<At<bool>>,
     pub(crate) stick: Option<At<Stick>>,
     pub(crate) backend_options: BackendOptions,
-    pub(crate) balance: Option<At<Balance>>,
+    pub(crate) balancing: Balancing,
     pub(crate) retries: Option<At<u32>>,
     pub(crate) redispatch: Option<At<bool>>,
     pub(crate) check: Option<At<Check>>,
@@ -96,21 +98,9 @@ pub(crate) enum BindAddress {
 }
 
 const FRONTEND_KEYS: [&str; 5] = ["bind", "maxconn", "forwardfor", "per_source", "default_backend"];
-const BACKEND_KEYS: [&str; 10] = [
-    "balance",
-    "retries",
-    "redispatch",
-    "persist",
-    "stick",
-    "check",
-    "readiness",
-    "hold",
-    "server",
-    "servers",
-];
+const BACKEND_KEYS: [&str; 9] =
+    ["retries", "redispatch", "persist", "stick", "check", "readiness", "hold", "server", "servers"];
 const MODES: [(&str, Mode); 2] = [("http", Mode::Http), ("tcp", Mode::Tcp)];
-const BALANCES: [(&str, Balance); 2] =
-    [("roundrobin", Balance::RoundRobin), ("leastconn", Balance::LeastConn)];
 
 impl Kind {
     pub(crate) fn is_frontend(self) -> bool {
@@ -148,7 +138,7 @@ impl Section {
             persist: None,
             stick: None,
             backend_options: BackendOptions::default(),
-            balance: None,
+            balancing: Balancing::default(),
             retries: None,
             redispatch: None,
             check: None,
@@ -186,7 +176,7 @@ impl Section {
             section.backend_options = BackendOptions::read(&fields, frontend);
             section.persist = fields.boolean("persist");
             section.stick = fields.value("stick").and_then(|value| Stick::read(&value));
-            section.balance = fields.choice("balance", &BALANCES);
+            section.balancing = Balancing::read(&fields);
             section.retries = fields.integer("retries", 0..=100);
             section.redispatch = fields.boolean("redispatch");
             section.check = fields.value("check").and_then(|value| Check::read(&value, &fields.title));
@@ -211,7 +201,11 @@ fn elsewhere(key: &str, kind: Kind) -> Option<String> {
         (_, key) if FRONTEND_KEYS.contains(&key) || options::FRONTEND_KEYS.contains(&key) => {
             Some("it belongs into a [frontend.*] or [listen.*]".into())
         }
-        (_, key) if BACKEND_KEYS.contains(&key) || options::BACKEND_KEYS.contains(&key) => {
+        (_, key)
+            if BACKEND_KEYS.contains(&key)
+                || options::BACKEND_KEYS.contains(&key)
+                || balance::KEYS.contains(&key) =>
+        {
             Some("it belongs into a [backend.*] or [listen.*]".into())
         }
         _ => None,

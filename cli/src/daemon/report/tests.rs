@@ -405,6 +405,8 @@ fn server(name: &str, state: proxy::ServerState, what: &str) -> proxy::ServerSta
         requests_total: 0,
         connect_errors: 0,
         weight: 1,
+        share: 100,
+        backup: false,
         maxconn: None,
         last_check: Some(proxy::CheckReport {
             passed: state == proxy::ServerState::Up,

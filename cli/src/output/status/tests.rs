@@ -41,6 +41,8 @@ fn server(name: &str, address: &str, in_flight: u64) -> Server {
         requests_total: 1_000_000,
         connect_errors: 0,
         weight: 1,
+        share: 100,
+        backup: false,
         maxconn: None,
         last_check: Some(Check {
             passed: true,

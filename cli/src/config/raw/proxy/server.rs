@@ -13,6 +13,7 @@ pub(crate) struct Server {
     pub(crate) name: At<String>,
     pub(crate) address: Option<At<SocketAddr>>,
     pub(crate) weight: Option<At<u32>>,
+    pub(crate) backup: Option<At<bool>>,
     pub(crate) maxconn: Option<At<u32>>,
 }
 
@@ -33,7 +34,8 @@ pub(super) fn read_all(fields: &Fields<'_>) -> (Vec<Server>, bool) {
 
 impl Server {
     fn read(name: &At<String>, value: &Value<'_>) -> Self {
-        let mut server = Self { name: name.clone(), address: None, weight: None, maxconn: None };
+        let mut server =
+            Self { name: name.clone(), address: None, weight: None, backup: None, maxconn: None };
         if !value.is_table() {
             server.address = value.parsed(EXPECTED, text::server_address);
             return server;
@@ -47,6 +49,7 @@ impl Server {
             value.parsed("an address and a port, as in \"192.0.2.21:80\"", text::server_address)
         });
         server.weight = fields.integer("weight", 0..=256);
+        server.backup = fields.boolean("backup");
         server.maxconn = fields.integer("maxconn", 1..=10_000_000);
         fields.finish(|key| (key == "check").then(|| "it belongs to the whole backend".into()));
         server
@@ -58,6 +61,7 @@ impl Server {
             name: At::new(address.value.to_string(), address.span),
             address: Some(address),
             weight: None,
+            backup: None,
             maxconn: None,
         })
     }
