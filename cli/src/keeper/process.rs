@@ -16,6 +16,10 @@ const PRIORITY: i32 = 10;
 /// A speaker that spins for so long without ever waiting is killed by the kernel, and replaced; microseconds.
 const RUNAWAY: u64 = 500_000;
 
+/// What an ordinary thread wants of the processor at a time, in nanoseconds: the least there is. The scheduler (Linux 6.12
+/// and later) gives a thread that wants little its turn earlier when it wakes up; anyone may ask for that.
+const SLICE: u64 = 100_000;
+
 /// Leaves the terminal: own name, own session, and deaf to what a terminal or a service manager sends to a whole group. The
 /// speaker ends when the daemon says so or is gone.
 pub fn leave_terminal() {
@@ -43,6 +47,7 @@ pub fn prefer_over_others() -> Vec<String> {
         Err(error) => Err(error),
     };
     if let Err(error) = scheduled {
+        prefer_by_fairness();
         refused.push(format!("no real-time priority (CAP_SYS_NICE): {error}"));
     }
     // With a limit, a later allocation could fail because of it.
@@ -56,4 +61,53 @@ pub fn prefer_over_others() -> Vec<String> {
         refused.push(format!("memory is not locked (CAP_IPC_LOCK, LimitMEMLOCK): {error}"));
     }
     refused
+}
+
+/// The next best to a real-time priority: the highest ordinary one, where that is allowed, and short turns.
+fn prefer_by_fairness() {
+    let attributes = |nice: libc::c_int| libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_OTHER as u32,
+        sched_flags: 0,
+        sched_nice: nice,
+        sched_priority: 0,
+        sched_runtime: SLICE,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // The second without a right to the first: it leaves the priority what it is.
+    // SAFETY: getpriority touches no memory of ours.
+    let current = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    for nice in [-20, current] {
+        let wanted = attributes(nice);
+        // SAFETY: the structure is whole and says its size, and 0 is the calling thread.
+        let set = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wanted, 0) };
+        if set == 0 {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_turns_are_granted_to_anyone() {
+        // A thread of its own: the priority stays with it.
+        let granted = std::thread::spawn(|| {
+            prefer_by_fairness();
+            let mut got = std::mem::MaybeUninit::<libc::sched_attr>::zeroed();
+            let size = size_of::<libc::sched_attr>();
+            // SAFETY: the kernel writes at most `size` bytes, and zeros are a whole structure.
+            let read = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, got.as_mut_ptr(), size, 0) };
+            assert_eq!(read, 0);
+            // SAFETY: as above.
+            unsafe { got.assume_init() }.sched_runtime
+        });
+        let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+        let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or_default());
+        let knows = (numbers.next(), numbers.next()) >= (Some(6), Some(12));
+        assert_eq!(granted.join().unwrap(), if knows { SLICE } else { 0 }, "Linux {release}");
+    }
 }
