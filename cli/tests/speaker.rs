@@ -4,23 +4,20 @@
 //! wire said. Only orders and final states are asserted, no times: the machine may be busy.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "speaker/forged.rs"]
+mod forged;
 #[path = "speaker/net.rs"]
 mod net;
 #[path = "speaker/record.rs"]
 mod record;
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddrV4},
-    process::Stdio,
-    thread,
-    time::Duration,
-};
+use std::{net::IpAddr, process::Stdio, thread, time::Duration};
 
 use net::{Bridge, Node, VIP, in_namespace, is_dead, run, wait_for};
 use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
 use nix::sys::signal::Signal;
 use record::{Recorder, Seen};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 const ADDED_1: Seen = Seen::Added("lb1");
 const REMOVED_1: Seen = Seen::Removed("lb1");
@@ -382,67 +379,6 @@ fn a_stranger_that_takes_the_name_of_the_lock_keeps_nobody_from_speaking() {
         assert!(text.contains(".lock is locked)"), "{text}");
         drop(squatter);
     });
-}
-
-#[test]
-fn forged_advertisements_are_counted_and_move_nothing() {
-    in_namespace("forged_advertisements_are_counted_and_move_nothing", || {
-        let (_bridge, lb1, lb2) = pair();
-        let record = Recorder::start(&lb1, Some(&lb2));
-        // Priority 255 would make the Active give way; priority 0 would make the Backup take over; an interval of 0
-        // would do so at once.
-        let cases: [(&str, u32, Vec<u8>); 6] = [
-            ("reject_ttl", 254, message(255, 10, 1, &VIP_OCTETS)),
-            ("reject_checksum", 255, {
-                let mut wrong = message(255, 10, 1, &VIP_OCTETS);
-                wrong[7] ^= 1;
-                wrong
-            }),
-            ("reject_interval_zero", 255, message(254, 0, 1, &VIP_OCTETS)),
-            ("reject_count_zero", 255, message(255, 10, 0, &[])),
-            ("reject_too_short", 255, message(0, 10, 2, &VIP_OCTETS)),
-            ("reject_too_short", 255, vec![0x31, 51, 0]),
-        ];
-        for (counter, ttl, bytes) in cases {
-            let before = [lb1.counter(counter), lb2.counter(counter)];
-            forge(ttl, &bytes);
-            wait_for(counter, || {
-                let now = [lb1.counter(counter), lb2.counter(counter)];
-                (now == before.map(|count| count + 1)).then_some(())
-            });
-        }
-        assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
-        for moved in [REMOVED_1, RESIGNED_1, ADDED_2] {
-            assert_eq!(record.count(&moved), 0, "{moved:?}");
-        }
-        wait_for("the source in the log", || {
-            lb2.log().contains("a packet from 198.51.100.1 was dropped: ttl is 254, not 255").then_some(())
-        });
-    });
-}
-
-const VIP_OCTETS: [u8; 4] = [198, 51, 100, 10];
-
-/// A VRRPv3 message of vrid 51 (RFC 9568 §5.2) with a right checksum.
-fn message(priority: u8, centiseconds: u8, count: u8, addresses: &[u8]) -> Vec<u8> {
-    let mut message = vec![0x31, 51, priority, count, 0, centiseconds, 0, 0];
-    message.extend_from_slice(addresses);
-    let words = message.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
-    let mut sum: u32 = words.sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    let checksum = !u16::try_from(sum).unwrap();
-    message[6..8].copy_from_slice(&checksum.to_be_bytes());
-    message
-}
-
-fn forge(ttl: u32, message: &[u8]) {
-    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).unwrap();
-    socket.set_multicast_ttl_v4(ttl).unwrap();
-    socket.set_multicast_if_v4(&Ipv4Addr::new(198, 51, 100, 1)).unwrap();
-    let group = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 18), 0);
-    socket.send_to(message, &group.into()).unwrap();
 }
 
 #[test]

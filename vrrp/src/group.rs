@@ -13,6 +13,7 @@
 
 mod active;
 mod announcements;
+mod answers;
 mod backup;
 mod effects;
 mod facts;
@@ -392,7 +393,7 @@ impl Group {
                 self.started = false;
                 M::Resigning(resigning)
             }
-            (M::Resigning(resigning), E::Heard(heard)) => self.resigning_heard(resigning, heard),
+            (M::Resigning(resigning), E::Heard(heard)) => self.resigning_heard(now, resigning, heard),
             (M::Resigning(resigning), E::Timeout) => self.resigning_timeout(now, resigning),
             (M::Resigning(resigning), E::Removed(member, address)) => {
                 self.resigning_removed(now, resigning, member, address)

@@ -15,6 +15,8 @@
 mod announce;
 mod clock;
 mod driver;
+mod filter;
+mod flood;
 mod lock;
 mod member;
 mod netlink;

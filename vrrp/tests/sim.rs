@@ -12,6 +12,8 @@ mod chaos;
 mod departure;
 #[path = "sim/driver.rs"]
 mod driver;
+#[path = "sim/forger.rs"]
+mod forger;
 #[path = "sim/kernel.rs"]
 mod kernel;
 #[path = "sim/lan.rs"]
@@ -221,6 +223,7 @@ fn config(priority: u8, first: bool, interval: u64, members: usize, preempt: Pre
         first,
         preempt,
         peer: PeerKind::Lbctl,
+        peers: (11..16).map(|last| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))).collect(),
         garp_refresh: Duration::from_secs(60),
         members: (0..members).map(member).collect(),
     }

@@ -50,6 +50,7 @@ fn the_shortest_pair_has_the_documented_defaults() {
         (node.preempt, node.peer, node.garp_refresh),
         (Preempt::Degraded, PeerKind::Lbctl, 60 * SECOND)
     );
+    assert_eq!(node.peers, [ip("192.0.2.11")]);
     let member = &node.members[0];
     assert_eq!(member.interface, Interface::Holding(ip("192.0.2.12")));
     assert_eq!((member.vip.as_str(), member.vrid.get(), member.version), ("web", 51, Version::V3));

@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use super::{
     Group, Heard,
     announcements::Announcements,
+    answers::Answers,
     level::Level,
     state::{Active, AdverTimer, LastWord, Machine},
 };
@@ -99,16 +100,8 @@ impl Group {
         if theirs > active.priority || (theirs == active.priority && self.loses_tie(heard)) {
             return self.lose(now, active, heard);
         }
-        // RFC 9568 §6.4.3: answer at once. Adver_Timer stays, but for a priority 0.
         self.history.count("losing_received");
-        self.transmit(heard.member, active.priority);
-        if let (0, Some(timer), Some(member)) = (
-            theirs,
-            active.adver.get_mut(heard.member.0).and_then(Option::as_mut),
-            self.members.get(heard.member.0),
-        ) {
-            *timer = AdverTimer { due: now + member.config.interval.get(), sent: now };
-        }
+        self.answer(now, &mut active, heard);
         // What loses has just held the addresses, or still does: clients may point to it. While we wait for its last
         // word, this is it.
         if active.yielding.take().is_some() {
@@ -117,6 +110,21 @@ impl Group {
         active.announcements.request(now);
         self.announce_if_due(now, &mut active);
         Machine::Active(active)
+    }
+
+    /// RFC 9568 §6.4.3: answer at once. Adver_Timer stays, but for a priority 0.
+    fn answer(&mut self, now: Moment, active: &mut Active, heard: Heard<'_>) {
+        let MemberId(index) = heard.member;
+        if !active.answers.get_mut(index).is_some_and(|answers| answers.take(now)) {
+            self.history.count("answers_withheld");
+            return;
+        }
+        self.transmit(heard.member, active.priority);
+        let timer = active.adver.get_mut(index).and_then(Option::as_mut);
+        if let (0, Some(timer), Some(member)) = (heard.advertisement.priority, timer, self.members.get(index))
+        {
+            *timer = AdverTimer { due: now + member.config.interval.get(), sent: now };
+        }
     }
 
     pub(super) fn active_timeout(&mut self, now: Moment, mut active: Active) -> Machine {
@@ -230,6 +238,11 @@ impl Group {
         let timer = |up: bool| up.then_some(AdverTimer { due: now, sent: now });
         let mut active = Active {
             adver: self.members.iter().map(|member| timer(member.is_up())).collect(),
+            answers: self
+                .members
+                .iter()
+                .map(|member| Answers::new(now, member.config.interval.get()))
+                .collect(),
             priority: self.wire_priority(),
             yielding: None,
             pending: Vec::new(),
@@ -328,9 +341,7 @@ impl Group {
         for member in &mut self.members {
             member.forget_interval();
         }
-        if let Some(member) = self.members.get_mut(heard.member.0) {
-            member.adopt(heard.advertisement);
-        }
+        self.adopt_interval(now, heard);
         let (theirs, ours) = (heard.advertisement.priority, active.priority);
         let why = match &self.readiness {
             Readiness::Ready => String::new(),

@@ -56,7 +56,7 @@ impl Group {
     pub(super) fn backup_heard(&mut self, now: Moment, mut backup: Backup, heard: Heard<'_>) -> Machine {
         let own = self.config.priority;
         let MemberId(index) = heard.member;
-        let Some(member) = self.members.get_mut(index) else { return Machine::Backup(backup) };
+        let Some(member) = self.members.get(index) else { return Machine::Backup(backup) };
         if heard.advertisement.priority == 0 {
             // A second one must not put the takeover off (V-33), and one that was about to come waits for nobody now.
             let at = now + member.skew_time(own);
@@ -68,10 +68,10 @@ impl Group {
             }
             return Machine::Backup(backup);
         }
-        member.adopt(heard.advertisement);
-        let down = now + member.active_down_interval(own);
-        if let Some(timer) = backup.active_down.get_mut(index) {
-            *timer = Some(down);
+        self.adopt_interval(now, heard);
+        let down = self.members.get(index).map(|member| now + member.active_down_interval(own));
+        if let (Some(timer), Some(_)) = (backup.active_down.get_mut(index), down) {
+            *timer = down;
         }
         backup.resigned = None;
         backup.grace = Grace::Unused;

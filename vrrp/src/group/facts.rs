@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Event, Group, history, level, member::Member};
+use super::{Event, Group, Heard, history, level, member::Member};
 use crate::{MemberId, Moment, Readiness, State, advertisement::Advertisement, status::PeerHeard};
 
 impl Group {
@@ -63,6 +63,9 @@ impl Group {
             return false;
         }
         member.heard = Some(PeerHeard { source, priority: advertisement.priority, at: now });
+        if self.config.peers.contains(&source) {
+            member.peer_heard = (advertisement.priority > 0).then_some(now);
+        }
         member.missing = false;
         let own_interval = member.config.interval.get();
         let differs = member.advertisement(0).addresses != advertisement.addresses;
@@ -91,6 +94,15 @@ impl Group {
             );
         }
         true
+    }
+
+    /// Takes over the interval of the Active that was heard.
+    pub(super) fn adopt_interval(&mut self, now: Moment, heard: Heard<'_>) {
+        let (peers, priority) = (&self.config.peers, self.config.priority);
+        if let Some(member) = self.members.get_mut(heard.member.0) {
+            let bounded = member.is_bounded(now, peers, heard.source, priority);
+            member.adopt(heard.advertisement, bounded);
+        }
     }
 
     pub(super) fn wire_priority(&self) -> u8 {

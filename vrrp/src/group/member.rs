@@ -6,6 +6,10 @@ use crate::{
     MemberConfig, Moment, Priority, Version, VirtualAddress, advertisement::Advertisement, status::PeerHeard,
 };
 
+/// The longest interval that is adopted from a known peer, in intervals of our own. A file that is being changed on one
+/// node after the other may change its interval by so much without two Actives.
+const LONGEST_ADOPTED: u32 = 10;
+
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) config: MemberConfig,
@@ -21,6 +25,8 @@ pub(super) struct Member {
     pub(super) installed: BTreeSet<VirtualAddress>,
     /// The alarm of rule 10 is raised.
     pub(super) missing: bool,
+    /// The last advertisement of a known peer that did not resign with it.
+    pub(super) peer_heard: Option<Moment>,
 }
 
 impl Member {
@@ -32,6 +38,7 @@ impl Member {
             active_adver_interval: config.interval.get(),
             installed: BTreeSet::new(),
             missing: false,
+            peer_heard: None,
             config,
         }
     }
@@ -68,10 +75,29 @@ impl Member {
     }
 
     /// RFC 9568 §6.4.2: a Backup takes over the interval of the Active. VRRPv2 dropped another one already.
-    pub(super) fn adopt(&mut self, advertisement: &Advertisement) {
+    ///
+    /// One advertisement with a forged interval would make us wait for up to two minutes after the Active died, or claim
+    /// from one that lives. So that of a peer whose file we know (`bounded`) is held between our own and
+    /// [`LONGEST_ADOPTED`] times as much.
+    pub(super) fn adopt(&mut self, advertisement: &Advertisement, bounded: bool) {
         if self.config.version == Version::V3 {
-            self.active_adver_interval = advertisement.interval;
+            let (theirs, own) = (advertisement.interval, self.config.interval.get());
+            self.active_adver_interval =
+                if bounded { theirs.clamp(own, LONGEST_ADOPTED * own) } else { theirs };
         }
+    }
+
+    /// Whether an interval that `source` advertises is adopted within bounds: that of a known peer, and that of a stranger
+    /// for as long as a known peer is heard as well.
+    pub(super) fn is_bounded(
+        &self,
+        now: Moment,
+        peers: &[IpAddr],
+        source: IpAddr,
+        priority: Priority,
+    ) -> bool {
+        let limit = self.active_down_interval(priority);
+        peers.contains(&source) || self.peer_heard.is_some_and(|at| now.saturating_since(at) <= limit)
     }
 
     /// Back to our own interval: nobody else's is known to hold.

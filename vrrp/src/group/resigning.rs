@@ -66,14 +66,17 @@ impl Group {
         self.finish_if_removed(now, resigning)
     }
 
-    pub(super) fn resigning_heard(&mut self, mut resigning: Resigning, heard: Heard<'_>) -> Machine {
+    pub(super) fn resigning_heard(
+        &mut self,
+        now: Moment,
+        mut resigning: Resigning,
+        heard: Heard<'_>,
+    ) -> Machine {
         if heard.advertisement.priority == 0 {
             resigning.peer_resigned = Some(heard.source);
         } else {
             resigning.peer_resigned = None;
-            if let Some(member) = self.members.get_mut(heard.member.0) {
-                member.adopt(heard.advertisement);
-            }
+            self.adopt_interval(now, heard);
         }
         Machine::Resigning(resigning)
     }

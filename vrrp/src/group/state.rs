@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::announcements::Announcements;
+use super::{announcements::Announcements, answers::Answers};
 use crate::{MemberId, Moment, Moments, TimeoutReason, VirtualAddress};
 
 /// RFC 9568 §6.4, and one more: the way out of Active takes time, because the kernel has to acknowledge that the
@@ -58,6 +58,8 @@ pub(super) struct Takeover {
 pub(super) struct Active {
     /// Per member; `None` while its link is down.
     pub(super) adver: Vec<Option<AdverTimer>>,
+    /// Per member: how many losing advertisements may still be answered.
+    pub(super) answers: Vec<Answers>,
     /// The priority of the last advertisement: a change goes out at once.
     pub(super) priority: u8,
     /// A peer that was Active has yet to say that its addresses are gone; ours are added then, or at this moment.

@@ -7,6 +7,7 @@ mod announce;
 mod claim;
 mod election;
 mod facts;
+mod forged;
 mod members;
 mod random;
 mod resign;
@@ -42,6 +43,7 @@ fn config(priority: u8) -> GroupConfig {
         first: false,
         preempt: Preempt::Degraded,
         peer: PeerKind::Lbctl,
+        peers: Vec::new(),
         garp_refresh: Duration::from_secs(60),
         members: vec![member("web", 51, Version::V3, 100)],
     }

@@ -235,6 +235,7 @@ impl<'a> Driver<'a> {
     }
 
     fn report_status(&mut self, now: Moment) {
+        self.end_floods(now);
         self.changed = false;
         self.due.status = now + STATUS;
         self.lanes.iter().flat_map(|lane| &lane.members).for_each(MemberIo::answer_for_lock);
@@ -264,8 +265,12 @@ impl Lane {
     }
 
     fn count(&mut self, name: &'static str) {
+        self.count_more(name, 1);
+    }
+
+    fn count_more(&mut self, name: &'static str, more: u64) {
         let counter = self.counters.entry(name).or_default();
-        *counter = counter.saturating_add(1);
+        *counter = counter.saturating_add(more);
     }
 
     fn status(&self) -> crate::GroupStatus {

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     announce::Announcer,
+    flood::Flood,
     lock::{LockError, RouterLock},
     netlink::interfaces::{Home, Interfaces},
     socket::{AdvertisementSocket, GROUP},
@@ -34,6 +35,7 @@ pub(super) struct MemberIo {
 pub(super) struct Station {
     pub(super) home: Home,
     pub(super) socket: AdvertisementSocket,
+    pub(super) flood: Flood,
     pub(super) announcer: Announcer,
     lock: RouterLock,
 }
@@ -141,6 +143,13 @@ impl MemberIo {
         }
     }
 
+    /// Follows a flood of wrong packets that begins (`true`) or is over; the error in words.
+    pub(super) fn filter_strictly(&self, strictly: bool) -> Result<(), String> {
+        let station = self.station.as_ref().map_err(Clone::clone)?;
+        let version = strictly.then_some(self.config.version);
+        station.socket.filter(self.config.vrid, version).map_err(|error| error.to_string())
+    }
+
     /// Sends to the group; the error in words.
     pub(super) fn transmit(&self, advertisement: &Advertisement) -> Result<(), String> {
         let station = self.station.as_ref().map_err(Clone::clone)?;
@@ -175,7 +184,7 @@ impl MemberIo {
             .map_err(|error| refused("the socket for advertisements", error))?;
         let announcer = Announcer::open(&home.name, home.index, home.mac)
             .map_err(|error| refused("the socket for announcements", error))?;
-        Ok((Station { home, socket, announcer, lock }, remark))
+        Ok((Station { home, socket, flood: Flood::default(), announcer, lock }, remark))
     }
 }
 

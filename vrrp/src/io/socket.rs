@@ -1,7 +1,7 @@
 //! The raw protocol-112 socket of one virtual router (IPv4).
 //!
 //! A raw socket hands over the whole IPv4 packet, so TTL, source and destination come from its header; the interface is
-//! the one the socket is bound to. The kernel drops other virtual routers' advertisements by a filter on the VRID.
+//! the one the socket is bound to. The kernel drops other virtual routers' advertisements, and floods (`filter`).
 #![allow(unsafe_code, reason = "tokio asks for a promise about the descriptors that it watches")]
 
 use std::{
@@ -12,10 +12,11 @@ use std::{
 };
 
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg};
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
-use crate::{VRRP_PROTOCOL, Vrid};
+use super::filter;
+use crate::{VRRP_PROTOCOL, Version, Vrid};
 
 /// RFC 9568 §5.1.1.2.
 pub(super) const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
@@ -40,7 +41,7 @@ impl AdvertisementSocket {
     pub(super) fn open(interface: &str, index: u32, vrid: Vrid) -> io::Result<Self> {
         let socket = open_raw()?;
         socket.bind_device(Some(interface.as_bytes()))?;
-        socket.attach_filter(&filter(vrid))?;
+        socket.attach_filter(&filter::by_vrid(vrid))?;
         // What came before the filter was in place is not to be looked at.
         let mut stray = [0; 64];
         while (&socket).read(&mut stray).is_ok() {}
@@ -53,6 +54,13 @@ impl AdvertisementSocket {
         // SAFETY: the socket owns its descriptor, which stays open and the same as long as the socket lives.
         let socket = unsafe { AsyncFd::register(socket) }?;
         Ok(Self { socket, index })
+    }
+
+    /// Lets the kernel drop what can't be right, but for a sample; `None`: hands it all over again. The socket is never
+    /// without a filter.
+    pub(super) fn filter(&self, vrid: Vrid, strict: Option<Version>) -> io::Result<()> {
+        let program = strict.map_or_else(|| filter::by_vrid(vrid), |version| filter::strict(vrid, version));
+        self.socket.get_ref().attach_filter(&program)
     }
 
     /// Sends a VRRP message to the group. `source` is said with the packet and not by bind: a socket bound to an
@@ -96,21 +104,4 @@ pub(super) fn probe() -> io::Result<()> {
 fn open_raw() -> io::Result<Socket> {
     let protocol = Protocol::from(i32::from(VRRP_PROTOCOL));
     Socket::new(Domain::IPV4, Type::RAW.nonblocking().cloexec(), Some(protocol))
-}
-
-/// Accepts packets whose second octet of payload is the VRID:
-///
-/// ```text
-/// x = 4 * (packet[0] & 15)            length of the IP header
-/// if packet[x + 1] != vrid: drop      a packet without that octet is dropped as well
-/// ```
-fn filter(vrid: Vrid) -> [SockFilter; 5] {
-    let code = |parts: u32| u16::try_from(parts).unwrap_or_default();
-    [
-        SockFilter::new(code(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH), 0, 0, 0),
-        SockFilter::new(code(libc::BPF_LD | libc::BPF_B | libc::BPF_IND), 0, 0, 1),
-        SockFilter::new(code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K), 0, 1, u32::from(vrid.get())),
-        SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, u32::MAX),
-        SockFilter::new(code(libc::BPF_RET | libc::BPF_K), 0, 0, 0),
-    ]
 }

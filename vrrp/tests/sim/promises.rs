@@ -30,6 +30,8 @@ pub(crate) struct Promises {
     holders: Vec<usize>,
     /// Addresses on two nodes at once are broken promises: set where no disturbance excuses them.
     pub(crate) strict: bool,
+    /// Silence that is granted to a Backup beyond that of its interval: a forger may have bought it.
+    pub(crate) patience: u64,
     nodes: usize,
 }
 
@@ -143,7 +145,7 @@ impl Promises {
     fn check_silence(&self, world: &World) -> Result<(), Broken> {
         let silent = |node: &Node| {
             let listens = node.is_awake() && node.link_up && node.state() == State::Backup;
-            let limit = node.down() + node.interval().as_nanos() as u64 + LATE;
+            let limit = node.down() + node.interval().as_nanos() as u64 + LATE + self.patience;
             listens && world.now - node.unheard_since > limit
         };
         match world.nodes.iter().position(silent) {

@@ -220,6 +220,7 @@ fn group_config(index: u8) -> GroupConfig {
         first: index == 0,
         preempt: Preempt::Degraded,
         peer: PeerKind::Lbctl,
+        peers: Vec::new(),
         garp_refresh: Duration::from_secs(60),
         members: vec![MemberConfig {
             vip: "web".to_owned(),

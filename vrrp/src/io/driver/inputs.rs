@@ -8,6 +8,7 @@ use crate::{
     advertisement::{DecodeError, Decoded, Envelope, decode, unwrap_ipv4},
     io::{
         Command,
+        filter::SAMPLE,
         lock::LockError,
         netlink::{
             KernelAddress, Place,
@@ -94,6 +95,7 @@ impl Driver<'_> {
             Err(error) => {
                 lane.count(error.counter());
                 self.note_reject(now, group, &vip, packet, &error);
+                self.watch_flood(now, group, member, &vip);
             }
         }
     }
@@ -128,6 +130,38 @@ impl Driver<'_> {
             None => (Key::Group { group, kind }, "an unknown source".to_owned()),
         };
         self.remark_at_times(now, key, format!("vip {vip}: a packet from {from} was dropped: {error}"));
+    }
+
+    /// After a wrong packet: when there are too many, the kernel is to drop them, so that they wake nobody.
+    fn watch_flood(&mut self, now: Moment, group: usize, member: MemberId, vip: &str) {
+        let Some(lane) = self.lanes.get_mut(group) else { return };
+        let Some(io) = lane.members.get_mut(member.0) else { return };
+        let Ok(station) = &mut io.station else { return };
+        let sample = station.flood.is_on();
+        let begins = station.flood.rejected(now);
+        let filtered = begins.then(|| io.filter_strictly(true));
+        if sample {
+            lane.count_more("dropped_in_kernel_about", u64::from(SAMPLE - 1));
+        }
+        let text = match filtered {
+            None => return,
+            Some(Ok(())) => format!(
+                "vip {vip}: a flood of wrong packets; the kernel drops them from now on, but for one of {SAMPLE}"
+            ),
+            Some(Err(error)) => format!("vip {vip}: a flood of wrong packets; no filter for it: {error}"),
+        };
+        self.remark_at_times(now, Key::Group { group, kind: "flood" }, text);
+    }
+
+    /// Where a flood is over, wrong packets are counted one by one again.
+    pub(super) fn end_floods(&mut self, now: Moment) {
+        for io in self.lanes.iter_mut().flat_map(|lane| &mut lane.members) {
+            let over = io.station.as_mut().is_ok_and(|station| station.flood.ends(now));
+            if over {
+                // If the kernel refuses, the strict filter stays, which right packets pass as well.
+                let _ = io.filter_strictly(false);
+            }
+        }
     }
 
     fn socket_failed(&mut self, now: Moment, group: usize, member: usize, error: &io::Error) {

@@ -1,0 +1,170 @@
+//! Forged packets on the LAN: each wrong one is counted and named, a flood of them wakes nobody, and what looks right buys
+//! less than it could.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use nix::sys::signal::Signal;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{ADDED_2, Node, REMOVED_1, RESIGNED_1, Recorder, in_namespace, pair, wait_for};
+
+const VIP_OCTETS: [u8; 4] = [198, 51, 100, 10];
+
+#[test]
+fn forged_advertisements_are_counted_and_move_nothing() {
+    in_namespace("forged::forged_advertisements_are_counted_and_move_nothing", || {
+        let (_bridge, lb1, lb2) = pair();
+        let record = Recorder::start(&lb1, Some(&lb2));
+        // Priority 255 would make the Active give way; priority 0 would make the Backup take over; an interval of 0
+        // would do so at once.
+        let cases: [(&str, u32, Vec<u8>); 6] = [
+            ("reject_ttl", 254, message(255, 10, 1, &VIP_OCTETS)),
+            ("reject_checksum", 255, {
+                let mut wrong = message(255, 10, 1, &VIP_OCTETS);
+                wrong[7] ^= 1;
+                wrong
+            }),
+            ("reject_interval_zero", 255, message(254, 0, 1, &VIP_OCTETS)),
+            ("reject_count_zero", 255, message(255, 10, 0, &[])),
+            ("reject_too_short", 255, message(0, 10, 2, &VIP_OCTETS)),
+            ("reject_too_short", 255, vec![0x31, 51, 0]),
+        ];
+        for (counter, ttl, bytes) in cases {
+            let before = [lb1.counter(counter), lb2.counter(counter)];
+            forge(ttl, &bytes);
+            wait_for(counter, || {
+                let now = [lb1.counter(counter), lb2.counter(counter)];
+                (now == before.map(|count| count + 1)).then_some(())
+            });
+        }
+        assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
+        for moved in [REMOVED_1, RESIGNED_1, ADDED_2] {
+            assert_eq!(record.count(&moved), 0, "{moved:?}");
+        }
+        wait_for("the source in the log", || {
+            lb2.log().contains("a packet from 198.51.100.1 was dropped: ttl is 254, not 255").then_some(())
+        });
+    });
+}
+
+/// The kernel drops nearly all of them: the speakers see a few hundred of 20,000, and nothing moves.
+#[test]
+fn a_flood_of_wrong_packets_wakes_nobody_and_moves_nothing() {
+    in_namespace("forged::a_flood_of_wrong_packets_wakes_nobody_and_moves_nothing", || {
+        let (_bridge, lb1, lb2) = pair();
+        let record = Recorder::start(&lb1, Some(&lb2));
+        let wrong = message(255, 10, 1, &VIP_OCTETS);
+        for _ in 0..200 {
+            forge(254, &wrong);
+        }
+        wait_for("both kernels filter", || {
+            [&lb1, &lb2].iter().all(|node| node.log().contains("a flood of wrong packets")).then_some(())
+        });
+        let before = [lb1.counter("reject_ttl"), lb2.counter("reject_ttl")];
+        let socket = raw_socket(254);
+        for _ in 0..20_000 {
+            send(&socket, &wrong);
+        }
+        wait_for("a sample came through", || {
+            let dropped = |node: &Node| node.counter("dropped_in_kernel_about");
+            (dropped(&lb1) > 6_300 && dropped(&lb2) > 6_300).then_some(())
+        });
+        for (node, before) in [&lb1, &lb2].iter().zip(before) {
+            let seen = node.counter("reject_ttl") - before;
+            // 313 on average, 18 as the standard deviation.
+            assert!((100..=500).contains(&seen), "{} saw {seen} of 20000", node.name);
+        }
+        assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
+        for moved in [REMOVED_1, RESIGNED_1, ADDED_2] {
+            assert_eq!(record.count(&moved), 0, "{moved:?}");
+        }
+    });
+}
+
+/// Eight, and then as many as ordinary advertisements; nothing moves.
+#[test]
+fn a_flood_of_losing_advertisements_gets_few_answers() {
+    in_namespace("forged::a_flood_of_losing_advertisements_gets_few_answers", || {
+        let (_bridge, lb1, lb2) = pair();
+        let record = Recorder::start(&lb1, Some(&lb2));
+        let losing = message(18, 10, 1, &VIP_OCTETS);
+        let socket = raw_socket(255);
+        for _ in 0..2_000 {
+            send(&socket, &losing);
+        }
+        wait_for("all of them are heard", || (lb1.counter("losing_received") >= 1_000).then_some(()));
+        let (heard, withheld) = (lb1.counter("losing_received"), lb1.counter("answers_withheld"));
+        assert!(withheld * 2 > heard, "{withheld} of {heard} were not answered");
+        assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
+        assert_eq!(record.count(&REMOVED_1) + record.count(&ADDED_2), 0);
+    });
+}
+
+/// In the name of a node that has just died, the longest interval there is: 40.95 s, which would keep the other node
+/// waiting for two minutes. It waits for 3 s: ten times as long as it would.
+#[test]
+fn a_forged_interval_does_not_keep_the_backup_from_taking_over() {
+    in_namespace("forged::a_forged_interval_does_not_keep_the_backup_from_taking_over", || {
+        let (_bridge, mut lb1, lb2) = pair();
+        let record = Recorder::start(&lb2, None);
+        let packet = in_the_name_of([198, 51, 100, 11], &message(254, 4_095, 1, &VIP_OCTETS));
+        let socket = raw_socket(255);
+        socket.set_header_included_v4(true).unwrap();
+        let (daemon, speaker) = (lb1.daemon(), lb1.speaker());
+        // Stopped first, so that neither can do anything about the other's death.
+        lb1.signal(speaker, Signal::SIGSTOP);
+        lb1.signal(daemon, Signal::SIGSTOP);
+        let before = lb2.counter("interval_mismatch");
+        send(&socket, &packet);
+        wait_for("lb2 hears it", || (lb2.counter("interval_mismatch") > before).then_some(()));
+        send(&socket, &packet);
+        assert_eq!(lb2.state(), "Backup");
+        lb1.signal(speaker, Signal::SIGKILL);
+        lb1.signal(daemon, Signal::SIGKILL);
+        lb1.wait();
+        // Within the 30 s of every wait here.
+        record.wait_for(&ADDED_2);
+    });
+}
+
+/// With an IPv4 header; the kernel fills in its checksum.
+fn in_the_name_of(source: [u8; 4], message: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(20 + message.len()).unwrap();
+    let mut packet = vec![0x45, 0xc0, 0, length, 0, 0, 0, 0, 255, 112, 0, 0];
+    packet.extend_from_slice(&source);
+    packet.extend_from_slice(&[224, 0, 0, 18]);
+    packet.extend_from_slice(message);
+    packet
+}
+
+/// A VRRPv3 message of vrid 51 (RFC 9568 §5.2) with a right checksum.
+fn message(priority: u8, centiseconds: u16, count: u8, addresses: &[u8]) -> Vec<u8> {
+    let [high, low] = centiseconds.to_be_bytes();
+    let mut message = vec![0x31, 51, priority, count, high, low, 0, 0];
+    message.extend_from_slice(addresses);
+    let words = message.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let checksum = !u16::try_from(sum).unwrap();
+    message[6..8].copy_from_slice(&checksum.to_be_bytes());
+    message
+}
+
+/// Sends to the group with this TTL.
+fn raw_socket(ttl: u32) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).unwrap();
+    socket.set_multicast_ttl_v4(ttl).unwrap();
+    socket.set_multicast_if_v4(&Ipv4Addr::new(198, 51, 100, 1)).unwrap();
+    socket
+}
+
+fn send(socket: &Socket, message: &[u8]) {
+    let group = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 18), 0);
+    socket.send_to(message, &group.into()).unwrap();
+}
+
+fn forge(ttl: u32, message: &[u8]) {
+    send(&raw_socket(ttl), message);
+}

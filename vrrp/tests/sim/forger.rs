@@ -1,0 +1,97 @@
+//! Directed stories of a forger: single packets, sent to one node in another's name, that must not pay off.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use lb_vrrp::{Preempt, State, advertisement::Advertisement, config::ChecksumForm};
+
+use super::{
+    moves::{pair, settled},
+    world::{Broken, Event, GROUP, MILLISECOND, SECOND, World},
+};
+
+const RUNS: u64 = 20;
+
+/// To node `to`, in the name of `source`, at once.
+fn forge(world: &mut World, to: usize, source: IpAddr, priority: u8, interval: Duration) {
+    let member = &world.nodes[to].config.members[0];
+    let advertisement = Advertisement {
+        version: member.version,
+        vrid: member.vrid,
+        priority,
+        interval,
+        addresses: member.addresses.iter().map(|address| address.address).collect(),
+    };
+    let bytes = advertisement.encode(ChecksumForm::Rfc9568, source, GROUP);
+    world.schedule(0, Event::Packet { to, source, bytes });
+}
+
+fn somewhen(world: &mut World) -> Result<(), Broken> {
+    let phase = world.random.range(0, 100 * MILLISECOND);
+    world.run(phase)
+}
+
+/// One advertisement with the longest interval, in the Active's or a stranger's name, and then the Active dies: the other
+/// node waits for ten times as long as it would at most, not for two minutes.
+#[test]
+fn a_forged_long_interval_puts_a_takeover_off_by_ten_times_at_most() {
+    for seed in 0..RUNS {
+        for stranger in [false, true] {
+            let mut world = pair(seed, Preempt::Degraded, 0);
+            world.promises.strict = false;
+            settled(&mut world, |world| {
+                somewhen(world)?;
+                let source =
+                    if stranger { Ipv4Addr::new(192, 0, 2, 99).into() } else { world.nodes[0].source };
+                forge(world, 1, source, 254, Duration::from_millis(40_950));
+                world.run(MILLISECOND)?;
+                world.kill(0);
+                // 3 x 1 s, and 3/256 of a second; from the moment of the forged one.
+                world.promises.patience = 3 * SECOND;
+                world.run(3_020 * MILLISECOND)
+            });
+            assert_eq!(world.nodes[1].state(), State::Active, "seed {seed}, stranger: {stranger}");
+        }
+    }
+}
+
+/// One advertisement with the shortest interval, in the Active's name: the Backup still waits for the next real one.
+#[test]
+fn a_forged_short_interval_moves_nothing() {
+    for seed in 0..RUNS {
+        for holder in 0..2 {
+            let mut world = pair(seed, Preempt::Degraded, holder);
+            settled(&mut world, |world| {
+                for _ in 0..20 {
+                    somewhen(world)?;
+                    let source = world.nodes[holder].source;
+                    forge(world, 1 - holder, source, 254, Duration::from_millis(10));
+                }
+                world.run(SECOND)
+            });
+            assert_eq!(world.transitions, 0, "seed {seed}");
+        }
+    }
+}
+
+/// Ten thousand losing advertisements in a second: nothing moves, and what they are answered with is bounded.
+#[test]
+fn a_flood_of_losing_advertisements_is_answered_eight_times_and_then_once_an_interval() {
+    let mut world = pair(7, Preempt::Degraded, 0);
+    let sent =
+        |world: &World| world.nodes[0].group.as_ref().unwrap().status().counters["advertisements_sent"];
+    let before = sent(&world);
+    settled(&mut world, |world| {
+        for index in 0..10_000 {
+            let last = u8::try_from(20 + index % 200).unwrap();
+            forge(world, 0, Ipv4Addr::new(192, 0, 2, last).into(), 18, Duration::from_millis(100));
+            world.run(MILLISECOND / 10)?;
+        }
+        Ok(())
+    });
+    let extra = sent(&world) - before - 10;
+    assert!((16..=19).contains(&extra), "{extra} advertisements more than ten in a second");
+    assert_eq!(world.transitions, 0);
+}
