@@ -1,0 +1,20 @@
+//! Byte strings against the codec and a running proxy: a committed corpus, replayed and mutated with a seed.
+//!
+//! The ordinary run is short and always the same. `FUZZ_SECONDS=1800 FUZZ_SEED=7 cargo test --release -p lb-proxy --test
+//! fuzz -- --nocapture` searches on; what it finds becomes a file of the corpus (`fuzz/corpus/TARGET/`).
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[allow(dead_code, reason = "shared with the loopback tests")]
+#[path = "loopback/rig.rs"]
+mod rig;
+
+#[path = "fuzz/chunked.rs"]
+mod chunked;
+#[path = "fuzz/exchange.rs"]
+mod exchange;
+#[path = "fuzz/heads.rs"]
+mod heads;
+#[path = "fuzz/mutate.rs"]
+mod mutate;
+#[path = "fuzz/oracle.rs"]
+mod oracle;
