@@ -11,7 +11,9 @@ pub use crate::sample::{MapFile, MapKind};
 
 pub use self::{
     balance::{Balance, HashKey, HashKind, UriPart},
-    options::{BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, ReuseMode, TcpKeepalive},
+    options::{
+        BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, RetryOptions, ReuseMode, TcpKeepalive,
+    },
     persistence::Stick,
     timeouts::{BackendTimeouts, FrontendTimeouts},
 };
@@ -156,6 +158,18 @@ pub struct Server {
     pub backup: bool,
     /// Requests in flight (http) or connections (tcp); the excess waits in line.
     pub maxconn: Option<u32>,
+    /// What is allowed of `maxconn` while its backend has little to do (HAProxy `minconn`); it grows in proportion up to
+    /// [`BackendOptions::fullconn`]. At most `maxconn`.
+    pub minconn: Option<u32>,
+}
+
+impl Config {
+    /// A tenth of the connections that can come to a backend, at least one.
+    pub fn fullconn(&self, backend: BackendId) -> u32 {
+        let uses = |frontend: &&Frontend| frontend.default_backend == Some(backend);
+        let sum = self.frontends.iter().filter(uses).fold(0_u32, |sum, one| sum.saturating_add(one.maxconn));
+        (sum / 10).max(1)
+    }
 }
 
 impl Frontend {
@@ -200,6 +214,6 @@ impl Backend {
 impl Server {
     /// One with weight 1 and no limits.
     pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
-        Self { name: name.into(), address, weight: 1, backup: false, maxconn: None }
+        Self { name: name.into(), address, weight: 1, backup: false, maxconn: None, minconn: None }
     }
 }

@@ -20,7 +20,7 @@ use slab::Slab;
 use tokio::sync::oneshot;
 
 use crate::{
-    config::Frontend,
+    config::{BackendId, ConnectionMode, Frontend},
     metrics::{Event, FrontendCounters},
     stream::Stream,
     table::{Held, Refusal},
@@ -120,6 +120,15 @@ impl<S: Stream> Connection<S> {
     /// Its frontend.
     pub fn frontend(&self) -> &Frontend {
         &self.permit.worker.node().config.frontends[self.permit.frontend]
+    }
+
+    /// Does a connection to a server of this backend end after each request?
+    pub(crate) fn closes_server(&self, backend: Option<BackendId>) -> bool {
+        let keeps = |backend| {
+            let options = &self.permit.worker.node().backend(backend).options;
+            options.connection == ConnectionMode::KeepAlive
+        };
+        self.frontend().options.connection == ConnectionMode::ServerClose || !backend.is_none_or(keeps)
     }
 
     /// The index of its frontend.

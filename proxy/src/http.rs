@@ -13,6 +13,7 @@ pub mod headers;
 mod inbound;
 pub mod message;
 mod outcome;
+mod pace;
 pub mod reply;
 mod session;
 pub mod target;

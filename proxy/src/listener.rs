@@ -11,6 +11,8 @@ use std::{io, net::SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::config::TcpKeepalive;
+
 /// Handshakes done and not yet accepted, per worker; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
@@ -32,7 +34,11 @@ pub(crate) enum BindError {
 ///
 /// A first socket is bound without SO_REUSEPORT and thrown away: with it, a process of the same user that sets it too
 /// would silently share our clients.
-pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<Socket>, BindError> {
+pub(crate) fn bind(
+    address: SocketAddr,
+    count: usize,
+    keepalive: Option<&TcpKeepalive>,
+) -> Result<Vec<Socket>, BindError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken { address },
         io::ErrorKind::PermissionDenied => BindError::NoRight { address },
@@ -44,6 +50,10 @@ pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Vec<Socket>, Bin
     (0..count)
         .map(|_| {
             let socket = socket(actual, true)?;
+            // Accepted sockets inherit it, too.
+            if let Some(keepalive) = keepalive {
+                keepalive.set(&socket)?;
+            }
             socket.listen(BACKLOG)?;
             Ok(socket)
         })
@@ -79,7 +89,7 @@ mod tests {
 
     #[test]
     fn all_sockets_of_an_address_share_one_port() {
-        let sockets = bind(ANY_PORT, 3).unwrap();
+        let sockets = bind(ANY_PORT, 3, None).unwrap();
         let ports: Vec<_> =
             sockets.iter().map(|socket| socket.local_addr().unwrap().as_socket().unwrap().port()).collect();
         assert_ne!(ports[0], 0);
@@ -87,10 +97,32 @@ mod tests {
     }
 
     #[test]
+    fn accepted_connections_have_the_keep_alive_of_their_listener() {
+        use std::time::Duration;
+        let keepalive = TcpKeepalive {
+            idle: Some(Duration::from_secs(300)),
+            interval: Some(Duration::from_secs(30)),
+            count: Some(4),
+        };
+        let accepted = |keepalive| {
+            let listener: TcpListener = bind(ANY_PORT, 1, keepalive).unwrap().remove(0).into();
+            let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            listener.set_nonblocking(false).unwrap();
+            Socket::from(listener.accept().unwrap().0)
+        };
+        let kept = accepted(Some(&keepalive));
+        assert!(kept.keepalive().unwrap());
+        assert_eq!(kept.tcp_keepalive_time().unwrap(), Duration::from_secs(300));
+        assert_eq!(kept.tcp_keepalive_interval().unwrap(), Duration::from_secs(30));
+        assert_eq!(kept.tcp_keepalive_retries().unwrap(), 4);
+        assert!(!accepted(None).keepalive().unwrap());
+    }
+
+    #[test]
     fn port_taken_by_a_plain_listener_is_named() {
         let taken = TcpListener::bind(ANY_PORT).unwrap();
         let address = taken.local_addr().unwrap();
-        let error = bind(address, 2).unwrap_err().to_string();
+        let error = bind(address, 2, None).unwrap_err().to_string();
         let port = address.port();
         assert_eq!(
             error,
@@ -106,16 +138,16 @@ mod tests {
         let taken = socket(ANY_PORT, true).unwrap();
         taken.listen(1).unwrap();
         let address = taken.local_addr().unwrap().as_socket().unwrap();
-        assert!(matches!(bind(address, 2), Err(BindError::Taken { .. })));
+        assert!(matches!(bind(address, 2, None), Err(BindError::Taken { .. })));
     }
 
     #[test]
     fn address_that_this_machine_does_not_hold_is_bound() {
-        let sockets = bind("198.51.100.77:0".parse().unwrap(), 1).unwrap();
+        let sockets = bind("198.51.100.77:0".parse().unwrap(), 1, None).unwrap();
         assert_eq!(
             sockets[0].local_addr().unwrap().as_socket().unwrap().ip(),
             Ipv4Addr::new(198, 51, 100, 77)
         );
-        bind("[2001:db8::77]:0".parse().unwrap(), 1).unwrap();
+        bind("[2001:db8::77]:0".parse().unwrap(), 1, None).unwrap();
     }
 }

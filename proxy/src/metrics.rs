@@ -75,7 +75,11 @@ events! {
     Stale = "upstream_stale_total",
     /// Further attempts to connect, on whatever server.
     Retry = "retries_total",
-    /// Of these, on another server.
+    /// Further attempts that were not made because the budget for them was used up.
+    RetryRefused = "retries_refused_total",
+    /// Requests sent again after a server had failed them (`retry_on`).
+    Resend = "resends_total",
+    /// Of the retries, those on another server.
     Redispatch = "redispatches_total",
     /// The client was silent for longer than its timeout.
     ClientTimeout = "client_timeouts_total",
@@ -93,6 +97,8 @@ events! {
     BadResponse = "bad_responses_total",
     /// Requests sent again because an idle connection had died.
     StaleRetry = "stale_retries_total",
+    /// Connections that ended without a byte.
+    NullConnection = "null_connections_total",
     /// Connections reset because their address left this node.
     Reset = "resets_total",
     /// Connections refused because their source had as many open as it may (`per_source.connections`).

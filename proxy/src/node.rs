@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    config::{Backend, BackendId, Config},
+    config::{Backend, BackendId, Config, Server},
     limit::{Limit, Padded},
     sample::Maps,
     table::Tables,
@@ -54,6 +54,8 @@ pub(crate) struct BackendState {
     /// Length of the queue, readable without its lock.
     waiting: Padded<AtomicUsize>,
     queue: Mutex<Queue<Grant>>,
+    /// See [`crate::config::BackendOptions::fullconn`].
+    fullconn: u32,
 }
 
 /// A slot of a server on its way to who waits for it; dropping it frees the slot.
@@ -68,7 +70,8 @@ impl Node {
     pub(crate) fn new(config: Config, routing: Routing) -> Arc<Self> {
         let connections = Limit::new(config.maxconn);
         let frontends = config.frontends.iter().map(|frontend| Limit::new(frontend.maxconn)).collect();
-        let backends = config.backends.iter().map(BackendState::new).collect();
+        let backends =
+            (0..config.backends.len()).map(|id| BackendState::new(&config, BackendId(id))).collect();
         let tables = Tables::new(&config, None);
         let (started, routing) = (Instant::now(), Published::new(routing));
         let maps = Published::new(Maps::default());
@@ -109,8 +112,8 @@ impl Node {
     ) -> Pick {
         let (config, state) = (self.backend(backend), &self.backends[backend.0]);
         let take = |server: usize| {
-            let maxconn = config.servers[server].maxconn;
-            state.try_take(server, maxconn.map(|maxconn| usable.maxconn(server, maxconn)))
+            let limit = state.limit(&config.servers[server]);
+            state.try_take(server, limit.map(|limit| usable.maxconn(server, limit)))
         };
         if let Some(server) = self.wanted(backend, usable, preference, avoid) {
             return if take(server) { Pick::Server(server) } else { Pick::Full(Wish::Only(server), server) };
@@ -133,6 +136,8 @@ impl Node {
         let routing = self.routing.load();
         let usable = &routing.backends[backend.0];
         let mut queue = state.queue();
+        // Those who have just come count for what servers are allowed.
+        state.recount(&queue);
         loop {
             let refused = queue.serve(|wish| {
                 let preference = match wish {
@@ -163,13 +168,26 @@ impl Node {
 }
 
 impl BackendState {
-    fn new(backend: &Backend) -> Self {
+    fn new(config: &Config, id: BackendId) -> Self {
+        let backend = &config.backends[id.0];
         Self {
             turns: Turns::default(),
             in_flight: backend.servers.iter().map(|_| Padded::default()).collect(),
             waiting: Padded::default(),
             queue: Mutex::default(),
+            fullconn: backend.options.fullconn.unwrap_or_else(|| config.fullconn(id)),
         }
+    }
+
+    /// What a server is allowed at this moment: of one with a `minconn`, its share of `maxconn` is that of the
+    /// backend's connections of `fullconn`, as in HAProxy's `srv_dynamic_maxconn`.
+    fn limit(&self, server: &Server) -> Option<u32> {
+        let (Some(max), Some(min)) = (server.maxconn, server.minconn) else { return server.maxconn };
+        let waiting = self.waiting.load(Ordering::Relaxed) as u64;
+        let connections =
+            (0..self.in_flight.len()).map(|server| u64::from(self.in_flight(server))).sum::<u64>() + waiting;
+        let share = u64::from(max) * connections / u64::from(self.fullconn.max(1));
+        Some(u32::try_from(share).unwrap_or(max).clamp(min.min(max), max))
     }
 
     /// Requests (http) or connections (tcp) at a server.

@@ -1,16 +1,20 @@
 //! The session of a tcp frontend: find a server, move bytes both ways, keep half-closes.
 
+mod departure;
 mod relay;
 pub(crate) mod splice;
 
-use std::io;
+use std::{future::pending, io};
 
 use crate::{
     connection::Connection,
     error::Side,
     metrics::Event,
     stream::Stream,
-    tcp::relay::{End, relay},
+    tcp::{
+        departure::departure,
+        relay::{End, relay},
+    },
     upstream::{Preference, Reuse, Upstream, key},
     wheel::Deadline,
 };
@@ -28,9 +32,30 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     let preference = Preference { client: Some(connection.peer().ip()), hash, ..Preference::default() };
     let upstream_deadline = worker.wheel().deadline();
     let mut search = worker.search(connection.frontend_id(), backend, preference);
-    let upstream = match search.connect(Reuse::Forbidden, &upstream_deadline).await {
-        Ok(upstream) => upstream,
-        Err(error) => {
+    let abortonclose = search.backend().options.abortonclose.unwrap_or(false);
+    let departure = async {
+        match connection.stream().plain() {
+            Some(client) => departure(client, abortonclose).await,
+            None => pending().await,
+        }
+    };
+    let found = tokio::select! {
+        biased;
+        found = search.connect(Reuse::Forbidden, &upstream_deadline) => Some(found),
+        () = departure => None,
+    };
+    let upstream = match found {
+        Some(Ok(upstream)) => upstream,
+        None => {
+            connection.count(Event::ClientAbort);
+            tracing::debug!(
+                frontend = %connection.frontend().name,
+                peer = %connection.peer(),
+                "client left before a server was found"
+            );
+            return;
+        }
+        Some(Err(error)) => {
             tracing::info!(
                 frontend = %connection.frontend().name,
                 peer = %connection.peer(),

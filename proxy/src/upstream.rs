@@ -34,6 +34,7 @@ use std::{
 
 use tokio::net::TcpStream;
 
+use self::idle::Link;
 use crate::{
     config::{Backend, BackendId, Server},
     metrics::ServerCounters,
@@ -59,9 +60,27 @@ pub struct Preference {
 #[derive(Debug)]
 pub struct Upstream {
     // Closed before the slot is free: the next one never meets a server with more than `maxconn` connections.
-    stream: TcpStream,
+    link: Link,
     lease: Lease,
-    reused: bool,
+}
+
+/// A connection to a server that waits for the next request of the one client whose it is.
+#[derive(Debug)]
+pub(crate) struct Own {
+    backend: BackendId,
+    server: usize,
+    link: Link,
+}
+
+impl Own {
+    pub(crate) fn backend(&self) -> BackendId {
+        self.backend
+    }
+
+    /// The server that knows the client by this connection, if it does.
+    pub(crate) fn authenticated_at(&self) -> Option<usize> {
+        self.link.is_private().then_some(self.server)
+    }
 }
 
 /// One slot of a server; dropping it frees the slot and wakes the oldest in line.
@@ -75,12 +94,12 @@ struct Lease {
 impl Upstream {
     /// The connection.
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        &self.link.stream
     }
 
     /// Was it idle before (so that its server may have closed it meanwhile)?
     pub fn is_reused(&self) -> bool {
-        self.reused
+        self.link.is_used()
     }
 
     /// The backend.
@@ -103,12 +122,39 @@ impl Upstream {
         self.lease.counters()
     }
 
+    /// The index of its backend.
+    pub(crate) fn backend_id(&self) -> BackendId {
+        self.lease.backend
+    }
+
+    /// Its index in the backend.
+    pub(crate) fn server_index(&self) -> usize {
+        self.lease.server
+    }
+
     /// Frees the slot and keeps the connection for another request. Only if the response was read to its end, the
     /// request was sent to its end, and nothing forbids reuse.
     pub fn keep(self) {
-        let Self { stream, lease, .. } = self;
+        let Self { mut link, lease } = self;
+        link.serve();
         let worker = &lease.worker;
-        worker.idle_upstreams().put(lease.backend, lease.server, worker.wheel().ticks(), stream);
+        worker.idle_upstreams().put(lease.backend, lease.server, worker.wheel().ticks(), link);
+    }
+
+    /// The same for a further request of this client and nobody else; `authenticated` says that the server takes the
+    /// connection for the client's from now on.
+    pub(crate) fn keep_own(self, authenticated: bool) -> Own {
+        let Self { mut link, lease } = self;
+        link.serve();
+        if authenticated {
+            link.make_private();
+        }
+        Own { backend: lease.backend, server: lease.server, link }
+    }
+
+    /// Was it authenticated for its client?
+    pub(crate) fn is_private(&self) -> bool {
+        self.link.is_private()
     }
 }
 

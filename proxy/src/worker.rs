@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     buffer::BufferPool,
-    config::BackendId,
+    config::{Backend, BackendId},
     connection::Registry,
     http::RetryBudget,
     listener::{AcceptLoops, binding::Sockets, spawn},
@@ -50,7 +50,8 @@ pub struct Worker {
     buffers: Rc<BufferPool>,
     pipes: Rc<PipePool>,
     idle_upstreams: IdleConnections,
-    retry_budget: RetryBudget,
+    /// By backend.
+    retry_budgets: Box<[RetryBudget]>,
     registry: Rc<Registry>,
     accept_loops: AcceptLoops,
     /// Clients that are being told why they are refused.
@@ -73,6 +74,8 @@ impl Worker {
         let routing = RefCell::new((node.routing.version(), node.routing.load()));
         let maps = RefCell::new((node.maps.version(), node.maps.load()));
         let idle_upstreams = IdleConnections::new(&node.config);
+        let budget = |backend: &Backend| RetryBudget::new(backend.options.retry.budget);
+        let retry_budgets = node.config.backends.iter().map(budget).collect();
         Rc::new(Self {
             index,
             node,
@@ -83,7 +86,7 @@ impl Worker {
             buffers: Rc::default(),
             pipes: Rc::default(),
             idle_upstreams,
-            retry_budget: RetryBudget::default(),
+            retry_budgets,
             registry: Rc::default(),
             accept_loops: AcceptLoops::default(),
             told: Cell::new(0),
@@ -143,8 +146,8 @@ impl Worker {
         &self.idle_upstreams
     }
 
-    pub(crate) fn retry_budget(&self) -> &RetryBudget {
-        &self.retry_budget
+    pub(crate) fn retry_budget(&self, backend: BackendId) -> &RetryBudget {
+        &self.retry_budgets[backend.0]
     }
 
     pub(crate) fn registry(&self) -> &Rc<Registry> {

@@ -14,8 +14,12 @@ mod balance;
 mod bodies;
 #[path = "http/keep_alive.rs"]
 mod keep_alive;
+#[path = "http/modes.rs"]
+mod modes;
 #[path = "http/refusals.rs"]
 mod refusals;
+#[path = "http/resends.rs"]
+mod resends;
 #[path = "http/retries.rs"]
 mod retries;
 #[path = "http/smuggling.rs"]

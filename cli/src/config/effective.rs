@@ -232,9 +232,11 @@ fn servers(out: &mut String, servers: &[Server]) {
             line(out, "servers", list(std::mem::take(&mut listed)));
         }
         let maxconn = server.maxconn.map(|maxconn| format!(", maxconn = {maxconn}")).unwrap_or_default();
+        let minconn = server.minconn.map(|minconn| format!(", minconn = {minconn}")).unwrap_or_default();
         let address = quoted(&server.address.to_string());
         let backup = if server.backup { ", backup = true" } else { "" };
-        let table = format!("{{ address = {address}, weight = {}{backup}{maxconn} }}", server.weight);
+        let table =
+            format!("{{ address = {address}, weight = {}{backup}{maxconn}{minconn} }}", server.weight);
         line(out, &format!("server.{}", key(&server.name)), table);
     }
     if !listed.is_empty() {

@@ -157,6 +157,10 @@ impl<'a> Value<'a> {
         matches!(self.value, DeValue::Table(table) if table.is_empty())
     }
 
+    pub(crate) fn is_integer(&self) -> bool {
+        self.value.is_integer()
+    }
+
     pub(crate) fn is_empty_list(&self) -> bool {
         matches!(self.value, DeValue::Array(list) if list.is_empty())
     }

@@ -1,6 +1,8 @@
 //! How connections of either side are treated. The defaults are those of a file that says nothing.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{io, num::NonZeroU32, os::fd::AsFd, time::Duration};
+
+use socket2::SockRef;
 
 /// What a frontend does with its clients' connections.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,6 +42,11 @@ pub struct BackendOptions {
     pub connection: ConnectionMode,
     /// Who may use an idle connection, and for how long.
     pub pool: PoolOptions,
+    /// Which failures are met with another attempt.
+    pub retry: RetryOptions,
+    /// Connections of this backend at which servers with a `minconn` are allowed all of their `maxconn` (HAProxy
+    /// `fullconn`); `None`: a tenth of the `maxconn` of all frontends that use it.
+    pub fullconn: Option<u32>,
     /// A client that ends its side while its request looks for a server is gone (HAProxy `option abortonclose`);
     /// `None`: in mode http, not in mode tcp.
     pub abortonclose: Option<bool>,
@@ -54,6 +61,28 @@ pub struct TcpKeepalive {
     pub interval: Option<Duration>,
     /// Probes without an answer after which the connection is broken; 1..=127.
     pub count: Option<u32>,
+}
+
+impl TcpKeepalive {
+    /// Turns it on. What a listening socket has, those accepted from it have as well.
+    ///
+    /// # Errors
+    /// The system's, as for a value that it does not take.
+    pub(crate) fn set(&self, socket: &impl AsFd) -> io::Result<()> {
+        let socket = SockRef::from(socket);
+        socket.set_keepalive(true)?;
+        let mut settings = socket2::TcpKeepalive::new();
+        if let Some(idle) = self.idle {
+            settings = settings.with_time(idle);
+        }
+        if let Some(interval) = self.interval {
+            settings = settings.with_interval(interval);
+        }
+        if let Some(count) = self.count {
+            settings = settings.with_retries(count);
+        }
+        socket.set_tcp_keepalive(&settings)
+    }
 }
 
 /// What happens to a connection after a response.
@@ -105,4 +134,46 @@ pub enum ReuseMode {
     Aggressive,
     /// Everybody.
     Always,
+}
+
+/// Which failures of a server are met with another attempt (HAProxy `retry-on`). After a connection was made, only
+/// requests that fit one buffer whole, and as far as the budget goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RetryOptions {
+    /// No connection could be made.
+    pub connect_failure: bool,
+    /// It ended before a byte of the response.
+    pub empty_response: bool,
+    /// What it sent is no head of a response, or not a whole one.
+    pub junk_response: bool,
+    /// No head within [`super::BackendTimeouts::server`].
+    pub response_timeout: bool,
+    /// It answered with one of these.
+    pub statuses: Box<[u16]>,
+    /// Also requests that are not idempotent (RFC 9110 section 9.2.2).
+    pub any_method: bool,
+    /// Further attempts, in percent of the requests of this backend, beyond the first retry of a connect failure; 100
+    /// and more: no limit.
+    pub budget: u32,
+}
+
+impl RetryOptions {
+    /// Is there a failure after the connection was made that is met with another attempt?
+    pub(crate) fn resends(&self) -> bool {
+        self.empty_response || self.junk_response || self.response_timeout || !self.statuses.is_empty()
+    }
+}
+
+impl Default for RetryOptions {
+    fn default() -> Self {
+        Self {
+            connect_failure: true,
+            empty_response: false,
+            junk_response: false,
+            response_timeout: false,
+            statuses: Box::default(),
+            any_method: false,
+            budget: 20,
+        }
+    }
 }

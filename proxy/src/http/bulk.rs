@@ -1,6 +1,6 @@
 //! Large content of known length between two plain sockets: moved by the kernel, through a pipe, without being copied.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use tokio::net::TcpStream;
 
@@ -51,19 +51,19 @@ impl<'e> Bulk<'e> {
     /// is copied then. `readable` and `writable` wait for the source and the sink.
     pub(super) async fn run<E>(
         &self,
-        left: &mut u64,
+        left: &Cell<u64>,
         readable: impl AsyncFn() -> Result<(), E>,
         writable: impl AsyncFn() -> Result<(), E>,
     ) -> Result<(), BulkError<E>> {
-        while *left > 0 {
+        while left.get() > 0 {
             readable().await.map_err(BulkError::Wait)?;
             let Ok(mut pipe) = self.pipes.take() else { return Ok(()) };
             let mut turn = 0;
-            while *left > 0 && turn < TURN {
-                match pipe.fill_at_most(self.from, usize::try_from(*left).unwrap_or(usize::MAX)) {
+            while left.get() > 0 && turn < TURN {
+                match pipe.fill_at_most(self.from, usize::try_from(left.get()).unwrap_or(usize::MAX)) {
                     Ok(0) => return Err(BulkError::Source),
                     Ok(n) => {
-                        *left -= n as u64;
+                        left.set(left.get() - n as u64);
                         turn += n as u64;
                     }
                     // The pipe is empty here, so it is the source that has nothing.

@@ -13,7 +13,14 @@ use super::{
     outcome::Termination,
     write::{self, WriteError, is_transient},
 };
-use crate::{buffer::Buffer, connection::Connection, stream::Stream, upstream::Upstream, wheel::Deadline};
+use crate::{
+    buffer::Buffer,
+    config::ConnectionMode,
+    connection::Connection,
+    stream::Stream,
+    upstream::Upstream,
+    wheel::{Deadline, TICK},
+};
 
 /// Interim responses of one exchange; more are refused.
 const MAX_INTERIM: u32 = 16;
@@ -29,6 +36,10 @@ pub(super) struct Download<'e, S> {
     pub(super) deadline: &'e Deadline,
     /// The server has all of the request.
     pub(super) uploaded: &'e Cell<bool>,
+    /// The request is kept until the response's head is there, and not only until its first byte.
+    pub(super) is_resendable: bool,
+    /// Statuses that are met with another attempt instead of being passed on, as far as the budget goes.
+    pub(super) retried: &'e [u16],
     /// The client has begun to get the response: nothing else can be said any more.
     pub(super) begun: &'e Cell<bool>,
 }
@@ -41,6 +52,8 @@ pub(super) struct Done {
     pub(super) close: bool,
     /// The connection to the server may serve another request.
     pub(super) reusable: bool,
+    /// But only of this client.
+    pub(super) private: bool,
     /// The protocol was switched; with what the server has already said in the new one.
     pub(super) tunnel: Option<Tunnel>,
 }
@@ -55,8 +68,27 @@ pub(super) struct Tunnel {
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) termination: Termination,
-    /// The request, if not a byte of a response came.
-    pub(super) again: Option<Buffer>,
+    /// The request, as far as it was kept, and what the server did with it.
+    pub(super) again: Option<(Buffer, Failure)>,
+}
+
+/// How a server failed a request of which the client has heard nothing yet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Failure {
+    /// Not a byte of a response.
+    Empty,
+    /// What came is no head of a response, or not a whole one.
+    Junk,
+    /// No head in time.
+    Timeout,
+    /// One of [`Download::retried`].
+    Status,
+}
+
+impl Failed {
+    fn new(termination: Termination, request: Option<Buffer>, failure: Failure) -> Self {
+        Self { termination, again: request.map(|request| (request, failure)) }
+    }
 }
 
 impl From<Termination> for Failed {
@@ -79,15 +111,23 @@ impl<S: Stream> Download<'_, S> {
         // The first bytes: until then the request may be wanted again.
         let mut buffer = match self.read(&mut inbox).await {
             Ok(n) if n > 0 => inbox.take().unwrap_or_else(|| self.take_buffer()),
-            Err(ReadError::Elapsed) => return Err(Termination::ServerTimeoutInHead.into()),
+            Err(ReadError::Elapsed) => {
+                return Err(Failed::new(Termination::ServerTimeoutInHead, request, Failure::Timeout));
+            }
             Ok(_) | Err(ReadError::Broken) => {
-                return Err(Failed { termination: Termination::ServerAbortInHead, again: request });
+                return Err(Failed::new(Termination::ServerAbortInHead, request, Failure::Empty));
             }
         };
-        let mut out = request.take().unwrap_or_else(|| self.take_buffer());
+        let head = if self.is_resendable { None } else { request.take() };
+        let mut out = head.unwrap_or_else(|| self.take_buffer());
+        let mut begun = self.now();
         out.clear();
         let (response, hop) = loop {
-            match self.parse(&buffer, &mut progress, &mut out).map_err(|fault| self.bad_response(fault))? {
+            let parsed = match self.parse(&buffer, &mut progress, &mut out) {
+                Ok(parsed) => parsed,
+                Err(fault) => return Err(self.bad_response(fault, request)),
+            };
+            match parsed {
                 Some((response, hop)) if response.status >= 200 || response.status == 101 => {
                     buffer.consume(response.length);
                     break (response, hop);
@@ -106,27 +146,55 @@ impl<S: Stream> Download<'_, S> {
                         self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInResponse)
                             .await?;
                         self.begun.set(false);
+                        request = None;
                     }
                     out.clear();
+                    begun = self.now();
                 }
                 None => {
                     if buffer.is_full() {
                         buffer.enlarge();
                     }
-                    buffer = self.read_head(buffer).await?;
+                    // An interim response was all of it: another head has not begun.
+                    let since = (!buffer.is_empty()).then_some(begun);
+                    buffer = match self.read_head(buffer, since).await {
+                        Ok(buffer) => buffer,
+                        Err((termination, failure)) => {
+                            return Err(Failed::new(termination, request, failure));
+                        }
+                    };
+                    if since.is_none() {
+                        begun = self.now();
+                    }
                 }
             }
         };
+        if self.retried.contains(&response.status)
+            && request.is_some()
+            && self.connection.worker().retry_budget(self.upstream.backend_id()).take()
+        {
+            return Err(Failed::new(Termination::BadResponse, request, Failure::Status));
+        }
+        drop(request);
         self.begun.set(true);
         self.connection.counters().response(response.status);
         if response.status == 101 {
             self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInData).await?;
             let tunnel = Some(Tunnel { from_server: buffer });
-            return Ok(Done { status: 101, close: true, reusable: false, tunnel });
+            return Ok(Done { status: 101, close: true, reusable: false, private: false, tunnel });
         }
         let rest = self.relay(&response, &hop, out, buffer).await?;
-        let reusable = response.persistent && rest.is_none() && self.uploaded.get() && !response.private;
-        Ok(Done { status: response.status, close: hop.close, reusable, tunnel: None })
+        let reusable = response.persistent
+            && rest.is_none()
+            && self.uploaded.get()
+            && !self.connection.closes_server(Some(self.upstream.backend_id()));
+        Ok(Done {
+            status: response.status,
+            close: hop.close,
+            reusable,
+            private: response.private,
+            tunnel: None,
+        })
     }
 
     /// The content, to its end; what the server sent beyond it.
@@ -219,7 +287,8 @@ impl<S: Stream> Download<'_, S> {
             && (!self.request.persistent
                 || framing == Framing::UntilClose
                 || !self.uploaded.get()
-                || self.connection.is_draining());
+                || self.connection.is_draining()
+                || self.connection.frontend().options.connection == ConnectionMode::Close);
         let hop = Hop { framing, close };
         head.encode(&response, &hop, out);
         Ok(Some((response, hop)))
@@ -229,23 +298,33 @@ impl<S: Stream> Download<'_, S> {
         self.connection.worker().buffers().take()
     }
 
-    fn bad_response(&self, fault: Malformed) -> Failed {
+    /// In ticks.
+    fn now(&self) -> u64 {
+        self.connection.worker().wheel().ticks()
+    }
+
+    fn bad_response(&self, fault: Malformed, request: Option<Buffer>) -> Failed {
         tracing::debug!(
             backend = %self.upstream.backend().name,
             server = %self.upstream.server().name,
             %fault,
             "response refused"
         );
-        Termination::BadResponse.into()
+        Failed::new(Termination::BadResponse, request, Failure::Junk)
     }
 
-    /// More of a head.
-    async fn read_head(&self, buffer: Buffer) -> Result<Buffer, Failed> {
+    /// More of a head that has begun in tick `since`, if it has: from then on it has the time of `timeout.server` to be
+    /// whole, however often a byte of it comes.
+    async fn read_head(&self, buffer: Buffer, since: Option<u64>) -> Result<Buffer, (Termination, Failure)> {
         let mut inbox = Some(buffer);
-        match (self.read(&mut inbox).await, inbox) {
-            (Ok(n), Some(buffer)) if n > 0 => Ok(buffer),
-            (Err(ReadError::Elapsed), _) => Err(Termination::ServerTimeoutInHead.into()),
-            (Ok(_) | Err(ReadError::Broken), _) => Err(Termination::ServerAbortInHead.into()),
+        let read = self.read(&mut inbox).await;
+        let limit = self.upstream.backend().timeout.server.as_millis().div_ceil(TICK.as_millis());
+        let is_late = since.is_some_and(|since| u128::from(self.now() - since) > limit);
+        match (read, inbox) {
+            (Ok(n), Some(buffer)) if n > 0 && !is_late => Ok(buffer),
+            (Ok(n), _) if n > 0 => Err((Termination::ServerTimeoutInHead, Failure::Timeout)),
+            (Err(ReadError::Elapsed), _) => Err((Termination::ServerTimeoutInHead, Failure::Timeout)),
+            (Ok(_) | Err(ReadError::Broken), _) => Err((Termination::ServerAbortInHead, Failure::Junk)),
         }
     }
 
@@ -283,6 +362,7 @@ impl<S: Stream> Download<'_, S> {
     /// Moves the rest of content with a known length inside the kernel, if it is worth it and can be done.
     async fn splice(&self, decoder: &mut Decoder, hop: &Hop) -> Result<(), Failed> {
         let Decoder::Length(left @ BULK..) = decoder else { return Ok(()) };
+        let left = Cell::from_mut(left);
         let (upstream, client) = (self.upstream.stream(), self.connection.stream());
         let moved = &self.connection.counters().bytes_out;
         let Some(bulk) = Bulk::new(upstream, client, self.connection.worker().pipes(), moved) else {
@@ -309,7 +389,7 @@ impl<S: Stream> Download<'_, S> {
                 BulkError::Sink => Termination::ClientAbortInData,
             }
         })?;
-        if *left == 0 {
+        if left.get() == 0 {
             *decoder = Decoder::Done;
         }
         Ok(())

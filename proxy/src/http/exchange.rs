@@ -17,16 +17,18 @@ use std::{
 
 use super::{
     body::{BodyError, Decoder, Encoder},
-    download::{Done, Download, Failed, Tunnel},
+    download::{Done, Download, Failed, Failure, Tunnel},
     head::request::{Method, Request},
     inbound::Departure,
     outcome::Termination,
+    pace::Pace,
     session::{Next, Session},
     upload::Upload,
     write::{self, WriteError},
 };
 use crate::{
     buffer::{BUFFER_SIZE, Buffer},
+    config::{ConnectionMode, ReuseMode},
     error::{Error, Kind},
     metrics::Event,
     stream::Stream,
@@ -54,6 +56,15 @@ pub(super) struct Exchange<'s, 'c, S> {
     begun: Cell<bool>,
 }
 
+/// After which failures the same request may be sent once more.
+struct Repeat<'o> {
+    /// Its connection had served another and may have died meanwhile.
+    is_stale_harmless: bool,
+    /// Those of `retry_on`.
+    is_resendable: bool,
+    statuses: &'o [u16],
+}
+
 impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     pub(super) fn new(session: &'s mut Session<'c, S>, request: Request, preference: Preference) -> Self {
         let (decoder, encoder) = (Decoder::new(request.framing, false), Encoder::new(request.framing));
@@ -73,7 +84,6 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         let connection = self.session.connection;
         let worker = connection.worker();
         connection.counters().requests.increment();
-        worker.retry_budget().request();
         if self.take_content(&mut head).is_err() {
             return self.fail(Termination::BadRequest, None).await;
         }
@@ -82,38 +92,86 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             connection.count(Event::NoServer);
             return self.fail(Termination::ServerConnect, None).await;
         };
+        let options = &worker.node().backend(backend).options;
+        let budget = worker.retry_budget(backend);
+        budget.request();
         let mut search = worker.search(connection.frontend_id(), backend, self.preference);
-        // The whole request is in `head`, so it could be sent again. A client's first request goes over a used
-        // connection only if it could be repeated on a fresh one.
-        let repeatable = self.decoder.is_done() && self.request.method.is_idempotent();
-        let mut reuse =
-            if repeatable || !self.session.is_first() { Reuse::Allowed } else { Reuse::Forbidden };
+        if let Some(own) = self.session.own.take().filter(|own| own.backend() == backend) {
+            search.offer(*own);
+        }
+        // The whole request is in `head`, so it could be sent again.
+        let is_whole = self.decoder.is_done();
+        let is_repeatable = is_whole && self.request.method.is_idempotent();
+        let is_resendable =
+            is_whole && options.retry.resends() && (is_repeatable || options.retry.any_method);
+        let mut reuse = self.reuse(options.pool.reuse, is_repeatable);
         loop {
             let upstream = match self.search(&mut search, reuse).await {
                 Ok(upstream) => upstream,
                 Err(termination) => return self.fail(termination, Some(&search)).await,
             };
-            let again = match self.attempt(&upstream, head, repeatable).await {
-                Ok(done) => return self.finish(upstream, done).await,
-                Err(Failed { termination, .. }) if self.begun.get() => {
-                    upstream.stream().abort();
-                    self.note(termination, None, &search);
-                    return Next::Close;
-                }
-                Err(Failed { again: Some(again), .. }) if worker.retry_budget().take() => again,
-                Err(Failed { termination, .. }) => {
-                    drop(upstream);
-                    return self.fail(termination, Some(&search)).await;
-                }
+            let is_resendable = is_resendable && search.has_retries();
+            let repeat = Repeat {
+                is_stale_harmless: is_repeatable && upstream.is_reused(),
+                is_resendable,
+                statuses: if is_resendable { &options.retry.statuses } else { &[] },
             };
-            connection.count(Event::StaleRetry);
+            let failed = match self.attempt(&upstream, head, &repeat).await {
+                Ok(done) => return self.finish(upstream, done).await,
+                Err(failed) => failed,
+            };
+            if self.begun.get() {
+                upstream.stream().abort();
+                self.note(failed.termination, None, &search);
+                return Next::Close;
+            }
+            let Some((again, failure)) = failed.again else {
+                drop(upstream);
+                return self.fail(failed.termination, Some(&search)).await;
+            };
+            let is_stale = repeat.is_stale_harmless && failure == Failure::Empty;
+            let is_covered = is_resendable
+                && match failure {
+                    Failure::Empty => options.retry.empty_response,
+                    Failure::Junk => options.retry.junk_response,
+                    Failure::Timeout => options.retry.response_timeout,
+                    // Its place in the budget is taken already.
+                    Failure::Status => true,
+                };
+            if !(is_stale || is_covered) || !(failure == Failure::Status || budget.take()) {
+                if is_stale || is_covered {
+                    connection.count(Event::RetryRefused);
+                }
+                drop(upstream);
+                return self.fail(failed.termination, Some(&search)).await;
+            }
+            if is_stale {
+                connection.count(Event::StaleRetry);
+                reuse = Reuse::Forbidden;
+            } else {
+                connection.count(Event::Resend);
+                search.send_again(upstream.server_index());
+            }
             tracing::debug!(
                 backend = %upstream.backend().name,
                 server = %upstream.server().name,
-                "idle connection had died: the request is sent again on a new one"
+                stale = is_stale,
+                ?failure,
+                "the request is sent again"
             );
             head = again;
-            reuse = Reuse::Forbidden;
+        }
+    }
+
+    /// May the request travel on a connection that served somebody else?
+    fn reuse(&self, mode: ReuseMode, is_repeatable: bool) -> Reuse {
+        match mode {
+            ReuseMode::Never => Reuse::Forbidden,
+            ReuseMode::Always => Reuse::Allowed,
+            _ if is_repeatable || !self.session.is_first() => Reuse::Allowed,
+            ReuseMode::Aggressive => Reuse::Proven,
+            // A client's first request goes over a used connection only if it could be repeated on a fresh one.
+            ReuseMode::Safe => Reuse::Forbidden,
         }
     }
 
@@ -143,6 +201,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     async fn search(&mut self, search: &mut Search, reuse: Reuse) -> Result<Upstream, Termination> {
         let Session { inbound, deadline, .. } = &mut *self.session;
         let is_watched = self.decoder.is_done();
+        let gives_up = search.backend().options.abortonclose.unwrap_or(true);
         if inbound.ended {
             inbound.deadline.arm(GRACE);
         }
@@ -157,7 +216,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 Some(Poll::Ready(Departure::Ended)) => inbound.deadline.arm(GRACE),
                 Some(Poll::Pending) | None => {}
             }
-            if is_watched && inbound.ended {
+            if is_watched && gives_up && inbound.ended {
                 inbound.deadline.poll_expired(context).map(|()| None)
             } else {
                 Poll::Pending
@@ -172,7 +231,12 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     }
 
     /// Sends the request and passes the response on.
-    async fn attempt(&mut self, upstream: &Upstream, head: Buffer, repeatable: bool) -> Result<Done, Failed> {
+    async fn attempt(
+        &mut self,
+        upstream: &Upstream,
+        head: Buffer,
+        repeat: &Repeat<'_>,
+    ) -> Result<Done, Failed> {
         let Session { connection, inbound, deadline, .. } = &mut *self.session;
         let timeout = upstream.backend().timeout.server;
         match write::all(upstream.stream(), head.filled(), deadline, timeout).await {
@@ -180,13 +244,16 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             Ok(()) | Err(WriteError::Broken) => {}
             Err(WriteError::Elapsed) => return Err(Termination::ServerTimeoutInHead.into()),
         }
-        let head = (repeatable && upstream.is_reused()).then_some(head);
+        let head = (repeat.is_stale_harmless || repeat.is_resendable).then_some(head);
+        let pace = Pace::new(connection.frontend(), self.request.expects_continue);
         let download = Download {
             connection,
             upstream,
             request: self.request,
             deadline,
             uploaded: &self.uploaded,
+            is_resendable: repeat.is_resendable,
+            retried: repeat.statuses,
             begun: &self.begun,
         };
         let upload = Upload {
@@ -196,6 +263,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             encoder: &mut self.encoder,
             is_done: &self.uploaded,
             response_deadline: deadline,
+            pace: &pace,
         };
         let mut download = pin!(download.run(head));
         let mut upload = pin!(upload.run());
@@ -225,7 +293,12 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             return Next::Close;
         }
         if done.reusable {
-            upstream.keep();
+            let is_authenticated = done.private || upstream.is_private();
+            if is_authenticated || upstream.backend().options.pool.reuse == ReuseMode::Never {
+                self.session.own = (!done.close).then(|| Box::new(upstream.keep_own(is_authenticated)));
+            } else {
+                upstream.keep();
+            }
         }
         if !done.close {
             Next::Request
@@ -268,7 +341,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             || !self.uploaded.get()
             || !self.request.persistent
             || session.inbound.ended
-            || session.connection.is_draining();
+            || session.connection.is_draining()
+            || session.connection.frontend().options.connection == ConnectionMode::Close;
         session.reply(status, close, self.request.method == Method::Head).await
     }
 

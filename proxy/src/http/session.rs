@@ -22,8 +22,9 @@ use super::{
 use crate::{
     buffer::Buffer,
     connection::Connection,
+    metrics::Event,
     stream::Stream,
-    upstream::{Preference, key},
+    upstream::{Own, Preference, key},
     wheel::Deadline,
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct Session<'c, S> {
     pub(super) inbound: Inbound<'c, S>,
     /// For waits on servers, and for responses that the client does not take.
     pub(super) deadline: Deadline,
+    /// A connection to a server that nobody else may use.
+    pub(super) own: Option<Box<Own>>,
     /// Requests served before.
     served: u64,
 }
@@ -59,7 +62,7 @@ pub(super) enum Next {
 impl<'c, S: Stream> Session<'c, S> {
     pub(super) fn new(connection: &'c Connection<S>) -> Self {
         let deadline = connection.worker().wheel().deadline();
-        Self { connection, inbound: Inbound::new(connection), deadline, served: 0 }
+        Self { connection, inbound: Inbound::new(connection), deadline, own: None, served: 0 }
     }
 
     /// Serves requests until the connection is to be closed.
@@ -147,7 +150,9 @@ impl<'c, S: Stream> Session<'c, S> {
             if !begun {
                 self.connection.set_idle();
             }
-            let stopped = |termination| if begun { Err(Refusal::Stopped(termination)) } else { Ok(None) };
+            let stopped = |termination| {
+                if begun { Err(Refusal::Stopped(termination)) } else { self.ended_silent(Some(termination)) }
+            };
             if self.inbound.ended {
                 return stopped(Termination::ClientAbortInHead);
             }
@@ -159,27 +164,56 @@ impl<'c, S: Stream> Session<'c, S> {
             };
             match waited {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return Ok(None),
+                Ok(Err(_)) => return self.ended_silent(None),
                 Err(_) => return stopped(Termination::ClientTimeoutInHead),
             }
             if self.inbound.read().is_err() {
-                return Ok(None);
+                return self.ended_silent(None);
             }
+        }
+    }
+
+    /// It ended (`None`: broke) between two requests. One on which there was none is counted, and answered if probes
+    /// are not ignored.
+    fn ended_silent(&self, termination: Option<Termination>) -> Result<Option<Received>, Refusal> {
+        if self.served > 0 {
+            return Ok(None);
+        }
+        self.connection.count(Event::NullConnection);
+        match termination {
+            Some(termination) if !self.connection.frontend().options.ignore_probes => {
+                Err(Refusal::Silent(termination))
+            }
+            Some(termination) if !self.connection.frontend().options.dontlognull => {
+                self.log_refusal(termination, None, None);
+                Ok(None)
+            }
+            _ => Ok(None),
         }
     }
 
     async fn refuse(&mut self, refusal: Refusal) -> Next {
         let (termination, status, fault) = match refusal {
             Refusal::Malformed(malformed) => (Termination::BadRequest, malformed.status(), Some(malformed)),
-            Refusal::Stopped(termination) => (termination, termination.status().unwrap_or(400), None),
             // Only a warm wait ends like this, and its caller goes on to the long one.
             Refusal::Cold => return Next::Request,
+            Refusal::Stopped(termination) | Refusal::Silent(termination) => {
+                (termination, termination.status().unwrap_or(400), None)
+            }
         };
         let connection = self.connection;
         connection.counters().requests.increment();
         if let Some(event) = termination.event() {
             connection.count(event);
         }
+        if !matches!(refusal, Refusal::Silent(_)) || !connection.frontend().options.dontlognull {
+            self.log_refusal(termination, Some(status), fault);
+        }
+        self.reply(status, true, false).await
+    }
+
+    fn log_refusal(&self, termination: Termination, status: Option<u16>, fault: Option<Malformed>) {
+        let connection = self.connection;
         tracing::debug!(
             frontend = %connection.frontend().name,
             client = %connection.peer(),
@@ -188,7 +222,6 @@ impl<'c, S: Stream> Session<'c, S> {
             fault = fault.map(tracing::field::display),
             "request refused"
         );
-        self.reply(status, true, false).await
     }
 
     /// Answers 429 to whatever comes, and ends.
@@ -279,6 +312,8 @@ enum Refusal {
     Stopped(Termination),
     /// Nothing came soon: a longer wait follows, elsewhere.
     Cold,
+    /// Not a byte of it came.
+    Silent(Termination),
 }
 
 impl From<Malformed> for Refusal {
@@ -300,6 +335,7 @@ fn parse<S: Stream>(
     let hop = Hop {
         forwarded_for: connection.frontend().forwardfor.then(|| connection.peer().ip()),
         local: connection.local(),
+        close: connection.closes_server(connection.frontend().default_backend),
     };
     let mut out = connection.worker().buffers().take();
     head.encode(&request, &hop, &mut out);

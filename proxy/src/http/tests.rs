@@ -21,7 +21,7 @@ fn forward_for(
     let head = request::Head::parse(bytes, &mut Progress::default(), &mut fields)?.expect("a whole head");
     let request = head.check()?;
     let mut out = Vec::new();
-    let hop = request::Hop { forwarded_for, local: "192.0.2.10:8080".parse().unwrap() };
+    let hop = request::Hop { forwarded_for, local: "192.0.2.10:8080".parse().unwrap(), close: false };
     head.encode(&request, &hop, &mut out);
     Ok((request, String::from_utf8_lossy(&out).into_owned()))
 }

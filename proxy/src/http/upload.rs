@@ -7,6 +7,7 @@ use super::{
     bulk::{BULK, Bulk, BulkError},
     inbound::{Departure, Inbound},
     outcome::Termination,
+    pace::Pace,
     write::{self, WriteError},
 };
 use crate::{stream::Stream, upstream::Upstream, wheel::Deadline};
@@ -21,6 +22,8 @@ pub(super) struct Upload<'e, 'c, S> {
     pub(super) is_done: &'e Cell<bool>,
     /// The one under which the response is awaited: a server is not late while it is still being asked.
     pub(super) response_deadline: &'e Deadline,
+    /// The client's.
+    pub(super) pace: &'e Pace,
 }
 
 impl<S: Stream> Upload<'_, '_, S> {
@@ -71,19 +74,18 @@ impl<S: Stream> Upload<'_, '_, S> {
     /// Moves the rest of content with a known length inside the kernel, if it is worth it and can be done; was that all?
     async fn splice(&mut self) -> Result<bool, Termination> {
         let Decoder::Length(left @ BULK..) = self.decoder else { return Ok(false) };
+        let left = Cell::from_mut(left);
         let (connection, deadline) = (self.inbound.connection, &self.inbound.deadline);
         let (client, server) = (connection.stream(), self.upstream.stream());
         let moved = &connection.counters().bytes_in;
         let Some(bulk) = Bulk::new(client, server, connection.worker().pipes(), moved) else {
             return Ok(false);
         };
+        let before = Cell::new(left.get());
         let readable = async || {
-            deadline.arm(connection.frontend().timeout.client);
-            match deadline.guard(client.readable()).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(Termination::ClientAbortInData),
-                Err(_) => Err(Termination::ClientTimeoutInData),
-            }
+            self.pace.received(before.get() - left.get());
+            before.set(left.get());
+            self.pace.readable(connection, deadline).await
         };
         let writable =
             async || match write::writable(server, deadline, self.upstream.backend().timeout.server).await {
@@ -99,7 +101,7 @@ impl<S: Stream> Upload<'_, '_, S> {
             Err(BulkError::Sink) => return pending().await,
         }
         self.response_deadline.touch();
-        if *left > 0 {
+        if left.get() > 0 {
             return Ok(false);
         }
         *self.decoder = Decoder::Done;
@@ -110,15 +112,13 @@ impl<S: Stream> Upload<'_, '_, S> {
     async fn read(&mut self) -> Result<(), Termination> {
         let connection = self.inbound.connection;
         loop {
-            self.inbound.deadline.arm(connection.frontend().timeout.client);
-            match self.inbound.deadline.guard(connection.stream().readable()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(Termination::ClientAbortInData),
-                Err(_) => return Err(Termination::ClientTimeoutInData),
-            }
+            self.pace.readable(connection, &self.inbound.deadline).await?;
             match self.inbound.read() {
                 Ok(None) => {}
-                Ok(Some(n)) if n > 0 => return Ok(()),
+                Ok(Some(n)) if n > 0 => {
+                    self.pace.received(n as u64);
+                    return Ok(());
+                }
                 Ok(Some(_)) | Err(_) => return Err(Termination::ClientAbortInData),
             }
         }

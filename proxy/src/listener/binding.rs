@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{bind, spawn};
 use crate::{
-    config::Config,
+    config::{Config, TcpKeepalive},
     status::{BindStatus, Health, ListenerHealth},
     worker::WorkerHandle,
 };
@@ -33,6 +33,7 @@ pub(crate) struct Bindings {
 struct Binding {
     frontend: usize,
     name: String,
+    keepalive: Option<TcpKeepalive>,
     status: BindStatus,
 }
 
@@ -48,7 +49,8 @@ impl Bindings {
         for (frontend, of) in config.frontends.iter().enumerate() {
             for wanted in &of.binds {
                 let status = BindStatus { label: wanted.label.clone(), address: wanted.address, error: None };
-                let mut binding = Binding { frontend, name: of.name.clone(), status };
+                let mut binding =
+                    Binding { frontend, name: of.name.clone(), keepalive: of.options.tcp_keepalive, status };
                 for (worker, socket) in binding.try_bind(workers).into_iter().enumerate() {
                     sockets[worker].push((frontend, socket));
                 }
@@ -108,7 +110,7 @@ impl Bindings {
 impl Binding {
     fn try_bind(&mut self, count: usize) -> Vec<Socket> {
         let status = &mut self.status;
-        match bind(status.address, count) {
+        match bind(status.address, count, self.keepalive.as_ref()) {
             Ok(sockets) => {
                 if let Some(address) = sockets.first().and_then(local_address) {
                     status.address = address;

@@ -59,14 +59,16 @@ pub(super) async fn relay<S: Stream>(
     let worker = connection.worker();
     let counters = connection.counters();
     let client_deadline = worker.wheel().deadline();
-    client_deadline.arm(connection.frontend().timeout.client);
-    upstream_deadline.arm(upstream.backend().timeout.server);
+    let (of_client, of_server) = (&connection.frontend().timeout, &upstream.backend().timeout);
+    client_deadline.arm(of_server.tunnel.unwrap_or(of_client.client));
+    upstream_deadline.arm(of_server.tunnel.unwrap_or(of_server.server));
     let client = Peer::new(connection.stream(), Side::Downstream, &client_deadline);
     let server = Peer::new(upstream.stream(), Side::Upstream, upstream_deadline);
     let (buffers, pipes) = (worker.buffers(), worker.pipes());
     let mut request = pin!(forward(&client, &server, buffers, pipes, &counters.bytes_in));
     let mut response = pin!(forward(&server, &client, buffers, pipes, &counters.bytes_out));
     let (mut request_done, mut response_done) = (false, false);
+    let mut is_half_closed = false;
     poll_fn(|context| {
         if !request_done {
             match request.as_mut().poll(context) {
@@ -84,6 +86,15 @@ pub(super) async fn relay<S: Stream>(
         }
         if request_done && response_done {
             return Poll::Ready(End::Complete);
+        }
+        if (request_done || response_done) && !is_half_closed {
+            is_half_closed = true;
+            if let Some(timeout) = of_client.client_fin {
+                client.deadline.arm(timeout);
+            }
+            if let Some(timeout) = of_server.server_fin {
+                server.deadline.arm(timeout);
+            }
         }
         if client.is_inactive(&server, context) {
             return Poll::Ready(End::Inactive(Side::Downstream));

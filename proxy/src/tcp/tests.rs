@@ -81,24 +81,76 @@ fn config(server: std::net::SocketAddr) -> Config {
     }
 }
 
+/// A session on a worker of its own: the client's end, and the listening server.
+struct Rig {
+    client: TcpStream,
+    server: TcpListener,
+    worker: WorkerHandle,
+    _running: oneshot::Sender<()>,
+}
+
+impl Rig {
+    async fn start<S: Stream + 'static>(
+        change: impl FnOnce(&mut Config),
+        wrap: impl FnOnce(TcpStream) -> S + Send + 'static,
+    ) -> Self {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = config(server.local_addr().unwrap());
+        change(&mut config);
+        let (node, _board) = Board::new(config);
+        let (running, ended) = oneshot::channel();
+        let (worker, _thread) = WorkerHandle::start(0, Arc::clone(&node), Vec::new(), ended).unwrap();
+        let client = TcpStream::connect(clients.local_addr().unwrap()).await.unwrap();
+        let (accepted, peer) = clients.accept().await.unwrap();
+        let accepted = accepted.into_std().unwrap();
+        let started = worker.run(move |worker| {
+            let permit = Permit::try_take(worker, 0).unwrap();
+            let local = accepted.local_addr().unwrap();
+            let stream = wrap(TcpStream::from_std(accepted).unwrap());
+            tokio::task::spawn_local(run(Connection::new(stream, peer, local, permit), serve));
+        });
+        assert!(started.await.is_some());
+        Self { client, server, worker, _running: running }
+    }
+
+    /// Every timer of the worker is told that it is so much after its start.
+    async fn advance(&self, to: Duration) {
+        assert!(self.worker.run(move |worker| worker.wheel().advance(to)).await.is_some());
+    }
+}
+
+/// What the page of the configuration says about databases: `timeout.tunnel`, whatever client and server have.
+#[tokio::test]
+async fn session_that_is_silent_for_an_hour_survives_with_a_tunnel_timeout_and_not_without() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for tunnel in [Some(8 * HOUR), None] {
+        let mut rig = Rig::start(|config| config.backends[0].timeout.tunnel = tunnel, |stream| stream).await;
+        let (mut server, _) = rig.server.accept().await.unwrap();
+        rig.client.write_all(b"select 1").await.unwrap();
+        let mut question = [0; 8];
+        server.read_exact(&mut question).await.unwrap();
+        server.write_all(b"1").await.unwrap();
+        rig.client.read_exact(&mut question[..1]).await.unwrap();
+        rig.advance(HOUR).await;
+        if tunnel.is_none() {
+            assert_eq!(tokio::time::timeout(LONG, rig.client.read(&mut question)).await.unwrap().unwrap(), 0);
+            continue;
+        }
+        for hour in 2..9 {
+            rig.client.write_all(b"select 2").await.unwrap();
+            server.read_exact(&mut question).await.unwrap();
+            rig.advance(hour * HOUR).await;
+        }
+        // Eight hours of silence are too long.
+        rig.advance(17 * HOUR).await;
+        assert_eq!(tokio::time::timeout(LONG, rig.client.read(&mut question)).await.unwrap().unwrap(), 0);
+    }
+}
+
 #[tokio::test]
 async fn stream_that_transforms_its_bytes_is_never_spliced() {
-    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (node, _board) = Board::new(config(server.local_addr().unwrap()));
-    let (_running, ended) = oneshot::channel();
-    let (worker, _thread) = WorkerHandle::start(0, Arc::clone(&node), Vec::new(), ended).unwrap();
-
-    let mut client = TcpStream::connect(clients.local_addr().unwrap()).await.unwrap();
-    let (accepted, peer) = clients.accept().await.unwrap();
-    let accepted = accepted.into_std().unwrap();
-    let started = worker.run(move |worker| {
-        let permit = Permit::try_take(worker, 0).unwrap();
-        let local = accepted.local_addr().unwrap();
-        let stream = Shifted(TcpStream::from_std(accepted).unwrap());
-        tokio::task::spawn_local(run(Connection::new(stream, peer, local, permit), serve));
-    });
-    assert!(started.await.is_some());
+    let Rig { mut client, server, worker: _worker, _running } = Rig::start(|_| {}, Shifted).await;
 
     // More than a buffer in each direction: a plain stream would be spliced by now.
     let exchange = async {

@@ -4,9 +4,9 @@ use std::{io, net::SocketAddr, rc::Rc, time::Duration};
 
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{Lease, Preference, Upstream, balance::Pick, persist::Persistence};
+use super::{Lease, Own, Preference, Upstream, balance::Pick, idle::Link, persist::Persistence};
 use crate::{
-    config::{Backend, BackendId},
+    config::{Backend, BackendId, TcpKeepalive},
     error::{Error, Kind, Side},
     metrics::Event,
     node::{Grant, Node},
@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub enum Reuse {
     /// If one is idle.
     Allowed,
+    /// Only on one that was used again before.
+    Proven,
     /// No: a new connection.
     Forbidden,
 }
@@ -38,7 +40,8 @@ pub struct Search {
     persistence: Persistence,
     /// Servers that failed this request, oldest first.
     failed: Vec<usize>,
-    attempts: u32,
+    /// The client's own connection, until it is used or of no more use.
+    own: Option<Own>,
     retries: u32,
     redispatches: u32,
 }
@@ -58,10 +61,18 @@ impl Search {
             preference,
             persistence,
             failed: Vec::new(),
-            attempts: 0,
+            own: None,
             retries: 0,
             redispatches: 0,
         }
+    }
+
+    /// Offers a connection that belongs to the client: taken if the choice falls on its server.
+    pub(crate) fn offer(&mut self, own: Own) {
+        if let Some(server) = own.authenticated_at() {
+            self.preference.server = Some(server);
+        }
+        self.own = Some(own);
     }
 
     /// Further attempts after the first.
@@ -76,7 +87,8 @@ impl Search {
 
     /// Finds a connection to a server. Waits in line for at most `timeout.queue` if all are full; makes up to
     /// 1 + `retries` attempts of `timeout.connect` each. With `redispatch` a retry goes to another usable server at
-    /// once; where there is none, or without it, the same one is tried after a pause of min(1 s, `timeout.connect`).
+    /// once, but that of a client which has its server only at the last; where there is none, or without `redispatch`,
+    /// the same one is tried after a pause of min(1 s, `timeout.connect`).
     ///
     /// `deadline` is used for these times and disarmed afterwards.
     ///
@@ -86,18 +98,16 @@ impl Search {
     pub async fn connect(&mut self, reuse: Reuse, deadline: &Deadline) -> Result<Upstream, Error> {
         let mut lease = self.lease(deadline).await?;
         loop {
-            if reuse == Reuse::Allowed
-                && let Some(stream) = self.take_idle(&lease)
-            {
+            if let Some(link) = self.take_idle(&lease, reuse) {
                 self.settle(&lease);
                 self.count(Event::Reuse);
-                return Ok(Upstream { stream, lease, reused: true });
+                return Ok(Upstream { link, lease });
             }
-            self.attempts += 1;
             let error = match self.attempt(&lease, deadline).await {
                 Ok(stream) => {
                     self.settle(&lease);
-                    return Ok(Upstream { stream, lease, reused: false });
+                    let link = Link::new(stream, self.worker.wheel().ticks());
+                    return Ok(Upstream { link, lease });
                 }
                 Err(error) => error,
             };
@@ -106,25 +116,23 @@ impl Search {
             tracing::debug!(
                 backend = %self.config().name,
                 server = %self.config().servers[server].name,
-                attempt = self.attempts,
+                attempt = self.retries + 1,
                 error = error.source.as_ref().map(tracing::field::display),
                 "{error}"
             );
-            if self.attempts > self.config().retries {
+            if !self.config().options.retry.connect_failure || !self.may_retry() {
                 self.count(Event::ConnectFailed);
                 return Err(error);
             }
-            self.retries += 1;
-            self.count(Event::Retry);
-            self.failed.retain(|&failed| failed != server);
-            self.failed.push(server);
-            if self.config().redispatch && self.another_is_usable(server) {
+            self.retried(server);
+            if self.may_leave(server) {
                 drop(lease);
                 lease = self.lease(deadline).await?;
             } else {
                 let pause = self.config().timeout.connect.min(PAUSE);
                 tokio::time::sleep(pause).await;
-                if self.config().redispatch && self.another_is_usable(server) {
+                // Meanwhile another one may have come up; a client that has a server waits for it to the last.
+                if !self.is_persisted(server) && self.may_leave(server) {
                     drop(lease);
                     lease = self.lease(deadline).await?;
                 }
@@ -136,12 +144,67 @@ impl Search {
         }
     }
 
+    /// May the next attempt be made on another server? As in HAProxy, a client that has this server leaves it at the
+    /// last attempt only.
+    fn may_leave(&self, server: usize) -> bool {
+        self.config().redispatch
+            && (!self.is_persisted(server) || !self.has_retries())
+            && self.another_is_usable(server)
+    }
+
+    fn is_persisted(&self, server: usize) -> bool {
+        self.preference.server == Some(server)
+    }
+
     /// The request has its server.
     fn settle(&mut self, lease: &Lease) {
         lease.counters().requests.increment();
         if let Some(event) = self.persistence.settle(self.worker.node(), lease.server) {
             self.count(event);
         }
+    }
+
+    /// Is a further attempt allowed? The first one is, as far as `retries` goes: where a server is gone, it is the load
+    /// that another one has to take anyway. Those after it are in the budget.
+    fn may_retry(&self) -> bool {
+        if !self.has_retries() {
+            return false;
+        }
+        let allowed = self.retries == 0 || self.worker.retry_budget(self.backend).take();
+        if !allowed {
+            self.count(Event::RetryRefused);
+        }
+        allowed
+    }
+
+    /// Are there attempts left?
+    pub(crate) fn has_retries(&self) -> bool {
+        self.retries < self.config().retries
+    }
+
+    /// A server was connected to and failed the request; it shall be sent again. With `redispatch` to another one if
+    /// there is one, else to the same.
+    pub(crate) fn send_again(&mut self, failed: usize) {
+        self.retried(failed);
+        if !self.config().redispatch {
+            self.failed.clear();
+            self.preference.server = Some(failed);
+        } else if self.another_is_usable(failed) {
+            self.redispatches += 1;
+            self.count(Event::Redispatch);
+        }
+    }
+
+    fn retried(&mut self, server: usize) {
+        self.retries += 1;
+        self.count(Event::Retry);
+        self.failed.retain(|&failed| failed != server);
+        self.failed.push(server);
+    }
+
+    /// The backend whose servers are looked at.
+    pub(crate) fn backend(&self) -> &Backend {
+        self.config()
     }
 
     fn config(&self) -> &Backend {
@@ -156,9 +219,19 @@ impl Search {
         self.worker.with_usable(self.backend, |usable| usable.has_other_than(&[server]))
     }
 
-    fn take_idle(&self, lease: &Lease) -> Option<TcpStream> {
+    fn take_idle(&mut self, lease: &Lease, reuse: Reuse) -> Option<Link> {
+        // Of no more use if the choice fell on another server.
+        if let Some(own) = self.own.take().filter(|own| own.server == lease.server) {
+            if own.link.is_quiet() {
+                return Some(own.link);
+            }
+            self.count(Event::Stale);
+        }
+        if reuse == Reuse::Forbidden {
+            return None;
+        }
         let now = self.worker.wheel().ticks();
-        self.worker.idle_upstreams().take(self.backend, lease.server, now, || self.count(Event::Stale))
+        self.worker.idle_upstreams().take(self.backend, lease.server, reuse, now, || self.count(Event::Stale))
     }
 
     /// Chooses a server and takes a slot of it, after waiting in line if need be.
@@ -231,7 +304,8 @@ impl Search {
     }
 
     async fn attempt(&self, lease: &Lease, deadline: &Deadline) -> Result<TcpStream, Error> {
-        match deadline.limit(self.config().timeout.connect, connect(lease.address())).await {
+        let keepalive = self.config().options.tcp_keepalive.as_ref();
+        match deadline.limit(self.config().timeout.connect, connect(lease.address(), keepalive)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(Error::with_source(Side::Upstream, Kind::ConnectFailed, error)),
             Err(_) => Err(Error::new(Side::Upstream, Kind::ConnectTimeout)),
@@ -255,9 +329,12 @@ impl Drop for InLine<'_> {
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(address: SocketAddr, keepalive: Option<&TcpKeepalive>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // Heads and last pieces leave at once instead of waiting for an acknowledgement.
     socket.set_nodelay(true)?;
+    if let Some(keepalive) = keepalive {
+        keepalive.set(&socket)?;
+    }
     socket.connect(address).await
 }

@@ -4,13 +4,17 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     io,
+    num::NonZeroU32,
+    time::Duration,
 };
 
 use tokio::net::TcpStream;
 
+use super::Reuse;
 use crate::{
-    config::{BackendId, Config},
+    config::{BackendId, Config, PoolOptions},
     stream::Stream,
+    wheel::TICK,
 };
 
 /// Per worker and server.
@@ -19,59 +23,138 @@ const KEPT_PER_SERVER: usize = 64;
 /// Per worker.
 const KEPT: usize = 1024;
 
-/// Ticks (4 s): below the 5 s after which common servers close (Apache httpd, Node.js), so that it is seldom the
-/// server who ends an idle connection, at the moment when a request is on its way.
-const KEPT_TICKS: u64 = 40;
-
-/// Ticks: younger than this a connection is taken for quiet unless the runtime has already seen otherwise; older ones
-/// are asked, at the price of a system call.
-const TRUSTED_TICKS: u64 = 1;
-
 /// The idle connections of one worker.
 #[derive(Debug)]
 pub(crate) struct IdleConnections {
-    /// By backend, then server; the youngest last.
-    servers: Box<[Box<[OfServer]>]>,
+    backends: Box<[OfBackend]>,
     count: Cell<usize>,
+}
+
+#[derive(Debug)]
+struct OfBackend {
+    bounds: Bounds,
+    /// By server; the youngest last.
+    servers: Box<[OfServer]>,
 }
 
 type OfServer = RefCell<VecDeque<Idle>>;
 
+/// [`PoolOptions`] in ticks.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    idle: u64,
+    age: u64,
+    requests: Option<NonZeroU32>,
+}
+
+/// A connection to a server, with its history.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) stream: TcpStream,
+    /// The tick in which it was opened.
+    opened: u64,
+    /// Requests that it has served.
+    served: u32,
+    /// It was authenticated for one client, whose it is from then on.
+    private: bool,
+}
+
 #[derive(Debug)]
 struct Idle {
-    stream: TcpStream,
+    link: Link,
     since: u64,
+}
+
+impl Link {
+    pub(crate) fn new(stream: TcpStream, now: u64) -> Self {
+        Self { stream, opened: now, served: 0, private: false }
+    }
+
+    /// Has it served a request before (so that its server may have closed it meanwhile)?
+    pub(crate) fn is_used(&self) -> bool {
+        self.served > 0
+    }
+
+    /// Its request is over.
+    pub(crate) fn serve(&mut self) {
+        self.served = self.served.saturating_add(1);
+    }
+
+    pub(crate) fn is_private(&self) -> bool {
+        self.private
+    }
+
+    pub(crate) fn make_private(&mut self) {
+        self.private = true;
+    }
+
+    /// Nothing has come since its last response? Always asked of the socket, not only of the runtime, which may be
+    /// behind: what an answer read from here would belong to somebody else's request. One system call.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !is_seen_readable(&self.stream) && self.stream.is_quiet()
+    }
+}
+
+impl Bounds {
+    fn new(options: &PoolOptions) -> Self {
+        let ticks =
+            |time: Duration| u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX);
+        Self { idle: ticks(options.idle), age: ticks(options.max_age), requests: options.max_requests }
+    }
+
+    /// May it serve another request?
+    fn allow(&self, link: &Link, now: u64) -> bool {
+        now.saturating_sub(link.opened) < self.age
+            && self.requests.is_none_or(|requests| link.served < requests.get())
+    }
 }
 
 impl IdleConnections {
     pub(crate) fn new(config: &Config) -> Self {
-        let servers =
-            |backend: &crate::config::Backend| backend.servers.iter().map(|_| RefCell::default()).collect();
-        Self { servers: config.backends.iter().map(servers).collect(), count: Cell::new(0) }
+        let backends = config.backends.iter().map(|backend| OfBackend {
+            bounds: Bounds::new(&backend.options.pool),
+            servers: backend.servers.iter().map(|_| RefCell::default()).collect(),
+        });
+        Self { backends: backends.collect(), count: Cell::new(0) }
     }
 
-    /// Takes the youngest quiet connection to a server. Others met on the way are closed, and `stale` is told of each.
+    /// Takes the youngest quiet connection to a server that `reuse` allows. Others of no more use met on the way are
+    /// closed, and `stale` is told of each.
     pub(crate) fn take(
         &self,
         backend: BackendId,
         server: usize,
+        reuse: Reuse,
         now: u64,
         stale: impl Fn(),
-    ) -> Option<TcpStream> {
-        let mut connections = self.servers[backend.0][server].borrow_mut();
-        while let Some(idle) = connections.pop_back() {
+    ) -> Option<Link> {
+        let OfBackend { bounds, servers } = &self.backends[backend.0];
+        let mut connections = servers[server].borrow_mut();
+        loop {
+            let at = match reuse {
+                Reuse::Forbidden => None,
+                Reuse::Allowed => connections.len().checked_sub(1),
+                // Used again before: it has served two.
+                Reuse::Proven => connections.iter().rposition(|idle| idle.link.served > 1),
+            };
+            let idle = connections.remove(at?)?;
             self.count.set(self.count.get() - 1);
-            if is_quiet(&idle, now) {
-                return Some(idle.stream);
+            let young = now.saturating_sub(idle.since) < bounds.idle && bounds.allow(&idle.link, now);
+            if young && idle.link.is_quiet() {
+                return Some(idle.link);
             }
             stale();
         }
-        None
     }
 
-    /// Keeps a connection, at the price of the server's oldest one if there are too many.
-    pub(crate) fn put(&self, backend: BackendId, server: usize, now: u64, stream: TcpStream) {
-        let mut connections = self.servers[backend.0][server].borrow_mut();
+    /// Keeps a connection, at the price of the server's oldest one if there are too many. One that is too old or has
+    /// served enough is closed.
+    pub(crate) fn put(&self, backend: BackendId, server: usize, now: u64, link: Link) {
+        let OfBackend { bounds, servers } = &self.backends[backend.0];
+        if !bounds.allow(&link, now) {
+            return;
+        }
+        let mut connections = servers[server].borrow_mut();
         if connections.len() >= KEPT_PER_SERVER || (self.count.get() >= KEPT && !connections.is_empty()) {
             connections.pop_front();
         } else if self.count.get() >= KEPT {
@@ -79,26 +162,25 @@ impl IdleConnections {
         } else {
             self.count.set(self.count.get() + 1);
         }
-        connections.push_back(Idle { stream, since: now });
+        connections.push_back(Idle { link, since: now });
     }
 
     /// Closes what is too old and what the server has closed.
     pub(crate) fn sweep(&self, now: u64) {
-        for connections in self.servers.iter().flatten() {
-            connections.borrow_mut().retain(|idle| {
-                let keep = now.saturating_sub(idle.since) < KEPT_TICKS && !is_seen_readable(&idle.stream);
-                if !keep {
-                    self.count.set(self.count.get() - 1);
-                }
-                keep
-            });
+        for OfBackend { bounds, servers } in &self.backends {
+            for connections in servers {
+                connections.borrow_mut().retain(|idle| {
+                    let keep = now.saturating_sub(idle.since) < bounds.idle
+                        && bounds.allow(&idle.link, now)
+                        && !is_seen_readable(&idle.link.stream);
+                    if !keep {
+                        self.count.set(self.count.get() - 1);
+                    }
+                    keep
+                });
+            }
         }
     }
-}
-
-fn is_quiet(idle: &Idle, now: u64) -> bool {
-    let age = now.saturating_sub(idle.since);
-    age < KEPT_TICKS && !is_seen_readable(&idle.stream) && (age < TRUSTED_TICKS || idle.stream.is_quiet())
 }
 
 /// Has the runtime seen bytes or an end? Costs a system call only if it thinks so; may be late by one turn of its loop.

@@ -90,7 +90,6 @@ async fn h36_r4_server_connection_with_bytes_beyond_the_response_is_not_used_aga
         "HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nbody",
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n",
     ] {
         let upstream = Recording::answering(response).await;
         let proxy = proxy_for(&upstream.server);

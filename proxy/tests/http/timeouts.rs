@@ -117,6 +117,76 @@ async fn d13_server_that_says_nothing_is_504_and_the_client_stays() {
 }
 
 #[tokio::test]
+async fn h44_content_that_trickles_is_408_whatever_the_inactivity() {
+    let server = silent().await;
+    let proxy = start(&server, |config| {
+        config.frontends[0].timeout.http_request = SHORT;
+        config.frontends[0].options.min_body_rate = std::num::NonZeroU32::new(1000);
+    });
+    let (mut read, mut write) = connect(&proxy).await.into_split();
+    write.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").await.unwrap();
+    let trickle = tokio::spawn(async move {
+        // About 200 bytes per second.
+        while write.write_all(b"0123456789").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let head = read_head(&mut read).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 408 ") && head.contains("\r\nConnection: close\r\n"), "{head}");
+    trickle.abort();
+    assert_eq!(counter(&proxy, "client_timeouts_total"), 1);
+}
+
+#[tokio::test]
+async fn server_whose_head_trickles_is_504_after_its_timeout_in_total() {
+    let server = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        while stream.write_all(b"A: b\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let proxy = start(&server, |config| config.backends[0].timeout.server = SHORT);
+    let started = std::time::Instant::now();
+    let answer = ask(&mut connect(&proxy).await, GET).await;
+    // 100 fields would be refused after 5 s, with 502.
+    assert!(answer.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{answer}");
+    assert!(started.elapsed() >= SHORT, "{:?}", started.elapsed());
+    assert_eq!(counter(&proxy, "server_timeouts_total"), 1);
+}
+
+#[tokio::test]
+async fn h43_client_that_ends_its_side_in_line_is_served_without_abortonclose() {
+    let (release, released) = tokio::sync::watch::channel(false);
+    let server = Scripted::start(move |mut stream| {
+        let mut released = released.clone();
+        async move {
+            while read_message(&mut stream).await.is_some() {
+                released.wait_for(|released| *released).await.unwrap();
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let proxy = start(&server, |config| {
+        config.backends[0].servers[0].maxconn = Some(1);
+        config.backends[0].options.abortonclose = Some(false);
+    });
+    let mut first = connect(&proxy).await;
+    first.write_all(GET.as_bytes()).await.unwrap();
+    eventually("the slot is taken", || server.accepted() == 1).await;
+    let mut second = connect(&proxy).await;
+    second.write_all(GET.as_bytes()).await.unwrap();
+    second.shutdown().await.unwrap();
+    eventually("the second waits", || proxy.status().backends[0].servers[0].queued == 1).await;
+    // Longer than the grace that abortonclose gives.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    release.send(true).unwrap();
+    assert_eq!(rest(&mut second).await, OK);
+}
+
+#[tokio::test]
 async fn d13_server_that_stops_in_its_content_ends_the_response() {
     let server = Scripted::start(|mut stream| async move {
         read_head(&mut stream).await;

@@ -132,3 +132,26 @@ async fn who_waits_in_line_for_too_long_is_sent_away_and_counted() {
     let mut third = connect(&proxy).await;
     assert_eq!(read_n(&mut third, 1).await, b"a");
 }
+
+#[tokio::test]
+async fn server_is_allowed_its_minconn_and_more_as_the_backend_fills() {
+    let server = Scripted::named("a").await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.backends[0].servers[0].maxconn = Some(4);
+    config.backends[0].servers[0].minconn = Some(1);
+    config.backends[0].options.fullconn = Some(8);
+    let proxy = Proxy::start(config).unwrap();
+    let in_flight = || proxy.status().backends[0].servers[0].in_flight;
+    // HAProxy: max(minconn, connections x maxconn / fullconn), of all that are there and in line.
+    let mut clients = Vec::new();
+    for (connections, allowed) in (1_u64..).zip([1, 1, 1, 2, 2, 3, 3, 4, 4, 4]) {
+        clients.push(connect(&proxy).await);
+        eventually("the connection is there", || {
+            let server = &proxy.status().backends[0].servers[0];
+            server.in_flight + server.queued == connections && server.in_flight == allowed
+        })
+        .await;
+    }
+    drop(clients);
+    eventually("all are gone", || in_flight() == 0).await;
+}

@@ -110,3 +110,24 @@ async fn server_that_does_not_answer_costs_the_connect_timeout_for_each_attempt(
     assert!((200..1_500).contains(&after.as_millis()), "{after:?}");
     assert_eq!(connect_errors(&proxy), [1, 0]);
 }
+
+#[tokio::test]
+async fn r6_retries_after_the_first_are_in_the_budget() {
+    let dead = Refusing::new();
+    let mut config = retrying(&[dead.address], 3, true);
+    config.backends[0].options.retry.budget = 0;
+    let proxy = Proxy::start(config).unwrap();
+    assert_eq!(outcome(&proxy).await.0, b"");
+    assert_eq!(connect_errors(&proxy), [2]);
+    assert_eq!(counter(&proxy, "retries_refused_total"), 1);
+}
+
+#[tokio::test]
+async fn connect_failure_that_is_not_in_retry_on_is_the_end() {
+    let (dead, alive) = (Refusing::new(), Scripted::named("b").await);
+    let mut config = retrying(&[dead.address, alive.address], 3, true);
+    config.backends[0].options.retry.connect_failure = false;
+    let proxy = Proxy::start(config).unwrap();
+    assert_eq!(outcome(&proxy).await.0, b"");
+    assert_eq!(connect_errors(&proxy), [1, 0]);
+}

@@ -198,3 +198,22 @@ async fn http_clients_stay_as_well() {
         assert_eq!([ask(3).await, ask(2).await], ['b', 'a']);
     }
 }
+
+/// Measured with HAProxy: retries 2, redispatch: one more attempt on the same server after the pause, then another.
+#[tokio::test]
+async fn d7_client_leaves_its_server_at_the_last_retry_only() {
+    let (a, b) = (Scripted::named("a").await, Scripted::named("b").await);
+    let mut config = sticky(Mode::Tcp, &[a.address, b.address]);
+    config.backends[0].retries = 2;
+    let proxy = Proxy::start(config).unwrap();
+    assert_eq!(server_of(&proxy, 2).await, 'a');
+    let place = a.address;
+    drop(a);
+    eventually("it refuses", || std::net::TcpStream::connect(place).is_err()).await;
+    let started = std::time::Instant::now();
+    assert_eq!(server_of(&proxy, 2).await, 'b');
+    assert!(started.elapsed() >= Duration::from_millis(100), "{:?}", started.elapsed());
+    let servers = &proxy.status().backends[0].servers;
+    assert_eq!([servers[0].connect_errors, servers[1].connect_errors], [2, 0]);
+    assert_eq!((counter(&proxy, "retries_total"), counter(&proxy, "redispatches_total")), (2, 1));
+}

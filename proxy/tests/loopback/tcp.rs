@@ -3,7 +3,10 @@
 use std::{io::ErrorKind, time::Duration};
 
 use lb_proxy::{Proxy, config::Mode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::rig::*;
 
@@ -175,4 +178,111 @@ async fn frontend_without_a_backend_closes_and_counts() {
     let mut client = connect(&proxy).await;
     assert_eq!(read_all(&mut client).await.unwrap(), b"");
     assert_eq!(counter(&proxy, "no_server_total"), 1);
+}
+
+#[tokio::test]
+async fn tunnel_timeout_stands_in_for_those_of_both_sides() {
+    let server = Scripted::named("hello").await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.frontends[0].timeout.client = Duration::from_millis(100);
+    config.backends[0].timeout.server = Duration::from_millis(100);
+    config.backends[0].timeout.tunnel = Some(LONG);
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    read_n(&mut client, 5).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    client.write_all(b"still here").await.unwrap();
+    assert_eq!(read_n(&mut client, 10).await, b"still here");
+}
+
+/// A server that hears the end of its client and does not end itself, and the other way round.
+#[tokio::test]
+async fn half_closed_connection_has_timeouts_of_its_own() {
+    let server = Scripted::start(|mut stream| async move {
+        let mut byte = [0];
+        stream.write_all(b"a").await.unwrap();
+        match stream.read(&mut byte).await.unwrap() {
+            0 => {}
+            _ => stream.shutdown().await.unwrap(),
+        }
+        std::future::pending().await
+    })
+    .await;
+    for (client_ends, of_client, of_server, counted) in [
+        (true, Some(Duration::from_millis(200)), None, "client_timeouts_total"),
+        (true, None, Some(Duration::from_millis(200)), "server_timeouts_total"),
+        (false, Some(Duration::from_millis(200)), None, "client_timeouts_total"),
+        (false, None, Some(Duration::from_millis(200)), "server_timeouts_total"),
+    ] {
+        let mut config = config(Mode::Tcp, &[server.address]);
+        config.backends[0].timeout.tunnel = Some(LONG);
+        config.frontends[0].timeout.client_fin = of_client;
+        config.backends[0].timeout.server_fin = of_server;
+        let proxy = Proxy::start(config).unwrap();
+        let mut client = connect(&proxy).await;
+        read_n(&mut client, 1).await;
+        if client_ends {
+            client.shutdown().await.unwrap();
+        } else {
+            client.write_all(b"x").await.unwrap();
+        }
+        eventually("it is cut off", || proxy.status().connections == 0).await;
+        assert_eq!(counter(&proxy, counted), 1, "{client_ends} {of_client:?} {of_server:?}");
+    }
+}
+
+#[tokio::test]
+async fn client_that_says_nothing_and_ends_its_side_is_greeted() {
+    let server = Scripted::named("220 hello").await;
+    let proxy = Proxy::start(config(Mode::Tcp, &[server.address])).unwrap();
+    let mut client = connect(&proxy).await;
+    client.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut client).await.unwrap(), b"220 hello");
+}
+
+/// A full server, and a client in line that has sent `bytes`.
+async fn in_line(bytes: &[u8], abortonclose: Option<bool>) -> (Proxy, TcpStream, TcpStream) {
+    let server = Scripted::named("a").await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.backends[0].servers[0].maxconn = Some(1);
+    config.backends[0].options.abortonclose = abortonclose;
+    let proxy = Proxy::start(config).unwrap();
+    let mut first = connect(&proxy).await;
+    read_n(&mut first, 1).await;
+    let mut second = connect(&proxy).await;
+    second.write_all(bytes).await.unwrap();
+    eventually("in line", || proxy.status().backends[0].servers[0].queued == 1).await;
+    // It has its end when the first client has.
+    std::mem::forget(server);
+    (proxy, first, second)
+}
+
+#[tokio::test]
+async fn h43_client_that_leaves_the_line_is_noticed_at_once() {
+    for (bytes, abortonclose, resets) in [
+        (&b""[..], None, false),
+        (b"", Some(true), false),
+        (b"hello", Some(true), false),
+        (b"", None, true),
+        (b"hello", None, true),
+    ] {
+        let (proxy, _first, second) = in_line(bytes, abortonclose).await;
+        if resets {
+            second.set_zero_linger().unwrap();
+        }
+        drop(second);
+        eventually("the line is empty", || proxy.status().backends[0].servers[0].queued == 0).await;
+        assert_eq!(counter(&proxy, "client_aborts_total"), 1);
+    }
+}
+
+#[tokio::test]
+async fn h43_client_that_has_said_all_and_waits_in_line_is_served() {
+    let (proxy, first, mut second) = in_line(b"hello", None).await;
+    second.shutdown().await.unwrap();
+    // The end has arrived, and is noticed within a tick where it counts.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(proxy.status().backends[0].servers[0].queued, 1);
+    drop(first);
+    assert_eq!(read_all(&mut second).await.unwrap(), b"ahello");
 }

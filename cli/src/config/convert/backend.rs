@@ -116,6 +116,7 @@ fn servers(section: &Named<Section>, report: &Report<'_>) -> Vec<Server> {
             weight: server.weight.as_ref().and_then(|weight| u16::try_from(weight.value).ok()).unwrap_or(1),
             backup: server.backup.as_ref().is_some_and(|backup| backup.value),
             maxconn: server.maxconn.as_ref().map(|maxconn| maxconn.value),
+            minconn: minconn(server, report),
         });
     }
     if let (Some(first), true) = (raw.first(), servers.iter().all(|server| server.weight == 0)) {
@@ -126,6 +127,21 @@ fn servers(section: &Named<Section>, report: &Report<'_>) -> Vec<Server> {
         );
     }
     servers
+}
+
+fn minconn(server: &raw::Server, report: &Report<'_>) -> Option<u32> {
+    let minconn = server.minconn.as_ref()?;
+    match &server.maxconn {
+        None => {
+            report.error(minconn.span, "minconn is what is allowed of `maxconn` at first; give that, too")
+        }
+        Some(maxconn) if minconn.value > maxconn.value => {
+            let message = format!("minconn {} is more than maxconn {}", minconn.value, maxconn.value);
+            report.error(minconn.span, message);
+        }
+        Some(_) => {}
+    }
+    Some(minconn.value)
 }
 
 /// The section's own settings go before those of `[defaults]`, key by key.

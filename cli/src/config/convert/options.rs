@@ -2,12 +2,12 @@
 
 use std::num::NonZeroU32;
 
-use lb_proxy::config::{BackendOptions, FrontendOptions, Mode, PoolOptions, TcpKeepalive};
+use lb_proxy::config::{BackendOptions, FrontendOptions, Mode, PoolOptions, RetryOptions, TcpKeepalive};
 
 use super::backend::value;
 use crate::config::{
     diagnostic::{Report, Span},
-    raw::{Keepalive, Section},
+    raw::{Failure, Keepalive, RetryOn, Section},
     reader::At,
 };
 
@@ -57,21 +57,45 @@ pub(super) fn backend(
     let tcp_keepalive =
         value(&own.tcp_keepalive, &other.tcp_keepalive).map_or(built_in.tcp_keepalive, keepalive);
     let abortonclose = value(&own.abortonclose, &other.abortonclose);
+    let fullconn = value(&own.fullconn, &other.fullconn);
+    let retry_on = value(&own.retry_on, &other.retry_on);
+    let failure = |one, built_in| retry_on.as_ref().map_or(built_in, |on| on.failures.contains(&one));
+    let retry = RetryOptions {
+        connect_failure: failure(Failure::Connect, built_in.retry.connect_failure),
+        empty_response: failure(Failure::Empty, built_in.retry.empty_response),
+        junk_response: failure(Failure::Junk, built_in.retry.junk_response),
+        response_timeout: failure(Failure::Timeout, built_in.retry.response_timeout),
+        statuses: retry_on.as_ref().map_or(Box::default(), |on| on.statuses.clone().into()),
+        any_method: value(&own.retry_any_method, &other.retry_any_method)
+            .unwrap_or(built_in.retry.any_method),
+        budget: value(&own.retry_budget, &other.retry_budget).unwrap_or(built_in.retry.budget),
+    };
     if mode == Mode::Tcp {
         // A listen has said so as a frontend.
         let connection = span(&own.http_connection).filter(|_| !section.kind.is_frontend());
         let unused = [
+            ("retry_any_method", span(&own.retry_any_method)),
             ("http_connection", connection),
             ("http_reuse", span(&own.http_reuse)),
             ("pool", span(&own.pool)),
         ];
         without_effect(unused, report);
-        return BackendOptions { tcp_keepalive, abortonclose, ..built_in };
+        if let Some(at) = own.retry_on.as_ref().filter(|at| retries_requests(&at.value)) {
+            report.error(
+                at.span,
+                "in mode tcp there are no requests to send again; only \"conn-failure\" is possible",
+            );
+        }
+        let retry =
+            RetryOptions { connect_failure: retry.connect_failure, budget: retry.budget, ..built_in.retry };
+        return BackendOptions { tcp_keepalive, abortonclose, fullconn, retry, ..built_in };
     }
     let (pool, other_pool) = (pool(&own.pool), pool(&other.pool));
     BackendOptions {
         tcp_keepalive,
         abortonclose,
+        fullconn,
+        retry,
         connection: value(&own.http_connection, &other.http_connection).unwrap_or(built_in.connection),
         pool: PoolOptions {
             reuse: value(&own.http_reuse, &other.http_reuse).unwrap_or(built_in.pool.reuse),
@@ -87,6 +111,10 @@ pub(super) fn backend(
 
 fn pool(raw: &Option<At<crate::config::raw::Pool>>) -> crate::config::raw::Pool {
     raw.as_ref().map(|at| at.value).unwrap_or_default()
+}
+
+fn retries_requests(retry_on: &RetryOn) -> bool {
+    !retry_on.statuses.is_empty() || retry_on.failures.iter().any(|failure| *failure != Failure::Connect)
 }
 
 fn span<T>(at: &Option<At<T>>) -> Option<Span> {

@@ -1,8 +1,8 @@
 //! What is done with the connections of either side.
 
-use lb_proxy::config::{Backend, ConnectionMode, Frontend, Mode, ReuseMode, TcpKeepalive};
+use lb_proxy::config::{Backend, ConnectionMode, Frontend, Mode, RetryOptions, ReuseMode, TcpKeepalive};
 
-use super::{line, quoted, time};
+use super::{line, list, quoted, time};
 
 pub(super) fn frontend(out: &mut String, frontend: &Frontend) {
     let (timeout, options) = (&frontend.timeout, &frontend.options);
@@ -29,12 +29,18 @@ pub(super) fn backend(out: &mut String, backend: &Backend) {
         line(out, "timeout.server_fin", time(server_fin));
     }
     line(out, "tcp_keepalive", keepalive(options.tcp_keepalive.as_ref()));
+    line(out, "retry_on", retry_on(&options.retry));
+    line(out, "retry_budget", options.retry.budget);
+    if let Some(fullconn) = options.fullconn {
+        line(out, "fullconn", fullconn);
+    }
     if let Some(abortonclose) = options.abortonclose {
         line(out, "abortonclose", abortonclose);
     }
     if backend.mode == Mode::Tcp {
         return;
     }
+    line(out, "retry_any_method", options.retry.any_method);
     line(out, "http_connection", connection(options.connection));
     let reuse = match options.pool.reuse {
         ReuseMode::Never => "never",
@@ -54,6 +60,17 @@ fn connection(mode: ConnectionMode) -> String {
         ConnectionMode::ServerClose => "server-close",
         ConnectionMode::Close => "close",
     })
+}
+
+fn retry_on(retry: &RetryOptions) -> String {
+    let failures = [
+        (retry.connect_failure, "conn-failure"),
+        (retry.empty_response, "empty-response"),
+        (retry.junk_response, "junk-response"),
+        (retry.response_timeout, "response-timeout"),
+    ];
+    let failures = failures.into_iter().filter(|(is_on, _)| *is_on).map(|(_, name)| quoted(name));
+    list(failures.chain(retry.statuses.iter().map(u16::to_string)))
 }
 
 fn keepalive(keepalive: Option<&TcpKeepalive>) -> String {

@@ -15,7 +15,7 @@ use crate::config::{
 pub(crate) use self::{
     balance::{BalanceBy, Balancing},
     check::{Check, CheckSettings, HttpCheck},
-    options::{BackendOptions, FrontendOptions, Keepalive, Pool},
+    options::{BackendOptions, Failure, FrontendOptions, Keepalive, Pool, RetryOn},
     persistence::{PerSource, Stick},
     server::Server,
 };

@@ -105,6 +105,8 @@ pub struct Hop {
     pub forwarded_for: Option<IpAddr>,
     /// The address that the client connected to: stands in for a Host that HTTP/1.0 need not send.
     pub local: SocketAddr,
+    /// The connection to the server ends after this request.
+    pub close: bool,
 }
 
 impl StartLine for RequestLine {
@@ -317,10 +319,12 @@ pub(crate) fn put<'b>(
         }
     }
     headers::put_framing(request.framing, out);
-    if request.upgrade {
-        out.put(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
-    } else if request.trailers {
-        out.put(b"Connection: te\r\nTE: trailers\r\n");
+    match (request.upgrade, request.trailers, hop.close) {
+        (true, ..) => out.put(b"Connection: upgrade\r\nUpgrade: websocket\r\n"),
+        (_, true, true) => out.put(b"Connection: te, close\r\nTE: trailers\r\n"),
+        (_, true, false) => out.put(b"Connection: te\r\nTE: trailers\r\n"),
+        (_, false, true) => out.put(b"Connection: close\r\n"),
+        (_, false, false) => {}
     }
     if let Some(address) = hop.forwarded_for {
         out.put(b"X-Forwarded-For: ");

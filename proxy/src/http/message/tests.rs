@@ -8,7 +8,7 @@ fn edited(bytes: &[u8], edit: impl FnOnce(&mut Message<'_>) -> Result<(), TooLar
     let mut fields = Fields::default();
     let head = request::Head::parse(bytes, &mut Progress::default(), &mut fields).unwrap().unwrap();
     let request = head.check().unwrap();
-    let hop = Hop { forwarded_for: None, local: "192.0.2.10:80".parse().unwrap() };
+    let hop = Hop { forwarded_for: None, local: "192.0.2.10:80".parse().unwrap(), close: false };
     let mut scratch = b"old".to_vec();
     let mut message = Message::of_request(head, &request, &mut scratch).unwrap();
     edit(&mut message).unwrap();
@@ -32,7 +32,7 @@ fn an_unedited_message_is_written_as_its_head_is() {
         let mut fields = Fields::default();
         let head = request::Head::parse(bytes, &mut Progress::default(), &mut fields).unwrap().unwrap();
         let request = head.check().unwrap();
-        let hop = Hop { forwarded_for: None, local: "192.0.2.10:80".parse().unwrap() };
+        let hop = Hop { forwarded_for: None, local: "192.0.2.10:80".parse().unwrap(), close: false };
         let mut plain = Vec::new();
         head.encode(&request, &hop, &mut plain);
         let sorted = |text: &str| {

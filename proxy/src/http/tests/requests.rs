@@ -380,6 +380,7 @@ fn head_split_at_every_byte_means_the_same() {
             let hop = crate::http::head::request::Hop {
                 forwarded_for: None,
                 local: "192.0.2.10:8080".parse().unwrap(),
+                close: false,
             };
             head.encode(&whole.0, &hop, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), whole.1);

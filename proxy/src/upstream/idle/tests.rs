@@ -1,9 +1,13 @@
-use std::{net::SocketAddr, num::NonZeroUsize};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
-use crate::config::{Backend, Mode, Server};
+use crate::config::{Backend, Mode, PoolOptions, Server};
 
 const BACKEND: BackendId = BackendId(0);
 
@@ -34,6 +38,13 @@ fn port(stream: &TcpStream) -> u16 {
     stream.local_addr().unwrap().port()
 }
 
+/// Opened at `now`, has served one request.
+fn used(stream: TcpStream, now: u64) -> Link {
+    let mut link = Link::new(stream, now);
+    link.serve();
+    link
+}
+
 #[tokio::test]
 async fn youngest_quiet_connection_is_reused_first() {
     let listener = listener().await;
@@ -41,13 +52,16 @@ async fn youngest_quiet_connection_is_reused_first() {
     let (old, _old_peer) = pair(&listener).await;
     let (young, _young_peer) = pair(&listener).await;
     let (ports, now) = ([port(&young), port(&old)], 10);
-    idle.put(BACKEND, 0, 5, old);
-    idle.put(BACKEND, 0, 7, young);
-    assert!(idle.take(BACKEND, 1, now, || stale.set(stale.get() + 1)).is_none());
+    idle.put(BACKEND, 0, 5, used(old, 5));
+    idle.put(BACKEND, 0, 7, used(young, 7));
+    assert!(idle.take(BACKEND, 1, Reuse::Allowed, now, || stale.set(stale.get() + 1)).is_none());
     for expected in ports {
-        assert_eq!(port(&idle.take(BACKEND, 0, now, || stale.set(stale.get() + 1)).unwrap()), expected);
+        assert_eq!(
+            port(&idle.take(BACKEND, 0, Reuse::Allowed, now, || stale.set(stale.get() + 1)).unwrap().stream),
+            expected
+        );
     }
-    assert!(idle.take(BACKEND, 0, now, || stale.set(stale.get() + 1)).is_none());
+    assert!(idle.take(BACKEND, 0, Reuse::Allowed, now, || stale.set(stale.get() + 1)).is_none());
     assert_eq!(stale.get(), 0);
 }
 
@@ -60,11 +74,11 @@ async fn connection_that_ended_or_spoke_or_grew_old_is_not_reused() {
     let (spoke, talkative) = pair(&listener).await;
     talkative.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
     let (aged, _aged_peer) = pair(&listener).await;
-    idle.put(BACKEND, 0, 0, aged);
-    idle.put(BACKEND, 0, 30, ended);
-    idle.put(BACKEND, 0, 30, spoke);
+    idle.put(BACKEND, 0, 0, used(aged, 0));
+    idle.put(BACKEND, 0, 30, used(ended, 30));
+    idle.put(BACKEND, 0, 30, used(spoke, 30));
     // 4 s after the first, 1 s after the others.
-    assert!(idle.take(BACKEND, 0, 40, || stale.set(stale.get() + 1)).is_none());
+    assert!(idle.take(BACKEND, 0, Reuse::Allowed, 40, || stale.set(stale.get() + 1)).is_none());
     assert_eq!(stale.get(), 3);
     assert_eq!(idle.count.get(), 0);
 }
@@ -78,13 +92,13 @@ async fn oldest_connection_gives_way_when_there_are_too_many() {
     for _ in 0..66 {
         let (ours, peer) = pair(&listener).await;
         ports.push(port(&ours));
-        idle.put(BACKEND, 0, 0, ours);
+        idle.put(BACKEND, 0, 0, used(ours, 0));
         peers.push(peer);
     }
     assert_eq!(idle.count.get(), 64);
     let mut left = Vec::new();
-    while let Some(stream) = idle.take(BACKEND, 0, 0, || stale.set(stale.get() + 1)) {
-        left.push(port(&stream));
+    while let Some(link) = idle.take(BACKEND, 0, Reuse::Allowed, 0, || stale.set(stale.get() + 1)) {
+        left.push(port(&link.stream));
     }
     left.reverse();
     assert_eq!(left, ports[2..]);
@@ -97,9 +111,67 @@ async fn sweep_closes_what_is_too_old() {
     let (old, _old_peer) = pair(&listener).await;
     let (young, _young_peer) = pair(&listener).await;
     let expected = port(&young);
-    idle.put(BACKEND, 0, 0, old);
-    idle.put(BACKEND, 0, 20, young);
+    idle.put(BACKEND, 0, 0, used(old, 0));
+    idle.put(BACKEND, 0, 20, used(young, 20));
     idle.sweep(45);
     assert_eq!(idle.count.get(), 1);
-    assert_eq!(port(&idle.take(BACKEND, 0, 45, || stale.set(stale.get() + 1)).unwrap()), expected);
+    assert_eq!(
+        port(&idle.take(BACKEND, 0, Reuse::Allowed, 45, || stale.set(stale.get() + 1)).unwrap().stream),
+        expected
+    );
+}
+
+#[tokio::test]
+async fn r4_connection_that_is_too_old_or_has_served_enough_is_not_kept() {
+    let listener = listener().await;
+    let mut config = config(1);
+    config.backends[0].options.pool = PoolOptions {
+        max_age: Duration::from_secs(10),
+        max_requests: NonZeroU32::new(2),
+        ..PoolOptions::default()
+    };
+    let idle = IdleConnections::new(&config);
+    let (stream, _peer) = pair(&listener).await;
+    idle.put(BACKEND, 0, 0, used(stream, 0));
+    let mut link = idle.take(BACKEND, 0, Reuse::Allowed, 1, || {}).unwrap();
+    link.serve();
+    idle.put(BACKEND, 0, 2, link);
+    assert_eq!(idle.count.get(), 0, "it has served two requests");
+    let (stream, _peer) = pair(&listener).await;
+    idle.put(BACKEND, 0, 99, used(stream, 0));
+    assert_eq!(idle.count.get(), 1);
+    assert!(idle.take(BACKEND, 0, Reuse::Allowed, 100, || {}).is_none(), "it is 10 s old");
+    let (stream, _peer) = pair(&listener).await;
+    idle.put(BACKEND, 0, 100, used(stream, 0));
+    assert_eq!(idle.count.get(), 0, "it is 10 s old");
+}
+
+#[tokio::test]
+async fn proven_connection_is_one_that_was_used_again() {
+    let listener = listener().await;
+    let idle = IdleConnections::new(&config(1));
+    let (proven, _proven_peer) = pair(&listener).await;
+    let (young, _young_peer) = pair(&listener).await;
+    let ports = [port(&proven), port(&young)];
+    let mut proven = used(proven, 0);
+    proven.serve();
+    idle.put(BACKEND, 0, 0, proven);
+    idle.put(BACKEND, 0, 1, used(young, 0));
+    assert!(idle.take(BACKEND, 0, Reuse::Forbidden, 1, || {}).is_none());
+    assert_eq!(port(&idle.take(BACKEND, 0, Reuse::Proven, 1, || {}).unwrap().stream), ports[0]);
+    assert!(idle.take(BACKEND, 0, Reuse::Proven, 1, || {}).is_none());
+    assert_eq!(port(&idle.take(BACKEND, 0, Reuse::Allowed, 1, || {}).unwrap().stream), ports[1]);
+}
+
+/// Bytes that a server sends unasked right after a response would be taken for the answer to the next request.
+#[tokio::test]
+async fn youngest_connection_is_looked_at_even_if_the_runtime_has_seen_nothing() {
+    let listener = listener().await;
+    let idle = IdleConnections::new(&config(1));
+    let (ours, peer) = pair(&listener).await;
+    // No event of this socket was taken from the reactor since: nothing is awaited from here on.
+    peer.writable().await.unwrap();
+    idle.put(BACKEND, 0, 5, used(ours, 5));
+    peer.try_write(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    assert!(idle.take(BACKEND, 0, Reuse::Allowed, 5, || {}).is_none());
 }

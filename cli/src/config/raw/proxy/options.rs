@@ -25,6 +25,10 @@ pub(crate) struct BackendOptions {
     pub(crate) http_reuse: Option<At<ReuseMode>>,
     pub(crate) pool: Option<At<Pool>>,
     pub(crate) abortonclose: Option<At<bool>>,
+    pub(crate) retry_on: Option<At<RetryOn>>,
+    pub(crate) retry_any_method: Option<At<bool>>,
+    pub(crate) retry_budget: Option<At<u32>>,
+    pub(crate) fullconn: Option<At<u32>>,
 }
 
 /// `tcp_keepalive`.
@@ -39,6 +43,22 @@ pub(crate) enum Keepalive {
     },
 }
 
+/// `retry_on`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RetryOn {
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) statuses: Vec<u16>,
+}
+
+/// A word of `retry_on`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Failure {
+    Connect,
+    Empty,
+    Junk,
+    Timeout,
+}
+
 /// `pool`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pool {
@@ -51,7 +71,8 @@ pub(crate) struct Pool {
 pub(super) const FRONTEND_KEYS: [&str; 3] = ["min_body_rate", "dontlognull", "http_ignore_probes"];
 
 /// Keys that a backend has and a frontend has not.
-pub(super) const BACKEND_KEYS: [&str; 3] = ["http_reuse", "pool", "abortonclose"];
+pub(super) const BACKEND_KEYS: [&str; 7] =
+    ["http_reuse", "pool", "abortonclose", "retry_on", "retry_any_method", "retry_budget", "fullconn"];
 
 const CONNECTION_MODES: [(&str, ConnectionMode); 3] = [
     ("keep-alive", ConnectionMode::KeepAlive),
@@ -97,6 +118,10 @@ impl BackendOptions {
             http_reuse: fields.choice("http_reuse", &REUSE_MODES),
             pool: fields.value("pool").and_then(|value| Pool::read(&value)),
             abortonclose: fields.boolean("abortonclose"),
+            retry_on: fields.value("retry_on").map(RetryOn::read),
+            retry_any_method: fields.boolean("retry_any_method"),
+            retry_budget: fields.integer("retry_budget", 0..=100),
+            fullconn: fields.integer("fullconn", 1..=10_000_000),
         }
     }
 }
@@ -126,6 +151,38 @@ fn whole_seconds(fields: &Fields<'_>, key: &'static str) -> Option<Duration> {
         fields.report.error(time.span, format!("{key} is in whole seconds; the kernel keeps no others"));
     }
     Some(time.value)
+}
+
+const FAILURES: [(&str, Failure); 4] = [
+    ("conn-failure", Failure::Connect),
+    ("empty-response", Failure::Empty),
+    ("junk-response", Failure::Junk),
+    ("response-timeout", Failure::Timeout),
+];
+
+/// As in HAProxy.
+const STATUSES: [u16; 13] = [401, 403, 404, 408, 421, 425, 429, 500, 501, 502, 503, 504, 505];
+
+impl RetryOn {
+    fn read(value: Value<'_>) -> At<Self> {
+        let (span, mut retry_on) = (value.span, Self::default());
+        for value in value.one_or_list() {
+            if !value.is_integer() {
+                retry_on.failures.extend(value.choice(&FAILURES).map(|failure| failure.value));
+                continue;
+            }
+            let status = value.integer(100..=599).and_then(|status| u16::try_from(status.value).ok());
+            match status.filter(|status| STATUSES.contains(status)) {
+                Some(status) => retry_on.statuses.push(status),
+                None if status.is_some() => {
+                    let known: Vec<_> = STATUSES.iter().map(u16::to_string).collect();
+                    value.wrong(&format!("is no status to retry on; those are {}", known.join(", ")));
+                }
+                None => {}
+            }
+        }
+        At::new(retry_on, span)
+    }
 }
 
 impl Pool {

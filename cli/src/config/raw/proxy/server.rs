@@ -15,6 +15,7 @@ pub(crate) struct Server {
     pub(crate) weight: Option<At<u32>>,
     pub(crate) backup: Option<At<bool>>,
     pub(crate) maxconn: Option<At<u32>>,
+    pub(crate) minconn: Option<At<u32>>,
 }
 
 const EXPECTED: &str = "an address and a port, as in \"192.0.2.21:80\", or { address = \"192.0.2.21:80\" }";
@@ -34,8 +35,14 @@ pub(super) fn read_all(fields: &Fields<'_>) -> (Vec<Server>, bool) {
 
 impl Server {
     fn read(name: &At<String>, value: &Value<'_>) -> Self {
-        let mut server =
-            Self { name: name.clone(), address: None, weight: None, backup: None, maxconn: None };
+        let mut server = Self {
+            name: name.clone(),
+            address: None,
+            weight: None,
+            backup: None,
+            maxconn: None,
+            minconn: None,
+        };
         if !value.is_table() {
             server.address = value.parsed(EXPECTED, text::server_address);
             return server;
@@ -51,6 +58,7 @@ impl Server {
         server.weight = fields.integer("weight", 0..=256);
         server.backup = fields.boolean("backup");
         server.maxconn = fields.integer("maxconn", 1..=10_000_000);
+        server.minconn = fields.integer("minconn", 1..=10_000_000);
         fields.finish(|key| (key == "check").then(|| "it belongs to the whole backend".into()));
         server
     }
@@ -63,6 +71,7 @@ impl Server {
             weight: None,
             backup: None,
             maxconn: None,
+            minconn: None,
         })
     }
 }

@@ -1,0 +1,186 @@
+//! Close modes, who may use an idle connection, and connections that belong to one client.
+
+use lb_proxy::{
+    Config, Proxy,
+    config::{ConnectionMode, ReuseMode},
+};
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    peers::*,
+    rig::{Scripted, connect, counter, eventually, read_all},
+};
+
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
+
+fn start(server: &Scripted, change: impl FnOnce(&mut Config)) -> Proxy {
+    let mut config = http_config(&[server.address]);
+    change(&mut config);
+    Proxy::start(config).unwrap()
+}
+
+#[tokio::test]
+async fn d4_frontend_that_closes_says_so_to_the_client_and_keeps_the_servers_connection() {
+    let upstream = Recording::answering(OK).await;
+    let proxy =
+        start(&upstream.server, |config| config.frontends[0].options.connection = ConnectionMode::Close);
+    for _ in 0..2 {
+        let mut client = connect(&proxy).await;
+        client.write_all(GET.as_bytes()).await.unwrap();
+        let all = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
+        assert_eq!(all, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+    }
+    assert_eq!(upstream.server.accepted(), 1);
+    assert_eq!(upstream.requests(), [GET; 2]);
+}
+
+#[tokio::test]
+async fn d4_frontend_that_closes_does_so_after_its_own_answers_too() {
+    let upstream = Recording::answering(OK).await;
+    let proxy = start(&upstream.server, |config| {
+        config.frontends[0].options.connection = ConnectionMode::Close;
+        config.frontends[0].default_backend = None;
+    });
+    let mut client = connect(&proxy).await;
+    client.write_all(GET.as_bytes()).await.unwrap();
+    let all = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
+    assert!(all.starts_with("HTTP/1.1 503 ") && all.contains("\r\nConnection: close\r\n"), "{all}");
+}
+
+#[tokio::test]
+async fn d4_servers_connection_serves_one_request_and_is_told_so_while_the_client_stays() {
+    for of_frontend in [ConnectionMode::ServerClose, ConnectionMode::KeepAlive] {
+        let upstream = Recording::answering(OK).await;
+        let proxy = start(&upstream.server, |config| {
+            config.frontends[0].options.connection = of_frontend;
+            if of_frontend == ConnectionMode::KeepAlive {
+                config.backends[0].options.connection = ConnectionMode::Close;
+            }
+        });
+        let mut client = connect(&proxy).await;
+        for _ in 0..3 {
+            assert_eq!(ask(&mut client, GET).await, OK);
+        }
+        assert_eq!(upstream.server.accepted(), 3);
+        assert_eq!(upstream.requests(), ["GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"; 3]);
+    }
+}
+
+/// Connections that the server saw after: a GET and a POST of one client, a GET of another, a POST of a third.
+async fn connections(mode: ReuseMode) -> [usize; 4] {
+    let upstream = Recording::answering(OK).await;
+    let proxy = start(&upstream.server, |config| config.backends[0].options.pool.reuse = mode);
+    let mut seen = [0; 4];
+    let mut first = connect(&proxy).await;
+    for (at, request) in [GET, POST].into_iter().enumerate() {
+        ask(&mut first, request).await;
+        seen[at] = upstream.server.accepted();
+    }
+    for (at, request) in [GET, POST].into_iter().enumerate() {
+        ask(&mut connect(&proxy).await, request).await;
+        seen[at + 2] = upstream.server.accepted();
+    }
+    seen
+}
+
+#[tokio::test]
+async fn r3_who_may_use_an_idle_connection_is_a_matter_of_the_mode() {
+    assert_eq!(connections(ReuseMode::Never).await, [1, 1, 2, 3]);
+    assert_eq!(connections(ReuseMode::Safe).await, [1, 1, 1, 2]);
+    assert_eq!(connections(ReuseMode::Aggressive).await, [1, 1, 1, 1]);
+    assert_eq!(connections(ReuseMode::Always).await, [1, 1, 1, 1]);
+}
+
+#[tokio::test]
+async fn r3_aggressive_trusts_only_a_connection_that_was_used_again() {
+    for (mode, expected) in [(ReuseMode::Aggressive, 2), (ReuseMode::Always, 1)] {
+        let upstream = Recording::answering(OK).await;
+        let proxy = start(&upstream.server, |config| config.backends[0].options.pool.reuse = mode);
+        ask(&mut connect(&proxy).await, GET).await;
+        ask(&mut connect(&proxy).await, POST).await;
+        assert_eq!(upstream.server.accepted(), expected, "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn own_connection_of_a_client_ends_with_it() {
+    let (closed, ended) = std::sync::mpsc::channel();
+    let server = Scripted::start(move |mut stream| {
+        let closed = closed.clone();
+        async move {
+            while read_message(&mut stream).await.is_some() {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+            closed.send(()).unwrap();
+        }
+    })
+    .await;
+    let proxy = start(&server, |config| config.backends[0].options.pool.reuse = ReuseMode::Never);
+    let mut client = connect(&proxy).await;
+    ask(&mut client, GET).await;
+    drop(client);
+    eventually("the server's connection ends", || ended.try_recv().is_ok()).await;
+}
+
+/// Answers with the number of its connection, and asks for NTLM on the first request of each.
+async fn authenticating() -> Scripted {
+    let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    Scripted::start(move |mut stream| {
+        let number = connections.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        async move {
+            let mut is_known = false;
+            while read_message(&mut stream).await.is_some() {
+                let head = if is_known { "200 OK" } else { "401 No\r\nWWW-Authenticate: NTLM" };
+                is_known = true;
+                let response = format!("HTTP/1.1 {head}\r\nContent-Length: 1\r\n\r\n{number}");
+                stream.write_all(response.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn r3_connection_that_was_authenticated_stays_with_its_client_and_its_server() {
+    let servers = [authenticating().await, authenticating().await];
+    let proxy = Proxy::start(http_config(&servers.each_ref().map(|server| server.address))).unwrap();
+    let mut client = connect(&proxy).await;
+    assert!(ask(&mut client, GET).await.starts_with("HTTP/1.1 401 "));
+    for _ in 0..3 {
+        assert!(ask(&mut client, GET).await.ends_with("200 OK\r\nContent-Length: 1\r\n\r\n0"));
+    }
+    assert_eq!(servers.each_ref().map(Scripted::accepted), [1, 0]);
+    // Nobody else is taken for this client.
+    let mut other = connect(&proxy).await;
+    for _ in 0..2 {
+        let mut third = connect(&proxy).await;
+        assert!(ask(&mut third, GET).await.starts_with("HTTP/1.1 401 "));
+    }
+    assert!(ask(&mut other, GET).await.starts_with("HTTP/1.1 401 "));
+    assert!(ask(&mut client, GET).await.contains("200 OK"));
+}
+
+#[tokio::test]
+async fn connection_without_a_byte_is_answered_unless_probes_are_ignored() {
+    let short = std::time::Duration::from_millis(200);
+    for (ignore_probes, ended, silent) in [(true, "", ""), (false, "HTTP/1.1 400 ", "HTTP/1.1 408 ")] {
+        let upstream = Recording::answering(OK).await;
+        let proxy = start(&upstream.server, |config| {
+            config.frontends[0].options.ignore_probes = ignore_probes;
+            config.frontends[0].timeout.http_request = short;
+        });
+        let mut client = connect(&proxy).await;
+        client.shutdown().await.unwrap();
+        let answer = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
+        assert!(answer.starts_with(ended) && answer.is_empty() == ended.is_empty(), "{answer}");
+        let answer = String::from_utf8(read_all(&mut connect(&proxy).await).await.unwrap()).unwrap();
+        assert!(answer.starts_with(silent) && answer.is_empty() == silent.is_empty(), "{answer}");
+        assert_eq!(counter(&proxy, "null_connections_total"), 2);
+        // Idle after a request is nothing of this kind.
+        let mut client = connect(&proxy).await;
+        ask(&mut client, GET).await;
+        client.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut client).await.unwrap(), b"");
+        assert_eq!(counter(&proxy, "null_connections_total"), 2);
+    }
+}
