@@ -35,7 +35,7 @@ pub(crate) fn forwarded(bytes: &[u8]) -> Option<(request::Request, Vec<u8>)> {
     let mut fields = Fields::default();
     let head = request::Head::parse(bytes, &mut Progress::default(), &mut fields).ok()??;
     let request = head.check().ok()?;
-    let hop = request::Hop { forwarded_for: None, local: "192.0.2.10:80".parse().unwrap() };
+    let hop = request::Hop { forwarded_for: None, local: "192.0.2.10:80".parse().unwrap(), close: false };
     let mut out = Vec::new();
     head.encode(&request, &hop, &mut out);
     Some((request, out))
