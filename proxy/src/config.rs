@@ -1,6 +1,7 @@
 //! What the data plane is told: plain data without text forms. Whoever builds it has checked it.
 
 mod balance;
+mod check;
 mod options;
 mod persistence;
 mod timeouts;
@@ -11,6 +12,10 @@ pub use crate::sample::{MapFile, MapKind};
 
 pub use self::{
     balance::{Balance, HashKey, HashKind, UriPart},
+    check::{
+        AgentCheck, Check, CheckKind, Elsewhere, HttpCheck, HttpExpect, HttpVersion, Layer, Observe, OnError,
+        Pace, Pattern, SequenceStep, SmtpGreeting,
+    },
     options::{
         BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, RetryOptions, ReuseMode, TcpKeepalive,
     },
@@ -108,41 +113,16 @@ pub struct Backend {
     pub stick: Option<Stick>,
     /// Active checks; `None` takes every server for usable.
     pub check: Option<Check>,
+    /// What servers say of themselves, asked apart from the checks.
+    pub agent: Option<AgentCheck>,
+    /// Errors of real traffic that count like failed checks. Only with `check`.
+    pub observe: Option<Observe>,
+    /// Connections through a server that goes down are cut (HAProxy `on-marked-down shutdown-sessions`).
+    pub cut_when_down: bool,
     /// False leaves this backend out of the node's readiness.
     pub readiness: bool,
     /// In the order of the file.
     pub servers: Vec<Server>,
-}
-
-/// Active checks of a backend's servers.
-#[derive(Clone, Debug)]
-pub struct Check {
-    /// What is asked.
-    pub kind: CheckKind,
-    /// Between two checks of one server.
-    pub interval: Duration,
-    /// For one check, whole.
-    pub timeout: Duration,
-    /// Successes in a row that bring a server up; at least 1.
-    pub rise: u32,
-    /// Failures in a row that take a server down; at least 1.
-    pub fall: u32,
-}
-
-/// What a check asks.
-#[derive(Clone, Debug)]
-pub enum CheckKind {
-    /// That a connection can be made.
-    Tcp,
-    /// That a request is answered with 2xx or 3xx.
-    Http {
-        /// HEAD, GET, OPTIONS ...
-        method: String,
-        /// Origin-form target.
-        path: String,
-        /// Value of Host; the server's address if `None`.
-        host: Option<String>,
-    },
 }
 
 /// One server.
@@ -152,6 +132,8 @@ pub struct Server {
     pub name: String,
     /// Where it is.
     pub address: SocketAddr,
+    /// Where it is checked, if the backend's check does not say.
+    pub check_at: Elsewhere,
     /// Share, 0..=256; 0 gets only requests of clients that had it before.
     pub weight: u16,
     /// Used for new requests only when no other is usable.
@@ -205,6 +187,9 @@ impl Backend {
             persist: false,
             stick: None,
             check: None,
+            agent: None,
+            observe: None,
+            cut_when_down: false,
             readiness: true,
             servers,
         }
@@ -214,6 +199,14 @@ impl Backend {
 impl Server {
     /// One with weight 1 and no limits.
     pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
-        Self { name: name.into(), address, weight: 1, backup: false, maxconn: None, minconn: None }
+        Self {
+            name: name.into(),
+            address,
+            check_at: Elsewhere::default(),
+            weight: 1,
+            backup: false,
+            maxconn: None,
+            minconn: None,
+        }
     }
 }

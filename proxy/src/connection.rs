@@ -24,6 +24,7 @@ use crate::{
     metrics::{Event, FrontendCounters},
     stream::Stream,
     table::{Held, Refusal},
+    upstream::Upstream,
     worker::Worker,
 };
 
@@ -61,6 +62,8 @@ struct Entry {
     local: SocketAddr,
     /// Since which tick of the wheel an exchange is in flight; `None` while idle.
     busy_since: Cell<Option<u64>>,
+    /// The server of the exchange in flight, where that matters ([`crate::config::Backend::cut_when_down`]).
+    server: Cell<Option<(BackendId, usize)>>,
     /// It has had an exchange. A new connection's first request may be on its way.
     served: Cell<bool>,
     order: RefCell<Order>,
@@ -73,7 +76,9 @@ enum Order {
     None,
     /// End if idle.
     Close,
-    /// End at once with a reset.
+    /// End at once with a reset: its server is down.
+    Cut,
+    /// End at once with a reset: its address leaves this node.
     Reset(Rc<ResetRound>),
 }
 
@@ -146,6 +151,18 @@ impl<S: Stream> Connection<S> {
         self.counters().event(event).increment();
     }
 
+    /// The exchange in flight is at this server: it ends when the server goes down, if its backend wants so.
+    pub(crate) fn set_server(&self, upstream: &Upstream) {
+        if upstream.backend().cut_when_down {
+            self.entry.entry.server.set(Some(upstream.id()));
+        }
+    }
+
+    /// It is over.
+    pub(crate) fn clear_server(&self) {
+        self.entry.entry.server.set(None);
+    }
+
     /// An exchange begins. Nothing if one is in flight.
     pub fn set_busy(&self) {
         let busy_since = &self.entry.entry.busy_since;
@@ -177,7 +194,7 @@ pub(crate) async fn run<S: Stream>(connection: Connection<S>, session: impl Asyn
     {
         let mut session = pin!(session(&connection));
         poll_fn(|context| {
-            if matches!(*entry.order.borrow(), Order::Reset(_)) {
+            if matches!(*entry.order.borrow(), Order::Reset(_) | Order::Cut) {
                 return Poll::Ready(());
             }
             // First the session, then an order to close: bytes that came before the order make it busy.
@@ -188,11 +205,13 @@ pub(crate) async fn run<S: Stream>(connection: Connection<S>, session: impl Asyn
         })
         .await;
     }
-    let reset = matches!(*entry.order.borrow(), Order::Reset(_));
-    if reset {
-        connection.stream.abort();
-        connection.count(Event::Reset);
-    }
+    let event = match *entry.order.borrow() {
+        Order::None | Order::Close => return,
+        Order::Cut => Event::Cut,
+        Order::Reset(_) => Event::Reset,
+    };
+    connection.stream.abort();
+    connection.count(event);
 }
 
 impl Permit {
@@ -253,6 +272,16 @@ impl Registry {
             }
         }
         all_done
+    }
+
+    /// Orders every connection to end with a reset whose exchange is at this server.
+    pub(crate) fn cut(&self, backend: BackendId, server: usize) {
+        for (_, entry) in self.entries.borrow().iter() {
+            let ordered = matches!(*entry.order.borrow(), Order::Reset(_));
+            if !ordered && entry.server.get() == Some((backend, server)) {
+                entry.give(Order::Cut);
+            }
+        }
     }
 
     /// Orders idle connections to end.
@@ -317,6 +346,7 @@ impl Registered {
         let entry = Rc::new(Entry {
             local,
             busy_since: Cell::new(None),
+            server: Cell::new(None),
             served: Cell::new(false),
             order: RefCell::default(),
             waker: RefCell::default(),

@@ -9,13 +9,24 @@
 //! that reaches `rise` fills it; a failure takes one, and one that falls below `rise` empties it. So it takes `fall`
 //! failures in a row to go down and `rise` successes in a row to come up. The first result alone decides: a server
 //! that fails its first check was never up, one that passes it is.
+//!
+//! There are two of these counters. Errors of real traffic ([`Checker::handle_errors`]) move the one that requests go
+//! by. The other one knows checks alone: it is what the node's readiness is computed from, because a standby has no
+//! traffic to watch.
 
+pub(crate) mod agent;
 pub(crate) mod board;
+pub(crate) mod outcome;
+pub(crate) mod passive;
 pub(crate) mod probe;
 pub(crate) mod routing;
+pub(crate) mod server;
 pub(crate) mod slowstart;
+pub(crate) mod talk;
 
 use std::time::Duration;
+
+use crate::config::{OnError, Pace};
 
 /// The moments between two checks lie this share of the interval (1 / 20) around it, so that the checks of many
 /// servers, and of two nodes, do not stay in step.
@@ -24,11 +35,11 @@ const JITTER: u32 = 20;
 /// The machine behind one server's checks. Times are those of the caller's clock; it may start anywhere.
 #[derive(Clone, Debug)]
 pub struct Checker {
-    interval: Duration,
-    rise: u32,
-    fall: u32,
-    level: u32,
+    pace: Pace,
+    by_all: Counter,
+    by_checks: Counter,
     is_known: bool,
+    started: Duration,
     due: Duration,
     is_probing: bool,
     last: Option<(bool, u32)>,
@@ -44,17 +55,26 @@ pub enum Verdict {
     Down,
 }
 
+/// 0 ..= rise + fall - 1, up from `rise` on.
+#[derive(Clone, Copy, Debug)]
+struct Counter {
+    rise: u32,
+    fall: u32,
+    level: u32,
+}
+
 impl Checker {
     /// A checker whose first check is due at `now`. `seed` decides the jitter; `rise` and `fall` count from 1.
-    pub fn new(interval: Duration, rise: u32, fall: u32, seed: u64, now: Duration) -> Self {
+    pub fn new(pace: Pace, rise: u32, fall: u32, seed: u64, now: Duration) -> Self {
         let (rise, fall) = (rise.max(1), fall.max(1));
+        // One below up and the least above empty: the first result goes all the way.
+        let counter = Counter { rise, fall, level: rise - 1 };
         Self {
-            interval,
-            rise,
-            fall,
-            // One below up and the least above empty: the first result goes all the way.
-            level: rise - 1,
+            pace,
+            by_all: counter,
+            by_checks: counter,
             is_known: false,
+            started: now,
             due: now,
             is_probing: false,
             last: None,
@@ -68,44 +88,67 @@ impl Checker {
         (!self.is_probing).then_some(self.due)
     }
 
-    /// The time has come: true if a check has to be made now. The one after it is due an interval from now.
+    /// The time has come: true if a check has to be made now.
     #[must_use]
     pub fn handle_timeout(&mut self, now: Duration) -> bool {
         if self.is_probing || now < self.due {
             return false;
         }
         self.is_probing = true;
-        self.due = now + self.jittered_interval();
+        self.started = now;
         true
     }
 
-    /// The check under way has ended. A verdict only when the state changes (or becomes known).
+    /// The check under way has ended. The next one is due an interval after its start, or now if it took longer. A
+    /// verdict only when the state changes (or becomes known).
     pub fn handle_result(&mut self, now: Duration, passed: bool) -> Option<Verdict> {
         self.is_probing = false;
-        self.due = self.due.max(now);
         let in_a_row = self.last.filter(|&(last, _)| last == passed).map_or(0, |(_, count)| count);
         self.last = Some((passed, in_a_row.saturating_add(1)));
         let was_up = self.is_up();
-        if passed {
-            self.level += 1;
-            if self.level >= self.rise {
-                self.level = self.rise + self.fall - 1;
-            }
-        } else {
-            self.level = self.level.saturating_sub(1);
-            if self.level < self.rise {
-                self.level = 0;
-            }
-        }
-        debug_assert!(self.level < self.rise + self.fall);
+        self.by_all.count(passed);
+        self.by_checks.count(passed);
+        // The first two checks of servers that start together lie anywhere in an interval: they spread.
+        let interval = self.interval();
+        let gap = if self.is_known { self.jittered(interval) } else { self.anywhere(interval) };
+        self.due = (self.started + gap).max(now);
         let changed = !self.is_known || was_up != self.is_up();
         self.is_known = true;
-        changed.then(|| if self.is_up() { Verdict::Up } else { Verdict::Down })
+        changed.then(|| self.verdict())
     }
 
-    /// By all results so far.
+    /// Too many errors of real traffic in a row. A verdict only when the state changes.
+    pub fn handle_errors(&mut self, now: Duration, then: OnError) -> Option<Verdict> {
+        if !self.is_known {
+            return None;
+        }
+        let was_up = self.is_up();
+        match then {
+            OnError::FastInter => {}
+            OnError::FailCheck => self.by_all.count(false),
+            OnError::SuddenDeath => {
+                if self.by_all.level > self.by_all.rise {
+                    self.by_all.level = self.by_all.rise + 1;
+                }
+                self.by_all.count(false);
+            }
+            OnError::MarkDown => {
+                self.by_all.level = self.by_all.level.min(self.by_all.rise);
+                self.by_all.count(false);
+            }
+        }
+        self.due = self.due.min(now + self.pace.fast);
+        (was_up != self.is_up()).then(|| self.verdict())
+    }
+
+    /// By checks and by errors of real traffic.
     pub fn is_up(&self) -> bool {
-        self.level >= self.rise
+        self.by_all.is_up()
+    }
+
+    /// By checks alone.
+    pub fn is_up_by_checks(&self) -> bool {
+        self.by_checks.is_up()
     }
 
     /// How many of the last results were the same.
@@ -113,11 +156,33 @@ impl Checker {
         self.last.map_or(0, |(_, count)| count)
     }
 
-    fn jittered_interval(&mut self) -> Duration {
-        let span = self.interval / JITTER * 2;
+    fn verdict(&self) -> Verdict {
+        if self.is_up() { Verdict::Up } else { Verdict::Down }
+    }
+
+    fn interval(&self) -> Duration {
+        if self.by_all.is_full() {
+            self.pace.interval
+        } else if self.by_all.level == 0 {
+            self.pace.down
+        } else {
+            self.pace.fast
+        }
+    }
+
+    fn jittered(&mut self, interval: Duration) -> Duration {
+        let span = interval / JITTER * 2;
+        interval - span / 2 + self.random_part(span)
+    }
+
+    fn anywhere(&mut self, interval: Duration) -> Duration {
+        let least = interval / JITTER;
+        least + self.random_part(interval - least)
+    }
+
+    fn random_part(&mut self, span: Duration) -> Duration {
         let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-        let offset = if nanos == 0 { 0 } else { self.next_random() % nanos };
-        self.interval - span / 2 + Duration::from_nanos(offset)
+        Duration::from_nanos(if nanos == 0 { 0 } else { self.next_random() % nanos })
     }
 
     /// SplitMix64: small, and good enough to spread checks.
@@ -130,69 +195,30 @@ impl Checker {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{Verdict::*, *};
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn results(rise: u32, fall: u32, passed: &[bool]) -> Vec<Option<Verdict>> {
-        let mut checker = Checker::new(SECOND, rise, fall, 1, Duration::ZERO);
-        passed.iter().map(|&passed| checker.handle_result(Duration::ZERO, passed)).collect()
+impl Counter {
+    fn is_up(&self) -> bool {
+        self.level >= self.rise
     }
 
-    #[test]
-    fn first_result_alone_decides() {
-        assert_eq!(results(3, 5, &[true]), [Some(Up)]);
-        assert_eq!(results(3, 5, &[false]), [Some(Down)]);
+    fn is_full(&self) -> bool {
+        self.level == self.rise + self.fall - 1
     }
 
-    #[test]
-    fn server_goes_down_after_fall_failures_in_a_row_and_not_before() {
-        assert_eq!(
-            results(2, 3, &[true, false, false, true, false, false, false, false]),
-            [Some(Up), None, None, None, None, None, Some(Down), None]
-        );
-    }
-
-    #[test]
-    fn server_comes_up_after_rise_successes_in_a_row_and_not_before() {
-        assert_eq!(
-            results(2, 3, &[false, true, false, true, true, true]),
-            [Some(Down), None, None, None, Some(Up), None]
-        );
-    }
-
-    #[test]
-    fn first_check_is_due_at_once_and_the_next_an_interval_later() {
-        let mut checker = Checker::new(20 * SECOND, 2, 3, 7, 5 * SECOND);
-        assert_eq!(checker.poll_timeout(), Some(5 * SECOND));
-        assert!(checker.handle_timeout(5 * SECOND));
-        checker.handle_result(6 * SECOND, true);
-        let due = checker.poll_timeout().unwrap();
-        assert!((24 * SECOND..26 * SECOND).contains(&due), "{due:?}");
-        assert!(!checker.handle_timeout(23 * SECOND));
-    }
-
-    #[test]
-    fn checks_never_overlap() {
-        let mut checker = Checker::new(SECOND, 2, 3, 7, Duration::ZERO);
-        assert!(checker.handle_timeout(Duration::ZERO));
-        assert_eq!(checker.poll_timeout(), None);
-        assert!(!checker.handle_timeout(10 * SECOND));
-        checker.handle_result(10 * SECOND, false);
-        assert_eq!(checker.poll_timeout(), Some(10 * SECOND));
-    }
-
-    #[test]
-    fn results_in_a_row_are_counted() {
-        let mut checker = Checker::new(SECOND, 2, 3, 7, Duration::ZERO);
-        let counts: Vec<_> = [true, true, false, false, false, true]
-            .map(|passed| {
-                checker.handle_result(Duration::ZERO, passed);
-                checker.in_a_row()
-            })
-            .to_vec();
-        assert_eq!(counts, [1, 2, 1, 2, 3, 1]);
+    fn count(&mut self, passed: bool) {
+        if passed {
+            self.level += 1;
+            if self.level >= self.rise {
+                self.level = self.rise + self.fall - 1;
+            }
+        } else {
+            self.level = self.level.saturating_sub(1);
+            if self.level < self.rise {
+                self.level = 0;
+            }
+        }
+        debug_assert!(self.level < self.rise + self.fall);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,6 +99,8 @@ events! {
     StaleRetry = "stale_retries_total",
     /// Connections that ended without a byte.
     NullConnection = "null_connections_total",
+    /// Connections reset because their server went down.
+    Cut = "cut_when_down_total",
     /// Connections reset because their address left this node.
     Reset = "resets_total",
     /// Connections refused because their source had as many open as it may (`per_source.connections`).

@@ -8,11 +8,12 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
     config::{Backend, BackendId, Config, Server},
+    health::{passive::Watch, server::ServerHealth},
     limit::{Limit, Padded},
     sample::Maps,
     table::Tables,
@@ -38,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) routing: Published<Routing>,
     /// Read from their files.
     pub(crate) maps: Published<Maps>,
+    /// By backend, then server. Control's; a worker only looks, and seldom.
+    servers: Mutex<Vec<Vec<ServerHealth>>>,
 }
 
 /// The usable servers of every backend, by its index.
@@ -51,6 +54,8 @@ pub(crate) struct Routing {
 pub(crate) struct BackendState {
     turns: Turns,
     in_flight: Box<[Padded<AtomicU32>]>,
+    /// What traffic has seen of each server.
+    pub(crate) watches: Box<[Watch]>,
     /// Length of the queue, readable without its lock.
     waiting: Padded<AtomicUsize>,
     queue: Mutex<Queue<Grant>>,
@@ -72,10 +77,14 @@ impl Node {
         let frontends = config.frontends.iter().map(|frontend| Limit::new(frontend.maxconn)).collect();
         let backends =
             (0..config.backends.len()).map(|id| BackendState::new(&config, BackendId(id))).collect();
+        let now = SystemTime::now();
+        let known =
+            |backend: &Backend| vec![ServerHealth::new(backend.check.is_some(), now); backend.servers.len()];
+        let servers = Mutex::new(config.backends.iter().map(known).collect());
         let tables = Tables::new(&config, None);
         let (started, routing) = (Instant::now(), Published::new(routing));
         let maps = Published::new(Maps::default());
-        Arc::new(Self { config, connections, frontends, backends, tables, started, routing, maps })
+        Arc::new(Self { config, connections, frontends, backends, tables, started, routing, maps, servers })
     }
 
     /// The clock of the tables: the time since the start, the same for all workers.
@@ -100,6 +109,11 @@ impl Node {
             server.filter(|server| !avoid.contains(server))
         };
         insists().or_else(|| usable.wanted(preference, avoid))
+    }
+
+    /// What is known of the servers, locked; by backend, then server.
+    pub(crate) fn servers(&self) -> MutexGuard<'_, Vec<Vec<ServerHealth>>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Chooses a server and takes a slot of it.
@@ -173,6 +187,7 @@ impl BackendState {
         Self {
             turns: Turns::default(),
             in_flight: backend.servers.iter().map(|_| Padded::default()).collect(),
+            watches: backend.servers.iter().map(|_| Watch::default()).collect(),
             waiting: Padded::default(),
             queue: Mutex::default(),
             fullconn: backend.options.fullconn.unwrap_or_else(|| config.fullconn(id)),

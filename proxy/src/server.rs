@@ -16,7 +16,7 @@ use crate::{
     Config, Health, Status,
     config::BackendId,
     descriptors, drain,
-    health::board::Board,
+    health::board::{Board, Of},
     listener::binding::Bindings,
     node::Node,
     rates::{Rates, SAMPLE_EVERY},
@@ -24,6 +24,9 @@ use crate::{
     stall, status,
     worker::WorkerHandle,
 };
+
+/// In which the first checks of all servers begin.
+const FIRST_ROUND: Duration = Duration::from_millis(250);
 
 /// How long the workers' threads may take to end after they were told to; one that hangs is left behind.
 const END: Duration = Duration::from_secs(1);
@@ -105,16 +108,17 @@ impl Proxy {
     }
 
     fn start_tasks(&mut self) {
+        self.board.set_workers(Arc::clone(&self.workers));
         let seed = seed();
+        let total: usize = self.node.config.backends.iter().map(|backend| backend.servers.len()).sum();
+        let mut delays = (0..total).map(|index| first_check_after(index, total));
         for (backend, config) in self.node.config.backends.iter().enumerate() {
             self.tasks.add(&tokio::spawn(Arc::clone(&self.board).slow_starts(BackendId(backend))));
-            for server in 0..config.servers.len() {
+            for (server, delay) in (0..config.servers.len()).zip(&mut delays) {
+                let of = Of { backend: BackendId(backend), server };
                 let seed = seed ^ ((backend as u64) << 32 | server as u64);
-                self.tasks.add(&tokio::spawn(Arc::clone(&self.board).check(
-                    BackendId(backend),
-                    server,
-                    seed,
-                )));
+                self.tasks.add(&tokio::spawn(Arc::clone(&self.board).check(of, seed, delay)));
+                self.tasks.add(&tokio::spawn(Arc::clone(&self.board).ask_agent(of, delay)));
             }
         }
         self.tasks.add(&tokio::spawn(Arc::clone(&self.bindings).retry(Arc::clone(&self.workers))));
@@ -135,7 +139,7 @@ impl Proxy {
     /// What an operator sees. Cheap; never waits for a worker.
     pub fn status(&self) -> Status {
         let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        status::collect(&self.node, &self.board, &self.bindings, &rates, &self.workers)
+        status::collect(&self.node, &self.bindings, &rates, &self.workers)
     }
 
     /// What decides readiness; changes are published at once.
@@ -209,6 +213,14 @@ async fn sweep_tables(node: Arc<Node>) {
         ticks.tick().await;
         node.tables.sweep(node.now());
     }
+}
+
+/// One server a millisecond, and all of them within [`FIRST_ROUND`]: many connections at once would look like an attack,
+/// and the first round has to be over soon.
+fn first_check_after(index: usize, total: usize) -> Duration {
+    let index = u32::try_from(index).unwrap_or(u32::MAX);
+    let even = FIRST_ROUND / u32::try_from(total).unwrap_or(u32::MAX).max(1);
+    even.min(Duration::from_millis(1)) * index
 }
 
 /// Differs between nodes and starts, so that their checks do not fall together.

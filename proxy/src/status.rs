@@ -1,7 +1,9 @@
 //! What the data plane says of itself: plain data, rendered elsewhere.
 
+mod check;
 mod collect;
 
+pub use check::{CheckCode, CheckReport};
 pub(crate) use collect::{collect, requests_and_server_errors};
 
 use std::{
@@ -99,6 +101,14 @@ pub enum ServerState {
     Up,
     /// Not usable.
     Down,
+    /// Its agent says that it is down.
+    AgentDown,
+    /// Only for clients that persist on it: its check was answered with 404 (`disable_on_404`).
+    NoBalance,
+    /// Only for clients that persist on it: its agent wants so.
+    Drain,
+    /// For nobody: its agent wants so.
+    Maintenance,
     /// Usable; nobody checks it.
     NoCheck,
 }
@@ -122,7 +132,7 @@ pub struct ServerStatus {
     pub requests_total: u64,
     /// Failed attempts to connect.
     pub connect_errors: u64,
-    /// Share.
+    /// Share now: what the file says, changed by its agent.
     pub weight: u16,
     /// Percent of its weight and limit that it gets: less than 100 in its slow start.
     pub share: u8,
@@ -132,21 +142,6 @@ pub struct ServerStatus {
     pub maxconn: Option<u32>,
     /// The last check.
     pub last_check: Option<CheckReport>,
-}
-
-/// The outcome of a check.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CheckReport {
-    /// Passed?
-    pub passed: bool,
-    /// `HTTP 200`, `HTTP 404 on HEAD /check.txt`, `connection refused`, `no answer within 2 s`.
-    pub what: String,
-    /// How long it took.
-    pub duration: Duration,
-    /// This many in a row had the same outcome.
-    pub in_a_row: u32,
-    /// When it ended.
-    pub at: SystemTime,
 }
 
 /// What decides the node's readiness; watched by the composition root.

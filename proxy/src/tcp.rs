@@ -66,6 +66,7 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
             return;
         }
     };
+    connection.set_server(&upstream);
     tunnel(connection, &upstream, &upstream_deadline).await;
 }
 

@@ -37,6 +37,7 @@ use tokio::net::TcpStream;
 use self::idle::Link;
 use crate::{
     config::{Backend, BackendId, Server},
+    health::passive::Seen,
     metrics::ServerCounters,
     worker::Worker,
 };
@@ -102,6 +103,16 @@ impl Upstream {
         self.link.is_used()
     }
 
+    /// The backend and the server, by their indexes.
+    pub(crate) fn id(&self) -> (BackendId, usize) {
+        (self.lease.backend, self.lease.server)
+    }
+
+    /// Tells those who watch the server's traffic.
+    pub(crate) fn note(&self, seen: Seen) {
+        self.lease.note(seen);
+    }
+
     /// The backend.
     pub fn backend(&self) -> &Backend {
         self.lease.worker.node().backend(self.lease.backend)
@@ -159,6 +170,13 @@ impl Upstream {
 }
 
 impl Lease {
+    fn note(&self, seen: Seen) {
+        let node = self.worker.node();
+        if let Some(observe) = &node.backend(self.backend).observe {
+            node.backends[self.backend.0].watches[self.server].note(observe, seen);
+        }
+    }
+
     fn address(&self) -> SocketAddr {
         self.worker.node().backend(self.backend).servers[self.server].address
     }

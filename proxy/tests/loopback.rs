@@ -20,3 +20,5 @@ mod sources;
 mod stick;
 #[path = "loopback/tcp.rs"]
 mod tcp;
+#[path = "loopback/watching.rs"]
+mod watching;

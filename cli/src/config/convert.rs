@@ -14,6 +14,7 @@ use super::{
 mod backend;
 mod balance;
 mod binds;
+mod check;
 mod cluster;
 mod frontend;
 mod group;

@@ -2,12 +2,13 @@
 //! reading it gives the same model: `[defaults]` is spread over the sections, a `[listen.*]` is its two halves.
 
 mod balance;
+mod check;
 mod options;
 mod persistence;
 
 use std::fmt::Write;
 
-use lb_proxy::config::{Backend, Check, CheckKind, Frontend, MapFile, Mode, Server};
+use lb_proxy::config::{Backend, Elsewhere, Frontend, MapFile, Mode, Server};
 use lb_vrrp::{ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Version};
 
 use super::{
@@ -190,41 +191,23 @@ fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
     line(out, "timeout.queue", time(backend.timeout.queue));
     options::backend(out, backend);
     persistence::backend(out, backend);
-    match &backend.check {
-        None => line(out, "check", false),
-        Some(check) => {
-            write_check(out, check);
-            line(out, "readiness", backend.readiness);
-            let counted =
-                groups.iter().flat_map(|group| &group.backends).find(|counted| counted.name == backend.name);
-            if let Some(counted) = counted {
-                line(out, "hold", time(counted.hold));
-            }
+    check::backend(out, backend);
+    if backend.check.is_some() {
+        line(out, "readiness", backend.readiness);
+        let counted =
+            groups.iter().flat_map(|group| &group.backends).find(|counted| counted.name == backend.name);
+        if let Some(counted) = counted {
+            line(out, "hold", time(counted.hold));
         }
     }
     servers(out, &backend.servers);
-}
-
-fn write_check(out: &mut String, check: &Check) {
-    match &check.kind {
-        CheckKind::Tcp => line(out, "check.tcp", true),
-        CheckKind::Http { method, path, host } => {
-            let host = host.as_ref().map(|host| format!(", host = {}", quoted(host))).unwrap_or_default();
-            let table = format!("{{ method = {}, path = {}{host} }}", quoted(method), quoted(path));
-            line(out, "check.http", table);
-        }
-    }
-    line(out, "check.interval", time(check.interval));
-    line(out, "check.timeout", time(check.timeout));
-    line(out, "check.rise", check.rise);
-    line(out, "check.fall", check.fall);
 }
 
 /// Servers of a `servers` list have an address for a name, which no key can be.
 fn servers(out: &mut String, servers: &[Server]) {
     let mut listed: Vec<String> = Vec::new();
     for server in servers {
-        if server.name == server.address.to_string() {
+        if server.name == server.address.to_string() && server.check_at == Elsewhere::default() {
             listed.push(quoted(&server.name));
             continue;
         }
@@ -233,10 +216,16 @@ fn servers(out: &mut String, servers: &[Server]) {
         }
         let maxconn = server.maxconn.map(|maxconn| format!(", maxconn = {maxconn}")).unwrap_or_default();
         let minconn = server.minconn.map(|minconn| format!(", minconn = {minconn}")).unwrap_or_default();
+        let check_address =
+            server.check_at.address.map(|at| format!(", check_address = {}", quoted(&at.to_string())));
+        let check_port = server.check_at.port.map(|port| format!(", check_port = {port}"));
+        let check_at = check_address.unwrap_or_default() + &check_port.unwrap_or_default();
         let address = quoted(&server.address.to_string());
         let backup = if server.backup { ", backup = true" } else { "" };
-        let table =
-            format!("{{ address = {address}, weight = {}{backup}{maxconn}{minconn} }}", server.weight);
+        let table = format!(
+            "{{ address = {address}{check_at}, weight = {}{backup}{maxconn}{minconn} }}",
+            server.weight
+        );
         line(out, &format!("server.{}", key(&server.name)), table);
     }
     if !listed.is_empty() {

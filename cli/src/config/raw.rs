@@ -9,8 +9,8 @@ pub(crate) use self::{
     global::Global,
     map::{KINDS as MAP_KINDS, Map},
     proxy::{
-        BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, HttpCheck, Keepalive, Kind,
-        Pool, RetryOn, Section, Server,
+        Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Keepalive, Kind,
+        Observing, OnMarkedDown, Pool, RetryOn, Section, Server,
     },
     vip::{InterfaceOf, Preference, Vip},
 };

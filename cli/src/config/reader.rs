@@ -149,6 +149,11 @@ impl<'a> Value<'a> {
         self.report.error(self.span, format!("{} {why}", self.found()));
     }
 
+    /// Reports something else about it, in a whole sentence.
+    pub(crate) fn report_at(&self, span: Span, message: &str) {
+        self.report.error(span, message);
+    }
+
     pub(crate) fn is_table(&self) -> bool {
         self.value.is_table()
     }
@@ -284,6 +289,17 @@ impl<'a> Value<'a> {
 
     /// A table whose keys are names, in the order of the file.
     pub(crate) fn entries(&self, expected: &str) -> Option<Vec<(At<String>, Value<'a>)>> {
+        let entries = self.pairs(expected)?;
+        for (name, _) in &entries {
+            if let Err(why) = text::name(&name.value) {
+                self.report.error(name.span, format!("the name `{}` {why}", name.value.escape_debug()));
+            }
+        }
+        Some(entries)
+    }
+
+    /// A table whose keys are anything, in the order of the file.
+    pub(crate) fn pairs(&self, expected: &str) -> Option<Vec<(At<String>, Value<'a>)>> {
         let DeValue::Table(table) = self.value else {
             self.mismatch(expected);
             return None;
@@ -302,11 +318,6 @@ impl<'a> Value<'a> {
             })
             .collect();
         entries.sort_by_key(|(name, _)| name.span);
-        for (name, _) in &entries {
-            if let Err(why) = text::name(&name.value) {
-                self.report.error(name.span, format!("the name `{}` {why}", name.value.escape_debug()));
-            }
-        }
         Some(entries)
     }
 

@@ -79,7 +79,7 @@ fn the_shortest_pair_has_the_documented_defaults() {
     assert_eq!((timeout.connect, timeout.server, timeout.queue), (5 * SECOND, 50 * SECOND, 5 * SECOND));
     let check = backend.check.as_ref().unwrap();
     assert!(matches!(check.kind, CheckKind::Tcp));
-    assert_eq!((check.interval, check.timeout, check.rise, check.fall), (2 * SECOND, 2 * SECOND, 2, 3));
+    assert_eq!((check.pace.interval, check.timeout, check.rise, check.fall), (2 * SECOND, 2 * SECOND, 2, 3));
     let servers: Vec<_> =
         backend.servers.iter().map(|server| (server.name.as_str(), server.weight, server.maxconn)).collect();
     assert_eq!(servers, [("192.0.2.21:80", 1, None), ("192.0.2.22:80", 1, None)]);
@@ -252,9 +252,9 @@ fn defaults_reach_every_section_key_by_key() {
     assert_eq!((a.timeout.connect, a.timeout.server, a.timeout.queue), (SECOND, 3 * SECOND, SECOND));
     let check = a.check.as_ref().unwrap();
     assert!(
-        matches!(&check.kind, CheckKind::Http { method, path, host: None } if method == "GET" && path == "/health")
+        matches!(&check.kind, CheckKind::Http(http) if http.method == "GET" && http.path == "/health" && http.host.is_none())
     );
-    assert_eq!((check.interval, check.timeout, check.rise, check.fall), (4 * SECOND, 4 * SECOND, 2, 9));
+    assert_eq!((check.pace.interval, check.timeout, check.rise, check.fall), (4 * SECOND, 4 * SECOND, 2, 9));
 
     assert_eq!(
         (b.mode, b.retries, b.redispatch, b.balance.clone()),
@@ -263,7 +263,7 @@ fn defaults_reach_every_section_key_by_key() {
     assert_eq!((b.timeout.connect, b.timeout.server, b.timeout.queue), (SECOND, 30 * SECOND, 7 * SECOND));
     let check = b.check.as_ref().unwrap();
     assert!(matches!(check.kind, CheckKind::Tcp));
-    assert_eq!((check.interval, check.rise, check.fall), (4 * SECOND, 4, 9));
+    assert_eq!((check.pace.interval, check.rise, check.fall), (4 * SECOND, 4, 9));
 
     assert!(c.check.is_none());
     let maxconn: Vec<_> = config.proxy.frontends.iter().map(|frontend| frontend.maxconn).collect();

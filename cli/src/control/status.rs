@@ -293,6 +293,14 @@ pub enum ServerState {
     Up,
     /// Not usable.
     Down,
+    /// Its agent says that it is down.
+    AgentDown,
+    /// Only for clients that persist on it: its check was answered with 404.
+    NoBalance,
+    /// Only for clients that persist on it: its agent wants so.
+    Drain,
+    /// For nobody: its agent wants so.
+    Maintenance,
     /// Usable; nobody checks it.
     NoCheck,
 }
@@ -316,7 +324,7 @@ pub struct Server {
     pub requests_total: u64,
     /// Failed attempts to connect.
     pub connect_errors: u64,
-    /// Share.
+    /// Share now.
     pub weight: u16,
     /// Percent of its weight and limit that it gets: less than 100 in its slow start.
     pub share: u8,
@@ -333,7 +341,10 @@ pub struct Server {
 pub struct Check {
     /// Passed?
     pub passed: bool,
-    /// `HTTP 200`, `HTTP 404 on HEAD /check.txt`, `connection refused`.
+    /// HAProxy's word for how it ended: `L4OK`, `L4CON`, `L7STS`, ...
+    #[serde(default)]
+    pub code: String,
+    /// `200`, `404 on HEAD /check.txt`, `connection refused`; may be empty.
     pub what: String,
     /// How long it took.
     pub microseconds: u64,
@@ -356,6 +367,30 @@ pub struct Table {
     pub size: u64,
     /// Clients that were forgotten before their time because it was full.
     pub evictions_total: u64,
+}
+
+impl Server {
+    /// What its last check found, in HAProxy's words: `L7STS 404 on HEAD /check.txt, 5 of 5 failed`.
+    pub fn check_text(&self) -> String {
+        let Some(check) = &self.last_check else { return "-".to_owned() };
+        let text = check.text();
+        if check.passed {
+            return text;
+        }
+        let failed = check.in_a_row.min(check.fall);
+        match self.state {
+            // The first check of all decides alone.
+            ServerState::Down if failed < check.fall => format!("{text}, failed"),
+            _ => format!("{text}, {failed} of {} failed", check.fall),
+        }
+    }
+}
+
+impl Check {
+    /// `L7STS 404 on HEAD /check.txt`
+    pub fn text(&self) -> String {
+        format!("{} {}", self.code, self.what).trim().to_owned()
+    }
 }
 
 /// Something that is wrong: what, since when, what to look at.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use lb_vrrp::State;
 
 use super::{group::Group, hello, report::Facts};
-use crate::control::{
-    Backend, GroupNode, Peer, Phase, Problem, Ready, Server, ServerState, Status, Timestamp,
+use crate::{
+    control::{Backend, GroupNode, Peer, Phase, Problem, Ready, Server, ServerState, Status, Timestamp},
+    output::age::age,
 };
 
 /// Two Actives are ordinary for the time of a hello; for longer they are a problem.
@@ -62,7 +63,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
             })
         }));
     }
-    problems.extend(status.backends.iter().flat_map(servers));
+    problems.extend(status.backends.iter().flat_map(|backend| servers(backend, status.at)));
     problems
 }
 
@@ -175,17 +176,18 @@ fn unready(report: &crate::control::Group, node: &GroupNode) -> Option<Problem> 
     Some(Problem { what, since: None, look_at: sentence(&reason) })
 }
 
-fn servers(backend: &Backend) -> Vec<Problem> {
+fn servers(backend: &Backend, at: Timestamp) -> Vec<Problem> {
     let usable = backend.servers.iter().filter(|server| is_usable(server)).count();
     let checked = backend.servers.iter().all(|server| server.state != ServerState::Unchecked);
     if usable == 0 && checked && backend.servers.len() > 1 {
         return vec![Problem {
             what: format!("backend {} has no usable server", backend.name),
             since: backend.servers.iter().map(|server| server.since).max(),
-            look_at: format!("its clients get 503. {}", all_reports(backend)),
+            look_at: format!("its clients get 503. {}", all_reports(backend, at)),
         }];
     }
-    let down = backend.servers.iter().filter(|server| server.state == ServerState::Down);
+    let down = |server: &&Server| matches!(server.state, ServerState::Down | ServerState::AgentDown);
+    let down = backend.servers.iter().filter(down);
     down.map(|server| Problem {
         what: format!("{}/{} is down", backend.name, server.name),
         since: Some(server.since),
@@ -198,36 +200,57 @@ fn is_usable(server: &Server) -> bool {
     matches!(server.state, ServerState::Up | ServerState::NoCheck)
 }
 
-fn all_reports(backend: &Backend) -> String {
-    let reports = backend.servers.iter().map(|server| format!("{}: {}", server.name, report_of(server)));
-    reports.collect::<Vec<_>>().join(" ")
+/// `web1: L7STS 404 on HEAD /check.txt, 5 of 5 failed, down for 12 s.`, for each.
+fn all_reports(backend: &Backend, at: Timestamp) -> String {
+    let report = |server: &Server| {
+        let why = match server.state {
+            ServerState::Down => server.check_text(),
+            ServerState::AgentDown => "its agent says so".to_owned(),
+            ServerState::NoBalance => "404 takes it out of the balance".to_owned(),
+            ServerState::Drain | ServerState::Maintenance => "its agent wants so".to_owned(),
+            ServerState::Unchecked | ServerState::Up | ServerState::NoCheck => String::new(),
+        };
+        let word = match server.state {
+            ServerState::NoBalance => "NOLB",
+            ServerState::Drain => "DRAIN",
+            ServerState::Maintenance => "MAINT",
+            _ => "down",
+        };
+        let age = age(at.saturating_since(server.since));
+        format!("{}: {why}, {word} for {age}.{}", server.name, hint(server))
+    };
+    backend.servers.iter().map(report).collect::<Vec<_>>().join(" ")
 }
 
 /// What its check found, and what to look at.
 fn report_of(server: &Server) -> String {
-    let what = server.last_check.as_ref().map_or("no check yet", |check| check.what.as_str());
     let address = server.address;
-    if let Some((code, target)) = what.strip_prefix("HTTP ").and_then(|rest| rest.split_once(" on ")) {
-        let hint = match code {
+    let Some(check) = server.last_check.as_ref().filter(|_| server.state == ServerState::Down) else {
+        return format!("{address}: its agent says so.");
+    };
+    match check.what.split_once(" on ").filter(|_| check.code == "L7STS") {
+        Some((status, target)) => format!("{address} answers {target} with {status}.{}", hint(server)),
+        None => format!("{address}: {}.{}", check.text(), hint(server)),
+    }
+}
+
+/// What to look at on that server.
+fn hint(server: &Server) -> &'static str {
+    let Some(check) = server.last_check.as_ref().filter(|_| server.state == ServerState::Down) else {
+        return "";
+    };
+    let status = check.what.split(' ').next().unwrap_or_default();
+    match check.code.as_str() {
+        "L7STS" => match status {
             "404" => " Does the file exist there?",
             "401" | "403" => " Is the check let in there?",
-            _ if code.starts_with('5') => " Look at that server's own log.",
-            _ => "",
-        };
-        return format!("{address} answers {target} with {code}.{hint}");
+            _ => " Look at that server's own log.",
+        },
+        "L4CON" if check.what.contains("refused") => " Does the service run there?",
+        "L4CON" | "L4TOUT" => " Is the machine up, and does a firewall let this node in?",
+        "L7TOUT" => " It takes connections and says nothing: look at that server's own log.",
+        _ => "",
     }
-    let hint = if what.contains("refused") {
-        " Does the service run there?"
-    } else if what.contains("no answer")
-        || what.contains("timed out")
-        || what.contains("unreachable")
-        || what.contains("no route")
-    {
-        " Is the machine up, and does a firewall let this node in?"
-    } else {
-        ""
-    };
-    format!("{address}: {what}.{hint}")
 }
 
 fn who_carries(backend: &Backend, usable: usize) -> String {

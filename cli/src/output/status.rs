@@ -8,8 +8,7 @@ use super::{
     text::{Paint, Tone, printable, thousands, wrap},
 };
 use crate::control::{
-    Backend, Check, Frontend, Group, GroupNode, Phase, Ready, Server, ServerState, Status, TransitionReport,
-    Vip,
+    Backend, Frontend, Group, GroupNode, Phase, Ready, Server, ServerState, Status, TransitionReport, Vip,
 };
 
 /// Up to this width names of vips stand beside their addresses.
@@ -243,6 +242,10 @@ fn backends(backends: &[Backend], status: &Status, paint: Paint) -> String {
                 ServerState::Up if server.backup => ("backup".to_owned(), Tone::Good),
                 ServerState::Up => ("up".to_owned(), Tone::Good),
                 ServerState::Down => ("DOWN".to_owned(), Tone::Bad),
+                ServerState::AgentDown => ("DOWN (agent)".to_owned(), Tone::Bad),
+                ServerState::NoBalance => ("NOLB".to_owned(), Tone::Warning),
+                ServerState::Drain => ("DRAIN".to_owned(), Tone::Warning),
+                ServerState::Maintenance => ("MAINT".to_owned(), Tone::Warning),
                 ServerState::NoCheck => ("no check".to_owned(), Tone::Plain),
             };
             table.row([
@@ -266,18 +269,12 @@ fn connections(server: &Server) -> String {
 }
 
 fn last_check(server: &Server) -> String {
-    let Some(Check { passed, what, microseconds, in_a_row, fall, .. }) = &server.last_check else {
-        return "-".to_owned();
-    };
-    match server.state {
-        _ if *passed => format!("{what} in {}", took(Duration::from_micros(*microseconds))),
-        ServerState::Down if in_a_row == fall => format!("{what}, {fall} of {fall} failed"),
-        // The first check of all decides alone.
-        ServerState::Down if *in_a_row == 1 => format!("{what}, failed"),
-        ServerState::Down => format!("{what}, {} in a row failed", thousands(u64::from(*in_a_row))),
-        ServerState::Up | ServerState::Unchecked | ServerState::NoCheck => {
-            format!("{what}, {in_a_row} of {fall} failed")
+    let text = server.check_text();
+    match &server.last_check {
+        Some(check) if check.passed => {
+            format!("{text} in {}", took(Duration::from_micros(check.microseconds)))
         }
+        _ => text,
     }
 }
 

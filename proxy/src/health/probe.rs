@@ -1,4 +1,4 @@
-//! One check of one server: the I/O, and its outcome in words.
+//! One check of one server: the I/O around a [`Talk`].
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -6,85 +6,76 @@ use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 
-use crate::config::{Check, CheckKind};
+use super::{
+    outcome::Outcome,
+    talk::{Inbox, LARGEST_ANSWER, Step, Talk},
+};
+use crate::{
+    config::{Check, CheckKind},
+    status::CheckCode,
+};
 
-/// A status line has to end within this.
-const STATUS_LINE: usize = 1024;
+/// Room for each read.
+const READ: usize = 4 * 1024;
 
-/// What a check found.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Outcome {
-    pub(crate) passed: bool,
-    pub(crate) what: String,
-}
-
-/// Checks a server once, within `check.timeout`.
+/// Checks the server at `address` once, within `check.timeout`. Whatever happens, its socket is closed afterwards.
 pub(crate) async fn probe(check: &Check, address: SocketAddr) -> Outcome {
-    let result = timeout(check.timeout, async {
-        match &check.kind {
-            CheckKind::Tcp => tcp(address).await,
-            CheckKind::Http { method, path, host } => http(address, method, path, host.as_deref()).await,
+    let deadline = Instant::now() + check.timeout;
+    let mut stream = match timeout_at(deadline, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            return Outcome::new(CheckCode::L4Timeout, describe(&error));
         }
-    });
-    match result.await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => failed(describe(&error)),
-        Err(_) => failed(format!("no answer within {}", in_words(check.timeout))),
-    }
-}
-
-async fn tcp(address: SocketAddr) -> io::Result<Outcome> {
-    let stream = TcpStream::connect(address).await?;
-    // Ended by a reset: no TIME_WAIT is left behind, here or there.
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-    Ok(Outcome { passed: true, what: "connected".to_owned() })
-}
-
-async fn http(address: SocketAddr, method: &str, path: &str, host: Option<&str>) -> io::Result<Outcome> {
-    let mut stream = TcpStream::connect(address).await?;
-    let host = host.map_or_else(|| address.to_string(), str::to_owned);
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: lbctl\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut line = Vec::with_capacity(256);
-    while !line.contains(&b'\n') && line.len() < STATUS_LINE {
-        if stream.read_buf(&mut line).await? == 0 {
-            break;
+        Ok(Err(error)) => return Outcome::new(CheckCode::L4Connection, describe(&error)),
+        Err(_) => {
+            let what = format!("no answer to connect within {}", in_words(check.timeout));
+            return Outcome::new(CheckCode::L4Timeout, what);
         }
-    }
-    if line.is_empty() {
-        return Ok(failed("connection closed without an answer".to_owned()));
-    }
-    let Some(status) = status(&line) else {
-        return Ok(failed("the answer is not HTTP".to_owned()));
     };
-    Ok(if (200..400).contains(&status) {
-        Outcome { passed: true, what: format!("HTTP {status}") }
-    } else {
-        failed(format!("HTTP {status} on {method} {path}"))
-    })
-}
-
-/// The status code of `HTTP/1.x NNN` (RFC 9112 section 4).
-fn status(line: &[u8]) -> Option<u16> {
-    let rest = line.strip_prefix(b"HTTP/1.")?;
-    let (minor, rest) = rest.split_first()?;
-    let digits = rest.strip_prefix(b" ")?.get(..4)?;
-    if !minor.is_ascii_digit() || !matches!(digits[3], b' ' | b'\r' | b'\n') {
-        return None;
+    if matches!(check.kind, CheckKind::Tcp) {
+        // Ended by a reset: no TIME_WAIT is left behind, here or there.
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
-    std::str::from_utf8(&digits[..3]).ok()?.parse().ok().filter(|status| (100..600).contains(status))
+    let talk = Talk::new(&check.kind, address);
+    match timeout_at(deadline, converse(&mut stream, talk)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => Outcome::new(CheckCode::L7Response, describe(&error)),
+        Err(_) => Outcome::new(CheckCode::L7Timeout, format!("no answer within {}", in_words(check.timeout))),
+    }
 }
 
-fn failed(what: String) -> Outcome {
-    Outcome { passed: false, what }
+async fn converse(stream: &mut TcpStream, mut talk: Talk<'_>) -> io::Result<Outcome> {
+    let mut inbox = Inbox::default();
+    loop {
+        match talk.step(&mut inbox) {
+            Step::Say(bytes) => {
+                // A server that ended may have said why.
+                if let Err(error) = stream.write_all(&bytes).await
+                    && inbox.ended
+                {
+                    return Err(error);
+                }
+            }
+            Step::Listen if inbox.ended || inbox.bytes.len() > LARGEST_ANSWER => {
+                return Ok(Outcome::new(CheckCode::L7Response, "the answer is too long"));
+            }
+            Step::Listen => {
+                inbox.bytes.reserve(READ);
+                inbox.ended = stream.read_buf(&mut inbox.bytes).await? == 0;
+            }
+            Step::End(outcome, farewell) => {
+                // What is written now leaves even though the socket is closed next.
+                let _ = stream.try_write(farewell);
+                return Ok(outcome);
+            }
+        }
+    }
 }
 
-fn describe(error: &io::Error) -> String {
+pub(super) fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
@@ -95,7 +86,7 @@ fn describe(error: &io::Error) -> String {
     }
 }
 
-fn in_words(duration: Duration) -> String {
+pub(super) fn in_words(duration: Duration) -> String {
     if duration.subsec_millis() == 0 {
         format!("{} s", duration.as_secs())
     } else {
@@ -106,23 +97,6 @@ fn in_words(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn status_is_read_from_a_status_line_and_nothing_else() {
-        for (line, expected) in [
-            (&b"HTTP/1.1 200 OK\r\n"[..], Some(200)),
-            (b"HTTP/1.0 404 Not Found\r\n", Some(404)),
-            (b"HTTP/1.1 503\r\n", Some(503)),
-            (b"HTTP/1.1 2000\r\n", None),
-            (b"HTTP/1.1 20\r\n", None),
-            (b"HTTP/1.1 +20 x\r\n", None),
-            (b"HTTP/2.0 200 OK\r\n", None),
-            (b"220 mail ESMTP\r\n", None),
-            (b"", None),
-        ] {
-            assert_eq!(status(line), expected, "{}", line.escape_ascii());
-        }
-    }
 
     #[test]
     fn timeouts_are_told_in_seconds_or_milliseconds() {

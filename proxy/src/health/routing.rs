@@ -1,8 +1,8 @@
 //! Which servers are usable: what the workers are told.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
-use super::{board::ServerHealth, slowstart::Share};
+use super::{server::ServerHealth, slowstart::Share};
 use crate::{
     config::{Backend, Config},
     node::Routing,
@@ -16,12 +16,17 @@ pub(crate) fn routing(config: &Config, servers: &[Vec<ServerHealth>], now: Insta
     Routing { backends: config.backends.iter().zip(servers).map(usable).collect() }
 }
 
+/// At least for clients that persist on it.
+const UP: [ServerState; 4] =
+    [ServerState::Up, ServerState::NoCheck, ServerState::NoBalance, ServerState::Drain];
+
 /// Of one backend: those that are up; those not checked yet only where no other is left. New requests go to backup
 /// servers only where none of the others takes any: to the first of them, or to all with `all_backups`. Requests that
 /// had a server before go there whatever its weight.
 pub(crate) fn usable(backend: &Backend, servers: &[ServerHealth], now: Instant) -> Usable {
+    let backend = &*weighed(backend, servers);
     let in_state = |wanted: &[ServerState]| -> Vec<usize> {
-        (0..servers.len()).filter(|&server| wanted.contains(&servers[server].state)).collect()
+        (0..servers.len()).filter(|&server| wanted.contains(&servers[server].state())).collect()
     };
     let of = |fit: &[usize]| {
         let new = for_new_requests(backend, fit);
@@ -31,12 +36,26 @@ pub(crate) fn usable(backend: &Backend, servers: &[ServerHealth], now: Instant) 
             fit.iter().copied(),
         )
     };
-    let up = of(&in_state(&[ServerState::Up, ServerState::NoCheck]));
+    let up = of(&in_state(&UP));
     if up.is_empty() {
-        of(&in_state(&[ServerState::Up, ServerState::NoCheck, ServerState::Unchecked]))
+        let [up, no_check, no_balance, drain] = UP;
+        of(&in_state(&[up, no_check, no_balance, drain, ServerState::Unchecked]))
     } else {
         up
     }
+}
+
+/// The backend with the weights that its agents and checks want; 0 where only clients may go that persist.
+fn weighed<'b>(backend: &'b Backend, servers: &[ServerHealth]) -> Cow<'b, Backend> {
+    let weights = || backend.servers.iter().zip(servers).map(|(config, known)| known.weight(config));
+    if weights().zip(&backend.servers).all(|(weight, config)| weight == config.weight) {
+        return Cow::Borrowed(backend);
+    }
+    let mut weighed = backend.clone();
+    for (server, weight) in weighed.servers.iter_mut().zip(weights()) {
+        server.weight = weight;
+    }
+    Cow::Owned(weighed)
 }
 
 fn for_new_requests(backend: &Backend, fit: &[usize]) -> Vec<usize> {
@@ -63,12 +82,9 @@ pub(crate) fn share(backend: &Backend, server: &ServerHealth, now: Instant) -> S
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        net::SocketAddr,
-        time::{Duration, SystemTime},
-    };
+    use std::{net::SocketAddr, time::Duration};
 
-    use ServerState::{Down, Unchecked, Up};
+    use ServerState::{Down, NoBalance, Unchecked, Up};
 
     use super::*;
     use crate::{
@@ -87,7 +103,7 @@ mod tests {
     }
 
     fn health(states: [ServerState; 4]) -> Vec<ServerHealth> {
-        states.map(|state| ServerHealth::new(state, SystemTime::UNIX_EPOCH)).into()
+        states.map(ServerHealth::in_state).into()
     }
 
     /// Who gets eight new requests.
@@ -136,6 +152,15 @@ mod tests {
         let wanted =
             |server| usable.wanted(Preference { server: Some(server), ..Preference::default() }, &[]);
         assert_eq!([0, 1, 2, 3].map(wanted), [Some(0), Some(1), Some(2), None]);
+    }
+
+    #[test]
+    fn server_that_is_out_of_the_balance_keeps_its_clients_and_makes_way_for_a_backup() {
+        let backend = backend();
+        assert_eq!(served(&backend, [NoBalance, Up, Up, Down]), [1]);
+        assert_eq!(served(&backend, [NoBalance, NoBalance, Up, Down]), [2]);
+        let usable = usable(&backend, &health([NoBalance, Up, Up, Down]), Instant::now());
+        assert_eq!(usable.wanted(Preference { server: Some(0), ..Preference::default() }, &[]), Some(0));
     }
 
     #[test]

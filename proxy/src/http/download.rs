@@ -17,6 +17,7 @@ use crate::{
     buffer::Buffer,
     config::ConnectionMode,
     connection::Connection,
+    health::passive::Seen,
     stream::Stream,
     upstream::Upstream,
     wheel::{Deadline, TICK},
@@ -169,6 +170,7 @@ impl<S: Stream> Download<'_, S> {
                 }
             }
         };
+        self.upstream.note(Seen::Response(response.status));
         if self.retried.contains(&response.status)
             && request.is_some()
             && self.connection.worker().retry_budget(self.upstream.backend_id()).take()

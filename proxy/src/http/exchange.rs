@@ -110,6 +110,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 Ok(upstream) => upstream,
                 Err(termination) => return self.fail(termination, Some(&search)).await,
             };
+            connection.set_server(&upstream);
             let is_resendable = is_resendable && search.has_retries();
             let repeat = Repeat {
                 is_stale_harmless: is_repeatable && upstream.is_reused(),
@@ -125,11 +126,19 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 self.note(failed.termination, None, &search);
                 return Next::Close;
             }
+            let seen = failed.termination.seen();
             let Some((again, failure)) = failed.again else {
+                if let Some(seen) = seen {
+                    upstream.note(seen);
+                }
                 drop(upstream);
                 return self.fail(failed.termination, Some(&search)).await;
             };
             let is_stale = repeat.is_stale_harmless && failure == Failure::Empty;
+            // A server may end an idle connection at any time, and a status was seen with its head.
+            if let Some(seen) = seen.filter(|_| !is_stale && failure != Failure::Status) {
+                upstream.note(seen);
+            }
             let is_covered = is_resendable
                 && match failure {
                     Failure::Empty => options.retry.empty_response,

@@ -1,6 +1,6 @@
 //! How an exchange ended, in the two letters that HAProxy's users know: who ended it, and where.
 
-use crate::metrics::Event;
+use crate::{health::passive::Seen, metrics::Event};
 
 /// Why an exchange did not end well.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,6 +74,16 @@ impl Termination {
             }
             Self::ServerTimeoutInHead | Self::ServerTimeoutInData => Some(504),
             Self::ClientAbortInConnect | Self::ClientAbortInResponse | Self::ClientAbortInData => None,
+        }
+    }
+
+    /// What it says of the server to those who watch its traffic, if anything.
+    pub(crate) fn seen(self) -> Option<Seen> {
+        match self {
+            Self::ServerAbortInHead => Some(Seen::Broken),
+            Self::ServerTimeoutInHead => Some(Seen::NoResponse),
+            Self::BadResponse => Some(Seen::BadResponse),
+            _ => None,
         }
     }
 

@@ -90,6 +90,7 @@ impl<'c, S: Stream> Session<'c, S> {
             self.served += 1;
             let Received { request, preference, head } = received;
             let next = Exchange::new(self, request, preference).run(head).await;
+            self.connection.clear_server();
             if next != Next::Request || !self.may_go_on() {
                 return next;
             }

@@ -4,10 +4,7 @@ use std::time::Instant;
 
 use super::{BackendStatus, FrontendStatus, ServerStatus, Status};
 use crate::{
-    health::{
-        board::{Board, ServerHealth},
-        routing::share,
-    },
+    health::{routing::share, server::ServerHealth},
     listener::binding::Bindings,
     metrics::{Counter, Event, FrontendCounters, ServerCounters},
     node::Node,
@@ -15,17 +12,11 @@ use crate::{
     worker::WorkerHandle,
 };
 
-pub(crate) fn collect(
-    node: &Node,
-    board: &Board,
-    bindings: &Bindings,
-    rates: &[Rates],
-    workers: &[WorkerHandle],
-) -> Status {
+pub(crate) fn collect(node: &Node, bindings: &Bindings, rates: &[Rates], workers: &[WorkerHandle]) -> Status {
     let frontends = (0..node.config.frontends.len())
         .map(|index| frontend(node, bindings, &rates[index], workers, index))
         .collect();
-    let servers = board.servers();
+    let servers = node.servers();
     let backends =
         (0..node.config.backends.len()).map(|index| backend(node, &servers[index], workers, index)).collect();
     Status {
@@ -88,13 +79,13 @@ fn backend(node: &Node, servers: &[ServerHealth], workers: &[WorkerHandle], inde
         backend.servers.iter().zip(servers).enumerate().map(|(server, (config, health))| ServerStatus {
             name: config.name.clone(),
             address: config.address,
-            state: health.state,
+            state: health.state(),
             since: health.since,
             in_flight: state.in_flight(server).into(),
             queued: queue.len_at(server) as u64,
             requests_total: sum(server, |counters| &counters.requests),
             connect_errors: sum(server, |counters| &counters.connect_errors),
-            weight: config.weight,
+            weight: health.weight(config),
             share: share(backend, health, now).percent(),
             backup: config.backup,
             maxconn: config.maxconn,

@@ -8,6 +8,7 @@ use super::{Lease, Own, Preference, Upstream, balance::Pick, idle::Link, persist
 use crate::{
     config::{Backend, BackendId, TcpKeepalive},
     error::{Error, Kind, Side},
+    health::passive::Seen,
     metrics::Event,
     node::{Grant, Node},
     upstream::queue::{Place, Wish},
@@ -105,12 +106,14 @@ impl Search {
             }
             let error = match self.attempt(&lease, deadline).await {
                 Ok(stream) => {
+                    lease.note(Seen::Connected);
                     self.settle(&lease);
                     let link = Link::new(stream, self.worker.wheel().ticks());
                     return Ok(Upstream { link, lease });
                 }
                 Err(error) => error,
             };
+            lease.note(Seen::NotConnected);
             lease.counters().connect_errors.increment();
             let server = lease.server;
             tracing::debug!(

@@ -10,7 +10,7 @@ use std::{
 
 use lb_proxy::{
     Proxy,
-    config::{Check, CheckKind, Mode},
+    config::{Check, CheckKind, HttpCheck, Mode},
     status::ServerState,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::rig::*;
 
 fn head() -> CheckKind {
-    CheckKind::Http { method: "HEAD".to_owned(), path: "/check.txt".to_owned(), host: None }
+    CheckKind::Http(Box::new(HttpCheck::new("HEAD", "/check.txt")))
 }
 
 /// A web server whose answer to everything is the status in the cell; 0 closes without a word.
@@ -41,7 +41,7 @@ async fn web(status: &Arc<AtomicU16>) -> Scripted {
 
 fn state(proxy: &Proxy, server: usize) -> (ServerState, String) {
     let status = &proxy.status().backends[0].servers[server];
-    (status.state, status.last_check.as_ref().map(|check| check.what.clone()).unwrap_or_default())
+    (status.state, status.last_check.as_ref().map(ToString::to_string).unwrap_or_default())
 }
 
 #[tokio::test]
@@ -53,11 +53,11 @@ async fn server_follows_its_http_checks_down_and_up() {
     let proxy = Proxy::start(config).unwrap();
     let health = healthy(&proxy, "up", |health| health.backends[0].usable == 1).await;
     assert!(health.first_round_done);
-    assert_eq!(state(&proxy, 0), (ServerState::Up, "HTTP 200".to_owned()));
+    assert_eq!(state(&proxy, 0), (ServerState::Up, "L7OK 200".to_owned()));
 
     status.store(404, Ordering::SeqCst);
     let health = healthy(&proxy, "down", |health| health.backends[0].usable == 0).await;
-    assert_eq!(health.backends[0].reason.as_deref(), Some("s1: HTTP 404 on HEAD /check.txt"));
+    assert_eq!(health.backends[0].reason.as_deref(), Some("s1: L7STS 404 on HEAD /check.txt"));
     let status_of = proxy.status().backends[0].servers[0].clone();
     assert_eq!(status_of.state, ServerState::Down);
     assert!(status_of.last_check.unwrap().in_a_row >= 3);
@@ -68,7 +68,7 @@ async fn server_follows_its_http_checks_down_and_up() {
 
     status.store(0, Ordering::SeqCst);
     let health = healthy(&proxy, "down again", |health| health.backends[0].usable == 0).await;
-    assert_eq!(health.backends[0].reason.as_deref(), Some("s1: connection closed without an answer"));
+    assert_eq!(health.backends[0].reason.as_deref(), Some("s1: L7RSP connection closed without an answer"));
 }
 
 #[tokio::test]
@@ -85,9 +85,9 @@ async fn failed_checks_say_why_in_words() {
     config.backends[0].check = Some(check);
     let proxy = Proxy::start(config).unwrap();
     healthy(&proxy, "first round", |health| health.first_round_done).await;
-    assert_eq!(state(&proxy, 0), (ServerState::Down, "connection refused".to_owned()));
-    assert_eq!(state(&proxy, 1), (ServerState::Down, "no answer within 150 ms".to_owned()));
-    assert_eq!(state(&proxy, 2), (ServerState::Down, "the answer is not HTTP".to_owned()));
+    assert_eq!(state(&proxy, 0), (ServerState::Down, "L4CON connection refused".to_owned()));
+    assert_eq!(state(&proxy, 1), (ServerState::Down, "L7TOUT no answer within 150 ms".to_owned()));
+    assert_eq!(state(&proxy, 2), (ServerState::Down, "L7RSP the answer is not HTTP".to_owned()));
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn server_that_is_down_gets_nothing_and_no_server_left_is_counted() {
     }
     drop(b);
     let health = healthy(&proxy, "none left", |health| health.backends[0].usable == 0).await;
-    assert_eq!(health.backends[0].reason.as_deref(), Some("s2: connection refused"));
+    assert_eq!(health.backends[0].reason.as_deref(), Some("s2: L4CON connection refused"));
     assert_eq!(read_all(&mut connect(&proxy).await).await.unwrap(), b"");
     assert_eq!(counter(&proxy, "no_server_total"), 1);
     let _back = Scripted::start_at(address_a, |mut stream| async move {

@@ -13,7 +13,8 @@ use std::{
 use lb_proxy::{
     Config, Health, Proxy,
     config::{
-        Backend, BackendId, BackendTimeouts, Bind, Check, CheckKind, Frontend, FrontendTimeouts, Mode, Server,
+        Backend, BackendId, BackendTimeouts, Bind, Check, CheckKind, Frontend, FrontendTimeouts, Mode, Pace,
+        Server,
     },
 };
 use tokio::{
@@ -64,7 +65,8 @@ pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
 
 /// A TCP check every 50 ms.
 pub(crate) fn quick_check(kind: CheckKind) -> Check {
-    Check { kind, interval: Duration::from_millis(50), timeout: Duration::from_secs(2), rise: 2, fall: 3 }
+    let pace = Pace::steady(Duration::from_millis(50));
+    Check { pace, timeout: Duration::from_secs(2), ..Check::new(kind) }
 }
 
 /// Where `front` listens.

@@ -149,7 +149,7 @@ async fn server_after_failed_checks(persist: bool) -> (char, char) {
     let is_well = [Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true))];
     let (a, b) = (moody('a', Arc::clone(&is_well[0])).await, moody('b', Arc::clone(&is_well[1])).await);
     let mut config = sticky(Mode::Tcp, &[a.address, b.address]);
-    let request = CheckKind::Http { method: "GET".into(), path: "/".into(), host: None };
+    let request = CheckKind::Http(Box::new(lb_proxy::config::HttpCheck::new("GET", "/")));
     config.backends[0].check = Some(quick_check(request));
     config.backends[0].persist = persist;
     let proxy = Proxy::start(config).unwrap();

@@ -1,21 +1,20 @@
 //! `[backend.NAME]` and the second half of `[listen.NAME]`: servers and how they are checked.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
-use lb_proxy::config::{Backend, BackendTimeouts, Check, CheckKind, Server};
+use lb_proxy::config::{Backend, BackendTimeouts, Server};
 
-use super::balance;
-
+use super::{
+    balance,
+    check::{self, Watching},
+};
 use crate::config::{
     diagnostic::{Report, Span},
-    raw::{self, CheckSettings, HttpCheck, Named, Section},
+    raw::{self, Named, Section},
     reader::At,
 };
 
 const RETRIES: u32 = 3;
-const CHECK_INTERVAL: Duration = Duration::from_secs(2);
-const RISE: u32 = 2;
-const FALL: u32 = 3;
 
 /// In the order of the file, with the place of each name.
 pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> (Vec<Backend>, Vec<Span>) {
@@ -42,21 +41,7 @@ fn one(section: &Named<Section>, defaults: &Section, report: &Report<'_>) -> Bac
     let (own, other, built_in) = (&raw.timeout, &defaults.timeout, BackendTimeouts::default());
     let connect = value(&own.connect, &other.connect).unwrap_or(built_in.connect);
     let mode = value(&raw.mode, &defaults.mode).unwrap_or_default();
-    let check = check(raw.check.as_ref(), defaults.check.as_ref());
-    if check.is_none() {
-        let unused = [
-            ("readiness", raw.readiness.as_ref().map(|at| at.span)),
-            ("hold", raw.hold.as_ref().map(|at| at.span)),
-        ];
-        for (key, span) in unused.into_iter().filter_map(|(key, span)| Some((key, span?))) {
-            report.warning(
-                span,
-                format!("{key} has no effect: without checks this backend never counts for readiness"),
-            );
-        }
-    } else if let (Some(hold), Some(At { value: false, .. })) = (&raw.hold, &raw.readiness) {
-        report.warning(hold.span, "hold has no effect with readiness = false");
-    }
+    let Watching { check, agent, observe, cut_when_down } = check::convert(section, defaults, mode, report);
     let balancing = balance::convert(section, defaults, mode, check.is_some(), report);
     Backend {
         name: section.name.value.clone(),
@@ -78,6 +63,9 @@ fn one(section: &Named<Section>, defaults: &Section, report: &Report<'_>) -> Bac
         stick: super::persistence::stick(raw, defaults),
         readiness: check.is_some() && raw.readiness.as_ref().is_none_or(|readiness| readiness.value),
         check,
+        agent,
+        observe,
+        cut_when_down,
         servers: servers(section, report),
     }
 }
@@ -113,6 +101,7 @@ fn servers(section: &Named<Section>, report: &Report<'_>) -> Vec<Server> {
         servers.push(Server {
             name: server.name.value.clone(),
             address,
+            check_at: check::elsewhere(server),
             weight: server.weight.as_ref().and_then(|weight| u16::try_from(weight.value).ok()).unwrap_or(1),
             backup: server.backup.as_ref().is_some_and(|backup| backup.value),
             maxconn: server.maxconn.as_ref().map(|maxconn| maxconn.value),
@@ -142,36 +131,4 @@ fn minconn(server: &raw::Server, report: &Report<'_>) -> Option<u32> {
         Some(_) => {}
     }
     Some(minconn.value)
-}
-
-/// The section's own settings go before those of `[defaults]`, key by key.
-fn check(own: Option<&At<raw::Check>>, default: Option<&At<raw::Check>>) -> Option<Check> {
-    let own = own.or(default).map(|at| &at.value);
-    let empty = CheckSettings::default();
-    let own = match own {
-        Some(raw::Check::Off) => return None,
-        Some(raw::Check::On(settings)) => settings,
-        None => &empty,
-    };
-    let default = match default.map(|at| &at.value) {
-        Some(raw::Check::On(settings)) => settings,
-        Some(raw::Check::Off) | None => &empty,
-    };
-    let http = if own.tcp { None } else { own.http.as_ref().or(default.http.as_ref()) };
-    let interval = value(&own.interval, &default.interval).unwrap_or(CHECK_INTERVAL);
-    Some(Check {
-        kind: http.map_or(CheckKind::Tcp, kind),
-        interval,
-        timeout: value(&own.timeout, &default.timeout).unwrap_or(interval),
-        rise: value(&own.rise, &default.rise).unwrap_or(RISE),
-        fall: value(&own.fall, &default.fall).unwrap_or(FALL),
-    })
-}
-
-fn kind(http: &HttpCheck) -> CheckKind {
-    CheckKind::Http {
-        method: http.method.as_ref().map_or("GET", |method| method.value).to_owned(),
-        path: http.path.as_ref().map_or("/", |path| &path.value).to_owned(),
-        host: http.host.as_ref().map(|host| host.value.clone()),
-    }
 }

@@ -74,6 +74,6 @@ fn counts(backend: &Backend, file: &raw::File) -> Option<GroupBackend> {
     let given = sections
         .filter(|section| section.name.value == backend.name)
         .find_map(|section| section.value.hold.as_ref());
-    let default = (2 * check.interval + check.timeout).max(SHORTEST_HOLD);
+    let default = (2 * check.pace.longest() + check.timeout).max(SHORTEST_HOLD);
     Some(GroupBackend { name: backend.name.clone(), hold: given.map_or(default, |hold| hold.value) })
 }

@@ -14,7 +14,8 @@ use crate::config::{
 
 pub(crate) use self::{
     balance::{BalanceBy, Balancing},
-    check::{Check, CheckSettings, HttpCheck},
+    check::{Check, CheckSettings},
+    observe::{Agent, Observing, OnMarkedDown, Watching},
     options::{BackendOptions, Failure, FrontendOptions, Keepalive, Pool, RetryOn},
     persistence::{PerSource, Stick},
     server::Server,
@@ -22,6 +23,7 @@ pub(crate) use self::{
 
 mod balance;
 mod check;
+mod observe;
 mod options;
 mod persistence;
 mod server;
@@ -60,6 +62,7 @@ pub(crate) struct Section {
     pub(crate) retries: Option<At<u32>>,
     pub(crate) redispatch: Option<At<bool>>,
     pub(crate) check: Option<At<Check>>,
+    pub(crate) watching: Watching,
     pub(crate) readiness: Option<At<bool>>,
     pub(crate) hold: Option<At<Duration>>,
     pub(crate) servers: Vec<Server>,
@@ -142,6 +145,7 @@ impl Section {
             retries: None,
             redispatch: None,
             check: None,
+            watching: Watching::default(),
             readiness: None,
             hold: None,
             servers: Vec::new(),
@@ -179,6 +183,7 @@ impl Section {
             section.balancing = Balancing::read(&fields);
             section.retries = fields.integer("retries", 0..=100);
             section.redispatch = fields.boolean("redispatch");
+            section.watching = Watching::read(&fields);
             section.check = fields.value("check").and_then(|value| Check::read(&value, &fields.title));
         }
         if kind.is_backend() {
@@ -204,7 +209,8 @@ fn elsewhere(key: &str, kind: Kind) -> Option<String> {
         (_, key)
             if BACKEND_KEYS.contains(&key)
                 || options::BACKEND_KEYS.contains(&key)
-                || balance::KEYS.contains(&key) =>
+                || balance::KEYS.contains(&key)
+                || observe::KEYS.contains(&key) =>
         {
             Some("it belongs into a [backend.*] or [listen.*]".into())
         }

@@ -394,7 +394,7 @@ fn a_speaker_that_says_nothing_is_a_problem_since_its_last_word() {
     assert_eq!(status.problems[0].since, Some(instants(7_000).wall));
 }
 
-fn server(name: &str, state: proxy::ServerState, what: &str) -> proxy::ServerStatus {
+fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &str) -> proxy::ServerStatus {
     proxy::ServerStatus {
         name: name.to_owned(),
         address: ([192, 0, 2, 22], 80).into(),
@@ -409,7 +409,7 @@ fn server(name: &str, state: proxy::ServerState, what: &str) -> proxy::ServerSta
         backup: false,
         maxconn: None,
         last_check: Some(proxy::CheckReport {
-            passed: state == proxy::ServerState::Up,
+            code,
             what: what.to_owned(),
             duration: Duration::from_millis(1),
             in_a_row: 3,
@@ -420,33 +420,37 @@ fn server(name: &str, state: proxy::ServerState, what: &str) -> proxy::ServerSta
 
 #[test]
 fn servers_that_are_down_are_problems_with_something_to_look_at() {
-    use proxy::ServerState::{Down, Up};
-    let up = || server("web1", Up, "HTTP 200");
-    let down = |what| server("web2", Down, what);
+    use proxy::{
+        CheckCode::{L4Connection, L4Timeout, L7Ok, L7Status},
+        ServerState::{Down, Up},
+    };
+    let up = || server("web1", Up, L7Ok, "200");
+    let down = |code, what| server("web2", Down, code, what);
     let table = [
         (
-            vec![up(), down("HTTP 404 on HEAD /check.txt")],
+            vec![up(), down(L7Status, "404 on HEAD /check.txt")],
             "app/web2 is down: 192.0.2.22:80 answers HEAD /check.txt with 404. Does the file exist there? The other server \
              carries all.",
         ),
         (
-            vec![up(), down("connection refused")],
-            "app/web2 is down: 192.0.2.22:80: connection refused. Does the service run there? The other server carries all.",
+            vec![up(), down(L4Connection, "connection refused")],
+            "app/web2 is down: 192.0.2.22:80: L4CON connection refused. Does the service run there? The other server carries all.",
         ),
         (
-            vec![up(), up(), down("no answer within 2 s")],
-            "app/web2 is down: 192.0.2.22:80: no answer within 2 s. Is the machine up, and does a firewall let this node \
+            vec![up(), up(), down(L4Timeout, "no answer to connect within 2 s")],
+            "app/web2 is down: 192.0.2.22:80: L4TOUT no answer to connect within 2 s. Is the machine up, and does a firewall let this node \
              in? The other 2 servers carry all.",
         ),
         (
-            vec![down("connection refused")],
-            "app/web2 is down: 192.0.2.22:80: connection refused. Does the service run there? There is no other: its \
+            vec![down(L4Connection, "connection refused")],
+            "app/web2 is down: 192.0.2.22:80: L4CON connection refused. Does the service run there? There is no other: its \
              clients get 503.",
         ),
         (
-            vec![down("HTTP 500 on GET /"), down("connection refused")],
-            "backend app has no usable server: its clients get 503. web2: 192.0.2.22:80 answers GET / with 500. Look at \
-             that server's own log. web2: 192.0.2.22:80: connection refused. Does the service run there?",
+            vec![down(L7Status, "500 on GET /"), down(L4Connection, "connection refused")],
+            "backend app has no usable server: its clients get 503. web2: L7STS 500 on GET /, 1 of 1 failed, down \
+             for 20717 d 13 h. Look at that server's own log. web2: L4CON connection refused, 1 of 1 failed, down \
+             for 20717 d 13 h. Does the service run there?",
         ),
     ];
     for (servers, expected) in table {

@@ -46,7 +46,8 @@ fn server(name: &str, address: &str, in_flight: u64) -> Server {
         maxconn: None,
         last_check: Some(Check {
             passed: true,
-            what: "HTTP 200".to_owned(),
+            code: "L7OK".to_owned(),
+            what: "200".to_owned(),
             microseconds: 1_200,
             in_a_row: 7_000,
             fall: 5,
@@ -149,8 +150,8 @@ lb2    Backup  yes, could take over now  253       0.4 s ago
 FRONTEND  BIND    MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
 web       web:80  http  212 / 2000   1,804       0
 BACKEND  SERVER  STATE  FOR  CONNECTIONS  LAST CHECK
-app      web1    up     3 d  101          HTTP 200 in 1 ms
-         web2    up     3 d  111          HTTP 200 in 1 ms
+app      web1    up     3 d  101          L7OK 200 in 1 ms
+         web2    up     3 d  111          L7OK 200 in 1 ms
 ",
     );
 }
@@ -164,7 +165,8 @@ fn a_server_that_is_down() {
     web2.in_flight = 0;
     web2.last_check = Some(Check {
         passed: false,
-        what: "HTTP 404 on HEAD /check.txt".to_owned(),
+        code: "L7STS".to_owned(),
+        what: "404 on HEAD /check.txt".to_owned(),
         microseconds: 900,
         in_a_row: 5,
         fall: 5,
@@ -191,8 +193,8 @@ lb2    Backup  yes, could take over now  253       0.4 s ago
 FRONTEND  BIND    MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
 web       web:80  http  212 / 2000   1,804       0
 BACKEND  SERVER  STATE  FOR   CONNECTIONS  LAST CHECK
-app      web1    up     3 d   101          HTTP 200 in 1 ms
-         web2    DOWN   12 s  0            HTTP 404 on HEAD /check.txt, 5 of 5
+app      web1    up     3 d   101          L7OK 200 in 1 ms
+         web2    DOWN   12 s  0            L7STS 404 on HEAD /check.txt, 5 of 5
                                            failed
 
 ! app/web2 is down for 12 s: 192.0.2.22:80 answers HEAD /check.txt with 404.
@@ -237,8 +239,8 @@ lb2    unknown  silent for 12 s  -         12 s ago
 FRONTEND  BIND    MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
 web       web:80  http  212 / 2000   1,804       0
 BACKEND  SERVER  STATE  FOR  CONNECTIONS  LAST CHECK
-app      web1    up     3 d  101          HTTP 200 in 1 ms
-         web2    up     3 d  111          HTTP 200 in 1 ms
+app      web1    up     3 d  101          L7OK 200 in 1 ms
+         web2    up     3 d  111          L7OK 200 in 1 ms
 
 ! lb2 is silent for 12 s: no hello from 192.0.2.12. Does lbctl run there? Does
   UDP port 3112 pass between the nodes?
@@ -276,8 +278,8 @@ lb2    Active      yes                             253       0.4 s ago
 FRONTEND  BIND    MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
 web       web:80  http  212 / 2000   1,804       0
 BACKEND  SERVER  STATE  FOR  CONNECTIONS  LAST CHECK
-app      web1    up     3 d  101          HTTP 200 in 1 ms
-         web2    up     3 d  111          HTTP 200 in 1 ms
+app      web1    up     3 d  101          L7OK 200 in 1 ms
+         web2    up     3 d  111          L7OK 200 in 1 ms
 
 ! lb1 can't hold web: all 2 workers stalled, for up to 1.2 s.
 ",
@@ -318,8 +320,8 @@ lb2    Backup  yes, could take over now  253       0.4 s ago
 FRONTEND  BIND              MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
 web       web:80 NOT BOUND  http  212 / 2000   1,804       0
 BACKEND  SERVER  STATE  FOR  CONNECTIONS  LAST CHECK
-app      web1    up     3 d  101          HTTP 200 in 1 ms
-         web2    up     3 d  111          HTTP 200 in 1 ms
+app      web1    up     3 d  101          L7OK 200 in 1 ms
+         web2    up     3 d  111          L7OK 200 in 1 ms
 
 ! the file differs on lb2: 8f31c2 here, 77aa01 there. Compare /etc/lbctl/lb.toml
   on both nodes, copy the right one over the other and restart.
@@ -463,7 +465,7 @@ FRONTEND  BIND    MODE  CONNECTIONS  REQUESTS/S  5xx/MIN
 web       web:80  tcp   212 / 2000   -           -
 BACKEND  SERVER  STATE     FOR  CONNECTIONS      LAST CHECK
 app      web1    no check  3 d  101              -
-         web2    up        3 d  111, 1,200 wait  HTTP 200 in 1 ms
+         web2    up        3 d  111, 1,200 wait  L7OK 200 in 1 ms
 ",
     );
 }

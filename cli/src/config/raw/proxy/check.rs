@@ -1,9 +1,19 @@
 //! `check`: how servers are probed.
 
-use std::time::Duration;
+mod http;
+mod kind;
+mod sequence;
 
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
+
+use lb_proxy::config::{CheckKind, Elsewhere};
+
+pub(super) use self::sequence::text;
 use super::super::POSITIVE;
-use crate::config::reader::{At, Fields, Value};
+use crate::config::{
+    reader::{At, Fields, Value},
+    text,
+};
 
 /// `check`.
 #[derive(Debug)]
@@ -17,25 +27,23 @@ pub(crate) enum Check {
 /// The keys of the table.
 #[derive(Debug, Default)]
 pub(crate) struct CheckSettings {
-    /// `tcp = true`: a connection is enough, whatever `[defaults]` says.
-    pub(crate) tcp: bool,
-    pub(crate) http: Option<HttpCheck>,
+    /// One of `tcp`, `http`, `mysql`, ...
+    pub(crate) kind: Option<At<CheckKind>>,
+    pub(crate) address: Option<At<IpAddr>>,
+    pub(crate) port: Option<At<u16>>,
     pub(crate) interval: Option<At<Duration>>,
+    pub(crate) fast_interval: Option<At<Duration>>,
+    pub(crate) down_interval: Option<At<Duration>>,
     pub(crate) timeout: Option<At<Duration>>,
     pub(crate) rise: Option<At<u32>>,
     pub(crate) fall: Option<At<u32>>,
-}
-
-/// `check.http`.
-#[derive(Debug)]
-pub(crate) struct HttpCheck {
-    pub(crate) method: Option<At<&'static str>>,
-    pub(crate) path: Option<At<String>>,
-    pub(crate) host: Option<At<String>>,
+    pub(crate) disable_on_404: Option<At<bool>>,
 }
 
 const EXPECTED: &str = "false, true or a table, as in check = { interval = \"2s\" }";
-const METHODS: [(&str, &str); 3] = [("GET", "GET"), ("HEAD", "HEAD"), ("OPTIONS", "OPTIONS")];
+
+/// Between two checks of one server.
+pub(super) const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(86_400);
 
 impl Check {
     pub(super) fn read(value: &Value<'_>, section: &str) -> Option<At<Self>> {
@@ -52,65 +60,60 @@ impl Check {
 
 impl CheckSettings {
     fn read(fields: Fields<'_>) -> Self {
-        let tcp = fields.boolean("tcp");
-        let http = fields.fields("http", "a table, as in http = { path = \"/health\" }");
-        if let Some(tcp) = &tcp {
-            if !tcp.value {
-                fields
-                    .report
-                    .error(tcp.span, "tcp is true or left out; for no check at all write check = false");
-            } else if http.is_some() {
-                fields.report.error(tcp.span, "a check is `tcp` or `http`, not both; remove one");
-            }
-        }
         let settings = Self {
-            tcp: tcp.is_some(),
-            http: http.map(HttpCheck::read),
-            interval: fields.duration("interval", Duration::from_millis(50)..=Duration::from_secs(86_400)),
+            kind: kind::read(&fields),
+            address: address(&fields, "address"),
+            port: port(&fields, "port"),
+            interval: fields.duration("interval", INTERVAL),
+            fast_interval: fields.duration("fast_interval", INTERVAL),
+            down_interval: fields.duration("down_interval", INTERVAL),
             timeout: fields.duration("timeout", POSITIVE),
             rise: fields.integer("rise", 1..=1000),
             fall: fields.integer("fall", 1..=1000),
+            disable_on_404: fields.boolean("disable_on_404"),
         };
         fields.finish(|key| match key {
             "inter" => Some("write interval = \"2s\"".into()),
-            "method" | "path" | "host" => Some(format!("write http = {{ {key} = .. }}")),
+            "fastinter" => Some("write fast_interval = \"1s\"".into()),
+            "downinter" => Some("write down_interval = \"5s\"".into()),
+            "addr" => Some("write address = \"192.0.2.31\"".into()),
+            "method" | "path" | "host" | "expect" | "headers" => {
+                Some(format!("write http = {{ {key} = .. }}"))
+            }
+            "observe" | "agent_check" | "on_marked_down" => {
+                Some("it stands beside `check`, not in it".into())
+            }
             _ => None,
         });
         settings
     }
-}
 
-impl HttpCheck {
-    fn read(fields: Fields<'_>) -> Self {
-        let check = Self {
-            method: fields.choice("method", &METHODS),
-            path: fields.value("path").and_then(|value| value.parsed("a path, as in \"/health\"", path)),
-            host: fields
-                .value("host")
-                .and_then(|value| value.parsed("the value of Host, as in \"example.com\"", host)),
-        };
-        fields.finish(|_| None);
-        check
+    /// Where, if not at the server.
+    pub(crate) fn elsewhere(&self, default: &Self) -> Elsewhere {
+        Elsewhere {
+            address: self.address.or(default.address).map(|at| at.value),
+            port: self.port.or(default.port).map(|at| at.value),
+        }
     }
 }
 
-/// Origin-form (RFC 9112 §3.2.1).
-fn path(text: &str) -> Result<String, String> {
-    if !text.starts_with('/') {
-        return Err(format!("does not begin with `/`; write \"/{}\"", text.escape_debug()));
-    }
-    match text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
-        Some(bad) => Err(format!("has the character `{}`; encode it as %XX", bad.escape_debug())),
-        None if text.len() > 2048 => Err("is longer than 2048 bytes".into()),
-        None => Ok(text.to_owned()),
-    }
+/// An address without a port.
+pub(super) fn address(fields: &Fields<'_>, key: &'static str) -> Option<At<IpAddr>> {
+    let parse = |text: &str| -> Result<IpAddr, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        Err(match text::server_address(text) {
+            Ok(with_port) => {
+                format!("has a port; write \"{}\" here and the port under its own key", with_port.ip())
+            }
+            Err(_) => "is no address; write one, as in \"192.0.2.31\"".into(),
+        })
+    };
+    fields.value(key)?.parsed("an address, as in \"192.0.2.31\"", parse)
 }
 
-/// uri-host [ ":" port ] (RFC 9110 §7.2).
-fn host(text: &str) -> Result<String, String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:[]%".contains(c);
-    if text.is_empty() || text.len() > 255 || !text.chars().all(allowed) {
-        return Err("is no value of Host; write a name, as in \"example.com\"".into());
-    }
-    Ok(text.to_owned())
+pub(super) fn port(fields: &Fields<'_>, key: &'static str) -> Option<At<u16>> {
+    let port = fields.integer(key, 1..=65_535)?;
+    Some(At::new(u16::try_from(port.value).ok()?, port.span))
 }

@@ -1,7 +1,8 @@
 //! `server.NAME` and `servers`: who answers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use super::check;
 use crate::config::{
     reader::{At, Fields, Value},
     text,
@@ -12,6 +13,9 @@ pub(crate) struct Server {
     /// The key; the address as written for one of `servers`.
     pub(crate) name: At<String>,
     pub(crate) address: Option<At<SocketAddr>>,
+    /// Where it is checked, if not there.
+    pub(crate) check_address: Option<At<IpAddr>>,
+    pub(crate) check_port: Option<At<u16>>,
     pub(crate) weight: Option<At<u32>>,
     pub(crate) backup: Option<At<bool>>,
     pub(crate) maxconn: Option<At<u32>>,
@@ -38,6 +42,8 @@ impl Server {
         let mut server = Self {
             name: name.clone(),
             address: None,
+            check_address: None,
+            check_port: None,
             weight: None,
             backup: None,
             maxconn: None,
@@ -55,11 +61,18 @@ impl Server {
         server.address = fields.value("address").and_then(|value| {
             value.parsed("an address and a port, as in \"192.0.2.21:80\"", text::server_address)
         });
+        server.check_address = check::address(&fields, "check_address");
+        server.check_port = check::port(&fields, "check_port");
         server.weight = fields.integer("weight", 0..=256);
         server.backup = fields.boolean("backup");
         server.maxconn = fields.integer("maxconn", 1..=10_000_000);
         server.minconn = fields.integer("minconn", 1..=10_000_000);
-        fields.finish(|key| (key == "check").then(|| "it belongs to the whole backend".into()));
+        fields.finish(|key| match key {
+            "check" | "agent_check" | "observe" => Some("it belongs to the whole backend".into()),
+            "port" => Some("for checks on another port write check_port = 8080".into()),
+            "addr" => Some("for checks at another address write check_address = \"192.0.2.31\"".into()),
+            _ => None,
+        });
         server
     }
 
@@ -68,6 +81,8 @@ impl Server {
         Some(Self {
             name: At::new(address.value.to_string(), address.span),
             address: Some(address),
+            check_address: None,
+            check_port: None,
             weight: None,
             backup: None,
             maxconn: None,

@@ -59,7 +59,8 @@ fn the_screen_of_the_readme_is_what_the_renderer_prints() {
     for server in &mut backend.servers {
         server.since = status.started;
         let check = server.last_check.as_mut().expect("checked");
-        check.what = "connected".to_owned();
+        check.code = "L4OK".to_owned();
+        check.what = String::new();
     }
     let web2 = &mut backend.servers[1];
     web2.state = ServerState::Down;
@@ -67,6 +68,7 @@ fn the_screen_of_the_readme_is_what_the_renderer_prints() {
     web2.in_flight = 0;
     web2.last_check = Some(Check {
         passed: false,
+        code: "L4CON".to_owned(),
         what: "connection refused".to_owned(),
         microseconds: 100,
         in_a_row: 7,
@@ -77,7 +79,7 @@ fn the_screen_of_the_readme_is_what_the_renderer_prints() {
         what: "web/web2 is down".to_owned(),
         since: Some(time("2026-09-21T14:13:08Z")),
         look_at:
-            "192.0.2.22:80: connection refused. Does the service run there? The other server carries all."
+            "192.0.2.22:80: L4CON connection refused. Does the service run there? The other server carries all."
                 .to_owned(),
     }];
     assert_printed("README.md", "$ lbctl status\n", &status);

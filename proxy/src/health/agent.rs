@@ -1,0 +1,191 @@
+//! What a server's agent says in its line (HAProxy `agent-check`): words that change the server's weight and whether it
+//! takes clients. The pure half; the I/O is at the end.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{MissedTickBehavior, timeout},
+};
+
+use super::board::{Board, Of};
+use crate::config::AgentCheck;
+
+/// A line ends within this.
+const LINE: usize = 512;
+
+/// What an agent has said last of everything that it can speak of.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct AgentState {
+    /// Instead of the weight of the file.
+    pub(crate) weight: Option<AgentWeight>,
+    /// It says that the server is down, in these words.
+    pub(crate) down: Option<String>,
+    pub(crate) duty: Duty,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum AgentWeight {
+    /// Of the weight of the file.
+    Percent(u32),
+    /// 0..=256
+    Absolute(u16),
+}
+
+/// What the server is there for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Duty {
+    #[default]
+    Ready,
+    /// Persisted clients only.
+    Drain,
+    /// Nobody.
+    Maintenance,
+}
+
+impl AgentWeight {
+    /// The weight that follows from it, 0..=256.
+    pub(crate) fn of(self, configured: u16) -> u16 {
+        match self {
+            Self::Absolute(weight) => weight.min(256),
+            Self::Percent(percent) => {
+                let weight = (u64::from(configured) * u64::from(percent)).div_ceil(100);
+                u16::try_from(weight.min(256)).unwrap_or(256)
+            }
+        }
+    }
+}
+
+impl AgentState {
+    /// Applies a line. Words are separated by spaces, tabs and commas; a comment begins with `#`.
+    ///
+    /// # Errors
+    /// The first word that means nothing; those before and after it count.
+    pub(crate) fn apply(&mut self, line: &str) -> Result<(), String> {
+        let (words, comment) = line.split_once('#').unwrap_or((line, ""));
+        let mut unknown = None;
+        for word in words.split([' ', '\t', ',']).filter(|word| !word.is_empty()) {
+            match word.to_ascii_lowercase().as_str() {
+                "up" => self.down = None,
+                "down" | "stopped" | "fail" => {
+                    let comment = comment.trim();
+                    let gap = if comment.is_empty() { "" } else { ": " };
+                    self.down = Some(format!("{}{gap}{comment}", word.to_ascii_lowercase()));
+                }
+                "ready" => self.duty = Duty::Ready,
+                "drain" => self.duty = Duty::Drain,
+                "maint" => self.duty = Duty::Maintenance,
+                word => match weight(word) {
+                    Some(weight) => self.weight = Some(weight),
+                    None => unknown = unknown.or_else(|| Some(word.to_owned())),
+                },
+            }
+        }
+        unknown.map_or(Ok(()), Err)
+    }
+}
+
+/// `75%` or `weight:75`.
+fn weight(word: &str) -> Option<AgentWeight> {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
+    if let Some(percent) = word.strip_suffix('%') {
+        return digits(percent).map(AgentWeight::Percent);
+    }
+    let absolute: u32 = digits(word.strip_prefix("weight:")?)?;
+    u16::try_from(absolute).ok().filter(|&weight| weight <= 256).map(AgentWeight::Absolute)
+}
+
+impl Board {
+    /// Asks one server's agent for ever, the first time after `delay`.
+    pub(crate) async fn ask_agent(self: Arc<Self>, of: Of, delay: Duration) {
+        let config = self.node().backend(of.backend);
+        let Some(agent) = config.agent.as_ref() else { return };
+        let server = &config.servers[of.server];
+        let address = SocketAddr::new(agent.address.unwrap_or(server.address.ip()), agent.port);
+        let mut before = None;
+        tokio::time::sleep(delay).await;
+        let mut ticks = tokio::time::interval(agent.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let answer = ask(agent, address).await;
+            if answer.is_none() || answer == before {
+                continue;
+            }
+            let line = answer.clone().unwrap_or_default();
+            before = answer;
+            self.change(of, |known| {
+                if let Err(word) = known.agent.apply(&line) {
+                    let (backend, server) = (&config.name, &server.name);
+                    tracing::warn!(%backend, %server, word, "the agent says what means nothing");
+                }
+            });
+        }
+    }
+}
+
+/// Asks once. `None` if there is no answer: that says nothing of the server (its checks do).
+pub(crate) async fn ask(agent: &AgentCheck, address: SocketAddr) -> Option<String> {
+    let talk = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        if !agent.send.is_empty() {
+            stream.write_all(&agent.send).await.ok()?;
+        }
+        let mut line = Vec::with_capacity(LINE);
+        while !line.contains(&b'\n') && line.len() < LINE {
+            if (&mut stream).take(LINE as u64).read_buf(&mut line).await.ok()? == 0 {
+                break;
+            }
+        }
+        let end = line.iter().position(|&byte| byte == b'\n' || byte == b'\r').unwrap_or(line.len());
+        let text: String = String::from_utf8_lossy(&line[..end.min(LINE)]).into_owned();
+        let text: String = text.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+        (!text.trim().is_empty()).then_some(text)
+    };
+    timeout(agent.timeout.max(Duration::from_millis(1)), talk).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(lines: &[&str]) -> AgentState {
+        let mut state = AgentState::default();
+        for line in lines {
+            state.apply(line).unwrap();
+        }
+        state
+    }
+
+    #[test]
+    fn words_change_what_they_speak_of_and_nothing_else() {
+        let state = after(&["75%", "down # disk full", "maint"]);
+        assert_eq!(state.weight, Some(AgentWeight::Percent(75)));
+        assert_eq!(state.down.as_deref(), Some("down: disk full"));
+        assert_eq!(state.duty, Duty::Maintenance);
+        let state = after(&["75%", "down", "maint", "UP ready,weight:12"]);
+        assert_eq!(state, AgentState { weight: Some(AgentWeight::Absolute(12)), ..AgentState::default() });
+        assert_eq!(after(&["up 50%\tdrain"]).duty, Duty::Drain);
+        assert_eq!(after(&["stopped", "fail"]).down.as_deref(), Some("fail"));
+        assert_eq!(after(&["", "# all is well"]), AgentState::default());
+    }
+
+    #[test]
+    fn words_that_mean_nothing_are_told_and_change_nothing() {
+        for word in ["-5%", "5", "%", "+5%", "weight:", "weight:257", "weight:-1", "upp", "99999999999%"] {
+            let mut state = AgentState::default();
+            assert_eq!(state.apply(&format!("{word} up")), Err(word.to_owned()), "{word}");
+            assert_eq!(state, AgentState::default(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_that_of_the_weight_of_the_file_and_never_rounds_down_to_nothing() {
+        for (percent, configured, weight) in
+            [(100, 10, 10), (50, 10, 5), (1, 1, 1), (0, 10, 0), (300, 100, 256), (150, 10, 15)]
+        {
+            assert_eq!(AgentWeight::Percent(percent).of(configured), weight, "{percent} % of {configured}");
+        }
+    }
+}

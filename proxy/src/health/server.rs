@@ -1,0 +1,177 @@
+//! What is known of one server: from its checks, from its traffic, from its agent; and what follows from that.
+
+use std::time::{Instant, SystemTime};
+
+use super::{
+    Checker,
+    agent::{AgentState, Duty},
+};
+use crate::{
+    config::Server,
+    status::{CheckReport, ServerState},
+};
+
+/// What is known of a server.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerHealth {
+    checked: Checked,
+    /// By checks alone.
+    up_by_checks: bool,
+    /// Its last check passed, with the wish to be left out of the balance.
+    stopping: bool,
+    pub(crate) agent: AgentState,
+    pub(crate) since: SystemTime,
+    pub(crate) last_check: Option<CheckReport>,
+    /// When it came up, if it was down before: its slow start begins there.
+    pub(crate) came_back: Option<Instant>,
+}
+
+/// By checks and traffic.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Checked {
+    Not,
+    NotYet,
+    Up,
+    Down,
+}
+
+impl ServerHealth {
+    /// At the start.
+    pub(crate) fn new(is_checked: bool, now: SystemTime) -> Self {
+        Self {
+            checked: if is_checked { Checked::NotYet } else { Checked::Not },
+            up_by_checks: !is_checked,
+            stopping: false,
+            agent: AgentState::default(),
+            since: now,
+            last_check: None,
+            came_back: None,
+        }
+    }
+
+    /// Takes over what the checker says.
+    pub(crate) fn update(&mut self, checker: &Checker) {
+        self.checked = if checker.is_up() { Checked::Up } else { Checked::Down };
+        self.up_by_checks = checker.is_up_by_checks();
+    }
+
+    pub(crate) fn set_stopping(&mut self, stopping: bool) {
+        self.stopping = stopping;
+    }
+
+    /// Its first check is done, or it has none.
+    pub(crate) fn is_known(&self) -> bool {
+        self.checked != Checked::NotYet
+    }
+
+    /// For the node's readiness: by active checks alone, whatever traffic and agents say.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_known() && self.up_by_checks
+    }
+
+    /// The one word for an operator.
+    pub(crate) fn state(&self) -> ServerState {
+        match (self.agent.duty, self.checked) {
+            (Duty::Maintenance, _) => ServerState::Maintenance,
+            (_, Checked::NotYet) => ServerState::Unchecked,
+            (_, Checked::Down) => ServerState::Down,
+            _ if self.agent.down.is_some() => ServerState::AgentDown,
+            (Duty::Drain, _) => ServerState::Drain,
+            (Duty::Ready, _) if self.stopping => ServerState::NoBalance,
+            (Duty::Ready, Checked::Up) => ServerState::Up,
+            (Duty::Ready, Checked::Not) => ServerState::NoCheck,
+        }
+    }
+
+    /// Its weight in the balance while it is up; 0 leaves it to persisted clients.
+    pub(crate) fn weight(&self, config: &Server) -> u16 {
+        match self.state() {
+            ServerState::NoBalance | ServerState::Drain => 0,
+            _ => self.agent.weight.map_or(config.weight, |weight| weight.of(config.weight)),
+        }
+    }
+
+    /// `L7STS 404 on HEAD /check.txt, 5 of 5 failed`; `None` before there is anything to say.
+    pub(crate) fn reason(&self, fall: u32) -> Option<String> {
+        match self.state() {
+            ServerState::AgentDown => self.agent.down.as_ref().map(|words| format!("agent: {words}")),
+            ServerState::Drain => Some("agent: drain".to_owned()),
+            ServerState::Maintenance => Some("agent: maint".to_owned()),
+            ServerState::Up
+            | ServerState::Down
+            | ServerState::NoBalance
+            | ServerState::Unchecked
+            | ServerState::NoCheck => self.last_check.as_ref().map(|check| {
+                if check.passed() {
+                    return check.to_string();
+                }
+                let failed = check.in_a_row.min(fall);
+                // The first check of all decides alone.
+                match (failed, self.checked) {
+                    (failed, Checked::Down) if failed < fall => format!("{check}, failed"),
+                    (failed, _) => format!("{check}, {failed} of {fall} failed"),
+                }
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+impl ServerHealth {
+    /// One of which this is known.
+    pub(crate) fn in_state(state: ServerState) -> Self {
+        let mut server = Self::new(state != ServerState::NoCheck, SystemTime::UNIX_EPOCH);
+        server.checked = match state {
+            ServerState::Unchecked => Checked::NotYet,
+            ServerState::NoCheck => Checked::Not,
+            ServerState::Down => Checked::Down,
+            ServerState::Up | ServerState::NoBalance => Checked::Up,
+            ServerState::AgentDown | ServerState::Drain | ServerState::Maintenance => {
+                unreachable!("an agent says so")
+            }
+        };
+        server.stopping = state == ServerState::NoBalance;
+        server
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::agent::AgentWeight;
+
+    fn server(checked: Checked) -> ServerHealth {
+        ServerHealth { checked, up_by_checks: true, ..ServerHealth::new(true, SystemTime::UNIX_EPOCH) }
+    }
+
+    #[test]
+    fn what_agents_and_traffic_say_never_counts_for_readiness() {
+        for duty in [Duty::Ready, Duty::Drain, Duty::Maintenance] {
+            for checked in [Checked::Up, Checked::Down] {
+                let mut server = server(checked);
+                server.agent =
+                    AgentState { duty, down: Some("down".to_owned()), weight: Some(AgentWeight::Percent(0)) };
+                server.stopping = true;
+                assert!(server.is_ready());
+            }
+        }
+        assert!(!server(Checked::NotYet).is_ready());
+        assert!(!ServerHealth { up_by_checks: false, ..server(Checked::Up) }.is_ready());
+    }
+
+    #[test]
+    fn the_state_is_the_gravest_of_what_is_known() {
+        let mut server = server(Checked::Up);
+        assert_eq!(server.state(), ServerState::Up);
+        server.stopping = true;
+        assert_eq!(server.state(), ServerState::NoBalance);
+        server.agent.duty = Duty::Drain;
+        assert_eq!(server.state(), ServerState::Drain);
+        server.agent.down = Some("down".to_owned());
+        assert_eq!(server.state(), ServerState::AgentDown);
+        server.checked = Checked::Down;
+        assert_eq!(server.state(), ServerState::Down);
+        server.agent.duty = Duty::Maintenance;
+        assert_eq!(server.state(), ServerState::Maintenance);
+    }
+}

@@ -1,0 +1,89 @@
+//! What a check found, in the words of HAProxy.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+/// How a check ended. The words are those of HAProxy's `check_status`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CheckCode {
+    /// Connected, and nothing else was asked.
+    L4Ok,
+    /// No answer to connect.
+    L4Timeout,
+    /// Could not connect.
+    L4Connection,
+    /// The server answered as it should.
+    L7Ok,
+    /// It did so and asks to be left out of the balance (404 with `disable_on_404`).
+    L7OkConditional,
+    /// It did not answer in time.
+    L7Timeout,
+    /// What it answered can't be understood.
+    L7Response,
+    /// It answered that it can't serve.
+    L7Status,
+    /// Too many errors of real traffic.
+    Observed,
+}
+
+/// The outcome of a check.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CheckReport {
+    /// How it ended.
+    pub code: CheckCode,
+    /// `200`, `404 on HEAD /check.txt`, `connection refused`, `no answer within 2 s`; may be empty.
+    pub what: String,
+    /// How long it took.
+    pub duration: Duration,
+    /// This many in a row had the same outcome.
+    pub in_a_row: u32,
+    /// When it ended.
+    pub at: SystemTime,
+}
+
+impl CheckCode {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::L4Ok => "L4OK",
+            Self::L4Timeout => "L4TOUT",
+            Self::L4Connection => "L4CON",
+            Self::L7Ok => "L7OK",
+            Self::L7OkConditional => "L7OKC",
+            Self::L7Timeout => "L7TOUT",
+            Self::L7Response => "L7RSP",
+            Self::L7Status => "L7STS",
+            Self::Observed => "HANA",
+        }
+    }
+
+    /// Is the server fine?
+    pub fn passed(self) -> bool {
+        match self {
+            Self::L4Ok | Self::L7Ok | Self::L7OkConditional => true,
+            Self::L4Timeout
+            | Self::L4Connection
+            | Self::L7Timeout
+            | Self::L7Response
+            | Self::L7Status
+            | Self::Observed => false,
+        }
+    }
+}
+
+impl CheckReport {
+    /// Did it pass?
+    pub fn passed(&self) -> bool {
+        self.code.passed()
+    }
+}
+
+/// `L7STS 404 on HEAD /check.txt`
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gap = if self.what.is_empty() { "" } else { " " };
+        write!(f, "{}{gap}{}", self.code.word(), self.what)
+    }
+}
