@@ -21,7 +21,7 @@ mod v3;
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, time::Duration};
+use std::{cmp::Ordering, net::IpAddr, time::Duration};
 
 pub use error::DecodeError;
 pub use packet::unwrap_ipv4;
@@ -128,13 +128,35 @@ impl Advertisement {
         }
     }
 
-    /// The addresses that a message from `source` can carry, and their number for the count field.
-    fn carried(&self, source: IpAddr) -> (u8, impl Iterator<Item = IpAddr>) {
-        let fits = move |address: &&IpAddr| address.is_ipv4() == source.is_ipv4();
-        let count = self.addresses.iter().filter(fits).count();
-        let count = u8::try_from(count).unwrap_or(u8::MAX);
-        (count, self.addresses.iter().filter(fits).take(usize::from(count)).copied())
+    /// What both versions begin with: the head, in which `fifth` are the octets before the checksum, and the addresses.
+    fn head_and_addresses(&self, first: u8, fifth: [u8; 2], source: IpAddr) -> Vec<u8> {
+        let fits = |address: &&IpAddr| address.is_ipv4() == source.is_ipv4();
+        let count = u8::try_from(self.addresses.iter().filter(fits).count()).unwrap_or(u8::MAX);
+        let mut message = vec![first, self.vrid.get(), self.priority, count, fifth[0], fifth[1], 0, 0];
+        for address in self.addresses.iter().filter(fits).take(usize::from(count)) {
+            match address {
+                IpAddr::V4(address) => message.extend_from_slice(&address.octets()),
+                IpAddr::V6(address) => message.extend_from_slice(&address.octets()),
+            }
+        }
+        message
     }
+}
+
+/// Exactly as long as its count says (RFC 9568 §7.1 and §5.2.4).
+fn check_length(message: &[u8], needed: usize) -> Result<(), DecodeError> {
+    let length = message.len();
+    match length.cmp(&needed) {
+        Ordering::Less => Err(DecodeError::TooShort { length, needed }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(DecodeError::TrailingBytes { length, needed }),
+    }
+}
+
+/// A list of IPv4 addresses; octets that are no whole one at its end are left out.
+fn ipv4_addresses(list: &[u8]) -> Vec<IpAddr> {
+    let (addresses, _) = list.as_chunks::<4>();
+    addresses.iter().map(|octets| IpAddr::from(*octets)).collect()
 }
 
 /// Writes the sum of the message (and of `sum`) into its checksum field, octets 6 and 7 in both versions.

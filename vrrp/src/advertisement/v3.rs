@@ -1,12 +1,15 @@
 //! VRRPv3 (RFC 9568): IPv4 and IPv6, centiseconds.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
 
-use super::{Advertisement, DecodeError, Decoded, Envelope, Expected, HEADER, fill_checksum, find_router};
-use crate::{ChecksumForm, Version, Vrid, checksum::Sum};
+use super::{
+    Advertisement, DecodeError, Decoded, Envelope, Expected, HEADER, check_length, fill_checksum,
+    find_router, ipv4_addresses,
+};
+use crate::{ChecksumForm, Version, checksum::Sum};
 
 /// One unit of Max Advertise Interval in nanoseconds.
 const CENTISECOND: u128 = 10_000_000;
@@ -22,17 +25,10 @@ pub(super) fn decode(
     expected: &[Expected],
 ) -> Result<Decoded, DecodeError> {
     let [_, vrid, priority, count, interval_high, interval_low, _, _] = *header;
-    let length = message.len();
     let size = if envelope.source.is_ipv4() { 4 } else { 16 };
-    let needed = HEADER + size * usize::from(count);
-    if length < needed {
-        return Err(DecodeError::TooShort { length, needed });
-    }
-    if length > needed {
-        return Err(DecodeError::TrailingBytes { length, needed });
-    }
+    check_length(message, HEADER + size * usize::from(count))?;
     let checksum = verify_checksum(message, envelope).ok_or(DecodeError::Checksum)?;
-    let (router, _) = find_router(expected, vrid, Version::V3)?;
+    let (router, configured) = find_router(expected, vrid, Version::V3)?;
     if count == 0 {
         return Err(DecodeError::CountZero);
     }
@@ -42,10 +38,7 @@ pub(super) fn decode(
         return Err(DecodeError::IntervalZero);
     }
     let addresses = match envelope.source {
-        IpAddr::V4(_) => {
-            let (addresses, _) = rest.as_chunks::<4>();
-            addresses.iter().map(|octets| IpAddr::V4(Ipv4Addr::from(*octets))).collect()
-        }
+        IpAddr::V4(_) => ipv4_addresses(rest),
         IpAddr::V6(source) => {
             if !source.is_unicast_link_local() {
                 return Err(DecodeError::SourceNotLinkLocal);
@@ -60,7 +53,7 @@ pub(super) fn decode(
     };
     let advertisement = Advertisement {
         version: Version::V3,
-        vrid: Vrid::new(vrid).map_err(|_| DecodeError::Vrid { got: vrid })?,
+        vrid: configured.vrid,
         priority,
         interval: Duration::from_millis(u64::from(centiseconds) * 10),
         addresses,
@@ -74,27 +67,10 @@ pub(super) fn encode(
     source: IpAddr,
     destination: IpAddr,
 ) -> Vec<u8> {
-    let (count, addresses) = advertisement.carried(source);
     let centiseconds = u16::try_from(advertisement.interval.as_nanos() / CENTISECOND)
         .unwrap_or(MAX_CENTISECONDS)
         .clamp(1, MAX_CENTISECONDS);
-    let [interval_high, interval_low] = centiseconds.to_be_bytes();
-    let mut message = vec![
-        0x31,
-        advertisement.vrid.get(),
-        advertisement.priority,
-        count,
-        interval_high,
-        interval_low,
-        0,
-        0,
-    ];
-    for address in addresses {
-        match address {
-            IpAddr::V4(address) => message.extend_from_slice(&address.octets()),
-            IpAddr::V6(address) => message.extend_from_slice(&address.octets()),
-        }
-    }
+    let mut message = advertisement.head_and_addresses(0x31, centiseconds.to_be_bytes(), source);
     let sum = match (source, form) {
         // RFC 9568 §5.2.8: over IPv4 the message alone.
         (IpAddr::V4(_), ChecksumForm::Rfc9568) => Sum::default(),
