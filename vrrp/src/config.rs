@@ -218,8 +218,8 @@ pub struct GroupConfig {
     pub preempt: Preempt,
     /// See [`PeerKind`].
     pub peer: PeerKind,
-    /// Addresses of the other nodes that run lbctl, as the file has them. Their interval is our own but for a file that is
-    /// being changed, so it is adopted within bounds (see `Member::adopt`); that of anyone else as it is.
+    /// Addresses of the other nodes of the file. Where they run lbctl, their interval is our own but for a file that is
+    /// being changed, so it is adopted within bounds; that of anyone else as it is.
     pub peers: Vec<IpAddr>,
     /// Time between two unasked announcements of an Active; 60 s by default.
     pub garp_refresh: Duration,

@@ -20,12 +20,15 @@ mod flood;
 mod lock;
 mod member;
 mod netlink;
+mod overhear;
 mod remarks;
 mod socket;
 
 use std::{io, path::PathBuf, time::Duration};
 
 use tokio::sync::mpsc::UnboundedReceiver;
+
+pub use overhear::overhear;
 
 use crate::{GroupConfig, GroupStatus, Moment, Readiness, Transition, group::Start};
 

@@ -8,6 +8,7 @@ use crate::{
 };
 
 mod here;
+mod strangers;
 
 /// Arguments of `lbctl check`.
 #[derive(Debug, clap::Args)]

@@ -1,12 +1,18 @@
 //! Forged packets on the LAN: each wrong one is counted and named, a flood of them wakes nobody, and what looks right buys
 //! less than it could.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use nix::sys::signal::Signal;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{ADDED_2, Node, REMOVED_1, RESIGNED_1, Recorder, in_namespace, pair, wait_for};
+use super::{ADDED_2, Bridge, Node, REMOVED_1, RESIGNED_1, Recorder, in_namespace, pair, wait_for};
 
 const VIP_OCTETS: [u8; 4] = [198, 51, 100, 10];
 
@@ -125,6 +131,60 @@ fn a_forged_interval_does_not_keep_the_backup_from_taking_over() {
         // Within the 30 s of every wait here.
         record.wait_for(&ADDED_2);
     });
+}
+
+/// A foreign cluster whose Active is better than we can be: the newcomer stays a Backup, and log, status and
+/// `check --here` say who it is and what to do.
+#[test]
+fn a_foreign_cluster_on_our_vrid_is_named_with_the_fix() {
+    in_namespace("forged::a_foreign_cluster_on_our_vrid_is_named_with_the_fix", || {
+        let bridge = Bridge::new("");
+        let mut lb1 = Node::new(&bridge, 1, true);
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // Told to end however this ends, or the scope would wait for it.
+            let _ends = Ends(&over);
+            scope.spawn(|| {
+                let (socket, theirs) = (raw_socket(255), message(255, 200, 1, &[198, 51, 100, 200]));
+                while !over.load(Ordering::Relaxed) {
+                    send(&socket, &theirs);
+                    thread::sleep(Duration::from_millis(20));
+                }
+            });
+            let said = lb1.inside(|| {
+                let mut check = Command::new(env!("CARGO_BIN_EXE_lbctl"));
+                check.args(["check", "--here", "--node", "lb1"]).arg(bridge.folder.path().join("lb.toml"));
+                String::from_utf8_lossy(&check.output().unwrap().stderr).into_owned()
+            });
+            let sentence = "on this machine: warning: 198.51.100.1 uses vrid 51 of [vip.web] too, with priority 255; it \
+                            is no node of this file, so one of the two clusters needs another vrid\n";
+            assert!(said.contains(sentence), "{said}");
+
+            lb1.start();
+            wait_for("the log names it", || {
+                let line = "WARN vip web: 198.51.100.1 speaks for vrid 51 too, with priority 255; it is no node of this \
+                            file, so one of the two clusters needs another vrid";
+                lb1.log().contains(line).then_some(())
+            });
+            wait_for("status names it", || {
+                let problems = lb1.status()["problems"].to_string();
+                (problems.contains("198.51.100.1 uses vrid 51 of web too")
+                    && problems.contains("One of the two clusters needs another vrid"))
+                .then_some(())
+            });
+            assert_eq!((lb1.state().as_str(), lb1.has_vip()), ("Backup", false));
+        });
+        wait_for("lb1 holds the address once it is alone", || lb1.has_vip().then_some(()));
+    });
+}
+
+/// Sets the flag when it is dropped.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// With an IPv4 header; the kernel fills in its checksum.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Event, Group, Heard, history, level, member::Member};
-use crate::{MemberId, Moment, Readiness, State, advertisement::Advertisement, status::PeerHeard};
+use crate::{MemberId, Moment, PeerKind, Readiness, State, advertisement::Advertisement, status::PeerHeard};
 
 impl Group {
     /// Readiness, a link, a source or a fault may have changed.
@@ -63,7 +63,7 @@ impl Group {
             return false;
         }
         member.heard = Some(PeerHeard { source, priority: advertisement.priority, at: now });
-        if self.config.peers.contains(&source) {
+        if self.config.peer == PeerKind::Lbctl && self.config.peers.contains(&source) {
             member.peer_heard = (advertisement.priority > 0).then_some(now);
         }
         member.missing = false;
@@ -98,9 +98,9 @@ impl Group {
 
     /// Takes over the interval of the Active that was heard.
     pub(super) fn adopt_interval(&mut self, now: Moment, heard: Heard<'_>) {
-        let (peers, priority) = (&self.config.peers, self.config.priority);
+        let priority = self.config.priority;
         if let Some(member) = self.members.get_mut(heard.member.0) {
-            let bounded = member.is_bounded(now, peers, heard.source, priority);
+            let bounded = member.is_bounded(now, priority);
             member.adopt(heard.advertisement, bounded);
         }
     }

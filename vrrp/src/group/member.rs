@@ -87,17 +87,11 @@ impl Member {
         }
     }
 
-    /// Whether an interval that `source` advertises is adopted within bounds: that of a known peer, and that of a stranger
-    /// for as long as a known peer is heard as well.
-    pub(super) fn is_bounded(
-        &self,
-        now: Moment,
-        peers: &[IpAddr],
-        source: IpAddr,
-        priority: Priority,
-    ) -> bool {
+    /// Whether an interval is adopted within bounds: that of a known peer, which was heard just now then, and that of a
+    /// stranger for as long as a known peer is heard as well.
+    pub(super) fn is_bounded(&self, now: Moment, priority: Priority) -> bool {
         let limit = self.active_down_interval(priority);
-        peers.contains(&source) || self.peer_heard.is_some_and(|at| now.saturating_since(at) <= limit)
+        self.peer_heard.is_some_and(|at| now.saturating_since(at) <= limit)
     }
 
     /// Back to our own interval: nobody else's is known to hold.

@@ -264,6 +264,15 @@ impl Lane {
         }
     }
 
+    /// Whether an advertisement for `vip` from `source` can't be one of the file's nodes. On the interface of their own
+    /// addresses nodes advertise from these; on another one nobody here knows from where.
+    fn is_stranger(&self, vip: &str, source: IpAddr) -> bool {
+        let config = self.group.config();
+        let mut members = config.members.iter().filter(|member| member.vip == vip);
+        !config.peers.contains(&source)
+            && members.all(|member| matches!(member.interface, crate::Interface::Holding(_)))
+    }
+
     fn count(&mut self, name: &'static str) {
         self.count_more(name, 1);
     }

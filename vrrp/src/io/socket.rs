@@ -39,18 +39,12 @@ pub(super) struct AdvertisementSocket {
 impl AdvertisementSocket {
     /// Needs CAP_NET_RAW.
     pub(super) fn open(interface: &str, index: u32, vrid: Vrid) -> io::Result<Self> {
-        let socket = open_raw()?;
-        socket.bind_device(Some(interface.as_bytes()))?;
-        socket.attach_filter(&filter::by_vrid(vrid))?;
-        // What came before the filter was in place is not to be looked at.
-        let mut stray = [0; 64];
-        while (&socket).read(&mut stray).is_ok() {}
+        let socket = open_on(interface, index, vrid)?;
         socket.set_multicast_loop_v4(false)?;
         socket.set_multicast_ttl_v4(255)?;
         // In this order: the kernel derives a priority from the type of service.
         socket.set_tos_v4(TOS)?;
         socket.set_priority(PRIORITY)?;
-        socket.join_multicast_v4_n(&GROUP, &InterfaceIndexOrAddress::Index(index))?;
         // SAFETY: the socket owns its descriptor, which stays open and the same as long as the socket lives.
         let socket = unsafe { AsyncFd::register(socket) }?;
         Ok(Self { socket, index })
@@ -99,6 +93,18 @@ pub(super) fn probe() -> io::Result<()> {
     open_raw()?;
     super::announce::open_packet_socket()?;
     Ok(())
+}
+
+/// A socket that hears the advertisements for `vrid` on an interface.
+pub(super) fn open_on(interface: &str, index: u32, vrid: Vrid) -> io::Result<Socket> {
+    let socket = open_raw()?;
+    socket.bind_device(Some(interface.as_bytes()))?;
+    socket.attach_filter(&filter::by_vrid(vrid))?;
+    // What came before the filter was in place is not to be looked at.
+    let mut stray = [0; 64];
+    while (&socket).read(&mut stray).is_ok() {}
+    socket.join_multicast_v4_n(&GROUP, &InterfaceIndexOrAddress::Index(index))?;
+    Ok(socket)
 }
 
 fn open_raw() -> io::Result<Socket> {

@@ -13,6 +13,7 @@ use lb_proxy::sample::Maps;
 use lb_vrrp::{GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::strangers;
 use crate::{
     config::{Config, identify},
     control::client::DEFAULT_SOCKET,
@@ -38,7 +39,8 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
         match identify(config, &addresses, &hostname, wanted) {
             Ok(node) => {
                 let groups = config.groups.iter().filter_map(|group| group.by_node.get(node));
-                groups.for_each(|group| check_group(group, &local, &mut findings));
+                groups.clone().for_each(|group| check_group(group, &local, &mut findings));
+                findings.extend(strangers::find(groups, &local).into_iter().map(warning));
             }
             Err(error) => findings.push(fatal(error.to_string())),
         }

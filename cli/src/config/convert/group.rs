@@ -64,10 +64,7 @@ fn one(
             first: index == 0,
             preempt,
             peer: if foreign { PeerKind::Keepalived } else { PeerKind::Lbctl },
-            peers: others
-                .filter(|(_, other)| other.kind == PeerKind::Lbctl)
-                .map(|(_, other)| other.address)
-                .collect(),
+            peers: others.map(|(_, other)| other.address).collect(),
             garp_refresh,
             members: members
                 .iter()

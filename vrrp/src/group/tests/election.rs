@@ -378,3 +378,18 @@ fn rule_11_a_claim_from_keepalived_adds_at_once() {
     node.hear(LOWER, 100);
     assert_eq!(node.run(782)[0..2], ["781 us: advertise 254", "781 us: add 192.0.2.100"]);
 }
+
+/// A worker that was stalled answers again, and nobody has claimed: the Active stays, and says so at once.
+#[test]
+fn rule_8_an_active_that_was_leaving_and_stays_is_ready_at_once_and_the_other_node_lets_it_be() {
+    let mut active = Node::active(config(253));
+    assert_eq!(active.readiness(leaving()), ["advertise 1"]);
+    active.run(100_000);
+    assert_eq!(active.readiness(Readiness::Ready), ["advertise 253"]);
+    assert_eq!(active.state(), State::Active);
+    let mut backup = Node::backup(config(254));
+    backup.hear(LOWER, 1);
+    backup.run(700);
+    backup.hear(LOWER, 253);
+    assert_eq!(backup.run(200_000), Vec::<String>::new(), "the takeover is called off");
+}

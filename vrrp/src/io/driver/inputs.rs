@@ -109,7 +109,12 @@ impl Driver<'_> {
                 "vip {vip}: {source} speaks for vrid {} too, with priority {}",
                 advertisement.vrid, advertisement.priority
             );
-            self.remark(tracing::Level::INFO, text);
+            if self.lanes.get(group).is_some_and(|lane| lane.is_stranger(vip, source)) {
+                let fix = "it is no node of this file, so one of the two clusters needs another vrid";
+                self.remark(tracing::Level::WARN, format!("{text}; {fix}"));
+            } else {
+                self.remark(tracing::Level::INFO, text);
+            }
         }
         if decoded.checksum == ChecksumForm::Rfc5798 {
             if let Some(lane) = self.lanes.get_mut(group) {
