@@ -22,7 +22,10 @@ pub use self::{
     persistence::Stick,
     timeouts::{BackendTimeouts, FrontendTimeouts},
 };
-use crate::table::SourceLimits;
+use crate::{
+    rules::{Action, AmbiguousPath, Rule},
+    table::SourceLimits,
+};
 
 /// Everything.
 #[derive(Clone, Debug)]
@@ -72,8 +75,23 @@ pub struct Frontend {
     pub options: FrontendOptions,
     /// What one client may do; `None` counts no sources.
     pub per_source: Option<SourceLimits>,
-    /// Where requests go. `None` answers 503.
+    /// Where requests go that no rule sends elsewhere. `None` answers 503.
     pub default_backend: Option<BackendId>,
+    /// In order, before those of the backend.
+    pub rules: Vec<Rule>,
+    /// What rules that look at the path make of one that can be read in two ways.
+    pub ambiguous_path: AmbiguousPath,
+}
+
+impl Frontend {
+    /// Where its requests may go: the default first, then what its rules name. Some may come twice.
+    pub fn backends(&self) -> impl Iterator<Item = BackendId> {
+        let chosen = self.rules.iter().flat_map(|rule| &rule.then).filter_map(|action| match action {
+            Action::Backend(backend) => Some(*backend),
+            _ => None,
+        });
+        self.default_backend.into_iter().chain(chosen)
+    }
 }
 
 /// One listening address.
@@ -121,6 +139,8 @@ pub struct Backend {
     pub cut_when_down: bool,
     /// False leaves this backend out of the node's readiness.
     pub readiness: bool,
+    /// For requests that come here, after those of the frontend. None chooses a backend.
+    pub rules: Vec<Rule>,
     /// In the order of the file.
     pub servers: Vec<Server>,
 }
@@ -167,6 +187,8 @@ impl Frontend {
             options: FrontendOptions::default(),
             per_source: None,
             default_backend: None,
+            rules: Vec::new(),
+            ambiguous_path: AmbiguousPath::default(),
         }
     }
 }
@@ -191,6 +213,7 @@ impl Backend {
             observe: None,
             cut_when_down: false,
             readiness: true,
+            rules: Vec::new(),
             servers,
         }
     }

@@ -11,6 +11,7 @@ mod exchange;
 pub mod head;
 pub mod headers;
 mod inbound;
+mod incoming;
 pub mod message;
 mod outcome;
 mod pace;

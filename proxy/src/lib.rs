@@ -25,6 +25,7 @@ mod listener;
 pub mod metrics;
 mod node;
 mod rates;
+pub mod rules;
 pub mod sample;
 pub mod server;
 mod stall;

@@ -101,6 +101,8 @@ events! {
     NullConnection = "null_connections_total",
     /// Connections reset because their server went down.
     Cut = "cut_when_down_total",
+    /// Requests that a rule refused.
+    Denied = "denied_total",
     /// Connections reset because their address left this node.
     Reset = "resets_total",
     /// Connections refused because their source had as many open as it may (`per_source.connections`).

@@ -15,7 +15,8 @@ use crate::{
     config::{Backend, BackendId, Config, Server},
     health::{passive::Watch, server::ServerHealth},
     limit::{Limit, Padded},
-    sample::Maps,
+    rules::Programs,
+    sample::{Host, Maps},
     table::Tables,
     upstream::{
         Preference,
@@ -41,6 +42,9 @@ pub(crate) struct Node {
     pub(crate) maps: Published<Maps>,
     /// By backend, then server. Control's; a worker only looks, and seldom.
     servers: Mutex<Vec<Vec<ServerHealth>>>,
+    pub(crate) rules: Programs,
+    /// What templates say of this machine.
+    pub(crate) host: Host,
 }
 
 /// The usable servers of every backend, by its index.
@@ -84,7 +88,22 @@ impl Node {
         let tables = Tables::new(&config, None);
         let (started, routing) = (Instant::now(), Published::new(routing));
         let maps = Published::new(Maps::default());
-        Arc::new(Self { config, connections, frontends, backends, tables, started, routing, maps, servers })
+        let rules = Programs::new(&config);
+        let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+        let host = Host { node: String::new(), hostname: hostname.unwrap_or_default() };
+        Arc::new(Self {
+            config,
+            connections,
+            frontends,
+            backends,
+            tables,
+            started,
+            routing,
+            maps,
+            servers,
+            rules,
+            host,
+        })
     }
 
     /// The clock of the tables: the time since the start, the same for all workers.

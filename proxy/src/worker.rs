@@ -26,7 +26,7 @@ use crate::{
     listener::{AcceptLoops, binding::Sockets, spawn},
     metrics::Counters,
     node::{Node, Routing},
-    sample::Maps,
+    sample::{self, Maps},
     tcp::splice::PipePool,
     upstream::{Preference, Search, balance::Usable, idle::IdleConnections},
     wheel::{TICK, Wheel},
@@ -48,6 +48,7 @@ pub struct Worker {
     maps: RefCell<(u64, Arc<Maps>)>,
     wheel: Rc<Wheel>,
     buffers: Rc<BufferPool>,
+    scratch: RefCell<Scratch>,
     pipes: Rc<PipePool>,
     idle_upstreams: IdleConnections,
     /// By backend.
@@ -58,6 +59,17 @@ pub struct Worker {
     told: Cell<usize>,
     /// The tick of the wheel.
     draining_since: Cell<Option<u64>>,
+}
+
+/// Room for work on one head at a time; kept, so that nothing is allocated once it is large enough.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Edits of the head.
+    pub(crate) edits: Vec<u8>,
+    /// A value that is being made.
+    pub(crate) work: Vec<u8>,
+    /// For templates.
+    pub(crate) sample: sample::Scratch,
 }
 
 /// The control side's way to a worker.
@@ -84,6 +96,7 @@ impl Worker {
             maps,
             wheel: Wheel::new(),
             buffers: Rc::default(),
+            scratch: RefCell::default(),
             pipes: Rc::default(),
             idle_upstreams,
             retry_budgets,
@@ -136,6 +149,11 @@ impl Worker {
 
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// Never held while anything waits.
+    pub(crate) fn scratch(&self) -> &RefCell<Scratch> {
+        &self.scratch
     }
 
     pub(crate) fn pipes(&self) -> &Rc<PipePool> {

@@ -5,6 +5,8 @@
 
 use std::num::NonZeroUsize;
 
+use lb_proxy::sample::Names;
+
 use super::{
     diagnostic::Report,
     model::{Config, Global},
@@ -22,6 +24,7 @@ mod map;
 mod options;
 mod persistence;
 mod reach;
+mod rules;
 mod vip;
 
 pub(super) use group::DEFAULT_GROUP;
@@ -36,9 +39,11 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     let vips = vip::convert(&file.vips, &cluster, report);
     let mut groups = group::convert(&file.vips, &vips, &cluster, report);
 
-    let (backends, backend_spans) = backend::convert(file, report);
+    let maps = map::convert(file, report);
+    let names = Names::new(maps.iter().map(|map| map.name.clone()).collect());
+    let (backends, backend_spans) = backend::convert(file, &names, report);
     let maxconn = file.global.maxconn.as_ref().map_or(MAXCONN, |maxconn| maxconn.value);
-    let frontends = frontend::convert(file, maxconn, &backends, report);
+    let frontends = frontend::convert(file, maxconn, &backends, &names, report);
     binds::check(file, report);
     reach::convert(file, &frontends, &backends, &backend_spans, &mut groups, report);
 
@@ -51,7 +56,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
         proxy: lb_proxy::Config {
             threads: global.threads.unwrap_or(cores),
             maxconn,
-            maps: map::convert(file, report),
+            maps,
             frontends,
             backends,
         },

@@ -5,6 +5,7 @@ mod balance;
 mod check;
 mod options;
 mod persistence;
+mod rules;
 
 use std::fmt::Write;
 
@@ -178,6 +179,10 @@ fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
     if let Some(backend) = frontend.default_backend.and_then(|id| backends.get(id.0)) {
         line(out, "default_backend", quoted(&backend.name));
     }
+    if frontend.mode == Mode::Http {
+        rules::ambiguous_path(out, frontend.ambiguous_path);
+    }
+    rules::rules(out, "rules", &frontend.rules, backends);
 }
 
 fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
@@ -201,6 +206,7 @@ fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
         }
     }
     servers(out, &backend.servers);
+    rules::rules(out, "rules", &backend.rules, &[]);
 }
 
 /// Servers of a `servers` list have an address for a name, which no key can be.

@@ -10,7 +10,8 @@ pub(crate) use self::{
     map::{KINDS as MAP_KINDS, Map},
     proxy::{
         Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Keepalive, Kind,
-        Observing, OnMarkedDown, Pool, RetryOn, Section, Server,
+        Observing, OnMarkedDown, Pool, RetryOn, Rule, Section, Server, rules,
+        rules::{Action, Condition, Destination},
     },
     vip::{InterfaceOf, Preference, Vip},
 };

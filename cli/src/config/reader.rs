@@ -113,6 +113,17 @@ impl<'a> Fields<'a> {
         self.value(key).and_then(|value| value.entries(expected)).unwrap_or_default()
     }
 
+    /// Every key was asked for: none is left for [`Fields::finish`] to report.
+    pub(crate) fn is_read_whole(&self) -> bool {
+        let known = self.known.borrow();
+        self.table.keys().all(|key| known.contains(&key.get_ref().as_ref()))
+    }
+
+    /// There is no key but `key`.
+    pub(crate) fn has_nothing_but(&self, only: &str) -> bool {
+        self.table.keys().all(|key| key.get_ref() == only)
+    }
+
     /// Reports every key that no getter asked for. `elsewhere` explains keys that belong to another section.
     pub(crate) fn finish(self, elsewhere: impl Fn(&str) -> Option<String>) {
         let known = self.known.into_inner();
@@ -164,6 +175,10 @@ impl<'a> Value<'a> {
 
     pub(crate) fn is_integer(&self) -> bool {
         self.value.is_integer()
+    }
+
+    pub(crate) fn report(&self) -> &'a Report<'a> {
+        self.report
     }
 
     pub(crate) fn is_empty_list(&self) -> bool {

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use lb_proxy::rules::Network;
+
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// A whole number and a unit: `250ms`, `5s`, `2m`, `1h`, `7d`.
@@ -199,6 +201,29 @@ pub(crate) fn name(text: &str) -> Result<(), String> {
         return Err(format!("has {} characters; at most 63 are allowed", text.len()));
     }
     Ok(())
+}
+
+/// A network or one address: `192.0.2.0/24`, `2001:db8::/32`, `192.0.2.7`.
+pub(crate) fn network(text: &str) -> Result<Network, String> {
+    let wrong = "is no network; write an address and how many of its bits count, as in \"192.0.2.0/24\"";
+    let (address, prefix) =
+        text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let address: IpAddr = address.parse().map_err(|_| wrong.to_owned())?;
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix {
+        None => width,
+        Some(prefix) => prefix
+            .parse()
+            .ok()
+            .filter(|prefix| *prefix <= width)
+            .ok_or_else(|| format!("has no prefix of 0..{width} behind its `/`"))?,
+    };
+    Network::new(address, prefix).ok_or_else(|| {
+        let clean = Network::around(address, prefix);
+        format!(
+            "has bits behind its prefix; write \"{clean}\" for the network or \"{address}\" for the address"
+        )
+    })
 }
 
 /// Names of interfaces, as the kernel takes them.

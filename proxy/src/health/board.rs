@@ -247,8 +247,10 @@ fn backend_health(
     backend: &Backend,
     servers: &[ServerHealth],
 ) -> BackendHealth {
-    let is_reached =
-        config.frontends.iter().any(|frontend| frontend.default_backend == Some(BackendId(index)));
+    let is_reached = config
+        .frontends
+        .iter()
+        .any(|frontend| frontend.backends().any(|backend| backend == BackendId(index)));
     let usable = servers.iter().filter(|server| server.is_ready()).count();
     let last_down = backend
         .servers

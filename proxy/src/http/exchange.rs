@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     buffer::{BUFFER_SIZE, Buffer},
-    config::{ConnectionMode, ReuseMode},
+    config::{BackendId, ConnectionMode, ReuseMode},
     error::{Error, Kind},
     metrics::Event,
     stream::Stream,
@@ -79,8 +79,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         }
     }
 
-    /// Serves it; `head` is the request's head as a server gets it.
-    pub(super) async fn run(mut self, mut head: Buffer) -> Next {
+    /// Serves it from `backend`; `head` is the request's head as a server gets it.
+    pub(super) async fn run(mut self, mut head: Buffer, backend: Option<BackendId>) -> Next {
         let connection = self.session.connection;
         let worker = connection.worker();
         connection.counters().requests.increment();
@@ -88,7 +88,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             return self.fail(Termination::BadRequest, None).await;
         }
         self.uploaded.set(self.decoder.is_done());
-        let Some(backend) = connection.frontend().default_backend else {
+        let Some(backend) = backend else {
             connection.count(Event::NoServer);
             return self.fail(Termination::ServerConnect, None).await;
         };

@@ -11,9 +11,13 @@
 //! An edit can't break framing: names that decide it are refused where rules are read ([`is_editable`]), and a value
 //! has no control byte when it arrives in a line.
 
+mod facts;
+
+use memchr::memchr;
+
 use super::{
     head::{
-        Field, Fields, Line, MAX_HEAD, Span, is_token,
+        Field, Fields, Line, MAX_HEAD, Malformed, Span, Version, is_token,
         name::Name,
         request::{self, Request},
         response::{self, Response},
@@ -40,6 +44,7 @@ enum Start {
     Request {
         method: Span,
         target: Span,
+        version: Version,
     },
     Response {
         status: u16,
@@ -51,6 +56,12 @@ enum Start {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the changed head is too large")]
 pub struct TooLarge;
+
+impl From<TooLarge> for Malformed {
+    fn from(_: TooLarge) -> Self {
+        Self::HeadTooLarge
+    }
+}
 
 /// May a rule set, add or remove the field called `name`? Not if it is about one connection or decides how content is
 /// framed: those are written anew for each hop (RFC 9110 §7.6.1, RFC 9112 §6).
@@ -72,7 +83,12 @@ impl<'m> Message<'m> {
     ) -> Result<Self, TooLarge> {
         scratch.clear();
         let (received, fields, method, target) = head.into_parts();
-        let mut message = Self { received, scratch, fields, start: Start::Request { method, target } };
+        let mut message = Self {
+            received,
+            scratch,
+            fields,
+            start: Start::Request { method, target, version: request.version },
+        };
         message.drop_named();
         if let Ok(absolute @ Target::Absolute { authority, .. }) =
             Target::parse(target.of(received), request.method)
@@ -80,7 +96,7 @@ impl<'m> Message<'m> {
             let start = message.scratch.len();
             absolute.encode_origin_form(message.scratch);
             let target = message.written(start)?;
-            message.start = Start::Request { method, target };
+            message.start = Start::Request { method, target, version: request.version };
             message.set(b"Host", authority)?;
         }
         Ok(message)
@@ -157,6 +173,11 @@ impl<'m> Message<'m> {
         self.fields().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
+    /// The cookies of a request, in their order (RFC 6265 §4.2.1).
+    pub fn cookies(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields().filter(|field| field.id == Name::Cookie).flat_map(|field| cookies(field.value))
+    }
+
     /// Appends a line. Control bytes of `value` become spaces (RFC 9110 §5.5).
     ///
     /// # Errors
@@ -228,7 +249,7 @@ impl<'m> Message<'m> {
     }
 
     fn set_target(&mut self, path: &[u8], query: Option<&[u8]>) -> Result<(), TooLarge> {
-        let Start::Request { method, .. } = self.start else { return Ok(()) };
+        let Start::Request { method, version, .. } = self.start else { return Ok(()) };
         let start = self.scratch.len();
         if path.first() != Some(&b'/') && path != b"*" {
             self.scratch.push(b'/');
@@ -239,7 +260,7 @@ impl<'m> Message<'m> {
             put_encoded(query, b"#", self.scratch);
         }
         let target = self.written(start)?;
-        self.start = Start::Request { method, target };
+        self.start = Start::Request { method, target, version };
         Ok(())
     }
 
@@ -306,8 +327,15 @@ impl<'m> Message<'m> {
     }
 }
 
+fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    value.split(|&byte| byte == b';').filter_map(|part| {
+        let part = part.trim_ascii();
+        memchr(b'=', part).map(|at| (part[..at].trim_ascii_end(), part[at + 1..].trim_ascii_start()))
+    })
+}
+
 fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match memchr::memchr(b'?', target) {
+    match memchr(b'?', target) {
         Some(at) => (&target[..at], Some(&target[at + 1..])),
         None => (target, None),
     }

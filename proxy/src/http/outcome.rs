@@ -11,6 +11,10 @@ pub(crate) enum Termination {
     ClientTimeoutInHead,
     /// The head or the content of the request is not valid.
     BadRequest,
+    /// A rule refused the request.
+    Denied,
+    /// A rule answered the request.
+    Answered,
     /// The client went away while the request waited for a server.
     ClientAbortInConnect,
     /// No usable server, or none that could be connected to.
@@ -45,7 +49,8 @@ impl Termination {
         match self {
             Self::ClientAbortInHead => "CR",
             Self::ClientTimeoutInHead => "cR",
-            Self::BadRequest => "PR",
+            Self::BadRequest | Self::Denied => "PR",
+            Self::Answered => "LR",
             Self::ClientAbortInConnect => "CC",
             Self::ServerConnect => "SC",
             Self::ServerConnectTimeout => "sC",
@@ -73,7 +78,11 @@ impl Termination {
                 Some(502)
             }
             Self::ServerTimeoutInHead | Self::ServerTimeoutInData => Some(504),
-            Self::ClientAbortInConnect | Self::ClientAbortInResponse | Self::ClientAbortInData => None,
+            Self::Denied
+            | Self::Answered
+            | Self::ClientAbortInConnect
+            | Self::ClientAbortInResponse
+            | Self::ClientAbortInData => None,
         }
     }
 
@@ -92,6 +101,8 @@ impl Termination {
         match self {
             Self::ClientTimeoutInHead => Some(Event::RequestTimeout),
             Self::BadRequest => Some(Event::BadRequest),
+            Self::Denied => Some(Event::Denied),
+            Self::Answered => None,
             Self::ServerConnect | Self::ServerConnectTimeout | Self::QueueTimeout => None,
             Self::ClientAbortInHead
             | Self::ClientAbortInConnect

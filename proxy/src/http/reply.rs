@@ -7,7 +7,7 @@ use super::headers::{Sink, put_number};
 /// A local reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Reply {
-    /// One that a page exists for; any other is written as 500.
+    /// 400..=599; any other is written as 500.
     pub status: u16,
     /// The connection ends after it.
     pub close: bool,
@@ -27,21 +27,29 @@ impl Reply {
     fn text(status: u16) -> Option<(&'static str, &'static str)> {
         Some(match status {
             400 => ("Bad Request", "The request is not valid HTTP."),
+            401 => ("Unauthorized", "This needs a user name and a password."),
             403 => ("Forbidden", "This request is not allowed here."),
+            404 => ("Not Found", "There is nothing at this address."),
             405 => ("Method Not Allowed", "This method is not offered here."),
             408 => ("Request Timeout", "The request did not come in time."),
+            410 => ("Gone", "There is nothing at this address any more."),
             413 => ("Content Too Large", "The content of the request is too large."),
             414 => ("URI Too Long", "The address of the request is too long."),
             417 => ("Expectation Failed", "The expectation of the request is not known."),
             429 => ("Too Many Requests", "There are too many requests from there; try again later."),
             431 => ("Request Header Fields Too Large", "The head of the request is too large."),
+            451 => ("Unavailable For Legal Reasons", "This is not available for legal reasons."),
             500 => ("Internal Server Error", "Something went wrong here."),
             501 => ("Not Implemented", "The request needs something that is not offered here."),
             502 => ("Bad Gateway", "The server gave no valid answer."),
             503 => ("Service Unavailable", "No server is available to handle this request."),
             504 => ("Gateway Timeout", "The server did not answer in time."),
             505 => ("HTTP Version Not Supported", "This version of HTTP is not spoken here."),
-            _ => return None,
+            _ => match status / 100 {
+                4 => ("Refused", "This request is refused."),
+                5 => ("Unavailable", "This request can't be served."),
+                _ => return None,
+            },
         })
     }
 

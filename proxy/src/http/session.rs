@@ -10,22 +10,15 @@ use std::time::Duration;
 
 use super::{
     exchange::Exchange,
-    head::{
-        Fields, Malformed, Progress,
-        request::{Head, Hop, Request},
-    },
+    head::{Malformed, Progress, request::Method},
     inbound::Inbound,
+    incoming::{self, Incoming, Then},
     outcome::Termination,
     reply::Reply,
     write,
 };
 use crate::{
-    buffer::Buffer,
-    connection::Connection,
-    metrics::Event,
-    stream::Stream,
-    upstream::{Own, Preference, key},
-    wheel::Deadline,
+    buffer::Buffer, connection::Connection, metrics::Event, stream::Stream, upstream::Own, wheel::Deadline,
 };
 
 /// Bytes of a request that are still read and thrown away after a connection was closed for writing, so that the
@@ -70,7 +63,7 @@ impl<'c, S: Stream> Session<'c, S> {
         loop {
             let next = match self.receive(Wait::Long).await {
                 // In a box of its own: an idle connection does not carry the room that an exchange needs.
-                Ok(Some(received)) => Box::pin(self.serve(received)).await,
+                Ok(Some(incoming)) => Box::pin(self.serve(incoming)).await,
                 Ok(None) => Next::Close,
                 Err(refusal) => self.refuse(refusal).await,
             };
@@ -83,19 +76,18 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     /// Serves this request and those that come soon after it.
-    async fn serve(&mut self, mut received: Received) -> Next {
+    async fn serve(&mut self, mut incoming: Incoming) -> Next {
         loop {
             // A request that is answered here waits for nothing: a client that sends many must not keep the worker.
             tokio::task::consume_budget().await;
             self.served += 1;
-            let Received { request, preference, head } = received;
-            let next = Exchange::new(self, request, preference).run(head).await;
+            let next = self.answer(incoming).await;
             self.connection.clear_server();
             if next != Next::Request || !self.may_go_on() {
                 return next;
             }
-            received = match self.receive(Wait::Warm).await {
-                Ok(Some(received)) => received,
+            incoming = match self.receive(Wait::Warm).await {
+                Ok(Some(incoming)) => incoming,
                 Ok(None) => return Next::Close,
                 Err(Refusal::Cold) => return Next::Request,
                 Err(refusal) => return self.refuse(refusal).await,
@@ -111,17 +103,49 @@ impl<'c, S: Stream> Session<'c, S> {
         self.served == 1
     }
 
-    /// Waits for a request. `None` if there will be none.
-    async fn receive(&mut self, wait: Wait) -> Result<Option<Received>, Refusal> {
+    async fn answer(&mut self, incoming: Incoming) -> Next {
+        let Incoming { request, preference, head, then } = incoming;
+        match then {
+            Then::Forward(backend) => Exchange::new(self, request, preference).run(head, backend).await,
+            Then::Deny(status) => {
+                self.note_answer(Termination::Denied, status);
+                let close = incoming::closes(&request, self.inbound.ended, self.connection);
+                self.reply(status, close, request.method == Method::Head).await
+            }
+            Then::Answer { status, close } => {
+                self.note_answer(Termination::Answered, status);
+                self.send_whole(status, &head, close).await
+            }
+        }
+    }
+
+    fn note_answer(&self, termination: Termination, status: u16) {
+        let connection = self.connection;
+        connection.counters().requests.increment();
+        if let Some(event) = termination.event() {
+            connection.count(event);
+        }
+        tracing::debug!(
+            frontend = %connection.frontend().name,
+            client = %connection.peer(),
+            termination = termination.code(),
+            status,
+            "answered by a rule"
+        );
+    }
+
+    /// Waits for a request, and what becomes of it. `None` if there will be none.
+    async fn receive(&mut self, wait: Wait) -> Result<Option<Incoming>, Refusal> {
         let mut progress = Progress::default();
         let mut armed = Armed::No;
         loop {
             if let Some(inbox) = self.inbound.inbox.as_mut().filter(|inbox| !inbox.is_empty()) {
                 self.connection.set_busy();
-                if let Some(received) = parse(inbox, &mut progress, self.connection)? {
-                    inbox.consume(received.request.length);
+                let incoming = incoming::parse(inbox, &mut progress, self.inbound.ended, self.connection)?;
+                if let Some(incoming) = incoming {
+                    inbox.consume(incoming.request.length);
                     self.inbound.release_if_empty();
-                    return Ok(Some(received));
+                    return Ok(Some(incoming));
                 }
                 if inbox.is_full() {
                     inbox.enlarge();
@@ -176,7 +200,7 @@ impl<'c, S: Stream> Session<'c, S> {
 
     /// It ended (`None`: broke) between two requests. One on which there was none is counted, and answered if probes
     /// are not ignored.
-    fn ended_silent(&self, termination: Option<Termination>) -> Result<Option<Received>, Refusal> {
+    fn ended_silent(&self, termination: Option<Termination>) -> Result<Option<Incoming>, Refusal> {
         if self.served > 0 {
             return Ok(None);
         }
@@ -240,11 +264,15 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     async fn send(&mut self, reply: Reply) -> Next {
-        let Reply { status, close, .. } = reply;
+        let mut out = self.connection.worker().buffers().take();
+        reply.encode(&mut out);
+        self.send_whole(reply.status, &out, reply.close).await
+    }
+
+    /// Sends a whole response.
+    async fn send_whole(&mut self, status: u16, out: &Buffer, close: bool) -> Next {
         let connection = self.connection;
         connection.counters().response(status);
-        let mut out = connection.worker().buffers().take();
-        reply.encode(&mut out);
         let timeout = connection.frontend().timeout.client;
         match write::all(connection.stream(), out.filled(), &self.deadline, timeout).await {
             Ok(()) => connection.counters().bytes_out.add(out.len() as u64),
@@ -298,15 +326,6 @@ enum Armed {
     ForHead,
 }
 
-/// A request whose head is whole.
-struct Received {
-    /// What it means.
-    request: Request,
-    preference: Preference,
-    /// As a server gets it.
-    head: Buffer,
-}
-
 /// Why a request is answered without having been understood.
 enum Refusal {
     Malformed(Malformed),
@@ -321,35 +340,4 @@ impl From<Malformed> for Refusal {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(malformed)
     }
-}
-
-/// The request at the start of `inbox`, if its head is whole. Not async: the fields live on the stack and are gone
-/// before anything waits.
-fn parse<S: Stream>(
-    inbox: &Buffer,
-    progress: &mut Progress,
-    connection: &Connection<S>,
-) -> Result<Option<Received>, Malformed> {
-    let mut fields = Fields::default();
-    let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
-    let request = head.check()?;
-    let hop = Hop {
-        forwarded_for: connection.frontend().forwardfor.then(|| connection.peer().ip()),
-        local: connection.local(),
-        close: connection.closes_server(connection.frontend().default_backend),
-    };
-    let mut out = connection.worker().buffers().take();
-    head.encode(&request, &hop, &mut out);
-    let client = connection.peer().ip();
-    let hash = connection.frontend().default_backend.and_then(|backend| {
-        let balance = &connection.worker().node().backend(backend).balance;
-        let field = |name: &str| {
-            head.fields()
-                .find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
-                .map(|field| field.value)
-        };
-        key::of_request(balance, client, head.target(), field)
-    });
-    let preference = Preference { client: Some(client), hash, ..Preference::default() };
-    Ok(Some(Received { request, preference, head: out }))
 }

@@ -2,22 +2,26 @@
 
 use std::net::SocketAddr;
 
-use lb_proxy::config::{Backend, BackendTimeouts, Server};
+use lb_proxy::{
+    config::{Backend, BackendTimeouts, Server},
+    sample::Names,
+};
 
 use super::{
     balance,
     check::{self, Watching},
+    rules,
 };
 use crate::config::{
     diagnostic::{Report, Span},
-    raw::{self, Named, Section},
+    raw::{self, Kind, Named, Section},
     reader::At,
 };
 
 const RETRIES: u32 = 3;
 
 /// In the order of the file, with the place of each name.
-pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> (Vec<Backend>, Vec<Span>) {
+pub(super) fn convert(file: &raw::File, names: &Names, report: &Report<'_>) -> (Vec<Backend>, Vec<Span>) {
     let mut backends: Vec<Backend> = Vec::new();
     let mut spans: Vec<Span> = Vec::new();
     for section in file.sections.iter().filter(|section| section.value.kind.is_backend()) {
@@ -30,13 +34,13 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> (Vec<Backend>, V
             );
             report.error(name.span, message);
         }
-        backends.push(one(section, &file.defaults, report));
+        backends.push(one(section, &file.defaults, names, report));
         spans.push(name.span);
     }
     (backends, spans)
 }
 
-fn one(section: &Named<Section>, defaults: &Section, report: &Report<'_>) -> Backend {
+fn one(section: &Named<Section>, defaults: &Section, names: &Names, report: &Report<'_>) -> Backend {
     let raw = &section.value;
     let (own, other, built_in) = (&raw.timeout, &defaults.timeout, BackendTimeouts::default());
     let connect = value(&own.connect, &other.connect).unwrap_or(built_in.connect);
@@ -66,6 +70,11 @@ fn one(section: &Named<Section>, defaults: &Section, report: &Report<'_>) -> Bac
         agent,
         observe,
         cut_when_down,
+        // Those of a `[listen.*]` are its frontend's.
+        rules: match raw.kind {
+            Kind::Backend => rules::Context { names, backends: None, report }.convert(&raw.rules),
+            Kind::Defaults | Kind::Frontend | Kind::Listen => Vec::new(),
+        },
         servers: servers(section, report),
     }
 }

@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_proxy::config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Mode};
+use lb_proxy::{
+    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Mode},
+    sample::Names,
+};
 
-use super::{backend::value, options, persistence};
+use super::{backend::value, options, persistence, rules};
 use crate::config::{
     diagnostic::Report,
     raw::{self, BindAddress, Kind, Named, Section},
@@ -16,6 +19,7 @@ pub(super) fn convert(
     file: &raw::File,
     global_maxconn: u32,
     backends: &[Backend],
+    names: &Names,
     report: &Report<'_>,
 ) -> Vec<Frontend> {
     let mut frontends: Vec<Frontend> = Vec::new();
@@ -27,7 +31,7 @@ pub(super) fn convert(
                 format!("the name `{name}` is that of another frontend or listen already"),
             );
         }
-        frontends.push(one(section, file, global_maxconn, backends, report));
+        frontends.push(one(section, file, global_maxconn, backends, names, report));
     }
     if frontends.is_empty() && !report.has_errors() {
         report.file_warning("there is no [frontend.*] and no [listen.*]: this node would serve nobody");
@@ -45,6 +49,7 @@ fn one(
     file: &raw::File,
     global_maxconn: u32,
     backends: &[Backend],
+    names: &Names,
     report: &Report<'_>,
 ) -> Frontend {
     let (raw, defaults) = (&section.value, &file.defaults);
@@ -55,6 +60,9 @@ fn one(
         report.warning(maxconn.span, message);
     }
     if mode == Mode::Tcp {
+        if let Some(rule) = raw.rules.first() {
+            report.error(rule.span, "rules need mode = \"http\"");
+        }
         check_tcp(raw, report);
     }
     let (own, other) = (&raw.timeout, &defaults.timeout);
@@ -80,6 +88,8 @@ fn one(
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
         per_source: persistence::per_source(raw, defaults),
         default_backend: default_backend(section, file, mode, backends, report),
+        rules: rules::Context { names, backends: Some((backends, mode)), report }.convert(&raw.rules),
+        ambiguous_path: raw.ambiguous_path.as_ref().map(|at| at.value).unwrap_or_default(),
     }
 }
 

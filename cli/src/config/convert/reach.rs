@@ -31,10 +31,11 @@ pub(super) fn convert(
             frontends.iter().filter(|frontend| addresses.iter().any(|address| serves(frontend, *address)));
         for frontend in serving {
             group.frontends.push(frontend.name.clone());
-            let backend = frontend.default_backend.and_then(|id| backends.get(id.0));
-            let counted =
-                |backend: &&Backend| group.backends.iter().all(|counted| counted.name != backend.name);
-            group.backends.extend(backend.filter(counted).and_then(|backend| counts(backend, file)));
+            for backend in frontend.backends().filter_map(|id| backends.get(id.0)) {
+                if group.backends.iter().all(|counted| counted.name != backend.name) {
+                    group.backends.extend(counts(backend, file));
+                }
+            }
         }
     }
     if report.has_errors() {
@@ -53,7 +54,7 @@ pub(super) fn convert(
         }
     }
     for (index, (backend, span)) in backends.iter().zip(backend_spans).enumerate() {
-        if !frontends.iter().any(|frontend| frontend.default_backend.is_some_and(|id| id.0 == index)) {
+        if !frontends.iter().any(|frontend| frontend.backends().any(|id| id.0 == index)) {
             report.warning(*span, format!("no frontend uses the backend `{}`", backend.name));
         }
     }

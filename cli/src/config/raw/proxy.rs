@@ -3,8 +3,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lb_proxy::config::Mode;
+use lb_proxy::{config::Mode, rules::AmbiguousPath};
 
+use self::rules::Side;
 use super::POSITIVE;
 use crate::config::{
     diagnostic::Span,
@@ -18,6 +19,7 @@ pub(crate) use self::{
     observe::{Agent, Observing, OnMarkedDown, Watching},
     options::{BackendOptions, Failure, FrontendOptions, Keepalive, Pool, RetryOn},
     persistence::{PerSource, Stick},
+    rules::Rule,
     server::Server,
 };
 
@@ -26,6 +28,7 @@ mod check;
 mod observe;
 mod options;
 mod persistence;
+pub(crate) mod rules;
 mod server;
 
 /// Which of the four it is.
@@ -52,6 +55,9 @@ pub(crate) struct Section {
     pub(crate) default_backend: Option<At<String>>,
     /// The key is there, whatever its value.
     pub(crate) default_backend_given: bool,
+    pub(crate) ambiguous_path: Option<At<AmbiguousPath>>,
+    // Of both; those of a `[listen.*]` are its frontend's:
+    pub(crate) rules: Vec<Rule>,
     pub(crate) frontend_options: FrontendOptions,
     pub(crate) per_source: Option<At<PerSource>>,
     // Of a backend:
@@ -100,7 +106,8 @@ pub(crate) enum BindAddress {
     Vip { vip: At<String>, port: u16 },
 }
 
-const FRONTEND_KEYS: [&str; 5] = ["bind", "maxconn", "forwardfor", "per_source", "default_backend"];
+const FRONTEND_KEYS: [&str; 6] =
+    ["bind", "maxconn", "forwardfor", "per_source", "default_backend", "ambiguous_path"];
 const BACKEND_KEYS: [&str; 9] =
     ["retries", "redispatch", "persist", "stick", "check", "readiness", "hold", "server", "servers"];
 const MODES: [(&str, Mode); 2] = [("http", Mode::Http), ("tcp", Mode::Tcp)];
@@ -136,6 +143,8 @@ impl Section {
             forwardfor: None,
             default_backend: None,
             default_backend_given: false,
+            ambiguous_path: None,
+            rules: Vec::new(),
             frontend_options: FrontendOptions::default(),
             per_source: None,
             persist: None,
@@ -170,6 +179,12 @@ impl Section {
             fields.require("bind", "bind = \"*:80\" or bind = { vip = \"web\", port = 80 }");
             section.binds = fields.value("bind").map(Bind::read_all).unwrap_or_default();
         }
+        if kind.is_frontend() {
+            section.ambiguous_path = rules::ambiguous_path(&fields);
+            section.rules = rules::read_all(&fields, Side::Frontend);
+        } else if kind == Kind::Backend {
+            section.rules = rules::read_all(&fields, Side::Backend);
+        }
         if kind == Kind::Frontend {
             let expected = "the name of a backend, as in \"app\"";
             section.default_backend_given = fields.value("default_backend").is_some();
@@ -203,6 +218,7 @@ fn elsewhere(key: &str, kind: Kind) -> Option<String> {
     }
     match (kind, key) {
         (Kind::Listen, "default_backend") => Some("a [listen.*] has servers of its own".into()),
+        (Kind::Defaults, "rules") => Some("it belongs into a [frontend.*], [backend.*] or [listen.*]".into()),
         (_, key) if FRONTEND_KEYS.contains(&key) || options::FRONTEND_KEYS.contains(&key) => {
             Some("it belongs into a [frontend.*] or [listen.*]".into())
         }

@@ -61,6 +61,9 @@ pub enum Malformed {
     /// RFC 9112 §3.2.2: the target names one authority and Host another.
     #[error("Host differs from the target")]
     HostMismatch,
+    /// A rule looks at the path, which servers read in different ways.
+    #[error("ambiguous path")]
+    AmbiguousPath,
     /// RFC 9112 §6.3
     #[error("invalid Content-Length")]
     ContentLength,
@@ -116,6 +119,7 @@ impl Malformed {
             | Self::SeveralHosts
             | Self::Host
             | Self::HostMismatch
+            | Self::AmbiguousPath
             | Self::ContentLength
             | Self::BothFramings
             | Self::TransferEncodingInHttp10

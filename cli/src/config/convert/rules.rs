@@ -1,0 +1,166 @@
+//! `rules`: placeholders and backends resolved, and what can never happen pointed out.
+
+use lb_proxy::{
+    config::{Backend, BackendId, Mode},
+    rules::{Action, Condition, Destination, Redirect, Rule, Text, Value},
+    sample::{self, Expression, Names, Place, Stage, Template, TemplateError},
+};
+
+use crate::config::{
+    diagnostic::{Report, Span},
+    raw::{self, rules::within},
+    reader::At,
+    text,
+};
+
+/// What rules are resolved with.
+pub(super) struct Context<'c> {
+    pub(super) names: &'c Names,
+    /// Those that a rule may choose, and the mode that they must have; `None` in rules of a backend.
+    pub(super) backends: Option<(&'c [Backend], Mode)>,
+    pub(super) report: &'c Report<'c>,
+}
+
+impl Context<'_> {
+    /// The rules of one section.
+    pub(super) fn convert(&self, raw: &[raw::Rule]) -> Vec<Rule> {
+        let rules: Vec<Rule> = raw.iter().map(|raw| self.rule(raw)).collect();
+        if !self.report.has_errors() {
+            warn_unreachable(&rules, raw, self.report);
+        }
+        rules
+    }
+
+    fn rule(&self, raw: &raw::Rule) -> Rule {
+        Rule {
+            when: self.condition(&raw.when),
+            then: raw.then.iter().filter_map(|action| self.action(action)).collect(),
+        }
+    }
+
+    fn condition(&self, raw: &raw::Condition) -> Condition {
+        let each = |list: &[raw::Condition]| list.iter().map(|condition| self.condition(condition)).collect();
+        match raw {
+            raw::Condition::All(list) => Condition::All(each(list)),
+            raw::Condition::Any(list) => Condition::Any(each(list)),
+            raw::Condition::Not(condition) => Condition::Not(Box::new(self.condition(condition))),
+            raw::Condition::Plain(condition) => condition.clone(),
+            raw::Condition::Value(source, patterns) => {
+                match Expression::parse(&source.value, &self.place(sample::Text::Plain)) {
+                    Ok(expression) => {
+                        Condition::Value(Value::new(source.value.clone(), expression), patterns.clone())
+                    }
+                    Err(error) => {
+                        self.template_error(source, &error);
+                        Condition::ALWAYS
+                    }
+                }
+            }
+        }
+    }
+
+    fn action(&self, raw: &At<raw::Action>) -> Option<Action> {
+        Some(match &raw.value {
+            raw::Action::AddHeader(name, text) => {
+                Action::AddHeader(name.clone(), self.text(text, sample::Text::Field)?)
+            }
+            raw::Action::SetHeader(name, text) => {
+                Action::SetHeader(name.clone(), self.text(text, sample::Text::Field)?)
+            }
+            raw::Action::DeleteHeader(name) => Action::DeleteHeader(name.clone()),
+            raw::Action::ReplaceHeader(name, replacement) => {
+                Action::ReplaceHeader(name.clone(), replacement.clone())
+            }
+            raw::Action::Backend(name) => Action::Backend(self.backend(name)?),
+            raw::Action::Deny(status) => Action::Deny(*status),
+            raw::Action::Allow => Action::Allow,
+            raw::Action::Redirect { to, status, drop_query } => {
+                let location = |text| self.text(text, sample::Text::Location);
+                let to = match to {
+                    raw::Destination::Location(text) => Destination::Location(location(text)?),
+                    raw::Destination::Prefix(text) => Destination::Prefix(location(text)?),
+                    raw::Destination::Scheme { scheme, port } => {
+                        Destination::Scheme { scheme: *scheme, port: *port }
+                    }
+                };
+                Action::Redirect(Redirect { to, status: *status, drop_query: *drop_query })
+            }
+        })
+    }
+
+    fn place(&self, text: sample::Text) -> Place<'_> {
+        Place { stage: Stage::Request, backend: self.backends.is_none(), text, names: self.names }
+    }
+
+    fn text(&self, text: &At<String>, becomes: sample::Text) -> Option<Text> {
+        match Template::parse(&text.value, &self.place(becomes)) {
+            Ok(template) => Some(Text::new(text.value.clone(), template)),
+            Err(error) => {
+                self.template_error(text, &error);
+                None
+            }
+        }
+    }
+
+    fn template_error(&self, text: &At<String>, error: &TemplateError) {
+        let near = error.fault.candidates().and_then(|(written, known)| text::nearest(written, known));
+        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let span = within(text, error.range.clone(), self.report);
+        self.report.error(span, format!("{}{hint}", error.fault));
+    }
+
+    fn backend(&self, name: &At<String>) -> Option<BackendId> {
+        let (backends, mode) = self.backends?;
+        let Some(index) = backends.iter().position(|backend| backend.name == name.value) else {
+            let names: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
+            let hint = text::suggestion(&name.value, &names, "backend");
+            let message = format!("no backend is called `{}`{hint}", name.value.escape_debug());
+            self.report.error(name.span, message);
+            return None;
+        };
+        if backends[index].mode != mode {
+            let word = |mode| if mode == Mode::Tcp { "tcp" } else { "http" };
+            let message = format!(
+                "the rules are of mode {}, the backend `{}` is of mode {}; write the same `mode` in both",
+                word(mode),
+                name.value,
+                word(backends[index].mode)
+            );
+            self.report.error(name.span, message);
+        }
+        Some(BackendId(index))
+    }
+}
+
+/// A rule that comes after one that ends the list for whatever it matches, or that chooses a backend where one is chosen.
+fn warn_unreachable(rules: &[Rule], raw: &[raw::Rule], report: &Report<'_>) {
+    for (later, (rule, written)) in rules.iter().zip(raw).enumerate() {
+        let only_chooses = rule.then.iter().all(|action| matches!(action, Action::Backend(_)));
+        let earlier = rules[..later].iter().enumerate().find(|(at, earlier)| {
+            let ends = earlier.then.iter().any(Action::is_final);
+            let chooses = earlier.then.iter().any(|action| matches!(action, Action::Backend(_)));
+            // What is changed in between may make a condition hold that did not hold before.
+            let unchanged =
+                || rules[*at..later].iter().all(|between| !between.then.iter().any(Action::is_edit));
+            let always =
+                || Condition::ALWAYS.covers(&earlier.when) && earlier.when.covers(&Condition::ALWAYS);
+            (ends || (chooses && only_chooses))
+                && earlier.when.covers(&rule.when)
+                && (unchanged() || always())
+        });
+        if let Some((at, earlier)) = earlier {
+            let line = raw.get(at).map_or(0, |raw| report.line(raw.span));
+            let why = if earlier.then.iter().any(Action::is_final) {
+                format!("the rule in line {line} ends the list for whatever this one would match")
+            } else {
+                format!("the rule in line {line} has chosen a backend for whatever this one would match")
+            };
+            report.warning(start(written.span), format!("this rule is never reached: {why}"));
+        }
+    }
+}
+
+/// One character: a rule may be many lines long.
+fn start(span: Span) -> Span {
+    Span { start: span.start, end: span.start + 1 }
+}

@@ -1,0 +1,180 @@
+//! `rules`, as the file would have them.
+
+use std::ops::RangeInclusive;
+
+use lb_proxy::{
+    config::Backend,
+    rules::{Action, AmbiguousPath, Condition, Destination, PathPattern, Replacement, Rule, ValuePattern},
+};
+
+use super::{append, key, line, quoted};
+
+/// `ambiguous_path` of a frontend.
+pub(super) fn ambiguous_path(out: &mut String, ambiguous: AmbiguousPath) {
+    let word = match ambiguous {
+        AmbiguousPath::Normalize => "normalize",
+        AmbiguousPath::Refuse => "refuse",
+        AmbiguousPath::Pass => "pass",
+    };
+    line(out, "ambiguous_path", quoted(word));
+}
+
+/// The list under `name`, if it has any rule: one to a line.
+pub(super) fn rules(out: &mut String, name: &str, rules: &[Rule], backends: &[Backend]) {
+    if rules.is_empty() {
+        return;
+    }
+    append(out, format_args!("{name} = [\n"));
+    for rule in rules {
+        let mut entries = Vec::new();
+        if !matches!(&rule.when, Condition::All(all) if all.is_empty()) {
+            entries.push(format!("when = {}", condition(&rule.when)));
+        }
+        entries.extend(actions(&rule.then, backends));
+        append(out, format_args!("  {{ {} }},\n", entries.join(", ")));
+    }
+    out.push_str("]\n");
+}
+
+/// A table, or a list of tables for `Any`.
+fn condition(condition: &Condition) -> String {
+    match condition {
+        Condition::All(all) => table(all),
+        Condition::Any(any) => list(any.iter().map(self::condition)),
+        other => table(std::slice::from_ref(other)),
+    }
+}
+
+fn table(all: &[Condition]) -> String {
+    let mut entries: Vec<String> = Vec::new();
+    let mut named: [(&str, Vec<String>); 4] =
+        [("header", Vec::new()), ("query", Vec::new()), ("cookie", Vec::new()), ("value", Vec::new())];
+    for one in all {
+        let mut add = |at: usize, name: &str, patterns: &[ValuePattern]| {
+            named[at].1.push(format!("{} = {}", key(name), values(patterns)));
+        };
+        match one {
+            Condition::Header(name, patterns) => add(0, name, patterns),
+            Condition::Query(name, patterns) => add(1, name, patterns),
+            Condition::Cookie(name, patterns) => add(2, name, patterns),
+            Condition::Value(value, patterns) => add(3, value.source(), patterns),
+            Condition::All(list) => entries.push(format!("all = {}", self::list(list.iter().map(condition)))),
+            Condition::Any(list) => entries.push(format!("any = {}", self::list(list.iter().map(condition)))),
+            Condition::Not(not) => entries.push(format!("not = {}", condition(not))),
+            Condition::Host(hosts) => {
+                let hosts = hosts.patterns().iter().map(|host| quoted(&host.to_string()));
+                entries.push(format!("host = {}", list(hosts)));
+            }
+            Condition::Path(patterns) => entries.push(paths(patterns)),
+            Condition::Method(methods) => {
+                entries.push(format!("method = {}", list(methods.iter().map(|method| quoted(method)))));
+            }
+            Condition::Source(networks) => {
+                let networks = networks.iter().map(|network| quoted(&network.to_string()));
+                entries.push(format!("source = {}", list(networks)));
+            }
+            Condition::Port(ports) => entries.push(format!("port = {}", numbers(ports))),
+            Condition::Status(ranges) => entries.push(format!("status = {}", numbers(ranges))),
+            Condition::Scheme(scheme) => entries.push(format!("scheme = {}", quoted(scheme.name()))),
+        }
+    }
+    for (name, list) in named {
+        if !list.is_empty() {
+            entries.push(format!("{name} = {{ {} }}", list.join(", ")));
+        }
+    }
+    format!("{{ {} }}", entries.join(", "))
+}
+
+/// Patterns of one condition are of one kind.
+fn paths(patterns: &[PathPattern]) -> String {
+    let one = |pattern: &PathPattern| match pattern {
+        PathPattern::Exact(text) => ("path", quoted(text)),
+        PathPattern::Prefix(text) => ("path_prefix", quoted(text)),
+        PathPattern::Suffix(text) => ("path_suffix", quoted(text)),
+        PathPattern::Regex(pattern) => ("path_regex", quoted(pattern.source())),
+    };
+    let name = patterns.first().map_or("path", |pattern| one(pattern).0);
+    format!("{name} = {}", list(patterns.iter().map(|pattern| one(pattern).1)))
+}
+
+fn values(patterns: &[ValuePattern]) -> String {
+    list(patterns.iter().map(|pattern| match pattern {
+        ValuePattern::Present => "true".to_owned(),
+        ValuePattern::Absent => "false".to_owned(),
+        ValuePattern::Exact(text) => quoted(text),
+        ValuePattern::Prefix(text) => format!("{{ prefix = {} }}", quoted(text)),
+        ValuePattern::Suffix(text) => format!("{{ suffix = {} }}", quoted(text)),
+        ValuePattern::Contains(text) => format!("{{ contains = {} }}", quoted(text)),
+        ValuePattern::Regex(pattern) => format!("{{ regex = {} }}", quoted(pattern.source())),
+    }))
+}
+
+fn numbers(ranges: &[RangeInclusive<u16>]) -> String {
+    list(ranges.iter().map(|range| {
+        if range.start() == range.end() {
+            range.start().to_string()
+        } else {
+            quoted(&format!("{}-{}", range.start(), range.end()))
+        }
+    }))
+}
+
+/// Neighbours of one kind share a key, as they did in the file.
+fn actions(actions: &[Action], backends: &[Backend]) -> Vec<String> {
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for action in actions {
+        let (name, entry) = match action {
+            Action::SetHeader(name, text) => {
+                ("set_header", format!("{} = {}", key(name), quoted(text.source())))
+            }
+            Action::AddHeader(name, text) => {
+                ("add_header", format!("{} = {}", key(name), quoted(text.source())))
+            }
+            Action::DeleteHeader(name) => ("delete_header", quoted(name)),
+            Action::ReplaceHeader(name, replacement) => {
+                ("replace_header", format!("{} = {}", key(name), self::replacement(replacement)))
+            }
+            Action::Backend(id) => {
+                ("backend", quoted(backends.get(id.0).map_or("", |backend| backend.name.as_str())))
+            }
+            Action::Deny(status) => ("deny", status.to_string()),
+            Action::Allow => ("allow", "true".to_owned()),
+            Action::Redirect(redirect) => {
+                let to = match &redirect.to {
+                    Destination::Location(text) => format!("location = {}", quoted(text.source())),
+                    Destination::Prefix(text) => format!("prefix = {}", quoted(text.source())),
+                    Destination::Scheme { scheme, port } => {
+                        let port = port.map(|port| format!(", port = {port}")).unwrap_or_default();
+                        format!("scheme = {}{port}", quoted(scheme.name()))
+                    }
+                };
+                let query = if redirect.drop_query { ", drop_query = true" } else { "" };
+                ("redirect", format!("{{ {to}, status = {}{query} }}", redirect.status))
+            }
+        };
+        match groups.last_mut().filter(|(last, _)| *last == name) {
+            Some((_, entries)) => entries.push(entry),
+            None => groups.push((name, vec![entry])),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(name, entries)| match name {
+            "set_header" | "add_header" | "replace_header" => {
+                format!("{name} = {{ {} }}", entries.join(", "))
+            }
+            "delete_header" => format!("{name} = {}", list(entries)),
+            _ => format!("{name} = {}", entries.join(", ")),
+        })
+        .collect()
+}
+
+fn replacement(replacement: &Replacement) -> String {
+    let (regex, with) = (replacement.pattern().source(), replacement.with());
+    format!("{{ regex = {}, with = {} }}", quoted(regex), quoted(with))
+}
+
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    format!("[{}]", items.into_iter().collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,238 @@
+//! What a rule does, as written.
+
+use lb_proxy::{
+    http::message::is_editable,
+    rules::{Replacement, Scheme},
+};
+
+use super::{Side, pattern};
+use crate::config::{
+    diagnostic::Span,
+    reader::{At, Fields, Value},
+};
+
+/// One thing that a rule does; texts and names of backends are not resolved yet.
+#[derive(Debug)]
+pub(crate) enum Action {
+    AddHeader(String, At<String>),
+    SetHeader(String, At<String>),
+    DeleteHeader(String),
+    ReplaceHeader(String, Replacement),
+    Backend(At<String>),
+    Deny(u16),
+    Allow,
+    Redirect { to: Destination, status: u16, drop_query: bool },
+}
+
+/// Where a redirection leads.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    Location(At<String>),
+    Prefix(At<String>),
+    Scheme { scheme: Scheme, port: Option<u16> },
+}
+
+impl Action {
+    /// Nothing after it happens.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Deny(_) | Self::Allow | Self::Redirect { .. })
+    }
+}
+
+const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+const SCHEMES: [(&str, Scheme); 2] = [("http", Scheme::Http), ("https", Scheme::Https)];
+
+/// In the order of the file, final ones last. More than one final, or something that a final one makes useless, is
+/// reported.
+pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
+    let mut actions = Vec::new();
+    read_headers(fields, &mut actions);
+    if side == Side::Frontend
+        && let Some(name) = fields.string("backend", "the name of a backend, as in \"app\"")
+    {
+        actions.push(At::new(Action::Backend(name.clone()), name.span));
+    }
+    if let Some(value) = fields.value("deny") {
+        actions.extend(deny(&value).map(|status| At::new(Action::Deny(status), value.span)));
+    }
+    if let Some(value) = fields.value("allow") {
+        if value.as_bool() == Some(true) {
+            actions.push(At::new(Action::Allow, value.span));
+        } else {
+            value.mismatch("true; a rule that does not allow is written with `deny`");
+        }
+    }
+    if let Some(value) = fields.value("redirect") {
+        actions.extend(redirect(&value).map(|action| At::new(action, value.span)));
+    }
+    actions.sort_by_key(|action| (action.value.is_final(), action.span));
+    check_final(&actions, fields);
+    actions
+}
+
+fn check_final(actions: &[At<Action>], fields: &Fields<'_>) {
+    let mut finals = actions.iter().filter(|action| action.value.is_final());
+    let Some(first) = finals.next() else { return };
+    for second in finals {
+        let message = "a rule ends in one way; write a rule of its own for each of deny, allow and redirect";
+        fields.report.error(second.span, message);
+    }
+    if matches!(first.value, Action::Allow) {
+        return;
+    }
+    for useless in actions.iter().filter(|action| !action.value.is_final()) {
+        fields.report.error(
+            useless.span,
+            "has no effect: the rule answers the request, no server gets it; write it into a rule of its own",
+        );
+    }
+}
+
+fn read_headers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
+    let expected = "a table of names and values, as in { \"X-Name\" = \"value\" }";
+    let mut texts = |key, make: fn(String, At<String>) -> Action| {
+        let entries = fields.value(key).and_then(|value| value.pairs(expected)).unwrap_or_default();
+        for (name, value) in entries {
+            let text = value.string("a text");
+            if check_name(&name, fields)
+                && let Some(text) = text
+            {
+                actions.push(At::new(make(name.value, text), name.span));
+            }
+        }
+    };
+    texts("set_header", Action::SetHeader);
+    texts("add_header", Action::AddHeader);
+    if let Some(value) = fields.value("delete_header") {
+        for value in value.one_or_list() {
+            let Some(name) = value.string("a name or a list of names, as in [\"Server\", \"X-Powered-By\"]")
+            else {
+                continue;
+            };
+            if check_name(&name, fields) {
+                actions.push(At::new(Action::DeleteHeader(name.value), name.span));
+            }
+        }
+    }
+    let expected = "a table of names, as in { \"X-Name\" = { regex = '^a', with = \"b\" } }";
+    let replaced = fields.value("replace_header").and_then(|value| value.pairs(expected)).unwrap_or_default();
+    for (name, value) in replaced {
+        let replacement = replacement(&value);
+        if check_name(&name, fields)
+            && let Some(replacement) = replacement
+        {
+            actions.push(At::new(Action::ReplaceHeader(name.value, replacement), name.span));
+        }
+    }
+}
+
+/// `{ regex = .., with = .. }`
+fn replacement(value: &Value<'_>) -> Option<Replacement> {
+    let mut fields = value
+        .fields(format!("`{}`", value.name), "a table, as in { regex = '^/old(.*)', with = \"/new$1\" }")?;
+    fields.span = value.span;
+    fields.require("regex", "regex = '^/old(.*)'");
+    fields.require("with", "with = \"/new$1\"");
+    let regex = fields.value("regex").and_then(|value| pattern::regex(&value));
+    let with = fields.value("with").and_then(|value| Some((value.string("a text")?, value)));
+    fields.finish(|_| None);
+    let (with, value) = with?;
+    match Replacement::new(regex?, &with.value) {
+        Ok(replacement) => Some(replacement),
+        Err(why) => {
+            value.wrong(&why);
+            None
+        }
+    }
+}
+
+fn check_name(name: &At<String>, fields: &Fields<'_>) -> bool {
+    let fine = is_editable(name.value.as_bytes());
+    if !fine {
+        let shown = name.value.escape_debug();
+        let is_token = !name.value.is_empty()
+            && name
+                .value
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+        let message = if is_token {
+            format!(
+                "`{shown}` is written anew for each connection, as framing and hops need it; rules can't change it"
+            )
+        } else {
+            format!("`{shown}` is no name of a header; names are letters, digits and `-`")
+        };
+        fields.report.error(name.span, message);
+    }
+    fine
+}
+
+fn deny(value: &Value<'_>) -> Option<u16> {
+    if value.as_bool() == Some(true) {
+        return Some(403);
+    }
+    if value.as_bool().is_some() {
+        value.mismatch("true or a status of 400..599");
+        return None;
+    }
+    let status = value.integer(400..=599)?;
+    if matches!(status.value, 401 | 407) {
+        value.wrong("needs a challenge, which a page alone has not; write 403");
+        return None;
+    }
+    u16::try_from(status.value).ok()
+}
+
+fn redirect(value: &Value<'_>) -> Option<Action> {
+    let expected = "a location, { location = .. }, { prefix = .. } or { scheme = \"https\" }";
+    if let Some(text) = value.as_str() {
+        let to = Destination::Location(At::new(text.to_owned(), value.span));
+        return Some(Action::Redirect { to, status: 302, drop_query: false });
+    }
+    let mut fields = value.fields("`redirect`".into(), expected)?;
+    fields.span = value.span;
+    let location = fields.string("location", "a text, as in \"https://www.example.com/\"");
+    let prefix = fields.string("prefix", "a text, as in \"https://www.example.com\"");
+    let scheme = fields.choice("scheme", &SCHEMES);
+    let port = fields.integer("port", 1..=65_535);
+    let status = fields.value("status").and_then(|value| redirect_status(&value)).unwrap_or(302);
+    let drop_query = fields.boolean("drop_query");
+    let whole = fields.is_read_whole();
+    let span = fields.span;
+    let report = fields.report;
+    fields.finish(|_| None);
+    let places: [Option<Span>; 3] = [
+        location.as_ref().map(|at| at.span),
+        prefix.as_ref().map(|at| at.span),
+        scheme.as_ref().map(|at| at.span),
+    ];
+    if whole && places.iter().flatten().count() != 1 {
+        report.error(span, format!("`redirect` has one of location, prefix and scheme; write {expected}"));
+        return None;
+    }
+    if let (Some(at), None) = (&port, &scheme) {
+        report.error(at.span, "port goes with scheme; write it into the location or prefix");
+    }
+    if let (Some(at), Some(_)) = (&drop_query, &location) {
+        report.error(at.span, "drop_query goes with prefix and scheme; a location has no query but its own");
+    }
+    let to = match (location, prefix, scheme) {
+        (Some(location), ..) => Destination::Location(location),
+        (_, Some(prefix), _) => Destination::Prefix(prefix),
+        (.., Some(scheme)) => {
+            let port = port.and_then(|port| u16::try_from(port.value).ok());
+            Destination::Scheme { scheme: scheme.value, port }
+        }
+        _ => return None,
+    };
+    Some(Action::Redirect { to, status, drop_query: drop_query.is_some_and(|at| at.value) })
+}
+
+fn redirect_status(value: &Value<'_>) -> Option<u16> {
+    let status = value.integer(301..=308).and_then(|status| u16::try_from(status.value).ok())?;
+    if !REDIRECTS.contains(&status) {
+        value.mismatch("301, 302, 303, 307 or 308");
+        return None;
+    }
+    Some(status)
+}

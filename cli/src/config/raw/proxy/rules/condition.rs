@@ -1,0 +1,132 @@
+//! `when`: what must hold for a rule to act, as written.
+
+use lb_proxy::rules::{HostPattern, HostSet, Scheme, ValuePattern};
+
+use super::pattern;
+use crate::config::{
+    reader::{At, Fields, Value},
+    text,
+};
+
+/// A condition in which placeholders are not resolved yet.
+#[derive(Debug)]
+pub(crate) enum Condition {
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    Not(Box<Condition>),
+    /// A placeholder and what it is compared with.
+    Value(At<String>, Vec<ValuePattern>),
+    /// Anything else.
+    Plain(lb_proxy::rules::Condition),
+}
+
+/// The keys of `when`.
+pub(super) const KEYS: [&str; 17] = [
+    "host",
+    "path",
+    "path_prefix",
+    "path_suffix",
+    "path_regex",
+    "method",
+    "header",
+    "query",
+    "cookie",
+    "value",
+    "source",
+    "port",
+    "scheme",
+    "all",
+    "any",
+    "not",
+    "status",
+];
+
+const EXPECTED: &str = "a table of conditions, as in { path_prefix = \"/admin\" }";
+const SCHEMES: [(&str, Scheme); 2] = [("http", Scheme::Http), ("https", Scheme::Https)];
+
+/// A table, all of which must hold, or a list of such tables, one of which must.
+pub(super) fn read_when(value: &Value<'_>) -> Option<Condition> {
+    if value.is_table() {
+        return read_table(value);
+    }
+    read_list(value).map(Condition::Any)
+}
+
+fn read_list(value: &Value<'_>) -> Option<Vec<Condition>> {
+    let list = value.list(&format!("{EXPECTED}, or a list of them"))?;
+    if list.is_empty() {
+        value.mismatch("at least one table of conditions");
+    }
+    Some(list.iter().filter_map(read_table).collect())
+}
+
+fn read_table(value: &Value<'_>) -> Option<Condition> {
+    let fields = value.fields(format!("`{}`", value.name), EXPECTED)?;
+    let span = fields.span;
+    let report = fields.report;
+    let all = read_all(&fields);
+    let known = fields.is_read_whole();
+    fields.finish(|_| None);
+    if all.is_empty() && known {
+        report.error(span, format!("`{}` is empty; leave it out for a rule that always acts", value.name));
+    }
+    Some(Condition::All(all))
+}
+
+/// In an order of our own: `check --effective` writes them in the same.
+fn read_all(fields: &Fields<'_>) -> Vec<Condition> {
+    use lb_proxy::rules::Condition as Plain;
+    let mut all = Vec::new();
+    let mut plain = |condition: Plain| all.push(Condition::Plain(condition));
+    if let Some(value) = fields.value("host") {
+        let hosts = texts(value, "a host name, as in \"www.example.com\" or \"*.example.com\"", |text| {
+            HostPattern::parse(text).map_err(str::to_owned)
+        });
+        plain(Plain::Host(HostSet::new(hosts)));
+    }
+    for (key, read) in pattern::PATHS {
+        if let Some(value) = fields.value(key) {
+            plain(Plain::Path(pattern::paths(value, read)));
+        }
+    }
+    if let Some(value) = fields.value("method") {
+        plain(Plain::Method(texts(value, "a method, as in \"POST\"", pattern::method)));
+    }
+    for (key, make) in pattern::NAMED {
+        for (name, patterns) in fields.value(key).map(|value| pattern::named(&value)).unwrap_or_default() {
+            plain(make(name.value, patterns));
+        }
+    }
+    if let Some(value) = fields.value("source") {
+        plain(Plain::Source(texts(value, "an address or a network, as in \"192.0.2.0/24\"", text::network)));
+    }
+    if let Some(value) = fields.value("port") {
+        plain(Plain::Port(pattern::numbers(value, 1..=65_535)));
+    }
+    if let Some(scheme) = fields.choice("scheme", &SCHEMES) {
+        plain(Plain::Scheme(scheme.value));
+    }
+    for (placeholder, patterns) in
+        fields.value("value").map(|value| pattern::named(&value)).unwrap_or_default()
+    {
+        all.push(Condition::Value(placeholder, patterns));
+    }
+    if let Some(list) = fields.value("all").and_then(|value| read_list(&value)) {
+        all.push(Condition::All(list));
+    }
+    if let Some(list) = fields.value("any").and_then(|value| read_list(&value)) {
+        all.push(Condition::Any(list));
+    }
+    if let Some(not) = fields.value("not").and_then(|value| read_when(&value)) {
+        all.push(Condition::Not(Box::new(not)));
+    }
+    all
+}
+
+/// One text or a list of them.
+fn texts<T>(value: Value<'_>, expected: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    if value.is_empty_list() {
+        value.mismatch(expected);
+    }
+    value.one_or_list().iter().filter_map(|value| value.parsed(expected, &parse)).map(|at| at.value).collect()
+}

@@ -1,0 +1,174 @@
+//! The same requests through HAProxy and through us: where both have the same rules, both do the same.
+
+use std::{
+    fs,
+    os::unix::net::UnixStream,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::rig::{Rig, ask, field, status};
+
+/// A running HAProxy with one frontend on a Unix socket; no port can be taken away that way.
+struct Haproxy {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Haproxy {
+    fn start(rules: &str, app: std::net::SocketAddr, other: std::net::SocketAddr) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let file = format!(
+            "defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n\
+             frontend web\n bind unix@{}\n{rules}\n default_backend app\n\
+             backend app\n server s1 {app}\n\
+             backend other\n server s1 {other}\n",
+            path("socket")
+        );
+        fs::write(path("haproxy.cfg"), &file).unwrap();
+        let program = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy", "/usr/bin/haproxy"];
+        let program = program.iter().find(|path| fs::exists(path).unwrap()).expect("haproxy is missing");
+        let child = Command::new(program)
+            .args(["-db", "-f", &path("haproxy.cfg")])
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let haproxy = Self { child, folder };
+        let begun = Instant::now();
+        while UnixStream::connect(haproxy.socket()).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "haproxy does not listen:\n{file}");
+            thread::sleep(Duration::from_millis(5));
+        }
+        haproxy
+    }
+
+    fn socket(&self) -> std::path::PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    fn ask(&self, request: &str) -> String {
+        let stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        ask(stream, request)
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What matters of an answer, and what the servers got: HAProxy writes names in small letters.
+fn outcome(answer: &str, seen: Vec<(&'static str, String)>) -> (u16, Option<String>, Vec<String>) {
+    let heads = seen.into_iter().map(|(server, head)| {
+        let (line, fields) = head.split_once("\r\n").unwrap();
+        let fields =
+            fields.trim_end().split("\r\n").filter(|field| !field.to_lowercase().starts_with("connection:"));
+        let fields: Vec<_> = fields
+            .filter_map(|field| field.split_once(':'))
+            .map(|(name, value)| format!("{}: {}", name.to_lowercase(), value.trim()))
+            .collect();
+        format!("{server}: {line} | {}", fields.join(" | "))
+    });
+    (status(answer), field(answer, "Location").map(str::to_owned), heads.collect())
+}
+
+#[test]
+fn both_do_the_same_with_the_same_rules() {
+    let get = |target: &str, fields: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: www.example.com\r\n{fields}Connection: close\r\n\r\n")
+    };
+    let host = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let table: Vec<(&str, &str, Vec<String>)> = vec![
+        (
+            r#"{ when = { path = "/secret" }, deny = 403 }, { when = { method = "OPTIONS" }, deny = 405 }"#,
+            "http-request deny deny_status 403 if { path /secret }\nhttp-request deny deny_status 405 if METH_OPTIONS",
+            vec![
+                get("/secret", ""),
+                get("/secret?x", ""),
+                get("/secretx", ""),
+                get("/SECRET", ""),
+                get("/", "").replace("GET", "OPTIONS"),
+            ],
+        ),
+        (
+            r#"{ when = { header = { "X-A" = "1" } }, deny = 403 }, { when = { query = { q = "a" } }, deny = 410 },
+               { when = { cookie = { s = { prefix = "x" } } }, deny = 429 }"#,
+            "http-request deny deny_status 403 if { hdr(x-a) 1 }\nhttp-request deny deny_status 410 if { url_param(q) a }\n\
+             http-request deny deny_status 429 if { req.cook(s) -m beg x }",
+            vec![
+                get("/", "X-A: 1\r\n"),
+                get("/", "X-A: 2\r\nx-a: 1\r\n"),
+                get("/", "X-A: 12\r\n"),
+                get("/?q=a&b", ""),
+                get("/?b&q=aa", ""),
+                get("/", "Cookie: a=1; s=xy\r\n"),
+                get("/", "Cookie: as=xy\r\n"),
+            ],
+        ),
+        (
+            r#"{ when = { path = "/a" }, redirect = { location = "https://e.example.com/b", status = 301 } },
+               { when = { path = "/p" }, redirect = { prefix = "https://e.example.com", status = 308 } },
+               { when = { path = "/d" }, redirect = { prefix = "/n", drop_query = true } },
+               { when = { path = "/s" }, redirect = { scheme = "https", status = 303 } }"#,
+            "http-request redirect location https://e.example.com/b code 301 if { path /a }\n\
+             http-request redirect prefix https://e.example.com code 308 if { path /p }\n\
+             http-request redirect prefix /n drop-query if { path /d }\n\
+             http-request redirect scheme https code 303 if { path /s }",
+            vec![get("/a?x", ""), get("/p?x=y", ""), get("/d?x", ""), get("/s?x", ""), get("/", "")],
+        ),
+        (
+            r#"{ set_header = { "X-A" = "1" } }, { add_header = { "X-A" = "2" } }, { when = { header = { "X-B" = true } }, set_header = { "X-A" = "3" } },
+               { delete_header = "X-C" }, { replace_header = { "X-D" = { regex = '^(a+)(b)', with = "$2$1" } } }"#,
+            "http-request set-header X-A 1\nhttp-request add-header X-A 2\nhttp-request set-header X-A 3 if { hdr(x-b) -m found }\n\
+             http-request del-header X-C\nhttp-request replace-header X-D ^(a+)(b) \\2\\1",
+            vec![
+                get("/", "X-A: 0\r\nx-a: 0\r\n"),
+                get("/", "X-B: 1\r\nX-C: 1\r\n"),
+                get("/", "X-D: aab\r\nX-C: 1\r\nx-c: 2\r\n"),
+            ],
+        ),
+        (
+            r#"{ when = { host = "a.example.com" }, backend = "other" }, { when = { host = "*.b.example.com" }, backend = "other" }"#,
+            "use_backend other if { req.hdr(host),host_only -i a.example.com }\nuse_backend other if { req.hdr(host),host_only -i -m end .b.example.com }",
+            vec![
+                host("a.example.com"),
+                host("A.Example.com:81"),
+                host("b.example.com"),
+                host("x.y.B.example.com"),
+                host("xb.example.com"),
+            ],
+        ),
+        (
+            r#"{ when = { path = "/ok" }, allow = true }, { when = { path_suffix = ".png", not = { header = { "X-A" = true } } }, deny = 403 },
+               { when = [{ path = "/x" }, { path = "/y", header = { "X-A" = "1" } }], deny = 404 }"#,
+            "http-request allow if { path /ok }\nhttp-request deny deny_status 403 if { path_end .png } !{ hdr(x-a) -m found }\n\
+             http-request deny deny_status 404 if { path /x } or { path /y } { hdr(x-a) 1 }",
+            vec![
+                get("/ok", ""),
+                get("/a.png", ""),
+                get("/a.png", "X-A: 0\r\n"),
+                get("/x", ""),
+                get("/y", ""),
+                get("/y", "X-A: 1\r\n"),
+            ],
+        ),
+    ];
+    let mut compared = 0;
+    for (ours, theirs, requests) in table {
+        let rig = Rig::with_rules(ours);
+        let haproxy = Haproxy::start(theirs, rig.app, rig.other);
+        for request in requests {
+            let found = outcome(&rig.send(&request), rig.taken());
+            let expected = outcome(&haproxy.ask(&request), rig.taken());
+            assert_eq!(found, expected, "{theirs}\n{request}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 31);
+}

@@ -1,0 +1,173 @@
+//! From received bytes to what becomes of a request: parsed, checked, judged by the rules, written for a server.
+//!
+//! Not async, and in one place: the fields of a head live on the stack and are gone before anything waits. Whatever needs
+//! them leaves plain data in [`Incoming`].
+
+use std::{net::IpAddr, time::SystemTime};
+
+use super::{
+    body::Framing,
+    head::{
+        Fields, Malformed, Progress,
+        request::{Head, Hop, Request},
+    },
+    message::Message,
+};
+use crate::{
+    buffer::Buffer,
+    config::{BackendId, ConnectionMode},
+    connection::Connection,
+    rules::{AmbiguousPath, Run, Verdict, normalize, put_redirect},
+    sample::{Facts, Variables},
+    stream::Stream,
+    upstream::{Preference, key},
+    worker::Scratch,
+};
+
+/// A request, and what becomes of it.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) request: Request,
+    pub(super) preference: Preference,
+    /// Its head as a server gets it, or the answer.
+    pub(super) head: Buffer,
+    pub(super) then: Then,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Then {
+    /// A server of this backend gets it; `None` answers 503.
+    Forward(Option<BackendId>),
+    /// It is answered with the page of this status.
+    Deny(u16),
+    /// It is answered with what [`Incoming::head`] holds.
+    Answer { status: u16, close: bool },
+}
+
+/// Does the connection end after an answer that is given without a server? Content that nobody reads would be taken for
+/// the next request.
+pub(super) fn closes<S>(request: &Request, ended: bool, connection: &Connection<S>) -> bool
+where
+    S: Stream,
+{
+    let has_content = !matches!(request.framing, Framing::None | Framing::Length(0));
+    has_content
+        || !request.persistent
+        || ended
+        || connection.is_draining()
+        || connection.frontend().options.connection == ConnectionMode::Close
+}
+
+/// The request at the start of `inbox`, if its head is whole; `ended` says if its client has ended its side.
+pub(super) fn parse<S: Stream>(
+    inbox: &Buffer,
+    progress: &mut Progress,
+    ended: bool,
+    connection: &Connection<S>,
+) -> Result<Option<Incoming>, Malformed> {
+    let mut fields = Fields::default();
+    let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
+    let request = head.check()?;
+    let frontend = connection.frontend();
+    let hop = |backend| Hop {
+        forwarded_for: frontend.forwardfor.then(|| connection.peer().ip()),
+        local: connection.local(),
+        close: connection.closes_server(backend),
+    };
+    let worker = connection.worker();
+    let mut out = worker.buffers().take();
+    let rules = &worker.node().rules;
+    if !rules.concern(connection.frontend_id(), frontend.default_backend) {
+        head.encode(&request, &hop(frontend.default_backend), &mut out);
+        let field = |name: &str| {
+            head.fields()
+                .find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
+                .map(|field| field.value)
+        };
+        let client = connection.peer().ip();
+        let preference = prefer(connection, frontend.default_backend, client, head.target(), field);
+        let then = Then::Forward(frontend.default_backend);
+        return Ok(Some(Incoming { request, preference, head: out, then }));
+    }
+
+    let mut scratch = worker.scratch().borrow_mut();
+    let Scratch { edits, work, sample } = &mut *scratch;
+    let mut message = Message::of_request(head, &request, edits)?;
+    if rules.path_matters(connection.frontend_id()) {
+        settle_path(&mut message, frontend.ambiguous_path, work)?;
+    }
+    let variables = Variables::default();
+    let maps = worker.maps();
+    let facts = Facts {
+        client: connection.peer(),
+        peer: connection.peer(),
+        local: connection.local(),
+        frontend: &frontend.name,
+        backend: None,
+        server: None,
+        request: None,
+        response: None,
+        id: None,
+        session: &variables,
+        variables: &variables,
+        maps: &maps,
+        host: &worker.node().host,
+        now: SystemTime::now(),
+        scratch: sample,
+    };
+    let mut run = Run { message: &mut message, facts, work };
+    let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
+    let client = run.facts.client.ip();
+    let mut preference = Preference::default();
+    let then = match verdict {
+        Verdict::Forward(backend) => {
+            message.encode_request(&request, &hop(backend), &mut out);
+            let field = |name: &str| message.first(name.as_bytes());
+            preference = prefer(connection, backend, client, message.target(), field);
+            Then::Forward(backend)
+        }
+        Verdict::Deny(status) => Then::Deny(status),
+        Verdict::Redirect(redirect) => {
+            let close = closes(&request, ended, connection);
+            work.clear();
+            redirect.put_location(&message, &Facts { request: Some(&message), ..facts }, work);
+            put_redirect(redirect.status, work, close, &mut out);
+            Then::Answer { status: redirect.status, close }
+        }
+    };
+    Ok(Some(Incoming { request, preference, head: out, then }))
+}
+
+/// Which server the request would like to meet.
+fn prefer<'h, S: Stream>(
+    connection: &Connection<S>,
+    backend: Option<BackendId>,
+    client: IpAddr,
+    target: &'h [u8],
+    field: impl Fn(&str) -> Option<&'h [u8]>,
+) -> Preference {
+    let hash = backend.and_then(|backend| {
+        let balance = &connection.worker().node().backend(backend).balance;
+        key::of_request(balance, client, target, field)
+    });
+    Preference { client: Some(client), hash, ..Preference::default() }
+}
+
+/// Brings the path to the one form that is matched and forwarded.
+fn settle_path(
+    message: &mut Message<'_>,
+    ambiguous: AmbiguousPath,
+    work: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    if ambiguous == AmbiguousPath::Pass {
+        return Ok(());
+    }
+    work.clear();
+    let changed = normalize(message.path(), work).map_err(|_| Malformed::AmbiguousPath)?;
+    match ambiguous {
+        AmbiguousPath::Refuse if changed => Err(Malformed::AmbiguousPath),
+        AmbiguousPath::Normalize if changed => Ok(message.set_path(work)?),
+        AmbiguousPath::Refuse | AmbiguousPath::Normalize | AmbiguousPath::Pass => Ok(()),
+    }
+}

@@ -1,0 +1,54 @@
+//! What placeholders read of a message.
+
+use super::{Message, Start};
+use crate::{
+    http::head::Version,
+    sample::{RequestFacts, ResponseFacts},
+};
+
+impl RequestFacts for Message<'_> {
+    fn method(&self) -> &[u8] {
+        Self::method(self)
+    }
+
+    fn path(&self) -> &[u8] {
+        Self::path(self)
+    }
+
+    fn query(&self) -> &[u8] {
+        Self::query(self).unwrap_or_default()
+    }
+
+    fn target(&self) -> &[u8] {
+        Self::target(self)
+    }
+
+    fn authority(&self) -> Option<&[u8]> {
+        self.host()
+    }
+
+    fn version(&self) -> &'static str {
+        match self.start {
+            Start::Request { version: Version::Http10, .. } => "1.0",
+            Start::Request { version: Version::Http11, .. } | Start::Response { .. } => "1.1",
+        }
+    }
+
+    fn field(&self, name: &[u8]) -> Option<&[u8]> {
+        self.fields().filter(|field| field.name.eq_ignore_ascii_case(name)).last().map(|field| field.value)
+    }
+
+    fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
+        self.cookies().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+}
+
+impl ResponseFacts for Message<'_> {
+    fn status(&self) -> u16 {
+        Self::status(self)
+    }
+
+    fn field(&self, name: &[u8]) -> Option<&[u8]> {
+        RequestFacts::field(self, name)
+    }
+}

@@ -1,0 +1,50 @@
+//! Rules: what a request is refused, answered, changed or sent elsewhere for, before a server is looked for.
+//!
+//! ```text
+//! [Rule] ── Program::new (once per configuration) ──> steps ── run (once per request, on its head) ──> Verdict
+//!   when: Condition                                     │
+//!   then: Actions, in order                             └ neighbours that only choose by host: one lookup
+//! ```
+//! Rules are looked at in their order, and every one whose condition holds acts; what it changes is what the later ones
+//! see. Deny, redirect, respond, tarpit and allow end the list. The first `backend` that is reached stands; it does not
+//! end the list. A frontend's rules come first, then those of the backend that was chosen.
+//!
+//! Everything here runs in one go on the head of a message: nothing waits, and what is left is plain data.
+
+mod action;
+mod condition;
+mod host;
+mod network;
+mod path;
+mod pattern;
+mod program;
+mod redirect;
+mod text;
+mod value;
+
+pub use self::{
+    action::Action,
+    condition::{Condition, Scheme},
+    host::{HostPattern, HostSet},
+    network::Network,
+    path::AmbiguousPath,
+    pattern::{Pattern, PatternError, Replacement},
+    redirect::{Destination, Redirect},
+    text::{Text, Value},
+    value::{PathPattern, ValuePattern},
+};
+pub(crate) use self::{
+    condition::Subject,
+    path::normalize,
+    program::{Programs, Run, Verdict},
+    redirect::put_redirect,
+};
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// When it acts.
+    pub when: Condition,
+    /// What it does, in this order.
+    pub then: Vec<Action>,
+}

@@ -1,0 +1,225 @@
+//! When a rule acts.
+
+use std::ops::RangeInclusive;
+
+use super::{HostSet, Network, PathPattern, Value, ValuePattern};
+use crate::{http::message::Message, sample::Facts};
+
+/// What must hold for a rule to act.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// All of them; nothing to hold always holds.
+    All(Vec<Condition>),
+    /// At least one of them.
+    Any(Vec<Condition>),
+    /// It does not hold.
+    Not(Box<Condition>),
+    /// Host is one of these, without regard to case, port and a dot at its end.
+    Host(HostSet),
+    /// The path is one of these.
+    Path(Vec<PathPattern>),
+    /// The method is one of these. Methods are case-sensitive (RFC 9110 §9.1).
+    Method(Vec<String>),
+    /// Some line of this name has one of these values.
+    Header(String, Vec<ValuePattern>),
+    /// Some parameter of this name in the query has one of these values. Both are decoded before they are compared.
+    Query(String, Vec<ValuePattern>),
+    /// Some cookie of this name has one of these values.
+    Cookie(String, Vec<ValuePattern>),
+    /// What a placeholder says is one of these.
+    Value(Value, Vec<ValuePattern>),
+    /// The client's address is in one of these.
+    Source(Vec<Network>),
+    /// The port that the client connected to is in one of these.
+    Port(Vec<RangeInclusive<u16>>),
+    /// What the client speaks on its connection.
+    Scheme(Scheme),
+    /// The status of the response is in one of these.
+    Status(Vec<RangeInclusive<u16>>),
+}
+
+/// How a client's request came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As a URI has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// What conditions look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'s> {
+    /// With the message in it.
+    pub(crate) facts: &'s Facts<'s>,
+    pub(crate) scheme: Scheme,
+    /// The request or the response; `None` in mode tcp.
+    pub(crate) message: Option<&'s Message<'s>>,
+}
+
+impl Condition {
+    /// A condition that always holds.
+    pub const ALWAYS: Self = Self::All(Vec::new());
+
+    pub(crate) fn holds(&self, subject: &Subject<'_>) -> bool {
+        let message = subject.message;
+        match self {
+            Self::All(all) => all.iter().all(|condition| condition.holds(subject)),
+            Self::Any(any) => any.iter().any(|condition| condition.holds(subject)),
+            Self::Not(condition) => !condition.holds(subject),
+            Self::Host(hosts) => message.and_then(Message::host).is_some_and(|host| hosts.contains(host)),
+            Self::Path(patterns) => message.is_some_and(|message| {
+                let path = message.path();
+                patterns.iter().any(|pattern| pattern.matches(path))
+            }),
+            Self::Method(methods) => message
+                .is_some_and(|message| methods.iter().any(|method| method.as_bytes() == message.method())),
+            Self::Header(name, patterns) => message.is_some_and(|message| {
+                some_or_absent(patterns, message.all(name.as_bytes()), |value| matches_some(patterns, value))
+            }),
+            Self::Query(name, patterns) => {
+                let query = message.and_then(Message::query).unwrap_or_default();
+                let named = parameters(query)
+                    .filter(|(key, _)| decoded(key, |key| key == name.as_bytes()))
+                    .map(|(_, value)| value);
+                some_or_absent(patterns, named, |value| decoded(value, |value| matches_some(patterns, value)))
+            }
+            Self::Cookie(name, patterns) => message.is_some_and(|message| {
+                let named = message.cookies().filter(|(key, _)| *key == name.as_bytes());
+                some_or_absent(patterns, named, |(_, value)| matches_some(patterns, value))
+            }),
+            Self::Value(value, patterns) => value.with(subject.facts, |value| {
+                some_or_absent(patterns, value.into_iter(), |value| matches_some(patterns, value))
+            }),
+            Self::Source(networks) => {
+                let address = subject.facts.client.ip();
+                networks.iter().any(|network| network.contains(address))
+            }
+            Self::Port(ports) => ports.iter().any(|range| range.contains(&subject.facts.local.port())),
+            Self::Scheme(scheme) => *scheme == subject.scheme,
+            Self::Status(ranges) => {
+                message.is_some_and(|message| ranges.iter().any(|range| range.contains(&message.status())))
+            }
+        }
+    }
+
+    /// Does anything in it look at the path?
+    pub(crate) fn looks_at_path(&self) -> bool {
+        match self {
+            Self::All(list) | Self::Any(list) => list.iter().any(Self::looks_at_path),
+            Self::Not(condition) => condition.looks_at_path(),
+            Self::Path(_) => true,
+            Self::Value(value, _) => value.looks_at_path(),
+            Self::Host(_)
+            | Self::Method(_)
+            | Self::Header(..)
+            | Self::Query(..)
+            | Self::Cookie(..)
+            | Self::Source(_)
+            | Self::Port(_)
+            | Self::Scheme(_)
+            | Self::Status(_) => false,
+        }
+    }
+
+    /// Does it hold whenever `other` holds? False if that can't be told.
+    pub fn covers(&self, other: &Self) -> bool {
+        fn each<P>(own: &[P], other: &[P], covers: impl Fn(&P, &P) -> bool) -> bool {
+            other.iter().all(|other| own.iter().any(|own| covers(own, other)))
+        }
+        match (self, other) {
+            (Self::All(all), _) => all.iter().all(|own| own.covers(other)),
+            (_, Self::Any(any)) => any.iter().all(|other| self.covers(other)),
+            (_, Self::All(all)) if all.iter().any(|other| self.covers(other)) => true,
+            (Self::Any(any), _) => any.iter().any(|own| own.covers(other)),
+            (Self::Not(own), Self::Not(other)) => other.covers(own),
+            (Self::Host(own), Self::Host(other)) => {
+                each(own.patterns(), other.patterns(), |own, other| own.covers(other))
+            }
+            (Self::Path(own), Self::Path(other)) => each(own, other, PathPattern::covers),
+            (Self::Method(own), Self::Method(other)) => each(own, other, String::eq),
+            (Self::Header(name, own), Self::Header(same, other)) => {
+                name.eq_ignore_ascii_case(same) && each(own, other, ValuePattern::covers)
+            }
+            (Self::Query(name, own), Self::Query(same, other))
+            | (Self::Cookie(name, own), Self::Cookie(same, other)) => {
+                name == same && each(own, other, ValuePattern::covers)
+            }
+            (Self::Value(value, own), Self::Value(same, other)) => {
+                value.source() == same.source() && each(own, other, ValuePattern::covers)
+            }
+            (Self::Source(own), Self::Source(other)) => each(own, other, Network::covers),
+            (Self::Port(own), Self::Port(other)) | (Self::Status(own), Self::Status(other)) => {
+                each(own, other, |own, other| own.contains(other.start()) && own.contains(other.end()))
+            }
+            (Self::Scheme(own), Self::Scheme(other)) => own == other,
+            _ => false,
+        }
+    }
+}
+
+/// Does one of the values match, or is there none and some pattern wants that?
+fn some_or_absent<T>(
+    patterns: &[ValuePattern],
+    mut values: impl Iterator<Item = T>,
+    matches: impl Fn(T) -> bool,
+) -> bool {
+    match values.next() {
+        None => patterns.iter().any(|pattern| matches!(pattern, ValuePattern::Absent)),
+        Some(first) => matches(first) || values.any(matches),
+    }
+}
+
+fn matches_some(patterns: &[ValuePattern], value: &[u8]) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(value))
+}
+
+/// The parameters of a query: names and values as they were sent; the value of one without `=` is empty.
+fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    query.split(|&byte| byte == b'&').filter(|part| !part.is_empty()).map(|part| {
+        match memchr::memchr(b'=', part) {
+            Some(at) => (&part[..at], &part[at + 1..]),
+            None => (part, &b""[..]),
+        }
+    })
+}
+
+/// Calls `then` with `text` decoded as a form writes it: `%41` and `+`. Copied only if there is something to decode.
+fn decoded(text: &[u8], then: impl FnOnce(&[u8]) -> bool) -> bool {
+    if memchr::memchr2(b'%', b'+', text).is_none() {
+        return then(text);
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [byte, after @ ..] = rest {
+        let (byte, after) = match (byte, after) {
+            (b'+', _) => (b' ', after),
+            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, after),
+                _ => (b'%', &rest[1..]),
+            },
+            _ => (*byte, after),
+        };
+        plain.push(byte);
+        rest = after;
+    }
+    then(&plain)
+}
+
+/// The value of a hexadecimal digit.
+pub(super) fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests;

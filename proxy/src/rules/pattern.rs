@@ -1,0 +1,191 @@
+//! Regular expressions over bytes, in time linear in the text whatever a client sends.
+
+use std::{fmt, ops::Range};
+
+use regex::bytes::{Regex, RegexBuilder};
+
+/// Bytes that a compiled expression may take, as the crate counts them.
+const LARGEST: usize = 1 << 20;
+
+/// A regular expression: the syntax of the crate `regex`, without look-around and back-references.
+#[derive(Clone)]
+pub struct Pattern {
+    regex: Regex,
+}
+
+/// What is wrong with an expression.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct PatternError {
+    /// What is wrong, in one clause.
+    pub message: String,
+    /// Where in the expression, in bytes; `None` speaks of all of it.
+    pub range: Option<Range<usize>>,
+}
+
+impl Pattern {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// It is not well-formed, or its automaton would be larger than 1 MiB.
+    pub fn new(source: &str) -> Result<Self, PatternError> {
+        match RegexBuilder::new(source).size_limit(LARGEST).build() {
+            Ok(regex) => Ok(Self { regex }),
+            Err(regex::Error::CompiledTooBig(_)) => Err(PatternError {
+                message: "takes more than 1 MiB when compiled; a repetition like `{1000}` may be why".into(),
+                range: None,
+            }),
+            Err(_) => Err(fault(source)),
+        }
+    }
+
+    /// As it was written.
+    pub fn source(&self) -> &str {
+        self.regex.as_str()
+    }
+
+    pub(crate) fn is_match(&self, text: &[u8]) -> bool {
+        self.regex.is_match(text)
+    }
+}
+
+/// The crate's own parser says where a fault is.
+fn fault(source: &str) -> PatternError {
+    let wrong = |message: String, span: &regex_syntax::ast::Span| PatternError {
+        message,
+        range: Some(span.start.offset..span.end.offset.max(span.start.offset)),
+    };
+    // As `regex::bytes` parses: text is bytes, and so may be no UTF-8.
+    let parsed = regex_syntax::ParserBuilder::new().utf8(false).build().parse(source);
+    match parsed {
+        Err(regex_syntax::Error::Parse(error)) => wrong(error.kind().to_string(), error.span()),
+        Err(regex_syntax::Error::Translate(error)) => wrong(error.kind().to_string(), error.span()),
+        Err(_) | Ok(_) => PatternError { message: "is no regular expression".into(), range: None },
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source().fmt(formatter)
+    }
+}
+
+/// An expression and what every match of it becomes: `$1` and `${1}` are its groups, `$$` is a dollar.
+#[derive(Clone, Debug)]
+pub struct Replacement {
+    pattern: Pattern,
+    with: String,
+}
+
+impl Replacement {
+    /// Pairs them.
+    ///
+    /// # Errors
+    /// `with` names a group that the expression has not: the end of a sentence that begins with its text.
+    pub fn new(pattern: Pattern, with: &str) -> Result<Self, String> {
+        for group in groups(with) {
+            let known = match group.parse::<usize>() {
+                Ok(number) => number < pattern.regex.captures_len(),
+                Err(_) => pattern.regex.capture_names().flatten().any(|name| name == group),
+            };
+            if !known {
+                let last = pattern.regex.captures_len() - 1;
+                return Err(format!(
+                    "names the group `{group}`, the expression has {last}; write `${{1}}` where a letter or digit follows, `$$` for a dollar"
+                ));
+            }
+        }
+        Ok(Self { pattern, with: with.to_owned() })
+    }
+
+    /// The expression.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// What a match becomes.
+    pub fn with(&self) -> &str {
+        &self.with
+    }
+
+    /// Appends `text` with every match replaced; false, and nothing appended, if there is none.
+    pub(crate) fn apply(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
+        let mut end = None;
+        for captures in self.pattern.regex.captures_iter(text) {
+            let Some(whole) = captures.get(0) else { continue };
+            out.extend_from_slice(&text[end.unwrap_or(0)..whole.start()]);
+            captures.expand(self.with.as_bytes(), out);
+            end = Some(whole.end());
+        }
+        if let Some(end) = end {
+            out.extend_from_slice(&text[end..]);
+        }
+        end.is_some()
+    }
+}
+
+/// The groups that a replacement names, by the rules of [`regex::bytes::Captures::expand`].
+fn groups(with: &str) -> impl Iterator<Item = &str> {
+    let mut rest = with;
+    std::iter::from_fn(move || {
+        loop {
+            let at = rest.find('$')?;
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix('$') {
+                rest = after;
+                continue;
+            }
+            let (name, after) = match rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+                Some(braced) => braced,
+                None => rest.split_at(
+                    rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count(),
+                ),
+            };
+            rest = after;
+            if !name.is_empty() {
+                return Some(name);
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_told_with_their_place() {
+        for (source, range) in
+            [("/a(b", 2..3), ("a[b", 1..2), ("a{2,1}", 1..6), ("(?=a)", 0..3), ("\\8", 0..2)]
+        {
+            let error = Pattern::new(source).unwrap_err();
+            assert_eq!(error.range, Some(range), "{source}: {}", error.message);
+        }
+        let error = Pattern::new("(a{1000}){1000}").unwrap_err();
+        assert!(error.message.contains("1 MiB"), "{}", error.message);
+    }
+
+    #[test]
+    fn groups_of_a_replacement_are_checked() {
+        let replacement = |pattern: &str, with: &str| Replacement::new(Pattern::new(pattern).unwrap(), with);
+        assert!(replacement("(a)(b)", "$2$1 $$9 ${1}x $0 $").is_ok());
+        assert!(replacement("(?<name>a)", "${name}").is_ok());
+        for with in ["$2", "${2}", "$1x", "$name"] {
+            assert!(replacement("(a)", with).is_err(), "{with}");
+        }
+    }
+
+    #[test]
+    fn every_match_is_replaced() {
+        let apply = |pattern: &str, with: &str, text: &str| {
+            let mut out = Vec::new();
+            let replacement = Replacement::new(Pattern::new(pattern).unwrap(), with).unwrap();
+            replacement.apply(text.as_bytes(), &mut out).then(|| String::from_utf8(out).unwrap())
+        };
+        assert_eq!(apply("b", "x", "abab").as_deref(), Some("axax"));
+        assert_eq!(apply("^(.*)$", "$1!", "ab").as_deref(), Some("ab!"));
+        assert_eq!(apply("^", "x", "ab").as_deref(), Some("xab"));
+        assert_eq!(apply("c", "x", "ab"), None);
+        assert_eq!(apply("a*", "x", "b").as_deref(), Some("xbx"));
+    }
+}

@@ -1,0 +1,205 @@
+//! Rules compiled for running: in order, and neighbours that only choose by host as one lookup.
+
+use super::{Action, Condition, HostSet, Rule, Scheme, Subject, Text, host::HostIndex};
+use crate::{
+    config::{BackendId, Config, Frontend},
+    http::message::{Message, TooLarge},
+    sample::Facts,
+};
+
+/// The rules of all frontends and backends.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    frontends: Box<[Option<Program>]>,
+    backends: Box<[Option<Program>]>,
+    /// By frontend: some rule that a request may meet looks at its path.
+    path_matters: Box<[bool]>,
+    /// Of the backends.
+    names: Box<[String]>,
+}
+
+/// The rules of one list.
+#[derive(Debug)]
+struct Program {
+    steps: Box<[Step]>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Rule(Rule),
+    /// What each position of the index chooses.
+    Hosts(HostIndex, Vec<BackendId>),
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Verdict<'r> {
+    /// It goes to this backend.
+    Forward(Option<BackendId>),
+    /// It is answered with the page of this status.
+    Deny(u16),
+    /// It is answered with a redirection.
+    Redirect(&'r super::Redirect),
+}
+
+/// The request that rules run on.
+pub(crate) struct Run<'w, 'f, 'm> {
+    pub(crate) message: &'w mut Message<'m>,
+    /// Everything else that is known of it; `client` is corrected here by rules.
+    pub(crate) facts: Facts<'f>,
+    /// Room to write a value in.
+    pub(crate) work: &'w mut Vec<u8>,
+}
+
+enum Flow<'r> {
+    Next,
+    Leave,
+    Answer(Verdict<'r>),
+}
+
+impl Programs {
+    pub(crate) fn new(config: &Config) -> Self {
+        let looks = |rules: &[Rule]| rules.iter().any(|rule| rule.when.looks_at_path());
+        let path_matters = |frontend: &Frontend| {
+            looks(&frontend.rules)
+                || frontend.backends().any(|backend| looks(&config.backends[backend.0].rules))
+        };
+        Self {
+            frontends: config.frontends.iter().map(|frontend| Program::new(&frontend.rules)).collect(),
+            backends: config.backends.iter().map(|backend| Program::new(&backend.rules)).collect(),
+            path_matters: config.frontends.iter().map(path_matters).collect(),
+            names: config.backends.iter().map(|backend| backend.name.clone()).collect(),
+        }
+    }
+
+    /// May a rule look at the path of a request of `frontend`?
+    pub(crate) fn path_matters(&self, frontend: usize) -> bool {
+        self.path_matters[frontend]
+    }
+
+    /// Is there anything to run on a request of `frontend` that goes to its default backend? Rules of another backend
+    /// run only if a rule has chosen it.
+    pub(crate) fn concern(&self, frontend: usize, default: Option<BackendId>) -> bool {
+        self.frontends[frontend].is_some()
+            || default.is_some_and(|backend| self.backends[backend.0].is_some())
+    }
+
+    /// Runs the rules of `frontend`, then those of the backend that was chosen.
+    pub(crate) fn run<'f>(
+        &'f self,
+        frontend: usize,
+        default: Option<BackendId>,
+        run: &mut Run<'_, 'f, '_>,
+    ) -> Result<Verdict<'f>, TooLarge> {
+        let mut chosen = None;
+        if let Some(program) = &self.frontends[frontend]
+            && let Flow::Answer(verdict) = program.run(run, &mut chosen)?
+        {
+            return Ok(verdict);
+        }
+        let backend = chosen.or(default);
+        run.facts.backend = backend.map(|backend| self.names[backend.0].as_str());
+        if let Some(program) = backend.and_then(|backend| self.backends[backend.0].as_ref())
+            && let Flow::Answer(verdict) = program.run(run, &mut chosen)?
+        {
+            return Ok(verdict);
+        }
+        Ok(Verdict::Forward(backend))
+    }
+}
+
+impl Program {
+    /// `None` without rules: then nothing is run at all.
+    fn new(rules: &[Rule]) -> Option<Self> {
+        let mut steps = Vec::new();
+        for rule in rules {
+            let Some((hosts, backend)) = chooses_by_host(rule) else {
+                steps.push(Step::Rule(rule.clone()));
+                continue;
+            };
+            if !matches!(steps.last(), Some(Step::Hosts(..))) {
+                steps.push(Step::Hosts(HostIndex::default(), Vec::new()));
+            }
+            if let Some(Step::Hosts(index, backends)) = steps.last_mut() {
+                for pattern in hosts.patterns() {
+                    index.add(pattern, backends.len());
+                }
+                backends.push(backend);
+            }
+        }
+        (!steps.is_empty()).then(|| Self { steps: steps.into() })
+    }
+
+    fn run(&self, run: &mut Run<'_, '_, '_>, chosen: &mut Option<BackendId>) -> Result<Flow<'_>, TooLarge> {
+        for step in &self.steps {
+            match step {
+                Step::Hosts(index, backends) => {
+                    if chosen.is_none() {
+                        let found = run.message.host().and_then(|host| index.find(host));
+                        *chosen = found.and_then(|position| backends.get(position).copied());
+                    }
+                }
+                Step::Rule(rule) => {
+                    if !run.holds(&rule.when) {
+                        continue;
+                    }
+                    for action in &rule.then {
+                        match run.act(action, chosen)? {
+                            Flow::Next => {}
+                            end @ (Flow::Leave | Flow::Answer(_)) => return Ok(end),
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Flow::Next)
+    }
+}
+
+/// A rule that chooses a backend by nothing but the host, and does nothing else.
+fn chooses_by_host(rule: &Rule) -> Option<(&HostSet, BackendId)> {
+    let [Action::Backend(backend)] = rule.then[..] else { return None };
+    match &rule.when {
+        Condition::Host(hosts) => Some((hosts, backend)),
+        Condition::All(all) => match &all[..] {
+            [Condition::Host(hosts)] => Some((hosts, backend)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+impl Run<'_, '_, '_> {
+    fn holds(&self, condition: &Condition) -> bool {
+        let facts = Facts { request: Some(self.message), ..self.facts };
+        condition.holds(&Subject { facts: &facts, scheme: Scheme::Http, message: Some(self.message) })
+    }
+
+    fn render(&mut self, text: &Text) {
+        self.work.clear();
+        text.render(&Facts { request: Some(self.message), ..self.facts }, self.work);
+    }
+
+    fn act<'r>(&mut self, action: &'r Action, chosen: &mut Option<BackendId>) -> Result<Flow<'r>, TooLarge> {
+        match action {
+            Action::Deny(status) => return Ok(Flow::Answer(Verdict::Deny(*status))),
+            Action::Allow => return Ok(Flow::Leave),
+            Action::Redirect(redirect) => return Ok(Flow::Answer(Verdict::Redirect(redirect))),
+            Action::AddHeader(name, value) => {
+                self.render(value);
+                self.message.add(name.as_bytes(), self.work)?;
+            }
+            Action::SetHeader(name, value) => {
+                self.render(value);
+                self.message.set(name.as_bytes(), self.work)?;
+            }
+            Action::DeleteHeader(name) => self.message.remove(name.as_bytes()),
+            Action::ReplaceHeader(name, replacement) => {
+                self.message
+                    .rewrite(name.as_bytes(), self.work, |value, out| replacement.apply(value, out))?;
+            }
+            Action::Backend(backend) => *chosen = chosen.or(Some(*backend)),
+        }
+        Ok(Flow::Next)
+    }
+}
