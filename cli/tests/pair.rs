@@ -107,6 +107,27 @@ fn the_survivor_names_a_silent_active_as_soon_as_it_holds_the_address() {
 }
 
 #[test]
+fn a_network_that_drops_advertisements_and_lets_the_hello_pass_is_named_on_both_nodes() {
+    let lab = pair();
+    lab.set_multicast(false).unwrap();
+    for node in ["lb1", "lb2"] {
+        let what = format!("{node} and {} both hold web", other(node));
+        let status = wait_until(&lab, node, &what, |status| problems(status) == [what.as_str()]);
+        let look_at = status["problems"][0]["look_at"].as_str().unwrap();
+        assert!(look_at.contains("IP protocol 112 to 224.0.0.18 is filtered between them"), "{look_at}");
+        assert_eq!(status["peers"][0]["silent"], false, "the hello passes");
+        assert_eq!(lab.exec(node, [LBCTL, "status"]).unwrap().ended.code, Some(2));
+    }
+    lab.set_multicast(true).unwrap();
+    for node in ["lb1", "lb2"] {
+        wait_until(&lab, node, "one holder again", |status| {
+            status["groups"][0]["holders"].as_array().is_some_and(|holders| holders.len() == 1)
+                && problems(status) == Vec::<String>::new()
+        });
+    }
+}
+
+#[test]
 fn stop_gives_the_address_away_and_says_so_on_both_nodes() {
     let lab = pair();
     let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();

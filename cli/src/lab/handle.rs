@@ -89,6 +89,15 @@ impl Lab {
         self.ask_done(&Request::Heal { node: node.to_owned() }, progress)
     }
 
+    /// Lets the switch of the front network pass multicast, or drop it: no advertisement passes then, unicast and broadcast
+    /// do. The moment is that just before.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_multicast(&self, passes: bool) -> anyhow::Result<Moment> {
+        self.ask_done(&Request::Multicast { passes }, |_| {})
+    }
+
     /// Starts `lbctl run` on a node that was made without it, and waits until it is ready.
     ///
     /// # Errors

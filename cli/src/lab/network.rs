@@ -4,7 +4,7 @@ use std::{future::Future, net::IpAddr};
 
 use anyhow::Context as _;
 use netlink_packet_route::link::{BridgeStpState, InfoData, InfoVeth};
-use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth};
+use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec, LinkVeth};
 
 use super::{
     node::Node,
@@ -49,6 +49,21 @@ pub(crate) fn set_carrier(port: &'static Port, up: bool) -> anyhow::Result<()> {
         let link = LinkUnspec::new_with_index(port.switch_index());
         let link = if up { link.up() } else { link.down() };
         netlink.link().set(link.build()).execute().await.context("cannot set the port of the switch")
+    })
+}
+
+/// Lets the switch of the front network pass multicast, or drop it at every port, as one does whose IGMP snooping has lost
+/// the groups. Unicast and broadcast pass all the same.
+pub(crate) fn set_multicast(nodes: &[&Node], passes: bool) -> anyhow::Result<()> {
+    let ports = nodes.iter().flat_map(|node| node.member.ports);
+    let front: Vec<u32> =
+        ports.filter(|port| port.network == Network::Front).map(Port::switch_index).collect();
+    with_netlink(async |netlink| {
+        for index in front {
+            let port = LinkBridgePort::new(index).mcast_flood(passes).build();
+            netlink.link().set_port(port).execute().await.context("cannot set the port of the switch")?;
+        }
+        Ok(())
     })
 }
 

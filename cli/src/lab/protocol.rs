@@ -53,6 +53,8 @@ pub(crate) enum Request {
     Start { node: String },
     /// Waits until a node is ready.
     Ready { node: String },
+    /// Lets multicast pass in the front network, or drops it.
+    Multicast { passes: bool },
     /// How the lab is.
     Status,
     /// Who has the virtual address.

@@ -79,6 +79,11 @@ fn answer(stage: &Arc<Stage>, stream: &UnixStream, reader: &mut Reader) -> anyho
             harm::wait_until_back(stage, stage.seat(&node)?, progress)?;
             done(at)
         }
+        Request::Multicast { passes } => {
+            let at = clock::now();
+            stage.set_multicast(passes)?;
+            done(at)
+        }
         Request::Holders => Response::Holders { names: stage.record.holders(VIP.into()) },
         Request::Status => Response::Status(Box::new(stage.status())),
         Request::Record { from } => {

@@ -160,6 +160,11 @@ impl Stage {
         self.processes.spawn(&seat.node, command).with_context(|| format!("cannot run {program} on {node}"))
     }
 
+    /// See [`network::set_multicast`].
+    pub(crate) fn set_multicast(&self, passes: bool) -> anyhow::Result<()> {
+        network::set_multicast(&self.seats.iter().map(|seat| &seat.node).collect::<Vec<_>>(), passes)
+    }
+
     /// How the lab is.
     pub(crate) fn status(&self) -> LabStatus {
         LabStatus {
