@@ -115,6 +115,9 @@ events! {
     PersistenceLost = "persistence_lost_total",
 }
 
+/// Failed attempts to bind one of a frontend's addresses; counted by the control side, which binds.
+pub(crate) const BIND_ERRORS: &str = "bind_errors_total";
+
 /// What a worker counts of a frontend.
 #[derive(Debug)]
 pub struct FrontendCounters {

@@ -35,6 +35,13 @@ pub struct Flush {
 
 /// Starts the writing thread.
 pub(super) fn start() -> (QueuedStderr, Flush) {
+    // Nothing is left to tell if stderr itself is gone.
+    start_to(|line| {
+        let _ = io::stderr().lock().write_all(line);
+    })
+}
+
+fn start_to(mut write: impl FnMut(&[u8]) + Send + 'static) -> (QueuedStderr, Flush) {
     let (lines, queue) = sync_channel::<Vec<u8>>(QUEUE);
     let (finished, done) = sync_channel(1);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -54,11 +61,6 @@ pub(super) fn start() -> (QueuedStderr, Flush) {
         let _ = finished.send(());
     });
     (QueuedStderr { lines: lines.clone(), dropped }, Flush { done, lines })
-}
-
-/// Nothing is left to tell if stderr itself is gone.
-fn write(line: &[u8]) {
-    let _ = io::stderr().lock().write_all(line);
 }
 
 impl Drop for Flush {
@@ -107,5 +109,40 @@ impl Drop for Line<'_> {
         if !bytes.is_empty() && self.to.lines.try_send(bytes).is_err() {
             self.to.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_that_does_not_read_costs_lines_and_no_waiting_and_is_told_how_many() {
+        let (begun, has_begun) = channel();
+        let (allow, allowed) = channel::<()>();
+        let (written, all) = channel();
+        let mut first = true;
+        let (log, flush) = start_to(move |line| {
+            if std::mem::take(&mut first) {
+                begun.send(()).unwrap();
+                allowed.recv().unwrap();
+            }
+            written.send(String::from_utf8(line.to_vec()).unwrap()).unwrap();
+        });
+        let say = |text: &str| log.make_writer().write_all(text.as_bytes()).unwrap();
+        say("first\n");
+        has_begun.recv().unwrap();
+        // One is being written, so many fit the queue, and the rest is lost. None of this waits.
+        for _ in 0..QUEUE + 100 {
+            say("more\n");
+        }
+        allow.send(()).unwrap();
+        drop(flush);
+        let lines: Vec<String> = all.iter().take(QUEUE + 2).collect();
+        assert_eq!(lines[0], "first\n");
+        assert_eq!(lines[1], "100 lines of the log are lost: stderr was not read\n");
+        assert!(lines[2..].iter().all(|line| line == "more\n"));
     }
 }

@@ -92,20 +92,29 @@ impl Daemon {
 
     /// Starts it with a file of `text` and waits until its control socket answers, at `control` or in its own folder.
     pub(crate) fn spawn(text: &str, frontend: SocketAddr, control: Option<&Path>) -> Self {
+        Self::spawn_with(text, frontend, control, |_| {})
+    }
+
+    /// As `spawn`, with a command that `change` has changed.
+    pub(crate) fn spawn_with(
+        text: &str,
+        frontend: SocketAddr,
+        control: Option<&Path>,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("lb.toml");
         std::fs::write(&file, text).expect("written");
         let log = std::fs::File::create(folder.path().join("log")).expect("created");
-        let child = lbctl()
+        let mut command = lbctl();
+        command
             .arg("run")
             .arg(&file)
             .arg("--runtime-dir")
             .arg(folder.path().join("run"))
-            .args(control.iter().flat_map(|path| [Path::new("--control"), path]))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("started");
+            .args(control.iter().flat_map(|path| [Path::new("--control"), path]));
+        change(&mut command);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("started");
         let socket = control.map_or_else(|| folder.path().join("run/control.sock"), Path::to_owned);
         let daemon = Self { child, folder, frontend, socket };
         daemon.wait_until("the control socket answers", |daemon| daemon.status_json().is_some());

@@ -56,6 +56,59 @@ fn a_node_that_is_not_in_the_file_is_a_usage_error() {
     assert!(report.contains("lb9") && report.contains("lb1, lb2"), "{report}");
 }
 
+#[test]
+fn a_filter_of_the_log_that_is_not_one_is_named_and_the_daemon_runs_with_info() {
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO));
+    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        command.env("LBCTL_LOG", "info,lb_proxy=loud");
+    });
+    daemon.wait_until("the complaint", |daemon| daemon.log().contains("LBCTL_LOG=info,lb_proxy=loud: "));
+    let log = daemon.log();
+    assert!(log.contains("; using `info`") && log.contains(" INFO ") && !log.contains(" DEBUG "), "{log}");
+    assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
+}
+
+/// Runs lbctl where the group `lbctl` exists with this number, until its socket answers.
+fn with_group(wrapper: &[&str], number: u32) -> Daemon {
+    let folder = tempfile::tempdir().expect("a folder");
+    let groups = folder.path().join("group");
+    std::fs::write(&groups, format!("root:x:0:\nlbctl:x:{number}:\n")).expect("written");
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO));
+    Daemon::spawn_with(&text, frontend, None, |command| {
+        let script = "mount --bind \"$0\" /etc/group && exec \"$@\"";
+        let mut wrapped = std::process::Command::new("unshare");
+        wrapped.args(wrapper).args(["--mount", "sh", "-c", script]).arg(&groups);
+        wrapped.arg(command.get_program()).args(command.get_args()).env_remove("LBCTL_LOG");
+        *command = wrapped;
+    })
+}
+
+/// In a user namespace with one group, so that it can't be given away: that must be said, and nothing else.
+#[test]
+fn a_control_socket_that_cant_be_given_to_the_group_is_said_once_and_stays_private() {
+    let daemon = with_group(&["--user", "--map-root-user"], 4_711);
+    let socket = std::fs::metadata(&daemon.socket).expect("there");
+    assert_eq!(socket.permissions().mode() & 0o777, 0o660);
+    let warning = "the control socket can't be given to group lbctl";
+    assert_eq!(daemon.log().matches(warning).count(), 1, "{}", daemon.log());
+    // A number that this namespace has can be given: root's own.
+    let daemon = with_group(&["--user", "--map-root-user"], 0);
+    assert!(!daemon.log().contains(warning), "{}", daemon.log());
+}
+
+/// Only root can give a file to any group.
+#[test]
+fn the_control_socket_belongs_to_the_group_lbctl() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let daemon = with_group(&[], 4_711);
+    let socket = std::fs::metadata(&daemon.socket).expect("there");
+    assert_eq!((socket.gid(), socket.permissions().mode() & 0o777), (4_711, 0o660));
+}
+
 /// Another program's listener, alone on its port or ready to share it.
 fn listener(address: SocketAddr, shared: bool) -> socket2::Socket {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");

@@ -35,6 +35,8 @@ struct Binding {
     name: String,
     keepalive: Option<TcpKeepalive>,
     status: BindStatus,
+    /// Attempts that failed.
+    errors: u64,
 }
 
 /// Sockets for one worker, with the frontend of each.
@@ -49,8 +51,8 @@ impl Bindings {
         for (frontend, of) in config.frontends.iter().enumerate() {
             for wanted in &of.binds {
                 let status = BindStatus { label: wanted.label.clone(), address: wanted.address, error: None };
-                let mut binding =
-                    Binding { frontend, name: of.name.clone(), keepalive: of.options.tcp_keepalive, status };
+                let keepalive = of.options.tcp_keepalive;
+                let mut binding = Binding { frontend, name: of.name.clone(), keepalive, status, errors: 0 };
                 for (worker, socket) in binding.try_bind(workers).into_iter().enumerate() {
                     sockets[worker].push((frontend, socket));
                 }
@@ -93,6 +95,11 @@ impl Bindings {
             .collect()
     }
 
+    /// Failed attempts to bind them, since the start.
+    pub(crate) fn errors_of_frontend(&self, frontend: usize) -> u64 {
+        self.bindings().iter().filter(|binding| binding.frontend == frontend).map(|one| one.errors).sum()
+    }
+
     fn bindings(&self) -> MutexGuard<'_, Vec<Binding>> {
         self.bindings.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,6 +132,7 @@ impl Binding {
                     tracing::error!(frontend = %self.name, bind = %status.label, address = %status.address, "{error}");
                 }
                 status.error = Some(error);
+                self.errors += 1;
                 Vec::new()
             }
         }

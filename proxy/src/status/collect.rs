@@ -6,7 +6,7 @@ use super::{BackendStatus, FrontendStatus, ServerStatus, Status};
 use crate::{
     health::{routing::share, server::ServerHealth},
     listener::binding::Bindings,
-    metrics::{Counter, Event, FrontendCounters, ServerCounters},
+    metrics::{BIND_ERRORS, Counter, Event, FrontendCounters, ServerCounters},
     node::Node,
     rates::Rates,
     worker::WorkerHandle,
@@ -63,7 +63,11 @@ fn frontend(
         server_errors_per_minute: rates.server_errors_per_minute(now, server_errors),
         bytes_in: sum(workers, index, |counters| &counters.bytes_in),
         bytes_out: sum(workers, index, |counters| &counters.bytes_out),
-        counters: Event::ALL.iter().map(event).collect(),
+        counters: Event::ALL
+            .iter()
+            .map(event)
+            .chain([(BIND_ERRORS, bindings.errors_of_frontend(index))])
+            .collect(),
     }
 }
 

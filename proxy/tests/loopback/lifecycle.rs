@@ -216,6 +216,7 @@ async fn taken_port_is_reported_and_bound_as_soon_as_it_is_free() {
     assert!(!health.listeners[0].bound);
     let error = proxy.status().frontends[0].binds[0].error.clone().unwrap();
     assert!(error.starts_with(&format!("port {port} of 127.0.0.1 is taken by another process")), "{error}");
+    eventually("each attempt is counted", || counter(&proxy, "bind_errors_total") >= 2).await;
     drop(taken);
     healthy(&proxy, "bound", |health| health.listeners[0].bound).await;
     assert_eq!(proxy.status().frontends[0].binds[0].error, None);

@@ -2,6 +2,7 @@
 
 mod effects;
 mod inputs;
+mod turns;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +15,7 @@ use std::{
 };
 
 use tokio::sync::mpsc::UnboundedReceiver;
+use turns::Turns;
 
 use super::{
     Command, Host, Report, Settings, StartError,
@@ -42,13 +44,6 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Readiness that the daemon does not repeat runs out.
 const READINESS_LIMIT: Duration = Duration::from_secs(1);
-
-/// So many inputs in a row may hold up a deadline that has passed.
-const INPUTS_PER_DEADLINE: u32 = 16;
-
-/// So many packets in a row may hold up the kernel's answers and the daemon's commands. Without a limit a flood of
-/// packets would make the daemon's readiness run out, and the address would be given up.
-const PACKETS_IN_A_ROW: u32 = 16;
 
 /// Runs the groups.
 pub(super) struct Driver<'a> {
@@ -163,39 +158,31 @@ impl<'a> Driver<'a> {
         let failed = |error| StartError::Io { what: "the timer of CLOCK_BOOTTIME", error };
         let mut deadline = Deadline::new().map_err(failed)?;
         let mut packet = vec![0; PACKET_MAX];
-        let mut overdue = 0;
-        let mut packets = 0;
+        let mut turns = Turns::default();
         while !(self.ending && self.lanes.iter().all(|lane| lane.group.state() == State::Initialize)) {
             let next = self.next_deadline();
             deadline.arm(next).map_err(failed)?;
             let input = tokio::select! {
                 biased;
-                input = receive(&self.lanes, &mut packet), if packets < PACKETS_IN_A_ROW => input,
+                input = receive(&self.lanes, &mut packet), if turns.packets_first() => input,
                 Some(answer) = self.requests.answer() => Input::Answer(answer),
                 events = self.events.next() => Input::Events(events),
                 command = commands.recv(), if !self.alone => Input::Command(command),
                 passed = deadline.passed() => { passed.map_err(failed)?; Input::Deadline }
                 // Nothing else is there.
-                () = std::future::ready(()), if packets >= PACKETS_IN_A_ROW => {
-                    packets = 0;
+                () = std::future::ready(()), if !turns.packets_first() => {
+                    turns.taken(false);
                     continue;
                 }
             };
-            packets = if matches!(input, Input::Packet { .. }) { packets + 1 } else { 0 };
+            turns.taken(matches!(input, Input::Packet { .. }));
             let now = Moment::now();
             self.host.beat(now);
             self.due.beat = now + self.heartbeat;
-            let timeouts = match input {
-                Input::Deadline => true,
-                _ if now >= next => {
-                    overdue += 1;
-                    overdue > INPUTS_PER_DEADLINE
-                }
-                _ => false,
-            };
+            let is_deadline = matches!(input, Input::Deadline);
+            let timers = turns.timers_next(is_deadline, !is_deadline && now >= next);
             self.feed(now, input, &packet);
-            if timeouts {
-                overdue = 0;
+            if timers {
                 self.handle_timeouts(now);
             }
             if self.changed || self.due.status <= now {
