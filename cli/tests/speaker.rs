@@ -11,7 +11,7 @@ mod net;
 #[path = "speaker/record.rs"]
 mod record;
 
-use std::{net::IpAddr, process::Stdio, thread, time::Duration};
+use std::{net::IpAddr, process::Stdio};
 
 use net::{Bridge, Node, VIP, in_namespace, is_dead, run, wait_for};
 use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
@@ -58,8 +58,11 @@ fn a_claim_is_advertised_then_added_and_a_stop_removes_before_it_resigns() {
         assert!(record.count(&Seen::Advertised(11, 254)) > 0);
         let shown = lb1.ip(&["-4", "addr", "show", "dev", "eth1"]);
         assert!(shown.contains(&format!("inet {VIP}/32 scope global dynamic noprefixroute eth1")), "{shown}");
-        // A lease of 2 s that is refreshed: still there after twice as long.
-        thread::sleep(Duration::from_secs(4));
+        // A lease of 2 s that is refreshed: still there after 45 advertisements, one each 100 ms.
+        let before = record.count(&Seen::Advertised(11, 254));
+        wait_for("twice the lease", || {
+            (record.count(&Seen::Advertised(11, 254)) >= before + 45).then_some(())
+        });
         assert_eq!(record.count(&REMOVED_1), 0);
         lb1.signal(lb1.daemon(), Signal::SIGTERM);
         lb1.wait();
@@ -106,8 +109,8 @@ fn a_killed_speaker_is_replaced_and_nothing_moves() {
             lb1.log().contains("resumed, last advertisement").then_some(())
         });
         record.clear();
-        record.wait_for(&Seen::Advertised(11, 254));
-        thread::sleep(Duration::from_secs(4));
+        // One each second, so the lease of the first speaker is over.
+        wait_for("four advertisements", || (record.count(&Seen::Advertised(11, 254)) >= 4).then_some(()));
         assert_eq!(lb1.speaker(), next);
         for moved in [REMOVED_1, RESIGNED_1, ADDED_2] {
             assert_eq!(record.count(&moved), 0, "{moved:?}");
@@ -177,8 +180,11 @@ fn a_node_that_was_paused_drops_its_address_before_it_sends_anything() {
         let (daemon, speaker) = (lb1.daemon(), lb1.speaker());
         lb1.signal(daemon, Signal::SIGSTOP);
         lb1.signal(speaker, Signal::SIGSTOP);
-        // More than 2.5 intervals of 100 ms and less than the lease, so that the address is there to be dropped.
-        thread::sleep(Duration::from_millis(800));
+        // More than 2.5 intervals of 100 ms and less than the lease of 2 s, so that the address is there to be dropped:
+        // the kernel rounds up, so a second has passed.
+        wait_for("a second of the lease is over", || {
+            lb1.ip(&["-4", "addr", "show", "dev", "eth1"]).contains("valid_lft 1sec").then_some(())
+        });
         record.clear();
         lb1.signal(speaker, Signal::SIGCONT);
         lb1.signal(daemon, Signal::SIGCONT);

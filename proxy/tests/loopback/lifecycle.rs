@@ -1,6 +1,7 @@
 //! Taking traffic away: reset, drain, stop; and coming up with a port that is taken.
 
 use std::{
+    cell::Cell,
     io::ErrorKind,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
@@ -72,16 +73,25 @@ async fn drain_waits_for_what_is_in_flight_and_serves_new_connections_meanwhile(
     let proxy = Proxy::start(config(Mode::Tcp, &[server.address])).unwrap();
     let mut old = connect(&proxy).await;
     read_n(&mut old, 5).await;
-    let start = Instant::now();
+    let drained = Cell::new(false);
+    let drain = async {
+        let left = proxy.drain(LONG).await;
+        drained.set(true);
+        left
+    };
     let exchange = async {
         let mut new = connect(&proxy).await;
         assert_eq!(read_n(&mut new, 5).await, b"hello");
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        drop(new);
+        old.write_all(b"in flight").await.unwrap();
+        assert_eq!(read_n(&mut old, 9).await, b"in flight");
+        assert!(!drained.get(), "it did not wait");
         drop(old);
     };
-    let (left, ()) = tokio::join!(proxy.drain(LONG), exchange);
+    let start = Instant::now();
+    let (left, ()) = tokio::join!(drain, exchange);
     assert_eq!(left, 0);
-    assert!(start.elapsed() >= Duration::from_millis(300) && start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < LONG, "not for its limit");
 }
 
 #[tokio::test]
@@ -130,12 +140,13 @@ async fn hold_off_drops_newcomers_without_refusing_them_and_serves_who_is_here()
     let front = address(&proxy);
     let mut old = connect(&proxy).await;
     read_n(&mut old, 5).await;
-    let newcomer = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        timeout(Duration::from_millis(300), TcpStream::connect(front)).await
+    let newcomers = async {
+        // The first may still be accepted, until all workers hold off.
+        while let Ok(newcomer) = timeout(Duration::from_millis(300), TcpStream::connect(front)).await {
+            newcomer.expect("neither accepted nor refused");
+        }
     };
-    let (left, newcomer) = tokio::join!(proxy.hold_off(Duration::from_millis(500)), newcomer);
-    assert!(newcomer.is_err(), "neither accepted nor refused: {newcomer:?}");
+    let (left, ()) = tokio::join!(proxy.hold_off(Duration::from_secs(1)), newcomers);
     assert_eq!(left, 1);
     old.write_all(b"last words").await.unwrap();
     assert_eq!(read_n(&mut old, 10).await, b"last words");

@@ -1,6 +1,10 @@
 //! tcp mode: bytes, ends, timeouts.
 
-use std::{io::ErrorKind, time::Duration};
+use std::{
+    io::ErrorKind,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use lb_proxy::{Proxy, config::Mode};
 use tokio::{
@@ -156,8 +160,16 @@ async fn silent_client_is_closed_after_its_timeout() {
 
 #[tokio::test]
 async fn server_is_not_blamed_for_a_client_that_does_not_read() {
-    let server = Scripted::start(|mut stream| async move {
-        let _ = stream.write_all(&vec![7; 30_000_000]).await;
+    let first = AtomicBool::new(true);
+    let server = Scripted::start(move |mut stream| {
+        let talks = first.swap(false, Ordering::SeqCst);
+        async move {
+            if talks {
+                let _ = stream.write_all(&vec![7; 30_000_000]).await;
+            } else {
+                let _ = read_all(&mut stream).await;
+            }
+        }
     })
     .await;
     let mut config = config(Mode::Tcp, &[server.address]);
@@ -165,9 +177,14 @@ async fn server_is_not_blamed_for_a_client_that_does_not_read() {
     let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     read_n(&mut client, 1).await;
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // The clock: two connections, one after the other, whose server is to blame. So twice its timeout passes.
+    for blamed in 1..=2 {
+        let mut other = connect(&proxy).await;
+        assert_eq!(read_all(&mut other).await.unwrap(), b"");
+        assert_eq!(counter(&proxy, "server_timeouts_total"), blamed);
+    }
     assert_eq!(read_all(&mut client).await.unwrap().len(), 29_999_999);
-    assert_eq!(counter(&proxy, "server_timeouts_total"), 0);
+    assert_eq!(counter(&proxy, "server_timeouts_total"), 2);
 }
 
 #[tokio::test]
