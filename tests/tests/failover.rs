@@ -48,8 +48,22 @@ fn watch_until(load: &Load, moment: Moment) {
     });
 }
 
-fn fail_and_heal(promise: &Promise) {
-    let Promise { how, noticed, in_order } = *promise;
+/// Every way of `lbctl lab fail` promises something: a new one does not compile without.
+fn promise(how: How) -> Promise {
+    let (noticed, in_order) = match how {
+        How::Kill | How::Stop | How::Cable => (DOWN_INTERVAL, true),
+        // Below intervals of 1 s the frozen node's address outlives the peer's claim by its lease.
+        How::Freeze => (DOWN_INTERVAL, false),
+        // A worker that does not answer for a second is stalled.
+        How::Worker => (SECOND + DOWN_INTERVAL, true),
+        // Two checks fail (each up to 500 ms after an interval of 500 ms), then the hold of 1.5 s.
+        How::Backends => (Duration::from_millis(2 * (500 + 500) + 1500), true),
+    };
+    Promise { how, noticed, in_order }
+}
+
+fn fail_and_heal(how: How) {
+    let Promise { how, noticed, in_order } = promise(how);
     let scene = Scene::ready(&Options::default());
     let victim = scene.holder();
     let heir = other(&victim);
@@ -141,36 +155,32 @@ fn assert_calm(report: &Report, from: Moment) {
 
 #[test]
 fn kill_of_the_daemon_removes_the_address_before_the_peer_claims_it() {
-    fail_and_heal(&Promise { how: How::Kill, noticed: DOWN_INTERVAL, in_order: true });
+    fail_and_heal(How::Kill);
 }
 
 #[test]
 fn orderly_stop_removes_the_address_before_the_peer_claims_it() {
-    fail_and_heal(&Promise { how: How::Stop, noticed: DOWN_INTERVAL, in_order: true });
+    fail_and_heal(How::Stop);
 }
 
 #[test]
 fn pulled_cable_removes_the_address_before_the_peer_claims_it() {
-    fail_and_heal(&Promise { how: How::Cable, noticed: DOWN_INTERVAL, in_order: true });
+    fail_and_heal(How::Cable);
 }
 
-/// Below intervals of 1 s the frozen node's address outlives the peer's claim by its lease.
 #[test]
 fn frozen_node_is_replaced_and_its_address_ends_with_its_lease() {
-    fail_and_heal(&Promise { how: How::Freeze, noticed: DOWN_INTERVAL, in_order: false });
+    fail_and_heal(How::Freeze);
 }
 
-/// A worker that does not answer for a second is stalled.
 #[test]
 fn stalled_worker_moves_the_address_in_order() {
-    fail_and_heal(&Promise { how: How::Worker, noticed: SECOND + DOWN_INTERVAL, in_order: true });
+    fail_and_heal(How::Worker);
 }
 
-/// Two checks fail (each up to 500 ms after an interval of 500 ms), then the hold of 1.5 s.
 #[test]
 fn lost_servers_move_the_address_in_order() {
-    let noticed = Duration::from_millis(2 * (500 + 500) + 1500);
-    fail_and_heal(&Promise { how: How::Backends, noticed, in_order: true });
+    fail_and_heal(How::Backends);
 }
 
 /// The speaker holds no client's byte: when it dies alone, the daemon starts another one, which goes on as Active.
