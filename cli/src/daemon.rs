@@ -118,12 +118,13 @@ pub fn run(options: &RunOptions) -> Exit {
     }
 }
 
-async fn compose(options: &RunOptions, config: Config, identity: Identity) -> anyhow::Result<Exit> {
+async fn compose(options: &RunOptions, mut config: Config, identity: Identity) -> anyhow::Result<Exit> {
     let runtime_dir = options.runtime_dir.clone().unwrap_or_else(|| RUNTIME_DIR.into());
     let socket_path = options.control.clone().unwrap_or_else(|| runtime_dir.join("control.sock"));
     let (socket, listener) = ControlSocket::bind(&socket_path)?;
     std::fs::create_dir_all(&runtime_dir)
         .map_err(|error| anyhow::anyhow!("can't create {}: {error}", runtime_dir.display()))?;
+    config.proxy.node = identity.name().to_owned();
     let proxy = Arc::new(Proxy::start(config.proxy.clone())?);
     let (commands_in, commands) = mpsc::channel(16);
     let (steps_in, steps) = mpsc::unbounded_channel();

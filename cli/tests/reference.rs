@@ -18,6 +18,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[defaults] timeout", "[defaults]\ntimeout = { zzzzzzzz = 1 }"),
     ("[frontend.NAME]", "[frontend.web]\nzzzzzzzz = 1"),
     ("[frontend.NAME] bind", "[frontend.web]\nbind = { zzzzzzzz = 1 }"),
+    ("[frontend.NAME] unique_id", "[frontend.web]\nunique_id = { zzzzzzzz = 1 }"),
     ("[frontend.NAME] timeout", "[frontend.web]\ntimeout = { zzzzzzzz = 1 }"),
     ("[backend.NAME]", "[backend.app]\nzzzzzzzz = 1"),
     ("[backend.NAME] server.NAME", "[backend.app]\nserver.web1 = { zzzzzzzz = 1 }"),

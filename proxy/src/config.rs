@@ -5,6 +5,7 @@ mod check;
 mod options;
 mod persistence;
 mod timeouts;
+mod unique_id;
 
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
@@ -21,6 +22,7 @@ pub use self::{
     },
     persistence::Stick,
     timeouts::{BackendTimeouts, FrontendTimeouts},
+    unique_id::UniqueId,
 };
 use crate::{
     rules::{Action, AmbiguousPath, Rule},
@@ -34,6 +36,8 @@ pub struct Config {
     pub threads: NonZeroUsize,
     /// Client connections of the whole process. At the limit listeners stop accepting.
     pub maxconn: u32,
+    /// How this node is called, for templates.
+    pub node: String,
     /// The files of maps; they are read at the start.
     pub maps: Vec<MapFile>,
     /// In the order of the file.
@@ -75,6 +79,8 @@ pub struct Frontend {
     pub options: FrontendOptions,
     /// What one client may do; `None` counts no sources.
     pub per_source: Option<SourceLimits>,
+    /// The ids of its requests; `None` makes none.
+    pub unique_id: Option<UniqueId>,
     /// Where requests go that no rule sends elsewhere. `None` answers 503.
     pub default_backend: Option<BackendId>,
     /// In order, before those of the backend.
@@ -186,6 +192,7 @@ impl Frontend {
             forwardfor: false,
             options: FrontendOptions::default(),
             per_source: None,
+            unique_id: None,
             default_backend: None,
             rules: Vec::new(),
             ambiguous_path: AmbiguousPath::default(),

@@ -90,7 +90,7 @@ impl Node {
         let maps = Published::new(Maps::default());
         let rules = Programs::new(&config);
         let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
-        let host = Host { node: String::new(), hostname: hostname.unwrap_or_default() };
+        let host = Host { node: config.node.clone(), hostname: hostname.unwrap_or_default() };
         Arc::new(Self {
             config,
             connections,

@@ -204,7 +204,6 @@ impl Worker {
         look(&self.routing.borrow().1.backends[backend.0])
     }
 
-    #[allow(dead_code, reason = "rules look texts up")]
     /// The maps as they are now; clones the shared set only when it was swapped.
     pub(crate) fn maps(&self) -> Ref<'_, Maps> {
         let version = self.node.maps.version();

@@ -106,6 +106,7 @@ fn config(server: SocketAddr, mode: Mode) -> Config {
     Config {
         threads: NonZeroUsize::MIN,
         maxconn: 100,
+        node: String::new(),
         maps: Vec::new(),
         frontends: vec![Frontend {
             forwardfor: true,

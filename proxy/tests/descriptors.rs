@@ -28,6 +28,7 @@ async fn listener_out_of_descriptors_waits_instead_of_spinning_and_goes_on_after
     let config = Config {
         threads: NonZeroUsize::MIN,
         maxconn: 100,
+        node: String::new(),
         maps: Vec::new(),
         // A connection is closed at once: that is how a client sees that it was accepted.
         frontends: vec![Frontend { default_backend: None, ..Frontend::new("front", Mode::Tcp, binds) }],

@@ -25,6 +25,7 @@ mod options;
 mod persistence;
 mod reach;
 mod rules;
+mod unique_id;
 mod vip;
 
 pub(super) use group::DEFAULT_GROUP;
@@ -40,10 +41,13 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     let mut groups = group::convert(&file.vips, &vips, &cluster, report);
 
     let maps = map::convert(file, report);
-    let names = Names::new(maps.iter().map(|map| map.name.clone()).collect());
+    let names = names(file);
     let (backends, backend_spans) = backend::convert(file, &names, report);
     let maxconn = file.global.maxconn.as_ref().map_or(MAXCONN, |maxconn| maxconn.value);
-    let frontends = frontend::convert(file, maxconn, &backends, &names, report);
+    let mut frontends = frontend::convert(file, maxconn, &backends, &names, report);
+    if names.wants_request_id() {
+        unique_id::complete(&mut frontends);
+    }
     binds::check(file, report);
     reach::convert(file, &frontends, &backends, &backend_spans, &mut groups, report);
 
@@ -56,12 +60,25 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
         proxy: lb_proxy::Config {
             threads: global.threads.unwrap_or(cores),
             maxconn,
+            node: String::new(),
             maps,
             frontends,
             backends,
         },
         global,
     }
+}
+
+/// What templates may name. A map without a file counts, so that its uses are no further errors.
+fn names(file: &raw::File) -> Names {
+    let mut names = Names::new(file.maps.iter().map(|map| map.name.value.clone()).collect());
+    let actions = file.sections.iter().flat_map(|section| &section.value.rules).flat_map(|rule| &rule.then);
+    for action in actions {
+        if let raw::Action::SetVariable(name, _) = &action.value {
+            names.declare(name);
+        }
+    }
+    names
 }
 
 fn global(raw: &raw::Global) -> Global {

@@ -179,6 +179,11 @@ fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
     if let Some(backend) = frontend.default_backend.and_then(|id| backends.get(id.0)) {
         line(out, "default_backend", quoted(&backend.name));
     }
+    if let Some(id) = &frontend.unique_id {
+        let header = id.header.as_ref().map(|header| format!("header = {}, ", quoted(header)));
+        let template = quoted(id.template.source());
+        line(out, "unique_id", format!("{{ {}template = {template} }}", header.unwrap_or_default()));
+    }
     if frontend.mode == Mode::Http {
         rules::ambiguous_path(out, frontend.ambiguous_path);
     }

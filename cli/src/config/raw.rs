@@ -10,7 +10,7 @@ pub(crate) use self::{
     map::{KINDS as MAP_KINDS, Map},
     proxy::{
         Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Keepalive, Kind,
-        Observing, OnMarkedDown, Pool, RetryOn, Rule, Section, Server, rules,
+        Observing, OnMarkedDown, Pool, RetryOn, Rule, Section, Server, UniqueId, rules,
         rules::{Action, Condition, Destination},
     },
     vip::{InterfaceOf, Preference, Vip},

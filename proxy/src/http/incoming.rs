@@ -18,7 +18,7 @@ use crate::{
     config::{BackendId, ConnectionMode},
     connection::Connection,
     rules::{AmbiguousPath, Run, Verdict, normalize, put_redirect},
-    sample::{Facts, Variables},
+    sample::{Facts, VariableId, Variables},
     stream::Stream,
     upstream::{Preference, key},
     worker::Scratch,
@@ -59,11 +59,13 @@ where
         || connection.frontend().options.connection == ConnectionMode::Close
 }
 
-/// The request at the start of `inbox`, if its head is whole; `ended` says if its client has ended its side.
+/// The request at the start of `inbox`, if its head is whole; `ended` says if its client has ended its
+/// side, `session` are the variables of the connection.
 pub(super) fn parse<S: Stream>(
     inbox: &Buffer,
     progress: &mut Progress,
     ended: bool,
+    session: &mut Variables,
     connection: &Connection<S>,
 ) -> Result<Option<Incoming>, Malformed> {
     let mut fields = Fields::default();
@@ -78,7 +80,8 @@ pub(super) fn parse<S: Stream>(
     let worker = connection.worker();
     let mut out = worker.buffers().take();
     let rules = &worker.node().rules;
-    if !rules.concern(connection.frontend_id(), frontend.default_backend) {
+    let concern = rules.concern(connection.frontend_id(), frontend.default_backend);
+    if !concern && frontend.unique_id.is_none() {
         head.encode(&request, &hop(frontend.default_backend), &mut out);
         let field = |name: &str| {
             head.fields()
@@ -97,7 +100,7 @@ pub(super) fn parse<S: Stream>(
     if rules.path_matters(connection.frontend_id()) {
         settle_path(&mut message, frontend.ambiguous_path, work)?;
     }
-    let variables = Variables::default();
+    let (none, mut variables) = (Variables::default(), Variables::default());
     let maps = worker.maps();
     let facts = Facts {
         client: connection.peer(),
@@ -108,15 +111,22 @@ pub(super) fn parse<S: Stream>(
         server: None,
         request: None,
         response: None,
-        id: None,
-        session: &variables,
-        variables: &variables,
+        session: &none,
+        variables: &none,
         maps: &maps,
         host: &worker.node().host,
         now: SystemTime::now(),
         scratch: sample,
     };
-    let mut run = Run { message: &mut message, facts, work };
+    if let Some(id) = &frontend.unique_id {
+        work.clear();
+        id.template.render(&Facts { request: Some(&message), session, ..facts }, work);
+        variables.set(VariableId::REQUEST_ID, work);
+        if let Some(header) = &id.header {
+            message.set(header.as_bytes(), work)?;
+        }
+    }
+    let mut run = Run { message: &mut message, facts, variables: &mut variables, session, work };
     let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
     let client = run.facts.client.ip();
     let mut preference = Preference::default();
@@ -131,7 +141,8 @@ pub(super) fn parse<S: Stream>(
         Verdict::Redirect(redirect) => {
             let close = closes(&request, ended, connection);
             work.clear();
-            redirect.put_location(&message, &Facts { request: Some(&message), ..facts }, work);
+            let facts = Facts { request: Some(&message), session, variables: &variables, ..facts };
+            redirect.put_location(&message, &facts, work);
             put_redirect(redirect.status, work, close, &mut out);
             Then::Answer { status: redirect.status, close }
         }

@@ -18,7 +18,8 @@ use super::{
     write,
 };
 use crate::{
-    buffer::Buffer, connection::Connection, metrics::Event, stream::Stream, upstream::Own, wheel::Deadline,
+    buffer::Buffer, connection::Connection, metrics::Event, sample::Variables, stream::Stream, upstream::Own,
+    wheel::Deadline,
 };
 
 /// Bytes of a request that are still read and thrown away after a connection was closed for writing, so that the
@@ -39,6 +40,8 @@ pub(crate) struct Session<'c, S> {
     pub(super) own: Option<Box<Own>>,
     /// Requests served before.
     served: u64,
+    /// Those of scope `session`.
+    variables: Variables,
 }
 
 /// What happens to the connection after an exchange.
@@ -55,7 +58,14 @@ pub(super) enum Next {
 impl<'c, S: Stream> Session<'c, S> {
     pub(super) fn new(connection: &'c Connection<S>) -> Self {
         let deadline = connection.worker().wheel().deadline();
-        Self { connection, inbound: Inbound::new(connection), deadline, own: None, served: 0 }
+        Self {
+            connection,
+            inbound: Inbound::new(connection),
+            deadline,
+            own: None,
+            served: 0,
+            variables: Variables::default(),
+        }
     }
 
     /// Serves requests until the connection is to be closed.
@@ -141,7 +151,13 @@ impl<'c, S: Stream> Session<'c, S> {
         loop {
             if let Some(inbox) = self.inbound.inbox.as_mut().filter(|inbox| !inbox.is_empty()) {
                 self.connection.set_busy();
-                let incoming = incoming::parse(inbox, &mut progress, self.inbound.ended, self.connection)?;
+                let incoming = incoming::parse(
+                    inbox,
+                    &mut progress,
+                    self.inbound.ended,
+                    &mut self.variables,
+                    self.connection,
+                )?;
                 if let Some(incoming) = incoming {
                     inbox.consume(incoming.request.length);
                     self.inbound.release_if_empty();

@@ -1,7 +1,10 @@
 //! What a rule does.
 
 use super::{Redirect, Replacement, Text};
-use crate::config::BackendId;
+use crate::{
+    config::BackendId,
+    sample::{VariableId, VariableName},
+};
 
 /// One thing that a rule does. Names of fields are [editable](crate::http::message::is_editable).
 #[derive(Clone, Debug)]
@@ -20,6 +23,8 @@ pub enum Action {
     DeleteHeader(String),
     /// Replaces what matches in the lines of that name.
     ReplaceHeader(String, Replacement),
+    /// Keeps a text for later rules and templates.
+    SetVariable(VariableName, VariableId, Text),
     /// Sends the request there, unless an earlier rule has chosen.
     Backend(BackendId),
 }
@@ -28,9 +33,11 @@ impl Action {
     /// Does it change what later conditions see?
     pub fn is_edit(&self) -> bool {
         match self {
-            Self::AddHeader(..) | Self::SetHeader(..) | Self::DeleteHeader(_) | Self::ReplaceHeader(..) => {
-                true
-            }
+            Self::AddHeader(..)
+            | Self::SetHeader(..)
+            | Self::DeleteHeader(_)
+            | Self::ReplaceHeader(..)
+            | Self::SetVariable(..) => true,
             Self::Deny(_) | Self::Allow | Self::Redirect(_) | Self::Backend(_) => false,
         }
     }
@@ -43,6 +50,7 @@ impl Action {
             | Self::SetHeader(..)
             | Self::DeleteHeader(_)
             | Self::ReplaceHeader(..)
+            | Self::SetVariable(..)
             | Self::Backend(_) => false,
         }
     }

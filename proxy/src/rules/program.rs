@@ -4,7 +4,7 @@ use super::{Action, Condition, HostSet, Rule, Scheme, Subject, Text, host::HostI
 use crate::{
     config::{BackendId, Config, Frontend},
     http::message::{Message, TooLarge},
-    sample::Facts,
+    sample::{Facts, Scope, Variables},
 };
 
 /// The rules of all frontends and backends.
@@ -47,6 +47,10 @@ pub(crate) struct Run<'w, 'f, 'm> {
     pub(crate) message: &'w mut Message<'m>,
     /// Everything else that is known of it; `client` is corrected here by rules.
     pub(crate) facts: Facts<'f>,
+    /// Those of the request.
+    pub(crate) variables: &'w mut Variables,
+    /// Those of the client's connection.
+    pub(crate) session: &'w mut Variables,
     /// Room to write a value in.
     pub(crate) work: &'w mut Vec<u8>,
 }
@@ -171,13 +175,24 @@ fn chooses_by_host(rule: &Rule) -> Option<(&HostSet, BackendId)> {
 
 impl Run<'_, '_, '_> {
     fn holds(&self, condition: &Condition) -> bool {
-        let facts = Facts { request: Some(self.message), ..self.facts };
+        let facts = self.facts();
         condition.holds(&Subject { facts: &facts, scheme: Scheme::Http, message: Some(self.message) })
     }
 
     fn render(&mut self, text: &Text) {
         self.work.clear();
-        text.render(&Facts { request: Some(self.message), ..self.facts }, self.work);
+        let facts = Facts {
+            request: Some(self.message),
+            variables: self.variables,
+            session: self.session,
+            ..self.facts
+        };
+        text.render(&facts, self.work);
+    }
+
+    /// What is known now.
+    pub(crate) fn facts(&self) -> Facts<'_> {
+        Facts { request: Some(self.message), variables: self.variables, session: self.session, ..self.facts }
     }
 
     fn act<'r>(&mut self, action: &'r Action, chosen: &mut Option<BackendId>) -> Result<Flow<'r>, TooLarge> {
@@ -197,6 +212,14 @@ impl Run<'_, '_, '_> {
             Action::ReplaceHeader(name, replacement) => {
                 self.message
                     .rewrite(name.as_bytes(), self.work, |value, out| replacement.apply(value, out))?;
+            }
+            Action::SetVariable(_, id, text) => {
+                self.render(text);
+                let variables = match id.scope() {
+                    Scope::Session => &mut *self.session,
+                    Scope::Request | Scope::Response => &mut *self.variables,
+                };
+                variables.set(*id, self.work);
             }
             Action::Backend(backend) => *chosen = chosen.or(Some(*backend)),
         }

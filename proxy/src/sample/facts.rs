@@ -24,8 +24,6 @@ pub struct Facts<'a> {
     pub request: Option<&'a dyn RequestFacts>,
     /// The response.
     pub response: Option<&'a dyn ResponseFacts>,
-    /// The request's unique id.
-    pub id: Option<&'a [u8]>,
     /// Those of the client's connection.
     pub session: &'a Variables,
     /// Those of the request and its response.
@@ -43,7 +41,7 @@ pub struct Facts<'a> {
 /// This machine and process.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Host {
-    /// Its name in the cluster; empty without one.
+    /// Its name in the cluster, or the machine's without one.
     pub node: String,
     /// The kernel's name for it.
     pub hostname: String,

@@ -140,6 +140,9 @@ impl<'t> Parser<'t> {
         if !row.since.exists(self.place) {
             return Err(Fault::NotHere { name: name.to_owned(), since: row.since });
         }
+        if row.name == "request.id" {
+            names.want_request_id();
+        }
         let is_token = head::is_token(argument.as_bytes());
         let kind = match row.name {
             "request.header.NAME" | "response.header.NAME" if !is_token => "name of a header",

@@ -1,5 +1,7 @@
 //! Where a template stands: which facts exist there, and what its text becomes.
 
+use std::cell::Cell;
+
 use super::{Scope, VariableId, VariableName};
 
 /// Where a template stands.
@@ -49,12 +51,13 @@ pub enum Text {
 pub struct Names {
     variables: Vec<VariableName>,
     maps: Vec<String>,
+    request_id: Cell<bool>,
 }
 
 impl Names {
     /// Without variables; `maps` are the names of the maps in their order.
     pub fn new(maps: Vec<String>) -> Self {
-        Self { variables: Vec::new(), maps }
+        Self { maps, ..Self::default() }
     }
 
     /// A rule sets this variable.
@@ -77,6 +80,15 @@ impl Names {
     pub fn variables(&self, stage: Stage) -> impl Iterator<Item = String> {
         let readable = move |name: &&VariableName| name.scope != Scope::Response || stage == Stage::Response;
         self.variables.iter().filter(readable).map(|name| format!("var.{name}"))
+    }
+
+    /// Does any template that was read with these names ask for the id of a request?
+    pub fn wants_request_id(&self) -> bool {
+        self.request_id.get()
+    }
+
+    pub(super) fn want_request_id(&self) {
+        self.request_id.set(true);
     }
 
     /// The place of a map in the list.

@@ -1,6 +1,8 @@
 //! Text with placeholders.
 
-use super::{Expression, Facts, Place, TemplateError, Text, escape::Escaped, parse};
+use super::{
+    Expression, Facts, Place, TemplateError, Text, VariableId, escape::Escaped, fetch::Fetch, parse,
+};
 use crate::http::headers::Sink;
 
 /// Text with placeholders, compiled.
@@ -38,6 +40,12 @@ impl Template {
             [Piece::Literal(text)] => Some(text),
             _ => None,
         }
+    }
+
+    /// Is the id of the request a part of it?
+    pub fn uses_request_id(&self) -> bool {
+        let id = Fetch::Variable(VariableId::REQUEST_ID);
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Expression(part) if part.fetch == id))
     }
 
     /// Writes the text. Values are made harmless for where the template stands ([`Text`]); one that is not there is

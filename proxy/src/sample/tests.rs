@@ -81,6 +81,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        let mut variables = Variables::default();
+        assert!(variables.set(VariableId::REQUEST_ID, b"id-1"));
         let field = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
         Self {
             request: Message {
@@ -103,7 +105,7 @@ impl World {
                 ..Message::default()
             },
             session: Variables::default(),
-            variables: Variables::default(),
+            variables,
             maps: Maps::default(),
             host: Host { node: "lb1".into(), hostname: "lb1.example.com".into() },
             scratch: Scratch::default(),
@@ -120,7 +122,6 @@ impl World {
             server: Some("web1"),
             request: Some(&self.request),
             response: Some(&self.response),
-            id: Some(b"id-1"),
             session: &self.session,
             variables: &self.variables,
             maps: &self.maps,

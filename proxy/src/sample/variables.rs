@@ -66,6 +66,9 @@ impl fmt::Display for VariableName {
 }
 
 impl VariableId {
+    /// The unique id of the request, which no rule sets.
+    pub const REQUEST_ID: Self = Self { scope: Scope::Request, index: usize::MAX };
+
     pub(super) fn new(scope: Scope, index: usize) -> Self {
         Self { scope, index }
     }

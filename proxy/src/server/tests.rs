@@ -10,6 +10,7 @@ async fn worker_that_does_not_answer_for_a_second_is_reported_until_it_does() {
     let config = Config {
         threads: NonZeroUsize::new(2).unwrap(),
         maxconn: 10,
+        node: String::new(),
         maps: Vec::new(),
         frontends: Vec::new(),
         backends: Vec::new(),
@@ -45,6 +46,7 @@ async fn idle_worker_is_not_a_stalled_one() {
     let config = Config {
         threads: NonZeroUsize::new(1).unwrap(),
         maxconn: 10,
+        node: String::new(),
         maps: Vec::new(),
         frontends: Vec::new(),
         backends: Vec::new(),
@@ -64,6 +66,7 @@ async fn maps_are_read_anew_whole_or_stay_as_they_are() {
     let config = || Config {
         threads: NonZeroUsize::MIN,
         maxconn: 10,
+        node: String::new(),
         maps: vec![map.clone()],
         frontends: Vec::new(),
         backends: Vec::new(),

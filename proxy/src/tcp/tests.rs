@@ -72,6 +72,7 @@ fn config(server: std::net::SocketAddr) -> Config {
     Config {
         threads: NonZeroUsize::MIN,
         maxconn: 10,
+        node: String::new(),
         maps: Vec::new(),
         frontends: vec![Frontend {
             default_backend: Some(BackendId(0)),

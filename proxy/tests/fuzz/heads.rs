@@ -3,7 +3,7 @@
 use lb_proxy::http::{
     body::Framing,
     head::{
-        Fields, Malformed, Progress,
+        Fields, MAX_FIELDS, MAX_LINE, Malformed, Progress,
         request::{self, Method},
         response,
     },
@@ -68,7 +68,9 @@ fn request(bytes: &[u8]) {
     };
     assert_eq!(framing, request.framing, "as it was decided");
     assert_eq!(values(b"host").len(), 1);
-    let (again, out_again) = forwarded(&out).expect("taken again");
+    // What we add may take it beyond our own limits.
+    let is_at_a_limit = lines.len() > MAX_FIELDS || out.len() > MAX_LINE;
+    let Some((again, out_again)) = forwarded(&out) else { return assert!(is_at_a_limit, "taken again") };
     assert_eq!((again.framing, again.method, out_again), (request.framing, request.method, out));
 }
 

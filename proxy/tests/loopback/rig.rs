@@ -37,6 +37,7 @@ pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
     Config {
         threads: NonZeroUsize::new(2).unwrap(),
         maxconn: 1000,
+        node: String::new(),
         maps: Vec::new(),
         frontends: vec![Frontend {
             maxconn: 1000,

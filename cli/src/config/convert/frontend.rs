@@ -7,7 +7,7 @@ use lb_proxy::{
     sample::Names,
 };
 
-use super::{backend::value, options, persistence, rules};
+use super::{backend::value, options, persistence, rules, unique_id};
 use crate::config::{
     diagnostic::Report,
     raw::{self, BindAddress, Kind, Named, Section},
@@ -87,6 +87,7 @@ fn one(
         options: options::frontend(raw, &file.defaults, mode, report),
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
         per_source: persistence::per_source(raw, defaults),
+        unique_id: unique_id::convert(raw.unique_id.as_ref(), mode, names, report),
         default_backend: default_backend(section, file, mode, backends, report),
         rules: rules::Context { names, backends: Some((backends, mode)), report }.convert(&raw.rules),
         ambiguous_path: raw.ambiguous_path.as_ref().map(|at| at.value).unwrap_or_default(),

@@ -8,16 +8,16 @@ use crate::config::{diagnostic::Report, raw};
 
 /// In the order of the file.
 pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Vec<MapFile> {
-    let maps = file.maps.iter().filter_map(|map| {
-        let path = map.value.file.as_ref()?;
-        if path.value.is_empty() {
+    let maps = file.maps.iter().map(|map| {
+        let path = map.value.file.as_ref();
+        if let Some(path) = path.filter(|path| path.value.is_empty()) {
             report.error(path.span, "file is empty; write the path of a file, as in \"hosts.map\"");
         }
-        Some(MapFile {
+        MapFile {
             name: map.name.value.clone(),
-            file: PathBuf::from(&path.value),
+            file: path.map_or_else(PathBuf::new, |path| PathBuf::from(&path.value)),
             kind: map.value.kind.as_ref().map_or_else(Default::default, |kind| kind.value),
-        })
+        }
     });
     maps.collect()
 }

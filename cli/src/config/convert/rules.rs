@@ -71,6 +71,10 @@ impl Context<'_> {
             raw::Action::ReplaceHeader(name, replacement) => {
                 Action::ReplaceHeader(name.clone(), replacement.clone())
             }
+            raw::Action::SetVariable(name, text) => {
+                let id = self.names.variable(name)?;
+                Action::SetVariable(name.clone(), id, self.text(text, sample::Text::Plain)?)
+            }
             raw::Action::Backend(name) => Action::Backend(self.backend(name)?),
             raw::Action::Deny(status) => Action::Deny(*status),
             raw::Action::Allow => Action::Allow,

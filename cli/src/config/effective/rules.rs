@@ -135,6 +135,9 @@ fn actions(actions: &[Action], backends: &[Backend]) -> Vec<String> {
             Action::ReplaceHeader(name, replacement) => {
                 ("replace_header", format!("{} = {}", key(name), self::replacement(replacement)))
             }
+            Action::SetVariable(name, _, text) => {
+                ("set_var", format!("{} = {}", key(&name.to_string()), quoted(text.source())))
+            }
             Action::Backend(id) => {
                 ("backend", quoted(backends.get(id.0).map_or("", |backend| backend.name.as_str())))
             }
@@ -161,7 +164,7 @@ fn actions(actions: &[Action], backends: &[Backend]) -> Vec<String> {
     groups
         .into_iter()
         .map(|(name, entries)| match name {
-            "set_header" | "add_header" | "replace_header" => {
+            "set_header" | "add_header" | "replace_header" | "set_var" => {
                 format!("{name} = {{ {} }}", entries.join(", "))
             }
             "delete_header" => format!("{name} = {}", list(entries)),

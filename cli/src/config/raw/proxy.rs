@@ -21,6 +21,7 @@ pub(crate) use self::{
     persistence::{PerSource, Stick},
     rules::Rule,
     server::Server,
+    unique_id::UniqueId,
 };
 
 mod balance;
@@ -30,6 +31,7 @@ mod options;
 mod persistence;
 pub(crate) mod rules;
 mod server;
+mod unique_id;
 
 /// Which of the four it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,6 +57,7 @@ pub(crate) struct Section {
     pub(crate) default_backend: Option<At<String>>,
     /// The key is there, whatever its value.
     pub(crate) default_backend_given: bool,
+    pub(crate) unique_id: Option<UniqueId>,
     pub(crate) ambiguous_path: Option<At<AmbiguousPath>>,
     // Of both; those of a `[listen.*]` are its frontend's:
     pub(crate) rules: Vec<Rule>,
@@ -144,6 +147,7 @@ impl Section {
             default_backend: None,
             default_backend_given: false,
             ambiguous_path: None,
+            unique_id: None,
             rules: Vec::new(),
             frontend_options: FrontendOptions::default(),
             per_source: None,
@@ -180,6 +184,8 @@ impl Section {
             section.binds = fields.value("bind").map(Bind::read_all).unwrap_or_default();
         }
         if kind.is_frontend() {
+            section.unique_id =
+                fields.value("unique_id").and_then(|value| UniqueId::read(&value, &fields.title));
             section.ambiguous_path = rules::ambiguous_path(&fields);
             section.rules = rules::read_all(&fields, Side::Frontend);
         } else if kind == Kind::Backend {

@@ -25,7 +25,6 @@ fn holds(condition: &Condition, line: &str, fields: &str) -> bool {
         server: None,
         request: Some(&message),
         response: None,
-        id: None,
         session: &variables,
         variables: &variables,
         maps: &maps,

@@ -16,6 +16,7 @@ fn config(servers: usize) -> Config {
     Config {
         threads: NonZeroUsize::MIN,
         maxconn: 1,
+        node: String::new(),
         maps: Vec::new(),
         frontends: Vec::new(),
         backends: vec![Backend::new("back", Mode::Http, (0..servers).map(server).collect())],

@@ -3,6 +3,7 @@
 use lb_proxy::{
     http::message::is_editable,
     rules::{Replacement, Scheme},
+    sample::{Scope, VariableName},
 };
 
 use super::{Side, pattern};
@@ -18,6 +19,7 @@ pub(crate) enum Action {
     SetHeader(String, At<String>),
     DeleteHeader(String),
     ReplaceHeader(String, Replacement),
+    SetVariable(VariableName, At<String>),
     Backend(At<String>),
     Deny(u16),
     Allow,
@@ -47,6 +49,7 @@ const SCHEMES: [(&str, Scheme); 2] = [("http", Scheme::Http), ("https", Scheme::
 pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
     let mut actions = Vec::new();
     read_headers(fields, &mut actions);
+    read_variables(fields, &mut actions);
     if side == Side::Frontend
         && let Some(name) = fields.string("backend", "the name of a backend, as in \"app\"")
     {
@@ -122,6 +125,32 @@ fn read_headers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
             && let Some(replacement) = replacement
         {
             actions.push(At::new(Action::ReplaceHeader(name.value, replacement), name.span));
+        }
+    }
+}
+
+fn read_variables(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
+    let expected = "a table of names and texts, as in { tenant = \"{request.host}\" }";
+    let entries = fields.value("set_var").and_then(|value| value.pairs(expected)).unwrap_or_default();
+    for (name, value) in entries {
+        let text = value.string("a text");
+        let shown = name.value.escape_debug();
+        let Some(variable) = VariableName::parse(&name.value) else {
+            let what = "names are letters, digits and `_`, as in tenant or \"session.tenant\"";
+            fields.report.error(name.span, format!("`{shown}` is no name of a variable; {what}"));
+            continue;
+        };
+        if variable.scope == Scope::Response {
+            fields.report.error(
+                name.span,
+                format!(
+                    "`{shown}` begins with a response, and this is a rule of requests; leave `response.` out"
+                ),
+            );
+            continue;
+        }
+        if let Some(text) = text {
+            actions.push(At::new(Action::SetVariable(variable, text), name.span));
         }
     }
 }
