@@ -19,7 +19,11 @@ use nix::{
     },
 };
 
-use super::{options::InitOptions, protocol, serve, stage::Stage};
+use super::{
+    options::{InitOptions, make_folder},
+    protocol, serve,
+    stage::Stage,
+};
 
 /// Runs the hidden verb `lbctl lab init`; it ends when the lab does. A line with the options comes on stdin. What goes wrong before the lab is up is written to stdout as the one
 /// line that `lab up` waits for.
@@ -75,6 +79,22 @@ fn set_up(options: InitOptions) -> anyhow::Result<(Stage, UnixListener)> {
 /// Binds the socket. One that a killed lab left behind is replaced.
 fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     let folder = path.parent().context("a path without a folder")?;
+    loop {
+        make_folder(folder)?;
+        match listen_in(folder, path) {
+            // The last lab of before has just taken the folder along.
+            Err(error) if is_missing(&error) => {}
+            other => return other,
+        }
+    }
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// With the folder locked, nobody takes it along.
+fn listen_in(folder: &Path, path: &Path) -> anyhow::Result<UnixListener> {
     let _lock = Flock::lock(fs::File::open(folder)?, FlockArg::LockExclusive).map_err(|(_, error)| error)?;
     if UnixStream::connect(path).is_ok() {
         bail!("a lab of this name is up already");
@@ -86,4 +106,29 @@ fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     let listener = listener?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::outer::remove_socket;
+
+    #[test]
+    fn a_lab_that_starts_while_the_last_one_ends_has_its_folder() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("labs");
+        thread::scope(|scope| {
+            for number in 0..4 {
+                let path = folder.join(format!("{number}.sock"));
+                scope.spawn(move || {
+                    for _ in 0..500 {
+                        let _listener = listen(&path).unwrap();
+                        assert!(path.exists());
+                        remove_socket(&path);
+                    }
+                });
+            }
+        });
+        assert!(!folder.exists(), "the last one took it along");
+    }
 }

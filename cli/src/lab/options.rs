@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     env, fs,
+    io::ErrorKind,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
@@ -150,17 +151,33 @@ pub(crate) fn socket_path(name: &str) -> anyhow::Result<PathBuf> {
         bail!("`{name}` is no name for a lab: 1 to 40 letters, digits, `-` and `_`");
     }
     let folder = folder();
-    if let Err(error) = fs::DirBuilder::new().mode(0o700).create(&folder)
-        && error.kind() != std::io::ErrorKind::AlreadyExists
-    {
-        return Err(error).with_context(|| format!("cannot make {}", folder.display()));
-    }
-    // In /tmp another user may have made it first, as a trap.
-    let found = fs::symlink_metadata(&folder)?;
+    make_folder(&folder)?;
+    Ok(folder.join(format!("{name}.sock")))
+}
+
+/// Makes the folder of the sockets if it is missing. The last lab of a user takes it along, at any moment but while the
+/// folder is locked.
+///
+/// # Errors
+/// It belongs to someone else, or can't be made.
+pub(crate) fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    let found = loop {
+        if let Err(error) = fs::DirBuilder::new().mode(0o700).create(folder)
+            && error.kind() != ErrorKind::AlreadyExists
+        {
+            return Err(error).with_context(|| format!("cannot make {}", folder.display()));
+        }
+        // In /tmp another user may have made it first, as a trap.
+        match fs::symlink_metadata(folder) {
+            Ok(found) => break found,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot look at {}", folder.display())),
+        }
+    };
     if !found.is_dir() || found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
         bail!("{} must be a folder of mode 0700 that belongs to you", folder.display());
     }
-    Ok(folder.join(format!("{name}.sock")))
+    Ok(())
 }
 
 fn folder() -> PathBuf {

@@ -18,6 +18,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use nix::{
     errno::Errno,
+    fcntl::{Flock, FlockArg},
     sched::{CloneFlags, unshare},
     sys::{
         prctl,
@@ -92,10 +93,13 @@ fn wait_for(init: Pid, signals: &SigSet) {
     }
 }
 
-fn remove_socket(socket: &PathBuf) {
+pub(super) fn remove_socket(socket: &PathBuf) {
     let _ = fs::remove_file(socket);
-    // The folder goes with the last lab; while another one lives it is not empty, and stays.
-    if let Some(folder) = socket.parent() {
+    // The folder goes with the last lab; while another one lives it is not empty, and stays. One that is about to listen
+    // in it has locked it.
+    let Some(folder) = socket.parent() else { return };
+    let locked = fs::File::open(folder).map(|file| Flock::lock(file, FlockArg::LockExclusive));
+    if let Ok(Ok(_lock)) = locked {
         let _ = fs::remove_dir(folder);
     }
 }
