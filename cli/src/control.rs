@@ -15,8 +15,8 @@ mod status;
 mod timestamp;
 
 pub use status::{
-    Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Peer, Phase, Problem, Ready, Server,
-    ServerState, Status, Table, TransitionReport, Vip,
+    Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, NameProblem, Peer, Phase, Problem, Ready,
+    Server, ServerState, Status, Table, TransitionReport, Vip,
 };
 pub use timestamp::Timestamp;
 

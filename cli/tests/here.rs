@@ -192,3 +192,33 @@ fn a_map_that_is_missing_or_has_a_wrong_line_is_an_error_with_its_line() {
     let said = format!("{}{}", stderr(&run), String::from_utf8_lossy(&run.stdout));
     assert!(said.contains(&format!("{missing}; {wrong}")), "{said}");
 }
+
+#[test]
+fn a_server_name_that_does_not_resolve_is_a_warning_and_only_where_names_are_looked_up() {
+    // A nameserver that knows nothing: it sends every question back as an answer with NXDOMAIN.
+    let nameserver = std::net::UdpSocket::bind("127.0.0.53:0").unwrap();
+    let address = nameserver.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut question = [0; 512];
+        while let Ok((length, client)) = nameserver.recv_from(&mut question) {
+            question[2] |= 0x80;
+            question[3] = 3;
+            let _ = nameserver.send_to(&question[..length], client);
+        }
+    });
+    let file = format!(
+        "[global]\nnameservers = [\"{address}\"]\n[listen.web]\nbind = \"127.0.0.1:{}\"\n\
+         server.a = \"app.lbctl.invalid:80\"\nserver.b = \"127.0.0.1:80\"\n",
+        free_port()
+    );
+    let output = check(&["--here"], &file);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let expected = format!(
+        "lb.toml: on this machine: warning: app.lbctl.invalid does not resolve here: no such name \
+         (NXDOMAIN from {address}); its servers would be down\n"
+    );
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+    // Pure without --here: nobody is asked.
+    let output = check(&[], &file);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}

@@ -4,12 +4,16 @@ mod balance;
 mod check;
 mod options;
 mod persistence;
+mod server;
 mod timeouts;
 mod unique_id;
 
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
-pub use crate::sample::{MapFile, MapKind};
+pub use crate::{
+    resolve::ResolverConfig,
+    sample::{MapFile, MapKind},
+};
 
 pub use self::{
     balance::{Balance, HashKey, HashKind, UriPart},
@@ -21,6 +25,7 @@ pub use self::{
         BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, RetryOptions, ReuseMode, TcpKeepalive,
     },
     persistence::Stick,
+    server::{Server, ServerAddress},
     timeouts::{BackendTimeouts, FrontendTimeouts},
     unique_id::UniqueId,
 };
@@ -38,6 +43,8 @@ pub struct Config {
     pub maxconn: u32,
     /// How this node is called, for templates.
     pub node: String,
+    /// Who knows the addresses of servers that are given by name.
+    pub resolver: ResolverConfig,
     /// The files of maps; they are read at the start.
     pub maps: Vec<MapFile>,
     /// In the order of the file.
@@ -151,26 +158,6 @@ pub struct Backend {
     pub servers: Vec<Server>,
 }
 
-/// One server.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// Unique in its backend.
-    pub name: String,
-    /// Where it is.
-    pub address: SocketAddr,
-    /// Where it is checked, if the backend's check does not say.
-    pub check_at: Elsewhere,
-    /// Share, 0..=256; 0 gets only requests of clients that had it before.
-    pub weight: u16,
-    /// Used for new requests only when no other is usable.
-    pub backup: bool,
-    /// Requests in flight (http) or connections (tcp); the excess waits in line.
-    pub maxconn: Option<u32>,
-    /// What is allowed of `maxconn` while its backend has little to do (HAProxy `minconn`); it grows in proportion up to
-    /// [`BackendOptions::fullconn`]. At most `maxconn`.
-    pub minconn: Option<u32>,
-}
-
 impl Config {
     /// A tenth of the connections that can come to a backend, at least one.
     pub fn fullconn(&self, backend: BackendId) -> u32 {
@@ -222,21 +209,6 @@ impl Backend {
             readiness: true,
             rules: Vec::new(),
             servers,
-        }
-    }
-}
-
-impl Server {
-    /// One with weight 1 and no limits.
-    pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
-        Self {
-            name: name.into(),
-            address,
-            check_at: Elsewhere::default(),
-            weight: 1,
-            backup: false,
-            maxconn: None,
-            minconn: None,
         }
     }
 }

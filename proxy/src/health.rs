@@ -16,6 +16,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod board;
+mod names;
 pub(crate) mod outcome;
 pub(crate) mod passive;
 pub(crate) mod probe;

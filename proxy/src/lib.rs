@@ -25,6 +25,7 @@ mod listener;
 pub mod metrics;
 mod node;
 mod rates;
+pub mod resolve;
 pub mod rules;
 pub mod sample;
 pub mod server;

@@ -82,8 +82,11 @@ impl Node {
         let backends =
             (0..config.backends.len()).map(|id| BackendState::new(&config, BackendId(id))).collect();
         let now = SystemTime::now();
-        let known =
-            |backend: &Backend| vec![ServerHealth::new(backend.check.is_some(), now); backend.servers.len()];
+        let known = |backend: &Backend| {
+            let known =
+                |server: &Server| ServerHealth::new(backend.check.is_some(), now, server.address.fixed());
+            backend.servers.iter().map(known).collect::<Vec<_>>()
+        };
         let servers = Mutex::new(config.backends.iter().map(known).collect());
         let tables = Tables::new(&config, None);
         let (started, routing) = (Instant::now(), Published::new(routing));

@@ -20,6 +20,7 @@ use crate::{
     listener::binding::Bindings,
     node::Node,
     rates::{Rates, SAMPLE_EVERY},
+    resolve,
     sample::{MapError, Maps},
     stall, status,
     worker::WorkerHandle,
@@ -109,6 +110,9 @@ impl Proxy {
 
     fn start_tasks(&mut self) {
         self.board.set_workers(Arc::clone(&self.workers));
+        for follower in resolve::followers(&self.node, &self.board, &self.workers) {
+            self.tasks.add(&tokio::spawn(follower));
+        }
         let seed = seed();
         let total: usize = self.node.config.backends.iter().map(|backend| backend.servers.len()).sum();
         let mut delays = (0..total).map(|index| first_check_after(index, total));

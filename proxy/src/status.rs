@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::config::Mode;
+use crate::config::{Mode, ServerAddress};
 
 /// Everything an operator sees. Built on demand from the workers' counters; never touches a worker.
 #[derive(Clone, Debug)]
@@ -113,13 +113,26 @@ pub enum ServerState {
     NoCheck,
 }
 
+/// A name does not resolve; the last good answer is still used if there was one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NameProblem {
+    /// `no such name (NXDOMAIN from 192.0.2.53:53)`
+    pub why: String,
+    /// Since when.
+    pub since: SystemTime,
+}
+
 /// A server.
 #[derive(Clone, Debug)]
 pub struct ServerStatus {
     /// Its name.
     pub name: String,
-    /// Where it is.
-    pub address: SocketAddr,
+    /// As the file has it.
+    pub address: ServerAddress,
+    /// Where it is now; `None` while its name has never resolved.
+    pub resolved: Option<SocketAddr>,
+    /// Since when and why its name does not resolve.
+    pub name_problem: Option<NameProblem>,
     /// What is known of it.
     pub state: ServerState,
     /// Since when.

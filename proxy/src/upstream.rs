@@ -177,8 +177,8 @@ impl Lease {
         }
     }
 
-    fn address(&self) -> SocketAddr {
-        self.worker.node().backend(self.backend).servers[self.server].address
+    fn address(&self) -> Option<SocketAddr> {
+        self.worker.with_usable(self.backend, |usable| usable.address(self.server))
     }
 
     fn counters(&self) -> &ServerCounters {

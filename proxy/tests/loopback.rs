@@ -12,6 +12,8 @@ mod health;
 mod lifecycle;
 #[path = "loopback/limits.rs"]
 mod limits;
+#[path = "loopback/names.rs"]
+mod names;
 #[path = "loopback/retry.rs"]
 mod retry;
 #[path = "loopback/sources.rs"]

@@ -1,10 +1,8 @@
 //! `lbctl init`.
 
-use std::{
-    fmt::Write as _,
-    io::Write as _,
-    net::{Ipv4Addr, SocketAddr},
-};
+use std::{fmt::Write as _, io::Write as _, net::Ipv4Addr};
+
+use lb_proxy::config::ServerAddress;
 
 use crate::{
     config::{self, text},
@@ -26,7 +24,7 @@ pub struct InitArguments {
     vips: Vec<String>,
     /// A server behind it; once for each server
     #[arg(long = "server", value_name = "ADDRESS:PORT", required = true, value_parser = server)]
-    servers: Vec<SocketAddr>,
+    servers: Vec<ServerAddress>,
     /// Where clients connect
     #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
@@ -112,6 +110,6 @@ fn vip(argument: &str) -> Result<String, String> {
     Ok(argument.to_owned())
 }
 
-fn server(argument: &str) -> Result<SocketAddr, String> {
+fn server(argument: &str) -> Result<ServerAddress, String> {
     text::server_address(argument).map_err(|why| format!("it {why}"))
 }

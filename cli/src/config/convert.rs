@@ -62,6 +62,10 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
             maxconn,
             node: String::new(),
             maps,
+            resolver: lb_proxy::config::ResolverConfig {
+                nameservers: file.global.nameservers.iter().map(|at| at.value).collect(),
+                ..Default::default()
+            },
             frontends,
             backends,
         },

@@ -33,6 +33,10 @@ pub fn effective(config: &Config) -> String {
         None => out.push_str("# threads: one per core of the machine\n"),
     }
     line(&mut out, "drain_timeout", time(config.global.drain_timeout));
+    match config.proxy.resolver.nameservers.as_slice() {
+        [] => out.push_str("# nameservers: those of /etc/resolv.conf\n"),
+        some => line(&mut out, "nameservers", list(some.iter().map(|address| quoted(&address.to_string())))),
+    }
     for map in &config.proxy.maps {
         write_map(&mut out, map);
     }

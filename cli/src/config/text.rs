@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use lb_proxy::rules::Network;
+use lb_proxy::{config::ServerAddress, rules::Network};
 
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
@@ -52,8 +52,20 @@ pub(crate) fn write_duration(duration: Duration) -> String {
     format!("{}{unit}", millis / factor)
 }
 
-/// Where a server is: address and port, never a name.
-pub(crate) fn server_address(text: &str) -> Result<SocketAddr, String> {
+/// Where a server is: an address or a name, and a port.
+pub(crate) fn server_address(text: &str) -> Result<ServerAddress, String> {
+    if let Some((host, port)) = text.rsplit_once(':')
+        && looks_like_a_name(host)
+        && host.parse::<Ipv4Addr>().is_err()
+    {
+        let Some(port) = port.parse::<u16>().ok().filter(|&port| port > 0) else {
+            return Err(format!("has the port `{}`; ports are 1..65535", port.escape_debug()));
+        };
+        return Ok(ServerAddress::Named { host: host_name(host)?, port });
+    }
+    if looks_like_a_name(text) {
+        return Err(format!("has no port; write \"{text}:80\""));
+    }
     let address = socket_address(text, "80")?;
     if address.ip().is_unspecified() {
         return Err("is no address of a server; 0.0.0.0 and [::] are for `bind`".into());
@@ -61,7 +73,36 @@ pub(crate) fn server_address(text: &str) -> Result<SocketAddr, String> {
     if is_group_address(address.ip()) {
         return Err("is a multicast or broadcast address; write the server's own".into());
     }
-    Ok(address)
+    Ok(ServerAddress::Fixed(address))
+}
+
+/// A nameserver: an address, and its port if that is not 53.
+pub(crate) fn nameserver(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, 53));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() > 0 => Ok(address),
+        _ => {
+            Err("is no address of a nameserver; write it as in \"192.0.2.53\" or \"192.0.2.53:5353\"".into())
+        }
+    }
+}
+
+/// A name as DNS carries it (RFC 1123 §2.1, and `_`, which is common inside).
+fn host_name(text: &str) -> Result<Box<str>, String> {
+    if !text.is_ascii() {
+        return Err("has letters that DNS does not carry; write the name in its ASCII form, xn--..".into());
+    }
+    let labels: Vec<_> = text.strip_suffix('.').unwrap_or(text).split('.').collect();
+    let is_label =
+        |label: &&str| (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-');
+    if text.len() > 253 || !labels.iter().all(is_label) {
+        return Err(
+            "is no name that DNS carries: labels of 1..63 letters, digits and `-`, at most 253 in all".into(),
+        );
+    }
+    Ok(text.into())
 }
 
 /// Where a frontend listens: an address and a port, or `*:80` for all IPv4 addresses.
@@ -109,9 +150,7 @@ fn socket_address(text: &str, port: &str) -> Result<SocketAddr, String> {
             });
         }
         if looks_like_a_name(host) {
-            return Err(format!(
-                "has a name; names are not resolved in this version, write the address of {host}"
-            ));
+            return Err(format!("has a name; a listener needs an address, write that of {host} or `*`"));
         }
     } else if looks_like_a_name(text) {
         return Err(format!("has no address; write one with a port, as in \"192.0.2.21:{port}\""));

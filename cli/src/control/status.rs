@@ -310,8 +310,12 @@ pub enum ServerState {
 pub struct Server {
     /// Its name.
     pub name: String,
-    /// Where it is.
-    pub address: SocketAddr,
+    /// As the file has it: an address or a name, with a port.
+    pub address: String,
+    /// Where it is now; none while its name has never resolved.
+    pub resolved: Option<SocketAddr>,
+    /// Since when and why its name does not resolve.
+    pub name_problem: Option<NameProblem>,
     /// What is known of it.
     pub state: ServerState,
     /// Since when.
@@ -334,6 +338,15 @@ pub struct Server {
     pub maxconn: Option<u32>,
     /// The last check.
     pub last_check: Option<Check>,
+}
+
+/// A name does not resolve; the last good answer is still used if there was one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NameProblem {
+    /// In words.
+    pub why: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// The outcome of a check.

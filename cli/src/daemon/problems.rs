@@ -64,6 +64,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         }));
     }
     problems.extend(status.backends.iter().flat_map(|backend| servers(backend, status.at)));
+    problems.extend(status.backends.iter().flat_map(names));
     problems
 }
 
@@ -196,6 +197,22 @@ fn servers(backend: &Backend, at: Timestamp) -> Vec<Problem> {
     .collect()
 }
 
+/// Names that no longer resolve, of servers that go on at their last address.
+fn names(backend: &Backend) -> impl Iterator<Item = Problem> {
+    backend.servers.iter().filter_map(|server| {
+        let (problem, address) = (server.name_problem.as_ref()?, server.resolved?);
+        Some(Problem {
+            what: format!("{} of {}/{} does not resolve", server.address, backend.name, server.name),
+            since: Some(problem.since),
+            look_at: format!(
+                "{}. Its last address, {}, is still used. Is the name right, and do the nameservers work?",
+                problem.why,
+                address.ip()
+            ),
+        })
+    })
+}
+
 fn is_usable(server: &Server) -> bool {
     matches!(server.state, ServerState::Up | ServerState::NoCheck)
 }
@@ -224,7 +241,10 @@ fn all_reports(backend: &Backend, at: Timestamp) -> String {
 
 /// What its check found, and what to look at.
 fn report_of(server: &Server) -> String {
-    let address = server.address;
+    if let (Some(problem), None) = (&server.name_problem, server.resolved) {
+        return format!("{} does not resolve: {}. Is the name right?", server.address, problem.why);
+    }
+    let address = &server.address;
     let Some(check) = server.last_check.as_ref().filter(|_| server.state == ServerState::Down) else {
         return format!("{address}: its agent says so.");
     };

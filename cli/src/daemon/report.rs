@@ -12,8 +12,8 @@ use super::{clock::Instants, group::Group, hello, node::Identity, problems};
 use crate::{
     config::{Config, model},
     control::{
-        Backend, Bind, Check, FileReport, Frontend, GroupNode, Peer, Phase, Problem, Ready, Server,
-        ServerState, Status, Table, Timestamp, TransitionReport, Vip,
+        Backend, Bind, Check, FileReport, Frontend, GroupNode, NameProblem, Peer, Phase, Problem, Ready,
+        Server, ServerState, Status, Table, Timestamp, TransitionReport, Vip,
     },
 };
 
@@ -340,7 +340,12 @@ fn backend(config: &Config, found: &proxy::BackendStatus) -> Backend {
 fn server(found: &proxy::ServerStatus, fall: u32) -> Server {
     Server {
         name: found.name.clone(),
-        address: found.address,
+        address: found.address.to_string(),
+        resolved: found.resolved,
+        name_problem: found
+            .name_problem
+            .as_ref()
+            .map(|problem| NameProblem { why: problem.why.clone(), since: problem.since.into() }),
         state: match found.state {
             proxy::ServerState::Unchecked => ServerState::Unchecked,
             proxy::ServerState::Up => ServerState::Up,

@@ -102,14 +102,20 @@ impl Board {
         let config = self.node().backend(of.backend);
         let Some(agent) = config.agent.as_ref() else { return };
         let server = &config.servers[of.server];
-        let address = SocketAddr::new(agent.address.unwrap_or(server.address.ip()), agent.port);
         let mut before = None;
         tokio::time::sleep(delay).await;
         let mut ticks = tokio::time::interval(agent.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let answer = ask(agent, address).await;
+            let host = match agent.address {
+                Some(address) => address,
+                None => match self.address(of.backend, of.server).await {
+                    Ok(address) => address.ip(),
+                    Err(_) => continue,
+                },
+            };
+            let answer = ask(agent, SocketAddr::new(host, agent.port)).await;
             if answer.is_none() || answer == before {
                 continue;
             }

@@ -30,6 +30,8 @@ pub(crate) struct Board {
     /// By backend: a server of it came back.
     came_back: Box<[Notify]>,
     workers: OnceLock<Arc<[WorkerHandle]>>,
+    /// Changes with every lookup of a name.
+    lookups: watch::Sender<()>,
 }
 
 /// One server, for the tasks that learn something about it.
@@ -46,13 +48,28 @@ impl Board {
         let node = Node::new(config, Routing::default());
         node.routing.store(routing(&node.config, &node.servers(), Instant::now()));
         let health = watch::Sender::new(Health::default());
-        let board = Self { node: Arc::clone(&node), health, came_back, workers: OnceLock::new() };
+        let board = Self {
+            node: Arc::clone(&node),
+            health,
+            came_back,
+            workers: OnceLock::new(),
+            lookups: watch::Sender::new(()),
+        };
         board.publish(&node.servers());
         (node, Arc::new(board))
     }
 
-    pub(crate) fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// A name was looked up, with whatever outcome.
+    pub(super) fn looked_up(&self) {
+        self.lookups.send_replace(());
+    }
+
+    pub(super) fn lookups(&self) -> watch::Receiver<()> {
+        self.lookups.subscribe()
     }
 
     /// Where [`Health`] is published; others change their own fields of it.
@@ -86,7 +103,10 @@ impl Board {
                 continue;
             }
             let server = &config.servers[of.server];
-            let mut outcome = probe(check, check.address(server.address, server.check_at)).await;
+            let mut outcome = match self.address(of.backend, of.server).await {
+                Ok(address) => probe(check, check.address(address, server.check_at)).await,
+                Err(why) => Outcome::new(CheckCode::L4Connection, why),
+            };
             // Only a server that is up can ask to be left out of the balance.
             if check.disable_on_404
                 && outcome.status == Some(404)
@@ -178,7 +198,7 @@ impl Board {
     }
 
     /// Tells the workers which servers of a backend are usable.
-    fn route(&self, backend: BackendId, servers: &[ServerHealth]) {
+    pub(super) fn route(&self, backend: BackendId, servers: &[ServerHealth]) {
         let usable = usable(self.node.backend(backend), servers, Instant::now());
         self.node.routing.update(|routing| routing.backends[backend.0] = Arc::new(usable));
     }
@@ -218,7 +238,7 @@ impl Board {
         });
     }
 
-    fn publish(&self, servers: &[Vec<ServerHealth>]) {
+    pub(super) fn publish(&self, servers: &[Vec<ServerHealth>]) {
         let config = &self.node.config;
         let backends: Vec<_> = config
             .backends

@@ -75,7 +75,7 @@ async fn converse(stream: &mut TcpStream, mut talk: Talk<'_>) -> io::Result<Outc
     }
 }
 
-pub(super) fn describe(error: &io::Error) -> String {
+pub(crate) fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::ConnectionReset => "connection reset".to_owned(),

@@ -25,8 +25,11 @@ const UP: [ServerState; 4] =
 /// had a server before go there whatever its weight.
 pub(crate) fn usable(backend: &Backend, servers: &[ServerHealth], now: Instant) -> Usable {
     let backend = &*weighed(backend, servers);
+    let fits = |wanted: &[ServerState], known: &ServerHealth| {
+        wanted.contains(&known.state()) && known.address.is_some()
+    };
     let in_state = |wanted: &[ServerState]| -> Vec<usize> {
-        (0..servers.len()).filter(|&server| wanted.contains(&servers[server].state())).collect()
+        (0..servers.len()).filter(|&server| fits(wanted, &servers[server])).collect()
     };
     let of = |fit: &[usize]| {
         let new = for_new_requests(backend, fit);
@@ -34,6 +37,7 @@ pub(crate) fn usable(backend: &Backend, servers: &[ServerHealth], now: Instant) 
             backend,
             new.into_iter().map(|server| (server, share(backend, &servers[server], now))),
             fit.iter().copied(),
+            servers.iter().map(|server| server.address),
         )
     };
     let up = of(&in_state(&UP));

@@ -1,6 +1,9 @@
 //! What is known of one server: from its checks, from its traffic, from its agent; and what follows from that.
 
-use std::time::{Instant, SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Instant, SystemTime},
+};
 
 use super::{
     Checker,
@@ -8,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Server,
-    status::{CheckReport, ServerState},
+    status::{CheckReport, NameProblem, ServerState},
 };
 
 /// What is known of a server.
@@ -24,6 +27,10 @@ pub(crate) struct ServerHealth {
     pub(crate) last_check: Option<CheckReport>,
     /// When it came up, if it was down before: its slow start begins there.
     pub(crate) came_back: Option<Instant>,
+    /// `None` while its name has never resolved.
+    pub(crate) address: Option<SocketAddr>,
+    /// Since its name resolves no more.
+    pub(crate) name_problem: Option<NameProblem>,
 }
 
 /// By checks and traffic.
@@ -37,7 +44,7 @@ enum Checked {
 
 impl ServerHealth {
     /// At the start.
-    pub(crate) fn new(is_checked: bool, now: SystemTime) -> Self {
+    pub(crate) fn new(is_checked: bool, now: SystemTime, address: Option<SocketAddr>) -> Self {
         Self {
             checked: if is_checked { Checked::NotYet } else { Checked::Not },
             up_by_checks: !is_checked,
@@ -46,6 +53,8 @@ impl ServerHealth {
             since: now,
             last_check: None,
             came_back: None,
+            address,
+            name_problem: None,
         }
     }
 
@@ -66,7 +75,7 @@ impl ServerHealth {
 
     /// For the node's readiness: by active checks alone, whatever traffic and agents say.
     pub(crate) fn is_ready(&self) -> bool {
-        self.is_known() && self.up_by_checks
+        self.is_known() && self.up_by_checks && self.address.is_some()
     }
 
     /// The one word for an operator.
@@ -75,6 +84,8 @@ impl ServerHealth {
             (Duty::Maintenance, _) => ServerState::Maintenance,
             (_, Checked::NotYet) => ServerState::Unchecked,
             (_, Checked::Down) => ServerState::Down,
+            // Nothing checks it, and nothing can be sent there.
+            (_, Checked::Not) if self.address.is_none() => ServerState::Down,
             _ if self.agent.down.is_some() => ServerState::AgentDown,
             (Duty::Drain, _) => ServerState::Drain,
             (Duty::Ready, _) if self.stopping => ServerState::NoBalance,
@@ -120,7 +131,11 @@ impl ServerHealth {
 impl ServerHealth {
     /// One of which this is known.
     pub(crate) fn in_state(state: ServerState) -> Self {
-        let mut server = Self::new(state != ServerState::NoCheck, SystemTime::UNIX_EPOCH);
+        let mut server = Self::new(
+            state != ServerState::NoCheck,
+            SystemTime::UNIX_EPOCH,
+            Some(([192, 0, 2, 1], 80).into()),
+        );
         server.checked = match state {
             ServerState::Unchecked => Checked::NotYet,
             ServerState::NoCheck => Checked::Not,
@@ -141,7 +156,11 @@ mod tests {
     use crate::health::agent::AgentWeight;
 
     fn server(checked: Checked) -> ServerHealth {
-        ServerHealth { checked, up_by_checks: true, ..ServerHealth::new(true, SystemTime::UNIX_EPOCH) }
+        ServerHealth {
+            checked,
+            up_by_checks: true,
+            ..ServerHealth::new(true, SystemTime::UNIX_EPOCH, Some(SocketAddr::from(([192, 0, 2, 1], 80))))
+        }
     }
 
     #[test]

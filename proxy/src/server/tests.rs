@@ -12,6 +12,7 @@ async fn worker_that_does_not_answer_for_a_second_is_reported_until_it_does() {
         maxconn: 10,
         node: String::new(),
         maps: Vec::new(),
+        resolver: Default::default(),
         frontends: Vec::new(),
         backends: Vec::new(),
     };
@@ -48,6 +49,7 @@ async fn idle_worker_is_not_a_stalled_one() {
         maxconn: 10,
         node: String::new(),
         maps: Vec::new(),
+        resolver: Default::default(),
         frontends: Vec::new(),
         backends: Vec::new(),
     };
@@ -68,6 +70,7 @@ async fn maps_are_read_anew_whole_or_stay_as_they_are() {
         maxconn: 10,
         node: String::new(),
         maps: vec![map.clone()],
+        resolver: Default::default(),
         frontends: Vec::new(),
         backends: Vec::new(),
     };

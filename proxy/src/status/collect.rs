@@ -82,7 +82,9 @@ fn backend(node: &Node, servers: &[ServerHealth], workers: &[WorkerHandle], inde
     let servers =
         backend.servers.iter().zip(servers).enumerate().map(|(server, (config, health))| ServerStatus {
             name: config.name.clone(),
-            address: config.address,
+            address: config.address.clone(),
+            resolved: health.address,
+            name_problem: health.name_problem.clone(),
             state: health.state(),
             since: health.since,
             in_flight: state.in_flight(server).into(),

@@ -74,6 +74,7 @@ fn config(server: std::net::SocketAddr) -> Config {
         maxconn: 10,
         node: String::new(),
         maps: Vec::new(),
+        resolver: Default::default(),
         frontends: vec![Frontend {
             default_backend: Some(BackendId(0)),
             ..Frontend::new("front", Mode::Tcp, Vec::new())

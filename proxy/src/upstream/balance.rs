@@ -5,7 +5,10 @@
 //! worker serves. Retries have a position of their own: they neither disturb that order nor all go to the server that
 //! happens to follow the one that failed.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use self::{
     ring::{Ring, Scale},
@@ -37,6 +40,8 @@ pub(crate) struct Usable {
     kept: Box<[usize]>,
     /// Those in their slow start.
     starting: Box<[(usize, Share)]>,
+    /// Of every server, usable or not; `None` while its name has never resolved.
+    addresses: Box<[Option<SocketAddr>]>,
 }
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -75,6 +80,7 @@ impl Usable {
         config: &Backend,
         new: impl IntoIterator<Item = (usize, Share)>,
         kept: impl IntoIterator<Item = usize>,
+        addresses: impl IntoIterator<Item = Option<SocketAddr>>,
     ) -> Self {
         let new: Box<[_]> =
             new.into_iter().filter(|&(server, _)| config.servers[server].weight > 0).collect();
@@ -100,6 +106,7 @@ impl Usable {
             servers,
             choice,
             kept: kept.into_iter().collect(),
+            addresses: addresses.into_iter().collect(),
             starting: new.iter().filter(|(_, share)| !share.is_full()).copied().collect(),
         }
     }
@@ -116,6 +123,11 @@ impl Usable {
     /// May a request that has had this server before go there?
     pub(crate) fn keeps(&self, server: usize) -> bool {
         self.kept.contains(&server)
+    }
+
+    /// Where a server is.
+    pub(crate) fn address(&self, server: usize) -> Option<SocketAddr> {
+        self.addresses.get(server).copied().flatten()
     }
 
     /// `maxconn` of a server, smaller during its slow start, but never 0.

@@ -104,11 +104,12 @@ impl Search {
                 self.count(Event::Reuse);
                 return Ok(Upstream { link, lease });
             }
+            let generation = self.worker.idle_upstreams().generation(self.backend, lease.server);
             let error = match self.attempt(&lease, deadline).await {
                 Ok(stream) => {
                     lease.note(Seen::Connected);
                     self.settle(&lease);
-                    let link = Link::new(stream, self.worker.wheel().ticks());
+                    let link = Link::new(stream, self.worker.wheel().ticks(), generation);
                     return Ok(Upstream { link, lease });
                 }
                 Err(error) => error,
@@ -225,7 +226,9 @@ impl Search {
     fn take_idle(&mut self, lease: &Lease, reuse: Reuse) -> Option<Link> {
         // Of no more use if the choice fell on another server.
         if let Some(own) = self.own.take().filter(|own| own.server == lease.server) {
-            if own.link.is_quiet() {
+            if own.link.is_quiet()
+                && self.worker.idle_upstreams().is_current(self.backend, own.server, &own.link)
+            {
                 return Some(own.link);
             }
             self.count(Event::Stale);
@@ -332,7 +335,8 @@ impl Drop for InLine<'_> {
     }
 }
 
-async fn connect(address: SocketAddr, keepalive: Option<&TcpKeepalive>) -> io::Result<TcpStream> {
+async fn connect(address: Option<SocketAddr>, keepalive: Option<&TcpKeepalive>) -> io::Result<TcpStream> {
+    let address = address.ok_or_else(|| io::Error::other("the name of the server does not resolve"))?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // Heads and last pieces leave at once instead of waiting for an acknowledgement.
     socket.set_nodelay(true)?;

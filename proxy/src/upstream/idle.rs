@@ -37,7 +37,12 @@ struct OfBackend {
     servers: Box<[OfServer]>,
 }
 
-type OfServer = RefCell<VecDeque<Idle>>;
+#[derive(Debug, Default)]
+struct OfServer {
+    connections: RefCell<VecDeque<Idle>>,
+    /// Grows when the server moves to another address.
+    generation: Cell<u32>,
+}
 
 /// [`PoolOptions`] in ticks.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +62,8 @@ pub(crate) struct Link {
     served: u32,
     /// It was authenticated for one client, whose it is from then on.
     private: bool,
+    /// Of its server when it was chosen: see [`IdleConnections::generation`].
+    generation: u32,
 }
 
 #[derive(Debug)]
@@ -66,8 +73,8 @@ struct Idle {
 }
 
 impl Link {
-    pub(crate) fn new(stream: TcpStream, now: u64) -> Self {
-        Self { stream, opened: now, served: 0, private: false }
+    pub(crate) fn new(stream: TcpStream, now: u64, generation: u32) -> Self {
+        Self { stream, opened: now, served: 0, private: false, generation }
     }
 
     /// Has it served a request before (so that its server may have closed it meanwhile)?
@@ -113,7 +120,7 @@ impl IdleConnections {
     pub(crate) fn new(config: &Config) -> Self {
         let backends = config.backends.iter().map(|backend| OfBackend {
             bounds: Bounds::new(&backend.options.pool),
-            servers: backend.servers.iter().map(|_| RefCell::default()).collect(),
+            servers: backend.servers.iter().map(|_| OfServer::default()).collect(),
         });
         Self { backends: backends.collect(), count: Cell::new(0) }
     }
@@ -129,7 +136,7 @@ impl IdleConnections {
         stale: impl Fn(),
     ) -> Option<Link> {
         let OfBackend { bounds, servers } = &self.backends[backend.0];
-        let mut connections = servers[server].borrow_mut();
+        let mut connections = servers[server].connections.borrow_mut();
         loop {
             let at = match reuse {
                 Reuse::Forbidden => None,
@@ -147,14 +154,32 @@ impl IdleConnections {
         }
     }
 
+    /// To be noted before a connection is made: it grows when the server moves.
+    pub(crate) fn generation(&self, backend: BackendId, server: usize) -> u32 {
+        self.backends[backend.0].servers[server].generation.get()
+    }
+
+    /// Was it made to where its server still is?
+    pub(crate) fn is_current(&self, backend: BackendId, server: usize, link: &Link) -> bool {
+        link.generation == self.generation(backend, server)
+    }
+
+    /// The server has moved: its idle connections are closed, and those in use are not kept.
+    pub(crate) fn clear(&self, backend: BackendId, server: usize) {
+        let of_server = &self.backends[backend.0].servers[server];
+        of_server.generation.set(of_server.generation.get().wrapping_add(1));
+        let connections = of_server.connections.take();
+        self.count.set(self.count.get() - connections.len());
+    }
+
     /// Keeps a connection, at the price of the server's oldest one if there are too many. One that is too old or has
     /// served enough is closed.
     pub(crate) fn put(&self, backend: BackendId, server: usize, now: u64, link: Link) {
         let OfBackend { bounds, servers } = &self.backends[backend.0];
-        if !bounds.allow(&link, now) {
+        if !bounds.allow(&link, now) || !self.is_current(backend, server, &link) {
             return;
         }
-        let mut connections = servers[server].borrow_mut();
+        let mut connections = servers[server].connections.borrow_mut();
         if connections.len() >= KEPT_PER_SERVER || (self.count.get() >= KEPT && !connections.is_empty()) {
             connections.pop_front();
         } else if self.count.get() >= KEPT {
@@ -168,8 +193,8 @@ impl IdleConnections {
     /// Closes what is too old and what the server has closed.
     pub(crate) fn sweep(&self, now: u64) {
         for OfBackend { bounds, servers } in &self.backends {
-            for connections in servers {
-                connections.borrow_mut().retain(|idle| {
+            for of_server in servers {
+                of_server.connections.borrow_mut().retain(|idle| {
                     let keep = now.saturating_sub(idle.since) < bounds.idle
                         && bounds.allow(&idle.link, now)
                         && !is_seen_readable(&idle.link.stream);

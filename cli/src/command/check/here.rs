@@ -4,12 +4,13 @@
 //! another process is found even if that process shares it.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr},
     os::unix::net::UnixStream,
 };
 
-use lb_proxy::sample::Maps;
+use lb_proxy::{config::ServerAddress, sample::Maps};
 use lb_vrrp::{GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -54,8 +55,34 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
         findings.extend(errors.iter().map(|error| fatal(error.to_string())));
     }
     check_ports(config, &mut findings);
+    check_names(config, &mut findings);
     findings.sort_by_key(|finding| !finding.fatal);
     findings
+}
+
+/// Looks the names of servers up, as `run` does.
+fn check_names(config: &Config, findings: &mut Vec<Finding>) {
+    let servers = config.proxy.backends.iter().flat_map(|backend| &backend.servers);
+    let hosts: BTreeSet<_> = servers
+        .filter_map(|server| match &server.address {
+            ServerAddress::Named { host, .. } => Some(host.as_ref()),
+            ServerAddress::Fixed(_) => None,
+        })
+        .collect();
+    if hosts.is_empty() {
+        return;
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return findings.push(warning(format!("names can't be looked up here: {error}"))),
+    };
+    let resolver = &config.proxy.resolver;
+    for host in hosts {
+        if let Err(error) = runtime.block_on(lb_proxy::resolve::lookup(resolver, host)) {
+            findings
+                .push(warning(format!("{host} does not resolve here: {error}; its servers would be down")));
+        }
+    }
 }
 
 fn fatal(message: String) -> Finding {

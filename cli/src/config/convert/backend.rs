@@ -95,12 +95,14 @@ fn servers(section: &Named<Section>, report: &Report<'_>) -> Vec<Server> {
     }
     let mut servers: Vec<Server> = Vec::new();
     for server in raw {
-        let address = server.address.as_ref().map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |at| at.value);
+        let placeholder = || SocketAddr::from(([0, 0, 0, 0], 0)).into();
+        let address = server.address.as_ref().map_or_else(placeholder, |at| at.value.clone());
         if let (Some(at), Some(twin)) = (&server.address, servers.iter().find(|twin| twin.address == address))
         {
             if twin.name == server.name.value {
                 report.error(at.span, format!("server {address} is in the list already"));
-            } else {
+            } else if address.fixed().is_some() {
+                // Servers with one name spread over its addresses.
                 report.warning(
                     at.span,
                     format!("{address} is also server `{}`; it gets a share for each name", twin.name),

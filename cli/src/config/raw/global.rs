@@ -1,14 +1,19 @@
 //! `[global]`: the process.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use crate::config::reader::{At, Fields};
+use crate::config::{
+    reader::{At, Fields, Value},
+    text,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Global {
     pub(crate) maxconn: Option<At<u32>>,
     pub(crate) threads: Option<At<u32>>,
     pub(crate) drain_timeout: Option<At<Duration>>,
+    /// Of server names.
+    pub(crate) nameservers: Vec<At<SocketAddr>>,
 }
 
 impl Global {
@@ -17,8 +22,18 @@ impl Global {
             maxconn: fields.integer("maxconn", 1..=10_000_000),
             threads: fields.integer("threads", 1..=1024),
             drain_timeout: fields.duration("drain_timeout", Duration::ZERO..=Duration::from_secs(3600)),
+            nameservers: fields.value("nameservers").map(nameservers).unwrap_or_default(),
         };
         fields.finish(|key| (key == "nbthread" || key == "nbproc").then(|| "write `threads`".into()));
         global
     }
+}
+
+fn nameservers(value: Value<'_>) -> Vec<At<SocketAddr>> {
+    if value.is_empty_list() {
+        value.mismatch("at least one address, as in [\"192.0.2.53\"]");
+    }
+    let expected = "an address, as in \"192.0.2.53\", or one with a port, as in \"192.0.2.53:5353\"";
+    let values = value.one_or_list();
+    values.iter().filter_map(|value| value.parsed(expected, text::nameserver)).collect()
 }

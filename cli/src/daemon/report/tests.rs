@@ -397,7 +397,9 @@ fn a_speaker_that_says_nothing_is_a_problem_since_its_last_word() {
 fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &str) -> proxy::ServerStatus {
     proxy::ServerStatus {
         name: name.to_owned(),
-        address: ([192, 0, 2, 22], 80).into(),
+        address: std::net::SocketAddr::from(([192, 0, 2, 22], 80)).into(),
+        resolved: Some(([192, 0, 2, 22], 80).into()),
+        name_problem: None,
         state,
         since: std::time::SystemTime::UNIX_EPOCH,
         in_flight: 0,
@@ -458,6 +460,44 @@ fn servers_that_are_down_are_problems_with_something_to_look_at() {
         let hash = world.config.hash.clone();
         world.is(State::Active, at(1_000), None);
         world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
+        world.proxy.backends = vec![proxy::BackendStatus { name: "app".to_owned(), servers }];
+        assert_eq!(only_problem(&world.status(10_000)), expected);
+    }
+}
+
+#[test]
+fn names_that_do_not_resolve_are_problems_whether_an_address_is_left_or_not() {
+    let named = |resolved: Option<std::net::SocketAddr>, state| proxy::ServerStatus {
+        address: lb_proxy::config::ServerAddress::Named { host: "app.internal".into(), port: 80 },
+        resolved,
+        name_problem: Some(proxy::NameProblem {
+            why: "no answer from 192.0.2.53:53".to_owned(),
+            since: std::time::SystemTime::UNIX_EPOCH,
+        }),
+        last_check: None,
+        ..server("web2", state, proxy::CheckCode::L4Connection, "")
+    };
+    let kept = named(Some(([192, 0, 2, 22], 80).into()), proxy::ServerState::Up);
+    let lost = named(None, proxy::ServerState::Down);
+    let table = [
+        (
+            kept,
+            "app.internal:80 of app/web2 does not resolve: no answer from 192.0.2.53:53. Its last address, \
+             192.0.2.22, is still used. Is the name right, and do the nameservers work?",
+        ),
+        (
+            lost,
+            "app/web2 is down: app.internal:80 does not resolve: no answer from 192.0.2.53:53. Is the name right? \
+             The other server carries all.",
+        ),
+    ];
+    for (server_of_a_name, expected) in table {
+        let mut world = World::new();
+        let hash = world.config.hash.clone();
+        world.is(State::Active, at(1_000), None);
+        world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
+        let servers =
+            vec![server("web1", proxy::ServerState::Up, proxy::CheckCode::L7Ok, "200"), server_of_a_name];
         world.proxy.backends = vec![proxy::BackendStatus { name: "app".to_owned(), servers }];
         assert_eq!(only_problem(&world.status(10_000)), expected);
     }

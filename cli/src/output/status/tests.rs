@@ -33,7 +33,9 @@ fn node(name: &str, local: bool, state: &str, priority: u8) -> GroupNode {
 fn server(name: &str, address: &str, in_flight: u64) -> Server {
     Server {
         name: name.to_owned(),
-        address: address.parse().expect("an address"),
+        address: address.to_owned(),
+        resolved: Some(address.parse().expect("an address")),
+        name_problem: None,
         state: ServerState::Up,
         since: time("2026-09-18T10:13:20Z"),
         in_flight,

@@ -18,7 +18,7 @@ fn backend(balance: Balance, weights: &[u16]) -> Backend {
 /// All servers of it but `lost` are usable.
 fn without(backend: &Backend, lost: &[usize]) -> Usable {
     let there = (0..backend.servers.len()).filter(|server| !lost.contains(server));
-    Usable::new(backend, there.clone().map(|server| (server, Share::default())), there)
+    Usable::new(backend, there.clone().map(|server| (server, Share::default())), there, [])
 }
 
 fn usable(balance: Balance, weights: &[u16]) -> Usable {
@@ -237,7 +237,7 @@ fn share_of_a_ring_grows_with_a_slow_start() {
             let up = if server == 0 { seconds } else { 60 };
             (server, Share::after(Duration::from_secs(up), Duration::from_secs(60)))
         };
-        shares(&Usable::new(&backend, (0..4).map(share), 0..4), 4, 10_000)[0]
+        shares(&Usable::new(&backend, (0..4).map(share), 0..4, []), 4, 10_000)[0]
     };
     let (start, half, full) = (slow(0), slow(30), slow(60));
     assert!(start < 300 && (1_000..2_000).contains(&half) && full > 2_200, "{start} {half} {full}");

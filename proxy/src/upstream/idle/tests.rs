@@ -18,6 +18,7 @@ fn config(servers: usize) -> Config {
         maxconn: 1,
         node: String::new(),
         maps: Vec::new(),
+        resolver: Default::default(),
         frontends: Vec::new(),
         backends: vec![Backend::new("back", Mode::Http, (0..servers).map(server).collect())],
     }
@@ -41,7 +42,7 @@ fn port(stream: &TcpStream) -> u16 {
 
 /// Opened at `now`, has served one request.
 fn used(stream: TcpStream, now: u64) -> Link {
-    let mut link = Link::new(stream, now);
+    let mut link = Link::new(stream, now, 0);
     link.serve();
     link
 }

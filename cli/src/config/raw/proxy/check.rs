@@ -4,16 +4,17 @@ mod http;
 mod kind;
 mod sequence;
 
-use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use lb_proxy::config::{CheckKind, Elsewhere};
 
 pub(super) use self::sequence::text;
 use super::super::POSITIVE;
-use crate::config::{
-    reader::{At, Fields, Value},
-    text,
-};
+use crate::config::reader::{At, Fields, Value};
 
 /// `check`.
 #[derive(Debug)]
@@ -103,7 +104,7 @@ pub(super) fn address(fields: &Fields<'_>, key: &'static str) -> Option<At<IpAdd
         if let Ok(address) = text.parse() {
             return Ok(address);
         }
-        Err(match text::server_address(text) {
+        Err(match text.parse::<SocketAddr>() {
             Ok(with_port) => {
                 format!("has a port; write \"{}\" here and the port under its own key", with_port.ip())
             }

@@ -1,6 +1,8 @@
 //! `server.NAME` and `servers`: who answers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+
+use lb_proxy::config::ServerAddress;
 
 use super::check;
 use crate::config::{
@@ -12,7 +14,7 @@ use crate::config::{
 pub(crate) struct Server {
     /// The key; the address as written for one of `servers`.
     pub(crate) name: At<String>,
-    pub(crate) address: Option<At<SocketAddr>>,
+    pub(crate) address: Option<At<ServerAddress>>,
     /// Where it is checked, if not there.
     pub(crate) check_address: Option<At<IpAddr>>,
     pub(crate) check_port: Option<At<u16>>,
