@@ -5,5 +5,7 @@
 mod beside_haproxy;
 #[path = "rules/requests.rs"]
 mod requests;
+#[path = "rules/rewrites.rs"]
+mod rewrites;
 #[path = "rules/rig.rs"]
 mod rig;

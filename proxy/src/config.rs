@@ -94,6 +94,8 @@ pub struct Frontend {
     pub rules: Vec<Rule>,
     /// What rules that look at the path make of one that can be read in two ways.
     pub ambiguous_path: AmbiguousPath,
+    /// For responses, after those of the backend.
+    pub response_rules: Vec<Rule>,
 }
 
 impl Frontend {
@@ -154,6 +156,8 @@ pub struct Backend {
     pub readiness: bool,
     /// For requests that come here, after those of the frontend. None chooses a backend.
     pub rules: Vec<Rule>,
+    /// For responses of its servers, before those of the frontend.
+    pub response_rules: Vec<Rule>,
     /// In the order of the file.
     pub servers: Vec<Server>,
 }
@@ -183,6 +187,7 @@ impl Frontend {
             default_backend: None,
             rules: Vec::new(),
             ambiguous_path: AmbiguousPath::default(),
+            response_rules: Vec::new(),
         }
     }
 }
@@ -208,6 +213,7 @@ impl Backend {
             cut_when_down: false,
             readiness: true,
             rules: Vec::new(),
+            response_rules: Vec::new(),
             servers,
         }
     }

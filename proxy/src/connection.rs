@@ -14,6 +14,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::SystemTime,
 };
 
 use slab::Slab;
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::{
     config::{BackendId, ConnectionMode, Frontend},
     metrics::{Event, FrontendCounters},
+    sample::{self, Facts, Maps, Variables},
     stream::Stream,
     table::{Held, Refusal},
     upstream::Upstream,
@@ -179,6 +181,31 @@ impl<S: Stream> Connection<S> {
         }
         if entry.served.get() && self.is_draining() {
             entry.give(Order::Close);
+        }
+    }
+
+    /// What templates and conditions know of it; the rest is added by whoever knows more.
+    pub(crate) fn facts<'a>(
+        &'a self,
+        variables: &'a Variables,
+        maps: &'a Maps,
+        scratch: &'a sample::Scratch,
+    ) -> Facts<'a> {
+        Facts {
+            client: self.peer(),
+            peer: self.peer(),
+            local: self.local(),
+            frontend: &self.frontend().name,
+            backend: None,
+            server: None,
+            request: None,
+            response: None,
+            session: variables,
+            variables,
+            maps,
+            host: &self.worker().node().host,
+            now: SystemTime::now(),
+            scratch,
         }
     }
 

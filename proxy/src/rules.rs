@@ -19,6 +19,7 @@ mod path;
 mod pattern;
 mod program;
 mod redirect;
+mod source;
 mod text;
 mod value;
 

@@ -7,9 +7,11 @@ pub(crate) mod splice;
 use std::{future::pending, io};
 
 use crate::{
+    config::BackendId,
     connection::Connection,
     error::Side,
     metrics::Event,
+    sample::Variables,
     stream::Stream,
     tcp::{
         departure::departure,
@@ -23,11 +25,15 @@ use crate::{
 pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     connection.set_busy();
     connection.counters().requests.increment();
-    let Some(backend) = connection.frontend().default_backend else {
+    let worker = connection.worker();
+    let Some(backend) = judged(connection) else {
+        connection.count(Event::Denied);
+        return;
+    };
+    let Some(backend) = backend else {
         connection.count(Event::NoServer);
         return;
     };
-    let worker = connection.worker();
     let hash = key::of_connection(&worker.node().backend(backend).balance, connection.peer().ip());
     let preference = Preference { client: Some(connection.peer().ip()), hash, ..Preference::default() };
     let upstream_deadline = worker.wheel().deadline();
@@ -68,6 +74,18 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     };
     connection.set_server(&upstream);
     tunnel(connection, &upstream, &upstream_deadline).await;
+}
+
+/// Where the rules of its frontend send a connection; `None` if they refuse it.
+fn judged<S: Stream>(connection: &Connection<S>) -> Option<Option<BackendId>> {
+    let (worker, default) = (connection.worker(), connection.frontend().default_backend);
+    let rules = &worker.node().rules;
+    if !rules.concern_connection(connection.frontend_id()) {
+        return Some(default);
+    }
+    let (scratch, variables, maps) = (worker.scratch().borrow(), Variables::default(), worker.maps());
+    let facts = connection.facts(&variables, &maps, &scratch.sample);
+    rules.run_connection(connection.frontend_id(), default, &facts)
 }
 
 /// Moves bytes both ways until both sides have ended; counts and logs what goes wrong.

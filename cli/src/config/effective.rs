@@ -192,6 +192,7 @@ fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
         rules::ambiguous_path(out, frontend.ambiguous_path);
     }
     rules::rules(out, "rules", &frontend.rules, backends);
+    rules::rules(out, "response_rules", &frontend.response_rules, backends);
 }
 
 fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
@@ -216,6 +217,7 @@ fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
     }
     servers(out, &backend.servers);
     rules::rules(out, "rules", &backend.rules, &[]);
+    rules::rules(out, "response_rules", &backend.response_rules, &[]);
 }
 
 /// Servers of a `servers` list have an address for a name, which no key can be.

@@ -10,6 +10,7 @@ use super::{
         request::Request,
         response::{Head, Hop, Response},
     },
+    message::Message,
     outcome::Termination,
     write::{self, WriteError, is_transient},
 };
@@ -18,9 +19,12 @@ use crate::{
     config::ConnectionMode,
     connection::Connection,
     health::passive::Seen,
+    rules::Run,
+    sample::{Facts, Variables},
     stream::Stream,
     upstream::Upstream,
     wheel::{Deadline, TICK},
+    worker::Scratch,
 };
 
 /// Interim responses of one exchange; more are refused.
@@ -292,8 +296,42 @@ impl<S: Stream> Download<'_, S> {
                 || self.connection.is_draining()
                 || self.connection.frontend().options.connection == ConnectionMode::Close);
         let hop = Hop { framing, close };
-        head.encode(&response, &hop, out);
+        let rules = &self.connection.worker().node().rules;
+        let is_final = response.status >= 200;
+        if is_final && rules.concern_response(self.connection.frontend_id(), self.upstream.backend_id()) {
+            self.run_rules(head, &response, &hop, out)?;
+        } else {
+            head.encode(&response, &hop, out);
+        }
         Ok(Some((response, hop)))
+    }
+
+    fn run_rules(
+        &self,
+        head: Head<'_>,
+        response: &Response,
+        hop: &Hop,
+        out: &mut Buffer,
+    ) -> Result<(), Malformed> {
+        let (connection, upstream) = (self.connection, self.upstream);
+        let worker = connection.worker();
+        let mut scratch = worker.scratch().borrow_mut();
+        let Scratch { edits, work, sample } = &mut *scratch;
+        let mut message = Message::of_response(head, edits);
+        let (none, maps) = (Variables::default(), worker.maps());
+        // What rules of the request kept is gone by now: no rule on responses can name it.
+        let (mut variables, mut session) = (Variables::default(), Variables::default());
+        let facts = Facts {
+            backend: Some(&upstream.backend().name),
+            server: Some(&upstream.server().name),
+            ..connection.facts(&none, &maps, sample)
+        };
+        let mut run =
+            Run { message: &mut message, facts, variables: &mut variables, session: &mut session, work };
+        let rules = &worker.node().rules;
+        rules.run_response(connection.frontend_id(), upstream.backend_id(), &mut run)?;
+        message.encode_response(response, hop, out);
+        Ok(())
     }
 
     fn take_buffer(&self) -> Buffer {

@@ -3,7 +3,7 @@
 //! Not async, and in one place: the fields of a head live on the stack and are gone before anything waits. Whatever needs
 //! them leaves plain data in [`Incoming`].
 
-use std::{net::IpAddr, time::SystemTime};
+use std::net::IpAddr;
 
 use super::{
     body::Framing,
@@ -102,22 +102,7 @@ pub(super) fn parse<S: Stream>(
     }
     let (none, mut variables) = (Variables::default(), Variables::default());
     let maps = worker.maps();
-    let facts = Facts {
-        client: connection.peer(),
-        peer: connection.peer(),
-        local: connection.local(),
-        frontend: &frontend.name,
-        backend: None,
-        server: None,
-        request: None,
-        response: None,
-        session: &none,
-        variables: &none,
-        maps: &maps,
-        host: &worker.node().host,
-        now: SystemTime::now(),
-        scratch: sample,
-    };
+    let facts = connection.facts(&none, &maps, sample);
     if let Some(id) = &frontend.unique_id {
         work.clear();
         id.template.render(&Facts { request: Some(&message), session, ..facts }, work);

@@ -1,6 +1,6 @@
 //! What a rule does.
 
-use super::{Redirect, Replacement, Text};
+use super::{Network, Redirect, Replacement, Text};
 use crate::{
     config::BackendId,
     sample::{VariableId, VariableName},
@@ -11,6 +11,8 @@ use crate::{
 pub enum Action {
     /// Answers with the page of this status, 400..=599. Ends the list.
     Deny(u16),
+    /// Closes the connection (mode tcp). Ends the list.
+    Reject,
     /// Ends the list.
     Allow,
     /// Answers with a redirection. Ends the list.
@@ -25,6 +27,19 @@ pub enum Action {
     ReplaceHeader(String, Replacement),
     /// Keeps a text for later rules and templates.
     SetVariable(VariableName, VariableId, Text),
+    /// Gives the request another path; the query stays.
+    SetPath(Text),
+    /// Replaces what matches in the path.
+    ReplacePath(Replacement),
+    /// Gives the request another query; an empty text takes it away.
+    SetQuery(Text),
+    /// Takes the client's address from this field if a trusted proxy has written it.
+    SetSource {
+        /// The proxies in front of this one.
+        trusted: Vec<Network>,
+        /// X-Forwarded-For, or another with a list of addresses.
+        header: String,
+    },
     /// Sends the request there, unless an earlier rule has chosen.
     Backend(BackendId),
 }
@@ -37,21 +52,17 @@ impl Action {
             | Self::SetHeader(..)
             | Self::DeleteHeader(_)
             | Self::ReplaceHeader(..)
+            | Self::SetPath(_)
+            | Self::ReplacePath(_)
+            | Self::SetQuery(_)
+            | Self::SetSource { .. }
             | Self::SetVariable(..) => true,
-            Self::Deny(_) | Self::Allow | Self::Redirect(_) | Self::Backend(_) => false,
+            Self::Deny(_) | Self::Reject | Self::Allow | Self::Redirect(_) | Self::Backend(_) => false,
         }
     }
 
     /// Does nothing after it happen in its list?
     pub fn is_final(&self) -> bool {
-        match self {
-            Self::Deny(_) | Self::Allow | Self::Redirect(_) => true,
-            Self::AddHeader(..)
-            | Self::SetHeader(..)
-            | Self::DeleteHeader(_)
-            | Self::ReplaceHeader(..)
-            | Self::SetVariable(..)
-            | Self::Backend(_) => false,
-        }
+        matches!(self, Self::Deny(_) | Self::Reject | Self::Allow | Self::Redirect(_))
     }
 }

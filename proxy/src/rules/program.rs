@@ -1,6 +1,6 @@
 //! Rules compiled for running: in order, and neighbours that only choose by host as one lookup.
 
-use super::{Action, Condition, HostSet, Rule, Scheme, Subject, Text, host::HostIndex};
+use super::{Action, Condition, HostSet, Rule, Scheme, Subject, Text, host::HostIndex, source};
 use crate::{
     config::{BackendId, Config, Frontend},
     http::message::{Message, TooLarge},
@@ -12,6 +12,8 @@ use crate::{
 pub(crate) struct Programs {
     frontends: Box<[Option<Program>]>,
     backends: Box<[Option<Program>]>,
+    frontend_responses: Box<[Option<Program>]>,
+    backend_responses: Box<[Option<Program>]>,
     /// By frontend: some rule that a request may meet looks at its path.
     path_matters: Box<[bool]>,
     /// Of the backends.
@@ -71,6 +73,16 @@ impl Programs {
         Self {
             frontends: config.frontends.iter().map(|frontend| Program::new(&frontend.rules)).collect(),
             backends: config.backends.iter().map(|backend| Program::new(&backend.rules)).collect(),
+            frontend_responses: config
+                .frontends
+                .iter()
+                .map(|frontend| Program::new(&frontend.response_rules))
+                .collect(),
+            backend_responses: config
+                .backends
+                .iter()
+                .map(|backend| Program::new(&backend.response_rules))
+                .collect(),
             path_matters: config.frontends.iter().map(path_matters).collect(),
             names: config.backends.iter().map(|backend| backend.name.clone()).collect(),
         }
@@ -86,6 +98,59 @@ impl Programs {
     pub(crate) fn concern(&self, frontend: usize, default: Option<BackendId>) -> bool {
         self.frontends[frontend].is_some()
             || default.is_some_and(|backend| self.backends[backend.0].is_some())
+    }
+
+    /// Is there anything to run on a response of `backend` that goes out by `frontend`?
+    pub(crate) fn concern_response(&self, frontend: usize, backend: BackendId) -> bool {
+        self.frontend_responses[frontend].is_some() || self.backend_responses[backend.0].is_some()
+    }
+
+    /// Runs the response rules of `backend`, then those of `frontend`: the way back.
+    pub(crate) fn run_response(
+        &self,
+        frontend: usize,
+        backend: BackendId,
+        run: &mut Run<'_, '_, '_>,
+    ) -> Result<(), TooLarge> {
+        let programs = [&self.backend_responses[backend.0], &self.frontend_responses[frontend]];
+        for program in programs.into_iter().flatten() {
+            program.run(run, &mut None)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the rules of a tcp frontend on a connection: where it goes, or `None` if it is refused.
+    pub(crate) fn run_connection(
+        &self,
+        frontend: usize,
+        default: Option<BackendId>,
+        facts: &Facts<'_>,
+    ) -> Option<Option<BackendId>> {
+        let steps = self.frontends[frontend].iter().flat_map(|program| &program.steps);
+        let rules = steps.filter_map(|step| match step {
+            Step::Rule(rule) => Some(rule),
+            // Only requests have hosts.
+            Step::Hosts(..) => None,
+        });
+        let subject = Subject { facts, scheme: Scheme::Http, message: None };
+        let mut chosen = None;
+        for rule in rules.filter(|rule| rule.when.holds(&subject)) {
+            for action in &rule.then {
+                match action {
+                    Action::Reject => return None,
+                    Action::Allow => return Some(chosen.or(default)),
+                    Action::Backend(backend) => chosen = chosen.or(Some(*backend)),
+                    // The others need a request: no tcp frontend has them.
+                    _ => {}
+                }
+            }
+        }
+        Some(chosen.or(default))
+    }
+
+    /// Are there rules for connections of a tcp frontend?
+    pub(crate) fn concern_connection(&self, frontend: usize) -> bool {
+        self.frontends[frontend].is_some()
     }
 
     /// Runs the rules of `frontend`, then those of the backend that was chosen.
@@ -179,20 +244,22 @@ impl Run<'_, '_, '_> {
         condition.holds(&Subject { facts: &facts, scheme: Scheme::Http, message: Some(self.message) })
     }
 
-    fn render(&mut self, text: &Text) {
-        self.work.clear();
-        let facts = Facts {
-            request: Some(self.message),
-            variables: self.variables,
-            session: self.session,
-            ..self.facts
-        };
-        text.render(&facts, self.work);
+    /// What is known now, with the message in it.
+    pub(crate) fn facts(&self) -> Facts<'_> {
+        let message = &*self.message;
+        let known = Facts { variables: self.variables, session: self.session, ..self.facts };
+        if message.status() == 0 {
+            Facts { request: Some(message), ..known }
+        } else {
+            Facts { response: Some(message), ..known }
+        }
     }
 
-    /// What is known now.
-    pub(crate) fn facts(&self) -> Facts<'_> {
-        Facts { request: Some(self.message), variables: self.variables, session: self.session, ..self.facts }
+    fn render(&mut self, text: &Text) {
+        let mut work = std::mem::take(self.work);
+        work.clear();
+        text.render(&self.facts(), &mut work);
+        *self.work = work;
     }
 
     fn act<'r>(&mut self, action: &'r Action, chosen: &mut Option<BackendId>) -> Result<Flow<'r>, TooLarge> {
@@ -221,7 +288,26 @@ impl Run<'_, '_, '_> {
                 };
                 variables.set(*id, self.work);
             }
+            Action::SetPath(path) => {
+                self.render(path);
+                self.message.set_path(self.work)?;
+            }
+            Action::ReplacePath(replacement) => {
+                self.work.clear();
+                if replacement.apply(self.message.path(), self.work) {
+                    self.message.set_path(self.work)?;
+                }
+            }
+            Action::SetQuery(query) => {
+                self.render(query);
+                self.message.set_query((!self.work.is_empty()).then_some(&self.work[..]))?;
+            }
+            Action::SetSource { trusted, header } => {
+                self.facts.client = source::client(self.message, self.facts.peer, trusted, header);
+            }
             Action::Backend(backend) => *chosen = chosen.or(Some(*backend)),
+            // Of mode tcp, where nothing of this runs.
+            Action::Reject => {}
         }
         Ok(Flow::Next)
     }

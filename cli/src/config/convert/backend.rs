@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use lb_proxy::{
     config::{Backend, BackendTimeouts, Server},
-    sample::Names,
+    sample::{Names, Stage},
 };
 
 use super::{
@@ -72,7 +72,17 @@ fn one(section: &Named<Section>, defaults: &Section, names: &Names, report: &Rep
         cut_when_down,
         // Those of a `[listen.*]` are its frontend's.
         rules: match raw.kind {
-            Kind::Backend => rules::Context { names, backends: None, report }.convert(&raw.rules),
+            Kind::Backend => {
+                let stage = Stage::Request;
+                rules::Context { names, backends: None, stage, report }.convert(&raw.rules)
+            }
+            Kind::Defaults | Kind::Frontend | Kind::Listen => Vec::new(),
+        },
+        response_rules: match raw.kind {
+            Kind::Backend => {
+                let stage = Stage::Response;
+                rules::Context { names, backends: None, stage, report }.convert(&raw.response_rules)
+            }
             Kind::Defaults | Kind::Frontend | Kind::Listen => Vec::new(),
         },
         servers: servers(section, report),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use lb_proxy::{
     config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Mode},
-    sample::Names,
+    sample::{Names, Stage},
 };
 
 use super::{backend::value, options, persistence, rules, unique_id};
@@ -60,8 +60,9 @@ fn one(
         report.warning(maxconn.span, message);
     }
     if mode == Mode::Tcp {
-        if let Some(rule) = raw.rules.first() {
-            report.error(rule.span, "rules need mode = \"http\"");
+        if let Some(rule) = raw.response_rules.first() {
+            report
+                .error(rule.span, "response_rules need mode = \"http\"; in mode tcp there are no responses");
         }
         check_tcp(raw, report);
     }
@@ -89,7 +90,12 @@ fn one(
         per_source: persistence::per_source(raw, defaults),
         unique_id: unique_id::convert(raw.unique_id.as_ref(), mode, names, report),
         default_backend: default_backend(section, file, mode, backends, report),
-        rules: rules::Context { names, backends: Some((backends, mode)), report }.convert(&raw.rules),
+        rules: {
+            let stage = if mode == Mode::Tcp { Stage::Connection } else { Stage::Request };
+            rules::Context { names, backends: Some((backends, mode)), stage, report }.convert(&raw.rules)
+        },
+        response_rules: rules::Context { names, backends: None, stage: Stage::Response, report }
+            .convert(&raw.response_rules),
         ambiguous_path: raw.ambiguous_path.as_ref().map(|at| at.value).unwrap_or_default(),
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Context<'c> {
     pub(super) names: &'c Names,
     /// Those that a rule may choose, and the mode that they must have; `None` in rules of a backend.
     pub(super) backends: Option<(&'c [Backend], Mode)>,
+    /// Of a request or of a response.
+    pub(super) stage: Stage,
     pub(super) report: &'c Report<'c>,
 }
 
@@ -31,7 +33,17 @@ impl Context<'_> {
         rules
     }
 
+    fn is_tcp(&self) -> bool {
+        self.backends.is_some_and(|(_, mode)| mode == Mode::Tcp)
+    }
+
     fn rule(&self, raw: &raw::Rule) -> Rule {
+        if self.is_tcp()
+            && !(needs_no_request(&raw.when) && raw.then.iter().all(|action| is_of_connection(&action.value)))
+        {
+            let message = "in mode tcp there are no requests: rules have source, port and value, and deny, allow and backend";
+            self.report.error(start(raw.span), message);
+        }
         Rule {
             when: self.condition(&raw.when),
             then: raw.then.iter().filter_map(|action| self.action(action)).collect(),
@@ -45,6 +57,7 @@ impl Context<'_> {
             raw::Condition::Any(list) => Condition::Any(each(list)),
             raw::Condition::Not(condition) => Condition::Not(Box::new(self.condition(condition))),
             raw::Condition::Plain(condition) => condition.clone(),
+            raw::Condition::Value(source, _) if self.is_gone(source) => Condition::ALWAYS,
             raw::Condition::Value(source, patterns) => {
                 match Expression::parse(&source.value, &self.place(sample::Text::Plain)) {
                     Ok(expression) => {
@@ -75,6 +88,13 @@ impl Context<'_> {
                 let id = self.names.variable(name)?;
                 Action::SetVariable(name.clone(), id, self.text(text, sample::Text::Plain)?)
             }
+            raw::Action::SetPath(text) => Action::SetPath(self.text(text, sample::Text::Path)?),
+            raw::Action::ReplacePath(replacement) => Action::ReplacePath(replacement.clone()),
+            raw::Action::SetQuery(text) => Action::SetQuery(self.text(text, sample::Text::Query)?),
+            raw::Action::SetSource { trusted, header } => {
+                Action::SetSource { trusted: trusted.clone(), header: header.clone() }
+            }
+            raw::Action::Deny(_) if self.is_tcp() => Action::Reject,
             raw::Action::Backend(name) => Action::Backend(self.backend(name)?),
             raw::Action::Deny(status) => Action::Deny(*status),
             raw::Action::Allow => Action::Allow,
@@ -93,10 +113,13 @@ impl Context<'_> {
     }
 
     fn place(&self, text: sample::Text) -> Place<'_> {
-        Place { stage: Stage::Request, backend: self.backends.is_none(), text, names: self.names }
+        Place { stage: self.stage, backend: self.backends.is_none(), text, names: self.names }
     }
 
     fn text(&self, text: &At<String>, becomes: sample::Text) -> Option<Text> {
+        if self.is_gone(text) {
+            return None;
+        }
         match Template::parse(&text.value, &self.place(becomes)) {
             Ok(template) => Some(Text::new(text.value.clone(), template)),
             Err(error) => {
@@ -104,6 +127,20 @@ impl Context<'_> {
                 None
             }
         }
+    }
+
+    /// Nothing of the request is known any more when its response comes.
+    fn is_gone(&self, text: &At<String>) -> bool {
+        let gone = |name: &&str| self.stage == Stage::Response && text.value.contains(*name);
+        let named = ["{request.", "{var.", "{id"].iter().find(|name| gone(name));
+        if let Some(name) = named {
+            let name = name.trim_start_matches('{').trim_end_matches('.');
+            let message = format!(
+                "`{name}` is gone when the response comes; rules on responses have `response`, `client`, `server`"
+            );
+            self.report.error(text.span, message);
+        }
+        named.is_some()
     }
 
     fn template_error(&self, text: &At<String>, error: &TemplateError) {
@@ -162,6 +199,20 @@ fn warn_unreachable(rules: &[Rule], raw: &[raw::Rule], report: &Report<'_>) {
             report.warning(start(written.span), format!("this rule is never reached: {why}"));
         }
     }
+}
+
+fn needs_no_request(condition: &raw::Condition) -> bool {
+    match condition {
+        raw::Condition::All(list) | raw::Condition::Any(list) => list.iter().all(needs_no_request),
+        raw::Condition::Not(condition) => needs_no_request(condition),
+        // Its placeholder is checked where it is read.
+        raw::Condition::Value(..) => true,
+        raw::Condition::Plain(plain) => matches!(plain, Condition::Source(_) | Condition::Port(_)),
+    }
+}
+
+fn is_of_connection(action: &raw::Action) -> bool {
+    matches!(action, raw::Action::Deny(_) | raw::Action::Allow | raw::Action::Backend(_))
 }
 
 /// One character: a rule may be many lines long.

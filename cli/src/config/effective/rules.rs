@@ -138,6 +138,14 @@ fn actions(actions: &[Action], backends: &[Backend]) -> Vec<String> {
             Action::SetVariable(name, _, text) => {
                 ("set_var", format!("{} = {}", key(&name.to_string()), quoted(text.source())))
             }
+            Action::SetPath(text) => ("set_path", quoted(text.source())),
+            Action::ReplacePath(replacement) => ("replace_path", self::replacement(replacement)),
+            Action::SetQuery(text) => ("set_query", quoted(text.source())),
+            Action::SetSource { trusted, header } => {
+                let trusted = list(trusted.iter().map(|network| quoted(&network.to_string())));
+                ("set_source", format!("{{ trusted = {trusted}, header = {} }}", quoted(header)))
+            }
+            Action::Reject => ("deny", "true".to_owned()),
             Action::Backend(id) => {
                 ("backend", quoted(backends.get(id.0).map_or("", |backend| backend.name.as_str())))
             }

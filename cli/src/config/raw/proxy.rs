@@ -61,6 +61,7 @@ pub(crate) struct Section {
     pub(crate) ambiguous_path: Option<At<AmbiguousPath>>,
     // Of both; those of a `[listen.*]` are its frontend's:
     pub(crate) rules: Vec<Rule>,
+    pub(crate) response_rules: Vec<Rule>,
     pub(crate) frontend_options: FrontendOptions,
     pub(crate) per_source: Option<At<PerSource>>,
     // Of a backend:
@@ -149,6 +150,7 @@ impl Section {
             ambiguous_path: None,
             unique_id: None,
             rules: Vec::new(),
+            response_rules: Vec::new(),
             frontend_options: FrontendOptions::default(),
             per_source: None,
             persist: None,
@@ -187,9 +189,12 @@ impl Section {
             section.unique_id =
                 fields.value("unique_id").and_then(|value| UniqueId::read(&value, &fields.title));
             section.ambiguous_path = rules::ambiguous_path(&fields);
-            section.rules = rules::read_all(&fields, Side::Frontend);
+            section.rules = rules::read_all(&fields, "rules", Side::Frontend);
         } else if kind == Kind::Backend {
-            section.rules = rules::read_all(&fields, Side::Backend);
+            section.rules = rules::read_all(&fields, "rules", Side::Backend);
+        }
+        if kind != Kind::Defaults {
+            section.response_rules = rules::read_all(&fields, "response_rules", Side::Response);
         }
         if kind == Kind::Frontend {
             let expected = "the name of a backend, as in \"app\"";
@@ -224,7 +229,9 @@ fn elsewhere(key: &str, kind: Kind) -> Option<String> {
     }
     match (kind, key) {
         (Kind::Listen, "default_backend") => Some("a [listen.*] has servers of its own".into()),
-        (Kind::Defaults, "rules") => Some("it belongs into a [frontend.*], [backend.*] or [listen.*]".into()),
+        (Kind::Defaults, "rules" | "response_rules") => {
+            Some("it belongs into a [frontend.*], [backend.*] or [listen.*]".into())
+        }
         (_, key) if FRONTEND_KEYS.contains(&key) || options::FRONTEND_KEYS.contains(&key) => {
             Some("it belongs into a [frontend.*] or [listen.*]".into())
         }

@@ -34,6 +34,8 @@ pub(crate) enum Side {
     Frontend,
     /// Requests of a backend.
     Backend,
+    /// Responses, of either.
+    Response,
 }
 
 const AMBIGUOUS_PATHS: [(&str, AmbiguousPath); 3] = [
@@ -42,10 +44,10 @@ const AMBIGUOUS_PATHS: [(&str, AmbiguousPath); 3] = [
     ("pass", AmbiguousPath::Pass),
 ];
 
-/// `rules` of a section.
-pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<Rule> {
+/// `rules` or `response_rules` of a section.
+pub(super) fn read_all(fields: &Fields<'_>, key: &'static str, side: Side) -> Vec<Rule> {
     let Some(list) =
-        fields.value("rules").and_then(|value| value.list("a list of rules, as in [{ deny = 403 }]"))
+        fields.value(key).and_then(|value| value.list("a list of rules, as in [{ deny = 403 }]"))
     else {
         return Vec::new();
     };
@@ -67,7 +69,7 @@ pub(super) fn ambiguous_path(fields: &Fields<'_>) -> Option<At<AmbiguousPath>> {
 
 impl Rule {
     fn read(fields: Fields<'_>, side: Side) -> Self {
-        let when = fields.value("when").and_then(|value| condition::read_when(&value));
+        let when = fields.value("when").and_then(|value| condition::read_when(&value, side));
         let then = action::read_all(&fields, side);
         let span = fields.span;
         let report = fields.report;
@@ -83,6 +85,9 @@ impl Rule {
 fn elsewhere(key: &str, side: Side) -> Option<String> {
     if key == "backend" && side == Side::Backend {
         return Some("the backend is chosen by the rules of a frontend".into());
+    }
+    if side == Side::Response && action::REQUEST_KEYS.contains(&key) {
+        return Some("a response has none; it belongs into `rules`".into());
     }
     condition::KEYS.contains(&key).then(|| format!("it belongs into `when`: when = {{ {key} = .. }}"))
 }

@@ -2,7 +2,7 @@
 
 use lb_proxy::{
     http::message::is_editable,
-    rules::{Replacement, Scheme},
+    rules::{Network, Replacement, Scheme},
     sample::{Scope, VariableName},
 };
 
@@ -10,6 +10,7 @@ use super::{Side, pattern};
 use crate::config::{
     diagnostic::Span,
     reader::{At, Fields, Value},
+    text,
 };
 
 /// One thing that a rule does; texts and names of backends are not resolved yet.
@@ -20,6 +21,10 @@ pub(crate) enum Action {
     DeleteHeader(String),
     ReplaceHeader(String, Replacement),
     SetVariable(VariableName, At<String>),
+    SetPath(At<String>),
+    ReplacePath(Replacement),
+    SetQuery(At<String>),
+    SetSource { trusted: Vec<Network>, header: String },
     Backend(At<String>),
     Deny(u16),
     Allow,
@@ -49,14 +54,15 @@ const SCHEMES: [(&str, Scheme); 2] = [("http", Scheme::Http), ("https", Scheme::
 pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
     let mut actions = Vec::new();
     read_headers(fields, &mut actions);
-    read_variables(fields, &mut actions);
     if side == Side::Frontend
         && let Some(name) = fields.string("backend", "the name of a backend, as in \"app\"")
     {
         actions.push(At::new(Action::Backend(name.clone()), name.span));
     }
-    if let Some(value) = fields.value("deny") {
-        actions.extend(deny(&value).map(|status| At::new(Action::Deny(status), value.span)));
+    if side != Side::Response {
+        read_variables(fields, &mut actions);
+        read_rewrites(fields, &mut actions);
+        read_answers(fields, &mut actions);
     }
     if let Some(value) = fields.value("allow") {
         if value.as_bool() == Some(true) {
@@ -65,12 +71,61 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
             value.mismatch("true; a rule that does not allow is written with `deny`");
         }
     }
-    if let Some(value) = fields.value("redirect") {
-        actions.extend(redirect(&value).map(|action| At::new(action, value.span)));
-    }
     actions.sort_by_key(|action| (action.value.is_final(), action.span));
     check_final(&actions, fields);
     actions
+}
+
+/// Keys that make no sense in rules for responses.
+pub(super) const REQUEST_KEYS: [&str; 8] =
+    ["set_var", "backend", "deny", "redirect", "set_path", "replace_path", "set_query", "set_source"];
+
+fn read_rewrites(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
+    if let Some(text) = fields.string("set_path", "a path, as in \"/new{request.path}\"") {
+        actions.push(At::new(Action::SetPath(text.clone()), text.span));
+    }
+    if let Some(value) = fields.value("replace_path") {
+        let span = value.span;
+        actions
+            .extend(replacement(&value).map(|replacement| At::new(Action::ReplacePath(replacement), span)));
+    }
+    if let Some(text) =
+        fields.string("set_query", "a query without its `?`, as in \"a=b\"; \"\" takes it away")
+    {
+        actions.push(At::new(Action::SetQuery(text.clone()), text.span));
+    }
+    if let Some(value) = fields.value("set_source") {
+        actions.extend(set_source(&value).map(|action| At::new(action, value.span)));
+    }
+}
+
+/// `{ trusted = [..], header = .. }`
+fn set_source(value: &Value<'_>) -> Option<Action> {
+    let mut fields =
+        value.fields("`set_source`".into(), "a table, as in { trusted = [\"192.0.2.0/24\"] }")?;
+    fields.span = value.span;
+    fields.require("trusted", "trusted = [\"192.0.2.0/24\"], the proxies in front of this one");
+    let expected = "an address or a network, as in \"192.0.2.0/24\"";
+    let trusted = fields.value("trusted").map(Value::one_or_list).unwrap_or_default();
+    let trusted = trusted.iter().filter_map(|value| value.parsed(expected, text::network)).map(|at| at.value);
+    let trusted: Vec<_> = trusted.collect();
+    let header = fields.string("header", "the name of a header with addresses, as in \"X-Forwarded-For\"");
+    let header = match header {
+        Some(name) if !check_name(&name, &fields) => return None,
+        Some(name) => name.value,
+        None => "X-Forwarded-For".to_owned(),
+    };
+    fields.finish(|_| None);
+    Some(Action::SetSource { trusted, header })
+}
+
+fn read_answers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
+    if let Some(value) = fields.value("deny") {
+        actions.extend(deny(&value).map(|status| At::new(Action::Deny(status), value.span)));
+    }
+    if let Some(value) = fields.value("redirect") {
+        actions.extend(redirect(&value).map(|action| At::new(action, value.span)));
+    }
 }
 
 fn check_final(actions: &[At<Action>], fields: &Fields<'_>) {

@@ -2,7 +2,7 @@
 
 use lb_proxy::rules::{HostPattern, HostSet, Scheme, ValuePattern};
 
-use super::pattern;
+use super::{Side, pattern};
 use crate::config::{
     reader::{At, Fields, Value},
     text,
@@ -45,28 +45,28 @@ const EXPECTED: &str = "a table of conditions, as in { path_prefix = \"/admin\" 
 const SCHEMES: [(&str, Scheme); 2] = [("http", Scheme::Http), ("https", Scheme::Https)];
 
 /// A table, all of which must hold, or a list of such tables, one of which must.
-pub(super) fn read_when(value: &Value<'_>) -> Option<Condition> {
+pub(super) fn read_when(value: &Value<'_>, side: Side) -> Option<Condition> {
     if value.is_table() {
-        return read_table(value);
+        return read_table(value, side);
     }
-    read_list(value).map(Condition::Any)
+    read_list(value, side).map(Condition::Any)
 }
 
-fn read_list(value: &Value<'_>) -> Option<Vec<Condition>> {
+fn read_list(value: &Value<'_>, side: Side) -> Option<Vec<Condition>> {
     let list = value.list(&format!("{EXPECTED}, or a list of them"))?;
     if list.is_empty() {
         value.mismatch("at least one table of conditions");
     }
-    Some(list.iter().filter_map(read_table).collect())
+    Some(list.iter().filter_map(|value| read_table(value, side)).collect())
 }
 
-fn read_table(value: &Value<'_>) -> Option<Condition> {
+fn read_table(value: &Value<'_>, side: Side) -> Option<Condition> {
     let fields = value.fields(format!("`{}`", value.name), EXPECTED)?;
     let span = fields.span;
     let report = fields.report;
-    let all = read_all(&fields);
+    let all = read_all(&fields, side);
     let known = fields.is_read_whole();
-    fields.finish(|_| None);
+    fields.finish(|key| elsewhere(key, side));
     if all.is_empty() && known {
         report.error(span, format!("`{}` is empty; leave it out for a rule that always acts", value.name));
     }
@@ -74,25 +74,20 @@ fn read_table(value: &Value<'_>) -> Option<Condition> {
 }
 
 /// In an order of our own: `check --effective` writes them in the same.
-fn read_all(fields: &Fields<'_>) -> Vec<Condition> {
+fn read_all(fields: &Fields<'_>, side: Side) -> Vec<Condition> {
     use lb_proxy::rules::Condition as Plain;
     let mut all = Vec::new();
     let mut plain = |condition: Plain| all.push(Condition::Plain(condition));
-    if let Some(value) = fields.value("host") {
-        let hosts = texts(value, "a host name, as in \"www.example.com\" or \"*.example.com\"", |text| {
-            HostPattern::parse(text).map_err(str::to_owned)
-        });
-        plain(Plain::Host(HostSet::new(hosts)));
-    }
-    for (key, read) in pattern::PATHS {
-        if let Some(value) = fields.value(key) {
-            plain(Plain::Path(pattern::paths(value, read)));
+    if side == Side::Response {
+        if let Some(value) = fields.value("status") {
+            plain(Plain::Status(pattern::numbers(value, 200..=999)));
         }
+    } else {
+        read_target(fields, &mut plain);
     }
-    if let Some(value) = fields.value("method") {
-        plain(Plain::Method(texts(value, "a method, as in \"POST\"", pattern::method)));
-    }
-    for (key, make) in pattern::NAMED {
+    // Of a response only its headers have names.
+    let named = if side == Side::Response { &pattern::NAMED[..1] } else { &pattern::NAMED[..] };
+    for &(key, make) in named {
         for (name, patterns) in fields.value(key).map(|value| pattern::named(&value)).unwrap_or_default() {
             plain(make(name.value, patterns));
         }
@@ -111,16 +106,45 @@ fn read_all(fields: &Fields<'_>) -> Vec<Condition> {
     {
         all.push(Condition::Value(placeholder, patterns));
     }
-    if let Some(list) = fields.value("all").and_then(|value| read_list(&value)) {
+    if let Some(list) = fields.value("all").and_then(|value| read_list(&value, side)) {
         all.push(Condition::All(list));
     }
-    if let Some(list) = fields.value("any").and_then(|value| read_list(&value)) {
+    if let Some(list) = fields.value("any").and_then(|value| read_list(&value, side)) {
         all.push(Condition::Any(list));
     }
-    if let Some(not) = fields.value("not").and_then(|value| read_when(&value)) {
+    if let Some(not) = fields.value("not").and_then(|value| read_when(&value, side)) {
         all.push(Condition::Not(Box::new(not)));
     }
     all
+}
+
+/// What only a request has.
+fn read_target(fields: &Fields<'_>, plain: &mut impl FnMut(lb_proxy::rules::Condition)) {
+    use lb_proxy::rules::Condition as Plain;
+    if let Some(value) = fields.value("host") {
+        let hosts = texts(value, "a host name, as in \"www.example.com\" or \"*.example.com\"", |text| {
+            HostPattern::parse(text).map_err(str::to_owned)
+        });
+        plain(Plain::Host(HostSet::new(hosts)));
+    }
+    for (key, read) in pattern::PATHS {
+        if let Some(value) = fields.value(key) {
+            plain(Plain::Path(pattern::paths(value, read)));
+        }
+    }
+    if let Some(value) = fields.value("method") {
+        plain(Plain::Method(texts(value, "a method, as in \"POST\"", pattern::method)));
+    }
+}
+
+fn elsewhere(key: &str, side: Side) -> Option<String> {
+    match side {
+        Side::Response if key != "status" && KEYS.contains(&key) => {
+            Some("the request is gone when its response comes".into())
+        }
+        Side::Frontend | Side::Backend if key == "status" => Some("it belongs into `response_rules`".into()),
+        Side::Frontend | Side::Backend | Side::Response => None,
+    }
 }
 
 /// One text or a list of them.

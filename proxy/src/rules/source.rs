@@ -1,0 +1,64 @@
+//! Who the client is when proxies stand in front of this one.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Network;
+use crate::http::message::Message;
+
+/// The client of a request that came from `peer`: each proxy has appended who it had it from, so the list is read from
+/// its end, past every address that is trusted. What stands before the first one that is not, anybody could have written.
+/// An entry that is no address ends the search: the last one that was understood is the client.
+pub(super) fn client(
+    request: &Message<'_>,
+    peer: SocketAddr,
+    trusted: &[Network],
+    header: &str,
+) -> SocketAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
+    let mut client = peer;
+    if !is_trusted(peer.ip()) {
+        return client;
+    }
+    let lines = request.all(header.as_bytes());
+    // Lines in reverse, and the entries of each in reverse. Heads are bounded, and so is this.
+    for at in (0..lines.clone().count()).rev() {
+        let Some(line) = lines.clone().nth(at) else { break };
+        for entry in line.rsplit(|&byte| byte == b',') {
+            let Some(address) = address(entry.trim_ascii()) else { return client };
+            client = SocketAddr::new(address, 0);
+            if !is_trusted(address) {
+                return client;
+            }
+        }
+    }
+    client
+}
+
+/// An address, maybe with brackets or a port.
+fn address(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?;
+    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.parse().ok().or_else(with_port).or_else(bare).map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_with_and_without_port() {
+        for (text, expected) in [
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("192.0.2.1:80", Some("192.0.2.1")),
+            ("::ffff:192.0.2.1", Some("192.0.2.1")),
+            ("2001:db8::1", Some("2001:db8::1")),
+            ("[2001:db8::1]", Some("2001:db8::1")),
+            ("[2001:db8::1]:80", Some("2001:db8::1")),
+            ("unknown", None),
+            ("", None),
+        ] {
+            assert_eq!(address(text.as_bytes()), expected.map(|text| text.parse().unwrap()), "{text}");
+        }
+    }
+}
