@@ -8,7 +8,7 @@ mod server;
 mod timeouts;
 mod unique_id;
 
-use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 pub use crate::{
     resolve::ResolverConfig,
@@ -76,6 +76,8 @@ pub struct Frontend {
     pub mode: Mode,
     /// Its addresses.
     pub binds: Vec<Bind>,
+    /// Sockets that are open and listening when this process starts.
+    pub inherited: Vec<Inherited>,
     /// Client connections of this frontend; the excess waits in the kernel's queue.
     pub maxconn: u32,
     /// Inactivity of a client, and the limit on reading a request's head and on idling between requests.
@@ -116,6 +118,24 @@ pub struct Bind {
     pub label: String,
     /// Bound with IP_FREEBIND, so that a standby is bound as well.
     pub address: SocketAddr,
+}
+
+/// A listening socket that this process was given.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Inherited {
+    /// By its number.
+    Descriptor(i32),
+    /// By its name among those of systemd (LISTEN_FDS, LISTEN_FDNAMES).
+    Named(String),
+}
+
+impl fmt::Display for Inherited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Descriptor(fd) => write!(f, "fd {fd}"),
+            Self::Named(name) => write!(f, "socket {name}"),
+        }
+    }
 }
 
 /// Servers that can stand in for each other.
@@ -178,6 +198,7 @@ impl Frontend {
             name: name.into(),
             mode,
             binds,
+            inherited: Vec::new(),
             maxconn: 20_000,
             timeout: FrontendTimeouts::default(),
             forwardfor: false,

@@ -2,6 +2,7 @@
 
 mod accept;
 pub(crate) mod binding;
+mod inherited;
 mod readiness;
 mod refuse;
 

@@ -9,7 +9,7 @@ mod rules;
 
 use std::fmt::Write;
 
-use lb_proxy::config::{Backend, Elsewhere, Frontend, MapFile, Mode, Server};
+use lb_proxy::config::{Backend, Elsewhere, Frontend, Inherited, MapFile, Mode, Server};
 use lb_vrrp::{ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Version};
 
 use super::{
@@ -170,6 +170,10 @@ fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
             binds.push(entry);
         }
     }
+    binds.extend(frontend.inherited.iter().map(|inherited| match inherited {
+        Inherited::Descriptor(fd) => format!("{{ fd = {fd} }}"),
+        Inherited::Named(name) => format!("{{ socket = {} }}", quoted(name)),
+    }));
     line(out, "bind", list(binds));
     line(out, "maxconn", frontend.maxconn);
     line(out, "timeout.client", time(frontend.timeout.client));

@@ -265,6 +265,16 @@ pub(crate) fn network(text: &str) -> Result<Network, String> {
     })
 }
 
+/// Names of sockets that systemd passes: 1 to 255 printable ASCII characters without `:` (sd_listen_fds(3)).
+pub(crate) fn socket_name(text: &str) -> Result<String, String> {
+    let fine = (1..=255).contains(&text.len()) && text.chars().all(|c| (' '..='~').contains(&c) && c != ':');
+    if fine {
+        Ok(text.to_owned())
+    } else {
+        Err("is no name of a socket; write that of FileDescriptorName=".into())
+    }
+}
+
 /// Names of interfaces, as the kernel takes them.
 pub(crate) fn interface(text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > 15 {

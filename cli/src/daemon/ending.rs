@@ -17,6 +17,9 @@ use crate::control::StopReport;
 /// For the last short exchanges, while newcomers are dropped.
 const HOLD_OFF: Duration = Duration::from_millis(50);
 
+/// What each of the two waits for exchanges may take when a signal ends a proxy alone: all of it is over within 2 s.
+const ALONE: Duration = Duration::from_millis(500);
+
 impl Daemon {
     /// A second request, of whatever kind, hurries the first.
     pub(super) fn begin_stop(
@@ -38,13 +41,19 @@ impl Daemon {
             }
             return;
         }
-        let limit = if at_once { Duration::ZERO } else { self.config.global.drain_timeout };
+        let limit = match (at_once, &reply) {
+            (true, _) => Duration::ZERO,
+            // A signal to a proxy alone, which has no address to hand over: who sends it waits for the end.
+            (false, None) if self.groups.is_empty() => self.config.global.drain_timeout.min(ALONE),
+            (false, _) => self.config.global.drain_timeout,
+        };
         tracing::info!(by, ?limit, "stopping: draining first");
         systemd::notify("STOPPING=1");
         let held: Vec<String> = self.held().into_iter().map(str::to_owned).collect();
         let holds = !held.is_empty();
         let mut stop = Stop::new(format!("stop by {by}"), now, at_once, held);
         stop.replies.extend(reply);
+        stop.limit = limit;
         self.stop = Some(stop);
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
         self.drain = Some(self.tasks.spawn(async move {
@@ -109,8 +118,7 @@ impl Daemon {
 
     /// Everything is given away: connections to the node's own addresses finish, then the workers end.
     pub(super) async fn finish(mut self) {
-        let hurry = self.stop.as_ref().is_none_or(|stop| stop.now);
-        let limit = if hurry { Duration::ZERO } else { self.config.global.drain_timeout };
+        let limit = self.stop.as_ref().filter(|stop| !stop.now).map_or(Duration::ZERO, |stop| stop.limit);
         let local = self.local();
         if let Some(neighbours) = &mut self.neighbours {
             neighbours.end(clock::now(), local);

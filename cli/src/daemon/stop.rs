@@ -25,6 +25,8 @@ pub(super) struct Stop {
     pub(super) stage: Stage,
     /// Nothing is drained.
     pub(super) now: bool,
+    /// For each of the two waits for exchanges in flight.
+    pub(super) limit: Duration,
     /// Exchanges that were reset because their address left, and connections that were cut at the end.
     pub(super) cut: u64,
     /// Groups that this node held when the stop began.
@@ -53,6 +55,7 @@ impl Stop {
             begun,
             stage: Stage::Draining,
             now,
+            limit: Duration::ZERO,
             cut: 0,
             held,
             outcomes: Vec::new(),

@@ -332,3 +332,55 @@ fn under_the_journal_lines_have_a_priority_and_no_time() {
     let text = std::fs::read_to_string(&path).expect("read");
     assert!(text.starts_with("<3>can't replace "), "{text}");
 }
+
+#[test]
+fn a_file_with_only_backends_starts_and_checks_them() {
+    let text = format!(
+        "[backend.app]\nservers = [\"{}\"]\ncheck = {{ interval = \"200ms\" }}\n",
+        web_server(Duration::ZERO)
+    );
+    let daemon = Daemon::spawn(&text, unused_address(), None);
+    daemon.wait_until("the server is up", |daemon| {
+        daemon.status_json().is_some_and(|status| status["backends"][0]["servers"][0]["state"] == "up")
+    });
+}
+
+#[test]
+fn a_signal_ends_a_proxy_alone_within_2_seconds_whatever_is_in_flight() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        // Far longer than any drain.
+        let mut daemon = Daemon::start("http", web_server(Duration::from_secs(60)));
+        let mut client = TcpStream::connect(daemon.frontend).expect("connected");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+        daemon.wait_until("it is in flight", |daemon| {
+            daemon
+                .status_json()
+                .is_some_and(|status| status["backends"][0]["servers"][0]["in_flight"].as_u64() == Some(1))
+        });
+        let begun = Instant::now();
+        daemon.signal(signal);
+        assert_eq!(daemon.wait_for_exit().code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(2), "{signal}: {:?}", begun.elapsed());
+    }
+}
+
+/// As whoever starts it would pass one: open, listening, with a number that the file names.
+#[test]
+fn a_passed_socket_is_adopted_by_all_workers() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    // A duplicate without close-on-exec, so that the program inherits it.
+    let passed = nix::unistd::dup(&listener).expect("duplicated");
+    let text = format!(
+        "[global]\nthreads = 2\n[listen.web]\nbind = {{ fd = {} }}\nservers = [\"{}\"]\ncheck = false\n",
+        std::os::fd::AsRawFd::as_raw_fd(&passed),
+        web_server(Duration::ZERO)
+    );
+    let daemon = Daemon::spawn(&text, address, None);
+    for _ in 0..20 {
+        assert_eq!(get(address).as_deref(), Some("hello"));
+    }
+    let status = daemon.status_json().expect("answers");
+    assert_eq!(status["frontends"][0]["binds"][0]["address"], address.to_string());
+    daemon.assert_untouched();
+}

@@ -12,6 +12,9 @@ pub struct FrontendOptions {
     /// Bytes of content per second below which a client is too slow, after its head's time
     /// ([`super::FrontendTimeouts::http_request`]): 408. `None`: any.
     pub min_body_rate: Option<NonZeroU32>,
+    /// A server is looked for when the content of a request is here, or as much of it as fits a buffer (HAProxy
+    /// `option http-buffer-request`).
+    pub wait_for_body: bool,
     /// What happens after a response.
     pub connection: ConnectionMode,
     /// Nothing is logged of a connection that ended without a byte (HAProxy `option dontlognull`).
@@ -26,6 +29,7 @@ impl Default for FrontendOptions {
         Self {
             tcp_keepalive: None,
             min_body_rate: NonZeroU32::new(500),
+            wait_for_body: false,
             connection: ConnectionMode::default(),
             dontlognull: true,
             ignore_probes: true,

@@ -39,6 +39,9 @@ use crate::{
 /// Room that framing needs around content that is copied behind a head.
 const FRAMING: usize = 64;
 
+/// RFC 9110 §15.2.1: the client need not wait for the server's.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// How long a request whose client has ended its side may still look for a server. Few clients end theirs right after a
 /// request and wait for the response; most have given up, and should not stay in line.
 const GRACE: Duration = Duration::from_millis(200);
@@ -86,6 +89,11 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         connection.counters().requests.increment();
         if self.take_content(&mut head).is_err() {
             return self.fail(Termination::BadRequest, None).await;
+        }
+        if connection.frontend().options.wait_for_body
+            && let Err(termination) = self.wait_for_body(&mut head).await
+        {
+            return self.fail(termination, None).await;
         }
         self.uploaded.set(self.decoder.is_done());
         let Some(backend) = backend else {
@@ -182,6 +190,44 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             // A client's first request goes over a used connection only if it could be repeated on a fresh one.
             ReuseMode::Safe => Reuse::Forbidden,
         }
+    }
+
+    /// Waits for the rest of the content, as far as one buffer takes it, for at most `timeout.http_request`.
+    async fn wait_for_body(&mut self, head: &mut Buffer) -> Result<(), Termination> {
+        let connection = self.session.connection;
+        if self.request.expects_continue && !self.decoder.is_done() && !self.session.inbound.has_bytes() {
+            let timeout = connection.frontend().timeout.client;
+            let told = write::all(connection.stream(), CONTINUE, &self.session.deadline, timeout).await;
+            told.map_err(|_| Termination::ClientAbortInData)?;
+        }
+        let inbound = &mut self.session.inbound;
+        inbound.deadline.arm(connection.frontend().timeout.http_request);
+        while !self.decoder.is_done() && head.len() + FRAMING < BUFFER_SIZE {
+            let inbound = &mut self.session.inbound;
+            match inbound.deadline.guard(connection.stream().readable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(Termination::ClientAbortInData),
+                Err(_) => return Err(Termination::ClientTimeoutInData),
+            }
+            match inbound.read() {
+                Ok(None) => continue,
+                Ok(Some(n)) if n > 0 => {}
+                Ok(Some(_)) | Err(_) => return Err(Termination::ClientAbortInData),
+            }
+            let before = self.session.inbound.inbox.as_ref().map_or(0, Buffer::len);
+            self.take_content(head).map_err(|_| Termination::BadRequest)?;
+            if self
+                .session
+                .inbound
+                .inbox
+                .as_ref()
+                .is_some_and(|inbox| inbox.len() == before && inbox.is_full())
+            {
+                break;
+            }
+        }
+        self.session.inbound.deadline.disarm();
+        Ok(())
     }
 
     /// Moves content that is already here behind the head, so that one write sends both.

@@ -1,7 +1,7 @@
 //! Which listening addresses are bound; those that are not are tried again every second.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,15 +12,18 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{bind, spawn};
+use super::{bind, inherited::adopt, spawn};
 use crate::{
-    config::{Config, TcpKeepalive},
+    config::{Config, Inherited, TcpKeepalive},
     status::{BindStatus, Health, ListenerHealth},
     worker::WorkerHandle,
 };
 
 /// Between two attempts to bind what is not bound.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Of a socket that is not adopted yet.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// All listening addresses of the node.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ struct Binding {
     frontend: usize,
     name: String,
     keepalive: Option<TcpKeepalive>,
+    /// It is open already.
+    inherited: Option<Inherited>,
     status: BindStatus,
     /// Attempts that failed.
     errors: u64,
@@ -49,10 +54,12 @@ impl Bindings {
         let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
         let mut bindings = Vec::new();
         for (frontend, of) in config.frontends.iter().enumerate() {
-            for wanted in &of.binds {
-                let status = BindStatus { label: wanted.label.clone(), address: wanted.address, error: None };
-                let keepalive = of.options.tcp_keepalive;
-                let mut binding = Binding { frontend, name: of.name.clone(), keepalive, status, errors: 0 };
+            let bound = of.binds.iter().map(|bind| (bind.label.clone(), bind.address, None));
+            let inherited = of.inherited.iter().map(|one| (one.to_string(), UNKNOWN, Some(one.clone())));
+            for (label, address, inherited) in bound.chain(inherited) {
+                let (name, keepalive) = (of.name.clone(), of.options.tcp_keepalive);
+                let status = BindStatus { label, address, error: None };
+                let mut binding = Binding { frontend, name, keepalive, inherited, status, errors: 0 };
                 for (worker, socket) in binding.try_bind(workers).into_iter().enumerate() {
                     sockets[worker].push((frontend, socket));
                 }
@@ -117,7 +124,12 @@ impl Bindings {
 impl Binding {
     fn try_bind(&mut self, count: usize) -> Vec<Socket> {
         let status = &mut self.status;
-        match bind(status.address, count, self.keepalive.as_ref()) {
+        let keepalive = self.keepalive.as_ref();
+        let sockets = match &self.inherited {
+            None => bind(status.address, count, keepalive).map_err(|error| error.to_string()),
+            Some(inherited) => adopt(inherited, count, keepalive).map_err(|error| error.to_string()),
+        };
+        match sockets {
             Ok(sockets) => {
                 if let Some(address) = sockets.first().and_then(local_address) {
                     status.address = address;
@@ -127,7 +139,6 @@ impl Binding {
                 sockets
             }
             Err(error) => {
-                let error = error.to_string();
                 if status.error.as_ref() != Some(&error) {
                     tracing::error!(frontend = %self.name, bind = %status.label, address = %status.address, "{error}");
                 }

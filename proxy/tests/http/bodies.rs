@@ -333,3 +333,42 @@ async fn client_that_goes_away_in_its_content_ends_the_servers_connection() {
     assert!(tokio::time::timeout(LONG, is_gone.recv()).await.unwrap().unwrap());
     eventually("the abort is counted", || counter(&proxy, "client_aborts_total") == 1).await;
 }
+
+/// What a server has got of a request whose content is not here yet: nothing.
+#[tokio::test]
+async fn server_is_looked_for_when_the_content_is_here_if_the_frontend_waits_for_it() {
+    let upstream = Recording::answering(OK).await;
+    let mut config = http_config(&[upstream.server.address]);
+    config.frontends[0].options.wait_for_body = true;
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    client
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(read_head(&mut client).await.unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(b"01234").await.unwrap();
+    eventually("it is here", || proxy.status().frontends[0].bytes_in >= 75).await;
+    assert_eq!(upstream.server.accepted(), 0);
+    client.write_all(b"56789").await.unwrap();
+    assert_eq!(answer(&mut client).await, OK);
+    assert!(upstream.requests()[0].ends_with("\r\n\r\n0123456789"));
+    // More than a buffer takes is not waited for.
+    let large = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n{}", "x".repeat(50_000));
+    assert_eq!(ask(&mut client, &large).await, OK);
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    assert_eq!(ask(&mut client, chunked).await, OK);
+}
+
+#[tokio::test]
+async fn content_that_is_waited_for_has_the_time_of_a_head() {
+    let upstream = Recording::answering(OK).await;
+    let mut config = http_config(&[upstream.server.address]);
+    config.frontends[0].options.wait_for_body = true;
+    config.frontends[0].timeout.http_request = std::time::Duration::from_millis(300);
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    let answer = ask(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0").await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(upstream.server.accepted(), 0);
+}

@@ -47,6 +47,8 @@ fn listeners(file: &raw::File) -> Vec<Listener<'_>> {
                 BindAddress::Address { address, .. } => {
                     listeners.push(Listener { frontend, span, address: *address })
                 }
+                // Its address is not known here, and nobody else can bind it.
+                BindAddress::Inherited(_) => {}
                 BindAddress::Vip { vip, port } => {
                     let known = file.vips.iter().filter(|known| known.name.value == vip.value);
                     let addresses = known.flat_map(|vip| &vip.value.addresses);

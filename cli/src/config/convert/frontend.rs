@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use lb_proxy::{
-    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Mode},
+    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Inherited, Mode},
     sample::{Names, Stage},
 };
 
@@ -74,6 +74,7 @@ fn one(
         name: section.name.value.clone(),
         mode,
         binds: raw.binds.iter().flat_map(|bind| binds(bind, file, report)).collect(),
+        inherited: inherited(raw, report),
         maxconn: value(&raw.maxconn, &defaults.maxconn).unwrap_or(global_maxconn).min(global_maxconn),
         timeout: FrontendTimeouts {
             client: value(&own.client, &other.client).unwrap_or(built_in.client),
@@ -120,10 +121,24 @@ fn check_tcp(raw: &Section, report: &Report<'_>) {
     }
 }
 
+/// Two listeners on one passed socket would take each other's clients.
+fn inherited(raw: &Section, report: &Report<'_>) -> Vec<Inherited> {
+    let mut found: Vec<Inherited> = Vec::new();
+    for bind in &raw.binds {
+        let BindAddress::Inherited(one) = &bind.address else { continue };
+        if found.contains(one) {
+            report.error(bind.span, format!("{one} is in the list already"));
+        }
+        found.push(one.clone());
+    }
+    found
+}
+
 /// One entry may stand for several addresses.
 fn binds(raw: &raw::Bind, file: &raw::File, report: &Report<'_>) -> Vec<Bind> {
     match &raw.address {
         BindAddress::Address { text, address } => vec![Bind { label: text.clone(), address: *address }],
+        BindAddress::Inherited(_) => Vec::new(),
         BindAddress::Vip { vip, port } => {
             let Some(known) = file.vips.iter().find(|known| known.name.value == vip.value) else {
                 let names: Vec<_> = file.vips.iter().map(|vip| vip.name.value.as_str()).collect();

@@ -27,6 +27,7 @@ pub(super) fn frontend(
             [
                 ("http_connection", span(&own.http_connection)),
                 ("min_body_rate", span(&own.min_body_rate)),
+                ("wait_for_body", span(&own.wait_for_body)),
                 ("dontlognull", span(&own.dontlognull)),
                 ("http_ignore_probes", span(&own.http_ignore_probes)),
             ],
@@ -39,6 +40,7 @@ pub(super) fn frontend(
         connection: value(&own.http_connection, &other.http_connection).unwrap_or(built_in.connection),
         min_body_rate: value(&own.min_body_rate, &other.min_body_rate)
             .map_or(built_in.min_body_rate, NonZeroU32::new),
+        wait_for_body: value(&own.wait_for_body, &other.wait_for_body).unwrap_or(built_in.wait_for_body),
         dontlognull: value(&own.dontlognull, &other.dontlognull).unwrap_or(built_in.dontlognull),
         ignore_probes: value(&own.http_ignore_probes, &other.http_ignore_probes)
             .unwrap_or(built_in.ignore_probes),

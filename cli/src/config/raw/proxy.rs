@@ -3,7 +3,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lb_proxy::{config::Mode, rules::AmbiguousPath};
+use lb_proxy::{
+    config::{Inherited, Mode},
+    rules::AmbiguousPath,
+};
 
 use self::rules::Side;
 use super::POSITIVE;
@@ -108,6 +111,8 @@ pub(crate) enum BindAddress {
     Address { text: String, address: SocketAddr },
     /// Every address of a vip.
     Vip { vip: At<String>, port: u16 },
+    /// A socket that whoever starts the process passes.
+    Inherited(Inherited),
 }
 
 const FRONTEND_KEYS: [&str; 6] =
@@ -306,6 +311,23 @@ impl Bind {
             });
         }
         let fields = value.fields("`bind`".into(), expected)?;
+        let (descriptor, socket) = (fields.value("fd"), fields.value("socket"));
+        if descriptor.is_some() || socket.is_some() {
+            let fd = descriptor.and_then(|value| value.integer(3..=1_048_575));
+            let fd = fd.and_then(|fd| i32::try_from(fd.value).ok());
+            let name = socket.and_then(|value| {
+                value.parsed("the name of a passed socket, as in \"web\"", text::socket_name)
+            });
+            if fd.is_some() && name.is_some() {
+                fields.report.error(value.span, "`fd` and `socket` both name a passed socket; remove one");
+            }
+            fields.finish(|key| {
+                (key == "vip" || key == "port").then(|| "a passed socket has its address".into())
+            });
+            let name = name.map(|name| Inherited::Named(name.value));
+            let inherited = name.or(fd.map(Inherited::Descriptor))?;
+            return Some(Self { span: value.span, address: BindAddress::Inherited(inherited) });
+        }
         fields.require("vip", "vip = \"web\", the name of a [vip.*]");
         fields.require("port", "port = 80");
         let vip = fields.string("vip", "the name of a [vip.*]");

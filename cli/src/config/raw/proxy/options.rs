@@ -13,6 +13,7 @@ pub(crate) struct FrontendOptions {
     pub(crate) tcp_keepalive: Option<At<Keepalive>>,
     pub(crate) http_connection: Option<At<ConnectionMode>>,
     pub(crate) min_body_rate: Option<At<u32>>,
+    pub(crate) wait_for_body: Option<At<bool>>,
     pub(crate) dontlognull: Option<At<bool>>,
     pub(crate) http_ignore_probes: Option<At<bool>>,
 }
@@ -68,7 +69,8 @@ pub(crate) struct Pool {
 }
 
 /// Keys that a frontend has and a backend has not.
-pub(super) const FRONTEND_KEYS: [&str; 3] = ["min_body_rate", "dontlognull", "http_ignore_probes"];
+pub(super) const FRONTEND_KEYS: [&str; 4] =
+    ["min_body_rate", "wait_for_body", "dontlognull", "http_ignore_probes"];
 
 /// Keys that a backend has and a frontend has not.
 pub(super) const BACKEND_KEYS: [&str; 7] =
@@ -96,6 +98,7 @@ impl FrontendOptions {
             tcp_keepalive: fields.value("tcp_keepalive").and_then(|value| Keepalive::read(&value)),
             http_connection: fields.choice("http_connection", &CONNECTION_MODES),
             min_body_rate: fields.integer("min_body_rate", 0..=1_000_000_000),
+            wait_for_body: fields.boolean("wait_for_body"),
             dontlognull: fields.boolean("dontlognull"),
             http_ignore_probes: fields.boolean("http_ignore_probes"),
         }
