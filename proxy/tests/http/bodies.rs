@@ -365,7 +365,7 @@ async fn content_that_is_waited_for_has_the_time_of_a_head() {
     let upstream = Recording::answering(OK).await;
     let mut config = http_config(&[upstream.server.address]);
     config.frontends[0].options.wait_for_body = true;
-    config.frontends[0].timeout.http_request = std::time::Duration::from_millis(300);
+    config.frontends[0].timeout.http_request = Duration::from_millis(300);
     let proxy = lb_proxy::Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     let answer = ask(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0").await;
