@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use super::{
     Group, Heard,
     announcements::Announcements,
-    answers::Answers,
+    answers::{Answer, Answers},
     level::Level,
     state::{Active, AdverTimer, LastWord, Machine},
 };
@@ -112,19 +112,23 @@ impl Group {
         Machine::Active(active)
     }
 
-    /// RFC 9568 §6.4.3: answer at once. Adver_Timer stays, but for a priority 0.
+    /// RFC 9568 §6.4.3: answer at once. Adver_Timer stays, but for a priority 0, and for an answer that is put off.
     fn answer(&mut self, now: Moment, active: &mut Active, heard: Heard<'_>) {
         let MemberId(index) = heard.member;
-        if !active.answers.get_mut(index).is_some_and(|answers| answers.take(now)) {
-            self.history.count("answers_withheld");
+        let Some(answers) = active.answers.get_mut(index) else { return };
+        let timer = active.adver.get_mut(index).and_then(Option::as_mut);
+        if let Answer::PutOff(until) = answers.take(now) {
+            self.history.count("answers_put_off");
+            if let Some(timer) = timer {
+                timer.due = timer.due.min(until);
+            }
             return;
         }
-        self.transmit(heard.member, active.priority);
-        let timer = active.adver.get_mut(index).and_then(Option::as_mut);
         if let (0, Some(timer), Some(member)) = (heard.advertisement.priority, timer, self.members.get(index))
         {
             *timer = AdverTimer { due: now + member.config.interval.get(), sent: now };
         }
+        self.transmit(heard.member, active.priority);
     }
 
     pub(super) fn active_timeout(&mut self, now: Moment, mut active: Active) -> Machine {
@@ -238,11 +242,7 @@ impl Group {
         let timer = |up: bool| up.then_some(AdverTimer { due: now, sent: now });
         let mut active = Active {
             adver: self.members.iter().map(|member| timer(member.is_up())).collect(),
-            answers: self
-                .members
-                .iter()
-                .map(|member| Answers::new(now, member.config.interval.get()))
-                .collect(),
+            answers: self.members.iter().map(|_| Answers::new(now)).collect(),
             priority: self.wire_priority(),
             yielding: None,
             pending: Vec::new(),
