@@ -1,8 +1,12 @@
-//! `docs/configuration.md` describes every key that the program reads, and none that it doesn't.
+//! The book describes every key that the program reads, and none that it doesn't; its examples are taken as they are.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use lbctl::config;
 
@@ -47,9 +51,16 @@ const TABLES: &[(&str, &str)] = &[
     ("[backend.NAME] check", "[defaults]\ncheck = { zzzzzzzz = 1 }"),
 ];
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn book(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
 fn reference() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-    fs::read_to_string(path).unwrap()
+    book("docs/configuration.md")
 }
 
 /// The keys in the first column of the table under a heading.
@@ -57,7 +68,7 @@ fn described(reference: &str, heading: &str) -> BTreeSet<String> {
     let mut lines = reference
         .lines()
         .skip_while(|line| !line.starts_with("##") || line.trim_start_matches('#').trim() != heading);
-    assert!(lines.next().is_some(), "docs/configuration.md has no heading {heading}");
+    assert!(lines.next().is_some(), "the book has no heading {heading}");
     lines
         .take_while(|line| !line.starts_with('#'))
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
@@ -94,13 +105,65 @@ fn the_reference_has_every_section() {
 }
 
 #[test]
-fn the_files_of_the_reference_are_fine() {
-    let reference = reference();
-    let files: Vec<_> =
-        reference.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(!files.is_empty());
-    for file in files {
-        let config = config::parse(file, "docs/configuration.md").unwrap();
-        assert!(config.warnings.is_empty(), "{}", config.warnings);
+fn the_rules_of_the_book_have_every_key_and_no_other() {
+    let rules = book("docs/rules.md");
+    let tables = [
+        ("Conditions", "[frontend.web]\nrules = [{ when = { zzzzzzzz = 1 } }]"),
+        ("Actions", "[frontend.web]\nrules = [{ zzzzzzzz = 1 }]"),
+        ("redirect", "[frontend.web]\nrules = [{ redirect = { zzzzzzzz = 1 } }]"),
+    ];
+    for (heading, file) in tables {
+        let mut known = known(file);
+        known.remove("when");
+        assert_eq!(described(&rules, heading), known, "{heading}");
     }
+}
+
+/// Every block of TOML in the book and the README is a whole file that `lbctl check` takes without a warning.
+#[test]
+fn the_files_of_the_book_are_fine() {
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    let mut books: Vec<_> = docs
+        .map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()))
+        .filter(|path| path.ends_with(".md"))
+        .collect();
+    books.push("README.md".to_owned());
+    let mut files = 0;
+    for path in books {
+        let text = book(&path);
+        for file in text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            files += 1;
+            let config = config::parse(file, &path).unwrap_or_else(|report| panic!("{report}{file}"));
+            assert!(config.warnings.is_empty(), "{}{file}", config.warnings);
+            let effective = config::effective(&config);
+            config::parse(&effective, &path).unwrap_or_else(|report| panic!("{report}{effective}"));
+        }
+    }
+    assert!(files >= 5, "{files} files found");
+}
+
+/// What HAProxy's words became: each `key = value` in the right column is one that lbctl takes.
+#[test]
+fn the_table_for_those_who_come_from_haproxy_says_what_is_taken() {
+    const PAIR: &str = "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"\n\
+        [vip.web]\nvrid = 51\naddresses = [\"192.0.2.10\"]\n";
+    const LISTEN: &str = "[listen.web]\nservers = [\"192.0.2.21:80\"]\n";
+    let reference = reference();
+    let rows = reference.lines().skip_while(|line| !line.starts_with("## Where HAProxy's"));
+    let mut tried = 0;
+    for here in rows.filter_map(|row| row.split(" | ").nth(1)) {
+        let settings = here.split('`').skip(1).step_by(2);
+        for (key, value) in settings.filter_map(|setting| setting.split_once(" = ")) {
+            tried += 1;
+            let value = value.replace("..,", "address = \"192.0.2.23:80\",");
+            let section = match key {
+                "preempt" => PAIR.to_owned(),
+                "bind" => format!("{PAIR}{LISTEN}"),
+                _ => format!("{PAIR}{LISTEN}bind = \"*:80\"\n"),
+            };
+            let file = format!("{section}{key} = {value}\n");
+            config::parse(&file, "lb.toml").unwrap_or_else(|report| panic!("{report}{file}"));
+        }
+    }
+    assert!(tried >= 30, "{tried} settings found");
 }

@@ -6,8 +6,8 @@
 //!   then: Actions, in order                             └ neighbours that only choose by host: one lookup
 //! ```
 //! Rules are looked at in their order, and every one whose condition holds acts; what it changes is what the later ones
-//! see. Deny, redirect, respond, tarpit and allow end the list. The first `backend` that is reached stands; it does not
-//! end the list. A frontend's rules come first, then those of the backend that was chosen.
+//! see. Deny, redirect and allow end the list. The first `backend` that is reached stands; it does not end the list. A
+//! frontend's rules come first, then those of the backend that was chosen.
 //!
 //! Everything here runs in one go on the head of a message: nothing waits, and what is left is plain data.
 

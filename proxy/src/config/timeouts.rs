@@ -14,8 +14,6 @@ pub struct FrontendTimeouts {
     /// Inactivity of a client once one direction of its connection has ended (HAProxy `timeout client-fin`); `None`:
     /// as before.
     pub client_fin: Option<Duration>,
-    /// How long a request that is held on purpose waits for its answer (HAProxy `timeout tarpit`).
-    pub tarpit: Duration,
 }
 
 impl Default for FrontendTimeouts {
@@ -25,7 +23,6 @@ impl Default for FrontendTimeouts {
             http_request: Duration::from_secs(10),
             http_keep_alive: Duration::from_secs(15),
             client_fin: None,
-            tarpit: Duration::from_secs(5),
         }
     }
 }

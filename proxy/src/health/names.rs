@@ -5,6 +5,8 @@ use std::{
     time::SystemTime,
 };
 
+use tracing::field::display;
+
 use super::board::Board;
 use crate::{
     config::{BackendId, ServerAddress},
@@ -36,8 +38,8 @@ impl Board {
                 tracing::info!(backend = %config.name, server = %name, host, "name resolves again");
             }
             if address != known.address {
-                let (from, to) = (known.address, address);
-                tracing::info!(backend = %config.name, server = %name, host, ?from, ?to, "server has another address");
+                let (from, to) = (known.address.map(display), address.map(display));
+                tracing::info!(backend = %config.name, server = %name, host, from, to, "server has another address");
                 known.address = address;
                 moved.push((backend, server));
             }
@@ -63,8 +65,8 @@ impl Board {
             let since = known.name_problem.as_ref().map_or_else(SystemTime::now, |problem| problem.since);
             if known.name_problem.as_ref().is_none_or(|problem| problem.why != why) {
                 let config = self.node().backend(backend);
-                let (name, kept) = (&config.servers[server].name, known.address);
-                tracing::warn!(backend = %config.name, server = %name, host, reason = %why, ?kept, "name does not resolve");
+                let (name, kept) = (&config.servers[server].name, known.address.map(display));
+                tracing::warn!(backend = %config.name, server = %name, host, reason = %why, kept, "name does not resolve");
             }
             known.name_problem = Some(NameProblem { why: why.clone(), since });
         }
