@@ -68,7 +68,8 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Diagnostics> {
     if !syntax::report(text, table.get_ref(), &errors, &report) {
         return Err(report.finish(name));
     }
-    let file = raw::File::read(table.get_ref(), &report);
+    let mut file = raw::File::read(table.get_ref(), &report);
+    file.folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
     let mut config = convert::convert(&file, &report);
     let failed = report.has_errors();
     let diagnostics = report.finish(name);

@@ -143,6 +143,38 @@ fn files_that_cannot_be_read_are_told_apart() {
 }
 
 #[test]
+fn error_pages_are_read_with_the_file_beside_it_and_in_haproxys_form() {
+    let scratch = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(scratch.path().join(name), bytes).unwrap();
+    write("page.json", b"{}");
+    write(
+        "503.http",
+        b"HTTP/1.0 503 Service Unavailable\r\nCache-Control: no-cache\r\nConnection: close\r\nContent-Type: text/x\r\n\r\nsorry",
+    );
+    write("large.html", &vec![b'x'; (64 << 10) + 1]);
+    let load = |status: &str, file: &str| {
+        let text = format!(
+            "[listen.a]\nbind = \"*:80\"\nservers = [\"192.0.2.21:80\"]\nerror_page = {{ {status} = \"{file}\" }}\n"
+        );
+        write("lb.toml", text.as_bytes());
+        config::load(&scratch.path().join("lb.toml"))
+    };
+    let page = |status, file: &str| load(status, file).unwrap().proxy.frontends[0].error_pages[0].clone();
+    let json = page("404", "page.json");
+    assert_eq!((json.status, json.content.as_slice()), (404, &b"{}"[..]));
+    assert_eq!(json.fields, b"Cache-Control: no-cache\r\nContent-Type: application/json\r\n");
+    let whole = page("503", "503.http");
+    assert_eq!(whole.content, b"sorry");
+    assert_eq!(whole.fields, b"Cache-Control: no-cache\r\nContent-Type: text/x\r\n");
+    let report = load("503", "large.html").unwrap_err().to_string();
+    assert!(report.contains("lb.toml:4:22: \"large.html\" is larger than 64 kB\n"), "{report}");
+    // What `check --effective` prints reads back, from the same folder.
+    let config = load("503", "503.http").unwrap();
+    write("lb.toml", config::effective(&config).as_bytes());
+    assert_eq!(model(&config), model(&config::load(&scratch.path().join("lb.toml")).unwrap()));
+}
+
+#[test]
 fn a_dash_reads_standard_input() {
     let pair = fs::File::open(folder("good").join("pair.toml")).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_lbctl")).args(["check", "-"]).stdin(pair).output().unwrap();

@@ -23,6 +23,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[frontend.NAME]", "[frontend.web]\nzzzzzzzz = 1"),
     ("[frontend.NAME] bind", "[frontend.web]\nbind = { zzzzzzzz = 1 }"),
     ("[frontend.NAME] unique_id", "[frontend.web]\nunique_id = { zzzzzzzz = 1 }"),
+    ("[frontend.NAME] monitor_uri", "[frontend.web]\nmonitor_uri = { zzzzzzzz = 1 }"),
+    ("[frontend.NAME] monitor_uri.fail_if", "[frontend.web]\nmonitor_uri = { fail_if = { zzzzzzzz = 1 } }"),
     ("[frontend.NAME] timeout", "[frontend.web]\ntimeout = { zzzzzzzz = 1 }"),
     ("[backend.NAME]", "[backend.app]\nzzzzzzzz = 1"),
     ("[backend.NAME] server.NAME", "[backend.app]\nserver.web1 = { zzzzzzzz = 1 }"),

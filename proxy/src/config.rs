@@ -1,5 +1,6 @@
 //! What the data plane is told: plain data without text forms. Whoever builds it has checked it.
 
+mod answers;
 mod balance;
 mod check;
 mod options;
@@ -16,6 +17,7 @@ pub use crate::{
 };
 
 pub use self::{
+    answers::{ErrorPage, Monitor, TooFew},
     balance::{Balance, HashKey, HashKind, UriPart},
     check::{
         AgentCheck, Check, CheckKind, Elsewhere, HttpCheck, HttpExpect, HttpVersion, Layer, Observe, OnError,
@@ -90,6 +92,10 @@ pub struct Frontend {
     pub per_source: Option<SourceLimits>,
     /// The ids of its requests; `None` makes none.
     pub unique_id: Option<UniqueId>,
+    /// Pages of its own, unless the backend has one.
+    pub error_pages: Vec<ErrorPage>,
+    /// A question that is answered here.
+    pub monitor: Option<Monitor>,
     /// Where requests go that no rule sends elsewhere. `None` answers 503.
     pub default_backend: Option<BackendId>,
     /// In order, before those of the backend.
@@ -172,6 +178,8 @@ pub struct Backend {
     pub observe: Option<Observe>,
     /// Connections through a server that goes down are cut (HAProxy `on-marked-down shutdown-sessions`).
     pub cut_when_down: bool,
+    /// Pages of its own.
+    pub error_pages: Vec<ErrorPage>,
     /// False leaves this backend out of the node's readiness.
     pub readiness: bool,
     /// For requests that come here, after those of the frontend. None chooses a backend.
@@ -205,6 +213,8 @@ impl Frontend {
             options: FrontendOptions::default(),
             per_source: None,
             unique_id: None,
+            error_pages: Vec::new(),
+            monitor: None,
             default_backend: None,
             rules: Vec::new(),
             ambiguous_path: AmbiguousPath::default(),
@@ -231,6 +241,7 @@ impl Backend {
             check: None,
             agent: None,
             observe: None,
+            error_pages: Vec::new(),
             cut_when_down: false,
             readiness: true,
             rules: Vec::new(),

@@ -24,6 +24,7 @@ pub(crate) mod routing;
 pub(crate) mod server;
 pub(crate) mod slowstart;
 pub(crate) mod talk;
+pub(crate) mod why;
 
 use std::time::Duration;
 

@@ -61,6 +61,8 @@ events! {
     FrontendFull = "frontend_full_total",
     /// Accepting failed (out of file descriptors, memory).
     AcceptError = "accept_errors_total",
+    /// Questions of monitors that were answered here; not among the requests.
+    Monitor = "monitor_requests_total",
     /// No backend or no usable server.
     NoServer = "no_server_total",
     /// A request had to wait for a slot of a full server.

@@ -13,7 +13,11 @@ use std::{
 
 use crate::{
     config::{Backend, BackendId, Config, Server},
-    health::{passive::Watch, server::ServerHealth},
+    health::{
+        passive::Watch,
+        server::ServerHealth,
+        why::{self, Seldom},
+    },
     limit::{Limit, Padded},
     rules::Programs,
     sample::{Host, Maps},
@@ -34,6 +38,8 @@ pub(crate) struct Node {
     /// Client connections by frontend.
     pub(crate) frontends: Box<[Limit]>,
     pub(crate) backends: Box<[BackendState]>,
+    /// In the log, of requests that no backend is chosen for.
+    pub(crate) refusals: Seldom,
     /// What is remembered of clients.
     pub(crate) tables: Tables,
     started: Instant,
@@ -58,6 +64,8 @@ pub(crate) struct Routing {
 pub(crate) struct BackendState {
     turns: Turns,
     in_flight: Box<[Padded<AtomicU32>]>,
+    /// Its refusals in the log.
+    pub(crate) refusals: Seldom,
     /// What traffic has seen of each server.
     pub(crate) watches: Box<[Watch]>,
     /// Length of the queue, readable without its lock.
@@ -99,6 +107,7 @@ impl Node {
             connections,
             frontends,
             backends,
+            refusals: Seldom::default(),
             tables,
             started,
             routing,
@@ -131,6 +140,11 @@ impl Node {
             server.filter(|server| !avoid.contains(server))
         };
         insists().or_else(|| usable.wanted(preference, avoid))
+    }
+
+    /// What is known of a backend's servers, in words.
+    pub(crate) fn why(&self, backend: BackendId) -> String {
+        why::servers(self.backend(backend), &self.servers()[backend.0], SystemTime::now())
     }
 
     /// What is known of the servers, locked; by backend, then server.
@@ -209,6 +223,7 @@ impl BackendState {
         Self {
             turns: Turns::default(),
             in_flight: backend.servers.iter().map(|_| Padded::default()).collect(),
+            refusals: Seldom::default(),
             watches: backend.servers.iter().map(|_| Watch::default()).collect(),
             waiting: Padded::default(),
             queue: Mutex::default(),

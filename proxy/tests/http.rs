@@ -8,6 +8,8 @@ mod rig;
 #[path = "http/peers.rs"]
 mod peers;
 
+#[path = "http/answers.rs"]
+mod answers;
 #[path = "http/balance.rs"]
 mod balance;
 #[path = "http/bodies.rs"]

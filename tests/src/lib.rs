@@ -5,6 +5,7 @@ pub mod capture;
 pub mod keepalived;
 pub mod nginx;
 pub mod order;
+pub mod plain;
 pub mod program;
 pub mod scene;
 pub mod wait;

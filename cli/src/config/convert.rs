@@ -13,6 +13,7 @@ use super::{
     raw,
 };
 
+mod answers;
 mod backend;
 mod balance;
 mod binds;

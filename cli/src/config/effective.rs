@@ -1,6 +1,7 @@
 //! The file with every default in it, written from the model: what `check --effective` prints. It is TOML again, and
 //! reading it gives the same model: `[defaults]` is spread over the sections, a `[listen.*]` is its two halves.
 
+mod answers;
 mod balance;
 mod check;
 mod options;
@@ -184,6 +185,10 @@ fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
     }
     options::frontend(out, frontend);
     persistence::frontend(out, frontend);
+    answers::pages(out, &frontend.error_pages);
+    if let Some(monitor) = &frontend.monitor {
+        answers::monitor(out, monitor, backends);
+    }
     if let Some(backend) = frontend.default_backend.and_then(|id| backends.get(id.0)) {
         line(out, "default_backend", quoted(&backend.name));
     }
@@ -210,6 +215,7 @@ fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
     line(out, "timeout.queue", time(backend.timeout.queue));
     options::backend(out, backend);
     persistence::backend(out, backend);
+    answers::pages(out, &backend.error_pages);
     check::backend(out, backend);
     if backend.check.is_some() {
         line(out, "readiness", backend.readiness);

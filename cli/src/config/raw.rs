@@ -1,6 +1,6 @@
 //! The file as it was written: every key optional, every value with its place, no defaults, no references resolved.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use toml::de::DeTable;
 
@@ -10,7 +10,7 @@ pub(crate) use self::{
     map::{KINDS as MAP_KINDS, Map},
     proxy::{
         Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Keepalive, Kind,
-        Observing, OnMarkedDown, Pool, RetryOn, Rule, Section, Server, UniqueId, rules,
+        Observing, OnMarkedDown, Page, Pool, RetryOn, Rule, Section, Server, UniqueId, rules,
         rules::{Action, Condition, Destination},
     },
     vip::{InterfaceOf, Preference, Vip},
@@ -37,6 +37,8 @@ pub(crate) struct File {
     pub(crate) defaults: Section,
     /// `[frontend.*]`, `[backend.*]` and `[listen.*]`, in the order of the file.
     pub(crate) sections: Vec<Named<Section>>,
+    /// Where other files are that it names without a whole path.
+    pub(crate) folder: PathBuf,
 }
 
 /// A table under a name.
@@ -75,6 +77,7 @@ impl File {
             maps,
             defaults: defaults.unwrap_or_else(|| Section::empty(Kind::Defaults)),
             sections,
+            folder: PathBuf::new(),
         }
     }
 }

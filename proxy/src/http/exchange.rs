@@ -33,7 +33,7 @@ use crate::{
     metrics::Event,
     stream::Stream,
     tcp,
-    upstream::{Preference, Reuse, Search, Upstream},
+    upstream::{Preference, Reuse, Search, Upstream, balance::Usable},
 };
 
 /// Room that framing needs around content that is copied behind a head.
@@ -103,6 +103,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         let options = &worker.node().backend(backend).options;
         let budget = worker.retry_budget(backend);
         budget.request();
+        self.session.backend = Some(backend);
         let mut search = worker.search(connection.frontend_id(), backend, self.preference);
         if let Some(own) = self.session.own.take().filter(|own| own.backend() == backend) {
             search.offer(*own);
@@ -391,6 +392,9 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             None => self.note_refusal(termination, status),
         }
         let Some(status) = status else { return Next::Close };
+        if status == 503 {
+            self.say_why(termination, search);
+        }
         let session = &mut *self.session;
         let close = termination == Termination::BadRequest
             || !self.uploaded.get()
@@ -399,6 +403,36 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             || session.connection.is_draining()
             || session.connection.frontend().options.connection == ConnectionMode::Close;
         session.reply(status, close, self.request.method == Method::Head).await
+    }
+
+    /// The reason for a 503, once a second for each backend.
+    fn say_why(&self, termination: Termination, search: Option<&Search>) {
+        let connection = self.session.connection;
+        let (frontend, node) = (connection.frontend(), connection.worker().node());
+        let Some(id) = self.session.backend else {
+            if let Some(more) = node.refusals.pass(node.now()) {
+                let reason = "the frontend has no backend";
+                tracing::info!(frontend = %frontend.name, status = 503, termination = termination.code(), reason, more, "refused");
+            }
+            return;
+        };
+        let Some(more) = node.backends[id.0].refusals.pass(node.now()) else { return };
+        let what = match termination {
+            Termination::QueueTimeout => "no slot of a full server became free in time",
+            _ if connection.worker().with_usable(id, Usable::is_empty) => "no usable server",
+            _ => "no server could be connected to",
+        };
+        let reason = format!("{what}: {}", node.why(id));
+        tracing::info!(
+            frontend = %frontend.name,
+            backend = %node.backend(id).name,
+            status = 503,
+            termination = termination.code(),
+            retries = search.map(Search::retries),
+            reason,
+            more,
+            "refused"
+        );
     }
 
     fn note(&self, termination: Termination, status: Option<u16>, search: &Search) {

@@ -15,12 +15,12 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
-    config::{BackendId, ConnectionMode},
+    config::{BackendId, ConnectionMode, Monitor},
     connection::Connection,
     rules::{AmbiguousPath, Run, Verdict, normalize, put_redirect},
     sample::{Facts, VariableId, Variables},
     stream::Stream,
-    upstream::{Preference, key},
+    upstream::{Preference, balance::Usable, key},
     worker::Scratch,
 };
 
@@ -41,6 +41,8 @@ pub(super) enum Then {
     Forward(Option<BackendId>),
     /// It is answered with the page of this status.
     Deny(u16),
+    /// It is a monitor's question, and this is the answer.
+    Monitor(u16),
     /// It is answered with what [`Incoming::head`] holds.
     Answer { status: u16, close: bool },
 }
@@ -72,6 +74,12 @@ pub(super) fn parse<S: Stream>(
     let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
     let request = head.check()?;
     let frontend = connection.frontend();
+    if let Some(monitor) = frontend.monitor.as_ref().filter(|monitor| monitor.uri.as_bytes() == head.target())
+    {
+        let head = connection.worker().buffers().take();
+        let then = Then::Monitor(if has_too_few(monitor, connection) { 503 } else { 200 });
+        return Ok(Some(Incoming { request, preference: Preference::default(), head, then }));
+    }
     let hop = |backend| Hop {
         forwarded_for: frontend.forwardfor.then(|| connection.peer().ip()),
         local: connection.local(),
@@ -133,6 +141,12 @@ pub(super) fn parse<S: Stream>(
         }
     };
     Ok(Some(Incoming { request, preference, head: out, then }))
+}
+
+/// Should this node not get traffic, as far as the monitor's question goes?
+fn has_too_few<S: Stream>(monitor: &Monitor, connection: &Connection<S>) -> bool {
+    let count = |backend| connection.worker().with_usable(backend, Usable::count);
+    monitor.fail_if.iter().any(|few| count(few.backend) < few.usable_below as usize)
 }
 
 /// Which server the request would like to meet.

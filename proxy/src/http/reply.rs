@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::headers::{Sink, put_number};
+use crate::config::ErrorPage;
 
 /// A local reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Reply {
-    /// 400..=599; any other is written as 500.
+    /// 200, a monitor's, or 400..=599; any other is written as 500.
     pub status: u16,
     /// The connection ends after it.
     pub close: bool,
@@ -23,9 +24,30 @@ impl Reply {
         Self { status, close, head_only: false, retry_after: None }
     }
 
+    /// Is there a page for this status?
+    pub fn is_known(status: u16) -> bool {
+        Self::text(status).is_some()
+    }
+
+    /// Writes its head for a page of the operator's own, whose content follows.
+    pub(super) fn encode_head(&self, page: &ErrorPage, out: &mut impl Sink) {
+        let (reason, _) = Self::text(self.status).unwrap_or_default();
+        out.put(b"HTTP/1.1 ");
+        put_number(self.status.into(), out);
+        out.put(b" ");
+        out.put(reason.as_bytes());
+        out.put(b"\r\nContent-Length: ");
+        put_number(page.content.len() as u64, out);
+        out.put(b"\r\n");
+        out.put(&page.fields);
+        self.put_fields(out);
+        out.put(b"\r\n");
+    }
+
     /// The reason phrase and the sentence of the page.
     fn text(status: u16) -> Option<(&'static str, &'static str)> {
         Some(match status {
+            200 => ("OK", "Service ready."),
             400 => ("Bad Request", "The request is not valid HTTP."),
             401 => ("Unauthorized", "This needs a user name and a password."),
             403 => ("Forbidden", "This request is not allowed here."),
@@ -75,7 +97,16 @@ impl Reply {
         out.put(b"\r\nContent-Length: ");
         put_number(page.len() as u64, out);
         out.put(b"\r\nCache-Control: no-cache\r\nContent-Type: text/html\r\n");
-        if status == 405 {
+        self.put_fields(out);
+        out.put(b"\r\n");
+        if !self.head_only {
+            out.put(&page);
+        }
+    }
+
+    /// What the status and the connection want, whatever the page.
+    fn put_fields(&self, out: &mut impl Sink) {
+        if self.status == 405 {
             // RFC 9110 §15.5.6: required.
             out.put(b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n");
         }
@@ -86,10 +117,6 @@ impl Reply {
         }
         if self.close {
             out.put(b"Connection: close\r\n");
-        }
-        out.put(b"\r\n");
-        if !self.head_only {
-            out.put(&page);
         }
     }
 }

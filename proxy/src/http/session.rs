@@ -6,7 +6,7 @@
 //!        └── warm for a second: the room of an exchange is given back
 //! ```
 
-use std::time::Duration;
+use std::{io::IoSlice, time::Duration};
 
 use super::{
     exchange::Exchange,
@@ -18,7 +18,13 @@ use super::{
     write,
 };
 use crate::{
-    buffer::Buffer, connection::Connection, metrics::Event, sample::Variables, stream::Stream, upstream::Own,
+    buffer::Buffer,
+    config::{BackendId, ErrorPage},
+    connection::Connection,
+    metrics::Event,
+    sample::Variables,
+    stream::Stream,
+    upstream::Own,
     wheel::Deadline,
 };
 
@@ -38,6 +44,8 @@ pub(crate) struct Session<'c, S> {
     pub(super) deadline: Deadline,
     /// A connection to a server that nobody else may use.
     pub(super) own: Option<Box<Own>>,
+    /// The backend of the request in hand, once it is chosen: its pages go before those of the frontend.
+    pub(super) backend: Option<BackendId>,
     /// Requests served before.
     served: u64,
     /// Those of scope `session`.
@@ -62,6 +70,7 @@ impl<'c, S: Stream> Session<'c, S> {
             connection,
             inbound: Inbound::new(connection),
             deadline,
+            backend: None,
             own: None,
             served: 0,
             variables: Variables::default(),
@@ -91,6 +100,7 @@ impl<'c, S: Stream> Session<'c, S> {
             // A request that is answered here waits for nothing: a client that sends many must not keep the worker.
             tokio::task::consume_budget().await;
             self.served += 1;
+            self.backend = None;
             let next = self.answer(incoming).await;
             self.connection.clear_server();
             if next != Next::Request || !self.may_go_on() {
@@ -121,6 +131,13 @@ impl<'c, S: Stream> Session<'c, S> {
                 self.note_answer(Termination::Denied, status);
                 let close = incoming::closes(&request, self.inbound.ended, self.connection);
                 self.reply(status, close, request.method == Method::Head).await
+            }
+            Then::Monitor(status) => {
+                // Nobody's request: neither counted as one nor logged.
+                self.connection.count(Event::Monitor);
+                let close = incoming::closes(&request, self.inbound.ended, self.connection);
+                let head_only = request.method == Method::Head;
+                self.write_reply(Reply { head_only, ..Reply::new(status, close) }).await
             }
             Then::Answer { status, close } => {
                 self.note_answer(Termination::Answered, status);
@@ -280,18 +297,45 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     async fn send(&mut self, reply: Reply) -> Next {
+        self.connection.counters().response(reply.status);
+        self.write_reply(reply).await
+    }
+
+    /// With the operator's own page, if there is one.
+    async fn write_reply(&mut self, reply: Reply) -> Next {
         let mut out = self.connection.worker().buffers().take();
-        reply.encode(&mut out);
-        self.send_whole(reply.status, &out, reply.close).await
+        let content: &[u8] = match self.page(reply.status) {
+            Some(page) => {
+                reply.encode_head(page, &mut out);
+                if reply.head_only { b"" } else { &page.content }
+            }
+            None => {
+                reply.encode(&mut out);
+                b""
+            }
+        };
+        self.write_whole(&out, content, reply.close).await
+    }
+
+    fn page(&self, status: u16) -> Option<&'c ErrorPage> {
+        let connection = self.connection;
+        let of_backend = self.backend.map(|id| &connection.worker().node().backend(id).error_pages);
+        let mut pages = of_backend.into_iter().flatten().chain(&connection.frontend().error_pages);
+        pages.find(|page| page.status == status)
     }
 
     /// Sends a whole response.
     async fn send_whole(&mut self, status: u16, out: &Buffer, close: bool) -> Next {
+        self.connection.counters().response(status);
+        self.write_whole(out, b"", close).await
+    }
+
+    async fn write_whole(&mut self, out: &Buffer, content: &[u8], close: bool) -> Next {
         let connection = self.connection;
-        connection.counters().response(status);
         let timeout = connection.frontend().timeout.client;
-        match write::all(connection.stream(), out.filled(), &self.deadline, timeout).await {
-            Ok(()) => connection.counters().bytes_out.add(out.len() as u64),
+        let pieces = &mut [IoSlice::new(out.filled()), IoSlice::new(content)];
+        match write::all_vectored(connection.stream(), pieces, &self.deadline, timeout).await {
+            Ok(()) => connection.counters().bytes_out.add((out.len() + content.len()) as u64),
             Err(_) => return Next::Close,
         }
         if close { Next::Linger } else { Next::Request }

@@ -111,6 +111,11 @@ impl Usable {
         }
     }
 
+    /// Servers that take new requests.
+    pub(crate) fn count(&self) -> usize {
+        self.servers.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.servers.is_empty()
     }

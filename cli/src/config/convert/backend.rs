@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use lb_proxy::{
-    config::{Backend, BackendTimeouts, Server},
+    config::{Backend, BackendTimeouts, Mode, Server},
     sample::{Names, Stage},
 };
 
 use super::{
-    balance,
+    answers, balance,
     check::{self, Watching},
     rules,
 };
@@ -34,7 +34,13 @@ pub(super) fn convert(file: &raw::File, names: &Names, report: &Report<'_>) -> (
             );
             report.error(name.span, message);
         }
-        backends.push(one(section, &file.defaults, names, report));
+        let mut backend = one(section, &file.defaults, names, report);
+        // A `[listen.*]` has been told of them as a frontend.
+        let quiet = section.value.kind.is_frontend() && backend.mode == Mode::Tcp;
+        if !quiet {
+            backend.error_pages = answers::pages(&section.value, &[], backend.mode, &file.folder, report);
+        }
+        backends.push(backend);
         spans.push(name.span);
     }
     (backends, spans)
@@ -70,6 +76,7 @@ fn one(section: &Named<Section>, defaults: &Section, names: &Names, report: &Rep
         agent,
         observe,
         cut_when_down,
+        error_pages: Vec::new(),
         // Those of a `[listen.*]` are its frontend's.
         rules: match raw.kind {
             Kind::Backend => {

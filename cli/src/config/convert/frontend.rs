@@ -7,7 +7,7 @@ use lb_proxy::{
     sample::{Names, Stage},
 };
 
-use super::{backend::value, options, persistence, rules, unique_id};
+use super::{answers, backend::value, options, persistence, rules, unique_id};
 use crate::config::{
     diagnostic::Report,
     raw::{self, BindAddress, Kind, Named, Section},
@@ -87,6 +87,8 @@ fn one(
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
         per_source: persistence::per_source(raw, defaults),
         unique_id: unique_id::convert(raw.unique_id.as_ref(), mode, names, report),
+        error_pages: answers::pages(raw, &defaults.error_pages, mode, &file.folder, report),
+        monitor: answers::monitor(raw, mode, backends, report),
         default_backend: default_backend(section, file, mode, backends, report),
         rules: {
             let stage = if mode == Mode::Tcp { Stage::Connection } else { Stage::Request };

@@ -17,6 +17,7 @@ use crate::config::{
 };
 
 pub(crate) use self::{
+    answers::{Monitor, Page},
     balance::{BalanceBy, Balancing},
     check::{Check, CheckSettings},
     observe::{Agent, Observing, OnMarkedDown, Watching},
@@ -27,6 +28,7 @@ pub(crate) use self::{
     unique_id::UniqueId,
 };
 
+mod answers;
 mod balance;
 mod check;
 mod observe;
@@ -67,6 +69,8 @@ pub(crate) struct Section {
     pub(crate) response_rules: Vec<Rule>,
     pub(crate) frontend_options: FrontendOptions,
     pub(crate) per_source: Option<At<PerSource>>,
+    pub(crate) error_pages: Vec<Page>,
+    pub(crate) monitor: Option<Monitor>,
     // Of a backend:
     pub(crate) persist: Option<At<bool>>,
     pub(crate) stick: Option<At<Stick>>,
@@ -114,8 +118,8 @@ pub(crate) enum BindAddress {
     Inherited(Inherited),
 }
 
-const FRONTEND_KEYS: [&str; 6] =
-    ["bind", "maxconn", "forwardfor", "per_source", "default_backend", "ambiguous_path"];
+const FRONTEND_KEYS: [&str; 7] =
+    ["bind", "maxconn", "forwardfor", "per_source", "default_backend", "ambiguous_path", "monitor_uri"];
 const BACKEND_KEYS: [&str; 9] =
     ["retries", "redispatch", "persist", "stick", "check", "readiness", "hold", "server", "servers"];
 const MODES: [(&str, Mode); 2] = [("http", Mode::Http), ("tcp", Mode::Tcp)];
@@ -164,6 +168,8 @@ impl Section {
             retries: None,
             redispatch: None,
             check: None,
+            error_pages: Vec::new(),
+            monitor: None,
             watching: Watching::default(),
             readiness: None,
             hold: None,
@@ -179,6 +185,7 @@ impl Section {
         if let Some(table) = fields.fields("timeout", "a table, as in timeout = { connect = \"5s\" }") {
             section.timeout = Timeouts::read(table, kind);
         }
+        section.error_pages = answers::pages(&fields);
         if kind.takes_frontend_keys() {
             section.maxconn = fields.integer("maxconn", 1..=10_000_000);
             section.forwardfor = fields.boolean("forwardfor");
@@ -187,6 +194,7 @@ impl Section {
         }
         if kind.is_frontend() {
             fields.require("bind", "bind = \"*:80\" or bind = { vip = \"web\", port = 80 }");
+            section.monitor = answers::monitor(&fields);
             section.binds = fields.value("bind").map(Bind::read_all).unwrap_or_default();
         }
         if kind.is_frontend() {

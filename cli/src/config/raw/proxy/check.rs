@@ -12,7 +12,7 @@ use std::{
 
 use lb_proxy::config::{CheckKind, Elsewhere};
 
-pub(super) use self::sequence::text;
+pub(super) use self::{http::path, sequence::text};
 use super::super::POSITIVE;
 use crate::config::reader::{At, Fields, Value};
 

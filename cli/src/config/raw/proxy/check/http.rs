@@ -145,7 +145,7 @@ fn body(text: &str) -> Result<String, String> {
 }
 
 /// Origin-form (RFC 9112 §3.2.1).
-fn path(text: &str) -> Result<String, String> {
+pub(in crate::config::raw::proxy) fn path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err(format!("does not begin with `/`; write \"/{}\"", text.escape_debug()));
     }

@@ -1,0 +1,130 @@
+//! `error_page` and `monitor_uri`: the files are read here, so that a page that is missing or too large is found before
+//! anything starts.
+
+use std::{fs, io::Read, path::Path};
+
+use lb_proxy::config::{Backend, BackendId, ErrorPage, Mode, Monitor, TooFew};
+
+use crate::config::{
+    diagnostic::Report,
+    raw::{Page, Section},
+    text,
+};
+
+/// A page is at most so large.
+const LARGEST: u64 = 64 * 1024;
+
+/// Of a section in this mode; `defaults` are those of `[defaults]`, where they have a meaning.
+pub(super) fn pages(
+    section: &Section,
+    defaults: &[Page],
+    mode: Mode,
+    folder: &Path,
+    report: &Report<'_>,
+) -> Vec<ErrorPage> {
+    if mode == Mode::Tcp {
+        for page in &section.error_pages {
+            report.error(page.span, "error_page needs mode = \"http\"; in mode tcp nothing is said");
+        }
+        return Vec::new();
+    }
+    let own = |status| section.error_pages.iter().any(|page| page.status == status);
+    let all = section.error_pages.iter().chain(defaults.iter().filter(|page| !own(page.status)));
+    all.filter_map(|page| match read(page, folder) {
+        Ok(page) => Some(page),
+        Err(why) => {
+            report.error(page.file.span, format!("\"{}\" {why}", page.file.value.escape_debug()));
+            None
+        }
+    })
+    .collect()
+}
+
+fn read(page: &Page, folder: &Path) -> Result<ErrorPage, String> {
+    let path = folder.join(&page.file.value);
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "may not be read".to_owned(),
+        _ => format!("can't be read: {error}"),
+    };
+    // Not opened before it is known to be a file: opening a pipe would wait.
+    if !fs::metadata(&path).map_err(unreadable)?.is_file() {
+        return Err("is no file".into());
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(&path).map_err(unreadable)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err("is larger than 64 kB".into());
+    }
+    let (fields, content) = if bytes.starts_with(b"HTTP/1.") {
+        whole_response(&bytes)?
+    } else {
+        let kind = content_type(&path);
+        (format!("Cache-Control: no-cache\r\nContent-Type: {kind}\r\n").into_bytes(), bytes)
+    };
+    Ok(ErrorPage { status: page.status, file: page.file.value.clone(), fields, content })
+}
+
+/// HAProxy's files begin with a head. Its fields are kept, but for those that lbctl writes itself.
+fn whole_response(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let end = |pattern: &[u8]| bytes.windows(pattern.len()).position(|window| window == pattern);
+    let (head, content) = match (end(b"\r\n\r\n"), end(b"\n\n")) {
+        (Some(at), other) if other.is_none_or(|other| at < other) => (&bytes[..at], &bytes[at + 4..]),
+        (_, Some(at)) => (&bytes[..at], &bytes[at + 2..]),
+        _ => return Err("begins with a status line and has no empty line before its content".into()),
+    };
+    let head = std::str::from_utf8(head).map_err(|_| "has a head that is not ASCII".to_owned())?;
+    let mut fields = Vec::new();
+    for line in head.lines().skip(1) {
+        let (name, value) = line
+            .split_once(':')
+            .ok_or_else(|| format!("has the line \"{}\" in its head", line.escape_debug()))?;
+        let fine = !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
+        if !fine {
+            return Err(format!("has the line \"{}\" in its head", line.escape_debug()));
+        }
+        let own = ["connection", "content-length", "keep-alive", "transfer-encoding"];
+        if !own.contains(&name.to_ascii_lowercase().as_str()) {
+            fields.extend_from_slice(format!("{name}: {}\r\n", value.trim()).as_bytes());
+        }
+    }
+    Ok((fields, content.to_vec()))
+}
+
+fn content_type(path: &Path) -> &'static str {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("txt") => "text/plain",
+        Some("json") => "application/json",
+        Some("xml") => "application/xml",
+        _ => "text/html",
+    }
+}
+
+/// Of a frontend in this mode.
+pub(super) fn monitor(
+    section: &Section,
+    mode: Mode,
+    backends: &[Backend],
+    report: &Report<'_>,
+) -> Option<Monitor> {
+    let raw = section.monitor.as_ref()?;
+    if mode == Mode::Tcp {
+        report.error(raw.uri.span, "monitor_uri needs mode = \"http\"");
+        return None;
+    }
+    let mut fail_if = Vec::new();
+    for few in &raw.fail_if {
+        let name = &few.backend.value;
+        let Some(index) = backends.iter().position(|backend| backend.name == *name) else {
+            let names: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
+            let hint = text::suggestion(name, &names, "backend");
+            report.error(few.backend.span, format!("no backend is called `{}`{hint}", name.escape_debug()));
+            continue;
+        };
+        fail_if.push(TooFew { backend: BackendId(index), usable_below: few.usable_below });
+    }
+    Some(Monitor { uri: raw.uri.value.clone(), fail_if })
+}

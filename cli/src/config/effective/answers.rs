@@ -1,0 +1,19 @@
+//! What is answered without a server, as TOML.
+
+use lb_proxy::config::{Backend, ErrorPage, Monitor};
+
+use super::{line, list, quoted};
+
+pub(super) fn pages(out: &mut String, pages: &[ErrorPage]) {
+    for page in pages {
+        line(out, &format!("error_page.{}", page.status), quoted(&page.file));
+    }
+}
+
+pub(super) fn monitor(out: &mut String, monitor: &Monitor, backends: &[Backend]) {
+    let fail_if = monitor.fail_if.iter().filter_map(|few| {
+        let backend = quoted(&backends.get(few.backend.0)?.name);
+        Some(format!("{{ backend = {backend}, usable_below = {} }}", few.usable_below))
+    });
+    line(out, "monitor_uri", format!("{{ uri = {}, fail_if = {} }}", quoted(&monitor.uri), list(fail_if)));
+}

@@ -1,0 +1,144 @@
+//! `lbctl run` without a cluster, on addresses of 127.0.0.0/8 that are this test's own, and other programs beside it.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU8, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::program;
+
+/// Nothing here takes longer on a machine under load.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that ends with this value: asked to, then killed.
+#[derive(Debug)]
+pub struct Running(Child);
+
+/// `lbctl run` in a folder of its own.
+#[derive(Debug)]
+pub struct Plain {
+    folder: TempDir,
+    _running: Running,
+}
+
+/// An address that nobody else uses: of this process, and another one at each call.
+#[must_use]
+pub fn unused_address(port: u16) -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    // 127.0.x.x is where others are; 127.201 to 127.250 is where these tests are.
+    ([127, 201 + high % 50, low, NEXT.fetch_add(1, Ordering::Relaxed)], port).into()
+}
+
+/// Waits for `holds`; `context` is told if it never does.
+///
+/// # Panics
+/// It took longer than [`PATIENCE`].
+#[track_caller]
+pub fn wait_until(what: &str, context: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}\n{}", context());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+impl Running {
+    /// Starts `command`; what it says goes into the file `log`.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[track_caller]
+    pub fn start(command: &mut Command, log: &Path) -> Self {
+        let out = fs::File::create(log).expect("a folder that can be written");
+        let errors = out.try_clone().expect("a descriptor");
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(errors).spawn();
+        Self(child.unwrap_or_else(|error| panic!("{command:?}: {error}")))
+    }
+
+    /// Ends it at once, without a farewell.
+    pub fn kill(mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Plain {
+    /// Starts it with a file of `text` and waits until it answers.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    #[must_use]
+    pub fn start(text: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("lb.toml");
+        fs::write(&file, text).expect("written");
+        let mut command = Command::new(program::lbctl());
+        command.arg("run").arg(&file).arg("--runtime-dir").arg(folder.path().join("run"));
+        command.env_remove("LBCTL_LOG").env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
+        let running = Running::start(&mut command, &folder.path().join("log"));
+        let plain = Self { folder, _running: running };
+        wait_until(
+            "the control socket answers",
+            || plain.log(),
+            || plain.status(&["--json"]).stdout.starts_with(b"{"),
+        );
+        plain
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// `lbctl status`.
+    ///
+    /// # Panics
+    /// It can't be run.
+    #[must_use]
+    pub fn status(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program::lbctl());
+        command
+            .arg("status")
+            .args(arguments)
+            .arg("--control")
+            .arg(self.folder.path().join("run/control.sock"));
+        command.output().expect("the program is there")
+    }
+
+    /// The screen of `lbctl status`, its lines joined: wrapping depends on the width of names.
+    #[must_use]
+    pub fn screen(&self) -> String {
+        let output = self.status(&[]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// Waits until the screen has `text`.
+    #[track_caller]
+    pub fn wait_for_screen(&self, text: &str) {
+        wait_until(text, || format!("{}\n{}", self.screen(), self.log()), || self.screen().contains(text));
+    }
+
+    /// A folder for other files of the test.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+}
