@@ -2,13 +2,13 @@
 //! machine's cores with the test. A test that fails shows the record of addresses and the logs of both nodes.
 
 use std::{
-    fs::{self, File},
-    io::Write as _,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
     net::IpAddr,
     ops::Deref,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lbctl::lab::{BALANCERS, How, Lab, Options, VIP};
@@ -21,6 +21,8 @@ use crate::wait;
 const SLOTS: usize = 2;
 /// How long a test waits for its turn: the longest test of the others, several times.
 const PATIENCE: Duration = Duration::from_secs(1200);
+/// How often a test that waits for its turn says so.
+const REMINDER: Duration = Duration::from_secs(30);
 
 /// A lab, and a folder that all its nodes can read.
 #[derive(Debug)]
@@ -156,14 +158,62 @@ impl Drop for Scene {
     }
 }
 
-/// Waits for one of the slots; it is free again when the value, or the process, is gone.
+/// Waits for one of the slots; it is free again when the value, or the process, is gone. A long wait says who has them.
 fn take_slot() -> Flock<File> {
     let folder = std::env::temp_dir().join(format!("lbctl-tests-{}", nix::unistd::geteuid()));
     fs::create_dir_all(&folder).expect("a folder for locks");
-    wait::until("one of the slots for labs is free", PATIENCE, || {
-        (0..SLOTS).find_map(|slot| {
-            let file = File::create(folder.join(format!("slot-{slot}"))).expect("a lock file");
-            Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()
-        })
-    })
+    let who = format!("{} of pid {}", thread::current().name().unwrap_or("a test"), std::process::id());
+    let begin = Instant::now();
+    let mut reminder = REMINDER;
+    loop {
+        if let Some(slot) = (0..SLOTS).find_map(|slot| try_slot(&folder, slot, &who)) {
+            return slot;
+        }
+        let waited = begin.elapsed();
+        assert!(waited < PATIENCE, "no slot for a lab within {PATIENCE:?}; {}", holders(&folder));
+        if waited >= reminder {
+            reminder += REMINDER;
+            // Not eprintln, which the harness keeps until the test ends: someone may end it first.
+            let _ = writeln!(
+                io::stderr(),
+                "{who} has waited {} s for a slot for its lab; {}",
+                waited.as_secs(),
+                holders(&folder)
+            );
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn slot_path(folder: &Path, slot: usize) -> PathBuf {
+    folder.join(format!("slot-{slot}"))
+}
+
+/// Takes the slot if it is free, and leaves word who has it.
+fn try_slot(folder: &Path, slot: usize, who: &str) -> Option<Flock<File>> {
+    let file = OpenOptions::new().create(true).write(true).truncate(false).open(slot_path(folder, slot));
+    let mut file = Flock::lock(file.expect("a lock file"), FlockArg::LockExclusiveNonblock).ok()?;
+    file.set_len(0).and_then(|()| file.write_all(who.as_bytes())).expect("a line in the lock file");
+    Some(file)
+}
+
+fn holders(folder: &Path) -> String {
+    let read = |slot| fs::read_to_string(slot_path(folder, slot)).unwrap_or_default();
+    format!("they have them: {}", (0..SLOTS).map(read).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_is_taken_says_by_whom_and_is_free_again_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = try_slot(folder.path(), 0, "a test with a long name").unwrap();
+        assert!(try_slot(folder.path(), 0, "another").is_none());
+        assert!(holders(folder.path()).contains("a test with a long name"), "{}", holders(folder.path()));
+        drop(first);
+        let _again = try_slot(folder.path(), 0, "another").unwrap();
+        assert_eq!(holders(folder.path()), "they have them: another, ");
+    }
 }

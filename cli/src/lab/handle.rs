@@ -23,10 +23,12 @@ use super::{
 
 mod clients;
 mod commands;
+mod patience;
 mod up;
 
 pub use clients::Load;
 pub use commands::{Output, Spawned};
+use patience::{PATIENCE, impatient};
 use up::Keeper;
 
 /// A lab that is up. One that this process started goes down when the value is dropped.
@@ -235,10 +237,12 @@ impl Lab {
 
     fn ask(&self, request: &Request, mut progress: impl FnMut(&str)) -> anyhow::Result<Response> {
         let stream = self.connect()?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         send(&stream, request, &[])?;
         let mut reader = Reader::new(stream);
         loop {
-            match reader.next()?.context("the lab went down")? {
+            let response = reader.next().map_err(|error| impatient(error, &format!("{request:?}")))?;
+            match response.context("the lab went down")? {
                 Response::Progress { text } => progress(&text),
                 Response::Error { text } => bail!(text),
                 response => return Ok(response),

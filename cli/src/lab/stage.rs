@@ -1,7 +1,7 @@
 //! Everything that lives in a lab, as the init holds it: nodes, processes, faults, the record.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     path::PathBuf,
     process::Command,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,6 +22,11 @@ use super::{
     status::{LabStatus, NodeStatus},
     topology::{MEMBERS, Role, VIP},
 };
+
+/// Where a web server listens.
+const WEB: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
+/// One that takes longer to accept is not well; the node's thread, which everything on the node needs, must not wait.
+const WEB_LIMIT: Duration = Duration::from_millis(500);
 
 /// The lab's inside.
 pub(crate) struct Stage {
@@ -75,7 +80,7 @@ impl Seat {
                 Ok((!daemon::is_back(&status)).then(|| daemon::in_words(&status)))
             }
             Role::Server => {
-                let listens = self.node.run(|| TcpStream::connect((Ipv4Addr::LOCALHOST, 80)).is_ok())?;
+                let listens = self.node.run(|| TcpStream::connect_timeout(&WEB, WEB_LIMIT).is_ok())?;
                 Ok((!listens).then(|| "does not listen yet".to_owned()))
             }
         }

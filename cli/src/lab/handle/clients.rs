@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 
-use super::{Lab, commands::wait_for_end};
+use super::{
+    Lab,
+    commands::wait_for_end,
+    patience::{PATIENCE, impatient},
+};
 use crate::lab::{
     clock,
     load::{LoadOptions, Sample},
@@ -58,7 +62,7 @@ impl Lab {
                 }
             }
         });
-        Ok(Load { samples, stdin: Some(stdin), reader, _stream: stream, collector: Some(collector) })
+        Ok(Load { samples, stdin: Some(stdin), reader, stream, collector: Some(collector) })
     }
 }
 
@@ -72,7 +76,7 @@ pub struct Load {
     samples: Arc<Mutex<Vec<Sample>>>,
     stdin: Option<PipeWriter>,
     reader: Reader,
-    _stream: UnixStream,
+    stream: UnixStream,
     collector: Option<JoinHandle<()>>,
 }
 
@@ -105,7 +109,9 @@ impl Load {
     /// They had ended before, because they could not work at all.
     pub fn stop(mut self) -> anyhow::Result<Report> {
         drop(self.stdin.take());
-        let ended = wait_for_end(&mut self.reader, |_| {})?;
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        let ended = wait_for_end(&mut self.reader, |_| {})
+            .map_err(|error| impatient(error, "the end of the clients"))?;
         if let Some(collector) = self.collector.take() {
             collector.join().map_err(|_| anyhow!("the collecting thread panicked"))?;
         }

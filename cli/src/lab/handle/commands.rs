@@ -9,14 +9,19 @@ use std::{
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
+    sync::mpsc::{self, Receiver},
     thread,
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use lb_vrrp::Moment;
 use nix::sys::signal::Signal;
 
-use super::{Lab, unexpected};
+use super::{
+    Lab,
+    patience::{PATIENCE, impatient},
+    unexpected,
+};
 use crate::lab::{
     processes::Ended,
     protocol::{Reader, Request, Response, send},
@@ -58,7 +63,8 @@ impl Lab {
     /// Runs a command on a node, without input, and returns what it wrote.
     ///
     /// # Errors
-    /// No such node, or the lab is gone. A command that can't be started ends with 127, as in a shell.
+    /// No such node, the lab is gone, or the command does not end within a minute. One that can't be started ends with
+    /// 127, as in a shell.
     pub fn exec<S: AsRef<OsStr>>(
         &self,
         node: &str,
@@ -80,31 +86,30 @@ impl Lab {
         let (stdin_outlet, mut stdin) = io::pipe()?;
         let (stdout, stdout_inlet) = io::pipe()?;
         let (stderr, stderr_inlet) = io::pipe()?;
-        let (mut reader, _stream) = self.start_exec(
+        let command: Vec<S> = command.into_iter().collect();
+        let words: Vec<_> = command.iter().map(|word| word.as_ref().to_string_lossy().into_owned()).collect();
+        let words = format!("`{}` on {node}", words.join(" "));
+        let (mut reader, stream) = self.start_exec(
             node,
             command,
             [stdin_outlet.as_fd(), stdout_inlet.as_fd(), stderr_inlet.as_fd()],
         )?;
         drop((stdin_outlet, stdout_inlet, stderr_inlet));
         let input = input.to_owned();
-        let feeder = thread::spawn(move || {
+        thread::spawn(move || {
             // A command need not read what it is given.
             let _ = stdin.write_all(input.as_bytes());
         });
-        let collect = |mut pipe: PipeReader| {
-            thread::spawn(move || {
-                let mut bytes = Vec::new();
-                let _ = pipe.read_to_end(&mut bytes);
-                String::from_utf8_lossy(&bytes).into_owned()
-            })
-        };
         let (stdout, stderr) = (collect(stdout), collect(stderr));
         let mut complaint = String::new();
-        let ended = wait_for_end(&mut reader, |text| complaint = format!("{text}\n"))?;
-        let gone = |_| anyhow!("a thread of the pipes panicked");
-        feeder.join().map_err(gone)?;
-        let stdout = stdout.join().map_err(gone)?;
-        let stderr = stderr.join().map_err(gone)? + &complaint;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let ended = wait_for_end(&mut reader, |text| complaint = format!("{text}\n"))
+            .map_err(|error| impatient(error, &words))?;
+        let all = |text: Receiver<String>| {
+            text.recv_timeout(PATIENCE)
+                .with_context(|| format!("something that {words} left behind still writes"))
+        };
+        let (stdout, stderr) = (all(stdout)?, all(stderr)? + &complaint);
         Ok(Output { ended, stdout, stderr })
     }
 
@@ -199,7 +204,7 @@ impl Spawned<'_> {
     /// Waits for its end.
     ///
     /// # Errors
-    /// The lab is gone.
+    /// The lab is gone, or the process does not end within a minute.
     pub fn wait(&self) -> anyhow::Result<Ended> {
         match self.lab.ask(&Request::Wait { pid: self.pid }, |_| {})? {
             Response::Ended { code, signal } => Ok(Ended { code, signal }),
@@ -217,6 +222,17 @@ pub(super) fn wait_for_end(reader: &mut Reader, mut complain: impl FnMut(&str)) 
             other => return unexpected(&other),
         }
     }
+}
+
+/// All that comes out of the pipe, once nobody has its other end any more.
+fn collect(mut pipe: PipeReader) -> Receiver<String> {
+    let (sender, text) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    text
 }
 
 fn texts<S: AsRef<OsStr>>(command: impl IntoIterator<Item = S>) -> anyhow::Result<Vec<String>> {

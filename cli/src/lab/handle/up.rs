@@ -2,9 +2,9 @@
 
 use std::{
     io::BufReader,
-    os::unix::process::CommandExt as _,
+    os::{fd::AsFd as _, unix::process::CommandExt as _},
     path::Path,
-    process::{Command, Stdio},
+    process::{ChildStdout, Command, Stdio},
     sync::mpsc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -12,11 +12,13 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
-use super::Lab;
+use super::{Lab, patience::PATIENCE};
 use crate::lab::{
     hint::hint,
     options::Options,
@@ -71,14 +73,20 @@ impl Lab {
         let (pid, stdin, stdout) =
             is_started.recv()?.with_context(|| format!("cannot run {}", program.display()))?;
         write_line(&mut stdin.context("stdin is piped")?, &init)?;
-        let ready = read_line(&mut BufReader::new(stdout.context("stdout is piped")?));
+        let stdout = stdout.context("stdout is piped")?;
+        let spoke = wait_for_line(&stdout, PATIENCE);
         let lab = Self {
             name: init.name,
             socket: init.socket,
             program,
             keeper: (!options.detached).then_some(Keeper { pid, thread }),
         };
-        match ready {
+        if !spoke? {
+            // A SIGTERM waits until it listens, which may be never. What it started dies with it.
+            send_signal(pid, Signal::SIGKILL);
+            bail!("pid {pid} has not made the lab `{}` within {} s", lab.name, PATIENCE.as_secs());
+        }
+        match read_line(&mut BufReader::new(stdout)) {
             Ok(Ready::Up) => Ok(lab),
             Ok(Ready::Error { text }) => Err(anyhow!(text)),
             Err(_) => bail!("{} ended before the lab was up", lab.program.display()),
@@ -91,8 +99,10 @@ impl Lab {
     /// It does not answer.
     pub fn down(mut self) -> anyhow::Result<()> {
         self.ask_done(&Request::Down, |_| {})?;
-        if let Some(keeper) = self.keeper.take() {
-            let _ = keeper.thread.join();
+        if let Some(keeper) = self.keeper.take()
+            && !keeper.has_ended_within(PATIENCE)
+        {
+            bail!("pid {} of the lab `{}` does not end", keeper.pid, self.name);
         }
         wait_until_gone(&self.socket)
     }
@@ -101,10 +111,42 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         let Some(keeper) = self.keeper.take() else { return };
-        if let Ok(pid) = i32::try_from(keeper.pid) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        send_signal(keeper.pid, Signal::SIGTERM);
+        if !keeper.has_ended_within(PATIENCE) {
+            eprintln!("pid {} of the lab `{}` does not end", keeper.pid, self.name);
+            send_signal(keeper.pid, Signal::SIGKILL);
         }
-        let _ = keeper.thread.join();
+    }
+}
+
+impl Keeper {
+    fn has_ended_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while !self.thread.is_finished() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+}
+
+fn send_signal(pid: u32, signal: Signal) {
+    if let Ok(pid) = i32::try_from(pid) {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// Waits for the line of a lab that starts, or for the end of the stream. `false`: neither came.
+fn wait_for_line(stdout: &ChildStdout, limit: Duration) -> anyhow::Result<bool> {
+    let timeout = PollTimeout::try_from(limit)?;
+    loop {
+        match poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)], timeout) {
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(found) => return Ok(found > 0),
+        }
     }
 }
 
@@ -117,4 +159,19 @@ fn wait_until_gone(socket: &Path) -> anyhow::Result<()> {
         thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lab_that_says_nothing_is_not_waited_for_without_end() {
+        let mut silent = Command::new("sleep").arg("60").stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = silent.stdout.take().unwrap();
+        assert!(!wait_for_line(&stdout, Duration::from_millis(20)).unwrap());
+        silent.kill().unwrap();
+        silent.wait().unwrap();
+        assert!(wait_for_line(&stdout, PATIENCE).unwrap(), "the end of the stream");
+    }
 }
