@@ -15,6 +15,7 @@ mod incoming;
 pub mod message;
 mod outcome;
 mod pace;
+pub(crate) mod query;
 pub mod reply;
 mod session;
 pub mod target;

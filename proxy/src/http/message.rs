@@ -239,11 +239,14 @@ impl<'m> Message<'m> {
         self.set_target(path, query.as_deref())
     }
 
-    /// Gives a request another query, or none; the path stays. Bytes that no query can have are percent-encoded.
+    /// Gives a request another query, or none; the path stays. `*` has none (RFC 9112 §3.2.4). Bytes that no query can have are percent-encoded.
     ///
     /// # Errors
     /// No room for it.
     pub fn set_query(&mut self, query: Option<&[u8]>) -> Result<(), TooLarge> {
+        if self.target() == b"*" {
+            return Ok(());
+        }
         let path = self.path().to_vec();
         self.set_target(&path, query)
     }
@@ -251,7 +254,7 @@ impl<'m> Message<'m> {
     fn set_target(&mut self, path: &[u8], query: Option<&[u8]>) -> Result<(), TooLarge> {
         let Start::Request { method, version, .. } = self.start else { return Ok(()) };
         let start = self.scratch.len();
-        if path.first() != Some(&b'/') && path != b"*" {
+        if path.first() != Some(&b'/') {
             self.scratch.push(b'/');
         }
         put_encoded(path, b"?#", self.scratch);

@@ -65,4 +65,36 @@ impl Action {
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Deny(_) | Self::Reject | Self::Allow | Self::Redirect(_))
     }
+
+    /// Where it puts a text that has the path in it: a condition on that is one on the path.
+    pub(super) fn copies_path(&self) -> Option<Written<'_>> {
+        match self {
+            Self::AddHeader(name, text) | Self::SetHeader(name, text) => {
+                text.looks_at_path().then_some(Written::Header(name))
+            }
+            Self::SetVariable(_, _, text) => text.looks_at_path().then_some(Written::Variable),
+            Self::SetQuery(text) => text.looks_at_path().then_some(Written::Query),
+            Self::DeleteHeader(_)
+            | Self::ReplaceHeader(..)
+            | Self::SetPath(_)
+            | Self::ReplacePath(_)
+            | Self::SetSource { .. }
+            | Self::Deny(_)
+            | Self::Reject
+            | Self::Allow
+            | Self::Redirect(_)
+            | Self::Backend(_) => None,
+        }
+    }
+}
+
+/// Where a rule writes a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Written<'a> {
+    /// Some variable: one may be copied to another.
+    Variable,
+    /// The header of this name.
+    Header(&'a str),
+    /// The query.
+    Query,
 }

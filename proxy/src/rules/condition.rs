@@ -2,8 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::{HostSet, Network, PathPattern, Value, ValuePattern};
-use crate::{http::message::Message, sample::Facts};
+use super::{HostSet, Network, PathPattern, Value, ValuePattern, action::Written};
+use crate::{
+    http::{message::Message, query},
+    sample::Facts,
+};
 
 /// What must hold for a rule to act.
 #[derive(Clone, Debug)]
@@ -89,10 +92,12 @@ impl Condition {
             }),
             Self::Query(name, patterns) => {
                 let query = message.and_then(Message::query).unwrap_or_default();
-                let named = parameters(query)
-                    .filter(|(key, _)| decoded(key, |key| key == name.as_bytes()))
+                let named = query::parameters(query)
+                    .filter(|(key, _)| query::is_decoded(key, name.as_bytes()))
                     .map(|(_, value)| value);
-                some_or_absent(patterns, named, |value| decoded(value, |value| matches_some(patterns, value)))
+                some_or_absent(patterns, named, |value| {
+                    query::with_decoded(value, |value| matches_some(patterns, value))
+                })
             }
             Self::Cookie(name, patterns) => message.is_some_and(|message| {
                 let named = message.cookies().filter(|(key, _)| *key == name.as_bytes());
@@ -115,20 +120,35 @@ impl Condition {
 
     /// Does anything in it look at the path?
     pub(crate) fn looks_at_path(&self) -> bool {
-        match self {
-            Self::All(list) | Self::Any(list) => list.iter().any(Self::looks_at_path),
-            Self::Not(condition) => condition.looks_at_path(),
+        self.has(&|condition| match condition {
             Self::Path(_) => true,
             Self::Value(value, _) => value.looks_at_path(),
-            Self::Host(_)
-            | Self::Method(_)
-            | Self::Header(..)
-            | Self::Query(..)
-            | Self::Cookie(..)
-            | Self::Source(_)
-            | Self::Port(_)
-            | Self::Scheme(_)
-            | Self::Status(_) => false,
+            _ => false,
+        })
+    }
+
+    /// Does it look at what a rule wrote there?
+    pub(crate) fn looks_at(&self, written: Written<'_>) -> bool {
+        self.has(&|condition| match (condition, written) {
+            (Self::Value(value, _), Written::Variable) => value.source().contains("var."),
+            (Self::Value(value, _), Written::Header(name)) => {
+                value.source().to_ascii_lowercase().contains(&name.to_ascii_lowercase())
+            }
+            (Self::Header(looked_at, _), Written::Header(name)) => looked_at.eq_ignore_ascii_case(name),
+            (Self::Host(_), Written::Header(name)) => name.eq_ignore_ascii_case("host"),
+            (Self::Value(value, _), Written::Query) => value.source().contains("request.query"),
+            (Self::Query(..), Written::Query) => true,
+            (Self::Cookie(..), Written::Header(name)) => name.eq_ignore_ascii_case("cookie"),
+            _ => false,
+        })
+    }
+
+    /// Does `test` hold for it, or for one that it is made of?
+    fn has(&self, test: &impl Fn(&Self) -> bool) -> bool {
+        match self {
+            Self::All(list) | Self::Any(list) => list.iter().any(|condition| condition.has(test)),
+            Self::Not(condition) => condition.has(test),
+            _ => test(self),
         }
     }
 
@@ -182,43 +202,6 @@ fn some_or_absent<T>(
 
 fn matches_some(patterns: &[ValuePattern], value: &[u8]) -> bool {
     patterns.iter().any(|pattern| pattern.matches(value))
-}
-
-/// The parameters of a query: names and values as they were sent; the value of one without `=` is empty.
-fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    query.split(|&byte| byte == b'&').filter(|part| !part.is_empty()).map(|part| {
-        match memchr::memchr(b'=', part) {
-            Some(at) => (&part[..at], &part[at + 1..]),
-            None => (part, &b""[..]),
-        }
-    })
-}
-
-/// Calls `then` with `text` decoded as a form writes it: `%41` and `+`. Copied only if there is something to decode.
-fn decoded(text: &[u8], then: impl FnOnce(&[u8]) -> bool) -> bool {
-    if memchr::memchr2(b'%', b'+', text).is_none() {
-        return then(text);
-    }
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [byte, after @ ..] = rest {
-        let (byte, after) = match (byte, after) {
-            (b'+', _) => (b' ', after),
-            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, after),
-                _ => (b'%', &rest[1..]),
-            },
-            _ => (*byte, after),
-        };
-        plain.push(byte);
-        rest = after;
-    }
-    then(&plain)
-}
-
-/// The value of a hexadecimal digit.
-pub(super) fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

@@ -104,9 +104,15 @@ impl HostIndex {
 
     /// The same, and how many lookups it took.
     fn find_counting(&self, host: &[u8]) -> (Option<usize>, usize) {
-        let mut room = [0; LONGEST];
+        if let Some(address) = ipv6(host) {
+            return (self.exact.get(address.to_string().as_bytes()).copied(), 1);
+        }
+        // Some servers take a name that is longer than any: a wildcard only has to know how it ends. One more byte than
+        // the longest pattern, so that a cut name is none of the exact ones.
+        let mut room = [0; LONGEST + 1];
         let host = name_of(host);
-        let Some(name) = room.get_mut(..host.len()) else { return (None, 0) };
+        let host = &host[host.len().saturating_sub(room.len())..];
+        let name = &mut room[..host.len()];
         name.copy_from_slice(host);
         name.make_ascii_lowercase();
         let mut lookups = 1;
@@ -139,6 +145,11 @@ pub(crate) fn name_of(host: &[u8]) -> &[u8] {
     }
     let name = host.split(|&byte| byte == b':').next().unwrap_or_default();
     name.strip_suffix(b".").unwrap_or(name)
+}
+
+/// An address in brackets, of which there are many spellings.
+fn ipv6(host: &[u8]) -> Option<std::net::Ipv6Addr> {
+    host.starts_with(b"[").then(|| std::str::from_utf8(name_of(host)).ok()?.parse().ok())?
 }
 
 /// Some names, for a condition.
@@ -193,6 +204,7 @@ mod tests {
             "www.example.com.:80",
             "[2001:db8::1]",
             "[2001:DB8::1]:443",
+            "[2001:db8:0:0::0.0.0.1]",
             "192.0.2.1:80",
             "localhost",
         ] {
@@ -212,6 +224,10 @@ mod tests {
         for host in ["a.example.com", "A.B.Example.com.:80", "x.b.example.org"] {
             assert!(names.contains(host.as_bytes()), "{host}");
         }
+        let long = format!("{}.example.com", "a".repeat(400));
+        let labels = format!("{}example.com", "a.".repeat(200));
+        assert!(names.contains(labels.as_bytes()) && !names.contains(b"a".repeat(400).as_slice()));
+        assert!(names.contains(long.as_bytes()), "whatever the length of what stands before");
         for host in ["example.com", "aexample.com", "b.example.org", "x.c.example.org", ".com", "com"] {
             assert!(!names.contains(host.as_bytes()), "{host}");
         }

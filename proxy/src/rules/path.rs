@@ -3,9 +3,10 @@
 //! `/admin`, `//admin`, `/%61dmin` and `/x/../admin` are one resource to many servers. A rule that compares bytes would
 //! let three of them pass. So where a rule looks at the path, the path is brought to its normal form first (RFC 3986
 //! §6.2.2, and no empty elements), and it is this form that the server gets: what was matched is what is forwarded.
-//! What stays ambiguous even so is refused: an encoded slash, backslash or NUL, a plain backslash, a `%` without digits.
+//! What stays ambiguous even so is refused: an encoded slash, backslash or NUL, a plain backslash, a `%` without digits,
+//! and `..;x`, which servers that take `;` for the begin of a parameter read as `..`.
 
-use super::condition::hex;
+use crate::http::query::hex;
 
 /// What happens to paths that can be read in two ways, where a rule looks at the path.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -29,6 +30,13 @@ pub(crate) fn normalize(path: &[u8], out: &mut Vec<u8>) -> Result<bool, Ambiguou
         return Ok(false);
     }
     decode_unreserved(path, out)?;
+    if out
+        .split(|&byte| byte == b'/')
+        .any(|element| element.starts_with(b".;") || element.starts_with(b"..;"))
+    {
+        out.clear();
+        return Err(Ambiguous);
+    }
     remove_dots(out);
     if out == path {
         out.clear();
@@ -140,6 +148,7 @@ mod tests {
             ("/a//", "/a/"),
             ("/a/../", "/"),
             ("/.well-known/x", "/.well-known/x"),
+            ("/a;b=..;c", "/a;b=..;c"),
             ("/..a/b..", "/..a/b.."),
             ("/%c3%a4", "/%C3%A4"),
             ("/a%20b%3f", "/a%20b%3F"),
@@ -153,7 +162,19 @@ mod tests {
 
     #[test]
     fn what_servers_may_take_for_a_slash_is_refused() {
-        for path in ["/x/..%2fadmin", "/%2Fadmin", "/a%5cb", "/a\\b", "/a%00", "/a%", "/a%4", "/a%zz"] {
+        for path in [
+            "/x/..%2fadmin",
+            "/%2Fadmin",
+            "/a%5cb",
+            "/a\\b",
+            "/a%00",
+            "/a%",
+            "/a%4",
+            "/a%zz",
+            "/x/..;/admin",
+            "/x/%2e.;a=b/admin",
+            "/.;/admin",
+        ] {
             assert_eq!(normal(path), Err(Ambiguous), "{path}");
         }
     }

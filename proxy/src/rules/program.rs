@@ -65,10 +65,9 @@ enum Flow<'r> {
 
 impl Programs {
     pub(crate) fn new(config: &Config) -> Self {
-        let looks = |rules: &[Rule]| rules.iter().any(|rule| rule.when.looks_at_path());
         let path_matters = |frontend: &Frontend| {
-            looks(&frontend.rules)
-                || frontend.backends().any(|backend| looks(&config.backends[backend.0].rules))
+            let of_backends = frontend.backends().flat_map(|backend| &config.backends[backend.0].rules);
+            path_matters(&frontend.rules.iter().chain(of_backends).collect::<Vec<_>>())
         };
         Self {
             frontends: config.frontends.iter().map(|frontend| Program::new(&frontend.rules)).collect(),
@@ -223,6 +222,14 @@ impl Program {
         }
         Ok(Flow::Next)
     }
+}
+
+/// Does a condition look at the path, or at what a rule has copied it to?
+fn path_matters(rules: &[&Rule]) -> bool {
+    let looked_at = |written| rules.iter().any(|rule| rule.when.looks_at(written));
+    rules.iter().any(|rule| {
+        rule.when.looks_at_path() || rule.then.iter().filter_map(Action::copies_path).any(looked_at)
+    })
 }
 
 /// A rule that chooses a backend by nothing but the host, and does nothing else.

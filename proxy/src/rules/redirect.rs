@@ -48,6 +48,9 @@ impl Redirect {
             Destination::Prefix(prefix) => {
                 prefix.render(facts, out);
                 // With a prefix of nothing or `/`, `//host/` would be a location on another host (RFC 3986 §4.2).
+                if out == b"/" {
+                    out.clear();
+                }
                 let target = self.target(request);
                 let is_path = memmem::find(out, b"://").is_none();
                 out.extend_from_slice(if is_path { after_slashes(target) } else { target });

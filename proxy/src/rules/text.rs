@@ -25,6 +25,11 @@ impl Text {
         &self.source
     }
 
+    /// Has it the path in it?
+    pub(crate) fn looks_at_path(&self) -> bool {
+        names_path(&self.source)
+    }
+
     pub(crate) fn render(&self, facts: &Facts<'_>, out: &mut impl Sink) {
         self.template.render(facts, out);
     }
@@ -50,12 +55,16 @@ impl Value {
 
     /// Is it made of the path?
     pub(crate) fn looks_at_path(&self) -> bool {
-        self.source.contains("request.path") || self.source.contains("request.target")
+        names_path(&self.source)
     }
 
     pub(crate) fn with<R>(&self, facts: &Facts<'_>, then: impl FnOnce(Option<&[u8]>) -> R) -> R {
         self.expression.with(facts, then)
     }
+}
+
+fn names_path(source: &str) -> bool {
+    source.contains("request.path") || source.contains("request.target")
 }
 
 impl fmt::Debug for Value {

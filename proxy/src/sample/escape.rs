@@ -24,7 +24,12 @@ impl<'o, S: Sink> Escaped<'o, S> {
     }
 
     /// Text of the file, which was checked when it was read.
-    pub(super) fn literal(&mut self, bytes: &[u8]) {
+    pub(super) fn literal(&mut self, mut bytes: &[u8]) {
+        if self.text == Text::Location && self.begun == Begun::Slash {
+            // A value stood before: it was that slash, or it was empty behind it.
+            let slashes = bytes.iter().take_while(|byte| matches!(byte, b'/' | b'\\')).count();
+            bytes = &bytes[slashes..];
+        }
         self.out.put(bytes);
         self.begun = match (self.begun, bytes) {
             (begun, []) => begun,

@@ -6,6 +6,7 @@ use super::{
     text::ShortText,
     time,
 };
+use crate::http::query;
 
 /// One fact, of which [`Facts`] gives the value.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -254,16 +255,10 @@ fn host(authority: &[u8]) -> &[u8] {
     host.strip_suffix(b".").unwrap_or(host)
 }
 
-/// The value of the first parameter of that name, as it is: `url_decode` decodes it.
+/// The value of the first parameter of that name, as it is: `url_decode` decodes it. The name may be encoded, as a server
+/// knows it however it is spelled.
 fn parameter<'b>(query: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
-    query.split(|&byte| byte == b'&').find_map(|pair| {
-        let value = pair.strip_prefix(name)?;
-        match value {
-            [] => Some(value),
-            [b'=', value @ ..] => Some(value),
-            _ => None,
-        }
-    })
+    query::parameters(query).find(|(key, _)| query::is_decoded(key, name)).map(|(_, value)| value)
 }
 
 /// RFC 9562 §5.4: random but for version and variant.

@@ -118,6 +118,7 @@ fn no_path_or_query_can_break_the_request_line() {
         (b"/a?b#c", Some(&b"d#e f"[..]), "/a%3Fb%23c?d%23e%20f"),
         (b"/\r\nX: 1", Some(b"\r\n"), "/%0D%0AX:%201?%0D%0A"),
         (b"", Some(b""), "/?"),
+        (b"*", None, "/*"),
         (b"/\xc3\xa4", Some(b"?"), "/%C3%A4??"),
     ] {
         let got = edited(GET, |message| {
@@ -126,6 +127,12 @@ fn no_path_or_query_can_break_the_request_line() {
         });
         assert_eq!(got.split("\r\n").next().unwrap(), format!("GET {expected} HTTP/1.1"));
     }
+}
+
+#[test]
+fn a_query_of_the_whole_server_is_none() {
+    let got = edited(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", |message| message.set_query(Some(b"x")));
+    assert!(got.starts_with("OPTIONS * HTTP/1.1\r\n"), "{got}");
 }
 
 #[test]

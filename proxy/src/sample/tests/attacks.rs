@@ -55,6 +55,16 @@ fn a_path_does_not_become_another_host() {
         let out = attack(path, template, Text::Location);
         assert_eq!(out, expected, "{template} {}", String::from_utf8_lossy(path));
     }
+    for (path, template, expected) in [
+        (&b"/"[..], "{request.path}/{request.query.v|url_decode}", &b"//"[1..]),
+        (b"/", "{request.path}/evil.example", b"/evil.example"),
+        (b"/", "{request.path}\\evil.example", b"/evil.example"),
+        (b"", "/{request.path}/evil.example", b"/evil.example"),
+        (b"/a", "{request.path}/b", b"/a/b"),
+    ] {
+        let out = attack(path, template, Text::Location);
+        assert_eq!(out, expected, "{template} {}", String::from_utf8_lossy(path));
+    }
     let split = attack(b"/", "{request.path}{request.path}evil.example", Text::Location);
     assert_eq!(split, b"/evil.example");
 }

@@ -152,7 +152,9 @@ fn read_headers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
         let entries = fields.value(key).and_then(|value| value.pairs(expected)).unwrap_or_default();
         for (name, value) in entries {
             let text = value.string("a text");
-            if check_name(&name, fields)
+            if key == "add_header" && name.value.eq_ignore_ascii_case("host") {
+                fields.report.error(name.span, "a request has one Host, and servers differ on which of two counts; write it under `set_header`");
+            } else if check_name(&name, fields)
                 && let Some(text) = text
             {
                 actions.push(At::new(make(name.value, text), name.span));

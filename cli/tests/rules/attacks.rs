@@ -1,0 +1,61 @@
+//! What a client does to get past a rule, or to make one lead elsewhere.
+
+use super::rig::{Rig, field, status};
+
+const HOST: &str = "Host: www.example.com\r\n";
+
+#[test]
+fn a_path_is_settled_where_a_rule_looks_at_a_copy_of_it() {
+    for (rules, copied) in [
+        (r#"{ set_var = { "p" = "{request.path}" } }"#, "{var.p}"),
+        (
+            r#"{ set_var = { "p" = "x{request.target}", "session.q" = "{var.p|bytes(1)}" } }"#,
+            "{var.session.q}",
+        ),
+        (r#"{ set_header = { "X-Path" = "{request.path}" } }"#, "{request.header.x-path}"),
+        (r#"{ set_query = "p={request.path}" }"#, "{request.query.p}"),
+    ] {
+        let condition = format!(r#"{{ value = {{ "{copied}" = {{ prefix = "/admin" }} }} }}"#);
+        let rig = Rig::with_rules(&format!("{rules}, {{ when = {condition}, deny = 403 }}"));
+        for target in ["/admin", "//admin", "/%61dmin", "/x/../admin"] {
+            assert_eq!(status(&rig.get(target, HOST)), 403, "{rules} {target}");
+        }
+        assert!(rig.taken().is_empty());
+    }
+    // A copy that no rule looks at changes nothing.
+    let rig = Rig::with_rules(r#"{ set_header = { "X-Path" = "{request.path}" } }"#);
+    rig.get("/group%2Fproject", HOST);
+    assert!(rig.taken()[0].1.starts_with("GET /group%2Fproject HTTP/1.1\r\n"));
+}
+
+#[test]
+fn a_parameter_counts_however_its_name_is_spelled() {
+    let rig = Rig::with_rules(r#"{ when = { value = { "{request.query.debug}" = "1" } }, deny = 403 }"#);
+    for target in ["/?debug=1", "/?%64ebug=1", "/?a&d%65bu%67=1"] {
+        assert_eq!(status(&rig.get(target, HOST)), 403, "{target}");
+    }
+    assert_eq!(status(&rig.get("/?debug%3d1", HOST)), 200);
+}
+
+#[test]
+fn a_prefix_of_a_slash_leads_to_no_other_host() {
+    let rig = Rig::with_rules(
+        r#"{ when = { path_prefix = "/x" }, redirect = { prefix = "/{request.query.p}", drop_query = true } },
+           { redirect = { prefix = "/" } }"#,
+    );
+    for (target, location) in [
+        ("/evil.example/", "/evil.example/"),
+        ("//evil.example", "/evil.example"),
+        ("/x", "/x"),
+        ("/x?p=a", "/a/x"),
+    ] {
+        assert_eq!(field(&rig.get(target, HOST), "Location"), Some(location), "{target}");
+    }
+}
+
+#[test]
+fn a_host_longer_than_any_name_is_still_below_its_domain() {
+    let rig = Rig::with_rules(r#"{ when = { host = "*.internal.example.com" }, deny = 403 }"#);
+    let host = format!("{}internal.example.com", "a.".repeat(200));
+    assert_eq!(status(&rig.get("/", &format!("Host: {host}\r\n"))), 403);
+}

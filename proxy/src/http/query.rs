@@ -1,0 +1,65 @@
+//! Parameters of a query, as forms write them: `a=1&b=2`, with `%41` and `+`.
+
+/// Names and values in their order, as they were sent.
+pub(crate) fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    query.split(|&byte| byte == b'&').filter(|part| !part.is_empty()).map(|part| {
+        match memchr::memchr(b'=', part) {
+            Some(at) => (&part[..at], &part[at + 1..]),
+            None => (part, &b""[..]),
+        }
+    })
+}
+
+/// Is `text` decoded the same as `plain`? A query has thousands of names: none is copied for that.
+pub(crate) fn is_decoded(text: &[u8], plain: &[u8]) -> bool {
+    // What is decoded is never longer.
+    text.len() >= plain.len() && bytes(text).eq(plain.iter().copied())
+}
+
+/// Calls `then` with `text` decoded. Copied only if there is something to decode.
+pub(crate) fn with_decoded(text: &[u8], then: impl FnOnce(&[u8]) -> bool) -> bool {
+    if memchr::memchr2(b'%', b'+', text).is_none() {
+        return then(text);
+    }
+    then(&bytes(text).collect::<Vec<_>>())
+}
+
+/// The bytes that `text` stands for; a `%` without two digits is itself.
+fn bytes(text: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (&first, after) = rest.split_first()?;
+        let (byte, after) = match (first, after) {
+            (b'+', _) => (b' ', after),
+            (b'%', [high, low, behind @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, behind),
+                _ => (b'%', after),
+            },
+            _ => (first, after),
+        };
+        rest = after;
+        Some(byte)
+    })
+}
+
+/// The value of a hexadecimal digit.
+pub(crate) fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_same_however_they_are_spelled() {
+        for text in ["a b", "a+b", "%61%20b", "a%20%62"] {
+            assert!(is_decoded(text.as_bytes(), b"a b"), "{text}");
+            assert!(with_decoded(text.as_bytes(), |plain| plain == b"a b"), "{text}");
+        }
+        for text in ["a", "a bc", "A b", "%2561 b", "", "a%2+b"] {
+            assert!(!is_decoded(text.as_bytes(), b"a b"), "{text}");
+        }
+        assert!(is_decoded(b"100%", b"100%") && is_decoded(b"%zz%4", b"%zz%4") && is_decoded(b"", b""));
+    }
+}
