@@ -29,6 +29,17 @@ fn a_path_is_settled_where_a_rule_looks_at_a_copy_of_it() {
 }
 
 #[test]
+fn a_rewritten_path_is_settled_before_the_next_rule_looks() {
+    let rig = Rig::with_rules(
+        r#"{ replace_path = { regex = '^/static', with = "/" } }, { when = { path_prefix = "/admin" }, deny = 403 }"#,
+    );
+    assert_eq!(status(&rig.get("/static/admin", HOST)), 403);
+    assert!(rig.taken().is_empty());
+    rig.get("/static/a?b=//c", HOST);
+    assert!(rig.taken()[0].1.starts_with("GET /a?b=//c HTTP/1.1\r\n"));
+}
+
+#[test]
 fn a_parameter_counts_however_its_name_is_spelled() {
     let rig = Rig::with_rules(r#"{ when = { value = { "{request.query.debug}" = "1" } }, deny = 403 }"#);
     for target in ["/?debug=1", "/?%64ebug=1", "/?a&d%65bu%67=1"] {

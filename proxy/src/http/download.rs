@@ -326,8 +326,14 @@ impl<S: Stream> Download<'_, S> {
             server: Some(&upstream.server().name),
             ..connection.facts(&none, &maps, sample)
         };
-        let mut run =
-            Run { message: &mut message, facts, variables: &mut variables, session: &mut session, work };
+        let mut run = Run {
+            message: &mut message,
+            facts,
+            variables: &mut variables,
+            session: &mut session,
+            settles: false,
+            work,
+        };
         let rules = &worker.node().rules;
         rules.run_response(connection.frontend_id(), upstream.backend_id(), &mut run)?;
         message.encode_response(response, hop, out);

@@ -105,7 +105,9 @@ pub(super) fn parse<S: Stream>(
     let mut scratch = worker.scratch().borrow_mut();
     let Scratch { edits, work, sample } = &mut *scratch;
     let mut message = Message::of_request(head, &request, edits)?;
-    if rules.path_matters(connection.frontend_id()) {
+    let settles =
+        rules.path_matters(connection.frontend_id()) && frontend.ambiguous_path != AmbiguousPath::Pass;
+    if settles {
         settle_path(&mut message, frontend.ambiguous_path, work)?;
     }
     let (none, mut variables) = (Variables::default(), Variables::default());
@@ -119,7 +121,7 @@ pub(super) fn parse<S: Stream>(
             message.set(header.as_bytes(), work)?;
         }
     }
-    let mut run = Run { message: &mut message, facts, variables: &mut variables, session, work };
+    let mut run = Run { message: &mut message, facts, variables: &mut variables, session, settles, work };
     let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
     let client = run.facts.client.ip();
     let mut preference = Preference::default();
@@ -170,9 +172,6 @@ fn settle_path(
     ambiguous: AmbiguousPath,
     work: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
-    if ambiguous == AmbiguousPath::Pass {
-        return Ok(());
-    }
     work.clear();
     let changed = normalize(message.path(), work).map_err(|_| Malformed::AmbiguousPath)?;
     match ambiguous {

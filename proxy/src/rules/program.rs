@@ -1,9 +1,9 @@
 //! Rules compiled for running: in order, and neighbours that only choose by host as one lookup.
 
-use super::{Action, Condition, HostSet, Rule, Scheme, Subject, Text, host::HostIndex, source};
+use super::{Action, Condition, HostSet, Rule, Scheme, Subject, Text, host::HostIndex, normalize, source};
 use crate::{
     config::{BackendId, Config, Frontend},
-    http::message::{Message, TooLarge},
+    http::{head::Malformed, message::Message},
     sample::{Facts, Scope, Variables},
 };
 
@@ -53,6 +53,8 @@ pub(crate) struct Run<'w, 'f, 'm> {
     pub(crate) variables: &'w mut Variables,
     /// Those of the client's connection.
     pub(crate) session: &'w mut Variables,
+    /// A path that a rule has rewritten is brought to its normal form, as the received one was.
+    pub(crate) settles: bool,
     /// Room to write a value in.
     pub(crate) work: &'w mut Vec<u8>,
 }
@@ -110,7 +112,7 @@ impl Programs {
         frontend: usize,
         backend: BackendId,
         run: &mut Run<'_, '_, '_>,
-    ) -> Result<(), TooLarge> {
+    ) -> Result<(), Malformed> {
         let programs = [&self.backend_responses[backend.0], &self.frontend_responses[frontend]];
         for program in programs.into_iter().flatten() {
             program.run(run, &mut None)?;
@@ -158,7 +160,7 @@ impl Programs {
         frontend: usize,
         default: Option<BackendId>,
         run: &mut Run<'_, 'f, '_>,
-    ) -> Result<Verdict<'f>, TooLarge> {
+    ) -> Result<Verdict<'f>, Malformed> {
         let mut chosen = None;
         if let Some(program) = &self.frontends[frontend]
             && let Flow::Answer(verdict) = program.run(run, &mut chosen)?
@@ -198,7 +200,7 @@ impl Program {
         (!steps.is_empty()).then(|| Self { steps: steps.into() })
     }
 
-    fn run(&self, run: &mut Run<'_, '_, '_>, chosen: &mut Option<BackendId>) -> Result<Flow<'_>, TooLarge> {
+    fn run(&self, run: &mut Run<'_, '_, '_>, chosen: &mut Option<BackendId>) -> Result<Flow<'_>, Malformed> {
         for step in &self.steps {
             match step {
                 Step::Hosts(index, backends) => {
@@ -269,7 +271,16 @@ impl Run<'_, '_, '_> {
         *self.work = work;
     }
 
-    fn act<'r>(&mut self, action: &'r Action, chosen: &mut Option<BackendId>) -> Result<Flow<'r>, TooLarge> {
+    /// With `/static` replaced by `/`, `/static/admin` would pass a later rule on `/admin` as `//admin`.
+    fn settle(&mut self) -> Result<(), Malformed> {
+        self.work.clear();
+        if self.settles && normalize(self.message.path(), self.work).map_err(|_| Malformed::AmbiguousPath)? {
+            self.message.set_path(self.work)?;
+        }
+        Ok(())
+    }
+
+    fn act<'r>(&mut self, action: &'r Action, chosen: &mut Option<BackendId>) -> Result<Flow<'r>, Malformed> {
         match action {
             Action::Deny(status) => return Ok(Flow::Answer(Verdict::Deny(*status))),
             Action::Allow => return Ok(Flow::Leave),
@@ -298,11 +309,13 @@ impl Run<'_, '_, '_> {
             Action::SetPath(path) => {
                 self.render(path);
                 self.message.set_path(self.work)?;
+                self.settle()?;
             }
             Action::ReplacePath(replacement) => {
                 self.work.clear();
                 if replacement.apply(self.message.path(), self.work) {
                     self.message.set_path(self.work)?;
+                    self.settle()?;
                 }
             }
             Action::SetQuery(query) => {
