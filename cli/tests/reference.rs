@@ -46,6 +46,7 @@ const TABLES: &[(&str, &str)] = &[
     ("tcp_keepalive", "[frontend.web]\ntcp_keepalive = { zzzzzzzz = 1 }"),
     ("tcp_keepalive", "[backend.app]\ntcp_keepalive = { zzzzzzzz = 1 }"),
     ("[frontend.NAME] per_source", "[frontend.web]\nper_source = { zzzzzzzz = 1 }"),
+    ("[backend.NAME] cookie", "[backend.app]\ncookie = { zzzzzzzz = 1 }"),
     ("[backend.NAME] stick", "[backend.app]\nstick = { zzzzzzzz = 1 }"),
     ("[listen.NAME]", "[listen.web]\nzzzzzzzz = 1"),
     // The same timeouts and checks are read in all sections.

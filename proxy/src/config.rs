@@ -26,7 +26,7 @@ pub use self::{
     options::{
         BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, RetryOptions, ReuseMode, TcpKeepalive,
     },
-    persistence::Stick,
+    persistence::{Cookie, CookieMode, SameSite, Stick},
     server::{Server, ServerAddress},
     timeouts::{BackendTimeouts, FrontendTimeouts},
     unique_id::UniqueId,
@@ -168,6 +168,8 @@ pub struct Backend {
     pub options: BackendOptions,
     /// A client that had a server goes there even while it is down (HAProxy `option persist`).
     pub persist: bool,
+    /// Clients stay with the server that their cookie names; only in mode http.
+    pub cookie: Option<Cookie>,
     /// Clients stay with the server that they had; `None` remembers nobody.
     pub stick: Option<Stick>,
     /// Active checks; `None` takes every server for usable.
@@ -237,6 +239,7 @@ impl Backend {
             timeout: BackendTimeouts::default(),
             options: BackendOptions::default(),
             persist: false,
+            cookie: None,
             stick: None,
             check: None,
             agent: None,

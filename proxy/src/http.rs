@@ -6,6 +6,7 @@
 pub mod body;
 mod budget;
 mod bulk;
+mod cookie;
 mod download;
 mod exchange;
 pub mod head;
@@ -25,7 +26,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::budget::RetryBudget;
+pub(crate) use self::{budget::RetryBudget, cookie::CookiePolicy};
 
 use std::time::Duration;
 

@@ -18,6 +18,7 @@ use crate::{
         server::ServerHealth,
         why::{self, Seldom},
     },
+    http::CookiePolicy,
     limit::{Limit, Padded},
     rules::Programs,
     sample::{Host, Maps},
@@ -73,6 +74,8 @@ pub(crate) struct BackendState {
     queue: Mutex<Queue<Grant>>,
     /// See [`crate::config::BackendOptions::fullconn`].
     fullconn: u32,
+    /// How its clients stay with their servers by cookie.
+    pub(crate) cookie: Option<CookiePolicy>,
 }
 
 /// A slot of a server on its way to who waits for it; dropping it frees the slot.
@@ -228,6 +231,7 @@ impl BackendState {
             waiting: Padded::default(),
             queue: Mutex::default(),
             fullconn: backend.options.fullconn.unwrap_or_else(|| config.fullconn(id)),
+            cookie: backend.cookie.as_ref().map(|cookie| CookiePolicy::new(cookie, &backend.servers)),
         }
     }
 

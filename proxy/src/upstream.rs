@@ -38,6 +38,7 @@ use self::idle::Link;
 use crate::{
     config::{Backend, BackendId, Server},
     health::passive::Seen,
+    http::CookiePolicy,
     metrics::ServerCounters,
     worker::Worker,
 };
@@ -121,6 +122,11 @@ impl Upstream {
     /// The server.
     pub fn server(&self) -> &Server {
         &self.backend().servers[self.lease.server]
+    }
+
+    /// How its backend's clients stay with their servers by cookie.
+    pub(crate) fn cookie(&self) -> Option<&CookiePolicy> {
+        self.lease.worker.node().backends[self.lease.backend.0].cookie.as_ref()
     }
 
     /// Its index in the backend.

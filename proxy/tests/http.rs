@@ -14,6 +14,8 @@ mod answers;
 mod balance;
 #[path = "http/bodies.rs"]
 mod bodies;
+#[path = "http/cookies.rs"]
+mod cookies;
 #[path = "http/keep_alive.rs"]
 mod keep_alive;
 #[path = "http/modes.rs"]

@@ -247,10 +247,12 @@ fn servers(out: &mut String, servers: &[Server]) {
             server.check_at.address.map(|at| format!(", check_address = {}", quoted(&at.to_string())));
         let check_port = server.check_at.port.map(|port| format!(", check_port = {port}"));
         let check_at = check_address.unwrap_or_default() + &check_port.unwrap_or_default();
+        let cookie = server.cookie.as_ref().map(|value| format!(", cookie = {}", quoted(value)));
+        let cookie = cookie.unwrap_or_default();
         let address = quoted(&server.address.to_string());
         let backup = if server.backup { ", backup = true" } else { "" };
         let table = format!(
-            "{{ address = {address}{check_at}, weight = {}{backup}{maxconn}{minconn} }}",
+            "{{ address = {address}{check_at}, weight = {}{backup}{maxconn}{minconn}{cookie} }}",
             server.weight
         );
         line(out, &format!("server.{}", key(&server.name)), table);

@@ -22,6 +22,8 @@ pub struct Server {
     /// What is allowed of `maxconn` while its backend has little to do (HAProxy `minconn`); it grows in proportion up to
     /// [`super::BackendOptions::fullconn`]. At most `maxconn`.
     pub minconn: Option<u32>,
+    /// What its clients' cookie says; unique in its backend. `None`: no client is kept here.
+    pub cookie: Option<String>,
 }
 
 /// Where a server is.
@@ -49,6 +51,7 @@ impl Server {
             backup: false,
             maxconn: None,
             minconn: None,
+            cookie: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{cell::Cell, io::IoSlice};
 use super::{
     body::{Decoder, Encoder, Framing, Step},
     bulk::{BULK, Bulk, BulkError},
+    cookie::{self, CookiePolicy, Persisted},
     head::{
         Fields, Malformed, Progress, Version,
         request::Request,
@@ -38,6 +39,8 @@ pub(super) struct Download<'e, S> {
     pub(super) connection: &'e Connection<S>,
     pub(super) upstream: &'e Upstream,
     pub(super) request: Request,
+    /// What the request's cookie said.
+    pub(super) persisted: Persisted,
     pub(super) deadline: &'e Deadline,
     /// The server has all of the request.
     pub(super) uploaded: &'e Cell<bool>,
@@ -298,19 +301,25 @@ impl<S: Stream> Download<'_, S> {
         let hop = Hop { framing, close };
         let rules = &self.connection.worker().node().rules;
         let is_final = response.status >= 200;
-        if is_final && rules.concern_response(self.connection.frontend_id(), self.upstream.backend_id()) {
-            self.run_rules(head, &response, &hop, out)?;
+        let has_rules =
+            is_final && rules.concern_response(self.connection.frontend_id(), self.upstream.backend_id());
+        let cookie = self.upstream.cookie().filter(|_| is_final || response.status == 101);
+        if has_rules || cookie.is_some() {
+            self.edit(head, &response, &hop, has_rules, cookie, out)?;
         } else {
             head.encode(&response, &hop, out);
         }
         Ok(Some((response, hop)))
     }
 
-    fn run_rules(
+    /// The head for the client, after rules and then the cookie have changed it, as in HAProxy.
+    fn edit(
         &self,
         head: Head<'_>,
         response: &Response,
         hop: &Hop,
+        has_rules: bool,
+        cookie: Option<&CookiePolicy>,
         out: &mut Buffer,
     ) -> Result<(), Malformed> {
         let (connection, upstream) = (self.connection, self.upstream);
@@ -318,24 +327,30 @@ impl<S: Stream> Download<'_, S> {
         let mut scratch = worker.scratch().borrow_mut();
         let Scratch { edits, work, sample } = &mut *scratch;
         let mut message = Message::of_response(head, edits);
-        let (none, maps) = (Variables::default(), worker.maps());
-        // What rules of the request kept is gone by now: no rule on responses can name it.
-        let (mut variables, mut session) = (Variables::default(), Variables::default());
-        let facts = Facts {
-            backend: Some(&upstream.backend().name),
-            server: Some(&upstream.server().name),
-            ..connection.facts(&none, &maps, sample)
-        };
-        let mut run = Run {
-            message: &mut message,
-            facts,
-            variables: &mut variables,
-            session: &mut session,
-            settles: false,
-            work,
-        };
-        let rules = &worker.node().rules;
-        rules.run_response(connection.frontend_id(), upstream.backend_id(), &mut run)?;
+        if has_rules {
+            let (none, maps) = (Variables::default(), worker.maps());
+            // What rules of the request kept is gone by now: no rule on responses can name it.
+            let (mut variables, mut session) = (Variables::default(), Variables::default());
+            let facts = Facts {
+                backend: Some(&upstream.backend().name),
+                server: Some(&upstream.server().name),
+                ..connection.facts(&none, &maps, sample)
+            };
+            let mut run = Run {
+                message: &mut message,
+                facts,
+                variables: &mut variables,
+                session: &mut session,
+                settles: false,
+                work,
+            };
+            let rules = &worker.node().rules;
+            rules.run_response(connection.frontend_id(), upstream.backend_id(), &mut run)?;
+        }
+        if let Some(policy) = cookie {
+            let (method, persisted) = (self.request.method, &self.persisted);
+            cookie::pass_response(policy, upstream, method, persisted, &mut message, work);
+        }
         message.encode_response(response, hop, out);
         Ok(())
     }

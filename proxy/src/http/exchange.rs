@@ -17,6 +17,7 @@ use std::{
 
 use super::{
     body::{BodyError, Decoder, Encoder},
+    cookie::Persisted,
     download::{Done, Download, Failed, Failure, Tunnel},
     head::request::{Method, Request},
     inbound::Departure,
@@ -51,6 +52,7 @@ pub(super) struct Exchange<'s, 'c, S> {
     session: &'s mut Session<'c, S>,
     request: Request,
     preference: Preference,
+    persisted: Persisted,
     decoder: Decoder,
     encoder: Encoder,
     /// A server has all of the request. Its decoder may be done earlier, with the last of it still in the inbox.
@@ -69,12 +71,18 @@ struct Repeat<'o> {
 }
 
 impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
-    pub(super) fn new(session: &'s mut Session<'c, S>, request: Request, preference: Preference) -> Self {
+    pub(super) fn new(
+        session: &'s mut Session<'c, S>,
+        request: Request,
+        preference: Preference,
+        persisted: Persisted,
+    ) -> Self {
         let (decoder, encoder) = (Decoder::new(request.framing, false), Encoder::new(request.framing));
         Self {
             session,
             request,
             preference,
+            persisted,
             decoder,
             encoder,
             uploaded: Cell::new(false),
@@ -306,6 +314,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             connection,
             upstream,
             request: self.request,
+            persisted: self.persisted,
             deadline,
             uploaded: &self.uploaded,
             is_resendable: repeat.is_resendable,

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::{
     body::Framing,
+    cookie::{self, CookiePolicy, Persisted},
     head::{
         Fields, Malformed, Progress,
         request::{Head, Hop, Request},
@@ -21,7 +22,7 @@ use crate::{
     sample::{Facts, VariableId, Variables},
     stream::Stream,
     upstream::{Preference, balance::Usable, key},
-    worker::Scratch,
+    worker::{Scratch, Worker},
 };
 
 /// A request, and what becomes of it.
@@ -29,6 +30,8 @@ use crate::{
 pub(super) struct Incoming {
     pub(super) request: Request,
     pub(super) preference: Preference,
+    /// What its cookie says.
+    pub(super) persisted: Persisted,
     /// Its head as a server gets it, or the answer.
     pub(super) head: Buffer,
     pub(super) then: Then,
@@ -78,7 +81,8 @@ pub(super) fn parse<S: Stream>(
     {
         let head = connection.worker().buffers().take();
         let then = Then::Monitor(if has_too_few(monitor, connection) { 503 } else { 200 });
-        return Ok(Some(Incoming { request, preference: Preference::default(), head, then }));
+        let (preference, persisted) = (Preference::default(), Persisted::default());
+        return Ok(Some(Incoming { request, preference, persisted, head, then }));
     }
     let hop = |backend| Hop {
         forwarded_for: frontend.forwardfor.then(|| connection.peer().ip()),
@@ -90,16 +94,28 @@ pub(super) fn parse<S: Stream>(
     let rules = &worker.node().rules;
     let concern = rules.concern(connection.frontend_id(), frontend.default_backend);
     if !concern && frontend.unique_id.is_none() {
-        head.encode(&request, &hop(frontend.default_backend), &mut out);
+        let backend = frontend.default_backend;
         let field = |name: &str| {
             head.fields()
                 .find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
                 .map(|field| field.value)
         };
         let client = connection.peer().ip();
-        let preference = prefer(connection, frontend.default_backend, client, head.target(), field);
-        let then = Then::Forward(frontend.default_backend);
-        return Ok(Some(Incoming { request, preference, head: out, then }));
+        let mut preference = prefer(connection, backend, client, head.target(), field);
+        let mut persisted = Persisted::default();
+        match with_cookie(worker, backend) {
+            None => head.encode(&request, &hop(backend), &mut out),
+            Some((policy, id)) => {
+                let mut scratch = worker.scratch().borrow_mut();
+                let Scratch { edits, work, .. } = &mut *scratch;
+                let mut message = Message::of_request(head, &request, edits)?;
+                persisted = cookie::pass_request(policy, worker, id, false, &mut message, work)?;
+                preference.server = persisted.server;
+                message.encode_request(&request, &hop(backend), &mut out);
+            }
+        }
+        let then = Then::Forward(backend);
+        return Ok(Some(Incoming { request, preference, persisted, head: out, then }));
     }
 
     let mut scratch = worker.scratch().borrow_mut();
@@ -124,12 +140,16 @@ pub(super) fn parse<S: Stream>(
     let mut run = Run { message: &mut message, facts, variables: &mut variables, session, settles, work };
     let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
     let client = run.facts.client.ip();
-    let mut preference = Preference::default();
+    let (mut preference, mut persisted) = (Preference::default(), Persisted::default());
     let then = match verdict {
         Verdict::Forward(backend) => {
-            message.encode_request(&request, &hop(backend), &mut out);
             let field = |name: &str| message.first(name.as_bytes());
             preference = prefer(connection, backend, client, message.target(), field);
+            if let Some((policy, id)) = with_cookie(worker, backend) {
+                persisted = cookie::pass_request(policy, worker, id, false, &mut message, work)?;
+                preference.server = persisted.server;
+            }
+            message.encode_request(&request, &hop(backend), &mut out);
             Then::Forward(backend)
         }
         Verdict::Deny(status) => Then::Deny(status),
@@ -142,7 +162,13 @@ pub(super) fn parse<S: Stream>(
             Then::Answer { status: redirect.status, close }
         }
     };
-    Ok(Some(Incoming { request, preference, head: out, then }))
+    Ok(Some(Incoming { request, preference, persisted, head: out, then }))
+}
+
+/// The cookie of a backend that has one.
+fn with_cookie(worker: &Worker, backend: Option<BackendId>) -> Option<(&CookiePolicy, BackendId)> {
+    let backend = backend?;
+    Some((worker.node().backends[backend.0].cookie.as_ref()?, backend))
 }
 
 /// Should this node not get traffic, as far as the monitor's question goes?

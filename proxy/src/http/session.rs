@@ -124,9 +124,11 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     async fn answer(&mut self, incoming: Incoming) -> Next {
-        let Incoming { request, preference, head, then } = incoming;
+        let Incoming { request, preference, persisted, head, then } = incoming;
         match then {
-            Then::Forward(backend) => Exchange::new(self, request, preference).run(head, backend).await,
+            Then::Forward(backend) => {
+                Exchange::new(self, request, preference, persisted).run(head, backend).await
+            }
             Then::Deny(status) => {
                 self.note_answer(Termination::Denied, status);
                 let close = incoming::closes(&request, self.inbound.ended, self.connection);

@@ -70,6 +70,7 @@ fn one(section: &Named<Section>, defaults: &Section, names: &Names, report: &Rep
         },
         options: super::options::backend(raw, defaults, mode, report),
         persist: value(&raw.persist, &defaults.persist).unwrap_or(false),
+        cookie: super::persistence::cookie(section, defaults, mode, report),
         stick: super::persistence::stick(raw, defaults),
         readiness: check.is_some() && raw.readiness.as_ref().is_none_or(|readiness| readiness.value),
         check,
@@ -134,6 +135,7 @@ fn servers(section: &Named<Section>, report: &Report<'_>) -> Vec<Server> {
             backup: server.backup.as_ref().is_some_and(|backup| backup.value),
             maxconn: server.maxconn.as_ref().map(|maxconn| maxconn.value),
             minconn: minconn(server, report),
+            cookie: server.cookie.as_ref().map(|cookie| cookie.value.clone()),
         });
     }
     if let (Some(first), true) = (raw.first(), servers.iter().all(|server| server.weight == 0)) {

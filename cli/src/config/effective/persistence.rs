@@ -1,6 +1,6 @@
 //! How clients stay with their server, and what one of them may do.
 
-use lb_proxy::config::{Backend, Frontend};
+use lb_proxy::config::{Backend, Cookie, CookieMode, Frontend, SameSite};
 
 use super::{line, quoted, time};
 use crate::config::rate;
@@ -19,10 +19,50 @@ pub(super) fn frontend(out: &mut String, frontend: &Frontend) {
 
 pub(super) fn backend(out: &mut String, backend: &Backend) {
     line(out, "persist", backend.persist);
+    if let Some(cookie) = &backend.cookie {
+        write_cookie(out, cookie);
+    }
     if let Some(stick) = &backend.stick {
         line(out, "stick.by", quoted("source"));
         line(out, "stick.size", stick.capacity.size);
         line(out, "stick.expire", time(stick.capacity.expire));
         line(out, "stick.ipv6_prefix", stick.ipv6_prefix);
+    }
+}
+
+fn write_cookie(out: &mut String, cookie: &Cookie) {
+    line(out, "cookie.name", quoted(&cookie.name));
+    let mode = match cookie.mode {
+        CookieMode::Insert => "insert",
+        CookieMode::Rewrite => "rewrite",
+        CookieMode::Prefix => "prefix",
+        CookieMode::Passive => "passive",
+    };
+    line(out, "cookie.mode", quoted(mode));
+    line(out, "cookie.indirect", cookie.indirect);
+    line(out, "cookie.preserve", cookie.preserve);
+    if cookie.mode != CookieMode::Insert {
+        return;
+    }
+    line(out, "cookie.nocache", cookie.nocache);
+    line(out, "cookie.postonly", cookie.postonly);
+    line(out, "cookie.httponly", cookie.httponly);
+    line(out, "cookie.secure", cookie.secure);
+    let same_site = cookie.same_site.map(|same_site| match same_site {
+        SameSite::Strict => "strict",
+        SameSite::Lax => "lax",
+        SameSite::None => "none",
+    });
+    if let Some(same_site) = same_site {
+        line(out, "cookie.samesite", quoted(same_site));
+    }
+    if let Some(domain) = &cookie.domain {
+        line(out, "cookie.domain", quoted(domain));
+    }
+    if let Some(maxidle) = cookie.maxidle {
+        line(out, "cookie.maxidle", time(maxidle));
+    }
+    if let Some(maxlife) = cookie.maxlife {
+        line(out, "cookie.maxlife", time(maxlife));
     }
 }

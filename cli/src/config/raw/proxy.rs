@@ -20,6 +20,7 @@ pub(crate) use self::{
     answers::{Monitor, Page},
     balance::{BalanceBy, Balancing},
     check::{Check, CheckSettings},
+    cookie::Cookie,
     observe::{Agent, Observing, OnMarkedDown, Watching},
     options::{BackendOptions, Failure, FrontendOptions, Keepalive, Pool, RetryOn},
     persistence::{PerSource, Stick},
@@ -31,6 +32,7 @@ pub(crate) use self::{
 mod answers;
 mod balance;
 mod check;
+mod cookie;
 mod observe;
 mod options;
 mod persistence;
@@ -73,6 +75,7 @@ pub(crate) struct Section {
     pub(crate) monitor: Option<Monitor>,
     // Of a backend:
     pub(crate) persist: Option<At<bool>>,
+    pub(crate) cookie: Option<At<Cookie>>,
     pub(crate) stick: Option<At<Stick>>,
     pub(crate) backend_options: BackendOptions,
     pub(crate) balancing: Balancing,
@@ -120,8 +123,18 @@ pub(crate) enum BindAddress {
 
 const FRONTEND_KEYS: [&str; 7] =
     ["bind", "maxconn", "forwardfor", "per_source", "default_backend", "ambiguous_path", "monitor_uri"];
-const BACKEND_KEYS: [&str; 9] =
-    ["retries", "redispatch", "persist", "stick", "check", "readiness", "hold", "server", "servers"];
+const BACKEND_KEYS: [&str; 10] = [
+    "retries",
+    "redispatch",
+    "persist",
+    "cookie",
+    "stick",
+    "check",
+    "readiness",
+    "hold",
+    "server",
+    "servers",
+];
 const MODES: [(&str, Mode); 2] = [("http", Mode::Http), ("tcp", Mode::Tcp)];
 
 impl Kind {
@@ -162,6 +175,7 @@ impl Section {
             frontend_options: FrontendOptions::default(),
             per_source: None,
             persist: None,
+            cookie: None,
             stick: None,
             backend_options: BackendOptions::default(),
             balancing: Balancing::default(),
@@ -217,6 +231,7 @@ impl Section {
             let frontend = kind.takes_frontend_keys().then_some(&section.frontend_options);
             section.backend_options = BackendOptions::read(&fields, frontend);
             section.persist = fields.boolean("persist");
+            section.cookie = fields.value("cookie").and_then(|value| Cookie::read(&value));
             section.stick = fields.value("stick").and_then(|value| Stick::read(&value));
             section.balancing = Balancing::read(&fields);
             section.retries = fields.integer("retries", 0..=100);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use lb_proxy::config::ServerAddress;
 
-use super::check;
+use super::{check, cookie};
 use crate::config::{
     reader::{At, Fields, Value},
     text,
@@ -22,6 +22,9 @@ pub(crate) struct Server {
     pub(crate) backup: Option<At<bool>>,
     pub(crate) maxconn: Option<At<u32>>,
     pub(crate) minconn: Option<At<u32>>,
+    pub(crate) cookie: Option<At<String>>,
+    /// The key is there, whatever its value.
+    pub(crate) cookie_given: bool,
 }
 
 const EXPECTED: &str = "an address and a port, as in \"192.0.2.21:80\", or { address = \"192.0.2.21:80\" }";
@@ -50,6 +53,8 @@ impl Server {
             backup: None,
             maxconn: None,
             minconn: None,
+            cookie: None,
+            cookie_given: false,
         };
         if !value.is_table() {
             server.address = value.parsed(EXPECTED, text::server_address);
@@ -69,6 +74,9 @@ impl Server {
         server.backup = fields.boolean("backup");
         server.maxconn = fields.integer("maxconn", 1..=10_000_000);
         server.minconn = fields.integer("minconn", 1..=10_000_000);
+        let cookie = fields.value("cookie");
+        server.cookie_given = cookie.is_some();
+        server.cookie = cookie.and_then(|value| cookie::value(&value));
         fields.finish(|key| match key {
             "check" | "agent_check" | "observe" => Some("it belongs to the whole backend".into()),
             "port" => Some("for checks on another port write check_port = 8080".into()),
@@ -89,6 +97,8 @@ impl Server {
             backup: None,
             maxconn: None,
             minconn: None,
+            cookie: None,
+            cookie_given: false,
         })
     }
 }

@@ -1,0 +1,13 @@
+//! The same configuration here and in the installed HAProxy, the same requests to both: what servers and clients get is
+//! the same, but where a case says how they differ. A test without HAProxy fails: it has shown nothing.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[allow(dead_code, reason = "shared with the other loopback tests")]
+#[path = "loopback/rig.rs"]
+mod rig;
+
+#[path = "differential/haproxy.rs"]
+mod haproxy;
+
+#[path = "differential/cookies.rs"]
+mod cookies;
