@@ -2,7 +2,9 @@
 //! says.
 
 pub mod capture;
+pub mod exim;
 pub mod keepalived;
+pub mod mariadb;
 pub mod nginx;
 pub mod order;
 pub mod plain;
