@@ -153,12 +153,18 @@ fn the_table_for_those_who_come_from_haproxy_says_what_is_taken() {
     const LISTEN: &str = "[listen.web]\nservers = [\"192.0.2.21:80\"]\n";
     let reference = reference();
     let rows = reference.lines().skip_while(|line| !line.starts_with("## Where HAProxy's"));
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("503.http");
+    fs::write(&page, "HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/html\r\n\r\nsorry\n").unwrap();
     let mut tried = 0;
     for here in rows.filter_map(|row| row.split(" | ").nth(1)) {
         let settings = here.split('`').skip(1).step_by(2);
         for (key, value) in settings.filter_map(|setting| setting.split_once(" = ")) {
             tried += 1;
-            let value = value.replace("..,", "address = \"192.0.2.23:80\",");
+            let value = value
+                .replace("..,", "address = \"192.0.2.23:80\",")
+                .replace("/etc/haproxy/503.http", &page.display().to_string())
+                .replace("backend = \"app\"", "backend = \"web\"");
             let section = match key {
                 "preempt" => PAIR.to_owned(),
                 "bind" => format!("{PAIR}{LISTEN}"),
