@@ -43,10 +43,10 @@ pub(super) fn read_all(fields: &Fields<'_>) -> (Vec<Server>, bool) {
 }
 
 impl Server {
-    fn read(name: &At<String>, value: &Value<'_>) -> Self {
-        let mut server = Self {
-            name: name.clone(),
-            address: None,
+    fn new(name: At<String>, address: Option<At<ServerAddress>>) -> Self {
+        Self {
+            name,
+            address,
             check_address: None,
             check_port: None,
             weight: None,
@@ -55,7 +55,11 @@ impl Server {
             minconn: None,
             cookie: None,
             cookie_given: false,
-        };
+        }
+    }
+
+    fn read(name: &At<String>, value: &Value<'_>) -> Self {
+        let mut server = Self::new(name.clone(), None);
         if !value.is_table() {
             server.address = value.parsed(EXPECTED, text::server_address);
             return server;
@@ -88,17 +92,6 @@ impl Server {
 
     fn read_listed(value: &Value<'_>) -> Option<Self> {
         let address = value.parsed("a list of addresses, as in [\"192.0.2.21:80\"]", text::server_address)?;
-        Some(Self {
-            name: At::new(address.value.to_string(), address.span),
-            address: Some(address),
-            check_address: None,
-            check_port: None,
-            weight: None,
-            backup: None,
-            maxconn: None,
-            minconn: None,
-            cookie: None,
-            cookie_given: false,
-        })
+        Some(Self::new(At::new(address.value.to_string(), address.span), Some(address)))
     }
 }
