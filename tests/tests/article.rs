@@ -49,7 +49,7 @@ fn the_checked_file_is_missing_on_both_and_everybody_is_told_why() {
     let servers = [nginx(folders[0].path(), addresses[0]), nginx(folders[1].path(), addresses[1])];
     let file = |server: usize| folders[server].path().join("root/check.txt");
     (0..2).for_each(|server| fs::write(file(server), "ok").expect("written"));
-    let frontend = unused_address(80);
+    let frontend = unused_address(8000);
     let lb = Plain::start(&format!(
         "[listen.web_proxy]\nbind = \"{frontend}\"\nmonitor_uri = {{ uri = \"/alive\", fail_if = {{ backend = \"web_proxy\", usable_below = 1 }} }}\n\
          check = {{ http = {{ method = \"HEAD\", path = \"/check.txt\" }}, interval = \"100ms\", timeout = \"2s\", rise = 2, fall = 5 }}\n\

@@ -15,7 +15,6 @@ use nix::{
     sys::{
         prctl,
         signal::{SigSet, Signal},
-        stat::{Mode, umask},
     },
 };
 
@@ -100,10 +99,9 @@ fn listen_in(folder: &Path, path: &Path) -> anyhow::Result<UnixListener> {
         bail!("a lab of this name is up already");
     }
     let _ = fs::remove_file(path);
-    let previous = umask(Mode::from_bits_truncate(0o177));
-    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()));
-    umask(previous);
-    let listener = listener?;
+    // The folder is its owner's alone, so nobody connects before the mode is right.
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }

@@ -77,8 +77,8 @@ fn a_flood_of_wrong_packets_wakes_nobody_and_moves_nothing() {
         });
         for (node, before) in [&lb1, &lb2].iter().zip(before) {
             let seen = node.counter("reject_ttl") - before;
-            // 313 on average, 18 as the standard deviation.
-            assert!((100..=500).contains(&seen), "{} saw {seen} of 20000", node.name);
+            // 313 on average, 18 as the standard deviation; and what of the first 200 was still in the socket.
+            assert!((100..=700).contains(&seen), "{} saw {seen} of 20000", node.name);
         }
         assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
         for moved in [REMOVED_1, RESIGNED_1, ADDED_2] {
