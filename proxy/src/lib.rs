@@ -32,6 +32,7 @@ pub mod server;
 mod stall;
 pub mod status;
 pub mod stream;
+mod substitute;
 pub mod table;
 mod tcp;
 pub mod upstream;

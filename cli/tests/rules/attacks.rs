@@ -70,3 +70,24 @@ fn a_host_longer_than_any_name_is_still_below_its_domain() {
     let host = format!("{}internal.example.com", "a.".repeat(200));
     assert_eq!(status(&rig.get("/", &format!("Host: {host}\r\n"))), 403);
 }
+
+#[test]
+fn a_value_that_an_unlucky_expression_would_take_squared_time_for_is_refused() {
+    for (action, target, field) in [
+        (r#"replace_header = { "X-A" = { regex = '.*[^A-Z]|[A-Z]', with = "x" } }"#, "/", "X-A: "),
+        (r#"replace_path = { regex = '.*[^A-Z/]|[A-Z]', with = "x" }"#, "/", ""),
+    ] {
+        let rig = Rig::with_rules(&format!("{{ {action} }}"));
+        let get = |letters: usize| {
+            let letters = "A".repeat(letters);
+            match field {
+                "" => rig.get(&format!("{target}{letters}"), HOST),
+                field => rig.get(target, &format!("{HOST}{field}{letters}\r\n")),
+            }
+        };
+        assert_eq!(status(&get(8000)), 431, "{action}");
+        assert!(rig.taken().is_empty());
+        assert_eq!(status(&get(100)), 200, "{action}");
+        assert!(rig.taken()[0].1.contains(&"x".repeat(100)), "{action}");
+    }
+}

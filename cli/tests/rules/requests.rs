@@ -140,6 +140,26 @@ fn the_host_chooses_the_backend_and_the_first_choice_stands() {
 }
 
 #[test]
+fn h17_request_of_1_0_without_a_host_has_none_for_rules_and_our_address_for_servers() {
+    let rig = Rig::with_rules(
+        r#"{ when = { host = "127.0.0.1" }, deny = 403 },
+           { when = { value = { "{request.host}" = true } }, deny = 404 },
+           { when = { not = { host = "*.example.com" } }, set_header = { "X-Host" = "[{request.host}]" } },
+           { when = { path = "/set" }, set_header = { "Host" = "www.example.com" } },
+           { when = { path = "/set", host = "www.example.com" }, backend = "other" }"#,
+    );
+    let address = rig.address();
+    for (target, server, host) in
+        [("/", "app", address.to_string()), ("/set", "other", "www.example.com".to_owned())]
+    {
+        assert_eq!(status(&rig.send(&format!("GET {target} HTTP/1.0\r\n\r\n"))), 200);
+        let (by, head) = rig.taken().remove(0);
+        assert_eq!((by, field(&head, "Host")), (server, Some(host.as_str())), "{head}");
+        assert_eq!(field(&head, "X-Host"), Some("[]"), "{head}");
+    }
+}
+
+#[test]
 fn redirections_lead_where_they_say() {
     let rig = Rig::with_rules(
         r#"{ when = { path = "/location" }, redirect = "https://new.example.com{request.path}?from={request.query.x}" },

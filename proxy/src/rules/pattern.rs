@@ -4,6 +4,11 @@ use std::{fmt, ops::Range};
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::{
+    http::message::{MAX_EDITS, TooLarge},
+    substitute::{Excess, Substitute},
+};
+
 /// Bytes that a compiled expression may take, as the crate counts them.
 const LARGEST: usize = 1 << 20;
 
@@ -75,6 +80,7 @@ impl fmt::Debug for Pattern {
 pub struct Replacement {
     pattern: Pattern,
     with: String,
+    substitute: Substitute,
 }
 
 impl Replacement {
@@ -83,19 +89,15 @@ impl Replacement {
     /// # Errors
     /// `with` names a group that the expression has not: the end of a sentence that begins with its text.
     pub fn new(pattern: Pattern, with: &str) -> Result<Self, String> {
-        for group in groups(with) {
-            let known = match group.parse::<usize>() {
-                Ok(number) => number < pattern.regex.captures_len(),
-                Err(_) => pattern.regex.capture_names().flatten().any(|name| name == group),
-            };
-            if !known {
+        match Substitute::new(pattern.regex.clone(), with) {
+            Ok(substitute) => Ok(Self { pattern, with: with.to_owned(), substitute }),
+            Err(group) => {
                 let last = pattern.regex.captures_len() - 1;
-                return Err(format!(
+                Err(format!(
                     "names the group `{group}`, the expression has {last}; write `${{1}}` where a letter or digit follows, `$$` for a dollar"
-                ));
+                ))
             }
         }
-        Ok(Self { pattern, with: with.to_owned() })
     }
 
     /// The expression.
@@ -108,45 +110,13 @@ impl Replacement {
         &self.with
     }
 
-    /// Appends `text` with every match replaced; false, and nothing appended, if there is none.
-    pub(crate) fn apply(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
-        let mut end = None;
-        for captures in self.pattern.regex.captures_iter(text) {
-            let Some(whole) = captures.get(0) else { continue };
-            out.extend_from_slice(&text[end.unwrap_or(0)..whole.start()]);
-            captures.expand(self.with.as_bytes(), out);
-            end = Some(whole.end());
-        }
-        if let Some(end) = end {
-            out.extend_from_slice(&text[end..]);
-        }
-        end.is_some()
+    /// Appends `text` to the empty `out` with every match replaced; false, and nothing appended, if there is none.
+    ///
+    /// # Errors
+    /// It would take too many steps, or become longer than all edits of a head may be.
+    pub(crate) fn apply(&self, text: &[u8], out: &mut Vec<u8>) -> Result<bool, TooLarge> {
+        self.substitute.apply(text, true, MAX_EDITS, out).map_err(|Excess| TooLarge)
     }
-}
-
-/// The groups that a replacement names, by the rules of [`regex::bytes::Captures::expand`].
-fn groups(with: &str) -> impl Iterator<Item = &str> {
-    let mut rest = with;
-    std::iter::from_fn(move || {
-        loop {
-            let at = rest.find('$')?;
-            rest = &rest[at + 1..];
-            if let Some(after) = rest.strip_prefix('$') {
-                rest = after;
-                continue;
-            }
-            let (name, after) = match rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
-                Some(braced) => braced,
-                None => rest.split_at(
-                    rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count(),
-                ),
-            };
-            rest = after;
-            if !name.is_empty() {
-                return Some(name);
-            }
-        }
-    })
 }
 
 #[cfg(test)]
@@ -173,19 +143,5 @@ mod tests {
         for with in ["$2", "${2}", "$1x", "$name"] {
             assert!(replacement("(a)", with).is_err(), "{with}");
         }
-    }
-
-    #[test]
-    fn every_match_is_replaced() {
-        let apply = |pattern: &str, with: &str, text: &str| {
-            let mut out = Vec::new();
-            let replacement = Replacement::new(Pattern::new(pattern).unwrap(), with).unwrap();
-            replacement.apply(text.as_bytes(), &mut out).then(|| String::from_utf8(out).unwrap())
-        };
-        assert_eq!(apply("b", "x", "abab").as_deref(), Some("axax"));
-        assert_eq!(apply("^(.*)$", "$1!", "ab").as_deref(), Some("ab!"));
-        assert_eq!(apply("^", "x", "ab").as_deref(), Some("xab"));
-        assert_eq!(apply("c", "x", "ab"), None);
-        assert_eq!(apply("a*", "x", "b").as_deref(), Some("xbx"));
     }
 }

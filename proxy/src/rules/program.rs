@@ -295,8 +295,14 @@ impl Run<'_, '_, '_> {
             }
             Action::DeleteHeader(name) => self.message.remove(name.as_bytes()),
             Action::ReplaceHeader(name, replacement) => {
-                self.message
-                    .rewrite(name.as_bytes(), self.work, |value, out| replacement.apply(value, out))?;
+                let mut fits = Ok(());
+                self.message.rewrite(name.as_bytes(), self.work, |value, out| {
+                    replacement.apply(value, out).unwrap_or_else(|error| {
+                        fits = Err(error);
+                        false
+                    })
+                })?;
+                fits?;
             }
             Action::SetVariable(_, id, text) => {
                 self.render(text);
@@ -313,7 +319,7 @@ impl Run<'_, '_, '_> {
             }
             Action::ReplacePath(replacement) => {
                 self.work.clear();
-                if replacement.apply(self.message.path(), self.work) {
+                if replacement.apply(self.message.path(), self.work)? {
                     self.message.set_path(self.work)?;
                     self.settle()?;
                 }

@@ -7,7 +7,10 @@ use regex::bytes::Regex;
 use sha2::{Digest, Sha256};
 
 use super::{Maps, Names, base64, fault::Fault, hash, parse::Argument, text::ShortText};
-use crate::http::headers::{self, Sink};
+use crate::{
+    http::headers::{self, Sink},
+    substitute::Substitute,
+};
 
 /// One function with its arguments.
 #[derive(Clone, Debug)]
@@ -18,7 +21,7 @@ pub(super) enum Function {
     Length,
     Field { index: i32, delimiters: Box<[u8]>, skip_empty: bool },
     Bytes { start: usize, length: Option<usize> },
-    Regsub { regex: Box<Regex>, replacement: Box<[u8]>, all: bool },
+    Regsub { substitute: Box<Substitute>, all: bool },
     UrlDecode,
     UrlEncode,
     Base64,
@@ -140,9 +143,11 @@ impl Function {
                     return Err(wrong(&format!("`{}` is no flag; flags are g and i", flag.escape_debug())));
                 }
                 let regex = regex(pattern, flags.contains('i')).map_err(|why| wrong(&why))?;
-                check_captures(&regex, replacement).map_err(|why| wrong(&why))?;
-                let replacement = Box::from(replacement.as_bytes());
-                Ok(Self::Regsub { regex: Box::new(regex), replacement, all: flags.contains('g') })
+                let substitute = Substitute::new(regex, replacement).map_err(|group| {
+                    let hint = "a group is `$1` or `${1}`, the character itself `$$`";
+                    wrong(&format!("the expression has no group `{}`; {hint}", group.escape_debug()))
+                })?;
+                Ok(Self::Regsub { substitute: Box::new(substitute), all: flags.contains('g') })
             }
             "mask" => match arguments {
                 [Argument::Number(v4), Argument::Number(v6)] => {
@@ -182,36 +187,6 @@ pub(super) fn regex(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
             format!("the regular expression is wrong: {why}")
         }
     })
-}
-
-/// A replacement that names a group which is not there would silently stand for nothing.
-fn check_captures(regex: &Regex, replacement: &str) -> Result<(), String> {
-    let mut rest = replacement;
-    while let Some(at) = rest.find('$') {
-        let after = &rest[at + 1..];
-        if let Some(after) = after.strip_prefix('$') {
-            rest = after;
-            continue;
-        }
-        let name = match after.strip_prefix('{') {
-            Some(braced) => braced.split('}').next().unwrap_or_default(),
-            None => {
-                let end =
-                    after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
-                &after[..end]
-            }
-        };
-        let exists = match name.parse::<usize>() {
-            Ok(index) => index < regex.captures_len(),
-            Err(_) => regex.capture_names().flatten().any(|known| known == name),
-        };
-        if !exists {
-            let hint = "a group is `$1` or `${1}`, the character itself `$$`";
-            return Err(format!("the expression has no group `{}`; {hint}", name.escape_debug()));
-        }
-        rest = after;
-    }
-    Ok(())
 }
 
 /// A text on its way through functions.
@@ -291,10 +266,9 @@ impl<'a> Work<'a> {
                 let end = length.map_or(all, |length| start.saturating_add(length).min(all));
                 self.narrow(Some((start, end)));
             }
-            Function::Regsub { regex, replacement, all } => {
-                if regex.is_match(text) {
-                    self.make(|text, out| substitute(regex, replacement, *all, text, out));
-                }
+            Function::Regsub { substitute, all } => {
+                // What is beyond a bound is cut off: left as it was it would get past who relies on the replacement.
+                self.make_some(|text, out| substitute.apply(text, *all, LONGEST, out).unwrap_or(true));
             }
             Function::UrlDecode => self.make(url_decode),
             Function::UrlEncode => self.make(|text, out| text.iter().for_each(|&byte| url_encode(byte, out))),
@@ -346,9 +320,20 @@ impl<'a> Work<'a> {
 
     /// Takes what `make` makes of the text.
     fn make(&mut self, make: impl FnOnce(&[u8], &mut Vec<u8>)) {
+        self.make_some(|text, out| {
+            make(text, out);
+            true
+        });
+    }
+
+    /// Takes what `make` makes of the text, unless it returns false.
+    fn make_some(&mut self, make: impl FnOnce(&[u8], &mut Vec<u8>) -> bool) {
         let mut out = std::mem::take(&mut self.spare);
         out.clear();
-        make(self.value().unwrap_or_default(), &mut out);
+        if !make(self.value().unwrap_or_default(), &mut out) {
+            self.spare = out;
+            return;
+        }
         out.truncate(LONGEST);
         self.spare = std::mem::replace(&mut self.made, out);
         (self.current, self.start, self.end) = (Current::Made, 0, self.made.len());
@@ -383,20 +368,6 @@ fn field(text: &[u8], index: i32, delimiters: &[u8], skip_empty: bool) -> Option
         place
     });
     fields.filter(counts).nth(wanted)
-}
-
-fn substitute(regex: &Regex, replacement: &[u8], all: bool, text: &[u8], out: &mut Vec<u8>) {
-    let mut copied = 0;
-    for captures in regex.captures_iter(text).take(if all { usize::MAX } else { 1 }) {
-        let Some(whole) = captures.get(0) else { continue };
-        if out.len() > LONGEST {
-            return;
-        }
-        out.extend_from_slice(&text[copied..whole.start()]);
-        captures.expand(replacement, out);
-        copied = whole.end();
-    }
-    out.extend_from_slice(&text[copied..]);
 }
 
 /// `%2F` becomes `/`; what is no escape stays. `+` stays as well, for a path; it is a space only in forms.
