@@ -64,8 +64,8 @@ struct Entry {
     local: SocketAddr,
     /// Since which tick of the wheel an exchange is in flight; `None` while idle.
     busy_since: Cell<Option<u64>>,
-    /// The server of the exchange in flight, where that matters ([`crate::config::Backend::cut_when_down`]).
-    server: Cell<Option<(BackendId, usize)>>,
+    /// The number of the server of the exchange in flight, where that matters ([`crate::config::Backend::cut_when_down`]).
+    server: Cell<Option<u32>>,
     /// It has had an exchange. A new connection's first request may be on its way.
     served: Cell<bool>,
     order: RefCell<Order>,
@@ -156,7 +156,7 @@ impl<S: Stream> Connection<S> {
     /// The exchange in flight is at this server: it ends when the server goes down, if its backend wants so.
     pub(crate) fn set_server(&self, upstream: &Upstream) {
         if upstream.backend().cut_when_down {
-            self.entry.entry.server.set(Some(upstream.id()));
+            self.entry.entry.server.set(Some(upstream.number()));
         }
     }
 
@@ -248,7 +248,7 @@ impl Permit {
         if !node.connections.try_take() {
             return None;
         }
-        if !node.frontends[frontend].try_take() {
+        if !node.frontends[frontend].connections.try_take() {
             node.connections.release();
             return None;
         }
@@ -271,9 +271,9 @@ impl Permit {
         if node.connections.is_full() {
             counters.event(Event::ProcessFull).increment();
             node.connections.freed().await;
-        } else if node.frontends[frontend].is_full() {
+        } else if node.frontends[frontend].connections.is_full() {
             counters.event(Event::FrontendFull).increment();
-            node.frontends[frontend].freed().await;
+            node.frontends[frontend].connections.freed().await;
         }
     }
 }
@@ -281,7 +281,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let node = self.worker.node();
-        node.frontends[self.frontend].release();
+        node.frontends[self.frontend].connections.release();
         node.connections.release();
     }
 }
@@ -301,11 +301,11 @@ impl Registry {
         all_done
     }
 
-    /// Orders every connection to end with a reset whose exchange is at this server.
-    pub(crate) fn cut(&self, backend: BackendId, server: usize) {
+    /// Orders every connection to end with a reset whose exchange is at the server with this number.
+    pub(crate) fn cut(&self, server: u32) {
         for (_, entry) in self.entries.borrow().iter() {
             let ordered = matches!(*entry.order.borrow(), Order::Reset(_));
-            if !ordered && entry.server.get() == Some((backend, server)) {
+            if !ordered && entry.server.get() == Some(server) {
                 entry.give(Order::Cut);
             }
         }

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{
-    node::Node,
+    limit::Limit,
     wheel::TICK,
     worker::{Worker, WorkerHandle},
 };
@@ -129,7 +129,7 @@ async fn open_after(workers: &[WorkerHandle], deadline: Instant) -> usize {
 }
 
 /// Stops accepting, and waits until no connection is left or `limit` has passed.
-pub(crate) async fn finish(node: &Node, workers: &[WorkerHandle], limit: Duration) {
+pub(crate) async fn finish(connections: &Limit, workers: &[WorkerHandle], limit: Duration) {
     let deadline = Instant::now() + limit;
     let orders = workers.iter().map(|worker| {
         worker.run(|worker| {
@@ -139,7 +139,7 @@ pub(crate) async fn finish(node: &Node, workers: &[WorkerHandle], limit: Duratio
         })
     });
     let _ = timeout_at(deadline, join_all(orders)).await;
-    while node.connections.taken() > 0 && Instant::now() < deadline {
+    while connections.taken() > 0 && Instant::now() < deadline {
         sleep(LOOK).await;
     }
 }

@@ -1,54 +1,64 @@
-//! What all workers share: the configuration, the limits of the node, and which servers are usable.
+//! One generation of the configuration, and what all workers share of it: the configuration itself, what was made from
+//! it, which servers are usable; and what outlives it (`shared`).
 //!
 //! Nothing here is locked or counted by reference per request. A request adds to one position and one in-flight
 //! count; the usable set is an `Arc` swapped whole, which a worker clones once per swap ([`Published`]).
 
+mod published;
+mod shared;
+
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
-    },
+    collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
+pub(crate) use self::{
+    published::Published,
+    shared::{BackendShared, FrontendShared, ServerShared},
+};
 use crate::{
-    config::{Backend, BackendId, Config, Server},
+    config::{Backend, BackendId, Config, Frontend, Server},
     health::{
-        passive::Watch,
         server::ServerHealth,
         why::{self, Seldom},
     },
     http::CookiePolicy,
-    limit::{Limit, Padded},
+    limit::Limit,
+    metrics::Counters,
     rules::Programs,
     sample::{Host, Maps},
     table::Tables,
     upstream::{
         Preference,
-        balance::{Pick, Turns, Usable},
-        queue::{Answer, Queue, Wish},
+        balance::{Pick, Usable},
+        queue::{Answer, Wish},
     },
 };
 
-/// The shared state of the data plane.
+/// A generation.
 #[derive(Debug)]
 pub(crate) struct Node {
+    /// Counts the configurations of this process.
+    pub(crate) generation: u64,
     pub(crate) config: Config,
     /// Client connections of the process.
-    pub(crate) connections: Limit,
-    /// Client connections by frontend.
-    pub(crate) frontends: Box<[Limit]>,
+    pub(crate) connections: Arc<Limit>,
+    pub(crate) frontends: Box<[Arc<FrontendShared>]>,
     pub(crate) backends: Box<[BackendState]>,
+    /// Where each server is in the configuration, by its number.
+    places: HashMap<u32, (BackendId, usize)>,
+    /// By worker.
+    pub(crate) counters: Box<[Arc<Counters>]>,
     /// In the log, of requests that no backend is chosen for.
     pub(crate) refusals: Seldom,
     /// What is remembered of clients.
     pub(crate) tables: Tables,
+    /// Of the process.
     started: Instant,
     pub(crate) routing: Published<Routing>,
     /// Read from their files.
     pub(crate) maps: Published<Maps>,
-    /// By backend, then server. Control's; a worker only looks, and seldom.
-    servers: Mutex<Vec<Vec<ServerHealth>>>,
     pub(crate) rules: Programs,
     /// What templates say of this machine.
     pub(crate) host: Host,
@@ -60,74 +70,68 @@ pub(crate) struct Routing {
     pub(crate) backends: Box<[Arc<Usable>]>,
 }
 
-/// What the workers share of a backend.
+/// A backend of a generation.
 #[derive(Debug)]
 pub(crate) struct BackendState {
-    turns: Turns,
-    in_flight: Box<[Padded<AtomicU32>]>,
-    /// Its refusals in the log.
-    pub(crate) refusals: Seldom,
-    /// What traffic has seen of each server.
-    pub(crate) watches: Box<[Watch]>,
-    /// Length of the queue, readable without its lock.
-    waiting: Padded<AtomicUsize>,
-    queue: Mutex<Queue<Grant>>,
-    /// See [`crate::config::BackendOptions::fullconn`].
-    fullconn: u32,
+    pub(crate) shared: Arc<BackendShared>,
+    pub(crate) servers: Box<[Arc<ServerShared>]>,
     /// How its clients stay with their servers by cookie.
     pub(crate) cookie: Option<CookiePolicy>,
+}
+
+/// Whose servers a request in line wants: the generation that it began under, and its backend there.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    node: Arc<Node>,
+    backend: BackendId,
 }
 
 /// A slot of a server on its way to who waits for it; dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct Grant {
-    node: Arc<Node>,
-    backend: BackendId,
+    asker: Asker,
     server: Option<usize>,
 }
 
 impl Node {
-    pub(crate) fn new(config: Config, routing: Routing) -> Arc<Self> {
-        let connections = Limit::new(config.maxconn);
-        let frontends = config.frontends.iter().map(|frontend| Limit::new(frontend.maxconn)).collect();
-        let backends =
+    /// The first generation.
+    pub(crate) fn new(config: Config) -> Arc<Self> {
+        let frontend = |one: &Frontend| Arc::new(FrontendShared::new(one.maxconn));
+        let frontends = config.frontends.iter().map(frontend).collect();
+        let backends: Box<[_]> =
             (0..config.backends.len()).map(|id| BackendState::new(&config, BackendId(id))).collect();
-        let now = SystemTime::now();
-        let known = |backend: &Backend| {
-            let known =
-                |server: &Server| ServerHealth::new(backend.check.is_some(), now, server.address.fixed());
-            backend.servers.iter().map(known).collect::<Vec<_>>()
-        };
-        let servers = Mutex::new(config.backends.iter().map(known).collect());
-        let tables = Tables::new(&config, None);
-        let (started, routing) = (Instant::now(), Published::new(routing));
-        let maps = Published::new(Maps::default());
-        let rules = Programs::new(&config);
         let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
         let host = Host { node: config.node.clone(), hostname: hostname.unwrap_or_default() };
         Arc::new(Self {
-            config,
-            connections,
+            generation: 1,
+            connections: Arc::new(Limit::new(config.maxconn)),
             frontends,
+            places: places(&backends),
             backends,
+            counters: (0..config.threads.get()).map(|_| Arc::new(Counters::new(&config))).collect(),
             refusals: Seldom::default(),
-            tables,
-            started,
-            routing,
-            maps,
-            servers,
-            rules,
+            tables: Tables::new(&config, None),
+            started: Instant::now(),
+            routing: Published::new(Routing::default()),
+            maps: Published::new(Maps::default()),
+            rules: Programs::new(&config),
             host,
+            config,
         })
     }
 
-    /// The clock of the tables: the time since the start, the same for all workers.
+    /// The clock of the tables: the time since the start, the same for all workers and generations.
     pub(crate) fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
     pub(crate) fn backend(&self, backend: BackendId) -> &Backend {
         &self.config.backends[backend.0]
+    }
+
+    /// Where this configuration has the server with this number, if it has it.
+    pub(crate) fn place(&self, server: u32) -> Option<(BackendId, usize)> {
+        self.places.get(&server).copied()
     }
 
     /// The one server that a request wants, if it may have it.
@@ -147,12 +151,12 @@ impl Node {
 
     /// What is known of a backend's servers, in words.
     pub(crate) fn why(&self, backend: BackendId) -> String {
-        why::servers(self.backend(backend), &self.servers()[backend.0], SystemTime::now())
+        why::servers(self.backend(backend), &self.health(backend), SystemTime::now())
     }
 
-    /// What is known of the servers, locked; by backend, then server.
-    pub(crate) fn servers(&self) -> MutexGuard<'_, Vec<Vec<ServerHealth>>> {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is known of a backend's servers, by index.
+    pub(crate) fn health(&self, backend: BackendId) -> Vec<ServerHealth> {
+        self.backends[backend.0].servers.iter().map(|server| server.health().clone()).collect()
     }
 
     /// Chooses a server and takes a slot of it.
@@ -163,123 +167,78 @@ impl Node {
         preference: Preference,
         avoid: &[usize],
     ) -> Pick {
-        let (config, state) = (self.backend(backend), &self.backends[backend.0]);
+        let state = &self.backends[backend.0];
         let take = |server: usize| {
-            let limit = state.limit(&config.servers[server]);
-            state.try_take(server, limit.map(|limit| usable.maxconn(server, limit)))
+            let limit = state.limit(server);
+            state.servers[server].try_take(limit.map(|limit| usable.maxconn(server, limit)))
         };
         if let Some(server) = self.wanted(backend, usable, preference, avoid) {
             return if take(server) { Pick::Server(server) } else { Pick::Full(Wish::Only(server), server) };
         }
-        usable.pick(&state.turns, avoid, |server| state.in_flight(server), take)
+        usable.pick(&state.shared.turns, avoid, |server| state.servers[server].in_flight(), take)
     }
 
     /// Gives a slot back, to the oldest in line if there is a line.
-    pub(crate) fn release(self: &Arc<Self>, backend: BackendId, server: usize) {
+    pub(crate) fn release(&self, backend: BackendId, server: usize) {
         let state = &self.backends[backend.0];
-        state.free(server);
-        if state.is_waiting() {
-            self.serve_queue(backend);
+        state.servers[server].free();
+        if state.shared.is_waiting() {
+            state.shared.serve_line();
         }
-    }
-
-    /// Hands out free slots to those in line; sends those away who wait for a server that is not usable any more.
-    pub(crate) fn serve_queue(self: &Arc<Self>, backend: BackendId) {
-        let state = &self.backends[backend.0];
-        let routing = self.routing.load();
-        let usable = &routing.backends[backend.0];
-        let mut queue = state.queue();
-        // Those who have just come count for what servers are allowed.
-        state.recount(&queue);
-        loop {
-            let refused = queue.serve(|wish| {
-                let preference = match wish {
-                    Wish::Any => Preference::default(),
-                    Wish::Only(server) if usable.keeps(server) || self.backend(backend).persist => {
-                        Preference { server: Some(server), ..Preference::default() }
-                    }
-                    Wish::Only(_) => return Answer::Leave,
-                };
-                match self.pick(backend, usable, preference, &[]) {
-                    Pick::Server(server) => {
-                        Answer::Grant(Grant { node: Arc::clone(self), backend, server: Some(server) })
-                    }
-                    Pick::Full(..) => Answer::Wait,
-                    Pick::None => Answer::Leave,
-                }
-            });
-            if refused.is_empty() {
-                break;
-            }
-            // Taken apart and not dropped: that would serve the queue again, whose lock we hold.
-            for server in refused.into_iter().filter_map(Grant::take) {
-                state.free(server);
-            }
-        }
-        state.waiting.store(queue.len(), Ordering::SeqCst);
     }
 }
 
 impl BackendState {
     fn new(config: &Config, id: BackendId) -> Self {
         let backend = &config.backends[id.0];
+        let server = |server: &Server| {
+            let health =
+                ServerHealth::new(backend.check.is_some(), SystemTime::now(), server.address.fixed());
+            Arc::new(ServerShared::new(server, &backend.name, health))
+        };
+        let fullconn = backend.options.fullconn.unwrap_or_else(|| config.fullconn(id));
         Self {
-            turns: Turns::default(),
-            in_flight: backend.servers.iter().map(|_| Padded::default()).collect(),
-            refusals: Seldom::default(),
-            watches: backend.servers.iter().map(|_| Watch::default()).collect(),
-            waiting: Padded::default(),
-            queue: Mutex::default(),
-            fullconn: backend.options.fullconn.unwrap_or_else(|| config.fullconn(id)),
+            shared: Arc::new(BackendShared::new(&backend.name, fullconn)),
+            servers: backend.servers.iter().map(server).collect(),
             cookie: backend.cookie.as_ref().map(|cookie| CookiePolicy::new(cookie, &backend.servers)),
         }
     }
 
     /// What a server is allowed at this moment: of one with a `minconn`, its share of `maxconn` is that of the
     /// backend's connections of `fullconn`, as in HAProxy's `srv_dynamic_maxconn`.
-    fn limit(&self, server: &Server) -> Option<u32> {
-        let (Some(max), Some(min)) = (server.maxconn, server.minconn) else { return server.maxconn };
-        let waiting = self.waiting.load(Ordering::Relaxed) as u64;
+    fn limit(&self, server: usize) -> Option<u32> {
+        let (max, min) = self.servers[server].limits()?;
+        let Some(min) = min else { return Some(max) };
+        let waiting = self.shared.waiting() as u64;
         let connections =
-            (0..self.in_flight.len()).map(|server| u64::from(self.in_flight(server))).sum::<u64>() + waiting;
-        let share = u64::from(max) * connections / u64::from(self.fullconn.max(1));
+            self.servers.iter().map(|server| u64::from(server.in_flight())).sum::<u64>() + waiting;
+        let share = u64::from(max) * connections / u64::from(self.shared.fullconn().max(1));
         Some(u32::try_from(share).unwrap_or(max).clamp(min.min(max), max))
     }
+}
 
-    /// Requests (http) or connections (tcp) at a server.
-    pub(crate) fn in_flight(&self, server: usize) -> u32 {
-        self.in_flight[server].load(Ordering::Relaxed)
+impl Asker {
+    pub(crate) fn new(node: &Arc<Node>, backend: BackendId) -> Self {
+        Self { node: Arc::clone(node), backend }
     }
 
-    /// Is there a line?
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
-    }
-
-    /// The line, locked. Whoever changes it calls [`Node::serve_queue`] (or [`Self::recount`]) afterwards.
-    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue<Grant>> {
-        // A panic elsewhere can't leave a queue half changed: its methods don't panic between two changes.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Publishes the length of `queue`, which is this backend's.
-    pub(crate) fn recount(&self, queue: &Queue<Grant>) {
-        self.waiting.store(queue.len(), Ordering::SeqCst);
-    }
-
-    fn try_take(&self, server: usize, max: Option<u32>) -> bool {
-        let count = &self.in_flight[server];
-        let Some(max) = max else {
-            count.fetch_add(1, Ordering::SeqCst);
-            return true;
+    /// What there is for one with this wish.
+    fn answer(&self, wish: Wish) -> Answer<Grant> {
+        let (node, backend) = (&self.node, self.backend);
+        let routing = node.routing.load();
+        let usable = &routing.backends[backend.0];
+        let preference = match wish {
+            Wish::Any => Preference::default(),
+            Wish::Only(server) if usable.keeps(server) || node.backend(backend).persist => {
+                Preference { server: Some(server), ..Preference::default() }
+            }
+            Wish::Only(_) => return Answer::Leave,
         };
-        let more = |taken| (taken < max).then_some(taken + 1);
-        count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
-    }
-
-    fn free(&self, server: usize) {
-        let before = self.in_flight[server].fetch_sub(1, Ordering::SeqCst);
-        debug_assert!(before > 0);
+        match node.pick(backend, usable, preference, &[]) {
+            Pick::Server(server) => Answer::Grant(Grant { asker: self.clone(), server: Some(server) }),
+            Pick::Full(..) => Answer::Wait,
+            Pick::None => Answer::Leave,
+        }
     }
 }
 
@@ -288,52 +247,26 @@ impl Grant {
     pub(crate) fn take(mut self) -> Option<usize> {
         self.server.take()
     }
+
+    /// Frees the slot and nothing else.
+    fn put_back(mut self) {
+        if let Some(server) = self.server.take() {
+            self.asker.node.backends[self.asker.backend.0].servers[server].free();
+        }
+    }
 }
 
 impl Drop for Grant {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
-            self.node.release(self.backend, server);
+            self.asker.node.release(self.asker.backend, server);
         }
     }
 }
 
-/// A value that one side swaps whole and the others copy once per swap.
-#[derive(Debug)]
-pub(crate) struct Published<T> {
-    version: AtomicU64,
-    value: Mutex<Arc<T>>,
-}
-
-impl<T> Published<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self { version: AtomicU64::new(1), value: Mutex::new(Arc::new(value)) }
-    }
-
-    pub(crate) fn load(&self) -> Arc<T> {
-        Arc::clone(&self.value.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn store(&self, value: T) {
-        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
-        self.version.fetch_add(1, Ordering::Release);
-    }
-
-    /// Swaps it for a changed copy.
-    pub(crate) fn update(&self, change: impl FnOnce(&mut T))
-    where
-        T: Clone,
-    {
-        let mut shared = self.value.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut value = T::clone(&shared);
-        change(&mut value);
-        *shared = Arc::new(value);
-        drop(shared);
-        self.version.fetch_add(1, Ordering::Release);
-    }
-
-    /// Grows with every swap. Read it before [`Self::load`], so that a swap in between is seen next time.
-    pub(crate) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
-    }
+fn places(backends: &[BackendState]) -> HashMap<u32, (BackendId, usize)> {
+    let servers = backends.iter().enumerate().flat_map(|(id, backend)| {
+        backend.servers.iter().enumerate().map(move |(index, server)| (server.number, (BackendId(id), index)))
+    });
+    servers.collect()
 }

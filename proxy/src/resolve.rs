@@ -14,6 +14,7 @@ mod query;
 mod system;
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -21,9 +22,7 @@ use std::{
 };
 
 pub use self::query::lookup;
-use crate::{
-    config::BackendId, config::ServerAddress, health::board::Board, node::Node, worker::WorkerHandle,
-};
+use crate::{health::board::Board, worker::WorkerHandle};
 
 /// A TTL counts as at least and at most this much.
 const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -100,49 +99,33 @@ pub enum ResolveError {
     Name,
 }
 
-/// The servers with one name.
-#[derive(Debug)]
-struct Followed {
-    host: Box<str>,
-    /// Backend, server and port.
-    servers: Vec<(BackendId, usize, u16)>,
-}
-
 /// Follows every name of the configuration for ever: one future for each.
 pub(crate) fn followers(
-    node: &Arc<Node>,
     board: &Arc<Board>,
     workers: &Arc<[WorkerHandle]>,
 ) -> Vec<impl Future<Output = ()> + Send + 'static> {
-    let mut names: Vec<Followed> = Vec::new();
-    for (backend, config) in node.config.backends.iter().enumerate() {
-        for (index, server) in config.servers.iter().enumerate() {
-            let ServerAddress::Named { host, port } = &server.address else { continue };
-            let entry = (BackendId(backend), index, *port);
-            match names.iter_mut().find(|name| name.host == *host) {
-                Some(name) => name.servers.push(entry),
-                None => names.push(Followed { host: host.clone(), servers: vec![entry] }),
-            }
-        }
-    }
-    let start = |name| follow(Arc::clone(node), Arc::clone(board), Arc::clone(workers), name);
+    let node = board.node();
+    let servers = node.config.backends.iter().flat_map(|backend| &backend.servers);
+    let names: BTreeSet<&str> = servers.filter_map(|server| server.address.host()).collect();
+    let start = |host: &str| follow(Arc::clone(board), Arc::clone(workers), host.into());
     names.into_iter().map(start).collect()
 }
 
-async fn follow(node: Arc<Node>, board: Arc<Board>, workers: Arc<[WorkerHandle]>, name: Followed) {
+async fn follow(board: Arc<Board>, workers: Arc<[WorkerHandle]>, host: Box<str>) {
     let mut failures = 0;
     loop {
-        let pause = match lookup(&node.config.resolver, &name.host).await {
+        let resolver = board.node().config.resolver.clone();
+        let pause = match lookup(&resolver, &host).await {
             Ok(answer) => {
                 failures = 0;
-                let moved = board.resolved(&name.host, &name.servers, &answer.addresses);
+                let moved = board.resolved(&host, &answer.addresses);
                 if !moved.is_empty() {
                     close_idle(&workers, &moved).await;
                 }
                 answer.ttl.clamp(*TTL.start(), *TTL.end())
             }
             Err(error) => {
-                board.unresolved(&name.host, &name.servers, &error);
+                board.unresolved(&host, &error);
                 failures += 1;
                 retry_after(failures)
             }
@@ -151,13 +134,13 @@ async fn follow(node: Arc<Node>, board: Arc<Board>, workers: Arc<[WorkerHandle]>
     }
 }
 
-/// Closes the idle connections to servers that have moved. The snapshot with the new address is out already, so none
-/// to the old one is kept after this.
-async fn close_idle(workers: &[WorkerHandle], moved: &[(BackendId, usize)]) {
+/// Closes the idle connections to servers that have moved, by their numbers. The snapshot with the new address is out
+/// already, so none to the old one is kept after this.
+async fn close_idle(workers: &[WorkerHandle], moved: &[u32]) {
     for worker in workers {
         let moved = moved.to_vec();
         let close = move |worker: &std::rc::Rc<crate::worker::Worker>| {
-            for (backend, server) in moved {
+            for (backend, server) in moved.into_iter().filter_map(|number| worker.node().place(number)) {
                 worker.idle_upstreams().clear(backend, server);
             }
         };

@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -13,13 +13,10 @@ use tokio::{
 };
 
 use crate::{
-    Config, Health, Status,
-    config::BackendId,
-    descriptors, drain,
-    health::board::{Board, Of},
+    Config, Health, Status, descriptors, drain,
+    health::board::Board,
     listener::binding::Bindings,
-    node::Node,
-    rates::{Rates, SAMPLE_EVERY},
+    rates::SAMPLE_EVERY,
     resolve,
     sample::{MapError, Maps},
     stall, status,
@@ -35,10 +32,8 @@ const END: Duration = Duration::from_secs(1);
 /// The running data plane. Dropping it stops the workers at once.
 #[derive(Debug)]
 pub struct Proxy {
-    node: Arc<Node>,
     board: Arc<Board>,
     bindings: Arc<Bindings>,
-    rates: Arc<Mutex<Vec<Rates>>>,
     workers: Arc<[WorkerHandle]>,
     threads: Vec<thread::JoinHandle<()>>,
     /// A worker ends when its sender is dropped.
@@ -82,7 +77,8 @@ impl Proxy {
     pub fn start(mut config: Config) -> Result<Self, StartError> {
         config.maxconn = descriptors::raise_limit(config.maxconn);
         let maps = Maps::load(&config.maps).map_err(StartError::Maps)?;
-        let (node, board) = Board::new(config);
+        let board = Board::new(config);
+        let node = board.node();
         node.maps.store(maps);
         let (bindings, sockets) = Bindings::bind_all(&node.config, board.health().clone());
         let (mut workers, mut threads, mut running) = (Vec::new(), Vec::new(), Vec::new());
@@ -94,41 +90,35 @@ impl Proxy {
             threads.push(thread);
             running.push(run);
         }
-        let mut proxy = Self {
-            rates: Arc::new(Mutex::new(node.config.frontends.iter().map(|_| Rates::default()).collect())),
-            workers: workers.into(),
-            node,
-            board,
-            bindings,
-            threads,
-            running,
-            tasks: Tasks::default(),
-        };
+        let mut proxy =
+            Self { workers: workers.into(), board, bindings, threads, running, tasks: Tasks::default() };
         proxy.start_tasks();
         Ok(proxy)
     }
 
     fn start_tasks(&mut self) {
         self.board.set_workers(Arc::clone(&self.workers));
-        for follower in resolve::followers(&self.node, &self.board, &self.workers) {
+        for follower in resolve::followers(&self.board, &self.workers) {
             self.tasks.add(&tokio::spawn(follower));
         }
-        let seed = seed();
-        let total: usize = self.node.config.backends.iter().map(|backend| backend.servers.len()).sum();
+        let (node, seed) = (self.board.node(), seed());
+        let total: usize = node.backends.iter().map(|backend| backend.servers.len()).sum();
         let mut delays = (0..total).map(|index| first_check_after(index, total));
-        for (backend, config) in self.node.config.backends.iter().enumerate() {
-            self.tasks.add(&tokio::spawn(Arc::clone(&self.board).slow_starts(BackendId(backend))));
-            for (server, delay) in (0..config.servers.len()).zip(&mut delays) {
-                let of = Of { backend: BackendId(backend), server };
-                let seed = seed ^ ((backend as u64) << 32 | server as u64);
-                self.tasks.add(&tokio::spawn(Arc::clone(&self.board).check(of, seed, delay)));
-                self.tasks.add(&tokio::spawn(Arc::clone(&self.board).ask_agent(of, delay)));
+        for backend in &node.backends {
+            let slow_starts = Arc::clone(&self.board).slow_starts(Arc::clone(&backend.shared));
+            self.tasks.add(&tokio::spawn(slow_starts));
+            for (server, delay) in backend.servers.iter().zip(&mut delays) {
+                let seed = seed ^ u64::from(server.number);
+                let check = Arc::clone(&self.board).check(Arc::clone(server), seed, delay);
+                self.tasks.add(&tokio::spawn(check));
+                let ask_agent = Arc::clone(&self.board).ask_agent(Arc::clone(server), delay);
+                self.tasks.add(&tokio::spawn(ask_agent));
             }
         }
         self.tasks.add(&tokio::spawn(Arc::clone(&self.bindings).retry(Arc::clone(&self.workers))));
         self.tasks.add(&tokio::spawn(stall::watch(Arc::clone(&self.workers), self.board.health().clone())));
-        self.tasks.add(&tokio::spawn(sample(Arc::clone(&self.workers), Arc::clone(&self.rates))));
-        self.tasks.add(&tokio::spawn(sweep_tables(Arc::clone(&self.node))));
+        self.tasks.add(&tokio::spawn(sample(Arc::clone(&self.board))));
+        self.tasks.add(&tokio::spawn(sweep_tables(Arc::clone(&self.board))));
     }
 
     /// Reads all maps anew and swaps them whole, for requests that come from now on. It blocks on the disk.
@@ -136,14 +126,14 @@ impl Proxy {
     /// # Errors
     /// What is wrong with each file; the maps stay as they are then.
     pub fn reload_maps(&self) -> Result<(), Vec<MapError>> {
-        self.node.maps.store(Maps::load(&self.node.config.maps)?);
+        let node = self.board.node();
+        node.maps.store(Maps::load(&node.config.maps)?);
         Ok(())
     }
 
     /// What an operator sees. Cheap; never waits for a worker.
     pub fn status(&self) -> Status {
-        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        status::collect(&self.node, &self.bindings, &rates, &self.workers)
+        status::collect(&self.board.node(), &self.bindings)
     }
 
     /// What decides readiness; changes are published at once.
@@ -173,8 +163,9 @@ impl Proxy {
     /// Stops accepting, lets exchanges in flight finish for at most `limit`, then ends the workers. Returns the number
     /// of client connections that were cut.
     pub async fn stop(mut self, limit: Duration) -> u32 {
-        drain::finish(&self.node, &self.workers, limit).await;
-        let cut = self.node.connections.taken();
+        let connections = Arc::clone(&self.board.node().connections);
+        drain::finish(&connections, &self.workers, limit).await;
+        let cut = connections.taken();
         self.running.clear();
         let end = Instant::now() + END;
         while !self.threads.iter().all(thread::JoinHandle::is_finished) && Instant::now() < end {
@@ -198,23 +189,24 @@ impl Drop for Tasks {
     }
 }
 
-async fn sample(workers: Arc<[WorkerHandle]>, rates: Arc<Mutex<Vec<Rates>>>) {
+async fn sample(board: Arc<Board>) {
     let mut ticks = tokio::time::interval(SAMPLE_EVERY);
     loop {
         ticks.tick().await;
-        let mut rates = rates.lock().unwrap_or_else(PoisonError::into_inner);
-        for (frontend, rates) in rates.iter_mut().enumerate() {
-            let (requests, server_errors) = status::requests_and_server_errors(&workers, frontend);
-            rates.sample(Instant::now(), requests, server_errors);
+        let node = board.node();
+        for (index, frontend) in node.frontends.iter().enumerate() {
+            let (requests, server_errors) = status::requests_and_server_errors(&node, index);
+            frontend.rates().sample(Instant::now(), requests, server_errors);
         }
     }
 }
 
 /// Cleans the tables once a second. On a thread that is no worker: none of them waits for more than one lock.
-async fn sweep_tables(node: Arc<Node>) {
+async fn sweep_tables(board: Arc<Board>) {
     let mut ticks = tokio::time::interval(SAMPLE_EVERY);
     loop {
         ticks.tick().await;
+        let node = board.node();
         node.tables.sweep(node.now());
     }
 }

@@ -40,6 +40,7 @@ use crate::{
     health::passive::Seen,
     http::CookiePolicy,
     metrics::ServerCounters,
+    node::ServerShared,
     worker::Worker,
 };
 
@@ -104,9 +105,9 @@ impl Upstream {
         self.link.is_used()
     }
 
-    /// The backend and the server, by their indexes.
-    pub(crate) fn id(&self) -> (BackendId, usize) {
-        (self.lease.backend, self.lease.server)
+    /// The number of the server.
+    pub(crate) fn number(&self) -> u32 {
+        self.lease.shared().number
     }
 
     /// Tells those who watch the server's traffic.
@@ -179,8 +180,12 @@ impl Lease {
     fn note(&self, seen: Seen) {
         let node = self.worker.node();
         if let Some(observe) = &node.backend(self.backend).observe {
-            node.backends[self.backend.0].watches[self.server].note(observe, seen);
+            self.shared().watch.note(observe, seen);
         }
+    }
+
+    fn shared(&self) -> &ServerShared {
+        &self.worker.node().backends[self.backend.0].servers[self.server]
     }
 
     fn address(&self) -> Option<SocketAddr> {

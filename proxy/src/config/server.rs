@@ -64,6 +64,14 @@ impl ServerAddress {
             Self::Named { .. } => None,
         }
     }
+
+    /// The name, if it is given by one.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Named { host, .. } => Some(host),
+        }
+    }
 }
 
 impl From<SocketAddr> for ServerAddress {

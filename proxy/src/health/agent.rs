@@ -9,8 +9,8 @@ use tokio::{
     time::{MissedTickBehavior, timeout},
 };
 
-use super::board::{Board, Of};
-use crate::config::AgentCheck;
+use super::board::Board;
+use crate::{config::AgentCheck, node::ServerShared};
 
 /// A line ends within this.
 const LINE: usize = 512;
@@ -97,37 +97,40 @@ fn weight(word: &str) -> Option<AgentWeight> {
 }
 
 impl Board {
-    /// Asks one server's agent for ever, the first time after `delay`.
-    pub(crate) async fn ask_agent(self: Arc<Self>, of: Of, delay: Duration) {
-        let config = self.node().backend(of.backend);
-        let Some(agent) = config.agent.as_ref() else { return };
-        let server = &config.servers[of.server];
+    /// Asks one server's agent for as long as the configuration has both, the first time after `delay`.
+    pub(crate) async fn ask_agent(self: Arc<Self>, server: Arc<ServerShared>, delay: Duration) {
+        let Some(agent) = self.agent(&server) else { return };
         let mut before = None;
         tokio::time::sleep(delay).await;
         let mut ticks = tokio::time::interval(agent.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            let Some(agent) = self.agent(&server) else { return };
             let host = match agent.address {
                 Some(address) => address,
-                None => match self.address(of.backend, of.server).await {
+                None => match self.address(&server).await {
                     Ok(address) => address.ip(),
                     Err(_) => continue,
                 },
             };
-            let answer = ask(agent, SocketAddr::new(host, agent.port)).await;
+            let answer = ask(&agent, SocketAddr::new(host, agent.port)).await;
             if answer.is_none() || answer == before {
                 continue;
             }
             let line = answer.clone().unwrap_or_default();
             before = answer;
-            self.change(of, |known| {
+            self.change(&server, |known| {
                 if let Err(word) = known.agent.apply(&line) {
-                    let (backend, server) = (&config.name, &server.name);
+                    let (backend, server) = (&server.backend, &server.name);
                     tracing::warn!(%backend, %server, word, "the agent says what means nothing");
                 }
             });
         }
+    }
+
+    fn agent(&self, server: &ServerShared) -> Option<AgentCheck> {
+        self.place(server)?.backend().agent.clone()
     }
 }
 

@@ -1,11 +1,11 @@
 //! What is known of every server, and who is told: the workers (usable servers) and the composition root ([`Health`]).
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::{
     Checker,
@@ -16,8 +16,8 @@ use super::{
     slowstart,
 };
 use crate::{
-    config::{Backend, BackendId, Check, Config},
-    node::{Node, Routing},
+    config::{Backend, BackendId, Check, Config, Server},
+    node::{BackendShared, Node, ServerShared},
     status::{BackendHealth, CheckCode, CheckReport, Health, ServerState},
     worker::WorkerHandle,
 };
@@ -25,42 +25,68 @@ use crate::{
 /// The board.
 #[derive(Debug)]
 pub(crate) struct Board {
-    node: Arc<Node>,
+    /// Locked by whoever changes what is known, so that everybody is told in the same order.
+    known: Mutex<Known>,
     health: watch::Sender<Health>,
-    /// By backend: a server of it came back.
-    came_back: Box<[Notify]>,
     workers: OnceLock<Arc<[WorkerHandle]>>,
     /// Changes with every lookup of a name.
     lookups: watch::Sender<()>,
 }
 
-/// One server, for the tasks that learn something about it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Of {
+/// The generations of the configuration that somebody still uses.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// In force.
+    pub(super) node: Arc<Node>,
+}
+
+/// Where a server is in the configuration in force.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) node: Arc<Node>,
     pub(crate) backend: BackendId,
-    pub(crate) server: usize,
+    pub(crate) index: usize,
+}
+
+impl Place {
+    pub(crate) fn backend(&self) -> &Backend {
+        self.node.backend(self.backend)
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.backend().servers[self.index]
+    }
 }
 
 impl Board {
     /// The board at the start: nothing checked yet.
-    pub(crate) fn new(config: Config) -> (Arc<Node>, Arc<Self>) {
-        let came_back = config.backends.iter().map(|_| Notify::new()).collect();
-        let node = Node::new(config, Routing::default());
-        node.routing.store(routing(&node.config, &node.servers(), Instant::now()));
-        let health = watch::Sender::new(Health::default());
+    pub(crate) fn new(config: Config) -> Arc<Self> {
+        let node = Node::new(config);
+        node.routing.store(routing(&node, Instant::now()));
         let board = Self {
-            node: Arc::clone(&node),
-            health,
-            came_back,
+            known: Mutex::new(Known { node }),
+            health: watch::Sender::new(Health::default()),
             workers: OnceLock::new(),
             lookups: watch::Sender::new(()),
         };
-        board.publish(&node.servers());
-        (node, Arc::new(board))
+        board.publish(&board.known());
+        Arc::new(board)
     }
 
-    pub(crate) fn node(&self) -> &Arc<Node> {
-        &self.node
+    /// What is in force.
+    pub(crate) fn node(&self) -> Arc<Node> {
+        Arc::clone(&self.known().node)
+    }
+
+    /// `None` if the configuration does not have this server any more.
+    pub(crate) fn place(&self, server: &ServerShared) -> Option<Place> {
+        let node = self.node();
+        let (backend, index) = node.place(server.number)?;
+        Some(Place { node, backend, index })
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A name was looked up, with whatever outcome.
@@ -82,19 +108,22 @@ impl Board {
         let _ = self.workers.set(workers);
     }
 
-    /// Checks one server for ever, the first time after `delay`.
-    pub(crate) async fn check(self: Arc<Self>, of: Of, seed: u64, delay: Duration) {
-        let config = self.node.backend(of.backend);
-        let Some(check) = config.check.as_ref() else { return };
-        let watch = &self.node.backends[of.backend.0].watches[of.server];
+    /// Checks one server for as long as the configuration has it, the first time after `delay`.
+    pub(crate) async fn check(self: Arc<Self>, server: Arc<ServerShared>, seed: u64, delay: Duration) {
         let clock = Instant::now();
-        let mut checker = Checker::new(check.pace, check.rise, check.fall, seed, delay);
-        loop {
+        let mut checker = None;
+        while let Some(place) = self.place(&server) {
+            let Some(check) = place.backend().check.clone() else { return };
+            let elsewhere = place.server().check_at;
+            // Not held while it waits.
+            drop(place);
+            let checker =
+                checker.get_or_insert_with(|| Checker::new(check.pace, check.rise, check.fall, seed, delay));
             let due = checker.poll_timeout().unwrap_or_else(|| clock.elapsed());
             tokio::select! {
                 () = tokio::time::sleep_until((clock + due).into()) => {}
-                last = watch.reached() => {
-                    self.observed(of, &mut checker, clock.elapsed(), &last);
+                last = server.watch.reached() => {
+                    self.observed(&server, checker, clock.elapsed(), &last);
                     continue;
                 }
             }
@@ -102,9 +131,8 @@ impl Board {
             if !checker.handle_timeout(started) {
                 continue;
             }
-            let server = &config.servers[of.server];
-            let mut outcome = match self.address(of.backend, of.server).await {
-                Ok(address) => probe(check, check.address(address, server.check_at)).await,
+            let mut outcome = match self.address(&server).await {
+                Ok(address) => probe(&check, check.address(address, elsewhere)).await,
                 Err(why) => Outcome::new(CheckCode::L4Connection, why),
             };
             // Only a server that is up can ask to be left out of the balance.
@@ -117,27 +145,33 @@ impl Board {
             }
             let ended = clock.elapsed();
             checker.handle_result(ended, outcome.code.passed());
-            self.checked(of, check, &checker, outcome, ended - started);
+            self.checked(&server, &check, checker, outcome, ended - started);
         }
     }
 
     /// A check has ended.
-    fn checked(&self, of: Of, check: &Check, checker: &Checker, outcome: Outcome, duration: Duration) {
+    fn checked(
+        &self,
+        server: &ServerShared,
+        check: &Check,
+        checker: &Checker,
+        outcome: Outcome,
+        duration: Duration,
+    ) {
         let in_a_row = checker.in_a_row();
         let report =
             CheckReport { code: outcome.code, what: outcome.what, duration, in_a_row, at: SystemTime::now() };
         if !report.passed() && checker.is_up() {
-            let config = self.node.backend(of.backend);
             let failures = format!("{in_a_row} of {}", check.fall);
             tracing::info!(
-                backend = %config.name,
-                server = %config.servers[of.server].name,
+                backend = %server.backend,
+                server = %server.name,
                 reason = %report,
                 %failures,
                 "check failed"
             );
         }
-        self.change(of, |known| {
+        self.change(server, |known| {
             known.update(checker);
             known.set_stopping(report.code == CheckCode::L7OkConditional);
             known.last_check = Some(report);
@@ -145,19 +179,19 @@ impl Board {
     }
 
     /// Too many errors of real traffic.
-    fn observed(&self, of: Of, checker: &mut Checker, now: Duration, last: &str) {
-        let config = self.node.backend(of.backend);
-        let Some(observe) = &config.observe else { return };
+    fn observed(&self, server: &ServerShared, checker: &mut Checker, now: Duration, last: &str) {
+        let Some(place) = self.place(server) else { return };
+        let Some(observe) = &place.backend().observe else { return };
         let verdict = checker.handle_errors(now, observe.on_error);
         let what = format!("{} errors in a row, the last: {last}", observe.error_limit);
         tracing::info!(
-            backend = %config.name,
-            server = %config.servers[of.server].name,
+            backend = %server.backend,
+            server = %server.name,
             reason = %what,
             "errors of traffic"
         );
         if verdict.is_some() {
-            self.change(of, |known| {
+            self.change(server, |known| {
                 known.update(checker);
                 known.last_check = Some(CheckReport {
                     code: CheckCode::Observed,
@@ -170,57 +204,67 @@ impl Board {
         }
     }
 
-    /// Changes what is known of a server, and tells everybody what follows.
-    pub(crate) fn change(&self, of: Of, change: impl FnOnce(&mut ServerHealth)) {
-        let config = self.node.backend(of.backend);
-        let mut servers = self.node.servers();
-        let known = &mut servers[of.backend.0][of.server];
-        let before = (known.state(), known.weight(&config.servers[of.server]), known.is_ready());
-        change(known);
-        let after = (known.state(), known.weight(&config.servers[of.server]), known.is_ready());
+    /// Changes what is known of a server, and tells everybody what follows. Nothing if the configuration does not have
+    /// it any more.
+    pub(crate) fn change(&self, server: &ServerShared, change: impl FnOnce(&mut ServerHealth)) {
+        let known = self.known();
+        let node = Arc::clone(&known.node);
+        let Some((id, index)) = node.place(server.number) else { return };
+        let (config, backend) = (node.backend(id), &node.backends[id.0]);
+        let facts = |health: &ServerHealth| {
+            (health.state(), health.weight(&config.servers[index]), health.is_ready())
+        };
+        let mut health = server.health();
+        let before = facts(&health);
+        change(&mut health);
+        let after = facts(&health);
         if before == after {
             return;
         }
         if before.0 != after.0 {
-            known.since = SystemTime::now();
-            known.came_back = (is_down(before.0) && !is_down(after.0)).then(Instant::now);
-            let reason = known.reason(config.check.as_ref().map_or(1, |check| check.fall));
-            log_transition(config, of.server, before.0, after.0, reason.as_deref().unwrap_or_default());
+            health.since = SystemTime::now();
+            health.came_back = (is_down(before.0) && !is_down(after.0)).then(Instant::now);
+            let reason = health.reason(config.check.as_ref().map_or(1, |check| check.fall));
+            log_transition(server, before.0, after.0, reason.as_deref().unwrap_or_default());
         }
-        self.route(of.backend, &servers[of.backend.0]);
-        self.publish(&servers);
-        drop(servers);
-        self.node.serve_queue(of.backend);
-        self.came_back[of.backend.0].notify_one();
+        drop(health);
+        self.route(&known, &backend.shared);
+        self.publish(&known);
+        drop(known);
+        backend.shared.serve_line();
+        backend.shared.came_back.notify_one();
         if config.cut_when_down && is_down(after.0) && !is_down(before.0) {
-            self.cut(of);
+            self.cut(server.number);
         }
     }
 
     /// Tells the workers which servers of a backend are usable.
-    pub(super) fn route(&self, backend: BackendId, servers: &[ServerHealth]) {
-        let usable = usable(self.node.backend(backend), servers, Instant::now());
-        self.node.routing.update(|routing| routing.backends[backend.0] = Arc::new(usable));
+    pub(super) fn route(&self, known: &Known, backend: &Arc<BackendShared>) {
+        let node = &known.node;
+        let Some(index) = node.backends.iter().position(|state| Arc::ptr_eq(&state.shared, backend)) else {
+            return;
+        };
+        let id = BackendId(index);
+        let usable = usable(node.backend(id), &node.health(id), Instant::now());
+        node.routing.update(|routing| routing.backends[index] = Arc::new(usable));
     }
 
-    /// Raises the shares of servers that came back, step by step, for ever.
-    pub(crate) async fn slow_starts(self: Arc<Self>, backend: BackendId) {
-        let config = self.node.backend(backend);
-        if config.slowstart.is_zero() {
-            return;
-        }
+    /// Raises the shares of servers that came back, step by step, for as long as the configuration has the backend.
+    pub(crate) async fn slow_starts(self: Arc<Self>, backend: Arc<BackendShared>) {
         loop {
-            self.came_back[backend.0].notified().await;
+            backend.came_back.notified().await;
             loop {
-                tokio::time::sleep(slowstart::step(config.slowstart)).await;
-                let is_full = {
-                    let servers = self.node.servers();
-                    self.route(backend, &servers[backend.0]);
-                    let now = Instant::now();
-                    servers[backend.0].iter().all(|server| share(config, server, now).is_full())
-                };
+                let Some(slowstart) = self.slowstart(&backend) else { return };
+                if slowstart.is_zero() {
+                    break;
+                }
+                tokio::time::sleep(slowstart::step(slowstart)).await;
+                let known = self.known();
+                self.route(&known, &backend);
+                let is_full = is_full(&known.node, &backend, Instant::now());
+                drop(known);
                 // A server's `maxconn` grows with its share.
-                self.node.serve_queue(backend);
+                backend.serve_line();
                 if is_full {
                     break;
                 }
@@ -228,25 +272,30 @@ impl Board {
         }
     }
 
+    /// `None` if the configuration does not have the backend.
+    fn slowstart(&self, backend: &Arc<BackendShared>) -> Option<Duration> {
+        let node = self.node();
+        let index = node.backends.iter().position(|state| Arc::ptr_eq(&state.shared, backend))?;
+        Some(node.config.backends[index].slowstart)
+    }
+
     /// Ends what goes through a server, without waiting for the workers.
-    fn cut(&self, of: Of) {
+    fn cut(&self, server: u32) {
         let Some(workers) = self.workers.get().map(Arc::clone) else { return };
         tokio::spawn(async move {
             for worker in workers.iter() {
-                worker.run(move |worker| worker.registry().cut(of.backend, of.server)).await;
+                worker.run(move |worker| worker.registry().cut(server)).await;
             }
         });
     }
 
-    pub(super) fn publish(&self, servers: &[Vec<ServerHealth>]) {
-        let config = &self.node.config;
-        let backends: Vec<_> = config
-            .backends
-            .iter()
-            .enumerate()
-            .map(|(index, backend)| backend_health(config, index, backend, &servers[index]))
-            .collect();
-        let first_round_done = servers.iter().flatten().all(ServerHealth::is_known);
+    pub(super) fn publish(&self, known: &Known) {
+        let node = &known.node;
+        let ids = (0..node.backends.len()).map(BackendId);
+        let healths: Vec<_> = ids.map(|id| (id, node.health(id))).collect();
+        let backends: Vec<_> =
+            healths.iter().map(|(id, servers)| backend_health(&node.config, *id, servers)).collect();
+        let first_round_done = healths.iter().flat_map(|(_, servers)| servers).all(ServerHealth::is_known);
         self.health.send_if_modified(|health| {
             let changed = health.backends != backends || health.first_round_done != first_round_done;
             health.backends = backends;
@@ -256,21 +305,23 @@ impl Board {
     }
 }
 
+/// Do all servers of a backend have their whole share?
+fn is_full(node: &Node, backend: &Arc<BackendShared>, now: Instant) -> bool {
+    let Some(index) = node.backends.iter().position(|state| Arc::ptr_eq(&state.shared, backend)) else {
+        return true;
+    };
+    let config = &node.config.backends[index];
+    node.health(BackendId(index)).iter().all(|server| share(config, server, now).is_full())
+}
+
 fn is_down(state: ServerState) -> bool {
     matches!(state, ServerState::Down | ServerState::AgentDown)
 }
 
 /// For readiness: by active checks alone.
-fn backend_health(
-    config: &Config,
-    index: usize,
-    backend: &Backend,
-    servers: &[ServerHealth],
-) -> BackendHealth {
-    let is_reached = config
-        .frontends
-        .iter()
-        .any(|frontend| frontend.backends().any(|backend| backend == BackendId(index)));
+fn backend_health(config: &Config, id: BackendId, servers: &[ServerHealth]) -> BackendHealth {
+    let backend = &config.backends[id.0];
+    let is_reached = config.frontends.iter().any(|frontend| frontend.backends().any(|backend| backend == id));
     let usable = servers.iter().filter(|server| server.is_ready()).count();
     let last_down = backend
         .servers
@@ -291,8 +342,8 @@ fn backend_health(
     }
 }
 
-fn log_transition(backend: &Backend, server: usize, from: ServerState, to: ServerState, reason: &str) {
-    let (backend, server) = (&backend.name, &backend.servers[server].name);
+fn log_transition(server: &ServerShared, from: ServerState, to: ServerState, reason: &str) {
+    let (backend, server) = (&server.backend, &server.name);
     match to {
         ServerState::Down | ServerState::AgentDown => {
             tracing::warn!(%backend, %server, ?from, ?to, reason, "server is down");

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -10,67 +11,68 @@ use tracing::field::display;
 use super::board::Board;
 use crate::{
     config::{BackendId, ServerAddress},
+    node::{Node, ServerShared},
     resolve::{ResolveError, choose},
     status::NameProblem,
 };
 
 impl Board {
-    /// `host` has these addresses; returns the servers of it that have moved. New connections go to the new address
-    /// when this returns.
-    pub(crate) fn resolved(
-        &self,
-        host: &str,
-        of_host: &[(BackendId, usize, u16)],
-        answer: &[IpAddr],
-    ) -> Vec<(BackendId, usize)> {
-        let mut moved = Vec::new();
-        let mut servers = self.node().servers();
-        for &(backend, server, port) in of_host {
-            let others = servers[backend.0].iter().enumerate().filter(|&(other, _)| other != server);
+    /// `host` has these addresses; returns the numbers of its servers that have moved. New connections go to the new
+    /// address when this returns.
+    pub(crate) fn resolved(&self, host: &str, answer: &[IpAddr]) -> Vec<u32> {
+        let known = self.known();
+        let node = Arc::clone(&known.node);
+        let (mut moved, mut changed) = (Vec::new(), Vec::new());
+        for (id, index, port) in servers_of(&node, host) {
+            let state = &node.backends[id.0];
+            let (backend, server) = (&state.shared.name, &state.servers[index]);
+            let others = state.servers.iter().enumerate().filter(|&(other, _)| other != index);
             let taken: Vec<_> =
-                others.filter_map(|(_, other)| other.address.map(|address| address.ip())).collect();
-            let known = &mut servers[backend.0][server];
-            let address = choose(known.address.map(|address| address.ip()), &taken, answer)
+                others.filter_map(|(_, other)| other.health().address.map(|address| address.ip())).collect();
+            let mut health = server.health();
+            let address = choose(health.address.map(|address| address.ip()), &taken, answer)
                 .map(|address| SocketAddr::new(address, port));
-            let config = self.node().backend(backend);
-            let name = &config.servers[server].name;
-            if known.name_problem.take().is_some() {
-                tracing::info!(backend = %config.name, server = %name, host, "name resolves again");
+            let name = &server.name;
+            if health.name_problem.take().is_some() {
+                tracing::info!(%backend, server = %name, host, "name resolves again");
             }
-            if address != known.address {
-                let (from, to) = (known.address.map(display), address.map(display));
-                tracing::info!(backend = %config.name, server = %name, host, from, to, "server has another address");
-                known.address = address;
-                moved.push((backend, server));
+            if address != health.address {
+                let (from, to) = (health.address.map(display), address.map(display));
+                tracing::info!(%backend, server = %name, host, from, to, "server has another address");
+                health.address = address;
+                moved.push(server.number);
+                if changed.last() != Some(&id) {
+                    changed.push(id);
+                }
             }
         }
-        for &(backend, _) in &moved {
-            self.route(backend, &servers[backend.0]);
+        for id in &changed {
+            self.route(&known, &node.backends[id.0].shared);
         }
-        self.publish(&servers);
-        drop(servers);
+        self.publish(&known);
+        drop(known);
         self.looked_up();
-        for &(backend, _) in &moved {
-            self.node().serve_queue(backend);
+        for id in changed {
+            node.backends[id.0].shared.serve_line();
         }
         moved
     }
 
     /// `host` could not be looked up: its servers keep their addresses.
-    pub(crate) fn unresolved(&self, host: &str, of_host: &[(BackendId, usize, u16)], error: &ResolveError) {
+    pub(crate) fn unresolved(&self, host: &str, error: &ResolveError) {
         let why = error.to_string();
-        let mut servers = self.node().servers();
-        for &(backend, server, _) in of_host {
-            let known = &mut servers[backend.0][server];
-            let since = known.name_problem.as_ref().map_or_else(SystemTime::now, |problem| problem.since);
-            if known.name_problem.as_ref().is_none_or(|problem| problem.why != why) {
-                let config = self.node().backend(backend);
-                let (name, kept) = (&config.servers[server].name, known.address.map(display));
-                tracing::warn!(backend = %config.name, server = %name, host, reason = %why, kept, "name does not resolve");
+        let known = self.known();
+        for (id, index, _) in servers_of(&known.node, host) {
+            let server = &known.node.backends[id.0].servers[index];
+            let mut health = server.health();
+            let since = health.name_problem.as_ref().map_or_else(SystemTime::now, |problem| problem.since);
+            if health.name_problem.as_ref().is_none_or(|problem| problem.why != why) {
+                let kept = health.address.map(display);
+                tracing::warn!(backend = %server.backend, server = %server.name, host, reason = %why, kept, "name does not resolve");
             }
-            known.name_problem = Some(NameProblem { why: why.clone(), since });
+            health.name_problem = Some(NameProblem { why: why.clone(), since });
         }
-        drop(servers);
+        drop(known);
         self.looked_up();
     }
 
@@ -78,24 +80,33 @@ impl Board {
     ///
     /// # Errors
     /// Why its name has no address.
-    pub(crate) async fn address(&self, backend: BackendId, server: usize) -> Result<SocketAddr, String> {
+    pub(crate) async fn address(&self, server: &ServerShared) -> Result<SocketAddr, String> {
         let mut lookups = self.lookups();
         loop {
-            {
-                let servers = self.node().servers();
-                let known = &servers[backend.0][server];
-                if let Some(address) = known.address {
-                    return Ok(address);
-                }
-                if let (ServerAddress::Named { host, .. }, Some(problem)) =
-                    (&self.node().backend(backend).servers[server].address, &known.name_problem)
-                {
-                    return Err(format!("{host} does not resolve: {}", problem.why));
-                }
+            let (address, problem) = {
+                let health = server.health();
+                (health.address, health.name_problem.clone())
+            };
+            if let Some(address) = address {
+                return Ok(address);
+            }
+            if let (Some(problem), Some(place)) = (problem, self.place(server)) {
+                let host = place.server().address.host();
+                return Err(format!("{} does not resolve: {}", host.unwrap_or_default(), problem.why));
             }
             if lookups.changed().await.is_err() {
                 return Err("the process ends".to_owned());
             }
         }
     }
+}
+
+/// Those given by this name: backend, index, port.
+fn servers_of<'n>(node: &'n Node, host: &'n str) -> impl Iterator<Item = (BackendId, usize, u16)> + 'n {
+    node.config.backends.iter().enumerate().flat_map(move |(id, backend)| {
+        backend.servers.iter().enumerate().filter_map(move |(index, server)| match &server.address {
+            ServerAddress::Named { host: of, port } if **of == *host => Some((BackendId(id), index, *port)),
+            ServerAddress::Named { .. } | ServerAddress::Fixed(_) => None,
+        })
+    })
 }

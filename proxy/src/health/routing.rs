@@ -4,16 +4,19 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use super::{server::ServerHealth, slowstart::Share};
 use crate::{
-    config::{Backend, Config},
-    node::Routing,
+    config::{Backend, BackendId},
+    node::{Node, Routing},
     status::ServerState,
     upstream::balance::Usable,
 };
 
 /// Of all backends.
-pub(crate) fn routing(config: &Config, servers: &[Vec<ServerHealth>], now: Instant) -> Routing {
-    let usable = |(backend, servers): (&Backend, &Vec<ServerHealth>)| Arc::new(usable(backend, servers, now));
-    Routing { backends: config.backends.iter().zip(servers).map(usable).collect() }
+pub(crate) fn routing(node: &Node, now: Instant) -> Routing {
+    let usable = |index| {
+        let id = BackendId(index);
+        Arc::new(usable(node.backend(id), &node.health(id), now))
+    };
+    Routing { backends: (0..node.backends.len()).map(usable).collect() }
 }
 
 /// At least for clients that persist on it.

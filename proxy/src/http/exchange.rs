@@ -425,7 +425,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             }
             return;
         };
-        let Some(more) = node.backends[id.0].refusals.pass(node.now()) else { return };
+        let Some(more) = node.backends[id.0].shared.refusals.pass(node.now()) else { return };
         let what = match termination {
             Termination::QueueTimeout => "no slot of a full server became free in time",
             _ if connection.worker().with_usable(id, Usable::is_empty) => "no usable server",

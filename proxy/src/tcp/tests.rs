@@ -100,7 +100,7 @@ impl Rig {
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = config(server.local_addr().unwrap());
         change(&mut config);
-        let (node, _board) = Board::new(config);
+        let node = Board::new(config).node();
         let (running, ended) = oneshot::channel();
         let (worker, _thread) = WorkerHandle::start(0, Arc::clone(&node), Vec::new(), ended).unwrap();
         let client = TcpStream::connect(clients.local_addr().unwrap()).await.unwrap();

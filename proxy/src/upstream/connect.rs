@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Kind, Side},
     health::passive::Seen,
     metrics::Event,
-    node::{Grant, Node},
+    node::{Asker, BackendShared, Grant},
     upstream::queue::{Place, Wish},
     wheel::Deadline,
     worker::Worker,
@@ -272,7 +272,7 @@ impl Search {
                 }
             }
             // Who comes while there is a line goes to its end, even if a slot is free at this moment.
-            if node.backends[backend.0].is_waiting() {
+            if node.backends[backend.0].shared.is_waiting() {
                 let wanted = node.wanted(backend, usable, self.preference, &self.failed);
                 return wanted
                     .map_or(Pick::Full(Wish::Any, 0), |server| Pick::Full(Wish::Only(server), server));
@@ -290,10 +290,13 @@ impl Search {
     ) -> Result<Option<usize>, Error> {
         self.count(Event::Queued);
         let node = self.worker.node();
-        let (place, granted) = node.backends[self.backend.0].queue().push(wish, turn);
-        let in_line = InLine { node, backend: self.backend, place };
+        let state = &node.backends[self.backend.0];
+        let asker = || Asker::new(node, self.backend);
+        let (place, granted) =
+            state.shared.line().push(node.generation, wish, state.servers[turn].number, asker);
+        let in_line = InLine { backend: &state.shared, place };
         // A slot that was freed before we were in line is found here.
-        node.serve_queue(self.backend);
+        state.shared.serve_line();
         let granted = deadline.limit(self.config().timeout.queue, granted).await;
         drop(in_line);
         match granted {
@@ -321,17 +324,15 @@ impl Search {
 
 /// A place in line; left when dropped, also by a client that goes away.
 struct InLine<'a> {
-    node: &'a Node,
-    backend: BackendId,
+    backend: &'a BackendShared,
     place: Place,
 }
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        let state = &self.node.backends[self.backend.0];
-        let mut queue = state.queue();
-        queue.remove(self.place);
-        state.recount(&queue);
+        let mut line = self.backend.line();
+        line.remove(self.place);
+        self.backend.recount(&line);
     }
 }
 

@@ -8,12 +8,20 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::oneshot;
 
-/// Requests waiting for a slot. `G` is what they wait for.
+/// Requests waiting for a slot. `G` is what they wait for, `A` knows what there is for them.
 #[derive(Debug)]
-pub(crate) struct Queue<G> {
+pub(crate) struct Queue<G, A> {
     next: u64,
-    /// By what they wait for; each oldest first, none empty.
-    lines: BTreeMap<Wish, VecDeque<Waiter<G>>>,
+    /// By the generation of the configuration, whose indexes a wish has, and what they wait for; none empty.
+    lines: BTreeMap<(u64, Wish), Line<G, A>>,
+}
+
+/// Requests with one wish.
+#[derive(Debug)]
+struct Line<G, A> {
+    asker: A,
+    /// Oldest first.
+    waiters: VecDeque<Waiter<G>>,
 }
 
 /// What a request in line waits for.
@@ -39,81 +47,89 @@ pub(crate) enum Answer<G> {
 #[derive(Debug)]
 struct Waiter<G> {
     number: u64,
-    /// Whose turn it would have been.
-    server: usize,
+    /// The number of the one whose turn it would have been.
+    server: u32,
     grant: oneshot::Sender<G>,
 }
 
 /// A place in the line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
-    wish: Wish,
+    line: (u64, Wish),
     number: u64,
 }
 
-impl<G> Default for Queue<G> {
+impl<G, A> Default for Queue<G, A> {
     fn default() -> Self {
         Self { next: 0, lines: BTreeMap::new() }
     }
 }
 
-impl<G> Queue<G> {
-    /// Goes to the end of the line; `server` is the one whose turn it would have been.
-    pub(crate) fn push(&mut self, wish: Wish, server: usize) -> (Place, oneshot::Receiver<G>) {
+impl<G, A> Queue<G, A> {
+    /// Goes to the end of the line; `server` is the number of the one whose turn it would have been.
+    pub(crate) fn push(
+        &mut self,
+        generation: u64,
+        wish: Wish,
+        server: u32,
+        asker: impl FnOnce() -> A,
+    ) -> (Place, oneshot::Receiver<G>) {
         let (grant, granted) = oneshot::channel();
-        let number = self.next;
+        let (number, line) = (self.next, (generation, wish));
         self.next += 1;
-        self.lines.entry(wish).or_default().push_back(Waiter { number, server, grant });
-        (Place { wish, number }, granted)
+        let new = || Line { asker: asker(), waiters: VecDeque::new() };
+        self.lines.entry(line).or_insert_with(new).waiters.push_back(Waiter { number, server, grant });
+        (Place { line, number }, granted)
     }
 
     /// Leaves the line, if still in it.
     pub(crate) fn remove(&mut self, place: Place) {
-        let Some(line) = self.lines.get_mut(&place.wish) else { return };
-        if let Ok(at) = line.binary_search_by_key(&place.number, |waiter| waiter.number) {
-            line.remove(at);
+        let Some(Line { waiters, .. }) = self.lines.get_mut(&place.line) else { return };
+        if let Ok(at) = waiters.binary_search_by_key(&place.number, |waiter| waiter.number) {
+            waiters.remove(at);
         }
-        if line.is_empty() {
-            self.lines.remove(&place.wish);
+        if waiters.is_empty() {
+            self.lines.remove(&place.line);
         }
     }
 
     /// Gives to those in line what `answer` has for their wishes, the oldest first, until it has nothing for anybody.
     /// Returns what was granted to somebody who had just gone away.
-    pub(crate) fn serve(&mut self, mut answer: impl FnMut(Wish) -> Answer<G>) -> Vec<G> {
+    pub(crate) fn serve(&mut self, mut answer: impl FnMut(&A, Wish) -> Answer<G>) -> Vec<G> {
         let mut refused = Vec::new();
         loop {
-            let mut heads: Vec<_> =
-                self.lines.iter().filter_map(|(&wish, line)| Some((line.front()?.number, wish))).collect();
+            let oldest =
+                |(&key, line): (&(u64, Wish), &Line<G, A>)| Some((line.waiters.front()?.number, key));
+            let mut heads: Vec<_> = self.lines.iter().filter_map(oldest).collect();
             heads.sort_unstable();
-            if !heads.iter().any(|&(_, wish)| self.serve_oldest(wish, &mut answer, &mut refused)) {
+            if !heads.iter().any(|&(_, line)| self.serve_oldest(line, &mut answer, &mut refused)) {
                 return refused;
             }
         }
     }
 
-    /// True if the line of this wish has changed.
+    /// True if this line has changed.
     fn serve_oldest(
         &mut self,
-        wish: Wish,
-        answer: &mut impl FnMut(Wish) -> Answer<G>,
+        key: (u64, Wish),
+        answer: &mut impl FnMut(&A, Wish) -> Answer<G>,
         refused: &mut Vec<G>,
     ) -> bool {
-        match answer(wish) {
+        let Some(line) = self.lines.get_mut(&key) else { return false };
+        match answer(&line.asker, key.1) {
             Answer::Wait => return false,
             Answer::Leave => {
-                self.lines.remove(&wish);
+                self.lines.remove(&key);
                 return true;
             }
             Answer::Grant(grant) => {
-                let Some(line) = self.lines.get_mut(&wish) else { return false };
-                if let Some(waiter) = line.pop_front()
+                if let Some(waiter) = line.waiters.pop_front()
                     && let Err(back) = waiter.grant.send(grant)
                 {
                     refused.push(back);
                 }
-                if line.is_empty() {
-                    self.lines.remove(&wish);
+                if line.waiters.is_empty() {
+                    self.lines.remove(&key);
                 }
             }
         }
@@ -121,12 +137,13 @@ impl<G> Queue<G> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lines.values().map(VecDeque::len).sum()
+        self.lines.values().map(|line| line.waiters.len()).sum()
     }
 
-    /// How many of those in line would have gone to `server`.
-    pub(crate) fn len_at(&self, server: usize) -> usize {
-        self.lines.values().flatten().filter(|waiter| waiter.server == server).count()
+    /// How many of those in line would have gone to the server with this number.
+    pub(crate) fn len_at(&self, server: u32) -> usize {
+        let waiters = self.lines.values().flat_map(|line| &line.waiters);
+        waiters.filter(|waiter| waiter.server == server).count()
     }
 }
 
@@ -135,8 +152,8 @@ mod tests {
     use super::*;
 
     /// As many free slots of each server as given; `Any` takes from the first that has one.
-    fn serve(queue: &mut Queue<usize>, free: &mut [u32]) -> Vec<usize> {
-        queue.serve(|wish| {
+    fn serve(queue: &mut Queue<usize, ()>, free: &mut [u32]) -> Vec<usize> {
+        queue.serve(|(), wish| {
             let servers = match wish {
                 Wish::Any => 0..free.len(),
                 Wish::Only(server) => server..server + 1,
@@ -149,10 +166,15 @@ mod tests {
         })
     }
 
+    fn push(queue: &mut Queue<usize, ()>, wish: Wish) -> (Place, oneshot::Receiver<usize>) {
+        let server = if let Wish::Only(server) = wish { server } else { 0 };
+        queue.push(1, wish, u32::try_from(server).unwrap(), || ())
+    }
+
     #[test]
     fn oldest_in_line_is_served_first() {
         let mut queue = Queue::default();
-        let mut line: Vec<_> = (0..3).map(|_| queue.push(Wish::Any, 0).1).collect();
+        let mut line: Vec<_> = (0..3).map(|_| push(&mut queue, Wish::Any).1).collect();
         serve(&mut queue, &mut [2]);
         assert_eq!(line[0].try_recv(), Ok(0));
         assert_eq!(line[1].try_recv(), Ok(0));
@@ -163,12 +185,12 @@ mod tests {
     #[test]
     fn who_waits_for_one_server_holds_up_nobody_and_is_not_overtaken_there() {
         let mut queue = Queue::default();
-        let (_, mut for_second) = queue.push(Wish::Only(1), 1);
-        let (_, mut for_any) = queue.push(Wish::Any, 0);
+        let (_, mut for_second) = push(&mut queue, Wish::Only(1));
+        let (_, mut for_any) = push(&mut queue, Wish::Any);
         serve(&mut queue, &mut [1, 0]);
         assert_eq!(for_any.try_recv(), Ok(0));
         assert_eq!(for_second.try_recv(), Err(oneshot::error::TryRecvError::Empty));
-        let (_, mut late) = queue.push(Wish::Any, 0);
+        let (_, mut late) = push(&mut queue, Wish::Any);
         serve(&mut queue, &mut [0, 1]);
         assert_eq!(for_second.try_recv(), Ok(1));
         assert_eq!(late.try_recv(), Err(oneshot::error::TryRecvError::Empty));
@@ -176,11 +198,29 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_is_first_whatever_its_generation_and_each_is_answered_by_its_own() {
+        let mut queue = Queue::default();
+        let mut line: Vec<_> =
+            [2, 1, 2].map(|generation| queue.push(generation, Wish::Any, 0, move || generation).1).into();
+        let mut left = 2;
+        let refused = queue.serve(|&asker, _| {
+            if left == 0 {
+                return Answer::Wait;
+            }
+            left -= 1;
+            Answer::Grant(asker)
+        });
+        assert!(refused.is_empty());
+        assert_eq!((line[0].try_recv(), line[1].try_recv()), (Ok(2), Ok(1)));
+        assert_eq!(line[2].try_recv(), Err(oneshot::error::TryRecvError::Empty));
+    }
+
+    #[test]
     fn who_left_or_is_gone_is_passed_over() {
         let mut queue = Queue::default();
-        let (first, _kept) = queue.push(Wish::Any, 0);
-        let (_, gone) = queue.push(Wish::Any, 0);
-        let (_, mut third) = queue.push(Wish::Any, 0);
+        let (first, _kept) = push(&mut queue, Wish::Any);
+        let (_, gone) = push(&mut queue, Wish::Any);
+        let (_, mut third) = push(&mut queue, Wish::Any);
         queue.remove(first);
         drop(gone);
         assert_eq!(queue.len(), 2);
@@ -192,10 +232,10 @@ mod tests {
 
     #[test]
     fn who_waits_for_what_never_comes_is_told() {
-        let mut queue = Queue::<usize>::default();
-        let (_, mut lost) = queue.push(Wish::Only(3), 3);
-        let (_, mut waiting) = queue.push(Wish::Any, 0);
-        let answer = |wish| if wish == Wish::Only(3) { Answer::Leave } else { Answer::Wait };
+        let mut queue = Queue::<usize, ()>::default();
+        let (_, mut lost) = push(&mut queue, Wish::Only(3));
+        let (_, mut waiting) = push(&mut queue, Wish::Any);
+        let answer = |_: &(), wish| if wish == Wish::Only(3) { Answer::Leave } else { Answer::Wait };
         assert!(queue.serve(answer).is_empty());
         assert_eq!(lost.try_recv(), Err(oneshot::error::TryRecvError::Closed));
         assert_eq!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Empty));

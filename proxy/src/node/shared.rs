@@ -1,0 +1,190 @@
+//! What belongs to a name and not to a configuration: the limits, counts, lines and knowledge that every generation of
+//! the configuration shares which has the name.
+//!
+//! A connection that began under one configuration and one that began under the next count for the same limits, wait in
+//! the same line, and learn from the same checks.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU32, AtomicUsize, Ordering},
+};
+
+use tokio::sync::Notify;
+
+use super::{Asker, Grant};
+use crate::{
+    config::Server,
+    health::{passive::Watch, server::ServerHealth, why::Seldom},
+    limit::{Limit, Padded},
+    rates::Rates,
+    upstream::{balance::Turns, queue::Queue},
+};
+
+/// No `maxconn`.
+const UNLIMITED: u32 = u32::MAX;
+
+/// Numbers of servers, never used twice in a process.
+static NUMBERS: AtomicU32 = AtomicU32::new(0);
+
+/// A frontend.
+#[derive(Debug)]
+pub(crate) struct FrontendShared {
+    /// Its client connections.
+    pub(crate) connections: Limit,
+    /// Control's: what happened lately.
+    rates: Mutex<Rates>,
+}
+
+/// A backend.
+#[derive(Debug)]
+pub(crate) struct BackendShared {
+    pub(crate) name: String,
+    pub(crate) turns: Turns,
+    /// Its refusals in the log.
+    pub(crate) refusals: Seldom,
+    /// A server of it came back.
+    pub(crate) came_back: Notify,
+    /// See [`crate::config::BackendOptions::fullconn`].
+    fullconn: AtomicU32,
+    /// Length of the line, readable without its lock.
+    waiting: Padded<AtomicUsize>,
+    line: Mutex<Queue<Grant, Asker>>,
+}
+
+/// A server of a backend.
+#[derive(Debug)]
+pub(crate) struct ServerShared {
+    /// Its own, whatever its index in one configuration or the next.
+    pub(crate) number: u32,
+    pub(crate) name: String,
+    /// Its backend's name.
+    pub(crate) backend: String,
+    /// [`UNLIMITED`] without one.
+    maxconn: AtomicU32,
+    minconn: AtomicU32,
+    /// What traffic has seen of it.
+    pub(crate) watch: Watch,
+    in_flight: Padded<AtomicU32>,
+    /// Control's; a worker only looks, and seldom.
+    health: Mutex<ServerHealth>,
+}
+
+impl FrontendShared {
+    pub(crate) fn new(maxconn: u32) -> Self {
+        Self { connections: Limit::new(maxconn), rates: Mutex::default() }
+    }
+
+    pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BackendShared {
+    pub(crate) fn new(name: &str, fullconn: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            turns: Turns::default(),
+            refusals: Seldom::default(),
+            came_back: Notify::new(),
+            fullconn: AtomicU32::new(fullconn),
+            waiting: Padded::default(),
+            line: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn fullconn(&self) -> u32 {
+        self.fullconn.load(Ordering::Relaxed)
+    }
+
+    /// Is there a line?
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// How long it is.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// The line, locked. Whoever changes it calls [`Self::serve_line`] (or [`Self::recount`]) afterwards.
+    pub(crate) fn line(&self) -> MutexGuard<'_, Queue<Grant, Asker>> {
+        // A panic elsewhere can't leave a line half changed: its methods don't panic between two changes.
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes the length of `line`, which is this backend's.
+    pub(crate) fn recount(&self, line: &Queue<Grant, Asker>) {
+        self.waiting.store(line.len(), Ordering::SeqCst);
+    }
+
+    /// Hands out free slots to those in line, the oldest first; sends those away who wait for a server that is not
+    /// usable any more.
+    pub(crate) fn serve_line(&self) {
+        let mut line = self.line();
+        // Those who have just come count for what servers are allowed.
+        self.recount(&line);
+        loop {
+            let refused = line.serve(Asker::answer);
+            if refused.is_empty() {
+                break;
+            }
+            // Put back and not dropped: that would serve the line again, whose lock we hold.
+            refused.into_iter().for_each(Grant::put_back);
+        }
+        self.recount(&line);
+    }
+}
+
+impl ServerShared {
+    pub(crate) fn new(config: &Server, backend: &str, health: ServerHealth) -> Self {
+        let shared = Self {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            name: config.name.clone(),
+            backend: backend.to_owned(),
+            maxconn: AtomicU32::new(UNLIMITED),
+            minconn: AtomicU32::new(UNLIMITED),
+            watch: Watch::default(),
+            in_flight: Padded::default(),
+            health: Mutex::new(health),
+        };
+        shared.set_limits(config);
+        shared
+    }
+
+    /// From now on these limits count, also for connections of configurations before.
+    pub(crate) fn set_limits(&self, config: &Server) {
+        self.maxconn.store(config.maxconn.unwrap_or(UNLIMITED), Ordering::Relaxed);
+        self.minconn.store(config.minconn.unwrap_or(UNLIMITED), Ordering::Relaxed);
+    }
+
+    /// `maxconn`, and `minconn` if there is one.
+    pub(super) fn limits(&self) -> Option<(u32, Option<u32>)> {
+        let some = |limit: &AtomicU32| Some(limit.load(Ordering::Relaxed)).filter(|&max| max != UNLIMITED);
+        Some((some(&self.maxconn)?, some(&self.minconn)))
+    }
+
+    /// Requests (http) or connections (tcp) there.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Takes a slot if fewer than `max` are taken.
+    pub(super) fn try_take(&self, max: Option<u32>) -> bool {
+        let Some(max) = max else {
+            self.in_flight.fetch_add(1, Ordering::SeqCst);
+            return true;
+        };
+        let more = |taken| (taken < max).then_some(taken + 1);
+        self.in_flight.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
+    }
+
+    pub(super) fn free(&self) {
+        let before = self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        debug_assert!(before > 0);
+    }
+
+    /// What is known of it, locked.
+    pub(crate) fn health(&self) -> MutexGuard<'_, ServerHealth> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,123 @@
+//! What a worker has for as long as its thread runs, and the thread.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{Worker, handle::Command};
+use crate::{
+    buffer::BufferPool,
+    connection::Registry,
+    listener::AcceptLoops,
+    node::Node,
+    sample,
+    tcp::splice::PipePool,
+    wheel::{TICK, Wheel},
+};
+
+/// Between two looks at the idle upstream connections.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What the tasks of one worker share, whatever the configuration.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) index: usize,
+    /// The worker under the configuration in force. It holds the core, so it is taken out at the end.
+    current: RefCell<Option<Rc<Worker>>>,
+    pub(super) wheel: Rc<Wheel>,
+    pub(super) buffers: Rc<BufferPool>,
+    pub(super) scratch: RefCell<Scratch>,
+    pub(super) pipes: Rc<PipePool>,
+    pub(super) registry: Rc<Registry>,
+    pub(super) accept_loops: AcceptLoops,
+    /// Clients that are being told why they are refused.
+    pub(super) told: Cell<usize>,
+    /// The tick of the wheel.
+    pub(super) draining_since: Cell<Option<u64>>,
+}
+
+/// Room for work on one head at a time; kept, so that nothing is allocated once it is large enough.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Edits of the head.
+    pub(crate) edits: Vec<u8>,
+    /// A value that is being made.
+    pub(crate) work: Vec<u8>,
+    /// For templates.
+    pub(crate) sample: sample::Scratch,
+}
+
+impl Core {
+    /// With the worker that `node` makes of it.
+    pub(super) fn new(index: usize, node: Arc<Node>) -> (Rc<Self>, Rc<Worker>) {
+        let core = Rc::new(Self {
+            index,
+            current: RefCell::default(),
+            wheel: Wheel::new(),
+            buffers: Rc::default(),
+            scratch: RefCell::default(),
+            pipes: Rc::default(),
+            registry: Rc::default(),
+            accept_loops: AcceptLoops::default(),
+            told: Cell::new(0),
+            draining_since: Cell::new(None),
+        });
+        let worker = Worker::new(&core, node);
+        *core.current.borrow_mut() = Some(Rc::clone(&worker));
+        (core, worker)
+    }
+
+    /// `None` at the end.
+    pub(super) fn current(&self) -> Option<Rc<Worker>> {
+        self.current.borrow().clone()
+    }
+
+    /// Runs until `ended` resolves or nobody sends commands any more.
+    pub(super) async fn run(
+        self: Rc<Self>,
+        mut commands: mpsc::Receiver<Command>,
+        ended: oneshot::Receiver<()>,
+    ) {
+        tokio::task::spawn_local(turn_wheel(Rc::clone(&self)));
+        let run_commands = async {
+            while let Some(command) = commands.recv().await {
+                if let Some(worker) = self.current() {
+                    command(&worker);
+                }
+            }
+        };
+        tokio::select! {
+            () = run_commands => {}
+            _ = ended => {}
+        }
+        // Both hold the core that holds them.
+        self.accept_loops.clear();
+        self.current.take();
+    }
+}
+
+/// The one timer of the runtime behind all deadlines of the worker.
+async fn turn_wheel(core: Rc<Core>) {
+    let started = Instant::now();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut swept = Instant::now();
+    loop {
+        ticks.tick().await;
+        core.wheel.advance(started.elapsed());
+        if swept.elapsed() >= SWEEP {
+            swept = Instant::now();
+            if let Some(worker) = core.current() {
+                worker.idle_upstreams().sweep(core.wheel.ticks());
+            }
+        }
+    }
+}
