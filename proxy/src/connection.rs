@@ -184,6 +184,13 @@ impl<S: Stream> Connection<S> {
         }
     }
 
+    /// Its last exchange is over. A drain does not wait for what is left of it, and may cut that short.
+    pub(crate) fn set_over(&self) {
+        let entry = &self.entry.entry;
+        entry.busy_since.set(None);
+        entry.served.set(true);
+    }
+
     /// What templates and conditions know of it; the rest is added by whoever knows more.
     pub(crate) fn facts<'a>(
         &'a self,

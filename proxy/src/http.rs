@@ -13,6 +13,7 @@ pub mod head;
 pub mod headers;
 mod inbound;
 mod incoming;
+mod linger;
 pub mod message;
 mod outcome;
 mod pace;

@@ -14,6 +14,8 @@ mod answers;
 mod balance;
 #[path = "http/bodies.rs"]
 mod bodies;
+#[path = "http/closing.rs"]
+mod closing;
 #[path = "http/cookies.rs"]
 mod cookies;
 #[path = "http/keep_alive.rs"]

@@ -44,6 +44,8 @@ pub(super) struct Download<'e, S> {
     pub(super) deadline: &'e Deadline,
     /// The server has all of the request.
     pub(super) uploaded: &'e Cell<bool>,
+    /// The client was told to go on: no further 100 is passed on.
+    pub(super) continued: bool,
     /// The request is kept until the response's head is there, and not only until its first byte.
     pub(super) is_resendable: bool,
     /// Statuses that are met with another attempt instead of being passed on, as far as the budget goes.
@@ -148,7 +150,8 @@ impl<S: Stream> Download<'_, S> {
                         return Err(Termination::BadResponse.into());
                     }
                     // RFC 9110 §15.2: HTTP/1.0 knows none.
-                    if self.request.version == Version::Http11 {
+                    let is_news = response.status != 100 || !self.continued;
+                    if self.request.version == Version::Http11 && is_news {
                         // Whatever ends the exchange in the middle of it: nothing can be said behind half a head.
                         self.begun.set(true);
                         self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInResponse)

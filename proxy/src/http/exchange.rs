@@ -57,6 +57,8 @@ pub(super) struct Exchange<'s, 'c, S> {
     encoder: Encoder,
     /// A server has all of the request. Its decoder may be done earlier, with the last of it still in the inbox.
     uploaded: Cell<bool>,
+    /// The client was told to go on from here.
+    continued: bool,
     /// The response has begun: nothing else can be said any more.
     begun: Cell<bool>,
 }
@@ -86,6 +88,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             decoder,
             encoder,
             uploaded: Cell::new(false),
+            continued: false,
             begun: Cell::new(false),
         }
     }
@@ -201,14 +204,18 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         }
     }
 
-    /// Waits for the rest of the content, as far as one buffer takes it, for at most `timeout.http_request`.
+    /// Waits for the rest of the content, as far as one buffer takes it, for at most `timeout.http_request`. The server is
+    /// not asked to tell the client to go on.
     async fn wait_for_body(&mut self, head: &mut Buffer) -> Result<(), Termination> {
         let connection = self.session.connection;
         if self.request.expects_continue && !self.decoder.is_done() && !self.session.inbound.has_bytes() {
             let timeout = connection.frontend().timeout.client;
             let told = write::all(connection.stream(), CONTINUE, &self.session.deadline, timeout).await;
             told.map_err(|_| Termination::ClientAbortInData)?;
+            connection.counters().bytes_out.add(CONTINUE.len() as u64);
+            self.continued = true;
         }
+        self.request.expects_continue = false;
         let inbound = &mut self.session.inbound;
         inbound.deadline.arm(connection.frontend().timeout.http_request);
         while !self.decoder.is_done() && head.len() + FRAMING < BUFFER_SIZE {
@@ -317,6 +324,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             persisted: self.persisted,
             deadline,
             uploaded: &self.uploaded,
+            continued: self.continued,
             is_resendable: repeat.is_resendable,
             retried: repeat.statuses,
             begun: &self.begun,
@@ -365,13 +373,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 upstream.keep();
             }
         }
-        if !done.close {
-            Next::Request
-        } else if self.uploaded.get() && !self.session.inbound.has_bytes() {
-            Next::Close
-        } else {
-            Next::Linger
-        }
+        if done.close { Next::Linger } else { Next::Request }
     }
 
     /// RFC 9110 §7.8: from here on the bytes are not HTTP.

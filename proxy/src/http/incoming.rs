@@ -89,32 +89,24 @@ pub(super) fn parse<S: Stream>(
         local: connection.local(),
         close: connection.closes_server(backend),
     };
+    // Where content is waited for, its client is told to go on from here.
+    let expects_continue = request.expects_continue && !frontend.options.wait_for_body;
+    let asked = Request { expects_continue, ..request };
     let worker = connection.worker();
     let mut out = worker.buffers().take();
     let rules = &worker.node().rules;
-    let concern = rules.concern(connection.frontend_id(), frontend.default_backend);
-    if !concern && frontend.unique_id.is_none() {
-        let backend = frontend.default_backend;
+    let backend = frontend.default_backend;
+    let is_looked_at = frontend.unique_id.is_some()
+        || rules.concern(connection.frontend_id(), backend)
+        || with_cookie(worker, backend).is_some();
+    if !is_looked_at {
         let field = |name: &str| {
-            head.fields()
-                .find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
-                .map(|field| field.value)
+            let mut fields = head.fields();
+            fields.find(|field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
         };
-        let client = connection.peer().ip();
-        let mut preference = prefer(connection, backend, client, head.target(), field);
-        let mut persisted = Persisted::default();
-        match with_cookie(worker, backend) {
-            None => head.encode(&request, &hop(backend), &mut out),
-            Some((policy, id)) => {
-                let mut scratch = worker.scratch().borrow_mut();
-                let Scratch { edits, work, .. } = &mut *scratch;
-                let mut message = Message::of_request(head, &request, edits)?;
-                persisted = cookie::pass_request(policy, worker, id, false, &mut message, work)?;
-                preference.server = persisted.server;
-                message.encode_request(&request, &hop(backend), &mut out);
-            }
-        }
-        let then = Then::Forward(backend);
+        let preference = prefer(connection, backend, connection.peer().ip(), head.target(), field);
+        head.encode(&asked, &hop(backend), &mut out);
+        let (persisted, then) = (Persisted::default(), Then::Forward(backend));
         return Ok(Some(Incoming { request, preference, persisted, head: out, then }));
     }
 
@@ -149,7 +141,7 @@ pub(super) fn parse<S: Stream>(
                 persisted = cookie::pass_request(policy, worker, id, false, &mut message, work)?;
                 preference.server = persisted.server;
             }
-            message.encode_request(&request, &hop(backend), &mut out);
+            message.encode_request(&asked, &hop(backend), &mut out);
             Then::Forward(backend)
         }
         Verdict::Deny(status) => Then::Deny(status),

@@ -28,10 +28,6 @@ use crate::{
     wheel::Deadline,
 };
 
-/// Bytes of a request that are still read and thrown away after a connection was closed for writing, so that the
-/// client reads the response instead of a reset.
-const LINGER_BYTES: usize = 256 * 1024;
-
 /// After an exchange its room (2 KB) is kept for the next one for so long. A busy connection allocates nothing per request,
 /// and an idle one carries no such room.
 const WARM: Duration = Duration::from_secs(1);
@@ -342,34 +338,7 @@ impl<'c, S: Stream> Session<'c, S> {
         }
         if close { Next::Linger } else { Next::Request }
     }
-
-    /// Ends our side and throws away what the client still sends, for a while: closing at once would reset the
-    /// connection and the client might never see the response (RFC 9112 §9.6).
-    async fn linger(&mut self) {
-        let connection = self.connection;
-        self.inbound.inbox = None;
-        if self.inbound.ended || connection.stream().shutdown().await.is_err() {
-            return;
-        }
-        let mut left = LINGER_BYTES;
-        self.inbound.deadline.arm(LINGER_TIME);
-        loop {
-            match self.inbound.deadline.guard(connection.stream().readable()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return,
-            }
-            match self.inbound.read() {
-                Ok(Some(n)) if n > 0 && n < left => left -= n,
-                Ok(None) => {}
-                Ok(Some(_)) | Err(_) => return,
-            }
-            self.inbound.inbox = None;
-        }
-    }
 }
-
-/// See [`Session::linger`].
-const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// How a request is waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -372,3 +372,32 @@ async fn content_that_is_waited_for_has_the_time_of_a_head() {
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert_eq!(upstream.server.accepted(), 0);
 }
+
+/// Everything that both sides get: the client is told to go on once, here; the server is not asked to, and one that says so all
+/// the same is not passed on.
+#[tokio::test]
+async fn client_is_told_to_go_on_exactly_once_where_its_content_is_waited_for() {
+    let length = 40_000;
+    let server = Scripted::start(move |mut stream| async move {
+        let head = read_head(&mut stream).await.unwrap();
+        assert_eq!(head, format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+        let mut content = vec![0; length];
+        stream.read_exact(&mut content).await.unwrap();
+        stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").await.unwrap();
+        stream.write_all(OK.as_bytes()).await.unwrap();
+    })
+    .await;
+    let mut config = http_config(&[server.address]);
+    config.frontends[0].options.wait_for_body = true;
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n");
+    client.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(read_head(&mut client).await.unwrap(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(&vec![b'x'; length]).await.unwrap();
+    client.shutdown().await.unwrap();
+    let rest = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
+    assert_eq!(rest, format!("HTTP/1.1 103 Early Hints\r\n\r\n{OK}"));
+}
