@@ -193,11 +193,11 @@ pub struct Backend {
 }
 
 impl Config {
-    /// A tenth of the connections that can come to a backend, at least one.
+    /// A tenth of the connections that can come to a backend, by default or by a rule; rounded up, at least one.
     pub fn fullconn(&self, backend: BackendId) -> u32 {
-        let uses = |frontend: &&Frontend| frontend.default_backend == Some(backend);
+        let uses = |frontend: &&Frontend| frontend.backends().any(|used| used == backend);
         let sum = self.frontends.iter().filter(uses).fold(0_u32, |sum, one| sum.saturating_add(one.maxconn));
-        (sum / 10).max(1)
+        sum.div_ceil(10).max(1)
     }
 }
 
@@ -251,5 +251,38 @@ impl Backend {
             response_rules: Vec::new(),
             servers,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Condition;
+
+    #[test]
+    fn fullconn_is_a_tenth_of_all_frontends_that_may_choose_the_backend() {
+        let [first, second, third] = [BackendId(0), BackendId(1), BackendId(2)];
+        let sends = |to| Rule { when: Condition::ALWAYS, then: vec![Action::Backend(to)] };
+        let frontend = |maxconn, default_backend, rules| Frontend {
+            maxconn,
+            default_backend,
+            rules,
+            ..Frontend::new("front", Mode::Http, Vec::new())
+        };
+        let config = Config {
+            threads: NonZeroUsize::MIN,
+            maxconn: 1000,
+            node: String::new(),
+            resolver: ResolverConfig::default(),
+            maps: Vec::new(),
+            frontends: vec![
+                frontend(1000, Some(first), vec![sends(second), sends(second), sends(first)]),
+                frontend(95, Some(first), Vec::new()),
+                frontend(40, None, vec![sends(second)]),
+            ],
+            backends: Vec::new(),
+        };
+        // 1095, 1040 and 0, rounded up as by HAProxy; each frontend counts once.
+        assert_eq!([first, second, third].map(|backend| config.fullconn(backend)), [110, 104, 1]);
     }
 }

@@ -49,7 +49,8 @@ pub struct BackendOptions {
     /// Which failures are met with another attempt.
     pub retry: RetryOptions,
     /// Connections of this backend at which servers with a `minconn` are allowed all of their `maxconn` (HAProxy
-    /// `fullconn`); `None`: a tenth of the `maxconn` of all frontends that use it.
+    /// `fullconn`); `None`: a tenth of the `maxconn` of all frontends that may send here,
+    /// by default or by a rule.
     pub fullconn: Option<u32>,
     /// A client that ends its side while its request looks for a server is gone (HAProxy `option abortonclose`);
     /// `None`: in mode http, not in mode tcp.

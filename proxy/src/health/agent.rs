@@ -20,6 +20,8 @@ const LINE: usize = 512;
 pub(crate) struct AgentState {
     /// Instead of the weight of the file.
     pub(crate) weight: Option<AgentWeight>,
+    /// Instead of the `maxconn` of the file; 0 is no limit.
+    pub(crate) maxconn: Option<u32>,
     /// It says that the server is down, in these words.
     pub(crate) down: Option<String>,
     pub(crate) duty: Duty,
@@ -76,9 +78,10 @@ impl AgentState {
                 "ready" => self.duty = Duty::Ready,
                 "drain" => self.duty = Duty::Drain,
                 "maint" => self.duty = Duty::Maintenance,
-                word => match weight(word) {
-                    Some(weight) => self.weight = Some(weight),
-                    None => unknown = unknown.or_else(|| Some(word.to_owned())),
+                word => match (weight(word), maxconn(word)) {
+                    (Some(weight), _) => self.weight = Some(weight),
+                    (None, Some(maxconn)) => self.maxconn = Some(maxconn),
+                    (None, None) => unknown = unknown.or_else(|| Some(word.to_owned())),
                 },
             }
         }
@@ -86,14 +89,23 @@ impl AgentState {
     }
 }
 
-/// `75%` or `weight:75`.
+/// `75%`, `weight:75%` or `weight:75`.
 fn weight(word: &str) -> Option<AgentWeight> {
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?;
-    if let Some(percent) = word.strip_suffix('%') {
-        return digits(percent).map(AgentWeight::Percent);
+    let value = word.strip_prefix("weight:");
+    if let Some(percent) = value.unwrap_or(word).strip_suffix('%') {
+        return number(percent).map(AgentWeight::Percent);
     }
-    let absolute: u32 = digits(word.strip_prefix("weight:")?)?;
+    let absolute = number(value?)?;
     u16::try_from(absolute).ok().filter(|&weight| weight <= 256).map(AgentWeight::Absolute)
+}
+
+/// `maxconn:30`.
+fn maxconn(word: &str) -> Option<u32> {
+    number(word.strip_prefix("maxconn:")?)
+}
+
+fn number(digits: &str) -> Option<u32> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 impl Board {
@@ -118,14 +130,19 @@ impl Board {
             if answer.is_none() || answer == before {
                 continue;
             }
-            let line = answer.clone().unwrap_or_default();
-            before = answer;
-            self.change(&server, |known| {
-                if let Err(word) = known.agent.apply(&line) {
-                    let (backend, server) = (&server.backend, &server.name);
-                    tracing::warn!(%backend, %server, word, "the agent says what means nothing");
+            let (backend, name) = (&server.backend, &server.name);
+            match &answer {
+                Some(Said::Line(line)) => self.change(&server, |known| {
+                    if let Err(word) = known.agent.apply(line) {
+                        tracing::warn!(%backend, server = %name, word, "the agent says what means nothing");
+                    }
+                }),
+                Some(Said::Unfinished) => {
+                    tracing::warn!(%backend, server = %name, "the agent's line has no end (\\n) and is not believed");
                 }
-            });
+                None => {}
+            }
+            before = answer;
         }
     }
 
@@ -134,23 +151,33 @@ impl Board {
     }
 }
 
+/// What an agent has answered.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Said {
+    /// A whole line, without its end.
+    Line(String),
+    /// A line that was cut off: `weight:1` may be the beginning of `weight:100`.
+    Unfinished,
+}
+
 /// Asks once. `None` if there is no answer: that says nothing of the server (its checks do).
-pub(crate) async fn ask(agent: &AgentCheck, address: SocketAddr) -> Option<String> {
+pub(crate) async fn ask(agent: &AgentCheck, address: SocketAddr) -> Option<Said> {
     let talk = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         if !agent.send.is_empty() {
             stream.write_all(&agent.send).await.ok()?;
         }
         let mut line = Vec::with_capacity(LINE);
-        while !line.contains(&b'\n') && line.len() < LINE {
-            if (&mut stream).take(LINE as u64).read_buf(&mut line).await.ok()? == 0 {
-                break;
+        loop {
+            if let Some(end) = line.iter().position(|&byte| byte == b'\n' || byte == b'\r') {
+                let text = String::from_utf8_lossy(&line[..end]);
+                let text: String = text.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+                return (!text.trim().is_empty()).then_some(Said::Line(text));
+            }
+            if line.len() >= LINE || (&mut stream).take(LINE as u64).read_buf(&mut line).await.ok()? == 0 {
+                return (!line.is_empty()).then_some(Said::Unfinished);
             }
         }
-        let end = line.iter().position(|&byte| byte == b'\n' || byte == b'\r').unwrap_or(line.len());
-        let text: String = String::from_utf8_lossy(&line[..end.min(LINE)]).into_owned();
-        let text: String = text.chars().filter(|c| !c.is_control() || *c == '\t').collect();
-        (!text.trim().is_empty()).then_some(text)
     };
     timeout(agent.timeout.max(Duration::from_millis(1)), talk).await.ok().flatten()
 }
@@ -176,13 +203,32 @@ mod tests {
         let state = after(&["75%", "down", "maint", "UP ready,weight:12"]);
         assert_eq!(state, AgentState { weight: Some(AgentWeight::Absolute(12)), ..AgentState::default() });
         assert_eq!(after(&["up 50%\tdrain"]).duty, Duty::Drain);
+        assert_eq!(after(&["weight:40%"]).weight, Some(AgentWeight::Percent(40)));
+        let state = after(&["MAXCONN:30", "up"]);
+        assert_eq!(state, AgentState { maxconn: Some(30), ..AgentState::default() });
         assert_eq!(after(&["stopped", "fail"]).down.as_deref(), Some("fail"));
         assert_eq!(after(&["", "# all is well"]), AgentState::default());
     }
 
     #[test]
     fn words_that_mean_nothing_are_told_and_change_nothing() {
-        for word in ["-5%", "5", "%", "+5%", "weight:", "weight:257", "weight:-1", "upp", "99999999999%"] {
+        for word in [
+            "-5%",
+            "5",
+            "%",
+            "+5%",
+            "weight:",
+            "weight:257",
+            "weight:-1",
+            "upp",
+            "99999999999%",
+            "weight:%",
+            "weight:5%%",
+            "maxconn:",
+            "maxconn:-1",
+            "maxconn:3%",
+            "maxconn",
+        ] {
             let mut state = AgentState::default();
             assert_eq!(state.apply(&format!("{word} up")), Err(word.to_owned()), "{word}");
             assert_eq!(state, AgentState::default(), "{word}");

@@ -211,8 +211,9 @@ impl Board {
         let node = Arc::clone(&known.node);
         let Some((id, index)) = node.place(server.number) else { return };
         let (config, backend) = (node.backend(id), &node.backends[id.0]);
+        let own = &config.servers[index];
         let facts = |health: &ServerHealth| {
-            (health.state(), health.weight(&config.servers[index]), health.is_ready())
+            (health.state(), health.weight(own), health.maxconn(own), health.is_ready())
         };
         let mut health = server.health();
         let before = facts(&health);
@@ -227,6 +228,7 @@ impl Board {
             let reason = health.reason(config.check.as_ref().map_or(1, |check| check.fall));
             log_transition(server, before.0, after.0, reason.as_deref().unwrap_or_default());
         }
+        server.set_limits(own, &health);
         drop(health);
         self.route(&known, &backend.shared);
         self.publish(&known);

@@ -37,9 +37,13 @@ impl Board {
                 tracing::info!(%backend, server = %name, host, "name resolves again");
             }
             if address != health.address {
+                let before = health.state();
                 let (from, to) = (health.address.map(display), address.map(display));
                 tracing::info!(%backend, server = %name, host, from, to, "server has another address");
                 health.address = address;
+                if health.state() != before {
+                    health.since = SystemTime::now();
+                }
                 moved.push(server.number);
                 if changed.last() != Some(&id) {
                     changed.push(id);

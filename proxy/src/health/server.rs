@@ -102,6 +102,15 @@ impl ServerHealth {
         }
     }
 
+    /// Its limit: what its agent says goes before the file.
+    pub(crate) fn maxconn(&self, config: &Server) -> Option<u32> {
+        match self.agent.maxconn {
+            Some(0) => None,
+            Some(maxconn) => Some(maxconn),
+            None => config.maxconn,
+        }
+    }
+
     /// `L7STS 404 on HEAD /check.txt, 5 of 5 failed`; `None` before there is anything to say.
     pub(crate) fn reason(&self, fall: u32) -> Option<String> {
         match self.state() {
@@ -168,8 +177,12 @@ mod tests {
         for duty in [Duty::Ready, Duty::Drain, Duty::Maintenance] {
             for checked in [Checked::Up, Checked::Down] {
                 let mut server = server(checked);
-                server.agent =
-                    AgentState { duty, down: Some("down".to_owned()), weight: Some(AgentWeight::Percent(0)) };
+                server.agent = AgentState {
+                    duty,
+                    down: Some("down".to_owned()),
+                    weight: Some(AgentWeight::Percent(0)),
+                    maxconn: Some(1),
+                };
                 server.stopping = true;
                 assert!(server.is_ready());
             }

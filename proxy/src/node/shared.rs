@@ -147,13 +147,13 @@ impl ServerShared {
             in_flight: Padded::default(),
             health: Mutex::new(health),
         };
-        shared.set_limits(config);
+        shared.set_limits(config, &shared.health());
         shared
     }
 
-    /// From now on these limits count, also for connections of configurations before.
-    pub(crate) fn set_limits(&self, config: &Server) {
-        self.maxconn.store(config.maxconn.unwrap_or(UNLIMITED), Ordering::Relaxed);
+    /// From now on its limits are those of `config` and of its agent, also for connections of configurations before.
+    pub(crate) fn set_limits(&self, config: &Server, health: &ServerHealth) {
+        self.maxconn.store(health.maxconn(config).unwrap_or(UNLIMITED), Ordering::Relaxed);
         self.minconn.store(config.minconn.unwrap_or(UNLIMITED), Ordering::Relaxed);
     }
 

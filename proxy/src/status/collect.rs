@@ -85,7 +85,7 @@ fn backend(node: &Node, id: BackendId) -> BackendStatus {
         weight: health.weight(config),
         share: share(backend, &health, now).percent(),
         backup: config.backup,
-        maxconn: config.maxconn,
+        maxconn: health.maxconn(config),
         name_problem: health.name_problem,
         last_check: health.last_check,
     });

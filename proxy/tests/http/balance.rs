@@ -2,7 +2,8 @@
 
 use lb_proxy::{
     Proxy,
-    config::{Balance, HashKey, HashKind, UriPart},
+    config::{Backend, BackendId, Balance, HashKey, HashKind, UriPart},
+    rules::{Action, Condition, PathPattern, Rule},
 };
 use tokio::io::AsyncWriteExt;
 
@@ -56,4 +57,34 @@ async fn requests_for_the_same_part_of_a_target_go_to_the_same_server() {
     let servers = servers_of(HashKey::Uri(part), &requests).await;
     assert_eq!(servers[..15], servers[15..]);
     assert!((0..3).all(|server| servers.contains(&server)), "15 directories: {servers:?}");
+}
+
+#[tokio::test]
+async fn request_that_a_rule_sends_elsewhere_goes_by_the_key_of_that_backend() {
+    let servers = three().await;
+    let mut config = http_config(&servers.each_ref().map(|server| server.server.address));
+    let by = |key| Balance::Hash { key, kind: HashKind::Consistent };
+    let chosen = Backend { name: "chosen".to_owned(), ..config.backends[0].clone() };
+    config.backends.push(Backend { balance: by(HashKey::Query("user".into())), ..chosen });
+    config.backends[0].balance = by(HashKey::Header("x-user".into()));
+    config.frontends[0].rules = vec![Rule {
+        when: Condition::Path(vec![PathPattern::Prefix("/chosen".into())]),
+        then: vec![Action::Backend(BackendId(1))],
+    }];
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    for n in 0..30 {
+        // By the header of the default backend each would go to another server than the same user before.
+        let (user, other) = (n % 15, n);
+        let request = format!("GET /chosen/{n}?user={user} HTTP/1.1\r\nHost: h\r\nX-User: {other}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(read_message(&mut client).await.unwrap().starts_with("HTTP/1.1 200"));
+    }
+    let got = |n: usize| {
+        let line = format!("GET /chosen/{n}?");
+        servers.iter().position(|server| server.requests().iter().any(|request| request.starts_with(&line)))
+    };
+    let got: Vec<_> = (0..30).map(|n| got(n).unwrap()).collect();
+    assert_eq!(got[..15], got[15..]);
+    assert!((0..3).all(|server| got.contains(&server)), "15 users on all three servers: {got:?}");
 }

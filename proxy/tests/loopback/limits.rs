@@ -1,9 +1,15 @@
 //! Limits of the process, of a frontend and of a server; the line in front of full servers.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
-use lb_proxy::{Proxy, config::Mode};
-use tokio::{net::TcpStream, time::timeout};
+use lb_proxy::{
+    Proxy,
+    config::{AgentCheck, Mode},
+};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 use crate::rig::*;
 
@@ -131,6 +137,47 @@ async fn who_waits_in_line_for_too_long_is_sent_away_and_counted() {
     drop(first);
     let mut third = connect(&proxy).await;
     assert_eq!(read_n(&mut third, 1).await, b"a");
+}
+
+/// An agent that answers with what it is told to say.
+async fn agent_saying(line: &Arc<Mutex<&'static str>>) -> Scripted {
+    let line = Arc::clone(line);
+    Scripted::start(move |mut stream| {
+        let line = Arc::clone(&line);
+        async move {
+            let line = *line.lock().unwrap();
+            let _ = stream.write_all(line.as_bytes()).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn agent_sets_the_limit_of_its_server_and_a_higher_one_is_used_at_once() {
+    let line = Arc::new(Mutex::new("maxconn:1\n"));
+    let (server, agent) = (Scripted::named("a").await, agent_saying(&line).await);
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.backends[0].servers[0].maxconn = Some(3);
+    config.backends[0].agent = Some(AgentCheck {
+        address: None,
+        port: agent.address.port(),
+        interval: Duration::from_millis(20),
+        timeout: LONG,
+        send: Vec::new(),
+    });
+    let proxy = Proxy::start(config).unwrap();
+    let server = || proxy.status().backends[0].servers[0].clone();
+    eventually("the agent's limit", || server().maxconn == Some(1)).await;
+    let mut clients = vec![connect(&proxy).await, connect(&proxy).await, connect(&proxy).await];
+    eventually("two wait", || (server().in_flight, server().queued) == (1, 2)).await;
+    *line.lock().unwrap() = "maxconn:2\n";
+    eventually("one is served, though nobody has left", || (server().in_flight, server().queued) == (2, 1))
+        .await;
+    *line.lock().unwrap() = "maxconn:0\n";
+    eventually("no limit", || (server().maxconn, server().in_flight) == (None, 3)).await;
+    for client in &mut clients {
+        assert_eq!(read_n(client, 1).await, b"a");
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
 
 use lb_proxy::{
     Config, Proxy,
-    config::{CheckKind, Mode, ResolverConfig, Server, ServerAddress},
+    config::{AgentCheck, CheckKind, Mode, ResolverConfig, Server, ServerAddress},
     status::{ServerState, ServerStatus},
 };
 use tokio::{
@@ -160,6 +160,83 @@ async fn server_that_moves_gets_new_connections_at_its_new_address_and_idle_ones
         assert!(tokio::time::Instant::now() < end, "the idle connection to a is still used");
     }
     assert_eq!(server(&proxy).name_problem, None);
+}
+
+/// A nameserver, and a proxy with one server that it sends to 127.0.1.1.
+async fn at_the_first_of(a: &Scripted, change: impl FnOnce(&mut Config)) -> (Nameserver, Proxy) {
+    let nameserver = Nameserver::saying(Says::Addresses(vec![host(1)], 1)).await;
+    let mut config = named(&nameserver, a.address.port());
+    change(&mut config);
+    let proxy = Proxy::start(config).unwrap();
+    eventually("up", || server(&proxy).state == ServerState::Up).await;
+    (nameserver, proxy)
+}
+
+#[tokio::test]
+async fn checks_and_agents_follow_a_server_that_moves() {
+    let [a, b] = twins().await;
+    let says = |weight: &'static str| {
+        move |mut stream: TcpStream| async move {
+            let _ = stream.write_all(weight.as_bytes()).await;
+        }
+    };
+    let agent = Scripted::start_at((host(1), 0).into(), says("weight:10\n")).await;
+    let port = agent.address.port();
+    let _twin = Scripted::start_at((host(2), port).into(), says("weight:20\n")).await;
+    let (nameserver, proxy) = at_the_first_of(&a, |config| {
+        config.backends[0].agent = Some(AgentCheck {
+            address: None,
+            port,
+            interval: Duration::from_millis(20),
+            timeout: LONG,
+            send: Vec::new(),
+        });
+    })
+    .await;
+    eventually("its agent is asked", || server(&proxy).weight == 10).await;
+    // Nobody listens there.
+    nameserver.now_says(Says::Addresses(vec![host(3)], 1));
+    eventually("down at its new address", || server(&proxy).state == ServerState::Down).await;
+    let what = server(&proxy).last_check.map(|check| check.to_string());
+    assert_eq!(what.as_deref(), Some("L4CON connection refused"));
+    let (checks, questions) = (a.accepted(), agent.accepted());
+    nameserver.now_says(Says::Addresses(vec![host(2)], 1));
+    eventually("up at the next", || server(&proxy).state == ServerState::Up).await;
+    eventually("and its agent there is asked", || server(&proxy).weight == 20).await;
+    assert!(b.accepted() > 0);
+    assert_eq!((a.accepted(), agent.accepted()), (checks, questions), "nobody asks where it was");
+}
+
+/// As in HAProxy: a slow start follows a failure, not a new address.
+#[tokio::test]
+async fn server_that_moves_starts_slowly_only_if_its_checks_failed_on_the_way() {
+    let [a, _b] = twins().await;
+    let hour = Duration::from_secs(3600);
+    let (nameserver, proxy) = at_the_first_of(&a, |config| config.backends[0].slowstart = hour).await;
+    let moved = SocketAddr::new(host(2), a.address.port());
+    nameserver.now_says(Says::Addresses(vec![host(2)], 1));
+    eventually("it has moved", || server(&proxy).resolved == Some(moved)).await;
+    assert_eq!((server(&proxy).state, server(&proxy).share), (ServerState::Up, 100));
+    nameserver.now_says(Says::Addresses(vec![host(3)], 1));
+    eventually("down", || server(&proxy).state == ServerState::Down).await;
+    nameserver.now_says(Says::Addresses(vec![host(1)], 1));
+    eventually("up again", || server(&proxy).state == ServerState::Up).await;
+    assert_eq!(server(&proxy).share, 5);
+}
+
+#[tokio::test]
+async fn state_of_a_server_that_nobody_checks_begins_anew_when_its_name_resolves() {
+    let [a, _b] = twins().await;
+    let nameserver = Nameserver::saying(Says::Code(3)).await;
+    let mut config = named(&nameserver, a.address.port());
+    config.backends[0].check = None;
+    let proxy = Proxy::start(config).unwrap();
+    eventually("looked up", || server(&proxy).name_problem.is_some()).await;
+    let down = server(&proxy);
+    assert_eq!(down.state, ServerState::Down);
+    nameserver.now_says(Says::Addresses(vec![host(1)], 60));
+    eventually("usable", || server(&proxy).state == ServerState::NoCheck).await;
+    assert!(server(&proxy).since > down.since);
 }
 
 #[tokio::test]

@@ -108,11 +108,13 @@ async fn agent_changes_weight_and_state_and_never_readiness() {
     for (text, expected, weight) in [
         ("50%\n", ServerState::Up, 10),
         ("down #disk full\r\nignored", ServerState::AgentDown, 10),
-        ("up maint", ServerState::Maintenance, 10),
+        ("up maint\n", ServerState::Maintenance, 10),
         ("ready 100%\n", ServerState::Up, 20),
         ("drain\n", ServerState::Drain, 0),
         ("nonsense 25%\n", ServerState::Drain, 0),
         ("ready\n", ServerState::Up, 5),
+        // What has no end may be a part of something else.
+        ("drain", ServerState::Up, 5),
     ] {
         says(text);
         let asked = agent.accepted();
