@@ -175,6 +175,29 @@ fn error_pages_are_read_with_the_file_beside_it_and_in_haproxys_form() {
 }
 
 #[test]
+fn the_file_of_an_answer_is_read_beside_the_file_that_names_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(scratch.path().join(name), bytes).unwrap();
+    write("closed.json", b"{}");
+    write("large.html", &vec![b'x'; (64 << 10) + 1]);
+    let load = |file: &str| {
+        let text = format!(
+            "[listen.a]\nbind = \"*:80\"\nservers = [\"192.0.2.21:80\"]\nrules = [{{ respond = {{ file = \"{file}\" }} }}]\n"
+        );
+        write("lb.toml", text.as_bytes());
+        config::load(&scratch.path().join("lb.toml"))
+    };
+    let config = load("closed.json").unwrap();
+    let rules = format!("{:?}", config.proxy.frontends[0].rules);
+    let content = format!("{:?}", b"{}");
+    assert!(rules.contains(&content) && rules.contains("application/json"), "{rules}");
+    write("lb.toml", config::effective(&config).as_bytes());
+    assert_eq!(model(&config), model(&config::load(&scratch.path().join("lb.toml")).unwrap()));
+    let report = load("large.html").unwrap_err().to_string();
+    assert!(report.contains("lb.toml:4:31: \"large.html\" is larger than 64 kB\n"), "{report}");
+}
+
+#[test]
 fn a_dash_reads_standard_input() {
     let pair = fs::File::open(folder("good").join("pair.toml")).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_lbctl")).args(["check", "-"]).stdin(pair).output().unwrap();

@@ -114,6 +114,7 @@ fn the_rules_of_the_book_have_every_key_and_no_other() {
         ("Conditions", "[frontend.web]\nrules = [{ when = { zzzzzzzz = 1 } }]"),
         ("Actions", "[frontend.web]\nrules = [{ zzzzzzzz = 1 }]"),
         ("redirect", "[frontend.web]\nrules = [{ redirect = { zzzzzzzz = 1 } }]"),
+        ("respond", "[frontend.web]\nrules = [{ respond = { zzzzzzzz = 1 } }]"),
     ];
     for (heading, file) in tables {
         let mut known = known(file);

@@ -1,6 +1,8 @@
 //! Rules from the file to the wire: what a client is answered, and what a server is sent, byte for byte.
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
+#[path = "rules/answers.rs"]
+mod answers;
 #[path = "rules/attacks.rs"]
 mod attacks;
 #[path = "rules/beside_haproxy.rs"]

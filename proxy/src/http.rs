@@ -18,6 +18,7 @@ pub mod message;
 mod outcome;
 mod pace;
 pub(crate) mod query;
+pub(crate) mod reason;
 pub mod reply;
 mod session;
 pub mod target;

@@ -6,7 +6,7 @@
 //!   then: Actions, in order                             └ neighbours that only choose by host: one lookup
 //! ```
 //! Rules are looked at in their order, and every one whose condition holds acts; what it changes is what the later ones
-//! see. Deny, redirect and allow end the list. The first `backend` that is reached stands; it does not end the list. A
+//! see. Deny, redirect, respond and allow end the list. The first `backend` that is reached stands; it does not end the list. A
 //! frontend's rules come first, then those of the backend that was chosen.
 //!
 //! Everything here runs in one go on the head of a message: nothing waits, and what is left is plain data.
@@ -19,6 +19,7 @@ mod path;
 mod pattern;
 mod program;
 mod redirect;
+mod respond;
 mod source;
 mod text;
 mod value;
@@ -31,13 +32,14 @@ pub use self::{
     path::AmbiguousPath,
     pattern::{Pattern, PatternError, Replacement},
     redirect::{Destination, Redirect},
+    respond::{Content, Respond},
     text::{Text, Value},
     value::{PathPattern, ValuePattern},
 };
 pub(crate) use self::{
     condition::Subject,
     path::normalize,
-    program::{Programs, Run, Verdict},
+    program::{Judgement, Programs, Run, Verdict},
     redirect::put_redirect,
 };
 

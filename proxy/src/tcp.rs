@@ -7,10 +7,10 @@ pub(crate) mod splice;
 use std::{future::pending, io};
 
 use crate::{
-    config::BackendId,
     connection::Connection,
     error::Side,
     metrics::Event,
+    rules::Judgement,
     sample::Variables,
     stream::Stream,
     tcp::{
@@ -26,16 +26,17 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     connection.set_busy();
     connection.counters().requests.increment();
     let worker = connection.worker();
-    let Some(backend) = judged(connection) else {
+    let Some(judgement) = judged(connection) else {
         connection.count(Event::Denied);
         return;
     };
-    let Some(backend) = backend else {
+    let Some(backend) = judgement.backend else {
         connection.count(Event::NoServer);
         return;
     };
     let hash = key::of_connection(&worker.node().backend(backend).balance, connection.peer().ip());
-    let preference = Preference { client: Some(connection.peer().ip()), hash, ..Preference::default() };
+    let client = (!judgement.ignores_persistence).then(|| connection.peer().ip());
+    let preference = Preference { client, hash, ..Preference::default() };
     let upstream_deadline = worker.wheel().deadline();
     let mut search = worker.search(connection.frontend_id(), backend, preference);
     let abortonclose = search.backend().options.abortonclose.unwrap_or(false);
@@ -77,11 +78,11 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
 }
 
 /// Where the rules of its frontend send a connection; `None` if they refuse it.
-fn judged<S: Stream>(connection: &Connection<S>) -> Option<Option<BackendId>> {
+fn judged<S: Stream>(connection: &Connection<S>) -> Option<Judgement> {
     let (worker, default) = (connection.worker(), connection.frontend().default_backend);
     let rules = &worker.node().rules;
     if !rules.concern_connection(connection.frontend_id()) {
-        return Some(default);
+        return Some(Judgement { backend: default, ..Judgement::default() });
     }
     let (scratch, variables, maps) = (worker.scratch().borrow(), Variables::default(), worker.maps());
     let facts = connection.facts(&variables, &maps, &scratch.sample);

@@ -5,7 +5,7 @@
 
 use std::num::NonZeroUsize;
 
-use lb_proxy::sample::Names;
+use lb_proxy::sample::{Names, Stage};
 
 use super::{
     diagnostic::Report,
@@ -43,9 +43,11 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
 
     let maps = map::convert(file, report);
     let names = names(file);
-    let (backends, backend_spans) = backend::convert(file, &names, report);
+    let context =
+        rules::Context { names: &names, backends: None, stage: Stage::Request, folder: &file.folder, report };
+    let (backends, backend_spans) = backend::convert(file, context, report);
     let maxconn = file.global.maxconn.as_ref().map_or(MAXCONN, |maxconn| maxconn.value);
-    let mut frontends = frontend::convert(file, maxconn, &backends, &names, report);
+    let mut frontends = frontend::convert(file, maxconn, &backends, context, report);
     if names.wants_request_id() {
         unique_id::complete(&mut frontends);
     }

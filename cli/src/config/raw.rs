@@ -11,7 +11,7 @@ pub(crate) use self::{
     proxy::{
         Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Keepalive, Kind,
         Observing, OnMarkedDown, Page, Pool, RetryOn, Rule, Section, Server, UniqueId, rules,
-        rules::{Action, Condition, Destination},
+        rules::{Action, Condition, Content, Destination},
     },
     vip::{InterfaceOf, Preference, Vip},
 };

@@ -64,7 +64,7 @@ impl Drop for Haproxy {
 }
 
 /// What matters of an answer, and what the servers got: HAProxy writes names in small letters.
-fn outcome(answer: &str, seen: Vec<(&'static str, String)>) -> (u16, Option<String>, Vec<String>) {
+fn outcome(answer: &str, seen: Vec<(&'static str, String)>) -> (u16, Vec<Option<String>>, Vec<String>) {
     let heads = seen.into_iter().map(|(server, head)| {
         let (line, fields) = head.split_once("\r\n").unwrap();
         let fields =
@@ -75,7 +75,11 @@ fn outcome(answer: &str, seen: Vec<(&'static str, String)>) -> (u16, Option<Stri
             .collect();
         format!("{server}: {line} | {}", fields.join(" | "))
     });
-    (status(answer), field(answer, "Location").map(str::to_owned), heads.collect())
+    let fields = ["Location", "Content-Type", "X-A"].map(|name| field(answer, name));
+    let content = answer.split_once("\r\n\r\n").map(|(_, content)| content);
+    // Both have a page of their own for an error.
+    let told = if status(answer) < 400 { vec![fields[0], fields[1], fields[2], content] } else { Vec::new() };
+    (status(answer), told.into_iter().map(|text| text.map(str::to_owned)).collect(), heads.collect())
 }
 
 #[test]
@@ -158,6 +162,20 @@ fn both_do_the_same_with_the_same_rules() {
                 get("/y", "X-A: 1\r\n"),
             ],
         ),
+        (
+            r#"{ when = { path = "/a" }, respond = { content_type = "text/plain", body = "{request.method} {request.path}", headers = { "X-A" = "{request.query}" } } },
+               { when = { path = "/b" }, respond = { status = 503, body = "x" } }, { when = { path = "/c" }, respond = 204 }"#,
+            "http-request return status 200 content-type text/plain lf-string \"%[method] %[path]\" hdr X-A \"%[query]\" if { path /a }\n\
+             http-request return status 503 content-type text/plain string x if { path /b }\n\
+             http-request return status 204 if { path /c }",
+            vec![
+                get("/a?b=c", ""),
+                get("/a?b", "").replace("GET", "HEAD"),
+                get("/b", ""),
+                get("/c", ""),
+                get("/d", ""),
+            ],
+        ),
     ];
     let mut compared = 0;
     for (ours, theirs, requests) in table {
@@ -170,5 +188,5 @@ fn both_do_the_same_with_the_same_rules() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 31);
+    assert_eq!(compared, 36);
 }

@@ -346,6 +346,7 @@ impl<S: Stream> Download<'_, S> {
                 session: &mut session,
                 settles: false,
                 work,
+                ignores_persistence: false,
             };
             let rules = &worker.node().rules;
             rules.run_response(connection.frontend_id(), upstream.backend_id(), &mut run)?;

@@ -3,14 +3,14 @@
 //! Not async, and in one place: the fields of a head live on the stack and are gone before anything waits. Whatever needs
 //! them leaves plain data in [`Incoming`].
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use super::{
     body::Framing,
     cookie::{self, CookiePolicy, Persisted},
     head::{
         Fields, Malformed, Progress,
-        request::{Head, Hop, Request},
+        request::{Head, Hop, Method, Request},
     },
     message::Message,
 };
@@ -27,13 +27,15 @@ use crate::{
 
 /// A request, and what becomes of it.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(super) struct Incoming<'c> {
     pub(super) request: Request,
     pub(super) preference: Preference,
     /// What its cookie says.
     pub(super) persisted: Persisted,
-    /// Its head as a server gets it, or the answer.
+    /// Its head as a server gets it, or that of the answer.
     pub(super) head: Buffer,
+    /// The content of the answer.
+    pub(super) content: Cow<'c, [u8]>,
     pub(super) then: Then,
 }
 
@@ -46,7 +48,7 @@ pub(super) enum Then {
     Deny(u16),
     /// It is a monitor's question, and this is the answer.
     Monitor(u16),
-    /// It is answered with what [`Incoming::head`] holds.
+    /// It is answered with what [`Incoming::head`] and [`Incoming::content`] hold.
     Answer { status: u16, close: bool },
 }
 
@@ -66,13 +68,14 @@ where
 
 /// The request at the start of `inbox`, if its head is whole; `ended` says if its client has ended its
 /// side, `session` are the variables of the connection.
-pub(super) fn parse<S: Stream>(
+pub(super) fn parse<'c, S: Stream>(
     inbox: &Buffer,
     progress: &mut Progress,
     ended: bool,
     session: &mut Variables,
-    connection: &Connection<S>,
-) -> Result<Option<Incoming>, Malformed> {
+    connection: &'c Connection<S>,
+) -> Result<Option<Incoming<'c>>, Malformed> {
+    let mut content = Cow::Borrowed(&b""[..]);
     let mut fields = Fields::default();
     let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
     let request = head.check()?;
@@ -82,7 +85,7 @@ pub(super) fn parse<S: Stream>(
         let head = connection.worker().buffers().take();
         let then = Then::Monitor(if has_too_few(monitor, connection) { 503 } else { 200 });
         let (preference, persisted) = (Preference::default(), Persisted::default());
-        return Ok(Some(Incoming { request, preference, persisted, head, then }));
+        return Ok(Some(Incoming { request, preference, persisted, head, content, then }));
     }
     let hop = |backend| Hop {
         forwarded_for: frontend.forwardfor.then(|| connection.peer().ip()),
@@ -107,7 +110,7 @@ pub(super) fn parse<S: Stream>(
         let preference = prefer(connection, backend, connection.peer().ip(), head.target(), field);
         head.encode(&asked, &hop(backend), &mut out);
         let (persisted, then) = (Persisted::default(), Then::Forward(backend));
-        return Ok(Some(Incoming { request, preference, persisted, head: out, then }));
+        return Ok(Some(Incoming { request, preference, persisted, head: out, content, then }));
     }
 
     let mut scratch = worker.scratch().borrow_mut();
@@ -129,17 +132,31 @@ pub(super) fn parse<S: Stream>(
             message.set(header.as_bytes(), work)?;
         }
     }
-    let mut run = Run { message: &mut message, facts, variables: &mut variables, session, settles, work };
+    let mut run = Run {
+        message: &mut message,
+        facts,
+        variables: &mut variables,
+        session,
+        settles,
+        work,
+        ignores_persistence: false,
+    };
     let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
-    let client = run.facts.client.ip();
+    // As rules have corrected them.
+    let (facts, ignores_persistence) = (run.facts, run.ignores_persistence);
+    let client = facts.client.ip();
     let (mut preference, mut persisted) = (Preference::default(), Persisted::default());
     let then = match verdict {
         Verdict::Forward(backend) => {
             let field = |name: &str| message.first(name.as_bytes());
             preference = prefer(connection, backend, client, message.target(), field);
             if let Some((policy, id)) = with_cookie(worker, backend) {
-                persisted = cookie::pass_request(policy, worker, id, false, &mut message, work)?;
+                let is_ignored = ignores_persistence;
+                persisted = cookie::pass_request(policy, worker, id, is_ignored, &mut message, work)?;
                 preference.server = persisted.server;
+            }
+            if ignores_persistence {
+                preference.client = None;
             }
             message.encode_request(&asked, &hop(backend), &mut out);
             Then::Forward(backend)
@@ -153,8 +170,18 @@ pub(super) fn parse<S: Stream>(
             put_redirect(redirect.status, work, close, &mut out);
             Then::Answer { status: redirect.status, close }
         }
+        Verdict::Respond(respond) => {
+            let close = closes(&request, ended, connection);
+            let facts = Facts { request: Some(&message), session, variables: &variables, ..facts };
+            content = respond.content(&facts);
+            respond.put_head(content.len(), close, &facts, &mut out);
+            if request.method == Method::Head {
+                content = Cow::Borrowed(b"");
+            }
+            Then::Answer { status: respond.status, close }
+        }
     };
-    Ok(Some(Incoming { request, preference, persisted, head: out, then }))
+    Ok(Some(Incoming { request, preference, persisted, head: out, content, then }))
 }
 
 /// The cookie of a backend that has one.

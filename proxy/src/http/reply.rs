@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::headers::{Sink, put_number};
+use super::{
+    headers::{Sink, put_number},
+    reason,
+};
 use crate::config::ErrorPage;
 
 /// A local reply.
@@ -26,16 +29,15 @@ impl Reply {
 
     /// Is there a page for this status?
     pub fn is_known(status: u16) -> bool {
-        Self::text(status).is_some()
+        Self::sentence(status).is_some()
     }
 
     /// Writes its head for a page of the operator's own, whose content follows.
     pub(super) fn encode_head(&self, page: &ErrorPage, out: &mut impl Sink) {
-        let (reason, _) = Self::text(self.status).unwrap_or_default();
         out.put(b"HTTP/1.1 ");
         put_number(self.status.into(), out);
         out.put(b" ");
-        out.put(reason.as_bytes());
+        out.put(reason::phrase(self.status).as_bytes());
         out.put(b"\r\nContent-Length: ");
         put_number(page.content.len() as u64, out);
         out.put(b"\r\n");
@@ -44,32 +46,32 @@ impl Reply {
         out.put(b"\r\n");
     }
 
-    /// The reason phrase and the sentence of the page.
-    fn text(status: u16) -> Option<(&'static str, &'static str)> {
+    /// The sentence of the page.
+    fn sentence(status: u16) -> Option<&'static str> {
         Some(match status {
-            200 => ("OK", "Service ready."),
-            400 => ("Bad Request", "The request is not valid HTTP."),
-            401 => ("Unauthorized", "This needs a user name and a password."),
-            403 => ("Forbidden", "This request is not allowed here."),
-            404 => ("Not Found", "There is nothing at this address."),
-            405 => ("Method Not Allowed", "This method is not offered here."),
-            408 => ("Request Timeout", "The request did not come in time."),
-            410 => ("Gone", "There is nothing at this address any more."),
-            413 => ("Content Too Large", "The content of the request is too large."),
-            414 => ("URI Too Long", "The address of the request is too long."),
-            417 => ("Expectation Failed", "The expectation of the request is not known."),
-            429 => ("Too Many Requests", "There are too many requests from there; try again later."),
-            431 => ("Request Header Fields Too Large", "The head of the request is too large."),
-            451 => ("Unavailable For Legal Reasons", "This is not available for legal reasons."),
-            500 => ("Internal Server Error", "Something went wrong here."),
-            501 => ("Not Implemented", "The request needs something that is not offered here."),
-            502 => ("Bad Gateway", "The server gave no valid answer."),
-            503 => ("Service Unavailable", "No server is available to handle this request."),
-            504 => ("Gateway Timeout", "The server did not answer in time."),
-            505 => ("HTTP Version Not Supported", "This version of HTTP is not spoken here."),
+            200 => "Service ready.",
+            400 => "The request is not valid HTTP.",
+            401 => "This needs a user name and a password.",
+            403 => "This request is not allowed here.",
+            404 => "There is nothing at this address.",
+            405 => "This method is not offered here.",
+            408 => "The request did not come in time.",
+            410 => "There is nothing at this address any more.",
+            413 => "The content of the request is too large.",
+            414 => "The address of the request is too long.",
+            417 => "The expectation of the request is not known.",
+            429 => "There are too many requests from there; try again later.",
+            431 => "The head of the request is too large.",
+            451 => "This is not available for legal reasons.",
+            500 => "Something went wrong here.",
+            501 => "The request needs something that is not offered here.",
+            502 => "The server gave no valid answer.",
+            503 => "No server is available to handle this request.",
+            504 => "The server did not answer in time.",
+            505 => "This version of HTTP is not spoken here.",
             _ => match status / 100 {
-                4 => ("Refused", "This request is refused."),
-                5 => ("Unavailable", "This request can't be served."),
+                4 => "This request is refused.",
+                5 => "This request can't be served.",
                 _ => return None,
             },
         })
@@ -77,10 +79,11 @@ impl Reply {
 
     /// Writes it.
     pub fn encode(&self, out: &mut impl Sink) {
-        let (status, (reason, sentence)) = match Self::text(self.status) {
-            Some(text) => (self.status, text),
-            None => (500, ("Internal Server Error", "Something went wrong here.")),
+        let (status, sentence) = match Self::sentence(self.status) {
+            Some(sentence) => (self.status, sentence),
+            None => (500, "Something went wrong here."),
         };
+        let reason = reason::phrase(status);
         let mut page = Vec::with_capacity(128);
         page.put(b"<html><body><h1>");
         put_number(status.into(), &mut page);

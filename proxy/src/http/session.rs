@@ -91,7 +91,7 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     /// Serves this request and those that come soon after it.
-    async fn serve(&mut self, mut incoming: Incoming) -> Next {
+    async fn serve(&mut self, mut incoming: Incoming<'_>) -> Next {
         loop {
             // A request that is answered here waits for nothing: a client that sends many must not keep the worker.
             tokio::task::consume_budget().await;
@@ -119,8 +119,8 @@ impl<'c, S: Stream> Session<'c, S> {
         self.served == 1
     }
 
-    async fn answer(&mut self, incoming: Incoming) -> Next {
-        let Incoming { request, preference, persisted, head, then } = incoming;
+    async fn answer(&mut self, incoming: Incoming<'_>) -> Next {
+        let Incoming { request, preference, persisted, head, content, then } = incoming;
         match then {
             Then::Forward(backend) => {
                 Exchange::new(self, request, preference, persisted).run(head, backend).await
@@ -139,7 +139,8 @@ impl<'c, S: Stream> Session<'c, S> {
             }
             Then::Answer { status, close } => {
                 self.note_answer(Termination::Answered, status);
-                self.send_whole(status, &head, close).await
+                self.connection.counters().response(status);
+                self.write_whole(&head, &content, close).await
             }
         }
     }
@@ -160,7 +161,7 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     /// Waits for a request, and what becomes of it. `None` if there will be none.
-    async fn receive(&mut self, wait: Wait) -> Result<Option<Incoming>, Refusal> {
+    async fn receive(&mut self, wait: Wait) -> Result<Option<Incoming<'c>>, Refusal> {
         let mut progress = Progress::default();
         let mut armed = Armed::No;
         loop {
@@ -231,7 +232,7 @@ impl<'c, S: Stream> Session<'c, S> {
 
     /// It ended (`None`: broke) between two requests. One on which there was none is counted, and answered if probes
     /// are not ignored.
-    fn ended_silent(&self, termination: Option<Termination>) -> Result<Option<Incoming>, Refusal> {
+    fn ended_silent(&self, termination: Option<Termination>) -> Result<Option<Incoming<'c>>, Refusal> {
         if self.served > 0 {
             return Ok(None);
         }
@@ -323,11 +324,6 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     /// Sends a whole response.
-    async fn send_whole(&mut self, status: u16, out: &Buffer, close: bool) -> Next {
-        self.connection.counters().response(status);
-        self.write_whole(out, b"", close).await
-    }
-
     async fn write_whole(&mut self, out: &Buffer, content: &[u8], close: bool) -> Next {
         let connection = self.connection;
         let timeout = connection.frontend().timeout.client;

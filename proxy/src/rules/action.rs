@@ -1,6 +1,6 @@
 //! What a rule does.
 
-use super::{Network, Redirect, Replacement, Text};
+use super::{Network, Redirect, Replacement, Respond, Text};
 use crate::{
     config::BackendId,
     sample::{VariableId, VariableName},
@@ -17,6 +17,8 @@ pub enum Action {
     Allow,
     /// Answers with a redirection. Ends the list.
     Redirect(Redirect),
+    /// Answers with what the rule says. Ends the list.
+    Respond(Respond),
     /// Appends a field line.
     AddHeader(String, Text),
     /// Replaces all lines of that name with one.
@@ -42,6 +44,8 @@ pub enum Action {
     },
     /// Sends the request there, unless an earlier rule has chosen.
     Backend(BackendId),
+    /// Lets the request go to any server, whichever its client had; neither a cookie nor a table learns which.
+    IgnorePersistence,
 }
 
 impl Action {
@@ -57,13 +61,19 @@ impl Action {
             | Self::SetQuery(_)
             | Self::SetSource { .. }
             | Self::SetVariable(..) => true,
-            Self::Deny(_) | Self::Reject | Self::Allow | Self::Redirect(_) | Self::Backend(_) => false,
+            Self::Deny(_)
+            | Self::Reject
+            | Self::Allow
+            | Self::Redirect(_)
+            | Self::Respond(_)
+            | Self::Backend(_)
+            | Self::IgnorePersistence => false,
         }
     }
 
     /// Does nothing after it happen in its list?
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Deny(_) | Self::Reject | Self::Allow | Self::Redirect(_))
+        matches!(self, Self::Deny(_) | Self::Reject | Self::Allow | Self::Redirect(_) | Self::Respond(_))
     }
 
     /// Where it puts a text that has the path in it: a condition on that is one on the path.
@@ -83,7 +93,9 @@ impl Action {
             | Self::Reject
             | Self::Allow
             | Self::Redirect(_)
-            | Self::Backend(_) => None,
+            | Self::Respond(_)
+            | Self::Backend(_)
+            | Self::IgnorePersistence => None,
         }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum Verdict<'r> {
     Deny(u16),
     /// It is answered with a redirection.
     Redirect(&'r super::Redirect),
+    /// It is answered with what a rule says.
+    Respond(&'r super::Respond),
 }
 
 /// The request that rules run on.
@@ -57,6 +59,16 @@ pub(crate) struct Run<'w, 'f, 'm> {
     pub(crate) settles: bool,
     /// Room to write a value in.
     pub(crate) work: &'w mut Vec<u8>,
+    /// A rule wants it: the request may go to any server, whichever its client had.
+    pub(crate) ignores_persistence: bool,
+}
+
+/// What becomes of a connection of a tcp frontend.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Judgement {
+    pub(crate) backend: Option<BackendId>,
+    /// It may go to any server, whichever its client had.
+    pub(crate) ignores_persistence: bool,
 }
 
 enum Flow<'r> {
@@ -126,7 +138,7 @@ impl Programs {
         frontend: usize,
         default: Option<BackendId>,
         facts: &Facts<'_>,
-    ) -> Option<Option<BackendId>> {
+    ) -> Option<Judgement> {
         let steps = self.frontends[frontend].iter().flat_map(|program| &program.steps);
         let rules = steps.filter_map(|step| match step {
             Step::Rule(rule) => Some(rule),
@@ -134,19 +146,21 @@ impl Programs {
             Step::Hosts(..) => None,
         });
         let subject = Subject { facts, scheme: Scheme::Http, message: None };
-        let mut chosen = None;
-        for rule in rules.filter(|rule| rule.when.holds(&subject)) {
+        let mut judgement = Judgement::default();
+        'rules: for rule in rules.filter(|rule| rule.when.holds(&subject)) {
             for action in &rule.then {
                 match action {
                     Action::Reject => return None,
-                    Action::Allow => return Some(chosen.or(default)),
-                    Action::Backend(backend) => chosen = chosen.or(Some(*backend)),
+                    Action::Allow => break 'rules,
+                    Action::Backend(backend) => judgement.backend = judgement.backend.or(Some(*backend)),
+                    Action::IgnorePersistence => judgement.ignores_persistence = true,
                     // The others need a request: no tcp frontend has them.
                     _ => {}
                 }
             }
         }
-        Some(chosen.or(default))
+        judgement.backend = judgement.backend.or(default);
+        Some(judgement)
     }
 
     /// Are there rules for connections of a tcp frontend?
@@ -155,12 +169,12 @@ impl Programs {
     }
 
     /// Runs the rules of `frontend`, then those of the backend that was chosen.
-    pub(crate) fn run<'f>(
-        &'f self,
+    pub(crate) fn run<'p: 'f, 'f>(
+        &'p self,
         frontend: usize,
         default: Option<BackendId>,
         run: &mut Run<'_, 'f, '_>,
-    ) -> Result<Verdict<'f>, Malformed> {
+    ) -> Result<Verdict<'p>, Malformed> {
         let mut chosen = None;
         if let Some(program) = &self.frontends[frontend]
             && let Flow::Answer(verdict) = program.run(run, &mut chosen)?
@@ -285,6 +299,7 @@ impl Run<'_, '_, '_> {
             Action::Deny(status) => return Ok(Flow::Answer(Verdict::Deny(*status))),
             Action::Allow => return Ok(Flow::Leave),
             Action::Redirect(redirect) => return Ok(Flow::Answer(Verdict::Redirect(redirect))),
+            Action::Respond(respond) => return Ok(Flow::Answer(Verdict::Respond(respond))),
             Action::AddHeader(name, value) => {
                 self.render(value);
                 self.message.add(name.as_bytes(), self.work)?;
@@ -332,6 +347,7 @@ impl Run<'_, '_, '_> {
                 self.facts.client = source::client(self.message, self.facts.peer, trusted, header);
             }
             Action::Backend(backend) => *chosen = chosen.or(Some(*backend)),
+            Action::IgnorePersistence => self.ignores_persistence = true,
             // Of mode tcp, where nothing of this runs.
             Action::Reject => {}
         }

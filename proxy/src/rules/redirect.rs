@@ -9,6 +9,7 @@ use crate::{
     http::{
         headers::{self, Sink},
         message::Message,
+        reason,
     },
     sample::Facts,
 };
@@ -96,17 +97,10 @@ fn without_port(host: &[u8]) -> &[u8] {
 
 /// Writes the response; the connection ends after it if `close`.
 pub(crate) fn put_redirect(status: u16, location: &[u8], close: bool, out: &mut impl Sink) {
-    let reason: &[u8] = match status {
-        301 => b"Moved Permanently",
-        303 => b"See Other",
-        307 => b"Temporary Redirect",
-        308 => b"Permanent Redirect",
-        _ => b"Found",
-    };
     out.put(b"HTTP/1.1 ");
     headers::put_number(status.into(), out);
     out.put(b" ");
-    out.put(reason);
+    out.put(reason::phrase(status).as_bytes());
     out.put(b"\r\nContent-Length: 0\r\nLocation: ");
     out.put(location);
     out.put(b"\r\n");

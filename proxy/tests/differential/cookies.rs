@@ -6,6 +6,7 @@ use std::{fmt::Write, net::SocketAddr};
 use lb_proxy::{
     Config, Proxy,
     config::{Backend, BackendId, Bind, CheckKind, Cookie, CookieMode, Frontend, Mode, SameSite, Server},
+    rules::{Action, Condition, Rule},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -233,10 +234,28 @@ fn groups() -> Vec<(&'static str, Cookie, Vec<Case>)> {
             Cookie {
                 maxidle: Some(std::time::Duration::from_secs(3600)),
                 maxlife: Some(std::time::Duration::from_secs(7200)),
-                ..indirect
+                ..indirect.clone()
             },
             dated(),
         ),
+        ("SRV insert\n  ignore-persist if TRUE", cookie(|_| ()), ignored()),
+        ("SRV insert indirect\n  ignore-persist if TRUE", indirect, ignored()),
+        (
+            "SRV prefix\n  ignore-persist if TRUE",
+            cookie(|cookie| cookie.mode = CookieMode::Prefix),
+            ignored(),
+        ),
+    ]
+}
+
+/// A rule keeps them from being persisted.
+fn ignored() -> Vec<Case> {
+    vec![
+        get(&[], Same),
+        get(&["A=1; SRV=app1; B=2"], Same),
+        get(&["SRV=app2~own"], Same),
+        get(&["SRV=app4"], Same),
+        answered(&["SRV=app1"], &["Set-Cookie: SRV=own"], Same),
     ]
 }
 
@@ -370,6 +389,7 @@ fn ours(groups: &[(&str, Cookie, Vec<Case>)], servers: &[SocketAddr]) -> Config 
         weight: u16::from(index != 2),
         ..Server::new(format!("s{}", index + 1), address)
     };
+    let ignoring = [Rule { when: Condition::ALWAYS, then: vec![Action::IgnorePersistence] }];
     config.frontends = (0..groups.len())
         .map(|index| Frontend {
             default_backend: Some(BackendId(index)),
@@ -379,8 +399,9 @@ fn ours(groups: &[(&str, Cookie, Vec<Case>)], servers: &[SocketAddr]) -> Config 
     config.backends = groups
         .iter()
         .enumerate()
-        .map(|(index, (_, cookie, _))| Backend {
+        .map(|(index, (arguments, cookie, _))| Backend {
             cookie: Some(cookie.clone()),
+            rules: ignoring.iter().filter(|_| arguments.contains("ignore-persist")).cloned().collect(),
             check: Some(quick_check(CheckKind::Tcp)),
             ..Backend::new(format!("b{index}"), Mode::Http, servers.iter().enumerate().map(server).collect())
         })

@@ -13,6 +13,7 @@ use std::{
 use lb_proxy::{
     Config, Proxy,
     config::{CheckKind, Mode, Stick},
+    rules::{Action, Condition, Network, Rule},
     table::Capacity,
 };
 use tokio::{
@@ -172,8 +173,8 @@ async fn only_with_persist_is_a_client_sent_to_its_server_while_that_is_down() {
     assert_ne!(before, after);
 }
 
-#[tokio::test]
-async fn http_clients_stay_as_well() {
+/// Two servers that answer every request with their letters.
+async fn two_http_servers() -> [Scripted; 2] {
     let server = |name: &'static str| {
         Scripted::start(move |mut stream| async move {
             let mut bytes = [0; 1024];
@@ -185,18 +186,49 @@ async fn http_clients_stay_as_well() {
             }
         })
     };
-    let (a, b) = (server("a").await, server("b").await);
+    [server("a").await, server("b").await]
+}
+
+async fn ask(proxy: &Proxy, host: u8) -> char {
+    let mut client = connect_from(proxy, host).await;
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    let response = read_all(&mut client).await.unwrap();
+    char::from(*response.last().unwrap())
+}
+
+#[tokio::test]
+async fn http_clients_stay_as_well() {
+    let [a, b] = two_http_servers().await;
     let proxy = Proxy::start(sticky(Mode::Http, &[a.address, b.address])).unwrap();
-    let ask = async |host| {
-        let mut client = connect_from(&proxy, host).await;
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
-        let response = read_all(&mut client).await.unwrap();
-        char::from(*response.last().unwrap())
-    };
-    assert_eq!([ask(2).await, ask(3).await], ['a', 'b']);
+    assert_eq!([ask(&proxy, 2).await, ask(&proxy, 3).await], ['a', 'b']);
     for _ in 0..5 {
-        assert_eq!([ask(3).await, ask(2).await], ['b', 'a']);
+        assert_eq!([ask(&proxy, 3).await, ask(&proxy, 2).await], ['b', 'a']);
     }
+}
+
+/// Sets free who comes from 127.0.0.`host`.
+fn ignoring(host: u8) -> Vec<Rule> {
+    let source = Network::new([127, 0, 0, host].into(), 32).unwrap();
+    vec![Rule { when: Condition::Source(vec![source]), then: vec![Action::IgnorePersistence] }]
+}
+
+#[tokio::test]
+async fn client_that_a_rule_sets_free_is_balanced_and_the_table_learns_nothing() {
+    let [a, b] = two_http_servers().await;
+    let mut config = sticky(Mode::Http, &[a.address, b.address]);
+    config.backends[0].rules = ignoring(3);
+    let proxy = Proxy::start(config).unwrap();
+    let free = [ask(&proxy, 3).await, ask(&proxy, 3).await, ask(&proxy, 3).await];
+    assert_eq!((free, stuck(&proxy)), (['a', 'b', 'a'], 0));
+    let kept = [ask(&proxy, 2).await, ask(&proxy, 2).await, ask(&proxy, 3).await, ask(&proxy, 2).await];
+    assert_eq!((kept, stuck(&proxy)), (['b', 'b', 'a', 'b'], 1));
+
+    let (a, b) = (Scripted::named("a").await, Scripted::named("b").await);
+    let mut config = sticky(Mode::Tcp, &[a.address, b.address]);
+    config.frontends[0].rules = ignoring(3);
+    let proxy = Proxy::start(config).unwrap();
+    let free = [server_of(&proxy, 3).await, server_of(&proxy, 3).await, server_of(&proxy, 3).await];
+    assert_eq!((free, stuck(&proxy)), (['a', 'b', 'a'], 0));
 }
 
 /// Measured with HAProxy: retries 2, redispatch: one more attempt on the same server after the pause, then another.

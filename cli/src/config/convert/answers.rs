@@ -42,21 +42,7 @@ pub(super) fn pages(
 
 fn read(page: &Page, folder: &Path) -> Result<ErrorPage, String> {
     let path = folder.join(&page.file.value);
-    let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "does not exist".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "may not be read".to_owned(),
-        _ => format!("can't be read: {error}"),
-    };
-    // Not opened before it is known to be a file: opening a pipe would wait.
-    if !fs::metadata(&path).map_err(unreadable)?.is_file() {
-        return Err("is no file".into());
-    }
-    let mut bytes = Vec::new();
-    let file = fs::File::open(&path).map_err(unreadable)?;
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err("is larger than 64 kB".into());
-    }
+    let bytes = read_file(&path)?;
     let (fields, content) = if bytes.starts_with(b"HTTP/1.") {
         whole_response(&bytes)?
     } else {
@@ -64,6 +50,26 @@ fn read(page: &Page, folder: &Path) -> Result<ErrorPage, String> {
         (format!("Cache-Control: no-cache\r\nContent-Type: {kind}\r\n").into_bytes(), bytes)
     };
     Ok(ErrorPage { status: page.status, file: page.file.value.clone(), fields, content })
+}
+
+/// The content of a file that is sent to clients, or the end of a sentence about it.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "may not be read".to_owned(),
+        _ => format!("can't be read: {error}"),
+    };
+    // Not opened before it is known to be a file: opening a pipe would wait.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err("is no file".into());
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err("is larger than 64 kB".into());
+    }
+    Ok(bytes)
 }
 
 /// HAProxy's files begin with a head. Its fields are kept, but for those that lbctl writes itself.
@@ -94,11 +100,19 @@ fn whole_response(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
     Ok((fields, content.to_vec()))
 }
 
-fn content_type(path: &Path) -> &'static str {
+/// The type of a file, by the end of its name.
+pub(super) fn content_type(path: &Path) -> &'static str {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("txt") => "text/plain",
+        Some("css") => "text/css",
+        Some("js") => "text/javascript",
         Some("json") => "application/json",
         Some("xml") => "application/xml",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("gif") => "image/gif",
+        Some("ico") => "image/x-icon",
         _ => "text/html",
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use lb_proxy::{
     config::{Backend, BackendTimeouts, Mode, Server},
-    sample::{Names, Stage},
+    sample::Stage,
 };
 
 use super::{
@@ -21,7 +21,11 @@ use crate::config::{
 const RETRIES: u32 = 3;
 
 /// In the order of the file, with the place of each name.
-pub(super) fn convert(file: &raw::File, names: &Names, report: &Report<'_>) -> (Vec<Backend>, Vec<Span>) {
+pub(super) fn convert(
+    file: &raw::File,
+    context: rules::Context<'_>,
+    report: &Report<'_>,
+) -> (Vec<Backend>, Vec<Span>) {
     let mut backends: Vec<Backend> = Vec::new();
     let mut spans: Vec<Span> = Vec::new();
     for section in file.sections.iter().filter(|section| section.value.kind.is_backend()) {
@@ -34,7 +38,7 @@ pub(super) fn convert(file: &raw::File, names: &Names, report: &Report<'_>) -> (
             );
             report.error(name.span, message);
         }
-        let mut backend = one(section, &file.defaults, names, report);
+        let mut backend = one(section, &file.defaults, context, report);
         // A `[listen.*]` has been told of them as a frontend.
         let quiet = section.value.kind.is_frontend() && backend.mode == Mode::Tcp;
         if !quiet {
@@ -46,7 +50,12 @@ pub(super) fn convert(file: &raw::File, names: &Names, report: &Report<'_>) -> (
     (backends, spans)
 }
 
-fn one(section: &Named<Section>, defaults: &Section, names: &Names, report: &Report<'_>) -> Backend {
+fn one(
+    section: &Named<Section>,
+    defaults: &Section,
+    context: rules::Context<'_>,
+    report: &Report<'_>,
+) -> Backend {
     let raw = &section.value;
     let (own, other, built_in) = (&raw.timeout, &defaults.timeout, BackendTimeouts::default());
     let connect = value(&own.connect, &other.connect).unwrap_or(built_in.connect);
@@ -82,14 +91,14 @@ fn one(section: &Named<Section>, defaults: &Section, names: &Names, report: &Rep
         rules: match raw.kind {
             Kind::Backend => {
                 let stage = Stage::Request;
-                rules::Context { names, backends: None, stage, report }.convert(&raw.rules)
+                rules::Context { stage, ..context }.convert(&raw.rules)
             }
             Kind::Defaults | Kind::Frontend | Kind::Listen => Vec::new(),
         },
         response_rules: match raw.kind {
             Kind::Backend => {
                 let stage = Stage::Response;
-                rules::Context { names, backends: None, stage, report }.convert(&raw.response_rules)
+                rules::Context { stage, ..context }.convert(&raw.response_rules)
             }
             Kind::Defaults | Kind::Frontend | Kind::Listen => Vec::new(),
         },

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use lb_proxy::{
     config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Inherited, Mode},
-    sample::{Names, Stage},
+    sample::Stage,
 };
 
 use super::{answers, backend::value, options, persistence, rules, unique_id};
@@ -19,7 +19,7 @@ pub(super) fn convert(
     file: &raw::File,
     global_maxconn: u32,
     backends: &[Backend],
-    names: &Names,
+    context: rules::Context<'_>,
     report: &Report<'_>,
 ) -> Vec<Frontend> {
     let mut frontends: Vec<Frontend> = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn convert(
                 format!("the name `{name}` is that of another frontend or listen already"),
             );
         }
-        frontends.push(one(section, file, global_maxconn, backends, names, report));
+        frontends.push(one(section, file, global_maxconn, backends, context, report));
     }
     if frontends.is_empty() && !report.has_errors() {
         report.file_warning("there is no [frontend.*] and no [listen.*]: this node would serve nobody");
@@ -49,7 +49,7 @@ fn one(
     file: &raw::File,
     global_maxconn: u32,
     backends: &[Backend],
-    names: &Names,
+    context: rules::Context<'_>,
     report: &Report<'_>,
 ) -> Frontend {
     let (raw, defaults) = (&section.value, &file.defaults);
@@ -86,16 +86,16 @@ fn one(
         options: options::frontend(raw, &file.defaults, mode, report),
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
         per_source: persistence::per_source(raw, defaults),
-        unique_id: unique_id::convert(raw.unique_id.as_ref(), mode, names, report),
+        unique_id: unique_id::convert(raw.unique_id.as_ref(), mode, context.names, report),
         error_pages: answers::pages(raw, &defaults.error_pages, mode, &file.folder, report),
         monitor: answers::monitor(raw, mode, backends, report),
         default_backend: default_backend(section, file, mode, backends, report),
         rules: {
             let stage = if mode == Mode::Tcp { Stage::Connection } else { Stage::Request };
-            rules::Context { names, backends: Some((backends, mode)), stage, report }.convert(&raw.rules)
+            let backends = Some((backends, mode));
+            rules::Context { backends, stage, ..context }.convert(&raw.rules)
         },
-        response_rules: rules::Context { names, backends: None, stage: Stage::Response, report }
-            .convert(&raw.response_rules),
+        response_rules: rules::Context { stage: Stage::Response, ..context }.convert(&raw.response_rules),
         ambiguous_path: raw.ambiguous_path.as_ref().map(|at| at.value).unwrap_or_default(),
     }
 }

@@ -1,11 +1,14 @@
-//! `rules`: placeholders and backends resolved, and what can never happen pointed out.
+//! `rules`: placeholders, backends and files resolved, and what can never happen pointed out.
+
+use std::path::Path;
 
 use lb_proxy::{
     config::{Backend, BackendId, Mode},
-    rules::{Action, Condition, Destination, Redirect, Rule, Text, Value},
+    rules::{Action, Condition, Content, Destination, Redirect, Respond, Rule, Text, Value},
     sample::{self, Expression, Names, Place, Stage, Template, TemplateError},
 };
 
+use super::answers;
 use crate::config::{
     diagnostic::{Report, Span},
     raw::{self, rules::within},
@@ -14,12 +17,15 @@ use crate::config::{
 };
 
 /// What rules are resolved with.
+#[derive(Clone, Copy)]
 pub(super) struct Context<'c> {
     pub(super) names: &'c Names,
-    /// Those that a rule may choose, and the mode that they must have; `None` in rules of a backend.
+    /// Those that a rule may choose, and the mode that they must have; `None` in rules of a backend and of responses.
     pub(super) backends: Option<(&'c [Backend], Mode)>,
     /// Of a request or of a response.
     pub(super) stage: Stage,
+    /// Where files are that are named without a whole path.
+    pub(super) folder: &'c Path,
     pub(super) report: &'c Report<'c>,
 }
 
@@ -41,7 +47,7 @@ impl Context<'_> {
         if self.is_tcp()
             && !(needs_no_request(&raw.when) && raw.then.iter().all(|action| is_of_connection(&action.value)))
         {
-            let message = "in mode tcp there are no requests: rules have source, port and value, and deny, allow and backend";
+            let message = "in mode tcp there are no requests: rules have source, port and value, and deny, allow, backend and ignore_persist";
             self.report.error(start(raw.span), message);
         }
         Rule {
@@ -96,6 +102,7 @@ impl Context<'_> {
             }
             raw::Action::Deny(_) if self.is_tcp() => Action::Reject,
             raw::Action::Backend(name) => Action::Backend(self.backend(name)?),
+            raw::Action::IgnorePersistence => Action::IgnorePersistence,
             raw::Action::Deny(status) => Action::Deny(*status),
             raw::Action::Allow => Action::Allow,
             raw::Action::Redirect { to, status, drop_query } => {
@@ -108,6 +115,41 @@ impl Context<'_> {
                     }
                 };
                 Action::Redirect(Redirect { to, status: *status, drop_query: *drop_query })
+            }
+            raw::Action::Respond { status, kind, headers, content } => {
+                let content = self.content(content, kind.clone());
+                let header = |(name, text): &(String, At<String>)| {
+                    Some((name.clone(), self.text(text, sample::Text::Field)?))
+                };
+                // All of them, so that each is reported.
+                let headers: Vec<_> = headers.iter().map(header).collect();
+                let headers = headers.into_iter().collect::<Option<_>>()?;
+                Action::Respond(Respond { status: *status, content: content?, headers })
+            }
+        })
+    }
+
+    fn content(&self, raw: &raw::Content, kind: Option<String>) -> Option<Content> {
+        Some(match raw {
+            raw::Content::Empty => Content::Empty,
+            raw::Content::Body(text) => Content::Text {
+                kind: kind.unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
+                text: self.text(text, sample::Text::Content)?,
+            },
+            raw::Content::File(file) => {
+                let path = self.folder.join(&file.value);
+                match answers::read_file(&path) {
+                    Ok(bytes) => Content::File {
+                        kind: kind.unwrap_or_else(|| answers::content_type(&path).to_owned()),
+                        file: file.value.clone(),
+                        bytes: bytes.into(),
+                    },
+                    Err(why) => {
+                        let message = format!("\"{}\" {why}", file.value.escape_debug());
+                        self.report.error(file.span, message);
+                        return None;
+                    }
+                }
             }
         })
     }
@@ -212,7 +254,10 @@ fn needs_no_request(condition: &raw::Condition) -> bool {
 }
 
 fn is_of_connection(action: &raw::Action) -> bool {
-    matches!(action, raw::Action::Deny(_) | raw::Action::Allow | raw::Action::Backend(_))
+    matches!(
+        action,
+        raw::Action::Deny(_) | raw::Action::Allow | raw::Action::Backend(_) | raw::Action::IgnorePersistence
+    )
 }
 
 /// One character: a rule may be many lines long.

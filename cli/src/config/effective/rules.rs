@@ -4,7 +4,10 @@ use std::ops::RangeInclusive;
 
 use lb_proxy::{
     config::Backend,
-    rules::{Action, AmbiguousPath, Condition, Destination, PathPattern, Replacement, Rule, ValuePattern},
+    rules::{
+        Action, AmbiguousPath, Condition, Content, Destination, PathPattern, Replacement, Respond, Rule,
+        ValuePattern,
+    },
 };
 
 use super::{append, key, line, quoted};
@@ -149,6 +152,7 @@ fn actions(actions: &[Action], backends: &[Backend]) -> Vec<String> {
             Action::Backend(id) => {
                 ("backend", quoted(backends.get(id.0).map_or("", |backend| backend.name.as_str())))
             }
+            Action::IgnorePersistence => ("ignore_persist", "true".to_owned()),
             Action::Deny(status) => ("deny", status.to_string()),
             Action::Allow => ("allow", "true".to_owned()),
             Action::Redirect(redirect) => {
@@ -163,6 +167,7 @@ fn actions(actions: &[Action], backends: &[Backend]) -> Vec<String> {
                 let query = if redirect.drop_query { ", drop_query = true" } else { "" };
                 ("redirect", format!("{{ {to}, status = {}{query} }}", redirect.status))
             }
+            Action::Respond(respond) => ("respond", self::respond(respond)),
         };
         match groups.last_mut().filter(|(last, _)| *last == name) {
             Some((_, entries)) => entries.push(entry),
@@ -179,6 +184,29 @@ fn actions(actions: &[Action], backends: &[Backend]) -> Vec<String> {
             _ => format!("{name} = {}", entries.join(", ")),
         })
         .collect()
+}
+
+fn respond(respond: &Respond) -> String {
+    let mut entries = vec![format!("status = {}", respond.status)];
+    match &respond.content {
+        Content::Empty => {}
+        Content::Text { kind, text } => {
+            entries.push(format!("content_type = {}, body = {}", quoted(kind), quoted(text.source())));
+        }
+        Content::File { kind, file, .. } => {
+            entries.push(format!("content_type = {}, file = {}", quoted(kind), quoted(file)));
+        }
+    }
+    let lines = respond.headers.chunk_by(|(name, _), (next, _)| name == next);
+    let lines = lines.map(|lines| {
+        let texts = lines.iter().map(|(_, text)| quoted(text.source()));
+        format!("{} = {}", key(&lines[0].0), list(texts))
+    });
+    let lines: Vec<_> = lines.collect();
+    if !lines.is_empty() {
+        entries.push(format!("headers = {{ {} }}", lines.join(", ")));
+    }
+    format!("{{ {} }}", entries.join(", "))
 }
 
 fn replacement(replacement: &Replacement) -> String {

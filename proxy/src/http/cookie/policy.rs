@@ -87,7 +87,8 @@ impl CookiePolicy {
         found
     }
 
-    /// The same for a request that a rule keeps from being persisted: no server is preferred, no cookie is set.
+    /// The same for a request that a rule keeps from being persisted: no server is preferred, and what its response sets
+    /// is left as it is.
     pub(crate) fn ignored() -> Persisted {
         Persisted { is_ignored: true, ..Persisted::default() }
     }
@@ -156,14 +157,16 @@ impl CookiePolicy {
         now: Duration,
         work: &mut Vec<u8>,
     ) {
+        if persisted.is_ignored {
+            return;
+        }
         let is_direct = persisted.server == Some(server);
         let value = self.values.get(server).and_then(Option::as_deref);
         let is_set = self.edit_set_cookie(message, is_direct, value, work);
         let is_due = self.config.mode == CookieMode::Insert
             && !(is_set && self.config.preserve)
             && (!is_direct || self.is_stale(persisted, now.as_secs()))
-            && (!self.config.postonly || method == Method::Post)
-            && !persisted.is_ignored;
+            && (!self.config.postonly || method == Method::Post);
         if !is_due || (value.is_none() && !persisted.is_sent) {
             return;
         }

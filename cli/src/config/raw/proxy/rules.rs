@@ -10,12 +10,14 @@ use crate::config::{
 mod action;
 mod condition;
 mod pattern;
+mod respond;
 
 pub(crate) use self::pattern::within;
 
 pub(crate) use self::{
     action::{Action, Destination},
     condition::Condition,
+    respond::Content,
 };
 
 /// One rule.

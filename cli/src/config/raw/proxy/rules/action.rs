@@ -6,7 +6,10 @@ use lb_proxy::{
     sample::{Scope, VariableName},
 };
 
-use super::{Side, pattern};
+use super::{
+    Side, pattern,
+    respond::{self, Content},
+};
 use crate::config::{
     diagnostic::Span,
     reader::{At, Fields, Value},
@@ -24,11 +27,26 @@ pub(crate) enum Action {
     SetPath(At<String>),
     ReplacePath(Replacement),
     SetQuery(At<String>),
-    SetSource { trusted: Vec<Network>, header: String },
+    SetSource {
+        trusted: Vec<Network>,
+        header: String,
+    },
     Backend(At<String>),
+    IgnorePersistence,
     Deny(u16),
     Allow,
-    Redirect { to: Destination, status: u16, drop_query: bool },
+    Redirect {
+        to: Destination,
+        status: u16,
+        drop_query: bool,
+    },
+    /// `kind` is the type of the content.
+    Respond {
+        status: u16,
+        kind: Option<String>,
+        headers: Vec<(String, At<String>)>,
+        content: Content,
+    },
 }
 
 /// Where a redirection leads.
@@ -42,7 +60,7 @@ pub(crate) enum Destination {
 impl Action {
     /// Nothing after it happens.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Deny(_) | Self::Allow | Self::Redirect { .. })
+        matches!(self, Self::Deny(_) | Self::Allow | Self::Redirect { .. } | Self::Respond { .. })
     }
 }
 
@@ -61,6 +79,13 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
     }
     if side != Side::Response {
         read_variables(fields, &mut actions);
+        if let Some(value) = fields.value("ignore_persist") {
+            if value.as_bool() == Some(true) {
+                actions.push(At::new(Action::IgnorePersistence, value.span));
+            } else {
+                value.mismatch("true; leave it out for requests that stay with their client's server");
+            }
+        }
         read_rewrites(fields, &mut actions);
         read_answers(fields, &mut actions);
     }
@@ -77,8 +102,18 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
 }
 
 /// Keys that make no sense in rules for responses.
-pub(super) const REQUEST_KEYS: [&str; 8] =
-    ["set_var", "backend", "deny", "redirect", "set_path", "replace_path", "set_query", "set_source"];
+pub(super) const REQUEST_KEYS: [&str; 10] = [
+    "set_var",
+    "backend",
+    "deny",
+    "redirect",
+    "respond",
+    "set_path",
+    "replace_path",
+    "set_query",
+    "set_source",
+    "ignore_persist",
+];
 
 fn read_rewrites(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
     if let Some(text) = fields.string("set_path", "a path, as in \"/new{request.path}\"") {
@@ -126,13 +161,17 @@ fn read_answers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
     if let Some(value) = fields.value("redirect") {
         actions.extend(redirect(&value).map(|action| At::new(action, value.span)));
     }
+    if let Some(value) = fields.value("respond") {
+        actions.extend(respond::respond(&value).map(|action| At::new(action, value.span)));
+    }
 }
 
 fn check_final(actions: &[At<Action>], fields: &Fields<'_>) {
     let mut finals = actions.iter().filter(|action| action.value.is_final());
     let Some(first) = finals.next() else { return };
     for second in finals {
-        let message = "a rule ends in one way; write a rule of its own for each of deny, allow and redirect";
+        let message =
+            "a rule ends in one way; write a rule of its own for each of deny, allow, redirect and respond";
         fields.report.error(second.span, message);
     }
     if matches!(first.value, Action::Allow) {
@@ -232,7 +271,7 @@ fn replacement(value: &Value<'_>) -> Option<Replacement> {
     }
 }
 
-fn check_name(name: &At<String>, fields: &Fields<'_>) -> bool {
+pub(super) fn check_name(name: &At<String>, fields: &Fields<'_>) -> bool {
     let fine = is_editable(name.value.as_bytes());
     if !fine {
         let shown = name.value.escape_debug();

@@ -1,0 +1,96 @@
+//! `respond`, as written.
+
+use super::action::{Action, check_name};
+use crate::config::reader::{At, Fields, Value};
+
+/// What follows the head of an answer.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Empty,
+    Body(At<String>),
+    /// The file, as written.
+    File(At<String>),
+}
+
+const EXPECTED: &str = "a status or a table, as in { status = 200, body = \"ok\" }";
+const HEADERS: &str = "a table of names and texts, as in { \"X-Name\" = \"value\" }";
+
+/// A status, or `{ status = .., body = .. }`.
+pub(super) fn respond(value: &Value<'_>) -> Option<Action> {
+    if value.is_integer() {
+        let status = status(value)?;
+        return Some(Action::Respond { status, kind: None, headers: Vec::new(), content: Content::Empty });
+    }
+    let mut fields = value.fields("`respond`".into(), EXPECTED)?;
+    fields.span = value.span;
+    let report = fields.report;
+    let status = fields.value("status").and_then(|value| status(&value)).unwrap_or(200);
+    let kind = fields.value("content_type").and_then(|value| {
+        value.parsed("a type, as in \"text/html; charset=utf-8\"", |text| match media_type(text) {
+            true => Ok(text.to_owned()),
+            false => Err("is no type of content; write one as in \"text/plain\"".to_owned()),
+        })
+    });
+    let headers = headers(&fields);
+    let body = fields.string("body", "a text");
+    let file = fields.string("file", "the path of a file, as in \"pages/closed.html\"");
+    let is_read_whole = fields.is_read_whole();
+    fields.finish(|_| None);
+    let content = match (body, file) {
+        (Some(_), Some(file)) => {
+            report.error(file.span, "`respond` has one of body and file; remove one");
+            return None;
+        }
+        (Some(body), None) => Content::Body(body),
+        (None, Some(file)) => Content::File(file),
+        (None, None) => Content::Empty,
+    };
+    match (&content, &kind) {
+        (Content::Body(text) | Content::File(text), _) if !lb_proxy::rules::Respond::has_content(status) => {
+            let message =
+                format!("an answer with status {status} has no content; remove it or write another status");
+            report.error(text.span, message);
+        }
+        (Content::Empty, Some(kind)) if is_read_whole => {
+            report.error(kind.span, "content_type is that of body or file, and there is none");
+        }
+        _ => {}
+    }
+    Some(Action::Respond { status, kind: kind.map(|kind| kind.value), headers, content })
+}
+
+fn status(value: &Value<'_>) -> Option<u16> {
+    u16::try_from(value.integer(200..=599)?.value).ok()
+}
+
+/// RFC 9110 §8.3.1, roughly: enough to tell a type from a name of a file.
+fn media_type(text: &str) -> bool {
+    let is_token = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&byte))
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim_end();
+    let is_type = essence.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
+    is_type && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+fn headers(fields: &Fields<'_>) -> Vec<(String, At<String>)> {
+    let entries = fields.value("headers").and_then(|value| value.pairs(HEADERS)).unwrap_or_default();
+    let mut headers = Vec::new();
+    for (name, value) in entries {
+        if name.value.eq_ignore_ascii_case("content-type") {
+            fields
+                .report
+                .error(name.span, "the type of the content is written as `content_type`, outside of headers");
+            continue;
+        }
+        let is_fine = check_name(&name, fields);
+        let texts = value.one_or_list();
+        let texts =
+            texts.iter().filter_map(|value| value.string("a text, or a list of texts for several lines"));
+        if is_fine {
+            headers.extend(texts.map(|text| (name.value.clone(), text)));
+        }
+    }
+    headers
+}
