@@ -24,7 +24,8 @@ pub use self::{
         Pace, Pattern, SequenceStep, SmtpGreeting,
     },
     options::{
-        BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, RetryOptions, ReuseMode, TcpKeepalive,
+        BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, RetryOptions, ReuseMode, Splice,
+        TcpKeepalive,
     },
     persistence::{Cookie, CookieMode, SameSite, Stick},
     server::{Server, ServerAddress},

@@ -21,7 +21,7 @@ use slab::Slab;
 use tokio::sync::oneshot;
 
 use crate::{
-    config::{BackendId, ConnectionMode, Frontend},
+    config::{Backend, BackendId, ConnectionMode, Frontend},
     metrics::{Event, FrontendCounters},
     sample::{self, Facts, Maps, Variables},
     stream::Stream,
@@ -136,6 +136,16 @@ impl<S: Stream> Connection<S> {
             options.connection == ConnectionMode::KeepAlive
         };
         self.frontend().options.connection == ConnectionMode::ServerClose || !backend.is_none_or(keeps)
+    }
+
+    /// May the kernel move what it sends to a server of `backend`?
+    pub(crate) fn splices_request(&self, backend: &Backend) -> bool {
+        self.frontend().options.splice.allows_requests() && backend.options.splice.allows_requests()
+    }
+
+    /// May the kernel move what a server of `backend` sends to it?
+    pub(crate) fn splices_response(&self, backend: &Backend) -> bool {
+        self.frontend().options.splice.allows_responses() && backend.options.splice.allows_responses()
     }
 
     /// The index of its frontend.

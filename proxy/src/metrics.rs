@@ -111,6 +111,8 @@ events! {
     SourceConnections = "source_connection_refusals_total",
     /// Connections refused because their source opened them too fast (`per_source.connection_rate`).
     SourceRate = "source_rate_refusals_total",
+    /// Bytes that the kernel moved from socket to socket (`splice`), both ways.
+    Spliced = "spliced_bytes_total",
     /// Requests (tcp: connections) that went to the server that their client had before, by cookie or table.
     Persisted = "persisted_total",
     /// Requests (tcp: connections) whose client had a server that could not be had any more.

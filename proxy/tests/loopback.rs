@@ -18,6 +18,8 @@ mod names;
 mod retry;
 #[path = "loopback/sources.rs"]
 mod sources;
+#[path = "loopback/splice.rs"]
+mod splice;
 #[path = "loopback/stick.rs"]
 mod stick;
 #[path = "loopback/tcp.rs"]

@@ -4,11 +4,38 @@ use std::{io, num::NonZeroU32, os::fd::AsFd, time::Duration};
 
 use socket2::SockRef;
 
+/// Which bytes the kernel may move from socket to socket without copying them, where that is worth it. A direction is spliced
+/// where the frontend and the backend both allow it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Splice {
+    /// Both directions (HAProxy `option splice-auto`).
+    #[default]
+    Auto,
+    /// From clients to servers (HAProxy `option splice-request`).
+    Request,
+    /// From servers to clients (HAProxy `option splice-response`).
+    Response,
+    /// None: all bytes are copied.
+    Never,
+}
+
+impl Splice {
+    pub(crate) fn allows_requests(self) -> bool {
+        matches!(self, Self::Auto | Self::Request)
+    }
+
+    pub(crate) fn allows_responses(self) -> bool {
+        matches!(self, Self::Auto | Self::Response)
+    }
+}
+
 /// What a frontend does with its clients' connections.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FrontendOptions {
     /// Probes of the kernel on silent connections (HAProxy `option clitcpka`).
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Which bytes may be spliced.
+    pub splice: Splice,
     /// Bytes of content per second below which a client is too slow, after its head's time
     /// ([`super::FrontendTimeouts::http_request`]): 408. `None`: any.
     pub min_body_rate: Option<NonZeroU32>,
@@ -28,6 +55,7 @@ impl Default for FrontendOptions {
     fn default() -> Self {
         Self {
             tcp_keepalive: None,
+            splice: Splice::default(),
             min_body_rate: NonZeroU32::new(500),
             wait_for_body: false,
             connection: ConnectionMode::default(),
@@ -42,6 +70,8 @@ impl Default for FrontendOptions {
 pub struct BackendOptions {
     /// Probes of the kernel on silent connections (HAProxy `option srvtcpka`).
     pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Which bytes may be spliced.
+    pub splice: Splice,
     /// What happens after a response.
     pub connection: ConnectionMode,
     /// Who may use an idle connection, and for how long.

@@ -32,8 +32,8 @@ pub(super) struct Bulk<'e> {
     from: &'e TcpStream,
     to: &'e TcpStream,
     pipes: &'e Rc<PipePool>,
-    /// Grows with what the sink took.
-    moved: &'e Counter,
+    /// Grow with what the sink took.
+    counters: [&'e Counter; 2],
 }
 
 impl<'e> Bulk<'e> {
@@ -42,9 +42,9 @@ impl<'e> Bulk<'e> {
         from: &'e impl Stream,
         to: &'e impl Stream,
         pipes: &'e Rc<PipePool>,
-        moved: &'e Counter,
+        counters: [&'e Counter; 2],
     ) -> Option<Self> {
-        Some(Self { from: from.plain()?, to: to.plain()?, pipes, moved })
+        Some(Self { from: from.plain()?, to: to.plain()?, pipes, counters })
     }
 
     /// Moves `left` bytes and counts them down. Returns early, without an error, if there is no pipe to be had: the rest
@@ -87,7 +87,7 @@ impl<'e> Bulk<'e> {
     ) -> Result<(), BulkError<E>> {
         while !pipe.is_empty() {
             match pipe.drain(self.to) {
-                Ok(n) => self.moved.add(n as u64),
+                Ok(n) => self.counters.iter().for_each(|counter| counter.add(n as u64)),
                 Err(error) if is_transient(&error) => writable().await.map_err(BulkError::Wait)?,
                 Err(_) => return Err(BulkError::Sink),
             }

@@ -20,6 +20,7 @@ use crate::{
     config::ConnectionMode,
     connection::Connection,
     health::passive::Seen,
+    metrics::Event,
     rules::Run,
     sample::{Facts, Variables},
     stream::Stream,
@@ -429,8 +430,10 @@ impl<S: Stream> Download<'_, S> {
         let Decoder::Length(left @ BULK..) = decoder else { return Ok(()) };
         let left = Cell::from_mut(left);
         let (upstream, client) = (self.upstream.stream(), self.connection.stream());
-        let moved = &self.connection.counters().bytes_out;
-        let Some(bulk) = Bulk::new(upstream, client, self.connection.worker().pipes(), moved) else {
+        let counters = self.connection.counters();
+        let counters = [&counters.bytes_out, counters.event(Event::Spliced)];
+        let bulk = Bulk::new(upstream, client, self.connection.worker().pipes(), counters);
+        let Some(bulk) = bulk.filter(|_| self.connection.splices_response(self.upstream.backend())) else {
             return Ok(());
         };
         let readable = async || {

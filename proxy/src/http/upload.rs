@@ -10,7 +10,7 @@ use super::{
     pace::Pace,
     write::{self, WriteError},
 };
-use crate::{stream::Stream, upstream::Upstream, wheel::Deadline};
+use crate::{metrics::Event, stream::Stream, upstream::Upstream, wheel::Deadline};
 
 /// What is sent of a request while its response is awaited.
 pub(super) struct Upload<'e, 'c, S> {
@@ -77,8 +77,10 @@ impl<S: Stream> Upload<'_, '_, S> {
         let left = Cell::from_mut(left);
         let (connection, deadline) = (self.inbound.connection, &self.inbound.deadline);
         let (client, server) = (connection.stream(), self.upstream.stream());
-        let moved = &connection.counters().bytes_in;
-        let Some(bulk) = Bulk::new(client, server, connection.worker().pipes(), moved) else {
+        let counters = connection.counters();
+        let counters = [&counters.bytes_in, counters.event(Event::Spliced)];
+        let bulk = Bulk::new(client, server, connection.worker().pipes(), counters);
+        let Some(bulk) = bulk.filter(|_| connection.splices_request(self.upstream.backend())) else {
             return Ok(false);
         };
         let before = Cell::new(left.get());

@@ -19,7 +19,7 @@ use crate::{
     buffer::{BUFFER_SIZE, BufferPool},
     connection::Connection,
     error::Side,
-    metrics::Counter,
+    metrics::{Counter, Event},
     stream::Stream,
     tcp::splice::{Pipe, PipePool},
     upstream::Upstream,
@@ -64,9 +64,12 @@ pub(super) async fn relay<S: Stream>(
     upstream_deadline.arm(of_server.tunnel.unwrap_or(of_server.server));
     let client = Peer::new(connection.stream(), Side::Downstream, &client_deadline);
     let server = Peer::new(upstream.stream(), Side::Upstream, upstream_deadline);
-    let (buffers, pipes) = (worker.buffers(), worker.pipes());
-    let mut request = pin!(forward(&client, &server, buffers, pipes, &counters.bytes_in));
-    let mut response = pin!(forward(&server, &client, buffers, pipes, &counters.bytes_out));
+    let (buffers, spliced) = (worker.buffers(), counters.event(Event::Spliced));
+    let pipes = |allowed: bool| allowed.then_some((worker.pipes(), spliced));
+    let to_server = pipes(connection.splices_request(upstream.backend()));
+    let to_client = pipes(connection.splices_response(upstream.backend()));
+    let mut request = pin!(forward(&client, &server, buffers, to_server, &counters.bytes_in));
+    let mut response = pin!(forward(&server, &client, buffers, to_client, &counters.bytes_out));
     let (mut request_done, mut response_done) = (false, false);
     let mut is_half_closed = false;
     poll_fn(|context| {
@@ -140,24 +143,26 @@ impl<'a, S: Stream> Peer<'a, S> {
     }
 }
 
-/// One direction: everything from `source` to `sink`, then the end.
+/// One direction: everything from `source` to `sink`, then the end. `pipes` are `None` where nothing may be spliced; beside
+/// them is the counter of what was.
 async fn forward<A: Stream, B: Stream>(
     source: &Peer<'_, A>,
     sink: &Peer<'_, B>,
     buffers: &Rc<BufferPool>,
-    pipes: &Rc<PipePool>,
+    pipes: Option<(&Rc<PipePool>, &Counter)>,
     bytes: &Counter,
 ) -> Result<(), Failure> {
+    let plain = source.stream.plain().zip(sink.stream.plain()).zip(pipes);
     let mut bulk = false;
     loop {
         source.stream.readable().await.map_err(|error| source.failed(error))?;
-        let turn = match (bulk, source.stream.plain(), sink.stream.plain()) {
-            (true, Some(from), Some(to)) => match pipes.take() {
-                Ok(pipe) => splice_turn(source, from, sink, to, pipe, bytes).await?,
+        let turn = match plain.filter(|_| bulk) {
+            Some(((from, to), (pipes, spliced))) => match pipes.take() {
+                Ok(pipe) => splice_turn(source, from, sink, to, pipe, [bytes, spliced]).await?,
                 // Out of descriptors: it goes on more slowly.
                 Err(_) => copy_turn(source, sink, buffers, bytes).await?,
             },
-            _ => copy_turn(source, sink, buffers, bytes).await?,
+            None => copy_turn(source, sink, buffers, bytes).await?,
         };
         match turn {
             Turn::End => break,
@@ -209,7 +214,7 @@ async fn splice_turn<A: Stream, B: Stream>(
     sink: &Peer<'_, B>,
     to: &TcpStream,
     mut pipe: Pipe,
-    bytes: &Counter,
+    counters: [&Counter; 2],
 ) -> Result<Turn, Failure> {
     let mut moved = 0;
     while moved < TURN {
@@ -218,7 +223,7 @@ async fn splice_turn<A: Stream, B: Stream>(
             Ok(n) => {
                 moved += n;
                 source.moved();
-                bytes.add(n as u64);
+                counters.iter().for_each(|counter| counter.add(n as u64));
             }
             // The pipe is empty here, so it is the source that has nothing.
             Err(error) if is_transient(&error) => return Ok(Turn::Drained(moved)),

@@ -22,6 +22,7 @@ pub(super) fn frontend(
     let built_in = FrontendOptions::default();
     let tcp_keepalive =
         value(&own.tcp_keepalive, &other.tcp_keepalive).map_or(built_in.tcp_keepalive, keepalive);
+    let splice = value(&own.splice, &other.splice).unwrap_or(built_in.splice);
     if mode == Mode::Tcp {
         without_effect(
             [
@@ -33,10 +34,11 @@ pub(super) fn frontend(
             ],
             report,
         );
-        return FrontendOptions { tcp_keepalive, ..built_in };
+        return FrontendOptions { tcp_keepalive, splice, ..built_in };
     }
     FrontendOptions {
         tcp_keepalive,
+        splice,
         connection: value(&own.http_connection, &other.http_connection).unwrap_or(built_in.connection),
         min_body_rate: value(&own.min_body_rate, &other.min_body_rate)
             .map_or(built_in.min_body_rate, NonZeroU32::new),
@@ -58,6 +60,7 @@ pub(super) fn backend(
     let built_in = BackendOptions::default();
     let tcp_keepalive =
         value(&own.tcp_keepalive, &other.tcp_keepalive).map_or(built_in.tcp_keepalive, keepalive);
+    let splice = value(&own.splice, &other.splice).unwrap_or(built_in.splice);
     let abortonclose = value(&own.abortonclose, &other.abortonclose);
     let fullconn = value(&own.fullconn, &other.fullconn);
     let retry_on = value(&own.retry_on, &other.retry_on);
@@ -90,11 +93,12 @@ pub(super) fn backend(
         }
         let retry =
             RetryOptions { connect_failure: retry.connect_failure, budget: retry.budget, ..built_in.retry };
-        return BackendOptions { tcp_keepalive, abortonclose, fullconn, retry, ..built_in };
+        return BackendOptions { tcp_keepalive, splice, abortonclose, fullconn, retry, ..built_in };
     }
     let (pool, other_pool) = (pool(&own.pool), pool(&other.pool));
     BackendOptions {
         tcp_keepalive,
+        splice,
         abortonclose,
         fullconn,
         retry,

@@ -1,6 +1,8 @@
 //! What is done with the connections of either side.
 
-use lb_proxy::config::{Backend, ConnectionMode, Frontend, Mode, RetryOptions, ReuseMode, TcpKeepalive};
+use lb_proxy::config::{
+    Backend, ConnectionMode, Frontend, Mode, RetryOptions, ReuseMode, Splice, TcpKeepalive,
+};
 
 use super::{line, list, quoted, time};
 
@@ -10,6 +12,7 @@ pub(super) fn frontend(out: &mut String, frontend: &Frontend) {
         line(out, "timeout.client_fin", time(client_fin));
     }
     line(out, "tcp_keepalive", keepalive(options.tcp_keepalive.as_ref()));
+    line(out, "splice", splice(options.splice));
     if frontend.mode == Mode::Tcp {
         return;
     }
@@ -29,6 +32,7 @@ pub(super) fn backend(out: &mut String, backend: &Backend) {
         line(out, "timeout.server_fin", time(server_fin));
     }
     line(out, "tcp_keepalive", keepalive(options.tcp_keepalive.as_ref()));
+    line(out, "splice", splice(options.splice));
     line(out, "retry_on", retry_on(&options.retry));
     line(out, "retry_budget", options.retry.budget);
     if let Some(fullconn) = options.fullconn {
@@ -52,6 +56,15 @@ pub(super) fn backend(out: &mut String, backend: &Backend) {
     line(out, "pool.idle", time(options.pool.idle));
     line(out, "pool.max_age", time(options.pool.max_age));
     line(out, "pool.max_requests", options.pool.max_requests.map_or(0, std::num::NonZeroU32::get));
+}
+
+fn splice(splice: Splice) -> String {
+    quoted(match splice {
+        Splice::Auto => "auto",
+        Splice::Request => "request",
+        Splice::Response => "response",
+        Splice::Never => "never",
+    })
 }
 
 fn connection(mode: ConnectionMode) -> String {

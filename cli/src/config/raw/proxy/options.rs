@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use lb_proxy::config::{ConnectionMode, ReuseMode};
+use lb_proxy::config::{ConnectionMode, ReuseMode, Splice};
 
 use super::super::POSITIVE;
 use crate::config::reader::{At, Fields, Value};
@@ -11,6 +11,7 @@ use crate::config::reader::{At, Fields, Value};
 #[derive(Debug, Default)]
 pub(crate) struct FrontendOptions {
     pub(crate) tcp_keepalive: Option<At<Keepalive>>,
+    pub(crate) splice: Option<At<Splice>>,
     pub(crate) http_connection: Option<At<ConnectionMode>>,
     pub(crate) min_body_rate: Option<At<u32>>,
     pub(crate) wait_for_body: Option<At<bool>>,
@@ -22,6 +23,7 @@ pub(crate) struct FrontendOptions {
 #[derive(Debug, Default)]
 pub(crate) struct BackendOptions {
     pub(crate) tcp_keepalive: Option<At<Keepalive>>,
+    pub(crate) splice: Option<At<Splice>>,
     pub(crate) http_connection: Option<At<ConnectionMode>>,
     pub(crate) http_reuse: Option<At<ReuseMode>>,
     pub(crate) pool: Option<At<Pool>>,
@@ -76,6 +78,12 @@ pub(super) const FRONTEND_KEYS: [&str; 4] =
 pub(super) const BACKEND_KEYS: [&str; 7] =
     ["http_reuse", "pool", "abortonclose", "retry_on", "retry_any_method", "retry_budget", "fullconn"];
 
+const SPLICES: [(&str, Splice); 4] = [
+    ("auto", Splice::Auto),
+    ("request", Splice::Request),
+    ("response", Splice::Response),
+    ("never", Splice::Never),
+];
 const CONNECTION_MODES: [(&str, ConnectionMode); 3] = [
     ("keep-alive", ConnectionMode::KeepAlive),
     ("server-close", ConnectionMode::ServerClose),
@@ -96,6 +104,7 @@ impl FrontendOptions {
     pub(super) fn read(fields: &Fields<'_>) -> Self {
         Self {
             tcp_keepalive: fields.value("tcp_keepalive").and_then(|value| Keepalive::read(&value)),
+            splice: fields.choice("splice", &SPLICES),
             http_connection: fields.choice("http_connection", &CONNECTION_MODES),
             min_body_rate: fields.integer("min_body_rate", 0..=1_000_000_000),
             wait_for_body: fields.boolean("wait_for_body"),
@@ -108,15 +117,17 @@ impl FrontendOptions {
 impl BackendOptions {
     /// `both` says that this section is a frontend as well, which has reported what is wrong with keys of both sides.
     pub(super) fn read(fields: &Fields<'_>, frontend: Option<&FrontendOptions>) -> Self {
-        let (tcp_keepalive, http_connection) = match frontend {
-            Some(frontend) => (frontend.tcp_keepalive, frontend.http_connection),
+        let (tcp_keepalive, splice, http_connection) = match frontend {
+            Some(frontend) => (frontend.tcp_keepalive, frontend.splice, frontend.http_connection),
             None => (
                 fields.value("tcp_keepalive").and_then(|value| Keepalive::read(&value)),
+                fields.choice("splice", &SPLICES),
                 fields.choice("http_connection", &CONNECTION_MODES),
             ),
         };
         Self {
             tcp_keepalive,
+            splice,
             http_connection,
             http_reuse: fields.choice("http_reuse", &REUSE_MODES),
             pool: fields.value("pool").and_then(|value| Pool::read(&value)),
