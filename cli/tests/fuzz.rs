@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lbctl::config;
+#[path = "fuzz/file.rs"]
+mod file;
 
 /// Files of an ordinary run.
 const ROUNDS: u64 = 1_000;
@@ -112,22 +113,6 @@ fn mutated([good, bad]: &[Vec<String>; 2], random: &mut Random) -> String {
     text
 }
 
-/// A file is refused with a report, or taken; then what it means can be written and read back.
-fn check(text: &str) -> bool {
-    let config = match config::parse(text, "lb.toml") {
-        Ok(config) => config,
-        Err(report) => {
-            assert!(report.errors() > 0 && !report.to_string().is_empty());
-            return false;
-        }
-    };
-    let effective = config::effective(&config);
-    let again = config::parse(&effective, "effective.toml");
-    let again = again.unwrap_or_else(|report| panic!("the effective file is refused: {report}\n{effective}"));
-    assert_eq!(config::effective(&again), effective);
-    true
-}
-
 #[test]
 fn changed_files_are_taken_or_refused_with_a_report_and_never_make_it_panic() {
     let number = |name| std::env::var(name).ok().map(|text: String| text.parse::<u64>().unwrap());
@@ -136,7 +121,7 @@ fn changed_files_are_taken_or_refused_with_a_report_and_never_make_it_panic() {
     let (mut rounds, mut taken) = (0, 0);
     while limit.map_or(rounds < ROUNDS, |limit| start.elapsed() < limit) {
         let text = mutated(&corpus, &mut random);
-        match catch_unwind(|| check(&text)) {
+        match catch_unwind(|| file::check(&text)) {
             Ok(fine) => taken += u64::from(fine),
             Err(_) => panic!("seed {seed}, round {rounds}:\n{text}"),
         }

@@ -18,7 +18,7 @@ fn decode(bytes: &[u8], size: usize) -> Result<(Vec<u8>, usize, bool), ()> {
     Ok((payload, used, decoder.is_done()))
 }
 
-fn chunked(bytes: &[u8]) {
+pub(crate) fn chunked(bytes: &[u8]) {
     let whole = decode(bytes, bytes.len().max(1));
     for size in [1, 2, 3, 7] {
         assert_eq!(decode(bytes, size), whole, "in portions of {size}");

@@ -28,10 +28,10 @@ const ROUNDS: u64 = 300;
 const SPLITS: usize = 150;
 
 /// What a server has understood.
-type Log = Arc<Mutex<Vec<Result<Request, String>>>>;
+pub(crate) type Log = Arc<Mutex<Vec<Result<Request, String>>>>;
 
 /// A server that reads strictly, and answers each request once it is whole.
-async fn server(log: Log) -> Scripted {
+pub(crate) async fn server(log: Log) -> Scripted {
     Scripted::start(move |mut stream| {
         let log = Arc::clone(&log);
         async move {
@@ -106,7 +106,7 @@ async fn converse(proxy: &Proxy, portions: &[&[u8]]) -> Option<Vec<u8>> {
 }
 
 /// Checks one connection. Which requests arrive may depend on when the client's end is seen; what arrives may not.
-async fn check(proxy: &Proxy, log: &Log, portions: &[&[u8]]) {
+pub(crate) async fn check(proxy: &Proxy, log: &Log, portions: &[&[u8]]) {
     let bytes = portions.concat();
     let expected = decided(&bytes);
     let response = converse(proxy, portions).await;

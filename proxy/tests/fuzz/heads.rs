@@ -41,7 +41,7 @@ pub(crate) fn forwarded(bytes: &[u8]) -> Option<(request::Request, Vec<u8>)> {
     Some((request, out))
 }
 
-fn request(bytes: &[u8]) {
+pub(crate) fn request(bytes: &[u8]) {
     let whole = parse_request(bytes, std::iter::once(bytes.len()));
     assert_eq!(parse_request(bytes, ends(bytes.len())), whole, "split at every byte");
     let Some((request, out)) = forwarded(bytes) else {
@@ -83,7 +83,7 @@ fn respond(bytes: &[u8], method: Method) -> Option<(response::Response, Vec<u8>)
     Some((response, out))
 }
 
-fn response(bytes: &[u8]) {
+pub(crate) fn response(bytes: &[u8]) {
     let parse = |ends: &mut dyn Iterator<Item = usize>| {
         let mut progress = Progress::default();
         for end in ends {
