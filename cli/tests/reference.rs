@@ -115,6 +115,7 @@ fn the_rules_of_the_book_have_every_key_and_no_other() {
         ("Actions", "[frontend.web]\nrules = [{ zzzzzzzz = 1 }]"),
         ("redirect", "[frontend.web]\nrules = [{ redirect = { zzzzzzzz = 1 } }]"),
         ("respond", "[frontend.web]\nrules = [{ respond = { zzzzzzzz = 1 } }]"),
+        ("rate_limit", "[frontend.web]\nrules = [{ rate_limit = { zzzzzzzz = 1 } }]"),
     ];
     for (heading, file) in tables {
         let mut known = known(file);

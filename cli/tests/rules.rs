@@ -7,6 +7,8 @@ mod answers;
 mod attacks;
 #[path = "rules/beside_haproxy.rs"]
 mod beside_haproxy;
+#[path = "rules/limits.rs"]
+mod limits;
 #[path = "rules/requests.rs"]
 mod requests;
 #[path = "rules/rewrites.rs"]

@@ -105,6 +105,10 @@ events! {
     Cut = "cut_when_down_total",
     /// Requests that a rule refused.
     Denied = "denied_total",
+    /// Requests that a rule let wait before it refused them (`tarpit`).
+    Tarpitted = "tarpitted_total",
+    /// Requests that a rule refused because their like came too often (`rate_limit`).
+    RateLimited = "rate_limited_total",
     /// Connections reset because their address left this node.
     Reset = "resets_total",
     /// Connections refused because their source had as many open as it may (`per_source.connections`).

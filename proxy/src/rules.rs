@@ -6,7 +6,7 @@
 //!   then: Actions, in order                             └ neighbours that only choose by host: one lookup
 //! ```
 //! Rules are looked at in their order, and every one whose condition holds acts; what it changes is what the later ones
-//! see. Deny, redirect, respond and allow end the list. The first `backend` that is reached stands; it does not end the list. A
+//! see. Deny, tarpit, redirect, respond and allow end the list. The first `backend` that is reached stands; it does not end the list. A
 //! frontend's rules come first, then those of the backend that was chosen.
 //!
 //! Everything here runs in one go on the head of a message: nothing waits, and what is left is plain data.
@@ -18,6 +18,7 @@ mod network;
 mod path;
 mod pattern;
 mod program;
+mod rate_limit;
 mod redirect;
 mod respond;
 mod source;
@@ -31,6 +32,7 @@ pub use self::{
     network::Network,
     path::AmbiguousPath,
     pattern::{Pattern, PatternError, Replacement},
+    rate_limit::{LimitedBy, RateLimit},
     redirect::{Destination, Redirect},
     respond::{Content, Respond},
     text::{Text, Value},
@@ -40,6 +42,7 @@ pub(crate) use self::{
     condition::Subject,
     path::normalize,
     program::{Judgement, Programs, Run, Verdict},
+    rate_limit::rate_limits,
     redirect::put_redirect,
 };
 

@@ -55,6 +55,9 @@ pub trait Stream {
     /// Has the peer sent something or ended since the last read? One system call; for a stream about to be reused.
     fn is_quiet(&self) -> bool;
 
+    /// Waits until the peer has ended its side or the connection broke, however much it has sent: none of that is read.
+    async fn ended(&self);
+
     /// Waits for [`Self::poll_readable`].
     async fn readable(&self) -> io::Result<()> {
         poll_fn(|context| self.poll_readable(context)).await
@@ -146,6 +149,16 @@ impl Stream for TcpStream {
 
     fn plain(&self) -> Option<&TcpStream> {
         Some(self)
+    }
+
+    async fn ended(&self) {
+        // The kernel tells of the end of a peer also behind bytes that nobody reads (EPOLLRDHUP). Its telling of bytes is
+        // taken back each time, or it would be told again at once.
+        while let Ok(ready) = self.ready(Interest::READABLE).await
+            && !ready.is_read_closed()
+        {
+            let _ = self.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        }
     }
 
     fn is_quiet(&self) -> bool {

@@ -22,6 +22,8 @@ mod cookies;
 mod keep_alive;
 #[path = "http/modes.rs"]
 mod modes;
+#[path = "http/rate_limit.rs"]
+mod rate_limit;
 #[path = "http/refusals.rs"]
 mod refusals;
 #[path = "http/resends.rs"]
@@ -30,6 +32,8 @@ mod resends;
 mod retries;
 #[path = "http/smuggling.rs"]
 mod smuggling;
+#[path = "http/tarpit.rs"]
+mod tarpit;
 #[path = "http/timeouts.rs"]
 mod timeouts;
 #[path = "http/upgrade.rs"]

@@ -123,6 +123,12 @@ impl Rig {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 
+    /// Entries of a table, by its name.
+    pub(crate) fn table(&self, name: &str) -> u64 {
+        let tables = self.proxy.as_ref().unwrap().status().tables;
+        tables.iter().find(|table| table.name == name).unwrap_or_else(|| panic!("{tables:?}")).entries
+    }
+
     /// A counter of the frontend.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         let status = self.proxy.as_ref().unwrap().status();

@@ -14,6 +14,8 @@ pub struct FrontendTimeouts {
     /// Inactivity of a client once one direction of its connection has ended (HAProxy `timeout client-fin`); `None`:
     /// as before.
     pub client_fin: Option<Duration>,
+    /// How long a request waits that a rule holds on purpose (HAProxy `timeout tarpit`).
+    pub tarpit: Duration,
 }
 
 impl Default for FrontendTimeouts {
@@ -23,6 +25,7 @@ impl Default for FrontendTimeouts {
             http_request: Duration::from_secs(10),
             http_keep_alive: Duration::from_secs(15),
             client_fin: None,
+            tarpit: Duration::from_secs(5),
         }
     }
 }

@@ -348,6 +348,8 @@ impl<S: Stream> Download<'_, S> {
                 settles: false,
                 work,
                 ignores_persistence: false,
+                tables: &worker.node().tables,
+                now: &|| worker.node().now(),
             };
             let rules = &worker.node().rules;
             rules.run_response(connection.frontend_id(), upstream.backend_id(), &mut run)?;

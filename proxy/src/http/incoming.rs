@@ -3,7 +3,7 @@
 //! Not async, and in one place: the fields of a head live on the stack and are gone before anything waits. Whatever needs
 //! them leaves plain data in [`Incoming`].
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use super::{
     body::Framing,
@@ -46,6 +46,10 @@ pub(super) enum Then {
     Forward(Option<BackendId>),
     /// It is answered with the page of this status.
     Deny(u16),
+    /// The same, after a time in which nothing happens.
+    Tarpit(u16),
+    /// It comes too often: the same, and when it may come again.
+    Limited { status: u16, retry_after: Duration },
     /// It is a monitor's question, and this is the answer.
     Monitor(u16),
     /// It is answered with what [`Incoming::head`] and [`Incoming::content`] hold.
@@ -140,6 +144,8 @@ pub(super) fn parse<'c, S: Stream>(
         settles,
         work,
         ignores_persistence: false,
+        tables: &worker.node().tables,
+        now: &|| worker.node().now(),
     };
     let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
     // As rules have corrected them.
@@ -162,6 +168,8 @@ pub(super) fn parse<'c, S: Stream>(
             Then::Forward(backend)
         }
         Verdict::Deny(status) => Then::Deny(status),
+        Verdict::Tarpit(status) => Then::Tarpit(status),
+        Verdict::Limited { status, retry_after } => Then::Limited { status, retry_after },
         Verdict::Redirect(redirect) => {
             let close = closes(&request, ended, connection);
             work.clear();

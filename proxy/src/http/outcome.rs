@@ -13,6 +13,10 @@ pub(crate) enum Termination {
     BadRequest,
     /// A rule refused the request.
     Denied,
+    /// A rule let the client wait, and refused the request then.
+    Tarpitted,
+    /// A rule refused the request because its like came too often.
+    Limited,
     /// A rule answered the request.
     Answered,
     /// The client went away while the request waited for a server.
@@ -49,7 +53,8 @@ impl Termination {
         match self {
             Self::ClientAbortInHead => "CR",
             Self::ClientTimeoutInHead => "cR",
-            Self::BadRequest | Self::Denied => "PR",
+            Self::BadRequest | Self::Denied | Self::Limited => "PR",
+            Self::Tarpitted => "PT",
             Self::Answered => "LR",
             Self::ClientAbortInConnect => "CC",
             Self::ServerConnect => "SC",
@@ -79,6 +84,8 @@ impl Termination {
             }
             Self::ServerTimeoutInHead | Self::ServerTimeoutInData => Some(504),
             Self::Denied
+            | Self::Tarpitted
+            | Self::Limited
             | Self::Answered
             | Self::ClientAbortInConnect
             | Self::ClientAbortInResponse
@@ -102,6 +109,8 @@ impl Termination {
             Self::ClientTimeoutInHead => Some(Event::RequestTimeout),
             Self::BadRequest => Some(Event::BadRequest),
             Self::Denied => Some(Event::Denied),
+            Self::Tarpitted => Some(Event::Tarpitted),
+            Self::Limited => Some(Event::RateLimited),
             Self::Answered => None,
             Self::ServerConnect | Self::ServerConnectTimeout | Self::QueueTimeout => None,
             Self::ClientAbortInHead

@@ -130,6 +130,19 @@ impl<'c, S: Stream> Session<'c, S> {
                 let close = incoming::closes(&request, self.inbound.ended, self.connection);
                 self.reply(status, close, request.method == Method::Head).await
             }
+            Then::Limited { status, retry_after } => {
+                self.note_answer(Termination::Limited, status);
+                let close = incoming::closes(&request, self.inbound.ended, self.connection);
+                let head_only = request.method == Method::Head;
+                self.send(Reply { head_only, retry_after: Some(retry_after), ..Reply::new(status, close) })
+                    .await
+            }
+            Then::Tarpit(status) => {
+                // A connection that waits owns no buffer.
+                drop(head);
+                self.hold(status).await;
+                self.reply(status, true, request.method == Method::Head).await
+            }
             Then::Monitor(status) => {
                 // Nobody's request: neither counted as one nor logged.
                 self.connection.count(Event::Monitor);
@@ -158,6 +171,20 @@ impl<'c, S: Stream> Session<'c, S> {
             status,
             "answered by a rule"
         );
+    }
+
+    /// Lets a client wait for its answer, or until it ends its side. It holds nothing but its connection, which is idle
+    /// for a node that drains: that closes it.
+    async fn hold(&mut self, status: u16) {
+        self.note_answer(Termination::Tarpitted, status);
+        let connection = self.connection;
+        // Whatever else it has sent: the connection ends after the answer.
+        self.inbound.inbox = None;
+        connection.set_idle();
+        let wait = connection.frontend().timeout.tarpit;
+        // Over or ended: it is answered in either case, as in HAProxy.
+        let _ = self.deadline.limit(wait, connection.stream().ended()).await;
+        connection.set_busy();
     }
 
     /// Waits for a request, and what becomes of it. `None` if there will be none.

@@ -1,6 +1,6 @@
 //! What a rule does.
 
-use super::{Network, Redirect, Replacement, Respond, Text};
+use super::{Network, RateLimit, Redirect, Replacement, Respond, Text};
 use crate::{
     config::BackendId,
     sample::{VariableId, VariableName},
@@ -11,6 +11,10 @@ use crate::{
 pub enum Action {
     /// Answers with the page of this status, 400..=599. Ends the list.
     Deny(u16),
+    /// Answers with the page of this status, 400..=599, after a time in which nothing happens. Ends the list.
+    Tarpit(u16),
+    /// Answers whoever comes too often.
+    RateLimit(RateLimit),
     /// Closes the connection (mode tcp). Ends the list.
     Reject,
     /// Ends the list.
@@ -62,6 +66,8 @@ impl Action {
             | Self::SetSource { .. }
             | Self::SetVariable(..) => true,
             Self::Deny(_)
+            | Self::Tarpit(_)
+            | Self::RateLimit(_)
             | Self::Reject
             | Self::Allow
             | Self::Redirect(_)
@@ -73,7 +79,15 @@ impl Action {
 
     /// Does nothing after it happen in its list?
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Deny(_) | Self::Reject | Self::Allow | Self::Redirect(_) | Self::Respond(_))
+        matches!(
+            self,
+            Self::Deny(_)
+                | Self::Tarpit(_)
+                | Self::Reject
+                | Self::Allow
+                | Self::Redirect(_)
+                | Self::Respond(_)
+        )
     }
 
     /// Where it puts a text that has the path in it: a condition on that is one on the path.
@@ -90,6 +104,8 @@ impl Action {
             | Self::ReplacePath(_)
             | Self::SetSource { .. }
             | Self::Deny(_)
+            | Self::Tarpit(_)
+            | Self::RateLimit(_)
             | Self::Reject
             | Self::Allow
             | Self::Redirect(_)

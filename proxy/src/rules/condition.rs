@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{HostSet, Network, PathPattern, Value, ValuePattern, action::Written};
+use super::{HostSet, Network, PathPattern, Value, ValuePattern, action::Written, text::is_made_of};
 use crate::{
     http::{message::Message, query},
     sample::Facts,
@@ -130,13 +130,9 @@ impl Condition {
     /// Does it look at what a rule wrote there?
     pub(crate) fn looks_at(&self, written: Written<'_>) -> bool {
         self.has(&|condition| match (condition, written) {
-            (Self::Value(value, _), Written::Variable) => value.source().contains("var."),
-            (Self::Value(value, _), Written::Header(name)) => {
-                value.source().to_ascii_lowercase().contains(&name.to_ascii_lowercase())
-            }
+            (Self::Value(value, _), written) => is_made_of(value.source(), written),
             (Self::Header(looked_at, _), Written::Header(name)) => looked_at.eq_ignore_ascii_case(name),
             (Self::Host(_), Written::Header(name)) => name.eq_ignore_ascii_case("host"),
-            (Self::Value(value, _), Written::Query) => value.source().contains("request.query"),
             (Self::Query(..), Written::Query) => true,
             (Self::Cookie(..), Written::Header(name)) => name.eq_ignore_ascii_case("cookie"),
             _ => false,

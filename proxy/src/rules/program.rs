@@ -1,10 +1,16 @@
 //! Rules compiled for running: in order, and neighbours that only choose by host as one lookup.
 
-use super::{Action, Condition, HostSet, Rule, Scheme, Subject, Text, host::HostIndex, normalize, source};
+use std::time::Duration;
+
+use super::{
+    Action, Condition, HostSet, RateLimit, Rule, Scheme, Subject, Text, host::HostIndex, normalize,
+    rate_limit, source,
+};
 use crate::{
     config::{BackendId, Config, Frontend},
     http::{head::Malformed, message::Message},
     sample::{Facts, Scope, Variables},
+    table::Tables,
 };
 
 /// The rules of all frontends and backends.
@@ -40,6 +46,14 @@ pub(crate) enum Verdict<'r> {
     Forward(Option<BackendId>),
     /// It is answered with the page of this status.
     Deny(u16),
+    /// It waits, and is answered with the page of this status.
+    Tarpit(u16),
+    /// Its like comes too often: it is answered with the page of this status.
+    Limited {
+        status: u16,
+        /// When another one may.
+        retry_after: Duration,
+    },
     /// It is answered with a redirection.
     Redirect(&'r super::Redirect),
     /// It is answered with what a rule says.
@@ -61,6 +75,9 @@ pub(crate) struct Run<'w, 'f, 'm> {
     pub(crate) work: &'w mut Vec<u8>,
     /// A rule wants it: the request may go to any server, whichever its client had.
     pub(crate) ignores_persistence: bool,
+    pub(crate) tables: &'w Tables,
+    /// The clock of the tables.
+    pub(crate) now: &'w dyn Fn() -> Duration,
 }
 
 /// What becomes of a connection of a tcp frontend.
@@ -83,18 +100,21 @@ impl Programs {
             let of_backends = frontend.backends().flat_map(|backend| &config.backends[backend.0].rules);
             path_matters(&frontend.rules.iter().chain(of_backends).collect::<Vec<_>>())
         };
+        let mut frontends: Vec<_> = config.frontends.iter().map(|frontend| frontend.rules.clone()).collect();
+        let mut backends: Vec<_> = config.backends.iter().map(|backend| backend.rules.clone()).collect();
+        rate_limit::number(frontends.iter_mut().chain(&mut backends));
         Self {
-            frontends: config.frontends.iter().map(|frontend| Program::new(&frontend.rules)).collect(),
-            backends: config.backends.iter().map(|backend| Program::new(&backend.rules)).collect(),
+            frontends: frontends.into_iter().map(Program::new).collect(),
+            backends: backends.into_iter().map(Program::new).collect(),
             frontend_responses: config
                 .frontends
                 .iter()
-                .map(|frontend| Program::new(&frontend.response_rules))
+                .map(|frontend| Program::new(frontend.response_rules.clone()))
                 .collect(),
             backend_responses: config
                 .backends
                 .iter()
-                .map(|backend| Program::new(&backend.response_rules))
+                .map(|backend| Program::new(backend.response_rules.clone()))
                 .collect(),
             path_matters: config.frontends.iter().map(path_matters).collect(),
             names: config.backends.iter().map(|backend| backend.name.clone()).collect(),
@@ -194,11 +214,11 @@ impl Programs {
 
 impl Program {
     /// `None` without rules: then nothing is run at all.
-    fn new(rules: &[Rule]) -> Option<Self> {
+    fn new(rules: Vec<Rule>) -> Option<Self> {
         let mut steps = Vec::new();
         for rule in rules {
-            let Some((hosts, backend)) = chooses_by_host(rule) else {
-                steps.push(Step::Rule(rule.clone()));
+            let Some((hosts, backend)) = chooses_by_host(&rule) else {
+                steps.push(Step::Rule(rule));
                 continue;
             };
             if !matches!(steps.last(), Some(Step::Hosts(..))) {
@@ -240,11 +260,18 @@ impl Program {
     }
 }
 
-/// Does a condition look at the path, or at what a rule has copied it to?
+/// Does a condition look at the path, or at what a rule has copied it to? Does a limit?
 fn path_matters(rules: &[&Rule]) -> bool {
-    let looked_at = |written| rules.iter().any(|rule| rule.when.looks_at(written));
+    let limits = |rule: &&Rule, test: &dyn Fn(&RateLimit) -> bool| {
+        rule.then.iter().any(|action| matches!(action, Action::RateLimit(limit) if test(limit)))
+    };
+    let looked_at = |written| {
+        rules.iter().any(|rule| rule.when.looks_at(written) || limits(rule, &|limit| limit.looks_at(written)))
+    };
     rules.iter().any(|rule| {
-        rule.when.looks_at_path() || rule.then.iter().filter_map(Action::copies_path).any(looked_at)
+        rule.when.looks_at_path()
+            || limits(rule, &RateLimit::looks_at_path)
+            || rule.then.iter().filter_map(Action::copies_path).any(looked_at)
     })
 }
 
@@ -298,6 +325,16 @@ impl Run<'_, '_, '_> {
         match action {
             Action::Deny(status) => return Ok(Flow::Answer(Verdict::Deny(*status))),
             Action::Allow => return Ok(Flow::Leave),
+            Action::Tarpit(status) => return Ok(Flow::Answer(Verdict::Tarpit(*status))),
+            Action::RateLimit(limit) => {
+                let Some(limiter) = self.tables.limiter(limit.table()) else { return Ok(Flow::Next) };
+                let mut work = std::mem::take(self.work);
+                let checked = limit.check(limiter, &self.facts(), (self.now)(), &mut work);
+                *self.work = work;
+                if let Err(retry_after) = checked {
+                    return Ok(Flow::Answer(Verdict::Limited { status: limit.status, retry_after }));
+                }
+            }
             Action::Redirect(redirect) => return Ok(Flow::Answer(Verdict::Redirect(redirect))),
             Action::Respond(respond) => return Ok(Flow::Answer(Verdict::Respond(respond))),
             Action::AddHeader(name, value) => {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::action::Written;
 use crate::{
     http::headers::Sink,
     sample::{Expression, Facts, Template},
@@ -23,6 +24,11 @@ impl Text {
     /// As it was written.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Is it the same for every request?
+    pub fn is_literal(&self) -> bool {
+        self.template.as_literal().is_some()
     }
 
     /// Has it the path in it?
@@ -60,6 +66,15 @@ impl Value {
 
     pub(crate) fn with<R>(&self, facts: &Facts<'_>, then: impl FnOnce(Option<&[u8]>) -> R) -> R {
         self.expression.with(facts, then)
+    }
+}
+
+/// Is a text with this source made of what a rule wrote there?
+pub(super) fn is_made_of(source: &str, written: Written<'_>) -> bool {
+    match written {
+        Written::Variable => source.contains("var."),
+        Written::Header(name) => source.to_ascii_lowercase().contains(&name.to_ascii_lowercase()),
+        Written::Query => source.contains("request.query"),
     }
 }
 

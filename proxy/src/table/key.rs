@@ -24,6 +24,11 @@ impl Keys {
         Self { ipv6_prefix: ipv6_prefix.clamp(1, 128), hashers: [RandomState::new(), RandomState::new()] }
     }
 
+    /// Makes the same keys, but that of an IPv6 address other bits count.
+    pub fn with_ipv6_prefix(&self, ipv6_prefix: u8) -> Self {
+        Self { ipv6_prefix: ipv6_prefix.clamp(1, 128), hashers: self.hashers.clone() }
+    }
+
     /// The key of an address. An IPv4 address is the same whether its socket is an IPv4 or an IPv6 one.
     pub fn address(&self, address: IpAddr) -> Key {
         match address.to_canonical() {

@@ -1,6 +1,6 @@
 //! How often something happens: a count over a sliding window, and a limit on it.
 
-use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{Capacity, Key, Keys, Table, Value};
 
@@ -88,15 +88,22 @@ pub struct RateLimiter {
     rate: Rate,
     size: NonZeroU32,
     keys: Keys,
-    table: Table<Window>,
+    table: Arc<Table<Window>>,
 }
 
 impl RateLimiter {
     /// Remembers up to `size` keys, each for two windows after its last request. Of an IPv6 address the first
-    /// `ipv6_prefix` bits count, 1..=128.
-    pub fn new(rate: Rate, size: NonZeroU32, ipv6_prefix: u8) -> Self {
-        let table = Table::new(Capacity { size, expire: rate.per * 2 });
-        Self { rate, size, keys: Keys::new(ipv6_prefix), table }
+    /// `ipv6_prefix` bits count, 1..=128. `previous` is what there was before, which goes on to count.
+    pub fn new(rate: Rate, size: NonZeroU32, ipv6_prefix: u8, previous: Option<&Self>) -> Self {
+        let capacity = Capacity { size, expire: rate.per * 2 };
+        let (keys, table) = match previous {
+            Some(previous) => {
+                previous.table.resize(capacity);
+                (previous.keys.with_ipv6_prefix(ipv6_prefix), Arc::clone(&previous.table))
+            }
+            None => (Keys::new(ipv6_prefix), Arc::new(Table::new(capacity))),
+        };
+        Self { rate, size, keys, table }
     }
 
     /// May `source` once more?

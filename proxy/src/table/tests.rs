@@ -133,7 +133,7 @@ fn window_counts_what_it_covers_of_the_period_before() {
 
 #[test]
 fn refused_ones_do_not_count_and_are_told_how_long_to_wait() {
-    let limiter = RateLimiter::new(rate(3, 10 * SECOND), NonZeroU32::new(10).unwrap(), 64);
+    let limiter = RateLimiter::new(rate(3, 10 * SECOND), NonZeroU32::new(10).unwrap(), 64, None);
     let source = |n: u8| IpAddr::from([192, 0, 2, n]);
     let from = 100 * SECOND;
     for _ in 0..3 {
@@ -151,6 +151,29 @@ fn refused_ones_do_not_count_and_are_told_how_long_to_wait() {
     }
     assert_eq!(limiter.check_value(b"key", from), Err(Duration::from_secs(14)));
     assert_eq!(limiter.check_value(b"other", from), Ok(()));
+}
+
+#[test]
+fn limiter_goes_on_with_what_the_one_before_it_has_counted() {
+    let size = NonZeroU32::new(10).unwrap();
+    let before = RateLimiter::new(rate(2, 10 * SECOND), size, 64, None);
+    let (source, other) = (IpAddr::from([192, 0, 2, 1]), "2001:db8::1".parse().unwrap());
+    for key in [&b"a"[..], b"b"] {
+        before.check_value(key, SECOND).unwrap();
+        before.check_value(key, SECOND).unwrap();
+    }
+    before.check_source(source, SECOND).unwrap();
+    before.check_source(other, SECOND).unwrap();
+    let after = RateLimiter::new(rate(3, 10 * SECOND), size, 48, Some(&before));
+    assert_eq!(after.check_value(b"a", SECOND), Ok(()));
+    assert!(after.check_value(b"a", SECOND).is_err());
+    // The old one is still asked by those who have not gone over: both see the same.
+    assert!(before.check_value(b"a", SECOND).is_err());
+    for _ in 0..2 {
+        after.check_source(source, SECOND).unwrap();
+    }
+    assert!(after.check_source(source, SECOND).is_err());
+    assert_eq!(after.table().len(), 4);
 }
 
 #[test]

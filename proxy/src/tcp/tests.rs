@@ -66,6 +66,10 @@ impl Stream for Shifted {
     fn is_quiet(&self) -> bool {
         self.0.is_quiet()
     }
+
+    async fn ended(&self) {
+        self.0.ended().await;
+    }
 }
 
 fn config(server: std::net::SocketAddr) -> Config {

@@ -82,6 +82,9 @@ fn one(
             http_keep_alive: http(&own.http_keep_alive, &other.http_keep_alive)
                 .unwrap_or(built_in.http_keep_alive),
             client_fin: value(&own.client_fin, &other.client_fin),
+            tarpit: http(&own.tarpit, &other.tarpit)
+                .or_else(|| http(&own.connect, &other.connect))
+                .unwrap_or(built_in.tarpit),
         },
         options: options::frontend(raw, &file.defaults, mode, report),
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
@@ -108,8 +111,11 @@ fn check_tcp(raw: &Section, report: &Report<'_>) {
             "forwardfor needs mode = \"http\"; in mode tcp bytes are forwarded as they are",
         );
     }
-    let timeouts =
-        [("http_request", &raw.timeout.http_request), ("http_keep_alive", &raw.timeout.http_keep_alive)];
+    let timeouts = [
+        ("http_request", &raw.timeout.http_request),
+        ("http_keep_alive", &raw.timeout.http_keep_alive),
+        ("tarpit", &raw.timeout.tarpit),
+    ];
     for (key, timeout) in timeouts {
         if let Some(timeout) = timeout {
             report.warning(timeout.span, format!("{key} has no effect in mode tcp"));

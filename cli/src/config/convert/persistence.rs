@@ -14,11 +14,11 @@ use crate::config::{
 };
 
 /// Clients that are remembered, unless the file says how many.
-const SIZE: NonZeroU32 = NonZeroU32::new(100_000).expect("is not 0");
+pub(super) const SIZE: NonZeroU32 = NonZeroU32::new(100_000).expect("is not 0");
 const EXPIRE: Duration = Duration::from_secs(1_800);
 
 /// What a household or a virtual machine has.
-const IPV6_PREFIX: u8 = 64;
+pub(super) const IPV6_PREFIX: u8 = 64;
 
 /// Values of servers are checked whether a cookie uses them or not.
 pub(super) fn cookie(

@@ -2,13 +2,20 @@
 
 use std::path::Path;
 
+use std::num::NonZeroU32;
+
 use lb_proxy::{
     config::{Backend, BackendId, Mode},
-    rules::{Action, Condition, Content, Destination, Redirect, Respond, Rule, Text, Value},
+    rules::{
+        Action, Condition, Content, Destination, LimitedBy, RateLimit, Redirect, Respond, Rule, Text, Value,
+    },
     sample::{self, Expression, Names, Place, Stage, Template, TemplateError},
 };
 
-use super::answers;
+use super::{
+    answers,
+    persistence::{IPV6_PREFIX, SIZE},
+};
 use crate::config::{
     diagnostic::{Report, Span},
     raw::{self, rules::within},
@@ -104,6 +111,8 @@ impl Context<'_> {
             raw::Action::Backend(name) => Action::Backend(self.backend(name)?),
             raw::Action::IgnorePersistence => Action::IgnorePersistence,
             raw::Action::Deny(status) => Action::Deny(*status),
+            raw::Action::Tarpit(status) => Action::Tarpit(*status),
+            raw::Action::RateLimit(limit) => Action::RateLimit(self.rate_limit(limit)?),
             raw::Action::Allow => Action::Allow,
             raw::Action::Redirect { to, status, drop_query } => {
                 let location = |text| self.text(text, sample::Text::Location);
@@ -152,6 +161,30 @@ impl Context<'_> {
                 }
             }
         })
+    }
+
+    fn rate_limit(&self, raw: &raw::rules::RateLimit) -> Option<RateLimit> {
+        let by = raw.by.as_ref().and_then(|by| self.limited_by(by));
+        if let (Some(LimitedBy::Text(_)), Some(prefix)) = (&by, &raw.ipv6_prefix) {
+            let message = "ipv6_prefix goes with by = \"source\"; in a text write {client.ip|mask(32, 64)}";
+            self.report.error(prefix.span, message);
+        }
+        let size = raw.size.and_then(NonZeroU32::new).unwrap_or(SIZE);
+        let prefix = raw.ipv6_prefix.as_ref().map_or(IPV6_PREFIX, |at| at.value);
+        Some(RateLimit::new(by?, raw.rate?, size, prefix, raw.status))
+    }
+
+    fn limited_by(&self, by: &At<String>) -> Option<LimitedBy> {
+        if by.value == "source" {
+            return Some(LimitedBy::Source);
+        }
+        let text = self.text(by, sample::Text::Plain)?;
+        if text.is_literal() {
+            let hint = "write \"source\", or a text as in \"{request.header.x-key}\"";
+            let message = format!("`{}` is the same for everybody; {hint}", by.value.escape_debug());
+            self.report.error(by.span, message);
+        }
+        Some(LimitedBy::Text(text))
     }
 
     fn place(&self, text: sample::Text) -> Place<'_> {

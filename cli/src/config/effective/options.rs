@@ -16,6 +16,7 @@ pub(super) fn frontend(out: &mut String, frontend: &Frontend) {
     if frontend.mode == Mode::Tcp {
         return;
     }
+    line(out, "timeout.tarpit", time(timeout.tarpit));
     line(out, "http_connection", connection(options.connection));
     line(out, "min_body_rate", options.min_body_rate.map_or(0, std::num::NonZeroU32::get));
     line(out, "wait_for_body", options.wait_for_body);

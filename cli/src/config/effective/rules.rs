@@ -5,12 +5,13 @@ use std::ops::RangeInclusive;
 use lb_proxy::{
     config::Backend,
     rules::{
-        Action, AmbiguousPath, Condition, Content, Destination, PathPattern, Replacement, Respond, Rule,
-        ValuePattern,
+        Action, AmbiguousPath, Condition, Content, Destination, LimitedBy, PathPattern, RateLimit,
+        Replacement, Respond, Rule, ValuePattern,
     },
 };
 
 use super::{append, key, line, quoted};
+use crate::config::rate;
 
 /// `ambiguous_path` of a frontend.
 pub(super) fn ambiguous_path(out: &mut String, ambiguous: AmbiguousPath) {
@@ -154,6 +155,8 @@ fn actions(actions: &[Action], backends: &[Backend]) -> Vec<String> {
             }
             Action::IgnorePersistence => ("ignore_persist", "true".to_owned()),
             Action::Deny(status) => ("deny", status.to_string()),
+            Action::Tarpit(status) => ("tarpit", status.to_string()),
+            Action::RateLimit(limit) => ("rate_limit", rate_limit(limit)),
             Action::Allow => ("allow", "true".to_owned()),
             Action::Redirect(redirect) => {
                 let to = match &redirect.to {
@@ -207,6 +210,15 @@ fn respond(respond: &Respond) -> String {
         entries.push(format!("headers = {{ {} }}", lines.join(", ")));
     }
     format!("{{ {} }}", entries.join(", "))
+}
+
+fn rate_limit(limit: &RateLimit) -> String {
+    let (by, rate) = (quoted(limit.by()), quoted(&rate::write(limit.rate)));
+    let prefix = match limit.by {
+        LimitedBy::Source => format!(", ipv6_prefix = {}", limit.ipv6_prefix),
+        LimitedBy::Text(_) => String::new(),
+    };
+    format!("{{ by = {by}, rate = {rate}, size = {}{prefix}, status = {} }}", limit.size, limit.status)
 }
 
 fn replacement(replacement: &Replacement) -> String {

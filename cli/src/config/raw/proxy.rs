@@ -97,6 +97,7 @@ pub(crate) struct Timeouts {
     pub(crate) http_request: Option<At<Duration>>,
     pub(crate) http_keep_alive: Option<At<Duration>>,
     pub(crate) client_fin: Option<At<Duration>>,
+    pub(crate) tarpit: Option<At<Duration>>,
     pub(crate) connect: Option<At<Duration>>,
     pub(crate) server: Option<At<Duration>>,
     pub(crate) queue: Option<At<Duration>>,
@@ -275,11 +276,12 @@ fn elsewhere(key: &str, kind: Kind) -> Option<String> {
 }
 
 /// Each timeout, and whether it is the frontend's.
-const TIMEOUTS: [(&str, bool); 9] = [
+const TIMEOUTS: [(&str, bool); 10] = [
     ("client", true),
     ("http_request", true),
     ("http_keep_alive", true),
     ("client_fin", true),
+    ("tarpit", true),
     ("connect", false),
     ("server", false),
     ("queue", false),
@@ -295,6 +297,7 @@ impl Timeouts {
             timeouts.http_request = fields.duration("http_request", POSITIVE);
             timeouts.http_keep_alive = fields.duration("http_keep_alive", POSITIVE);
             timeouts.client_fin = fields.duration("client_fin", POSITIVE);
+            timeouts.tarpit = fields.duration("tarpit", POSITIVE);
         }
         if kind.takes_backend_keys() {
             timeouts.connect = fields.duration("connect", POSITIVE);

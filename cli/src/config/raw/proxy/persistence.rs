@@ -40,7 +40,7 @@ impl Stick {
         let stick = Self {
             size: size(&fields),
             expire: fields.duration("expire", POSITIVE).map(|at| at.value),
-            ipv6_prefix: ipv6_prefix(&fields),
+            ipv6_prefix: ipv6_prefix(&fields).map(|at| at.value),
         };
         fields.finish(|key| match key {
             "store" | "type" | "peers" => Some("the server is what is stored, on this node".into()),
@@ -66,7 +66,7 @@ impl PerSource {
             connections: connections.map(|at| at.value),
             connection_rate: rate.and_then(read_rate),
             size: size(&fields),
-            ipv6_prefix: ipv6_prefix(&fields),
+            ipv6_prefix: ipv6_prefix(&fields).map(|at| at.value),
         };
         fields.finish(|key| match key {
             "request_rate" => Some("requests are limited by a rule with `rate_limit`".into()),
@@ -76,11 +76,13 @@ impl PerSource {
     }
 }
 
-fn size(fields: &Fields<'_>) -> Option<u32> {
+/// How many are remembered.
+pub(super) fn size(fields: &Fields<'_>) -> Option<u32> {
     fields.integer("size", 1..=100_000_000).map(|at| at.value)
 }
 
-fn ipv6_prefix(fields: &Fields<'_>) -> Option<u8> {
+/// What makes one client of IPv6 addresses.
+pub(super) fn ipv6_prefix(fields: &Fields<'_>) -> Option<At<u8>> {
     let prefix = fields.integer("ipv6_prefix", 1..=128)?;
-    u8::try_from(prefix.value).ok()
+    Some(At::new(u8::try_from(prefix.value).ok()?, prefix.span))
 }

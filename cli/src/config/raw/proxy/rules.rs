@@ -10,6 +10,7 @@ use crate::config::{
 mod action;
 mod condition;
 mod pattern;
+mod rate_limit;
 mod respond;
 
 pub(crate) use self::pattern::within;
@@ -17,6 +18,7 @@ pub(crate) use self::pattern::within;
 pub(crate) use self::{
     action::{Action, Destination},
     condition::Condition,
+    rate_limit::RateLimit,
     respond::Content,
 };
 

@@ -7,7 +7,7 @@ use lb_proxy::{
 };
 
 use super::{
-    Side, pattern,
+    RateLimit, Side, pattern,
     respond::{self, Content},
 };
 use crate::config::{
@@ -33,7 +33,9 @@ pub(crate) enum Action {
     },
     Backend(At<String>),
     IgnorePersistence,
+    RateLimit(RateLimit),
     Deny(u16),
+    Tarpit(u16),
     Allow,
     Redirect {
         to: Destination,
@@ -60,7 +62,10 @@ pub(crate) enum Destination {
 impl Action {
     /// Nothing after it happens.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Deny(_) | Self::Allow | Self::Redirect { .. } | Self::Respond { .. })
+        matches!(
+            self,
+            Self::Deny(_) | Self::Tarpit(_) | Self::Allow | Self::Redirect { .. } | Self::Respond { .. }
+        )
     }
 }
 
@@ -102,10 +107,12 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
 }
 
 /// Keys that make no sense in rules for responses.
-pub(super) const REQUEST_KEYS: [&str; 10] = [
+pub(super) const REQUEST_KEYS: [&str; 12] = [
     "set_var",
     "backend",
     "deny",
+    "tarpit",
+    "rate_limit",
     "redirect",
     "respond",
     "set_path",
@@ -156,7 +163,13 @@ fn set_source(value: &Value<'_>) -> Option<Action> {
 
 fn read_answers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
     if let Some(value) = fields.value("deny") {
-        actions.extend(deny(&value).map(|status| At::new(Action::Deny(status), value.span)));
+        actions.extend(deny(&value, 403).map(|status| At::new(Action::Deny(status), value.span)));
+    }
+    if let Some(value) = fields.value("tarpit") {
+        actions.extend(deny(&value, 500).map(|status| At::new(Action::Tarpit(status), value.span)));
+    }
+    if let Some(value) = fields.value("rate_limit") {
+        actions.extend(RateLimit::read(&value).map(|limit| At::new(Action::RateLimit(limit), value.span)));
     }
     if let Some(value) = fields.value("redirect") {
         actions.extend(redirect(&value).map(|action| At::new(action, value.span)));
@@ -170,8 +183,7 @@ fn check_final(actions: &[At<Action>], fields: &Fields<'_>) {
     let mut finals = actions.iter().filter(|action| action.value.is_final());
     let Some(first) = finals.next() else { return };
     for second in finals {
-        let message =
-            "a rule ends in one way; write a rule of its own for each of deny, allow, redirect and respond";
+        let message = "a rule ends in one way; write a rule of its own for each of deny, tarpit, allow, redirect and respond";
         fields.report.error(second.span, message);
     }
     if matches!(first.value, Action::Allow) {
@@ -292,14 +304,20 @@ pub(super) fn check_name(name: &At<String>, fields: &Fields<'_>) -> bool {
     fine
 }
 
-fn deny(value: &Value<'_>) -> Option<u16> {
-    if value.as_bool() == Some(true) {
-        return Some(403);
+/// A status, or true for `default`.
+fn deny(value: &Value<'_>, default: u16) -> Option<u16> {
+    match value.as_bool() {
+        Some(true) => Some(default),
+        Some(false) => {
+            value.mismatch("true or a status of 400..599");
+            None
+        }
+        None => status(value),
     }
-    if value.as_bool().is_some() {
-        value.mismatch("true or a status of 400..599");
-        return None;
-    }
+}
+
+/// The status of a page.
+pub(super) fn status(value: &Value<'_>) -> Option<u16> {
     let status = value.integer(400..=599)?;
     if matches!(status.value, 401 | 407) {
         value.wrong("needs a challenge, which a page alone has not; write 403");
