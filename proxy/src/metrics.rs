@@ -105,6 +105,10 @@ events! {
     Cut = "cut_when_down_total",
     /// Requests that a rule refused.
     Denied = "denied_total",
+    /// Responses that a rule refused.
+    DeniedResponse = "denied_responses_total",
+    /// Responses that rules made too large to be sent.
+    FailedRewrite = "failed_rewrites_total",
     /// Requests that a rule let wait before it refused them (`tarpit`).
     Tarpitted = "tarpitted_total",
     /// Requests that a rule refused because their like came too often (`rate_limit`).

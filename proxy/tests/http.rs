@@ -26,6 +26,8 @@ mod modes;
 mod rate_limit;
 #[path = "http/refusals.rs"]
 mod refusals;
+#[path = "http/refused_responses.rs"]
+mod refused_responses;
 #[path = "http/resends.rs"]
 mod resends;
 #[path = "http/retries.rs"]

@@ -91,6 +91,24 @@ fn responses_are_changed_by_the_backend_and_then_by_the_frontend() {
 }
 
 #[test]
+fn responses_are_refused_by_what_they_say() {
+    let rig = Rig::new(
+        r#"response_rules = [{ when = { header = { "X-App" = "1" } }, deny = 451 }]"#,
+        r#"response_rules = [{ when = { header = { "Server" = { prefix = "apache" } } }, deny = true }]"#,
+        "",
+    );
+    assert_eq!(status(&rig.get("/", HOST)), 451);
+    let rig = Rig::new(
+        "",
+        r#"response_rules = [{ when = { header = { "Server" = { prefix = "app" } } }, deny = true }]"#,
+        "",
+    );
+    let answer = rig.get("/", HOST);
+    assert_eq!((status(&answer), field(&answer, "X-App")), (502, None), "{answer}");
+    assert_eq!(rig.counter("denied_responses_total"), 1);
+}
+
+#[test]
 fn connections_of_a_tcp_frontend_are_refused_or_let_through_by_source_and_port() {
     for (rules, served) in [
         (r#"{ when = { source = "127.0.0.0/8" }, deny = true }"#, false),

@@ -1,32 +1,29 @@
 //! The server's side of an exchange: interim responses, the response's head, its content.
 
+mod head;
+
 use std::{cell::Cell, io::IoSlice};
 
+use self::head::Refused;
 use super::{
     body::{Decoder, Encoder, Framing, Step},
     bulk::{BULK, Bulk, BulkError},
-    cookie::{self, CookiePolicy, Persisted},
+    cookie::Persisted,
     head::{
-        Fields, Malformed, Progress, Version,
+        Malformed, Progress, Version,
         request::Request,
-        response::{Head, Hop, Response},
+        response::{Hop, Response},
     },
-    message::Message,
     outcome::Termination,
     write::{self, WriteError, is_transient},
 };
 use crate::{
     buffer::Buffer,
-    config::ConnectionMode,
     connection::Connection,
-    health::passive::Seen,
     metrics::Event,
-    rules::Run,
-    sample::{Facts, Variables},
     stream::Stream,
     upstream::Upstream,
     wheel::{Deadline, TICK},
-    worker::Scratch,
 };
 
 /// Interim responses of one exchange; more are refused.
@@ -134,9 +131,13 @@ impl<S: Stream> Download<'_, S> {
         let mut begun = self.now();
         out.clear();
         let (response, hop) = loop {
-            let parsed = match self.parse(&buffer, &mut progress, &mut out) {
+            let parsed = match self.parse(&buffer, &mut progress, request.is_some(), &mut out) {
                 Ok(parsed) => parsed,
-                Err(fault) => return Err(self.bad_response(fault, request)),
+                Err(Refused::Malformed(fault)) => return Err(self.bad_response(fault, request)),
+                Err(Refused::Retried) => {
+                    return Err(Failed::new(Termination::BadResponse, request, Failure::Status));
+                }
+                Err(Refused::Here(termination)) => return Err(termination.into()),
             };
             match parsed {
                 Some((response, hop)) if response.status >= 200 || response.status == 101 => {
@@ -181,13 +182,6 @@ impl<S: Stream> Download<'_, S> {
                 }
             }
         };
-        self.upstream.note(Seen::Response(response.status));
-        if self.retried.contains(&response.status)
-            && request.is_some()
-            && self.connection.worker().retry_budget(self.upstream.backend_id()).take()
-        {
-            return Err(Failed::new(Termination::BadResponse, request, Failure::Status));
-        }
         drop(request);
         self.begun.set(true);
         self.connection.counters().response(response.status);
@@ -277,88 +271,6 @@ impl<S: Stream> Download<'_, S> {
             self.write(&mut pieces, Termination::ClientAbortInData).await?;
         }
         out.clear();
-        Ok(())
-    }
-
-    /// The response at the start of `inbox`, if its head is whole; its head for the client is in `out`. Not async: the
-    /// fields live on the stack and are gone before anything waits.
-    fn parse(
-        &self,
-        inbox: &Buffer,
-        progress: &mut Progress,
-        out: &mut Buffer,
-    ) -> Result<Option<(Response, Hop)>, Malformed> {
-        let mut fields = Fields::default();
-        let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
-        let response = head.check(self.request.method, self.request.upgrade)?;
-        let framing = match (response.framing, self.request.version) {
-            (Framing::Chunked | Framing::UntilClose, Version::Http11) => Framing::Chunked,
-            (Framing::Chunked | Framing::UntilClose, Version::Http10) => Framing::UntilClose,
-            (framing @ (Framing::None | Framing::Length(_)), _) => framing,
-        };
-        let close = response.status != 101
-            && (!self.request.persistent
-                || framing == Framing::UntilClose
-                || !self.uploaded.get()
-                || self.connection.is_draining()
-                || self.connection.frontend().options.connection == ConnectionMode::Close);
-        let hop = Hop { framing, close };
-        let rules = &self.connection.worker().node().rules;
-        let is_final = response.status >= 200;
-        let has_rules =
-            is_final && rules.concern_response(self.connection.frontend_id(), self.upstream.backend_id());
-        let cookie = self.upstream.cookie().filter(|_| is_final || response.status == 101);
-        if has_rules || cookie.is_some() {
-            self.edit(head, &response, &hop, has_rules, cookie, out)?;
-        } else {
-            head.encode(&response, &hop, out);
-        }
-        Ok(Some((response, hop)))
-    }
-
-    /// The head for the client, after rules and then the cookie have changed it, as in HAProxy.
-    fn edit(
-        &self,
-        head: Head<'_>,
-        response: &Response,
-        hop: &Hop,
-        has_rules: bool,
-        cookie: Option<&CookiePolicy>,
-        out: &mut Buffer,
-    ) -> Result<(), Malformed> {
-        let (connection, upstream) = (self.connection, self.upstream);
-        let worker = connection.worker();
-        let mut scratch = worker.scratch().borrow_mut();
-        let Scratch { edits, work, sample } = &mut *scratch;
-        let mut message = Message::of_response(head, edits);
-        if has_rules {
-            let (none, maps) = (Variables::default(), worker.maps());
-            // What rules of the request kept is gone by now: no rule on responses can name it.
-            let (mut variables, mut session) = (Variables::default(), Variables::default());
-            let facts = Facts {
-                backend: Some(&upstream.backend().name),
-                server: Some(&upstream.server().name),
-                ..connection.facts(&none, &maps, sample)
-            };
-            let mut run = Run {
-                message: &mut message,
-                facts,
-                variables: &mut variables,
-                session: &mut session,
-                settles: false,
-                work,
-                ignores_persistence: false,
-                tables: &worker.node().tables,
-                now: &|| worker.node().now(),
-            };
-            let rules = &worker.node().rules;
-            rules.run_response(connection.frontend_id(), upstream.backend_id(), &mut run)?;
-        }
-        if let Some(policy) = cookie {
-            let (method, persisted) = (self.request.method, &self.persisted);
-            cookie::pass_response(policy, upstream, method, persisted, &mut message, work);
-        }
-        message.encode_response(response, hop, out);
         Ok(())
     }
 

@@ -403,7 +403,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             None => self.note_refusal(termination, status),
         }
         let Some(status) = status else { return Next::Close };
-        if status == 503 {
+        if status == 503 && !matches!(termination, Termination::DeniedResponse(_)) {
             self.say_why(termination, search);
         }
         let session = &mut *self.session;

@@ -33,6 +33,10 @@ pub(crate) enum Termination {
     ServerAbortInHead,
     /// The server did not respond in time.
     ServerTimeoutInHead,
+    /// A rule refused the response: the client is answered with this status.
+    DeniedResponse(u16),
+    /// Rules made the head of the response too large.
+    FailedRewrite,
     /// The head of the response is not valid.
     BadResponse,
     /// The client went away during content.
@@ -63,7 +67,7 @@ impl Termination {
             Self::ClientAbortInResponse => "CH",
             Self::ServerAbortInHead => "SH",
             Self::ServerTimeoutInHead => "sH",
-            Self::BadResponse => "PH",
+            Self::DeniedResponse(_) | Self::FailedRewrite | Self::BadResponse => "PH",
             Self::ClientAbortInData => "CD",
             Self::ClientTimeoutInData => "cD",
             Self::ServerAbortInData => "SD",
@@ -83,6 +87,9 @@ impl Termination {
                 Some(502)
             }
             Self::ServerTimeoutInHead | Self::ServerTimeoutInData => Some(504),
+            Self::DeniedResponse(status) => Some(status),
+            // As in HAProxy: neither the client's fault nor the server's.
+            Self::FailedRewrite => Some(500),
             Self::Denied
             | Self::Tarpitted
             | Self::Limited
@@ -111,6 +118,8 @@ impl Termination {
             Self::Denied => Some(Event::Denied),
             Self::Tarpitted => Some(Event::Tarpitted),
             Self::Limited => Some(Event::RateLimited),
+            Self::DeniedResponse(_) => Some(Event::DeniedResponse),
+            Self::FailedRewrite => Some(Event::FailedRewrite),
             Self::Answered => None,
             Self::ServerConnect | Self::ServerConnectTimeout | Self::QueueTimeout => None,
             Self::ClientAbortInHead

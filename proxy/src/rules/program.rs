@@ -138,18 +138,21 @@ impl Programs {
         self.frontend_responses[frontend].is_some() || self.backend_responses[backend.0].is_some()
     }
 
-    /// Runs the response rules of `backend`, then those of `frontend`: the way back.
+    /// Runs the response rules of `backend`, then those of `frontend`: the way back. The status that is answered instead, if
+    /// one of them refuses the response.
     pub(crate) fn run_response(
         &self,
         frontend: usize,
         backend: BackendId,
         run: &mut Run<'_, '_, '_>,
-    ) -> Result<(), Malformed> {
+    ) -> Result<Option<u16>, Malformed> {
         let programs = [&self.backend_responses[backend.0], &self.frontend_responses[frontend]];
         for program in programs.into_iter().flatten() {
-            program.run(run, &mut None)?;
+            if let Flow::Answer(Verdict::Deny(status)) = program.run(run, &mut None)? {
+                return Ok(Some(status));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Runs the rules of a tcp frontend on a connection: where it goes, or `None` if it is refused.

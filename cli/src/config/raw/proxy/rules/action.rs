@@ -94,6 +94,11 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
         read_rewrites(fields, &mut actions);
         read_answers(fields, &mut actions);
     }
+    if let Some(value) = fields.value("deny") {
+        // As in HAProxy.
+        let default = if side == Side::Response { 502 } else { 403 };
+        actions.extend(deny(&value, default).map(|status| At::new(Action::Deny(status), value.span)));
+    }
     if let Some(value) = fields.value("allow") {
         if value.as_bool() == Some(true) {
             actions.push(At::new(Action::Allow, value.span));
@@ -102,15 +107,14 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
         }
     }
     actions.sort_by_key(|action| (action.value.is_final(), action.span));
-    check_final(&actions, fields);
+    check_final(&actions, fields, side);
     actions
 }
 
 /// Keys that make no sense in rules for responses.
-pub(super) const REQUEST_KEYS: [&str; 12] = [
+pub(super) const REQUEST_KEYS: [&str; 11] = [
     "set_var",
     "backend",
-    "deny",
     "tarpit",
     "rate_limit",
     "redirect",
@@ -162,9 +166,6 @@ fn set_source(value: &Value<'_>) -> Option<Action> {
 }
 
 fn read_answers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
-    if let Some(value) = fields.value("deny") {
-        actions.extend(deny(&value, 403).map(|status| At::new(Action::Deny(status), value.span)));
-    }
     if let Some(value) = fields.value("tarpit") {
         actions.extend(deny(&value, 500).map(|status| At::new(Action::Tarpit(status), value.span)));
     }
@@ -179,7 +180,7 @@ fn read_answers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
     }
 }
 
-fn check_final(actions: &[At<Action>], fields: &Fields<'_>) {
+fn check_final(actions: &[At<Action>], fields: &Fields<'_>, side: Side) {
     let mut finals = actions.iter().filter(|action| action.value.is_final());
     let Some(first) = finals.next() else { return };
     for second in finals {
@@ -190,10 +191,12 @@ fn check_final(actions: &[At<Action>], fields: &Fields<'_>) {
         return;
     }
     for useless in actions.iter().filter(|action| !action.value.is_final()) {
-        fields.report.error(
-            useless.span,
-            "has no effect: the rule answers the request, no server gets it; write it into a rule of its own",
-        );
+        let why = match side {
+            Side::Response => "the rule refuses the response, its client does not get it",
+            Side::Frontend | Side::Backend => "the rule answers the request, no server gets it",
+        };
+        let message = format!("has no effect: {why}; write it into a rule of its own");
+        fields.report.error(useless.span, message);
     }
 }
 
