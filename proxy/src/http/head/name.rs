@@ -128,6 +128,7 @@ impl Name {
                 | Self::Forwarded
                 | Self::Host
                 | Self::ProxyAuthorization
+                | Self::SecWebSocketKey
                 | Self::SetCookie
                 | Self::TransferEncoding
                 | Self::XForwarded
