@@ -11,9 +11,13 @@
 use serde::{Deserialize, Serialize};
 
 pub mod client;
+mod statistics;
 mod status;
 mod timestamp;
 
+pub use statistics::{
+    BackendStatistics, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, Traffic,
+};
 pub use status::{
     Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, NameProblem, Peer, Phase, Problem, Ready,
     Server, ServerState, Status, Table, TransitionReport, Vip,

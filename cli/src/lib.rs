@@ -12,3 +12,4 @@ pub mod lab;
 pub mod log;
 pub mod output;
 pub mod speaker;
+pub mod statistics;

@@ -28,7 +28,10 @@ pub(crate) mod why;
 
 use std::time::Duration;
 
-use crate::config::{OnError, Pace};
+use crate::{
+    config::{OnError, Pace},
+    status::Level,
+};
 
 /// The moments between two checks lie this share of the interval (1 / 20) around it, so that the checks of many
 /// servers, and of two nodes, do not stay in step.
@@ -156,6 +159,12 @@ impl Checker {
     /// How many of the last results were the same.
     pub fn in_a_row(&self) -> u32 {
         self.last.map_or(0, |(_, count)| count)
+    }
+
+    /// How far from up and down it is.
+    pub(crate) fn level(&self) -> Level {
+        let Counter { rise, fall, level } = self.by_all;
+        Level { rise, fall, now: level }
     }
 
     fn verdict(&self) -> Verdict {

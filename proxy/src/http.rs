@@ -28,7 +28,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::{budget::RetryBudget, cookie::CookiePolicy};
+pub(crate) use self::{budget::RetryBudget, cookie::CookiePolicy, outcome::Termination};
 
 use std::time::Duration;
 

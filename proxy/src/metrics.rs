@@ -7,8 +7,11 @@
 //! ```
 //! What happens seldom and has a name of its own is an [`Event`]; its name is written here and nowhere else.
 
+mod traffic;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use self::traffic::{BackendCounters, ServerCounters};
 use crate::config::Config;
 
 /// A number that only its worker adds to: a load and a store, no locked instruction. Anyone may read it.
@@ -24,6 +27,20 @@ impl Counter {
     /// Adds one.
     pub fn increment(&self) {
         self.add(1);
+    }
+
+    /// Makes it `n`. Only from the worker that owns it.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// Makes it at least `n`; was it less? Only from the worker that owns it.
+    pub fn raise(&self, n: u64) -> bool {
+        let is_new = self.value() < n;
+        if is_new {
+            self.set(n);
+        }
+        is_new
     }
 
     /// The value now.
@@ -135,8 +152,12 @@ pub(crate) const BIND_ERRORS: &str = "bind_errors_total";
 pub struct FrontendCounters {
     /// Connections accepted.
     pub connections: Counter,
+    /// The most connections at a time, over all workers, that this one has seen.
+    pub peak: Counter,
     /// Requests (http), connections (tcp).
     pub requests: Counter,
+    /// Requests that came to nothing by their own fault: not valid, not whole in time, broken off.
+    pub request_errors: Counter,
     /// Responses by first digit; index 0 = others.
     pub responses: [Counter; 6],
     /// Bytes from clients.
@@ -146,29 +167,22 @@ pub struct FrontendCounters {
     events: Box<[Counter]>,
 }
 
-/// What a worker counts of a server.
-#[derive(Debug, Default)]
-pub struct ServerCounters {
-    /// Requests (http) or connections (tcp) given to it.
-    pub requests: Counter,
-    /// Failed attempts to connect.
-    pub connect_errors: Counter,
-}
-
 /// Everything that one worker counts.
 #[derive(Debug)]
 pub struct Counters {
     /// By the index of the frontend.
     pub frontends: Box<[FrontendCounters]>,
-    /// By the index of the backend, then of the server.
-    pub servers: Box<[Box<[ServerCounters]>]>,
+    /// By the index of the backend.
+    pub backends: Box<[BackendCounters]>,
 }
 
 impl FrontendCounters {
     fn new() -> Self {
         Self {
             connections: Counter::default(),
+            peak: Counter::default(),
             requests: Counter::default(),
+            request_errors: Counter::default(),
             responses: Default::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
@@ -178,8 +192,7 @@ impl FrontendCounters {
 
     /// Counts a response by the first digit of its status.
     pub fn response(&self, status: u16) {
-        let class = usize::from(status / 100);
-        self.responses[if class < self.responses.len() { class } else { 0 }].increment();
+        self.responses[class(status)].increment();
     }
 
     /// The counter of an event.
@@ -192,14 +205,17 @@ impl FrontendCounters {
 impl Counters {
     /// All zero, for what `config` names.
     pub(crate) fn new(config: &Config) -> Self {
-        let servers = |backend: &crate::config::Backend| {
-            backend.servers.iter().map(|_| ServerCounters::default()).collect()
-        };
         Self {
             frontends: config.frontends.iter().map(|_| FrontendCounters::new()).collect(),
-            servers: config.backends.iter().map(servers).collect(),
+            backends: config.backends.iter().map(BackendCounters::new).collect(),
         }
     }
+}
+
+/// The place of a status in an array by first digit; 0 for those that have none.
+fn class(status: u16) -> usize {
+    let digit = usize::from(status / 100);
+    if digit <= 5 { digit } else { 0 }
 }
 
 #[cfg(test)]
@@ -213,6 +229,13 @@ mod tests {
             counters.response(status);
         }
         assert_eq!(counters.responses.each_ref().map(Counter::value), [3, 1, 2, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_peak_is_raised_by_what_is_higher_and_by_nothing_else() {
+        let peak = Counter::default();
+        assert_eq!([3, 2, 3, 4].map(|n| peak.raise(n)), [true, false, false, true]);
+        assert_eq!(peak.value(), 4);
     }
 
     #[test]

@@ -209,11 +209,14 @@ impl BackendState {
     fn limit(&self, server: usize) -> Option<u32> {
         let (max, min) = self.servers[server].limits()?;
         let Some(min) = min else { return Some(max) };
-        let waiting = self.shared.waiting() as u64;
-        let connections =
-            self.servers.iter().map(|server| u64::from(server.in_flight())).sum::<u64>() + waiting;
-        let share = u64::from(max) * connections / u64::from(self.shared.fullconn().max(1));
+        let share = u64::from(max) * self.load() / u64::from(self.shared.fullconn().max(1));
         Some(u32::try_from(share).unwrap_or(max).clamp(min.min(max), max))
+    }
+
+    /// Requests (http) or connections (tcp) at its servers and in line.
+    pub(crate) fn load(&self) -> u64 {
+        let in_flight = self.servers.iter().map(|server| u64::from(server.in_flight())).sum::<u64>();
+        in_flight + self.shared.waiting() as u64
     }
 }
 

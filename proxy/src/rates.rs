@@ -1,9 +1,13 @@
 //! Counters over time: what happened in the last seconds, from samples taken once a second.
 
+mod rate;
+
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
+
+pub(crate) use self::rate::Rate;
 
 /// Between two samples.
 pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(1);
@@ -15,6 +19,8 @@ const KEPT: usize = 61;
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
     samples: VecDeque<Sample>,
+    pub(crate) connections: Rate,
+    pub(crate) requests: Rate,
 }
 
 #[derive(Clone, Copy, Debug)]

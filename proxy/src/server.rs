@@ -193,11 +193,7 @@ async fn sample(board: Arc<Board>) {
     let mut ticks = tokio::time::interval(SAMPLE_EVERY);
     loop {
         ticks.tick().await;
-        let node = board.node();
-        for (index, frontend) in node.frontends.iter().enumerate() {
-            let (requests, server_errors) = status::requests_and_server_errors(&node, index);
-            frontend.rates().sample(Instant::now(), requests, server_errors);
-        }
+        status::sample(&board.node(), Instant::now());
     }
 }
 

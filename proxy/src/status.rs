@@ -2,9 +2,13 @@
 
 mod check;
 mod collect;
+mod sample;
+mod traffic;
 
 pub use check::{CheckCode, CheckReport};
-pub(crate) use collect::{collect, requests_and_server_errors};
+pub(crate) use collect::collect;
+pub(crate) use sample::sample;
+pub use traffic::{Level, Outage, PerSecond, ServerHistory, Traffic};
 
 use std::{
     net::SocketAddr,
@@ -52,12 +56,20 @@ pub struct FrontendStatus {
     pub binds: Vec<BindStatus>,
     /// Client connections now.
     pub connections: u64,
+    /// The most that there were.
+    pub connections_peak: u64,
     /// Their limit.
     pub maxconn: u64,
     /// Since the start.
     pub connections_total: u64,
+    /// Of these, per second.
+    pub connection_rate: PerSecond,
     /// Since the start.
     pub requests_total: u64,
+    /// Of these, per second.
+    pub request_rate: PerSecond,
+    /// Requests that came to nothing by their own fault: not valid, not whole in time, broken off.
+    pub request_errors: u64,
     /// Over the last ten seconds.
     pub requests_per_second: f64,
     /// Responses by first digit (index 0 = others, 1..=5).
@@ -88,6 +100,14 @@ pub struct BindStatus {
 pub struct BackendStatus {
     /// Its name.
     pub name: String,
+    /// Its mode.
+    pub mode: Mode,
+    /// Connections at which servers with a `minconn` are allowed all of their `maxconn`.
+    pub fullconn: u32,
+    /// What went through it.
+    pub traffic: Traffic,
+    /// When it had no usable server.
+    pub outage: Outage,
     /// In the order of the configuration.
     pub servers: Vec<ServerStatus>,
 }
@@ -137,6 +157,18 @@ pub struct ServerStatus {
     pub state: ServerState,
     /// Since when.
     pub since: SystemTime,
+    /// What went through it.
+    pub traffic: Traffic,
+    /// What it has been through.
+    pub history: ServerHistory,
+    /// How far from up and down it is; `None` if it is not checked, or not yet.
+    pub level: Option<Level>,
+    /// It is checked.
+    pub is_checked: bool,
+    /// Errors of its traffic are watched.
+    pub is_observed: bool,
+    /// It takes new requests at this moment: usable, and no backup while others are.
+    pub is_in_use: bool,
     /// Requests (http) or connections (tcp) in flight.
     pub in_flight: u64,
     /// Waiting in the backend's line; each counts at the server whose turn it was.
@@ -155,6 +187,8 @@ pub struct ServerStatus {
     pub maxconn: Option<u32>,
     /// The last check.
     pub last_check: Option<CheckReport>,
+    /// What its agent said last.
+    pub agent: Option<String>,
 }
 
 /// What decides the node's readiness; watched by the composition root.

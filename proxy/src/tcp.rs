@@ -9,6 +9,7 @@ use std::{future::pending, io};
 use crate::{
     connection::Connection,
     error::Side,
+    http::Termination,
     metrics::Event,
     rules::Judgement,
     sample::Variables,
@@ -35,6 +36,8 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
         return;
     };
     let hash = key::of_connection(&worker.node().backend(backend).balance, connection.peer().ip());
+    let counters = &worker.counters().backends[backend.0];
+    counters.requests.increment();
     let client = (!judgement.ignores_persistence).then(|| connection.peer().ip());
     let preference = Preference { client, hash, ..Preference::default() };
     let upstream_deadline = worker.wheel().deadline();
@@ -55,6 +58,7 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
         Some(Ok(upstream)) => upstream,
         None => {
             connection.count(Event::ClientAbort);
+            counters.unserved.failed(Termination::ClientAbortInConnect);
             tracing::debug!(
                 frontend = %connection.frontend().name,
                 peer = %connection.peer(),
@@ -99,11 +103,11 @@ pub(crate) async fn tunnel<S: Stream>(
         End::Complete => {}
         End::Broken(side, error) => broken(connection, upstream, side, &error),
         End::Inactive(side) => {
-            connection.count(if side == Side::Downstream {
-                Event::ClientTimeout
-            } else {
-                Event::ServerTimeout
-            });
+            let termination = match side {
+                Side::Downstream => Termination::ClientTimeoutInData,
+                Side::Upstream | Side::Internal => Termination::ServerTimeoutInData,
+            };
+            count(connection, upstream, termination);
         }
     }
 }
@@ -118,9 +122,20 @@ fn broken<S: Stream>(connection: &Connection<S>, upstream: &Upstream, side: Side
         %error,
         "connection broke"
     );
-    connection.count(if side == Side::Downstream { Event::ClientAbort } else { Event::ServerAbort });
+    let termination = match side {
+        Side::Downstream => Termination::ClientAbortInData,
+        Side::Upstream | Side::Internal => Termination::ServerAbortInData,
+    };
+    count(connection, upstream, termination);
     connection.stream().abort();
     upstream.stream().abort();
+}
+
+fn count<S: Stream>(connection: &Connection<S>, upstream: &Upstream, termination: Termination) {
+    if let Some(event) = termination.event() {
+        connection.count(event);
+    }
+    upstream.counters().failed(termination);
 }
 
 #[cfg(test)]

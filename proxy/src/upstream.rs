@@ -39,7 +39,7 @@ use crate::{
     config::{Backend, BackendId, Server},
     health::passive::Seen,
     http::CookiePolicy,
-    metrics::ServerCounters,
+    metrics::{BackendCounters, Counter, ServerCounters},
     node::ServerShared,
     worker::Worker,
 };
@@ -140,6 +140,21 @@ impl Upstream {
         self.lease.counters()
     }
 
+    /// What this worker counts of the backend.
+    pub(crate) fn backend_counters(&self) -> &BackendCounters {
+        &self.lease.worker.counters().backends[self.lease.backend.0]
+    }
+
+    /// Where bytes from a client are counted: at its frontend and at the server.
+    pub(crate) fn bytes_in<'c>(&'c self, frontend: &'c Counter) -> [&'c Counter; 2] {
+        [frontend, &self.counters().bytes_in]
+    }
+
+    /// Where bytes to a client are counted: at its frontend and at the server.
+    pub(crate) fn bytes_out<'c>(&'c self, frontend: &'c Counter) -> [&'c Counter; 2] {
+        [frontend, &self.counters().bytes_out]
+    }
+
     /// The index of its backend.
     pub(crate) fn backend_id(&self) -> BackendId {
         self.lease.backend
@@ -193,7 +208,7 @@ impl Lease {
     }
 
     fn counters(&self) -> &ServerCounters {
-        &self.worker.counters().servers[self.backend.0][self.server]
+        &self.worker.counters().backends[self.backend.0].servers[self.server]
     }
 }
 

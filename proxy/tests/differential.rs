@@ -11,3 +11,6 @@ mod haproxy;
 
 #[path = "differential/cookies.rs"]
 mod cookies;
+
+#[path = "differential/counters.rs"]
+mod counters;

@@ -18,6 +18,8 @@ mod bodies;
 mod closing;
 #[path = "http/cookies.rs"]
 mod cookies;
+#[path = "http/counters.rs"]
+mod counters;
 #[path = "http/keep_alive.rs"]
 mod keep_alive;
 #[path = "http/modes.rs"]

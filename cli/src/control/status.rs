@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
+use super::{BackendStatistics, FrontendStatistics, ServerStatistics, Timestamp};
 
 /// A node and what it knows of the others.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -261,6 +261,9 @@ pub struct Frontend {
     /// Refused requests and limits that were hit, by name.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+    /// The rest of what HAProxy's statistics tell.
+    #[serde(default)]
+    pub statistics: FrontendStatistics,
 }
 
 /// A listening address.
@@ -281,6 +284,9 @@ pub struct Backend {
     pub name: String,
     /// In the order of the file.
     pub servers: Vec<Server>,
+    /// The rest of what HAProxy's statistics tell.
+    #[serde(default)]
+    pub statistics: BackendStatistics,
 }
 
 /// What is known of a server.
@@ -338,6 +344,9 @@ pub struct Server {
     pub maxconn: Option<u32>,
     /// The last check.
     pub last_check: Option<Check>,
+    /// The rest of what HAProxy's statistics tell.
+    #[serde(default)]
+    pub statistics: ServerStatistics,
 }
 
 /// A name does not resolve; the last good answer is still used if there was one.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_proxy::{config::Mode, status as proxy};
+use lb_proxy::status as proxy;
 use lb_vrrp::{
     Interface, MemberConfig, Moment, PeerKind, Readiness, State,
     status::{MemberStatus, PeerHeard},
@@ -16,6 +16,8 @@ use crate::{
         Server, ServerState, Status, Table, Timestamp, TransitionReport, Vip,
     },
 };
+
+mod statistics;
 
 /// A foreign peer whose last advertisement is older than this is not Active as far as we know.
 const ADVERTISES: Duration = Duration::from_secs(4);
@@ -300,10 +302,7 @@ pub(super) fn ready(readiness: &Readiness) -> Ready {
 fn frontend(found: &proxy::FrontendStatus) -> Frontend {
     Frontend {
         name: found.name.clone(),
-        mode: match found.mode {
-            Mode::Http => "http".to_owned(),
-            Mode::Tcp => "tcp".to_owned(),
-        },
+        mode: statistics::mode(found.mode).to_owned(),
         binds: found
             .binds
             .iter()
@@ -319,6 +318,7 @@ fn frontend(found: &proxy::FrontendStatus) -> Frontend {
         bytes_in: found.bytes_in,
         bytes_out: found.bytes_out,
         counters: found.counters.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
+        statistics: statistics::frontend(found),
     }
 }
 
@@ -334,7 +334,11 @@ fn table(found: &proxy::TableStatus) -> Table {
 fn backend(config: &Config, found: &proxy::BackendStatus) -> Backend {
     let check = config.proxy.backends.iter().find(|one| one.name == found.name);
     let fall = check.and_then(|one| one.check.as_ref()).map_or(1, |check| check.fall);
-    Backend { name: found.name.clone(), servers: found.servers.iter().map(|one| server(one, fall)).collect() }
+    Backend {
+        name: found.name.clone(),
+        servers: found.servers.iter().map(|one| server(one, fall)).collect(),
+        statistics: statistics::backend(found),
+    }
 }
 
 fn server(found: &proxy::ServerStatus, fall: u32) -> Server {
@@ -374,6 +378,7 @@ fn server(found: &proxy::ServerStatus, fall: u32) -> Server {
             fall,
             at: Timestamp::from(check.at),
         }),
+        statistics: statistics::server(found),
     }
 }
 

@@ -133,6 +133,7 @@ impl Board {
             let (backend, name) = (&server.backend, &server.name);
             match &answer {
                 Some(Said::Line(line)) => self.change(&server, |known| {
+                    known.agent_said = Some(line.clone());
                     if let Err(word) = known.agent.apply(line) {
                         tracing::warn!(%backend, server = %name, word, "the agent says what means nothing");
                     }

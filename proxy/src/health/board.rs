@@ -159,8 +159,14 @@ impl Board {
         duration: Duration,
     ) {
         let in_a_row = checker.in_a_row();
-        let report =
-            CheckReport { code: outcome.code, what: outcome.what, duration, in_a_row, at: SystemTime::now() };
+        let report = CheckReport {
+            code: outcome.code,
+            what: outcome.what,
+            status: outcome.status,
+            duration,
+            in_a_row,
+            at: SystemTime::now(),
+        };
         if !report.passed() && checker.is_up() {
             let failures = format!("{in_a_row} of {}", check.fall);
             tracing::info!(
@@ -172,6 +178,8 @@ impl Board {
             );
         }
         self.change(server, |known| {
+            let had_any = known.level.is_none_or(|level| level.now > 0);
+            known.history.failed_checks += u64::from(!report.passed() && had_any);
             known.update(checker);
             known.set_stopping(report.code == CheckCode::L7OkConditional);
             known.last_check = Some(report);
@@ -190,18 +198,20 @@ impl Board {
             reason = %what,
             "errors of traffic"
         );
-        if verdict.is_some() {
-            self.change(server, |known| {
+        self.change(server, |known| {
+            known.history.observed_errors += 1;
+            if verdict.is_some() {
                 known.update(checker);
                 known.last_check = Some(CheckReport {
                     code: CheckCode::Observed,
                     what,
+                    status: None,
                     duration: Duration::ZERO,
                     in_a_row: 1,
                     at: SystemTime::now(),
                 });
-            });
-        }
+            }
+        });
     }
 
     /// Changes what is known of a server, and tells everybody what follows. Nothing if the configuration does not have
@@ -223,7 +233,9 @@ impl Board {
             return;
         }
         if before.0 != after.0 {
-            health.since = SystemTime::now();
+            let now = SystemTime::now();
+            health.history.outage.change(is_down(after.0), now);
+            health.since = now;
             health.came_back = (is_down(before.0) && !is_down(after.0)).then(Instant::now);
             let reason = health.reason(config.check.as_ref().map_or(1, |check| check.fall));
             log_transition(server, before.0, after.0, reason.as_deref().unwrap_or_default());
@@ -248,6 +260,7 @@ impl Board {
         };
         let id = BackendId(index);
         let usable = usable(node.backend(id), &node.health(id), Instant::now());
+        backend.history().outage.change(usable.is_empty(), SystemTime::now());
         node.routing.update(|routing| routing.backends[index] = Arc::new(usable));
     }
 

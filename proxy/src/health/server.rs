@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Server,
-    status::{CheckReport, NameProblem, ServerState},
+    status::{CheckReport, Level, NameProblem, ServerHistory, ServerState},
 };
 
 /// What is known of a server.
@@ -23,8 +23,13 @@ pub(crate) struct ServerHealth {
     /// Its last check passed, with the wish to be left out of the balance.
     stopping: bool,
     pub(crate) agent: AgentState,
+    /// Its last line.
+    pub(crate) agent_said: Option<String>,
     pub(crate) since: SystemTime,
     pub(crate) last_check: Option<CheckReport>,
+    /// As of its last check, if it is checked.
+    pub(crate) level: Option<Level>,
+    pub(crate) history: ServerHistory,
     /// When it came up, if it was down before: its slow start begins there.
     pub(crate) came_back: Option<Instant>,
     /// `None` while its name has never resolved.
@@ -50,8 +55,11 @@ impl ServerHealth {
             up_by_checks: !is_checked,
             stopping: false,
             agent: AgentState::default(),
+            agent_said: None,
             since: now,
             last_check: None,
+            level: None,
+            history: ServerHistory::new(now),
             came_back: None,
             address,
             name_problem: None,
@@ -62,6 +70,7 @@ impl ServerHealth {
     pub(crate) fn update(&mut self, checker: &Checker) {
         self.checked = if checker.is_up() { Checked::Up } else { Checked::Down };
         self.up_by_checks = checker.is_up_by_checks();
+        self.level = Some(checker.level());
     }
 
     pub(crate) fn set_stopping(&mut self, stopping: bool) {

@@ -33,7 +33,7 @@ pub(super) struct Bulk<'e> {
     to: &'e TcpStream,
     pipes: &'e Rc<PipePool>,
     /// Grow with what the sink took.
-    counters: [&'e Counter; 2],
+    counters: [&'e Counter; 3],
 }
 
 impl<'e> Bulk<'e> {
@@ -42,7 +42,7 @@ impl<'e> Bulk<'e> {
         from: &'e impl Stream,
         to: &'e impl Stream,
         pipes: &'e Rc<PipePool>,
-        counters: [&'e Counter; 2],
+        counters: [&'e Counter; 3],
     ) -> Option<Self> {
         Some(Self { from: from.plain()?, to: to.plain()?, pipes, counters })
     }

@@ -185,6 +185,7 @@ impl<S: Stream> Download<'_, S> {
         drop(request);
         self.begun.set(true);
         self.connection.counters().response(response.status);
+        self.upstream.backend_counters().response(response.status);
         if response.status == 101 {
             self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInData).await?;
             let tunnel = Some(Tunnel { from_server: buffer });
@@ -345,7 +346,8 @@ impl<S: Stream> Download<'_, S> {
         let left = Cell::from_mut(left);
         let (upstream, client) = (self.upstream.stream(), self.connection.stream());
         let counters = self.connection.counters();
-        let counters = [&counters.bytes_out, counters.event(Event::Spliced)];
+        let [frontend, server] = self.upstream.bytes_out(&counters.bytes_out);
+        let counters = [frontend, server, counters.event(Event::Spliced)];
         let bulk = Bulk::new(upstream, client, self.connection.worker().pipes(), counters);
         let Some(bulk) = bulk.filter(|_| self.connection.splices_response(self.upstream.backend())) else {
             return Ok(());
@@ -382,7 +384,8 @@ impl<S: Stream> Download<'_, S> {
         let timeout = self.connection.frontend().timeout.client;
         match write::all_vectored(self.connection.stream(), pieces, self.deadline, timeout).await {
             Ok(()) => {
-                self.connection.counters().bytes_out.add(length as u64);
+                let counters = self.upstream.bytes_out(&self.connection.counters().bytes_out);
+                counters.iter().for_each(|counter| counter.add(length as u64));
                 Ok(())
             }
             Err(WriteError::Broken) => Err(abort.into()),

@@ -55,6 +55,10 @@ pub(super) struct Exchange<'s, 'c, S> {
     persisted: Persisted,
     decoder: Decoder,
     encoder: Encoder,
+    /// Bytes of it that are not counted at a server yet.
+    received: u64,
+    /// The server that it was sent to last.
+    server: Option<usize>,
     /// A server has all of the request. Its decoder may be done earlier, with the last of it still in the inbox.
     uploaded: Cell<bool>,
     /// The client was told to go on from here.
@@ -87,6 +91,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             persisted,
             decoder,
             encoder,
+            received: request.length as u64,
+            server: None,
             uploaded: Cell::new(false),
             continued: false,
             begun: Cell::new(false),
@@ -115,6 +121,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         let budget = worker.retry_budget(backend);
         budget.request();
         self.session.backend = Some(backend);
+        worker.counters().backends[backend.0].requests.increment();
         let mut search = worker.search(connection.frontend_id(), backend, self.preference);
         if let Some(own) = self.session.own.take().filter(|own| own.backend() == backend) {
             search.offer(*own);
@@ -131,6 +138,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 Err(termination) => return self.fail(termination, Some(&search)).await,
             };
             connection.set_server(&upstream);
+            self.server = Some(upstream.server_index());
+            upstream.counters().bytes_in.add(std::mem::take(&mut self.received));
             let is_resendable = is_resendable && search.has_retries();
             let repeat = Repeat {
                 is_stale_harmless: is_repeatable && upstream.is_reused(),
@@ -260,6 +269,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 head.push(&piece);
             }
             inbox.consume(step.consumed);
+            self.received += step.consumed as u64;
             inbound.release_if_empty();
             if step.consumed == 0 {
                 break;
@@ -406,6 +416,9 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         if status == 503 && !matches!(termination, Termination::DeniedResponse(_)) {
             self.say_why(termination, search);
         }
+        if let Some(counters) = self.session.backend_counters() {
+            counters.unserved.bytes_in.add(self.received);
+        }
         let session = &mut *self.session;
         let close = termination == Termination::BadRequest
             || !self.uploaded.get()
@@ -473,8 +486,16 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     }
 
     fn count(&self, termination: Termination) {
+        let connection = self.session.connection;
         if let Some(event) = termination.event() {
-            self.session.connection.count(event);
+            connection.count(event);
+        }
+        let counters = connection.worker().counters();
+        match (self.session.backend, termination) {
+            (_, Termination::BadRequest) => connection.counters().request_errors.increment(),
+            (Some(backend), _) => counters.backends[backend.0].of(self.server).failed(termination),
+            (None, Termination::ServerConnect) => {}
+            (None, _) => connection.counters().request_errors.increment(),
         }
     }
 }

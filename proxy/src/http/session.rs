@@ -21,7 +21,7 @@ use crate::{
     buffer::Buffer,
     config::{BackendId, ErrorPage},
     connection::Connection,
-    metrics::Event,
+    metrics::{BackendCounters, Event},
     sample::Variables,
     stream::Stream,
     upstream::Own,
@@ -287,6 +287,7 @@ impl<'c, S: Stream> Session<'c, S> {
         };
         let connection = self.connection;
         connection.counters().requests.increment();
+        connection.counters().request_errors.increment();
         if let Some(event) = termination.event() {
             connection.count(event);
         }
@@ -324,6 +325,9 @@ impl<'c, S: Stream> Session<'c, S> {
 
     async fn send(&mut self, reply: Reply) -> Next {
         self.connection.counters().response(reply.status);
+        if let Some(counters) = self.backend_counters() {
+            counters.response(reply.status);
+        }
         self.write_reply(reply).await
     }
 
@@ -343,6 +347,11 @@ impl<'c, S: Stream> Session<'c, S> {
         self.write_whole(&out, content, reply.close).await
     }
 
+    /// What this worker counts of the backend, once it is chosen.
+    pub(super) fn backend_counters(&self) -> Option<&'c BackendCounters> {
+        self.backend.map(|id| &self.connection.worker().counters().backends[id.0])
+    }
+
     fn page(&self, status: u16) -> Option<&'c ErrorPage> {
         let connection = self.connection;
         let of_backend = self.backend.map(|id| &connection.worker().node().backend(id).error_pages);
@@ -356,7 +365,13 @@ impl<'c, S: Stream> Session<'c, S> {
         let timeout = connection.frontend().timeout.client;
         let pieces = &mut [IoSlice::new(out.filled()), IoSlice::new(content)];
         match write::all_vectored(connection.stream(), pieces, &self.deadline, timeout).await {
-            Ok(()) => connection.counters().bytes_out.add((out.len() + content.len()) as u64),
+            Ok(()) => {
+                let length = (out.len() + content.len()) as u64;
+                connection.counters().bytes_out.add(length);
+                if let Some(counters) = self.backend_counters() {
+                    counters.unserved.bytes_out.add(length);
+                }
+            }
             Err(_) => return Next::Close,
         }
         if close { Next::Linger } else { Next::Request }

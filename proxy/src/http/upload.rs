@@ -57,6 +57,7 @@ impl<S: Stream> Upload<'_, '_, S> {
                     Err(WriteError::Broken) => return pending().await,
                 }
                 self.response_deadline.touch();
+                self.upstream.counters().bytes_in.add(step.consumed as u64);
                 inbox.consume(step.consumed);
                 self.inbound.release_if_empty();
                 if step.done {
@@ -78,7 +79,8 @@ impl<S: Stream> Upload<'_, '_, S> {
         let (connection, deadline) = (self.inbound.connection, &self.inbound.deadline);
         let (client, server) = (connection.stream(), self.upstream.stream());
         let counters = connection.counters();
-        let counters = [&counters.bytes_in, counters.event(Event::Spliced)];
+        let [frontend, of_server] = self.upstream.bytes_in(&counters.bytes_in);
+        let counters = [frontend, of_server, counters.event(Event::Spliced)];
         let bulk = Bulk::new(client, server, connection.worker().pipes(), counters);
         let Some(bulk) = bulk.filter(|_| connection.splices_request(self.upstream.backend())) else {
             return Ok(false);

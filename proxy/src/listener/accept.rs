@@ -153,7 +153,9 @@ impl Listener {
             }
         };
         let connection = Connection::new(stream, peer, local, permit);
-        connection.counters().connections.increment();
+        let counters = connection.counters();
+        counters.connections.increment();
+        counters.peak.raise(self.worker.node().frontends[self.frontend].connections.taken().into());
         if let Err(refusal) = admitted {
             return refuse(connection, refusal);
         }

@@ -4,9 +4,12 @@
 //! A connection that began under one configuration and one that began under the next count for the same limits, wait in
 //! the same line, and learn from the same checks.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::SystemTime,
 };
 
 use tokio::sync::Notify;
@@ -16,7 +19,8 @@ use crate::{
     config::Server,
     health::{passive::Watch, server::ServerHealth, why::Seldom},
     limit::{Limit, Padded},
-    rates::Rates,
+    rates::{Rate, Rates},
+    status::Outage,
     upstream::{balance::Turns, queue::Queue},
 };
 
@@ -49,6 +53,18 @@ pub(crate) struct BackendShared {
     /// Length of the line, readable without its lock.
     waiting: Padded<AtomicUsize>,
     line: Mutex<Queue<Grant, Asker>>,
+    history: Mutex<BackendHistory>,
+}
+
+/// What a backend has been through, as the control side has seen it.
+#[derive(Debug)]
+pub(crate) struct BackendHistory {
+    /// Requests (http) or connections (tcp) that came to it.
+    pub(crate) rate: Rate,
+    /// The most at a time, of the moments at which it was looked at.
+    pub(crate) peak: u64,
+    /// When it had no usable server.
+    pub(crate) outage: Outage,
 }
 
 /// A server of a backend.
@@ -67,6 +83,8 @@ pub(crate) struct ServerShared {
     in_flight: Padded<AtomicU32>,
     /// Control's; a worker only looks, and seldom.
     health: Mutex<ServerHealth>,
+    /// Control's: attempts to give it something.
+    rate: Mutex<Rate>,
 }
 
 impl FrontendShared {
@@ -89,7 +107,16 @@ impl BackendShared {
             fullconn: AtomicU32::new(fullconn),
             waiting: Padded::default(),
             line: Mutex::default(),
+            history: Mutex::new(BackendHistory {
+                rate: Rate::default(),
+                peak: 0,
+                outage: Outage::new(SystemTime::now()),
+            }),
         }
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, BackendHistory> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn fullconn(&self) -> u32 {
@@ -146,6 +173,7 @@ impl ServerShared {
             watch: Watch::default(),
             in_flight: Padded::default(),
             health: Mutex::new(health),
+            rate: Mutex::default(),
         };
         shared.set_limits(config, &shared.health());
         shared
@@ -181,6 +209,10 @@ impl ServerShared {
     pub(super) fn free(&self) {
         let before = self.in_flight.fetch_sub(1, Ordering::SeqCst);
         debug_assert!(before > 0);
+    }
+
+    pub(crate) fn rate(&self) -> MutexGuard<'_, Rate> {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of it, locked.

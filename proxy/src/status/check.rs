@@ -35,6 +35,8 @@ pub struct CheckReport {
     pub code: CheckCode,
     /// `200`, `404 on HEAD /check.txt`, `connection refused`, `no answer within 2 s`; may be empty.
     pub what: String,
+    /// The status of an HTTP answer.
+    pub status: Option<u16>,
     /// How long it took.
     pub duration: Duration,
     /// This many in a row had the same outcome.

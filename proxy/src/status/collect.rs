@@ -1,19 +1,24 @@
 //! Builds [`Status`] from what the workers have counted; nobody is asked, nobody waits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{BackendStatus, FrontendStatus, ServerStatus, Status};
+use super::{BackendStatus, FrontendStatus, ServerStatus, Status, Traffic};
 use crate::{
-    config::BackendId,
-    health::routing::share,
+    config::{Backend, BackendId},
+    health::{routing::share, server::ServerHealth},
     listener::binding::Bindings,
-    metrics::{BIND_ERRORS, Counter, Event, FrontendCounters, ServerCounters},
-    node::Node,
+    metrics::{BIND_ERRORS, BackendCounters, Counter, Event, FrontendCounters, ServerCounters},
+    node::{BackendState, Node},
+    upstream::balance::Usable,
+    wheel::TICK,
 };
 
 pub(crate) fn collect(node: &Node, bindings: &Bindings) -> Status {
+    let routing = node.routing.load();
     let frontends = (0..node.config.frontends.len()).map(|index| frontend(node, bindings, index)).collect();
-    let backends = (0..node.config.backends.len()).map(|index| backend(node, BackendId(index))).collect();
+    let backends = (0..node.config.backends.len())
+        .map(|index| Of { node, id: BackendId(index), usable: &routing.backends[index] }.backend())
+        .collect();
     Status {
         frontends,
         backends,
@@ -24,9 +29,14 @@ pub(crate) fn collect(node: &Node, bindings: &Bindings) -> Status {
 }
 
 /// Since the start, over all workers.
-pub(crate) fn requests_and_server_errors(node: &Node, frontend: usize) -> (u64, u64) {
+pub(super) fn requests_and_server_errors(node: &Node, frontend: usize) -> (u64, u64) {
     let sum = |counter: fn(&FrontendCounters) -> &Counter| sum(node, frontend, counter);
     (sum(|counters| &counters.requests), sum(|counters| &counters.responses[5]))
+}
+
+/// Since the start, over all workers.
+pub(super) fn connections(node: &Node, frontend: usize) -> u64 {
+    sum(node, frontend, |counters| &counters.connections)
 }
 
 fn frontend(node: &Node, bindings: &Bindings, index: usize) -> FrontendStatus {
@@ -37,15 +47,20 @@ fn frontend(node: &Node, bindings: &Bindings, index: usize) -> FrontendStatus {
         let count = node.counters.iter().map(|worker| worker.frontends[index].event(event).value()).sum();
         (event.name(), count)
     };
+    let peaks = node.counters.iter().map(|worker| worker.frontends[index].peak.value());
     let rates = shared.rates();
     FrontendStatus {
         name: config.name.clone(),
         mode: config.mode,
         binds: bindings.of_frontend(index),
         connections: shared.connections.taken().into(),
+        connections_peak: peaks.max().unwrap_or(0),
         maxconn: shared.connections.max().into(),
-        connections_total: sum(node, index, |counters| &counters.connections),
+        connections_total: connections(node, index),
+        connection_rate: rates.connections.per_second(),
         requests_total,
+        request_rate: rates.requests.per_second(),
+        request_errors: sum(node, index, |counters| &counters.request_errors),
         requests_per_second: rates.requests_per_second(now, requests_total),
         responses: std::array::from_fn(|class| {
             node.counters.iter().map(|worker| worker.frontends[index].responses[class].value()).sum()
@@ -61,35 +76,123 @@ fn frontend(node: &Node, bindings: &Bindings, index: usize) -> FrontendStatus {
     }
 }
 
-fn backend(node: &Node, id: BackendId) -> BackendStatus {
-    let (backend, state) = (node.backend(id), &node.backends[id.0]);
-    let now = Instant::now();
-    let queued: Vec<_> = {
-        let line = state.shared.line();
-        state.servers.iter().map(|server| line.len_at(server.number) as u64).collect()
-    };
-    let sum = |server: usize, counter: fn(&ServerCounters) -> &Counter| {
-        node.counters.iter().map(|worker| counter(&worker.servers[id.0][server]).value()).sum()
-    };
-    let known = backend.servers.iter().zip(node.health(id)).enumerate();
-    let servers = known.map(|(server, (config, health))| ServerStatus {
-        name: config.name.clone(),
-        address: config.address.clone(),
-        resolved: health.address,
-        state: health.state(),
-        since: health.since,
-        in_flight: state.servers[server].in_flight().into(),
-        queued: queued[server],
-        requests_total: sum(server, |counters| &counters.requests),
-        connect_errors: sum(server, |counters| &counters.connect_errors),
-        weight: health.weight(config),
-        share: share(backend, &health, now).percent(),
-        backup: config.backup,
-        maxconn: health.maxconn(config),
-        name_problem: health.name_problem,
-        last_check: health.last_check,
-    });
-    BackendStatus { name: backend.name.clone(), servers: servers.collect() }
+/// A backend.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    node: &'a Node,
+    id: BackendId,
+    usable: &'a Usable,
+}
+
+impl<'a> Of<'a> {
+    fn backend(self) -> BackendStatus {
+        let known = self.node.health(self.id).into_iter().enumerate();
+        let servers: Vec<_> = known.map(|(index, health)| self.server(index, health)).collect();
+        BackendStatus {
+            name: self.config().name.clone(),
+            mode: self.config().mode,
+            fullconn: self.state().shared.fullconn(),
+            traffic: self.traffic(&servers),
+            outage: self.state().shared.history().outage,
+            servers,
+        }
+    }
+
+    fn server(self, index: usize, health: ServerHealth) -> ServerStatus {
+        let (config, shared) = (&self.config().servers[index], &self.state().servers[index]);
+        let queued = self.state().shared.line().len_at(shared.number);
+        ServerStatus {
+            name: config.name.clone(),
+            address: config.address.clone(),
+            resolved: health.address,
+            state: health.state(),
+            since: health.since,
+            traffic: self.traffic_of(index),
+            history: health.history,
+            level: health.level,
+            is_checked: self.config().check.is_some(),
+            is_observed: self.config().observe.is_some(),
+            is_in_use: self.usable.takes_new(index),
+            in_flight: shared.in_flight().into(),
+            queued: queued as u64,
+            requests_total: self.sum(index, |counters| &counters.requests),
+            connect_errors: self.sum(index, |counters| &counters.connect_errors),
+            weight: health.weight(config),
+            share: share(self.config(), &health, Instant::now()).percent(),
+            backup: config.backup,
+            maxconn: health.maxconn(config),
+            name_problem: health.name_problem,
+            last_check: health.last_check,
+            agent: health.agent_said,
+        }
+    }
+
+    /// Of one server.
+    fn traffic_of(self, server: usize) -> Traffic {
+        let (shared, shared_of_all) = (&self.state().servers[server], &self.state().shared);
+        let (queued, queued_peak) = shared_of_all.line().waiting_for(Some(shared.number));
+        let mut traffic = Traffic {
+            current: shared.in_flight().into(),
+            queued: queued as u64,
+            queued_peak: queued_peak as u64,
+            rate: shared.rate().per_second(),
+            ..Traffic::default()
+        };
+        for counters in self.counters().map(|counters| &counters.servers[server]) {
+            traffic.add(counters);
+            traffic.add_responses(&counters.responses);
+            traffic.sessions_total += counters.sessions();
+            traffic.peak = traffic.peak.max(counters.peak.value());
+            traffic.idle = traffic.idle.into_iter().chain(self.idle(counters)).min();
+        }
+        traffic
+    }
+
+    /// Of all.
+    fn traffic(self, servers: &[ServerStatus]) -> Traffic {
+        let shared = &self.state().shared;
+        let (queued, queued_peak) = shared.line().waiting_for(None);
+        let history = shared.history();
+        let mut traffic = Traffic {
+            current: self.state().load(),
+            peak: history.peak,
+            queued: queued as u64,
+            queued_peak: queued_peak as u64,
+            rate: history.rate.per_second(),
+            idle: servers.iter().filter_map(|server| server.traffic.idle).min(),
+            ..Traffic::default()
+        };
+        for counters in self.counters() {
+            counters.servers.iter().chain([&counters.unserved]).for_each(|one| traffic.add(one));
+            traffic.add_responses(&counters.responses);
+            traffic.sessions_total += counters.requests.value();
+            traffic.peak = traffic.peak.max(counters.peak.value());
+        }
+        traffic
+    }
+
+    /// How long ago a worker gave the server something.
+    fn idle(self, counters: &ServerCounters) -> Option<Duration> {
+        let tick = counters.last.value().checked_sub(1)?;
+        Some(self.node.now().saturating_sub(TICK * u32::try_from(tick).unwrap_or(u32::MAX)))
+    }
+
+    fn sum(self, server: usize, counter: fn(&ServerCounters) -> &Counter) -> u64 {
+        self.counters().map(|counters| counter(&counters.servers[server]).value()).sum()
+    }
+
+    /// By worker.
+    fn counters(self) -> impl Iterator<Item = &'a BackendCounters> {
+        self.node.counters.iter().map(move |worker| &worker.backends[self.id.0])
+    }
+
+    fn config(self) -> &'a Backend {
+        self.node.backend(self.id)
+    }
+
+    fn state(self) -> &'a BackendState {
+        &self.node.backends[self.id.0]
+    }
 }
 
 fn sum(node: &Node, frontend: usize, counter: fn(&FrontendCounters) -> &Counter) -> u64 {

@@ -68,8 +68,10 @@ pub(super) async fn relay<S: Stream>(
     let pipes = |allowed: bool| allowed.then_some((worker.pipes(), spliced));
     let to_server = pipes(connection.splices_request(upstream.backend()));
     let to_client = pipes(connection.splices_response(upstream.backend()));
-    let mut request = pin!(forward(&client, &server, buffers, to_server, &counters.bytes_in));
-    let mut response = pin!(forward(&server, &client, buffers, to_client, &counters.bytes_out));
+    let (bytes_in, bytes_out) =
+        (upstream.bytes_in(&counters.bytes_in), upstream.bytes_out(&counters.bytes_out));
+    let mut request = pin!(forward(&client, &server, buffers, to_server, bytes_in));
+    let mut response = pin!(forward(&server, &client, buffers, to_client, bytes_out));
     let (mut request_done, mut response_done) = (false, false);
     let mut is_half_closed = false;
     poll_fn(|context| {
@@ -150,7 +152,7 @@ async fn forward<A: Stream, B: Stream>(
     sink: &Peer<'_, B>,
     buffers: &Rc<BufferPool>,
     pipes: Option<(&Rc<PipePool>, &Counter)>,
-    bytes: &Counter,
+    bytes: [&Counter; 2],
 ) -> Result<(), Failure> {
     let plain = source.stream.plain().zip(sink.stream.plain()).zip(pipes);
     let mut bulk = false;
@@ -158,7 +160,10 @@ async fn forward<A: Stream, B: Stream>(
         source.stream.readable().await.map_err(|error| source.failed(error))?;
         let turn = match plain.filter(|_| bulk) {
             Some(((from, to), (pipes, spliced))) => match pipes.take() {
-                Ok(pipe) => splice_turn(source, from, sink, to, pipe, [bytes, spliced]).await?,
+                Ok(pipe) => {
+                    let [frontend, server] = bytes;
+                    splice_turn(source, from, sink, to, pipe, [frontend, server, spliced]).await?
+                }
                 // Out of descriptors: it goes on more slowly.
                 Err(_) => copy_turn(source, sink, buffers, bytes).await?,
             },
@@ -187,7 +192,7 @@ async fn copy_turn<A: Stream, B: Stream>(
     source: &Peer<'_, A>,
     sink: &Peer<'_, B>,
     buffers: &Rc<BufferPool>,
-    bytes: &Counter,
+    bytes: [&Counter; 2],
 ) -> Result<Turn, Failure> {
     let mut buffer = buffers.take();
     let moved = match buffer.read_from(source.stream) {
@@ -197,7 +202,7 @@ async fn copy_turn<A: Stream, B: Stream>(
         Err(error) => return Err(source.failed(error)),
     };
     source.moved();
-    bytes.add(moved as u64);
+    bytes.iter().for_each(|counter| counter.add(moved as u64));
     while !buffer.is_empty() {
         match buffer.write_to(sink.stream) {
             Ok(_) => sink.moved(),
@@ -214,7 +219,7 @@ async fn splice_turn<A: Stream, B: Stream>(
     sink: &Peer<'_, B>,
     to: &TcpStream,
     mut pipe: Pipe,
-    counters: [&Counter; 2],
+    counters: [&Counter; 3],
 ) -> Result<Turn, Failure> {
     let mut moved = 0;
     while moved < TURN {

@@ -120,6 +120,11 @@ impl Usable {
         self.servers.is_empty()
     }
 
+    /// Does this one take new requests?
+    pub(crate) fn takes_new(&self, server: usize) -> bool {
+        self.servers.iter().any(|&(index, _)| index == server)
+    }
+
     /// Is there a usable server that is none of `these`?
     pub(crate) fn has_other_than(&self, these: &[usize]) -> bool {
         self.servers.iter().any(|(index, _)| !these.contains(index))

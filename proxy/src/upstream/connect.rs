@@ -9,7 +9,7 @@ use crate::{
     config::{Backend, BackendId, TcpKeepalive},
     error::{Error, Kind, Side},
     health::passive::Seen,
-    metrics::Event,
+    metrics::{BackendCounters, Event},
     node::{Asker, BackendShared, Grant},
     upstream::queue::{Place, Wish},
     wheel::Deadline,
@@ -126,6 +126,7 @@ impl Search {
             );
             if !self.config().options.retry.connect_failure || !self.may_retry() {
                 self.count(Event::ConnectFailed);
+                lease.counters().connect_failures.increment();
                 return Err(error);
             }
             self.retried(server);
@@ -141,9 +142,10 @@ impl Search {
                     lease = self.lease(deadline).await?;
                 }
             }
-            if lease.server != server {
-                self.redispatches += 1;
-                self.count(Event::Redispatch);
+            if lease.server == server {
+                lease.counters().retries.increment();
+            } else {
+                self.redispatched(server);
             }
         }
     }
@@ -162,7 +164,9 @@ impl Search {
 
     /// The request has its server.
     fn settle(&mut self, lease: &Lease) {
-        lease.counters().requests.increment();
+        let counters = lease.counters();
+        counters.requests.increment();
+        counters.last.set(self.worker.wheel().ticks() + 1);
         if let Some(event) = self.persistence.settle(self.worker.node(), lease.server) {
             self.count(event);
         }
@@ -190,13 +194,23 @@ impl Search {
     /// there is one, else to the same.
     pub(crate) fn send_again(&mut self, failed: usize) {
         self.retried(failed);
-        if !self.config().redispatch {
+        let leaves = self.config().redispatch;
+        if !leaves {
             self.failed.clear();
             self.preference.server = Some(failed);
-        } else if self.another_is_usable(failed) {
-            self.redispatches += 1;
-            self.count(Event::Redispatch);
         }
+        if leaves && self.another_is_usable(failed) {
+            self.redispatched(failed);
+        } else {
+            self.counters().of(Some(failed)).retries.increment();
+        }
+    }
+
+    /// An attempt on `server` is followed by one on another.
+    fn redispatched(&mut self, server: usize) {
+        self.redispatches += 1;
+        self.count(Event::Redispatch);
+        self.counters().of(Some(server)).redispatches.increment();
     }
 
     fn retried(&mut self, server: usize) {
@@ -213,6 +227,10 @@ impl Search {
 
     fn config(&self) -> &Backend {
         self.worker.node().backend(self.backend)
+    }
+
+    fn counters(&self) -> &BackendCounters {
+        &self.worker.counters().backends[self.backend.0]
     }
 
     fn count(&self, event: Event) {
@@ -244,10 +262,17 @@ impl Search {
     async fn lease(&mut self, deadline: &Deadline) -> Result<Lease, Error> {
         loop {
             let (wish, turn) = match self.pick() {
-                Pick::Server(server) => return Ok(self.leased(server)),
+                Pick::Server(server) => {
+                    if !self.is_persisted(server) {
+                        self.counters().of(Some(server)).balanced.increment();
+                    }
+                    return Ok(self.leased(server));
+                }
                 Pick::Full(wish, turn) => (wish, turn),
                 Pick::None => {
                     self.count(Event::NoServer);
+                    self.counters().unserved.connect_failures.increment();
+                    self.is_here_too();
                     return Err(Error::new(Side::Upstream, Kind::NoServer));
                 }
             };
@@ -295,6 +320,7 @@ impl Search {
         let (place, granted) =
             state.shared.line().push(node.generation, wish, state.servers[turn].number, asker);
         let in_line = InLine { backend: &state.shared, place };
+        self.is_here_too();
         // A slot that was freed before we were in line is found here.
         state.shared.serve_line();
         let granted = deadline.limit(self.config().timeout.queue, granted).await;
@@ -303,12 +329,24 @@ impl Search {
             Ok(grant) => Ok(grant.ok().and_then(Grant::take)),
             Err(_) => {
                 self.count(Event::QueueTimeout);
+                let wanted = if let Wish::Only(server) = wish { Some(server) } else { None };
+                self.counters().of(wanted).connect_failures.increment();
                 Err(Error::new(Side::Upstream, Kind::QueueTimeout))
             }
         }
     }
 
+    /// It is at the backend and neither at a server nor counted in its line.
+    fn is_here_too(&self) {
+        let load = self.worker.node().backends[self.backend.0].load();
+        self.counters().peak.raise(load + 1);
+    }
+
     fn leased(&self, server: usize) -> Lease {
+        let (state, counters) = (&self.worker.node().backends[self.backend.0], self.counters());
+        if counters.of(Some(server)).peak.raise(state.servers[server].in_flight().into()) {
+            counters.peak.raise(state.load());
+        }
         Lease { worker: Rc::clone(&self.worker), backend: self.backend, server }
     }
 

@@ -14,6 +14,8 @@ pub(crate) struct Queue<G, A> {
     next: u64,
     /// By the generation of the configuration, whose indexes a wish has, and what they wait for; none empty.
     lines: BTreeMap<(u64, Wish), Line<G, A>>,
+    /// The most that ever waited for any server, or by its number for one alone.
+    peaks: BTreeMap<Option<u32>, usize>,
 }
 
 /// Requests with one wish.
@@ -61,7 +63,7 @@ pub(crate) struct Place {
 
 impl<G, A> Default for Queue<G, A> {
     fn default() -> Self {
-        Self { next: 0, lines: BTreeMap::new() }
+        Self { next: 0, lines: BTreeMap::new(), peaks: BTreeMap::new() }
     }
 }
 
@@ -79,6 +81,9 @@ impl<G, A> Queue<G, A> {
         self.next += 1;
         let new = || Line { asker: asker(), waiters: VecDeque::new() };
         self.lines.entry(line).or_insert_with(new).waiters.push_back(Waiter { number, server, grant });
+        let alone = matches!(wish, Wish::Only(_)).then_some(server);
+        let (now, peak) = self.waiting_for(alone);
+        self.peaks.insert(alone, now.max(peak));
         (Place { line, number }, granted)
     }
 
@@ -140,6 +145,20 @@ impl<G, A> Queue<G, A> {
         self.lines.values().map(|line| line.waiters.len()).sum()
     }
 
+    /// How many wait for any server, or for the one with this number alone, and the most that ever did.
+    pub(crate) fn waiting_for(&self, alone: Option<u32>) -> (usize, usize) {
+        let fits = |wish: Wish, line: &Line<G, A>| match (wish, alone) {
+            (Wish::Any, None) => true,
+            (Wish::Only(_), Some(number)) => {
+                line.waiters.front().is_some_and(|waiter| waiter.server == number)
+            }
+            (Wish::Any, Some(_)) | (Wish::Only(_), None) => false,
+        };
+        let lines = self.lines.iter().filter(|&(&(_, wish), line)| fits(wish, line));
+        let now = lines.map(|(_, line)| line.waiters.len()).sum();
+        (now, self.peaks.get(&alone).copied().unwrap_or(0))
+    }
+
     /// How many of those in line would have gone to the server with this number.
     pub(crate) fn len_at(&self, server: u32) -> usize {
         let waiters = self.lines.values().flat_map(|line| &line.waiters);
@@ -195,6 +214,7 @@ mod tests {
         assert_eq!(for_second.try_recv(), Ok(1));
         assert_eq!(late.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         assert_eq!(queue.len_at(0), 1);
+        assert_eq!((queue.waiting_for(None), queue.waiting_for(Some(1))), ((1, 1), (0, 1)));
     }
 
     #[test]

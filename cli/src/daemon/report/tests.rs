@@ -394,6 +394,17 @@ fn a_speaker_that_says_nothing_is_a_problem_since_its_last_word() {
     assert_eq!(status.problems[0].since, Some(instants(7_000).wall));
 }
 
+fn backend(servers: Vec<proxy::ServerStatus>) -> proxy::BackendStatus {
+    proxy::BackendStatus {
+        name: "app".to_owned(),
+        mode: Default::default(),
+        fullconn: 1,
+        traffic: Default::default(),
+        outage: proxy::Outage::new(std::time::SystemTime::UNIX_EPOCH),
+        servers,
+    }
+}
+
 fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &str) -> proxy::ServerStatus {
     proxy::ServerStatus {
         name: name.to_owned(),
@@ -402,6 +413,13 @@ fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &
         name_problem: None,
         state,
         since: std::time::SystemTime::UNIX_EPOCH,
+        traffic: proxy::Traffic::default(),
+        history: proxy::ServerHistory::new(std::time::SystemTime::UNIX_EPOCH),
+        level: None,
+        is_checked: true,
+        is_observed: false,
+        is_in_use: true,
+        agent: None,
         in_flight: 0,
         queued: 0,
         requests_total: 0,
@@ -413,6 +431,7 @@ fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &
         last_check: Some(proxy::CheckReport {
             code,
             what: what.to_owned(),
+            status: None,
             duration: Duration::from_millis(1),
             in_a_row: 3,
             at: std::time::SystemTime::UNIX_EPOCH,
@@ -460,7 +479,7 @@ fn servers_that_are_down_are_problems_with_something_to_look_at() {
         let hash = world.config.hash.clone();
         world.is(State::Active, at(1_000), None);
         world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
-        world.proxy.backends = vec![proxy::BackendStatus { name: "app".to_owned(), servers }];
+        world.proxy.backends = vec![backend(servers)];
         assert_eq!(only_problem(&world.status(10_000)), expected);
     }
 }
@@ -498,7 +517,7 @@ fn names_that_do_not_resolve_are_problems_whether_an_address_is_left_or_not() {
         world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
         let servers =
             vec![server("web1", proxy::ServerState::Up, proxy::CheckCode::L7Ok, "200"), server_of_a_name];
-        world.proxy.backends = vec![proxy::BackendStatus { name: "app".to_owned(), servers }];
+        world.proxy.backends = vec![backend(servers)];
         assert_eq!(only_problem(&world.status(10_000)), expected);
     }
 }

@@ -55,6 +55,7 @@ fn server(name: &str, address: &str, in_flight: u64) -> Server {
             fall: 5,
             at: time("2026-09-21T14:13:19Z"),
         }),
+        statistics: Default::default(),
     }
 }
 
@@ -114,10 +115,12 @@ fn healthy() -> Status {
             bytes_in: 1,
             bytes_out: 1,
             counters: Default::default(),
+            statistics: Default::default(),
         }],
         backends: vec![Backend {
             name: "app".to_owned(),
             servers: vec![server("web1", "192.0.2.21:80", 101), server("web2", "192.0.2.22:80", 111)],
+            statistics: Default::default(),
         }],
         tables: Vec::new(),
         counters: Default::default(),

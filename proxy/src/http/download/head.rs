@@ -60,6 +60,7 @@ impl<S: Stream> Download<'_, S> {
             {
                 return Err(Refused::Retried);
             }
+            self.upstream.counters().response(response.status);
         }
         let framing = match (response.framing, self.request.version) {
             (Framing::Chunked | Framing::UntilClose, Version::Http11) => Framing::Chunked,

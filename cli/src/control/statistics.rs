@@ -1,0 +1,131 @@
+//! What went through frontends, backends and servers, in the sense of HAProxy's statistics. Times are in whole seconds
+//! where nothing else is said.
+
+use serde::{Deserialize, Serialize};
+
+/// Of a frontend.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct FrontendStatistics {
+    /// The most connections that were open at a time.
+    pub connections_peak: u64,
+    /// Connections per second.
+    pub connection_rate: PerSecond,
+    /// Requests per second.
+    pub request_rate: PerSecond,
+    /// Requests that came to nothing by their own fault: not valid, not whole in time, broken off.
+    pub request_errors: u64,
+}
+
+/// Of a backend.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct BackendStatistics {
+    /// `http` or `tcp`.
+    pub mode: String,
+    /// Connections at which servers with a `minconn` are allowed all of their `maxconn`.
+    pub fullconn: u32,
+    /// What went through it, and what got no server.
+    pub traffic: Traffic,
+    /// When it had no usable server.
+    pub outage: Outage,
+}
+
+/// Of a server.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct ServerStatistics {
+    /// What went through it.
+    pub traffic: Traffic,
+    /// When it was down.
+    pub outage: Outage,
+    /// Failed checks, without those of a server that was down already.
+    pub failed_checks: u64,
+    /// How often traffic had as many errors in a row as `observe` allows; `None` without `observe`.
+    pub observed_errors: Option<u64>,
+    /// It is checked.
+    pub is_checked: bool,
+    /// How far from up and down it is; `None` if it is not checked, or not yet.
+    pub level: Option<Level>,
+    /// It takes new requests at this moment: usable, and no backup while others are.
+    pub is_in_use: bool,
+    /// The status of the last check's HTTP answer.
+    pub check_status: Option<u16>,
+    /// What its agent said last.
+    pub agent: Option<String>,
+}
+
+/// Of a server, or of a backend.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Traffic {
+    /// Requests (http) or connections (tcp) now; of a backend with those in line.
+    pub current: u64,
+    /// The most that there were.
+    pub peak: u64,
+    /// Waiting for this server alone; of a backend: for any.
+    pub queued: u64,
+    /// The most that there were.
+    pub queued_peak: u64,
+    /// Requests (http) or connections (tcp) that came to the backend; of a server: each attempt to give it one.
+    pub sessions_total: u64,
+    /// Of these, per second.
+    pub rate: PerSecond,
+    /// How often the balance chose it.
+    pub balanced_total: u64,
+    /// Seconds since it got the last one; `None` if it got none.
+    pub idle: Option<u64>,
+    /// From clients.
+    pub bytes_in: u64,
+    /// To clients.
+    pub bytes_out: u64,
+    /// Responses by first digit (index 0 = others).
+    pub responses: [u64; 6],
+    /// Requests that were given up because no server could be connected to, or none was free in time.
+    pub connect_failures: u64,
+    /// Further attempts to connect to the same server.
+    pub retries: u64,
+    /// Further attempts on another one.
+    pub redispatches: u64,
+    /// Responses that did not come, not in time, not whole, or were not valid.
+    pub response_errors: u64,
+    /// Of these, those that had begun.
+    pub server_aborts: u64,
+    /// Responses that a rule refused.
+    pub denied_responses: u64,
+    /// Exchanges that the client ended.
+    pub client_aborts: u64,
+}
+
+/// How fast something happens.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PerSecond {
+    /// In the last whole second.
+    pub now: u64,
+    /// The most that it was.
+    pub max: u64,
+}
+
+/// How far a server is from up and down: up from `rise` on, at most `rise + fall - 1`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Level {
+    /// Successes that make it up.
+    pub rise: u32,
+    /// Failures that take it down.
+    pub fall: u32,
+    /// Where it is.
+    pub now: u32,
+}
+
+/// When something was down.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Outage {
+    /// It is down now.
+    pub is_down: bool,
+    /// Since it is as it is.
+    pub seconds: u64,
+    /// How often it went down.
+    pub count: u64,
+    /// How long it was down in all.
+    pub total_seconds: u64,
+}

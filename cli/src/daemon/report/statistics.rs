@@ -1,0 +1,88 @@
+//! From the proxy's numbers to those of the report.
+
+use std::time::SystemTime;
+
+use lb_proxy::{
+    config::Mode,
+    status::{self as proxy, BackendStatus, FrontendStatus, ServerStatus},
+};
+
+use crate::control::{
+    BackendStatistics, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, Traffic,
+};
+
+pub(super) fn frontend(found: &FrontendStatus) -> FrontendStatistics {
+    FrontendStatistics {
+        connections_peak: found.connections_peak,
+        connection_rate: per_second(found.connection_rate),
+        request_rate: per_second(found.request_rate),
+        request_errors: found.request_errors,
+    }
+}
+
+pub(super) fn backend(found: &BackendStatus) -> BackendStatistics {
+    BackendStatistics {
+        mode: mode(found.mode).to_owned(),
+        fullconn: found.fullconn,
+        traffic: traffic(&found.traffic),
+        outage: outage(found.outage),
+    }
+}
+
+pub(super) fn server(found: &ServerStatus) -> ServerStatistics {
+    ServerStatistics {
+        traffic: traffic(&found.traffic),
+        outage: outage(found.history.outage),
+        failed_checks: found.history.failed_checks,
+        observed_errors: found.is_observed.then_some(found.history.observed_errors),
+        is_checked: found.is_checked,
+        level: found.level.map(|proxy::Level { rise, fall, now }| Level { rise, fall, now }),
+        is_in_use: found.is_in_use,
+        check_status: found.last_check.as_ref().and_then(|check| check.status),
+        agent: found.agent.clone(),
+    }
+}
+
+pub(super) fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Http => "http",
+        Mode::Tcp => "tcp",
+    }
+}
+
+fn traffic(found: &proxy::Traffic) -> Traffic {
+    Traffic {
+        current: found.current,
+        peak: found.peak,
+        queued: found.queued,
+        queued_peak: found.queued_peak,
+        sessions_total: found.sessions_total,
+        rate: per_second(found.rate),
+        balanced_total: found.balanced_total,
+        idle: found.idle.map(|idle| idle.as_secs()),
+        bytes_in: found.bytes_in,
+        bytes_out: found.bytes_out,
+        responses: found.responses,
+        connect_failures: found.connect_failures,
+        retries: found.retries,
+        redispatches: found.redispatches,
+        response_errors: found.response_errors,
+        server_aborts: found.server_aborts,
+        denied_responses: found.denied_responses,
+        client_aborts: found.client_aborts,
+    }
+}
+
+fn per_second(found: proxy::PerSecond) -> PerSecond {
+    PerSecond { now: found.now, max: found.max }
+}
+
+fn outage(found: proxy::Outage) -> Outage {
+    let now = SystemTime::now();
+    Outage {
+        is_down: found.is_down,
+        seconds: now.duration_since(found.since).unwrap_or_default().as_secs(),
+        count: found.count,
+        total_seconds: found.total(now).as_secs(),
+    }
+}

@@ -1,0 +1,290 @@
+//! One line of the statistics: a frontend, a server or a backend. Which columns it fills, and with what, is what HAProxy
+//! does; a column that it leaves empty is empty here.
+
+use super::Column;
+use crate::control::{Backend, Frontend, Level, Server, ServerState, Status, Timestamp, Traffic};
+
+/// What stands in a column.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Cell {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// A number.
+    Number(i64),
+    /// A word.
+    Text(String),
+}
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Where clients come in.
+    Frontend,
+    /// All servers of a backend together.
+    Backend,
+    /// A server.
+    Server,
+}
+
+/// One line.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What it is about.
+    pub kind: Kind,
+    cells: Vec<Cell>,
+}
+
+impl From<u64> for Cell {
+    fn from(number: u64) -> Self {
+        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<u32> for Cell {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Empty, Into::into)
+    }
+}
+
+impl Row {
+    fn new(kind: Kind, proxy: &str, name: &str, ids: [u32; 2]) -> Self {
+        let mut row = Self { kind, cells: vec![Cell::Empty; Column::ALL.len()] };
+        row.set(Column::Pxname, proxy);
+        row.set(Column::Svname, name);
+        row.set(Column::Pid, 1_u32);
+        row.set(Column::Iid, ids[0]);
+        row.set(Column::Sid, ids[1]);
+        row.set(Column::Type, kind as u32);
+        row
+    }
+
+    fn set(&mut self, column: Column, value: impl Into<Cell>) {
+        self.cells[column as usize] = value.into();
+    }
+
+    /// Says more of the status.
+    pub(super) fn set_status(&mut self, status: String) {
+        self.set(Column::Status, status);
+    }
+
+    /// What stands in a column.
+    pub fn cell(&self, column: Column) -> &Cell {
+        &self.cells[column as usize]
+    }
+
+    /// In the order of the columns.
+    pub fn cells(&self) -> impl Iterator<Item = (Column, &Cell)> {
+        Column::ALL.iter().copied().zip(&self.cells)
+    }
+}
+
+/// Frontends and backends of one name stand together, as the two halves of a `[listen.*]` do; each backend after its
+/// servers.
+pub fn rows(status: &Status) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut id = 0;
+    let of_name = |name: &str| status.backends.iter().find(|backend| backend.name == name);
+    for frontend in &status.frontends {
+        id += 1;
+        rows.push(of_frontend(frontend, id));
+        if let Some(backend) = of_name(&frontend.name) {
+            push_backend(&mut rows, backend, status.at, id);
+        }
+    }
+    for backend in &status.backends {
+        if status.frontends.iter().all(|frontend| frontend.name != backend.name) {
+            id += 1;
+            push_backend(&mut rows, backend, status.at, id);
+        }
+    }
+    rows
+}
+
+fn push_backend(rows: &mut Vec<Row>, backend: &Backend, at: Timestamp, id: u32) {
+    for (server, number) in backend.servers.iter().zip(1..) {
+        rows.push(of_server(server, backend, at, [id, number]));
+    }
+    rows.push(of_backend(backend, id));
+}
+
+fn of_frontend(frontend: &Frontend, id: u32) -> Row {
+    let mut row = Row::new(Kind::Frontend, &frontend.name, "FRONTEND", [id, 0]);
+    let counter = |name: &str| frontend.counters.get(name).copied().unwrap_or(0);
+    let found = &frontend.statistics;
+    let listens = frontend.binds.is_empty() || frontend.binds.iter().any(|bind| bind.error.is_none());
+    row.set(Column::Scur, frontend.connections);
+    row.set(Column::Smax, found.connections_peak);
+    row.set(Column::Slim, frontend.maxconn);
+    row.set(Column::Stot, frontend.connections_total);
+    row.set(Column::Bin, frontend.bytes_in);
+    row.set(Column::Bout, frontend.bytes_out);
+    let denied = ["denied_total", "tarpitted_total", "rate_limited_total"];
+    row.set(Column::Dreq, denied.map(counter).iter().sum::<u64>());
+    row.set(Column::Dresp, counter("denied_responses_total"));
+    row.set(Column::Ereq, found.request_errors);
+    row.set(Column::Status, if listens { "OPEN" } else { "STOP" });
+    row.set(Column::Rate, found.connection_rate.now);
+    row.set(Column::RateLim, 0_u32);
+    row.set(Column::RateMax, found.connection_rate.max);
+    if frontend.mode == "http" {
+        set_responses(&mut row, &frontend.responses);
+    }
+    row.set(Column::ReqRate, found.request_rate.now);
+    row.set(Column::ReqRateMax, found.request_rate.max);
+    row.set(Column::ReqTot, if frontend.mode == "http" { frontend.requests_total } else { 0 });
+    set_no_compression(&mut row);
+    row
+}
+
+fn of_backend(backend: &Backend, id: u32) -> Row {
+    let mut row = Row::new(Kind::Backend, &backend.name, "BACKEND", [id, 0]);
+    let found = &backend.statistics;
+    set_traffic(&mut row, &found.traffic, found.mode == "http");
+    row.set(Column::Slim, found.fullconn);
+    row.set(Column::Dreq, 0_u32);
+    row.set(Column::Status, if found.outage.is_down { "DOWN" } else { "UP" });
+    let usable = |backup: bool| {
+        let fits = |server: &&Server| server.backup == backup && is_usable(server);
+        backend.servers.iter().filter(fits).count() as u64
+    };
+    let in_use = backend.servers.iter().filter(|server| server.statistics.is_in_use);
+    row.set(Column::Weight, in_use.map(weight).sum::<u32>());
+    row.set(Column::Act, usable(false));
+    row.set(Column::Bck, usable(true));
+    row.set(Column::Chkdown, found.outage.count);
+    row.set(Column::Lastchg, found.outage.seconds);
+    row.set(Column::Downtime, found.outage.total_seconds);
+    set_no_compression(&mut row);
+    row
+}
+
+fn of_server(server: &Server, backend: &Backend, at: Timestamp, ids: [u32; 2]) -> Row {
+    let mut row = Row::new(Kind::Server, &backend.name, &server.name, ids);
+    let found = &server.statistics;
+    set_traffic(&mut row, &found.traffic, backend.statistics.mode == "http");
+    row.set(Column::Slim, server.maxconn);
+    row.set(Column::Status, status(server));
+    row.set(Column::Weight, weight(server));
+    row.set(Column::Act, u32::from(!server.backup));
+    row.set(Column::Bck, u32::from(server.backup));
+    row.set(Column::Lastchg, at.saturating_since(server.since).as_secs());
+    row.set(Column::Throttle, (server.share < 100).then_some(u32::from(server.share)));
+    row.set(Column::Hanafail, found.observed_errors);
+    if found.is_checked {
+        row.set(Column::Chkfail, found.failed_checks);
+        row.set(Column::Chkdown, found.outage.count);
+        row.set(Column::Downtime, found.outage.total_seconds);
+        match &server.last_check {
+            None => row.set(Column::CheckStatus, "INI"),
+            Some(check) => {
+                row.set(Column::CheckStatus, check.code.as_str());
+                let has_code = check.code.starts_with("L7").then(|| found.check_status.map_or(0, u32::from));
+                row.set(Column::CheckCode, has_code);
+                row.set(Column::CheckDuration, check.microseconds / 1_000);
+            }
+        }
+        row.set(Column::LastChk, server.last_check.as_ref().map_or("", |check| check.what.as_str()));
+    }
+    row.set(Column::LastAgt, found.agent.clone());
+    row
+}
+
+/// HAProxy's words for how a server is.
+pub(super) fn status(server: &Server) -> String {
+    let level = server.statistics.level;
+    // While it is not sure any more, or not yet, it says how far it is.
+    let going_down = level.filter(|level| level.now >= level.rise && level.now + 1 < level.rise + level.fall);
+    let of_fall = |word: &str| match going_down {
+        Some(Level { rise, fall, now }) => format!("{word} {}/{fall}", now + 1 - rise),
+        None => word.to_owned(),
+    };
+    match server.state {
+        ServerState::Up => of_fall("UP"),
+        ServerState::NoBalance => of_fall("NOLB"),
+        ServerState::NoCheck => "no check".to_owned(),
+        ServerState::Down if server.resolved.is_none() => "MAINT (resolution)".to_owned(),
+        ServerState::Down | ServerState::Unchecked => match level {
+            Some(Level { rise, now: now @ 1.., .. }) => format!("DOWN {now}/{rise}"),
+            Some(Level { now: 0, .. }) | None => "DOWN".to_owned(),
+        },
+        ServerState::AgentDown => "DOWN (agent)".to_owned(),
+        ServerState::Drain => "DRAIN (agent)".to_owned(),
+        ServerState::Maintenance => "MAINT".to_owned(),
+    }
+}
+
+/// Takes new requests, or would if no better one did.
+pub(super) fn is_usable(server: &Server) -> bool {
+    let is_up = matches!(server.state, ServerState::Up | ServerState::NoCheck);
+    server.statistics.is_in_use || (is_up && server.weight > 0 && server.resolved.is_some())
+}
+
+/// Its weight now, smaller in its slow start.
+fn weight(server: &Server) -> u32 {
+    (u32::from(server.weight) * u32::from(server.share)).div_ceil(100)
+}
+
+fn set_traffic(row: &mut Row, traffic: &Traffic, is_http: bool) {
+    row.set(Column::Qcur, traffic.queued);
+    row.set(Column::Qmax, traffic.queued_peak);
+    row.set(Column::Scur, traffic.current);
+    row.set(Column::Smax, traffic.peak);
+    row.set(Column::Stot, traffic.sessions_total);
+    row.set(Column::Bin, traffic.bytes_in);
+    row.set(Column::Bout, traffic.bytes_out);
+    row.set(Column::Dresp, traffic.denied_responses);
+    row.set(Column::Econ, traffic.connect_failures);
+    row.set(Column::Eresp, traffic.response_errors);
+    row.set(Column::Wretr, traffic.retries);
+    row.set(Column::Wredis, traffic.redispatches);
+    row.set(Column::Lbtot, traffic.balanced_total);
+    row.set(Column::Rate, traffic.rate.now);
+    row.set(Column::RateMax, traffic.rate.max);
+    if is_http {
+        set_responses(row, &traffic.responses);
+        row.set(Column::ReqTot, traffic.responses.iter().sum::<u64>());
+    }
+    row.set(Column::CliAbrt, traffic.client_aborts);
+    row.set(Column::SrvAbrt, traffic.server_aborts);
+    row.set(Column::Lastsess, traffic.idle.map_or(Cell::Number(-1), Cell::from));
+}
+
+fn set_responses(row: &mut Row, responses: &[u64; 6]) {
+    let columns = [
+        Column::HrspOther,
+        Column::Hrsp1xx,
+        Column::Hrsp2xx,
+        Column::Hrsp3xx,
+        Column::Hrsp4xx,
+        Column::Hrsp5xx,
+    ];
+    for (column, count) in columns.into_iter().zip(responses) {
+        row.set(column, *count);
+    }
+}
+
+/// There is none.
+fn set_no_compression(row: &mut Row) {
+    for column in [Column::CompIn, Column::CompOut, Column::CompByp, Column::CompRsp] {
+        row.set(column, 0_u32);
+    }
+}

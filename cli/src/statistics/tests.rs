@@ -1,0 +1,271 @@
+//! Literal rows from literal states; the form is that of HAProxy 2.6's own output.
+
+use super::*;
+use crate::control::{
+    Backend, BackendStatistics, Bind, Check, FileReport, Frontend, FrontendStatistics, Level, Outage,
+    PerSecond, Phase, Server, ServerState, ServerStatistics, Status, Timestamp, Traffic,
+};
+
+fn time(text: &str) -> Timestamp {
+    Timestamp::parse(text).expect("RFC 3339")
+}
+
+fn server(name: &str) -> Server {
+    Server {
+        name: name.to_owned(),
+        address: "192.0.2.21:80".to_owned(),
+        resolved: Some(([192, 0, 2, 21], 80).into()),
+        name_problem: None,
+        state: ServerState::Up,
+        since: time("2026-09-21T13:58:20Z"),
+        in_flight: 3,
+        queued: 0,
+        requests_total: 40,
+        connect_errors: 2,
+        weight: 10,
+        share: 100,
+        backup: false,
+        maxconn: Some(50),
+        last_check: Some(Check {
+            passed: true,
+            code: "L7OK".to_owned(),
+            what: "200".to_owned(),
+            microseconds: 1_900,
+            in_a_row: 7,
+            fall: 5,
+            at: time("2026-09-21T14:00:00Z"),
+        }),
+        statistics: ServerStatistics {
+            traffic: Traffic {
+                current: 3,
+                peak: 9,
+                queued: 1,
+                queued_peak: 4,
+                sessions_total: 42,
+                rate: PerSecond { now: 2, max: 11 },
+                balanced_total: 41,
+                idle: Some(5),
+                bytes_in: 1_000,
+                bytes_out: 20_000,
+                responses: [1, 2, 30, 4, 5, 6],
+                connect_failures: 7,
+                retries: 8,
+                redispatches: 9,
+                response_errors: 10,
+                server_aborts: 11,
+                denied_responses: 14,
+                client_aborts: 12,
+            },
+            outage: Outage { is_down: false, seconds: 100, count: 2, total_seconds: 33 },
+            failed_checks: 13,
+            observed_errors: None,
+            is_checked: true,
+            level: Some(Level { rise: 2, fall: 5, now: 6 }),
+            is_in_use: true,
+            check_status: Some(200),
+            agent: None,
+        },
+    }
+}
+
+fn frontend(name: &str) -> Frontend {
+    Frontend {
+        name: name.to_owned(),
+        mode: "http".to_owned(),
+        binds: vec![Bind { label: "*:80".to_owned(), address: ([0, 0, 0, 0], 80).into(), error: None }],
+        connections: 4,
+        maxconn: 2_000,
+        connections_total: 60,
+        requests_total: 71,
+        requests_per_second: 2.0,
+        responses: [1, 2, 30, 4, 5, 6],
+        server_errors_per_minute: 0,
+        bytes_in: 1_500,
+        bytes_out: 21_000,
+        counters: [("denied_total", 1), ("tarpitted_total", 2), ("denied_responses_total", 4)]
+            .map(|(name, n)| (name.to_owned(), n))
+            .into(),
+        statistics: FrontendStatistics {
+            connections_peak: 12,
+            connection_rate: PerSecond { now: 1, max: 8 },
+            request_rate: PerSecond { now: 2, max: 9 },
+            request_errors: 5,
+        },
+    }
+}
+
+fn backend(name: &str, servers: Vec<Server>) -> Backend {
+    Backend {
+        name: name.to_owned(),
+        servers,
+        statistics: BackendStatistics {
+            mode: "http".to_owned(),
+            fullconn: 200,
+            traffic: Traffic { current: 5, peak: 10, sessions_total: 50, ..Traffic::default() },
+            outage: Outage { is_down: false, seconds: 77, count: 1, total_seconds: 6 },
+        },
+    }
+}
+
+fn status(frontends: Vec<Frontend>, backends: Vec<Backend>) -> Status {
+    Status {
+        at: time("2026-09-21T14:00:00Z"),
+        node: "lb1".to_owned(),
+        version: "0.3.0".to_owned(),
+        pid: 1,
+        started: time("2026-09-21T13:00:00Z"),
+        phase: Phase::Running,
+        file: FileReport { path: "/etc/lbctl/lb.toml".to_owned(), hash: "8f31c2aa".to_owned() },
+        peers: Vec::new(),
+        groups: Vec::new(),
+        connections: 4,
+        maxconn: 2_000,
+        frontends,
+        backends,
+        tables: Vec::new(),
+        counters: Default::default(),
+        problems: Vec::new(),
+    }
+}
+
+const HEADER: &str = "# pxname,svname,qcur,qmax,scur,smax,slim,stot,bin,bout,dreq,dresp,ereq,econ,eresp,wretr,wredis,status,weight,act,bck,chkfail,chkdown,lastchg,downtime,qlimit,pid,iid,sid,throttle,lbtot,tracked,type,rate,rate_lim,rate_max,check_status,check_code,check_duration,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,hanafail,req_rate,req_rate_max,req_tot,cli_abrt,srv_abrt,comp_in,comp_out,comp_byp,comp_rsp,lastsess,last_chk,last_agt,qtime,ctime,rtime,ttime,\n";
+
+#[test]
+fn the_csv_is_haproxys_to_the_letter() {
+    let found = csv(&rows(&status(vec![frontend("web")], vec![backend("app", vec![server("web1")])])));
+    assert_eq!(
+        found,
+        [
+            HEADER,
+            "web,FRONTEND,,,4,12,2000,60,1500,21000,3,4,5,,,,,OPEN,,,,,,,,,1,1,0,,,,0,1,0,8,,,,2,30,4,5,6,1,,2,9,71,,,0,0,0,0,,,,,,,,\n",
+            "app,web1,1,4,3,9,50,42,1000,20000,,14,,7,10,8,9,UP,10,1,0,13,2,100,33,,1,2,1,,41,,2,2,,11,L7OK,200,1,2,30,4,5,6,1,,,,48,12,11,,,,,5,200,,,,,,\n",
+            "app,BACKEND,0,0,5,10,200,50,0,0,0,0,,0,0,0,0,UP,10,1,0,,1,77,6,,1,2,0,,0,,1,0,,0,,,,0,0,0,0,0,0,,,,0,0,0,0,0,0,0,-1,,,,,,,\n",
+        ]
+        .concat()
+    );
+    assert!(found.lines().all(|line| line.matches(',').count() == 62), "{found}");
+}
+
+#[test]
+fn the_two_halves_of_a_listen_stand_together_and_other_backends_behind_them() {
+    let status = status(
+        vec![frontend("a"), frontend("b")],
+        vec![backend("other", vec![server("s1")]), backend("b", vec![server("s1"), server("s2")])],
+    );
+    let names: Vec<_> = rows(&status)
+        .iter()
+        .map(|row| {
+            let text = |column| match row.cell(column) {
+                Cell::Text(text) => text.clone(),
+                Cell::Number(number) => number.to_string(),
+                Cell::Empty => String::new(),
+            };
+            [Column::Pxname, Column::Svname, Column::Iid, Column::Sid].map(text).join(" ")
+        })
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "a FRONTEND 1 0",
+            "b FRONTEND 2 0",
+            "b s1 2 1",
+            "b s2 2 2",
+            "b BACKEND 2 0",
+            "other s1 3 1",
+            "other BACKEND 3 0"
+        ]
+    );
+}
+
+#[test]
+fn only_cells_that_need_it_are_quoted() {
+    let mut web1 = server("web1");
+    if let Some(check) = &mut web1.last_check {
+        check.what = "said \"no\", and left".to_owned();
+    }
+    let found = csv(&rows(&status(Vec::new(), vec![backend("app", vec![web1])])));
+    assert!(found.contains(",5,\"said \"\"no\"\", and left\",,,,,,\n"), "{found}");
+}
+
+#[test]
+fn states_are_told_in_haproxys_words() {
+    let told = |state, now| {
+        let mut server = server("s");
+        server.state = state;
+        server.statistics.level = Some(Level { rise: 2, fall: 3, now });
+        row::status(&server)
+    };
+    use ServerState::{AgentDown, Down, Drain, Maintenance, NoBalance, NoCheck, Unchecked, Up};
+    assert_eq!([4, 3, 2].map(|now| told(Up, now)), ["UP", "UP 2/3", "UP 1/3"]);
+    assert_eq!([1, 0].map(|now| told(Down, now)), ["DOWN 1/2", "DOWN"]);
+    assert_eq!([4, 3].map(|now| told(NoBalance, now)), ["NOLB", "NOLB 2/3"]);
+    let others = [AgentDown, Drain, Maintenance, NoCheck, Unchecked].map(|state| told(state, 0));
+    assert_eq!(others, ["DOWN (agent)", "DRAIN (agent)", "MAINT", "no check", "DOWN"]);
+    let nowhere = Server { resolved: None, state: Down, ..server("s") };
+    assert_eq!(row::status(&nowhere), "MAINT (resolution)");
+}
+
+#[test]
+fn the_json_has_haproxys_fields() {
+    let found = json(&rows(&status(vec![frontend("web")], Vec::new()))).expect("written");
+    assert!(
+        found.starts_with(
+            "[[{\"objType\":\"Frontend\",\"proxyId\":1,\"id\":0,\"field\":{\"pos\":0,\"name\":\"pxname\"},\"processNum\":1,\
+             \"tags\":{\"origin\":\"Key\",\"nature\":\"Name\",\"scope\":\"Service\"},\"value\":{\"type\":\"str\",\"value\":\"web\"}},"
+        ),
+        "{found}"
+    );
+    assert!(
+        found.contains(
+            "{\"objType\":\"Frontend\",\"proxyId\":1,\"id\":0,\"field\":{\"pos\":4,\"name\":\"scur\"},\"processNum\":1,\
+             \"tags\":{\"origin\":\"Metric\",\"nature\":\"Gauge\",\"scope\":\"Process\"},\"value\":{\"type\":\"u32\",\"value\":4}}"
+        ),
+        "{found}"
+    );
+}
+
+#[test]
+fn suffixes_are_found_anywhere_behind_the_uri() {
+    let view = |suffix: &str| View::parse(suffix.as_bytes());
+    assert_eq!(view(""), View::default());
+    assert_eq!(view("XYZ;csv").format, Format::Csv);
+    assert_eq!(view(";csv;json").format, Format::Json);
+    let all = View { format: Format::Csv, hide_down: true, hide_maintenance: true, no_refresh: true };
+    assert_eq!(view("/x;up;norefresh;no-maint;csv"), all);
+    assert_eq!(view("?csv&up"), View::default());
+}
+
+#[test]
+fn what_is_hidden_is_still_counted_in_the_status_of_its_backend() {
+    let in_state = |name: &str, state, now| {
+        let mut server = server(name);
+        server.state = state;
+        server.statistics.level = Some(Level { rise: 2, fall: 3, now });
+        server
+    };
+    use ServerState::{Down, Maintenance, Up};
+    let servers = vec![
+        in_state("up", Up, 4),
+        in_state("down", Down, 0),
+        in_state("rising", Down, 1),
+        in_state("maint", Maintenance, 4),
+    ];
+    let status = status(vec![frontend("web")], vec![backend("app", servers)]);
+    let shown = |suffix: &str| -> Vec<_> {
+        let rows = View::parse(suffix.as_bytes()).filter(rows(&status));
+        let text = |row: &Row, column| match row.cell(column) {
+            Cell::Text(text) => text.clone(),
+            Cell::Number(_) | Cell::Empty => String::new(),
+        };
+        rows.iter().map(|row| text(row, Column::Svname) + " " + &text(row, Column::Status)).collect()
+    };
+    assert_eq!(
+        shown(""),
+        ["FRONTEND OPEN", "up UP", "down DOWN", "rising DOWN 1/2", "maint MAINT", "BACKEND UP"]
+    );
+    assert_eq!(shown(";up"), ["FRONTEND OPEN", "up UP", "rising DOWN 1/2", "BACKEND UP (1/4)"]);
+    assert_eq!(
+        shown(";no-maint"),
+        ["FRONTEND OPEN", "up UP", "down DOWN", "rising DOWN 1/2", "BACKEND UP (1/4)"]
+    );
+}

@@ -1,0 +1,27 @@
+//! What is kept of the counters once a second, so that [`super::Status`] can tell rates and peaks.
+
+use std::time::Instant;
+
+use super::collect::{connections, requests_and_server_errors};
+use crate::node::Node;
+
+/// Takes a sample of everything.
+pub(crate) fn sample(node: &Node, now: Instant) {
+    for (index, frontend) in node.frontends.iter().enumerate() {
+        let (requests, server_errors) = requests_and_server_errors(node, index);
+        let mut rates = frontend.rates();
+        rates.sample(now, requests, server_errors);
+        rates.requests.sample(now, requests);
+        rates.connections.sample(now, connections(node, index));
+    }
+    for (index, backend) in node.backends.iter().enumerate() {
+        let counters = || node.counters.iter().map(|worker| &worker.backends[index]);
+        let mut history = backend.shared.history();
+        history.peak = history.peak.max(backend.load());
+        history.rate.sample(now, counters().map(|counters| counters.requests.value()).sum());
+        for (server, shared) in backend.servers.iter().enumerate() {
+            let sessions = counters().map(|counters| counters.servers[server].sessions()).sum();
+            shared.rate().sample(now, sessions);
+        }
+    }
+}
