@@ -18,6 +18,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[vip.NAME]", "[vip.web]\nzzzzzzzz = 1"),
     ("[global]", "[global]\nzzzzzzzz = 1"),
     ("[map.NAME]", "[map.hosts]\nzzzzzzzz = 1"),
+    ("[users.NAME]", "[users.staff]\nzzzzzzzz = 1"),
     ("[defaults]", "[defaults]\nzzzzzzzz = 1"),
     ("[defaults] timeout", "[defaults]\ntimeout = { zzzzzzzz = 1 }"),
     ("[frontend.NAME]", "[frontend.web]\nzzzzzzzz = 1"),
@@ -100,7 +101,10 @@ fn the_reference_has_every_section() {
     let report = config::parse("zzzzzzzz = 1", "lb.toml").unwrap_err().to_string();
     let (_, sections) = report.split_once("sections are ").unwrap();
     let sections: Vec<_> = sections.lines().next().unwrap().split('`').skip(1).step_by(2).collect();
-    assert_eq!(sections, ["backend", "cluster", "defaults", "frontend", "global", "listen", "map", "vip"]);
+    assert_eq!(
+        sections,
+        ["backend", "cluster", "defaults", "frontend", "global", "listen", "map", "users", "vip"]
+    );
     for section in sections {
         let headings = [format!("## [{section}]"), format!("## [{section}.NAME]")];
         assert!(headings.iter().any(|heading| reference().lines().any(|line| line == heading)), "{section}");
@@ -116,6 +120,7 @@ fn the_rules_of_the_book_have_every_key_and_no_other() {
         ("redirect", "[frontend.web]\nrules = [{ redirect = { zzzzzzzz = 1 } }]"),
         ("respond", "[frontend.web]\nrules = [{ respond = { zzzzzzzz = 1 } }]"),
         ("rate_limit", "[frontend.web]\nrules = [{ rate_limit = { zzzzzzzz = 1 } }]"),
+        ("require_auth", "[frontend.web]\nrules = [{ require_auth = { zzzzzzzz = 1 } }]"),
     ];
     for (heading, file) in tables {
         let mut known = known(file);

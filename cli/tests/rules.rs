@@ -5,6 +5,8 @@
 mod answers;
 #[path = "rules/attacks.rs"]
 mod attacks;
+#[path = "rules/auth.rs"]
+mod auth;
 #[path = "rules/beside_haproxy.rs"]
 mod beside_haproxy;
 #[path = "rules/limits.rs"]

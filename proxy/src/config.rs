@@ -8,6 +8,7 @@ mod persistence;
 mod server;
 mod timeouts;
 mod unique_id;
+mod users;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
@@ -31,6 +32,7 @@ pub use self::{
     server::{Server, ServerAddress},
     timeouts::{BackendTimeouts, FrontendTimeouts},
     unique_id::UniqueId,
+    users::{Group, User, UserList},
 };
 use crate::{
     rules::{Action, AmbiguousPath, Rule},
@@ -50,6 +52,8 @@ pub struct Config {
     pub resolver: ResolverConfig,
     /// The files of maps; they are read at the start.
     pub maps: Vec<MapFile>,
+    /// Who may be asked for a password.
+    pub users: Vec<UserList>,
     /// In the order of the file.
     pub frontends: Vec<Frontend>,
     /// In the order of the file.
@@ -276,6 +280,7 @@ mod tests {
             node: String::new(),
             resolver: ResolverConfig::default(),
             maps: Vec::new(),
+            users: Vec::new(),
             frontends: vec![
                 frontend(1000, Some(first), vec![sends(second), sends(second), sends(first)]),
                 frontend(95, Some(first), Vec::new()),

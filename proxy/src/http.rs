@@ -17,6 +17,7 @@ mod linger;
 pub mod message;
 mod outcome;
 mod pace;
+mod proof;
 pub(crate) mod query;
 pub(crate) mod reason;
 pub mod reply;

@@ -12,6 +12,7 @@
 //! with [`upstream::Search`], time with [`wheel::Deadline`], memory with [`buffer::BufferPool`].
 #![warn(missing_docs)]
 
+pub mod auth;
 pub mod buffer;
 pub mod config;
 mod connection;

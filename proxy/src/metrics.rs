@@ -130,6 +130,10 @@ events! {
     Tarpitted = "tarpitted_total",
     /// Requests that a rule refused because their like came too often (`rate_limit`).
     RateLimited = "rate_limited_total",
+    /// Requests answered with 401: a rule wants a name and a password, and theirs were none or not right.
+    Unauthorized = "unauthorized_total",
+    /// Requests refused because too many passwords were to be checked at once.
+    AuthBusy = "auth_busy_total",
     /// Connections reset because their address left this node.
     Reset = "resets_total",
     /// Connections refused because their source had as many open as it may (`per_source.connections`).

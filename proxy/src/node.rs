@@ -18,6 +18,7 @@ pub(crate) use self::{
     shared::{BackendShared, FrontendShared, ServerShared},
 };
 use crate::{
+    auth::Verifier,
     config::{Backend, BackendId, Config, Frontend, Server},
     health::{
         server::ServerHealth,
@@ -60,6 +61,7 @@ pub(crate) struct Node {
     /// Read from their files.
     pub(crate) maps: Published<Maps>,
     pub(crate) rules: Programs,
+    pub(crate) verifier: Verifier,
     /// What templates say of this machine.
     pub(crate) host: Host,
 }
@@ -115,6 +117,7 @@ impl Node {
             routing: Published::new(Routing::default()),
             maps: Published::new(Maps::default()),
             rules: Programs::new(&config),
+            verifier: Verifier::new(&config.users, config.threads.get()),
             host,
             config,
         })

@@ -20,6 +20,7 @@ mod pattern;
 mod program;
 mod rate_limit;
 mod redirect;
+mod require_auth;
 mod respond;
 mod source;
 mod text;
@@ -34,6 +35,7 @@ pub use self::{
     pattern::{Pattern, PatternError, Replacement},
     rate_limit::{LimitedBy, RateLimit},
     redirect::{Destination, Redirect},
+    require_auth::RequireAuth,
     respond::{Content, Respond},
     text::{Text, Value},
     value::{PathPattern, ValuePattern},

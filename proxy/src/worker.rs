@@ -18,6 +18,7 @@ use std::{
 use self::core::Core;
 pub(crate) use self::{core::Scratch, handle::WorkerHandle};
 use crate::{
+    auth::Known,
     buffer::BufferPool,
     config::{Backend, BackendId},
     connection::Registry,
@@ -40,6 +41,7 @@ pub struct Worker {
     routing: RefCell<(u64, Arc<Routing>)>,
     maps: RefCell<(u64, Arc<Maps>)>,
     idle_upstreams: IdleConnections,
+    known: RefCell<Known>,
     /// By backend.
     retry_budgets: Box<[RetryBudget]>,
 }
@@ -53,6 +55,7 @@ impl Worker {
             routing: RefCell::new((node.routing.version(), node.routing.load())),
             maps: RefCell::new((node.maps.version(), node.maps.load())),
             idle_upstreams: IdleConnections::new(&node.config),
+            known: RefCell::default(),
             retry_budgets: node.config.backends.iter().map(budget).collect(),
             node,
         })
@@ -105,6 +108,11 @@ impl Worker {
     /// Never held while anything waits.
     pub(crate) fn scratch(&self) -> &RefCell<Scratch> {
         &self.core.scratch
+    }
+
+    /// Credentials that are known.
+    pub(crate) fn known(&self) -> &RefCell<Known> {
+        &self.known
     }
 
     pub(crate) fn pipes(&self) -> &Rc<PipePool> {

@@ -108,6 +108,7 @@ fn config(server: SocketAddr, mode: Mode) -> Config {
         maxconn: 100,
         node: String::new(),
         maps: Vec::new(),
+        users: Vec::new(),
         resolver: Default::default(),
         frontends: vec![Frontend {
             forwardfor: true,

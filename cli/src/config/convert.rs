@@ -27,6 +27,7 @@ mod persistence;
 mod reach;
 mod rules;
 mod unique_id;
+mod users;
 mod vip;
 
 pub(super) use group::DEFAULT_GROUP;
@@ -43,8 +44,15 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
 
     let maps = map::convert(file, report);
     let names = names(file);
-    let context =
-        rules::Context { names: &names, backends: None, stage: Stage::Request, folder: &file.folder, report };
+    let users = users::convert(file, report);
+    let context = rules::Context {
+        names: &names,
+        users: &users,
+        backends: None,
+        stage: Stage::Request,
+        folder: &file.folder,
+        report,
+    };
     let (backends, backend_spans) = backend::convert(file, context, report);
     let maxconn = file.global.maxconn.as_ref().map_or(MAXCONN, |maxconn| maxconn.value);
     let mut frontends = frontend::convert(file, maxconn, &backends, context, report);
@@ -52,6 +60,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
         unique_id::complete(&mut frontends);
     }
     binds::check(file, report);
+    users::warn_unused(file, &frontends, &backends, report);
     reach::convert(file, &frontends, &backends, &backend_spans, &mut groups, report);
 
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -65,6 +74,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
             maxconn,
             node: String::new(),
             maps,
+            users,
             resolver: lb_proxy::config::ResolverConfig {
                 nameservers: file.global.nameservers.iter().map(|at| at.value).collect(),
                 ..Default::default()

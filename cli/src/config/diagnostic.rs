@@ -44,6 +44,8 @@ pub struct Diagnostics {
     text: Arc<str>,
     list: Vec<Diagnostic>,
     omitted: Omitted,
+    /// What is not shown of the text.
+    hidden: Vec<Span>,
 }
 
 /// More than this is not read by anybody, and a file that is something else altogether has thousands.
@@ -62,11 +64,12 @@ pub(crate) struct Report<'a> {
     text: &'a str,
     list: RefCell<Vec<Diagnostic>>,
     omitted: Cell<Omitted>,
+    hidden: RefCell<Vec<Span>>,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, list: RefCell::default(), omitted: Cell::default() }
+        Self { text, list: RefCell::default(), omitted: Cell::default(), hidden: RefCell::default() }
     }
 
     pub(crate) fn error(&self, span: Span, message: impl Into<String>) {
@@ -85,6 +88,11 @@ impl<'a> Report<'a> {
     /// About the file as a whole.
     pub(crate) fn file_warning(&self, message: impl Into<String>) {
         self.add(Severity::Warning, None, message.into());
+    }
+
+    /// What stands there may be a secret: no report shows it.
+    pub(crate) fn hide(&self, span: Span) {
+        self.hidden.borrow_mut().push(span);
     }
 
     pub(crate) fn has_errors(&self) -> bool {
@@ -106,7 +114,13 @@ impl<'a> Report<'a> {
     pub(crate) fn finish(self, file: &str) -> Diagnostics {
         let mut list = self.list.into_inner();
         list.sort_by_key(|diagnostic| diagnostic.span.map_or(usize::MAX, |span| span.start));
-        Diagnostics { file: file.to_owned(), text: self.text.into(), list, omitted: self.omitted.get() }
+        Diagnostics {
+            file: file.to_owned(),
+            text: self.text.into(),
+            list,
+            omitted: self.omitted.get(),
+            hidden: self.hidden.into_inner(),
+        }
     }
 
     /// Nothing more will be shown.
@@ -136,7 +150,7 @@ impl Diagnostics {
     /// One error about a file that could not even be read as text.
     pub(crate) fn unreadable(file: &str, message: impl Into<String>) -> Self {
         let list = vec![Diagnostic { severity: Severity::Error, span: None, message: message.into() }];
-        Self { file: file.to_owned(), text: "".into(), list, omitted: Omitted::default() }
+        Self { file: file.to_owned(), text: "".into(), list, omitted: Omitted::default(), hidden: Vec::new() }
     }
 
     /// In the order of the file; at most the first 200.
@@ -206,7 +220,8 @@ impl fmt::Display for Diagnostics {
             };
             let place = place(&self.text, span.start);
             writeln!(f, "{}:{}:{}: {label}{message}", self.file, place.line, place.column)?;
-            let (shown, skip, carets) = excerpt(place.text, place.column - 1, self.width(*span, &place));
+            let line = self.without_secrets(&place);
+            let (shown, skip, carets) = excerpt(&line, place.column - 1, self.width(*span, &place));
             writeln!(f, "{:>5} | {shown}", place.line)?;
             writeln!(f, "{:>5} | {:skip$}{}", "", "", "^".repeat(carets))?;
         }
@@ -219,6 +234,13 @@ impl fmt::Display for Diagnostics {
 }
 
 impl Diagnostics {
+    /// The line of a place; what is hidden is stars.
+    fn without_secrets(&self, place: &Place<'_>) -> String {
+        let is_hidden = |at: usize| self.hidden.iter().any(|span| (span.start..span.end).contains(&at));
+        let shown = |(at, character)| if is_hidden(place.start + at) { '*' } else { character };
+        place.text.char_indices().map(shown).collect()
+    }
+
     /// Carets for `span`: its characters on its first line, at least one.
     fn width(&self, span: Span, place: &Place<'_>) -> usize {
         let source = self.text.get(span.start..span.end).unwrap_or_default();
@@ -230,6 +252,8 @@ impl Diagnostics {
 
 /// Where a byte is, in lines and characters from 1.
 struct Place<'a> {
+    /// The first byte of the line.
+    start: usize,
     line: usize,
     column: usize,
     text: &'a str,
@@ -245,6 +269,7 @@ fn place(text: &str, offset: usize) -> Place<'_> {
     let rest = &text[start..];
     let end = rest.find('\n').unwrap_or(rest.len());
     Place {
+        start,
         line: before.matches('\n').count() + 1,
         column: text[start..offset].chars().count() + 1,
         text: rest[..end].trim_end_matches('\r'),

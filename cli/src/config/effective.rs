@@ -7,6 +7,7 @@ mod check;
 mod options;
 mod persistence;
 mod rules;
+mod users;
 
 use std::fmt::Write;
 
@@ -41,11 +42,14 @@ pub fn effective(config: &Config) -> String {
     for map in &config.proxy.maps {
         write_map(&mut out, map);
     }
+    for list in &config.proxy.users {
+        users::users(&mut out, list);
+    }
     for frontend in &config.proxy.frontends {
-        write_frontend(&mut out, frontend, &config.proxy.backends);
+        write_frontend(&mut out, frontend, &config.proxy);
     }
     for backend in &config.proxy.backends {
-        write_backend(&mut out, backend, &config.groups);
+        write_backend(&mut out, backend, &config.proxy, &config.groups);
     }
     out
 }
@@ -155,7 +159,7 @@ fn prefer(group: &Group, cluster: &Cluster) -> Option<String> {
     Some(list(order.iter().map(|(_, node)| quoted(&node.name))))
 }
 
-fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
+fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Config) {
     section(out, "frontend", Some(&frontend.name));
     line(out, "mode", quoted(mode(frontend.mode)));
     let mut binds: Vec<String> = Vec::new();
@@ -187,9 +191,9 @@ fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
     persistence::frontend(out, frontend);
     answers::pages(out, &frontend.error_pages);
     if let Some(monitor) = &frontend.monitor {
-        answers::monitor(out, monitor, backends);
+        answers::monitor(out, monitor, &config.backends);
     }
-    if let Some(backend) = frontend.default_backend.and_then(|id| backends.get(id.0)) {
+    if let Some(backend) = frontend.default_backend.and_then(|id| config.backends.get(id.0)) {
         line(out, "default_backend", quoted(&backend.name));
     }
     if let Some(id) = &frontend.unique_id {
@@ -200,11 +204,11 @@ fn write_frontend(out: &mut String, frontend: &Frontend, backends: &[Backend]) {
     if frontend.mode == Mode::Http {
         rules::ambiguous_path(out, frontend.ambiguous_path);
     }
-    rules::rules(out, "rules", &frontend.rules, backends);
-    rules::rules(out, "response_rules", &frontend.response_rules, backends);
+    rules::rules(out, "rules", &frontend.rules, config);
+    rules::rules(out, "response_rules", &frontend.response_rules, config);
 }
 
-fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
+fn write_backend(out: &mut String, backend: &Backend, config: &lb_proxy::Config, groups: &[Group]) {
     section(out, "backend", Some(&backend.name));
     line(out, "mode", quoted(mode(backend.mode)));
     balance::write(out, backend);
@@ -226,8 +230,8 @@ fn write_backend(out: &mut String, backend: &Backend, groups: &[Group]) {
         }
     }
     servers(out, &backend.servers);
-    rules::rules(out, "rules", &backend.rules, &[]);
-    rules::rules(out, "response_rules", &backend.response_rules, &[]);
+    rules::rules(out, "rules", &backend.rules, config);
+    rules::rules(out, "response_rules", &backend.response_rules, config);
 }
 
 /// Servers of a `servers` list have an address for a name, which no key can be.

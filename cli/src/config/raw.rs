@@ -13,6 +13,7 @@ pub(crate) use self::{
         Observing, OnMarkedDown, Page, Pool, RetryOn, Rule, Section, Server, UniqueId, rules,
         rules::{Action, Condition, Content, Destination},
     },
+    users::Users,
     vip::{InterfaceOf, Preference, Vip},
 };
 use super::{
@@ -24,6 +25,7 @@ mod cluster;
 mod global;
 mod map;
 mod proxy;
+mod users;
 mod vip;
 
 /// The whole file.
@@ -34,6 +36,8 @@ pub(crate) struct File {
     pub(crate) global: Global,
     /// In the order of the file.
     pub(crate) maps: Vec<Named<Map>>,
+    /// In the order of the file.
+    pub(crate) users: Vec<Named<Users>>,
     pub(crate) defaults: Section,
     /// `[frontend.*]`, `[backend.*]` and `[listen.*]`, in the order of the file.
     pub(crate) sections: Vec<Named<Section>>,
@@ -61,6 +65,7 @@ impl File {
         });
         let vips = tables(&root, "vip", Vip::read);
         let maps = tables(&root, "map", Map::read);
+        let users = tables(&root, "users", Users::read);
         let defaults = root.fields("defaults", "a table, [defaults]").map(|mut fields| {
             fields.title = "[defaults]".into();
             Section::read(fields, Kind::Defaults)
@@ -75,6 +80,7 @@ impl File {
             vips,
             global: global.unwrap_or_default(),
             maps,
+            users,
             defaults: defaults.unwrap_or_else(|| Section::empty(Kind::Defaults)),
             sections,
             folder: PathBuf::new(),

@@ -10,6 +10,9 @@ use std::{
 
 use crate::rig::{Rig, ask, field, status};
 
+const SHA: &str = "$6$rounds=1000$saltsalt$nII71HJmawaDYdXrUHYtoWV/pe6ZN/eQzrZXdKjhrcMU0onLRg6A5m38udZu.lA6f53rIQturF4FMx1X99KF/0";
+const YESCRYPT: &str = "$y$j75$saltsalt$3noX8BfvspORvyTLJpvzSCEe8VYTo40KwCpXxLpuU50";
+
 /// A running HAProxy with one frontend on a Unix socket; no port can be taken away that way.
 struct Haproxy {
     child: Child,
@@ -18,10 +21,13 @@ struct Haproxy {
 
 impl Haproxy {
     fn start(rules: &str, app: std::net::SocketAddr, other: std::net::SocketAddr) -> Self {
+        let users = format!(
+            "userlist staff\n group admins users anna\n user anna password {SHA}\n user bob password {YESCRYPT}\n"
+        );
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let file = format!(
-            "defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n\
+            "{users}defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n\
              frontend web\n bind unix@{}\n{rules}\n default_backend app\n\
              backend app\n server s1 {app}\n\
              backend other\n server s1 {other}\n",
@@ -87,6 +93,9 @@ fn both_do_the_same_with_the_same_rules() {
     let get = |target: &str, fields: &str| {
         format!("GET {target} HTTP/1.1\r\nHost: www.example.com\r\n{fields}Connection: close\r\n\r\n")
     };
+    // pw of anna and bob, another one, and what is none.
+    let users = ["YW5uYTpwdw==", "Ym9iOnB3", "YW5uYTpwdzI=", "ZXZlOnB3", "YW5uYQ==", "!"];
+    let users = |target: &str| users.map(|token| get(target, &format!("Authorization: Basic {token}\r\n")));
     let host = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let table: Vec<(&str, &str, Vec<String>)> = vec![
         (
@@ -176,10 +185,20 @@ fn both_do_the_same_with_the_same_rules() {
                 get("/d", ""),
             ],
         ),
+        (
+            r#"{ when = { path = "/a" }, require_auth = { users = "staff", realm = "A" } },
+               { when = { path = "/b" }, require_auth = { users = "staff", groups = ["admins"] } }"#,
+            "http-request auth realm A if { path /a } !{ http_auth(staff) }\n\
+             http-request auth if { path /b } !{ http_auth_group(staff) admins }",
+            [&[get("/a", ""), get("/b", ""), get("/", "")][..], &users("/a"), &users("/b")].concat(),
+        ),
     ];
     let mut compared = 0;
     for (ours, theirs, requests) in table {
-        let rig = Rig::with_rules(ours);
+        let staff = format!(
+            "[users.staff]\nuser.anna = \"{SHA}\"\nuser.bob = \"{YESCRYPT}\"\ngroup.admins = \"anna\"\n"
+        );
+        let rig = Rig::new(&format!("rules = [{ours}]"), "", &staff);
         let haproxy = Haproxy::start(theirs, rig.app, rig.other);
         for request in requests {
             let found = outcome(&rig.send(&request), rig.taken());
@@ -188,5 +207,5 @@ fn both_do_the_same_with_the_same_rules() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 36);
+    assert_eq!(compared, 51);
 }

@@ -15,10 +15,11 @@ use super::{
     message::Message,
 };
 use crate::{
+    auth::{Gate, Proof, Question},
     buffer::Buffer,
     config::{BackendId, ConnectionMode, Monitor},
     connection::Connection,
-    rules::{AmbiguousPath, Run, Verdict, normalize, put_redirect},
+    rules::{AmbiguousPath, RequireAuth, Run, Verdict, normalize, put_redirect},
     sample::{Facts, VariableId, Variables},
     stream::Stream,
     upstream::{Preference, balance::Usable, key},
@@ -36,12 +37,36 @@ pub(super) struct Incoming<'c> {
     pub(super) head: Buffer,
     /// The content of the answer.
     pub(super) content: Cow<'c, [u8]>,
-    pub(super) then: Then,
+    pub(super) then: Then<'c>,
+}
+
+/// What was found at the start of an inbox.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are whole, and a box for each would be an allocation"
+)]
+pub(super) enum Parsed<'c> {
+    /// A head that is not whole.
+    Part,
+    Whole(Incoming<'c>),
+    /// A request of which it has to be found out first who sent it. Nothing is left of what its rules did: with the answer
+    /// they run anew.
+    Unknown(Box<Question>),
+}
+
+/// What is kept of a request from one run of its rules to the next.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Who sent it.
+    pub(super) proof: Option<Proof>,
+    /// How many limits have counted it.
+    counted: usize,
 }
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Then {
+pub(super) enum Then<'c> {
     /// A server of this backend gets it; `None` answers 503.
     Forward(Option<BackendId>),
     /// It is answered with the page of this status.
@@ -50,6 +75,8 @@ pub(super) enum Then {
     Tarpit(u16),
     /// It comes too often: the same, and when it may come again.
     Limited { status: u16, retry_after: Duration },
+    /// It is answered with the challenge of this rule.
+    Challenge(&'c RequireAuth),
     /// It is a monitor's question, and this is the answer.
     Monitor(u16),
     /// It is answered with what [`Incoming::head`] and [`Incoming::content`] hold.
@@ -71,17 +98,18 @@ where
 }
 
 /// The request at the start of `inbox`, if its head is whole; `ended` says if its client has ended its
-/// side, `session` are the variables of the connection.
+/// side, `session` are the variables of the connection, `kept` is what an earlier run of its rules has left.
 pub(super) fn parse<'c, S: Stream>(
     inbox: &Buffer,
     progress: &mut Progress,
     ended: bool,
     session: &mut Variables,
+    kept: &mut Kept,
     connection: &'c Connection<S>,
-) -> Result<Option<Incoming<'c>>, Malformed> {
+) -> Result<Parsed<'c>, Malformed> {
     let mut content = Cow::Borrowed(&b""[..]);
     let mut fields = Fields::default();
-    let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
+    let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(Parsed::Part) };
     let request = head.check()?;
     let frontend = connection.frontend();
     if let Some(monitor) = frontend.monitor.as_ref().filter(|monitor| monitor.uri.as_bytes() == head.target())
@@ -89,7 +117,7 @@ pub(super) fn parse<'c, S: Stream>(
         let head = connection.worker().buffers().take();
         let then = Then::Monitor(if has_too_few(monitor, connection) { 503 } else { 200 });
         let (preference, persisted) = (Preference::default(), Persisted::default());
-        return Ok(Some(Incoming { request, preference, persisted, head, content, then }));
+        return Ok(Parsed::Whole(Incoming { request, preference, persisted, head, content, then }));
     }
     let hop = |backend| Hop {
         forwarded_for: frontend.forwardfor.then(|| connection.peer().ip()),
@@ -114,7 +142,7 @@ pub(super) fn parse<'c, S: Stream>(
         let preference = prefer(connection, backend, connection.peer().ip(), head.target(), field);
         head.encode(&asked, &hop(backend), &mut out);
         let (persisted, then) = (Persisted::default(), Then::Forward(backend));
-        return Ok(Some(Incoming { request, preference, persisted, head: out, content, then }));
+        return Ok(Parsed::Whole(Incoming { request, preference, persisted, head: out, content, then }));
     }
 
     let mut scratch = worker.scratch().borrow_mut();
@@ -136,6 +164,7 @@ pub(super) fn parse<'c, S: Stream>(
             message.set(header.as_bytes(), work)?;
         }
     }
+    let before = rules.ask_who(connection.frontend_id()).then(|| session.clone());
     let mut run = Run {
         message: &mut message,
         facts,
@@ -143,13 +172,16 @@ pub(super) fn parse<'c, S: Stream>(
         session,
         settles,
         work,
+        gate: Some(Gate { verifier: &worker.node().verifier, known: worker.known(), proof: kept.proof }),
         ignores_persistence: false,
         tables: &worker.node().tables,
+        counted: kept.counted,
+        limits: 0,
         now: &|| worker.node().now(),
     };
     let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
     // As rules have corrected them.
-    let (facts, ignores_persistence) = (run.facts, run.ignores_persistence);
+    let (facts, ignores_persistence, limits) = (run.facts, run.ignores_persistence, run.limits);
     let client = facts.client.ip();
     let (mut preference, mut persisted) = (Preference::default(), Persisted::default());
     let then = match verdict {
@@ -170,6 +202,14 @@ pub(super) fn parse<'c, S: Stream>(
         Verdict::Deny(status) => Then::Deny(status),
         Verdict::Tarpit(status) => Then::Tarpit(status),
         Verdict::Limited { status, retry_after } => Then::Limited { status, retry_after },
+        Verdict::Challenge(wanted) => Then::Challenge(wanted),
+        Verdict::Unknown(question) => {
+            kept.counted = limits;
+            if let Some(before) = before {
+                *session = before;
+            }
+            return Ok(Parsed::Unknown(question));
+        }
         Verdict::Redirect(redirect) => {
             let close = closes(&request, ended, connection);
             work.clear();
@@ -189,7 +229,7 @@ pub(super) fn parse<'c, S: Stream>(
             Then::Answer { status: respond.status, close }
         }
     };
-    Ok(Some(Incoming { request, preference, persisted, head: out, content, then }))
+    Ok(Parsed::Whole(Incoming { request, preference, persisted, head: out, content, then }))
 }
 
 /// The cookie of a backend that has one.

@@ -19,6 +19,10 @@ pub(crate) enum Termination {
     Limited,
     /// A rule answered the request.
     Answered,
+    /// A rule wants a name and a password.
+    Challenged,
+    /// Too many passwords are to be checked at once.
+    AuthBusy,
     /// The client went away while the request waited for a server.
     ClientAbortInConnect,
     /// No usable server, or none that could be connected to.
@@ -59,7 +63,8 @@ impl Termination {
             Self::ClientTimeoutInHead => "cR",
             Self::BadRequest | Self::Denied | Self::Limited => "PR",
             Self::Tarpitted => "PT",
-            Self::Answered => "LR",
+            Self::Answered | Self::Challenged => "LR",
+            Self::AuthBusy => "RR",
             Self::ClientAbortInConnect => "CC",
             Self::ServerConnect => "SC",
             Self::ServerConnectTimeout => "sC",
@@ -94,6 +99,8 @@ impl Termination {
             | Self::Tarpitted
             | Self::Limited
             | Self::Answered
+            | Self::Challenged
+            | Self::AuthBusy
             | Self::ClientAbortInConnect
             | Self::ClientAbortInResponse
             | Self::ClientAbortInData => None,
@@ -121,6 +128,8 @@ impl Termination {
             Self::DeniedResponse(_) => Some(Event::DeniedResponse),
             Self::FailedRewrite => Some(Event::FailedRewrite),
             Self::Answered => None,
+            Self::Challenged => Some(Event::Unauthorized),
+            Self::AuthBusy => Some(Event::AuthBusy),
             Self::ServerConnect | Self::ServerConnectTimeout | Self::QueueTimeout => None,
             Self::ClientAbortInHead
             | Self::ClientAbortInConnect

@@ -10,7 +10,7 @@ use crate::config::ErrorPage;
 
 /// A local reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Reply {
+pub struct Reply<'r> {
     /// 200, a monitor's, or 400..=599; any other is written as 500.
     pub status: u16,
     /// The connection ends after it.
@@ -19,12 +19,14 @@ pub struct Reply {
     pub head_only: bool,
     /// When it is worth another try, in whole seconds (RFC 9110 §10.2.3).
     pub retry_after: Option<Duration>,
+    /// What a 401 asks for (RFC 9110 §15.5.2: required).
+    pub challenge: Option<&'r str>,
 }
 
-impl Reply {
+impl Reply<'_> {
     /// With its page and no more than the usual fields.
     pub fn new(status: u16, close: bool) -> Self {
-        Self { status, close, head_only: false, retry_after: None }
+        Self { status, close, head_only: false, retry_after: None, challenge: None }
     }
 
     /// Is there a page for this status?
@@ -112,6 +114,11 @@ impl Reply {
         if self.status == 405 {
             // RFC 9110 §15.5.6: required.
             out.put(b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n");
+        }
+        if let Some(challenge) = self.challenge {
+            out.put(b"WWW-Authenticate: ");
+            out.put(challenge.as_bytes());
+            out.put(b"\r\n");
         }
         if let Some(wait) = self.retry_after {
             out.put(b"Retry-After: ");

@@ -12,12 +12,14 @@ use super::{
     exchange::Exchange,
     head::{Malformed, Progress, request::Method},
     inbound::Inbound,
-    incoming::{self, Incoming, Then},
+    incoming::{self, Incoming, Kept, Parsed, Then},
     outcome::Termination,
+    proof,
     reply::Reply,
     write,
 };
 use crate::{
+    auth::Busy,
     buffer::Buffer,
     config::{BackendId, ErrorPage},
     connection::Connection,
@@ -143,6 +145,13 @@ impl<'c, S: Stream> Session<'c, S> {
                 self.hold(status).await;
                 self.reply(status, true, request.method == Method::Head).await
             }
+            Then::Challenge(wanted) => {
+                self.note_answer(Termination::Challenged, 401);
+                let close = incoming::closes(&request, self.inbound.ended, self.connection);
+                let head_only = request.method == Method::Head;
+                let challenge = Some(wanted.challenge());
+                self.send(Reply { head_only, challenge, ..Reply::new(401, close) }).await
+            }
             Then::Monitor(status) => {
                 // Nobody's request: neither counted as one nor logged.
                 self.connection.count(Event::Monitor);
@@ -191,23 +200,32 @@ impl<'c, S: Stream> Session<'c, S> {
     async fn receive(&mut self, wait: Wait) -> Result<Option<Incoming<'c>>, Refusal> {
         let mut progress = Progress::default();
         let mut armed = Armed::No;
+        let mut kept = Kept::default();
         loop {
             if let Some(inbox) = self.inbound.inbox.as_mut().filter(|inbox| !inbox.is_empty()) {
                 self.connection.set_busy();
-                let incoming = incoming::parse(
+                let parsed = incoming::parse(
                     inbox,
                     &mut progress,
                     self.inbound.ended,
                     &mut self.variables,
+                    &mut kept,
                     self.connection,
                 )?;
-                if let Some(incoming) = incoming {
-                    inbox.consume(incoming.request.length);
-                    self.inbound.release_if_empty();
-                    return Ok(Some(incoming));
-                }
-                if inbox.is_full() {
-                    inbox.enlarge();
+                match parsed {
+                    Parsed::Whole(incoming) => {
+                        inbox.consume(incoming.request.length);
+                        self.inbound.release_if_empty();
+                        return Ok(Some(incoming));
+                    }
+                    Parsed::Unknown(question) => {
+                        // In a box of its own, as most requests ask nothing.
+                        kept.proof = Some(Box::pin(proof::find(self, question)).await?);
+                        progress = Progress::default();
+                        continue;
+                    }
+                    Parsed::Part if inbox.is_full() => inbox.enlarge(),
+                    Parsed::Part => {}
                 }
             }
             let begun = self.inbound.inbox.as_ref().is_some_and(|inbox| progress.has_begun(inbox.filled()));
@@ -281,6 +299,11 @@ impl<'c, S: Stream> Session<'c, S> {
             Refusal::Malformed(malformed) => (Termination::BadRequest, malformed.status(), Some(malformed)),
             // Only a warm wait ends like this, and its caller goes on to the long one.
             Refusal::Cold => return Next::Request,
+            Refusal::AuthBusy(busy) => return self.refuse_busy(busy).await,
+            Refusal::Gone => {
+                self.connection.count(Event::ClientAbort);
+                return Next::Close;
+            }
             Refusal::Stopped(termination) | Refusal::Silent(termination) => {
                 (termination, termination.status().unwrap_or(400), None)
             }
@@ -295,6 +318,21 @@ impl<'c, S: Stream> Session<'c, S> {
             self.log_refusal(termination, Some(status), fault);
         }
         self.reply(status, true, false).await
+    }
+
+    /// The connection ends, and with it what the client has sent behind: a client that floods has to connect again.
+    async fn refuse_busy(&mut self, busy: Busy) -> Next {
+        let status = if busy == Busy::Source { 429 } else { 503 };
+        let (connection, termination) = (self.connection, Termination::AuthBusy);
+        connection.counters().requests.increment();
+        termination.event().inspect(|event| connection.count(*event));
+        self.log_refusal(termination, Some(status), None);
+        let node = connection.worker().node();
+        if let Some(more) = node.refusals.pass(node.now()) {
+            let reason = "too many passwords are to be checked";
+            tracing::info!(frontend = %connection.frontend().name, status, termination = termination.code(), reason, more, "refused");
+        }
+        self.send(Reply { retry_after: Some(Duration::from_secs(1)), ..Reply::new(status, true) }).await
     }
 
     fn log_refusal(&self, termination: Termination, status: Option<u16>, fault: Option<Malformed>) {
@@ -323,7 +361,7 @@ impl<'c, S: Stream> Session<'c, S> {
         self.send(Reply { head_only, ..Reply::new(status, close) }).await
     }
 
-    async fn send(&mut self, reply: Reply) -> Next {
+    async fn send(&mut self, reply: Reply<'_>) -> Next {
         self.connection.counters().response(reply.status);
         if let Some(counters) = self.backend_counters() {
             counters.response(reply.status);
@@ -332,7 +370,7 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     /// With the operator's own page, if there is one.
-    async fn write_reply(&mut self, reply: Reply) -> Next {
+    async fn write_reply(&mut self, reply: Reply<'_>) -> Next {
         let mut out = self.connection.worker().buffers().take();
         let content: &[u8] = match self.page(reply.status) {
             Some(page) => {
@@ -396,13 +434,17 @@ enum Armed {
 }
 
 /// Why a request is answered without having been understood.
-enum Refusal {
+pub(super) enum Refusal {
     Malformed(Malformed),
     Stopped(Termination),
     /// Nothing came soon: a longer wait follows, elsewhere.
     Cold,
     /// Not a byte of it came.
     Silent(Termination),
+    /// Nobody can say now who sent it.
+    AuthBusy(Busy),
+    /// The client has left.
+    Gone,
 }
 
 impl From<Malformed> for Refusal {

@@ -112,6 +112,8 @@ impl ServerCounters {
             | Termination::BadRequest
             | Termination::Denied
             | Termination::Answered
+            | Termination::Challenged
+            | Termination::AuthBusy
             | Termination::FailedRewrite
             | Termination::Limited
             | Termination::Tarpitted

@@ -1,6 +1,6 @@
 //! What a rule does.
 
-use super::{Network, RateLimit, Redirect, Replacement, Respond, Text};
+use super::{Network, RateLimit, Redirect, Replacement, RequireAuth, Respond, Text};
 use crate::{
     config::BackendId,
     sample::{VariableId, VariableName},
@@ -23,6 +23,8 @@ pub enum Action {
     Redirect(Redirect),
     /// Answers with what the rule says. Ends the list.
     Respond(Respond),
+    /// Answers with a challenge, unless the request is from a user who may send it.
+    RequireAuth(RequireAuth),
     /// Appends a field line.
     AddHeader(String, Text),
     /// Replaces all lines of that name with one.
@@ -72,6 +74,7 @@ impl Action {
             | Self::Allow
             | Self::Redirect(_)
             | Self::Respond(_)
+            | Self::RequireAuth(_)
             | Self::Backend(_)
             | Self::IgnorePersistence => false,
         }
@@ -110,6 +113,7 @@ impl Action {
             | Self::Allow
             | Self::Redirect(_)
             | Self::Respond(_)
+            | Self::RequireAuth(_)
             | Self::Backend(_)
             | Self::IgnorePersistence => None,
         }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::{
-    Action, Condition, HostSet, RateLimit, Rule, Scheme, Subject, Text, host::HostIndex, normalize,
-    rate_limit, source,
+    Action, Condition, HostSet, RateLimit, RequireAuth, Rule, Scheme, Subject, Text, host::HostIndex,
+    normalize, rate_limit, source,
 };
 use crate::{
+    auth::{Gate, Pass, Question},
     config::{BackendId, Config, Frontend},
     http::{head::Malformed, message::Message},
-    sample::{Facts, Scope, Variables},
+    sample::{Facts, Scope, VariableId, Variables},
     table::Tables,
 };
 
@@ -22,6 +23,8 @@ pub(crate) struct Programs {
     backend_responses: Box<[Option<Program>]>,
     /// By frontend: some rule that a request may meet looks at its path.
     path_matters: Box<[bool]>,
+    /// By frontend: some rule that a request may meet wants to know who sent it.
+    asks_who: Box<[bool]>,
     /// Of the backends.
     names: Box<[String]>,
 }
@@ -58,6 +61,10 @@ pub(crate) enum Verdict<'r> {
     Redirect(&'r super::Redirect),
     /// It is answered with what a rule says.
     Respond(&'r super::Respond),
+    /// It is answered with the challenge of a rule that asks for a password.
+    Challenge(&'r RequireAuth),
+    /// Nothing yet: this has to be found out first, then the rules run anew.
+    Unknown(Box<Question>),
 }
 
 /// The request that rules run on.
@@ -73,9 +80,15 @@ pub(crate) struct Run<'w, 'f, 'm> {
     pub(crate) settles: bool,
     /// Room to write a value in.
     pub(crate) work: &'w mut Vec<u8>,
+    /// Who can say who sent the request; nobody can of a response.
+    pub(crate) gate: Option<Gate<'w>>,
     /// A rule wants it: the request may go to any server, whichever its client had.
     pub(crate) ignores_persistence: bool,
     pub(crate) tables: &'w Tables,
+    /// So many limits have counted the request already, in an earlier run of its rules.
+    pub(crate) counted: usize,
+    /// So many has it met in this one.
+    pub(crate) limits: usize,
     /// The clock of the tables.
     pub(crate) now: &'w dyn Fn() -> Duration,
 }
@@ -103,6 +116,11 @@ impl Programs {
         let mut frontends: Vec<_> = config.frontends.iter().map(|frontend| frontend.rules.clone()).collect();
         let mut backends: Vec<_> = config.backends.iter().map(|backend| backend.rules.clone()).collect();
         rate_limit::number(frontends.iter_mut().chain(&mut backends));
+        let asks_who = |frontend: &Frontend| {
+            let of_backends = frontend.backends().flat_map(|backend| &config.backends[backend.0].rules);
+            let actions = frontend.rules.iter().chain(of_backends).flat_map(|rule| &rule.then);
+            actions.into_iter().any(|action| matches!(action, Action::RequireAuth(_)))
+        };
         Self {
             frontends: frontends.into_iter().map(Program::new).collect(),
             backends: backends.into_iter().map(Program::new).collect(),
@@ -117,6 +135,7 @@ impl Programs {
                 .map(|backend| Program::new(backend.response_rules.clone()))
                 .collect(),
             path_matters: config.frontends.iter().map(path_matters).collect(),
+            asks_who: config.frontends.iter().map(asks_who).collect(),
             names: config.backends.iter().map(|backend| backend.name.clone()).collect(),
         }
     }
@@ -124,6 +143,11 @@ impl Programs {
     /// May a rule look at the path of a request of `frontend`?
     pub(crate) fn path_matters(&self, frontend: usize) -> bool {
         self.path_matters[frontend]
+    }
+
+    /// May the rules of a request of `frontend` want to know who sent it, and so run more than once?
+    pub(crate) fn ask_who(&self, frontend: usize) -> bool {
+        self.asks_who[frontend]
     }
 
     /// Is there anything to run on a request of `frontend` that goes to its default backend? Rules of another backend
@@ -324,12 +348,31 @@ impl Run<'_, '_, '_> {
         Ok(())
     }
 
+    fn authenticate<'r>(&mut self, wanted: &'r RequireAuth) -> Flow<'r> {
+        let pass = self
+            .gate
+            .as_ref()
+            .map(|gate| gate.check(wanted, self.message, self.facts.client.ip(), self.work));
+        match pass {
+            Some(Pass::Granted(user)) => {
+                self.variables.set(VariableId::REQUEST_USER, user.as_bytes());
+                Flow::Next
+            }
+            Some(Pass::Unknown(question)) => Flow::Answer(Verdict::Unknown(question)),
+            Some(Pass::Refused) | None => Flow::Answer(Verdict::Challenge(wanted)),
+        }
+    }
+
     fn act<'r>(&mut self, action: &'r Action, chosen: &mut Option<BackendId>) -> Result<Flow<'r>, Malformed> {
         match action {
             Action::Deny(status) => return Ok(Flow::Answer(Verdict::Deny(*status))),
             Action::Allow => return Ok(Flow::Leave),
             Action::Tarpit(status) => return Ok(Flow::Answer(Verdict::Tarpit(*status))),
             Action::RateLimit(limit) => {
+                self.limits += 1;
+                if self.limits <= self.counted {
+                    return Ok(Flow::Next);
+                }
                 let Some(limiter) = self.tables.limiter(limit.table()) else { return Ok(Flow::Next) };
                 let mut work = std::mem::take(self.work);
                 let checked = limit.check(limiter, &self.facts(), (self.now)(), &mut work);
@@ -388,6 +431,7 @@ impl Run<'_, '_, '_> {
             }
             Action::Backend(backend) => *chosen = chosen.or(Some(*backend)),
             Action::IgnorePersistence => self.ignores_persistence = true,
+            Action::RequireAuth(wanted) => return Ok(self.authenticate(wanted)),
             // Of mode tcp, where nothing of this runs.
             Action::Reject => {}
         }

@@ -30,7 +30,7 @@ pub struct VariableId {
 }
 
 /// The variables of one connection or of one exchange. Nothing is allocated until one is set.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Variables {
     values: Vec<(VariableId, Vec<u8>)>,
 }
@@ -68,6 +68,9 @@ impl fmt::Display for VariableName {
 impl VariableId {
     /// The unique id of the request, which no rule sets.
     pub const REQUEST_ID: Self = Self { scope: Scope::Request, index: usize::MAX };
+
+    /// The user whom a rule has let pass; no rule sets it.
+    pub const REQUEST_USER: Self = Self { scope: Scope::Request, index: usize::MAX - 1 };
 
     pub(super) fn new(scope: Scope, index: usize) -> Self {
         Self { scope, index }

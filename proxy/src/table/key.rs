@@ -9,6 +9,13 @@ use std::{
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Key(u128);
 
+impl Key {
+    /// A number that is spread like the key.
+    pub(crate) fn number(self) -> u64 {
+        u64::try_from(self.0 & u128::from(u64::MAX)).unwrap_or(0)
+    }
+}
+
 /// Makes the keys of a table.
 #[derive(Clone, Debug)]
 pub struct Keys {

@@ -140,6 +140,7 @@ mod tests {
             threads: NonZeroUsize::MIN,
             maxconn: 1,
             node: String::new(),
+            users: Vec::new(),
             maps: Vec::new(),
             resolver: Default::default(),
             frontends: vec![Frontend {

@@ -78,6 +78,7 @@ fn config(server: std::net::SocketAddr) -> Config {
         maxconn: 10,
         node: String::new(),
         maps: Vec::new(),
+        users: Vec::new(),
         resolver: Default::default(),
         frontends: vec![Frontend {
             default_backend: Some(BackendId(0)),

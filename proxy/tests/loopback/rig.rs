@@ -39,6 +39,7 @@ pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
         maxconn: 1000,
         node: String::new(),
         maps: Vec::new(),
+        users: Vec::new(),
         resolver: Default::default(),
         frontends: vec![Frontend {
             maxconn: 1000,

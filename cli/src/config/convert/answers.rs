@@ -12,7 +12,7 @@ use crate::config::{
 };
 
 /// A page is at most so large.
-const LARGEST: u64 = 64 * 1024;
+pub(super) const LARGEST: u64 = 64 * 1024;
 
 /// Of a section in this mode; `defaults` are those of `[defaults]`, where they have a meaning.
 pub(super) fn pages(
@@ -42,7 +42,7 @@ pub(super) fn pages(
 
 fn read(page: &Page, folder: &Path) -> Result<ErrorPage, String> {
     let path = folder.join(&page.file.value);
-    let bytes = read_file(&path)?;
+    let bytes = read_file(&path, LARGEST)?;
     let (fields, content) = if bytes.starts_with(b"HTTP/1.") {
         whole_response(&bytes)?
     } else {
@@ -52,8 +52,8 @@ fn read(page: &Page, folder: &Path) -> Result<ErrorPage, String> {
     Ok(ErrorPage { status: page.status, file: page.file.value.clone(), fields, content })
 }
 
-/// The content of a file that is sent to clients, or the end of a sentence about it.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+/// The content of a file of at most so many bytes, or the end of a sentence about it.
+pub(super) fn read_file(path: &Path, largest: u64) -> Result<Vec<u8>, String> {
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => "does not exist".to_owned(),
         std::io::ErrorKind::PermissionDenied => "may not be read".to_owned(),
@@ -65,9 +65,9 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     }
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(unreadable)?;
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err("is larger than 64 kB".into());
+    file.take(largest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > largest {
+        return Err(format!("is larger than {} kB", largest / 1024));
     }
     Ok(bytes)
 }

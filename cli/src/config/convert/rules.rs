@@ -1,13 +1,12 @@
 //! `rules`: placeholders, backends and files resolved, and what can never happen pointed out.
 
-use std::path::Path;
-
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, path::Path};
 
 use lb_proxy::{
-    config::{Backend, BackendId, Mode},
+    config::{Backend, BackendId, Mode, UserList},
     rules::{
-        Action, Condition, Content, Destination, LimitedBy, RateLimit, Redirect, Respond, Rule, Text, Value,
+        Action, Condition, Content, Destination, LimitedBy, RateLimit, Redirect, RequireAuth, Respond, Rule,
+        Text, Value,
     },
     sample::{self, Expression, Names, Place, Stage, Template, TemplateError},
 };
@@ -31,6 +30,7 @@ pub(super) struct Context<'c> {
     pub(super) backends: Option<(&'c [Backend], Mode)>,
     /// Of a request or of a response.
     pub(super) stage: Stage,
+    pub(super) users: &'c [UserList],
     /// Where files are that are named without a whole path.
     pub(super) folder: &'c Path,
     pub(super) report: &'c Report<'c>,
@@ -110,6 +110,9 @@ impl Context<'_> {
             raw::Action::Deny(_) if self.is_tcp() => Action::Reject,
             raw::Action::Backend(name) => Action::Backend(self.backend(name)?),
             raw::Action::IgnorePersistence => Action::IgnorePersistence,
+            raw::Action::RequireAuth { users, groups, realm } => {
+                Action::RequireAuth(self.require_auth(users, groups, realm.as_deref())?)
+            }
             raw::Action::Deny(status) => Action::Deny(*status),
             raw::Action::Tarpit(status) => Action::Tarpit(*status),
             raw::Action::RateLimit(limit) => Action::RateLimit(self.rate_limit(limit)?),
@@ -138,6 +141,35 @@ impl Context<'_> {
         })
     }
 
+    fn require_auth(
+        &self,
+        users: &At<String>,
+        groups: &[At<String>],
+        realm: Option<&str>,
+    ) -> Option<RequireAuth> {
+        let Some(index) = self.users.iter().position(|list| list.name == users.value) else {
+            let names: Vec<_> = self.users.iter().map(|list| list.name.as_str()).collect();
+            let hint = text::suggestion(&users.value, &names, "user list");
+            let message = format!("no [users.*] is called `{}`{hint}", users.value.escape_debug());
+            self.report.error(users.span, message);
+            return None;
+        };
+        let list = &self.users[index];
+        let find = |group: &At<String>| {
+            let found = list.groups.iter().position(|known| known.name == group.value);
+            if found.is_none() {
+                let names: Vec<_> = list.groups.iter().map(|group| group.name.as_str()).collect();
+                let hint = text::suggestion(&group.value, &names, "group");
+                let name = group.value.escape_debug();
+                self.report.error(group.span, format!("`{}` has no group `{name}`{hint}", list.name));
+            }
+            found
+        };
+        let found: Vec<_> = groups.iter().map(find).collect();
+        let groups = found.into_iter().collect::<Option<_>>()?;
+        Some(RequireAuth::new(index, groups, realm.unwrap_or(&list.name)))
+    }
+
     fn content(&self, raw: &raw::Content, kind: Option<String>) -> Option<Content> {
         Some(match raw {
             raw::Content::Empty => Content::Empty,
@@ -147,7 +179,7 @@ impl Context<'_> {
             },
             raw::Content::File(file) => {
                 let path = self.folder.join(&file.value);
-                match answers::read_file(&path) {
+                match answers::read_file(&path, answers::LARGEST) {
                     Ok(bytes) => Content::File {
                         kind: kind.unwrap_or_else(|| answers::content_type(&path).to_owned()),
                         file: file.value.clone(),

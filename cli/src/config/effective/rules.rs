@@ -3,14 +3,14 @@
 use std::ops::RangeInclusive;
 
 use lb_proxy::{
-    config::Backend,
+    Config,
     rules::{
         Action, AmbiguousPath, Condition, Content, Destination, LimitedBy, PathPattern, RateLimit,
         Replacement, Respond, Rule, ValuePattern,
     },
 };
 
-use super::{append, key, line, quoted};
+use super::{append, key, line, quoted, users};
 use crate::config::rate;
 
 /// `ambiguous_path` of a frontend.
@@ -24,7 +24,7 @@ pub(super) fn ambiguous_path(out: &mut String, ambiguous: AmbiguousPath) {
 }
 
 /// The list under `name`, if it has any rule: one to a line.
-pub(super) fn rules(out: &mut String, name: &str, rules: &[Rule], backends: &[Backend]) {
+pub(super) fn rules(out: &mut String, name: &str, rules: &[Rule], config: &Config) {
     if rules.is_empty() {
         return;
     }
@@ -34,7 +34,7 @@ pub(super) fn rules(out: &mut String, name: &str, rules: &[Rule], backends: &[Ba
         if !matches!(&rule.when, Condition::All(all) if all.is_empty()) {
             entries.push(format!("when = {}", condition(&rule.when)));
         }
-        entries.extend(actions(&rule.then, backends));
+        entries.extend(actions(&rule.then, config));
         append(out, format_args!("  {{ {} }},\n", entries.join(", ")));
     }
     out.push_str("]\n");
@@ -125,7 +125,7 @@ fn numbers(ranges: &[RangeInclusive<u16>]) -> String {
 }
 
 /// Neighbours of one kind share a key, as they did in the file.
-fn actions(actions: &[Action], backends: &[Backend]) -> Vec<String> {
+fn actions(actions: &[Action], config: &Config) -> Vec<String> {
     let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
     for action in actions {
         let (name, entry) = match action {
@@ -151,9 +151,10 @@ fn actions(actions: &[Action], backends: &[Backend]) -> Vec<String> {
             }
             Action::Reject => ("deny", "true".to_owned()),
             Action::Backend(id) => {
-                ("backend", quoted(backends.get(id.0).map_or("", |backend| backend.name.as_str())))
+                ("backend", quoted(config.backends.get(id.0).map_or("", |backend| backend.name.as_str())))
             }
             Action::IgnorePersistence => ("ignore_persist", "true".to_owned()),
+            Action::RequireAuth(wanted) => ("require_auth", users::require_auth(wanted, &config.users)),
             Action::Deny(status) => ("deny", status.to_string()),
             Action::Tarpit(status) => ("tarpit", status.to_string()),
             Action::RateLimit(limit) => ("rate_limit", rate_limit(limit)),

@@ -18,6 +18,7 @@ fn config(servers: usize) -> Config {
         maxconn: 1,
         node: String::new(),
         maps: Vec::new(),
+        users: Vec::new(),
         resolver: Default::default(),
         frontends: Vec::new(),
         backends: vec![Backend::new("back", Mode::Http, (0..servers).map(server).collect())],

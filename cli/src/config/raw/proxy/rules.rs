@@ -11,6 +11,7 @@ mod action;
 mod condition;
 mod pattern;
 mod rate_limit;
+mod require_auth;
 mod respond;
 
 pub(crate) use self::pattern::within;

@@ -7,7 +7,7 @@ use lb_proxy::{
 };
 
 use super::{
-    RateLimit, Side, pattern,
+    RateLimit, Side, pattern, require_auth,
     respond::{self, Content},
 };
 use crate::config::{
@@ -34,6 +34,11 @@ pub(crate) enum Action {
     Backend(At<String>),
     IgnorePersistence,
     RateLimit(RateLimit),
+    RequireAuth {
+        users: At<String>,
+        groups: Vec<At<String>>,
+        realm: Option<String>,
+    },
     Deny(u16),
     Tarpit(u16),
     Allow,
@@ -84,6 +89,10 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
     }
     if side != Side::Response {
         read_variables(fields, &mut actions);
+        if let Some(value) = fields.value("require_auth") {
+            let action = require_auth::require_auth(&value);
+            actions.extend(action.map(|action| At::new(action, value.span)));
+        }
         if let Some(value) = fields.value("ignore_persist") {
             if value.as_bool() == Some(true) {
                 actions.push(At::new(Action::IgnorePersistence, value.span));
@@ -112,7 +121,7 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
 }
 
 /// Keys that make no sense in rules for responses.
-pub(super) const REQUEST_KEYS: [&str; 11] = [
+pub(super) const REQUEST_KEYS: [&str; 12] = [
     "set_var",
     "backend",
     "tarpit",
@@ -124,6 +133,7 @@ pub(super) const REQUEST_KEYS: [&str; 11] = [
     "set_query",
     "set_source",
     "ignore_persist",
+    "require_auth",
 ];
 
 fn read_rewrites(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
@@ -190,7 +200,9 @@ fn check_final(actions: &[At<Action>], fields: &Fields<'_>, side: Side) {
     if matches!(first.value, Action::Allow) {
         return;
     }
-    for useless in actions.iter().filter(|action| !action.value.is_final()) {
+    let acts =
+        |action: &&At<Action>| action.value.is_final() || matches!(action.value, Action::RequireAuth { .. });
+    for useless in actions.iter().filter(|action| !acts(action)) {
         let why = match side {
             Side::Response => "the rule refuses the response, its client does not get it",
             Side::Frontend | Side::Backend => "the rule answers the request, no server gets it",

@@ -1,0 +1,128 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::{
+    auth::PasswordHash,
+    config::{Group, User},
+};
+
+/// Of `pw`, with the fewest rounds.
+const PW: &str = "$5$rounds=1000$abc$zdUXQ3de2d3x/8MYX1t30oZjPfJThZR5heHeVDYi8j6";
+
+fn lists() -> Vec<UserList> {
+    let user = |name: &str| User {
+        name: name.to_owned(),
+        hash: PasswordHash::parse(PW).unwrap(),
+        is_of_file: false,
+    };
+    let users = vec![user("anna"), user("bob")];
+    vec![UserList { name: "staff".into(), file: None, users, groups: Vec::<Group>::new() }]
+}
+
+/// The 192.0.2.`host` wants to be `user`.
+fn question(verifier: &Verifier, user: &str, password: &str, host: u8) -> Question {
+    let key = verifier.key(format!("{user}:{password}").as_bytes());
+    verifier.question(key, 0, user.as_bytes(), password.as_bytes().into(), [192, 0, 2, host].into())
+}
+
+fn outcome(answer: oneshot::Receiver<Outcome>) -> Outcome {
+    answer.blocking_recv().unwrap()
+}
+
+#[test]
+fn only_the_right_password_of_a_known_user_is_granted() {
+    let verifier = Verifier::new(&lists(), 1);
+    for (user, password, expected) in [
+        ("anna", "pw", Outcome::Granted(0)),
+        ("bob", "pw", Outcome::Granted(1)),
+        ("anna", "pW", Outcome::Refused),
+        ("anna", "", Outcome::Refused),
+        // The stand-in has this password, and is nobody.
+        ("carl", "pw", Outcome::Refused),
+        ("", "pw", Outcome::Refused),
+    ] {
+        let answer = verifier.ask(question(&verifier, user, password, 1)).unwrap();
+        assert_eq!(outcome(answer), expected, "{user} {password}");
+    }
+}
+
+#[test]
+fn what_is_known_is_answered_without_a_thread() {
+    let verifier = Verifier::new(&lists(), 1);
+    outcome(verifier.ask(question(&verifier, "anna", "pw", 1)).unwrap());
+    outcome(verifier.ask(question(&verifier, "anna", "no", 1)).unwrap());
+    // With nobody who serves it only what is known comes.
+    verifier.shared.state().is_over = true;
+    let mut known = verifier.ask(question(&verifier, "anna", "pw", 2)).unwrap();
+    assert_eq!(known.try_recv(), Ok(Outcome::Granted(0)));
+    let mut known = verifier.ask(question(&verifier, "anna", "no", 2)).unwrap();
+    assert_eq!(known.try_recv(), Ok(Outcome::Refused));
+    let mut unknown = verifier.ask(question(&verifier, "bob", "pw", 2)).unwrap();
+    assert!(unknown.try_recv().is_err());
+}
+
+/// One that starts no thread, so that the line can be looked at.
+fn idle() -> Verifier {
+    let mut verifier = Verifier::new(&lists(), 1);
+    verifier.threads = 0;
+    verifier
+}
+
+#[test]
+fn a_source_with_many_questions_holds_up_no_other() {
+    let verifier = idle();
+    let mut answers = Vec::new();
+    let mut ask =
+        |password: &str, host| answers.push(verifier.ask(question(&verifier, "anna", password, host)));
+    for number in 0..5 {
+        ask(&format!("guess {number}"), 1);
+    }
+    for number in 0..3 {
+        ask(&format!("guess {number}, too"), 2);
+    }
+    ask("pw", 3);
+    let mut state = verifier.shared.state();
+    let mut take = || String::from_utf8(state.take().unwrap().question.password.into()).unwrap();
+    assert_eq!([take(), take(), take()], ["guess 0", "guess 0, too", "pw"]);
+    assert_eq!([take(), take()], ["guess 1", "guess 1, too"]);
+    drop(state);
+    // Whoever comes now does not wait for what is in line.
+    ask("late", 4);
+    let mut state = verifier.shared.state();
+    let mut take = || String::from_utf8(state.take().unwrap().question.password.into()).unwrap();
+    assert_eq!([take(), take(), take(), take()], ["late", "guess 2", "guess 2, too", "guess 3"]);
+}
+
+#[test]
+fn the_line_is_bounded_for_a_source_and_in_all_and_who_has_left_is_in_no_line() {
+    let verifier = idle();
+    let ask = |number: usize, host| verifier.ask(question(&verifier, "anna", &number.to_string(), host));
+    let mut first: Vec<_> = (0..MOST_OF_SOURCE).map(|number| ask(number, 1).unwrap()).collect();
+    assert_eq!(ask(1000, 1).unwrap_err(), Busy::Source);
+    first.pop();
+    first.push(ask(1000, 1).unwrap());
+    let hosts = 2..=u8::try_from(MOST / MOST_OF_SOURCE).unwrap();
+    let others = hosts.flat_map(|host| (0..MOST_OF_SOURCE).map(move |number| (number, host)));
+    let others: Vec<_> = others.map(|(number, host)| ask(number + 2000, host).unwrap()).collect();
+    assert_eq!(ask(1, 99).unwrap_err(), Busy::All);
+    drop(others);
+    assert!(ask(1, 99).is_ok());
+    drop(first);
+    assert!(verifier.shared.state().take().is_none());
+}
+
+#[test]
+fn threads_end_with_the_verifier() {
+    let verifier = Verifier::new(&lists(), 4);
+    let answers: Vec<_> =
+        (0..8).map(|number| verifier.ask(question(&verifier, "anna", &number.to_string(), 1))).collect();
+    answers.into_iter().for_each(|answer| assert_eq!(outcome(answer.unwrap()), Outcome::Refused));
+    let shared = Arc::downgrade(&verifier.shared);
+    assert!(verifier.shared.state().threads <= 2);
+    drop(verifier);
+    let begun = Instant::now();
+    while shared.strong_count() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "a thread never ended");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
