@@ -61,7 +61,7 @@ pub(crate) struct Node {
     /// Read from their files.
     pub(crate) maps: Published<Maps>,
     pub(crate) rules: Programs,
-    pub(crate) verifier: Verifier,
+    pub(crate) verifier: Arc<Verifier>,
     /// What templates say of this machine.
     pub(crate) host: Host,
 }
@@ -117,7 +117,7 @@ impl Node {
             routing: Published::new(Routing::default()),
             maps: Published::new(Maps::default()),
             rules: Programs::new(&config),
-            verifier: Verifier::new(&config.users, config.threads.get()),
+            verifier: Verifier::new(&config, None),
             host,
             config,
         })

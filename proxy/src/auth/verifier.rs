@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{Known, Outcome, Proof};
 use crate::{
-    config::UserList,
+    config::{Config, UserList},
     table::{Key, Keys},
 };
 
@@ -100,8 +100,15 @@ impl Question {
 }
 
 impl Verifier {
-    /// With half as many threads as there are workers; each is started when it is needed.
-    pub(crate) fn new(lists: &[UserList], workers: usize) -> Self {
+    /// That of the configuration `before` if it has the same users, so that nobody's password is hashed anew; else one
+    /// with half as many threads as there are workers, each of which is started when it is needed.
+    pub(crate) fn new(config: &Config, before: Option<&Arc<Self>>) -> Arc<Self> {
+        let (lists, workers) = (&config.users, config.threads.get());
+        let same = before.filter(|before| before.lists() == lists);
+        same.map_or_else(|| Arc::new(Self::with(lists, workers)), Arc::clone)
+    }
+
+    fn with(lists: &[UserList], workers: usize) -> Self {
         let index = |list: &UserList| {
             let users = list.users.iter().enumerate();
             users.map(|(index, user)| (user.name.as_bytes().into(), index)).collect()
@@ -151,8 +158,11 @@ impl Verifier {
             let _ = answer.send(outcome);
             return Ok(answered);
         }
-        state.line.retain(|job| !job.answer.is_closed());
-        let of_source = state.line.iter().filter(|job| job.question.source == question.source);
+        if state.line.len() >= MOST {
+            state.drop_left();
+        }
+        let waits = |job: &&Job| job.question.source == question.source && !job.answer.is_closed();
+        let of_source = state.line.iter().filter(waits);
         let (count, last) = (of_source.clone().count(), of_source.map(|job| job.turn).max());
         if state.line.len() >= MOST {
             return Err(Busy::All);
@@ -237,9 +247,14 @@ impl Shared {
 }
 
 impl State {
-    /// The one whose turn it is; of several the oldest. Those whose askers have left are passed over.
-    fn take(&mut self) -> Option<Job> {
+    /// Nobody waits any more for some answers.
+    fn drop_left(&mut self) {
         self.line.retain(|job| !job.answer.is_closed());
+    }
+
+    /// The one whose turn it is; of several the oldest.
+    fn take(&mut self) -> Option<Job> {
+        self.drop_left();
         let (at, turn) =
             self.line.iter().map(|job| job.turn).enumerate().min_by_key(|(at, turn)| (*turn, *at))?;
         self.turn = turn;

@@ -31,7 +31,7 @@ fn outcome(answer: oneshot::Receiver<Outcome>) -> Outcome {
 
 #[test]
 fn only_the_right_password_of_a_known_user_is_granted() {
-    let verifier = Verifier::new(&lists(), 1);
+    let verifier = Verifier::with(&lists(), 1);
     for (user, password, expected) in [
         ("anna", "pw", Outcome::Granted(0)),
         ("bob", "pw", Outcome::Granted(1)),
@@ -48,7 +48,7 @@ fn only_the_right_password_of_a_known_user_is_granted() {
 
 #[test]
 fn what_is_known_is_answered_without_a_thread() {
-    let verifier = Verifier::new(&lists(), 1);
+    let verifier = Verifier::with(&lists(), 1);
     outcome(verifier.ask(question(&verifier, "anna", "pw", 1)).unwrap());
     outcome(verifier.ask(question(&verifier, "anna", "no", 1)).unwrap());
     // With nobody who serves it only what is known comes.
@@ -63,7 +63,7 @@ fn what_is_known_is_answered_without_a_thread() {
 
 /// One that starts no thread, so that the line can be looked at.
 fn idle() -> Verifier {
-    let mut verifier = Verifier::new(&lists(), 1);
+    let mut verifier = Verifier::with(&lists(), 1);
     verifier.threads = 0;
     verifier
 }
@@ -113,7 +113,7 @@ fn the_line_is_bounded_for_a_source_and_in_all_and_who_has_left_is_in_no_line() 
 
 #[test]
 fn threads_end_with_the_verifier() {
-    let verifier = Verifier::new(&lists(), 4);
+    let verifier = Verifier::with(&lists(), 4);
     let answers: Vec<_> =
         (0..8).map(|number| verifier.ask(question(&verifier, "anna", &number.to_string(), 1))).collect();
     answers.into_iter().for_each(|answer| assert_eq!(outcome(answer.unwrap()), Outcome::Refused));
@@ -125,4 +125,22 @@ fn threads_end_with_the_verifier() {
         assert!(begun.elapsed() < Duration::from_secs(10), "a thread never ended");
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+#[test]
+fn who_is_known_stays_known_as_long_as_the_users_are_the_same() {
+    let mut config = Config {
+        threads: std::num::NonZeroUsize::MIN,
+        maxconn: 1,
+        node: String::new(),
+        maps: Vec::new(),
+        users: lists(),
+        resolver: Default::default(),
+        frontends: Vec::new(),
+        backends: Vec::new(),
+    };
+    let first = Verifier::new(&config, None);
+    assert!(Arc::ptr_eq(&first, &Verifier::new(&config, Some(&first))));
+    config.users[0].users[0].hash = PasswordHash::parse(&PW.replace("zdUXQ3de", "xdUXQ3de")).unwrap();
+    assert!(!Arc::ptr_eq(&first, &Verifier::new(&config, Some(&first))));
 }
