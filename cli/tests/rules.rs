@@ -13,6 +13,8 @@ mod beside_haproxy;
 mod limits;
 #[path = "rules/requests.rs"]
 mod requests;
+#[path = "rules/responses.rs"]
+mod responses;
 #[path = "rules/rewrites.rs"]
 mod rewrites;
 #[path = "rules/rig.rs"]

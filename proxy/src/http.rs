@@ -14,6 +14,7 @@ pub mod headers;
 mod inbound;
 mod incoming;
 mod linger;
+mod memory;
 pub mod message;
 mod outcome;
 mod pace;

@@ -25,10 +25,12 @@ mod template;
 mod text;
 mod time;
 mod variables;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::wanted::Wanted;
 pub use self::{
     expression::Expression,
     facts::{Facts, Host, RequestFacts, ResponseFacts},

@@ -21,6 +21,8 @@ use std::{
 use lb_proxy::{
     Config, Proxy,
     config::{Backend, BackendId, Bind, Frontend, Mode, Server},
+    rules::{Action, Condition, PathPattern, Rule, Text},
+    sample::{Names, Place, Stage, Template, Text as Becomes, VariableName},
 };
 
 /// Counts what the workers allocate while it is told to.
@@ -122,11 +124,23 @@ fn config(server: SocketAddr, mode: Mode) -> Config {
 /// The least that 100 exchanges over one connection allocated on the worker, of ten rounds after a first one. Not the sum:
 /// the timer wheel makes room for a tick's deadlines, ten times a second, however many requests there are.
 fn cost(request: &[u8], content: usize, response: &[u8], answer: usize) -> usize {
+    cost_with(|_| {}, request, content, response, answer)
+}
+
+fn cost_with(
+    change: impl FnOnce(&mut Config),
+    request: &[u8],
+    content: usize,
+    response: &[u8],
+    answer: usize,
+) -> usize {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     // For the proxy's control tasks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
-    let proxy = Proxy::start(config(server(content, response.to_vec()), Mode::Http)).unwrap();
+    let mut config = config(server(content, response.to_vec()), Mode::Http);
+    change(&mut config);
+    let proxy = Proxy::start(config).unwrap();
     let mut client = TcpStream::connect(proxy.status().frontends[0].binds[0].address).unwrap();
     client.set_nodelay(true).unwrap();
     let mut buffer = Vec::new();
@@ -163,6 +177,33 @@ fn content_both_ways_allocates_nothing() {
     let mut response = format!("HTTP/1.1 200 OK\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
     response.resize(response.len() + CONTENT, b'a');
     assert_eq!(cost(&request, CONTENT, &response, CONTENT), 0);
+}
+
+#[test]
+fn rules_that_keep_parts_of_a_request_for_its_response_allocate_nothing() {
+    let mut names = Names::default();
+    let variable = VariableName::parse("asked").unwrap();
+    let id = names.declare(&variable, Stage::Request);
+    let text = |source: &str, stage, becomes| {
+        let place = Place { stage, backend: false, text: becomes, names: &names };
+        Text::new(source, Template::parse(source, &place).unwrap())
+    };
+    let asked = text("{request.host}{request.path}", Stage::Request, Becomes::Plain);
+    let said = text(
+        "{request.method} {request.query.q} {request.header.accept} {request.cookie.c} {var.asked}",
+        Stage::Response,
+        Becomes::Field,
+    );
+    let rule = |when, action| vec![Rule { when, then: vec![action] }];
+    let path = Condition::Path(vec![PathPattern::Prefix("/a".into())]);
+    let change = |config: &mut Config| {
+        let frontend = &mut config.frontends[0];
+        frontend.rules = rule(Condition::ALWAYS, Action::SetVariable(variable, id, asked));
+        frontend.response_rules = rule(path, Action::SetHeader("X-Said".into(), said));
+    };
+    let request = b"GET /a?q=1 HTTP/1.1\r\nHost: www.example.com\r\nAccept: */*\r\nCookie: c=2\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    assert_eq!(cost_with(change, request, 0, response, 2), 0);
 }
 
 /// A request for which the worker does allocate: that this is seen shows that the others are.

@@ -89,10 +89,15 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
 /// What templates may name. A map without a file counts, so that its uses are no further errors.
 fn names(file: &raw::File) -> Names {
     let mut names = Names::new(file.maps.iter().map(|map| map.name.value.clone()).collect());
-    let actions = file.sections.iter().flat_map(|section| &section.value.rules).flat_map(|rule| &rule.then);
-    for action in actions {
-        if let raw::Action::SetVariable(name, _) = &action.value {
-            names.declare(name);
+    for section in &file.sections {
+        let lists =
+            [(&section.value.rules, Stage::Request), (&section.value.response_rules, Stage::Response)];
+        for (rules, stage) in lists {
+            for action in rules.iter().flat_map(|rule| &rule.then) {
+                if let raw::Action::SetVariable(name, _) = &action.value {
+                    names.declare(name, stage);
+                }
+            }
         }
     }
     names

@@ -98,6 +98,11 @@ impl Rig {
         Self::new(&format!("rules = [{rules}]"), "", "")
     }
 
+    /// With these rules on the frontend, for requests and for responses.
+    pub(crate) fn with_rules_and_responses(rules: &str, responses: &str) -> Self {
+        Self::new(&format!("rules = [{rules}]\nresponse_rules = [{responses}]"), "", "")
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.proxy.as_ref().unwrap().status().frontends[0].binds[0].address
     }

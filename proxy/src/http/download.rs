@@ -2,7 +2,10 @@
 
 mod head;
 
-use std::{cell::Cell, io::IoSlice};
+use std::{
+    cell::{Cell, RefCell},
+    io::IoSlice,
+};
 
 use self::head::Refused;
 use super::{
@@ -14,6 +17,7 @@ use super::{
         request::Request,
         response::{Hop, Response},
     },
+    memory::Memory,
     outcome::Termination,
     write::{self, WriteError, is_transient},
 };
@@ -39,6 +43,8 @@ pub(super) struct Download<'e, S> {
     pub(super) request: Request,
     /// What the request's cookie said.
     pub(super) persisted: Persisted,
+    /// What the connection remembers of it.
+    pub(super) memory: RefCell<&'e mut Memory>,
     pub(super) deadline: &'e Deadline,
     /// The server has all of the request.
     pub(super) uploaded: &'e Cell<bool>,

@@ -8,7 +8,7 @@
 //! Everything runs in the task of the client's connection.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     future::{Future, poll_fn},
     pin::pin,
     task::Poll,
@@ -318,7 +318,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         head: Buffer,
         repeat: &Repeat<'_>,
     ) -> Result<Done, Failed> {
-        let Session { connection, inbound, deadline, .. } = &mut *self.session;
+        let Session { connection, inbound, deadline, memory, .. } = &mut *self.session;
         let timeout = upstream.backend().timeout.server;
         match write::all(upstream.stream(), head.filled(), deadline, timeout).await {
             // A server that ended may have said why.
@@ -332,6 +332,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             upstream,
             request: self.request,
             persisted: self.persisted,
+            memory: RefCell::new(memory),
             deadline,
             uploaded: &self.uploaded,
             continued: self.continued,

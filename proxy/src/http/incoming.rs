@@ -12,6 +12,7 @@ use super::{
         Fields, Malformed, Progress,
         request::{Head, Hop, Method, Request},
     },
+    memory::Memory,
     message::Message,
 };
 use crate::{
@@ -98,12 +99,12 @@ where
 }
 
 /// The request at the start of `inbox`, if its head is whole; `ended` says if its client has ended its
-/// side, `session` are the variables of the connection, `kept` is what an earlier run of its rules has left.
+/// side, `memory` is that of the connection, `kept` is what an earlier run of its rules has left.
 pub(super) fn parse<'c, S: Stream>(
     inbox: &Buffer,
     progress: &mut Progress,
     ended: bool,
-    session: &mut Variables,
+    memory: &mut Memory,
     kept: &mut Kept,
     connection: &'c Connection<S>,
 ) -> Result<Parsed<'c>, Malformed> {
@@ -133,8 +134,10 @@ pub(super) fn parse<'c, S: Stream>(
     let backend = frontend.default_backend;
     let is_looked_at = frontend.unique_id.is_some()
         || rules.concern(connection.frontend_id(), backend)
+        || rules.wants_request(connection.frontend_id())
         || with_cookie(worker, backend).is_some();
     if !is_looked_at {
+        memory.forget(connection.peer());
         let field = |name: &str| {
             let mut fields = head.fields();
             fields.find(|field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
@@ -153,13 +156,14 @@ pub(super) fn parse<'c, S: Stream>(
     if settles {
         settle_path(&mut message, frontend.ambiguous_path, work)?;
     }
-    let (none, mut variables) = (Variables::default(), Variables::default());
+    let (remembered, session) = memory.begin(connection.peer());
+    let none = Variables::default();
     let maps = worker.maps();
     let facts = connection.facts(&none, &maps, sample);
     if let Some(id) = &frontend.unique_id {
         work.clear();
         id.template.render(&Facts { request: Some(&message), session, ..facts }, work);
-        variables.set(VariableId::REQUEST_ID, work);
+        remembered.variables.set(VariableId::REQUEST_ID, work);
         if let Some(header) = &id.header {
             message.set(header.as_bytes(), work)?;
         }
@@ -168,7 +172,7 @@ pub(super) fn parse<'c, S: Stream>(
     let mut run = Run {
         message: &mut message,
         facts,
-        variables: &mut variables,
+        variables: &mut remembered.variables,
         session,
         settles,
         work,
@@ -182,10 +186,14 @@ pub(super) fn parse<'c, S: Stream>(
     let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
     // As rules have corrected them.
     let (facts, ignores_persistence, limits) = (run.facts, run.ignores_persistence, run.limits);
+    remembered.client = facts.client;
     let client = facts.client.ip();
     let (mut preference, mut persisted) = (Preference::default(), Persisted::default());
     let then = match verdict {
         Verdict::Forward(backend) => {
+            for wanted in backend.iter().flat_map(|id| rules.wanted(connection.frontend_id(), *id)) {
+                remembered.request.keep(wanted, &message);
+            }
             let field = |name: &str| message.first(name.as_bytes());
             preference = prefer(connection, backend, client, message.target(), field);
             if let Some((policy, id)) = with_cookie(worker, backend) {
@@ -213,14 +221,14 @@ pub(super) fn parse<'c, S: Stream>(
         Verdict::Redirect(redirect) => {
             let close = closes(&request, ended, connection);
             work.clear();
-            let facts = Facts { request: Some(&message), session, variables: &variables, ..facts };
+            let facts = Facts { request: Some(&message), session, variables: &remembered.variables, ..facts };
             redirect.put_location(&message, &facts, work);
             put_redirect(redirect.status, work, close, &mut out);
             Then::Answer { status: redirect.status, close }
         }
         Verdict::Respond(respond) => {
             let close = closes(&request, ended, connection);
-            let facts = Facts { request: Some(&message), session, variables: &variables, ..facts };
+            let facts = Facts { request: Some(&message), session, variables: &remembered.variables, ..facts };
             content = respond.content(&facts);
             respond.put_head(content.len(), close, &facts, &mut out);
             if request.method == Method::Head {

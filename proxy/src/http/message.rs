@@ -12,6 +12,9 @@
 //! has no control byte when it arrives in a line.
 
 mod facts;
+mod remembered;
+
+pub(crate) use self::remembered::Remembered;
 
 use memchr::memchr;
 
@@ -116,6 +119,14 @@ impl<'m> Message<'m> {
         match self.start {
             Start::Request { method, .. } => self.text(method),
             Start::Response { .. } => b"",
+        }
+    }
+
+    /// The version of a request, `1.1` or `1.0`; of a response `1.1`, which is what its client gets.
+    pub(super) fn version(&self) -> &'static str {
+        match self.start {
+            Start::Request { version: Version::Http10, .. } => "1.0",
+            Start::Request { version: Version::Http11, .. } | Start::Response { .. } => "1.1",
         }
     }
 
@@ -335,6 +346,16 @@ fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         let part = part.trim_ascii();
         memchr(b'=', part).map(|at| (part[..at].trim_ascii_end(), part[at + 1..].trim_ascii_start()))
     })
+}
+
+/// Does `test` hold for the value of a cookie called `name`? `None` if none is.
+fn any_of<'c>(
+    cookies: impl Iterator<Item = (&'c [u8], &'c [u8])>,
+    name: &[u8],
+    test: &mut dyn FnMut(&[u8]) -> bool,
+) -> Option<bool> {
+    let mut values = cookies.filter(|(key, _)| *key == name).map(|(_, value)| value);
+    Some(test(values.next()?) || values.any(test))
 }
 
 fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {

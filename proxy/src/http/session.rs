@@ -13,6 +13,7 @@ use super::{
     head::{Malformed, Progress, request::Method},
     inbound::Inbound,
     incoming::{self, Incoming, Kept, Parsed, Then},
+    memory::Memory,
     outcome::Termination,
     proof,
     reply::Reply,
@@ -24,7 +25,6 @@ use crate::{
     config::{BackendId, ErrorPage},
     connection::Connection,
     metrics::{BackendCounters, Event},
-    sample::Variables,
     stream::Stream,
     upstream::Own,
     wheel::Deadline,
@@ -46,8 +46,8 @@ pub(crate) struct Session<'c, S> {
     pub(super) backend: Option<BackendId>,
     /// Requests served before.
     served: u64,
-    /// Those of scope `session`.
-    variables: Variables,
+    /// Of what was asked.
+    pub(super) memory: Memory,
 }
 
 /// What happens to the connection after an exchange.
@@ -71,7 +71,7 @@ impl<'c, S: Stream> Session<'c, S> {
             backend: None,
             own: None,
             served: 0,
-            variables: Variables::default(),
+            memory: Memory::default(),
         }
     }
 
@@ -80,7 +80,11 @@ impl<'c, S: Stream> Session<'c, S> {
         loop {
             let next = match self.receive(Wait::Long).await {
                 // In a box of its own: an idle connection does not carry the room that an exchange needs.
-                Ok(Some(incoming)) => Box::pin(self.serve(incoming)).await,
+                Ok(Some(incoming)) => {
+                    let next = Box::pin(self.serve(incoming)).await;
+                    self.memory.exchange = None;
+                    next
+                }
                 Ok(None) => Next::Close,
                 Err(refusal) => self.refuse(refusal).await,
             };
@@ -208,7 +212,7 @@ impl<'c, S: Stream> Session<'c, S> {
                     inbox,
                     &mut progress,
                     self.inbound.ended,
-                    &mut self.variables,
+                    &mut self.memory,
                     &mut kept,
                     self.connection,
                 )?;

@@ -3,7 +3,7 @@
 use super::{Network, RateLimit, Redirect, Replacement, RequireAuth, Respond, Text};
 use crate::{
     config::BackendId,
-    sample::{VariableId, VariableName},
+    sample::{VariableId, VariableName, Wanted},
 };
 
 /// One thing that a rule does. Names of fields are [editable](crate::http::message::is_editable).
@@ -91,6 +91,13 @@ impl Action {
                 | Self::Redirect(_)
                 | Self::Respond(_)
         )
+    }
+
+    /// Adds what it names of a request, for a rule on responses.
+    pub(super) fn want(&self, wanted: &mut Wanted) {
+        if let Self::AddHeader(_, text) | Self::SetHeader(_, text) | Self::SetVariable(_, _, text) = self {
+            text.want(wanted);
+        }
     }
 
     /// Where it puts a text that has the path in it: a condition on that is one on the path.

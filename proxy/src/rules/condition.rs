@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::{HostSet, Network, PathPattern, Value, ValuePattern, action::Written, text::is_made_of};
 use crate::{
     http::{message::Message, query},
-    sample::Facts,
+    sample::{Facts, RequestFacts, Wanted},
 };
 
 /// What must hold for a rule to act.
@@ -66,7 +66,8 @@ pub(crate) struct Subject<'s> {
     /// With the message in it.
     pub(crate) facts: &'s Facts<'s>,
     pub(crate) scheme: Scheme,
-    /// The request or the response; `None` in mode tcp.
+    /// What the rules run on, the request or the response; `None` in mode tcp. The request of a response is among the
+    /// facts.
     pub(crate) message: Option<&'s Message<'s>>,
 }
 
@@ -75,23 +76,25 @@ impl Condition {
     pub const ALWAYS: Self = Self::All(Vec::new());
 
     pub(crate) fn holds(&self, subject: &Subject<'_>) -> bool {
-        let message = subject.message;
+        let (message, request) = (subject.message, subject.facts.request);
         match self {
             Self::All(all) => all.iter().all(|condition| condition.holds(subject)),
             Self::Any(any) => any.iter().any(|condition| condition.holds(subject)),
             Self::Not(condition) => !condition.holds(subject),
-            Self::Host(hosts) => message.and_then(Message::host).is_some_and(|host| hosts.contains(host)),
-            Self::Path(patterns) => message.is_some_and(|message| {
-                let path = message.path();
+            Self::Host(hosts) => {
+                request.and_then(RequestFacts::authority).is_some_and(|host| hosts.contains(host))
+            }
+            Self::Path(patterns) => request.is_some_and(|request| {
+                let path = request.path();
                 patterns.iter().any(|pattern| pattern.matches(path))
             }),
-            Self::Method(methods) => message
-                .is_some_and(|message| methods.iter().any(|method| method.as_bytes() == message.method())),
+            Self::Method(methods) => request
+                .is_some_and(|request| methods.iter().any(|method| method.as_bytes() == request.method())),
             Self::Header(name, patterns) => message.is_some_and(|message| {
                 some_or_absent(patterns, message.all(name.as_bytes()), |value| matches_some(patterns, value))
             }),
             Self::Query(name, patterns) => {
-                let query = message.and_then(Message::query).unwrap_or_default();
+                let query = request.map(RequestFacts::query).unwrap_or_default();
                 let named = query::parameters(query)
                     .filter(|(key, _)| query::is_decoded(key, name.as_bytes()))
                     .map(|(_, value)| value);
@@ -99,9 +102,9 @@ impl Condition {
                     query::with_decoded(value, |value| matches_some(patterns, value))
                 })
             }
-            Self::Cookie(name, patterns) => message.is_some_and(|message| {
-                let named = message.cookies().filter(|(key, _)| *key == name.as_bytes());
-                some_or_absent(patterns, named, |(_, value)| matches_some(patterns, value))
+            Self::Cookie(name, patterns) => request.is_some_and(|request| {
+                let some = request.any_cookie(name.as_bytes(), &mut |value| matches_some(patterns, value));
+                some.unwrap_or_else(|| wants_none(patterns))
             }),
             Self::Value(value, patterns) => value.with(subject.facts, |value| {
                 some_or_absent(patterns, value.into_iter(), |value| matches_some(patterns, value))
@@ -115,6 +118,20 @@ impl Condition {
             Self::Status(ranges) => {
                 message.is_some_and(|message| ranges.iter().any(|range| range.contains(&message.status())))
             }
+        }
+    }
+
+    /// Adds what it names of a request, for a rule on responses.
+    pub(super) fn want(&self, wanted: &mut Wanted) {
+        match self {
+            Self::All(list) | Self::Any(list) => list.iter().for_each(|condition| condition.want(wanted)),
+            Self::Not(condition) => condition.want(wanted),
+            Self::Host(_) => wanted.authority = true,
+            Self::Path(_) | Self::Query(..) => wanted.target = true,
+            Self::Method(_) => wanted.method = true,
+            Self::Cookie(..) => wanted.cookies = true,
+            Self::Value(value, _) => value.want(wanted),
+            Self::Header(..) | Self::Source(_) | Self::Port(_) | Self::Scheme(_) | Self::Status(_) => {}
         }
     }
 
@@ -191,9 +208,13 @@ fn some_or_absent<T>(
     matches: impl Fn(T) -> bool,
 ) -> bool {
     match values.next() {
-        None => patterns.iter().any(|pattern| matches!(pattern, ValuePattern::Absent)),
+        None => wants_none(patterns),
         Some(first) => matches(first) || values.any(matches),
     }
+}
+
+fn wants_none(patterns: &[ValuePattern]) -> bool {
+    patterns.iter().any(|pattern| matches!(pattern, ValuePattern::Absent))
 }
 
 fn matches_some(patterns: &[ValuePattern], value: &[u8]) -> bool {

@@ -10,7 +10,7 @@ use crate::{
     auth::{Gate, Pass, Question},
     config::{BackendId, Config, Frontend},
     http::{head::Malformed, message::Message},
-    sample::{Facts, Scope, VariableId, Variables},
+    sample::{Facts, Scope, VariableId, Variables, Wanted},
     table::Tables,
 };
 
@@ -21,6 +21,11 @@ pub(crate) struct Programs {
     backends: Box<[Option<Program>]>,
     frontend_responses: Box<[Option<Program>]>,
     backend_responses: Box<[Option<Program>]>,
+    /// What those of each frontend name of the request, and those of each backend.
+    frontend_wants: Box<[Wanted]>,
+    backend_wants: Box<[Wanted]>,
+    /// By frontend: some rule on a response to one of its requests names something of the request.
+    wants_request: Box<[bool]>,
     /// By frontend: some rule that a request may meet looks at its path.
     path_matters: Box<[bool]>,
     /// By frontend: some rule that a request may meet wants to know who sent it.
@@ -110,9 +115,20 @@ enum Flow<'r> {
 impl Programs {
     pub(crate) fn new(config: &Config) -> Self {
         let path_matters = |frontend: &Frontend| {
-            let of_backends = frontend.backends().flat_map(|backend| &config.backends[backend.0].rules);
-            path_matters(&frontend.rules.iter().chain(of_backends).collect::<Vec<_>>())
+            let of_backends = frontend.backends().map(|backend| &config.backends[backend.0]);
+            let of_backends =
+                of_backends.flat_map(|backend| backend.rules.iter().chain(&backend.response_rules));
+            let own = frontend.rules.iter().chain(&frontend.response_rules);
+            path_matters(&own.chain(of_backends).collect::<Vec<_>>())
         };
+        let frontend_wants: Box<[_]> =
+            config.frontends.iter().map(|frontend| wanted(&frontend.response_rules)).collect();
+        let backend_wants: Box<[_]> =
+            config.backends.iter().map(|backend| wanted(&backend.response_rules)).collect();
+        let wants_request = config.frontends.iter().zip(&frontend_wants).map(|(frontend, own)| {
+            !own.is_nothing() || frontend.backends().any(|backend| !backend_wants[backend.0].is_nothing())
+        });
+        let wants_request = wants_request.collect();
         let mut frontends: Vec<_> = config.frontends.iter().map(|frontend| frontend.rules.clone()).collect();
         let mut backends: Vec<_> = config.backends.iter().map(|backend| backend.rules.clone()).collect();
         rate_limit::number(frontends.iter_mut().chain(&mut backends));
@@ -134,6 +150,9 @@ impl Programs {
                 .iter()
                 .map(|backend| Program::new(backend.response_rules.clone()))
                 .collect(),
+            frontend_wants,
+            backend_wants,
+            wants_request,
             path_matters: config.frontends.iter().map(path_matters).collect(),
             asks_who: config.frontends.iter().map(asks_who).collect(),
             names: config.backends.iter().map(|backend| backend.name.clone()).collect(),
@@ -160,6 +179,16 @@ impl Programs {
     /// Is there anything to run on a response of `backend` that goes out by `frontend`?
     pub(crate) fn concern_response(&self, frontend: usize, backend: BackendId) -> bool {
         self.frontend_responses[frontend].is_some() || self.backend_responses[backend.0].is_some()
+    }
+
+    /// May a rule on the response to a request of `frontend` name something of the request?
+    pub(crate) fn wants_request(&self, frontend: usize) -> bool {
+        self.wants_request[frontend]
+    }
+
+    /// What rules on responses of `backend` that go out by `frontend` name of the request.
+    pub(crate) fn wanted(&self, frontend: usize, backend: BackendId) -> [&Wanted; 2] {
+        [&self.backend_wants[backend.0], &self.frontend_wants[frontend]]
     }
 
     /// Runs the response rules of `backend`, then those of `frontend`: the way back. The status that is answered instead, if
@@ -285,6 +314,16 @@ impl Program {
         }
         Ok(Flow::Next)
     }
+}
+
+/// What rules on responses name of the request.
+fn wanted(rules: &[Rule]) -> Wanted {
+    let mut wanted = Wanted::default();
+    for rule in rules {
+        rule.when.want(&mut wanted);
+        rule.then.iter().for_each(|action| action.want(&mut wanted));
+    }
+    wanted
 }
 
 /// Does a condition look at the path, or at what a rule has copied it to? Does a limit?

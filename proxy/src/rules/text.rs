@@ -5,7 +5,7 @@ use std::fmt;
 use super::action::Written;
 use crate::{
     http::headers::Sink,
-    sample::{Expression, Facts, Template},
+    sample::{Expression, Facts, Template, Wanted},
 };
 
 /// Text with placeholders.
@@ -36,6 +36,11 @@ impl Text {
         names_path(&self.source)
     }
 
+    /// Adds what it names of a request.
+    pub(super) fn want(&self, wanted: &mut Wanted) {
+        self.template.want(wanted);
+    }
+
     pub(crate) fn render(&self, facts: &Facts<'_>, out: &mut impl Sink) {
         self.template.render(facts, out);
     }
@@ -62,6 +67,11 @@ impl Value {
     /// Is it made of the path?
     pub(crate) fn looks_at_path(&self) -> bool {
         names_path(&self.source)
+    }
+
+    /// Adds what it names of a request.
+    pub(super) fn want(&self, wanted: &mut Wanted) {
+        self.expression.want(wanted);
     }
 
     pub(crate) fn with<R>(&self, facts: &Facts<'_>, then: impl FnOnce(Option<&[u8]>) -> R) -> R {

@@ -1,7 +1,7 @@
 //! One placeholder with its functions.
 
 use super::{
-    Facts, Place, TemplateError,
+    Facts, Place, TemplateError, Wanted,
     fetch::Fetch,
     function::{Function, Work},
     parse,
@@ -22,6 +22,11 @@ impl Expression {
     /// What is wrong, and where.
     pub fn parse(text: &str, place: &Place<'_>) -> Result<Self, TemplateError> {
         parse::expression(text, place)
+    }
+
+    /// Adds what it names of a request.
+    pub(crate) fn want(&self, wanted: &mut Wanted) {
+        wanted.add(&self.fetch);
     }
 
     /// As it was written.

@@ -65,6 +65,8 @@ pub trait RequestFacts {
     fn field(&self, name: &[u8]) -> Option<&[u8]>;
     /// The value of the first cookie of that name.
     fn cookie(&self, name: &[u8]) -> Option<&[u8]>;
+    /// Does `test` hold for the value of a cookie of that name? `None` if there is none.
+    fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool>;
 }
 
 /// What placeholders read of a response.

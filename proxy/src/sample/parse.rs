@@ -133,6 +133,9 @@ impl<'t> Parser<'t> {
             if variable.scope == super::Scope::Request && self.place.stage < Stage::Request {
                 return Err(Fault::NotHere { name: name.to_owned(), since: Since::Request });
             }
+            if !names.is_readable(&variable, self.place.stage) {
+                return Err(unknown());
+            }
             return Ok(Fetch::Variable(id));
         }
         let unknown = || Fault::placeholder(name, variables());

@@ -49,7 +49,8 @@ pub enum Text {
 /// The names that templates of a file may use.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    variables: Vec<VariableName>,
+    /// Each with where it can be set first.
+    variables: Vec<(VariableName, Stage)>,
     maps: Vec<String>,
     request_id: Cell<bool>,
 }
@@ -60,26 +61,34 @@ impl Names {
         Self { maps, ..Self::default() }
     }
 
-    /// A rule sets this variable.
-    pub fn declare(&mut self, variable: &VariableName) -> VariableId {
-        let known = self.variables.iter().position(|known| known == variable);
+    /// A rule at `stage` sets this variable.
+    pub fn declare(&mut self, variable: &VariableName, stage: Stage) -> VariableId {
+        let known = self.variables.iter().position(|(known, _)| known == variable);
         let index = known.unwrap_or_else(|| {
-            self.variables.push(variable.clone());
+            self.variables.push((variable.clone(), stage));
             self.variables.len() - 1
         });
+        let first = &mut self.variables[index].1;
+        *first = stage.min(*first);
         VariableId::new(variable.scope, index)
     }
 
     /// The variable, if any rule sets it.
     pub fn variable(&self, name: &VariableName) -> Option<VariableId> {
-        let index = self.variables.iter().position(|known| known == name)?;
+        let index = self.variables.iter().position(|(known, _)| known == name)?;
         Some(VariableId::new(name.scope, index))
     }
 
-    /// Those that are set by some rule and can be read at `stage`, as placeholders name them.
+    /// Those that can have been set by a rule before they are read at `stage`, as placeholders name them.
     pub fn variables(&self, stage: Stage) -> impl Iterator<Item = String> {
-        let readable = move |name: &&VariableName| name.scope != Scope::Response || stage == Stage::Response;
-        self.variables.iter().filter(readable).map(|name| format!("var.{name}"))
+        let readable = move |(name, first): &&(VariableName, Stage)| is_readable(name.scope, *first, stage);
+        self.variables.iter().filter(readable).map(|(name, _)| format!("var.{name}"))
+    }
+
+    /// Can it have been set before it is read at `stage`?
+    pub(super) fn is_readable(&self, name: &VariableName, stage: Stage) -> bool {
+        let mut all = self.variables.iter();
+        all.any(|(known, first)| known == name && is_readable(name.scope, *first, stage))
     }
 
     /// Does any template that was read with these names ask for the id of a request?
@@ -99,5 +108,14 @@ impl Names {
     /// The names of all maps.
     pub fn maps(&self) -> &[String] {
         &self.maps
+    }
+}
+
+/// What a request sets, its response sees; what a response sets, only a session carries to a later request.
+fn is_readable(scope: Scope, first: Stage, stage: Stage) -> bool {
+    match scope {
+        Scope::Response => stage == Stage::Response,
+        Scope::Request => first <= stage,
+        Scope::Session => true,
     }
 }

@@ -1,7 +1,7 @@
 //! Text with placeholders.
 
 use super::{
-    Expression, Facts, Place, TemplateError, Text, VariableId, escape::Escaped, fetch::Fetch, parse,
+    Expression, Facts, Place, TemplateError, Text, VariableId, Wanted, escape::Escaped, fetch::Fetch, parse,
 };
 use crate::http::headers::Sink;
 
@@ -39,6 +39,15 @@ impl Template {
             [] => Some(b""),
             [Piece::Literal(text)] => Some(text),
             _ => None,
+        }
+    }
+
+    /// Adds what it names of a request.
+    pub(crate) fn want(&self, wanted: &mut Wanted) {
+        for piece in &self.pieces {
+            if let Piece::Expression(expression) = piece {
+                expression.want(wanted);
+            }
         }
     }
 

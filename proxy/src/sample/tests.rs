@@ -56,6 +56,9 @@ impl RequestFacts for Message {
     fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         self.cookies.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
     }
+    fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool> {
+        self.cookie(name).map(test)
+    }
 }
 
 impl ResponseFacts for Message {

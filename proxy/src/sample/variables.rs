@@ -29,11 +29,17 @@ pub struct VariableId {
     index: usize,
 }
 
-/// The variables of one connection or of one exchange. Nothing is allocated until one is set.
+/// The variables of one connection or of one exchange. Nothing is allocated until one is set, and nothing again where
+/// others were forgotten.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
+    /// Those that are set, then room of those that were.
     values: Vec<(VariableId, Vec<u8>)>,
+    set: usize,
 }
+
+/// Room of a forgotten variable beyond this is given back.
+const KEPT: usize = 1024;
 
 /// Bytes of one variable. A longer text is not kept: half of it would be another text.
 pub(super) const LONGEST_VALUE: usize = 16 * 1024;
@@ -85,7 +91,7 @@ impl VariableId {
 impl Variables {
     /// The value, if it was set.
     pub fn value(&self, variable: VariableId) -> Option<&[u8]> {
-        self.values.iter().find(|(known, _)| *known == variable).map(|(_, value)| value.as_slice())
+        self.position(variable).map(|at| self.values[at].1.as_slice())
     }
 
     /// Sets it. A value beyond 16 KiB unsets it; false then.
@@ -94,23 +100,41 @@ impl Variables {
             self.unset(variable);
             return false;
         }
-        match self.values.iter_mut().find(|(known, _)| *known == variable) {
-            Some((_, old)) => {
-                old.clear();
-                old.extend_from_slice(value);
+        let at = self.position(variable).unwrap_or_else(|| {
+            self.set += 1;
+            self.set - 1
+        });
+        match self.values.get_mut(at) {
+            Some((id, room)) => {
+                *id = variable;
+                room.clear();
+                room.extend_from_slice(value);
             }
             None => self.values.push((variable, value.to_owned())),
         }
+        debug_assert!(self.set <= self.values.len());
         true
     }
 
     /// Forgets it.
     pub fn unset(&mut self, variable: VariableId) {
-        self.values.retain(|(known, _)| *known != variable);
+        if let Some(at) = self.position(variable) {
+            self.set -= 1;
+            self.values.swap(at, self.set);
+        }
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.values.clear();
+        for (_, room) in &mut self.values[..self.set] {
+            if room.capacity() > KEPT {
+                *room = Vec::new();
+            }
+        }
+        self.set = 0;
+    }
+
+    fn position(&self, variable: VariableId) -> Option<usize> {
+        self.values[..self.set].iter().position(|(known, _)| *known == variable)
     }
 }

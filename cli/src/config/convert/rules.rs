@@ -70,7 +70,6 @@ impl Context<'_> {
             raw::Condition::Any(list) => Condition::Any(each(list)),
             raw::Condition::Not(condition) => Condition::Not(Box::new(self.condition(condition))),
             raw::Condition::Plain(condition) => condition.clone(),
-            raw::Condition::Value(source, _) if self.is_gone(source) => Condition::ALWAYS,
             raw::Condition::Value(source, patterns) => {
                 match Expression::parse(&source.value, &self.place(sample::Text::Plain)) {
                     Ok(expression) => {
@@ -224,9 +223,6 @@ impl Context<'_> {
     }
 
     fn text(&self, text: &At<String>, becomes: sample::Text) -> Option<Text> {
-        if self.is_gone(text) {
-            return None;
-        }
         match Template::parse(&text.value, &self.place(becomes)) {
             Ok(template) => Some(Text::new(text.value.clone(), template)),
             Err(error) => {
@@ -234,20 +230,6 @@ impl Context<'_> {
                 None
             }
         }
-    }
-
-    /// Nothing of the request is known any more when its response comes.
-    fn is_gone(&self, text: &At<String>) -> bool {
-        let gone = |name: &&str| self.stage == Stage::Response && text.value.contains(*name);
-        let named = ["{request.", "{var.", "{id"].iter().find(|name| gone(name));
-        if let Some(name) = named {
-            let name = name.trim_start_matches('{').trim_end_matches('.');
-            let message = format!(
-                "`{name}` is gone when the response comes; rules on responses have `response`, `client`, `server`"
-            );
-            self.report.error(text.span, message);
-        }
-        named.is_some()
     }
 
     fn template_error(&self, text: &At<String>, error: &TemplateError) {

@@ -103,9 +103,11 @@ impl<S: Stream> Download<'_, S> {
         let mut message = Message::of_response(head, edits);
         if has_rules {
             let (none, maps) = (Variables::default(), worker.maps());
-            // What rules of the request kept is gone by now: no rule on responses can name it.
-            let (mut variables, mut session) = (Variables::default(), Variables::default());
+            let mut memory = self.memory.borrow_mut();
+            let (remembered, session) = memory.of_response(connection.peer());
             let facts = Facts {
+                client: remembered.client,
+                request: Some(&remembered.request),
                 backend: Some(&upstream.backend().name),
                 server: Some(&upstream.server().name),
                 ..connection.facts(&none, &maps, sample)
@@ -113,8 +115,8 @@ impl<S: Stream> Download<'_, S> {
             let mut run = Run {
                 message: &mut message,
                 facts,
-                variables: &mut variables,
-                session: &mut session,
+                variables: &mut remembered.variables,
+                session,
                 settles: false,
                 work,
                 gate: None,

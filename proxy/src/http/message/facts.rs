@@ -1,10 +1,7 @@
 //! What placeholders read of a message.
 
-use super::{Message, Start};
-use crate::{
-    http::head::Version,
-    sample::{RequestFacts, ResponseFacts},
-};
+use super::{Message, any_of};
+use crate::sample::{RequestFacts, ResponseFacts};
 
 impl RequestFacts for Message<'_> {
     fn method(&self) -> &[u8] {
@@ -28,10 +25,7 @@ impl RequestFacts for Message<'_> {
     }
 
     fn version(&self) -> &'static str {
-        match self.start {
-            Start::Request { version: Version::Http10, .. } => "1.0",
-            Start::Request { version: Version::Http11, .. } | Start::Response { .. } => "1.1",
-        }
+        Self::version(self)
     }
 
     fn field(&self, name: &[u8]) -> Option<&[u8]> {
@@ -40,6 +34,10 @@ impl RequestFacts for Message<'_> {
 
     fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         self.cookies().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool> {
+        any_of(self.cookies(), name, test)
     }
 }
 

@@ -46,7 +46,7 @@ fn a_placeholder_is_the_fact_of_its_name() {
 #[test]
 fn every_placeholder_of_the_table_can_be_written_and_no_fact_is_without_a_row() {
     let mut names = Names::default();
-    names.declare(&VariableName::parse("NAME").unwrap());
+    names.declare(&VariableName::parse("NAME").unwrap(), Stage::Request);
     for row in PLACEHOLDERS {
         let parsed =
             Template::parse(&format!("{{{}}}", row.name), &place(&names, Stage::Response, Text::Plain));

@@ -87,8 +87,8 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
     {
         actions.push(At::new(Action::Backend(name.clone()), name.span));
     }
+    read_variables(fields, side, &mut actions);
     if side != Side::Response {
-        read_variables(fields, &mut actions);
         if let Some(value) = fields.value("require_auth") {
             let action = require_auth::require_auth(&value);
             actions.extend(action.map(|action| At::new(action, value.span)));
@@ -121,8 +121,7 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
 }
 
 /// Keys that make no sense in rules for responses.
-pub(super) const REQUEST_KEYS: [&str; 12] = [
-    "set_var",
+pub(super) const REQUEST_KEYS: [&str; 11] = [
     "backend",
     "tarpit",
     "rate_limit",
@@ -252,7 +251,7 @@ fn read_headers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
     }
 }
 
-fn read_variables(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
+fn read_variables(fields: &Fields<'_>, side: Side, actions: &mut Vec<At<Action>>) {
     let expected = "a table of names and texts, as in { tenant = \"{request.host}\" }";
     let entries = fields.value("set_var").and_then(|value| value.pairs(expected)).unwrap_or_default();
     for (name, value) in entries {
@@ -263,7 +262,7 @@ fn read_variables(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
             fields.report.error(name.span, format!("`{shown}` is no name of a variable; {what}"));
             continue;
         };
-        if variable.scope == Scope::Response {
+        if variable.scope == Scope::Response && side != Side::Response {
             fields.report.error(
                 name.span,
                 format!(

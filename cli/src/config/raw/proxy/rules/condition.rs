@@ -78,16 +78,13 @@ fn read_all(fields: &Fields<'_>, side: Side) -> Vec<Condition> {
     use lb_proxy::rules::Condition as Plain;
     let mut all = Vec::new();
     let mut plain = |condition: Plain| all.push(Condition::Plain(condition));
-    if side == Side::Response {
-        if let Some(value) = fields.value("status") {
-            plain(Plain::Status(pattern::numbers(value, 200..=999)));
-        }
-    } else {
-        read_target(fields, &mut plain);
+    if side == Side::Response
+        && let Some(value) = fields.value("status")
+    {
+        plain(Plain::Status(pattern::numbers(value, 200..=999)));
     }
-    // Of a response only its headers have names.
-    let named = if side == Side::Response { &pattern::NAMED[..1] } else { &pattern::NAMED[..] };
-    for &(key, make) in named {
+    read_target(fields, &mut plain);
+    for (key, make) in pattern::NAMED {
         for (name, patterns) in fields.value(key).map(|value| pattern::named(&value)).unwrap_or_default() {
             plain(make(name.value, patterns));
         }
@@ -138,13 +135,7 @@ fn read_target(fields: &Fields<'_>, plain: &mut impl FnMut(lb_proxy::rules::Cond
 }
 
 fn elsewhere(key: &str, side: Side) -> Option<String> {
-    match side {
-        Side::Response if key != "status" && KEYS.contains(&key) => {
-            Some("the request is gone when its response comes".into())
-        }
-        Side::Frontend | Side::Backend if key == "status" => Some("it belongs into `response_rules`".into()),
-        Side::Frontend | Side::Backend | Side::Response => None,
-    }
+    (key == "status" && side != Side::Response).then(|| "it belongs into `response_rules`".into())
 }
 
 /// One text or a list of them.

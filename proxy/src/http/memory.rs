@@ -1,0 +1,64 @@
+//! What a connection remembers of its requests.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::message::Remembered;
+use crate::sample::Variables;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Those of scope `session`.
+    pub(super) session: Variables,
+    /// None while nobody wants to know. Its room stays with a busy connection, an idle one carries none.
+    pub(super) exchange: Option<Box<Remembrance>>,
+}
+
+/// What is kept of a request until its response is over.
+#[derive(Debug)]
+pub(super) struct Remembrance {
+    /// The client, as rules have corrected it.
+    pub(super) client: SocketAddr,
+    /// Those of the request and its response.
+    pub(super) variables: Variables,
+    /// What rules on responses name of it, as the last rule on requests has left it.
+    pub(super) request: Remembered,
+}
+
+impl Memory {
+    /// A request of `client` begins: nothing is known of the one before it. The place for what is kept of it.
+    pub(super) fn begin(&mut self, client: SocketAddr) -> (&mut Remembrance, &mut Variables) {
+        let remembered = self.exchange.get_or_insert_default();
+        remembered.begin(client);
+        (remembered, &mut self.session)
+    }
+
+    /// A request begins of which nobody wants to know anything.
+    pub(super) fn forget(&mut self, client: SocketAddr) {
+        if let Some(remembered) = &mut self.exchange {
+            remembered.begin(client);
+        }
+    }
+
+    /// What is kept of the request of `client` whose response is here.
+    pub(super) fn of_response(&mut self, client: SocketAddr) -> (&mut Remembrance, &mut Variables) {
+        let remembered =
+            self.exchange.get_or_insert_with(|| Box::new(Remembrance { client, ..Remembrance::default() }));
+        (remembered, &mut self.session)
+    }
+}
+
+impl Remembrance {
+    fn begin(&mut self, client: SocketAddr) {
+        self.client = client;
+        self.variables.clear();
+        self.request.clear();
+    }
+}
+
+impl Default for Remembrance {
+    fn default() -> Self {
+        let client = (Ipv4Addr::UNSPECIFIED, 0).into();
+        Self { client, variables: Variables::default(), request: Remembered::default() }
+    }
+}
