@@ -6,5 +6,7 @@ mod control_api;
 mod harness;
 #[path = "daemon/run.rs"]
 mod run;
+#[path = "daemon/sockets.rs"]
+mod sockets;
 #[path = "daemon/verbs.rs"]
 mod verbs;

@@ -8,6 +8,7 @@ mod persistence;
 mod server;
 mod timeouts;
 mod unique_id;
+mod unix;
 mod users;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, time::Duration};
@@ -29,9 +30,10 @@ pub use self::{
         TcpKeepalive,
     },
     persistence::{Cookie, CookieMode, SameSite, Stick},
-    server::{Server, ServerAddress},
+    server::{Address, Server, ServerAddress},
     timeouts::{BackendTimeouts, FrontendTimeouts},
     unique_id::UniqueId,
+    unix::{Owner, UnixAddress, UnixAddressError, UnixBind},
     users::{Group, User, UserList},
 };
 use crate::{
@@ -83,6 +85,8 @@ pub struct Frontend {
     pub mode: Mode,
     /// Its addresses.
     pub binds: Vec<Bind>,
+    /// Its Unix-domain sockets. Who comes over one has no address ([`crate::Endpoint`]).
+    pub unix: Vec<UnixBind>,
     /// Sockets that are open and listening when this process starts.
     pub inherited: Vec<Inherited>,
     /// Client connections of this frontend; the excess waits in the kernel's queue.
@@ -213,6 +217,7 @@ impl Frontend {
             name: name.into(),
             mode,
             binds,
+            unix: Vec::new(),
             inherited: Vec::new(),
             maxconn: 20_000,
             timeout: FrontendTimeouts::default(),

@@ -6,7 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     pin::pin,
     rc::Rc,
     sync::{
@@ -21,6 +21,7 @@ use slab::Slab;
 use tokio::sync::oneshot;
 
 use crate::{
+    Endpoint,
     config::{Backend, BackendId, ConnectionMode, Frontend},
     metrics::{Event, FrontendCounters},
     sample::{self, Facts, Maps, Variables},
@@ -39,7 +40,7 @@ use crate::{
 pub struct Connection<S> {
     // Closed before the entry and the permit are gone: whoever sees them free sees the socket closed.
     stream: S,
-    peer: SocketAddr,
+    peer: Endpoint,
     entry: Registered,
     permit: Permit,
 }
@@ -61,7 +62,7 @@ pub(crate) struct Registry {
 
 #[derive(Debug)]
 struct Entry {
-    local: SocketAddr,
+    local: Endpoint,
     /// Since which tick of the wheel an exchange is in flight; `None` while idle.
     busy_since: Cell<Option<u64>>,
     /// The number of the server of the exchange in flight, where that matters ([`crate::config::Backend::cut_when_down`]).
@@ -99,7 +100,7 @@ struct ResetRound {
 }
 
 impl<S: Stream> Connection<S> {
-    pub(crate) fn new(stream: S, peer: SocketAddr, local: SocketAddr, permit: Permit) -> Self {
+    pub(crate) fn new(stream: S, peer: Endpoint, local: Endpoint, permit: Permit) -> Self {
         let entry = Registered::new(permit.worker.registry(), local);
         Self { stream, peer, entry, permit }
     }
@@ -110,12 +111,12 @@ impl<S: Stream> Connection<S> {
     }
 
     /// The client.
-    pub fn peer(&self) -> SocketAddr {
+    pub fn peer(&self) -> Endpoint {
         self.peer
     }
 
     /// Our end: the address that the client asked for.
-    pub fn local(&self) -> SocketAddr {
+    pub fn local(&self) -> Endpoint {
         self.entry.entry.local
     }
 
@@ -272,10 +273,10 @@ impl Permit {
         Some(Self { worker: Rc::clone(worker), frontend, held: None })
     }
 
-    /// Counts the connection as one of `source`, if the frontend limits those.
-    pub(crate) fn admit(&mut self, source: IpAddr) -> Result<(), Refusal> {
+    /// Counts the connection as one of `source`, if the frontend limits those. Without an address it is nobody's.
+    pub(crate) fn admit(&mut self, source: Option<IpAddr>) -> Result<(), Refusal> {
         let node = self.worker.node();
-        if let Some(sources) = node.tables.sources(self.frontend) {
+        if let (Some(sources), Some(source)) = (node.tables.sources(self.frontend), source) {
             self.held = Some(sources.enter(source, node.now())?);
         }
         Ok(())
@@ -311,7 +312,8 @@ impl Registry {
         let round = Rc::new(ResetRound { count: Arc::clone(count), done: Some(done) });
         for (_, entry) in self.entries.borrow().iter() {
             let ordered = matches!(*entry.order.borrow(), Order::Reset(_));
-            if !ordered && addresses.contains(&entry.local.ip().to_canonical()) {
+            let local = entry.local.ip().map(|address| address.to_canonical());
+            if !ordered && local.is_some_and(|address| addresses.contains(&address)) {
                 entry.give(Order::Reset(Rc::clone(&round)));
             }
         }
@@ -386,7 +388,7 @@ impl Entry {
 }
 
 impl Registered {
-    fn new(registry: &Rc<Registry>, local: SocketAddr) -> Self {
+    fn new(registry: &Rc<Registry>, local: Endpoint) -> Self {
         let entry = Rc::new(Entry {
             local,
             busy_since: Cell::new(None),

@@ -130,15 +130,25 @@ async fn open_after(workers: &[WorkerHandle], deadline: Instant) -> usize {
 
 /// Stops accepting, and waits until no connection is left or `limit` has passed.
 pub(crate) async fn finish(connections: &Limit, workers: &[WorkerHandle], limit: Duration) {
-    let deadline = Instant::now() + limit;
+    let start = Instant::now();
+    let deadline = start + limit;
     let orders = workers.iter().map(|worker| {
         worker.run(|worker| {
             worker.set_draining();
             worker.accept_loops().stop();
-            worker.registry().close_idle();
+            worker.registry().close_served();
         })
     });
     let _ = timeout_at(deadline, join_all(orders)).await;
+    // The first request of a new connection may be on its way.
+    none_left(connections, start + GRACE.min(limit / 4)).await;
+    let close = workers.iter().map(|worker| worker.run(|worker| worker.registry().close_idle()));
+    let _ = timeout_at(deadline, join_all(close)).await;
+    none_left(connections, deadline).await;
+}
+
+/// Waits until no connection is left, or for `deadline`.
+async fn none_left(connections: &Limit, deadline: Instant) {
     while connections.taken() > 0 && Instant::now() < deadline {
         sleep(LOOK).await;
     }

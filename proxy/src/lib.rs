@@ -18,6 +18,7 @@ pub mod config;
 mod connection;
 mod descriptors;
 mod drain;
+mod endpoint;
 pub mod error;
 pub mod health;
 pub mod http;
@@ -42,6 +43,7 @@ mod worker;
 
 pub use config::Config;
 pub use connection::Connection;
+pub use endpoint::Endpoint;
 pub use server::{Proxy, StartError};
 pub use status::{Health, Status};
 pub use stream::Stream;

@@ -5,6 +5,7 @@ pub(crate) mod binding;
 mod inherited;
 mod readiness;
 mod refuse;
+mod unix;
 
 pub(crate) use accept::{AcceptLoops, spawn};
 
@@ -16,6 +17,14 @@ use crate::config::TcpKeepalive;
 
 /// Handshakes done and not yet accepted, per worker; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// A listening socket for one worker.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    socket: Socket,
+    /// Whoever started this process has opened it, and may give it to another one after us.
+    is_inherited: bool,
+}
 
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]

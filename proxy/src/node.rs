@@ -195,8 +195,11 @@ impl BackendState {
     fn new(config: &Config, id: BackendId) -> Self {
         let backend = &config.backends[id.0];
         let server = |server: &Server| {
-            let health =
-                ServerHealth::new(backend.check.is_some(), SystemTime::now(), server.address.fixed());
+            let health = ServerHealth::new(
+                backend.check.is_some(),
+                SystemTime::now(),
+                server.address.fixed().cloned(),
+            );
             Arc::new(ServerShared::new(server, &backend.name, health))
         };
         let fullconn = backend.options.fullconn.unwrap_or_else(|| config.fullconn(id));

@@ -164,6 +164,7 @@ impl Proxy {
     /// of client connections that were cut.
     pub async fn stop(mut self, limit: Duration) -> u32 {
         let connections = Arc::clone(&self.board.node().connections);
+        self.bindings.remove_files();
         drain::finish(&connections, &self.workers, limit).await;
         let cut = connections.taken();
         self.running.clear();
@@ -172,6 +173,12 @@ impl Proxy {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         cut
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.bindings.remove_files();
     }
 }
 

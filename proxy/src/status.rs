@@ -89,8 +89,8 @@ pub struct FrontendStatus {
 pub struct BindStatus {
     /// As the file has it.
     pub label: String,
-    /// Where.
-    pub address: SocketAddr,
+    /// Where; `None` for a Unix-domain socket, and for an inherited one that is not adopted.
+    pub address: Option<SocketAddr>,
     /// `None` if bound, else why not.
     pub error: Option<String>,
 }
@@ -149,7 +149,7 @@ pub struct ServerStatus {
     pub name: String,
     /// As the file has it.
     pub address: ServerAddress,
-    /// Where it is now; `None` while its name has never resolved.
+    /// Where it is now; `None` while its name has never resolved, and on a Unix-domain socket.
     pub resolved: Option<SocketAddr>,
     /// Since when and why its name does not resolve.
     pub name_problem: Option<NameProblem>,
@@ -226,8 +226,8 @@ pub struct ListenerHealth {
     pub frontend: String,
     /// As the file has it.
     pub label: String,
-    /// Where.
-    pub address: SocketAddr,
+    /// Where; `None` for a Unix-domain socket, and for an inherited one that is not adopted.
+    pub address: Option<SocketAddr>,
     /// Bound in every worker?
     pub bound: bool,
 }

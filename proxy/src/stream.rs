@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 use std::time::Duration;
 use tokio::{io::Interest, net::TcpStream};
 
@@ -101,6 +101,12 @@ pub trait Stream {
     async fn shutdown(&self) -> io::Result<()> {
         poll_fn(|context| self.poll_shutdown(context)).await
     }
+}
+
+/// A connected stream socket of any family. A [`TcpStream`] reads, writes and waits through its descriptor alone, so
+/// one of the Unix domain can be in it as well, at no cost to the others. What only TCP has is never asked of it.
+pub(crate) fn from_socket(socket: Socket) -> io::Result<TcpStream> {
+    TcpStream::from_std(socket.into())
 }
 
 impl Stream for TcpStream {

@@ -35,10 +35,12 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
         connection.count(Event::NoServer);
         return;
     };
-    let hash = key::of_connection(&worker.node().backend(backend).balance, connection.peer().ip());
+    let source = connection.peer().ip();
+    let balance = &worker.node().backend(backend).balance;
+    let hash = source.and_then(|source| key::of_connection(balance, source));
+    let client = source.filter(|_| !judgement.ignores_persistence);
     let counters = &worker.counters().backends[backend.0];
     counters.requests.increment();
-    let client = (!judgement.ignores_persistence).then(|| connection.peer().ip());
     let preference = Preference { client, hash, ..Preference::default() };
     let upstream_deadline = worker.wheel().deadline();
     let mut search = worker.search(connection.frontend_id(), backend, preference);

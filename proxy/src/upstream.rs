@@ -20,23 +20,22 @@
 
 pub(crate) mod balance;
 mod connect;
+mod dial;
 pub(crate) mod idle;
 pub(crate) mod key;
 mod persist;
 pub(crate) mod queue;
 
 pub use connect::{Reuse, Search};
+pub(crate) use dial::dial;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    rc::Rc,
-};
+use std::{net::IpAddr, rc::Rc};
 
 use tokio::net::TcpStream;
 
 use self::idle::Link;
 use crate::{
-    config::{Backend, BackendId, Server},
+    config::{Address, Backend, BackendId, Server},
     health::passive::Seen,
     http::CookiePolicy,
     metrics::{BackendCounters, Counter, ServerCounters},
@@ -203,7 +202,7 @@ impl Lease {
         &self.worker.node().backends[self.backend.0].servers[self.server]
     }
 
-    fn address(&self) -> Option<SocketAddr> {
+    fn address(&self) -> Option<Address> {
         self.worker.with_usable(self.backend, |usable| usable.address(self.server))
     }
 

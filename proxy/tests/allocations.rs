@@ -141,7 +141,7 @@ fn cost_with(
     let mut config = config(server(content, response.to_vec()), Mode::Http);
     change(&mut config);
     let proxy = Proxy::start(config).unwrap();
-    let mut client = TcpStream::connect(proxy.status().frontends[0].binds[0].address).unwrap();
+    let mut client = TcpStream::connect(proxy.status().frontends[0].binds[0].address.unwrap()).unwrap();
     client.set_nodelay(true).unwrap();
     let mut buffer = Vec::new();
     let mut round = || {

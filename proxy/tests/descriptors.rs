@@ -39,7 +39,7 @@ async fn listener_out_of_descriptors_waits_instead_of_spinning_and_goes_on_after
     let proxy = Proxy::start(config).unwrap();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     assert_eq!(soft, hard, "the limit was not raised at the start");
-    let front = proxy.status().frontends[0].binds[0].address;
+    let front = proxy.status().frontends[0].binds[0].address.unwrap();
     let client = TcpSocket::new_v4().unwrap();
     // The lowest free descriptor is the first that a new socket would get.
     let probe: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();

@@ -24,5 +24,7 @@ mod splice;
 mod stick;
 #[path = "loopback/tcp.rs"]
 mod tcp;
+#[path = "loopback/unix.rs"]
+mod unix;
 #[path = "loopback/watching.rs"]
 mod watching;

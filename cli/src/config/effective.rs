@@ -11,7 +11,7 @@ mod users;
 
 use std::fmt::Write;
 
-use lb_proxy::config::{Backend, Elsewhere, Frontend, Inherited, MapFile, Mode, Server};
+use lb_proxy::config::{Backend, Elsewhere, Frontend, Inherited, MapFile, Mode, Owner, Server, UnixBind};
 use lb_vrrp::{ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Version};
 
 use super::{
@@ -175,6 +175,7 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
             binds.push(entry);
         }
     }
+    binds.extend(frontend.unix.iter().map(unix));
     binds.extend(frontend.inherited.iter().map(|inherited| match inherited {
         Inherited::Descriptor(fd) => format!("{{ fd = {fd} }}"),
         Inherited::Named(name) => format!("{{ socket = {} }}", quoted(name)),
@@ -206,6 +207,20 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
     }
     rules::rules(out, "rules", &frontend.rules, config);
     rules::rules(out, "response_rules", &frontend.response_rules, config);
+}
+
+fn unix(bind: &UnixBind) -> String {
+    let owner = |key: &str, owner: &Option<Owner>| match owner {
+        None => String::new(),
+        Some(Owner::Id(id)) => format!(", {key} = {id}"),
+        Some(Owner::Name(name)) => format!(", {key} = {}", quoted(name)),
+    };
+    let mode = bind.mode.map(|mode| format!(", mode = \"{mode:04o}\"")).unwrap_or_default();
+    let owners = owner("user", &bind.user) + &owner("group", &bind.group);
+    if mode.is_empty() && owners.is_empty() {
+        return quoted(&bind.address.to_string());
+    }
+    format!("{{ unix = {}{mode}{owners} }}", quoted(bind.address.as_str()))
 }
 
 fn write_backend(out: &mut String, backend: &Backend, config: &lb_proxy::Config, groups: &[Group]) {

@@ -8,6 +8,10 @@ use std::{
 
 use lb_proxy::{config::ServerAddress, rules::Network};
 
+pub(crate) use self::unix::{file_mode, listening, unix_address, unix_bind};
+
+mod unix;
+
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// A whole number and a unit: `250ms`, `5s`, `2m`, `1h`, `7d`.
@@ -52,8 +56,11 @@ pub(crate) fn write_duration(duration: Duration) -> String {
     format!("{}{unit}", millis / factor)
 }
 
-/// Where a server is: an address or a name, and a port.
+/// Where a server is: an address or a name, and a port; or a Unix-domain socket.
 pub(crate) fn server_address(text: &str) -> Result<ServerAddress, String> {
+    if let Some(address) = unix_address(text) {
+        return address.map(ServerAddress::from);
+    }
     if let Some((host, port)) = text.rsplit_once(':')
         && looks_like_a_name(host)
         && host.parse::<Ipv4Addr>().is_err()
@@ -73,7 +80,7 @@ pub(crate) fn server_address(text: &str) -> Result<ServerAddress, String> {
     if is_group_address(address.ip()) {
         return Err("is a multicast or broadcast address; write the server's own".into());
     }
-    Ok(ServerAddress::Fixed(address))
+    Ok(address.into())
 }
 
 /// A nameserver: an address, and its port if that is not 53.

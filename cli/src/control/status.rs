@@ -271,8 +271,9 @@ pub struct Frontend {
 pub struct Bind {
     /// As the file has it.
     pub label: String,
-    /// Where.
-    pub address: SocketAddr,
+    /// Where; `None` for a Unix-domain socket, and for an inherited one that is not adopted.
+    #[serde(default)]
+    pub address: Option<SocketAddr>,
     /// `None` if bound, else why not.
     pub error: Option<String>,
 }

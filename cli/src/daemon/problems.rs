@@ -52,14 +52,16 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     for frontend in &status.frontends {
         problems.extend(frontend.binds.iter().filter_map(|bind| {
             let error = bind.error.as_ref()?;
-            let who_has = &format!(". Who has it: ss -ltnp 'sport = :{}'", bind.address.port());
+            let who_has = match bind.address {
+                Some(address) if !error.contains("ss -") => {
+                    format!(". Who has it: ss -ltnp 'sport = :{}'", address.port())
+                }
+                Some(_) | None => String::new(),
+            };
             Some(Problem {
                 what: format!("frontend {} does not listen on {}", frontend.name, bind.label),
                 since: None,
-                look_at: format!(
-                    "{error}{}. It is tried again each second.",
-                    if error.contains("ss -") { "" } else { who_has }
-                ),
+                look_at: format!("{error}{who_has}. It is tried again each second."),
             })
         }));
     }

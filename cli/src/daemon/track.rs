@@ -223,9 +223,9 @@ impl Tracker {
 
     fn take_listeners(&mut self, health: &Health) {
         let of_the_group = health.listeners.iter().filter(|listener| {
-            let ip = listener.address.ip();
+            let is_on_one = |ip: IpAddr| ip.is_unspecified() || self.config.addresses.contains(&ip);
             self.config.frontends.contains(&listener.frontend)
-                && (ip.is_unspecified() || self.config.addresses.contains(&ip))
+                && listener.address.is_some_and(|address| is_on_one(address.ip()))
         });
         self.listeners = 0;
         self.unbound.clear();

@@ -72,7 +72,7 @@ fn frontend(name: &str) -> Frontend {
     Frontend {
         name: name.to_owned(),
         mode: "http".to_owned(),
-        binds: vec![Bind { label: "*:80".to_owned(), address: ([0, 0, 0, 0], 80).into(), error: None }],
+        binds: vec![Bind { label: "*:80".to_owned(), address: Some(([0, 0, 0, 0], 80).into()), error: None }],
         connections: 4,
         maxconn: 2_000,
         connections_total: 60,

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU8, Ordering},
@@ -108,13 +108,15 @@ impl Daemon {
         let log = std::fs::File::create(folder.path().join("log")).expect("created");
         let mut command = lbctl();
         command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .arg("run")
             .arg(&file)
             .arg("--runtime-dir")
             .arg(folder.path().join("run"))
             .args(control.iter().flat_map(|path| [Path::new("--control"), path]));
         change(&mut command);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("started");
+        let child = command.stderr(log).spawn().expect("started");
         let socket = control.map_or_else(|| folder.path().join("run/control.sock"), Path::to_owned);
         let daemon = Self { child, folder, frontend, socket };
         daemon.wait_until("the control socket answers", |daemon| daemon.status_json().is_some());
@@ -188,7 +190,13 @@ pub(crate) fn verb(arguments: &[&str], socket: &Path) -> Output {
 
 /// The body of `GET /` through `address`.
 pub(crate) fn get(address: SocketAddr) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
+    get_on(TcpStream::connect(address).ok()?)
+}
+
+/// The body of `GET /` on a connection.
+pub(crate) fn get_on(stream: impl Into<OwnedFd>) -> Option<String> {
+    // Whatever its family: it is read and written through its descriptor.
+    let mut stream = TcpStream::from(stream.into());
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
     stream.shutdown(std::net::Shutdown::Write).ok()?;

@@ -104,7 +104,7 @@ impl Rig {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.proxy.as_ref().unwrap().status().frontends[0].binds[0].address
+        self.proxy.as_ref().unwrap().status().frontends[0].binds[0].address.unwrap()
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

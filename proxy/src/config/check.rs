@@ -8,6 +8,8 @@ use std::{
 
 use regex::bytes::Regex;
 
+use super::Address;
+
 /// Active checks of a backend's servers.
 #[derive(Clone, Debug)]
 pub struct Check {
@@ -212,10 +214,14 @@ impl Check {
         }
     }
 
-    /// Where a server is checked.
-    pub fn address(&self, server: SocketAddr, own: Elsewhere) -> SocketAddr {
-        let address = own.address.or(self.at.address).unwrap_or(server.ip());
-        SocketAddr::new(address, own.port.or(self.at.port).unwrap_or(server.port()))
+    /// Where a server is checked. One on a Unix-domain socket is checked there unless both parts of another place are
+    /// given.
+    pub fn address(&self, server: &Address, own: Elsewhere) -> Address {
+        let (ip, port) = (own.address.or(self.at.address), own.port.or(self.at.port));
+        let of_server = server.socket();
+        let ip = ip.or(of_server.map(|server| server.ip()));
+        let port = port.or(of_server.map(|server| server.port()));
+        ip.zip(port).map_or_else(|| server.clone(), |(ip, port)| SocketAddr::new(ip, port).into())
     }
 }
 

@@ -1,8 +1,12 @@
 //! Who answers.
 
-use std::{fmt, net::SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
-use super::Elsewhere;
+use super::{Elsewhere, UnixAddress};
+use crate::Endpoint;
 
 /// One server.
 #[derive(Clone, Debug)]
@@ -30,7 +34,7 @@ pub struct Server {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ServerAddress {
     /// Here.
-    Fixed(SocketAddr),
+    Fixed(Address),
     /// Where this name says, which may change at run time.
     Named {
         /// A name that DNS or the hosts file knows.
@@ -38,6 +42,52 @@ pub enum ServerAddress {
         /// 1..=65535
         port: u16,
     },
+}
+
+/// What a connection is made to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Address {
+    /// TCP.
+    Ip(SocketAddr),
+    /// A Unix-domain socket.
+    Unix(UnixAddress),
+}
+
+impl Address {
+    /// The address of its machine, if it has one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.socket().map(|address| address.ip())
+    }
+
+    /// Address and port, if it has them.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+impl From<&Address> for Endpoint {
+    fn from(address: &Address) -> Self {
+        address.socket().map_or(Self::Unix, Self::Ip)
+    }
+}
+
+/// `192.0.2.21:80`, `unix:/run/app.sock`
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix(address) => address.fmt(f),
+        }
+    }
 }
 
 impl Server {
@@ -58,9 +108,9 @@ impl Server {
 
 impl ServerAddress {
     /// The address, if it needs no lookup.
-    pub fn fixed(&self) -> Option<SocketAddr> {
+    pub fn fixed(&self) -> Option<&Address> {
         match self {
-            Self::Fixed(address) => Some(*address),
+            Self::Fixed(address) => Some(address),
             Self::Named { .. } => None,
         }
     }
@@ -76,7 +126,13 @@ impl ServerAddress {
 
 impl From<SocketAddr> for ServerAddress {
     fn from(address: SocketAddr) -> Self {
-        Self::Fixed(address)
+        Self::Fixed(address.into())
+    }
+}
+
+impl From<UnixAddress> for ServerAddress {
+    fn from(address: UnixAddress) -> Self {
+        Self::Fixed(Address::Unix(address))
     }
 }
 

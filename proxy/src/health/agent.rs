@@ -5,12 +5,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::{MissedTickBehavior, timeout},
 };
 
 use super::board::Board;
-use crate::{config::AgentCheck, node::ServerShared};
+use crate::{config::AgentCheck, node::ServerShared, upstream::dial};
 
 /// A line ends within this.
 const LINE: usize = 512;
@@ -122,7 +121,11 @@ impl Board {
             let host = match agent.address {
                 Some(address) => address,
                 None => match self.address(&server).await {
-                    Ok(address) => address.ip(),
+                    // `None` for a Unix-domain socket: agents speak TCP.
+                    Ok(address) => match address.ip() {
+                        Some(host) => host,
+                        None => continue,
+                    },
                     Err(_) => continue,
                 },
             };
@@ -164,7 +167,7 @@ pub(crate) enum Said {
 /// Asks once. `None` if there is no answer: that says nothing of the server (its checks do).
 pub(crate) async fn ask(agent: &AgentCheck, address: SocketAddr) -> Option<Said> {
     let talk = async {
-        let mut stream = TcpStream::connect(address).await.ok()?;
+        let mut stream = dial(&address.into(), None).await.ok()?;
         if !agent.send.is_empty() {
             stream.write_all(&agent.send).await.ok()?;
         }

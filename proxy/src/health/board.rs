@@ -132,7 +132,7 @@ impl Board {
                 continue;
             }
             let mut outcome = match self.address(&server).await {
-                Ok(address) => probe(&check, check.address(address, elsewhere)).await,
+                Ok(address) => probe(&check, &check.address(&address, elsewhere)).await,
                 Err(why) => Outcome::new(CheckCode::L4Connection, why),
             };
             // Only a server that is up can ask to be left out of the balance.

@@ -10,7 +10,7 @@ use tracing::field::display;
 
 use super::board::Board;
 use crate::{
-    config::{BackendId, ServerAddress},
+    config::{Address, BackendId, ServerAddress},
     node::{Node, ServerShared},
     resolve::{ResolveError, choose},
     status::NameProblem,
@@ -27,18 +27,19 @@ impl Board {
             let state = &node.backends[id.0];
             let (backend, server) = (&state.shared.name, &state.servers[index]);
             let others = state.servers.iter().enumerate().filter(|&(other, _)| other != index);
-            let taken: Vec<_> =
-                others.filter_map(|(_, other)| other.health().address.map(|address| address.ip())).collect();
+            let taken: Vec<_> = others
+                .filter_map(|(_, other)| other.health().address.as_ref().and_then(Address::ip))
+                .collect();
             let mut health = server.health();
-            let address = choose(health.address.map(|address| address.ip()), &taken, answer)
-                .map(|address| SocketAddr::new(address, port));
+            let address = choose(health.address.as_ref().and_then(Address::ip), &taken, answer)
+                .map(|address| Address::Ip(SocketAddr::new(address, port)));
             let name = &server.name;
             if health.name_problem.take().is_some() {
                 tracing::info!(%backend, server = %name, host, "name resolves again");
             }
             if address != health.address {
                 let before = health.state();
-                let (from, to) = (health.address.map(display), address.map(display));
+                let (from, to) = (health.address.as_ref().map(display), address.as_ref().map(display));
                 tracing::info!(%backend, server = %name, host, from, to, "server has another address");
                 health.address = address;
                 if health.state() != before {
@@ -71,7 +72,7 @@ impl Board {
             let mut health = server.health();
             let since = health.name_problem.as_ref().map_or_else(SystemTime::now, |problem| problem.since);
             if health.name_problem.as_ref().is_none_or(|problem| problem.why != why) {
-                let kept = health.address.map(display);
+                let kept = health.address.as_ref().map(display);
                 tracing::warn!(backend = %server.backend, server = %server.name, host, reason = %why, kept, "name does not resolve");
             }
             health.name_problem = Some(NameProblem { why: why.clone(), since });
@@ -84,12 +85,12 @@ impl Board {
     ///
     /// # Errors
     /// Why its name has no address.
-    pub(crate) async fn address(&self, server: &ServerShared) -> Result<SocketAddr, String> {
+    pub(crate) async fn address(&self, server: &ServerShared) -> Result<Address, String> {
         let mut lookups = self.lookups();
         loop {
             let (address, problem) = {
                 let health = server.health();
-                (health.address, health.name_problem.clone())
+                (health.address.clone(), health.name_problem.clone())
             };
             if let Some(address) = address {
                 return Ok(address);

@@ -1,6 +1,6 @@
 //! One check of one server: the I/O around a [`Talk`].
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, time::Duration};
 
 use socket2::SockRef;
 use tokio::{
@@ -14,17 +14,18 @@ use super::{
     talk::{Inbox, LARGEST_ANSWER, Step, Talk},
 };
 use crate::{
-    config::{Check, CheckKind},
+    config::{Address, Check, CheckKind},
     status::CheckCode,
+    upstream::dial,
 };
 
 /// Room for each read.
 const READ: usize = 4 * 1024;
 
 /// Checks the server at `address` once, within `check.timeout`. Whatever happens, its socket is closed afterwards.
-pub(crate) async fn probe(check: &Check, address: SocketAddr) -> Outcome {
+pub(crate) async fn probe(check: &Check, address: &Address) -> Outcome {
     let deadline = Instant::now() + check.timeout;
-    let mut stream = match timeout_at(deadline, TcpStream::connect(address)).await {
+    let mut stream = match timeout_at(deadline, dial(address, None)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
             return Outcome::new(CheckCode::L4Timeout, describe(&error));
@@ -39,7 +40,7 @@ pub(crate) async fn probe(check: &Check, address: SocketAddr) -> Outcome {
         // Ended by a reset: no TIME_WAIT is left behind, here or there.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
-    let talk = Talk::new(&check.kind, address);
+    let talk = Talk::new(&check.kind, address.into());
     match timeout_at(deadline, converse(&mut stream, talk)).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => Outcome::new(CheckCode::L7Response, describe(&error)),
@@ -82,6 +83,8 @@ pub(crate) fn describe(error: &io::Error) -> String {
         io::ErrorKind::HostUnreachable => "no route to host".to_owned(),
         io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
         io::ErrorKind::TimedOut => "no answer to connect".to_owned(),
+        io::ErrorKind::NotFound => "no such socket".to_owned(),
+        io::ErrorKind::PermissionDenied => "no right to connect".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn usable(backend: &Backend, servers: &[ServerHealth], now: Instant) 
             backend,
             new.into_iter().map(|server| (server, share(backend, &servers[server], now))),
             fit.iter().copied(),
-            servers.iter().map(|server| server.address),
+            servers.iter().map(|server| server.address.clone()),
         )
     };
     let up = of(&in_state(&UP));

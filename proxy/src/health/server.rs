@@ -1,16 +1,15 @@
 //! What is known of one server: from its checks, from its traffic, from its agent; and what follows from that.
 
-use std::{
-    net::SocketAddr,
-    time::{Instant, SystemTime},
-};
+#[cfg(test)]
+use std::net::SocketAddr;
+use std::time::{Instant, SystemTime};
 
 use super::{
     Checker,
     agent::{AgentState, Duty},
 };
 use crate::{
-    config::Server,
+    config::{Address, Server},
     status::{CheckReport, Level, NameProblem, ServerHistory, ServerState},
 };
 
@@ -33,7 +32,7 @@ pub(crate) struct ServerHealth {
     /// When it came up, if it was down before: its slow start begins there.
     pub(crate) came_back: Option<Instant>,
     /// `None` while its name has never resolved.
-    pub(crate) address: Option<SocketAddr>,
+    pub(crate) address: Option<Address>,
     /// Since its name resolves no more.
     pub(crate) name_problem: Option<NameProblem>,
 }
@@ -49,7 +48,7 @@ enum Checked {
 
 impl ServerHealth {
     /// At the start.
-    pub(crate) fn new(is_checked: bool, now: SystemTime, address: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(is_checked: bool, now: SystemTime, address: Option<Address>) -> Self {
         Self {
             checked: if is_checked { Checked::NotYet } else { Checked::Not },
             up_by_checks: !is_checked,
@@ -152,7 +151,7 @@ impl ServerHealth {
         let mut server = Self::new(
             state != ServerState::NoCheck,
             SystemTime::UNIX_EPOCH,
-            Some(([192, 0, 2, 1], 80).into()),
+            Some(SocketAddr::from(([192, 0, 2, 1], 80)).into()),
         );
         server.checked = match state {
             ServerState::Unchecked => Checked::NotYet,
@@ -177,7 +176,11 @@ mod tests {
         ServerHealth {
             checked,
             up_by_checks: true,
-            ..ServerHealth::new(true, SystemTime::UNIX_EPOCH, Some(SocketAddr::from(([192, 0, 2, 1], 80))))
+            ..ServerHealth::new(
+                true,
+                SystemTime::UNIX_EPOCH,
+                Some(SocketAddr::from(([192, 0, 2, 1], 80)).into()),
+            )
         }
     }
 

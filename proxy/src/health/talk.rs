@@ -13,10 +13,8 @@ mod redis;
 mod sequence;
 mod smtp;
 
-use std::net::SocketAddr;
-
 use super::outcome::Outcome;
-use crate::{config::CheckKind, status::CheckCode};
+use crate::{Endpoint, config::CheckKind, status::CheckCode};
 
 /// More than this is not kept of an answer: what is beyond it fails the check.
 pub(crate) const LARGEST_ANSWER: usize = 64 * 1024;
@@ -54,7 +52,7 @@ pub(crate) enum Talk<'c> {
 
 impl<'c> Talk<'c> {
     /// The talk of a check with the server at `address`.
-    pub(crate) fn new(kind: &'c CheckKind, address: SocketAddr) -> Self {
+    pub(crate) fn new(kind: &'c CheckKind, address: Endpoint) -> Self {
         match kind {
             CheckKind::Tcp => Self::Tcp,
             CheckKind::Http(check) => Self::Http(http::Talk::new(check, address)),

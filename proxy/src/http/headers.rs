@@ -9,6 +9,7 @@ use super::{
     body::Framing,
     head::{Field, MAX_FIELDS, Malformed, name::Name},
 };
+use crate::Endpoint;
 
 /// Where a head is written to: takes everything.
 pub trait Sink {
@@ -159,8 +160,9 @@ pub(crate) fn put_address(address: IpAddr, out: &mut impl Sink) {
     }
 }
 
-/// As Host has it; port 80 is left out.
-pub(crate) fn put_authority(address: SocketAddr, out: &mut impl Sink) {
+/// As Host has it; port 80 is left out. A Unix-domain socket is on this machine.
+pub(crate) fn put_authority(endpoint: Endpoint, out: &mut impl Sink) {
+    let Endpoint::Ip(address) = endpoint else { return out.put(b"localhost") };
     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
     match (address.ip(), address.port()) {
         (IpAddr::V4(ip), 80) => put_address(ip.into(), out),

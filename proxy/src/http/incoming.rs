@@ -121,7 +121,7 @@ pub(super) fn parse<'c, S: Stream>(
         return Ok(Parsed::Whole(Incoming { request, preference, persisted, head, content, then }));
     }
     let hop = |backend| Hop {
-        forwarded_for: frontend.forwardfor.then(|| connection.peer().ip()),
+        forwarded_for: connection.peer().ip().filter(|_| frontend.forwardfor),
         local: connection.local(),
         close: connection.closes_server(backend),
     };
@@ -256,7 +256,7 @@ fn has_too_few<S: Stream>(monitor: &Monitor, connection: &Connection<S>) -> bool
 fn prefer<'h, S: Stream>(
     connection: &Connection<S>,
     backend: Option<BackendId>,
-    client: IpAddr,
+    client: Option<IpAddr>,
     target: &'h [u8],
     field: impl Fn(&str) -> Option<&'h [u8]>,
 ) -> Preference {
@@ -264,7 +264,7 @@ fn prefer<'h, S: Stream>(
         let balance = &connection.worker().node().backend(backend).balance;
         key::of_request(balance, client, target, field)
     });
-    Preference { client: Some(client), hash, ..Preference::default() }
+    Preference { client, hash, ..Preference::default() }
 }
 
 /// Brings the path to the one form that is matched and forwarded.

@@ -4,18 +4,19 @@
 //! limit the excess stays in the kernel's queue, neither refused nor served, and no loop holds a permit that it does
 //! not use.
 
-use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use socket2::{SockFilter, Socket};
-use tokio::{io::unix::AsyncFd, net::TcpStream, sync::oneshot};
+use tokio::{io::unix::AsyncFd, sync::oneshot};
 
 use crate::{
+    Endpoint,
     config::Mode,
     connection::{self, Connection, Permit},
     http,
-    listener::{readiness::watch, refuse::refuse},
+    listener::{Listening, readiness::watch, refuse::refuse},
     metrics::Event,
-    tcp,
+    stream, tcp,
     worker::Worker,
 };
 
@@ -39,10 +40,13 @@ pub(crate) struct AcceptLoops {
 }
 
 impl AcceptLoops {
-    /// Ends all loops. What the kernel has queued by then is still accepted, as far as limits allow.
+    /// Ends all loops. What the kernel has queued by then is still accepted, as far as limits allow; the queue of an
+    /// inherited socket is left to who has it next.
     pub(crate) fn stop(&self) {
         for (listener, running) in self.running.take() {
-            listener.accept_queued();
+            if !listener.is_inherited {
+                listener.accept_queued();
+            }
             drop(running);
         }
     }
@@ -55,9 +59,14 @@ impl AcceptLoops {
     }
 
     /// From now on the kernel drops whoever wants to connect, without a word: they try again a second later, and find
-    /// another node. What it has accepted is served.
+    /// another node. What it has accepted is served. An inherited socket lives on after this process, and would stay
+    /// deaf; nobody comes over the network to one of the Unix domain.
     pub(crate) fn drop_newcomers(&self) {
         for (listener, _) in self.running.borrow().iter() {
+            if listener.is_inherited || listener.local == Endpoint::Unix {
+                listener.accept_queued();
+                continue;
+            }
             if let Err(error) = listener.socket.get_ref().attach_filter(&SYN_FILTER) {
                 tracing::warn!(%error, local = %listener.local, "can't drop newcomers; they may be reset");
             }
@@ -71,11 +80,13 @@ impl AcceptLoops {
     }
 }
 
-/// Starts accepting connections of a frontend from `socket` on this worker.
-pub(crate) fn spawn(worker: &Rc<Worker>, frontend: usize, socket: Socket) -> io::Result<()> {
+/// Starts accepting connections of a frontend from `listening` on this worker.
+pub(crate) fn spawn(worker: &Rc<Worker>, frontend: usize, listening: Listening) -> io::Result<()> {
+    let Listening { socket, is_inherited } = listening;
     let listener = Rc::new(Listener {
-        local: socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?,
+        local: Endpoint::of_socket(&socket.local_addr()?).ok_or(io::ErrorKind::Unsupported)?,
         socket: watch(socket)?,
+        is_inherited,
         worker: Rc::clone(worker),
         frontend,
     });
@@ -94,7 +105,8 @@ pub(crate) fn spawn(worker: &Rc<Worker>, frontend: usize, socket: Socket) -> io:
 #[derive(Debug)]
 struct Listener {
     socket: AsyncFd<Socket>,
-    local: SocketAddr,
+    is_inherited: bool,
+    local: Endpoint,
     worker: Rc<Worker>,
     frontend: usize,
 }
@@ -138,14 +150,14 @@ impl Listener {
         }
     }
 
-    fn serve(&self, socket: Socket, peer: SocketAddr, mut permit: Permit) {
+    fn serve(&self, socket: Socket, peer: Endpoint, mut permit: Permit) {
         let admitted = permit.admit(peer.ip());
-        let local = if self.local.ip().is_unspecified() {
-            socket.local_addr().ok().and_then(|address| address.as_socket()).unwrap_or(self.local)
+        let local = if self.local.ip().is_some_and(|address| address.is_unspecified()) {
+            socket.local_addr().ok().and_then(|address| Endpoint::of_socket(&address)).unwrap_or(self.local)
         } else {
             self.local
         };
-        let stream = match TcpStream::from_std(socket.into()) {
+        let stream = match stream::from_socket(socket) {
             Ok(stream) => stream,
             Err(error) => {
                 self.count_error(&error);
@@ -184,7 +196,7 @@ impl Listener {
     }
 }
 
-fn accept(socket: &Socket) -> io::Result<(Socket, SocketAddr)> {
+fn accept(socket: &Socket) -> io::Result<(Socket, Endpoint)> {
     let (socket, peer) = socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
-    Ok((socket, peer.as_socket().ok_or(io::ErrorKind::Unsupported)?))
+    Ok((socket, Endpoint::of_socket(&peer).ok_or(io::ErrorKind::Unsupported)?))
 }

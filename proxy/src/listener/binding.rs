@@ -1,29 +1,31 @@
 //! Which listening addresses are bound; those that are not are tried again every second.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use socket2::Socket;
 use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
+use tracing::field::display;
 
-use super::{bind, inherited::adopt, spawn};
+use super::{
+    Listening, bind,
+    inherited::adopt,
+    spawn,
+    unix::{self, SocketFile},
+};
 use crate::{
-    config::{Config, Inherited, TcpKeepalive},
+    config::{Config, Frontend, Inherited, TcpKeepalive, UnixBind},
     status::{BindStatus, Health, ListenerHealth},
     worker::WorkerHandle,
 };
 
 /// Between two attempts to bind what is not bound.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Of a socket that is not adopted yet.
-const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// All listening addresses of the node.
 #[derive(Debug)]
@@ -37,15 +39,24 @@ struct Binding {
     frontend: usize,
     name: String,
     keepalive: Option<TcpKeepalive>,
-    /// It is open already.
-    inherited: Option<Inherited>,
+    what: What,
+    /// What it has left in the file system.
+    file: Option<SocketFile>,
     status: BindStatus,
     /// Attempts that failed.
     errors: u64,
 }
 
+#[derive(Debug)]
+enum What {
+    Address(SocketAddr),
+    Unix(UnixBind),
+    /// It is open already.
+    Inherited(Inherited),
+}
+
 /// Sockets for one worker, with the frontend of each.
-pub(crate) type Sockets = Vec<(usize, Socket)>;
+pub(crate) type Sockets = Vec<(usize, Listening)>;
 
 impl Bindings {
     /// Tries to bind every address; returns the sockets of each worker.
@@ -54,12 +65,7 @@ impl Bindings {
         let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
         let mut bindings = Vec::new();
         for (frontend, of) in config.frontends.iter().enumerate() {
-            let bound = of.binds.iter().map(|bind| (bind.label.clone(), bind.address, None));
-            let inherited = of.inherited.iter().map(|one| (one.to_string(), UNKNOWN, Some(one.clone())));
-            for (label, address, inherited) in bound.chain(inherited) {
-                let (name, keepalive) = (of.name.clone(), of.options.tcp_keepalive);
-                let status = BindStatus { label, address, error: None };
-                let mut binding = Binding { frontend, name, keepalive, inherited, status, errors: 0 };
+            for mut binding in Binding::of(frontend, of) {
                 for (worker, socket) in binding.try_bind(workers).into_iter().enumerate() {
                     sockets[worker].push((frontend, socket));
                 }
@@ -84,8 +90,8 @@ impl Bindings {
                 unbound.map(|binding| (binding.frontend, binding.try_bind(workers.len()))).collect()
             };
             for (frontend, sockets) in bound {
-                for (worker, socket) in workers.iter().zip(sockets) {
-                    hand_over(worker, frontend, socket).await;
+                for (worker, listening) in workers.iter().zip(sockets) {
+                    hand_over(worker, frontend, listening).await;
                 }
             }
             self.publish(&self.bindings());
@@ -107,6 +113,13 @@ impl Bindings {
         self.bindings().iter().filter(|binding| binding.frontend == frontend).map(|one| one.errors).sum()
     }
 
+    /// Nobody finds the Unix-domain sockets any more; who has found them is served.
+    pub(crate) fn remove_files(&self) {
+        for binding in self.bindings().iter_mut() {
+            binding.file = None;
+        }
+    }
+
     fn bindings(&self) -> MutexGuard<'_, Vec<Binding>> {
         self.bindings.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,25 +135,51 @@ impl Bindings {
 }
 
 impl Binding {
-    fn try_bind(&mut self, count: usize) -> Vec<Socket> {
+    /// Those of a frontend, nothing bound yet.
+    fn of(frontend: usize, config: &Frontend) -> impl Iterator<Item = Self> {
+        let address = config.binds.iter().map(|bind| (bind.label.clone(), What::Address(bind.address)));
+        let unix = config.unix.iter().map(|bind| (bind.address.to_string(), What::Unix(bind.clone())));
+        let inherited = config.inherited.iter().map(|one| (one.to_string(), What::Inherited(one.clone())));
+        address.chain(unix).chain(inherited).map(move |(label, what)| {
+            let address = if let What::Address(address) = what { Some(address) } else { None };
+            let status = BindStatus { label, address, error: None };
+            let (name, keepalive) = (config.name.clone(), config.options.tcp_keepalive);
+            Self { frontend, name, keepalive, what, file: None, status, errors: 0 }
+        })
+    }
+
+    fn try_bind(&mut self, count: usize) -> Vec<Listening> {
         let status = &mut self.status;
         let keepalive = self.keepalive.as_ref();
-        let sockets = match &self.inherited {
-            None => bind(status.address, count, keepalive).map_err(|error| error.to_string()),
-            Some(inherited) => adopt(inherited, count, keepalive).map_err(|error| error.to_string()),
+        let sockets = match &self.what {
+            What::Address(address) => {
+                let address = status.address.unwrap_or(*address);
+                bind(address, count, keepalive).map_err(|error| error.to_string())
+            }
+            What::Unix(wanted) => unix::bind(wanted, count)
+                .map(|(sockets, file)| {
+                    self.file = file;
+                    sockets
+                })
+                .map_err(|error| error.to_string()),
+            What::Inherited(inherited) => {
+                adopt(inherited, count, keepalive).map_err(|error| error.to_string())
+            }
         };
         match sockets {
             Ok(sockets) => {
-                if let Some(address) = sockets.first().and_then(local_address) {
-                    status.address = address;
-                }
-                tracing::info!(frontend = %self.name, bind = %status.label, address = %status.address, "listening");
+                let found = sockets.first().and_then(|socket| socket.local_addr().ok()?.as_socket());
+                status.address = found.or(status.address);
+                let address = status.address.map(display);
+                tracing::info!(frontend = %self.name, bind = %status.label, address, "listening");
                 status.error = None;
-                sockets
+                let is_inherited = matches!(self.what, What::Inherited(_));
+                sockets.into_iter().map(|socket| Listening { socket, is_inherited }).collect()
             }
             Err(error) => {
                 if status.error.as_ref() != Some(&error) {
-                    tracing::error!(frontend = %self.name, bind = %status.label, address = %status.address, "{error}");
+                    let address = status.address.map(display);
+                    tracing::error!(frontend = %self.name, bind = %status.label, address, "{error}");
                 }
                 status.error = Some(error);
                 self.errors += 1;
@@ -159,14 +198,10 @@ impl Binding {
     }
 }
 
-async fn hand_over(worker: &WorkerHandle, frontend: usize, socket: Socket) {
-    match worker.run(move |worker| spawn(worker, frontend, socket)).await {
+async fn hand_over(worker: &WorkerHandle, frontend: usize, listening: Listening) {
+    match worker.run(move |worker| spawn(worker, frontend, listening)).await {
         Some(Ok(())) => {}
         Some(Err(error)) => tracing::error!(%error, "a worker can't accept connections"),
         None => tracing::error!("a worker has ended"),
     }
-}
-
-fn local_address(socket: &Socket) -> Option<SocketAddr> {
-    socket.local_addr().ok()?.as_socket()
 }

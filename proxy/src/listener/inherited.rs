@@ -9,7 +9,10 @@ use std::{
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use socket2::{Socket, Type};
 
-use crate::config::{Inherited, TcpKeepalive};
+use crate::{
+    Endpoint,
+    config::{Inherited, TcpKeepalive},
+};
 
 /// The first descriptor that systemd passes.
 const FIRST: RawFd = 3;
@@ -23,7 +26,7 @@ pub(crate) enum AdoptError {
     )]
     Closed { fd: RawFd },
     /// It is open and something else.
-    #[error("descriptor {fd} is no listening TCP socket")]
+    #[error("descriptor {fd} is no listening TCP or Unix socket")]
     Other { fd: RawFd },
     /// Nothing of this name was passed.
     #[error(
@@ -60,16 +63,17 @@ pub(crate) fn adopt(
         Err(error) => return Err(failed(error)),
     };
     let first = Socket::from(first);
-    let is_tcp = first.local_addr().is_ok_and(|address| address.as_socket().is_some());
-    if !is_tcp || first.r#type().ok() != Some(Type::STREAM) || !first.is_listener().unwrap_or(false) {
-        return Err(AdoptError::Other { fd });
-    }
+    let endpoint = first.local_addr().ok().and_then(|address| Endpoint::of_socket(&address));
+    let is_listening = first.r#type().ok() == Some(Type::STREAM) && first.is_listener().unwrap_or(false);
+    let Some(endpoint) = endpoint.filter(|_| is_listening) else { return Err(AdoptError::Other { fd }) };
     // No program that this one starts may keep it open.
     fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|error| failed(error.into()))?;
     first.set_nonblocking(true).map_err(failed)?;
-    first.set_tcp_nodelay(true).map_err(failed)?;
-    if let Some(keepalive) = keepalive {
-        keepalive.set(&first).map_err(failed)?;
+    if endpoint != Endpoint::Unix {
+        first.set_tcp_nodelay(true).map_err(failed)?;
+        if let Some(keepalive) = keepalive {
+            keepalive.set(&first).map_err(failed)?;
+        }
     }
     (0..count).map(|_| first.try_clone()).collect::<io::Result<_>>().map_err(failed)
 }
@@ -106,7 +110,7 @@ mod tests {
         let file = std::fs::File::open("/dev/null").unwrap();
         for fd in [client.as_raw_fd(), file.as_raw_fd()] {
             let error = adopt(&Inherited::Descriptor(fd), 1, None).unwrap_err();
-            assert_eq!(error.to_string(), format!("descriptor {fd} is no listening TCP socket"));
+            assert_eq!(error.to_string(), format!("descriptor {fd} is no listening TCP or Unix socket"));
         }
         let error = adopt(&Inherited::Descriptor(100_000), 1, None).unwrap_err();
         assert!(error.to_string().starts_with("descriptor 100000 is not open"), "{error}");

@@ -109,11 +109,14 @@ impl Condition {
             Self::Value(value, patterns) => value.with(subject.facts, |value| {
                 some_or_absent(patterns, value.into_iter(), |value| matches_some(patterns, value))
             }),
-            Self::Source(networks) => {
-                let address = subject.facts.client.ip();
-                networks.iter().any(|network| network.contains(address))
+            Self::Source(networks) => subject
+                .facts
+                .client
+                .ip()
+                .is_some_and(|address| networks.iter().any(|network| network.contains(address))),
+            Self::Port(ports) => {
+                subject.facts.local.port().is_some_and(|port| ports.iter().any(|range| range.contains(&port)))
             }
-            Self::Port(ports) => ports.iter().any(|range| range.contains(&subject.facts.local.port())),
             Self::Scheme(scheme) => *scheme == subject.scheme,
             Self::Status(ranges) => {
                 message.is_some_and(|message| ranges.iter().any(|range| range.contains(&message.status())))

@@ -1,6 +1,6 @@
 //! Rules compiled for running: in order, and neighbours that only choose by host as one lookup.
 
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
 use super::{
     Action, Condition, HostSet, RateLimit, RequireAuth, Rule, Scheme, Subject, Text, host::HostIndex,
@@ -388,10 +388,9 @@ impl Run<'_, '_, '_> {
     }
 
     fn authenticate<'r>(&mut self, wanted: &'r RequireAuth) -> Flow<'r> {
-        let pass = self
-            .gate
-            .as_ref()
-            .map(|gate| gate.check(wanted, self.message, self.facts.client.ip(), self.work));
+        // Those without an address are one source.
+        let source = self.facts.client.ip().unwrap_or(Ipv6Addr::UNSPECIFIED.into());
+        let pass = self.gate.as_ref().map(|gate| gate.check(wanted, self.message, source, self.work));
         match pass {
             Some(Pass::Granted(user)) => {
                 self.variables.set(VariableId::REQUEST_USER, user.as_bytes());

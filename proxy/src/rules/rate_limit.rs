@@ -72,7 +72,9 @@ impl RateLimit {
         work: &mut Vec<u8>,
     ) -> Result<(), Duration> {
         match &self.by {
-            LimitedBy::Source => limiter.check_source(facts.client.ip(), now),
+            LimitedBy::Source => {
+                facts.client.ip().map_or(Ok(()), |address| limiter.check_source(address, now))
+            }
             LimitedBy::Text(text) => {
                 work.clear();
                 text.render(facts, work);

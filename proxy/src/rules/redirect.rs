@@ -1,7 +1,5 @@
 //! Redirections: where to, and with which status.
 
-use std::net::SocketAddr;
-
 use memchr::memmem;
 
 use super::{Scheme, Text};
@@ -61,7 +59,7 @@ impl Redirect {
                 out.extend_from_slice(b"://");
                 match request.host() {
                     Some(host) => out.extend_from_slice(without_port(host)),
-                    None => headers::put_authority(SocketAddr::new(facts.local.ip(), 80), out),
+                    None => headers::put_authority(facts.local.with_port(80), out),
                 }
                 if let Some(port) = port {
                     out.push(b':');

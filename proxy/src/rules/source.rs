@@ -3,20 +3,15 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Network;
-use crate::http::message::Message;
+use crate::{Endpoint, http::message::Message};
 
 /// The client of a request that came from `peer`: each proxy has appended who it had it from, so the list is read from
 /// its end, past every address that is trusted. What stands before the first one that is not, anybody could have written.
 /// An entry that is no address ends the search: the last one that was understood is the client.
-pub(super) fn client(
-    request: &Message<'_>,
-    peer: SocketAddr,
-    trusted: &[Network],
-    header: &str,
-) -> SocketAddr {
+pub(super) fn client(request: &Message<'_>, peer: Endpoint, trusted: &[Network], header: &str) -> Endpoint {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer;
-    if !is_trusted(peer.ip()) {
+    if !peer.ip().is_some_and(is_trusted) {
         return client;
     }
     let lines = request.all(header.as_bytes());
@@ -25,7 +20,7 @@ pub(super) fn client(
         let Some(line) = lines.clone().nth(at) else { break };
         for entry in line.rsplit(|&byte| byte == b',') {
             let Some(address) = address(entry.trim_ascii()) else { return client };
-            client = SocketAddr::new(address, 0);
+            client = Endpoint::Ip(SocketAddr::new(address, 0));
             if !is_trusted(address) {
                 return client;
             }

@@ -1,19 +1,20 @@
 //! What is known when text is computed.
 
-use std::{net::SocketAddr, time::SystemTime};
+use std::time::SystemTime;
 
 use super::{Maps, Scratch, Variables};
+use crate::Endpoint;
 
 /// Everything that a placeholder can be about. What does not exist yet is `None`; [`super::Place`] sees to it that no
 /// template asks for it.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
     /// The client, as rules may have corrected it.
-    pub client: SocketAddr,
+    pub client: Endpoint,
     /// Who really connected.
-    pub peer: SocketAddr,
+    pub peer: Endpoint,
     /// The address that the client connected to.
-    pub local: SocketAddr,
+    pub local: Endpoint,
     /// Where it came in.
     pub frontend: &'a str,
     /// Where the request goes.

@@ -182,11 +182,11 @@ impl Fetch {
         let number = |number: u64| Some(Value::Short(ShortText::display(number)));
         let borrowed = |bytes: &'a [u8]| Some(Value::Borrowed(bytes));
         match self {
-            Self::ClientIp => Some(address(facts.client.ip())),
-            Self::ClientPort => number(facts.client.port().into()),
-            Self::PeerIp => Some(address(facts.peer.ip())),
-            Self::LocalIp => Some(address(facts.local.ip())),
-            Self::LocalPort => number(facts.local.port().into()),
+            Self::ClientIp => facts.client.ip().map(address),
+            Self::ClientPort => number(facts.client.port()?.into()),
+            Self::PeerIp => facts.peer.ip().map(address),
+            Self::LocalIp => facts.local.ip().map(address),
+            Self::LocalPort => number(facts.local.port()?.into()),
             Self::FrontendName => borrowed(facts.frontend.as_bytes()),
             Self::BackendName => borrowed(facts.backend?.as_bytes()),
             Self::ServerName => borrowed(facts.server?.as_bytes()),

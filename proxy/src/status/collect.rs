@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{BackendStatus, FrontendStatus, ServerStatus, Status, Traffic};
 use crate::{
-    config::{Backend, BackendId},
+    config::{Address, Backend, BackendId},
     health::{routing::share, server::ServerHealth},
     listener::binding::Bindings,
     metrics::{BIND_ERRORS, BackendCounters, Counter, Event, FrontendCounters, ServerCounters},
@@ -104,7 +104,7 @@ impl<'a> Of<'a> {
         ServerStatus {
             name: config.name.clone(),
             address: config.address.clone(),
-            resolved: health.address,
+            resolved: health.address.as_ref().and_then(Address::socket),
             state: health.state(),
             since: health.since,
             traffic: self.traffic_of(index),

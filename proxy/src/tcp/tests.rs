@@ -115,7 +115,7 @@ impl Rig {
             let permit = Permit::try_take(worker, 0).unwrap();
             let local = accepted.local_addr().unwrap();
             let stream = wrap(TcpStream::from_std(accepted).unwrap());
-            tokio::task::spawn_local(run(Connection::new(stream, peer, local, permit), serve));
+            tokio::task::spawn_local(run(Connection::new(stream, peer.into(), local.into(), permit), serve));
         });
         assert!(started.await.is_some());
         Self { client, server, worker, _running: running }

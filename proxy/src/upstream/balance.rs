@@ -5,10 +5,7 @@
 //! worker serves. Retries have a position of their own: they neither disturb that order nor all go to the server that
 //! happens to follow the one that failed.
 
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::{
     ring::{Ring, Scale},
@@ -16,7 +13,7 @@ use self::{
 };
 use super::{Preference, queue::Wish};
 use crate::{
-    config::{Backend, Balance, HashKind},
+    config::{Address, Backend, Balance, HashKind},
     health::slowstart::Share,
     limit::Padded,
 };
@@ -41,7 +38,7 @@ pub(crate) struct Usable {
     /// Those in their slow start.
     starting: Box<[(usize, Share)]>,
     /// Of every server, usable or not; `None` while its name has never resolved.
-    addresses: Box<[Option<SocketAddr>]>,
+    addresses: Box<[Option<Address>]>,
 }
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -80,7 +77,7 @@ impl Usable {
         config: &Backend,
         new: impl IntoIterator<Item = (usize, Share)>,
         kept: impl IntoIterator<Item = usize>,
-        addresses: impl IntoIterator<Item = Option<SocketAddr>>,
+        addresses: impl IntoIterator<Item = Option<Address>>,
     ) -> Self {
         let new: Box<[_]> =
             new.into_iter().filter(|&(server, _)| config.servers[server].weight > 0).collect();
@@ -136,8 +133,8 @@ impl Usable {
     }
 
     /// Where a server is.
-    pub(crate) fn address(&self, server: usize) -> Option<SocketAddr> {
-        self.addresses.get(server).copied().flatten()
+    pub(crate) fn address(&self, server: usize) -> Option<Address> {
+        self.addresses.get(server).cloned().flatten()
     }
 
     /// `maxconn` of a server, smaller during its slow start, but never 0.

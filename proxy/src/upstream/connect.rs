@@ -1,12 +1,12 @@
 //! One request's search for a server: choice, queue, connection, retries and redispatch.
 
-use std::{io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{io, rc::Rc, time::Duration};
 
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
-use super::{Lease, Own, Preference, Upstream, balance::Pick, idle::Link, persist::Persistence};
+use super::{Lease, Own, Preference, Upstream, balance::Pick, dial, idle::Link, persist::Persistence};
 use crate::{
-    config::{Backend, BackendId, TcpKeepalive},
+    config::{Address, Backend, BackendId, TcpKeepalive},
     error::{Error, Kind, Side},
     health::passive::Seen,
     metrics::{BackendCounters, Event},
@@ -374,13 +374,7 @@ impl Drop for InLine<'_> {
     }
 }
 
-async fn connect(address: Option<SocketAddr>, keepalive: Option<&TcpKeepalive>) -> io::Result<TcpStream> {
+async fn connect(address: Option<Address>, keepalive: Option<&TcpKeepalive>) -> io::Result<TcpStream> {
     let address = address.ok_or_else(|| io::Error::other("the name of the server does not resolve"))?;
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Heads and last pieces leave at once instead of waiting for an acknowledgement.
-    socket.set_nodelay(true)?;
-    if let Some(keepalive) = keepalive {
-        keepalive.set(&socket)?;
-    }
-    socket.connect(address).await
+    dial(&address, keepalive).await
 }

@@ -21,13 +21,13 @@ pub(crate) fn of_connection(balance: &Balance, source: IpAddr) -> Option<u64> {
 /// finds the first value of a field by its name in lower case.
 pub(crate) fn of_request<'h>(
     balance: &Balance,
-    source: IpAddr,
+    source: Option<IpAddr>,
     target: &[u8],
     field: impl FnOnce(&str) -> Option<&'h [u8]>,
 ) -> Option<u64> {
     let Balance::Hash { key, .. } = balance else { return None };
     match key {
-        HashKey::Source => Some(of_address(source)),
+        HashKey::Source => source.map(of_address),
         HashKey::Uri(part) => Some(hash(of_target(part, target))),
         HashKey::Header(name) => {
             // As HAProxy does: the first of a list, which is the client in X-Forwarded-For.
@@ -118,19 +118,19 @@ mod tests {
     #[test]
     fn request_without_the_key_has_no_hash() {
         let header = by(HashKey::Header("x-user".into()));
-        let of = |value: Option<&'static [u8]>| of_request(&header, CLIENT, b"/", |_| value);
+        let of = |value: Option<&'static [u8]>| of_request(&header, Some(CLIENT), b"/", |_| value);
         assert_eq!(of(None), None);
         assert_eq!(of(Some(b"")), None);
         assert_eq!(of(Some(b" , b")), None);
         assert_eq!(of(Some(b"a")), Some(hash(b"a")));
         assert_eq!(of(Some(b"a, b")), Some(hash(b"a")));
         let query = by(HashKey::Query("user".into()));
-        let of = |target: &str| of_request(&query, CLIENT, target.as_bytes(), |_| None);
+        let of = |target: &str| of_request(&query, Some(CLIENT), target.as_bytes(), |_| None);
         assert_eq!(of("/?user=a"), Some(hash(b"a")));
         assert_eq!(of("/?x=1&user=a&user=b"), Some(hash(b"a")));
         assert_eq!(of("/?xuser=a"), None);
         assert_eq!(of("/user=a"), None);
-        assert_eq!(of_request(&Balance::RoundRobin, CLIENT, b"/", |_| None), None);
+        assert_eq!(of_request(&Balance::RoundRobin, Some(CLIENT), b"/", |_| None), None);
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
         let source = by(HashKey::Source);
         let mapped = "::ffff:192.0.2.7".parse().unwrap();
         assert_eq!(of_connection(&source, CLIENT), of_connection(&source, mapped));
-        assert_eq!(of_connection(&source, CLIENT), of_request(&source, mapped, b"/", |_| None));
+        assert_eq!(of_connection(&source, CLIENT), of_request(&source, Some(mapped), b"/", |_| None));
         assert_eq!(of_connection(&by(HashKey::Uri(UriPart::default())), CLIENT), None);
     }
 }

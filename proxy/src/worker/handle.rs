@@ -46,8 +46,9 @@ impl WorkerHandle {
                 };
             runtime.block_on(async {
                 let (core, worker) = Core::new(index, node);
-                let accepting =
-                    sockets.into_iter().try_for_each(|(frontend, socket)| spawn(&worker, frontend, socket));
+                let accepting = sockets
+                    .into_iter()
+                    .try_for_each(|(frontend, listening)| spawn(&worker, frontend, listening));
                 drop(worker);
                 let _ = started.send(accepting);
                 core.run(received, ended).await;

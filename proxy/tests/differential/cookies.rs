@@ -435,7 +435,7 @@ async fn cookies_are_treated_as_by_haproxy_but_where_we_say_so() {
     for (index, (arguments, _, cases)) in groups.iter().enumerate() {
         for case in cases {
             let socket = haproxy.socket(&format!("f{index}"));
-            let address = proxy.status().frontends[index].binds[0].address;
+            let address = proxy.status().frontends[index].binds[0].address.unwrap();
             let theirs = twice(async || ask(UnixStream::connect(&socket).await.unwrap(), case).await).await;
             let ours = twice(async || ask(TcpStream::connect(address).await.unwrap(), case).await).await;
             let mut expected = theirs.clone();

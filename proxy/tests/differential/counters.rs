@@ -387,7 +387,7 @@ async fn both_count_the_same() {
     let proxy = Proxy::start(our_config(&addresses)).unwrap();
     for (index, case) in CASES.iter().enumerate() {
         let count = if let Crowd(count, _) = case.client { count } else { 1 };
-        let ours = proxy.status().frontends[index].binds[0].address;
+        let ours = proxy.status().frontends[index].binds[0].address.unwrap();
         let mut clients = tokio::task::JoinSet::new();
         for _ in 0..count {
             let socket = haproxy.socket(case.name);

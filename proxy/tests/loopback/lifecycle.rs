@@ -4,12 +4,13 @@ use std::{
     cell::Cell,
     io::ErrorKind,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::fd::AsRawFd,
     time::{Duration, Instant},
 };
 
 use lb_proxy::{
     Proxy,
-    config::{Bind, Mode},
+    config::{Bind, Inherited, Mode},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -152,6 +153,33 @@ async fn hold_off_drops_newcomers_without_refusing_them_and_serves_who_is_here()
     assert_eq!(read_n(&mut old, 10).await, b"last words");
     drop(old);
     assert_eq!(proxy.hold_off(LONG).await, 0);
+}
+
+#[tokio::test]
+async fn hold_off_leaves_an_inherited_socket_as_it_was_for_who_has_it_next() {
+    if !is_inside("lifecycle::hold_off_leaves_an_inherited_socket_as_it_was_for_who_has_it_next") {
+        return;
+    }
+    let server = Scripted::named("hello").await;
+    let passed = std::net::TcpListener::bind(ANY).unwrap();
+    let front = passed.local_addr().unwrap();
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.frontends[0].binds.clear();
+    config.frontends[0].inherited = vec![Inherited::Descriptor(passed.as_raw_fd())];
+    let proxy = Proxy::start(config).unwrap();
+    let mut old = TcpStream::connect(front).await.unwrap();
+    read_n(&mut old, 5).await;
+    let newcomer = async {
+        let mut newcomer = TcpStream::connect(front).await.unwrap();
+        read_n(&mut newcomer, 5).await;
+    };
+    let (left, ()) = tokio::join!(proxy.hold_off(Duration::from_millis(200)), newcomer);
+    assert!(left >= 1, "the old one");
+    proxy.stop(Duration::ZERO).await;
+    // As the next process would.
+    let next = timeout(LONG, TcpStream::connect(front)).await.expect("a deaf socket");
+    passed.set_nonblocking(false).unwrap();
+    assert_eq!(passed.accept().unwrap().1, next.unwrap().local_addr().unwrap());
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ pub(crate) fn quick_check(kind: CheckKind) -> Check {
 
 /// Where `front` listens.
 pub(crate) fn address(proxy: &Proxy) -> SocketAddr {
-    proxy.status().frontends[0].binds[0].address
+    proxy.status().frontends[0].binds[0].address.unwrap()
 }
 
 /// A connection to `front`.

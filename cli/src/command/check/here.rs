@@ -14,6 +14,8 @@ use lb_proxy::{config::ServerAddress, sample::Maps};
 use lb_vrrp::{GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
+mod unix;
+
 use super::strangers;
 use crate::{
     config::{Config, identify},
@@ -169,6 +171,7 @@ fn check_ports(config: &Config, findings: &mut Vec<Finding>) {
                 findings.push(unbound(&frontend.name, bind.address, &error, running));
             }
         }
+        findings.extend(frontend.unix.iter().flat_map(|bind| unix::check(bind, &frontend.name, running)));
     }
 }
 

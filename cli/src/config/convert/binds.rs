@@ -1,7 +1,9 @@
 //! No two listeners on one address and port. The kernel would take both (SO_REUSEPORT, or the more specific of the
-//! two) and hand connections to the wrong frontend.
+//! two) and hand connections to the wrong frontend. And none on one Unix-domain socket.
 
 use std::net::{IpAddr, SocketAddr};
+
+use lb_proxy::config::Address;
 
 use crate::config::{
     diagnostic::{Report, Span},
@@ -11,13 +13,13 @@ use crate::config::{
 struct Listener<'a> {
     frontend: &'a str,
     span: Span,
-    address: SocketAddr,
+    address: Address,
 }
 
 pub(super) fn check(file: &raw::File, report: &Report<'_>) {
     let listeners = listeners(file);
     for (index, listener) in listeners.iter().enumerate() {
-        let clash = listeners.iter().take(index).find(|earlier| overlap(earlier.address, listener.address));
+        let clash = listeners.iter().take(index).find(|earlier| overlap(&earlier.address, &listener.address));
         let Some(earlier) = clash else { continue };
         let whose = if earlier.frontend == listener.frontend {
             "this frontend".to_owned()
@@ -45,7 +47,10 @@ fn listeners(file: &raw::File) -> Vec<Listener<'_>> {
             let span = bind.span;
             match &bind.address {
                 BindAddress::Address { address, .. } => {
-                    listeners.push(Listener { frontend, span, address: *address })
+                    listeners.push(Listener { frontend, span, address: (*address).into() })
+                }
+                BindAddress::Unix(unix) => {
+                    listeners.push(Listener { frontend, span, address: Address::Unix(unix.address.clone()) });
                 }
                 // Its address is not known here, and nobody else can bind it.
                 BindAddress::Inherited(_) => {}
@@ -55,7 +60,7 @@ fn listeners(file: &raw::File) -> Vec<Listener<'_>> {
                     listeners.extend(addresses.map(|at| Listener {
                         frontend,
                         span,
-                        address: SocketAddr::new(IpAddr::V4(at.value.0), *port),
+                        address: SocketAddr::new(IpAddr::V4(at.value.0), *port).into(),
                     }));
                 }
             }
@@ -64,7 +69,8 @@ fn listeners(file: &raw::File) -> Vec<Listener<'_>> {
     listeners
 }
 
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+fn overlap(a: &Address, b: &Address) -> bool {
+    let (Some(a), Some(b)) = (a.socket(), b.socket()) else { return a == b };
     let same_family = a.is_ipv4() == b.is_ipv4();
     a.port() == b.port()
         && same_family

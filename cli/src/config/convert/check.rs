@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_proxy::config::{AgentCheck, Check, CheckKind, Elsewhere, Layer, Mode, Observe, Pace};
+use lb_proxy::config::{Address, AgentCheck, Check, CheckKind, Elsewhere, Layer, Mode, Observe, Pace};
 
 use super::backend::value;
 use crate::config::{
@@ -49,12 +49,9 @@ pub(super) fn convert(
         }
     }
     let on_down = value(&raw.watching.on_marked_down, &defaults.watching.on_marked_down);
-    Watching {
-        agent: agent.and_then(|agent| convert_agent(agent, check.as_ref())),
-        check,
-        observe,
-        cut_when_down: on_down == Some(OnMarkedDown::ShutdownSessions),
-    }
+    let agent = agent.and_then(|agent| convert_agent(agent, check.as_ref()));
+    check_unix(raw, check.as_ref(), agent.as_ref(), report);
+    Watching { agent, check, observe, cut_when_down: on_down == Some(OnMarkedDown::ShutdownSessions) }
 }
 
 fn fits(observe: Observe, mode: Mode, check: Option<&Check>) -> bool {
@@ -97,6 +94,30 @@ fn effects(raw: &Section, check: Option<&Check>, report: &Report<'_>) {
         && !matches!(check.kind, CheckKind::Http(_))
     {
         report.error(span, "disable_on_404 needs a check that can see a 404; write http = { path = \"/\" }");
+    }
+}
+
+/// What can't be asked of a server that no network reaches.
+fn check_unix(raw: &Section, check: Option<&Check>, agent: Option<&AgentCheck>, report: &Report<'_>) {
+    for server in &raw.servers {
+        let Some(at) =
+            server.address.as_ref().filter(|at| matches!(at.value.fixed(), Some(Address::Unix(_))))
+        else {
+            continue;
+        };
+        if agent.is_some_and(|agent| agent.address.is_none()) {
+            report.error(
+                at.span,
+                "an agent is asked over TCP, and a Unix socket has no address; give agent_check one",
+            );
+        }
+        let (own, of_all) = (elsewhere(server), check.map(|check| check.at).unwrap_or_default());
+        let (address, port) = (own.address.or(of_all.address), own.port.or(of_all.port));
+        if check.is_some() && address.is_some() != port.is_some() {
+            let spans = [server.check_address.map(|at| at.span), server.check_port.map(|at| at.span)];
+            let message = "a server on a Unix socket is checked there; elsewhere takes an address and a port, give both";
+            report.error(spans.into_iter().flatten().next().unwrap_or(at.span), message);
+        }
     }
 }
 

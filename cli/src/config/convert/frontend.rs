@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use lb_proxy::{
-    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Inherited, Mode},
+    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Inherited, Mode, UnixBind},
     sample::Stage,
 };
 
@@ -74,6 +74,7 @@ fn one(
         name: section.name.value.clone(),
         mode,
         binds: raw.binds.iter().flat_map(|bind| binds(bind, file, report)).collect(),
+        unix: raw.binds.iter().filter_map(unix).collect(),
         inherited: inherited(raw, report),
         maxconn: value(&raw.maxconn, &defaults.maxconn).unwrap_or(global_maxconn).min(global_maxconn),
         timeout: FrontendTimeouts {
@@ -123,6 +124,10 @@ fn check_tcp(raw: &Section, report: &Report<'_>) {
     }
 }
 
+fn unix(bind: &raw::Bind) -> Option<UnixBind> {
+    if let BindAddress::Unix(unix) = &bind.address { Some(unix.clone()) } else { None }
+}
+
 /// Two listeners on one passed socket would take each other's clients.
 fn inherited(raw: &Section, report: &Report<'_>) -> Vec<Inherited> {
     let mut found: Vec<Inherited> = Vec::new();
@@ -140,7 +145,7 @@ fn inherited(raw: &Section, report: &Report<'_>) -> Vec<Inherited> {
 fn binds(raw: &raw::Bind, file: &raw::File, report: &Report<'_>) -> Vec<Bind> {
     match &raw.address {
         BindAddress::Address { text, address } => vec![Bind { label: text.clone(), address: *address }],
-        BindAddress::Inherited(_) => Vec::new(),
+        BindAddress::Unix(_) | BindAddress::Inherited(_) => Vec::new(),
         BindAddress::Vip { vip, port } => {
             let Some(known) = file.vips.iter().find(|known| known.name.value == vip.value) else {
                 let names: Vec<_> = file.vips.iter().map(|vip| vip.name.value.as_str()).collect();

@@ -1,24 +1,18 @@
 //! `[defaults]`, `[frontend.NAME]`, `[backend.NAME]` and `[listen.NAME]`: one set of keys, of which each kind of
 //! section takes its own. A key in the wrong section is told where it belongs.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use lb_proxy::{
-    config::{Inherited, Mode},
-    rules::AmbiguousPath,
-};
+use lb_proxy::{config::Mode, rules::AmbiguousPath};
 
 use self::rules::Side;
 use super::POSITIVE;
-use crate::config::{
-    diagnostic::Span,
-    reader::{At, Fields, Value},
-    text,
-};
+use crate::config::reader::{At, Fields};
 
 pub(crate) use self::{
     answers::{Monitor, Page},
     balance::{BalanceBy, Balancing},
+    bind::{Bind, BindAddress},
     check::{Check, CheckSettings},
     cookie::Cookie,
     observe::{Agent, Observing, OnMarkedDown, Watching},
@@ -31,6 +25,7 @@ pub(crate) use self::{
 
 mod answers;
 mod balance;
+mod bind;
 mod check;
 mod cookie;
 mod observe;
@@ -103,23 +98,6 @@ pub(crate) struct Timeouts {
     pub(crate) queue: Option<At<Duration>>,
     pub(crate) tunnel: Option<At<Duration>>,
     pub(crate) server_fin: Option<At<Duration>>,
-}
-
-/// One entry of `bind`.
-#[derive(Debug)]
-pub(crate) struct Bind {
-    pub(crate) span: Span,
-    pub(crate) address: BindAddress,
-}
-
-#[derive(Debug)]
-pub(crate) enum BindAddress {
-    /// With the text of the file.
-    Address { text: String, address: SocketAddr },
-    /// Every address of a vip.
-    Vip { vip: At<String>, port: u16 },
-    /// A socket that whoever starts the process passes.
-    Inherited(Inherited),
 }
 
 const FRONTEND_KEYS: [&str; 7] =
@@ -312,50 +290,5 @@ impl Timeouts {
             Some(format!("it belongs into the `timeout` of a [{side}.*] or [listen.*]"))
         });
         timeouts
-    }
-}
-
-impl Bind {
-    fn read_all(value: Value<'_>) -> Vec<Self> {
-        if value.is_empty_list() {
-            value.mismatch("at least one address, as in bind = \"*:80\"");
-        }
-        value.one_or_list().iter().filter_map(Self::read).collect()
-    }
-
-    fn read(value: &Value<'_>) -> Option<Self> {
-        let expected = "an address and a port, as in \"*:80\", or { vip = \"web\", port = 80 }";
-        if !value.is_table() {
-            let address = value.parsed(expected, text::bind_address)?;
-            let text = value.as_str().unwrap_or_default().to_owned();
-            return Some(Self {
-                span: value.span,
-                address: BindAddress::Address { text, address: address.value },
-            });
-        }
-        let fields = value.fields("`bind`".into(), expected)?;
-        let (descriptor, socket) = (fields.value("fd"), fields.value("socket"));
-        if descriptor.is_some() || socket.is_some() {
-            let fd = descriptor.and_then(|value| value.integer(3..=1_048_575));
-            let fd = fd.and_then(|fd| i32::try_from(fd.value).ok());
-            let name = socket.and_then(|value| {
-                value.parsed("the name of a passed socket, as in \"web\"", text::socket_name)
-            });
-            if fd.is_some() && name.is_some() {
-                fields.report.error(value.span, "`fd` and `socket` both name a passed socket; remove one");
-            }
-            fields.finish(|key| {
-                (key == "vip" || key == "port").then(|| "a passed socket has its address".into())
-            });
-            let name = name.map(|name| Inherited::Named(name.value));
-            let inherited = name.or(fd.map(Inherited::Descriptor))?;
-            return Some(Self { span: value.span, address: BindAddress::Inherited(inherited) });
-        }
-        fields.require("vip", "vip = \"web\", the name of a [vip.*]");
-        fields.require("port", "port = 80");
-        let vip = fields.string("vip", "the name of a [vip.*]");
-        let port = fields.integer("port", 1..=65_535).and_then(|port| u16::try_from(port.value).ok());
-        fields.finish(|_| None);
-        Some(Self { span: value.span, address: BindAddress::Vip { vip: vip?, port: port? } })
     }
 }

@@ -115,7 +115,7 @@ impl Checks {
             listeners: vec![ListenerHealth {
                 frontend: "web".to_owned(),
                 label: "web:80".to_owned(),
-                address: (ADDRESS, 80).into(),
+                address: Some((ADDRESS, 80).into()),
                 bound: true,
             }],
             stalled_workers: vec![None],

@@ -36,7 +36,7 @@ fn backend(name: &str, usable: usize) -> BackendHealth {
 }
 
 fn listener(label: &str, address: SocketAddr, bound: bool) -> ListenerHealth {
-    ListenerHealth { frontend: "web".to_owned(), label: label.to_owned(), address, bound }
+    ListenerHealth { frontend: "web".to_owned(), label: label.to_owned(), address: Some(address), bound }
 }
 
 fn healthy(backends: &[(&str, usize)]) -> Health {

@@ -102,7 +102,7 @@ fn healthy() -> Status {
             mode: "http".to_owned(),
             binds: vec![Bind {
                 label: "web:80".to_owned(),
-                address: "192.0.2.10:80".parse().expect("an address"),
+                address: Some("192.0.2.10:80".parse().expect("an address")),
                 error: None,
             }],
             connections: 212,

@@ -1,10 +1,9 @@
 //! A request, and what its answer has to be. The answer is read with the codec of the data plane, so that what it
 //! would refuse from a server fails the check as well.
 
-use std::net::SocketAddr;
-
 use super::{Inbox, Step, ended_early, response_error};
 use crate::{
+    Endpoint,
     config::{HttpCheck, HttpExpect, HttpVersion, Pattern},
     health::outcome::Outcome,
     http::{
@@ -23,7 +22,7 @@ const INTERIM: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct Talk<'c> {
     check: &'c HttpCheck,
-    address: SocketAddr,
+    address: Endpoint,
     state: State,
     interim: u32,
 }
@@ -36,7 +35,7 @@ enum State {
 }
 
 impl<'c> Talk<'c> {
-    pub(super) fn new(check: &'c HttpCheck, address: SocketAddr) -> Self {
+    pub(super) fn new(check: &'c HttpCheck, address: Endpoint) -> Self {
         Self { check, address, state: State::Begin, interim: 0 }
     }
 
@@ -111,7 +110,10 @@ impl<'c> Talk<'c> {
             HttpVersion::Http10 => "1.0",
             HttpVersion::Http11 => "1.1",
         };
-        let host = host.clone().unwrap_or_else(|| self.address.to_string());
+        let host = host.clone().unwrap_or_else(|| match self.address {
+            Endpoint::Ip(address) => address.to_string(),
+            Endpoint::Unix => "localhost".to_owned(),
+        });
         let given = |name: &str| headers.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
         let mut request = format!("{method} {path} HTTP/{version}\r\nHost: {host}\r\n");
         for (name, value) in [("User-Agent", "lbctl"), ("Accept", "*/*")] {

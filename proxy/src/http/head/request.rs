@@ -5,13 +5,16 @@
 //!                             └──────────── Head::encode ──> head for the server
 //! ```
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::{Field, Fields, Malformed, Progress, Span, StartLine, Version, is_token, name::Name};
-use crate::http::{
-    body::{Framing, Lengths},
-    headers::{self, Options, Sink},
-    target::{self, Target},
+use crate::{
+    Endpoint,
+    http::{
+        body::{Framing, Lengths},
+        headers::{self, Options, Sink},
+        target::{self, Target},
+    },
 };
 
 /// The methods that a proxy has to know.
@@ -104,7 +107,7 @@ pub struct Hop {
     /// For an X-Forwarded-For line.
     pub forwarded_for: Option<IpAddr>,
     /// The address that the client connected to: stands in for a Host that HTTP/1.0 need not send.
-    pub local: SocketAddr,
+    pub local: Endpoint,
     /// The connection to the server ends after this request.
     pub close: bool,
 }

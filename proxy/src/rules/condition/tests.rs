@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    Endpoint,
     http::head::{Fields, Progress, request::Head},
     rules::{HostPattern, Pattern},
     sample::{Expression, Names, Place, Stage, Text},
@@ -9,6 +10,11 @@ use crate::{
 
 /// Does `condition` hold for the request with this target and these field lines?
 fn holds(condition: &Condition, line: &str, fields: &str) -> bool {
+    let [client, local] = ["192.0.2.7:1234", "192.0.2.10:8080"].map(|end| end.parse().unwrap());
+    holds_between(client, local, condition, line, fields)
+}
+
+fn holds_between(client: Endpoint, local: Endpoint, condition: &Condition, line: &str, fields: &str) -> bool {
     let bytes = format!("{line} HTTP/1.1\r\n{fields}\r\n");
     let mut lines = Fields::default();
     let head = Head::parse(bytes.as_bytes(), &mut Progress::default(), &mut lines).unwrap().unwrap();
@@ -17,9 +23,9 @@ fn holds(condition: &Condition, line: &str, fields: &str) -> bool {
     let message = Message::of_request(head, &request, &mut scratch).unwrap();
     let (variables, maps, host, room) = Default::default();
     let facts = Facts {
-        client: "192.0.2.7:1234".parse().unwrap(),
-        peer: "192.0.2.7:1234".parse().unwrap(),
-        local: "192.0.2.10:8080".parse().unwrap(),
+        client,
+        peer: client,
+        local,
         frontend: "front",
         backend: None,
         server: None,
@@ -147,5 +153,16 @@ fn a_condition_covers_what_can_not_hold_without_it() {
         (Condition::Query("a".into(), exact("1")), Condition::Cookie("a".into(), exact("1"))),
     ] {
         assert!(!own.covers(&other), "{own:?} {other:?}");
+    }
+}
+
+#[test]
+fn client_without_an_address_is_in_no_network_and_came_to_no_port() {
+    let holds = |condition: &Condition| {
+        holds_between(Endpoint::Unix, Endpoint::Unix, condition, "GET /", "Host: a\r\n")
+    };
+    for condition in [network("0.0.0.0", 0), network("::", 0), Condition::Port(vec![0..=65_535])] {
+        assert!(!holds(&condition), "{condition:?}");
+        assert!(holds(&Condition::Not(Box::new(condition))));
     }
 }

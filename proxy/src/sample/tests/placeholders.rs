@@ -1,6 +1,7 @@
 //! Each placeholder has the value that its name says.
 
 use super::*;
+use crate::Endpoint;
 
 #[test]
 fn a_placeholder_is_the_fact_of_its_name() {
@@ -41,6 +42,21 @@ fn a_placeholder_is_the_fact_of_its_name() {
         assert_eq!(rendered(text), expected, "{text}");
     }
     assert_eq!(rendered("{pid}"), std::process::id().to_string());
+}
+
+#[test]
+fn client_on_a_unix_socket_has_no_address_and_no_port() {
+    let world = World::new();
+    let facts =
+        Facts { client: Endpoint::Unix, peer: Endpoint::Unix, local: Endpoint::Unix, ..world.facts() };
+    let names = Names::default();
+    for placeholder in ["client.ip", "client.port", "peer.ip", "local.ip", "local.port"] {
+        let text = format!("{{{placeholder}}},{{{placeholder}|default(\"-\")}}");
+        let template = Template::parse(&text, &place(&names, Stage::Response, Text::Plain)).unwrap();
+        let mut out = Vec::new();
+        template.render(&facts, &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), ",-", "{placeholder}");
+    }
 }
 
 #[test]

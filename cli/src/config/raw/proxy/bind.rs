@@ -1,0 +1,130 @@
+//! `bind`: where a frontend listens.
+
+use std::net::SocketAddr;
+
+use lb_proxy::config::{Inherited, Owner, UnixBind};
+
+use crate::config::{
+    diagnostic::Span,
+    reader::{At, Fields, Value},
+    text,
+};
+
+/// One entry of `bind`.
+#[derive(Debug)]
+pub(crate) struct Bind {
+    pub(crate) span: Span,
+    pub(crate) address: BindAddress,
+}
+
+#[derive(Debug)]
+pub(crate) enum BindAddress {
+    /// With the text of the file.
+    Address { text: String, address: SocketAddr },
+    /// Every address of a vip.
+    Vip { vip: At<String>, port: u16 },
+    /// A Unix-domain socket.
+    Unix(UnixBind),
+    /// A socket that whoever starts the process passes.
+    Inherited(Inherited),
+}
+
+const EXPECTED: &str = "an address and a port, as in \"*:80\", or { vip = \"web\", port = 80 }";
+
+impl Bind {
+    pub(super) fn read_all(value: Value<'_>) -> Vec<Self> {
+        if value.is_empty_list() {
+            value.mismatch("at least one address, as in bind = \"*:80\"");
+        }
+        value.one_or_list().iter().filter_map(Self::read).collect()
+    }
+
+    fn read(value: &Value<'_>) -> Option<Self> {
+        let address = if value.is_table() { Self::read_table(value)? } else { Self::read_text(value)? };
+        Some(Self { span: value.span, address })
+    }
+
+    fn read_text(value: &Value<'_>) -> Option<BindAddress> {
+        let parse = |text: &str| match text::unix_address(text) {
+            Some(address) => address.and_then(text::listening).map(BindAddress::Unix),
+            None => text::bind_address(text)
+                .map(|address| BindAddress::Address { text: text.to_owned(), address }),
+        };
+        value.parsed(EXPECTED, parse).map(|address| address.value)
+    }
+
+    fn read_table(value: &Value<'_>) -> Option<BindAddress> {
+        let fields = value.fields("`bind`".into(), EXPECTED)?;
+        if fields.value("unix").is_some() {
+            return read_unix(fields).map(BindAddress::Unix);
+        }
+        let (descriptor, socket) = (fields.value("fd"), fields.value("socket"));
+        if descriptor.is_some() || socket.is_some() {
+            let fd = descriptor.and_then(|value| value.integer(3..=1_048_575));
+            let fd = fd.and_then(|fd| i32::try_from(fd.value).ok());
+            let name = socket.and_then(|value| {
+                value.parsed("the name of a passed socket, as in \"web\"", text::socket_name)
+            });
+            if fd.is_some() && name.is_some() {
+                fields.report.error(value.span, "`fd` and `socket` both name a passed socket; remove one");
+            }
+            fields.finish(|key| {
+                (key == "vip" || key == "port").then(|| "a passed socket has its address".into())
+            });
+            let name = name.map(|name| Inherited::Named(name.value));
+            return name.or(fd.map(Inherited::Descriptor)).map(BindAddress::Inherited);
+        }
+        fields.require("vip", "vip = \"web\", the name of a [vip.*]");
+        fields.require("port", "port = 80");
+        let vip = fields.string("vip", "the name of a [vip.*]");
+        let port = fields.integer("port", 1..=65_535).and_then(|port| u16::try_from(port.value).ok());
+        for key in ["mode", "user", "group"] {
+            if let Some(value) = fields.value(key) {
+                let message =
+                    "it belongs to a socket with a file: { unix = \"/run/app.sock\", mode = \"0660\" }";
+                fields.report.error(value.span, message);
+            }
+        }
+        fields.finish(|_| None);
+        Some(BindAddress::Vip { vip: vip?, port: port? })
+    }
+}
+
+fn read_unix(fields: Fields<'_>) -> Option<UnixBind> {
+    let unix = fields.value("unix")?;
+    let bind = unix.parsed("a path, as in \"/run/app.sock\", or \"@app\"", text::unix_bind);
+    let mode = fields.value("mode").and_then(|value| {
+        value.parsed("the rights of the socket in octal, in quotes: mode = \"0660\"", text::file_mode)
+    });
+    let user = fields.value("user").and_then(|value| owner(&value, "the name of a user, or a number"));
+    let group = fields.value("group").and_then(|value| owner(&value, "the name of a group, or a number"));
+    let is_abstract = bind.as_ref().is_some_and(|bind| bind.value.address.path().is_none());
+    if is_abstract {
+        let spans = [mode.as_ref().map(|at| at.span), user.as_ref().map(|at| at.span)];
+        for span in spans.into_iter().chain([group.as_ref().map(|at| at.span)]).flatten() {
+            let message = "a name that is no file has no rights: everybody on this machine may connect";
+            fields.report.error(span, message);
+        }
+    }
+    fields.finish(|key| {
+        matches!(key, "vip" | "port" | "fd" | "socket")
+            .then(|| "a Unix socket is a listener of its own".into())
+    });
+    Some(UnixBind {
+        mode: mode.map(|at| at.value),
+        user: user.map(|at| at.value),
+        group: group.map(|at| at.value),
+        ..bind?.value
+    })
+}
+
+fn owner(value: &Value<'_>, expected: &str) -> Option<At<Owner>> {
+    if value.is_integer() {
+        return value.integer(0..=u32::MAX - 1).map(|id| At::new(Owner::Id(id.value), id.span));
+    }
+    value.parsed(expected, |text| {
+        let is_name =
+            !text.is_empty() && !text.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control());
+        if is_name { Ok(Owner::Name(text.to_owned())) } else { Err("is no name of a user or a group".into()) }
+    })
+}
