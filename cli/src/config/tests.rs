@@ -271,6 +271,22 @@ fn defaults_reach_every_section_key_by_key() {
     assert_eq!(config.proxy.frontends[0].timeout.client, 2 * SECOND);
 }
 
+/// As HAProxy does for `contimeout` (D12).
+#[test]
+fn the_time_to_connect_presets_those_of_queue_and_tarpit() {
+    let times = |defaults: &str, listen: &str| {
+        let defaults = format!("[defaults]\ntimeout = {{ {defaults} }}\n");
+        let config = config(&[&defaults, LISTEN, &format!("timeout = {{ {listen} }}\n")]);
+        let (frontend, backend) = (&config.proxy.frontends[0].timeout, &config.proxy.backends[0].timeout);
+        [backend.connect, backend.queue, frontend.tarpit].map(|time| time.as_secs())
+    };
+    assert_eq!(times("", ""), [5, 5, 5]);
+    assert_eq!(times("connect = \"7s\"", ""), [7, 7, 7]);
+    assert_eq!(times("connect = \"7s\"", "connect = \"9s\""), [9, 9, 9]);
+    assert_eq!(times("connect = \"7s\", tarpit = \"1s\"", "queue = \"2s\""), [7, 2, 1]);
+    assert_eq!(times("connect = \"7s\", queue = \"3s\"", "tarpit = \"4s\", connect = \"8s\""), [8, 3, 4]);
+}
+
 #[test]
 fn both_forms_of_servers_mix_in_the_order_of_the_file() {
     let config = config(&[

@@ -256,3 +256,17 @@ fn too_many_passwords_at_once_are_refused_and_traffic_goes_on() {
     assert!(rig.counter("auth_busy_total") >= refused);
     assert_eq!(status(&rig.get("/", HOST)), 200);
 }
+
+#[test]
+fn rules_on_responses_know_who_asked() {
+    let rig = Rig::new(
+        r#"rules = [{ set_var = { "session.before" = "{request.path}" } }, { require_auth = "staff" }]
+           response_rules = [{ set_header = { "X-User" = "{request.user} {var.session.before} {request.method}" } }]"#,
+        "",
+        USERS,
+    );
+    for (user, target) in [("anna", "/a"), ("bob", "/b"), ("anna", "/c")] {
+        let answer = rig.get(target, &format!("{HOST}{}", basic(user, "pw")));
+        assert_eq!(field(&answer, "X-User"), Some(format!("{user} {target} GET").as_str()), "{answer}");
+    }
+}

@@ -113,6 +113,35 @@ async fn client_of_a_server_that_refuses_moves_with_redispatch_and_gets_another_
     assert_eq!(counter(&proxy, "persistence_lost_total"), 1);
 }
 
+/// Measured with HAProxy: its own server is tried again after the pause, another one at the last retry.
+#[tokio::test]
+async fn d7_client_with_a_cookie_leaves_its_server_at_the_last_retry_only() {
+    let [a, _] = two().await;
+    let refusing = Refusing::new();
+    let mut config = sticky(&[refusing.address, a.server.address]);
+    config.backends[0].retries = 2;
+    config.backends[0].redispatch = true;
+    let proxy = Proxy::start(config).unwrap();
+    let errors =
+        || proxy.status().backends[0].servers.iter().map(|server| server.connect_errors).sum::<u64>();
+    let start = std::time::Instant::now();
+    let moved = ask(&mut connect(&proxy).await, &with_cookie("app1")).await;
+    assert!(moved.contains("\r\nSet-Cookie: SRV=app2; path=/\r\n"), "{moved}");
+    assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
+    assert_eq!(
+        (errors(), counter(&proxy, "retries_total"), counter(&proxy, "redispatches_total")),
+        (2, 2, 1)
+    );
+    // A client without one moves at the first retry, whoever was first.
+    for _ in 0..2 {
+        assert!(ask(&mut connect(&proxy).await, GET).await.ends_with("\r\n\r\na"));
+    }
+    assert_eq!(
+        (errors(), counter(&proxy, "retries_total"), counter(&proxy, "redispatches_total")),
+        (3, 3, 2)
+    );
+}
+
 #[tokio::test]
 async fn client_of_a_server_that_refuses_gets_503_without_redispatch() {
     let [a, _] = two().await;

@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     peers::*,
-    rig::{Refusing, Scripted, connect, counter, eventually},
+    rig::{ANY, Refusing, Scripted, connect, counter, eventually},
 };
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
@@ -139,6 +139,43 @@ async fn d8_single_refusing_server_is_tried_retries_plus_one_times_then_503() {
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
     assert!(start.elapsed() >= Duration::from_millis(200));
     assert_eq!(proxy.status().backends[0].servers[0].connect_errors, 3);
+}
+
+/// With a longer time to connect the pause would be no longer: HAProxy's 503 comes after 2,002 ms with two retries.
+#[tokio::test]
+async fn d8_pause_before_the_same_server_is_tried_again_is_a_second_at_most() {
+    let dead = Refusing::new();
+    let mut config = http_config(&[dead.address]);
+    config.backends[0].retries = 1;
+    config.backends[0].timeout.connect = Duration::from_secs(86_400);
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let start = std::time::Instant::now();
+    // Within the time that any answer has here.
+    let answer = ask(&mut connect(&proxy).await, GET).await;
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(proxy.status().backends[0].servers[0].connect_errors, 2);
+}
+
+#[tokio::test]
+async fn d12_server_that_does_not_answer_to_connect_costs_its_time_for_each_attempt_then_503() {
+    // A full backlog that nobody empties: further SYNs are dropped.
+    let silent = tokio::net::TcpSocket::new_v4().unwrap();
+    silent.bind(ANY).unwrap();
+    let silent = silent.listen(0).unwrap();
+    let address = silent.local_addr().unwrap();
+    let _filling = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut config = http_config(&[address]);
+    config.backends[0].retries = 2;
+    config.backends[0].timeout.connect = Duration::from_millis(150);
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let start = std::time::Instant::now();
+    let answer = ask(&mut connect(&proxy).await, GET).await;
+    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    // Three attempts, and a pause of the same length before the second and the third.
+    assert!(start.elapsed() >= Duration::from_millis(5 * 150), "{:?}", start.elapsed());
+    assert_eq!(proxy.status().backends[0].servers[0].connect_errors, 3);
+    assert_eq!((counter(&proxy, "retries_total"), counter(&proxy, "redispatches_total")), (2, 0));
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! WebSocket: a tunnel only after the server agreed, and what looks like one and is none.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     peers::*,
-    rig::{Scripted, connect, read_all, read_n},
+    rig::{LONG, Scripted, connect, counter, eventually, read_all, read_n},
 };
 
 const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -39,6 +41,51 @@ async fn h33_bytes_flow_both_ways_after_the_101_with_those_that_came_early() {
     client.shutdown().await.unwrap();
     assert_eq!(read_all(&mut client).await.unwrap(), b"");
     assert_eq!(proxy.status().frontends[0].responses[1], 1);
+}
+
+/// Agrees to every WebSocket and says everything again.
+async fn echoing() -> Scripted {
+    Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await.unwrap();
+        let response =
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        stream.write_all(response.as_bytes()).await.unwrap();
+        let (mut read, mut write) = stream.split();
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+    })
+    .await
+}
+
+/// The clock is another connection, whose time for a request runs out long after those of client and server.
+#[tokio::test]
+async fn tunnel_timeout_stands_in_for_those_of_client_and_server_after_a_switch() {
+    let server = echoing().await;
+    let mut config = http_config(&[server.address]);
+    config.frontends[0].timeout.client = Duration::from_millis(100);
+    config.frontends[0].timeout.http_request = Duration::from_millis(900);
+    config.backends[0].timeout.server = Duration::from_millis(100);
+    config.backends[0].timeout.tunnel = Some(LONG);
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    read_head(&mut client).await.unwrap();
+    assert_eq!(read_all(&mut connect(&proxy).await).await.unwrap(), b"");
+    client.write_all(b"still here").await.unwrap();
+    assert_eq!(read_n(&mut client, 10).await, b"still here");
+}
+
+#[tokio::test]
+async fn tunnel_that_is_silent_for_longer_than_its_timeout_ends() {
+    let server = echoing().await;
+    let mut config = http_config(&[server.address]);
+    config.backends[0].timeout.tunnel = Some(Duration::from_millis(200));
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    read_head(&mut client).await.unwrap();
+    // The others are ten seconds.
+    eventually("it is cut off", || proxy.status().connections == 0).await;
+    assert_eq!(counter(&proxy, "client_timeouts_total") + counter(&proxy, "server_timeouts_total"), 1);
 }
 
 #[tokio::test]
@@ -88,5 +135,5 @@ async fn tunnel_of_a_client_that_goes_away_ends_the_servers_side() {
     read_head(&mut client).await.unwrap();
     client.write_all(b"bye").await.unwrap();
     drop(client);
-    assert_eq!(tokio::time::timeout(crate::rig::LONG, has_ended.recv()).await.unwrap().unwrap(), b"bye");
+    assert_eq!(tokio::time::timeout(LONG, has_ended.recv()).await.unwrap().unwrap(), b"bye");
 }
