@@ -16,7 +16,7 @@ mod status;
 mod timestamp;
 
 pub use statistics::{
-    BackendStatistics, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, Traffic,
+    BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, Traffic,
 };
 pub use status::{
     Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, NameProblem, Peer, Phase, Problem, Ready,

@@ -44,6 +44,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[backend.NAME] observe", "[backend.app]\nobserve = { zzzzzzzz = 1 }"),
     ("[backend.NAME] check", "[listen.web]\ncheck = { zzzzzzzz = 1 }"),
     ("[backend.NAME] pool", "[backend.app]\npool = { zzzzzzzz = 1 }"),
+    ("compression", "[frontend.web]\ncompression = { zzzzzzzz = 1 }"),
+    ("compression", "[backend.app]\ncompression = { zzzzzzzz = 1 }"),
     ("tcp_keepalive", "[frontend.web]\ntcp_keepalive = { zzzzzzzz = 1 }"),
     ("tcp_keepalive", "[backend.app]\ntcp_keepalive = { zzzzzzzz = 1 }"),
     ("[frontend.NAME] per_source", "[frontend.web]\nper_source = { zzzzzzzz = 1 }"),

@@ -3,6 +3,7 @@
 mod answers;
 mod balance;
 mod check;
+mod compression;
 mod options;
 mod persistence;
 mod server;
@@ -25,6 +26,7 @@ pub use self::{
         AgentCheck, Check, CheckKind, Elsewhere, HttpCheck, HttpExpect, HttpVersion, Layer, Observe, OnError,
         Pace, Pattern, SequenceStep, SmtpGreeting,
     },
+    compression::{Algorithm, BackendCompression, Compression, MediaRange},
     options::{
         BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, RetryOptions, ReuseMode, Splice,
         TcpKeepalive,
@@ -97,6 +99,8 @@ pub struct Frontend {
     pub forwardfor: bool,
     /// What is done with its clients' connections.
     pub options: FrontendOptions,
+    /// How responses are compressed, unless the backend says otherwise; `None`: they are not. Only in mode http.
+    pub compression: Option<Compression>,
     /// What one client may do; `None` counts no sources.
     pub per_source: Option<SourceLimits>,
     /// The ids of its requests; `None` makes none.
@@ -175,6 +179,8 @@ pub struct Backend {
     pub timeout: BackendTimeouts,
     /// What is done with the connections to its servers.
     pub options: BackendOptions,
+    /// How its responses are compressed. Only in mode http.
+    pub compression: BackendCompression,
     /// A client that had a server goes there even while it is down (HAProxy `option persist`).
     pub persist: bool,
     /// Clients stay with the server that their cookie names; only in mode http.
@@ -223,6 +229,7 @@ impl Frontend {
             timeout: FrontendTimeouts::default(),
             forwardfor: false,
             options: FrontendOptions::default(),
+            compression: None,
             per_source: None,
             unique_id: None,
             error_pages: Vec::new(),
@@ -248,6 +255,7 @@ impl Backend {
             redispatch: true,
             timeout: BackendTimeouts::default(),
             options: BackendOptions::default(),
+            compression: BackendCompression::default(),
             persist: false,
             cookie: None,
             stick: None,

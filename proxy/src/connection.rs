@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Endpoint,
-    config::{Backend, BackendId, ConnectionMode, Frontend},
+    config::{Backend, BackendCompression, BackendId, Compression, ConnectionMode, Frontend},
     metrics::{Event, FrontendCounters},
     sample::{self, Facts, Maps, Variables},
     stream::Stream,
@@ -137,6 +137,15 @@ impl<S: Stream> Connection<S> {
             options.connection == ConnectionMode::KeepAlive
         };
         self.frontend().options.connection == ConnectionMode::ServerClose || !backend.is_none_or(keeps)
+    }
+
+    /// How responses of `backend` are compressed, if they are.
+    pub(crate) fn compression(&self, backend: Option<BackendId>) -> Option<&Compression> {
+        match backend.map(|backend| &self.permit.worker.node().backend(backend).compression) {
+            Some(BackendCompression::Own(compression)) => Some(compression),
+            Some(BackendCompression::Off) => None,
+            Some(BackendCompression::AsFrontend) | None => self.frontend().compression.as_ref(),
+        }
     }
 
     /// May the kernel move what it sends to a server of `backend`?

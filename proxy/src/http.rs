@@ -6,6 +6,7 @@
 pub mod body;
 mod budget;
 mod bulk;
+mod compression;
 mod cookie;
 mod download;
 mod exchange;
@@ -30,7 +31,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::{budget::RetryBudget, cookie::CookiePolicy, outcome::Termination};
+pub(crate) use self::{
+    budget::RetryBudget, compression::Compressors, cookie::CookiePolicy, outcome::Termination,
+};
 
 use std::time::Duration;
 

@@ -7,11 +7,15 @@
 //! ```
 //! What happens seldom and has a name of its own is an [`Event`]; its name is written here and nowhere else.
 
+mod compression;
 mod traffic;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use self::traffic::{BackendCounters, ServerCounters};
+pub use self::{
+    compression::CompressionCounters,
+    traffic::{BackendCounters, ServerCounters},
+};
 use crate::config::Config;
 
 /// A number that only its worker adds to: a load and a store, no locked instruction. Anyone may read it.
@@ -168,6 +172,8 @@ pub struct FrontendCounters {
     pub bytes_in: Counter,
     /// Bytes to clients.
     pub bytes_out: Counter,
+    /// Compressed responses.
+    pub compression: CompressionCounters,
     events: Box<[Counter]>,
 }
 
@@ -190,6 +196,7 @@ impl FrontendCounters {
             responses: Default::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
+            compression: CompressionCounters::default(),
             events: Event::ALL.iter().map(|_| Counter::default()).collect(),
         }
     }

@@ -8,7 +8,7 @@ mod traffic;
 pub use check::{CheckCode, CheckReport};
 pub(crate) use collect::collect;
 pub(crate) use sample::sample;
-pub use traffic::{Level, Outage, PerSecond, ServerHistory, Traffic};
+pub use traffic::{Compressed, Level, Outage, PerSecond, ServerHistory, Traffic};
 
 use std::{
     net::SocketAddr,
@@ -80,6 +80,8 @@ pub struct FrontendStatus {
     pub bytes_in: u64,
     /// To clients.
     pub bytes_out: u64,
+    /// Of its responses.
+    pub compressed: Compressed,
     /// Refused requests and limits that were hit, by name.
     pub counters: Vec<(&'static str, u64)>,
 }
@@ -106,6 +108,8 @@ pub struct BackendStatus {
     pub fullconn: u32,
     /// What went through it.
     pub traffic: Traffic,
+    /// Of its servers' responses.
+    pub compressed: Compressed,
     /// When it had no usable server.
     pub outage: Outage,
     /// In the order of the configuration.

@@ -22,7 +22,7 @@ use crate::{
     buffer::BufferPool,
     config::{Backend, BackendId},
     connection::Registry,
-    http::RetryBudget,
+    http::{Compressors, RetryBudget},
     listener::AcceptLoops,
     metrics::Counters,
     node::{Node, Routing},
@@ -117,6 +117,10 @@ impl Worker {
 
     pub(crate) fn pipes(&self) -> &Rc<PipePool> {
         &self.core.pipes
+    }
+
+    pub(crate) fn compressors(&self) -> &Rc<Compressors> {
+        &self.core.compressors
     }
 
     pub(crate) fn idle_upstreams(&self) -> &IdleConnections {

@@ -20,7 +20,7 @@ use std::{
 
 use lb_proxy::{
     Config, Proxy,
-    config::{Backend, BackendId, Bind, Frontend, Mode, Server},
+    config::{Backend, BackendId, Bind, Compression, Frontend, Mode, Server},
     rules::{Action, Condition, PathPattern, Rule, Text},
     sample::{Names, Place, Stage, Template, Text as Becomes, VariableName},
 };
@@ -71,7 +71,7 @@ static ALLOCATOR: Counting = Counting;
 /// The counter is the process's: one test at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Reads up to the end of a head and `content` bytes behind it. False at the end of the stream.
+/// Reads up to the end of a head and `content` bytes behind it, or chunks. False at the end of the stream.
 fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>, content: usize) -> bool {
     buffer.clear();
     let mut byte = [0; 1];
@@ -80,6 +80,15 @@ fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>, content: usize) ->
             return false;
         }
         buffer.push(byte[0]);
+    }
+    if buffer.windows(9).any(|part| part == b": chunked") {
+        while !buffer.ends_with(b"\r\n0\r\n\r\n") {
+            if stream.read(&mut byte).unwrap_or(0) == 0 {
+                return false;
+            }
+            buffer.push(byte[0]);
+        }
+        return true;
     }
     let end = buffer.len() + content;
     buffer.resize(end, 0);
@@ -204,6 +213,18 @@ fn rules_that_keep_parts_of_a_request_for_its_response_allocate_nothing() {
     let request = b"GET /a?q=1 HTTP/1.1\r\nHost: www.example.com\r\nAccept: */*\r\nCookie: c=2\r\n\r\n";
     let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     assert_eq!(cost_with(change, request, 0, response, 2), 0);
+}
+
+/// Compressors are borrowed from the worker.
+#[test]
+fn compressed_content_allocates_nothing() {
+    const CONTENT: usize = 100_000;
+    let change = |config: &mut Config| config.frontends[0].compression = Some(Compression::default());
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n";
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {CONTENT}\r\n\r\n");
+    let mut response = head.into_bytes();
+    response.extend((0..CONTENT).map(|at| b"<p>abcdef</p>"[at % 13]));
+    assert_eq!(cost_with(change, request, 0, &response, 0), 0);
 }
 
 /// A request for which the worker does allocate: that this is seen shows that the others are.

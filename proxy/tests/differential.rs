@@ -9,6 +9,8 @@ mod rig;
 #[path = "differential/haproxy.rs"]
 mod haproxy;
 
+#[path = "differential/compression.rs"]
+mod compression;
 #[path = "differential/cookies.rs"]
 mod cookies;
 

@@ -16,6 +16,8 @@ mod balance;
 mod bodies;
 #[path = "http/closing.rs"]
 mod closing;
+#[path = "http/compression.rs"]
+mod compression;
 #[path = "http/cookies.rs"]
 mod cookies;
 #[path = "http/counters.rs"]

@@ -19,6 +19,7 @@ mod balance;
 mod binds;
 mod check;
 mod cluster;
+mod compression;
 mod frontend;
 mod group;
 mod map;

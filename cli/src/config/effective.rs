@@ -4,6 +4,7 @@
 mod answers;
 mod balance;
 mod check;
+mod compression;
 mod options;
 mod persistence;
 mod rules;
@@ -189,6 +190,7 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
         line(out, "forwardfor", frontend.forwardfor);
     }
     options::frontend(out, frontend);
+    compression::frontend(out, frontend);
     persistence::frontend(out, frontend);
     answers::pages(out, &frontend.error_pages);
     if let Some(monitor) = &frontend.monitor {
@@ -233,6 +235,7 @@ fn write_backend(out: &mut String, backend: &Backend, config: &lb_proxy::Config,
     line(out, "timeout.server", time(backend.timeout.server));
     line(out, "timeout.queue", time(backend.timeout.queue));
     options::backend(out, backend);
+    compression::backend(out, backend);
     persistence::backend(out, backend);
     answers::pages(out, &backend.error_pages);
     check::backend(out, backend);

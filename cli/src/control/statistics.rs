@@ -15,6 +15,8 @@ pub struct FrontendStatistics {
     pub request_rate: PerSecond,
     /// Requests that came to nothing by their own fault: not valid, not whole in time, broken off.
     pub request_errors: u64,
+    /// Of its responses.
+    pub compressed: Compressed,
 }
 
 /// Of a backend.
@@ -27,6 +29,8 @@ pub struct BackendStatistics {
     pub fullconn: u32,
     /// What went through it, and what got no server.
     pub traffic: Traffic,
+    /// Of its servers' responses.
+    pub compressed: Compressed,
     /// When it had no usable server.
     pub outage: Outage,
 }
@@ -95,6 +99,20 @@ pub struct Traffic {
     pub denied_responses: u64,
     /// Exchanges that the client ended.
     pub client_aborts: u64,
+}
+
+/// What was compressed of responses.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Compressed {
+    /// Responses.
+    pub responses: u64,
+    /// Bytes of content that went in.
+    pub bytes_in: u64,
+    /// Bytes that came out.
+    pub bytes_out: u64,
+    /// Of those that went in, bytes that were passed on as they are: all compressors of a worker were in use.
+    pub bytes_bypassed: u64,
 }
 
 /// How fast something happens.

@@ -2,7 +2,7 @@
 //! does; a column that it leaves empty is empty here.
 
 use super::Column;
-use crate::control::{Backend, Frontend, Level, Server, ServerState, Status, Timestamp, Traffic};
+use crate::control::{Backend, Compressed, Frontend, Level, Server, ServerState, Status, Timestamp, Traffic};
 
 /// What stands in a column.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -151,7 +151,7 @@ fn of_frontend(frontend: &Frontend, id: u32) -> Row {
     row.set(Column::ReqRate, found.request_rate.now);
     row.set(Column::ReqRateMax, found.request_rate.max);
     row.set(Column::ReqTot, if frontend.mode == "http" { frontend.requests_total } else { 0 });
-    set_no_compression(&mut row);
+    set_compressed(&mut row, &found.compressed);
     row
 }
 
@@ -173,7 +173,7 @@ fn of_backend(backend: &Backend, id: u32) -> Row {
     row.set(Column::Chkdown, found.outage.count);
     row.set(Column::Lastchg, found.outage.seconds);
     row.set(Column::Downtime, found.outage.total_seconds);
-    set_no_compression(&mut row);
+    set_compressed(&mut row, &found.compressed);
     row
 }
 
@@ -282,9 +282,9 @@ fn set_responses(row: &mut Row, responses: &[u64; 6]) {
     }
 }
 
-/// There is none.
-fn set_no_compression(row: &mut Row) {
-    for column in [Column::CompIn, Column::CompOut, Column::CompByp, Column::CompRsp] {
-        row.set(column, 0_u32);
-    }
+fn set_compressed(row: &mut Row, compressed: &Compressed) {
+    row.set(Column::CompIn, compressed.bytes_in);
+    row.set(Column::CompOut, compressed.bytes_out);
+    row.set(Column::CompByp, compressed.bytes_bypassed);
+    row.set(Column::CompRsp, compressed.responses);
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::control::{
-    Backend, BackendStatistics, Bind, Check, FileReport, Frontend, FrontendStatistics, Level, Outage,
-    PerSecond, Phase, Server, ServerState, ServerStatistics, Status, Timestamp, Traffic,
+    Backend, BackendStatistics, Bind, Check, Compressed, FileReport, Frontend, FrontendStatistics, Level,
+    Outage, PerSecond, Phase, Server, ServerState, ServerStatistics, Status, Timestamp, Traffic,
 };
 
 fn time(text: &str) -> Timestamp {
@@ -90,6 +90,7 @@ fn frontend(name: &str) -> Frontend {
             connection_rate: PerSecond { now: 1, max: 8 },
             request_rate: PerSecond { now: 2, max: 9 },
             request_errors: 5,
+            compressed: Compressed { responses: 4, bytes_in: 1_000, bytes_out: 300, bytes_bypassed: 7 },
         },
     }
 }
@@ -102,6 +103,7 @@ fn backend(name: &str, servers: Vec<Server>) -> Backend {
             mode: "http".to_owned(),
             fullconn: 200,
             traffic: Traffic { current: 5, peak: 10, sessions_total: 50, ..Traffic::default() },
+            compressed: Compressed { responses: 3, bytes_in: 900, bytes_out: 200, bytes_bypassed: 6 },
             outage: Outage { is_down: false, seconds: 77, count: 1, total_seconds: 6 },
         },
     }
@@ -137,9 +139,9 @@ fn the_csv_is_haproxys_to_the_letter() {
         found,
         [
             HEADER,
-            "web,FRONTEND,,,4,12,2000,60,1500,21000,3,4,5,,,,,OPEN,,,,,,,,,1,1,0,,,,0,1,0,8,,,,2,30,4,5,6,1,,2,9,71,,,0,0,0,0,,,,,,,,\n",
+            "web,FRONTEND,,,4,12,2000,60,1500,21000,3,4,5,,,,,OPEN,,,,,,,,,1,1,0,,,,0,1,0,8,,,,2,30,4,5,6,1,,2,9,71,,,1000,300,7,4,,,,,,,,\n",
             "app,web1,1,4,3,9,50,42,1000,20000,,14,,7,10,8,9,UP,10,1,0,13,2,100,33,,1,2,1,,41,,2,2,,11,L7OK,200,1,2,30,4,5,6,1,,,,48,12,11,,,,,5,200,,,,,,\n",
-            "app,BACKEND,0,0,5,10,200,50,0,0,0,0,,0,0,0,0,UP,10,1,0,,1,77,6,,1,2,0,,0,,1,0,,0,,,,0,0,0,0,0,0,,,,0,0,0,0,0,0,0,-1,,,,,,,\n",
+            "app,BACKEND,0,0,5,10,200,50,0,0,0,0,,0,0,0,0,UP,10,1,0,,1,77,6,,1,2,0,,0,,1,0,,0,,,,0,0,0,0,0,0,,,,0,0,0,900,200,6,3,-1,,,,,,,\n",
         ]
         .concat()
     );

@@ -1,5 +1,7 @@
 //! The server's side of an exchange: interim responses, the response's head, its content.
 
+mod coding;
+mod content;
 mod head;
 
 use std::{
@@ -7,24 +9,18 @@ use std::{
     io::IoSlice,
 };
 
-use self::head::Refused;
+use self::head::{Parsed, Refused};
 use super::{
-    body::{Decoder, Encoder, Framing, Step},
-    bulk::{BULK, Bulk, BulkError},
     cookie::Persisted,
-    head::{
-        Malformed, Progress, Version,
-        request::Request,
-        response::{Hop, Response},
-    },
+    head::{Malformed, Progress, Version, request::Request},
     memory::Memory,
     outcome::Termination,
     write::{self, WriteError, is_transient},
 };
 use crate::{
     buffer::Buffer,
+    config::Algorithm,
     connection::Connection,
-    metrics::Event,
     stream::Stream,
     upstream::Upstream,
     wheel::{Deadline, TICK},
@@ -32,9 +28,6 @@ use crate::{
 
 /// Interim responses of one exchange; more are refused.
 const MAX_INTERIM: u32 = 16;
-
-/// Payload up to this is copied behind its head: cheaper than a vectored write of several pieces.
-const COPIED: usize = 2048;
 
 /// What is received of a response and passed on.
 pub(super) struct Download<'e, S> {
@@ -45,6 +38,8 @@ pub(super) struct Download<'e, S> {
     pub(super) persisted: Persisted,
     /// What the connection remembers of it.
     pub(super) memory: RefCell<&'e mut Memory>,
+    /// What the client takes of what its backend's responses may be coded with.
+    pub(super) coding: Option<Algorithm>,
     pub(super) deadline: &'e Deadline,
     /// The server has all of the request.
     pub(super) uploaded: &'e Cell<bool>,
@@ -136,7 +131,7 @@ impl<S: Stream> Download<'_, S> {
         let mut out = head.unwrap_or_else(|| self.take_buffer());
         let mut begun = self.now();
         out.clear();
-        let (response, hop) = loop {
+        let parsed = loop {
             let parsed = match self.parse(&buffer, &mut progress, request.is_some(), &mut out) {
                 Ok(parsed) => parsed,
                 Err(Refused::Malformed(fault)) => return Err(self.bad_response(fault, request)),
@@ -146,11 +141,11 @@ impl<S: Stream> Download<'_, S> {
                 Err(Refused::Here(termination)) => return Err(termination.into()),
             };
             match parsed {
-                Some((response, hop)) if response.status >= 200 || response.status == 101 => {
-                    buffer.consume(response.length);
-                    break (response, hop);
+                Some(parsed) if parsed.response.status >= 200 || parsed.response.status == 101 => {
+                    buffer.consume(parsed.response.length);
+                    break parsed;
                 }
-                Some((response, _)) => {
+                Some(Parsed { response, .. }) => {
                     buffer.consume(response.length);
                     progress = Progress::default();
                     interim += 1;
@@ -189,6 +184,7 @@ impl<S: Stream> Download<'_, S> {
             }
         };
         drop(request);
+        let Parsed { response, hop, .. } = parsed;
         self.begun.set(true);
         self.connection.counters().response(response.status);
         self.upstream.backend_counters().response(response.status);
@@ -197,7 +193,11 @@ impl<S: Stream> Download<'_, S> {
             let tunnel = Some(Tunnel { from_server: buffer });
             return Ok(Done { status: 101, close: true, reusable: false, private: false, tunnel });
         }
-        let rest = self.relay(&response, &hop, out, buffer).await?;
+        if parsed.coder.is_some() {
+            self.connection.counters().compression.responses.increment();
+            self.upstream.backend_counters().compression.responses.increment();
+        }
+        let rest = self.relay(parsed, out, buffer).await?;
         let reusable = response.persistent
             && rest.is_none()
             && self.uploaded.get()
@@ -209,76 +209,6 @@ impl<S: Stream> Download<'_, S> {
             private: response.private,
             tunnel: None,
         })
-    }
-
-    /// The content, to its end; what the server sent beyond it.
-    async fn relay(
-        &self,
-        response: &Response,
-        hop: &Hop,
-        mut out: Buffer,
-        buffer: Buffer,
-    ) -> Result<Option<Buffer>, Failed> {
-        let trailers = self.request.trailers && hop.framing == Framing::Chunked;
-        let mut decoder = Decoder::new(response.framing, trailers);
-        let mut encoder = Encoder::new(hop.framing);
-        let mut inbox = Some(buffer);
-        loop {
-            let step = match &mut inbox {
-                Some(buffer) => decoder.decode(buffer.filled_mut()).map_err(|_| self.broken_content(hop))?,
-                None => Step::default(),
-            };
-            self.write_step(&mut encoder, &step, &mut out, inbox.as_ref()).await?;
-            if let Some(buffer) = &mut inbox {
-                buffer.consume(step.consumed);
-                if buffer.is_empty() {
-                    inbox = None;
-                }
-            }
-            if inbox.is_none() {
-                self.splice(&mut decoder, hop).await?;
-            }
-            if decoder.is_done() {
-                return Ok(inbox);
-            }
-            match self.read(&mut inbox).await {
-                Ok(n) if n > 0 => {}
-                Ok(_) => {
-                    decoder.end().map_err(|_| self.aborted_content(hop))?;
-                    let last = Step { done: true, ..Step::default() };
-                    self.write_step(&mut encoder, &last, &mut out, None).await?;
-                    return Ok(None);
-                }
-                Err(ReadError::Broken) => return Err(self.aborted_content(hop)),
-                Err(ReadError::Elapsed) => {
-                    self.mark_truncated(hop);
-                    return Err(Termination::ServerTimeoutInData.into());
-                }
-            }
-        }
-    }
-
-    /// Head and content in one write; `out` is empty afterwards.
-    async fn write_step(
-        &self,
-        encoder: &mut Encoder,
-        step: &Step,
-        out: &mut Buffer,
-        inbox: Option<&Buffer>,
-    ) -> Result<(), Failed> {
-        let frame = encoder.frame(step);
-        let bytes = inbox.map_or(&[][..], Buffer::filled);
-        if step.payload + step.trailers <= COPIED {
-            for piece in &frame.pieces(b"", bytes, step) {
-                out.push(piece);
-            }
-            self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInData).await?;
-        } else {
-            let mut pieces = frame.pieces(out.filled(), bytes, step);
-            self.write(&mut pieces, Termination::ClientAbortInData).await?;
-        }
-        out.clear();
-        Ok(())
     }
 
     fn take_buffer(&self) -> Buffer {
@@ -346,45 +276,6 @@ impl<S: Stream> Download<'_, S> {
         }
     }
 
-    /// Moves the rest of content with a known length inside the kernel, if it is worth it and can be done.
-    async fn splice(&self, decoder: &mut Decoder, hop: &Hop) -> Result<(), Failed> {
-        let Decoder::Length(left @ BULK..) = decoder else { return Ok(()) };
-        let left = Cell::from_mut(left);
-        let (upstream, client) = (self.upstream.stream(), self.connection.stream());
-        let counters = self.connection.counters();
-        let [frontend, server] = self.upstream.bytes_out(&counters.bytes_out);
-        let counters = [frontend, server, counters.event(Event::Spliced)];
-        let bulk = Bulk::new(upstream, client, self.connection.worker().pipes(), counters);
-        let Some(bulk) = bulk.filter(|_| self.connection.splices_response(self.upstream.backend())) else {
-            return Ok(());
-        };
-        let readable = async || {
-            self.readable().await.map_err(|error| match error {
-                ReadError::Elapsed => Termination::ServerTimeoutInData,
-                ReadError::Broken => Termination::ServerAbortInData,
-            })
-        };
-        let writable = async || {
-            let timeout = self.connection.frontend().timeout.client;
-            write::writable(client, self.deadline, timeout).await.map_err(|error| match error {
-                WriteError::Broken => Termination::ClientAbortInData,
-                WriteError::Elapsed => Termination::ClientTimeoutInData,
-            })
-        };
-        bulk.run(left, readable, writable).await.map_err(|error| {
-            self.mark_truncated(hop);
-            match error {
-                BulkError::Wait(termination) => termination,
-                BulkError::Source => Termination::ServerAbortInData,
-                BulkError::Sink => Termination::ClientAbortInData,
-            }
-        })?;
-        if left.get() == 0 {
-            *decoder = Decoder::Done;
-        }
-        Ok(())
-    }
-
     async fn write(&self, pieces: &mut [IoSlice<'_>], abort: Termination) -> Result<(), Failed> {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         let timeout = self.connection.frontend().timeout.client;
@@ -396,24 +287,6 @@ impl<S: Stream> Download<'_, S> {
             }
             Err(WriteError::Broken) => Err(abort.into()),
             Err(WriteError::Elapsed) => Err(Termination::ClientTimeoutInData.into()),
-        }
-    }
-
-    fn broken_content(&self, hop: &Hop) -> Failed {
-        self.mark_truncated(hop);
-        Termination::BadResponseData.into()
-    }
-
-    fn aborted_content(&self, hop: &Hop) -> Failed {
-        self.mark_truncated(hop);
-        Termination::ServerAbortInData.into()
-    }
-
-    /// Makes sure that the client can't take what it got for all: chunks and a length show it, an orderly end alone
-    /// would not.
-    fn mark_truncated(&self, hop: &Hop) {
-        if hop.framing == Framing::UntilClose {
-            self.connection.stream().abort();
         }
     }
 }

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     buffer::{BUFFER_SIZE, Buffer},
-    config::{BackendId, ConnectionMode, ReuseMode},
+    config::{Algorithm, BackendId, ConnectionMode, ReuseMode},
     error::{Error, Kind},
     metrics::Event,
     stream::Stream,
@@ -53,6 +53,8 @@ pub(super) struct Exchange<'s, 'c, S> {
     request: Request,
     preference: Preference,
     persisted: Persisted,
+    /// What the response may be coded with.
+    coding: Option<Algorithm>,
     decoder: Decoder,
     encoder: Encoder,
     /// Bytes of it that are not counted at a server yet.
@@ -82,6 +84,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         request: Request,
         preference: Preference,
         persisted: Persisted,
+        coding: Option<Algorithm>,
     ) -> Self {
         let (decoder, encoder) = (Decoder::new(request.framing, false), Encoder::new(request.framing));
         Self {
@@ -89,6 +92,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             request,
             preference,
             persisted,
+            coding,
             decoder,
             encoder,
             received: request.length as u64,
@@ -333,6 +337,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             request: self.request,
             persisted: self.persisted,
             memory: RefCell::new(memory),
+            coding: self.coding,
             deadline,
             uploaded: &self.uploaded,
             continued: self.continued,

@@ -7,6 +7,7 @@ use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use super::{
     body::Framing,
+    compression,
     cookie::{self, CookiePolicy, Persisted},
     head::{
         Fields, Malformed, Progress,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     auth::{Gate, Proof, Question},
     buffer::Buffer,
-    config::{BackendId, ConnectionMode, Monitor},
+    config::{Algorithm, BackendId, ConnectionMode, Monitor},
     connection::Connection,
     rules::{AmbiguousPath, RequireAuth, Run, Verdict, normalize, put_redirect},
     sample::{Facts, VariableId, Variables},
@@ -34,6 +35,8 @@ pub(super) struct Incoming<'c> {
     pub(super) preference: Preference,
     /// What its cookie says.
     pub(super) persisted: Persisted,
+    /// What its response may be coded with.
+    pub(super) coding: Option<Algorithm>,
     /// Its head as a server gets it, or that of the answer.
     pub(super) head: Buffer,
     /// The content of the answer.
@@ -118,7 +121,15 @@ pub(super) fn parse<'c, S: Stream>(
         let head = connection.worker().buffers().take();
         let then = Then::Monitor(if has_too_few(monitor, connection) { 503 } else { 200 });
         let (preference, persisted) = (Preference::default(), Persisted::default());
-        return Ok(Parsed::Whole(Incoming { request, preference, persisted, head, content, then }));
+        return Ok(Parsed::Whole(Incoming {
+            request,
+            preference,
+            persisted,
+            coding: None,
+            head,
+            content,
+            then,
+        }));
     }
     let hop = |backend| Hop {
         forwarded_for: connection.peer().ip().filter(|_| frontend.forwardfor),
@@ -135,7 +146,8 @@ pub(super) fn parse<'c, S: Stream>(
     let is_looked_at = frontend.unique_id.is_some()
         || rules.concern(connection.frontend_id(), backend)
         || rules.wants_request(connection.frontend_id())
-        || with_cookie(worker, backend).is_some();
+        || with_cookie(worker, backend).is_some()
+        || connection.compression(backend).is_some();
     if !is_looked_at {
         memory.forget(connection.peer());
         let field = |name: &str| {
@@ -145,7 +157,15 @@ pub(super) fn parse<'c, S: Stream>(
         let preference = prefer(connection, backend, connection.peer().ip(), head.target(), field);
         head.encode(&asked, &hop(backend), &mut out);
         let (persisted, then) = (Persisted::default(), Then::Forward(backend));
-        return Ok(Parsed::Whole(Incoming { request, preference, persisted, head: out, content, then }));
+        return Ok(Parsed::Whole(Incoming {
+            request,
+            preference,
+            persisted,
+            coding: None,
+            head: out,
+            content,
+            then,
+        }));
     }
 
     let mut scratch = worker.scratch().borrow_mut();
@@ -189,6 +209,7 @@ pub(super) fn parse<'c, S: Stream>(
     remembered.client = facts.client;
     let client = facts.client.ip();
     let (mut preference, mut persisted) = (Preference::default(), Persisted::default());
+    let mut coding = None;
     let then = match verdict {
         Verdict::Forward(backend) => {
             for wanted in backend.iter().flat_map(|id| rules.wanted(connection.frontend_id(), *id)) {
@@ -203,6 +224,9 @@ pub(super) fn parse<'c, S: Stream>(
             }
             if ignores_persistence {
                 preference.client = None;
+            }
+            if let Some(policy) = connection.compression(backend) {
+                coding = compression::of_request(policy, &mut message);
             }
             message.encode_request(&asked, &hop(backend), &mut out);
             Then::Forward(backend)
@@ -237,7 +261,7 @@ pub(super) fn parse<'c, S: Stream>(
             Then::Answer { status: respond.status, close }
         }
     };
-    Ok(Parsed::Whole(Incoming { request, preference, persisted, head: out, content, then }))
+    Ok(Parsed::Whole(Incoming { request, preference, persisted, coding, head: out, content, then }))
 }
 
 /// The cookie of a backend that has one.

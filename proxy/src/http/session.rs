@@ -126,10 +126,10 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     async fn answer(&mut self, incoming: Incoming<'_>) -> Next {
-        let Incoming { request, preference, persisted, head, content, then } = incoming;
+        let Incoming { request, preference, persisted, coding, head, content, then } = incoming;
         match then {
             Then::Forward(backend) => {
-                Exchange::new(self, request, preference, persisted).run(head, backend).await
+                Exchange::new(self, request, preference, persisted, coding).run(head, backend).await
             }
             Then::Deny(status) => {
                 self.note_answer(Termination::Denied, status);

@@ -3,7 +3,7 @@
 //! What a request does at a server is counted there, what it does at none under [`BackendCounters::unserved`], and the
 //! backend's number is the sum. Only responses are counted for both: a rule may answer instead of the server.
 
-use super::{Counter, class};
+use super::{CompressionCounters, Counter, class};
 use crate::{config::Backend, http::Termination};
 
 /// What a worker counts of a backend.
@@ -16,6 +16,8 @@ pub struct BackendCounters {
     pub peak: Counter,
     /// Responses to clients by first digit; index 0 = others.
     pub responses: [Counter; 6],
+    /// Compressed responses.
+    pub compression: CompressionCounters,
     /// In the order of the configuration.
     pub servers: Box<[ServerCounters]>,
     /// What no server has to do with.
@@ -63,6 +65,7 @@ impl BackendCounters {
             requests: Counter::default(),
             peak: Counter::default(),
             responses: Default::default(),
+            compression: CompressionCounters::default(),
             servers: backend.servers.iter().map(|_| ServerCounters::default()).collect(),
             unserved: ServerCounters::default(),
         }

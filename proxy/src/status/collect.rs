@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{BackendStatus, FrontendStatus, ServerStatus, Status, Traffic};
+use super::{BackendStatus, Compressed, FrontendStatus, ServerStatus, Status, Traffic};
 use crate::{
     config::{Address, Backend, BackendId},
     health::{routing::share, server::ServerHealth},
@@ -68,6 +68,7 @@ fn frontend(node: &Node, bindings: &Bindings, index: usize) -> FrontendStatus {
         server_errors_per_minute: rates.server_errors_per_minute(now, server_errors),
         bytes_in: sum(node, index, |counters| &counters.bytes_in),
         bytes_out: sum(node, index, |counters| &counters.bytes_out),
+        compressed: Compressed::sum(node.counters.iter().map(|worker| &worker.frontends[index].compression)),
         counters: Event::ALL
             .iter()
             .map(event)
@@ -93,6 +94,7 @@ impl<'a> Of<'a> {
             mode: self.config().mode,
             fullconn: self.state().shared.fullconn(),
             traffic: self.traffic(&servers),
+            compressed: Compressed::sum(self.counters().map(|counters| &counters.compression)),
             outage: self.state().shared.history().outage,
             servers,
         }

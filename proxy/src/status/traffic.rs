@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::metrics::{Counter, ServerCounters};
+use crate::metrics::{CompressionCounters, Counter, ServerCounters};
 
 /// What went through a server, or through a backend: then with what no server got.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -65,6 +65,33 @@ impl Traffic {
         self.server_aborts += counters.server_aborts.value();
         self.denied_responses += counters.denied_responses.value();
         self.client_aborts += counters.client_aborts.value();
+    }
+}
+
+/// What was compressed of responses.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Compressed {
+    /// Responses.
+    pub responses: u64,
+    /// Bytes of content that went in.
+    pub bytes_in: u64,
+    /// Bytes that came out.
+    pub bytes_out: u64,
+    /// Of those that went in, bytes that were passed on as they are: all compressors of a worker were in use.
+    pub bytes_bypassed: u64,
+}
+
+impl Compressed {
+    /// What all workers have counted.
+    pub(crate) fn sum<'c>(counters: impl Iterator<Item = &'c CompressionCounters>) -> Self {
+        let mut sum = Self::default();
+        for counters in counters {
+            sum.responses += counters.responses.value();
+            sum.bytes_in += counters.bytes_in.value();
+            sum.bytes_out += counters.bytes_out.value();
+            sum.bytes_bypassed += counters.bytes_bypassed.value();
+        }
+        sum
     }
 }
 

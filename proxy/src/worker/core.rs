@@ -16,6 +16,7 @@ use super::{Worker, handle::Command};
 use crate::{
     buffer::BufferPool,
     connection::Registry,
+    http::Compressors,
     listener::AcceptLoops,
     node::Node,
     sample,
@@ -36,6 +37,7 @@ pub(super) struct Core {
     pub(super) buffers: Rc<BufferPool>,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) pipes: Rc<PipePool>,
+    pub(super) compressors: Rc<Compressors>,
     pub(super) registry: Rc<Registry>,
     pub(super) accept_loops: AcceptLoops,
     /// Clients that are being told why they are refused.
@@ -65,6 +67,7 @@ impl Core {
             buffers: Rc::default(),
             scratch: RefCell::default(),
             pipes: Rc::default(),
+            compressors: Rc::default(),
             registry: Rc::default(),
             accept_loops: AcceptLoops::default(),
             told: Cell::new(0),

@@ -104,14 +104,6 @@ async fn server(name: &'static str) -> Scripted {
     .await
 }
 
-async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
-    }
-    Some(String::from_utf8(head).unwrap())
-}
-
 async fn ask(stream: impl AsyncRead + AsyncWrite, case: &Case) -> Outcome {
     let mut stream = std::pin::pin!(stream);
     let mut request = format!("{} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n", case.method);

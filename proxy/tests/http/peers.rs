@@ -13,6 +13,7 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use crate::rig::read_head;
 use crate::rig::{LONG, Scripted, config};
 
 /// One worker, so that one idle connection is the one that the next request finds.
@@ -74,15 +75,6 @@ pub(crate) async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> Optio
         }
     }
     Some(message)
-}
-
-/// Up to and with the empty line.
-pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
-    }
-    Some(String::from_utf8(head).unwrap())
 }
 
 /// Sends `request` and reads the whole response.

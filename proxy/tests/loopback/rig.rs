@@ -18,7 +18,7 @@ use lb_proxy::{
     },
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::AbortHandle,
     time::timeout,
@@ -105,6 +105,15 @@ pub(crate) async fn healthy(proxy: &Proxy, what: &str, done: impl FnMut(&Health)
     let found =
         timeout(LONG, health.wait_for(done)).await.unwrap_or_else(|_| panic!("never healthy: {what}"));
     found.unwrap().clone()
+}
+
+/// Up to and with an empty line.
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    Some(String::from_utf8(head).unwrap())
 }
 
 /// Everything that the peer still sends, until it ends.

@@ -4,19 +4,11 @@ use lb_proxy::{
     Proxy,
     config::{Mode, Splice},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
-use crate::rig::{Scripted, config, connect, counter, eventually, read_n};
+use crate::rig::{Scripted, config, connect, counter, eventually, read_head, read_n};
 
 const LENGTH: usize = 1 << 20;
-
-async fn read_head(stream: &mut tokio::net::TcpStream) -> Option<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
-    }
-    Some(String::from_utf8(head).unwrap())
-}
 
 fn content() -> Vec<u8> {
     (0..=250).cycle().take(LENGTH).collect()

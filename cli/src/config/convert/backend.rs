@@ -78,6 +78,7 @@ fn one(
             server_fin: value(&own.server_fin, &other.server_fin),
         },
         options: super::options::backend(raw, defaults, mode, report),
+        compression: super::compression::backend(raw, mode, report),
         persist: value(&raw.persist, &defaults.persist).unwrap_or(false),
         cookie: super::persistence::cookie(section, defaults, mode, report),
         stick: super::persistence::stick(raw, defaults),

@@ -7,7 +7,7 @@ use lb_proxy::{
     sample::Stage,
 };
 
-use super::{answers, backend::value, options, persistence, rules, unique_id};
+use super::{answers, backend::value, compression, options, persistence, rules, unique_id};
 use crate::config::{
     diagnostic::Report,
     raw::{self, BindAddress, Kind, Named, Section},
@@ -88,6 +88,7 @@ fn one(
                 .unwrap_or(built_in.tarpit),
         },
         options: options::frontend(raw, &file.defaults, mode, report),
+        compression: compression::frontend(raw, defaults, mode, report),
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
         per_source: persistence::per_source(raw, defaults),
         unique_id: unique_id::convert(raw.unique_id.as_ref(), mode, context.names, report),

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use lb_proxy::{config::Mode, rules::AmbiguousPath};
+use lb_proxy::{
+    config::{Compression, Mode},
+    rules::AmbiguousPath,
+};
 
 use self::rules::Side;
 use super::POSITIVE;
@@ -27,6 +30,7 @@ mod answers;
 mod balance;
 mod bind;
 mod check;
+mod compression;
 mod cookie;
 mod observe;
 mod options;
@@ -61,6 +65,9 @@ pub(crate) struct Section {
     pub(crate) default_backend_given: bool,
     pub(crate) unique_id: Option<UniqueId>,
     pub(crate) ambiguous_path: Option<At<AmbiguousPath>>,
+    // Of both:
+    /// `None` inside is `false`.
+    pub(crate) compression: Option<At<Option<Compression>>>,
     // Of both; those of a `[listen.*]` are its frontend's:
     pub(crate) rules: Vec<Rule>,
     pub(crate) response_rules: Vec<Rule>,
@@ -149,6 +156,7 @@ impl Section {
             default_backend_given: false,
             ambiguous_path: None,
             unique_id: None,
+            compression: None,
             rules: Vec::new(),
             response_rules: Vec::new(),
             frontend_options: FrontendOptions::default(),
@@ -179,6 +187,7 @@ impl Section {
             section.timeout = Timeouts::read(table, kind);
         }
         section.error_pages = answers::pages(&fields);
+        section.compression = fields.value("compression").and_then(|value| compression::read(&value));
         if kind.takes_frontend_keys() {
             section.maxconn = fields.integer("maxconn", 1..=10_000_000);
             section.forwardfor = fields.boolean("forwardfor");

@@ -8,7 +8,7 @@ use lb_proxy::{
 };
 
 use crate::control::{
-    BackendStatistics, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, Traffic,
+    BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, Traffic,
 };
 
 pub(super) fn frontend(found: &FrontendStatus) -> FrontendStatistics {
@@ -17,6 +17,7 @@ pub(super) fn frontend(found: &FrontendStatus) -> FrontendStatistics {
         connection_rate: per_second(found.connection_rate),
         request_rate: per_second(found.request_rate),
         request_errors: found.request_errors,
+        compressed: compressed(found.compressed),
     }
 }
 
@@ -25,6 +26,7 @@ pub(super) fn backend(found: &BackendStatus) -> BackendStatistics {
         mode: mode(found.mode).to_owned(),
         fullconn: found.fullconn,
         traffic: traffic(&found.traffic),
+        compressed: compressed(found.compressed),
         outage: outage(found.outage),
     }
 }
@@ -71,6 +73,11 @@ fn traffic(found: &proxy::Traffic) -> Traffic {
         denied_responses: found.denied_responses,
         client_aborts: found.client_aborts,
     }
+}
+
+fn compressed(found: proxy::Compressed) -> Compressed {
+    let proxy::Compressed { responses, bytes_in, bytes_out, bytes_bypassed } = found;
+    Compressed { responses, bytes_in, bytes_out, bytes_bypassed }
 }
 
 fn per_second(found: proxy::PerSecond) -> PerSecond {

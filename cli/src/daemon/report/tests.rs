@@ -400,6 +400,7 @@ fn backend(servers: Vec<proxy::ServerStatus>) -> proxy::BackendStatus {
         mode: Default::default(),
         fullconn: 1,
         traffic: Default::default(),
+        compressed: proxy::Compressed::default(),
         outage: proxy::Outage::new(std::time::SystemTime::UNIX_EPOCH),
         servers,
     }

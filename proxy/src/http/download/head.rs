@@ -3,10 +3,11 @@
 use super::Download;
 use crate::{
     buffer::Buffer,
-    config::ConnectionMode,
+    config::{Compression, ConnectionMode},
     health::passive::Seen,
     http::{
         body::Framing,
+        compression::{self, Coder},
         cookie::{self, CookiePolicy},
         head::{
             Fields, Malformed, Progress, Version,
@@ -31,6 +32,21 @@ pub(super) enum Refused {
     Here(Termination),
 }
 
+/// What a head means, and what its client is told.
+pub(super) struct Parsed {
+    pub(super) response: Response,
+    pub(super) hop: Hop,
+    /// The content is coded on its way.
+    pub(super) coder: Option<Coder>,
+}
+
+/// What changes a head besides its framing.
+struct Changes<'c> {
+    has_rules: bool,
+    cookie: Option<&'c CookiePolicy>,
+    compression: Option<&'c Compression>,
+}
+
 impl From<Malformed> for Refused {
     fn from(malformed: Malformed) -> Self {
         Self::Malformed(malformed)
@@ -46,7 +62,7 @@ impl<S: Stream> Download<'_, S> {
         progress: &mut Progress,
         is_kept: bool,
         out: &mut Buffer,
-    ) -> Result<Option<(Response, Hop)>, Refused> {
+    ) -> Result<Option<Parsed>, Refused> {
         let mut fields = Fields::default();
         let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
         let response = head.check(self.request.method, self.request.upgrade)?;
@@ -73,35 +89,39 @@ impl<S: Stream> Download<'_, S> {
                 || !self.uploaded.get()
                 || self.connection.is_draining()
                 || self.connection.frontend().options.connection == ConnectionMode::Close);
-        let hop = Hop { framing, close };
+        let mut hop = Hop { framing, close };
+        let (frontend, backend) = (self.connection.frontend_id(), self.upstream.backend_id());
         let rules = &self.connection.worker().node().rules;
-        let has_rules =
-            is_final && rules.concern_response(self.connection.frontend_id(), self.upstream.backend_id());
-        let cookie = self.upstream.cookie().filter(|_| is_final || response.status == 101);
-        if has_rules || cookie.is_some() {
-            self.edit(head, &response, &hop, has_rules, cookie, out)?;
+        let changes = Changes {
+            has_rules: is_final && rules.concern_response(frontend, backend),
+            cookie: self.upstream.cookie().filter(|_| is_final || response.status == 101),
+            compression: self.connection.compression(Some(backend)).filter(|_| is_final),
+        };
+        let coder = if changes.has_rules || changes.cookie.is_some() || changes.compression.is_some() {
+            self.edit(head, &response, &mut hop, &changes, out)?
         } else {
             head.encode(&response, &hop, out);
-        }
-        Ok(Some((response, hop)))
+            None
+        };
+        Ok(Some(Parsed { response, hop, coder }))
     }
 
-    /// The head for the client, after rules and then the cookie have changed it, as in HAProxy.
+    /// The head for the client, after rules, then the cookie, then compression have changed it, as in HAProxy. What codes
+    /// the content, if it is coded.
     fn edit(
         &self,
         head: Head<'_>,
         response: &Response,
-        hop: &Hop,
-        has_rules: bool,
-        cookie: Option<&CookiePolicy>,
+        hop: &mut Hop,
+        changes: &Changes<'_>,
         out: &mut Buffer,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<Coder>, Refused> {
         let (connection, upstream) = (self.connection, self.upstream);
         let worker = connection.worker();
         let mut scratch = worker.scratch().borrow_mut();
         let Scratch { edits, work, sample } = &mut *scratch;
         let mut message = Message::of_response(head, edits);
-        if has_rules {
+        if changes.has_rules {
             let (none, maps) = (Variables::default(), worker.maps());
             let mut memory = self.memory.borrow_mut();
             let (remembered, session) = memory.of_response(connection.peer());
@@ -134,11 +154,22 @@ impl<S: Stream> Download<'_, S> {
                 Err(_) => return Err(Refused::Here(Termination::FailedRewrite)),
             }
         }
-        if let Some(policy) = cookie {
+        if let Some(policy) = changes.cookie {
             let (method, persisted) = (self.request.method, &self.persisted);
             cookie::pass_response(policy, upstream, method, persisted, &mut message, work);
         }
+        let mut coder = None;
+        if let Some(policy) = changes.compression {
+            let (accepted, request) = (self.coding, &self.request);
+            let coding = compression::of_response(policy, accepted, request, response, &mut message, work);
+            // As above.
+            let coding = coding.map_err(|_| Refused::Here(Termination::FailedRewrite))?;
+            coder = coding.map(|coding| Coder::new(worker.compressors(), coding, policy.level));
+        }
+        if coder.is_some() {
+            hop.framing = Framing::Chunked;
+        }
         message.encode_response(response, hop, out);
-        Ok(())
+        Ok(coder)
     }
 }
