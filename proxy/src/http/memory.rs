@@ -1,9 +1,7 @@
 //! What a connection remembers of its requests.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
 use super::message::Remembered;
-use crate::sample::Variables;
+use crate::{Endpoint, sample::Variables};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -18,7 +16,7 @@ pub(super) struct Memory {
 #[derive(Debug)]
 pub(super) struct Remembrance {
     /// The client, as rules have corrected it.
-    pub(super) client: SocketAddr,
+    pub(super) client: Endpoint,
     /// Those of the request and its response.
     pub(super) variables: Variables,
     /// What rules on responses name of it, as the last rule on requests has left it.
@@ -27,21 +25,21 @@ pub(super) struct Remembrance {
 
 impl Memory {
     /// A request of `client` begins: nothing is known of the one before it. The place for what is kept of it.
-    pub(super) fn begin(&mut self, client: SocketAddr) -> (&mut Remembrance, &mut Variables) {
+    pub(super) fn begin(&mut self, client: Endpoint) -> (&mut Remembrance, &mut Variables) {
         let remembered = self.exchange.get_or_insert_default();
         remembered.begin(client);
         (remembered, &mut self.session)
     }
 
     /// A request begins of which nobody wants to know anything.
-    pub(super) fn forget(&mut self, client: SocketAddr) {
+    pub(super) fn forget(&mut self, client: Endpoint) {
         if let Some(remembered) = &mut self.exchange {
             remembered.begin(client);
         }
     }
 
     /// What is kept of the request of `client` whose response is here.
-    pub(super) fn of_response(&mut self, client: SocketAddr) -> (&mut Remembrance, &mut Variables) {
+    pub(super) fn of_response(&mut self, client: Endpoint) -> (&mut Remembrance, &mut Variables) {
         let remembered =
             self.exchange.get_or_insert_with(|| Box::new(Remembrance { client, ..Remembrance::default() }));
         (remembered, &mut self.session)
@@ -49,7 +47,7 @@ impl Memory {
 }
 
 impl Remembrance {
-    fn begin(&mut self, client: SocketAddr) {
+    fn begin(&mut self, client: Endpoint) {
         self.client = client;
         self.variables.clear();
         self.request.clear();
@@ -58,7 +56,7 @@ impl Remembrance {
 
 impl Default for Remembrance {
     fn default() -> Self {
-        let client = (Ipv4Addr::UNSPECIFIED, 0).into();
-        Self { client, variables: Variables::default(), request: Remembered::default() }
+        // Overwritten by whoever makes one.
+        Self { client: Endpoint::Unix, variables: Variables::default(), request: Remembered::default() }
     }
 }
