@@ -209,3 +209,47 @@ fn both_do_the_same_with_the_same_rules() {
     }
     assert_eq!(compared, 51);
 }
+
+/// Lines of a frontend, ours and theirs, and what is asked.
+#[test]
+fn both_refuse_the_same_requests_and_responses() {
+    let get = |target: &str, fields: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: www.example.com\r\n{fields}Connection: close\r\n\r\n")
+    };
+    let key = |key: &str| get("/", &format!("X-Key: {key}\r\n"));
+    let table: Vec<(&str, &str, Vec<String>)> = vec![
+        (
+            r#"timeout = { tarpit = "100ms" }
+               rules = [{ when = { path = "/t" }, tarpit = true }, { when = { path_prefix = "/u" }, tarpit = 429 }]"#,
+            "timeout tarpit 100ms\nhttp-request tarpit if { path /t }\nhttp-request tarpit deny_status 429 if { path_beg /u }",
+            vec![get("/t", ""), get("/u?x", ""), get("/", ""), get("/t", "").replace("GET", "HEAD")],
+        ),
+        (
+            r#"rules = [{ rate_limit = { by = "{request.header.x-key}", rate = "3/1h" } }]"#,
+            "stick-table type string size 100 expire 1h store http_req_rate(1h)\n\
+             http-request track-sc0 req.hdr(x-key) if { req.hdr(x-key) -m found }\n\
+             http-request deny deny_status 429 if { sc_http_req_rate(0) gt 3 }",
+            ["a", "b", "a", "a", "b", "a", "a", "b", "b"]
+                .iter()
+                .map(|name| key(name))
+                .chain([get("/", "")])
+                .collect(),
+        ),
+        (
+            r#"response_rules = [{ when = { path_prefix = "/a" }, deny = 403 }, { when = { path = "/b", header = { "X-App" = "1" } }, deny = true }]"#,
+            "http-request set-var(txn.path) path\n\
+             http-response deny deny_status 403 if { var(txn.path) -m dir a }\n\
+             http-response deny if { var(txn.path) -m str /b } { res.hdr(x-app) 1 }",
+            vec![get("/a", ""), get("/a/x?y", ""), get("/ab", ""), get("/b", ""), get("/", "")],
+        ),
+    ];
+    for (ours, theirs, requests) in table {
+        let rig = Rig::new(ours, "", "");
+        let haproxy = Haproxy::start(theirs, rig.app, rig.other);
+        for request in requests {
+            let found = outcome(&rig.send(&request), rig.taken());
+            let expected = outcome(&haproxy.ask(&request), rig.taken());
+            assert_eq!((found.0, found.2), (expected.0, expected.2), "{theirs}\n{request}");
+        }
+    }
+}
