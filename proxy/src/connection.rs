@@ -23,8 +23,11 @@ use tokio::sync::oneshot;
 use crate::{
     Endpoint,
     config::{Backend, BackendCompression, BackendId, Compression, ConnectionMode, Frontend},
+    http,
+    listener::ListenerId,
     metrics::{Event, FrontendCounters},
-    sample::{self, Facts, Maps, Variables},
+    node::FrontendShared,
+    sample::{self, Facts, Variables},
     stream::Stream,
     table::{Held, Refusal},
     upstream::Upstream,
@@ -63,6 +66,8 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Entry {
     local: Endpoint,
+    /// Where it was accepted.
+    listener: ListenerId,
     /// Since which tick of the wheel an exchange is in flight; `None` while idle.
     busy_since: Cell<Option<u64>>,
     /// The number of the server of the exchange in flight, where that matters ([`crate::config::Backend::cut_when_down`]).
@@ -100,8 +105,14 @@ struct ResetRound {
 }
 
 impl<S: Stream> Connection<S> {
-    pub(crate) fn new(stream: S, peer: Endpoint, local: Endpoint, permit: Permit) -> Self {
-        let entry = Registered::new(permit.worker.registry(), local);
+    pub(crate) fn new(
+        stream: S,
+        peer: Endpoint,
+        local: Endpoint,
+        permit: Permit,
+        listener: ListenerId,
+    ) -> Self {
+        let entry = Registered::new(permit.worker.registry(), local, listener);
         Self { stream, peer, entry, permit }
     }
 
@@ -212,12 +223,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// What templates and conditions know of it; the rest is added by whoever knows more.
-    pub(crate) fn facts<'a>(
-        &'a self,
-        variables: &'a Variables,
-        maps: &'a Maps,
-        scratch: &'a sample::Scratch,
-    ) -> Facts<'a> {
+    pub(crate) fn facts<'a>(&'a self, variables: &'a Variables, scratch: &'a sample::Scratch) -> Facts<'a> {
         Facts {
             client: self.peer(),
             peer: self.peer(),
@@ -229,7 +235,7 @@ impl<S: Stream> Connection<S> {
             response: None,
             session: variables,
             variables,
-            maps,
+            maps: &self.worker().node().maps,
             host: &self.worker().node().host,
             now: SystemTime::now(),
             scratch,
@@ -238,28 +244,77 @@ impl<S: Stream> Connection<S> {
 
     /// Should it end after the exchange in flight (`Connection: close`)?
     pub fn is_draining(&self) -> bool {
-        self.permit.worker.is_draining()
+        self.permit.worker.is_draining() || (self.permit.worker.is_outdated() && self.heir().is_none())
+    }
+
+    /// Another generation of the configuration is in force, and its next request shall be served under that.
+    pub(crate) fn is_to_renew(&self) -> bool {
+        self.permit.worker.is_outdated() && self.heir().is_some()
+    }
+
+    /// Waits for something while nothing is in flight; `None` if it is to be renewed meanwhile.
+    pub(crate) async fn unless_outdated<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        let mut wait = pin!(wait);
+        poll_fn(|context| match wait.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if self.is_to_renew() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    /// Goes on under the generation in force, if that has its listener. Between two exchanges only.
+    pub(crate) fn renew(&mut self) {
+        if let Some((worker, frontend)) = self.heir() {
+            self.permit.renew(worker, frontend);
+        }
+    }
+
+    /// The worker and the frontend that its listener belongs to under the generation in force. None if there is no such
+    /// listener, or another protocol is spoken there.
+    fn heir(&self) -> Option<(Rc<Worker>, usize)> {
+        let worker = self.permit.worker.current();
+        let frontend = worker.accept_loops().frontend_of(self.entry.entry.listener)?;
+        Some((worker, frontend))
     }
 }
 
 /// Drives a session until it ends or is ordered to.
 pub(crate) async fn run<S: Stream>(connection: Connection<S>, session: impl AsyncFnOnce(&Connection<S>)) {
-    let entry = Rc::clone(&connection.entry.entry);
-    {
-        let mut session = pin!(session(&connection));
-        poll_fn(|context| {
-            if matches!(*entry.order.borrow(), Order::Reset(_) | Order::Cut) {
-                return Poll::Ready(());
-            }
-            // First the session, then an order to close: bytes that came before the order make it busy.
-            if session.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
-            }
-            entry.poll_close(context)
-        })
-        .await;
+    drive(&connection, session(&connection)).await;
+    end(&connection);
+}
+
+/// Drives http sessions until the connection is to end: one for each generation of the configuration that it lives to
+/// see.
+pub(crate) async fn run_http<S: Stream>(mut connection: Connection<S>) {
+    let mut carried = None;
+    while let Some(left) = drive(&connection, http::serve(&connection, carried.take())).await.flatten() {
+        connection.renew();
+        carried = Some(left);
     }
-    let event = match *entry.order.borrow() {
+    end(&connection);
+}
+
+/// Polls a session until it ends; `None` if it was ordered to.
+async fn drive<S: Stream, T>(connection: &Connection<S>, session: impl Future<Output = T>) -> Option<T> {
+    let entry = &connection.entry.entry;
+    let mut session = pin!(session);
+    poll_fn(|context| {
+        if matches!(*entry.order.borrow(), Order::Reset(_) | Order::Cut) {
+            return Poll::Ready(None);
+        }
+        // First the session, then an order to close: bytes that came before the order make it busy.
+        if let Poll::Ready(output) = session.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        entry.poll_close(context).map(|()| None)
+    })
+    .await
+}
+
+fn end<S: Stream>(connection: &Connection<S>) {
+    let event = match *connection.entry.entry.order.borrow() {
         Order::None | Order::Close => return,
         Order::Cut => Event::Cut,
         Order::Reset(_) => Event::Reset,
@@ -291,6 +346,22 @@ impl Permit {
         Ok(())
     }
 
+    /// Counts for the frontend at this index of the worker's generation from now on.
+    fn renew(&mut self, worker: Rc<Worker>, frontend: usize) {
+        let (old, new) = (self.shared(), &worker.node().frontends[frontend]);
+        if !Arc::ptr_eq(old, new) {
+            // It is here already: not refused, whatever the other's limit.
+            new.connections.take();
+            old.connections.release();
+        }
+        self.worker = worker;
+        self.frontend = frontend;
+    }
+
+    fn shared(&self) -> &Arc<FrontendShared> {
+        &self.worker.node().frontends[self.frontend]
+    }
+
     /// Waits until [`Self::try_take`] is worth another try.
     pub(crate) async fn freed(worker: &Rc<Worker>, frontend: usize) {
         let node = worker.node();
@@ -307,9 +378,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let node = self.worker.node();
-        node.frontends[self.frontend].connections.release();
-        node.connections.release();
+        self.shared().connections.release();
+        self.worker.node().connections.release();
     }
 }
 
@@ -349,12 +419,23 @@ impl Registry {
         }
     }
 
-    /// Orders those idle connections to end that have had an exchange: nothing of theirs is on its way.
-    pub(crate) fn close_served(&self) {
+    /// Orders those idle connections of such listeners to end that have had an exchange: nothing of theirs is on its way.
+    pub(crate) fn close_served(&self, of: impl Fn(ListenerId) -> bool) {
         for (_, entry) in self.entries.borrow().iter() {
             let unordered = matches!(*entry.order.borrow(), Order::None);
-            if unordered && entry.served.get() && entry.busy_since.get().is_none() {
+            if unordered && entry.served.get() && entry.busy_since.get().is_none() && of(entry.listener) {
                 entry.give(Order::Close);
+            }
+        }
+    }
+
+    /// Lets idle connections see that another generation of the configuration is in force.
+    pub(crate) fn wake_idle(&self) {
+        for (_, entry) in self.entries.borrow().iter() {
+            if entry.busy_since.get().is_none()
+                && let Some(waker) = entry.waker.take()
+            {
+                waker.wake();
             }
         }
     }
@@ -397,9 +478,10 @@ impl Entry {
 }
 
 impl Registered {
-    fn new(registry: &Rc<Registry>, local: Endpoint) -> Self {
+    fn new(registry: &Rc<Registry>, local: Endpoint, listener: ListenerId) -> Self {
         let entry = Rc::new(Entry {
             local,
+            listener,
             busy_since: Cell::new(None),
             server: Cell::new(None),
             served: Cell::new(false),

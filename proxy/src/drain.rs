@@ -71,7 +71,7 @@ pub(crate) async fn drain(workers: &[WorkerHandle], limit: Duration) -> usize {
     // A connection that is closed while its next request is on the way costs that request. One more answer, with
     // `Connection: close`, costs nothing; so only those that stay idle are closed.
     let _ = open_after(workers, start + GRACE.min(limit / 4)).await;
-    let close = workers.iter().map(|worker| worker.run(|worker| worker.registry().close_served()));
+    let close = workers.iter().map(|worker| worker.run(|worker| worker.registry().close_served(|_| true)));
     let _ = timeout_at(deadline, join_all(close)).await;
     let mut left = vec![0; workers.len()];
     loop {
@@ -88,6 +88,18 @@ pub(crate) async fn drain(workers: &[WorkerHandle], limit: Duration) -> usize {
         }
         sleep(LOOK).await;
     }
+}
+
+/// Ends the connections of listeners that are gone as a drain does: after a moment for a request that is on its way.
+pub(crate) async fn close_orphans(workers: &[WorkerHandle]) {
+    sleep(GRACE).await;
+    let close = workers.iter().map(|worker| {
+        worker.run(|worker| {
+            let loops = worker.accept_loops();
+            worker.registry().close_served(|listener| loops.frontend_of(listener).is_none());
+        })
+    });
+    join_all(close).await;
 }
 
 /// Exchanges that began before the drain, or are no longer [`SHORT`].
@@ -136,7 +148,7 @@ pub(crate) async fn finish(connections: &Limit, workers: &[WorkerHandle], limit:
         worker.run(|worker| {
             worker.set_draining();
             worker.accept_loops().stop();
-            worker.registry().close_served();
+            worker.registry().close_served(|_| true);
         })
     });
     let _ = timeout_at(deadline, join_all(orders)).await;

@@ -14,6 +14,7 @@
 //! by. The other one knows checks alone: it is what the node's readiness is computed from, because a standby has no
 //! traffic to watch.
 
+mod adopt;
 pub(crate) mod agent;
 pub(crate) mod board;
 mod names;
@@ -24,7 +25,10 @@ pub(crate) mod routing;
 pub(crate) mod server;
 pub(crate) mod slowstart;
 pub(crate) mod talk;
+mod tasks;
 pub(crate) mod why;
+
+pub(crate) use tasks::Tasks;
 
 use std::time::Duration;
 
@@ -71,9 +75,7 @@ struct Counter {
 impl Checker {
     /// A checker whose first check is due at `now`. `seed` decides the jitter; `rise` and `fall` count from 1.
     pub fn new(pace: Pace, rise: u32, fall: u32, seed: u64, now: Duration) -> Self {
-        let (rise, fall) = (rise.max(1), fall.max(1));
-        // One below up and the least above empty: the first result goes all the way.
-        let counter = Counter { rise, fall, level: rise - 1 };
+        let counter = Counter::new(rise.max(1), fall.max(1));
         Self {
             pace,
             by_all: counter,
@@ -84,6 +86,31 @@ impl Checker {
             is_probing: false,
             last: None,
             random: seed,
+        }
+    }
+
+    /// One for a server that was used without checks: it is up until its first check, due at `now`, which decides alone.
+    pub fn presuming_up(pace: Pace, rise: u32, fall: u32, seed: u64, now: Duration) -> Self {
+        let mut checker = Self::new(pace, rise, fall, seed, now);
+        for counter in [&mut checker.by_all, &mut checker.by_checks] {
+            counter.level = counter.rise;
+        }
+        checker.is_known = true;
+        checker
+    }
+
+    /// Goes on with other settings. Up stays up and down stays down; results that have counted still do.
+    pub fn adapt(&mut self, pace: Pace, rise: u32, fall: u32, now: Duration) {
+        let (rise, fall) = (rise.max(1), fall.max(1));
+        for counter in [&mut self.by_all, &mut self.by_checks] {
+            *counter = if self.is_known { counter.adapted(rise, fall) } else { Counter::new(rise, fall) };
+        }
+        if pace != self.pace {
+            self.pace = pace;
+            if self.is_known && !self.is_probing {
+                let interval = self.interval();
+                self.due = (self.started + self.jittered(interval)).max(now);
+            }
         }
     }
 
@@ -213,6 +240,21 @@ impl Counter {
 
     fn is_full(&self) -> bool {
         self.level == self.rise + self.fall - 1
+    }
+
+    /// One below up and the least above empty: the first result goes all the way.
+    fn new(rise: u32, fall: u32) -> Self {
+        Self { rise, fall, level: rise - 1 }
+    }
+
+    fn adapted(self, rise: u32, fall: u32) -> Self {
+        let level = if self.is_up() {
+            let failures = self.rise + self.fall - 1 - self.level;
+            rise + (fall - 1).saturating_sub(failures)
+        } else {
+            self.level.min(rise - 1)
+        };
+        Self { rise, fall, level }
     }
 
     fn count(&mut self, passed: bool) {

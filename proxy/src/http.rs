@@ -6,6 +6,7 @@
 pub mod body;
 mod budget;
 mod bulk;
+mod carried;
 mod compression;
 mod cookie;
 mod download;
@@ -32,12 +33,13 @@ mod write;
 mod tests;
 
 pub(crate) use self::{
-    budget::RetryBudget, compression::Compressors, cookie::CookiePolicy, outcome::Termination,
+    budget::RetryBudget, carried::Carried, compression::Compressors, cookie::CookiePolicy,
+    outcome::Termination,
 };
 
 use std::time::Duration;
 
-use self::session::Session;
+use self::session::{End, Session};
 use crate::{connection::Connection, stream::Stream};
 
 /// Answers a connection that may not stay with 429, whatever it wants.
@@ -45,7 +47,18 @@ pub(crate) async fn turn_away<S: Stream>(connection: &Connection<S>, retry_after
     Session::new(connection).turn_away(retry_after).await;
 }
 
-/// Serves a connection of a frontend with [`crate::config::Mode::Http`].
-pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
-    Session::new(connection).run().await;
+/// Serves a connection of a frontend with [`crate::config::Mode::Http`]; `carried` is what a session before has left. Ends
+/// with what is left for the next one if that is to go on under another generation of the configuration.
+pub(crate) async fn serve<S: Stream>(
+    connection: &Connection<S>,
+    carried: Option<Box<Carried>>,
+) -> Option<Box<Carried>> {
+    let mut session = match carried {
+        None => Session::new(connection),
+        Some(carried) => carried.resume(connection),
+    };
+    match session.run().await {
+        End::Closed => None,
+        End::Outdated => Some(Carried::new(session)),
+    }
 }

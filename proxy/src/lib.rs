@@ -44,7 +44,7 @@ mod worker;
 pub use config::Config;
 pub use connection::Connection;
 pub use endpoint::Endpoint;
-pub use server::{Proxy, StartError};
+pub use server::{Prepared, Proxy, ReloadError, Reloaded, StartError};
 pub use status::{Health, Status};
 pub use stream::Stream;
 pub use worker::Worker;

@@ -31,7 +31,7 @@ impl<T> Deref for Padded<T> {
 /// Something that at most `max` connections may hold at a time. Who finds it taken waits in line.
 #[derive(Debug)]
 pub(crate) struct Limit {
-    max: u32,
+    max: AtomicU32,
     taken: Padded<AtomicU32>,
     waiting: Padded<AtomicUsize>,
     freed: Notify,
@@ -39,11 +39,23 @@ pub(crate) struct Limit {
 
 impl Limit {
     pub(crate) fn new(max: u32) -> Self {
-        Self { max, taken: Padded::default(), waiting: Padded::default(), freed: Notify::new() }
+        Self {
+            max: AtomicU32::new(max),
+            taken: Padded::default(),
+            waiting: Padded::default(),
+            freed: Notify::new(),
+        }
     }
 
     pub(crate) fn max(&self) -> u32 {
-        self.max
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Those who hold one keep it, even beyond a smaller `max`.
+    pub(crate) fn set_max(&self, max: u32) {
+        // As in `release`: whoever waits has seen the new value or is told.
+        self.max.store(max, Ordering::SeqCst);
+        self.freed.notify_waiters();
     }
 
     pub(crate) fn taken(&self) -> u32 {
@@ -51,13 +63,19 @@ impl Limit {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.taken() >= self.max
+        self.taken() >= self.max()
     }
 
     /// Takes one if there is one; give it back with [`Self::release`].
     pub(crate) fn try_take(&self) -> bool {
-        let more = |taken| (taken < self.max).then_some(taken + 1);
+        let max = self.max();
+        let more = |taken| (taken < max).then_some(taken + 1);
         self.taken.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Takes one whatever the limit, for a connection that is there already.
+    pub(crate) fn take(&self) {
+        self.taken.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Waits until one may have become free. No promise: try again.
@@ -67,7 +85,7 @@ impl Limit {
         let mut freed = std::pin::pin!(freed);
         freed.as_mut().enable();
         // One that was given back before we were in line has not told us.
-        if self.taken.load(Ordering::SeqCst) < self.max {
+        if self.taken.load(Ordering::SeqCst) < self.max.load(Ordering::SeqCst) {
             return;
         }
         freed.await;
@@ -122,5 +140,19 @@ mod tests {
         assert!(woken.is_err());
         let ((), ()) = tokio::join!(limit.freed(), async { limit.release() });
         assert!(limit.try_take());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiter_is_woken_by_a_larger_limit_and_a_smaller_one_takes_nothing_away() {
+        let limit = Limit::new(1);
+        assert!(limit.try_take());
+        let ((), ()) = tokio::join!(limit.freed(), async { limit.set_max(2) });
+        assert!(limit.try_take());
+        limit.set_max(1);
+        assert_eq!((limit.taken(), limit.try_take()), (2, false));
+        limit.release();
+        assert!(!limit.try_take());
+        limit.take();
+        assert_eq!(limit.taken(), 2);
     }
 }

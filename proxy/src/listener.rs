@@ -7,7 +7,8 @@ mod readiness;
 mod refuse;
 mod unix;
 
-pub(crate) use accept::{AcceptLoops, spawn};
+pub(crate) use accept::{AcceptLoops, Assignment, ListenerId, Watched};
+pub(crate) use readiness::watch;
 
 use std::{io, net::SocketAddr};
 
@@ -17,14 +18,6 @@ use crate::config::TcpKeepalive;
 
 /// Handshakes done and not yet accepted, per worker; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-
-/// A listening socket for one worker.
-#[derive(Debug)]
-pub(crate) struct Listening {
-    socket: Socket,
-    /// Whoever started this process has opened it, and may give it to another one after us.
-    is_inherited: bool,
-}
 
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -43,18 +36,20 @@ pub(crate) enum BindError {
 /// Binds `count` sockets that share `address` (port 0: one free port for all of them).
 ///
 /// A first socket is bound without SO_REUSEPORT and thrown away: with it, a process of the same user that sets it too
-/// would silently share our clients.
+/// would silently share our clients. But for an address that a listener of ours has which is about to go
+/// (`is_ours`).
 pub(crate) fn bind(
     address: SocketAddr,
     count: usize,
     keepalive: Option<&TcpKeepalive>,
+    is_ours: bool,
 ) -> Result<Vec<Socket>, BindError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken { address },
         io::ErrorKind::PermissionDenied => BindError::NoRight { address },
         _ => BindError::Other { address, source },
     };
-    let probe = socket(address, false).map_err(failed)?;
+    let probe = socket(address, is_ours).map_err(failed)?;
     let actual = probe.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
     drop(probe);
     (0..count)
@@ -99,7 +94,7 @@ mod tests {
 
     #[test]
     fn all_sockets_of_an_address_share_one_port() {
-        let sockets = bind(ANY_PORT, 3, None).unwrap();
+        let sockets = bind(ANY_PORT, 3, None, false).unwrap();
         let ports: Vec<_> =
             sockets.iter().map(|socket| socket.local_addr().unwrap().as_socket().unwrap().port()).collect();
         assert_ne!(ports[0], 0);
@@ -115,7 +110,7 @@ mod tests {
             count: Some(4),
         };
         let accepted = |keepalive| {
-            let listener: TcpListener = bind(ANY_PORT, 1, keepalive).unwrap().remove(0).into();
+            let listener: TcpListener = bind(ANY_PORT, 1, keepalive, false).unwrap().remove(0).into();
             let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             listener.set_nonblocking(false).unwrap();
             Socket::from(listener.accept().unwrap().0)
@@ -132,7 +127,7 @@ mod tests {
     fn port_taken_by_a_plain_listener_is_named() {
         let taken = TcpListener::bind(ANY_PORT).unwrap();
         let address = taken.local_addr().unwrap();
-        let error = bind(address, 2, None).unwrap_err().to_string();
+        let error = bind(address, 2, None, false).unwrap_err().to_string();
         let port = address.port();
         assert_eq!(
             error,
@@ -148,16 +143,16 @@ mod tests {
         let taken = socket(ANY_PORT, true).unwrap();
         taken.listen(1).unwrap();
         let address = taken.local_addr().unwrap().as_socket().unwrap();
-        assert!(matches!(bind(address, 2, None), Err(BindError::Taken { .. })));
+        assert!(matches!(bind(address, 2, None, false), Err(BindError::Taken { .. })));
     }
 
     #[test]
     fn address_that_this_machine_does_not_hold_is_bound() {
-        let sockets = bind("198.51.100.77:0".parse().unwrap(), 1, None).unwrap();
+        let sockets = bind("198.51.100.77:0".parse().unwrap(), 1, None, false).unwrap();
         assert_eq!(
             sockets[0].local_addr().unwrap().as_socket().unwrap().ip(),
             Ipv4Addr::new(198, 51, 100, 77)
         );
-        bind("[2001:db8::77]:0".parse().unwrap(), 1, None).unwrap();
+        bind("[2001:db8::77]:0".parse().unwrap(), 1, None, false).unwrap();
     }
 }

@@ -10,13 +10,16 @@
 mod compression;
 mod traffic;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 pub use self::{
     compression::CompressionCounters,
-    traffic::{BackendCounters, ServerCounters},
+    traffic::{BackendCounters, BackendTotals, ServerCounters},
 };
-use crate::config::Config;
+use crate::config::{Backend, Config};
 
 /// A number that only its worker adds to: a load and a store, no locked instruction. Anyone may read it.
 #[derive(Debug, Default)]
@@ -181,13 +184,13 @@ pub struct FrontendCounters {
 #[derive(Debug)]
 pub struct Counters {
     /// By the index of the frontend.
-    pub frontends: Box<[FrontendCounters]>,
+    pub frontends: Box<[Arc<FrontendCounters>]>,
     /// By the index of the backend.
     pub backends: Box<[BackendCounters]>,
 }
 
-impl FrontendCounters {
-    fn new() -> Self {
+impl Default for FrontendCounters {
+    fn default() -> Self {
         Self {
             connections: Counter::default(),
             peak: Counter::default(),
@@ -200,7 +203,9 @@ impl FrontendCounters {
             events: Event::ALL.iter().map(|_| Counter::default()).collect(),
         }
     }
+}
 
+impl FrontendCounters {
     /// Counts a response by the first digit of its status.
     pub fn response(&self, status: u16) {
         self.responses[class(status)].increment();
@@ -214,11 +219,19 @@ impl FrontendCounters {
 }
 
 impl Counters {
-    /// All zero, for what `config` names.
-    pub(crate) fn new(config: &Config) -> Self {
+    /// For what `config` names: those that a configuration before it had under the same names, else new ones.
+    pub(crate) fn new<'c>(
+        config: &Config,
+        frontend: impl Fn(&str) -> Option<Arc<FrontendCounters>>,
+        backend: impl Fn(&str) -> Option<(&'c Backend, &'c BackendCounters)>,
+    ) -> Self {
         Self {
-            frontends: config.frontends.iter().map(|_| FrontendCounters::new()).collect(),
-            backends: config.backends.iter().map(BackendCounters::new).collect(),
+            frontends: config.frontends.iter().map(|one| frontend(&one.name).unwrap_or_default()).collect(),
+            backends: config
+                .backends
+                .iter()
+                .map(|one| BackendCounters::new(one, backend(&one.name)))
+                .collect(),
         }
     }
 }
@@ -235,7 +248,7 @@ mod tests {
 
     #[test]
     fn response_classes_are_counted_by_first_digit_and_odd_ones_as_others() {
-        let counters = FrontendCounters::new();
+        let counters = FrontendCounters::default();
         for status in [101, 200, 204, 301, 404, 503, 600, 42, 999] {
             counters.response(status);
         }

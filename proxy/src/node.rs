@@ -4,6 +4,7 @@
 //! Nothing here is locked or counted by reference per request. A request adds to one position and one in-flight
 //! count; the usable set is an `Arc` swapped whole, which a worker clones once per swap ([`Published`]).
 
+mod lineage;
 mod published;
 mod shared;
 
@@ -14,6 +15,7 @@ use std::{
 };
 
 pub(crate) use self::{
+    lineage::Lineage,
     published::Published,
     shared::{BackendShared, FrontendShared, ServerShared},
 };
@@ -59,7 +61,7 @@ pub(crate) struct Node {
     started: Instant,
     pub(crate) routing: Published<Routing>,
     /// Read from their files.
-    pub(crate) maps: Published<Maps>,
+    pub(crate) maps: Maps,
     pub(crate) rules: Programs,
     pub(crate) verifier: Arc<Verifier>,
     /// What templates say of this machine.
@@ -96,31 +98,52 @@ pub(crate) struct Grant {
 }
 
 impl Node {
-    /// The first generation.
-    pub(crate) fn new(config: Config) -> Arc<Self> {
-        let frontend = |one: &Frontend| Arc::new(FrontendShared::new(one.maxconn));
+    /// The generation of `config` after those of `before`. Nothing of them changes until it is [`Self::enforce`]d.
+    pub(crate) fn new(config: Config, maps: Maps, before: Lineage<'_>) -> Arc<Self> {
+        let last = before.last();
+        let frontend = |one: &Frontend| match before.frontend(&one.name) {
+            Some((node, index)) => Arc::clone(&node.frontends[index]),
+            None => Arc::new(FrontendShared::new(one.maxconn)),
+        };
         let frontends = config.frontends.iter().map(frontend).collect();
-        let backends: Box<[_]> =
-            (0..config.backends.len()).map(|id| BackendState::new(&config, BackendId(id))).collect();
+        let backends: Box<[_]> = config.backends.iter().map(|one| BackendState::new(one, before)).collect();
+        let counters = |worker| Arc::new(counters(&config, worker, before));
         let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
         let host = Host { node: config.node.clone(), hostname: hostname.unwrap_or_default() };
         Arc::new(Self {
-            generation: 1,
-            connections: Arc::new(Limit::new(config.maxconn)),
+            generation: last.map_or(1, |last| last.generation + 1),
+            connections: last
+                .map_or_else(|| Arc::new(Limit::new(config.maxconn)), |last| Arc::clone(&last.connections)),
             frontends,
             places: places(&backends),
             backends,
-            counters: (0..config.threads.get()).map(|_| Arc::new(Counters::new(&config))).collect(),
+            counters: (0..config.threads.get()).map(counters).collect(),
             refusals: Seldom::default(),
-            tables: Tables::new(&config, None),
-            started: Instant::now(),
+            tables: Tables::new(&config, last.map(|last| &last.tables)),
+            started: last.map_or_else(Instant::now, |last| last.started),
             routing: Published::new(Routing::default()),
-            maps: Published::new(Maps::default()),
+            maps,
             rules: Programs::new(&config),
-            verifier: Verifier::new(&config, None),
+            verifier: Verifier::new(&config, last.map(|last| &last.verifier)),
             host,
             config,
         })
+    }
+
+    /// From now on its limits are those of everybody who shares them.
+    pub(crate) fn enforce(&self) {
+        self.connections.set_max(self.config.maxconn);
+        for (config, shared) in self.config.frontends.iter().zip(&self.frontends) {
+            shared.connections.set_max(config.maxconn);
+        }
+        for (index, (config, state)) in self.config.backends.iter().zip(&self.backends).enumerate() {
+            let fullconn = config.options.fullconn;
+            state.shared.set_fullconn(fullconn.unwrap_or_else(|| self.config.fullconn(BackendId(index))));
+            for (config, shared) in config.servers.iter().zip(&state.servers) {
+                shared.set_limits(config, &shared.health());
+            }
+        }
+        self.tables.enforce();
     }
 
     /// The clock of the tables: the time since the start, the same for all workers and generations.
@@ -130,6 +153,16 @@ impl Node {
 
     pub(crate) fn backend(&self, backend: BackendId) -> &Backend {
         &self.config.backends[backend.0]
+    }
+
+    /// The backend of this name.
+    pub(crate) fn backend_named(&self, name: &str) -> Option<BackendId> {
+        self.config.backends.iter().position(|backend| backend.name == name).map(BackendId)
+    }
+
+    /// The backend that goes by what is shared under this name.
+    pub(crate) fn sharing(&self, backend: &Arc<BackendShared>) -> Option<BackendId> {
+        self.backends.iter().position(|state| Arc::ptr_eq(&state.shared, backend)).map(BackendId)
     }
 
     /// Where this configuration has the server with this number, if it has it.
@@ -192,19 +225,17 @@ impl Node {
 }
 
 impl BackendState {
-    fn new(config: &Config, id: BackendId) -> Self {
-        let backend = &config.backends[id.0];
-        let server = |server: &Server| {
-            let health = ServerHealth::new(
-                backend.check.is_some(),
-                SystemTime::now(),
-                server.address.fixed().cloned(),
-            );
-            Arc::new(ServerShared::new(server, &backend.name, health))
+    fn new(backend: &Backend, before: Lineage<'_>) -> Self {
+        let shared = match before.backend(&backend.name) {
+            Some((node, id)) => Arc::clone(&node.backends[id.0].shared),
+            None => Arc::new(BackendShared::new(&backend.name)),
         };
-        let fullconn = backend.options.fullconn.unwrap_or_else(|| config.fullconn(id));
+        let server = |server: &Server| match before.server(&backend.name, &server.name) {
+            Some((node, id, index)) => Arc::clone(&node.backends[id.0].servers[index]),
+            None => Arc::new(ServerShared::new(server, backend)),
+        };
         Self {
-            shared: Arc::new(BackendShared::new(&backend.name, fullconn)),
+            shared,
             servers: backend.servers.iter().map(server).collect(),
             cookie: backend.cookie.as_ref().map(|cookie| CookiePolicy::new(cookie, &backend.servers)),
         }
@@ -271,6 +302,23 @@ impl Drop for Grant {
             self.asker.node.release(self.asker.backend, server);
         }
     }
+}
+
+/// Those of a worker.
+fn counters(config: &Config, worker: usize, before: Lineage<'_>) -> Counters {
+    Counters::new(
+        config,
+        |name| {
+            let (node, index) = before.frontend(name)?;
+            Some(Arc::clone(&node.counters[worker].frontends[index]))
+        },
+        // Of the last one alone: what a server that was gone has counted is the backend's.
+        |name| {
+            let last = before.last()?;
+            let id = last.backend_named(name)?;
+            Some((last.backend(id), &last.counters[worker].backends[id.0]))
+        },
+    )
 }
 
 fn places(backends: &[BackendState]) -> HashMap<u32, (BackendId, usize)> {

@@ -14,7 +14,6 @@ mod query;
 mod system;
 
 use std::{
-    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -99,28 +98,16 @@ pub enum ResolveError {
     Name,
 }
 
-/// Follows every name of the configuration for ever: one future for each.
-pub(crate) fn followers(
-    board: &Arc<Board>,
-    workers: &Arc<[WorkerHandle]>,
-) -> Vec<impl Future<Output = ()> + Send + 'static> {
-    let node = board.node();
-    let servers = node.config.backends.iter().flat_map(|backend| &backend.servers);
-    let names: BTreeSet<&str> = servers.filter_map(|server| server.address.host()).collect();
-    let start = |host: &str| follow(Arc::clone(board), Arc::clone(workers), host.into());
-    names.into_iter().map(start).collect()
-}
-
-async fn follow(board: Arc<Board>, workers: Arc<[WorkerHandle]>, host: Box<str>) {
+/// Follows a name for ever.
+pub(crate) async fn follow(board: Arc<Board>, resolver: ResolverConfig, host: Box<str>) {
     let mut failures = 0;
     loop {
-        let resolver = board.node().config.resolver.clone();
         let pause = match lookup(&resolver, &host).await {
             Ok(answer) => {
                 failures = 0;
                 let moved = board.resolved(&host, &answer.addresses);
                 if !moved.is_empty() {
-                    close_idle(&workers, &moved).await;
+                    close_idle(&board.workers(), &moved).await;
                 }
                 answer.ttl.clamp(*TTL.start(), *TTL.end())
             }

@@ -1,5 +1,7 @@
 //! Starts the workers and the checks, and is the handle on them.
 
+mod reload;
+
 use std::{
     net::IpAddr,
     sync::Arc,
@@ -7,24 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::{oneshot, watch},
-    task::{AbortHandle, JoinHandle},
-};
+use tokio::sync::{oneshot, watch};
 
+pub use self::reload::{Prepared, ReloadError, Reloaded};
 use crate::{
     Config, Health, Status, descriptors, drain,
-    health::board::Board,
+    health::{Tasks, board::Board},
     listener::binding::Bindings,
     rates::SAMPLE_EVERY,
-    resolve,
     sample::{MapError, Maps},
     stall, status,
     worker::WorkerHandle,
 };
-
-/// In which the first checks of all servers begin.
-const FIRST_ROUND: Duration = Duration::from_millis(250);
 
 /// How long the workers' threads may take to end after they were told to; one that hangs is left behind.
 const END: Duration = Duration::from_secs(1);
@@ -63,10 +59,6 @@ fn list(errors: &[MapError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Tasks of the control side; dropping it ends them.
-#[derive(Debug, Default)]
-struct Tasks(Vec<AbortHandle>);
-
 impl Proxy {
     /// Binds every listener (one that can't be bound is reported in [`Health`] and [`Status`] and tried again once a
     /// second; it is never an error here), starts the workers, the checks and the watch over the workers. Must be
@@ -77,9 +69,8 @@ impl Proxy {
     pub fn start(mut config: Config) -> Result<Self, StartError> {
         config.maxconn = descriptors::raise_limit(config.maxconn);
         let maps = Maps::load(&config.maps).map_err(StartError::Maps)?;
-        let board = Board::new(config);
+        let board = Board::new(config, maps);
         let node = board.node();
-        node.maps.store(maps);
         let (bindings, sockets) = Bindings::bind_all(&node.config, board.health().clone());
         let (mut workers, mut threads, mut running) = (Vec::new(), Vec::new(), Vec::new());
         for (worker, sockets) in sockets.into_iter().enumerate() {
@@ -98,42 +89,17 @@ impl Proxy {
 
     fn start_tasks(&mut self) {
         self.board.set_workers(Arc::clone(&self.workers));
-        for follower in resolve::followers(&self.board, &self.workers) {
-            self.tasks.add(&tokio::spawn(follower));
-        }
-        let (node, seed) = (self.board.node(), seed());
-        let total: usize = node.backends.iter().map(|backend| backend.servers.len()).sum();
-        let mut delays = (0..total).map(|index| first_check_after(index, total));
-        for backend in &node.backends {
-            let slow_starts = Arc::clone(&self.board).slow_starts(Arc::clone(&backend.shared));
-            self.tasks.add(&tokio::spawn(slow_starts));
-            for (server, delay) in backend.servers.iter().zip(&mut delays) {
-                let seed = seed ^ u64::from(server.number);
-                let check = Arc::clone(&self.board).check(Arc::clone(server), seed, delay);
-                self.tasks.add(&tokio::spawn(check));
-                let ask_agent = Arc::clone(&self.board).ask_agent(Arc::clone(server), delay);
-                self.tasks.add(&tokio::spawn(ask_agent));
-            }
-        }
+        self.board.begin();
         self.tasks.add(&tokio::spawn(Arc::clone(&self.bindings).retry(Arc::clone(&self.workers))));
         self.tasks.add(&tokio::spawn(stall::watch(Arc::clone(&self.workers), self.board.health().clone())));
         self.tasks.add(&tokio::spawn(sample(Arc::clone(&self.board))));
         self.tasks.add(&tokio::spawn(sweep_tables(Arc::clone(&self.board))));
     }
 
-    /// Reads all maps anew and swaps them whole, for requests that come from now on. It blocks on the disk.
-    ///
-    /// # Errors
-    /// What is wrong with each file; the maps stay as they are then.
-    pub fn reload_maps(&self) -> Result<(), Vec<MapError>> {
-        let node = self.board.node();
-        node.maps.store(Maps::load(&node.config.maps)?);
-        Ok(())
-    }
-
     /// What an operator sees. Cheap; never waits for a worker.
     pub fn status(&self) -> Status {
-        status::collect(&self.board.node(), &self.bindings)
+        let generations = self.board.generations();
+        status::collect(&generations, &self.bindings)
     }
 
     /// What decides readiness; changes are published at once.
@@ -178,21 +144,8 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        self.board.end();
         self.bindings.remove_files();
-    }
-}
-
-impl Tasks {
-    fn add(&mut self, task: &JoinHandle<()>) {
-        self.0.push(task.abort_handle());
-    }
-}
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        for task in &self.0 {
-            task.abort();
-        }
     }
 }
 
@@ -212,20 +165,6 @@ async fn sweep_tables(board: Arc<Board>) {
         let node = board.node();
         node.tables.sweep(node.now());
     }
-}
-
-/// One server a millisecond, and all of them within [`FIRST_ROUND`]: many connections at once would look like an attack,
-/// and the first round has to be over soon.
-fn first_check_after(index: usize, total: usize) -> Duration {
-    let index = u32::try_from(index).unwrap_or(u32::MAX);
-    let even = FIRST_ROUND / u32::try_from(total).unwrap_or(u32::MAX).max(1);
-    even.min(Duration::from_millis(1)) * index
-}
-
-/// Differs between nodes and starts, so that their checks do not fall together.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
 }
 
 #[cfg(test)]

@@ -30,6 +30,10 @@ pub struct Status {
     pub maxconn: u64,
     /// What is remembered of clients: one for each table of the configuration.
     pub tables: Vec<TableStatus>,
+    /// Counts the configurations that were in force since the start, from 1.
+    pub generation: u64,
+    /// Configurations that are not in force any more and that connections still use.
+    pub old_generations: u64,
 }
 
 /// A table of clients.
@@ -217,6 +221,8 @@ pub struct BackendHealth {
     pub counts: bool,
     /// Servers that are up.
     pub usable: usize,
+    /// None is, and the first check of some is not done: they are new. Neither good nor bad news yet.
+    pub pending: bool,
     /// All.
     pub total: usize,
     /// Why the last one went down, in words.

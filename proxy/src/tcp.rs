@@ -90,8 +90,8 @@ fn judged<S: Stream>(connection: &Connection<S>) -> Option<Judgement> {
     if !rules.concern_connection(connection.frontend_id()) {
         return Some(Judgement { backend: default, ..Judgement::default() });
     }
-    let (scratch, variables, maps) = (worker.scratch().borrow(), Variables::default(), worker.maps());
-    let facts = connection.facts(&variables, &maps, &scratch.sample);
+    let (scratch, variables) = (worker.scratch().borrow(), Variables::default());
+    let facts = connection.facts(&variables, &scratch.sample);
     rules.run_connection(connection.frontend_id(), default, &facts)
 }
 

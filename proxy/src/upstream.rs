@@ -79,6 +79,16 @@ impl Own {
         self.backend
     }
 
+    /// The same connection under another generation, if that has its server at the same place.
+    pub(crate) fn moved(self, from: &Worker, to: &Worker) -> Option<Self> {
+        let server = &from.node().backends[self.backend.0].servers[self.server];
+        let (backend, index) = to.node().place(server.number)?;
+        let (old, new) = (from.idle_upstreams(), to.idle_upstreams());
+        let is_same = old.is_same_place((self.backend, self.server), new, (backend, index));
+        let is_current = new.is_current(backend, index, &self.link);
+        (is_same && is_current).then_some(Self { backend, server: index, link: self.link })
+    }
+
     /// The server that knows the client by this connection, if it does.
     pub(crate) fn authenticated_at(&self) -> Option<usize> {
         self.link.is_private().then_some(self.server)

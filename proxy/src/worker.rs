@@ -8,15 +8,16 @@
 
 mod core;
 mod handle;
+mod swap;
 
 use std::{
-    cell::{Cell, Ref, RefCell},
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
 };
 
 use self::core::Core;
-pub(crate) use self::{core::Scratch, handle::WorkerHandle};
+pub(crate) use self::{core::Scratch, handle::WorkerHandle, swap::Swap};
 use crate::{
     auth::Known,
     buffer::BufferPool,
@@ -26,7 +27,6 @@ use crate::{
     listener::AcceptLoops,
     metrics::Counters,
     node::{Node, Routing},
-    sample::Maps,
     tcp::splice::PipePool,
     upstream::{Preference, Search, balance::Usable, idle::IdleConnections},
     wheel::Wheel,
@@ -39,24 +39,37 @@ pub struct Worker {
     node: Arc<Node>,
     counters: Arc<Counters>,
     routing: RefCell<(u64, Arc<Routing>)>,
-    maps: RefCell<(u64, Arc<Maps>)>,
     idle_upstreams: IdleConnections,
-    known: RefCell<Known>,
+    known: Rc<RefCell<Known>>,
     /// By backend.
-    retry_budgets: Box<[RetryBudget]>,
+    retry_budgets: Box<[Rc<RetryBudget>]>,
+    /// Another generation is in force.
+    is_outdated: Cell<bool>,
 }
 
 impl Worker {
     fn new(core: &Rc<Core>, node: Arc<Node>) -> Rc<Self> {
-        let budget = |backend: &Backend| RetryBudget::new(backend.options.retry.budget);
+        let budget = |backend: &Backend| Rc::new(RetryBudget::new(backend.options.retry.budget));
+        let idle_upstreams = IdleConnections::new(&node.config);
+        let retry_budgets = node.config.backends.iter().map(budget).collect();
+        Self::with(core, node, idle_upstreams, Rc::default(), retry_budgets)
+    }
+
+    fn with(
+        core: &Rc<Core>,
+        node: Arc<Node>,
+        idle_upstreams: IdleConnections,
+        known: Rc<RefCell<Known>>,
+        retry_budgets: Box<[Rc<RetryBudget>]>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             core: Rc::clone(core),
             counters: Arc::clone(&node.counters[core.index]),
             routing: RefCell::new((node.routing.version(), node.routing.load())),
-            maps: RefCell::new((node.maps.version(), node.maps.load())),
-            idle_upstreams: IdleConnections::new(&node.config),
-            known: RefCell::default(),
-            retry_budgets: node.config.backends.iter().map(budget).collect(),
+            idle_upstreams,
+            known,
+            retry_budgets,
+            is_outdated: Cell::new(false),
             node,
         })
     }
@@ -150,14 +163,5 @@ impl Worker {
             *self.routing.borrow_mut() = (version, self.node.routing.load());
         }
         look(&self.routing.borrow().1.backends[backend.0])
-    }
-
-    /// The maps as they are now; clones the shared set only when it was swapped.
-    pub(crate) fn maps(&self) -> Ref<'_, Maps> {
-        let version = self.node.maps.version();
-        if self.maps.borrow().0 != version {
-            *self.maps.borrow_mut() = (version, self.node.maps.load());
-        }
-        Ref::map(self.maps.borrow(), |(_, maps)| &**maps)
     }
 }

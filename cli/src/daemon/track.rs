@@ -56,6 +56,8 @@ pub struct Tracker {
     /// The node counts as eight degradations until then.
     starting_until: Option<Moment>,
     backends: Vec<Backend>,
+    /// Degradations that a new file took away, and until when they count.
+    gone: Vec<(Moment, TrackedBackend)>,
     /// Labels of the group's listeners that are not bound, and the number of all.
     unbound: Vec<String>,
     listeners: usize,
@@ -84,11 +86,7 @@ struct Backend {
 impl Tracker {
     /// At the start of the process.
     pub fn new(config: TrackerConfig, now: Moment) -> Self {
-        let backends = config
-            .backends
-            .iter()
-            .map(|_| Backend { usable: false, since: now, counted_usable: false, reason: None, counts: true })
-            .collect();
+        let backends = config.backends.iter().map(|_| Backend::new(now, false)).collect();
         let first_round = FirstRound::Awaited { until: now + config.first_round_limit };
         Self {
             config,
@@ -96,12 +94,32 @@ impl Tracker {
             first_round,
             starting_until: None,
             backends,
+            gone: Vec::new(),
             unbound: Vec::new(),
             listeners: 0,
             stalled: Vec::new(),
             workers: 0,
             leaving: None,
         }
+    }
+
+    /// Another configuration is in force. What is known of a backend stays known. One that is new, and one that is gone
+    /// while it counts as a degradation, are news like any other: a node must neither lose nor win an address by being
+    /// the first of two to have a new file.
+    pub fn reconfigure(&mut self, now: Moment, config: TrackerConfig) {
+        let active = self.state == State::Active;
+        let before = std::mem::take(&mut self.backends).into_iter().zip(&self.config.backends);
+        let mut before: Vec<_> = before.map(|(backend, tracked)| (tracked.clone(), backend)).collect();
+        let backend = |tracked: &TrackedBackend| {
+            let known = before.iter().position(|(known, _)| known.name == tracked.name);
+            known.map_or_else(|| Backend::new(now, active), |index| before.swap_remove(index).1)
+        };
+        self.backends = config.backends.iter().map(backend).collect();
+        let bad = before.into_iter().filter(|(_, backend)| backend.counts && !backend.counted_usable);
+        self.gone.extend(bad.map(|(tracked, _)| (now + tracked.hold, tracked)));
+        self.gone.retain(|(_, gone)| config.backends.iter().all(|tracked| tracked.name != gone.name));
+        self.config = config;
+        self.settle(now);
     }
 
     /// The proxy's health changed.
@@ -204,6 +222,13 @@ impl Tracker {
     }
 
     fn degradations(&self) -> Vec<String> {
+        let gone = self.gone.iter().map(|(_, tracked)| {
+            let hold = seconds(tracked.hold);
+            format!(
+                "backend {} is gone from the file, which counts once that has lasted for {hold}",
+                tracked.name
+            )
+        });
         self.config
             .backends
             .iter()
@@ -218,6 +243,7 @@ impl Tracker {
                 Some(reason) => format!("backend {} has no usable server: {reason}", tracked.name),
                 None => format!("backend {} has no usable server", tracked.name),
             })
+            .chain(gone)
             .collect()
     }
 
@@ -254,6 +280,7 @@ impl Tracker {
         if active || self.starting_until.is_some_and(|until| now >= until) {
             self.starting_until = None;
         }
+        self.gone.retain(|(until, _)| !active && *until > now);
         for (tracked, backend) in self.config.backends.iter().zip(&mut self.backends) {
             // Good news is at once on the Active, bad news everywhere else.
             let at_once = backend.usable == active;
@@ -271,12 +298,22 @@ impl Tracker {
             .zip(&self.backends)
             .filter(|(_, backend)| backend.usable != backend.counted_usable)
             .map(|(tracked, backend)| backend.since + tracked.hold)
+            .chain(self.gone.iter().map(|(until, _)| *until))
     }
 }
 
 impl Backend {
+    /// One of which nothing is known.
+    fn new(now: Moment, usable: bool) -> Self {
+        Self { usable, since: now, counted_usable: usable, reason: None, counts: true }
+    }
+
     fn take(&mut self, now: Moment, health: &BackendHealth) {
         self.counts = health.counts;
+        // Its servers are new: no news yet.
+        if health.pending {
+            return;
+        }
         self.reason.clone_from(&health.reason);
         let usable = health.usable > 0;
         if usable != self.usable {

@@ -91,6 +91,11 @@ impl fmt::Display for Address {
 }
 
 impl Server {
+    /// Is a connection to `other` one to this server? What is known of one is then known of the other.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.address == other.address
+    }
+
     /// One with weight 1 and no limits.
     pub fn new(name: impl Into<String>, address: impl Into<ServerAddress>) -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{MissedTickBehavior, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::board::Board;
@@ -108,16 +108,30 @@ fn number(digits: &str) -> Option<u32> {
 }
 
 impl Board {
-    /// Asks one server's agent for as long as the configuration has both, the first time after `delay`.
+    /// Asks one server's agent for as long as the configuration has the server, the first time after `delay`.
     pub(crate) async fn ask_agent(self: Arc<Self>, server: Arc<ServerShared>, delay: Duration) {
-        let Some(agent) = self.agent(&server) else { return };
+        let mut reloads = self.reloads.subscribe();
         let mut before = None;
-        tokio::time::sleep(delay).await;
-        let mut ticks = tokio::time::interval(agent.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due = Instant::now() + delay;
+        let mut asked = None;
         loop {
-            ticks.tick().await;
-            let Some(agent) = self.agent(&server) else { return };
+            reloads.mark_unchanged();
+            let Some(agent) = self.place(&server).map(|place| place.backend().agent.clone()) else { return };
+            let Some(agent) = agent else {
+                before = None;
+                if reloads.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            if let Some(asked) = asked {
+                due = asked + agent.interval;
+            }
+            tokio::select! {
+                () = sleep_until(due) => {}
+                _ = reloads.changed() => continue,
+            }
+            asked = Some(Instant::now());
             let host = match agent.address {
                 Some(address) => address,
                 None => match self.address(&server).await {
@@ -148,10 +162,6 @@ impl Board {
             }
             before = answer;
         }
-    }
-
-    fn agent(&self, server: &ServerShared) -> Option<AgentCheck> {
-        self.place(server)?.backend().agent.clone()
     }
 }
 

@@ -1,7 +1,10 @@
 //! What is known of every server, and who is told: the workers (usable servers) and the composition root ([`Health`]).
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    collections::HashMap,
+    iter,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -14,10 +17,12 @@ use super::{
     routing::{routing, share, usable},
     server::ServerHealth,
     slowstart,
+    tasks::Running,
 };
 use crate::{
-    config::{Backend, BackendId, Check, Config, Server},
-    node::{BackendShared, Node, ServerShared},
+    config::{Address, Backend, BackendId, Check, Config, Server},
+    node::{BackendShared, Lineage, Node, ServerShared},
+    sample::Maps,
     status::{BackendHealth, CheckCode, CheckReport, Health, ServerState},
     worker::WorkerHandle,
 };
@@ -28,16 +33,25 @@ pub(crate) struct Board {
     /// Locked by whoever changes what is known, so that everybody is told in the same order.
     known: Mutex<Known>,
     health: watch::Sender<Health>,
+    pub(super) running: Mutex<Running>,
     workers: OnceLock<Arc<[WorkerHandle]>>,
     /// Changes with every lookup of a name.
     lookups: watch::Sender<()>,
+    /// Changes with every generation.
+    pub(super) reloads: watch::Sender<()>,
 }
 
-/// The generations of the configuration that somebody still uses.
+/// The generations of the configuration that somebody still uses, and what outlives them.
 #[derive(Debug)]
 pub(super) struct Known {
     /// In force.
     pub(super) node: Arc<Node>,
+    /// Those before it, the newest first.
+    pub(super) before: Vec<Weak<Node>>,
+    /// The last good answer for each name.
+    pub(super) answers: HashMap<Box<str>, Vec<IpAddr>>,
+    /// Once it is over, it is not awaited again.
+    pub(super) first_round_done: bool,
 }
 
 /// Where a server is in the configuration in force.
@@ -58,18 +72,29 @@ impl Place {
     }
 }
 
+impl Known {
+    /// The one in force first.
+    pub(super) fn generations(&self) -> impl Iterator<Item = Arc<Node>> {
+        iter::once(Arc::clone(&self.node)).chain(self.before.iter().filter_map(Weak::upgrade))
+    }
+}
+
 impl Board {
     /// The board at the start: nothing checked yet.
-    pub(crate) fn new(config: Config) -> Arc<Self> {
-        let node = Node::new(config);
+    pub(crate) fn new(config: Config, maps: Maps) -> Arc<Self> {
+        let node = Node::new(config, maps, Lineage::default());
+        node.enforce();
         node.routing.store(routing(&node, Instant::now()));
+        let known = Known { node, before: Vec::new(), answers: HashMap::new(), first_round_done: false };
         let board = Self {
-            known: Mutex::new(Known { node }),
+            known: Mutex::new(known),
             health: watch::Sender::new(Health::default()),
+            running: Mutex::default(),
             workers: OnceLock::new(),
             lookups: watch::Sender::new(()),
+            reloads: watch::Sender::new(()),
         };
-        board.publish(&board.known());
+        board.publish(&mut board.known());
         Arc::new(board)
     }
 
@@ -83,6 +108,11 @@ impl Board {
         let node = self.node();
         let (backend, index) = node.place(server.number)?;
         Some(Place { node, backend, index })
+    }
+
+    /// Every generation that somebody still uses, the one in force first.
+    pub(crate) fn generations(&self) -> Vec<Arc<Node>> {
+        self.known().generations().collect()
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
@@ -103,22 +133,43 @@ impl Board {
         &self.health
     }
 
-    /// Those that have connections to cut when a server goes down. Called once.
+    /// Those that have connections to cut when a server goes down, and to close when it moves. Called once.
     pub(crate) fn set_workers(&self, workers: Arc<[WorkerHandle]>) {
         let _ = self.workers.set(workers);
     }
 
+    pub(crate) fn workers(&self) -> Arc<[WorkerHandle]> {
+        self.workers.get().map_or_else(|| Arc::new([]), Arc::clone)
+    }
+
     /// Checks one server for as long as the configuration has it, the first time after `delay`.
     pub(crate) async fn check(self: Arc<Self>, server: Arc<ServerShared>, seed: u64, delay: Duration) {
+        let mut reloads = self.reloads.subscribe();
         let clock = Instant::now();
-        let mut checker = None;
-        while let Some(place) = self.place(&server) {
-            let Some(check) = place.backend().check.clone() else { return };
+        let mut checker: Option<Checker> = None;
+        loop {
+            reloads.mark_unchanged();
+            // Not held while it waits: that would keep a generation alive.
+            let Some(place) = self.place(&server) else { return };
+            let check = place.backend().check.clone();
             let elsewhere = place.server().check_at;
-            // Not held while it waits.
             drop(place);
-            let checker =
-                checker.get_or_insert_with(|| Checker::new(check.pace, check.rise, check.fall, seed, delay));
+            let Some(check) = check else {
+                checker = None;
+                if reloads.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let (pace, rise, fall) = (check.pace, check.rise, check.fall);
+            let checker = checker.get_or_insert_with(|| {
+                if server.health().is_known() {
+                    Checker::presuming_up(pace, rise, fall, seed, clock.elapsed())
+                } else {
+                    Checker::new(pace, rise, fall, seed, delay)
+                }
+            });
+            checker.adapt(pace, rise, fall, clock.elapsed());
             let due = checker.poll_timeout().unwrap_or_else(|| clock.elapsed());
             tokio::select! {
                 () = tokio::time::sleep_until((clock + due).into()) => {}
@@ -126,13 +177,15 @@ impl Board {
                     self.observed(&server, checker, clock.elapsed(), &last);
                     continue;
                 }
+                _ = reloads.changed() => continue,
             }
             let started = clock.elapsed();
             if !checker.handle_timeout(started) {
                 continue;
             }
-            let mut outcome = match self.address(&server).await {
-                Ok(address) => probe(&check, &check.address(&address, elsewhere)).await,
+            let address = self.address(&server).await;
+            let mut outcome = match &address {
+                Ok(address) => probe(&check, &check.address(address, elsewhere)).await,
                 Err(why) => Outcome::new(CheckCode::L4Connection, why),
             };
             // Only a server that is up can ask to be left out of the balance.
@@ -145,16 +198,17 @@ impl Board {
             }
             let ended = clock.elapsed();
             checker.handle_result(ended, outcome.code.passed());
-            self.checked(&server, &check, checker, outcome, ended - started);
+            self.checked(&server, &check, checker, address.as_ref().ok(), outcome, ended - started);
         }
     }
 
-    /// A check has ended.
+    /// A check has ended that was made while the server was at `address`.
     fn checked(
         &self,
         server: &ServerShared,
         check: &Check,
         checker: &Checker,
+        address: Option<&Address>,
         outcome: Outcome,
         duration: Duration,
     ) {
@@ -178,6 +232,10 @@ impl Board {
             );
         }
         self.change(server, |known| {
+            // It has moved meanwhile: this says nothing of where it is now.
+            if known.address.as_ref() != address {
+                return;
+            }
             let had_any = known.level.is_none_or(|level| level.now > 0);
             known.history.failed_checks += u64::from(!report.passed() && had_any);
             known.update(checker);
@@ -217,7 +275,7 @@ impl Board {
     /// Changes what is known of a server, and tells everybody what follows. Nothing if the configuration does not have
     /// it any more.
     pub(crate) fn change(&self, server: &ServerShared, change: impl FnOnce(&mut ServerHealth)) {
-        let known = self.known();
+        let mut known = self.known();
         let node = Arc::clone(&known.node);
         let Some((id, index)) = node.place(server.number) else { return };
         let (config, backend) = (node.backend(id), &node.backends[id.0]);
@@ -243,7 +301,7 @@ impl Board {
         server.set_limits(own, &health);
         drop(health);
         self.route(&known, &backend.shared);
-        self.publish(&known);
+        self.publish(&mut known);
         drop(known);
         backend.shared.serve_line();
         backend.shared.came_back.notify_one();
@@ -252,16 +310,16 @@ impl Board {
         }
     }
 
-    /// Tells the workers which servers of a backend are usable.
+    /// Tells the workers which servers of a backend are usable, in every generation that has it.
     pub(super) fn route(&self, known: &Known, backend: &Arc<BackendShared>) {
-        let node = &known.node;
-        let Some(index) = node.backends.iter().position(|state| Arc::ptr_eq(&state.shared, backend)) else {
-            return;
-        };
-        let id = BackendId(index);
-        let usable = usable(node.backend(id), &node.health(id), Instant::now());
-        backend.history().outage.change(usable.is_empty(), SystemTime::now());
-        node.routing.update(|routing| routing.backends[index] = Arc::new(usable));
+        for (age, node) in known.generations().enumerate() {
+            let Some(id) = node.sharing(backend) else { continue };
+            let usable = usable(node.backend(id), &node.health(id), Instant::now());
+            if age == 0 {
+                backend.history().outage.change(usable.is_empty(), SystemTime::now());
+            }
+            node.routing.update(|routing| routing.backends[id.0] = Arc::new(usable));
+        }
     }
 
     /// Raises the shares of servers that came back, step by step, for as long as the configuration has the backend.
@@ -290,13 +348,12 @@ impl Board {
     /// `None` if the configuration does not have the backend.
     fn slowstart(&self, backend: &Arc<BackendShared>) -> Option<Duration> {
         let node = self.node();
-        let index = node.backends.iter().position(|state| Arc::ptr_eq(&state.shared, backend))?;
-        Some(node.config.backends[index].slowstart)
+        Some(node.backend(node.sharing(backend)?).slowstart)
     }
 
     /// Ends what goes through a server, without waiting for the workers.
     fn cut(&self, server: u32) {
-        let Some(workers) = self.workers.get().map(Arc::clone) else { return };
+        let workers = self.workers();
         tokio::spawn(async move {
             for worker in workers.iter() {
                 worker.run(move |worker| worker.registry().cut(server)).await;
@@ -304,13 +361,15 @@ impl Board {
         });
     }
 
-    pub(super) fn publish(&self, known: &Known) {
+    pub(super) fn publish(&self, known: &mut Known) {
         let node = &known.node;
         let ids = (0..node.backends.len()).map(BackendId);
         let healths: Vec<_> = ids.map(|id| (id, node.health(id))).collect();
         let backends: Vec<_> =
             healths.iter().map(|(id, servers)| backend_health(&node.config, *id, servers)).collect();
-        let first_round_done = healths.iter().flat_map(|(_, servers)| servers).all(ServerHealth::is_known);
+        let first_round_done = known.first_round_done
+            || healths.iter().flat_map(|(_, servers)| servers).all(ServerHealth::is_known);
+        known.first_round_done = first_round_done;
         self.health.send_if_modified(|health| {
             let changed = health.backends != backends || health.first_round_done != first_round_done;
             health.backends = backends;
@@ -322,14 +381,11 @@ impl Board {
 
 /// Do all servers of a backend have their whole share?
 fn is_full(node: &Node, backend: &Arc<BackendShared>, now: Instant) -> bool {
-    let Some(index) = node.backends.iter().position(|state| Arc::ptr_eq(&state.shared, backend)) else {
-        return true;
-    };
-    let config = &node.config.backends[index];
-    node.health(BackendId(index)).iter().all(|server| share(config, server, now).is_full())
+    let Some(id) = node.sharing(backend) else { return true };
+    node.health(id).iter().all(|server| share(node.backend(id), server, now).is_full())
 }
 
-fn is_down(state: ServerState) -> bool {
+pub(super) fn is_down(state: ServerState) -> bool {
     matches!(state, ServerState::Down | ServerState::AgentDown)
 }
 
@@ -352,12 +408,13 @@ fn backend_health(config: &Config, id: BackendId, servers: &[ServerHealth]) -> B
         name: backend.name.clone(),
         counts: backend.readiness && is_reached,
         usable,
+        pending: usable == 0 && !servers.iter().all(ServerHealth::is_known),
         total: servers.len(),
         reason,
     }
 }
 
-fn log_transition(server: &ServerShared, from: ServerState, to: ServerState, reason: &str) {
+pub(super) fn log_transition(server: &ServerShared, from: ServerState, to: ServerState, reason: &str) {
     let (backend, server) = (&server.backend, &server.name);
     match to {
         ServerState::Down | ServerState::AgentDown => {

@@ -20,7 +20,8 @@ impl Board {
     /// `host` has these addresses; returns the numbers of its servers that have moved. New connections go to the new
     /// address when this returns.
     pub(crate) fn resolved(&self, host: &str, answer: &[IpAddr]) -> Vec<u32> {
-        let known = self.known();
+        let mut known = self.known();
+        known.answers.insert(host.into(), answer.to_vec());
         let node = Arc::clone(&known.node);
         let (mut moved, mut changed) = (Vec::new(), Vec::new());
         for (id, index, port) in servers_of(&node, host) {
@@ -54,7 +55,7 @@ impl Board {
         for id in &changed {
             self.route(&known, &node.backends[id.0].shared);
         }
-        self.publish(&known);
+        self.publish(&mut known);
         drop(known);
         self.looked_up();
         for id in changed {

@@ -23,16 +23,17 @@ pub(crate) fn routing(node: &Node, now: Instant) -> Routing {
 const UP: [ServerState; 4] =
     [ServerState::Up, ServerState::NoCheck, ServerState::NoBalance, ServerState::Drain];
 
-/// Of one backend: those that are up; those not checked yet only where no other is left. New requests go to backup
+/// Of one backend: those that are up; those not checked yet only where no other is left, and those that the
+/// configuration in force does not have only where not even that. New requests go to backup
 /// servers only where none of the others takes any: to the first of them, or to all with `all_backups`. Requests that
 /// had a server before go there whatever its weight.
 pub(crate) fn usable(backend: &Backend, servers: &[ServerHealth], now: Instant) -> Usable {
     let backend = &*weighed(backend, servers);
-    let fits = |wanted: &[ServerState], known: &ServerHealth| {
-        wanted.contains(&known.state()) && known.address.is_some()
-    };
-    let in_state = |wanted: &[ServerState]| -> Vec<usize> {
-        (0..servers.len()).filter(|&server| fits(wanted, &servers[server])).collect()
+    let in_state = |wanted: &[ServerState], is_retired: bool| -> Vec<usize> {
+        let fits = |known: &ServerHealth| {
+            wanted.contains(&known.state()) && known.address.is_some() && known.is_retired == is_retired
+        };
+        (0..servers.len()).filter(|&server| fits(&servers[server])).collect()
     };
     let of = |fit: &[usize]| {
         let new = for_new_requests(backend, fit);
@@ -43,13 +44,17 @@ pub(crate) fn usable(backend: &Backend, servers: &[ServerHealth], now: Instant) 
             servers.iter().map(|server| server.address.clone()),
         )
     };
-    let up = of(&in_state(&UP));
-    if up.is_empty() {
-        let [up, no_check, no_balance, drain] = UP;
-        of(&in_state(&[up, no_check, no_balance, drain, ServerState::Unchecked]))
-    } else {
-        up
+    let [up, no_check, no_balance, drain] = UP;
+    let unchecked = [up, no_check, no_balance, drain, ServerState::Unchecked];
+    let usable = of(&in_state(&UP, false));
+    if !usable.is_empty() {
+        return usable;
     }
+    let usable = of(&in_state(&unchecked, false));
+    if !usable.is_empty() || !servers.iter().any(|server| server.is_retired) {
+        return usable;
+    }
+    of(&in_state(&unchecked, true))
 }
 
 /// The backend with the weights that its agents and checks want; 0 where only clients may go that persist.
@@ -149,6 +154,24 @@ mod tests {
         assert_eq!(served(&backend, [Unchecked, Unchecked, Unchecked, Unchecked]), [0, 1]);
         assert_eq!(served(&backend, [Unchecked, Up, Unchecked, Unchecked]), [1]);
         assert_eq!(served(&backend, [Unchecked, Down, Up, Down]), [2]);
+    }
+
+    #[test]
+    fn server_that_the_configuration_in_force_does_not_have_is_used_when_nothing_else_is_left() {
+        let backend = backend();
+        let served = |states: [ServerState; 4], retired: &[usize]| {
+            let mut servers = health(states);
+            retired.iter().for_each(|&server| servers[server].is_retired = true);
+            let usable = usable(&backend, &servers, Instant::now());
+            let turns = Turns::default();
+            let mut served: Vec<_> = (0..8).map(|_| usable.pick(&turns, &[], |_| 0, |_| true)).collect();
+            served.dedup();
+            (served, usable.keeps(0))
+        };
+        assert_eq!(served([Up, Up, Down, Down], &[0]), (vec![Pick::Server(1)], false));
+        assert_eq!(served([Up, Unchecked, Down, Down], &[0]), (vec![Pick::Server(1)], false));
+        assert_eq!(served([Up, Down, Down, Down], &[0]), (vec![Pick::Server(0)], true));
+        assert_eq!(served([Down, Down, Down, Down], &[0]), (vec![Pick::None], false));
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub(crate) struct ServerHealth {
     pub(crate) address: Option<Address>,
     /// Since its name resolves no more.
     pub(crate) name_problem: Option<NameProblem>,
+    /// The configuration in force does not have it: what is known stays as it is, and generations before use it only
+    /// where nothing else is left.
+    pub(crate) is_retired: bool,
 }
 
 /// By checks and traffic.
@@ -62,11 +65,30 @@ impl ServerHealth {
             came_back: None,
             address,
             name_problem: None,
+            is_retired: false,
         }
     }
 
-    /// Takes over what the checker says.
+    /// From now on it is checked, or nobody does so any more. One that nobody has checked counts as up until its first
+    /// check: a reload takes no server away.
+    pub(crate) fn set_checked(&mut self, is_checked: bool) {
+        let checked = match (is_checked, self.checked) {
+            (true, Checked::Not) => Checked::Up,
+            (true, known) => known,
+            (false, _) => Checked::Not,
+        };
+        if !is_checked || self.checked == Checked::Not {
+            (self.up_by_checks, self.stopping) = (true, false);
+            (self.last_check, self.level) = (None, None);
+        }
+        self.checked = checked;
+    }
+
+    /// Takes over what the checker says; nothing if it is not to be checked any more.
     pub(crate) fn update(&mut self, checker: &Checker) {
+        if self.checked == Checked::Not {
+            return;
+        }
         self.checked = if checker.is_up() { Checked::Up } else { Checked::Down };
         self.up_by_checks = checker.is_up_by_checks();
         self.level = Some(checker.level());
@@ -201,6 +223,21 @@ mod tests {
         }
         assert!(!server(Checked::NotYet).is_ready());
         assert!(!ServerHealth { up_by_checks: false, ..server(Checked::Up) }.is_ready());
+    }
+
+    #[test]
+    fn reload_that_begins_or_ends_checks_takes_no_server_away() {
+        let mut server = server(Checked::Not);
+        server.set_checked(true);
+        assert_eq!((server.state(), server.is_ready()), (ServerState::Up, true));
+        for known in [Checked::Up, Checked::Down, Checked::NotYet] {
+            server.checked = known;
+            server.set_checked(true);
+            assert_eq!(server.checked, known);
+        }
+        (server.checked, server.up_by_checks) = (Checked::Down, false);
+        server.set_checked(false);
+        assert_eq!((server.state(), server.is_ready()), (ServerState::NoCheck, true));
     }
 
     #[test]

@@ -162,3 +162,56 @@ fn errors_before_the_first_check_count_nothing() {
     assert_eq!(checker.handle_errors(Duration::ZERO, MarkDown), None);
     assert_eq!(checker.handle_result(Duration::ZERO, true), Some(Up));
 }
+
+#[test]
+fn other_settings_change_no_state_and_results_go_on_counting() {
+    let adapt = |checker: &mut Checker, rise, fall| {
+        checker.adapt(Pace::steady(SECOND), rise, fall, Duration::ZERO);
+    };
+    let mut up = checker(2, 5);
+    for passed in [true, false, false] {
+        up.handle_result(Duration::ZERO, passed);
+    }
+    adapt(&mut up, 3, 3);
+    assert!(up.is_up() && up.is_up_by_checks());
+    assert_eq!(up.handle_result(Duration::ZERO, false), Some(Down), "the third failure of three");
+    assert_eq!(up.handle_result(Duration::ZERO, true), None);
+    adapt(&mut up, 2, 3);
+    assert!(!up.is_up());
+    assert_eq!(up.handle_result(Duration::ZERO, true), Some(Up), "the second success of two");
+    let mut lenient = checker(2, 5);
+    for passed in [true, false, false, false, false] {
+        lenient.handle_result(Duration::ZERO, passed);
+    }
+    adapt(&mut lenient, 2, 2);
+    assert!(lenient.is_up(), "more failures than are allowed now, but no verdict without a check");
+    assert_eq!(lenient.handle_result(Duration::ZERO, false), Some(Down));
+    let mut unknown = checker(1, 1);
+    adapt(&mut unknown, 4, 4);
+    assert_eq!(unknown.handle_result(Duration::ZERO, true), Some(Up), "the first result alone decides");
+}
+
+#[test]
+fn server_that_was_used_without_checks_is_up_until_its_first_check_decides() {
+    let new = || Checker::presuming_up(Pace::steady(SECOND), 3, 5, 1, Duration::ZERO);
+    assert!(new().is_up() && new().is_up_by_checks());
+    assert_eq!(new().poll_timeout(), Some(Duration::ZERO));
+    assert_eq!(new().handle_result(Duration::ZERO, false), Some(Down));
+    let mut passes = new();
+    assert_eq!(passes.handle_result(Duration::ZERO, true), None);
+    assert_eq!((0..4).filter_map(|_| passes.handle_result(Duration::ZERO, false)).count(), 0);
+}
+
+#[test]
+fn another_pace_counts_from_the_last_check() {
+    let mut checker = Checker::new(Pace::steady(60 * SECOND), 2, 3, 1, Duration::ZERO);
+    gap_after(&mut checker, true);
+    let last = checker.poll_timeout().unwrap();
+    gap_after(&mut checker, true);
+    let now = last + SECOND;
+    checker.adapt(Pace::steady(5 * SECOND), 2, 3, now);
+    assert!(is_about(checker.poll_timeout().unwrap() - last, 5 * SECOND));
+    // One that is overdue by the new pace is due now.
+    checker.adapt(Pace::steady(SECOND / 10), 2, 3, now);
+    assert_eq!(checker.poll_timeout(), Some(now));
+}

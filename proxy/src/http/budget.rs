@@ -21,6 +21,11 @@ impl RetryBudget {
         Self { percent, saved: Cell::new(if percent == 0 { 0 } else { RESERVE * COST }) }
     }
 
+    /// What it was made with.
+    pub(crate) fn percent(&self) -> u32 {
+        self.percent
+    }
+
     /// A request came.
     pub(crate) fn request(&self) {
         self.saved.set((self.saved.get() + self.percent).min(RESERVE * COST));

@@ -178,8 +178,7 @@ pub(super) fn parse<'c, S: Stream>(
     }
     let (remembered, session) = memory.begin(connection.peer());
     let none = Variables::default();
-    let maps = worker.maps();
-    let facts = connection.facts(&none, &maps, sample);
+    let facts = connection.facts(&none, sample);
     if let Some(id) = &frontend.unique_id {
         work.clear();
         id.template.render(&Facts { request: Some(&message), session, ..facts }, work);

@@ -45,9 +45,20 @@ pub(crate) struct Session<'c, S> {
     /// The backend of the request in hand, once it is chosen: its pages go before those of the frontend.
     pub(super) backend: Option<BackendId>,
     /// Requests served before.
-    served: u64,
+    pub(super) served: u64,
     /// Of what was asked.
     pub(super) memory: Memory,
+    /// For what the inbound deadline is armed already, if a session before this one has begun to wait.
+    pub(super) armed: Armed,
+}
+
+/// Why a session is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum End {
+    /// The connection is to be closed.
+    Closed,
+    /// The next request is to be served under another generation of the configuration.
+    Outdated,
 }
 
 /// What happens to the connection after an exchange.
@@ -59,6 +70,8 @@ pub(super) enum Next {
     Close,
     /// It is closed, after what the client still sends was read for a while.
     Linger,
+    /// Another session goes on with it.
+    Outdated,
 }
 
 impl<'c, S: Stream> Session<'c, S> {
@@ -72,11 +85,12 @@ impl<'c, S: Stream> Session<'c, S> {
             own: None,
             served: 0,
             memory: Memory::default(),
+            armed: Armed::No,
         }
     }
 
-    /// Serves requests until the connection is to be closed.
-    pub(super) async fn run(&mut self) {
+    /// Serves requests until the connection is to be closed, or another session is to go on with it.
+    pub(super) async fn run(&mut self) -> End {
         loop {
             let next = match self.receive(Wait::Long).await {
                 // In a box of its own: an idle connection does not carry the room that an exchange needs.
@@ -90,8 +104,12 @@ impl<'c, S: Stream> Session<'c, S> {
             };
             match next {
                 Next::Request if self.may_go_on() => {}
-                Next::Request | Next::Close => return,
-                Next::Linger => return self.linger().await,
+                Next::Request | Next::Close => return End::Closed,
+                Next::Linger => {
+                    self.linger().await;
+                    return End::Closed;
+                }
+                Next::Outdated => return End::Outdated,
             }
         }
     }
@@ -203,9 +221,14 @@ impl<'c, S: Stream> Session<'c, S> {
     /// Waits for a request, and what becomes of it. `None` if there will be none.
     async fn receive(&mut self, wait: Wait) -> Result<Option<Incoming<'c>>, Refusal> {
         let mut progress = Progress::default();
-        let mut armed = Armed::No;
+        let mut armed = std::mem::take(&mut self.armed);
         let mut kept = Kept::default();
         loop {
+            // One that waits for a proof was looked at by rules already.
+            if kept.proof.is_none() && self.connection.is_to_renew() {
+                self.armed = armed;
+                return Err(Refusal::Outdated);
+            }
             if let Some(inbox) = self.inbound.inbox.as_mut().filter(|inbox| !inbox.is_empty()) {
                 self.connection.set_busy();
                 let parsed = incoming::parse(
@@ -262,12 +285,15 @@ impl<'c, S: Stream> Session<'c, S> {
             if self.inbound.ended {
                 return stopped(Termination::ClientAbortInHead);
             }
-            let readable = self.inbound.deadline.guard(self.connection.stream().readable());
+            let connection = self.connection;
+            let readable = self.inbound.deadline.guard(connection.stream().readable());
+            let readable = connection.unless_outdated(readable);
             let waited = if wait == Wait::Warm && !begun {
                 self.deadline.guard(readable).await.map_err(|_| Refusal::Cold)?
             } else {
                 readable.await
             };
+            let Some(waited) = waited else { continue };
             match waited {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return self.ended_silent(None),
@@ -308,6 +334,7 @@ impl<'c, S: Stream> Session<'c, S> {
                 self.connection.count(Event::ClientAbort);
                 return Next::Close;
             }
+            Refusal::Outdated => return Next::Outdated,
             Refusal::Stopped(termination) | Refusal::Silent(termination) => {
                 (termination, termination.status().unwrap_or(400), None)
             }
@@ -430,8 +457,9 @@ enum Wait {
 }
 
 /// What the client's deadline is for.
-#[derive(Clone, Copy)]
-enum Armed {
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Armed {
+    #[default]
     No,
     ForByte,
     ForHead,
@@ -449,6 +477,8 @@ pub(super) enum Refusal {
     AuthBusy(Busy),
     /// The client has left.
     Gone,
+    /// Another session goes on with it.
+    Outdated,
 }
 
 impl From<Malformed> for Refusal {

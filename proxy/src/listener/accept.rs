@@ -11,10 +11,9 @@ use tokio::{io::unix::AsyncFd, sync::oneshot};
 
 use crate::{
     Endpoint,
-    config::Mode,
+    config::{Mode, TcpKeepalive},
     connection::{self, Connection, Permit},
-    http,
-    listener::{Listening, readiness::watch, refuse::refuse},
+    listener::refuse::refuse,
     metrics::Event,
     stream, tcp,
     worker::Worker,
@@ -33,28 +32,129 @@ const SYN_FILTER: [SockFilter; 5] = [
     SockFilter::new(0x06, 0, 0, 0xffff_ffff), // pass
 ];
 
-/// The running accept loops of one worker; one ends when its sender is dropped.
+/// How long a listener that goes still accepts, at least: for the last packet of a handshake that is under way.
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// A listening socket that a worker's runtime watches.
+pub(crate) type Watched = AsyncFd<Socket>;
+
+/// A listener, and what is spoken there. One that stays while its protocol changes is another one to its connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct ListenerId {
+    /// Never used twice in a process.
+    pub(crate) number: u64,
+    pub(crate) mode: Mode,
+}
+
+/// Whose connections come in by a listener.
+#[derive(Clone, Debug)]
+pub(crate) struct Assignment {
+    pub(crate) listener: ListenerId,
+    /// Index of the frontend.
+    pub(crate) frontend: usize,
+    /// Of the connections that are accepted there.
+    pub(crate) keepalive: Option<TcpKeepalive>,
+    /// Somebody else may have it open as well.
+    pub(crate) is_inherited: bool,
+}
+
+/// The accept loops of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct AcceptLoops {
-    running: RefCell<Vec<(Rc<Listener>, oneshot::Sender<()>)>>,
+    running: RefCell<Vec<Running>>,
+    /// Of listeners that go: they accept what is still on its way.
+    ending: RefCell<Vec<Running>>,
+}
+
+/// A running loop; it ends when this is dropped.
+#[derive(Debug)]
+struct Running {
+    listener: Rc<Listener>,
+    _running: oneshot::Sender<()>,
 }
 
 impl AcceptLoops {
+    /// Starts accepting connections from `socket`.
+    pub(crate) fn start(&self, worker: &Rc<Worker>, assignment: &Assignment, socket: Watched) {
+        self.run(worker, assignment, Rc::new(socket));
+    }
+
+    /// The frontend at this listener, if it is not one that goes.
+    pub(crate) fn frontend_of(&self, listener: ListenerId) -> Option<usize> {
+        let running = self.running.borrow();
+        running.iter().find(|one| one.listener.id == listener).map(|one| one.listener.frontend)
+    }
+
+    /// Goes over to the next generation of the configuration: listeners in `stay` accept for that, `new` ones begin to,
+    /// all others end once nothing is left in their queues.
+    pub(crate) fn reassign(&self, worker: &Rc<Worker>, stay: &[Assignment], new: Vec<(Assignment, Watched)>) {
+        for running in self.running.take() {
+            let number = running.listener.id.number;
+            match stay.iter().find(|assignment| assignment.listener.number == number) {
+                Some(assignment) => {
+                    running.listener.set_keepalive(assignment.keepalive.as_ref());
+                    self.run(worker, assignment, Rc::clone(&running.listener.socket));
+                }
+                None => self.retire(running),
+            }
+        }
+        for (assignment, socket) in new {
+            self.start(worker, &assignment, socket);
+        }
+    }
+
+    fn run(&self, worker: &Rc<Worker>, assignment: &Assignment, socket: Rc<Watched>) {
+        let local = socket.get_ref().local_addr().ok();
+        let listener = Rc::new(Listener {
+            id: assignment.listener,
+            local: local.and_then(|address| Endpoint::of_socket(&address)).unwrap_or(Endpoint::Unix),
+            socket,
+            worker: Rc::clone(worker),
+            frontend: assignment.frontend,
+            is_inherited: assignment.is_inherited,
+        });
+        let (running, stopped) = oneshot::channel();
+        self.running.borrow_mut().push(Running { listener: Rc::clone(&listener), _running: running });
+        tokio::task::spawn_local(async move {
+            tokio::select! {
+                biased;
+                _ = stopped => {}
+                never = listener.accept_all() => match never {},
+            }
+        });
+    }
+
+    /// Accepts what is on its way, for the generation that it began under, then closes the socket. Whoever comes later
+    /// is refused. Without a filter somebody may come just before the close, and is reset.
+    fn retire(&self, running: Running) {
+        let listener = Rc::clone(&running.listener);
+        listener.drop_newcomers();
+        self.ending.borrow_mut().push(running);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(SETTLE).await;
+            while !listener.accept_queued() {
+                // At a limit: those in the queue wait as they would have.
+                Permit::freed(&listener.worker, listener.frontend).await;
+            }
+            let loops = listener.worker.accept_loops();
+            loops.ending.borrow_mut().retain(|running| !Rc::ptr_eq(&running.listener, &listener));
+        });
+    }
+
     /// Ends all loops. What the kernel has queued by then is still accepted, as far as limits allow; the queue of an
     /// inherited socket is left to who has it next.
     pub(crate) fn stop(&self) {
-        for (listener, running) in self.running.take() {
-            if !listener.is_inherited {
-                listener.accept_queued();
+        for running in self.running.take().into_iter().chain(self.ending.take()) {
+            if !running.listener.is_inherited {
+                running.listener.accept_queued();
             }
-            drop(running);
         }
     }
 
     /// Accepts what the kernel has queued, as far as limits allow, without waiting for its turn.
     pub(crate) fn accept_queued(&self) {
-        for (listener, _) in self.running.borrow().iter() {
-            listener.accept_queued();
+        for running in self.running.borrow().iter().chain(self.ending.borrow().iter()) {
+            running.listener.accept_queued();
         }
     }
 
@@ -62,53 +162,27 @@ impl AcceptLoops {
     /// another node. What it has accepted is served. An inherited socket lives on after this process, and would stay
     /// deaf; nobody comes over the network to one of the Unix domain.
     pub(crate) fn drop_newcomers(&self) {
-        for (listener, _) in self.running.borrow().iter() {
-            if listener.is_inherited || listener.local == Endpoint::Unix {
-                listener.accept_queued();
-                continue;
-            }
-            if let Err(error) = listener.socket.get_ref().attach_filter(&SYN_FILTER) {
-                tracing::warn!(%error, local = %listener.local, "can't drop newcomers; they may be reset");
-            }
-            listener.accept_queued();
+        for running in self.running.borrow().iter() {
+            running.listener.drop_newcomers();
+            running.listener.accept_queued();
         }
     }
 
     /// Ends all loops and closes their sockets.
     pub(crate) fn clear(&self) {
         self.running.take();
+        self.ending.take();
     }
-}
-
-/// Starts accepting connections of a frontend from `listening` on this worker.
-pub(crate) fn spawn(worker: &Rc<Worker>, frontend: usize, listening: Listening) -> io::Result<()> {
-    let Listening { socket, is_inherited } = listening;
-    let listener = Rc::new(Listener {
-        local: Endpoint::of_socket(&socket.local_addr()?).ok_or(io::ErrorKind::Unsupported)?,
-        socket: watch(socket)?,
-        is_inherited,
-        worker: Rc::clone(worker),
-        frontend,
-    });
-    let (running, stopped) = oneshot::channel();
-    worker.accept_loops().running.borrow_mut().push((Rc::clone(&listener), running));
-    tokio::task::spawn_local(async move {
-        tokio::select! {
-            biased;
-            _ = stopped => {}
-            never = listener.accept_all() => match never {},
-        }
-    });
-    Ok(())
 }
 
 #[derive(Debug)]
 struct Listener {
-    socket: AsyncFd<Socket>,
-    is_inherited: bool,
+    id: ListenerId,
+    socket: Rc<Watched>,
     local: Endpoint,
     worker: Rc<Worker>,
     frontend: usize,
+    is_inherited: bool,
 }
 
 enum Never {}
@@ -140,13 +214,35 @@ impl Listener {
         }
     }
 
-    /// What is in the kernel's queue when we stop would be reset by the close of the socket.
-    fn accept_queued(&self) {
+    /// What is in the kernel's queue when we stop would be reset by the close of the socket. False if a limit leaves
+    /// some there.
+    fn accept_queued(&self) -> bool {
         while let Some(permit) = Permit::try_take(&self.worker, self.frontend) {
             match accept(self.socket.get_ref()) {
                 Ok((socket, peer)) => self.serve(socket, peer, permit),
-                Err(_) => break,
+                Err(_) => return true,
             }
+        }
+        false
+    }
+
+    fn drop_newcomers(&self) {
+        if self.is_inherited || self.local == Endpoint::Unix {
+            return;
+        }
+        if let Err(error) = self.socket.get_ref().attach_filter(&SYN_FILTER) {
+            tracing::warn!(%error, local = %self.local, "can't drop newcomers; they may be reset");
+        }
+    }
+
+    fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) {
+        if self.local == Endpoint::Unix {
+            return;
+        }
+        let socket = self.socket.get_ref();
+        let set = keepalive.map_or_else(|| socket.set_keepalive(false), |keepalive| keepalive.set(socket));
+        if let Err(error) = set {
+            tracing::warn!(%error, local = %self.local, "can't change TCP keep-alive");
         }
     }
 
@@ -164,7 +260,7 @@ impl Listener {
                 return;
             }
         };
-        let connection = Connection::new(stream, peer, local, permit);
+        let connection = Connection::new(stream, peer, local, permit, self.id);
         let counters = connection.counters();
         counters.connections.increment();
         counters.peak.raise(self.worker.node().frontends[self.frontend].connections.taken().into());
@@ -173,7 +269,7 @@ impl Listener {
         }
         match connection.frontend().mode {
             Mode::Tcp => tokio::task::spawn_local(connection::run(connection, tcp::serve)),
-            Mode::Http => tokio::task::spawn_local(connection::run(connection, http::serve)),
+            Mode::Http => tokio::task::spawn_local(connection::run_http(connection)),
         };
     }
 

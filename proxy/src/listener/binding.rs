@@ -1,27 +1,33 @@
 //! Which listening addresses are bound; those that are not are tried again every second.
 
 use std::{
+    io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    rc::Rc,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use socket2::Socket;
 use tokio::{
-    sync::watch,
+    sync::{OwnedMutexGuard, watch as published},
     time::{MissedTickBehavior, interval},
 };
 use tracing::field::display;
 
 use super::{
-    Listening, bind,
+    Assignment, ListenerId, bind,
     inherited::adopt,
-    spawn,
-    unix::{self, SocketFile},
+    unix::{self, Rights, SocketFile},
+    watch,
 };
 use crate::{
-    config::{Config, Frontend, Inherited, TcpKeepalive, UnixBind},
+    config::{Config, Inherited, UnixBind},
     status::{BindStatus, Health, ListenerHealth},
-    worker::WorkerHandle,
+    worker::{Worker, WorkerHandle},
 };
 
 /// Between two attempts to bind what is not bound.
@@ -30,49 +36,78 @@ const RETRY: Duration = Duration::from_secs(1);
 /// All listening addresses of the node.
 #[derive(Debug)]
 pub(crate) struct Bindings {
-    health: watch::Sender<Health>,
+    health: published::Sender<Health>,
     bindings: Mutex<Vec<Binding>>,
+    /// Held by whoever hands sockets to workers: they go to the generation that they were made for.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Binding {
-    frontend: usize,
+    /// Of this frontend.
+    assignment: Assignment,
     name: String,
-    keepalive: Option<TcpKeepalive>,
-    what: What,
+    wanted: Wanted,
     /// What it has left in the file system.
-    file: Option<SocketFile>,
+    file: Option<Arc<SocketFile>>,
+    /// What that is to have once the configuration is in force.
+    rights: Option<Rights>,
     status: BindStatus,
     /// Attempts that failed.
     errors: u64,
 }
 
-#[derive(Debug)]
-enum What {
+/// What the configuration has.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Wanted {
     Address(SocketAddr),
     Unix(UnixBind),
     /// It is open already.
     Inherited(Inherited),
 }
 
-/// Sockets for one worker, with the frontend of each.
-pub(crate) type Sockets = Vec<(usize, Listening)>;
+/// An address of the next generation that can't be listened on.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("frontend {frontend}: {label}: {why}")]
+pub struct BindFailure {
+    /// Its frontend.
+    pub frontend: String,
+    /// As the file has it.
+    pub label: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// Sockets for one worker, and whose each is.
+pub(crate) type Sockets = Vec<(Assignment, Socket)>;
+
+/// The listeners of the next generation. What is new is bound; dropping it closes that again.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    bindings: Vec<Binding>,
+    /// Those that are bound and stay.
+    pub(crate) stay: Vec<Assignment>,
+    /// New ones, by worker.
+    pub(crate) new: Vec<Sockets>,
+    /// Nobody else hands over sockets meanwhile.
+    _turn: OwnedMutexGuard<()>,
+}
+
+/// Numbers of listeners, never used twice in a process.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 impl Bindings {
     /// Tries to bind every address; returns the sockets of each worker.
-    pub(crate) fn bind_all(config: &Config, health: watch::Sender<Health>) -> (Arc<Self>, Vec<Sockets>) {
+    pub(crate) fn bind_all(config: &Config, health: published::Sender<Health>) -> (Arc<Self>, Vec<Sockets>) {
         let workers = config.threads.get();
         let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
-        let mut bindings = Vec::new();
-        for (frontend, of) in config.frontends.iter().enumerate() {
-            for mut binding in Binding::of(frontend, of) {
-                for (worker, socket) in binding.try_bind(workers).into_iter().enumerate() {
-                    sockets[worker].push((frontend, socket));
-                }
-                bindings.push(binding);
+        let mut bindings: Vec<_> = Binding::all(config).collect();
+        for binding in &mut bindings {
+            for (sockets, socket) in sockets.iter_mut().zip(binding.try_bind(workers)) {
+                sockets.push((binding.assignment.clone(), socket));
             }
         }
-        let this = Self { health, bindings: Mutex::new(bindings) };
+        let this = Self { health, bindings: Mutex::new(bindings), turn: Arc::default() };
         this.publish(&this.bindings());
         (Arc::new(this), sockets)
     }
@@ -84,18 +119,83 @@ impl Bindings {
         ticks.tick().await;
         loop {
             ticks.tick().await;
+            let _turn = self.turn.lock().await;
             let bound: Vec<_> = {
                 let mut bindings = self.bindings();
                 let unbound = bindings.iter_mut().filter(|binding| binding.status.error.is_some());
-                unbound.map(|binding| (binding.frontend, binding.try_bind(workers.len()))).collect()
+                unbound.map(|binding| (binding.assignment.clone(), binding.try_bind(workers.len()))).collect()
             };
-            for (frontend, sockets) in bound {
-                for (worker, listening) in workers.iter().zip(sockets) {
-                    hand_over(worker, frontend, listening).await;
+            for (assignment, sockets) in bound {
+                for (worker, socket) in workers.iter().zip(sockets) {
+                    hand_over(worker, assignment.clone(), socket).await;
                 }
             }
             self.publish(&self.bindings());
         }
+    }
+
+    /// Binds what `config` has more than the configuration in force. What is in both stays as it is, bound or not.
+    ///
+    /// # Errors
+    /// Every address that can't be listened on. Nothing has changed then.
+    pub(crate) async fn plan(&self, config: &Config) -> Result<Plan, Vec<BindFailure>> {
+        let _turn = Arc::clone(&self.turn).lock_owned().await;
+        let mut before = self.bindings().clone();
+        let mut bindings: Vec<_> = Binding::all(config).collect();
+        let (mut stay, mut added, mut failures) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, binding) in bindings.iter_mut().enumerate() {
+            match before.iter().position(|old| old.is_at(binding)) {
+                Some(at) => {
+                    if let Err(why) = binding.inherit(before.swap_remove(at)) {
+                        failures.push(binding.failure(why));
+                    }
+                    if binding.status.error.is_none() {
+                        stay.push(binding.assignment.clone());
+                    }
+                }
+                None => added.push(index),
+            }
+        }
+        let mut plan =
+            Plan { bindings, stay, new: (0..config.threads.get()).map(|_| Vec::new()).collect(), _turn };
+        for index in added {
+            let binding = &mut plan.bindings[index];
+            let is_ours = before.iter().any(|old| old.overlaps(binding));
+            match binding.bind(plan.new.len(), is_ours) {
+                Ok(sockets) => {
+                    for (worker, socket) in plan.new.iter_mut().zip(sockets) {
+                        worker.push((binding.assignment.clone(), socket));
+                    }
+                }
+                Err(why) => failures.push(binding.failure(why)),
+            }
+        }
+        if failures.is_empty() { Ok(plan) } else { Err(failures) }
+    }
+
+    /// The plan is what is in force; the workers are told by the caller. The turn is over when what is returned is
+    /// dropped.
+    pub(crate) fn adopt(&self, plan: Plan) -> OwnedMutexGuard<()> {
+        let mut bindings = self.bindings();
+        for old in bindings.iter().filter(|old| old.status.error.is_none()) {
+            if !plan.bindings.iter().any(|new| new.number() == old.number()) {
+                let (label, address) = (&old.status.label, old.status.address.map(display));
+                tracing::info!(frontend = %old.name, bind = %label, address, "listens no more");
+            }
+        }
+        for new in plan.bindings.iter().filter(|new| new.status.error.is_none()) {
+            if !bindings.iter().any(|old| old.number() == new.number()) {
+                new.log_listening();
+            }
+        }
+        *bindings = plan.bindings;
+        for binding in bindings.iter_mut() {
+            if let (Some(rights), Some(file)) = (binding.rights.take(), &binding.file) {
+                file.change(rights);
+            }
+        }
+        self.publish(&bindings);
+        plan._turn
     }
 
     /// The addresses of a frontend.
@@ -103,14 +203,18 @@ impl Bindings {
         let bindings = self.bindings();
         bindings
             .iter()
-            .filter(|binding| binding.frontend == frontend)
+            .filter(|binding| binding.assignment.frontend == frontend)
             .map(|binding| binding.status.clone())
             .collect()
     }
 
     /// Failed attempts to bind them, since the start.
     pub(crate) fn errors_of_frontend(&self, frontend: usize) -> u64 {
-        self.bindings().iter().filter(|binding| binding.frontend == frontend).map(|one| one.errors).sum()
+        self.bindings()
+            .iter()
+            .filter(|binding| binding.assignment.frontend == frontend)
+            .map(|one| one.errors)
+            .sum()
     }
 
     /// Nobody finds the Unix-domain sockets any more; who has found them is served.
@@ -135,46 +239,100 @@ impl Bindings {
 }
 
 impl Binding {
-    /// Those of a frontend, nothing bound yet.
-    fn of(frontend: usize, config: &Frontend) -> impl Iterator<Item = Self> {
-        let address = config.binds.iter().map(|bind| (bind.label.clone(), What::Address(bind.address)));
-        let unix = config.unix.iter().map(|bind| (bind.address.to_string(), What::Unix(bind.clone())));
-        let inherited = config.inherited.iter().map(|one| (one.to_string(), What::Inherited(one.clone())));
-        address.chain(unix).chain(inherited).map(move |(label, what)| {
-            let address = if let What::Address(address) = what { Some(address) } else { None };
-            let status = BindStatus { label, address, error: None };
-            let (name, keepalive) = (config.name.clone(), config.options.tcp_keepalive);
-            Self { frontend, name, keepalive, what, file: None, status, errors: 0 }
+    /// Those of `config`, not bound yet, with numbers of their own.
+    fn all(config: &Config) -> impl Iterator<Item = Self> {
+        config.frontends.iter().enumerate().flat_map(|(frontend, of)| {
+            let address = of.binds.iter().map(|bind| (bind.label.clone(), Wanted::Address(bind.address)));
+            let unix = of.unix.iter().map(|bind| (bind.address.to_string(), Wanted::Unix(bind.clone())));
+            let inherited = of.inherited.iter();
+            let inherited = inherited.map(|one| (one.to_string(), Wanted::Inherited(one.clone())));
+            address.chain(unix).chain(inherited).map(move |(label, wanted)| {
+                let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+                let address = if let Wanted::Address(address) = wanted { Some(address) } else { None };
+                let assignment = Assignment {
+                    listener: ListenerId { number, mode: of.mode },
+                    frontend,
+                    keepalive: of.options.tcp_keepalive,
+                    is_inherited: matches!(wanted, Wanted::Inherited(_)),
+                };
+                let status = BindStatus { label, address, error: None };
+                Self {
+                    assignment,
+                    name: of.name.clone(),
+                    wanted,
+                    file: None,
+                    rights: None,
+                    status,
+                    errors: 0,
+                }
+            })
         })
     }
 
-    fn try_bind(&mut self, count: usize) -> Vec<Listening> {
-        let status = &mut self.status;
-        let keepalive = self.keepalive.as_ref();
-        let sockets = match &self.what {
-            What::Address(address) => {
-                let address = status.address.unwrap_or(*address);
-                bind(address, count, keepalive).map_err(|error| error.to_string())
+    fn number(&self) -> u64 {
+        self.assignment.listener.number
+    }
+
+    /// Is it the same place?
+    fn is_at(&self, other: &Self) -> bool {
+        match (&self.wanted, &other.wanted) {
+            (Wanted::Unix(one), Wanted::Unix(other)) => one.address == other.address,
+            (one, other) => one == other,
+        }
+    }
+
+    /// Goes on with the socket that `old` has, or with its attempts to get one.
+    fn inherit(&mut self, old: Self) -> Result<(), String> {
+        if let Wanted::Unix(wanted) = &self.wanted
+            && self.wanted != old.wanted
+        {
+            self.rights = Some(Rights::of(wanted).map_err(|error| error.to_string())?);
+        }
+        self.assignment.listener.number = old.number();
+        self.file = old.file;
+        self.status.address = old.status.address;
+        self.status.error = old.status.error;
+        self.errors = old.errors;
+        Ok(())
+    }
+
+    /// Can the kernel take a socket of one for the address of the other?
+    fn overlaps(&self, other: &Self) -> bool {
+        let (Wanted::Address(a), Wanted::Address(b)) = (&self.wanted, &other.wanted) else { return false };
+        let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+        a.is_ipv4() == b.is_ipv4() && a.port() == b.port() && any
+    }
+
+    fn bind(&mut self, count: usize, is_ours: bool) -> Result<Vec<Socket>, String> {
+        let keepalive = self.assignment.keepalive.as_ref();
+        let sockets = match &self.wanted {
+            Wanted::Address(address) => {
+                let address = self.status.address.unwrap_or(*address);
+                bind(address, count, keepalive, is_ours).map_err(|error| error.to_string())
             }
-            What::Unix(wanted) => unix::bind(wanted, count)
+            Wanted::Unix(wanted) => unix::bind(wanted, count)
                 .map(|(sockets, file)| {
-                    self.file = file;
+                    self.file = file.map(Arc::new);
                     sockets
                 })
                 .map_err(|error| error.to_string()),
-            What::Inherited(inherited) => {
+            Wanted::Inherited(inherited) => {
                 adopt(inherited, count, keepalive).map_err(|error| error.to_string())
             }
-        };
+        }?;
+        let found = sockets.first().and_then(|socket| socket.local_addr().ok()?.as_socket());
+        self.status.address = found.or(self.status.address);
+        Ok(sockets)
+    }
+
+    fn try_bind(&mut self, count: usize) -> Vec<Socket> {
+        let sockets = self.bind(count, false);
+        let status = &mut self.status;
         match sockets {
             Ok(sockets) => {
-                let found = sockets.first().and_then(|socket| socket.local_addr().ok()?.as_socket());
-                status.address = found.or(status.address);
-                let address = status.address.map(display);
-                tracing::info!(frontend = %self.name, bind = %status.label, address, "listening");
                 status.error = None;
-                let is_inherited = matches!(self.what, What::Inherited(_));
-                sockets.into_iter().map(|socket| Listening { socket, is_inherited }).collect()
+                self.log_listening();
+                sockets
             }
             Err(error) => {
                 if status.error.as_ref() != Some(&error) {
@@ -188,6 +346,15 @@ impl Binding {
         }
     }
 
+    fn failure(&self, why: String) -> BindFailure {
+        BindFailure { frontend: self.name.clone(), label: self.status.label.clone(), why }
+    }
+
+    fn log_listening(&self) {
+        let (label, address) = (&self.status.label, self.status.address.map(display));
+        tracing::info!(frontend = %self.name, bind = %label, address, "listening");
+    }
+
     fn health(&self) -> ListenerHealth {
         ListenerHealth {
             frontend: self.name.clone(),
@@ -198,8 +365,12 @@ impl Binding {
     }
 }
 
-async fn hand_over(worker: &WorkerHandle, frontend: usize, listening: Listening) {
-    match worker.run(move |worker| spawn(worker, frontend, listening)).await {
+async fn hand_over(worker: &WorkerHandle, assignment: Assignment, socket: Socket) {
+    let start = move |worker: &Rc<Worker>| -> io::Result<()> {
+        worker.accept_loops().start(worker, &assignment, watch(socket)?);
+        Ok(())
+    };
+    match worker.run(start).await {
         Some(Ok(())) => {}
         Some(Err(error)) => tracing::error!(%error, "a worker can't accept connections"),
         None => tracing::error!("a worker has ended"),

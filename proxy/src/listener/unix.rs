@@ -73,8 +73,7 @@ pub(crate) fn bind(
 fn bind_file(socket: &Socket, path: &Path, wanted: &UnixBind) -> Result<SocketFile, UnixBindError> {
     let address = &wanted.address;
     let failed = |what| move |source| UnixBindError::Step { what, address: address.clone(), source };
-    let user = wanted.user.as_ref().map(user).transpose()?;
-    let group = wanted.group.as_ref().map(group).transpose()?;
+    let rights = Rights::of(wanted)?;
     make_way(path, address)?;
     let unfinished = Unfinished(beside(path));
     let made = SockAddr::unix(&unfinished.0).and_then(|name| {
@@ -86,13 +85,7 @@ fn bind_file(socket: &Socket, path: &Path, wanted: &UnixBind) -> Result<SocketFi
         io::ErrorKind::NotFound => failed("bind")(io::Error::other("its folder does not exist")),
         _ => failed("bind")(error),
     })?;
-    if user.is_some() || group.is_some() {
-        chown(&unfinished.0, user, group).map_err(|errno| failed("give away")(errno.into()))?;
-    }
-    if let Some(mode) = wanted.mode {
-        fs::set_permissions(&unfinished.0, Permissions::from_mode(mode))
-            .map_err(failed("set the mode of"))?;
-    }
+    rights.give(&unfinished.0).map_err(|(what, source)| failed(what)(source))?;
     socket.listen(BACKLOG).map_err(failed("listen on"))?;
     let id = id(&fs::symlink_metadata(&unfinished.0).map_err(failed("look at"))?);
     // A link never replaces what has come there meanwhile.
@@ -105,6 +98,43 @@ fn bind_file(socket: &Socket, path: &Path, wanted: &UnixBind) -> Result<SocketFi
         Err(_) => fs::rename(&unfinished.0, path).map_err(failed("bind"))?,
     }
     Ok(SocketFile { path: path.to_owned(), id })
+}
+
+/// Who may connect, as far as the configuration says so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rights {
+    mode: Option<u32>,
+    user: Option<Uid>,
+    group: Option<Gid>,
+}
+
+impl Rights {
+    pub(crate) fn of(wanted: &UnixBind) -> Result<Self, UnixBindError> {
+        let user = wanted.user.as_ref().map(user).transpose()?;
+        let group = wanted.group.as_ref().map(group).transpose()?;
+        Ok(Self { mode: wanted.mode, user, group })
+    }
+
+    /// The error, and the step that failed.
+    fn give(self, path: &Path) -> Result<(), (&'static str, io::Error)> {
+        if self.user.is_some() || self.group.is_some() {
+            chown(path, self.user, self.group).map_err(|errno| ("give away", errno.into()))?;
+        }
+        if let Some(mode) = self.mode {
+            fs::set_permissions(path, Permissions::from_mode(mode))
+                .map_err(|error| ("set the mode of", error))?;
+        }
+        Ok(())
+    }
+}
+
+impl SocketFile {
+    /// Other rights for a socket that is there already.
+    pub(crate) fn change(&self, rights: Rights) {
+        if let Err((what, error)) = rights.give(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "can't {what} the socket");
+        }
+    }
 }
 
 /// Removes a socket that nobody listens on any more.

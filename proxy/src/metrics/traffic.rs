@@ -3,12 +3,24 @@
 //! What a request does at a server is counted there, what it does at none under [`BackendCounters::unserved`], and the
 //! backend's number is the sum. Only responses are counted for both: a rule may answer instead of the server.
 
+use std::{ops::Deref, sync::Arc};
+
 use super::{CompressionCounters, Counter, class};
 use crate::{config::Backend, http::Termination};
 
-/// What a worker counts of a backend.
+/// What a worker counts of a backend and of its servers.
 #[derive(Debug)]
 pub struct BackendCounters {
+    totals: Arc<BackendTotals>,
+    /// In the order of the configuration.
+    pub servers: Box<[Arc<ServerCounters>]>,
+    /// Those of servers that the backend had once: what they did is a part of what the backend did.
+    gone: Box<[Arc<ServerCounters>]>,
+}
+
+/// What a worker counts of a backend, whatever its servers.
+#[derive(Debug, Default)]
+pub struct BackendTotals {
     /// Requests (http) or connections (tcp) that were sent here.
     pub requests: Counter,
     /// The most at a time, in line and at servers over all workers, that this one has seen. It looks when a server has more
@@ -18,8 +30,6 @@ pub struct BackendCounters {
     pub responses: [Counter; 6],
     /// Compressed responses.
     pub compression: CompressionCounters,
-    /// In the order of the configuration.
-    pub servers: Box<[ServerCounters]>,
     /// What no server has to do with.
     pub unserved: ServerCounters,
 }
@@ -59,30 +69,92 @@ pub struct ServerCounters {
     pub client_aborts: Counter,
 }
 
-impl BackendCounters {
-    pub(super) fn new(backend: &Backend) -> Self {
-        Self {
-            requests: Counter::default(),
-            peak: Counter::default(),
-            responses: Default::default(),
-            compression: CompressionCounters::default(),
-            servers: backend.servers.iter().map(|_| ServerCounters::default()).collect(),
-            unserved: ServerCounters::default(),
-        }
-    }
+impl Deref for BackendCounters {
+    type Target = BackendTotals;
 
+    fn deref(&self) -> &BackendTotals {
+        &self.totals
+    }
+}
+
+impl BackendTotals {
     /// Counts a response by the first digit of its status.
     pub(crate) fn response(&self, status: u16) {
         self.responses[class(status)].increment();
     }
+}
+
+impl BackendCounters {
+    /// For this configuration of the backend, after the one `before`, if it was there: what has a name goes on.
+    pub(super) fn new(backend: &Backend, before: Option<(&Backend, &Self)>) -> Self {
+        let Some((old, before)) = before else {
+            return Self {
+                totals: Arc::default(),
+                servers: backend.servers.iter().map(|_| Arc::default()).collect(),
+                gone: Box::default(),
+            };
+        };
+        let named = |name: &str| old.servers.iter().position(|server| server.name == name);
+        let servers = backend.servers.iter().map(|server| match named(&server.name) {
+            Some(index) => Arc::clone(&before.servers[index]),
+            None => Arc::default(),
+        });
+        let stays = |name: &str| backend.servers.iter().any(|server| server.name == name);
+        let gone = old.servers.iter().zip(&before.servers).filter(|(server, _)| !stays(&server.name));
+        let gone: Vec<_> = gone.map(|(_, counters)| Arc::clone(counters)).collect();
+        // Of those that were gone before, nothing but a straggler still counts: one sum is enough for them.
+        let sum = (!before.gone.is_empty()).then(|| Arc::new(ServerCounters::sum(&before.gone)));
+        Self {
+            totals: Arc::clone(&before.totals),
+            servers: servers.collect(),
+            gone: gone.into_iter().chain(sum).collect(),
+        }
+    }
+
+    /// Everything that adds up to what the backend did.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &ServerCounters> {
+        self.servers.iter().chain(&self.gone).map(|counters| &**counters).chain([&self.totals.unserved])
+    }
 
     /// Those of a server, or of what got none.
     pub fn of(&self, server: Option<usize>) -> &ServerCounters {
-        server.and_then(|server| self.servers.get(server)).unwrap_or(&self.unserved)
+        server.and_then(|server| self.servers.get(server)).map_or(&self.totals.unserved, |server| server)
     }
 }
 
 impl ServerCounters {
+    /// Without peaks and moments, which don't add up.
+    fn sum(of: &[Arc<Self>]) -> Self {
+        let sum = Self::default();
+        for one in of {
+            sum.additive().zip(one.additive()).for_each(|(sum, one)| sum.add(one.value()));
+        }
+        sum
+    }
+
+    fn additive(&self) -> impl Iterator<Item = &Counter> {
+        let Self {
+            requests,
+            balanced,
+            peak: _,
+            last: _,
+            connect_errors,
+            connect_failures,
+            retries,
+            redispatches,
+            bytes_in,
+            bytes_out,
+            responses,
+            response_errors,
+            server_aborts,
+            denied_responses,
+            client_aborts,
+        } = self;
+        let connecting = [requests, balanced, connect_errors, connect_failures, retries, redispatches];
+        let serving = [bytes_in, bytes_out, response_errors, server_aborts, denied_responses, client_aborts];
+        connecting.into_iter().chain(serving).chain(responses)
+    }
+
     /// Attempts to give it a request (http) or a connection (tcp), as HAProxy counts a server's sessions.
     pub(crate) fn sessions(&self) -> u64 {
         self.requests.value() + self.connect_errors.value()
@@ -124,5 +196,40 @@ impl ServerCounters {
             | Termination::ServerConnectTimeout
             | Termination::QueueTimeout => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::config::{Mode, Server};
+
+    fn backend(servers: &[&str]) -> Backend {
+        let server = |name: &&str| Server::new(*name, SocketAddr::from(([192, 0, 2, 1], 80)));
+        Backend::new("back", Mode::Http, servers.iter().map(server).collect())
+    }
+
+    #[test]
+    fn what_servers_did_is_never_taken_from_their_backend() {
+        let configs = [&["a", "b"][..], &["b", "c"], &["c"], &["a", "c"], &[]].map(backend);
+        let mut counters = BackendCounters::new(&configs[0], None);
+        let mut expected = 0;
+        for pair in configs.windows(2) {
+            for (amount, server) in (1..).zip(&counters.servers) {
+                server.requests.add(amount);
+                server.responses[2].add(amount);
+                expected += amount;
+            }
+            counters.requests.add(1);
+            counters = BackendCounters::new(&pair[1], Some((&pair[0], &counters)));
+            let sum = |counter: fn(&ServerCounters) -> &Counter| -> u64 {
+                counters.all().map(|one| counter(one).value()).sum()
+            };
+            assert_eq!((sum(|one| &one.requests), sum(|one| &one.responses[2])), (expected, expected));
+        }
+        assert_eq!(counters.requests.value(), 4);
+        assert!(counters.gone.len() <= 3, "{}", counters.gone.len());
     }
 }

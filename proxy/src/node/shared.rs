@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::{Asker, Grant};
 use crate::{
-    config::Server,
+    config::{Backend, Server},
     health::{passive::Watch, server::ServerHealth, why::Seldom},
     limit::{Limit, Padded},
     rates::{Rate, Rates},
@@ -98,13 +98,13 @@ impl FrontendShared {
 }
 
 impl BackendShared {
-    pub(crate) fn new(name: &str, fullconn: u32) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             turns: Turns::default(),
             refusals: Seldom::default(),
             came_back: Notify::new(),
-            fullconn: AtomicU32::new(fullconn),
+            fullconn: AtomicU32::new(1),
             waiting: Padded::default(),
             line: Mutex::default(),
             history: Mutex::new(BackendHistory {
@@ -121,6 +121,10 @@ impl BackendShared {
 
     pub(crate) fn fullconn(&self) -> u32 {
         self.fullconn.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_fullconn(&self, fullconn: u32) {
+        self.fullconn.store(fullconn, Ordering::Relaxed);
     }
 
     /// Is there a line?
@@ -163,11 +167,14 @@ impl BackendShared {
 }
 
 impl ServerShared {
-    pub(crate) fn new(config: &Server, backend: &str, health: ServerHealth) -> Self {
+    /// Of which nothing is known.
+    pub(super) fn new(config: &Server, backend: &Backend) -> Self {
+        let health =
+            ServerHealth::new(backend.check.is_some(), SystemTime::now(), config.address.fixed().cloned());
         let shared = Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             name: config.name.clone(),
-            backend: backend.to_owned(),
+            backend: backend.name.clone(),
             maxconn: AtomicU32::new(UNLIMITED),
             minconn: AtomicU32::new(UNLIMITED),
             watch: Watch::default(),

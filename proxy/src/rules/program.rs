@@ -10,7 +10,7 @@ use crate::{
     auth::{Gate, Pass, Question},
     config::{BackendId, Config, Frontend},
     http::{head::Malformed, message::Message},
-    sample::{Facts, Scope, VariableId, Variables, Wanted},
+    sample::{Facts, Scope, VariableId, VariableName, Variables, Wanted},
     table::Tables,
 };
 
@@ -32,6 +32,8 @@ pub(crate) struct Programs {
     asks_who: Box<[bool]>,
     /// Of the backends.
     names: Box<[String]>,
+    /// Those that live as long as a client's connection, which may outlive this configuration.
+    session_variables: Box<[(VariableName, VariableId)]>,
 }
 
 /// The rules of one list.
@@ -156,7 +158,18 @@ impl Programs {
             path_matters: config.frontends.iter().map(path_matters).collect(),
             asks_who: config.frontends.iter().map(asks_who).collect(),
             names: config.backends.iter().map(|backend| backend.name.clone()).collect(),
+            session_variables: session_variables(config),
         }
+    }
+
+    /// How a variable of scope `session` is called.
+    pub(crate) fn session_variable_name(&self, id: VariableId) -> Option<&VariableName> {
+        self.session_variables.iter().find(|(_, known)| *known == id).map(|(name, _)| name)
+    }
+
+    /// The variable of scope `session` of this name, if a rule sets it.
+    pub(crate) fn session_variable(&self, name: &VariableName) -> Option<VariableId> {
+        self.session_variables.iter().find(|(known, _)| known == name).map(|(_, id)| *id)
     }
 
     /// May a rule look at the path of a request of `frontend`?
@@ -324,6 +337,21 @@ fn wanted(rules: &[Rule]) -> Wanted {
         rule.then.iter().for_each(|action| action.want(&mut wanted));
     }
     wanted
+}
+
+fn session_variables(config: &Config) -> Box<[(VariableName, VariableId)]> {
+    let of_frontends = config.frontends.iter().flat_map(|one| one.rules.iter().chain(&one.response_rules));
+    let of_backends = config.backends.iter().flat_map(|one| one.rules.iter().chain(&one.response_rules));
+    let mut variables = Vec::new();
+    for action in of_frontends.chain(of_backends).flat_map(|rule| &rule.then) {
+        if let Action::SetVariable(name, id, _) = action
+            && id.scope() == Scope::Session
+            && !variables.iter().any(|(known, _)| known == name)
+        {
+            variables.push((name.clone(), *id));
+        }
+    }
+    variables.into()
 }
 
 /// Does a condition look at the path, or at what a rule has copied it to? Does a limit?

@@ -116,6 +116,13 @@ impl Variables {
         true
     }
 
+    /// Goes on with them under the ids of another configuration; those that it does not have are forgotten.
+    pub(crate) fn rename(&mut self, rename: impl Fn(VariableId) -> Option<VariableId>) {
+        self.values.truncate(self.set);
+        self.values.retain_mut(|(id, _)| rename(*id).map(|new| *id = new).is_some());
+        self.set = self.values.len();
+    }
+
     /// Forgets it.
     pub fn unset(&mut self, variable: VariableId) {
         if let Some(at) = self.position(variable) {

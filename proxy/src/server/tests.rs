@@ -1,14 +1,14 @@
-//! What can't be reached from outside: a worker that hangs.
+//! What can't be reached from outside: a worker that hangs, and what requests find in a map.
 
 use std::{num::NonZeroUsize, sync::mpsc};
 
 use super::*;
 use crate::config::{MapFile, MapKind};
 
-#[tokio::test]
-async fn worker_that_does_not_answer_for_a_second_is_reported_until_it_does() {
-    let config = Config {
-        threads: NonZeroUsize::new(2).unwrap(),
+/// No frontend, no backend.
+fn config(threads: usize) -> Config {
+    Config {
+        threads: NonZeroUsize::new(threads).unwrap(),
         maxconn: 10,
         node: String::new(),
         maps: Vec::new(),
@@ -16,8 +16,12 @@ async fn worker_that_does_not_answer_for_a_second_is_reported_until_it_does() {
         resolver: Default::default(),
         frontends: Vec::new(),
         backends: Vec::new(),
-    };
-    let proxy = Proxy::start(config).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn worker_that_does_not_answer_for_a_second_is_reported_until_it_does() {
+    let proxy = Proxy::start(config(2)).unwrap();
     let mut health = proxy.health();
     let limit = Duration::from_secs(10);
     let quiet =
@@ -45,17 +49,7 @@ async fn worker_that_does_not_answer_for_a_second_is_reported_until_it_does() {
 
 #[tokio::test]
 async fn idle_worker_is_not_a_stalled_one() {
-    let config = Config {
-        threads: NonZeroUsize::new(1).unwrap(),
-        maxconn: 10,
-        node: String::new(),
-        maps: Vec::new(),
-        users: Vec::new(),
-        resolver: Default::default(),
-        frontends: Vec::new(),
-        backends: Vec::new(),
-    };
-    let proxy = Proxy::start(config).unwrap();
+    let proxy = Proxy::start(config(1)).unwrap();
     let mut health = proxy.health();
     let stalled = health.wait_for(|health| health.stalled_workers.iter().any(Option::is_some));
     assert!(tokio::time::timeout(Duration::from_millis(1_500), stalled).await.is_err());
@@ -67,37 +61,63 @@ async fn maps_are_read_anew_whole_or_stay_as_they_are() {
     let file = folder.path().join("hosts.map");
     let write = |text: &str| std::fs::write(&file, text).unwrap();
     let map = MapFile { name: "hosts".into(), file: file.clone(), kind: MapKind::Exact };
-    let config = || Config {
-        threads: NonZeroUsize::MIN,
-        maxconn: 10,
-        node: String::new(),
-        maps: vec![map.clone()],
-        users: Vec::new(),
-        resolver: Default::default(),
-        frontends: Vec::new(),
-        backends: Vec::new(),
-    };
-    let error = Proxy::start(config()).unwrap_err();
+    let with_map = || Config { maps: vec![map.clone()], ..config(1) };
+    let error = Proxy::start(with_map()).unwrap_err();
     assert_eq!(error.to_string(), format!("map `hosts`: {}: no such file", file.display()));
     write("a one\n");
-    let proxy = Proxy::start(config()).unwrap();
+    let proxy = Proxy::start(with_map()).unwrap();
     // What a request that comes now would find.
     let value = || {
         let (answer, answered) = mpsc::channel();
         assert!(proxy.workers[0].try_run(move |worker| {
-            let _ = answer.send(worker.maps().value(0, b"a").map(<[u8]>::to_vec));
+            let _ = answer.send(worker.node().maps.value(0, b"a").map(<[u8]>::to_vec));
         }));
         answered.recv().unwrap()
     };
     assert_eq!(value(), Some(b"one".to_vec()));
     write("a two\nb\n");
-    let errors = proxy.reload_maps().unwrap_err();
+    let ReloadError::Maps(errors) = proxy.reload(with_map()).await.unwrap_err() else {
+        panic!("not the maps")
+    };
     assert_eq!((errors.len(), errors[0].line), (1, Some(2)));
     assert_eq!(value(), Some(b"one".to_vec()));
     write("a two\n");
-    proxy.reload_maps().unwrap();
+    proxy.reload(with_map()).await.unwrap();
     assert_eq!(value(), Some(b"two".to_vec()));
     std::fs::remove_file(&file).unwrap();
-    assert_eq!(proxy.reload_maps().unwrap_err()[0].why, "no such file");
+    let error = proxy.reload(with_map()).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("map `hosts`: {}: no such file", file.display()));
     assert_eq!(value(), Some(b"two".to_vec()));
+    assert_eq!(proxy.status().generation, 2);
+}
+
+#[tokio::test]
+async fn worker_that_does_not_answer_keeps_a_reload_from_changing_anything() {
+    let proxy = Proxy::start(config(1)).unwrap();
+    let (release, held) = mpsc::channel::<()>();
+    assert!(proxy.workers[0].try_run(move |_| {
+        let _ = held.recv();
+    }));
+    let error = proxy.reload(config(1)).await.unwrap_err();
+    assert_eq!(error.to_string(), "worker 0 does not answer within 2 s");
+    assert_eq!(proxy.status().generation, 1);
+    drop(release);
+    assert_eq!(proxy.reload(config(1)).await.unwrap(), Reloaded { generation: 2, late_workers: Vec::new() });
+}
+
+/// It answered when it was asked whether it can, and hangs when it shall.
+#[tokio::test]
+async fn worker_that_hangs_while_the_others_go_over_follows_them() {
+    let proxy = Proxy::start(config(2)).unwrap();
+    let prepared = proxy.prepare(config(2)).await.unwrap();
+    let (release, held) = mpsc::channel::<()>();
+    assert!(proxy.workers[1].try_run(move |_| {
+        let _ = held.recv();
+    }));
+    assert_eq!(prepared.commit().await, Reloaded { generation: 2, late_workers: vec![1] });
+    assert_eq!(proxy.status().old_generations, 1);
+    drop(release);
+    let generation = proxy.workers[1].run(|worker| worker.node().generation).await;
+    assert_eq!(generation, Some(2));
+    assert_eq!(proxy.status().old_generations, 0);
 }

@@ -1,6 +1,9 @@
 //! Builds [`Status`] from what the workers have counted; nobody is asked, nobody waits.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{BackendStatus, Compressed, FrontendStatus, ServerStatus, Status, Traffic};
 use crate::{
@@ -8,12 +11,14 @@ use crate::{
     health::{routing::share, server::ServerHealth},
     listener::binding::Bindings,
     metrics::{BIND_ERRORS, BackendCounters, Counter, Event, FrontendCounters, ServerCounters},
-    node::{BackendState, Node},
+    node::{BackendState, Node, ServerShared},
     upstream::balance::Usable,
     wheel::TICK,
 };
 
-pub(crate) fn collect(node: &Node, bindings: &Bindings) -> Status {
+/// Of the first generation, which is in force, and those before it that are still in use.
+pub(crate) fn collect(generations: &[Arc<Node>], bindings: &Bindings) -> Status {
+    let node = &*generations[0];
     let routing = node.routing.load();
     let frontends = (0..node.config.frontends.len()).map(|index| frontend(node, bindings, index)).collect();
     let backends = (0..node.config.backends.len())
@@ -25,6 +30,8 @@ pub(crate) fn collect(node: &Node, bindings: &Bindings) -> Status {
         connections: node.connections.taken().into(),
         maxconn: node.connections.max().into(),
         tables: node.tables.status(),
+        generation: node.generation,
+        old_generations: generations.len() as u64 - 1,
     }
 }
 
@@ -102,7 +109,7 @@ impl<'a> Of<'a> {
 
     fn server(self, index: usize, health: ServerHealth) -> ServerStatus {
         let (config, shared) = (&self.config().servers[index], &self.state().servers[index]);
-        let queued = self.state().shared.line().len_at(shared.number);
+        let queued = self.queued(index);
         ServerStatus {
             name: config.name.clone(),
             address: config.address.clone(),
@@ -127,6 +134,16 @@ impl<'a> Of<'a> {
             last_check: health.last_check,
             agent: health.agent_said,
         }
+    }
+
+    /// Those in line whose turn it was at this server. Those of servers that are gone are in line all the same: at the first.
+    fn queued(self, index: usize) -> usize {
+        let (line, servers) = (self.state().shared.line(), &self.state().servers);
+        let at = |server: &ServerShared| line.len_at(server.number);
+        if index > 0 {
+            return at(&servers[index]);
+        }
+        line.len() - servers[1..].iter().map(|server| at(server)).sum::<usize>()
     }
 
     /// Of one server.
@@ -165,7 +182,7 @@ impl<'a> Of<'a> {
             ..Traffic::default()
         };
         for counters in self.counters() {
-            counters.servers.iter().chain([&counters.unserved]).for_each(|one| traffic.add(one));
+            counters.all().for_each(|one| traffic.add(one));
             traffic.add_responses(&counters.responses);
             traffic.sessions_total += counters.requests.value();
             traffic.peak = traffic.peak.max(counters.peak.value());

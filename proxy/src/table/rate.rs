@@ -95,15 +95,16 @@ impl RateLimiter {
     /// Remembers up to `size` keys, each for two windows after its last request. Of an IPv6 address the first
     /// `ipv6_prefix` bits count, 1..=128. `previous` is what there was before, which goes on to count.
     pub fn new(rate: Rate, size: NonZeroU32, ipv6_prefix: u8, previous: Option<&Self>) -> Self {
-        let capacity = Capacity { size, expire: rate.per * 2 };
         let (keys, table) = match previous {
-            Some(previous) => {
-                previous.table.resize(capacity);
-                (previous.keys.with_ipv6_prefix(ipv6_prefix), Arc::clone(&previous.table))
-            }
-            None => (Keys::new(ipv6_prefix), Arc::new(Table::new(capacity))),
+            Some(previous) => (previous.keys.with_ipv6_prefix(ipv6_prefix), Arc::clone(&previous.table)),
+            None => (Keys::new(ipv6_prefix), Arc::new(Table::new(capacity(rate, size)))),
         };
         Self { rate, size, keys, table }
+    }
+
+    /// A table that goes on has this size from now on.
+    pub fn enforce(&self) {
+        self.table.resize(capacity(self.rate, self.size));
     }
 
     /// May `source` once more?
@@ -138,4 +139,8 @@ impl RateLimiter {
     pub fn table(&self) -> &Table<Window> {
         &self.table
     }
+}
+
+fn capacity(rate: Rate, size: NonZeroU32) -> Capacity {
+    Capacity { size, expire: rate.per * 2 }
 }

@@ -57,20 +57,27 @@ impl Value for Source {
     }
 }
 
+impl SourceLimits {
+    fn capacity(&self) -> Capacity {
+        // Without a rate nothing of a source without connections is worth remembering.
+        let expire = self.connection_rate.map_or(Duration::ZERO, |rate| rate.per * 2);
+        Capacity { size: self.size, expire }
+    }
+}
+
 impl Sources {
     /// With `limits`; `previous` is what the frontend had before, whose sources and open connections still count.
     pub fn new(limits: SourceLimits, previous: Option<&Self>) -> Self {
-        // Without a rate nothing of a source without connections is worth remembering.
-        let expire = limits.connection_rate.map_or(Duration::ZERO, |rate| rate.per * 2);
-        let capacity = Capacity { size: limits.size, expire };
         let table = match previous {
-            Some(previous) => {
-                previous.table.resize(capacity);
-                Arc::clone(&previous.table)
-            }
-            None => Arc::new(Table::new(capacity)),
+            Some(previous) => Arc::clone(&previous.table),
+            None => Arc::new(Table::new(limits.capacity())),
         };
         Self { limits, keys: Keys::new(limits.ipv6_prefix), table }
+    }
+
+    /// A table that goes on has the capacity of these limits from now on.
+    pub fn enforce(&self) {
+        self.table.resize(self.limits.capacity());
     }
 
     /// A connection of `address` has come: may it stay? What is refused counts for neither limit.

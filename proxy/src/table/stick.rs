@@ -43,14 +43,16 @@ impl Stick {
         previous: Option<&Self>,
     ) -> Self {
         let clients = match previous {
-            Some(previous) => {
-                previous.clients.table.resize(capacity);
-                Arc::clone(&previous.clients)
-            }
+            Some(previous) => Arc::clone(&previous.clients),
             None => Arc::new(Clients { table: Table::new(capacity), names: Mutex::default() }),
         };
         let numbers = clients.numbers(servers);
         Self { capacity, keys: Keys::new(ipv6_prefix), clients, numbers }
+    }
+
+    /// A table that goes on has this capacity from now on. What is too much goes at once.
+    pub fn enforce(&self) {
+        self.clients.table.resize(self.capacity);
     }
 
     /// The server that `client` was sent to last, by its index; counts as a use.

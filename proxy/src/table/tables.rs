@@ -28,7 +28,8 @@ struct Named<T> {
 
 impl Tables {
     /// The tables of `config`. Those of `previous`, the tables of the configuration before, go on under the name of
-    /// their backend or frontend; those of `rate_limit` where that has a rule with the same key and window.
+    /// their backend or frontend; those of `rate_limit` where that has a rule with the same key and window. They have the
+    /// size of `config` once it is [`Self::enforce`]d.
     pub(crate) fn new(config: &Config, previous: Option<&Self>) -> Self {
         let stick = |backend: &config::Backend| {
             let stick = backend.stick?;
@@ -46,6 +47,19 @@ impl Tables {
             sticks: config.backends.iter().map(stick).collect(),
             sources: config.frontends.iter().map(sources).collect(),
             limiters: limiters(config, previous),
+        }
+    }
+
+    /// What is too much of tables that were larger before goes at once.
+    pub(crate) fn enforce(&self) {
+        for named in self.sticks.iter().flatten() {
+            named.table.enforce();
+        }
+        for named in self.sources.iter().flatten() {
+            named.table.enforce();
+        }
+        for named in &self.limiters {
+            named.table.enforce();
         }
     }
 

@@ -19,6 +19,8 @@ use crate::{
     config::{Backend, BackendId, Config, Frontend, Mode, Server},
     connection::{Permit, run},
     health::board::Board,
+    listener::ListenerId,
+    sample::Maps,
     worker::WorkerHandle,
 };
 
@@ -105,7 +107,7 @@ impl Rig {
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = config(server.local_addr().unwrap());
         change(&mut config);
-        let node = Board::new(config).node();
+        let node = Board::new(config, Maps::default()).node();
         let (running, ended) = oneshot::channel();
         let (worker, _thread) = WorkerHandle::start(0, Arc::clone(&node), Vec::new(), ended).unwrap();
         let client = TcpStream::connect(clients.local_addr().unwrap()).await.unwrap();
@@ -113,9 +115,11 @@ impl Rig {
         let accepted = accepted.into_std().unwrap();
         let started = worker.run(move |worker| {
             let permit = Permit::try_take(worker, 0).unwrap();
+            let listener = ListenerId { number: 0, mode: Mode::Tcp };
             let local = accepted.local_addr().unwrap();
             let stream = wrap(TcpStream::from_std(accepted).unwrap());
-            tokio::task::spawn_local(run(Connection::new(stream, peer.into(), local.into(), permit), serve));
+            let connection = Connection::new(stream, peer.into(), local.into(), permit, listener);
+            tokio::task::spawn_local(run(connection, serve));
         });
         assert!(started.await.is_some());
         Self { client, server, worker, _running: running }

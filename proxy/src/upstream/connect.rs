@@ -104,12 +104,12 @@ impl Search {
                 self.count(Event::Reuse);
                 return Ok(Upstream { link, lease });
             }
-            let generation = self.worker.idle_upstreams().generation(self.backend, lease.server);
+            let moves = self.worker.idle_upstreams().moves(self.backend, lease.server);
             let error = match self.attempt(&lease, deadline).await {
                 Ok(stream) => {
                     lease.note(Seen::Connected);
                     self.settle(&lease);
-                    let link = Link::new(stream, self.worker.wheel().ticks(), generation);
+                    let link = Link::new(stream, self.worker.wheel().ticks(), moves);
                     return Ok(Upstream { link, lease });
                 }
                 Err(error) => error,

@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     io,
     num::NonZeroU32,
+    rc::Rc,
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::Reuse;
 use crate::{
-    config::{BackendId, Config, PoolOptions},
+    config::{Backend, BackendId, Config, PoolOptions},
     stream::Stream,
     wheel::TICK,
 };
@@ -23,25 +24,29 @@ const KEPT_PER_SERVER: usize = 64;
 /// Per worker.
 const KEPT: usize = 1024;
 
-/// The idle connections of one worker.
+/// The idle connections of one worker, as one generation of the configuration sees them.
 #[derive(Debug)]
 pub(crate) struct IdleConnections {
     backends: Box<[OfBackend]>,
-    count: Cell<usize>,
+    /// Of all servers and generations.
+    count: Rc<Cell<usize>>,
 }
 
 #[derive(Debug)]
 struct OfBackend {
     bounds: Bounds,
-    /// By server; the youngest last.
-    servers: Box<[OfServer]>,
+    /// By server; the generations that have it at the same place share it.
+    servers: Box<[Rc<OfServer>]>,
 }
 
 #[derive(Debug, Default)]
 struct OfServer {
+    /// The youngest last.
     connections: RefCell<VecDeque<Idle>>,
-    /// Grows when the server moves to another address.
-    generation: Cell<u32>,
+    /// How often the server has moved to another address.
+    moves: Cell<u32>,
+    /// The configuration in force does not have the server, or has it elsewhere: nothing is kept.
+    retired: Cell<bool>,
 }
 
 /// [`PoolOptions`] in ticks.
@@ -62,8 +67,8 @@ pub(crate) struct Link {
     served: u32,
     /// It was authenticated for one client, whose it is from then on.
     private: bool,
-    /// Of its server when it was chosen: see [`IdleConnections::generation`].
-    generation: u32,
+    /// Of its server when it was chosen: see [`IdleConnections::moves`].
+    moves: u32,
 }
 
 #[derive(Debug)]
@@ -73,8 +78,8 @@ struct Idle {
 }
 
 impl Link {
-    pub(crate) fn new(stream: TcpStream, now: u64, generation: u32) -> Self {
-        Self { stream, opened: now, served: 0, private: false, generation }
+    pub(crate) fn new(stream: TcpStream, now: u64, moves: u32) -> Self {
+        Self { stream, opened: now, served: 0, private: false, moves }
     }
 
     /// Has it served a request before (so that its server may have closed it meanwhile)?
@@ -117,12 +122,42 @@ impl Bounds {
 }
 
 impl IdleConnections {
+    /// None yet.
     pub(crate) fn new(config: &Config) -> Self {
-        let backends = config.backends.iter().map(|backend| OfBackend {
-            bounds: Bounds::new(&backend.options.pool),
-            servers: backend.servers.iter().map(|_| OfServer::default()).collect(),
+        Self::with(config, Rc::default(), |_, _| Rc::default())
+    }
+
+    /// Those of the next generation. `place` says where the server at an index of `config` is in this one, if it is the
+    /// same one at the same address: its connections stay. All others are closed.
+    pub(crate) fn next(
+        &self,
+        config: &Config,
+        place: impl Fn(BackendId, usize) -> Option<(BackendId, usize)>,
+    ) -> Self {
+        let all = || self.backends.iter().flat_map(|backend| &backend.servers);
+        all().for_each(|server| server.retired.set(true));
+        let next = Self::with(config, Rc::clone(&self.count), |id, index| match place(id, index) {
+            Some((id, index)) => Rc::clone(&self.backends[id.0].servers[index]),
+            None => Rc::default(),
         });
-        Self { backends: backends.collect(), count: Cell::new(0) }
+        next.backends
+            .iter()
+            .flat_map(|backend| &backend.servers)
+            .for_each(|server| server.retired.set(false));
+        all().filter(|server| server.retired.get()).for_each(|server| self.close(server));
+        next
+    }
+
+    fn with(
+        config: &Config,
+        count: Rc<Cell<usize>>,
+        server: impl Fn(BackendId, usize) -> Rc<OfServer>,
+    ) -> Self {
+        let backend = |(index, backend): (usize, &Backend)| OfBackend {
+            bounds: Bounds::new(&backend.options.pool),
+            servers: (0..backend.servers.len()).map(|at| server(BackendId(index), at)).collect(),
+        };
+        Self { backends: config.backends.iter().enumerate().map(backend).collect(), count }
     }
 
     /// Takes the youngest quiet connection to a server that `reuse` allows. Others of no more use met on the way are
@@ -155,20 +190,36 @@ impl IdleConnections {
     }
 
     /// To be noted before a connection is made: it grows when the server moves.
-    pub(crate) fn generation(&self, backend: BackendId, server: usize) -> u32 {
-        self.backends[backend.0].servers[server].generation.get()
+    pub(crate) fn moves(&self, backend: BackendId, server: usize) -> u32 {
+        self.backends[backend.0].servers[server].moves.get()
     }
 
     /// Was it made to where its server still is?
     pub(crate) fn is_current(&self, backend: BackendId, server: usize, link: &Link) -> bool {
-        link.generation == self.generation(backend, server)
+        let server = &self.backends[backend.0].servers[server];
+        link.moves == server.moves.get() && !server.retired.get()
+    }
+
+    /// Is a server of this generation one of `other`, at the same address?
+    pub(crate) fn is_same_place(
+        &self,
+        (backend, server): (BackendId, usize),
+        other: &Self,
+        (other_backend, other_server): (BackendId, usize),
+    ) -> bool {
+        let (one, two) = (&self.backends[backend.0], &other.backends[other_backend.0]);
+        Rc::ptr_eq(&one.servers[server], &two.servers[other_server])
     }
 
     /// The server has moved: its idle connections are closed, and those in use are not kept.
     pub(crate) fn clear(&self, backend: BackendId, server: usize) {
         let of_server = &self.backends[backend.0].servers[server];
-        of_server.generation.set(of_server.generation.get().wrapping_add(1));
-        let connections = of_server.connections.take();
+        of_server.moves.set(of_server.moves.get().wrapping_add(1));
+        self.close(of_server);
+    }
+
+    fn close(&self, server: &OfServer) {
+        let connections = server.connections.take();
         self.count.set(self.count.get() - connections.len());
     }
 

@@ -83,6 +83,10 @@ impl Core {
         self.current.borrow().clone()
     }
 
+    pub(super) fn set_current(&self, worker: Rc<Worker>) {
+        *self.current.borrow_mut() = Some(worker);
+    }
+
     /// Runs until `ended` resolves or nobody sends commands any more.
     pub(super) async fn run(
         self: Rc<Self>,

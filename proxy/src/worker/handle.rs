@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{Worker, core::Core};
 use crate::{
-    listener::{binding::Sockets, spawn},
+    listener::{binding::Sockets, watch},
     node::Node,
 };
 
@@ -46,9 +46,10 @@ impl WorkerHandle {
                 };
             runtime.block_on(async {
                 let (core, worker) = Core::new(index, node);
-                let accepting = sockets
-                    .into_iter()
-                    .try_for_each(|(frontend, listening)| spawn(&worker, frontend, listening));
+                let accepting = sockets.into_iter().try_for_each(|(assignment, socket)| {
+                    worker.accept_loops().start(&worker, &assignment, watch(socket)?);
+                    Ok(())
+                });
                 drop(worker);
                 let _ = started.send(accepting);
                 core.run(received, ended).await;

@@ -53,6 +53,8 @@ impl World {
             connections: 0,
             maxconn: 1,
             tables: Vec::new(),
+            generation: 1,
+            old_generations: 0,
         };
         Self { config, groups, session, proxy, speaker_speaks: true }
     }

@@ -109,6 +109,7 @@ impl Checks {
                 name: "app".to_owned(),
                 counts: true,
                 usable: usize::from(self.usable),
+                pending: false,
                 total: 1,
                 reason: (!self.usable).then(|| "connection refused".to_owned()),
             }],
@@ -359,6 +360,7 @@ fn the_more_backends_are_lost_the_worse_is_the_level() {
                     name: name.clone(),
                     counts: true,
                     usable: usize::from(*usable),
+                    pending: false,
                     total: 1,
                     reason: None,
                 })

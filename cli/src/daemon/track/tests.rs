@@ -30,6 +30,7 @@ fn backend(name: &str, usable: usize) -> BackendHealth {
         name: name.to_owned(),
         counts: true,
         usable,
+        pending: false,
         total: 2,
         reason: (usable == 0).then(|| "connection refused".to_owned()),
     }
@@ -279,4 +280,73 @@ fn each_backend_without_a_usable_server_is_one_degradation() {
             ]
         }
     );
+}
+
+#[test]
+fn a_reload_awaits_no_first_round_and_forgets_nothing() {
+    for state in [State::Backup, State::Active] {
+        let mut tracker = settled(state);
+        tracker.reconfigure(at(100_000), config(&["app"]));
+        assert_eq!(tracker.readiness(), Readiness::Ready, "in state {state}");
+        let mut tracker = settled(state);
+        tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+        tracker.handle_timeout(at(106_000));
+        tracker.reconfigure(at(106_000), config(&["app"]));
+        assert_eq!(tracker.readiness(), no_usable_server(), "in state {state}");
+    }
+}
+
+#[test]
+fn a_new_backend_is_no_news_on_the_active_until_it_is_known_and_then_by_rule_3() {
+    let mut tracker = settled(State::Active);
+    tracker.reconfigure(at(100_000), config(&["app", "new"]));
+    let mut health = healthy(&[("app", 1), ("new", 0)]);
+    health.backends[1].pending = true;
+    tracker.handle_health(at(100_001), &health);
+    tracker.handle_timeout(at(190_000));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+    tracker.handle_health(at(190_000), &healthy(&[("app", 1), ("new", 0)]));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+    assert_eq!(tracker.poll_timeout(), Some((at(196_000), "hold of a backend")));
+    tracker.handle_timeout(at(196_000));
+    let reasons = vec!["backend new has no usable server: connection refused".to_owned()];
+    assert_eq!(tracker.readiness(), Readiness::Degraded { reasons });
+}
+
+#[test]
+fn a_new_backend_counts_on_a_backup_once_it_has_been_usable_for_its_hold() {
+    let mut tracker = settled(State::Backup);
+    tracker.reconfigure(at(100_000), config(&["app", "new"]));
+    assert!(matches!(tracker.readiness(), Readiness::Degraded { .. }));
+    tracker.handle_health(at(100_010), &healthy(&[("app", 1), ("new", 1)]));
+    assert!(matches!(tracker.readiness(), Readiness::Degraded { .. }));
+    tracker.handle_timeout(at(106_010));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+}
+
+#[test]
+fn a_backup_gets_no_better_by_a_dead_backend_that_is_gone_from_its_file_before_the_hold() {
+    let mut tracker = settled(State::Backup);
+    tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+    tracker.reconfigure(at(101_000), config(&["other"]));
+    tracker.handle_health(at(101_000), &healthy(&[("other", 1)]));
+    tracker.handle_timeout(at(106_999));
+    let Readiness::Degraded { reasons } = tracker.readiness() else { panic!("{:?}", tracker.readiness()) };
+    assert_eq!(reasons.len(), 2);
+    assert_eq!(reasons[1], "backend app is gone from the file, which counts once that has lasted for 6.0 s");
+    tracker.handle_timeout(at(107_000));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+    // On the Active it is good news at once; a file that has it again ends the matter.
+    let mut tracker = settled(State::Active);
+    tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+    tracker.handle_timeout(at(106_000));
+    tracker.reconfigure(at(106_000), config(&[]));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+    let mut tracker = settled(State::Backup);
+    tracker.handle_health(at(100_000), &healthy(&[("app", 0)]));
+    tracker.reconfigure(at(101_000), config(&[]));
+    tracker.reconfigure(at(102_000), config(&["app"]));
+    tracker.handle_health(at(102_000), &healthy(&[("app", 1)]));
+    tracker.handle_timeout(at(108_000));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
 }

@@ -122,7 +122,7 @@ impl<S: Stream> Download<'_, S> {
         let Scratch { edits, work, sample } = &mut *scratch;
         let mut message = Message::of_response(head, edits);
         if changes.has_rules {
-            let (none, maps) = (Variables::default(), worker.maps());
+            let none = Variables::default();
             let mut memory = self.memory.borrow_mut();
             let (remembered, session) = memory.of_response(connection.peer());
             let facts = Facts {
@@ -130,7 +130,7 @@ impl<S: Stream> Download<'_, S> {
                 request: Some(&remembered.request),
                 backend: Some(&upstream.backend().name),
                 server: Some(&upstream.server().name),
-                ..connection.facts(&none, &maps, sample)
+                ..connection.facts(&none, sample)
             };
             let mut run = Run {
                 message: &mut message,

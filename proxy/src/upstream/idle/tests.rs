@@ -4,7 +4,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpSocket},
+};
 
 use super::*;
 use crate::config::{Backend, Mode, PoolOptions, Server};
@@ -177,4 +180,28 @@ async fn youngest_connection_is_looked_at_even_if_the_runtime_has_seen_nothing()
     idle.put(BACKEND, 0, 5, used(ours, 5));
     peer.try_write(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
     assert!(idle.take(BACKEND, 0, Reuse::Allowed, 5, || {}).is_none());
+}
+
+#[tokio::test]
+async fn next_generation_keeps_the_connections_of_servers_that_stay_and_closes_the_others() {
+    let listener = listener().await;
+    let before = IdleConnections::new(&config(2));
+    let (stays, _peer) = pair(&listener).await;
+    let (goes, mut gone) = pair(&listener).await;
+    let expected = port(&stays);
+    before.put(BACKEND, 0, 0, used(stays, 0));
+    before.put(BACKEND, 1, 0, used(goes, 0));
+    // The first server has become the third one, the second one is gone.
+    let after = before.next(&config(3), |backend, server| (server == 2).then_some((backend, 0)));
+    assert_eq!(gone.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!((before.count.get(), after.count.get()), (1, 1));
+    assert_eq!(port(&after.take(BACKEND, 2, Reuse::Allowed, 1, || {}).unwrap().stream), expected);
+    // An exchange of the generation before ends: its connection to the server that is gone is not kept.
+    let (late, _late_peer) = pair(&listener).await;
+    before.put(BACKEND, 1, 1, used(late, 0));
+    let (late, _late_peer) = pair(&listener).await;
+    let expected = port(&late);
+    before.put(BACKEND, 0, 1, used(late, 0));
+    assert_eq!(after.count.get(), 1);
+    assert_eq!(port(&after.take(BACKEND, 2, Reuse::Allowed, 1, || {}).unwrap().stream), expected);
 }
