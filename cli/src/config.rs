@@ -30,6 +30,8 @@ pub use effective::effective;
 pub use identify::{Unidentified, identify};
 pub use model::Config;
 
+pub(crate) use convert::statistics::open as statistics_are_open;
+
 use diagnostic::Report;
 
 /// Where the file is unless told otherwise.

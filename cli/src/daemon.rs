@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use lb_proxy::{Health, Proxy, StartError};
+use lb_proxy::{Health, Proxy, StartError, inquiry::Desk};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -46,6 +46,7 @@ mod panic;
 mod problems;
 mod report;
 pub mod speaker_link;
+mod statistics;
 mod stop;
 mod surroundings;
 mod systemd;
@@ -125,8 +126,11 @@ async fn compose(options: &RunOptions, mut config: Config, identity: Identity) -
     std::fs::create_dir_all(&runtime_dir)
         .map_err(|error| anyhow::anyhow!("can't create {}: {error}", runtime_dir.display()))?;
     config.proxy.node = identity.name().to_owned();
+    let (desk, inquiries) = Desk::new();
+    config.proxy.desk = Some(desk);
     let proxy = Arc::new(Proxy::start(config.proxy.clone())?);
     let (commands_in, commands) = mpsc::channel(16);
+    let statistics = tokio::spawn(statistics::serve(inquiries, commands_in.clone()));
     let (steps_in, steps) = mpsc::unbounded_channel();
     let mut daemon = Daemon {
         path: std::path::absolute(&options.file)
@@ -165,6 +169,7 @@ async fn compose(options: &RunOptions, mut config: Config, identity: Identity) -
     // Whoever asked for the stop reads its report before the socket goes.
     tokio::time::sleep(Duration::from_millis(20)).await;
     api.abort();
+    statistics.abort();
     drop(socket);
     exit
 }

@@ -3,6 +3,6 @@
 pub mod age;
 pub mod status;
 mod table;
-mod text;
+pub(crate) mod text;
 
 pub use text::Paint;

@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! Status ──> rows: one per frontend, server, backend ──┬──> csv
-//!                                                      └──> json
+//!    │                                                 ├──> json
+//!    └── node, addresses, problems ────────────────────┴──> page
 //! ```
 
 mod column;
 mod csv;
 mod json;
+mod page;
 mod row;
 mod view;
 
@@ -18,5 +20,6 @@ mod tests;
 pub use column::Column;
 pub use csv::csv;
 pub use json::json;
+pub use page::{Page, page};
 pub use row::{Cell, Kind, Row, rows};
 pub use view::{Format, View};

@@ -8,5 +8,7 @@ mod harness;
 mod run;
 #[path = "daemon/sockets.rs"]
 mod sockets;
+#[path = "daemon/statistics.rs"]
+mod statistics;
 #[path = "daemon/verbs.rs"]
 mod verbs;

@@ -24,6 +24,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[frontend.NAME]", "[frontend.web]\nzzzzzzzz = 1"),
     ("[frontend.NAME] bind", "[frontend.web]\nbind = { zzzzzzzz = 1 }"),
     ("[frontend.NAME] unique_id", "[frontend.web]\nunique_id = { zzzzzzzz = 1 }"),
+    ("[statistics]", "[statistics]\nzzzzzzzz = 1"),
+    ("[frontend.NAME] statistics", "[frontend.web]\nstatistics = { zzzzzzzz = 1 }"),
     ("[frontend.NAME] monitor_uri", "[frontend.web]\nmonitor_uri = { zzzzzzzz = 1 }"),
     ("[frontend.NAME] monitor_uri.fail_if", "[frontend.web]\nmonitor_uri = { fail_if = { zzzzzzzz = 1 } }"),
     ("[frontend.NAME] timeout", "[frontend.web]\ntimeout = { zzzzzzzz = 1 }"),
@@ -105,7 +107,18 @@ fn the_reference_has_every_section() {
     let sections: Vec<_> = sections.lines().next().unwrap().split('`').skip(1).step_by(2).collect();
     assert_eq!(
         sections,
-        ["backend", "cluster", "defaults", "frontend", "global", "listen", "map", "users", "vip"]
+        [
+            "backend",
+            "cluster",
+            "defaults",
+            "frontend",
+            "global",
+            "listen",
+            "map",
+            "statistics",
+            "users",
+            "vip"
+        ]
     );
     for section in sections {
         let headings = [format!("## [{section}]"), format!("## [{section}.NAME]")];

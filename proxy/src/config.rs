@@ -15,12 +15,13 @@ mod users;
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 pub use crate::{
+    inquiry::Desk,
     resolve::ResolverConfig,
     sample::{MapFile, MapKind},
 };
 
 pub use self::{
-    answers::{ErrorPage, Monitor, TooFew},
+    answers::{ErrorPage, Monitor, Statistics, TooFew},
     balance::{Balance, HashKey, HashKind, UriPart},
     check::{
         AgentCheck, Check, CheckKind, Elsewhere, HttpCheck, HttpExpect, HttpVersion, Layer, Observe, OnError,
@@ -58,6 +59,9 @@ pub struct Config {
     pub maps: Vec<MapFile>,
     /// Who may be asked for a password.
     pub users: Vec<UserList>,
+    /// Who answers requests for [`Frontend::statistics`]; `None` is who did under the configuration before, and without
+    /// one they get 503.
+    pub desk: Option<Desk>,
     /// In the order of the file.
     pub frontends: Vec<Frontend>,
     /// In the order of the file.
@@ -109,6 +113,8 @@ pub struct Frontend {
     pub error_pages: Vec<ErrorPage>,
     /// A question that is answered here.
     pub monitor: Option<Monitor>,
+    /// Where the statistics are.
+    pub statistics: Option<Statistics>,
     /// Where requests go that no rule sends elsewhere. `None` answers 503.
     pub default_backend: Option<BackendId>,
     /// In order, before those of the backend.
@@ -234,6 +240,7 @@ impl Frontend {
             unique_id: None,
             error_pages: Vec::new(),
             monitor: None,
+            statistics: None,
             default_backend: None,
             rules: Vec::new(),
             ambiguous_path: AmbiguousPath::default(),
@@ -294,6 +301,7 @@ mod tests {
             resolver: ResolverConfig::default(),
             maps: Vec::new(),
             users: Vec::new(),
+            desk: None,
             frontends: vec![
                 frontend(1000, Some(first), vec![sends(second), sends(second), sends(first)]),
                 frontend(95, Some(first), Vec::new()),

@@ -15,6 +15,7 @@ pub mod head;
 pub mod headers;
 mod inbound;
 mod incoming;
+mod inquire;
 mod linger;
 mod memory;
 pub mod message;

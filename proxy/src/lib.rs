@@ -22,6 +22,7 @@ mod endpoint;
 pub mod error;
 pub mod health;
 pub mod http;
+pub mod inquiry;
 mod limit;
 mod listener;
 pub mod metrics;

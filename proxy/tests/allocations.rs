@@ -120,6 +120,7 @@ fn config(server: SocketAddr, mode: Mode) -> Config {
         node: String::new(),
         maps: Vec::new(),
         users: Vec::new(),
+        desk: None,
         resolver: Default::default(),
         frontends: vec![Frontend {
             forwardfor: true,

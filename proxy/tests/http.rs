@@ -38,6 +38,8 @@ mod resends;
 mod retries;
 #[path = "http/smuggling.rs"]
 mod smuggling;
+#[path = "http/statistics.rs"]
+mod statistics;
 #[path = "http/tarpit.rs"]
 mod tarpit;
 #[path = "http/timeouts.rs"]

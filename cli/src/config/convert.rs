@@ -27,6 +27,7 @@ mod options;
 mod persistence;
 mod reach;
 mod rules;
+pub(crate) mod statistics;
 mod unique_id;
 mod users;
 mod vip;
@@ -76,6 +77,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
             node: String::new(),
             maps,
             users,
+            desk: None,
             resolver: lb_proxy::config::ResolverConfig {
                 nameservers: file.global.nameservers.iter().map(|at| at.value).collect(),
                 ..Default::default()

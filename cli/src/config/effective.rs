@@ -8,6 +8,7 @@ mod compression;
 mod options;
 mod persistence;
 mod rules;
+mod statistics;
 mod users;
 
 use std::fmt::Write;
@@ -195,6 +196,9 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
     answers::pages(out, &frontend.error_pages);
     if let Some(monitor) = &frontend.monitor {
         answers::monitor(out, monitor, &config.backends);
+    }
+    if let Some(statistics) = &frontend.statistics {
+        statistics::write(out, statistics, &config.users);
     }
     if let Some(backend) = frontend.default_backend.and_then(|id| config.backends.get(id.0)) {
         line(out, "default_backend", quoted(&backend.name));

@@ -10,7 +10,7 @@ pub(crate) use self::{
     map::{KINDS as MAP_KINDS, Map},
     proxy::{
         Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Keepalive, Kind,
-        Observing, OnMarkedDown, Page, Pool, RetryOn, Rule, Section, Server, UniqueId, rules,
+        Observing, OnMarkedDown, Page, Pool, RetryOn, Rule, Section, Server, Statistics, UniqueId, rules,
         rules::{Action, Condition, Content, Destination},
     },
     users::Users,
@@ -73,6 +73,11 @@ impl File {
         let mut sections = tables(&root, "frontend", |fields| Section::read(fields, Kind::Frontend));
         sections.extend(tables(&root, "backend", |fields| Section::read(fields, Kind::Backend)));
         sections.extend(tables(&root, "listen", |fields| Section::read(fields, Kind::Listen)));
+        let statistics = root.fields("statistics", "a table, [statistics]").map(|mut fields| {
+            fields.title = "[statistics]".into();
+            proxy::statistics::listener(fields)
+        });
+        sections.extend(statistics);
         sections.sort_by_key(|section| section.name.span);
         root.finish(|_| None);
         Self {

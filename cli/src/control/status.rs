@@ -50,6 +50,9 @@ pub struct Status {
     /// What is wrong; empty when all is well.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// What is not wrong and still has to be known, a sentence each.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// What a daemon is about.

@@ -61,9 +61,19 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         tables: facts.proxy.tables.iter().map(table).collect(),
         counters,
         problems: Vec::new(),
+        notes: notes(facts.config),
     };
     status.problems = problems::find(facts, &status);
     status
+}
+
+/// What the file leaves open.
+fn notes(config: &Config) -> Vec<String> {
+    let open = |frontend: &lb_proxy::config::Frontend| {
+        let page = frontend.statistics.as_ref().filter(|page| page.is_open_by_omission())?;
+        Some(crate::config::statistics_are_open(&frontend.name, &page.uri))
+    };
+    config.proxy.frontends.iter().filter_map(open).collect()
 }
 
 fn peers(facts: &Facts<'_>) -> Vec<Peer> {

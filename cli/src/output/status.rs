@@ -39,6 +39,10 @@ pub fn render(status: &Status, paint: Paint) -> String {
         text.push('\n');
         text.push_str(&problems(status, paint));
     }
+    if !status.notes.is_empty() {
+        text.push('\n');
+        text.push_str(&notes(&status.notes));
+    }
     text
 }
 
@@ -293,6 +297,14 @@ fn problems(status: &Status, paint: Paint) -> String {
         }
     }
     text
+}
+
+fn notes(notes: &[String]) -> String {
+    let lines = notes.iter().flat_map(|note| {
+        let lines = wrap(&printable(&format!("note: {note}")), WIDTH - 2);
+        lines.into_iter().enumerate().map(|(index, line)| if index == 0 { line } else { format!("  {line}") })
+    });
+    lines.map(|line| line + "\n").collect()
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::control::{
-    Backend, BackendStatistics, Bind, Check, Compressed, FileReport, Frontend, FrontendStatistics, Level,
-    Outage, PerSecond, Phase, Server, ServerState, ServerStatistics, Status, Timestamp, Traffic,
+    Backend, BackendStatistics, Bind, Check, Compressed, FileReport, Frontend, FrontendStatistics, Group,
+    GroupNode, Level, Outage, PerSecond, Phase, Problem, Ready, Server, ServerState, ServerStatistics,
+    Status, Timestamp, Traffic, Vip,
 };
 
 fn time(text: &str) -> Timestamp {
@@ -127,6 +128,7 @@ fn status(frontends: Vec<Frontend>, backends: Vec<Backend>) -> Status {
         tables: Vec::new(),
         counters: Default::default(),
         problems: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
@@ -270,4 +272,101 @@ fn what_is_hidden_is_still_counted_in_the_status_of_its_backend() {
         shown(";no-maint"),
         ["FRONTEND OPEN", "up UP", "down DOWN", "rising DOWN 1/2", "BACKEND UP (1/4)"]
     );
+}
+
+#[test]
+fn the_page_shows_what_the_rows_have_and_the_node_at_its_top() {
+    let mut web2 = server("web2");
+    web2.state = ServerState::Down;
+    web2.statistics.level = Some(Level { rise: 2, fall: 5, now: 0 });
+    if let Some(check) = &mut web2.last_check {
+        *check = Check {
+            passed: false,
+            code: "L4CON".to_owned(),
+            what: "connection refused".to_owned(),
+            ..check.clone()
+        };
+    }
+    let status = status(vec![frontend("web")], vec![backend("app", vec![server("web1"), web2])]);
+    let page = page(&status, &rows(&status), "/haproxy-stats", View::default());
+    let text = page.text.as_str();
+    for part in [
+        "<title>lb1 · lbctl statistics</title>",
+        "<p>lbctl 0.3.0, up 1 h · process 1 · file /etc/lbctl/lb.toml 8f31c2 · 4 of 2,000 connections</p>",
+        "<h2>web <small>frontend · *:80</small></h2>",
+        "<h2>app <small>backend</small></h2>",
+        "<tr class=\"server up\"><td>web1</td><td class=\"text words\" data-l=\"State\"><span class=\"word\">UP</span> \
+         <span class=\"dim\">for 1 m 40 s, was down 2 times, 33 s in all</span></td>\
+         <td class=\"text words\" data-l=\"Last check\">L7OK 200 in 1 ms</td>\
+         <td class=\"\" data-l=\"Sessions now / most / limit\">3 / 9 / 50</td>",
+        "<tr class=\"server down\"><td>web2</td><td class=\"text words\" data-l=\"State\"><span class=\"word\">DOWN</span>",
+        "L4CON connection refused, 5 of 5 failed",
+        "<span title=\"20,000 bytes\">20.0 kB</span>",
+        "<span class=\"bad\" title=\"connections: 7, responses: 10, ended by clients: 12\">29</span>",
+        "<a href=\"/haproxy-stats;up\">Hide servers that are down</a>",
+        "<a href=\"/haproxy-stats;csv\">CSV</a>",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let nonce =
+        page.policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce");
+    assert_eq!(nonce.len(), 32);
+    assert_eq!(text.matches(&format!("nonce=\"{nonce}\"")).count(), 2, "{text}");
+    // Nothing is fetched from anywhere but here.
+    assert!(!text.contains("http://") && !text.contains("https://"), "{text}");
+    let still = super::page(&status, &rows(&status), "/", View { no_refresh: true, ..View::default() });
+    assert!(!still.text.contains("<script") && !still.text.contains("http-equiv"), "{}", still.text);
+}
+
+#[test]
+fn nothing_that_others_have_said_is_markup() {
+    let attack = "</td><script>alert('1')</script>\"&\u{7}";
+    let mut web1 = server(attack);
+    web1.state = ServerState::Down;
+    if let Some(check) = &mut web1.last_check {
+        check.what = attack.to_owned();
+        check.passed = false;
+    }
+    let mut front = frontend(attack);
+    front.binds[0].error = Some(attack.to_owned());
+    front.binds[0].label = attack.to_owned();
+    let mut status = status(vec![front], vec![backend("app", vec![web1])]);
+    status.node = attack.to_owned();
+    status.version = attack.to_owned();
+    status.file.path = attack.to_owned();
+    status.phase = Phase::Waiting { reason: attack.to_owned() };
+    status.notes.push(attack.to_owned());
+    status.problems.push(Problem { what: attack.to_owned(), since: None, look_at: attack.to_owned() });
+    let node = GroupNode {
+        name: attack.to_owned(),
+        local: true,
+        state: Some(attack.to_owned()),
+        since: None,
+        ready: Some(Ready::Fault { reason: attack.to_owned() }),
+        priority: None,
+        heard: None,
+        silent: false,
+    };
+    let vip = Vip {
+        name: attack.to_owned(),
+        addresses: vec![attack.to_owned()],
+        installed: Vec::new(),
+        interface: None,
+        vrid: 1,
+        interval_ms: 100,
+    };
+    status.groups.push(Group {
+        name: attack.to_owned(),
+        vips: vec![vip],
+        holders: vec![attack.to_owned()],
+        since: None,
+        why: attack.to_owned(),
+        nodes: vec![node],
+        transitions: Vec::new(),
+        counters: Default::default(),
+    });
+    let text = page(&status, &rows(&status), attack, View::default()).text;
+    assert_eq!(text.matches("<script").count(), 1, "{text}");
+    assert_eq!(text.matches("alert(&#39;1&#39;)").count(), text.matches("alert(").count(), "{text}");
+    assert!(text.matches("alert(").count() >= 15 && !text.contains('\u{7}'), "{text}");
 }

@@ -1,6 +1,7 @@
 //! What is answered without a server: pages of the operator's own, and a monitor's question.
 
 use super::BackendId;
+use crate::rules::{Action, Condition, Network, RequireAuth, Rule};
 
 /// A page of the operator's own for one status (HAProxy `errorfile`).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,6 +24,51 @@ pub struct Monitor {
     pub uri: String,
     /// Any of them makes it 503.
     pub fail_if: Vec<TooFew>,
+}
+
+/// Where the statistics are, which whoever started the proxy answers with (HAProxy `stats uri`): requests whose target
+/// begins with `uri`, after the frontend's rules and before those of a backend.
+#[derive(Clone, Debug)]
+pub struct Statistics {
+    /// Begins with `/`.
+    pub uri: String,
+    /// Who may ask, by address; everybody if it is empty.
+    pub allow: Vec<Network>,
+    /// Who may ask, by name and password; everybody if there is none.
+    pub users: Option<RequireAuth>,
+    /// That everybody may ask is meant.
+    pub is_public: bool,
+}
+
+impl Statistics {
+    /// Everybody may ask, and nothing says that this is meant.
+    pub fn is_open_by_omission(&self) -> bool {
+        self.allow.is_empty() && self.users.is_none() && !self.is_public
+    }
+
+    /// What stands behind the URI in this target, if it begins with it: path and query, whatever the form of the target.
+    pub(crate) fn suffix<'t>(&self, target: &'t [u8]) -> Option<&'t [u8]> {
+        let path = match target.first() {
+            Some(b'/') => target,
+            _ => {
+                let authority = target.windows(3).position(|part| part == b"://")? + 3;
+                let path = target[authority..].iter().position(|&byte| byte == b'/')?;
+                &target[authority + path..]
+            }
+        };
+        path.strip_prefix(self.uri.as_bytes())
+    }
+
+    /// As rules: they run on requests for it, after those of the frontend.
+    pub(crate) fn rules(&self) -> Vec<Rule> {
+        let stranger = Condition::Not(Box::new(Condition::Source(self.allow.clone())));
+        let deny = (!self.allow.is_empty()).then(|| Rule { when: stranger, then: vec![Action::Deny(403)] });
+        let ask = |users: &RequireAuth| Rule {
+            when: Condition::ALWAYS,
+            then: vec![Action::RequireAuth(users.clone())],
+        };
+        deny.into_iter().chain(self.users.as_ref().map(ask)).collect()
+    }
 }
 
 /// A backend has fewer usable servers than that (HAProxy `monitor fail if { nbsrv(backend) lt 1 }`).

@@ -81,6 +81,8 @@ pub(super) enum Then<'c> {
     Limited { status: u16, retry_after: Duration },
     /// It is answered with the challenge of this rule.
     Challenge(&'c RequireAuth),
+    /// It is for the statistics; [`Incoming::content`] stands behind their URI.
+    Statistics,
     /// It is a monitor's question, and this is the answer.
     Monitor(u16),
     /// It is answered with what [`Incoming::head`] and [`Incoming::content`] hold.
@@ -147,7 +149,8 @@ pub(super) fn parse<'c, S: Stream>(
         || rules.concern(connection.frontend_id(), backend)
         || rules.wants_request(connection.frontend_id())
         || with_cookie(worker, backend).is_some()
-        || connection.compression(backend).is_some();
+        || connection.compression(backend).is_some()
+        || frontend.statistics.as_ref().is_some_and(|page| page.suffix(head.target()).is_some());
     if !is_looked_at {
         memory.forget(connection.peer());
         let field = |name: &str| {
@@ -233,6 +236,15 @@ pub(super) fn parse<'c, S: Stream>(
         Verdict::Deny(status) => Then::Deny(status),
         Verdict::Tarpit(status) => Then::Tarpit(status),
         Verdict::Limited { status, retry_after } => Then::Limited { status, retry_after },
+        Verdict::Statistics => match request.method {
+            Method::Get | Method::Head => {
+                let suffix = frontend.statistics.as_ref().and_then(|page| page.suffix(message.target()));
+                content = Cow::Owned(suffix.unwrap_or_default().to_vec());
+                Then::Statistics
+            }
+            // They are for reading.
+            _ => Then::Deny(403),
+        },
         Verdict::Challenge(wanted) => Then::Challenge(wanted),
         Verdict::Unknown(question) => {
             kept.counted = limits;

@@ -167,6 +167,7 @@ impl<'c, S: Stream> Session<'c, S> {
                 self.hold(status).await;
                 self.reply(status, true, request.method == Method::Head).await
             }
+            Then::Statistics => self.inquire(&request, content.into_owned()).await,
             Then::Challenge(wanted) => {
                 self.note_answer(Termination::Challenged, 401);
                 let close = incoming::closes(&request, self.inbound.ended, self.connection);
@@ -189,7 +190,7 @@ impl<'c, S: Stream> Session<'c, S> {
         }
     }
 
-    fn note_answer(&self, termination: Termination, status: u16) {
+    pub(super) fn note_answer(&self, termination: Termination, status: u16) {
         let connection = self.connection;
         connection.counters().requests.increment();
         if let Some(event) = termination.event() {
@@ -392,7 +393,7 @@ impl<'c, S: Stream> Session<'c, S> {
         self.send(Reply { head_only, ..Reply::new(status, close) }).await
     }
 
-    async fn send(&mut self, reply: Reply<'_>) -> Next {
+    pub(super) async fn send(&mut self, reply: Reply<'_>) -> Next {
         self.connection.counters().response(reply.status);
         if let Some(counters) = self.backend_counters() {
             counters.response(reply.status);
@@ -429,7 +430,7 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     /// Sends a whole response.
-    async fn write_whole(&mut self, out: &Buffer, content: &[u8], close: bool) -> Next {
+    pub(super) async fn write_whole(&mut self, out: &Buffer, content: &[u8], close: bool) -> Next {
         let connection = self.connection;
         let timeout = connection.frontend().timeout.client;
         let pieces = &mut [IoSlice::new(out.filled()), IoSlice::new(content)];

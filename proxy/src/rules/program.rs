@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     auth::{Gate, Pass, Question},
-    config::{BackendId, Config, Frontend},
+    config::{BackendId, Config, Frontend, Statistics},
     http::{head::Malformed, message::Message},
     sample::{Facts, Scope, VariableId, VariableName, Variables, Wanted},
     table::Tables,
@@ -28,6 +28,8 @@ pub(crate) struct Programs {
     wants_request: Box<[bool]>,
     /// By frontend: some rule that a request may meet looks at its path.
     path_matters: Box<[bool]>,
+    /// By frontend.
+    statistics: Box<[Option<Page>]>,
     /// By frontend: some rule that a request may meet wants to know who sent it.
     asks_who: Box<[bool]>,
     /// Of the backends.
@@ -49,6 +51,13 @@ enum Step {
     Hosts(HostIndex, Vec<BackendId>),
 }
 
+/// Where statistics are, and who may see them.
+#[derive(Debug)]
+struct Page {
+    statistics: Statistics,
+    access: Option<Program>,
+}
+
 /// What becomes of a request.
 #[derive(Debug)]
 pub(crate) enum Verdict<'r> {
@@ -64,6 +73,8 @@ pub(crate) enum Verdict<'r> {
         /// When another one may.
         retry_after: Duration,
     },
+    /// It is for the statistics, and may be.
+    Statistics,
     /// It is answered with a redirection.
     Redirect(&'r super::Redirect),
     /// It is answered with what a rule says.
@@ -137,7 +148,8 @@ impl Programs {
         let asks_who = |frontend: &Frontend| {
             let of_backends = frontend.backends().flat_map(|backend| &config.backends[backend.0].rules);
             let actions = frontend.rules.iter().chain(of_backends).flat_map(|rule| &rule.then);
-            actions.into_iter().any(|action| matches!(action, Action::RequireAuth(_)))
+            let asks = actions.into_iter().any(|action| matches!(action, Action::RequireAuth(_)));
+            asks || frontend.statistics.as_ref().is_some_and(|page| page.users.is_some())
         };
         Self {
             frontends: frontends.into_iter().map(Program::new).collect(),
@@ -156,6 +168,11 @@ impl Programs {
             backend_wants,
             wants_request,
             path_matters: config.frontends.iter().map(path_matters).collect(),
+            statistics: config
+                .frontends
+                .iter()
+                .map(|frontend| frontend.statistics.as_ref().map(Page::new))
+                .collect(),
             asks_who: config.frontends.iter().map(asks_who).collect(),
             names: config.backends.iter().map(|backend| backend.name.clone()).collect(),
             session_variables: session_variables(config),
@@ -270,6 +287,15 @@ impl Programs {
         {
             return Ok(verdict);
         }
+        if let Some(page) = &self.statistics[frontend]
+            && page.statistics.suffix(run.message.target()).is_some()
+        {
+            let access = page.access.as_ref().map(|program| program.run(run, &mut None)).transpose()?;
+            return Ok(match access {
+                Some(Flow::Answer(verdict)) => verdict,
+                None | Some(Flow::Next | Flow::Leave) => Verdict::Statistics,
+            });
+        }
         let backend = chosen.or(default);
         run.facts.backend = backend.map(|backend| self.names[backend.0].as_str());
         if let Some(program) = backend.and_then(|backend| self.backends[backend.0].as_ref())
@@ -278,6 +304,12 @@ impl Programs {
             return Ok(verdict);
         }
         Ok(Verdict::Forward(backend))
+    }
+}
+
+impl Page {
+    fn new(statistics: &Statistics) -> Self {
+        Self { statistics: statistics.clone(), access: Program::new(statistics.rules()) }
     }
 }
 

@@ -88,6 +88,7 @@ impl Proxy {
             return Err(ReloadError::Threads { running, wanted });
         }
         config.maxconn = descriptors::raise_limit(config.maxconn);
+        config.desk = config.desk.or_else(|| self.board.node().config.desk.clone());
         let maps = Maps::load(&config.maps).map_err(ReloadError::Maps)?;
         let mut plan = self.bindings.plan(&config).await.map_err(ReloadError::Bind)?;
         // After the plan: whoever has one has the turn, and no other generation comes in between.

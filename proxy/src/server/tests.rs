@@ -13,6 +13,7 @@ fn config(threads: usize) -> Config {
         node: String::new(),
         maps: Vec::new(),
         users: Vec::new(),
+        desk: None,
         resolver: Default::default(),
         frontends: Vec::new(),
         backends: Vec::new(),

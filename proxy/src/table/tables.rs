@@ -155,6 +155,7 @@ mod tests {
             maxconn: 1,
             node: String::new(),
             users: Vec::new(),
+            desk: None,
             maps: Vec::new(),
             resolver: Default::default(),
             frontends: vec![Frontend {

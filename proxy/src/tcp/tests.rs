@@ -81,6 +81,7 @@ fn config(server: std::net::SocketAddr) -> Config {
         node: String::new(),
         maps: Vec::new(),
         users: Vec::new(),
+        desk: None,
         resolver: Default::default(),
         frontends: vec![Frontend {
             default_backend: Some(BackendId(0)),

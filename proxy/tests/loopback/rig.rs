@@ -40,6 +40,7 @@ pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
         node: String::new(),
         maps: Vec::new(),
         users: Vec::new(),
+        desk: None,
         resolver: Default::default(),
         frontends: vec![Frontend {
             maxconn: 1000,

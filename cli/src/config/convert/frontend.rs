@@ -7,7 +7,7 @@ use lb_proxy::{
     sample::Stage,
 };
 
-use super::{answers, backend::value, compression, options, persistence, rules, unique_id};
+use super::{answers, backend::value, compression, options, persistence, rules, statistics, unique_id};
 use crate::config::{
     diagnostic::Report,
     raw::{self, BindAddress, Kind, Named, Section},
@@ -70,6 +70,11 @@ fn one(
     let built_in = FrontendTimeouts::default();
     // In mode tcp nothing uses these, so `[defaults]` doesn't reach them either.
     let http = |own, default| value(own, default).filter(|_| mode == Mode::Http);
+    let rules = {
+        let stage = if mode == Mode::Tcp { Stage::Connection } else { Stage::Request };
+        let backends = Some((backends, mode));
+        rules::Context { backends, stage, ..context }.convert(&raw.rules)
+    };
     Frontend {
         name: section.name.value.clone(),
         mode,
@@ -95,11 +100,8 @@ fn one(
         error_pages: answers::pages(raw, &defaults.error_pages, mode, &file.folder, report),
         monitor: answers::monitor(raw, mode, backends, report),
         default_backend: default_backend(section, file, mode, backends, report),
-        rules: {
-            let stage = if mode == Mode::Tcp { Stage::Connection } else { Stage::Request };
-            let backends = Some((backends, mode));
-            rules::Context { backends, stage, ..context }.convert(&raw.rules)
-        },
+        statistics: statistics::convert(section, defaults, mode, &rules, context),
+        rules,
         response_rules: rules::Context { stage: Stage::Response, ..context }.convert(&raw.response_rules),
         ambiguous_path: raw.ambiguous_path.as_ref().map(|at| at.value).unwrap_or_default(),
     }
@@ -180,7 +182,7 @@ fn default_backend(
                 section.name.span,
                 format!("`{}` is a tcp frontend without `default_backend`; name one", section.name.value),
             );
-        } else if !section.value.default_backend_given {
+        } else if !section.value.default_backend_given && section.value.statistics.is_none() {
             let message = format!(
                 "`{}` has no `default_backend`; it would answer every request with 503",
                 section.name.value

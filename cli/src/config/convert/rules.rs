@@ -140,7 +140,7 @@ impl Context<'_> {
         })
     }
 
-    fn require_auth(
+    pub(super) fn require_auth(
         &self,
         users: &At<String>,
         groups: &[At<String>],

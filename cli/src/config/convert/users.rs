@@ -135,7 +135,9 @@ pub(super) fn warn_unused(
     for (index, list) in file.users.iter().enumerate() {
         let asks =
             |action: &&Action| matches!(action, Action::RequireAuth(wanted) if wanted.users() == index);
-        if !report.has_errors() && !actions.iter().any(asks) {
+        let mut pages = frontends.iter().filter_map(|frontend| frontend.statistics.as_ref()?.users.as_ref());
+        let is_asked_for = actions.iter().any(asks) || pages.any(|wanted| wanted.users() == index);
+        if !report.has_errors() && !is_asked_for {
             let name = &list.name.value;
             let message =
                 format!("no rule asks for the users `{name}`; write require_auth = \"{name}\" into one");

@@ -23,6 +23,7 @@ pub(crate) use self::{
     persistence::{PerSource, Stick},
     rules::Rule,
     server::Server,
+    statistics::Statistics,
     unique_id::UniqueId,
 };
 
@@ -37,6 +38,7 @@ mod options;
 mod persistence;
 pub(crate) mod rules;
 mod server;
+pub(crate) mod statistics;
 mod unique_id;
 
 /// Which of the four it is.
@@ -75,6 +77,7 @@ pub(crate) struct Section {
     pub(crate) per_source: Option<At<PerSource>>,
     pub(crate) error_pages: Vec<Page>,
     pub(crate) monitor: Option<Monitor>,
+    pub(crate) statistics: Option<Statistics>,
     // Of a backend:
     pub(crate) persist: Option<At<bool>>,
     pub(crate) cookie: Option<At<Cookie>>,
@@ -107,8 +110,16 @@ pub(crate) struct Timeouts {
     pub(crate) server_fin: Option<At<Duration>>,
 }
 
-const FRONTEND_KEYS: [&str; 7] =
-    ["bind", "maxconn", "forwardfor", "per_source", "default_backend", "ambiguous_path", "monitor_uri"];
+const FRONTEND_KEYS: [&str; 8] = [
+    "bind",
+    "maxconn",
+    "forwardfor",
+    "per_source",
+    "default_backend",
+    "ambiguous_path",
+    "monitor_uri",
+    "statistics",
+];
 const BACKEND_KEYS: [&str; 10] = [
     "retries",
     "redispatch",
@@ -171,6 +182,7 @@ impl Section {
             check: None,
             error_pages: Vec::new(),
             monitor: None,
+            statistics: None,
             watching: Watching::default(),
             readiness: None,
             hold: None,
@@ -191,6 +203,7 @@ impl Section {
         if kind.takes_frontend_keys() {
             section.maxconn = fields.integer("maxconn", 1..=10_000_000);
             section.forwardfor = fields.boolean("forwardfor");
+            section.statistics = statistics::read(&fields);
             section.per_source = fields.value("per_source").and_then(|value| PerSource::read(&value));
             section.frontend_options = FrontendOptions::read(&fields);
         }

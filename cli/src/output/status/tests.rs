@@ -125,6 +125,7 @@ fn healthy() -> Status {
         tables: Vec::new(),
         counters: Default::default(),
         problems: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

@@ -22,6 +22,7 @@ fn config(servers: usize) -> Config {
         node: String::new(),
         maps: Vec::new(),
         users: Vec::new(),
+        desk: None,
         resolver: Default::default(),
         frontends: Vec::new(),
         backends: vec![Backend::new("back", Mode::Http, (0..servers).map(server).collect())],

@@ -1,0 +1,88 @@
+//! `statistics`: who may see the page, and what it hides.
+
+use lb_proxy::{
+    config::{Mode, Statistics},
+    rules::{Action, Condition, PathPattern, Rule},
+};
+
+use super::rules;
+use crate::config::{
+    diagnostic::{Report, Span},
+    raw::{self, Named, Section},
+};
+
+/// Of a frontend in this mode, with these rules.
+pub(super) fn convert(
+    section: &Named<Section>,
+    defaults: &Section,
+    mode: Mode,
+    rules: &[Rule],
+    context: rules::Context<'_>,
+) -> Option<Statistics> {
+    let report = context.report;
+    let own = section.value.statistics.as_ref();
+    if mode == Mode::Tcp {
+        if let Some(raw::Statistics::At(page)) = own {
+            report.error(page.span, "statistics need mode = \"http\"; [statistics] listens on its own");
+        }
+        return None;
+    }
+    let raw::Statistics::At(page) = own.or(defaults.statistics.as_ref())? else { return None };
+    let uri = page.uri.as_ref()?;
+    let public = page.public.as_ref().filter(|public| public.value);
+    let limits = [("allow", !page.allow.is_empty()), ("users", page.users.is_some())];
+    if let (Some(public), Some((other, _))) = (public, limits.into_iter().find(|(_, is_given)| *is_given)) {
+        let message = format!("public = true lets everybody in, and `{other}` does not; keep one of them");
+        report.error(public.span, message);
+    }
+    let statistics = Statistics {
+        uri: uri.value.clone(),
+        allow: page.allow.iter().map(|network| network.value).collect(),
+        users: page.users.as_ref().and_then(|users| context.require_auth(users, &[], None)),
+        is_public: public.is_some(),
+    };
+    if statistics.is_open_by_omission() && page.users.is_none() {
+        report.warning(page.span, open(&section.name.value, &uri.value));
+    }
+    hidden(section, rules, &uri.value, uri.span, report);
+    Some(statistics)
+}
+
+/// What `check` warns of and `status` notes.
+pub(crate) fn open(frontend: &str, uri: &str) -> String {
+    format!(
+        "anybody who reaches the frontend `{frontend}` can read its statistics at {uri}; set `users` or `allow` there, or \
+         public = true if that is meant"
+    )
+}
+
+/// Requests that a rule or the default backend is meant for, and that the page takes.
+fn hidden(section: &Named<Section>, rules: &[Rule], uri: &str, span: Span, report: &Report<'_>) {
+    let sends = |rule: &&Rule| rule.then.iter().any(|action| matches!(action, Action::Backend(_)));
+    if let Some(path) = rules.iter().filter(sends).find_map(|rule| path_behind(&rule.when, uri)) {
+        let message = format!(
+            "the statistics take all that begins with {uri}, so what a rule sends to a backend by its path {path} never \
+             gets there"
+        );
+        report.warning(span, message);
+    }
+    let has_backend = section.value.kind == raw::Kind::Listen || section.value.default_backend_given;
+    if uri == "/" && has_backend {
+        report
+            .warning(span, "the statistics at / hide everything that this frontend would send to a backend");
+    }
+}
+
+/// A path of the condition that begins with `uri`.
+fn path_behind<'c>(when: &'c Condition, uri: &str) -> Option<&'c str> {
+    match when {
+        Condition::All(list) | Condition::Any(list) => list.iter().find_map(|one| path_behind(one, uri)),
+        Condition::Path(patterns) => patterns.iter().find_map(|pattern| match pattern {
+            PathPattern::Exact(path) | PathPattern::Prefix(path) => {
+                path.starts_with(uri).then_some(path.as_str())
+            }
+            PathPattern::Suffix(_) | PathPattern::Regex(_) => None,
+        }),
+        _ => None,
+    }
+}

@@ -1,0 +1,95 @@
+//! Answers what frontends are asked for their statistics, from the report that `lbctl status` prints: at most a second old,
+//! and made once a second however many ask.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lb_proxy::inquiry::{Answer, Inquiries, Inquiry};
+use tokio::sync::{mpsc, oneshot};
+
+use super::control::Command;
+use crate::{
+    control::Status,
+    statistics::{Format, View, csv, json, page, rows},
+};
+
+/// A report is shown for so long.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// For the daemon's loop to make one.
+const LOOP_TIME: Duration = Duration::from_secs(2);
+
+/// What is shown now.
+#[derive(Debug, Default)]
+struct Shown {
+    status: Option<(Instant, Arc<Status>)>,
+    /// By URI and view; as old as `status`.
+    answers: HashMap<(String, View), Answer>,
+}
+
+/// Answers until nobody can ask any more.
+pub(super) async fn serve(mut inquiries: Inquiries, commands: mpsc::Sender<Command>) {
+    let mut shown = Shown::default();
+    while let Some(inquiry) = inquiries.recv().await {
+        if inquiry.is_given_up() {
+            continue;
+        }
+        // Without an answer the client is told to come again.
+        if let Some(answer) = shown.answer(&inquiry, &commands).await {
+            inquiry.answer(answer);
+        }
+    }
+}
+
+impl Shown {
+    async fn answer(&mut self, inquiry: &Inquiry, commands: &mpsc::Sender<Command>) -> Option<Answer> {
+        let status = self.status(commands).await?;
+        let view = View::parse(&inquiry.suffix);
+        let key = (inquiry.uri.clone(), view);
+        if let Some(answer) = self.answers.get(&key) {
+            return Some(answer.clone());
+        }
+        let uri = inquiry.uri.clone();
+        // A page of thousands of servers takes milliseconds, in which the loop has other things to do.
+        let rendered = tokio::task::spawn_blocking(move || render(&status, &uri, view));
+        let answer = rendered.await.ok()??;
+        self.answers.insert(key, answer.clone());
+        Some(answer)
+    }
+
+    async fn status(&mut self, commands: &mpsc::Sender<Command>) -> Option<Arc<Status>> {
+        if let Some((_, status)) = self.status.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
+            return Some(Arc::clone(status));
+        }
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            commands.send(Command::Status(reply)).await.ok()?;
+            answer.await.ok()
+        };
+        let status: Arc<Status> = tokio::time::timeout(LOOP_TIME, asked).await.ok()??.into();
+        self.status = Some((Instant::now(), Arc::clone(&status)));
+        self.answers.clear();
+        Some(status)
+    }
+}
+
+fn render(status: &Status, uri: &str, view: View) -> Option<Answer> {
+    let rows = view.filter(rows(status));
+    let (kind, more, content) = match view.format {
+        Format::Csv => ("text/plain; charset=utf-8", String::new(), csv(&rows)),
+        Format::Json => ("application/json", String::new(), json(&rows).ok()?),
+        Format::Page => {
+            let page = page(status, &rows, uri, view);
+            let more =
+                format!("Content-Security-Policy: {}\r\nReferrer-Policy: no-referrer\r\n", page.policy);
+            ("text/html; charset=utf-8", more, page.text)
+        }
+    };
+    let fields = format!(
+        "Content-Type: {kind}\r\nCache-Control: no-cache, no-store\r\nX-Content-Type-Options: nosniff\r\n{more}"
+    );
+    Some(Answer { fields: fields.into(), content: content.into_bytes().into() })
+}

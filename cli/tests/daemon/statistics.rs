@@ -1,0 +1,108 @@
+//! Statistics of the running program: page, CSV and JSON at the URI of a frontend and on a listener of their own.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use crate::harness::{Daemon, unused_address, web_server};
+
+/// The hash of `secret`.
+const HASH: &str =
+    "$6$saltstring$AIsRs/Ee56G/tC8MEHhvReZTfx8u3rXXMl6eYrjCG9ibix19DxoMBLogdTET5Ukw9Sf7eZTITsuk0Ry5qulYz.";
+
+fn get(address: SocketAddr, target: &str, fields: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n{fields}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("read");
+    answer
+}
+
+fn content(answer: &str) -> &str {
+    answer.split_once("\r\n\r\n").map_or("", |(_, content)| content)
+}
+
+#[test]
+fn they_are_at_the_uri_of_a_frontend_and_on_a_listener_of_their_own() {
+    let (frontend, own) = (unused_address(), unused_address());
+    let server = web_server(Duration::ZERO);
+    let daemon = Daemon::spawn(
+        &format!(
+            "[users.staff]\nuser.anna = \"{HASH}\"\n[statistics]\nbind = \"{own}\"\nusers = \"staff\"\n\
+             [listen.web]\nbind = \"{frontend}\"\nstatistics = {{ uri = \"/haproxy-stats\" }}\n\
+             check = {{ interval = \"200ms\" }}\nserver.web1 = \"{server}\"\n"
+        ),
+        frontend,
+        None,
+    );
+    daemon.wait_until("the server is up", |_| {
+        content(&get(frontend, "/haproxy-stats;csv", "")).contains(",UP,")
+    });
+    assert!(get(frontend, "/haproxy-stat", "").ends_with("hello"));
+    // The request before is in a report that is not older than a second.
+    daemon.wait_until("the request is counted", |_| {
+        let answer = get(frontend, "/haproxy-stats;csv", "");
+        let line = content(&answer).lines().find(|line| line.starts_with("web,web1,")).map(str::to_owned);
+        line.is_some_and(|line| line.split(',').nth(7) == Some("1"))
+    });
+    let csv = get(frontend, "/haproxy-stats;csv", "");
+    assert!(csv.starts_with("HTTP/1.1 200 OK\r\n"), "{csv}");
+    assert!(csv.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"), "{csv}");
+    assert!(csv.contains("\r\nCache-Control: no-cache, no-store\r\n"), "{csv}");
+    let names: Vec<_> =
+        content(&csv).lines().map(|line| line.split(',').take(2).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(names, ["# pxname svname", "statistics FRONTEND", "web FRONTEND", "web web1", "web BACKEND"]);
+    let json = get(frontend, "/haproxy-stats;json", "");
+    let json: serde_json::Value = serde_json::from_str(content(&json)).expect("JSON");
+    assert_eq!(json[2][1]["value"]["value"], "web1");
+    let page = get(frontend, "/haproxy-stats", "");
+    assert!(page.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"), "{page}");
+    assert!(page.contains("\r\nContent-Security-Policy: default-src 'none'; style-src 'nonce-"), "{page}");
+    assert!(page.contains("<tr class=\"server up\"><td>web1</td>"), "{page}");
+    assert!(
+        page.contains("anybody who reaches the frontend `web` can read its statistics at /haproxy-stats"),
+        "{page}"
+    );
+
+    let refused = get(own, "/", "");
+    assert!(refused.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{refused}");
+    assert!(
+        refused.contains("\r\nWWW-Authenticate: Basic realm=\"staff\", charset=\"UTF-8\"\r\n"),
+        "{refused}"
+    );
+    // anna:wrong, anna:secret
+    let wrong = get(own, "/", "Authorization: Basic YW5uYTp3cm9uZw==\r\n");
+    assert!(wrong.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{wrong}");
+    let let_in = "Authorization: Basic YW5uYTpzZWNyZXQ=\r\n";
+    let page = get(own, "/", let_in);
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("<td>web1</td>"), "{page}");
+    assert!(page.contains("<a href=\"/;csv\">CSV</a>"), "{page}");
+    assert!(content(&get(own, "/;csv", let_in)).starts_with("# pxname,svname,"));
+}
+
+#[test]
+fn what_a_file_leaves_open_is_noted_and_is_no_problem() {
+    let frontend = unused_address();
+    let server = web_server(Duration::ZERO);
+    let daemon = Daemon::spawn(
+        &format!(
+            "[listen.web]\nbind = \"{frontend}\"\nstatistics = {{ uri = \"/stats\" }}\ncheck = false\nservers = [\"{server}\"]\n"
+        ),
+        frontend,
+        None,
+    );
+    let output = daemon.verb(&["status"]);
+    assert_eq!(output.status.code(), Some(0));
+    let screen = String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        screen.ends_with(
+            " note: anybody who reaches the frontend `web` can read its statistics at /stats; set `users` or `allow` there, \
+             or public = true if that is meant"
+        ),
+        "{screen}"
+    );
+}
