@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::exit::Exit;
 
 pub mod check;
+pub mod import;
 pub mod init;
 pub mod lab;
 pub mod run;
@@ -28,6 +29,8 @@ enum Verb {
     Check(check::CheckArguments),
     /// Print a commented first configuration file
     Init(init::InitArguments),
+    /// Turn HAProxy's file into one of lbctl
+    Import(import::ImportArguments),
     /// Run this node: the proxy and the speaker
     Run(run::RunArguments),
     /// Show who holds which address and why, and whether everything is healthy
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
     match arguments.verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Init(arguments) => init::run(&arguments),
+        Verb::Import(arguments) => import::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),

@@ -42,10 +42,7 @@ const LARGEST_FILE: u64 = 4 << 20;
 
 /// Reads and converts the file at `path`; `-` is standard input.
 pub fn load(path: &Path) -> Result<Config, Diagnostics> {
-    let from_stdin = path == Path::new("-");
-    let name = if from_stdin { "stdin".to_owned() } else { path.display().to_string() };
-    let read = if from_stdin { read_all(io::stdin().lock()) } else { read_file(path) };
-    let bytes = read.map_err(|why| Diagnostics::unreadable(&name, why))?;
+    let (name, bytes) = read(path)?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -57,6 +54,17 @@ pub fn load(path: &Path) -> Result<Config, Diagnostics> {
         map.file = path.parent().unwrap_or(Path::new("")).join(&map.file);
     }
     Ok(config)
+}
+
+/// The bytes of the file at `path`, `-` being standard input, and how reports call it.
+pub(crate) fn read(path: &Path) -> Result<(String, Vec<u8>), Diagnostics> {
+    let from_stdin = path == Path::new("-");
+    let name = if from_stdin { "stdin".to_owned() } else { path.display().to_string() };
+    let read = if from_stdin { read_all(io::stdin().lock()) } else { read_file(path) };
+    match read {
+        Ok(bytes) => Ok((name, bytes)),
+        Err(why) => Err(Diagnostics::unreadable(&name, why)),
+    }
 }
 
 /// Converts `text`; `name` is how the report calls the file.

@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod exit;
+pub mod import;
 mod interfaces;
 pub mod keeper;
 pub mod lab;

@@ -1,4 +1,5 @@
-//! The configuration against changed files: every good and bad file of the golden tests is the corpus.
+//! The configuration against changed files: every good and bad file of the golden tests is the corpus; and the importer
+//! against changed files of HAProxy's.
 //!
 //! `FUZZ_SECONDS=1800 FUZZ_SEED=7 cargo test -p lbctl --test fuzz -- --nocapture` searches on.
 
@@ -13,6 +14,9 @@ use std::{
 
 #[path = "fuzz/file.rs"]
 mod file;
+
+#[path = "fuzz/import.rs"]
+mod import;
 
 /// Files of an ordinary run.
 const ROUNDS: u64 = 1_000;

@@ -98,7 +98,7 @@ servers = [{servers}]
     )
 }
 
-fn node(argument: &str) -> Result<(String, Ipv4Addr), String> {
+pub(super) fn node(argument: &str) -> Result<(String, Ipv4Addr), String> {
     let (name, address) = argument.split_once('=').ok_or("write NAME=ADDRESS, as in lb1=192.0.2.11")?;
     text::name(name).map_err(|why| format!("the name `{}` {why}", name.escape_debug()))?;
     let address = text::host_address(address).map_err(|why| format!("{} {why}", address.escape_debug()))?;

@@ -42,6 +42,7 @@ pub struct Diagnostic {
 pub struct Diagnostics {
     file: String,
     text: Arc<str>,
+    lines: Lines,
     list: Vec<Diagnostic>,
     omitted: Omitted,
     /// What is not shown of the text.
@@ -65,11 +66,25 @@ pub(crate) struct Report<'a> {
     list: RefCell<Vec<Diagnostic>>,
     omitted: Cell<Omitted>,
     hidden: RefCell<Vec<Span>>,
+    most: usize,
+    lines: Lines,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self { text, list: RefCell::default(), omitted: Cell::default(), hidden: RefCell::default() }
+        Self::with_limit(text, MOST_SHOWN)
+    }
+
+    /// One that shows up to `most`.
+    pub(crate) fn with_limit(text: &'a str, most: usize) -> Self {
+        Self {
+            text,
+            list: RefCell::default(),
+            omitted: Cell::default(),
+            hidden: RefCell::default(),
+            most,
+            lines: Lines::of(text),
+        }
     }
 
     pub(crate) fn error(&self, span: Span, message: impl Into<String>) {
@@ -105,9 +120,14 @@ impl<'a> Report<'a> {
         self.text.get(span.start..span.end).unwrap_or_default()
     }
 
+    /// The line that `span` begins in, without the white space around it; what is hidden is stars.
+    pub(crate) fn line_text(&self, span: Span) -> String {
+        without(&self.hidden.borrow(), &self.lines.place(self.text, span.start)).trim().to_owned()
+    }
+
     /// The line of `span`, counted from 1.
     pub(crate) fn line(&self, span: Span) -> usize {
-        place(self.text, span.start).line
+        self.lines.place(self.text, span.start).line
     }
 
     /// In the order of the file; what concerns the whole file comes last.
@@ -117,6 +137,7 @@ impl<'a> Report<'a> {
         Diagnostics {
             file: file.to_owned(),
             text: self.text.into(),
+            lines: self.lines,
             list,
             omitted: self.omitted.get(),
             hidden: self.hidden.into_inner(),
@@ -125,7 +146,7 @@ impl<'a> Report<'a> {
 
     /// Nothing more will be shown.
     pub(crate) fn is_full(&self) -> bool {
-        self.list.borrow().len() >= MOST_SHOWN
+        self.list.borrow().len() >= self.most
     }
 
     fn add(&self, severity: Severity, span: Option<Span>, message: String) {
@@ -150,7 +171,15 @@ impl Diagnostics {
     /// One error about a file that could not even be read as text.
     pub(crate) fn unreadable(file: &str, message: impl Into<String>) -> Self {
         let list = vec![Diagnostic { severity: Severity::Error, span: None, message: message.into() }];
-        Self { file: file.to_owned(), text: "".into(), list, omitted: Omitted::default(), hidden: Vec::new() }
+        let lines = Lines::of("");
+        Self {
+            file: file.to_owned(),
+            text: "".into(),
+            lines,
+            list,
+            omitted: Omitted::default(),
+            hidden: Vec::new(),
+        }
     }
 
     /// In the order of the file; at most the first 200.
@@ -163,7 +192,7 @@ impl Diagnostics {
         self.list.iter().map(|diagnostic| match diagnostic.span {
             None => format!("{}: {}", self.file, diagnostic.message),
             Some(span) => {
-                let place = place(&self.text, span.start);
+                let place = self.lines.place(&self.text, span.start);
                 format!("{}:{}:{}: {}", self.file, place.line, place.column, diagnostic.message)
             }
         })
@@ -218,9 +247,9 @@ impl fmt::Display for Diagnostics {
                 writeln!(f, "{}: {label}{message}", self.file)?;
                 continue;
             };
-            let place = place(&self.text, span.start);
+            let place = self.lines.place(&self.text, span.start);
             writeln!(f, "{}:{}:{}: {label}{message}", self.file, place.line, place.column)?;
-            let line = self.without_secrets(&place);
+            let line = without(&self.hidden, &place);
             let (shown, skip, carets) = excerpt(&line, place.column - 1, self.width(*span, &place));
             writeln!(f, "{:>5} | {shown}", place.line)?;
             writeln!(f, "{:>5} | {:skip$}{}", "", "", "^".repeat(carets))?;
@@ -234,13 +263,6 @@ impl fmt::Display for Diagnostics {
 }
 
 impl Diagnostics {
-    /// The line of a place; what is hidden is stars.
-    fn without_secrets(&self, place: &Place<'_>) -> String {
-        let is_hidden = |at: usize| self.hidden.iter().any(|span| (span.start..span.end).contains(&at));
-        let shown = |(at, character)| if is_hidden(place.start + at) { '*' } else { character };
-        place.text.char_indices().map(shown).collect()
-    }
-
     /// Carets for `span`: its characters on its first line, at least one.
     fn width(&self, span: Span, place: &Place<'_>) -> usize {
         let source = self.text.get(span.start..span.end).unwrap_or_default();
@@ -248,6 +270,13 @@ impl Diagnostics {
         let left = place.text.chars().count().saturating_sub(place.column - 1);
         on_line.min(left).max(1)
     }
+}
+
+/// The line of a place; what is hidden is stars.
+fn without(hidden: &[Span], place: &Place<'_>) -> String {
+    let is_hidden = |at: usize| hidden.iter().any(|span| (span.start..span.end).contains(&at));
+    let shown = |(at, character)| if is_hidden(place.start + at) { '*' } else { character };
+    place.text.char_indices().map(shown).collect()
 }
 
 /// Where a byte is, in lines and characters from 1.
@@ -259,20 +288,30 @@ struct Place<'a> {
     text: &'a str,
 }
 
-fn place(text: &str, offset: usize) -> Place<'_> {
-    let mut offset = offset.min(text.len());
-    while !text.is_char_boundary(offset) {
-        offset -= 1;
+/// Where the lines of a text begin: a long report about a long file asks for each of its places.
+#[derive(Clone, Debug)]
+struct Lines(Arc<[usize]>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
     }
-    let before = &text[..offset];
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let rest = &text[start..];
-    let end = rest.find('\n').unwrap_or(rest.len());
-    Place {
-        start,
-        line: before.matches('\n').count() + 1,
-        column: text[start..offset].chars().count() + 1,
-        text: rest[..end].trim_end_matches('\r'),
+
+    fn place<'t>(&self, text: &'t str, offset: usize) -> Place<'t> {
+        let mut offset = offset.min(text.len());
+        while !text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let line = self.0.partition_point(|start| *start <= offset);
+        let start = self.0.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let rest = &text[start..];
+        let end = rest.find('\n').unwrap_or(rest.len());
+        Place {
+            start,
+            line,
+            column: text[start..offset].chars().count() + 1,
+            text: rest[..end].trim_end_matches('\r'),
+        }
     }
 }
 

@@ -298,10 +298,13 @@ pub(crate) fn interface(text: &str) -> Result<(), String> {
 
 /// The candidate that is nearest to `text`, if any is near enough to be what was meant.
 pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = 1 + text.chars().count() / 4;
+    let length = text.chars().count();
+    let limit = 1 + length / 4;
     let text = text.to_lowercase();
     candidates
         .into_iter()
+        // No distance is smaller than the difference of the lengths, and that one is cheap.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
         .map(|candidate| (strsim::damerau_levenshtein(&text, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)

@@ -1,0 +1,141 @@
+//! haproxy.cfg into our file.
+//!
+//! Adding a word of HAProxy's is one row and one function, in the file of its topic: `global` for the process, `proxy/*` for
+//! lines of sections, `proxy/{bind,server}` for what stands behind addresses, `rule/action` for what rules do,
+//! `sample/*` for what they look at, `template` for formats. The book prints the rows ([`tables`]).
+
+mod acl;
+mod arguments;
+mod cond;
+mod directive;
+mod emit;
+mod file;
+mod files;
+mod finish;
+mod fits;
+mod global;
+mod keys;
+mod lexer;
+mod number;
+mod predicate;
+mod proxy;
+mod regex;
+mod rule;
+mod sample;
+mod section;
+mod source;
+mod table;
+mod template;
+mod values;
+mod variables;
+
+use std::{net::Ipv4Addr, path::PathBuf};
+
+pub use self::table::Known;
+
+use self::{file::File, files::Maps, finish::World, variables::Variables};
+use super::{Imported, notes::Notes};
+use crate::config::{self, Diagnostics, diagnostic::Report};
+
+/// What is wanted beside the file.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What can't be converted is an error.
+    pub strict: bool,
+    /// Addresses that the nodes share; without one the file is for a proxy alone.
+    pub vips: Vec<Vip>,
+    /// The nodes of the pair and their own addresses.
+    pub nodes: Vec<(String, Ipv4Addr)>,
+    /// The number of the virtual router.
+    pub vrid: u8,
+    /// Environment variables that the file may use.
+    pub environment: Vec<(String, String)>,
+    /// Where the source is: lists of values are looked for there.
+    pub folder: PathBuf,
+    /// What our file will be called: pages are looked for beside it.
+    pub output: String,
+}
+
+/// An address that moves.
+#[derive(Clone, Debug)]
+pub struct Vip {
+    /// As it is written in our file: with a prefix, if it has one.
+    pub text: String,
+    /// The address alone.
+    pub address: Ipv4Addr,
+}
+
+/// Why there is no file of ours.
+#[derive(Debug)]
+pub enum Refused {
+    /// The source can't be read as HAProxy's: one place, one sentence.
+    Source(Diagnostics),
+    /// What was made is refused by our own reader. That is a fault of this program.
+    Bug(Box<Bug>),
+}
+
+/// What was made, and what our own reader says about it.
+#[derive(Debug)]
+pub struct Bug {
+    /// What the reader says about it.
+    pub report: Diagnostics,
+    /// What was made.
+    pub toml: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            strict: false,
+            vips: Vec::new(),
+            nodes: Vec::new(),
+            vrid: 51,
+            environment: Vec::new(),
+            folder: PathBuf::new(),
+            output: "lb.toml".into(),
+        }
+    }
+}
+
+/// Converts the file `bytes`, which is called `name`.
+pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, Refused> {
+    let text = source::text(bytes, name).map_err(Refused::Source)?;
+    let notes = Notes::new(&text, options.strict);
+    let variables = Variables::new(&options.environment, &text, name);
+    let sections = section::read(&text, variables, &notes).map_err(|unreadable| {
+        let report = Report::new(&text);
+        report.error(unreadable.span, unreadable.message);
+        Refused::Source(report.finish(name))
+    })?;
+    let file = File::read(&sections, &notes);
+    let maps = Maps::new(&options.folder);
+    let world = World { file: &file, options, maps: &maps, notes: &notes, said: false.into() };
+    let (sections, defaults) = finish::finish(&world);
+    let parts = emit::Parts {
+        file: &file,
+        sections: &sections,
+        defaults: &defaults,
+        options,
+        maps: &maps,
+        notes: &notes,
+    };
+    let toml = emit::document(&parts, name).to_string();
+    if let Err(report) = config::parse(&toml, &options.output) {
+        return Err(Refused::Bug(Box::new(Bug { report, toml })));
+    }
+    let (notes, lost) = notes.finish(name);
+    Ok(Imported { toml, notes, lost })
+}
+
+/// Every word that is known, by topic, for the book.
+pub fn tables() -> Vec<(&'static str, Vec<Known>)> {
+    let mut all: Vec<(&'static str, Vec<Known>)> = global::known().into();
+    all.extend(proxy::known());
+    let of = |rows: &'static [rule::ActionRow]| rows.iter().map(|row| row.known).collect();
+    all.push(("Actions on requests", of(rule::REQUEST)));
+    all.push(("Actions on responses", of(rule::RESPONSE)));
+    all.push(("Samples", sample::FETCHES.iter().map(|row| row.known).collect()));
+    all.push(("Converters", sample::CONVERTERS.iter().map(|row| row.known).collect()));
+    all.push(("Formats", template::VARIABLES.iter().map(|row| row.known).collect()));
+    all
+}

@@ -1,0 +1,439 @@
+//! A sample and values, compared in one of HAProxy's ways: as the keys of our `when`.
+
+use super::{Match, Pattern, Scope, Side, Test};
+use crate::import::{
+    document::Value,
+    haproxy::{
+        cond::Cond,
+        directive::{Fault, shown},
+        lexer::Word,
+        number,
+        regex::{self, escape},
+        sample::{Base, Sample, Type},
+        values,
+    },
+};
+
+/// Where our file has a key of its own for a sample.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place<'a> {
+    Path,
+    /// Of the request, or of the response.
+    Header(&'a str),
+    Query(&'a str),
+    Cookie(&'a str),
+    Method,
+    Host,
+    Source,
+    Port,
+    Status,
+    /// `value`
+    Any,
+}
+
+/// The condition that a test is.
+pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
+    if let Some(cond) = special(test)? {
+        return Ok(cond);
+    }
+    let sample = Sample::of(&test.sample, scope.maps).map_err(|why| Fault::at(&test.word, why))?;
+    let by = test.by.unwrap_or(match sample.kind {
+        Type::Flag => Match::Flag,
+        Type::Number => Match::Number,
+        Type::Address => Match::Address,
+        Type::Text => Match::Exact,
+    });
+    let name = match &sample.base {
+        Base::Placeholder(name) => name.clone(),
+        Base::Constant(text) => return constant(text, by, test),
+    };
+    let name = name.as_str();
+    check_side(name, test, scope)?;
+    if name == "request.authority" {
+        return host(test, &sample, by);
+    }
+    let any_value = test.sample.converters.is_empty() && test.sample.arguments.len() < 2;
+    let place = match name {
+        "request.path" if any_value => Place::Path,
+        "request.method" if any_value => Place::Method,
+        "request.host" => Place::Any,
+        "client.ip" if any_value => Place::Source,
+        "local.port" if any_value => Place::Port,
+        "response.status" if any_value => Place::Status,
+        _ if !any_value => Place::Any,
+        name => match name.split_once('.') {
+            Some(("request" | "response", rest)) => match rest.split_once('.') {
+                Some(("header", header)) => Place::Header(header),
+                Some(("query", parameter)) => Place::Query(parameter),
+                Some(("cookie", cookie)) => Place::Cookie(cookie),
+                _ => Place::Any,
+            },
+            _ => Place::Any,
+        },
+    };
+    match by {
+        Match::Found => Ok(found(&sample, place)),
+        Match::Flag => Ok(flag(&sample, place)),
+        Match::Number => numbers(test, &sample, place),
+        Match::Length => length(test, sample, place),
+        Match::Address => addresses(test, &sample, place),
+        _ => texts(test, &sample, place, by),
+    }
+}
+
+/// A sample that does not exist where it is asked for never matches in HAProxy; that is no way to write a rule.
+fn check_side(name: &str, test: &Test, scope: &Scope<'_>) -> Result<(), Fault> {
+    let part = name.split('.').next().unwrap_or_default();
+    let why = match (part, scope.side) {
+        ("request" | "server", Side::Connection) => "in mode tcp nothing of a request is known",
+        ("response", Side::Request | Side::Connection) => "there is no response yet",
+        ("request", Side::Response) => "the request is gone when its response comes",
+        _ => return Ok(()),
+    };
+    Err(Fault::at(&test.word, format!("`{}`: {why}", shown(&test.word.text))))
+}
+
+/// Samples that are only there in conditions.
+fn special(test: &Test) -> Result<Option<Cond>, Fault> {
+    let argument = || match test.sample.arguments.first() {
+        Some(name) if !name.is_empty() => Ok(name.clone()),
+        _ => Err(Fault::at(&test.word, format!("`{}` takes a name in parentheses", test.sample.name))),
+    };
+    let exists = |key: &'static str| -> Result<Cond, Fault> {
+        let there = Cond::named(key, argument()?, vec![Value::Flag(true)]);
+        let patterns: Vec<_> = test.patterns.iter().map(|pattern| pattern.word.text.as_str()).collect();
+        match (test.operator.as_deref(), patterns.as_slice(), test.by) {
+            (None | Some("eq"), ["0"], _) | (Some("lt"), ["1"], _) | (Some("le"), ["0"], _) => {
+                Ok(there.not())
+            }
+            (Some("gt"), ["0"], _) | (Some("ge"), ["1"], _) | (None, ["1:"], _) => Ok(there),
+            (None, [], Some(Match::Found | Match::Flag)) => Ok(there),
+            _ => Err(Fault::at(
+                &test.word,
+                format!("`{}`: whether there is one can be asked, not how many", test.sample.name),
+            )),
+        }
+    };
+    Ok(Some(match test.sample.name.as_str() {
+        "ssl_fc" => Cond::is("scheme", vec![Value::text("https")]),
+        "req.hdr_cnt" | "hdr_cnt" | "req.fhdr_cnt" | "res.hdr_cnt" | "shdr_cnt" | "res.fhdr_cnt" => {
+            exists("header")?
+        }
+        "req.cook_cnt" | "cook_cnt" => exists("cookie")?,
+        "base" => base(test)?,
+        "nbsrv" => return Err(Fault::at(&test.word, "`nbsrv` can be asked in `monitor fail` alone")),
+        _ => return Ok(None),
+    }))
+}
+
+/// `base www.example.com/a`: host and path.
+fn base(test: &Test) -> Result<Cond, Fault> {
+    let one = |pattern: &Pattern| {
+        let text = pattern.word.text.as_str();
+        let (host, path) = match text.find('/') {
+            Some(at) if at > 0 => text.split_at(at),
+            _ => {
+                return Err(Fault::at(
+                    &pattern.word,
+                    "`base` is compared where the value has a host and a path",
+                ));
+            }
+        };
+        let fold = if pattern.fold { "(?i)" } else { "" };
+        let path = match test.by {
+            None | Some(Match::Exact) if pattern.fold => {
+                Cond::is("path_regex", vec![Value::Text(format!("(?i)^{}$", escape(path)))])
+            }
+            None | Some(Match::Exact) => Cond::is("path", vec![Value::text(path)]),
+            Some(Match::Prefix) => {
+                Cond::is("path_regex", vec![Value::Text(format!("{fold}^{}", escape(path)))])
+            }
+            Some(_) => {
+                return Err(Fault::at(&test.word, "`base` is compared as a whole, or by its beginning"));
+            }
+        };
+        Ok(Cond::all([Cond::is("host", vec![Value::text(host)]), path]))
+    };
+    Ok(Cond::any(test.patterns.iter().map(one).collect::<Result<Vec<_>, _>>()?))
+}
+
+/// Known now.
+fn constant(text: &str, by: Match, test: &Test) -> Result<Cond, Fault> {
+    let holds = match by {
+        Match::Found => true,
+        Match::Flag => text != "0" && !text.is_empty(),
+        Match::Exact => test.patterns.iter().any(|pattern| {
+            if pattern.fold {
+                pattern.word.text.eq_ignore_ascii_case(text)
+            } else {
+                pattern.word.text == text
+            }
+        }),
+        Match::Number if test.operator.is_none() => {
+            test.patterns.iter().any(|pattern| pattern.word.text == text)
+        }
+        _ => return Err(Fault::at(&test.word, "what is known already is compared as a text alone")),
+    };
+    Ok(if holds { Cond::Always } else { Cond::Never })
+}
+
+/// `hdr(host)`: our `host` where it can be, which is one lookup however many there are.
+fn host(test: &Test, sample: &Sample, by: Match) -> Result<Cond, Fault> {
+    let is_plain = sample.functions.is_empty() || sample.functions == ["lower"];
+    if by == Match::Exact && is_plain {
+        let (names, others): (Vec<_>, Vec<_>) = test.patterns.iter().partition(|pattern| {
+            lb_proxy::rules::HostPattern::parse(&pattern.word.text).is_ok()
+                && !pattern.word.text.starts_with('*')
+        });
+        let names = names.iter().map(|pattern| Value::Text(pattern.word.text.to_ascii_lowercase())).collect();
+        let others = values_of(&others, by)?;
+        return Ok(Cond::any([
+            Cond::is("host", names),
+            Cond::named("value", "{request.authority|lower}", others),
+        ]));
+    }
+    if by == Match::Suffix && is_plain {
+        let (wild, others): (Vec<_>, Vec<_>) = test.patterns.iter().partition(|pattern| {
+            pattern.word.text.starts_with('.')
+                && lb_proxy::rules::HostPattern::parse(&format!("*{}", pattern.word.text)).is_ok()
+        });
+        let wild = wild
+            .iter()
+            .map(|pattern| Value::Text(format!("*{}", pattern.word.text.to_ascii_lowercase())))
+            .collect();
+        let others = values_of(&others, by)?;
+        return Ok(Cond::any([Cond::is("host", wild), Cond::named("value", "{request.host}", others)]));
+    }
+    let place = if is_plain && matches!(by, Match::Prefix | Match::Contains | Match::Regex | Match::Domain) {
+        // In small letters, as the placeholder is.
+        Sample { base: Base::Placeholder("request.host".into()), functions: Vec::new(), kind: Type::Text }
+    } else {
+        sample.clone()
+    };
+    match by {
+        Match::Found => Ok(Cond::named("header", "Host", vec![Value::Flag(true)])),
+        Match::Number | Match::Flag | Match::Address => {
+            Err(Fault::at(&test.word, "a host is compared as a text"))
+        }
+        Match::Length => length(test, place, Place::Any),
+        _ => {
+            let lowered = place.is_placeholder("request.host") && by != Match::Regex;
+            let test = if lowered { &lowercase(test) } else { test };
+            texts(test, &place, Place::Host, by)
+        }
+    }
+}
+
+/// Against what is in small letters already.
+fn lowercase(test: &Test) -> Test {
+    let lower = |pattern: &Pattern| Pattern {
+        word: Word { text: pattern.word.text.to_ascii_lowercase(), span: pattern.word.span },
+        fold: false,
+    };
+    Test {
+        word: test.word.clone(),
+        sample: crate::import::haproxy::sample::Written {
+            name: test.sample.name.clone(),
+            arguments: test.sample.arguments.clone(),
+            converters: test.sample.converters.clone(),
+        },
+        by: test.by,
+        operator: test.operator.clone(),
+        patterns: test.patterns.iter().map(lower).collect(),
+    }
+}
+
+fn value(sample: &Sample, values: Vec<Value>) -> Cond {
+    match sample.placeholder() {
+        Ok(placeholder) => Cond::named("value", placeholder, values),
+        Err(_) => Cond::Never,
+    }
+}
+
+fn at(sample: &Sample, place: Place<'_>, values: Vec<Value>) -> Cond {
+    match place {
+        Place::Header(name) => Cond::named("header", name, values),
+        Place::Query(name) => Cond::named("query", name, values),
+        Place::Cookie(name) => Cond::named("cookie", name, values),
+        _ => value(sample, values),
+    }
+}
+
+fn found(sample: &Sample, place: Place<'_>) -> Cond {
+    match place {
+        // A request always has these.
+        Place::Path | Place::Method | Place::Source | Place::Port | Place::Status => Cond::Always,
+        place => at(sample, place, vec![Value::Flag(true)]),
+    }
+}
+
+/// Not 0 and not empty.
+fn flag(sample: &Sample, place: Place<'_>) -> Cond {
+    let zero = Value::table([("regex", Value::text("^0*$"))]);
+    Cond::all([at(sample, place, vec![Value::Flag(true)]), at(sample, place, vec![zero]).not()])
+}
+
+fn numbers(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault> {
+    let ranges = number::ranges(test)?;
+    let native = match place {
+        Place::Port => Some(("port", 1, 65_535)),
+        Place::Status => Some(("status", 200, 999)),
+        _ => None,
+    };
+    if let Some((key, lowest, highest)) = native {
+        let clipped = ranges.iter().filter_map(|(low, high)| {
+            let (low, high) = ((*low).max(lowest), high.unwrap_or(highest).min(highest));
+            (low <= high)
+                .then(|| if low == high { Value::Integer(low) } else { Value::Text(format!("{low}-{high}")) })
+        });
+        return Ok(Cond::is(key, clipped.collect()));
+    }
+    let regex = |pattern: String| at(sample, place, vec![Value::table([("regex", Value::Text(pattern))])]);
+    let one = |(low, high): &(u64, Option<u64>)| match high {
+        Some(high) if low == high => regex(format!("^0*{low}$")),
+        Some(high) if *low == 0 => regex(number::at_most(*high)),
+        Some(high) => Cond::all([regex(number::at_least(*low)), regex(number::at_most(*high))]),
+        None => regex(number::at_least(*low)),
+    };
+    Ok(Cond::any(ranges.iter().map(one)))
+}
+
+fn length(test: &Test, mut sample: Sample, place: Place<'_>) -> Result<Cond, Fault> {
+    sample.functions.push("length".into());
+    // What is not there has no length.
+    let exists = match place {
+        Place::Header(_) | Place::Query(_) | Place::Cookie(_) => found(&sample, place),
+        _ => Cond::Always,
+    };
+    Ok(Cond::all([exists, numbers(test, &sample, Place::Any)?]))
+}
+
+fn addresses(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault> {
+    let networks: Vec<String> =
+        test.patterns.iter().map(|pattern| values::network(&pattern.word)).collect::<Result<_, _>>()?;
+    if place == Place::Source {
+        return Ok(Cond::is("source", networks.into_iter().map(Value::Text).collect()));
+    }
+    if matches!(place, Place::Header(_)) {
+        let why = "any address of a list can't be compared, one of them can: write its number, -1 for the last, as in hdr_ip(x-forwarded-for,-1)";
+        return Err(Fault::at(&test.word, why));
+    }
+    // Addresses of one network are the same once the rest of their bits is gone.
+    let one = |network: &String| {
+        let (address, bits) = network.split_once('/').unwrap_or((network, ""));
+        let mut sample = sample.clone();
+        if !bits.is_empty() {
+            let (v4, v6) = if address.contains(':') { ("32", bits) } else { (bits, "128") };
+            sample.functions.push(format!("mask({v4}, {v6})"));
+        }
+        value(&sample, vec![Value::text(address)])
+    };
+    Ok(Cond::any(networks.iter().map(one)))
+}
+
+fn texts(test: &Test, sample: &Sample, place: Place<'_>, by: Match) -> Result<Cond, Fault> {
+    if test.patterns.is_empty() {
+        return Err(Fault::at(&test.word, format!("`{}` is compared with nothing", shown(&test.word.text))));
+    }
+    let all: Vec<_> = test.patterns.iter().collect();
+    match place {
+        Place::Method if by == Match::Exact => {
+            Ok(Cond::is("method", all.iter().map(|pattern| Value::text(&pattern.word.text)).collect()))
+        }
+        Place::Path => paths(&all, sample, by),
+        Place::Header(name)
+            if !crate::import::haproxy::sample::has_one_value(name) && !test.sample.name.contains("fhdr") =>
+        {
+            let values =
+                all.iter().map(|pattern| between_commas(pattern, by)).collect::<Result<Vec<_>, _>>()?;
+            Ok(at(sample, place, values))
+        }
+        place => Ok(at(sample, place, values_of(&all, by)?)),
+    }
+}
+
+/// Keys of paths, which name the way of comparing.
+fn paths(patterns: &[&Pattern], sample: &Sample, by: Match) -> Result<Cond, Fault> {
+    let mut any = Vec::new();
+    for pattern in patterns {
+        let text = pattern.word.text.as_str();
+        any.push(match by {
+            Match::Exact if !pattern.fold && text.starts_with('/') && !text.contains(['?', '#']) => {
+                Cond::is("path", vec![Value::text(text)])
+            }
+            // Never one of a path.
+            Match::Exact if !pattern.fold => value(sample, vec![Value::text(text)]),
+            Match::Suffix if !pattern.fold => Cond::is("path_suffix", vec![Value::text(text)]),
+            by => Cond::is("path_regex", vec![Value::Text(expression(pattern, by)?)]),
+        });
+    }
+    Ok(Cond::any(any))
+}
+
+/// Patterns as values of `header`, `query`, `cookie` and `value`.
+fn values_of(patterns: &[&Pattern], by: Match) -> Result<Vec<Value>, Fault> {
+    let one = |pattern: &&Pattern| {
+        let text = || Value::text(&pattern.word.text);
+        Ok(match by {
+            Match::Exact if !pattern.fold => text(),
+            Match::Prefix if !pattern.fold => Value::table([("prefix", text())]),
+            Match::Suffix if !pattern.fold => Value::table([("suffix", text())]),
+            Match::Contains if !pattern.fold => Value::table([("contains", text())]),
+            by => Value::table([("regex", Value::Text(expression(pattern, by)?))]),
+        })
+    };
+    patterns.iter().map(one).collect()
+}
+
+/// A line may have several values between commas, any of which may match.
+fn between_commas(pattern: &Pattern, by: Match) -> Result<Value, Fault> {
+    const BEGIN: &str = r"(?:^|,)[ \t]*";
+    const END: &str = r"[ \t]*(?:,|$)";
+    let text = escape(&pattern.word.text);
+    let expression = match by {
+        Match::Exact => format!("{BEGIN}{text}{END}"),
+        Match::Prefix => format!("{BEGIN}{text}"),
+        Match::Suffix => format!("{text}{END}"),
+        Match::Contains if !pattern.fold && !pattern.word.text.contains(',') => {
+            return Ok(Value::table([("contains", Value::text(&pattern.word.text))]));
+        }
+        by => {
+            // `^` and `$` of an expression are the ends of one value.
+            let inner = expression(&Pattern { fold: false, ..pattern.clone() }, by)?;
+            match (inner.strip_prefix('^'), inner.strip_suffix('$')) {
+                (Some(_), Some(_)) if !inner.contains('|') => {
+                    format!("{BEGIN}(?:{}){END}", inner.trim_start_matches('^').trim_end_matches('$'))
+                }
+                (Some(rest), None) if !inner.contains('|') => format!("{BEGIN}{rest}"),
+                (None, Some(rest)) if !inner.contains('|') && !rest.ends_with('\\') => format!("{rest}{END}"),
+                _ => inner,
+            }
+        }
+    };
+    let fold = if pattern.fold { "(?i)" } else { "" };
+    let expression = format!("{fold}{expression}");
+    regex::compile(&expression).map_err(|why| Fault::at(&pattern.word, format!("the expression {why}")))?;
+    Ok(Value::table([("regex", Value::Text(expression))]))
+}
+
+/// Any way of comparing, as an expression.
+fn expression(pattern: &Pattern, by: Match) -> Result<String, Fault> {
+    let fold = if pattern.fold { "(?i)" } else { "" };
+    let text = pattern.word.text.as_str();
+    let part = |delimiters: &[char], class: &str| {
+        let inner = escape(text.trim_matches(delimiters));
+        format!("{fold}(?:^|{class}){inner}(?:{class}|$)")
+    };
+    Ok(match by {
+        Match::Exact => format!("{fold}^{}$", escape(text)),
+        Match::Prefix => format!("{fold}^{}", escape(text)),
+        Match::Suffix => format!("{fold}{}$", escape(text)),
+        Match::Contains => format!("{fold}{}", escape(text)),
+        Match::Directory => part(&['/', '?'], "[/?]"),
+        Match::Domain => part(&['/', '?', '.', ':'], "[/?.:]"),
+        Match::Regex => regex::convert(&pattern.word, pattern.fold)?,
+        Match::Found | Match::Flag | Match::Number | Match::Length | Match::Address => {
+            return Err(Fault::at(&pattern.word, "it can't be compared as a text"));
+        }
+    })
+}

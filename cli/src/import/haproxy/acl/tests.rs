@@ -1,0 +1,166 @@
+//! Conditions as they are written in haproxy.cfg, and what `when` they are.
+
+use super::*;
+use crate::import::haproxy::{lexer, variables::Variables};
+
+const ACLS: [&str; 9] = [
+    "static path_end .gif .png",
+    "static path_beg /static /img",
+    "www hdr(host) -i www.example.com Shop.Example.com",
+    "sub hdr_end(host) -i .example.com",
+    "office src 192.0.2.0/24 10.12/8",
+    "big req.hdr_val(content-length) gt 1000",
+    "logged_in req.cook(SID) -m found",
+    "bad hdr_sub(user-agent) -i bot",
+    "tls ssl_fc",
+];
+
+fn words(text: &str) -> Vec<Word> {
+    lexer::words(text, 0, &Variables::new(&[], "", "")).unwrap().words
+}
+
+fn when(text: &str, side: Side) -> Result<String, String> {
+    let acls: Vec<_> = ACLS.map(words).into();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
+    let maps = Maps::new(&folder);
+    let scope = Scope { acls: &acls, side, maps: &maps, tests: Cell::new(0) };
+    match condition(&words(text), &scope) {
+        Ok(Cond::Never) => Ok("never".into()),
+        Ok(cond) => Ok(cond.when().map_or_else(|| "always".into(), |value| value.to_string())),
+        Err(fault) => Err(fault.why),
+    }
+}
+
+#[test]
+fn conditions_of_requests() {
+    let cases = [
+        ("if static", r"[{ path_suffix = ['.gif', '.png'] }, { path_regex = ['^/static', '^/img'] }]"),
+        ("if www", r#"{ host = ["www.example.com", "shop.example.com"] }"#),
+        ("if sub", r#"{ host = "*.example.com" }"#),
+        ("unless office", r#"{ not = { source = ["192.0.2.0/24", "10.0.0.0/8"] } }"#),
+        (
+            "if www !office",
+            r#"{ host = ["www.example.com", "shop.example.com"], not = { source = ["192.0.2.0/24", "10.0.0.0/8"] } }"#,
+        ),
+        (
+            "if www or office",
+            r#"[{ host = ["www.example.com", "shop.example.com"] }, { source = ["192.0.2.0/24", "10.0.0.0/8"] }]"#,
+        ),
+        ("if logged_in", "{ cookie = { SID = true } }"),
+        ("if !logged_in", "{ cookie = { SID = false } }"),
+        ("if ! logged_in", "{ cookie = { SID = false } }"),
+        ("if bad", r#"{ header = { user-agent = { regex = "(?i)bot" } } }"#),
+        ("if tls", r#"{ scheme = "https" }"#),
+        ("if !tls", r#"{ scheme = "http" }"#),
+        ("if { path /a }", r#"{ path = "/a" }"#),
+        ("if { path -i /A }", r#"{ path_regex = "(?i)^/A$" }"#),
+        ("if { path_reg ^/user/[0-9]+$ }", r#"{ path_regex = "^/user/[0-9]+$" }"#),
+        ("if { path_dir admin }", r#"{ path_regex = "(?:^|[/?])admin(?:[/?]|$)" }"#),
+        ("if { path,lower -m beg /a }", r#"{ value = { "{request.path|lower}" = { prefix = "/a" } } }"#),
+        (
+            "if { path_len gt 9 }",
+            r#"{ value = { "{request.path|length}" = { regex = "^0*(?:[1-9][0-9]{2,}|[2-9][0-9]|1[1-9]|10)$" } } }"#,
+        ),
+        ("if METH_GET", r#"{ method = ["GET", "HEAD"] }"#),
+        ("if { method POST PUT }", r#"{ method = ["POST", "PUT"] }"#),
+        ("if HTTP_1.0", r#"{ value = { "{request.version}" = "1.0" } }"#),
+        ("if LOCALHOST", r#"{ source = ["127.0.0.0/8", "::1"] }"#),
+        ("if TRUE", "always"),
+        ("if FALSE", "never"),
+        ("unless TRUE", "never"),
+        ("if WAIT_END HTTP", "always"),
+        (
+            "if { hdr(host) -i a.com:8080 }",
+            r#"{ value = { "{request.authority|lower}" = { regex = '(?i)^a\.com:8080$' } } }"#,
+        ),
+        ("if { hdr_beg(host) -i Www. }", r#"{ value = { "{request.host}" = { prefix = "www." } } }"#),
+        (
+            "if { hdr_reg(host) -i ^(www|shop)\\. }",
+            r#"{ value = { "{request.host}" = { regex = '(?i)^(www|shop)\.' } } }"#,
+        ),
+        ("if { hdr(x-a) b }", r#"{ header = { x-a = { regex = '(?:^|,)[ \t]*b[ \t]*(?:,|$)' } } }"#),
+        ("if { req.fhdr(x-a) b }", r#"{ header = { x-a = "b" } }"#),
+        ("if { hdr(content-type) -m beg text/ }", r#"{ header = { content-type = { prefix = "text/" } } }"#),
+        ("if { hdr_cnt(x-a) eq 0 }", "{ header = { x-a = false } }"),
+        ("if { req.hdr_cnt(x-a) gt 0 }", "{ header = { x-a = true } }"),
+        ("if { url_param(a) 1 }", r#"{ query = { a = "1" } }"#),
+        ("if { urlp(a) -m found }", "{ query = { a = true } }"),
+        ("if { dst_port 80 8000:8010 }", r#"{ port = [80, "8000-8010"] }"#),
+        ("if { dst_port gt 1023 }", r#"{ port = "1024-65535" }"#),
+        ("if { dst 192.0.2.0/24 }", r#"{ value = { "{local.ip|mask(24, 128)}" = "192.0.2.0" } }"#),
+        (
+            "if { hdr_ip(x-forwarded-for,-1) 10.0.0.0/8 }",
+            r#"{ value = { "{request.header.x-forwarded-for|field(-1, ',')|trim|mask(8, 128)}" = "10.0.0.0" } }"#,
+        ),
+        ("if { base_beg example.com/a }", r#"{ host = "example.com", path_regex = "^/a" }"#),
+        ("if { var(txn.kind) -m str a b }", r#"{ value = { "{var.kind}" = ["a", "b"] } }"#),
+        (
+            "if { var(txn.ok) -m bool }",
+            r#"{ value = { "{var.ok}" = true }, not = { value = { "{var.ok}" = { regex = "^0*$" } } } }"#,
+        ),
+        ("if { str(a) -m str a }", "always"),
+        ("if { path -f list.txt }", r#"{ path = ["/from", "/a/file"] }"#),
+        ("if { query -m sub id= }", r#"{ value = { "{request.query}" = { contains = "id=" } } }"#),
+        ("if { fe_name web }", r#"{ value = { "{frontend.name}" = "web" } }"#),
+    ];
+    for (text, expected) in cases {
+        let found = when(text, Side::Request);
+        let expected = expected
+            .replace("['.gif', '.png']", "[\".gif\", \".png\"]")
+            .replace("['^/static', '^/img']", "[\"^/static\", \"^/img\"]");
+        assert_eq!(found.as_deref(), Ok(expected.as_str()), "{text}");
+    }
+}
+
+#[test]
+fn conditions_of_responses_and_connections() {
+    let cases = [
+        ("if { status 500:599 }", Side::Response, r#"{ status = "500-599" }"#),
+        (
+            "if { res.hdr(content-type) -m beg text/ }",
+            Side::Response,
+            r#"{ header = { content-type = { prefix = "text/" } } }"#,
+        ),
+        ("if { src 192.0.2.1 }", Side::Response, r#"{ source = "192.0.2.1" }"#),
+        (
+            "if { src 192.0.2.1 } or { dst_port 25 }",
+            Side::Connection,
+            r#"[{ source = "192.0.2.1" }, { port = 25 }]"#,
+        ),
+    ];
+    for (text, side, expected) in cases {
+        assert_eq!(when(text, side).as_deref(), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn what_has_no_counterpart_says_why() {
+    let cases = [
+        ("if", Side::Request, "nothing follows `if`"),
+        ("if nothing", Side::Request, "no `acl` is called `nothing`"),
+        ("if ofice", Side::Request, "did you mean `office`?"),
+        ("if { path /a", Side::Request, "this `{` has no `}`"),
+        ("if !", Side::Request, "nothing follows the `!`"),
+        ("if { }", Side::Request, "a test has nothing in it"),
+        ("if { path }", Side::Request, "is compared with nothing"),
+        ("if { path_reg ( }", Side::Request, "can't be used"),
+        ("if { path_reg (?=a) }", Side::Request, "can't be used"),
+        ("if { src www.example.com }", Side::Request, "names are not looked up"),
+        ("if { hdr_ip(x-forwarded-for) 10.0.0.0/8 }", Side::Request, "any address of a list"),
+        ("if { hdr_cnt(x) gt 3 }", Side::Request, "not how many"),
+        ("if { ssl_c_used }", Side::Request, "there is no TLS"),
+        ("if { nbsrv(app) lt 1 }", Side::Request, "in `monitor fail` alone"),
+        ("if { src_conn_rate gt 10 }", Side::Request, "stick table"),
+        ("if { status 200 }", Side::Request, "there is no response yet"),
+        ("if { path /a }", Side::Response, "the request is gone"),
+        ("if { path /a }", Side::Connection, "in mode tcp"),
+        ("if { path -f none.txt }", Side::Request, "can't be read here"),
+        ("if { path -m nope /a }", Side::Request, "`-m nope` is not there"),
+        ("if { dst_port x }", Side::Request, "is no number"),
+        ("if { zzz 1 }", Side::Request, "no sample that is known here"),
+    ];
+    for (text, side, expected) in cases {
+        let why = when(text, side).expect_err(text);
+        assert!(why.contains(expected), "{text}: {why}");
+    }
+}

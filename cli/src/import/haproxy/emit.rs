@@ -1,0 +1,198 @@
+//! Sections as TOML: what differs from `[defaults]`, in an order to read, with the lines that it comes from.
+
+use super::{
+    Options,
+    file::File,
+    files::Maps,
+    finish::Finished,
+    keys::{KEYS, Keys, Setting},
+    rule::Rule,
+    section::Kind,
+};
+use crate::{
+    config::diagnostic::Span,
+    import::{
+        document::{Document, Entry, Table, Value, key},
+        notes::Notes,
+    },
+};
+
+/// What is written from.
+pub(super) struct Parts<'p> {
+    pub(super) file: &'p File,
+    pub(super) sections: &'p [Finished],
+    pub(super) defaults: &'p Keys,
+    pub(super) options: &'p Options,
+    pub(super) maps: &'p Maps<'p>,
+    pub(super) notes: &'p Notes<'p>,
+}
+
+/// Our file.
+pub(super) fn document(parts: &Parts<'_>, source: &str) -> Document {
+    let mut document = Document { head: head(source), tables: Vec::new() };
+    cluster(parts.options, &mut document);
+    global(parts, &mut document);
+    for (name, file, kind) in parts.maps.all() {
+        let mut entries = vec![pair("file", Value::Text(file), None)];
+        if kind != "exact" {
+            entries.push(pair("match", Value::text(kind), None));
+        }
+        document.tables.push(Table { heading: format!("map.{name}"), comments: Vec::new(), entries });
+    }
+    let entries: Vec<_> = parts.defaults.iter().map(setting).collect();
+    if !entries.is_empty() {
+        document.tables.push(Table { heading: "defaults".into(), comments: Vec::new(), entries });
+    }
+    for section in parts.sections {
+        document.tables.push(table(section, parts));
+    }
+    if document.tables.is_empty() {
+        let comments = vec!["Nothing of the file could be converted.".to_owned()];
+        document.tables.push(Table { heading: "global".into(), comments, entries: Vec::new() });
+    }
+    document
+}
+
+fn head(source: &str) -> Vec<String> {
+    vec![
+        format!("Made by `lbctl import` from {source}."),
+        "Check it with `lbctl check`; every key is described in docs/configuration.md. Values that HAProxy has without a word,".into(),
+        "and lbctl would have otherwise, are written out: take them out where ours are the better ones.".into(),
+    ]
+}
+
+fn cluster(options: &Options, document: &mut Document) {
+    if options.vips.is_empty() {
+        return;
+    }
+    let nodes = options
+        .nodes
+        .iter()
+        .map(|(name, address)| pair(&format!("node.{}", key(name)), Value::Text(address.to_string()), None));
+    document.tables.push(Table {
+        heading: "cluster".into(),
+        comments: vec!["The same file, byte for byte, on every node. The first one is preferred.".into()],
+        entries: nodes.collect(),
+    });
+    let addresses = options.vips.iter().map(|vip| Value::text(&vip.text)).collect();
+    document.tables.push(Table {
+        heading: "vip.web".into(),
+        comments: vec![
+            "The address that moves. No other virtual router on this network may have the same vrid.".into(),
+        ],
+        entries: vec![
+            pair("vrid", Value::Integer(options.vrid.into()), None),
+            pair("addresses", Value::List(addresses), None),
+        ],
+    });
+}
+
+fn global(parts: &Parts<'_>, document: &mut Document) {
+    let global = &parts.file.global;
+    let mut entries = Vec::new();
+    if let Some(maxconn) = global.maxconn {
+        entries.push(pair("maxconn", Value::Integer(maxconn), None));
+    }
+    if let Some(threads) = global.threads {
+        entries.push(pair("threads", Value::Integer(threads), None));
+    }
+    if !global.nameservers.is_empty() {
+        entries.push(pair("nameservers", Value::List(global.nameservers.clone()), None));
+    }
+    entries.extend(global.commented.iter().map(|line| Entry::Comment(line.clone())));
+    let comments = lost(&global.lost, parts.notes);
+    if !entries.is_empty() || !comments.is_empty() {
+        document.tables.push(Table { heading: "global".into(), comments, entries });
+    }
+}
+
+fn table(section: &Finished, parts: &Parts<'_>) -> Table {
+    let word = match section.kind {
+        Kind::Frontend => "frontend",
+        Kind::Backend => "backend",
+        _ => "listen",
+    };
+    let mut entries = Vec::new();
+    let mut bind = Some(&section.binds);
+    for known in KEYS {
+        // Behind the mode, which says what is listened for.
+        if known.name != "mode"
+            && let Some(binds) = bind.take_if(|binds| !binds.is_empty())
+        {
+            entries.push(pair("bind", Value::one_or_list(binds.clone()), None));
+        }
+        if let Some(found) = section.keys.get(known.name)
+            && differs(found, parts.defaults)
+        {
+            entries.push(setting(found));
+        }
+    }
+    if !section.pages.is_empty() {
+        let pages = section.pages.iter().map(|(status, file)| (status.to_string(), file.clone())).collect();
+        entries.push(pair("error_page", Value::Table(pages), None));
+    }
+    entries.extend(section.comments.iter().map(|line| Entry::Comment(line.clone())));
+    for server in &section.servers {
+        let name = format!("server.{}", key(&server.name));
+        entries.push(match server.left_out {
+            None => pair(&name, server.value.clone(), None),
+            Some(why) => Entry::Comment(format!("{name} = {}  # {why}", server.value)),
+        });
+    }
+    entries.extend(rules("rules", &section.rules, parts.notes));
+    entries.extend(rules("response_rules", &section.responses, parts.notes));
+    Table {
+        heading: format!("{word}.{}", key(&section.name)),
+        comments: lost(&section.lost, parts.notes),
+        entries,
+    }
+}
+
+/// A key that says what `[defaults]` says is not written again, and neither is one that says what we do without a word.
+fn differs(setting: &Setting, defaults: &Keys) -> bool {
+    match defaults.value(setting.key.name) {
+        Some(value) => *value != setting.value,
+        None => {
+            !(matches!(setting.key.name, "forwardfor" | "tcp_keepalive")
+                && setting.value == Value::Flag(false))
+        }
+    }
+}
+
+fn setting(setting: &Setting) -> Entry {
+    pair(setting.key.name, setting.value.clone(), setting.note.clone())
+}
+
+fn rules(key: &'static str, rules: &[Rule], notes: &Notes<'_>) -> Option<Entry> {
+    let mut list: Vec<(Vec<String>, Value)> = Vec::new();
+    for rule in rules {
+        let from = format!("{}: {}", notes.line(rule.span), shortened(notes.source(rule.span)));
+        list.push((vec![from], rule.value()));
+    }
+    (!list.is_empty()).then_some(Entry::Rules { key, rules: list })
+}
+
+/// Lines that are nowhere in our file, each once.
+fn lost(spans: &[Span], notes: &Notes<'_>) -> Vec<String> {
+    let mut lines: Vec<(usize, String)> =
+        spans.iter().map(|span| (notes.line(*span), shortened(&notes.line_text(*span)))).collect();
+    lines.sort();
+    lines.dedup_by_key(|(line, _)| *line);
+    lines
+        .into_iter()
+        .map(|(line, text)| format!("Not converted, or not all of it: line {line}: {text}"))
+        .collect()
+}
+
+/// A line of the source for a comment.
+fn shortened(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.chars().count() <= 110 {
+        return words;
+    }
+    format!("{}...", words.chars().take(107).collect::<String>())
+}
+
+fn pair(name: &str, value: Value, note: Option<String>) -> Entry {
+    Entry::Pair { key: name.to_owned(), value, note }
+}

@@ -1,0 +1,79 @@
+//! Files that the file names: lists of values are read now, maps are named in our file.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use crate::import::document::key;
+
+/// A list beyond this is no list of conditions.
+const LARGEST: u64 = 1 << 20;
+
+/// Maps that samples use: the file and the kind, by the name that our file gives it.
+#[derive(Debug)]
+pub(super) struct Maps<'f> {
+    folder: &'f Path,
+    known: RefCell<BTreeMap<String, (String, &'static str)>>,
+}
+
+impl<'f> Maps<'f> {
+    /// `folder` is where files are that have no whole path.
+    pub(super) fn new(folder: &'f PathBuf) -> Self {
+        Self { folder, known: RefCell::default() }
+    }
+
+    /// The name of the map in `file`, as the converter `word` asks it.
+    pub(super) fn add(&self, file: &str, word: &str) -> Result<String, String> {
+        let kind = match word.split('_').nth(1) {
+            Some("beg") => "prefix",
+            Some("end") => "suffix",
+            Some("ip") => "network",
+            Some("reg") => "regex",
+            _ => "exact",
+        };
+        if file.is_empty() || file.starts_with("virt@") || file.starts_with("opt@") {
+            return Err(format!("`{word}` takes the name of a file"));
+        }
+        let stem =
+            Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut base: String = stem
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' })
+            .take(50)
+            .collect();
+        if !base.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            base = format!("map{base}");
+        }
+        let mut known = self.known.borrow_mut();
+        for number in 1.. {
+            let name = if number == 1 { base.clone() } else { format!("{base}-{number}") };
+            let value = (file.to_owned(), kind);
+            if known.get(&name).is_none_or(|found| *found == value) {
+                known.insert(name.clone(), value);
+                return Ok(name);
+            }
+        }
+        Err("there are too many maps".into())
+    }
+
+    /// Name, file and kind of each.
+    pub(super) fn all(&self) -> Vec<(String, String, &'static str)> {
+        let known = self.known.borrow();
+        known.iter().map(|(name, (file, kind))| (key(name), file.clone(), *kind)).collect()
+    }
+
+    /// The lines of a list: without empty ones and comments.
+    pub(super) fn lines(&self, file: &str) -> Result<Vec<String>, String> {
+        let path = self.folder.join(file);
+        let unreadable = |error: std::io::Error| format!("the list {file} can't be read here: {error}");
+        let metadata = std::fs::metadata(&path).map_err(unreadable)?;
+        if !metadata.is_file() || metadata.len() > LARGEST {
+            return Err(format!("the list {file} is no file of at most 1 MiB"));
+        }
+        let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+        let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+        Ok(lines.map(|line| line.trim_matches([' ', '\t', '\r']).to_owned()).collect())
+    }
+}

@@ -1,0 +1,333 @@
+//! Sections put together: what one of them needs of others, and what our file says in another way than HAProxy's.
+
+mod answers;
+mod backend;
+mod frontend;
+mod servers;
+mod stick;
+mod timeouts;
+
+use std::{cell::Cell, collections::BTreeSet};
+
+use super::{
+    Options,
+    file::{File, Member},
+    files::Maps,
+    fits::{self, Place},
+    keys::{Keys, Setting, Side},
+    lexer::Word,
+    proxy::Proxy,
+    rule::{Context, Rule, Rules},
+    section::Kind,
+};
+use crate::{
+    config::diagnostic::Span,
+    import::{
+        document::{Value, key},
+        notes::Notes,
+    },
+};
+
+/// A section as it is written.
+#[derive(Debug)]
+pub(super) struct Finished {
+    /// `listen`, `frontend` or `backend`.
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    pub(super) is_http: bool,
+    pub(super) keys: Keys,
+    pub(super) binds: Vec<Value>,
+    pub(super) pages: Vec<(u16, Value)>,
+    /// Key and value; those that are not in force as comments.
+    pub(super) servers: Vec<ServerLine>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) responses: Vec<Rule>,
+    /// Above its heading.
+    pub(super) comments: Vec<String>,
+    pub(super) lost: Vec<Span>,
+}
+
+/// `server.NAME = ..`
+#[derive(Debug)]
+pub(super) struct ServerLine {
+    pub(super) name: String,
+    pub(super) value: Value,
+    /// Why it is a comment.
+    pub(super) left_out: Option<&'static str>,
+}
+
+/// What sections are put together with.
+pub(super) struct World<'w> {
+    pub(super) file: &'w File,
+    pub(super) options: &'w Options,
+    pub(super) maps: &'w Maps<'w>,
+    pub(super) notes: &'w Notes<'w>,
+    /// What is said once, however many sections it is about.
+    pub(super) said: Cell<bool>,
+}
+
+/// All sections, in the order of the file.
+pub(super) fn finish(world: &World<'_>) -> (Vec<Finished>, Keys) {
+    let mut finished = Vec::new();
+    let mut served: BTreeSet<String> = BTreeSet::new();
+    // Backends first: what leads to one that is left out is left out as well.
+    let backends: Vec<Option<backend::Part>> = world
+        .file
+        .proxies
+        .iter()
+        .map(|member| {
+            let part = member.proxy.is_backend().then(|| backend::finish(member, world)).flatten();
+            if part.is_some() {
+                served.insert(member.proxy.name.clone());
+            }
+            part
+        })
+        .collect();
+    let mut taken = frontend::Listeners::default();
+    for (member, part) in world.file.proxies.iter().zip(backends) {
+        finished.extend(frontend::finish(member, part, &served, &mut taken, world));
+    }
+    drop_unset_variables(&mut finished, world);
+    paths(&mut finished);
+    let defaults = common(world, &finished);
+    (finished, defaults)
+}
+
+/// What `[defaults]` can say: on what all that is used agrees, and what has a meaning in some section.
+fn common(world: &World<'_>, finished: &[Finished]) -> Keys {
+    let used: BTreeSet<usize> = world.file.proxies.iter().map(|member| member.defaults).collect();
+    let mut many: Vec<Keys> = Vec::new();
+    for index in &used {
+        let defaults = &world.file.defaults[*index];
+        let mut keys = defaults.keys.clone();
+        timeouts::complete(&mut keys, None, world.notes);
+        if let Some(forwarded) = defaults.forwarded.as_ref().filter(|forwarded| forwarded.is_plain()) {
+            keys.set("forwardfor", true, forwarded.span.unwrap_or(defaults.span));
+        }
+        let [client, server] = &defaults.keepalive;
+        if client.settings == server.settings && client.on.is_some() && server.on.is_some() {
+            keepalive(defaults, &mut keys, world.notes);
+        }
+        many.push(keys);
+    }
+    for (index, defaults) in world.file.defaults.iter().enumerate().skip(1) {
+        if !used.contains(&index) {
+            world.notes.advise(defaults.span, "no section takes these defaults: they are left out");
+        }
+    }
+    let mut keys = Keys::common(many.iter());
+    // A section in mode tcp can't have these.
+    let of_http = |value: &Value| matches!(value, Value::Table(_)) || *value == Value::text("uri");
+    keys.retain(|setting| setting.key.name != "balance" || !of_http(&setting.value));
+    // What every section says otherwise is nothing to begin with.
+    let is_taken = |one: &Finished, setting: &Setting| {
+        one.keys.value(setting.key.name).is_none_or(|value| *value == setting.value)
+    };
+    keys.retain(|setting| {
+        let mut users = finished.iter().filter(|one| one.has_use_for(setting.key.side, setting.key.http));
+        setting.key.default && users.any(|one| is_taken(one, setting))
+    });
+    // What our file does not take was told of with the sections.
+    let place = Place { is_http: true, is_frontend: false, file: &world.options.output };
+    keys.retain(|setting| {
+        let place = Place { is_frontend: setting.key.side == Side::Frontend, ..place };
+        setting.span.is_none() || place.takes_key(setting.key.name, &setting.value).is_ok()
+    });
+    // A file without checks says so once.
+    let mut checks =
+        finished.iter().filter(|one| one.kind != Kind::Frontend).map(|one| one.keys.get("check"));
+    if let Some(Some(first)) =
+        checks.next().filter(|first| first.is_some_and(|first| first.value == Value::Flag(false)))
+        && checks.all(|other| other.is_some_and(|other| other.value == first.value))
+    {
+        keys.assume("check", false, first.note.as_deref().unwrap_or_default());
+    }
+    keys
+}
+
+impl Finished {
+    /// Does a key mean anything here?
+    pub(super) fn has_use_for(&self, side: Side, http: bool) -> bool {
+        let on_side = match side {
+            Side::Both => true,
+            Side::Frontend => self.kind != Kind::Backend,
+            Side::Backend => self.kind != Kind::Frontend,
+        };
+        on_side && (self.is_http || !http)
+    }
+}
+
+impl World<'_> {
+    /// The rules of a section.
+    fn rules(&self, member: &Member, is_http: bool) -> Rules {
+        let backend = |word: &Word| Ok(self.file.backend(word)?.proxy.name.clone());
+        let context = Context {
+            acls: &member.proxy.acls,
+            maps: self.maps,
+            notes: self.notes,
+            is_http,
+            backend: &backend,
+        };
+        context.convert(&member.proxy.rules)
+    }
+
+    /// Those of the rules that our file takes. Others are lost, with what the reader says.
+    fn fitting(&self, rules: Vec<Rule>, list: &str, place: Place<'_>, lost: &mut Vec<Span>) -> Vec<Rule> {
+        let maps: Vec<_> = self.maps.all().into_iter().map(|(name, ..)| name).collect();
+        let fits = |rule: &Rule| {
+            let backend = rule.does.iter().find_map(|(key, value)| match value {
+                Value::Text(name) if key == "backend" => Some(name.as_str()),
+                _ => None,
+            });
+            // That of a backend is looked at where a frontend is: rules have the same form.
+            place.takes_rule(list, &rule.value(), &maps, backend)
+        };
+        rules
+            .into_iter()
+            .filter(|rule| match fits(rule) {
+                Ok(()) => {
+                    if let Some(note) = &rule.note {
+                        self.notes.advise(rule.span, note);
+                    }
+                    true
+                }
+                Err(why) => {
+                    self.notes.lost(rule.span, format!("our file does not take what it comes to: {why}"));
+                    lost.push(rule.span);
+                    false
+                }
+            })
+            .collect()
+    }
+
+    /// Drops what a section can't have, and what has no meaning in it, with a note where its own lines say so.
+    fn settle_keys(&self, member: &Member, keys: &mut Keys, kind: Kind, is_http: bool, lost: &mut Vec<Span>) {
+        let own = |span: Option<Span>| {
+            span.filter(|span| member.range.start <= span.start && span.end <= member.range.end)
+        };
+        let side = |side: Side| match side {
+            Side::Both => true,
+            Side::Frontend => kind != Kind::Backend,
+            Side::Backend => kind != Kind::Frontend,
+        };
+        let place = Place { is_http, is_frontend: kind == Kind::Frontend, file: &self.options.output };
+        let mut dropped = Vec::new();
+        for setting in keys.iter() {
+            let name = setting.key.name;
+            if !side(setting.key.side) {
+                dropped.push(name);
+                continue;
+            }
+            if setting.key.http && !is_http {
+                if let Some(span) = own(setting.span) {
+                    self.notes.advise(span, "it has no effect in mode tcp, there as here: it is left out");
+                }
+                dropped.push(name);
+                continue;
+            }
+            let Some(span) = setting.span else { continue };
+            let is_frontend = setting.key.side == Side::Frontend
+                || (setting.key.side == Side::Both && kind == Kind::Frontend);
+            let place = Place { is_frontend, ..place };
+            let alone = !matches!(
+                name,
+                "mode" | "default_backend" | "monitor_uri" | "observe" | "on_marked_down" | "slowstart"
+            );
+            if let Err(why) = if alone { place.takes_key(name, &setting.value) } else { Ok(()) } {
+                // One of `defaults` is told of once: the report has no line twice.
+                self.notes.lost(span, format!("our file does not take {name} = {}: {why}", setting.value));
+                lost.push(span);
+                dropped.push(name);
+            }
+        }
+        keys.retain(|setting| !dropped.contains(&setting.key.name));
+    }
+}
+
+impl Rule {
+    /// As our file has it.
+    pub(super) fn value(&self) -> Value {
+        let mut entries = Vec::new();
+        if let Some(when) = self.cond.when() {
+            entries.push(("when".to_owned(), when));
+        }
+        entries.extend(self.does.iter().cloned());
+        Value::Table(entries)
+    }
+}
+
+/// Where rules look at paths, HAProxy takes them as they were sent.
+fn paths(finished: &mut [Finished]) {
+    let looks = |rule: &Rule| {
+        let text = rule.value().to_string();
+        ["path", "{request.path", "{request.target"].iter().any(|word| text.contains(word))
+    };
+    if !finished.iter().flat_map(|one| &one.rules).any(looks) {
+        return;
+    }
+    for one in finished.iter_mut().filter(|one| one.is_http && one.kind != Kind::Backend) {
+        if one.keys.get("ambiguous_path").is_none() {
+            let note = "as HAProxy does; with \"normalize\", //admin and /%61dmin are /admin";
+            one.keys.assume("ambiguous_path", Value::text("pass"), note);
+        }
+    }
+}
+
+/// A rule that asks a variable is nothing where the rule that sets it is lost. Until none is left.
+fn drop_unset_variables(finished: &mut [Finished], world: &World<'_>) {
+    loop {
+        let mut set: BTreeSet<String> = BTreeSet::new();
+        for rule in finished.iter().flat_map(|one| one.rules.iter()) {
+            for (name, value) in &rule.does {
+                if let (true, Value::Table(entries)) = (name == "set_var", value) {
+                    set.extend(entries.iter().map(|(name, _)| name.clone()));
+                }
+            }
+        }
+        let mut gone = false;
+        for one in finished.iter_mut() {
+            let Finished { rules, responses, lost, .. } = one;
+            for list in [rules, responses] {
+                list.retain(|rule| {
+                    let text = rule.value().to_string();
+                    let unset = fits::variables(&text).find(|name| !set.contains(*name));
+                    if let Some(name) = unset {
+                        let why = format!("no rule that is converted sets its variable `{}`", key(name));
+                        world.notes.lost(rule.span, why);
+                        lost.push(rule.span);
+                        gone = true;
+                    }
+                    unset.is_none()
+                });
+            }
+        }
+        if !gone {
+            return;
+        }
+    }
+}
+
+/// Keepalive of the sides that a section has.
+fn keepalive(proxy: &Proxy, keys: &mut Keys, notes: &Notes<'_>) {
+    let sides: &[usize] = match proxy.kind {
+        Kind::Frontend => &[0],
+        Kind::Backend => &[1],
+        _ => &[0, 1],
+    };
+    let on: Vec<_> =
+        sides.iter().filter_map(|side| Some((&proxy.keepalive[*side], proxy.keepalive[*side].on?))).collect();
+    let Some((first, span)) = on.first() else {
+        keys.assume("tcp_keepalive", false, "");
+        return;
+    };
+    let settings = on
+        .iter()
+        .map(|(side, _)| &side.settings)
+        .find(|settings| !settings.is_empty())
+        .unwrap_or(&first.settings);
+    let value = if settings.is_empty() { Value::Flag(true) } else { Value::Table(settings.clone()) };
+    keys.set("tcp_keepalive", value, *span);
+    if on.len() < sides.len() {
+        notes.advise(*span, "a `listen` has one tcp_keepalive, for both sides");
+    }
+}

@@ -1,0 +1,243 @@
+//! What a section says about servers: checks, agents, persistence; what HAProxy has for each server, and our file for all.
+
+use super::{ServerLine, World, servers, stick};
+use crate::{
+    config::diagnostic::Span,
+    import::{
+        document::Value,
+        haproxy::{
+            directive::shown,
+            file::Member,
+            fits::Place,
+            keys::Keys,
+            proxy::{Server, Shared},
+        },
+    },
+};
+
+/// The half of a section that has servers.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) servers: Vec<ServerLine>,
+    /// Keys that go over those of the section.
+    pub(super) keys: Keys,
+    pub(super) lost: Vec<Span>,
+    pub(super) comments: Vec<String>,
+}
+
+/// `None` if it has no server that our file can have.
+pub(super) fn finish(member: &Member, world: &World<'_>) -> Option<Part> {
+    let is_http = member.proxy.is_http();
+    let mut part =
+        Part { servers: Vec::new(), keys: Keys::default(), lost: Vec::new(), comments: Vec::new() };
+    part.servers = servers::lines(member, is_http, world, &mut part.lost);
+    if part.servers.is_empty() {
+        return None;
+    }
+    checks(member, is_http, world, &mut part);
+    hash(member, &mut part);
+    cookie(member, is_http, world, &mut part);
+    stick::finish(member, world, &mut part);
+    Some(part)
+}
+
+/// What HAProxy has without a word.
+const DEFAULTS: [(&str, Value); 2] = [("check.rise", Value::Integer(2)), ("check.fall", Value::Integer(3))];
+
+/// How the values of one setting are made one: that of most servers, the first of these. Those without it count, too.
+fn share(servers: &[&Server], key: &str, world: &World<'_>, part: &mut Part) -> Option<Shared> {
+    let of = |server: &Server| server.shared.iter().find(|shared| shared.key == key).cloned();
+    let default = match key {
+        "check.interval" => Some(Value::text("2s")),
+        key => DEFAULTS.iter().find(|(known, _)| *known == key).map(|(_, value)| value.clone()),
+    };
+    let value = |server: &Server| of(server).map(|shared| shared.value).or(default.clone());
+    let count = |wanted: &Option<Value>| servers.iter().filter(|server| value(server) == *wanted).count();
+    let most = servers.iter().map(|server| count(&value(server))).max()?;
+    let chosen = servers.iter().map(|server| value(server)).find(|value| count(value) == most)?;
+    let meant = chosen.as_ref().map_or_else(|| "none".to_owned(), Value::to_string);
+    for server in servers.iter().filter(|server| value(server) != chosen) {
+        match of(server) {
+            Some(other) => {
+                let what = shown(world.notes.source(other.span));
+                let why = format!("`{what}`: it is of all servers of a section here, and most have {meant}");
+                world.notes.lost(other.span, why);
+            }
+            None => {
+                let name = shown(&server.name.text);
+                world.notes.lost(
+                    server.name.span,
+                    format!("the server `{name}` gets {key} = {meant}, as most of its section have"),
+                );
+            }
+        }
+        part.lost.push(server.span);
+    }
+    servers.iter().find_map(|server| of(server).filter(|shared| Some(&shared.value) == chosen.as_ref()))
+}
+
+fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
+    let proxy = &member.proxy;
+    let place = Place { is_http, is_frontend: false, file: &world.options.output };
+    let checked: Vec<&Server> = proxy.servers.iter().filter(|server| server.check.is_some()).collect();
+    if checked.is_empty() {
+        part.keys.assume("check", false, "no server has `check`: HAProxy takes them for usable, always");
+        let idle = proxy.servers.iter().flat_map(|server| &server.shared);
+        for shared in
+            idle.filter(|shared| shared.key.starts_with("check.") || shared.key.starts_with("observe."))
+        {
+            world.notes.advise(shared.span, "it does nothing without `check`: it is left out");
+        }
+        if let Some(span) =
+            proxy.checks.span.filter(|span| member.range.start <= span.start && span.end <= member.range.end)
+        {
+            world.notes.advise(span, "no server has `check`, so none is asked, there as here");
+        }
+    } else {
+        let mut entries = proxy.checks.entries();
+        for (key, name) in [
+            ("check.interval", "interval"),
+            ("check.fast_interval", "fast_interval"),
+            ("check.down_interval", "down_interval"),
+            ("check.rise", "rise"),
+            ("check.fall", "fall"),
+        ] {
+            entries.extend(share(&checked, key, world, part).map(|shared| (name.to_owned(), shared.value)));
+        }
+        for server in proxy.servers.iter().filter(|server| server.check.is_none()) {
+            let message = format!(
+                "the server `{}` has no `check`, and others have: all of them are checked here",
+                shown(&server.name.text)
+            );
+            world.notes.advise(server.name.span, message);
+        }
+        let span = checked.iter().find_map(|server| server.check).unwrap_or(proxy.span);
+        let value = if entries.is_empty() { Value::Flag(true) } else { Value::Table(entries) };
+        match place.takes_key("check", &value) {
+            // Our own default.
+            Ok(()) if value == Value::Flag(true) => {}
+            Ok(()) => part.keys.set("check", value, span),
+            Err(why) => {
+                let span = proxy.checks.span.unwrap_or(span);
+                world.notes.lost(span, format!("the check: {why}; servers are checked with a connection"));
+                part.lost.push(span);
+            }
+        }
+        group(&checked, "observe", &["layer", "error_limit", "on_error"], "layer", &place, world, part);
+        single(&checked, "slowstart", &place, world, part);
+    }
+    let agents: Vec<&Server> = proxy.servers.iter().filter(|server| server.agent.is_some()).collect();
+    if let Some(span) = agents.first().and_then(|server| server.agent) {
+        if agents.len() < proxy.servers.len() {
+            world.notes.advise(
+                span,
+                "the agents of all servers of the section are asked here; one that is not there says nothing",
+            );
+        }
+        if !group(
+            &agents,
+            "agent_check",
+            &["port", "address", "interval", "send"],
+            "port",
+            &place,
+            world,
+            part,
+        ) {
+            world.notes.lost(span, "`agent-check` takes `agent-port`");
+            part.lost.push(span);
+        }
+    }
+    let all: Vec<&Server> = proxy.servers.iter().collect();
+    if !checked.is_empty() || !agents.is_empty() {
+        single(&all, "on_marked_down", &place, world, part);
+    }
+    single(&all, "pool.max_requests", &place, world, part);
+}
+
+/// Several settings that are one table; `needed` must be there. `false` if it is not.
+fn group(
+    servers: &[&Server],
+    name: &'static str,
+    parts: &[&str],
+    needed: &str,
+    place: &Place<'_>,
+    world: &World<'_>,
+    part: &mut Part,
+) -> bool {
+    let mut entries = Vec::new();
+    let mut span = None;
+    for key in parts {
+        let Some(shared) = share(servers, &format!("{name}.{key}"), world, part) else { continue };
+        span = span.or(Some(shared.span));
+        entries.push(((*key).to_owned(), shared.value));
+    }
+    let Some(span) = span else { return false };
+    if !entries.iter().any(|(key, _)| key == needed) {
+        world.notes.advise(span, format!("it does nothing without `{needed}`: it is left out"));
+        return false;
+    }
+    put(name, Value::Table(entries), span, place, world, part);
+    true
+}
+
+fn single(servers: &[&Server], name: &'static str, place: &Place<'_>, world: &World<'_>, part: &mut Part) {
+    if let Some(shared) = share(servers, name, world, part) {
+        put(name, shared.value, shared.span, place, world, part);
+    }
+}
+
+fn put(name: &'static str, value: Value, span: Span, place: &Place<'_>, world: &World<'_>, part: &mut Part) {
+    match place.takes_key(name, &value) {
+        Ok(()) => part.keys.set(name, value, span),
+        Err(why) => {
+            world.notes.lost(span, format!("our file does not take {name} = {value}: {why}"));
+            part.lost.push(span);
+        }
+    }
+}
+
+/// `map-based` is HAProxy's default where a hash decides, and `consistent` ours.
+fn hash(member: &Member, part: &mut Part) {
+    let keys = &member.proxy.keys;
+    let is_hash = match keys.value("balance") {
+        Some(Value::Text(word)) => word == "source" || word == "uri",
+        Some(Value::Table(_)) => true,
+        _ => false,
+    };
+    match (is_hash, keys.get("hash_type")) {
+        (true, None) => part.keys.assume(
+            "hash_type",
+            Value::text("map"),
+            "HAProxy's default; ours is \"consistent\", which moves fewer clients",
+        ),
+        (true, Some(_)) => {}
+        // Without a hash it is a warning of our reader; the section takes it out.
+        (false, _) => {}
+    }
+}
+
+fn cookie(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
+    let proxy = &member.proxy;
+    let values: Vec<_> = proxy.servers.iter().filter_map(|server| server.cookie.as_ref()).collect();
+    let Some(cookie) = &proxy.cookie else {
+        if let Some(first) = values.first().filter(|_| is_http) {
+            world.notes.advise(
+                first.span,
+                "servers have values for a cookie, and the section has no `cookie` line: HAProxy did nothing with them, and no \
+                 client stayed with its server. To let them stay, take the comment off `cookie` in our file",
+            );
+            part.comments.push("cookie = { name = \"SRV\", indirect = true, nocache = true }".to_owned());
+        }
+        return;
+    };
+    if !is_http {
+        if member.range.start <= cookie.span.start && cookie.span.end <= member.range.end {
+            world
+                .notes
+                .advise(cookie.span, "`cookie` does nothing in mode tcp, there as here: it is left out");
+        }
+        return;
+    }
+    let place = Place { is_http, is_frontend: false, file: &world.options.output };
+    put("cookie", Value::Table(cookie.entries.clone()), cookie.span, &place, world, part);
+}

@@ -1,0 +1,423 @@
+//! A section, put together: where it listens and leads, its rules, and the half with servers.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use super::{Finished, World, answers, backend::Part, keepalive, timeouts};
+use crate::{
+    config::diagnostic::Span,
+    import::{
+        document::Value,
+        haproxy::{
+            cond::Cond,
+            directive::shown,
+            file::Member,
+            fits::Place,
+            keys::Keys,
+            lexer::Word,
+            proxy::{Address, Forwarded, NO_PAGE, split_condition},
+            rule::Rule,
+            section::Kind,
+        },
+    },
+};
+
+/// Who listens where already.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    sockets: Vec<(SocketAddr, Span)>,
+    descriptors: Vec<u64>,
+}
+
+/// `None` if it would have nowhere to listen, or nobody to answer.
+pub(super) fn finish(
+    member: &Member,
+    part: Option<Part>,
+    served: &BTreeSet<String>,
+    taken: &mut Listeners,
+    world: &World<'_>,
+) -> Option<Finished> {
+    let proxy = &member.proxy;
+    let (mut kind, part) = match (proxy.kind, part) {
+        (Kind::Backend, None) => {
+            world.notes.lost(proxy.span, "it has no server that our file can have: the section is left out");
+            return None;
+        }
+        // A `listen` without servers answers by itself, or with 503.
+        (Kind::Listen, None) => (Kind::Frontend, None),
+        (kind, part) => (kind, part),
+    };
+    let mut lost = proxy.lost.clone();
+    let (mut is_http, mut binds) = (proxy.is_http(), Vec::new());
+    if kind != Kind::Backend {
+        binds = listen(member, taken, world, &mut lost);
+        if binds.is_empty() && kind == Kind::Listen {
+            // Others may lead to it.
+            kind = Kind::Backend;
+            if proxy.binds.is_empty() && proxy.lost.is_empty() {
+                world.notes.advise(proxy.span, "it listens nowhere: it is a `backend` here");
+            } else {
+                world.notes.lost(
+                    proxy.span,
+                    "it has no listener that our file can have: only its servers are in it, as a `backend`",
+                );
+            }
+        } else if binds.is_empty() {
+            world
+                .notes
+                .lost(proxy.span, "it has no listener that our file can have: the section is left out");
+            return None;
+        } else {
+            is_http = is_http || reads_http_behind(member, world);
+        }
+    }
+    let mut keys = proxy.keys.clone();
+    if is_http != proxy.is_http() {
+        keys.set("mode", Value::text("http"), proxy.span);
+        world.notes.advise(proxy.span, "it is in mode tcp and leads to sections in mode http, which HAProxy reads as HTTP from there on: it is in mode http here");
+    }
+    let (is_front, is_back) = (kind != Kind::Backend, kind != Kind::Frontend);
+    timeouts::complete(&mut keys, Some((proxy.span, is_front, is_back)), world.notes);
+    if is_front && is_http && proxy.keys.get("timeout.http_request").is_none() && !world.said.replace(true) {
+        let message = "no `timeout http-request`: a client that sends its head a byte at a time can hold a connection for as \
+                       long as it likes in HAProxy. Our file has `timeout client` for the whole head; take http_request out of \
+                       it for ours, 10s";
+        world.notes.advise(proxy.span, message);
+    }
+    keepalive(proxy, &mut keys, world.notes);
+    let place = Place { is_http, is_frontend: is_front, file: &world.options.output };
+    let made = world.rules(member, is_http);
+    lost.extend(made.lost);
+    for (key, (value, span)) in made.keys {
+        if key == "wait_for_body" && !is_front {
+            world.notes.lost(span, "what is waited for is of the frontend: write `wait_for_body` there");
+            lost.push(span);
+        } else {
+            keys.set(key, value, span);
+        }
+    }
+    let mut rules = made.requests;
+    if is_front {
+        rules = lead(member, rules, is_http, served, &mut keys, world, &mut lost);
+    } else {
+        rules.retain(|rule| {
+            let chooses = rule.does.iter().any(|(key, _)| key == "backend");
+            if chooses {
+                world.notes.lost(rule.span, "nobody comes in here, so nobody is led elsewhere");
+            }
+            !chooses
+        });
+    }
+    forwarded(member, kind, is_http, &mut keys, &mut rules, world);
+    let rules = world.fitting(rules, "rules", Place { is_frontend: is_front, ..place }, &mut lost);
+    let responses = world.fitting(made.responses, "response_rules", place, &mut lost);
+    if is_front && is_http {
+        answers::monitor(member, &mut keys, &|name| served.contains(name), world, &mut lost);
+        answers::unique_id(member, &mut keys, world);
+    }
+    statistics(member, is_http, world, &mut lost);
+    let pages = answers::pages(member, is_http, world, &mut lost);
+    let (mut servers, mut comments) = (Vec::new(), Vec::new());
+    if let Some(part) = part {
+        servers = part.servers;
+        comments = part.comments;
+        lost.extend(part.lost);
+        for setting in part.keys.iter() {
+            match setting.span {
+                Some(span) => keys.set(setting.key.name, setting.value.clone(), span),
+                None => keys.assume(
+                    setting.key.name,
+                    setting.value.clone(),
+                    setting.note.as_deref().unwrap_or_default(),
+                ),
+            }
+        }
+    }
+    idle(member, &mut keys, world);
+    world.settle_keys(member, &mut keys, kind, is_http, &mut lost);
+    if is_front && !is_http && keys.get("default_backend").is_none() && kind == Kind::Frontend {
+        world.notes.lost(proxy.span, "it leads nowhere, and our file has no section in mode tcp without `default_backend`: it is left out");
+        return None;
+    }
+    let shows_page_alone = proxy.statistics.on.is_some() && servers.is_empty() && rules.is_empty();
+    if is_front
+        && shows_page_alone
+        && keys.get("default_backend").is_none()
+        && keys.get("monitor_uri").is_none()
+    {
+        world.notes.lost(proxy.span, "it shows the page and nothing else: the section is left out");
+        return None;
+    }
+    Some(Finished {
+        kind,
+        name: proxy.name.clone(),
+        is_http,
+        keys,
+        binds,
+        pages,
+        servers,
+        rules,
+        responses,
+        comments,
+        lost,
+    })
+}
+
+/// The page that HAProxy shows.
+fn statistics(member: &Member, is_http: bool, world: &World<'_>, lost: &mut Vec<Span>) {
+    let Some(on) = member.proxy.statistics.on.as_ref().filter(|_| is_http) else { return };
+    let open = if member.proxy.statistics.has_password {
+        ""
+    } else {
+        "; HAProxy shows it to everybody who can reach this port, without a password"
+    };
+    world.notes.lost(on.span, format!("the page at {}: {NO_PAGE}{open}", shown(&on.text)));
+    lost.push(on.span);
+}
+
+/// A TCP frontend whose sections behind it all read HTTP.
+fn reads_http_behind(member: &Member, world: &World<'_>) -> bool {
+    let targets: Vec<bool> = targets(member)
+        .filter_map(|name| world.file.backend(name).ok())
+        .map(|target| target.proxy.is_http())
+        .collect();
+    member.proxy.kind == Kind::Frontend && !targets.is_empty() && targets.iter().all(|is_http| *is_http)
+}
+
+/// The names that a section leads to.
+pub(super) fn targets(member: &Member) -> impl Iterator<Item = &Word> {
+    let chosen = member.proxy.rules.iter().filter(|line| line.keyword == "use_backend");
+    chosen.filter_map(|line| split_condition(&line.arguments).0.first()).chain(&member.proxy.default_backend)
+}
+
+impl World<'_> {
+    /// The sections through which clients come to `member`, itself among them.
+    pub(super) fn leading_to<'m>(&'m self, member: &'m Member) -> impl Iterator<Item = &'m Member> {
+        self.file.proxies.iter().filter(move |other| {
+            let itself = other.proxy.kind == Kind::Listen && std::ptr::eq(*other, member);
+            itself || (other.proxy.is_frontend() && targets(other).any(|name| name.text == member.written))
+        })
+    }
+}
+
+/// The entries of `bind`.
+fn listen(member: &Member, taken: &mut Listeners, world: &World<'_>, lost: &mut Vec<Span>) -> Vec<Value> {
+    let options = world.options;
+    let vips: Vec<IpAddr> = options.vips.iter().map(|vip| IpAddr::V4(vip.address)).collect();
+    let nodes: Vec<IpAddr> = options.nodes.iter().map(|(_, address)| IpAddr::V4(*address)).collect();
+    let mut values: Vec<Value> = Vec::new();
+    for bind in &member.proxy.binds {
+        let (sockets, value): (Vec<SocketAddr>, Value) = match bind.address {
+            Address::Descriptor(number) => {
+                if taken.descriptors.contains(&number) {
+                    world
+                        .notes
+                        .lost(bind.span, format!("the passed socket {number} is another listener's already"));
+                    lost.push(bind.span);
+                    continue;
+                }
+                taken.descriptors.push(number);
+                (Vec::new(), Value::table([("fd", Value::Integer(number))]))
+            }
+            Address::Socket(address)
+                if vips.contains(&address.ip()) || (!vips.is_empty() && nodes.contains(&address.ip())) =>
+            {
+                let port = address.port();
+                let entry =
+                    Value::table([("vip", Value::text("web")), ("port", Value::Integer(port.into()))]);
+                (vips.iter().map(|vip| SocketAddr::new(*vip, port)).collect(), entry)
+            }
+            Address::Socket(address) => {
+                let text = match address {
+                    SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("*:{}", v4.port()),
+                    address => address.to_string(),
+                };
+                if !vips.is_empty() && !address.ip().is_unspecified() && !address.ip().is_loopback() {
+                    let message = format!(
+                        "{address} is neither a vip nor a node's own address: it stays, and only the machine that has it listens there"
+                    );
+                    world.notes.advise(bind.span, message);
+                }
+                (vec![address], Value::Text(text))
+            }
+        };
+        if values.contains(&value) {
+            continue;
+        }
+        let clash = sockets
+            .iter()
+            .find_map(|socket| taken.sockets.iter().find(|(other, _)| overlap(*socket, *other)));
+        if let Some((other, span)) = clash {
+            if !bind.is_implied {
+                let line = world.notes.line(*span);
+                world.notes.lost(
+                    bind.span,
+                    format!("the listener in line {line} has {other} already, and two can't share it"),
+                );
+                lost.push(bind.span);
+            }
+            continue;
+        }
+        taken.sockets.extend(sockets.into_iter().map(|socket| (socket, bind.span)));
+        values.push(value);
+    }
+    values
+}
+
+/// As `lbctl check` sees it.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && covers
+}
+
+/// `default_backend` and the rules that choose, of what our file has in the same mode.
+fn lead(
+    member: &Member,
+    rules: Vec<Rule>,
+    is_http: bool,
+    served: &BTreeSet<String>,
+    keys: &mut Keys,
+    world: &World<'_>,
+    lost: &mut Vec<Span>,
+) -> Vec<Rule> {
+    let unfit = |name: &str| {
+        let target =
+            world.file.proxies.iter().find(|other| other.proxy.is_backend() && other.proxy.name == name);
+        match target {
+            Some(target) if served.contains(name) && target.proxy.is_http() == is_http => None,
+            Some(_) if !served.contains(name) => Some(format!("`{name}` is not in our file")),
+            _ => Some(format!("`{name}` is in another mode")),
+        }
+    };
+    let mut kept: Vec<Rule> = Vec::new();
+    let mut chosen: Vec<Cond> = Vec::new();
+    for mut rule in rules {
+        let Some((_, Value::Text(name))) = rule.does.first().filter(|(key, _)| key == "backend") else {
+            kept.push(rule);
+            continue;
+        };
+        let cond = rule.cond.clone();
+        if let Some(why) = unfit(name) {
+            // As HAProxy does where a section has no server: those who would come there are told so, and nobody else gets them.
+            let answer =
+                if is_http { "such requests are answered with 503" } else { "such connections are closed" };
+            world.notes.lost(rule.span, format!("{why}: {answer}"));
+            lost.push(rule.span);
+            rule.cond = Cond::all([rule.cond, Cond::any(chosen.iter().cloned()).not()]);
+            rule.does = vec![("deny".into(), if is_http { Value::Integer(503) } else { Value::Flag(true) })];
+        }
+        chosen.push(cond);
+        if rule.cond != Cond::Never {
+            kept.push(rule);
+        }
+    }
+    if member.proxy.kind == Kind::Listen && served.contains(&member.proxy.name) {
+        return kept;
+    }
+    if let Some(word) = &member.proxy.default_backend {
+        let found = world.file.backend(word).map(|target| target.proxy.name.clone());
+        match found.map_err(|fault| fault.why).and_then(|name| unfit(&name).map_or(Ok(name), Err)) {
+            Ok(name) => keys.set("default_backend", Value::Text(name), word.span),
+            Err(why) => {
+                world.notes.lost(word.span, why);
+                lost.push(word.span);
+            }
+        }
+    }
+    if !is_http && keys.get("default_backend").is_none() {
+        close_others(member, &mut kept, keys);
+    }
+    kept
+}
+
+/// Who is led nowhere is closed in HAProxy. In mode tcp our file leads everybody somewhere, so they are refused by a rule.
+fn close_others(member: &Member, rules: &mut Vec<Rule>, keys: &mut Keys) {
+    let chosen: Vec<(Cond, Value, Span)> = rules
+        .iter()
+        .filter_map(|rule| {
+            let (_, value) = rule.does.first().filter(|(key, _)| key == "backend")?;
+            Some((rule.cond.clone(), value.clone(), rule.span))
+        })
+        .collect();
+    let Some((_, first, span)) = chosen.first().cloned() else { return };
+    keys.set("default_backend", first, span);
+    let others = Cond::any(chosen.into_iter().map(|(cond, ..)| cond)).not();
+    if others != Cond::Never {
+        rules.push(Rule {
+            cond: others,
+            does: vec![("deny".into(), Value::Flag(true))],
+            span: member.proxy.span,
+            note: None,
+        });
+    }
+}
+
+/// `option forwardfor`: a key of a frontend; with words of its own, and of a backend, a rule.
+fn forwarded(
+    member: &Member,
+    kind: Kind,
+    is_http: bool,
+    keys: &mut Keys,
+    rules: &mut Vec<Rule>,
+    world: &World<'_>,
+) {
+    let Some(forwarded) = member.proxy.forwarded.as_ref() else {
+        keys.assume("forwardfor", false, "");
+        return;
+    };
+    let span = forwarded.span.unwrap_or(member.proxy.span);
+    if !is_http {
+        if member.range.start <= span.start && span.end <= member.range.end {
+            world
+                .notes
+                .advise(span, "`option forwardfor` has no effect in mode tcp, there as here: it is left out");
+        }
+        return;
+    }
+    if kind != Kind::Backend {
+        if forwarded.is_plain() {
+            keys.set("forwardfor", true, span);
+        } else {
+            keys.assume("forwardfor", false, "");
+            rules.push(adds(forwarded, Cond::Always, span));
+        }
+        return;
+    }
+    let others: Vec<&Member> = world.leading_to(member).collect();
+    let (with, without): (Vec<&Member>, Vec<&Member>) =
+        others.into_iter().partition(|other| other.proxy.forwarded.is_some());
+    if without.is_empty() && !with.is_empty() {
+        return;
+    }
+    let names = with.iter().map(|other| Value::text(&other.proxy.name)).collect();
+    rules.push(adds(forwarded, Cond::named("value", "{frontend.name}", names).not(), span));
+}
+
+fn adds(forwarded: &Forwarded, cond: Cond, span: Span) -> Rule {
+    let header = forwarded.header.as_deref().unwrap_or("X-Forwarded-For");
+    let except = Cond::is("source", forwarded.except.iter().map(Value::text).collect()).not();
+    let absent = if forwarded.if_none {
+        Cond::named("header", header, vec![Value::Flag(false)])
+    } else {
+        Cond::Always
+    };
+    let does = vec![("add_header".to_owned(), Value::table([(header, Value::text("{client.ip}"))]))];
+    Rule { cond: Cond::all([cond, except, absent]), does, span, note: None }
+}
+
+/// Keys that are without effect beside the others, in HAProxy as here.
+fn idle(member: &Member, keys: &mut Keys, world: &World<'_>) {
+    let is_hash = matches!(keys.value("balance"), Some(Value::Table(_)))
+        || keys.is_text("balance", "source")
+        || keys.is_text("balance", "uri");
+    if let Some(setting) = keys.get("hash_type").cloned().filter(|_| !is_hash) {
+        if let Some(span) =
+            setting.span.filter(|span| member.range.start <= span.start && span.end <= member.range.end)
+        {
+            world.notes.advise(span, "no hash decides here, so it has no effect: it is left out");
+        }
+        keys.take("hash_type");
+    }
+}

@@ -1,0 +1,174 @@
+//! Servers as our file has them.
+
+use std::collections::BTreeSet;
+
+use super::{ServerLine, World};
+use crate::{
+    config::diagnostic::Span,
+    import::{
+        document::{Value, key},
+        haproxy::{
+            directive::shown,
+            file::{Member, clean, unique},
+            fits::Place,
+            proxy::{Address, Server},
+        },
+    },
+};
+
+/// Those of a section, in its order.
+pub(super) fn lines(
+    member: &Member,
+    is_http: bool,
+    world: &World<'_>,
+    lost: &mut Vec<Span>,
+) -> Vec<ServerLine> {
+    let mut lines: Vec<ServerLine> = Vec::new();
+    let mut cookies: BTreeSet<String> = BTreeSet::new();
+    let mut addresses: BTreeSet<String> = BTreeSet::new();
+    let place = Place { is_http, is_frontend: false, file: &world.options.output };
+    for server in &member.proxy.servers {
+        let written = |name: &str| {
+            name != server.name.text && member.proxy.servers.iter().any(|other| other.name.text == name)
+        };
+        let name = unique(clean(&server.name.text), |name| {
+            written(name) || lines.iter().any(|line| line.name == name)
+        });
+        if name != server.name.text {
+            world.notes.advise(
+                server.name.span,
+                format!("the server `{}` is called `{name}` in our file", shown(&server.name.text)),
+            );
+        }
+        let Some(port) = server.port.or_else(|| port_of_clients(member, world)) else {
+            let why = "a server without a port gets the port that the client connected to, and there is more than one; write it";
+            world.notes.lost(server.name.span, why);
+            lost.push(server.span);
+            continue;
+        };
+        if server.port.is_none() {
+            world.notes.advise(
+                server.name.span,
+                format!("the server has no port: it gets {port}, to which clients connect"),
+            );
+        }
+        let address = format!("{}:{port}", server.host);
+        if !addresses.insert(address.clone()) && server.host.parse::<std::net::IpAddr>().is_ok() {
+            world
+                .notes
+                .advise(server.name.span, format!("{address} is there twice; it gets a share for each name"));
+        }
+        let takes = |entries: &[(String, Value)]| {
+            place.takes(&format!("server.{} = {}", key(&name), Value::Table(entries.to_vec())), "")
+        };
+        let mut entries = entries(server, &address, &mut cookies, world, lost);
+        let mut refuse = |why: String| {
+            world.notes.lost(server.span, format!("the server `{}`: {why}", shown(&server.name.text)));
+            lost.push(server.span);
+        };
+        if let Err(why) = takes(&entries[..1]) {
+            refuse(why);
+            continue;
+        }
+        while let Err(why) = takes(&entries) {
+            refuse(why);
+            // What is refused alone, or else the last.
+            let alone =
+                (1..entries.len()).find(|at| takes(&[entries[0].clone(), entries[*at].clone()]).is_err());
+            entries.remove(alone.unwrap_or(entries.len() - 1));
+        }
+        let value = match entries.as_slice() {
+            [(_, address)] => address.clone(),
+            _ => Value::Table(entries),
+        };
+        let left_out = server.disabled.map(|_| "disabled in HAProxy's file");
+        lines.push(ServerLine { name, value, left_out });
+    }
+    keep_one(&mut lines, member, world);
+    weigh(&mut lines, member, world);
+    lines
+}
+
+fn entries(
+    server: &Server,
+    address: &str,
+    cookies: &mut BTreeSet<String>,
+    world: &World<'_>,
+    lost: &mut Vec<Span>,
+) -> Vec<(String, Value)> {
+    let mut own = server.own.clone();
+    let number = |own: &[(&str, Value)], key: &str| {
+        own.iter().find_map(|(known, value)| match value {
+            Value::Integer(number) if *known == key => Some(*number),
+            _ => None,
+        })
+    };
+    // HAProxy takes the larger for both where there is nothing between them.
+    if let Some(minconn) = number(&own, "minconn")
+        && number(&own, "maxconn").is_none_or(|maxconn| minconn >= maxconn)
+    {
+        own.retain(|(key, _)| *key != "minconn" && *key != "maxconn");
+        own.push(("maxconn", Value::Integer(minconn)));
+    }
+    if server.check.is_none() {
+        own.retain(|(key, _)| !key.starts_with("check_"));
+    }
+    let mut entries = vec![("address".to_owned(), Value::text(address))];
+    for wanted in ["weight", "backup", "maxconn", "minconn", "check_address", "check_port"] {
+        let found = own.iter().find(|(key, _)| *key == wanted);
+        entries.extend(found.map(|(key, value)| ((*key).to_owned(), value.clone())));
+    }
+    if let Some(cookie) = &server.cookie {
+        if cookies.insert(cookie.text.clone()) {
+            entries.push(("cookie".to_owned(), Value::text(&cookie.text)));
+        } else {
+            world.notes.lost(
+                cookie.span,
+                format!("the cookie value `{}` is another server's already", shown(&cookie.text)),
+            );
+            lost.push(server.span);
+        }
+    }
+    entries
+}
+
+/// The one port to which clients of a section connect.
+fn port_of_clients(member: &Member, world: &World<'_>) -> Option<u16> {
+    let mut ports = BTreeSet::new();
+    for other in world.leading_to(member) {
+        for bind in &other.proxy.binds {
+            if let Address::Socket(address) = bind.address {
+                ports.insert(address.port());
+            }
+        }
+    }
+    ports.first().copied().filter(|_| ports.len() == 1)
+}
+
+/// Our file has no backend without a server.
+fn keep_one(lines: &mut [ServerLine], member: &Member, world: &World<'_>) {
+    if lines.is_empty() || lines.iter().any(|line| line.left_out.is_none()) {
+        return;
+    }
+    lines.iter_mut().for_each(|line| line.left_out = None);
+    if let Some(span) = member.proxy.servers.iter().find_map(|server| server.disabled) {
+        world.notes.lost(span, "every server of this section is disabled; our file has no section without a server, so they are in force");
+    }
+}
+
+/// Nor one in which all have weight 0.
+fn weigh(lines: &mut [ServerLine], member: &Member, world: &World<'_>) {
+    let zero = |value: &Value| matches!(value, Value::Table(entries) if entries.contains(&("weight".to_owned(), Value::Integer(0))));
+    if lines.is_empty() || !lines.iter().filter(|line| line.left_out.is_none()).all(|line| zero(&line.value))
+    {
+        return;
+    }
+    for line in lines {
+        if let Value::Table(entries) = &mut line.value {
+            entries.retain(|(key, _)| key != "weight");
+        }
+    }
+    if let Some(server) = member.proxy.servers.first() {
+        world.notes.lost(server.span, "every server of this section has weight 0, and nobody would get requests; they have 1 in our file");
+    }
+}

@@ -1,0 +1,74 @@
+//! Whether our file takes a value: the reader of it has the last word, so that what it refuses is never written.
+
+use crate::{
+    config,
+    import::document::{Value, key},
+};
+
+/// Where a value is to stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'p> {
+    pub(super) is_http: bool,
+    pub(super) is_frontend: bool,
+    /// How the file will be called: pages are beside it.
+    pub(super) file: &'p str,
+}
+
+impl Place<'_> {
+    /// Lines of a section; `Err` is what the reader says.
+    pub(super) fn takes(&self, lines: &str, elsewhere: &str) -> Result<(), String> {
+        let mode = if self.is_http { "http" } else { "tcp" };
+        let (frontend, backend) = if self.is_frontend { (lines, "") } else { ("", lines) };
+        let file = format!(
+            "[frontend.import-probe]\nmode = \"{mode}\"\nbind = \"*:1\"\ndefault_backend = \"import-probe\"\n{frontend}\n\
+             [backend.import-probe]\nmode = \"{mode}\"\nservers = [\"192.0.2.1:80\"]\n{backend}\n{elsewhere}"
+        );
+        first_error(&file, self.file)
+    }
+
+    /// One key of a section.
+    pub(super) fn takes_key(&self, name: &str, value: &Value) -> Result<(), String> {
+        self.takes(&format!("{name} = {value}"), "")
+    }
+
+    /// One rule. Its variables are set before it, its maps and its backend are there.
+    pub(super) fn takes_rule(
+        &self,
+        list: &str,
+        rule: &Value,
+        maps: &[String],
+        backend: Option<&str>,
+    ) -> Result<(), String> {
+        let mode = if self.is_http { "http" } else { "tcp" };
+        let text = rule.to_string();
+        let variables: Vec<_> = variables(&text).map(|name| format!("{} = \"x\"", key(name))).collect();
+        let lines = if variables.is_empty() || list == "response_rules" {
+            format!("{list} = [{text}]")
+        } else {
+            format!("{list} = [{{ set_var = {{ {} }} }}, {text}]", variables.join(", "))
+        };
+        let maps: String = maps.iter().map(|name| format!("[map.{name}]\nfile = \"x\"\n")).collect();
+        let backend = backend.map(|name| {
+            format!("[backend.{}]\nmode = \"{mode}\"\nservers = [\"192.0.2.2:80\"]\n", key(name))
+        });
+        self.takes(&lines, &format!("{maps}{}", backend.unwrap_or_default()))
+    }
+}
+
+/// The names in `{var.NAME}` of a text.
+pub(super) fn variables(text: &str) -> impl Iterator<Item = &str> {
+    let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.');
+    text.split("{var.").skip(1).map(move |rest| &rest[..rest.find(ends).unwrap_or(rest.len())])
+}
+
+/// The message of the first error.
+pub(super) fn first_error(file: &str, name: &str) -> Result<(), String> {
+    match config::parse(file, name) {
+        Ok(_) => Ok(()),
+        Err(report) => {
+            let error =
+                report.iter().find(|diagnostic| diagnostic.severity == config::diagnostic::Severity::Error);
+            Err(error.map_or_else(|| "our file does not take it".to_owned(), |error| error.message.clone()))
+        }
+    }
+}

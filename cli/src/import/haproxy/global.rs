@@ -1,0 +1,267 @@
+//! `global`, however often it is there, and the sections that end in our `[global]` as well: `resolvers`.
+
+use std::path::Path;
+
+use super::{
+    directive::{Directive, Done, Fault, shown},
+    lexer::Word,
+    section::{Line, Section},
+    table::{self, How, Row, missing, needless, row},
+    values,
+};
+use crate::{
+    config::{diagnostic::Span, text},
+    import::{document::Value, notes::Notes},
+};
+
+/// What `[global]` gets.
+#[derive(Debug, Default)]
+pub(super) struct Global {
+    pub(super) maxconn: Option<u64>,
+    pub(super) threads: Option<u64>,
+    pub(super) nameservers: Vec<Value>,
+    /// Lines that are not in our file.
+    pub(super) lost: Vec<Span>,
+    /// A line of our file that is not in force, and why.
+    pub(super) commented: Vec<String>,
+    daemon: Option<Span>,
+    debug: Option<Span>,
+    chroot: Option<Word>,
+    /// Files that lines name, for what is said about `chroot`.
+    files: Vec<Word>,
+}
+
+const TLS: &str = "there is no TLS in this version";
+const TUNING: &str = "a limit of HAProxy's own making; ours are in docs/configuration.md";
+
+#[rustfmt::skip] // a row to a line
+pub(super) const ROWS: &[Row<Global>] = &[
+    row("maxconn", "", |global, line| { global.maxconn = Some(values::number(line.only()?)?).filter(|maxconn| *maxconn > 0); Ok(()) }, "`maxconn`", "Without it HAProxy takes what `ulimit -n` allows, lbctl 20000."),
+    row("nbthread", "", threads, "`threads`", ""),
+    row("nbproc", "", processes, "", "One process with a worker for each core; HAProxy refuses the word since 2.5."),
+    row("daemon", "", |global, line| { global.daemon = Some(line.span); leave_out(line, "`lbctl run` stays in the foreground, as systemd wants it") }, "", "`lbctl run` stays in the foreground, as systemd wants it."),
+    row("debug", "", |global, line| { global.debug = Some(line.span); Ok(()) }, "", "`lbctl status --watch`, and RUST_LOG for more in the log."),
+    row("pidfile", "", pidfile, "", "systemd knows the process; `lbctl status` finds it by its socket."),
+    row("chroot", "", chroot, "", "As a comment. systemd's unit can shut the process in."),
+    missing("user", "", "start lbctl as this user, with systemd's User= and CAP_NET_BIND_SERVICE; a pair needs CAP_NET_ADMIN and CAP_NET_RAW, too"),
+    missing("group", "", "start lbctl with this group, with systemd's Group="),
+    missing("uid", "", "start lbctl as this user, with systemd's User="),
+    missing("gid", "", "start lbctl with this group, with systemd's Group="),
+    missing("log", "", "events and errors go to stderr, and so to the journal"),
+    needless("log-send-hostname", "", "the journal knows the host"),
+    needless("log-tag", "", "the journal knows the program"),
+    needless("stats socket", "", "`lbctl status` and curl ask the control socket, /run/lbctl/control.sock"),
+    needless("stats timeout, stats maxconn, stats bind-process", "", "of the stats socket, which is not there"),
+    row("setenv", "", |_, _| Ok(()), "", "Put in where the variable stands."),
+    row("presetenv", "", |_, _| Ok(()), "", "Put in where the variable stands."),
+    row("unsetenv", "", |_, _| Ok(()), "", "Put in where the variable stands."),
+    row("resetenv", "", |_, _| Ok(()), "", "Put in where the variable stands."),
+    needless("master-worker, mworker-max-reloads", "", "one process, which reads its file anew"),
+    needless("hard-stop-after", "", "`drain_timeout` of `[global]` is how long a stop waits"),
+    needless("grace, close-spread-time", "", "`lbctl stop` drains"),
+    needless("quiet", "", "little is said at the start"),
+    needless("zero-warning", "", "`lbctl check` shows warnings"),
+    needless("strict-limits", "", "too few open files are a warning, and fewer connections are taken"),
+    needless("ulimit-n, fd-hard-limit", "", "follows from `maxconn`"),
+    needless("default-path", "", "files are beside the file that names them"),
+    needless("description", "", "write a comment"),
+    needless("node", "", "a node has its name in `[cluster]`"),
+    needless("localpeer", "", "there are no peers"),
+    needless("cluster-secret", "", "there is no QUIC"),
+    needless("cpu-map, cpu-policy, cpu-set, numa-cpu-mapping", "", "the system places the workers"),
+    needless("thread-groups, thread-group", "", "workers share nothing but limits"),
+    needless("unix-bind", "", "only of Unix sockets"),
+    needless("set-dumpable", "", "the system decides on core dumps"),
+    needless("insecure-fork-wanted", "", "nothing is forked"),
+    needless("insecure-setuid-wanted", "", "nothing is started"),
+    needless("expose-experimental-directives, expose-deprecated-directives", "", "there are none"),
+    needless("external-check", "", "no program is started"),
+    needless("h1-case-adjust, h1-case-adjust-file", "", "names of headers are forwarded as they came"),
+    needless("h1-accept-payload-with-any-method", "", "content is forwarded with any method"),
+    needless("h1-do-not-close-on-insecure-transfer-encoding", "", "docs/http1.md says what is refused"),
+    needless("h2-workaround-bogus-websocket-clients", "", "there is no HTTP/2"),
+    needless("pp2-never-send-local", "", "the PROXY protocol is not there"),
+    needless("server-state-base, server-state-file", "", "servers keep their state over a reload"),
+    needless("spread-checks, max-spread-checks", "", "checks are spread"),
+    needless("busy-polling, noepoll, nopoll, nosplice, nogetaddrinfo, noreuseport, noevports, nokqueue, no-memory-trimming, maxpipes, maxzlibmem, maxcompcpuusage, maxcomprate", "", TUNING),
+    missing("maxconnrate, maxsessrate", "", "no limit on new connections of all clients together; `per_source` limits each"),
+    needless("maxsslconn, maxsslrate, ca-base, crt-base, key-base, issuers-chain-path", "", TLS),
+    missing("set-var, set-var-fmt", "", "there are no variables of the process; write the value"),
+    needless("tune.*", "", TUNING),
+    needless("ssl-*", "", TLS),
+    needless("httpclient.*", "", "nothing here asks over HTTP"),
+    needless("profiling.*", "", "nothing is profiled"),
+    missing("lua-*", "", "there is no Lua"),
+    missing("wurfl-*, 51degrees-*, deviceatlas-*", "", "devices are not looked up"),
+    missing("module-*", "", "nothing is loaded"),
+];
+
+#[rustfmt::skip] // a row to a line
+const RESOLVERS: &[Row<Global>] = &[
+    row("nameserver", "", nameserver, "`nameservers`", "Of `[global]`: there is one set of them."),
+    needless("parse-resolv-conf", "", "that is what is done without `nameservers`"),
+    needless("hold", "", "the TTL decides, and the last good answer is used on"),
+    needless("resolve_retries", "", "each nameserver is asked twice"),
+    needless("timeout resolve", "", "the TTL decides"),
+    needless("timeout retry", "", "each nameserver has 1 s for an answer"),
+    needless("accepted_payload_size", "", "answers are as long as DNS lets them be"),
+];
+
+/// What the book prints.
+pub(super) fn known() -> [(&'static str, Vec<table::Known>); 2] {
+    let of = |rows: &[Row<Global>]| rows.iter().map(|row| row.known).collect();
+    [("global", of(ROWS)), ("resolvers", of(RESOLVERS))]
+}
+
+impl Global {
+    /// One more section called `global`.
+    pub(super) fn read(&mut self, section: &Section, notes: &Notes<'_>) {
+        self.read_lines(section, ROWS, notes);
+    }
+
+    /// A section `resolvers`: its nameservers are those of all.
+    pub(super) fn read_resolvers(&mut self, section: &Section, notes: &Notes<'_>) {
+        self.read_lines(section, RESOLVERS, notes);
+    }
+
+    fn read_lines(&mut self, section: &Section, rows: &'static [Row<Self>], notes: &Notes<'_>) {
+        for line in &section.lines {
+            self.line(line, rows, notes);
+        }
+    }
+
+    fn line(&mut self, line: &Line, rows: &'static [Row<Self>], notes: &Notes<'_>) {
+        let first = line.words.first().map_or("", |word| word.text.as_str());
+        let negated = first == "no" && line.words.len() > 1;
+        let words = &line.words[usize::from(negated)..];
+        let first = words.first().map_or("", |word| word.text.as_str());
+        let by_prefix = || rows.iter().find(|row| row.known.names(first));
+        let found = table::find(&[rows], words).or_else(|| by_prefix().map(|row| (row, 1)));
+        let Some((row, count)) = found else {
+            let names = rows.iter().flat_map(|row| row.known.name.split(", "));
+            let hint = text::nearest(first, names)
+                .map(|name| format!("; did you mean `{name}`?"))
+                .unwrap_or_default();
+            self.lost.push(line.span());
+            notes.lost(line.span(), format!("`{}` is no word that is known here{hint}", shown(first)));
+            return;
+        };
+        let keyword = words[..count].iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
+        let directive =
+            Directive { span: line.span(), keyword: &keyword, arguments: &words[count..], negated, notes };
+        let result = match &row.how {
+            How::By(convert) => convert(self, &directive),
+            _ if negated => Ok(()),
+            How::Needless => leave_out(&directive, row.known.note),
+            How::Missing => Err(format!("`{}`: {}", shown(&keyword), row.known.note).into()),
+        };
+        if let Err(Fault { span, why }) = result {
+            self.lost.push(line.span());
+            notes.lost(span.unwrap_or(line.span()), why);
+        }
+    }
+
+    /// What only shows when all of it was read.
+    pub(super) fn finish(&mut self, notes: &Notes<'_>) {
+        if let Some(debug) = self.debug {
+            let message = match self.daemon {
+                Some(daemon) => format!(
+                    "`debug` shows every head on the terminal and keeps HAProxy in the foreground, so `daemon` (line {}) \
+                     was without effect; both are left out",
+                    notes.line(daemon)
+                ),
+                None => {
+                    "`debug` is left out: it shows every head on the terminal, which is nothing for a service"
+                        .to_owned()
+                }
+            };
+            notes.advise(debug, message);
+        }
+        if let Some(chroot) = &self.chroot {
+            let inside = self.files.iter().find(|file| Path::new(&file.text).starts_with(&chroot.text));
+            let missing = || !Path::new(&chroot.text).exists();
+            let more = match inside {
+                Some(file) => format!(
+                    "; it would have shut HAProxy in with its own files ({} in line {}), and a chroot should be an empty \
+                     folder that nobody can write to",
+                    file.text,
+                    notes.line(file.span)
+                ),
+                None if missing() => format!("; the folder {} does not exist here", shown(&chroot.text)),
+                None => String::new(),
+            };
+            let message = format!(
+                "`chroot`: the root stays; systemd's ProtectSystem= and RootDirectory= shut a service in{more}"
+            );
+            notes.lost(chroot.span, message);
+            self.commented.push(format!("chroot = {}: not in this version{more}", Value::text(&chroot.text)));
+        }
+    }
+}
+
+fn leave_out(directive: &Directive<'_>, why: &str) -> Done {
+    directive.advise(format!("`{}` is left out: {why}", shown(directive.keyword)));
+    Ok(())
+}
+
+fn threads(global: &mut Global, directive: &Directive<'_>) -> Done {
+    let word = directive.only()?;
+    if word.text != "auto" {
+        global.threads = Some(values::number(word)?).filter(|threads| *threads > 0);
+    }
+    Ok(())
+}
+
+/// There are no more processes than one in HAProxy, either, since 2.5.
+fn processes(global: &mut Global, directive: &Directive<'_>) -> Done {
+    let number = values::number(directive.only()?)?;
+    if number > 1 {
+        global.threads = Some(number);
+        directive.advise(format!(
+            "`nbproc {number}` is gone since HAProxy 2.5: there is one process, and it gets {number} workers; without `threads` it has one for each core"
+        ));
+    } else {
+        directive.advise("`nbproc 1` is gone since HAProxy 2.5 and is left out: there is one process, with a worker for each core");
+    }
+    Ok(())
+}
+
+fn pidfile(global: &mut Global, directive: &Directive<'_>) -> Done {
+    let word = directive.only()?;
+    global.files.push(word.clone());
+    let folder = Path::new(&word.text).parent().unwrap_or(Path::new("/"));
+    let missing = if folder.exists() {
+        String::new()
+    } else {
+        format!(" (and the folder {} does not exist here)", shown(&folder.display().to_string()))
+    };
+    global.commented.push(format!("pidfile {}: systemd knows the process{missing}", Value::text(&word.text)));
+    leave_out(
+        directive,
+        &format!("systemd knows the process, and `lbctl status` finds it by its socket{missing}"),
+    )
+}
+
+fn chroot(global: &mut Global, directive: &Directive<'_>) -> Done {
+    let word = directive.only()?;
+    global.chroot = Some(word.clone());
+    global.lost.push(directive.span);
+    Ok(())
+}
+
+/// `nameserver NAME ADDRESS:PORT`
+fn nameserver(global: &mut Global, directive: &Directive<'_>) -> Done {
+    let [_, address] = directive.arguments else {
+        return Err("`nameserver` takes a name and an address".into());
+    };
+    let bare = address.text.strip_prefix("udp@").unwrap_or(&address.text);
+    if let Err(why) = text::nameserver(bare) {
+        return Err(Fault::at(address, format!("`{}` {why}", shown(&address.text))));
+    }
+    let value =
+        Value::text(bare.strip_suffix(":53").filter(|host| text::nameserver(host).is_ok()).unwrap_or(bare));
+    if !global.nameservers.contains(&value) {
+        global.nameservers.push(value);
+    }
+    Ok(())
+}

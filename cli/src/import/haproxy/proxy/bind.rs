@@ -1,0 +1,250 @@
+//! `bind`, and the address that old files have behind `listen NAME`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{
+    Proxy,
+    parameter::{self, Parameter, with},
+};
+use crate::{
+    config::diagnostic::Span,
+    import::{
+        haproxy::{
+            directive::{Directive, Done, Fault, shown},
+            lexer::Word,
+            section::Section,
+            table::{missing, needless, row},
+        },
+        notes::Notes,
+    },
+};
+
+/// A place to listen at.
+#[derive(Clone, Debug)]
+pub(in crate::import::haproxy) struct Bind {
+    pub(in crate::import::haproxy) address: Address,
+    /// The other family of `:::80`, which may stand in the file by itself.
+    pub(in crate::import::haproxy) is_implied: bool,
+    pub(in crate::import::haproxy) span: Span,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::import::haproxy) enum Address {
+    Socket(SocketAddr),
+    /// A socket that is passed with this number.
+    Descriptor(u64),
+}
+
+/// What the parameters of one `bind` add up to.
+#[derive(Debug, Default)]
+pub(super) struct Parameters {
+    v6_only: bool,
+    /// It must not be opened without what is missing.
+    is_unfit: bool,
+}
+
+/// A port for each, and no more than that.
+const MOST_PORTS: u32 = 256;
+
+const TLS: &str = "there is no TLS in this version, and what is meant for TLS is not opened without it";
+const OF_TLS: &str = "there is no TLS in this version";
+const OF_SOCKETS: &str = "only of Unix sockets";
+
+#[rustfmt::skip] // a row to a line
+pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
+    with(0, row("v4v6", "", |bind, _| { bind.v6_only = false; Ok(()) }, "two entries", "Both families stand beside each other.")),
+    with(0, row("v6only", "", |bind, _| { bind.v6_only = true; Ok(()) }, "`\"[::]:80\"`", "")),
+    with(0, needless("transparent", "", "addresses of a `[vip.*]` are bound on every node at any time; foreign ones need `net.ipv4.ip_nonlocal_bind`")),
+    with(1, needless("name, id", "", "a listener is known by its address")),
+    with(1, needless("nice", "", "no client goes before others")),
+    with(1, needless("process, thread", "", "all workers take connections")),
+    with(1, needless("shards", "", "each worker has a listener of its own")),
+    with(1, needless("backlog", "", "the kernel's queue is as long as the system allows")),
+    with(0, needless("defer-accept", "", "a connection costs little until it says something")),
+    with(0, needless("tfo", "", "TCP Fast Open is not used")),
+    with(1, needless("tcp-ut", "", "write `tcp_keepalive` for clients that vanished")),
+    with(1, needless("mss", "", "the kernel chooses")),
+    with(2, needless("expose-fd", "", "sockets need not be passed on for a reload")),
+    with(1, missing("interface", "", "write the address of that interface")),
+    with(1, missing("namespace", "", "start lbctl in that namespace")),
+    with(1, missing("maxconn", "", "write `maxconn` of the frontend")),
+    with(1, needless("user, uid, group, gid, mode", "", OF_SOCKETS)),
+    with(1, needless("level, severity-output", "", "only of the stats socket")),
+    with(0, row("accept-proxy", "", unfit, "", "The PROXY protocol is not there: the listener is left out, since its clients would be refused.")),
+    with(1, row("accept-netscaler-cip", "", unfit, "", "As `accept-proxy`.")),
+    with(1, row("proto", "", proto, "", "`h1` is what is spoken; others are not there.")),
+    with(0, row("ssl", "", unfit, "", TLS)),
+    with(1, needless("alpn, npn, crt, crt-list, crt-ignore-err, ca-file, ca-ignore-err, ca-sign-file, ca-sign-pass, ca-verify-file, ciphers, ciphersuites, client-sigalgs, sigalgs, crl-file, curves, ecdhe, verify, ssl-min-ver, ssl-max-ver, tls-ticket-keys, quic-cc-algo, quic-socket", "", OF_TLS)),
+    with(0, needless("quic-force-retry, strict-sni, allow-0rtt, generate-certificates, prefer-client-ciphers, no-ca-names, no-tls-tickets, no-sslv3, no-tlsv10, no-tlsv11, no-tlsv12, no-tlsv13, no-alpn, force-sslv3, force-tlsv10, force-tlsv11, force-tlsv12, force-tlsv13", "", OF_TLS)),
+];
+
+fn unfit(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
+    bind.is_unfit = true;
+    let why = "the PROXY protocol is not there; without it this listener would refuse its clients, so it is left out";
+    Err(format!("`{}`: {why}", directive.keyword).into())
+}
+
+fn proto(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
+    if directive.get(0) == Some("h1") {
+        return Ok(());
+    }
+    bind.is_unfit = true;
+    Err("`proto`: only HTTP/1 is spoken here; this listener is left out".into())
+}
+
+/// `bind ADDRESSES [PARAMETERS]`
+pub(super) fn read(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    let Some((first, parameters)) = directive.arguments.split_first() else {
+        return Err("`bind` takes an address with a port, and there is none".into());
+    };
+    add(proxy, first, parameters, directive.span, directive.notes)
+}
+
+/// `listen NAME ADDRESS:PORT [PARAMETERS]`: how HAProxy had it up to version 1.4.
+pub(super) fn read_head(proxy: &mut Proxy, section: &Section, notes: &Notes<'_>) {
+    let Some((first, parameters)) = section.head.words.get(2..).and_then(<[Word]>::split_first) else {
+        return;
+    };
+    if first.text == "from" || !proxy.is_frontend() {
+        return;
+    }
+    let end = parameters.iter().position(|word| word.text == "from").unwrap_or(parameters.len());
+    let span = section.head.span();
+    match add(proxy, first, &parameters[..end], span, notes) {
+        Ok(()) => notes.advise(
+            first.span,
+            "an address behind the name of a section is how HAProxy had it up to version 1.4; converted to `bind`",
+        ),
+        Err(fault) => proxy.lose(span, fault, notes),
+    }
+}
+
+fn add(proxy: &mut Proxy, addresses: &Word, words: &[Word], span: Span, notes: &Notes<'_>) -> Done {
+    // One sentence is enough where the whole line falls to it.
+    let tls = words
+        .iter()
+        .zip(std::iter::once(addresses).chain(words))
+        .find(|(word, before)| word.text == "ssl" && before.text != "name");
+    if let Some((word, _)) = tls {
+        return Err(Fault::at(word, format!("`ssl`: {TLS}")));
+    }
+    let mut parameters = Parameters::default();
+    if !parameter::apply("bind", PARAMETERS, words, &mut parameters, notes) {
+        proxy.lost.push(span);
+    }
+    if parameters.is_unfit {
+        return Ok(());
+    }
+    for text in addresses.text.split(',') {
+        for address in parse(text, &parameters).map_err(|why| Fault::at(addresses, why))? {
+            let is_implied =
+                matches!(address, Address::Socket(address) if address.is_ipv4()) && text.starts_with(":::");
+            proxy.binds.push(Bind { address, is_implied, span });
+        }
+    }
+    Ok(())
+}
+
+/// One address, with a range of ports at most.
+fn parse(text: &str, parameters: &Parameters) -> Result<Vec<Address>, String> {
+    let wrong = || format!("`{}` is no address with a port, as in 192.0.2.10:80 or *:80", shown(text));
+    if let Some(number) = text.strip_prefix("fd@") {
+        let number = number.parse::<u64>().ok().filter(|number| (3..=1_048_575).contains(number));
+        return match number {
+            Some(number) => Ok(vec![Address::Descriptor(number)]),
+            None => Err(format!("`{}` is no passed socket; they have numbers of 3 and more", shown(text))),
+        };
+    }
+    let family = ["ipv4@", "ipv6@", "tcp@", "tcp4@", "tcp6@", "ipv4@tcp@"]
+        .iter()
+        .find(|family| text.starts_with(**family));
+    let bare = family.map_or(text, |family| &text[family.len()..]);
+    if text.starts_with('/') || text.starts_with("unix@") || text.starts_with("abns") {
+        return Err(format!(
+            "`{}`: there are no Unix sockets here; write an address and a port",
+            shown(text)
+        ));
+    }
+    if bare.contains('@') {
+        return Err(format!("`{}`: this kind of address is not there", shown(text)));
+    }
+    let (host, ports) = bare.rsplit_once(':').ok_or_else(wrong)?;
+    let (low, high) = match ports.split_once('-') {
+        Some((low, high)) => {
+            (low.parse::<u16>().map_err(|_| wrong())?, high.parse::<u16>().map_err(|_| wrong())?)
+        }
+        None => {
+            let port = ports.parse::<u16>().map_err(|_| wrong())?;
+            (port, port)
+        }
+    };
+    if low == 0 || low > high {
+        return Err(wrong());
+    }
+    if u32::from(high - low) >= MOST_PORTS {
+        return Err(format!("`{}` is more than {MOST_PORTS} ports; write those that are used", shown(text)));
+    }
+    let is_v6 = family.is_some_and(|family| family.contains('6'));
+    let hosts = match host.trim_matches(['[', ']']) {
+        "" | "*" if is_v6 => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        "" | "*" | "0.0.0.0" => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+        "::" if parameters.v6_only => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        // Linux gives it both families unless `net.ipv6.bindv6only` says otherwise.
+        "::" => vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+        host => vec![host.parse().map_err(|_| {
+            format!("`{}`: a listener needs an address; names are not looked up here", shown(text))
+        })?],
+    };
+    let each = |port| hosts.iter().map(move |host| Address::Socket(SocketAddr::new(*host, port)));
+    Ok((low..=high).flat_map(each).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Vec<String>, String> {
+        let show = |address: Address| match address {
+            Address::Socket(address) => address.to_string(),
+            Address::Descriptor(number) => format!("fd {number}"),
+        };
+        Ok(parse(text, &Parameters::default())?.into_iter().map(show).collect())
+    }
+
+    #[test]
+    fn addresses_are_those_of_haproxy() {
+        let cases: [(&str, &[&str]); 10] = [
+            (":80", &["0.0.0.0:80"]),
+            ("*:80", &["0.0.0.0:80"]),
+            ("192.0.2.1:80", &["192.0.2.1:80"]),
+            ("ipv4@*:80", &["0.0.0.0:80"]),
+            ("ipv6@:80", &["[::]:80"]),
+            (":::80", &["[::]:80", "0.0.0.0:80"]),
+            ("[2001:db8::1]:80", &["[2001:db8::1]:80"]),
+            ("2001:db8::1:80", &["[2001:db8::1]:80"]),
+            ("*:80-82", &["0.0.0.0:80", "0.0.0.0:81", "0.0.0.0:82"]),
+            ("fd@5", &["fd 5"]),
+        ];
+        for (text, addresses) in cases {
+            assert_eq!(parsed(text).unwrap(), addresses, "{text}");
+        }
+        for text in [
+            "",
+            "80",
+            "*",
+            "*:0",
+            "*:82-80",
+            "*:1-60000",
+            "*:70000",
+            "www:80",
+            "fd@1",
+            "fd@x",
+            "/run/x",
+            "abns@x",
+            "quic4@:443",
+            "1.2.3.4:x",
+        ] {
+            assert!(parsed(text).is_err(), "{text}");
+        }
+    }
+}

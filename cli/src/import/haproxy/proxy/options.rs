@@ -1,0 +1,174 @@
+//! `option *`.
+
+use super::Proxy;
+use crate::{
+    config::diagnostic::Span,
+    import::{
+        document::Value,
+        haproxy::{
+            directive::{Directive, Done, Fault, shown},
+            keys::Keys,
+            lexer::Word,
+            table::{Row, missing, needless, row},
+            values,
+        },
+    },
+};
+
+/// `option forwardfor` with words behind it.
+#[derive(Clone, Debug, Default)]
+pub(in crate::import::haproxy) struct Forwarded {
+    pub(in crate::import::haproxy) header: Option<String>,
+    /// Networks whose clients are not named.
+    pub(in crate::import::haproxy) except: Vec<String>,
+    pub(in crate::import::haproxy) if_none: bool,
+    pub(in crate::import::haproxy) span: Option<Span>,
+}
+
+/// Keepalive of one side.
+#[derive(Clone, Debug, Default)]
+pub(in crate::import::haproxy) struct Keepalive {
+    pub(in crate::import::haproxy) on: Option<Span>,
+    pub(in crate::import::haproxy) settings: Vec<(String, Value)>,
+}
+
+#[rustfmt::skip] // a row to a line
+pub(super) const ROWS: &[Row<Proxy>] = &[
+    row("option forwardfor", "dflb", forwardfor, "`forwardfor`", "With `header`, `except` or `if-none`, and in a backend alone, it is a rule that adds the header."),
+    row("option httpclose", "dflb", |proxy, line| connection(proxy, line, "close"), "`http_connection = \"close\"`", ""),
+    row("option forceclose", "dflb", |proxy, line| connection(proxy, line, "close"), "`http_connection = \"close\"`", "The old name of `option httpclose`."),
+    row("option http-server-close", "dflb", |proxy, line| connection(proxy, line, "server-close"), "`http_connection = \"server-close\"`", ""),
+    row("option http-keep-alive", "dflb", |proxy, line| connection(proxy, line, "keep-alive"), "`http_connection = \"keep-alive\"`", "The default of both."),
+    missing("option http-tunnel", "dflb", "every request is read; `mode = \"tcp\"` reads none"),
+    row("option redispatch", "dlb", redispatch, "`redispatch`", "Off there, on here. A retry moves at once here; a number behind it is left out."),
+    row("option dontlognull", "dfl", |proxy, line| flag(proxy, line, "dontlognull"), "`dontlognull`", "Off there, on here."),
+    row("option http-ignore-probes", "dfl", |proxy, line| flag(proxy, line, "http_ignore_probes"), "`http_ignore_probes`", "Off there, on here."),
+    row("option http-buffer-request", "dflb", buffer_request, "`wait_for_body`", "Of a frontend. In a backend it is not there."),
+    row("option abortonclose", "dlb", |proxy, line| flag(proxy, line, "abortonclose"), "`abortonclose`", "On here in mode http, as in HAProxy 3.x; older ones had it off."),
+    row("option allbackups", "dlb", |proxy, line| flag(proxy, line, "allbackups"), "`allbackups`", ""),
+    row("option persist", "dlb", |proxy, line| flag(proxy, line, "persist"), "`persist`", ""),
+    row("option tcpka", "dflb", |proxy, line| keepalive(proxy, line, &[0, 1]), "`tcp_keepalive`", ""),
+    row("option clitcpka", "dfl", |proxy, line| keepalive(proxy, line, &[0]), "`tcp_keepalive`", "A `listen` has one for both sides."),
+    row("option srvtcpka", "dlb", |proxy, line| keepalive(proxy, line, &[1]), "`tcp_keepalive`", "A `listen` has one for both sides."),
+    missing("option originalto", "dflb", "write a rule: add_header = { \"X-Original-To\" = \"{local.ip}\" }"),
+    missing("option forwarded", "dflb", "write a rule: set_header = { Forwarded = \"for={client.ip};proto=http\" }"),
+    missing("option h1-case-adjust-bogus-client", "dfl", "names of headers are forwarded as they came"),
+    missing("option h1-case-adjust-bogus-server", "dlb", "names of headers are forwarded as they came"),
+    missing("option accept-invalid-http-request", "dfl", "docs/http1.md says what is refused, and there is no way to be laxer"),
+    missing("option accept-invalid-http-response", "dlb", "docs/http1.md says what is refused, and there is no way to be laxer"),
+    missing("option accept-unsafe-violations-in-http-request", "dfl", "docs/http1.md says what is refused, and there is no way to be laxer"),
+    missing("option accept-unsafe-violations-in-http-response", "dlb", "docs/http1.md says what is refused, and there is no way to be laxer"),
+    missing("option checkcache", "dlb", "responses are not searched for cookies that could be cached"),
+    missing("option http-use-proxy-header", "dfl", "`Proxy-Connection` is removed from every request"),
+    missing("option http_proxy", "dflb", "there is no forward proxy"),
+    missing("option transparent", "dlb", "write the server's address"),
+    missing("option nolinger", "dflb", "connections end in the ordinary way"),
+    missing("option independent-streams", "dflb", "a connection on which one side moves is alive"),
+    needless("option splice-auto, option splice-request, option splice-response, option tcpsplice", "dflb", "the kernel moves bytes between connections where it can"),
+    needless("option contstats", "dfl", "counters are counted when it happens"),
+    needless("option socket-stats", "dfl", "counters are of the frontend"),
+    needless("option http-no-delay", "dflb", "nothing is held back"),
+    needless("option http-pretend-keepalive", "dlb", "servers are told the truth"),
+    needless("option http-restrict-req-hdr-names", "dflb", "names of headers that are none are refused"),
+    needless("option http-drop-request-trailers", "dlb", "trailers are dropped unless the client asks for them"),
+    needless("option http-drop-response-trailers", "dfl", "trailers are dropped unless the client asks for them"),
+    needless("option prefer-last-server", "dlb", "a request goes where it is its turn"),
+    needless("option idle-close-on-response", "dfl", "a stop drains: idle connections are closed, and others after their response"),
+    needless("option disable-h2-upgrade", "dflb", "there is no HTTP/2"),
+    needless("option tcp-smart-accept", "dfl", "the kernel sends its acknowledgements as it sees fit"),
+    needless("option tcp-smart-connect", "dlb", "the kernel sends its acknowledgements as it sees fit"),
+    needless("option use-small-buffers", "dflb", "idle connections have no buffers"),
+];
+
+/// What HAProxy does without a word, and we don't.
+pub(super) fn assume(keys: &mut Keys) {
+    keys.assume("redispatch", false, "HAProxy's default; ours is true");
+    keys.assume("dontlognull", false, "HAProxy's default; ours is true");
+    keys.assume("http_ignore_probes", false, "HAProxy's default; ours is true");
+    keys.assume("min_body_rate", 0_u64, "HAProxy has no such limit; ours is 500 bytes per second");
+    keys.assume("retry_budget", 100_u64, "HAProxy has no such limit; ours is 20 % of the requests");
+}
+
+fn flag(proxy: &mut Proxy, directive: &Directive<'_>, key: &'static str) -> Done {
+    if let Some(more) = directive.arguments.first() {
+        return Err(Fault::at(more, format!("`{}` takes no arguments", directive.keyword)));
+    }
+    proxy.keys.set(key, !directive.negated, directive.span);
+    Ok(())
+}
+
+fn connection(proxy: &mut Proxy, directive: &Directive<'_>, mode: &str) -> Done {
+    // `no` undoes this one and not another one that came later.
+    if !directive.negated {
+        proxy.keys.set("http_connection", Value::text(mode), directive.span);
+    } else if proxy.keys.is_text("http_connection", mode) {
+        proxy.keys.set("http_connection", Value::text("keep-alive"), directive.span);
+    }
+    Ok(())
+}
+
+fn redispatch(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    if let Some(interval) = directive.arguments.first() {
+        let number: i64 = interval
+            .text
+            .parse()
+            .map_err(|_| Fault::at(interval, format!("`{}` is no number", shown(&interval.text))))?;
+        proxy.keys.set("redispatch", number != 0 && !directive.negated, directive.span);
+        if number != 0 {
+            directive.advise("every retry may go to another server here, not only some of them");
+        }
+        return Ok(());
+    }
+    proxy.keys.set("redispatch", !directive.negated, directive.span);
+    Ok(())
+}
+
+fn buffer_request(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    if proxy.kind == super::Kind::Backend {
+        return Err(
+            "`option http-buffer-request` of a backend: write `wait_for_body` in its frontends".into()
+        );
+    }
+    flag(proxy, directive, "wait_for_body")
+}
+
+fn keepalive(proxy: &mut Proxy, directive: &Directive<'_>, sides: &[usize]) -> Done {
+    for side in sides {
+        proxy.keepalive[*side].on = (!directive.negated).then_some(directive.span);
+    }
+    Ok(())
+}
+
+fn forwardfor(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    if directive.negated {
+        (proxy.forwarded, _) = (None, proxy.keys.take("forwardfor"));
+        return Ok(());
+    }
+    let mut forwarded = Forwarded { span: Some(directive.span), ..Forwarded::default() };
+    let mut words = directive.arguments.iter();
+    let value = |word: Option<&Word>, of: &str| {
+        word.cloned().ok_or_else(|| {
+            Fault::from(format!("`{of}` of `option forwardfor` takes a value, and there is none"))
+        })
+    };
+    while let Some(word) = words.next() {
+        match word.text.as_str() {
+            "except" => forwarded.except.push(values::network(&value(words.next(), "except")?)?),
+            "header" => forwarded.header = Some(value(words.next(), "header")?.text),
+            "if-none" => forwarded.if_none = true,
+            other => {
+                return Err(Fault::at(word, format!("`{}` is no word of `option forwardfor`", shown(other))));
+            }
+        }
+    }
+    proxy.forwarded = Some(forwarded);
+    Ok(())
+}
+
+impl Forwarded {
+    /// It is what our key does.
+    pub(in crate::import::haproxy) fn is_plain(&self) -> bool {
+        let usual = |header: &String| header.eq_ignore_ascii_case("X-Forwarded-For");
+        self.header.as_ref().is_none_or(usual) && self.except.is_empty() && !self.if_none
+    }
+}

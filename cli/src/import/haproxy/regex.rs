@@ -1,0 +1,193 @@
+//! Expressions of PCRE as the crate `regex` takes them: linear in the text, without look-around and back-references.
+
+use super::{
+    directive::{Fault, shown},
+    lexer::Word,
+};
+
+/// Bytes of a compiled expression, as our rules allow.
+const LARGEST: usize = 1 << 20;
+
+/// The expression of a word; `fold` is HAProxy's `-i`.
+pub(super) fn convert(word: &Word, fold: bool) -> Result<String, Fault> {
+    let pattern = adapt(&word.text, fold);
+    match compile(&pattern) {
+        Ok(_) => Ok(pattern),
+        Err(why) => Err(Fault::at(word, format!("the expression `{}` {why}", shown(&word.text)))),
+    }
+}
+
+/// `Err` is a clause.
+pub(super) fn compile(pattern: &str) -> Result<::regex::Regex, String> {
+    ::regex::RegexBuilder::new(pattern).size_limit(LARGEST).build().map_err(|error| match error {
+        ::regex::Error::CompiledTooBig(_) => "is too large".to_owned(),
+        error => {
+            let text = error.to_string();
+            let why = text.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
+            format!("can't be used: {why}")
+        }
+    })
+}
+
+/// What means the same with other words.
+fn adapt(pattern: &str, fold: bool) -> String {
+    let mut out = String::new();
+    if fold {
+        out.push_str("(?i)");
+    }
+    let mut chars = pattern.chars().peekable();
+    let mut in_class = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('Z') => out.push_str("\\z"),
+                // In PCRE these are the characters themselves, here they would begin something.
+                Some(c @ ('<' | '>')) => out.push(c),
+                Some(c) => out.extend(['\\', c]),
+                None => out.push_str("\\\\"),
+            },
+            '[' if !in_class => {
+                in_class = true;
+                out.push(c);
+                // `[]a]` and `[^]a]` begin with the bracket itself.
+                if chars.peek() == Some(&'^') {
+                    out.extend(chars.next());
+                }
+                if chars.peek() == Some(&']') {
+                    chars.next();
+                    out.push_str("\\]");
+                }
+            }
+            // `[:alpha:]` is the same here; another bracket in a class would begin one more.
+            '[' if chars.peek() == Some(&':') => {
+                out.push(c);
+                for c in chars.by_ref() {
+                    out.push(c);
+                    if c == ']' {
+                        break;
+                    }
+                }
+            }
+            '[' => out.push_str("\\["),
+            ']' if in_class => {
+                in_class = false;
+                out.push(c);
+            }
+            '&' | '~' if in_class && chars.peek() == Some(&c) => out.extend(['\\', c]),
+            '{' if !in_class && !is_repetition(chars.clone()) => out.push_str("\\{"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Does `{` begin `{2}`, `{2,}` or `{2,3}`? Else it is the brace itself.
+fn is_repetition(chars: impl Iterator<Item = char>) -> bool {
+    let inner: String = chars.take_while(|c| *c != '}').take(16).collect();
+    let (low, high) = inner.split_once(',').unwrap_or((&inner, ""));
+    !low.is_empty()
+        && low.bytes().all(|byte| byte.is_ascii_digit())
+        && high.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The text itself as an expression.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if "\\.+*?()|[]{}^$".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// `\1` of a replacement is `${1}`, and a dollar is two.
+pub(super) fn replacement(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (c, chars.peek().copied()) {
+            ('\\', Some(digit)) if digit.is_ascii_digit() => {
+                chars.next();
+                out.push_str(&format!("${{{digit}}}"));
+            }
+            ('\\', Some('\\')) => {
+                chars.next();
+                out.push('\\');
+            }
+            ('$', _) => out.push_str("$$"),
+            (c, _) => out.push(c),
+        }
+    }
+    out
+}
+
+/// The same expression over the whole text: HAProxy replaces all of a value that matches somewhere.
+pub(super) fn whole(pattern: &str) -> String {
+    let (flags, body) = match pattern.strip_prefix("(?i)") {
+        Some(body) => ("(?i)", body),
+        None => ("", pattern),
+    };
+    let escaped_end = body.chars().rev().skip(1).take_while(|c| *c == '\\').count() % 2 == 1;
+    let begins = body.starts_with('^') || body.starts_with(".*");
+    let ends = (body.ends_with('$') || body.ends_with(".*") || body.ends_with("(.*)")) && !escaped_end;
+    if begins && ends && !body.contains('|') {
+        return pattern.to_owned();
+    }
+    format!("{flags}^(?s:.*?)(?:{body})(?s:.*)$")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::diagnostic::Span;
+
+    fn word(text: &str) -> Word {
+        Word { text: text.to_owned(), span: Span { start: 0, end: text.len() } }
+    }
+
+    #[test]
+    fn what_pcre_writes_otherwise_is_written_anew() {
+        let cases = [
+            (r"^/user/[0-9]+$", r"^/user/[0-9]+$"),
+            (r"\.(gif|png)$", r"\.(gif|png)$"),
+            (r"a{2,3}b{x}", r"a{2,3}b\{x}"),
+            (r"[]a]", r"[\]a]"),
+            (r"[^]a]", r"[^\]a]"),
+            (r"[[:alpha:]_[]", r"[[:alpha:]_\[]"),
+            (r"end\Z", r"end\z"),
+            (r"\<b\>", r"<b>"),
+            (r"a\/b\-c\_d", r"a\/b\-c\_d"),
+            ("x\\", "x\\\\"),
+        ];
+        for (pcre, ours) in cases {
+            assert_eq!(convert(&word(pcre), false).unwrap(), ours, "{pcre}");
+        }
+        assert_eq!(convert(&word("a"), true).unwrap(), "(?i)a");
+        for pattern in ["(?=a)", r"(a)\1", "(", "[", "(?<!a)b", "a{1000}{1000}{1000}"] {
+            assert!(convert(&word(pattern), false).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn replacements_name_their_groups() {
+        assert_eq!(replacement(r"/new/\1$x\\n\0"), r"/new/${1}$$x\n${0}");
+        assert_eq!(escape("/a.b?c-d"), r"/a\.b\?c-d");
+    }
+
+    #[test]
+    fn a_match_somewhere_is_made_one_of_everything() {
+        for (pattern, text, expected) in [
+            ("^/old/(.*)", "/old/x", "<x>"),
+            ("b(.)", "abcd", "<c>"),
+            ("^a|d$", "abcd", "<>"),
+            ("(?i)B(C)", "abcd", "<c>"),
+            (r"(b)\$", "ab$c", "<b>"),
+        ] {
+            let regex = compile(&whole(pattern)).unwrap();
+            assert_eq!(regex.replace(text, "<$1>"), expected, "{pattern} as {}", whole(pattern));
+        }
+        assert_eq!(whole("^/old/(.*)"), "^/old/(.*)");
+    }
+}

@@ -1,0 +1,292 @@
+//! Lines into rules: what stands in `rules` and `response_rules`.
+//!
+//! HAProxy goes through several lists one after the other, whatever the order of the file; ours is one. So rules are put
+//! into that order, and what ends one of HAProxy's lists alone is turned into conditions of the rules behind it.
+
+mod action;
+mod old;
+mod redirect;
+
+pub(super) use self::action::{Action as ActionRow, REQUEST, RESPONSE};
+
+use std::collections::BTreeMap;
+
+use super::{
+    acl::{self, Scope, Side},
+    cond::Cond,
+    directive::{Fault, shown},
+    files::Maps,
+    lexer::Word,
+    proxy::{RuleLine, split_condition},
+};
+use crate::{
+    config::diagnostic::Span,
+    import::{document::Value, notes::Notes},
+};
+
+/// A rule of ours, before it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    pub(super) cond: Cond,
+    pub(super) does: Vec<(String, Value)>,
+    /// Where it comes from.
+    pub(super) span: Span,
+    /// Something to know about it.
+    pub(super) note: Option<String>,
+}
+
+/// What a line comes to.
+#[derive(Debug)]
+pub(super) enum Made {
+    /// A rule.
+    Rule { does: Vec<(String, Value)>, note: Option<String> },
+    /// The rest of this list of HAProxy's is skipped.
+    Accept,
+    /// A key of the section, once for all requests.
+    Key(&'static str, Value),
+    /// Nothing.
+    Nothing,
+}
+
+impl Made {
+    /// Later conditions may see something else than earlier ones.
+    fn is_edit(&self) -> bool {
+        let ends = |key: &String| ["deny", "redirect", "backend", "respond"].contains(&key.as_str());
+        matches!(self, Self::Rule { does, .. } if !does.iter().all(|(key, _)| ends(key)))
+    }
+}
+
+/// What the lines of a section come to.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    pub(super) requests: Vec<Rule>,
+    pub(super) responses: Vec<Rule>,
+    /// Keys of the section that lines of rules are.
+    pub(super) keys: BTreeMap<&'static str, (Value, Span)>,
+    /// Lines that are not in our file.
+    pub(super) lost: Vec<Span>,
+}
+
+/// What lines are converted with.
+pub(super) struct Context<'c> {
+    pub(super) acls: &'c [Vec<Word>],
+    pub(super) maps: &'c Maps<'c>,
+    pub(super) notes: &'c Notes<'c>,
+    pub(super) is_http: bool,
+    /// The name that a backend of HAProxy's has with us.
+    pub(super) backend: &'c dyn Fn(&Word) -> Result<String, Fault>,
+}
+
+/// Which list of HAProxy's a line is in, in the order in which it goes through them.
+fn list(line: &RuleLine) -> Option<(bool, u8)> {
+    Some(match line.keyword.as_str() {
+        "tcp-request connection" | "tcp-request session" => (false, 0),
+        "tcp-request content" => (false, 1),
+        "block" => (false, 2),
+        "http-request" => (false, 3),
+        "redirect" => (false, 5),
+        "use_backend" => (false, 6),
+        "http-response" => (true, 0),
+        "http-after-response" => (true, 2),
+        other if other.starts_with("req") => (false, 4),
+        other if other.starts_with("rsp") => (true, 1),
+        _ => return None,
+    })
+}
+
+/// One line, read.
+struct Step {
+    list: u8,
+    cond: Cond,
+    made: Made,
+    span: Span,
+}
+
+impl Context<'_> {
+    /// All lines of a section.
+    pub(super) fn convert(&self, lines: &[RuleLine]) -> Rules {
+        let mut rules = Rules::default();
+        let (mut requests, mut responses) = (Vec::new(), Vec::new());
+        for line in lines {
+            let Some((is_response, list)) = list(line) else { continue };
+            match self.line(line, is_response) {
+                Ok((_, Made::Nothing)) => {}
+                Ok((Cond::Never, _)) => {
+                    self.notes.advise(line.span, "its condition never holds: it is left out")
+                }
+                Ok((Cond::Always, Made::Key(key, value))) => drop(rules.keys.insert(key, (value, line.span))),
+                Ok((_, Made::Key(..))) => {
+                    rules.lost.push(line.span);
+                    self.notes.lost(
+                        line.span,
+                        format!("`{}`: it is for all requests here, or for none", words_of(line)),
+                    );
+                }
+                Ok((cond, mut made)) => {
+                    if let (true, Made::Rule { note, .. }) =
+                        (line.keyword == "http-after-response", &mut made)
+                    {
+                        *note = Some("`http-after-response` is also about what HAProxy answers itself; here only responses of servers are changed".into());
+                    }
+                    let step = Step { list, cond, made, span: line.span };
+                    if is_response { responses.push(step) } else { requests.push(step) }
+                }
+                Err(fault) => {
+                    rules.lost.push(line.span);
+                    self.notes
+                        .lost(fault.span.unwrap_or(line.span), format!("{}{}", fault.why, consequence(line)));
+                }
+            }
+        }
+        requests.sort_by_key(|step| step.list);
+        responses.sort_by_key(|step| step.list);
+        rules.requests = settle(requests);
+        rules.responses = settle(responses);
+        rules
+    }
+
+    fn line(&self, line: &RuleLine, is_response: bool) -> Result<(Cond, Made), Fault> {
+        let (words, condition) = split_condition(&line.arguments);
+        let side = match (is_response, self.is_http) {
+            (true, _) => Side::Response,
+            (false, true) => Side::Request,
+            (false, false) => Side::Connection,
+        };
+        if !self.is_http && (is_response || matches!(list(line), Some((false, 2..=5)))) {
+            return Err(format!("`{}` needs mode http, and this section is in mode tcp", line.keyword).into());
+        }
+        let scope = Scope { acls: self.acls, side, maps: self.maps, tests: std::cell::Cell::new(0) };
+        let made = match line.keyword.as_str() {
+            "use_backend" => self.choose(words)?,
+            "block" => Made::Rule { does: vec![("deny".into(), Value::Integer(403))], note: None },
+            "redirect" => redirect::convert(words, self.maps)?,
+            keyword if keyword.starts_with("req") || keyword.starts_with("rsp") => {
+                let (made, more) = old::convert(keyword, words)?;
+                let cond = acl::condition(condition, &scope)?;
+                return Ok((Cond::all([more, cond]), made));
+            }
+            _ => self.action(line, words, is_response)?,
+        };
+        Ok((acl::condition(condition, &scope)?, made))
+    }
+
+    fn choose(&self, words: &[Word]) -> Result<Made, Fault> {
+        let [name] = words else { return Err("`use_backend` takes the name of a backend".into()) };
+        if name.text.contains('%') {
+            let why = "a name that is computed is not there; write a rule with `backend` for each of them";
+            return Err(Fault::at(name, why));
+        }
+        let backend = (self.backend)(name)?;
+        Ok(Made::Rule { does: vec![("backend".into(), Value::Text(backend))], note: None })
+    }
+
+    fn action(&self, line: &RuleLine, words: &[Word], is_response: bool) -> Result<Made, Fault> {
+        let Some((first, rest)) = words.split_first() else {
+            return Err(format!("`{}` takes an action, and there is none", line.keyword).into());
+        };
+        let (name, arguments, after) =
+            super::arguments::call(&first.text).map_err(|why| Fault::at(first, why))?;
+        let table = if is_response { RESPONSE } else { REQUEST };
+        let row = table.iter().find(|row| row.known.names(name));
+        let Some(row) = row.filter(|_| after.is_empty()) else {
+            let names = table.iter().flat_map(|row| row.known.name.split(", "));
+            let hint =
+                crate::config::text::nearest(name, names).map(|name| format!("; did you mean `{name}`?"));
+            let why = format!(
+                "`{}` is no action that is known here{}",
+                shown(&first.text),
+                hint.unwrap_or_default()
+            );
+            return Err(Fault::at(first, why));
+        };
+        if !self.is_http && !row.in_tcp {
+            return Err(Fault::at(
+                first,
+                format!("`{name}`: in mode tcp a rule can deny, allow and choose a backend"),
+            ));
+        }
+        let call = action::Call { name, arguments, words: rest, is_http: self.is_http, context: self };
+        match row.how {
+            action::How::By(make) => {
+                make(&call).map_err(|fault| Fault { span: fault.span.or(Some(line.span)), ..fault })
+            }
+            action::How::Needless => {
+                self.notes.advise(line.span, format!("`{name}` is left out: {}", row.known.note));
+                Ok(Made::Nothing)
+            }
+            action::How::Missing => Err(Fault::at(first, format!("`{name}`: {}", row.known.note))),
+        }
+    }
+}
+
+/// What the loss of a line that refuses means.
+fn consequence(line: &RuleLine) -> &'static str {
+    let refuses = line.arguments.first().is_some_and(|word| {
+        ["deny", "tarpit", "reject", "silent-drop", "auth"].contains(&word.text.as_str())
+    });
+    if refuses || line.keyword == "block" || line.keyword.ends_with("deny") {
+        "; what it refuses there would be let through here"
+    } else {
+        ""
+    }
+}
+
+fn words_of(line: &RuleLine) -> String {
+    let first = line.arguments.first().map_or("", |word| word.text.as_str());
+    shown(&format!("{} {first}", line.keyword))
+}
+
+/// One list of ours. What `allow` spares is spared by conditions, since the lists behind it go on.
+fn settle(steps: Vec<Step>) -> Vec<Rule> {
+    let mut rules: Vec<Rule> = Vec::new();
+    // The current list, and the conditions of its `allow`.
+    let mut spared: (u8, Vec<Cond>) = (0, Vec::new());
+    let last = steps.last().map_or(0, |step| step.list);
+    let mut variables = 0;
+    let outline: Vec<(u8, bool)> = steps.iter().map(|step| (step.list, step.made.is_edit())).collect();
+    for (at, step) in steps.into_iter().enumerate() {
+        if spared.0 != step.list {
+            spared = (step.list, Vec::new());
+        }
+        let own = Cond::all(spared.1.iter().cloned().map(Cond::not).chain([step.cond]));
+        match step.made {
+            Made::Accept => {
+                let behind: Vec<bool> = outline[at + 1..]
+                    .iter()
+                    .filter(|(list, _)| *list == step.list)
+                    .map(|(_, edit)| *edit)
+                    .collect();
+                let Some((_, between)) = behind.split_last() else { continue };
+                if own == Cond::Never {
+                    continue;
+                }
+                if step.list == last {
+                    rules.push(Rule {
+                        cond: own,
+                        does: vec![("allow".into(), Value::Flag(true))],
+                        span: step.span,
+                        note: None,
+                    });
+                } else if between.contains(&true) {
+                    // What it asks may be changed before it would be asked again, so the answer is kept.
+                    variables += 1;
+                    let name = format!("import_allowed_{variables}");
+                    let does = vec![("set_var".into(), Value::table([(&name, Value::text("1"))]))];
+                    let note =
+                        Some("ends the rules of this kind: those behind it ask the variable".to_owned());
+                    rules.push(Rule { cond: own, does, span: step.span, note });
+                    spared.1.push(Cond::named("value", format!("{{var.{name}}}"), vec![Value::text("1")]));
+                } else {
+                    spared.1.push(own);
+                }
+            }
+            Made::Rule { does, note } => {
+                if own != Cond::Never {
+                    rules.push(Rule { cond: own, does, span: step.span, note });
+                }
+            }
+            Made::Key(..) | Made::Nothing => {}
+        }
+    }
+    rules
+}

@@ -1,0 +1,314 @@
+//! What `http-request` and its like can do.
+
+use super::{Context, Made, redirect};
+use crate::import::{
+    document::Value,
+    haproxy::{
+        directive::{Fault, shown},
+        lexer::Word,
+        regex, sample,
+        table::Known,
+        template,
+    },
+};
+
+/// A row.
+pub(in crate::import::haproxy) struct Action {
+    pub(in crate::import::haproxy) known: Known,
+    /// A rule of mode tcp can do it, too.
+    pub(super) in_tcp: bool,
+    pub(super) how: How,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum How {
+    By(fn(&Call<'_>) -> Result<Made, Fault>),
+    Needless,
+    Missing,
+}
+
+/// An action with its words, up to the condition.
+pub(super) struct Call<'c> {
+    pub(super) name: &'c str,
+    /// In parentheses.
+    pub(super) arguments: Vec<String>,
+    pub(super) words: &'c [Word],
+    pub(super) is_http: bool,
+    pub(super) context: &'c Context<'c>,
+}
+
+const fn by(
+    name: &'static str,
+    make: fn(&Call<'_>) -> Result<Made, Fault>,
+    becomes: &'static str,
+    note: &'static str,
+) -> Action {
+    Action { known: Known { name, becomes, note }, in_tcp: false, how: How::By(make) }
+}
+
+/// One that rules of mode tcp have as well.
+const fn tcp(
+    name: &'static str,
+    make: fn(&Call<'_>) -> Result<Made, Fault>,
+    becomes: &'static str,
+    note: &'static str,
+) -> Action {
+    Action { known: Known { name, becomes, note }, in_tcp: true, how: How::By(make) }
+}
+
+const fn needless(name: &'static str, note: &'static str) -> Action {
+    Action { known: Known { name, becomes: "", note }, in_tcp: true, how: How::Needless }
+}
+
+const fn missing(name: &'static str, note: &'static str) -> Action {
+    Action { known: Known { name, becomes: "", note }, in_tcp: true, how: How::Missing }
+}
+
+const TABLES: &str = "what a stick table counts is limited by `per_source` alone";
+
+/// Of requests.
+#[rustfmt::skip] // a row to a line
+pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
+    tcp("allow, accept", |_| Ok(Made::Accept), "`allow`, or conditions of the rules behind it", "It ends one of HAProxy's lists, and the ones behind it go on."),
+    by("deny", deny, "`deny`", "With the page of the status; a text of its own is not there."),
+    tcp("reject, silent-drop", reject, "`deny`", "In mode http it answers 403 and does not just close."),
+    by("redirect", |call| redirect::convert(call.words, call.context.maps), "`redirect`", "`scheme` leaves the port of Host out."),
+    by("set-header", |call| header(call, "set_header"), "`set_header`", "Not of headers that frame content or belong to one connection."),
+    by("add-header", |call| header(call, "add_header"), "`add_header`", ""),
+    by("del-header", delete_header, "`delete_header`", "Of one name."),
+    by("replace-header", replace_header, "`replace_header`", "The replacement has groups, and no samples."),
+    by("replace-path", |call| replace_path(call, false), "`replace_path`", "The replacement has groups, and no samples."),
+    by("replace-uri, replace-pathq", |call| replace_path(call, true), "`replace_path`", "Where the query stays as it is."),
+    by("set-path", |call| Ok(rule("set_path", Value::Text(format(call)?))), "`set_path`", ""),
+    by("set-query", |call| Ok(rule("set_query", Value::Text(format(call)?))), "`set_query`", ""),
+    by("set-uri, set-pathq", set_target, "`set_path`, `set_query`", "Of a path, with a query or without."),
+    by("set-var", set_variable, "`set_var`", ""),
+    by("set-var-fmt", set_variable_format, "`set_var`", ""),
+    by("wait-for-body", |_| Ok(Made::Key("wait_for_body", Value::Flag(true))), "`wait_for_body`", "Of all requests of the frontend; within `timeout.http_request`."),
+    by("disable-l7-retry", |_| Ok(Made::Key("retry_any_method", Value::Flag(false))), "`retry_any_method`", "Without a condition."),
+    by("normalize-uri", normalize, "`ambiguous_path = \"normalize\"`", "All of it at once, and for all requests."),
+    missing("set-src", "write set_source = { trusted = [..] } with the networks of the proxies in front"),
+    missing("replace-value", "one value of several between commas can't be replaced; `replace_header` replaces in the whole line"),
+    missing("tarpit", "nothing holds a request back here; write `deny`"),
+    missing("return", "an answer with a text of its own is not there; `error_page` has one for each status of `deny`"),
+    missing("auth", "there is no authentication"),
+    missing("set-method", "methods stay"),
+    missing("unset-var", "variables end with their request"),
+    missing("capture", "requests are not logged"),
+    missing("early-hint", "no 103 is made"),
+    missing("cache-use", "nothing is cached"),
+    missing("do-resolve, set-dst, set-dst-port", "a request goes to a server of the file"),
+    missing("set-src-port, set-tos, set-mark, set-nice, set-fc-mark, set-fc-tos, set-bc-mark, set-bc-tos, set-priority-class, set-priority-offset", "connections and requests are all alike"),
+    missing("set-log-level", "requests are not logged"),
+    missing("set-timeout", "timeouts are of the section"),
+    missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
+    missing("track-sc0, track-sc1, track-sc2, track-sc, sc-inc-gpc, sc-inc-gpc0, sc-inc-gpc1, sc-set-gpt, sc-set-gpt0, sc-add-gpc", TABLES),
+    missing("use-service, lua.*, send-spoe-group, ot-group", "there are no services and no filters"),
+    missing("switch-mode", "a section is of one mode"),
+    missing("expect-proxy, expect-netscaler-cip", "the PROXY protocol is not there"),
+    needless("strict-mode", "a head that grows too large is refused in any case"),
+    needless("wait-for-handshake", "there is no TLS"),
+    needless("pause", "nothing waits"),
+];
+
+/// Of responses.
+#[rustfmt::skip] // a row to a line
+pub(in crate::import::haproxy) const RESPONSE: &[Action] = &[
+    by("allow", |_| Ok(Made::Accept), "`allow`, or conditions of the rules behind it", ""),
+    by("set-header", |call| header(call, "set_header"), "`set_header`", ""),
+    by("add-header", |call| header(call, "add_header"), "`add_header`", ""),
+    by("del-header", delete_header, "`delete_header`", "Of one name."),
+    by("replace-header", replace_header, "`replace_header`", "The replacement has groups, and no samples."),
+    missing("replace-value", "one value of several between commas can't be replaced; `replace_header` replaces in the whole line"),
+    missing("deny", "responses are not refused"),
+    missing("redirect, return", "what a server says can't be answered otherwise"),
+    missing("set-status", "the status stays"),
+    missing("set-var, set-var-fmt, unset-var", "rules of responses have no variables"),
+    missing("capture", "requests are not logged"),
+    missing("cache-store", "nothing is cached"),
+    missing("set-log-level", "requests are not logged"),
+    missing("set-tos, set-mark, set-nice, set-fc-mark, set-fc-tos, set-timeout", "connections and requests are all alike"),
+    missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
+    missing("track-sc0, track-sc1, track-sc2, track-sc, sc-inc-gpc, sc-inc-gpc0, sc-inc-gpc1, sc-set-gpt, sc-set-gpt0", TABLES),
+    missing("silent-drop, wait-for-body, send-spoe-group, ot-group, lua.*", "nothing here does the same"),
+    needless("strict-mode", "a head that grows too large is refused in any case"),
+];
+
+fn rule(key: &str, value: Value) -> Made {
+    Made::Rule { does: vec![(key.to_owned(), value)], note: None }
+}
+
+fn one<'c>(call: &Call<'c>) -> Result<&'c Word, Fault> {
+    match call.words {
+        [word] => Ok(word),
+        [] => Err(format!("`{}` takes an argument, and there is none", call.name).into()),
+        [_, more, ..] => Err(Fault::at(
+            more,
+            format!("`{}` takes one argument; `{}` is more", call.name, shown(&more.text)),
+        )),
+    }
+}
+
+fn format(call: &Call<'_>) -> Result<String, Fault> {
+    template::convert(one(call)?, call.context.maps)
+}
+
+fn deny(call: &Call<'_>) -> Result<Made, Fault> {
+    let mut status = 403;
+    let mut words = call.words.iter();
+    while let Some(word) = words.next() {
+        match word.text.as_str() {
+            "deny_status" | "status" => {
+                let code = words.next().unwrap_or(word);
+                status = code
+                    .text
+                    .parse()
+                    .map_err(|_| Fault::at(code, format!("`{}` is no status", shown(&code.text))))?;
+            }
+            "default-errorfiles" => {}
+            other => {
+                let why = format!(
+                    "`{}`: `deny` answers with the page of its status; write `error_page`",
+                    shown(other)
+                );
+                return Err(Fault::at(word, why));
+            }
+        }
+    }
+    Ok(rule("deny", Value::Integer(status)))
+}
+
+fn reject(call: &Call<'_>) -> Result<Made, Fault> {
+    if !call.is_http {
+        return Ok(rule("deny", Value::Flag(true)));
+    }
+    let note = format!("`{}` closes without a word in HAProxy; here it is answered with 403", call.name);
+    Ok(Made::Rule { does: vec![("deny".into(), Value::Integer(403))], note: Some(note) })
+}
+
+/// The name of a header and a format.
+fn header(call: &Call<'_>, key: &'static str) -> Result<Made, Fault> {
+    let [name, value] = call.words else {
+        return Err(format!("`{}` takes a name and a text", call.name).into());
+    };
+    let text = template::convert(value, call.context.maps)?;
+    // A second Host is no request any more.
+    let key = if name.text.eq_ignore_ascii_case("host") && key == "add_header" { "set_header" } else { key };
+    Ok(rule(key, Value::table([(name.text.as_str(), Value::Text(text))])))
+}
+
+fn delete_header(call: &Call<'_>) -> Result<Made, Fault> {
+    match call.words {
+        [name] => Ok(rule("delete_header", Value::text(&name.text))),
+        [name, flag, method] if flag.text == "-m" && method.text == "str" => {
+            Ok(rule("delete_header", Value::text(&name.text)))
+        }
+        [_, flag, ..] if flag.text == "-m" => {
+            Err(Fault::at(flag, "headers are deleted by their whole name; write each of them"))
+        }
+        _ => Err("`del-header` takes the name of a header".into()),
+    }
+}
+
+/// An expression and what the whole text becomes where it matches.
+fn replacement(pattern: &Word, with: &Word) -> Result<Value, Fault> {
+    if with.text.replace("%%", "").contains('%') {
+        return Err(Fault::at(
+            with,
+            "samples can't be in a replacement; keep one with `set_var`, and write `set_header` or `set_path`",
+        ));
+    }
+    let regex = regex::whole(&regex::convert(pattern, false)?);
+    let with = regex::replacement(&with.text.replace("%%", "%"));
+    Ok(Value::table([("regex", Value::Text(regex)), ("with", Value::Text(with))]))
+}
+
+fn replace_header(call: &Call<'_>) -> Result<Made, Fault> {
+    let [name, pattern, with] = call.words else {
+        return Err(format!("`{}` takes a name, an expression and a text", call.name).into());
+    };
+    Ok(rule("replace_header", Value::table([(name.text.as_str(), replacement(pattern, with)?)])))
+}
+
+/// `is_target`: the expression is about the path with its query.
+fn replace_path(call: &Call<'_>, is_target: bool) -> Result<Made, Fault> {
+    let [pattern, with] = call.words else {
+        return Err(format!("`{}` takes an expression and a text", call.name).into());
+    };
+    if is_target && !keeps_query(&pattern.text, &with.text) {
+        let why = "the path and the query can't be replaced together, unless the expression ends with `(.*)` and the text with its group; write `replace_path` and `set_query`";
+        return Err(Fault::at(pattern, why));
+    }
+    Ok(rule("replace_path", replacement(pattern, with)?))
+}
+
+/// What the last group takes is put back at the end, the query with it; and nothing before it knows of a query.
+pub(super) fn keeps_query(pattern: &str, with: &str) -> bool {
+    let groups = pattern.replace("\\(", "").replace("(?", "").matches('(').count();
+    let body = pattern.strip_suffix('$').unwrap_or(pattern);
+    let before = body.strip_suffix("(.*)");
+    // Nothing before it may reach over a `?`.
+    let stays_in_path = |before: &str| {
+        let plain = before.replace("\\\\", "").replace("\\.", "");
+        before.starts_with('^')
+            && !["\\?", ".", "[^", "\\S", "\\D", "\\W"].iter().any(|wide| plain.contains(wide))
+    };
+    before.is_some_and(stays_in_path) && with.ends_with(&format!("\\{groups}")) && !with.contains('?')
+}
+
+fn set_target(call: &Call<'_>) -> Result<Made, Fault> {
+    let word = one(call)?;
+    let text = template::convert(word, call.context.maps)?;
+    if text == "{request.target}" {
+        call.context
+            .notes
+            .advise(word.span, "every request is forwarded with its path and query alone: it is left out");
+        return Ok(Made::Nothing);
+    }
+    if !text.starts_with('/') && !text.starts_with("{request.path") {
+        return Err(Fault::at(word, "only a path can be set, with a query or without; it begins with `/`"));
+    }
+    let (path, query) = text.split_once('?').unwrap_or((&text, ""));
+    let does = vec![("set_path".to_owned(), Value::text(path)), ("set_query".to_owned(), Value::text(query))];
+    Ok(Made::Rule { does, note: None })
+}
+
+fn variable(call: &Call<'_>) -> Result<String, Fault> {
+    let name =
+        call.arguments.first().ok_or_else(|| format!("`{}` takes a name in parentheses", call.name))?;
+    if call.arguments.len() > 1 {
+        return Err(
+            format!("`{}`: a variable is set in any case; put the condition into a rule", call.name).into()
+        );
+    }
+    Ok(sample::variable(name)?)
+}
+
+fn set_variable(call: &Call<'_>) -> Result<Made, Fault> {
+    let name = variable(call)?;
+    // Words of an expression may stand apart.
+    let first = call.words.first().ok_or("`set-var` takes a sample")?;
+    let text = call.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().concat();
+    let sample = sample::of_word(&Word { text, span: first.span }, call.context.maps)?;
+    Ok(rule("set_var", Value::table([(name.as_str(), Value::Text(sample.template()))])))
+}
+
+fn set_variable_format(call: &Call<'_>) -> Result<Made, Fault> {
+    let name = variable(call)?;
+    Ok(rule("set_var", Value::table([(name.as_str(), Value::Text(format(call)?))])))
+}
+
+fn normalize(call: &Call<'_>) -> Result<Made, Fault> {
+    let kind = call.words.first().ok_or("`normalize-uri` takes the name of a way to do it")?;
+    match kind.text.as_str() {
+        "path-merge-slashes"
+        | "path-strip-dot"
+        | "path-strip-dotdot"
+        | "percent-decode-unreserved"
+        | "percent-to-uppercase" => Ok(Made::Key("ambiguous_path", Value::text("normalize"))),
+        other => Err(Fault::at(
+            kind,
+            format!("`normalize-uri {}`: the query and the fragment are not changed", shown(other)),
+        )),
+    }
+}

@@ -1,0 +1,206 @@
+//! Samples: `req.hdr(host),lower` of HAProxy is a placeholder with functions here, `{request.authority|lower}`.
+
+mod converter;
+mod fetch;
+
+pub(super) use self::{
+    converter::CONVERTERS,
+    fetch::{FETCHES, has_one_value},
+};
+
+use super::{
+    arguments,
+    directive::{Fault, shown},
+    files::Maps,
+    lexer::Word,
+};
+
+/// What kind of value it is, which says how it is compared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Type {
+    Flag,
+    Number,
+    Address,
+    Text,
+}
+
+/// A fetch as it is written: `hdr(host,-1)`, with what follows it.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) name: String,
+    pub(super) arguments: Vec<String>,
+    pub(super) converters: Vec<(String, Vec<String>)>,
+}
+
+/// What it is with us.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Sample {
+    pub(super) base: Base,
+    pub(super) functions: Vec<String>,
+    pub(super) kind: Type,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Base {
+    /// `client.ip`
+    Placeholder(String),
+    /// A text that is known now.
+    Constant(String),
+}
+
+impl Written {
+    /// `text` is a fetch with its converters and nothing else.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (name, arguments, mut rest) = arguments::call(text.trim())?;
+        let mut converters = Vec::new();
+        while let Some(next) = rest.strip_prefix(',') {
+            let (name, arguments, after) = arguments::call(next)?;
+            rest = after;
+            if !name.is_empty() {
+                converters.push((name.to_owned(), arguments));
+            }
+        }
+        if rest.is_empty() && !name.is_empty() {
+            Ok(Self { name: name.to_owned(), arguments, converters })
+        } else {
+            Err(format!("`{}` is no sample", shown(text)))
+        }
+    }
+}
+
+impl Sample {
+    /// The sample that `text` is. `maps` takes in the files of maps.
+    pub(super) fn parse(text: &str, maps: &Maps<'_>) -> Result<Self, String> {
+        Self::of(&Written::parse(text)?, maps)
+    }
+
+    pub(super) fn of(written: &Written, maps: &Maps<'_>) -> Result<Self, String> {
+        let mut sample = fetch::fetch(written)?;
+        let mut converters = written.converters.as_slice();
+        while let [first, rest @ ..] = converters {
+            let taken = converter::convert(&mut sample, first, rest, maps)?;
+            converters = &rest[taken..];
+        }
+        Ok(sample)
+    }
+
+    /// `{client.ip|lower}`; `Err` is a text without braces.
+    pub(super) fn placeholder(&self) -> Result<String, &str> {
+        match &self.base {
+            Base::Constant(text) => Err(text),
+            Base::Placeholder(name) if self.functions.is_empty() => Ok(format!("{{{name}}}")),
+            Base::Placeholder(name) => Ok(format!("{{{name}|{}}}", self.functions.join("|"))),
+        }
+    }
+
+    /// As part of a template.
+    pub(super) fn template(&self) -> String {
+        match self.placeholder() {
+            Ok(placeholder) => placeholder,
+            Err(text) => braces(text),
+        }
+    }
+
+    pub(super) fn is_placeholder(&self, name: &str) -> bool {
+        self.functions.is_empty() && matches!(&self.base, Base::Placeholder(known) if known == name)
+    }
+}
+
+/// Text within a template.
+pub(super) fn braces(text: &str) -> String {
+    text.replace('{', "{{").replace('}', "}}")
+}
+
+/// An argument of a function.
+pub(super) fn quoted(text: &str) -> String {
+    if text.contains('\'') { format!("\"{}\"", text.replace('"', "\\\"")) } else { format!("'{text}'") }
+}
+
+/// `var(txn.name)`: ours. `txn` lasts as long as our `request`; `req` ends earlier, and gets names of its own.
+pub(super) fn variable(name: &str) -> Result<String, String> {
+    let (scope, rest) =
+        name.split_once('.').ok_or_else(|| format!("`{}` is no variable, as in txn.name", shown(name)))?;
+    let clean: String = rest.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    match scope {
+        "txn" => Ok(clean),
+        "req" => Ok(format!("req_{clean}")),
+        "sess" => Ok(format!("session.{clean}")),
+        "res" => Ok(format!("response.{clean}")),
+        other => Err(format!(
+            "variables of the scope `{}` are not there; `txn`, `req`, `res` and `sess` are",
+            shown(other)
+        )),
+    }
+}
+
+/// A sample that stands alone as the words of an action.
+pub(super) fn of_word(word: &Word, maps: &Maps<'_>) -> Result<Sample, Fault> {
+    Sample::parse(&word.text, maps).map_err(|why| Fault::at(word, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_become_placeholders_with_functions() {
+        let folder = std::path::PathBuf::new();
+        let maps = Maps::new(&folder);
+        let cases = [
+            ("src", "{client.ip}"),
+            ("src,ipmask(24)", "{client.ip|mask(24, 128)}"),
+            ("hdr(host)", "{request.authority}"),
+            ("req.hdr(Host),lower", "{request.authority|lower}"),
+            ("hdr(host),host_only", "{request.host}"),
+            ("hdr(host),field(1,:)", "{request.host}"),
+            ("hdr(host),field(1,:),lower", "{request.host|lower}"),
+            ("req.hdr(user-agent)", "{request.header.user-agent}"),
+            ("req.fhdr(x-a)", "{request.header.x-a}"),
+            ("hdr(x-a)", "{request.header.x-a|field(-1, ',')|trim}"),
+            ("hdr(x-a,1)", "{request.header.x-a|field(1, ',')|trim}"),
+            ("path,lower,regsub(^/a,/b,gi)", "{request.path|lower|regsub('^/a', '/b', 'gi')}"),
+            (
+                "path,regsub(\"^/(here)(/|$)\",\"my/\\1\",g)",
+                "{request.path|regsub('^/(here)(/|$)', 'my/${1}', 'g')}",
+            ),
+            ("url_param(a),url_dec", "{request.query.a|url_decode}"),
+            ("cook(SRV)", "{request.cookie.SRV}"),
+            ("var(txn.a.b)", "{var.a_b}"),
+            ("var(sess.a)", "{var.session.a}"),
+            ("unique-id", "{request.id}"),
+            ("src,sha2(256),hex", "{client.ip|sha256|upper}"),
+            ("src,sha2(256),hex,lower", "{client.ip|sha256|upper|lower}"),
+            ("path,hex", "{request.path|hex|upper}"),
+            ("str(a{b}),upper", "A{{B}}"),
+            ("int(5)", "5"),
+            ("date,http_date", "{time.http}"),
+            ("date", "{time.unix}"),
+            ("pathq", "{request.target}"),
+            ("path,word(2,/)", "{request.path|word(2, '/')}"),
+            ("path,bytes(1,3)", "{request.path|bytes(1, 3)}"),
+            ("path,url_enc,length", "{request.path|url_encode|length}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(
+                Sample::parse(text, &maps).map(|sample| sample.template()).as_deref(),
+                Ok(expected),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "nothing",
+            "src,nothing",
+            "hdr",
+            "src(",
+            "ssl_c_s_dn(cn)",
+            "rand(100)",
+            "var(x)",
+            "var(proc.x)",
+            "path,sha1",
+            "src)x",
+        ] {
+            assert!(Sample::parse(text, &maps).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Where a sample begins: `src`, `req.hdr(NAME)`.
+
+use super::{Base, Sample, Type, Written, variable};
+use crate::import::haproxy::{directive::shown, table::Known};
+
+/// A row: names that mean the same, and what they are.
+pub(in crate::import::haproxy) struct Fetch {
+    pub(in crate::import::haproxy) known: Known,
+    kind: Type,
+    source: Source,
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    /// A placeholder.
+    At(&'static str),
+    /// A placeholder that ends with the argument.
+    Of(&'static str),
+    /// One of a header, in whose lines values stand between commas.
+    Header(&'static str),
+    /// Only in conditions.
+    Condition,
+    Constant(&'static str),
+    Special(fn(&Written) -> Result<Sample, String>),
+    Missing,
+}
+
+const fn at(
+    name: &'static str,
+    kind: Type,
+    placeholder: &'static str,
+    becomes: &'static str,
+    note: &'static str,
+) -> Fetch {
+    Fetch { known: Known { name, becomes, note }, kind, source: Source::At(placeholder) }
+}
+
+const fn of(
+    name: &'static str,
+    kind: Type,
+    source: Source,
+    becomes: &'static str,
+    note: &'static str,
+) -> Fetch {
+    Fetch { known: Known { name, becomes, note }, kind, source }
+}
+
+const fn missing(name: &'static str, note: &'static str) -> Fetch {
+    Fetch { known: Known { name, becomes: "", note }, kind: Type::Text, source: Source::Missing }
+}
+
+const TLS: &str = "there is no TLS in this version";
+const TABLE: &str = "what a stick table counts is asked by `per_source` alone";
+
+/// All that are known.
+#[rustfmt::skip] // a row to a line
+pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
+    at("src", Type::Address, "client.ip", "`source`, `{client.ip}`", ""),
+    at("src_port", Type::Number, "client.port", "`{client.port}`", ""),
+    at("fc_src", Type::Address, "peer.ip", "`{peer.ip}`", ""),
+    at("dst, fc_dst", Type::Address, "local.ip", "`{local.ip}`", ""),
+    at("dst_port, fc_dst_port", Type::Number, "local.port", "`port`, `{local.port}`", ""),
+    at("fe_name", Type::Text, "frontend.name", "`{frontend.name}`", ""),
+    at("be_name", Type::Text, "backend.name", "`{backend.name}`", ""),
+    at("srv_name", Type::Text, "server.name", "`{server.name}`", ""),
+    at("hostname", Type::Text, "hostname", "`{hostname}`", ""),
+    at("unique-id", Type::Text, "request.id", "`{request.id}`", ""),
+    of("uuid", Type::Text, Source::Special(uuid), "`{uuid}`", "Version 4."),
+    of("rand", Type::Number, Source::Special(rand), "`{random}`", "Without a range."),
+    of("date", Type::Number, Source::Special(date), "`{time.unix}`", "With `http_date`: `{time.http}`."),
+    at("method", Type::Text, "request.method", "`method`, `{request.method}`", ""),
+    at("path", Type::Text, "request.path", "`path`, `path_suffix`, `path_regex`, `{request.path}`", "`path_beg /a` is `path_regex = '^/a'`: our `path_prefix` is made of whole elements."),
+    at("pathq, url, capture.req.uri", Type::Text, "request.target", "`{request.target}`", "Without scheme and host, also where the client sent them."),
+    at("query", Type::Text, "request.query", "`{request.query}`", ""),
+    at("req.ver, req_ver, capture.req.ver", Type::Text, "request.version", "`{request.version}`", ""),
+    of("req.hdr, hdr", Type::Text, Source::Header("request.header."), "`host`, `header`, `{request.header.NAME}`", "`hdr(host)` is `host`, which has no port and counts no case. Of other headers HAProxy compares each value between commas: that is a `regex`."),
+    of("req.fhdr, fhdr", Type::Text, Source::Of("request.header."), "`header`, `{request.header.NAME}`", ""),
+    of("req.hdr_val, hdr_val", Type::Number, Source::Of("request.header."), "`header`", "A comparison of numbers is a `regex`."),
+    of("req.hdr_ip, hdr_ip", Type::Address, Source::Header("request.header."), "`{request.header.NAME}`", "With the number of the value: `hdr_ip(x-forwarded-for,-1)`."),
+    of("req.hdr_cnt, hdr_cnt, req.fhdr_cnt", Type::Number, Source::Condition, "`header = { NAME = true }`", "Whether there is one; not how many."),
+    of("req.cook, cook, cookie", Type::Text, Source::Of("request.cookie."), "`cookie`, `{request.cookie.NAME}`", ""),
+    of("req.cook_val, cook_val", Type::Number, Source::Of("request.cookie."), "`cookie`", "A comparison of numbers is a `regex`."),
+    of("req.cook_cnt, cook_cnt", Type::Number, Source::Condition, "`cookie = { NAME = true }`", "Whether there is one; not how many."),
+    of("url_param, urlp", Type::Text, Source::Of("request.query."), "`query`, `{request.query.NAME}`", "`query` compares what is decoded."),
+    of("urlp_val, url_param_val", Type::Number, Source::Of("request.query."), "`query`", "A comparison of numbers is a `regex`."),
+    of("base", Type::Text, Source::Condition, "`host` and `path`", "As a whole, or its beginning with a `/` in it."),
+    at("status", Type::Number, "response.status", "`status`, `{response.status}`", ""),
+    of("res.hdr, shdr", Type::Text, Source::Header("response.header."), "`header`, `{response.header.NAME}`", "As `req.hdr`."),
+    of("res.fhdr", Type::Text, Source::Of("response.header."), "`header`, `{response.header.NAME}`", ""),
+    of("res.hdr_val, shdr_val", Type::Number, Source::Of("response.header."), "`header`", ""),
+    of("res.hdr_cnt, shdr_cnt, res.fhdr_cnt", Type::Number, Source::Condition, "`header = { NAME = true }`", "Whether there is one; not how many."),
+    of("var", Type::Text, Source::Special(var), "`{var.NAME}`", "`txn.a` is `a`, `req.a` is `req_a`, `sess.a` is `session.a`; other characters become `_`."),
+    of("str", Type::Text, Source::Special(constant), "the text", ""),
+    of("int", Type::Number, Source::Special(constant), "the number", ""),
+    of("bool", Type::Flag, Source::Special(constant), "", "Known when the file is converted."),
+    of("env", Type::Text, Source::Special(env), "", "Write the value: our file knows no environment."),
+    of("always_true, TRUE", Type::Flag, Source::Constant("1"), "", ""),
+    of("always_false, FALSE", Type::Flag, Source::Constant("0"), "", ""),
+    of("wait_end, req.proto_http, req_proto_http", Type::Flag, Source::Constant("1"), "", "Nothing waits here, and what is read in mode http is HTTP."),
+    of("ssl_fc", Type::Flag, Source::Condition, "`scheme = \"https\"`", ""),
+    of("nbsrv", Type::Number, Source::Condition, "`monitor_uri.fail_if`", "Only there."),
+    missing("http_auth*", "there is no authentication"),
+    missing("src_is_local, dst_is_local, fc_src_is_local, fc_dst_is_local, dst_conn, fc_pp_*, fc_rcvd_proxy, fc_http_major, fc_err*, fc_rtt*, fc_*", "nothing here says it"),
+    missing("src_*, sc_*, sc0_*, sc1_*, sc2_*, table_*", TABLE),
+    missing("be_conn*, be_sess_rate, be_id, be_*, fe_conn, fe_sess_rate, fe_req_rate, fe_*, avg_queue, queue, connslots, srv_*", "conditions know the request, not the load"),
+    missing("req.body*, res.body*, req.len, req_len, res.len, req.payload*, res.payload*, payload, payload_lv, req.hdrs*, res.hdrs*, distcc_*, mqtt_*", "content is not looked at"),
+    missing("req.ssl_*, req_ssl_*, res.ssl_*, rep_ssl_*, ssl_*", TLS),
+    missing("req.rdp_cookie*, rdp_cookie*, req_rdp_cookie*", "RDP is not read"),
+    missing("bc_*, capture.*, res.cook*, scook*, res.ver, resp_ver, res.hdr_ip, shdr_ip, res.hdr_names, req.hdr_names, res.cache*, res.comp*, set-cookie, url_ip, url_port, url32*, base32*, baseq, http_first_req, stopping, proc, nbproc, thread, cpu_*, lat_ns_*, prio_*, cur_*, fcgi.*, so_*, last_rule_*, date_us, bin, ipv4, ipv6, meth, internal.*", "nothing here says it"),
+];
+
+/// The row of a name.
+pub(in crate::import::haproxy) fn find(name: &str) -> Option<&'static Fetch> {
+    FETCHES.iter().find(|fetch| fetch.known.names(name))
+}
+
+/// Headers with one value, in which a comma is a comma.
+pub(in crate::import::haproxy) fn has_one_value(header: &str) -> bool {
+    const SINGLE: [&str; 18] = [
+        "authorization",
+        "content-length",
+        "content-location",
+        "content-type",
+        "cookie",
+        "date",
+        "expires",
+        "from",
+        "host",
+        "if-modified-since",
+        "last-modified",
+        "location",
+        "origin",
+        "referer",
+        "retry-after",
+        "server",
+        "set-cookie",
+        "user-agent",
+    ];
+    SINGLE.contains(&header.to_ascii_lowercase().as_str())
+}
+
+pub(super) fn fetch(written: &Written) -> Result<Sample, String> {
+    let Some(row) = find(&written.name) else {
+        let names = FETCHES.iter().flat_map(|fetch| fetch.known.name.split(", "));
+        let hint = crate::config::text::nearest(&written.name, names);
+        let hint = hint.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        let tls = if written.name.starts_with("ssl_") { format!("; {TLS}") } else { hint };
+        return Err(format!("`{}` is no sample that is known here{tls}", shown(&written.name)));
+    };
+    let named = |prefix: &str| match written.arguments.first() {
+        Some(argument) if !argument.is_empty() => Ok(format!("{prefix}{argument}")),
+        _ => Err(format!("`{}` takes a name in parentheses", written.name)),
+    };
+    let placeholder =
+        |name: String| Sample { base: Base::Placeholder(name), functions: Vec::new(), kind: row.kind };
+    match row.source {
+        Source::At(name) => Ok(placeholder(name.to_owned())),
+        Source::Of(prefix) => Ok(placeholder(named(prefix)?)),
+        Source::Header(prefix) => {
+            let name = named(prefix)?;
+            let header = &name[prefix.len()..];
+            if prefix == "request.header." && header.eq_ignore_ascii_case("host") {
+                return Ok(placeholder("request.authority".to_owned()));
+            }
+            let occurrence = written.arguments.get(1).map(|number| number.parse::<i64>());
+            let mut sample = placeholder(name.clone());
+            match occurrence {
+                None if has_one_value(header) => {}
+                None => sample.functions = part(-1),
+                Some(Ok(number)) if number != 0 => sample.functions = part(number),
+                Some(_) => {
+                    return Err(format!(
+                        "`{}` counts its values from 1, or from the end with -1",
+                        written.name
+                    ));
+                }
+            }
+            Ok(sample)
+        }
+        Source::Constant(text) => {
+            Ok(Sample { base: Base::Constant(text.to_owned()), functions: Vec::new(), kind: row.kind })
+        }
+        Source::Special(make) => Ok(Sample { kind: row.kind, ..make(written)? }),
+        Source::Condition => Err(format!("`{}` is not there as a text", written.name)),
+        Source::Missing => Err(format!("`{}`: {}", written.name, row.known.note)),
+    }
+}
+
+/// One value between commas.
+fn part(number: i64) -> Vec<String> {
+    vec![format!("field({number}, ',')"), "trim".to_owned()]
+}
+
+fn plain(base: Base) -> Sample {
+    Sample { base, functions: Vec::new(), kind: Type::Text }
+}
+
+fn uuid(written: &Written) -> Result<Sample, String> {
+    match written.arguments.first().map(String::as_str) {
+        None | Some("4") => Ok(plain(Base::Placeholder("uuid".into()))),
+        Some(_) => Err("only `uuid` of version 4 is there".into()),
+    }
+}
+
+fn rand(written: &Written) -> Result<Sample, String> {
+    if written.arguments.is_empty() {
+        Ok(plain(Base::Placeholder("random".into())))
+    } else {
+        Err("`rand` has no range here; `{random}` is 0 to 4294967295".into())
+    }
+}
+
+fn date(written: &Written) -> Result<Sample, String> {
+    match written.arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] | ["0"] => Ok(plain(Base::Placeholder("time.unix".into()))),
+        ["0", "ms"] => Ok(plain(Base::Placeholder("time.unix_ms".into()))),
+        _ => Err("`date` has no offset here".into()),
+    }
+}
+
+fn var(written: &Written) -> Result<Sample, String> {
+    let name = written.arguments.first().ok_or("`var` takes a name in parentheses")?;
+    let mut sample = plain(Base::Placeholder(format!("var.{}", variable(name)?)));
+    if let Some(default) = written.arguments.get(1) {
+        sample.functions.push(format!("default({})", super::quoted(default)));
+    }
+    Ok(sample)
+}
+
+fn constant(written: &Written) -> Result<Sample, String> {
+    let text = written.arguments.first().map(String::as_str).unwrap_or_default();
+    let text = match (written.name.as_str(), text) {
+        ("bool", "true" | "yes" | "1") => "1",
+        ("bool", _) => "0",
+        (_, text) => text,
+    };
+    Ok(plain(Base::Constant(text.to_owned())))
+}
+
+fn env(_: &Written) -> Result<Sample, String> {
+    Err("`env`: our file knows no environment; write the value, or a variable in double quotes before you import".into())
+}

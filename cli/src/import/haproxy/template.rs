@@ -1,0 +1,172 @@
+//! Formats of logs as templates: `%ci:%cp %[req.hdr(host),lower]`.
+
+use super::{
+    directive::{Fault, shown},
+    files::Maps,
+    lexer::Word,
+    sample::{Sample, braces},
+    table::Known,
+};
+
+/// A variable: `%NAME`.
+pub(super) struct Variable {
+    pub(super) known: Known,
+    /// `None` if nothing here says it.
+    template: Option<&'static str>,
+}
+
+const fn is(name: &'static str, template: &'static str, becomes: &'static str) -> Variable {
+    Variable { known: Known { name, becomes, note: "" }, template: Some(template) }
+}
+
+/// All that stand for something here.
+#[rustfmt::skip] // a row to a line
+pub(super) const VARIABLES: &[Variable] = &[
+    is("ci", "{client.ip}", "`{client.ip}`"),
+    is("cp", "{client.port}", "`{client.port}`"),
+    is("fi", "{local.ip}", "`{local.ip}`"),
+    is("fp", "{local.port}", "`{local.port}`"),
+    is("f", "{frontend.name}", "`{frontend.name}`"),
+    is("ft", "{frontend.name}", "`{frontend.name}`"),
+    is("b", "{backend.name}", "`{backend.name}`"),
+    is("s", "{server.name}", "`{server.name}`"),
+    is("H", "{hostname}", "`{hostname}`"),
+    is("pid", "{pid}", "`{pid}`"),
+    is("ID", "{request.id}", "`{request.id}`"),
+    is("HM", "{request.method}", "`{request.method}`"),
+    is("HP", "{request.path}", "`{request.path}`"),
+    is("HPO", "{request.path}", "`{request.path}`"),
+    is("HU", "{request.target}", "`{request.target}`"),
+    is("HV", "HTTP/{request.version}", "`HTTP/{request.version}`"),
+    is("r", "{request.method} {request.target} HTTP/{request.version}", "`{request.method} {request.target} HTTP/{request.version}`"),
+    is("ST", "{response.status}", "`{response.status}`"),
+    is("Ts", "{time.unix}", "`{time.unix}`"),
+    Variable { known: Known { name: "t, T, tr, trg, trl, Tl, ms, Ta, Tc, Td, Th, Ti, Tq, TR, Tr, Tt, Tu, Tw, B, U, CC, CS, ac, bc, bi, bp, bq, fc, lc, hr, hrl, hs, hsl, rc, rt, sc, si, sp, sq, sslc, sslv, ts, tsc, HQ", becomes: "", note: "Only known when a request ends, or not at all", }, template: None, },
+];
+
+/// A format, with what is fixed in it escaped.
+pub(super) fn convert(word: &Word, maps: &Maps<'_>) -> Result<String, Fault> {
+    convert_text(&word.text, maps).map_err(|why| Fault::at(word, why))
+}
+
+fn convert_text(text: &str, maps: &Maps<'_>) -> Result<String, String> {
+    let mut out = String::new();
+    let mut rest = text;
+    let mut quotes = false;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&braces(&rest[..at]));
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('%') {
+            out.push('%');
+            rest = after;
+            continue;
+        }
+        let mut quoted = quotes;
+        if let Some(after) = rest.strip_prefix('{') {
+            let end = after.find('}').ok_or_else(|| format!("the `%{{` of `{}` has no `}}`", shown(text)))?;
+            quoted = flags(&after[..end], quotes)?;
+            rest = &after[end + 1..];
+        }
+        if let Some(after) = rest.strip_prefix('[') {
+            let (inner, after) =
+                brackets(after).ok_or_else(|| format!("the `%[` of `{}` has no `]`", shown(text)))?;
+            let sample = Sample::parse(inner, maps)?;
+            push(&mut out, &sample.template(), quoted);
+            rest = after;
+            continue;
+        }
+        let end = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        let (name, after) = variable_name(rest, end);
+        rest = after;
+        if name == "o" {
+            quotes = quoted;
+            continue;
+        }
+        let known = VARIABLES.iter().find(|variable| variable.known.names(name));
+        match known {
+            Some(Variable { template: Some(template), .. }) => push(&mut out, template, quoted),
+            Some(_) => return Err(format!("`%{name}` is only known when a request ends, or not at all")),
+            None => return Err(format!("`%{}` is no variable of a format", shown(name))),
+        }
+    }
+    out.push_str(&braces(rest));
+    Ok(out)
+}
+
+/// The longest name that is one: `%cp_` ends before `_`, `%cix` is `ci` and an `x`.
+fn variable_name(text: &str, end: usize) -> (&str, &str) {
+    let is_known = |name: &str| name == "o" || VARIABLES.iter().any(|variable| variable.known.names(name));
+    let length = (1..=end).rev().find(|length| is_known(&text[..*length])).unwrap_or(end);
+    text.split_at(length)
+}
+
+fn push(out: &mut String, template: &str, quoted: bool) {
+    if quoted {
+        out.push('"');
+        out.push_str(template);
+        out.push('"');
+    } else {
+        out.push_str(template);
+    }
+}
+
+/// `+Q,-X`: whether values stand in quotes then.
+fn flags(text: &str, mut quotes: bool) -> Result<bool, String> {
+    for flag in text.split(',').filter(|flag| !flag.is_empty()) {
+        match flag {
+            "+Q" => quotes = true,
+            "-Q" => quotes = false,
+            "-X" | "-E" => {}
+            other => return Err(format!("the flag `{}` of a format is not there", shown(other))),
+        }
+    }
+    Ok(quotes)
+}
+
+/// Up to the bracket that closes: brackets within parentheses are of an expression.
+fn brackets(text: &str) -> Option<(&str, &str)> {
+    let (mut depth, mut quote) = (0_usize, None);
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match (c, quote) {
+            ('\\', _) => drop(chars.next()),
+            (c, Some(open)) if c == open => quote = None,
+            (_, Some(_)) => {}
+            ('"' | '\'', None) => quote = Some(c),
+            ('(', None) => depth += 1,
+            (')', None) => depth = depth.saturating_sub(1),
+            (']', None) if depth == 0 => return Some((&text[..at], &text[at + 1..])),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_become_templates() {
+        let folder = std::path::PathBuf::new();
+        let maps = Maps::new(&folder);
+        let cases = [
+            ("plain", "plain"),
+            ("a{b}%%", "a{{b}}%"),
+            ("%ci:%cp", "{client.ip}:{client.port}"),
+            ("%ci_%fp", "{client.ip}_{local.port}"),
+            ("%[src]", "{client.ip}"),
+            ("https://%[hdr(host),lower]%[pathq]", "https://{request.authority|lower}{request.target}"),
+            ("%{+Q}[src]", "\"{client.ip}\""),
+            ("%{+Q}o %ci %{-Q}cp", "\" \"{client.ip}\" {client.port}".strip_prefix('"').unwrap()),
+            ("%[path,regsub(\"[a]\",x)]", "{request.path|regsub('[a]', 'x')}"),
+            ("%[str(%)]", "%"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(convert_text(text, &maps).as_deref(), Ok(expected), "{text}");
+        }
+        for text in ["%", "%[src", "%{+X}o", "%{+Q", "%Ta", "%zz", "%[nothing]"] {
+            assert!(convert_text(text, &maps).is_err(), "{text}");
+        }
+    }
+}

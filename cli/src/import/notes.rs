@@ -1,0 +1,68 @@
+//! What is said about a source while it is converted.
+
+use std::{cell::RefCell, collections::BTreeSet};
+
+use crate::config::{
+    Diagnostics,
+    diagnostic::{Report, Span},
+};
+
+/// More notes than this are counted and not shown.
+const MOST: usize = 10_000;
+
+/// Collects notes. Those about what is lost are counted: with `--strict` one of them is enough to write nothing.
+#[derive(Debug)]
+pub(crate) struct Notes<'a> {
+    report: Report<'a>,
+    /// Each once, however many sections it comes from.
+    lost: RefCell<BTreeSet<(Span, String)>>,
+    strict: bool,
+}
+
+impl<'a> Notes<'a> {
+    pub(crate) fn new(text: &'a str, strict: bool) -> Self {
+        Self { report: Report::with_limit(text, MOST), lost: RefCell::default(), strict }
+    }
+
+    /// Converted, or left out because nothing needs it; the operator should look.
+    pub(crate) fn advise(&self, span: Span, message: impl Into<String>) {
+        self.report.warning(span, message);
+    }
+
+    /// Not in our file, and it would have to be.
+    pub(crate) fn lost(&self, span: Span, message: impl Into<String>) {
+        let message = format!("not converted: {}", message.into());
+        self.lost.borrow_mut().insert((span, message.clone()));
+        if self.strict {
+            self.report.error(span, message);
+        } else {
+            self.report.warning(span, message);
+        }
+    }
+
+    /// What stands there is a secret, and is nowhere shown.
+    pub(crate) fn hide(&self, span: Span) {
+        self.report.hide(span);
+    }
+
+    /// What the source has at `span`.
+    pub(crate) fn source(&self, span: Span) -> &'a str {
+        self.report.source(span)
+    }
+
+    /// The line that `span` begins in, without the white space around it and what is hidden.
+    pub(crate) fn line_text(&self, span: Span) -> String {
+        self.report.line_text(span)
+    }
+
+    /// The line of `span`, counted from 1.
+    pub(crate) fn line(&self, span: Span) -> usize {
+        self.report.line(span)
+    }
+
+    /// The notes, and how many are about what is lost.
+    pub(crate) fn finish(self, file: &str) -> (Diagnostics, usize) {
+        let lost = self.lost.borrow().len();
+        (self.report.finish(file), lost)
+    }
+}
