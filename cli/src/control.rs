@@ -20,7 +20,7 @@ pub use statistics::{
 };
 pub use status::{
     Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, NameProblem, Peer, Phase, Problem, Ready,
-    Server, ServerState, Status, Table, TransitionReport, Vip,
+    Refused, Server, ServerState, Status, Table, TransitionReport, Vip, Why,
 };
 pub use timestamp::Timestamp;
 

@@ -1,5 +1,7 @@
 //! `lbctl run` as a real process on loopback, without addresses to move: serving, its control interface, its verbs.
 
+#[path = "daemon/answers.rs"]
+mod answers;
 #[path = "daemon/control_api.rs"]
 mod control_api;
 #[path = "daemon/harness.rs"]

@@ -27,6 +27,7 @@ use crate::{
     listener::ListenerId,
     metrics::{Event, FrontendCounters},
     node::FrontendShared,
+    refusals::{Told, Why},
     sample::{self, Facts, Variables},
     stream::Stream,
     table::{Held, Refusal},
@@ -148,6 +149,16 @@ impl<S: Stream> Connection<S> {
             options.connection == ConnectionMode::KeepAlive
         };
         self.frontend().options.connection == ConnectionMode::ServerClose || !backend.is_none_or(keeps)
+    }
+
+    /// Notes that a request of it came to no backend. What is to be said in the log.
+    pub(crate) fn refuse(&self, why: Why) -> Option<Told> {
+        let node = self.permit.worker.node();
+        let reason = match why {
+            Why::Passwords => "too many passwords are to be checked",
+            _ => "no rule has chosen a backend, and the frontend has no default_backend",
+        };
+        node.frontends[self.permit.frontend].refusals.note(why, node.now(), || reason.to_owned())
     }
 
     /// How responses of `backend` are compressed, if they are.

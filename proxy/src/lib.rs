@@ -28,6 +28,7 @@ mod listener;
 pub mod metrics;
 mod node;
 mod rates;
+mod refusals;
 pub mod resolve;
 pub mod rules;
 pub mod sample;

@@ -22,10 +22,7 @@ pub(crate) use self::{
 use crate::{
     auth::Verifier,
     config::{Backend, BackendId, Config, Frontend, Server},
-    health::{
-        server::ServerHealth,
-        why::{self, Seldom},
-    },
+    health::{server::ServerHealth, why},
     http::CookiePolicy,
     limit::Limit,
     metrics::Counters,
@@ -53,8 +50,6 @@ pub(crate) struct Node {
     places: HashMap<u32, (BackendId, usize)>,
     /// By worker.
     pub(crate) counters: Box<[Arc<Counters>]>,
-    /// In the log, of requests that no backend is chosen for.
-    pub(crate) refusals: Seldom,
     /// What is remembered of clients.
     pub(crate) tables: Tables,
     /// Of the process.
@@ -118,7 +113,6 @@ impl Node {
             places: places(&backends),
             backends,
             counters: (0..config.threads.get()).map(counters).collect(),
-            refusals: Seldom::default(),
             tables: Tables::new(&config, last.map(|last| &last.tables)),
             started: last.map_or_else(Instant::now, |last| last.started),
             routing: Published::new(Routing::default()),

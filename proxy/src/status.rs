@@ -5,6 +5,7 @@ mod collect;
 mod sample;
 mod traffic;
 
+pub use crate::refusals::Why;
 pub use check::{CheckCode, CheckReport};
 pub(crate) use collect::collect;
 pub(crate) use sample::sample;
@@ -86,8 +87,25 @@ pub struct FrontendStatus {
     pub bytes_out: u64,
     /// Of its responses.
     pub compressed: Compressed,
+    /// Requests that came to no backend, of the last hour.
+    pub refused: Vec<Refused>,
     /// Refused requests and limits that were hit, by name.
     pub counters: Vec<(&'static str, u64)>,
+}
+
+/// Requests that were refused for one reason, one after the other with less than a minute between them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refused {
+    /// The reason.
+    pub why: Why,
+    /// How many.
+    pub count: u64,
+    /// The first.
+    pub since: SystemTime,
+    /// The last; of the last hour.
+    pub last: SystemTime,
+    /// In words, as in the log.
+    pub reason: String,
 }
 
 /// A listening address.
@@ -114,6 +132,8 @@ pub struct BackendStatus {
     pub traffic: Traffic,
     /// Of its servers' responses.
     pub compressed: Compressed,
+    /// Requests that came to no server, of the last hour.
+    pub refused: Vec<Refused>,
     /// When it had no usable server.
     pub outage: Outage,
     /// In the order of the configuration.

@@ -8,9 +8,10 @@ use std::{future::pending, io};
 
 use crate::{
     connection::Connection,
-    error::Side,
+    error::{Kind, Side},
     http::Termination,
     metrics::Event,
+    refusals::Why,
     rules::Judgement,
     sample::Variables,
     stream::Stream,
@@ -33,6 +34,7 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     };
     let Some(backend) = judgement.backend else {
         connection.count(Event::NoServer);
+        connection.refuse(Why::NoBackend);
         return;
     };
     let source = connection.peer().ip();
@@ -69,6 +71,7 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
             return;
         }
         Some(Err(error)) => {
+            search.refused(error.kind == Kind::QueueTimeout);
             tracing::info!(
                 frontend = %connection.frontend().name,
                 peer = %connection.peer(),

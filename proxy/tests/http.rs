@@ -44,5 +44,7 @@ mod statistics;
 mod tarpit;
 #[path = "http/timeouts.rs"]
 mod timeouts;
+#[path = "http/unserved.rs"]
+mod unserved;
 #[path = "http/upgrade.rs"]
 mod upgrade;

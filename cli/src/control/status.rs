@@ -264,9 +264,46 @@ pub struct Frontend {
     /// Refused requests and limits that were hit, by name.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+    /// Requests that came to no backend, of the last hour.
+    #[serde(default)]
+    pub refused: Vec<Refused>,
     /// The rest of what HAProxy's statistics tell.
     #[serde(default)]
     pub statistics: FrontendStatistics,
+}
+
+/// Requests (mode tcp: connections) that were refused for one reason, with less than a minute between them.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Refused {
+    /// The reason.
+    pub why: Why,
+    /// How many.
+    pub count: u64,
+    /// The first.
+    pub since: Timestamp,
+    /// The last.
+    pub last: Timestamp,
+    /// In words, as in the log.
+    pub reason: String,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// No rule has chosen a backend, and its frontend has no default one.
+    NoBackend,
+    /// None of its backend's servers is usable.
+    NoServer,
+    /// No slot of a full server became free in time.
+    Full,
+    /// No server could be connected to.
+    NotConnected,
+    /// Too many passwords are to be checked.
+    Passwords,
+    /// Something that a newer daemon knows.
+    #[serde(other)]
+    Other,
 }
 
 /// A listening address.
@@ -288,6 +325,9 @@ pub struct Backend {
     pub name: String,
     /// In the order of the file.
     pub servers: Vec<Server>,
+    /// Requests that came to no server, of the last hour.
+    #[serde(default)]
+    pub refused: Vec<Refused>,
     /// The rest of what HAProxy's statistics tell.
     #[serde(default)]
     pub statistics: BackendStatistics,

@@ -6,7 +6,7 @@ use lb_vrrp::State;
 
 use super::{group::Group, hello, report::Facts};
 use crate::{
-    control::{Backend, GroupNode, Peer, Phase, Problem, Ready, Server, ServerState, Status, Timestamp},
+    control::{Backend, GroupNode, Peer, Phase, Problem, Ready, Server, ServerState, Status, Timestamp, Why},
     output::age::age,
 };
 
@@ -15,6 +15,9 @@ const DUAL_ACTIVE: Duration = Duration::from_millis(2_500);
 
 /// The speaker says something each second.
 const SPEAKER_SILENT: Duration = Duration::from_millis(2_500);
+
+/// Refusals go on as long as the last one is not older.
+const GOES_ON: Duration = Duration::from_secs(10);
 
 /// A node that holds the address and is unheard for so long is filtered.
 const UNHEARD: Duration = Duration::from_secs(3);
@@ -67,6 +70,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     }
     problems.extend(status.backends.iter().flat_map(|backend| servers(backend, status.at)));
     problems.extend(status.backends.iter().flat_map(names));
+    problems.extend(status.backends.iter().flat_map(|backend| refused(backend, status.at)));
     problems
 }
 
@@ -182,21 +186,44 @@ fn unready(report: &crate::control::Group, node: &GroupNode) -> Option<Problem> 
 fn servers(backend: &Backend, at: Timestamp) -> Vec<Problem> {
     let usable = backend.servers.iter().filter(|server| is_usable(server)).count();
     let checked = backend.servers.iter().all(|server| server.state != ServerState::Unchecked);
-    if usable == 0 && checked && backend.servers.len() > 1 {
+    let is_down = |server: &Server| matches!(server.state, ServerState::Down | ServerState::AgentDown);
+    let is_one_down = backend.servers.len() == 1 && backend.servers.iter().all(is_down);
+    if usable == 0 && checked && !is_one_down {
         return vec![Problem {
             what: format!("backend {} has no usable server", backend.name),
             since: backend.servers.iter().map(|server| server.since).max(),
             look_at: format!("its clients get 503. {}", all_reports(backend, at)),
         }];
     }
-    let down = |server: &&Server| matches!(server.state, ServerState::Down | ServerState::AgentDown);
-    let down = backend.servers.iter().filter(down);
+    let down = backend.servers.iter().filter(|server| is_down(server));
     down.map(|server| Problem {
         what: format!("{}/{} is down", backend.name, server.name),
         since: Some(server.since),
         look_at: format!("{} {}", report_of(server), who_carries(backend, usable)),
     })
     .collect()
+}
+
+/// Requests that are refused at this moment, whatever the checks say. Where no server is usable, that is a problem of its own.
+fn refused(backend: &Backend, at: Timestamp) -> impl Iterator<Item = Problem> {
+    let requests = match backend.statistics.mode.as_str() {
+        "tcp" => "connections were closed",
+        _ => "requests got 503",
+    };
+    backend.refused.iter().filter_map(move |refused| {
+        let (what, look_at) = match refused.why {
+            Why::Full => ("is full", "May `maxconn` be larger? Else it takes another server."),
+            Why::NotConnected => {
+                ("can't be reached", "Does the service run there, and does a firewall let this node in?")
+            }
+            Why::NoBackend | Why::NoServer | Why::Passwords | Why::Other => return None,
+        };
+        (at.saturating_since(refused.last) < GOES_ON).then(|| Problem {
+            what: format!("backend {} {what}", backend.name),
+            since: Some(refused.since),
+            look_at: format!("{} {requests}: {}. {look_at}", refused.count, refused.reason),
+        })
+    })
 }
 
 /// Names that no longer resolve, of servers that go on at their last address.

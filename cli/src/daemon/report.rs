@@ -13,7 +13,7 @@ use crate::{
     config::{Config, model},
     control::{
         Backend, Bind, Check, FileReport, Frontend, GroupNode, NameProblem, Peer, Phase, Problem, Ready,
-        Server, ServerState, Status, Table, Timestamp, TransitionReport, Vip,
+        Refused, Server, ServerState, Status, Table, Timestamp, TransitionReport, Vip, Why,
     },
 };
 
@@ -328,6 +328,7 @@ fn frontend(found: &proxy::FrontendStatus) -> Frontend {
         bytes_in: found.bytes_in,
         bytes_out: found.bytes_out,
         counters: found.counters.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
+        refused: found.refused.iter().map(refused).collect(),
         statistics: statistics::frontend(found),
     }
 }
@@ -347,7 +348,24 @@ fn backend(config: &Config, found: &proxy::BackendStatus) -> Backend {
     Backend {
         name: found.name.clone(),
         servers: found.servers.iter().map(|one| server(one, fall)).collect(),
+        refused: found.refused.iter().map(refused).collect(),
         statistics: statistics::backend(found),
+    }
+}
+
+fn refused(found: &proxy::Refused) -> Refused {
+    Refused {
+        why: match found.why {
+            proxy::Why::NoBackend => Why::NoBackend,
+            proxy::Why::NoServer => Why::NoServer,
+            proxy::Why::Full => Why::Full,
+            proxy::Why::NotConnected => Why::NotConnected,
+            proxy::Why::Passwords => Why::Passwords,
+        },
+        count: found.count,
+        since: found.since.into(),
+        last: found.last.into(),
+        reason: found.reason.clone(),
     }
 }
 

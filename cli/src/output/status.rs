@@ -1,5 +1,7 @@
 //! `lbctl status` on one screen: who holds which address and why, is everything healthy, is the file the same.
 
+mod refused;
+
 use std::time::Duration;
 
 use super::{
@@ -35,6 +37,7 @@ pub fn render(status: &Status, paint: Paint) -> String {
     if !status.backends.is_empty() {
         text.push_str(&backends(&status.backends, status, paint));
     }
+    text.push_str(&refused::render(status, paint));
     if !status.problems.is_empty() {
         text.push('\n');
         text.push_str(&problems(status, paint));

@@ -86,6 +86,7 @@ fn frontend(name: &str) -> Frontend {
         counters: [("denied_total", 1), ("tarpitted_total", 2), ("denied_responses_total", 4)]
             .map(|(name, n)| (name.to_owned(), n))
             .into(),
+        refused: Vec::new(),
         statistics: FrontendStatistics {
             connections_peak: 12,
             connection_rate: PerSecond { now: 1, max: 8 },
@@ -100,6 +101,7 @@ fn backend(name: &str, servers: Vec<Server>) -> Backend {
     Backend {
         name: name.to_owned(),
         servers,
+        refused: Vec::new(),
         statistics: BackendStatistics {
             mode: "http".to_owned(),
             fullconn: 200,

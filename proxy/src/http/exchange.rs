@@ -32,9 +32,10 @@ use crate::{
     config::{Algorithm, BackendId, ConnectionMode, ReuseMode},
     error::{Error, Kind},
     metrics::Event,
+    refusals::{Told, Why},
     stream::Stream,
     tcp,
-    upstream::{Preference, Reuse, Search, Upstream, balance::Usable},
+    upstream::{Preference, Reuse, Search, Upstream},
 };
 
 /// Room that framing needs around content that is copied behind a head.
@@ -438,31 +439,15 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     /// The reason for a 503, once a second for each backend.
     fn say_why(&self, termination: Termination, search: Option<&Search>) {
         let connection = self.session.connection;
-        let (frontend, node) = (connection.frontend(), connection.worker().node());
-        let Some(id) = self.session.backend else {
-            if let Some(more) = node.refusals.pass(node.now()) {
-                let reason = "the frontend has no backend";
-                tracing::info!(frontend = %frontend.name, status = 503, termination = termination.code(), reason, more, "refused");
-            }
-            return;
+        let told = match search {
+            Some(search) => search.refused(termination == Termination::QueueTimeout),
+            None => connection.refuse(Why::NoBackend),
         };
-        let Some(more) = node.backends[id.0].shared.refusals.pass(node.now()) else { return };
-        let what = match termination {
-            Termination::QueueTimeout => "no slot of a full server became free in time",
-            _ if connection.worker().with_usable(id, Usable::is_empty) => "no usable server",
-            _ => "no server could be connected to",
-        };
-        let reason = format!("{what}: {}", node.why(id));
-        tracing::info!(
-            frontend = %frontend.name,
-            backend = %node.backend(id).name,
-            status = 503,
-            termination = termination.code(),
-            retries = search.map(Search::retries),
-            reason,
-            more,
-            "refused"
-        );
+        let Some(Told { reason, more }) = told else { return };
+        let code = termination.code();
+        let (retries, backend) = (search.map(Search::retries), search.map(|search| &*search.backend().name));
+        let frontend = &connection.frontend().name;
+        tracing::info!(%frontend, backend, status = 503, termination = code, retries, reason, more, "refused");
     }
 
     fn note(&self, termination: Termination, status: Option<u16>, search: &Search) {

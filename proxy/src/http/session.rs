@@ -25,6 +25,7 @@ use crate::{
     config::{BackendId, ErrorPage},
     connection::Connection,
     metrics::{BackendCounters, Event},
+    refusals::{Told, Why},
     stream::Stream,
     upstream::Own,
     wheel::Deadline,
@@ -359,10 +360,9 @@ impl<'c, S: Stream> Session<'c, S> {
         connection.counters().requests.increment();
         termination.event().inspect(|event| connection.count(*event));
         self.log_refusal(termination, Some(status), None);
-        let node = connection.worker().node();
-        if let Some(more) = node.refusals.pass(node.now()) {
-            let reason = "too many passwords are to be checked";
-            tracing::info!(frontend = %connection.frontend().name, status, termination = termination.code(), reason, more, "refused");
+        if let Some(Told { reason, more }) = connection.refuse(Why::Passwords) {
+            let (frontend, code) = (&connection.frontend().name, termination.code());
+            tracing::info!(%frontend, status, termination = code, reason, more, "refused");
         }
         self.send(Reply { retry_after: Some(Duration::from_secs(1)), ..Reply::new(status, true) }).await
     }

@@ -17,9 +17,10 @@ use tokio::sync::Notify;
 use super::{Asker, Grant};
 use crate::{
     config::{Backend, Server},
-    health::{passive::Watch, server::ServerHealth, why::Seldom},
+    health::{passive::Watch, server::ServerHealth},
     limit::{Limit, Padded},
     rates::{Rate, Rates},
+    refusals::Refusals,
     status::Outage,
     upstream::{balance::Turns, queue::Queue},
 };
@@ -35,6 +36,8 @@ static NUMBERS: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct FrontendShared {
     /// Its client connections.
     pub(crate) connections: Limit,
+    /// Requests that came to no backend.
+    pub(crate) refusals: Refusals,
     /// Control's: what happened lately.
     rates: Mutex<Rates>,
 }
@@ -44,8 +47,8 @@ pub(crate) struct FrontendShared {
 pub(crate) struct BackendShared {
     pub(crate) name: String,
     pub(crate) turns: Turns,
-    /// Its refusals in the log.
-    pub(crate) refusals: Seldom,
+    /// Requests that came to no server.
+    pub(crate) refusals: Refusals,
     /// A server of it came back.
     pub(crate) came_back: Notify,
     /// See [`crate::config::BackendOptions::fullconn`].
@@ -89,7 +92,7 @@ pub(crate) struct ServerShared {
 
 impl FrontendShared {
     pub(crate) fn new(maxconn: u32) -> Self {
-        Self { connections: Limit::new(maxconn), rates: Mutex::default() }
+        Self { connections: Limit::new(maxconn), refusals: Refusals::default(), rates: Mutex::default() }
     }
 
     pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
@@ -102,7 +105,7 @@ impl BackendShared {
         Self {
             name: name.to_owned(),
             turns: Turns::default(),
-            refusals: Seldom::default(),
+            refusals: Refusals::default(),
             came_back: Notify::new(),
             fullconn: AtomicU32::new(1),
             waiting: Padded::default(),

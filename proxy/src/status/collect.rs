@@ -76,6 +76,7 @@ fn frontend(node: &Node, bindings: &Bindings, index: usize) -> FrontendStatus {
         bytes_in: sum(node, index, |counters| &counters.bytes_in),
         bytes_out: sum(node, index, |counters| &counters.bytes_out),
         compressed: Compressed::sum(node.counters.iter().map(|worker| &worker.frontends[index].compression)),
+        refused: shared.refusals.report(node.now()),
         counters: Event::ALL
             .iter()
             .map(event)
@@ -102,6 +103,7 @@ impl<'a> Of<'a> {
             fullconn: self.state().shared.fullconn(),
             traffic: self.traffic(&servers),
             compressed: Compressed::sum(self.counters().map(|counters| &counters.compression)),
+            refused: self.state().shared.refusals.report(self.node.now()),
             outage: self.state().shared.history().outage,
             servers,
         }

@@ -1,5 +1,7 @@
 //! One request's search for a server: choice, queue, connection, retries and redispatch.
 
+mod refused;
+
 use std::{io, rc::Rc, time::Duration};
 
 use tokio::net::TcpStream;
@@ -45,6 +47,8 @@ pub struct Search {
     own: Option<Own>,
     retries: u32,
     redispatches: u32,
+    /// The last attempt of all: its server, and why it failed.
+    failure: Option<(usize, String)>,
 }
 
 impl Search {
@@ -65,6 +69,7 @@ impl Search {
             own: None,
             retries: 0,
             redispatches: 0,
+            failure: None,
         }
     }
 
@@ -127,6 +132,7 @@ impl Search {
             if !self.config().options.retry.connect_failure || !self.may_retry() {
                 self.count(Event::ConnectFailed);
                 lease.counters().connect_failures.increment();
+                self.failure = Some((server, self.cause(&error)));
                 return Err(error);
             }
             self.retried(server);

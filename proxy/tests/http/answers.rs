@@ -5,6 +5,8 @@ use std::time::Duration;
 use lb_proxy::{
     Proxy,
     config::{BackendId, Check, CheckKind, ErrorPage, Monitor, TooFew},
+    rules::{Action, Condition, PathPattern, Rule},
+    table::SourceLimits,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -77,4 +79,61 @@ async fn monitor_is_answered_here_by_the_number_of_usable_servers_and_is_no_requ
     // Another target is a request.
     assert!(ask(&mut client, "GET /alive HTTP/1.1\r\nHost: a\r\n\r\n").await.starts_with("HTTP/1.1 503 "));
     assert_eq!(proxy.status().frontends[0].requests_total, 1);
+}
+
+/// Every status that is answered here, however it comes about, has the page of its own.
+#[tokio::test]
+async fn each_status_has_its_own_page() {
+    let short = Duration::from_millis(200);
+    let silent = Scripted::start(|mut stream| async move {
+        while let Some(head) = read_head(&mut stream).await {
+            if head.starts_with("GET /junk") {
+                stream.write_all(b"what?\r\n\r\n").await.unwrap();
+            }
+        }
+    })
+    .await;
+    let mut config = http_config(&[silent.address]);
+    let statuses = [400, 403, 405, 408, 410, 414, 417, 429, 431, 501, 502, 503, 504, 505];
+    config.frontends[0].error_pages = statuses.map(|status| page(status, &format!("page {status}"))).into();
+    config.frontends[0].timeout.http_request = short;
+    config.backends[0].timeout.server = short;
+    let deny = |status: u16| {
+        let path = PathPattern::Exact(format!("/{status}"));
+        Rule { when: Condition::Path(vec![path]), then: vec![Action::Deny(status)] }
+    };
+    config.frontends[0].rules = [403, 410, 503].map(deny).into();
+    let proxy = Proxy::start(config.clone()).unwrap();
+    let long = "x".repeat(9000);
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    for (status, request) in [
+        (400, "GET / HTTP/1.1\r\n\r\n".to_owned()),
+        (403, get("/403")),
+        (405, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n".to_owned()),
+        (408, "GET / HTTP/1.1\r\n".to_owned()),
+        (410, get("/410")),
+        (414, get(&format!("/{long}"))),
+        (417, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: x\r\n\r\n".to_owned()),
+        (431, format!("GET / HTTP/1.1\r\nHost: a\r\nA: {long}\r\n\r\n")),
+        (501, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n".to_owned()),
+        (502, get("/junk")),
+        (503, get("/503")),
+        (504, get("/")),
+        (505, "PRI * HTTP/2.0\r\n\r\n".to_owned()),
+    ] {
+        let answer = ask(&mut connect(&proxy).await, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{status}: {answer}");
+        assert!(answer.contains("\r\nX-Own: 1\r\n"), "{status}: {answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\npage {status}")), "{status}: {answer}");
+    }
+    let connections = std::num::NonZeroU32::new(1);
+    let size = std::num::NonZeroU32::new(10).unwrap();
+    config.frontends[0].per_source =
+        Some(SourceLimits { connections, connection_rate: None, size, ipv6_prefix: 64 });
+    let proxy = Proxy::start(config).unwrap();
+    let first = connect(&proxy).await;
+    eventually("it counts", || proxy.status().frontends[0].connections == 1).await;
+    let answer = answer(&mut connect(&proxy).await).await;
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.ends_with("\r\n\r\npage 429"), "{answer}");
+    drop(first);
 }

@@ -10,6 +10,8 @@ use crate::{
     daemon::hello::{Local, LocalGroup, Session},
 };
 
+mod refused;
+
 const FILE: &str = "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"\n[vip.web]\ninterface = \"eth1\"\n\
                     vrid = 51\naddresses = [\"192.0.2.10\"]\n[listen.web]\nbind = { vip = \"web\", port = 80 }\n\
                     servers = [\"192.0.2.21:80\", \"192.0.2.22:80\"]\n";
@@ -403,6 +405,7 @@ fn backend(servers: Vec<proxy::ServerStatus>) -> proxy::BackendStatus {
         fullconn: 1,
         traffic: Default::default(),
         compressed: proxy::Compressed::default(),
+        refused: Vec::new(),
         outage: proxy::Outage::new(std::time::SystemTime::UNIX_EPOCH),
         servers,
     }

@@ -10,6 +10,7 @@ use crate::control::{
 use super::{Paint, WIDTH, render};
 
 mod book;
+mod refused;
 
 fn time(text: &str) -> Timestamp {
     Timestamp::parse(text).expect("RFC 3339")
@@ -115,11 +116,13 @@ fn healthy() -> Status {
             bytes_in: 1,
             bytes_out: 1,
             counters: Default::default(),
+            refused: Vec::new(),
             statistics: Default::default(),
         }],
         backends: vec![Backend {
             name: "app".to_owned(),
             servers: vec![server("web1", "192.0.2.21:80", 101), server("web2", "192.0.2.22:80", 111)],
+            refused: Vec::new(),
             statistics: Default::default(),
         }],
         tables: Vec::new(),

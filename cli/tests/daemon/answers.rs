@@ -1,0 +1,118 @@
+//! What is answered without a server, and what an operator is told of it.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use crate::harness::{Daemon, unused_address, web_server};
+
+/// What `address` answers to a request for `target`, and the client's own address.
+fn ask(address: SocketAddr, target: &str) -> (String, SocketAddr) {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    (answer, stream.local_addr().expect("an address"))
+}
+
+fn screen(daemon: &Daemon) -> String {
+    String::from_utf8(daemon.verb(&["status"]).stdout)
+        .expect("text")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn a_monitors_question_is_answered_and_never_logged_whatever_the_filter() {
+    let frontend = unused_address();
+    let text = format!(
+        "[listen.web]\nbind = \"{frontend}\"\nservers = [\"{}\"]\ncheck = false\ndontlognull = false\n\
+         monitor_uri = {{ uri = \"/alive\", fail_if = {{ backend = \"web\", usable_below = 2 }} }}\n\
+         [frontend.fine]\nbind = \"{}\"\ndefault_backend = \"web\"\nmonitor_uri = \"/alive\"\n",
+        web_server(Duration::ZERO),
+        SocketAddr::new(frontend.ip(), 8001),
+    );
+    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        command.env("LBCTL_LOG", "trace");
+    });
+    let (too_few, first) = ask(frontend, "/alive");
+    assert!(too_few.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{too_few}");
+    let (fine, second) = ask(SocketAddr::new(frontend.ip(), 8001), "/alive");
+    assert!(fine.starts_with("HTTP/1.1 200 OK\r\n") && fine.contains("Service ready."), "{fine}");
+    // The log is in order: what follows is in it when the question would be.
+    let (served, third) = ask(frontend, "/alive?");
+    assert!(served.ends_with("\r\n\r\nhello"), "{served}");
+    daemon.wait_until("the request is logged", |daemon| daemon.log().contains(&third.to_string()));
+    let log = daemon.log();
+    assert!(!log.contains(&first.to_string()) && !log.contains(&second.to_string()), "{log}");
+    let status = daemon.status_json().expect("answers");
+    assert_eq!(status["frontends"][0]["counters"]["monitor_requests_total"], 1);
+    assert_eq!(status["frontends"][0]["requests_total"], 1);
+}
+
+#[test]
+fn every_reason_for_503_is_in_the_log_and_on_the_screen() {
+    let front = unused_address();
+    let at = |port| SocketAddr::new(front.ip(), port);
+    // Nobody listens at 127.x.x.x:1 of this test.
+    let text = format!(
+        "[defaults]\ntimeout = {{ queue = \"200ms\", connect = \"2s\" }}\nretries = 0\n\
+         [frontend.nowhere]\nbind = \"{front}\"\n\
+         [listen.refusing]\nbind = \"{}\"\ncheck = false\nserver.gone = \"{}\"\n\
+         [listen.down]\nbind = \"{}\"\ncheck = {{ interval = \"100ms\", fall = 1 }}\nserver.dead = \"{}\"\n\
+         [listen.full]\nbind = \"{}\"\ncheck = false\nserver.slow = {{ address = \"{}\", maxconn = 1 }}\n",
+        at(8001),
+        at(1),
+        at(8002),
+        at(1),
+        at(8003),
+        web_server(Duration::from_secs(5)),
+    );
+    let daemon = Daemon::spawn(&text, front, None);
+    daemon.wait_until("the check has failed", |daemon| screen(daemon).contains("down dead DOWN"));
+    let mut occupying = TcpStream::connect(at(8003)).expect("connected");
+    occupying.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").expect("written");
+    daemon.wait_until("the slot is taken", |daemon| {
+        daemon.status_json().is_some_and(|status| status["backends"][2]["servers"][0]["in_flight"] == 1)
+    });
+    let gone = at(1);
+    for (address, name, reason) in [
+        (
+            front,
+            "nowhere",
+            "no rule has chosen a backend, and the frontend has no default_backend".to_owned(),
+        ),
+        (
+            at(8001),
+            "refusing",
+            format!(
+                "no server could be connected to, at last gone at {gone}: Connection refused (os error 111)"
+            ),
+        ),
+        (at(8002), "down", "no usable server: dead: L4CON connection refused, ".to_owned()),
+        (
+            at(8003),
+            "full",
+            "no slot of a full server became free within 200 ms (timeout.queue): slow has 1 of 1".to_owned(),
+        ),
+    ] {
+        let (answer, _) = ask(address, "/");
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        daemon.wait_until("the reason is on the screen", |daemon| {
+            let screen = screen(daemon);
+            screen.contains(&format!(" {name} 1 ")) && screen.contains(&format!("s ago {reason}"))
+        });
+        let is_reason =
+            |line: &str| line.contains("status=503") && line.contains(&reason) && line.contains(name);
+        daemon.wait_until("the reason is in the log", |daemon| daemon.log().lines().any(is_reason));
+    }
+    let screen = screen(&daemon);
+    assert!(screen.contains("! backend full is full"), "{screen}");
+    assert!(screen.contains("! backend refusing can't be reached"), "{screen}");
+    assert_eq!(daemon.verb(&["status"]).status.code(), Some(2));
+}

@@ -1,0 +1,69 @@
+//! Why a search found nothing.
+
+use std::time::Duration;
+
+use super::Search;
+use crate::{
+    error::Error,
+    refusals::{Told, Why},
+    status::ServerState,
+};
+
+/// Servers that are told of one by one.
+const TOLD: usize = 8;
+
+impl Search {
+    /// Notes why nothing was found; `waited` says that it was in line for too long. What is to be said in the log.
+    pub(crate) fn refused(&self, waited: bool) -> Option<Told> {
+        let node = self.worker.node();
+        let why = match &self.failure {
+            _ if waited => Why::Full,
+            Some(_) => Why::NotConnected,
+            None => Why::NoServer,
+        };
+        node.backends[self.backend.0].shared.refusals.note(why, node.now(), || match (why, &self.failure) {
+            (Why::NotConnected, Some((server, cause))) => self.not_connected(*server, cause),
+            (Why::Full, _) => self.full(),
+            _ => format!("no usable server: {}", node.why(self.backend)),
+        })
+    }
+
+    /// Why an attempt to connect failed.
+    pub(super) fn cause(&self, error: &Error) -> String {
+        match &error.source {
+            Some(source) => source.to_string(),
+            None => format!("no answer within {} (timeout.connect)", in_words(self.config().timeout.connect)),
+        }
+    }
+
+    fn not_connected(&self, server: usize, cause: &str) -> String {
+        let server = &self.config().servers[server];
+        let at = if server.name == server.address.to_string() {
+            String::new()
+        } else {
+            format!(" at {}", server.address)
+        };
+        format!("no server could be connected to, at last {}{at}: {cause}", server.name)
+    }
+
+    fn full(&self) -> String {
+        let state = &self.worker.node().backends[self.backend.0];
+        let servers = self.config().servers.iter().zip(&state.servers);
+        let is_full = servers.filter_map(|(config, shared)| {
+            let health = shared.health();
+            let max = health.maxconn(config)?;
+            let is_up = matches!(health.state(), ServerState::Up | ServerState::NoCheck);
+            is_up.then(|| format!("{} has {} of {max}", config.name, shared.in_flight()))
+        });
+        let full: Vec<_> = is_full.take(TOLD).collect();
+        let within = in_words(self.config().timeout.queue);
+        format!("no slot of a full server became free within {within} (timeout.queue): {}", full.join(", "))
+    }
+}
+
+fn in_words(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("{} s", time.as_secs()),
+        _ => format!("{} ms", time.as_millis()),
+    }
+}

@@ -1,0 +1,78 @@
+//! Requests that nobody could serve: every reason is told apart.
+
+use std::time::Duration;
+
+use lb_proxy::{
+    Config, Proxy,
+    config::{BackendId, Check, CheckKind},
+    status::{Refused, Why},
+};
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    peers::*,
+    rig::{Refusing, Scripted, connect, eventually, healthy, quick_check},
+};
+
+/// What is told of a frontend in front of a server after `requests` have got 503.
+async fn told(server: Option<&Scripted>, requests: usize, change: impl FnOnce(&mut Config)) -> Vec<Refused> {
+    let refusing = Refusing::new();
+    let mut config = http_config(&[server.map_or(refusing.address, |server| server.address)]);
+    config.backends[0].timeout.queue = Duration::from_millis(200);
+    change(&mut config);
+    let proxy = Proxy::start(config).unwrap();
+    healthy(&proxy, "checked", |health| health.first_round_done).await;
+    // The server keeps its first request for as long as this client stays.
+    let mut first = connect(&proxy).await;
+    if let Some(server) = server {
+        first.write_all(GET.as_bytes()).await.unwrap();
+        eventually("the first request arrives", || server.accepted() == 1).await;
+    }
+    for _ in 0..requests {
+        let answer = ask(&mut connect(&proxy).await, GET).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
+    let status = proxy.status();
+    let (frontend, backend) = (&status.frontends[0].refused, &status.backends[0].refused);
+    frontend.iter().chain(backend).cloned().collect()
+}
+
+#[tokio::test]
+async fn every_reason_for_503_is_told_apart_with_what_is_behind_it() {
+    let row = |refused: &Refused| (refused.why, refused.count, refused.reason.clone());
+    let rows = |all: Vec<Refused>| all.iter().map(row).collect::<Vec<_>>();
+
+    let no_default = told(None, 3, |config| config.frontends[0].default_backend = None).await;
+    let reason = "no rule has chosen a backend, and the frontend has no default_backend";
+    assert_eq!(rows(no_default), [(Why::NoBackend, 3, reason.to_owned())]);
+
+    let down = Some(Check { fall: 1, ..quick_check(CheckKind::Tcp) });
+    let found = rows(told(None, 1, |config| config.backends[0].check = down).await);
+    let [(Why::NoServer, 1, reason)] = found.as_slice() else { panic!("{found:?}") };
+    assert!(reason.starts_with("no usable server: s1: L4CON "), "{reason}");
+
+    let found = rows(told(None, 2, |_| {}).await);
+    let [(Why::NotConnected, 2, reason)] = found.as_slice() else { panic!("{found:?}") };
+    assert!(reason.starts_with("no server could be connected to, at last s1 at 127.0.0.1:"), "{reason}");
+    assert!(reason.ends_with(": Connection refused (os error 111)"), "{reason}");
+
+    let silent =
+        Scripted::start(|mut stream| async move { while read_head(&mut stream).await.is_some() {} }).await;
+    let found = told(Some(&silent), 2, |config| config.backends[0].servers[0].maxconn = Some(1)).await;
+    let reason = "no slot of a full server became free within 200 ms (timeout.queue): s1 has 1 of 1";
+    assert_eq!(rows(found), [(Why::Full, 2, reason.to_owned())]);
+}
+
+#[tokio::test]
+async fn connections_in_mode_tcp_that_nobody_serves_are_told_of_as_well() {
+    let refusing = Refusing::new();
+    let mut config = crate::rig::config(lb_proxy::config::Mode::Tcp, &[refusing.address]);
+    config.frontends[0].default_backend = Some(BackendId(0));
+    let proxy = Proxy::start(config).unwrap();
+    assert_eq!(crate::rig::read_all(&mut connect(&proxy).await).await.unwrap(), b"");
+    eventually("it is told", || {
+        let refused = &proxy.status().backends[0].refused;
+        refused.iter().any(|one| one.why == Why::NotConnected && one.count == 1)
+    })
+    .await;
+}
