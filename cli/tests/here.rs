@@ -222,3 +222,23 @@ fn a_server_name_that_does_not_resolve_is_a_warning_and_only_where_names_are_loo
     let output = check(&[], &file);
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
 }
+
+#[test]
+fn a_folder_of_a_socket_that_everybody_may_change_is_a_warning() {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    let file = format!("[listen.web]\nbind = \"unix:{}\"\nservers = [\"127.0.0.1:80\"]\n", path.display());
+    let expected = format!(
+        "lb.toml: on this machine: warning: everybody may put another socket in the place of unix:{} of frontend web: \
+         take the right to write in {} from others (chmod o-w), or set the sticky bit (chmod +t)\n",
+        path.display(),
+        folder.path().display()
+    );
+    for (mode, is_warned) in [(0o755, false), (0o777, true), (0o1777, false)] {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let output = check(&["--here"], &file);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(stderr(&output).contains(&expected), is_warned, "{mode:o}: {}", stderr(&output));
+    }
+}

@@ -1,18 +1,27 @@
 //! Listening on Unix-domain sockets.
 //!
 //! A socket appears under its name only when it is complete: with its rights and listening. So it is made under another
-//! name in the same folder. A file that a process left behind when it died is replaced; one whose process lives is not.
+//! name in the same folder, and one that refuses connections under its own name is dead: a file that a process left
+//! behind when it died is replaced; one whose process lives is not. The folder may be somebody else's, who can put
+//! anything there at any time: so rights are given to the file that was made and not to what a name leads to, and a
+//! rename never replaces what has not been looked at.
 //! The kernel has no SO_REUSEPORT here, so all workers accept from one queue.
 
 use std::{
-    fs::{self, Metadata, Permissions},
+    fs::{self, File, Metadata, OpenOptions, Permissions},
     io,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use nix::unistd::{Gid, Group, Uid, User, chown};
+use nix::{
+    fcntl::{AT_FDCWD, AtFlags, RenameFlags, renameat2},
+    unistd::{Gid, Group, Uid, User, fchownat, geteuid},
+};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::BACKLOG;
@@ -35,11 +44,12 @@ pub(crate) enum UnixBindError {
     Step { what: &'static str, address: UnixAddress, source: io::Error },
 }
 
-/// The file of a socket that this process made. Dropping it removes it, unless another socket is there by now. Drop it
-/// before the socket: as long as that is open, no other file can get its inode.
+/// The file of a socket that this process made. Dropping it removes it, unless another socket is there by now.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
+    /// Itself (O_PATH), wherever `path` leads. As long as it is open, no other file can get its inode.
+    file: File,
     id: Id,
 }
 
@@ -74,7 +84,7 @@ fn bind_file(socket: &Socket, path: &Path, wanted: &UnixBind) -> Result<SocketFi
     let address = &wanted.address;
     let failed = |what| move |source| UnixBindError::Step { what, address: address.clone(), source };
     let rights = Rights::of(wanted)?;
-    make_way(path, address)?;
+    left_behind(path, address)?;
     let unfinished = Unfinished(beside(path));
     let made = SockAddr::unix(&unfinished.0).and_then(|name| {
         // Left behind by a process that had our number.
@@ -85,19 +95,68 @@ fn bind_file(socket: &Socket, path: &Path, wanted: &UnixBind) -> Result<SocketFi
         io::ErrorKind::NotFound => failed("bind")(io::Error::other("its folder does not exist")),
         _ => failed("bind")(error),
     })?;
-    rights.give(&unfinished.0).map_err(|(what, source)| failed(what)(source))?;
+    let (file, id) = open(&unfinished.0).map_err(failed("look at"))?;
+    rights.give(&file).map_err(|(what, source)| failed(what)(source))?;
     socket.listen(BACKLOG).map_err(failed("listen on"))?;
-    let id = id(&fs::symlink_metadata(&unfinished.0).map_err(failed("look at"))?);
-    // A link never replaces what has come there meanwhile.
-    match fs::hard_link(&unfinished.0, path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(UnixBindError::Taken { address: address.clone() });
-        }
-        // Not every file system has links, and not everybody may link what belongs to another user.
-        Err(_) => fs::rename(&unfinished.0, path).map_err(failed("bind"))?,
+    take(&unfinished.0, path, address)?;
+    let file = SocketFile { path: path.to_owned(), file, id };
+    if !file.is_there() {
+        return Err(failed("bind")(another()));
     }
-    Ok(SocketFile { path: path.to_owned(), id })
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if is_open_to_all(folder) {
+        tracing::warn!(
+            folder = %folder.display(),
+            "everybody may put another socket in the place of {address}: take the right to write in its folder from others (chmod o-w), or set the sticky bit (chmod +t)"
+        );
+    }
+    Ok(file)
+}
+
+/// The file that was just made at `path`, and nothing that somebody else put there instead.
+fn open(path: &Path) -> io::Result<(File, Id)> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
+    let found = file.metadata()?;
+    if !found.file_type().is_socket() || found.uid() != geteuid().as_raw() {
+        return Err(another());
+    }
+    let id = id(&found);
+    Ok((file, id))
+}
+
+fn another() -> io::Error {
+    io::Error::other("somebody else changes what is in its folder")
+}
+
+/// Gives the finished socket its name. What is there already is replaced if nobody listens on it.
+fn take(unfinished: &Path, path: &Path, address: &UnixAddress) -> Result<(), UnixBindError> {
+    let failed = |source| UnixBindError::Step { what: "bind", address: address.clone(), source };
+    match rename(unfinished, path, RenameFlags::RENAME_NOREPLACE) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => return other.map_err(failed),
+    }
+    let dead = left_behind(path, address)?;
+    // Looking and replacing are two steps. An exchange shows what was replaced, and can be undone.
+    rename(unfinished, path, RenameFlags::RENAME_EXCHANGE).map_err(failed)?;
+    if fs::symlink_metadata(unfinished).is_ok_and(|found| Some(id(&found)) == dead) {
+        return Ok(());
+    }
+    rename(unfinished, path, RenameFlags::RENAME_EXCHANGE).map_err(failed)?;
+    Err(UnixBindError::Taken { address: address.clone() })
+}
+
+fn rename(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
+    renameat2(AT_FDCWD, from, AT_FDCWD, to, flags).map_err(|errno| match errno {
+        nix::Error::EINVAL => io::Error::other(
+            "its file system can't rename without replacing (renameat2); choose a folder on another one, as /run is",
+        ),
+        errno => errno.into(),
+    })
+}
+
+/// May everybody remove what others have in it?
+fn is_open_to_all(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|found| found.mode() & 0o1002 == 0o002)
 }
 
 /// Who may connect, as far as the configuration says so.
@@ -116,47 +175,66 @@ impl Rights {
     }
 
     /// The error, and the step that failed.
-    fn give(self, path: &Path) -> Result<(), (&'static str, io::Error)> {
-        if self.user.is_some() || self.group.is_some() {
-            chown(path, self.user, self.group).map_err(|errno| ("give away", errno.into()))?;
-        }
+    fn give(self, file: &File) -> Result<(), (&'static str, io::Error)> {
+        let mut user = self.user;
         if let Some(mode) = self.mode {
-            fs::set_permissions(path, Permissions::from_mode(mode))
-                .map_err(|error| ("set the mode of", error))?;
+            let failed = |error| ("set the mode of", error);
+            let found = file.metadata().map_err(failed)?;
+            match set_mode(file, mode) {
+                // It was given away, and only its owner may do this (or CAP_FOWNER).
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    own(file, Some(geteuid()), None).map_err(failed)?;
+                    set_mode(file, mode).map_err(failed)?;
+                    user = user.or(Some(Uid::from_raw(found.uid())));
+                }
+                other => other.map_err(failed)?,
+            }
+        }
+        if user.is_some() || self.group.is_some() {
+            own(file, user, self.group).map_err(|error| ("give away", error))?;
         }
         Ok(())
     }
 }
 
+/// fchmod(2) takes no O_PATH descriptor; this link leads to the file itself.
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), Permissions::from_mode(mode))
+}
+
+fn own(file: &File, user: Option<Uid>, group: Option<Gid>) -> io::Result<()> {
+    fchownat(file, "", user, group, AtFlags::AT_EMPTY_PATH).map_err(Into::into)
+}
+
 impl SocketFile {
     /// Other rights for a socket that is there already.
     pub(crate) fn change(&self, rights: Rights) {
-        if let Err((what, error)) = rights.give(&self.path) {
+        if let Err((what, error)) = rights.give(&self.file) {
             tracing::warn!(path = %self.path.display(), %error, "can't {what} the socket");
         }
     }
+
+    /// Or is another file at its path by now?
+    fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| id(&found) == self.id)
+    }
 }
 
-/// Removes a socket that nobody listens on any more.
-fn make_way(path: &Path, address: &UnixAddress) -> Result<(), UnixBindError> {
-    let failed = |what| move |source| UnixBindError::Step { what, address: address.clone(), source };
+/// The socket at `path`, if there is one; an error unless nobody listens on it any more.
+fn left_behind(path: &Path, address: &UnixAddress) -> Result<Option<Id>, UnixBindError> {
+    let failed = |source| UnixBindError::Step { what: "look at", address: address.clone(), source };
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("look at")(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
     };
     if !found.file_type().is_socket() {
         return Err(UnixBindError::NoSocket { path: path.to_owned() });
     }
-    if is_alive(address).map_err(failed("look at"))? {
+    if is_alive(address).map_err(failed)? {
         return Err(UnixBindError::Taken { address: address.clone() });
     }
-    // Only the one that was found dead.
-    let is_same = fs::symlink_metadata(path).is_ok_and(|now| id(&now) == id(&found));
-    if is_same {
-        fs::remove_file(path).map_err(failed("replace"))?;
-    }
-    Ok(())
+    Ok(Some(id(&found)))
 }
 
 /// Does anybody listen there?
@@ -185,15 +263,16 @@ struct Unfinished(PathBuf);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // It is gone if it was renamed.
+        // It is gone if it was renamed, and another one's if it was exchanged.
         let _ = fs::remove_file(&self.0);
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| id(&found) == self.id);
-        if is_ours && let Err(error) = fs::remove_file(&self.path) {
+        if self.is_there()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
             tracing::warn!(path = %self.path.display(), %error, "the socket can't be removed");
         }
     }
@@ -245,10 +324,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.sock");
         let group = Owner::Id(nix::unistd::getgid().as_raw());
-        let wanted = UnixBind { mode: Some(0o620), group: Some(group), ..at(&path) };
+        let wanted = UnixBind { mode: Some(0o666), group: Some(group), ..at(&path) };
         let (sockets, file) = bind(&wanted, 3).unwrap();
         assert_eq!(sockets.len(), 3);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o620);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666, "whatever the umask");
         assert_eq!(names(folder.path()), ["app.sock"]);
         UnixStream::connect(&path).unwrap();
         drop(file);
@@ -305,6 +384,109 @@ mod tests {
             error(&at(&deep)),
             format!("can't bind unix:{}: its folder does not exist", deep.display())
         );
+    }
+
+    #[test]
+    fn rights_are_those_of_the_socket_also_when_its_path_leads_elsewhere_by_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, victim) = (folder.path().join("app.sock"), folder.path().join("victim"));
+        fs::write(&victim, "").unwrap();
+        fs::set_permissions(&victim, Permissions::from_mode(0o600)).unwrap();
+        let (_sockets, file) = bind(&UnixBind { mode: Some(0o600), ..at(&path) }, 1).unwrap();
+        let moved = folder.path().join("moved");
+        fs::rename(&path, &moved).unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        file.as_ref().unwrap().change(Rights { mode: Some(0o666), user: None, group: None });
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&victim), mode(&moved)), (0o600, 0o666));
+        drop(file);
+        assert!(path.is_symlink(), "somebody else's");
+    }
+
+    #[test]
+    fn what_somebody_puts_in_the_place_of_a_new_socket_is_not_taken_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name| folder.path().join(name);
+        let _listener = UnixListener::bind(at("socket")).unwrap();
+        fs::write(at("file"), "").unwrap();
+        std::os::unix::fs::symlink(at("socket"), at("link")).unwrap();
+        assert!(open(&at("socket")).is_ok());
+        for name in ["file", "link"] {
+            assert_eq!(open(&at(name)).unwrap_err().to_string(), another().to_string(), "{name}");
+        }
+    }
+
+    #[test]
+    fn folders_that_everybody_may_change_are_known() {
+        let folder = tempfile::tempdir().unwrap();
+        for (mode, expected) in [(0o755, false), (0o775, false), (0o777, true), (0o1777, false)] {
+            fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_open_to_all(folder.path()), expected, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn dead_socket_is_replaced_by_one_of_those_that_come_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        for _ in 0..50 {
+            drop(UnixListener::bind(&path).unwrap());
+            let start = std::sync::Barrier::new(2);
+            let one = || {
+                start.wait();
+                bind(&at(&path), 1).ok()
+            };
+            let bound = std::thread::scope(|scope| {
+                let other = scope.spawn(one);
+                [one(), other.join().unwrap()].into_iter().flatten().collect::<Vec<_>>()
+            });
+            assert!(bound.len() <= 1, "both have it");
+            if !bound.is_empty() {
+                UnixStream::connect(&path).unwrap();
+            }
+            drop(bound);
+            let _ = fs::remove_file(&path);
+        }
+    }
+
+    /// In the child of the test below.
+    const WITH_FEW_RIGHTS: &str = "LB_TEST_FEW_RIGHTS";
+
+    /// As under the unit that is shipped: it may give files away, and do nothing to those of others. Only root can show it.
+    #[test]
+    fn socket_gets_its_mode_and_its_user_with_the_right_to_give_away_alone() {
+        if std::env::var_os(WITH_FEW_RIGHTS).is_none() {
+            if !geteuid().is_root() {
+                return;
+            }
+            let test = "socket_gets_its_mode_and_its_user_with_the_right_to_give_away_alone";
+            let output = std::process::Command::new("setpriv")
+                .args(["--bounding-set", "-all,+chown", "--inh-caps", "-all"])
+                .arg(std::env::current_exe().unwrap())
+                .args(["--exact", &format!("listener::unix::tests::{test}")])
+                .env(WITH_FEW_RIGHTS, "1")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let user = |id| Some(Owner::Id(id));
+        let wanted = UnixBind { mode: Some(0o660), user: user(33), group: user(34), ..at(&path) };
+        let (_sockets, file) = bind(&wanted, 1).unwrap();
+        let rights = || {
+            let found = fs::metadata(&path).unwrap();
+            (found.permissions().mode() & 0o777, found.uid(), found.gid())
+        };
+        assert_eq!(rights(), (0o660, 33, 34));
+        assert!(matches!(bind(&wanted, 1), Err(UnixBindError::Taken { .. } | UnixBindError::Step { .. })));
+        assert_eq!(rights(), (0o660, 33, 34));
+        // Later, too, when it belongs to somebody else; who keeps it if nothing else is said.
+        let file = file.unwrap();
+        file.change(Rights { mode: Some(0o666), user: None, group: None });
+        assert_eq!(rights(), (0o666, 33, 34));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! `check --here`: can the Unix-domain sockets be made?
 
-use std::{fs, io, os::unix::fs::FileTypeExt, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::Path,
+};
 
 use lb_proxy::config::{Owner, UnixBind};
 use nix::unistd::{Group, User};
@@ -31,6 +35,13 @@ pub(super) fn check(bind: &UnixBind, frontend: &str, running: bool) -> Vec<Findi
                 findings.push(if running { warning(message) } else { fatal(message) });
             }
             Ok(_) | Err(_) => {}
+        }
+        if fs::metadata(folder).is_ok_and(|found| found.is_dir() && found.mode() & 0o1002 == 0o002) {
+            findings.push(warning(format!(
+                "everybody may put another socket in the place of {address} of frontend {frontend}: take the right to \
+                 write in {} from others (chmod o-w), or set the sticky bit (chmod +t)",
+                folder.display()
+            )));
         }
     }
     let user = |name: &str| User::from_name(name).is_ok_and(|user| user.is_some());
