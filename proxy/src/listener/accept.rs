@@ -13,7 +13,7 @@ use crate::{
     Endpoint,
     config::{Mode, TcpKeepalive},
     connection::{self, Connection, Permit},
-    listener::refuse::refuse,
+    listener::{BACKLOG, refuse::refuse},
     metrics::Event,
     stream, tcp,
     worker::Worker,
@@ -34,6 +34,12 @@ const SYN_FILTER: [SockFilter; 5] = [
 
 /// How long a listener that goes still accepts, at least: for the last packet of a handshake that is under way.
 const SETTLE: Duration = Duration::from_millis(10);
+
+/// Connections that a listener that goes accepts before others have their turn.
+const TURN: usize = 64;
+
+/// What a kernel's queue holds at most.
+const QUEUE: usize = BACKLOG.unsigned_abs() as usize + 1;
 
 /// A listening socket that a worker's runtime watches.
 pub(crate) type Watched = AsyncFd<Socket>;
@@ -62,8 +68,8 @@ pub(crate) struct Assignment {
 #[derive(Debug, Default)]
 pub(crate) struct AcceptLoops {
     running: RefCell<Vec<Running>>,
-    /// Of listeners that go: they accept what is still on its way.
-    ending: RefCell<Vec<Running>>,
+    /// Those that go: they accept what is still on its way.
+    ending: RefCell<Vec<Rc<Listener>>>,
 }
 
 /// A running loop; it ends when this is dropped.
@@ -125,36 +131,44 @@ impl AcceptLoops {
     }
 
     /// Accepts what is on its way, for the generation that it began under, then closes the socket. Whoever comes later
-    /// is refused. Without a filter somebody may come just before the close, and is reset.
+    /// is refused. Without a filter somebody may come just before the close, and is reset. The queue of an inherited
+    /// socket is left to who has it next.
     fn retire(&self, running: Running) {
         let listener = Rc::clone(&running.listener);
+        drop(running);
+        if listener.is_inherited {
+            return;
+        }
         listener.drop_newcomers();
-        self.ending.borrow_mut().push(running);
+        self.ending.borrow_mut().push(Rc::clone(&listener));
         tokio::task::spawn_local(async move {
             tokio::time::sleep(SETTLE).await;
-            while !listener.accept_queued() {
-                // At a limit: those in the queue wait as they would have.
-                Permit::freed(&listener.worker, listener.frontend).await;
-            }
+            listener.empty().await;
             let loops = listener.worker.accept_loops();
-            loops.ending.borrow_mut().retain(|running| !Rc::ptr_eq(&running.listener, &listener));
+            loops.ending.borrow_mut().retain(|ending| !Rc::ptr_eq(ending, &listener));
         });
     }
 
     /// Ends all loops. What the kernel has queued by then is still accepted, as far as limits allow; the queue of an
     /// inherited socket is left to who has it next.
     pub(crate) fn stop(&self) {
-        for running in self.running.take().into_iter().chain(self.ending.take()) {
+        for running in self.running.take() {
             if !running.listener.is_inherited {
                 running.listener.accept_queued();
             }
+        }
+        for listener in self.ending.take() {
+            listener.accept_queued();
         }
     }
 
     /// Accepts what the kernel has queued, as far as limits allow, without waiting for its turn.
     pub(crate) fn accept_queued(&self) {
-        for running in self.running.borrow().iter().chain(self.ending.borrow().iter()) {
+        for running in self.running.borrow().iter() {
             running.listener.accept_queued();
+        }
+        for listener in self.ending.borrow().iter() {
+            listener.accept_queued();
         }
     }
 
@@ -187,6 +201,14 @@ struct Listener {
 
 enum Never {}
 
+/// What came of the first in the kernel's queue.
+enum Next {
+    Accepted,
+    /// A limit leaves it there.
+    Limited,
+    Nobody,
+}
+
 impl Listener {
     async fn accept_all(&self) -> Never {
         loop {
@@ -214,16 +236,37 @@ impl Listener {
         }
     }
 
-    /// What is in the kernel's queue when we stop would be reset by the close of the socket. False if a limit leaves
-    /// some there.
-    fn accept_queued(&self) -> bool {
-        while let Some(permit) = Permit::try_take(&self.worker, self.frontend) {
-            match accept(self.socket.get_ref()) {
-                Ok((socket, peer)) => self.serve(socket, peer, permit),
-                Err(_) => return true,
+    /// What is in the kernel's queue when we stop would be reset by the close of the socket. A limit leaves some there;
+    /// whoever comes meanwhile has no claim to it.
+    fn accept_queued(&self) {
+        for _ in 0..QUEUE {
+            let Next::Accepted = self.accept_next() else { return };
+        }
+    }
+
+    /// Accepts what is in the queue; at a limit those in it wait as they would have. Not for ever where newcomers can't
+    /// be kept out: who is there now is among the first that it holds.
+    async fn empty(&self) {
+        let mut accepted = 0;
+        while accepted < QUEUE {
+            match self.accept_next() {
+                Next::Accepted => {
+                    accepted += 1;
+                    if accepted % TURN == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Next::Limited => Permit::freed(&self.worker, self.frontend).await,
+                Next::Nobody => return,
             }
         }
-        false
+    }
+
+    fn accept_next(&self) -> Next {
+        let Some(permit) = Permit::try_take(&self.worker, self.frontend) else { return Next::Limited };
+        let Ok((socket, peer)) = accept(self.socket.get_ref()) else { return Next::Nobody };
+        self.serve(socket, peer, permit);
+        Next::Accepted
     }
 
     fn drop_newcomers(&self) {

@@ -1,11 +1,16 @@
 //! Listeners that stay, come, go, or change hands.
 
 use std::{
+    collections::VecDeque,
     io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, TcpListener as StdListener},
     os::{
         fd::AsRawFd,
-        unix::fs::{MetadataExt, PermissionsExt},
+        linux::net::SocketAddrExt,
+        unix::{
+            fs::{MetadataExt, PermissionsExt},
+            net::{SocketAddr as StdUnixAddr, UnixStream as StdUnixStream},
+        },
     },
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -237,4 +242,43 @@ async fn socket_of_the_unix_domain_stays_takes_other_rights_and_goes_with_its_fi
     drop(first);
     queued.read_exact(&mut byte).await.unwrap();
     assert_eq!(byte, *b"a");
+}
+
+#[tokio::test]
+async fn listener_that_goes_ends_also_when_its_queue_is_never_empty() {
+    let server = Scripted::named("a").await;
+    let name = format!("@lbctl-test-goes-{}", std::process::id());
+    let mut config = config(Mode::Tcp, &[server.address]);
+    let without = config.clone();
+    config.threads = 1.try_into().unwrap();
+    config.frontends[0].maxconn = 1;
+    config.frontends[0].unix = vec![UnixAddress::new(&name).unwrap().into()];
+    let without = Config { threads: config.threads, ..without };
+    let proxy = Proxy::start(config).unwrap();
+    // Nobody can be kept away from a name that is no file. One is served, all others wait.
+    let connect = || {
+        let name = StdUnixAddr::from_abstract_name(&name[1..]).unwrap();
+        StdUnixStream::connect_addr(&name).and_then(|stream| {
+            stream.set_nonblocking(true)?;
+            UnixStream::from_std(stream)
+        })
+    };
+    let mut clients: VecDeque<_> = (0..8).map(|_| connect().unwrap()).collect();
+    proxy.reload(without).await.unwrap();
+    for _ in 0..10_000 {
+        let mut first = clients.pop_front().unwrap();
+        match first.read(&mut [0]).await {
+            Ok(1) => {}
+            // Those that were too late.
+            _ => break,
+        }
+        match connect() {
+            Ok(client) => clients.push_back(client),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+                return;
+            }
+        }
+    }
+    assert_eq!(connect().unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
