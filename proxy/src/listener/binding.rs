@@ -50,8 +50,10 @@ struct Binding {
     wanted: Wanted,
     /// What it has left in the file system.
     file: Option<Arc<SocketFile>>,
-    /// What that is to have once the configuration is in force.
-    rights: Option<Rights>,
+    /// Of that, or why there are none; looked up once.
+    rights: Option<Result<Rights, String>>,
+    /// The file has others until the configuration is in force.
+    changes: bool,
     status: BindStatus,
     /// Attempts that failed.
     errors: u64,
@@ -103,6 +105,9 @@ impl Bindings {
         let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
         let mut bindings: Vec<_> = Binding::all(config).collect();
         for binding in &mut bindings {
+            if let Wanted::Unix(wanted) = &binding.wanted {
+                binding.rights = Some(look_up(wanted));
+            }
             for (sockets, socket) in sockets.iter_mut().zip(binding.try_bind(workers)) {
                 sockets.push((binding.assignment.clone(), socket));
             }
@@ -119,9 +124,11 @@ impl Bindings {
         ticks.tick().await;
         loop {
             ticks.tick().await;
+            let looked_up = look_up_apart(self.unknown()).await;
             let _turn = self.turn.lock().await;
             let bound: Vec<_> = {
                 let mut bindings = self.bindings();
+                take_rights(&mut bindings, looked_up);
                 let unbound = bindings.iter_mut().filter(|binding| binding.status.error.is_some());
                 unbound.map(|binding| (binding.assignment.clone(), binding.try_bind(workers.len()))).collect()
             };
@@ -139,9 +146,11 @@ impl Bindings {
     /// # Errors
     /// Every address that can't be listened on. Nothing has changed then.
     pub(crate) async fn plan(&self, config: &Config) -> Result<Plan, Vec<BindFailure>> {
+        let mut bindings: Vec<_> = Binding::all(config).collect();
+        let looked_up = look_up_apart(bindings.iter().filter_map(Binding::of_unix).collect()).await;
+        take_rights(&mut bindings, looked_up);
         let _turn = Arc::clone(&self.turn).lock_owned().await;
         let mut before = self.bindings().clone();
-        let mut bindings: Vec<_> = Binding::all(config).collect();
         let (mut stay, mut added, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         for (index, binding) in bindings.iter_mut().enumerate() {
             match before.iter().position(|old| old.is_at(binding)) {
@@ -190,8 +199,10 @@ impl Bindings {
         }
         *bindings = plan.bindings;
         for binding in bindings.iter_mut() {
-            if let (Some(rights), Some(file)) = (binding.rights.take(), &binding.file) {
-                file.change(rights);
+            if std::mem::take(&mut binding.changes)
+                && let (Some(Ok(rights)), Some(file)) = (&binding.rights, &binding.file)
+            {
+                file.change(*rights);
             }
         }
         self.publish(&bindings);
@@ -222,6 +233,16 @@ impl Bindings {
         for binding in self.bindings().iter_mut() {
             binding.file = None;
         }
+    }
+
+    /// Unix sockets whose user or group nobody knew.
+    fn unknown(&self) -> Vec<(u64, UnixBind)> {
+        let bindings = self.bindings();
+        bindings
+            .iter()
+            .filter(|one| matches!(one.rights, Some(Err(_))))
+            .filter_map(Binding::of_unix)
+            .collect()
     }
 
     fn bindings(&self) -> MutexGuard<'_, Vec<Binding>> {
@@ -262,11 +283,17 @@ impl Binding {
                     wanted,
                     file: None,
                     rights: None,
+                    changes: false,
                     status,
                     errors: 0,
                 }
             })
         })
+    }
+
+    /// With its number, if it is a Unix socket that this process makes.
+    fn of_unix(&self) -> Option<(u64, UnixBind)> {
+        if let Wanted::Unix(wanted) = &self.wanted { Some((self.number(), wanted.clone())) } else { None }
     }
 
     fn number(&self) -> u64 {
@@ -283,12 +310,14 @@ impl Binding {
 
     /// Goes on with the socket that `old` has, or with its attempts to get one.
     fn inherit(&mut self, old: Self) -> Result<(), String> {
-        if let Wanted::Unix(wanted) = &self.wanted
-            && self.wanted != old.wanted
-        {
-            self.rights = Some(Rights::of(wanted).map_err(|error| error.to_string())?);
+        if self.wanted == old.wanted {
+            self.rights = old.rights;
+        } else if let Some(Err(why)) = &self.rights {
+            return Err(why.clone());
+        } else {
+            self.changes = true;
         }
-        self.assignment.listener.number = old.number();
+        self.assignment.listener.number = old.assignment.listener.number;
         self.file = old.file;
         self.status.address = old.status.address;
         self.status.error = old.status.error;
@@ -310,12 +339,15 @@ impl Binding {
                 let address = self.status.address.unwrap_or(*address);
                 bind(address, count, keepalive, is_ours).map_err(|error| error.to_string())
             }
-            Wanted::Unix(wanted) => unix::bind(wanted, count)
-                .map(|(sockets, file)| {
-                    self.file = file.map(Arc::new);
-                    sockets
-                })
-                .map_err(|error| error.to_string()),
+            Wanted::Unix(wanted) => {
+                let rights = self.rights.clone().unwrap_or_else(|| look_up(wanted))?;
+                unix::bind(wanted, rights, count)
+                    .map(|(sockets, file)| {
+                        self.file = file.map(Arc::new);
+                        sockets
+                    })
+                    .map_err(|error| error.to_string())
+            }
             Wanted::Inherited(inherited) => {
                 adopt(inherited, count, keepalive).map_err(|error| error.to_string())
             }
@@ -361,6 +393,28 @@ impl Binding {
             label: self.status.label.clone(),
             address: self.status.address,
             bound: self.status.error.is_none(),
+        }
+    }
+}
+
+fn look_up(wanted: &UnixBind) -> Result<Rights, String> {
+    Rights::of(wanted).map_err(|error| error.to_string())
+}
+
+/// The machine may ask others who its users and groups are (nsswitch.conf(5)); nothing else waits for that.
+async fn look_up_apart(wanted: Vec<(u64, UnixBind)>) -> Vec<(u64, Result<Rights, String>)> {
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let look_up_all =
+        move || wanted.iter().map(|(number, wanted)| (*number, look_up(wanted))).collect::<Vec<_>>();
+    tokio::task::spawn_blocking(look_up_all).await.unwrap_or_default()
+}
+
+fn take_rights(bindings: &mut [Binding], looked_up: Vec<(u64, Result<Rights, String>)>) {
+    for (number, rights) in looked_up {
+        if let Some(binding) = bindings.iter_mut().find(|binding| binding.number() == number) {
+            binding.rights = Some(rights);
         }
     }
 }

@@ -59,13 +59,14 @@ type Id = (u64, u64);
 /// One listening socket: `count` handles on it, and its file, if it has one.
 pub(crate) fn bind(
     wanted: &UnixBind,
+    rights: Rights,
     count: usize,
 ) -> Result<(Vec<Socket>, Option<SocketFile>), UnixBindError> {
     let address = &wanted.address;
     let failed = |what| move |source| UnixBindError::Step { what, address: address.clone(), source };
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).map_err(failed("make"))?;
     let file = match address.path() {
-        Some(path) => Some(bind_file(&socket, path, wanted)?),
+        Some(path) => Some(bind_file(&socket, path, address, rights)?),
         None => {
             let bound = socket.bind(&address.to_socket().map_err(failed("bind"))?);
             bound.and_then(|()| socket.listen(BACKLOG)).map_err(|error| match error.kind() {
@@ -80,10 +81,13 @@ pub(crate) fn bind(
     Ok((sockets, file))
 }
 
-fn bind_file(socket: &Socket, path: &Path, wanted: &UnixBind) -> Result<SocketFile, UnixBindError> {
-    let address = &wanted.address;
+fn bind_file(
+    socket: &Socket,
+    path: &Path,
+    address: &UnixAddress,
+    rights: Rights,
+) -> Result<SocketFile, UnixBindError> {
     let failed = |what| move |source| UnixBindError::Step { what, address: address.clone(), source };
-    let rights = Rights::of(wanted)?;
     left_behind(path, address)?;
     let unfinished = Unfinished(beside(path));
     let made = SockAddr::unix(&unfinished.0).and_then(|name| {
@@ -168,6 +172,7 @@ pub(crate) struct Rights {
 }
 
 impl Rights {
+    /// Looks the names up, which may take its time.
     pub(crate) fn of(wanted: &UnixBind) -> Result<Self, UnixBindError> {
         let user = wanted.user.as_ref().map(user).transpose()?;
         let group = wanted.group.as_ref().map(group).transpose()?;
@@ -310,6 +315,10 @@ mod tests {
 
     use super::*;
 
+    fn bind(wanted: &UnixBind, count: usize) -> Result<(Vec<Socket>, Option<SocketFile>), UnixBindError> {
+        super::bind(wanted, Rights::of(wanted)?, count)
+    }
+
     fn at(path: &Path) -> UnixBind {
         UnixAddress::new(path.to_str().unwrap()).unwrap().into()
     }
@@ -372,7 +381,7 @@ mod tests {
     #[test]
     fn what_is_missing_on_the_machine_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = |bind: &UnixBind| super::bind(bind, 1).unwrap_err().to_string();
+        let error = |wanted: &UnixBind| bind(wanted, 1).unwrap_err().to_string();
         let path = folder.path().join("app.sock");
         let nobody = |name: &str| Some(Owner::Name(name.to_owned()));
         let user = UnixBind { user: nobody("no-such-user"), ..at(&path) };
