@@ -27,6 +27,7 @@ mod options;
 mod persistence;
 mod reach;
 mod rules;
+mod sourceless;
 pub(crate) mod statistics;
 mod unique_id;
 mod users;

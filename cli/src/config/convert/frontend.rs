@@ -7,7 +7,9 @@ use lb_proxy::{
     sample::Stage,
 };
 
-use super::{answers, backend::value, compression, options, persistence, rules, statistics, unique_id};
+use super::{
+    answers, backend::value, compression, options, persistence, rules, sourceless, statistics, unique_id,
+};
 use crate::config::{
     diagnostic::Report,
     raw::{self, BindAddress, Kind, Named, Section},
@@ -66,6 +68,7 @@ fn one(
         }
         check_tcp(raw, report);
     }
+    sourceless::warn(raw, report);
     let (own, other) = (&raw.timeout, &defaults.timeout);
     let built_in = FrontendTimeouts::default();
     // In mode tcp nothing uses these, so `[defaults]` doesn't reach them either.

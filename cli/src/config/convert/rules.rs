@@ -308,6 +308,6 @@ fn is_of_connection(action: &raw::Action) -> bool {
 }
 
 /// One character: a rule may be many lines long.
-fn start(span: Span) -> Span {
+pub(super) fn start(span: Span) -> Span {
     Span { start: span.start, end: span.start + 1 }
 }
