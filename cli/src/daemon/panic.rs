@@ -1,20 +1,20 @@
-//! A panic outside the workers ends the process at once: half a daemon would keep the address and serve nobody, while
+//! A panic outside the data plane's threads ends the process at once: half a daemon would keep the address and serve nobody, while
 //! the speaker resigns for a dead one within a millisecond.
 //!
 //! A worker's panic is the data plane's own business: it loses a connection or, at worst, a worker, and that is a fault
-//! the tracker knows.
+//! the tracker knows. So is that of a thread that checks passwords: another one takes its place.
 
 use std::{io::Write, panic, thread};
 
-/// What the data plane calls its threads.
-const WORKER: &str = "lbctl-worker";
+/// What the data plane calls the threads that it can lose.
+const EXPENDABLE: [&str; 2] = ["lbctl-worker", "lbctl-password"];
 
 /// Replaces the process's panic hook.
 pub(super) fn abort_outside_workers() {
     panic::set_hook(Box::new(|info| {
         let thread = thread::current();
         let name = thread.name().unwrap_or("unnamed");
-        if name.starts_with(WORKER) {
+        if is_expendable(name) {
             tracing::error!(thread = name, "panic: {info}");
             return;
         }
@@ -23,4 +23,26 @@ pub(super) fn abort_outside_workers() {
         let _ = writeln!(std::io::stderr(), "<2>lbctl: panic in thread {name}: {info}");
         std::process::abort();
     }));
+}
+
+fn is_expendable(thread: &str) -> bool {
+    EXPENDABLE.iter().any(|name| thread.starts_with(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_the_data_plane_replaces_ends_no_daemon() {
+        for (thread, expendable) in [
+            ("lbctl-worker-0", true),
+            ("lbctl-password-3", true),
+            ("lbctl-health", false),
+            ("main", false),
+            ("unnamed", false),
+        ] {
+            assert_eq!(is_expendable(thread), expendable, "{thread}");
+        }
+    }
 }
