@@ -70,6 +70,7 @@ pub(crate) fn read(path: &Path) -> Result<(String, Vec<u8>), Diagnostics> {
 /// Converts `text`; `name` is how the report calls the file.
 pub fn parse(text: &str, name: &str) -> Result<Config, Diagnostics> {
     let report = Report::new(text);
+    report.hide_users();
     if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
         report.file_error("the file is empty; `lbctl init` prints a first one");
         return Err(report.finish(name));

@@ -2,6 +2,8 @@
 //!
 //! A `Report` collects while a file is read; [`Diagnostics`] is the finished list with the text it speaks of.
 
+mod secrets;
+
 use std::{
     cell::{Cell, RefCell},
     fmt,
@@ -108,6 +110,16 @@ impl<'a> Report<'a> {
     /// What stands there may be a secret: no report shows it.
     pub(crate) fn hide(&self, span: Span) {
         self.hidden.borrow_mut().push(span);
+    }
+
+    /// Hides what stands in `[users.*]` of a file of ours.
+    pub(crate) fn hide_users(&self) {
+        self.hidden.borrow_mut().extend(secrets::of_users(self.text));
+    }
+
+    /// Is what stands there hidden? Then no message repeats it.
+    pub(crate) fn is_hidden(&self, span: Span) -> bool {
+        self.hidden.borrow().iter().any(|hidden| (hidden.start..hidden.end).contains(&span.start))
     }
 
     pub(crate) fn has_errors(&self) -> bool {

@@ -340,7 +340,7 @@ impl<'a> Value<'a> {
         Value { name: self.name.clone(), span: span(item.span()), value: item.get_ref(), report: self.report }
     }
 
-    /// The value as the file has it, if that is short, else what kind of value it is.
+    /// The value as the file has it, if that is short and not hidden, else what kind of value it is.
     fn found(&self) -> String {
         let kind = match self.value {
             DeValue::String(_) => "a string",
@@ -355,7 +355,7 @@ impl<'a> Value<'a> {
         let source = self.report.source(self.span);
         let scalar = !matches!(self.value, DeValue::Array(_) | DeValue::Table(_));
         let short = !source.is_empty() && source.len() <= 60 && !source.contains(|c: char| c.is_control());
-        if scalar && short { source.to_owned() } else { kind.to_owned() }
+        if scalar && short && !self.report.is_hidden(self.span) { source.to_owned() } else { kind.to_owned() }
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn report(
             // Everything up to the end of the file was taken for a part of it.
             break;
         }
-        let (span, message) = explain(text, span, error.message());
+        let (span, message) = explain(text, span, error.message(), report);
         report.error(span, message);
     }
     trusted
@@ -126,7 +126,7 @@ fn unclosed(text: &str, span: Span, message: &str) -> Option<(Span, &'static str
 }
 
 /// The parser's words for the mistakes that are made most often, in ours.
-fn explain(text: &str, span: Span, message: &str) -> (Span, String) {
+fn explain(text: &str, span: Span, message: &str, report: &Report<'_>) -> (Span, String) {
     let line = line_of(text, span.start);
     let start =
         text.get(..span.start).map_or(0, |before| before.rfind('\n').map_or(0, |newline| newline + 1));
@@ -139,6 +139,9 @@ fn explain(text: &str, span: Span, message: &str) -> (Span, String) {
         && place.start <= span.start
         && span.start <= place.end
     {
+        if report.is_hidden(place) {
+            return (place, "this needs quotes".to_owned());
+        }
         return (place, format!("{value} needs quotes; write \"{value}\""));
     }
     let message = match message {
