@@ -50,6 +50,9 @@ pub(crate) struct Question {
     source: Key,
 }
 
+/// An error takes the question out of the line again, for one whose turn comes earlier.
+type Answer = oneshot::Sender<Result<Outcome, Busy>>;
+
 /// Why a question is not taken: there are too many in line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Busy {
@@ -83,7 +86,7 @@ struct State {
 struct Job {
     question: Question,
     turn: u64,
-    answer: oneshot::Sender<Outcome>,
+    answer: Answer,
 }
 
 /// Not what the password is.
@@ -150,12 +153,13 @@ impl Verifier {
     }
 
     /// Puts a question in line; drop the receiver to take it out again. An error of the receiver means that the answer will
-    /// not come.
-    pub(crate) fn ask(&self, question: Question) -> Result<oneshot::Receiver<Outcome>, Busy> {
+    /// not come. In a full line the question whose turn comes last makes room, which is the youngest of the source that has
+    /// most: a few addresses lock nobody out.
+    pub(crate) fn ask(&self, question: Question) -> Result<oneshot::Receiver<Result<Outcome, Busy>>, Busy> {
         let (answer, answered) = oneshot::channel();
         let mut state = self.shared.state();
         if let Some(outcome) = state.known.find(&question.key) {
-            let _ = answer.send(outcome);
+            let _ = answer.send(Ok(outcome));
             return Ok(answered);
         }
         if state.line.len() >= MOST {
@@ -164,13 +168,13 @@ impl Verifier {
         let waits = |job: &&Job| job.question.source == question.source && !job.answer.is_closed();
         let of_source = state.line.iter().filter(waits);
         let (count, last) = (of_source.clone().count(), of_source.map(|job| job.turn).max());
-        if state.line.len() >= MOST {
-            return Err(Busy::All);
-        }
         if count >= MOST_OF_SOURCE {
             return Err(Busy::Source);
         }
         let turn = last.map_or(state.turn, |last| last + 1);
+        if state.line.len() >= MOST {
+            state.make_room(turn)?;
+        }
         state.line.push_back(Job { question, turn, answer });
         if state.idle == 0 && state.threads < self.threads {
             self.start_thread(&mut state);
@@ -216,7 +220,7 @@ impl Shared {
                 outcome
             });
             // Who asked may have left.
-            let _ = job.answer.send(outcome);
+            let _ = job.answer.send(Ok(outcome));
         }
     }
 
@@ -250,6 +254,16 @@ impl State {
     /// Nobody waits any more for some answers.
     fn drop_left(&mut self) {
         self.line.retain(|job| !job.answer.is_closed());
+    }
+
+    /// Takes out the one whose turn comes last, of several the youngest, if that is after `turn`.
+    fn make_room(&mut self, turn: u64) -> Result<(), Busy> {
+        let turns = self.line.iter().map(|job| job.turn).enumerate();
+        let last = turns.max_by_key(|(at, turn)| (*turn, *at)).filter(|(_, last)| *last > turn);
+        let job = last.and_then(|(at, _)| self.line.remove(at)).ok_or(Busy::All)?;
+        // It is its source that asks too much.
+        let _ = job.answer.send(Err(Busy::Source));
+        Ok(())
     }
 
     /// The one whose turn it is; of several the oldest.

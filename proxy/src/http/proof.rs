@@ -37,7 +37,7 @@ pub(super) async fn find<S: Stream>(
     }
     let outcome = poll_fn(|context| {
         if let Poll::Ready(answer) = answer.as_mut().poll(context) {
-            return Poll::Ready(answer.map_err(|_| Refusal::AuthBusy(Busy::All)));
+            return Poll::Ready(answer.unwrap_or(Err(Busy::All)).map_err(Refusal::AuthBusy));
         }
         match inbound.poll_departure(context) {
             Poll::Ready(Departure::Broken) => return Poll::Ready(Err(Refusal::Gone)),

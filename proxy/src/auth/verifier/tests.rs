@@ -25,8 +25,8 @@ fn question(verifier: &Verifier, user: &str, password: &str, host: u8) -> Questi
     verifier.question(key, 0, user.as_bytes(), password.as_bytes().into(), [192, 0, 2, host].into())
 }
 
-fn outcome(answer: oneshot::Receiver<Outcome>) -> Outcome {
-    answer.blocking_recv().unwrap()
+fn outcome(answer: oneshot::Receiver<Result<Outcome, Busy>>) -> Outcome {
+    answer.blocking_recv().unwrap().unwrap()
 }
 
 #[test]
@@ -54,9 +54,9 @@ fn what_is_known_is_answered_without_a_thread() {
     // With nobody who serves it only what is known comes.
     verifier.shared.state().is_over = true;
     let mut known = verifier.ask(question(&verifier, "anna", "pw", 2)).unwrap();
-    assert_eq!(known.try_recv(), Ok(Outcome::Granted(0)));
+    assert_eq!(known.try_recv(), Ok(Ok(Outcome::Granted(0))));
     let mut known = verifier.ask(question(&verifier, "anna", "no", 2)).unwrap();
-    assert_eq!(known.try_recv(), Ok(Outcome::Refused));
+    assert_eq!(known.try_recv(), Ok(Ok(Outcome::Refused)));
     let mut unknown = verifier.ask(question(&verifier, "bob", "pw", 2)).unwrap();
     assert!(unknown.try_recv().is_err());
 }
@@ -103,12 +103,39 @@ fn the_line_is_bounded_for_a_source_and_in_all_and_who_has_left_is_in_no_line() 
     first.push(ask(1000, 1).unwrap());
     let hosts = 2..=u8::try_from(MOST / MOST_OF_SOURCE).unwrap();
     let others = hosts.flat_map(|host| (0..MOST_OF_SOURCE).map(move |number| (number, host)));
-    let others: Vec<_> = others.map(|(number, host)| ask(number + 2000, host).unwrap()).collect();
-    assert_eq!(ask(1, 99).unwrap_err(), Busy::All);
+    let mut others: Vec<_> = others.map(|(number, host)| ask(number + 2000, host).unwrap()).collect();
+    // Who has fewer gets the place of the youngest question of one that has most.
+    let newcomer = ask(1, 99).unwrap();
+    assert_eq!(others.pop().unwrap().try_recv(), Ok(Err(Busy::Source)));
+    assert!(others.iter_mut().chain(&mut first).all(|answer| answer.try_recv().is_err()));
+    drop(newcomer);
     drop(others);
     assert!(ask(1, 99).is_ok());
     drop(first);
     assert!(verifier.shared.state().take().is_none());
+}
+
+#[test]
+fn a_full_line_of_sources_that_have_one_question_each_is_full() {
+    let verifier = idle();
+    let ask = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let password = number.to_be_bytes();
+        let key = verifier.key(&password);
+        verifier.ask(verifier.question(key, 0, b"anna", password.into(), [198, 51, high, low].into()))
+    };
+    let waiting: Vec<_> = (0..u16::try_from(MOST).unwrap()).map(|number| ask(number).unwrap()).collect();
+    assert_eq!(ask(60_000).unwrap_err(), Busy::All);
+    drop(waiting);
+}
+
+#[test]
+fn a_thread_that_panics_is_replaced() {
+    let verifier = Verifier::with(&lists(), 1);
+    let mut fatal = question(&verifier, "anna", "pw", 1);
+    fatal.list = usize::MAX;
+    assert!(verifier.ask(fatal).unwrap().blocking_recv().is_err());
+    assert_eq!(outcome(verifier.ask(question(&verifier, "anna", "pw", 1)).unwrap()), Outcome::Granted(0));
 }
 
 #[test]
