@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use lb_proxy::{
+    Proxy,
+    rules::{Action, Condition, Rule},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
@@ -65,7 +69,7 @@ async fn tunnel_timeout_stands_in_for_those_of_client_and_server_after_a_switch(
     config.frontends[0].timeout.http_request = Duration::from_millis(900);
     config.backends[0].timeout.server = Duration::from_millis(100);
     config.backends[0].timeout.tunnel = Some(LONG);
-    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     read_head(&mut client).await.unwrap();
@@ -79,7 +83,7 @@ async fn tunnel_that_is_silent_for_longer_than_its_timeout_ends() {
     let server = echoing().await;
     let mut config = http_config(&[server.address]);
     config.backends[0].timeout.tunnel = Some(Duration::from_millis(200));
-    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
     read_head(&mut client).await.unwrap();
@@ -112,6 +116,46 @@ async fn h33_switch_to_something_else_than_was_asked_for_is_502() {
     let proxy = proxy_for(&upstream.server);
     let mut client = connect(&proxy).await;
     assert!(ask(&mut client, HANDSHAKE).await.starts_with("HTTP/1.1 502 "));
+}
+
+#[tokio::test]
+async fn rules_on_responses_see_a_switch_and_can_refuse_it() {
+    let (ended, mut has_ended) = tokio::sync::mpsc::unbounded_channel();
+    let server = Scripted::start(move |mut stream| {
+        let ended = ended.clone();
+        async move {
+            read_head(&mut stream).await;
+            let response =
+                "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nServer: secret\r\n\r\n";
+            stream.write_all(response.as_bytes()).await.unwrap();
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest).await;
+            let _ = ended.send(rest);
+        }
+    })
+    .await;
+    let start = |action: Action| {
+        let mut config = http_config(&[server.address]);
+        let rule = Rule { when: Condition::Status(vec![101..=101]), then: vec![action] };
+        config.frontends[0].response_rules = vec![rule];
+        Proxy::start(config).unwrap()
+    };
+    let proxy = start(Action::DeleteHeader("Server".into()));
+    let mut client = connect(&proxy).await;
+    client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    let head = read_head(&mut client).await.unwrap();
+    assert_eq!(head, "HTTP/1.1 101 x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    client.write_all(b"through").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(has_ended.recv().await.unwrap(), b"through");
+
+    let proxy = start(Action::Deny(502));
+    let mut client = connect(&proxy).await;
+    client.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+    let answer = answer(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert_eq!(has_ended.recv().await.unwrap(), b"", "no tunnel");
+    assert_eq!(counter(&proxy, "denied_responses_total"), 1);
 }
 
 #[tokio::test]

@@ -67,7 +67,8 @@ impl<S: Stream> Download<'_, S> {
         let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
         let response = head.check(self.request.method, self.request.upgrade)?;
         let is_final = response.status >= 200;
-        if is_final || response.status == 101 {
+        let is_switch = response.status == 101;
+        if is_final || is_switch {
             // What it says of the server, whatever becomes of it here.
             self.upstream.note(Seen::Response(response.status));
             if is_kept
@@ -83,7 +84,7 @@ impl<S: Stream> Download<'_, S> {
             (Framing::Chunked | Framing::UntilClose, Version::Http10) => Framing::UntilClose,
             (framing @ (Framing::None | Framing::Length(_)), _) => framing,
         };
-        let close = response.status != 101
+        let close = !is_switch
             && (!self.request.persistent
                 || framing == Framing::UntilClose
                 || !self.uploaded.get()
@@ -93,8 +94,8 @@ impl<S: Stream> Download<'_, S> {
         let (frontend, backend) = (self.connection.frontend_id(), self.upstream.backend_id());
         let rules = &self.connection.worker().node().rules;
         let changes = Changes {
-            has_rules: is_final && rules.concern_response(frontend, backend),
-            cookie: self.upstream.cookie().filter(|_| is_final || response.status == 101),
+            has_rules: (is_final || is_switch) && rules.concern_response(frontend, backend),
+            cookie: self.upstream.cookie().filter(|_| is_final || is_switch),
             compression: self.connection.compression(Some(backend)).filter(|_| is_final),
         };
         let coder = if changes.has_rules || changes.cookie.is_some() || changes.compression.is_some() {
