@@ -27,6 +27,7 @@ impl<S: Stream> Session<'_, S> {
     pub(super) async fn linger(&mut self) {
         let connection = self.connection;
         self.inbound.inbox = None;
+        self.release();
         connection.set_over();
         if self.inbound.ended || connection.stream().shutdown().await.is_err() {
             return;

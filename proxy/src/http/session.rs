@@ -213,11 +213,18 @@ impl<'c, S: Stream> Session<'c, S> {
         let connection = self.connection;
         // Whatever else it has sent: the connection ends after the answer.
         self.inbound.inbox = None;
+        self.release();
         connection.set_idle();
         let wait = connection.frontend().timeout.tarpit;
         // Over or ended: it is answered in either case, as in HAProxy.
         let _ = self.deadline.limit(wait, connection.stream().ended()).await;
         connection.set_busy();
+    }
+
+    /// Lets go of what requests needed, for a connection that will send none any more.
+    pub(super) fn release(&mut self) {
+        self.own = None;
+        self.memory.exchange = None;
     }
 
     /// Waits for a request, and what becomes of it. `None` if there will be none.

@@ -1,27 +1,32 @@
 //! Requests that a rule lets wait before it refuses them.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use lb_proxy::{
-    Proxy,
+    Config, Proxy,
+    config::ReuseMode,
     rules::{Action, Condition, PathPattern, Rule},
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     peers::*,
-    rig::{LONG, connect, counter, eventually, read_all},
+    rig::{LONG, Scripted, connect, counter, eventually, read_all},
 };
 
 const HELD: &str = "GET /held HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// `/held` waits for `wait` in front of `upstream`.
 fn start(upstream: &Recording, wait: Duration) -> Proxy {
-    let mut config = http_config(&[upstream.server.address]);
+    Proxy::start(config_for(upstream.server.address, wait)).unwrap()
+}
+
+fn config_for(server: SocketAddr, wait: Duration) -> Config {
+    let mut config = http_config(&[server]);
     let when = Condition::Path(vec![PathPattern::Exact("/held".into())]);
     config.frontends[0].rules = vec![Rule { when, then: vec![Action::Tarpit(500)] }];
     config.frontends[0].timeout.tarpit = wait;
-    Proxy::start(config).unwrap()
+    config
 }
 
 /// A client that waits for longer than any test.
@@ -34,6 +39,30 @@ async fn held(proxy: &Proxy, request: &str) -> TcpStream {
 }
 
 const FOR_EVER: Duration = Duration::from_secs(30 * 86_400);
+
+/// Whose server may serve nobody else: in the tarpit its client needs none.
+#[tokio::test]
+async fn client_in_the_tarpit_holds_no_connection_to_a_server() {
+    let (closed, ended) = std::sync::mpsc::channel();
+    let server = Scripted::start(move |mut stream| {
+        let closed = closed.clone();
+        async move {
+            while read_message(&mut stream).await.is_some() {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+            closed.send(()).unwrap();
+        }
+    })
+    .await;
+    let mut config = config_for(server.address, FOR_EVER);
+    config.backends[0].options.pool.reuse = ReuseMode::Never;
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    assert_eq!(ask(&mut client, GET).await, OK);
+    client.write_all(HELD.as_bytes()).await.unwrap();
+    eventually("the server's connection ends", || ended.try_recv().is_ok()).await;
+    assert!(is_silent(&client));
+}
 
 fn is_silent(client: &TcpStream) -> bool {
     matches!(client.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
