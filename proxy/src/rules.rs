@@ -13,6 +13,7 @@
 
 mod action;
 mod condition;
+mod copies;
 mod host;
 mod network;
 mod path;

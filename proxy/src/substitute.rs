@@ -89,8 +89,8 @@ impl Substitute {
         self.apply_within(&mut 0, text, all, longest, out)
     }
 
-    /// `steps` are the bytes that searches went over.
-    fn apply_within(
+    /// The same for one of several texts, which share [`MAX_STEPS`]: `steps` are the bytes that searches went over.
+    pub(crate) fn apply_within(
         &self,
         steps: &mut usize,
         text: &[u8],

@@ -51,7 +51,7 @@ impl Carried {
     pub(super) fn resume<S: Stream>(self, connection: &Connection<S>) -> Session<'_, S> {
         let Self { worker, inbox, ended, inbound_deadline, armed, deadline, own, served, mut session } = self;
         let (before, now) = (worker.node(), connection.worker().node());
-        session.rename(|id| now.rules.session_variable(before.rules.session_variable_name(id)?));
+        session.rename(|id| before.rules.session_variable_under(&now.rules, id));
         Session {
             connection,
             inbound: Inbound { connection, inbox, ended, deadline: inbound_deadline },

@@ -100,14 +100,12 @@ impl Action {
         }
     }
 
-    /// Where it puts a text that has the path in it: a condition on that is one on the path.
-    pub(super) fn copies_path(&self) -> Option<Written<'_>> {
+    /// The text that it writes, and where: a condition on a copy of the path is one on the path.
+    pub(super) fn writes(&self) -> Option<(Written<'_>, &Text)> {
         match self {
-            Self::AddHeader(name, text) | Self::SetHeader(name, text) => {
-                text.looks_at_path().then_some(Written::Header(name))
-            }
-            Self::SetVariable(_, _, text) => text.looks_at_path().then_some(Written::Variable),
-            Self::SetQuery(text) => text.looks_at_path().then_some(Written::Query),
+            Self::AddHeader(name, text) | Self::SetHeader(name, text) => Some((Written::Header(name), text)),
+            Self::SetVariable(_, _, text) => Some((Written::Variable, text)),
+            Self::SetQuery(text) => Some((Written::Query, text)),
             Self::DeleteHeader(_)
             | Self::ReplaceHeader(..)
             | Self::SetPath(_)
@@ -128,7 +126,7 @@ impl Action {
 }
 
 /// Where a rule writes a text.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Written<'a> {
     /// Some variable: one may be copied to another.
     Variable,

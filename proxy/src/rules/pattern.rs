@@ -110,12 +110,13 @@ impl Replacement {
         &self.with
     }
 
-    /// Appends `text` to the empty `out` with every match replaced; false, and nothing appended, if there is none.
+    /// Appends `text` to the empty `out` with every match replaced; false, and nothing appended, if there is none. `steps`
+    /// is what this has taken for the lines before it.
     ///
     /// # Errors
     /// It would take too many steps, or become longer than all edits of a head may be.
-    pub(crate) fn apply(&self, text: &[u8], out: &mut Vec<u8>) -> Result<bool, TooLarge> {
-        self.substitute.apply(text, true, MAX_EDITS, out).map_err(|Excess| TooLarge)
+    pub(crate) fn apply(&self, steps: &mut usize, text: &[u8], out: &mut Vec<u8>) -> Result<bool, TooLarge> {
+        self.substitute.apply_within(steps, text, true, MAX_EDITS, out).map_err(|Excess| TooLarge)
     }
 }
 
@@ -133,6 +134,14 @@ mod tests {
         }
         let error = Pattern::new("(a{1000}){1000}").unwrap_err();
         assert!(error.message.contains("1 MiB"), "{}", error.message);
+    }
+
+    #[test]
+    fn several_lines_share_what_a_replacement_may_take() {
+        let unlucky = Replacement::new(Pattern::new(".*[^A-Z]|[A-Z]").unwrap(), "x").unwrap();
+        let (line, mut steps) = ([b'A'; 4000], 0);
+        assert_eq!(unlucky.apply(&mut steps, &line, &mut Vec::new()), Ok(true));
+        assert_eq!(unlucky.apply(&mut steps, &line, &mut Vec::new()), Err(TooLarge));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use super::{
-    Action, Condition, HostSet, RateLimit, RequireAuth, Rule, Scheme, Subject, Text, host::HostIndex,
-    normalize, rate_limit, source,
+    Action, Condition, HostSet, RequireAuth, Rule, Scheme, Subject, Text, copies::path_matters,
+    host::HostIndex, normalize, rate_limit, source,
 };
 use crate::{
     auth::{Gate, Pass, Question},
@@ -35,7 +35,15 @@ pub(crate) struct Programs {
     /// Of the backends.
     names: Box<[String]>,
     /// Those that live as long as a client's connection, which may outlive this configuration.
-    session_variables: Box<[(VariableName, VariableId)]>,
+    session_variables: Box<[SessionVariable]>,
+}
+
+#[derive(Debug)]
+struct SessionVariable {
+    name: VariableName,
+    id: VariableId,
+    /// The conditions and texts of the rules that set it, as they are shown.
+    set_by: String,
 }
 
 /// The rules of one list.
@@ -179,14 +187,12 @@ impl Programs {
         }
     }
 
-    /// How a variable of scope `session` is called.
-    pub(crate) fn session_variable_name(&self, id: VariableId) -> Option<&VariableName> {
-        self.session_variables.iter().find(|(_, known)| *known == id).map(|(name, _)| name)
-    }
-
-    /// The variable of scope `session` of this name, if a rule sets it.
-    pub(crate) fn session_variable(&self, name: &VariableName) -> Option<VariableId> {
-        self.session_variables.iter().find(|(known, _)| known == name).map(|(_, id)| *id)
+    /// What the variable `id` of scope `session` is under `other`, if the rules that set it are the same there: what other
+    /// rules have set means something else.
+    pub(crate) fn session_variable_under(&self, other: &Self, id: VariableId) -> Option<VariableId> {
+        let own = self.session_variables.iter().find(|own| own.id == id)?;
+        let others = &mut other.session_variables.iter();
+        others.find(|other| other.name == own.name && other.set_by == own.set_by).map(|other| other.id)
     }
 
     /// May a rule look at the path of a request of `frontend`?
@@ -371,34 +377,24 @@ fn wanted(rules: &[Rule]) -> Wanted {
     wanted
 }
 
-fn session_variables(config: &Config) -> Box<[(VariableName, VariableId)]> {
+fn session_variables(config: &Config) -> Box<[SessionVariable]> {
     let of_frontends = config.frontends.iter().flat_map(|one| one.rules.iter().chain(&one.response_rules));
     let of_backends = config.backends.iter().flat_map(|one| one.rules.iter().chain(&one.response_rules));
-    let mut variables = Vec::new();
-    for action in of_frontends.chain(of_backends).flat_map(|rule| &rule.then) {
-        if let Action::SetVariable(name, id, _) = action
-            && id.scope() == Scope::Session
-            && !variables.iter().any(|(known, _)| known == name)
-        {
-            variables.push((name.clone(), *id));
+    let mut variables: Vec<SessionVariable> = Vec::new();
+    for rule in of_frontends.chain(of_backends) {
+        for action in &rule.then {
+            let Action::SetVariable(name, id, text) = action else { continue };
+            if id.scope() != Scope::Session {
+                continue;
+            }
+            let set_by = format!("{:?} {text:?}\n", rule.when);
+            match variables.iter_mut().find(|known| known.id == *id) {
+                Some(known) => known.set_by += &set_by,
+                None => variables.push(SessionVariable { name: name.clone(), id: *id, set_by }),
+            }
         }
     }
     variables.into()
-}
-
-/// Does a condition look at the path, or at what a rule has copied it to? Does a limit?
-fn path_matters(rules: &[&Rule]) -> bool {
-    let limits = |rule: &&Rule, test: &dyn Fn(&RateLimit) -> bool| {
-        rule.then.iter().any(|action| matches!(action, Action::RateLimit(limit) if test(limit)))
-    };
-    let looked_at = |written| {
-        rules.iter().any(|rule| rule.when.looks_at(written) || limits(rule, &|limit| limit.looks_at(written)))
-    };
-    rules.iter().any(|rule| {
-        rule.when.looks_at_path()
-            || limits(rule, &RateLimit::looks_at_path)
-            || rule.then.iter().filter_map(Action::copies_path).any(looked_at)
-    })
 }
 
 /// A rule that chooses a backend by nothing but the host, and does nothing else.
@@ -491,9 +487,9 @@ impl Run<'_, '_, '_> {
             }
             Action::DeleteHeader(name) => self.message.remove(name.as_bytes()),
             Action::ReplaceHeader(name, replacement) => {
-                let mut fits = Ok(());
+                let (mut fits, mut steps) = (Ok(()), 0);
                 self.message.rewrite(name.as_bytes(), self.work, |value, out| {
-                    replacement.apply(value, out).unwrap_or_else(|error| {
+                    replacement.apply(&mut steps, value, out).unwrap_or_else(|error| {
                         fits = Err(error);
                         false
                     })
@@ -515,7 +511,7 @@ impl Run<'_, '_, '_> {
             }
             Action::ReplacePath(replacement) => {
                 self.work.clear();
-                if replacement.apply(self.message.path(), self.work)? {
+                if replacement.apply(&mut 0, self.message.path(), self.work)? {
                     self.message.set_path(self.work)?;
                     self.settle()?;
                 }

@@ -36,6 +36,11 @@ impl Text {
         names_path(&self.source)
     }
 
+    /// Is it made of what a rule wrote there?
+    pub(super) fn is_made_of(&self, written: Written<'_>) -> bool {
+        is_made_of(&self.source, written)
+    }
+
     /// Adds what it names of a request.
     pub(super) fn want(&self, wanted: &mut Wanted) {
         self.template.want(wanted);

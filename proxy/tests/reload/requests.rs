@@ -159,16 +159,16 @@ async fn reloads_give_a_silent_client_no_more_time() {
 }
 
 #[tokio::test]
-async fn variables_of_a_session_go_on_by_name() {
+async fn variables_of_a_session_go_on_by_name_while_the_rules_that_set_them_are_the_same() {
     let a = Recording::answering(OK).await;
     // The first configuration has one more variable, so the ids of both differ.
-    let config = |variables: &[&str]| {
+    let config = |variables: &[&str], suffix: &str| {
         let mut names = Names::default();
         let mut rules = Vec::new();
         for name in variables {
             let name = VariableName { scope: Scope::Session, name: (*name).to_owned() };
             let id = names.declare(&name, Stage::Request);
-            let value = text(&format!("{}-1", name.name), &names);
+            let value = text(&format!("{}{suffix}", name.name), &names);
             let first = HostSet::new(vec![HostPattern::parse("first.example").unwrap()]);
             let then = vec![Action::SetVariable(name, id, value)];
             rules.push(Rule { when: Condition::Host(first), then });
@@ -179,12 +179,15 @@ async fn variables_of_a_session_go_on_by_name() {
         config.frontends[0].rules = rules;
         config
     };
-    let proxy = Proxy::start(config(&["tenant", "user"])).unwrap();
+    let proxy = Proxy::start(config(&["tenant", "user"], "-1")).unwrap();
     let mut client = connect(&proxy).await;
     ask(&mut client, "GET / HTTP/1.1\r\nHost: first.example\r\n\r\n").await;
-    proxy.reload(config(&["user"])).await.unwrap();
+    proxy.reload(config(&["user"], "-1")).await.unwrap();
+    ask(&mut client, GET).await;
+    proxy.reload(config(&["user"], "-2")).await.unwrap();
     ask(&mut client, GET).await;
     let requests = a.requests();
+    assert!(!requests[2].contains("user-1"), "{requests:?}");
     assert!(
         requests[0].contains("x-user: user-1\r\n") && requests[1].contains("x-user: user-1\r\n"),
         "{requests:?}"
