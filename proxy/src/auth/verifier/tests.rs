@@ -130,15 +130,6 @@ fn a_full_line_of_sources_that_have_one_question_each_is_full() {
 }
 
 #[test]
-fn a_thread_that_panics_is_replaced() {
-    let verifier = Verifier::with(&lists(), 1);
-    let mut fatal = question(&verifier, "anna", "pw", 1);
-    fatal.list = usize::MAX;
-    assert!(verifier.ask(fatal).unwrap().blocking_recv().is_err());
-    assert_eq!(outcome(verifier.ask(question(&verifier, "anna", "pw", 1)).unwrap()), Outcome::Granted(0));
-}
-
-#[test]
 fn threads_end_with_the_verifier() {
     let verifier = Verifier::with(&lists(), 4);
     let answers: Vec<_> =
