@@ -128,7 +128,7 @@ async fn compose(options: &RunOptions, mut config: Config, identity: Identity) -
     config.proxy.node = identity.name().to_owned();
     let (desk, inquiries) = Desk::new();
     config.proxy.desk = Some(desk);
-    let proxy = Arc::new(Proxy::start(config.proxy.clone())?);
+    let proxy = Arc::new(Proxy::start(config.proxy_of(identity.index()))?);
     let (commands_in, commands) = mpsc::channel(16);
     let statistics = tokio::spawn(statistics::serve(inquiries, commands_in.clone()));
     let (steps_in, steps) = mpsc::unbounded_channel();
@@ -320,6 +320,7 @@ impl Daemon {
             Ok(found @ Identity::Node { .. }) => {
                 tracing::info!(node = found.name(), "this node has found itself in the file");
                 self.identity = found;
+                self.tell_proxy();
                 if let Err(error) = self.take_part() {
                     tracing::error!(%error, "can't start the speaker");
                     self.own_problems.push(problems::new(
@@ -332,6 +333,18 @@ impl Daemon {
             Ok(other) => self.identity = other,
             Err(error) => tracing::debug!(%error, "not found in the file"),
         }
+    }
+
+    /// The proxy began without knowing which node this is.
+    fn tell_proxy(&mut self) {
+        self.config.proxy.node = self.identity.name().to_owned();
+        let (proxy, config) = (Arc::clone(&self.proxy), self.config.proxy_of(self.identity.index()));
+        let steps = self.steps_in.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = proxy.reload(config).await {
+                let _ = steps.send(Step::NotTold { error: error.to_string() });
+            }
+        });
     }
 
     fn survey(&mut self) {

@@ -98,8 +98,8 @@ fn the_shortest_pair_has_12_lines() {
 
 /// The model without what may differ between a file and its effective form: the hash and the warnings.
 fn model(config: &config::Config) -> String {
-    let config::Config { hash: _, warnings: _, cluster, groups, global, proxy } = config;
-    format!("{cluster:#?}\n{groups:#?}\n{global:#?}\n{proxy:#?}")
+    let config::Config { hash: _, warnings: _, cluster, groups, global, proxy, sources } = config;
+    format!("{cluster:#?}\n{groups:#?}\n{global:#?}\n{proxy:#?}\n{sources:#?}")
 }
 
 #[test]

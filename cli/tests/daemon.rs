@@ -10,6 +10,8 @@ mod harness;
 mod run;
 #[path = "daemon/sockets.rs"]
 mod sockets;
+#[path = "daemon/source.rs"]
+mod source;
 #[path = "daemon/statistics.rs"]
 mod statistics;
 #[path = "daemon/verbs.rs"]

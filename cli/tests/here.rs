@@ -242,3 +242,25 @@ fn a_folder_of_a_socket_that_everybody_may_change_is_a_warning() {
         assert_eq!(stderr(&output).contains(&expected), is_warned, "{mode:o}: {}", stderr(&output));
     }
 }
+
+#[test]
+fn a_source_that_is_not_on_this_machine_is_a_warning_for_the_node_that_has_it() {
+    let file = format!(
+        "[cluster]\nnode.lb1 = \"127.0.0.1\"\nnode.lb2 = \"192.0.2.12\"\n\
+         [listen.web]\nbind = \"127.0.0.1:{}\"\nsource = {{ lb1 = \"127.0.0.1\", lb2 = \"192.0.2.99\" }}\n\
+         server.a = \"192.0.2.21:80\"\n\
+         server.b = {{ address = \"192.0.2.22:80\", source = {{ interface = \"nowhere0\" }} }}\n",
+        free_port()
+    );
+    let interface = "lb.toml: on this machine: warning: the source of server web/b is on interface nowhere0, which does not \
+                     exist here; it would be down\n";
+    let address = "lb.toml: on this machine: warning: the source of backend web is 192.0.2.99, which is no address of this \
+                   machine; its servers would be down\n";
+    let output = check(&["--here"], &file);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(stderr(&output).contains(interface), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("192.0.2.99"), "{}", stderr(&output));
+    let output = check(&["--here", "--node", "lb2"], &file);
+    assert!(stderr(&output).contains(address) && stderr(&output).contains(interface), "{}", stderr(&output));
+    assert_eq!(stderr(&check(&[], &file)), "");
+}

@@ -50,6 +50,8 @@ const TABLES: &[(&str, &str)] = &[
     ("compression", "[backend.app]\ncompression = { zzzzzzzz = 1 }"),
     ("tcp_keepalive", "[frontend.web]\ntcp_keepalive = { zzzzzzzz = 1 }"),
     ("tcp_keepalive", "[backend.app]\ntcp_keepalive = { zzzzzzzz = 1 }"),
+    ("source", "[backend.app]\nsource = { address = \"192.0.2.11\", zzzzzzzz = 1 }"),
+    ("source", "[backend.app]\nserver.a = { source = { ports = \"1-2\", zzzzzzzz = 1 } }"),
     ("[frontend.NAME] per_source", "[frontend.web]\nper_source = { zzzzzzzz = 1 }"),
     ("[backend.NAME] cookie", "[backend.app]\ncookie = { zzzzzzzz = 1 }"),
     ("[backend.NAME] stick", "[backend.app]\nstick = { zzzzzzzz = 1 }"),

@@ -7,6 +7,7 @@ mod compression;
 mod options;
 mod persistence;
 mod server;
+mod source;
 mod timeouts;
 mod unique_id;
 mod unix;
@@ -34,6 +35,7 @@ pub use self::{
     },
     persistence::{Cookie, CookieMode, SameSite, Stick},
     server::{Address, Server, ServerAddress},
+    source::Source,
     timeouts::{BackendTimeouts, FrontendTimeouts},
     unique_id::UniqueId,
     unix::{Owner, UnixAddress, UnixAddressError, UnixBind},
@@ -183,6 +185,8 @@ pub struct Backend {
     pub redispatch: bool,
     /// Timeouts on the servers' side.
     pub timeout: BackendTimeouts,
+    /// Where connections to its servers come from, unless a server has its own.
+    pub source: Source,
     /// What is done with the connections to its servers.
     pub options: BackendOptions,
     /// How its responses are compressed. Only in mode http.
@@ -219,6 +223,13 @@ impl Config {
         let uses = |frontend: &&Frontend| frontend.backends().any(|used| used == backend);
         let sum = self.frontends.iter().filter(uses).fold(0_u32, |sum, one| sum.saturating_add(one.maxconn));
         sum.div_ceil(10).max(1)
+    }
+}
+
+impl Backend {
+    /// Where connections to a server come from.
+    pub fn source(&self, server: usize) -> &Source {
+        self.servers[server].source.as_ref().unwrap_or(&self.source)
     }
 }
 
@@ -261,6 +272,7 @@ impl Backend {
             retries: 3,
             redispatch: true,
             timeout: BackendTimeouts::default(),
+            source: Source::default(),
             options: BackendOptions::default(),
             compression: BackendCompression::default(),
             persist: false,

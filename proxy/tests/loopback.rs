@@ -14,6 +14,8 @@ mod lifecycle;
 mod limits;
 #[path = "loopback/names.rs"]
 mod names;
+#[path = "loopback/outgoing.rs"]
+mod outgoing;
 #[path = "loopback/retry.rs"]
 mod retry;
 #[path = "loopback/sources.rs"]

@@ -17,6 +17,7 @@ mod answers;
 mod backend;
 mod balance;
 mod binds;
+mod by_node;
 mod check;
 mod cluster;
 mod compression;
@@ -27,6 +28,7 @@ mod options;
 mod persistence;
 mod reach;
 mod rules;
+mod source;
 mod sourceless;
 pub(crate) mod statistics;
 mod unique_id;
@@ -56,7 +58,8 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
         folder: &file.folder,
         report,
     };
-    let (backends, backend_spans) = backend::convert(file, context, report);
+    let (mut backends, backend_spans) = backend::convert(file, context, report);
+    let sources = source::convert(file, &cluster, &mut backends, report);
     let maxconn = file.global.maxconn.as_ref().map_or(MAXCONN, |maxconn| maxconn.value);
     let mut frontends = frontend::convert(file, maxconn, &backends, context, report);
     if names.wants_request_id() {
@@ -72,6 +75,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
         warnings: Report::new("").finish(""),
         cluster,
         groups,
+        sources,
         proxy: lb_proxy::Config {
             threads: global.threads.unwrap_or(cores),
             maxconn,

@@ -8,6 +8,7 @@ mod compression;
 mod options;
 mod persistence;
 mod rules;
+mod source;
 mod statistics;
 mod users;
 
@@ -50,8 +51,8 @@ pub fn effective(config: &Config) -> String {
     for frontend in &config.proxy.frontends {
         write_frontend(&mut out, frontend, &config.proxy);
     }
-    for backend in &config.proxy.backends {
-        write_backend(&mut out, backend, &config.proxy, &config.groups);
+    for (index, backend) in config.proxy.backends.iter().enumerate() {
+        write_backend(&mut out, index, backend, config);
     }
     out
 }
@@ -229,12 +230,13 @@ fn unix(bind: &UnixBind) -> String {
     format!("{{ unix = {}{mode}{owners} }}", quoted(bind.address.as_str()))
 }
 
-fn write_backend(out: &mut String, backend: &Backend, config: &lb_proxy::Config, groups: &[Group]) {
+fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Config) {
     section(out, "backend", Some(&backend.name));
     line(out, "mode", quoted(mode(backend.mode)));
     balance::write(out, backend);
     line(out, "retries", backend.retries);
     line(out, "redispatch", backend.redispatch);
+    line(out, "source", source::source(config, index, None, &backend.source));
     line(out, "timeout.connect", time(backend.timeout.connect));
     line(out, "timeout.server", time(backend.timeout.server));
     line(out, "timeout.queue", time(backend.timeout.queue));
@@ -245,21 +247,24 @@ fn write_backend(out: &mut String, backend: &Backend, config: &lb_proxy::Config,
     check::backend(out, backend);
     if backend.check.is_some() {
         line(out, "readiness", backend.readiness);
-        let counted =
-            groups.iter().flat_map(|group| &group.backends).find(|counted| counted.name == backend.name);
+        let counted = config
+            .groups
+            .iter()
+            .flat_map(|group| &group.backends)
+            .find(|counted| counted.name == backend.name);
         if let Some(counted) = counted {
             line(out, "hold", time(counted.hold));
         }
     }
-    servers(out, &backend.servers);
-    rules::rules(out, "rules", &backend.rules, config);
-    rules::rules(out, "response_rules", &backend.response_rules, config);
+    servers(out, index, &backend.servers, config);
+    rules::rules(out, "rules", &backend.rules, &config.proxy);
+    rules::rules(out, "response_rules", &backend.response_rules, &config.proxy);
 }
 
 /// Servers of a `servers` list have an address for a name, which no key can be.
-fn servers(out: &mut String, servers: &[Server]) {
+fn servers(out: &mut String, backend: usize, servers: &[Server], config: &Config) {
     let mut listed: Vec<String> = Vec::new();
-    for server in servers {
+    for (index, server) in servers.iter().enumerate() {
         if server.name == server.address.to_string() && server.check_at == Elsewhere::default() {
             listed.push(quoted(&server.name));
             continue;
@@ -275,10 +280,12 @@ fn servers(out: &mut String, servers: &[Server]) {
         let check_at = check_address.unwrap_or_default() + &check_port.unwrap_or_default();
         let cookie = server.cookie.as_ref().map(|value| format!(", cookie = {}", quoted(value)));
         let cookie = cookie.unwrap_or_default();
+        let own = server.source.as_ref().map(|own| source::source(config, backend, Some(index), own));
+        let own = own.map(|own| format!(", source = {own}")).unwrap_or_default();
         let address = quoted(&server.address.to_string());
         let backup = if server.backup { ", backup = true" } else { "" };
         let table = format!(
-            "{{ address = {address}{check_at}, weight = {}{backup}{maxconn}{minconn}{cookie} }}",
+            "{{ address = {address}{own}{check_at}, weight = {}{backup}{maxconn}{minconn}{cookie} }}",
             server.weight
         );
         line(out, &format!("server.{}", key(&server.name)), table);

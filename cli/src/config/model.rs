@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, num::NonZeroUsize, time::Duration};
 
+use lb_proxy::config::Source;
 use lb_vrrp::{GroupConfig, PeerKind, Priority};
 
 use super::diagnostic::Diagnostics;
@@ -19,8 +20,21 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// Process-wide settings.
     pub global: Global,
-    /// The data plane, the same on every node.
+    /// The data plane. The same on every node but for `sources`: [`Self::proxy_of`].
     pub proxy: lb_proxy::Config,
+    /// Where connections to servers come from, as far as that differs by node.
+    pub sources: Vec<SourceByNode>,
+}
+
+/// A `source` that differs by node.
+#[derive(Clone, Debug)]
+pub struct SourceByNode {
+    /// Index of the backend.
+    pub backend: usize,
+    /// Index of the server that has it for itself; `None` if it is the backend's.
+    pub server: Option<usize>,
+    /// In the order of `Cluster::nodes`.
+    pub by_node: Vec<Source>,
 }
 
 /// `[cluster]`.
@@ -82,6 +96,21 @@ impl Default for Global {
 }
 
 impl Config {
+    /// What the data plane of a node runs with. While a node is not known (`None`), the system chooses where connections to
+    /// servers come from that differ by node.
+    pub fn proxy_of(&self, node: Option<usize>) -> lb_proxy::Config {
+        let mut proxy = self.proxy.clone();
+        for differing in &self.sources {
+            let source = node.and_then(|node| differing.by_node.get(node)).cloned().unwrap_or_default();
+            let Some(backend) = proxy.backends.get_mut(differing.backend) else { continue };
+            match differing.server.and_then(|server| backend.servers.get_mut(server)) {
+                Some(server) => server.source = Some(source),
+                None => backend.source = source,
+            }
+        }
+        proxy
+    }
+
     /// Index of the node called `name`.
     pub fn node_named(&self, name: &str) -> Option<usize> {
         self.cluster.nodes.iter().position(|node| node.name == name)

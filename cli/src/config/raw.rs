@@ -5,22 +5,25 @@ use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 use toml::de::DeTable;
 
 pub(crate) use self::{
+    by_node::ByNode,
     cluster::{Cluster, Node},
     global::Global,
     map::{KINDS as MAP_KINDS, Map},
     proxy::{
         Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Keepalive, Kind,
-        Observing, OnMarkedDown, Page, Pool, RetryOn, Rule, Section, Server, Statistics, UniqueId, rules,
+        Observing, OnMarkedDown, Page, Pool, RetryOn, Rule, Section, Server, Source, SourceSettings,
+        Statistics, UniqueId, rules,
         rules::{Action, Condition, Content, Destination},
     },
     users::Users,
-    vip::{InterfaceOf, Preference, Vip},
+    vip::{Preference, Vip},
 };
 use super::{
     diagnostic::{Report, Span},
     reader::{At, Fields},
 };
 
+mod by_node;
 mod cluster;
 mod global;
 mod map;

@@ -173,6 +173,11 @@ impl<'a> Value<'a> {
         matches!(self.value, DeValue::Table(table) if table.is_empty())
     }
 
+    /// It is a table with at least one of these keys.
+    pub(crate) fn has_some_of(&self, keys: &[&str]) -> bool {
+        matches!(self.value, DeValue::Table(table) if keys.iter().any(|key| table.contains_key(*key)))
+    }
+
     pub(crate) fn is_integer(&self) -> bool {
         self.value.is_integer()
     }

@@ -339,3 +339,48 @@ fn a_report_counts_columns_in_characters_and_cuts_long_lines() {
         assert!(line.chars().count() < 170, "{line}");
     }
 }
+
+#[test]
+fn a_source_by_node_is_that_of_each_node_and_nobodys_before_the_node_is_known() {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/good/source.toml")).unwrap();
+    let config = parse(&text, "source.toml").unwrap();
+    let sources = |node: Option<usize>| {
+        let proxy = config.proxy_of(node);
+        let backend =
+            |name: &str| proxy.backends.iter().find(|backend| backend.name == name).unwrap().clone();
+        let (own, by_node) = (backend("own"), backend("by_node"));
+        [
+            own.source(0),
+            by_node.source(0),
+            by_node.source(1),
+            by_node.source(5),
+            by_node.source(6),
+            backend("default").source(0),
+        ]
+        .map(ToString::to_string)
+    };
+    assert_eq!(
+        sources(Some(0)),
+        [
+            "192.0.2.11",
+            "198.51.100.7:5000-5000",
+            "192.0.2.11:1024-65535 on ens18",
+            "any",
+            "198.51.100.11",
+            "ens18"
+        ]
+    );
+    assert_eq!(
+        sources(Some(1)),
+        [
+            "192.0.2.12",
+            "198.51.100.7:5000-5000",
+            "192.0.2.12:1024-65535 on enp3s0",
+            "any",
+            "198.51.100.12:10000-20000",
+            "enp3s0"
+        ]
+    );
+    assert_eq!(sources(None), ["any", "198.51.100.7:5000-5000", "any", "any", "any", "any"]);
+}

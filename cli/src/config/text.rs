@@ -8,8 +8,12 @@ use std::{
 
 use lb_proxy::{config::ServerAddress, rules::Network};
 
-pub(crate) use self::unix::{file_mode, listening, unix_address, unix_bind};
+pub(crate) use self::{
+    source::{SourceText, ports, source},
+    unix::{file_mode, listening, unix_address, unix_bind},
+};
 
+mod source;
 mod unix;
 
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];

@@ -8,11 +8,12 @@ use tokio::sync::oneshot;
 use super::{
     Daemon, clock,
     group::Group,
+    problems,
     stop::{Stage, Stop},
     systemd,
     wake::Step,
 };
-use crate::control::StopReport;
+use crate::control::{StopReport, Timestamp};
 
 /// For the last short exchanges, while newcomers are dropped.
 const HOLD_OFF: Duration = Duration::from_millis(50);
@@ -84,6 +85,14 @@ impl Daemon {
                         group.tracker.handle_leaving(Some(stop.reason.clone()));
                     }
                 }
+            }
+            Step::NotTold { error } => {
+                tracing::error!(error, "the data plane does not know which node this is");
+                self.own_problems.push(problems::new(
+                    "the data plane does not know which node this is",
+                    Timestamp::now(),
+                    format!("{error}. Connections to servers don't come from their `source`; then: systemctl restart lbctl"),
+                ));
             }
             Step::SpeakerGone => {
                 if let Some(stop) = &mut self.stop {

@@ -58,6 +58,14 @@ impl Identity {
         }
     }
 
+    /// Its place among the nodes of the file.
+    pub(super) fn index(&self) -> Option<usize> {
+        match self {
+            Self::Node { index, .. } => Some(*index),
+            Self::Alone { .. } | Self::Waiting { .. } => None,
+        }
+    }
+
     /// The other nodes of the file that say hello.
     pub(super) fn peers(&self, config: &Config) -> Vec<(String, IpAddr)> {
         let Self::Node { index, .. } = self else { return Vec::new() };

@@ -22,6 +22,8 @@ pub(super) enum Step {
     Drained { left: usize },
     /// The speaker's process is gone.
     SpeakerGone,
+    /// The data plane can't be told which node this is.
+    NotTold { error: String },
 }
 
 /// What wakes the loop.

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::{Elsewhere, UnixAddress};
+use super::{Elsewhere, Source, UnixAddress};
 use crate::Endpoint;
 
 /// One server.
@@ -15,6 +15,8 @@ pub struct Server {
     pub name: String,
     /// Where it is.
     pub address: ServerAddress,
+    /// Where connections to it come from, if not as the backend says.
+    pub source: Option<Source>,
     /// Where it is checked, if the backend's check does not say.
     pub check_at: Elsewhere,
     /// Share, 0..=256; 0 gets only requests of clients that had it before.
@@ -101,6 +103,7 @@ impl Server {
         Self {
             name: name.into(),
             address: address.into(),
+            source: None,
             check_at: Elsewhere::default(),
             weight: 1,
             backup: false,

@@ -8,8 +8,12 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::board::Board;
-use crate::{config::AgentCheck, node::ServerShared, upstream::dial};
+use super::board::{Board, Place};
+use crate::{
+    config::{AgentCheck, Source},
+    node::ServerShared,
+    upstream::dial,
+};
 
 /// A line ends within this.
 const LINE: usize = 512;
@@ -116,7 +120,8 @@ impl Board {
         let mut asked = None;
         loop {
             reloads.mark_unchanged();
-            let Some(agent) = self.place(&server).map(|place| place.backend().agent.clone()) else { return };
+            let agent = |place: Place| (place.backend().agent.clone(), place.source().clone());
+            let Some((agent, source)) = self.place(&server).map(agent) else { return };
             let Some(agent) = agent else {
                 before = None;
                 if reloads.changed().await.is_err() {
@@ -143,7 +148,7 @@ impl Board {
                     Err(_) => continue,
                 },
             };
-            let answer = ask(&agent, SocketAddr::new(host, agent.port)).await;
+            let answer = ask(&agent, SocketAddr::new(host, agent.port), &source).await;
             if answer.is_none() || answer == before {
                 continue;
             }
@@ -175,9 +180,9 @@ pub(crate) enum Said {
 }
 
 /// Asks once. `None` if there is no answer: that says nothing of the server (its checks do).
-pub(crate) async fn ask(agent: &AgentCheck, address: SocketAddr) -> Option<Said> {
+pub(crate) async fn ask(agent: &AgentCheck, address: SocketAddr, source: &Source) -> Option<Said> {
     let talk = async {
-        let mut stream = dial(&address.into(), None).await.ok()?;
+        let mut stream = dial(&address.into(), source, None).await.ok()?;
         if !agent.send.is_empty() {
             stream.write_all(&agent.send).await.ok()?;
         }

@@ -20,7 +20,7 @@ use super::{
     tasks::Running,
 };
 use crate::{
-    config::{Address, Backend, BackendId, Check, Config, Server},
+    config::{Address, Backend, BackendId, Check, Config, Server, Source},
     node::{BackendShared, Lineage, Node, ServerShared},
     sample::Maps,
     status::{BackendHealth, CheckCode, CheckReport, Health, ServerState},
@@ -65,6 +65,10 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn backend(&self) -> &Backend {
         self.node.backend(self.backend)
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        self.backend().source(self.index)
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -153,6 +157,7 @@ impl Board {
             let Some(place) = self.place(&server) else { return };
             let check = place.backend().check.clone();
             let elsewhere = place.server().check_at;
+            let source = place.source().clone();
             drop(place);
             let Some(check) = check else {
                 checker = None;
@@ -185,7 +190,7 @@ impl Board {
             }
             let address = self.address(&server).await;
             let mut outcome = match &address {
-                Ok(address) => probe(&check, &check.address(address, elsewhere)).await,
+                Ok(address) => probe(&check, &check.address(address, elsewhere), &source).await,
                 Err(why) => Outcome::new(CheckCode::L4Connection, why),
             };
             // Only a server that is up can ask to be left out of the balance.

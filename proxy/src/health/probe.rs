@@ -14,7 +14,7 @@ use super::{
     talk::{Inbox, LARGEST_ANSWER, Step, Talk},
 };
 use crate::{
-    config::{Address, Check, CheckKind},
+    config::{Address, Check, CheckKind, Source},
     status::CheckCode,
     upstream::dial,
 };
@@ -22,10 +22,10 @@ use crate::{
 /// Room for each read.
 const READ: usize = 4 * 1024;
 
-/// Checks the server at `address` once, within `check.timeout`. Whatever happens, its socket is closed afterwards.
-pub(crate) async fn probe(check: &Check, address: &Address) -> Outcome {
+/// Checks the server at `address` once, from `source`, within `check.timeout`. Whatever happens, its socket is closed afterwards.
+pub(crate) async fn probe(check: &Check, address: &Address, source: &Source) -> Outcome {
     let deadline = Instant::now() + check.timeout;
-    let mut stream = match timeout_at(deadline, dial(address, None)).await {
+    let mut stream = match timeout_at(deadline, dial(address, source, None)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
             return Outcome::new(CheckCode::L4Timeout, describe(&error));

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::{Lease, Own, Preference, Upstream, balance::Pick, dial, idle::Link, persist::Persistence};
 use crate::{
-    config::{Address, Backend, BackendId, TcpKeepalive},
+    config::{Backend, BackendId},
     error::{Error, Kind, Side},
     health::passive::Seen,
     metrics::{BackendCounters, Event},
@@ -357,8 +357,15 @@ impl Search {
     }
 
     async fn attempt(&self, lease: &Lease, deadline: &Deadline) -> Result<TcpStream, Error> {
-        let keepalive = self.config().options.tcp_keepalive.as_ref();
-        match deadline.limit(self.config().timeout.connect, connect(lease.address(), keepalive)).await {
+        let (source, keepalive) =
+            (self.config().source(lease.server), self.config().options.tcp_keepalive.as_ref());
+        let connect = async {
+            let address = lease.address();
+            let address =
+                address.ok_or_else(|| io::Error::other("the name of the server does not resolve"))?;
+            dial(&address, source, keepalive).await
+        };
+        match deadline.limit(self.config().timeout.connect, connect).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(Error::with_source(Side::Upstream, Kind::ConnectFailed, error)),
             Err(_) => Err(Error::new(Side::Upstream, Kind::ConnectTimeout)),
@@ -378,9 +385,4 @@ impl Drop for InLine<'_> {
         line.remove(self.place);
         self.backend.recount(&line);
     }
-}
-
-async fn connect(address: Option<Address>, keepalive: Option<&TcpKeepalive>) -> io::Result<TcpStream> {
-    let address = address.ok_or_else(|| io::Error::other("the name of the server does not resolve"))?;
-    dial(&address, keepalive).await
 }

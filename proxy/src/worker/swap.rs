@@ -43,8 +43,10 @@ impl Worker {
     fn next(&self, node: Arc<Node>) -> Rc<Self> {
         let idle_upstreams = self.idle_upstreams.next(&node.config, |id, index| {
             let (old_id, old_index) = self.node.place(node.backends[id.0].servers[index].number)?;
-            let old = &self.node.backend(old_id).servers[old_index];
-            old.is_same_place(&node.backend(id).servers[index]).then_some((old_id, old_index))
+            let (old, new) = (self.node.backend(old_id), node.backend(id));
+            let is_same = old.servers[old_index].is_same_place(&new.servers[index])
+                && old.source(old_index) == new.source(index);
+            is_same.then_some((old_id, old_index))
         });
         let budget = |backend: &Backend| {
             let percent = backend.options.retry.budget;

@@ -14,6 +14,7 @@ use lb_proxy::{config::ServerAddress, sample::Maps};
 use lb_vrrp::{GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
+mod source;
 mod unix;
 
 use super::strangers;
@@ -35,12 +36,14 @@ pub(super) struct Finding {
 pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let local = local_addresses();
+    let mut own = None;
     if !config.cluster.nodes.is_empty() {
         let addresses: Vec<_> = local.iter().map(|local| local.address).collect();
         let hostname =
             nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
         match identify(config, &addresses, &hostname, wanted) {
             Ok(node) => {
+                own = Some(node);
                 let groups = config.groups.iter().filter_map(|group| group.by_node.get(node));
                 groups.clone().for_each(|group| check_group(group, &local, &mut findings));
                 findings.extend(strangers::find(groups, &local).into_iter().map(warning));
@@ -57,6 +60,7 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
         findings.extend(errors.iter().map(|error| fatal(error.to_string())));
     }
     check_ports(config, &mut findings);
+    findings.extend(source::check(&config.proxy_of(own).backends, &local));
     check_names(config, &mut findings);
     findings.sort_by_key(|finding| !finding.fatal);
     findings

@@ -77,6 +77,7 @@ fn one(
             tunnel: value(&own.tunnel, &other.tunnel),
             server_fin: value(&own.server_fin, &other.server_fin),
         },
+        source: Default::default(),
         options: super::options::backend(raw, defaults, mode, report),
         compression: super::compression::backend(raw, mode, report),
         persist: value(&raw.persist, &defaults.persist).unwrap_or(false),
@@ -140,6 +141,7 @@ fn servers(section: &Named<Section>, report: &Report<'_>) -> Vec<Server> {
         servers.push(Server {
             name: server.name.value.clone(),
             address,
+            source: None,
             check_at: check::elsewhere(server),
             weight: server.weight.as_ref().and_then(|weight| u16::try_from(weight.value).ok()).unwrap_or(1),
             backup: server.backup.as_ref().is_some_and(|backup| backup.value),

@@ -6,10 +6,11 @@ use lb_vrrp::{
     AdvertisementInterval, ChecksumForm, Interface, MemberConfig, PeerKind, Version, VirtualAddress, Vrid,
 };
 
+use super::by_node;
 use crate::config::{
     diagnostic::Report,
-    model::Cluster,
-    raw::{self, InterfaceOf, Named},
+    model::{Cluster, Node},
+    raw::{self, Named},
     text,
 };
 
@@ -83,31 +84,14 @@ fn interval(raw: &raw::Vip, version: Version, report: &Report<'_>) -> Advertisem
 
 /// By node.
 fn interfaces(raw: &raw::Vip, cluster: &Cluster, report: &Report<'_>) -> Vec<Interface> {
-    let names: Vec<_> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
-    if let Some(InterfaceOf::ByNode { entries, span }) = &raw.interface {
-        for (node, _) in entries {
-            if !names.contains(&node.value.as_str()) {
-                let hint = text::suggestion(&node.value, &names, "node");
-                report.error(node.span, format!("no node is called `{}`{hint}", node.value.escape_debug()));
-            }
-        }
-        for node in cluster.nodes.iter().filter(|node| node.kind == PeerKind::Lbctl) {
-            if !entries.iter().any(|(name, _)| name.value == node.name) {
-                let message = format!("interface has none for node `{0}`; add {0} = \"eth1\"", node.name);
-                report.error(*span, message);
-            }
-        }
-    }
-    let interfaces = cluster.nodes.iter().map(|node| match &raw.interface {
-        Some(InterfaceOf::All(name)) => Interface::Named(name.value.clone()),
-        Some(InterfaceOf::ByNode { entries, .. }) => entries
-            .iter()
-            .find(|(name, _)| name.value == node.name)
-            .and_then(|(_, interface)| interface.as_ref())
-            .map_or(Interface::Holding(node.address), |interface| Interface::Named(interface.value.clone())),
-        None => Interface::Holding(node.address),
+    let named = raw.interface.as_ref().map_or_else(Vec::new, |interface| {
+        by_node::resolve(interface, ("interface", "eth1"), cluster, report)
     });
-    interfaces.collect()
+    let interface = |(index, node): (usize, &Node)| {
+        let name = named.get(index).copied().flatten();
+        name.map_or(Interface::Holding(node.address), |name| Interface::Named(name.value.clone()))
+    };
+    cluster.nodes.iter().enumerate().map(interface).collect()
 }
 
 /// No address twice, and none that a node has as its own.

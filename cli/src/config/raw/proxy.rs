@@ -23,6 +23,7 @@ pub(crate) use self::{
     persistence::{PerSource, Stick},
     rules::Rule,
     server::Server,
+    source::{Source, SourceSettings, interface},
     statistics::Statistics,
     unique_id::UniqueId,
 };
@@ -38,6 +39,7 @@ mod options;
 mod persistence;
 pub(crate) mod rules;
 mod server;
+mod source;
 pub(crate) mod statistics;
 mod unique_id;
 
@@ -82,6 +84,7 @@ pub(crate) struct Section {
     pub(crate) persist: Option<At<bool>>,
     pub(crate) cookie: Option<At<Cookie>>,
     pub(crate) stick: Option<At<Stick>>,
+    pub(crate) source: Option<At<Source>>,
     pub(crate) backend_options: BackendOptions,
     pub(crate) balancing: Balancing,
     pub(crate) retries: Option<At<u32>>,
@@ -120,7 +123,8 @@ const FRONTEND_KEYS: [&str; 8] = [
     "monitor_uri",
     "statistics",
 ];
-const BACKEND_KEYS: [&str; 10] = [
+const BACKEND_KEYS: [&str; 11] = [
+    "source",
     "retries",
     "redispatch",
     "persist",
@@ -175,6 +179,7 @@ impl Section {
             persist: None,
             cookie: None,
             stick: None,
+            source: None,
             backend_options: BackendOptions::default(),
             balancing: Balancing::default(),
             retries: None,
@@ -234,6 +239,7 @@ impl Section {
             section.persist = fields.boolean("persist");
             section.cookie = fields.value("cookie").and_then(|value| Cookie::read(&value));
             section.stick = fields.value("stick").and_then(|value| Stick::read(&value));
+            section.source = fields.value("source").and_then(|value| Source::read(&value));
             section.balancing = Balancing::read(&fields);
             section.retries = fields.integer("retries", 0..=100);
             section.redispatch = fields.boolean("redispatch");

@@ -4,15 +4,15 @@ use std::{net::Ipv4Addr, time::Duration};
 
 use lb_vrrp::{ChecksumForm, Version};
 
+use super::{ByNode, proxy::interface};
 use crate::config::{
-    diagnostic::Span,
     reader::{At, Fields, Value},
     text,
 };
 
 #[derive(Debug)]
 pub(crate) struct Vip {
-    pub(crate) interface: Option<InterfaceOf>,
+    pub(crate) interface: Option<ByNode<String>>,
     pub(crate) vrid: Option<At<u32>>,
     /// Address and prefix length.
     pub(crate) addresses: Vec<At<(Ipv4Addr, u8)>>,
@@ -35,23 +35,12 @@ pub(crate) enum Preference {
     Never,
 }
 
-/// `interface`: one name for all nodes, or one for each.
-#[derive(Debug)]
-pub(crate) enum InterfaceOf {
-    All(At<String>),
-    ByNode {
-        /// `None` for a value that was reported.
-        entries: Vec<(At<String>, Option<At<String>>)>,
-        span: Span,
-    },
-}
-
 impl Vip {
     pub(super) fn read(fields: Fields<'_>) -> Self {
         fields.require("vrid", "vrid = 51, a number that no other virtual router on this network has");
         fields.require("addresses", "addresses = [\"192.0.2.10\"]");
         let vip = Self {
-            interface: fields.value("interface").and_then(|value| InterfaceOf::read(&value)),
+            interface: fields.value("interface").and_then(|value| ByNode::read(&value, interface)),
             vrid: fields.integer("vrid", 1..=255),
             addresses: addresses(&fields),
             advertisement_interval: fields
@@ -88,21 +77,6 @@ impl Vip {
             _ => None,
         });
         vip
-    }
-}
-
-impl InterfaceOf {
-    fn read(value: &Value<'_>) -> Option<Self> {
-        let one = |value: &Value<'_>| {
-            let expected = "the name of an interface, as in \"eth1\", or one by node: { lb1 = \"eth1\", lb2 = \"ens3\" }";
-            value.parsed(expected, |name| text::interface(name).map(|()| name.to_owned()))
-        };
-        if !value.is_table() {
-            return one(value).map(Self::All);
-        }
-        let entries = value.entries("a table")?;
-        let entries = entries.iter().map(|(node, value)| (node.clone(), one(value))).collect();
-        Some(Self::ByNode { entries, span: value.span })
     }
 }
 

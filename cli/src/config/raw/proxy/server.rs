@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use lb_proxy::config::ServerAddress;
 
-use super::{check, cookie};
+use super::{Source, check, cookie};
 use crate::config::{
     reader::{At, Fields, Value},
     text,
@@ -15,6 +15,7 @@ pub(crate) struct Server {
     /// The key; the address as written for one of `servers`.
     pub(crate) name: At<String>,
     pub(crate) address: Option<At<ServerAddress>>,
+    pub(crate) source: Option<At<Source>>,
     /// Where it is checked, if not there.
     pub(crate) check_address: Option<At<IpAddr>>,
     pub(crate) check_port: Option<At<u16>>,
@@ -47,6 +48,7 @@ impl Server {
         Self {
             name,
             address,
+            source: None,
             check_address: None,
             check_port: None,
             weight: None,
@@ -72,6 +74,7 @@ impl Server {
         server.address = fields.value("address").and_then(|value| {
             value.parsed("an address and a port, as in \"192.0.2.21:80\"", text::server_address)
         });
+        server.source = fields.value("source").and_then(|value| Source::read(&value));
         server.check_address = check::address(&fields, "check_address");
         server.check_port = check::port(&fields, "check_port");
         server.weight = fields.integer("weight", 0..=256);

@@ -1,0 +1,36 @@
+//! `check --here`: is this machine where connections to servers are to come from?
+
+use lb_proxy::config::{Backend, Source};
+
+use super::{Finding, warning};
+use crate::interfaces::LocalAddress;
+
+/// What the sources of `backends`, which are this node's, need and this machine lacks.
+pub(super) fn check(backends: &[Backend], local: &[LocalAddress]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for backend in backends {
+        let of_servers = backend.servers.iter().filter_map(|server| {
+            let whose = format!("server {}/{}", backend.name, server.name);
+            Some((whose, server.source.as_ref()?, "it"))
+        });
+        let of_backend = (format!("backend {}", backend.name), &backend.source, "its servers");
+        for (whose, source, who) in [of_backend].into_iter().chain(of_servers) {
+            findings.extend(
+                lacking(source, local)
+                    .map(|what| warning(format!("the source of {whose} {what}; {who} would be down"))),
+            );
+        }
+    }
+    findings
+}
+
+fn lacking(source: &Source, local: &[LocalAddress]) -> Option<String> {
+    if let Some(address) = source.address
+        && !local.iter().any(|local| local.address == address)
+    {
+        return Some(format!("is {address}, which is no address of this machine"));
+    }
+    let interface = source.interface.as_deref()?;
+    let is_here = nix::net::if_::if_nametoindex(interface).is_ok();
+    (!is_here).then(|| format!("is on interface {interface}, which does not exist here"))
+}
