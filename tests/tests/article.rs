@@ -9,6 +9,7 @@ use std::{
 };
 
 use lb_tests::{
+    browser::Browser,
     plain::{Plain, Running, unused_address, wait_until},
     program,
 };
@@ -99,4 +100,42 @@ fn the_checked_file_is_missing_on_both_and_everybody_is_told_why() {
     assert!(get(frontend).ends_with("the site\n"));
     assert_eq!(lb.status(&[]).status.code(), Some(0), "{}", lb.screen());
     drop(servers);
+}
+
+/// A front page that says which server it is from, and asks for nothing else. Not two of one length, which nginx would
+/// take for the same page.
+fn page(name: &str, index: usize) -> String {
+    let filler = " ".repeat(index);
+    format!("<!DOCTYPE html><link rel=\"icon\" href=\"data:,\"><h1>{name}</h1>{filler}")
+}
+
+#[test]
+fn a_browser_gets_the_front_page_from_web1_and_web2_in_turn() {
+    let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
+    let addresses = [unused_address(8080), unused_address(8080)];
+    let _servers = [nginx(folders[0].path(), addresses[0]), nginx(folders[1].path(), addresses[1])];
+    for (index, (folder, name)) in folders.iter().zip(["web1", "web2"]).enumerate() {
+        fs::write(folder.path().join("root/index.html"), page(name, index)).expect("written");
+    }
+    let frontend = unused_address(8000);
+    let lb = Plain::start(&format!(
+        "[listen.web_proxy]\nbind = \"{frontend}\"\nstatistics = {{ uri = \"/haproxy-stats\" }}\n\
+         check = {{ interval = \"100ms\", rise = 2, fall = 5 }}\nserver.web1 = \"{}\"\nserver.web2 = \"{}\"\n",
+        addresses[0], addresses[1]
+    ));
+    lb.wait_for_screen("web1 up");
+    lb.wait_for_screen("web2 up");
+    let mut browser = Browser::start();
+    browser.go(&format!("http://{frontend}/"));
+    let first = browser.text();
+    let other = if first == "web1" { "web2" } else { "web1" };
+    for round in 0..6 {
+        browser.reload();
+        let expected = if round % 2 == 0 { other } else { first.as_str() };
+        assert_eq!(browser.text(), expected, "reload {round}");
+    }
+    browser.go(&format!("http://{frontend}/haproxy-stats"));
+    let rows = "[...document.querySelectorAll('tr.server')].map(row => row.cells[0].innerText.trim()).join()";
+    assert_eq!(browser.evaluate(rows), "web1,web2");
+    assert_eq!(browser.complaints(), [] as [String; 0]);
 }

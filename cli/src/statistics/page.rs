@@ -1,6 +1,6 @@
 //! The page: what `lbctl status` says of the node at the top, then a table for each frontend and backend.
 //!
-//! Nothing comes from outside: style and script stand in the page and run by a nonce. The script asks for the page again and
+//! Nothing comes from outside: style and script stand in the page and are let in by their hashes. The script asks for the page again and
 //! puts the new `<main>` in the place of the old one, so there is one renderer. Everything that is not written here passes
 //! [`Escaped`].
 
@@ -10,8 +10,10 @@ mod proxies;
 use std::{
     collections::HashMap,
     fmt::{self, Display, Write},
-    hash::{BuildHasher, RandomState},
 };
+
+use lb_proxy::sample::base64;
+use sha2::{Digest, Sha256};
 
 use super::{Row, View};
 use crate::control::{Server, Status};
@@ -59,31 +61,27 @@ impl Write for Escaping<'_, '_> {
 
 /// Of `rows`, which are those of `status` as far as `view` shows them; `uri` is where the page is.
 pub fn page(status: &Status, rows: &[Row], uri: &str, view: View) -> Page {
-    let nonce = nonce();
     let mut text = String::with_capacity(8 << 10);
     // Writing to a String can't fail.
-    let _ = write_page(&mut text, &nonce, status, rows, uri, view);
+    let _ = write_page(&mut text, status, rows, uri, view);
+    // By their hashes and not by a nonce: the script reads the next page under the policy of the first.
     let policy = format!(
-        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+        source(STYLE),
+        source(SCRIPT)
     );
     Page { text, policy }
 }
 
-/// Not to be guessed by whoever wants to bring in a script of theirs.
-fn nonce() -> String {
-    let secret = RandomState::new();
-    format!("{:016x}{:016x}", secret.hash_one(0), secret.hash_one(1))
+/// What may stand in a page and is this text, in the words of the policy.
+fn source(text: &str) -> String {
+    let mut encoded = Vec::new();
+    base64::encode(&Sha256::digest(text), &mut encoded);
+    format!("'sha256-{}'", String::from_utf8_lossy(&encoded))
 }
 
-fn write_page(
-    out: &mut String,
-    nonce: &str,
-    status: &Status,
-    rows: &[Row],
-    uri: &str,
-    view: View,
-) -> fmt::Result {
+fn write_page(out: &mut String, status: &Status, rows: &[Row], uri: &str, view: View) -> fmt::Result {
     let problems = match status.problems.len() {
         0 => String::new(),
         1 => ", 1 problem".to_owned(),
@@ -94,7 +92,7 @@ fn write_page(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{}{problems} · lbctl statistics</title>\n<link rel=\"icon\" href=\"data:,\">\n\
-         <style nonce=\"{nonce}\">\n{STYLE}</style>\n",
+         <style>{STYLE}</style>\n",
         Escaped(&status.node)
     )?;
     if !view.no_refresh {
@@ -112,7 +110,7 @@ fn write_page(
     out.push_str("</main>\n");
     links(out, uri, view)?;
     if !view.no_refresh {
-        write!(out, "<script nonce=\"{nonce}\">\n{SCRIPT}</script>\n")?;
+        writeln!(out, "<script>{SCRIPT}</script>")?;
     }
     out.push_str("</body>\n</html>\n");
     Ok(())

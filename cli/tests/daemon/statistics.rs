@@ -61,7 +61,7 @@ fn they_are_at_the_uri_of_a_frontend_and_on_a_listener_of_their_own() {
     assert_eq!(json[2][1]["value"]["value"], "web1");
     let page = get(frontend, "/haproxy-stats", "");
     assert!(page.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"), "{page}");
-    assert!(page.contains("\r\nContent-Security-Policy: default-src 'none'; style-src 'nonce-"), "{page}");
+    assert!(page.contains("\r\nContent-Security-Policy: default-src 'none'; style-src 'sha256-"), "{page}");
     assert!(page.contains("<tr class=\"server up\"><td>web1</td>"), "{page}");
     assert!(
         page.contains("anybody who reaches the frontend `web` can read its statistics at /haproxy-stats"),

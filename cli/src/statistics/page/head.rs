@@ -75,7 +75,7 @@ fn addresses(out: &mut String, group: &Group, at: Timestamp) -> fmt::Result {
         Escaped(&group.why)
     )?;
     out.push_str(
-        "<table>\n<thead><tr><th>Node</th><th class=\"text\">State</th><th class=\"text\">Ready</th><th>Priority</th>\
+        "<table class=\"narrow\">\n<thead><tr><th>Node</th><th class=\"text\">State</th><th class=\"text\">Ready</th><th>Priority</th>\
          <th>Last heard</th></tr></thead>\n<tbody>\n",
     );
     group.nodes.iter().try_for_each(|node| self::node(out, node, at))?;
