@@ -219,7 +219,7 @@ fn rules_that_keep_parts_of_a_request_for_its_response_allocate_nothing() {
 /// Compressors are borrowed from the worker.
 #[test]
 fn compressed_content_allocates_nothing() {
-    const CONTENT: usize = 100_000;
+    const CONTENT: usize = 3_000;
     let change = |config: &mut Config| config.frontends[0].compression = Some(Compression::default());
     let request = b"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n\r\n";
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {CONTENT}\r\n\r\n");
