@@ -2,26 +2,50 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Beside connections: listeners, checks, pipes, the runtime.
+use crate::{config::Config, tcp::splice, upstream::idle};
+
+/// Beside all that is counted: files, the control socket and its clients, lookups of names, the speaker.
 const OTHERS: u64 = 256;
+
+/// What the runtime of a worker has open.
+const RUNTIME: u64 = 8;
+
+/// Of each server: one for its check, one for its agent.
+const CHECKS: u64 = 2;
+
+/// Of each client connection: its own, and the server's.
+const ENDS: u64 = 2;
+
+/// Of a pipe, of which a connection has one in each direction at most.
+const PIPE: u64 = 2;
 
 /// Descriptors that connections get in any case.
 const FEW: u64 = 64;
 
+/// Descriptors that a configuration takes without those of the connections that are open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Needs {
+    /// However many connections there are.
+    fixed: u64,
+    /// Of the pipes of all workers, if connections need so many.
+    pipes: u64,
+}
+
 /// Raises the soft limit to the hard one. Returns `maxconn`, or less if the limit is too low: clients that took the last
-/// descriptors would leave none for servers, checks and the control socket. Each client connection may need one for the
-/// server as well.
-pub(crate) fn raise_limit(maxconn: u32) -> u32 {
+/// descriptors would leave none for servers, checks and the control socket.
+pub(crate) fn raise_limit(config: &Config) -> u32 {
+    let maxconn = config.maxconn;
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         if soft < hard {
             setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
         }
         Ok(hard)
     });
-    let needed = 2 * u64::from(maxconn) + OTHERS;
+    let needs = Needs::of(config);
+    let needed = needs.with(maxconn);
     match raised {
         Ok(limit) if limit < needed => {
-            let usable = usable(limit, maxconn);
+            let usable = needs.usable(limit, maxconn);
             tracing::warn!(
                 limit,
                 needed,
@@ -42,21 +66,84 @@ pub(crate) fn raise_limit(maxconn: u32) -> u32 {
     }
 }
 
-/// Connections that `limit` descriptors are enough for: at most `maxconn`, at least a few.
-fn usable(limit: u64, maxconn: u32) -> u32 {
-    let connections = limit.saturating_sub(OTHERS).max(FEW) / 2;
-    u32::try_from(connections).unwrap_or(u32::MAX).min(maxconn)
+impl Needs {
+    fn of(config: &Config) -> Self {
+        let (mut servers, mut listeners) = (0, 0);
+        for backend in &config.backends {
+            servers += count(backend.servers.len());
+        }
+        for frontend in &config.frontends {
+            listeners += count(frontend.binds.len() + frontend.unix.len() + frontend.inherited.len());
+        }
+        let idle = count(idle::KEPT).min(count(idle::KEPT_PER_SERVER) * servers);
+        let workers = count(config.threads.get());
+        Self {
+            fixed: OTHERS + CHECKS * servers + workers * (RUNTIME + listeners + idle),
+            pipes: workers * PIPE * count(splice::LENT + splice::KEPT),
+        }
+    }
+
+    /// All that there may be at `maxconn` connections.
+    fn with(self, maxconn: u32) -> u64 {
+        let maxconn = u64::from(maxconn);
+        self.fixed + ENDS * maxconn + self.pipes.min(2 * PIPE * maxconn)
+    }
+
+    /// Connections that `limit` descriptors are enough for: at most `maxconn`, at least a few.
+    fn usable(self, limit: u64, maxconn: u32) -> u32 {
+        let left = limit.saturating_sub(self.fixed);
+        let beside_all_pipes = left.saturating_sub(self.pipes) / ENDS;
+        let each_with_its_own = left / (ENDS + 2 * PIPE);
+        let connections = beside_all_pipes.max(each_with_its_own).max(FEW / ENDS);
+        u32::try_from(connections).unwrap_or(u32::MAX).min(maxconn)
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Two workers in front of 20 servers.
+    const NEEDS: Needs = Needs { fixed: 256 + 2 * 20 + 2 * (8 + 2 + 1_024), pipes: 2 * 2 * 320 };
+
     #[test]
-    fn connections_leave_descriptors_for_servers_and_the_rest() {
-        assert_eq!(usable(20_000, 20_000), 9_872);
-        assert_eq!(usable(1_024, 20_000), 384);
-        assert_eq!(usable(1_024, 100), 100);
-        assert_eq!(usable(64, 100), 32);
+    fn pipes_idle_connections_checks_and_listeners_are_counted_by_worker() {
+        use crate::config::{Backend, Bind, Frontend, Mode, Server};
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
+        let bind = || Bind { label: String::new(), address };
+        let server = |n: u32| Server::new(format!("s{n}"), address);
+        let config = Config {
+            threads: 2.try_into().unwrap(),
+            maxconn: 100,
+            node: String::new(),
+            maps: Vec::new(),
+            users: Vec::new(),
+            resolver: Default::default(),
+            desk: None,
+            frontends: vec![Frontend::new("front", Mode::Tcp, vec![bind(), bind()])],
+            backends: vec![Backend::new("app", Mode::Tcp, (0..20).map(server).collect())],
+        };
+        assert_eq!(Needs::of(&config), NEEDS);
+        let few = Config { backends: vec![Backend::new("app", Mode::Tcp, vec![server(0)])], ..config };
+        assert_eq!(Needs::of(&few).fixed, 256 + 2 + 2 * (8 + 2 + 64));
+    }
+
+    #[test]
+    fn connections_leave_descriptors_for_pipes_servers_checks_and_the_rest() {
+        assert_eq!(NEEDS.with(20_000), 2_364 + 40_000 + 1_280);
+        assert_eq!(NEEDS.with(100), 2_364 + 200 + 400);
+        assert_eq!(NEEDS.usable(65_536, 20_000), 20_000);
+        assert_eq!(NEEDS.usable(20_000, 20_000), 8_178);
+        // So few that each may have its pipes.
+        assert_eq!(NEEDS.usable(2_964, 20_000), 100);
+        assert_eq!(NEEDS.usable(64, 100), 32);
+        for limit in [2_700, 4_096, 20_000] {
+            let usable = NEEDS.usable(limit, 20_000);
+            assert!(NEEDS.with(usable) <= limit && NEEDS.with(usable + 1) > limit, "{limit}: {usable}");
+        }
     }
 }

@@ -67,7 +67,7 @@ impl Proxy {
     /// # Errors
     /// A map can't be read, or a worker's thread or its reactor can't be made; nothing keeps running then.
     pub fn start(mut config: Config) -> Result<Self, StartError> {
-        config.maxconn = descriptors::raise_limit(config.maxconn);
+        config.maxconn = descriptors::raise_limit(&config);
         let maps = Maps::load(&config.maps).map_err(StartError::Maps)?;
         let board = Board::new(config, maps);
         let node = board.node();

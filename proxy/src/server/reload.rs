@@ -87,7 +87,7 @@ impl Proxy {
         if running != wanted {
             return Err(ReloadError::Threads { running, wanted });
         }
-        config.maxconn = descriptors::raise_limit(config.maxconn);
+        config.maxconn = descriptors::raise_limit(&config);
         config.desk = config.desk.or_else(|| self.board.node().config.desk.clone());
         let maps = Maps::load(&config.maps).map_err(ReloadError::Maps)?;
         let mut plan = self.bindings.plan(&config).await.map_err(ReloadError::Bind)?;

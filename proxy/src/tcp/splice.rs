@@ -17,11 +17,11 @@ use tokio::{io::Interest, net::TcpStream};
 const CAPACITY: i32 = 1024 * 1024;
 
 /// Unused pipes that a worker keeps.
-const KEPT: usize = 64;
+pub(crate) const KEPT: usize = 64;
 
 /// Pipes that a worker lends at a time. A client that does not read keeps one, with two descriptors and up to
 /// [`CAPACITY`] of kernel memory that no socket buffer's limit counts.
-const LENT: usize = 256;
+pub(crate) const LENT: usize = 256;
 
 /// The unused pipes of one worker; all of them empty.
 #[derive(Debug, Default)]

@@ -19,10 +19,10 @@ use crate::{
 };
 
 /// Per worker and server.
-const KEPT_PER_SERVER: usize = 64;
+pub(crate) const KEPT_PER_SERVER: usize = 64;
 
 /// Per worker.
-const KEPT: usize = 1024;
+pub(crate) const KEPT: usize = 1024;
 
 /// The idle connections of one worker, as one generation of the configuration sees them.
 #[derive(Debug)]
