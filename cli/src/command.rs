@@ -10,6 +10,7 @@ pub mod check;
 pub mod import;
 pub mod init;
 pub mod lab;
+pub mod log;
 pub mod run;
 pub mod speaker;
 pub mod status;
@@ -37,6 +38,8 @@ enum Verb {
     Status(status::StatusArguments),
     /// Finish what is in flight, give the address away, end
     Stop(stop::StopArguments),
+    /// Logs: open their files anew after a rotation
+    Log(log::LogArguments),
     /// Try the pair on this machine: two nodes, two servers and a client in network namespaces
     Lab(lab::LabArguments),
     /// The second process of `run`; not for people
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),
+        Verb::Log(arguments) => log::run(&arguments),
         Verb::Lab(arguments) => lab::run(arguments),
         Verb::Speaker(arguments) => speaker::run(&arguments),
     }

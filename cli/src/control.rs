@@ -4,6 +4,7 @@
 //! GET  /v1/status    -> Status          everything an operator sees; text and --json are made from it
 //! GET  /v1/version   -> VersionReport
 //! POST /v1/stop      StopRequest -> StopReport, when all is given away; the daemon ends right after
+//! POST /v1/log/reopen            -> ReopenReport
 //! anything else      -> ErrorReport (application/problem+json, RFC 9457)
 //! ```
 //! Daemon and client may be of different versions: unknown fields are ignored, a missing one takes its default.
@@ -19,8 +20,8 @@ pub use statistics::{
     BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, Traffic,
 };
 pub use status::{
-    Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, NameProblem, Peer, Phase, Problem, Ready,
-    Refused, Server, ServerState, Status, Table, TransitionReport, Vip, Why,
+    Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Log, LogProblem, NameProblem, Peer, Phase,
+    Problem, Ready, Refused, Server, ServerState, Status, Table, TransitionReport, Vip, Why,
 };
 pub use timestamp::Timestamp;
 
@@ -72,6 +73,13 @@ pub struct StopReport {
     /// One line per group: who has it now.
     #[serde(default)]
     pub groups: Vec<GivenAway>,
+}
+
+/// Answer of `POST /v1/log/reopen`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ReopenReport {
+    /// The files that are opened anew.
+    pub files: Vec<String>,
 }
 
 /// Where a group went.

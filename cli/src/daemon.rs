@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::{
     config::{self, Config},
-    control::Problem,
+    control::{Problem, ReopenReport},
     exit::Exit,
     interfaces::local_addresses,
     log,
@@ -228,6 +228,9 @@ impl Daemon {
                         "SIGHUP: this version has no reload; to use a changed file, restart lbctl"
                     );
                 }
+                Event::ReopenLogs => {
+                    self.reopen_logs();
+                }
                 Event::Timeout => {}
             }
             self.settle();
@@ -235,6 +238,16 @@ impl Daemon {
                 return Ok(Exit::Fine);
             }
         }
+    }
+
+    /// Files of logs were moved away.
+    fn reopen_logs(&self) -> ReopenReport {
+        self.proxy.reopen_logs();
+        let logs = self.proxy.status().logs;
+        let files: Vec<_> =
+            logs.iter().filter_map(|log| log.target.strip_prefix("file ").map(str::to_owned)).collect();
+        tracing::info!(files = files.len(), "files of logs are opened anew");
+        ReopenReport { files }
     }
 
     fn greet(&self, socket: &Path) {

@@ -6,6 +6,8 @@ mod answers;
 mod control_api;
 #[path = "daemon/harness.rs"]
 mod harness;
+#[path = "daemon/logs.rs"]
+mod logs;
 #[path = "daemon/run.rs"]
 mod run;
 #[path = "daemon/sockets.rs"]

@@ -17,6 +17,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[cluster] node.NAME", "[cluster]\nnode.lb1 = { zzzzzzzz = 1 }"),
     ("[vip.NAME]", "[vip.web]\nzzzzzzzz = 1"),
     ("[global]", "[global]\nzzzzzzzz = 1"),
+    ("log", "[global]\nlog = { zzzzzzzz = 1 }"),
+    ("log", "[frontend.web]\nlog = { zzzzzzzz = 1 }"),
     ("[map.NAME]", "[map.hosts]\nzzzzzzzz = 1"),
     ("[users.NAME]", "[users.staff]\nzzzzzzzz = 1"),
     ("[defaults]", "[defaults]\nzzzzzzzz = 1"),

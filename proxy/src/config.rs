@@ -4,6 +4,7 @@ mod answers;
 mod balance;
 mod check;
 mod compression;
+mod log;
 mod options;
 mod persistence;
 mod server;
@@ -29,6 +30,7 @@ pub use self::{
         Pace, Pattern, SequenceStep, SmtpGreeting,
     },
     compression::{Algorithm, BackendCompression, Compression, MediaRange},
+    log::{AccessLog, Facility, LogDestination, LogFormat, LogSample, LogTarget, LogWire, Severity},
     options::{
         BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, RetryOptions, ReuseMode, Splice,
         TcpKeepalive,
@@ -55,6 +57,8 @@ pub struct Config {
     pub maxconn: u32,
     /// How this node is called, for templates.
     pub node: String,
+    /// What happens to the process.
+    pub log: Vec<LogTarget>,
     /// Who knows the addresses of servers that are given by name.
     pub resolver: ResolverConfig,
     /// The files of maps; they are read at the start.
@@ -111,6 +115,8 @@ pub struct Frontend {
     pub per_source: Option<SourceLimits>,
     /// The ids of its requests; `None` makes none.
     pub unique_id: Option<UniqueId>,
+    /// What is logged of its traffic.
+    pub log: AccessLog,
     /// Pages of its own, unless the backend has one.
     pub error_pages: Vec<ErrorPage>,
     /// A question that is answered here.
@@ -205,6 +211,10 @@ pub struct Backend {
     pub observe: Option<Observe>,
     /// Connections through a server that goes down are cut (HAProxy `on-marked-down shutdown-sessions`).
     pub cut_when_down: bool,
+    /// What happens to its servers.
+    pub log: Vec<LogTarget>,
+    /// Each check whose outcome is another one than before has a line there, too (HAProxy `option log-health-checks`).
+    pub log_health_checks: bool,
     /// Pages of its own.
     pub error_pages: Vec<ErrorPage>,
     /// False leaves this backend out of the node's readiness.
@@ -218,6 +228,12 @@ pub struct Backend {
 }
 
 impl Config {
+    /// Is a backend one section with the frontend of its name (`[listen.*]`)?
+    pub(crate) fn is_listen(&self, backend: BackendId) -> bool {
+        let name = &self.backends[backend.0].name;
+        self.frontends.iter().any(|one| one.name == *name && one.default_backend == Some(backend))
+    }
+
     /// A tenth of the connections that can come to a backend, by default or by a rule; rounded up, at least one.
     pub fn fullconn(&self, backend: BackendId) -> u32 {
         let uses = |frontend: &&Frontend| frontend.backends().any(|used| used == backend);
@@ -249,6 +265,7 @@ impl Frontend {
             compression: None,
             per_source: None,
             unique_id: None,
+            log: AccessLog::default(),
             error_pages: Vec::new(),
             monitor: None,
             statistics: None,
@@ -281,6 +298,8 @@ impl Backend {
             check: None,
             agent: None,
             observe: None,
+            log: Vec::new(),
+            log_health_checks: false,
             error_pages: Vec::new(),
             cut_when_down: false,
             readiness: true,
@@ -314,6 +333,7 @@ mod tests {
             maps: Vec::new(),
             users: Vec::new(),
             desk: None,
+            log: Vec::new(),
             frontends: vec![
                 frontend(1000, Some(first), vec![sends(second), sends(second), sends(first)]),
                 frontend(95, Some(first), Vec::new()),

@@ -25,7 +25,8 @@ use crate::{
     config::{Backend, BackendCompression, BackendId, Compression, ConnectionMode, Frontend},
     http,
     listener::ListenerId,
-    metrics::{Event, FrontendCounters},
+    log::Record,
+    metrics::{Event, Flow, FrontendCounters},
     node::FrontendShared,
     refusals::{Told, Why},
     sample::{self, Facts, Variables},
@@ -45,6 +46,11 @@ pub struct Connection<S> {
     // Closed before the entry and the permit are gone: whoever sees them free sees the socket closed.
     stream: S,
     peer: Endpoint,
+    /// Bytes of the client so far, and to it.
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    /// What its log will say of the exchange in flight.
+    record: RefCell<Option<Box<Record>>>,
     entry: Registered,
     permit: Permit,
 }
@@ -56,6 +62,17 @@ pub(crate) struct Permit {
     frontend: usize,
     /// Its place among those of its source, if they are limited.
     held: Option<Held>,
+}
+
+/// Who ends a connection that has not ended by itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Killed {
+    /// Its server went down.
+    ServerDown,
+    /// Its address leaves this node, or the process ends.
+    Operator,
+    /// A fault of ours.
+    Panic,
 }
 
 /// The connections of one worker.
@@ -105,7 +122,7 @@ struct ResetRound {
     done: Option<oneshot::Sender<()>>,
 }
 
-impl<S: Stream> Connection<S> {
+impl<S> Connection<S> {
     pub(crate) fn new(
         stream: S,
         peer: Endpoint,
@@ -114,7 +131,8 @@ impl<S: Stream> Connection<S> {
         listener: ListenerId,
     ) -> Self {
         let entry = Registered::new(permit.worker.registry(), local, listener);
-        Self { stream, peer, entry, permit }
+        let (received, sent) = (Cell::new(0), Cell::new(0));
+        Self { stream, peer, received, sent, record: RefCell::default(), entry, permit }
     }
 
     /// The client's bytes.
@@ -188,6 +206,26 @@ impl<S: Stream> Connection<S> {
     /// What this worker counts of its frontend.
     pub fn counters(&self) -> &FrontendCounters {
         &self.permit.worker.counters().frontends[self.permit.frontend]
+    }
+
+    /// Bytes of the client.
+    pub(crate) fn received(&self) -> Flow<'_> {
+        Flow { frontend: &self.counters().bytes_in, server: None, own: &self.received }
+    }
+
+    /// Bytes to the client.
+    pub(crate) fn sent(&self) -> Flow<'_> {
+        Flow { frontend: &self.counters().bytes_out, server: None, own: &self.sent }
+    }
+
+    /// The client is answered with this status.
+    pub(crate) fn answered(&self, status: u16) {
+        self.counters().response(status);
+        self.log(|record| record.status = Some(status));
+    }
+
+    pub(crate) fn record(&self) -> &RefCell<Option<Box<Record>>> {
+        &self.record
     }
 
     /// Counts an event of its frontend.
@@ -287,6 +325,21 @@ impl<S: Stream> Connection<S> {
         let worker = self.permit.worker.current();
         let frontend = worker.accept_loops().frontend_of(self.entry.entry.listener)?;
         Some((worker, frontend))
+    }
+}
+
+/// Its session ended without saying how.
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        if self.record.get_mut().is_none() {
+            return;
+        }
+        let killed = match *self.entry.entry.order.borrow() {
+            _ if std::thread::panicking() => Killed::Panic,
+            Order::Cut => Killed::ServerDown,
+            Order::Reset(_) | Order::None | Order::Close => Killed::Operator,
+        };
+        self.end_log_killed(killed);
     }
 }
 

@@ -17,6 +17,7 @@
 mod adopt;
 pub(crate) mod agent;
 pub(crate) mod board;
+mod events;
 mod names;
 pub(crate) mod outcome;
 pub(crate) mod passive;

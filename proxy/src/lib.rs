@@ -14,6 +14,7 @@
 
 pub mod auth;
 pub mod buffer;
+mod calendar;
 pub mod config;
 mod connection;
 mod descriptors;
@@ -25,6 +26,7 @@ pub mod http;
 pub mod inquiry;
 mod limit;
 mod listener;
+pub mod log;
 pub mod metrics;
 mod node;
 mod rates;

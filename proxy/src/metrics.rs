@@ -10,9 +10,12 @@
 mod compression;
 mod traffic;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 pub use self::{
@@ -53,6 +56,30 @@ impl Counter {
     /// The value now.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Where the bytes of a client's connection are counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flow<'c> {
+    pub(crate) frontend: &'c Counter,
+    /// If one has to do with them.
+    pub(crate) server: Option<&'c Counter>,
+    /// Of the connection itself.
+    pub(crate) own: &'c Cell<u64>,
+}
+
+impl Flow<'_> {
+    /// Adds `n` everywhere.
+    pub(crate) fn add(&self, n: u64) {
+        self.frontend.add(n);
+        self.server.inspect(|server| server.add(n));
+        self.own.set(self.own.get().wrapping_add(n));
+    }
+
+    /// Of this connection.
+    pub(crate) fn value(&self) -> u64 {
+        self.own.get()
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     health::{server::ServerHealth, why},
     http::CookiePolicy,
     limit::Limit,
+    log::Loggers,
     metrics::Counters,
     rules::Programs,
     sample::{Host, Maps},
@@ -61,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) verifier: Arc<Verifier>,
     /// What templates say of this machine.
     pub(crate) host: Host,
+    /// Where logs go.
+    pub(crate) loggers: Loggers,
 }
 
 /// The usable servers of every backend, by its index.
@@ -105,6 +108,7 @@ impl Node {
         let counters = |worker| Arc::new(counters(&config, worker, before));
         let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
         let host = Host { node: config.node.clone(), hostname: hostname.unwrap_or_default() };
+        let loggers = Loggers::new(&config, &host.hostname, |to| before.sink(to));
         Arc::new(Self {
             generation: last.map_or(1, |last| last.generation + 1),
             connections: last
@@ -120,6 +124,7 @@ impl Node {
             rules: Programs::new(&config),
             verifier: Verifier::new(&config, last.map(|last| &last.verifier)),
             host,
+            loggers,
             config,
         })
     }
@@ -138,6 +143,7 @@ impl Node {
             }
         }
         self.tables.enforce();
+        self.loggers.begin();
     }
 
     /// The clock of the tables: the time since the start, the same for all workers and generations.

@@ -102,22 +102,35 @@ pub enum ResolveError {
 pub(crate) async fn follow(board: Arc<Board>, resolver: ResolverConfig, host: Box<str>) {
     let mut failures = 0;
     loop {
-        let pause = match lookup(&resolver, &host).await {
-            Ok(answer) => {
-                failures = 0;
-                let moved = board.resolved(&host, &answer.addresses);
+        let (found, pause) = look_up(&resolver, &host, &mut failures).await;
+        match found {
+            Ok(addresses) => {
+                let moved = board.resolved(&host, &addresses);
                 if !moved.is_empty() {
                     close_idle(&board.workers(), &moved).await;
                 }
-                answer.ttl.clamp(*TTL.start(), *TTL.end())
             }
-            Err(error) => {
-                board.unresolved(&host, &error);
-                failures += 1;
-                retry_after(failures)
-            }
-        };
+            Err(error) => board.unresolved(&host, &error),
+        }
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// One lookup of a name that is followed, and when the next one is due.
+pub(crate) async fn look_up(
+    config: &ResolverConfig,
+    host: &str,
+    failures: &mut u32,
+) -> (Result<Vec<IpAddr>, ResolveError>, Duration) {
+    match lookup(config, host).await {
+        Ok(answer) => {
+            *failures = 0;
+            (Ok(answer.addresses), answer.ttl.clamp(*TTL.start(), *TTL.end()))
+        }
+        Err(error) => {
+            *failures += 1;
+            (Err(error), retry_after(*failures))
+        }
     }
 }
 

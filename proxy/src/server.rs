@@ -1,5 +1,6 @@
 //! Starts the workers and the checks, and is the handle on them.
 
+mod end;
 mod reload;
 
 use std::{
@@ -13,7 +14,9 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::reload::{Prepared, ReloadError, Reloaded};
 use crate::{
-    Config, Health, Status, descriptors, drain,
+    Config, Health, Status,
+    config::Severity,
+    descriptors, drain,
     health::{Tasks, board::Board},
     listener::binding::Bindings,
     rates::SAMPLE_EVERY,
@@ -24,6 +27,9 @@ use crate::{
 
 /// How long the workers' threads may take to end after they were told to; one that hangs is left behind.
 const END: Duration = Duration::from_secs(1);
+
+/// How long the end waits for logs to be written.
+const FLUSH: Duration = Duration::from_millis(500);
 
 /// The running data plane. Dropping it stops the workers at once.
 #[derive(Debug)]
@@ -96,6 +102,16 @@ impl Proxy {
         self.tasks.add(&tokio::spawn(sweep_tables(Arc::clone(&self.board))));
     }
 
+    /// Opens the files of logs anew, by their names: the old ones were moved away.
+    pub fn reopen_logs(&self) {
+        self.board.node().loggers.reopen();
+    }
+
+    /// Something happened to the process that its log should say.
+    pub fn log(&self, level: Severity, message: &str) {
+        self.board.node().loggers.process(level, message);
+    }
+
     /// What an operator sees. Cheap; never waits for a worker.
     pub fn status(&self) -> Status {
         let generations = self.board.generations();
@@ -138,6 +154,10 @@ impl Proxy {
         while !self.threads.iter().all(thread::JoinHandle::is_finished) && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        self.log_end();
+        // The workers have handed over their last lines.
+        let node = self.board.node();
+        let _ = tokio::task::spawn_blocking(move || node.loggers.flush(FLUSH)).await;
         cut
     }
 }

@@ -35,6 +35,36 @@ pub struct Status {
     pub generation: u64,
     /// Configurations that are not in force any more and that connections still use.
     pub old_generations: u64,
+    /// Where logs go: one for each place of the configuration.
+    pub logs: Vec<LogStatus>,
+}
+
+/// A place that lines of logs go to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogStatus {
+    /// `file /var/log/lbctl/access.log`
+    pub target: String,
+    /// Lines that it has got.
+    pub written_total: u64,
+    /// Lines that it was too slow for, or refused.
+    pub lost_total: u64,
+    /// Why it gets nothing now.
+    pub problem: Option<LogProblem>,
+}
+
+/// A log can't be written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogProblem {
+    /// In a clause: `the disk is full`.
+    pub what: String,
+    /// Since when.
+    pub since: SystemTime,
+}
+
+impl LogProblem {
+    pub(crate) fn now(what: String) -> Self {
+        Self { what, since: SystemTime::now() }
+    }
 }
 
 /// A table of clients.

@@ -4,12 +4,13 @@ mod departure;
 mod relay;
 pub(crate) mod splice;
 
-use std::{future::pending, io};
+use std::{future::pending, io, time::Instant};
 
 use crate::{
     connection::Connection,
     error::{Kind, Side},
     http::Termination,
+    log::{Phase, Record},
     metrics::Event,
     refusals::Why,
     rules::Judgement,
@@ -27,16 +28,19 @@ use crate::{
 pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     connection.set_busy();
     connection.counters().requests.increment();
+    connection.begin_log(Instant::now());
+    connection.log(Record::accepted);
     let worker = connection.worker();
     let Some(judgement) = judged(connection) else {
         connection.count(Event::Denied);
-        return;
+        return end_log(connection, Termination::Denied);
     };
     let Some(backend) = judgement.backend else {
         connection.count(Event::NoServer);
         connection.refuse(Why::NoBackend);
-        return;
+        return end_log(connection, Termination::ServerConnect);
     };
+    connection.log(|record| record.sent_to(backend));
     let source = connection.peer().ip();
     let balance = &worker.node().backend(backend).balance;
     let hash = source.and_then(|source| key::of_connection(balance, source));
@@ -58,17 +62,23 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
         found = search.connect(Reuse::Forbidden, &upstream_deadline) => Some(found),
         () = departure => None,
     };
+    connection.log(|record| search.tell(record));
     let upstream = match found {
         Some(Ok(upstream)) => upstream,
         None => {
             connection.count(Event::ClientAbort);
-            counters.unserved.failed(Termination::ClientAbortInConnect);
+            let termination = if search.is_in_line() {
+                Termination::ClientAbortInQueue
+            } else {
+                Termination::ClientAbortInConnect
+            };
+            counters.unserved.failed(termination);
             tracing::debug!(
                 frontend = %connection.frontend().name,
                 peer = %connection.peer(),
                 "client left before a server was found"
             );
-            return;
+            return end_log(connection, termination);
         }
         Some(Err(error)) => {
             search.refused(error.kind == Kind::QueueTimeout);
@@ -79,11 +89,25 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
                 cause = error.source.as_ref().map(tracing::field::display),
                 "connection closed: {error}"
             );
-            return;
+            return end_log(connection, Termination::of_search(&error));
         }
     };
     connection.set_server(&upstream);
+    connection.log(|record| {
+        record.connected(upstream.server_index());
+        // There is no head to wait for.
+        record.phase = Phase::Data;
+    });
+    connection.end_log_early(0);
     tunnel(connection, &upstream, &upstream_deadline).await;
+    // Its own is none of the connections that the line tells of.
+    drop(upstream);
+    connection.end_log();
+}
+
+fn end_log<S>(connection: &Connection<S>, termination: Termination) {
+    connection.log(|record| record.ended(termination.code()));
+    connection.end_log();
 }
 
 /// Where the rules of its frontend send a connection; `None` if they refuse it.
@@ -105,7 +129,9 @@ pub(crate) async fn tunnel<S: Stream>(
     upstream_deadline: &Deadline,
 ) {
     match relay(connection, upstream, upstream_deadline).await {
-        End::Complete => {}
+        End::Complete => {
+            connection.log(|record| record.ended("--"));
+        }
         End::Broken(side, error) => broken(connection, upstream, side, &error),
         End::Inactive(side) => {
             let termination = match side {
@@ -141,6 +167,7 @@ fn count<S: Stream>(connection: &Connection<S>, upstream: &Upstream, termination
         connection.count(event);
     }
     upstream.counters().failed(termination);
+    connection.log(|record| record.ended(termination.code()));
 }
 
 #[cfg(test)]

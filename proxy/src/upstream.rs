@@ -38,7 +38,7 @@ use crate::{
     config::{Address, Backend, BackendId, Server},
     health::passive::Seen,
     http::CookiePolicy,
-    metrics::{BackendCounters, Counter, ServerCounters},
+    metrics::{BackendCounters, Flow, ServerCounters},
     node::ServerShared,
     worker::Worker,
 };
@@ -154,14 +154,14 @@ impl Upstream {
         &self.lease.worker.counters().backends[self.lease.backend.0]
     }
 
-    /// Where bytes from a client are counted: at its frontend and at the server.
-    pub(crate) fn bytes_in<'c>(&'c self, frontend: &'c Counter) -> [&'c Counter; 2] {
-        [frontend, &self.counters().bytes_in]
+    /// Bytes from a client, counted at the server, too.
+    pub(crate) fn received<'c>(&'c self, from_client: Flow<'c>) -> Flow<'c> {
+        Flow { server: Some(&self.counters().bytes_in), ..from_client }
     }
 
-    /// Where bytes to a client are counted: at its frontend and at the server.
-    pub(crate) fn bytes_out<'c>(&'c self, frontend: &'c Counter) -> [&'c Counter; 2] {
-        [frontend, &self.counters().bytes_out]
+    /// Bytes to a client, counted at the server, too.
+    pub(crate) fn sent<'c>(&'c self, to_client: Flow<'c>) -> Flow<'c> {
+        Flow { server: Some(&self.counters().bytes_out), ..to_client }
     }
 
     /// The index of its backend.

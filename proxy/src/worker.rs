@@ -25,6 +25,7 @@ use crate::{
     connection::Registry,
     http::{Compressors, RetryBudget},
     listener::AcceptLoops,
+    log::WorkerLog,
     metrics::Counters,
     node::{Node, Routing},
     tcp::splice::PipePool,
@@ -146,6 +147,10 @@ impl Worker {
 
     pub(crate) fn registry(&self) -> &Rc<Registry> {
         &self.core.registry
+    }
+
+    pub(crate) fn log(&self) -> &WorkerLog {
+        &self.core.log
     }
 
     pub(crate) fn told(&self) -> &Cell<usize> {

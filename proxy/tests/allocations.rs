@@ -9,7 +9,7 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     num::NonZeroUsize,
     sync::{
         Mutex, PoisonError,
@@ -20,7 +20,9 @@ use std::{
 
 use lb_proxy::{
     Config, Proxy,
-    config::{Backend, BackendId, Bind, Compression, Frontend, Mode, Server},
+    config::{
+        AccessLog, Backend, BackendId, Bind, Compression, Frontend, LogDestination, LogTarget, Mode, Server,
+    },
     rules::{Action, Condition, PathPattern, Rule, Text},
     sample::{Names, Place, Stage, Template, Text as Becomes, VariableName},
 };
@@ -121,6 +123,7 @@ fn config(server: SocketAddr, mode: Mode) -> Config {
         maps: Vec::new(),
         users: Vec::new(),
         desk: None,
+        log: Vec::new(),
         resolver: Default::default(),
         frontends: vec![Frontend {
             forwardfor: true,
@@ -176,6 +179,19 @@ fn requests_over_a_kept_connection_allocate_nothing() {
     let request = b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\nAccept: */*\r\n\r\n";
     let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     assert_eq!(cost(request, 0, response, 2), 0);
+}
+
+#[test]
+fn a_line_in_the_log_for_each_request_allocates_nothing() {
+    let request = b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\nAccept: */*\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let syslog = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = LogDestination::Udp(syslog.local_addr().unwrap());
+    let log = AccessLog { targets: vec![LogTarget::new(to)], ..AccessLog::default() };
+    assert_eq!(cost_with(|config| config.frontends[0].log = log, request, 0, response, 2), 0);
+    let mut line = [0; 200];
+    let length = syslog.recv(&mut line).unwrap();
+    assert!(line[..length].ends_with(b" \"GET /index.html HTTP/1.1\"\n"));
 }
 
 #[test]

@@ -16,3 +16,6 @@ mod cookies;
 
 #[path = "differential/counters.rs"]
 mod counters;
+
+#[path = "differential/logs.rs"]
+mod logs;

@@ -23,6 +23,7 @@ mod cluster;
 mod compression;
 mod frontend;
 mod group;
+mod log;
 mod map;
 mod options;
 mod persistence;
@@ -67,6 +68,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     }
     binds::check(file, report);
     users::warn_unused(file, &frontends, &backends, report);
+    log::check(file, report);
     reach::convert(file, &frontends, &backends, &backend_spans, &mut groups, report);
 
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -83,6 +85,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
             maps,
             users,
             desk: None,
+            log: log::global(file),
             resolver: lb_proxy::config::ResolverConfig {
                 nameservers: file.global.nameservers.iter().map(|at| at.value).collect(),
                 ..Default::default()

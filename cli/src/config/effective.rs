@@ -5,6 +5,7 @@ mod answers;
 mod balance;
 mod check;
 mod compression;
+mod log;
 mod options;
 mod persistence;
 mod rules;
@@ -42,6 +43,7 @@ pub fn effective(config: &Config) -> String {
         [] => out.push_str("# nameservers: those of /etc/resolv.conf\n"),
         some => line(&mut out, "nameservers", list(some.iter().map(|address| quoted(&address.to_string())))),
     }
+    log::targets(&mut out, &config.proxy.log);
     for map in &config.proxy.maps {
         write_map(&mut out, map);
     }
@@ -193,6 +195,7 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
     }
     options::frontend(out, frontend);
     compression::frontend(out, frontend);
+    log::traffic(out, frontend);
     persistence::frontend(out, frontend);
     answers::pages(out, &frontend.error_pages);
     if let Some(monitor) = &frontend.monitor {
@@ -242,6 +245,10 @@ fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Con
     line(out, "timeout.queue", time(backend.timeout.queue));
     options::backend(out, backend);
     compression::backend(out, backend);
+    log::targets(out, &backend.log);
+    if backend.check.is_some() {
+        line(out, "log_health_checks", backend.log_health_checks);
+    }
     persistence::backend(out, backend);
     answers::pages(out, &backend.error_pages);
     check::backend(out, backend);

@@ -8,6 +8,7 @@ pub(crate) use self::{
     by_node::ByNode,
     cluster::{Cluster, Node},
     global::Global,
+    log::{LogEntry, WIRES as LOG_WIRES},
     map::{KINDS as MAP_KINDS, Map},
     proxy::{
         Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Keepalive, Kind,
@@ -26,6 +27,7 @@ use super::{
 mod by_node;
 mod cluster;
 mod global;
+mod log;
 mod map;
 mod proxy;
 mod users;

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use lb_proxy::{config::ServerAddress, rules::Network};
+use lb_proxy::{
+    config::{LogDestination, ServerAddress},
+    rules::Network,
+};
 
 pub(crate) use self::{
     source::{SourceText, ports, source},
@@ -101,6 +104,37 @@ pub(crate) fn nameserver(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// A name as DNS carries it (RFC 1123 §2.1, and `_`, which is common inside).
+/// Where a syslog server is: its address, with or without a port, or a socket of this machine.
+pub(crate) fn syslog(text: &str) -> Result<LogDestination, String> {
+    const PORT: u16 = 514;
+    if text.starts_with('/') {
+        return if text.len() <= 107 {
+            Ok(LogDestination::Unix(text.into()))
+        } else {
+            Err("is longer than a socket's path can be (107 bytes)".into())
+        };
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(LogDestination::Udp(SocketAddr::new(address, PORT)));
+    }
+    if let Ok(address) = text.parse::<SocketAddr>()
+        && address.port() > 0
+    {
+        return Ok(LogDestination::Udp(address));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok().filter(|&port| port > 0)),
+        None => (text, Some(PORT)),
+    };
+    let Some(port) = port else {
+        return Err("has no port between 1 and 65535".into());
+    };
+    if !looks_like_a_name(host) {
+        return Err("is neither an address nor a name; write \"127.0.0.1:514\", \"log.example.com:514\" or \"/dev/log\"".into());
+    }
+    Ok(LogDestination::UdpName { host: host_name(host)?.into(), port })
+}
+
 fn host_name(text: &str) -> Result<Box<str>, String> {
     if !text.is_ascii() {
         return Err("has letters that DNS does not carry; write the name in its ASCII form, xn--..".into());

@@ -44,6 +44,9 @@ pub struct Status {
     /// What is remembered of clients.
     #[serde(default)]
     pub tables: Vec<Table>,
+    /// Where logs go.
+    #[serde(default)]
+    pub logs: Vec<Log>,
     /// Datagrams of others and requests to the control interface that were refused, by reason.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
@@ -433,6 +436,29 @@ pub struct Table {
     pub size: u64,
     /// Clients that were forgotten before their time because it was full.
     pub evictions_total: u64,
+}
+
+/// A place that lines of logs go to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Log {
+    /// `file /var/log/lbctl/access.log`
+    pub target: String,
+    /// Lines that it has got.
+    pub written_total: u64,
+    /// Lines that it was too slow for, or refused.
+    pub lost_total: u64,
+    /// Why it gets nothing now.
+    #[serde(default)]
+    pub problem: Option<LogProblem>,
+}
+
+/// A log can't be written.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LogProblem {
+    /// A clause: `the disk is full`.
+    pub what: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 impl Server {

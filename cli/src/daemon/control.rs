@@ -21,7 +21,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::control::{Status, StopReport};
+use crate::control::{ReopenReport, Status, StopReport};
 
 mod counters;
 mod request;
@@ -44,6 +44,8 @@ const HEAD_BYTES: usize = 16 << 10;
 pub(super) enum Command {
     /// `GET /v1/status`.
     Status(oneshot::Sender<Box<Status>>),
+    /// `POST /v1/log/reopen`.
+    ReopenLogs(oneshot::Sender<ReopenReport>),
     /// `POST /v1/stop`.
     Stop {
         /// Without a drain.

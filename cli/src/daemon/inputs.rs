@@ -90,6 +90,10 @@ impl Daemon {
             Command::Status(reply) => {
                 let _ = reply.send(Box::new(self.status()));
             }
+            Command::ReopenLogs(reply) => {
+                // Who asked may have gone away.
+                let _ = reply.send(self.reopen_logs());
+            }
             Command::Stop { now: at_once, by, reply } => self.begin_stop(now, &by, at_once, Some(reply)),
         }
     }

@@ -6,7 +6,9 @@ use lb_vrrp::State;
 
 use super::{group::Group, hello, report::Facts};
 use crate::{
-    control::{Backend, GroupNode, Peer, Phase, Problem, Ready, Server, ServerState, Status, Timestamp, Why},
+    control::{
+        Backend, GroupNode, Log, Peer, Phase, Problem, Ready, Server, ServerState, Status, Timestamp, Why,
+    },
     output::age::age,
 };
 
@@ -71,6 +73,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     problems.extend(status.backends.iter().flat_map(|backend| servers(backend, status.at)));
     problems.extend(status.backends.iter().flat_map(names));
     problems.extend(status.backends.iter().flat_map(|backend| refused(backend, status.at)));
+    problems.extend(status.logs.iter().filter_map(log));
     problems
 }
 
@@ -239,6 +242,28 @@ fn names(backend: &Backend) -> impl Iterator<Item = Problem> {
                 address.ip()
             ),
         })
+    })
+}
+
+/// A place that gets no lines now.
+fn log(log: &Log) -> Option<Problem> {
+    let problem = log.problem.as_ref()?;
+    let lost = match log.lost_total {
+        0 => "Nothing is lost yet: its lines wait, a megabyte for each worker".to_owned(),
+        lost => format!("{lost} of its lines are lost"),
+    };
+    let hint = match problem.what.as_str() {
+        "nobody listens there" => " Does a syslog daemon listen there?",
+        "there is no such file or folder" => " Does the folder exist, and the socket's daemon run?",
+        "this process may not write there" => " Whose is it, and does the unit let lbctl write there?",
+        "the disk is full" => " Make room: df -h",
+        "nothing is taken" => " Is its reader stuck?",
+        _ => "",
+    };
+    Some(Problem {
+        what: format!("the log to {} gets nothing", log.target),
+        since: Some(problem.since),
+        look_at: format!("{}. {lost}; requests go on.{hint}", problem.what),
     })
 }
 

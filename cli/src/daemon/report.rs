@@ -12,8 +12,8 @@ use super::{clock::Instants, group::Group, hello, node::Identity, problems};
 use crate::{
     config::{Config, model},
     control::{
-        Backend, Bind, Check, FileReport, Frontend, GroupNode, NameProblem, Peer, Phase, Problem, Ready,
-        Refused, Server, ServerState, Status, Table, Timestamp, TransitionReport, Vip, Why,
+        Backend, Bind, Check, FileReport, Frontend, GroupNode, Log, LogProblem, NameProblem, Peer, Phase,
+        Problem, Ready, Refused, Server, ServerState, Status, Table, Timestamp, TransitionReport, Vip, Why,
     },
 };
 
@@ -59,6 +59,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         frontends: facts.proxy.frontends.iter().map(frontend).collect(),
         backends: facts.proxy.backends.iter().map(|found| backend(facts.config, found)).collect(),
         tables: facts.proxy.tables.iter().map(table).collect(),
+        logs: facts.proxy.logs.iter().map(log).collect(),
         counters,
         problems: Vec::new(),
         notes: notes(facts.config),
@@ -339,6 +340,18 @@ fn table(found: &proxy::TableStatus) -> Table {
         entries: found.entries,
         size: found.size,
         evictions_total: found.evictions_total,
+    }
+}
+
+fn log(found: &proxy::LogStatus) -> Log {
+    Log {
+        target: found.target.clone(),
+        written_total: found.written_total,
+        lost_total: found.lost_total,
+        problem: found
+            .problem
+            .as_ref()
+            .map(|problem| LogProblem { what: problem.what.clone(), since: problem.since.into() }),
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) enum Event {
     Step(Step),
     Signal(&'static str),
     Reload,
+    ReopenLogs,
     Timeout,
 }
 
@@ -42,6 +43,7 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user2: Signal,
 }
 
 impl Signals {
@@ -50,6 +52,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -58,6 +61,7 @@ impl Signals {
             _ = self.terminate.recv() => Event::Signal("SIGTERM"),
             _ = self.interrupt.recv() => Event::Signal("SIGINT"),
             _ = self.hangup.recv() => Event::Reload,
+            _ = self.user2.recv() => Event::ReopenLogs,
         }
     }
 }

@@ -128,6 +128,7 @@ fn status(frontends: Vec<Frontend>, backends: Vec<Backend>) -> Status {
         frontends,
         backends,
         tables: Vec::new(),
+        logs: Vec::new(),
         counters: Default::default(),
         problems: Vec::new(),
         notes: Vec::new(),

@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Nothing here takes longer on a machine under load.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `lbctl run`, killed when it is dropped.
 pub(crate) struct Daemon {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     Checker,
+    events::{self, Before},
     outcome::Outcome,
     probe::probe,
     routing::{routing, share, usable},
@@ -150,7 +151,7 @@ impl Board {
     pub(crate) async fn check(self: Arc<Self>, server: Arc<ServerShared>, seed: u64, delay: Duration) {
         let mut reloads = self.reloads.subscribe();
         let clock = Instant::now();
-        let mut checker: Option<Checker> = None;
+        let (mut checker, mut said): (Option<Checker>, _) = (None, None);
         loop {
             reloads.mark_unchanged();
             // Not held while it waits: that would keep a generation alive.
@@ -201,9 +202,21 @@ impl Board {
             {
                 outcome.code = CheckCode::L7OkConditional;
             }
-            let ended = clock.elapsed();
+            let (ended, before) = (clock.elapsed(), checker.level());
             checker.handle_result(ended, outcome.code.passed());
-            self.checked(&server, &check, checker, address.as_ref().ok(), outcome, ended - started);
+            let report = CheckReport {
+                code: outcome.code,
+                what: outcome.what,
+                status: outcome.status,
+                phrase: outcome.phrase,
+                duration: ended - started,
+                in_a_row: checker.in_a_row(),
+                at: SystemTime::now(),
+            };
+            if said.replace(report.code) != Some(report.code) || before != checker.level() {
+                self.log_check(&server, checker, &report);
+            }
+            self.checked(&server, &check, checker, address.as_ref().ok(), report);
         }
     }
 
@@ -214,20 +227,10 @@ impl Board {
         check: &Check,
         checker: &Checker,
         address: Option<&Address>,
-        outcome: Outcome,
-        duration: Duration,
+        report: CheckReport,
     ) {
-        let in_a_row = checker.in_a_row();
-        let report = CheckReport {
-            code: outcome.code,
-            what: outcome.what,
-            status: outcome.status,
-            duration,
-            in_a_row,
-            at: SystemTime::now(),
-        };
         if !report.passed() && checker.is_up() {
-            let failures = format!("{in_a_row} of {}", check.fall);
+            let failures = format!("{} of {}", report.in_a_row, check.fall);
             tracing::info!(
                 backend = %server.backend,
                 server = %server.name,
@@ -269,6 +272,7 @@ impl Board {
                     code: CheckCode::Observed,
                     what,
                     status: None,
+                    phrase: String::new(),
                     duration: Duration::ZERO,
                     in_a_row: 1,
                     at: SystemTime::now(),
@@ -304,7 +308,12 @@ impl Board {
             log_transition(server, before.0, after.0, reason.as_deref().unwrap_or_default());
         }
         server.set_limits(own, &health);
+        let changed = (before.0 != after.0).then(|| health.clone());
         drop(health);
+        if let Some(health) = changed {
+            let before = Before { state: before.0, weight: before.1 };
+            events::log_transition(&node, id, index, before, &health);
+        }
         self.route(&known, &backend.shared);
         self.publish(&mut known);
         drop(known);

@@ -10,7 +10,7 @@ use std::{
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::{adopt::Adopted, board::Board};
-use crate::{node::ServerShared, resolve};
+use crate::{log, node::ServerShared, resolve};
 
 /// In which the first checks of all servers that begin together are made.
 const FIRST_ROUND: Duration = Duration::from_millis(250);
@@ -28,6 +28,8 @@ pub(super) struct Running {
     backends: HashMap<String, Tasks>,
     /// By host, and whom they ask.
     names: HashMap<String, Tasks>,
+    /// By the place of a log that is a name.
+    logs: HashMap<String, Tasks>,
     resolver: Option<resolve::ResolverConfig>,
 }
 
@@ -92,6 +94,7 @@ impl Board {
         let resolver = &node.config.resolver;
         if running.resolver.as_ref() != Some(resolver) {
             running.names.clear();
+            running.logs.clear();
             running.resolver = Some(resolver.clone());
         }
         let servers = node.config.backends.iter().flat_map(|backend| &backend.servers);
@@ -101,6 +104,16 @@ impl Board {
             running.names.entry(host.to_owned()).or_insert_with(|| {
                 let mut tasks = Tasks::default();
                 tasks.add(&tokio::spawn(resolve::follow(Arc::clone(self), resolver.clone(), host.into())));
+                tasks
+            });
+        }
+        running
+            .logs
+            .retain(|place, _| node.loggers.named().any(|sink| sink.destination().to_string() == *place));
+        for sink in node.loggers.named() {
+            running.logs.entry(sink.destination().to_string()).or_insert_with(|| {
+                let mut tasks = Tasks::default();
+                tasks.add(&tokio::spawn(log::follow(Arc::clone(sink), resolver.clone())));
                 tasks
             });
         }

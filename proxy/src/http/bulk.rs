@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 
 use super::write::is_transient;
 use crate::{
-    metrics::Counter,
+    metrics::{Counter, Flow},
     stream::Stream,
     tcp::splice::{Pipe, PipePool},
 };
@@ -33,7 +33,8 @@ pub(super) struct Bulk<'e> {
     to: &'e TcpStream,
     pipes: &'e Rc<PipePool>,
     /// Grow with what the sink took.
-    counters: [&'e Counter; 3],
+    moved: Flow<'e>,
+    spliced: &'e Counter,
 }
 
 impl<'e> Bulk<'e> {
@@ -42,9 +43,10 @@ impl<'e> Bulk<'e> {
         from: &'e impl Stream,
         to: &'e impl Stream,
         pipes: &'e Rc<PipePool>,
-        counters: [&'e Counter; 3],
+        moved: Flow<'e>,
+        spliced: &'e Counter,
     ) -> Option<Self> {
-        Some(Self { from: from.plain()?, to: to.plain()?, pipes, counters })
+        Some(Self { from: from.plain()?, to: to.plain()?, pipes, moved, spliced })
     }
 
     /// Moves `left` bytes and counts them down. Returns early, without an error, if there is no pipe to be had: the rest
@@ -87,7 +89,10 @@ impl<'e> Bulk<'e> {
     ) -> Result<(), BulkError<E>> {
         while !pipe.is_empty() {
             match pipe.drain(self.to) {
-                Ok(n) => self.counters.iter().for_each(|counter| counter.add(n as u64)),
+                Ok(n) => {
+                    self.moved.add(n as u64);
+                    self.spliced.add(n as u64);
+                }
                 Err(error) if is_transient(&error) => writable().await.map_err(BulkError::Wait)?,
                 Err(_) => return Err(BulkError::Sink),
             }

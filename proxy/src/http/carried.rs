@@ -1,6 +1,6 @@
 //! What a session leaves to the one that goes on with its connection under another generation of the configuration.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Instant};
 
 use super::{
     inbound::Inbound,
@@ -24,6 +24,7 @@ pub(crate) struct Carried {
     armed: Armed,
     deadline: Deadline,
     own: Option<Box<Own>>,
+    accepted: Instant,
     served: u64,
     session: Variables,
 }
@@ -31,7 +32,8 @@ pub(crate) struct Carried {
 impl Carried {
     /// In a box: a connection carries no room for what it needs at a reload alone.
     pub(super) fn new<S: Stream>(session: Session<'_, S>) -> Box<Self> {
-        let Session { connection, inbound, deadline, own, backend: _, served, memory, armed } = session;
+        let Session { connection, inbound, deadline, own, backend: _, accepted, served, memory, armed } =
+            session;
         let Inbound { connection: _, inbox, ended, deadline: inbound_deadline } = inbound;
         let worker = Rc::clone(connection.worker());
         Box::new(Self {
@@ -42,6 +44,7 @@ impl Carried {
             armed,
             deadline,
             own,
+            accepted,
             served,
             session: memory.session,
         })
@@ -49,7 +52,18 @@ impl Carried {
 
     /// The session that goes on, under the generation that the connection has now.
     pub(super) fn resume<S: Stream>(self, connection: &Connection<S>) -> Session<'_, S> {
-        let Self { worker, inbox, ended, inbound_deadline, armed, deadline, own, served, mut session } = self;
+        let Self {
+            worker,
+            inbox,
+            ended,
+            inbound_deadline,
+            armed,
+            deadline,
+            own,
+            accepted,
+            served,
+            mut session,
+        } = self;
         let (before, now) = (worker.node(), connection.worker().node());
         session.rename(|id| before.rules.session_variable_under(&now.rules, id));
         Session {
@@ -58,6 +72,7 @@ impl Carried {
             deadline,
             own: own.and_then(|own| own.moved(&worker, connection.worker())).map(Box::new),
             backend: None,
+            accepted,
             served,
             memory: Memory { session, ..Memory::default() },
             armed,

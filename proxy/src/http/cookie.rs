@@ -10,10 +10,12 @@
 //! nothing, as in browsers. What stands in a quoted string that begins a value and ends it is part of that value.
 
 mod date;
+mod letters;
 mod pass;
 mod policy;
 
 pub(crate) use self::{
+    letters::{Done, Seen},
     pass::{pass_request, pass_response},
     policy::{CookiePolicy, Persisted},
 };

@@ -21,6 +21,7 @@ use crate::{
     buffer::Buffer,
     config::Algorithm,
     connection::Connection,
+    log::Record,
     stream::Stream,
     upstream::Upstream,
     wheel::{Deadline, TICK},
@@ -186,8 +187,10 @@ impl<S: Stream> Download<'_, S> {
         drop(request);
         let Parsed { response, hop, .. } = parsed;
         self.begun.set(true);
-        self.connection.counters().response(response.status);
+        self.connection.log(Record::responded);
+        self.connection.answered(response.status);
         self.upstream.backend_counters().response(response.status);
+        self.connection.end_log_early(out.len());
         if response.status == 101 {
             self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInData).await?;
             let tunnel = Some(Tunnel { from_server: buffer });
@@ -281,8 +284,7 @@ impl<S: Stream> Download<'_, S> {
         let timeout = self.connection.frontend().timeout.client;
         match write::all_vectored(self.connection.stream(), pieces, self.deadline, timeout).await {
             Ok(()) => {
-                let counters = self.upstream.bytes_out(&self.connection.counters().bytes_out);
-                counters.iter().for_each(|counter| counter.add(length as u64));
+                self.upstream.sent(self.connection.sent()).add(length as u64);
                 Ok(())
             }
             Err(WriteError::Broken) => Err(abort.into()),

@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     body::{BodyError, Decoder, Encoder},
-    cookie::Persisted,
+    cookie::{self, Persisted, Seen},
     download::{Done, Download, Failed, Failure, Tunnel},
     head::request::{Method, Request},
     inbound::Departure,
@@ -30,7 +30,8 @@ use super::{
 use crate::{
     buffer::{BUFFER_SIZE, Buffer},
     config::{Algorithm, BackendId, ConnectionMode, ReuseMode},
-    error::{Error, Kind},
+    error::Error,
+    log::Record,
     metrics::Event,
     refusals::{Told, Why},
     stream::Stream,
@@ -127,6 +128,12 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         budget.request();
         self.session.backend = Some(backend);
         worker.counters().backends[backend.0].requests.increment();
+        connection.log(|record| {
+            record.sent_to(backend);
+            if worker.node().backends[backend.0].cookie.is_some() {
+                record.cookie = [self.persisted.seen.letter(), cookie::Done::Nothing.letter()];
+            }
+        });
         let mut search = worker.search(connection.frontend_id(), backend, self.preference);
         if let Some(own) = self.session.own.take().filter(|own| own.backend() == backend) {
             search.offer(*own);
@@ -151,10 +158,11 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 is_resendable,
                 statuses: if is_resendable { &options.retry.statuses } else { &[] },
             };
-            let failed = match self.attempt(&upstream, head, &repeat).await {
+            let mut failed = match self.attempt(&upstream, head, &repeat).await {
                 Ok(done) => return self.finish(upstream, done).await,
                 Err(failed) => failed,
             };
+            failed.termination = failed.termination.with_response(self.begun.get());
             if self.begun.get() {
                 upstream.stream().abort();
                 self.note(failed.termination, None, &search);
@@ -202,6 +210,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 ?failure,
                 "the request is sent again"
             );
+            connection.log(Record::tries_again);
             head = again;
         }
     }
@@ -225,8 +234,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         if self.request.expects_continue && !self.decoder.is_done() && !self.session.inbound.has_bytes() {
             let timeout = connection.frontend().timeout.client;
             let told = write::all(connection.stream(), CONTINUE, &self.session.deadline, timeout).await;
-            told.map_err(|_| Termination::ClientAbortInData)?;
-            connection.counters().bytes_out.add(CONTINUE.len() as u64);
+            told.map_err(|_| Termination::ClientAbortInContent)?;
+            connection.sent().add(CONTINUE.len() as u64);
             self.continued = true;
         }
         self.request.expects_continue = false;
@@ -236,13 +245,13 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             let inbound = &mut self.session.inbound;
             match inbound.deadline.guard(connection.stream().readable()).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(Termination::ClientAbortInData),
-                Err(_) => return Err(Termination::ClientTimeoutInData),
+                Ok(Err(_)) => return Err(Termination::ClientAbortInContent),
+                Err(_) => return Err(Termination::ClientTimeoutInHead),
             }
             match inbound.read() {
                 Ok(None) => continue,
                 Ok(Some(n)) if n > 0 => {}
-                Ok(Some(_)) | Err(_) => return Err(Termination::ClientAbortInData),
+                Ok(Some(_)) | Err(_) => return Err(Termination::ClientAbortInContent),
             }
             let before = self.session.inbound.inbox.as_ref().map_or(0, Buffer::len);
             self.take_content(head).map_err(|_| Termination::BadRequest)?;
@@ -285,6 +294,29 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
 
     /// Finds a connection to a server, unless the client goes away first: then there is nobody to answer.
     async fn search(&mut self, search: &mut Search, reuse: Reuse) -> Result<Upstream, Termination> {
+        let found = self.find(search, reuse).await;
+        let connection = self.session.connection;
+        connection.log(|record| search.tell(record));
+        match found {
+            Some(Ok(upstream)) => {
+                let server = upstream.server_index();
+                let has_left = self.persisted.seen == Seen::Valid && self.persisted.server != Some(server);
+                connection.log(|record| {
+                    record.connected(server);
+                    if has_left {
+                        record.cookie[0] = Seen::Down.letter();
+                    }
+                });
+                Ok(upstream)
+            }
+            Some(Err(error)) => Err(Termination::of_search(&error)),
+            None if search.is_in_line() => Err(Termination::ClientAbortInQueue),
+            None => Err(Termination::ClientAbortInConnect),
+        }
+    }
+
+    /// `None` if the client has gone away.
+    async fn find(&mut self, search: &mut Search, reuse: Reuse) -> Option<Result<Upstream, Error>> {
         let Session { inbound, deadline, .. } = &mut *self.session;
         let is_watched = self.decoder.is_done();
         let gives_up = search.backend().options.abortonclose.unwrap_or(true);
@@ -292,7 +324,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             inbound.deadline.arm(GRACE);
         }
         let mut connect = pin!(search.connect(reuse, deadline));
-        let found = poll_fn(|context| {
+        poll_fn(|context| {
             if let Poll::Ready(found) = connect.as_mut().poll(context) {
                 return Poll::Ready(Some(found));
             }
@@ -308,12 +340,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 Poll::Pending
             }
         })
-        .await;
-        match found {
-            Some(Ok(upstream)) => Ok(upstream),
-            Some(Err(error)) => Err(connect_failure(&error)),
-            None => Err(Termination::ClientAbortInConnect),
-        }
+        .await
     }
 
     /// Sends the request and passes the response on.
@@ -382,6 +409,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             self.tunnel(&upstream, tunnel).await;
             return Next::Close;
         }
+        connection.log(|record| record.ended("--"));
         if done.reusable {
             let is_authenticated = done.private || upstream.is_private();
             if is_authenticated || upstream.backend().options.pool.reuse == ReuseMode::Never {
@@ -488,13 +516,6 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             (None, Termination::ServerConnect) => {}
             (None, _) => connection.counters().request_errors.increment(),
         }
-    }
-}
-
-fn connect_failure(error: &Error) -> Termination {
-    match error.kind {
-        Kind::QueueTimeout => Termination::QueueTimeout,
-        Kind::ConnectTimeout | Kind::Inactive => Termination::ServerConnectTimeout,
-        Kind::NoServer | Kind::ConnectFailed | Kind::Broken => Termination::ServerConnect,
+        connection.log(|record| record.ended(termination.code()));
     }
 }

@@ -43,6 +43,16 @@ pub enum Version {
     Http11,
 }
 
+impl Version {
+    /// As a start line has it.
+    pub(crate) fn name(self) -> &'static [u8] {
+        match self {
+            Self::Http10 => b"HTTP/1.0",
+            Self::Http11 => b"HTTP/1.1",
+        }
+    }
+}
+
 /// How far an incomplete head was read. Start with the default for every message.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Progress {

@@ -47,7 +47,7 @@ impl<'c, S: Stream> Inbound<'c, S> {
         match result {
             Ok(n) => {
                 self.ended |= n == 0;
-                self.connection.counters().bytes_in.add(n as u64);
+                self.connection.received().add(n as u64);
                 Ok(Some(n))
             }
             Err(error) if is_transient(&error) => Ok(None),

@@ -118,6 +118,9 @@ pub(super) fn parse<'c, S: Stream>(
     let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(Parsed::Part) };
     let request = head.check()?;
     let frontend = connection.frontend();
+    connection.log(|record| {
+        record.request(head.method(), head.target(), head.version().name(), connection.longest_log());
+    });
     if let Some(monitor) = frontend.monitor.as_ref().filter(|monitor| monitor.uri.as_bytes() == head.target())
     {
         let head = connection.worker().buffers().take();
@@ -209,6 +212,7 @@ pub(super) fn parse<'c, S: Stream>(
     // As rules have corrected them.
     let (facts, ignores_persistence, limits) = (run.facts, run.ignores_persistence, run.limits);
     remembered.client = facts.client;
+    connection.log(|record| record.client = facts.client);
     let client = facts.client.ip();
     let (mut preference, mut persisted) = (Preference::default(), Persisted::default());
     let mut coding = None;

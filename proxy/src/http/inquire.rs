@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     inquiry::{Answer, LIMIT},
+    log::Record,
     stream::Stream,
 };
 
@@ -28,7 +29,8 @@ impl<S: Stream> Session<'_, S> {
             return self.send(Reply { head_only, retry_after: Some(AGAIN), ..Reply::new(503, close) }).await;
         };
         self.note_answer(Termination::Answered, 200);
-        self.connection.counters().response(200);
+        self.connection.answered(200);
+        self.connection.log(Record::by_statistics);
         let mut out = self.connection.worker().buffers().take();
         out.put(b"HTTP/1.1 200 OK\r\n");
         put_content_length(content.len() as u64, &mut out);

@@ -1,13 +1,19 @@
 //! How an exchange ended, in the two letters that HAProxy's users know: who ended it, and where.
 
-use crate::{health::passive::Seen, metrics::Event};
+use crate::{
+    error::{Error, Kind},
+    health::passive::Seen,
+    metrics::Event,
+};
 
 /// Why an exchange did not end well.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Termination {
     /// The client ended in the middle of a head.
     ClientAbortInHead,
-    /// The head did not come in time.
+    /// The client ended in the middle of the content that is awaited before a server is looked for.
+    ClientAbortInContent,
+    /// The head did not come in time, or the content that is awaited before a server is looked for.
     ClientTimeoutInHead,
     /// The head or the content of the request is not valid.
     BadRequest,
@@ -15,6 +21,8 @@ pub(crate) enum Termination {
     Denied,
     /// A rule let the client wait, and refused the request then.
     Tarpitted,
+    /// The client ended its side while a rule let it wait.
+    ClientAbortInTarpit,
     /// A rule refused the request because its like came too often.
     Limited,
     /// A rule answered the request.
@@ -23,7 +31,9 @@ pub(crate) enum Termination {
     Challenged,
     /// Too many passwords are to be checked at once.
     AuthBusy,
-    /// The client went away while the request waited for a server.
+    /// The client went away while the request waited for a slot.
+    ClientAbortInQueue,
+    /// The client went away while the request looked for a server.
     ClientAbortInConnect,
     /// No usable server, or none that could be connected to.
     ServerConnect,
@@ -33,6 +43,8 @@ pub(crate) enum Termination {
     QueueTimeout,
     /// The client went away before the response began.
     ClientAbortInResponse,
+    /// The client sent no content for too long, before the response began.
+    ClientTimeoutInResponse,
     /// The server ended before its response began.
     ServerAbortInHead,
     /// The server did not respond in time.
@@ -56,20 +68,32 @@ pub(crate) enum Termination {
 }
 
 impl Termination {
+    /// No server was found.
+    pub(crate) fn of_search(error: &Error) -> Self {
+        match error.kind {
+            Kind::QueueTimeout => Self::QueueTimeout,
+            Kind::ConnectTimeout | Kind::Inactive => Self::ServerConnectTimeout,
+            Kind::NoServer | Kind::ConnectFailed | Kind::Broken => Self::ServerConnect,
+        }
+    }
+
     /// The first two of HAProxy's four letters.
     pub(crate) fn code(self) -> &'static str {
         match self {
-            Self::ClientAbortInHead => "CR",
+            Self::ClientAbortInHead | Self::ClientAbortInContent => "CR",
             Self::ClientTimeoutInHead => "cR",
             Self::BadRequest | Self::Denied | Self::Limited => "PR",
             Self::Tarpitted => "PT",
+            Self::ClientAbortInTarpit => "CT",
             Self::Answered | Self::Challenged => "LR",
             Self::AuthBusy => "RR",
+            Self::ClientAbortInQueue => "CQ",
             Self::ClientAbortInConnect => "CC",
             Self::ServerConnect => "SC",
             Self::ServerConnectTimeout => "sC",
             Self::QueueTimeout => "sQ",
             Self::ClientAbortInResponse => "CH",
+            Self::ClientTimeoutInResponse => "cH",
             Self::ServerAbortInHead => "SH",
             Self::ServerTimeoutInHead => "sH",
             Self::DeniedResponse(_) | Self::FailedRewrite | Self::BadResponse => "PH",
@@ -81,12 +105,25 @@ impl Termination {
         }
     }
 
+    /// The same for a response that has begun or not: whoever finds that a peer has left may not know. A client that leaves
+    /// in the midst of its content is `CD` in HAProxy, too.
+    pub(crate) fn with_response(self, has_begun: bool) -> Self {
+        match (self, has_begun) {
+            (Self::ClientTimeoutInData, false) => Self::ClientTimeoutInResponse,
+            (Self::ServerTimeoutInData, false) => Self::ServerTimeoutInHead,
+            (Self::ClientAbortInResponse, true) => Self::ClientAbortInData,
+            (other, _) => other,
+        }
+    }
+
     /// What the client is told if nothing was said yet; `None` if there is nobody to tell. A malformed request has a
     /// status of its own.
     pub(crate) fn status(self) -> Option<u16> {
         match self {
             Self::ClientAbortInHead | Self::BadRequest => Some(400),
-            Self::ClientTimeoutInHead | Self::ClientTimeoutInData => Some(408),
+            Self::ClientTimeoutInHead | Self::ClientTimeoutInResponse | Self::ClientTimeoutInData => {
+                Some(408)
+            }
             Self::ServerConnect | Self::ServerConnectTimeout | Self::QueueTimeout => Some(503),
             Self::ServerAbortInHead | Self::BadResponse | Self::ServerAbortInData | Self::BadResponseData => {
                 Some(502)
@@ -97,10 +134,13 @@ impl Termination {
             Self::FailedRewrite => Some(500),
             Self::Denied
             | Self::Tarpitted
+            | Self::ClientAbortInTarpit
             | Self::Limited
             | Self::Answered
             | Self::Challenged
             | Self::AuthBusy
+            | Self::ClientAbortInContent
+            | Self::ClientAbortInQueue
             | Self::ClientAbortInConnect
             | Self::ClientAbortInResponse
             | Self::ClientAbortInData => None,
@@ -124,6 +164,8 @@ impl Termination {
             Self::BadRequest => Some(Event::BadRequest),
             Self::Denied => Some(Event::Denied),
             Self::Tarpitted => Some(Event::Tarpitted),
+            // Counted when it began to wait.
+            Self::ClientAbortInTarpit => None,
             Self::Limited => Some(Event::RateLimited),
             Self::DeniedResponse(_) => Some(Event::DeniedResponse),
             Self::FailedRewrite => Some(Event::FailedRewrite),
@@ -132,13 +174,15 @@ impl Termination {
             Self::AuthBusy => Some(Event::AuthBusy),
             Self::ServerConnect | Self::ServerConnectTimeout | Self::QueueTimeout => None,
             Self::ClientAbortInHead
+            | Self::ClientAbortInContent
+            | Self::ClientAbortInQueue
             | Self::ClientAbortInConnect
             | Self::ClientAbortInResponse
             | Self::ClientAbortInData => Some(Event::ClientAbort),
             Self::ServerAbortInHead | Self::ServerAbortInData => Some(Event::ServerAbort),
             Self::ServerTimeoutInHead | Self::ServerTimeoutInData => Some(Event::ServerTimeout),
             Self::BadResponse | Self::BadResponseData => Some(Event::BadResponse),
-            Self::ClientTimeoutInData => Some(Event::ClientTimeout),
+            Self::ClientTimeoutInResponse | Self::ClientTimeoutInData => Some(Event::ClientTimeout),
         }
     }
 }

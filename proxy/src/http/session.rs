@@ -6,7 +6,10 @@
 //!        └── warm for a second: the room of an exchange is given back
 //! ```
 
-use std::{io::IoSlice, time::Duration};
+use std::{
+    io::IoSlice,
+    time::{Duration, Instant},
+};
 
 use super::{
     exchange::Exchange,
@@ -45,6 +48,8 @@ pub(crate) struct Session<'c, S> {
     pub(super) own: Option<Box<Own>>,
     /// The backend of the request in hand, once it is chosen: its pages go before those of the frontend.
     pub(super) backend: Option<BackendId>,
+    /// When the client was.
+    pub(super) accepted: Instant,
     /// Requests served before.
     pub(super) served: u64,
     /// Of what was asked.
@@ -84,6 +89,7 @@ impl<'c, S: Stream> Session<'c, S> {
             deadline,
             backend: None,
             own: None,
+            accepted: Instant::now(),
             served: 0,
             memory: Memory::default(),
             armed: Armed::No,
@@ -123,6 +129,7 @@ impl<'c, S: Stream> Session<'c, S> {
             self.served += 1;
             self.backend = None;
             let next = self.answer(incoming).await;
+            self.end_log();
             self.connection.clear_server();
             if next != Next::Request || !self.may_go_on() {
                 return next;
@@ -179,13 +186,14 @@ impl<'c, S: Stream> Session<'c, S> {
             Then::Monitor(status) => {
                 // Nobody's request: neither counted as one nor logged.
                 self.connection.count(Event::Monitor);
+                self.connection.forget_log();
                 let close = incoming::closes(&request, self.inbound.ended, self.connection);
                 let head_only = request.method == Method::Head;
                 self.write_reply(Reply { head_only, ..Reply::new(status, close) }).await
             }
             Then::Answer { status, close } => {
                 self.note_answer(Termination::Answered, status);
-                self.connection.counters().response(status);
+                self.connection.answered(status);
                 self.write_whole(&head, &content, close).await
             }
         }
@@ -197,6 +205,7 @@ impl<'c, S: Stream> Session<'c, S> {
         if let Some(event) = termination.event() {
             connection.count(event);
         }
+        connection.log(|record| record.ended(termination.code()));
         tracing::debug!(
             frontend = %connection.frontend().name,
             client = %connection.peer(),
@@ -217,7 +226,9 @@ impl<'c, S: Stream> Session<'c, S> {
         connection.set_idle();
         let wait = connection.frontend().timeout.tarpit;
         // Over or ended: it is answered in either case, as in HAProxy.
-        let _ = self.deadline.limit(wait, connection.stream().ended()).await;
+        if self.deadline.limit(wait, connection.stream().ended()).await.is_ok() {
+            connection.log(|record| record.ended(Termination::ClientAbortInTarpit.code()));
+        }
         connection.set_busy();
     }
 
@@ -240,6 +251,9 @@ impl<'c, S: Stream> Session<'c, S> {
             }
             if let Some(inbox) = self.inbound.inbox.as_mut().filter(|inbox| !inbox.is_empty()) {
                 self.connection.set_busy();
+                if self.connection.is_logged() && progress.has_begun(inbox.filled()) {
+                    begin_log(self.connection, inbox.len());
+                }
                 let parsed = incoming::parse(
                     inbox,
                     &mut progress,
@@ -326,7 +340,9 @@ impl<'c, S: Stream> Session<'c, S> {
                 Err(Refusal::Silent(termination))
             }
             Some(termination) if !self.connection.frontend().options.dontlognull => {
+                self.connection.begin_log(self.accepted);
                 self.log_refusal(termination, None, None);
+                self.connection.end_log();
                 Ok(None)
             }
             _ => Ok(None),
@@ -354,10 +370,24 @@ impl<'c, S: Stream> Session<'c, S> {
         if let Some(event) = termination.event() {
             connection.count(event);
         }
-        if !matches!(refusal, Refusal::Silent(_)) || !connection.frontend().options.dontlognull {
+        let is_silent = matches!(refusal, Refusal::Silent(_));
+        if !is_silent || !connection.frontend().options.dontlognull {
+            if is_silent {
+                connection.begin_log(self.accepted);
+            }
             self.log_refusal(termination, Some(status), fault);
         }
-        self.reply(status, true, false).await
+        let next = self.reply(status, true, false).await;
+        self.end_log();
+        next
+    }
+
+    /// What was not read of the client's bytes yet belongs to the next request.
+    fn end_log(&self) {
+        let ahead = self.inbound.inbox.as_ref().map_or(0, Buffer::len) as u64;
+        let received = self.connection.received().value();
+        self.connection.log(|record| record.received_until = Some(received - ahead));
+        self.connection.end_log();
     }
 
     /// The connection ends, and with it what the client has sent behind: a client that floods has to connect again.
@@ -376,6 +406,7 @@ impl<'c, S: Stream> Session<'c, S> {
 
     fn log_refusal(&self, termination: Termination, status: Option<u16>, fault: Option<Malformed>) {
         let connection = self.connection;
+        connection.log(|record| record.ended(termination.code()));
         tracing::debug!(
             frontend = %connection.frontend().name,
             client = %connection.peer(),
@@ -401,7 +432,7 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     pub(super) async fn send(&mut self, reply: Reply<'_>) -> Next {
-        self.connection.counters().response(reply.status);
+        self.connection.answered(reply.status);
         if let Some(counters) = self.backend_counters() {
             counters.response(reply.status);
         }
@@ -444,7 +475,7 @@ impl<'c, S: Stream> Session<'c, S> {
         match write::all_vectored(connection.stream(), pieces, &self.deadline, timeout).await {
             Ok(()) => {
                 let length = (out.len() + content.len()) as u64;
-                connection.counters().bytes_out.add(length);
+                connection.sent().add(length);
                 if let Some(counters) = self.backend_counters() {
                     counters.unserved.bytes_out.add(length);
                 }
@@ -452,6 +483,14 @@ impl<'c, S: Stream> Session<'c, S> {
             Err(_) => return Next::Close,
         }
         if close { Next::Linger } else { Next::Request }
+    }
+}
+
+/// The first byte of a request is here, with so many more that were not looked at yet.
+fn begin_log<S>(connection: &Connection<S>, ahead: usize) {
+    if !connection.has_log() {
+        connection.begin_log(Instant::now());
+        connection.log(|record| record.received_before -= ahead as u64);
     }
 }
 

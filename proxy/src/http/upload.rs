@@ -78,10 +78,9 @@ impl<S: Stream> Upload<'_, '_, S> {
         let left = Cell::from_mut(left);
         let (connection, deadline) = (self.inbound.connection, &self.inbound.deadline);
         let (client, server) = (connection.stream(), self.upstream.stream());
-        let counters = connection.counters();
-        let [frontend, of_server] = self.upstream.bytes_in(&counters.bytes_in);
-        let counters = [frontend, of_server, counters.event(Event::Spliced)];
-        let bulk = Bulk::new(client, server, connection.worker().pipes(), counters);
+        let moved = self.upstream.received(connection.received());
+        let spliced = connection.counters().event(Event::Spliced);
+        let bulk = Bulk::new(client, server, connection.worker().pipes(), moved, spliced);
         let Some(bulk) = bulk.filter(|_| connection.splices_request(self.upstream.backend())) else {
             return Ok(false);
         };

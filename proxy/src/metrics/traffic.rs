@@ -168,8 +168,10 @@ impl ServerCounters {
     /// Counts how an exchange failed.
     pub(crate) fn failed(&self, termination: Termination) {
         match termination {
-            Termination::ClientAbortInConnect
+            Termination::ClientAbortInQueue
+            | Termination::ClientAbortInConnect
             | Termination::ClientAbortInResponse
+            | Termination::ClientTimeoutInResponse
             | Termination::ClientAbortInData
             | Termination::ClientTimeoutInData => self.client_aborts.increment(),
             Termination::ServerAbortInHead
@@ -183,6 +185,8 @@ impl ServerCounters {
             Termination::DeniedResponse(_) => self.denied_responses.increment(),
             // Not by the server, or counted by the search for one.
             Termination::ClientAbortInHead
+            | Termination::ClientAbortInContent
+            | Termination::ClientAbortInTarpit
             | Termination::ClientTimeoutInHead
             | Termination::BadRequest
             | Termination::Denied

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::Node;
-use crate::config::BackendId;
+use crate::{
+    config::{BackendId, LogDestination},
+    log::Sink,
+};
 
 /// Generations that somebody still uses, the newest first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,5 +38,10 @@ impl<'n> Lineage<'n> {
             let index = node.backend(id).servers.iter().position(|server| server.name == name)?;
             Some((&**node, id, index))
         })
+    }
+
+    /// What leads to this place, while somebody uses it.
+    pub(super) fn sink(self, to: &LogDestination) -> Option<Arc<Sink>> {
+        self.0.iter().find_map(|node| node.loggers.sink(to))
     }
 }

@@ -1,27 +1,9 @@
-//! Dates as text, without a library: the calendar of RFC 9110 §5.6.7 and RFC 3339.
+//! Dates as text: RFC 9110 §5.6.7 and RFC 3339.
 
 use std::time::{Duration, SystemTime};
 
 use super::text::ShortText;
-
-const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/// A moment in UTC, taken apart.
-struct Utc {
-    year: u64,
-    /// 1..=12
-    month: u64,
-    /// 1..=31
-    day: u64,
-    /// 0 is a Thursday.
-    weekday: usize,
-    hour: u64,
-    minute: u64,
-    second: u64,
-    millisecond: u32,
-}
+use crate::calendar::{Civil, DAYS};
 
 /// Since 1970; 0 for a clock that is before.
 pub(super) fn since_epoch(now: SystemTime) -> Duration {
@@ -30,7 +12,7 @@ pub(super) fn since_epoch(now: SystemTime) -> Duration {
 
 /// `2026-11-22T08:08:46.974Z`
 pub(super) fn iso(now: SystemTime) -> ShortText {
-    let Utc { year, month, day, hour, minute, second, millisecond, .. } = Utc::of(now);
+    let Civil { year, month, day, hour, minute, second, millisecond, .. } = Civil::of(since_epoch(now));
     ShortText::display(format_args!(
         "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z"
     ))
@@ -38,35 +20,12 @@ pub(super) fn iso(now: SystemTime) -> ShortText {
 
 /// `Sun, 22 Nov 2026 08:08:46 GMT`
 pub(super) fn http(now: SystemTime) -> ShortText {
-    let Utc { year, month, day, weekday, hour, minute, second, .. } = Utc::of(now);
-    let (weekday, month) = (DAYS[weekday], MONTHS[usize::try_from(month - 1).unwrap_or(0)]);
+    let civil = Civil::of(since_epoch(now));
+    let Civil { year, day, weekday, hour, minute, second, .. } = civil;
+    let (weekday, month) = (DAYS[weekday], civil.month_name());
     ShortText::display(format_args!(
         "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT"
     ))
-}
-
-impl Utc {
-    fn of(now: SystemTime) -> Self {
-        let since = since_epoch(now);
-        let (days, seconds) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-        // Civil from days, for dates after 1970 (Howard Hinnant): years begin in March, so that a leap day is the last.
-        let shifted = days + 719_468;
-        let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-        let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let from_march = (5 * of_year + 2) / 153;
-        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-        Self {
-            year: era * 400 + year_of_era + u64::from(month <= 2),
-            month,
-            day: of_year - (153 * from_march + 2) / 5 + 1,
-            weekday: usize::try_from(days % 7).unwrap_or(0),
-            hour: seconds / 3_600,
-            minute: seconds / 60 % 60,
-            second: seconds % 60,
-            millisecond: since.subsec_millis(),
-        }
-    }
 }
 
 #[cfg(test)]

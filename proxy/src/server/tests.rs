@@ -14,6 +14,7 @@ fn config(threads: usize) -> Config {
         maps: Vec::new(),
         users: Vec::new(),
         desk: None,
+        log: Vec::new(),
         resolver: Default::default(),
         frontends: Vec::new(),
         backends: Vec::new(),

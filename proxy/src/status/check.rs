@@ -35,8 +35,10 @@ pub struct CheckReport {
     pub code: CheckCode,
     /// `200`, `404 on HEAD /check.txt`, `connection refused`, `no answer within 2 s`; may be empty.
     pub what: String,
-    /// The status of an HTTP answer.
+    /// The status of an HTTP answer, and its reason phrase.
     pub status: Option<u16>,
+    /// See `status`; may be empty.
+    pub phrase: String,
     /// How long it took.
     pub duration: Duration,
     /// This many in a row had the same outcome.

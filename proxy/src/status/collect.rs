@@ -32,6 +32,7 @@ pub(crate) fn collect(generations: &[Arc<Node>], bindings: &Bindings) -> Status 
         tables: node.tables.status(),
         generation: node.generation,
         old_generations: generations.len() as u64 - 1,
+        logs: node.loggers.status(),
     }
 }
 

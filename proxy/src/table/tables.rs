@@ -157,6 +157,7 @@ mod tests {
             users: Vec::new(),
             desk: None,
             maps: Vec::new(),
+            log: Vec::new(),
             resolver: Default::default(),
             frontends: vec![Frontend {
                 rules: limits.iter().map(rule).collect(),

@@ -19,7 +19,7 @@ use crate::{
     buffer::{BUFFER_SIZE, BufferPool},
     connection::Connection,
     error::Side,
-    metrics::{Counter, Event},
+    metrics::{Counter, Event, Flow},
     stream::Stream,
     tcp::splice::{Pipe, PipePool},
     upstream::Upstream,
@@ -57,21 +57,19 @@ pub(super) async fn relay<S: Stream>(
     upstream_deadline: &Deadline,
 ) -> End {
     let worker = connection.worker();
-    let counters = connection.counters();
     let client_deadline = worker.wheel().deadline();
     let (of_client, of_server) = (&connection.frontend().timeout, &upstream.backend().timeout);
     client_deadline.arm(of_server.tunnel.unwrap_or(of_client.client));
     upstream_deadline.arm(of_server.tunnel.unwrap_or(of_server.server));
     let client = Peer::new(connection.stream(), Side::Downstream, &client_deadline);
     let server = Peer::new(upstream.stream(), Side::Upstream, upstream_deadline);
-    let (buffers, spliced) = (worker.buffers(), counters.event(Event::Spliced));
+    let (buffers, spliced) = (worker.buffers(), connection.counters().event(Event::Spliced));
     let pipes = |allowed: bool| allowed.then_some((worker.pipes(), spliced));
     let to_server = pipes(connection.splices_request(upstream.backend()));
     let to_client = pipes(connection.splices_response(upstream.backend()));
-    let (bytes_in, bytes_out) =
-        (upstream.bytes_in(&counters.bytes_in), upstream.bytes_out(&counters.bytes_out));
-    let mut request = pin!(forward(&client, &server, buffers, to_server, bytes_in));
-    let mut response = pin!(forward(&server, &client, buffers, to_client, bytes_out));
+    let (received, sent) = (upstream.received(connection.received()), upstream.sent(connection.sent()));
+    let mut request = pin!(forward(&client, &server, buffers, to_server, received));
+    let mut response = pin!(forward(&server, &client, buffers, to_client, sent));
     let (mut request_done, mut response_done) = (false, false);
     let mut is_half_closed = false;
     poll_fn(|context| {
@@ -152,7 +150,7 @@ async fn forward<A: Stream, B: Stream>(
     sink: &Peer<'_, B>,
     buffers: &Rc<BufferPool>,
     pipes: Option<(&Rc<PipePool>, &Counter)>,
-    bytes: [&Counter; 2],
+    bytes: Flow<'_>,
 ) -> Result<(), Failure> {
     let plain = source.stream.plain().zip(sink.stream.plain()).zip(pipes);
     let mut bulk = false;
@@ -160,10 +158,7 @@ async fn forward<A: Stream, B: Stream>(
         source.stream.readable().await.map_err(|error| source.failed(error))?;
         let turn = match plain.filter(|_| bulk) {
             Some(((from, to), (pipes, spliced))) => match pipes.take() {
-                Ok(pipe) => {
-                    let [frontend, server] = bytes;
-                    splice_turn(source, from, sink, to, pipe, [frontend, server, spliced]).await?
-                }
+                Ok(pipe) => splice_turn(source, from, sink, to, pipe, bytes, spliced).await?,
                 // Out of descriptors: it goes on more slowly.
                 Err(_) => copy_turn(source, sink, buffers, bytes).await?,
             },
@@ -192,7 +187,7 @@ async fn copy_turn<A: Stream, B: Stream>(
     source: &Peer<'_, A>,
     sink: &Peer<'_, B>,
     buffers: &Rc<BufferPool>,
-    bytes: [&Counter; 2],
+    bytes: Flow<'_>,
 ) -> Result<Turn, Failure> {
     let mut buffer = buffers.take();
     let moved = match buffer.read_from(source.stream) {
@@ -202,7 +197,7 @@ async fn copy_turn<A: Stream, B: Stream>(
         Err(error) => return Err(source.failed(error)),
     };
     source.moved();
-    bytes.iter().for_each(|counter| counter.add(moved as u64));
+    bytes.add(moved as u64);
     while !buffer.is_empty() {
         match buffer.write_to(sink.stream) {
             Ok(_) => sink.moved(),
@@ -219,7 +214,8 @@ async fn splice_turn<A: Stream, B: Stream>(
     sink: &Peer<'_, B>,
     to: &TcpStream,
     mut pipe: Pipe,
-    counters: [&Counter; 3],
+    bytes: Flow<'_>,
+    spliced: &Counter,
 ) -> Result<Turn, Failure> {
     let mut moved = 0;
     while moved < TURN {
@@ -228,7 +224,8 @@ async fn splice_turn<A: Stream, B: Stream>(
             Ok(n) => {
                 moved += n;
                 source.moved();
-                counters.iter().for_each(|counter| counter.add(n as u64));
+                bytes.add(n as u64);
+                spliced.add(n as u64);
             }
             // The pipe is empty here, so it is the source that has nothing.
             Err(error) if is_transient(&error) => return Ok(Turn::Drained(moved)),

@@ -82,6 +82,7 @@ fn config(server: std::net::SocketAddr) -> Config {
         maps: Vec::new(),
         users: Vec::new(),
         desk: None,
+        log: Vec::new(),
         resolver: Default::default(),
         frontends: vec![Frontend {
             default_backend: Some(BackendId(0)),

@@ -2,7 +2,12 @@
 
 mod refused;
 
-use std::{io, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use tokio::net::TcpStream;
 
@@ -11,6 +16,7 @@ use crate::{
     config::{Backend, BackendId},
     error::{Error, Kind, Side},
     health::passive::Seen,
+    log::{Record, ServedBy},
     metrics::{BackendCounters, Event},
     node::{Asker, BackendShared, Grant},
     upstream::queue::{Place, Wish},
@@ -49,6 +55,38 @@ pub struct Search {
     redispatches: u32,
     /// The last attempt of all: its server, and why it failed.
     failure: Option<(usize, String)>,
+    /// For its log, if there is one.
+    course: Option<Cell<Course>>,
+}
+
+/// What a log tells of a search.
+#[derive(Clone, Copy, Debug, Default)]
+struct Course {
+    /// It stands in line.
+    is_in_line: bool,
+    /// When it left the line, or got its last server.
+    dequeued: Option<Instant>,
+    /// The server of that attempt.
+    server: Option<usize>,
+    /// Its places in the lines that it stood in: of those who want one server alone, of the others.
+    places: (u32, u32),
+}
+
+impl Course {
+    fn enqueued(&mut self, wish: Wish, before: usize) {
+        let place = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+        self.is_in_line = true;
+        match wish {
+            Wish::Any => {
+                self.server = None;
+                self.places.1 = self.places.1.saturating_add(place);
+            }
+            Wish::Only(server) => {
+                self.server = Some(server);
+                self.places.0 = self.places.0.saturating_add(place);
+            }
+        }
+    }
 }
 
 impl Search {
@@ -59,6 +97,7 @@ impl Search {
         mut preference: Preference,
     ) -> Self {
         let persistence = Persistence::new(worker.node(), backend, &mut preference);
+        let course = worker.node().loggers.has_traffic(frontend).then(Cell::default);
         Self {
             worker,
             frontend,
@@ -70,6 +109,34 @@ impl Search {
             retries: 0,
             redispatches: 0,
             failure: None,
+            course,
+        }
+    }
+
+    /// What a log wants to know of it.
+    pub(crate) fn tell(&self, record: &mut Record) {
+        record.retries = self.retries;
+        record.is_redispatched = self.redispatches > 0;
+        let Some(course) = self.course.as_ref().map(Cell::get) else { return };
+        record.in_line = course.places;
+        if let Some(at) = if course.is_in_line { Some(Instant::now()) } else { course.dequeued } {
+            record.dequeued(at);
+        }
+        if let Some(server) = course.server {
+            record.served_by = ServedBy::Server(server);
+        }
+    }
+
+    /// Did it stand in line when it was given up?
+    pub(crate) fn is_in_line(&self) -> bool {
+        self.course.as_ref().is_some_and(|course| course.get().is_in_line)
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Course)) {
+        if let Some(cell) = &self.course {
+            let mut course = cell.get();
+            note(&mut course);
+            cell.set(course);
         }
     }
 
@@ -146,6 +213,9 @@ impl Search {
                 if !self.is_persisted(server) && self.may_leave(server) {
                     drop(lease);
                     lease = self.lease(deadline).await?;
+                } else if self.config().redispatch && !self.is_persisted(server) {
+                    // It was free to leave: in HAProxy's logs it is assigned anew.
+                    self.note(|course| course.dequeued = Some(Instant::now()));
                 }
             }
             if lease.server == server {
@@ -323,14 +393,21 @@ impl Search {
         let node = self.worker.node();
         let state = &node.backends[self.backend.0];
         let asker = || Asker::new(node, self.backend);
-        let (place, granted) =
-            state.shared.line().push(node.generation, wish, state.servers[turn].number, asker);
+        let (place, granted) = {
+            let mut line = state.shared.line();
+            self.note(|course| course.enqueued(wish, line.len_of(node.generation, wish)));
+            line.push(node.generation, wish, state.servers[turn].number, asker)
+        };
         let in_line = InLine { backend: &state.shared, place };
         self.is_here_too();
         // A slot that was freed before we were in line is found here.
         state.shared.serve_line();
         let granted = deadline.limit(self.config().timeout.queue, granted).await;
         drop(in_line);
+        self.note(|course| {
+            course.is_in_line = false;
+            course.dequeued = Some(Instant::now());
+        });
         match granted {
             Ok(grant) => Ok(grant.ok().and_then(Grant::take)),
             Err(_) => {
@@ -353,6 +430,10 @@ impl Search {
         if counters.of(Some(server)).peak.raise(state.servers[server].in_flight().into()) {
             counters.peak.raise(state.load());
         }
+        self.note(|course| {
+            course.dequeued = Some(Instant::now());
+            course.server = Some(server);
+        });
         Lease { worker: Rc::clone(&self.worker), backend: self.backend, server }
     }
 

@@ -159,6 +159,11 @@ impl<G, A> Queue<G, A> {
         (now, self.peaks.get(&alone).copied().unwrap_or(0))
     }
 
+    /// How many have this wish.
+    pub(crate) fn len_of(&self, generation: u64, wish: Wish) -> usize {
+        self.lines.get(&(generation, wish)).map_or(0, |line| line.waiters.len())
+    }
+
     /// How many of those in line would have gone to the server with this number.
     pub(crate) fn len_at(&self, server: u32) -> usize {
         let waiters = self.lines.values().flat_map(|line| &line.waiters);

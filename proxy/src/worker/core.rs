@@ -18,6 +18,7 @@ use crate::{
     connection::Registry,
     http::Compressors,
     listener::AcceptLoops,
+    log::WorkerLog,
     node::Node,
     sample,
     tcp::splice::PipePool,
@@ -40,6 +41,7 @@ pub(super) struct Core {
     pub(super) compressors: Rc<Compressors>,
     pub(super) registry: Rc<Registry>,
     pub(super) accept_loops: AcceptLoops,
+    pub(super) log: WorkerLog,
     /// Clients that are being told why they are refused.
     pub(super) told: Cell<usize>,
     /// The tick of the wheel.
@@ -70,6 +72,7 @@ impl Core {
             compressors: Rc::default(),
             registry: Rc::default(),
             accept_loops: AcceptLoops::default(),
+            log: WorkerLog::default(),
             told: Cell::new(0),
             draining_since: Cell::new(None),
         });
@@ -120,6 +123,7 @@ async fn turn_wheel(core: Rc<Core>) {
     loop {
         ticks.tick().await;
         core.wheel.advance(started.elapsed());
+        core.log.flush();
         if swept.elapsed() >= SWEEP {
             swept = Instant::now();
             if let Some(worker) = core.current() {

@@ -22,7 +22,7 @@ const LARGE: usize = 8 << 20;
 
 /// What a client does.
 #[derive(Clone, Copy)]
-enum Client {
+pub(crate) enum Client {
     /// Sends this, ends its side, and reads to the end.
     Says(&'static str),
     /// Sends this, reads a little, and goes away.
@@ -52,10 +52,10 @@ enum Behaviour {
 }
 use Behaviour::{Answers, AnswersLate, Echoes, Ends, IsLarge, IsSilent, Refuses};
 
-struct Case {
-    name: &'static str,
-    mode: Mode,
-    client: Client,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) mode: Mode,
+    pub(crate) client: Client,
     servers: &'static [Behaviour],
     retries: u32,
     /// Of each server.
@@ -79,7 +79,7 @@ impl Case {
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     Case::new(
         "three_requests",
         Says(
@@ -159,7 +159,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<()> {
     Some(())
 }
 
-async fn play<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, client: Client) {
+pub(crate) async fn play<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, client: Client) {
     let play = async {
         match client {
             Says(text) | Crowd(_, text) => {
@@ -204,7 +204,7 @@ async fn read_response(stream: &mut (impl AsyncRead + Unpin), answer: &mut Vec<u
     }
 }
 
-fn haproxy_sections(servers: &[Vec<SocketAddr>]) -> String {
+pub(crate) fn haproxy_sections(servers: &[Vec<SocketAddr>]) -> String {
     let mut sections = "frontend stats\n  bind unix@FOLDER/stats\n  stats uri /\n".to_owned();
     for (case, servers) in CASES.iter().zip(servers) {
         let name = case.name;
@@ -229,7 +229,7 @@ fn haproxy_sections(servers: &[Vec<SocketAddr>]) -> String {
     sections
 }
 
-fn our_config(servers: &[Vec<SocketAddr>]) -> Config {
+pub(crate) fn our_config(servers: &[Vec<SocketAddr>]) -> Config {
     let mut all = config(Mode::Http, &[]);
     // HAProxy has one thread here as well.
     all.threads = std::num::NonZeroUsize::MIN;
@@ -365,26 +365,41 @@ fn put_responses(responses: &[u64; 6], put: &mut impl FnMut(&str, u64) -> Option
     }
 }
 
+/// Those of all cases.
+pub(crate) struct Servers {
+    /// By case.
+    pub(crate) addresses: Vec<Vec<SocketAddr>>,
+    _scripted: Vec<Scripted>,
+    _refusing: Vec<Refusing>,
+}
+
+impl Servers {
+    pub(crate) async fn start() -> Self {
+        let (mut scripted, mut refusing, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
+        for case in CASES {
+            let mut of_case = Vec::new();
+            for &behaviour in case.servers {
+                if let Refuses = behaviour {
+                    let server = Refusing::new();
+                    of_case.push(server.address);
+                    refusing.push(server);
+                } else {
+                    let server = server(behaviour).await;
+                    of_case.push(server.address);
+                    scripted.push(server);
+                }
+            }
+            addresses.push(of_case);
+        }
+        Self { addresses, _scripted: scripted, _refusing: refusing }
+    }
+}
+
 #[tokio::test]
 async fn both_count_the_same() {
-    let (mut scripted, mut refusing, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
-    for case in CASES {
-        let mut of_case = Vec::new();
-        for &behaviour in case.servers {
-            if let Refuses = behaviour {
-                let server = Refusing::new();
-                of_case.push(server.address);
-                refusing.push(server);
-            } else {
-                let server = server(behaviour).await;
-                of_case.push(server.address);
-                scripted.push(server);
-            }
-        }
-        addresses.push(of_case);
-    }
-    let haproxy = HAProxy::start(&haproxy_sections(&addresses), "stats").await;
-    let proxy = Proxy::start(our_config(&addresses)).unwrap();
+    let Servers { addresses, .. } = &Servers::start().await;
+    let haproxy = HAProxy::start(&haproxy_sections(addresses), "stats").await;
+    let proxy = Proxy::start(our_config(addresses)).unwrap();
     for (index, case) in CASES.iter().enumerate() {
         let count = if let Crowd(count, _) = case.client { count } else { 1 };
         let ours = proxy.status().frontends[index].binds[0].address.unwrap();

@@ -41,6 +41,7 @@ pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
         maps: Vec::new(),
         users: Vec::new(),
         desk: None,
+        log: Vec::new(),
         resolver: Default::default(),
         frontends: vec![Frontend {
             maxconn: 1000,

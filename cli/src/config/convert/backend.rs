@@ -10,7 +10,7 @@ use lb_proxy::{
 use super::{
     answers, balance,
     check::{self, Watching},
-    rules,
+    log, rules,
 };
 use crate::config::{
     diagnostic::{Report, Span},
@@ -39,6 +39,7 @@ pub(super) fn convert(
             report.error(name.span, message);
         }
         let mut backend = one(section, &file.defaults, context, report);
+        backend.log = log::backend(&section.value, file);
         // A `[listen.*]` has been told of them as a frontend.
         let quiet = section.value.kind.is_frontend() && backend.mode == Mode::Tcp;
         if !quiet {
@@ -88,6 +89,8 @@ fn one(
         agent,
         observe,
         cut_when_down,
+        log: Vec::new(),
+        log_health_checks: value(&raw.log_health_checks, &defaults.log_health_checks).unwrap_or(false),
         error_pages: Vec::new(),
         // Those of a `[listen.*]` are its frontend's.
         rules: match raw.kind {

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use super::log::{self, LogEntry};
 use crate::config::{
     reader::{At, Fields, Value},
     text,
@@ -14,6 +15,7 @@ pub(crate) struct Global {
     pub(crate) drain_timeout: Option<At<Duration>>,
     /// Of server names.
     pub(crate) nameservers: Vec<At<SocketAddr>>,
+    pub(crate) log: Option<At<Vec<LogEntry>>>,
 }
 
 impl Global {
@@ -23,6 +25,7 @@ impl Global {
             threads: fields.integer("threads", 1..=1024),
             drain_timeout: fields.duration("drain_timeout", Duration::ZERO..=Duration::from_secs(3600)),
             nameservers: fields.value("nameservers").map(nameservers).unwrap_or_default(),
+            log: log::log(&fields, true),
         };
         fields.finish(|key| (key == "nbthread" || key == "nbproc").then(|| "write `threads`".into()));
         global

@@ -9,7 +9,10 @@ use lb_proxy::{
 };
 
 use self::rules::Side;
-use super::POSITIVE;
+use super::{
+    POSITIVE,
+    log::{self, LogEntry, TrafficLog},
+};
 use crate::config::reader::{At, Fields};
 
 pub(crate) use self::{
@@ -60,6 +63,7 @@ pub(crate) struct Section {
     /// The key is there and could not be read.
     pub(crate) mode_is_misread: bool,
     pub(crate) timeout: Timeouts,
+    pub(crate) log: Option<At<Vec<LogEntry>>>,
     // Of a frontend:
     pub(crate) binds: Vec<Bind>,
     pub(crate) maxconn: Option<At<u32>>,
@@ -76,11 +80,13 @@ pub(crate) struct Section {
     pub(crate) rules: Vec<Rule>,
     pub(crate) response_rules: Vec<Rule>,
     pub(crate) frontend_options: FrontendOptions,
+    pub(crate) traffic_log: TrafficLog,
     pub(crate) per_source: Option<At<PerSource>>,
     pub(crate) error_pages: Vec<Page>,
     pub(crate) monitor: Option<Monitor>,
     pub(crate) statistics: Option<Statistics>,
     // Of a backend:
+    pub(crate) log_health_checks: Option<At<bool>>,
     pub(crate) persist: Option<At<bool>>,
     pub(crate) cookie: Option<At<Cookie>>,
     pub(crate) stick: Option<At<Stick>>,
@@ -123,8 +129,9 @@ const FRONTEND_KEYS: [&str; 8] = [
     "monitor_uri",
     "statistics",
 ];
-const BACKEND_KEYS: [&str; 11] = [
+const BACKEND_KEYS: [&str; 12] = [
     "source",
+    "log_health_checks",
     "retries",
     "redispatch",
     "persist",
@@ -164,6 +171,8 @@ impl Section {
             mode: None,
             mode_is_misread: false,
             timeout: Timeouts::default(),
+            log: None,
+            log_health_checks: None,
             binds: Vec::new(),
             maxconn: None,
             forwardfor: None,
@@ -175,6 +184,7 @@ impl Section {
             rules: Vec::new(),
             response_rules: Vec::new(),
             frontend_options: FrontendOptions::default(),
+            traffic_log: TrafficLog::default(),
             per_source: None,
             persist: None,
             cookie: None,
@@ -205,12 +215,14 @@ impl Section {
         }
         section.error_pages = answers::pages(&fields);
         section.compression = fields.value("compression").and_then(|value| compression::read(&value));
+        section.log = log::log(&fields, false);
         if kind.takes_frontend_keys() {
             section.maxconn = fields.integer("maxconn", 1..=10_000_000);
             section.forwardfor = fields.boolean("forwardfor");
             section.statistics = statistics::read(&fields);
             section.per_source = fields.value("per_source").and_then(|value| PerSource::read(&value));
             section.frontend_options = FrontendOptions::read(&fields);
+            section.traffic_log = TrafficLog::read(&fields);
         }
         if kind.is_frontend() {
             fields.require("bind", "bind = \"*:80\" or bind = { vip = \"web\", port = 80 }");
@@ -235,6 +247,7 @@ impl Section {
         }
         if kind.takes_backend_keys() {
             let frontend = kind.takes_frontend_keys().then_some(&section.frontend_options);
+            section.log_health_checks = fields.boolean("log_health_checks");
             section.backend_options = BackendOptions::read(&fields, frontend);
             section.persist = fields.boolean("persist");
             section.cookie = fields.value("cookie").and_then(|value| Cookie::read(&value));
@@ -266,7 +279,11 @@ fn elsewhere(key: &str, kind: Kind) -> Option<String> {
         (Kind::Defaults, "rules" | "response_rules") => {
             Some("it belongs into a [frontend.*], [backend.*] or [listen.*]".into())
         }
-        (_, key) if FRONTEND_KEYS.contains(&key) || options::FRONTEND_KEYS.contains(&key) => {
+        (_, key)
+            if FRONTEND_KEYS.contains(&key)
+                || options::FRONTEND_KEYS.contains(&key)
+                || log::TRAFFIC_KEYS.contains(&key) =>
+        {
             Some("it belongs into a [frontend.*] or [listen.*]".into())
         }
         (_, key)

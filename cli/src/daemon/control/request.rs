@@ -29,8 +29,12 @@ const LOOP_TIME: Duration = Duration::from_secs(2);
 type Answer = Response<Full<Bytes>>;
 
 /// The resources and the method of each.
-const RESOURCES: [(&str, Method); 3] =
-    [("/v1/status", Method::GET), ("/v1/version", Method::GET), ("/v1/stop", Method::POST)];
+const RESOURCES: [(&str, Method); 4] = [
+    ("/v1/status", Method::GET),
+    ("/v1/version", Method::GET),
+    ("/v1/stop", Method::POST),
+    ("/v1/log/reopen", Method::POST),
+];
 
 /// Answers `request` of `user`; never fails.
 pub(super) async fn answer(
@@ -61,19 +65,24 @@ pub(super) async fn answer(
             api: vec!["v1".to_owned()],
             pid: std::process::id(),
         }),
-        "/v1/status" => status(commands).await,
+        "/v1/status" => ask(commands, Command::Status).await,
+        "/v1/log/reopen" => ask(commands, Command::ReopenLogs).await,
         _ => stop(&body, commands, user).await,
     }
 }
 
-async fn status(commands: &mpsc::Sender<Command>) -> Answer {
+/// Asks the daemon's loop what it can answer at once.
+async fn ask<T: Serialize>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Answer {
     let (reply, answer) = oneshot::channel();
     let asked = async {
-        commands.send(Command::Status(reply)).await.ok()?;
+        commands.send(command(reply)).await.ok()?;
         answer.await.ok()
     };
     match tokio::time::timeout(LOOP_TIME, asked).await {
-        Ok(Some(status)) => json(&status),
+        Ok(Some(value)) => json(&value),
         Ok(None) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
         Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon's loop does not answer".to_owned()),
     }

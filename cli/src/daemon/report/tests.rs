@@ -57,6 +57,7 @@ impl World {
             tables: Vec::new(),
             generation: 1,
             old_generations: 0,
+            logs: Vec::new(),
         };
         Self { config, groups, session, proxy, speaker_speaks: true }
     }
@@ -438,6 +439,7 @@ fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &
             code,
             what: what.to_owned(),
             status: None,
+            phrase: String::new(),
             duration: Duration::from_millis(1),
             in_a_row: 3,
             at: std::time::SystemTime::UNIX_EPOCH,

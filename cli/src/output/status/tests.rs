@@ -126,6 +126,7 @@ fn healthy() -> Status {
             statistics: Default::default(),
         }],
         tables: Vec::new(),
+        logs: Vec::new(),
         counters: Default::default(),
         problems: Vec::new(),
         notes: Vec::new(),

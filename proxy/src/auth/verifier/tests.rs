@@ -152,6 +152,7 @@ fn who_is_known_stays_known_as_long_as_the_users_are_the_same() {
         threads: std::num::NonZeroUsize::MIN,
         maxconn: 1,
         node: String::new(),
+        log: Vec::new(),
         maps: Vec::new(),
         users: lists(),
         resolver: Default::default(),

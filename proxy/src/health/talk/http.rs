@@ -1,7 +1,7 @@
 //! A request, and what its answer has to be. The answer is read with the codec of the data plane, so that what it
 //! would refuse from a server fails the check as well.
 
-use super::{Inbox, Step, ended_early, response_error};
+use super::{Inbox, Step, ended_early, quoted, response_error};
 use crate::{
     Endpoint,
     config::{HttpCheck, HttpExpect, HttpVersion, Pattern},
@@ -24,6 +24,8 @@ pub(crate) struct Talk<'c> {
     check: &'c HttpCheck,
     address: Endpoint,
     state: State,
+    /// Of the answer.
+    phrase: String,
     interim: u32,
 }
 
@@ -36,7 +38,7 @@ enum State {
 
 impl<'c> Talk<'c> {
     pub(super) fn new(check: &'c HttpCheck, address: Endpoint) -> Self {
-        Self { check, address, state: State::Begin, interim: 0 }
+        Self { check, address, state: State::Begin, interim: 0, phrase: String::new() }
     }
 
     pub(super) fn step(&mut self, inbox: &mut Inbox) -> Step {
@@ -62,6 +64,7 @@ impl<'c> Talk<'c> {
                         Ok(response) => response,
                         Err(fault) => return response_error(fault.to_string()),
                     };
+                    self.phrase = quoted(head.reason());
                     inbox.bytes.drain(..response.length);
                     if response.status < 200 {
                         self.interim += 1;
@@ -73,7 +76,7 @@ impl<'c> Talk<'c> {
                     }
                     let (status, decoder) = (response.status, Decoder::new(response.framing, false));
                     if let Some(outcome) = self.judge_status(status) {
-                        return Step::End(outcome, b"");
+                        return self.end(outcome);
                     }
                     self.state = State::Content { status, decoder, content: Vec::new() };
                 }
@@ -96,12 +99,16 @@ impl<'c> Talk<'c> {
                     content.truncate(CONTENT);
                     let (status, content) = (*status, &*content);
                     return match judge_content(self.check, status, content, complete) {
-                        Some(outcome) => Step::End(outcome, b""),
+                        Some(outcome) => self.end(outcome),
                         None => Step::Listen,
                     };
                 }
             }
         }
+    }
+
+    fn end(&mut self, outcome: Outcome) -> Step {
+        Step::End(Outcome { phrase: std::mem::take(&mut self.phrase), ..outcome }, b"")
     }
 
     fn request(&self) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{CookiePolicy, Persisted};
+use super::{CookiePolicy, Done, Persisted};
 use crate::{
     config::BackendId,
     http::{
@@ -36,7 +36,7 @@ pub(crate) fn pass_request(
     Ok(persisted)
 }
 
-/// The response of `upstream` on its way to the client.
+/// The response of `upstream` on its way to the client; what was done with its cookie.
 pub(crate) fn pass_response(
     policy: &CookiePolicy,
     upstream: &Upstream,
@@ -44,8 +44,8 @@ pub(crate) fn pass_response(
     persisted: &Persisted,
     message: &mut Message<'_>,
     work: &mut Vec<u8>,
-) {
-    policy.edit_response(message, method, persisted, upstream.server_id(), now(), work);
+) -> Done {
+    policy.edit_response(message, method, persisted, upstream.server_id(), now(), work)
 }
 
 /// Unix time.

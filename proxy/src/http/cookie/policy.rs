@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{crumbs, date, remove, set_value, split_at, strip_prefix};
+use super::{
+    crumbs, date,
+    letters::{Done, Seen},
+    remove, set_value, split_at, strip_prefix,
+};
 use crate::{
     config::{Cookie, CookieMode, SameSite, Server},
     http::{
@@ -42,6 +46,8 @@ pub(crate) struct Persisted {
     is_sent: bool,
     /// A rule wants it ignored.
     is_ignored: bool,
+    /// What logs say of it.
+    pub(crate) seen: Seen,
     /// When it was last set, if it says so; seconds of Unix time.
     last: Option<u64>,
     /// When the client got the first one, if it says so; seconds of Unix time.
@@ -73,16 +79,26 @@ impl CookiePolicy {
         now: Duration,
     ) -> Persisted {
         let name = self.config.name.as_bytes();
-        let mut found = Persisted::default();
+        let mut found = Persisted { seen: Seen::Absent, ..Persisted::default() };
         let lines = message.fields().filter(|field| field.id == Name::Cookie);
         for value in lines.flat_map(|field| crumbs(field.value)).filter_map(|crumb| crumb.value_of(name)) {
             found.is_sent = true;
-            let Some(persisted) = self.parse(value, now.as_secs()) else { continue };
+            let mut persisted = self.parse(value, now.as_secs()).unwrap_or_default();
             match persisted.server {
-                Some(server) if is_up(server) => return persisted,
-                _ if found.server.is_none() => found = persisted,
-                _ => {}
+                Some(server) if is_up(server) => return Persisted { seen: Seen::Valid, ..persisted },
+                Some(_) => persisted.seen = Seen::Down,
+                None => {}
             }
+            // One of no use says less than one of a server, or one that was of use once.
+            let seen = match (found.seen, persisted.seen) {
+                (Seen::Down | Seen::Expired | Seen::Old, Seen::Nothing) => found.seen,
+                (_, Seen::Nothing) => Seen::Invalid,
+                (_, seen) => seen,
+            };
+            if found.server.is_none() && persisted.is_sent {
+                found = persisted;
+            }
+            found.seen = seen;
         }
         found
     }
@@ -90,7 +106,7 @@ impl CookiePolicy {
     /// The same for a request that a rule keeps from being persisted: no server is preferred, and what its response sets
     /// is left as it is.
     pub(crate) fn ignored() -> Persisted {
-        Persisted { is_ignored: true, ..Persisted::default() }
+        Persisted { is_ignored: true, seen: Seen::Unused, ..Persisted::default() }
     }
 
     /// `None` if it is not a value that we give.
@@ -109,10 +125,14 @@ impl CookiePolicy {
         if parts.next().is_some() {
             return None;
         }
-        if is_over(first, self.config.maxlife, now) || is_over(last, self.config.maxidle, now) {
-            return Some(Persisted { is_sent: true, ..Persisted::default() });
+        let over = |seen| Some(Persisted { is_sent: true, seen, ..Persisted::default() });
+        if is_over(first, self.config.maxlife, now) {
+            return over(Seen::Old);
         }
-        Some(Persisted { server, is_sent: true, is_ignored: false, last, first })
+        if is_over(last, self.config.maxidle, now) {
+            return over(Seen::Expired);
+        }
+        Some(Persisted { server, is_sent: true, last, first, ..Persisted::default() })
     }
 
     fn server(&self, value: &[u8]) -> Option<usize> {
@@ -156,61 +176,73 @@ impl CookiePolicy {
         server: usize,
         now: Duration,
         work: &mut Vec<u8>,
-    ) {
+    ) -> Done {
         if persisted.is_ignored {
-            return;
+            return Done::Nothing;
         }
         let is_direct = persisted.server == Some(server);
         let value = self.values.get(server).and_then(Option::as_deref);
-        let is_set = self.edit_set_cookie(message, is_direct, value, work);
+        let set = self.edit_set_cookie(message, is_direct, value, work);
+        let done = set.unwrap_or(Done::Nothing);
         let is_due = self.config.mode == CookieMode::Insert
-            && !(is_set && self.config.preserve)
+            && !(set.is_some() && self.config.preserve)
             && (!is_direct || self.is_stale(persisted, now.as_secs()))
             && (!self.config.postonly || method == Method::Post);
         if !is_due || (value.is_none() && !persisted.is_sent) {
-            return;
+            return done;
         }
         // RFC 9111 §5.2.2.7: no shared cache may store it. `no-cache="Set-Cookie"` is not understood everywhere.
         if self.config.nocache && !is_private(message) && message.add(b"Cache-Control", b"private").is_err() {
-            return;
+            return done;
         }
         work.clear();
         self.put_cookie(value, persisted, now.as_secs(), work);
-        let _ = message.add(b"Set-Cookie", work);
+        match message.add(b"Set-Cookie", work) {
+            Ok(()) if is_direct => Done::Updated,
+            Ok(()) => Done::Inserted,
+            Err(_) => done,
+        }
     }
 
-    /// What the server itself sets; true if it sets the cookie.
+    /// What becomes of what the server itself sets; `None` if it does not set the cookie.
     fn edit_set_cookie(
         &self,
         message: &mut Message<'_>,
         is_direct: bool,
         value: Option<&[u8]>,
         work: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Option<Done> {
         let name = self.config.name.as_bytes();
         let is_ours =
             |field: &Field<'_>| field.id == Name::SetCookie && set_value(field.value, name).is_some();
         if !message.fields().any(|field| is_ours(&field)) {
-            return false;
+            return None;
         }
         if self.config.preserve {
-            return true;
+            return Some(Done::Passed);
         }
-        match (self.config.mode, value) {
-            (CookieMode::Insert, _) => message.remove_if(is_ours),
-            _ if is_direct && self.config.indirect => message.remove_if(is_ours),
+        Some(match (self.config.mode, value) {
+            (CookieMode::Insert, _) => {
+                message.remove_if(is_ours);
+                Done::Deleted
+            }
+            _ if is_direct && self.config.indirect => {
+                message.remove_if(is_ours);
+                Done::Deleted
+            }
             (CookieMode::Rewrite, Some(value)) => {
                 let _ = message.rewrite(b"Set-Cookie", work, |line, out| replace(line, name, out, &[value]));
+                Done::Rewritten
             }
             (CookieMode::Prefix, Some(value)) => {
                 let _ = message.rewrite(b"Set-Cookie", work, |line, out| {
                     let Some(place) = set_value(line, name) else { return false };
                     replace(line, name, out, &[value, &[PREFIX_END], &line[place]])
                 });
+                Done::Rewritten
             }
-            (CookieMode::Rewrite | CookieMode::Prefix | CookieMode::Passive, _) => {}
-        }
-        true
+            (CookieMode::Rewrite | CookieMode::Prefix | CookieMode::Passive, _) => Done::Passed,
+        })
     }
 
     /// Has a cookie that leads to the right server to be set anew for its dates?

@@ -126,10 +126,9 @@ impl<S: Stream> Download<'_, S> {
         let Decoder::Length(left @ BULK..) = decoder else { return Ok(()) };
         let left = Cell::from_mut(left);
         let (upstream, client) = (self.upstream.stream(), self.connection.stream());
-        let counters = self.connection.counters();
-        let [frontend, server] = self.upstream.bytes_out(&counters.bytes_out);
-        let counters = [frontend, server, counters.event(Event::Spliced)];
-        let bulk = Bulk::new(upstream, client, self.connection.worker().pipes(), counters);
+        let moved = self.upstream.sent(self.connection.sent());
+        let spliced = self.connection.counters().event(Event::Spliced);
+        let bulk = Bulk::new(upstream, client, self.connection.worker().pipes(), moved, spliced);
         let Some(bulk) = bulk.filter(|_| self.connection.splices_response(self.upstream.backend())) else {
             return Ok(());
         };

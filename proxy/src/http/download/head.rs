@@ -157,7 +157,8 @@ impl<S: Stream> Download<'_, S> {
         }
         if let Some(policy) = changes.cookie {
             let (method, persisted) = (self.request.method, &self.persisted);
-            cookie::pass_response(policy, upstream, method, persisted, &mut message, work);
+            let done = cookie::pass_response(policy, upstream, method, persisted, &mut message, work);
+            connection.log(|record| record.cookie[1] = done.letter());
         }
         let mut coder = None;
         if let Some(policy) = changes.compression {

@@ -23,6 +23,7 @@ fn config(servers: usize) -> Config {
         maps: Vec::new(),
         users: Vec::new(),
         desk: None,
+        log: Vec::new(),
         resolver: Default::default(),
         frontends: Vec::new(),
         backends: vec![Backend::new("back", Mode::Http, (0..servers).map(server).collect())],

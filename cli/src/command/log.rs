@@ -1,0 +1,78 @@
+//! `lbctl log`.
+
+use std::path::PathBuf;
+
+use crate::{
+    control::{
+        ReopenReport,
+        client::{Client, ClientError, DEFAULT_SOCKET},
+    },
+    exit::Exit,
+};
+
+/// Arguments of `lbctl log`.
+#[derive(Debug, clap::Args)]
+pub struct LogArguments {
+    #[command(subcommand)]
+    verb: LogVerb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum LogVerb {
+    /// Open the files of logs anew, by their names: for logrotate, after it has moved them away
+    #[command(
+        after_help = "SIGUSR2 to the daemon does the same.\n\nExit codes: 0 opened, 1 no daemon or no answer, 64 usage."
+    )]
+    Reopen {
+        /// The control socket of the daemon
+        #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+        control: PathBuf,
+    },
+}
+
+/// Runs the verb.
+pub fn run(arguments: &LogArguments) -> Exit {
+    let LogVerb::Reopen { control } = &arguments.verb;
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("lbctl: can't start: {error}");
+            return Exit::Failure;
+        }
+    };
+    match runtime.block_on(reopen(&Client::new(control))) {
+        Ok(report) => {
+            println!("{}", sentence(&report));
+            Exit::Fine
+        }
+        Err(error) => {
+            eprintln!("lbctl: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+async fn reopen(client: &Client) -> Result<ReopenReport, ClientError> {
+    Ok(client.post("/v1/log/reopen", &()).await?.value)
+}
+
+fn sentence(report: &ReopenReport) -> String {
+    match report.files.as_slice() {
+        [] => "no log goes to a file".to_owned(),
+        files => format!("opened anew: {}", files.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_named() {
+        let said = |files: &[&str]| {
+            sentence(&ReopenReport { files: files.iter().map(|&file| file.to_owned()).collect() })
+        };
+        assert_eq!(said(&[]), "no log goes to a file");
+        assert_eq!(said(&["/var/log/a", "/var/log/b"]), "opened anew: /var/log/a, /var/log/b");
+    }
+}

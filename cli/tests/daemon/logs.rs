@@ -1,0 +1,131 @@
+//! Logs of a real process: to syslog, to files that are moved away, to its own output, and to places that aren't there.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Daemon, PATIENCE, file, get, unused_address, web_server};
+
+/// A daemon that has `log` on its frontend, and another one in `[global]`.
+fn start(log: &str, global: &str) -> Daemon {
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO))
+        .replace("[global]\n", &format!("[global]\n{global}\n"))
+        .replace("[listen.web]\n", &format!("[listen.web]\n{log}\n"));
+    let daemon = Daemon::spawn(&text, frontend, None);
+    daemon.wait_until("it serves", |daemon| get(daemon.frontend).as_deref() == Some("hello"));
+    daemon
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn problems(daemon: &Daemon) -> String {
+    daemon.status_json().map(|status| status["problems"].to_string()).unwrap_or_default()
+}
+
+/// Messages of a socket until one has `wanted`.
+fn until(socket: &UdpSocket, wanted: &str) -> String {
+    socket.set_read_timeout(Some(PATIENCE)).expect("set");
+    let mut message = vec![0; 4096];
+    loop {
+        let length =
+            socket.recv(&mut message).unwrap_or_else(|error| panic!("no line with {wanted}: {error}"));
+        let text = String::from_utf8_lossy(&message[..length]).into_owned();
+        if text.contains(wanted) {
+            return text;
+        }
+    }
+}
+
+fn udp() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let address = socket.local_addr().expect("bound");
+    (socket, address)
+}
+
+#[test]
+fn syslog_gets_lines_of_the_process_that_was_started() {
+    let (syslog, address) = udp();
+    let mut daemon = start(
+        "log = \"global\"\nlog_format = \"httplog\"",
+        &format!("log = {{ syslog = \"{address}\", facility = \"local0\" }}"),
+    );
+    assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
+    let line = until(&syslog, "\"GET / HTTP/1.1\"");
+    let tag = format!(" lbctl[{}]: 127.0.0.1:", daemon.child.id());
+    assert!(
+        line.starts_with("<134>") && line.contains(&tag) && line.contains(" web web/127.0.0.1:"),
+        "{line}"
+    );
+    assert_eq!(daemon.verb(&["stop"]).status.code(), Some(0));
+    daemon.wait_for_exit();
+    let last = until(&syslog, "Proxy web stopped");
+    assert!(last.contains("(cumulated conns: FE: "), "{last}");
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_opened_anew_by_the_verb_and_by_the_signal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("access.log");
+    let daemon = start(&format!("log = {{ file = {log:?} }}\nlog_format = \"httplog\""), "");
+    daemon.wait_until("the first line", |_| read(&log).contains("\"GET / HTTP/1.1\"\n"));
+    let mode = std::fs::metadata(&log).expect("there").permissions().mode();
+    assert_eq!(mode & 0o007, 0, "nobody else reads who asked for what: {mode:o}");
+
+    let first = folder.path().join("access.log.1");
+    std::fs::rename(&log, &first).expect("moved");
+    let said = daemon.verb(&["log", "reopen"]);
+    assert_eq!(said.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&said.stdout), format!("opened anew: {}\n", log.display()));
+    daemon.wait_until("the file is there again", |_| log.exists());
+    let moved = read(&first);
+    assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
+    daemon.wait_until("a line in the new file", |_| read(&log).contains("\"GET / HTTP/1.1\"\n"));
+    assert_eq!(read(&first), moved, "nothing more in the old one");
+
+    std::fs::rename(&log, &first).expect("moved");
+    daemon.signal(Signal::SIGUSR2);
+    daemon.wait_until("the file is there again", |_| log.exists());
+    daemon.assert_untouched();
+}
+
+#[test]
+fn a_place_that_is_not_there_is_a_problem_until_it_is_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("later/access.log");
+    let daemon = start(&format!("log = {{ file = {log:?} }}\nlog_format = \"httplog\""), "");
+    let what = format!("the log to file {} gets nothing", log.display());
+    daemon.wait_until("a problem", |daemon| problems(daemon).contains(&what));
+    let told = problems(&daemon);
+    assert!(told.contains("there is no such file or folder"), "{told}");
+    daemon.assert_untouched();
+    std::fs::create_dir(folder.path().join("later")).expect("made");
+    daemon.wait_until("the lines that waited", |_| read(&log).contains("\"GET / HTTP/1.1\"\n"));
+    daemon.wait_until("no problem", |daemon| !problems(daemon).contains(&what));
+}
+
+#[test]
+fn a_container_logs_to_its_output() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("stdout");
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO))
+        .replace("[listen.web]\n", "[listen.web]\nlog = \"stdout\"\nlog_format = \"json\"\n");
+    let stdout = std::fs::File::create(&output).expect("created");
+    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        command.stdout(stdout);
+    });
+    daemon.wait_until("it serves", |daemon| get(daemon.frontend).as_deref() == Some("hello"));
+    daemon.wait_until("a line", |_| read(&output).contains('\n'));
+    let text = read(&output);
+    let line: serde_json::Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(line["method"], "GET", "{line}");
+    assert_eq!(line["frontend"], "web");
+}

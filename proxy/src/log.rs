@@ -1,0 +1,241 @@
+//! Logs for others: what happened to requests and servers, in HAProxy's words, sent where the file says.
+//!
+//! ```text
+//! Connection ── Record (what happened so far, kept while it lasts) ── format ──> line ──> Logger: a header each
+//! control side ── event: server DOWN, UP ... ──────────────────────────────────────────────┘  └──> Outbox, Sink
+//! ```
+//! A worker writes a line into a buffer of its own and never waits for where it goes ([`sink`]). A frontend without a
+//! log keeps no record. What the program says of itself for a person at a terminal is `tracing`'s, elsewhere.
+
+mod clock;
+mod entry;
+mod escape;
+pub(crate) mod event;
+mod format;
+mod header;
+mod outbox;
+mod record;
+mod sink;
+mod worker;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use self::{clock::Clock, header::Header};
+use crate::{
+    config::{AccessLog, BackendId, Config, LogDestination, LogSample, LogTarget, Severity},
+    resolve::{self, ResolverConfig},
+    status::LogStatus,
+};
+
+pub(crate) use self::{
+    record::{Phase, Record, ServedBy},
+    sink::Sink,
+    worker::WorkerLog,
+};
+
+/// No header is longer, but with a very long name of the machine.
+const HEADER: usize = 160;
+
+/// Where lines go, as the configuration has it.
+#[derive(Debug)]
+pub(crate) struct Loggers {
+    sinks: Box<[Arc<Sink>]>,
+    process: Logger,
+    frontends: Box<[Option<TrafficLogger>]>,
+    backends: Box<[Logger]>,
+}
+
+/// One or more targets that get the same messages.
+#[derive(Debug)]
+struct Logger {
+    targets: Box<[Target]>,
+}
+
+/// That of a frontend.
+#[derive(Debug)]
+struct TrafficLogger {
+    logger: Logger,
+    config: AccessLog,
+    /// Bytes of a text that can be seen in a line.
+    longest: usize,
+    /// Bytes of a message that every target takes.
+    shortest: usize,
+}
+
+#[derive(Debug)]
+struct Target {
+    sink: Arc<Sink>,
+    header: Header,
+    level: Severity,
+    min_level: Severity,
+    /// With its header.
+    length: usize,
+    sample: Option<(LogSample, AtomicU64)>,
+}
+
+impl Loggers {
+    /// Of each place that the configuration names: the one that is `known`, or a new one with a thread of its own, which
+    /// does nothing before [`Self::begin`] or a line.
+    pub(crate) fn new(
+        config: &Config,
+        hostname: &str,
+        known: impl Fn(&LogDestination) -> Option<Arc<Sink>>,
+    ) -> Self {
+        let mut sinks: Vec<Arc<Sink>> = Vec::new();
+        let pid = std::process::id();
+        let mut logger = |targets: &[LogTarget]| {
+            let targets = targets.iter().map(|target| {
+                let header = Header::new(target, hostname, pid);
+                let named = sinks.iter().position(|sink| *sink.destination() == target.to);
+                let sink = match named {
+                    Some(at) => Arc::clone(&sinks[at]),
+                    None => {
+                        let sink = known(&target.to)
+                            .unwrap_or_else(|| Sink::start(&target.to, header.clone(), config.threads.get()));
+                        sinks.push(Arc::clone(&sink));
+                        sink
+                    }
+                };
+                Target {
+                    sink,
+                    header,
+                    level: target.level,
+                    min_level: target.min_level,
+                    length: target.length.into(),
+                    sample: target.sample.clone().map(|sample| (sample, AtomicU64::new(0))),
+                }
+            });
+            Logger { targets: targets.collect() }
+        };
+        let process = logger(&config.log);
+        let frontends = config.frontends.iter().map(|frontend| {
+            let log = &frontend.log;
+            let lengths = log.targets.iter().map(|target| usize::from(target.length));
+            let (shortest, longest) = (lengths.clone().min()?, lengths.max()?);
+            let shortest = shortest.saturating_sub(HEADER);
+            Some(TrafficLogger { logger: logger(&log.targets), config: log.clone(), longest, shortest })
+        });
+        let frontends = frontends.collect();
+        let backends = config.backends.iter().map(|backend| logger(&backend.log)).collect();
+        Self { process, frontends, backends, sinks: sinks.into() }
+    }
+
+    /// The configuration is in force: what is wrong with a place shows at once.
+    pub(crate) fn begin(&self) {
+        self.sinks.iter().for_each(|sink| sink.look());
+    }
+
+    /// The one with this destination.
+    pub(crate) fn sink(&self, to: &LogDestination) -> Option<Arc<Sink>> {
+        self.sinks.iter().find(|sink| sink.destination() == to).cloned()
+    }
+
+    /// Does this frontend log its traffic?
+    pub(crate) fn has_traffic(&self, frontend: usize) -> bool {
+        self.frontends[frontend].is_some()
+    }
+
+    /// Something happened to the process.
+    pub(crate) fn process(&self, level: Severity, message: &str) {
+        self.event(&self.process, level, message);
+    }
+
+    /// Something happened to a server of a backend.
+    pub(crate) fn backend(&self, backend: BackendId, level: Severity, message: &str) {
+        self.event(&self.backends[backend.0], level, message);
+    }
+
+    /// Something happened to a frontend.
+    pub(crate) fn frontend(&self, frontend: usize, level: Severity, message: &str) {
+        if let Some(traffic) = &self.frontends[frontend] {
+            self.event(&traffic.logger, level, message);
+        }
+    }
+
+    fn event(&self, logger: &Logger, level: Severity, message: &str) {
+        let clock = Clock::default();
+        let mut text = Vec::with_capacity(message.len());
+        escape::controls(message.as_bytes(), &mut text);
+        let now = SystemTime::now();
+        logger.write(level, |target, level| {
+            let mut line = Vec::with_capacity(64 + text.len());
+            target.put(level, &text, &clock, now, &mut line);
+            target.sink.send_line(line);
+        });
+    }
+
+    /// Every file is opened anew, by its name.
+    pub(crate) fn reopen(&self) {
+        self.sinks.iter().for_each(|sink| sink.reopen());
+    }
+
+    /// Waits until what was sent is written, for `limit` at most. It blocks.
+    pub(crate) fn flush(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        let flushed: Vec<_> = self.sinks.iter().map(|sink| sink.flush()).collect();
+        for flushed in flushed {
+            let _ = flushed.recv_timeout(end.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    pub(crate) fn status(&self) -> Vec<LogStatus> {
+        self.sinks.iter().map(|sink| sink.status()).collect()
+    }
+
+    /// Those whose address has to be looked up.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &Arc<Sink>> {
+        self.sinks.iter().filter(|sink| matches!(sink.destination(), LogDestination::UdpName { .. }))
+    }
+}
+
+/// Follows the name of a syslog server, if it has one, for ever.
+pub(crate) async fn follow(sink: Arc<Sink>, resolver: ResolverConfig) {
+    let LogDestination::UdpName { host, port } = sink.destination() else { return };
+    let (mut failures, mut current) = (0, None);
+    loop {
+        let (found, pause) = resolve::look_up(&resolver, host, &mut failures).await;
+        match found {
+            Ok(addresses) => {
+                current = resolve::choose(current, &[], &addresses);
+                if let Some(address) = current {
+                    sink.resolved(SocketAddr::new(address, *port));
+                }
+            }
+            Err(error) => sink.unresolved(format!("its name does not resolve: {error}")),
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Logger {
+    /// Calls `write` for each target that takes a message of this level, with the level that it has there.
+    fn write(&self, level: Severity, mut write: impl FnMut(&Target, Severity)) {
+        for target in self.targets.iter().filter(|target| level <= target.level) {
+            let is_taken = match &target.sample {
+                Some((sample, count)) => sample.takes(count.fetch_add(1, Ordering::Relaxed)),
+                None => true,
+            };
+            if is_taken {
+                write(target, level.max(target.min_level));
+            }
+        }
+    }
+}
+
+impl Target {
+    /// Writes one line with its end; what is beyond its length is cut off, as in HAProxy.
+    fn put(&self, level: Severity, message: &[u8], clock: &Clock, now: SystemTime, out: &mut Vec<u8>) {
+        let end = out.len() + self.length;
+        self.header.put(level, clock, now, out);
+        out.extend_from_slice(message);
+        out.truncate(end);
+        out.push(b'\n');
+    }
+}

@@ -1,0 +1,132 @@
+//! Where a connection meets its log: a record is begun, noted in, and becomes a line when it ends, however it ends.
+
+use std::time::Instant;
+
+use super::{
+    Record, TrafficLogger,
+    format::{Line, Load},
+    record::ServedBy,
+};
+use crate::{
+    config::Severity,
+    connection::{Connection, Killed},
+};
+
+impl<S> Connection<S> {
+    /// Is its traffic logged?
+    pub(crate) fn is_logged(&self) -> bool {
+        self.worker().node().loggers.has_traffic(self.frontend_id())
+    }
+
+    /// An exchange begins, or began at that moment. Nothing if its frontend has no log.
+    pub(crate) fn begin_log(&self, begun: Instant) {
+        if !self.is_logged() {
+            return;
+        }
+        let mut record = self.worker().log().take();
+        record.begin(begun, self.peer(), self.sent().value(), self.received().value());
+        *self.record().borrow_mut() = Some(record);
+    }
+
+    /// Is there a record?
+    pub(crate) fn has_log(&self) -> bool {
+        self.record().borrow().is_some()
+    }
+
+    /// Notes something, if there is a record.
+    pub(crate) fn log<R>(&self, note: impl FnOnce(&mut Record) -> R) -> Option<R> {
+        self.record().borrow_mut().as_mut().map(|record| note(record))
+    }
+
+    /// Bytes of a request's line that are of use.
+    pub(crate) fn longest_log(&self) -> usize {
+        self.traffic_logger().map_or(0, |traffic| traffic.longest)
+    }
+
+    /// What was begun is not worth a line.
+    pub(crate) fn forget_log(&self) {
+        if let Some(record) = self.record().take() {
+            self.worker().log().give_back(record);
+        }
+    }
+
+    /// The line is written. Nothing if there is no record.
+    pub(crate) fn end_log(&self) {
+        let Some(record) = self.record().take() else { return };
+        if let Some(traffic) = self.traffic_logger() {
+            self.write_log(traffic, &record, None);
+        }
+        self.worker().log().give_back(record);
+    }
+
+    /// The head of the response is here, of so many bytes (tcp: the server is connected): a frontend that logs as soon as
+    /// possible does it now.
+    pub(crate) fn end_log_early(&self, head: usize) {
+        let Some(traffic) = self.traffic_logger().filter(|traffic| traffic.config.asap) else { return };
+        if let Some(record) = self.record().take() {
+            self.write_log(traffic, &record, Some(head as u64));
+            self.worker().log().give_back(record);
+        }
+    }
+
+    /// Its session was taken away from it.
+    pub(crate) fn end_log_killed(&self, killed: Killed) {
+        self.log(|record| {
+            let letter = match killed {
+                Killed::ServerDown => 'D',
+                Killed::Operator => 'K',
+                Killed::Panic => 'I',
+            };
+            record.code.get_or_insert([letter, record.phase.letter()]);
+        });
+        self.end_log();
+    }
+
+    fn traffic_logger(&self) -> Option<&TrafficLogger> {
+        self.worker().node().loggers.frontends[self.frontend_id()].as_ref()
+    }
+
+    /// `early` is what is about to be sent, of an exchange that goes on.
+    fn write_log(&self, traffic: &TrafficLogger, record: &Record, early: Option<u64>) {
+        let is_error = record.is_error();
+        if traffic.config.dontlog_normal && !is_error {
+            return;
+        }
+        let node = self.worker().node();
+        let backend = record.backend.map(|id| node.backend(id));
+        let server = match record.served_by {
+            ServedBy::Server(index) => backend.and_then(|backend| backend.servers.get(index)),
+            ServedBy::Nobody | ServedBy::Statistics => None,
+        };
+        let load = record.backend.map_or((0, 0), |id| {
+            let of_server = match record.served_by {
+                ServedBy::Server(index) => node.backends[id.0].servers[index].in_flight(),
+                ServedBy::Nobody | ServedBy::Statistics => 0,
+            };
+            (node.backends[id.0].load(), of_server)
+        });
+        let line = Line {
+            record,
+            frontend: self.frontend(),
+            backend,
+            server,
+            total: record.elapsed(),
+            sent: self.sent().value() - record.sent_before + early.unwrap_or(0),
+            received: record
+                .received_until
+                .unwrap_or(self.received().value())
+                .saturating_sub(record.received_before),
+            load: Load {
+                process: node.connections.taken(),
+                frontend: node.frontends[self.frontend_id()].connections.taken(),
+                backend: load.0,
+                server: load.1,
+            },
+            is_early: early.is_some(),
+        };
+        let level = if is_error && traffic.config.separate_errors { Severity::Error } else { Severity::Info };
+        self.worker().log().send(&traffic.logger, level, |clock, out| {
+            line.write(&traffic.config.format, traffic.shortest, clock, out);
+        });
+    }
+}

@@ -1,0 +1,285 @@
+//! What happens to servers and proxies, in HAProxy's words: scripts and people look for them.
+
+use std::fmt::Write;
+
+use crate::{
+    config::Severity,
+    status::{CheckCode, CheckReport, Level, ServerState},
+};
+
+/// A server, and what is around it after a change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Around<'a> {
+    pub(crate) backend: &'a str,
+    pub(crate) server: &'a str,
+    pub(crate) is_backup: bool,
+    /// Servers that take new requests: ordinary ones, and those for when there is no other.
+    pub(crate) active: usize,
+    pub(crate) backups: usize,
+    /// Requests or connections at it.
+    pub(crate) sessions: u32,
+    /// In line for it.
+    pub(crate) queued: usize,
+}
+
+/// The line about a server that went from one state to another, if HAProxy has one.
+pub(crate) fn transition(
+    around: &Around<'_>,
+    from: ServerState,
+    to: ServerState,
+    reason: &str,
+) -> Option<(Severity, String)> {
+    use ServerState::{AgentDown, Down, Drain, Maintenance, NoBalance, NoCheck, Unchecked, Up};
+    let was_down = matches!(from, Down | AgentDown);
+    let was_leaving = matches!(from, NoBalance | Drain);
+    let grave = if was_leaving { Severity::Notice } else { Severity::Alert };
+    let name = around.name();
+    let (left, online) = (around.left(), around.online());
+    let words = |severity, text: String| Some((severity, format!("{name} {text}.")));
+    match (from, to) {
+        (_, Down | AgentDown) if was_down => None,
+        (Maintenance, Down | AgentDown) => {
+            words(Severity::Notice, "is DOWN/READY (leaving forced maintenance)".into())
+        }
+        (_, Down | AgentDown) => words(grave, format!("is DOWN{reason}{left}")),
+        (_, Maintenance) if was_down => words(Severity::Notice, "was DOWN and now enters maintenance".into()),
+        (_, Maintenance) => words(grave, format!("is going DOWN for maintenance{left}")),
+        (Maintenance, Drain) => words(Severity::Notice, "is UP/DRAIN (leaving forced maintenance)".into()),
+        (Maintenance, _) => words(Severity::Notice, "is UP/READY (leaving forced maintenance)".into()),
+        // A server is up there before its first check; that it is one is no news.
+        (Unchecked, Up | NoCheck) => None,
+        (_, Unchecked) => None,
+        (Drain, Up | NoCheck) => words(Severity::Notice, "is UP (leaving forced drain)".into()),
+        (_, Up | NoCheck | NoBalance | Drain) if was_down => {
+            words(Severity::Notice, format!("is UP{reason}{online}"))
+        }
+        (_, NoBalance) => words(Severity::Notice, format!("is stopping{reason}{online}")),
+        (_, Drain) => words(Severity::Notice, format!("enters drain state{online}")),
+        (_, Up | NoCheck) => words(Severity::Notice, format!("is UP{reason}{online}")),
+    }
+}
+
+/// Nobody takes new requests any more.
+pub(crate) fn empty(kind: &str, backend: &str) -> (Severity, String) {
+    (Severity::Emergency, format!("{kind} {backend} has no server available!"))
+}
+
+/// A check whose outcome is news.
+pub(crate) fn check(around: &Around<'_>, report: &CheckReport, level: Level) -> String {
+    let backup = if around.is_backup { "backup " } else { "" };
+    let verb = match report.code {
+        CheckCode::L7OkConditional => "conditionally succeeded",
+        code if code.passed() => "succeeded",
+        _ => "failed",
+    };
+    let Level { rise, fall, now } = level;
+    let (so_far, of, state) = if now >= rise { (now - rise + 1, fall, "UP") } else { (now, rise, "DOWN") };
+    format!(
+        "Health check for {backup}server {}/{} {verb}{}, status: {so_far}/{of} {state}.",
+        around.backend,
+        around.server,
+        reason(report)
+    )
+}
+
+/// A proxy has ended.
+pub(crate) fn stopped(proxy: &str, frontend: u64, backend: u64) -> (Severity, String) {
+    let line = format!("Proxy {proxy} stopped (cumulated conns: FE: {frontend}, BE: {backend}).");
+    (Severity::Warning, line)
+}
+
+/// `, reason: Layer4 connection problem, info: "Connection refused", check duration: 0ms`
+pub(crate) fn reason(report: &CheckReport) -> String {
+    let (what, has_code) = match report.code {
+        CheckCode::L4Ok => ("Layer4 check passed", false),
+        CheckCode::L4Timeout => ("Layer4 timeout", false),
+        CheckCode::L4Connection => ("Layer4 connection problem", false),
+        CheckCode::L7Ok => ("Layer7 check passed", true),
+        CheckCode::L7OkConditional => ("Layer7 check conditionally passed", true),
+        CheckCode::L7Timeout => ("Layer7 timeout", false),
+        CheckCode::L7Response => ("Layer7 invalid response", false),
+        CheckCode::L7Status => ("Layer7 wrong status", true),
+        CheckCode::Observed => ("Health analyze", false),
+    };
+    let mut text = format!(", reason: {what}");
+    let mut put = |piece: std::fmt::Arguments<'_>| text.write_fmt(piece).expect("a String takes everything");
+    if has_code {
+        put(format_args!(", code: {}", report.status.unwrap_or(0)));
+    }
+    let info = info(report);
+    if !info.is_empty() {
+        put(format_args!(", info: \"{}\"", info.replace('"', "'")));
+    }
+    if report.code != CheckCode::Observed {
+        put(format_args!(", check duration: {}ms", report.duration.as_millis()));
+    }
+    text
+}
+
+/// What an agent says: `, reason: Layer7 wrong status, code: 0, info: "via agent : down"`.
+pub(crate) fn agent(words: &str) -> String {
+    format!(", reason: Layer7 wrong status, code: 0, info: \"via agent : {}\"", words.replace('"', "'"))
+}
+
+fn info(report: &CheckReport) -> String {
+    match report.code {
+        CheckCode::L4Ok | CheckCode::L4Timeout | CheckCode::L7Timeout | CheckCode::L7OkConditional => {
+            String::new()
+        }
+        CheckCode::L7Ok if report.status.is_some() => String::new(),
+        // The words of the system.
+        CheckCode::L4Connection => match report.what.as_str() {
+            "connection reset" => "Connection reset by peer".to_owned(),
+            "network unreachable" => "Network is unreachable".to_owned(),
+            what => capitalized(what),
+        },
+        CheckCode::L7Status if report.status.is_some() && !report.phrase.is_empty() => report.phrase.clone(),
+        CheckCode::L7Ok | CheckCode::L7Response | CheckCode::L7Status | CheckCode::Observed => {
+            report.what.clone()
+        }
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+impl Around<'_> {
+    fn name(&self) -> String {
+        let backup = if self.is_backup { "Backup " } else { "" };
+        format!("{backup}Server {}/{}", self.backend, self.server)
+    }
+
+    fn left(&self) -> String {
+        format!(
+            ". {} active and {} backup servers left.{} {} sessions active, {} requeued, 0 remaining in queue",
+            self.active,
+            self.backups,
+            self.on_backup(),
+            self.sessions,
+            self.queued
+        )
+    }
+
+    fn online(&self) -> String {
+        format!(
+            ". {} active and {} backup servers online.{} 0 sessions requeued, {} total in queue",
+            self.active,
+            self.backups,
+            self.on_backup(),
+            self.queued
+        )
+    }
+
+    fn on_backup(&self) -> &'static str {
+        if self.active == 0 && self.backups > 0 { " Running on backup." } else { "" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use ServerState::{AgentDown, Down, Drain, Maintenance, NoBalance, Unchecked, Up};
+
+    use super::*;
+
+    const AROUND: Around<'_> = Around {
+        backend: "be",
+        server: "s1",
+        is_backup: false,
+        active: 1,
+        backups: 0,
+        sessions: 0,
+        queued: 0,
+    };
+
+    fn report(code: CheckCode, what: &str, status: Option<u16>, phrase: &str) -> CheckReport {
+        CheckReport {
+            code,
+            what: what.to_owned(),
+            status,
+            phrase: phrase.to_owned(),
+            duration: Duration::from_millis(2),
+            in_a_row: 1,
+            at: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    /// Lines of HAProxy 2.6 and 3.5.
+    #[test]
+    fn servers_change_their_state_in_the_words_of_haproxy() {
+        let reason = reason(&report(CheckCode::L4Connection, "connection refused", None, ""));
+        let line = |around: &Around<'_>, from, to| transition(around, from, to, &reason);
+        let down = "Server be/s1 is DOWN, reason: Layer4 connection problem, info: \"Connection refused\", check duration: 2ms. \
+                    1 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.";
+        assert_eq!(line(&AROUND, Up, Down), Some((Severity::Alert, down.to_owned())));
+        assert_eq!(line(&AROUND, Unchecked, Down), Some((Severity::Alert, down.to_owned())));
+        assert_eq!(line(&AROUND, NoBalance, Down), Some((Severity::Notice, down.to_owned())));
+        assert_eq!(line(&AROUND, AgentDown, Down), None);
+        assert_eq!(line(&AROUND, Unchecked, Up), None);
+        let passed = super::reason(&report(CheckCode::L7Ok, "200", Some(200), "OK"));
+        let online = "1 active and 0 backup servers online. 0 sessions requeued, 0 total in queue.";
+        let cases = [
+            (
+                Down,
+                Up,
+                format!("is UP, reason: Layer7 check passed, code: 200, check duration: 2ms. {online}"),
+            ),
+            (Up, Drain, format!("enters drain state. {online}")),
+            (Drain, Up, "is UP (leaving forced drain).".to_owned()),
+            (Maintenance, Up, "is UP/READY (leaving forced maintenance).".to_owned()),
+            (Down, Maintenance, "was DOWN and now enters maintenance.".to_owned()),
+        ];
+        for (from, to, text) in cases {
+            let expected = Some((Severity::Notice, format!("Server be/s1 {text}")));
+            assert_eq!(transition(&AROUND, from, to, &passed), expected);
+        }
+        let conditional =
+            super::reason(&report(CheckCode::L7OkConditional, "404 on GET /x", Some(404), "Not Found"));
+        let stopping = "Server be/s1 is stopping, reason: Layer7 check conditionally passed, code: 404, check duration: 2ms. \
+                        0 active and 2 backup servers online. Running on backup. 0 sessions requeued, 3 total in queue.";
+        let around = Around { active: 0, backups: 2, queued: 3, ..AROUND };
+        assert_eq!(
+            transition(&around, Up, NoBalance, &conditional),
+            Some((Severity::Notice, stopping.to_owned()))
+        );
+        let around = Around { is_backup: true, active: 0, sessions: 4, queued: 5, ..AROUND };
+        let backup = "Backup Server be/s1 is going DOWN for maintenance. 0 active and 0 backup servers left. 4 sessions active, \
+                      5 requeued, 0 remaining in queue.";
+        assert_eq!(transition(&around, Up, Maintenance, ""), Some((Severity::Alert, backup.to_owned())));
+        let words = "Server be/s1 is DOWN, reason: Layer7 wrong status, code: 0, info: \"via agent : down\". 1 active";
+        let (_, line) = transition(&AROUND, Up, AgentDown, &agent("down")).unwrap();
+        assert!(line.starts_with(words), "{line}");
+    }
+
+    #[test]
+    fn checks_are_told_in_the_words_of_haproxy() {
+        let cases = [
+            (
+                report(CheckCode::L7Status, "404 on HEAD /x", Some(404), "Not Found"),
+                Level { rise: 2, fall: 2, now: 2 },
+                "Health check for server be/s1 failed, reason: Layer7 wrong status, code: 404, info: \"Not Found\", check duration: 2ms, status: 1/2 UP.",
+            ),
+            (
+                report(CheckCode::L7Timeout, "no answer within 2 s", None, ""),
+                Level { rise: 2, fall: 2, now: 0 },
+                "Health check for server be/s1 failed, reason: Layer7 timeout, check duration: 2ms, status: 0/2 DOWN.",
+            ),
+            (
+                report(CheckCode::L4Ok, "", None, ""),
+                Level { rise: 2, fall: 3, now: 4 },
+                "Health check for server be/s1 succeeded, reason: Layer4 check passed, check duration: 2ms, status: 3/3 UP.",
+            ),
+            (
+                report(CheckCode::L7OkConditional, "404 on GET /x", Some(404), "Not Found"),
+                Level { rise: 1, fall: 2, now: 2 },
+                "Health check for server be/s1 conditionally succeeded, reason: Layer7 check conditionally passed, code: 404, check duration: 2ms, status: 2/2 UP.",
+            ),
+        ];
+        for (report, level, expected) in cases {
+            assert_eq!(check(&AROUND, &report, level), expected);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a line about traffic says.
+
+mod haproxy;
+mod json;
+
+use std::time::Duration;
+
+use super::{
+    clock::Clock,
+    record::{Record, ServedBy, Times},
+};
+use crate::config::{Backend, Frontend, LogFormat, Mode, Server};
+
+/// All that is known when a line is written.
+pub(super) struct Line<'a> {
+    pub(super) record: &'a Record,
+    pub(super) frontend: &'a Frontend,
+    pub(super) backend: Option<&'a Backend>,
+    pub(super) server: Option<&'a Server>,
+    /// From the first byte to now.
+    pub(super) total: Duration,
+    /// Bytes to the client.
+    pub(super) sent: u64,
+    /// Bytes from the client.
+    pub(super) received: u64,
+    pub(super) load: Load,
+    /// More comes after it.
+    pub(super) is_early: bool,
+}
+
+/// Connections at this moment.
+pub(super) struct Load {
+    pub(super) process: u32,
+    pub(super) frontend: u32,
+    /// At its servers and in line.
+    pub(super) backend: u64,
+    pub(super) server: u32,
+}
+
+impl Line<'_> {
+    /// Writes the message, without header and end. `room` is what every target takes of it.
+    pub(super) fn write(&self, format: &LogFormat, room: usize, clock: &Clock, out: &mut Vec<u8>) {
+        match format {
+            LogFormat::Http => haproxy::http(self, clock, out),
+            LogFormat::Tcp => haproxy::tcp(self, clock, out),
+            LogFormat::Json => json::write(self, room, clock, out),
+        }
+    }
+
+    /// As in HAProxy: the frontend's where no backend was chosen.
+    fn backend_name(&self) -> &str {
+        self.backend.map_or(&self.frontend.name, |backend| &backend.name)
+    }
+
+    fn is_http(&self) -> bool {
+        self.frontend.mode == Mode::Http
+    }
+
+    /// From the first byte to now.
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.total.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Who answered, but for the proxy itself.
+    fn server_name(&self) -> Option<&str> {
+        match self.record.served_by {
+            ServedBy::Statistics => Some("<STATS>"),
+            ServedBy::Server(_) | ServedBy::Nobody => self.server.map(|server| &*server.name),
+        }
+    }
+
+    /// The two letters of who ended it, and where.
+    fn code(&self) -> [char; 2] {
+        self.record.code.unwrap_or(['-', '-'])
+    }
+}

@@ -1,0 +1,376 @@
+//! One place that lines go to: a thread that may wait for it, behind a queue for which nobody waits.
+//!
+//! ```text
+//! worker 0 ── Outbox ──┐ batches, try_send                       ┌─> UDP, /dev/log, a file, stdout
+//! worker N ── Outbox ──┼───────────────────> thread lbctl-log-N ─┤
+//! control  ── lines ───┘        empty buffers come back          └─> broken: what is in hand is tried again
+//! ```
+//! While a place is broken the thread keeps what it has and the queue fills, so a syslog daemon that is restarted misses
+//! nothing. What does not fit any more is lost and counted; the line that says so is the first one that goes through.
+
+mod output;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use self::output::{Output, words};
+use super::{clock::Clock, header::Header, outbox};
+use crate::{
+    config::{LogDestination, Severity},
+    status::{LogProblem, LogStatus},
+};
+
+/// Lines of the control side that wait.
+const CONTROL_LINES: usize = 1024;
+
+/// Before what failed is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A place that has been well for so long is well.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// One write that takes longer is a problem.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// Losses are told so seldom.
+const TOLD: Duration = Duration::from_secs(10);
+
+/// The way to one place.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    destination: LogDestination,
+    link: Link,
+}
+
+/// What lines are sent through; it does not keep a place open that no configuration names any more.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    queue: SyncSender<Message>,
+    shared: Arc<Shared>,
+}
+
+/// What the thread is sent.
+#[derive(Debug)]
+enum Message {
+    Lines(Batch),
+    /// There is an order.
+    Look,
+    /// Answered when everything before it is written or lost.
+    Flush(SyncSender<()>),
+}
+
+/// Whole lines, each with its end.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) bytes: Vec<u8>,
+    pub(super) lines: u64,
+    /// Where the empty buffer is wanted.
+    pub(super) home: Option<SyncSender<Vec<u8>>>,
+}
+
+/// What both ends of the queue know.
+#[derive(Debug)]
+struct Shared {
+    written: AtomicU64,
+    lost: AtomicU64,
+    /// Milliseconds since `started`, plus one, at which the write under way began; 0 for none.
+    writing: AtomicU64,
+    started: Instant,
+    /// Nobody has it any more.
+    ended: AtomicBool,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Of the place.
+    problem: Option<LogProblem>,
+    /// Of its name.
+    name_problem: Option<LogProblem>,
+    order: Option<Order>,
+}
+
+/// Not in the queue: it would come behind what can't be written without it.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// A file was moved away.
+    Reopen,
+    /// Where a name leads now.
+    Move(SocketAddr),
+}
+
+impl Sink {
+    /// Starts its thread. `notice` is the header of lines that it writes itself.
+    pub(super) fn start(destination: &LogDestination, notice: Header, workers: usize) -> Arc<Self> {
+        let (queue, received) = sync_channel(workers * outbox::BUFFERS + CONTROL_LINES);
+        let shared = Arc::new(Shared {
+            written: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            writing: AtomicU64::new(0),
+            started: Instant::now(),
+            ended: AtomicBool::new(false),
+            known: Mutex::default(),
+        });
+        let writer = Writer {
+            output: Output::new(destination),
+            shared: Arc::clone(&shared),
+            name: destination.to_string(),
+            notice,
+            clock: Clock::default(),
+            faulty: None,
+            told: (Instant::now(), 0),
+        };
+        let spawned =
+            thread::Builder::new().name("lbctl-log".to_owned()).spawn(move || writer.run(&received));
+        if let Err(error) = spawned {
+            shared.known().problem = Some(LogProblem::now(format!("no thread can be started: {error}")));
+        }
+        Arc::new(Self { destination: destination.clone(), link: Link { queue, shared } })
+    }
+
+    pub(crate) fn destination(&self) -> &LogDestination {
+        &self.destination
+    }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// It finds out if the place is there.
+    pub(super) fn look(&self) {
+        // With a full queue it knows.
+        let _ = self.link.queue.try_send(Message::Look);
+    }
+
+    /// One line of the control side.
+    pub(super) fn send_line(&self, bytes: Vec<u8>) {
+        self.link.send(Batch { bytes, lines: 1, home: None });
+    }
+
+    /// A file is opened anew, by its name.
+    pub(super) fn reopen(&self) {
+        self.order(Order::Reopen);
+    }
+
+    /// Its name leads there now.
+    pub(super) fn resolved(&self, address: SocketAddr) {
+        self.link.shared.known().name_problem = None;
+        self.order(Order::Move(address));
+    }
+
+    /// Its name can't be resolved; the last address is used on.
+    pub(super) fn unresolved(&self, why: String) {
+        self.link.shared.known().name_problem.get_or_insert_with(|| LogProblem::now(String::new())).what =
+            why;
+    }
+
+    fn order(&self, order: Order) {
+        self.link.shared.known().order = Some(order);
+        self.look();
+    }
+
+    /// The receiver gets a word when all that was sent before is written or lost.
+    pub(super) fn flush(&self) -> Receiver<()> {
+        let (done, flushed) = sync_channel(1);
+        let _ = self.link.queue.try_send(Message::Flush(done));
+        flushed
+    }
+
+    pub(super) fn status(&self) -> LogStatus {
+        let shared = &self.link.shared;
+        let known = shared.known();
+        let problem = known.name_problem.clone().or_else(|| known.problem.clone()).or_else(|| shared.stuck());
+        LogStatus {
+            target: self.destination.to_string(),
+            written_total: shared.written.load(Ordering::Relaxed),
+            lost_total: shared.lost.load(Ordering::Relaxed),
+            problem,
+        }
+    }
+}
+
+impl Link {
+    /// Never waits. What can't be taken is lost.
+    pub(super) fn send(&self, batch: Batch) {
+        let lines = batch.lines;
+        if self.queue.try_send(Message::Lines(batch)).is_err() {
+            self.lose(lines);
+        }
+    }
+
+    /// So many lines had no room.
+    pub(super) fn lose(&self, lines: u64) {
+        self.shared.lost.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// No configuration names its place any more.
+    pub(super) fn is_ended(&self) -> bool {
+        self.shared.ended.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.link.shared.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// Held for a moment only, by whoever finds something new or looks.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    /// The write under way takes too long.
+    fn stuck(&self) -> Option<LogProblem> {
+        let began = self.writing.load(Ordering::Relaxed);
+        let waiting = Duration::from_millis(self.milliseconds().saturating_sub(began));
+        (began > 0 && waiting > STUCK).then(|| LogProblem {
+            what: "nothing is taken".to_owned(),
+            since: SystemTime::now().checked_sub(waiting).unwrap_or(SystemTime::UNIX_EPOCH),
+        })
+    }
+}
+
+/// The thread's half.
+struct Writer {
+    output: Output,
+    shared: Arc<Shared>,
+    name: String,
+    notice: Header,
+    clock: Clock,
+    /// When the last write failed, until it is well again.
+    faulty: Option<Instant>,
+    /// When a loss was told last, and how many were lost by then.
+    told: (Instant, u64),
+}
+
+impl Writer {
+    fn run(mut self, received: &Receiver<Message>) {
+        loop {
+            let message = if self.faulty.is_some() {
+                match received.recv_timeout(PAUSE) {
+                    Ok(message) => message,
+                    Err(RecvTimeoutError::Timeout) => Message::Look,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            } else {
+                let Ok(message) = received.recv() else { return };
+                message
+            };
+            match message {
+                Message::Lines(batch) => self.write_batch(batch),
+                Message::Look => self.look(),
+                Message::Flush(done) => {
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    /// Does what it was told to, and finds out if the place is there.
+    fn look(&mut self) {
+        self.obey();
+        let opened = self.output.open();
+        if opened.is_err() || self.output.tells() {
+            self.judge(opened.err().map(|error| words(&error)));
+        }
+    }
+
+    fn obey(&mut self) {
+        match self.shared.known().order.take() {
+            Some(Order::Reopen) => self.output.close(),
+            Some(Order::Move(address)) => self.output.move_to(address),
+            None => {}
+        }
+    }
+
+    /// Writes all of it, however long the place is broken, unless nobody wants it any more.
+    fn write_batch(&mut self, mut batch: Batch) {
+        let mut rest = &batch.bytes[..];
+        while !rest.is_empty() {
+            if let Some(notice) = self.notice_of_losses() {
+                self.write_once(&notice);
+            }
+            let written = self.write_once(rest);
+            rest = &rest[written..];
+            if !rest.is_empty() {
+                if self.shared.ended.load(Ordering::Relaxed) {
+                    break;
+                }
+                thread::sleep(PAUSE);
+            }
+        }
+        let lost = rest.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        self.shared.written.fetch_add(batch.lines.saturating_sub(lost), Ordering::Relaxed);
+        self.shared.lost.fetch_add(lost, Ordering::Relaxed);
+        if let Some(home) = batch.home.take() {
+            batch.bytes.clear();
+            let _ = home.try_send(batch.bytes);
+        }
+    }
+
+    /// One attempt; the bytes that are done with.
+    fn write_once(&mut self, bytes: &[u8]) -> usize {
+        self.obey();
+        self.shared.writing.store(self.shared.milliseconds(), Ordering::Relaxed);
+        let attempt = self.output.write(bytes);
+        self.shared.writing.store(0, Ordering::Relaxed);
+        self.shared.lost.fetch_add(attempt.lost, Ordering::Relaxed);
+        self.judge(attempt.fault);
+        attempt.done
+    }
+
+    /// The last attempt went like this.
+    fn judge(&mut self, fault: Option<String>) {
+        let mut known = self.shared.known();
+        match (fault, self.faulty) {
+            (Some(fault), _) => {
+                if known.problem.as_ref().is_none_or(|problem| problem.what != fault) {
+                    tracing::warn!(log = self.name, reason = fault, "a log can't be written");
+                    known.problem = Some(LogProblem::now(fault));
+                }
+                self.faulty = Some(Instant::now());
+            }
+            // Datagrams may be refused later than they are sent.
+            (None, Some(at)) if self.output.tells() || at.elapsed() >= SETTLED => {
+                tracing::info!(log = self.name, "the log can be written again");
+                known.problem = None;
+                self.faulty = None;
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// The line about what was lost, seldom.
+    fn notice_of_losses(&mut self) -> Option<Vec<u8>> {
+        let lost = self.shared.lost.load(Ordering::Relaxed);
+        let (at, known) = self.told;
+        let is_soon = at.elapsed() < TOLD && known > 0;
+        if lost == known || is_soon || self.faulty.is_some() {
+            return None;
+        }
+        self.told = (Instant::now(), lost);
+        tracing::warn!(log = self.name, lines = lost - known, so_far = lost, "lines of a log are lost");
+        let mut line = Vec::new();
+        self.notice.put(Severity::Warning, &self.clock, SystemTime::now(), &mut line);
+        line.extend_from_slice(format!("{} lines of this log are lost\n", lost - known).as_bytes());
+        Some(line)
+    }
+}

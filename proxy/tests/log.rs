@@ -1,0 +1,29 @@
+//! Lines of logs over 127.0.0.1: what is said of each way in which an exchange can end, and what happens when the place that
+//! lines go to is broken.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[allow(dead_code, reason = "shared with the other loopback tests")]
+#[path = "loopback/rig.rs"]
+mod rig;
+
+#[allow(dead_code, reason = "shared with the tests of the session")]
+#[path = "http/peers.rs"]
+mod peers;
+
+#[path = "log/syslog.rs"]
+mod syslog;
+
+#[path = "log/events.rs"]
+mod events;
+#[path = "log/killed.rs"]
+mod killed;
+#[path = "log/lines.rs"]
+mod lines;
+#[path = "log/reload.rs"]
+mod reload;
+#[path = "log/targets.rs"]
+mod targets;
+#[path = "log/tcp.rs"]
+mod tcp;
+#[path = "log/terminations.rs"]
+mod terminations;

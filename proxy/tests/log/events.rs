@@ -1,0 +1,105 @@
+//! What happens to servers and proxies, as the log of their backend has it.
+
+use std::time::Duration;
+
+use lb_proxy::{
+    Proxy,
+    config::{AccessLog, Check, CheckKind, Facility, LogTarget, Mode},
+};
+
+use crate::{
+    peers::*,
+    rig::{ANY, Scripted, config, connect, eventually, quick_check},
+    syslog::Syslog,
+};
+
+/// A target of facility local3, as in the article.
+fn local3(syslog: &Syslog) -> LogTarget {
+    let facility = Facility::all().find(|(name, _)| *name == "local3").unwrap().1;
+    LogTarget { facility, ..syslog.target() }
+}
+
+/// `<153>Server ..` of the next line, with the time of its check masked.
+async fn event(syslog: &Syslog) -> String {
+    let line = syslog.raw().await;
+    let (importance, rest) = line.split_once('>').unwrap();
+    let message = rest.split_once("]: ").unwrap().1.trim_end();
+    let duration = regex::Regex::new(r"check duration: \d+ms").unwrap();
+    format!("{importance}>{}", duration.replace(message, "check duration: Tms"))
+}
+
+#[tokio::test]
+async fn server_that_goes_and_comes_has_lines_in_the_words_and_with_the_importance_of_haproxy() {
+    let syslog = Syslog::start().await;
+    let server = Scripted::named("hello").await;
+    let address = server.address;
+    let mut config = config(Mode::Tcp, &[address]);
+    config.backends[0].log = vec![local3(&syslog)];
+    config.backends[0].check = Some(Check { rise: 1, fall: 1, ..quick_check(CheckKind::Tcp) });
+    let proxy = Proxy::start(config).unwrap();
+    eventually("up", || proxy.health().borrow().backends[0].usable == 1).await;
+    drop(server);
+    assert_eq!(
+        event(&syslog).await,
+        "<153>Server back/s1 is DOWN, reason: Layer4 connection problem, info: \"Connection refused\", \
+         check duration: Tms. 0 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue."
+    );
+    assert_eq!(event(&syslog).await, "<152>backend back has no server available!");
+    let _server = Scripted::named_at(address, "hello").await;
+    assert_eq!(
+        event(&syslog).await,
+        "<157>Server back/s1 is UP, reason: Layer4 check passed, check duration: Tms. \
+         1 active and 0 backup servers online. 0 sessions requeued, 0 total in queue."
+    );
+    proxy.stop(Duration::ZERO).await;
+    assert_eq!(event(&syslog).await, "<156>Proxy back stopped (cumulated conns: FE: 0, BE: 0).");
+    assert_eq!(syslog.pending(), None);
+}
+
+#[tokio::test]
+async fn checks_have_lines_when_their_outcome_is_news() {
+    let syslog = Syslog::start().await;
+    let server = Scripted::named("hello").await;
+    let address = server.address;
+    let mut config = config(Mode::Tcp, &[address]);
+    config.backends[0].log = vec![local3(&syslog)];
+    config.backends[0].log_health_checks = true;
+    config.backends[0].check = Some(Check { rise: 2, fall: 2, ..quick_check(CheckKind::Tcp) });
+    let _proxy = Proxy::start(config).unwrap();
+    let up = "<157>Health check for server back/s1 succeeded, reason: Layer4 check passed, check duration: Tms, status: ";
+    let down = "<157>Health check for server back/s1 failed, reason: Layer4 connection problem, \
+                info: \"Connection refused\", check duration: Tms, status: ";
+    assert_eq!(event(&syslog).await, format!("{up}2/2 UP."));
+    drop(server);
+    assert_eq!(event(&syslog).await, format!("{down}1/2 UP."));
+    assert_eq!(event(&syslog).await, format!("{down}0/2 DOWN."));
+    assert!(event(&syslog).await.starts_with("<153>Server back/s1 is DOWN, "));
+    assert_eq!(event(&syslog).await, "<152>backend back has no server available!");
+    let _server = Scripted::named_at(address, "hello").await;
+    assert_eq!(event(&syslog).await, format!("{up}1/2 DOWN."));
+    assert_eq!(event(&syslog).await, format!("{up}2/2 UP."));
+    assert!(event(&syslog).await.starts_with("<157>Server back/s1 is UP, "));
+}
+
+#[tokio::test]
+async fn frontend_and_backend_of_one_section_are_one_proxy_and_the_end_tells_what_was_served() {
+    let syslog = Syslog::start().await;
+    let server = Recording::answering(OK).await;
+    let mut config = http_config(&[server.server.address]);
+    config.backends[0].name = "front".to_owned();
+    config.backends[0].log = vec![local3(&syslog)];
+    config.backends[0].servers.push(lb_proxy::config::Server::new("s2", ANY));
+    config.backends[0].servers[1].backup = true;
+    config.frontends[0].log = AccessLog { targets: vec![local3(&syslog)], ..AccessLog::default() };
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    ask(&mut client, GET).await;
+    ask(&mut client, GET).await;
+    for _ in 0..2 {
+        assert!(event(&syslog).await.starts_with("<158>127.0.0.1:"));
+    }
+    drop(client);
+    proxy.stop(Duration::ZERO).await;
+    assert_eq!(event(&syslog).await, "<156>Proxy front stopped (cumulated conns: FE: 1, BE: 2).");
+    assert_eq!(syslog.pending(), None);
+}

@@ -1,0 +1,118 @@
+//! Lines of tcp frontends.
+
+use std::time::Duration;
+
+use lb_proxy::{
+    Config, Proxy,
+    config::{LogFormat, Mode},
+    rules::{Action, Condition, Rule},
+};
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    rig::{Refusing, Scripted, config, connect, counter, eventually, read_all, read_n},
+    syslog::{Syslog, end},
+    terminations::reset,
+};
+
+const SHORT: Duration = Duration::from_millis(100);
+
+async fn started(config: Config, change: impl FnOnce(&mut Config)) -> (Proxy, Syslog) {
+    let (syslog, mut config) = (Syslog::start().await, config);
+    config.threads = std::num::NonZeroUsize::MIN;
+    syslog.receive_from(&mut config);
+    config.frontends[0].log.format = LogFormat::Tcp;
+    change(&mut config);
+    (Proxy::start(config).unwrap(), syslog)
+}
+
+#[tokio::test]
+async fn connection_that_both_sides_end_has_the_fields_of_tcplog() {
+    let server = Scripted::named("hello").await;
+    let (proxy, syslog) = started(config(Mode::Tcp, &[server.address]), |_| {}).await;
+    let mut client = connect(&proxy).await;
+    client.write_all(b"echo").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut client).await.unwrap(), b"helloecho");
+    assert_eq!(syslog.line().await, "front back/s1 T/T/T 9 -- 1/1/0/0/0 0/0");
+    end(proxy, &syslog).await;
+}
+
+#[tokio::test]
+async fn side_that_breaks_or_is_silent_is_named() {
+    let server = Scripted::named("hello").await;
+    let (proxy, syslog) = started(config(Mode::Tcp, &[server.address]), |_| {}).await;
+    let mut client = connect(&proxy).await;
+    read_n(&mut client, 5).await;
+    reset(client);
+    assert_eq!(syslog.line().await, "front back/s1 T/T/T 5 CD 1/1/0/0/0 0/0");
+    let rude = Scripted::start(|mut stream| async move {
+        stream.write_all(b"hello").await.unwrap();
+        read_n(&mut stream, 1).await;
+        reset(stream);
+    })
+    .await;
+    let (proxy2, syslog2) = started(config(Mode::Tcp, &[rude.address]), |_| {}).await;
+    let mut client = connect(&proxy2).await;
+    read_n(&mut client, 5).await;
+    client.write_all(b"x").await.unwrap();
+    assert_eq!(syslog2.line().await, "front back/s1 T/T/T 5 SD 1/1/0/0/0 0/0");
+    for (client, server_timeout, expected) in
+        [(SHORT, Duration::from_secs(9), "cD"), (Duration::from_secs(9), SHORT, "sD")]
+    {
+        let (proxy, syslog) = started(config(Mode::Tcp, &[server.address]), |config| {
+            config.frontends[0].timeout.client = client;
+            config.backends[0].timeout.server = server_timeout;
+        })
+        .await;
+        let mut client = connect(&proxy).await;
+        read_n(&mut client, 5).await;
+        assert_eq!(syslog.line().await, format!("front back/s1 T/T/T 5 {expected} 1/1/0/0/0 0/0"));
+    }
+    end(proxy, &syslog).await;
+}
+
+#[tokio::test]
+async fn connection_without_a_server_says_why() {
+    let (dead, server) = (Refusing::new(), Scripted::named("hello").await);
+    let (proxy, syslog) = started(config(Mode::Tcp, &[dead.address]), |_| {}).await;
+    let _client = connect(&proxy).await;
+    assert_eq!(syslog.line().await, "front back/s1 T/-1/T 0 SC 1/1/0/0/0 0/0");
+    drop(proxy);
+    let full = |queue: Duration| {
+        move |config: &mut Config| {
+            config.backends[0].servers[0].maxconn = Some(1);
+            config.backends[0].timeout.queue = queue;
+        }
+    };
+    let (proxy, syslog) = started(config(Mode::Tcp, &[server.address]), full(SHORT)).await;
+    let mut first = connect(&proxy).await;
+    read_n(&mut first, 5).await;
+    let _second = connect(&proxy).await;
+    assert_eq!(syslog.line().await, "front back/<NOSRV> T/-1/T 0 sQ 2/2/1/0/0 0/1");
+    let (proxy, syslog) = started(config(Mode::Tcp, &[server.address]), full(crate::rig::LONG)).await;
+    let mut first = connect(&proxy).await;
+    read_n(&mut first, 5).await;
+    let second = connect(&proxy).await;
+    eventually("it waits", || counter(&proxy, "queued_total") == 1).await;
+    reset(second);
+    assert_eq!(syslog.line().await, "front back/<NOSRV> T/-1/T 0 CQ 2/2/1/0/0 0/1");
+    let rule = Rule { when: Condition::All(Vec::new()), then: vec![Action::Reject] };
+    let (proxy, syslog) = started(config(Mode::Tcp, &[server.address]), |config| {
+        config.frontends[0].rules = vec![rule];
+    })
+    .await;
+    let _client = connect(&proxy).await;
+    assert_eq!(syslog.line().await, "front front/<NOSRV> -1/-1/T 0 PR 1/1/0/0/0 0/0");
+}
+
+#[tokio::test]
+async fn line_that_is_written_as_soon_as_possible_comes_with_the_connection_to_the_server() {
+    let server = Scripted::named("hello").await;
+    let (proxy, syslog) =
+        started(config(Mode::Tcp, &[server.address]), |config| config.frontends[0].log.asap = true).await;
+    let client = connect(&proxy).await;
+    assert_eq!(syslog.line().await, "front back/s1 T/T/+T +0 -- 1/1/1/1/0 0/0");
+    drop(client);
+    end(proxy, &syslog).await;
+}

@@ -1,0 +1,391 @@
+//! The letters of HAProxy's logs: who ended an exchange, and where. Each is produced by a client or a server that does it.
+
+use std::time::Duration;
+
+use lb_proxy::{
+    Config, Proxy,
+    config::BackendId,
+    rules::{Action, Condition, Rule},
+};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::{
+    peers::*,
+    rig::{LONG, Refusing, Scripted, connect, counter, eventually},
+    syslog::{Syslog, end},
+};
+
+const SHORT: Duration = Duration::from_millis(100);
+
+/// A proxy with a log, and the words of the line's state: status, letters, server, times.
+struct Bench {
+    proxy: Proxy,
+    syslog: Syslog,
+}
+
+impl Bench {
+    async fn start(config: impl Into<Config>, change: impl FnOnce(&mut Config)) -> Self {
+        let (syslog, mut config) = (Syslog::start().await, config.into());
+        syslog.receive_from(&mut config);
+        change(&mut config);
+        Self { proxy: Proxy::start(config).unwrap(), syslog }
+    }
+
+    async fn sends(&self, bytes: &str) -> TcpStream {
+        let mut client = connect(&self.proxy).await;
+        client.write_all(bytes.as_bytes()).await.unwrap();
+        client
+    }
+
+    /// `status letters backend/server times` of the next line.
+    async fn outcome(&self) -> String {
+        let line = self.syslog.line().await;
+        let words: Vec<_> = line.split(' ').collect();
+        format!("{} {} {} {}", words[3], words[7], words[1], words[2])
+    }
+
+    async fn end(self) {
+        end(self.proxy, &self.syslog).await;
+    }
+}
+
+pub(crate) fn reset(client: TcpStream) {
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+}
+
+/// Says this after each request, and then nothing more.
+async fn server_saying(response: &'static [u8], ends: bool) -> Scripted {
+    Scripted::start(move |mut stream| async move {
+        while read_head(&mut stream).await.is_some() {
+            if stream.write_all(response).await.is_err() || ends {
+                return;
+            }
+        }
+    })
+    .await
+}
+
+/// Takes connections and says nothing.
+async fn silent() -> Scripted {
+    server_saying(b"", false).await
+}
+
+/// Drops the SYNs of whoever comes after the first.
+async fn deaf() -> (tokio::net::TcpListener, TcpStream) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(crate::rig::ANY).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let filling = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (listener, filling)
+}
+
+#[tokio::test]
+async fn client_that_ends_in_the_middle_of_a_head_is_cr_400() {
+    let server = silent().await;
+    let bench = Bench::start(http_config(&[server.address]), |_| {}).await;
+    drop(bench.sends("GET / HT").await);
+    assert_eq!(bench.outcome().await, "400 CR-- front/<NOSRV> -1/-1/-1/-1/T");
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn head_that_does_not_come_in_time_is_cr_408() {
+    let server = silent().await;
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.frontends[0].timeout.http_request = SHORT;
+    })
+    .await;
+    let _client = bench.sends("GET / HT").await;
+    assert_eq!(bench.outcome().await, "408 cR-- front/<NOSRV> -1/-1/-1/-1/T");
+}
+
+#[tokio::test]
+async fn content_that_is_waited_for_is_part_of_the_request() {
+    let server = silent().await;
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.frontends[0].timeout.http_request = SHORT;
+        config.frontends[0].options.wait_for_body = true;
+    })
+    .await;
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc";
+    let _client = bench.sends(post).await;
+    assert_eq!(bench.outcome().await, "408 cR-- front/<NOSRV> T/-1/-1/-1/T");
+    reset(bench.sends(post).await);
+    assert_eq!(bench.outcome().await, "-1 CR-- front/<NOSRV> T/-1/-1/-1/T");
+}
+
+#[tokio::test]
+async fn malformed_and_denied_requests_are_pr() {
+    let server = silent().await;
+    let denied = Rule { when: Condition::Method(vec!["PUT".to_owned()]), then: vec![Action::Deny(403)] };
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.frontends[0].rules = vec![denied];
+    })
+    .await;
+    let _client = bench.sends("GET / HTTP/1.1\r\nHost : a\r\n\r\n").await;
+    assert_eq!(bench.outcome().await, "400 PR-- front/<NOSRV> -1/-1/-1/-1/T");
+    let _client = bench.sends("PUT / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(bench.outcome().await, "403 PR-- front/<NOSRV> T/-1/-1/-1/T");
+    let chunk = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
+    let _client = bench.sends(chunk).await;
+    assert_eq!(bench.outcome().await, "400 PR-- front/<NOSRV> T/-1/-1/-1/T");
+    let bench = Bench::start(http_config(&[server.address]), |_| {}).await;
+    let mut client = bench.sends("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    eventually("it is at the server", || bench.proxy.status().backends[0].servers[0].in_flight == 1).await;
+    client.write_all(b"zz\r\n").await.unwrap();
+    assert_eq!(bench.outcome().await, "400 PR-- back/s1 T/T/T/-1/T");
+}
+
+#[tokio::test]
+async fn request_that_a_rule_holds_is_pt_and_ct_if_its_client_does_not_wait() {
+    let server = silent().await;
+    let hold = Rule { when: Condition::All(Vec::new()), then: vec![Action::Tarpit(500)] };
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.frontends[0].timeout.tarpit = SHORT;
+        config.frontends[0].rules = vec![hold.clone()];
+    })
+    .await;
+    let _client = bench.sends(GET).await;
+    assert_eq!(bench.outcome().await, "500 PT-- front/<NOSRV> T/-1/-1/-1/T");
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.frontends[0].timeout.tarpit = LONG;
+        config.frontends[0].rules = vec![hold];
+    })
+    .await;
+    let mut client = bench.sends(GET).await;
+    eventually("it waits", || counter(&bench.proxy, "tarpitted_total") == 1).await;
+    client.shutdown().await.unwrap();
+    assert_eq!(bench.outcome().await, "500 CT-- front/<NOSRV> T/-1/-1/-1/T");
+}
+
+#[tokio::test]
+async fn request_that_a_rule_answers_is_lr() {
+    use lb_proxy::{
+        rules::{Destination, Redirect, Text as Written},
+        sample::{Names, Place, Stage, Template, Text},
+    };
+    let server = silent().await;
+    let names = Names::default();
+    let place = Place { stage: Stage::Request, backend: false, text: Text::Location, names: &names };
+    let to = Destination::Location(Written::new("/there", Template::parse("/there", &place).unwrap()));
+    let redirect = Action::Redirect(Redirect { to, status: 302, drop_query: false });
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.frontends[0].rules = vec![Rule { when: Condition::All(Vec::new()), then: vec![redirect] }];
+    })
+    .await;
+    let _client = bench.sends(GET).await;
+    assert_eq!(bench.outcome().await, "302 LR-- front/<NOSRV> T/-1/-1/-1/T");
+}
+
+#[tokio::test]
+async fn client_that_leaves_the_line_is_cq_and_one_that_waits_too_long_sq_503() {
+    let server = silent().await;
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.backends[0].servers[0].maxconn = Some(1);
+        config.backends[0].timeout.queue = LONG;
+    })
+    .await;
+    let _first = bench.sends(GET).await;
+    eventually("it is at the server", || bench.proxy.status().backends[0].servers[0].in_flight == 1).await;
+    let waiting = bench.sends(GET).await;
+    eventually("it waits", || counter(&bench.proxy, "queued_total") == 1).await;
+    reset(waiting);
+    let line = bench.syslog.line().await;
+    assert_eq!(line, "front back/<NOSRV> T/T/-1/-1/T -1 0 - - CQ-- 2/2/1/0/0 0/1 \"GET / HTTP/1.1\"");
+
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.backends[0].servers[0].maxconn = Some(1);
+        config.backends[0].timeout.queue = SHORT;
+    })
+    .await;
+    let _first = bench.sends(GET).await;
+    eventually("it is at the server", || bench.proxy.status().backends[0].servers[0].in_flight == 1).await;
+    let _second = bench.sends(GET).await;
+    assert_eq!(bench.outcome().await, "503 sQ-- back/<NOSRV> T/T/-1/-1/T");
+}
+
+#[tokio::test]
+async fn server_that_does_not_answer_to_a_connect_is_sc_503_and_a_client_that_leaves_then_cc() {
+    let (deaf, _filling) = deaf().await;
+    let bench = Bench::start(http_config(&[deaf.local_addr().unwrap()]), |config| {
+        config.backends[0].timeout.connect = SHORT;
+    })
+    .await;
+    let _client = bench.sends(GET).await;
+    assert_eq!(bench.outcome().await, "503 sC-- back/s1 T/T/-1/-1/T");
+    let bench = Bench::start(http_config(&[deaf.local_addr().unwrap()]), |_| {}).await;
+    let client = bench.sends(GET).await;
+    eventually("it is tried", || bench.proxy.status().backends[0].servers[0].in_flight == 1).await;
+    reset(client);
+    assert_eq!(bench.outcome().await, "-1 CC-- back/s1 T/T/-1/-1/T");
+}
+
+#[tokio::test]
+async fn server_that_refuses_is_sc_503_and_so_is_none_at_all() {
+    let dead = Refusing::new();
+    let bench = Bench::start(http_config(&[dead.address]), |_| {}).await;
+    let mut client = bench.sends(GET).await;
+    assert_eq!(bench.outcome().await, "503 SC-- back/s1 T/T/-1/-1/T");
+    answer(&mut client).await;
+    let bench = Bench::start(http_config(&[dead.address]), |config| {
+        config.backends[0].servers.clear();
+    })
+    .await;
+    let _client = bench.sends(GET).await;
+    assert_eq!(bench.outcome().await, "503 SC-- back/<NOSRV> T/-1/-1/-1/T");
+    let bench = Bench::start(http_config(&[dead.address]), |config| {
+        config.frontends[0].default_backend = None;
+    })
+    .await;
+    let _client = bench.sends(GET).await;
+    assert_eq!(bench.outcome().await, "503 SC-- front/<NOSRV> T/-1/-1/-1/T");
+}
+
+#[tokio::test]
+async fn time_of_attempts_on_one_server_is_that_of_the_connect_unless_it_may_go_elsewhere() {
+    let dead = Refusing::new();
+    for (redispatch, times) in [(false, "T/T/-1/-1/T"), (true, "T/T/-1/-1/T")] {
+        let bench = Bench::start(http_config(&[dead.address]), |config| {
+            let backend = &mut config.backends[0];
+            (backend.retries, backend.redispatch, backend.timeout.connect) = (2, redispatch, SHORT);
+        })
+        .await;
+        let _client = bench.sends(GET).await;
+        let line = bench.syslog.raw().await;
+        let words: Vec<_> = line.split(' ').collect();
+        let waited: u64 = words[8].split('/').nth(1).unwrap().parse().unwrap();
+        // HAProxy's own lines: 0/0/-1/-1/1001 without option redispatch, 0/2002/-1/-1/2002 with it.
+        assert_eq!(waited >= 200, redispatch, "{line}");
+        assert!(crate::syslog::masked(&line).contains(times), "{line}");
+        assert!(line.contains(" SC-- 1/1/0/0/2 0/0 "), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn client_that_does_not_wait_for_the_response_is_ch() {
+    let server = silent().await;
+    let bench = Bench::start(http_config(&[server.address]), |_| {}).await;
+    let client = bench.sends(GET).await;
+    eventually("it is at the server", || bench.proxy.status().backends[0].servers[0].in_flight == 1).await;
+    reset(client);
+    assert_eq!(bench.outcome().await, "-1 CH-- back/s1 T/T/T/-1/T");
+}
+
+#[tokio::test]
+async fn client_that_stalls_in_its_content_before_the_response_is_ch_408_and_one_that_leaves_cd() {
+    let server = silent().await;
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc";
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.frontends[0].timeout.client = SHORT;
+    })
+    .await;
+    let _client = bench.sends(post).await;
+    assert_eq!(bench.outcome().await, "408 cH-- back/s1 T/T/T/-1/T");
+    let bench = Bench::start(http_config(&[server.address]), |_| {}).await;
+    let client = bench.sends(post).await;
+    eventually("it is at the server", || bench.proxy.status().backends[0].servers[0].in_flight == 1).await;
+    reset(client);
+    assert_eq!(bench.outcome().await, "-1 CD-- back/s1 T/T/T/-1/T");
+}
+
+#[tokio::test]
+async fn server_that_ends_without_a_response_is_sh_502_one_that_is_late_504_and_nonsense_ph_502() {
+    for (response, ends, expected) in [
+        (&b""[..], true, "502 SH--"),
+        (b"", false, "504 sH--"),
+        (b"HTTP/1.1 200 OK\r\nX", false, "504 sH--"),
+        (b"garbage\r\n\r\n", false, "502 PH--"),
+    ] {
+        let server = server_saying(response, ends).await;
+        let bench = Bench::start(http_config(&[server.address]), |config| {
+            config.backends[0].timeout.server = SHORT;
+        })
+        .await;
+        // Not to be repeated.
+        let _client = bench.sends("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").await;
+        assert_eq!(bench.outcome().await, format!("{expected} back/s1 T/T/T/-1/T"));
+    }
+}
+
+#[tokio::test]
+async fn response_that_is_not_whole_is_sd_when_its_server_ends_sd_when_it_stalls_and_pd_when_it_is_nonsense()
+{
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
+    const CHUNKS: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    for (response, ends, expected) in
+        [(HEAD, true, "200 SD--"), (HEAD, false, "200 sD--"), (CHUNKS, false, "200 sD--")]
+    {
+        let server = server_saying(response, ends).await;
+        let bench = Bench::start(http_config(&[server.address]), |config| {
+            config.backends[0].timeout.server = SHORT;
+        })
+        .await;
+        let _client = bench.sends(GET).await;
+        assert_eq!(bench.outcome().await, format!("{expected} back/s1 T/T/T/T/T"));
+    }
+    let (go_on, wait) = tokio::sync::watch::channel(false);
+    let server = Scripted::start(move |mut stream| {
+        let mut wait = wait.clone();
+        async move {
+            read_head(&mut stream).await;
+            stream.write_all(CHUNKS).await.unwrap();
+            wait.wait_for(|&go_on| go_on).await.unwrap();
+            stream.write_all(b"zz\r\n").await.unwrap();
+            let _ = read_head(&mut stream).await;
+        }
+    })
+    .await;
+    let bench = Bench::start(http_config(&[server.address]), |_| {}).await;
+    let mut client = bench.sends(GET).await;
+    read_head(&mut client).await.unwrap();
+    go_on.send(true).unwrap();
+    assert_eq!(bench.outcome().await, "200 PD-- back/s1 T/T/T/T/T");
+}
+
+#[tokio::test]
+async fn client_that_leaves_during_the_response_is_cd_and_one_that_does_not_read_it_cd_in_small() {
+    let mut response = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n".to_vec();
+    response.resize(100_000_000, b'x');
+    let server = server_saying(response.leak(), false).await;
+    let bench = Bench::start(http_config(&[server.address]), |_| {}).await;
+    let mut client = bench.sends(GET).await;
+    read_head(&mut client).await.unwrap();
+    reset(client);
+    assert_eq!(bench.outcome().await, "200 CD-- back/s1 T/T/T/T/T");
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.frontends[0].timeout.client = SHORT;
+    })
+    .await;
+    let mut client = bench.sends(GET).await;
+    read_head(&mut client).await.unwrap();
+    assert_eq!(bench.outcome().await, "200 cD-- back/s1 T/T/T/T/T");
+}
+
+#[tokio::test]
+async fn client_that_stalls_in_its_content_after_the_response_began_is_cd() {
+    let server = server_saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", false).await;
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.frontends[0].timeout.client = SHORT;
+    })
+    .await;
+    let _client = bench.sends("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc").await;
+    assert_eq!(bench.outcome().await, "200 cD-- back/s1 T/T/T/T/T");
+}
+
+#[tokio::test]
+async fn request_that_a_rule_sends_elsewhere_tells_where_and_ordinary_ones_have_dashes() {
+    let server = Recording::answering(OK).await;
+    let mut config = http_config(&[server.server.address]);
+    let mut other = config.backends[0].clone();
+    other.name = "other".to_owned();
+    config.backends.push(other);
+    let there =
+        Rule { when: Condition::Method(vec!["PUT".to_owned()]), then: vec![Action::Backend(BackendId(1))] };
+    let bench = Bench::start(config, |config| config.frontends[0].rules = vec![there]).await;
+    let mut client = bench.sends("PUT / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(bench.outcome().await, "200 ---- other/s1 T/T/T/T/T");
+    answer(&mut client).await;
+    ask(&mut client, GET).await;
+    assert_eq!(bench.outcome().await, "200 ---- back/s1 T/T/T/T/T");
+}
