@@ -120,6 +120,7 @@ mod tests {
             threads: 2.try_into().unwrap(),
             maxconn: 100,
             node: String::new(),
+            log: Vec::new(),
             maps: Vec::new(),
             users: Vec::new(),
             resolver: Default::default(),
