@@ -279,7 +279,9 @@ fn links_of_the_book_resolve() {
             }
             let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
             let file = if file.is_empty() { root().join(&path) } else { folder.join(file) };
-            let Ok(linked) = fs::read_to_string(&file)
+            // A picture is no text.
+            let Ok(linked) = fs::read(&file)
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
                 .or_else(|error| if file.is_dir() { Ok(String::new()) } else { Err(error) })
             else {
                 wrong.push(format!("{path}: {target} doesn't exist"));
