@@ -104,6 +104,106 @@ fn the_reference_has_every_key_and_no_other() {
     }
 }
 
+/// What else has to stand behind an example: a key that it goes with.
+const COMPANIONS: &[(&str, &str, &str)] = &[
+    ("[cluster] node.NAME", "priority", ", address = \"192.0.2.11\""),
+    ("[cluster] node.NAME", "foreign", ", address = \"192.0.2.11\" }\nnode.lb2 = { address = \"192.0.2.12\""),
+    ("[vip.NAME]", "preempt_delay", "\npreempt = \"always\""),
+    ("[frontend.NAME] bind", "vip", ", port = 80"),
+    ("[frontend.NAME] bind", "port", ", vip = \"web\""),
+    ("[frontend.NAME] bind", "mode", ", unix = \"/run/app.sock\""),
+    ("[frontend.NAME] bind", "user", ", unix = \"/run/app.sock\""),
+    ("[frontend.NAME] bind", "group", ", unix = \"/run/app.sock\""),
+    ("[frontend.NAME] unique_id", "template", ", header = \"X-Request-Id\""),
+    ("[frontend.NAME] monitor_uri", "fail_if", ", uri = \"/alive\""),
+    ("[frontend.NAME] per_source", "size", ", connections = 50"),
+    ("[frontend.NAME] per_source", "ipv6_prefix", ", connections = 50"),
+    (
+        "[users.NAME]",
+        "group",
+        "\nuser.anna = \"$5$rounds=1000$saltstring$pvA.QSqfiGjH0GbrsjU8SGQUuKMnBHpqW/Nnnrwy9y1\"",
+    ),
+    ("[backend.NAME] server.NAME", "minconn", ", maxconn = 100"),
+    ("[backend.NAME] check", "disable_on_404", ", http = {}"),
+    ("[backend.NAME] check.smtp", "domain", ", greeting = \"EHLO\""),
+    ("[backend.NAME] check.sequence", "send", " }, { expect = \"+PONG\""),
+    ("[backend.NAME] check.sequence", "send_hex", " }, { expect = \"+PONG\""),
+    ("log", "format", ", syslog = \"127.0.0.1\""),
+    ("log", "facility", ", syslog = \"127.0.0.1\""),
+    ("log", "level", ", syslog = \"127.0.0.1\""),
+    ("log", "min_level", ", syslog = \"127.0.0.1\""),
+    ("log", "length", ", syslog = \"127.0.0.1\""),
+    ("log", "tag", ", syslog = \"127.0.0.1\""),
+    ("log", "sample", ", syslog = \"127.0.0.1\""),
+];
+
+/// In which the names of the examples exist.
+const AROUND: &[(&str, &str)] = &[
+    ("cluster", "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"\n"),
+    (
+        "users.staff",
+        "[users.staff]\nuser.anna = \"$5$rounds=1000$saltstring$pvA.QSqfiGjH0GbrsjU8SGQUuKMnBHpqW/Nnnrwy9y1\"\n",
+    ),
+    ("vip.web", "[vip.web]\nvrid = 51\naddresses = [\"192.0.2.10\"]\n"),
+    ("backend.app", "[backend.app]\nservers = [\"192.0.2.21:80\"]\n"),
+    ("frontend.web", "[frontend.web]\nbind = \"*:80\"\ndefault_backend = \"app\"\n"),
+];
+
+/// The cells of a row; a bar in a cell is written `\|`.
+fn cells(row: &str) -> Vec<String> {
+    let row = row.trim().trim_start_matches('|').trim_end_matches('|').replace("\\|", "\u{0}");
+    row.split('|').map(|cell| cell.trim().replace('\u{0}', "|")).collect()
+}
+
+/// Every key of a section of its own is told with its values, an example that is taken, and HAProxy's name for it;
+/// `[defaults]` and `[listen.NAME]` refer to those.
+#[test]
+fn every_key_of_the_reference_has_an_example_that_is_taken() {
+    let reference = reference();
+    let refer = ["[defaults]", "[defaults] timeout", "[listen.NAME]"];
+    let folder = tempfile::tempdir().unwrap();
+    let (users, page) = (folder.path().join("users"), folder.path().join("503.html"));
+    fs::write(&users, "").unwrap();
+    fs::write(&page, "<p>sorry</p>").unwrap();
+    let (mut tried, mut wrong) = (BTreeSet::new(), Vec::new());
+    for (heading, file) in TABLES.iter().copied().filter(|(heading, _)| !refer.contains(heading)) {
+        let mut lines = reference.lines().skip_while(|line| line.trim_start_matches('#').trim() != heading);
+        lines.next();
+        for row in lines.take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with("| `")) {
+            let cells = cells(row);
+            let [key, values, _, example, what, haproxy] = &cells[..] else { panic!("{heading}: {row}") };
+            let key = key.trim_matches('`');
+            assert!(!values.is_empty() && !what.is_empty() && !haproxy.is_empty(), "{heading}: {row}");
+            let example = example.trim_matches('`');
+            assert!(example.starts_with(key), "{heading}: {row}");
+            let is_there = file.contains(&format!(" {key} = "));
+            if is_there || !tried.insert((heading, key.to_owned())) {
+                continue;
+            }
+            let with = COMPANIONS.iter().find(|(of, name, _)| (*of, *name) == (heading, key));
+            let text = format!("{example}{}", with.map_or("", |(.., with)| with));
+            let mut text = format!("{}\n", file.replace("zzzzzzzz = 1", &text));
+            for (section, around) in AROUND {
+                if !text.contains(&format!("[{section}]")) {
+                    text.push_str(around);
+                }
+            }
+            for (path, file) in [("/etc/lbctl/users", &users), ("503.html", &page)] {
+                text = text.replace(path, &file.display().to_string());
+            }
+            let Err(report) = config::parse(&text, "lb.toml") else { continue };
+            // The example is the second line. What the section needs besides is told there too if it is inline.
+            let shown = report.to_string();
+            let mut faults = shown.lines().filter(|line| line.starts_with("lb.toml:2:"));
+            if faults.any(|line| !line.contains(": warning: ") && !line.contains(" has no `")) {
+                wrong.push(format!("{heading}, {key}: {report}{text}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tried.len() > 150, "{} examples found", tried.len());
+}
+
 #[test]
 fn the_reference_has_every_section() {
     let report = config::parse("zzzzzzzz = 1", "lb.toml").unwrap_err().to_string();
