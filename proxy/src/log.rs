@@ -4,7 +4,7 @@
 //! Connection ── Record (what happened so far, kept while it lasts) ── format ──> line ──> Logger: a header each
 //! control side ── event: server DOWN, UP ... ──────────────────────────────────────────────┘  └──> Outbox, Sink
 //! ```
-//! A worker writes a line into a buffer of its own and never waits for where it goes ([`sink`]). A frontend without a
+//! A worker writes a line into a buffer of its own and never waits for where it goes (`sink`). A frontend without a
 //! log keeps no record. What the program says of itself for a person at a terminal is `tracing`'s, elsewhere.
 
 mod clock;
