@@ -19,3 +19,5 @@ mod counters;
 
 #[path = "differential/logs.rs"]
 mod logs;
+#[path = "differential/modes.rs"]
+mod modes;

@@ -56,6 +56,38 @@ fn a_monitors_question_is_answered_and_never_logged_whatever_the_filter() {
 }
 
 #[test]
+fn a_connection_without_a_byte_is_logged_only_where_the_file_wants_so() {
+    let front = unused_address();
+    let logging = SocketAddr::new(front.ip(), 8001);
+    let text = format!(
+        "[listen.quiet]\nbind = \"{front}\"\nservers = [\"{0}\"]\ncheck = false\n\
+         [frontend.logging]\nbind = \"{logging}\"\ndefault_backend = \"quiet\"\ndontlognull = false\n",
+        web_server(Duration::ZERO)
+    );
+    let daemon = Daemon::spawn_with(&text, front, None, |command| {
+        command.env("LBCTL_LOG", "debug");
+    });
+    let silent = |address| {
+        let stream = TcpStream::connect(address).expect("connected");
+        let own = stream.local_addr().expect("an address").to_string();
+        stream.shutdown(std::net::Shutdown::Write).expect("ended");
+        let mut answer = String::new();
+        (&stream).read_to_string(&mut answer).expect("ended");
+        assert_eq!(answer, "");
+        own
+    };
+    let (quiet, logged) = (silent(front), silent(logging));
+    daemon.wait_until("it is logged", |daemon| daemon.log().contains(&logged));
+    assert!(daemon.log().lines().any(|line| line.contains(&logged) && line.contains("CR")), "{}", daemon.log());
+    assert!(!daemon.log().contains(&quiet), "{}", daemon.log());
+    // Counted in either case.
+    let status = daemon.status_json().expect("answers");
+    for frontend in 0..2 {
+        assert_eq!(status["frontends"][frontend]["counters"]["null_connections_total"], 1);
+    }
+}
+
+#[test]
 fn every_reason_for_503_is_in_the_log_and_on_the_screen() {
     let front = unused_address();
     let at = |port| SocketAddr::new(front.ip(), port);

@@ -209,7 +209,7 @@ impl<S: Stream> Download<'_, S> {
             status: response.status,
             close: hop.close,
             reusable,
-            private: response.private,
+            private: response.private || self.request.private,
             tunnel: None,
         })
     }

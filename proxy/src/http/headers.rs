@@ -106,6 +106,14 @@ pub(crate) fn has_token(value: &[u8], token: &[u8]) -> bool {
     list(value).any(|member| member.eq_ignore_ascii_case(token))
 }
 
+/// Challenges, or credentials: does a scheme of them authenticate the connection and not the request?
+pub(crate) fn authenticates_connection(value: &[u8]) -> bool {
+    list(value).any(|member| {
+        let scheme = member.split(|&byte| byte == b' ').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    })
+}
+
 pub(crate) fn put_field(field: &Field<'_>, out: &mut impl Sink) {
     if let Some(line) = field.canonical {
         return out.put(line);

@@ -160,6 +160,33 @@ async fn r3_connection_that_was_authenticated_stays_with_its_client_and_its_serv
     assert!(ask(&mut client, GET).await.contains("200 OK"));
 }
 
+/// Kerberos: the client sends its ticket unasked, and the server says nothing of it.
+#[tokio::test]
+async fn r3_connection_that_a_request_has_authenticated_is_nobody_elses() {
+    for credentials in ["Negotiate YIIabc", "NTLM TlRMTVNTUAAB", "negotiate x"] {
+        let server = Scripted::start(|mut stream| async move {
+            let mut who = "nobody";
+            while let Some(request) = read_message(&mut stream).await {
+                if request.contains("\r\nAuthorization: ") {
+                    who = "alice";
+                }
+                let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{who}", who.len());
+                stream.write_all(response.as_bytes()).await.unwrap();
+            }
+        })
+        .await;
+        let proxy = start(&server, |config| config.backends[0].options.pool.reuse = ReuseMode::Always);
+        let mut alice = connect(&proxy).await;
+        let ticket = format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: {credentials}\r\n\r\n");
+        assert!(ask(&mut alice, &ticket).await.ends_with("alice"), "{credentials}");
+        assert!(ask(&mut connect(&proxy).await, GET).await.ends_with("nobody"), "{credentials}");
+        assert!(ask(&mut alice, GET).await.ends_with("alice"), "{credentials}");
+        drop(alice);
+        // Neither does anybody get it when she is gone.
+        assert!(ask(&mut connect(&proxy).await, GET).await.ends_with("nobody"), "{credentials}");
+    }
+}
+
 #[tokio::test]
 async fn connection_without_a_byte_is_answered_unless_probes_are_ignored() {
     let short = std::time::Duration::from_millis(200);

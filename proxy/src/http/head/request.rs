@@ -99,6 +99,9 @@ pub struct Request {
     pub upgrade: bool,
     /// It takes trailers.
     pub trailers: bool,
+    /// It authenticates the connection and not only itself (NTLM, Negotiate): that to the server is nobody else's from
+    /// then on.
+    pub private: bool,
 }
 
 /// What a server is told of the client's side.
@@ -199,6 +202,7 @@ impl<'b> Head<'b> {
         let mut upgrade = false;
         let mut key = false;
         let mut trailers = false;
+        let mut private = false;
         for field in self.fields() {
             match field.id {
                 Name::Host if host.is_some() => return Err(Malformed::SeveralHosts),
@@ -215,6 +219,9 @@ impl<'b> Head<'b> {
                 }
                 Name::Upgrade => upgrade |= headers::has_token(field.value, b"websocket"),
                 Name::SecWebSocketKey => key = true,
+                Name::Authorization | Name::ProxyAuthorization => {
+                    private |= headers::authenticates_connection(field.value);
+                }
                 Name::Te => trailers |= headers::has_token(field.value, b"trailers"),
                 _ => {}
             }
@@ -247,6 +254,7 @@ impl<'b> Head<'b> {
             expects_continue: expects_continue && content,
             upgrade,
             trailers: trailers && version == Version::Http11,
+            private,
         })
     }
 

@@ -123,7 +123,7 @@ impl<'b> Head<'b> {
                 Name::Connection => options.add(field.value)?,
                 Name::Upgrade => upgraded |= headers::has_token(field.value, b"websocket"),
                 Name::WwwAuthenticate | Name::ProxyAuthenticate => {
-                    private |= is_connection_authentication(field.value);
+                    private |= headers::authenticates_connection(field.value);
                 }
                 _ => {}
             }
@@ -197,11 +197,4 @@ pub(crate) fn put<'b>(
         out.put(b"Connection: close\r\n");
     }
     out.put(b"\r\n");
-}
-
-fn is_connection_authentication(value: &[u8]) -> bool {
-    headers::list(value).any(|challenge| {
-        let scheme = challenge.split(|&byte| byte == b' ').next().unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
-    })
 }
