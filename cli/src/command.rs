@@ -11,6 +11,7 @@ pub mod import;
 pub mod init;
 pub mod lab;
 pub mod log;
+pub mod nagios;
 pub mod run;
 pub mod speaker;
 pub mod status;
@@ -40,6 +41,8 @@ enum Verb {
     Stop(stop::StopArguments),
     /// Logs: open their files anew after a rotation
     Log(log::LogArguments),
+    /// Say in one line if this node is well: a plugin of Nagios, with its exit codes and figures
+    Nagios(nagios::NagiosArguments),
     /// Try the pair on this machine: two nodes, two servers and a client in network namespaces
     Lab(lab::LabArguments),
     /// The second process of `run`; not for people
@@ -54,7 +57,10 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are not errors; a terminal that went away must not make them one.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Fine }.into();
+            // Nagios knows four codes; what it can't ask is unknown.
+            let is_plugin = std::env::args_os().nth(1).is_some_and(|verb| verb == "nagios");
+            let usage = if is_plugin { Exit::Of(3) } else { Exit::Usage };
+            return if error.use_stderr() { usage } else { Exit::Fine }.into();
         }
     };
     match arguments.verb {
@@ -65,6 +71,7 @@ pub fn main() -> ExitCode {
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),
         Verb::Log(arguments) => log::run(&arguments),
+        Verb::Nagios(arguments) => nagios::run(&arguments),
         Verb::Lab(arguments) => lab::run(arguments),
         Verb::Speaker(arguments) => speaker::run(&arguments),
     }

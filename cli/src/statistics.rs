@@ -15,7 +15,7 @@ mod row;
 mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use column::Column;
 pub use csv::csv;
@@ -23,3 +23,5 @@ pub use json::json;
 pub use page::{Page, page};
 pub use row::{Cell, Kind, Row, rows};
 pub use view::{Format, View};
+
+pub(crate) use row::is_usable;

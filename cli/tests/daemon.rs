@@ -8,6 +8,8 @@ mod control_api;
 mod harness;
 #[path = "daemon/logs.rs"]
 mod logs;
+#[path = "daemon/nagios.rs"]
+mod nagios;
 #[path = "daemon/run.rs"]
 mod run;
 #[path = "daemon/sockets.rs"]

@@ -261,3 +261,38 @@ fn a_server_that_dies_turns_down_on_the_page_without_being_loaded_again() {
     drop(farm);
     wait_until("the page says that it is old", String::new, || browser.evaluate(shown) == "block");
 }
+
+/// The definitions of the book, read by Nagios itself.
+#[test]
+fn nagios_takes_the_definitions_of_the_book() {
+    let book =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/statistics.md")).expect("read");
+    let (_, rest) = book.split_once("\n```nagios\n").expect("a block");
+    let (definitions, _) = rest.split_once("\n```\n").expect("its end");
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    // On a machine of Nagios this one comes with monitoring-plugins-basic.
+    let ping = "define command {\ncommand_name check-host-alive\ncommand_line $USER1$/check_ping\n}\n";
+    std::fs::write(at("lbctl.cfg"), format!("{definitions}\n{ping}")).expect("written");
+    let objects = ["commands", "contacts", "timeperiods", "templates"];
+    let objects = objects.map(|name| format!("cfg_file=/etc/nagios4/objects/{name}.cfg\n")).concat();
+    let main = format!(
+        "log_file={}\n{objects}cfg_file={}\ncheck_result_path={2}\ntemp_path={2}\nobject_cache_file={3}\n\
+         illegal_macro_output_chars=`\n",
+        at("log"),
+        at("lbctl.cfg"),
+        folder.path().display(),
+        at("cache")
+    );
+    std::fs::write(at("nagios.cfg"), main).expect("written");
+    // It becomes the user nagios before it looks.
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(folder.path(), everybody).expect("changed");
+    let output =
+        Command::new("nagios4").arg("-v").arg(at("nagios.cfg")).output().expect("nagios4-core is installed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    for sentence in ["Checked 2 hosts.", "Checked 3 services.", "Total Warnings: 0", "Total Errors:   0"] {
+        assert!(text.contains(sentence), "{sentence}: {text}");
+    }
+}

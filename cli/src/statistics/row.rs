@@ -233,7 +233,7 @@ pub(super) fn status(server: &Server) -> String {
 }
 
 /// Takes new requests, or would if no better one did.
-pub(super) fn is_usable(server: &Server) -> bool {
+pub(crate) fn is_usable(server: &Server) -> bool {
     let is_up = matches!(server.state, ServerState::Up | ServerState::NoCheck);
     server.statistics.is_in_use || (is_up && server.weight > 0 && server.resolved.is_some())
 }

@@ -7,11 +7,11 @@ use crate::control::{
     Status, Timestamp, Traffic, Vip,
 };
 
-fn time(text: &str) -> Timestamp {
+pub(crate) fn time(text: &str) -> Timestamp {
     Timestamp::parse(text).expect("RFC 3339")
 }
 
-fn server(name: &str) -> Server {
+pub(crate) fn server(name: &str) -> Server {
     Server {
         name: name.to_owned(),
         address: "192.0.2.21:80".to_owned(),
@@ -69,7 +69,7 @@ fn server(name: &str) -> Server {
     }
 }
 
-fn frontend(name: &str) -> Frontend {
+pub(crate) fn frontend(name: &str) -> Frontend {
     Frontend {
         name: name.to_owned(),
         mode: "http".to_owned(),
@@ -97,7 +97,7 @@ fn frontend(name: &str) -> Frontend {
     }
 }
 
-fn backend(name: &str, servers: Vec<Server>) -> Backend {
+pub(crate) fn backend(name: &str, servers: Vec<Server>) -> Backend {
     Backend {
         name: name.to_owned(),
         servers,
@@ -112,7 +112,7 @@ fn backend(name: &str, servers: Vec<Server>) -> Backend {
     }
 }
 
-fn status(frontends: Vec<Frontend>, backends: Vec<Backend>) -> Status {
+pub(crate) fn status(frontends: Vec<Frontend>, backends: Vec<Backend>) -> Status {
     Status {
         at: time("2026-09-21T14:00:00Z"),
         node: "lb1".to_owned(),

@@ -1,0 +1,87 @@
+//! `lbctl nagios`.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    control::{
+        Status,
+        client::{Client, ClientError, DEFAULT_SOCKET},
+    },
+    exit::Exit,
+    output::nagios::{Level, Report, Thresholds, judge},
+};
+
+/// Arguments of `lbctl nagios`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes, as Nagios and its kin read them: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (also for wrong \
+                  arguments). What `lbctl status` calls a problem is at least WARNING."
+)]
+pub struct NagiosArguments {
+    /// WARNING when fewer than PERCENT of a backend's servers are usable
+    #[arg(short, long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
+    warning: u8,
+    /// CRITICAL when fewer than PERCENT of a backend's servers are usable; 1 is none at all
+    #[arg(short, long, value_name = "PERCENT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
+    critical: u8,
+    /// WARNING when a frontend has PERCENT of its maxconn
+    #[arg(long, value_name = "PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u8).range(1..=100))]
+    sessions_warning: u8,
+    /// CRITICAL when a frontend has PERCENT of its maxconn
+    #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u8).range(1..=100))]
+    sessions_critical: u8,
+    /// Look at this backend alone, and not at frontends; may be given several times
+    #[arg(short, long, value_name = "NAME")]
+    backend: Vec<String>,
+    /// WARNING when this node is not in this role for each group of addresses
+    #[arg(long, value_name = "ROLE", value_parser = ["active", "backup"])]
+    role: Option<String>,
+    /// Wait for the daemon for so many seconds
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
+    timeout: u64,
+    /// The control socket of the daemon
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    control: PathBuf,
+}
+
+/// Runs the verb: one line, then more about it, to stdout.
+pub fn run(arguments: &NagiosArguments) -> Exit {
+    let report = report(arguments);
+    // Whoever does not read the line still has the code.
+    let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), report.text.as_bytes());
+    Exit::Of(report.level.code())
+}
+
+fn report(arguments: &NagiosArguments) -> Report {
+    if arguments.critical > arguments.warning {
+        return Report::of(Level::Unknown, "--critical is above --warning: fewer servers are worse");
+    }
+    if arguments.sessions_critical < arguments.sessions_warning {
+        return Report::of(Level::Unknown, "--sessions-critical is below --sessions-warning");
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Report::of(Level::Unknown, &format!("can't start: {error}")),
+    };
+    let client = Client::new(&arguments.control);
+    let limit = Duration::from_secs(arguments.timeout);
+    match runtime.block_on(client.get::<Status>("/v1/status", limit)) {
+        Ok(answer) => judge(&answer.value, &arguments.thresholds()),
+        // Nobody serves, as far as anybody here can tell.
+        Err(error @ (ClientError::NotRunning { .. } | ClientError::Silent { .. })) => {
+            Report::of(Level::Critical, &error.to_string())
+        }
+        Err(error) => Report::of(Level::Unknown, &error.to_string()),
+    }
+}
+
+impl NagiosArguments {
+    fn thresholds(&self) -> Thresholds<'_> {
+        Thresholds {
+            servers: [self.warning, self.critical],
+            sessions: [self.sessions_warning, self.sessions_critical],
+            backends: &self.backend,
+            role: self.role.as_deref(),
+        }
+    }
+}
