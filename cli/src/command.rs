@@ -12,6 +12,7 @@ pub mod init;
 pub mod lab;
 pub mod log;
 pub mod nagios;
+pub mod reload;
 pub mod run;
 pub mod speaker;
 pub mod status;
@@ -37,6 +38,8 @@ enum Verb {
     Run(run::RunArguments),
     /// Show who holds which address and why, and whether everything is healthy
     Status(status::StatusArguments),
+    /// Bring a changed file into force: all of it or nothing, and no connection is lost
+    Reload(reload::ReloadArguments),
     /// Finish what is in flight, give the address away, end
     Stop(stop::StopArguments),
     /// Logs: open their files anew after a rotation
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Verb::Import(arguments) => import::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
+        Verb::Reload(arguments) => reload::run(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),
         Verb::Log(arguments) => log::run(&arguments),
         Verb::Nagios(arguments) => nagios::run(&arguments),

@@ -3,6 +3,8 @@
 //! ```text
 //! GET  /v1/status    -> Status          everything an operator sees; text and --json are made from it
 //! GET  /v1/version   -> VersionReport
+//! POST /v1/reload    ReloadRequest -> ReloadReport, when the file is in force; 422 with what `check` says if it is bad,
+//!                    409 if it can't come into force now
 //! POST /v1/stop      StopRequest -> StopReport, when all is given away; the daemon ends right after
 //! POST /v1/log/reopen            -> ReopenReport
 //! anything else      -> ErrorReport (application/problem+json, RFC 9457)
@@ -12,10 +14,12 @@
 use serde::{Deserialize, Serialize};
 
 pub mod client;
+mod reload;
 mod statistics;
 mod status;
 mod timestamp;
 
+pub use reload::{Change, How, ReloadReport, ReloadRequest};
 pub use statistics::{
     BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, Traffic,
 };

@@ -44,6 +44,7 @@ mod neighbours;
 mod node;
 mod panic;
 mod problems;
+mod reload;
 mod report;
 pub mod speaker_link;
 mod statistics;
@@ -58,6 +59,7 @@ use control::{Command, ControlSocket, Counters};
 use group::Group;
 use neighbours::Neighbours;
 use node::Identity;
+use reload::{Reloads, Request};
 use speaker_link::{SpeakerHandle, SpeakerLink, SpeakerSettings};
 use stop::{Stage, Stop};
 use surroundings::Surroundings;
@@ -132,11 +134,13 @@ async fn compose(options: &RunOptions, mut config: Config, identity: Identity) -
     let (commands_in, commands) = mpsc::channel(16);
     let statistics = tokio::spawn(statistics::serve(inquiries, commands_in.clone()));
     let (steps_in, steps) = mpsc::unbounded_channel();
+    let file = match &options.file {
+        stdin if stdin == Path::new("-") => stdin.clone(),
+        file => std::path::absolute(file).unwrap_or_else(|_| file.clone()),
+    };
     let mut daemon = Daemon {
-        path: std::path::absolute(&options.file)
-            .unwrap_or_else(|_| options.file.clone())
-            .display()
-            .to_string(),
+        path: file.display().to_string(),
+        file,
         wanted_node: options.node.clone(),
         runtime_dir,
         started: Instants::now(),
@@ -157,6 +161,7 @@ async fn compose(options: &RunOptions, mut config: Config, identity: Identity) -
         tasks: JoinSet::new(),
         drain: None,
         stop: None,
+        reloads: Reloads::default(),
         surroundings: Surroundings::default(),
         sources: Vec::new(),
     };
@@ -177,6 +182,9 @@ async fn compose(options: &RunOptions, mut config: Config, identity: Identity) -
 /// The loop's state.
 struct Daemon {
     config: Config,
+    /// Absolute, or `-`.
+    file: PathBuf,
+    /// The same, to be shown.
     path: String,
     wanted_node: Option<String>,
     runtime_dir: PathBuf,
@@ -200,6 +208,7 @@ struct Daemon {
     tasks: JoinSet<()>,
     drain: Option<AbortHandle>,
     stop: Option<Stop>,
+    reloads: Reloads,
     surroundings: Surroundings,
     /// As of the last look around.
     sources: Vec<hello::InterfaceAddresses>,
@@ -221,13 +230,10 @@ impl Daemon {
                         neighbours.handle(now, received);
                     }
                 }
+                Event::Step(Step::Reload(step)) => self.handle_reload(now, step),
                 Event::Step(step) => self.handle_step(now, &step),
                 Event::Signal(name) => self.begin_stop(now, name, false, None),
-                Event::Reload => {
-                    tracing::warn!(
-                        "SIGHUP: this version has no reload; to use a changed file, restart lbctl"
-                    );
-                }
+                Event::Reload => self.begin_reload(now, Request { by: "SIGHUP".to_owned(), reply: None }),
                 Event::ReopenLogs => {
                     self.reopen_logs();
                 }
@@ -326,7 +332,8 @@ impl Daemon {
     fn look_around(&mut self) {
         self.survey();
         while self.tasks.try_join_next().is_some() {}
-        if !matches!(self.identity, Identity::Waiting { .. }) {
+        // A reload that is under way has its own idea of who this node is.
+        if !matches!(self.identity, Identity::Waiting { .. }) || self.reloads.is_under_way() {
             return;
         }
         match Identity::find(&self.config, self.wanted_node.as_deref(), self.surroundings.addresses()) {
@@ -353,10 +360,10 @@ impl Daemon {
         self.config.proxy.node = self.identity.name().to_owned();
         let (proxy, config) = (Arc::clone(&self.proxy), self.config.proxy_of(self.identity.index()));
         let steps = self.steps_in.clone();
+        self.reloads.take_turn();
         self.tasks.spawn(async move {
-            if let Err(error) = proxy.reload(config).await {
-                let _ = steps.send(Step::NotTold { error: error.to_string() });
-            }
+            let error = proxy.reload(config).await.err().map(|error| error.to_string());
+            let _ = steps.send(Step::Told { error });
         });
     }
 

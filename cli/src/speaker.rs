@@ -129,9 +129,15 @@ async fn speak(
     })
 }
 
-fn settings(groups: Vec<GroupConfig>, page: &Page, runtime_dir: &Path) -> Settings {
+/// Half of the shortest interval.
+fn heartbeat(groups: &[GroupConfig]) -> Duration {
     let members = groups.iter().flat_map(|group| &group.members);
     let shortest = members.map(|member| member.interval.get()).min().unwrap_or(HEARTBEAT.1);
+    (shortest / 2).clamp(HEARTBEAT.0, HEARTBEAT.1)
+}
+
+fn settings(groups: Vec<GroupConfig>, page: &Page, runtime_dir: &Path) -> Settings {
+    let heartbeat = heartbeat(&groups);
     let start = |index| match page.advertised(index) {
         Some(last) => Start::ResumeActive { last },
         None => Start::Fresh,
@@ -140,7 +146,7 @@ fn settings(groups: Vec<GroupConfig>, page: &Page, runtime_dir: &Path) -> Settin
         groups: groups.into_iter().enumerate().map(|(index, group)| (group, start(index))).collect(),
         lock_folder: runtime_dir.to_owned(),
         patience: if page.speakers() > 1 { PATIENCE_REPLACING } else { PATIENCE },
-        heartbeat: (shortest / 2).clamp(HEARTBEAT.0, HEARTBEAT.1),
+        heartbeat,
     }
 }
 
@@ -152,6 +158,10 @@ async fn listen(socket: Rc<UnixDatagram>, mut packet: Vec<u8>, commands: Unbound
             ToSpeaker::Readiness { group, readiness } => Command::Readiness { group, readiness },
             ToSpeaker::ExchangesReset { group } => Command::ExchangesReset { group },
             ToSpeaker::PeerReappeared => Command::PeerReappeared,
+            ToSpeaker::Reconfigure { groups } => {
+                let heartbeat = heartbeat(&groups);
+                Command::Reconfigure { groups, heartbeat }
+            }
             ToSpeaker::Shutdown { reason } => Command::Shutdown { reason },
         };
         if commands.send(command).is_err() {
@@ -190,6 +200,7 @@ impl Host for ToDaemon<'_> {
     fn report(&self, report: Report) {
         self.outbox.send(&match report {
             Report::Started => FromSpeaker::Started,
+            Report::Reconfigured => FromSpeaker::Reconfigured,
             Report::Status { at, groups } => FromSpeaker::Status { at, groups },
             Report::Transition { group, transition } => FromSpeaker::Transition { group, transition },
             Report::ResetExchanges { group } => FromSpeaker::ResetExchanges { group },

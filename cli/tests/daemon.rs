@@ -10,6 +10,8 @@ mod harness;
 mod logs;
 #[path = "daemon/nagios.rs"]
 mod nagios;
+#[path = "daemon/reload.rs"]
+mod reload;
 #[path = "daemon/run.rs"]
 mod run;
 #[path = "daemon/sockets.rs"]

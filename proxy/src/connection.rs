@@ -493,6 +493,23 @@ impl Registry {
         }
     }
 
+    /// Orders those idle connections on `addresses` to end that have had an exchange; returns how many are open there.
+    pub(crate) fn leave(&self, addresses: &[IpAddr]) -> usize {
+        let entries = self.entries.borrow();
+        let there = entries.iter().filter(|(_, entry)| {
+            entry.local.ip().is_some_and(|address| addresses.contains(&address.to_canonical()))
+        });
+        let mut open = 0;
+        for (_, entry) in there {
+            open += 1;
+            let unordered = matches!(*entry.order.borrow(), Order::None);
+            if unordered && entry.served.get() && entry.busy_since.get().is_none() {
+                entry.give(Order::Close);
+            }
+        }
+        open
+    }
+
     /// Lets idle connections see that another generation of the configuration is in force.
     pub(crate) fn wake_idle(&self) {
         for (_, entry) in self.entries.borrow().iter() {

@@ -102,6 +102,30 @@ pub(crate) async fn close_orphans(workers: &[WorkerHandle]) {
     join_all(close).await;
 }
 
+/// Closes what is idle on `addresses` until nothing is left there, or for `limit`; then resets the rest. Returns how many
+/// were reset.
+pub(crate) async fn leave(workers: &[WorkerHandle], addresses: &[IpAddr], limit: Duration) -> usize {
+    let deadline = Instant::now() + limit;
+    // As in a drain: the next request of an idle connection may be on its way.
+    sleep(GRACE.min(limit)).await;
+    let left: Arc<[IpAddr]> = addresses.iter().map(IpAddr::to_canonical).collect();
+    loop {
+        let counts = workers.iter().map(|worker| {
+            let left = Arc::clone(&left);
+            let count = worker.run(move |worker| worker.registry().leave(&left));
+            timeout_at(deadline.max(Instant::now() + ANSWER), count)
+        });
+        let open: usize = join_all(counts).await.into_iter().filter_map(|count| count.ok().flatten()).sum();
+        if open == 0 {
+            return 0;
+        }
+        if Instant::now() >= deadline {
+            return reset_connections(workers, addresses, ANSWER).await;
+        }
+        sleep(LOOK).await;
+    }
+}
+
 /// Exchanges that began before the drain, or are no longer [`SHORT`].
 fn old_exchanges(worker: &Worker) -> usize {
     let now = worker.wheel().ticks();

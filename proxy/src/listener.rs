@@ -3,6 +3,7 @@
 mod accept;
 pub(crate) mod binding;
 mod inherited;
+mod leaving;
 mod readiness;
 mod refuse;
 mod unix;

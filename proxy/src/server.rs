@@ -142,6 +142,12 @@ impl Proxy {
         drain::hold_off(&self.workers, limit).await
     }
 
+    /// Takes traffic off `addresses` that are about to leave this node while it goes on with others: connections on them are
+    /// closed as they become idle, and what is left after `limit` is reset. Returns how many that were.
+    pub async fn leave(&self, addresses: &[IpAddr], limit: Duration) -> usize {
+        drain::leave(&self.workers, addresses, limit).await
+    }
+
     /// Stops accepting, lets exchanges in flight finish for at most `limit`, then ends the workers. Returns the number
     /// of client connections that were cut.
     pub async fn stop(mut self, limit: Duration) -> u32 {

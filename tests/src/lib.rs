@@ -12,3 +12,4 @@ pub mod plain;
 pub mod program;
 pub mod scene;
 pub mod wait;
+pub mod wrk;

@@ -25,7 +25,7 @@ pub struct Running(Child);
 #[derive(Debug)]
 pub struct Plain {
     folder: TempDir,
-    _running: Running,
+    running: Running,
 }
 
 /// An address that nobody else uses: of this process, and another one at each call.
@@ -63,6 +63,12 @@ impl Running {
         Self(child.unwrap_or_else(|error| panic!("{command:?}: {error}")))
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Ends it at once, without a farewell.
     pub fn kill(mut self) {
         let _ = self.0.kill();
@@ -92,7 +98,7 @@ impl Plain {
         command.arg("run").arg(&file).arg("--runtime-dir").arg(folder.path().join("run"));
         command.env_remove("LBCTL_LOG").env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
         let running = Running::start(&mut command, &folder.path().join("log"));
-        let plain = Self { folder, _running: running };
+        let plain = Self { folder, running };
         wait_until(
             "the control socket answers",
             || plain.log(),
@@ -101,25 +107,44 @@ impl Plain {
         plain
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.running.id()
+    }
+
     /// What it has logged.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// `lbctl status`.
+    /// Runs a verb of `lbctl` for it.
     ///
     /// # Panics
     /// It can't be run.
     #[must_use]
-    pub fn status(&self, arguments: &[&str]) -> Output {
+    pub fn verb(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(program::lbctl());
-        command
-            .arg("status")
-            .args(arguments)
-            .arg("--control")
-            .arg(self.folder.path().join("run/control.sock"));
+        command.args(arguments).arg("--control").arg(self.folder.path().join("run/control.sock"));
         command.output().expect("the program is there")
+    }
+
+    /// `lbctl status`.
+    #[must_use]
+    pub fn status(&self, arguments: &[&str]) -> Output {
+        self.verb(&[&["status"], arguments].concat())
+    }
+
+    /// Writes another file and has it reloaded.
+    ///
+    /// # Panics
+    /// It is refused.
+    #[track_caller]
+    pub fn reload(&self, text: &str) {
+        fs::write(self.folder.path().join("lb.toml"), text).expect("written");
+        let output = self.verb(&["reload"]);
+        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stderr), self.log());
     }
 
     /// The screen of `lbctl status`, its lines joined: wrapping depends on the width of names.

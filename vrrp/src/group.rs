@@ -22,6 +22,7 @@ mod history;
 mod level;
 mod member;
 mod preemption;
+mod reconfigure;
 mod resigning;
 mod state;
 mod transitions;
@@ -30,6 +31,8 @@ mod transitions;
 mod tests;
 
 use std::{collections::VecDeque, net::IpAddr};
+
+pub use reconfigure::{CantReconfigure, check_reconfigure};
 
 use faults::Faults;
 use history::History;

@@ -62,6 +62,13 @@ pub enum Command {
     },
     /// A peer that was silent says hello again.
     PeerReappeared,
+    /// Another configuration of the same groups ([`crate::group::check_reconfigure`]).
+    Reconfigure {
+        /// All groups, in any order.
+        groups: Vec<GroupConfig>,
+        /// As in [`Settings`].
+        heartbeat: Duration,
+    },
     /// Resign in the ordinary way and end.
     Shutdown {
         /// Why.
@@ -79,6 +86,8 @@ pub enum Command {
 pub enum Report {
     /// Everything is open, the groups are starting.
     Started,
+    /// [`Command::Reconfigure`] is done.
+    Reconfigured,
     /// All groups; on every change and once a second.
     Status {
         /// When it was taken.

@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "It stays in the foreground and logs to stderr; LBCTL_LOG=debug says more. SIGTERM and SIGINT stop it \
-                  like `lbctl stop`, a second one at once.\n\nExit codes: 0 stopped as asked, 1 failed, 64 usage, 78 bad \
+                  like `lbctl stop`, a second one at once; SIGHUP is `lbctl reload`.\n\nExit codes: 0 stopped as asked, 1 failed, 64 usage, 78 bad \
                   configuration."
 )]
 pub struct RunArguments {

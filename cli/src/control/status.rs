@@ -83,6 +83,15 @@ pub struct FileReport {
     pub path: String,
     /// SHA-256, hexadecimal.
     pub hash: String,
+    /// Since when it is in force.
+    #[serde(default)]
+    pub loaded: Option<Timestamp>,
+    /// Counts the configurations since the start, from 1.
+    #[serde(default)]
+    pub generation: u64,
+    /// Those before it that connections still use.
+    #[serde(default)]
+    pub old_generations: u64,
 }
 
 /// Another node.

@@ -21,7 +21,8 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::control::{ReopenReport, Status, StopReport};
+use super::reload::Refused;
+use crate::control::{ReloadReport, ReopenReport, Status, StopReport};
 
 mod counters;
 mod request;
@@ -46,6 +47,13 @@ pub(super) enum Command {
     Status(oneshot::Sender<Box<Status>>),
     /// `POST /v1/log/reopen`.
     ReopenLogs(oneshot::Sender<ReopenReport>),
+    /// `POST /v1/reload`.
+    Reload {
+        /// Name of the user who asked.
+        by: String,
+        /// Gets the report when all is in force, or why nothing has changed.
+        reply: oneshot::Sender<Result<ReloadReport, Refused>>,
+    },
     /// `POST /v1/stop`.
     Stop {
         /// Without a drain.

@@ -86,14 +86,19 @@ impl Daemon {
                     }
                 }
             }
-            Step::NotTold { error } => {
-                tracing::error!(error, "the data plane does not know which node this is");
-                self.own_problems.push(problems::new(
-                    "the data plane does not know which node this is",
-                    Timestamp::now(),
-                    format!("{error}. Connections to servers don't come from their `source`; then: systemctl restart lbctl"),
-                ));
+            Step::Told { error } => {
+                if let Some(error) = error {
+                    tracing::error!(error, "{}", problems::NOT_TOLD);
+                    self.own_problems.push(problems::new(
+                        problems::NOT_TOLD,
+                        Timestamp::now(),
+                        format!("{error}. Connections to servers don't come from their `source`; then: systemctl restart lbctl"),
+                    ));
+                }
+                self.end_of_turn(now);
             }
+            // Has a way of its own.
+            Step::Reload(_) => {}
             Step::SpeakerGone => {
                 if let Some(stop) = &mut self.stop {
                     stop.stage = Stage::Finishing;

@@ -48,6 +48,14 @@ impl Group {
         })
     }
 
+    /// Another configuration of it is in force; `own` is what the speaker is told.
+    pub(super) fn reconfigure(&mut self, now: Moment, config: &Config, own: GroupConfig) {
+        if let Some(group) = config.groups.iter().find(|group| group.name == own.name) {
+            self.tracker.reconfigure(now, tracker_config(config, group, &own));
+        }
+        self.config = own;
+    }
+
     /// Its state as far as the daemon knows.
     pub(super) fn state(&self) -> State {
         self.status.as_ref().map_or(State::Initialize, |(_, status)| status.state)

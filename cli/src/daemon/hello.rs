@@ -126,26 +126,12 @@ impl Session {
         local: Local,
         peers: impl IntoIterator<Item = (String, IpAddr)>,
     ) -> Self {
-        let peers = peers
-            .into_iter()
-            .map(|(name, address)| Peer {
-                name,
-                address,
-                last: None,
-                silent: false,
-                due: now + SILENCE,
-                past_boots: VecDeque::new(),
-                drift_reported: None,
-                events_left: EVENTS,
-                events_since: now,
-            })
-            .collect();
         Self {
             boot,
             counter: 0,
             local,
             ending: false,
-            peers,
+            peers: peers.into_iter().map(|(name, address)| Peer::new(now, name, address)).collect(),
             last_sent: None,
             next: now,
             transmits: VecDeque::new(),
@@ -161,6 +147,19 @@ impl Session {
             let earliest = self.last_sent.map_or(now, |sent| sent + MIN_GAP);
             self.next = self.next.min(earliest.max(now));
         }
+    }
+
+    /// The nodes that say hello are these from now on; what was heard of those that stay is kept.
+    pub(super) fn handle_peers(&mut self, now: Moment, peers: impl IntoIterator<Item = (String, IpAddr)>) {
+        let mut before = std::mem::take(&mut self.peers);
+        let peer = |(name, address): (String, IpAddr)| match before
+            .iter()
+            .position(|peer| peer.name == name && peer.address == address)
+        {
+            Some(at) => before.swap_remove(at),
+            None => Peer::new(now, name, address),
+        };
+        self.peers = peers.into_iter().map(peer).collect();
     }
 
     /// The node ends: one more hello is due at once, which says so.
@@ -272,6 +271,20 @@ impl Session {
 }
 
 impl Peer {
+    fn new(now: Moment, name: String, address: IpAddr) -> Self {
+        Self {
+            name,
+            address,
+            last: None,
+            silent: false,
+            due: now + SILENCE,
+            past_boots: VecDeque::new(),
+            drift_reported: None,
+            events_left: EVENTS,
+            events_since: now,
+        }
+    }
+
     /// The last counter that was heard of a boot. A boot that was thought to be over goes on from there: else one forged
     /// hello of a new boot would silence the peer until its next restart.
     fn counter_of(&self, boot: &str) -> Option<u64> {

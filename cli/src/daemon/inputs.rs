@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use lb_vrrp::Moment;
 
 use super::{
-    Daemon, Identity, Neighbours, clock::Instants, control::Command, group, hello, naming, problems, report,
-    wake::Step,
+    Daemon, Identity, Neighbours, clock::Instants, control::Command, group, hello, naming, problems,
+    reload::Request, report, wake::Step,
 };
 use crate::{
     control::{Phase, Problem, Status},
@@ -57,7 +57,7 @@ impl Daemon {
             }
             FromSpeaker::ResetExchanges { group } => self.reset_exchanges(group),
             FromSpeaker::Fatal { text } => anyhow::bail!("{text}"),
-            FromSpeaker::Log { .. } | FromSpeaker::Stopped => {}
+            FromSpeaker::Log { .. } | FromSpeaker::Reconfigured | FromSpeaker::Stopped => {}
         }
         Ok(())
     }
@@ -94,6 +94,7 @@ impl Daemon {
                 // Who asked may have gone away.
                 let _ = reply.send(self.reopen_logs());
             }
+            Command::Reload { by, reply } => self.begin_reload(now, Request { by, reply: Some(reply) }),
             Command::Stop { now: at_once, by, reply } => self.begin_stop(now, &by, at_once, Some(reply)),
         }
     }
@@ -105,6 +106,7 @@ impl Daemon {
             (None, Identity::Alone { .. } | Identity::Node { .. }) => Phase::Running,
         };
         let mut own_problems = self.own_problems.clone();
+        own_problems.extend(self.reloads.problem(&self.path));
         if let Some(error) = self.neighbours.as_ref().and_then(Neighbours::error) {
             own_problems.push(Problem {
                 what: "no hello passes between the nodes".to_owned(),
@@ -122,6 +124,7 @@ impl Daemon {
             identity: &self.identity,
             config: &self.config,
             path: &self.path,
+            loaded: self.reloads.loaded().unwrap_or(self.started.wall),
             phase,
             groups: &self.groups,
             session: self.neighbours.as_ref().map(Neighbours::session),

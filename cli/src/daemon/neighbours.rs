@@ -61,6 +61,11 @@ impl Neighbours {
         }
     }
 
+    /// Says hello to these from now on.
+    pub(super) fn set_peers(&mut self, now: Moment, peers: Vec<(String, IpAddr)>) {
+        self.session.handle_peers(now, peers);
+    }
+
     /// Says what is to be said; returns whether a peer came back.
     pub(super) fn settle(&mut self, now: Moment, local: Local) -> bool {
         self.rebind(now);

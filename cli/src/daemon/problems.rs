@@ -24,6 +24,9 @@ const GOES_ON: Duration = Duration::from_secs(10);
 /// A node that holds the address and is unheard for so long is filtered.
 const UNHEARD: Duration = Duration::from_secs(3);
 
+/// Over with the next reload.
+pub(super) const NOT_TOLD: &str = "the data plane does not know which node this is";
+
 /// All problems, the gravest first.
 pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     let mut problems = facts.own_problems.to_vec();
@@ -47,7 +50,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
             what: format!("the file differs on {}", peer.name),
             since: None,
             look_at: format!(
-                "{} here, {} there. Compare {} on both nodes, copy the right one over the other and restart.",
+                "{} here, {} there. Compare {} on both nodes, copy the right one over the other, then: lbctl reload.",
                 digits(&status.file.hash),
                 digits(theirs),
                 status.file.path

@@ -30,6 +30,8 @@ pub(super) struct Facts<'a> {
     pub(super) identity: &'a Identity,
     pub(super) config: &'a Config,
     pub(super) path: &'a str,
+    /// Since when the configuration is in force.
+    pub(super) loaded: Timestamp,
     pub(super) phase: Phase,
     pub(super) groups: &'a [Group],
     pub(super) session: Option<&'a hello::Session>,
@@ -51,7 +53,13 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         pid: std::process::id(),
         started: facts.started.wall,
         phase: facts.phase.clone(),
-        file: FileReport { path: facts.path.to_owned(), hash: facts.config.hash.clone() },
+        file: FileReport {
+            path: facts.path.to_owned(),
+            hash: facts.config.hash.clone(),
+            loaded: Some(facts.loaded),
+            generation: facts.proxy.generation,
+            old_generations: facts.proxy.old_generations,
+        },
         peers: peers(facts),
         groups: facts.groups.iter().map(|group| report_group(facts, group)).collect(),
         connections: facts.proxy.connections,

@@ -52,6 +52,7 @@ enum Order {
     Readiness { group: String, readiness: Readiness },
     ExchangesReset { group: String },
     PeerReappeared,
+    Reconfigure { groups: Vec<GroupConfig>, done: oneshot::Sender<()> },
     Shutdown { reason: String, done: oneshot::Sender<()> },
 }
 
@@ -94,6 +95,15 @@ impl SpeakerHandle {
     /// A peer that was silent says hello again: an Active announces its addresses.
     pub fn peer_reappeared(&self) {
         self.order(Order::PeerReappeared);
+    }
+
+    /// Another configuration of the same groups, which they can take over while they run
+    /// ([`lb_vrrp::group::check_reconfigure`]). Returns when it is in force; a speaker that is started later has it as well.
+    pub async fn reconfigure(&self, groups: Vec<GroupConfig>) {
+        let (done, ended) = oneshot::channel();
+        self.order(Order::Reconfigure { groups, done });
+        // An error means that there is no speaker any more.
+        let _ = ended.await;
     }
 
     /// Resigns in the ordinary way and ends the speaker; returns when its process is gone. A speaker that takes longer

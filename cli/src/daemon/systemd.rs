@@ -7,7 +7,16 @@ use std::{
         unix::ffi::OsStrExt,
         unix::net::{SocketAddr, UnixDatagram},
     },
+    time::Duration,
 };
+
+use nix::time::{ClockId, clock_gettime};
+
+/// A reload begins; `READY=1` ends it (systemd.service(5), Type=notify-reload).
+pub(super) fn notify_reloading() {
+    let since_boot = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", since_boot.as_micros()));
+}
 
 /// Sends `state` (`READY=1`, `STOPPING=1`, `STATUS=...`) where NOTIFY_SOCKET points; without one it does nothing.
 pub(super) fn notify(state: &str) {

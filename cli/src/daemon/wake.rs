@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Daemon, clock, control::Command, hello::endpoint::Datagram, neighbours::Neighbours, stop::Stage,
+    Daemon, clock, control::Command, hello::endpoint::Datagram, neighbours::Neighbours, reload, stop::Stage,
 };
 use crate::speaker::protocol::FromSpeaker;
 
@@ -22,8 +22,10 @@ pub(super) enum Step {
     Drained { left: usize },
     /// The speaker's process is gone.
     SpeakerGone,
-    /// The data plane can't be told which node this is.
-    NotTold { error: String },
+    /// The data plane was told which node this is, or can't be.
+    Told { error: Option<String> },
+    /// Of a reload.
+    Reload(reload::Step),
 }
 
 /// What wakes the loop.

@@ -76,6 +76,9 @@ fn header(status: &Status, paint: Paint) -> String {
 
 fn file(status: &Status) -> String {
     let mut text = format!("file {}", digits(&status.file.hash));
+    if let Some(loaded) = status.file.loaded.filter(|loaded| *loaded > status.started) {
+        text.push_str(&format!(", loaded {} ago", age(status.at.saturating_since(loaded))));
+    }
     for peer in status.peers.iter().filter(|peer| peer.says_hello) {
         text.push_str(&match &peer.hash {
             Some(hash) if *hash == status.file.hash => format!(", same on {}", peer.name),

@@ -29,6 +29,11 @@ pub enum ToSpeaker {
     },
     /// A peer that was silent says hello again.
     PeerReappeared,
+    /// Another configuration of the same groups.
+    Reconfigure {
+        /// All groups of this node.
+        groups: Vec<GroupConfig>,
+    },
     /// Resign in the ordinary way and end; the reason goes into the transition.
     Shutdown {
         /// Why.
@@ -41,6 +46,8 @@ pub enum ToSpeaker {
 pub enum FromSpeaker {
     /// Sockets and netlink are open, the groups are starting.
     Started,
+    /// The answer to `Reconfigure`: it is in force.
+    Reconfigured,
     /// On every change and once a second.
     Status {
         /// When it was taken.

@@ -78,7 +78,11 @@ fn a_connection_without_a_byte_is_logged_only_where_the_file_wants_so() {
     };
     let (quiet, logged) = (silent(front), silent(logging));
     daemon.wait_until("it is logged", |daemon| daemon.log().contains(&logged));
-    assert!(daemon.log().lines().any(|line| line.contains(&logged) && line.contains("CR")), "{}", daemon.log());
+    assert!(
+        daemon.log().lines().any(|line| line.contains(&logged) && line.contains("CR")),
+        "{}",
+        daemon.log()
+    );
     assert!(!daemon.log().contains(&quiet), "{}", daemon.log());
     // Counted in either case.
     let status = daemon.status_json().expect("answers");

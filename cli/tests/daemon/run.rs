@@ -250,14 +250,6 @@ fn stop_now_says_what_it_cut() {
 }
 
 #[test]
-fn sighup_changes_nothing_and_says_so() {
-    let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait_until("the log says so", |daemon| daemon.log().contains("this version has no reload"));
-    daemon.assert_untouched();
-}
-
-#[test]
 fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notify");

@@ -7,7 +7,10 @@
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use socket2::{SockFilter, Socket};
-use tokio::{io::unix::AsyncFd, sync::oneshot};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::{oneshot, watch},
+};
 
 use crate::{
     Endpoint,
@@ -62,6 +65,8 @@ pub(crate) struct Assignment {
     pub(crate) keepalive: Option<TcpKeepalive>,
     /// Somebody else may have it open as well.
     pub(crate) is_inherited: bool,
+    /// Dropped by the last who has it when its sockets are closed.
+    pub(crate) open: watch::Receiver<()>,
 }
 
 /// The accept loops of one worker.
@@ -116,6 +121,7 @@ impl AcceptLoops {
             local: local.and_then(|address| Endpoint::of_socket(&address)).unwrap_or(Endpoint::Unix),
             socket,
             worker: Rc::clone(worker),
+            _open: assignment.open.clone(),
             frontend: assignment.frontend,
             is_inherited: assignment.is_inherited,
         });
@@ -193,6 +199,8 @@ impl AcceptLoops {
 struct Listener {
     id: ListenerId,
     socket: Rc<Watched>,
+    /// After the socket: dropped later.
+    _open: watch::Receiver<()>,
     local: Endpoint,
     worker: Rc<Worker>,
     frontend: usize,

@@ -21,6 +21,7 @@ use tracing::field::display;
 use super::{
     Assignment, ListenerId, bind,
     inherited::adopt,
+    leaving::{Leaving, is_beside},
     unix::{self, Rights, SocketFile},
     watch,
 };
@@ -39,13 +40,15 @@ pub(crate) struct Bindings {
     health: published::Sender<Health>,
     bindings: Mutex<Vec<Binding>>,
     /// Held by whoever hands sockets to workers: they go to the generation that they were made for.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    turn: Arc<tokio::sync::Mutex<Leaving>>,
 }
 
 #[derive(Clone, Debug)]
 struct Binding {
     /// Of this frontend.
     assignment: Assignment,
+    /// While a socket of it is open.
+    open: Arc<published::Sender<()>>,
     name: String,
     wanted: Wanted,
     /// What it has left in the file system.
@@ -58,6 +61,10 @@ struct Binding {
     /// Attempts that failed.
     errors: u64,
 }
+
+/// Why an address can't be had that this process gives up.
+const LEAVING: &str =
+    "the reload before took it away, and clients of then still wait there (maxconn): try again later";
 
 /// What the configuration has.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,7 +99,7 @@ pub(crate) struct Plan {
     /// New ones, by worker.
     pub(crate) new: Vec<Sockets>,
     /// Nobody else hands over sockets meanwhile.
-    _turn: OwnedMutexGuard<()>,
+    turn: OwnedMutexGuard<Leaving>,
 }
 
 /// Numbers of listeners, never used twice in a process.
@@ -149,7 +156,7 @@ impl Bindings {
         let mut bindings: Vec<_> = Binding::all(config).collect();
         let looked_up = look_up_apart(bindings.iter().filter_map(Binding::of_unix).collect()).await;
         take_rights(&mut bindings, looked_up);
-        let _turn = Arc::clone(&self.turn).lock_owned().await;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         let mut before = self.bindings().clone();
         let (mut stay, mut added, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         for (index, binding) in bindings.iter_mut().enumerate() {
@@ -166,9 +173,15 @@ impl Bindings {
             }
         }
         let mut plan =
-            Plan { bindings, stay, new: (0..config.threads.get()).map(|_| Vec::new()).collect(), _turn };
+            Plan { bindings, stay, new: (0..config.threads.get()).map(|_| Vec::new()).collect(), turn };
         for index in added {
             let binding = &mut plan.bindings[index];
+            if let Some(address) = binding.status.address
+                && !plan.turn.has_left(address).await
+            {
+                failures.push(binding.failure(LEAVING.to_owned()));
+                continue;
+            }
             let is_ours = before.iter().any(|old| old.overlaps(binding));
             match binding.bind(plan.new.len(), is_ours) {
                 Ok(sockets) => {
@@ -184,12 +197,13 @@ impl Bindings {
 
     /// The plan is what is in force; the workers are told by the caller. The turn is over when what is returned is
     /// dropped.
-    pub(crate) fn adopt(&self, plan: Plan) -> OwnedMutexGuard<()> {
+    pub(crate) fn adopt(&self, mut plan: Plan) -> OwnedMutexGuard<Leaving> {
         let mut bindings = self.bindings();
         for old in bindings.iter().filter(|old| old.status.error.is_none()) {
             if !plan.bindings.iter().any(|new| new.number() == old.number()) {
                 let (label, address) = (&old.status.label, old.status.address.map(display));
                 tracing::info!(frontend = %old.name, bind = %label, address, "listens no more");
+                plan.turn.add(old.status.address, &old.open);
             }
         }
         for new in plan.bindings.iter().filter(|new| new.status.error.is_none()) {
@@ -206,7 +220,7 @@ impl Bindings {
             }
         }
         self.publish(&bindings);
-        plan._turn
+        plan.turn
     }
 
     /// The addresses of a frontend.
@@ -270,7 +284,9 @@ impl Binding {
             address.chain(unix).chain(inherited).map(move |(label, wanted)| {
                 let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
                 let address = if let Wanted::Address(address) = wanted { Some(address) } else { None };
+                let (open, is_open) = published::channel(());
                 let assignment = Assignment {
+                    open: is_open,
                     listener: ListenerId { number, mode: of.mode },
                     frontend,
                     keepalive: of.options.tcp_keepalive,
@@ -279,6 +295,7 @@ impl Binding {
                 let status = BindStatus { label, address, error: None };
                 Self {
                     assignment,
+                    open: Arc::new(open),
                     name: of.name.clone(),
                     wanted,
                     file: None,
@@ -318,6 +335,8 @@ impl Binding {
             self.changes = true;
         }
         self.assignment.listener.number = old.assignment.listener.number;
+        self.assignment.open = old.assignment.open;
+        self.open = old.open;
         self.file = old.file;
         self.status.address = old.status.address;
         self.status.error = old.status.error;
@@ -327,9 +346,10 @@ impl Binding {
 
     /// Can the kernel take a socket of one for the address of the other?
     fn overlaps(&self, other: &Self) -> bool {
-        let (Wanted::Address(a), Wanted::Address(b)) = (&self.wanted, &other.wanted) else { return false };
-        let any = a.ip().is_unspecified() || b.ip().is_unspecified();
-        a.is_ipv4() == b.is_ipv4() && a.port() == b.port() && any
+        let (Wanted::Address(one), Wanted::Address(other)) = (&self.wanted, &other.wanted) else {
+            return false;
+        };
+        is_beside(*one, *other)
     }
 
     fn bind(&mut self, count: usize, is_ours: bool) -> Result<Vec<Socket>, String> {

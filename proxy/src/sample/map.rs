@@ -11,6 +11,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
     fs::File,
+    hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
     path::PathBuf,
 };
@@ -79,6 +80,8 @@ const LARGEST_SET: usize = 32 << 20;
 struct Map {
     keys: Keys,
     values: Vec<Box<[u8]>>,
+    /// Of its lines, comments left out.
+    digest: u64,
 }
 
 /// Index of the value, by key.
@@ -113,6 +116,11 @@ impl Maps {
             }
         }
         if errors.is_empty() { Ok(Self { maps: maps.into() }) } else { Err(errors) }
+    }
+
+    /// The same for two maps that say the same; `None` if there is none at `index`.
+    pub(crate) fn digest(&self, index: usize) -> Option<u64> {
+        self.maps.get(index).map(|map| map.digest)
     }
 
     /// The value for `text` in the map at `index`.
@@ -157,6 +165,7 @@ impl Map {
     fn parse(bytes: &[u8], kind: MapKind) -> Result<Self, Fault> {
         let (mut values, mut lines) = (Vec::new(), Vec::new());
         let mut builder = Builder::new(kind);
+        let mut digest = DefaultHasher::new();
         for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             let at = |why: String| (Some(number + 1), why);
             let line = line.trim_ascii();
@@ -175,10 +184,11 @@ impl Map {
                 let line: usize = lines[other];
                 return Err(at(format!("the key `{}` is in line {line} already; keep one", shown(key))));
             }
+            (key, value).hash(&mut digest);
             values.push(Box::from(value));
             lines.push(number + 1);
         }
-        Ok(Self { keys: builder.finish().map_err(|why| (None, why))?, values })
+        Ok(Self { keys: builder.finish().map_err(|why| (None, why))?, values, digest: digest.finish() })
     }
 
     fn find(&self, text: &[u8]) -> Option<usize> {

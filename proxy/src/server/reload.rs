@@ -6,10 +6,10 @@
 //! ```
 //! Whatever can fail does so in [`Proxy::prepare`].
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{panic, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::time::timeout;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{Proxy, list};
 use crate::{
@@ -74,11 +74,13 @@ pub struct Reloaded {
     pub generation: u64,
     /// Workers that hang and go over to it as soon as they don't.
     pub late_workers: Vec<usize>,
+    /// Names of the maps whose files say something else than before.
+    pub maps: Vec<String>,
 }
 
 impl Proxy {
-    /// Makes `config` ready to come into force: reads its files, binds its new listeners. Blocks on the disk. A second
-    /// one waits for the first to be committed or dropped.
+    /// Makes `config` ready to come into force: reads its maps (on a thread for that), binds its new listeners. A second one
+    /// waits for the first to be committed or dropped.
     ///
     /// # Errors
     /// Why not; nothing has changed then.
@@ -89,7 +91,11 @@ impl Proxy {
         }
         config.maxconn = descriptors::raise_limit(&config);
         config.desk = config.desk.or_else(|| self.board.node().config.desk.clone());
-        let maps = Maps::load(&config.maps).map_err(ReloadError::Maps)?;
+        let files = config.maps.clone();
+        let maps = spawn_blocking(move || Maps::load(&files)).await;
+        let maps = maps
+            .unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))
+            .map_err(ReloadError::Maps)?;
         let mut plan = self.bindings.plan(&config).await.map_err(ReloadError::Bind)?;
         // After the plan: whoever has one has the turn, and no other generation comes in between.
         let node = Node::new(config, maps, Lineage(&self.board.generations()));
@@ -140,8 +146,19 @@ impl Prepared {
         drop(turn);
         let generation = node.generation;
         tokio::spawn(async move { drain::close_orphans(&workers).await });
-        Reloaded { generation, late_workers }
+        Reloaded { generation, late_workers, maps: other_maps(&before, &node) }
     }
+}
+
+/// Maps of both whose contents are different.
+fn other_maps(before: &Node, node: &Node) -> Vec<String> {
+    let digest = |node: &Node, name: &str| {
+        let index = node.config.maps.iter().position(|map| map.name == name)?;
+        node.maps.digest(index)
+    };
+    let names = node.config.maps.iter().map(|map| &map.name);
+    let is_other = |name: &&String| digest(before, name).is_some_and(|old| digest(node, name) != Some(old));
+    names.filter(is_other).cloned().collect()
 }
 
 /// Has a worker's runtime watch its new sockets.

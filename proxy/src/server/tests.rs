@@ -104,7 +104,10 @@ async fn worker_that_does_not_answer_keeps_a_reload_from_changing_anything() {
     assert_eq!(error.to_string(), "worker 0 does not answer within 2 s");
     assert_eq!(proxy.status().generation, 1);
     drop(release);
-    assert_eq!(proxy.reload(config(1)).await.unwrap(), Reloaded { generation: 2, late_workers: Vec::new() });
+    assert_eq!(
+        proxy.reload(config(1)).await.unwrap(),
+        Reloaded { generation: 2, late_workers: Vec::new(), maps: Vec::new() }
+    );
 }
 
 /// It answered when it was asked whether it can, and hangs when it shall.
@@ -116,7 +119,7 @@ async fn worker_that_hangs_while_the_others_go_over_follows_them() {
     assert!(proxy.workers[1].try_run(move |_| {
         let _ = held.recv();
     }));
-    assert_eq!(prepared.commit().await, Reloaded { generation: 2, late_workers: vec![1] });
+    assert_eq!(prepared.commit().await, Reloaded { generation: 2, late_workers: vec![1], maps: Vec::new() });
     assert_eq!(proxy.status().old_generations, 1);
     drop(release);
     let generation = proxy.workers[1].run(|worker| worker.node().generation).await;

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io::ErrorKind,
-    net::{Ipv4Addr, SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener},
     os::{
         fd::AsRawFd,
         linux::net::SocketAddrExt,
@@ -13,6 +13,7 @@ use std::{
         },
     },
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use lb_proxy::{
@@ -20,7 +21,7 @@ use lb_proxy::{
     config::{Bind, Frontend, Inherited, Mode, Owner, UnixAddress, UnixBind},
 };
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},
 };
 
@@ -150,6 +151,109 @@ async fn all_addresses_become_one_address_and_back() {
     // What stays is no reason to take a port that is ours for nobody's.
     let error = proxy.reload(with_second(&config, all)).await.unwrap_err();
     assert!(matches!(error, ReloadError::Bind(_)), "{error}");
+}
+
+#[tokio::test]
+async fn address_that_went_a_moment_ago_can_be_had_again_and_serves_everybody() {
+    let server = Scripted::named("a").await;
+    let config = config(Mode::Tcp, &[server.address]);
+    let proxy = Proxy::start(config.clone()).unwrap();
+    let port = free_port();
+    let with = with_second(&config, bind(&format!("127.0.0.1:{port}")));
+    for _ in 0..10 {
+        proxy.reload(with.clone()).await.unwrap();
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        assert_eq!(read_n(&mut client, 1).await, b"a");
+        proxy.reload(config.clone()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn address_that_went_and_still_has_a_queue_is_refused_until_that_is_served() {
+    let server = Scripted::named("a").await;
+    let config = config(Mode::Tcp, &[server.address]);
+    let port = free_port();
+    let mut with = with_second(&config, bind(&format!("127.0.0.1:{port}")));
+    with.frontends[1].maxconn = 1;
+    with.frontends.reverse();
+    let proxy = Proxy::start(with.clone()).unwrap();
+    let mut first = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    read_n(&mut first, 1).await;
+    let mut queued = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    eventually("it waits", || counter(&proxy, "frontend_full_total") > 0).await;
+    proxy.reload(config.clone()).await.unwrap();
+    let error = proxy.reload(with.clone()).await.unwrap_err().to_string();
+    assert!(error.contains("clients of then still wait there (maxconn)"), "{error}");
+    drop(first);
+    assert_eq!(read_n(&mut queued, 1).await, b"a");
+    drop(queued);
+    proxy.reload(with).await.unwrap();
+    let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    assert_eq!(read_n(&mut client, 1).await, b"a");
+}
+
+/// With clients on two addresses of one listener.
+async fn on_two_addresses(proxy: &Proxy) -> [TcpStream; 2] {
+    let port = address(proxy).port();
+    let on = |last: u8| TcpStream::connect((Ipv4Addr::new(127, 0, 0, last), port));
+    [on(2).await.unwrap(), on(3).await.unwrap()]
+}
+
+const LEAVES: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+#[tokio::test]
+async fn connections_to_an_address_that_leaves_end_when_they_are_idle_and_no_others_do() {
+    let (release, held) = tokio::sync::oneshot::channel::<()>();
+    let held = std::sync::Mutex::new(Some(held));
+    let server = Scripted::start(move |mut stream| {
+        let held = held.lock().unwrap().take();
+        async move {
+            read_head(&mut stream).await;
+            if let Some(held) = held {
+                let _ = held.await;
+            }
+            let _ = stream.write_all(OK.as_bytes()).await;
+            while read_head(&mut stream).await.is_some() {
+                let _ = stream.write_all(OK.as_bytes()).await;
+            }
+        }
+    })
+    .await;
+    let mut config = http_config(&[server.address]);
+    config.frontends[0].binds = vec![bind("0.0.0.0:0")];
+    let proxy = Proxy::start(config).unwrap();
+    let [mut busy, _] = on_two_addresses(&proxy).await;
+    busy.write_all(GET.as_bytes()).await.unwrap();
+    eventually("it is at the server", || proxy.status().backends[0].servers[0].in_flight == 1).await;
+    let [mut idle, mut stays] = on_two_addresses(&proxy).await;
+    ask(&mut idle, GET).await;
+    ask(&mut stays, GET).await;
+
+    let clients = async {
+        assert_eq!(idle.read(&mut [0]).await.unwrap(), 0, "without a reset");
+        release.send(()).unwrap();
+        assert!(answer(&mut busy).await.starts_with("HTTP/1.1 200 "));
+        assert_eq!(busy.read(&mut [0]).await.unwrap(), 0, "without a reset");
+    };
+    let (cut, ()) = tokio::join!(proxy.leave(&[LEAVES], LONG), clients);
+    assert_eq!(cut, 0);
+    assert!(ask(&mut stays, GET).await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(counter(&proxy, "resets_total"), 0);
+}
+
+#[tokio::test]
+async fn what_is_on_an_address_that_leaves_after_the_limit_is_reset_and_counted() {
+    let server = Scripted::named("a").await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.frontends[0].binds = vec![bind("0.0.0.0:0")];
+    let proxy = Proxy::start(config).unwrap();
+    let [mut goes, mut stays] = on_two_addresses(&proxy).await;
+    read_n(&mut goes, 1).await;
+    read_n(&mut stays, 1).await;
+    assert_eq!(proxy.leave(&[LEAVES], Duration::from_millis(20)).await, 1);
+    assert_eq!(goes.read(&mut [0]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    stays.write_all(b"still here").await.unwrap();
+    assert_eq!(read_n(&mut stays, 10).await, b"still here");
 }
 
 #[tokio::test]

@@ -254,7 +254,7 @@ impl Group {
     }
 
     /// On every member now, and again after its interval.
-    fn advertise_all(&mut self, now: Moment, active: &mut Active) {
+    pub(super) fn advertise_all(&mut self, now: Moment, active: &mut Active) {
         for timer in active.adver.iter_mut().flatten() {
             timer.due = now;
         }
@@ -283,7 +283,7 @@ impl Group {
     }
 
     /// Asks the kernel for every address that it was not asked for yet, on the members that are up.
-    fn add_addresses(&mut self, now: Moment, active: &mut Active) {
+    pub(super) fn add_addresses(&mut self, now: Moment, active: &mut Active) {
         for (member, address) in self.all_addresses() {
             let up = self.members.get(member.0).is_some_and(|known| known.is_up());
             let installed =

@@ -28,8 +28,14 @@ pub(super) struct Announcements {
 impl Announcements {
     /// None yet: no address is acknowledged. `refresh` of 0 s turns the refresh off.
     pub(super) fn new(now: Moment, refresh: Duration) -> Self {
-        let refresh = (!refresh.is_zero()).then_some(refresh);
-        Self { claimed: None, rounds: 0, last: now, wanted: None, refresh }
+        let mut announcements = Self { claimed: None, rounds: 0, last: now, wanted: None, refresh: None };
+        announcements.set_refresh(refresh);
+        announcements
+    }
+
+    /// From now on.
+    pub(super) fn set_refresh(&mut self, refresh: Duration) {
+        self.refresh = (!refresh.is_zero()).then_some(refresh);
     }
 
     /// All addresses are acknowledged and announced once.
@@ -44,6 +50,12 @@ impl Announcements {
     pub(super) fn request(&mut self, now: Moment) {
         let earliest = self.last + SPACING;
         let at = if earliest > now { earliest } else { now };
+        self.wanted = Some(self.wanted.map_or(at, |wanted| wanted.min(at)));
+    }
+
+    /// An address has come: one more round after the announcement that it gets when the kernel has acknowledged it.
+    pub(super) fn follow_up(&mut self, now: Moment) {
+        let at = now + SPACING;
         self.wanted = Some(self.wanted.map_or(at, |wanted| wanted.min(at)));
     }
 

@@ -60,6 +60,12 @@ impl Faults {
         self.installing = None;
     }
 
+    /// The configuration has other addresses: what was found about those that it had is over.
+    pub(super) fn addresses_changed(&mut self, has: impl Fn(MemberId, VirtualAddress) -> bool) {
+        self.installing = None;
+        self.foreign.retain(|foreign| has(foreign.member, foreign.address));
+    }
+
     /// An address that is not ours was seen. `true` if it is to be removed now.
     pub(super) fn foreign_seen(
         &mut self,

@@ -8,7 +8,7 @@ use crate::{
 
 /// The longest interval that is adopted from a known peer, in intervals of our own. A file that is being changed on one
 /// node after the other may change its interval by so much without two Actives.
-const LONGEST_ADOPTED: u32 = 10;
+pub(super) const LONGEST_ADOPTED: u32 = 10;
 
 #[derive(Debug)]
 pub(super) struct Member {

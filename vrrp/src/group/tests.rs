@@ -10,6 +10,7 @@ mod facts;
 mod forged;
 mod members;
 mod random;
+mod reconfigure;
 mod resign;
 
 use std::{

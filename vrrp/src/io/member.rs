@@ -61,9 +61,15 @@ pub(super) struct Settled {
 
 impl MemberIo {
     pub(super) fn new(config: MemberConfig) -> Self {
-        let expected = [Expected { vrid: config.vrid, version: config.version, interval: config.interval }];
+        let expected = [expected(&config)];
         let station = Err("not looked at yet".to_owned());
         Self { config, expected, station, told_source: None, told_link: None }
+    }
+
+    /// Another configuration of the same virtual router, on the same interface.
+    pub(super) fn reconfigure(&mut self, config: MemberConfig) {
+        self.expected = [expected(&config)];
+        self.config = config;
     }
 
     /// Index of its interface, while it has one.
@@ -186,6 +192,10 @@ impl MemberIo {
             .map_err(|error| refused("the socket for announcements", error))?;
         Ok((Station { home, socket, flood: Flood::default(), announcer, lock }, remark))
     }
+}
+
+fn expected(config: &MemberConfig) -> Expected {
+    Expected { vrid: config.vrid, version: config.version, interval: config.interval }
 }
 
 enum OpenError {

@@ -8,11 +8,14 @@ use hyper::{
     body::{Bytes, Incoming},
     header,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Command;
-use crate::control::{ErrorReport, PROBLEM_JSON, StopRequest, VERSION_HEADER, VersionReport};
+use crate::{
+    control::{ErrorReport, PROBLEM_JSON, ReloadRequest, StopRequest, VERSION_HEADER, VersionReport},
+    daemon::reload::Refused,
+};
 
 /// Bytes of a body.
 const BODY_LIMIT: usize = 64 << 10;
@@ -29,9 +32,10 @@ const LOOP_TIME: Duration = Duration::from_secs(2);
 type Answer = Response<Full<Bytes>>;
 
 /// The resources and the method of each.
-const RESOURCES: [(&str, Method); 4] = [
+const RESOURCES: [(&str, Method); 5] = [
     ("/v1/status", Method::GET),
     ("/v1/version", Method::GET),
+    ("/v1/reload", Method::POST),
     ("/v1/stop", Method::POST),
     ("/v1/log/reopen", Method::POST),
 ];
@@ -66,6 +70,7 @@ pub(super) async fn answer(
             pid: std::process::id(),
         }),
         "/v1/status" => ask(commands, Command::Status).await,
+        "/v1/reload" => reload(&body, commands, user).await,
         "/v1/log/reopen" => ask(commands, Command::ReopenLogs).await,
         _ => stop(&body, commands, user).await,
     }
@@ -88,12 +93,34 @@ async fn ask<T: Serialize>(
     }
 }
 
+/// Answers when the file is in force or refused: as long as that takes.
+async fn reload(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> Answer {
+    if let Err(refusal) = parse::<ReloadRequest>(body) {
+        return *refusal;
+    }
+    let (reply, answer) = oneshot::channel();
+    if commands.send(Command::Reload { by: user.to_owned(), reply }).await.is_err() {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+    }
+    match answer.await {
+        Ok(Ok(report)) => json(&report),
+        Ok(Err(Refused::File { report, .. })) => refusal(StatusCode::UNPROCESSABLE_ENTITY, report),
+        Ok(Err(Refused::Now(why))) => refusal(StatusCode::CONFLICT, why),
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon ended at once".to_owned()),
+    }
+}
+
+/// An empty body is the default.
+fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Box<Answer>> {
+    let parsed = if body.is_empty() { Ok(T::default()) } else { serde_json::from_slice(body) };
+    parsed.map_err(|error| Box::new(refusal(StatusCode::BAD_REQUEST, format!("the body is off: {error}"))))
+}
+
 /// Answers when everything is given away: as long as that takes.
 async fn stop(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> Answer {
-    let request = if body.is_empty() { Ok(StopRequest::default()) } else { serde_json::from_slice(body) };
-    let request = match request {
+    let request: StopRequest = match parse(body) {
         Ok(request) => request,
-        Err(error) => return refusal(StatusCode::BAD_REQUEST, format!("the body is off: {error}")),
+        Err(refusal) => return *refusal,
     };
     let (reply, answer) = oneshot::channel();
     let command = Command::Stop { now: request.now, by: user.to_owned(), reply };

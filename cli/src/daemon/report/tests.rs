@@ -118,6 +118,7 @@ impl World {
             },
             config: &self.config,
             path: "/etc/lbctl/lb.toml",
+            loaded: instants(0).wall,
             phase: Phase::Running,
             groups: &self.groups,
             session: Some(&self.session),
@@ -198,7 +199,7 @@ fn a_file_that_differs_is_a_problem() {
         only_problem(&world.status(10_000)),
         format!(
             "the file differs on lb2: {hash} here, 77aa01 there. Compare /etc/lbctl/lb.toml on both nodes, copy the right \
-             one over the other and restart."
+             one over the other, then: lbctl reload."
         )
     );
 }

@@ -36,6 +36,8 @@ pub(super) struct Keeper {
     reports: mpsc::Sender<FromSpeaker>,
     readiness: BTreeMap<String, Readiness>,
     patience: Patience,
+    /// Who waits for a speaker to have the last configuration.
+    reconfiguring: Vec<oneshot::Sender<()>>,
     ending: Option<Ending>,
 }
 
@@ -72,6 +74,7 @@ impl Keeper {
             reports,
             readiness,
             patience: Patience::default(),
+            reconfiguring: Vec::new(),
             ending: None,
         }
     }
@@ -135,8 +138,7 @@ impl Keeper {
 
     async fn converse(&mut self, child: &mut Child) -> Outcome {
         let mut watch = Watch::new(&self.settings.groups);
-        let mut look = interval(watch.period());
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = look_every(watch.period());
         let mut repeat = interval(REPEAT);
         repeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let began = Moment::now();
@@ -160,6 +162,11 @@ impl Keeper {
                             }
                         }
                         started |= matches!(message, FromSpeaker::Started);
+                        if matches!(message, FromSpeaker::Started | FromSpeaker::Reconfigured) {
+                            self.reconfigured();
+                            watch = Watch::new(&self.settings.groups);
+                            look = look_every(watch.period());
+                        }
                         let fatal = matches!(message, FromSpeaker::Fatal { .. });
                         let stopped = matches!(message, FromSpeaker::Stopped);
                         self.pass_on(message).await;
@@ -174,6 +181,7 @@ impl Keeper {
                 },
                 order = self.orders.recv(), if told_to_end.is_none() => {
                     self.take(order, Some(child));
+                    watch = watch.or_slower(Watch::new(&self.settings.groups));
                     if let Some(ending) = &self.ending {
                         told_to_end = Some(Moment::now());
                         self.tell_to_end(child, &ending.reason);
@@ -219,6 +227,15 @@ impl Keeper {
             }
             Some(Order::ExchangesReset { group }) => ToSpeaker::ExchangesReset { group },
             Some(Order::PeerReappeared) => ToSpeaker::PeerReappeared,
+            Some(Order::Reconfigure { groups, done }) => {
+                self.settings.groups.clone_from(&groups);
+                self.reconfiguring.push(done);
+                if child.is_none() {
+                    // The next one begins with it.
+                    self.reconfigured();
+                }
+                ToSpeaker::Reconfigure { groups }
+            }
             Some(Order::Shutdown { reason, done }) => {
                 self.ending.get_or_insert(Ending { reason, done: Vec::new() }).done.push(done);
                 return;
@@ -232,6 +249,12 @@ impl Keeper {
         if let Some(child) = child {
             // A speaker that does not read is found by its heartbeat.
             let _ = child.tell(&message);
+        }
+    }
+
+    fn reconfigured(&mut self) {
+        for done in self.reconfiguring.drain(..) {
+            let _ = done.send(());
         }
     }
 
@@ -265,4 +288,10 @@ impl Keeper {
             }
         }
     }
+}
+
+fn look_every(period: Duration) -> tokio::time::Interval {
+    let mut look = interval(period);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    look
 }

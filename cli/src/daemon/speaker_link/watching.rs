@@ -41,6 +41,11 @@ impl Watch {
         Self { limit, period, last_look: None }
     }
 
+    /// As patient as the more patient of both: which of them the speaker goes by is not known for a moment.
+    pub(super) fn or_slower(self, other: Self) -> Self {
+        Self { limit: self.limit.max(other.limit), ..self }
+    }
+
     /// How often to look.
     pub(super) fn period(&self) -> Duration {
         self.period
@@ -89,6 +94,22 @@ mod tests {
         }
         assert!(!watch.is_frozen(at(1240), at(990)));
         assert!(watch.is_frozen(at(1241), at(990)));
+    }
+
+    #[test]
+    fn a_speaker_that_is_told_of_another_interval_has_the_time_of_the_longer_one() {
+        let slow = Watch {
+            limit: Duration::from_millis(2_500),
+            period: Duration::from_millis(100),
+            last_look: None,
+        };
+        for mut watch in
+            [watch_of_100_ms().or_slower(slow), Watch { period: watch_of_100_ms().period, ..slow }]
+        {
+            assert!(!watch.is_frozen(at(1000), at(990)));
+            assert!(!watch.is_frozen(at(1050), at(0)), "1.05 s");
+            assert!((1100..=3000).step_by(50).any(|now| watch.is_frozen(at(now), at(0))));
+        }
     }
 
     #[test]

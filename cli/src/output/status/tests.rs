@@ -68,7 +68,13 @@ fn healthy() -> Status {
         pid: 1,
         started: time("2026-09-18T10:13:20Z"),
         phase: Phase::Running,
-        file: FileReport { path: "/etc/lbctl/lb.toml".to_owned(), hash: "8f31c2aa".to_owned() },
+        file: FileReport {
+            path: "/etc/lbctl/lb.toml".to_owned(),
+            hash: "8f31c2aa".to_owned(),
+            loaded: None,
+            generation: 1,
+            old_generations: 0,
+        },
         peers: vec![Peer {
             name: "lb2".to_owned(),
             address: "192.0.2.12".to_owned(),
@@ -297,6 +303,22 @@ app      web1    up     3 d  101          L7OK 200 in 1 ms
 }
 
 #[test]
+fn file_that_was_loaded_since_the_start_says_when() {
+    let mut status = healthy();
+    status.file.loaded = Some(status.started);
+    assert!(
+        render(&status, Paint::Never)
+            .starts_with("lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, same on lb2 ·")
+    );
+    status.file.loaded = Some(time("2026-09-21T14:10:10Z"));
+    let screen = render(&status, Paint::Never);
+    assert_eq!(
+        screen.lines().next().expect("a header"),
+        "lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, loaded 3 m 10 s ago, same on lb2"
+    );
+}
+
+#[test]
 fn files_that_differ_and_a_bind_that_failed() {
     let mut status = healthy();
     status.peers[0].hash = Some("77aa0192".to_owned());
@@ -305,7 +327,7 @@ fn files_that_differ_and_a_bind_that_failed() {
         Problem {
             what: "the file differs on lb2".to_owned(),
             since: None,
-            look_at: "8f31c2 here, 77aa01 there. Compare /etc/lbctl/lb.toml on both nodes, copy the right one over the other and restart."
+            look_at: "8f31c2 here, 77aa01 there. Compare /etc/lbctl/lb.toml on both nodes, copy the right one over the other, then: lbctl reload."
                 .to_owned(),
         },
         Problem {
@@ -334,7 +356,7 @@ app      web1    up     3 d  101          L7OK 200 in 1 ms
          web2    up     3 d  111          L7OK 200 in 1 ms
 
 ! the file differs on lb2: 8f31c2 here, 77aa01 there. Compare /etc/lbctl/lb.toml
-  on both nodes, copy the right one over the other and restart.
+  on both nodes, copy the right one over the other, then: lbctl reload.
 ! frontend web does not listen on web:80: address in use. Who has it: ss -ltnp
   'sport = :80'. It is tried again each second.
 ",

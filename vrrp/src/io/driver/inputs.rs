@@ -4,10 +4,10 @@ use std::{io, net::IpAddr, time::Duration};
 
 use super::{Driver, Input, RETRY};
 use crate::{
-    ChecksumForm, MemberId, Moment,
+    ChecksumForm, GroupConfig, MemberId, Moment,
     advertisement::{DecodeError, Decoded, Envelope, decode, unwrap_ipv4},
     io::{
-        Command,
+        Command, Report,
         filter::SAMPLE,
         lock::LockError,
         netlink::{
@@ -41,9 +41,15 @@ impl Driver<'_> {
     }
 
     fn command(&mut self, now: Moment, command: &Command) {
+        if let Command::Reconfigure { groups, heartbeat } = command {
+            return self.reconfigure(now, groups, *heartbeat);
+        }
         let named = match command {
             Command::Readiness { group, .. } | Command::ExchangesReset { group } => Some(group.clone()),
-            Command::PeerReappeared | Command::Shutdown { .. } | Command::DaemonGone { .. } => None,
+            Command::PeerReappeared
+            | Command::Reconfigure { .. }
+            | Command::Shutdown { .. }
+            | Command::DaemonGone { .. } => None,
         };
         self.alone |= matches!(command, Command::DaemonGone { .. });
         self.ending |= matches!(command, Command::Shutdown { .. } | Command::DaemonGone { .. });
@@ -61,6 +67,7 @@ impl Driver<'_> {
                 }
                 Command::ExchangesReset { .. } => lane.group.handle_exchanges_reset(now),
                 Command::PeerReappeared => lane.group.handle_peer_reappeared(now),
+                Command::Reconfigure { .. } => {}
                 Command::Shutdown { reason } => lane.group.handle_shutdown(now, reason),
                 Command::DaemonGone { reason } => {
                     lane.group.handle_shutdown(now, reason);
@@ -70,6 +77,36 @@ impl Driver<'_> {
             }
             self.drain(now, index);
         }
+    }
+
+    /// The daemon has looked whether the groups can take it over; one that can't after all goes on as it was.
+    fn reconfigure(&mut self, now: Moment, groups: &[GroupConfig], heartbeat: Duration) {
+        self.heartbeat = heartbeat;
+        let mut refusals = Vec::new();
+        for index in 0..self.lanes.len() {
+            let Some(lane) = self.lanes.get_mut(index) else { continue };
+            let Some(new) = groups.iter().find(|new| new.name == lane.group.config().name) else { continue };
+            match lane.group.handle_config(now, new.clone()) {
+                Ok(()) => {
+                    for (io, member) in lane.members.iter_mut().zip(&new.members) {
+                        io.reconfigure(member.clone());
+                    }
+                }
+                Err(error) => refusals.push(error.to_string()),
+            }
+            self.drain(now, index);
+        }
+        let members = self.lanes.iter().flat_map(|lane| &lane.members);
+        let addresses = members.flat_map(|io| io.config.addresses.iter().map(|own| own.address));
+        self.virtual_addresses = addresses.collect();
+        // What was an address of the interface may be a virtual one now, and the other way round.
+        self.settle(now, Duration::ZERO);
+        self.inspect_all(now);
+        for refusal in refusals {
+            self.remark(tracing::Level::WARN, refusal);
+        }
+        self.changed = true;
+        self.host.report(Report::Reconfigured);
     }
 
     fn hear(&mut self, now: Moment, group: usize, member: MemberId, packet: &[u8]) {

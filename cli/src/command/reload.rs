@@ -1,0 +1,167 @@
+//! `lbctl reload`.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use crate::{
+    control::{
+        ReloadReport, ReloadRequest,
+        client::{Answer, Client, ClientError, DEFAULT_SOCKET},
+    },
+    exit::Exit,
+    output::age::took,
+};
+
+/// Changes that are named; whoever wants all of them asks for JSON.
+const MOST_SHOWN: usize = 20;
+
+/// The status of an answer that says what is wrong with the file.
+const BAD_FILE: u16 = 422;
+
+/// Arguments of `lbctl reload`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Reads the file that `lbctl run` was given, brings all of it into force or nothing, and returns when all \
+                  workers have it. No connection is lost. SIGHUP does the same.\n\nExit codes: 0 in force, 1 refused or no \
+                  daemon, 64 usage, 78 the file is bad: what `lbctl check` says is on stderr, and nothing has changed."
+)]
+pub struct ReloadArguments {
+    /// Print JSON: what changed, how long it took
+    #[arg(long)]
+    json: bool,
+    /// The control socket of the daemon
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    control: PathBuf,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &ReloadArguments) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("lbctl: can't start: {error}");
+            return Exit::Failure;
+        }
+    };
+    let client = Client::new(&arguments.control);
+    match runtime.block_on(client.post::<ReloadReport>("/v1/reload", &ReloadRequest {})) {
+        Ok(Answer { value, other_version }) => {
+            if let Some(version) = other_version {
+                eprintln!("lbctl: the daemon is version {version}, this is {}", env!("CARGO_PKG_VERSION"));
+            }
+            eprint!("{}", value.warnings);
+            print(&value, arguments.json)
+        }
+        Err(ClientError::Refused(report)) if report.status == BAD_FILE => {
+            eprintln!("{}", report.detail);
+            Exit::Configuration
+        }
+        Err(error) => {
+            eprintln!("lbctl: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+fn print(report: &ReloadReport, as_json: bool) -> Exit {
+    let text = if as_json {
+        match serde_json::to_string_pretty(report) {
+            Ok(text) => text,
+            Err(error) => {
+                eprintln!("lbctl: {error}");
+                return Exit::Failure;
+            }
+        }
+    } else {
+        sentences(report)
+    };
+    match writeln!(io::stdout(), "{text}") {
+        // A reader that went away (`| head`) has seen what it wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("lbctl: can't write to stdout: {error}");
+            Exit::Failure
+        }
+        Ok(()) | Err(_) => Exit::Fine,
+    }
+}
+
+/// How long it took and what is different.
+fn sentences(report: &ReloadReport) -> String {
+    let digits = |hash: &str| hash.get(..6).unwrap_or(hash).to_owned();
+    let took = took(Duration::from_millis(report.milliseconds));
+    let (now, before) = (digits(&report.hash), digits(&report.hash_before));
+    let mut lines = vec![match (now == before, report.changes.is_empty()) {
+        (true, true) => format!("reloaded in {took}: file {now} as before, nothing is different"),
+        (true, false) => format!("reloaded in {took}: file {now} as before"),
+        (false, true) => format!("reloaded in {took}: file {now}, was {before}; what it means is the same"),
+        (false, false) => format!("reloaded in {took}: file {now}, was {before}"),
+    }];
+    lines.extend(report.changes.iter().take(MOST_SHOWN).map(|change| format!("  {change}")));
+    if report.changes.len() > MOST_SHOWN {
+        lines
+            .push(format!("  and {} other changes (all of them: --json)", report.changes.len() - MOST_SHOWN));
+    }
+    match report.cut {
+        0 => {}
+        1 => lines.push("1 connection to an address that is gone was cut".to_owned()),
+        n => lines.push(format!("{n} connections to addresses that are gone were cut")),
+    }
+    lines.extend(
+        report
+            .late_workers
+            .iter()
+            .map(|worker| format!("worker {worker} hangs: it still has the file before, until it goes on")),
+    );
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{Change, How};
+
+    fn report(hash: &str, changes: usize) -> ReloadReport {
+        let change = |n| Change { what: format!("server app/web{n}"), how: How::Added, keys: Vec::new() };
+        ReloadReport {
+            milliseconds: 3,
+            hash: hash.to_owned(),
+            hash_before: "77aa0155".to_owned(),
+            changes: (1..=changes).map(change).collect(),
+            ..ReloadReport::default()
+        }
+    }
+
+    #[test]
+    fn what_changed_is_a_line_each() {
+        let mut one = report("8f31c2ff", 1);
+        assert_eq!(sentences(&one), "reloaded in 3 ms: file 8f31c2, was 77aa01\n  server app/web1 added");
+        one.changes[0].how = How::Changed;
+        one.changes[0].keys = vec!["maxconn".to_owned(), "weight".to_owned()];
+        one.cut = 2;
+        one.late_workers = vec![1];
+        assert_eq!(
+            sentences(&one),
+            "reloaded in 3 ms: file 8f31c2, was 77aa01\n  server app/web1 changed (maxconn, weight)\n\
+             2 connections to addresses that are gone were cut\n\
+             worker 1 hangs: it still has the file before, until it goes on"
+        );
+    }
+
+    #[test]
+    fn nothing_new_is_said_and_a_thousand_changes_are_counted() {
+        assert_eq!(
+            sentences(&report("77aa0155", 0)),
+            "reloaded in 3 ms: file 77aa01 as before, nothing is different"
+        );
+        assert_eq!(
+            sentences(&report("8f31c2ff", 0)),
+            "reloaded in 3 ms: file 8f31c2, was 77aa01; what it means is the same"
+        );
+        let thousand = sentences(&report("8f31c2ff", 1000));
+        assert_eq!(thousand.lines().count(), 22);
+        assert!(thousand.ends_with("  and 980 other changes (all of them: --json)"), "{thousand}");
+    }
+}
