@@ -247,7 +247,7 @@ fn a_folder_of_a_socket_that_everybody_may_change_is_a_warning() {
 fn a_source_that_is_not_on_this_machine_is_a_warning_for_the_node_that_has_it() {
     let file = format!(
         "[cluster]\nnode.lb1 = \"127.0.0.1\"\nnode.lb2 = \"192.0.2.12\"\n\
-         [listen.web]\nbind = \"127.0.0.1:{}\"\nsource = {{ lb1 = \"127.0.0.1\", lb2 = \"192.0.2.99\" }}\n\
+         [listen.web]\nbind = \"127.0.0.1:{}\"\nsource = {{ lb1 = \"127.0.0.9\", lb2 = \"192.0.2.99\" }}\n\
          server.a = \"192.0.2.21:80\"\n\
          server.b = {{ address = \"192.0.2.22:80\", source = {{ interface = \"nowhere0\" }} }}\n",
         free_port()

@@ -324,6 +324,11 @@ fn hint(server: &Server) -> &'static str {
             _ => " Look at that server's own log.",
         },
         "L4CON" if check.what.contains("refused") => " Does the service run there?",
+        "L4CON" if check.what.contains("its source") => {
+            " Is that what `source` means? See: lbctl check --here."
+        }
+        "L4CON" if check.what.contains("no such socket") => " Does the service run, and is that its socket?",
+        "L4CON" if server.address.starts_with("unix:") => " May this process use that socket?",
         "L4CON" | "L4TOUT" => " Is the machine up, and does a firewall let this node in?",
         "L7TOUT" => " It takes connections and says nothing: look at that server's own log.",
         _ => "",

@@ -60,7 +60,7 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
         findings.extend(errors.iter().map(|error| fatal(error.to_string())));
     }
     check_ports(config, &mut findings);
-    findings.extend(source::check(&config.proxy_of(own).backends, &local));
+    findings.extend(source::check(&config.proxy_of(own).backends));
     check_names(config, &mut findings);
     findings.sort_by_key(|finding| !finding.fatal);
     findings

@@ -467,6 +467,11 @@ fn servers_that_are_down_are_problems_with_something_to_look_at() {
             "app/web2 is down: 192.0.2.22:80: L4CON connection refused. Does the service run there? The other server carries all.",
         ),
         (
+            vec![up(), down(L4Connection, "its source 192.0.2.11 is no address of this machine")],
+            "app/web2 is down: 192.0.2.22:80: L4CON its source 192.0.2.11 is no address of this machine. Is that what \
+             `source` means? See: lbctl check --here. The other server carries all.",
+        ),
+        (
             vec![up(), up(), down(L4Timeout, "no answer to connect within 2 s")],
             "app/web2 is down: 192.0.2.22:80: L4TOUT no answer to connect within 2 s. Is the machine up, and does a firewall let this node \
              in? The other 2 servers carry all.",

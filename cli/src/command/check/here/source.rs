@@ -1,12 +1,13 @@
 //! `check --here`: is this machine where connections to servers are to come from?
 
+use std::{io, net::UdpSocket};
+
 use lb_proxy::config::{Backend, Source};
 
 use super::{Finding, warning};
-use crate::interfaces::LocalAddress;
 
 /// What the sources of `backends`, which are this node's, need and this machine lacks.
-pub(super) fn check(backends: &[Backend], local: &[LocalAddress]) -> Vec<Finding> {
+pub(super) fn check(backends: &[Backend]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for backend in backends {
         let of_servers = backend.servers.iter().filter_map(|server| {
@@ -16,7 +17,7 @@ pub(super) fn check(backends: &[Backend], local: &[LocalAddress]) -> Vec<Finding
         let of_backend = (format!("backend {}", backend.name), &backend.source, "its servers");
         for (whose, source, who) in [of_backend].into_iter().chain(of_servers) {
             findings.extend(
-                lacking(source, local)
+                lacking(source)
                     .map(|what| warning(format!("the source of {whose} {what}; {who} would be down"))),
             );
         }
@@ -24,9 +25,10 @@ pub(super) fn check(backends: &[Backend], local: &[LocalAddress]) -> Vec<Finding
     findings
 }
 
-fn lacking(source: &Source, local: &[LocalAddress]) -> Option<String> {
+fn lacking(source: &Source) -> Option<String> {
     if let Some(address) = source.address
-        && !local.iter().any(|local| local.address == address)
+        && let Err(error) = UdpSocket::bind((address, 0))
+        && error.kind() == io::ErrorKind::AddrNotAvailable
     {
         return Some(format!("is {address}, which is no address of this machine"));
     }
