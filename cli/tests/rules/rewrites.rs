@@ -3,9 +3,10 @@
 use std::{
     io::{Read, Write},
     net::Shutdown,
+    os::unix::net::UnixStream,
 };
 
-use crate::rig::{Rig, field, status};
+use crate::rig::{Rig, ask, field, status};
 
 const HOST: &str = "Host: www.example.com\r\n";
 
@@ -57,6 +58,29 @@ fn the_source_is_taken_from_trusted_proxies_and_from_nobody_else() {
     assert_eq!(status(&rig.get("/", &format!("{HOST}{listed}"))), 403);
     let rig = Rig::with_rules(&rules(r#""192.0.2.0/24""#));
     assert_eq!(status(&rig.get("/", &format!("{HOST}{listed}"))), 200, "the peer is not trusted");
+}
+
+#[test]
+fn who_comes_over_a_unix_socket_is_trusted_if_the_file_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("front.sock");
+    for (trusted, expected) in [(r#""unix""#, "203.0.113.5"), (r#""0.0.0.0/0", "::/0""#, "none")] {
+        let local = format!(
+            r#"[frontend.local]
+            bind = "unix:{}"
+            default_backend = "app"
+            rules = [{{ set_source = {{ trusted = [{trusted}] }}, set_header = {{ "X-Client" = '{{client.ip|default("none")}}' }} }}]"#,
+            socket.display()
+        );
+        let rig = Rig::new("", "", &local);
+        let stream = UnixStream::connect(&socket).unwrap();
+        let listed = "X-Forwarded-For: 198.51.100.1, 203.0.113.5\r\n";
+        let answer = ask(stream, &format!("GET / HTTP/1.1\r\n{HOST}{listed}Connection: close\r\n\r\n"));
+        assert_eq!(status(&answer), 200);
+        let (_, head) = rig.taken().remove(0);
+        assert_eq!(field(&head, "X-Client"), Some(expected), "{head}");
+        assert_eq!(field(&head, "X-Forwarded-For"), Some("198.51.100.1, 203.0.113.5"));
+    }
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub enum Action {
     SetSource {
         /// The proxies in front of this one.
         trusted: Vec<Network>,
+        /// And whoever comes over a Unix-domain socket.
+        unix: bool,
         /// X-Forwarded-For, or another with a list of addresses.
         header: String,
     },

@@ -520,8 +520,8 @@ impl Run<'_, '_, '_> {
                 self.render(query);
                 self.message.set_query((!self.work.is_empty()).then_some(&self.work[..]))?;
             }
-            Action::SetSource { trusted, header } => {
-                self.facts.client = source::client(self.message, self.facts.peer, trusted, header);
+            Action::SetSource { trusted, unix, header } => {
+                self.facts.client = source::client(self.message, self.facts.peer, (trusted, *unix), header);
             }
             Action::Backend(backend) => *chosen = chosen.or(Some(*backend)),
             Action::IgnorePersistence => self.ignores_persistence = true,

@@ -5,13 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 use super::Network;
 use crate::{Endpoint, http::message::Message};
 
-/// The client of a request that came from `peer`: each proxy has appended who it had it from, so the list is read from
+/// The client of a request that came from `peer`, who is trusted over a Unix-domain socket if `unix`: each proxy has appended who it had it from, so the list is read from
 /// its end, past every address that is trusted. What stands before the first one that is not, anybody could have written.
 /// An entry that is no address ends the search: the last one that was understood is the client.
-pub(super) fn client(request: &Message<'_>, peer: Endpoint, trusted: &[Network], header: &str) -> Endpoint {
+pub(super) fn client(
+    request: &Message<'_>,
+    peer: Endpoint,
+    (trusted, unix): (&[Network], bool),
+    header: &str,
+) -> Endpoint {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer;
-    if !peer.ip().is_some_and(is_trusted) {
+    if !peer.ip().map_or(unix, is_trusted) {
         return client;
     }
     let lines = request.all(header.as_bytes());

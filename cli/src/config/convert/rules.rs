@@ -103,8 +103,8 @@ impl Context<'_> {
             raw::Action::SetPath(text) => Action::SetPath(self.text(text, sample::Text::Path)?),
             raw::Action::ReplacePath(replacement) => Action::ReplacePath(replacement.clone()),
             raw::Action::SetQuery(text) => Action::SetQuery(self.text(text, sample::Text::Query)?),
-            raw::Action::SetSource { trusted, header } => {
-                Action::SetSource { trusted: trusted.clone(), header: header.clone() }
+            raw::Action::SetSource { trusted, unix, header } => {
+                Action::SetSource { trusted: trusted.clone(), unix: *unix, header: header.clone() }
             }
             raw::Action::Deny(_) if self.is_tcp() => Action::Reject,
             raw::Action::Backend(name) => Action::Backend(self.backend(name)?),

@@ -19,8 +19,11 @@ pub(super) fn warn(section: &Section, report: &Report<'_>) {
     if let Some(per_source) = &section.per_source {
         report.warning(start(per_source.span), format!("per_source limits nobody: {WHY}"));
     }
-    for rule in section.rules.iter().chain(&section.response_rules) {
-        warn_of(rule, report);
+    let rules = || section.rules.iter().chain(&section.response_rules);
+    // Where one may find an address, it is there for the others.
+    let finds = |action: &Action| matches!(action, Action::SetSource { unix: true, .. });
+    if !rules().any(|rule| rule.then.iter().any(|action| finds(&action.value))) {
+        rules().for_each(|rule| warn_of(rule, report));
     }
 }
 

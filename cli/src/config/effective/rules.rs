@@ -145,8 +145,10 @@ fn actions(actions: &[Action], config: &Config) -> Vec<String> {
             Action::SetPath(text) => ("set_path", quoted(text.source())),
             Action::ReplacePath(replacement) => ("replace_path", self::replacement(replacement)),
             Action::SetQuery(text) => ("set_query", quoted(text.source())),
-            Action::SetSource { trusted, header } => {
-                let trusted = list(trusted.iter().map(|network| quoted(&network.to_string())));
+            Action::SetSource { trusted, unix, header } => {
+                let unix = unix.then(|| quoted("unix"));
+                let networks = trusted.iter().map(|network| quoted(&network.to_string()));
+                let trusted = list(networks.chain(unix));
                 ("set_source", format!("{{ trusted = {trusted}, header = {} }}", quoted(header)))
             }
             Action::Reject => ("deny", "true".to_owned()),

@@ -29,6 +29,8 @@ pub(crate) enum Action {
     SetQuery(At<String>),
     SetSource {
         trusted: Vec<Network>,
+        /// `unix` is among them.
+        unix: bool,
         header: String,
     },
     Backend(At<String>),
@@ -160,8 +162,14 @@ fn set_source(value: &Value<'_>) -> Option<Action> {
         value.fields("`set_source`".into(), "a table, as in { trusted = [\"192.0.2.0/24\"] }")?;
     fields.span = value.span;
     fields.require("trusted", "trusted = [\"192.0.2.0/24\"], the proxies in front of this one");
-    let expected = "an address or a network, as in \"192.0.2.0/24\"";
-    let trusted = fields.value("trusted").map(Value::one_or_list).unwrap_or_default();
+    let expected =
+        "an address or a network, as in \"192.0.2.0/24\", or \"unix\" for whoever comes over a Unix socket";
+    let (unix, trusted): (Vec<_>, Vec<_>) = fields
+        .value("trusted")
+        .map(Value::one_or_list)
+        .unwrap_or_default()
+        .into_iter()
+        .partition(|value| value.as_str() == Some("unix"));
     let trusted = trusted.iter().filter_map(|value| value.parsed(expected, text::network)).map(|at| at.value);
     let trusted: Vec<_> = trusted.collect();
     let header = fields.string("header", "the name of a header with addresses, as in \"X-Forwarded-For\"");
@@ -171,7 +179,7 @@ fn set_source(value: &Value<'_>) -> Option<Action> {
         None => "X-Forwarded-For".to_owned(),
     };
     fields.finish(|_| None);
-    Some(Action::SetSource { trusted, header })
+    Some(Action::SetSource { trusted, unix: !unix.is_empty(), header })
 }
 
 fn read_answers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
