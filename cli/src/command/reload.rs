@@ -15,7 +15,7 @@ use crate::{
     output::age::took,
 };
 
-/// Changes that are named; whoever wants all of them asks for JSON.
+/// Changes that are named; `--json` has all of them.
 const MOST_SHOWN: usize = 20;
 
 /// The status of an answer that says what is wrong with the file.
@@ -99,11 +99,7 @@ fn sentences(report: &ReloadReport) -> String {
         (false, true) => format!("reloaded in {took}: file {now}, was {before}; what it means is the same"),
         (false, false) => format!("reloaded in {took}: file {now}, was {before}"),
     }];
-    lines.extend(report.changes.iter().take(MOST_SHOWN).map(|change| format!("  {change}")));
-    if report.changes.len() > MOST_SHOWN {
-        lines
-            .push(format!("  and {} other changes (all of them: --json)", report.changes.len() - MOST_SHOWN));
-    }
+    lines.extend(report.lines(MOST_SHOWN).iter().map(|line| format!("  {line}")));
     match report.cut {
         0 => {}
         1 => lines.push("1 connection to an address that is gone was cut".to_owned()),
@@ -162,6 +158,6 @@ mod tests {
         );
         let thousand = sentences(&report("8f31c2ff", 1000));
         assert_eq!(thousand.lines().count(), 22);
-        assert!(thousand.ends_with("  and 980 other changes (all of them: --json)"), "{thousand}");
+        assert!(thousand.ends_with("  and 980 other changes"), "{thousand}");
     }
 }

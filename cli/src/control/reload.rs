@@ -36,6 +36,19 @@ pub struct ReloadReport {
     pub late_workers: Vec<usize>,
 }
 
+impl ReloadReport {
+    /// What is different, a line each; of more than `most` the rest is counted.
+    pub fn lines(&self, most: usize) -> Vec<String> {
+        let mut lines: Vec<_> = self.changes.iter().take(most).map(ToString::to_string).collect();
+        match self.changes.len().saturating_sub(most) {
+            0 => {}
+            1 => lines.push("and 1 other change".to_owned()),
+            n => lines.push(format!("and {n} other changes")),
+        }
+        lines
+    }
+}
+
 /// Something that is different.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Change {

@@ -92,7 +92,7 @@ impl Daemon {
                     self.own_problems.push(problems::new(
                         problems::NOT_TOLD,
                         Timestamp::now(),
-                        format!("{error}. Connections to servers don't come from their `source`; then: systemctl restart lbctl"),
+                        format!("{error}. Connections to servers don't come from their `source`; then: lbctl reload"),
                     ));
                 }
                 self.end_of_turn(now);

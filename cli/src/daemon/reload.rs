@@ -16,8 +16,8 @@ use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{Daemon, problems, systemd, wake};
 use crate::{
-    config::{self, Config},
-    control::{Problem, ReloadReport, Timestamp},
+    config::{self, Config, Diagnostics},
+    control::{Change, Problem, ReloadReport, Timestamp},
 };
 
 mod changes;
@@ -26,6 +26,9 @@ mod refusal;
 
 use plan::{Plan, Running};
 pub(super) use refusal::Refused;
+
+/// Changes that are named in the log.
+const MOST_LOGGED: usize = 10;
 
 /// Somebody wants one.
 #[derive(Debug)]
@@ -39,8 +42,8 @@ pub(super) struct Request {
 /// A task of a reload is done.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// The file is read.
-    Read(Box<Result<Config, Refused>>),
+    /// The file is read, and what is different in it.
+    Read(Box<Result<(Config, Vec<Change>), Refused>>),
     /// The proxy can take it over.
     Prepared(Box<Result<Prepared, ReloadError>>),
     /// The proxy has taken it over.
@@ -129,9 +132,14 @@ impl Daemon {
             ..Default::default()
         };
         self.reloads.running = Some(Reload { requests, begun: now, plan: None, groups: Vec::new(), report });
-        let file = self.file.clone();
+        let (file, old) = (self.file.clone(), self.config.clone());
         self.spawn_step(async move {
-            let read = spawn_blocking(move || config::load(&file)).await;
+            let read = spawn_blocking(move || {
+                let config = config::load(&file)?;
+                let changes = changes::between(&old, &config);
+                Ok((config, changes))
+            });
+            let read: Result<Result<_, Diagnostics>, _> = read.await;
             Step::Read(Box::new(match read {
                 Ok(read) => read.map_err(Refused::from),
                 Err(error) => Err(Refused::Now(format!("the file is not read: {error}"))),
@@ -142,7 +150,10 @@ impl Daemon {
     pub(super) fn handle_reload(&mut self, now: Moment, step: Step) {
         let Some(mut reload) = self.reloads.running.take() else { return };
         let outcome = match step {
-            Step::Read(read) => read.and_then(|config| self.prepare_reload(&mut reload, config)),
+            Step::Read(read) => read.and_then(|(config, changes)| {
+                reload.report.changes = changes;
+                self.prepare_reload(&mut reload, config)
+            }),
             Step::Prepared(prepared) => {
                 prepared.map_err(Refused::from).and_then(|prepared| self.commit(prepared))
             }
@@ -200,7 +211,7 @@ impl Daemon {
         let is_same_election = groups_with_gone.iter().eq(own.iter().copied());
         let Plan { config, identity, groups } = *plan;
         let report = &mut reload.report;
-        report.changes = changes::between(&self.config, &config, &reloaded.maps);
+        changes::add_maps(&mut report.changes, &reloaded.maps);
         report.hash.clone_from(&config.hash);
         report.generation = reloaded.generation;
         report.late_workers = reloaded.late_workers;
@@ -249,14 +260,13 @@ impl Daemon {
         for worker in &report.late_workers {
             tracing::warn!(worker, "hangs; it takes the new configuration over when it goes on");
         }
-        let changes: Vec<_> = report.changes.iter().map(ToString::to_string).collect();
         tracing::info!(
             hash = short(&report.hash),
             before = short(&report.hash_before),
             generation = report.generation,
             ?took,
             cut = report.cut,
-            changes = changes.join("; "),
+            changes = report.lines(MOST_LOGGED).join("; "),
             "reloaded"
         );
         self.reloads.loaded = Some(Timestamp::now());

