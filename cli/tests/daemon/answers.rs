@@ -31,7 +31,7 @@ fn screen(daemon: &Daemon) -> String {
 fn a_monitors_question_is_answered_and_never_logged_whatever_the_filter() {
     let frontend = unused_address();
     let text = format!(
-        "[listen.web]\nbind = \"{frontend}\"\nservers = [\"{}\"]\ncheck = false\ndontlognull = false\n\
+        "[defaults]\nlog = \"stderr\"\n[listen.web]\nbind = \"{frontend}\"\nservers = [\"{}\"]\ncheck = false\ndontlognull = false\n\
          monitor_uri = {{ uri = \"/alive\", fail_if = {{ backend = \"web\", usable_below = 2 }} }}\n\
          [frontend.fine]\nbind = \"{}\"\ndefault_backend = \"web\"\nmonitor_uri = \"/alive\"\n",
         web_server(Duration::ZERO),
@@ -47,9 +47,11 @@ fn a_monitors_question_is_answered_and_never_logged_whatever_the_filter() {
     // The log is in order: what follows is in it when the question would be.
     let (served, third) = ask(frontend, "/alive?");
     assert!(served.ends_with("\r\n\r\nhello"), "{served}");
-    daemon.wait_until("the request is logged", |daemon| daemon.log().contains(&third.to_string()));
+    let is_line = |line: &str| line.contains(&third.to_string()) && line.contains("\"GET /alive? HTTP/1.1\"");
+    daemon.wait_until("the request is logged", |daemon| daemon.log().lines().any(is_line));
     let log = daemon.log();
     assert!(!log.contains(&first.to_string()) && !log.contains(&second.to_string()), "{log}");
+    assert!(!log.contains("GET /alive HTTP"), "{log}");
     let status = daemon.status_json().expect("answers");
     assert_eq!(status["frontends"][0]["counters"]["monitor_requests_total"], 1);
     assert_eq!(status["frontends"][0]["requests_total"], 1);
@@ -60,7 +62,7 @@ fn a_connection_without_a_byte_is_logged_only_where_the_file_wants_so() {
     let front = unused_address();
     let logging = SocketAddr::new(front.ip(), 8001);
     let text = format!(
-        "[listen.quiet]\nbind = \"{front}\"\nservers = [\"{0}\"]\ncheck = false\n\
+        "[defaults]\nlog = \"stderr\"\n[listen.quiet]\nbind = \"{front}\"\nservers = [\"{0}\"]\ncheck = false\n\
          [frontend.logging]\nbind = \"{logging}\"\ndefault_backend = \"quiet\"\ndontlognull = false\n",
         web_server(Duration::ZERO)
     );
