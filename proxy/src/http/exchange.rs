@@ -7,6 +7,9 @@
 //! ```
 //! Everything runs in the task of the client's connection.
 
+mod content;
+mod failure;
+
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
@@ -16,10 +19,10 @@ use std::{
 };
 
 use super::{
-    body::{BodyError, Decoder, Encoder},
+    body::{Decoder, Encoder},
     cookie::{self, Persisted, Seen},
     download::{Done, Download, Failed, Failure, Tunnel},
-    head::request::{Method, Request},
+    head::request::Request,
     inbound::Departure,
     outcome::Termination,
     pace::Pace,
@@ -28,22 +31,15 @@ use super::{
     write::{self, WriteError},
 };
 use crate::{
-    buffer::{BUFFER_SIZE, Buffer},
-    config::{Algorithm, BackendId, ConnectionMode, ReuseMode},
+    buffer::Buffer,
+    config::{Algorithm, BackendId, ReuseMode},
     error::Error,
     log::Record,
     metrics::Event,
-    refusals::{Told, Why},
     stream::Stream,
     tcp,
     upstream::{Preference, Reuse, Search, Upstream},
 };
-
-/// Room that framing needs around content that is copied behind a head.
-const FRAMING: usize = 64;
-
-/// RFC 9110 §15.2.1: the client need not wait for the server's.
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// How long a request whose client has ended its side may still look for a server. Few clients end theirs right after a
 /// request and wait for the response; most have given up, and should not stay in line.
@@ -227,71 +223,6 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         }
     }
 
-    /// Waits for the rest of the content, as far as one buffer takes it, for at most `timeout.http_request`. The server is
-    /// not asked to tell the client to go on.
-    async fn wait_for_body(&mut self, head: &mut Buffer) -> Result<(), Termination> {
-        let connection = self.session.connection;
-        if self.request.expects_continue && !self.decoder.is_done() && !self.session.inbound.has_bytes() {
-            let timeout = connection.frontend().timeout.client;
-            let told = write::all(connection.stream(), CONTINUE, &self.session.deadline, timeout).await;
-            told.map_err(|_| Termination::ClientAbortInContent)?;
-            connection.sent().add(CONTINUE.len() as u64);
-            self.continued = true;
-        }
-        self.request.expects_continue = false;
-        let inbound = &mut self.session.inbound;
-        inbound.deadline.arm(connection.frontend().timeout.http_request);
-        while !self.decoder.is_done() && head.len() + FRAMING < BUFFER_SIZE {
-            let inbound = &mut self.session.inbound;
-            match inbound.deadline.guard(connection.stream().readable()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(Termination::ClientAbortInContent),
-                Err(_) => return Err(Termination::ClientTimeoutInHead),
-            }
-            match inbound.read() {
-                Ok(None) => continue,
-                Ok(Some(n)) if n > 0 => {}
-                Ok(Some(_)) | Err(_) => return Err(Termination::ClientAbortInContent),
-            }
-            let before = self.session.inbound.inbox.as_ref().map_or(0, Buffer::len);
-            self.take_content(head).map_err(|_| Termination::BadRequest)?;
-            if self
-                .session
-                .inbound
-                .inbox
-                .as_ref()
-                .is_some_and(|inbox| inbox.len() == before && inbox.is_full())
-            {
-                break;
-            }
-        }
-        self.session.inbound.deadline.disarm();
-        Ok(())
-    }
-
-    /// Moves content that is already here behind the head, so that one write sends both.
-    fn take_content(&mut self, head: &mut Buffer) -> Result<(), BodyError> {
-        let inbound = &mut self.session.inbound;
-        while let Some(inbox) = &mut inbound.inbox {
-            let room = BUFFER_SIZE.saturating_sub(head.len() + FRAMING).min(inbox.len());
-            if self.decoder.is_done() || room == 0 {
-                break;
-            }
-            let step = self.decoder.decode(&mut inbox.filled_mut()[..room])?;
-            let frame = self.encoder.frame(&step);
-            for piece in frame.pieces(b"", inbox.filled(), &step) {
-                head.push(&piece);
-            }
-            inbox.consume(step.consumed);
-            self.received += step.consumed as u64;
-            inbound.release_if_empty();
-            if step.consumed == 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Finds a connection to a server, unless the client goes away first: then there is nobody to answer.
     async fn search(&mut self, search: &mut Search, reuse: Reuse) -> Result<Upstream, Termination> {
         let found = self.find(search, reuse).await;
@@ -438,84 +369,5 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             }
         }
         tcp::tunnel(connection, upstream, deadline).await;
-    }
-
-    /// Answers for the server, if there is anybody to answer.
-    async fn fail(self, termination: Termination, search: Option<&Search>) -> Next {
-        let status = termination.status();
-        match search {
-            Some(search) => self.note(termination, status, search),
-            None => self.note_refusal(termination, status),
-        }
-        let Some(status) = status else { return Next::Close };
-        if status == 503 && !matches!(termination, Termination::DeniedResponse(_)) {
-            self.say_why(termination, search);
-        }
-        if let Some(counters) = self.session.backend_counters() {
-            counters.unserved.bytes_in.add(self.received);
-        }
-        let session = &mut *self.session;
-        let close = termination == Termination::BadRequest
-            || !self.uploaded.get()
-            || !self.request.persistent
-            || session.inbound.ended
-            || session.connection.is_draining()
-            || session.connection.frontend().options.connection == ConnectionMode::Close;
-        session.reply(status, close, self.request.method == Method::Head).await
-    }
-
-    /// The reason for a 503, once a second for each backend.
-    fn say_why(&self, termination: Termination, search: Option<&Search>) {
-        let connection = self.session.connection;
-        let told = match search {
-            Some(search) => search.refused(termination == Termination::QueueTimeout),
-            None => connection.refuse(Why::NoBackend),
-        };
-        let Some(Told { reason, more }) = told else { return };
-        let code = termination.code();
-        let (retries, backend) = (search.map(Search::retries), search.map(|search| &*search.backend().name));
-        let frontend = &connection.frontend().name;
-        tracing::info!(%frontend, backend, status = 503, termination = code, retries, reason, more, "refused");
-    }
-
-    fn note(&self, termination: Termination, status: Option<u16>, search: &Search) {
-        self.count(termination);
-        let connection = self.session.connection;
-        tracing::debug!(
-            frontend = %connection.frontend().name,
-            client = %connection.peer(),
-            termination = termination.code(),
-            status,
-            retries = search.retries(),
-            redispatches = search.redispatches(),
-            "exchange failed"
-        );
-    }
-
-    fn note_refusal(&self, termination: Termination, status: Option<u16>) {
-        self.count(termination);
-        let connection = self.session.connection;
-        tracing::debug!(
-            frontend = %connection.frontend().name,
-            client = %connection.peer(),
-            termination = termination.code(),
-            status,
-            "request refused"
-        );
-    }
-
-    fn count(&self, termination: Termination) {
-        let connection = self.session.connection;
-        if let Some(event) = termination.event() {
-            connection.count(event);
-        }
-        let counters = connection.worker().counters();
-        match (self.session.backend, termination) {
-            (_, Termination::BadRequest) => connection.counters().request_errors.increment(),
-            (Some(backend), _) => counters.backends[backend.0].of(self.server).failed(termination),
-            (None, Termination::ServerConnect) => {}
-            (None, _) => connection.counters().request_errors.increment(),
-        }
-        connection.log(|record| record.ended(termination.code()));
     }
 }

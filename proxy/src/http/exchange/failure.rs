@@ -1,0 +1,91 @@
+//! An exchange that came to nothing: what the client is told, and what is counted and logged of it.
+
+use super::Exchange;
+use crate::{
+    config::ConnectionMode,
+    http::{head::request::Method, outcome::Termination, session::Next},
+    refusals::{Told, Why},
+    stream::Stream,
+    upstream::Search,
+};
+
+impl<S: Stream> Exchange<'_, '_, S> {
+    /// Answers for the server, if there is anybody to answer.
+    pub(super) async fn fail(self, termination: Termination, search: Option<&Search>) -> Next {
+        let status = termination.status();
+        match search {
+            Some(search) => self.note(termination, status, search),
+            None => self.note_refusal(termination, status),
+        }
+        let Some(status) = status else { return Next::Close };
+        if status == 503 && !matches!(termination, Termination::DeniedResponse(_)) {
+            self.say_why(termination, search);
+        }
+        if let Some(counters) = self.session.backend_counters() {
+            counters.unserved.bytes_in.add(self.received);
+        }
+        let session = &mut *self.session;
+        let close = termination == Termination::BadRequest
+            || !self.uploaded.get()
+            || !self.request.persistent
+            || session.inbound.ended
+            || session.connection.is_draining()
+            || session.connection.frontend().options.connection == ConnectionMode::Close;
+        session.reply(status, close, self.request.method == Method::Head).await
+    }
+
+    /// The reason for a 503, once a second for each backend.
+    fn say_why(&self, termination: Termination, search: Option<&Search>) {
+        let connection = self.session.connection;
+        let told = match search {
+            Some(search) => search.refused(termination == Termination::QueueTimeout),
+            None => connection.refuse(Why::NoBackend),
+        };
+        let Some(Told { reason, more }) = told else { return };
+        let code = termination.code();
+        let (retries, backend) = (search.map(Search::retries), search.map(|search| &*search.backend().name));
+        let frontend = &connection.frontend().name;
+        tracing::info!(%frontend, backend, status = 503, termination = code, retries, reason, more, "refused");
+    }
+
+    pub(super) fn note(&self, termination: Termination, status: Option<u16>, search: &Search) {
+        self.count(termination);
+        let connection = self.session.connection;
+        tracing::debug!(
+            frontend = %connection.frontend().name,
+            client = %connection.peer(),
+            termination = termination.code(),
+            status,
+            retries = search.retries(),
+            redispatches = search.redispatches(),
+            "exchange failed"
+        );
+    }
+
+    fn note_refusal(&self, termination: Termination, status: Option<u16>) {
+        self.count(termination);
+        let connection = self.session.connection;
+        tracing::debug!(
+            frontend = %connection.frontend().name,
+            client = %connection.peer(),
+            termination = termination.code(),
+            status,
+            "request refused"
+        );
+    }
+
+    fn count(&self, termination: Termination) {
+        let connection = self.session.connection;
+        if let Some(event) = termination.event() {
+            connection.count(event);
+        }
+        let counters = connection.worker().counters();
+        match (self.session.backend, termination) {
+            (_, Termination::BadRequest) => connection.counters().request_errors.increment(),
+            (Some(backend), _) => counters.backends[backend.0].of(self.server).failed(termination),
+            (None, Termination::ServerConnect) => {}
+            (None, _) => connection.counters().request_errors.increment(),
+        }
+        connection.log(|record| record.ended(termination.code()));
+    }
+}

@@ -1,0 +1,82 @@
+//! What a session answers without a server.
+
+use std::{io::IoSlice, time::Duration};
+
+use super::{Next, Session};
+use crate::{
+    buffer::Buffer,
+    config::ErrorPage,
+    http::{reply::Reply, write},
+    metrics::BackendCounters,
+    stream::Stream,
+};
+
+impl<'c, S: Stream> Session<'c, S> {
+    /// Answers 429 to whatever comes, and ends.
+    pub(in crate::http) async fn turn_away(&mut self, retry_after: Duration) {
+        self.connection.set_busy();
+        let reply = Reply { retry_after: Some(retry_after), ..Reply::new(429, true) };
+        if self.send(reply).await == Next::Linger {
+            self.linger().await;
+        }
+    }
+
+    /// Answers without a server.
+    pub(in crate::http) async fn reply(&mut self, status: u16, close: bool, head_only: bool) -> Next {
+        self.send(Reply { head_only, ..Reply::new(status, close) }).await
+    }
+
+    pub(in crate::http) async fn send(&mut self, reply: Reply<'_>) -> Next {
+        self.connection.answered(reply.status);
+        if let Some(counters) = self.backend_counters() {
+            counters.response(reply.status);
+        }
+        self.write_reply(reply).await
+    }
+
+    /// With the operator's own page, if there is one.
+    pub(super) async fn write_reply(&mut self, reply: Reply<'_>) -> Next {
+        let mut out = self.connection.worker().buffers().take();
+        let content: &[u8] = match self.page(reply.status) {
+            Some(page) => {
+                reply.encode_head(page, &mut out);
+                if reply.head_only { b"" } else { &page.content }
+            }
+            None => {
+                reply.encode(&mut out);
+                b""
+            }
+        };
+        self.write_whole(&out, content, reply.close).await
+    }
+
+    /// What this worker counts of the backend, once it is chosen.
+    pub(in crate::http) fn backend_counters(&self) -> Option<&'c BackendCounters> {
+        self.backend.map(|id| &self.connection.worker().counters().backends[id.0])
+    }
+
+    fn page(&self, status: u16) -> Option<&'c ErrorPage> {
+        let connection = self.connection;
+        let of_backend = self.backend.map(|id| &connection.worker().node().backend(id).error_pages);
+        let mut pages = of_backend.into_iter().flatten().chain(&connection.frontend().error_pages);
+        pages.find(|page| page.status == status)
+    }
+
+    /// Sends a whole response.
+    pub(in crate::http) async fn write_whole(&mut self, out: &Buffer, content: &[u8], close: bool) -> Next {
+        let connection = self.connection;
+        let timeout = connection.frontend().timeout.client;
+        let pieces = &mut [IoSlice::new(out.filled()), IoSlice::new(content)];
+        match write::all_vectored(connection.stream(), pieces, &self.deadline, timeout).await {
+            Ok(()) => {
+                let length = (out.len() + content.len()) as u64;
+                connection.sent().add(length);
+                if let Some(counters) = self.backend_counters() {
+                    counters.unserved.bytes_out.add(length);
+                }
+            }
+            Err(_) => return Next::Close,
+        }
+        if close { Next::Linger } else { Next::Request }
+    }
+}
