@@ -52,6 +52,17 @@ fn golden(name: &str) -> Output {
     import(&arguments)
 }
 
+/// Hashes are other ones each time.
+fn masked(toml: &str) -> String {
+    const MADE: &str = "$6$rounds=5000$";
+    let mut parts = toml.split(MADE);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text.extend([MADE, &".".repeat(16), "$", &".".repeat(86), &part[16 + 1 + 86..]]);
+    }
+    text
+}
+
 /// Compares with the golden file, or writes it.
 fn compare(path: &Path, found: &str) -> Option<String> {
     if std::env::var_os("UPDATE").is_some() {
@@ -70,7 +81,7 @@ fn files_become_what_the_golden_ones_say_with_the_golden_notes() {
         if output.status.code() != Some(0) {
             failures.push(format!("{name}: {:?} {}", output.status, text(&output.stderr)));
         }
-        failures.extend(compare(&folder().join(format!("{name}.toml")), text(&output.stdout)));
+        failures.extend(compare(&folder().join(format!("{name}.toml")), &masked(text(&output.stdout))));
         failures.extend(compare(&folder().join(format!("{name}.stderr")), text(&output.stderr)));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
@@ -377,7 +388,7 @@ fn every_word_that_the_installed_haproxy_knows_is_known() {
                         (&["Parameters of bind"], word)
                     }
                     ["server", "<name>", "<addr>", word, ..] => (&["Parameters of server"], word),
-                    ["option", word, ..] => (&["Options", "Checks", "Logs and statistics"], word),
+                    ["option", word, ..] => (&["Options", "Checks", "Logs", "Transfer"], word),
                     ["tcp-request" | "tcp-response", _, word, ..] | ["http-request", word, ..] => {
                         (&["Actions on requests"], word)
                     }

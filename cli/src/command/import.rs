@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
@@ -63,7 +63,15 @@ pub fn run(arguments: &ImportArguments) -> Exit {
         eprintln!("lbctl: {} is there already; --force writes over it", path.display());
         return Exit::Failure;
     }
+    let salt = match random() {
+        Ok(salt) => salt,
+        Err(error) => {
+            eprintln!("lbctl: can't read /dev/urandom: {error}");
+            return Exit::Failure;
+        }
+    };
     let options = Options {
+        salt,
         strict: arguments.strict,
         vips: arguments.vips.clone(),
         nodes: arguments.nodes.clone(),
@@ -109,6 +117,12 @@ pub fn run(arguments: &ImportArguments) -> Exit {
         eprintln!("{}: written{}", path.display(), verdict(&imported));
     }
     Exit::Fine
+}
+
+fn random() -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// `, with 3 warnings; 2 of them are about what is not in it`

@@ -26,6 +26,7 @@ mod section;
 mod source;
 mod table;
 mod template;
+mod users;
 mod values;
 mod variables;
 
@@ -33,7 +34,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 
 pub use self::table::Known;
 
-use self::{file::File, files::Maps, finish::World, variables::Variables};
+use self::{file::File, files::Maps, finish::World, users::Users, variables::Variables};
 use super::{Imported, notes::Notes};
 use crate::config::{self, Diagnostics, diagnostic::Report};
 
@@ -54,6 +55,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// What our file will be called: pages are looked for beside it.
     pub output: String,
+    /// Random: what passwords are salted with that stand in clear text.
+    pub salt: [u8; 16],
 }
 
 /// An address that moves.
@@ -93,6 +96,7 @@ impl Default for Options {
             environment: Vec::new(),
             folder: PathBuf::new(),
             output: "lb.toml".into(),
+            salt: [0; 16],
         }
     }
 }
@@ -109,7 +113,8 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
     })?;
     let file = File::read(&sections, &notes);
     let maps = Maps::new(&options.folder);
-    let world = World { file: &file, options, maps: &maps, notes: &notes, said: false.into() };
+    let users = Users::new(&file.userlists);
+    let world = World { file: &file, options, maps: &maps, users: &users, notes: &notes, said: false.into() };
     let (sections, defaults) = finish::finish(&world);
     let parts = emit::Parts {
         file: &file,
@@ -117,6 +122,7 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
         defaults: &defaults,
         options,
         maps: &maps,
+        users: &users,
         notes: &notes,
     };
     let toml = emit::document(&parts, name).to_string();
@@ -130,6 +136,7 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
 /// Every word that is known, by topic, for the book.
 pub fn tables() -> Vec<(&'static str, Vec<Known>)> {
     let mut all: Vec<(&'static str, Vec<Known>)> = global::known().into();
+    all.push(("userlist", users::ROWS.iter().map(|row| row.known).collect()));
     all.extend(proxy::known());
     let of = |rows: &'static [rule::ActionRow]| rows.iter().map(|row| row.known).collect();
     all.push(("Actions on requests", of(rule::REQUEST)));

@@ -16,7 +16,7 @@ use super::Random;
 const ROUNDS: u64 = 300;
 
 /// What files are made of.
-const WORDS: [&str; 56] = [
+const WORDS: [&str; 68] = [
     "\n",
     " ",
     "\"",
@@ -73,6 +73,18 @@ const WORDS: [&str; 56] = [
     " cookie C insert\n",
     " errorfile 503 /dev/null\n",
     "TRUE",
+    "\nuserlist staff\n user a insecure-password b groups g\n",
+    " http-request auth unless { http_auth(staff) }\n",
+    "{ http_auth_group(staff) g }",
+    " stats uri /s\n",
+    " stats auth a:b\n",
+    " stick-table type ip size 1k store http_req_rate(1s),conn_cur\n",
+    " http-request track-sc0 src\n",
+    "{ sc0_http_req_rate gt 5 }",
+    " http-request return status 204\n",
+    " bind /run/x mode 600\n",
+    " server u unix@/run/y\n",
+    " compression algo gzip\n",
 ];
 
 /// The files of the golden tests, as bytes: one of them may be no text.

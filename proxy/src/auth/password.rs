@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sha_crypt::{PasswordVerifier, ShaCrypt};
+use sha_crypt::{PasswordHasher, PasswordVerifier, ShaCrypt};
 use yescrypt::Yescrypt;
 
 use self::bcrypt::Bcrypt;
@@ -44,6 +44,13 @@ impl PasswordHash {
     pub fn parse(text: &str) -> Result<Self, String> {
         let form = form(text)?;
         Ok(Self { text: text.into(), form })
+    }
+
+    /// Hashes a password with SHA-512-crypt, which takes milliseconds. The salt has to be another one for each password; it
+    /// is no secret. `None` if the hash can't be made, which a salt of this length never brings about.
+    pub fn of(password: &[u8], salt: [u8; 12]) -> Option<Self> {
+        let hash = ShaCrypt::SHA512.hash_password_with_salt(password, &salt).ok()?;
+        Some(Self { text: hash.as_str().into(), form: Form::Sha })
     }
 
     /// As it was written.

@@ -7,9 +7,8 @@ use std::cell::Cell;
 use super::{
     cond::Cond,
     directive::{Fault, shown},
-    files::Maps,
     lexer::Word,
-    sample::Written,
+    sample::{Scene, Written},
 };
 use crate::config::diagnostic::Span;
 
@@ -17,19 +16,9 @@ use crate::config::diagnostic::Span;
 pub(super) struct Scope<'s> {
     /// The words of each `acl` of the section, its name first.
     pub(super) acls: &'s [Vec<Word>],
-    pub(super) side: Side,
-    pub(super) maps: &'s Maps<'s>,
+    pub(super) scene: Scene<'s>,
     /// Tests in each other: a test may name no other, so this only counts work.
     pub(super) tests: Cell<usize>,
-}
-
-/// What there is to look at.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Side {
-    /// Mode tcp.
-    Connection,
-    Request,
-    Response,
 }
 
 /// Lists that are there without being declared.
@@ -254,7 +243,7 @@ fn flags(test: &mut Test, words: &[Word], scope: &Scope<'_>) -> Result<(), Fault
             }
             "-f" if is_first => {
                 let file = value(words.next())?;
-                let lines = scope.maps.lines(&file.text).map_err(|why| Fault::at(&file, why))?;
+                let lines = scope.scene.maps.lines(&file.text).map_err(|why| Fault::at(&file, why))?;
                 let span: Span = file.span;
                 test.patterns
                     .extend(lines.into_iter().map(|text| Pattern { word: Word { text, span }, fold }));

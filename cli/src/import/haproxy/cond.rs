@@ -87,6 +87,36 @@ impl Cond {
         }
     }
 
+    /// Those that must all hold.
+    pub(super) fn conjuncts(self) -> Vec<Self> {
+        match self {
+            Self::All(list) => list,
+            Self::Not(inner) => match *inner {
+                Self::Any(list) => list.into_iter().map(Self::not).collect(),
+                other => vec![other.not()],
+            },
+            other => vec![other],
+        }
+    }
+
+    /// Those one of which must hold.
+    pub(super) fn disjuncts(self) -> Vec<Self> {
+        match self {
+            Self::Any(list) => list,
+            other => vec![other],
+        }
+    }
+
+    /// Is one of these keys in it?
+    pub(super) fn mentions(&self, keys: &[&str]) -> bool {
+        match self {
+            Self::Always | Self::Never => false,
+            Self::All(list) | Self::Any(list) => list.iter().any(|one| one.mentions(keys)),
+            Self::Not(inner) => inner.mentions(keys),
+            Self::Is(is) => keys.contains(&is.key),
+        }
+    }
+
     /// What stands behind `when =`; nothing for what always holds.
     pub(super) fn when(&self) -> Option<Value> {
         match self {

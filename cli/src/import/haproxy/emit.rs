@@ -8,6 +8,7 @@ use super::{
     keys::{KEYS, Keys, Setting},
     rule::Rule,
     section::Kind,
+    users::Users,
 };
 use crate::{
     config::diagnostic::Span,
@@ -24,6 +25,7 @@ pub(super) struct Parts<'p> {
     pub(super) defaults: &'p Keys,
     pub(super) options: &'p Options,
     pub(super) maps: &'p Maps<'p>,
+    pub(super) users: &'p Users<'p>,
     pub(super) notes: &'p Notes<'p>,
 }
 
@@ -38,6 +40,14 @@ pub(super) fn document(parts: &Parts<'_>, source: &str) -> Document {
             entries.push(pair("match", Value::text(kind), None));
         }
         document.tables.push(Table { heading: format!("map.{name}"), comments: Vec::new(), entries });
+    }
+    for (name, users) in parts.users.tables(parts.options.salt, parts.notes) {
+        let entries = users.into_iter().map(|(key, value)| pair(&key, value, None)).collect();
+        document.tables.push(Table {
+            heading: format!("users.{}", key(&name)),
+            comments: Vec::new(),
+            entries,
+        });
     }
     let entries: Vec<_> = parts.defaults.iter().map(setting).collect();
     if !entries.is_empty() {

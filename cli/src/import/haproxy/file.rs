@@ -6,6 +6,7 @@ use super::{
     lexer::Word,
     proxy::{self, Proxy},
     section::{Kind, Section},
+    users::Userlist,
 };
 use crate::{
     config::{diagnostic::Span, text},
@@ -20,6 +21,7 @@ pub(super) struct File {
     pub(super) defaults: Vec<Proxy>,
     pub(super) proxies: Vec<Member>,
     pub(super) error_groups: Vec<ErrorGroup>,
+    pub(super) userlists: Vec<Userlist>,
     /// The names of all sections, so that none is given to another.
     written: Vec<String>,
 }
@@ -50,6 +52,7 @@ impl File {
             defaults: vec![Proxy::new(Kind::Defaults, String::new(), origin)],
             proxies: Vec::new(),
             error_groups: Vec::new(),
+            userlists: Vec::new(),
             written: sections.iter().filter_map(Section::name).map(|name| name.text.clone()).collect(),
         };
         for section in sections {
@@ -66,12 +69,10 @@ impl File {
             Kind::HttpErrors => self.read_errors(section, notes),
             Kind::Defaults => self.read_defaults(section, notes),
             Kind::Frontend | Kind::Backend | Kind::Listen => self.read_proxy(section, notes),
-            Kind::Userlist => {
-                notes.lost(
-                    section.head.span(),
-                    format!("there is no authentication: the users{} are left out", lines(section, notes)),
-                );
-            }
+            Kind::Userlist => match heading(section).0 {
+                Some(name) => self.userlists.push(Userlist::read(name, section, notes)),
+                None => notes.lost(section.head.span(), "a `userlist` has a name"),
+            },
             Kind::Other => {
                 let word = section.head.words.first().map_or("", |word| word.text.as_str());
                 let why = match word {

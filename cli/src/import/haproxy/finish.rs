@@ -3,7 +3,9 @@
 mod answers;
 mod backend;
 mod frontend;
+mod listen;
 mod servers;
+mod statistics;
 mod stick;
 mod timeouts;
 
@@ -11,14 +13,16 @@ use std::{cell::Cell, collections::BTreeSet};
 
 use super::{
     Options,
+    directive::shown,
     file::{File, Member},
     files::Maps,
     fits::{self, Place},
     keys::{Keys, Setting, Side},
     lexer::Word,
-    proxy::Proxy,
-    rule::{Context, Rule, Rules},
+    proxy::{Proxy, StickTable},
+    rule::{Context, Rule, Rules, consequence},
     section::Kind,
+    users::Users,
 };
 use crate::{
     config::diagnostic::Span,
@@ -61,6 +65,7 @@ pub(super) struct World<'w> {
     pub(super) file: &'w File,
     pub(super) options: &'w Options,
     pub(super) maps: &'w Maps<'w>,
+    pub(super) users: &'w Users<'w>,
     pub(super) notes: &'w Notes<'w>,
     /// What is said once, however many sections it is about.
     pub(super) said: Cell<bool>,
@@ -83,7 +88,7 @@ pub(super) fn finish(world: &World<'_>) -> (Vec<Finished>, Keys) {
             part
         })
         .collect();
-    let mut taken = frontend::Listeners::default();
+    let mut taken = listen::Listeners::default();
     for (member, part) in world.file.proxies.iter().zip(backends) {
         finished.extend(frontend::finish(member, part, &served, &mut taken, world));
     }
@@ -101,8 +106,12 @@ fn common(world: &World<'_>, finished: &[Finished]) -> Keys {
         let defaults = &world.file.defaults[*index];
         let mut keys = defaults.keys.clone();
         timeouts::complete(&mut keys, None, world.notes);
+        world.of_process(&mut keys);
         if let Some(forwarded) = defaults.forwarded.as_ref().filter(|forwarded| forwarded.is_plain()) {
             keys.set("forwardfor", true, forwarded.span.unwrap_or(defaults.span));
+        }
+        if let Some(Ok((value, span))) = statistics::value(defaults, world) {
+            keys.set("statistics", value, span);
         }
         let [client, server] = &defaults.keepalive;
         if client.settings == server.settings && client.on.is_some() && server.on.is_some() {
@@ -158,29 +167,58 @@ impl Finished {
 }
 
 impl World<'_> {
+    /// What `global` says of all sections.
+    fn of_process(&self, keys: &mut Keys) {
+        if let Some(span) = self.file.global.nosplice {
+            keys.set("splice", Value::text("never"), span);
+        }
+    }
+
     /// The rules of a section.
     fn rules(&self, member: &Member, is_http: bool) -> Rules {
         let backend = |word: &Word| Ok(self.file.backend(word)?.proxy.name.clone());
+        let table = |name: Option<&str>| self.stick_table(member, name);
         let context = Context {
             acls: &member.proxy.acls,
             maps: self.maps,
             notes: self.notes,
             is_http,
             backend: &backend,
+            tables: &table,
+            users: self.users,
+            section: &member.written,
         };
         context.convert(&member.proxy.rules)
     }
 
+    /// The stick table of a section, or that of `member` itself.
+    fn stick_table(&self, member: &Member, name: Option<&str>) -> Result<StickTable, String> {
+        let of = match name {
+            None => Some(member),
+            Some(name) => self
+                .file
+                .proxies
+                .iter()
+                .find(|other| other.written == name && other.proxy.stick_table.is_some()),
+        };
+        let table = of.and_then(|of| of.proxy.stick_table.clone());
+        table.ok_or_else(|| match name {
+            Some(name) => format!("no section with a `stick-table` is called `{}`", shown(name)),
+            None => "the section has no `stick-table`".to_owned(),
+        })
+    }
+
     /// Those of the rules that our file takes. Others are lost, with what the reader says.
     fn fitting(&self, rules: Vec<Rule>, list: &str, place: Place<'_>, lost: &mut Vec<Span>) -> Vec<Rule> {
-        let maps: Vec<_> = self.maps.all().into_iter().map(|(name, ..)| name).collect();
+        let maps: String =
+            self.maps.all().iter().map(|(name, ..)| format!("[map.{name}]\nfile = \"x\"\n")).collect();
         let fits = |rule: &Rule| {
             let backend = rule.does.iter().find_map(|(key, value)| match value {
                 Value::Text(name) if key == "backend" => Some(name.as_str()),
                 _ => None,
             });
             // That of a backend is looked at where a frontend is: rules have the same form.
-            place.takes_rule(list, &rule.value(), &maps, backend)
+            place.takes_rule(list, &rule.value(), &format!("{maps}{}", users(rule)), backend)
         };
         rules
             .into_iter()
@@ -192,7 +230,9 @@ impl World<'_> {
                     true
                 }
                 Err(why) => {
-                    self.notes.lost(rule.span, format!("our file does not take what it comes to: {why}"));
+                    let more = consequence(rule.refuses());
+                    let message = format!("our file does not take what it comes to: {why}{more}");
+                    self.notes.lost(rule.span, message);
                     lost.push(rule.span);
                     false
                 }
@@ -231,7 +271,13 @@ impl World<'_> {
             let place = Place { is_frontend, ..place };
             let alone = !matches!(
                 name,
-                "mode" | "default_backend" | "monitor_uri" | "observe" | "on_marked_down" | "slowstart"
+                "mode"
+                    | "default_backend"
+                    | "monitor_uri"
+                    | "statistics"
+                    | "observe"
+                    | "on_marked_down"
+                    | "slowstart"
             );
             if let Err(why) = if alone { place.takes_key(name, &setting.value) } else { Ok(()) } {
                 // One of `defaults` is told of once: the report has no line twice.
@@ -244,7 +290,40 @@ impl World<'_> {
     }
 }
 
+/// What a rule asks for a password with, as a file that has it.
+fn users(rule: &Rule) -> String {
+    let of = |(key, value): &(String, Value)| match value {
+        Value::Table(entries) if key == "require_auth" => Some(entries.clone()),
+        _ => None,
+    };
+    let entries = rule.does.iter().find_map(of).unwrap_or_default();
+    let get = |wanted: &str| entries.iter().find(|(key, _)| key == wanted).map(|(_, value)| value);
+    let Some(Value::Text(name)) = get("users") else { return String::new() };
+    let mut text = format!("[users.{}]\nuser.x = \"{A_HASH}\"\n", key(name));
+    let groups = match get("groups") {
+        Some(Value::List(groups)) => groups.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    };
+    for group in groups {
+        if let Value::Text(group) = group {
+            text.push_str(&format!("group.{} = [\"x\"]\n", key(group)));
+        }
+    }
+    text
+}
+
+/// Of no password.
+const A_HASH: &str = "$5$x$...........................................";
+
 impl Rule {
+    /// Does it keep somebody out?
+    pub(super) fn refuses(&self) -> bool {
+        self.does
+            .iter()
+            .any(|(key, _)| ["deny", "tarpit", "rate_limit", "require_auth"].contains(&key.as_str()))
+    }
+
     /// As our file has it.
     pub(super) fn value(&self) -> Value {
         let mut entries = Vec::new();
@@ -276,21 +355,20 @@ fn paths(finished: &mut [Finished]) {
 /// A rule that asks a variable is nothing where the rule that sets it is lost. Until none is left.
 fn drop_unset_variables(finished: &mut [Finished], world: &World<'_>) {
     loop {
-        let mut set: BTreeSet<String> = BTreeSet::new();
-        for rule in finished.iter().flat_map(|one| one.rules.iter()) {
-            for (name, value) in &rule.does {
-                if let (true, Value::Table(entries)) = (name == "set_var", value) {
-                    set.extend(entries.iter().map(|(name, _)| name.clone()));
-                }
-            }
-        }
+        let on_requests = set_by(finished.iter().flat_map(|one| &one.rules));
+        let on_responses = set_by(finished.iter().flat_map(|one| &one.responses));
+        // Requests come before responses; what lives as long as a connection is there for the next one.
+        let is_set = |name: &str, is_response: bool| {
+            on_requests.contains(name)
+                || (on_responses.contains(name) && (is_response || name.starts_with("session.")))
+        };
         let mut gone = false;
         for one in finished.iter_mut() {
             let Finished { rules, responses, lost, .. } = one;
-            for list in [rules, responses] {
+            for (is_response, list) in [(false, rules), (true, responses)] {
                 list.retain(|rule| {
                     let text = rule.value().to_string();
-                    let unset = fits::variables(&text).find(|name| !set.contains(*name));
+                    let unset = fits::variables(&text).find(|name| !is_set(name, is_response));
                     if let Some(name) = unset {
                         let why = format!("no rule that is converted sets its variable `{}`", key(name));
                         world.notes.lost(rule.span, why);
@@ -305,6 +383,15 @@ fn drop_unset_variables(finished: &mut [Finished], world: &World<'_>) {
             return;
         }
     }
+}
+
+/// The variables that rules set.
+fn set_by<'r>(rules: impl Iterator<Item = &'r Rule>) -> BTreeSet<String> {
+    let names = |(key, value): &(String, Value)| match value {
+        Value::Table(entries) if key == "set_var" => entries.iter().map(|(name, _)| name.clone()).collect(),
+        _ => Vec::new(),
+    };
+    rules.flat_map(|rule| &rule.does).flat_map(names).collect()
 }
 
 /// Keepalive of the sides that a section has.

@@ -1,5 +1,7 @@
 //! Whether our file takes a value: the reader of it has the last word, so that what it refuses is never written.
 
+use std::collections::BTreeSet;
+
 use crate::{
     config,
     import::document::{Value, key},
@@ -31,28 +33,34 @@ impl Place<'_> {
         self.takes(&format!("{name} = {value}"), "")
     }
 
-    /// One rule. Its variables are set before it, its maps and its backend are there.
+    /// One rule. Its variables are set before it, its backend is there; its maps and users are `elsewhere`.
     pub(super) fn takes_rule(
         &self,
         list: &str,
         rule: &Value,
-        maps: &[String],
+        elsewhere: &str,
         backend: Option<&str>,
     ) -> Result<(), String> {
         let mode = if self.is_http { "http" } else { "tcp" };
         let text = rule.to_string();
-        let variables: Vec<_> = variables(&text).map(|name| format!("{} = \"x\"", key(name))).collect();
-        let lines = if variables.is_empty() || list == "response_rules" {
+        let variables: BTreeSet<_> = variables(&text).map(|name| format!("{} = \"x\"", key(name))).collect();
+        let variables: Vec<_> = variables.into_iter().collect();
+        let lines = if variables.is_empty() {
             format!("{list} = [{text}]")
         } else {
             format!("{list} = [{{ set_var = {{ {} }} }}, {text}]", variables.join(", "))
         };
-        let maps: String = maps.iter().map(|name| format!("[map.{name}]\nfile = \"x\"\n")).collect();
         let backend = backend.map(|name| {
             format!("[backend.{}]\nmode = \"{mode}\"\nservers = [\"192.0.2.2:80\"]\n", key(name))
         });
-        self.takes(&lines, &format!("{maps}{}", backend.unwrap_or_default()))
+        self.takes(&lines, &format!("{elsewhere}{}", backend.unwrap_or_default()))
     }
+}
+
+/// One entry of `bind`.
+pub(super) fn takes_bind(value: &Value, file: &str) -> Result<(), String> {
+    let text = format!("[frontend.import-probe]\nbind = {value}\n");
+    first_error(&text, file)
 }
 
 /// The names in `{var.NAME}` of a text.

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{
     directive::{Directive, Done, Fault, shown},
     lexer::Word,
+    proxy,
     section::{Line, Section},
     table::{self, How, Row, missing, needless, row},
     values,
@@ -24,6 +25,9 @@ pub(super) struct Global {
     pub(super) lost: Vec<Span>,
     /// A line of our file that is not in force, and why.
     pub(super) commented: Vec<String>,
+    /// `unix-bind`: what comes before all paths; rights and owners.
+    pub(super) unix_bind: (String, Vec<(&'static str, Value)>),
+    pub(super) nosplice: Option<Span>,
     daemon: Option<Span>,
     debug: Option<Span>,
     chroot: Option<Word>,
@@ -70,7 +74,7 @@ pub(super) const ROWS: &[Row<Global>] = &[
     needless("cluster-secret", "", "there is no QUIC"),
     needless("cpu-map, cpu-policy, cpu-set, numa-cpu-mapping", "", "the system places the workers"),
     needless("thread-groups, thread-group", "", "workers share nothing but limits"),
-    needless("unix-bind", "", "only of Unix sockets"),
+    row("unix-bind", "", unix_bind, "`bind`", "What it says of all Unix sockets is written at each of them."),
     needless("set-dumpable", "", "the system decides on core dumps"),
     needless("insecure-fork-wanted", "", "nothing is forked"),
     needless("insecure-setuid-wanted", "", "nothing is started"),
@@ -83,7 +87,8 @@ pub(super) const ROWS: &[Row<Global>] = &[
     needless("pp2-never-send-local", "", "the PROXY protocol is not there"),
     needless("server-state-base, server-state-file", "", "servers keep their state over a reload"),
     needless("spread-checks, max-spread-checks", "", "checks are spread"),
-    needless("busy-polling, noepoll, nopoll, nosplice, nogetaddrinfo, noreuseport, noevports, nokqueue, no-memory-trimming, maxpipes, maxzlibmem, maxcompcpuusage, maxcomprate", "", TUNING),
+    needless("busy-polling, noepoll, nopoll, nogetaddrinfo, noreuseport, noevports, nokqueue, no-memory-trimming, maxpipes, maxzlibmem, maxcompcpuusage, maxcomprate", "", TUNING),
+    row("nosplice", "", |global, line| { global.nosplice = Some(line.span); Ok(()) }, "`splice = \"never\"`", "Of `[defaults]`."),
     missing("maxconnrate, maxsessrate", "", "no limit on new connections of all clients together; `per_source` limits each"),
     needless("maxsslconn, maxsslrate, ca-base, crt-base, key-base, issuers-chain-path", "", TLS),
     missing("set-var, set-var-fmt", "", "there are no variables of the process; write the value"),
@@ -246,6 +251,18 @@ fn chroot(global: &mut Global, directive: &Directive<'_>) -> Done {
     let word = directive.only()?;
     global.chroot = Some(word.clone());
     global.lost.push(directive.span);
+    Ok(())
+}
+
+/// `unix-bind [prefix PATH] [mode MODE] [user NAME] [group NAME]`
+fn unix_bind(global: &mut Global, directive: &Directive<'_>) -> Done {
+    let mut words = directive.arguments.to_vec();
+    if let Some(at) = words.iter().position(|word| word.text == "prefix") {
+        let pair: Vec<Word> = words.drain(at..(at + 2).min(words.len())).collect();
+        let [_, prefix] = pair.as_slice() else { return Err("`prefix` takes a path".into()) };
+        global.unix_bind.0 = prefix.text.clone();
+    }
+    global.unix_bind.1 = proxy::owners("unix-bind", &words, directive.notes);
     Ok(())
 }
 

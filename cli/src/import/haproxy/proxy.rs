@@ -24,17 +24,19 @@ mod parameter;
 mod persistence;
 mod rules;
 mod server;
+mod statistics;
 mod timeouts;
+mod transfer;
 
 pub(super) use self::{
     answers::{ErrorPage, Monitor},
-    bind::{Address, Bind},
+    bind::{Address, Bind, owners},
     check::Checks,
-    logs::{NO_PAGE, Statistics},
     options::{Forwarded, Keepalive},
     persistence::{Cookie, StickTable},
     rules::RuleLine,
     server::{Server, Shared},
+    statistics::Statistics,
 };
 use super::keys::Keys;
 
@@ -68,22 +70,25 @@ pub(super) struct Proxy {
     pub(super) keepalive: [Keepalive; 2],
     pub(super) unique_id: [Option<Word>; 2],
     pub(super) statistics: Statistics,
+    compression: transfer::Compression,
     pub(super) is_disabled: bool,
     /// Lines that are not in our file.
     pub(super) lost: Vec<Span>,
 }
 
 /// Every table of words, by topic.
-const TABLES: [(&str, &[Row<Proxy>]); 10] = [
+const TABLES: [(&str, &[Row<Proxy>]); 12] = [
     ("Sections", limits::ROWS),
     ("Timeouts", timeouts::ROWS),
     ("Servers and balancing", balance::ROWS),
     ("Checks", check::ROWS),
     ("Persistence", persistence::ROWS),
     ("Options", options::ROWS),
+    ("Transfer", transfer::ROWS),
     ("Answers", answers::ROWS),
     ("Rules", rules::ROWS),
-    ("Logs and statistics", logs::ROWS),
+    ("Logs", logs::ROWS),
+    ("Statistics", statistics::ROWS),
     ("Old words", old::ROWS),
 ];
 
@@ -126,6 +131,7 @@ impl Proxy {
             keepalive: Default::default(),
             unique_id: [None, None],
             statistics: Statistics::default(),
+            compression: transfer::Compression::default(),
             is_disabled: false,
             lost: Vec::new(),
         }
@@ -166,7 +172,8 @@ impl Proxy {
             let uses = |line: &RuleLine| {
                 line.arguments.iter().any(|word| word.text.trim_start_matches('!') == name.text)
             };
-            if is_own && !self.rules.iter().chain(&self.monitor.fail).any(uses) {
+            let mut lines = self.rules.iter().chain(&self.monitor.fail).chain(&self.statistics.rules);
+            if is_own && !lines.any(uses) {
                 notes.advise(name.span, format!("nothing asks `acl {}`: it is left out", shown(&name.text)));
             }
         }
@@ -176,6 +183,10 @@ impl Proxy {
         let first = line.words.first().map_or("", |word| word.text.as_str());
         let turned = matches!(first, "no" | "default") && line.words.len() > 1;
         let words = &line.words[usize::from(turned)..];
+        if words.len() > 1 && words[0].text == "stats" && words[1].text == "auth" {
+            // A name and a password.
+            words[2..].iter().for_each(|word| notes.hide(word.span));
+        }
         let tables = TABLES.map(|(_, rows)| rows);
         let Some((row, count)) = table::find(&tables, words) else {
             self.lost.push(line.span());

@@ -4,20 +4,30 @@
 //! into that order, and what ends one of HAProxy's lists alone is turned into conditions of the rules behind it.
 
 mod action;
+mod answer;
+mod limit;
 mod old;
 mod redirect;
+mod resolve;
 
-pub(super) use self::action::{Action as ActionRow, REQUEST, RESPONSE};
+pub(super) use self::{
+    action::{Action as ActionRow, REQUEST, RESPONSE},
+    limit::test as counter,
+    resolve::AUTH,
+};
 
 use std::collections::BTreeMap;
 
 use super::{
-    acl::{self, Scope, Side},
+    acl::{self, Scope},
     cond::Cond,
     directive::{Fault, shown},
     files::Maps,
     lexer::Word,
     proxy::{RuleLine, split_condition},
+    sample::{Scene, Side},
+    users::Users,
+    values,
 };
 use crate::{
     config::diagnostic::Span,
@@ -44,6 +54,8 @@ pub(super) enum Made {
     Accept,
     /// A key of the section, once for all requests.
     Key(&'static str, Value),
+    /// What a counter counts; conditions ask it.
+    Track(limit::Track),
     /// Nothing.
     Nothing,
 }
@@ -51,7 +63,9 @@ pub(super) enum Made {
 impl Made {
     /// Later conditions may see something else than earlier ones.
     fn is_edit(&self) -> bool {
-        let ends = |key: &String| ["deny", "redirect", "backend", "respond"].contains(&key.as_str());
+        const NO_EDITS: [&str; 7] =
+            ["deny", "tarpit", "redirect", "respond", "require_auth", "backend", "ignore_persist"];
+        let ends = |key: &String| NO_EDITS.contains(&key.as_str());
         matches!(self, Self::Rule { does, .. } if !does.iter().all(|(key, _)| ends(key)))
     }
 }
@@ -75,20 +89,26 @@ pub(super) struct Context<'c> {
     pub(super) is_http: bool,
     /// The name that a backend of HAProxy's has with us.
     pub(super) backend: &'c dyn Fn(&Word) -> Result<String, Fault>,
+    pub(super) tables: limit::Tables<'c>,
+    pub(super) users: &'c Users<'c>,
+    /// HAProxy's name of the section.
+    pub(super) section: &'c str,
 }
 
 /// Which list of HAProxy's a line is in, in the order in which it goes through them.
 fn list(line: &RuleLine) -> Option<(bool, u8)> {
     Some(match line.keyword.as_str() {
         "tcp-request connection" | "tcp-request session" => (false, 0),
-        "tcp-request content" => (false, 1),
-        "block" => (false, 2),
-        "http-request" => (false, 3),
-        "redirect" => (false, 5),
-        "use_backend" => (false, 6),
+        "monitor-net" => (false, 1),
+        "tcp-request content" => (false, 2),
+        "block" => (false, 3),
+        "http-request" => (false, 4),
+        "redirect" => (false, 6),
+        "use_backend" => (false, 7),
+        "ignore-persist" => (false, 8),
         "http-response" => (true, 0),
         "http-after-response" => (true, 2),
-        other if other.starts_with("req") => (false, 4),
+        other if other.starts_with("req") => (false, 5),
         other if other.starts_with("rsp") => (true, 1),
         _ => return None,
     })
@@ -106,7 +126,7 @@ impl Context<'_> {
     /// All lines of a section.
     pub(super) fn convert(&self, lines: &[RuleLine]) -> Rules {
         let mut rules = Rules::default();
-        let (mut requests, mut responses) = (Vec::new(), Vec::new());
+        let (mut requests, mut responses, mut tracks) = (Vec::new(), Vec::new(), Vec::new());
         for line in lines {
             let Some((is_response, list)) = list(line) else { continue };
             match self.line(line, is_response) {
@@ -122,6 +142,7 @@ impl Context<'_> {
                         format!("`{}`: it is for all requests here, or for none", words_of(line)),
                     );
                 }
+                Ok((cond, Made::Track(track))) => tracks.push(track.of(cond, line.span)),
                 Ok((cond, mut made)) => {
                     if let (true, Made::Rule { note, .. }) =
                         (line.keyword == "http-after-response", &mut made)
@@ -133,16 +154,53 @@ impl Context<'_> {
                 }
                 Err(fault) => {
                     rules.lost.push(line.span);
-                    self.notes
-                        .lost(fault.span.unwrap_or(line.span), format!("{}{}", fault.why, consequence(line)));
+                    self.notes.lost(
+                        fault.span.unwrap_or(line.span),
+                        format!("{}{}", fault.why, consequence(refuses(line))),
+                    );
                 }
             }
         }
         requests.sort_by_key(|step| step.list);
         responses.sort_by_key(|step| step.list);
-        rules.requests = settle(requests);
+        for rule in settle(requests) {
+            let (refuses, span) = (rule.refuses(), rule.span);
+            for resolved in self.resolve(rule, &tracks) {
+                match resolved {
+                    Ok(limit::Limit::Rule(rule)) => rules.requests.push(rule),
+                    Ok(limit::Limit::Connections(entries, span)) => {
+                        self.per_source(entries, span, &mut rules)
+                    }
+                    Err(fault) => {
+                        let span = fault.span.unwrap_or(span);
+                        rules.lost.push(span);
+                        self.notes.lost(span, format!("{}{}", fault.why, consequence(refuses)));
+                    }
+                }
+            }
+        }
+        for track in tracks.iter().filter(|track| !track.is_asked.get()) {
+            self.notes.advise(track.span, "no rule of ours asks what it counts: it is left out");
+        }
         rules.responses = settle(responses);
         rules
+    }
+
+    /// One more limit of all clients of the frontend.
+    fn per_source(&self, entries: Vec<(String, Value)>, span: Span, rules: &mut Rules) {
+        let (value, _) = rules.keys.entry("per_source").or_insert_with(|| (Value::Table(Vec::new()), span));
+        let Value::Table(known) = value else { return };
+        for (key, value) in entries {
+            match known.iter().find(|(other, _)| *other == key) {
+                None => known.push((key, value)),
+                Some((_, other)) if *other == value => {}
+                Some((_, other)) => {
+                    rules.lost.push(span);
+                    let why = format!("a frontend has one number of `{key}`, and it is {other} already");
+                    self.notes.lost(span, why);
+                }
+            }
+        }
     }
 
     fn line(&self, line: &RuleLine, is_response: bool) -> Result<(Cond, Made), Fault> {
@@ -152,22 +210,38 @@ impl Context<'_> {
             (false, true) => Side::Request,
             (false, false) => Side::Connection,
         };
-        if !self.is_http && (is_response || matches!(list(line), Some((false, 2..=5)))) {
+        if !self.is_http && (is_response || matches!(list(line), Some((false, 3..=6)))) {
             return Err(format!("`{}` needs mode http, and this section is in mode tcp", line.keyword).into());
         }
-        let scope = Scope { acls: self.acls, side, maps: self.maps, tests: std::cell::Cell::new(0) };
+        let scene = Scene { maps: self.maps, side };
+        let scope = Scope { acls: self.acls, scene, tests: std::cell::Cell::new(0) };
         let made = match line.keyword.as_str() {
             "use_backend" => self.choose(words)?,
             "block" => Made::Rule { does: vec![("deny".into(), Value::Integer(403))], note: None },
-            "redirect" => redirect::convert(words, self.maps)?,
+            "ignore-persist" => {
+                Made::Rule { does: vec![("ignore_persist".into(), Value::Flag(true))], note: None }
+            }
+            "monitor-net" => return self.monitor(words),
+            "redirect" => redirect::convert(words, scene)?,
             keyword if keyword.starts_with("req") || keyword.starts_with("rsp") => {
                 let (made, more) = old::convert(keyword, words)?;
                 let cond = acl::condition(condition, &scope)?;
                 return Ok((Cond::all([more, cond]), made));
             }
-            _ => self.action(line, words, is_response)?,
+            _ => self.action(line, words, scene)?,
         };
         Ok((acl::condition(condition, &scope)?, made))
+    }
+
+    /// `monitor-net NETWORK`
+    fn monitor(&self, words: &[Word]) -> Result<(Cond, Made), Fault> {
+        let [network] = words else { return Err("`monitor-net` takes a network".into()) };
+        let cond = Cond::is("source", vec![Value::Text(values::network(network)?)]);
+        let does = match self.is_http {
+            true => ("respond".to_owned(), Value::Integer(200)),
+            false => ("deny".to_owned(), Value::Flag(true)),
+        };
+        Ok((cond, Made::Rule { does: vec![does], note: None }))
     }
 
     fn choose(&self, words: &[Word]) -> Result<Made, Fault> {
@@ -180,13 +254,13 @@ impl Context<'_> {
         Ok(Made::Rule { does: vec![("backend".into(), Value::Text(backend))], note: None })
     }
 
-    fn action(&self, line: &RuleLine, words: &[Word], is_response: bool) -> Result<Made, Fault> {
+    fn action(&self, line: &RuleLine, words: &[Word], scene: Scene<'_>) -> Result<Made, Fault> {
         let Some((first, rest)) = words.split_first() else {
             return Err(format!("`{}` takes an action, and there is none", line.keyword).into());
         };
         let (name, arguments, after) =
             super::arguments::call(&first.text).map_err(|why| Fault::at(first, why))?;
-        let table = if is_response { RESPONSE } else { REQUEST };
+        let table = if scene.side == Side::Response { RESPONSE } else { REQUEST };
         let row = table.iter().find(|row| row.known.names(name));
         let Some(row) = row.filter(|_| after.is_empty()) else {
             let names = table.iter().flat_map(|row| row.known.name.split(", "));
@@ -205,7 +279,7 @@ impl Context<'_> {
                 format!("`{name}`: in mode tcp a rule can deny, allow and choose a backend"),
             ));
         }
-        let call = action::Call { name, arguments, words: rest, is_http: self.is_http, context: self };
+        let call = action::Call { name, arguments, words: rest, is_http: self.is_http, scene, context: self };
         match row.how {
             action::How::By(make) => {
                 make(&call).map_err(|fault| Fault { span: fault.span.or(Some(line.span)), ..fault })
@@ -219,16 +293,17 @@ impl Context<'_> {
     }
 }
 
-/// What the loss of a line that refuses means.
-fn consequence(line: &RuleLine) -> &'static str {
+/// Does the line refuse something?
+fn refuses(line: &RuleLine) -> bool {
     let refuses = line.arguments.first().is_some_and(|word| {
         ["deny", "tarpit", "reject", "silent-drop", "auth"].contains(&word.text.as_str())
     });
-    if refuses || line.keyword == "block" || line.keyword.ends_with("deny") {
-        "; what it refuses there would be let through here"
-    } else {
-        ""
-    }
+    refuses || line.keyword == "block" || ["deny", "tarpit"].iter().any(|end| line.keyword.ends_with(end))
+}
+
+/// What the loss of a line means.
+pub(super) fn consequence(refuses: bool) -> &'static str {
+    if refuses { "; what it refuses there would be let through here" } else { "" }
 }
 
 fn words_of(line: &RuleLine) -> String {
@@ -260,7 +335,8 @@ fn settle(steps: Vec<Step>) -> Vec<Rule> {
                 if own == Cond::Never {
                     continue;
                 }
-                if step.list == last {
+                // A password is asked for by the rule behind it, and by no `allow`.
+                if step.list == last && !own.mentions(&[AUTH]) {
                     rules.push(Rule {
                         cond: own,
                         does: vec![("allow".into(), Value::Flag(true))],
@@ -285,7 +361,7 @@ fn settle(steps: Vec<Step>) -> Vec<Rule> {
                     rules.push(Rule { cond: own, does, span: step.span, note });
                 }
             }
-            Made::Key(..) | Made::Nothing => {}
+            Made::Key(..) | Made::Track(_) | Made::Nothing => {}
         }
     }
     rules

@@ -5,7 +5,7 @@ mod fetch;
 
 pub(super) use self::{
     converter::CONVERTERS,
-    fetch::{FETCHES, has_one_value},
+    fetch::{FETCHES, available, has_one_value},
 };
 
 use super::{
@@ -14,6 +14,23 @@ use super::{
     files::Maps,
     lexer::Word,
 };
+
+/// Where samples are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scene<'s> {
+    /// Takes in the files of maps.
+    pub(super) maps: &'s Maps<'s>,
+    pub(super) side: Side,
+}
+
+/// What there is to look at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Side {
+    /// Mode tcp.
+    Connection,
+    Request,
+    Response,
+}
 
 /// What kind of value it is, which says how it is compared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,16 +86,17 @@ impl Written {
 }
 
 impl Sample {
-    /// The sample that `text` is. `maps` takes in the files of maps.
-    pub(super) fn parse(text: &str, maps: &Maps<'_>) -> Result<Self, String> {
-        Self::of(&Written::parse(text)?, maps)
+    /// The sample that `text` is.
+    pub(super) fn parse(text: &str, scene: Scene<'_>) -> Result<Self, String> {
+        Self::of(&Written::parse(text)?, scene)
     }
 
-    pub(super) fn of(written: &Written, maps: &Maps<'_>) -> Result<Self, String> {
+    pub(super) fn of(written: &Written, scene: Scene<'_>) -> Result<Self, String> {
+        available(written, scene.side)?;
         let mut sample = fetch::fetch(written)?;
         let mut converters = written.converters.as_slice();
         while let [first, rest @ ..] = converters {
-            let taken = converter::convert(&mut sample, first, rest, maps)?;
+            let taken = converter::convert(&mut sample, first, rest, scene.maps)?;
             converters = &rest[taken..];
         }
         Ok(sample)
@@ -134,8 +152,8 @@ pub(super) fn variable(name: &str) -> Result<String, String> {
 }
 
 /// A sample that stands alone as the words of an action.
-pub(super) fn of_word(word: &Word, maps: &Maps<'_>) -> Result<Sample, Fault> {
-    Sample::parse(&word.text, maps).map_err(|why| Fault::at(word, why))
+pub(super) fn of_word(word: &Word, scene: Scene<'_>) -> Result<Sample, Fault> {
+    Sample::parse(&word.text, scene).map_err(|why| Fault::at(word, why))
 }
 
 #[cfg(test)]
@@ -145,7 +163,7 @@ mod tests {
     #[test]
     fn samples_become_placeholders_with_functions() {
         let folder = std::path::PathBuf::new();
-        let maps = Maps::new(&folder);
+        let scene = Scene { maps: &Maps::new(&folder), side: Side::Request };
         let cases = [
             ("src", "{client.ip}"),
             ("src,ipmask(24)", "{client.ip|mask(24, 128)}"),
@@ -182,7 +200,7 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(
-                Sample::parse(text, &maps).map(|sample| sample.template()).as_deref(),
+                Sample::parse(text, scene).map(|sample| sample.template()).as_deref(),
                 Ok(expected),
                 "{text}"
             );
@@ -200,7 +218,7 @@ mod tests {
             "path,sha1",
             "src)x",
         ] {
-            assert!(Sample::parse(text, &maps).is_err(), "{text}");
+            assert!(Sample::parse(text, scene).is_err(), "{text}");
         }
     }
 }

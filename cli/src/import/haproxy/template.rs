@@ -2,9 +2,8 @@
 
 use super::{
     directive::{Fault, shown},
-    files::Maps,
     lexer::Word,
-    sample::{Sample, braces},
+    sample::{Sample, Scene, braces},
     table::Known,
 };
 
@@ -45,11 +44,11 @@ pub(super) const VARIABLES: &[Variable] = &[
 ];
 
 /// A format, with what is fixed in it escaped.
-pub(super) fn convert(word: &Word, maps: &Maps<'_>) -> Result<String, Fault> {
-    convert_text(&word.text, maps).map_err(|why| Fault::at(word, why))
+pub(super) fn convert(word: &Word, scene: Scene<'_>) -> Result<String, Fault> {
+    convert_text(&word.text, scene).map_err(|why| Fault::at(word, why))
 }
 
-fn convert_text(text: &str, maps: &Maps<'_>) -> Result<String, String> {
+fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text;
     let mut quotes = false;
@@ -70,7 +69,7 @@ fn convert_text(text: &str, maps: &Maps<'_>) -> Result<String, String> {
         if let Some(after) = rest.strip_prefix('[') {
             let (inner, after) =
                 brackets(after).ok_or_else(|| format!("the `%[` of `{}` has no `]`", shown(text)))?;
-            let sample = Sample::parse(inner, maps)?;
+            let sample = Sample::parse(inner, scene)?;
             push(&mut out, &sample.template(), quoted);
             rest = after;
             continue;
@@ -145,11 +144,12 @@ fn brackets(text: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::import::haproxy::{files::Maps, sample::Side};
 
     #[test]
     fn formats_become_templates() {
         let folder = std::path::PathBuf::new();
-        let maps = Maps::new(&folder);
+        let scene = Scene { maps: &Maps::new(&folder), side: Side::Request };
         let cases = [
             ("plain", "plain"),
             ("a{b}%%", "a{{b}}%"),
@@ -163,10 +163,10 @@ mod tests {
             ("%[str(%)]", "%"),
         ];
         for (text, expected) in cases {
-            assert_eq!(convert_text(text, &maps).as_deref(), Ok(expected), "{text}");
+            assert_eq!(convert_text(text, scene).as_deref(), Ok(expected), "{text}");
         }
         for text in ["%", "%[src", "%{+X}o", "%{+Q", "%Ta", "%zz", "%[nothing]"] {
-            assert!(convert_text(text, &maps).is_err(), "{text}");
+            assert!(convert_text(text, scene).is_err(), "{text}");
         }
     }
 }

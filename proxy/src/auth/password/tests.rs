@@ -79,3 +79,12 @@ proptest::proptest! {
         let _ = PasswordHash::parse(&text);
     }
 }
+
+#[test]
+fn a_password_that_is_hashed_here_is_one_that_is_read_and_verified() {
+    let hash = PasswordHash::of("pässwörd".as_bytes(), *b"twelve bytes").unwrap();
+    let read = PasswordHash::parse(hash.text()).unwrap();
+    assert!(read.verify("pässwörd".as_bytes()) && !read.verify(b"password"));
+    let other = PasswordHash::of("pässwörd".as_bytes(), *b"other twelve").unwrap();
+    assert!(other.verify("pässwörd".as_bytes()) && other.text() != hash.text());
+}

@@ -1,6 +1,6 @@
 //! A sample and values, compared in one of HAProxy's ways: as the keys of our `when`.
 
-use super::{Match, Pattern, Scope, Side, Test};
+use super::{Match, Pattern, Scope, Test};
 use crate::import::{
     document::Value,
     haproxy::{
@@ -9,7 +9,8 @@ use crate::import::{
         lexer::Word,
         number,
         regex::{self, escape},
-        sample::{Base, Sample, Type},
+        rule,
+        sample::{self, Base, Sample, Type},
         values,
     },
 };
@@ -33,10 +34,11 @@ enum Place<'a> {
 
 /// The condition that a test is.
 pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
+    sample::available(&test.sample, scope.scene.side).map_err(|why| Fault::at(&test.word, why))?;
     if let Some(cond) = special(test)? {
         return Ok(cond);
     }
-    let sample = Sample::of(&test.sample, scope.maps).map_err(|why| Fault::at(&test.word, why))?;
+    let sample = Sample::of(&test.sample, scope.scene).map_err(|why| Fault::at(&test.word, why))?;
     let by = test.by.unwrap_or(match sample.kind {
         Type::Flag => Match::Flag,
         Type::Number => Match::Number,
@@ -48,7 +50,6 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
         Base::Constant(text) => return constant(text, by, test),
     };
     let name = name.as_str();
-    check_side(name, test, scope)?;
     if name == "request.authority" {
         return host(test, &sample, by);
     }
@@ -81,18 +82,6 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
     }
 }
 
-/// A sample that does not exist where it is asked for never matches in HAProxy; that is no way to write a rule.
-fn check_side(name: &str, test: &Test, scope: &Scope<'_>) -> Result<(), Fault> {
-    let part = name.split('.').next().unwrap_or_default();
-    let why = match (part, scope.side) {
-        ("request" | "server", Side::Connection) => "in mode tcp nothing of a request is known",
-        ("response", Side::Request | Side::Connection) => "there is no response yet",
-        ("request", Side::Response) => "the request is gone when its response comes",
-        _ => return Ok(()),
-    };
-    Err(Fault::at(&test.word, format!("`{}`: {why}", shown(&test.word.text))))
-}
-
 /// Samples that are only there in conditions.
 fn special(test: &Test) -> Result<Option<Cond>, Fault> {
     let argument = || match test.sample.arguments.first() {
@@ -121,9 +110,20 @@ fn special(test: &Test) -> Result<Option<Cond>, Fault> {
         }
         "req.cook_cnt" | "cook_cnt" => exists("cookie")?,
         "base" => base(test)?,
+        "http_auth" | "http_auth_group" => auth(test, argument()?)?,
         "nbsrv" => return Err(Fault::at(&test.word, "`nbsrv` can be asked in `monitor fail` alone")),
-        _ => return Ok(None),
+        _ => return rule::counter(test),
     }))
+}
+
+/// `http_auth(LIST)`, `http_auth_group(LIST) GROUPS`: resolved with the rule that asks.
+fn auth(test: &Test, list: String) -> Result<Cond, Fault> {
+    let groups: Vec<_> = test.patterns.iter().map(|pattern| Value::text(&pattern.word.text)).collect();
+    match (test.sample.name.as_str(), groups.is_empty()) {
+        ("http_auth", true) => Ok(Cond::named(rule::AUTH, list, vec![Value::text("")])),
+        ("http_auth_group", false) => Ok(Cond::named(rule::AUTH, list, groups)),
+        _ => Err(Fault::at(&test.word, "`http_auth` takes a list, and `http_auth_group` groups behind it")),
+    }
 }
 
 /// `base www.example.com/a`: host and path.
@@ -232,7 +232,7 @@ fn lowercase(test: &Test) -> Test {
     };
     Test {
         word: test.word.clone(),
-        sample: crate::import::haproxy::sample::Written {
+        sample: sample::Written {
             name: test.sample.name.clone(),
             arguments: test.sample.arguments.clone(),
             converters: test.sample.converters.clone(),
@@ -341,9 +341,7 @@ fn texts(test: &Test, sample: &Sample, place: Place<'_>, by: Match) -> Result<Co
             Ok(Cond::is("method", all.iter().map(|pattern| Value::text(&pattern.word.text)).collect()))
         }
         Place::Path => paths(&all, sample, by),
-        Place::Header(name)
-            if !crate::import::haproxy::sample::has_one_value(name) && !test.sample.name.contains("fhdr") =>
-        {
+        Place::Header(name) if !sample::has_one_value(name) && !test.sample.name.contains("fhdr") => {
             let values =
                 all.iter().map(|pattern| between_commas(pattern, by)).collect::<Result<Vec<_>, _>>()?;
             Ok(at(sample, place, values))

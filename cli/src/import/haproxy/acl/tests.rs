@@ -1,7 +1,7 @@
 //! Conditions as they are written in haproxy.cfg, and what `when` they are.
 
 use super::*;
-use crate::import::haproxy::{lexer, variables::Variables};
+use crate::import::haproxy::{files::Maps, lexer, sample::Side, variables::Variables};
 
 const ACLS: [&str; 9] = [
     "static path_end .gif .png",
@@ -23,7 +23,7 @@ fn when(text: &str, side: Side) -> Result<String, String> {
     let acls: Vec<_> = ACLS.map(words).into();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
     let maps = Maps::new(&folder);
-    let scope = Scope { acls: &acls, side, maps: &maps, tests: Cell::new(0) };
+    let scope = Scope { acls: &acls, scene: Scene { maps: &maps, side }, tests: Cell::new(0) };
     match condition(&words(text), &scope) {
         Ok(Cond::Never) => Ok("never".into()),
         Ok(cond) => Ok(cond.when().map_or_else(|| "always".into(), |value| value.to_string())),
@@ -121,6 +121,7 @@ fn conditions_of_responses_and_connections() {
             Side::Response,
             r#"{ header = { content-type = { prefix = "text/" } } }"#,
         ),
+        ("if { method POST }", Side::Response, r#"{ method = "POST" }"#),
         ("if { src 192.0.2.1 }", Side::Response, r#"{ source = "192.0.2.1" }"#),
         (
             "if { src 192.0.2.1 } or { dst_port 25 }",
@@ -150,9 +151,13 @@ fn what_has_no_counterpart_says_why() {
         ("if { hdr_cnt(x) gt 3 }", Side::Request, "not how many"),
         ("if { ssl_c_used }", Side::Request, "there is no TLS"),
         ("if { nbsrv(app) lt 1 }", Side::Request, "in `monitor fail` alone"),
-        ("if { src_conn_rate gt 10 }", Side::Request, "stick table"),
+        ("if { src_conn_rate lt 10 }", Side::Request, "whether it is more than a number"),
+        ("if { src_conn_cnt gt 10 }", Side::Request, "stick table"),
+        ("if { http_auth_group(staff) }", Side::Request, "groups behind it"),
         ("if { status 200 }", Side::Request, "there is no response yet"),
-        ("if { path /a }", Side::Response, "the request is gone"),
+        ("if { path /a }", Side::Response, "has forgotten the request"),
+        ("if { req.hdr_cnt(a) gt 0 }", Side::Response, "has forgotten the request"),
+        ("if { res.hdr_cnt(a) gt 0 }", Side::Request, "there is no response yet"),
         ("if { path /a }", Side::Connection, "in mode tcp"),
         ("if { path -f none.txt }", Side::Request, "can't be read here"),
         ("if { path -m nope /a }", Side::Request, "`-m nope` is not there"),

@@ -13,6 +13,7 @@ use crate::{
             keys::Keys,
             lexer::Word,
             proxy::{ErrorPage, split_condition},
+            sample::{Scene, Side},
             template,
         },
     },
@@ -191,13 +192,14 @@ pub(super) fn unique_id(member: &Member, keys: &mut Keys, world: &World<'_>) {
     }
     if let Some(format) = format {
         let place = Place { is_http: true, is_frontend: true, file: &world.options.output };
-        let converted = template::convert(format, world.maps).and_then(|text| {
-            let value = Value::Text(text);
-            place
-                .takes_key("unique_id", &Value::table([("template", value.clone())]))
-                .map_err(|why| Fault::at(format, why))?;
-            Ok(value)
-        });
+        let converted =
+            template::convert(format, Scene { maps: world.maps, side: Side::Request }).and_then(|text| {
+                let value = Value::Text(text);
+                place
+                    .takes_key("unique_id", &Value::table([("template", value.clone())]))
+                    .map_err(|why| Fault::at(format, why))?;
+                Ok(value)
+            });
         match converted {
             Ok(value) => entries.push(("template".to_owned(), value)),
             Err(fault) => world.notes.advise(

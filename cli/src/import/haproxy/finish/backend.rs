@@ -80,6 +80,7 @@ fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
     let proxy = &member.proxy;
     let place = Place { is_http, is_frontend: false, file: &world.options.output };
     let checked: Vec<&Server> = proxy.servers.iter().filter(|server| server.check.is_some()).collect();
+    let on_sockets = proxy.servers.iter().any(|server| server.host.starts_with("unix:"));
     if checked.is_empty() {
         part.keys.assume("check", false, "no server has `check`: HAProxy takes them for usable, always");
         let idle = proxy.servers.iter().flat_map(|server| &server.shared);
@@ -112,6 +113,15 @@ fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
             world.notes.advise(server.name.span, message);
         }
         let span = checked.iter().find_map(|server| server.check).unwrap_or(proxy.span);
+        if on_sockets {
+            let count = entries.len();
+            entries.retain(|(key, _)| key != "port" && key != "address");
+            if entries.len() < count {
+                let why = "servers on Unix sockets are checked there: the address and the port of the check are left out";
+                world.notes.lost(proxy.checks.span.unwrap_or(span), why);
+                part.lost.extend(proxy.checks.span);
+            }
+        }
         let value = if entries.is_empty() { Value::Flag(true) } else { Value::Table(entries) };
         match place.takes_key("check", &value) {
             // Our own default.
@@ -134,7 +144,14 @@ fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
                 "the agents of all servers of the section are asked here; one that is not there says nothing",
             );
         }
-        if !group(
+        let has_address =
+            agents.iter().flat_map(|server| &server.shared).any(|shared| shared.key == "agent_check.address");
+        if !has_address && on_sockets {
+            let why =
+                "agents are asked over TCP, and a server on a Unix socket has no address: write `agent-addr`";
+            world.notes.lost(span, why);
+            part.lost.push(span);
+        } else if !group(
             &agents,
             "agent_check",
             &["port", "address", "interval", "send"],

@@ -1,48 +1,46 @@
 //! A section, put together: where it listens and leads, its rules, and the half with servers.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
-};
+use std::collections::BTreeSet;
 
-use super::{Finished, World, answers, backend::Part, keepalive, timeouts};
+use super::{Finished, World, answers, backend::Part, keepalive, listen, statistics, timeouts};
 use crate::{
     config::diagnostic::Span,
     import::{
         document::Value,
         haproxy::{
             cond::Cond,
-            directive::shown,
             file::Member,
             fits::Place,
             keys::Keys,
             lexer::Word,
-            proxy::{Address, Forwarded, NO_PAGE, split_condition},
+            proxy::{Forwarded, split_condition},
             rule::Rule,
             section::Kind,
         },
     },
 };
 
-/// Who listens where already.
-#[derive(Debug, Default)]
-pub(super) struct Listeners {
-    sockets: Vec<(SocketAddr, Span)>,
-    descriptors: Vec<u64>,
-}
-
 /// `None` if it would have nowhere to listen, or nobody to answer.
 pub(super) fn finish(
     member: &Member,
     part: Option<Part>,
     served: &BTreeSet<String>,
-    taken: &mut Listeners,
+    taken: &mut listen::Listeners,
     world: &World<'_>,
 ) -> Option<Finished> {
     let proxy = &member.proxy;
     let (mut kind, part) = match (proxy.kind, part) {
         (Kind::Backend, None) => {
-            world.notes.lost(proxy.span, "it has no server that our file can have: the section is left out");
+            if proxy.servers.is_empty() && proxy.stick_table.is_some() && proxy.lost.is_empty() {
+                world.notes.advise(
+                    proxy.span,
+                    "it is a stick table and nothing else: what rules ask of it stands with the rules",
+                );
+            } else {
+                world
+                    .notes
+                    .lost(proxy.span, "it has no server that our file can have: the section is left out");
+            }
             return None;
         }
         // A `listen` without servers answers by itself, or with 503.
@@ -52,7 +50,7 @@ pub(super) fn finish(
     let mut lost = proxy.lost.clone();
     let (mut is_http, mut binds) = (proxy.is_http(), Vec::new());
     if kind != Kind::Backend {
-        binds = listen(member, taken, world, &mut lost);
+        binds = listen::values(member, taken, world, &mut lost);
         if binds.is_empty() && kind == Kind::Listen {
             // Others may lead to it.
             kind = Kind::Backend;
@@ -87,12 +85,13 @@ pub(super) fn finish(
         world.notes.advise(proxy.span, message);
     }
     keepalive(proxy, &mut keys, world.notes);
+    world.of_process(&mut keys);
     let place = Place { is_http, is_frontend: is_front, file: &world.options.output };
     let made = world.rules(member, is_http);
     lost.extend(made.lost);
     for (key, (value, span)) in made.keys {
-        if key == "wait_for_body" && !is_front {
-            world.notes.lost(span, "what is waited for is of the frontend: write `wait_for_body` there");
+        if ["wait_for_body", "per_source"].contains(&key) && !is_front {
+            world.notes.lost(span, format!("it is of the frontend: write `{key}` there"));
             lost.push(span);
         } else {
             keys.set(key, value, span);
@@ -111,13 +110,14 @@ pub(super) fn finish(
         });
     }
     forwarded(member, kind, is_http, &mut keys, &mut rules, world);
+    timeouts::tarpit(&rules, &mut keys);
     let rules = world.fitting(rules, "rules", Place { is_frontend: is_front, ..place }, &mut lost);
     let responses = world.fitting(made.responses, "response_rules", place, &mut lost);
     if is_front && is_http {
         answers::monitor(member, &mut keys, &|name| served.contains(name), world, &mut lost);
         answers::unique_id(member, &mut keys, world);
     }
-    statistics(member, is_http, world, &mut lost);
+    statistics::finish(member, kind, is_http, &mut keys, world, &mut lost);
     let pages = answers::pages(member, is_http, world, &mut lost);
     let (mut servers, mut comments) = (Vec::new(), Vec::new());
     if let Some(part) = part {
@@ -141,15 +141,6 @@ pub(super) fn finish(
         world.notes.lost(proxy.span, "it leads nowhere, and our file has no section in mode tcp without `default_backend`: it is left out");
         return None;
     }
-    let shows_page_alone = proxy.statistics.on.is_some() && servers.is_empty() && rules.is_empty();
-    if is_front
-        && shows_page_alone
-        && keys.get("default_backend").is_none()
-        && keys.get("monitor_uri").is_none()
-    {
-        world.notes.lost(proxy.span, "it shows the page and nothing else: the section is left out");
-        return None;
-    }
     Some(Finished {
         kind,
         name: proxy.name.clone(),
@@ -163,18 +154,6 @@ pub(super) fn finish(
         comments,
         lost,
     })
-}
-
-/// The page that HAProxy shows.
-fn statistics(member: &Member, is_http: bool, world: &World<'_>, lost: &mut Vec<Span>) {
-    let Some(on) = member.proxy.statistics.on.as_ref().filter(|_| is_http) else { return };
-    let open = if member.proxy.statistics.has_password {
-        ""
-    } else {
-        "; HAProxy shows it to everybody who can reach this port, without a password"
-    };
-    world.notes.lost(on.span, format!("the page at {}: {NO_PAGE}{open}", shown(&on.text)));
-    lost.push(on.span);
 }
 
 /// A TCP frontend whose sections behind it all read HTTP.
@@ -200,76 +179,6 @@ impl World<'_> {
             itself || (other.proxy.is_frontend() && targets(other).any(|name| name.text == member.written))
         })
     }
-}
-
-/// The entries of `bind`.
-fn listen(member: &Member, taken: &mut Listeners, world: &World<'_>, lost: &mut Vec<Span>) -> Vec<Value> {
-    let options = world.options;
-    let vips: Vec<IpAddr> = options.vips.iter().map(|vip| IpAddr::V4(vip.address)).collect();
-    let nodes: Vec<IpAddr> = options.nodes.iter().map(|(_, address)| IpAddr::V4(*address)).collect();
-    let mut values: Vec<Value> = Vec::new();
-    for bind in &member.proxy.binds {
-        let (sockets, value): (Vec<SocketAddr>, Value) = match bind.address {
-            Address::Descriptor(number) => {
-                if taken.descriptors.contains(&number) {
-                    world
-                        .notes
-                        .lost(bind.span, format!("the passed socket {number} is another listener's already"));
-                    lost.push(bind.span);
-                    continue;
-                }
-                taken.descriptors.push(number);
-                (Vec::new(), Value::table([("fd", Value::Integer(number))]))
-            }
-            Address::Socket(address)
-                if vips.contains(&address.ip()) || (!vips.is_empty() && nodes.contains(&address.ip())) =>
-            {
-                let port = address.port();
-                let entry =
-                    Value::table([("vip", Value::text("web")), ("port", Value::Integer(port.into()))]);
-                (vips.iter().map(|vip| SocketAddr::new(*vip, port)).collect(), entry)
-            }
-            Address::Socket(address) => {
-                let text = match address {
-                    SocketAddr::V4(v4) if v4.ip().is_unspecified() => format!("*:{}", v4.port()),
-                    address => address.to_string(),
-                };
-                if !vips.is_empty() && !address.ip().is_unspecified() && !address.ip().is_loopback() {
-                    let message = format!(
-                        "{address} is neither a vip nor a node's own address: it stays, and only the machine that has it listens there"
-                    );
-                    world.notes.advise(bind.span, message);
-                }
-                (vec![address], Value::Text(text))
-            }
-        };
-        if values.contains(&value) {
-            continue;
-        }
-        let clash = sockets
-            .iter()
-            .find_map(|socket| taken.sockets.iter().find(|(other, _)| overlap(*socket, *other)));
-        if let Some((other, span)) = clash {
-            if !bind.is_implied {
-                let line = world.notes.line(*span);
-                world.notes.lost(
-                    bind.span,
-                    format!("the listener in line {line} has {other} already, and two can't share it"),
-                );
-                lost.push(bind.span);
-            }
-            continue;
-        }
-        taken.sockets.extend(sockets.into_iter().map(|socket| (socket, bind.span)));
-        values.push(value);
-    }
-    values
-}
-
-/// As `lbctl check` sees it.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let covers = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && covers
 }
 
 /// `default_backend` and the rules that choose, of what our file has in the same mode.

@@ -40,20 +40,23 @@ pub(super) fn lines(
                 format!("the server `{}` is called `{name}` in our file", shown(&server.name.text)),
             );
         }
-        let Some(port) = server.port.or_else(|| port_of_clients(member, world)) else {
+        let is_unix = server.host.starts_with("unix:");
+        let Some(port) = server.port.or_else(|| port_of_clients(member, world)).or(is_unix.then_some(0))
+        else {
             let why = "a server without a port gets the port that the client connected to, and there is more than one; write it";
             world.notes.lost(server.name.span, why);
             lost.push(server.span);
             continue;
         };
-        if server.port.is_none() {
+        if server.port.is_none() && !is_unix {
             world.notes.advise(
                 server.name.span,
                 format!("the server has no port: it gets {port}, to which clients connect"),
             );
         }
-        let address = format!("{}:{port}", server.host);
-        if !addresses.insert(address.clone()) && server.host.parse::<std::net::IpAddr>().is_ok() {
+        let address = if is_unix { server.host.clone() } else { format!("{}:{port}", server.host) };
+        let is_fixed = is_unix || server.host.parse::<std::net::IpAddr>().is_ok();
+        if !addresses.insert(address.clone()) && is_fixed {
             world
                 .notes
                 .advise(server.name.span, format!("{address} is there twice; it gets a share for each name"));

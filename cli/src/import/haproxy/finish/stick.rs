@@ -8,7 +8,7 @@ use crate::import::{
         file::Member,
         fits::Place,
         proxy::{RuleLine, StickTable, split_condition},
-        sample::{Base, Sample},
+        sample::{Base, Sample, Scene, Side},
         values::limit,
     },
 };
@@ -68,7 +68,8 @@ fn source(line: &RuleLine, member: &Member, world: &World<'_>) -> Result<u64, Fa
         [keyword, table] if keyword.text == "table" && table.text == member.written => {}
         [keyword, ..] => return Err(Fault::at(keyword, "a table is of its own section here")),
     }
-    let of = Sample::parse(&sample.text, world.maps).map_err(|why| Fault::at(sample, why))?;
+    let scene = Scene { maps: world.maps, side: Side::Request };
+    let of = Sample::parse(&sample.text, scene).map_err(|why| Fault::at(sample, why))?;
     let by_source = matches!(&of.base, Base::Placeholder(name) if name == "client.ip");
     let prefix = match of.functions.as_slice() {
         [] if by_source => 128,

@@ -6,6 +6,7 @@ use crate::{
         document::Value,
         haproxy::{
             keys::Keys,
+            rule::Rule,
             values::{LONGEST, limit},
         },
         notes::Notes,
@@ -44,5 +45,16 @@ pub(super) fn complete(keys: &mut Keys, told: Option<(Span, bool, bool)>, notes:
     if keys.get("timeout.http_keep_alive").is_none() {
         let note = "no `timeout http-keep-alive`: HAProxy goes by the others here; ours is 15s";
         keys.assume("timeout.http_keep_alive", given.unwrap_or(client), note);
+    }
+}
+
+/// Where a rule holds somebody, and nothing says how long.
+pub(super) fn tarpit(rules: &[Rule], keys: &mut Keys) {
+    let holds = rules.iter().flat_map(|rule| &rule.does).any(|(key, _)| key == "tarpit");
+    if holds
+        && keys.get("timeout.tarpit").is_none()
+        && let Some(connect) = keys.value("timeout.connect").cloned()
+    {
+        keys.assume("timeout.tarpit", connect, "no `timeout tarpit`: HAProxy goes by `timeout connect`");
     }
 }

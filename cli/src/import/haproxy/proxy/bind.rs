@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::diagnostic::Span,
     import::{
+        document::Value,
         haproxy::{
             directive::{Directive, Done, Fault, shown},
             lexer::Word,
@@ -28,17 +29,21 @@ pub(in crate::import::haproxy) struct Bind {
     pub(in crate::import::haproxy) span: Span,
 }
 
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(in crate::import::haproxy) enum Address {
     Socket(SocketAddr),
     /// A socket that is passed with this number.
     Descriptor(u64),
+    /// A path, or `@` and a name; its rights and owners.
+    Unix(String, Vec<(&'static str, Value)>),
 }
 
 /// What the parameters of one `bind` add up to.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     v6_only: bool,
+    /// Rights and owners of a Unix socket.
+    owners: Vec<(&'static str, Value)>,
     /// It must not be opened without what is missing.
     is_unfit: bool,
 }
@@ -48,7 +53,7 @@ const MOST_PORTS: u32 = 256;
 
 const TLS: &str = "there is no TLS in this version, and what is meant for TLS is not opened without it";
 const OF_TLS: &str = "there is no TLS in this version";
-const OF_SOCKETS: &str = "only of Unix sockets";
+const OF_SOCKETS: &str = "Of Unix sockets.";
 
 #[rustfmt::skip] // a row to a line
 pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
@@ -68,7 +73,11 @@ pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
     with(1, missing("interface", "", "write the address of that interface")),
     with(1, missing("namespace", "", "start lbctl in that namespace")),
     with(1, missing("maxconn", "", "write `maxconn` of the frontend")),
-    with(1, needless("user, uid, group, gid, mode", "", OF_SOCKETS)),
+    with(1, row("mode", "", rights, "`mode`", OF_SOCKETS)),
+    with(1, row("user", "", |bind, line| owner(bind, line, "user"), "`user`", OF_SOCKETS)),
+    with(1, row("group", "", |bind, line| owner(bind, line, "group"), "`group`", OF_SOCKETS)),
+    with(1, row("uid", "", |bind, line| owner(bind, line, "user"), "`user`", OF_SOCKETS)),
+    with(1, row("gid", "", |bind, line| owner(bind, line, "group"), "`group`", OF_SOCKETS)),
     with(1, needless("level, severity-output", "", "only of the stats socket")),
     with(0, row("accept-proxy", "", unfit, "", "The PROXY protocol is not there: the listener is left out, since its clients would be refused.")),
     with(1, row("accept-netscaler-cip", "", unfit, "", "As `accept-proxy`.")),
@@ -77,6 +86,30 @@ pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
     with(1, needless("alpn, npn, crt, crt-list, crt-ignore-err, ca-file, ca-ignore-err, ca-sign-file, ca-sign-pass, ca-verify-file, ciphers, ciphersuites, client-sigalgs, sigalgs, crl-file, curves, ecdhe, verify, ssl-min-ver, ssl-max-ver, tls-ticket-keys, quic-cc-algo, quic-socket", "", OF_TLS)),
     with(0, needless("quic-force-retry, strict-sni, allow-0rtt, generate-certificates, prefer-client-ciphers, no-ca-names, no-tls-tickets, no-sslv3, no-tlsv10, no-tlsv11, no-tlsv12, no-tlsv13, no-alpn, force-sslv3, force-tlsv10, force-tlsv11, force-tlsv12, force-tlsv13", "", OF_TLS)),
 ];
+
+/// `mode 660`
+fn rights(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
+    let word = directive.only()?;
+    let Some(mode) = u32::from_str_radix(&word.text, 8).ok().filter(|mode| *mode <= 0o777) else {
+        // Nobody shall have more rights than were meant.
+        bind.is_unfit = true;
+        let why = format!(
+            "`{}` is no mode in octal digits, as in 660; the listener is left out",
+            shown(&word.text)
+        );
+        return Err(Fault::at(word, why));
+    };
+    bind.owners.push(("mode", Value::Text(format!("{mode:04o}"))));
+    Ok(())
+}
+
+fn owner(bind: &mut Parameters, directive: &Directive<'_>, key: &'static str) -> Done {
+    let word = directive.only()?;
+    let value = word.text.parse().map_or_else(|_| Value::text(&word.text), Value::Integer);
+    bind.owners.retain(|(known, _)| *known != key);
+    bind.owners.push((key, value));
+    Ok(())
+}
 
 fn unfit(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
     bind.is_unfit = true;
@@ -135,6 +168,9 @@ fn add(proxy: &mut Proxy, addresses: &Word, words: &[Word], span: Span, notes: &
     if parameters.is_unfit {
         return Ok(());
     }
+    if let Some((key, _)) = parameters.owners.first().filter(|_| !addresses.text.split(',').any(is_unix)) {
+        notes.advise(span, format!("`{key}` is of Unix sockets: it is left out"));
+    }
     for text in addresses.text.split(',') {
         for address in parse(text, &parameters).map_err(|why| Fault::at(addresses, why))? {
             let is_implied =
@@ -143,6 +179,38 @@ fn add(proxy: &mut Proxy, addresses: &Word, words: &[Word], span: Span, notes: &
         }
     }
     Ok(())
+}
+
+/// Rights and owners alone, as `unix-bind` has them.
+pub(in crate::import::haproxy) fn owners(
+    keyword: &str,
+    words: &[Word],
+    notes: &Notes<'_>,
+) -> Vec<(&'static str, Value)> {
+    let mut parameters = Parameters::default();
+    parameter::apply(keyword, PARAMETERS, words, &mut parameters, notes);
+    parameters.owners
+}
+
+fn is_unix(text: &str) -> bool {
+    !matches!(unix(text), Ok(None))
+}
+
+/// The path of a Unix socket, or `@` and its name, if it is one.
+pub(super) fn unix(text: &str) -> Result<Option<String>, String> {
+    if text.starts_with('/') {
+        return Ok(Some(text.to_owned()));
+    }
+    match text.split_once('@') {
+        Some(("unix", path)) => Ok(Some(path.to_owned())),
+        Some(("abnsz", name)) => Ok(Some(format!("@{name}"))),
+        Some(("abns", name)) => Err(format!(
+            "`{}`: HAProxy fills the name with NULs, and nobody else does; with both sides changed, write `unix:@{}`",
+            shown(text),
+            shown(name)
+        )),
+        _ => Ok(None),
+    }
 }
 
 /// One address, with a range of ports at most.
@@ -159,11 +227,8 @@ fn parse(text: &str, parameters: &Parameters) -> Result<Vec<Address>, String> {
         .iter()
         .find(|family| text.starts_with(**family));
     let bare = family.map_or(text, |family| &text[family.len()..]);
-    if text.starts_with('/') || text.starts_with("unix@") || text.starts_with("abns") {
-        return Err(format!(
-            "`{}`: there are no Unix sockets here; write an address and a port",
-            shown(text)
-        ));
+    if let Some(path) = unix(text)? {
+        return Ok(vec![Address::Unix(path, parameters.owners.clone())]);
     }
     if bare.contains('@') {
         return Err(format!("`{}`: this kind of address is not there", shown(text)));
@@ -207,13 +272,14 @@ mod tests {
         let show = |address: Address| match address {
             Address::Socket(address) => address.to_string(),
             Address::Descriptor(number) => format!("fd {number}"),
+            Address::Unix(path, _) => format!("unix {path}"),
         };
         Ok(parse(text, &Parameters::default())?.into_iter().map(show).collect())
     }
 
     #[test]
     fn addresses_are_those_of_haproxy() {
-        let cases: [(&str, &[&str]); 10] = [
+        let cases: [(&str, &[&str]); 13] = [
             (":80", &["0.0.0.0:80"]),
             ("*:80", &["0.0.0.0:80"]),
             ("192.0.2.1:80", &["192.0.2.1:80"]),
@@ -224,6 +290,9 @@ mod tests {
             ("2001:db8::1:80", &["[2001:db8::1]:80"]),
             ("*:80-82", &["0.0.0.0:80", "0.0.0.0:81", "0.0.0.0:82"]),
             ("fd@5", &["fd 5"]),
+            ("/run/app.sock", &["unix /run/app.sock"]),
+            ("unix@/run/app.sock", &["unix /run/app.sock"]),
+            ("abnsz@app", &["unix @app"]),
         ];
         for (text, addresses) in cases {
             assert_eq!(parsed(text).unwrap(), addresses, "{text}");
@@ -239,7 +308,6 @@ mod tests {
             "www:80",
             "fd@1",
             "fd@x",
-            "/run/x",
             "abns@x",
             "quic4@:443",
             "1.2.3.4:x",

@@ -1,6 +1,6 @@
 //! What a section is: its mode, where it listens, how much it takes, where it leads.
 
-use super::{Proxy, bind};
+use super::{Proxy, bind, keep_rule};
 use crate::import::{
     document::Value,
     haproxy::{
@@ -24,9 +24,9 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     needless("backlog", "dfl", "the kernel's queue is as long as the system allows (`net.core.somaxconn`)"),
     needless("bind-process", "dflb", "there is one process, whose workers all take connections"),
     missing("rate-limit sessions", "dfl", "no limit on new connections of all clients together; `per_source` limits each"),
-    missing("monitor-net", "fl", "write `monitor_uri`, and let the monitor ask that"),
+    row("monitor-net", "fl", keep_rule, "a rule with `source` and `respond`", "In mode tcp it closes. HAProxy has it no more."),
     missing("transparent", "dlb", "write the server's address"),
-    missing("filter", "flb", "there are no filters"),
+    row("filter", "flb", filter, "", "`filter compression` only says where `compression` has its turn; there are no others."),
     missing("use-fcgi-app", "lb", "there is no FastCGI"),
     missing("email-alert from, email-alert level, email-alert mailers, email-alert myhostname, email-alert to", "dflb", "no mail is sent"),
 ];
@@ -51,6 +51,14 @@ fn mode(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
         }
     }
     Ok(())
+}
+
+fn filter(_: &mut Proxy, directive: &Directive<'_>) -> Done {
+    let name = directive.first()?;
+    match name.text.as_str() {
+        "compression" => Ok(()),
+        other => Err(Fault::at(name, format!("`filter {}`: there are no filters", shown(other)))),
+    }
 }
 
 fn maxconn(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {

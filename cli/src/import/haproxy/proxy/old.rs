@@ -21,13 +21,15 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("reqirep", "dflb", keep_rule, "a rule with `replace_path` or `replace_header`", "As `reqrep`."),
     missing("reqpass, reqipass", "dflb", "write the rules with the condition that they need"),
     missing("reqsetbe, reqisetbe", "dflb", "write a rule with `backend`"),
-    missing("reqtarpit, reqitarpit", "dflb", "write a rule with `deny`"),
+    row("reqtarpit", "dflb", keep_rule, "a rule with `tarpit`", "As `reqallow`."),
+    row("reqitarpit", "dflb", keep_rule, "a rule with `tarpit`", "As `reqallow`."),
     row("rspadd", "dflb", keep_rule, "a response rule with `add_header`", ""),
     row("rspdel", "dflb", keep_rule, "a response rule with `delete_header`", "Where the expression is the name of a header."),
     row("rspidel", "dflb", keep_rule, "a response rule with `delete_header`", "As `rspdel`."),
     row("rsprep", "dflb", keep_rule, "a response rule with `replace_header`", "Where the expression is about one header."),
     row("rspirep", "dflb", keep_rule, "a response rule with `replace_header`", "As `rsprep`."),
-    missing("rspdeny, rspideny", "dflb", "responses are not refused"),
+    row("rspdeny", "dflb", keep_rule, "a response rule with `deny`", "Where the expression is about one header."),
+    row("rspideny", "dflb", keep_rule, "a response rule with `deny`", "As `rspdeny`."),
 ];
 
 fn redispatch(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {

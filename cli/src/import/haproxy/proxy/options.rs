@@ -64,7 +64,6 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     missing("option transparent", "dlb", "write the server's address"),
     missing("option nolinger", "dflb", "connections end in the ordinary way"),
     missing("option independent-streams", "dflb", "a connection on which one side moves is alive"),
-    needless("option splice-auto, option splice-request, option splice-response, option tcpsplice", "dflb", "the kernel moves bytes between connections where it can"),
     needless("option contstats", "dfl", "counters are counted when it happens"),
     needless("option socket-stats", "dfl", "counters are of the frontend"),
     needless("option http-no-delay", "dflb", "nothing is held back"),

@@ -44,7 +44,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     missing("stick store-response", "lb", "what a server says makes no client stay; write `cookie`"),
     missing("persist rdp-cookie", "dlb", "RDP is not read; write `balance = \"source\"` or `stick`"),
     missing("force-persist", "lb", "a server that is down gets nobody"),
-    missing("ignore-persist", "lb", "every client with a cookie of ours goes to its server"),
+    row("ignore-persist", "lb", keep_rule, "a rule with `ignore_persist`", "Neither the cookie nor `stick` counts; HAProxy leaves stick tables alone."),
     missing("appsession", "lb", "gone from HAProxy 1.6, too; write `cookie` with `mode = \"prefix\"`"),
 ];
 

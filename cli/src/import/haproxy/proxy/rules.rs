@@ -33,7 +33,6 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     missing("tcp-response content", "dlb", "what servers say in mode tcp is not looked at"),
     needless("tcp-response inspect-delay", "dlb", "what servers say in mode tcp is not looked at"),
     row("redirect", "flb", keep_rule, "a rule with `redirect`", "Behind the `http-request` rules, as HAProxy does it."),
-    missing("compression algo, compression type, compression offload, compression minsize-res", "dflb", "responses are not compressed"),
 ];
 
 impl RuleLine {

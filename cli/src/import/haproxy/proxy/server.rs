@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::{
-    Proxy,
+    Proxy, bind,
     parameter::{self, Parameter, with},
 };
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(in crate::import::haproxy) struct Server {
     pub(in crate::import::haproxy) name: Word,
+    /// Or `unix:` and a path.
     pub(in crate::import::haproxy) host: String,
     /// Without one it is the port that the client connected to.
     pub(in crate::import::haproxy) port: Option<u16>,
@@ -241,11 +242,8 @@ fn address_of(word: &Word) -> Result<(String, Option<u16>), Fault> {
     let text = word.text.as_str();
     let wrong =
         || Fault::at(word, format!("`{}` is no address of a server, as in 192.0.2.21:80", shown(text)));
-    if text.starts_with('/') || text.starts_with("unix@") || text.starts_with("abns") {
-        return Err(Fault::at(
-            word,
-            format!("`{}`: there are no Unix sockets here; write an address and a port", shown(text)),
-        ));
+    if let Some(path) = bind::unix(text).map_err(|why| Fault::at(word, why))? {
+        return Ok((format!("unix:{path}"), None));
     }
     let family =
         ["ipv4@", "ipv6@", "tcp@", "tcp4@", "tcp6@"].iter().find(|family| text.starts_with(**family));

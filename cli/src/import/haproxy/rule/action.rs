@@ -1,12 +1,13 @@
 //! What `http-request` and its like can do.
 
-use super::{Context, Made, redirect};
+use super::{Context, Made, answer, limit, redirect};
 use crate::import::{
     document::Value,
     haproxy::{
         directive::{Fault, shown},
         lexer::Word,
-        regex, sample,
+        regex,
+        sample::{self, Base, Scene, Side},
         table::Known,
         template,
     },
@@ -34,7 +35,14 @@ pub(super) struct Call<'c> {
     pub(super) arguments: Vec<String>,
     pub(super) words: &'c [Word],
     pub(super) is_http: bool,
+    pub(super) scene: Scene<'c>,
     pub(super) context: &'c Context<'c>,
+}
+
+impl Call<'_> {
+    pub(super) fn is_response(&self) -> bool {
+        self.scene.side == Side::Response
+    }
 }
 
 const fn by(
@@ -64,15 +72,18 @@ const fn missing(name: &'static str, note: &'static str) -> Action {
     Action { known: Known { name, becomes: "", note }, in_tcp: true, how: How::Missing }
 }
 
-const TABLES: &str = "what a stick table counts is limited by `per_source` alone";
+const TABLES: &str = "what a stick table counts is limited by `rate_limit` and `per_source` alone";
 
 /// Of requests.
 #[rustfmt::skip] // a row to a line
 pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     tcp("allow, accept", |_| Ok(Made::Accept), "`allow`, or conditions of the rules behind it", "It ends one of HAProxy's lists, and the ones behind it go on."),
-    by("deny", deny, "`deny`", "With the page of the status; a text of its own is not there."),
+    by("deny", answer::deny, "`deny`", "With a text of its own it is `respond`."),
+    by("tarpit", answer::tarpit, "`tarpit`", "With the page of the status; `timeout tarpit` says how long."),
+    by("return", answer::answer, "`respond`", "Not with `errorfile` and `lf-file`."),
+    by("auth", auth, "`require_auth`", "`auth unless { http_auth(LIST) }` or `http_auth_group`; whoever has given no good password is asked."),
     tcp("reject, silent-drop", reject, "`deny`", "In mode http it answers 403 and does not just close."),
-    by("redirect", |call| redirect::convert(call.words, call.context.maps), "`redirect`", "`scheme` leaves the port of Host out."),
+    by("redirect", |call| redirect::convert(call.words, call.scene), "`redirect`", "`scheme` leaves the port of Host out."),
     by("set-header", |call| header(call, "set_header"), "`set_header`", "Not of headers that frame content or belong to one connection."),
     by("add-header", |call| header(call, "add_header"), "`add_header`", ""),
     by("del-header", delete_header, "`delete_header`", "Of one name."),
@@ -87,11 +98,8 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     by("wait-for-body", |_| Ok(Made::Key("wait_for_body", Value::Flag(true))), "`wait_for_body`", "Of all requests of the frontend; within `timeout.http_request`."),
     by("disable-l7-retry", |_| Ok(Made::Key("retry_any_method", Value::Flag(false))), "`retry_any_method`", "Without a condition."),
     by("normalize-uri", normalize, "`ambiguous_path = \"normalize\"`", "All of it at once, and for all requests."),
-    missing("set-src", "write set_source = { trusted = [..] } with the networks of the proxies in front"),
+    by("set-src", set_source, "`set_source`", "With a condition on `src`: those are the proxies that are trusted."),
     missing("replace-value", "one value of several between commas can't be replaced; `replace_header` replaces in the whole line"),
-    missing("tarpit", "nothing holds a request back here; write `deny`"),
-    missing("return", "an answer with a text of its own is not there; `error_page` has one for each status of `deny`"),
-    missing("auth", "there is no authentication"),
     missing("set-method", "methods stay"),
     missing("unset-var", "variables end with their request"),
     missing("capture", "requests are not logged"),
@@ -102,7 +110,8 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     missing("set-log-level", "requests are not logged"),
     missing("set-timeout", "timeouts are of the section"),
     missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
-    missing("track-sc0, track-sc1, track-sc2, track-sc, sc-inc-gpc, sc-inc-gpc0, sc-inc-gpc1, sc-set-gpt, sc-set-gpt0, sc-add-gpc", TABLES),
+    tcp("track-sc0, track-sc1, track-sc2, track-sc", |call| Ok(Made::Track(limit::track(call)?)), "`rate_limit.by`, `per_source`", "Together with a rule that refuses if its `http_req_rate`, `conn_rate` or `conn_cur` is more than a number."),
+    missing("sc-inc-gpc, sc-inc-gpc0, sc-inc-gpc1, sc-set-gpt, sc-set-gpt0, sc-add-gpc", TABLES),
     missing("use-service, lua.*, send-spoe-group, ot-group", "there are no services and no filters"),
     missing("switch-mode", "a section is of one mode"),
     missing("expect-proxy, expect-netscaler-cip", "the PROXY protocol is not there"),
@@ -120,10 +129,12 @@ pub(in crate::import::haproxy) const RESPONSE: &[Action] = &[
     by("del-header", delete_header, "`delete_header`", "Of one name."),
     by("replace-header", replace_header, "`replace_header`", "The replacement has groups, and no samples."),
     missing("replace-value", "one value of several between commas can't be replaced; `replace_header` replaces in the whole line"),
-    missing("deny", "responses are not refused"),
+    by("deny", answer::deny, "`deny`", "With the page of the status, which is 502 by default."),
+    by("set-var", set_variable, "`set_var`", ""),
+    by("set-var-fmt", set_variable_format, "`set_var`", ""),
     missing("redirect, return", "what a server says can't be answered otherwise"),
     missing("set-status", "the status stays"),
-    missing("set-var, set-var-fmt, unset-var", "rules of responses have no variables"),
+    missing("unset-var", "variables end with their request"),
     missing("capture", "requests are not logged"),
     missing("cache-store", "nothing is cached"),
     missing("set-log-level", "requests are not logged"),
@@ -150,32 +161,33 @@ fn one<'c>(call: &Call<'c>) -> Result<&'c Word, Fault> {
 }
 
 fn format(call: &Call<'_>) -> Result<String, Fault> {
-    template::convert(one(call)?, call.context.maps)
+    template::convert(one(call)?, call.scene)
 }
 
-fn deny(call: &Call<'_>) -> Result<Made, Fault> {
-    let mut status = 403;
-    let mut words = call.words.iter();
-    while let Some(word) = words.next() {
-        match word.text.as_str() {
-            "deny_status" | "status" => {
-                let code = words.next().unwrap_or(word);
-                status = code
-                    .text
-                    .parse()
-                    .map_err(|_| Fault::at(code, format!("`{}` is no status", shown(&code.text))))?;
-            }
-            "default-errorfiles" => {}
-            other => {
-                let why = format!(
-                    "`{}`: `deny` answers with the page of its status; write `error_page`",
-                    shown(other)
-                );
-                return Err(Fault::at(word, why));
-            }
-        }
-    }
-    Ok(rule("deny", Value::Integer(status)))
+/// `auth [realm R]`: the rest is in its condition.
+fn auth(call: &Call<'_>) -> Result<Made, Fault> {
+    let realm = match call.words {
+        [] => call.context.section,
+        [word, realm] if word.text == "realm" => realm.text.as_str(),
+        [word, ..] => return Err(Fault::at(word, "`auth` takes `realm` and a name, and nothing else")),
+    };
+    Ok(rule("require_auth", Value::text(realm)))
+}
+
+/// `set-src hdr(NAME)`: the proxies that are trusted are in its condition.
+fn set_source(call: &Call<'_>) -> Result<Made, Fault> {
+    let word = one(call)?;
+    let sample = sample::of_word(word, call.scene)?;
+    let header = match &sample.base {
+        Base::Placeholder(name) => name.strip_prefix("request.header."),
+        Base::Constant(_) => None,
+    };
+    let is_last = sample.functions.is_empty() || sample.functions == ["field(-1, ',')", "trim"];
+    let Some(header) = header.filter(|_| is_last) else {
+        let why = "a client's address is read from the end of a header: hdr(x-forwarded-for)";
+        return Err(Fault::at(word, why));
+    };
+    Ok(rule("set_source", Value::table([("header", Value::text(header))])))
 }
 
 fn reject(call: &Call<'_>) -> Result<Made, Fault> {
@@ -191,7 +203,7 @@ fn header(call: &Call<'_>, key: &'static str) -> Result<Made, Fault> {
     let [name, value] = call.words else {
         return Err(format!("`{}` takes a name and a text", call.name).into());
     };
-    let text = template::convert(value, call.context.maps)?;
+    let text = template::convert(value, call.scene)?;
     // A second Host is no request any more.
     let key = if name.text.eq_ignore_ascii_case("host") && key == "add_header" { "set_header" } else { key };
     Ok(rule(key, Value::table([(name.text.as_str(), Value::Text(text))])))
@@ -258,7 +270,7 @@ pub(super) fn keeps_query(pattern: &str, with: &str) -> bool {
 
 fn set_target(call: &Call<'_>) -> Result<Made, Fault> {
     let word = one(call)?;
-    let text = template::convert(word, call.context.maps)?;
+    let text = template::convert(word, call.scene)?;
     if text == "{request.target}" {
         call.context
             .notes
@@ -289,7 +301,7 @@ fn set_variable(call: &Call<'_>) -> Result<Made, Fault> {
     // Words of an expression may stand apart.
     let first = call.words.first().ok_or("`set-var` takes a sample")?;
     let text = call.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().concat();
-    let sample = sample::of_word(&Word { text, span: first.span }, call.context.maps)?;
+    let sample = sample::of_word(&Word { text, span: first.span }, call.scene)?;
     Ok(rule("set_var", Value::table([(name.as_str(), Value::Text(sample.template()))])))
 }
 

@@ -31,9 +31,8 @@ pub(super) fn convert(keyword: &str, words: &[Word]) -> Result<(Made, Cond), Fau
         return Err(format!("`{keyword}` takes a text, and there is none").into());
     };
     let (stem, fold) = match keyword {
-        "reqiallow" | "reqidel" | "reqideny" | "reqirep" | "rspidel" | "rspirep" => {
-            (keyword.replacen('i', "", 1), true)
-        }
+        "reqiallow" | "reqidel" | "reqideny" | "reqirep" | "reqitarpit" | "rspidel" | "rspideny"
+        | "rspirep" => (keyword.replacen('i', "", 1), true),
         _ => (keyword.to_owned(), false),
     };
     let rule = |key: &str, value: Value| Made::Rule { does: vec![(key.to_owned(), value)], note: None };
@@ -54,11 +53,13 @@ pub(super) fn convert(keyword: &str, words: &[Word]) -> Result<(Made, Cond), Fau
             }
             _ => Err(Fault::at(first, UNKNOWN)),
         },
-        ("reqallow" | "reqdeny", []) => {
-            let cond = matches(first, fold)?;
-            let made = if stem == "reqallow" { Made::Accept } else { rule("deny", Value::Integer(403)) };
-            Ok((made, cond))
+        ("reqallow", []) => Ok((Made::Accept, matches(first, fold)?)),
+        ("reqdeny", []) => Ok((rule("deny", Value::Integer(403)), matches(first, fold)?)),
+        ("reqtarpit", []) => Ok((rule("tarpit", Value::Integer(500)), matches(first, fold)?)),
+        ("rspdeny", []) if matches!(about(&first.text), Some(About::Header(..))) => {
+            Ok((rule("deny", Value::Integer(502)), matches(first, fold)?))
         }
+        ("rspdeny", []) => Err(Fault::at(first, UNKNOWN)),
         ("reqrep" | "rsprep", [with]) => replace(first, with, fold),
         _ => Err(format!("`{keyword}` is not written like this: `{}`", shown(&first.text)).into()),
     }
@@ -183,7 +184,7 @@ mod tests {
         let does = match made {
             Made::Rule { does, .. } => Value::Table(does).to_string(),
             Made::Accept => "accept".to_owned(),
-            Made::Key(..) | Made::Nothing => "nothing".to_owned(),
+            Made::Key(..) | Made::Track(_) | Made::Nothing => "nothing".to_owned(),
         };
         Ok(match cond.when() {
             Some(when) => format!("{when} {does}"),
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn expressions_over_lines_become_rules_where_they_can() {
-        let cases: [(&str, &[&str], &str); 9] = [
+        let cases: [(&str, &[&str], &str); 11] = [
             ("reqadd", &["X-Proto: http"], "{ add_header = { X-Proto = \"http\" } }"),
             ("rspidel", &["^Server:.*"], "{ delete_header = \"Server\" }"),
             ("reqidel", &["^X-Forwarded-For:"], "{ delete_header = \"X-Forwarded-For\" }"),
@@ -207,6 +208,12 @@ mod tests {
                 &["^TRACE /"],
                 "{ method = \"TRACE\", value = { \"{request.target}\" = { regex = \"^/\" } } } { deny = 403 }",
             ),
+            (
+                "reqtarpit",
+                &["^User-Agent: bad"],
+                "{ header = { User-Agent = { regex = \"^bad\" } } } { tarpit = 500 }",
+            ),
+            ("rspideny", &["^X-Secret:"], "{ header = { X-Secret = { regex = \"(?i)^\" } } } { deny = 502 }"),
             ("reqiallow", &["^Host: www\\."], "{ header = { Host = { regex = '(?i)^www\\.' } } } accept"),
             (
                 "reqrep",

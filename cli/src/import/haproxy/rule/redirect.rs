@@ -5,13 +5,13 @@ use crate::import::{
     document::Value,
     haproxy::{
         directive::{Fault, shown},
-        files::Maps,
         lexer::Word,
+        sample::Scene,
         template,
     },
 };
 
-pub(super) fn convert(words: &[Word], maps: &Maps<'_>) -> Result<Made, Fault> {
+pub(super) fn convert(words: &[Word], scene: Scene<'_>) -> Result<Made, Fault> {
     let [kind, to, rest @ ..] = words else {
         return Err("`redirect` takes location, prefix or scheme, and where it leads".into());
     };
@@ -19,7 +19,7 @@ pub(super) fn convert(words: &[Word], maps: &Maps<'_>) -> Result<Made, Fault> {
         key @ ("location" | "prefix" | "scheme") => key,
         other => return Err(Fault::at(kind, format!("`redirect {}` is not there", shown(other)))),
     };
-    let mut entries = vec![(key.to_owned(), Value::Text(template::convert(to, maps)?))];
+    let mut entries = vec![(key.to_owned(), Value::Text(template::convert(to, scene)?))];
     if key == "scheme" {
         entries[0].1 = Value::text(to.text.to_ascii_lowercase());
     }

@@ -1,6 +1,6 @@
 //! Where a sample begins: `src`, `req.hdr(NAME)`.
 
-use super::{Base, Sample, Type, Written, variable};
+use super::{Base, Sample, Side, Type, Written, variable};
 use crate::import::haproxy::{directive::shown, table::Known};
 
 /// A row: names that mean the same, and what they are.
@@ -14,12 +14,14 @@ pub(in crate::import::haproxy) struct Fetch {
 enum Source {
     /// A placeholder.
     At(&'static str),
+    /// One of the request that HAProxy still knows when the response comes.
+    Kept(&'static str),
     /// A placeholder that ends with the argument.
     Of(&'static str),
     /// One of a header, in whose lines values stand between commas.
     Header(&'static str),
-    /// Only in conditions.
-    Condition,
+    /// Only in conditions; of what.
+    Condition(&'static str),
     Constant(&'static str),
     Special(fn(&Written) -> Result<Sample, String>),
     Missing,
@@ -50,7 +52,7 @@ const fn missing(name: &'static str, note: &'static str) -> Fetch {
 }
 
 const TLS: &str = "there is no TLS in this version";
-const TABLE: &str = "what a stick table counts is asked by `per_source` alone";
+const TABLE: &str = "what a stick table counts is asked by `rate_limit` and `per_source` alone";
 
 /// All that are known.
 #[rustfmt::skip] // a row to a line
@@ -64,31 +66,32 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     at("be_name", Type::Text, "backend.name", "`{backend.name}`", ""),
     at("srv_name", Type::Text, "server.name", "`{server.name}`", ""),
     at("hostname", Type::Text, "hostname", "`{hostname}`", ""),
-    at("unique-id", Type::Text, "request.id", "`{request.id}`", ""),
+    of("unique-id", Type::Text, Source::Kept("request.id"), "`{request.id}`", ""),
     of("uuid", Type::Text, Source::Special(uuid), "`{uuid}`", "Version 4."),
     of("rand", Type::Number, Source::Special(rand), "`{random}`", "Without a range."),
     of("date", Type::Number, Source::Special(date), "`{time.unix}`", "With `http_date`: `{time.http}`."),
-    at("method", Type::Text, "request.method", "`method`, `{request.method}`", ""),
+    of("method, capture.req.method", Type::Text, Source::Kept("request.method"), "`method`, `{request.method}`", "In responses, too."),
     at("path", Type::Text, "request.path", "`path`, `path_suffix`, `path_regex`, `{request.path}`", "`path_beg /a` is `path_regex = '^/a'`: our `path_prefix` is made of whole elements."),
-    at("pathq, url, capture.req.uri", Type::Text, "request.target", "`{request.target}`", "Without scheme and host, also where the client sent them."),
+    at("pathq, url", Type::Text, "request.target", "`{request.target}`", "Without scheme and host, also where the client sent them."),
+    of("capture.req.uri", Type::Text, Source::Kept("request.target"), "`{request.target}`", "In responses, too; as the rules left it, and not as it came."),
     at("query", Type::Text, "request.query", "`{request.query}`", ""),
-    at("req.ver, req_ver, capture.req.ver", Type::Text, "request.version", "`{request.version}`", ""),
+    at("req.ver, req_ver", Type::Text, "request.version", "`{request.version}`", ""),
     of("req.hdr, hdr", Type::Text, Source::Header("request.header."), "`host`, `header`, `{request.header.NAME}`", "`hdr(host)` is `host`, which has no port and counts no case. Of other headers HAProxy compares each value between commas: that is a `regex`."),
     of("req.fhdr, fhdr", Type::Text, Source::Of("request.header."), "`header`, `{request.header.NAME}`", ""),
     of("req.hdr_val, hdr_val", Type::Number, Source::Of("request.header."), "`header`", "A comparison of numbers is a `regex`."),
     of("req.hdr_ip, hdr_ip", Type::Address, Source::Header("request.header."), "`{request.header.NAME}`", "With the number of the value: `hdr_ip(x-forwarded-for,-1)`."),
-    of("req.hdr_cnt, hdr_cnt, req.fhdr_cnt", Type::Number, Source::Condition, "`header = { NAME = true }`", "Whether there is one; not how many."),
+    of("req.hdr_cnt, hdr_cnt, req.fhdr_cnt", Type::Number, Source::Condition("request"), "`header = { NAME = true }`", "Whether there is one; not how many."),
     of("req.cook, cook, cookie", Type::Text, Source::Of("request.cookie."), "`cookie`, `{request.cookie.NAME}`", ""),
     of("req.cook_val, cook_val", Type::Number, Source::Of("request.cookie."), "`cookie`", "A comparison of numbers is a `regex`."),
-    of("req.cook_cnt, cook_cnt", Type::Number, Source::Condition, "`cookie = { NAME = true }`", "Whether there is one; not how many."),
+    of("req.cook_cnt, cook_cnt", Type::Number, Source::Condition("request"), "`cookie = { NAME = true }`", "Whether there is one; not how many."),
     of("url_param, urlp", Type::Text, Source::Of("request.query."), "`query`, `{request.query.NAME}`", "`query` compares what is decoded."),
     of("urlp_val, url_param_val", Type::Number, Source::Of("request.query."), "`query`", "A comparison of numbers is a `regex`."),
-    of("base", Type::Text, Source::Condition, "`host` and `path`", "As a whole, or its beginning with a `/` in it."),
+    of("base", Type::Text, Source::Condition("request"), "`host` and `path`", "As a whole, or its beginning with a `/` in it."),
     at("status", Type::Number, "response.status", "`status`, `{response.status}`", ""),
     of("res.hdr, shdr", Type::Text, Source::Header("response.header."), "`header`, `{response.header.NAME}`", "As `req.hdr`."),
     of("res.fhdr", Type::Text, Source::Of("response.header."), "`header`, `{response.header.NAME}`", ""),
     of("res.hdr_val, shdr_val", Type::Number, Source::Of("response.header."), "`header`", ""),
-    of("res.hdr_cnt, shdr_cnt, res.fhdr_cnt", Type::Number, Source::Condition, "`header = { NAME = true }`", "Whether there is one; not how many."),
+    of("res.hdr_cnt, shdr_cnt, res.fhdr_cnt", Type::Number, Source::Condition("response"), "`header = { NAME = true }`", "Whether there is one; not how many."),
     of("var", Type::Text, Source::Special(var), "`{var.NAME}`", "`txn.a` is `a`, `req.a` is `req_a`, `sess.a` is `session.a`; other characters become `_`."),
     of("str", Type::Text, Source::Special(constant), "the text", ""),
     of("int", Type::Number, Source::Special(constant), "the number", ""),
@@ -97,9 +100,14 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("always_true, TRUE", Type::Flag, Source::Constant("1"), "", ""),
     of("always_false, FALSE", Type::Flag, Source::Constant("0"), "", ""),
     of("wait_end, req.proto_http, req_proto_http", Type::Flag, Source::Constant("1"), "", "Nothing waits here, and what is read in mode http is HTTP."),
-    of("ssl_fc", Type::Flag, Source::Condition, "`scheme = \"https\"`", ""),
-    of("nbsrv", Type::Number, Source::Condition, "`monitor_uri.fail_if`", "Only there."),
-    missing("http_auth*", "there is no authentication"),
+    of("ssl_fc", Type::Flag, Source::Condition(""), "`scheme = \"https\"`", ""),
+    of("nbsrv", Type::Number, Source::Condition(""), "`monitor_uri.fail_if`", "Only there."),
+    at("http_auth_user", Type::Text, "request.user", "`{request.user}`", "Behind a rule with `require_auth`: one whose password was good."),
+    of("http_auth, http_auth_group", Type::Flag, Source::Condition("request"), "`require_auth`", "With `http-request auth`."),
+    missing("http_auth*", "passwords are asked for by `require_auth` alone"),
+    of("src_http_req_rate, sc_http_req_rate, sc0_http_req_rate, sc1_http_req_rate, sc2_http_req_rate", Type::Number, Source::Condition(""), "`rate_limit`", "In a rule that refuses: `gt` a number."),
+    of("src_conn_rate, sc_conn_rate, sc0_conn_rate, sc1_conn_rate, sc2_conn_rate", Type::Number, Source::Condition(""), "`per_source.connection_rate`", "In a rule that refuses, without other conditions."),
+    of("src_conn_cur, sc_conn_cur, sc0_conn_cur, sc1_conn_cur, sc2_conn_cur", Type::Number, Source::Condition(""), "`per_source.connections`", "In a rule that refuses, without other conditions."),
     missing("src_is_local, dst_is_local, fc_src_is_local, fc_dst_is_local, dst_conn, fc_pp_*, fc_rcvd_proxy, fc_http_major, fc_err*, fc_rtt*, fc_*", "nothing here says it"),
     missing("src_*, sc_*, sc0_*, sc1_*, sc2_*, table_*", TABLE),
     missing("be_conn*, be_sess_rate, be_id, be_*, fe_conn, fe_sess_rate, fe_req_rate, fe_*, avg_queue, queue, connslots, srv_*", "conditions know the request, not the load"),
@@ -139,6 +147,23 @@ pub(in crate::import::haproxy) fn has_one_value(header: &str) -> bool {
     SINGLE.contains(&header.to_ascii_lowercase().as_str())
 }
 
+/// Is there something to look at? What HAProxy asks where it is not known never matches, and is no way to write a rule.
+pub(in crate::import::haproxy) fn available(written: &Written, side: Side) -> Result<(), String> {
+    let of = match find(&written.name).map(|row| row.source) {
+        Some(Source::At(of) | Source::Of(of) | Source::Header(of) | Source::Condition(of)) => of,
+        _ => return Ok(()),
+    };
+    let why = match (of.split('.').next().unwrap_or_default(), side) {
+        ("request", Side::Connection) => "in mode tcp nothing of a request is known",
+        ("response" | "server", Side::Request | Side::Connection) => "there is no response yet",
+        ("request", Side::Response) => {
+            "HAProxy has forgotten the request when its response comes; keep it with `http-request set-var(txn.NAME)`"
+        }
+        _ => return Ok(()),
+    };
+    Err(format!("`{}`: {why}", shown(&written.name)))
+}
+
 pub(super) fn fetch(written: &Written) -> Result<Sample, String> {
     let Some(row) = find(&written.name) else {
         let names = FETCHES.iter().flat_map(|fetch| fetch.known.name.split(", "));
@@ -154,7 +179,7 @@ pub(super) fn fetch(written: &Written) -> Result<Sample, String> {
     let placeholder =
         |name: String| Sample { base: Base::Placeholder(name), functions: Vec::new(), kind: row.kind };
     match row.source {
-        Source::At(name) => Ok(placeholder(name.to_owned())),
+        Source::At(name) | Source::Kept(name) => Ok(placeholder(name.to_owned())),
         Source::Of(prefix) => Ok(placeholder(named(prefix)?)),
         Source::Header(prefix) => {
             let name = named(prefix)?;
@@ -181,7 +206,7 @@ pub(super) fn fetch(written: &Written) -> Result<Sample, String> {
             Ok(Sample { base: Base::Constant(text.to_owned()), functions: Vec::new(), kind: row.kind })
         }
         Source::Special(make) => Ok(Sample { kind: row.kind, ..make(written)? }),
-        Source::Condition => Err(format!("`{}` is not there as a text", written.name)),
+        Source::Condition(_) => Err(format!("`{}` is not there as a text", written.name)),
         Source::Missing => Err(format!("`{}`: {}", written.name, row.known.note)),
     }
 }

@@ -1,0 +1,141 @@
+//! `deny`, `tarpit` and `return`: with a page, or with an answer of their own.
+
+use super::{Made, action::Call};
+use crate::import::{
+    document::Value,
+    haproxy::{
+        directive::{Fault, shown},
+        lexer::Word,
+        sample::braces,
+        template,
+    },
+};
+
+/// What stands behind the action.
+#[derive(Default)]
+struct Answer<'w> {
+    status: Option<u64>,
+    content_type: Option<&'w Word>,
+    /// `body` or `file`, and where it is.
+    content: Option<(&'static str, String, &'w Word)>,
+    headers: Vec<(String, Value)>,
+    /// The page of the status is wanted.
+    is_page: bool,
+}
+
+/// `[status N] [content-type T] [string S | lf-string S | file F ..] [hdr NAME TEXT]..`
+fn read<'w>(call: &Call<'w>) -> Result<Answer<'w>, Fault> {
+    let mut answer = Answer::default();
+    let mut words = call.words.iter();
+    while let Some(word) = words.next() {
+        let mut value = || {
+            let missing = || Fault::at(word, format!("`{}` takes a value, and there is none", word.text));
+            words.next().ok_or_else(missing)
+        };
+        match word.text.as_str() {
+            "deny_status" | "status" => {
+                let code = value()?;
+                let status = code.text.parse::<u64>().ok().filter(|status| (200..600).contains(status));
+                let wrong = || Fault::at(code, format!("`{}` is no status of 200 to 599", shown(&code.text)));
+                answer.status = Some(status.ok_or_else(wrong)?);
+            }
+            "content-type" => answer.content_type = Some(value()?),
+            "default-errorfiles" => answer.is_page = true,
+            "string" => {
+                let text = value()?;
+                answer.content = Some(("body", braces(&text.text), text));
+            }
+            "lf-string" => {
+                let text = value()?;
+                answer.content = Some(("body", template::convert(text, call.scene)?, text));
+            }
+            "file" => {
+                let file = value()?;
+                answer.content = Some(("file", file.text.clone(), file));
+            }
+            "hdr" => {
+                let name = value()?;
+                let text = value()?;
+                let text = Value::Text(template::convert(text, call.scene)?);
+                let same =
+                    answer.headers.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name.text));
+                match same {
+                    Some((_, Value::List(list))) => list.push(text),
+                    Some((_, one)) => *one = Value::List(vec![one.clone(), text]),
+                    None => answer.headers.push((name.text.clone(), text)),
+                }
+            }
+            "errorfile" | "errorfiles" => {
+                let why =
+                    "a page for this rule alone is not there; write `error_page` and `deny` with its status";
+                return Err(Fault::at(word, why));
+            }
+            "lf-file" => return Err(Fault::at(word, "a file has no placeholders; write its text as `body`")),
+            other => {
+                return Err(Fault::at(word, format!("`{}` is no word of `{}`", shown(other), call.name)));
+            }
+        }
+    }
+    Ok(answer)
+}
+
+impl Answer<'_> {
+    /// An answer of its own.
+    fn respond(self, status: u64) -> Made {
+        let mut entries = Vec::new();
+        if status != 200 {
+            entries.push(("status".to_owned(), Value::Integer(status)));
+        }
+        if let Some((key, text, _)) = self.content {
+            entries
+                .extend(self.content_type.map(|word| ("content_type".to_owned(), Value::text(&word.text))));
+            entries.push((key.to_owned(), Value::Text(text)));
+        }
+        if !self.headers.is_empty() {
+            entries.push(("headers".to_owned(), Value::Table(self.headers)));
+        }
+        let short = entries.iter().all(|(key, _)| key == "status");
+        let value = if short { Value::Integer(status) } else { Value::Table(entries) };
+        Made::Rule { does: vec![("respond".to_owned(), value)], note: None }
+    }
+}
+
+pub(super) fn deny(call: &Call<'_>) -> Result<Made, Fault> {
+    let answer = read(call)?;
+    let status = answer.status.unwrap_or(if call.is_response() { 502 } else { 403 });
+    // These need a header that a page has not.
+    let is_bare = answer.content.is_none() && answer.headers.is_empty() && status >= 400;
+    if is_bare && (call.is_response() || !matches!(status, 401 | 407)) {
+        return Ok(Made::Rule { does: vec![("deny".into(), Value::Integer(status))], note: None });
+    }
+    if call.is_response() {
+        let why = "a response is replaced by the page of a status, without a text of its own";
+        return Err(match answer.content {
+            Some((_, _, word)) => Fault::at(word, why),
+            None => why.into(),
+        });
+    }
+    Ok(answer.respond(status))
+}
+
+pub(super) fn tarpit(call: &Call<'_>) -> Result<Made, Fault> {
+    let answer = read(call)?;
+    if let Some((_, _, word)) = answer.content {
+        return Err(Fault::at(
+            word,
+            "who was in the tarpit gets the page of the status, without a text of its own",
+        ));
+    }
+    let status = answer.status.unwrap_or(500);
+    Ok(Made::Rule { does: vec![("tarpit".into(), Value::Integer(status))], note: None })
+}
+
+/// `return`
+pub(super) fn answer(call: &Call<'_>) -> Result<Made, Fault> {
+    let answer = read(call)?;
+    let status = answer.status.unwrap_or(200);
+    if answer.is_page && status >= 400 {
+        return Ok(Made::Rule { does: vec![("deny".into(), Value::Integer(status))], note: None });
+    }
+    Ok(answer.respond(status))
+}
