@@ -60,7 +60,7 @@ pub(super) const ROWS: &[Row<Global>] = &[
     row("presetenv", "", |_, _| Ok(()), "", "Put in where the variable stands."),
     row("unsetenv", "", |_, _| Ok(()), "", "Put in where the variable stands."),
     row("resetenv", "", |_, _| Ok(()), "", "Put in where the variable stands."),
-    needless("master-worker, mworker-max-reloads", "", "one process, which reads its file anew"),
+    needless("master-worker, mworker-max-reloads", "", "`lbctl reload` (or SIGHUP): one process, which reads its file anew"),
     needless("hard-stop-after", "", "`drain_timeout` of `[global]` is how long a stop waits"),
     needless("grace, close-spread-time", "", "`lbctl stop` drains"),
     needless("quiet", "", "little is said at the start"),
