@@ -212,9 +212,11 @@ fn servers(backend: &Backend, at: Timestamp) -> Vec<Problem> {
 
 /// Requests that are refused at this moment, whatever the checks say. Where no server is usable, that is a problem of its own.
 fn refused(backend: &Backend, at: Timestamp) -> impl Iterator<Item = Problem> {
-    let requests = match backend.statistics.mode.as_str() {
-        "tcp" => "connections were closed",
-        _ => "requests got 503",
+    let how_many = |count| match (backend.statistics.mode.as_str(), count) {
+        ("tcp", 1) => "1 connection was closed".to_owned(),
+        ("tcp", _) => format!("{count} connections were closed"),
+        (_, 1) => "1 request got 503".to_owned(),
+        _ => format!("{count} requests got 503"),
     };
     backend.refused.iter().filter_map(move |refused| {
         let (what, look_at) = match refused.why {
@@ -227,7 +229,7 @@ fn refused(backend: &Backend, at: Timestamp) -> impl Iterator<Item = Problem> {
         (at.saturating_since(refused.last) < GOES_ON).then(|| Problem {
             what: format!("backend {} {what}", backend.name),
             since: Some(refused.since),
-            look_at: format!("{} {requests}: {}. {look_at}", refused.count, refused.reason),
+            look_at: format!("{}: {}. {look_at}", how_many(refused.count), refused.reason),
         })
     })
 }

@@ -151,6 +151,9 @@ fn every_reason_for_503_is_in_the_log_and_on_the_screen() {
     }
     let screen = screen(&daemon);
     assert!(screen.contains("! backend full is full"), "{screen}");
-    assert!(screen.contains("! backend refusing can't be reached"), "{screen}");
+    assert!(
+        screen.contains("! backend refusing can't be reached") && screen.contains(": 1 request got 503: "),
+        "{screen}"
+    );
     assert_eq!(daemon.verb(&["status"]).status.code(), Some(2));
 }
