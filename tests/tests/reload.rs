@@ -165,6 +165,15 @@ fn addresses_come_and_go_while_the_first_one_stays() {
         });
     }
 
+    // Another speaker begins with what was reloaded.
+    let daemon = scene.status().unwrap().node(&holder).unwrap().pid.unwrap();
+    scene.shell(&holder, &format!("kill -9 $(pgrep -P {daemon})"));
+    wait::until("another speaker", Duration::from_secs(10), || {
+        (scene.log(&holder, "lbctl").ok()?.matches("the speaker runs").count() == 2).then_some(())
+    });
+    scene.wait_until_ready(&holder).unwrap();
+    assert!(has_second(&holder), "it resumes both addresses");
+
     for node in [other(&holder), &holder] {
         reload(&scene, node, CONFIGURATION);
     }

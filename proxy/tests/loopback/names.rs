@@ -303,3 +303,26 @@ async fn without_checks_a_server_whose_name_never_resolved_gets_nothing() {
     client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
     assert!(read_all(&mut client).await.unwrap().starts_with(b"HTTP/1.1 503 "));
 }
+
+#[tokio::test]
+async fn last_good_answer_goes_on_over_a_reload_while_no_nameserver_says_a_word() {
+    let [a, _b] = twins().await;
+    let nameserver = Nameserver::saying(Says::Addresses(vec![host(1)], 1)).await;
+    let mut config = named(&nameserver, a.address.port());
+    let proxy = Proxy::start(config.clone()).unwrap();
+    eventually("up", || server(&proxy).state == ServerState::Up).await;
+    nameserver.now_says(Says::Nothing);
+    // Other settings of the resolver: all names are looked up anew.
+    config.resolver.timeout = Duration::from_millis(200);
+    config.backends[0].servers[0].weight = 7;
+    let same_name = Server::new("s2", config.backends[0].servers[0].address.clone());
+    config.backends[0].servers.push(same_name);
+    proxy.reload(config).await.unwrap();
+    assert_eq!((server(&proxy).state, server(&proxy).resolved), (ServerState::Up, Some(a.address)));
+    assert_eq!(who(&mut connect(&proxy).await).await, 'a');
+    eventually("who is new has it as well", || {
+        let new = proxy.status().backends[0].servers[1].clone();
+        (new.state, new.resolved) == (ServerState::Up, Some(a.address))
+    })
+    .await;
+}

@@ -1,11 +1,12 @@
 //! What is remembered of clients.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use lb_proxy::{
     Proxy,
     config::{Cookie, Mode, Stick},
-    table::Capacity,
+    rules::{Action, Condition, LimitedBy, RateLimit, Rule},
+    table::{Capacity, Rate},
 };
 use tokio::net::TcpSocket;
 
@@ -67,4 +68,31 @@ async fn cookie_of_a_client_names_its_server_whatever_the_order_in_the_file() {
         ask(&mut client, "GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=one\r\n\r\n").await;
     }
     assert_eq!((a.requests().len(), b.requests().len()), (4, 0));
+}
+
+#[tokio::test]
+async fn requests_of_a_source_count_on_under_another_rate() {
+    let upstream = Recording::answering(OK).await;
+    let mut config = http_config(&[upstream.server.address]);
+    let of_rate = |count: u32| {
+        let rate = Rate { count: NonZeroU32::new(count).unwrap(), per: Duration::from_secs(43_200) };
+        let limit = RateLimit::new(LimitedBy::Source, rate, NonZeroU32::new(10).unwrap(), 64, 429);
+        vec![Rule { when: Condition::ALWAYS, then: vec![Action::RateLimit(limit)] }]
+    };
+    config.frontends[0].rules = of_rate(2);
+    let proxy = Proxy::start(config.clone()).unwrap();
+    let mut client = connect(&proxy).await;
+    let mut served = async |requests: usize| {
+        let mut served = 0;
+        for _ in 0..requests {
+            served += usize::from(ask(&mut client, GET).await == OK);
+        }
+        served
+    };
+    assert_eq!(served(3).await, 2);
+    proxy.reload(config.clone()).await.unwrap();
+    assert_eq!(served(3).await, 0, "a reload forgives nothing");
+    config.frontends[0].rules = of_rate(4);
+    proxy.reload(config).await.unwrap();
+    assert_eq!(served(4).await, 2, "of four in twelve hours two are left");
 }
