@@ -104,7 +104,6 @@ fn no_line_of_the_article_is_lost_without_a_word() {
     let output = golden("seed");
     let (toml, notes) = (text(&output.stdout), text(&output.stderr));
     let expected = [
-        (2, "`log`"),
         (4, "`chroot`"),
         (5, "`uid`"),
         (6, "`gid`"),

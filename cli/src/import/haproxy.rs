@@ -120,6 +120,7 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
         file: &file,
         sections: &sections,
         defaults: &defaults,
+        log: finish::log_of_process(&world),
         options,
         maps: &maps,
         users: &users,

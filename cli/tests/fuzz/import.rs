@@ -16,7 +16,7 @@ use super::Random;
 const ROUNDS: u64 = 300;
 
 /// What files are made of.
-const WORDS: [&str; 68] = [
+const WORDS: [&str; 75] = [
     "\n",
     " ",
     "\"",
@@ -85,6 +85,13 @@ const WORDS: [&str; 68] = [
     " bind /run/x mode 600\n",
     " server u unix@/run/y\n",
     " compression algo gzip\n",
+    " log global\n",
+    " log 127.0.0.1 local0\n",
+    " no log\n",
+    " source 192.0.2.9:1-2\n",
+    " source ::1 interface lo",
+    " http-request set-src hdr(x-forwarded-for) if { src 10.0.0.0/8 }\n",
+    " http-response deny if { status 500 }\n",
 ];
 
 /// The files of the golden tests, as bytes: one of them may be no text.

@@ -4,7 +4,7 @@ use super::{
     Options,
     file::File,
     files::Maps,
-    finish::Finished,
+    finish::{Finished, says_something},
     keys::{KEYS, Keys, Setting},
     rule::Rule,
     section::Kind,
@@ -23,6 +23,8 @@ pub(super) struct Parts<'p> {
     pub(super) file: &'p File,
     pub(super) sections: &'p [Finished],
     pub(super) defaults: &'p Keys,
+    /// Of the process.
+    pub(super) log: Option<Value>,
     pub(super) options: &'p Options,
     pub(super) maps: &'p Maps<'p>,
     pub(super) users: &'p Users<'p>,
@@ -109,6 +111,7 @@ fn global(parts: &Parts<'_>, document: &mut Document) {
     if !global.nameservers.is_empty() {
         entries.push(pair("nameservers", Value::List(global.nameservers.clone()), None));
     }
+    entries.extend(parts.log.clone().map(|log| pair("log", log, None)));
     entries.extend(global.commented.iter().map(|line| Entry::Comment(line.clone())));
     let comments = lost(&global.lost, parts.notes);
     if !entries.is_empty() || !comments.is_empty() {
@@ -163,8 +166,8 @@ fn differs(setting: &Setting, defaults: &Keys) -> bool {
     match defaults.value(setting.key.name) {
         Some(value) => *value != setting.value,
         None => {
-            !(matches!(setting.key.name, "forwardfor" | "tcp_keepalive")
-                && setting.value == Value::Flag(false))
+            !matches!(setting.key.name, "forwardfor" | "tcp_keepalive" | "log" | "source")
+                || says_something(setting)
         }
     }
 }

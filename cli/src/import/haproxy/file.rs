@@ -79,7 +79,9 @@ impl File {
                     "peers" => "each node has tables of its own",
                     "mailers" => "no mail is sent",
                     "program" => "no program is started; systemd does that",
-                    "ring" | "log-forward" | "log-profile" => "requests are not logged",
+                    "ring" | "log-forward" | "log-profile" => {
+                        "lines of others are not taken in, and formats are those of `log_format`"
+                    }
                     "cache" => "nothing is cached",
                     "fcgi-app" => "there is no FastCGI",
                     "crt-store" | "acme" => "there is no TLS in this version",

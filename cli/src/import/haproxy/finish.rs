@@ -4,10 +4,13 @@ mod answers;
 mod backend;
 mod frontend;
 mod listen;
+mod logs;
 mod servers;
 mod statistics;
 mod stick;
 mod timeouts;
+
+pub(super) use self::logs::of_process as log_of_process;
 
 use std::{cell::Cell, collections::BTreeSet};
 
@@ -60,6 +63,19 @@ pub(super) struct ServerLine {
     pub(super) left_out: Option<&'static str>,
 }
 
+/// Keys that name what stands elsewhere, or need other keys beside them.
+const NEEDS_OTHERS: [&str; 9] = [
+    "mode",
+    "default_backend",
+    "monitor_uri",
+    "statistics",
+    "log",
+    "source",
+    "observe",
+    "on_marked_down",
+    "slowstart",
+];
+
 /// What sections are put together with.
 pub(super) struct World<'w> {
     pub(super) file: &'w File,
@@ -107,6 +123,8 @@ fn common(world: &World<'_>, finished: &[Finished]) -> Keys {
         let mut keys = defaults.keys.clone();
         timeouts::complete(&mut keys, None, world.notes);
         world.of_process(&mut keys);
+        logs::finish(defaults, defaults.is_http(), Kind::Defaults, &mut keys, world, &mut Vec::new());
+        keys.retain(|setting| setting.key.name != "log" || says_something(setting));
         if let Some(forwarded) = defaults.forwarded.as_ref().filter(|forwarded| forwarded.is_plain()) {
             keys.set("forwardfor", true, forwarded.span.unwrap_or(defaults.span));
         }
@@ -116,6 +134,12 @@ fn common(world: &World<'_>, finished: &[Finished]) -> Keys {
         let [client, server] = &defaults.keepalive;
         if client.settings == server.settings && client.on.is_some() && server.on.is_some() {
             keepalive(defaults, &mut keys, world.notes);
+        }
+        if let Some(setting) = keys.take("source")
+            && let Ok(value) = world.own_source(&setting.value)
+            && let Some(span) = setting.span
+        {
+            keys.set("source", value, span);
         }
         many.push(keys);
     }
@@ -140,7 +164,8 @@ fn common(world: &World<'_>, finished: &[Finished]) -> Keys {
     let place = Place { is_http: true, is_frontend: false, file: &world.options.output };
     keys.retain(|setting| {
         let place = Place { is_frontend: setting.key.side == Side::Frontend, ..place };
-        setting.span.is_none() || place.takes_key(setting.key.name, &setting.value).is_ok()
+        let needs_others = NEEDS_OTHERS.contains(&setting.key.name);
+        setting.span.is_none() || needs_others || place.takes_key(setting.key.name, &setting.value).is_ok()
     });
     // A file without checks says so once.
     let mut checks =
@@ -167,6 +192,39 @@ impl Finished {
 }
 
 impl World<'_> {
+    /// `source` of a pair: the node's own address is another one on each, and that of a vip is nobody's.
+    fn own_source(&self, value: &Value) -> Result<Value, String> {
+        let own = |text: &str| self.options.nodes.iter().any(|(_, address)| address.to_string() == text);
+        let shared = |text: &str| self.options.vips.iter().any(|vip| vip.address.to_string() == text);
+        let turned = |value: &Value| {
+            match value {
+            Value::Text(text) if !self.options.vips.is_empty() && own(text) => Ok(Value::text("node")),
+            Value::Text(text) if shared(text) => {
+                Err("a node that doesn't hold the vip has not this address, and its checks would fail; write \"node\"".to_owned())
+            }
+            other => Ok(other.clone()),
+        }
+        };
+        match value {
+            Value::Table(entries) => {
+                let of = |(key, value): &(String, Value)| {
+                    Ok((key.clone(), if key == "address" { turned(value)? } else { value.clone() }))
+                };
+                Ok(Value::Table(entries.iter().map(of).collect::<Result<_, String>>()?))
+            }
+            other => turned(other),
+        }
+    }
+
+    /// Lines of a backend, with the nodes that `"node"` is about.
+    fn takes_source(&self, lines: &str, place: Place<'_>) -> Result<(), String> {
+        let nodes = self.options.nodes.iter().filter(|_| lines.contains("\"node\""));
+        let nodes: String =
+            nodes.map(|(name, address)| format!("node.{} = \"{address}\"\n", key(name))).collect();
+        let cluster = if nodes.is_empty() { nodes } else { format!("[cluster]\n{nodes}") };
+        place.takes(lines, &cluster)
+    }
+
     /// What `global` says of all sections.
     fn of_process(&self, keys: &mut Keys) {
         if let Some(span) = self.file.global.nosplice {
@@ -269,16 +327,7 @@ impl World<'_> {
             let is_frontend = setting.key.side == Side::Frontend
                 || (setting.key.side == Side::Both && kind == Kind::Frontend);
             let place = Place { is_frontend, ..place };
-            let alone = !matches!(
-                name,
-                "mode"
-                    | "default_backend"
-                    | "monitor_uri"
-                    | "statistics"
-                    | "observe"
-                    | "on_marked_down"
-                    | "slowstart"
-            );
+            let alone = !NEEDS_OTHERS.contains(&name);
             if let Err(why) = if alone { place.takes_key(name, &setting.value) } else { Ok(()) } {
                 // One of `defaults` is told of once: the report has no line twice.
                 self.notes.lost(span, format!("our file does not take {name} = {}: {why}", setting.value));
@@ -392,6 +441,11 @@ fn set_by<'r>(rules: impl Iterator<Item = &'r Rule>) -> BTreeSet<String> {
         _ => Vec::new(),
     };
     rules.flat_map(|rule| &rule.does).flat_map(names).collect()
+}
+
+/// `log = false` is said where it changes something.
+pub(super) fn says_something(setting: &Setting) -> bool {
+    setting.value != Value::Flag(false) || setting.note.is_some()
 }
 
 /// Keepalive of the sides that a section has.

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{
     directive::{Directive, Done, Fault, shown},
     lexer::Word,
-    proxy,
+    proxy::{self, Log},
     section::{Line, Section},
     table::{self, How, Row, missing, needless, row},
     values,
@@ -28,6 +28,9 @@ pub(super) struct Global {
     /// `unix-bind`: what comes before all paths; rights and owners.
     pub(super) unix_bind: (String, Vec<(&'static str, Value)>),
     pub(super) nosplice: Option<Span>,
+    pub(super) logs: Vec<Log>,
+    pub(super) tag: Option<Word>,
+    pub(super) sends_hostname: bool,
     daemon: Option<Span>,
     debug: Option<Span>,
     chroot: Option<Word>,
@@ -51,9 +54,9 @@ pub(super) const ROWS: &[Row<Global>] = &[
     missing("group", "", "start lbctl with this group, with systemd's Group="),
     missing("uid", "", "start lbctl as this user, with systemd's User="),
     missing("gid", "", "start lbctl with this group, with systemd's Group="),
-    missing("log", "", "events and errors go to stderr, and so to the journal"),
-    needless("log-send-hostname", "", "the journal knows the host"),
-    needless("log-tag", "", "the journal knows the program"),
+    row("log", "", log, "`log`", "What happens to requests and servers. What lbctl says of itself goes to stderr, and so to the journal."),
+    row("log-send-hostname", "", hostname, "`log.format = \"rfc3164\"`", "The machine's own name."),
+    row("log-tag", "", |global, line| { global.tag = Some(line.only()?.clone()); Ok(()) }, "`log.tag`", "Without it `haproxy`, as there."),
     needless("stats socket", "", "`lbctl status` and curl ask the control socket, /run/lbctl/control.sock"),
     needless("stats timeout, stats maxconn, stats bind-process", "", "of the stats socket, which is not there"),
     row("setenv", "", |_, _| Ok(()), "", "Put in where the variable stands."),
@@ -252,6 +255,25 @@ fn chroot(global: &mut Global, directive: &Directive<'_>) -> Done {
     global.chroot = Some(word.clone());
     global.lost.push(directive.span);
     Ok(())
+}
+
+fn log(global: &mut Global, directive: &Directive<'_>) -> Done {
+    if directive.negated {
+        global.logs.clear();
+        return Ok(());
+    }
+    let entries = Some(proxy::log_target(directive.arguments)?);
+    global.logs.push(Log { entries, span: directive.span });
+    Ok(())
+}
+
+/// `log-send-hostname [NAME]`
+fn hostname(global: &mut Global, directive: &Directive<'_>) -> Done {
+    global.sends_hostname = true;
+    match directive.arguments.first() {
+        Some(name) => Err(Fault::at(name, "lines have the machine's own name")),
+        None => Ok(()),
+    }
 }
 
 /// `unix-bind [prefix PATH] [mode MODE] [user NAME] [group NAME]`

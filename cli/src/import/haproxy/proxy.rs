@@ -24,6 +24,7 @@ mod parameter;
 mod persistence;
 mod rules;
 mod server;
+mod source;
 mod statistics;
 mod timeouts;
 mod transfer;
@@ -32,6 +33,7 @@ pub(super) use self::{
     answers::{ErrorPage, Monitor},
     bind::{Address, Bind, owners},
     check::Checks,
+    logs::{Log, Logs, Style, target as log_target},
     options::{Forwarded, Keepalive},
     persistence::{Cookie, StickTable},
     rules::RuleLine,
@@ -69,6 +71,7 @@ pub(super) struct Proxy {
     /// Towards clients, and towards servers.
     pub(super) keepalive: [Keepalive; 2],
     pub(super) unique_id: [Option<Word>; 2],
+    pub(super) logs: Logs,
     pub(super) statistics: Statistics,
     compression: transfer::Compression,
     pub(super) is_disabled: bool,
@@ -77,10 +80,11 @@ pub(super) struct Proxy {
 }
 
 /// Every table of words, by topic.
-const TABLES: [(&str, &[Row<Proxy>]); 12] = [
+const TABLES: [(&str, &[Row<Proxy>]); 13] = [
     ("Sections", limits::ROWS),
     ("Timeouts", timeouts::ROWS),
     ("Servers and balancing", balance::ROWS),
+    ("Addresses of ours", source::ROWS),
     ("Checks", check::ROWS),
     ("Persistence", persistence::ROWS),
     ("Options", options::ROWS),
@@ -130,6 +134,7 @@ impl Proxy {
             forwarded: None,
             keepalive: Default::default(),
             unique_id: [None, None],
+            logs: Logs::default(),
             statistics: Statistics::default(),
             compression: transfer::Compression::default(),
             is_disabled: false,

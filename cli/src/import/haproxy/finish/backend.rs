@@ -4,7 +4,7 @@ use super::{ServerLine, World, servers, stick};
 use crate::{
     config::diagnostic::Span,
     import::{
-        document::Value,
+        document::{Value, key},
         haproxy::{
             directive::shown,
             file::Member,
@@ -34,11 +34,35 @@ pub(super) fn finish(member: &Member, world: &World<'_>) -> Option<Part> {
     if part.servers.is_empty() {
         return None;
     }
+    source(member, is_http, world, &mut part);
     checks(member, is_http, world, &mut part);
     hash(member, &mut part);
     cookie(member, is_http, world, &mut part);
     stick::finish(member, world, &mut part);
     Some(part)
+}
+
+/// An address that servers can't be reached from is none.
+fn source(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
+    let Some(setting) = member.proxy.keys.get("source") else { return };
+    let place = Place { is_http, is_frontend: false, file: &world.options.output };
+    let value = world.own_source(&setting.value);
+    let servers = part.servers.iter().filter(|line| line.left_out.is_none());
+    let servers =
+        servers.map(|line| format!("server.{} = {}\n", key(&line.name), line.value)).collect::<String>();
+    let span = setting.span.unwrap_or(member.proxy.span);
+    let why = match &value {
+        Ok(value) => world.takes_source(&format!("source = {value}\n{servers}"), place),
+        Err(why) => Err(why.clone()),
+    };
+    match (value, why) {
+        (Ok(value), Ok(())) => part.keys.set("source", value, span),
+        (_, Err(why)) | (Err(why), Ok(())) => {
+            world.notes.lost(span, format!("`source`: {why}"));
+            part.lost.push(span);
+            part.keys.set("source", false, span);
+        }
+    }
 }
 
 /// What HAProxy has without a word.

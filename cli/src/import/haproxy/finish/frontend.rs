@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Finished, World, answers, backend::Part, keepalive, listen, statistics, timeouts};
+use super::{Finished, World, answers, backend::Part, keepalive, listen, logs, statistics, timeouts};
 use crate::{
     config::diagnostic::Span,
     import::{
@@ -86,6 +86,7 @@ pub(super) fn finish(
     }
     keepalive(proxy, &mut keys, world.notes);
     world.of_process(&mut keys);
+    logs::finish(proxy, is_http, kind, &mut keys, world, &mut lost);
     let place = Place { is_http, is_frontend: is_front, file: &world.options.output };
     let made = world.rules(member, is_http);
     lost.extend(made.lost);

@@ -62,7 +62,8 @@ pub(super) fn lines(
                 .advise(server.name.span, format!("{address} is there twice; it gets a share for each name"));
         }
         let takes = |entries: &[(String, Value)]| {
-            place.takes(&format!("server.{} = {}", key(&name), Value::Table(entries.to_vec())), "")
+            let lines = format!("server.{} = {}", key(&name), Value::Table(entries.to_vec()));
+            world.takes_source(&lines, place)
         };
         let mut entries = entries(server, &address, &mut cookies, world, lost);
         let mut refuse = |why: String| {
@@ -120,6 +121,15 @@ fn entries(
     for wanted in ["weight", "backup", "maxconn", "minconn", "check_address", "check_port"] {
         let found = own.iter().find(|(key, _)| *key == wanted);
         entries.extend(found.map(|(key, value)| ((*key).to_owned(), value.clone())));
+    }
+    if let Some(source) = &server.source {
+        match world.own_source(&source.value()) {
+            Ok(value) => entries.push(("source".to_owned(), value)),
+            Err(why) => {
+                world.notes.lost(server.span, format!("`source`: {why}"));
+                lost.push(server.span);
+            }
+        }
     }
     if let Some(cookie) = &server.cookie {
         if cookies.insert(cookie.text.clone()) {

@@ -84,7 +84,6 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     missing("option ssl-hello-chk, option spop-check", "dlb", "servers are checked with a connection"),
     missing("option external-check", "dlb", "no program is started; servers are checked with a connection, and `agent_check` asks a program over there"),
     missing("external-check command, external-check path", "dlb", "no program is started"),
-    needless("option log-health-checks", "dlb", "every change of a server is an event of the log"),
 ];
 
 fn choose(proxy: &mut Proxy, directive: &Directive<'_>, kind: Kind) -> Done {

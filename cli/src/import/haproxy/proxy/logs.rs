@@ -1,16 +1,156 @@
 //! `log`, formats of logs, captures.
 
 use super::Proxy;
-use crate::import::haproxy::table::{Row, missing};
+use crate::{
+    config::{diagnostic::Span, text},
+    import::{
+        document::Value,
+        haproxy::{
+            directive::{Directive, Done, Fault, shown},
+            lexer::Word,
+            table::{Row, missing, row},
+            values,
+        },
+    },
+};
 
-const NO_LOG: &str = "requests are not logged in this version; events and errors are, on stderr";
+/// What a section says about its log.
+#[derive(Clone, Debug, Default)]
+pub(in crate::import::haproxy) struct Logs {
+    pub(in crate::import::haproxy) targets: Vec<Log>,
+    /// `log-tag`
+    pub(in crate::import::haproxy) tag: Option<Word>,
+    pub(in crate::import::haproxy) style: Option<Style>,
+}
+
+/// Where lines go.
+#[derive(Clone, Debug)]
+pub(in crate::import::haproxy) struct Log {
+    /// The entries of our table; `None` is `log global`.
+    pub(in crate::import::haproxy) entries: Option<Vec<(String, Value)>>,
+    pub(in crate::import::haproxy) span: Span,
+}
+
+/// What a line says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::import::haproxy) enum Style {
+    Http,
+    Tcp,
+}
+
+const NO_FORMAT: &str =
+    "lines are those of `option httplog` and `option tcplog`, or objects with `log_format = \"json\"`";
+const NO_CAPTURE: &str = "lines of the log have no captured fields";
+
+/// What HAProxy writes for these words, as formats.
+const FORMATS: [(Style, &str); 2] = [
+    (
+        Style::Http,
+        r#"%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r"#,
+    ),
+    (Style::Tcp, "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq"),
+];
+
 #[rustfmt::skip] // a row to a line
 pub(super) const ROWS: &[Row<Proxy>] = &[
-    missing("log", "dflb", NO_LOG),
-    missing("log-format, log-format-sd, error-log-format", "dfl", NO_LOG),
-    missing("log-tag", "dflb", NO_LOG),
-    missing("log-steps, option httplog, option httpslog", "dfl", NO_LOG),
-    missing("option tcplog", "dflb", NO_LOG),
-    missing("option dontlog-normal, option log-separate-errors, option logasap", "dfl", NO_LOG),
-    missing("capture cookie, capture request header, capture response header, declare capture", "fl", NO_LOG),
+    row("log", "dflb", log, "`log`", "`no log` is `log = false`. The program's name in lines is written out: it is `haproxy` there."),
+    row("log-tag", "dflb", |proxy, line| { proxy.logs.tag = Some(line.only()?.clone()); Ok(()) }, "`log.tag`", ""),
+    row("option httplog", "dfl", httplog, "`log_format`", "The default of mode http; without it HAProxy only writes who connected. Not with `clf`."),
+    row("option httpslog", "dfl", httplog, "`log_format`", "As `option httplog`: there is no TLS."),
+    row("option tcplog", "dflb", |proxy, line| { style(proxy, line, Style::Tcp); Ok(()) }, "`log_format`", "The default of mode tcp. Not with `clf`."),
+    row("log-format", "dfl", format, "`log_format`", "Where it is what `option httplog` or `option tcplog` writes."),
+    row("option logasap", "dfl", |proxy, line| { proxy.keys.set("log_asap", !line.negated, line.span); Ok(()) }, "`log_asap`", ""),
+    row("option dontlog-normal", "dfl", |proxy, line| { proxy.keys.set("dontlog_normal", !line.negated, line.span); Ok(()) }, "`dontlog_normal`", ""),
+    row("option log-separate-errors", "dfl", |proxy, line| { proxy.keys.set("log_separate_errors", !line.negated, line.span); Ok(()) }, "`log_separate_errors`", ""),
+    row("option log-health-checks", "dlb", |proxy, line| { proxy.keys.set("log_health_checks", !line.negated, line.span); Ok(()) }, "`log_health_checks`", ""),
+    missing("log-format-sd, error-log-format", "dfl", NO_FORMAT),
+    missing("log-steps", "dfl", "a line is written when a request has ended, or with `log_asap` when its response begins"),
+    missing("capture cookie, capture request header, capture response header, declare capture", "fl", NO_CAPTURE),
 ];
+
+fn log(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    if directive.negated {
+        proxy.logs.targets.clear();
+        return Ok(());
+    }
+    let entries = match directive.arguments {
+        [word] if word.text == "global" => None,
+        words => Some(target(words)?),
+    };
+    proxy.logs.targets.push(Log { entries, span: directive.span });
+    Ok(())
+}
+
+/// `ADDRESS [len N] [format F] [sample RANGES:SIZE] FACILITY [LEVEL [MINLEVEL]]`: the entries of our table.
+pub(in crate::import::haproxy) fn target(words: &[Word]) -> Result<Vec<(String, Value)>, Fault> {
+    let (address, rest) = words.split_first().ok_or("`log` takes an address, and there is none")?;
+    let mut entries = vec![place(address)?];
+    let mut later = Vec::new();
+    let mut words = rest.iter();
+    let mut own = ["facility", "level", "min_level"].iter();
+    while let Some(word) = words.next() {
+        let mut value = || {
+            words
+                .next()
+                .ok_or_else(|| Fault::at(word, format!("`{}` takes a value, and there is none", word.text)))
+        };
+        match word.text.as_str() {
+            "len" => later.push(("length".to_owned(), Value::Integer(values::number(value()?)?))),
+            "format" => later.push(("format".to_owned(), Value::text(&value()?.text))),
+            "sample" => later.push(("sample".to_owned(), Value::text(&value()?.text))),
+            "profile" => return Err(Fault::at(word, "profiles of logs are not there")),
+            text => match own.next() {
+                Some(key) => entries.push(((*key).to_owned(), Value::text(text))),
+                None => return Err(Fault::at(word, format!("`{}` is too much for `log`", shown(text)))),
+            },
+        }
+    }
+    entries.extend(later);
+    Ok(entries)
+}
+
+/// The key that says where.
+fn place(word: &Word) -> Result<(String, Value), Fault> {
+    let whole = word.text.as_str();
+    match whole {
+        "stdout" | "fd@1" => return Ok(("stdout".into(), Value::Flag(true))),
+        "stderr" | "fd@2" => return Ok(("stderr".into(), Value::Flag(true))),
+        _ => {}
+    }
+    let kinds = ["udp@", "udp4@", "udp6@", "ipv4@", "ipv6@", "unix@"];
+    let bare = kinds.iter().find_map(|kind| whole.strip_prefix(kind)).unwrap_or(whole);
+    if bare.contains('@') {
+        return Err(Fault::at(
+            word,
+            format!("`{}`: logs go to UDP, to a socket, to a file or to stdout", shown(whole)),
+        ));
+    }
+    match text::syslog(bare) {
+        Ok(_) => Ok(("syslog".into(), Value::text(bare))),
+        Err(why) => Err(Fault::at(word, format!("`{}` {why}", shown(whole)))),
+    }
+}
+
+fn style(proxy: &mut Proxy, directive: &Directive<'_>, style: Style) {
+    if !directive.negated {
+        proxy.logs.style = Some(style);
+    } else if proxy.logs.style == Some(style) {
+        proxy.logs.style = None;
+    }
+    if let Some(more) = directive.arguments.first() {
+        directive.lose(more, format!("`{}`: {NO_FORMAT}", shown(&more.text)));
+    }
+}
+
+fn httplog(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    style(proxy, directive, Style::Http);
+    Ok(())
+}
+
+fn format(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    let text = directive.arguments.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
+    // What it is instead is told once, and not that it is nothing.
+    let known = FORMATS.iter().find(|(_, format)| *format == text).map(|(style, _)| *style);
+    proxy.logs.style = Some(known.or(proxy.logs.style).unwrap_or(Style::Http));
+    if known.is_some() { Ok(()) } else { Err(format!("`log-format`: {NO_FORMAT}").into()) }
+}

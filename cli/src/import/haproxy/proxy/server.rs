@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use super::{
     Proxy, bind,
     parameter::{self, Parameter, with},
+    source::{NO_CLIENT, Source},
 };
 use crate::{
     config::{diagnostic::Span, text::write_duration},
@@ -31,6 +32,7 @@ pub(in crate::import::haproxy) struct Server {
     /// Keys of its own table.
     pub(in crate::import::haproxy) own: Vec<(&'static str, Value)>,
     pub(in crate::import::haproxy) cookie: Option<Word>,
+    pub(in crate::import::haproxy) source: Option<Source>,
     /// What our file has for a whole backend.
     pub(in crate::import::haproxy) shared: Vec<Shared>,
     pub(in crate::import::haproxy) check: Option<Span>,
@@ -106,9 +108,9 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(1, missing("on-marked-up", "", "sessions on a backup server go on")),
     with(0, needless("stick", "", "that is what a server is")),
     with(0, missing("non-stick", "", "`stick` of the backend is for all of its servers")),
-    with(1, missing("source", "", "the system chooses the address that servers see")),
-    with(1, missing("usesrc", "", "servers see our address; they learn the client's from X-Forwarded-For")),
-    with(1, missing("interface", "", "the system chooses the way")),
+    with(1, row("source", "", |server, line| { server.source = Some(Source::parse(line.only()?)?); Ok(()) }, "`source`", "")),
+    with(1, missing("usesrc", "", NO_CLIENT)),
+    with(1, row("interface", "", interface, "`source.interface`", "Behind `source`.")),
     with(1, missing("namespace", "", "start lbctl in that namespace")),
     with(1, row("socks4", "", |server, line| unfit(server, line, OF_SOCKS), "", OF_SOCKS)),
     with(0, needless("check-via-socks4", "", "servers are checked directly")),
@@ -229,6 +231,7 @@ fn empty(name: Word, host: String, port: Option<u16>, span: Span) -> Server {
         span,
         own: Vec::new(),
         cookie: None,
+        source: None,
         shared: Vec::new(),
         check: None,
         agent: None,
@@ -275,6 +278,11 @@ fn address_of(word: &Word) -> Result<(String, Option<u16>), Fault> {
         Ok(_) => Ok((host, port)),
         Err(why) => Err(Fault::at(word, format!("`{}` {why}", shown(text)))),
     }
+}
+
+fn interface(server: &mut Server, directive: &Directive<'_>) -> Done {
+    server.source.get_or_insert_default().set_interface(&directive.only()?.text);
+    Ok(())
 }
 
 fn unfit(server: &mut Server, directive: &Directive<'_>, why: &str) -> Done {

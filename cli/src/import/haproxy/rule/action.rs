@@ -74,6 +74,9 @@ const fn missing(name: &'static str, note: &'static str) -> Action {
 
 const TABLES: &str = "what a stick table counts is limited by `rate_limit` and `per_source` alone";
 
+const NO_CAPTURE: &str = "lines of the log have no captured fields";
+const NO_LEVEL: &str = "a line is written of each request, or with `dontlog_normal` of those that went wrong";
+
 /// Of requests.
 #[rustfmt::skip] // a row to a line
 pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
@@ -102,12 +105,12 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     missing("replace-value", "one value of several between commas can't be replaced; `replace_header` replaces in the whole line"),
     missing("set-method", "methods stay"),
     missing("unset-var", "variables end with their request"),
-    missing("capture", "requests are not logged"),
+    missing("capture", NO_CAPTURE),
     missing("early-hint", "no 103 is made"),
     missing("cache-use", "nothing is cached"),
     missing("do-resolve, set-dst, set-dst-port", "a request goes to a server of the file"),
     missing("set-src-port, set-tos, set-mark, set-nice, set-fc-mark, set-fc-tos, set-bc-mark, set-bc-tos, set-priority-class, set-priority-offset", "connections and requests are all alike"),
-    missing("set-log-level", "requests are not logged"),
+    missing("set-log-level", NO_LEVEL),
     missing("set-timeout", "timeouts are of the section"),
     missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
     tcp("track-sc0, track-sc1, track-sc2, track-sc", |call| Ok(Made::Track(limit::track(call)?)), "`rate_limit.by`, `per_source`", "Together with a rule that refuses if its `http_req_rate`, `conn_rate` or `conn_cur` is more than a number."),
@@ -135,9 +138,9 @@ pub(in crate::import::haproxy) const RESPONSE: &[Action] = &[
     missing("redirect, return", "what a server says can't be answered otherwise"),
     missing("set-status", "the status stays"),
     missing("unset-var", "variables end with their request"),
-    missing("capture", "requests are not logged"),
+    missing("capture", NO_CAPTURE),
     missing("cache-store", "nothing is cached"),
-    missing("set-log-level", "requests are not logged"),
+    missing("set-log-level", NO_LEVEL),
     missing("set-tos, set-mark, set-nice, set-fc-mark, set-fc-tos, set-timeout", "connections and requests are all alike"),
     missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
     missing("track-sc0, track-sc1, track-sc2, track-sc, sc-inc-gpc, sc-inc-gpc0, sc-inc-gpc1, sc-set-gpt, sc-set-gpt0", TABLES),
