@@ -177,20 +177,11 @@ impl Verifier {
         }
         state.line.push_back(Job { question, turn, answer });
         if state.idle == 0 && state.threads < self.threads {
-            self.start_thread(&mut state);
+            self.shared.start_thread(&mut state);
         }
         drop(state);
         self.shared.more.notify_one();
         Ok(answered)
-    }
-
-    fn start_thread(&self, state: &mut State) {
-        let shared = Arc::clone(&self.shared);
-        let name = format!("lbctl-password-{}", state.threads);
-        match thread::Builder::new().name(name).spawn(move || shared.serve()) {
-            Ok(_) => state.threads += 1,
-            Err(error) => tracing::warn!(%error, "no thread for passwords can be started"),
-        }
     }
 }
 
@@ -207,8 +198,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn start_thread(self: &Arc<Self>, state: &mut State) {
+        let shared = Arc::clone(self);
+        let name = format!("lbctl-password-{}", state.threads);
+        match thread::Builder::new().name(name).spawn(move || shared.serve()) {
+            Ok(_) => state.threads += 1,
+            Err(error) => tracing::warn!(%error, "no thread for passwords can be started"),
+        }
+    }
+
     /// A thread.
-    fn serve(&self) {
+    fn serve(self: &Arc<Self>) {
         let _counted = Counted(self);
         if let Err(error) = rustix::process::nice(NICENESS) {
             tracing::debug!(%error, "passwords are checked without being niced");
@@ -276,12 +276,17 @@ impl State {
     }
 }
 
-/// A thread that is counted; one that panics is replaced when it is needed.
-struct Counted<'s>(&'s Shared);
+/// A thread that is counted. One that panics is replaced at once if something is in line: whoever asked while it still
+/// counted has woken nobody.
+struct Counted<'s>(&'s Arc<Shared>);
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.state().threads -= 1;
+        let mut state = self.0.state();
+        state.threads -= 1;
+        if !state.is_over && !state.line.is_empty() {
+            self.0.start_thread(&mut state);
+        }
     }
 }
 

@@ -129,6 +129,33 @@ fn a_full_line_of_sources_that_have_one_question_each_is_full() {
     drop(waiting);
 }
 
+/// One that makes the thread panic which takes it.
+fn fatal(verifier: &Verifier) -> Question {
+    Question { list: usize::MAX, ..question(verifier, "anna", "pw", 1) }
+}
+
+#[test]
+fn a_thread_that_panics_is_replaced() {
+    let verifier = Verifier::with(&lists(), 1);
+    assert!(verifier.ask(fatal(&verifier)).unwrap().blocking_recv().is_err());
+    // The thread may still be counted.
+    assert_eq!(outcome(verifier.ask(question(&verifier, "anna", "pw", 1)).unwrap()), Outcome::Granted(0));
+}
+
+#[test]
+fn what_is_in_line_when_a_thread_panics_is_answered() {
+    let mut verifier = idle();
+    let lost = verifier.ask(fatal(&verifier)).unwrap();
+    let next = verifier.ask(question(&verifier, "anna", "pw", 1)).unwrap();
+    // The only thread takes the first one, and nobody asks anything after that.
+    verifier.threads = 1;
+    let shared = &verifier.shared;
+    shared.start_thread(&mut shared.state());
+    assert!(lost.blocking_recv().is_err());
+    assert_eq!(outcome(next), Outcome::Granted(0));
+    assert_eq!(shared.state().threads, 1);
+}
+
 #[test]
 fn threads_end_with_the_verifier() {
     let verifier = Verifier::with(&lists(), 4);
