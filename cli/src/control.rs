@@ -21,7 +21,8 @@ mod timestamp;
 
 pub use reload::{Change, How, ReloadReport, ReloadRequest};
 pub use statistics::{
-    BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, Traffic,
+    BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, StepTimes,
+    Steps, Traffic,
 };
 pub use status::{
     Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Log, LogProblem, NameProblem, Peer, Phase,

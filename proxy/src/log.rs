@@ -5,7 +5,8 @@
 //! control side ── event: server DOWN, UP ... ──────────────────────────────────────────────┘  └──> Outbox, Sink
 //! ```
 //! A worker writes a line into a buffer of its own and never waits for where it goes (`sink`). A frontend without a
-//! log keeps no record. What the program says of itself for a person at a terminal is `tracing`'s, elsewhere.
+//! log keeps no record, but where there are statistics to show its times. What the program says of itself for a person at
+//! a terminal is `tracing`'s, elsewhere.
 
 mod clock;
 mod entry;

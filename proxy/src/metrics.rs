@@ -8,6 +8,7 @@
 //! What happens seldom and has a name of its own is an [`Event`]; its name is written here and nowhere else.
 
 mod compression;
+mod steps;
 mod traffic;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
 
 pub use self::{
     compression::CompressionCounters,
+    steps::StepCounters,
     traffic::{BackendCounters, BackendTotals, ServerCounters},
 };
 use crate::config::{Backend, Config};

@@ -64,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) host: Host,
     /// Where logs go.
     pub(crate) loggers: Loggers,
+    /// There are statistics that show how long exchanges take.
+    pub(crate) is_timed: bool,
 }
 
 /// The usable servers of every backend, by its index.
@@ -125,6 +127,7 @@ impl Node {
             verifier: Verifier::new(&config, last.map(|last| &last.verifier)),
             host,
             loggers,
+            is_timed: config.frontends.iter().any(|one| one.statistics.is_some()),
             config,
         })
     }
@@ -153,6 +156,11 @@ impl Node {
 
     pub(crate) fn backend(&self, backend: BackendId) -> &Backend {
         &self.config.backends[backend.0]
+    }
+
+    /// Is there anybody who wants to know of the exchanges of this frontend?
+    pub(crate) fn keeps_records(&self, frontend: usize) -> bool {
+        self.is_timed || self.loggers.has_traffic(frontend)
     }
 
     /// The backend of this name.

@@ -1,13 +1,17 @@
 //! Counters over time: what happened in the last seconds, from samples taken once a second.
 
 mod rate;
+mod recent;
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-pub(crate) use self::rate::Rate;
+pub(crate) use self::{
+    rate::Rate,
+    recent::{Recent, Sums},
+};
 
 /// Between two samples.
 pub(crate) const SAMPLE_EVERY: Duration = Duration::from_secs(1);

@@ -3,12 +3,14 @@
 mod check;
 mod collect;
 mod sample;
+mod steps;
 mod traffic;
 
 pub use crate::refusals::Why;
 pub use check::{CheckCode, CheckReport};
 pub(crate) use collect::collect;
 pub(crate) use sample::sample;
+pub use steps::{StepTimes, Steps};
 pub use traffic::{Compressed, Level, Outage, PerSecond, ServerHistory, Traffic};
 
 use std::{

@@ -22,6 +22,7 @@ use lb_proxy::{
     Config, Proxy,
     config::{
         AccessLog, Backend, BackendId, Bind, Compression, Frontend, LogDestination, LogTarget, Mode, Server,
+        Statistics,
     },
     rules::{Action, Condition, PathPattern, Rule, Text},
     sample::{Names, Place, Stage, Template, Text as Becomes, VariableName},
@@ -192,6 +193,16 @@ fn a_line_in_the_log_for_each_request_allocates_nothing() {
     let mut line = [0; 200];
     let length = syslog.recv(&mut line).unwrap();
     assert!(line[..length].ends_with(b" \"GET /index.html HTTP/1.1\"\n"));
+}
+
+#[test]
+fn measuring_each_request_for_the_statistics_allocates_nothing() {
+    let request = b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\nAccept: */*\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let uri = "/haproxy-stats".to_owned();
+    let statistics = Statistics { uri, allow: Vec::new(), users: None, is_public: false };
+    let change = |config: &mut Config| config.frontends[0].statistics = Some(statistics);
+    assert_eq!(cost_with(change, request, 0, response, 2), 0);
 }
 
 #[test]

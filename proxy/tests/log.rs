@@ -27,3 +27,5 @@ mod targets;
 mod tcp;
 #[path = "log/terminations.rs"]
 mod terminations;
+#[path = "log/times.rs"]
+mod times;

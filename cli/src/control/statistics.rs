@@ -99,6 +99,30 @@ pub struct Traffic {
     pub denied_responses: u64,
     /// Exchanges that the client ended.
     pub client_aborts: u64,
+    /// How long exchanges took that got a response (tcp: a connection to a server); `None` where no frontend has statistics.
+    pub times: Option<StepTimes>,
+}
+
+/// How long the steps of exchanges took.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StepTimes {
+    /// On average, of about the last 1,024.
+    pub average: Steps,
+    /// The most that each ever took.
+    pub longest: Steps,
+}
+
+/// Milliseconds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Steps {
+    /// In line, and in attempts to connect but the last.
+    pub queue: u64,
+    /// Until the server was connected.
+    pub connect: u64,
+    /// Until the head of the response was whole; 0 in mode tcp.
+    pub response: u64,
+    /// From its first byte (tcp: from when it was accepted) to its end.
+    pub total: u64,
 }
 
 /// What was compressed of responses.

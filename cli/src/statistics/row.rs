@@ -2,7 +2,9 @@
 //! does; a column that it leaves empty is empty here.
 
 use super::Column;
-use crate::control::{Backend, Compressed, Frontend, Level, Server, ServerState, Status, Timestamp, Traffic};
+use crate::control::{
+    Backend, Compressed, Frontend, Level, Server, ServerState, Status, Steps, Timestamp, Traffic,
+};
 
 /// What stands in a column.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -32,6 +34,8 @@ pub enum Kind {
 pub struct Row {
     /// What it is about.
     pub kind: Kind,
+    /// The most that each step of an exchange ever took, which the CSV has no column for.
+    pub(super) longest: Option<Steps>,
     cells: Vec<Cell>,
 }
 
@@ -67,7 +71,7 @@ impl<T: Into<Self>> From<Option<T>> for Cell {
 
 impl Row {
     fn new(kind: Kind, proxy: &str, name: &str, ids: [u32; 2]) -> Self {
-        let mut row = Self { kind, cells: vec![Cell::Empty; Column::ALL.len()] };
+        let mut row = Self { kind, longest: None, cells: vec![Cell::Empty; Column::ALL.len()] };
         row.set(Column::Pxname, proxy);
         row.set(Column::Svname, name);
         row.set(Column::Pid, 1_u32);
@@ -266,6 +270,12 @@ fn set_traffic(row: &mut Row, traffic: &Traffic, is_http: bool) {
     row.set(Column::CliAbrt, traffic.client_aborts);
     row.set(Column::SrvAbrt, traffic.server_aborts);
     row.set(Column::Lastsess, traffic.idle.map_or(Cell::Number(-1), Cell::from));
+    let average = traffic.times.map(|times| times.average);
+    row.longest = traffic.times.map(|times| times.longest);
+    row.set(Column::Qtime, average.map(|average| average.queue));
+    row.set(Column::Ctime, average.map(|average| average.connect));
+    row.set(Column::Rtime, average.map(|average| average.response));
+    row.set(Column::Ttime, average.map(|average| average.total));
 }
 
 fn set_responses(row: &mut Row, responses: &[u64; 6]) {

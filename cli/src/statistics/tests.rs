@@ -4,7 +4,7 @@ use super::*;
 use crate::control::{
     Backend, BackendStatistics, Bind, Check, Compressed, FileReport, Frontend, FrontendStatistics, Group,
     GroupNode, Level, Outage, PerSecond, Phase, Problem, Ready, Server, ServerState, ServerStatistics,
-    Status, Timestamp, Traffic, Vip,
+    Status, StepTimes, Steps, Timestamp, Traffic, Vip,
 };
 
 pub(crate) fn time(text: &str) -> Timestamp {
@@ -56,6 +56,10 @@ pub(crate) fn server(name: &str) -> Server {
                 server_aborts: 11,
                 denied_responses: 14,
                 client_aborts: 12,
+                times: Some(StepTimes {
+                    average: Steps { queue: 1, connect: 2, response: 30, total: 40 },
+                    longest: Steps { queue: 101, connect: 102, response: 1_030, total: 1_040 },
+                }),
             },
             outage: Outage { is_down: false, seconds: 100, count: 2, total_seconds: 33 },
             failed_checks: 13,
@@ -151,7 +155,7 @@ fn the_csv_is_haproxys_to_the_letter() {
         [
             HEADER,
             "web,FRONTEND,,,4,12,2000,60,1500,21000,3,4,5,,,,,OPEN,,,,,,,,,1,1,0,,,,0,1,0,8,,,,2,30,4,5,6,1,,2,9,71,,,1000,300,7,4,,,,,,,,\n",
-            "app,web1,1,4,3,9,50,42,1000,20000,,14,,7,10,8,9,UP,10,1,0,13,2,100,33,,1,2,1,,41,,2,2,,11,L7OK,200,1,2,30,4,5,6,1,,,,48,12,11,,,,,5,200,,,,,,\n",
+            "app,web1,1,4,3,9,50,42,1000,20000,,14,,7,10,8,9,UP,10,1,0,13,2,100,33,,1,2,1,,41,,2,2,,11,L7OK,200,1,2,30,4,5,6,1,,,,48,12,11,,,,,5,200,,1,2,30,40,\n",
             "app,BACKEND,0,0,5,10,200,50,0,0,0,0,,0,0,0,0,UP,10,1,0,,1,77,6,,1,2,0,,0,,1,0,,0,,,,0,0,0,0,0,0,,,,0,0,0,900,200,6,3,-1,,,,,,,\n",
         ]
         .concat()
@@ -197,7 +201,7 @@ fn only_cells_that_need_it_are_quoted() {
         check.what = "said \"no\", and left".to_owned();
     }
     let found = csv(&rows(&status(Vec::new(), vec![backend("app", vec![web1])])));
-    assert!(found.contains(",5,\"said \"\"no\"\", and left\",,,,,,\n"), "{found}");
+    assert!(found.contains(",5,\"said \"\"no\"\", and left\",,1,2,30,40,\n"), "{found}");
 }
 
 #[test]
@@ -311,6 +315,7 @@ fn the_page_shows_what_the_rows_have_and_the_node_at_its_top() {
         "<tr class=\"server down\"><td>web2</td><td class=\"text words\" data-l=\"State\"><span class=\"word\">DOWN</span>",
         "L4CON connection refused, 5 of 5 failed",
         "<span title=\"20,000 bytes\">20.0 kB</span>",
+        "<span title=\"average of the last 1,024; at most in line: 101, connect: 102, response: 1,030, all: 1,040\">1 / 2 / 30 / 40</span>",
         "<span class=\"bad\" title=\"connections: 7, responses: 10, ended by clients: 12\">29</span>",
         "<a href=\"/haproxy-stats;up\">Hide servers that are down</a>",
         "<a href=\"/haproxy-stats;csv\">CSV</a>",

@@ -29,7 +29,7 @@ fn content(answer: &str) -> &str {
 #[test]
 fn they_are_at_the_uri_of_a_frontend_and_on_a_listener_of_their_own() {
     let (frontend, own) = (unused_address(), unused_address());
-    let server = web_server(Duration::ZERO);
+    let server = web_server(Duration::from_millis(20));
     let daemon = Daemon::spawn(
         &format!(
             "[users.staff]\nuser.anna = \"{HASH}\"\n[statistics]\nbind = \"{own}\"\nusers = \"staff\"\n\
@@ -53,6 +53,12 @@ fn they_are_at_the_uri_of_a_frontend_and_on_a_listener_of_their_own() {
     assert!(csv.starts_with("HTTP/1.1 200 OK\r\n"), "{csv}");
     assert!(csv.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"), "{csv}");
     assert!(csv.contains("\r\nCache-Control: no-cache, no-store\r\n"), "{csv}");
+    for row in ["web,web1,", "web,BACKEND,"] {
+        let line = content(&csv).lines().find(|line| line.starts_with(row)).expect("a row");
+        let times: Vec<u64> =
+            line.split(',').skip(58).take(4).map(|time| time.parse().expect("milliseconds")).collect();
+        assert!(times[2] >= 20 && times[3] >= times[2], "{line}");
+    }
     let names: Vec<_> =
         content(&csv).lines().map(|line| line.split(',').take(2).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(names, ["# pxname svname", "statistics FRONTEND", "web FRONTEND", "web web1", "web BACKEND"]);

@@ -249,7 +249,7 @@ impl<'c, S: Stream> Session<'c, S> {
             }
             if let Some(inbox) = self.inbound.inbox.as_mut().filter(|inbox| !inbox.is_empty()) {
                 self.connection.set_busy();
-                if self.connection.is_logged() && progress.has_begun(inbox.filled()) {
+                if self.connection.is_recorded() && progress.has_begun(inbox.filled()) {
                     begin_log(self.connection, inbox.len());
                 }
                 let parsed = incoming::parse(

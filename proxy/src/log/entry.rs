@@ -1,6 +1,6 @@
 //! Where a connection meets its log: a record is begun, noted in, and becomes a line when it ends, however it ends.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Record, TrafficLogger,
@@ -13,14 +13,14 @@ use crate::{
 };
 
 impl<S> Connection<S> {
-    /// Is its traffic logged?
-    pub(crate) fn is_logged(&self) -> bool {
-        self.worker().node().loggers.has_traffic(self.frontend_id())
+    /// Is anything of its exchanges noted, for a log or for statistics?
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.worker().node().keeps_records(self.frontend_id())
     }
 
-    /// An exchange begins, or began at that moment. Nothing if its frontend has no log.
+    /// An exchange begins, or began at that moment. Nothing if nobody wants to know of it.
     pub(crate) fn begin_log(&self, begun: Instant) {
-        if !self.is_logged() {
+        if !self.is_recorded() {
             return;
         }
         let mut record = self.worker().log().take();
@@ -50,12 +50,14 @@ impl<S> Connection<S> {
         }
     }
 
-    /// The line is written. Nothing if there is no record.
+    /// The exchange is over: its line is written, and its times are counted. Nothing if there is no record.
     pub(crate) fn end_log(&self) {
         let Some(record) = self.record().take() else { return };
-        if let Some(traffic) = self.traffic_logger() {
-            self.write_log(traffic, &record, None);
+        let total = record.elapsed();
+        if let Some(traffic) = self.traffic_logger().filter(|_| !record.is_written) {
+            self.write_log(traffic, &record, total, None);
         }
+        self.measure(&record, total);
         self.worker().log().give_back(record);
     }
 
@@ -63,9 +65,20 @@ impl<S> Connection<S> {
     /// possible does it now.
     pub(crate) fn end_log_early(&self, head: usize) {
         let Some(traffic) = self.traffic_logger().filter(|traffic| traffic.config.asap) else { return };
-        if let Some(record) = self.record().take() {
-            self.write_log(traffic, &record, Some(head as u64));
-            self.worker().log().give_back(record);
+        if let Some(record) = self.record().borrow_mut().as_mut() {
+            self.write_log(traffic, record, record.elapsed(), Some(head as u64));
+            record.is_written = true;
+        }
+    }
+
+    /// Counts how long its steps took at its server, if it had one.
+    fn measure(&self, record: &Record, total: Duration) {
+        let (worker, mode) = (self.worker(), self.frontend().mode);
+        if let (true, Some(backend), ServedBy::Server(server)) =
+            (worker.node().is_timed, record.backend, record.served_by)
+            && let Some(steps) = record.steps(mode, total)
+        {
+            worker.counters().backends[backend.0].took(server, steps);
         }
     }
 
@@ -87,7 +100,7 @@ impl<S> Connection<S> {
     }
 
     /// `early` is what is about to be sent, of an exchange that goes on.
-    fn write_log(&self, traffic: &TrafficLogger, record: &Record, early: Option<u64>) {
+    fn write_log(&self, traffic: &TrafficLogger, record: &Record, total: Duration, early: Option<u64>) {
         let is_error = record.is_error();
         if traffic.config.dontlog_normal && !is_error {
             return;
@@ -110,7 +123,7 @@ impl<S> Connection<S> {
             frontend: self.frontend(),
             backend,
             server,
-            total: record.elapsed(),
+            total,
             sent: self.sent().value() - record.sent_before + early.unwrap_or(0),
             received: record
                 .received_until

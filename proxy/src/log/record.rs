@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::{Endpoint, config::BackendId};
+use crate::{
+    Endpoint,
+    config::{BackendId, Mode},
+    status::Steps,
+};
 
 /// See the module. Moments are counted from `begun`.
 #[derive(Debug)]
@@ -39,6 +43,8 @@ pub(crate) struct Record {
     pub(crate) is_redispatched: bool,
     /// Its place in the line of its server, and in that of its backend; 0 if it did not wait.
     pub(crate) in_line: (u32, u32),
+    /// Its line is written: it goes on all the same, and is still measured.
+    pub(super) is_written: bool,
     /// How it ended: who, and where. None until it has.
     pub(super) code: Option<[char; 2]>,
     /// What the request's cookie said, and what became of it in the response.
@@ -116,6 +122,7 @@ impl Default for Record {
             retries: 0,
             is_redispatched: false,
             in_line: (0, 0),
+            is_written: false,
             code: None,
             cookie: ['-'; 2],
             text: Vec::new(),
@@ -221,6 +228,17 @@ impl Record {
             connect: from(queued, connected),
             response: from(connected, responded),
         }
+    }
+
+    /// How long its steps took, and all of it, if its server has done its part: it has answered, in mode tcp it is connected.
+    pub(super) fn steps(&self, mode: Mode, total: Duration) -> Option<Steps> {
+        let Times { request: _, queue, connect, response } = self.times();
+        Some(Steps {
+            queue: queue?,
+            connect: connect?,
+            response: if mode == Mode::Tcp { 0 } else { response? },
+            total: u64::try_from(total.as_millis()).unwrap_or(u64::MAX),
+        })
     }
 
     /// Is it more than ordinary traffic, or an answer of our own? As HAProxy sees it.

@@ -5,8 +5,8 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use super::{CompressionCounters, Counter, class};
-use crate::{config::Backend, http::Termination};
+use super::{CompressionCounters, Counter, StepCounters, class, steps::raise};
+use crate::{config::Backend, http::Termination, status::Steps};
 
 /// What a worker counts of a backend and of its servers.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub struct BackendTotals {
     pub responses: [Counter; 6],
     /// Compressed responses.
     pub compression: CompressionCounters,
+    /// The most that each step of an exchange took, at whatever server; see [`StepCounters`].
+    pub longest: [Counter; 4],
     /// What no server has to do with.
     pub unserved: ServerCounters,
 }
@@ -67,6 +69,8 @@ pub struct ServerCounters {
     pub denied_responses: Counter,
     /// Exchanges that the client ended.
     pub client_aborts: Counter,
+    /// How long its exchanges took.
+    pub steps: StepCounters,
 }
 
 impl Deref for BackendCounters {
@@ -116,6 +120,12 @@ impl BackendCounters {
         self.servers.iter().chain(&self.gone).map(|counters| &**counters).chain([&self.totals.unserved])
     }
 
+    /// An exchange at this server took so long.
+    pub(crate) fn took(&self, server: usize, steps: Steps) {
+        self.of(Some(server)).steps.took(steps);
+        raise(&self.totals.longest, steps);
+    }
+
     /// Those of a server, or of what got none.
     pub fn of(&self, server: Option<usize>) -> &ServerCounters {
         server.and_then(|server| self.servers.get(server)).map_or(&self.totals.unserved, |server| server)
@@ -149,10 +159,12 @@ impl ServerCounters {
             server_aborts,
             denied_responses,
             client_aborts,
+            steps,
         } = self;
         let connecting = [requests, balanced, connect_errors, connect_failures, retries, redispatches];
         let serving = [bytes_in, bytes_out, response_errors, server_aborts, denied_responses, client_aborts];
-        connecting.into_iter().chain(serving).chain(responses)
+        let steps = steps.sums.iter().chain([&steps.count]);
+        connecting.into_iter().chain(serving).chain(responses).chain(steps)
     }
 
     /// Attempts to give it a request (http) or a connection (tcp), as HAProxy counts a server's sessions.
@@ -224,6 +236,7 @@ mod tests {
             for (amount, server) in (1..).zip(&counters.servers) {
                 server.requests.add(amount);
                 server.responses[2].add(amount);
+                server.steps.took([0, 0, 0, amount].into());
                 expected += amount;
             }
             counters.requests.add(1);
@@ -231,7 +244,10 @@ mod tests {
             let sum = |counter: fn(&ServerCounters) -> &Counter| -> u64 {
                 counters.all().map(|one| counter(one).value()).sum()
             };
-            assert_eq!((sum(|one| &one.requests), sum(|one| &one.responses[2])), (expected, expected));
+            assert_eq!(
+                [sum(|one| &one.requests), sum(|one| &one.responses[2]), sum(|one| &one.steps.sums[3])],
+                [expected; 3]
+            );
         }
         assert_eq!(counters.requests.value(), 4);
         assert!(counters.gone.len() <= 3, "{}", counters.gone.len());

@@ -19,7 +19,7 @@ use crate::{
     config::{Backend, Server},
     health::{passive::Watch, server::ServerHealth},
     limit::{Limit, Padded},
-    rates::{Rate, Rates},
+    rates::{Rate, Rates, Recent},
     refusals::Refusals,
     status::Outage,
     upstream::{balance::Turns, queue::Queue},
@@ -66,6 +66,8 @@ pub(crate) struct BackendHistory {
     pub(crate) rate: Rate,
     /// The most at a time, of the moments at which it was looked at.
     pub(crate) peak: u64,
+    /// How long the last exchanges took.
+    pub(crate) steps: Recent,
     /// When it had no usable server.
     pub(crate) outage: Outage,
 }
@@ -86,8 +88,17 @@ pub(crate) struct ServerShared {
     in_flight: Padded<AtomicU32>,
     /// Control's; a worker only looks, and seldom.
     health: Mutex<ServerHealth>,
-    /// Control's: attempts to give it something.
-    rate: Mutex<Rate>,
+    /// Control's: what happened lately.
+    rates: Mutex<ServerRates>,
+}
+
+/// What a server did lately.
+#[derive(Debug, Default)]
+pub(crate) struct ServerRates {
+    /// Attempts to give it something.
+    pub(crate) sessions: Rate,
+    /// How long the last exchanges took.
+    pub(crate) steps: Recent,
 }
 
 impl FrontendShared {
@@ -113,6 +124,7 @@ impl BackendShared {
             history: Mutex::new(BackendHistory {
                 rate: Rate::default(),
                 peak: 0,
+                steps: Recent::default(),
                 outage: Outage::new(SystemTime::now()),
             }),
         }
@@ -183,7 +195,7 @@ impl ServerShared {
             watch: Watch::default(),
             in_flight: Padded::default(),
             health: Mutex::new(health),
-            rate: Mutex::default(),
+            rates: Mutex::default(),
         };
         shared.set_limits(config, &shared.health());
         shared
@@ -221,8 +233,8 @@ impl ServerShared {
         debug_assert!(before > 0);
     }
 
-    pub(crate) fn rate(&self) -> MutexGuard<'_, Rate> {
-        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn rates(&self) -> MutexGuard<'_, ServerRates> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of it, locked.

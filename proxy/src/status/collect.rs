@@ -5,13 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{BackendStatus, Compressed, FrontendStatus, ServerStatus, Status, Traffic};
+use super::{BackendStatus, Compressed, FrontendStatus, ServerStatus, Status, StepTimes, Traffic};
 use crate::{
     config::{Address, Backend, BackendId},
     health::{routing::share, server::ServerHealth},
     listener::binding::Bindings,
     metrics::{BIND_ERRORS, BackendCounters, Counter, Event, FrontendCounters, ServerCounters},
     node::{BackendState, Node, ServerShared},
+    rates::{Recent, Sums},
     upstream::balance::Usable,
     wheel::TICK,
 };
@@ -157,16 +158,20 @@ impl<'a> Of<'a> {
             current: shared.in_flight().into(),
             queued: queued as u64,
             queued_peak: queued_peak as u64,
-            rate: shared.rate().per_second(),
+            rate: shared.rates().sessions.per_second(),
             ..Traffic::default()
         };
+        let (mut sums, mut longest) = (Sums::default(), [0; 4]);
         for counters in self.counters().map(|counters| &counters.servers[server]) {
+            sums.add(&counters.steps);
+            raise(&mut longest, &counters.steps.longest);
             traffic.add(counters);
             traffic.add_responses(&counters.responses);
             traffic.sessions_total += counters.sessions();
             traffic.peak = traffic.peak.max(counters.peak.value());
             traffic.idle = traffic.idle.into_iter().chain(self.idle(counters)).min();
         }
+        traffic.steps = self.steps(&shared.rates().steps, sums, longest);
         traffic
     }
 
@@ -184,13 +189,23 @@ impl<'a> Of<'a> {
             idle: servers.iter().filter_map(|server| server.traffic.idle).min(),
             ..Traffic::default()
         };
+        let (mut sums, mut longest) = (Sums::default(), [0; 4]);
         for counters in self.counters() {
-            counters.all().for_each(|one| traffic.add(one));
+            raise(&mut longest, &counters.longest);
+            for one in counters.all() {
+                traffic.add(one);
+                sums.add(&one.steps);
+            }
             traffic.add_responses(&counters.responses);
             traffic.sessions_total += counters.requests.value();
             traffic.peak = traffic.peak.max(counters.peak.value());
         }
+        traffic.steps = self.steps(&history.steps, sums, longest);
         traffic
+    }
+
+    fn steps(self, recent: &Recent, sums: Sums, longest: [u64; 4]) -> Option<StepTimes> {
+        self.node.is_timed.then(|| StepTimes { average: recent.average(sums), longest: longest.into() })
     }
 
     /// How long ago a worker gave the server something.
@@ -219,4 +234,11 @@ impl<'a> Of<'a> {
 
 fn sum(node: &Node, frontend: usize, counter: fn(&FrontendCounters) -> &Counter) -> u64 {
     node.counters.iter().map(|worker| counter(&worker.frontends[frontend]).value()).sum()
+}
+
+/// Makes each at least what a worker has seen.
+fn raise(longest: &mut [u64; 4], seen: &[Counter; 4]) {
+    for (longest, seen) in longest.iter_mut().zip(seen) {
+        *longest = seen.value().max(*longest);
+    }
 }

@@ -1,9 +1,9 @@
-//! What is kept of the counters once a second, so that [`super::Status`] can tell rates and peaks.
+//! What is kept of the counters once a second, so that [`super::Status`] can tell rates, peaks and averages.
 
 use std::time::Instant;
 
 use super::collect::{connections, requests_and_server_errors};
-use crate::node::Node;
+use crate::{metrics::BackendCounters, node::Node, rates::Sums};
 
 /// Takes a sample of everything.
 pub(crate) fn sample(node: &Node, now: Instant) {
@@ -19,9 +19,16 @@ pub(crate) fn sample(node: &Node, now: Instant) {
         let mut history = backend.shared.history();
         history.peak = history.peak.max(backend.load());
         history.rate.sample(now, counters().map(|counters| counters.requests.value()).sum());
+        let mut sums = Sums::default();
+        counters().flat_map(BackendCounters::all).for_each(|one| sums.add(&one.steps));
+        history.steps.sample(sums);
         for (server, shared) in backend.servers.iter().enumerate() {
             let sessions = counters().map(|counters| counters.servers[server].sessions()).sum();
-            shared.rate().sample(now, sessions);
+            let mut sums = Sums::default();
+            counters().for_each(|counters| sums.add(&counters.servers[server].steps));
+            let mut rates = shared.rates();
+            rates.sessions.sample(now, sessions);
+            rates.steps.sample(sums);
         }
     }
 }

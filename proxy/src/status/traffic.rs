@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::StepTimes;
 use crate::metrics::{CompressionCounters, Counter, ServerCounters};
 
 /// What went through a server, or through a backend: then with what no server got.
@@ -43,6 +44,8 @@ pub struct Traffic {
     pub denied_responses: u64,
     /// Exchanges that the client ended.
     pub client_aborts: u64,
+    /// How long exchanges took; `None` where no frontend has statistics to show it.
+    pub steps: Option<StepTimes>,
 }
 
 impl Traffic {

@@ -55,7 +55,7 @@ pub struct Search {
     redispatches: u32,
     /// The last attempt of all: its server, and why it failed.
     failure: Option<(usize, String)>,
-    /// For its log, if there is one.
+    /// For the record of the exchange, if there is one.
     course: Option<Cell<Course>>,
 }
 
@@ -97,7 +97,7 @@ impl Search {
         mut preference: Preference,
     ) -> Self {
         let persistence = Persistence::new(worker.node(), backend, &mut preference);
-        let course = worker.node().loggers.has_traffic(frontend).then(Cell::default);
+        let course = worker.node().keeps_records(frontend).then(Cell::default);
         Self {
             worker,
             frontend,

@@ -8,7 +8,8 @@ use lb_proxy::{
 };
 
 use crate::control::{
-    BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, Traffic,
+    BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, StepTimes,
+    Steps, Traffic,
 };
 
 pub(super) fn frontend(found: &FrontendStatus) -> FrontendStatistics {
@@ -72,7 +73,15 @@ fn traffic(found: &proxy::Traffic) -> Traffic {
         server_aborts: found.server_aborts,
         denied_responses: found.denied_responses,
         client_aborts: found.client_aborts,
+        times: found
+            .steps
+            .map(|found| StepTimes { average: steps(found.average), longest: steps(found.longest) }),
     }
+}
+
+fn steps(found: proxy::Steps) -> Steps {
+    let proxy::Steps { queue, connect, response, total } = found;
+    Steps { queue, connect, response, total }
 }
 
 fn compressed(found: proxy::Compressed) -> Compressed {

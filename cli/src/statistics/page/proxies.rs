@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What each is called, what its numbers are, and how it is set.
-const COLUMNS: [(&str, &str, &str); 14] = [
+const COLUMNS: [(&str, &str, &str); 15] = [
     ("Name", "", ""),
     ("State", "", "text words"),
     ("Last check", "", "text words"),
@@ -28,6 +28,7 @@ const COLUMNS: [(&str, &str, &str); 14] = [
     ("Bytes in", "", ""),
     ("Bytes out", "", ""),
     ("Responses", "2xx / 3xx / 4xx / 5xx", ""),
+    ("Milliseconds", "line / connect / response / all", ""),
     ("Denied", "", ""),
     ("Errors", "", ""),
     ("Retries", "same / other", ""),
@@ -104,8 +105,9 @@ fn write_row(out: &mut String, row: &Row, server: Option<&Server>) -> fmt::Resul
     cells[7] = bytes(number(row, Column::Bin));
     cells[8] = bytes(number(row, Column::Bout));
     cells[9] = several(row, &[Column::Hrsp2xx, Column::Hrsp3xx, Column::Hrsp4xx, Column::Hrsp5xx]);
-    cells[10] = sum(row, &[(Column::Dreq, "requests"), (Column::Dresp, "responses")]);
-    cells[11] = sum(
+    cells[10] = times(row);
+    cells[11] = sum(row, &[(Column::Dreq, "requests"), (Column::Dresp, "responses")]);
+    cells[12] = sum(
         row,
         &[
             (Column::Ereq, "requests"),
@@ -114,8 +116,8 @@ fn write_row(out: &mut String, row: &Row, server: Option<&Server>) -> fmt::Resul
             (Column::CliAbrt, "ended by clients"),
         ],
     );
-    cells[12] = several(row, &[Column::Wretr, Column::Wredis]);
-    cells[13] = several(row, &[Column::Weight]);
+    cells[13] = several(row, &[Column::Wretr, Column::Wredis]);
+    cells[14] = several(row, &[Column::Weight]);
     for ((label, numbers, class), cell) in COLUMNS.iter().zip(&cells).skip(1) {
         let gap = if numbers.is_empty() { "" } else { " " };
         write!(out, "<td class=\"{class}\" data-l=\"{label}{gap}{numbers}\">{cell}</td>")?;
@@ -173,6 +175,19 @@ fn sum(row: &Row, parts: &[(Column, &str)]) -> String {
     let words: Vec<_> = parts.iter().map(|(n, what)| format!("{what}: {}", thousands(*n))).collect();
     let class = if total > 0 { " class=\"bad\"" } else { "" };
     format!("<span{class} title=\"{}\">{}</span>", words.join(", "), thousands(total))
+}
+
+/// On average, and in words the most that there were.
+fn times(row: &Row) -> String {
+    let Some(longest) = row.longest else { return String::new() };
+    let average = several(row, &[Column::Qtime, Column::Ctime, Column::Rtime, Column::Ttime]);
+    format!(
+        "<span title=\"average of the last 1,024; at most in line: {}, connect: {}, response: {}, all: {}\">{average}</span>",
+        thousands(longest.queue),
+        thousands(longest.connect),
+        thousands(longest.response),
+        thousands(longest.total),
+    )
 }
 
 /// In the largest unit that leaves a number above one.

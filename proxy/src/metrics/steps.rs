@@ -1,0 +1,33 @@
+//! What a worker counts of how long the steps of exchanges took.
+
+use super::Counter;
+use crate::status::Steps;
+
+/// Of exchanges that got a response (tcp: a connection to the server), in the order of [`Steps::all`].
+#[derive(Debug, Default)]
+pub struct StepCounters {
+    /// Exchanges.
+    pub count: Counter,
+    /// Milliseconds of each step, added up.
+    pub sums: [Counter; 4],
+    /// The most that a step took.
+    pub longest: [Counter; 4],
+}
+
+impl StepCounters {
+    /// Counts an exchange whose steps took so long.
+    pub(crate) fn took(&self, steps: Steps) {
+        self.count.increment();
+        for (sum, milliseconds) in self.sums.iter().zip(steps.all()) {
+            sum.add(milliseconds);
+        }
+        raise(&self.longest, steps);
+    }
+}
+
+/// Makes each at least as long.
+pub(super) fn raise(longest: &[Counter; 4], steps: Steps) {
+    for (longest, milliseconds) in longest.iter().zip(steps.all()) {
+        longest.raise(milliseconds);
+    }
+}
