@@ -3,11 +3,13 @@
 //! Every connection is one task. The control side reaches it through the [`Registry`]: it leaves an order in the
 //! connection's entry and wakes the task. A session never looks at orders: [`run`] does, between two polls of it.
 
+mod task;
+
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     net::IpAddr,
-    pin::pin,
+    pin::Pin,
     rc::Rc,
     sync::{
         Arc,
@@ -20,17 +22,16 @@ use std::{
 use slab::Slab;
 use tokio::sync::oneshot;
 
+pub(crate) use self::task::{run, run_http};
 use crate::{
     Endpoint,
     config::{Backend, BackendCompression, BackendId, Compression, ConnectionMode, Frontend},
-    http,
     listener::ListenerId,
     log::Record,
     metrics::{Event, Flow, FrontendCounters},
     node::FrontendShared,
     refusals::{Told, Why},
     sample::{self, Facts, Variables},
-    stream::Stream,
     table::{Held, Refusal},
     upstream::Upstream,
     worker::Worker,
@@ -302,14 +303,15 @@ impl<S> Connection<S> {
     }
 
     /// Waits for something while nothing is in flight; `None` if it is to be renewed meanwhile.
-    pub(crate) async fn unless_outdated<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
-        let mut wait = pin!(wait);
-        poll_fn(|context| match wait.as_mut().poll(context) {
+    pub(crate) fn unless_outdated<T>(
+        &self,
+        mut wait: impl Future<Output = T> + Unpin,
+    ) -> impl Future<Output = Option<T>> + Unpin {
+        poll_fn(move |context| match Pin::new(&mut wait).poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending if self.is_to_renew() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         })
-        .await
     }
 
     /// Goes on under the generation in force, if that has its listener. Between two exchanges only.
@@ -341,50 +343,6 @@ impl<S> Drop for Connection<S> {
         };
         self.end_log_killed(killed);
     }
-}
-
-/// Drives a session until it ends or is ordered to.
-pub(crate) async fn run<S: Stream>(connection: Connection<S>, session: impl AsyncFnOnce(&Connection<S>)) {
-    drive(&connection, session(&connection)).await;
-    end(&connection);
-}
-
-/// Drives http sessions until the connection is to end: one for each generation of the configuration that it lives to
-/// see.
-pub(crate) async fn run_http<S: Stream>(mut connection: Connection<S>) {
-    let mut carried = None;
-    while let Some(left) = drive(&connection, http::serve(&connection, carried.take())).await.flatten() {
-        connection.renew();
-        carried = Some(left);
-    }
-    end(&connection);
-}
-
-/// Polls a session until it ends; `None` if it was ordered to.
-async fn drive<S: Stream, T>(connection: &Connection<S>, session: impl Future<Output = T>) -> Option<T> {
-    let entry = &connection.entry.entry;
-    let mut session = pin!(session);
-    poll_fn(|context| {
-        if matches!(*entry.order.borrow(), Order::Reset(_) | Order::Cut) {
-            return Poll::Ready(None);
-        }
-        // First the session, then an order to close: bytes that came before the order make it busy.
-        if let Poll::Ready(output) = session.as_mut().poll(context) {
-            return Poll::Ready(Some(output));
-        }
-        entry.poll_close(context).map(|()| None)
-    })
-    .await
-}
-
-fn end<S: Stream>(connection: &Connection<S>) {
-    let event = match *connection.entry.entry.order.borrow() {
-        Order::None | Order::Close => return,
-        Order::Cut => Event::Cut,
-        Order::Reset(_) => Event::Reset,
-    };
-    connection.stream.abort();
-    connection.count(event);
 }
 
 impl Permit {

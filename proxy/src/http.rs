@@ -6,13 +6,13 @@
 pub mod body;
 mod budget;
 mod bulk;
-mod carried;
 mod compression;
 mod cookie;
 mod download;
 mod exchange;
 pub mod head;
 pub mod headers;
+mod idle;
 mod inbound;
 mod incoming;
 mod inquire;
@@ -25,6 +25,7 @@ mod proof;
 pub(crate) mod query;
 pub(crate) mod reason;
 pub mod reply;
+mod room;
 mod session;
 pub mod target;
 mod upload;
@@ -34,32 +35,43 @@ mod write;
 mod tests;
 
 pub(crate) use self::{
-    budget::RetryBudget, carried::Carried, compression::Compressors, cookie::CookiePolicy,
-    outcome::Termination,
+    budget::RetryBudget, compression::Compressors, cookie::CookiePolicy, idle::Idle, outcome::Termination,
+    room::Rooms,
 };
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
-use self::session::{End, Session};
+use self::session::{Left, Session};
 use crate::{connection::Connection, stream::Stream};
+
+/// Why a connection is not served any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum End {
+    /// It is to be closed.
+    Closed,
+    /// It is to be served under another generation of the configuration.
+    Outdated,
+}
 
 /// Answers a connection that may not stay with 429, whatever it wants.
 pub(crate) async fn turn_away<S: Stream>(connection: &Connection<S>, retry_after: Duration) {
-    Session::new(connection).turn_away(retry_after).await;
+    let deadline = connection.worker().wheel().deadline();
+    Session::new(connection, Idle::new(connection), &deadline, None).turn_away(retry_after).await;
 }
 
-/// Serves a connection of a frontend with [`crate::config::Mode::Http`]; `carried` is what a session before has left. Ends
-/// with what is left for the next one if that is to go on under another generation of the configuration.
+/// Serves a connection of a frontend with [`crate::config::Mode::Http`]. `idle` is there while no request is.
 pub(crate) async fn serve<S: Stream>(
-    connection: &Connection<S>,
-    carried: Option<Box<Carried>>,
-) -> Option<Box<Carried>> {
-    let mut session = match carried {
-        None => Session::new(connection),
-        Some(carried) => carried.resume(connection),
-    };
-    match session.run().await {
-        End::Closed => None,
-        End::Outdated => Some(Carried::new(session)),
+    connection: &Rc<Connection<S>>,
+    idle: &mut Option<Idle>,
+    rooms: &Rooms<S>,
+) -> End {
+    while let Some(waiting) = idle {
+        let Some(waited) = waiting.wait(connection).await else { return End::Outdated };
+        match rooms.serve(connection, idle, waited).await {
+            Left::Idle => {}
+            Left::Closed => break,
+            Left::Outdated => return End::Outdated,
+        }
     }
+    End::Closed
 }

@@ -25,7 +25,7 @@ use tokio::{io::Interest, net::TcpStream};
 /// At most one task waits for readability and at most one for writability at any time (the last one to poll is
 /// woken).
 #[allow(async_fn_in_trait, reason = "never Send: a stream lives and dies on one worker")]
-pub trait Stream {
+pub trait Stream: 'static {
     /// Ready when [`Self::try_read`] is worth a try: there are bytes, the end, or an error.
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
@@ -59,13 +59,13 @@ pub trait Stream {
     async fn ended(&self);
 
     /// Waits for [`Self::poll_readable`].
-    async fn readable(&self) -> io::Result<()> {
-        poll_fn(|context| self.poll_readable(context)).await
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Unpin {
+        poll_fn(|context| self.poll_readable(context))
     }
 
     /// Waits for [`Self::poll_writable`].
-    async fn writable(&self) -> io::Result<()> {
-        poll_fn(|context| self.poll_writable(context)).await
+    fn writable(&self) -> impl Future<Output = io::Result<()>> + Unpin {
+        poll_fn(|context| self.poll_writable(context))
     }
 
     /// Writes all of `bytes`, waiting as often as needed.

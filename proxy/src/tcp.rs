@@ -7,6 +7,7 @@ pub(crate) mod splice;
 use std::{future::pending, io, time::Instant};
 
 use crate::{
+    config::BackendId,
     connection::Connection,
     error::{Kind, Side},
     http::Termination,
@@ -45,11 +46,32 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     let balance = &worker.node().backend(backend).balance;
     let hash = source.and_then(|source| key::of_connection(balance, source));
     let client = source.filter(|_| !judgement.ignores_persistence);
-    let counters = &worker.counters().backends[backend.0];
-    counters.requests.increment();
+    worker.counters().backends[backend.0].requests.increment();
     let preference = Preference { client, hash, ..Preference::default() };
-    let upstream_deadline = worker.wheel().deadline();
-    let mut search = worker.search(connection.frontend_id(), backend, preference);
+    let deadline = worker.wheel().deadline();
+    let Some(upstream) = find(connection, backend, preference, &deadline).await else { return };
+    connection.set_server(&upstream);
+    connection.log(|record| {
+        record.connected(upstream.server_index());
+        // There is no head to wait for.
+        record.phase = Phase::Data;
+    });
+    connection.end_log_early(0);
+    tunnel(connection, &upstream, &deadline).await;
+    // Its own is none of the connections that the line tells of.
+    drop(upstream);
+    connection.end_log();
+}
+
+/// A connection to a server; `None` if there is none or the client has left, which is counted and logged here. A function
+/// of its own, so that a connection whose bytes are moved carries none of it.
+async fn find<S: Stream>(
+    connection: &Connection<S>,
+    backend: BackendId,
+    preference: Preference,
+    deadline: &Deadline,
+) -> Option<Upstream> {
+    let mut search = connection.worker().search(connection.frontend_id(), backend, preference);
     let abortonclose = search.backend().options.abortonclose.unwrap_or(false);
     let departure = async {
         match connection.stream().plain() {
@@ -59,12 +81,12 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     };
     let found = tokio::select! {
         biased;
-        found = search.connect(Reuse::Forbidden, &upstream_deadline) => Some(found),
+        found = search.connect(Reuse::Forbidden, deadline) => Some(found),
         () = departure => None,
     };
     connection.log(|record| search.tell(record));
-    let upstream = match found {
-        Some(Ok(upstream)) => upstream,
+    match found {
+        Some(Ok(upstream)) => Some(upstream),
         None => {
             connection.count(Event::ClientAbort);
             let termination = if search.is_in_line() {
@@ -72,13 +94,14 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
             } else {
                 Termination::ClientAbortInConnect
             };
-            counters.unserved.failed(termination);
+            search.counters().unserved.failed(termination);
             tracing::debug!(
                 frontend = %connection.frontend().name,
                 peer = %connection.peer(),
                 "client left before a server was found"
             );
-            return end_log(connection, termination);
+            end_log(connection, termination);
+            None
         }
         Some(Err(error)) => {
             search.refused(error.kind == Kind::QueueTimeout);
@@ -89,20 +112,10 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
                 cause = error.source.as_ref().map(tracing::field::display),
                 "connection closed: {error}"
             );
-            return end_log(connection, Termination::of_search(&error));
+            end_log(connection, Termination::of_search(&error));
+            None
         }
-    };
-    connection.set_server(&upstream);
-    connection.log(|record| {
-        record.connected(upstream.server_index());
-        // There is no head to wait for.
-        record.phase = Phase::Data;
-    });
-    connection.end_log_early(0);
-    tunnel(connection, &upstream, &upstream_deadline).await;
-    // Its own is none of the connections that the line tells of.
-    drop(upstream);
-    connection.end_log();
+    }
 }
 
 fn end_log<S>(connection: &Connection<S>, termination: Termination) {

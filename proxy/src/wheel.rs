@@ -10,7 +10,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    pin::pin,
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -167,6 +167,12 @@ impl Deadline {
         self.entry.at.set(NEVER);
     }
 
+    /// The same, and forgets who waits: somebody else uses it next.
+    pub(crate) fn release(&self) {
+        self.disarm();
+        self.entry.waker.take();
+    }
+
     /// Has it fired?
     pub fn is_expired(&self) -> bool {
         self.entry.at.get() == EXPIRED
@@ -185,17 +191,25 @@ impl Deadline {
     }
 
     /// Drives `future` until it is ready or this deadline, as it is armed (and touched meanwhile), fires.
-    pub async fn guard<T>(&self, future: impl Future<Output = T>) -> Result<T, Elapsed> {
-        let mut future = pin!(future);
-        poll_fn(|context| match future.as_mut().poll(context) {
+    ///
+    /// One that may not move is pinned by the caller: a function that does so holds it twice, as its argument and where it
+    /// is pinned, and so does every connection that waits there.
+    pub fn guard<T>(
+        &self,
+        mut future: impl Future<Output = T> + Unpin,
+    ) -> impl Future<Output = Result<T, Elapsed>> + Unpin {
+        poll_fn(move |context| match Pin::new(&mut future).poll(context) {
             Poll::Ready(value) => Poll::Ready(Ok(value)),
             Poll::Pending => self.poll_expired(context).map(|()| Err(Elapsed)),
         })
-        .await
     }
 
     /// Arms this deadline with `limit`, drives `future` under it, and disarms.
-    pub async fn limit<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    pub async fn limit<T>(
+        &self,
+        limit: Duration,
+        future: impl Future<Output = T> + Unpin,
+    ) -> Result<T, Elapsed> {
         self.arm(limit);
         let result = self.guard(future).await;
         self.disarm();

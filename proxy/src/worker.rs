@@ -16,6 +16,8 @@ use std::{
     sync::Arc,
 };
 
+use tokio::net::TcpStream;
+
 use self::core::Core;
 pub(crate) use self::{core::Scratch, handle::WorkerHandle, swap::Swap};
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
     buffer::BufferPool,
     config::{Backend, BackendId},
     connection::Registry,
-    http::{Compressors, RetryBudget},
+    http::{Compressors, RetryBudget, Rooms},
     listener::AcceptLoops,
     log::WorkerLog,
     metrics::Counters,
@@ -135,6 +137,10 @@ impl Worker {
 
     pub(crate) fn compressors(&self) -> &Rc<Compressors> {
         &self.core.compressors
+    }
+
+    pub(crate) fn rooms(&self) -> &Rc<Rooms<TcpStream>> {
+        &self.core.rooms
     }
 
     pub(crate) fn idle_upstreams(&self) -> &IdleConnections {

@@ -1,5 +1,5 @@
-//! Requests over a connection that is kept cost no allocation on their worker. In a process of its own: it counts with the
-//! process's allocator.
+//! Requests over a connection that is kept cost no allocation on their worker, and one that waits holds little. In a
+//! process of its own: it counts with the process's allocator.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 #![allow(
     unsafe_code,
@@ -8,14 +8,16 @@
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     num::NonZeroUsize,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use lb_proxy::{
@@ -33,10 +35,14 @@ struct Counting;
 
 static COUNTS: AtomicBool = AtomicBool::new(false);
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+/// Bytes that were allocated and not freed since it began to count.
+static HELD: AtomicIsize = AtomicIsize::new(0);
 
-fn note() {
+/// So many bytes more are held, after an allocation or without one.
+fn note(allocations: usize, bytes: isize) {
     if COUNTS.load(Ordering::Relaxed) && is_worker() {
-        ALLOCATED.fetch_add(1, Ordering::Relaxed);
+        ALLOCATED.fetch_add(allocations, Ordering::Relaxed);
+        HELD.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -51,18 +57,19 @@ fn is_worker() -> bool {
 // SAFETY: every call is passed on to the system's allocator as it is.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
+        note(1, layout.size().cast_signed());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note();
+        note(1, size.cast_signed() - layout.size().cast_signed());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        note(0, -layout.size().cast_signed());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(block, layout) }
     }
@@ -105,10 +112,13 @@ fn server(content: usize, response: Vec<u8>) -> SocketAddr {
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             stream.set_nodelay(true).unwrap();
-            let mut buffer = Vec::new();
-            while read_message(&mut stream, &mut buffer, content) {
-                stream.write_all(&response).unwrap();
-            }
+            let response = response.clone();
+            thread::spawn(move || {
+                let mut buffer = Vec::new();
+                while read_message(&mut stream, &mut buffer, content) {
+                    stream.write_all(&response).unwrap();
+                }
+            });
         }
     });
     address
@@ -253,6 +263,69 @@ fn compressed_content_allocates_nothing() {
     let mut response = head.into_bytes();
     response.extend((0..CONTENT).map(|at| b"<p>abcdef</p>"[at % 13]));
     assert_eq!(cost_with(change, request, 0, &response, 0), 0);
+}
+
+/// How many bytes each of many connections holds that were opened by `open`, once it holds no more than `most`, or
+/// after a while. Not at once: the last of them may have its answer and not be at rest yet.
+fn held(mode: Mode, most: isize, open: impl Fn(SocketAddr) -> TcpStream) -> isize {
+    const CONNECTIONS: isize = 200;
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let mut config = config(server(0, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec()), mode);
+    config.maxconn = 1_000;
+    let proxy = Proxy::start(config).unwrap();
+    let front = proxy.status().frontends[0].binds[0].address.unwrap();
+    // What the worker keeps for all of them.
+    let _first = open(front);
+    // That of the proxy before this one may still give back what it held.
+    while workers() > 1 {
+        thread::yield_now();
+    }
+    HELD.store(0, Ordering::Relaxed);
+    COUNTS.store(true, Ordering::Relaxed);
+    let open: Vec<TcpStream> = (0..CONNECTIONS).map(|_| open(front)).collect();
+    let patience = Instant::now() + Duration::from_secs(10);
+    let mut each = isize::MAX;
+    while each > most && Instant::now() < patience {
+        each = HELD.load(Ordering::Relaxed) / CONNECTIONS;
+        thread::yield_now();
+    }
+    COUNTS.store(false, Ordering::Relaxed);
+    drop(open);
+    each
+}
+
+fn workers() -> usize {
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("lbctl-worker-")).count()
+}
+
+fn exchange(front: SocketAddr) -> TcpStream {
+    let mut client = TcpStream::connect(front).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n").unwrap();
+    assert!(read_message(&mut client, &mut Vec::new(), 2));
+    client
+}
+
+/// What an exchange needs is lent to a connection for as long as one lasts.
+#[test]
+fn connection_that_waits_for_its_next_request_holds_little() {
+    const MOST: isize = 1_300;
+    let each = held(Mode::Http, MOST, exchange);
+    assert!(each <= MOST, "{each} bytes");
+    // Less than its parts can't be: it was looked at.
+    assert!(each > 500, "{each} bytes");
+}
+
+/// With its connection to the server.
+#[test]
+fn silent_tcp_connection_holds_little() {
+    const MOST: isize = 3_000;
+    let each = held(Mode::Tcp, MOST, exchange);
+    assert!(each <= MOST, "{each} bytes");
+    assert!(each > 500, "{each} bytes");
 }
 
 /// A request for which the worker does allocate: that this is seen shows that the others are.

@@ -269,7 +269,7 @@ impl<S: Stream> Download<'_, S> {
     async fn readable(&self) -> Result<(), ReadError> {
         loop {
             self.deadline.arm(self.upstream.backend().timeout.server);
-            match self.deadline.guard(self.upstream.stream().readable()).await {
+            match self.deadline.guard(Stream::readable(self.upstream.stream())).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(_)) => return Err(ReadError::Broken),
                 // As long as the client sends, it is the client's turn.

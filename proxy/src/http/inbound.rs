@@ -30,10 +30,6 @@ pub(super) enum Departure {
 }
 
 impl<'c, S: Stream> Inbound<'c, S> {
-    pub(super) fn new(connection: &'c Connection<S>) -> Self {
-        Self { connection, inbox: None, ended: false, deadline: connection.worker().wheel().deadline() }
-    }
-
     /// Are there bytes of it?
     pub(super) fn has_bytes(&self) -> bool {
         self.inbox.as_ref().is_some_and(|inbox| !inbox.is_empty())

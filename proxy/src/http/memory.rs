@@ -8,7 +8,7 @@ use crate::{Endpoint, sample::Variables};
 pub(super) struct Memory {
     /// Those of scope `session`.
     pub(super) session: Variables,
-    /// None while nobody wants to know. Its room stays with a busy connection, an idle one carries none.
+    /// None while nobody wants to know.
     pub(super) exchange: Option<Box<Remembrance>>,
 }
 
@@ -47,6 +47,11 @@ impl Memory {
 }
 
 impl Remembrance {
+    /// Only its room is left.
+    pub(super) fn forget(&mut self) {
+        self.begin(Endpoint::Unix);
+    }
+
     fn begin(&mut self, client: Endpoint) {
         self.client = client;
         self.variables.clear();

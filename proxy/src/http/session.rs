@@ -1,21 +1,26 @@
-//! A client's connection: one request after the other, each answered before the next one is looked at.
+//! A client's requests, one after the other, each answered before the next one is looked at.
 //!
 //! ```text
-//! idle (no buffer) ── bytes ──> receive: head whole? ──> exchange ──> warm, or the next one already in the buffer
-//!        ▲                         └ refused, late ──> local reply, close
-//!        └── warm for a second: the room of an exchange is given back
+//! idle (no buffer) ── bytes ──> receive: head whole? ──> exchange ──> idle, or the next one already in the buffer
+//!                                 └ refused, late ──> local reply, close
 //! ```
+//! A session lasts from the first byte of a request until nothing of the client's is left: then the connection is
+//! [`Idle`], and only that stays of it.
 
 mod answer;
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use super::{
     exchange::Exchange,
     head::{Malformed, Progress, request::Method},
+    idle::{Ahead, Armed, Idle, Waited},
     inbound::Inbound,
     incoming::{self, Incoming, Kept, Parsed, Then},
-    memory::Memory,
+    memory::{Memory, Remembrance},
     outcome::Termination,
     proof,
     reply::Reply,
@@ -32,33 +37,31 @@ use crate::{
     wheel::Deadline,
 };
 
-/// After an exchange its room (2 KB) is kept for the next one for so long. A busy connection allocates nothing per request,
-/// and an idle one carries no such room.
-const WARM: Duration = Duration::from_secs(1);
-
-/// The state of a client's connection between requests.
+/// What a client's requests need while one is here.
 pub(crate) struct Session<'c, S> {
     pub(super) connection: &'c Connection<S>,
     pub(super) inbound: Inbound<'c, S>,
     /// For waits on servers, and for responses that the client does not take.
-    pub(super) deadline: Deadline,
+    pub(super) deadline: &'c Deadline,
     /// A connection to a server that nobody else may use.
     pub(super) own: Option<Box<Own>>,
     /// The backend of the request in hand, once it is chosen: its pages go before those of the frontend.
     pub(super) backend: Option<BackendId>,
     /// When the client was.
-    pub(super) accepted: Instant,
+    accepted: Instant,
     /// Requests served before.
-    pub(super) served: u64,
+    served: u64,
     /// Of what was asked.
     pub(super) memory: Memory,
-    /// For what the inbound deadline is armed already, if a session before this one has begun to wait.
-    pub(super) armed: Armed,
+    /// For what the inbound deadline is armed.
+    armed: Armed,
 }
 
 /// Why a session is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum End {
+pub(super) enum Left {
+    /// Nothing of the client's is here.
+    Idle,
     /// The connection is to be closed.
     Closed,
     /// The next request is to be served under another generation of the configuration.
@@ -70,6 +73,8 @@ pub(super) enum End {
 pub(super) enum Next {
     /// Another request may come.
     Request,
+    /// Nothing of one is here.
+    Idle,
     /// It is closed.
     Close,
     /// It is closed, after what the client still sends was read for a while.
@@ -79,66 +84,71 @@ pub(super) enum Next {
 }
 
 impl<'c, S: Stream> Session<'c, S> {
-    pub(super) fn new(connection: &'c Connection<S>) -> Self {
-        let deadline = connection.worker().wheel().deadline();
+    /// Goes on from `idle`; what there is room for in `exchange` is forgotten.
+    pub(super) fn new(
+        connection: &'c Connection<S>,
+        idle: Idle,
+        deadline: &'c Deadline,
+        exchange: Option<Box<Remembrance>>,
+    ) -> Self {
+        let Idle { deadline: inbound_deadline, armed, own, accepted, served, variables, ahead } = idle;
+        let (inbox, ended) = match ahead {
+            Some(ahead) => (Some(ahead.inbox), ahead.ended),
+            None => (None, false),
+        };
         Self {
             connection,
-            inbound: Inbound::new(connection),
+            inbound: Inbound { connection, inbox, ended, deadline: inbound_deadline },
             deadline,
+            own,
             backend: None,
-            own: None,
-            accepted: Instant::now(),
-            served: 0,
-            memory: Memory::default(),
-            armed: Armed::No,
+            accepted,
+            served,
+            memory: Memory { session: variables, exchange },
+            armed,
         }
     }
 
-    /// Serves requests until the connection is to be closed, or another session is to go on with it.
-    pub(super) async fn run(&mut self) -> End {
+    /// What the connection keeps, and room for what is kept of another exchange.
+    pub(super) fn leave(self) -> (Idle, Option<Box<Remembrance>>) {
+        let Self { inbound, own, accepted, served, memory, armed, .. } = self;
+        let Inbound { inbox, ended, deadline, .. } = inbound;
+        let ahead = inbox.map(|inbox| Box::new(Ahead { inbox, ended }));
+        let idle = Idle { deadline, armed, own, accepted, served, variables: memory.session, ahead };
+        (idle, memory.exchange)
+    }
+
+    /// Serves requests until none is here, the connection is to be closed, or another session is to go on with it.
+    pub(super) async fn run(&mut self, waited: Waited) -> Left {
+        let mut waited = Some(waited);
         loop {
-            let next = match self.receive(Wait::Long).await {
-                // In a box of its own: an idle connection does not carry the room that an exchange needs.
-                Ok(Some(incoming)) => {
-                    let next = Box::pin(self.serve(incoming)).await;
-                    self.memory.exchange = None;
-                    next
-                }
+            // A request that is answered here waits for nothing: a client that sends many must not keep the worker.
+            tokio::task::consume_budget().await;
+            let next = match self.receive(waited.take()).await {
+                Ok(Some(incoming)) => self.serve(incoming).await,
                 Ok(None) => Next::Close,
                 Err(refusal) => self.refuse(refusal).await,
             };
             match next {
                 Next::Request if self.may_go_on() => {}
-                Next::Request | Next::Close => return End::Closed,
+                Next::Request | Next::Close => return Left::Closed,
                 Next::Linger => {
                     self.linger().await;
-                    return End::Closed;
+                    return Left::Closed;
                 }
-                Next::Outdated => return End::Outdated,
+                Next::Idle => return Left::Idle,
+                Next::Outdated => return Left::Outdated,
             }
         }
     }
 
-    /// Serves this request and those that come soon after it.
-    async fn serve(&mut self, mut incoming: Incoming<'_>) -> Next {
-        loop {
-            // A request that is answered here waits for nothing: a client that sends many must not keep the worker.
-            tokio::task::consume_budget().await;
-            self.served += 1;
-            self.backend = None;
-            let next = self.answer(incoming).await;
-            self.end_log();
-            self.connection.clear_server();
-            if next != Next::Request || !self.may_go_on() {
-                return next;
-            }
-            incoming = match self.receive(Wait::Warm).await {
-                Ok(Some(incoming)) => incoming,
-                Ok(None) => return Next::Close,
-                Err(Refusal::Cold) => return Next::Request,
-                Err(refusal) => return self.refuse(refusal).await,
-            };
-        }
+    async fn serve(&mut self, incoming: Incoming<'_>) -> Next {
+        self.served += 1;
+        self.backend = None;
+        let next = self.answer(incoming).await;
+        self.end_log();
+        self.connection.clear_server();
+        next
     }
 
     fn may_go_on(&self) -> bool {
@@ -224,7 +234,7 @@ impl<'c, S: Stream> Session<'c, S> {
         connection.set_idle();
         let wait = connection.frontend().timeout.tarpit;
         // Over or ended: it is answered in either case, as in HAProxy.
-        if self.deadline.limit(wait, connection.stream().ended()).await.is_ok() {
+        if self.deadline.limit(wait, pin!(connection.stream().ended())).await.is_ok() {
             connection.log(|record| record.ended(Termination::ClientAbortInTarpit.code()));
         }
         connection.set_busy();
@@ -236,16 +246,20 @@ impl<'c, S: Stream> Session<'c, S> {
         self.memory.exchange = None;
     }
 
-    /// Waits for a request, and what becomes of it. `None` if there will be none.
-    async fn receive(&mut self, wait: Wait) -> Result<Option<Incoming<'c>>, Refusal> {
+    /// The next request, and what becomes of it. `None` if there will be none.
+    async fn receive(&mut self, mut waited: Option<Waited>) -> Result<Option<Incoming<'c>>, Refusal> {
         let mut progress = Progress::default();
-        let mut armed = std::mem::take(&mut self.armed);
         let mut kept = Kept::default();
         loop {
             // One that waits for a proof was looked at by rules already.
             if kept.proof.is_none() && self.connection.is_to_renew() {
-                self.armed = armed;
                 return Err(Refusal::Outdated);
+            }
+            match waited.take() {
+                Some(Waited::Readable) if self.inbound.read().is_err() => return self.ended_silent(None),
+                Some(Waited::Broken) => return self.ended_silent(None),
+                Some(Waited::Elapsed) => return self.stopped(&progress, Termination::ClientTimeoutInHead),
+                Some(Waited::Readable | Waited::Ahead) | None => {}
             }
             if let Some(inbox) = self.inbound.inbox.as_mut().filter(|inbox| !inbox.is_empty()) {
                 self.connection.set_busy();
@@ -264,6 +278,7 @@ impl<'c, S: Stream> Session<'c, S> {
                     Parsed::Whole(incoming) => {
                         inbox.consume(incoming.request.length);
                         self.inbound.release_if_empty();
+                        self.armed = Armed::No;
                         return Ok(Some(incoming));
                     }
                     Parsed::Unknown(question) => {
@@ -276,54 +291,27 @@ impl<'c, S: Stream> Session<'c, S> {
                     Parsed::Part => {}
                 }
             }
-            let begun = self.inbound.inbox.as_ref().is_some_and(|inbox| progress.has_begun(inbox.filled()));
-            let timeout = &self.connection.frontend().timeout;
-            match (begun, armed) {
-                // RFC 9112 §2.2: empty lines before a request are no sign of life.
-                (false, Armed::No) => {
-                    self.inbound.deadline.arm(match (self.served, wait) {
-                        (0, _) => timeout.http_request,
-                        (_, Wait::Warm) => timeout.http_keep_alive,
-                        (_, Wait::Long) => timeout.http_keep_alive.saturating_sub(WARM),
-                    });
-                    if wait == Wait::Warm {
-                        self.deadline.arm(WARM);
-                    }
-                    armed = Armed::ForByte;
-                }
-                (true, Armed::No | Armed::ForByte) => {
-                    self.inbound.deadline.arm(timeout.http_request);
-                    armed = Armed::ForHead;
-                }
-                (false, Armed::ForByte) | (_, Armed::ForHead) => {}
+            if self.inbound.ended {
+                return self.stopped(&progress, Termination::ClientAbortInHead);
             }
-            if !begun {
+            let Some(inbox) = &self.inbound.inbox else { return Err(Refusal::Idle) };
+            let (deadline, frontend) = (&self.inbound.deadline, self.connection.frontend());
+            if progress.has_begun(inbox.filled()) {
+                self.armed.for_head(deadline, frontend);
+            } else {
+                // RFC 9112 §2.2: empty lines before a request are no sign of life.
+                self.armed.for_byte(deadline, frontend, self.served);
                 self.connection.set_idle();
             }
-            let stopped = |termination| {
-                if begun { Err(Refusal::Stopped(termination)) } else { self.ended_silent(Some(termination)) }
-            };
-            if self.inbound.ended {
-                return stopped(Termination::ClientAbortInHead);
-            }
-            let connection = self.connection;
-            let readable = self.inbound.deadline.guard(connection.stream().readable());
-            let readable = connection.unless_outdated(readable);
-            let waited = if wait == Wait::Warm && !begun {
-                self.deadline.guard(readable).await.map_err(|_| Refusal::Cold)?
-            } else {
-                readable.await
-            };
-            let Some(waited) = waited else { continue };
-            match waited {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return self.ended_silent(None),
-                Err(_) => return stopped(Termination::ClientTimeoutInHead),
-            }
-            if self.inbound.read().is_err() {
-                return self.ended_silent(None);
-            }
+            let readable = deadline.guard(self.connection.stream().readable());
+            waited = self.connection.unless_outdated(readable).await.map(Waited::from);
         }
+    }
+
+    /// Its client ended or was late, in the middle of a head or between two of them.
+    fn stopped(&self, progress: &Progress, why: Termination) -> Result<Option<Incoming<'c>>, Refusal> {
+        let begun = self.inbound.inbox.as_ref().is_some_and(|inbox| progress.has_begun(inbox.filled()));
+        if begun { Err(Refusal::Stopped(why)) } else { self.ended_silent(Some(why)) }
     }
 
     /// It ended (`None`: broke) between two requests. One on which there was none is counted, and answered if probes
@@ -350,8 +338,7 @@ impl<'c, S: Stream> Session<'c, S> {
     async fn refuse(&mut self, refusal: Refusal) -> Next {
         let (termination, status, fault) = match refusal {
             Refusal::Malformed(malformed) => (Termination::BadRequest, malformed.status(), Some(malformed)),
-            // Only a warm wait ends like this, and its caller goes on to the long one.
-            Refusal::Cold => return Next::Request,
+            Refusal::Idle => return Next::Idle,
             Refusal::AuthBusy(busy) => return self.refuse_busy(busy).await,
             Refusal::Gone => {
                 self.connection.count(Event::ClientAbort);
@@ -424,30 +411,12 @@ fn begin_log<S>(connection: &Connection<S>, ahead: usize) {
     }
 }
 
-/// How a request is waited for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Wait {
-    /// For as long as the client may be silent; a second less if a warm wait came before.
-    Long,
-    /// For a second at most: then it is [`Refusal::Cold`].
-    Warm,
-}
-
-/// What the client's deadline is for.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) enum Armed {
-    #[default]
-    No,
-    ForByte,
-    ForHead,
-}
-
 /// Why a request is answered without having been understood.
 pub(super) enum Refusal {
     Malformed(Malformed),
     Stopped(Termination),
-    /// Nothing came soon: a longer wait follows, elsewhere.
-    Cold,
+    /// Nothing of one is here: the connection waits for it elsewhere.
+    Idle,
     /// Not a byte of it came.
     Silent(Termination),
     /// Nobody can say now who sent it.

@@ -320,7 +320,10 @@ impl Listener {
         }
         match connection.frontend().mode {
             Mode::Tcp => tokio::task::spawn_local(connection::run(connection, tcp::serve)),
-            Mode::Http => tokio::task::spawn_local(connection::run_http(connection)),
+            Mode::Http => {
+                let rooms = Rc::clone(self.worker.rooms());
+                tokio::task::spawn_local(connection::run_http(Rc::new(connection), rooms))
+            }
         };
     }
 

@@ -5,6 +5,7 @@ mod refused;
 use std::{
     cell::Cell,
     io,
+    pin::pin,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -305,7 +306,8 @@ impl Search {
         self.worker.node().backend(self.backend)
     }
 
-    fn counters(&self) -> &BackendCounters {
+    /// What this worker counts of the backend.
+    pub(crate) fn counters(&self) -> &BackendCounters {
         &self.worker.counters().backends[self.backend.0]
     }
 
@@ -440,12 +442,12 @@ impl Search {
     async fn attempt(&self, lease: &Lease, deadline: &Deadline) -> Result<TcpStream, Error> {
         let (source, keepalive) =
             (self.config().source(lease.server), self.config().options.tcp_keepalive.as_ref());
-        let connect = async {
+        let connect = pin!(async {
             let address = lease.address();
             let address =
                 address.ok_or_else(|| io::Error::other("the name of the server does not resolve"))?;
             dial(&address, source, keepalive).await
-        };
+        });
         match deadline.limit(self.config().timeout.connect, connect).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(Error::with_source(Side::Upstream, Kind::ConnectFailed, error)),

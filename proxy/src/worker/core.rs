@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::{
+    net::TcpStream,
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval},
 };
@@ -16,7 +17,7 @@ use super::{Worker, handle::Command};
 use crate::{
     buffer::BufferPool,
     connection::Registry,
-    http::Compressors,
+    http::{Compressors, Rooms},
     listener::AcceptLoops,
     log::WorkerLog,
     node::Node,
@@ -39,6 +40,7 @@ pub(super) struct Core {
     pub(super) scratch: RefCell<Scratch>,
     pub(super) pipes: Rc<PipePool>,
     pub(super) compressors: Rc<Compressors>,
+    pub(super) rooms: Rc<Rooms<TcpStream>>,
     pub(super) registry: Rc<Registry>,
     pub(super) accept_loops: AcceptLoops,
     pub(super) log: WorkerLog,
@@ -70,6 +72,7 @@ impl Core {
             scratch: RefCell::default(),
             pipes: Rc::default(),
             compressors: Rc::default(),
+            rooms: Rc::default(),
             registry: Rc::default(),
             accept_loops: AcceptLoops::default(),
             log: WorkerLog::default(),

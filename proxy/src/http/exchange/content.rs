@@ -20,7 +20,7 @@ impl<S: Stream> Exchange<'_, '_, S> {
         let connection = self.session.connection;
         if self.request.expects_continue && !self.decoder.is_done() && !self.session.inbound.has_bytes() {
             let timeout = connection.frontend().timeout.client;
-            let told = write::all(connection.stream(), CONTINUE, &self.session.deadline, timeout).await;
+            let told = write::all(connection.stream(), CONTINUE, self.session.deadline, timeout).await;
             told.map_err(|_| Termination::ClientAbortInContent)?;
             connection.sent().add(CONTINUE.len() as u64);
             self.continued = true;

@@ -5,6 +5,9 @@ use std::ops::Range;
 use super::{Message, any_of, cookies, split_query};
 use crate::sample::{RequestFacts, Wanted};
 
+/// Room beyond this is given back.
+const KEPT: usize = 4096;
+
 /// The parts of a request's head that somebody wants later; all others are as if the request had not had them. Its room is
 /// used again for the next request.
 #[derive(Debug, Default)]
@@ -21,9 +24,12 @@ pub(crate) struct Remembered {
 }
 
 impl Remembered {
-    /// Forgets everything, and keeps the room.
+    /// Forgets everything, and keeps the room unless it is large.
     pub(crate) fn clear(&mut self) {
         let Self { mut bytes, mut fields, .. } = std::mem::take(self);
+        if bytes.capacity() > KEPT {
+            bytes = Vec::new();
+        }
         bytes.clear();
         fields.clear();
         *self = Self { bytes, fields, ..Self::default() };

@@ -67,7 +67,7 @@ impl<'c, S: Stream> Session<'c, S> {
         let connection = self.connection;
         let timeout = connection.frontend().timeout.client;
         let pieces = &mut [IoSlice::new(out.filled()), IoSlice::new(content)];
-        match write::all_vectored(connection.stream(), pieces, &self.deadline, timeout).await {
+        match write::all_vectored(connection.stream(), pieces, self.deadline, timeout).await {
             Ok(()) => {
                 let length = (out.len() + content.len()) as u64;
                 connection.sent().add(length);

@@ -1,0 +1,95 @@
+//! The task of a client's connection: its sessions, and the orders that end them.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::Poll,
+};
+
+use super::{Connection, Order};
+use crate::{
+    http::{self, End, Idle, Rooms},
+    metrics::Event,
+    stream::Stream,
+};
+
+/// Drives a session until it ends or is ordered to.
+#[expect(clippy::manual_async_fn, reason = "an async function would hold the connection twice")]
+pub(crate) fn run<S: Stream>(
+    connection: Connection<S>,
+    session: impl AsyncFnOnce(&Connection<S>),
+) -> impl Future<Output = ()> {
+    async move {
+        drive(&connection, pin!(session(&connection))).await;
+        end(&connection);
+    }
+}
+
+/// Serves http until the connection is to end, under each generation of the configuration that it lives to see.
+pub(crate) async fn run_http<S: Stream>(mut connection: Rc<Connection<S>>, rooms: Rc<Rooms<S>>) {
+    let mut idle = Some(Idle::new(&connection));
+    loop {
+        let ended = drive(&connection, pin!(http::serve(&connection, &mut idle, &rooms))).await;
+        if ended != Some(End::Outdated) {
+            break;
+        }
+        let before = Rc::clone(connection.worker());
+        Rc::get_mut(&mut connection).expect("it is in no room").renew();
+        if let Some(idle) = &mut idle {
+            idle.renew(&before, connection.worker());
+        }
+    }
+    end(&connection);
+}
+
+/// Polls a session until it ends; `None` if it was ordered to.
+async fn drive<S: Stream, T>(
+    connection: &Connection<S>,
+    mut session: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    let entry = &connection.entry.entry;
+    poll_fn(|context| {
+        if matches!(*entry.order.borrow(), Order::Reset(_) | Order::Cut) {
+            return Poll::Ready(None);
+        }
+        // First the session, then an order to close: bytes that came before the order make it busy.
+        if let Poll::Ready(output) = session.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        entry.poll_close(context).map(|()| None)
+    })
+    .await
+}
+
+fn end<S: Stream>(connection: &Connection<S>) {
+    let event = match *connection.entry.entry.order.borrow() {
+        Order::None | Order::Close => return,
+        Order::Cut => Event::Cut,
+        Order::Reset(_) => Event::Reset,
+    };
+    connection.stream.abort();
+    connection.count(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::tcp;
+
+    fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A future is as large as the largest of what it may wait for, and there is one for each connection however long
+    /// it waits. Nothing says so when it grows: a function that waits inside takes its room, whatever calls it.
+    #[test]
+    fn task_of_a_connection_is_small() {
+        let http = size_of_future(run_http::<TcpStream>);
+        assert!(http <= 384, "a connection of http takes {http} bytes, whether or not it has a request");
+        let tcp = size_of_future(|connection: Connection<TcpStream>, ()| run(connection, tcp::serve));
+        assert!(tcp <= 1900, "a connection of tcp takes {tcp} bytes");
+    }
+}
