@@ -203,7 +203,9 @@ impl Fetch {
             Self::Random => number(facts.scratch.random() >> 32),
             Self::RequestMethod => borrowed(facts.request?.method()),
             Self::RequestPath => borrowed(facts.request?.path()),
-            Self::RequestQuery => borrowed(facts.request?.query()),
+            Self::RequestQuery => {
+                Some(facts.request?.query()).filter(|query| !query.is_empty()).and_then(borrowed)
+            }
             Self::RequestTarget => borrowed(facts.request?.target()),
             Self::RequestHost => facts.request?.authority().map(host).and_then(borrowed),
             Self::RequestAuthority => facts.request?.authority().and_then(borrowed),

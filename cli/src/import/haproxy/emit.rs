@@ -111,6 +111,7 @@ fn global(parts: &Parts<'_>, document: &mut Document) {
     if !global.nameservers.is_empty() {
         entries.push(pair("nameservers", Value::List(global.nameservers.clone()), None));
     }
+    entries.extend(global.drain_timeout.clone().map(|time| pair("drain_timeout", time, None)));
     entries.extend(parts.log.clone().map(|log| pair("log", log, None)));
     entries.extend(global.commented.iter().map(|line| Entry::Comment(line.clone())));
     let comments = lost(&global.lost, parts.notes);

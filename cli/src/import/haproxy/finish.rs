@@ -116,7 +116,14 @@ pub(super) fn finish(world: &World<'_>) -> (Vec<Finished>, Keys) {
 
 /// What `[defaults]` can say: on what all that is used agrees, and what has a meaning in some section.
 fn common(world: &World<'_>, finished: &[Finished]) -> Keys {
-    let used: BTreeSet<usize> = world.file.proxies.iter().map(|member| member.defaults).collect();
+    let mut used: BTreeSet<usize> = world.file.proxies.iter().map(|member| member.defaults).collect();
+    // A file to which others add their sections, as that of Debian's package.
+    if let (true, Some(last)) = (used.is_empty(), world.file.defaults[1..].last()) {
+        used.insert(world.file.defaults.len() - 1);
+        let message = "no section takes these defaults: they stand in our file all the same, but for pages of errors, which are written \
+                       where they are used";
+        world.notes.advise(last.span, message);
+    }
     let mut many: Vec<Keys> = Vec::new();
     for index in &used {
         let defaults = &world.file.defaults[*index];
@@ -158,7 +165,7 @@ fn common(world: &World<'_>, finished: &[Finished]) -> Keys {
     };
     keys.retain(|setting| {
         let mut users = finished.iter().filter(|one| one.has_use_for(setting.key.side, setting.key.http));
-        setting.key.default && users.any(|one| is_taken(one, setting))
+        setting.key.default && (finished.is_empty() || users.any(|one| is_taken(one, setting)))
     });
     // What our file does not take was told of with the sections.
     let place = Place { is_http: true, is_frontend: false, file: &world.options.output };
@@ -227,8 +234,16 @@ impl World<'_> {
 
     /// What `global` says of all sections.
     fn of_process(&self, keys: &mut Keys) {
-        if let Some(span) = self.file.global.nosplice {
+        let global = &self.file.global;
+        if let Some(span) = global.nosplice {
             keys.set("splice", Value::text("never"), span);
+        }
+        if let Some(level) = global.compression_level
+            && let Some(Setting { value: Value::Table(mut entries), span: Some(span), .. }) =
+                keys.take("compression")
+        {
+            entries.push(("level".to_owned(), Value::Integer(level)));
+            keys.set("compression", Value::Table(entries), span);
         }
     }
 

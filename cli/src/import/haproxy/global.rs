@@ -1,6 +1,6 @@
 //! `global`, however often it is there, and the sections that end in our `[global]` as well: `resolvers`.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use super::{
     directive::{Directive, Done, Fault, shown},
@@ -28,6 +28,10 @@ pub(super) struct Global {
     /// `unix-bind`: what comes before all paths; rights and owners.
     pub(super) unix_bind: (String, Vec<(&'static str, Value)>),
     pub(super) nosplice: Option<Span>,
+    /// `tune.comp.maxlevel`
+    pub(super) compression_level: Option<u64>,
+    /// `hard-stop-after`
+    pub(super) drain_timeout: Option<Value>,
     pub(super) logs: Vec<Log>,
     pub(super) tag: Option<Word>,
     pub(super) sends_hostname: bool,
@@ -64,7 +68,7 @@ pub(super) const ROWS: &[Row<Global>] = &[
     row("unsetenv", "", |_, _| Ok(()), "", "Put in where the variable stands."),
     row("resetenv", "", |_, _| Ok(()), "", "Put in where the variable stands."),
     needless("master-worker, mworker-max-reloads", "", "`lbctl reload` (or SIGHUP): one process, which reads its file anew"),
-    needless("hard-stop-after", "", "`drain_timeout` of `[global]` is how long a stop waits"),
+    row("hard-stop-after", "", hard_stop, "`drain_timeout`", "At most 1h. Without it a soft stop waits for ever there, and 5 s here."),
     needless("grace, close-spread-time", "", "`lbctl stop` drains"),
     needless("quiet", "", "little is said at the start"),
     needless("zero-warning", "", "`lbctl check` shows warnings"),
@@ -95,6 +99,7 @@ pub(super) const ROWS: &[Row<Global>] = &[
     missing("maxconnrate, maxsessrate", "", "no limit on new connections of all clients together; `per_source` limits each"),
     needless("maxsslconn, maxsslrate, ca-base, crt-base, key-base, issuers-chain-path", "", TLS),
     missing("set-var, set-var-fmt", "", "there are no variables of the process; write the value"),
+    row("tune.comp.maxlevel", "", compression_level, "`compression.level`", "Of all sections."),
     needless("tune.*", "", TUNING),
     needless("ssl-*", "", TLS),
     needless("httpclient.*", "", "nothing here asks over HTTP"),
@@ -231,6 +236,27 @@ fn processes(global: &mut Global, directive: &Directive<'_>) -> Done {
     } else {
         directive.advise("`nbproc 1` is gone since HAProxy 2.5 and is left out: there is one process, with a worker for each core");
     }
+    Ok(())
+}
+
+/// What a stop waits for at most.
+fn hard_stop(global: &mut Global, directive: &Directive<'_>) -> Done {
+    const LONGEST: Duration = Duration::from_secs(3600);
+    let time = values::time(directive.only()?)?;
+    if time > LONGEST {
+        directive.advise("longer than a stop waits here, 1h, which is written");
+    }
+    global.drain_timeout = Some(Value::Text(text::write_duration(time.min(LONGEST))));
+    Ok(())
+}
+
+fn compression_level(global: &mut Global, directive: &Directive<'_>) -> Done {
+    let word = directive.only()?;
+    let level = values::number(word)?;
+    if !(1..=9).contains(&level) {
+        return Err(Fault::at(word, "a level of compression is 1 to 9"));
+    }
+    global.compression_level = Some(level);
     Ok(())
 }
 

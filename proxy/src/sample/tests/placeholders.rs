@@ -96,6 +96,15 @@ fn hosts_lose_port_and_dot_and_keep_brackets() {
 }
 
 #[test]
+fn a_request_without_a_query_has_no_value_for_it() {
+    let mut world = World::new();
+    world.request.query.clear();
+    let names = Names::default();
+    let place = place(&names, Stage::Request, Text::Plain);
+    assert_eq!(world.render("{request.query|default(\"none\")}", &place), "none");
+}
+
+#[test]
 fn a_uuid_is_random_and_of_version_4() {
     let uuids: std::collections::BTreeSet<String> = (0..100).map(|_| rendered("{uuid}")).collect();
     assert_eq!(uuids.len(), 100);

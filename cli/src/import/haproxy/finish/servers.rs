@@ -88,7 +88,7 @@ pub(super) fn lines(
         let left_out = server.disabled.map(|_| "disabled in HAProxy's file");
         lines.push(ServerLine { name, value, left_out });
     }
-    keep_one(&mut lines, member, world);
+    drop_disabled(&mut lines, member, world);
     weigh(&mut lines, member, world);
     lines
 }
@@ -158,14 +158,14 @@ fn port_of_clients(member: &Member, world: &World<'_>) -> Option<u16> {
     ports.first().copied().filter(|_| ports.len() == 1)
 }
 
-/// Our file has no backend without a server.
-fn keep_one(lines: &mut [ServerLine], member: &Member, world: &World<'_>) {
+/// Our file has no backend without a server: one whose servers are all disabled is left out as a whole.
+fn drop_disabled(lines: &mut Vec<ServerLine>, member: &Member, world: &World<'_>) {
     if lines.is_empty() || lines.iter().any(|line| line.left_out.is_none()) {
         return;
     }
-    lines.iter_mut().for_each(|line| line.left_out = None);
+    lines.clear();
     if let Some(span) = member.proxy.servers.iter().find_map(|server| server.disabled) {
-        world.notes.lost(span, "every server of this section is disabled; our file has no section without a server, so they are in force");
+        world.notes.lost(span, "every server of this section is disabled, and our file has no section without a server: take `disabled` away where one serves again");
     }
 }
 
