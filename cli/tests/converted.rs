@@ -1,0 +1,219 @@
+//! What a converted file does: HAProxy runs the file, lbctl what `import` made of it, both are asked the same, and what
+//! clients and servers get is the same. A test without HAProxy fails: it has shown nothing.
+#![allow(clippy::expect_used, reason = "a test may panic")]
+
+#[path = "converted/both.rs"]
+mod both;
+#[allow(dead_code, reason = "shared with the tests of the daemon")]
+#[path = "daemon/harness.rs"]
+mod harness;
+
+use both::Both;
+
+/// A request without content, of HTTP/1.1, that ends its connection.
+fn get(target: &str, fields: &[&str]) -> String {
+    let host =
+        if fields.iter().any(|field| field.starts_with("Host:")) { "" } else { "Host: www.example.com\r\n" };
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    format!("GET {target} HTTP/1.1\r\n{host}{fields}Connection: close\r\n\r\n")
+}
+
+fn post(target: &str, content: &str) -> String {
+    format!(
+        "POST {target} HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{content}",
+        content.len()
+    )
+}
+
+#[track_caller]
+fn all_the_same(both: &Both, listener: &str, requests: &[String]) {
+    let differ: Vec<_> =
+        requests.iter().filter_map(|request| both.compare(listener, request).err()).collect();
+    assert!(differ.is_empty(), "{} of {} differ\n{}", differ.len(), requests.len(), differ.join("\n"));
+}
+
+#[test]
+fn rules_do_what_they_did() {
+    let both = Both::start("rules");
+    assert!(!both.notes.contains("not converted"), "{}", both.notes);
+    let long = "x".repeat(101);
+    let anna = "Authorization: Basic YW5uYTpzZWNyZXQ=";
+    let bob = "Authorization: Basic Ym9iOm90aGVy";
+    let requests = [
+        get("/", &[]),
+        get("/admin", &[]),
+        get("/administrator?x", &[]),
+        get("/", &["User-Agent: GoogleBot/2.1"]),
+        get("/robots.txt", &[]),
+        get("/gone", &[]),
+        get("/MISSING", &[]),
+        get("/staff", &[]),
+        get("/staff/x", &[anna]),
+        get("/staff", &[bob]),
+        get("/staff", &["Authorization: Basic bob"]),
+        get("/x", &["Host: old.example.com"]),
+        get("/x", &["Host: OLD.example.com"]),
+        get("/prefix/a?b=c", &[]),
+        get("/dropped?b=c", &[]),
+        get("/private", &[]),
+        get("/private", &["X-Token: a"]),
+        get("/?debug=on", &[]),
+        get("/?debug=onoff", &[]),
+        get("/", &["X-Real-IP: 192.0.2.1", "X-Secret: 1", "x-secret: 2", "X-Via: other"]),
+        get("/", &["X-Forwarded-For: 192.0.2.1"]),
+        get("/", &["Cookie: a=1; tracking=abc; b=2"]),
+        get("/api/users?x=1", &[]),
+        get("/from/a/b?x=1", &[]),
+        get("/query?x=1", &[]),
+        get("/query", &[]),
+        get("/logo.png", &[]),
+        get("/static/x", &[]),
+        get("/x", &["Host: WWW.example.com:8080"]),
+        get("/shop/cart", &[]),
+        get("/blog", &[]),
+        get("/allowed", &[]),
+        get("/forbidden", &[]),
+        get("/~404", &[]),
+        get("/~503", &[]),
+        get("/~leak", &[]),
+        get("/secure/x?y", &[]),
+        post("/", "content"),
+        post("/", &long),
+        post("/static/form", "content"),
+        get("/", &["Cookie: beta=yes"]),
+        get("/", &["Cookie: a=1; beta=no"]),
+        get("/", &["Host: b.example.com"]),
+        get("/", &["Host: B.example.com:80"]),
+        get("/alive", &[]),
+        get("/alive?x", &[]),
+        get("/%2e%2e/admin", &[]),
+        get("//admin", &[]),
+        "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".into(),
+        "nonsense\r\n\r\n".into(),
+    ];
+    all_the_same(&both, "WEB", &requests);
+}
+
+#[test]
+fn clients_stay_where_they_were() {
+    let mut both = Both::start("persistence");
+    both.wait_for("WEB", &get("/backup", &[]), "X-Server: B");
+    let requests = [
+        get("/", &[]),
+        get("/", &[]),
+        get("/", &["Cookie: SRV=two"]),
+        get("/", &["Cookie: a=1; SRV=one; b=2"]),
+        get("/", &["Cookie: SRV=nobody"]),
+        get("/x.png", &["Cookie: SRV=two"]),
+        get("/gone", &["Cookie: SRV=dead"]),
+        get("/prefix", &[]),
+        get("/prefix", &["Cookie: session=two~abc"]),
+        get("/prefix", &["Cookie: session=abc"]),
+        get("/rewrite", &[]),
+        get("/rewrite", &["Cookie: session=one"]),
+        get("/dead", &[]),
+        get("/nowhere", &[]),
+        get("/sticky", &[]),
+        get("/sticky", &[]),
+        get("/sticky", &[]),
+    ];
+    all_the_same(&both, "WEB", &requests);
+    // In which order they get their shares is nobody's business.
+    let shares: Vec<_> = (0..8).map(|_| both.ask("WEB", &get("/weights", &[]))).collect();
+    for program in [0, 1] {
+        let of = |server: &str| {
+            let field = format!("\r\nx-server: {server}\r\n");
+            shares.iter().filter(|answers| answers[program].to_ascii_lowercase().contains(&field)).count()
+        };
+        assert_eq!([of("a"), of("b")], [6, 2], "program {program}");
+    }
+}
+
+#[test]
+fn statistics_and_pages_are_where_they_were() {
+    let mut both = Both::start("statistics");
+    both.wait_for("WEB", &get("/alive", &[]), "503");
+    let requests = [
+        get("/", &[]),
+        get("/none", &[]),
+        get("/denied", &[]),
+        get("/alive", &[]),
+        get("/haproxy-stat", &[]),
+    ];
+    all_the_same(&both, "WEB", &requests);
+    all_the_same(&both, "STATS", &[get("/", &[]), get("/haproxy-stats", &[])]);
+    let password = "Authorization: Basic bmFnaW9zOnNlY3JldA==";
+    let rows = |answer: &str| {
+        let (_, content) = answer.split_once("\r\n\r\n").expect("a head");
+        let names = |line: &str| line.split(',').take(2).collect::<Vec<_>>().join(" ");
+        let mut rows: Vec<_> = content.lines().filter(|line| line.contains(',')).map(names).collect();
+        rows.sort();
+        rows
+    };
+    for (listener, target, fields) in
+        [("WEB", "/haproxy-stats;csv", vec![]), ("STATS", "/stats;csv", vec![password])]
+    {
+        let [theirs, ours] = both.ask(listener, &get(target, &fields));
+        let expected = [
+            "# pxname svname",
+            "app BACKEND",
+            "app a",
+            "guarded FRONTEND",
+            "none BACKEND",
+            "none a",
+            "web FRONTEND",
+        ];
+        assert_eq!(rows(&ours), expected, "{ours}");
+        assert_eq!(rows(&theirs), expected, "{theirs}");
+    }
+    for fields in [vec![], vec!["Authorization: Basic bmFnaW9zOnNlY3JldHM="]] {
+        for answer in both.ask("STATS", &get("/stats", &fields)) {
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+            assert!(answer.to_ascii_lowercase().contains("\r\nwww-authenticate: basic realm="), "{answer}");
+        }
+    }
+}
+
+#[test]
+fn what_a_file_is_made_of_means_the_same() {
+    let both = Both::start("lists");
+    assert!(!both.notes.contains("not converted"), "{}", both.notes);
+    let requests = [
+        get("/", &[]),
+        get("/listed", &[]),
+        get("/also", &[]),
+        get("/listed/x", &[]),
+        get("//a//b?n=a%20b&m=1", &["Cookie: c=d", "X-List: a, b", "X-List: c,d"]),
+        get("/one/two/three", &["X-Request: mine"]),
+        get("/~500", &["X-Client: 192.0.2.7"]),
+    ];
+    all_the_same(&both, "WEB", &requests);
+    all_the_same(&both, "OTHER", &[get("/", &[]), get("/", &["X-Client: 192.0.2.7"])]);
+    for answer in both.ask("OTHER", &get("/", &["Accept-Encoding: gzip"])) {
+        assert!(answer.to_ascii_lowercase().contains("\r\ncontent-encoding: gzip\r\n"), "{answer:?}");
+    }
+}
+
+#[test]
+fn bytes_go_through_as_they_are() {
+    let both = Both::start("tcp");
+    assert!(!both.notes.contains("not converted"), "{}", both.notes);
+    all_the_same(&both, "WEB", &[get("/", &["a: b"]), get("/~404", &[])]);
+    assert_eq!(both.ask("OTHER", &get("/", &[])), ["", ""]);
+}
+
+#[test]
+fn the_articles_file_serves_as_it_did() {
+    let both = Both::start("article");
+    both.wait_until_servers_are_up();
+    let requests = [
+        get("/", &[]),
+        get("/", &["X-Forwarded-For: 192.0.2.1"]),
+        get("/x?y", &["Cookie: SRV=app1inst2"]),
+        get("/haproxy-status/", &[]),
+    ];
+    all_the_same(&both, "WEB", &requests);
+    for answer in both.ask("WEB", &get("/haproxy-stats;csv", &[])) {
+        assert!(answer.contains("\nweb_proxy,web2,"), "{answer}");
+    }
+}
