@@ -122,7 +122,7 @@ impl<'c, S: Stream> Session<'c, S> {
     pub(super) async fn run(&mut self, waited: Waited) -> Left {
         let mut waited = Some(waited);
         loop {
-            // A request that is answered here waits for nothing: a client that sends many must not keep the worker.
+            // A client whose requests come one by one in quick succession must not keep the worker either.
             tokio::task::consume_budget().await;
             let next = match self.receive(waited.take()).await {
                 Ok(Some(incoming)) => self.serve(incoming).await,
@@ -130,6 +130,8 @@ impl<'c, S: Stream> Session<'c, S> {
                 Err(refusal) => self.refuse(refusal).await,
             };
             match next {
+                // A request that is answered here waits for nothing, and the next one is here already: others first.
+                Next::Request if self.inbound.has_bytes() => tokio::task::yield_now().await,
                 Next::Request if self.may_go_on() => {}
                 Next::Request | Next::Close => return Left::Closed,
                 Next::Linger => {

@@ -1,9 +1,18 @@
 //! What can't be reached from outside: a worker that hangs, and what requests find in a map.
 
-use std::{num::NonZeroUsize, sync::mpsc};
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpStream},
+    num::NonZeroUsize,
+    rc::Rc,
+    sync::mpsc,
+};
 
 use super::*;
-use crate::config::{MapFile, MapKind};
+use crate::{
+    config::{Bind, Frontend, MapFile, MapKind, Mode},
+    rules::{Action, Condition, Rule},
+};
 
 /// No frontend, no backend.
 fn config(threads: usize) -> Config {
@@ -125,4 +134,43 @@ async fn worker_that_hangs_while_the_others_go_over_follows_them() {
     let generation = proxy.workers[1].run(|worker| worker.node().generation).await;
     assert_eq!(generation, Some(2));
     assert_eq!(proxy.status().old_generations, 0);
+}
+
+/// A neighbour that is ready whenever the worker has a moment sees how many requests were answered since its last one.
+#[tokio::test]
+async fn client_that_sends_many_requests_at_once_lets_the_others_in_between() {
+    const MANY: usize = 300;
+    let bind = Bind { label: "front:0".to_owned(), address: (Ipv4Addr::LOCALHOST, 0).into() };
+    let deny = Rule { when: Condition::ALWAYS, then: vec![Action::Deny(403)] };
+    let front = Frontend { rules: vec![deny], ..Frontend::new("front", Mode::Http, vec![bind]) };
+    let proxy = Proxy::start(Config { frontends: vec![front], ..config(1) }).unwrap();
+    let (most, seen) = mpsc::channel();
+    assert!(proxy.workers[0].try_run(move |worker| {
+        let worker = Rc::clone(worker);
+        tokio::task::spawn_local(async move {
+            let answered = || worker.counters().frontends[0].requests.value();
+            let (mut before, mut at_once) = (0, 0);
+            while before < MANY as u64 {
+                tokio::task::yield_now().await;
+                at_once = at_once.max(answered() - before);
+                before = answered();
+            }
+            let _ = most.send(at_once);
+        });
+    }));
+    let address = proxy.status().frontends[0].binds[0].address.unwrap();
+    let answers = tokio::task::spawn_blocking(move || {
+        let mut client = TcpStream::connect(address).unwrap();
+        let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        client.write_all((request.repeat(MANY - 1) + last).as_bytes()).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answers = String::new();
+        client.read_to_string(&mut answers).unwrap();
+        (answers, seen.recv().unwrap())
+    });
+    let (answers, at_once) = answers.await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 403 Forbidden\r\n").count(), MANY);
+    // Two where the buffer ended with the first of them.
+    assert!(at_once <= 2, "{at_once} at once");
 }
