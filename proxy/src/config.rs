@@ -30,7 +30,10 @@ pub use self::{
         Pace, Pattern, SequenceStep, SmtpGreeting,
     },
     compression::{Algorithm, BackendCompression, Compression, MediaRange},
-    log::{AccessLog, Facility, LogDestination, LogFormat, LogSample, LogTarget, LogWire, Severity},
+    log::{
+        AccessLog, Capture, CapturedCookie, CapturedHeader, Facility, LogDestination, LogFormat, LogSample,
+        LogTarget, LogWire, Severity,
+    },
     options::{
         BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, RetryOptions, ReuseMode, Splice,
         TcpKeepalive,

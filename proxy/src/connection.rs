@@ -288,6 +288,7 @@ impl<S> Connection<S> {
             maps: &self.worker().node().maps,
             host: &self.worker().node().host,
             now: SystemTime::now(),
+            log: None,
             scratch,
         }
     }

@@ -8,6 +8,7 @@
 //! log keeps no record, but where there are statistics to show its times. What the program says of itself for a person at
 //! a terminal is `tracing`'s, elsewhere.
 
+mod capture;
 mod clock;
 mod entry;
 mod escape;
@@ -30,8 +31,9 @@ use std::{
 
 use self::{clock::Clock, header::Header};
 use crate::{
-    config::{AccessLog, BackendId, Config, LogDestination, LogSample, LogTarget, Severity},
+    config::{AccessLog, BackendId, Config, LogDestination, LogFormat, LogSample, LogTarget, Severity},
     resolve::{self, ResolverConfig},
+    sample::{LogFact, Moment, Template},
     status::LogStatus,
 };
 
@@ -68,6 +70,34 @@ struct TrafficLogger {
     longest: usize,
     /// Bytes of a message that every target takes.
     shortest: usize,
+    /// What a template needs before the line is written.
+    keeps: Keeps,
+    /// A template shows captured headers as HAProxy's lines do.
+    joins_headers: bool,
+}
+
+/// When parts of lines are computed and kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct Keeps {
+    request: bool,
+    rules: bool,
+    response: bool,
+}
+
+impl Keeps {
+    fn new(template: &Template) -> Self {
+        let at = |moment| template.keeps_at(moment);
+        Self { request: at(Moment::Request), rules: at(Moment::Rules), response: at(Moment::Response) }
+    }
+
+    fn at(self, moment: Moment) -> bool {
+        match moment {
+            Moment::Request => self.request,
+            Moment::Rules => self.rules,
+            Moment::Response => self.response,
+            Moment::End => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -121,7 +151,19 @@ impl Loggers {
             let lengths = log.targets.iter().map(|target| usize::from(target.length));
             let (shortest, longest) = (lengths.clone().min()?, lengths.max()?);
             let shortest = shortest.saturating_sub(HEADER);
-            Some(TrafficLogger { logger: logger(&log.targets), config: log.clone(), longest, shortest })
+            let template = match &log.format {
+                LogFormat::Template(template) => Some(template),
+                _ => None,
+            };
+            let headers = [LogFact::HeadersRequest, LogFact::HeadersResponse];
+            Some(TrafficLogger {
+                logger: logger(&log.targets),
+                longest,
+                shortest,
+                keeps: template.map(Keeps::new).unwrap_or_default(),
+                joins_headers: template.is_some_and(|template| template.says(&headers)),
+                config: log.clone(),
+            })
         });
         let frontends = frontends.collect();
         let backends = config.backends.iter().map(|backend| logger(&backend.log)).collect();

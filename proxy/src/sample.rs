@@ -17,6 +17,7 @@ mod fault;
 mod fetch;
 mod function;
 mod hash;
+mod log;
 mod map;
 mod parse;
 pub mod place;
@@ -30,13 +31,20 @@ mod wanted;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::wanted::Wanted;
+pub(crate) use self::{
+    escape::numbered,
+    fetch::Value,
+    log::{LogFact, LogFacts, Moment},
+    text::ShortText,
+    wanted::Wanted,
+};
 pub use self::{
     expression::Expression,
     facts::{Facts, Host, RequestFacts, ResponseFacts},
     fault::{Fault, TemplateError},
     fetch::{PLACEHOLDERS, Placeholder, Since},
     function::{FUNCTIONS, Signature},
+    log::{LOG_WORDS, LogWord},
     map::{MapError, MapFile, MapKind, Maps},
     place::{Names, Place, Stage, Text},
     scratch::Scratch,

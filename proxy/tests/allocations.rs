@@ -23,8 +23,8 @@ use std::{
 use lb_proxy::{
     Config, Proxy,
     config::{
-        AccessLog, Backend, BackendId, Bind, Compression, Frontend, LogDestination, LogTarget, Mode, Server,
-        Statistics,
+        AccessLog, Backend, BackendId, Bind, Capture, CapturedCookie, CapturedHeader, Compression, Frontend,
+        LogDestination, LogFormat, LogTarget, Mode, Server, Statistics,
     },
     rules::{Action, Condition, PathPattern, Rule, Text},
     sample::{Names, Place, Stage, Template, Text as Becomes, VariableName},
@@ -213,6 +213,35 @@ fn measuring_each_request_for_the_statistics_allocates_nothing() {
     let statistics = Statistics { uri, allow: Vec::new(), users: None, is_public: false };
     let change = |config: &mut Config| config.frontends[0].statistics = Some(statistics);
     assert_eq!(cost_with(change, request, 0, response, 2), 0);
+}
+
+#[test]
+fn captures_and_a_text_of_ones_own_in_the_log_allocate_nothing() {
+    let request = b"GET /a?q=1 HTTP/1.1\r\nHost: www.example.com\r\nAccept: */*\r\nCookie: c=2\r\n\r\n";
+    let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-B: b\r\nSet-Cookie: c=3\r\n\r\nok";
+    let header = |name: &str| vec![CapturedHeader { name: name.to_owned(), length: 64 }];
+    let own = "{client.ip} [{log.date.clf}] {log.server.ip} {request.path} {request.header.accept|upper} \
+        {response.header.x-b} {log.headers.request}{log.headers.response} {log.cookie.request} {log.cookie.response} \
+        {log.status} {log.time.total} {log.termination}";
+    let place = Place { stage: Stage::Response, backend: true, text: Becomes::Log, names: &Names::default() };
+    let template = LogFormat::Template(Template::parse(own, &place).unwrap());
+    let captured = "c=2 c=3 ---- 1/1/0/0/0 0/0 {www.example.com} {b} \"GET /a?q=1 HTTP/1.1\"\n";
+    let told = "127.0.0.1 /a */* b {www.example.com}{b} c=2 c=3 200 ";
+    for (format, expected) in [(LogFormat::Http, captured), (template, told)] {
+        let syslog = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let to = LogDestination::Udp(syslog.local_addr().unwrap());
+        let capture = Capture {
+            request_headers: header("Host"),
+            response_headers: header("X-B"),
+            cookie: Some(CapturedCookie { name: "c".to_owned(), is_prefix: false, length: 64 }),
+        };
+        let log = AccessLog { targets: vec![LogTarget::new(to)], format, capture, ..AccessLog::default() };
+        assert_eq!(cost_with(|config| config.frontends[0].log = log, request, 0, response, 2), 0);
+        let mut line = [0; 500];
+        let length = syslog.recv(&mut line).unwrap();
+        let line = String::from_utf8_lossy(&line[..length]);
+        assert!(line.contains(expected), "{line}");
+    }
 }
 
 #[test]

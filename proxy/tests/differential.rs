@@ -6,6 +6,10 @@
 #[path = "loopback/rig.rs"]
 mod rig;
 
+#[allow(dead_code, reason = "shared with the tests of HTTP")]
+#[path = "http/peers.rs"]
+mod peers;
+
 #[path = "differential/haproxy.rs"]
 mod haproxy;
 
@@ -16,6 +20,9 @@ mod cookies;
 
 #[path = "differential/counters.rs"]
 mod counters;
+
+#[path = "differential/log_texts.rs"]
+mod log_texts;
 
 #[path = "differential/logs.rs"]
 mod logs;

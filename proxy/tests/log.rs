@@ -13,6 +13,8 @@ mod peers;
 #[path = "log/syslog.rs"]
 mod syslog;
 
+#[path = "log/captures.rs"]
+mod captures;
 #[path = "log/events.rs"]
 mod events;
 #[path = "log/killed.rs"]
@@ -25,6 +27,8 @@ mod reload;
 mod targets;
 #[path = "log/tcp.rs"]
 mod tcp;
+#[path = "log/templates.rs"]
+mod templates;
 #[path = "log/terminations.rs"]
 mod terminations;
 #[path = "log/times.rs"]

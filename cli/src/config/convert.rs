@@ -32,6 +32,7 @@ mod rules;
 mod source;
 mod sourceless;
 pub(crate) mod statistics;
+mod template;
 mod unique_id;
 mod users;
 mod vip;

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf};
 
+use crate::sample::{LogFact, Template};
+
 /// One place that lines are sent to (HAProxy `log`).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogTarget {
@@ -116,6 +118,39 @@ pub struct AccessLog {
     pub dontlog_normal: bool,
     /// What went wrong is sent with level err (HAProxy `option log-separate-errors`).
     pub separate_errors: bool,
+    /// What its lines have of headers and cookies.
+    pub capture: Capture,
+}
+
+/// Headers and a cookie that are kept for the log, as they come (HAProxy `capture`).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Capture {
+    /// Of requests.
+    pub request_headers: Vec<CapturedHeader>,
+    /// Of responses of servers.
+    pub response_headers: Vec<CapturedHeader>,
+    /// Of requests and responses.
+    pub cookie: Option<CapturedCookie>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CapturedHeader {
+    /// Its name.
+    pub name: String,
+    /// Bytes of the value; the rest is cut off.
+    pub length: u16,
+}
+
+/// Which cookie.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CapturedCookie {
+    /// Its name.
+    pub name: String,
+    /// The name only begins so.
+    pub is_prefix: bool,
+    /// Bytes of `NAME=value`; the rest is cut off.
+    pub length: u16,
 }
 
 /// What a line about traffic says.
@@ -128,6 +163,26 @@ pub enum LogFormat {
     Tcp,
     /// One JSON object. Its targets have a length of 1024 and more.
     Json,
+    /// HAProxy's `option httplog clf`.
+    Clf,
+    /// A text of the file's own, with placeholders.
+    Template(Template),
+}
+
+impl LogFormat {
+    /// Does a line have what is captured of headers or cookies?
+    pub fn shows_captures(&self) -> bool {
+        match self {
+            Self::Http | Self::Clf | Self::Json => true,
+            Self::Tcp => false,
+            Self::Template(template) => template.says(&[
+                LogFact::HeadersRequest,
+                LogFact::HeadersResponse,
+                LogFact::CookieRequest,
+                LogFact::CookieResponse,
+            ]),
+        }
+    }
 }
 
 const FACILITIES: [&str; 24] = [

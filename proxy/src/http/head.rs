@@ -325,7 +325,7 @@ pub(crate) fn trailer_name(line: &[u8]) -> Result<Name, Malformed> {
 }
 
 /// RFC 9110 §5.6.2: `token`, at least one byte.
-pub(crate) fn is_token(bytes: &[u8]) -> bool {
+pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().fold(true, |token, &byte| token & is_token_byte(byte))
 }
 

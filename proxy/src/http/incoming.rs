@@ -22,7 +22,7 @@ use crate::{
     config::{Algorithm, BackendId, ConnectionMode, Monitor},
     connection::Connection,
     rules::{AmbiguousPath, RequireAuth, Run, Verdict, normalize, put_redirect},
-    sample::{Facts, VariableId, Variables},
+    sample::{Facts, Moment, VariableId, Variables},
     stream::Stream,
     upstream::{Preference, balance::Usable, key},
     worker::{Scratch, Worker},
@@ -118,9 +118,7 @@ pub(super) fn parse<'c, S: Stream>(
     let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(Parsed::Part) };
     let request = head.check()?;
     let frontend = connection.frontend();
-    connection.log(|record| {
-        record.request(head.method(), head.target(), head.version().name(), connection.longest_log());
-    });
+    connection.log_request(&head);
     if let Some(monitor) = frontend.monitor.as_ref().filter(|monitor| monitor.uri.as_bytes() == head.target())
     {
         let head = connection.worker().buffers().take();
@@ -153,6 +151,8 @@ pub(super) fn parse<'c, S: Stream>(
         || rules.wants_request(connection.frontend_id())
         || with_cookie(worker, backend).is_some()
         || connection.compression(backend).is_some()
+        || connection.log_keeps_at(Moment::Request)
+        || connection.log_keeps_at(Moment::Rules)
         || frontend.statistics.as_ref().is_some_and(|page| page.suffix(head.target()).is_some());
     if !is_looked_at {
         memory.forget(connection.peer());
@@ -185,6 +185,7 @@ pub(super) fn parse<'c, S: Stream>(
     let (remembered, session) = memory.begin(connection.peer());
     let none = Variables::default();
     let facts = connection.facts(&none, sample);
+    connection.keep_for_log(Moment::Request, &Facts { request: Some(&message), ..facts });
     if let Some(id) = &frontend.unique_id {
         work.clear();
         id.template.render(&Facts { request: Some(&message), session, ..facts }, work);
@@ -213,6 +214,8 @@ pub(super) fn parse<'c, S: Stream>(
     let (facts, ignores_persistence, limits) = (run.facts, run.ignores_persistence, run.limits);
     remembered.client = facts.client;
     connection.log(|record| record.client = facts.client);
+    let variables = &remembered.variables;
+    connection.keep_for_log(Moment::Rules, &Facts { session, variables, ..facts });
     let client = facts.client.ip();
     let (mut preference, mut persisted) = (Preference::default(), Persisted::default());
     let mut coding = None;

@@ -341,7 +341,8 @@ impl<'m> Message<'m> {
     }
 }
 
-fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+/// The cookies of one line, in their order.
+pub(crate) fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     value.split(|&byte| byte == b';').filter_map(|part| {
         let part = part.trim_ascii();
         memchr(b'=', part).map(|at| (part[..at].trim_ascii_end(), part[at + 1..].trim_ascii_start()))

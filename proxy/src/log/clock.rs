@@ -8,7 +8,10 @@ use std::{
 
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::{calendar::Civil, http::headers::put_number};
+use crate::{
+    calendar::Civil,
+    http::headers::{Sink, put_number},
+};
 
 /// Zones change at multiples of this.
 const QUARTER: u64 = 15 * 60;
@@ -32,56 +35,66 @@ struct Stamp {
 
 impl Clock {
     /// `Nov 22 08:08:47`
-    pub(super) fn put_syslog(&self, now: SystemTime, out: &mut Vec<u8>) {
+    pub(super) fn put_syslog(&self, now: SystemTime, out: &mut impl Sink) {
         self.put_cached(&self.header, now, out, |civil, text| {
-            text.extend_from_slice(civil.month_name().as_bytes());
-            text.push(b' ');
+            text.put(civil.month_name().as_bytes());
+            text.put(b" ");
             put_padded(civil.day, 2, b' ', text);
-            text.push(b' ');
+            text.put(b" ");
             put_time(civil, text);
         });
     }
 
     /// `22/Nov/2026:08:08:46`
-    pub(super) fn put_seconds(&self, at: SystemTime, out: &mut Vec<u8>) {
-        self.put_cached(&self.request, at, out, |civil, text| {
-            put_padded(civil.day, 2, b'0', text);
-            text.push(b'/');
-            text.extend_from_slice(civil.month_name().as_bytes());
-            text.push(b'/');
-            put_padded(civil.year, 4, b'0', text);
-            text.push(b':');
-            put_time(civil, text);
-        });
+    pub(super) fn put_seconds(&self, at: SystemTime, out: &mut impl Sink) {
+        self.put_cached(&self.request, at, out, put_second);
     }
 
-    /// `22/Nov/2026:08:08:46.974`
-    pub(super) fn put_milliseconds(&self, at: SystemTime, out: &mut Vec<u8>) {
-        self.put_seconds(at, out);
-        out.push(b'.');
+    /// `974`
+    pub(super) fn put_millisecond(&self, at: SystemTime, out: &mut impl Sink) {
         put_padded(since_epoch(at).subsec_millis().into(), 3, b'0', out);
     }
 
+    /// `22/Nov/2026:08:08:46.974`
+    pub(super) fn put_milliseconds(&self, at: SystemTime, out: &mut impl Sink) {
+        self.put_seconds(at, out);
+        out.put(b".");
+        self.put_millisecond(at, out);
+    }
+
+    /// `22/Nov/2026:08:08:46 +0100`
+    pub(super) fn put_clf(&self, at: SystemTime, out: &mut impl Sink) {
+        self.put_seconds(at, out);
+        out.put(b" ");
+        self.put_zone(at, b"", out);
+    }
+
+    /// `22/Nov/2026:07:08:46 +0000`, in whatever zone.
+    pub(super) fn put_gmt(at: SystemTime, out: &mut impl Sink) {
+        put_second(&Civil::of(since_epoch(at)), out);
+        out.put(b" +0000");
+    }
+
     /// `2026-11-22T08:08:46.974000+01:00`
-    pub(super) fn put_iso(&self, at: SystemTime, out: &mut Vec<u8>) {
+    pub(super) fn put_iso(&self, at: SystemTime, out: &mut impl Sink) {
         let civil = &self.civil(at);
         for (number, end) in [(civil.year, b'-'), (civil.month, b'-'), (civil.day, b'T')] {
             put_padded(number, 2, b'0', out);
-            out.push(end);
+            out.put(&[end]);
         }
         put_time(civil, out);
-        out.push(b'.');
+        out.put(b".");
         put_padded(since_epoch(at).subsec_micros().into(), 6, b'0', out);
         self.put_zone(at, b":", out);
     }
 
     /// `+0100`, or with something between hours and minutes.
-    pub(super) fn put_zone(&self, at: SystemTime, between: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn put_zone(&self, at: SystemTime, between: &[u8], out: &mut impl Sink) {
         let ahead = self.ahead(since_epoch(at));
         let minutes = u64::from(ahead.unsigned_abs()) / 60;
-        out.push(if ahead < 0 { b'-' } else { b'+' });
+        out.put(if ahead < 0 { b"-" } else { b"+" });
         put_padded(minutes / 60, 2, b'0', out);
-        out.extend_from_slice(between);
+        out.put(between);
         put_padded(minutes % 60, 2, b'0', out);
     }
 
@@ -89,7 +102,7 @@ impl Clock {
         &self,
         stamp: &RefCell<Stamp>,
         at: SystemTime,
-        out: &mut Vec<u8>,
+        out: &mut impl Sink,
         write: impl FnOnce(&Civil, &mut Vec<u8>),
     ) {
         let second = since_epoch(at).as_secs() + 1;
@@ -99,7 +112,7 @@ impl Clock {
             stamp.text.clear();
             write(&self.civil(at), &mut stamp.text);
         }
-        out.extend_from_slice(&stamp.text);
+        out.put(&stamp.text);
     }
 
     fn civil(&self, at: SystemTime) -> Civil {
@@ -137,16 +150,27 @@ fn since_epoch(at: SystemTime) -> Duration {
     at.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn put_time(civil: &Civil, out: &mut Vec<u8>) {
-    for (number, before) in [(civil.hour, None), (civil.minute, Some(b':')), (civil.second, Some(b':'))] {
-        out.extend(before);
+/// `22/Nov/2026:08:08:46`
+fn put_second(civil: &Civil, out: &mut impl Sink) {
+    put_padded(civil.day, 2, b'0', out);
+    out.put(b"/");
+    out.put(civil.month_name().as_bytes());
+    out.put(b"/");
+    put_padded(civil.year, 4, b'0', out);
+    out.put(b":");
+    put_time(civil, out);
+}
+
+fn put_time(civil: &Civil, out: &mut impl Sink) {
+    for (number, before) in [(civil.hour, &b""[..]), (civil.minute, b":"), (civil.second, b":")] {
+        out.put(before);
         put_padded(number, 2, b'0', out);
     }
 }
 
 /// At least so many digits.
-fn put_padded(number: u64, digits: u32, pad: u8, out: &mut Vec<u8>) {
-    out.extend((1..digits).filter(|&place| number < 10_u64.pow(place)).map(|_| pad));
+fn put_padded(number: u64, digits: u32, pad: u8, out: &mut impl Sink) {
+    (1..digits).filter(|&place| number < 10_u64.pow(place)).for_each(|_| out.put(&[pad]));
     put_number(number, out);
 }
 
@@ -177,6 +201,7 @@ mod tests {
         ];
         for (ahead, syslog, milliseconds, iso) in cases {
             let clock = clock(at, ahead);
+            assert_eq!(text(|out| Clock::put_gmt(at, out)), "02/Nov/2026:23:08:46 +0000");
             // The second time from what is kept.
             for _ in 0..2 {
                 assert_eq!(text(|out| clock.put_syslog(at, out)), syslog);

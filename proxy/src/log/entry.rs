@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use super::{
     Record, TrafficLogger,
-    format::{Line, Load},
+    capture::{self, Slot},
+    format::{Line, Load, haproxy, json, template},
     record::ServedBy,
 };
 use crate::{
-    config::Severity,
+    config::{AccessLog, LogFormat, Severity},
     connection::{Connection, Killed},
+    http::head::{request, response},
+    sample::{Facts, Moment},
 };
 
 impl<S> Connection<S> {
@@ -38,9 +41,38 @@ impl<S> Connection<S> {
         self.record().borrow_mut().as_mut().map(|record| note(record))
     }
 
-    /// Bytes of a request's line that are of use.
-    pub(crate) fn longest_log(&self) -> usize {
-        self.traffic_logger().map_or(0, |traffic| traffic.longest)
+    /// The head of a request is here, as its client sent it.
+    pub(crate) fn log_request(&self, head: &request::Head<'_>) {
+        self.log(|record| {
+            let traffic = self.traffic_logger();
+            let longest = traffic.map_or(0, |traffic| traffic.longest);
+            record.request(head.method(), head.target(), head.version().name(), longest);
+            if let Some(traffic) = traffic {
+                capture::request(traffic, head, record);
+            }
+        });
+    }
+
+    /// The head of a response is here, as its server sent it.
+    pub(crate) fn log_response(&self, head: &response::Head<'_>) {
+        let Some(traffic) = self.traffic_logger() else { return };
+        self.log(|record| capture::response(traffic, head, record));
+    }
+
+    /// Does its line need to know something at that moment?
+    pub(crate) fn log_keeps_at(&self, moment: Moment) -> bool {
+        self.traffic_logger().is_some_and(|traffic| traffic.keeps.at(moment))
+    }
+
+    /// Computes what its line needs to know at that moment.
+    pub(crate) fn keep_for_log(&self, moment: Moment, facts: &Facts<'_>) {
+        let Some(traffic) = self.traffic_logger().filter(|traffic| traffic.keeps.at(moment)) else { return };
+        let LogFormat::Template(template) = &traffic.config.format else { return };
+        self.log(|record| {
+            template.keep(moment, facts, |part, value| {
+                record.keep(Slot::Part(part), value.map(|value| [value, b"", b""]), traffic.longest);
+            });
+        });
     }
 
     /// What was begun is not worth a line.
@@ -139,7 +171,14 @@ impl<S> Connection<S> {
         };
         let level = if is_error && traffic.config.separate_errors { Severity::Error } else { Severity::Info };
         self.worker().log().send(&traffic.logger, level, |clock, out| {
-            line.write(&traffic.config.format, traffic.shortest, clock, out);
+            let AccessLog { format, capture, .. } = &traffic.config;
+            match format {
+                LogFormat::Http => haproxy::http(&line, capture, clock, out),
+                LogFormat::Tcp => haproxy::tcp(&line, clock, out),
+                LogFormat::Clf => haproxy::clf(&line, capture, clock, out),
+                LogFormat::Json => json::write(&line, capture, traffic.shortest, clock, out),
+                LogFormat::Template(template) => template::write(self, template, &line, clock, out),
+            }
         });
     }
 }

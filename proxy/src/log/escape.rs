@@ -1,8 +1,20 @@
 //! Bytes that may not stand in a line as they are: `#` and two digits instead, as in HAProxy.
 
+use crate::sample::numbered;
+
 /// For a text between quotes: what is not printable ASCII, `"` and `#`.
 pub(super) fn quoted(bytes: &[u8], out: &mut Vec<u8>) {
     escape(bytes, out, |byte| !is_printable(byte) || matches!(byte, b'"' | b'#'));
+}
+
+/// For a captured header, which stands between braces and bars, or in quotes.
+pub(super) fn header(bytes: &[u8], out: &mut Vec<u8>) {
+    escape(bytes, out, |byte| !is_printable(byte) || b"\"#{|}".contains(&byte));
+}
+
+/// For a captured cookie, which stands between blanks: HAProxy would let it end there.
+pub(super) fn word(bytes: &[u8], out: &mut Vec<u8>) {
+    escape(bytes, out, |byte| !is_printable(byte) || b" \"#".contains(&byte));
 }
 
 /// For words of our own, which are UTF-8: control bytes.
@@ -22,7 +34,7 @@ pub(super) fn json(bytes: &[u8], room: usize, out: &mut Vec<u8>) {
                 '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
                 '\0'..='\x1f' | '\x7f' => {
                     out.extend_from_slice(b"\\u00");
-                    out.extend_from_slice(&digits(character as u8));
+                    out.extend_from_slice(&numbered(character as u8)[1..]);
                 }
                 _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
             }
@@ -40,17 +52,10 @@ fn is_printable(byte: u8) -> bool {
 fn escape(mut bytes: &[u8], out: &mut Vec<u8>, is_unfit: impl Fn(u8) -> bool) {
     while let Some(at) = bytes.iter().position(|&byte| is_unfit(byte)) {
         out.extend_from_slice(&bytes[..at]);
-        let byte = bytes[at];
-        out.push(b'#');
-        out.extend_from_slice(&digits(byte));
+        out.extend_from_slice(&numbered(bytes[at]));
         bytes = &bytes[at + 1..];
     }
     out.extend_from_slice(bytes);
-}
-
-fn digits(byte: u8) -> [u8; 2] {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 #[cfg(test)]

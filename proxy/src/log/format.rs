@@ -1,15 +1,13 @@
 //! What a line about traffic says.
 
-mod haproxy;
-mod json;
+pub(super) mod haproxy;
+pub(super) mod json;
+pub(super) mod template;
 
 use std::time::Duration;
 
-use super::{
-    clock::Clock,
-    record::{Record, ServedBy, Times},
-};
-use crate::config::{Backend, Frontend, LogFormat, Mode, Server};
+use super::record::{Record, ServedBy, Times};
+use crate::config::{Backend, Frontend, Mode, Server};
 
 /// All that is known when a line is written.
 pub(super) struct Line<'a> {
@@ -38,15 +36,6 @@ pub(super) struct Load {
 }
 
 impl Line<'_> {
-    /// Writes the message, without header and end. `room` is what every target takes of it.
-    pub(super) fn write(&self, format: &LogFormat, room: usize, clock: &Clock, out: &mut Vec<u8>) {
-        match format {
-            LogFormat::Http => haproxy::http(self, clock, out),
-            LogFormat::Tcp => haproxy::tcp(self, clock, out),
-            LogFormat::Json => json::write(self, room, clock, out),
-        }
-    }
-
     /// As in HAProxy: the frontend's where no backend was chosen.
     fn backend_name(&self) -> &str {
         self.backend.map_or(&self.frontend.name, |backend| &backend.name)

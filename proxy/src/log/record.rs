@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use super::capture::Slot;
 use crate::{
     Endpoint,
     config::{BackendId, Mode},
@@ -52,6 +53,10 @@ pub(crate) struct Record {
     /// Of the request.
     text: Vec<u8>,
     line: Option<RequestLine>,
+    /// Parts of the texts that are kept of request and response.
+    kept: Vec<(Slot, Option<Range<usize>>)>,
+    /// Room for a text that is put together.
+    pub(super) joined: Vec<u8>,
 }
 
 /// Where its parts are in the texts; the version also where the line was too long for it.
@@ -127,6 +132,8 @@ impl Default for Record {
             cookie: ['-'; 2],
             text: Vec::new(),
             line: None,
+            kept: Vec::new(),
+            joined: Vec::new(),
         }
     }
 }
@@ -135,7 +142,9 @@ impl Record {
     /// Forgets everything of another one, but for the room that its texts had.
     pub(super) fn begin(&mut self, begun: Instant, client: Endpoint, sent: u64, received: u64) {
         let mut text = std::mem::take(&mut self.text);
+        let (mut kept, joined) = (std::mem::take(&mut self.kept), std::mem::take(&mut self.joined));
         text.clear();
+        kept.clear();
         let date = SystemTime::now().checked_sub(begun.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
         *self = Self {
             begun,
@@ -144,12 +153,18 @@ impl Record {
             sent_before: sent,
             received_before: received,
             text,
+            kept,
+            joined,
             ..Self::default()
         };
     }
 
     /// The head is whole; its first line is put together from these, as far as `longest` bytes of it.
     pub(crate) fn request(&mut self, method: &[u8], target: &[u8], version: &'static [u8], longest: usize) {
+        if self.line.is_some() {
+            // Its rules waited for a proof, and it was looked at before.
+            return;
+        }
         self.head = Some(self.begun.elapsed());
         let full = self.text.len() + longest;
         let mut put = |part: &[u8]| {
@@ -163,6 +178,26 @@ impl Record {
         put(b" ");
         let Range { end, .. } = put(version);
         self.line = Some(RequestLine { method, target, end, version });
+    }
+
+    /// Keeps a text, or that there is none, as far as `longest` bytes of it.
+    pub(super) fn keep(&mut self, slot: Slot, value: Option<[&[u8]; 3]>, longest: usize) {
+        let range = value.map(|parts| {
+            let start = self.text.len();
+            parts.into_iter().for_each(|part| self.text.extend_from_slice(part));
+            self.text.truncate(start.saturating_add(longest));
+            start..self.text.len()
+        });
+        match self.kept.iter_mut().find(|(known, _)| *known == slot) {
+            Some((_, known)) => *known = range,
+            None => self.kept.push((slot, range)),
+        }
+    }
+
+    /// The text that was kept for this.
+    pub(super) fn kept(&self, slot: Slot) -> Option<&[u8]> {
+        let (_, range) = self.kept.iter().find(|(known, _)| *known == slot)?;
+        self.text.get(range.clone()?)
     }
 
     /// A tcp connection has no head that could be awaited.

@@ -67,10 +67,10 @@ impl<'o, S: Sink> Escaped<'o, S> {
             self.out.put(run);
             bytes = rest;
             if let [byte, rest @ ..] = bytes {
-                if self.text == Text::Field {
-                    self.out.put(b" ");
-                } else {
-                    percent(*byte, self.out);
+                match self.text {
+                    Text::Field => self.out.put(b" "),
+                    Text::Log => self.out.put(&numbered(*byte)),
+                    _ => percent(*byte, self.out),
                 }
                 bytes = rest;
             }
@@ -78,11 +78,18 @@ impl<'o, S: Sink> Escaped<'o, S> {
     }
 }
 
+/// `#0A`
+pub(crate) fn numbered(byte: u8) -> [u8; 3] {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    [b'#', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
 /// May the byte of a value stand there as it is?
 fn is_fine(text: Text, byte: u8) -> bool {
     let in_uri = byte > b' ' && byte < 0x7f && !br#""<>\^`{|}"#.contains(&byte);
     match text {
         Text::Plain | Text::Content => true,
+        Text::Log => (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'#',
         // RFC 9110 §5.5
         Text::Field => (byte >= b' ' && byte != 0x7f) || byte == b'\t',
         // RFC 3986: a `%` is left, since most values are encoded already.
@@ -96,7 +103,7 @@ fn is_fine(text: Text, byte: u8) -> bool {
 pub(super) fn unfit(text: Text, literal: &str) -> Option<(usize, char)> {
     literal.char_indices().find(|(_, character)| match text {
         Text::Plain | Text::Content => false,
-        Text::Field => character.is_control() && *character != '\t',
+        Text::Field | Text::Log => character.is_control() && *character != '\t',
         Text::Location => !character.is_ascii_graphic(),
         Text::Path => !character.is_ascii_graphic() || matches!(character, '?' | '#'),
         Text::Query => !character.is_ascii_graphic() || *character == '#',

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Maps, Scratch, Variables};
+use super::{LogFacts, Maps, Scratch, Variables};
 use crate::Endpoint;
 
 /// Everything that a placeholder can be about. What does not exist yet is `None`; [`super::Place`] sees to it that no
@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub host: &'a Host,
     /// The wall clock.
     pub now: SystemTime,
+    /// How it went, in a log.
+    pub(crate) log: Option<&'a dyn LogFacts>,
     /// Room to compute in.
     pub scratch: &'a Scratch,
 }

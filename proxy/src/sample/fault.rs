@@ -123,7 +123,9 @@ impl fmt::Display for Since {
             Self::Backend => {
                 "from the choice of the backend on: in the rules of a backend and in those of responses"
             }
-            Self::Response => "where a response is worked on",
+            Self::Server => "where a response is worked on, and in logs",
+            Self::Response => "where a response is worked on, and in logs of mode http",
+            Self::Log => "in `log_format`",
             Self::Never => "not in this version, which has no TLS",
         })
     }

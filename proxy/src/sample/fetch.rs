@@ -1,12 +1,15 @@
 //! Placeholders: what stands between braces before the first function.
 
+use std::net::IpAddr;
+
 use super::{
     Facts, VariableId,
-    place::{Place, Stage},
+    log::LogFact,
+    place::{Place, Stage, Text},
     text::ShortText,
     time,
 };
-use crate::http::query;
+use crate::http::{headers::put_address, query};
 
 /// One fact, of which [`Facts`] gives the value.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,6 +44,7 @@ pub(super) enum Fetch {
     ResponseStatus,
     ResponseHeader(Box<[u8]>),
     Variable(VariableId),
+    Log(LogFact),
 }
 
 /// Where a placeholder begins to exist; it does so everywhere after.
@@ -52,8 +56,12 @@ pub enum Since {
     Request,
     /// From the choice of the backend on: rules of a backend, and everything about a response.
     Backend,
-    /// Where a response is worked on.
+    /// Where a response is worked on, and in logs.
+    Server,
+    /// Where a response is worked on, and in the logs of http frontends.
     Response,
+    /// In logs alone.
+    Log,
     /// Not in this version.
     Never,
 }
@@ -105,10 +113,39 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("request.query.NAME", "text", Since::Request, "url_param(NAME)"),
     row("request.cookie.NAME", "text", Since::Request, "req.cook(NAME)"),
     row("backend.name", "text", Since::Backend, "be_name"),
-    row("server.name", "text", Since::Response, "srv_name"),
+    row("server.name", "text", Since::Server, "srv_name"),
     row("response.status", "number", Since::Response, "status"),
     row("response.header.NAME", "text", Since::Response, "res.fhdr(NAME)"),
     row("var.NAME", "text", Since::Connection, "var(txn.NAME)"),
+    row("log.request", "text", Since::Log, "%r"),
+    row("log.date", "text", Since::Log, "%tr"),
+    row("log.date.clf", "text", Since::Log, "%trl"),
+    row("log.date.gmt", "text", Since::Log, "%trg"),
+    row("log.date.iso", "text", Since::Log, "-"),
+    row("log.date.unix_ms", "number", Since::Log, "%Ts%ms"),
+    row("log.time.request", "number", Since::Log, "%TR"),
+    row("log.time.queue", "number", Since::Log, "%Tw"),
+    row("log.time.connect", "number", Since::Log, "%Tc"),
+    row("log.time.response", "number", Since::Log, "%Tr"),
+    row("log.time.data", "number", Since::Log, "%Td"),
+    row("log.time.total", "number", Since::Log, "%Ta"),
+    row("log.status", "number", Since::Log, "%ST"),
+    row("log.bytes.sent", "number", Since::Log, "%B"),
+    row("log.bytes.received", "number", Since::Log, "%U"),
+    row("log.termination", "text", Since::Log, "%tsc"),
+    row("log.cookie.request", "text", Since::Log, "%CC"),
+    row("log.cookie.response", "text", Since::Log, "%CS"),
+    row("log.headers.request", "text", Since::Log, "%hr"),
+    row("log.headers.response", "text", Since::Log, "%hs"),
+    row("log.connections.process", "number", Since::Log, "%ac"),
+    row("log.connections.frontend", "number", Since::Log, "%fc"),
+    row("log.connections.backend", "number", Since::Log, "%bc"),
+    row("log.connections.server", "number", Since::Log, "%sc"),
+    row("log.retries", "text", Since::Log, "%rc"),
+    row("log.queue.server", "number", Since::Log, "%sq"),
+    row("log.queue.backend", "number", Since::Log, "%bq"),
+    row("log.server.ip", "address", Since::Log, "%si"),
+    row("log.server.port", "number", Since::Log, "%sp"),
     row("tls.NAME", "text", Since::Never, "ssl_fc_..."),
 ];
 
@@ -118,7 +155,9 @@ impl Since {
             Self::Connection => true,
             Self::Request => place.stage >= Stage::Request,
             Self::Backend => place.backend || place.stage == Stage::Response,
+            Self::Server => place.stage == Stage::Response || place.text == Text::Log,
             Self::Response => place.stage == Stage::Response,
+            Self::Log => place.text == Text::Log,
             Self::Never => false,
         }
     }
@@ -173,7 +212,7 @@ impl Fetch {
             "request.cookie.NAME" => Self::RequestCookie(argument()),
             "response.status" => Self::ResponseStatus,
             "response.header.NAME" => Self::ResponseHeader(argument()),
-            _ => return None,
+            name => Self::Log(LogFact::named(name)?),
         })
     }
 
@@ -182,10 +221,10 @@ impl Fetch {
         let number = |number: u64| Some(Value::Short(ShortText::display(number)));
         let borrowed = |bytes: &'a [u8]| Some(Value::Borrowed(bytes));
         match self {
-            Self::ClientIp => facts.client.ip().map(address),
+            Self::ClientIp => facts.client.ip().map(Value::address),
             Self::ClientPort => number(facts.client.port()?.into()),
-            Self::PeerIp => facts.peer.ip().map(address),
-            Self::LocalIp => facts.local.ip().map(address),
+            Self::PeerIp => facts.peer.ip().map(Value::address),
+            Self::LocalIp => facts.local.ip().map(Value::address),
             Self::LocalPort => number(facts.local.port()?.into()),
             Self::FrontendName => borrowed(facts.frontend.as_bytes()),
             Self::BackendName => borrowed(facts.backend?.as_bytes()),
@@ -213,7 +252,11 @@ impl Fetch {
             Self::RequestHeader(name) => facts.request?.field(name).and_then(borrowed),
             Self::RequestParameter(name) => parameter(facts.request?.query(), name).and_then(borrowed),
             Self::RequestCookie(name) => facts.request?.cookie(name).and_then(borrowed),
-            Self::ResponseStatus => number(facts.response?.status().into()),
+            Self::ResponseStatus => match facts.response {
+                Some(response) => number(response.status().into()),
+                None => facts.log?.value(LogFact::Status),
+            },
+            Self::Log(fact) => facts.log?.value(*fact),
             Self::ResponseHeader(name) => facts.response?.field(name).and_then(borrowed),
             Self::Variable(id) => match id.scope() {
                 super::Scope::Session => facts.session.value(*id).and_then(borrowed),
@@ -226,7 +269,7 @@ impl Fetch {
 }
 
 /// The value of a placeholder.
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Borrowed(&'a [u8]),
     Short(ShortText),
 }
@@ -242,10 +285,12 @@ impl std::ops::Deref for Value<'_> {
     }
 }
 
-fn address(address: std::net::IpAddr) -> Value<'static> {
-    let mut text = ShortText::new();
-    crate::http::headers::put_address(address, &mut text);
-    Value::Short(text)
+impl Value<'static> {
+    pub(crate) fn address(address: IpAddr) -> Self {
+        let mut text = ShortText::new();
+        put_address(address, &mut text);
+        Self::Short(text)
+    }
 }
 
 /// The host of an authority: without port and without a dot at its end. Case is left to the parser of placeholders,

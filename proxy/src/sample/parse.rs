@@ -59,7 +59,10 @@ pub(super) fn template(text: &str, place: &Place<'_>) -> Result<Template, Templa
 
 fn push_literal(literal: &mut String, text: &str, at: usize, place: &Place<'_>) -> Result<(), TemplateError> {
     if let Some((_, character)) = escape::unfit(place.text, text) {
-        let fault = if place.text == Text::Field { Fault::Control } else { Fault::NotUri { character } };
+        let fault = match place.text {
+            Text::Field | Text::Log => Fault::Control,
+            _ => Fault::NotUri { character },
+        };
         return Err(TemplateError::new(at..at + text.len(), fault));
     }
     literal.push_str(text);

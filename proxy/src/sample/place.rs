@@ -44,6 +44,8 @@ pub enum Text {
     Query,
     /// Content of a response: as it is. Functions `html` and `json` make a value harmless there.
     Content,
+    /// A line in a log: what is not printable ASCII, `"` and `#` become `#` and two digits, as in HAProxy.
+    Log,
 }
 
 /// The names that templates of a file may use.

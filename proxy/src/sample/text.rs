@@ -13,17 +13,17 @@ const LONGEST: usize = 48;
 
 /// Up to 48 bytes.
 #[derive(Clone, Copy)]
-pub(super) struct ShortText {
+pub(crate) struct ShortText {
     bytes: [u8; LONGEST],
     length: usize,
 }
 
 impl ShortText {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bytes: [0; LONGEST], length: 0 }
     }
 
-    pub(super) fn display(value: impl fmt::Display) -> Self {
+    pub(crate) fn display(value: impl fmt::Display) -> Self {
         let mut text = Cursor::new([0; LONGEST]);
         let fits = write!(text, "{value}").is_ok();
         debug_assert!(fits, "{value} is longer than {LONGEST} bytes");

@@ -53,6 +53,7 @@ impl Wanted {
             | Fetch::Random
             | Fetch::ResponseStatus
             | Fetch::ResponseHeader(_)
+            | Fetch::Log(_)
             | Fetch::Variable(_) => {}
         }
     }

@@ -20,13 +20,14 @@ use crate::{
     rig::LONG,
 };
 
-struct Log {
+/// Where lines go to.
+pub(crate) struct Log {
     socket: tokio::net::UdpSocket,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Log {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let port = socket.local_addr().unwrap().port();
@@ -37,12 +38,16 @@ impl Log {
     async fn lines(&self, count: usize) -> Vec<String> {
         let mut lines = Vec::new();
         while lines.len() < count {
-            let mut bytes = vec![0; 4096];
-            let length = timeout(LONG, self.socket.recv(&mut bytes)).await.expect("no line").unwrap();
-            lines.push(compared(std::str::from_utf8(&bytes[..length]).unwrap()));
+            lines.push(compared(&self.line().await));
         }
         lines.sort();
         lines
+    }
+
+    pub(crate) async fn line(&self) -> String {
+        let mut bytes = vec![0; 4096];
+        let length = timeout(LONG, self.socket.recv(&mut bytes)).await.expect("no line").unwrap();
+        std::str::from_utf8(&bytes[..length]).unwrap().trim_end().to_owned()
     }
 }
 
@@ -51,7 +56,7 @@ fn compared(line: &str) -> String {
     let (importance, rest) = line.split_once('>').unwrap();
     // `unix:1 [date]` or `127.0.0.1:1234 [date]`.
     let (_, fields) = rest.split_once("] ").unwrap();
-    let mut fields: Vec<String> = fields.trim_end().split(' ').map(str::to_owned).collect();
+    let mut fields: Vec<String> = fields.split(' ').map(str::to_owned).collect();
     fields[0] = fields[0].trim_start_matches("f_").to_owned();
     fields[1] = fields[1].trim_start_matches("b_").trim_start_matches("f_").to_owned();
     let done = |time: &str| if time == "-1" { "-1" } else { "T" };

@@ -99,7 +99,7 @@ fn one(
         compression: compression::frontend(raw, defaults, mode, report),
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
         per_source: persistence::per_source(raw, defaults),
-        log: log::frontend(raw, file, mode, report),
+        log: log::frontend(raw, file, mode, context.names, report),
         unique_id: unique_id::convert(raw.unique_id.as_ref(), mode, context.names, report),
         error_pages: answers::pages(raw, &defaults.error_pages, mode, &file.folder, report),
         monitor: answers::monitor(raw, mode, backends, report),

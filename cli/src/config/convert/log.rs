@@ -1,8 +1,11 @@
 //! Where logs go, with `"global"` resolved, and what frontends say of their traffic.
 
-use lb_proxy::config::{AccessLog, LogFormat, LogTarget, Mode};
+use lb_proxy::{
+    config::{AccessLog, Capture, LogFormat, LogTarget, Mode},
+    sample::{Names, Place, Stage, Text},
+};
 
-use super::backend::value;
+use super::{backend::value, template};
 use crate::config::{
     diagnostic::Report,
     raw::{self, LogEntry, Section},
@@ -22,7 +25,13 @@ pub(super) fn global(file: &raw::File) -> Vec<LogTarget> {
 }
 
 /// Of a frontend in this mode.
-pub(super) fn frontend(section: &Section, file: &raw::File, mode: Mode, report: &Report<'_>) -> AccessLog {
+pub(super) fn frontend(
+    section: &Section,
+    file: &raw::File,
+    mode: Mode,
+    names: &Names,
+    report: &Report<'_>,
+) -> AccessLog {
     let defaults = &file.defaults;
     let targets = targets(section.log.as_ref().or(defaults.log.as_ref()), file);
     let (own, other) = (&section.traffic_log, &defaults.traffic_log);
@@ -33,6 +42,7 @@ pub(super) fn frontend(section: &Section, file: &raw::File, mode: Mode, report: 
             ("log_asap", own.asap.map(|at| at.span)),
             ("dontlog_normal", own.dontlog_normal.map(|at| at.span)),
             ("log_separate_errors", own.separate_errors.map(|at| at.span)),
+            ("capture", own.capture.as_ref().map(|at| at.span)),
         ];
         let written = written.into_iter().filter_map(|(key, span)| Some((key, span?)));
         for (key, span) in written.filter(|_| !report.has_errors()) {
@@ -40,8 +50,10 @@ pub(super) fn frontend(section: &Section, file: &raw::File, mode: Mode, report: 
         }
         return AccessLog::default();
     }
+    let format = format(own.format.as_ref(), other.format.as_ref(), &targets, mode, names, report);
     AccessLog {
-        format: format(own.format.as_ref(), other.format.as_ref(), &targets, mode, report),
+        capture: capture(own.capture.as_ref(), other.capture.as_ref(), &format, mode, report),
+        format,
         targets,
         asap: value(&own.asap, &other.asap).unwrap_or(false),
         dontlog_normal: value(&own.dontlog_normal, &other.dontlog_normal).unwrap_or(false),
@@ -84,7 +96,8 @@ fn targets(log: Option<&At<Vec<LogEntry>>>, file: &raw::File) -> Vec<LogTarget> 
         .collect()
 }
 
-const FORMATS: [&str; 3] = ["httplog", "tcplog", "json"];
+/// Those that have a name.
+const FORMATS: [&str; 4] = ["httplog", "tcplog", "clf", "json"];
 
 /// An object without a text of a client's is shorter.
 const JSON_LENGTH: u16 = 1024;
@@ -94,16 +107,21 @@ fn format(
     defaults: Option<&At<String>>,
     targets: &[LogTarget],
     mode: Mode,
+    names: &Names,
     report: &Report<'_>,
 ) -> LogFormat {
     let ordinary = if mode == Mode::Tcp { LogFormat::Tcp } else { LogFormat::Http };
     let Some(written) = own.or(defaults) else { return ordinary };
     match written.value.as_str() {
-        "httplog" if mode == Mode::Tcp && own.is_some() => {
-            report.error(written.span, "httplog needs mode = \"http\"; write \"tcplog\"");
+        http @ ("httplog" | "clf") if mode == Mode::Tcp => {
+            // In `[defaults]` it is meant for the others.
+            if own.is_some() {
+                report.error(written.span, format!("{http} needs mode = \"http\"; write \"tcplog\""));
+            }
             ordinary
         }
         "httplog" => ordinary,
+        "clf" => LogFormat::Clf,
         "tcplog" => LogFormat::Tcp,
         "json" => {
             if targets.iter().any(|target| target.length < JSON_LENGTH) {
@@ -114,17 +132,52 @@ fn format(
             }
             LogFormat::Json
         }
+        text if text.contains(['{', '}']) => {
+            let stage = if mode == Mode::Tcp { Stage::Connection } else { Stage::Response };
+            let place = Place { stage, backend: true, text: Text::Log, names };
+            // In `[defaults]` it is looked at for each frontend that has no other.
+            let template = template::parse(written, &place, report);
+            template.map_or(ordinary, LogFormat::Template)
+        }
         other => {
-            let hint = text::nearest(other, FORMATS).map(|near| format!("; did you mean \"{near}\"?"));
-            let hint = hint.unwrap_or_default();
-            report.error(
-                written.span,
-                format!(
-                    "log_format is \"httplog\", \"tcplog\" or \"json\", found \"{}\"{hint}",
-                    other.escape_debug()
-                ),
-            );
+            report.error(written.span, no_format(other));
             ordinary
         }
     }
+}
+
+fn no_format(written: &str) -> String {
+    let near = text::nearest(written, FORMATS).map(|near| format!("; did you mean \"{near}\"?"));
+    let hint = near.unwrap_or_else(|| match written.contains('%') {
+        true => "; docs/templates.md has the placeholder for each %-word of HAProxy's".to_owned(),
+        false => String::new(),
+    });
+    format!(
+        "log_format is \"httplog\", \"tcplog\", \"clf\", \"json\" or a text with placeholders, as in \
+         \"{{client.ip}} {{log.status}}\", found \"{}\"{hint}",
+        written.escape_debug()
+    )
+}
+
+/// What is captured, if a line shows it.
+fn capture(
+    own: Option<&At<Capture>>,
+    defaults: Option<&At<Capture>>,
+    format: &LogFormat,
+    mode: Mode,
+    report: &Report<'_>,
+) -> Capture {
+    let is_shown = mode == Mode::Http && format.shows_captures();
+    match own {
+        Some(own) if mode == Mode::Tcp => {
+            report.error(own.span, "capture needs mode = \"http\"; in mode tcp there are no headers");
+        }
+        Some(own) if !is_shown && !report.has_errors() => {
+            let message =
+                "capture has no effect with this log_format, which shows neither headers nor cookies";
+            report.warning(own.span, message);
+        }
+        _ => {}
+    }
+    own.or(defaults).filter(|_| is_shown).map(|at| at.value.clone()).unwrap_or_default()
 }

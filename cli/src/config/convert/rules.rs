@@ -8,16 +8,17 @@ use lb_proxy::{
         Action, Condition, Content, Destination, LimitedBy, RateLimit, Redirect, RequireAuth, Respond, Rule,
         Text, Value,
     },
-    sample::{self, Expression, Names, Place, Stage, Template, TemplateError},
+    sample::{self, Expression, Names, Place, Stage},
 };
 
 use super::{
     answers,
     persistence::{IPV6_PREFIX, SIZE},
+    template,
 };
 use crate::config::{
     diagnostic::{Report, Span},
-    raw::{self, rules::within},
+    raw,
     reader::At,
     text,
 };
@@ -76,7 +77,7 @@ impl Context<'_> {
                         Condition::Value(Value::new(source.value.clone(), expression), patterns.clone())
                     }
                     Err(error) => {
-                        self.template_error(source, &error);
+                        template::wrong(source, &error, self.report);
                         Condition::ALWAYS
                     }
                 }
@@ -223,20 +224,8 @@ impl Context<'_> {
     }
 
     fn text(&self, text: &At<String>, becomes: sample::Text) -> Option<Text> {
-        match Template::parse(&text.value, &self.place(becomes)) {
-            Ok(template) => Some(Text::new(text.value.clone(), template)),
-            Err(error) => {
-                self.template_error(text, &error);
-                None
-            }
-        }
-    }
-
-    fn template_error(&self, text: &At<String>, error: &TemplateError) {
-        let near = error.fault.candidates().and_then(|(written, known)| text::nearest(written, known));
-        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        let span = within(text, error.range.clone(), self.report);
-        self.report.error(span, format!("{}{hint}", error.fault));
+        let template = template::parse(text, &self.place(becomes), self.report)?;
+        Some(Text::new(text.value.clone(), template))
     }
 
     fn backend(&self, name: &At<String>) -> Option<BackendId> {

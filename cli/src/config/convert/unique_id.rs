@@ -2,14 +2,11 @@
 
 use lb_proxy::{
     config::{Frontend, Mode, UniqueId},
-    sample::{Fault, Names, Place, Stage, Template, Text},
+    sample::{Fault, Names, Place, Stage, Text},
 };
 
-use crate::config::{
-    diagnostic::Report,
-    raw::{self, rules::within},
-    text,
-};
+use super::template;
+use crate::config::{diagnostic::Report, raw};
 
 /// The id of requests of a frontend, `None` for none.
 pub(super) fn convert(
@@ -26,15 +23,7 @@ pub(super) fn convert(
     let place = Place { stage: Stage::Request, backend: false, text: Text::Field, names };
     let template = match &raw.template {
         Some(written) => {
-            let template = match Template::parse(&written.value, &place) {
-                Ok(template) => template,
-                Err(error) => {
-                    let near = error.fault.candidates().and_then(|(name, known)| text::nearest(name, known));
-                    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-                    report.error(within(written, error.range.clone(), report), format!("{error}{hint}"));
-                    return None;
-                }
-            };
+            let template = template::parse(written, &place, report)?;
             if template.uses_request_id() {
                 report.error(written.span, "the id can't be made of itself; take `request.id` out");
             }

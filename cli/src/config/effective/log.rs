@@ -1,6 +1,6 @@
 //! Where logs go, and what frontends say of their traffic.
 
-use lb_proxy::config::{Frontend, LogDestination, LogFormat, LogTarget, Severity};
+use lb_proxy::config::{Capture, CapturedHeader, Frontend, LogDestination, LogFormat, LogTarget, Severity};
 
 use super::{line, list, quoted};
 use crate::config::raw::LOG_WIRES;
@@ -19,15 +19,39 @@ pub(super) fn traffic(out: &mut String, frontend: &Frontend) {
     if log.targets.is_empty() {
         return;
     }
-    let format = match log.format {
+    let format = match &log.format {
         LogFormat::Http => "httplog",
         LogFormat::Tcp => "tcplog",
+        LogFormat::Clf => "clf",
         LogFormat::Json => "json",
+        LogFormat::Template(template) => template.source(),
     };
     line(out, "log_format", quoted(format));
     line(out, "log_asap", log.asap);
     line(out, "dontlog_normal", log.dontlog_normal);
     line(out, "log_separate_errors", log.separate_errors);
+    if log.capture != Capture::default() {
+        line(out, "capture", capture(&log.capture));
+    }
+}
+
+fn capture(capture: &Capture) -> String {
+    let header = |header: &CapturedHeader| {
+        format!("{{ name = {}, length = {} }}", quoted(&header.name), header.length)
+    };
+    let headers = |key: &str, headers: &[CapturedHeader]| {
+        (!headers.is_empty()).then(|| format!("{key} = {}", list(headers.iter().map(header))))
+    };
+    let cookie = capture.cookie.as_ref().map(|cookie| {
+        let key = if cookie.is_prefix { "prefix" } else { "name" };
+        format!("cookie = {{ {key} = {}, length = {} }}", quoted(&cookie.name), cookie.length)
+    });
+    let parts = [
+        headers("request_headers", &capture.request_headers),
+        headers("response_headers", &capture.response_headers),
+        cookie,
+    ];
+    format!("{{ {} }}", parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 fn target(target: &LogTarget) -> String {

@@ -1,8 +1,10 @@
 //! `log`, of the process and of every kind of section, and what frontends say of their traffic.
 
+mod capture;
+
 use std::path::Path;
 
-use lb_proxy::config::{Facility, LogDestination, LogSample, LogTarget, LogWire, Severity};
+use lb_proxy::config::{Capture, Facility, LogDestination, LogSample, LogTarget, LogWire, Severity};
 
 use crate::config::{
     diagnostic::Span,
@@ -25,11 +27,12 @@ pub(crate) struct TrafficLog {
     pub(crate) asap: Option<At<bool>>,
     pub(crate) dontlog_normal: Option<At<bool>>,
     pub(crate) separate_errors: Option<At<bool>>,
+    pub(crate) capture: Option<At<Capture>>,
 }
 
 /// Keys of [`TrafficLog`].
-pub(crate) const TRAFFIC_KEYS: [&str; 4] =
-    ["log_format", "log_asap", "dontlog_normal", "log_separate_errors"];
+pub(crate) const TRAFFIC_KEYS: [&str; 5] =
+    ["log_format", "log_asap", "dontlog_normal", "log_separate_errors", "capture"];
 
 /// Forms of the header, by the names that HAProxy has for them; `file` is ours.
 pub(crate) const WIRES: [(&str, LogWire); 9] = [
@@ -166,10 +169,14 @@ fn sample(text: &str) -> Result<LogSample, String> {
 impl TrafficLog {
     pub(crate) fn read(fields: &Fields<'_>) -> Self {
         Self {
-            format: fields.string("log_format", "\"httplog\", \"tcplog\" or \"json\""),
+            format: fields.string(
+                "log_format",
+                "\"httplog\", \"tcplog\", \"clf\", \"json\" or a text with placeholders",
+            ),
             asap: fields.boolean("log_asap"),
             dontlog_normal: fields.boolean("dontlog_normal"),
             separate_errors: fields.boolean("log_separate_errors"),
+            capture: capture::read(fields),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::config::reader::{At, Fields};
 
+pub(crate) use self::cookie::name_of as cookie_name;
 pub(crate) use self::{
     answers::{Monitor, Page},
     balance::{BalanceBy, Balancing},

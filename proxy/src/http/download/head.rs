@@ -17,7 +17,7 @@ use crate::{
         outcome::Termination,
     },
     rules::Run,
-    sample::{Facts, Variables},
+    sample::{Facts, Moment, Variables},
     stream::Stream,
     worker::Scratch,
 };
@@ -45,6 +45,14 @@ struct Changes<'c> {
     has_rules: bool,
     cookie: Option<&'c CookiePolicy>,
     compression: Option<&'c Compression>,
+    /// A line in a log wants to know something of it.
+    is_logged: bool,
+}
+
+impl Changes<'_> {
+    fn is_any(&self) -> bool {
+        self.has_rules || self.cookie.is_some() || self.compression.is_some() || self.is_logged
+    }
 }
 
 impl From<Malformed> for Refused {
@@ -90,6 +98,9 @@ impl<S: Stream> Download<'_, S> {
                 || !self.uploaded.get()
                 || self.connection.is_draining()
                 || self.connection.frontend().options.connection == ConnectionMode::Close);
+        if is_final || is_switch {
+            self.connection.log_response(&head);
+        }
         let mut hop = Hop { framing, close };
         let (frontend, backend) = (self.connection.frontend_id(), self.upstream.backend_id());
         let rules = &self.connection.worker().node().rules;
@@ -97,8 +108,9 @@ impl<S: Stream> Download<'_, S> {
             has_rules: (is_final || is_switch) && rules.concern_response(frontend, backend),
             cookie: self.upstream.cookie().filter(|_| is_final || is_switch),
             compression: self.connection.compression(Some(backend)).filter(|_| is_final),
+            is_logged: (is_final || is_switch) && self.connection.log_keeps_at(Moment::Response),
         };
-        let coder = if changes.has_rules || changes.cookie.is_some() || changes.compression.is_some() {
+        let coder = if changes.is_any() {
             self.edit(head, &response, &mut hop, &changes, out)?
         } else {
             head.encode(&response, &hop, out);
@@ -122,8 +134,10 @@ impl<S: Stream> Download<'_, S> {
         let mut scratch = worker.scratch().borrow_mut();
         let Scratch { edits, work, sample } = &mut *scratch;
         let mut message = Message::of_response(head, edits);
+        let none = Variables::default();
+        let facts = connection.facts(&none, sample);
+        connection.keep_for_log(Moment::Response, &Facts { response: Some(&message), ..facts });
         if changes.has_rules {
-            let none = Variables::default();
             let mut memory = self.memory.borrow_mut();
             let (remembered, session) = memory.of_response(connection.peer());
             let facts = Facts {
@@ -131,7 +145,7 @@ impl<S: Stream> Download<'_, S> {
                 request: Some(&remembered.request),
                 backend: Some(&upstream.backend().name),
                 server: Some(&upstream.server().name),
-                ..connection.facts(&none, sample)
+                ..facts
             };
             let mut run = Run {
                 message: &mut message,
@@ -148,7 +162,11 @@ impl<S: Stream> Download<'_, S> {
                 now: &|| worker.node().now(),
             };
             let rules = &worker.node().rules;
-            match rules.run_response(connection.frontend_id(), upstream.backend_id(), &mut run) {
+            let judged = rules.run_response(connection.frontend_id(), upstream.backend_id(), &mut run);
+            let facts = run.facts;
+            let variables = &remembered.variables;
+            connection.keep_for_log(Moment::Rules, &Facts { session, variables, ..facts });
+            match judged {
                 Ok(None) => {}
                 Ok(Some(status)) => return Err(Refused::Here(Termination::DeniedResponse(status))),
                 // What the server sent was fine: it is our rules that made too much of it.

@@ -8,11 +8,16 @@
 use super::{Line, Times};
 use crate::{
     Endpoint,
+    config::Capture,
     http::headers::{put_address, put_number},
-    log::{clock::Clock, escape},
+    log::{
+        capture::{Slot, put_braces},
+        clock::Clock,
+        escape,
+    },
 };
 
-pub(super) fn http(line: &Line<'_>, clock: &Clock, out: &mut Vec<u8>) {
+pub(in crate::log) fn http(line: &Line<'_>, capture: &Capture, clock: &Clock, out: &mut Vec<u8>) {
     let record = line.record;
     begin(line, clock, out);
     let Times { request, queue, connect, response, .. } = record.times();
@@ -22,22 +27,96 @@ pub(super) fn http(line: &Line<'_>, clock: &Clock, out: &mut Vec<u8>) {
     }
     put_total(line, out);
     out.push(b' ');
-    match record.status {
-        Some(status) => put_number(status.into(), out),
-        None => out.extend_from_slice(b"-1"),
-    }
+    put_time(record.status.map(u64::from), out);
     out.push(b' ');
     put_sent(line, out);
-    out.extend_from_slice(b" - - ");
+    out.push(b' ');
+    for slot in [Slot::RequestCookie, Slot::ResponseCookie] {
+        match record.kept(slot) {
+            Some(cookie) => escape::word(cookie, out),
+            None => out.push(b'-'),
+        }
+        out.push(b' ');
+    }
     put_letters(&line.code(), out);
     put_letters(&record.cookie, out);
-    put_load(line, out);
+    put_load(line, b'/', out);
+    for (count, slot) in captured(line, capture) {
+        out.push(b' ');
+        put_braces(record, count, slot, out);
+    }
     out.extend_from_slice(b" \"");
     escape::quoted(record.line().unwrap_or(b"<BADREQ>"), out);
     out.push(b'"');
 }
 
-pub(super) fn tcp(line: &Line<'_>, clock: &Clock, out: &mut Vec<u8>) {
+/// How many headers of the request and of the response were captured, if any are wanted and there was a request.
+fn captured(line: &Line<'_>, capture: &Capture) -> impl Iterator<Item = (usize, fn(usize) -> Slot)> {
+    let request: (usize, fn(usize) -> Slot) = (capture.request_headers.len(), Slot::RequestHeader);
+    let response: (usize, fn(usize) -> Slot) = (capture.response_headers.len(), Slot::ResponseHeader);
+    let has_request = line.record.line().is_some();
+    [request, response].into_iter().filter(move |(count, _)| has_request && *count > 0)
+}
+
+/// `option httplog clf`: the Common Log Format, with HAProxy's fields behind it.
+pub(in crate::log) fn clf(line: &Line<'_>, capture: &Capture, clock: &Clock, out: &mut Vec<u8>) {
+    let record = line.record;
+    put_host(record.client, out);
+    out.extend_from_slice(b" - - [");
+    clock.put_clf(record.date, out);
+    out.extend_from_slice(b"] ");
+    put_quoted(record.line().unwrap_or(b"<BADREQ>"), out);
+    out.push(b' ');
+    put_time(record.status.map(u64::from), out);
+    out.push(b' ');
+    put_sent(line, out);
+    out.extend_from_slice(b" \"\" \"\" ");
+    put_number(record.client.port().unwrap_or(1).into(), out);
+    out.push(b' ');
+    clock.put_millisecond(record.date, out);
+    let names = [&*line.frontend.name, line.backend_name(), line.server_name().unwrap_or("<NOSRV>")];
+    for name in names {
+        out.push(b' ');
+        put_quoted(name.as_bytes(), out);
+    }
+    let Times { request, queue, connect, response } = record.times();
+    for time in [request, queue, connect, response] {
+        out.push(b' ');
+        put_time(time, out);
+    }
+    out.push(b' ');
+    put_total(line, out);
+    out.push(b' ');
+    put_letters(&line.code(), out);
+    put_letters(&record.cookie, out);
+    put_load(line, b' ', out);
+    for slot in [Slot::RequestCookie, Slot::ResponseCookie] {
+        out.push(b' ');
+        put_quoted(record.kept(slot).unwrap_or_default(), out);
+    }
+    for (count, slot) in captured(line, capture) {
+        for index in 0..count {
+            out.extend_from_slice(b" \"");
+            escape::header(record.kept(slot(index)).unwrap_or_default(), out);
+            out.push(b'"');
+        }
+    }
+}
+
+fn put_quoted(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    escape::quoted(text, out);
+    out.push(b'"');
+}
+
+fn put_host(client: Endpoint, out: &mut Vec<u8>) {
+    match client.ip() {
+        Some(address) => put_address(address, out),
+        None => out.extend_from_slice(b"unix"),
+    }
+}
+
+pub(in crate::log) fn tcp(line: &Line<'_>, clock: &Clock, out: &mut Vec<u8>) {
     begin(line, clock, out);
     let Times { queue, connect, .. } = line.record.times();
     for time in [queue, connect] {
@@ -49,21 +128,16 @@ pub(super) fn tcp(line: &Line<'_>, clock: &Clock, out: &mut Vec<u8>) {
     put_sent(line, out);
     out.push(b' ');
     put_letters(&line.code(), out);
-    put_load(line, out);
+    put_load(line, b'/', out);
 }
 
 /// `10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in static/srv1 `
 fn begin(line: &Line<'_>, clock: &Clock, out: &mut Vec<u8>) {
     let record = line.record;
-    match record.client {
-        Endpoint::Ip(client) => {
-            put_address(client.ip(), out);
-            out.push(b':');
-            put_number(client.port().into(), out);
-        }
-        // There it is the number of the listener that stands for the port.
-        Endpoint::Unix => out.extend_from_slice(b"unix:1"),
-    }
+    put_host(record.client, out);
+    out.push(b':');
+    // Of a Unix socket it is the number of the listener there.
+    put_number(record.client.port().unwrap_or(1).into(), out);
     out.extend_from_slice(b" [");
     clock.put_milliseconds(record.date, out);
     out.extend_from_slice(b"] ");
@@ -74,13 +148,13 @@ fn begin(line: &Line<'_>, clock: &Clock, out: &mut Vec<u8>) {
     }
 }
 
-/// ` 1/1/0/0/+1 0/0`
-fn put_load(line: &Line<'_>, out: &mut Vec<u8>) {
+/// ` 1/1/0/0/+1 0/0`, or with something else between them.
+fn put_load(line: &Line<'_>, between: u8, out: &mut Vec<u8>) {
     let (load, record) = (&line.load, line.record);
     out.push(b' ');
     for number in [load.process.into(), load.frontend.into(), load.backend, load.server.into()] {
         put_number(number, out);
-        out.push(b'/');
+        out.push(between);
     }
     if record.is_redispatched {
         out.push(b'+');
@@ -89,7 +163,7 @@ fn put_load(line: &Line<'_>, out: &mut Vec<u8>) {
     out.push(b' ');
     let (server, backend) = record.in_line;
     put_number(server.into(), out);
-    out.push(b'/');
+    out.push(between);
     put_number(backend.into(), out);
 }
 

@@ -2,17 +2,24 @@
 
 use super::{Line, Times};
 use crate::{
+    config::{Capture, CapturedHeader},
     http::headers::{put_address, put_number},
-    log::{clock::Clock, escape},
+    log::{capture::Slot, clock::Clock, escape},
 };
 
 /// Bytes of a line that are not a text of a client's or a server's, at most.
 const FRAME: usize = 700;
 
-/// `room` is what the line may have; long texts are cut off, so that it stays a whole object.
-pub(super) fn write(line: &Line<'_>, room: usize, clock: &Clock, out: &mut Vec<u8>) {
+/// Writes the message, without header and end. `room` is what every target takes of it; long texts are cut off, so that it stays a whole object.
+pub(in crate::log) fn write(
+    line: &Line<'_>,
+    capture: &Capture,
+    room: usize,
+    clock: &Clock,
+    out: &mut Vec<u8>,
+) {
     let (record, is_http) = (line.record, line.is_http());
-    let mut object = Object { out, has_some: false, texts: room.saturating_sub(FRAME) };
+    let mut object = Object { out, has_some: false, texts: room.saturating_sub(FRAME + frame_of(capture)) };
     object.begin();
     object.text_with("time", |out| clock.put_iso(record.date, out));
     object.text("frontend", line.frontend.name.as_bytes());
@@ -71,10 +78,38 @@ pub(super) fn write(line: &Line<'_>, room: usize, clock: &Clock, out: &mut Vec<u
     object.number("server", record.in_line.0.into());
     object.number("backend", record.in_line.1.into());
     object.end();
+    for (name, headers, slot) in headers(capture) {
+        object.key(name);
+        object.begin();
+        for (index, header) in headers.iter().enumerate() {
+            object.optional(&header.name, record.kept(slot(index)));
+        }
+        object.end();
+    }
+    if capture.cookie.is_some() {
+        object.optional("request_cookie", record.kept(Slot::RequestCookie));
+        object.optional("response_cookie", record.kept(Slot::ResponseCookie));
+    }
     if line.is_early {
         object.flag("early", true);
     }
     object.end();
+}
+
+type Captured<'c> = (&'static str, &'c [CapturedHeader], fn(usize) -> Slot);
+
+/// Those that are wanted.
+fn headers(capture: &Capture) -> impl Iterator<Item = Captured<'_>> {
+    let request: Captured<'_> = ("request_headers", &capture.request_headers, Slot::RequestHeader);
+    let response: Captured<'_> = ("response_headers", &capture.response_headers, Slot::ResponseHeader);
+    [request, response].into_iter().filter(|(_, headers, _)| !headers.is_empty())
+}
+
+/// Bytes around what was captured.
+fn frame_of(capture: &Capture) -> usize {
+    let of_header = |header: &CapturedHeader| header.name.len() + "\"\":null,".len();
+    let of_headers = |headers: &[CapturedHeader]| headers.iter().map(of_header).sum::<usize>();
+    headers(capture).map(|(name, headers, _)| name.len() + 8 + of_headers(headers)).sum()
 }
 
 /// An object that is being written, and those in it.

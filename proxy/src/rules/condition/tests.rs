@@ -36,6 +36,7 @@ fn holds_between(client: Endpoint, local: Endpoint, condition: &Condition, line:
         maps: &maps,
         host: &host,
         now: std::time::SystemTime::UNIX_EPOCH,
+        log: None,
         scratch: &room,
     };
     condition.holds(&Subject { facts: &facts, scheme: Scheme::Http, message: Some(&message) })

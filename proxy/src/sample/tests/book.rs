@@ -8,8 +8,8 @@ fn table(heading: &str) -> Vec<Vec<String>> {
     let book = std::fs::read_to_string(path).unwrap();
     let section = book.split(&format!("\n## {heading}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |"));
-    // No cell but the last has a bar between backquotes.
-    rows.map(|row| row.split(" | ").map(|cell| cell.trim_matches('`').to_owned()).collect()).collect()
+    let cell = |cell: &str| cell.trim_matches('`').replace("\\|", "|");
+    rows.map(|row| row.split(" | ").map(cell).collect()).collect()
 }
 
 #[test]
@@ -18,7 +18,9 @@ fn the_book_has_every_placeholder_with_its_type_place_and_haproxy_name() {
         Since::Connection => "connection",
         Since::Request => "request",
         Since::Backend => "backend",
+        Since::Server => "server",
         Since::Response => "response",
+        Since::Log => "log",
         Since::Never => "never",
     };
     let rows = table("Placeholders");
@@ -36,4 +38,19 @@ fn the_book_has_every_function_with_its_example_and_haproxy_name() {
     let known: Vec<[&str; 3]> = FUNCTIONS.iter().map(|row| [row.name, row.usage, row.haproxy]).collect();
     assert_eq!(written, known);
     assert!(rows.iter().all(|row| row.len() == 4 && row[2].len() > 3), "{rows:?}");
+}
+
+#[test]
+fn the_book_has_every_word_of_haproxys_logs_with_what_stands_for_it() {
+    let rows = table("HAProxy's words in a log");
+    let written: Vec<[&str; 3]> = rows.iter().map(|row| [&*row[0], &*row[1], &*row[2]]).collect();
+    let note = |note| if str::is_empty(note) { "The same." } else { note };
+    let known: Vec<[&str; 3]> =
+        LOG_WORDS.iter().map(|row| [row.word, row.template.unwrap_or("-"), note(row.note)]).collect();
+    assert_eq!(written, known);
+    let names = Names::default();
+    for text in LOG_WORDS.iter().filter_map(|row| row.template) {
+        let place = Place { stage: Stage::Response, backend: true, text: Text::Log, names: &names };
+        assert!(Template::parse(text, &place).is_ok(), "{text}");
+    }
 }

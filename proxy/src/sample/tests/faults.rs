@@ -109,13 +109,29 @@ fn a_placeholder_exists_only_where_its_row_says() {
             Since::Connection => [true; 4],
             Since::Request => [false, true, true, true],
             Since::Backend => [false, false, true, true],
-            Since::Response => [false, false, false, true],
-            Since::Never => [false; 4],
+            Since::Response | Since::Server => [false, false, false, true],
+            Since::Never | Since::Log => [false; 4],
         };
         assert_eq!(found, expected, "{}", row.name);
     }
     let (_, message) = fault("{response.status}", Stage::Request, Text::Plain);
-    assert_eq!(message, "`response.status` does not exist here; it does where a response is worked on");
+    assert_eq!(
+        message,
+        "`response.status` does not exist here; it does where a response is worked on, and in logs of mode http"
+    );
+    // In the logs of tcp frontends and in those of http frontends.
+    for row in PLACEHOLDERS.iter().filter(|row| row.name != "var.NAME") {
+        let text = format!("{{{}}}", row.name);
+        let exists = |stage| {
+            Template::parse(&text, &Place { stage, backend: true, text: Text::Log, names: &names }).is_ok()
+        };
+        let expected = match row.since {
+            Since::Connection | Since::Backend | Since::Server | Since::Log => [true, true],
+            Since::Request | Since::Response => [false, true],
+            Since::Never => [false, false],
+        };
+        assert_eq!([exists(Stage::Connection), exists(Stage::Response)], expected, "{}", row.name);
+    }
 }
 
 #[test]

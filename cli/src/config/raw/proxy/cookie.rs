@@ -119,7 +119,7 @@ pub(super) fn value(value: &Value<'_>) -> Option<At<String>> {
 }
 
 /// A token (RFC 6265 §4.1.1). One that begins with `$` would be an attribute.
-fn name_of(text: &str) -> Result<String, String> {
+pub(crate) fn name_of(text: &str) -> Result<String, String> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#%&'*+-.^_`|~$".contains(c);
     match text.chars().find(|&c| !is_token(c)) {
         _ if text.is_empty() => Err("is empty; write a name, as in \"SRV\"".into()),
