@@ -25,7 +25,9 @@ async fn event(syslog: &Syslog) -> String {
     let (importance, rest) = line.split_once('>').unwrap();
     let message = rest.split_once("]: ").unwrap().1.trim_end();
     let duration = regex::Regex::new(r"check duration: \d+ms").unwrap();
-    format!("{importance}>{}", duration.replace(message, "check duration: Tms"))
+    // A check may meet the server when it ends.
+    let message = message.replace("Connection reset by peer", "Connection refused");
+    format!("{importance}>{}", duration.replace(&message, "check duration: Tms"))
 }
 
 #[tokio::test]
