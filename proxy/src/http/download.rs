@@ -11,6 +11,7 @@ use std::{
 
 use self::head::{Parsed, Refused};
 use super::{
+    body::Framing,
     cookie::Persisted,
     head::{Malformed, Progress, Version, request::Request},
     memory::Memory,
@@ -50,8 +51,8 @@ pub(super) struct Download<'e, S> {
     pub(super) is_resendable: bool,
     /// Statuses that are met with another attempt instead of being passed on, as far as the budget goes.
     pub(super) retried: &'e [u16],
-    /// The client has begun to get the response: nothing else can be said any more.
-    pub(super) begun: &'e Cell<bool>,
+    /// How the client gets the response, once that has begun: nothing else can be said any more.
+    pub(super) begun: &'e Cell<Option<Framing>>,
 }
 
 /// The response was sent.
@@ -157,10 +158,10 @@ impl<S: Stream> Download<'_, S> {
                     let is_news = response.status != 100 || !self.continued;
                     if self.request.version == Version::Http11 && is_news {
                         // Whatever ends the exchange in the middle of it: nothing can be said behind half a head.
-                        self.begun.set(true);
+                        self.begun.set(Some(Framing::None));
                         self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInResponse)
                             .await?;
-                        self.begun.set(false);
+                        self.begun.set(None);
                         request = None;
                     }
                     out.clear();
@@ -186,7 +187,7 @@ impl<S: Stream> Download<'_, S> {
         };
         drop(request);
         let Parsed { response, hop, .. } = parsed;
-        self.begun.set(true);
+        self.begun.set(Some(hop.framing));
         self.connection.log(Record::responded);
         self.connection.answered(response.status);
         self.upstream.backend_counters().response(response.status);

@@ -19,7 +19,7 @@ use std::{
 };
 
 use super::{
-    body::{Decoder, Encoder},
+    body::{Decoder, Encoder, Framing},
     cookie::{self, Persisted, Seen},
     download::{Done, Download, Failed, Failure, Tunnel},
     head::request::Request,
@@ -63,8 +63,8 @@ pub(super) struct Exchange<'s, 'c, S> {
     uploaded: Cell<bool>,
     /// The client was told to go on from here.
     continued: bool,
-    /// The response has begun: nothing else can be said any more.
-    begun: Cell<bool>,
+    /// The response has begun, in this framing: nothing else can be said any more.
+    begun: Cell<Option<Framing>>,
 }
 
 /// After which failures the same request may be sent once more.
@@ -97,7 +97,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             server: None,
             uploaded: Cell::new(false),
             continued: false,
-            begun: Cell::new(false),
+            begun: Cell::new(None),
         }
     }
 
@@ -158,9 +158,13 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 Ok(done) => return self.finish(upstream, done).await,
                 Err(failed) => failed,
             };
-            failed.termination = failed.termination.with_response(self.begun.get());
-            if self.begun.get() {
+            failed.termination = failed.termination.with_response(self.begun.get().is_some());
+            if let Some(framing) = self.begun.get() {
                 upstream.stream().abort();
+                // Chunks and a length show the client that there is more; an orderly end alone would say that this was all.
+                if framing == Framing::UntilClose {
+                    connection.stream().abort();
+                }
                 self.note(failed.termination, None, &search);
                 return Next::Close;
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lb_proxy::{Proxy, config::Frontend};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
@@ -121,6 +122,44 @@ async fn h38_r5_response_that_breaks_never_looks_complete() {
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
         }
         assert_eq!(server.accepted(), 1, "never retried");
+    }
+}
+
+#[tokio::test]
+async fn h38_r5_response_until_close_never_looks_complete_when_it_is_the_client_that_fails() {
+    let server = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").await.unwrap();
+        let _ = read_all(&mut stream).await;
+    })
+    .await;
+    let short = Duration::from_millis(300);
+    let start = |change: &dyn Fn(&mut Frontend)| {
+        let mut config = http_config(&[server.address]);
+        change(&mut config.frontends[0]);
+        Proxy::start(config).unwrap()
+    };
+    for (what, proxy, leaves) in [
+        ("stalls", start(&|frontend| frontend.timeout.client = short), false),
+        (
+            "is slow",
+            start(&|frontend| {
+                frontend.timeout.http_request = short;
+                frontend.options.min_body_rate = std::num::NonZeroU32::new(1000);
+            }),
+            false,
+        ),
+        ("leaves", start(&|_| {}), true),
+    ] {
+        let mut client = connect(&proxy).await;
+        client.write_all(b"POST / HTTP/1.0\r\nContent-Length: 1000\r\n\r\nhello").await.unwrap();
+        let head = read_head(&mut client).await.unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{what}: {head}");
+        if leaves {
+            client.shutdown().await.unwrap();
+        }
+        let end = read_all(&mut client).await.expect_err(what);
+        assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset, "{what}");
     }
 }
 
@@ -340,7 +379,7 @@ async fn server_is_looked_for_when_the_content_is_here_if_the_frontend_waits_for
     let upstream = Recording::answering(OK).await;
     let mut config = http_config(&[upstream.server.address]);
     config.frontends[0].options.wait_for_body = true;
-    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     client
         .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
@@ -366,7 +405,7 @@ async fn content_that_is_waited_for_has_the_time_of_a_head() {
     let mut config = http_config(&[upstream.server.address]);
     config.frontends[0].options.wait_for_body = true;
     config.frontends[0].timeout.http_request = Duration::from_millis(300);
-    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     let answer = ask(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
@@ -390,7 +429,7 @@ async fn client_is_told_to_go_on_exactly_once_where_its_content_is_waited_for() 
     .await;
     let mut config = http_config(&[server.address]);
     config.frontends[0].options.wait_for_body = true;
-    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     let head =
         format!("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n");

@@ -8,7 +8,6 @@ use crate::{
     http::{
         body::{Decoder, Encoder, Framing, Step},
         bulk::{BULK, Bulk, BulkError},
-        head::response::Hop,
         outcome::Termination,
         write::{self, WriteError},
     },
@@ -36,7 +35,6 @@ impl<S: Stream> Download<'_, S> {
         out: Buffer,
         buffer: Buffer,
     ) -> Result<Option<Buffer>, Failed> {
-        let hop = &hop;
         // Trailers may be about content that is not coded.
         let trailers = self.request.trailers && hop.framing == Framing::Chunked && coder.is_none();
         let mut decoder = Decoder::new(response.framing, trailers);
@@ -44,7 +42,7 @@ impl<S: Stream> Download<'_, S> {
         let mut inbox = Some(buffer);
         loop {
             let step = match &mut inbox {
-                Some(buffer) => decoder.decode(buffer.filled_mut()).map_err(|_| self.broken_content(hop))?,
+                Some(buffer) => decoder.decode(buffer.filled_mut()).map_err(|_| Termination::BadResponseData)?,
                 None => Step::default(),
             };
             self.pass(&mut sink, &step, inbox.as_ref()).await?;
@@ -55,7 +53,7 @@ impl<S: Stream> Download<'_, S> {
                 }
             }
             if inbox.is_none() && sink.coding.is_none() {
-                self.splice(&mut decoder, hop).await?;
+                self.splice(&mut decoder).await?;
             }
             if decoder.is_done() {
                 return Ok(inbox);
@@ -63,16 +61,13 @@ impl<S: Stream> Download<'_, S> {
             match self.read_on(&mut sink, &mut inbox).await? {
                 Ok(n) if n > 0 => {}
                 Ok(_) => {
-                    decoder.end().map_err(|_| self.aborted_content(hop))?;
+                    decoder.end().map_err(|_| Termination::ServerAbortInData)?;
                     let last = Step { done: true, ..Step::default() };
                     self.pass(&mut sink, &last, None).await?;
                     return Ok(None);
                 }
-                Err(ReadError::Broken) => return Err(self.aborted_content(hop)),
-                Err(ReadError::Elapsed) => {
-                    self.mark_truncated(hop);
-                    return Err(Termination::ServerTimeoutInData.into());
-                }
+                Err(ReadError::Broken) => return Err(Termination::ServerAbortInData.into()),
+                Err(ReadError::Elapsed) => return Err(Termination::ServerTimeoutInData.into()),
             }
         }
     }
@@ -122,7 +117,7 @@ impl<S: Stream> Download<'_, S> {
     }
 
     /// Moves the rest of content with a known length inside the kernel, if it is worth it and can be done.
-    async fn splice(&self, decoder: &mut Decoder, hop: &Hop) -> Result<(), Failed> {
+    async fn splice(&self, decoder: &mut Decoder) -> Result<(), Failed> {
         let Decoder::Length(left @ BULK..) = decoder else { return Ok(()) };
         let left = Cell::from_mut(left);
         let (upstream, client) = (self.upstream.stream(), self.connection.stream());
@@ -145,35 +140,14 @@ impl<S: Stream> Download<'_, S> {
                 WriteError::Elapsed => Termination::ClientTimeoutInData,
             })
         };
-        bulk.run(left, readable, writable).await.map_err(|error| {
-            self.mark_truncated(hop);
-            match error {
-                BulkError::Wait(termination) => termination,
-                BulkError::Source => Termination::ServerAbortInData,
-                BulkError::Sink => Termination::ClientAbortInData,
-            }
+        bulk.run(left, readable, writable).await.map_err(|error| match error {
+            BulkError::Wait(termination) => termination,
+            BulkError::Source => Termination::ServerAbortInData,
+            BulkError::Sink => Termination::ClientAbortInData,
         })?;
         if left.get() == 0 {
             *decoder = Decoder::Done;
         }
         Ok(())
-    }
-
-    fn broken_content(&self, hop: &Hop) -> Failed {
-        self.mark_truncated(hop);
-        Termination::BadResponseData.into()
-    }
-
-    fn aborted_content(&self, hop: &Hop) -> Failed {
-        self.mark_truncated(hop);
-        Termination::ServerAbortInData.into()
-    }
-
-    /// Makes sure that the client can't take what it got for all: chunks and a length show it, an orderly end alone
-    /// would not.
-    fn mark_truncated(&self, hop: &Hop) {
-        if hop.framing == Framing::UntilClose {
-            self.connection.stream().abort();
-        }
     }
 }
