@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    mem,
     pin::{Pin, pin},
     rc::Rc,
     task::Poll,
@@ -49,7 +50,8 @@ async fn drive<S: Stream, T>(
     mut session: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
     let entry = &connection.entry.entry;
-    poll_fn(|context| {
+    let unfinished = Unfinished(connection);
+    let ended = poll_fn(|context| {
         if matches!(*entry.order.borrow(), Order::Reset(_) | Order::Cut) {
             return Poll::Ready(None);
         }
@@ -59,7 +61,21 @@ async fn drive<S: Stream, T>(
         }
         entry.poll_close(context).map(|()| None)
     })
-    .await
+    .await;
+    mem::forget(unfinished);
+    ended
+}
+
+/// A session that is dropped in the midst of an exchange, by the end of its worker or a panic, resets its client: what that
+/// has got never looks like all.
+struct Unfinished<'c, S: Stream>(&'c Connection<S>);
+
+impl<S: Stream> Drop for Unfinished<'_, S> {
+    fn drop(&mut self) {
+        if self.0.entry.entry.busy_since.get().is_some() {
+            self.0.stream.abort();
+        }
+    }
 }
 
 fn end<S: Stream>(connection: &Connection<S>) {

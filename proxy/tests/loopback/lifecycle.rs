@@ -214,15 +214,25 @@ async fn stop_refuses_new_connections_and_finishes_what_is_in_flight() {
 }
 
 #[tokio::test]
-async fn stop_ends_at_its_limit() {
-    let server = Scripted::named("hello").await;
+async fn stop_ends_at_its_limit_and_what_is_left_is_reset_on_both_sides() {
+    let (ended, mut has_ended) = tokio::sync::mpsc::unbounded_channel();
+    let server = Scripted::start(move |mut stream| {
+        let ended = ended.clone();
+        async move {
+            stream.write_all(b"hello").await.unwrap();
+            let _ = ended.send(stream.read(&mut [0]).await.map_err(|error| error.kind()));
+        }
+    })
+    .await;
     let proxy = Proxy::start(config(Mode::Tcp, &[server.address])).unwrap();
     let mut old = connect(&proxy).await;
     read_n(&mut old, 5).await;
     let start = Instant::now();
     assert_eq!(proxy.stop(Duration::from_millis(100)).await, 1);
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    assert_eq!(read_all(&mut old).await.unwrap(), b"");
+    assert_eq!(read_all(&mut old).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    let end = timeout(LONG, has_ended.recv()).await.unwrap().unwrap();
+    assert_eq!(end, Err(ErrorKind::ConnectionReset));
 }
 
 #[tokio::test]

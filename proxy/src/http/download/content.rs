@@ -42,7 +42,9 @@ impl<S: Stream> Download<'_, S> {
         let mut inbox = Some(buffer);
         loop {
             let step = match &mut inbox {
-                Some(buffer) => decoder.decode(buffer.filled_mut()).map_err(|_| Termination::BadResponseData)?,
+                Some(buffer) => {
+                    decoder.decode(buffer.filled_mut()).map_err(|_| Termination::BadResponseData)?
+                }
                 None => Step::default(),
             };
             self.pass(&mut sink, &step, inbox.as_ref()).await?;
