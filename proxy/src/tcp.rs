@@ -6,14 +6,16 @@ pub(crate) mod splice;
 
 use std::{future::pending, io, time::Instant};
 
+use tokio::net::TcpStream;
+
 use crate::{
     config::BackendId,
     connection::Connection,
-    error::{Kind, Side},
+    error::Side,
     http::Termination,
     log::{Phase, Record},
     metrics::Event,
-    refusals::Why,
+    refusals::{Told, Why},
     rules::Judgement,
     sample::Variables,
     stream::Stream,
@@ -21,7 +23,7 @@ use crate::{
         departure::departure,
         relay::{End, relay},
     },
-    upstream::{Preference, Reuse, Upstream, key},
+    upstream::{Preference, Reuse, Search, Upstream, key},
     wheel::Deadline,
 };
 
@@ -38,7 +40,7 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     };
     let Some(backend) = judgement.backend else {
         connection.count(Event::NoServer);
-        connection.refuse(Why::NoBackend);
+        say_why(connection, Termination::ServerConnect, None);
         return end_log(connection, Termination::ServerConnect);
     };
     connection.log(|record| record.sent_to(backend));
@@ -104,15 +106,16 @@ async fn find<S: Stream>(
             None
         }
         Some(Err(error)) => {
-            search.refused(error.kind == Kind::QueueTimeout);
-            tracing::info!(
+            let termination = Termination::of_search(&error);
+            say_why(connection, termination, Some(&search));
+            tracing::debug!(
                 frontend = %connection.frontend().name,
                 peer = %connection.peer(),
                 retries = search.retries(),
                 cause = error.source.as_ref().map(tracing::field::display),
                 "connection closed: {error}"
             );
-            end_log(connection, Termination::of_search(&error));
+            end_log(connection, termination);
             None
         }
     }
@@ -121,6 +124,18 @@ async fn find<S: Stream>(
 fn end_log<S>(connection: &Connection<S>, termination: Termination) {
     connection.log(|record| record.ended(termination.code()));
     connection.end_log();
+}
+
+/// Why a connection is closed, once a second for each reason of its backend or frontend.
+fn say_why<S>(connection: &Connection<S>, termination: Termination, search: Option<&Search>) {
+    let told = match search {
+        Some(search) => search.refused(termination == Termination::QueueTimeout),
+        None => connection.refuse(Why::NoBackend),
+    };
+    let Some(Told { reason, more }) = told else { return };
+    let (retries, backend) = (search.map(Search::retries), search.map(|search| &*search.backend().name));
+    let (frontend, code) = (&connection.frontend().name, termination.code());
+    tracing::info!(%frontend, backend, termination = code, retries, reason, more, "refused");
 }
 
 /// Where the rules of its frontend send a connection; `None` if they refuse it.
@@ -141,7 +156,10 @@ pub(crate) async fn tunnel<S: Stream>(
     upstream: &Upstream,
     upstream_deadline: &Deadline,
 ) {
-    match relay(connection, upstream, upstream_deadline).await {
+    let unfinished = Unfinished(upstream.stream());
+    let end = relay(connection, upstream, upstream_deadline).await;
+    std::mem::forget(unfinished);
+    match end {
         End::Complete => {
             connection.log(|record| record.ended("--"));
         }
@@ -170,9 +188,23 @@ fn broken<S: Stream>(connection: &Connection<S>, upstream: &Upstream, side: Side
         Side::Downstream => Termination::ClientAbortInData,
         Side::Upstream | Side::Internal => Termination::ServerAbortInData,
     };
+    cut(connection, upstream, termination);
+}
+
+/// Not all that one side has said can reach the other: both learn so.
+pub(crate) fn cut<S: Stream>(connection: &Connection<S>, upstream: &Upstream, termination: Termination) {
     count(connection, upstream, termination);
     connection.stream().abort();
     upstream.stream().abort();
+}
+
+/// A relay that is dropped in the middle resets its server; its client is whoever's that drops it.
+struct Unfinished<'u>(&'u TcpStream);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn count<S: Stream>(connection: &Connection<S>, upstream: &Upstream, termination: Termination) {

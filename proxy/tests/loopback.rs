@@ -18,6 +18,8 @@ mod names;
 mod outgoing;
 #[path = "loopback/retry.rs"]
 mod retry;
+#[path = "loopback/said.rs"]
+mod said;
 #[path = "loopback/sources.rs"]
 mod sources;
 #[path = "loopback/splice.rs"]

@@ -33,12 +33,14 @@ use super::{
 use crate::{
     buffer::Buffer,
     config::{Algorithm, BackendId, ReuseMode},
+    connection::Connection,
     error::Error,
     log::Record,
     metrics::Event,
     stream::Stream,
     tcp,
     upstream::{Preference, Reuse, Search, Upstream},
+    wheel::Deadline,
 };
 
 /// How long a request whose client has ended its side may still look for a server. Few clients end theirs right after a
@@ -358,20 +360,37 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
 
     /// RFC 9110 §7.8: from here on the bytes are not HTTP.
     async fn tunnel(self, upstream: &Upstream, tunnel: Tunnel) {
-        let Session { connection, inbound, deadline, .. } = self.session;
-        let client_timeout = connection.frontend().timeout.client;
-        let server_timeout = upstream.backend().timeout.server;
-        let to_client =
-            write::all(connection.stream(), tunnel.from_server.filled(), deadline, client_timeout);
-        if to_client.await.is_err() {
-            return;
+        let (connection, deadline) = (self.session.connection, &self.session.deadline);
+        let inbox = self.session.inbound.inbox.take();
+        match pass_early(connection, upstream, deadline, tunnel, inbox).await {
+            Ok(()) => tcp::tunnel(connection, upstream, deadline).await,
+            Err(termination) => tcp::cut(connection, upstream, termination),
         }
-        if let Some(inbox) = inbound.inbox.take() {
-            let to_server = write::all(upstream.stream(), inbox.filled(), deadline, server_timeout);
-            if to_server.await.is_err() {
-                return;
-            }
-        }
-        tcp::tunnel(connection, upstream, deadline).await;
     }
+}
+
+/// What both sides have said behind the heads.
+async fn pass_early<S: Stream>(
+    connection: &Connection<S>,
+    upstream: &Upstream,
+    deadline: &Deadline,
+    Tunnel { from_server }: Tunnel,
+    from_client: Option<Buffer>,
+) -> Result<(), Termination> {
+    let timeout = connection.frontend().timeout.client;
+    let written = write::all(connection.stream(), from_server.filled(), deadline, timeout).await;
+    written.map_err(|error| match error {
+        WriteError::Elapsed => Termination::ClientTimeoutInData,
+        WriteError::Broken => Termination::ClientAbortInData,
+    })?;
+    upstream.sent(connection.sent()).add(from_server.len() as u64);
+    let Some(from_client) = from_client else { return Ok(()) };
+    let timeout = upstream.backend().timeout.server;
+    let written = write::all(upstream.stream(), from_client.filled(), deadline, timeout).await;
+    written.map_err(|error| match error {
+        WriteError::Elapsed => Termination::ServerTimeoutInData,
+        WriteError::Broken => Termination::ServerAbortInData,
+    })?;
+    upstream.counters().bytes_in.add(from_client.len() as u64);
+    Ok(())
 }

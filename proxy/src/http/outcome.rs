@@ -11,7 +11,8 @@ use crate::{
 pub(crate) enum Termination {
     /// The client ended in the middle of a head.
     ClientAbortInHead,
-    /// The client ended in the middle of the content that is awaited before a server is looked for.
+    /// The client ended before a server was looked for: in the middle of the content that is awaited, or while its password
+    /// was checked.
     ClientAbortInContent,
     /// The head did not come in time, or the content that is awaited before a server is looked for.
     ClientTimeoutInHead,

@@ -343,7 +343,11 @@ impl<'c, S: Stream> Session<'c, S> {
             Refusal::Idle => return Next::Idle,
             Refusal::AuthBusy(busy) => return self.refuse_busy(busy).await,
             Refusal::Gone => {
+                let termination = Termination::ClientAbortInContent;
+                self.connection.counters().requests.increment();
                 self.connection.count(Event::ClientAbort);
+                self.log_refusal(termination, None, None);
+                self.end_log();
                 return Next::Close;
             }
             Refusal::Outdated => return Next::Outdated,
@@ -388,7 +392,10 @@ impl<'c, S: Stream> Session<'c, S> {
             let (frontend, code) = (&connection.frontend().name, termination.code());
             tracing::info!(%frontend, status, termination = code, reason, more, "refused");
         }
-        self.send(Reply { retry_after: Some(Duration::from_secs(1)), ..Reply::new(status, true) }).await
+        let reply = Reply { retry_after: Some(Duration::from_secs(1)), ..Reply::new(status, true) };
+        let next = self.send(reply).await;
+        self.end_log();
+        next
     }
 
     fn log_refusal(&self, termination: Termination, status: Option<u16>, fault: Option<Malformed>) {

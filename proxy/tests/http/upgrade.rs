@@ -32,8 +32,9 @@ async fn h33_bytes_flow_both_ways_after_the_101_with_those_that_came_early() {
     let proxy = proxy_for(&server);
     let mut client = connect(&proxy).await;
     client.write_all(format!("{HANDSHAKE}early").as_bytes()).await.unwrap();
+    let head = read_head(&mut client).await.unwrap();
     assert_eq!(
-        read_head(&mut client).await.unwrap(),
+        head,
         "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
          Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
     );
@@ -44,7 +45,13 @@ async fn h33_bytes_flow_both_ways_after_the_101_with_those_that_came_early() {
     }
     client.shutdown().await.unwrap();
     assert_eq!(read_all(&mut client).await.unwrap(), b"");
-    assert_eq!(proxy.status().frontends[0].responses[1], 1);
+    let status = proxy.status();
+    assert_eq!(status.frontends[0].responses[1], 1);
+    // What came behind the heads is counted as what came later.
+    let (to_server, to_client) = (status.backends[0].traffic.bytes_in, status.backends[0].traffic.bytes_out);
+    assert_eq!((to_server, to_client), (status.frontends[0].bytes_in, status.frontends[0].bytes_out));
+    assert_eq!(to_server, HANDSHAKE.len() as u64 + 405);
+    assert_eq!(to_client, head.len() as u64 + 410);
 }
 
 /// Agrees to every WebSocket and says everything again.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use lb_proxy::{
     Config, Proxy,
-    config::BackendId,
-    rules::{Action, Condition, Rule},
+    auth::PasswordHash,
+    config::{BackendId, User, UserList},
+    rules::{Action, Condition, RequireAuth, Rule},
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
@@ -98,6 +99,55 @@ async fn head_that_does_not_come_in_time_is_cr_408() {
     .await;
     let _client = bench.sends("GET / HT").await;
     assert_eq!(bench.outcome().await, "408 cR-- front/<NOSRV> -1/-1/-1/-1/T");
+}
+
+/// Asks for a password that takes a second or more to check.
+fn ask_slowly(config: &mut Config) {
+    let hash = PasswordHash::parse("$2b$14$abcdefghijklmnopqrstuuyvPXIbu7xe6/CED2DzX8z6Si09MlzlW").unwrap();
+    let users = vec![User { name: "anna".to_owned(), hash, is_of_file: false }];
+    config.users = vec![UserList { name: "staff".to_owned(), file: None, users, groups: Vec::new() }];
+    let ask = Action::RequireAuth(RequireAuth::new(0, Vec::new(), "staff"));
+    config.frontends[0].rules = vec![Rule { when: Condition::All(Vec::new()), then: vec![ask] }];
+}
+
+/// A request of `anna`, with a password of its own.
+fn of_anna(number: usize) -> String {
+    format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YW5uYTp4{number:04}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn client_that_leaves_while_its_password_is_checked_is_cr() {
+    let server = silent().await;
+    let bench = Bench::start(http_config(&[server.address]), ask_slowly).await;
+    let client = bench.sends(&of_anna(0)).await;
+    eventually("it is read", || bench.proxy.status().frontends[0].bytes_in > 0).await;
+    reset(client);
+    assert_eq!(bench.outcome().await, "-1 CR-- front/<NOSRV> T/-1/-1/-1/T");
+    assert_eq!(counter(&bench.proxy, "client_aborts_total"), 1);
+    bench.end().await;
+}
+
+/// The line does not wait for what the client may still send.
+#[tokio::test]
+async fn one_password_too_many_is_rr_429_as_soon_as_it_is_answered() {
+    let server = silent().await;
+    let bench = Bench::start(http_config(&[server.address]), ask_slowly).await;
+    let mut clients = Vec::new();
+    // Twice as many as may stand in line.
+    for number in 0..256 {
+        clients.push(bench.sends(&of_anna(number)).await);
+    }
+    let line = loop {
+        let line = bench.syslog.raw().await;
+        if line.contains(" RR-- ") {
+            break line;
+        }
+    };
+    assert!(line.contains("/-1/-1/-1/") && line.contains(" 429 "), "{line}");
+    // A client that is silent behind its answer is waited for for two seconds.
+    let words: Vec<_> = line.split(' ').collect();
+    let total: u64 = words[8].rsplit('/').next().unwrap().parse().unwrap();
+    assert!(total < 1_500, "{line}");
 }
 
 #[tokio::test]
@@ -360,6 +410,25 @@ async fn client_that_leaves_during_the_response_is_cd_and_one_that_does_not_read
     let mut client = bench.sends(GET).await;
     read_head(&mut client).await.unwrap();
     assert_eq!(bench.outcome().await, "200 cD-- back/s1 T/T/T/T/T");
+}
+
+#[tokio::test]
+async fn server_that_switches_and_does_not_take_what_was_sent_behind_the_handshake_is_sd() {
+    let server = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+        let switch = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+        stream.write_all(switch).await.unwrap();
+        reset(stream);
+    })
+    .await;
+    let bench = Bench::start(http_config(&[server.address]), |_| {}).await;
+    let handshake = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\nearly";
+    let mut client = bench.sends(handshake).await;
+    assert_eq!(bench.outcome().await, "101 SD-- back/s1 T/T/T/T/T");
+    assert_eq!(counter(&bench.proxy, "server_aborts_total"), 1);
+    let end = crate::rig::read_all(&mut client).await.unwrap_err();
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::rig::*;
+use crate::{rig::*, said};
 
 /// Bytes that differ at every position, by a seed.
 fn pattern(seed: u64, n: usize) -> Vec<u8> {
@@ -302,4 +302,28 @@ async fn h43_client_that_has_said_all_and_waits_in_line_is_served() {
     assert_eq!(proxy.status().backends[0].servers[0].queued, 1);
     drop(first);
     assert_eq!(read_all(&mut second).await.unwrap(), b"ahello");
+}
+
+#[tokio::test]
+async fn refused_connections_are_told_once_a_second_with_the_reason() {
+    said::listen();
+    let refusing = Refusing::new();
+    for (name, backend, reason) in [
+        ("told-unreachable", true, "no server could be connected to, at last s1 at 127.0.0.1:"),
+        ("told-nowhere", false, "no rule has chosen a backend, and the frontend has no default_backend"),
+    ] {
+        let mut config = config(Mode::Tcp, &[refusing.address]);
+        config.frontends[0].name = name.to_owned();
+        config.frontends[0].default_backend = config.frontends[0].default_backend.filter(|_| backend);
+        let proxy = Proxy::start(config).unwrap();
+        let start = std::time::Instant::now();
+        for _ in 0..50 {
+            assert_eq!(read_all(&mut connect(&proxy).await).await.unwrap(), b"");
+        }
+        let most = start.elapsed().as_secs() + 1;
+        let lines = said::lines_with(&format!("frontend={name} "));
+        let lines: Vec<_> = lines.iter().filter(|line| line.contains("refused")).collect();
+        assert!(!lines.is_empty() && lines.len() as u64 <= most, "{name}: {lines:?}");
+        assert!(lines.iter().all(|line| line.contains(&format!("reason={reason}"))), "{lines:?}");
+    }
 }
