@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::exit::Exit;
 
 pub mod check;
+pub mod errors;
 pub mod import;
 pub mod init;
 pub mod lab;
@@ -42,6 +43,8 @@ enum Verb {
     Reload(reload::ReloadArguments),
     /// Finish what is in flight, give the address away, end
     Stop(stop::StopArguments),
+    /// Show the last requests and responses that were refused as invalid, with the byte that is wrong
+    Errors(errors::ErrorsArguments),
     /// Logs: open their files anew after a rotation
     Log(log::LogArguments),
     /// Say in one line if this node is well: a plugin of Nagios, with its exit codes and figures
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Reload(arguments) => reload::run(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),
+        Verb::Errors(arguments) => errors::run(&arguments),
         Verb::Log(arguments) => log::run(&arguments),
         Verb::Nagios(arguments) => nagios::run(&arguments),
         Verb::Lab(arguments) => lab::run(arguments),

@@ -3,6 +3,7 @@
 //! ```text
 //! GET  /v1/status    -> Status          everything an operator sees; text and --json are made from it
 //! GET  /v1/version   -> VersionReport
+//! GET  /v1/errors    -> ErrorsReport    messages that were refused as invalid
 //! POST /v1/reload    ReloadRequest -> ReloadReport, when the file is in force; 422 with what `check` says if it is bad,
 //!                    409 if it can't come into force now
 //! POST /v1/stop      StopRequest -> StopReport, when all is given away; the daemon ends right after
@@ -14,11 +15,13 @@
 use serde::{Deserialize, Serialize};
 
 pub mod client;
+mod errors;
 mod reload;
 mod statistics;
 mod status;
 mod timestamp;
 
+pub use errors::{ErrorsReport, InvalidMessage};
 pub use reload::{Change, How, ReloadReport, ReloadRequest};
 pub use statistics::{
     BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, StepTimes,

@@ -36,6 +36,7 @@ use crate::{
 mod clock;
 mod control;
 mod ending;
+mod errors;
 mod group;
 mod hello;
 mod inputs;

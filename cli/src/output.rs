@@ -1,6 +1,7 @@
 //! Text for people: tables of 80 columns, relative times, colour only where it is wanted.
 
 pub mod age;
+pub mod errors;
 pub mod nagios;
 pub mod status;
 mod table;

@@ -4,6 +4,8 @@
 mod answers;
 #[path = "daemon/control_api.rs"]
 mod control_api;
+#[path = "daemon/errors.rs"]
+mod errors;
 #[path = "daemon/harness.rs"]
 mod harness;
 #[path = "daemon/logs.rs"]

@@ -24,6 +24,7 @@ pub mod error;
 pub mod health;
 pub mod http;
 pub mod inquiry;
+pub mod invalid;
 mod limit;
 mod listener;
 pub mod log;

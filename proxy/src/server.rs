@@ -18,6 +18,7 @@ use crate::{
     config::Severity,
     descriptors, drain,
     health::{Tasks, board::Board},
+    invalid::{self, InvalidMessage},
     listener::binding::Bindings,
     rates::SAMPLE_EVERY,
     sample::{MapError, Maps},
@@ -116,6 +117,15 @@ impl Proxy {
     pub fn status(&self) -> Status {
         let generations = self.board.generations();
         status::collect(&generations, &self.bindings)
+    }
+
+    /// The last messages that were refused because they are not valid, oldest first, and how many workers did not answer
+    /// within `limit`. They are asked when the future is polled.
+    pub fn invalid_messages(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = (Vec<InvalidMessage>, usize)> + Send + use<> {
+        invalid::collect(Arc::clone(&self.workers), limit)
     }
 
     /// What decides readiness; changes are published at once.

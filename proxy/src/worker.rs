@@ -26,6 +26,7 @@ use crate::{
     config::{Backend, BackendId},
     connection::Registry,
     http::{Compressors, RetryBudget, Rooms},
+    invalid::InvalidMessages,
     listener::AcceptLoops,
     log::WorkerLog,
     metrics::Counters,
@@ -157,6 +158,11 @@ impl Worker {
 
     pub(crate) fn log(&self) -> &WorkerLog {
         &self.core.log
+    }
+
+    /// Messages that were refused.
+    pub(crate) fn invalid(&self) -> &InvalidMessages {
+        &self.core.invalid
     }
 
     pub(crate) fn told(&self) -> &Cell<usize> {

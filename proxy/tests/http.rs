@@ -22,6 +22,8 @@ mod compression;
 mod cookies;
 #[path = "http/counters.rs"]
 mod counters;
+#[path = "http/invalid.rs"]
+mod invalid;
 #[path = "http/keep_alive.rs"]
 mod keep_alive;
 #[path = "http/modes.rs"]

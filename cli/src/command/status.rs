@@ -109,13 +109,13 @@ async fn once(client: &Client, json: bool) -> Result<(String, Exit), ClientError
 }
 
 /// Colour for a person at a terminal who did not refuse it (no-color.org).
-fn paint() -> Paint {
+pub(super) fn paint() -> Paint {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if io::stdout().is_terminal() && !refused { Paint::Always } else { Paint::Never }
 }
 
 /// Prints and passes `exit` on; a reader that went away (`| head`) is a failure without a word.
-fn print(text: &str, exit: Exit) -> Exit {
+pub(super) fn print(text: &str, exit: Exit) -> Exit {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => exit,

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::reload::Refused;
-use crate::control::{ReloadReport, ReopenReport, Status, StopReport};
+use crate::control::{ErrorsReport, ReloadReport, ReopenReport, Status, StopReport};
 
 mod counters;
 mod request;
@@ -45,6 +45,8 @@ const HEAD_BYTES: usize = 16 << 10;
 pub(super) enum Command {
     /// `GET /v1/status`.
     Status(oneshot::Sender<Box<Status>>),
+    /// `GET /v1/errors`.
+    Errors(oneshot::Sender<ErrorsReport>),
     /// `POST /v1/log/reopen`.
     ReopenLogs(oneshot::Sender<ReopenReport>),
     /// `POST /v1/reload`.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use lb_vrrp::Moment;
 
 use super::{
-    Daemon, Identity, Neighbours, clock::Instants, control::Command, group, hello, naming, problems,
+    Daemon, Identity, Neighbours, clock::Instants, control::Command, errors, group, hello, naming, problems,
     reload::Request, report, wake::Step,
 };
 use crate::{
@@ -89,6 +89,12 @@ impl Daemon {
         match command {
             Command::Status(reply) => {
                 let _ = reply.send(Box::new(self.status()));
+            }
+            Command::Errors(reply) => {
+                let report = errors::report(Arc::clone(&self.proxy));
+                self.tasks.spawn(async move {
+                    let _ = reply.send(report.await);
+                });
             }
             Command::ReopenLogs(reply) => {
                 // Who asked may have gone away.

@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Daemon, lbctl, verb, web_server};
 
-const VERBS: [&[&str]; 4] = [&["status"], &["status", "--json"], &["reload"], &["stop"]];
+const VERBS: [&[&str]; 5] = [&["status"], &["status", "--json"], &["reload"], &["stop"], &["errors"]];
 
 #[test]
 fn without_a_daemon_every_verb_says_how_to_start_it() {

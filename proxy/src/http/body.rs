@@ -197,6 +197,14 @@ impl Decoder {
         Ok(step)
     }
 
+    /// After a fault in `bytes`: those of them that were not overwritten, and which of these is wrong.
+    pub(crate) fn fault<'b>(&self, bytes: &'b [u8]) -> (&'b [u8], usize) {
+        let Self::Chunked(decoder) = self else { return (bytes, 0) };
+        let Step { payload, trailers, consumed, .. } = decoder.reached();
+        let moved = payload + trailers;
+        (bytes.get(moved..).unwrap_or_default(), consumed.saturating_sub(moved))
+    }
+
     /// The connection has ended.
     ///
     /// # Errors

@@ -136,7 +136,7 @@ impl<S: Stream> Download<'_, S> {
         let parsed = loop {
             let parsed = match self.parse(&buffer, &mut progress, request.is_some(), &mut out) {
                 Ok(parsed) => parsed,
-                Err(Refused::Malformed(fault)) => return Err(self.bad_response(fault, request)),
+                Err(Refused::Malformed(fault)) => return Err(self.bad_response(&buffer, fault, request)),
                 Err(Refused::Retried) => {
                     return Err(Failed::new(Termination::BadResponse, request, Failure::Status));
                 }
@@ -224,13 +224,14 @@ impl<S: Stream> Download<'_, S> {
         self.connection.worker().wheel().ticks()
     }
 
-    fn bad_response(&self, fault: Malformed, request: Option<Buffer>) -> Failed {
+    fn bad_response(&self, inbox: &Buffer, fault: Malformed, request: Option<Buffer>) -> Failed {
         tracing::debug!(
             backend = %self.upstream.backend().name,
             server = %self.upstream.server().name,
             %fault,
             "response refused"
         );
+        self.connection.keep_invalid_response(self.upstream, inbox.filled(), fault);
         Failed::new(Termination::BadResponse, request, Failure::Junk)
     }
 

@@ -15,6 +15,7 @@ use memchr::memchr;
 
 use self::name::Name;
 
+pub(crate) mod locate;
 pub mod malformed;
 pub mod name;
 pub mod request;

@@ -275,7 +275,8 @@ impl<'c, S: Stream> Session<'c, S> {
                     &mut self.memory,
                     &mut kept,
                     self.connection,
-                )?;
+                )
+                .inspect_err(|fault| self.connection.keep_invalid_request(inbox.filled(), *fault))?;
                 match parsed {
                     Parsed::Whole(incoming) => {
                         inbox.consume(incoming.request.length);

@@ -10,7 +10,7 @@ use super::{
     pace::Pace,
     write::{self, WriteError},
 };
-use crate::{metrics::Event, stream::Stream, upstream::Upstream, wheel::Deadline};
+use crate::{invalid::InvalidKind, metrics::Event, stream::Stream, upstream::Upstream, wheel::Deadline};
 
 /// What is sent of a request while its response is awaited.
 pub(super) struct Upload<'e, 'c, S> {
@@ -45,7 +45,12 @@ impl<S: Stream> Upload<'_, '_, S> {
     async fn send(&mut self) -> Result<(), Termination> {
         loop {
             if let Some(inbox) = &mut self.inbound.inbox {
-                let step = self.decoder.decode(inbox.filled_mut()).map_err(|_| Termination::BadRequest)?;
+                let step = self.decoder.decode(inbox.filled_mut()).map_err(|error| {
+                    let (bytes, at) = self.decoder.fault(inbox.filled());
+                    let (kind, reason) = (InvalidKind::RequestContent, error.to_string());
+                    self.inbound.connection.keep_invalid(kind, Some(self.upstream), bytes, at, reason);
+                    Termination::BadRequest
+                })?;
                 let frame = self.encoder.frame(&step);
                 let mut pieces = frame.pieces(b"", inbox.filled(), &step);
                 let timeout = self.upstream.backend().timeout.server;

@@ -18,6 +18,7 @@ use crate::{
     buffer::BufferPool,
     connection::Registry,
     http::{Compressors, Rooms},
+    invalid::InvalidMessages,
     listener::AcceptLoops,
     log::WorkerLog,
     node::Node,
@@ -44,6 +45,7 @@ pub(super) struct Core {
     pub(super) registry: Rc<Registry>,
     pub(super) accept_loops: AcceptLoops,
     pub(super) log: WorkerLog,
+    pub(super) invalid: InvalidMessages,
     /// Clients that are being told why they are refused.
     pub(super) told: Cell<usize>,
     /// The tick of the wheel.
@@ -76,6 +78,7 @@ impl Core {
             registry: Rc::default(),
             accept_loops: AcceptLoops::default(),
             log: WorkerLog::default(),
+            invalid: InvalidMessages::default(),
             told: Cell::new(0),
             draining_since: Cell::new(None),
         });

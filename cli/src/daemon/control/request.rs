@@ -32,9 +32,10 @@ const LOOP_TIME: Duration = Duration::from_secs(2);
 type Answer = Response<Full<Bytes>>;
 
 /// The resources and the method of each.
-const RESOURCES: [(&str, Method); 5] = [
+const RESOURCES: [(&str, Method); 6] = [
     ("/v1/status", Method::GET),
     ("/v1/version", Method::GET),
+    ("/v1/errors", Method::GET),
     ("/v1/reload", Method::POST),
     ("/v1/stop", Method::POST),
     ("/v1/log/reopen", Method::POST),
@@ -70,6 +71,7 @@ pub(super) async fn answer(
             pid: std::process::id(),
         }),
         "/v1/status" => ask(commands, Command::Status).await,
+        "/v1/errors" => ask(commands, Command::Errors).await,
         "/v1/reload" => reload(&body, commands, user).await,
         "/v1/log/reopen" => ask(commands, Command::ReopenLogs).await,
         _ => stop(&body, commands, user).await,

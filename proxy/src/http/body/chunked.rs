@@ -48,6 +48,8 @@ pub struct Decoder {
     keep_trailers: bool,
     extensions: u32,
     trailers: usize,
+    /// What was decoded of the bytes in which the fault is.
+    reached: Step,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +67,7 @@ enum State {
 impl Decoder {
     /// At the start of the content.
     pub fn new(keep_trailers: bool) -> Self {
-        Self { state: START, keep_trailers, extensions: 0, trailers: 0 }
+        Self { state: START, keep_trailers, extensions: 0, trailers: 0, reached: Step::default() }
     }
 
     /// Decodes what is there; payload moves to the front of `bytes`, allowed trailer lines behind it. A trailer line
@@ -75,6 +77,17 @@ impl Decoder {
     /// See [`ChunkError`]; nothing may be decoded after one.
     pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Step, ChunkError> {
         let mut step = Step::default();
+        self.advance(bytes, &mut step).inspect_err(|_| self.reached = step)?;
+        step.done = matches!(self.state, State::Done);
+        Ok(step)
+    }
+
+    /// What was decoded before the fault, which is in the next byte, or line of trailers.
+    pub(super) fn reached(&self) -> Step {
+        self.reached
+    }
+
+    fn advance(&mut self, bytes: &mut [u8], step: &mut Step) -> Result<(), ChunkError> {
         while let Some(&byte) = bytes.get(step.consumed) {
             match self.state {
                 State::Data { left } => {
@@ -88,8 +101,8 @@ impl Decoder {
                     continue;
                 }
                 State::Trailer => {
-                    if !self.trailer(bytes, &mut step)? {
-                        return Ok(step);
+                    if !self.trailer(bytes, step)? {
+                        break;
                     }
                     continue;
                 }
@@ -111,8 +124,7 @@ impl Decoder {
             }
             step.consumed += 1;
         }
-        step.done = matches!(self.state, State::Done);
-        Ok(step)
+        Ok(())
     }
 
     fn extension_byte(&mut self, byte: u8, length: u16, size: u64) -> Result<State, ChunkError> {

@@ -11,6 +11,7 @@ use crate::{
         outcome::Termination,
         write::{self, WriteError},
     },
+    invalid::InvalidKind,
     metrics::Event,
     stream::Stream,
 };
@@ -42,9 +43,12 @@ impl<S: Stream> Download<'_, S> {
         let mut inbox = Some(buffer);
         loop {
             let step = match &mut inbox {
-                Some(buffer) => {
-                    decoder.decode(buffer.filled_mut()).map_err(|_| Termination::BadResponseData)?
-                }
+                Some(buffer) => decoder.decode(buffer.filled_mut()).map_err(|error| {
+                    let (bytes, at) = decoder.fault(buffer.filled());
+                    let (kind, reason) = (InvalidKind::ResponseContent, error.to_string());
+                    self.connection.keep_invalid(kind, Some(self.upstream), bytes, at, reason);
+                    Termination::BadResponseData
+                })?,
                 None => Step::default(),
             };
             self.pass(&mut sink, &step, inbox.as_ref()).await?;

@@ -4,6 +4,7 @@ use super::Exchange;
 use crate::{
     buffer::{BUFFER_SIZE, Buffer},
     http::{body::BodyError, outcome::Termination, write},
+    invalid::InvalidKind,
     stream::Stream,
 };
 
@@ -64,7 +65,11 @@ impl<S: Stream> Exchange<'_, '_, S> {
             if self.decoder.is_done() || room == 0 {
                 break;
             }
-            let step = self.decoder.decode(&mut inbox.filled_mut()[..room])?;
+            let step = self.decoder.decode(&mut inbox.filled_mut()[..room]).inspect_err(|error| {
+                let (bytes, at) = self.decoder.fault(inbox.filled());
+                let (kind, reason) = (InvalidKind::RequestContent, error.to_string());
+                inbound.connection.keep_invalid(kind, None, bytes, at, reason);
+            })?;
             let frame = self.encoder.frame(&step);
             for piece in frame.pieces(b"", inbox.filled(), &step) {
                 head.push(&piece);
