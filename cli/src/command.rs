@@ -18,6 +18,7 @@ pub mod run;
 pub mod speaker;
 pub mod status;
 pub mod stop;
+pub mod upgrade;
 
 /// A pair of load balancers that is one thing.
 #[derive(Debug, Parser)]
@@ -41,6 +42,8 @@ enum Verb {
     Status(status::StatusArguments),
     /// Bring a changed file into force: all of it or nothing, and no connection is lost
     Reload(reload::ReloadArguments),
+    /// Let the program that is installed now take over: no connection is lost, and no address moves
+    Upgrade(upgrade::UpgradeArguments),
     /// Finish what is in flight, give the address away, end
     Stop(stop::StopArguments),
     /// Show the last requests and responses that were refused as invalid, with the byte that is wrong
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Reload(arguments) => reload::run(&arguments),
+        Verb::Upgrade(arguments) => upgrade::run(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),
         Verb::Errors(arguments) => errors::run(&arguments),
         Verb::Log(arguments) => log::run(&arguments),

@@ -6,6 +6,7 @@
 //! GET  /v1/errors    -> ErrorsReport    messages that were refused as invalid
 //! POST /v1/reload    ReloadRequest -> ReloadReport, when the file is in force; 422 with what `check` says if it is bad,
 //!                    409 if it can't come into force now
+//! POST /v1/upgrade   UpgradeRequest -> UpgradeReport, when another process is in charge; 422 and 409 as for reload
 //! POST /v1/stop      StopRequest -> StopReport, when all is given away; the daemon ends right after
 //! POST /v1/log/reopen            -> ReopenReport
 //! anything else      -> ErrorReport (application/problem+json, RFC 9457)
@@ -20,6 +21,7 @@ mod reload;
 mod statistics;
 mod status;
 mod timestamp;
+mod upgrade;
 
 pub use errors::{ErrorsReport, InvalidMessage};
 pub use reload::{Change, How, ReloadReport, ReloadRequest};
@@ -32,6 +34,7 @@ pub use status::{
     Problem, Ready, Refused, Server, ServerState, Status, Table, TransitionReport, Vip, Why,
 };
 pub use timestamp::Timestamp;
+pub use upgrade::{UpgradeReport, UpgradeRequest};
 
 /// Media type of an error (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

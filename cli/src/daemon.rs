@@ -13,12 +13,14 @@
 
 use std::{
     io,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use lb_proxy::{Health, Proxy, StartError, inquiry::Desk};
+use lb_vrrp::{GroupConfig, Moment};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -53,6 +55,7 @@ mod stop;
 mod surroundings;
 mod systemd;
 pub mod track;
+mod upgrade;
 mod wake;
 
 use clock::Instants;
@@ -61,9 +64,13 @@ use group::Group;
 use neighbours::Neighbours;
 use node::Identity;
 use reload::{Reloads, Request};
-use speaker_link::{SpeakerHandle, SpeakerLink, SpeakerSettings};
+use speaker_link::{Expected, SpeakerHandle, SpeakerLink, SpeakerSettings};
 use stop::{Stage, Stop};
 use surroundings::Surroundings;
+use upgrade::{
+    Retirement, Upgrade,
+    before::{Before, Charge, Estate},
+};
 use wake::{Event, Signals, Step};
 
 /// The folder of the control socket and the locks, unless it is named.
@@ -80,14 +87,25 @@ pub struct RunOptions {
     pub runtime_dir: Option<PathBuf>,
     /// Instead of `control.sock` in it.
     pub control: Option<PathBuf>,
+    /// This process takes the place of the one on stdin (`lbctl upgrade`).
+    pub take_over: bool,
 }
 
 /// Runs until it is stopped. Everything that can be wrong with the file or the arguments is said before a port is
 /// bound.
 pub fn run(options: &RunOptions) -> Exit {
+    let before = match options.take_over.then(Before::find).transpose() {
+        Ok(before) => before,
+        Err(error) => {
+            eprintln!("lbctl: {error:#}");
+            return Exit::Usage;
+        }
+    };
+    let refuse = |why: &str, is_file| before.iter().for_each(|before| before.refuse(why, is_file));
     let config = match config::load(&options.file) {
         Ok(config) => config,
         Err(diagnostics) => {
+            refuse(&format!("{diagnostics}{}. Nothing was changed.", diagnostics.summary()), true);
             eprint!("{diagnostics}");
             eprintln!("{}. Nothing was started.", diagnostics.summary());
             return Exit::Configuration;
@@ -96,6 +114,7 @@ pub fn run(options: &RunOptions) -> Exit {
     let identity = match Identity::find(&config, options.node.as_deref(), &local_addresses()) {
         Ok(identity) => identity,
         Err(error) => {
+            refuse(&error.to_string(), false);
             eprintln!("lbctl: {error}");
             return Exit::Usage;
         }
@@ -107,9 +126,12 @@ pub fn run(options: &RunOptions) -> Exit {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(compose(options, config, identity)),
+        Ok(runtime) => runtime.block_on(compose(options, config, identity, before.clone())),
         Err(error) => Err(anyhow::Error::new(error).context("can't start the control thread's runtime")),
     };
+    if let Err(error) = &result {
+        refuse(&format!("{error:#}"), false);
+    }
     match result {
         Ok(exit) => exit,
         Err(error) => {
@@ -122,16 +144,45 @@ pub fn run(options: &RunOptions) -> Exit {
     }
 }
 
-async fn compose(options: &RunOptions, mut config: Config, identity: Identity) -> anyhow::Result<Exit> {
+async fn compose(
+    options: &RunOptions,
+    mut config: Config,
+    identity: Identity,
+    before: Option<Before>,
+) -> anyhow::Result<Exit> {
     let runtime_dir = options.runtime_dir.clone().unwrap_or_else(|| RUNTIME_DIR.into());
     let socket_path = options.control.clone().unwrap_or_else(|| runtime_dir.join("control.sock"));
-    let (socket, listener) = ControlSocket::bind(&socket_path)?;
+    let estate = before.as_ref().map(Before::estate).transpose()?;
+    let (control, handover, earlier) = match estate {
+        Some(Estate { handover, groups, control, before }) => {
+            if groups != own_groups(&config, &identity) {
+                anyhow::bail!(
+                    "what the file says of [cluster] and [vip] is not what runs; first: lbctl reload"
+                );
+            }
+            (Some(control), Some(handover), before)
+        }
+        None => (None, None, Vec::new()),
+    };
+    let (socket, listener) = match control {
+        Some(control) => ControlSocket::take_over(&socket_path, control)?,
+        None => ControlSocket::bind(&socket_path)?,
+    };
+    let socket = Arc::new(socket);
+    if before.is_some() {
+        // Until this process is in charge.
+        socket.leave();
+    }
     std::fs::create_dir_all(&runtime_dir)
         .map_err(|error| anyhow::anyhow!("can't create {}: {error}", runtime_dir.display()))?;
     config.proxy.node = identity.name().to_owned();
     let (desk, inquiries) = Desk::new();
     config.proxy.desk = Some(desk);
-    let proxy = Arc::new(Proxy::start(config.proxy_of(identity.index()))?);
+    let data_plane = config.proxy_of(identity.index());
+    let proxy = Arc::new(match handover {
+        Some(handover) => Proxy::start_from(data_plane, handover)?,
+        None => Proxy::start(data_plane)?,
+    });
     let (commands_in, commands) = mpsc::channel(16);
     let statistics = tokio::spawn(statistics::serve(inquiries, commands_in.clone()));
     let (steps_in, steps) = mpsc::unbounded_channel();
@@ -165,12 +216,31 @@ async fn compose(options: &RunOptions, mut config: Config, identity: Identity) -
         reloads: Reloads::default(),
         surroundings: Surroundings::default(),
         sources: Vec::new(),
+        socket: Arc::clone(&socket),
+        charge: None,
+        before: earlier,
+        upgrade: None,
+        retirement: None,
     };
-    let api = tokio::spawn(control::serve(listener, commands_in, Arc::clone(&daemon.counters)));
-    daemon.greet(&socket_path);
+    daemon.greet();
+    if let Some(before) = &before {
+        daemon.charge = Some(before.ready(!own_groups(&daemon.config, &daemon.identity).is_empty())?);
+    }
     daemon.take_part()?;
+    if let Some(before) = before {
+        before.taken()?;
+        socket.keep();
+        daemon.proxy.take_charge();
+        daemon.before.push(before);
+    }
+    let api = tokio::spawn(control::serve(listener, commands_in, Arc::clone(&daemon.counters)));
     systemd::notify("READY=1");
     let exit = daemon.run().await;
+    if daemon.retirement.is_some() {
+        // The next process answers from now on. Who asked reads its answer on a connection of its own.
+        socket.leave();
+        api.abort();
+    }
     daemon.finish().await;
     // Whoever asked for the stop reads its report before the socket goes.
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -178,6 +248,12 @@ async fn compose(options: &RunOptions, mut config: Config, identity: Identity) -
     statistics.abort();
     drop(socket);
     exit
+}
+
+/// What the speaker is told of the groups of this node.
+fn own_groups(config: &Config, identity: &Identity) -> Vec<GroupConfig> {
+    let Identity::Node { index, .. } = identity else { return Vec::new() };
+    config.groups.iter().filter_map(|group| group.by_node.get(*index)).cloned().collect()
 }
 
 /// The loop's state.
@@ -213,6 +289,14 @@ struct Daemon {
     surroundings: Surroundings,
     /// As of the last look around.
     sources: Vec<hello::InterfaceAddresses>,
+    socket: Arc<ControlSocket>,
+    /// What the process before has passed on and is not taken up yet.
+    charge: Option<Charge>,
+    /// Processes before this one whose connections still end.
+    before: Vec<Before>,
+    upgrade: Option<Upgrade>,
+    /// Another process is in charge.
+    retirement: Option<Retirement>,
 }
 
 impl Daemon {
@@ -232,6 +316,7 @@ impl Daemon {
                     }
                 }
                 Event::Step(Step::Reload(step)) => self.handle_reload(now, step),
+                Event::Step(Step::Upgrade(step)) => self.handle_upgrade(now, step),
                 Event::Step(step) => self.handle_step(now, &step),
                 Event::Signal(name) => self.begin_stop(now, name, false, None),
                 Event::Reload => self.begin_reload(now, Request { by: "SIGHUP".to_owned(), reply: None }),
@@ -239,6 +324,9 @@ impl Daemon {
                     self.reopen_logs();
                 }
                 Event::Timeout => {}
+            }
+            if self.retirement.is_some() {
+                return Ok(Exit::Fine);
             }
             self.settle();
             if self.stop.as_ref().is_some_and(|stop| stop.stage == Stage::Finishing) {
@@ -257,13 +345,13 @@ impl Daemon {
         ReopenReport { files }
     }
 
-    fn greet(&self, socket: &Path) {
+    fn greet(&self) {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             node = self.identity.name(),
             file = self.path,
             hash = self.config.hash.get(..6).unwrap_or_default(),
-            control = %socket.display(),
+            control = %self.socket.path().display(),
             "lbctl runs"
         );
     }
@@ -285,22 +373,53 @@ impl Daemon {
             .iter()
             .filter_map(|group| Group::new(&self.config, group, index, started))
             .collect();
+        let Charge { speaker, groups: mut known } = self.charge.take().unwrap_or_default();
+        for group in &mut self.groups {
+            group.go_on(&mut known);
+        }
         if !self.groups.is_empty() {
-            let (handle, messages) = SpeakerLink::start(SpeakerSettings {
-                groups: self.groups.iter().map(|group| group.config.clone()).collect(),
-                runtime_dir: self.runtime_dir.clone(),
-                program: "/proc/self/exe".into(),
-            })?;
-            self.speaker = Some(handle);
-            self.from_speaker = Some(messages);
+            self.start_speaker(speaker)?;
         }
         self.surroundings.look(clock::now(), local_addresses);
         self.survey();
+        self.say_hello(address);
+        self.handle_health(clock::now());
+        Ok(())
+    }
+
+    /// The one that is given, or another one.
+    fn start_speaker(&mut self, given: Option<(u32, Expected)>) -> io::Result<()> {
+        let settings = SpeakerSettings {
+            groups: self.groups.iter().map(|group| group.config.clone()).collect(),
+            runtime_dir: self.runtime_dir.clone(),
+            program: "/proc/self/exe".into(),
+        };
+        let (handle, messages) = match given {
+            Some((pid, expected)) => SpeakerLink::adopt(settings, expected, pid)?,
+            None => SpeakerLink::start(settings)?,
+        };
+        self.speaker = Some(handle);
+        self.from_speaker = Some(messages);
+        Ok(())
+    }
+
+    fn say_hello(&mut self, address: IpAddr) {
         let peers = self.identity.peers(&self.config);
         if !peers.is_empty() {
             self.neighbours = Some(Neighbours::start(clock::now(), address, self.local(), peers));
         }
-        self.handle_health(clock::now());
+    }
+
+    /// No other process takes the place of this one after all.
+    fn go_on(&mut self, now: Moment) -> io::Result<()> {
+        let Identity::Node { address, .. } = self.identity else { return Ok(()) };
+        if self.neighbours.is_none() {
+            self.say_hello(address);
+        }
+        if self.speaker.is_none() && !self.groups.is_empty() {
+            self.start_speaker(None)?;
+        }
+        self.handle_health(now);
         Ok(())
     }
 

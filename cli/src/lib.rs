@@ -12,5 +12,6 @@ pub mod keeper;
 pub mod lab;
 pub mod log;
 pub mod output;
+pub mod packets;
 pub mod speaker;
 pub mod statistics;

@@ -8,6 +8,7 @@
 //! It never sees a client's byte and touches no disk: lines for the log go to the daemon. It ends when the daemon says
 //! so, or when the daemon is gone; in both cases it resigns first.
 
+mod link;
 mod outbox;
 pub mod protocol;
 
@@ -27,17 +28,15 @@ use lb_vrrp::{
     io::{Command, Host, Report, Settings, StartError, run},
 };
 use nix::unistd::{dup2_stdin, dup2_stdout};
-use tokio::{
-    net::UnixDatagram,
-    sync::mpsc::{UnboundedSender, unbounded_channel},
-};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{
     exit::Exit,
-    keeper::{Alive, End, Page, Side, leave_terminal, prefer_over_others, watch},
+    keeper::{Alive, Page, Side, leave_terminal, prefer_over_others},
 };
+use link::Link;
 use outbox::Outbox;
-use protocol::{FromSpeaker, LogLevel, MESSAGE_MAX, ToSpeaker};
+use protocol::{FromSpeaker, LogLevel, ToSpeaker};
 
 /// The daemon sends the configuration before anything else.
 const CONFIGURATION_LIMIT: Duration = Duration::from_secs(5);
@@ -64,9 +63,7 @@ pub fn main(runtime_dir: &Path) -> Exit {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Exit::Failure;
     };
-    let ended = runtime.block_on(speak(socket, page, runtime_dir, refused));
-    drop(alive);
-    match ended {
+    match runtime.block_on(speak(socket, page, alive, runtime_dir, refused)) {
         Ok(()) => Exit::Fine,
         Err(_) => Exit::Failure,
     }
@@ -79,42 +76,35 @@ fn inherited() -> io::Result<(StdSocket, Arc<Page>)> {
     let nothing = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&nothing)?;
     dup2_stdout(&nothing)?;
-    let socket = StdSocket::from(socket);
-    socket.set_nonblocking(true)?;
-    Ok((socket, Arc::new(page)))
+    Ok((StdSocket::from(socket), Arc::new(page)))
 }
 
 async fn speak(
     socket: StdSocket,
     page: Arc<Page>,
+    alive: Alive,
     runtime_dir: &Path,
     refused: Vec<String>,
 ) -> io::Result<()> {
-    let socket = Rc::new(UnixDatagram::from_std(socket)?);
-    let outbox = Outbox::new(Rc::clone(&socket));
-    let mut packet = vec![0; MESSAGE_MAX];
-    let configuration = tokio::time::timeout(CONFIGURATION_LIMIT, receive(&socket, &mut packet)).await?;
-    let Some(ToSpeaker::Configure { groups }) = configuration else {
+    let link = Rc::new(Link::new(socket, Arc::clone(&page), alive)?);
+    let outbox = Rc::new(Outbox::new(link.socket()));
+    let mut packet = link::room();
+    let configuration = tokio::time::timeout(CONFIGURATION_LIMIT, link.receive(&mut packet)).await?;
+    let Some((ToSpeaker::Configure { groups }, _)) = configuration else {
         return Err(io::ErrorKind::InvalidData.into());
     };
     for text in refused {
         outbox.send(&FromSpeaker::Log { level: LogLevel::Debug, text });
     }
     let settings = settings(groups, &page, runtime_dir);
+    drop(page);
     let (commands, orders) = unbounded_channel();
-    let dead = commands.clone();
-    watch(Arc::clone(&page), Side::Daemon, move |end| {
-        let reason = match end {
-            End::Died => "the daemon died",
-            End::Clean => "the daemon ended",
-        };
-        let _ = dead.send(Command::DaemonGone { reason: reason.to_owned() });
-    })?;
+    link.watch(&commands)?;
     let local = tokio::task::LocalSet::new();
     let ended = local
         .run_until(async {
-            tokio::task::spawn_local(listen(Rc::clone(&socket), packet, commands));
-            let host = ToDaemon { page, outbox: &outbox };
+            tokio::task::spawn_local(listen(Rc::clone(&link), Rc::clone(&outbox), packet, commands));
+            let host = ToDaemon { link: &link, outbox: &outbox };
             run(settings, &host, orders).await
         })
         .await;
@@ -151,10 +141,20 @@ fn settings(groups: Vec<GroupConfig>, page: &Page, runtime_dir: &Path) -> Settin
 }
 
 /// From the socket into the driver, until the daemon closes it.
-async fn listen(socket: Rc<UnixDatagram>, mut packet: Vec<u8>, commands: UnboundedSender<Command>) {
-    while let Some(message) = receive(&socket, &mut packet).await {
+async fn listen(link: Rc<Link>, outbox: Rc<Outbox>, mut packet: Vec<u8>, commands: UnboundedSender<Command>) {
+    while let Some((message, descriptors)) = link.receive(&mut packet).await {
         let command = match message {
             ToSpeaker::Configure { .. } => continue,
+            ToSpeaker::HandOver => {
+                if let Ok(before) = link.adopt(descriptors, &commands) {
+                    // The last word to the one, and the first to the other.
+                    outbox.send(&FromSpeaker::HandedOver);
+                    outbox.redirect(link.socket());
+                    outbox.send(&FromSpeaker::Started);
+                    tokio::task::spawn_local(before.linger());
+                }
+                continue;
+            }
             ToSpeaker::Readiness { group, readiness } => Command::Readiness { group, readiness },
             ToSpeaker::ExchangesReset { group } => Command::ExchangesReset { group },
             ToSpeaker::PeerReappeared => Command::PeerReappeared,
@@ -171,30 +171,18 @@ async fn listen(socket: Rc<UnixDatagram>, mut packet: Vec<u8>, commands: Unbound
     let _ = commands.send(Command::DaemonGone { reason: "the daemon closed its end".to_owned() });
 }
 
-/// The next message that can be read; `None` at the end.
-async fn receive(socket: &UnixDatagram, packet: &mut [u8]) -> Option<ToSpeaker> {
-    loop {
-        // A packet of length 0 is the end of a SOCK_SEQPACKET connection.
-        let length = socket.recv(packet).await.ok().filter(|length| *length > 0)?;
-        // The other end is the same program; a message that can't be read is one that was cut, and is repeated.
-        if let Ok(message) = serde_json::from_slice(packet.get(..length)?) {
-            return Some(message);
-        }
-    }
-}
-
 struct ToDaemon<'a> {
-    page: Arc<Page>,
+    link: &'a Link,
     outbox: &'a Outbox,
 }
 
 impl Host for ToDaemon<'_> {
     fn beat(&self, now: Moment) {
-        self.page.beat(now);
+        self.link.page().beat(now);
     }
 
     fn advertised(&self, group: usize, last: Option<Moment>) {
-        self.page.set_advertised(group, last);
+        self.link.page().set_advertised(group, last);
     }
 
     fn report(&self, report: Report) {

@@ -22,5 +22,7 @@ mod sockets;
 mod source;
 #[path = "daemon/statistics.rs"]
 mod statistics;
+#[path = "daemon/upgrade.rs"]
+mod upgrade;
 #[path = "daemon/verbs.rs"]
 mod verbs;

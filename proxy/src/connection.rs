@@ -260,7 +260,7 @@ impl<S> Connection<S> {
         if entry.busy_since.take().is_some() {
             entry.served.set(true);
         }
-        if entry.served.get() && self.is_draining() {
+        if entry.served.get() && self.is_draining() && !self.permit.worker.is_retired() {
             entry.give(Order::Close);
         }
     }

@@ -183,6 +183,24 @@ pub(crate) async fn finish(connections: &Limit, workers: &[WorkerHandle], limit:
     none_left(connections, deadline).await;
 }
 
+/// Stops accepting and leaves what is queued to who has the sockets as well. Connections end after their exchange, and idle
+/// ones after one more: one that is closed while its next request is on the way would cost that request. Returns when none
+/// is left, or after `limit`.
+pub(crate) async fn retire(connections: &Limit, workers: &[WorkerHandle], limit: Duration) {
+    let deadline = Instant::now() + limit;
+    let orders = workers.iter().map(|worker| {
+        worker.run(|worker| {
+            worker.retire();
+            worker.accept_loops().clear();
+        })
+    });
+    let _ = timeout_at(deadline, join_all(orders)).await;
+    none_left(connections, deadline).await;
+    let close = workers.iter().map(|worker| worker.run(|worker| worker.registry().close_idle()));
+    let _ = timeout(ANSWER, join_all(close)).await;
+    none_left(connections, Instant::now() + ANSWER).await;
+}
+
 /// Waits until no connection is left, or for `deadline`.
 async fn none_left(connections: &Limit, deadline: Instant) {
     while connections.taken() > 0 && Instant::now() < deadline {

@@ -100,6 +100,16 @@ impl Checker {
         checker
     }
 
+    /// One for a server that another process has checked, and that was at `level` then. Its first check is due at `now`.
+    pub fn resuming(pace: Pace, level: Level, up_by_checks: bool, seed: u64, now: Duration) -> Self {
+        let mut checker = Self::new(pace, level.rise, level.fall, seed, now);
+        let highest = checker.by_all.rise + checker.by_all.fall - 1;
+        checker.by_all.level = level.now.min(highest);
+        checker.by_checks.level = if up_by_checks { highest } else { 0 };
+        checker.is_known = true;
+        checker
+    }
+
     /// Goes on with other settings. Up stays up and down stays down; results that have counted still do.
     pub fn adapt(&mut self, pace: Pace, rise: u32, fall: u32, now: Duration) {
         let (rise, fall) = (rise.max(1), fall.max(1));

@@ -53,9 +53,14 @@ pub(crate) fn bind(
     let probe = socket(address, is_ours).map_err(failed)?;
     let actual = probe.local_addr().map_err(failed)?.as_socket().unwrap_or(address);
     drop(probe);
+    beside(actual, count, keepalive).map_err(failed)
+}
+
+/// Binds `count` sockets more to an address that this process has, or is about to have.
+fn beside(address: SocketAddr, count: usize, keepalive: Option<&TcpKeepalive>) -> io::Result<Vec<Socket>> {
     (0..count)
         .map(|_| {
-            let socket = socket(actual, true)?;
+            let socket = socket(address, true)?;
             // Accepted sockets inherit it, too.
             if let Some(keepalive) = keepalive {
                 keepalive.set(&socket)?;
@@ -63,8 +68,7 @@ pub(crate) fn bind(
             socket.listen(BACKLOG)?;
             Ok(socket)
         })
-        .collect::<io::Result<_>>()
-        .map_err(failed)
+        .collect()
 }
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {

@@ -8,6 +8,7 @@
 //! What happens seldom and has a name of its own is an [`Event`]; its name is written here and nowhere else.
 
 mod compression;
+pub(crate) mod named;
 mod steps;
 mod traffic;
 

@@ -17,8 +17,10 @@ use crate::{
     Config, Health, Status,
     config::Severity,
     descriptors, drain,
+    handover::{Handover, Known},
     health::{Tasks, board::Board},
     invalid::{self, InvalidMessage},
+    limit::Limit,
     listener::binding::Bindings,
     rates::SAMPLE_EVERY,
     sample::{MapError, Maps},
@@ -73,12 +75,22 @@ impl Proxy {
     ///
     /// # Errors
     /// A map can't be read, or a worker's thread or its reactor can't be made; nothing keeps running then.
-    pub fn start(mut config: Config) -> Result<Self, StartError> {
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let nothing = Handover { listeners: Vec::new(), known: Known::default() };
+        Self::start_from(config, nothing)
+    }
+
+    /// The same for a process that takes the place of another one: goes on with its listening sockets as far as `config`
+    /// has them, and with what it knew.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_from(mut config: Config, before: Handover) -> Result<Self, StartError> {
         config.maxconn = descriptors::raise_limit(&config);
         let maps = Maps::load(&config.maps).map_err(StartError::Maps)?;
-        let board = Board::new(config, maps);
+        let board = Board::new(config, maps, &before.known);
         let node = board.node();
-        let (bindings, sockets) = Bindings::bind_all(&node.config, board.health().clone());
+        let (bindings, sockets) = Bindings::bind_all(&node.config, before.listeners, board.health().clone());
         let (mut workers, mut threads, mut running) = (Vec::new(), Vec::new(), Vec::new());
         for (worker, sockets) in sockets.into_iter().enumerate() {
             let (run, ended) = oneshot::channel();
@@ -160,11 +172,15 @@ impl Proxy {
 
     /// Stops accepting, lets exchanges in flight finish for at most `limit`, then ends the workers. Returns the number
     /// of client connections that were cut.
-    pub async fn stop(mut self, limit: Duration) -> u32 {
-        let connections = Arc::clone(&self.board.node().connections);
+    pub async fn stop(self, limit: Duration) -> u32 {
         self.bindings.remove_files();
-        drain::finish(&connections, &self.workers, limit).await;
-        let cut = connections.taken();
+        drain::finish(&self.connections(), &self.workers, limit).await;
+        self.finish().await
+    }
+
+    /// Ends the workers; returns how many connections that cuts.
+    pub async fn finish(mut self) -> u32 {
+        let cut = self.connections().taken();
         self.running.clear();
         let end = Instant::now() + END;
         while !self.threads.iter().all(thread::JoinHandle::is_finished) && Instant::now() < end {
@@ -175,6 +191,25 @@ impl Proxy {
         let node = self.board.node();
         let _ = tokio::task::spawn_blocking(move || node.loggers.flush(FLUSH)).await;
         cut
+    }
+}
+
+impl Proxy {
+    pub(crate) fn workers(&self) -> &[WorkerHandle] {
+        &self.workers
+    }
+
+    pub(crate) fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Of the process.
+    pub(crate) fn connections(&self) -> Arc<Limit> {
+        Arc::clone(&self.board.node().connections)
     }
 }
 

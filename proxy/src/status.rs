@@ -18,6 +18,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Mode, ServerAddress};
 
 /// Everything an operator sees. Built on demand from the workers' counters; never touches a worker.
@@ -194,7 +196,7 @@ pub enum ServerState {
 }
 
 /// A name does not resolve; the last good answer is still used if there was one.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NameProblem {
     /// `no such name (NXDOMAIN from 192.0.2.53:53)`
     pub why: String,

@@ -118,6 +118,13 @@ impl<V: Value> Table<V> {
         }
     }
 
+    /// Shows what has not expired, with its age, in any order. Locks one shard at a time.
+    pub fn visit(&self, now: Duration, mut show: impl FnMut(Key, &V, Duration)) {
+        for shard in &self.shards {
+            lock(shard).visit(now, &mut show);
+        }
+    }
+
     fn shard(&self, key: Key) -> MutexGuard<'_, Shard<V>> {
         // The index of the shard has a key of its own: its hash says nothing of the one inside.
         let at = match self.shards.len() {

@@ -114,6 +114,16 @@ impl Worker {
         }
     }
 
+    /// It drains, and idle connections may have one more exchange: they can come back here, to another process.
+    pub(crate) fn retire(&self) {
+        self.set_draining();
+        self.core.is_retired.set(true);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.core.is_retired.get()
+    }
+
     pub(crate) fn draining_since(&self) -> Option<u64> {
         self.core.draining_since.get()
     }

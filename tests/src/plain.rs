@@ -1,6 +1,7 @@
 //! `lbctl run` without a cluster, on addresses of 127.0.0.0/8 that are this test's own, and other programs beside it.
 
 use std::{
+    cell::Cell,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -26,6 +27,8 @@ pub struct Running(Child);
 pub struct Plain {
     folder: TempDir,
     running: Running,
+    /// Another process has taken the place of the one that was started.
+    succeeded: Cell<bool>,
 }
 
 /// An address that nobody else uses: of this process, and another one at each call.
@@ -83,6 +86,14 @@ impl Drop for Running {
     }
 }
 
+impl Drop for Plain {
+    fn drop(&mut self) {
+        if self.succeeded.get() {
+            let _ = self.verb(&["stop", "--now"]);
+        }
+    }
+}
+
 impl Plain {
     /// Starts it with a file of `text` and waits until it answers.
     ///
@@ -91,14 +102,24 @@ impl Plain {
     #[track_caller]
     #[must_use]
     pub fn start(text: &str) -> Self {
+        Self::start_program(Path::new(&program::lbctl()), text)
+    }
+
+    /// The same with a copy of the program.
+    ///
+    /// # Panics
+    /// It does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn start_program(program: &Path, text: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("lb.toml");
         fs::write(&file, text).expect("written");
-        let mut command = Command::new(program::lbctl());
+        let mut command = Command::new(program);
         command.arg("run").arg(&file).arg("--runtime-dir").arg(folder.path().join("run"));
         command.env_remove("LBCTL_LOG").env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
         let running = Running::start(&mut command, &folder.path().join("log"));
-        let plain = Self { folder, running };
+        let plain = Self { folder, running, succeeded: Cell::new(false) };
         wait_until(
             "the control socket answers",
             || plain.log(),
@@ -128,6 +149,20 @@ impl Plain {
         let mut command = Command::new(program::lbctl());
         command.args(arguments).arg("--control").arg(self.folder.path().join("run/control.sock"));
         command.output().expect("the program is there")
+    }
+
+    /// `lbctl upgrade`.
+    #[must_use]
+    pub fn upgrade(&self) -> Output {
+        let output = self.verb(&["upgrade", "--json"]);
+        self.succeeded.set(self.succeeded.get() || output.status.success());
+        output
+    }
+
+    /// Where its file is.
+    #[must_use]
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("lb.toml")
     }
 
     /// `lbctl status`.

@@ -28,6 +28,9 @@ pub struct RunArguments {
     /// The control socket [default: control.sock in the runtime folder]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Take the place of the daemon on stdin
+    #[arg(long, hide = true)]
+    take_over: bool,
 }
 
 /// Runs the verb.
@@ -37,5 +40,6 @@ pub fn run(arguments: &RunArguments) -> Exit {
         node: arguments.node.clone(),
         runtime_dir: arguments.runtime_dir.clone(),
         control: arguments.control.clone(),
+        take_over: arguments.take_over,
     })
 }

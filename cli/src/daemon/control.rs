@@ -21,7 +21,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::reload::Refused;
+use super::{reload::Refused, upgrade};
 use crate::control::{ErrorsReport, ReloadReport, ReopenReport, Status, StopReport};
 
 mod counters;
@@ -56,6 +56,8 @@ pub(super) enum Command {
         /// Gets the report when all is in force, or why nothing has changed.
         reply: oneshot::Sender<Result<ReloadReport, Refused>>,
     },
+    /// `POST /v1/upgrade`.
+    Upgrade(upgrade::Request),
     /// `POST /v1/stop`.
     Stop {
         /// Without a drain.

@@ -42,6 +42,9 @@ impl Daemon {
             }
             return;
         }
+        if self.upgrade.take().is_some() {
+            tracing::warn!(by, "the upgrade that was under way is called off");
+        }
         let limit = match (at_once, &reply) {
             (true, _) => Duration::ZERO,
             // A signal to a proxy alone, which has no address to hand over: who sends it waits for the end.
@@ -97,8 +100,8 @@ impl Daemon {
                 }
                 self.end_of_turn(now);
             }
-            // Has a way of its own.
-            Step::Reload(_) => {}
+            // They have a way of their own.
+            Step::Reload(_) | Step::Upgrade(_) => {}
             Step::SpeakerGone => {
                 if let Some(stop) = &mut self.stop {
                     stop.stage = Stage::Finishing;
@@ -134,10 +137,18 @@ impl Daemon {
     pub(super) async fn finish(mut self) {
         let limit = self.stop.as_ref().filter(|stop| !stop.now).map_or(Duration::ZERO, |stop| stop.limit);
         let local = self.local();
-        if let Some(neighbours) = &mut self.neighbours {
+        if let Some(neighbours) = self.neighbours.as_mut().filter(|_| self.retirement.is_none()) {
             neighbours.end(clock::now(), local);
         }
         self.tasks.shutdown().await;
+        if let Some(retirement) = self.retirement {
+            // The next process has these conversations. The others end when nobody has them any more.
+            self.before.clear();
+            let Some(proxy) = Arc::into_inner(self.proxy) else { return };
+            let cut = retirement.spend(proxy, &mut self.signals).await;
+            tracing::info!(cut, "ended: another process serves");
+            return;
+        }
         // No task has it any more.
         let cut = match Arc::into_inner(self.proxy) {
             Some(proxy) => proxy.stop(limit).await,

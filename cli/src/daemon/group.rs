@@ -3,11 +3,12 @@
 use std::{net::IpAddr, time::Duration};
 
 use lb_vrrp::{GroupConfig, GroupStatus, Moment, Readiness, State, Transition};
+use serde::{Deserialize, Serialize};
 
 use super::{
     hello::LocalGroup,
     report,
-    track::{TrackedBackend, Tracker, TrackerConfig},
+    track::{KnownTracker, TrackedBackend, Tracker, TrackerConfig},
 };
 use crate::config::{Config, model};
 
@@ -32,7 +33,36 @@ pub(super) struct Group {
     logged_claim: Option<Moment>,
 }
 
+/// What a process knows of a group, for the next one.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct KnownGroup {
+    name: String,
+    tracker: KnownTracker,
+    status: Option<(Moment, GroupStatus)>,
+    dual_active_since: Option<Moment>,
+    logged_claim: Option<Moment>,
+}
+
 impl Group {
+    /// For the process that takes the place of this one.
+    pub(super) fn known(&self) -> KnownGroup {
+        KnownGroup {
+            name: self.config.name.clone(),
+            tracker: self.tracker.known(),
+            status: self.status.clone(),
+            dual_active_since: self.dual_active_since,
+            logged_claim: self.logged_claim,
+        }
+    }
+
+    /// Goes on with what the process before has known of it.
+    pub(super) fn go_on(&mut self, known: &mut Vec<KnownGroup>) {
+        let Some(at) = known.iter().position(|known| known.name == self.config.name) else { return };
+        let KnownGroup { name: _, tracker, status, dual_active_since, logged_claim } = known.swap_remove(at);
+        self.tracker.go_on(tracker);
+        (self.status, self.dual_active_since, self.logged_claim) = (status, dual_active_since, logged_claim);
+    }
+
     /// `node` is this node's index in the file.
     pub(super) fn new(config: &Config, group: &model::Group, node: usize, started: Moment) -> Option<Self> {
         let own = group.by_node.get(node)?.clone();

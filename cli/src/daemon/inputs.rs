@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use lb_vrrp::Moment;
 
 use super::{
@@ -57,14 +58,17 @@ impl Daemon {
             }
             FromSpeaker::ResetExchanges { group } => self.reset_exchanges(group),
             FromSpeaker::Fatal { text } => anyhow::bail!("{text}"),
-            FromSpeaker::Log { .. } | FromSpeaker::Reconfigured | FromSpeaker::Stopped => {}
+            FromSpeaker::Log { .. }
+            | FromSpeaker::Reconfigured
+            | FromSpeaker::HandedOver
+            | FromSpeaker::Stopped => {}
         }
         Ok(())
     }
 
     pub(super) fn handle_speaker_end(&mut self) {
         self.from_speaker = None;
-        if self.stop.is_none() {
+        if self.stop.is_none() && self.upgrade.is_none() {
             tracing::error!("the link to the speaker is gone");
             self.own_problems.push(problems::new(
                 "the speaker is gone",
@@ -77,9 +81,13 @@ impl Daemon {
     fn reset_exchanges(&mut self, group: String) {
         let Some(found) = self.groups.iter().find(|found| found.config.name == group) else { return };
         let Some(speaker) = self.speaker.clone() else { return };
-        let (addresses, proxy, steps) = (found.addresses(), Arc::clone(&self.proxy), self.steps_in.clone());
+        let addresses = found.addresses();
+        let (before, proxy, steps) = (self.before.clone(), Arc::clone(&self.proxy), self.steps_in.clone());
         self.tasks.spawn(async move {
-            let exchanges = proxy.reset_connections(&addresses, RESET_LIMIT).await;
+            // Connections that still end in processes before this one are here no longer either.
+            let others = before.iter().map(|before| before.reset(&addresses, RESET_LIMIT));
+            let own = proxy.reset_connections(&addresses, RESET_LIMIT);
+            let (exchanges, _) = tokio::join!(own, join_all(others));
             speaker.exchanges_reset(&group);
             let _ = steps.send(Step::Reset { exchanges });
         });
@@ -101,6 +109,7 @@ impl Daemon {
                 let _ = reply.send(self.reopen_logs());
             }
             Command::Reload { by, reply } => self.begin_reload(now, Request { by, reply: Some(reply) }),
+            Command::Upgrade(request) => self.begin_upgrade(now, request),
             Command::Stop { now: at_once, by, reply } => self.begin_stop(now, &by, at_once, Some(reply)),
         }
     }

@@ -118,6 +118,9 @@ impl Daemon {
         if self.stop.is_some() {
             return Some("lbctl is about to stop");
         }
+        if self.upgrade.is_some() {
+            return Some("an upgrade is under way");
+        }
         (self.file == Path::new("-"))
             .then_some("lbctl runs what it was given on stdin, which can't be read again")
     }

@@ -12,19 +12,22 @@
 
 mod child;
 mod keeping;
+mod process;
 mod watching;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use lb_vrrp::{GroupConfig, Readiness};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     keeper::{Alive, Page, Side},
+    packets,
     speaker::protocol::FromSpeaker,
 };
 use child::Child;
 use keeping::Keeper;
+use process::SpeakerProcess;
 
 /// Reports that wait for the daemon. When it is that far behind, a status is dropped: there will be a newer one.
 const REPORTS: usize = 1024;
@@ -53,6 +56,7 @@ enum Order {
     ExchangesReset { group: String },
     PeerReappeared,
     Reconfigure { groups: Vec<GroupConfig>, done: oneshot::Sender<()> },
+    HandOver { ends: Ends, done: oneshot::Sender<Result<u32, String>> },
     Shutdown { reason: String, done: oneshot::Sender<()> },
 }
 
@@ -60,7 +64,48 @@ enum Order {
 #[derive(Debug)]
 pub struct SpeakerLink;
 
+/// The speaker's ends of a link.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) socket: OwnedFd,
+    pub(super) page: OwnedFd,
+}
+
+/// A link to a speaker that another daemon still has.
+#[derive(Debug)]
+pub(super) struct Expected {
+    socket: OwnedFd,
+    page: Arc<Page>,
+    alive: Alive,
+}
+
+impl Expected {
+    /// With the ends for the speaker.
+    pub(super) fn new() -> io::Result<(Self, Ends)> {
+        let page = Arc::new(Page::create()?);
+        let alive = Alive::hold(Arc::clone(&page), Side::Daemon)?;
+        let (socket, theirs) = packets::pair()?;
+        let ends = Ends { socket: theirs, page: page.file().try_clone()? };
+        Ok((Self { socket, page, alive }, ends))
+    }
+}
+
 impl SpeakerLink {
+    /// Goes on with the speaker of another daemon, which has its ends by now and runs what `settings` say. One that was
+    /// started from another program is replaced as after a crash: the next one resumes.
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub(super) fn adopt(
+        settings: SpeakerSettings,
+        expected: Expected,
+        pid: u32,
+    ) -> io::Result<(SpeakerHandle, mpsc::Receiver<FromSpeaker>)> {
+        let Expected { socket, page, alive } = expected;
+        let child = Child::adopt(SpeakerProcess::adopt(pid)?, socket, &page)?;
+        Ok(Self::keep(settings, page, alive, child))
+    }
+
     /// Starts the speaker and the task that keeps it; needs a tokio runtime with I/O and time.
     ///
     /// What comes out of the receiver: [`FromSpeaker::Started`] each time a speaker is up (again), `Status`,
@@ -69,15 +114,24 @@ impl SpeakerLink {
     ///
     /// # Errors
     /// The socket pair, the shared page or the process could not be made.
-    pub fn start(settings: SpeakerSettings) -> std::io::Result<(SpeakerHandle, mpsc::Receiver<FromSpeaker>)> {
+    pub fn start(settings: SpeakerSettings) -> io::Result<(SpeakerHandle, mpsc::Receiver<FromSpeaker>)> {
         let page = Arc::new(Page::create()?);
         let alive = Alive::hold(Arc::clone(&page), Side::Daemon)?;
         let first = Child::start(&settings, &page)?;
+        Ok(Self::keep(settings, page, alive, first))
+    }
+
+    fn keep(
+        settings: SpeakerSettings,
+        page: Arc<Page>,
+        alive: Alive,
+        first: Child,
+    ) -> (SpeakerHandle, mpsc::Receiver<FromSpeaker>) {
         let (handle, orders) = mpsc::unbounded_channel();
         let (reports, receiver) = mpsc::channel(REPORTS);
         let keeper = Keeper::new(settings, page, alive, orders, reports);
         tokio::spawn(keeper.keep(first));
-        Ok((SpeakerHandle { orders: handle }, receiver))
+        (SpeakerHandle { orders: handle }, receiver)
     }
 }
 
@@ -104,6 +158,17 @@ impl SpeakerHandle {
         self.order(Order::Reconfigure { groups, done });
         // An error means that there is no speaker any more.
         let _ = ended.await;
+    }
+
+    /// Gives the speaker to another daemon, which has the other `ends`; returns its process number. The link has ended
+    /// then.
+    ///
+    /// # Errors
+    /// It did not take them; it was killed then, and another one is started.
+    pub(super) async fn hand_over(&self, ends: Ends) -> Result<u32, String> {
+        let (done, ended) = oneshot::channel();
+        self.order(Order::HandOver { ends, done });
+        ended.await.unwrap_or_else(|_| Err("there is no speaker".to_owned()))
     }
 
     /// Resigns in the ordinary way and ends the speaker; returns when its process is gone. A speaker that takes longer

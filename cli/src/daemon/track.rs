@@ -19,6 +19,7 @@ use std::{net::IpAddr, time::Duration};
 
 use lb_proxy::{Health, status::BackendHealth};
 use lb_vrrp::{Moment, Readiness, State};
+use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 mod simulation;
@@ -39,7 +40,7 @@ pub struct TrackerConfig {
 }
 
 /// A backend that counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct TrackedBackend {
     /// Its name.
     pub name: String,
@@ -67,14 +68,24 @@ pub struct Tracker {
     leaving: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 enum FirstRound {
     Awaited { until: Moment },
     Done,
 }
 
+/// What a tracker knows, for that of another process.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct KnownTracker {
+    state: State,
+    first_round: FirstRound,
+    starting_until: Option<Moment>,
+    backends: Vec<(TrackedBackend, Backend)>,
+    gone: Vec<(Moment, TrackedBackend)>,
+}
+
 /// What is known of a backend, and what of it counts.
-#[derive(Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct Backend {
     usable: bool,
     since: Moment,
@@ -100,6 +111,28 @@ impl Tracker {
             stalled: Vec::new(),
             workers: 0,
             leaving: None,
+        }
+    }
+
+    /// For the process that takes the place of this one. Both have one clock.
+    pub fn known(&self) -> KnownTracker {
+        KnownTracker {
+            state: self.state,
+            first_round: self.first_round,
+            starting_until: self.starting_until,
+            backends: self.config.backends.iter().cloned().zip(self.backends.iter().cloned()).collect(),
+            gone: self.gone.clone(),
+        }
+    }
+
+    /// Goes on as the one of the process before: holds go on, and nothing is news.
+    pub fn go_on(&mut self, known: KnownTracker) {
+        (self.state, self.first_round) = (known.state, known.first_round);
+        (self.starting_until, self.gone) = (known.starting_until, known.gone);
+        for (tracked, backend) in self.config.backends.iter().zip(&mut self.backends) {
+            if let Some((_, known)) = known.backends.iter().find(|(known, _)| known.name == tracked.name) {
+                backend.clone_from(known);
+            }
         }
     }
 

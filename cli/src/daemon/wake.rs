@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     Daemon, clock, control::Command, hello::endpoint::Datagram, neighbours::Neighbours, reload, stop::Stage,
+    upgrade,
 };
 use crate::speaker::protocol::FromSpeaker;
 
@@ -26,6 +27,8 @@ pub(super) enum Step {
     Told { error: Option<String> },
     /// Of a reload.
     Reload(reload::Step),
+    /// Of an upgrade.
+    Upgrade(upgrade::Step),
 }
 
 /// What wakes the loop.

@@ -128,6 +128,14 @@ impl Page {
         (word != 0).then_some(Moment::from_nanos(word))
     }
 
+    /// Takes over what the speaker has said on another page.
+    pub fn go_on(&self, before: &Self) {
+        self.beat(before.last_beat());
+        for group in 0..GROUPS {
+            self.set_advertised(group, before.advertised(group));
+        }
+    }
+
     /// The mutex of a side.
     pub(super) fn mutex(&self, side: Side) -> *mut libc::pthread_mutex_t {
         match side {

@@ -46,6 +46,7 @@ pub(crate) fn fail(stage: &Stage, name: &str, how: How, progress: impl Fn(&str))
 
 fn harm_process(stage: &Stage, seat: &Seat, how: How, progress: impl Fn(&str)) -> anyhow::Result<Moment> {
     let name = seat.name();
+    stage.follow(seat);
     let pid = seat.state().process.filter(|pid| stage.processes.is_alive(*pid)).with_context(|| {
         let heal = hint(&stage.options.name, &format!("heal {name}"));
         format!("nothing of the lab runs on {name}; {heal} starts it")

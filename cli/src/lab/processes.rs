@@ -57,6 +57,11 @@ impl Processes {
         Ok(pid)
     }
 
+    /// Somebody else has started it; it is an orphan, or about to be one.
+    pub(crate) fn adopt(&self, pid: i32) {
+        self.table().entry(pid).or_insert(None);
+    }
+
     /// Is it alive?
     pub(crate) fn is_alive(&self, pid: i32) -> bool {
         matches!(self.table().get(&pid), Some(None))

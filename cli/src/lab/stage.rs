@@ -152,6 +152,21 @@ impl Stage {
         Ok(())
     }
 
+    /// Another process may have taken the daemon's place (`lbctl upgrade`): that is the node's process then.
+    pub(crate) fn follow(&self, seat: &Seat) {
+        if seat.node.member.role != Role::Balancer {
+            return;
+        }
+        let Ok(status) = daemon::ask(&seat.node) else { return };
+        let Ok(pid) = i32::try_from(status.pid) else { return };
+        let mut state = seat.state();
+        if let Some(before) = state.process.filter(|before| *before != pid) {
+            self.processes.adopt(pid);
+            self.processes.forget(before);
+            state.process = Some(pid);
+        }
+    }
+
     /// Starts `command` on the node; its output goes to /run/log/NAME.log there.
     pub(crate) fn spawn(&self, node: &str, name: &str, command: &[String]) -> anyhow::Result<i32> {
         let seat = self.seat(node)?;
@@ -184,6 +199,9 @@ impl Stage {
     }
 
     fn node_status(&self, seat: &Seat) -> NodeStatus {
+        if seat.state().fault != Some(How::Freeze) {
+            self.follow(seat);
+        }
         let (process, fault) = {
             let state = seat.state();
             (state.process, state.fault)

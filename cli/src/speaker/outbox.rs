@@ -13,13 +13,23 @@ const WAITING: usize = 256;
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 
 pub(super) struct Outbox {
-    socket: Rc<UnixDatagram>,
+    socket: RefCell<Rc<UnixDatagram>>,
     waiting: RefCell<VecDeque<Vec<u8>>>,
 }
 
 impl Outbox {
     pub(super) fn new(socket: Rc<UnixDatagram>) -> Self {
-        Self { socket, waiting: RefCell::default() }
+        Self { socket: RefCell::new(socket), waiting: RefCell::default() }
+    }
+
+    /// Another daemon is at the other end: what the last one has not read is nothing to it.
+    pub(super) fn redirect(&self, socket: Rc<UnixDatagram>) {
+        self.waiting.borrow_mut().clear();
+        self.socket.replace(socket);
+    }
+
+    fn socket(&self) -> Rc<UnixDatagram> {
+        Rc::clone(&self.socket.borrow())
     }
 
     /// Sends now, or keeps it for the next time. A status is not kept: there will be a newer one.
@@ -28,7 +38,7 @@ impl Outbox {
         let mut waiting = self.waiting.borrow_mut();
         if matches!(message, FromSpeaker::Status { .. }) {
             if self.drain(&mut waiting) {
-                let _ = self.socket.try_send(&packet);
+                let _ = self.socket().try_send(&packet);
             }
             return;
         }
@@ -43,7 +53,7 @@ impl Outbox {
     pub(super) async fn flush(&self) {
         let _ = tokio::time::timeout(FLUSH_LIMIT, async {
             while !self.drain(&mut self.waiting.borrow_mut()) {
-                if self.socket.writable().await.is_err() {
+                if self.socket().writable().await.is_err() {
                     return;
                 }
             }
@@ -54,7 +64,7 @@ impl Outbox {
     /// Whether nothing waits any more.
     fn drain(&self, waiting: &mut VecDeque<Vec<u8>>) -> bool {
         while let Some(packet) = waiting.front() {
-            match self.socket.try_send(packet) {
+            match self.socket().try_send(packet) {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
                 // Sent; or it can't be sent at all: too long, or nobody is there.
                 Ok(_) | Err(_) => {

@@ -34,6 +34,8 @@ pub enum ToSpeaker {
         /// All groups of this node.
         groups: Vec<GroupConfig>,
     },
+    /// Another daemon takes over; with its end of a socket pair and its shared page.
+    HandOver,
     /// Resign in the ordinary way and end; the reason goes into the transition.
     Shutdown {
         /// Why.
@@ -79,6 +81,8 @@ pub enum FromSpeaker {
         /// What, where, what to do.
         text: String,
     },
+    /// The answer to `HandOver`: from now on it listens to the other daemon alone.
+    HandedOver,
     /// The answer to `Shutdown`: all is removed.
     Stopped,
 }

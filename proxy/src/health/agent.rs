@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::{Instant, sleep_until, timeout},
@@ -19,7 +20,7 @@ use crate::{
 const LINE: usize = 512;
 
 /// What an agent has said last of everything that it can speak of.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct AgentState {
     /// Instead of the weight of the file.
     pub(crate) weight: Option<AgentWeight>,
@@ -30,7 +31,7 @@ pub(crate) struct AgentState {
     pub(crate) duty: Duty,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum AgentWeight {
     /// Of the weight of the file.
     Percent(u32),
@@ -39,7 +40,7 @@ pub(crate) enum AgentWeight {
 }
 
 /// What the server is there for.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) enum Duty {
     #[default]
     Ready,

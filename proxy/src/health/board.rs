@@ -1,7 +1,7 @@
 //! What is known of every server, and who is told: the workers (usable servers) and the composition root ([`Health`]).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     iter,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     config::{Address, Backend, BackendId, Check, Config, Server, Source},
+    handover,
     node::{BackendShared, Lineage, Node, ServerShared},
     sample::Maps,
     status::{BackendHealth, CheckCode, CheckReport, Health, ServerState},
@@ -85,12 +86,14 @@ impl Known {
 }
 
 impl Board {
-    /// The board at the start: nothing checked yet.
-    pub(crate) fn new(config: Config, maps: Maps) -> Arc<Self> {
+    /// The board at the start: nothing checked yet but what a process before this one has checked.
+    pub(crate) fn new(config: Config, maps: Maps, known: &handover::Known) -> Arc<Self> {
         let node = Node::new(config, maps, Lineage::default());
+        known.restore(&node);
         node.enforce();
         node.routing.store(routing(&node, Instant::now()));
-        let known = Known { node, before: Vec::new(), answers: HashMap::new(), first_round_done: false };
+        let answers = known.answers().collect();
+        let known = Known { node, before: Vec::new(), answers, first_round_done: false };
         let board = Self {
             known: Mutex::new(known),
             health: watch::Sender::new(Health::default()),
@@ -122,6 +125,12 @@ impl Board {
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last good answer for each name.
+    pub(crate) fn answers(&self) -> BTreeMap<String, Vec<IpAddr>> {
+        let known = self.known();
+        known.answers.iter().map(|(name, addresses)| (name.to_string(), addresses.clone())).collect()
     }
 
     /// A name was looked up, with whatever outcome.
@@ -169,10 +178,13 @@ impl Board {
             };
             let (pace, rise, fall) = (check.pace, check.rise, check.fall);
             let checker = checker.get_or_insert_with(|| {
-                if server.health().is_known() {
-                    Checker::presuming_up(pace, rise, fall, seed, clock.elapsed())
-                } else {
-                    Checker::new(pace, rise, fall, seed, delay)
+                let health = server.health();
+                match health.level {
+                    Some(level) => Checker::resuming(pace, level, health.is_up_by_checks(), seed, delay),
+                    None if health.is_known() => {
+                        Checker::presuming_up(pace, rise, fall, seed, clock.elapsed())
+                    }
+                    None => Checker::new(pace, rise, fall, seed, delay),
                 }
             });
             checker.adapt(pace, rise, fall, clock.elapsed());

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Checker,
     agent::{AgentState, Duty},
@@ -14,7 +16,7 @@ use crate::{
 };
 
 /// What is known of a server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct ServerHealth {
     checked: Checked,
     /// By checks alone.
@@ -30,18 +32,21 @@ pub(crate) struct ServerHealth {
     pub(crate) level: Option<Level>,
     pub(crate) history: ServerHistory,
     /// When it came up, if it was down before: its slow start begins there.
+    #[serde(skip)]
     pub(crate) came_back: Option<Instant>,
     /// `None` while its name has never resolved.
+    #[serde(skip)]
     pub(crate) address: Option<Address>,
     /// Since its name resolves no more.
     pub(crate) name_problem: Option<NameProblem>,
     /// The configuration in force does not have it: what is known stays as it is, and generations before use it only
     /// where nothing else is left.
+    #[serde(skip)]
     pub(crate) is_retired: bool,
 }
 
 /// By checks and traffic.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 enum Checked {
     Not,
     NotYet,
@@ -101,6 +106,11 @@ impl ServerHealth {
     /// Its first check is done, or it has none.
     pub(crate) fn is_known(&self) -> bool {
         self.checked != Checked::NotYet
+    }
+
+    /// Up, as far as checks know.
+    pub(crate) fn is_up_by_checks(&self) -> bool {
+        self.up_by_checks
     }
 
     /// For the node's readiness: by active checks alone, whatever traffic and agents say.

@@ -4,7 +4,7 @@
 //! limit the excess stays in the kernel's queue, neither refused nor served, and no loop holds a permit that it does
 //! not use.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, os::fd::OwnedFd, rc::Rc, time::Duration};
 
 use socket2::{SockFilter, Socket};
 use tokio::{
@@ -186,6 +186,16 @@ impl AcceptLoops {
             running.listener.drop_newcomers();
             running.listener.accept_queued();
         }
+    }
+
+    /// Another handle on each listening socket, by the number of its listener. Those that go are not among them.
+    pub(crate) fn share(&self) -> io::Result<Vec<(u64, OwnedFd)>> {
+        let running = self.running.borrow();
+        let share = |one: &Running| {
+            let socket = one.listener.socket.get_ref().try_clone()?;
+            Ok((one.listener.id.number, socket.into()))
+        };
+        running.iter().map(share).collect()
     }
 
     /// Ends all loops and closes their sockets.

@@ -1,8 +1,9 @@
 //! Which listening addresses are bound; those that are not are tried again every second.
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
+    os::fd::OwnedFd,
     rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -19,7 +20,7 @@ use tokio::{
 use tracing::field::display;
 
 use super::{
-    Assignment, ListenerId, bind,
+    Assignment, ListenerId, beside, bind,
     inherited::adopt,
     leaving::{Leaving, is_beside},
     unix::{self, Rights, SocketFile},
@@ -27,6 +28,7 @@ use super::{
 };
 use crate::{
     config::{Config, Inherited, UnixBind},
+    handover::Listener,
     status::{BindStatus, Health, ListenerHealth},
     worker::{Worker, WorkerHandle},
 };
@@ -75,6 +77,27 @@ enum Wanted {
     Inherited(Inherited),
 }
 
+/// As the next process finds it.
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "tcp {address}"),
+            Self::Unix(unix) => write!(f, "unix {}", unix.address),
+            Self::Inherited(inherited) => write!(f, "inherited {inherited}"),
+        }
+    }
+}
+
+/// A bound listener.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) number: u64,
+    /// What the configuration has there.
+    pub(crate) name: String,
+    /// All workers accept from one queue.
+    pub(crate) is_one_queue: bool,
+}
+
 /// An address of the next generation that can't be listened on.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("frontend {frontend}: {label}: {why}")]
@@ -106,8 +129,13 @@ pub(crate) struct Plan {
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 impl Bindings {
-    /// Tries to bind every address; returns the sockets of each worker.
-    pub(crate) fn bind_all(config: &Config, health: published::Sender<Health>) -> (Arc<Self>, Vec<Sockets>) {
+    /// Takes those of `listeners` that the configuration has, and tries to bind every other address; returns the sockets of
+    /// each worker.
+    pub(crate) fn bind_all(
+        config: &Config,
+        mut listeners: Vec<Listener>,
+        health: published::Sender<Health>,
+    ) -> (Arc<Self>, Vec<Sockets>) {
         let workers = config.threads.get();
         let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
         let mut bindings: Vec<_> = Binding::all(config).collect();
@@ -115,8 +143,12 @@ impl Bindings {
             if let Wanted::Unix(wanted) = &binding.wanted {
                 binding.rights = Some(look_up(wanted));
             }
-            for (sockets, socket) in sockets.iter_mut().zip(binding.try_bind(workers)) {
-                sockets.push((binding.assignment.clone(), socket));
+            let place = binding.wanted.to_string();
+            let listener = listeners.iter().position(|one| one.place == place);
+            let given = listener.map(|at| listeners.swap_remove(at).sockets).unwrap_or_default();
+            // Of more sockets than workers, a worker has several: closing one would reset who waits there.
+            for (index, socket) in binding.try_bind(workers, given).into_iter().enumerate() {
+                sockets[index % workers].push((binding.assignment.clone(), socket));
             }
         }
         let this = Self { health, bindings: Mutex::new(bindings), turn: Arc::default() };
@@ -137,7 +169,9 @@ impl Bindings {
                 let mut bindings = self.bindings();
                 take_rights(&mut bindings, looked_up);
                 let unbound = bindings.iter_mut().filter(|binding| binding.status.error.is_some());
-                unbound.map(|binding| (binding.assignment.clone(), binding.try_bind(workers.len()))).collect()
+                unbound
+                    .map(|binding| (binding.assignment.clone(), binding.try_bind(workers.len(), Vec::new())))
+                    .collect()
             };
             for (assignment, sockets) in bound {
                 for (worker, socket) in workers.iter().zip(sockets) {
@@ -247,6 +281,33 @@ impl Bindings {
         for binding in self.bindings().iter_mut() {
             binding.file = None;
         }
+    }
+
+    /// Whoever has the sockets next has the files as well.
+    pub(crate) fn leave_files(&self) {
+        for binding in self.bindings().iter_mut() {
+            if let Some(file) = binding.file.take() {
+                file.leave();
+            }
+        }
+    }
+
+    /// Files of the process before are those of this one.
+    pub(crate) fn keep_files(&self) {
+        self.bindings().iter().filter_map(|binding| binding.file.as_ref()).for_each(|file| file.keep());
+    }
+
+    /// What is bound.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let bindings = self.bindings();
+        let bound = bindings.iter().filter(|binding| binding.status.error.is_none());
+        bound
+            .map(|binding| Place {
+                number: binding.number(),
+                name: binding.wanted.to_string(),
+                is_one_queue: !matches!(binding.wanted, Wanted::Address(_)),
+            })
+            .collect()
     }
 
     /// Unix sockets whose user or group nobody knew.
@@ -377,8 +438,39 @@ impl Binding {
         Ok(sockets)
     }
 
-    fn try_bind(&mut self, count: usize) -> Vec<Socket> {
-        let sockets = self.bind(count, false);
+    /// Takes the sockets that were `given`, of which there may be fewer or more than `count`.
+    fn take(&mut self, given: Vec<OwnedFd>, count: usize) -> Result<Vec<Socket>, String> {
+        let mut sockets: Vec<_> = given.into_iter().map(Socket::from).collect();
+        let Some(first) = sockets.first() else { return self.bind(count, false) };
+        let failed = |error: io::Error| format!("can't go on with the socket of the process before: {error}");
+        let found = first.local_addr().map_err(failed)?.as_socket();
+        self.status.address = found.or(self.status.address);
+        if let Some(keepalive) = self.assignment.keepalive.as_ref().filter(|_| found.is_some()) {
+            sockets.iter().try_for_each(|socket| keepalive.set(socket)).map_err(failed)?;
+        }
+        let more = count.saturating_sub(sockets.len());
+        match (&self.wanted, found) {
+            (Wanted::Address(_), Some(address)) => {
+                let keepalive = self.assignment.keepalive.as_ref();
+                sockets.extend(beside(address, more, keepalive).map_err(failed)?);
+            }
+            (wanted, _) => {
+                let others: io::Result<Vec<_>> = (0..more).map(|_| sockets[0].try_clone()).collect();
+                sockets.extend(others.map_err(failed)?);
+                if let Wanted::Unix(wanted) = wanted {
+                    let file = wanted.address.path().map(SocketFile::of).transpose().map_err(failed)?;
+                    self.file = file.map(Arc::new);
+                    if let (Some(Ok(rights)), Some(file)) = (&self.rights, &self.file) {
+                        file.change(*rights);
+                    }
+                }
+            }
+        }
+        Ok(sockets)
+    }
+
+    fn try_bind(&mut self, count: usize, given: Vec<OwnedFd>) -> Vec<Socket> {
+        let sockets = self.take(given, count);
         let status = &mut self.status;
         match sockets {
             Ok(sockets) => {

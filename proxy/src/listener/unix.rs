@@ -15,7 +15,7 @@ use std::{
         unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use nix::{
@@ -51,6 +51,7 @@ pub(crate) struct SocketFile {
     /// Itself (O_PATH), wherever `path` leads. As long as it is open, no other file can get its inode.
     file: File,
     id: Id,
+    is_left: AtomicBool,
 }
 
 /// Device and inode.
@@ -103,7 +104,7 @@ fn bind_file(
     rights.give(&file).map_err(|(what, source)| failed(what)(source))?;
     socket.listen(BACKLOG).map_err(failed("listen on"))?;
     take(&unfinished.0, path, address)?;
-    let file = SocketFile { path: path.to_owned(), file, id };
+    let file = SocketFile { path: path.to_owned(), file, id, is_left: AtomicBool::new(false) };
     if !file.is_there() {
         return Err(failed("bind")(another()));
     }
@@ -119,13 +120,19 @@ fn bind_file(
 
 /// The file that was just made at `path`, and nothing that somebody else put there instead.
 fn open(path: &Path) -> io::Result<(File, Id)> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
-    let found = file.metadata()?;
-    if !found.file_type().is_socket() || found.uid() != geteuid().as_raw() {
+    let (file, found) = look_at(path)?;
+    if found.uid() != geteuid().as_raw() {
         return Err(another());
     }
     let id = id(&found);
     Ok((file, id))
+}
+
+/// The socket at `path`, as a file.
+fn look_at(path: &Path) -> io::Result<(File, Metadata)> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
+    let found = file.metadata()?;
+    if found.file_type().is_socket() { Ok((file, found)) } else { Err(another()) }
 }
 
 fn another() -> io::Error {
@@ -212,6 +219,23 @@ fn own(file: &File, user: Option<Uid>, group: Option<Gid>) -> io::Result<()> {
 }
 
 impl SocketFile {
+    /// Of a socket that the process before this one has made, and whose it is until [`Self::keep`].
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let (file, found) = look_at(path)?;
+        let id = id(&found);
+        Ok(Self { path: path.to_owned(), file, id, is_left: AtomicBool::new(true) })
+    }
+
+    /// Is this process's own.
+    pub(crate) fn keep(&self) {
+        self.is_left.store(false, Ordering::Relaxed);
+    }
+
+    /// Stays where it is when this is dropped: another process has the socket.
+    pub(crate) fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+
     /// Other rights for a socket that is there already.
     pub(crate) fn change(&self, rights: Rights) {
         if let Err((what, error)) = rights.give(&self.file) {
@@ -275,7 +299,8 @@ impl Drop for Unfinished {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.is_there()
+        if !self.is_left.load(Ordering::Relaxed)
+            && self.is_there()
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "the socket can't be removed");

@@ -117,7 +117,12 @@ impl BackendCounters {
 
     /// Everything that adds up to what the backend did.
     pub(crate) fn all(&self) -> impl Iterator<Item = &ServerCounters> {
-        self.servers.iter().chain(&self.gone).map(|counters| &**counters).chain([&self.totals.unserved])
+        self.servers.iter().map(|counters| &**counters).chain(self.others())
+    }
+
+    /// Of that, what no server of the configuration has to do with.
+    pub(super) fn others(&self) -> impl Iterator<Item = &ServerCounters> {
+        self.gone.iter().map(|counters| &**counters).chain([&self.totals.unserved])
     }
 
     /// An exchange at this server took so long.

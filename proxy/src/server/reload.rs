@@ -38,7 +38,9 @@ pub enum ReloadError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Bind(Vec<BindFailure>),
     /// Threads are made at the start.
-    #[error("{running} threads run, and the file wants {wanted}: that needs a restart")]
+    #[error(
+        "{running} threads run, and the file wants {wanted}: lbctl upgrade starts a process with so many"
+    )]
     Threads {
         /// Now.
         running: usize,

@@ -5,8 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// How a check ended. The words are those of HAProxy's `check_status`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum CheckCode {
     /// Connected, and nothing else was asked.
     L4Ok,
@@ -29,7 +31,7 @@ pub enum CheckCode {
 }
 
 /// The outcome of a check.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CheckReport {
     /// How it ended.
     pub code: CheckCode,

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::StepTimes;
 use crate::metrics::{CompressionCounters, Counter, ServerCounters};
 
@@ -108,7 +110,7 @@ pub struct PerSecond {
 }
 
 /// How far a server is from up and down: up from `rise` on, at most `rise + fall - 1`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Level {
     /// Successes that make it up.
     pub rise: u32,
@@ -119,7 +121,7 @@ pub struct Level {
 }
 
 /// What a server has been through.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ServerHistory {
     /// Failed checks, without those of a server that was down already.
     pub failed_checks: u64,
@@ -130,7 +132,7 @@ pub struct ServerHistory {
 }
 
 /// When something was down.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Outage {
     /// It is now.
     pub is_down: bool,

@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
 };
 
 /// What an entry is found by: an address, or the hash of some bytes. One table has keys of one kind.
@@ -10,6 +10,11 @@ use std::{
 pub struct Key(u128);
 
 impl Key {
+    /// The address that it was made of, or its prefix.
+    pub(crate) fn to_address(self) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::from_bits(self.0)).to_canonical()
+    }
+
     /// A number that is spread like the key.
     pub(crate) fn number(self) -> u64 {
         u64::try_from(self.0 & u128::from(u64::MAX)).unwrap_or(0)

@@ -93,6 +93,15 @@ impl<V: Value> Shard<V> {
         true
     }
 
+    pub(super) fn visit(&self, now: Duration, show: &mut impl FnMut(Key, &V, Duration)) {
+        for (_, entry) in &self.entries {
+            let age = now.max(self.now).saturating_sub(entry.used);
+            if !entry.is_listed || age < self.expire {
+                show(entry.key, &entry.value, age);
+            }
+        }
+    }
+
     pub(super) fn resize(&mut self, size: usize, expire: Duration) {
         self.size = size.min(NONE as usize);
         self.expire = expire;

@@ -1,6 +1,7 @@
 //! Which server a client was sent to last.
 
 use std::{
+    cmp::Reverse,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -65,6 +66,25 @@ impl Stick {
     pub fn store(&self, client: IpAddr, server: usize, now: Duration) {
         let Some(&number) = self.numbers.get(server) else { return };
         self.clients.table.change(self.key(client), now, |server| server.0 = number);
+    }
+
+    /// The clients whose server is still there, and its index; the one that was seen last comes last.
+    pub fn clients(&self, now: Duration) -> Vec<(IpAddr, usize)> {
+        let mut clients = Vec::new();
+        self.clients.table.visit(now, |key, server, age| {
+            if let Some(index) = self.numbers.iter().position(|&known| known == server.0) {
+                clients.push((age, key.to_address(), index));
+            }
+        });
+        clients.sort_by_key(|&(age, ..)| Reverse(age));
+        clients.into_iter().map(|(_, client, index)| (client, index)).collect()
+    }
+
+    /// Takes over what [`Self::clients`] of another process has said, as if all had been seen just now.
+    pub fn restore(&self, clients: impl Iterator<Item = (IpAddr, usize)>) {
+        for (client, server) in clients {
+            self.store(client, server, Duration::ZERO);
+        }
     }
 
     /// What it was made with.

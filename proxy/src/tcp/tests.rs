@@ -18,6 +18,7 @@ use super::*;
 use crate::{
     config::{Backend, BackendId, Config, Frontend, Mode, Server},
     connection::{Permit, run},
+    handover::Known,
     health::board::Board,
     listener::ListenerId,
     sample::Maps,
@@ -109,7 +110,7 @@ impl Rig {
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = config(server.local_addr().unwrap());
         change(&mut config);
-        let node = Board::new(config, Maps::default()).node();
+        let node = Board::new(config, Maps::default(), &Known::default()).node();
         let (running, ended) = oneshot::channel();
         let (worker, _thread) = WorkerHandle::start(0, Arc::clone(&node), Vec::new(), ended).unwrap();
         let client = TcpStream::connect(clients.local_addr().unwrap()).await.unwrap();

@@ -50,6 +50,8 @@ pub(super) struct Core {
     pub(super) told: Cell<usize>,
     /// The tick of the wheel.
     pub(super) draining_since: Cell<Option<u64>>,
+    /// Another process has the listeners.
+    pub(super) is_retired: Cell<bool>,
 }
 
 /// Room for work on one head at a time; kept, so that nothing is allocated once it is large enough.
@@ -81,6 +83,7 @@ impl Core {
             invalid: InvalidMessages::default(),
             told: Cell::new(0),
             draining_since: Cell::new(None),
+            is_retired: Cell::new(false),
         });
         let worker = Worker::new(&core, node);
         *core.current.borrow_mut() = Some(Rc::clone(&worker));

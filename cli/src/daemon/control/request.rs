@@ -13,8 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Command;
 use crate::{
-    control::{ErrorReport, PROBLEM_JSON, ReloadRequest, StopRequest, VERSION_HEADER, VersionReport},
-    daemon::reload::Refused,
+    control::{
+        ErrorReport, PROBLEM_JSON, ReloadRequest, StopRequest, UpgradeRequest, VERSION_HEADER, VersionReport,
+    },
+    daemon::{reload::Refused, upgrade},
 };
 
 /// Bytes of a body.
@@ -32,11 +34,12 @@ const LOOP_TIME: Duration = Duration::from_secs(2);
 type Answer = Response<Full<Bytes>>;
 
 /// The resources and the method of each.
-const RESOURCES: [(&str, Method); 6] = [
+const RESOURCES: [(&str, Method); 7] = [
     ("/v1/status", Method::GET),
     ("/v1/version", Method::GET),
     ("/v1/errors", Method::GET),
     ("/v1/reload", Method::POST),
+    ("/v1/upgrade", Method::POST),
     ("/v1/stop", Method::POST),
     ("/v1/log/reopen", Method::POST),
 ];
@@ -73,6 +76,7 @@ pub(super) async fn answer(
         "/v1/status" => ask(commands, Command::Status).await,
         "/v1/errors" => ask(commands, Command::Errors).await,
         "/v1/reload" => reload(&body, commands, user).await,
+        "/v1/upgrade" => upgrade(&body, commands, user).await,
         "/v1/log/reopen" => ask(commands, Command::ReopenLogs).await,
         _ => stop(&body, commands, user).await,
     }
@@ -108,6 +112,26 @@ async fn reload(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> An
         Ok(Ok(report)) => json(&report),
         Ok(Err(Refused::File { report, .. })) => refusal(StatusCode::UNPROCESSABLE_ENTITY, report),
         Ok(Err(Refused::Now(why))) => refusal(StatusCode::CONFLICT, why),
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon ended at once".to_owned()),
+    }
+}
+
+/// Answers when another process is in charge, or why not: as long as that takes.
+async fn upgrade(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> Answer {
+    let request: UpgradeRequest = match parse(body) {
+        Ok(request) => request,
+        Err(error) => return bad_body(&error),
+    };
+    let (reply, answer) = oneshot::channel();
+    let limit = Duration::from_millis(request.limit_ms);
+    let request = upgrade::Request { by: user.to_owned(), limit, reply };
+    if commands.send(Command::Upgrade(request)).await.is_err() {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+    }
+    match answer.await {
+        Ok(Ok(report)) => json(&report),
+        Ok(Err(upgrade::Refused::File(report))) => refusal(StatusCode::UNPROCESSABLE_ENTITY, report),
+        Ok(Err(upgrade::Refused::Now(why))) => refusal(StatusCode::CONFLICT, why),
         Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon ended at once".to_owned()),
     }
 }

@@ -4,8 +4,11 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, Permissions},
     io,
+    mem::ManuallyDrop,
+    os::fd::{AsFd, OwnedFd},
     os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use nix::{
@@ -22,8 +25,12 @@ const GROUP: &str = "lbctl";
 #[derive(Debug)]
 pub(in crate::daemon) struct ControlSocket {
     path: PathBuf,
-    /// Held for the life of the daemon: who has it is alive.
-    _lock: Flock<File>,
+    /// Held for the life of the process: who has it is alive. Never unlocked, because that would unlock it for another
+    /// daemon that has the same open file.
+    lock: ManuallyDrop<Flock<File>>,
+    /// Another handle on what is listened on.
+    listening: OwnedFd,
+    is_left: AtomicBool,
 }
 
 /// There can't be a control socket.
@@ -68,7 +75,7 @@ impl ControlSocket {
             .open(&lock_path)
             .map_err(failed("open", &lock_path))?;
         let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
+            Ok(lock) => ManuallyDrop::new(lock),
             Err((_, Errno::EWOULDBLOCK)) => return Err(SocketError::Taken(path.to_owned())),
             Err((_, errno)) => return Err(failed("lock", &lock_path)(errno.into())),
         };
@@ -92,13 +99,48 @@ impl ControlSocket {
             tracing::warn!(%error, "the control socket can't be given to group {GROUP}: its members have no right to it");
         }
         fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(failed("chmod", path))?;
-        Ok((Self { path: path.to_owned(), _lock: lock }, listener))
+        let listening = listener.as_fd().try_clone_to_owned().map_err(failed("share", path))?;
+        Ok((Self { path: path.to_owned(), lock, listening, is_left: AtomicBool::new(false) }, listener))
+    }
+
+    /// That of another daemon, with its lock.
+    pub(in crate::daemon) fn take_over(
+        path: &Path,
+        [listening, lock]: [OwnedFd; 2],
+    ) -> io::Result<(Self, UnixListener)> {
+        // The same open file as in the other daemon, so it is locked already.
+        let lock = Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| io::Error::from(errno))?;
+        let lock = ManuallyDrop::new(lock);
+        let listener = UnixListener::from_std(listening.try_clone()?.into())?;
+        Ok((Self { path: path.to_owned(), lock, listening, is_left: AtomicBool::new(false) }, listener))
+    }
+
+    pub(in crate::daemon) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// For another daemon: what is listened on, and the lock.
+    pub(in crate::daemon) fn share(&self) -> io::Result<[OwnedFd; 2]> {
+        Ok([self.listening.try_clone()?, self.lock.try_clone()?.into()])
+    }
+
+    /// It is this daemon's.
+    pub(in crate::daemon) fn keep(&self) {
+        self.is_left.store(false, Ordering::Relaxed);
+    }
+
+    /// It is another daemon's: it stays when this is dropped.
+    pub(in crate::daemon) fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        if !self.is_left.load(Ordering::Relaxed) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -2,28 +2,25 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, OwnedFd},
-    os::unix::net::UnixDatagram as StdSocket,
-    process::{ExitStatus, Stdio},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::unix::{fs::MetadataExt, net::UnixDatagram as StdSocket},
+    process::Stdio,
     sync::Arc,
 };
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
-use tokio::{
-    net::UnixDatagram,
-    process::{Child as Process, Command},
-    sync::oneshot,
-};
+use nix::sys::socket::{MsgFlags, send};
+use tokio::{net::UnixDatagram, process::Command, sync::oneshot};
 
-use super::SpeakerSettings;
+use super::{SpeakerSettings, process::SpeakerProcess};
 use crate::{
     keeper::{End, Page, Side, watch},
+    packets,
     speaker::protocol::{FromSpeaker, MESSAGE_MAX, ToSpeaker},
 };
 
 #[derive(Debug)]
 pub(super) struct Child {
-    process: Process,
+    process: SpeakerProcess,
     socket: UnixDatagram,
     packet: Vec<u8>,
     /// Said by the mutex; before the first message nobody waits for it.
@@ -34,15 +31,15 @@ pub(super) struct Child {
 #[derive(Debug)]
 pub(super) enum News {
     Said(FromSpeaker),
-    /// Its mutex, its socket or its process ended.
-    Ended,
+    /// Its mutex, its socket or its process ended: how that was seen.
+    Ended(&'static str),
 }
 
 impl Child {
     /// Starts a speaker and tells it what to run. The socket pair is its stdin and the page its stdout, so nothing else
     /// that the daemon starts at the same time can inherit them.
     pub(super) fn start(settings: &SpeakerSettings, page: &Arc<Page>) -> io::Result<Self> {
-        let (ours, theirs) = pair()?;
+        let (ours, theirs) = packets::pair()?;
         page.count_speaker();
         let process = Command::new(&settings.program)
             .arg0("lbctl")
@@ -52,12 +49,42 @@ impl Child {
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::from(page.file().try_clone()?))
             .spawn()?;
-        let socket = StdSocket::from(ours);
-        socket.set_nonblocking(true)?;
-        let socket = UnixDatagram::from_std(socket)?;
-        let child = Self { process, socket, packet: vec![0; MESSAGE_MAX], died: None };
+        let child = Self::with(SpeakerProcess::Own(process), ours)?;
         child.tell(&ToSpeaker::Configure { groups: settings.groups.clone() })?;
         Ok(child)
+    }
+
+    /// The speaker that the daemon before this one has started, which has the other end of `socket` by now.
+    pub(super) fn adopt(process: SpeakerProcess, socket: OwnedFd, page: &Page) -> io::Result<Self> {
+        page.count_speaker();
+        Self::with(process, socket)
+    }
+
+    fn with(process: SpeakerProcess, socket: OwnedFd) -> io::Result<Self> {
+        let socket = StdSocket::from(socket);
+        socket.set_nonblocking(true)?;
+        let socket = UnixDatagram::from_std(socket)?;
+        Ok(Self { process, socket, packet: vec![0; MESSAGE_MAX], died: None })
+    }
+
+    /// Gives it these ends of a link to another daemon.
+    pub(super) fn hand_over(&self, socket: &OwnedFd, page: &OwnedFd) -> io::Result<()> {
+        packets::send(&self.socket, &ToSpeaker::HandOver, &[socket.as_fd(), page.as_fd()])
+    }
+
+    /// Its number, while it runs.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.process.pid()
+    }
+
+    /// Was it started from another file than this daemon?
+    pub(super) fn is_another_program(&self) -> bool {
+        let file = |process: &str| {
+            let found = std::fs::metadata(format!("/proc/{process}/exe")).ok()?;
+            Some((found.dev(), found.ino()))
+        };
+        let theirs = self.pid().and_then(|pid| file(&pid.to_string()));
+        theirs.is_some() && theirs != file("self")
     }
 
     /// Waits on the speaker's mutex. To be called once it holds it: after its first message.
@@ -88,8 +115,8 @@ impl Child {
         let received = tokio::select! {
             biased;
             received = socket.recv(packet) => received,
-            _ = wait_for(died) => return News::Ended,
-            _ = process.wait() => return News::Ended,
+            _ = wait_for(died) => return News::Ended("died"),
+            () = process.reaped() => return News::Ended("has ended"),
         };
         let message = match received {
             Ok(length) if length > 0 => {
@@ -98,7 +125,7 @@ impl Child {
             Ok(_) | Err(_) => None,
         };
         // Nothing but an end makes a packet empty, and nothing but another program one that can't be read.
-        message.map_or(News::Ended, News::Said)
+        message.map_or(News::Ended("closed its end"), News::Said)
     }
 
     /// Takes what it had said before it ended.
@@ -115,12 +142,12 @@ impl Child {
     /// Ends it at once.
     pub(super) fn kill(&mut self) {
         // An error means that it has ended.
-        let _ = self.process.start_kill();
+        let _ = self.process.kill();
     }
 
     /// Waits until the kernel has taken it down.
-    pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
-        self.process.wait().await
+    pub(super) async fn ended(&mut self) {
+        self.process.ended().await;
     }
 }
 
@@ -129,9 +156,4 @@ async fn wait_for(died: &mut Option<oneshot::Receiver<End>>) {
         Some(died) => drop(died.await),
         None => std::future::pending().await,
     }
-}
-
-/// SOCK_SEQPACKET: messages stay whole, and the end of the other side is seen.
-fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
 }

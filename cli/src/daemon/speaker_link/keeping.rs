@@ -24,6 +24,9 @@ const REPEAT: Duration = Duration::from_millis(250);
 /// A speaker that is not up by then is killed; waiting for the locks of its predecessor is part of it.
 const START_LIMIT: Duration = Duration::from_secs(15);
 
+/// For the speaker to take the ends of its link to another daemon.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
+
 /// For an orderly end; the lease of the addresses is over by then.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
 
@@ -39,6 +42,8 @@ pub(super) struct Keeper {
     /// Who waits for a speaker to have the last configuration.
     reconfiguring: Vec<oneshot::Sender<()>>,
     ending: Option<Ending>,
+    /// Another daemon takes the speaker over; since then.
+    handing_over: Option<(Moment, oneshot::Sender<Result<u32, String>>)>,
 }
 
 /// The daemon wants no speaker any more.
@@ -53,6 +58,8 @@ enum Outcome {
     Fatal,
     /// It ended as asked.
     Stopped,
+    /// It belongs to another daemon now.
+    HandedOver,
     /// It died or was killed: in words.
     Lost(String),
 }
@@ -76,11 +83,17 @@ impl Keeper {
             patience: Patience::default(),
             reconfiguring: Vec::new(),
             ending: None,
+            handing_over: None,
         }
     }
 
     pub(super) async fn keep(mut self, first: Child) {
         let mut child = Some(first);
+        if let Some(other) = child.as_mut().filter(|child| child.is_another_program()) {
+            tracing::info!("the speaker is of another program: another one is started in its place");
+            other.kill();
+            child = None;
+        }
         // A speaker was lost after the end was asked for; one more is started, to resign.
         let mut resigning = false;
         loop {
@@ -115,6 +128,7 @@ impl Keeper {
 
     /// Talks with one speaker until it ends.
     async fn attend(&mut self, mut child: Child) -> Outcome {
+        let pid = child.pid();
         let outcome = self.converse(&mut child).await;
         if let Outcome::Lost(_) = outcome {
             for message in child.last_words() {
@@ -131,8 +145,17 @@ impl Keeper {
         }
         // Whatever happened, it must not touch an address after its replacement has looked at them: the replacement waits
         // for its locks, which the kernel keeps until the last thread of this one is gone.
-        child.kill();
+        if !matches!(outcome, Outcome::HandedOver) {
+            child.kill();
+        }
         tokio::spawn(async move { child.ended().await });
+        if let Some((_, done)) = self.handing_over.take() {
+            let taken = match outcome {
+                Outcome::HandedOver => pid.ok_or_else(|| "the speaker has ended".to_owned()),
+                _ => Err("the speaker does not answer".to_owned()),
+            };
+            let _ = done.send(taken);
+        }
         outcome
     }
 
@@ -153,7 +176,7 @@ impl Keeper {
             tokio::select! {
                 biased;
                 news = child.news() => match news {
-                    News::Ended => return Outcome::Lost("died".to_owned()),
+                    News::Ended(how) => return Outcome::Lost(how.to_owned()),
                     News::Said(message) => {
                         if !std::mem::replace(&mut said_anything, true) {
                             // It holds its mutex now.
@@ -166,6 +189,9 @@ impl Keeper {
                             self.reconfigured();
                             watch = Watch::new(&self.settings.groups);
                             look = look_every(watch.period());
+                        }
+                        if matches!(message, FromSpeaker::HandedOver) {
+                            return Outcome::HandedOver;
                         }
                         let fatal = matches!(message, FromSpeaker::Fatal { .. });
                         let stopped = matches!(message, FromSpeaker::Stopped);
@@ -197,6 +223,10 @@ impl Keeper {
                     }
                     if !started && now.saturating_since(began) > START_LIMIT {
                         return Outcome::Lost("did not start in time and was killed".to_owned());
+                    }
+                    let asked = self.handing_over.as_ref().map(|(at, _)| *at);
+                    if asked.is_some_and(|at| now.saturating_since(at) > HAND_OVER_LIMIT) {
+                        return Outcome::Lost("did not take another daemon in time and was killed".to_owned());
                     }
                     if told_to_end.is_some_and(|at| now.saturating_since(at) > SHUTDOWN_LIMIT) {
                         tracing::warn!("the speaker did not end in time and was killed; its addresses end with their lease");
@@ -235,6 +265,19 @@ impl Keeper {
                     self.reconfigured();
                 }
                 ToSpeaker::Reconfigure { groups }
+            }
+            Some(Order::HandOver { ends, done }) => {
+                let taken =
+                    child.ok_or_else(|| "there is no speaker at this moment".to_owned()).and_then(|child| {
+                        child
+                            .hand_over(&ends.socket, &ends.page)
+                            .map_err(|error| format!("can't be told: {error}"))
+                    });
+                match taken {
+                    Ok(()) => self.handing_over = Some((Moment::now(), done)),
+                    Err(why) => drop(done.send(Err(why))),
+                }
+                return;
             }
             Some(Order::Shutdown { reason, done }) => {
                 self.ending.get_or_insert(Ending { reason, done: Vec::new() }).done.push(done);

@@ -1,0 +1,38 @@
+//! `POST /v1/upgrade`: what is asked, and who is in charge afterwards.
+
+use serde::{Deserialize, Serialize};
+
+/// Body of `POST /v1/upgrade`; an empty body takes the defaults.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpgradeRequest {
+    /// How long connections may go on in the process that ends, in milliseconds.
+    #[serde(default = "UpgradeRequest::default_limit")]
+    pub limit_ms: u64,
+}
+
+impl UpgradeRequest {
+    /// Half an hour.
+    pub const fn default_limit() -> u64 {
+        30 * 60 * 1000
+    }
+}
+
+impl Default for UpgradeRequest {
+    fn default() -> Self {
+        Self { limit_ms: Self::default_limit() }
+    }
+}
+
+/// Answer of `POST /v1/upgrade`: another process is in charge.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UpgradeReport {
+    /// From the request to that moment, in milliseconds.
+    pub milliseconds: u64,
+    /// Its number.
+    pub pid: u32,
+    /// Of the process that is in charge now.
+    pub version: String,
+    /// Of the one before.
+    pub version_before: String,
+}

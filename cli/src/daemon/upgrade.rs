@@ -1,0 +1,266 @@
+//! Another program takes this process's place while it serves (`lbctl upgrade`): all of it or nothing.
+//!
+//! ```text
+//! begin ──▶ Ready: the next process accepts ──▶ SpeakerGiven ──▶ Taken: it is in charge ──▶ this one retires
+//!   │          │                                   │               │
+//!   └──────────┴───── refused: the next process is ended ◀─────────┘ everything as before
+//! ```
+//! The listening sockets, the control socket and the speaker go over as they are, so nobody outside notices: no
+//! connection is lost, and the election goes on. [`before`] is the other half.
+
+pub(super) mod before;
+mod channel;
+mod next;
+mod words;
+
+use std::{
+    ffi::OsString,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use lb_proxy::Proxy;
+use lb_vrrp::Moment;
+use tokio::{select, sync::oneshot};
+
+use self::{
+    before::Before,
+    channel::Channel,
+    next::{Next, Orders},
+    words::{FromNext, ToNext},
+};
+use super::{Daemon, group::Group, systemd, wake};
+use crate::control::UpgradeReport;
+
+/// For workers to reset the exchanges of an address that is about to leave.
+const RESET_LIMIT: Duration = Duration::from_millis(5);
+
+/// Why nothing has changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::daemon) enum Refused {
+    /// The file is bad: what `lbctl check` prints.
+    File(String),
+    /// It can't be now, or not at all. One sentence without a full stop.
+    Now(String),
+}
+
+/// Somebody wants one.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// Name of the user who asked.
+    pub(super) by: String,
+    /// How long connections may go on in this process.
+    pub(super) limit: Duration,
+    pub(super) reply: oneshot::Sender<Result<UpgradeReport, Refused>>,
+}
+
+/// One that is under way.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    request: Request,
+    begun: Moment,
+    next: Option<Next>,
+}
+
+/// A task of it is done.
+#[derive(Debug)]
+pub(super) enum Step {
+    Ready(Box<Result<Next, Refused>>),
+    /// The speaker, if there is one, has another daemon.
+    SpeakerGiven(Result<Option<u32>, String>),
+    Taken(Box<Result<Next, Refused>>),
+}
+
+/// This process has been succeeded.
+#[derive(Debug)]
+pub(super) struct Retirement {
+    channel: Channel,
+    limit: Duration,
+}
+
+impl Daemon {
+    pub(super) fn begin_upgrade(&mut self, now: Moment, request: Request) {
+        match self.upgrade_orders() {
+            Ok(orders) => {
+                tracing::info!(by = request.by, program = %orders.program.display(), "another process takes over");
+                self.upgrade = Some(Upgrade { request, begun: now, next: None });
+                let proxy = Arc::clone(&self.proxy);
+                self.upgrade_step(async move { Step::Ready(Box::new(Next::start(orders, &proxy).await)) });
+            }
+            Err(why) => {
+                tracing::warn!(by = request.by, "no upgrade: {why}");
+                let _ = request.reply.send(Err(Refused::Now(why)));
+            }
+        }
+    }
+
+    fn upgrade_orders(&self) -> Result<Orders, String> {
+        if self.upgrade.is_some() {
+            return Err("another upgrade is under way".to_owned());
+        }
+        if self.stop.is_some() {
+            return Err("lbctl is about to stop".to_owned());
+        }
+        if self.reloads.is_under_way() {
+            return Err("a reload is under way".to_owned());
+        }
+        if self.file == Path::new("-") {
+            return Err("lbctl runs what it was given on stdin, which can't be read again".to_owned());
+        }
+        if !self.groups.is_empty() && self.speaker.is_none() {
+            return Err("the speaker does not run; systemctl restart lbctl".to_owned());
+        }
+        let control =
+            self.socket.share().map_err(|error| format!("can't share the control socket: {error}"))?;
+        let mut arguments: Vec<OsString> = vec!["run".into(), "--take-over".into()];
+        if let Some(node) = &self.wanted_node {
+            arguments.extend(["--node".into(), node.into()]);
+        }
+        arguments.extend(["--runtime-dir".into(), self.runtime_dir.clone().into()]);
+        arguments.extend([
+            "--control".into(),
+            self.socket.path().into(),
+            "--".into(),
+            self.file.clone().into(),
+        ]);
+        let before = self.before.iter().map(Before::share).collect::<std::io::Result<_>>();
+        Ok(Orders {
+            before: before.map_err(|error| format!("no descriptors: {error}"))?,
+            program: own_program()?,
+            arguments,
+            groups: self.groups.iter().map(|group| group.config.clone()).collect(),
+            control,
+        })
+    }
+
+    pub(super) fn handle_upgrade(&mut self, now: Moment, step: Step) {
+        let Some(mut upgrade) = self.upgrade.take() else { return };
+        match step {
+            Step::Ready(ready) => match *ready {
+                Ok(mut next) => {
+                    // It binds the hello's port.
+                    self.neighbours = None;
+                    let (ends, speaker) = (next.take_ends(), self.speaker.clone());
+                    upgrade.next = Some(next);
+                    self.upgrade = Some(upgrade);
+                    self.upgrade_step(async move {
+                        Step::SpeakerGiven(match (speaker, ends) {
+                            (None, _) => Ok(None),
+                            (Some(_), None) => Err("the new process wants no speaker".to_owned()),
+                            (Some(speaker), Some(ends)) => speaker.hand_over(ends).await.map(Some),
+                        })
+                    });
+                }
+                Err(refused) => self.refuse_upgrade(now, upgrade, refused),
+            },
+            Step::SpeakerGiven(given) => {
+                let next = upgrade.next.take();
+                match (given, next) {
+                    (Ok(speaker), Some(next)) => {
+                        (self.speaker, self.from_speaker) = (None, None);
+                        let groups = self.groups.iter().map(Group::known).collect();
+                        let told = next.go(&ToNext::Go { speaker, groups });
+                        self.upgrade = Some(upgrade);
+                        self.upgrade_step(async move {
+                            Step::Taken(Box::new(match told {
+                                Ok(()) => next.taken().await,
+                                Err(error) => {
+                                    Err(Refused::Now(format!("the new process can't be told: {error}")))
+                                }
+                            }))
+                        });
+                    }
+                    (Err(why), _) => self.refuse_upgrade(now, upgrade, Refused::Now(why)),
+                    (Ok(_), None) => {}
+                }
+            }
+            Step::Taken(taken) => match *taken {
+                Ok(next) => self.succeed(now, upgrade, next),
+                Err(refused) => self.refuse_upgrade(now, upgrade, refused),
+            },
+        }
+    }
+
+    /// The next process is in charge.
+    fn succeed(&mut self, now: Moment, upgrade: Upgrade, next: Next) {
+        let report = UpgradeReport {
+            milliseconds: u64::try_from(now.saturating_since(upgrade.begun).as_millis()).unwrap_or(u64::MAX),
+            pid: next.pid(),
+            version: next.version().to_owned(),
+            version_before: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        tracing::info!(
+            pid = report.pid,
+            version = report.version,
+            took_ms = report.milliseconds,
+            "succeeded"
+        );
+        systemd::notify(&format!("MAINPID={}", report.pid));
+        let _ = upgrade.request.reply.send(Ok(report));
+        self.retirement = Some(Retirement { channel: next.let_go(), limit: upgrade.request.limit });
+    }
+
+    /// The next process is ended, and this one goes on.
+    fn refuse_upgrade(&mut self, now: Moment, upgrade: Upgrade, refused: Refused) {
+        drop(upgrade.next);
+        let (Refused::File(why) | Refused::Now(why)) = &refused;
+        tracing::error!(by = upgrade.request.by, "no upgrade: {why}; this process goes on");
+        if let Err(error) = self.go_on(now) {
+            tracing::error!(%error, "can't start the speaker");
+        }
+        let _ = upgrade.request.reply.send(Err(refused));
+    }
+
+    fn upgrade_step(&mut self, step: impl Future<Output = Step> + Send + 'static) {
+        let steps = self.steps_in.clone();
+        self.tasks.spawn(async move {
+            let _ = steps.send(wake::Step::Upgrade(step.await));
+        });
+    }
+}
+
+/// Where this program was started from: another one may be there by now.
+fn own_program() -> Result<PathBuf, String> {
+    let link = std::fs::read_link("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))?;
+    // As proc_pid_exe(5) has it when the file was replaced.
+    let path = link.as_os_str().as_bytes();
+    let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+    let path = PathBuf::from(std::ffi::OsStr::from_bytes(path));
+    if path.exists() { Ok(path) } else { Err(format!("there is no {} any more", path.display())) }
+}
+
+impl Retirement {
+    /// Connections end one after the other; what is left at the end of the time, when a signal comes, or when the next
+    /// process is gone, is cut. Returns how many that were.
+    pub(super) async fn spend(self, proxy: Proxy, signals: &mut wake::Signals) -> u32 {
+        let Self { channel, limit } = self;
+        {
+            let mut retire = std::pin::pin!(proxy.retire(limit));
+            let orders = orders(&channel, &proxy);
+            let mut orders = std::pin::pin!(orders);
+            loop {
+                select! {
+                    () = &mut retire => break,
+                    () = &mut orders => break,
+                    event = signals.next() => if matches!(event, wake::Event::Signal(_)) { break },
+                }
+            }
+        }
+        proxy.finish().await
+    }
+}
+
+/// Does what the next process asks for, until that is gone.
+async fn orders(channel: &Channel, proxy: &Proxy) {
+    let mut room = vec![0; channel::ROOM];
+    while let Ok(message) = channel.listen(&mut room).await {
+        if let FromNext::Reset { addresses } = message {
+            let exchanges = proxy.reset_connections(&addresses, RESET_LIMIT).await;
+            // A next process that is gone is told nothing.
+            let _ = channel.send(&ToNext::WasReset, &[]);
+            tracing::info!(exchanges, "reset the exchanges on addresses that leave");
+        }
+    }
+}

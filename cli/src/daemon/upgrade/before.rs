@@ -1,0 +1,144 @@
+//! The other half: this process takes the place of one that runs.
+
+use std::{
+    fs::File,
+    io::{self, BufReader},
+    net::IpAddr,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+use anyhow::Context;
+use lb_proxy::{Handover, Known, Listener};
+use lb_vrrp::GroupConfig;
+use nix::unistd::dup2_stdin;
+
+use super::{
+    channel::Channel,
+    words::{FromNext, PROTOCOL, ToNext},
+};
+use crate::daemon::{
+    group::KnownGroup,
+    speaker_link::{Ends, Expected},
+};
+
+/// For the other one to pass on what it has, and to let this one go on.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// The process whose place this one takes. Clones are the same.
+#[derive(Clone, Debug)]
+pub(in crate::daemon) struct Before(Channel);
+
+/// What it passes on.
+#[derive(Debug)]
+pub(in crate::daemon) struct Estate {
+    pub(in crate::daemon) handover: Handover,
+    /// What its speaker runs.
+    pub(in crate::daemon) groups: Vec<GroupConfig>,
+    /// Its control socket and the lock of that.
+    pub(in crate::daemon) control: [OwnedFd; 2],
+    /// Processes before it, whose connections still end.
+    pub(in crate::daemon) before: Vec<Before>,
+}
+
+/// What this process goes on with.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct Charge {
+    /// The process number of its speaker, and this process's end of the link.
+    pub(in crate::daemon) speaker: Option<(u32, Expected)>,
+    pub(in crate::daemon) groups: Vec<KnownGroup>,
+}
+
+impl Before {
+    /// On stdin, which is nothing afterwards.
+    pub(in crate::daemon) fn find() -> anyhow::Result<Self> {
+        let taken = || -> io::Result<Self> {
+            let socket = io::stdin().as_fd().try_clone_to_owned()?;
+            let channel = Channel::new(socket)?;
+            dup2_stdin(File::options().read(true).write(true).open("/dev/null")?)?;
+            Ok(Self(channel))
+        };
+        taken().context("--take-over is for `lbctl upgrade`; it can't be used by hand")
+    }
+
+    /// This process ends because of that.
+    pub(in crate::daemon) fn refuse(&self, why: &str, is_file: bool) {
+        // If that can't be heard, the end of this process is.
+        let _ = self.0.send(&FromNext::Refused { why: why.to_owned(), is_file }, &[]);
+    }
+
+    /// Everything that it has. Asked for once nothing that this process needs of its own is wrong: who has not read all that
+    /// it was sent can't say why it ends.
+    pub(in crate::daemon) fn estate(&self) -> anyhow::Result<Estate> {
+        self.0.send(
+            &FromNext::Hello { version: env!("CARGO_PKG_VERSION").to_owned(), protocol: PROTOCOL },
+            &[],
+        )?;
+        let (mut listeners, mut known): (Vec<Listener>, _) = (Vec::new(), None);
+        let mut before = Vec::new();
+        loop {
+            let (message, descriptors) = self.0.receive_now(LIMIT).context("nothing is passed on")?;
+            match (message, known.take()) {
+                (ToNext::Before, found) => {
+                    known = found;
+                    for socket in descriptors {
+                        before.push(Self(Channel::new(socket)?));
+                    }
+                }
+                (ToNext::Listener { place }, _) => {
+                    match listeners.iter_mut().find(|listener| listener.place == place) {
+                        Some(listener) => listener.sockets.extend(descriptors),
+                        None => listeners.push(Listener { place, sockets: descriptors }),
+                    }
+                }
+                (ToNext::Known { groups }, _) => {
+                    let file = descriptors.into_iter().next().context("what is known does not come")?;
+                    let read: Known = serde_json::from_reader(BufReader::new(File::from(file)))
+                        .context("what is known can't be read")?;
+                    known = Some((read, groups));
+                }
+                (ToNext::Control, Some((known, groups))) => {
+                    let control = descriptors.try_into().ok().context("the control socket does not come")?;
+                    return Ok(Estate { handover: Handover { listeners, known }, groups, control, before });
+                }
+                (other, _) => anyhow::bail!("this makes no sense now: {other:?}"),
+            }
+        }
+    }
+
+    /// Says that this process accepts connections; returns once the speaker is its own.
+    pub(in crate::daemon) fn ready(&self, has_speaker: bool) -> anyhow::Result<Charge> {
+        let expected = if has_speaker {
+            let (expected, Ends { socket, page }) = Expected::new()?;
+            self.0.send(&FromNext::Ready, &[socket.as_fd(), page.as_fd()])?;
+            Some(expected)
+        } else {
+            self.0.send(&FromNext::Ready, &[])?;
+            None
+        };
+        let (message, _) = self.0.receive_now(LIMIT).context("the process before does not let go")?;
+        match message {
+            ToNext::Go { speaker, groups } => Ok(Charge { speaker: speaker.zip(expected), groups }),
+            other => anyhow::bail!("this makes no sense now: {other:?}"),
+        }
+    }
+
+    /// This process is in charge.
+    pub(in crate::daemon) fn taken(&self) -> io::Result<()> {
+        self.0.send(&FromNext::Taken, &[])
+    }
+
+    /// For the process after this one.
+    pub(in crate::daemon) fn share(&self) -> io::Result<OwnedFd> {
+        self.0.share()
+    }
+
+    /// Has it reset its connections on these addresses, for at most `limit`.
+    pub(in crate::daemon) async fn reset(&self, addresses: &[IpAddr], limit: Duration) {
+        let told = self.0.send(&FromNext::Reset { addresses: addresses.to_vec() }, &[]);
+        // An error means that it has ended, or hangs.
+        if told.is_ok() {
+            let _ = self.0.receive::<ToNext>(limit).await;
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The process that takes this one's place: started, given everything, heard.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Seek, Write},
+    os::fd::{AsFd, OwnedFd},
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use lb_proxy::{Handover, Proxy};
+use lb_vrrp::GroupConfig;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::{
+    Refused,
+    channel::Channel,
+    words::{FromNext, PROTOCOL, ToNext},
+};
+use crate::{daemon::speaker_link::Ends, packets};
+
+/// To start and say hello.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+
+/// To read maps and start workers.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// To take part once it may.
+const TAKEN_LIMIT: Duration = Duration::from_secs(10);
+
+/// What to start, and with what.
+#[derive(Debug)]
+pub(super) struct Orders {
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<std::ffi::OsString>,
+    pub(super) groups: Vec<GroupConfig>,
+    /// The control socket and its lock.
+    pub(super) control: [OwnedFd; 2],
+    /// Conversations with processes before this one.
+    pub(super) before: Vec<OwnedFd>,
+}
+
+/// See the module. One that is dropped before it was let go is ended.
+#[derive(Debug)]
+pub(in crate::daemon) struct Next {
+    process: Option<Child>,
+    channel: Channel,
+    version: String,
+    /// For the speaker, if it wants that.
+    ends: Option<Ends>,
+}
+
+impl Next {
+    /// Starts it and passes on everything; returns when it accepts connections.
+    pub(super) async fn start(orders: Orders, proxy: &Proxy) -> Result<Self, Refused> {
+        let program = orders.program.display().to_string();
+        let (mut next, channel) =
+            Self::spawn(&orders).map_err(|error| Refused::Now(format!("can't start {program}: {error}")))?;
+        match next.heard(HELLO_LIMIT).await? {
+            (FromNext::Hello { version, protocol }, _) if protocol == PROTOCOL => next.version = version,
+            (FromNext::Hello { version, .. }, _) => {
+                return Err(Refused::Now(format!(
+                    "lbctl {version} can't take over from lbctl {}: systemctl restart lbctl moves the addresses to the \
+                     other node meanwhile",
+                    env!("CARGO_PKG_VERSION")
+                )));
+            }
+            (other, _) => return Err(unexpected(&other)),
+        }
+        let handover = proxy.hand_over().await.map_err(|error| Refused::Now(error.to_string()))?;
+        pass_on(&channel, &handover, &orders)
+            .map_err(|error| Refused::Now(format!("the new process does not take what it gets: {error}")))?;
+        drop(handover);
+        let (ready, descriptors) = next.heard(READY_LIMIT).await?;
+        match ready {
+            FromNext::Ready => {
+                let ends = <[OwnedFd; 2]>::try_from(descriptors).ok();
+                next.ends = ends.map(|[socket, page]| Ends { socket, page });
+                Ok(next)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Its conversation is its stdin, so nothing else that is started at the same time can inherit it.
+    fn spawn(orders: &Orders) -> io::Result<(Self, Channel)> {
+        let (ours, theirs) = packets::pair()?;
+        let process = Command::new(&orders.program)
+            .arg0("lbctl")
+            .args(&orders.arguments)
+            .stdin(Stdio::from(theirs))
+            .spawn()?;
+        let channel = Channel::new(ours)?;
+        let next =
+            Self { process: Some(process), channel: channel.clone(), version: String::new(), ends: None };
+        Ok((next, channel))
+    }
+
+    async fn heard(&mut self, limit: Duration) -> Result<(FromNext, Vec<OwnedFd>), Refused> {
+        match self.channel.receive(limit).await {
+            Ok((FromNext::Refused { why, is_file: true }, _)) => Err(Refused::File(why)),
+            Ok((FromNext::Refused { why, is_file: false }, _)) => Err(Refused::Now(why)),
+            Ok(said) => Ok(said),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(Refused::Now(format!("the new process said nothing for {} s", limit.as_secs())))
+            }
+            Err(_) => Err(Refused::Now(format!("the new process {}; see its output", self.how_it_ended()))),
+        }
+    }
+
+    fn how_it_ended(&mut self) -> String {
+        let Some(process) = &mut self.process else { return "ended".to_owned() };
+        // Its end of the conversation is closed a moment before it has ended.
+        for _ in 0..100 {
+            if let Ok(Some(status)) = process.try_wait() {
+                return format!("ended ({status})");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        "closed the conversation".to_owned()
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, Child::id)
+    }
+
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub(super) fn take_ends(&mut self) -> Option<Ends> {
+        self.ends.take()
+    }
+
+    pub(super) fn go(&self, message: &ToNext) -> io::Result<()> {
+        self.channel.send(message, &[])
+    }
+
+    /// Waits until it is in charge.
+    pub(super) async fn taken(mut self) -> Result<Self, Refused> {
+        match self.heard(TAKEN_LIMIT).await? {
+            (FromNext::Taken, _) => Ok(self),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// It lives on its own from now on.
+    pub(super) fn let_go(mut self) -> Channel {
+        self.process.take();
+        self.channel.clone()
+    }
+}
+
+impl Drop for Next {
+    fn drop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        let _ = process.kill();
+        // The kernel ends it at once; the wait takes its remains away.
+        let _ = process.wait();
+    }
+}
+
+fn unexpected(message: &FromNext) -> Refused {
+    Refused::Now(format!("the new process said what makes no sense now: {message:?}"))
+}
+
+fn pass_on(channel: &Channel, handover: &Handover, orders: &Orders) -> io::Result<()> {
+    for listener in &handover.listeners {
+        for sockets in listener.sockets.chunks(packets::DESCRIPTORS_MAX) {
+            let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+            channel.send(&ToNext::Listener { place: listener.place.clone() }, &sockets)?;
+        }
+    }
+    let mut file = BufWriter::new(File::from(memfd_create("lbctl-known", MFdFlags::MFD_CLOEXEC)?));
+    serde_json::to_writer(&mut file, &handover.known)?;
+    file.flush()?;
+    file.rewind()?;
+    channel.send(&ToNext::Known { groups: orders.groups.clone() }, &[file.get_ref().as_fd()])?;
+    for before in orders.before.chunks(packets::DESCRIPTORS_MAX) {
+        let before: Vec<_> = before.iter().map(AsFd::as_fd).collect();
+        channel.send(&ToNext::Before, &before)?;
+    }
+    let [socket, lock] = &orders.control;
+    channel.send(&ToNext::Control, &[socket.as_fd(), lock.as_fd()])
+}

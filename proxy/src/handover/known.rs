@@ -1,0 +1,160 @@
+//! What is known under names: counters, the health of servers, the servers of clients.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{Address, Backend, BackendId, ServerAddress},
+    health::{board::Board, server::ServerHealth},
+    metrics::{
+        BackendCounters,
+        named::{Named, is_most},
+    },
+    node::Node,
+};
+
+/// What a process knows, for the next one.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct Known {
+    frontends: BTreeMap<String, Counts>,
+    backends: BTreeMap<String, KnownBackend>,
+    /// The last good answer for each name.
+    answers: BTreeMap<String, Vec<IpAddr>>,
+}
+
+/// Counters by their names. One that the other program does not have is lost.
+type Counts = BTreeMap<String, u64>;
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct KnownBackend {
+    counts: Counts,
+    /// Of what had no server, or one that is gone.
+    others: Counts,
+    servers: BTreeMap<String, KnownServer>,
+    /// Clients and the servers that they were sent to.
+    clients: Vec<(IpAddr, String)>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct KnownServer {
+    counts: Counts,
+    /// As the configuration has it. At another address it is another server.
+    place: String,
+    /// Where its name has led to.
+    address: Option<SocketAddr>,
+    health: ServerHealth,
+}
+
+impl Known {
+    /// What `board` knows.
+    pub(crate) fn of(board: &Board) -> Self {
+        let node = board.node();
+        let frontend = |(index, frontend): (usize, &crate::config::Frontend)| {
+            let counts = node.counters.iter().map(|counters| counters.frontends[index].named());
+            (frontend.name.clone(), sum(counts))
+        };
+        let frontends = node.config.frontends.iter().enumerate().map(frontend).collect();
+        let backend = |(index, backend): (usize, &Backend)| {
+            (backend.name.clone(), KnownBackend::of(&node, BackendId(index), backend))
+        };
+        let backends = node.config.backends.iter().enumerate().map(backend).collect();
+        Self { frontends, backends, answers: board.answers() }
+    }
+
+    /// What the first generation of a process begins with. Before a worker has begun.
+    pub(crate) fn restore(&self, node: &Node) {
+        let Some(counters) = node.counters.first() else { return };
+        for (config, counters) in node.config.frontends.iter().zip(&counters.frontends) {
+            if let Some(known) = self.frontends.get(&config.name) {
+                set(known, &counters.named());
+            }
+        }
+        for (index, config) in node.config.backends.iter().enumerate() {
+            let Some(known) = self.backends.get(&config.name) else { continue };
+            let counters = &counters.backends[index];
+            set(&known.counts, &counters.named());
+            set(&known.others, &counters.unserved.named());
+            for (at, server) in config.servers.iter().enumerate() {
+                let Some(known) = known.servers.get(&server.name) else { continue };
+                set(&known.counts, &counters.servers[at].named());
+                if known.place == server.address.to_string() {
+                    let mut health = node.backends[index].servers[at].health();
+                    *health = known.health(config, &server.address);
+                }
+            }
+            if let Some(stick) = node.tables.stick(index) {
+                let of = |name: &str| config.servers.iter().position(|server| server.name == name);
+                let clients = known.clients.iter();
+                stick.restore(clients.filter_map(|(client, name)| Some((*client, of(name)?))));
+            }
+        }
+    }
+
+    pub(crate) fn answers(&self) -> impl Iterator<Item = (Box<str>, Vec<IpAddr>)> {
+        self.answers.iter().map(|(name, addresses)| (name.as_str().into(), addresses.clone()))
+    }
+}
+
+impl KnownBackend {
+    fn of(node: &Node, id: BackendId, config: &Backend) -> Self {
+        let workers = || node.counters.iter().map(|counters| &counters.backends[id.0]);
+        let server = |(index, server): (usize, &crate::config::Server)| {
+            let health = node.backends[id.0].servers[index].health().clone();
+            let known = KnownServer {
+                counts: sum(workers().map(|counters| counters.servers[index].named())),
+                place: server.address.to_string(),
+                address: health.address.as_ref().and_then(Address::socket),
+                health,
+            };
+            (server.name.clone(), known)
+        };
+        let clients = node.tables.stick(id.0).map(|stick| stick.clients(node.now()));
+        let name = |server: usize| config.servers.get(server).map(|server| server.name.clone());
+        let clients = clients.into_iter().flatten();
+        Self {
+            counts: sum(workers().map(|counters| counters.named())),
+            others: sum(workers().map(BackendCounters::named_of_others)),
+            servers: config.servers.iter().enumerate().map(server).collect(),
+            clients: clients.filter_map(|(client, server)| Some((client, name(server)?))).collect(),
+        }
+    }
+}
+
+impl KnownServer {
+    fn health(&self, config: &Backend, address: &ServerAddress) -> ServerHealth {
+        let mut health = self.health.clone();
+        health.address = match address {
+            ServerAddress::Fixed(address) => Some(address.clone()),
+            ServerAddress::Named { .. } => self.address.map(Address::Ip),
+        };
+        health.set_checked(config.check.is_some());
+        if config.agent.is_none() {
+            health.agent = Default::default();
+            health.agent_said = None;
+        }
+        health
+    }
+}
+
+/// Over all workers.
+fn sum<'c>(workers: impl Iterator<Item = Named<'c>>) -> Counts {
+    let mut counts = Counts::new();
+    for (name, counter) in workers.flatten() {
+        let count = counts.entry(name.to_owned()).or_default();
+        *count =
+            if is_most(name) { counter.value().max(*count) } else { counter.value().saturating_add(*count) };
+    }
+    counts
+}
+
+fn set(counts: &Counts, counters: &Named<'_>) {
+    for (name, counter) in counters {
+        if let Some(count) = counts.get(*name) {
+            counter.set(*count);
+        }
+    }
+}

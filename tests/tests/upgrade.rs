@@ -1,0 +1,201 @@
+//! Another process takes over while clients are served: no client notices, and no address moves.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use lb_tests::{
+    order::{self, other},
+    plain::{Plain, unused_address},
+    program,
+    scene::Scene,
+    wait,
+};
+use lbctl::lab::{BALANCERS, How, LoadOptions, Options};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// `lbctl VERB` on a node.
+fn verb(scene: &Scene, node: &str, words: &[&str]) -> (Option<i32>, String, String) {
+    let lbctl = program::lbctl();
+    let output = scene.exec(node, [lbctl.as_str()].into_iter().chain(words.iter().copied())).unwrap();
+    (output.ended.code, output.stdout, output.stderr)
+}
+
+fn status(scene: &Scene, node: &str) -> Value {
+    serde_json::from_str(&verb(scene, node, &["status", "--json"]).1).unwrap_or_default()
+}
+
+/// Returns the number of the process that is in charge.
+#[track_caller]
+fn upgrade(scene: &Scene, node: &str) -> u64 {
+    let before = status(scene, node)["pid"].as_u64().unwrap();
+    let (code, said, errors) = verb(scene, node, &["upgrade", "--json"]);
+    assert_eq!(code, Some(0), "{errors}");
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let pid = report["pid"].as_u64().unwrap();
+    assert_ne!(pid, before);
+    assert_eq!(status(scene, node)["pid"], pid);
+    pid
+}
+
+/// Process numbers of the speakers of a node, in its own terms.
+fn speaker(scene: &Scene, node: &str) -> String {
+    let command = "for p in $(pgrep -x lbctl-speaker); do [ /proc/$p/ns/net -ef /proc/self/ns/net ] && echo $p; done; true";
+    scene.shell(node, command).trim().to_owned()
+}
+
+#[test]
+fn election_and_clients_do_not_notice_and_the_next_process_is_as_good_a_holder() {
+    let scene = Scene::ready(&Options::default());
+    let holder = scene.holder();
+    let speakers = BALANCERS.map(|node| speaker(&scene, node));
+    let load = scene.load(&LoadOptions::default()).unwrap();
+    wait::until("clients are served", Duration::from_secs(10), || (load.report().ok() > 100).then_some(()));
+    let moves = || scene.record_of_vip().unwrap().len();
+    let before = moves();
+    for node in BALANCERS {
+        for _ in 0..3 {
+            upgrade(&scene, node);
+        }
+    }
+    let answered = load.report().ok();
+    wait::until("clients are served", Duration::from_secs(10), || {
+        (load.report().ok() > answered + 200).then_some(())
+    });
+    assert_eq!(moves(), before, "the address was not added or removed");
+    assert_eq!(BALANCERS.map(|node| speaker(&scene, node)), speakers, "the speakers stay");
+    let report = load.stop().unwrap();
+    assert_eq!(report.failed(), 0, "{report:?}");
+    let said = status(&scene, &holder);
+    assert_eq!(said["groups"][0]["holders"][0], *holder, "{said:#}");
+    assert!(said["problems"].as_array().unwrap().is_empty(), "{said:#}");
+
+    // A speaker that dies is replaced by the daemon that took it over, and resumes.
+    let old = speaker(&scene, &holder);
+    scene.shell(&holder, &format!("kill -9 {old}"));
+    wait::until("another speaker", Duration::from_secs(10), || {
+        let now = speaker(&scene, &holder);
+        (!now.is_empty() && now != old).then_some(())
+    });
+    wait::until("it resumes", Duration::from_secs(10), || {
+        scene.log(&holder, "lbctl").unwrap().contains("resumed, last advertisement").then_some(())
+    });
+    assert_eq!(scene.holder(), holder);
+
+    // The speaker knows the next process as it knew the first.
+    let read = scene.record().unwrap().len();
+    scene.fail(&holder, How::Kill).unwrap();
+    assert!(order::first_move(&scene, &holder, read).in_order);
+    assert_eq!(scene.holder(), other(&holder));
+    scene.heal(&holder).unwrap();
+}
+
+/// A copy of the program in a folder of its own, which can be replaced while it runs.
+fn copy() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("lbctl");
+    install(&program);
+    (folder, program)
+}
+
+/// Puts a fresh file there, as a package manager does.
+fn install(program: &Path) {
+    let fresh = program.with_extension("new");
+    fs::copy(program::lbctl(), &fresh).unwrap();
+    fs::rename(fresh, program).unwrap();
+}
+
+fn install_script(program: &Path, text: &str) {
+    let fresh = program.with_extension("new");
+    fs::write(&fresh, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(fresh, program).unwrap();
+}
+
+#[test]
+fn speaker_of_another_program_is_replaced_and_nothing_moves() {
+    let (_folder, program) = copy();
+    let scene = Scene::ready(&Options::default().program(&program));
+    let holder = scene.holder();
+    let old = speaker(&scene, &holder);
+    let load = scene.load(&LoadOptions::default()).unwrap();
+    wait::until("clients are served", Duration::from_secs(10), || (load.report().ok() > 100).then_some(()));
+    install(&program);
+    upgrade(&scene, &holder);
+    wait::until("another speaker", Duration::from_secs(10), || {
+        let now = speaker(&scene, &holder);
+        (!now.is_empty() && now != old).then_some(())
+    });
+    wait::until("it resumes", Duration::from_secs(10), || {
+        scene.log(&holder, "lbctl").unwrap().contains("resumed, last advertisement").then_some(())
+    });
+    assert_eq!(scene.holder(), holder);
+    let report = load.stop().unwrap();
+    assert_eq!(report.failed(), 0, "{report:?}");
+    let log = scene.log(&holder, "lbctl").unwrap();
+    assert!(log.contains("the speaker is of another program"), "{log}");
+}
+
+#[test]
+fn what_cannot_take_over_leaves_the_old_one_in_charge() {
+    let (_folder, program) = copy();
+    let address = unused_address(8000);
+    let text = format!(
+        "[frontend.web]\nbind = \"{address}\"\nrules = [{{ respond = {{ status = 200, body = \"here\" }} }}]\n"
+    );
+    let plain = Plain::start_program(&program, &text);
+    let refused = |code: i32, why: &str| {
+        let output = plain.upgrade();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(why), "{said}");
+        let status: Value = serde_json::from_slice(&plain.status(&["--json"]).stdout).unwrap();
+        assert_eq!(status["pid"], plain.id());
+        let answer = Command::new("curl").args(["-s", &format!("http://{address}/")]).output().unwrap();
+        assert_eq!(answer.stdout, b"here");
+    };
+    install_script(&program, "exit 3");
+    refused(1, "the new process ended (exit status: 3); see its output");
+    install_script(&program, "exec sleep 100");
+    refused(1, "the new process said nothing for 10 s");
+    fs::remove_file(&program).unwrap();
+    refused(1, "there is no ");
+    install(&program);
+    fs::write(plain.file(), text.replace("bind", "bund")).unwrap();
+    refused(78, "unknown key `bund`");
+    fs::write(plain.file(), text.replace("status = 200", "status = 203")).unwrap();
+    let output = plain.upgrade();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer = Command::new("curl").args(["-si", &format!("http://{address}/")]).output().unwrap();
+    assert!(answer.stdout.starts_with(b"HTTP/1.1 203"), "the next process has read the file");
+}
+
+#[test]
+fn connection_of_the_process_before_is_reset_when_its_address_leaves() {
+    let scene = Scene::ready(&Options::default());
+    let holder = scene.holder();
+    // Idle, so the process before waits for one more request of it.
+    let hold = "exec 3<>/dev/tcp/198.51.100.10/80; printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n' >&3; cat <&3; echo over";
+    let _held = scene.spawn("client", "held", ["bash", "-c", hold]).unwrap();
+    let said = || scene.log("client", "held").unwrap_or_default();
+    wait::until("an answer", Duration::from_secs(10), || said().contains("HTTP/1.1 200").then_some(()));
+    // It stays where it is, however many processes come after that.
+    for _ in 0..3 {
+        upgrade(&scene, &holder);
+    }
+    wait::until("those between have ended", Duration::from_secs(10), || {
+        (scene.log(&holder, "lbctl").unwrap().matches("another process serves cut=0").count() == 2)
+            .then_some(())
+    });
+    assert!(!said().contains("over"));
+    scene.fail(&holder, How::Stop).unwrap();
+    wait::until("the end", Duration::from_secs(10), || said().contains("over").then_some(()));
+    assert!(said().contains("Connection reset by peer"), "{}", said());
+}
