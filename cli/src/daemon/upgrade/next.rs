@@ -13,6 +13,7 @@ use std::{
 use lb_proxy::{Handover, Proxy};
 use lb_vrrp::GroupConfig;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use tokio::task::spawn_blocking;
 
 use super::{
     Refused,
@@ -55,9 +56,13 @@ pub(in crate::daemon) struct Next {
 impl Next {
     /// Starts it and passes on everything; returns when it accepts connections.
     pub(super) async fn start(orders: Orders, proxy: &Proxy) -> Result<Self, Refused> {
-        let program = orders.program.display().to_string();
-        let (mut next, channel) =
-            Self::spawn(&orders).map_err(|error| Refused::Now(format!("can't start {program}: {error}")))?;
+        let (mut next, orders) = apart(move || {
+            let program = orders.program.display();
+            let next = Self::spawn(&orders)
+                .map_err(|error| Refused::Now(format!("can't start {program}: {error}")))?;
+            Ok((next, orders))
+        })
+        .await?;
         match next.heard(HELLO_LIMIT).await? {
             (FromNext::Hello { version, protocol }, _) if protocol == PROTOCOL => next.version = version,
             (FromNext::Hello { version, .. }, _) => {
@@ -70,9 +75,12 @@ impl Next {
             (other, _) => return Err(unexpected(&other)),
         }
         let handover = proxy.hand_over().await.map_err(|error| Refused::Now(error.to_string()))?;
-        pass_on(&channel, &handover, &orders)
-            .map_err(|error| Refused::Now(format!("the new process does not take what it gets: {error}")))?;
-        drop(handover);
+        let channel = next.channel.clone();
+        apart(move || {
+            pass_on(&channel, &handover, &orders)
+                .map_err(|error| Refused::Now(format!("the new process does not take what it gets: {error}")))
+        })
+        .await?;
         let (ready, descriptors) = next.heard(READY_LIMIT).await?;
         match ready {
             FromNext::Ready => {
@@ -85,7 +93,7 @@ impl Next {
     }
 
     /// Its conversation is its stdin, so nothing else that is started at the same time can inherit it.
-    fn spawn(orders: &Orders) -> io::Result<(Self, Channel)> {
+    fn spawn(orders: &Orders) -> io::Result<Self> {
         let (ours, theirs) = packets::pair()?;
         let process = Command::new(&orders.program)
             .arg0("lbctl")
@@ -93,9 +101,7 @@ impl Next {
             .stdin(Stdio::from(theirs))
             .spawn()?;
         let channel = Channel::new(ours)?;
-        let next =
-            Self { process: Some(process), channel: channel.clone(), version: String::new(), ends: None };
-        Ok((next, channel))
+        Ok(Self { process: Some(process), channel, version: String::new(), ends: None })
     }
 
     async fn heard(&mut self, limit: Duration) -> Result<(FromNext, Vec<OwnedFd>), Refused> {
@@ -164,6 +170,13 @@ impl Drop for Next {
 
 fn unexpected(message: &FromNext) -> Refused {
     Refused::Now(format!("the new process said what makes no sense now: {message:?}"))
+}
+
+/// On a thread for it: while this waits, the speaker has to hear of this node's readiness.
+async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Refused> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(Refused::Now(format!("can't go on: {error}"))))
 }
 
 fn pass_on(channel: &Channel, handover: &Handover, orders: &Orders) -> io::Result<()> {

@@ -69,7 +69,7 @@ pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
     with(0, needless("tfo", "", "TCP Fast Open is not used")),
     with(1, needless("tcp-ut", "", "write `tcp_keepalive` for clients that vanished")),
     with(1, needless("mss", "", "the kernel chooses")),
-    with(2, needless("expose-fd", "", "sockets need not be passed on for a reload")),
+    with(2, needless("expose-fd", "", "sockets need not be passed on for a reload, and `lbctl upgrade` passes them on by itself")),
     with(1, missing("interface", "", "write the address of that interface")),
     with(1, missing("namespace", "", "start lbctl in that namespace")),
     with(1, missing("maxconn", "", "write `maxconn` of the frontend")),
