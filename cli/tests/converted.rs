@@ -217,3 +217,32 @@ fn the_articles_file_serves_as_it_did() {
         assert!(answer.contains("\nweb_proxy,web2,"), "{answer}");
     }
 }
+
+#[test]
+fn lines_of_the_log_say_what_they_said() {
+    let both = Both::start("logs");
+    assert!(!both.notes.contains("not converted"), "{}", both.notes);
+    let agent = "User-Agent: a browser with a long name";
+    let requests = [
+        get("/", &[agent, "X-Tenant: blue", "Cookie: a=b; SESSION=1"]),
+        get("/logo.png", &[]),
+        get("/denied", &[agent]),
+        get("/dead", &["X-Tenant: a tenant"]),
+        get("/a?b=\"c", &["Cookie: SESSION=1"]),
+        post("/~404", "content"),
+    ];
+    for request in requests {
+        let [theirs, ours] = both.lines("WEB", &request);
+        assert_eq!(theirs, ours, "{request}");
+    }
+    // Times, bytes and connections are other ones each time.
+    let shape = |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        [&words[2..4], &words[5..6], &words[7..10], &words[12..]].concat().join(" ")
+    };
+    let [theirs, ours] = both.lines("OTHER", &get("/x", &[])).map(|line| shape(&line));
+    assert_eq!(theirs, ours);
+    assert_eq!(ours, r#"other app/a 200 - - ---- "GET /x HTTP/1.1""#);
+    let [theirs, ours] = both.lines("STATS", &get("/x", &[]));
+    assert_eq!(theirs, ours);
+}

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -22,6 +22,8 @@ pub(crate) struct Both {
     daemon: Daemon,
     theirs: BTreeMap<&'static str, SocketAddr>,
     ours: BTreeMap<&'static str, SocketAddr>,
+    /// Where HAProxy logs to, and where lbctl does.
+    logs: [UdpSocket; 2],
     /// What `import` said.
     pub(crate) notes: String,
 }
@@ -40,26 +42,28 @@ impl Both {
         let used = |word: &&&str| text.contains(&format!("\"${word}\""));
         let listeners = || LISTENERS.iter().filter(used).map(|word| (*word, unused_address())).collect();
         let (theirs, ours): (BTreeMap<_, _>, BTreeMap<_, _>) = (listeners(), listeners());
+        let logs = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").expect("bound"));
         let mut shared =
             vec![("FILES", folder.display().to_string()), ("DEAD", unused_address().to_string())];
         shared.extend(["A", "B"].map(|server| (server, echo(server).to_string())));
-        let variables = |of: &BTreeMap<&'static str, SocketAddr>| {
+        let variables = |of: &BTreeMap<&'static str, SocketAddr>, log: &UdpSocket| {
             let listeners = of.iter().map(|(name, address)| (*name, address.to_string()));
-            listeners.chain(shared.clone()).collect::<Vec<_>>()
+            let log = ("LOG", log.local_addr().expect("bound").to_string());
+            listeners.chain([log]).chain(shared.clone()).collect::<Vec<_>>()
         };
         let output = lbctl()
             .arg("import")
             .arg(&source)
             .env_clear()
-            .envs(variables(&ours))
+            .envs(variables(&ours, &logs[1]))
             .output()
             .expect("lbctl import runs");
         let notes = String::from_utf8(output.stderr).expect("text");
         assert!(output.status.success(), "{notes}");
         let toml = String::from_utf8(output.stdout).expect("text");
-        let haproxy = HAProxy::start(&source, variables(&theirs), &theirs);
+        let haproxy = HAProxy::start(&source, variables(&theirs, &logs[0]), &theirs);
         let daemon = Daemon::spawn(&toml, ours["WEB"], None);
-        Self { haproxy, daemon, theirs, ours, notes }
+        Self { haproxy, daemon, theirs, ours, logs, notes }
     }
 
     /// What HAProxy and what lbctl answers.
@@ -76,6 +80,24 @@ impl Both {
             assert!(self.haproxy.child.try_wait().expect("a child").is_none(), "HAProxy has ended");
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// What both have written about one more request, without the header of their lines.
+    pub(crate) fn lines(&self, listener: &str, request: &str) -> [String; 2] {
+        let _ = self.ask(listener, request);
+        self.logs.each_ref().map(|socket| {
+            let mut buffer = [0; 8192];
+            socket.set_read_timeout(Some(PATIENCE)).expect("set");
+            loop {
+                let length = socket.recv(&mut buffer).expect("a line");
+                let line = String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned();
+                // What it says of itself has another level.
+                if let Some((_, message)) = line.strip_prefix("<134>").and_then(|line| line.split_once("]: "))
+                {
+                    return message.to_owned();
+                }
+            }
+        })
     }
 
     /// Servers are up in HAProxy before their first check, and here after it.

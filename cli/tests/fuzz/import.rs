@@ -16,7 +16,7 @@ use super::Random;
 const ROUNDS: u64 = 300;
 
 /// What files are made of.
-const WORDS: [&str; 75] = [
+const WORDS: [&str; 81] = [
     "\n",
     " ",
     "\"",
@@ -92,6 +92,12 @@ const WORDS: [&str; 75] = [
     " source ::1 interface lo",
     " http-request set-src hdr(x-forwarded-for) if { src 10.0.0.0/8 }\n",
     " http-response deny if { status 500 }\n",
+    " option httplog clf\n",
+    " log-format \"%ci %hr %[capture.req.hdr(0)] %[var(txn.a)]\"\n",
+    " capture request header Host len 40\n",
+    " capture cookie A= len 5\n",
+    " http-request capture req.hdr(a) len 5\n",
+    " http-request set-var(txn.a) path\n",
 ];
 
 /// The files of the golden tests, as bytes: one of them may be no text.

@@ -166,6 +166,8 @@ fn table(section: &Finished, parts: &Parts<'_>) -> Table {
 fn differs(setting: &Setting, defaults: &Keys) -> bool {
     match defaults.value(setting.key.name) {
         Some(value) => *value != setting.value,
+        // That of the mode.
+        None if setting.key.name == "log_format" && setting.span.is_none() => false,
         None => {
             !matches!(setting.key.name, "forwardfor" | "tcp_keepalive" | "log" | "source")
                 || says_something(setting)

@@ -64,12 +64,13 @@ pub(super) struct ServerLine {
 }
 
 /// Keys that name what stands elsewhere, or need other keys beside them.
-const NEEDS_OTHERS: [&str; 9] = [
+const NEEDS_OTHERS: [&str; 10] = [
     "mode",
     "default_backend",
     "monitor_uri",
     "statistics",
     "log",
+    "log_format",
     "source",
     "observe",
     "on_marked_down",
@@ -130,7 +131,7 @@ fn common(world: &World<'_>, finished: &[Finished]) -> Keys {
         let mut keys = defaults.keys.clone();
         timeouts::complete(&mut keys, None, world.notes);
         world.of_process(&mut keys);
-        logs::finish(defaults, defaults.is_http(), Kind::Defaults, &mut keys, world, &mut Vec::new());
+        logs::finish(defaults, defaults.is_http(), Kind::Defaults, &[], &mut keys, world, &mut Vec::new());
         keys.retain(|setting| setting.key.name != "log" || says_something(setting));
         if let Some(forwarded) = defaults.forwarded.as_ref().filter(|forwarded| forwarded.is_plain()) {
             keys.set("forwardfor", true, forwarded.span.unwrap_or(defaults.span));
@@ -428,6 +429,16 @@ fn drop_unset_variables(finished: &mut [Finished], world: &World<'_>) {
         };
         let mut gone = false;
         for one in finished.iter_mut() {
+            let format = one.keys.get("log_format").map(|setting| (setting.value.to_string(), setting.span));
+            let unset =
+                format.iter().flat_map(|(text, _)| fits::variables(text)).find(|name| !is_set(name, true));
+            if let (Some(name), Some((_, Some(span)))) = (unset, &format) {
+                let why =
+                    format!("`log-format`: no rule that is converted sets its variable `{}`", key(name));
+                world.notes.lost(*span, why);
+                one.lost.push(*span);
+                one.keys.take("log_format");
+            }
             let Finished { rules, responses, lost, .. } = one;
             for (is_response, list) in [(false, rules), (true, responses)] {
                 list.retain(|rule| {

@@ -59,6 +59,7 @@ pub(super) const KEYS: &[Key] = &[
     key("log", Side::Both),
     key("log_format", Side::Frontend),
     key("log_asap", Side::Frontend),
+    own(http("capture", Side::Frontend)),
     key("dontlog_normal", Side::Frontend),
     key("log_separate_errors", Side::Frontend),
     key("log_health_checks", Side::Backend),

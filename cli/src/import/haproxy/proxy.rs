@@ -33,7 +33,7 @@ pub(super) use self::{
     answers::{ErrorPage, Monitor},
     bind::{Address, Bind, owners},
     check::Checks,
-    logs::{Log, Logs, Style, target as log_target},
+    logs::{Captured, Captures, Log, Logs, Style, target as log_target},
     options::{Forwarded, Keepalive},
     persistence::{Cookie, StickTable},
     rules::RuleLine,

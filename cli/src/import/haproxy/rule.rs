@@ -24,7 +24,7 @@ use super::{
     directive::{Fault, shown},
     files::Maps,
     lexer::Word,
-    proxy::{RuleLine, split_condition},
+    proxy::{Captured, RuleLine, split_condition},
     sample::{Scene, Side},
     users::Users,
     values,
@@ -54,6 +54,8 @@ pub(super) enum Made {
     Accept,
     /// A key of the section, once for all requests.
     Key(&'static str, Value),
+    /// A header of requests for lines of the log.
+    Capture(Captured),
     /// What a counter counts; conditions ask it.
     Track(limit::Track),
     /// Nothing.
@@ -77,6 +79,7 @@ pub(super) struct Rules {
     pub(super) responses: Vec<Rule>,
     /// Keys of the section that lines of rules are.
     pub(super) keys: BTreeMap<&'static str, (Value, Span)>,
+    pub(super) captures: Vec<Captured>,
     /// Lines that are not in our file.
     pub(super) lost: Vec<Span>,
 }
@@ -135,7 +138,8 @@ impl Context<'_> {
                     self.notes.advise(line.span, "its condition never holds: it is left out")
                 }
                 Ok((Cond::Always, Made::Key(key, value))) => drop(rules.keys.insert(key, (value, line.span))),
-                Ok((_, Made::Key(..))) => {
+                Ok((Cond::Always, Made::Capture(captured))) => rules.captures.push(captured),
+                Ok((_, Made::Key(..) | Made::Capture(_))) => {
                     rules.lost.push(line.span);
                     self.notes.lost(
                         line.span,
@@ -361,7 +365,7 @@ fn settle(steps: Vec<Step>) -> Vec<Rule> {
                     rules.push(Rule { cond: own, does, span: step.span, note });
                 }
             }
-            Made::Key(..) | Made::Track(_) | Made::Nothing => {}
+            Made::Key(..) | Made::Capture(_) | Made::Track(_) | Made::Nothing => {}
         }
     }
     rules

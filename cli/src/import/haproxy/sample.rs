@@ -30,6 +30,8 @@ pub(super) enum Side {
     Connection,
     Request,
     Response,
+    /// A line of the log, when all is over.
+    Log,
 }
 
 /// What kind of value it is, which says how it is compared.

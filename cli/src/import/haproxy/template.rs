@@ -1,9 +1,11 @@
 //! Formats of logs as templates: `%ci:%cp %[req.hdr(host),lower]`.
 
+use lb_proxy::sample::LOG_WORDS;
+
 use super::{
     directive::{Fault, shown},
     lexer::Word,
-    sample::{Sample, Scene, braces},
+    sample::{Sample, Scene, Side, braces},
     table::Known,
 };
 
@@ -81,15 +83,28 @@ fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
             quotes = quoted;
             continue;
         }
-        let known = VARIABLES.iter().find(|variable| variable.known.names(name));
-        match known {
-            Some(Variable { template: Some(template), .. }) => push(&mut out, template, quoted),
-            Some(_) => return Err(format!("`%{name}` is only known when a request ends, or not at all")),
-            None => return Err(format!("`%{}` is no variable of a format", shown(name))),
-        }
+        push(&mut out, variable(name, scene.side)?, quoted);
     }
     out.push_str(&braces(rest));
     Ok(out)
+}
+
+/// What stands for `%NAME`.
+fn variable(name: &str, side: Side) -> Result<&'static str, String> {
+    if side == Side::Log {
+        let at = LOG_WORDS.iter().position(|row| row.word.strip_prefix('%') == Some(name));
+        let at = at.ok_or_else(|| format!("`%{}` is no variable of a format", shown(name)))?;
+        // One that says `Likewise` means the row above.
+        let why = || LOG_WORDS[..=at].iter().rev().find(|row| !row.note.starts_with("Likewise"));
+        return LOG_WORDS[at].template.ok_or_else(|| {
+            format!("`%{name}` is not there: {}", why().map_or("", |row| row.note.trim_end_matches('.')))
+        });
+    }
+    match VARIABLES.iter().find(|variable| variable.known.names(name)) {
+        Some(Variable { template: Some(template), .. }) => Ok(template),
+        Some(_) => Err(format!("`%{name}` is only known when a request ends, or not at all")),
+        None => Err(format!("`%{}` is no variable of a format", shown(name))),
+    }
 }
 
 /// The longest name that is one: `%cp_` ends before `_`, `%cix` is `ci` and an `x`.
@@ -144,7 +159,7 @@ fn brackets(text: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::haproxy::{files::Maps, sample::Side};
+    use crate::import::haproxy::files::Maps;
 
     #[test]
     fn formats_become_templates() {
@@ -167,6 +182,28 @@ mod tests {
         }
         for text in ["%", "%[src", "%{+X}o", "%{+Q", "%Ta", "%zz", "%[nothing]"] {
             assert!(convert_text(text, scene).is_err(), "{text}");
+        }
+    }
+    #[test]
+    fn formats_of_the_log_have_words_of_their_own() {
+        let folder = std::path::PathBuf::new();
+        let scene = Scene { maps: &Maps::new(&folder), side: Side::Log };
+        let cases = [
+            ("%ci %ST %r", "{client.ip} {log.status} {log.request}"),
+            ("%{+Q}r {%[req.hdr(host),lower]}", "\"{log.request}\" {{{request.authority|lower}}}"),
+            ("%ts%tsc", "{log.termination|bytes(0, 2)}{log.termination}"),
+            ("%[res.fhdr(a)] %[var(txn.b)]", "{response.header.a} {var.b}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(convert_text(text, scene).as_deref(), Ok(expected), "{text}");
+        }
+        for (text, why) in [
+            ("%lc", "Lines are not counted"),
+            ("%bp", "The kernel would have to be asked"),
+            ("%zz", "no variable of a format"),
+        ] {
+            let found = convert_text(text, scene);
+            assert!(found.as_ref().is_err_and(|found| found.contains(why)), "{text}: {found:?}");
         }
     }
 }

@@ -86,7 +86,6 @@ pub(super) fn finish(
     }
     keepalive(proxy, &mut keys, world.notes);
     world.of_process(&mut keys);
-    logs::finish(proxy, is_http, kind, &mut keys, world, &mut lost);
     let place = Place { is_http, is_frontend: is_front, file: &world.options.output };
     let made = world.rules(member, is_http);
     lost.extend(made.lost);
@@ -98,6 +97,7 @@ pub(super) fn finish(
             keys.set(key, value, span);
         }
     }
+    logs::finish(proxy, is_http, kind, &made.captures, &mut keys, world, &mut lost);
     let mut rules = made.requests;
     if is_front {
         rules = lead(member, rules, is_http, served, &mut keys, world, &mut lost);

@@ -11,6 +11,7 @@ use crate::{
             table::{Row, missing, row},
             values,
         },
+        notes::Notes,
     },
 };
 
@@ -21,6 +22,23 @@ pub(in crate::import::haproxy) struct Logs {
     /// `log-tag`
     pub(in crate::import::haproxy) tag: Option<Word>,
     pub(in crate::import::haproxy) style: Option<Style>,
+    pub(in crate::import::haproxy) captures: Captures,
+}
+
+/// What lines have of requests and responses.
+#[derive(Clone, Debug, Default)]
+pub(in crate::import::haproxy) struct Captures {
+    /// Headers of requests, and of responses.
+    pub(in crate::import::haproxy) headers: [Vec<Captured>; 2],
+    pub(in crate::import::haproxy) cookie: Option<Captured>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(in crate::import::haproxy) struct Captured {
+    pub(in crate::import::haproxy) name: String,
+    pub(in crate::import::haproxy) length: u64,
+    pub(in crate::import::haproxy) span: Span,
 }
 
 /// Where lines go.
@@ -32,40 +50,51 @@ pub(in crate::import::haproxy) struct Log {
 }
 
 /// What a line says.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::import::haproxy) enum Style {
     Http,
     Tcp,
+    /// `option httplog clf`
+    Common,
+    /// `log-format`
+    Text(Word),
 }
 
 const NO_FORMAT: &str =
-    "lines are those of `option httplog` and `option tcplog`, or objects with `log_format = \"json\"`";
-const NO_CAPTURE: &str = "lines of the log have no captured fields";
+    "lines are those of `log_format`, the same for what went wrong, and without the fields of RFC 5424";
+const NO_SLOTS: &str = "only headers and a cookie are captured: a rule with `set_var`, and `{var.NAME}` in a text of `log_format`";
 
 /// What HAProxy writes for these words, as formats.
-const FORMATS: [(Style, &str); 2] = [
+const FORMATS: [(Style, &str); 3] = [
     (
         Style::Http,
         r#"%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r"#,
     ),
     (Style::Tcp, "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq"),
+    (
+        Style::Common,
+        r#"%{+Q}o %{-Q}ci - - [%trg] %r %ST %B "" "" %cp %ms %ft %b %s %TR %Tw %Tc %Tr %Ta %tsc %ac %fc %bc %sc %rc %sq %bq %CC %CS %hrl %hsl"#,
+    ),
 ];
 
 #[rustfmt::skip] // a row to a line
 pub(super) const ROWS: &[Row<Proxy>] = &[
     row("log", "dflb", log, "`log`", "`no log` is `log = false`. The program's name in lines is written out: it is `haproxy` there."),
     row("log-tag", "dflb", |proxy, line| { proxy.logs.tag = Some(line.only()?.clone()); Ok(()) }, "`log.tag`", ""),
-    row("option httplog", "dfl", httplog, "`log_format`", "The default of mode http; without it HAProxy only writes who connected. Not with `clf`."),
+    row("option httplog", "dfl", httplog, "`log_format`", "The default of mode http; without it HAProxy only writes who connected. With `clf` it is `\"clf\"`."),
     row("option httpslog", "dfl", httplog, "`log_format`", "As `option httplog`: there is no TLS."),
-    row("option tcplog", "dflb", |proxy, line| { style(proxy, line, Style::Tcp); Ok(()) }, "`log_format`", "The default of mode tcp. Not with `clf`."),
-    row("log-format", "dfl", format, "`log_format`", "Where it is what `option httplog` or `option tcplog` writes."),
+    row("option tcplog", "dflb", tcplog, "`log_format`", "The default of mode tcp. Not with `clf`."),
+    row("log-format", "dfl", format, "`log_format`", "A text with placeholders: docs/templates.md has what stands for each `%` word."),
     row("option logasap", "dfl", |proxy, line| { proxy.keys.set("log_asap", !line.negated, line.span); Ok(()) }, "`log_asap`", ""),
     row("option dontlog-normal", "dfl", |proxy, line| { proxy.keys.set("dontlog_normal", !line.negated, line.span); Ok(()) }, "`dontlog_normal`", ""),
     row("option log-separate-errors", "dfl", |proxy, line| { proxy.keys.set("log_separate_errors", !line.negated, line.span); Ok(()) }, "`log_separate_errors`", ""),
     row("option log-health-checks", "dlb", |proxy, line| { proxy.keys.set("log_health_checks", !line.negated, line.span); Ok(()) }, "`log_health_checks`", ""),
     missing("log-format-sd, error-log-format", "dfl", NO_FORMAT),
     missing("log-steps", "dfl", "a line is written when a request has ended, or with `log_asap` when its response begins"),
-    missing("capture cookie, capture request header, capture response header, declare capture", "fl", NO_CAPTURE),
+    row("capture request header", "fl", |proxy, line| { let one = captured(line)?; proxy.logs.captures.headers[0].push(one); Ok(()) }, "`capture.request_headers`", ""),
+    row("capture response header", "fl", |proxy, line| { let one = captured(line)?; proxy.logs.captures.headers[1].push(one); Ok(()) }, "`capture.response_headers`", ""),
+    row("capture cookie", "fl", |proxy, line| { proxy.logs.captures.cookie = Some(captured(line)?); Ok(()) }, "`capture.cookie`", "`NAME=` is a whole name, `NAME` the beginning of one: `prefix`."),
+    missing("declare capture", "fl", NO_SLOTS),
 ];
 
 fn log(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
@@ -131,26 +160,67 @@ fn place(word: &Word) -> Result<(String, Value), Fault> {
     }
 }
 
+/// `NAME len NUMBER`
+fn captured(directive: &Directive<'_>) -> Result<Captured, Fault> {
+    let [name, word, length] = directive.arguments else {
+        return Err(format!("`{}` takes a name, `len` and a number", directive.keyword).into());
+    };
+    if word.text != "len" {
+        return Err(Fault::at(word, format!("`{}` takes `len` behind the name", directive.keyword)));
+    }
+    Captured::new(&name.text, length, directive.span, directive.notes)
+}
+
+impl Captured {
+    pub(in crate::import::haproxy) fn new(
+        name: &str,
+        length: &Word,
+        span: Span,
+        notes: &Notes<'_>,
+    ) -> Result<Self, Fault> {
+        const LONGEST: u64 = 4096;
+        let number = values::number(length)?;
+        if number > LONGEST {
+            notes.advise(length.span, format!("at most {LONGEST} bytes are kept"));
+        }
+        Ok(Self { name: name.to_owned(), length: number.min(LONGEST), span })
+    }
+}
+
 fn style(proxy: &mut Proxy, directive: &Directive<'_>, style: Style) {
     if !directive.negated {
         proxy.logs.style = Some(style);
     } else if proxy.logs.style == Some(style) {
         proxy.logs.style = None;
     }
-    if let Some(more) = directive.arguments.first() {
-        directive.lose(more, format!("`{}`: {NO_FORMAT}", shown(&more.text)));
-    }
 }
 
 fn httplog(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
-    style(proxy, directive, Style::Http);
+    let kind = match directive.arguments {
+        [] => Style::Http,
+        [word] if word.text == "clf" => Style::Common,
+        [word, ..] => {
+            return Err(Fault::at(word, format!("`{}` is no word of `option httplog`", shown(&word.text))));
+        }
+    };
+    style(proxy, directive, kind);
     Ok(())
 }
 
+fn tcplog(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    style(proxy, directive, Style::Tcp);
+    match directive.arguments.first() {
+        Some(more) => {
+            Err(Fault::at(more, format!("`{}`: lines of tcp are those of HAProxy 2.6", shown(&more.text))))
+        }
+        None => Ok(()),
+    }
+}
+
 fn format(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    let first = directive.first()?;
     let text = directive.arguments.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
-    // What it is instead is told once, and not that it is nothing.
-    let known = FORMATS.iter().find(|(_, format)| *format == text).map(|(style, _)| *style);
-    proxy.logs.style = Some(known.or(proxy.logs.style).unwrap_or(Style::Http));
-    if known.is_some() { Ok(()) } else { Err(format!("`log-format`: {NO_FORMAT}").into()) }
+    let known = FORMATS.iter().find(|(_, format)| *format == text).map(|(style, _)| style.clone());
+    proxy.logs.style = Some(known.unwrap_or(Style::Text(Word { text, span: first.span })));
+    Ok(())
 }

@@ -6,6 +6,7 @@ use crate::import::{
     haproxy::{
         directive::{Fault, shown},
         lexer::Word,
+        proxy::Captured,
         regex,
         sample::{self, Base, Scene, Side},
         table::Known,
@@ -74,7 +75,7 @@ const fn missing(name: &'static str, note: &'static str) -> Action {
 
 const TABLES: &str = "what a stick table counts is limited by `rate_limit` and `per_source` alone";
 
-const NO_CAPTURE: &str = "lines of the log have no captured fields";
+const NO_CAPTURE: &str = "only headers of requests are captured by rules; write `capture.response_headers`";
 const NO_LEVEL: &str = "a line is written of each request, or with `dontlog_normal` of those that went wrong";
 
 /// Of requests.
@@ -105,7 +106,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     missing("replace-value", "one value of several between commas can't be replaced; `replace_header` replaces in the whole line"),
     missing("set-method", "methods stay"),
     missing("unset-var", "variables end with their request"),
-    missing("capture", NO_CAPTURE),
+    by("capture", capture, "`capture.request_headers`", "Of a header, without converters: as it came, before any rule."),
     missing("early-hint", "no 103 is made"),
     missing("cache-use", "nothing is cached"),
     missing("do-resolve, set-dst, set-dst-port", "a request goes to a server of the file"),
@@ -191,6 +192,31 @@ fn set_source(call: &Call<'_>) -> Result<Made, Fault> {
         return Err(Fault::at(word, why));
     };
     Ok(rule("set_source", Value::table([("header", Value::text(header))])))
+}
+
+/// `capture req.hdr(NAME) len NUMBER`
+fn capture(call: &Call<'_>) -> Result<Made, Fault> {
+    let [sample, word, length] = call.words else {
+        return Err("`capture` takes a sample, `len` and a number".into());
+    };
+    if word.text != "len" {
+        return Err(Fault::at(
+            word,
+            "slots that are declared elsewhere are not there: write `len` and a number",
+        ));
+    }
+    let written = sample::of_word(sample, call.scene)?;
+    let header = match &written.base {
+        Base::Placeholder(name) if name == "request.authority" => Some("Host"),
+        Base::Placeholder(name) => name.strip_prefix("request.header."),
+        Base::Constant(_) => None,
+    };
+    let is_last = written.functions.is_empty() || written.functions == ["field(-1, ',')", "trim"];
+    let Some(name) = header.filter(|_| is_last) else {
+        let why = "only a header is captured, as it came: a rule with `set_var`, and `{var.NAME}` in a text of `log_format`";
+        return Err(Fault::at(sample, why));
+    };
+    Captured::new(name, length, sample.span, call.context.notes).map(Made::Capture)
 }
 
 fn reject(call: &Call<'_>) -> Result<Made, Fault> {

@@ -113,6 +113,7 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     missing("be_conn*, be_sess_rate, be_id, be_*, fe_conn, fe_sess_rate, fe_req_rate, fe_*, avg_queue, queue, connslots, srv_*", "conditions know the request, not the load"),
     missing("req.body*, res.body*, req.len, req_len, res.len, req.payload*, res.payload*, payload, payload_lv, req.hdrs*, res.hdrs*, distcc_*, mqtt_*", "content is not looked at"),
     missing("req.ssl_*, req_ssl_*, res.ssl_*, rep_ssl_*, ssl_*", TLS),
+    missing("lua.*", "there is no Lua"),
     missing("wurfl-get*, 51d.*, da-csv*", "devices are not looked up"),
     missing("req.rdp_cookie*, rdp_cookie*, req_rdp_cookie*", "RDP is not read"),
     missing("bc_*, capture.*, res.cook*, scook*, res.ver, resp_ver, res.hdr_ip, shdr_ip, res.hdr_names, req.hdr_names, res.cache*, res.comp*, set-cookie, url_ip, url_port, url32*, base32*, baseq, http_first_req, stopping, proc, nbproc, thread, cpu_*, lat_ns_*, prio_*, cur_*, fcgi.*, so_*, last_rule_*, date_us, bin, ipv4, ipv6, meth, internal.*", "nothing here says it"),
