@@ -35,6 +35,7 @@ pub(crate) use self::{
     escape::numbered,
     fetch::Value,
     log::{LogFact, LogFacts, Moment},
+    template::Repeated,
     text::ShortText,
     wanted::Wanted,
 };

@@ -28,6 +28,86 @@ fn each_value_of_a_header_has_a_limit_of_its_own_and_none_has_none() {
 }
 
 #[test]
+fn a_limit_counts_what_a_server_reads_however_it_is_spelled() {
+    let by = |name: &str| {
+        Rig::with_rules(&format!(r#"{{ rate_limit = {{ by = "{{request.{name}}}", rate = "1/12h" }} }}"#))
+    };
+    let rig = by("query.key");
+    for (target, expected) in [
+        ("/?key=good", 200),
+        ("/?key=%67ood", 429),
+        ("/?%6bey=goo%64", 429),
+        ("/?key=a+b", 200),
+        ("/?key=a%20b", 429),
+        ("/?key=a%2bb", 200),
+    ] {
+        assert_eq!(status(&rig.get(target, HOST)), expected, "{target}");
+    }
+    let rig = by("cookie.key");
+    for (cookie, expected) in
+        [("good", 200), ("%67ood", 429), ("\"good\"", 429), ("\"g%6fod\"", 429), ("\"", 200), ("Good", 200)]
+    {
+        let answer = rig.get("/", &format!("{HOST}Cookie: key={cookie}\r\n"));
+        assert_eq!(status(&answer), expected, "{cookie}");
+    }
+}
+
+#[test]
+fn each_of_several_values_counts_whichever_the_server_looks_at() {
+    let rig = Rig::with_rules(
+        r#"{ rate_limit = { by = "{request.header.x-key}", rate = "1/12h" } },
+           { rate_limit = { by = "{request.query.key}", rate = "1/12h", status = 503 } },
+           { rate_limit = { by = "{request.cookie.key}", rate = "1/12h", status = 403 } }"#,
+    );
+    for (target, fields, expected) in [
+        ("/", "X-Key: ann\r\n", 200),
+        ("/", "X-Key: ann\r\nx-key: other 1\r\n", 429),
+        ("/", "X-Key: other 2\r\nX-KEY: ann\r\n", 429),
+        ("/", "X-Key: bob\r\nX-Key: bob\r\n", 200),
+        ("/?key=ann", "", 200),
+        ("/?key=ann&key=other1", "", 503),
+        ("/?key=other2&%6bey=ann", "", 503),
+        ("/", "Cookie: key=ann\r\n", 200),
+        ("/", "Cookie: key=ann; key=other1\r\n", 403),
+        ("/", "Cookie: key=other2\r\nCookie: key=ann\r\n", 403),
+    ] {
+        assert_eq!(status(&rig.get(target, &format!("{HOST}{fields}"))), expected, "{target} {fields}");
+    }
+    let many = |count: usize| {
+        let lines: String = (0..count).map(|number| format!("X-Key: {count} {number}\r\n")).collect();
+        rig.get("/", &format!("{HOST}{lines}"))
+    };
+    assert_eq!([16, 17].map(|count| status(&many(count))), [200, 429]);
+    assert_eq!(field(&many(17), "Retry-After"), Some("43200"));
+}
+
+#[test]
+fn what_is_made_of_several_parts_counts_for_each_choice_of_them() {
+    let rig = Rig::with_rules(
+        r#"{ rate_limit = { by = "{request.header.a}-{request.query.b}-{request.header.A}", rate = "1/12h" } }"#,
+    );
+    let get = |a: &[&str], b: &[&str]| {
+        let lines: String = a.iter().map(|value| format!("A: {value}\r\n")).collect();
+        let query: Vec<_> = b.iter().map(|value| format!("b={value}")).collect();
+        status(&rig.get(&format!("/?{}", query.join("&")), &format!("{HOST}{lines}")))
+    };
+    assert_eq!(get(&["good"], &["good"]), 200);
+    for (a, b) in [
+        (["good", "1"], ["good", "1"]),
+        (["good", "2"], ["2", "good"]),
+        (["3", "good"], ["good", "3"]),
+        (["4", "good"], ["4", "good"]),
+    ] {
+        assert_eq!(get(&a, &b), 429, "{a:?} {b:?}");
+    }
+    assert_eq!(get(&["5", "6"], &["5", "6"]), 200);
+    // Now all four of these have come once.
+    for (a, b) in [("5", "5"), ("5", "6"), ("6", "5"), ("6", "6")] {
+        assert_eq!(get(&[a], &[b]), 429, "{a} {b}");
+    }
+}
+
+#[test]
 fn source_is_what_rules_have_found_it_to_be() {
     let rig = Rig::with_rules(
         r#"{ set_source = { trusted = ["127.0.0.0/8"] } },

@@ -25,7 +25,7 @@ pub(crate) fn with_decoded(text: &[u8], then: impl FnOnce(&[u8]) -> bool) -> boo
 }
 
 /// The bytes that `text` stands for; a `%` without two digits is itself.
-fn bytes(text: &[u8]) -> impl Iterator<Item = u8> {
+pub(crate) fn bytes(text: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let (&first, after) = rest.split_first()?;

@@ -469,7 +469,7 @@ impl Run<'_, '_, '_> {
                 }
                 let Some(limiter) = self.tables.limiter(limit.table()) else { return Ok(Flow::Next) };
                 let mut work = std::mem::take(self.work);
-                let checked = limit.check(limiter, &self.facts(), (self.now)(), &mut work);
+                let checked = limit.check(limiter, &self.facts(), self.message, (self.now)(), &mut work);
                 *self.work = work;
                 if let Err(retry_after) = checked {
                     return Ok(Flow::Answer(Verdict::Limited { status: limit.status, retry_after }));

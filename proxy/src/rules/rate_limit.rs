@@ -1,11 +1,15 @@
 //! Rules that refuse whoever comes too often.
 
+mod readings;
+
 use std::{num::NonZeroU32, time::Duration};
 
+use self::readings::Reading;
 use super::{Action, Rule, Text, action::Written, text::is_made_of};
 use crate::{
     config::Config,
-    sample::Facts,
+    http::message::Message,
+    sample::{Facts, Repeated},
     table::{Rate, RateLimiter},
 };
 
@@ -24,6 +28,8 @@ pub struct RateLimit {
     pub status: u16,
     /// Its table, by the order of [`rate_limits`]; [`super::Programs`] sets it.
     table: usize,
+    /// What the text names that several may be there of.
+    repeated: Vec<Repeated>,
 }
 
 /// Who is the same.
@@ -31,14 +37,18 @@ pub struct RateLimit {
 pub enum LimitedBy {
     /// The client's address, as rules may have corrected it.
     Source,
-    /// Whoever has the same in this text; an empty one is nobody's.
+    /// Whoever has the same in this text, a [`crate::sample::Text::Key`]; an empty one is nobody's.
     Text(Text),
 }
 
 impl RateLimit {
     /// A limit.
     pub fn new(by: LimitedBy, rate: Rate, size: NonZeroU32, ipv6_prefix: u8, status: u16) -> Self {
-        Self { by, rate, size, ipv6_prefix, status, table: 0 }
+        let repeated = match &by {
+            LimitedBy::Source => Vec::new(),
+            LimitedBy::Text(text) => text.repeated(),
+        };
+        Self { by, rate, size, ipv6_prefix, status, table: 0, repeated }
     }
 
     /// As the file names whom it counts.
@@ -63,11 +73,13 @@ impl RateLimit {
         self.table
     }
 
-    /// May it once more? `work` is room for a text.
+    /// May it once more? `work` is room for a text. Of what `message` has several of, each counts: which one its server
+    /// looks at is not known here.
     pub(super) fn check(
         &self,
         limiter: &RateLimiter,
         facts: &Facts<'_>,
+        message: &Message<'_>,
         now: Duration,
         work: &mut Vec<u8>,
     ) -> Result<(), Duration> {
@@ -76,9 +88,19 @@ impl RateLimit {
                 facts.client.ip().map_or(Ok(()), |address| limiter.check_source(address, now))
             }
             LimitedBy::Text(text) => {
-                work.clear();
-                text.render(facts, work);
-                if work.is_empty() { Ok(()) } else { limiter.check_value(work, now) }
+                let readings = readings::count(&self.repeated, message).ok_or_else(|| limiter.period())?;
+                let mut keys = [None; readings::MOST];
+                for index in 0..readings {
+                    let reading = Reading { message, repeated: &self.repeated, index };
+                    work.clear();
+                    text.render(&Facts { request: Some(&reading), ..*facts }, work);
+                    let key = (!work.is_empty()).then(|| limiter.key(work));
+                    if let Some(key) = key.filter(|_| !keys.contains(&key)) {
+                        limiter.check(key, now)?;
+                    }
+                    keys[index] = key;
+                }
+                Ok(())
             }
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::action::Written;
 use crate::{
     http::headers::Sink,
-    sample::{Expression, Facts, Template, Wanted},
+    sample::{Expression, Facts, Repeated, Template, Wanted},
 };
 
 /// Text with placeholders.
@@ -44,6 +44,11 @@ impl Text {
     /// Adds what it names of a request.
     pub(super) fn want(&self, wanted: &mut Wanted) {
         self.template.want(wanted);
+    }
+
+    /// What it names of a request that several may be there of, each once.
+    pub(super) fn repeated(&self) -> Vec<Repeated> {
+        self.template.repeated()
     }
 
     pub(crate) fn render(&self, facts: &Facts<'_>, out: &mut impl Sink) {

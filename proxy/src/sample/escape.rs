@@ -40,7 +40,7 @@ impl<'o, S: Sink> Escaped<'o, S> {
 
     /// The value of a placeholder.
     pub(super) fn value(&mut self, mut bytes: &[u8]) {
-        if matches!(self.text, Text::Plain | Text::Content) {
+        if matches!(self.text, Text::Plain | Text::Key | Text::Content) {
             return self.out.put(bytes);
         }
         if self.text == Text::Location {
@@ -88,7 +88,7 @@ pub(crate) fn numbered(byte: u8) -> [u8; 3] {
 fn is_fine(text: Text, byte: u8) -> bool {
     let in_uri = byte > b' ' && byte < 0x7f && !br#""<>\^`{|}"#.contains(&byte);
     match text {
-        Text::Plain | Text::Content => true,
+        Text::Plain | Text::Key | Text::Content => true,
         Text::Log => (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'#',
         // RFC 9110 §5.5
         Text::Field => (byte >= b' ' && byte != 0x7f) || byte == b'\t',
@@ -102,7 +102,7 @@ fn is_fine(text: Text, byte: u8) -> bool {
 /// The first character of the file's own text that may not stand there.
 pub(super) fn unfit(text: Text, literal: &str) -> Option<(usize, char)> {
     literal.char_indices().find(|(_, character)| match text {
-        Text::Plain | Text::Content => false,
+        Text::Plain | Text::Key | Text::Content => false,
         Text::Field | Text::Log => character.is_control() && *character != '\t',
         Text::Location => !character.is_ascii_graphic(),
         Text::Path => !character.is_ascii_graphic() || matches!(character, '?' | '#'),

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{LogFacts, Maps, Scratch, Variables};
-use crate::Endpoint;
+use crate::{Endpoint, http::query};
 
 /// Everything that a placeholder can be about. What does not exist yet is `None`; [`super::Place`] sees to it that no
 /// template asks for it.
@@ -66,6 +66,11 @@ pub trait RequestFacts {
     fn version(&self) -> &'static str;
     /// The value of the last field line of that name, compared without regard to case.
     fn field(&self, name: &[u8]) -> Option<&[u8]>;
+    /// The value of the first parameter of that name in the query, as it was sent. The name may be encoded, as a server
+    /// knows it however it is spelled.
+    fn parameter(&self, name: &[u8]) -> Option<&[u8]> {
+        query::parameters(self.query()).find(|(key, _)| query::is_decoded(key, name)).map(|(_, value)| value)
+    }
     /// The value of the first cookie of that name.
     fn cookie(&self, name: &[u8]) -> Option<&[u8]>;
     /// Does `test` hold for the value of a cookie of that name? `None` if there is none.

@@ -4,12 +4,14 @@ use std::net::IpAddr;
 
 use super::{
     Facts, VariableId,
+    function::Function,
     log::LogFact,
     place::{Place, Stage, Text},
+    template::Repeated,
     text::ShortText,
     time,
 };
-use crate::http::{headers::put_address, query};
+use crate::http::headers::put_address;
 
 /// One fact, of which [`Facts`] gives the value.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -216,6 +218,27 @@ impl Fetch {
         })
     }
 
+    /// What undoes that it can be spelled in many ways.
+    pub(super) fn spelling(&self) -> Option<Function> {
+        match self {
+            Self::RequestParameter(_) => Some(Function::Decode { unquote: false }),
+            // Servers differ on whether quotes and escapes of a cookie are part of it (RFC 6265 §4.1.1); at worst two of
+            // its values count as one here.
+            Self::RequestCookie(_) => Some(Function::Decode { unquote: true }),
+            _ => None,
+        }
+    }
+
+    /// What several may be there of.
+    pub(super) fn repeated(&self) -> Option<Repeated> {
+        match self {
+            Self::RequestHeader(name) => Some(Repeated::Field(name.clone())),
+            Self::RequestParameter(name) => Some(Repeated::Parameter(name.clone())),
+            Self::RequestCookie(name) => Some(Repeated::Cookie(name.clone())),
+            _ => None,
+        }
+    }
+
     /// Its value, if there is one: a header may be absent.
     pub(super) fn value<'a>(&self, facts: &Facts<'a>) -> Option<Value<'a>> {
         let number = |number: u64| Some(Value::Short(ShortText::display(number)));
@@ -250,7 +273,7 @@ impl Fetch {
             Self::RequestAuthority => facts.request?.authority().and_then(borrowed),
             Self::RequestVersion => borrowed(facts.request?.version().as_bytes()),
             Self::RequestHeader(name) => facts.request?.field(name).and_then(borrowed),
-            Self::RequestParameter(name) => parameter(facts.request?.query(), name).and_then(borrowed),
+            Self::RequestParameter(name) => facts.request?.parameter(name).and_then(borrowed),
             Self::RequestCookie(name) => facts.request?.cookie(name).and_then(borrowed),
             Self::ResponseStatus => match facts.response {
                 Some(response) => number(response.status().into()),
@@ -302,12 +325,6 @@ fn host(authority: &[u8]) -> &[u8] {
     };
     let host = &authority[..end];
     host.strip_suffix(b".").unwrap_or(host)
-}
-
-/// The value of the first parameter of that name, as it is: `url_decode` decodes it. The name may be encoded, as a server
-/// knows it however it is spelled.
-fn parameter<'b>(query: &'b [u8], name: &[u8]) -> Option<&'b [u8]> {
-    query::parameters(query).find(|(key, _)| query::is_decoded(key, name)).map(|(_, value)| value)
 }
 
 /// RFC 9562 §5.4: random but for version and variant.

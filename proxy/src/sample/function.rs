@@ -8,7 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Maps, Names, base64, fault::Fault, hash, parse::Argument, text::ShortText};
 use crate::{
-    http::headers::{self, Sink},
+    http::{
+        headers::{self, Sink},
+        query,
+    },
     substitute::Substitute,
 };
 
@@ -19,10 +22,24 @@ pub(super) enum Function {
     Upper,
     Trim,
     Length,
-    Field { index: i32, delimiters: Box<[u8]>, skip_empty: bool },
-    Bytes { start: usize, length: Option<usize> },
-    Regsub { substitute: Box<Substitute>, all: bool },
+    Field {
+        index: i32,
+        delimiters: Box<[u8]>,
+        skip_empty: bool,
+    },
+    Bytes {
+        start: usize,
+        length: Option<usize>,
+    },
+    Regsub {
+        substitute: Box<Substitute>,
+        all: bool,
+    },
     UrlDecode,
+    /// Not in the table: what places that tell requests apart do to a value (`Text::Key`).
+    Decode {
+        unquote: bool,
+    },
     UrlEncode,
     Base64,
     Base64Decode,
@@ -32,7 +49,10 @@ pub(super) enum Function {
     Crc32,
     Sha256,
     Xxh64,
-    Mask { v4: u8, v6: u8 },
+    Mask {
+        v4: u8,
+        v6: u8,
+    },
     Default(Box<[u8]>),
     Map(usize),
 }
@@ -271,6 +291,14 @@ impl<'a> Work<'a> {
                 self.make_some(|text, out| substitute.apply(text, *all, LONGEST, out).unwrap_or(true));
             }
             Function::UrlDecode => self.make(url_decode),
+            Function::Decode { unquote } => {
+                if *unquote && text.len() >= 2 && text.starts_with(b"\"") && text.ends_with(b"\"") {
+                    self.narrow(Some((1, text.len() - 1)));
+                }
+                if memchr::memchr2(b'%', b'+', self.value().unwrap_or_default()).is_some() {
+                    self.make(|text, out| out.extend(query::bytes(text)));
+                }
+            }
             Function::UrlEncode => self.make(|text, out| text.iter().for_each(|&byte| url_encode(byte, out))),
             Function::Base64 => self.make(base64::encode),
             Function::Base64Decode => {

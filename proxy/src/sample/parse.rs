@@ -105,6 +105,9 @@ impl<'t> Parser<'t> {
         if fetch == Fetch::RequestHost {
             functions.push(Function::Lower);
         }
+        if self.place.text == Text::Key {
+            functions.extend(fetch.spelling());
+        }
         loop {
             self.skip_space();
             match self.peek() {

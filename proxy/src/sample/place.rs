@@ -31,8 +31,10 @@ pub enum Stage {
 /// What a text becomes, and so which bytes of a placeholder's value are made harmless.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Text {
-    /// Nothing on a wire: a variable, a key, the value of a condition. As it is.
+    /// Nothing on a wire: a variable, the value of a condition. As it is.
     Plain,
+    /// What tells requests apart. Parameters and cookies are decoded, so that another spelling is not another request.
+    Key,
     /// The value of a field: control bytes but HTAB become a space (RFC 9110 §5.5).
     Field,
     /// A Location: what may not be in a URI is percent-encoded, and a path never becomes another host by a second

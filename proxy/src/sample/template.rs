@@ -51,6 +51,20 @@ impl Template {
         }
     }
 
+    /// What it names of a request that several may be there of, each once.
+    pub(crate) fn repeated(&self) -> Vec<Repeated> {
+        let mut all: Vec<Repeated> = Vec::new();
+        for piece in &self.pieces {
+            if let Piece::Expression(expression) = piece
+                && let Some(one) = expression.fetch.repeated()
+                && !all.contains(&one)
+            {
+                all.push(one);
+            }
+        }
+        all
+    }
+
     /// Is the id of the request a part of it?
     pub fn uses_request_id(&self) -> bool {
         let id = Fetch::Variable(VariableId::REQUEST_ID);
@@ -68,6 +82,29 @@ impl Template {
                     out.value(value.unwrap_or_default());
                 }),
             }
+        }
+    }
+}
+
+/// A part of a request that several may be there of, by name.
+#[derive(Clone, Debug)]
+pub(crate) enum Repeated {
+    /// A field line.
+    Field(Box<[u8]>),
+    /// A parameter of the query.
+    Parameter(Box<[u8]>),
+    /// A cookie.
+    Cookie(Box<[u8]>),
+}
+
+impl PartialEq for Repeated {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Field(one), Self::Field(other)) => one.eq_ignore_ascii_case(other),
+            (Self::Parameter(one), Self::Parameter(other)) | (Self::Cookie(one), Self::Cookie(other)) => {
+                one == other
+            }
+            _ => false,
         }
     }
 }

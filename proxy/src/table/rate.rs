@@ -120,14 +120,22 @@ impl RateLimiter {
     /// # Errors
     /// As for [`Self::check_source`].
     pub fn check_value(&self, value: &[u8], now: Duration) -> Result<(), Duration> {
-        self.check(self.keys.bytes(value), now)
+        self.check(self.key(value), now)
     }
 
-    fn check(&self, key: Key, now: Duration) -> Result<(), Duration> {
-        self.table.change(key, now, |window| window.take(now, self.rate)).map_err(|wait| {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            Duration::from_secs(seconds.max(1))
-        })
+    /// What `value` is remembered by.
+    pub(crate) fn key(&self, value: &[u8]) -> Key {
+        self.keys.bytes(value)
+    }
+
+    /// May whoever is remembered by `key` once more?
+    pub(crate) fn check(&self, key: Key, now: Duration) -> Result<(), Duration> {
+        self.table.change(key, now, |window| window.take(now, self.rate)).map_err(whole_seconds)
+    }
+
+    /// The time over which it counts, for Retry-After.
+    pub(crate) fn period(&self) -> Duration {
+        whole_seconds(self.rate.per)
     }
 
     /// How many keys it may remember.
@@ -139,6 +147,12 @@ impl RateLimiter {
     pub fn table(&self) -> &Table<Window> {
         &self.table
     }
+}
+
+/// From 1 on.
+fn whole_seconds(wait: Duration) -> Duration {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    Duration::from_secs(seconds.max(1))
 }
 
 fn capacity(rate: Rate, size: NonZeroU32) -> Capacity {

@@ -210,7 +210,7 @@ impl Context<'_> {
         if by.value == "source" {
             return Some(LimitedBy::Source);
         }
-        let text = self.text(by, sample::Text::Plain)?;
+        let text = self.text(by, sample::Text::Key)?;
         if text.is_literal() {
             let hint = "write \"source\", or a text as in \"{request.header.x-key}\"";
             let message = format!("`{}` is the same for everybody; {hint}", by.value.escape_debug());
