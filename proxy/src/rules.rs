@@ -16,6 +16,7 @@ mod condition;
 mod copies;
 mod host;
 mod network;
+mod parameters;
 mod path;
 mod pattern;
 mod program;
@@ -43,6 +44,7 @@ pub use self::{
 };
 pub(crate) use self::{
     condition::Subject,
+    parameters::has_parameters,
     path::normalize,
     program::{Judgement, Programs, Run, Verdict},
     rate_limit::rate_limits,

@@ -26,6 +26,7 @@ mod group;
 mod log;
 mod map;
 mod options;
+mod parameters;
 mod persistence;
 mod reach;
 mod rules;
@@ -70,6 +71,9 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     binds::check(file, report);
     users::warn_unused(file, &frontends, &backends, report);
     log::check(file, report);
+    let sections = reach::Sections::new(file, &frontends, &backends);
+    sourceless::warn(&sections, report);
+    parameters::warn(&sections, report);
     reach::convert(file, &frontends, &backends, &backend_spans, &mut groups, report);
 
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);

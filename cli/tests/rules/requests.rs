@@ -66,10 +66,59 @@ fn spellings_of_a_refused_path_are_refused_and_what_is_matched_is_forwarded() {
 }
 
 #[test]
+fn a_path_is_compared_without_parameters_and_forwarded_with_them() {
+    let rig = Rig::new(
+        r#"rules = [
+             { when = { path_prefix = "/admin" }, deny = 403 },
+             { when = { value = { "{request.path|lower}" = "/other" } }, deny = 404 },
+             { when = { path_suffix = ".png" }, backend = "other" },
+             { when = { path = "/moved" }, set_path = "/admin;x" },
+             { when = { path = "/moved;x" }, deny = 410 },
+             { when = { path_prefix = "/admin" }, deny = 405 },
+             { when = { path = "/limited" }, rate_limit = { by = "{request.path}", rate = "1/12h" } },
+           ]"#,
+        r#"rules = [{ when = { path = "/inner" }, deny = 406 }]
+           response_rules = [{ when = { path = "/secret" }, deny = 502 }]"#,
+        "",
+    );
+    for (target, expected) in [
+        ("/admin;x", 403),
+        ("/admin;a=1/users;b?c=d", 403),
+        ("/;/admin", 403),
+        ("/;y/../admin;", 403),
+        ("/x/..%3b/admin", 400),
+        ("/a/;x/..;/admin", 400),
+        ("/admin%3Bx", 403),
+        ("//%61dmin;", 403),
+        ("/OTHER;x", 404),
+        ("/moved", 405),
+        ("/inner;x=1", 406),
+        ("/limited;1", 200),
+        ("/limited;2", 429),
+        ("/;/secret;x", 502),
+    ] {
+        assert_eq!(status(&rig.get(target, HOST)), expected, "{target}");
+    }
+    rig.taken();
+    for (target, server) in [
+        ("/cart;jsessionid=1A/items;x?a=;b", "app"),
+        ("/a;x=.png", "app"),
+        ("/a.png;x=1", "other"),
+        ("/administrator;x", "app"),
+    ] {
+        rig.get(target, HOST);
+        let (taken_by, head) = rig.taken().remove(0);
+        assert_eq!((taken_by, head.lines().next()), (server, Some(&*format!("GET {target} HTTP/1.1"))));
+    }
+}
+
+#[test]
 fn ambiguous_paths_are_refused_or_passed_where_the_file_says_so_or_where_no_rule_looks() {
     let rules = r#"rules = [{ when = { path_prefix = "/admin" }, deny = 403 }]"#;
     let rig = Rig::new(&format!("ambiguous_path = \"refuse\"\n{rules}"), "", "");
-    assert_eq!(status(&rig.get("//admin", HOST)), 400);
+    for target in ["//admin", "/admin;x", "/a;jsessionid=1", "/a%3bb"] {
+        assert_eq!(status(&rig.get(target, HOST)), 400, "{target}");
+    }
     assert_eq!(status(&rig.get("/admin", HOST)), 403);
     assert_eq!(status(&rig.get("/a", HOST)), 200);
     rig.taken();
@@ -80,7 +129,10 @@ fn ambiguous_paths_are_refused_or_passed_where_the_file_says_so_or_where_no_rule
     ] {
         let rig = Rig::new(frontend, "", "");
         assert_eq!(status(&rig.get("//admin%2f", HOST)), 200);
-        assert!(rig.taken()[0].1.starts_with("GET //admin%2f HTTP/1.1\r\n"), "{frontend}");
+        assert_eq!(status(&rig.get("/admin;x", HOST)), 200);
+        let taken: Vec<_> = rig.taken().into_iter().map(|(_, head)| head).collect();
+        assert!(taken[0].starts_with("GET //admin%2f HTTP/1.1\r\n"), "{frontend}");
+        assert!(taken[1].starts_with("GET /admin;x HTTP/1.1\r\n"), "{frontend}");
     }
 }
 

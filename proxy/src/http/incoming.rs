@@ -21,7 +21,7 @@ use crate::{
     buffer::Buffer,
     config::{Algorithm, BackendId, ConnectionMode, Monitor},
     connection::Connection,
-    rules::{AmbiguousPath, RequireAuth, Run, Verdict, normalize, put_redirect},
+    rules::{AmbiguousPath, RequireAuth, Run, Verdict, has_parameters, normalize, put_redirect},
     sample::{Facts, Moment, VariableId, Variables},
     stream::Stream,
     upstream::{Preference, balance::Usable, key},
@@ -175,10 +175,9 @@ pub(super) fn parse<'c, S: Stream>(
     }
 
     let mut scratch = worker.scratch().borrow_mut();
-    let Scratch { edits, work, sample } = &mut *scratch;
+    let Scratch { edits, work, compared, sample } = &mut *scratch;
     let mut message = Message::of_request(head, &request, edits)?;
-    let settles =
-        rules.path_matters(connection.frontend_id()) && frontend.ambiguous_path != AmbiguousPath::Pass;
+    let settles = rules.settles(connection.frontend_id(), frontend);
     if settles {
         settle_path(&mut message, frontend.ambiguous_path, work)?;
     }
@@ -201,6 +200,7 @@ pub(super) fn parse<'c, S: Stream>(
         variables: &mut remembered.variables,
         session,
         settles,
+        compared,
         work,
         gate: Some(Gate { verifier: &worker.node().verifier, known: worker.known(), proof: kept.proof }),
         ignores_persistence: false,
@@ -315,6 +315,9 @@ fn settle_path(
     ambiguous: AmbiguousPath,
     work: &mut Vec<u8>,
 ) -> Result<(), Malformed> {
+    if ambiguous == AmbiguousPath::Refuse && has_parameters(message.path()) {
+        return Err(Malformed::AmbiguousPath);
+    }
     work.clear();
     let changed = normalize(message.path(), work).map_err(|_| Malformed::AmbiguousPath)?;
     match ambiguous {

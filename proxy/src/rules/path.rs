@@ -4,17 +4,18 @@
 //! let three of them pass. So where a rule looks at the path, the path is brought to its normal form first (RFC 3986
 //! §6.2.2, and no empty elements), and it is this form that the server gets: what was matched is what is forwarded.
 //! What stays ambiguous even so is refused: an encoded slash, backslash or NUL, a plain backslash, a `%` without digits,
-//! and `..;x`, which servers that take `;` for the begin of a parameter read as `..`.
+//! and `..;x`, which servers that take `;` for the begin of a parameter read as `..`. Other parameters stay where they are,
+//! and rules don't see them: [`super::parameters`].
 
 use crate::http::query::hex;
 
 /// What happens to paths that can be read in two ways, where a rule looks at the path.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum AmbiguousPath {
-    /// They are brought to their normal form; 400 if there is none.
+    /// They are brought to their normal form; 400 if there is none. Rules look at them without parameters (`/a;x`).
     #[default]
     Normalize,
-    /// They are answered with 400.
+    /// They are answered with 400; those with parameters as well.
     Refuse,
     /// They are compared and forwarded as they were sent, as HAProxy does.
     Pass,
@@ -32,7 +33,7 @@ pub(crate) fn normalize(path: &[u8], out: &mut Vec<u8>) -> Result<bool, Ambiguou
     decode_unreserved(path, out)?;
     if out
         .split(|&byte| byte == b'/')
-        .any(|element| element.starts_with(b".;") || element.starts_with(b"..;"))
+        .any(is_dots_with_parameters)
     {
         out.clear();
         return Err(Ambiguous);
@@ -43,6 +44,12 @@ pub(crate) fn normalize(path: &[u8], out: &mut Vec<u8>) -> Result<bool, Ambiguou
         return Ok(false);
     }
     Ok(true)
+}
+
+/// Dots, and a parameter that some servers would cut off.
+fn is_dots_with_parameters(element: &[u8]) -> bool {
+    let rest = element.strip_prefix(b"..").or_else(|| element.strip_prefix(b"."));
+    rest.is_some_and(|rest| rest.starts_with(b";") || rest.starts_with(b"%3B"))
 }
 
 /// Nothing in it that could be written in another way.
@@ -78,7 +85,7 @@ fn decode_unreserved(path: &[u8], out: &mut Vec<u8>) -> Result<(), Ambiguous> {
 }
 
 /// RFC 3986 §5.2.4, in place; and no empty elements.
-fn remove_dots(path: &mut Vec<u8>) {
+pub(super) fn remove_dots(path: &mut Vec<u8>) {
     let (mut read, mut write) = (0, 0);
     while read < path.len() {
         // `read` is at a slash, `write` where the next element would be written with its slash.
@@ -174,6 +181,8 @@ mod tests {
             "/x/..;/admin",
             "/x/%2e.;a=b/admin",
             "/.;/admin",
+            "/x/..%3b/admin",
+            "/x/%2e%3Ba/admin",
         ] {
             assert_eq!(normal(path), Err(Ambiguous), "{path}");
         }

@@ -3,8 +3,12 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use super::{
-    Action, Condition, HostSet, RequireAuth, Rule, Scheme, Subject, Text, copies::path_matters,
-    host::HostIndex, normalize, rate_limit, source,
+    Action, AmbiguousPath, Condition, HostSet, RequireAuth, Rule, Scheme, Subject, Text,
+    copies::path_matters,
+    host::HostIndex,
+    normalize,
+    parameters::{Compared, without_parameters},
+    rate_limit, source,
 };
 use crate::{
     auth::{Gate, Pass, Question},
@@ -102,8 +106,11 @@ pub(crate) struct Run<'w, 'f, 'm> {
     pub(crate) variables: &'w mut Variables,
     /// Those of the client's connection.
     pub(crate) session: &'w mut Variables,
-    /// A path that a rule has rewritten is brought to its normal form, as the received one was.
+    /// A path that a rule has rewritten is brought to its normal form, as the received one was; and rules look at it
+    /// without parameters.
     pub(crate) settles: bool,
+    /// The target without them; empty if it has none.
+    pub(crate) compared: &'w mut Vec<u8>,
     /// Room to write a value in.
     pub(crate) work: &'w mut Vec<u8>,
     /// Who can say who sent the request; nobody can of a response.
@@ -195,9 +202,9 @@ impl Programs {
         others.find(|other| other.name == own.name && other.set_by == own.set_by).map(|other| other.id)
     }
 
-    /// May a rule look at the path of a request of `frontend`?
-    pub(crate) fn path_matters(&self, frontend: usize) -> bool {
-        self.path_matters[frontend]
+    /// Is the path of a request of the frontend `id` brought to one form, because a rule may look at it?
+    pub(crate) fn settles(&self, id: usize, frontend: &Frontend) -> bool {
+        self.path_matters[id] && frontend.ambiguous_path != AmbiguousPath::Pass
     }
 
     /// May the rules of a request of `frontend` want to know who sent it, and so run more than once?
@@ -235,6 +242,7 @@ impl Programs {
         backend: BackendId,
         run: &mut Run<'_, '_, '_>,
     ) -> Result<Option<u16>, Malformed> {
+        run.compare();
         let programs = [&self.backend_responses[backend.0], &self.frontend_responses[frontend]];
         for program in programs.into_iter().flatten() {
             if let Flow::Answer(Verdict::Deny(status)) = program.run(run, &mut None)? {
@@ -287,6 +295,7 @@ impl Programs {
         default: Option<BackendId>,
         run: &mut Run<'_, 'f, '_>,
     ) -> Result<Verdict<'p>, Malformed> {
+        run.compare();
         let mut chosen = None;
         if let Some(program) = &self.frontends[frontend]
             && let Flow::Answer(verdict) = program.run(run, &mut chosen)?
@@ -412,8 +421,33 @@ fn chooses_by_host(rule: &Rule) -> Option<(&HostSet, BackendId)> {
 
 impl Run<'_, '_, '_> {
     fn holds(&self, condition: &Condition) -> bool {
+        let message = Some(&*self.message);
+        self.with_compared(|facts| condition.holds(&Subject { facts, scheme: Scheme::Http, message }))
+    }
+
+    /// With what is known now as conditions and limits see it.
+    fn with_compared<R>(&self, then: impl FnOnce(&Facts<'_>) -> R) -> R {
         let facts = self.facts();
-        condition.holds(&Subject { facts: &facts, scheme: Scheme::Http, message: Some(self.message) })
+        match facts.request {
+            Some(request) if !self.compared.is_empty() => {
+                let request = Compared { request, target: self.compared };
+                then(&Facts { request: Some(&request), ..facts })
+            }
+            _ => then(&facts),
+        }
+    }
+
+    /// Looks at the target anew.
+    fn compare(&mut self) {
+        self.compared.clear();
+        if !self.settles {
+            return;
+        }
+        match self.facts.request {
+            // In a response.
+            Some(request) => without_parameters(request.target(), self.compared),
+            None => without_parameters(self.message.target(), self.compared),
+        }
     }
 
     /// What is known now, with the message in it.
@@ -440,6 +474,7 @@ impl Run<'_, '_, '_> {
         if self.settles && normalize(self.message.path(), self.work).map_err(|_| Malformed::AmbiguousPath)? {
             self.message.set_path(self.work)?;
         }
+        self.compare();
         Ok(())
     }
 
@@ -469,7 +504,9 @@ impl Run<'_, '_, '_> {
                 }
                 let Some(limiter) = self.tables.limiter(limit.table()) else { return Ok(Flow::Next) };
                 let mut work = std::mem::take(self.work);
-                let checked = limit.check(limiter, &self.facts(), self.message, (self.now)(), &mut work);
+                let (message, now) = (&*self.message, (self.now)());
+                let check = |facts: &Facts<'_>| limit.check(limiter, facts, message, now, &mut work);
+                let checked = self.with_compared(check);
                 *self.work = work;
                 if let Err(retry_after) = checked {
                     return Ok(Flow::Answer(Verdict::Limited { status: limit.status, retry_after }));
@@ -519,6 +556,7 @@ impl Run<'_, '_, '_> {
             Action::SetQuery(query) => {
                 self.render(query);
                 self.message.set_query((!self.work.is_empty()).then_some(&self.work[..]))?;
+                self.compare();
             }
             Action::SetSource { trusted, unix, header } => {
                 self.facts.client = source::client(self.message, self.facts.peer, (trusted, *unix), header);

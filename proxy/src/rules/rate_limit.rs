@@ -90,8 +90,9 @@ impl RateLimit {
             LimitedBy::Text(text) => {
                 let readings = readings::count(&self.repeated, message).ok_or_else(|| limiter.period())?;
                 let mut keys = [None; readings::MOST];
+                let request = facts.request.unwrap_or(message);
                 for index in 0..readings {
-                    let reading = Reading { message, repeated: &self.repeated, index };
+                    let reading = Reading { request, message, repeated: &self.repeated, index };
                     work.clear();
                     text.render(&Facts { request: Some(&reading), ..*facts }, work);
                     let key = (!work.is_empty()).then(|| limiter.key(work));

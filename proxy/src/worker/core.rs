@@ -61,6 +61,8 @@ pub(crate) struct Scratch {
     pub(crate) edits: Vec<u8>,
     /// A value that is being made.
     pub(crate) work: Vec<u8>,
+    /// The target of a request as rules look at it, if that is not as it is.
+    pub(crate) compared: Vec<u8>,
     /// For templates.
     pub(crate) sample: sample::Scratch,
 }

@@ -8,7 +8,7 @@ use lb_proxy::{
 };
 
 use super::{
-    answers, backend::value, compression, log, options, persistence, rules, sourceless, statistics, unique_id,
+    answers, backend::value, compression, log, options, persistence, rules, statistics, unique_id,
 };
 use crate::config::{
     diagnostic::Report,
@@ -68,7 +68,6 @@ fn one(
         }
         check_tcp(raw, report);
     }
-    sourceless::warn(raw, report);
     let (own, other) = (&raw.timeout, &defaults.timeout);
     let built_in = FrontendTimeouts::default();
     // In mode tcp nothing uses these, so `[defaults]` doesn't reach them either.

@@ -1,4 +1,5 @@
-//! Who reaches whom: from a group's addresses over frontends to the backends that count for its readiness.
+//! Who reaches whom: from a group's addresses over frontends to the backends that count for its readiness, and from a section
+//! of the file to those that it sends requests to.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -7,7 +8,7 @@ use lb_proxy::config::{Backend, Frontend};
 use crate::config::{
     diagnostic::{Report, Span},
     model::{Group, GroupBackend},
-    raw,
+    raw::{self, Kind, Section},
 };
 
 /// Bad news on an Active counts after this long at the earliest.
@@ -57,6 +58,43 @@ pub(super) fn convert(
         if !frontends.iter().any(|frontend| frontend.backends().any(|id| id.0 == index)) {
             report.warning(*span, format!("no frontend uses the backend `{}`", backend.name));
         }
+    }
+}
+
+/// Frontends and backends with the sections that they were made from.
+pub(super) struct Sections<'s> {
+    pub(super) frontends: Vec<(&'s Frontend, &'s Section)>,
+    /// By their index.
+    pub(super) backends: Vec<(usize, &'s Section)>,
+}
+
+impl<'s> Sections<'s> {
+    pub(super) fn new(file: &'s raw::File, frontends: &'s [Frontend], backends: &[Backend]) -> Self {
+        let find = |name: &str, is_one: fn(Kind) -> bool| {
+            let mut sections = file.sections.iter().filter(|section| is_one(section.value.kind));
+            sections.find(|section| section.name.value == name).map(|section| &section.value)
+        };
+        let with_section = |one: &'s Frontend| Some((one, find(&one.name, Kind::is_frontend)?));
+        let backends = backends.iter().enumerate();
+        Self {
+            frontends: frontends.iter().filter_map(with_section).collect(),
+            backends: backends
+                .filter_map(|(index, one)| Some((index, find(&one.name, Kind::is_backend)?)))
+                .collect(),
+        }
+    }
+
+    /// The frontends that send requests to the backend `index`.
+    pub(super) fn users(&self, index: usize) -> impl Iterator<Item = &'s Section> {
+        let users = self.frontends.iter().filter(move |(user, _)| user.backends().any(|id| id.0 == index));
+        users.map(|(_, section)| *section)
+    }
+
+    /// The backends that `frontend` sends requests to.
+    pub(super) fn of(&self, frontend: &Frontend) -> impl Iterator<Item = &'s Section> {
+        let backends = self.backends.iter();
+        let used = backends.filter(|(index, _)| frontend.backends().any(|id| id.0 == *index));
+        used.map(|(_, section)| *section)
     }
 }
 

@@ -132,7 +132,7 @@ impl<S: Stream> Download<'_, S> {
         let (connection, upstream) = (self.connection, self.upstream);
         let worker = connection.worker();
         let mut scratch = worker.scratch().borrow_mut();
-        let Scratch { edits, work, sample } = &mut *scratch;
+        let Scratch { edits, work, compared, sample } = &mut *scratch;
         let mut message = Message::of_response(head, edits);
         let none = Variables::default();
         let facts = connection.facts(&none, sample);
@@ -147,12 +147,14 @@ impl<S: Stream> Download<'_, S> {
                 server: Some(&upstream.server().name),
                 ..facts
             };
+            let rules = &worker.node().rules;
             let mut run = Run {
                 message: &mut message,
                 facts,
                 variables: &mut remembered.variables,
                 session,
-                settles: false,
+                settles: rules.settles(connection.frontend_id(), connection.frontend()),
+                compared,
                 work,
                 gate: None,
                 counted: 0,
@@ -161,7 +163,6 @@ impl<S: Stream> Download<'_, S> {
                 tables: &worker.node().tables,
                 now: &|| worker.node().now(),
             };
-            let rules = &worker.node().rules;
             let judged = rules.run_response(connection.frontend_id(), upstream.backend_id(), &mut run);
             let facts = run.facts;
             let variables = &remembered.variables;

@@ -29,6 +29,8 @@ fn times(one: &Repeated, message: &Message<'_>) -> usize {
 
 /// A request as a server may read it: of what is repeated it has one.
 pub(super) struct Reading<'r> {
+    /// What there is one of.
+    pub(super) request: &'r dyn RequestFacts,
     pub(super) message: &'r Message<'r>,
     pub(super) repeated: &'r [Repeated],
     /// Below [`count`].
@@ -52,27 +54,27 @@ impl Reading<'_> {
 
 impl RequestFacts for Reading<'_> {
     fn method(&self) -> &[u8] {
-        self.message.method()
+        self.request.method()
     }
 
     fn path(&self) -> &[u8] {
-        self.message.path()
+        self.request.path()
     }
 
     fn query(&self) -> &[u8] {
-        self.message.query().unwrap_or_default()
+        self.request.query()
     }
 
     fn target(&self) -> &[u8] {
-        self.message.target()
+        self.request.target()
     }
 
     fn authority(&self) -> Option<&[u8]> {
-        self.message.host()
+        self.request.authority()
     }
 
     fn version(&self) -> &'static str {
-        RequestFacts::version(self.message)
+        self.request.version()
     }
 
     fn field(&self, name: &[u8]) -> Option<&[u8]> {
@@ -95,6 +97,6 @@ impl RequestFacts for Reading<'_> {
     }
 
     fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool> {
-        self.message.any_cookie(name, test)
+        self.request.any_cookie(name, test)
     }
 }
