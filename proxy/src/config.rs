@@ -58,6 +58,8 @@ pub struct Config {
     pub threads: NonZeroUsize,
     /// Client connections of the whole process. At the limit listeners stop accepting.
     pub maxconn: u32,
+    /// Percent of a worker's time that compression may take, 0..=100.
+    pub compression_cpu: u8,
     /// How this node is called, for templates.
     pub node: String,
     /// What happens to the process.
@@ -331,6 +333,7 @@ mod tests {
         let config = Config {
             threads: NonZeroUsize::MIN,
             maxconn: 1000,
+            compression_cpu: 100,
             node: String::new(),
             resolver: ResolverConfig::default(),
             maps: Vec::new(),

@@ -124,6 +124,7 @@ mod tests {
             maps: Vec::new(),
             users: Vec::new(),
             resolver: Default::default(),
+            compression_cpu: 100,
             desk: None,
             frontends: vec![Frontend::new("front", Mode::Tcp, vec![bind(), bind()])],
             backends: vec![Backend::new("app", Mode::Tcp, (0..20).map(server).collect())],

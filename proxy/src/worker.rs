@@ -66,6 +66,7 @@ impl Worker {
         known: Rc<RefCell<Known>>,
         retry_budgets: Box<[Rc<RetryBudget>]>,
     ) -> Rc<Self> {
+        core.compressors.limit(node.config.compression_cpu);
         Rc::new(Self {
             core: Rc::clone(core),
             counters: Arc::clone(&node.counters[core.index]),

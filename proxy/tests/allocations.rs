@@ -136,6 +136,7 @@ fn config(server: SocketAddr, mode: Mode) -> Config {
         desk: None,
         log: Vec::new(),
         resolver: Default::default(),
+        compression_cpu: 100,
         frontends: vec![Frontend {
             forwardfor: true,
             default_backend,

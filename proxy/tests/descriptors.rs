@@ -34,6 +34,7 @@ async fn listener_out_of_descriptors_waits_instead_of_spinning_and_goes_on_after
         desk: None,
         log: Vec::new(),
         resolver: Default::default(),
+        compression_cpu: 100,
         // A connection is closed at once: that is how a client sees that it was accepted.
         frontends: vec![Frontend { default_backend: None, ..Frontend::new("front", Mode::Tcp, binds) }],
         backends: Vec::new(),

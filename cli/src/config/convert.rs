@@ -86,6 +86,11 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
         proxy: lb_proxy::Config {
             threads: global.threads.unwrap_or(cores),
             maxconn,
+            compression_cpu: file
+                .global
+                .compression_cpu
+                .as_ref()
+                .map_or(100, |at| u8::try_from(at.value).unwrap_or(100)),
             node: String::new(),
             maps,
             users,

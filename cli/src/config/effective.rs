@@ -43,6 +43,7 @@ pub fn effective(config: &Config) -> String {
         [] => out.push_str("# nameservers: those of /etc/resolv.conf\n"),
         some => line(&mut out, "nameservers", list(some.iter().map(|address| quoted(&address.to_string())))),
     }
+    line(&mut out, "compression_cpu", config.proxy.compression_cpu);
     log::targets(&mut out, &config.proxy.log);
     for map in &config.proxy.maps {
         write_map(&mut out, map);

@@ -11,6 +11,7 @@ pub struct CompressionCounters {
     pub bytes_in: Counter,
     /// Bytes that came out.
     pub bytes_out: Counter,
-    /// Of those that went in, bytes that were passed on as they are: all compressors of the worker were in use.
+    /// Of those that went in, bytes that were passed on as they are: all compressors of the worker were in use, or had had their
+    /// share of its time.
     pub bytes_bypassed: Counter,
 }

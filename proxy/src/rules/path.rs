@@ -31,10 +31,7 @@ pub(crate) fn normalize(path: &[u8], out: &mut Vec<u8>) -> Result<bool, Ambiguou
         return Ok(false);
     }
     decode_unreserved(path, out)?;
-    if out
-        .split(|&byte| byte == b'/')
-        .any(is_dots_with_parameters)
-    {
+    if out.split(|&byte| byte == b'/').any(is_dots_with_parameters) {
         out.clear();
         return Err(Ambiguous);
     }

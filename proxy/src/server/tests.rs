@@ -25,6 +25,7 @@ fn config(threads: usize) -> Config {
         desk: None,
         log: Vec::new(),
         resolver: Default::default(),
+        compression_cpu: 100,
         frontends: Vec::new(),
         backends: Vec::new(),
     }

@@ -82,7 +82,8 @@ pub struct Compressed {
     pub bytes_in: u64,
     /// Bytes that came out.
     pub bytes_out: u64,
-    /// Of those that went in, bytes that were passed on as they are: all compressors of a worker were in use.
+    /// Of those that went in, bytes that were passed on as they are: all compressors of a worker were in use, or had had their share of
+    /// its time.
     pub bytes_bypassed: u64,
 }
 

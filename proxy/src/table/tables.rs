@@ -159,6 +159,7 @@ mod tests {
             maps: Vec::new(),
             log: Vec::new(),
             resolver: Default::default(),
+            compression_cpu: 100,
             frontends: vec![Frontend {
                 rules: limits.iter().map(rule).collect(),
                 ..Frontend::new(frontend, Mode::Http, Vec::new())

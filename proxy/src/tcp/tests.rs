@@ -85,6 +85,7 @@ fn config(server: std::net::SocketAddr) -> Config {
         desk: None,
         log: Vec::new(),
         resolver: Default::default(),
+        compression_cpu: 100,
         frontends: vec![Frontend {
             default_backend: Some(BackendId(0)),
             ..Frontend::new("front", Mode::Tcp, Vec::new())

@@ -229,6 +229,42 @@ async fn nothing_is_held_back_while_the_server_pauses() {
 }
 
 #[tokio::test]
+async fn where_compression_has_had_its_share_of_time_content_is_stored_and_read_back() {
+    let content = page(8 << 20);
+    let server = serving(with_length(&content), 1 << 20).await;
+    let ask = async |percent| {
+        let proxy = start(&server, |config| config.compression_cpu = percent);
+        let mut client = connect(&proxy).await;
+        client.write_all(ASK.as_bytes()).await.unwrap();
+        let head = read_head(&mut client).await.unwrap();
+        (proxy, client, head)
+    };
+    // Eight megabytes take far more than a hundredth of the time in which they are compressed.
+    for (percent, is_bounded) in [(1, true), (100, false)] {
+        let (proxy, mut client, head) = ask(percent).await;
+        assert!(head.contains("\r\nContent-Encoding: gzip\r\n"), "{head}");
+        let coded = read_chunks(&mut client).await;
+        let (length, found) = (coded.len(), compressed(&proxy));
+        assert!(gunzip(coded).await == content);
+        assert_eq!(found.bytes_in, content.len() as u64);
+        assert_eq!(found.bytes_bypassed > content.len() as u64 / 2, is_bounded, "{found:?}");
+        assert_eq!(length > content.len() / 2, is_bounded, "{length}");
+    }
+    let (proxy, mut client, head) = ask(0).await;
+    let length = content.len();
+    assert_eq!(
+        head,
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nVary: Accept-Encoding\r\nContent-Length: {length}\r\n\r\n"
+        )
+    );
+    let mut plain = vec![0; length];
+    timeout(LONG * 3, client.read_exact(&mut plain)).await.unwrap().unwrap();
+    assert!(plain == content);
+    assert_eq!(compressed(&proxy).bytes_in, 0);
+}
+
+#[tokio::test]
 async fn other_connections_have_their_turn_while_much_is_compressed() {
     let server = Scripted::start(|mut stream| async move {
         let head = read_head(&mut stream).await.unwrap();

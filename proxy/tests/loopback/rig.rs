@@ -43,6 +43,7 @@ pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
         desk: None,
         log: Vec::new(),
         resolver: Default::default(),
+        compression_cpu: 100,
         frontends: vec![Frontend {
             maxconn: 1000,
             timeout: FrontendTimeouts {

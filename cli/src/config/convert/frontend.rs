@@ -7,9 +7,7 @@ use lb_proxy::{
     sample::Stage,
 };
 
-use super::{
-    answers, backend::value, compression, log, options, persistence, rules, statistics, unique_id,
-};
+use super::{answers, backend::value, compression, log, options, persistence, rules, statistics, unique_id};
 use crate::config::{
     diagnostic::Report,
     raw::{self, BindAddress, Kind, Named, Section},

@@ -50,7 +50,9 @@ fn waits(condition: &Condition) -> bool {
 
 fn has_semicolon(pattern: &PathPattern) -> bool {
     match pattern {
-        PathPattern::Exact(text) | PathPattern::Prefix(text) | PathPattern::Suffix(text) => text.contains(';'),
+        PathPattern::Exact(text) | PathPattern::Prefix(text) | PathPattern::Suffix(text) => {
+            text.contains(';')
+        }
         PathPattern::Regex(pattern) => pattern.source().contains(';'),
     }
 }

@@ -33,8 +33,7 @@ pub(super) fn warn(sections: &Sections<'_>, report: &Report<'_>) {
     }
     for (index, section) in &sections.backends {
         let mut users = sections.users(*index).peekable();
-        let has_none =
-            users.peek().is_some() && users.all(|user| is_unix_alone(user) && !finds(&user.rules));
+        let has_none = users.peek().is_some() && users.all(|user| is_unix_alone(user) && !finds(&user.rules));
         if !has_none || finds(&section.rules) {
             continue;
         }

@@ -16,6 +16,8 @@ pub(crate) struct Global {
     /// Of server names.
     pub(crate) nameservers: Vec<At<SocketAddr>>,
     pub(crate) log: Option<At<Vec<LogEntry>>>,
+    /// Percent.
+    pub(crate) compression_cpu: Option<At<u32>>,
 }
 
 impl Global {
@@ -26,6 +28,7 @@ impl Global {
             drain_timeout: fields.duration("drain_timeout", Duration::ZERO..=Duration::from_secs(3600)),
             nameservers: fields.value("nameservers").map(nameservers).unwrap_or_default(),
             log: log::log(&fields, true),
+            compression_cpu: fields.integer("compression_cpu", 0..=100),
         };
         fields.finish(|key| (key == "nbthread" || key == "nbproc").then(|| "write `threads`".into()));
         global

@@ -183,6 +183,7 @@ fn who_is_known_stays_known_as_long_as_the_users_are_the_same() {
         maps: Vec::new(),
         users: lists(),
         resolver: Default::default(),
+        compression_cpu: 100,
         frontends: Vec::new(),
         backends: Vec::new(),
     };

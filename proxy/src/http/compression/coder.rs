@@ -99,7 +99,7 @@ impl Coder {
                 self.compressor = self.pool.take(self.level);
             }
             let is_out = match self.compressor.as_mut().and_then(Borrowed::deflate) {
-                Some(deflate) => compress(deflate, input, flush, out, &mut coded),
+                Some(deflate) => self.pool.spend(|| compress(deflate, input, flush, out, &mut coded)),
                 None => store(input, flush, out, &mut coded),
             };
             self.check.add(&input[..coded.taken]);

@@ -3,9 +3,12 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    time::Instant,
 };
 
 use zlib_rs::Deflate;
+
+use super::share::Share;
 
 /// Unused compressors that a worker keeps (6 MB).
 const KEPT: usize = 16;
@@ -17,11 +20,11 @@ const LENT: usize = 64;
 const WINDOW_BITS: u8 = 15;
 
 /// The unused compressors of one worker, each at the start of a stream.
-#[derive(Default)]
 pub(crate) struct Compressors {
     #[allow(clippy::vec_box, reason = "they go in and out, and who borrows one has little room")]
     unused: RefCell<Vec<Box<Compressor>>>,
     lent: Cell<usize>,
+    share: Share,
 }
 
 struct Compressor {
@@ -36,10 +39,38 @@ pub(super) struct Borrowed {
     pool: Rc<Compressors>,
 }
 
+impl Default for Compressors {
+    fn default() -> Self {
+        Self { unused: RefCell::default(), lent: Cell::default(), share: Share::new(Instant::now()) }
+    }
+}
+
 impl Compressors {
-    /// `None` if too many are lent.
+    /// They may take so many percent of the worker's time.
+    pub(crate) fn limit(&self, percent: u8) {
+        self.share.limit(percent);
+    }
+
+    /// Have they taken as much as they may?
+    pub(crate) fn is_spent(&self) -> bool {
+        self.share.is_limited() && self.share.is_spent(Instant::now())
+    }
+
+    /// Does their work, and counts the time that it takes if that matters.
+    pub(super) fn spend<R>(&self, work: impl FnOnce() -> R) -> R {
+        if !self.share.is_limited() {
+            return work();
+        }
+        let begun = Instant::now();
+        let result = work();
+        let now = Instant::now();
+        self.share.spend(now, now.saturating_duration_since(begun));
+        result
+    }
+
+    /// `None` if too many are lent, or if they have taken as much time as they may.
     pub(super) fn take(self: &Rc<Self>, level: u8) -> Option<Borrowed> {
-        if self.lent.get() >= LENT {
+        if self.lent.get() >= LENT || self.is_spent() {
             return None;
         }
         self.lent.set(self.lent.get() + 1);

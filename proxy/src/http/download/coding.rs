@@ -42,6 +42,10 @@ impl<S: Stream> Download<'_, S> {
             coding.turn += payload.len();
             if coding.turn >= TURN {
                 coding.turn = 0;
+                if self.connection.worker().compressors().is_spent() {
+                    // Without a compressor: what follows is stored until there is time again.
+                    self.flush(sink).await?;
+                }
                 tokio::task::yield_now().await;
             }
         }

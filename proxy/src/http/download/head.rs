@@ -181,11 +181,12 @@ impl<S: Stream> Download<'_, S> {
         }
         let mut coder = None;
         if let Some(policy) = changes.compression {
-            let (accepted, request) = (self.coding, &self.request);
+            let compressors = worker.compressors();
+            let (accepted, request) = (self.coding.filter(|_| !compressors.is_spent()), &self.request);
             let coding = compression::of_response(policy, accepted, request, response, &mut message, work);
             // As above.
             let coding = coding.map_err(|_| Refused::Here(Termination::FailedRewrite))?;
-            coder = coding.map(|coding| Coder::new(worker.compressors(), coding, policy.level));
+            coder = coding.map(|coding| Coder::new(compressors, coding, policy.level));
         }
         if coder.is_some() {
             hop.framing = Framing::Chunked;

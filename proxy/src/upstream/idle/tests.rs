@@ -25,6 +25,7 @@ fn config(servers: usize) -> Config {
         desk: None,
         log: Vec::new(),
         resolver: Default::default(),
+        compression_cpu: 100,
         frontends: Vec::new(),
         backends: vec![Backend::new("back", Mode::Http, (0..servers).map(server).collect())],
     }
