@@ -18,6 +18,7 @@ pub mod run;
 pub mod speaker;
 pub mod status;
 pub mod stop;
+pub mod trace;
 pub mod upgrade;
 
 /// A pair of load balancers that is one thing.
@@ -48,6 +49,8 @@ enum Verb {
     Stop(stop::StopArguments),
     /// Show the last requests and responses that were refused as invalid, with the byte that is wrong
     Errors(errors::ErrorsArguments),
+    /// Show exchanges as they pass: heads, the server, why that one, how long it took
+    Trace(trace::TraceArguments),
     /// Logs: open their files anew after a rotation
     Log(log::LogArguments),
     /// Say in one line if this node is well: a plugin of Nagios, with its exit codes and figures
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Verb::Upgrade(arguments) => upgrade::run(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),
         Verb::Errors(arguments) => errors::run(&arguments),
+        Verb::Trace(arguments) => trace::run(&arguments),
         Verb::Log(arguments) => log::run(&arguments),
         Verb::Nagios(arguments) => nagios::run(&arguments),
         Verb::Lab(arguments) => lab::run(arguments),

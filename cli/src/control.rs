@@ -8,6 +8,7 @@
 //!                    409 if it can't come into force now
 //! POST /v1/upgrade   UpgradeRequest -> UpgradeReport, when another process is in charge; 422 and 409 as for reload
 //! POST /v1/stop      StopRequest -> StopReport, when all is given away; the daemon ends right after
+//! POST /v1/trace     TraceRequest -> TraceLines as they come, one a line; 404 if there is no such frontend
 //! POST /v1/log/reopen            -> ReopenReport
 //! anything else      -> ErrorReport (application/problem+json, RFC 9457)
 //! ```
@@ -21,6 +22,7 @@ mod reload;
 mod statistics;
 mod status;
 mod timestamp;
+mod trace;
 mod upgrade;
 
 pub use errors::{ErrorsReport, InvalidMessage};
@@ -34,6 +36,7 @@ pub use status::{
     Problem, Ready, Refused, Server, ServerState, Status, Table, TransitionReport, Vip, Why,
 };
 pub use timestamp::Timestamp;
+pub use trace::{Exchange, LINES, LONGEST, TraceLine, TraceRequest};
 pub use upgrade::{UpgradeReport, UpgradeRequest};
 
 /// Media type of an error (RFC 9457).

@@ -54,6 +54,7 @@ mod statistics;
 mod stop;
 mod surroundings;
 mod systemd;
+mod trace;
 pub mod track;
 mod upgrade;
 mod wake;

@@ -6,5 +6,6 @@ pub mod nagios;
 pub mod status;
 mod table;
 pub(crate) mod text;
+pub mod trace;
 
 pub use text::Paint;

@@ -22,6 +22,8 @@ mod sockets;
 mod source;
 #[path = "daemon/statistics.rs"]
 mod statistics;
+#[path = "daemon/trace.rs"]
+mod trace;
 #[path = "daemon/upgrade.rs"]
 mod upgrade;
 #[path = "daemon/verbs.rs"]

@@ -43,6 +43,7 @@ pub mod stream;
 mod substitute;
 pub mod table;
 mod tcp;
+pub mod trace;
 pub mod upstream;
 pub mod wheel;
 mod worker;

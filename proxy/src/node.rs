@@ -30,6 +30,7 @@ use crate::{
     rules::Programs,
     sample::{Host, Maps},
     table::Tables,
+    trace::Traces,
     upstream::{
         Preference,
         balance::{Pick, Usable},
@@ -66,6 +67,8 @@ pub(crate) struct Node {
     pub(crate) loggers: Loggers,
     /// There are statistics that show how long exchanges take.
     pub(crate) is_timed: bool,
+    /// Who traces exchanges.
+    pub(crate) traces: Arc<Traces>,
 }
 
 /// The usable servers of every backend, by its index.
@@ -127,6 +130,7 @@ impl Node {
             verifier: Verifier::new(&config, last.map(|last| &last.verifier)),
             host,
             loggers,
+            traces: last.map_or_else(Arc::default, |last| Arc::clone(&last.traces)),
             is_timed: config.frontends.iter().any(|one| one.statistics.is_some()),
             config,
         })
@@ -160,7 +164,7 @@ impl Node {
 
     /// Is there anybody who wants to know of the exchanges of this frontend?
     pub(crate) fn keeps_records(&self, frontend: usize) -> bool {
-        self.is_timed || self.loggers.has_traffic(frontend)
+        self.is_timed || self.loggers.has_traffic(frontend) || self.traces.is_on()
     }
 
     /// The backend of this name.

@@ -25,6 +25,7 @@ use crate::{
     rates::SAMPLE_EVERY,
     sample::{MapError, Maps},
     stall, status,
+    trace::{Trace, TraceOptions},
     worker::WorkerHandle,
 };
 
@@ -129,6 +130,13 @@ impl Proxy {
     pub fn status(&self) -> Status {
         let generations = self.board.generations();
         status::collect(&generations, &self.bindings)
+    }
+
+    /// Begins to show exchanges as they pass, without ever slowing one down. `None` if [`trace::MOST`] are shown already.
+    ///
+    /// [`trace::MOST`]: crate::trace::MOST
+    pub fn trace(&self, options: TraceOptions) -> Option<Trace> {
+        self.board.node().traces.begin(options)
     }
 
     /// The last messages that were refused because they are not valid, oldest first, and how many workers did not answer

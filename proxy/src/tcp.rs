@@ -36,13 +36,19 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     let worker = connection.worker();
     let Some(judgement) = judged(connection) else {
         connection.count(Event::Denied);
+        connection.trace_begin(b"", |_| "a rule: rejected".to_owned());
         return end_log(connection, Termination::Denied);
     };
     let Some(backend) = judgement.backend else {
         connection.count(Event::NoServer);
+        connection.trace_begin(b"", |_| "no backend".to_owned());
         say_why(connection, Termination::ServerConnect, None);
         return end_log(connection, Termination::ServerConnect);
     };
+    connection.trace_begin(b"", |_| {
+        let (name, by_rule) = (&worker.node().backend(backend).name, judgement.is_chosen);
+        if by_rule { format!("a rule: backend {name}") } else { format!("default_backend {name}") }
+    });
     connection.log(|record| record.sent_to(backend));
     let source = connection.peer().ip();
     let balance = &worker.node().backend(backend).balance;
@@ -58,6 +64,7 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
         // There is no head to wait for.
         record.phase = Phase::Data;
     });
+    connection.trace_answer(&upstream, b"");
     connection.end_log_early(0);
     tunnel(connection, &upstream, &deadline).await;
     // Its own is none of the connections that the line tells of.

@@ -46,6 +46,8 @@ mod statistics;
 mod tarpit;
 #[path = "http/timeouts.rs"]
 mod timeouts;
+#[path = "http/traces.rs"]
+mod traces;
 #[path = "http/unserved.rs"]
 mod unserved;
 #[path = "http/upgrade.rs"]

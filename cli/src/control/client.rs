@@ -8,7 +8,12 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, body::Bytes, client::conn::http1, header};
+use hyper::{
+    Method, Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::http1,
+    header,
+};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
@@ -20,6 +25,12 @@ pub const DEFAULT_SOCKET: &str = "/run/lbctl/control.sock";
 
 /// Bytes of an answer; a status of a thousand servers has a tenth of it.
 const ANSWER_LIMIT: usize = 16 << 20;
+
+/// Between two lines of an answer in lines; one comes each second.
+const LINE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Bytes of a line.
+const LONGEST_LINE: usize = 1 << 20;
 
 /// Speaks to one daemon.
 #[derive(Clone, Debug)]
@@ -126,6 +137,15 @@ impl Client {
         self.request(Method::POST, path, body.into()).await
     }
 
+    /// `POST path` with `body`, answered line by line. A daemon that says nothing for some seconds is stuck: a line that says
+    /// nothing comes each second.
+    pub async fn lines(&self, path: &str, body: &impl Serialize) -> Result<Lines, ClientError> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| ClientError::Unreadable { version: None, why: error.to_string() })?;
+        let answer = self.within(LINE_LIMIT, self.send(Method::POST, path, body.into())).await?;
+        Ok(Lines { client: self.clone(), body: answer.into_body(), bytes: Vec::new() })
+    }
+
     /// Returns when nobody listens any more, or after `limit` with an error.
     pub async fn wait_for_the_end(&self, limit: Duration) -> Result<(), ClientError> {
         let gone = async {
@@ -148,12 +168,7 @@ impl Client {
         }
     }
 
-    async fn request<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Answer<T>, ClientError> {
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.no_connection(error))?;
         let (mut sender, connection) =
             http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
@@ -166,7 +181,27 @@ impl Client {
             .body(Full::new(body))
             .map_err(|error| ClientError::Unreadable { version: None, why: error.to_string() })?;
         let response = sender.send_request(request).await.map_err(|error| self.broken(error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
         let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let report = serde_json::from_slice(&body).unwrap_or_else(|_| ErrorReport {
+            status: status.as_u16(),
+            title: status.to_string(),
+            detail: String::new(),
+        });
+        Err(ClientError::Refused(report))
+    }
+
+    async fn request<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer<T>, ClientError> {
+        let response = self.send(method, path, body).await?;
         let version =
             response.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = Limited::new(response.into_body(), ANSWER_LIMIT)
@@ -174,14 +209,6 @@ impl Client {
             .await
             .map_err(|error| ClientError::Unreadable { version: version.clone(), why: error.to_string() })?
             .to_bytes();
-        if !status.is_success() {
-            let report = serde_json::from_slice(&body).unwrap_or_else(|_| ErrorReport {
-                status: status.as_u16(),
-                title: status.to_string(),
-                detail: String::new(),
-            });
-            return Err(ClientError::Refused(report));
-        }
         let value = serde_json::from_slice(&body)
             .map_err(|error| ClientError::Unreadable { version: version.clone(), why: error.to_string() })?;
         Ok(Answer { value, other_version: version.filter(|version| version != env!("CARGO_PKG_VERSION")) })
@@ -201,6 +228,42 @@ impl Client {
 
     fn broken(&self, error: hyper::Error) -> ClientError {
         ClientError::Other { socket: self.socket.clone(), source: io::Error::other(error) }
+    }
+}
+
+/// An answer in lines.
+#[derive(Debug)]
+pub struct Lines {
+    client: Client,
+    body: Incoming,
+    bytes: Vec<u8>,
+}
+
+impl Lines {
+    /// The next one, without its end; `None` when there is no more.
+    pub async fn next(&mut self) -> Result<Option<String>, ClientError> {
+        loop {
+            if let Some(end) = self.bytes.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.bytes.drain(..=end).take(end).collect();
+                if line.is_empty() {
+                    continue;
+                }
+                return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+            }
+            if self.bytes.len() > LONGEST_LINE {
+                return Err(ClientError::Unreadable {
+                    version: None,
+                    why: "a line without an end".to_owned(),
+                });
+            }
+            let more = async { Ok(self.body.frame().await) };
+            match self.client.within(LINE_LIMIT, more).await? {
+                None => return Ok(None),
+                Some(Ok(frame)) => self.bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+                // It was killed.
+                Some(Err(_)) => return Ok(None),
+            }
+        }
     }
 }
 

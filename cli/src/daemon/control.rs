@@ -15,15 +15,17 @@ use std::{
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lb_proxy::trace::Trace;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{mpsc, oneshot},
     task::AbortHandle,
 };
 
-use super::{reload::Refused, upgrade};
-use crate::control::{ErrorsReport, ReloadReport, ReopenReport, Status, StopReport};
+use super::{reload::Refused, trace, upgrade};
+use crate::control::{ErrorsReport, ReloadReport, ReopenReport, Status, StopReport, TraceRequest};
 
+mod body;
 mod counters;
 mod request;
 mod socket;
@@ -47,6 +49,13 @@ pub(super) enum Command {
     Status(oneshot::Sender<Box<Status>>),
     /// `GET /v1/errors`.
     Errors(oneshot::Sender<ErrorsReport>),
+    /// `POST /v1/trace`.
+    Trace {
+        /// What is wanted.
+        request: TraceRequest,
+        /// Gets the trace, or why there is none.
+        reply: oneshot::Sender<Result<Trace, trace::Refused>>,
+    },
     /// `POST /v1/log/reopen`.
     ReopenLogs(oneshot::Sender<ReopenReport>),
     /// `POST /v1/reload`.

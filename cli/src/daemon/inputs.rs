@@ -7,7 +7,7 @@ use lb_vrrp::Moment;
 
 use super::{
     Daemon, Identity, Neighbours, clock::Instants, control::Command, errors, group, hello, naming, problems,
-    reload::Request, report, wake::Step,
+    reload::Request, report, trace, wake::Step,
 };
 use crate::{
     control::{Phase, Problem, Status},
@@ -103,6 +103,9 @@ impl Daemon {
                 self.tasks.spawn(async move {
                     let _ = reply.send(report.await);
                 });
+            }
+            Command::Trace { request, reply } => {
+                let _ = reply.send(trace::begin(&self.proxy, &request));
             }
             Command::ReopenLogs(reply) => {
                 // Who asked may have gone away.

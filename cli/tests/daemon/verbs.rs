@@ -16,7 +16,8 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Daemon, lbctl, verb, web_server};
 
-const VERBS: [&[&str]; 5] = [&["status"], &["status", "--json"], &["reload"], &["stop"], &["errors"]];
+const VERBS: [&[&str]; 6] =
+    [&["status"], &["status", "--json"], &["reload"], &["stop"], &["errors"], &["trace"]];
 
 #[test]
 fn without_a_daemon_every_verb_says_how_to_start_it() {

@@ -144,6 +144,8 @@ impl<S: Stream> Download<'_, S> {
             };
             match parsed {
                 Some(parsed) if parsed.response.status >= 200 || parsed.response.status == 101 => {
+                    self.connection.log(Record::responded);
+                    self.connection.trace_answer(self.upstream, &buffer.filled()[..parsed.response.length]);
                     buffer.consume(parsed.response.length);
                     break parsed;
                 }
@@ -188,7 +190,6 @@ impl<S: Stream> Download<'_, S> {
         drop(request);
         let Parsed { response, hop, .. } = parsed;
         self.begun.set(Some(hop.framing));
-        self.connection.log(Record::responded);
         self.connection.answered(response.status);
         self.upstream.backend_counters().response(response.status);
         self.connection.end_log_early(out.len());

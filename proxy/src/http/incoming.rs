@@ -19,7 +19,7 @@ use super::{
 use crate::{
     auth::{Gate, Proof, Question},
     buffer::Buffer,
-    config::{Algorithm, BackendId, ConnectionMode, Monitor},
+    config::{Algorithm, BackendId, Config, ConnectionMode, Monitor},
     connection::Connection,
     rules::{AmbiguousPath, RequireAuth, Run, Verdict, has_parameters, normalize, put_redirect},
     sample::{Facts, Moment, VariableId, Variables},
@@ -87,6 +87,24 @@ pub(super) enum Then<'c> {
     Monitor(u16),
     /// It is answered with what [`Incoming::head`] and [`Incoming::content`] hold.
     Answer { status: u16, close: bool },
+}
+
+impl Then<'_> {
+    /// What is decided, in a clause; `by_rule` says if a rule has chosen the backend.
+    pub(super) fn decision(&self, config: &Config, by_rule: bool) -> String {
+        match self {
+            Self::Forward(Some(id)) if by_rule => format!("a rule: backend {}", config.backends[id.0].name),
+            Self::Forward(Some(id)) => format!("default_backend {}", config.backends[id.0].name),
+            Self::Forward(None) => "no backend".to_owned(),
+            Self::Deny(status) => format!("denied with {status}"),
+            Self::Tarpit(status) => format!("a rule: tarpit, then {status}"),
+            Self::Limited { status, .. } => format!("a rule: comes too often, {status}"),
+            Self::Challenge(_) => "a rule: asked for a password".to_owned(),
+            Self::Statistics => "the statistics".to_owned(),
+            Self::Monitor(status) => format!("a monitor's question, {status}"),
+            Self::Answer { status, .. } => format!("a rule: answered with {status}"),
+        }
+    }
 }
 
 /// Does the connection end after an answer that is given without a server? Content that nobody reads would be taken for
@@ -204,6 +222,7 @@ pub(super) fn parse<'c, S: Stream>(
         work,
         gate: Some(Gate { verifier: &worker.node().verifier, known: worker.known(), proof: kept.proof }),
         ignores_persistence: false,
+        is_chosen: false,
         tables: &worker.node().tables,
         counted: kept.counted,
         limits: 0,
@@ -211,9 +230,13 @@ pub(super) fn parse<'c, S: Stream>(
     };
     let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
     // As rules have corrected them.
-    let (facts, ignores_persistence, limits) = (run.facts, run.ignores_persistence, run.limits);
+    let (facts, ignores_persistence, limits, is_by_rule) =
+        (run.facts, run.ignores_persistence, run.limits, run.is_chosen);
     remembered.client = facts.client;
-    connection.log(|record| record.client = facts.client);
+    connection.log(|record| {
+        record.client = facts.client;
+        record.is_by_rule = is_by_rule;
+    });
     let variables = &remembered.variables;
     connection.keep_for_log(Moment::Rules, &Facts { session, variables, ..facts });
     let client = facts.client.ip();

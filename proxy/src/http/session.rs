@@ -279,6 +279,13 @@ impl<'c, S: Stream> Session<'c, S> {
                 .inspect_err(|fault| self.connection.keep_invalid_request(inbox.filled(), *fault))?;
                 match parsed {
                     Parsed::Whole(incoming) => {
+                        if !matches!(incoming.then, Then::Monitor(_)) {
+                            let head = &inbox.filled()[..incoming.request.length];
+                            let config = &self.connection.worker().node().config;
+                            let then = &incoming.then;
+                            self.connection
+                                .trace_begin(head, |record| then.decision(config, record.is_by_rule));
+                        }
                         inbox.consume(incoming.request.length);
                         self.inbound.release_if_empty();
                         self.armed = Armed::No;

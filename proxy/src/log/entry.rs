@@ -90,6 +90,7 @@ impl<S> Connection<S> {
             self.write_log(traffic, &record, total, None);
         }
         self.measure(&record, total);
+        self.trace_end(&record);
         self.worker().log().give_back(record);
     }
 

@@ -10,6 +10,7 @@ use crate::{
     Endpoint,
     config::{BackendId, Mode},
     status::Steps,
+    trace::{Chosen, Tracing},
 };
 
 /// See the module. Moments are counted from `begun`.
@@ -44,6 +45,11 @@ pub(crate) struct Record {
     pub(crate) is_redispatched: bool,
     /// Its place in the line of its server, and in that of its backend; 0 if it did not wait.
     pub(crate) in_line: (u32, u32),
+    /// Why its server was chosen, and if a rule has chosen its backend.
+    pub(crate) chosen: Chosen,
+    pub(crate) is_by_rule: bool,
+    /// Who traces it.
+    pub(crate) trace: Option<Box<Tracing>>,
     /// Its line is written: it goes on all the same, and is still measured.
     pub(super) is_written: bool,
     /// How it ended: who, and where. None until it has.
@@ -127,6 +133,9 @@ impl Default for Record {
             retries: 0,
             is_redispatched: false,
             in_line: (0, 0),
+            chosen: Chosen::default(),
+            is_by_rule: false,
+            trace: None,
             is_written: false,
             code: None,
             cookie: ['-'; 2],
@@ -263,6 +272,27 @@ impl Record {
             connect: from(queued, connected),
             response: from(connected, responded),
         }
+    }
+
+    /// How long its steps took until now; 0 for those that were not done.
+    pub(crate) fn steps_so_far(&self) -> Steps {
+        let Times { request: _, queue, connect, response } = self.times();
+        Steps {
+            queue: queue.unwrap_or(0),
+            connect: connect.unwrap_or(0),
+            response: response.unwrap_or(0),
+            total: u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// How it ended, in two letters.
+    pub(crate) fn letters(&self) -> String {
+        self.code.unwrap_or(['-'; 2]).iter().collect()
+    }
+
+    /// Bytes to the client over its connection before it.
+    pub(crate) fn sent_before(&self) -> u64 {
+        self.sent_before
     }
 
     /// How long its steps took, and all of it, if its server has done its part: it has answered, in mode tcp it is connected.

@@ -33,7 +33,8 @@ impl WorkerLog {
         self.unused.borrow_mut().pop().unwrap_or_default()
     }
 
-    pub(super) fn give_back(&self, record: Box<Record>) {
+    pub(super) fn give_back(&self, mut record: Box<Record>) {
+        record.trace = None;
         let mut unused = self.unused.borrow_mut();
         if unused.len() < KEPT {
             unused.push(record);

@@ -117,6 +117,7 @@ pub(crate) struct Run<'w, 'f, 'm> {
     pub(crate) gate: Option<Gate<'w>>,
     /// A rule wants it: the request may go to any server, whichever its client had.
     pub(crate) ignores_persistence: bool,
+    pub(crate) is_chosen: bool,
     pub(crate) tables: &'w Tables,
     /// So many limits have counted the request already, in an earlier run of its rules.
     pub(crate) counted: usize,
@@ -132,6 +133,8 @@ pub(crate) struct Judgement {
     pub(crate) backend: Option<BackendId>,
     /// It may go to any server, whichever its client had.
     pub(crate) ignores_persistence: bool,
+    /// A rule has chosen the backend.
+    pub(crate) is_chosen: bool,
 }
 
 enum Flow<'r> {
@@ -279,6 +282,7 @@ impl Programs {
                 }
             }
         }
+        judgement.is_chosen = judgement.backend.is_some();
         judgement.backend = judgement.backend.or(default);
         Some(judgement)
     }
@@ -311,6 +315,7 @@ impl Programs {
                 None | Some(Flow::Next | Flow::Leave) => Verdict::Statistics,
             });
         }
+        run.is_chosen = chosen.is_some();
         let backend = chosen.or(default);
         run.facts.backend = backend.map(|backend| self.names[backend.0].as_str());
         if let Some(program) = backend.and_then(|backend| self.backends[backend.0].as_ref())

@@ -20,6 +20,7 @@ use crate::{
     log::{Record, ServedBy},
     metrics::{BackendCounters, Event},
     node::{Asker, BackendShared, Grant},
+    trace::Chosen,
     upstream::queue::{Place, Wish},
     wheel::Deadline,
     worker::Worker,
@@ -56,6 +57,8 @@ pub struct Search {
     redispatches: u32,
     /// The last attempt of all: its server, and why it failed.
     failure: Option<(usize, String)>,
+    /// Why the client has a server, if it has one.
+    had_by: Chosen,
     /// For the record of the exchange, if there is one.
     course: Option<Cell<Course>>,
 }
@@ -97,7 +100,9 @@ impl Search {
         backend: BackendId,
         mut preference: Preference,
     ) -> Self {
+        let had_by = if preference.server.is_some() { Chosen::Cookie } else { Chosen::Stick };
         let persistence = Persistence::new(worker.node(), backend, &mut preference);
+        let had_by = if preference.server.is_some() { had_by } else { Chosen::Balance };
         let course = worker.node().keeps_records(frontend).then(Cell::default);
         Self {
             worker,
@@ -110,6 +115,7 @@ impl Search {
             retries: 0,
             redispatches: 0,
             failure: None,
+            had_by,
             course,
         }
     }
@@ -125,6 +131,7 @@ impl Search {
         }
         if let Some(server) = course.server {
             record.served_by = ServedBy::Server(server);
+            record.chosen = if self.is_persisted(server) { self.had_by } else { Chosen::Balance };
         }
     }
 
@@ -145,6 +152,7 @@ impl Search {
     pub(crate) fn offer(&mut self, own: Own) {
         if let Some(server) = own.authenticated_at() {
             self.preference.server = Some(server);
+            self.had_by = Chosen::Own;
         }
         self.own = Some(own);
     }

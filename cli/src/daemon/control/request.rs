@@ -11,12 +11,13 @@ use hyper::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Command;
+use super::{Command, body::AnswerBody};
 use crate::{
     control::{
-        ErrorReport, PROBLEM_JSON, ReloadRequest, StopRequest, UpgradeRequest, VERSION_HEADER, VersionReport,
+        ErrorReport, LINES, PROBLEM_JSON, ReloadRequest, StopRequest, TraceRequest, UpgradeRequest,
+        VERSION_HEADER, VersionReport,
     },
-    daemon::{reload::Refused, upgrade},
+    daemon::{reload::Refused, trace, upgrade},
 };
 
 /// Bytes of a body.
@@ -31,10 +32,13 @@ const BODY_TIME: Duration = Duration::from_secs(5);
 /// For the daemon's loop to answer.
 const LOOP_TIME: Duration = Duration::from_secs(2);
 
-type Answer = Response<Full<Bytes>>;
+/// Lines of a trace on their way; more wait in its queue.
+const LINES_AHEAD: usize = 16;
+
+type Answer = Response<AnswerBody>;
 
 /// The resources and the method of each.
-const RESOURCES: [(&str, Method); 7] = [
+const RESOURCES: [(&str, Method); 8] = [
     ("/v1/status", Method::GET),
     ("/v1/version", Method::GET),
     ("/v1/errors", Method::GET),
@@ -42,6 +46,7 @@ const RESOURCES: [(&str, Method); 7] = [
     ("/v1/upgrade", Method::POST),
     ("/v1/stop", Method::POST),
     ("/v1/log/reopen", Method::POST),
+    ("/v1/trace", Method::POST),
 ];
 
 /// Answers `request` of `user`; never fails.
@@ -76,6 +81,7 @@ pub(super) async fn answer(
         "/v1/status" => ask(commands, Command::Status).await,
         "/v1/errors" => ask(commands, Command::Errors).await,
         "/v1/reload" => reload(&body, commands, user).await,
+        "/v1/trace" => trace(&body, commands).await,
         "/v1/upgrade" => upgrade(&body, commands, user).await,
         "/v1/log/reopen" => ask(commands, Command::ReopenLogs).await,
         _ => stop(&body, commands, user).await,
@@ -136,6 +142,30 @@ async fn upgrade(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> A
     }
 }
 
+/// Answers at once, and then with each thing that happens.
+async fn trace(body: &[u8], commands: &mpsc::Sender<Command>) -> Answer {
+    let request: TraceRequest = match parse(body) {
+        Ok(request) => request,
+        Err(error) => return bad_body(&error),
+    };
+    let limit = Duration::from_secs(request.seconds);
+    let (reply, answer) = oneshot::channel();
+    if commands.send(Command::Trace { request, reply }).await.is_err() {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+    }
+    match answer.await {
+        Ok(Ok(trace)) => {
+            let (lines, body) = mpsc::channel(LINES_AHEAD);
+            tokio::spawn(trace::run(trace, limit, lines));
+            response(StatusCode::OK, LINES, AnswerBody::Lines(body))
+        }
+        Ok(Err(trace::Refused::Request(why))) => refusal(StatusCode::BAD_REQUEST, why),
+        Ok(Err(trace::Refused::Missing(why))) => refusal(StatusCode::NOT_FOUND, why),
+        Ok(Err(trace::Refused::Full(why))) => refusal(StatusCode::SERVICE_UNAVAILABLE, why),
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
+    }
+}
+
 /// An empty body is the default.
 fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> serde_json::Result<T> {
     if body.is_empty() { Ok(T::default()) } else { serde_json::from_slice(body) }
@@ -189,7 +219,7 @@ async fn discard(body: Incoming) {
 
 fn json(value: &impl Serialize) -> Answer {
     match serde_json::to_vec(value) {
-        Ok(body) => response(StatusCode::OK, "application/json", body),
+        Ok(body) => response(StatusCode::OK, "application/json", whole(body)),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("can't write the answer: {error}")),
     }
 }
@@ -197,11 +227,15 @@ fn json(value: &impl Serialize) -> Answer {
 fn refusal(status: StatusCode, detail: String) -> Answer {
     let title = status.canonical_reason().unwrap_or("Error").to_owned();
     let report = ErrorReport { status: status.as_u16(), title, detail };
-    response(status, PROBLEM_JSON, serde_json::to_vec(&report).unwrap_or_default())
+    response(status, PROBLEM_JSON, whole(serde_json::to_vec(&report).unwrap_or_default()))
 }
 
-fn response(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Answer {
-    let mut response = Response::new(Full::new(body.into()));
+fn whole(body: Vec<u8>) -> AnswerBody {
+    AnswerBody::Whole(Full::new(body.into()))
+}
+
+fn response(status: StatusCode, media_type: &'static str, body: AnswerBody) -> Answer {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(media_type));

@@ -51,7 +51,7 @@ pub(super) const ROWS: &[Row<Global>] = &[
     row("nbthread", "", threads, "`threads`", ""),
     row("nbproc", "", processes, "", "One process with a worker for each core; HAProxy refuses the word since 2.5."),
     row("daemon", "", |global, line| { global.daemon = Some(line.span); leave_out(line, "`lbctl run` stays in the foreground, as systemd wants it") }, "", "`lbctl run` stays in the foreground, as systemd wants it."),
-    row("debug", "", |global, line| { global.debug = Some(line.span); Ok(()) }, "", "`lbctl status --watch`, and RUST_LOG for more in the log."),
+    row("debug", "", |global, line| { global.debug = Some(line.span); Ok(()) }, "", "`lbctl trace` shows heads as they pass, on a running node."),
     row("pidfile", "", pidfile, "", "systemd knows the process; `lbctl status` finds it by its socket."),
     row("chroot", "", chroot, "", "As a comment. systemd's unit can shut the process in."),
     missing("user", "", "start lbctl as this user, with systemd's User= and CAP_NET_BIND_SERVICE; a pair needs CAP_NET_ADMIN and CAP_NET_RAW, too"),

@@ -160,6 +160,7 @@ impl<S: Stream> Download<'_, S> {
                 counted: 0,
                 limits: 0,
                 ignores_persistence: false,
+                is_chosen: false,
                 tables: &worker.node().tables,
                 now: &|| worker.node().now(),
             };

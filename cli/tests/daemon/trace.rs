@@ -1,0 +1,164 @@
+//! `lbctl trace`: exchanges as they pass, for a person and for a program.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Daemon, exchange, get, lbctl, web_server};
+
+/// A trace that runs, and the lines that it prints.
+struct Tracing {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Tracing {
+    fn start(daemon: &Daemon, arguments: &[&str]) -> Self {
+        let mut command = lbctl();
+        command.arg("trace").args(arguments).arg("--control").arg(&daemon.socket);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+        let (sender, lines) = channel();
+        let stdout = child.stdout.take().expect("piped");
+        thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line).ok())
+        });
+        Self { child, lines }
+    }
+
+    /// It shows something: then it has begun.
+    #[track_caller]
+    fn wait_for_line(&self, daemon: &Daemon) -> String {
+        let mut found = None;
+        daemon.wait_until("something is shown", |daemon| {
+            get(daemon.frontend).expect("served");
+            found = self.lines.recv_timeout(Duration::from_millis(50)).ok();
+            found.is_some()
+        });
+        found.expect("a line")
+    }
+
+    /// All that is still to come, and the exit code.
+    fn finish(mut self) -> (Vec<String>, Option<i32>) {
+        let code = self.child.wait().expect("ended").code();
+        (self.lines.iter().collect(), code)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("signalled");
+    }
+}
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn one_exchange_is_shown_from_its_head_to_its_end_and_then_the_trace_is_over() {
+    let daemon = Daemon::start("http", web_server(Duration::from_millis(20)));
+    let trace = Tracing::start(&daemon, &["web", "--client", "127.0.0.0/8", "--count", "1", "--json"]);
+    let mut lines = vec![trace.wait_for_line(&daemon)];
+    let (rest, code) = trace.finish();
+    lines.extend(rest);
+    assert_eq!(code, Some(0), "{lines:?}");
+    let events: Vec<serde_json::Value> =
+        lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |event: usize, key: &str| events[event][key].clone();
+    let kinds: Vec<_> = (0..events.len()).map(|at| of(at, "event")).collect();
+    assert_eq!(kinds, ["request", "response", "end", "over"]);
+    assert!((1..3).all(|event| of(event, "id") == of(0, "id")), "{lines:?}");
+    assert_eq!((of(0, "frontend"), of(0, "decision")), ("web".into(), "default_backend web".into()));
+    assert_eq!(of(0, "head"), "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    assert_eq!((of(1, "backend"), of(1, "chosen")), ("web".into(), "roundrobin".into()));
+    assert_eq!(of(1, "head"), "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+    assert!(of(1, "times")["response"].as_u64().is_some_and(|time| time >= 20), "{lines:?}");
+    assert_eq!((of(2, "status"), of(2, "termination")), (200.into(), "--".into()));
+    assert!(of(2, "total").as_u64() >= of(1, "times")["response"].as_u64(), "{lines:?}");
+}
+
+#[test]
+fn a_trace_without_an_end_is_ended_by_hand_and_reads_well() {
+    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+    let trace = Tracing::start(&daemon, &[]);
+    let first = trace.wait_for_line(&daemon);
+    assert!(first.ends_with(" > web  GET / HTTP/1.1  (default_backend web)"), "{first}");
+    let next = |trace: &Tracing| trace.lines.recv_timeout(Duration::from_secs(20)).expect("a line");
+    assert_eq!([next(&trace), next(&trace)], ["    Host: test", "    Connection: close"]);
+    let answered = next(&trace);
+    assert!(answered.contains("  HTTP/1.1 200 OK  (roundrobin; line "), "{answered}");
+    assert_eq!(next(&trace), "    Content-Length: 5");
+    let over = next(&trace);
+    assert!(over.contains(" over  200 --, "), "{over}");
+    trace.signal(Signal::SIGINT);
+    assert_eq!(trace.finish().1, Some(0));
+    daemon.assert_untouched();
+}
+
+#[test]
+fn traces_are_few_and_one_that_is_killed_makes_room() {
+    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+    let mut traces: Vec<_> = (0..8).map(|_| Tracing::start(&daemon, &["--json"])).collect();
+    for trace in &traces {
+        trace.wait_for_line(&daemon);
+    }
+    let output = daemon.verb(&["trace"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output.stderr),
+        "lbctl: lbctl refused: Service Unavailable: 8 traces run already; end one of them (Ctrl-C) first\n"
+    );
+    drop(traces.pop());
+    // Nobody reads the next line that says that it goes on.
+    daemon.wait_until("there is room", |daemon| {
+        daemon.verb(&["trace", "--seconds", "1"]).status.code() == Some(0)
+    });
+}
+
+#[test]
+fn what_can_not_be_traced_is_named() {
+    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+    let output = daemon.verb(&["trace", "wbe"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        text(&output.stderr),
+        "lbctl: lbctl refused: Not Found: there is no frontend `wbe`; did you mean `web`?\n"
+    );
+    let output = daemon.verb(&["trace", "--client", "10.0.0.1/8"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(
+        text(&output.stderr).contains("write \"10.0.0.0/8\" for the network"),
+        "{}",
+        text(&output.stderr)
+    );
+    let ask = |body: &str| {
+        let length = body.len();
+        let head = "POST /v1/trace HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        exchange(&daemon.socket, format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes())
+    };
+    for (body, detail) in [
+        ("{\"client\": \"x\"}", "\\\"x\\\" is no network"),
+        ("{\"seconds\": 0}", "`seconds` is 1 to 3600"),
+        ("{\"nothing\": 1}", "unknown field `nothing`"),
+    ] {
+        let (head, answer) = ask(body);
+        assert!(head.starts_with("http/1.1 400 "), "{body}: {head}");
+        assert!(answer.contains(detail), "{body}: {answer}");
+    }
+    let (head, answer) = ask("{\"seconds\": 1}");
+    assert!(head.contains("\r\ncontent-type: application/x-ndjson"), "{head}");
+    assert!(answer.contains("{\"event\":\"over\",\"why\":\"its time is up\"}"), "{answer}");
+    daemon.assert_untouched();
+}
