@@ -12,10 +12,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use socket2::Socket;
 use tokio::{
     sync::{OwnedMutexGuard, watch as published},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::field::display;
 
@@ -35,6 +36,12 @@ use crate::{
 
 /// Between two attempts to bind what is not bound.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// For the workers to take what was bound.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// For the reload before to be over. Each wait of one has a limit of a few seconds.
+pub(crate) const TURN: Duration = Duration::from_secs(10);
 
 /// All listening addresses of the node.
 #[derive(Debug)]
@@ -110,6 +117,14 @@ pub struct BindFailure {
     pub why: String,
 }
 
+/// Why there is no plan.
+#[derive(Debug)]
+pub(crate) enum PlanError {
+    /// Another reload does not end.
+    Busy,
+    Bind(Vec<BindFailure>),
+}
+
 /// Sockets for one worker, and whose each is.
 pub(crate) type Sockets = Vec<(Assignment, Socket)>;
 
@@ -156,7 +171,8 @@ impl Bindings {
         (Arc::new(this), sockets)
     }
 
-    /// Tries what is not bound again, for ever.
+    /// Tries what is not bound again, for ever. A worker that hangs gets its sockets when it goes on, and keeps nobody from
+    /// having the turn.
     pub(crate) async fn retry(self: Arc<Self>, workers: Arc<[WorkerHandle]>) {
         let mut ticks = interval(RETRY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -173,10 +189,16 @@ impl Bindings {
                     .map(|binding| (binding.assignment.clone(), binding.try_bind(workers.len(), Vec::new())))
                     .collect()
             };
-            for (assignment, sockets) in bound {
-                for (worker, socket) in workers.iter().zip(sockets) {
-                    hand_over(worker, assignment.clone(), socket).await;
-                }
+            let handed = bound.into_iter().flat_map(|(assignment, sockets)| {
+                let hand = |(worker, socket)| {
+                    let (workers, assignment) = (Arc::clone(&workers), assignment.clone());
+                    tokio::spawn(async move { hand_over(&workers[worker], assignment, socket).await })
+                };
+                sockets.into_iter().enumerate().map(hand).collect::<Vec<_>>()
+            });
+            if timeout(ANSWER, join_all(handed)).await.is_err() {
+                let waited = ANSWER.as_secs();
+                tracing::error!(waited, "a worker does not answer: it accepts on a new address when it does");
             }
             self.publish(&self.bindings());
         }
@@ -185,12 +207,12 @@ impl Bindings {
     /// Binds what `config` has more than the configuration in force. What is in both stays as it is, bound or not.
     ///
     /// # Errors
-    /// Every address that can't be listened on. Nothing has changed then.
-    pub(crate) async fn plan(&self, config: &Config) -> Result<Plan, Vec<BindFailure>> {
+    /// Another one has the turn for too long, or every address that can't be listened on. Nothing has changed then.
+    pub(crate) async fn plan(&self, config: &Config) -> Result<Plan, PlanError> {
         let mut bindings: Vec<_> = Binding::all(config).collect();
         let looked_up = look_up_apart(bindings.iter().filter_map(Binding::of_unix).collect()).await;
         take_rights(&mut bindings, looked_up);
-        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let turn = timeout(TURN, Arc::clone(&self.turn).lock_owned()).await.map_err(|_| PlanError::Busy)?;
         let mut before = self.bindings().clone();
         let (mut stay, mut added, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         for (index, binding) in bindings.iter_mut().enumerate() {
@@ -226,7 +248,7 @@ impl Bindings {
                 Err(why) => failures.push(binding.failure(why)),
             }
         }
-        if failures.is_empty() { Ok(plan) } else { Err(failures) }
+        if failures.is_empty() { Ok(plan) } else { Err(PlanError::Bind(failures)) }
     }
 
     /// The plan is what is in force; the workers are told by the caller. The turn is over when what is returned is

@@ -17,7 +17,7 @@ use crate::{
     health::board::Board,
     listener::{
         Assignment, Watched,
-        binding::{BindFailure, Bindings, Plan, Sockets},
+        binding::{BindFailure, Bindings, Plan, PlanError, Sockets, TURN},
         watch,
     },
     node::{Lineage, Node},
@@ -37,6 +37,9 @@ pub enum ReloadError {
     /// Addresses can't be listened on.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Bind(Vec<BindFailure>),
+    /// Another one is neither committed nor dropped.
+    #[error("the reload before is not over within {} s: try again", TURN.as_secs())]
+    Busy,
     /// Threads are made at the start.
     #[error(
         "{running} threads run, and the file wants {wanted}: lbctl upgrade starts a process with so many"
@@ -82,7 +85,7 @@ pub struct Reloaded {
 
 impl Proxy {
     /// Makes `config` ready to come into force: reads its maps (on a thread for that), binds its new listeners. A second one
-    /// waits for the first to be committed or dropped.
+    /// waits for the first to be committed or dropped, for 10 s.
     ///
     /// # Errors
     /// Why not; nothing has changed then.
@@ -98,7 +101,10 @@ impl Proxy {
         let maps = maps
             .unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))
             .map_err(ReloadError::Maps)?;
-        let mut plan = self.bindings.plan(&config).await.map_err(ReloadError::Bind)?;
+        let mut plan = self.bindings.plan(&config).await.map_err(|error| match error {
+            PlanError::Busy => ReloadError::Busy,
+            PlanError::Bind(failures) => ReloadError::Bind(failures),
+        })?;
         // After the plan: whoever has one has the turn, and no other generation comes in between.
         let node = Node::new(config, maps, Lineage(&self.board.generations()));
         let sockets = std::mem::take(&mut plan.new);

@@ -175,3 +175,42 @@ async fn client_that_sends_many_requests_at_once_lets_the_others_in_between() {
     // Two where the buffer ended with the first of them.
     assert!(at_once <= 2, "{at_once} at once");
 }
+
+/// A listener that could not be bound before is handed to the workers, one of which hangs.
+#[tokio::test]
+async fn worker_that_does_not_take_a_listener_keeps_no_reload_waiting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let listening = || {
+        let bind = Bind { label: "front".to_owned(), address };
+        Config { frontends: vec![Frontend::new("front", Mode::Tcp, vec![bind])], ..config(2) }
+    };
+    let proxy = Proxy::start(listening()).unwrap();
+    let (release, held) = mpsc::channel::<()>();
+    assert!(proxy.workers[1].try_run(move |_| {
+        let _ = held.recv();
+    }));
+    drop(taken);
+    while TcpStream::connect(address).is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let reload = tokio::time::timeout(Duration::from_secs(10), proxy.reload(listening()));
+    let error = reload.await.expect("it waits for the worker").unwrap_err();
+    assert_eq!(error.to_string(), "worker 1 does not answer within 2 s");
+    drop(release);
+    assert_eq!(proxy.reload(listening()).await.unwrap().generation, 2);
+    let bound = |health: &Health| health.listeners[0].bound;
+    tokio::time::timeout(Duration::from_secs(10), proxy.health().wait_for(bound)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn reload_does_not_wait_for_ever_for_one_that_is_never_over() {
+    let proxy = Proxy::start(config(1)).unwrap();
+    let never_over = proxy.prepare(config(1)).await.unwrap();
+    tokio::time::pause();
+    let error = proxy.reload(config(1)).await.unwrap_err();
+    tokio::time::resume();
+    assert_eq!(error.to_string(), "the reload before is not over within 10 s: try again");
+    drop(never_over);
+    assert_eq!(proxy.reload(config(1)).await.unwrap().generation, 2);
+}

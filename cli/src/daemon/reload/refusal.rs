@@ -61,9 +61,10 @@ impl From<ReloadError> for Refused {
                     if lines.len() == 1 { "1 error".to_owned() } else { format!("{} errors", lines.len()) };
                 Self::File { report: format!("{}\n{summary}. Nothing was changed.", lines.join("\n")), lines }
             }
-            error @ (ReloadError::Bind(_) | ReloadError::Threads { .. } | ReloadError::Worker { .. }) => {
-                Self::Now(error.to_string())
-            }
+            error @ (ReloadError::Bind(_)
+            | ReloadError::Busy
+            | ReloadError::Threads { .. }
+            | ReloadError::Worker { .. }) => Self::Now(error.to_string()),
         }
     }
 }
