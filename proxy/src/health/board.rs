@@ -304,26 +304,24 @@ impl Board {
         let facts = |health: &ServerHealth| {
             (health.state(), health.weight(own), health.maxconn(own), health.is_ready())
         };
+        let told = |health: &ServerHealth| (down_reason(health), health.is_known());
         let mut health = server.health();
-        let before = facts(&health);
+        let (before, told_before) = (facts(&health), told(&health));
         change(&mut health);
         let after = facts(&health);
         if before == after {
+            let is_news = told_before != told(&health);
+            drop(health);
+            if is_news {
+                self.publish(&mut known);
+            }
             return;
         }
-        if before.0 != after.0 {
-            let now = SystemTime::now();
-            health.history.outage.change(is_down(after.0), now);
-            health.since = now;
-            health.came_back = (is_down(before.0) && !is_down(after.0)).then(Instant::now);
-            let reason = health.reason(config.check.as_ref().map_or(1, |check| check.fall));
-            log_transition(server, before.0, after.0, reason.as_deref().unwrap_or_default());
-        }
+        let before = Before { state: before.0, weight: before.1 };
+        let changed = note_transition(server, config, before.state, &mut health).then(|| health.clone());
         server.set_limits(own, &health);
-        let changed = (before.0 != after.0).then(|| health.clone());
         drop(health);
         if let Some(health) = changed {
-            let before = Before { state: before.0, weight: before.1 };
             events::log_transition(&node, id, index, before, &health);
         }
         self.route(&known, &backend.shared);
@@ -331,7 +329,7 @@ impl Board {
         drop(known);
         backend.shared.serve_line();
         backend.shared.came_back.notify_one();
-        if config.cut_when_down && is_down(after.0) && !is_down(before.0) {
+        if config.cut_when_down && is_down(after.0) && !is_down(before.state) {
             self.cut(server.number);
         }
     }
@@ -378,7 +376,7 @@ impl Board {
     }
 
     /// Ends what goes through a server, without waiting for the workers.
-    fn cut(&self, server: u32) {
+    pub(super) fn cut(&self, server: u32) {
         let workers = self.workers();
         tokio::spawn(async move {
             for worker in workers.iter() {
@@ -411,8 +409,36 @@ fn is_full(node: &Node, backend: &Arc<BackendShared>, now: Instant) -> bool {
     node.health(id).iter().all(|server| share(node.backend(id), server, now).is_full())
 }
 
+/// Notes that a server has another state than `before`, if it has. Its name may have had no address since the start: then
+/// it was never up, and nothing has ended when it gets one.
+pub(super) fn note_transition(
+    server: &ServerShared,
+    backend: &Backend,
+    before: ServerState,
+    health: &mut ServerHealth,
+) -> bool {
+    let after = health.state();
+    if before == after {
+        return false;
+    }
+    let now = SystemTime::now();
+    let was_down = health.history.outage.is_down;
+    health.history.outage.change(is_down(after), now);
+    health.since = now;
+    health.came_back = (was_down && !is_down(after)).then(Instant::now);
+    let reason = health.reason(backend.check.as_ref().map_or(1, |check| check.fall));
+    log_transition(server, before, after, reason.as_deref().unwrap_or_default());
+    true
+}
+
 pub(super) fn is_down(state: ServerState) -> bool {
     matches!(state, ServerState::Down | ServerState::AgentDown)
+}
+
+/// Why a server is down, if it is.
+fn down_reason(health: &ServerHealth) -> Option<String> {
+    let why = || health.last_check.as_ref().map_or_else(|| "down".to_owned(), CheckReport::to_string);
+    (health.state() == ServerState::Down).then(why)
 }
 
 /// For readiness: by active checks alone.
@@ -426,10 +452,8 @@ fn backend_health(config: &Config, id: BackendId, servers: &[ServerHealth]) -> B
         .zip(servers)
         .filter(|(_, health)| health.state() == ServerState::Down)
         .max_by_key(|(_, health)| health.since);
-    let reason = last_down.map(|(server, health)| {
-        let what = health.last_check.as_ref().map_or_else(|| "down".to_owned(), CheckReport::to_string);
-        format!("{}: {what}", server.name)
-    });
+    let reason = last_down.and_then(|(server, health)| Some((server, down_reason(health)?)));
+    let reason = reason.map(|(server, what)| format!("{}: {what}", server.name));
     BackendHealth {
         name: backend.name.clone(),
         counts: backend.readiness && is_reached,
@@ -454,3 +478,6 @@ pub(super) fn log_transition(server: &ServerShared, from: ServerState, to: Serve
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

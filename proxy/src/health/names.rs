@@ -8,7 +8,10 @@ use std::{
 
 use tracing::field::display;
 
-use super::board::Board;
+use super::{
+    board::{Board, is_down, note_transition},
+    events::{self, Before},
+};
 use crate::{
     config::{Address, BackendId, ServerAddress},
     node::{Node, ServerShared},
@@ -23,7 +26,7 @@ impl Board {
         let mut known = self.known();
         known.answers.insert(host.into(), answer.to_vec());
         let node = Arc::clone(&known.node);
-        let (mut moved, mut changed) = (Vec::new(), Vec::new());
+        let (mut moved, mut changed, mut transitions) = (Vec::new(), Vec::new(), Vec::new());
         for (id, index, port) in servers_of(&node, host) {
             let state = &node.backends[id.0];
             let (backend, server) = (&state.shared.name, &state.servers[index]);
@@ -39,18 +42,22 @@ impl Board {
                 tracing::info!(%backend, server = %name, host, "name resolves again");
             }
             if address != health.address {
-                let before = health.state();
+                let config = node.backend(id);
+                let before = Before { state: health.state(), weight: health.weight(&config.servers[index]) };
                 let (from, to) = (health.address.as_ref().map(display), address.as_ref().map(display));
                 tracing::info!(%backend, server = %name, host, from, to, "server has another address");
                 health.address = address;
-                if health.state() != before {
-                    health.since = SystemTime::now();
+                if note_transition(server, config, before.state, &mut health) {
+                    transitions.push((id, index, before, health.clone()));
                 }
                 moved.push(server.number);
                 if changed.last() != Some(&id) {
                     changed.push(id);
                 }
             }
+        }
+        for (id, index, before, health) in &transitions {
+            events::log_transition(&node, *id, *index, *before, health);
         }
         for id in &changed {
             self.route(&known, &node.backends[id.0].shared);
@@ -60,6 +67,12 @@ impl Board {
         self.looked_up();
         for id in changed {
             node.backends[id.0].shared.serve_line();
+            node.backends[id.0].shared.came_back.notify_one();
+        }
+        for (id, index, before, health) in transitions {
+            if node.backend(id).cut_when_down && is_down(health.state()) && !is_down(before.state) {
+                self.cut(node.backends[id.0].servers[index].number);
+            }
         }
         moved
     }

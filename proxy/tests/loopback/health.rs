@@ -62,6 +62,13 @@ async fn server_follows_its_http_checks_down_and_up() {
     assert_eq!(status_of.state, ServerState::Down);
     assert!(status_of.last_check.unwrap().in_a_row >= 3);
 
+    // It stays down, for another reason.
+    status.store(500, Ordering::SeqCst);
+    healthy(&proxy, "the reason", |health| {
+        health.backends[0].reason.as_deref() == Some("s1: L7STS 500 on HEAD /check.txt")
+    })
+    .await;
+
     status.store(302, Ordering::SeqCst);
     let health = healthy(&proxy, "up again", |health| health.backends[0].usable == 1).await;
     assert_eq!(health.backends[0].reason, None);
