@@ -133,7 +133,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             }
         });
         let mut search = worker.search(connection.frontend_id(), backend, self.preference);
-        if let Some(own) = self.session.own.take().filter(|own| own.backend() == backend) {
+        // That of another backend waits for the next request that goes there.
+        if let Some(own) = self.session.own.take_if(|own| own.backend() == backend) {
             search.offer(*own);
         }
         // The whole request is in `head`, so it could be sent again.

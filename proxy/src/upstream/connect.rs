@@ -153,6 +153,7 @@ impl Search {
         if let Some(server) = own.authenticated_at() {
             self.preference.server = Some(server);
             self.had_by = Chosen::Own;
+            self.persistence.yield_to(server);
         }
         self.own = Some(own);
     }

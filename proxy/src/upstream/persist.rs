@@ -28,6 +28,14 @@ impl Persistence {
         Self { backend, had: preference.server, client, stored, is_counted: false }
     }
 
+    /// The client's own connection decides for `server`: where that is another one than the client had, it has not lost it,
+    /// and what is remembered stays.
+    pub(super) fn yield_to(&mut self, server: usize) {
+        if self.had.is_some_and(|had| had != server) {
+            (self.had, self.client) = (None, None);
+        }
+    }
+
     /// The client got this server; says what to count, once.
     pub(super) fn settle(&mut self, node: &Node, server: usize) -> Option<Event> {
         if let (Some(client), Some(stick)) = (self.client, node.tables.stick(self.backend.0))

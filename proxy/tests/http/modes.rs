@@ -2,7 +2,8 @@
 
 use lb_proxy::{
     Config, Proxy,
-    config::{ConnectionMode, ReuseMode},
+    config::{Backend, BackendId, ConnectionMode, Cookie, ReuseMode},
+    rules::{Action, Condition, Rule},
 };
 use tokio::io::AsyncWriteExt;
 
@@ -158,6 +159,39 @@ async fn r3_connection_that_was_authenticated_stays_with_its_client_and_its_serv
     }
     assert!(ask(&mut other, GET).await.starts_with("HTTP/1.1 401 "));
     assert!(ask(&mut client, GET).await.contains("200 OK"));
+}
+
+#[tokio::test]
+async fn r3_connection_that_was_authenticated_is_kept_while_its_client_asks_another_backend() {
+    let (server, other) = (authenticating().await, Recording::answering(OK).await);
+    let mut config = http_config(&[server.address]);
+    config.backends.push(Backend {
+        name: "other".to_owned(),
+        ..http_config(&[other.server.address]).backends.remove(0)
+    });
+    let put = Condition::Method(vec!["PUT".to_owned()]);
+    config.frontends[0].rules = vec![Rule { when: put, then: vec![Action::Backend(BackendId(1))] }];
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    assert!(ask(&mut client, GET).await.starts_with("HTTP/1.1 401 "));
+    assert_eq!(ask(&mut client, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await, OK);
+    assert!(ask(&mut client, GET).await.contains("200 OK"));
+    assert_eq!(server.accepted(), 1);
+}
+
+#[tokio::test]
+async fn r3_connection_that_was_authenticated_decides_and_no_persistence_is_lost_by_that() {
+    let servers = [authenticating().await, authenticating().await];
+    let mut config = http_config(&servers.each_ref().map(|server| server.address));
+    config.backends[0].cookie = Some(Cookie::new("SRV"));
+    config.backends[0].servers[1].cookie = Some("app2".to_owned());
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    ask(&mut client, GET).await;
+    assert_eq!(servers.each_ref().map(Scripted::accepted), [1, 0]);
+    ask(&mut client, "GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=app2\r\n\r\n").await;
+    assert_eq!(servers.each_ref().map(Scripted::accepted), [1, 0]);
+    assert_eq!(counter(&proxy, "persistence_lost_total"), 0);
 }
 
 /// Kerberos: the client sends its ticket unasked, and the server says nothing of it.
