@@ -24,8 +24,8 @@ const MODE: u32 = 0o640;
 pub(super) enum Output {
     Udp { address: Option<SocketAddr>, socket: Option<UdpSocket> },
     Unix { path: PathBuf, socket: Option<UnixDatagram> },
-    File { path: PathBuf, file: Option<File> },
-    Standard { is_error: bool, file: Option<File> },
+    File { path: PathBuf, file: Option<File>, torn: bool },
+    Standard { is_error: bool, file: Option<File>, torn: bool },
 }
 
 /// What one attempt came to.
@@ -44,9 +44,9 @@ impl Output {
             LogDestination::Udp(address) => Self::Udp { address: Some(*address), socket: None },
             LogDestination::UdpName { .. } => Self::Udp { address: None, socket: None },
             LogDestination::Unix(path) => Self::Unix { path: path.clone(), socket: None },
-            LogDestination::File(path) => Self::File { path: path.clone(), file: None },
-            LogDestination::Stdout => Self::Standard { is_error: false, file: None },
-            LogDestination::Stderr => Self::Standard { is_error: true, file: None },
+            LogDestination::File(path) => Self::File { path: path.clone(), file: None, torn: false },
+            LogDestination::Stdout => Self::Standard { is_error: false, file: None, torn: false },
+            LogDestination::Stderr => Self::Standard { is_error: true, file: None, torn: false },
         }
     }
 
@@ -80,10 +80,10 @@ impl Output {
                     Ok(socket)
                 })?;
             }
-            Self::File { path, file } => {
+            Self::File { path, file, .. } => {
                 open(file, || OpenOptions::new().append(true).create(true).mode(MODE).open(&path))?;
             }
-            Self::Standard { is_error, file } => {
+            Self::Standard { is_error, file, .. } => {
                 open(file, || {
                     let descriptor = if *is_error {
                         io::stderr().as_fd().try_clone_to_owned()
@@ -123,8 +123,8 @@ impl Output {
         let attempt = match self {
             Self::Udp { socket: Some(socket), .. } => send_all(lines, true, |line| socket.send(line)),
             Self::Unix { socket: Some(socket), .. } => send_all(lines, false, |line| socket.send(line)),
-            Self::File { file: Some(file), .. } | Self::Standard { file: Some(file), .. } => {
-                append(file, lines)
+            Self::File { file: Some(file), torn, .. } | Self::Standard { file: Some(file), torn, .. } => {
+                append(file, torn, lines)
             }
             // A name that was not resolved yet: its lines wait.
             Self::Udp { .. } | Self::Unix { .. } | Self::File { .. } | Self::Standard { .. } => {
@@ -176,28 +176,27 @@ fn send_all(lines: &[u8], late: bool, send: impl Fn(&[u8]) -> io::Result<usize>)
     attempt
 }
 
-/// What was written of a line that did not fit is taken back.
-fn append(file: &mut File, lines: &[u8]) -> Attempt {
+/// A line of which only a part was written is written again, whole and on a line of its own. `torn` says that the place may
+/// end with such a part. Nothing is ever taken back: others may have appended theirs meanwhile.
+fn append(file: &mut File, torn: &mut bool, lines: &[u8]) -> Attempt {
+    if *torn && let Err(error) = file.write_all(b"\n") {
+        return Attempt::failed(0, &error);
+    }
+    *torn = false;
     let mut done = 0;
     while done < lines.len() {
         match file.write(&lines[done..]) {
             Ok(0) => return Attempt::failed(done, &io::ErrorKind::WriteZero.into()),
             Ok(n) => done += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Attempt::failed(done - take_back(file, &lines[..done]), &error),
+            Err(error) => {
+                let whole = memchr::memrchr(b'\n', &lines[..done]).map_or(0, |at| at + 1);
+                *torn = whole < done;
+                return Attempt::failed(whole, &error);
+            }
         }
     }
     Attempt { done, ..Attempt::default() }
-}
-
-/// How many bytes behind the last whole line were taken back.
-fn take_back(file: &File, written: &[u8]) -> usize {
-    let torn = written.len() - memchr::memrchr(b'\n', written).map_or(0, |at| at + 1);
-    if torn == 0 {
-        return 0;
-    }
-    let cut = file.metadata().and_then(|of| file.set_len(of.len().saturating_sub(torn as u64)));
-    if cut.is_ok() { torn } else { 0 }
 }
 
 /// In a clause.
@@ -209,5 +208,45 @@ pub(super) fn words(error: &io::Error) -> String {
         io::ErrorKind::StorageFull => "the disk is full".to_owned(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "nothing is taken".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use nix::{
+        fcntl::{FcntlArg, OFlag, fcntl},
+        unistd::pipe2,
+    };
+
+    use super::*;
+
+    /// A pipe takes a part of what does not fit, as a full disk does.
+    #[test]
+    fn line_that_did_not_fit_comes_again_whole_and_takes_nothing_of_another_writer() {
+        let (reader, writer) = pipe2(OFlag::O_NONBLOCK).expect("a pipe");
+        let (mut reader, mut writer) = (File::from(reader), File::from(writer));
+        let mut other = writer.try_clone().expect("another writer");
+        fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).expect("a small pipe");
+        let [a, b] = ["a", "b"].map(|letter| format!("{}\n", letter.repeat(3_000)));
+        let both = format!("{a}{b}");
+        let mut torn = false;
+        let attempt = append(&mut writer, &mut torn, both.as_bytes());
+        assert_eq!((attempt.done, torn, attempt.fault.is_some()), (a.len(), true, true));
+        let mut room = [0; 16_384];
+        let mut text = Vec::new();
+        let mut drain = |text: &mut Vec<u8>| {
+            let n = reader.read(&mut room).expect("what was written");
+            text.extend_from_slice(&room[..n]);
+        };
+        drain(&mut text);
+        other.write_all(b", from the other one\n").expect("room");
+        let attempt = append(&mut writer, &mut torn, &both.as_bytes()[attempt.done..]);
+        assert_eq!((attempt.done, torn, attempt.fault), (b.len(), false, None));
+        drain(&mut text);
+        let text = String::from_utf8(text).expect("text");
+        let part = &b[..4096 - a.len()];
+        assert_eq!(text, format!("{a}{part}, from the other one\n\n{b}"));
     }
 }
