@@ -1,4 +1,4 @@
-//! What went wrong with a connection or a request: what, on whose side, and whether it may be tried again.
+//! What went wrong with a connection or a request: what, and on whose side.
 
 use std::{fmt, io};
 
@@ -26,10 +26,6 @@ pub enum Kind {
     ConnectFailed,
     /// Every attempt to connect failed; the last one got no answer within `timeout.connect`.
     ConnectTimeout,
-    /// The connection broke: reset, or ended where more was due.
-    Broken,
-    /// Nothing moved for longer than the side's timeout.
-    Inactive,
 }
 
 /// Whose fault it is.
@@ -39,8 +35,6 @@ pub enum Side {
     Downstream,
     /// The server's.
     Upstream,
-    /// Ours.
-    Internal,
 }
 
 impl Error {
@@ -51,14 +45,6 @@ impl Error {
     pub(crate) fn with_source(side: Side, kind: Kind, source: io::Error) -> Self {
         Self { kind, side, source: Some(source) }
     }
-
-    /// May the same request be sent to a server again? Yes as long as no byte of it can have reached one.
-    pub fn retry(&self) -> bool {
-        match self.kind {
-            Kind::NoServer | Kind::QueueTimeout | Kind::ConnectFailed | Kind::ConnectTimeout => true,
-            Kind::Broken | Kind::Inactive => false,
-        }
-    }
 }
 
 impl fmt::Display for Kind {
@@ -68,8 +54,6 @@ impl fmt::Display for Kind {
             Self::QueueTimeout => "waited too long for a free slot",
             Self::ConnectFailed => "can't connect",
             Self::ConnectTimeout => "no answer to connect",
-            Self::Broken => "connection broke",
-            Self::Inactive => "inactive for too long",
         })
     }
 }
@@ -79,7 +63,6 @@ impl fmt::Display for Side {
         f.write_str(match self {
             Self::Downstream => "downstream",
             Self::Upstream => "upstream",
-            Self::Internal => "internal",
         })
     }
 }

@@ -68,39 +68,15 @@ pub trait Stream: 'static {
         poll_fn(|context| self.poll_writable(context))
     }
 
-    /// Writes all of `bytes`, waiting as often as needed.
-    async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.try_write(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => bytes = &bytes[n..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes all of `pieces`, waiting as often as needed; in one system call where the socket takes it.
-    async fn write_all_vectored(&self, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
-        IoSlice::advance_slices(&mut pieces, 0);
-        while !pieces.is_empty() {
-            match self.try_write_vectored(pieces) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => IoSlice::advance_slices(&mut pieces, n),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     /// Waits for [`Self::poll_shutdown`].
     async fn shutdown(&self) -> io::Result<()> {
         poll_fn(|context| self.poll_shutdown(context)).await
     }
+}
+
+/// Is a read or a write worth another try?
+pub(crate) fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 /// A connected stream socket of any family. A [`TcpStream`] reads, writes and waits through its descriptor alone, so

@@ -174,7 +174,7 @@ pub(crate) async fn tunnel<S: Stream>(
         End::Inactive(side) => {
             let termination = match side {
                 Side::Downstream => Termination::ClientTimeoutInData,
-                Side::Upstream | Side::Internal => Termination::ServerTimeoutInData,
+                Side::Upstream => Termination::ServerTimeoutInData,
             };
             count(connection, upstream, termination);
         }
@@ -193,7 +193,7 @@ fn broken<S: Stream>(connection: &Connection<S>, upstream: &Upstream, side: Side
     );
     let termination = match side {
         Side::Downstream => Termination::ClientAbortInData,
-        Side::Upstream | Side::Internal => Termination::ServerAbortInData,
+        Side::Upstream => Termination::ServerAbortInData,
     };
     cut(connection, upstream, termination);
 }

@@ -139,11 +139,6 @@ impl Upstream {
         self.lease.worker.node().backends[self.lease.backend.0].cookie.as_ref()
     }
 
-    /// Its index in the backend.
-    pub fn server_id(&self) -> usize {
-        self.lease.server
-    }
-
     /// What this worker counts of the server.
     pub fn counters(&self) -> &ServerCounters {
         self.lease.counters()

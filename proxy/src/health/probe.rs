@@ -89,7 +89,7 @@ pub(crate) fn describe(error: &io::Error) -> String {
     }
 }
 
-pub(super) fn in_words(duration: Duration) -> String {
+pub(crate) fn in_words(duration: Duration) -> String {
     if duration.subsec_millis() == 0 {
         format!("{} s", duration.as_secs())
     } else {

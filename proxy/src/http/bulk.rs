@@ -4,10 +4,9 @@ use std::{cell::Cell, rc::Rc};
 
 use tokio::net::TcpStream;
 
-use super::write::is_transient;
 use crate::{
     metrics::{Counter, Flow},
-    stream::Stream,
+    stream::{Stream, is_transient},
     tcp::splice::{Pipe, PipePool},
 };
 

@@ -22,13 +22,13 @@ pub(crate) use self::{
 
 /// What stands between two semicolons of a Cookie line: a cookie, or something else.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Crumb<'v> {
+pub(super) struct Crumb<'v> {
     /// Without white space around it.
     text: &'v [u8],
     /// Up to its `=`; all of it if there is none.
-    name: &'v [u8],
+    pub(super) name: &'v [u8],
     /// Behind its `=`.
-    value: Option<&'v [u8]>,
+    pub(super) value: Option<&'v [u8]>,
 }
 
 impl<'v> Crumb<'v> {
@@ -54,7 +54,7 @@ impl<'v> Crumb<'v> {
 }
 
 /// The crumbs of a Cookie line, in their order; none is empty.
-fn crumbs(mut line: &[u8]) -> impl Iterator<Item = Crumb<'_>> {
+pub(super) fn crumbs(mut line: &[u8]) -> impl Iterator<Item = Crumb<'_>> {
     std::iter::from_fn(move || {
         loop {
             if line.is_empty() {

@@ -16,14 +16,14 @@ use super::{
     head::{Malformed, Progress, Version, request::Request},
     memory::Memory,
     outcome::Termination,
-    write::{self, WriteError, is_transient},
+    write::{self, WriteError},
 };
 use crate::{
     buffer::Buffer,
     config::Algorithm,
     connection::Connection,
     log::Record,
-    stream::Stream,
+    stream::{Stream, is_transient},
     upstream::Upstream,
     wheel::{Deadline, TICK},
 };

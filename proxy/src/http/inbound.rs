@@ -6,8 +6,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::write::is_transient;
-use crate::{buffer::Buffer, connection::Connection, stream::Stream, wheel::Deadline};
+use crate::{
+    buffer::Buffer,
+    connection::Connection,
+    stream::{Stream, is_transient},
+    wheel::Deadline,
+};
 
 /// The reading side of a client's connection.
 pub(super) struct Inbound<'c, S> {

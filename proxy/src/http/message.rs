@@ -19,6 +19,7 @@ pub(crate) use self::remembered::Remembered;
 use memchr::memchr;
 
 use super::{
+    cookie::crumbs,
     head::{
         Field, Fields, Line, MAX_HEAD, Malformed, Span, Version, is_token,
         name::Name,
@@ -343,10 +344,7 @@ impl<'m> Message<'m> {
 
 /// The cookies of one line, in their order.
 pub(crate) fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    value.split(|&byte| byte == b';').filter_map(|part| {
-        let part = part.trim_ascii();
-        memchr(b'=', part).map(|at| (part[..at].trim_ascii_end(), part[at + 1..].trim_ascii_start()))
-    })
+    crumbs(value).filter_map(|crumb| Some((crumb.name, crumb.value?)))
 }
 
 /// Does `test` hold for the value of a cookie called `name`? `None` if none is.

@@ -73,8 +73,8 @@ impl Termination {
     pub(crate) fn of_search(error: &Error) -> Self {
         match error.kind {
             Kind::QueueTimeout => Self::QueueTimeout,
-            Kind::ConnectTimeout | Kind::Inactive => Self::ServerConnectTimeout,
-            Kind::NoServer | Kind::ConnectFailed | Kind::Broken => Self::ServerConnect,
+            Kind::ConnectTimeout => Self::ServerConnectTimeout,
+            Kind::NoServer | Kind::ConnectFailed => Self::ServerConnect,
         }
     }
 

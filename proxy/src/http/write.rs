@@ -67,8 +67,3 @@ pub(super) async fn writable<S: Stream>(
         Err(_) => Err(WriteError::Elapsed),
     }
 }
-
-/// Is it worth another try?
-pub(super) fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}

@@ -20,7 +20,7 @@ use crate::{
     connection::Connection,
     error::Side,
     metrics::{Counter, Event, Flow},
-    stream::Stream,
+    stream::{Stream, is_transient},
     tcp::splice::{Pipe, PipePool},
     upstream::Upstream,
     wheel::Deadline,
@@ -240,8 +240,4 @@ async fn splice_turn<A: Stream, B: Stream>(
         }
     }
     Ok(Turn::More)
-}
-
-fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

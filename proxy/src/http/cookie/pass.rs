@@ -45,7 +45,7 @@ pub(crate) fn pass_response(
     message: &mut Message<'_>,
     work: &mut Vec<u8>,
 ) -> Done {
-    policy.edit_response(message, method, persisted, upstream.server_id(), now(), work)
+    policy.edit_response(message, method, persisted, upstream.server_index(), now(), work)
 }
 
 /// Unix time.

@@ -6,9 +6,8 @@ use crate::{
     http::{
         body::Step,
         compression::{Coder, Flush},
-        write::is_transient,
     },
-    stream::Stream,
+    stream::{Stream, is_transient},
 };
 
 /// Bytes that are coded before the worker's other connections have their turn: less than a millisecond's work at level 1.

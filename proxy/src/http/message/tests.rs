@@ -205,3 +205,15 @@ fn a_response_is_written_with_its_edits() {
         "HTTP/1.1 200 Fine\r\nStrict-Transport-Security: max-age=1\r\nContent-Length: 2\r\n\r\n"
     );
 }
+
+#[test]
+fn rules_read_cookies_as_persistence_does() {
+    let line = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: A=\"x;B=1\"; C = 2 ;D=\"3;E=4; none\r\n\r\n";
+    edited(line, |message| {
+        let found: Vec<_> = message.cookies().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+        let expected: [(&[u8], &[u8]); 4] =
+            [(b"A", b"\"x;B=1\""), (b"C", b"2"), (b"D", b"\"3"), (b"E", b"4")];
+        assert_eq!(found, expected.map(|(name, value)| (name.to_vec(), value.to_vec())));
+        Ok(())
+    });
+}

@@ -1,10 +1,9 @@
 //! Why a search found nothing.
 
-use std::time::Duration;
-
 use super::Search;
 use crate::{
     error::Error,
+    health::probe::in_words,
     refusals::{Told, Why},
     status::ServerState,
 };
@@ -58,12 +57,5 @@ impl Search {
         let full: Vec<_> = is_full.take(TOLD).collect();
         let within = in_words(self.config().timeout.queue);
         format!("no slot of a full server became free within {within} (timeout.queue): {}", full.join(", "))
-    }
-}
-
-fn in_words(time: Duration) -> String {
-    match time.subsec_millis() {
-        0 => format!("{} s", time.as_secs()),
-        _ => format!("{} ms", time.as_millis()),
     }
 }

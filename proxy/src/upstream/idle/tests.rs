@@ -5,7 +5,7 @@ use std::{
 };
 
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket},
 };
 
@@ -80,7 +80,7 @@ async fn connection_that_ended_or_spoke_or_grew_old_is_not_reused() {
     let (idle, stale) = (IdleConnections::new(&config(1)), Cell::new(0));
     let (ended, peer) = pair(&listener).await;
     drop(peer);
-    let (spoke, talkative) = pair(&listener).await;
+    let (spoke, mut talkative) = pair(&listener).await;
     talkative.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
     let (aged, _aged_peer) = pair(&listener).await;
     idle.put(BACKEND, 0, 0, used(aged, 0));
