@@ -38,6 +38,7 @@ use crate::{
 };
 
 pub(crate) use self::{
+    entry::OnRecord,
     record::{Phase, Record, ServedBy},
     sink::Sink,
     worker::WorkerLog,

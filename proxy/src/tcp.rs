@@ -13,7 +13,7 @@ use crate::{
     connection::Connection,
     error::Side,
     http::Termination,
-    log::{Phase, Record},
+    log::{OnRecord, Phase, Record},
     metrics::Event,
     refusals::{Told, Why},
     rules::Judgement,
@@ -88,12 +88,14 @@ async fn find<S: Stream>(
             None => pending().await,
         }
     };
-    let found = tokio::select! {
-        biased;
-        found = search.connect(Reuse::Forbidden, deadline) => Some(found),
-        () = departure => None,
+    let found = {
+        let recorded = OnRecord::new(&mut search, connection);
+        tokio::select! {
+            biased;
+            found = recorded.search.connect(Reuse::Forbidden, deadline) => Some(found),
+            () = departure => None,
+        }
     };
-    connection.log(|record| search.tell(record));
     match found {
         Some(Ok(upstream)) => Some(upstream),
         None => {

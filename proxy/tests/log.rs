@@ -13,8 +13,12 @@ mod peers;
 #[path = "log/syslog.rs"]
 mod syslog;
 
+#[path = "log/answered.rs"]
+mod answered;
 #[path = "log/captures.rs"]
 mod captures;
+#[path = "log/cookies.rs"]
+mod cookies;
 #[path = "log/events.rs"]
 mod events;
 #[path = "log/killed.rs"]

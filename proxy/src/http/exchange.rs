@@ -35,7 +35,7 @@ use crate::{
     config::{Algorithm, BackendId, ReuseMode},
     connection::Connection,
     error::Error,
-    log::Record,
+    log::{OnRecord, Record},
     metrics::Event,
     stream::Stream,
     tcp,
@@ -232,9 +232,11 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
 
     /// Finds a connection to a server, unless the client goes away first: then there is nobody to answer.
     async fn search(&mut self, search: &mut Search, reuse: Reuse) -> Result<Upstream, Termination> {
-        let found = self.find(search, reuse).await;
         let connection = self.session.connection;
-        connection.log(|record| search.tell(record));
+        let found = {
+            let recorded = OnRecord::new(search, connection);
+            self.find(recorded.search, reuse).await
+        };
         match found {
             Some(Ok(upstream)) => {
                 let server = upstream.server_index();

@@ -13,7 +13,26 @@ use crate::{
     connection::{Connection, Killed},
     http::head::{request, response},
     sample::{Facts, Moment},
+    upstream::Search,
 };
+
+/// A search of which the record learns however it ends, also when its session is taken away from it.
+pub(crate) struct OnRecord<'a, S> {
+    pub(crate) search: &'a mut Search,
+    connection: &'a Connection<S>,
+}
+
+impl<'a, S> OnRecord<'a, S> {
+    pub(crate) fn new(search: &'a mut Search, connection: &'a Connection<S>) -> Self {
+        Self { search, connection }
+    }
+}
+
+impl<S> Drop for OnRecord<'_, S> {
+    fn drop(&mut self) {
+        self.connection.log(|record| self.search.tell(record));
+    }
+}
 
 impl<S> Connection<S> {
     /// Is anything of its exchanges noted, for a log or for statistics?

@@ -93,8 +93,10 @@ pub(crate) enum Phase {
     /// Its head is awaited.
     #[default]
     Request,
-    /// It looks for a server, or waits in line.
+    /// It looks for a server.
     Connect,
+    /// It waits in line.
+    Queue,
     /// The head of the response is awaited.
     Headers,
     /// Content moves.
@@ -344,6 +346,7 @@ impl Phase {
         match self {
             Self::Request => 'R',
             Self::Connect => 'C',
+            Self::Queue => 'Q',
             Self::Headers => 'H',
             Self::Data => 'D',
         }

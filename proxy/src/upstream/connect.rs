@@ -17,7 +17,7 @@ use crate::{
     config::{Backend, BackendId},
     error::{Error, Kind, Side},
     health::passive::Seen,
-    log::{Record, ServedBy},
+    log::{Phase, Record, ServedBy},
     metrics::{BackendCounters, Event},
     node::{Asker, BackendShared, Grant},
     trace::Chosen,
@@ -126,6 +126,9 @@ impl Search {
         record.is_redispatched = self.redispatches > 0;
         let Some(course) = self.course.as_ref().map(Cell::get) else { return };
         record.in_line = course.places;
+        if course.is_in_line {
+            record.phase = Phase::Queue;
+        }
         if let Some(at) = if course.is_in_line { Some(Instant::now()) } else { course.dequeued } {
             record.dequeued(at);
         }

@@ -75,6 +75,19 @@ impl Case {
         let mode = Mode::Http;
         Self { name, mode, client, servers, retries: 0, maxconn: None, deny: None, probes: false }
     }
+
+    /// Short only where it has to come to that.
+    fn timeout_server(&self) -> Duration {
+        if self.is_silent() { Duration::from_millis(400) } else { LONG }
+    }
+
+    fn timeout_queue(&self) -> Duration {
+        if self.is_silent() { Duration::from_millis(250) } else { LONG }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.servers.iter().any(|server| matches!(server, IsSilent))
+    }
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -218,8 +231,10 @@ pub(crate) fn haproxy_sections(servers: &[Vec<SocketAddr>]) -> String {
             }
         );
         sections += &format!(
-            "backend b_{name}\n  mode {mode}\n  option redispatch 1\n  retries {}\n  timeout server 400ms\n  timeout queue 250ms\n",
-            case.retries
+            "backend b_{name}\n  mode {mode}\n  option redispatch 1\n  retries {}\n  timeout server {}ms\n  timeout queue {}ms\n",
+            case.retries,
+            case.timeout_server().as_millis(),
+            case.timeout_queue().as_millis()
         );
         for (index, server) in servers.iter().enumerate() {
             let maxconn = case.maxconn.map(|maxconn| format!("maxconn {maxconn}")).unwrap_or_default();
@@ -243,8 +258,8 @@ pub(crate) fn our_config(servers: &[Vec<SocketAddr>]) -> Config {
         let mut backend =
             Backend::new(case.name, case.mode, addresses.iter().enumerate().map(server).collect());
         backend.retries = case.retries;
-        backend.timeout.server = Duration::from_millis(400);
-        backend.timeout.queue = Duration::from_millis(250);
+        backend.timeout.server = case.timeout_server();
+        backend.timeout.queue = case.timeout_queue();
         backend.timeout.connect = Duration::from_secs(5);
         all.backends.push(backend);
         let mut frontend =

@@ -3,8 +3,8 @@
 use lb_proxy::{
     Proxy,
     config::{
-        AccessLog, Cookie, Facility, LogDestination, LogFormat, LogSample, LogTarget, LogWire, Mode, Monitor,
-        Server, Severity, Statistics, UnixAddress,
+        AccessLog, Facility, LogDestination, LogFormat, LogSample, LogTarget, LogWire, Mode, Monitor, Server,
+        Severity, Statistics, UnixAddress,
     },
     inquiry::{Answer, Desk},
 };
@@ -83,33 +83,6 @@ async fn what_is_tried_again_is_counted_and_a_plus_says_that_it_went_elsewhere()
         syslog.line().await,
         "front back/s2 T/T/T/T/T 200 40 - - ---- 1/1/0/0/+1 0/0 \"GET / HTTP/1.1\""
     );
-}
-
-#[tokio::test]
-async fn letters_of_the_cookie_say_what_the_client_brought_and_what_it_got() {
-    let (syslog, server, dead) = (Syslog::start().await, Recording::answering(OK).await, Refusing::new());
-    let mut config = http_config(&[server.server.address, dead.address]);
-    let backend = &mut config.backends[0];
-    backend.cookie = Some(Cookie { indirect: true, ..Cookie::new("SRV") });
-    (backend.retries, backend.redispatch) = (1, true);
-    for (server, cookie) in backend.servers.iter_mut().zip(["app1", "app2"]) {
-        server.cookie = Some(cookie.to_owned());
-    }
-    backend.servers[1].weight = 0;
-    syslog.receive_from(&mut config);
-    let proxy = Proxy::start(config).unwrap();
-    let mut client = connect(&proxy).await;
-    for (cookie, letters) in [
-        ("", "--NI"),
-        ("Cookie: SRV=app1\r\n", "--VN"),
-        ("Cookie: SRV=gone\r\n", "--II"),
-        // Its server is dead, and another one takes it at the last attempt.
-        ("Cookie: SRV=app2\r\n", "--DI"),
-    ] {
-        ask(&mut client, &format!("GET / HTTP/1.1\r\nHost: a\r\n{cookie}\r\n")).await;
-        let line = syslog.line().await;
-        assert_eq!(line.split(' ').nth(7), Some(letters), "{cookie}: {line}");
-    }
 }
 
 #[tokio::test]

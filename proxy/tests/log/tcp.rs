@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use crate::{
     rig::{Refusing, Scripted, config, connect, counter, eventually, read_all, read_n},
     syslog::{Syslog, end},
-    terminations::reset,
+    terminations::{deaf, reset},
 };
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -79,6 +79,18 @@ async fn connection_without_a_server_says_why() {
     let _client = connect(&proxy).await;
     assert_eq!(syslog.line().await, "front back/s1 T/-1/T 0 SC 1/1/0/0/0 0/0");
     drop(proxy);
+    let (deaf, _filling) = deaf().await;
+    let (proxy, syslog) = started(config(Mode::Tcp, &[deaf.local_addr().unwrap()]), |config| {
+        config.backends[0].timeout.connect = SHORT;
+    })
+    .await;
+    let _client = connect(&proxy).await;
+    assert_eq!(syslog.line().await, "front back/s1 T/-1/T 0 sC 1/1/0/0/0 0/0");
+    let (proxy, syslog) = started(config(Mode::Tcp, &[deaf.local_addr().unwrap()]), |_| {}).await;
+    let client = connect(&proxy).await;
+    eventually("it is tried", || proxy.status().backends[0].servers[0].in_flight == 1).await;
+    reset(client);
+    assert_eq!(syslog.line().await, "front back/s1 T/-1/T 0 CC 1/1/0/0/0 0/0");
     let full = |queue: Duration| {
         move |config: &mut Config| {
             config.backends[0].servers[0].maxconn = Some(1);

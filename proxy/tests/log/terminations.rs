@@ -19,27 +19,27 @@ use crate::{
 const SHORT: Duration = Duration::from_millis(100);
 
 /// A proxy with a log, and the words of the line's state: status, letters, server, times.
-struct Bench {
-    proxy: Proxy,
-    syslog: Syslog,
+pub(crate) struct Bench {
+    pub(crate) proxy: Proxy,
+    pub(crate) syslog: Syslog,
 }
 
 impl Bench {
-    async fn start(config: impl Into<Config>, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn start(config: impl Into<Config>, change: impl FnOnce(&mut Config)) -> Self {
         let (syslog, mut config) = (Syslog::start().await, config.into());
         syslog.receive_from(&mut config);
         change(&mut config);
         Self { proxy: Proxy::start(config).unwrap(), syslog }
     }
 
-    async fn sends(&self, bytes: &str) -> TcpStream {
+    pub(crate) async fn sends(&self, bytes: &str) -> TcpStream {
         let mut client = connect(&self.proxy).await;
         client.write_all(bytes.as_bytes()).await.unwrap();
         client
     }
 
     /// `status letters backend/server times` of the next line.
-    async fn outcome(&self) -> String {
+    pub(crate) async fn outcome(&self) -> String {
         let line = self.syslog.line().await;
         let words: Vec<_> = line.split(' ').collect();
         format!("{} {} {} {}", words[3], words[7], words[1], words[2])
@@ -73,7 +73,7 @@ async fn silent() -> Scripted {
 }
 
 /// Drops the SYNs of whoever comes after the first.
-async fn deaf() -> (tokio::net::TcpListener, TcpStream) {
+pub(crate) async fn deaf() -> (tokio::net::TcpListener, TcpStream) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(crate::rig::ANY).unwrap();
     let listener = socket.listen(0).unwrap();
