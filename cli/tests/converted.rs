@@ -55,6 +55,7 @@ fn rules_do_what_they_did() {
         get("/x", &["Host: OLD.example.com"]),
         get("/prefix/a?b=c", &[]),
         get("/dropped?b=c", &[]),
+        get("/first", &[]),
         get("/private", &[]),
         get("/private", &["X-Token: a"]),
         get("/?debug=on", &[]),

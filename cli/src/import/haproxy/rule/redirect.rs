@@ -11,35 +11,29 @@ use crate::import::{
     },
 };
 
+/// `{location | prefix | scheme} TO` with its options, in any order.
 pub(super) fn convert(words: &[Word], scene: Scene<'_>) -> Result<Made, Fault> {
-    let [kind, to, rest @ ..] = words else {
-        return Err("`redirect` takes location, prefix or scheme, and where it leads".into());
-    };
-    let key = match kind.text.as_str() {
-        key @ ("location" | "prefix" | "scheme") => key,
-        other => return Err(Fault::at(kind, format!("`redirect {}` is not there", shown(other)))),
-    };
-    let mut entries = vec![(key.to_owned(), Value::Text(template::convert(to, scene)?))];
-    if key == "scheme" {
-        entries[0].1 = Value::text(to.text.to_ascii_lowercase());
-    }
-    let mut words = rest.iter();
-    while let Some(word) = words.next() {
+    let (mut target, mut status, mut query) = (None, None, None);
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
         match word.text.as_str() {
-            "code" => {
-                let code = words.next().unwrap_or(word);
-                let status = code
-                    .text
-                    .parse::<u64>()
-                    .map_err(|_| Fault::at(code, format!("`{}` is no status", shown(&code.text))))?;
-                if status != 302 {
-                    entries.push(("status".into(), Value::Integer(status)));
-                }
+            key @ ("location" | "prefix" | "scheme") => {
+                let to =
+                    rest.next().ok_or_else(|| Fault::at(word, format!("`{key}` takes where it leads")))?;
+                let to = match key {
+                    "scheme" => to.text.to_ascii_lowercase(),
+                    _ => template::convert(to, scene)?,
+                };
+                target = Some((key, to));
             }
-            // A location has no query but its own in HAProxy, too.
-            "drop-query" if key == "location" => {}
-            "drop-query" => entries.push(("drop_query".into(), Value::Flag(true))),
-            "keep-query" if key != "location" => {}
+            "code" => {
+                let code = rest.next().unwrap_or(word);
+                let number = code.text.parse::<u64>();
+                status = Some(
+                    number.map_err(|_| Fault::at(code, format!("`{}` is no status", shown(&code.text))))?,
+                );
+            }
+            "drop-query" | "keep-query" => query = Some(word),
             "ignore-empty" => {
                 return Err(Fault::at(
                     word,
@@ -50,6 +44,26 @@ pub(super) fn convert(words: &[Word], scene: Scene<'_>) -> Result<Made, Fault> {
                 return Err(Fault::at(word, format!("`{}` of a redirection is not there", shown(other))));
             }
         }
+    }
+    let Some((key, to)) = target else {
+        return Err("`redirect` takes location, prefix or scheme, and where it leads".into());
+    };
+    let mut entries = vec![(key.to_owned(), Value::Text(to))];
+    entries.extend(
+        status.filter(|status| *status != 302).map(|status| ("status".into(), Value::Integer(status))),
+    );
+    match query {
+        // A location has no query but its own in HAProxy, too.
+        Some(word) if key == "location" && word.text == "keep-query" => {
+            return Err(Fault::at(
+                word,
+                "`keep-query` of a location is not there: write `{request.query}` into it",
+            ));
+        }
+        Some(word) if key != "location" && word.text == "drop-query" => {
+            entries.push(("drop_query".into(), Value::Flag(true)));
+        }
+        _ => {}
     }
     let to = match entries.as_slice() {
         [(key, value)] if key == "location" => value.clone(),
