@@ -318,6 +318,27 @@ async fn content_that_breaks_never_looks_complete() {
 }
 
 #[tokio::test]
+async fn head_announces_nothing_that_get_would_not() {
+    let server = Recording::answering(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5000\r\nETag: \"a\"\r\n\r\n",
+    )
+    .await;
+    let proxy = start(&server.server, |_| {});
+    let mut client = connect(&proxy).await;
+    let coded = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nETag: W/\"a\"\r\nVary: Accept-Encoding\r\n\
+                 Content-Encoding: gzip\r\n\r\n";
+    let plain = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nETag: \"a\"\r\nVary: Accept-Encoding\r\n\
+                 Content-Length: 5000\r\n\r\n";
+    // The connection goes on: nobody waits for content.
+    for (takes, expected) in [("gzip", coded), ("br", plain), ("gzip", coded)] {
+        let ask = format!("HEAD / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {takes}\r\n\r\n");
+        client.write_all(ask.as_bytes()).await.unwrap();
+        assert_eq!(read_head(&mut client).await.unwrap(), expected);
+    }
+    assert_eq!(compressed(&proxy), Compressed::default());
+}
+
+#[tokio::test]
 async fn what_is_not_compressed_arrives_as_it_is_and_by_the_way_of_large_content() {
     let content = page(1 << 20);
     let head = "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 1048576\r\n\r\n";

@@ -314,9 +314,18 @@ fn is_over(moment: Option<u64>, most: Option<Duration>, now: u64) -> bool {
 
 /// Does the response itself keep shared caches from giving it to others?
 fn is_private(message: &Message<'_>) -> bool {
-    const DIRECTIVES: [&[u8]; 5] = [b"private", b"no-store", b"no-cache", b"max-age=0", b"s-maxage=0"];
-    message
-        .all(b"Cache-Control")
-        .flat_map(headers::list)
-        .any(|directive| DIRECTIVES.iter().any(|known| directive.eq_ignore_ascii_case(known)))
+    const DIRECTIVES: [&[u8]; 3] = [b"private", b"no-store", b"no-cache"];
+    let is = |directive: &[u8], known: &[u8]| directive.eq_ignore_ascii_case(known);
+    // RFC 9111 §5.2.2.10: for them s-maxage goes before max-age.
+    let (mut has_no_age, mut shared_has_none) = (false, None);
+    for directive in message.all(b"Cache-Control").flat_map(headers::list) {
+        if DIRECTIVES.iter().any(|known| is(directive, known)) {
+            return true;
+        }
+        if directive.get(..9).is_some_and(|name| is(name, b"s-maxage=")) {
+            shared_has_none = Some(shared_has_none != Some(false) && is(directive, b"s-maxage=0"));
+        }
+        has_no_age |= is(directive, b"max-age=0");
+    }
+    shared_has_none.unwrap_or(has_no_age)
 }

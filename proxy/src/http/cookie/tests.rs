@@ -323,6 +323,9 @@ fn nocache_keeps_what_sets_the_cookie_out_of_caches() {
         &["Cache-Control: public, max-age=60"],
         &["Cache-Control: no-cache=\"Set-Cookie\""],
         &["Cache-Control: max-age=01"],
+        &["Cache-Control: max-age=0, s-maxage=600"],
+        &["Cache-Control: S-MaxAge=600", "Cache-Control: max-age=0"],
+        &["Cache-Control: s-maxage=0, s-maxage=600"],
     ] {
         assert!(adds(lines), "{lines:?}");
     }
@@ -331,6 +334,7 @@ fn nocache_keeps_what_sets_the_cookie_out_of_caches() {
         &["Cache-Control: max-age=60, Private"],
         &["Cache-Control: max-age=60", "cache-control: no-cache"],
         &["Cache-Control: max-age=0"],
+        &["Cache-Control: max-age=600, s-maxage=0"],
     ] {
         assert!(!adds(lines), "{lines:?}");
     }

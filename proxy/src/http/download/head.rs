@@ -11,6 +11,7 @@ use crate::{
         cookie::{self, CookiePolicy},
         head::{
             Fields, Malformed, Progress, Version,
+            request::Method,
             response::{Head, Hop, Response},
         },
         message::Message,
@@ -180,19 +181,24 @@ impl<S: Stream> Download<'_, S> {
             let done = cookie::pass_response(policy, upstream, method, persisted, &mut message, work);
             connection.log(|record| record.cookie[1] = done.letter());
         }
-        let mut coder = None;
+        let (mut coder, mut response) = (None, *response);
         if let Some(policy) = changes.compression {
             let compressors = worker.compressors();
             let (accepted, request) = (self.coding.filter(|_| !compressors.is_spent()), &self.request);
-            let coding = compression::of_response(policy, accepted, request, response, &mut message, work);
+            let coding = compression::of_response(policy, accepted, request, &response, &mut message, work);
             // As above.
             let coding = coding.map_err(|_| Refused::Here(Termination::FailedRewrite))?;
-            coder = coding.map(|coding| Coder::new(compressors, coding, policy.level));
+            if self.request.method == Method::Head && coding.is_some() {
+                // RFC 9110 §9.3.2: the length is that of a GET, and so not known.
+                response.announced = None;
+            } else {
+                coder = coding.map(|coding| Coder::new(compressors, coding, policy.level));
+            }
         }
         if coder.is_some() {
             hop.framing = Framing::Chunked;
         }
-        message.encode_response(response, hop, out);
+        message.encode_response(&response, hop, out);
         Ok(coder)
     }
 }
