@@ -28,6 +28,7 @@ pub(crate) mod slowstart;
 pub(crate) mod talk;
 mod tasks;
 pub(crate) mod why;
+mod words;
 
 pub(crate) use tasks::Tasks;
 

@@ -9,7 +9,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::board::{Board, Place};
+use super::{
+    board::{Board, Place},
+    words::{Complaints, is_hidden},
+};
 use crate::{
     config::{AgentCheck, Source},
     node::ServerShared,
@@ -117,6 +120,7 @@ impl Board {
     pub(crate) async fn ask_agent(self: Arc<Self>, server: Arc<ServerShared>, delay: Duration) {
         let mut reloads = self.reloads.subscribe();
         let mut before = None;
+        let mut complaints = Complaints::default();
         let mut due = Instant::now() + delay;
         let mut asked = None;
         loop {
@@ -157,12 +161,19 @@ impl Board {
             match &answer {
                 Some(Said::Line(line)) => self.change(&server, |known| {
                     known.agent_said = Some(line.clone());
-                    if let Err(word) = known.agent.apply(line) {
-                        tracing::warn!(%backend, server = %name, word, "the agent says what means nothing");
+                    if let Err(word) = known.agent.apply(line)
+                        && let Some(untold) = complaints.tell(Instant::now())
+                    {
+                        tracing::warn!(%backend, server = %name, word, untold, "the agent says what means nothing");
                     }
                 }),
                 Some(Said::Unfinished) => {
-                    tracing::warn!(%backend, server = %name, "the agent's line has no end (\\n) and is not believed");
+                    if let Some(untold) = complaints.tell(Instant::now()) {
+                        tracing::warn!(
+                            %backend, server = %name, untold,
+                            "the agent's line has no end (\\n) and is not believed"
+                        );
+                    }
                 }
                 None => {}
             }
@@ -191,7 +202,7 @@ pub(crate) async fn ask(agent: &AgentCheck, address: SocketAddr, source: &Source
         loop {
             if let Some(end) = line.iter().position(|&byte| byte == b'\n' || byte == b'\r') {
                 let text = String::from_utf8_lossy(&line[..end]);
-                let text: String = text.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+                let text: String = text.chars().filter(|c| !is_hidden(*c) || *c == '\t').collect();
                 return (!text.trim().is_empty()).then_some(Said::Line(text));
             }
             if line.len() >= LINE || (&mut stream).take(LINE as u64).read_buf(&mut line).await.ok()? == 0 {

@@ -13,7 +13,7 @@ mod redis;
 mod sequence;
 mod smtp;
 
-use super::outcome::Outcome;
+use super::{outcome::Outcome, words::is_hidden};
 use crate::{Endpoint, config::CheckKind, status::CheckCode};
 
 /// More than this is not kept of an answer: what is beyond it fails the check.
@@ -106,7 +106,7 @@ fn response_error(what: impl Into<String>) -> Step {
 fn quoted(bytes: &[u8]) -> String {
     let line = bytes.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default();
     let text: String = String::from_utf8_lossy(line).chars().take(QUOTED).collect();
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>().trim().to_owned()
+    text.chars().map(|c| if is_hidden(c) { '?' } else { c }).collect::<String>().trim().to_owned()
 }
 
 /// Characters of a server's own words that are shown.

@@ -152,14 +152,22 @@ struct Record<'b> {
 impl Record<'_> {
     fn address(&self, kind: Kind) -> Option<IpAddr> {
         let data = self.bytes.get(self.data.clone()).filter(|_| self.kind == kind as u16)?;
-        match kind {
+        let address = match kind {
             Kind::A => <[u8; 4]>::try_from(data).ok().map(|octets| Ipv4Addr::from(octets).into()),
             Kind::Aaaa => <[u8; 16]>::try_from(data).ok().map(|octets| Ipv6Addr::from(octets).into()),
-        }
+        };
+        address.filter(|address| is_of_a_machine(*address))
     }
 }
 
 /// Those that are whole: a message that was cut off ends in the middle of one.
+/// No server is there: `0.0.0.0` would be this machine, and many blocklists answer with it.
+fn is_of_a_machine(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    !address.is_unspecified() && !address.is_multicast() && !is_broadcast
+}
+
 fn records(bytes: &[u8], mut at: usize, count: u16) -> Vec<Record<'_>> {
     let mut records = Vec::new();
     for _ in 0..count {
@@ -226,6 +234,26 @@ mod tests {
         let found = response(ANSWER, 0x1234, &name(), Kind::A).unwrap();
         let addresses = [[192, 0, 2, 22], [192, 0, 2, 21]].map(IpAddr::from).into();
         assert_eq!(found, Response::Addresses(addresses, 60));
+    }
+
+    #[test]
+    fn addresses_of_no_machine_are_not_in_an_answer() {
+        for octets in [[0, 0, 0, 0], [224, 0, 0, 1], [255, 255, 255, 255]] {
+            let mut bytes = ANSWER.to_vec();
+            let last = bytes.len() - 4;
+            bytes[last..].copy_from_slice(&octets);
+            let found = response(&bytes, 0x1234, &name(), Kind::A).unwrap();
+            assert_eq!(found, Response::Addresses(vec![[192, 0, 2, 22].into()], 60), "{octets:?}");
+        }
+        let of_a_machine = |text: &str| is_of_a_machine(text.parse().unwrap());
+        assert!(
+            !["::", "ff02::1", "::ffff:0.0.0.0", "::ffff:224.0.0.1"].iter().any(|text| of_a_machine(text))
+        );
+        assert!(
+            ["::1", "fe80::1", "2001:db8::1", "127.0.0.1", "192.0.2.255"]
+                .iter()
+                .all(|text| of_a_machine(text))
+        );
     }
 
     #[test]
