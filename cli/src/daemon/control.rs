@@ -1,7 +1,7 @@
 //! The control interface's server: HTTP/1 and JSON on a Unix socket, every resource of it bounded.
 //!
 //! It decides nothing: a request becomes a [`Command`] for the daemon's loop, its answer a response. Who may connect is
-//! the file system's business (mode 0660).
+//! the file system's business (mode 0660); to change something it takes more ([`Peer`]).
 
 use std::{
     collections::BTreeMap,
@@ -22,11 +22,13 @@ use tokio::{
     task::AbortHandle,
 };
 
+use self::peer::Peer;
 use super::{reload::Refused, trace, upgrade};
 use crate::control::{ErrorsReport, ReloadReport, ReopenReport, Status, StopReport, TraceRequest};
 
 mod body;
 mod counters;
+mod peer;
 mod request;
 mod socket;
 
@@ -152,12 +154,12 @@ async fn connection(
     listed: Listed,
 ) {
     let counters = &listed.list.counters;
-    let user = user_of(&stream);
+    let peer = Peer::of(&stream);
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let (commands, busy, user) = (&commands, &busy, &user);
+        let (commands, busy, peer) = (&commands, &busy, &peer);
         async move {
             busy.store(true, Ordering::Relaxed);
-            let response = request::answer(request, commands, user).await;
+            let response = request::answer(request, commands, peer).await;
             busy.store(false, Ordering::Relaxed);
             if !response.status().is_success() {
                 Counters::count(&counters.refused);
@@ -179,15 +181,5 @@ async fn connection(
             Counters::count(&counters.bad_heads);
         }
         tracing::debug!(%error, "a connection to the control socket ended");
-    }
-}
-
-/// Who connected, for the reason in the log.
-fn user_of(stream: &UnixStream) -> String {
-    let Ok(credentials) = stream.peer_cred() else { return "somebody".to_owned() };
-    let uid = nix::unistd::Uid::from_raw(credentials.uid());
-    match nix::unistd::User::from_uid(uid) {
-        Ok(Some(user)) => user.name,
-        Ok(None) | Err(_) => format!("uid {uid}"),
     }
 }

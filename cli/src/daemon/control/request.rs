@@ -11,7 +11,7 @@ use hyper::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Command, body::AnswerBody};
+use super::{Command, body::AnswerBody, peer::Peer};
 use crate::{
     control::{
         ErrorReport, LINES, PROBLEM_JSON, ReloadRequest, StopRequest, TraceRequest, UpgradeRequest,
@@ -49,11 +49,11 @@ const RESOURCES: [(&str, Method); 8] = [
     ("/v1/trace", Method::POST),
 ];
 
-/// Answers `request` of `user`; never fails.
+/// Answers `request` of `peer`; never fails.
 pub(super) async fn answer(
     request: Request<Incoming>,
     commands: &mpsc::Sender<Command>,
-    user: &str,
+    peer: &Peer,
 ) -> Answer {
     let path = request.uri().path().to_owned();
     let Some((_, method)) = RESOURCES.iter().find(|(resource, _)| *resource == path) else {
@@ -68,6 +68,10 @@ pub(super) async fn answer(
         response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));
         return response;
     }
+    if let Some(refusal) = forbidden(&path, request.method(), peer) {
+        return closing(refusal);
+    }
+    let user = peer.name.as_str();
     let body = match read_body(request.into_body()).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
@@ -86,6 +90,18 @@ pub(super) async fn answer(
         "/v1/log/reopen" => ask(commands, Command::ReopenLogs).await,
         _ => stop(&body, commands, user).await,
     }
+}
+
+/// What reads is for all who have a right to the socket, everything else for those who may change something.
+fn forbidden(path: &str, method: &Method, peer: &Peer) -> Option<Answer> {
+    if method.is_safe() || peer.may_change {
+        return None;
+    }
+    let detail = format!(
+        "{path} is for root and the user that lbctl runs as; {} may read its status. Use sudo",
+        peer.name
+    );
+    Some(refusal(StatusCode::FORBIDDEN, detail))
 }
 
 /// Asks the daemon's loop what it can answer at once.
@@ -247,4 +263,21 @@ fn response(status: StatusCode, media_type: &'static str, body: AnswerBody) -> A
 fn closing(mut response: Answer) -> Answer {
     response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_only_read_is_refused_whatever_changes_something() {
+        let peer = |may_change| Peer { name: "nagios".to_owned(), may_change };
+        for (path, method) in RESOURCES {
+            let answer = forbidden(path, &method, &peer(false));
+            let status = answer.map(|answer| answer.status().as_u16());
+            assert_eq!(status, (method == Method::POST).then_some(403), "{path}");
+            assert!(forbidden(path, &method, &peer(true)).is_none(), "{path}");
+        }
+        assert!(forbidden("/v1/status", &Method::HEAD, &peer(false)).is_none());
+    }
 }
