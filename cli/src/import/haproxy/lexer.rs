@@ -3,10 +3,17 @@
 //! Words stand between white space. A backslash takes the meaning of the next character away; `\n`, `\r`, `\t` and `\xHH`
 //! are what they are in C, and other pairs stay as they are, for regular expressions. Within double quotes white space,
 //! `'` and `#` are themselves and `$NAME`, `${NAME}`, `${NAME-default}` and `${LIST[*]}` are variables; within single
-//! quotes everything is itself. `#` begins a comment.
+//! quotes everything is itself. `#` begins a comment. A few lines that set a variable to two times another would fill the
+//! memory, so words and lines with variables have a largest length.
 
 use super::variables::Variables;
 use crate::config::diagnostic::Span;
+
+/// Bytes of a word in which variables stand.
+const WORD: usize = 2 << 10;
+
+/// Bytes of the values of all variables of a line.
+const LINE: usize = 16 << 10;
 
 /// A word, and where the file has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,8 +39,16 @@ pub(super) struct Words {
 
 /// The words of `line`, which begins at the byte `start` of the file.
 pub(super) fn words(line: &str, start: usize, variables: &Variables<'_>) -> Result<Words, LexError> {
-    let mut lexer =
-        Lexer { line, start, at: 0, word: String::new(), begin: None, quote: None, out: Words::default() };
+    let mut lexer = Lexer {
+        line,
+        start,
+        at: 0,
+        word: String::new(),
+        begin: None,
+        quote: None,
+        expanded: 0,
+        out: Words::default(),
+    };
     while lexer.step(variables)? {}
     lexer.end_word();
     match lexer.quote {
@@ -59,6 +74,8 @@ struct Lexer<'t> {
     begin: Option<usize>,
     /// The open quote, and where.
     quote: Option<(char, usize)>,
+    /// Bytes of values so far.
+    expanded: usize,
     out: Words,
 }
 
@@ -167,6 +184,16 @@ impl Lexer<'_> {
                 }
             },
         };
+        self.expanded += value.len();
+        let longest = value.split_ascii_whitespace().map(str::len).max().filter(|_| split);
+        if self.expanded > LINE || self.word.len() + longest.unwrap_or(value.len()) > WORD {
+            let why = format!(
+                "with the value of {name}, which has {} bytes, this becomes too long; a word with variables has at most \
+                 {WORD} bytes, and the values in one line {LINE}",
+                value.len()
+            );
+            return Err(self.error(dollar, self.at - dollar, why));
+        }
         self.expand(&value, split);
         Ok(())
     }
@@ -284,6 +311,19 @@ mod tests {
             let error = lex(line).expect_err(line);
             assert!(error.starts_with(expected), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn variables_make_no_word_and_no_line_too_long() {
+        let environment = [("K", "x".repeat(1000)), ("L", "a b ".repeat(500))];
+        let environment: Vec<_> = environment.map(|(name, value)| (name.to_owned(), value)).into();
+        let variables = Variables::new(&environment, "", "haproxy.cfg");
+        let place = |line: &str| words(line, 0, &variables).err().map(|error| error.span.start);
+        assert_eq!(place(r#"setenv A "${K}${K}""#), None);
+        assert_eq!(place(r#"setenv A "${K}${K}${K}""#), Some(18));
+        assert_eq!(place(&r#""$K" "#.repeat(16)), None);
+        assert_eq!(place(&r#""$K" "#.repeat(17)), Some(81));
+        assert_eq!(place(r#""${L[*]}" "${L[*]}""#), None);
     }
 
     #[test]
