@@ -1,4 +1,5 @@
-//! HAProxy's CSV: a first line with `# `, a comma after every cell, a line end after every line.
+//! HAProxy's CSV: a first line with `# `, a comma after every cell, a line end after every line. A text that a spreadsheet
+//! would compute has a `'` in front, as some of them are a server's or an agent's own words.
 
 use super::{Cell, Column, Row};
 
@@ -28,10 +29,13 @@ pub fn csv(rows: &[Row]) -> String {
 
 /// In quotes only if it has to be (RFC 4180 section 2).
 fn push_quoted(word: &str, text: &mut String) {
+    let formula = if word.starts_with(['=', '+', '-', '@', '\t']) { "'" } else { "" };
     if !word.contains(['"', ',', '\n', '\r']) {
+        text.push_str(formula);
         return text.push_str(word);
     }
     text.push('"');
+    text.push_str(formula);
     text.push_str(&word.replace('"', "\"\""));
     text.push('"');
 }

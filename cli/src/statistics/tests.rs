@@ -205,6 +205,22 @@ fn only_cells_that_need_it_are_quoted() {
 }
 
 #[test]
+fn words_of_an_agent_are_no_formula() {
+    for (said, cell) in [
+        ("=1+1", "'=1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-1", "'-1"),
+        ("=HYPERLINK(\"a\",1)", "\"'=HYPERLINK(\"\"a\"\",1)\""),
+        ("up 50%", "up 50%"),
+    ] {
+        let mut web1 = server("web1");
+        web1.statistics.agent = Some(said.to_owned());
+        let found = csv(&rows(&status(Vec::new(), vec![backend("app", vec![web1])])));
+        assert!(found.contains(&format!(",{cell},")), "{found}");
+    }
+}
+
+#[test]
 fn states_are_told_in_haproxys_words() {
     let told = |state, now| {
         let mut server = server("s");
