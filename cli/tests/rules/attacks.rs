@@ -40,6 +40,94 @@ fn a_rewritten_path_is_settled_before_the_next_rule_looks() {
 }
 
 #[test]
+fn a_value_in_a_path_stays_below_what_stands_before_it() {
+    for ambiguous in ["normalize", "pass"] {
+        let rig = Rig::new(
+            &format!(
+                r#"ambiguous_path = "{ambiguous}"
+                rules = [
+                  {{ when = {{ host = "p.example.com" }}, set_path = "/app{{request.path}}" }},
+                  {{ when = {{ host = "q.example.com" }}, set_path = "/a/{{request.query.u|url_decode}}" }},
+                  {{ when = {{ host = "r.example.com" }}, replace_path = {{ regex = '^/static', with = "/" }} }},
+                ]"#
+            ),
+            "",
+            "",
+        );
+        for (host, target) in [
+            ("q", "/?u=../admin"),
+            ("q", "/?u=x/%2e%2e/%2e%2e/admin"),
+            ("q", "/?u=%252e%252e/admin"),
+            ("q", "/?u=..%3bx/admin"),
+            ("r", "/static../admin"),
+        ] {
+            let answer = rig.get(target, &format!("Host: {host}.example.com\r\n"));
+            assert_eq!(status(&answer), 400, "{ambiguous} {target}");
+        }
+        assert!(rig.taken().is_empty());
+        for (host, target, path) in
+            [("p", "/x/y", "/app/x/y"), ("q", "/?u=..a/b..%26", "/a/..a/b..&"), ("r", "/static/x", "//x")]
+        {
+            assert_eq!(status(&rig.get(target, &format!("Host: {host}.example.com\r\n"))), 200);
+            let head = rig.taken().remove(0).1;
+            assert_eq!(head.split(['?', ' ']).nth(1), Some(path), "{ambiguous} {target}");
+        }
+    }
+}
+
+#[test]
+fn a_host_that_rules_write_is_one_or_the_request_is_refused() {
+    let rig = Rig::with_rules(
+        r#"{ when = { path = "/set" }, set_header = { "Host" = "{request.query.h}" } },
+           { when = { path = "/replace" }, replace_header = { "host" = { regex = '^www', with = "" } } }"#,
+    );
+    for target in ["/set", "/set?h=a,b", "/set?h=a%20b", "/set?h=a/b", "/set?h=a@b", "/set?h=a..", "/replace"]
+    {
+        assert_eq!(status(&rig.get(target, HOST)), 400, "{target}");
+    }
+    assert!(rig.taken().is_empty());
+    assert_eq!(status(&rig.get("/set?h=b.example.com:81", HOST)), 200);
+    assert_eq!(field(&rig.taken()[0].1, "Host"), Some("b.example.com:81"));
+}
+
+#[test]
+fn a_method_counts_in_every_case() {
+    let rig = Rig::with_rules(r#"{ when = { method = ["DELETE", "PROPFIND"] }, deny = 403 }"#);
+    for (method, expected) in [
+        ("DELETE", 403),
+        ("delete", 400),
+        ("PROPFIND", 403),
+        ("propfind", 403),
+        ("Propfind", 403),
+        ("PROP", 200),
+    ] {
+        let answer = rig.send(&format!("{method} / HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"));
+        assert_eq!(status(&answer), expected, "{method}");
+    }
+    assert_eq!(rig.taken().len(), 1);
+}
+
+#[test]
+fn a_rule_on_all_paths_is_one_on_the_whole_server() {
+    let rig = Rig::with_rules(r#"{ when = { path_prefix = "/" }, deny = 403 }"#);
+    for target in ["/", "*", "http://www.example.com"] {
+        let answer = rig.send(&format!("OPTIONS {target} HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n"));
+        assert_eq!(status(&answer), 403, "{target}");
+    }
+}
+
+#[test]
+fn a_client_that_a_trusted_proxy_does_not_name_is_in_no_network() {
+    let rig = Rig::with_rules(
+        r#"{ set_source = { trusted = "127.0.0.0/8" } }, { when = { not = { source = "127.0.0.0/8" } }, deny = 403 }"#,
+    );
+    for entry in ["unknown", "_hidden", "198.51.100.1, 300.1.1.1", ""] {
+        assert_eq!(status(&rig.get("/", &format!("{HOST}X-Forwarded-For: {entry}\r\n"))), 403, "{entry}");
+    }
+    assert_eq!(status(&rig.get("/", HOST)), 200, "the proxy itself");
+}
+
+#[test]
 fn a_parameter_counts_however_its_name_is_spelled() {
     let rig = Rig::with_rules(r#"{ when = { value = { "{request.query.debug}" = "1" } }, deny = 403 }"#);
     for target in ["/?debug=1", "/?%64ebug=1", "/?a&d%65bu%67=1"] {

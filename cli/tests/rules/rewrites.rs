@@ -48,7 +48,8 @@ fn the_source_is_taken_from_trusted_proxies_and_from_nobody_else() {
         ("X-Forwarded-For: 203.0.113.5\r\n", "203.0.113.5"),
         ("X-Forwarded-For: 203.0.113.5, 192.0.2.1\r\n", "203.0.113.5"),
         ("X-Forwarded-For: 198.51.100.1, 203.0.113.5\r\nX-Forwarded-For: 192.0.2.1\r\n", "203.0.113.5"),
-        ("X-Forwarded-For: 198.51.100.1, unknown, 192.0.2.1\r\n", "192.0.2.1"),
+        ("X-Forwarded-For: 198.51.100.1, unknown, 192.0.2.1\r\n", "0.0.0.0"),
+        ("X-Forwarded-For: 198.51.100.1,\r\n", "0.0.0.0"),
     ] {
         assert_eq!(status(&rig.get("/", &format!("{HOST}{fields}"))), 200, "{fields}");
         let (_, head) = rig.taken().remove(0);

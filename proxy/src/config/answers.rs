@@ -27,7 +27,7 @@ pub struct Monitor {
 }
 
 /// Where the statistics are, which whoever started the proxy answers with (HAProxy `stats uri`): requests whose target
-/// begins with `uri`, after the frontend's rules and before those of a backend.
+/// is `uri`, or goes on behind it with `;`, `/` or `?`; after the frontend's rules and before those of a backend.
 #[derive(Clone, Debug)]
 pub struct Statistics {
     /// Begins with `/`.
@@ -46,7 +46,14 @@ impl Statistics {
         self.allow.is_empty() && self.users.is_none() && !self.is_public
     }
 
-    /// What stands behind the URI in this target, if it begins with it: path and query, whatever the form of the target.
+    /// Is a request with this target for them?
+    pub fn takes(&self, target: &[u8]) -> bool {
+        self.suffix(target).is_some()
+    }
+
+    /// What stands behind the URI in this target, if it is for the statistics: path and query, whatever the form of the
+    /// target. HAProxy compares bytes; here the URI ends where an element of a path does, so that a rule on the URI is a
+    /// rule on all that is answered (a URI that ends in `/` is all below it).
     pub(crate) fn suffix<'t>(&self, target: &'t [u8]) -> Option<&'t [u8]> {
         let path = match target.first() {
             Some(b'/') => target,
@@ -56,7 +63,9 @@ impl Statistics {
                 &target[authority + path..]
             }
         };
-        path.strip_prefix(self.uri.as_bytes())
+        let suffix = path.strip_prefix(self.uri.as_bytes())?;
+        let ends = matches!(suffix.first(), None | Some(b';' | b'/' | b'?')) || self.uri.ends_with('/');
+        ends.then_some(suffix)
     }
 
     /// As rules: they run on requests for it, after those of the frontend.

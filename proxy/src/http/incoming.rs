@@ -171,7 +171,7 @@ pub(super) fn parse<'c, S: Stream>(
         || connection.compression(backend).is_some()
         || connection.log_keeps_at(Moment::Request)
         || connection.log_keeps_at(Moment::Rules)
-        || frontend.statistics.as_ref().is_some_and(|page| page.suffix(head.target()).is_some());
+        || frontend.statistics.as_ref().is_some_and(|page| page.takes(head.target()));
     if !is_looked_at {
         memory.forget(connection.peer());
         let field = |name: &str| {

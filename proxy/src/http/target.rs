@@ -128,20 +128,10 @@ fn authority_parts(authority: &[u8]) -> Option<(&[u8], Option<u16>)> {
     Some((host, port))
 }
 
-/// RFC 3986 §3.2.2 `reg-name`, which includes IPv4 addresses.
+/// What of RFC 3986 §3.2.2 `reg-name` can be a name or an IPv4 address: labels of letters, digits, `-` and `_`, maybe with
+/// a dot at the end. With `%` or empty labels a name would have a second spelling, for rules to miss.
 fn is_registered_name(host: &[u8]) -> bool {
-    let mut rest = host;
-    while let [byte, after @ ..] = rest {
-        rest = match byte {
-            b'%' => match after {
-                [a, b, after @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => after,
-                _ => return false,
-            },
-            byte if byte.is_ascii_alphanumeric() => after,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b','
-            | b';' | b'=' => after,
-            _ => return false,
-        };
-    }
-    true
+    let is_fine = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let labels = host.strip_suffix(b".").unwrap_or(host);
+    labels.split(|&byte| byte == b'.').all(|label| !label.is_empty() && label.iter().all(is_fine))
 }

@@ -21,7 +21,7 @@ pub enum Condition {
     Host(HostSet),
     /// The path is one of these.
     Path(Vec<PathPattern>),
-    /// The method is one of these. Methods are case-sensitive (RFC 9110 §9.1).
+    /// The method is one of these, without regard to case: methods have one (RFC 9110 §9.1), but not for every server.
     Method(Vec<String>),
     /// Some line of this name has one of these values.
     Header(String, Vec<ValuePattern>),
@@ -88,8 +88,10 @@ impl Condition {
                 let path = request.path();
                 patterns.iter().any(|pattern| pattern.matches(path))
             }),
-            Self::Method(methods) => request
-                .is_some_and(|request| methods.iter().any(|method| method.as_bytes() == request.method())),
+            Self::Method(methods) => request.is_some_and(|request| {
+                let asked = request.method();
+                methods.iter().any(|method| method.as_bytes().eq_ignore_ascii_case(asked))
+            }),
             Self::Header(name, patterns) => message.is_some_and(|message| {
                 some_or_absent(patterns, message.all(name.as_bytes()), |value| matches_some(patterns, value))
             }),
@@ -183,7 +185,9 @@ impl Condition {
                 each(own.patterns(), other.patterns(), |own, other| own.covers(other))
             }
             (Self::Path(own), Self::Path(other)) => each(own, other, PathPattern::covers),
-            (Self::Method(own), Self::Method(other)) => each(own, other, String::eq),
+            (Self::Method(own), Self::Method(other)) => {
+                each(own, other, |own, other| own.eq_ignore_ascii_case(other))
+            }
             (Self::Header(name, own), Self::Header(same, other)) => {
                 name.eq_ignore_ascii_case(same) && each(own, other, ValuePattern::covers)
             }

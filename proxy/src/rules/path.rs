@@ -49,6 +49,32 @@ fn is_dots_with_parameters(element: &[u8]) -> bool {
     rest.is_some_and(|rest| rest.starts_with(b";") || rest.starts_with(b"%3B"))
 }
 
+/// Does some element of it, however it is spelled, lead to the one above?
+pub(crate) fn climbs(path: &[u8]) -> bool {
+    // The dots that an element consists of so far.
+    let mut dots = Some(0_usize);
+    let mut rest = path;
+    loop {
+        let byte = match rest {
+            [] => return dots == Some(2),
+            [b'%', high, low, after @ ..] if hex(*high).is_some() && hex(*low).is_some() => {
+                rest = after;
+                hex(*high).zip(hex(*low)).map_or(b'%', |(high, low)| high << 4 | low)
+            }
+            [byte, after @ ..] => {
+                rest = after;
+                *byte
+            }
+        };
+        dots = match byte {
+            b'/' | b'\\' | b';' if dots == Some(2) => return true,
+            b'/' | b'\\' => Some(0),
+            b'.' => dots.map(|dots| dots + 1),
+            _ => None,
+        };
+    }
+}
+
 /// Nothing in it that could be written in another way.
 fn is_plain(path: &[u8]) -> bool {
     memchr::memchr2(b'%', b'\\', path).is_none()
@@ -177,11 +203,34 @@ mod tests {
             "/a%zz",
             "/x/..;/admin",
             "/x/%2e.;a=b/admin",
+            "/x/.%2e%3bv/admin",
+            "/x/.%3b/admin",
             "/.;/admin",
             "/x/..%3b/admin",
             "/x/%2e%3Ba/admin",
         ] {
             assert_eq!(normal(path), Err(Ambiguous), "{path}");
+        }
+    }
+
+    #[test]
+    fn elements_that_lead_upwards_are_found_in_every_spelling() {
+        for path in [
+            "/a/..",
+            "/../a",
+            "..",
+            "/a/%2e./b",
+            "/a/%2E%2e",
+            "/a/..;b/c",
+            "/a/..%3Bb",
+            "/a%2f..%2fb",
+            "/a\\..\\b",
+            "/a%5C..",
+        ] {
+            assert!(climbs(path.as_bytes()), "{path}");
+        }
+        for path in ["/", "/a/.", "/a/...", "/..a", "/a..", "/a/.;../b", "/a;../b", "/%2e%252e", "/a/%2e"] {
+            assert!(!climbs(path.as_bytes()), "{path}");
         }
     }
 

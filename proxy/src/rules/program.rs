@@ -8,12 +8,13 @@ use super::{
     host::HostIndex,
     normalize,
     parameters::{Compared, without_parameters},
+    path::climbs,
     rate_limit, source,
 };
 use crate::{
     auth::{Gate, Pass, Question},
     config::{BackendId, Config, Frontend, Statistics},
-    http::{head::Malformed, message::Message},
+    http::{head::Malformed, message::Message, target::is_authority},
     sample::{Facts, Scope, VariableId, VariableName, Variables, Wanted},
     table::Tables,
 };
@@ -307,7 +308,7 @@ impl Programs {
             return Ok(verdict);
         }
         if let Some(page) = &self.statistics[frontend]
-            && page.statistics.suffix(run.message.target()).is_some()
+            && page.statistics.takes(run.message.target())
         {
             let access = page.access.as_ref().map(|program| program.run(run, &mut None)).transpose()?;
             return Ok(match access {
@@ -473,14 +474,26 @@ impl Run<'_, '_, '_> {
         *self.work = work;
     }
 
-    /// With `/static` replaced by `/`, `/static/admin` would pass a later rule on `/admin` as `//admin`.
-    fn settle(&mut self) -> Result<(), Malformed> {
+    /// Gives the request the path that a rule has written. A part of it that is the client's stays below what stands
+    /// before it. With `/static` replaced by `/`, `/static/admin` would pass a later rule on `/admin` as `//admin`.
+    fn put_path(&mut self) -> Result<(), Malformed> {
+        if climbs(self.work) {
+            return Err(Malformed::AmbiguousPath);
+        }
+        self.message.set_path(self.work)?;
         self.work.clear();
         if self.settles && normalize(self.message.path(), self.work).map_err(|_| Malformed::AmbiguousPath)? {
             self.message.set_path(self.work)?;
         }
         self.compare();
         Ok(())
+    }
+
+    /// Where a rule has written Host (`name`), it must be what a client may send: not every server refuses what is not.
+    fn check_host(&self, name: &str) -> Result<(), Malformed> {
+        let message = &*self.message;
+        let is_host = message.status() == 0 && name.eq_ignore_ascii_case("host");
+        if is_host && !message.all(b"host").all(is_authority) { Err(Malformed::Host) } else { Ok(()) }
     }
 
     fn authenticate<'r>(&mut self, wanted: &'r RequireAuth) -> Flow<'r> {
@@ -522,10 +535,12 @@ impl Run<'_, '_, '_> {
             Action::AddHeader(name, value) => {
                 self.render(value);
                 self.message.add(name.as_bytes(), self.work)?;
+                self.check_host(name)?;
             }
             Action::SetHeader(name, value) => {
                 self.render(value);
                 self.message.set(name.as_bytes(), self.work)?;
+                self.check_host(name)?;
             }
             Action::DeleteHeader(name) => self.message.remove(name.as_bytes()),
             Action::ReplaceHeader(name, replacement) => {
@@ -537,6 +552,7 @@ impl Run<'_, '_, '_> {
                     })
                 })?;
                 fits?;
+                self.check_host(name)?;
             }
             Action::SetVariable(_, id, text) => {
                 self.render(text);
@@ -548,14 +564,12 @@ impl Run<'_, '_, '_> {
             }
             Action::SetPath(path) => {
                 self.render(path);
-                self.message.set_path(self.work)?;
-                self.settle()?;
+                self.put_path()?;
             }
             Action::ReplacePath(replacement) => {
                 self.work.clear();
                 if replacement.apply(&mut 0, self.message.path(), self.work)? {
-                    self.message.set_path(self.work)?;
-                    self.settle()?;
+                    self.put_path()?;
                 }
             }
             Action::SetQuery(query) => {

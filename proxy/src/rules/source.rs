@@ -1,13 +1,16 @@
 //! Who the client is when proxies stand in front of this one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Network;
 use crate::{Endpoint, http::message::Message};
 
+/// In no network but that of all addresses, and one source for limits (RFC 1122 §3.2.1.3).
+const UNKNOWN: Endpoint = Endpoint::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
+
 /// The client of a request that came from `peer`, who is trusted over a Unix-domain socket if `unix`: each proxy has appended who it had it from, so the list is read from
 /// its end, past every address that is trusted. What stands before the first one that is not, anybody could have written.
-/// An entry that is no address ends the search: the last one that was understood is the client.
+/// An entry there that is no address is a client that nobody knows: the proxy is not to be taken for it.
 pub(super) fn client(
     request: &Message<'_>,
     peer: Endpoint,
@@ -24,7 +27,7 @@ pub(super) fn client(
     for at in (0..lines.clone().count()).rev() {
         let Some(line) = lines.clone().nth(at) else { break };
         for entry in line.rsplit(|&byte| byte == b',') {
-            let Some(address) = address(entry.trim_ascii()) else { return client };
+            let Some(address) = address(entry.trim_ascii()) else { return UNKNOWN };
             client = Endpoint::Ip(SocketAddr::new(address, 0));
             if !is_trusted(address) {
                 return client;

@@ -58,7 +58,8 @@ pub enum PathPattern {
     /// It is this.
     Exact(String),
     /// It is this or below it, by whole elements, as in the Gateway API: `/admin` matches `/admin` and `/admin/x`, not
-    /// `/administrator`. A `/` at the end of the pattern does not count.
+    /// `/administrator`. A `/` at the end of the pattern does not count. `/` is every path, and `*`
+    /// as well, the whole server of OPTIONS.
     Prefix(String),
     /// It ends with this.
     Suffix(String),
@@ -70,7 +71,7 @@ impl PathPattern {
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
         match self {
             Self::Exact(text) => path == text.as_bytes(),
-            Self::Prefix(text) => below(path, text.as_bytes()).is_some(),
+            Self::Prefix(text) => text == "/" || below(path, text.as_bytes()).is_some(),
             Self::Suffix(text) => path.ends_with(text.as_bytes()),
             Self::Regex(pattern) => pattern.is_match(path),
         }
@@ -108,6 +109,7 @@ mod tests {
             ("/admin/", "/admin"),
             ("/admin", "/admin/x"),
             ("/", "/x"),
+            ("/", "*"),
         ] {
             assert!(prefix(pattern).matches(path.as_bytes()), "{pattern} {path}");
         }
@@ -115,7 +117,6 @@ mod tests {
         {
             assert!(!prefix(pattern).matches(path.as_bytes()), "{pattern} {path}");
         }
-        assert!(!prefix("/").matches(b"*"));
     }
 
     #[test]

@@ -47,15 +47,20 @@ fn content(answer: &str) -> &str {
 }
 
 #[tokio::test]
-async fn whatever_begins_with_the_uri_is_for_the_statistics_and_nothing_else() {
+async fn uri_and_what_is_below_it_is_for_the_statistics_and_nothing_else() {
     let server = Recording::answering(OK).await;
     let proxy = configured(&server, |_| {});
     let mut client = connect(&proxy).await;
     for (target, expected) in [
         ("/haproxy-stats", "/haproxy-stats "),
         ("/haproxy-stats;csv;up", "/haproxy-stats ;csv;up"),
-        ("/haproxy-statsXYZ/a?b=c", "/haproxy-stats XYZ/a?b=c"),
+        ("/haproxy-stats/a?b=c", "/haproxy-stats /a?b=c"),
+        ("/haproxy-stats?b=c", "/haproxy-stats ?b=c"),
         ("http://a/haproxy-stats;json", "/haproxy-stats ;json"),
+        ("/haproxy-statsXYZ/a?b=c", "app"),
+        ("/haproxy-stats%20", "app"),
+        ("/haproxy-stats%3bcsv", "app"),
+        ("/haproxy-stats,;csv", "app"),
         ("/haproxy-stat", "app"),
         ("/haproxy-status/", "app"),
         ("/a/haproxy-stats", "app"),
@@ -65,15 +70,15 @@ async fn whatever_begins_with_the_uri_is_for_the_statistics_and_nothing_else() {
         let answer = ask(&mut client, &get(target)).await;
         assert_eq!(content(&answer), expected, "{target}: {answer}");
     }
-    assert_eq!(server.requests().len(), 5);
+    assert_eq!(server.requests().len(), 9);
     let answer = ask(&mut client, &get("/haproxy-stats")).await;
     assert_eq!(
         answer,
         "HTTP/1.1 200 OK\r\nContent-Length: 15\r\nContent-Type: text/plain\r\n\r\n/haproxy-stats "
     );
     let status = proxy.status();
-    assert_eq!((status.frontends[0].requests_total, status.frontends[0].responses[2]), (10, 10));
-    assert_eq!(status.backends[0].traffic.sessions_total, 5);
+    assert_eq!((status.frontends[0].requests_total, status.frontends[0].responses[2]), (15, 15));
+    assert_eq!(status.backends[0].traffic.sessions_total, 9);
 }
 
 #[tokio::test]
@@ -133,6 +138,33 @@ async fn rules_of_the_frontend_come_before_them_and_those_of_the_backend_behind(
     {
         let answer = ask(&mut client, &get(target)).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {answer}");
+    }
+}
+
+/// Whatever the spelling of what the page answers.
+#[tokio::test]
+async fn rule_on_the_uri_is_one_on_all_that_they_answer() {
+    let server = Recording::answering(OK).await;
+    let proxy = configured(&server, |config| {
+        let page = PathPattern::Prefix("/haproxy-stats".to_owned());
+        config.frontends[0].rules =
+            vec![Rule { when: Condition::Path(vec![page]), then: vec![Action::Deny(404)] }];
+    });
+    for target in [
+        "/haproxy-stats",
+        "//haproxy-stats",
+        "/haproxy%2Dstats",
+        "http://a/haproxy-stats?x",
+        "/haproxy-stats/;csv",
+        "/haproxy-stats;csv",
+        "/haproxy-stats%3bcsv",
+        "/haproxy-statsX",
+        "/haproxy-stats,;csv",
+        "/haproxy-stats%20",
+    ] {
+        let mut client = connect(&proxy).await;
+        let answer = ask(&mut client, &get(target)).await;
+        assert!(!content(&answer).starts_with("/haproxy-stats"), "{target}: {answer}");
     }
 }
 

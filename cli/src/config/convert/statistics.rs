@@ -44,7 +44,7 @@ pub(super) fn convert(
     if statistics.is_open_by_omission() && page.users.is_none() {
         report.warning(page.span, open(&section.name.value, &uri.value));
     }
-    hidden(section, rules, &uri.value, uri.span, report);
+    hidden(section, rules, &statistics, uri.span, report);
     Some(statistics)
 }
 
@@ -57,11 +57,18 @@ pub(crate) fn open(frontend: &str, uri: &str) -> String {
 }
 
 /// Requests that a rule or the default backend is meant for, and that the page takes.
-fn hidden(section: &Named<Section>, rules: &[Rule], uri: &str, span: Span, report: &Report<'_>) {
+fn hidden(
+    section: &Named<Section>,
+    rules: &[Rule],
+    statistics: &Statistics,
+    span: Span,
+    report: &Report<'_>,
+) {
+    let uri = &statistics.uri;
     let sends = |rule: &&Rule| rule.then.iter().any(|action| matches!(action, Action::Backend(_)));
-    if let Some(path) = rules.iter().filter(sends).find_map(|rule| path_behind(&rule.when, uri)) {
+    if let Some(path) = rules.iter().filter(sends).find_map(|rule| path_behind(&rule.when, statistics)) {
         let message = format!(
-            "the statistics take all that begins with {uri}, so what a rule sends to a backend by its path {path} never \
+            "the statistics take {uri} and all below it, so what a rule sends to a backend by its path {path} never \
              gets there"
         );
         report.warning(span, message);
@@ -73,13 +80,15 @@ fn hidden(section: &Named<Section>, rules: &[Rule], uri: &str, span: Span, repor
     }
 }
 
-/// A path of the condition that begins with `uri`.
-fn path_behind<'c>(when: &'c Condition, uri: &str) -> Option<&'c str> {
+/// A path of the condition that is for the statistics.
+fn path_behind<'c>(when: &'c Condition, statistics: &Statistics) -> Option<&'c str> {
     match when {
-        Condition::All(list) | Condition::Any(list) => list.iter().find_map(|one| path_behind(one, uri)),
+        Condition::All(list) | Condition::Any(list) => {
+            list.iter().find_map(|one| path_behind(one, statistics))
+        }
         Condition::Path(patterns) => patterns.iter().find_map(|pattern| match pattern {
             PathPattern::Exact(path) | PathPattern::Prefix(path) => {
-                path.starts_with(uri).then_some(path.as_str())
+                statistics.takes(path.as_bytes()).then_some(path.as_str())
             }
             PathPattern::Suffix(_) | PathPattern::Regex(_) => None,
         }),

@@ -53,7 +53,7 @@ impl<'b> Lines<'b> {
             Malformed::AmbiguousPath => {
                 Some(start + line.iter().position(|&byte| byte == b' ').map_or(0, |space| space + 1))
             }
-            Malformed::Connect | Malformed::SwitchingProtocols => Some(start),
+            Malformed::Connect | Malformed::MethodCase | Malformed::SwitchingProtocols => Some(start),
             Malformed::RequestLineTooLong => Some(start + MAX_LINE),
             Malformed::LineTooLong => self.line(|line| line.len() > MAX_LINE).map(|at| at + MAX_LINE),
             Malformed::HeadTooLarge => Some(MAX_HEAD),

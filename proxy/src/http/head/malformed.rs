@@ -16,6 +16,9 @@ pub enum Malformed {
     /// RFC 9110 §15.6.6
     #[error("version not supported")]
     Version,
+    /// RFC 9110 §9.1: methods have a case.
+    #[error("method in another case")]
+    MethodCase,
     /// RFC 9110 §9.3.6; tunnels for clients are not offered.
     #[error("method CONNECT")]
     Connect,
@@ -108,6 +111,7 @@ impl Malformed {
             Self::Version => 505,
             Self::BareLf
             | Self::StartLine
+            | Self::MethodCase
             | Self::Target
             | Self::LeadingSpace
             | Self::ObsoleteFold

@@ -41,8 +41,10 @@ pub enum Method {
 }
 
 impl Method {
-    fn of(bytes: &[u8]) -> Self {
-        match bytes {
+    /// # Errors
+    /// One that is known, in another case: to some servers it is the same one, and to rules it would be another.
+    fn of(bytes: &[u8]) -> Result<Self, Malformed> {
+        let method = match bytes {
             b"GET" => Self::Get,
             b"HEAD" => Self::Head,
             b"POST" => Self::Post,
@@ -52,7 +54,12 @@ impl Method {
             b"TRACE" => Self::Trace,
             b"CONNECT" => Self::Connect,
             _ => Self::Other,
-        }
+        };
+        let is_lax = || {
+            let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH"];
+            bytes != b"PATCH" && known.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(bytes))
+        };
+        if method == Self::Other && is_lax() { Err(Malformed::MethodCase) } else { Ok(method) }
     }
 
     /// RFC 9110 §9.2.2
@@ -192,7 +199,7 @@ impl<'b> Head<'b> {
     /// # Errors
     /// Whatever two readers could understand differently, and what is not supported.
     pub fn check(&self) -> Result<Request, Malformed> {
-        let method = Method::of(self.method());
+        let method = Method::of(self.method())?;
         let version = self.version();
         let target = Target::parse(self.target(), method)?;
         let mut lengths = Lengths::default();

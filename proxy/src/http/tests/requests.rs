@@ -118,6 +118,15 @@ fn refused_requests_are_refused_with_the_status_of_their_row() {
         ("H19", "GET / HTTP/1.1\r\nHost: [::1]x\r\n\r\n".into(), M::Host, 400),
         ("H19", "GET / HTTP/1.1\r\nHost: ::1\r\n\r\n".into(), M::Host, 400),
         ("H19", "GET / HTTP/1.1\r\nHost: %zz\r\n\r\n".into(), M::Host, 400),
+        ("H19", "GET / HTTP/1.1\r\nHost: %61\r\n\r\n".into(), M::Host, 400),
+        ("H19", "GET / HTTP/1.1\r\nHost: a,b\r\n\r\n".into(), M::Host, 400),
+        ("H19", "GET / HTTP/1.1\r\nHost: a!$&'()*+;=~\r\n\r\n".into(), M::Host, 400),
+        ("H19", "GET / HTTP/1.1\r\nHost: a..\r\n\r\n".into(), M::Host, 400),
+        ("H19", "GET / HTTP/1.1\r\nHost: .a\r\n\r\n".into(), M::Host, 400),
+        ("H19", "GET / HTTP/1.1\r\nHost: .:80\r\n\r\n".into(), M::Host, 400),
+        ("H20", "GET http://a%2eb/ HTTP/1.1\r\nHost: a%2eb\r\n\r\n".into(), M::Target, 400),
+        ("H46", "delete / HTTP/1.1\r\nHost: a\r\n\r\n".into(), M::MethodCase, 400),
+        ("H46", "Patch / HTTP/1.1\r\nHost: a\r\n\r\n".into(), M::MethodCase, 400),
         ("H19", "GET / HTTP/1.0\r\nHost: a b\r\n\r\n".into(), M::Host, 400),
         ("H20", "GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n".into(), M::HostMismatch, 400),
         ("H20", "GET http://a:81/ HTTP/1.1\r\nHost: a\r\n\r\n".into(), M::HostMismatch, 400),
@@ -197,6 +206,8 @@ fn accepted_requests_reach_the_server_in_canonical_form() {
             "GET / HTTP/1.1\r\nHost: a_b.example:\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a_b.example:\r\n\r\n",
         ),
+        ("H19", "GET / HTTP/1.1\r\nHost: 1-A.b.\r\n\r\n", "GET / HTTP/1.1\r\nHost: 1-A.b.\r\n\r\n"),
+        ("H46", "propFind / HTTP/1.1\r\nHost: a\r\n\r\n", "propFind / HTTP/1.1\r\nHost: a\r\n\r\n"),
         ("H20", "GET http://A:80/x?y HTTP/1.1\r\nHost: a\r\n\r\n", "GET /x?y HTTP/1.1\r\nHost: A:80\r\n\r\n"),
         ("H20", "GET HTTP://a HTTP/1.1\r\nHost: a:80\r\n\r\n", ours),
         ("H20", "GET http://a?q HTTP/1.1\r\nHost: a\r\n\r\n", "GET /?q HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -298,7 +309,7 @@ fn h39_http_1_0_and_close_are_not_persistent() {
 
 #[test]
 fn r2_methods_that_may_be_sent_twice() {
-    let idempotent: Vec<_> = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "POST", "PATCH", "get"]
+    let idempotent: Vec<_> = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "POST", "PATCH", "PURGE"]
         .into_iter()
         .filter(|method| {
             let bytes = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n");
