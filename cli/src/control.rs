@@ -33,7 +33,7 @@ pub use statistics::{
 };
 pub use status::{
     Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Log, LogProblem, NameProblem, Peer, Phase,
-    Problem, Ready, Refused, Server, ServerState, Status, Table, TransitionReport, Vip, Why,
+    Problem, Ready, Refused, Server, ServerState, Status, Table, TransitionReport, Unanswered, Vip, Why,
 };
 pub use timestamp::Timestamp;
 pub use trace::{Exchange, LINES, LONGEST, TraceLine, TraceRequest};
@@ -94,6 +94,18 @@ pub struct StopReport {
 pub struct ReopenReport {
     /// The files that are opened anew.
     pub files: Vec<String>,
+    /// Those that can't be opened, and why.
+    #[serde(default)]
+    pub failed: Vec<NotOpened>,
+}
+
+/// The file of a log that can't be opened.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NotOpened {
+    /// Its path.
+    pub file: String,
+    /// A clause: `the disk is full`.
+    pub why: String,
 }
 
 /// Where a group went.

@@ -22,13 +22,13 @@ use std::{
 use lb_proxy::{Health, Proxy, StartError, inquiry::Desk};
 use lb_vrrp::{GroupConfig, Moment};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::{AbortHandle, JoinSet},
 };
 
 use crate::{
     config::{self, Config},
-    control::{Problem, ReopenReport},
+    control::{NotOpened, Problem, ReopenReport},
     exit::Exit,
     interfaces::local_addresses,
     log,
@@ -320,10 +320,13 @@ impl Daemon {
                 Event::Step(Step::Upgrade(step)) => self.handle_upgrade(now, step),
                 Event::Step(step) => self.handle_step(now, &step),
                 Event::Signal(name) => self.begin_stop(now, name, false, None),
-                Event::Reload => self.begin_reload(now, Request { by: "SIGHUP".to_owned(), reply: None }),
-                Event::ReopenLogs => {
-                    self.reopen_logs();
+                Event::NoPause(name) => {
+                    tracing::warn!(
+                        "{name} is ignored: listeners can't be paused; to stop is SIGTERM or lbctl stop"
+                    );
                 }
+                Event::Reload => self.begin_reload(now, Request { by: "SIGHUP".to_owned(), reply: None }),
+                Event::ReopenLogs => self.reopen_logs(None),
                 Event::Timeout => {}
             }
             if self.retirement.is_some() {
@@ -337,13 +340,22 @@ impl Daemon {
     }
 
     /// Files of logs were moved away.
-    fn reopen_logs(&self) -> ReopenReport {
-        self.proxy.reopen_logs();
-        let logs = self.proxy.status().logs;
-        let files: Vec<_> =
-            logs.iter().filter_map(|log| log.target.strip_prefix("file ").map(str::to_owned)).collect();
-        tracing::info!(files = files.len(), "files of logs are opened anew");
-        ReopenReport { files }
+    fn reopen_logs(&mut self, reply: Option<oneshot::Sender<ReopenReport>>) {
+        let proxy = Arc::clone(&self.proxy);
+        self.tasks.spawn(async move {
+            let mut report = ReopenReport::default();
+            for log in proxy.reopen_logs().await {
+                let file = log.target.strip_prefix("file ").unwrap_or(&log.target).to_owned();
+                match log.problem {
+                    Some(problem) => report.failed.push(NotOpened { file, why: problem.what }),
+                    None => report.files.push(file),
+                }
+            }
+            let (files, failed) = (report.files.len(), report.failed.len());
+            tracing::info!(files, failed, "files of logs are opened anew");
+            // Who asked may have gone away.
+            let _ = reply.map(|reply| reply.send(report));
+        });
     }
 
     fn greet(&self) {

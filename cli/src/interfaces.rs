@@ -1,9 +1,11 @@
 //! The addresses of this machine's interfaces, and whether a virtual address belongs to one of their networks.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use lb_vrrp::{Interface, MemberConfig};
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
+
+use crate::config::Config;
 
 /// An address of this machine.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,6 +47,23 @@ pub(crate) fn local_addresses() -> Vec<LocalAddress> {
         })
     });
     addresses.collect()
+}
+
+/// May a socket of this machine have `address`, without IP_FREEBIND? Also what only a route makes ours.
+pub(crate) fn is_here(address: IpAddr) -> bool {
+    let bound = std::net::UdpSocket::bind((address, 0));
+    !bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable)
+}
+
+/// Where `config` listens though this machine has no such address and no vip brings it: nobody can come in there.
+pub(crate) fn nowhere(config: &Config) -> Vec<(&str, SocketAddr)> {
+    let nodes = config.groups.iter().flat_map(|group| &group.by_node);
+    let members = nodes.flat_map(|group| &group.members);
+    let shared: Vec<_> =
+        members.flat_map(|member| &member.addresses).map(|virtual_one| virtual_one.address).collect();
+    let frontends = config.proxy.frontends.iter();
+    let binds = frontends.flat_map(|one| one.binds.iter().map(|bind| (one.name.as_str(), bind.address)));
+    binds.filter(|(_, bind)| !shared.contains(&bind.ip()) && !is_here(bind.ip())).collect()
 }
 
 /// The interface of `member` on the machine with these addresses; `None` if none has the address that it goes by.

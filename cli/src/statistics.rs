@@ -23,5 +23,3 @@ pub use json::json;
 pub use page::{Page, page};
 pub use row::{Cell, Kind, Row, rows};
 pub use view::{Format, View};
-
-pub(crate) use row::is_usable;

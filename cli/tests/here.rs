@@ -102,6 +102,38 @@ fn a_port_of_another_process_that_shares_it_is_an_error_too() {
 }
 
 #[test]
+fn a_listener_on_an_address_of_no_interface_is_a_warning_unless_a_vip_brings_it() {
+    let file =
+        format!("[listen.web]\nbind = \"192.0.2.77:{}\"\nservers = [\"192.0.2.21:80\"]\n", free_port());
+    let output = check(&["--here"], &file);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let warning = "warning: no interface has 192.0.2.77, where frontend web listens, and no [vip.*] brings it: nobody can";
+    assert!(stderr(&output).contains(warning), "{}", stderr(&output));
+    let output = check(&["--here"], &pair("", free_port()));
+    assert!(!stderr(&output).contains("where frontend web listens"), "{}", stderr(&output));
+}
+
+#[test]
+fn places_of_logs_that_are_not_there_and_a_drain_that_the_unit_would_cut_are_warnings() {
+    let file = format!(
+        "[global]\ndrain_timeout = \"30s\"\nlog = {{ syslog = \"/nowhere/log\" }}\n[listen.web]\n\
+         bind = \"127.0.0.1:{}\"\nservers = [\"192.0.2.21:80\"]\n\
+         log = [\"global\", {{ file = \"/nowhere/access.log\" }}, {{ file = \"/dev/null\" }}]\n",
+        free_port()
+    );
+    let output = check(&["--here"], &file);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for warning in [
+        "the log to socket /nowhere/log would get nothing: there is no such socket; does a syslog daemon run?\n",
+        "the log to file /nowhere/access.log would get nothing: there is no folder /nowhere\n",
+        "a stop may take twice drain_timeout (30 s); the unit is killed after TimeoutStopSec=20, unless a drop-in says more\n",
+    ] {
+        assert!(stderr(&output).contains(&format!("warning: {warning}")), "{warning}{}", stderr(&output));
+    }
+    assert!(!stderr(&output).contains("/dev/null"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_machine_that_is_no_node_says_so() {
     let file = pair("", free_port()).replace("127.0.0.1", "192.0.2.11");
     let output = check(&["--here"], &file);
@@ -174,18 +206,17 @@ fn a_map_that_is_missing_or_has_a_wrong_line_is_an_error_with_its_line() {
             .output()
             .unwrap()
     };
-    let fine = lbctl(&["check"]);
-    assert_eq!(fine.status.code(), Some(0), "`check` alone reads no other file: {fine:?}");
     let missing = format!("map `hosts`: {}: no such file", scratch.path().join("hosts.map").display());
     let wrong = format!(
         "map `networks`: {}:3: `10.0.0.0/33` is no network; write it as in 192.0.2.0/24 or 2001:db8::/32",
         scratch.path().join("networks.map").display()
     );
-    let here = lbctl(&["check", "--here"]);
-    assert_eq!(here.status.code(), Some(78), "{here:?}");
+    let found = lbctl(&["check"]);
+    assert_eq!(found.status.code(), Some(78), "{found:?}");
     for message in [&missing, &wrong] {
-        assert!(stderr(&here).contains(message.as_str()), "{message}\nis not in\n{}", stderr(&here));
+        assert!(stderr(&found).contains(message.as_str()), "{message}\nis not in\n{}", stderr(&found));
     }
+    assert!(stderr(&found).ends_with("\n2 errors. Nothing was changed.\n"), "{found:?}");
     let run = scratch.path().join("run");
     let run = lbctl(&["run", "--runtime-dir", run.to_str().unwrap()]);
     assert_eq!(run.status.code(), Some(78), "{run:?}");

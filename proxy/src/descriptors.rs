@@ -66,6 +66,13 @@ pub(crate) fn raise_limit(config: &Config) -> u32 {
     }
 }
 
+/// The connections that the hard limit on open files of this process is enough for, and that limit, if `maxconn` is more.
+pub fn too_few(config: &Config) -> Option<(u32, u64)> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let usable = Needs::of(config).usable(hard, config.maxconn);
+    (usable < config.maxconn).then_some((usable, hard))
+}
+
 impl Needs {
     fn of(config: &Config) -> Self {
         let (mut servers, mut listeners) = (0, 0);

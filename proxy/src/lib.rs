@@ -17,7 +17,7 @@ pub mod buffer;
 mod calendar;
 pub mod config;
 mod connection;
-mod descriptors;
+pub mod descriptors;
 mod drain;
 mod endpoint;
 pub mod error;

@@ -3,7 +3,8 @@
 
 use std::{
     ops::Deref,
-    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -35,6 +36,8 @@ pub(crate) struct Limit {
     taken: Padded<AtomicU32>,
     waiting: Padded<AtomicUsize>,
     freed: Notify,
+    /// Since when somebody waits, of the moments at which that was looked at: milliseconds + 1; 0 if nobody does.
+    short_since: AtomicU64,
 }
 
 impl Limit {
@@ -44,7 +47,29 @@ impl Limit {
             taken: Padded::default(),
             waiting: Padded::default(),
             freed: Notify::new(),
+            short_since: AtomicU64::new(0),
         }
+    }
+
+    /// Called by the control side once a second. True when somebody waits who had not been there before; as long as all are
+    /// taken then, that goes on.
+    pub(crate) fn look(&self, now: Duration) -> bool {
+        let waits = self.waiting.load(Ordering::Relaxed) > 0;
+        let was_short = self.short_since.load(Ordering::Relaxed) > 0;
+        if !waits && !(was_short && self.is_full()) {
+            self.short_since.store(0, Ordering::Relaxed);
+        } else if !was_short {
+            let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1) + 1;
+            self.short_since.store(now, Ordering::Relaxed);
+            return true;
+        }
+        false
+    }
+
+    /// For how long somebody has waited; `None` if nobody does.
+    pub(crate) fn short_for(&self, now: Duration) -> Option<Duration> {
+        let since = self.short_since.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(now.saturating_sub(Duration::from_millis(since)))
     }
 
     pub(crate) fn max(&self) -> u32 {
@@ -133,10 +158,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn limit_is_short_from_when_somebody_waits_until_not_all_are_taken() {
+        let limit = Limit::new(1);
+        let at = Duration::from_secs;
+        assert!(limit.try_take());
+        assert_eq!((limit.look(at(0)), limit.short_for(at(0))), (false, None));
+        let freed = limit.freed();
+        let looked = async { (limit.look(at(1)), limit.short_for(at(1))) };
+        let looked = tokio::select! {
+            biased;
+            () = freed => panic!("it is taken"),
+            looked = looked => looked,
+        };
+        assert_eq!(looked, (true, Some(at(0))));
+        assert_eq!((limit.look(at(2)), limit.short_for(at(9))), (false, Some(at(8))));
+        assert_eq!((limit.look(at(3)), limit.short_for(at(9))), (false, Some(at(8))));
+        limit.release();
+        assert_eq!((limit.look(at(4)), limit.short_for(at(9))), (false, None));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn waiter_is_woken_by_a_release_and_not_before() {
         let limit = Limit::new(1);
         assert!(limit.try_take());
-        let woken = tokio::time::timeout(std::time::Duration::from_secs(60), limit.freed()).await;
+        let woken = tokio::time::timeout(Duration::from_secs(60), limit.freed()).await;
         assert!(woken.is_err());
         let ((), ()) = tokio::join!(limit.freed(), async { limit.release() });
         assert!(limit.try_take());

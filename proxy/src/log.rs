@@ -215,9 +215,18 @@ impl Loggers {
         });
     }
 
-    /// Every file is opened anew, by its name.
-    pub(crate) fn reopen(&self) {
-        self.sinks.iter().for_each(|sink| sink.reopen());
+    /// Every file is opened anew, by its name. How they are then, `limit` later at most.
+    pub(crate) async fn reopen(&self, limit: Duration) -> Vec<LogStatus> {
+        let is_file = |sink: &&Arc<Sink>| matches!(sink.destination(), LogDestination::File(_));
+        let files: Vec<_> = self.sinks.iter().filter(is_file).map(|sink| (sink, sink.reopen())).collect();
+        let end = tokio::time::Instant::now() + limit;
+        let mut found = Vec::new();
+        for (sink, reopened) in files {
+            // A thread that is stuck says so in its status.
+            let _ = tokio::time::timeout_at(end, reopened).await;
+            found.push(sink.status());
+        }
+        found
     }
 
     /// Waits until what was sent is written, for `limit` at most. It blocks.

@@ -1,5 +1,6 @@
 //! Counters over time: what happened in the last seconds, from samples taken once a second.
 
+mod answers;
 mod rate;
 mod recent;
 
@@ -9,6 +10,7 @@ use std::{
 };
 
 pub(crate) use self::{
+    answers::{Answers, RecentAnswers},
     rate::Rate,
     recent::{Recent, Sums},
 };

@@ -33,10 +33,22 @@ pub enum Why {
     NotConnected,
     /// Too many passwords are to be checked.
     Passwords,
+    /// Its source has too many connections open, or opens them too fast: 429 (mode tcp: reset).
+    Source,
+    /// A server was connected to, and no answer that makes sense came from it: 502 or 504. No refusal; it is kept beside them.
+    Unanswered,
 }
 
 impl Why {
-    const ALL: [Self; 5] = [Self::NoBackend, Self::NoServer, Self::Full, Self::NotConnected, Self::Passwords];
+    const ALL: [Self; 7] = [
+        Self::NoBackend,
+        Self::NoServer,
+        Self::Full,
+        Self::NotConnected,
+        Self::Passwords,
+        Self::Source,
+        Self::Unanswered,
+    ];
 }
 
 /// What a frontend or a backend has refused, by reason.

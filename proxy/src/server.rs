@@ -24,7 +24,8 @@ use crate::{
     listener::binding::Bindings,
     rates::SAMPLE_EVERY,
     sample::{MapError, Maps},
-    stall, status,
+    stall,
+    status::{self, LogStatus},
     trace::{Trace, TraceOptions},
     worker::WorkerHandle,
 };
@@ -34,6 +35,9 @@ const END: Duration = Duration::from_secs(1);
 
 /// How long the end waits for logs to be written.
 const FLUSH: Duration = Duration::from_millis(500);
+
+/// A log whose thread does not come to open its file anew is stuck.
+const REOPENED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The running data plane. Dropping it stops the workers at once.
 #[derive(Debug)]
@@ -116,9 +120,10 @@ impl Proxy {
         self.tasks.add(&tokio::spawn(sweep_tables(Arc::clone(&self.board))));
     }
 
-    /// Opens the files of logs anew, by their names: the old ones were moved away.
-    pub fn reopen_logs(&self) {
-        self.board.node().loggers.reopen();
+    /// Opens the files of logs anew, by their names: the old ones were moved away. How they are then; after two seconds
+    /// it waits for none any more.
+    pub async fn reopen_logs(&self) -> Vec<LogStatus> {
+        self.board.node().loggers.reopen(REOPENED_WITHIN).await
     }
 
     /// Something happened to the process that its log should say.

@@ -33,6 +33,8 @@ pub struct Status {
     pub connections: u64,
     /// Their limit.
     pub maxconn: u64,
+    /// Since when clients wait for one, if they do.
+    pub full_since: Option<SystemTime>,
     /// What is remembered of clients: one for each table of the configuration.
     pub tables: Vec<TableStatus>,
     /// Counts the configurations that were in force since the start, from 1.
@@ -99,6 +101,8 @@ pub struct FrontendStatus {
     pub connections_peak: u64,
     /// Their limit.
     pub maxconn: u64,
+    /// Since when clients wait for one, if they do.
+    pub full_since: Option<SystemTime>,
     /// Since the start.
     pub connections_total: u64,
     /// Of these, per second.
@@ -142,6 +146,19 @@ pub struct Refused {
     pub reason: String,
 }
 
+/// Servers that are connected to and don't answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unanswered {
+    /// 502 and 504 of the last ten seconds that stand for an answer which did not come, or made no sense.
+    pub count: u64,
+    /// All answers of the last ten seconds.
+    pub of: u64,
+    /// The first of such, with less than a minute between them.
+    pub since: SystemTime,
+    /// The last, in words.
+    pub reason: String,
+}
+
 /// A listening address.
 #[derive(Clone, Debug)]
 pub struct BindStatus {
@@ -168,6 +185,8 @@ pub struct BackendStatus {
     pub compressed: Compressed,
     /// Requests that came to no server, of the last hour.
     pub refused: Vec<Refused>,
+    /// Most answers of the last ten seconds were not its servers'.
+    pub unanswered: Option<Unanswered>,
     /// When it had no usable server.
     pub outage: Outage,
     /// In the order of the configuration.

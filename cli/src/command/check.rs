@@ -2,6 +2,8 @@
 
 use std::{io::Write, path::PathBuf};
 
+use lb_proxy::sample::Maps;
+
 use crate::{
     config::{self, Config},
     exit::Exit,
@@ -46,6 +48,11 @@ pub fn run(arguments: &CheckArguments) -> Exit {
         dash if dash == "-" => "stdin".into(),
         name => name,
     };
+    if let Err(errors) = Maps::load(&config.proxy.maps) {
+        errors.iter().for_each(|error| eprintln!("{name}: {error}"));
+        eprintln!("{}. Nothing was changed.", count(errors.len(), "error"));
+        return Exit::Configuration;
+    }
     let mut warnings = config.warnings.warnings();
     if arguments.here {
         let findings = here::check(&config, arguments.node.as_deref());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     control::{
-        ReopenReport,
+        NotOpened, ReopenReport,
         client::{Client, ClientError, DEFAULT_SOCKET},
     },
     exit::Exit,
@@ -21,7 +21,7 @@ pub struct LogArguments {
 enum LogVerb {
     /// Open the files of logs anew, by their names: for logrotate, after it has moved them away
     #[command(
-        after_help = "SIGUSR2 to the daemon does the same.\n\nExit codes: 0 opened, 1 no daemon or no answer, 64 usage."
+        after_help = "SIGUSR2 to the daemon does the same.\n\nExit codes: 0 opened, 1 one can't be opened, no daemon or no answer, 64 usage."
     )]
     Reopen {
         /// The control socket of the daemon
@@ -42,8 +42,13 @@ pub fn run(arguments: &LogArguments) -> Exit {
     };
     match runtime.block_on(reopen(&Client::new(control))) {
         Ok(report) => {
-            println!("{}", sentence(&report));
-            Exit::Fine
+            if !report.files.is_empty() || report.failed.is_empty() {
+                println!("{}", sentence(&report));
+            }
+            for NotOpened { file, why } in &report.failed {
+                eprintln!("lbctl: {file} can't be opened: {why}; its lines wait, and lbctl tries again");
+            }
+            if report.failed.is_empty() { Exit::Fine } else { Exit::Failure }
         }
         Err(error) => {
             eprintln!("lbctl: {error}");
@@ -70,7 +75,8 @@ mod tests {
     #[test]
     fn the_files_are_named() {
         let said = |files: &[&str]| {
-            sentence(&ReopenReport { files: files.iter().map(|&file| file.to_owned()).collect() })
+            let files = files.iter().map(|&file| file.to_owned()).collect();
+            sentence(&ReopenReport { files, failed: Vec::new() })
         };
         assert_eq!(said(&[]), "no log goes to a file");
         assert_eq!(said(&["/var/log/a", "/var/log/b"]), "opened anew: /var/log/a, /var/log/b");

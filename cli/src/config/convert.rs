@@ -41,7 +41,7 @@ mod vip;
 pub(super) use group::DEFAULT_GROUP;
 
 /// The limit on client connections of the process, unless the file has one.
-const MAXCONN: u32 = 20_000;
+pub(crate) const MAXCONN: u32 = 20_000;
 
 /// `hash` is left empty.
 pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {

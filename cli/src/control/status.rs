@@ -32,9 +32,12 @@ pub struct Status {
     /// Client connections of the process.
     #[serde(default)]
     pub connections: u64,
-    /// Their limit.
+    /// Their limit; less than the file says where open files are too few for that.
     #[serde(default)]
     pub maxconn: u64,
+    /// Since when clients wait for one, if they do.
+    #[serde(default)]
+    pub full_since: Option<Timestamp>,
     /// In the order of the file.
     #[serde(default)]
     pub frontends: Vec<Frontend>,
@@ -257,8 +260,11 @@ pub struct Frontend {
     pub binds: Vec<Bind>,
     /// Client connections now.
     pub connections: u64,
-    /// Their limit.
+    /// Their limit: its own, or that of the process if that is less.
     pub maxconn: u64,
+    /// Since when clients wait for one, if they do.
+    #[serde(default)]
+    pub full_since: Option<Timestamp>,
     /// Since the start.
     pub connections_total: u64,
     /// Since the start.
@@ -313,9 +319,24 @@ pub enum Why {
     NotConnected,
     /// Too many passwords are to be checked.
     Passwords,
+    /// Its source has too many connections open, or opens them too fast.
+    Source,
     /// Something that a newer daemon knows.
     #[serde(other)]
     Other,
+}
+
+/// Servers that are connected to and don't answer.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Unanswered {
+    /// 502 and 504 of the last ten seconds that stand for an answer which did not come, or made no sense.
+    pub count: u64,
+    /// All answers of the last ten seconds.
+    pub of: u64,
+    /// The first of such, with less than a minute between them.
+    pub since: Timestamp,
+    /// The last, in words.
+    pub reason: String,
 }
 
 /// A listening address.
@@ -340,6 +361,9 @@ pub struct Backend {
     /// Requests that came to no server, of the last hour.
     #[serde(default)]
     pub refused: Vec<Refused>,
+    /// Most answers of the last ten seconds were not its servers'.
+    #[serde(default)]
+    pub unanswered: Option<Unanswered>,
     /// The rest of what HAProxy's statistics tell.
     #[serde(default)]
     pub statistics: BackendStatistics,
@@ -471,6 +495,36 @@ pub struct LogProblem {
 }
 
 impl Server {
+    /// Can a new client be served there, now or when no better one is left? Weight 0 leaves it to those that persist on it.
+    pub fn is_usable(&self) -> bool {
+        let is_up = matches!(self.state, ServerState::Up | ServerState::NoCheck);
+        self.statistics.is_in_use || is_up && self.weight > 0
+    }
+
+    /// What its state comes from, in a clause: what its check found, what its agent says, or its weight.
+    pub fn why(&self) -> String {
+        let said = self.agent_text();
+        match self.state {
+            ServerState::AgentDown | ServerState::Drain | ServerState::Maintenance => {
+                said.unwrap_or_else(|| "its agent wants so".to_owned())
+            }
+            ServerState::NoBalance => format!("{} (disable_on_404)", self.check_text()),
+            ServerState::Up | ServerState::NoCheck | ServerState::Unchecked if self.weight == 0 => match said
+            {
+                Some(said) => format!("weight 0, {said}"),
+                None => "weight 0".to_owned(),
+            },
+            ServerState::Up | ServerState::NoCheck | ServerState::Unchecked | ServerState::Down => {
+                self.check_text()
+            }
+        }
+    }
+
+    /// What its agent said last: `agent: 75% #busy`.
+    pub fn agent_text(&self) -> Option<String> {
+        self.statistics.agent.as_ref().map(|said| format!("agent: {said}"))
+    }
+
     /// What its last check found, in HAProxy's words: `L7STS 404 on HEAD /check.txt, 5 of 5 failed`.
     pub fn check_text(&self) -> String {
         let Some(check) = &self.last_check else { return "-".to_owned() };

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     control::{Phase, Problem, Status},
+    interfaces::nowhere,
     speaker::protocol::FromSpeaker,
 };
 
@@ -107,10 +108,7 @@ impl Daemon {
             Command::Trace { request, reply } => {
                 let _ = reply.send(trace::begin(&self.proxy, &request));
             }
-            Command::ReopenLogs(reply) => {
-                // Who asked may have gone away.
-                let _ = reply.send(self.reopen_logs());
-            }
+            Command::ReopenLogs(reply) => self.reopen_logs(Some(reply)),
             Command::Reload { by, reply } => self.begin_reload(now, Request { by, reply: Some(reply) }),
             Command::Upgrade(request) => self.begin_upgrade(now, request),
             Command::Stop { now: at_once, by, reply } => self.begin_stop(now, &by, at_once, Some(reply)),
@@ -148,6 +146,7 @@ impl Daemon {
             session: self.neighbours.as_ref().map(Neighbours::session),
             proxy: &self.proxy.status(),
             own_problems: &own_problems,
+            nowhere: nowhere(&self.config),
         });
         status.counters.extend(self.counters.by_name());
         status

@@ -6,6 +6,7 @@ use lb_vrrp::State;
 
 use super::{group::Group, hello, report::Facts};
 use crate::{
+    config::MAXCONN,
     control::{
         Backend, GroupNode, Log, Peer, Phase, Problem, Ready, Server, ServerState, Status, Timestamp, Why,
     },
@@ -57,6 +58,15 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
             ),
         })
     }));
+    problems.extend(facts.nowhere.iter().map(|(frontend, address)| Problem {
+        what: format!("nobody can come in at {address} of frontend {frontend}"),
+        since: None,
+        look_at: format!(
+            "no interface of this machine has {}, and no [vip.*] brings it. Is the address right? ip addr",
+            address.ip()
+        ),
+    }));
+    problems.extend(limits(facts, status));
     for frontend in &status.frontends {
         problems.extend(frontend.binds.iter().filter_map(|bind| {
             let error = bind.error.as_ref()?;
@@ -76,8 +86,56 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     problems.extend(status.backends.iter().flat_map(|backend| servers(backend, status.at)));
     problems.extend(status.backends.iter().flat_map(names));
     problems.extend(status.backends.iter().flat_map(|backend| refused(backend, status.at)));
+    problems.extend(status.backends.iter().filter_map(unanswered));
     problems.extend(status.logs.iter().filter_map(log));
     problems
+}
+
+/// Connections that are not taken.
+fn limits(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
+    let full = |what: String, taken: u64, max: u64, since| Problem {
+        what: format!("{what} is full"),
+        since: Some(since),
+        look_at: format!(
+            "{taken} of {max} connections; clients wait in the kernel's queue. Raise maxconn, or see who holds them: \
+             ss -tnp state established."
+        ),
+    };
+    let mut problems = Vec::new();
+    let wanted = u64::from(facts.config.proxy.maxconn);
+    // Who leaves it to the default wants what the machine allows.
+    if status.maxconn < wanted && facts.config.proxy.maxconn != MAXCONN {
+        problems.push(Problem {
+            what: format!("open files are too few for maxconn {wanted}"),
+            since: None,
+            look_at: format!(
+                "{} connections are taken and no more. Raise LimitNOFILE= of the unit (ulimit -Hn) and restart, or lower \
+                 maxconn.",
+                status.maxconn
+            ),
+        });
+    }
+    if let Some(since) = status.full_since {
+        problems.push(full("the process".to_owned(), status.connections, status.maxconn, since));
+    }
+    problems.extend(status.frontends.iter().filter_map(|one| {
+        Some(full(format!("frontend {}", one.name), one.connections, one.maxconn, one.full_since?))
+    }));
+    problems
+}
+
+/// Servers that are up by their checks and answer nobody.
+fn unanswered(backend: &Backend) -> Option<Problem> {
+    let found = backend.unanswered.as_ref()?;
+    Some(Problem {
+        what: format!("backend {} does not answer", backend.name),
+        since: Some(found.since),
+        look_at: format!(
+            "{} of {} answers in the last 10 s were {}. Its checks see nothing of that: look at that server's own log, \
+             and check a path that shows it (`check = {{ http = ... }}`, or `observe`).",
+            found.count, found.of, found.reason
+        ),
+    })
 }
 
 fn silence(facts: &Facts<'_>, status: &Status, peer: &Peer) -> Problem {
@@ -190,15 +248,14 @@ fn unready(report: &crate::control::Group, node: &GroupNode) -> Option<Problem> 
 }
 
 fn servers(backend: &Backend, at: Timestamp) -> Vec<Problem> {
-    let usable = backend.servers.iter().filter(|server| is_usable(server)).count();
-    let checked = backend.servers.iter().all(|server| server.state != ServerState::Unchecked);
+    let usable = backend.servers.iter().filter(|server| server.is_usable()).count();
     let is_down = |server: &Server| matches!(server.state, ServerState::Down | ServerState::AgentDown);
     let is_one_down = backend.servers.len() == 1 && backend.servers.iter().all(is_down);
-    if usable == 0 && checked && !is_one_down {
+    if usable == 0 && !is_one_down {
         return vec![Problem {
             what: format!("backend {} has no usable server", backend.name),
-            since: backend.servers.iter().map(|server| server.since).max(),
-            look_at: format!("its clients get 503. {}", all_reports(backend, at)),
+            since: Some(at.saturating_sub(Duration::from_secs(backend.statistics.outage.seconds))),
+            look_at: format!("{}. {}", what_clients_get(backend), all_reports(backend, at)),
         }];
     }
     let down = backend.servers.iter().filter(|server| is_down(server));
@@ -224,7 +281,7 @@ fn refused(backend: &Backend, at: Timestamp) -> impl Iterator<Item = Problem> {
             Why::NotConnected => {
                 ("can't be reached", "Does the service run there, and does a firewall let this node in?")
             }
-            Why::NoBackend | Why::NoServer | Why::Passwords | Why::Other => return None,
+            Why::NoBackend | Why::NoServer | Why::Passwords | Why::Source | Why::Other => return None,
         };
         (at.saturating_since(refused.last) < GOES_ON).then(|| Problem {
             what: format!("backend {} {what}", backend.name),
@@ -272,29 +329,34 @@ fn log(log: &Log) -> Option<Problem> {
     })
 }
 
-fn is_usable(server: &Server) -> bool {
-    matches!(server.state, ServerState::Up | ServerState::NoCheck)
+/// Where nobody can serve them.
+fn what_clients_get(backend: &Backend) -> &'static str {
+    match backend.statistics.mode.as_str() {
+        "tcp" => "its clients' connections are closed",
+        _ => "its clients get 503",
+    }
 }
 
 /// `web1: L7STS 404 on HEAD /check.txt, 5 of 5 failed, down for 12 s.`, for each.
 fn all_reports(backend: &Backend, at: Timestamp) -> String {
     let report = |server: &Server| {
-        let why = match server.state {
-            ServerState::Down => server.check_text(),
-            ServerState::AgentDown => "its agent says so".to_owned(),
-            ServerState::NoBalance => "404 takes it out of the balance".to_owned(),
-            ServerState::Drain | ServerState::Maintenance => "its agent wants so".to_owned(),
-            ServerState::Unchecked | ServerState::Up | ServerState::NoCheck => String::new(),
-        };
+        let (name, why) = (&server.name, server.why());
         let word = match server.state {
+            // Since when it has that weight is not known.
+            ServerState::Up | ServerState::NoCheck | ServerState::Unchecked => {
+                return format!("{name}: {why}.");
+            }
             ServerState::NoBalance => "NOLB",
             ServerState::Drain => "DRAIN",
             ServerState::Maintenance => "MAINT",
-            _ => "down",
+            ServerState::Down | ServerState::AgentDown => "down",
         };
         let age = age(at.saturating_since(server.since));
-        format!("{}: {why}, {word} for {age}.{}", server.name, hint(server))
+        format!("{name}: {why}, {word} for {age}.{}", hint(server))
     };
+    if backend.servers.is_empty() {
+        return "The file gives it none.".to_owned();
+    }
     backend.servers.iter().map(report).collect::<Vec<_>>().join(" ")
 }
 
@@ -305,7 +367,7 @@ fn report_of(server: &Server) -> String {
     }
     let address = &server.address;
     let Some(check) = server.last_check.as_ref().filter(|_| server.state == ServerState::Down) else {
-        return format!("{address}: its agent says so.");
+        return format!("{address}: {}.", server.why());
     };
     match check.what.split_once(" on ").filter(|_| check.code == "L7STS") {
         Some((status, target)) => format!("{address} answers {target} with {status}.{}", hint(server)),
@@ -339,7 +401,7 @@ fn hint(server: &Server) -> &'static str {
 
 fn who_carries(backend: &Backend, usable: usize) -> String {
     match (backend.servers.len(), usable) {
-        (_, 0) => "There is no other: its clients get 503.".to_owned(),
+        (_, 0) => format!("There is no other: {}.", what_clients_get(backend)),
         (2, _) => "The other server carries all.".to_owned(),
         (_, 1) => "One other server carries all.".to_owned(),
         (_, n) => format!("The other {n} servers carry all."),

@@ -96,7 +96,9 @@ impl Reloads {
         Some(Problem {
             what: "the last reload was refused".to_owned(),
             since: Some(*since),
-            look_at: format!("{why}. What ran before runs on. See: lbctl check {path}; then: lbctl reload"),
+            look_at: format!(
+                "{why}. What ran before runs on. See: lbctl check --here {path}; then: lbctl reload"
+            ),
         })
     }
 }

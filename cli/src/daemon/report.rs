@@ -13,7 +13,8 @@ use crate::{
     config::{Config, model},
     control::{
         Backend, Bind, Check, FileReport, Frontend, GroupNode, Log, LogProblem, NameProblem, Peer, Phase,
-        Problem, Ready, Refused, Server, ServerState, Status, Table, Timestamp, TransitionReport, Vip, Why,
+        Problem, Ready, Refused, Server, ServerState, Status, Table, Timestamp, TransitionReport, Unanswered,
+        Vip, Why,
     },
 };
 
@@ -38,6 +39,8 @@ pub(super) struct Facts<'a> {
     pub(super) proxy: &'a proxy::Status,
     /// Problems that only the daemon's loop knows of.
     pub(super) own_problems: &'a [Problem],
+    /// Frontends, and where they listen though this machine has no such address.
+    pub(super) nowhere: Vec<(&'a str, std::net::SocketAddr)>,
 }
 
 /// The whole report, problems included.
@@ -64,7 +67,8 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         groups: facts.groups.iter().map(|group| report_group(facts, group)).collect(),
         connections: facts.proxy.connections,
         maxconn: facts.proxy.maxconn,
-        frontends: facts.proxy.frontends.iter().map(frontend).collect(),
+        full_since: facts.proxy.full_since.map(Timestamp::from),
+        frontends: facts.proxy.frontends.iter().map(|found| frontend(found, facts.proxy.maxconn)).collect(),
         backends: facts.proxy.backends.iter().map(|found| backend(facts.config, found)).collect(),
         tables: facts.proxy.tables.iter().map(table).collect(),
         logs: facts.proxy.logs.iter().map(log).collect(),
@@ -318,7 +322,8 @@ pub(super) fn ready(readiness: &Readiness) -> Ready {
     }
 }
 
-fn frontend(found: &proxy::FrontendStatus) -> Frontend {
+/// The whole process takes `maxconn` connections.
+fn frontend(found: &proxy::FrontendStatus, maxconn: u64) -> Frontend {
     Frontend {
         name: found.name.clone(),
         mode: statistics::mode(found.mode).to_owned(),
@@ -328,7 +333,8 @@ fn frontend(found: &proxy::FrontendStatus) -> Frontend {
             .map(|bind| Bind { label: bind.label.clone(), address: bind.address, error: bind.error.clone() })
             .collect(),
         connections: found.connections,
-        maxconn: found.maxconn,
+        maxconn: found.maxconn.min(maxconn),
+        full_since: found.full_since.map(Timestamp::from),
         connections_total: found.connections_total,
         requests_total: found.requests_total,
         requests_per_second: found.requests_per_second,
@@ -370,6 +376,12 @@ fn backend(config: &Config, found: &proxy::BackendStatus) -> Backend {
         name: found.name.clone(),
         servers: found.servers.iter().map(|one| server(one, fall)).collect(),
         refused: found.refused.iter().map(refused).collect(),
+        unanswered: found.unanswered.as_ref().map(|found| Unanswered {
+            count: found.count,
+            of: found.of,
+            since: found.since.into(),
+            reason: found.reason.clone(),
+        }),
         statistics: statistics::backend(found),
     }
 }
@@ -382,6 +394,9 @@ fn refused(found: &proxy::Refused) -> Refused {
             proxy::Why::Full => Why::Full,
             proxy::Why::NotConnected => Why::NotConnected,
             proxy::Why::Passwords => Why::Passwords,
+            proxy::Why::Source => Why::Source,
+            // Kept apart from refusals.
+            proxy::Why::Unanswered => Why::Other,
         },
         count: found.count,
         since: found.since.into(),

@@ -39,6 +39,8 @@ pub(super) enum Event {
     Datagram(io::Result<Datagram>),
     Step(Step),
     Signal(&'static str),
+    /// One that stops HAProxy's listeners for a while.
+    NoPause(&'static str),
     Reload,
     ReopenLogs,
     Timeout,
@@ -48,7 +50,10 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user1: Signal,
     user2: Signal,
+    pause: Signal,
+    resume: Signal,
 }
 
 impl Signals {
@@ -57,7 +62,10 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
             user2: signal(SignalKind::user_defined2())?,
+            pause: signal(SignalKind::from_raw(libc::SIGTTOU))?,
+            resume: signal(SignalKind::from_raw(libc::SIGTTIN))?,
         })
     }
 
@@ -66,7 +74,11 @@ impl Signals {
             _ = self.terminate.recv() => Event::Signal("SIGTERM"),
             _ = self.interrupt.recv() => Event::Signal("SIGINT"),
             _ = self.hangup.recv() => Event::Reload,
+            // HAProxy's soft stop: whoever scripted that means an orderly one.
+            _ = self.user1.recv() => Event::Signal("SIGUSR1"),
             _ = self.user2.recv() => Event::ReopenLogs,
+            _ = self.pause.recv() => Event::NoPause("SIGTTOU"),
+            _ = self.resume.recv() => Event::NoPause("SIGTTIN"),
         }
     }
 }

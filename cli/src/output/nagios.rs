@@ -188,19 +188,15 @@ fn servers(backend: &Backend, percents: [u8; 2], findings: &mut Findings, figure
         _ => None,
     };
     if let Some(level) = level {
-        let lost = backend.servers.iter().filter(|server| !is_usable(server));
-        let lost: Vec<_> = lost.map(|server| format!("{} {}", server.name, server.check_text())).collect();
+        let lost = backend.servers.iter().filter(|server| !server.is_usable());
+        let lost: Vec<_> = lost.map(|server| format!("{} {}", server.name, server.why())).collect();
         findings.add(level, format!("{name}: {usable} of {all} servers usable ({})", lost.join("; ")));
     }
     let _ = write!(figures, " 'servers {name}'={usable};{least}:;{least_at_all}:;0;{all}");
 }
 
 fn usable(backend: &Backend) -> usize {
-    backend.servers.iter().filter(|server| is_usable(server)).count()
-}
-
-fn is_usable(server: &crate::control::Server) -> bool {
-    crate::statistics::is_usable(server)
+    backend.servers.iter().filter(|server| server.is_usable()).count()
 }
 
 #[cfg(test)]

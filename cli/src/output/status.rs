@@ -247,6 +247,9 @@ fn backends(backends: &[Backend], status: &Status, paint: Paint) -> String {
     for backend in backends {
         for (index, server) in backend.servers.iter().enumerate() {
             let (state, tone) = match server.state {
+                ServerState::Up | ServerState::NoCheck if server.weight == 0 => {
+                    ("weight 0".to_owned(), Tone::Warning)
+                }
                 ServerState::Unchecked => ("new".to_owned(), Tone::Plain),
                 ServerState::Up if server.share < 100 => (format!("up {} %", server.share), Tone::Good),
                 ServerState::Up if server.backup => ("backup".to_owned(), Tone::Good),
@@ -280,11 +283,15 @@ fn connections(server: &Server) -> String {
 
 fn last_check(server: &Server) -> String {
     let text = server.check_text();
-    match &server.last_check {
+    let text = match &server.last_check {
         Some(check) if check.passed => {
             format!("{text} in {}", took(Duration::from_micros(check.microseconds)))
         }
         _ => text,
+    };
+    match server.agent_text() {
+        Some(said) => format!("{text}; {said}"),
+        None => text,
     }
 }
 

@@ -167,7 +167,7 @@ fn of_backend(backend: &Backend, id: u32) -> Row {
     row.set(Column::Dreq, 0_u32);
     row.set(Column::Status, if found.outage.is_down { "DOWN" } else { "UP" });
     let usable = |backup: bool| {
-        let fits = |server: &&Server| server.backup == backup && is_usable(server);
+        let fits = |server: &&Server| server.backup == backup && server.is_usable();
         backend.servers.iter().filter(fits).count() as u64
     };
     let in_use = backend.servers.iter().filter(|server| server.statistics.is_in_use);
@@ -234,12 +234,6 @@ pub(super) fn status(server: &Server) -> String {
         ServerState::Drain => "DRAIN (agent)".to_owned(),
         ServerState::Maintenance => "MAINT".to_owned(),
     }
-}
-
-/// Takes new requests, or would if no better one did.
-pub(crate) fn is_usable(server: &Server) -> bool {
-    let is_up = matches!(server.state, ServerState::Up | ServerState::NoCheck);
-    server.statistics.is_in_use || (is_up && server.weight > 0 && server.resolved.is_some())
 }
 
 /// Its weight now, smaller in its slow start.

@@ -80,6 +80,7 @@ pub(crate) fn frontend(name: &str) -> Frontend {
         binds: vec![Bind { label: "*:80".to_owned(), address: Some(([0, 0, 0, 0], 80).into()), error: None }],
         connections: 4,
         maxconn: 2_000,
+        full_since: None,
         connections_total: 60,
         requests_total: 71,
         requests_per_second: 2.0,
@@ -106,6 +107,7 @@ pub(crate) fn backend(name: &str, servers: Vec<Server>) -> Backend {
         name: name.to_owned(),
         servers,
         refused: Vec::new(),
+        unanswered: None,
         statistics: BackendStatistics {
             mode: "http".to_owned(),
             fullconn: 200,
@@ -135,6 +137,7 @@ pub(crate) fn status(frontends: Vec<Frontend>, backends: Vec<Backend>) -> Status
         groups: Vec::new(),
         connections: 4,
         maxconn: 2_000,
+        full_since: None,
         frontends,
         backends,
         tables: Vec::new(),

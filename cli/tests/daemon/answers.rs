@@ -145,6 +145,11 @@ fn every_reason_for_503_is_in_the_log_and_on_the_screen() {
             let screen = screen(daemon);
             screen.contains(&format!(" {name} 1 ")) && screen.contains(&format!("s ago {reason}"))
         });
+        if name == "down" {
+            let log = daemon.log();
+            let line = log.lines().find(|line| line.contains("no usable server is left"));
+            assert!(line.is_some_and(|line| line.contains("ERROR") && line.contains("dead: L4CON")), "{log}");
+        }
         let is_reason =
             |line: &str| line.contains("status=503") && line.contains(&reason) && line.contains(name);
         daemon.wait_until("the reason is in the log", |daemon| daemon.log().lines().any(is_reason));

@@ -97,6 +97,27 @@ fn a_file_that_was_moved_away_is_opened_anew_by_the_verb_and_by_the_signal() {
 }
 
 #[test]
+fn a_file_that_cannot_be_opened_anew_is_named_and_the_verb_fails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let logs = folder.path().join("logs");
+    std::fs::create_dir(&logs).expect("made");
+    let log = logs.join("access.log");
+    let daemon = start(&format!("log = {{ file = {log:?} }}\nlog_format = \"httplog\""), "");
+    daemon.wait_until("the first line", |_| read(&log).contains("\"GET / HTTP/1.1\"\n"));
+    std::fs::rename(&logs, folder.path().join("moved")).expect("moved");
+    let said = daemon.verb(&["log", "reopen"]);
+    assert_eq!(said.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&said.stderr),
+        format!(
+            "lbctl: {} can't be opened: there is no such file or folder; its lines wait, and lbctl tries again\n",
+            log.display()
+        )
+    );
+    assert_eq!(said.stdout, b"");
+}
+
+#[test]
 fn a_place_that_is_not_there_is_a_problem_until_it_is_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("later/access.log");

@@ -345,7 +345,7 @@ fn a_file_with_only_backends_starts_and_checks_them() {
 
 #[test]
 fn a_signal_ends_a_proxy_alone_within_2_seconds_whatever_is_in_flight() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
         // Far longer than any drain.
         let mut daemon = Daemon::start("http", web_server(Duration::from_secs(60)));
         let mut client = TcpStream::connect(daemon.frontend).expect("connected");
@@ -360,6 +360,19 @@ fn a_signal_ends_a_proxy_alone_within_2_seconds_whatever_is_in_flight() {
         assert_eq!(daemon.wait_for_exit().code(), Some(0));
         assert!(begun.elapsed() < Duration::from_secs(2), "{signal}: {:?}", begun.elapsed());
     }
+}
+
+#[test]
+fn signals_that_would_pause_listeners_are_ignored_with_a_warning() {
+    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+    for (signal, name) in [(Signal::SIGTTOU, "SIGTTOU"), (Signal::SIGTTIN, "SIGTTIN")] {
+        daemon.signal(signal);
+        daemon.wait_until("the log says so", |daemon| {
+            let is_told = |line: &str| line.contains("WARN") && line.contains(&format!("{name} is ignored"));
+            daemon.log().lines().any(is_told)
+        });
+    }
+    daemon.assert_untouched();
 }
 
 /// As whoever starts it would pass one: open, listening, with a number that the file names.

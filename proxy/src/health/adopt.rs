@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     agent::AgentState,
-    board::{Board, Known, is_down, log_transition},
+    board::{Board, Known, is_down, log_transition, note_outages},
     routing::routing,
     server::ServerHealth,
 };
@@ -83,6 +83,7 @@ impl Board {
         for node in known.generations() {
             node.routing.store(routing(&node, now));
         }
+        note_outages(next);
         self.publish(&mut known);
         drop(known);
         self.reloads.send_replace(());

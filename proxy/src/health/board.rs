@@ -92,6 +92,7 @@ impl Board {
         known.restore(&node);
         node.enforce();
         node.routing.store(routing(&node, Instant::now()));
+        note_outages(&node);
         let answers = known.answers().collect();
         let known = Known { node, before: Vec::new(), answers, first_round_done: false };
         let board = Self {
@@ -340,7 +341,7 @@ impl Board {
             let Some(id) = node.sharing(backend) else { continue };
             let usable = usable(node.backend(id), &node.health(id), Instant::now());
             if age == 0 {
-                backend.history().outage.change(usable.is_empty(), SystemTime::now());
+                note_outage(&node, id, usable.is_empty());
             }
             node.routing.update(|routing| routing.backends[id.0] = Arc::new(usable));
         }
@@ -429,6 +430,27 @@ pub(super) fn note_transition(
     let reason = health.reason(backend.check.as_ref().map_or(1, |check| check.fall));
     log_transition(server, before, after, reason.as_deref().unwrap_or_default());
     true
+}
+
+/// What the workers of `node` are told of its backends, seen from outside.
+pub(super) fn note_outages(node: &Node) {
+    let routing = node.routing.load();
+    for (index, usable) in routing.backends.iter().enumerate() {
+        note_outage(node, BackendId(index), usable.is_empty());
+    }
+}
+
+/// A backend has a server for new clients, or none: somebody has to know of that, whatever the file logs.
+fn note_outage(node: &Node, id: BackendId, is_empty: bool) {
+    let (backend, now) = (&node.backend(id).name, SystemTime::now());
+    if !node.backends[id.0].shared.history().outage.change(is_empty, now) {
+        return;
+    }
+    if is_empty {
+        tracing::error!(%backend, reason = node.why(id), "no usable server is left");
+    } else {
+        tracing::info!(%backend, "has a usable server again");
+    }
 }
 
 pub(super) fn is_down(state: ServerState) -> bool {

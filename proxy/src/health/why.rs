@@ -17,6 +17,11 @@ pub(crate) fn servers(backend: &Backend, servers: &[ServerHealth], now: SystemTi
         .zip(servers)
         .take(TOLD)
         .map(|(config, known)| {
+            let is_up = matches!(known.state(), ServerState::Up | ServerState::NoCheck);
+            if is_up && known.weight(config) == 0 {
+                let by = if known.agent.weight.is_some() { ", its agent wants so" } else { "" };
+                return format!("{}: weight 0{by}", config.name);
+            }
             let reason = known.reason(fall).unwrap_or_else(|| "not checked yet".to_owned());
             let age = age(now.duration_since(known.since).unwrap_or_default());
             format!("{}: {reason}, {} for {age}", config.name, word(known.state()))

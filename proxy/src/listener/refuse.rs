@@ -9,6 +9,7 @@ use crate::{
     connection::{self, Connection},
     http,
     metrics::Event,
+    refusals::{self, Why},
     stream::Stream,
     table::Refusal,
     worker::Worker,
@@ -23,16 +24,25 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// Ends it: in mode tcp with a reset, in mode http with 429 as far as [`TOLD`] goes.
 pub(super) fn refuse(connection: Connection<TcpStream>, refusal: Refusal) {
-    let retry_after = match refusal {
+    let (retry_after, what) = match refusal {
         Refusal::Connections => {
             connection.count(Event::SourceConnections);
-            SOON
+            (SOON, "has too many connections open (per_source.connections)")
         }
         Refusal::Rate { retry_after } => {
             connection.count(Event::SourceRate);
-            retry_after
+            (retry_after, "opens connections too fast (per_source.connection_rate)")
         }
     };
+    let node = connection.worker().node();
+    let refusals = &node.frontends[connection.frontend_id()].refusals;
+    let say = || match connection.peer().ip() {
+        Some(source) => format!("{source} {what}"),
+        None => format!("a source {what}"),
+    };
+    if let Some(refusals::Told { reason, more }) = refusals.note(Why::Source, node.now(), say) {
+        tracing::info!(frontend = %connection.frontend().name, reason, more, "refused");
+    }
     tracing::debug!(
         frontend = %connection.frontend().name,
         client = %connection.peer(),

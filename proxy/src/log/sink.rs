@@ -6,7 +6,9 @@
 //! control  ── lines ───┘        empty buffers come back          └─> broken: what is in hand is tried again
 //! ```
 //! While a place is broken the thread keeps what it has and the queue fills, so a syslog daemon that is restarted misses
-//! nothing. What does not fit any more is lost and counted; the line that says so is the first one that goes through.
+//! nothing. What does not fit any more is lost and counted; the line that says so is among the first that go through. A
+//! datagram that nobody takes is refused later than it is sent: the last one before that is lost, and then one at a time is
+//! tried until none is refused.
 
 mod output;
 
@@ -20,6 +22,8 @@ use std::{
     thread,
     time::{Duration, Instant, SystemTime},
 };
+
+use tokio::sync::oneshot;
 
 use self::output::{Output, words};
 use super::{clock::Clock, header::Header, outbox};
@@ -99,10 +103,10 @@ struct Known {
 }
 
 /// Not in the queue: it would come behind what can't be written without it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Order {
     /// A file was moved away.
-    Reopen,
+    Reopen(oneshot::Sender<()>),
     /// Where a name leads now.
     Move(SocketAddr),
 }
@@ -126,6 +130,7 @@ impl Sink {
             notice,
             clock: Clock::default(),
             faulty: None,
+            is_refused: false,
             told: (Instant::now(), 0),
         };
         let spawned =
@@ -155,9 +160,11 @@ impl Sink {
         self.link.send(Batch { bytes, lines: 1, home: None });
     }
 
-    /// A file is opened anew, by its name.
-    pub(super) fn reopen(&self) {
-        self.order(Order::Reopen);
+    /// A file is opened anew, by its name. The receiver gets a word when that was tried.
+    pub(super) fn reopen(&self) -> oneshot::Receiver<()> {
+        let (done, reopened) = oneshot::channel();
+        self.order(Order::Reopen(done));
+        reopened
     }
 
     /// Its name leads there now.
@@ -257,6 +264,8 @@ struct Writer {
     clock: Clock,
     /// When the last write failed, until it is well again.
     faulty: Option<Instant>,
+    /// Nobody took the last line: the next one goes alone until one is not refused.
+    is_refused: bool,
     /// When a loss was told last, and how many were lost by then.
     told: (Instant, u64),
 }
@@ -294,8 +303,14 @@ impl Writer {
     }
 
     fn obey(&mut self) {
-        match self.shared.known().order.take() {
-            Some(Order::Reopen) => self.output.close(),
+        let order = self.shared.known().order.take();
+        match order {
+            Some(Order::Reopen(done)) => {
+                self.output.close();
+                let opened = self.output.open();
+                self.judge(opened.err().map(|error| words(&error)));
+                let _ = done.send(());
+            }
             Some(Order::Move(address)) => self.output.move_to(address),
             None => {}
         }
@@ -330,18 +345,33 @@ impl Writer {
     fn write_once(&mut self, bytes: &[u8]) -> usize {
         self.obey();
         self.shared.writing.store(self.shared.milliseconds(), Ordering::Relaxed);
-        let attempt = self.output.write(bytes);
+        let attempt = if self.is_refused {
+            let shared = Arc::clone(&self.shared);
+            self.output.probe(bytes, || shared.ended.load(Ordering::Relaxed))
+        } else {
+            self.output.write(bytes)
+        };
         self.shared.writing.store(0, Ordering::Relaxed);
         self.shared.lost.fetch_add(attempt.lost, Ordering::Relaxed);
+        let was_refused = std::mem::replace(&mut self.is_refused, attempt.is_refused);
+        if was_refused && attempt.fault.is_none() {
+            self.recovered();
+        }
         self.judge(attempt.fault);
         attempt.done
     }
 
+    fn recovered(&mut self) {
+        tracing::info!(log = self.name, "the log can be written again");
+        self.shared.known().problem = None;
+        self.faulty = None;
+    }
+
     /// The last attempt went like this.
     fn judge(&mut self, fault: Option<String>) {
-        let mut known = self.shared.known();
         match (fault, self.faulty) {
             (Some(fault), _) => {
+                let mut known = self.shared.known();
                 if known.problem.as_ref().is_none_or(|problem| problem.what != fault) {
                     tracing::warn!(log = self.name, reason = fault, "a log can't be written");
                     known.problem = Some(LogProblem::now(fault));
@@ -349,10 +379,8 @@ impl Writer {
                 self.faulty = Some(Instant::now());
             }
             // Datagrams may be refused later than they are sent.
-            (None, Some(at)) if self.output.tells() || at.elapsed() >= SETTLED => {
-                tracing::info!(log = self.name, "the log can be written again");
-                known.problem = None;
-                self.faulty = None;
+            (None, Some(at)) if self.output.tells() || (!self.is_refused && at.elapsed() >= SETTLED) => {
+                self.recovered();
             }
             (None, _) => {}
         }

@@ -19,7 +19,7 @@ use crate::{
     config::{Backend, Server},
     health::{passive::Watch, server::ServerHealth},
     limit::{Limit, Padded},
-    rates::{Rate, Rates, Recent},
+    rates::{Rate, Rates, Recent, RecentAnswers},
     refusals::Refusals,
     status::Outage,
     upstream::{balance::Turns, queue::Queue},
@@ -68,6 +68,8 @@ pub(crate) struct BackendHistory {
     pub(crate) peak: u64,
     /// How long the last exchanges took.
     pub(crate) steps: Recent,
+    /// Which of them were its servers'.
+    pub(crate) answers: RecentAnswers,
     /// When it had no usable server.
     pub(crate) outage: Outage,
 }
@@ -125,6 +127,7 @@ impl BackendShared {
                 rate: Rate::default(),
                 peak: 0,
                 steps: Recent::default(),
+                answers: RecentAnswers::default(),
                 outage: Outage::new(SystemTime::now()),
             }),
         }

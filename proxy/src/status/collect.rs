@@ -2,17 +2,21 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use super::{BackendStatus, Compressed, FrontendStatus, ServerStatus, Status, StepTimes, Traffic};
+use super::{
+    BackendStatus, Compressed, FrontendStatus, Refused, ServerStatus, Status, StepTimes, Traffic, Unanswered,
+    Why,
+};
 use crate::{
     config::{Address, Backend, BackendId},
     health::{routing::share, server::ServerHealth},
+    limit::Limit,
     listener::binding::Bindings,
     metrics::{BIND_ERRORS, BackendCounters, Counter, Event, FrontendCounters, ServerCounters},
     node::{BackendState, Node, ServerShared},
-    rates::{Recent, Sums},
+    rates::{Answers, Recent, Sums},
     upstream::balance::Usable,
     wheel::TICK,
 };
@@ -30,6 +34,7 @@ pub(crate) fn collect(generations: &[Arc<Node>], bindings: &Bindings) -> Status 
         backends,
         connections: node.connections.taken().into(),
         maxconn: node.connections.max().into(),
+        full_since: full_since(node, &node.connections),
         tables: node.tables.status(),
         generation: node.generation,
         old_generations: generations.len() as u64 - 1,
@@ -65,6 +70,7 @@ fn frontend(node: &Node, bindings: &Bindings, index: usize) -> FrontendStatus {
         connections: shared.connections.taken().into(),
         connections_peak: peaks.max().unwrap_or(0),
         maxconn: shared.connections.max().into(),
+        full_since: full_since(node, &shared.connections),
         connections_total: connections(node, index),
         connection_rate: rates.connections.per_second(),
         requests_total,
@@ -99,16 +105,29 @@ impl<'a> Of<'a> {
     fn backend(self) -> BackendStatus {
         let known = self.node.health(self.id).into_iter().enumerate();
         let servers: Vec<_> = known.map(|(index, health)| self.server(index, health)).collect();
+        let reported = self.state().shared.refusals.report(self.node.now());
+        let (unanswered, refused): (Vec<_>, _) =
+            reported.into_iter().partition(|row| row.why == Why::Unanswered);
         BackendStatus {
             name: self.config().name.clone(),
             mode: self.config().mode,
             fullconn: self.state().shared.fullconn(),
             traffic: self.traffic(&servers),
             compressed: Compressed::sum(self.counters().map(|counters| &counters.compression)),
-            refused: self.state().shared.refusals.report(self.node.now()),
+            refused,
+            unanswered: unanswered.into_iter().next().and_then(|row| self.unanswered(row)),
             outage: self.state().shared.history().outage,
             servers,
         }
+    }
+
+    /// If most of the last answers were such.
+    fn unanswered(self, Refused { since, reason, .. }: Refused) -> Option<Unanswered> {
+        let answers = Answers::sum(self.counters());
+        let latest = self.state().shared.history().answers.latest(Instant::now(), answers);
+        let (count, of) = (latest.made_up.min(latest.all), latest.all);
+        // One alone may be a slow page.
+        (count > 1 && 2 * count > of).then_some(Unanswered { count, of, since, reason })
     }
 
     fn server(self, index: usize, health: ServerHealth) -> ServerStatus {
@@ -230,6 +249,10 @@ impl<'a> Of<'a> {
     fn state(self) -> &'a BackendState {
         &self.node.backends[self.id.0]
     }
+}
+
+fn full_since(node: &Node, limit: &Limit) -> Option<SystemTime> {
+    limit.short_for(node.now()).map(|time| SystemTime::now() - time)
 }
 
 fn sum(node: &Node, frontend: usize, counter: fn(&FrontendCounters) -> &Counter) -> u64 {

@@ -158,15 +158,16 @@ impl Outage {
         Self { is_down: false, since: now, count: 0, before: Duration::ZERO }
     }
 
-    /// It is down or not.
-    pub(crate) fn change(&mut self, is_down: bool, now: SystemTime) {
+    /// It is down or not. True if that is news.
+    pub(crate) fn change(&mut self, is_down: bool, now: SystemTime) -> bool {
         if is_down == self.is_down {
-            return;
+            return false;
         }
         self.before = self.total(now);
         self.count += u64::from(is_down);
         self.is_down = is_down;
         self.since = now;
+        true
     }
 
     /// How long it was down in all.

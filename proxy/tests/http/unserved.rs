@@ -64,6 +64,52 @@ async fn every_reason_for_503_is_told_apart_with_what_is_behind_it() {
 }
 
 #[tokio::test]
+async fn servers_of_weight_0_are_told_of_by_their_weight_and_the_outage_is_known() {
+    let mut config = http_config(&[Refusing::new().address]);
+    config.backends[0].servers[0].weight = 0;
+    let proxy = Proxy::start(config).unwrap();
+    let answer = ask(&mut connect(&proxy).await, GET).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let status = proxy.status();
+    let app = &status.backends[0];
+    assert_eq!(app.refused[0].reason, "no usable server: s1: weight 0");
+    assert!(app.outage.is_down && !app.servers[0].is_in_use, "{app:?}");
+}
+
+#[tokio::test]
+async fn servers_that_are_connected_to_and_do_not_answer_are_told_of_apart_from_refusals() {
+    let closing = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+    })
+    .await;
+    let silent =
+        Scripted::start(|mut stream| async move { while read_head(&mut stream).await.is_some() {} }).await;
+    for (server, expected) in [
+        (&closing, "502, at last from s1 at ADDRESS: it closed the connection without a whole answer, or"),
+        (&silent, "504, at last from s1 at ADDRESS: no answer within 300 ms (timeout.server)"),
+    ] {
+        let mut config = http_config(&[server.address]);
+        config.backends[0].timeout.server = Duration::from_millis(300);
+        let proxy = Proxy::start(config).unwrap();
+        // The first look at the counters is the beginning of the ten seconds.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        for count in 1..=3 {
+            let answer = ask(&mut connect(&proxy).await, GET).await;
+            assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
+            // One alone may be a slow page.
+            let unanswered = proxy.status().backends[0].unanswered.clone();
+            assert_eq!(unanswered.is_some(), count > 1, "{unanswered:?}");
+        }
+        let status = proxy.status();
+        let found = status.backends[0].unanswered.as_ref().expect("told");
+        assert_eq!((found.count, found.of), (3, 3));
+        let expected = expected.replace("ADDRESS", &server.address.to_string());
+        assert!(found.reason.starts_with(&expected), "{found:?}");
+        assert_eq!(status.backends[0].refused, []);
+    }
+}
+
+#[tokio::test]
 async fn connections_in_mode_tcp_that_nobody_serves_are_told_of_as_well() {
     let refusing = Refusing::new();
     let mut config = crate::rig::config(lb_proxy::config::Mode::Tcp, &[refusing.address]);

@@ -8,21 +8,26 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     os::unix::net::UnixStream,
+    time::Duration,
 };
 
-use lb_proxy::{config::ServerAddress, sample::Maps};
+use lb_proxy::config::ServerAddress;
 use lb_vrrp::{GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
+mod logs;
 mod source;
 mod unix;
 
 use super::strangers;
 use crate::{
-    config::{Config, identify},
+    config::{Config, MAXCONN, identify},
     control::client::DEFAULT_SOCKET,
-    interfaces::{LocalAddress, interface_of, local_addresses, outside_networks, outside_warning},
+    interfaces::{LocalAddress, interface_of, local_addresses, nowhere, outside_networks, outside_warning},
 };
+
+/// A stop that drains for longer than this may not be over within the unit's `TimeoutStopSec`.
+const LONG_DRAIN: Duration = Duration::from_secs(9);
 
 /// One thing that does not fit.
 pub(super) struct Finding {
@@ -56,10 +61,30 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
     if !config.groups.is_empty() {
         check_rights(&mut findings);
     }
-    if let Err(errors) = Maps::load(&config.proxy.maps) {
-        findings.extend(errors.iter().map(|error| fatal(error.to_string())));
-    }
     check_ports(config, &mut findings);
+    findings.extend(nowhere(config).into_iter().map(|(frontend, address)| {
+        warning(format!(
+            "no interface has {}, where frontend {frontend} listens, and no [vip.*] brings it: nobody can come in there",
+            address.ip()
+        ))
+    }));
+    let too_few = lb_proxy::descriptors::too_few(&config.proxy);
+    // Who leaves it to the default wants what the machine allows.
+    findings.extend(too_few.filter(|_| config.proxy.maxconn != MAXCONN).map(|(usable, limit)| {
+        warning(format!(
+            "maxconn is {}, and {limit} open files (ulimit -Hn, here) are enough for {usable} connections; \
+             the unit has LimitNOFILE= for that",
+            config.proxy.maxconn
+        ))
+    }));
+    findings.extend(logs::check(&config.proxy).into_iter().map(warning));
+    let drain = config.global.drain_timeout;
+    if drain > LONG_DRAIN {
+        findings.push(warning(format!(
+            "a stop may take twice drain_timeout ({} s); the unit is killed after TimeoutStopSec=20, unless a drop-in says more",
+            drain.as_secs()
+        )));
+    }
     findings.extend(source::check(&config.proxy_of(own).backends));
     check_names(config, &mut findings);
     findings.sort_by_key(|finding| !finding.fatal);

@@ -1,4 +1,4 @@
-//! `[map.NAME]`. The files themselves are read by `run` and by `check --here`.
+//! `[map.NAME]`. The files themselves are read by `check`, `run` and `reload`, after the file is fine.
 
 use std::path::PathBuf;
 

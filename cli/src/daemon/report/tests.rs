@@ -10,7 +10,9 @@ use crate::{
     daemon::hello::{Local, LocalGroup, Session},
 };
 
+mod limits;
 mod refused;
+mod usable;
 
 const FILE: &str = "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"\n[vip.web]\ninterface = \"eth1\"\n\
                     vrid = 51\naddresses = [\"192.0.2.10\"]\n[listen.web]\nbind = { vip = \"web\", port = 80 }\n\
@@ -35,6 +37,7 @@ struct World {
     groups: Vec<Group>,
     session: Session,
     proxy: proxy::Status,
+    nowhere: Vec<(String, std::net::SocketAddr)>,
     /// Its last word is as old as the report.
     speaker_speaks: bool,
 }
@@ -53,13 +56,14 @@ impl World {
             frontends: Vec::new(),
             backends: Vec::new(),
             connections: 0,
-            maxconn: 1,
+            maxconn: config.proxy.maxconn.into(),
+            full_since: None,
             tables: Vec::new(),
             generation: 1,
             old_generations: 0,
             logs: Vec::new(),
         };
-        Self { config, groups, session, proxy, speaker_speaks: true }
+        Self { config, groups, session, proxy, nowhere: Vec::new(), speaker_speaks: true }
     }
 
     /// The speaker says that this node is in `state` since `since`, and heard lb2 at `heard`.
@@ -124,6 +128,7 @@ impl World {
             session: Some(&self.session),
             proxy: &self.proxy,
             own_problems: &[],
+            nowhere: self.nowhere.iter().map(|(name, address)| (name.as_str(), *address)).collect(),
         })
     }
 }
@@ -408,6 +413,7 @@ fn backend(servers: Vec<proxy::ServerStatus>) -> proxy::BackendStatus {
         traffic: Default::default(),
         compressed: proxy::Compressed::default(),
         refused: Vec::new(),
+        unanswered: None,
         outage: proxy::Outage::new(std::time::SystemTime::UNIX_EPOCH),
         servers,
     }
@@ -426,7 +432,7 @@ fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &
         level: None,
         is_checked: true,
         is_observed: false,
-        is_in_use: true,
+        is_in_use: matches!(state, proxy::ServerState::Up | proxy::ServerState::NoCheck),
         agent: None,
         in_flight: 0,
         queued: 0,

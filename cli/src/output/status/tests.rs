@@ -104,6 +104,7 @@ fn healthy() -> Status {
         }],
         connections: 212,
         maxconn: 4096,
+        full_since: None,
         frontends: vec![Frontend {
             name: "web".to_owned(),
             mode: "http".to_owned(),
@@ -114,6 +115,7 @@ fn healthy() -> Status {
             }],
             connections: 212,
             maxconn: 2000,
+            full_since: None,
             connections_total: 90_000,
             requests_total: 4_000_000,
             requests_per_second: 1_804.2,
@@ -129,6 +131,7 @@ fn healthy() -> Status {
             name: "app".to_owned(),
             servers: vec![server("web1", "192.0.2.21:80", 101), server("web2", "192.0.2.22:80", 111)],
             refused: Vec::new(),
+            unanswered: None,
             statistics: Default::default(),
         }],
         tables: Vec::new(),

@@ -21,6 +21,9 @@ impl<S: Stream> Exchange<'_, '_, S> {
         if status == 503 && !matches!(termination, Termination::DeniedResponse(_)) {
             self.say_why(termination, search);
         }
+        if let (502 | 504, Some(search)) = (status, search) {
+            self.say_what_came(termination, status, search);
+        }
         if let Some(counters) = self.session.backend_counters() {
             counters.unserved.bytes_in.add(self.received);
         }
@@ -46,6 +49,19 @@ impl<S: Stream> Exchange<'_, '_, S> {
         let (retries, backend) = (search.map(Search::retries), search.map(|search| &*search.backend().name));
         let frontend = &connection.frontend().name;
         tracing::info!(%frontend, backend, status = 503, termination = code, retries, reason, more, "refused");
+    }
+
+    /// Why the answer is not the server's, once a second for each backend.
+    fn say_what_came(&self, termination: Termination, status: u16, search: &Search) {
+        let made_up = matches!(
+            termination,
+            Termination::ServerAbortInHead | Termination::ServerTimeoutInHead | Termination::BadResponse
+        );
+        let Some(server) = self.server.filter(|_| made_up) else { return };
+        let Some(Told { reason, more }) = search.unanswered(server, status) else { return };
+        let (frontend, code) = (&self.session.connection.frontend().name, termination.code());
+        let backend = &*search.backend().name;
+        tracing::info!(%frontend, backend, status, termination = code, reason, more, "no answer");
     }
 
     pub(super) fn note(&self, termination: Termination, status: Option<u16>, search: &Search) {

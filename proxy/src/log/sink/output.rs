@@ -17,6 +17,12 @@ use crate::config::LogDestination;
 /// A syslog daemon that takes nothing for so long is stuck.
 const TAKEN_WITHIN: Duration = Duration::from_secs(1);
 
+/// Between two looks for a refusal.
+const PROBE_PAUSE: Duration = Duration::from_millis(200);
+
+/// So many of these: a machine may send one refusal a second (ICMP), and this one does so at once.
+const REFUSED_WITHIN: u32 = 10;
+
 /// Logs tell of people: not for everybody.
 const MODE: u32 = 0o640;
 
@@ -36,6 +42,8 @@ pub(super) struct Attempt {
     /// Lines among them that did not arrive.
     pub(super) lost: u64,
     pub(super) fault: Option<String>,
+    /// The other side says that nobody is there; it may say so of the next one, too.
+    pub(super) is_refused: bool,
 }
 
 impl Output {
@@ -53,6 +61,27 @@ impl Output {
     /// Does what works say that the place is well? A datagram that was sent may have reached nobody.
     pub(super) fn tells(&self) -> bool {
         !matches!(self, Self::Udp { .. })
+    }
+
+    /// Sends the first line alone and waits for a refusal of it, which comes later than the line leaves. Not done if one came.
+    pub(super) fn probe(&mut self, lines: &[u8], is_over: impl Fn() -> bool) -> Attempt {
+        let end = memchr::memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
+        let attempt = self.write(&lines[..end]);
+        let Self::Udp { address: Some(address), socket: Some(socket) } = &*self else { return attempt };
+        if attempt.fault.is_some() {
+            return attempt;
+        }
+        let waits = if address.ip().is_loopback() { 1 } else { REFUSED_WITHIN };
+        for _ in 0..waits {
+            std::thread::sleep(PROBE_PAUSE);
+            if let Ok(Some(error)) = socket.take_error() {
+                return Attempt { is_refused: true, ..Attempt::failed(0, &error) };
+            }
+            if is_over() {
+                break;
+            }
+        }
+        attempt
     }
 
     /// Opens it, if it is not open.
@@ -140,7 +169,7 @@ impl Output {
 
 impl Attempt {
     fn failed(done: usize, error: &io::Error) -> Self {
-        Self { done, lost: 0, fault: Some(words(error)) }
+        Self { done, lost: 0, fault: Some(words(error)), is_refused: false }
     }
 }
 
@@ -155,16 +184,13 @@ fn open<T>(handle: &mut Option<T>, open: impl FnOnce() -> io::Result<T>) -> io::
 fn send_all(lines: &[u8], late: bool, send: impl Fn(&[u8]) -> io::Result<usize>) -> Attempt {
     let mut attempt = Attempt::default();
     for line in lines.split_inclusive(|&byte| byte == b'\n') {
-        let mut sent = send(line);
-        // An earlier datagram was refused and is lost; this one was not sent.
-        let refused = |error: &&io::Error| late && error.kind() == io::ErrorKind::ConnectionRefused;
-        if let Some(error) = sent.as_ref().err().filter(refused) {
-            attempt.fault = Some(words(error));
-            attempt.lost += 1;
-            sent = send(line);
-        }
-        match sent {
+        match send(line) {
             Ok(_) => {}
+            // An earlier datagram was refused and is lost; this one was not sent, and it and the rest wait.
+            Err(error) if late && error.kind() == io::ErrorKind::ConnectionRefused => {
+                attempt.lost += 1;
+                return Attempt { fault: Some(words(&error)), is_refused: true, ..attempt };
+            }
             Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
                 attempt.lost += 1;
                 attempt.fault = Some(format!("a line of {} bytes is too long for it", line.len()));

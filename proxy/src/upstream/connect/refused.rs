@@ -27,6 +27,23 @@ impl Search {
         })
     }
 
+    /// Notes that the answer of `server` did not come, or made no sense, so the client got `status`. What is to be said in
+    /// the log.
+    pub(crate) fn unanswered(&self, server: usize, status: u16) -> Option<Told> {
+        let (node, config) = (self.worker.node(), &self.config().servers[server]);
+        node.backends[self.backend.0].shared.refusals.note(Why::Unanswered, node.now(), || {
+            let what = match status {
+                504 => {
+                    let within = in_words(self.config().timeout.server);
+                    format!("no answer within {within} (timeout.server)")
+                }
+                _ => "it closed the connection without a whole answer, or the answer is not valid HTTP"
+                    .to_owned(),
+            };
+            format!("{status}, at last from {} at {}: {what}", config.name, config.address)
+        })
+    }
+
     /// Why an attempt to connect failed.
     pub(super) fn cause(&self, error: &Error) -> String {
         match &error.source {
