@@ -56,7 +56,7 @@ impl Limit {
     pub(crate) fn look(&self, now: Duration) -> bool {
         let waits = self.waiting.load(Ordering::Relaxed) > 0;
         let was_short = self.short_since.load(Ordering::Relaxed) > 0;
-        if !waits && !(was_short && self.is_full()) {
+        if !(waits || was_short && self.is_full()) {
             self.short_since.store(0, Ordering::Relaxed);
         } else if !was_short {
             let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX - 1) + 1;

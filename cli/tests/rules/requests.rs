@@ -274,6 +274,33 @@ fn a_head_that_grows_too_large_is_refused_and_not_sent() {
                             "X-4" = "{request.header.big}", "X-5" = "{request.header.big}" } }"#,
     );
     let fields = format!("{HOST}Big: {}\r\n", "x".repeat(7000));
-    assert_eq!(status(&rig.get("/", &fields)), 431);
+    assert_eq!(status(&rig.get("/", &fields)), 500);
     assert!(rig.taken().is_empty());
+    // It is our rules that did it, and not the client.
+    let counters = ["failed_rewrites_total", "bad_requests_total"].map(|name| rig.counter(name));
+    assert_eq!(counters, [1, 0]);
+    assert_eq!(status(&rig.get("/", &format!("{HOST}A: {}\r\n", "x".repeat(9000)))), 431);
+    assert_eq!(rig.counter("bad_requests_total"), 1);
+}
+
+#[test]
+fn forwardfor_names_the_client_that_set_source_has_found() {
+    let rig = Rig::new(
+        r#"forwardfor = true
+           rules = [{ set_source = { trusted = ["127.0.0.0/8"], header = "X-Real" } }]"#,
+        "",
+        "",
+    );
+    for (fields, expected) in [
+        ("", "X-Forwarded-For: 127.0.0.1\r\n"),
+        ("X-Real: 192.0.2.7\r\n", "X-Real: 192.0.2.7\r\nX-Forwarded-For: 192.0.2.7\r\n"),
+        (
+            "X-Real: 2001:db8::7\r\nX-Forwarded-For: 192.0.2.1\r\n",
+            "X-Real: 2001:db8::7\r\nX-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 2001:db8::7\r\n",
+        ),
+    ] {
+        rig.get("/", &format!("{HOST}{fields}"));
+        let (_, head) = rig.taken().remove(0);
+        assert_eq!(head, format!("GET / HTTP/1.1\r\n{HOST}{expected}\r\n"));
+    }
 }

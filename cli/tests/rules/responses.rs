@@ -56,6 +56,49 @@ fn each_condition_on_a_request_holds_for_its_response() {
 }
 
 #[test]
+fn a_switch_of_protocols_gets_headers_and_variables_as_any_response() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        let answer = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nX-Inner: 1\r\n\r\n";
+        stream.write_all(answer.as_bytes()).unwrap();
+        let mut all = String::new();
+        stream.read_to_string(&mut all).unwrap();
+        all
+    });
+    let rig = Rig::new(
+        r#"rules = [{ when = { path = "/ws" }, backend = "ws", set_var = { asked = "{request.path}" } }]
+           response_rules = [
+             { when = { status = 101 }, set_var = { "response.inner" = "{response.header.x-inner}" } },
+             { set_header = { "X-Front" = "{var.asked} {var.response.inner} {var.back}", "Upgrade-Insecure" = "1" }, delete_header = "X-Inner" },
+           ]"#,
+        "",
+        &format!(
+            "[backend.ws]\ncheck = false\nservers = [\"{address}\"]\n\
+             response_rules = [{{ when = {{ status = 101 }}, set_var = {{ back = \"{{server.name}}\" }} }}]"
+        ),
+    );
+    let mut client = rig.connect();
+    let ask = format!(
+        "GET /ws HTTP/1.1\r\n{HOST}Connection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nthrough"
+    );
+    client.write_all(ask.as_bytes()).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert_eq!(
+        answer,
+        format!(
+            "HTTP/1.1 101 x\r\nX-Front: /ws 1 {address}\r\nUpgrade-Insecure: 1\r\n\
+             Connection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+    );
+    assert!(served.join().unwrap().ends_with("\r\n\r\nthrough"));
+}
+
+#[test]
 fn texts_of_a_response_name_the_request_as_its_last_rule_left_it() {
     let rig = Rig::new(
         r#"unique_id = {}

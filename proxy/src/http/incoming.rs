@@ -152,8 +152,8 @@ pub(super) fn parse<'c, S: Stream>(
             then,
         }));
     }
-    let hop = |backend| Hop {
-        forwarded_for: connection.peer().ip().filter(|_| frontend.forwardfor),
+    let hop = |backend, client: Option<IpAddr>| Hop {
+        forwarded_for: client.filter(|_| frontend.forwardfor),
         local: connection.local(),
         close: connection.closes_server(backend),
     };
@@ -179,7 +179,7 @@ pub(super) fn parse<'c, S: Stream>(
             fields.find(|field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
         };
         let preference = prefer(connection, backend, connection.peer().ip(), head.target(), field);
-        head.encode(&asked, &hop(backend), &mut out);
+        head.encode(&asked, &hop(backend, connection.peer().ip()), &mut out);
         let (persisted, then) = (Persisted::default(), Then::Forward(backend));
         return Ok(Parsed::Whole(Incoming {
             request,
@@ -194,7 +194,7 @@ pub(super) fn parse<'c, S: Stream>(
 
     let mut scratch = worker.scratch().borrow_mut();
     let Scratch { edits, work, compared, sample } = &mut *scratch;
-    let mut message = Message::of_request(head, &request, edits)?;
+    let mut message = Message::of_request(head, &request, edits).map_err(|_| Malformed::HeadTooLarge)?;
     let settles = rules.settles(connection.frontend_id(), frontend);
     if settles {
         settle_path(&mut message, frontend.ambiguous_path, work)?;
@@ -260,7 +260,7 @@ pub(super) fn parse<'c, S: Stream>(
             if let Some(policy) = connection.compression(backend) {
                 coding = compression::of_request(policy, &mut message);
             }
-            message.encode_request(&asked, &hop(backend), &mut out);
+            message.encode_request(&asked, &hop(backend, client), &mut out);
             Then::Forward(backend)
         }
         Verdict::Deny(status) => Then::Deny(status),

@@ -63,7 +63,7 @@ pub struct TooLarge;
 
 impl From<TooLarge> for Malformed {
     fn from(_: TooLarge) -> Self {
-        Self::HeadTooLarge
+        Self::FailedRewrite
     }
 }
 

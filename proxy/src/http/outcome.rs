@@ -52,6 +52,8 @@ pub(crate) enum Termination {
     ServerTimeoutInHead,
     /// A rule refused the response: the client is answered with this status.
     DeniedResponse(u16),
+    /// Rules made the head of the request too large.
+    FailedRequestRewrite,
     /// Rules made the head of the response too large.
     FailedRewrite,
     /// The head of the response is not valid.
@@ -83,7 +85,7 @@ impl Termination {
         match self {
             Self::ClientAbortInHead | Self::ClientAbortInContent => "CR",
             Self::ClientTimeoutInHead => "cR",
-            Self::BadRequest | Self::Denied | Self::Limited => "PR",
+            Self::BadRequest | Self::Denied | Self::Limited | Self::FailedRequestRewrite => "PR",
             Self::Tarpitted => "PT",
             Self::ClientAbortInTarpit => "CT",
             Self::Answered | Self::Challenged => "LR",
@@ -132,7 +134,7 @@ impl Termination {
             Self::ServerTimeoutInHead | Self::ServerTimeoutInData => Some(504),
             Self::DeniedResponse(status) => Some(status),
             // As in HAProxy: neither the client's fault nor the server's.
-            Self::FailedRewrite => Some(500),
+            Self::FailedRequestRewrite | Self::FailedRewrite => Some(500),
             Self::Denied
             | Self::Tarpitted
             | Self::ClientAbortInTarpit
@@ -169,7 +171,7 @@ impl Termination {
             Self::ClientAbortInTarpit => None,
             Self::Limited => Some(Event::RateLimited),
             Self::DeniedResponse(_) => Some(Event::DeniedResponse),
-            Self::FailedRewrite => Some(Event::FailedRewrite),
+            Self::FailedRequestRewrite | Self::FailedRewrite => Some(Event::FailedRewrite),
             Self::Answered => None,
             Self::Challenged => Some(Event::Unauthorized),
             Self::AuthBusy => Some(Event::AuthBusy),

@@ -276,7 +276,11 @@ impl<'c, S: Stream> Session<'c, S> {
                     &mut kept,
                     self.connection,
                 )
-                .inspect_err(|fault| self.connection.keep_invalid_request(inbox.filled(), *fault))?;
+                .inspect_err(|fault| {
+                    if *fault != Malformed::FailedRewrite {
+                        self.connection.keep_invalid_request(inbox.filled(), *fault);
+                    }
+                })?;
                 match parsed {
                     Parsed::Whole(incoming) => {
                         if !matches!(incoming.then, Then::Monitor(_)) {
@@ -347,6 +351,9 @@ impl<'c, S: Stream> Session<'c, S> {
 
     async fn refuse(&mut self, refusal: Refusal) -> Next {
         let (termination, status, fault) = match refusal {
+            Refusal::Malformed(fault @ Malformed::FailedRewrite) => {
+                (Termination::FailedRequestRewrite, fault.status(), Some(fault))
+            }
             Refusal::Malformed(malformed) => (Termination::BadRequest, malformed.status(), Some(malformed)),
             Refusal::Idle => return Next::Idle,
             Refusal::AuthBusy(busy) => return self.refuse_busy(busy).await,
@@ -365,7 +372,9 @@ impl<'c, S: Stream> Session<'c, S> {
         };
         let connection = self.connection;
         connection.counters().requests.increment();
-        connection.counters().request_errors.increment();
+        if termination != Termination::FailedRequestRewrite {
+            connection.counters().request_errors.increment();
+        }
         if let Some(event) = termination.event() {
             connection.count(event);
         }

@@ -404,6 +404,31 @@ mod tests {
     }
 
     #[test]
+    fn owners_are_found_by_name_and_by_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let owners = |user, group| {
+            let rights = Rights::of(&UnixBind { user, group, ..at(&path) }).unwrap();
+            (rights.user.map(Uid::as_raw), rights.group.map(Gid::as_raw))
+        };
+        let name = |name: &str| Some(Owner::Name(name.to_owned()));
+        assert_eq!(owners(name("root"), Some(Owner::Id(7))), (Some(0), Some(7)));
+        assert_eq!(owners(Some(Owner::Id(7)), name("root")), (Some(7), Some(0)));
+        assert_eq!(owners(None, None), (None, None));
+        let daemon =
+            (User::from_name("daemon").unwrap().unwrap(), Group::from_name("daemon").unwrap().unwrap());
+        let expected = (Some(daemon.0.uid.as_raw()), Some(daemon.1.gid.as_raw()));
+        assert_eq!(owners(name("daemon"), name("daemon")), expected);
+        assert_ne!(expected, (Some(0), Some(0)));
+        if geteuid().is_root() {
+            let wanted = UnixBind { user: name("daemon"), group: name("daemon"), ..at(&path) };
+            let (_sockets, _file) = bind(&wanted, 1).unwrap();
+            let found = fs::metadata(&path).unwrap();
+            assert_eq!((Some(found.uid()), Some(found.gid())), expected);
+        }
+    }
+
+    #[test]
     fn what_is_missing_on_the_machine_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let error = |wanted: &UnixBind| bind(wanted, 1).unwrap_err().to_string();

@@ -210,6 +210,7 @@ impl ServerCounters {
             | Termination::Answered
             | Termination::Challenged
             | Termination::AuthBusy
+            | Termination::FailedRequestRewrite
             | Termination::FailedRewrite
             | Termination::Limited
             | Termination::Tarpitted

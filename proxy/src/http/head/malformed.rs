@@ -64,6 +64,9 @@ pub enum Malformed {
     /// RFC 9112 §3.2.2: the target names one authority and Host another.
     #[error("Host differs from the target")]
     HostMismatch,
+    /// Nothing is wrong with it: our rules made its head too large.
+    #[error("rules made the head too large")]
+    FailedRewrite,
     /// A rule looks at the path, which servers read in different ways.
     #[error("ambiguous path")]
     AmbiguousPath,
@@ -107,6 +110,8 @@ impl Malformed {
             Self::RequestLineTooLong => 414,
             Self::Expectation => 417,
             Self::LineTooLong | Self::HeadTooLarge | Self::TooManyFields => 431,
+            // As in HAProxy: not the client's fault.
+            Self::FailedRewrite => 500,
             Self::TransferCoding => 501,
             Self::Version => 505,
             Self::BareLf

@@ -81,7 +81,7 @@ fn read_all(fields: &Fields<'_>, side: Side) -> Vec<Condition> {
     if side == Side::Response
         && let Some(value) = fields.value("status")
     {
-        plain(Plain::Status(pattern::numbers(value, 200..=999)));
+        plain(Plain::Status(pattern::numbers(value, 101..=999)));
     }
     read_target(fields, &mut plain);
     for (key, make) in pattern::NAMED {
