@@ -129,12 +129,12 @@ async fn rules_of_the_frontend_come_before_them_and_those_of_the_backend_behind(
     };
     let proxy = configured(&server, |config| {
         config.frontends[0].rules =
-            vec![rule("/haproxy-stats;denied", Action::Deny(404)), rule("/haproxy-stats", Action::Allow)];
+            vec![rule("/haproxy-stats/denied", Action::Deny(404)), rule("/haproxy-stats", Action::Allow)];
         config.backends[0].rules = vec![Rule { when: Condition::ALWAYS, then: vec![Action::Deny(410)] }];
     });
     let mut client = connect(&proxy).await;
     for (target, status) in
-        [("/haproxy-stats", 200), ("/haproxy-stats;denied", 404), ("/haproxy-stats;csv", 200), ("/", 410)]
+        [("/haproxy-stats", 200), ("/haproxy-stats/denied", 404), ("/haproxy-stats;csv", 200), ("/", 410)]
     {
         let answer = ask(&mut client, &get(target)).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{target}: {answer}");
