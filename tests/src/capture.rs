@@ -43,13 +43,13 @@ impl<'scene> Capture<'scene> {
         count(&std::fs::read(&self.file).expect("the capture"))
     }
 
-    /// Ends the capture; the file.
+    /// Ends the capture; the file. Not with SIGINT, which is ignored in whatever a shell has started in the background.
     ///
     /// # Panics
     /// dumpcap had ended before.
     #[must_use]
     pub fn stop(self) -> PathBuf {
-        self.dumpcap.signal(Signal::SIGINT).expect("dumpcap is alive");
+        self.dumpcap.signal(Signal::SIGTERM).expect("dumpcap is alive");
         self.dumpcap.wait().expect("dumpcap ends");
         self.file
     }
