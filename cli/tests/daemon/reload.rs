@@ -108,7 +108,8 @@ fn changed_file_is_in_force_when_the_verb_returns_and_the_verb_says_what_changed
         report["changes"][0],
         serde_json::json!({"what": "frontend more", "how": "removed", "keys": []})
     );
-    assert!(get(more).is_none(), "nobody listens");
+    // At once, where newcomers can be kept out by a filter; a kernel may keep that from an ordinary user.
+    daemon.wait_until("nobody listens", |_| get(more).is_none());
     assert!(daemon.reload().ends_with(" as before, nothing is different\n"));
 }
 
@@ -247,8 +248,9 @@ fn who_asks_during_a_reload_gets_what_the_file_has_by_then() {
     });
     let last = more.iter().find(|address| daemon.text().contains(&address.to_string())).expect("one of them");
     assert_eq!(get(*last).as_deref(), Some("hello"), "{}", daemon.log());
-    let others = more.iter().filter(|address| *address != last).filter(|address| get(**address).is_some());
-    assert_eq!(others.count(), 0);
+    daemon.wait_until("nobody listens elsewhere", |_| {
+        !more.iter().any(|address| address != last && get(*address).is_some())
+    });
 }
 
 #[test]
