@@ -3,7 +3,7 @@
 use super::Counter;
 use crate::status::Steps;
 
-/// Of exchanges that got a response (tcp: a connection to the server), in the order of [`Steps::all`].
+/// Of exchanges that got a response (tcp: a connection to the server), in the order of `Steps::all`.
 #[derive(Debug, Default)]
 pub struct StepCounters {
     /// Exchanges.
