@@ -92,9 +92,10 @@ pub(super) async fn answer(
     }
 }
 
-/// What reads is for all who have a right to the socket, everything else for those who may change something.
+/// What reads is for all who have a right to the socket, everything else for those who may change something; and so are
+/// messages that were refused, in which there may be cookies and passwords.
 fn forbidden(path: &str, method: &Method, peer: &Peer) -> Option<Answer> {
-    if method.is_safe() || peer.may_change {
+    if (method.is_safe() && path != "/v1/errors") || peer.may_change {
         return None;
     }
     let detail = format!(
@@ -275,7 +276,8 @@ mod tests {
         for (path, method) in RESOURCES {
             let answer = forbidden(path, &method, &peer(false));
             let status = answer.map(|answer| answer.status().as_u16());
-            assert_eq!(status, (method == Method::POST).then_some(403), "{path}");
+            let is_shut = method == Method::POST || path == "/v1/errors";
+            assert_eq!(status, is_shut.then_some(403), "{path}");
             assert!(forbidden(path, &method, &peer(true)).is_none(), "{path}");
         }
         assert!(forbidden("/v1/status", &Method::HEAD, &peer(false)).is_none());
