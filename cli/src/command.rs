@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::exit::Exit;
 
+mod asking;
 pub mod check;
 pub mod errors;
 pub mod import;

@@ -40,6 +40,19 @@ pub fn unused_address(port: u16) -> SocketAddr {
     ([127, 201 + high % 50, low, NEXT.fetch_add(1, Ordering::Relaxed)], port).into()
 }
 
+/// The lab's web server, beside the program under test; what it says goes into `folder`.
+///
+/// # Panics
+/// It does not start.
+#[track_caller]
+#[must_use]
+pub fn web_server(folder: &Path, name: &str) -> (SocketAddr, Running) {
+    let address = unused_address(8000);
+    let mut command = Command::new(program::lbctl());
+    command.args(["lab", "web", "--name", name, "--listen", &address.to_string()]);
+    (address, Running::start(&mut command, &folder.join(name)))
+}
+
 /// Waits for `holds`; `context` is told if it never does.
 ///
 /// # Panics

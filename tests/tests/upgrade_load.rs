@@ -3,22 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
-use std::{net::SocketAddr, path::Path, process::Command};
-
 use lb_tests::{
-    plain::{Plain, Running, unused_address, wait_until},
-    program,
+    plain::{Plain, unused_address, wait_until, web_server},
     wrk::Wrk,
 };
 use serde_json::Value;
-
-/// The lab's web server, beside the program under test.
-fn web_server(folder: &Path, name: &str) -> (SocketAddr, Running) {
-    let address = unused_address(8000);
-    let mut command = Command::new(program::lbctl());
-    command.args(["lab", "web", "--name", name, "--listen", &address.to_string()]);
-    (address, Running::start(&mut command, &folder.join(name)))
-}
 
 #[test]
 fn clients_with_and_without_keep_alive_see_no_error_through_fifteen_upgrades() {

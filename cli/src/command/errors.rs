@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::status::{paint, print};
+use super::{
+    asking::block_on,
+    status::{paint, print},
+};
 use crate::{
     config::text,
     control::{
@@ -33,39 +36,34 @@ pub struct ErrorsArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &ErrorsArguments) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("lbctl: can't start: {error}");
-            return Exit::Failure;
-        }
-    };
-    let client = Client::new(&arguments.control);
-    let mut report = match runtime.block_on(ask(&client)) {
-        Ok(report) => report,
-        Err(error) => {
-            eprintln!("lbctl: {error}");
-            return Exit::Failure;
-        }
-    };
-    if let Some(name) = &arguments.name
-        && let Err(why) = keep(&mut report, name)
-    {
-        eprintln!("lbctl: {why}");
-        return Exit::Degraded;
-    }
-    let text = if arguments.json {
-        match serde_json::to_string(&report) {
-            Ok(text) => text + "\n",
+    block_on(async {
+        let client = Client::new(&arguments.control);
+        let mut report = match ask(&client).await {
+            Ok(report) => report,
             Err(error) => {
-                eprintln!("lbctl: can't write the answer: {error}");
+                eprintln!("lbctl: {error}");
                 return Exit::Failure;
             }
+        };
+        if let Some(name) = &arguments.name
+            && let Err(why) = keep(&mut report, name)
+        {
+            eprintln!("lbctl: {why}");
+            return Exit::Degraded;
         }
-    } else {
-        output::errors::render(&report, paint())
-    };
-    print(&text, Exit::Fine)
+        let text = if arguments.json {
+            match serde_json::to_string(&report) {
+                Ok(text) => text + "\n",
+                Err(error) => {
+                    eprintln!("lbctl: can't write the answer: {error}");
+                    return Exit::Failure;
+                }
+            }
+        } else {
+            output::errors::render(&report, paint())
+        };
+        print(&text, Exit::Fine)
+    })
 }
 
 async fn ask(client: &Client) -> Result<ErrorsReport, ClientError> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::asking::block_on;
 use crate::{
     control::{
         NotOpened, ReopenReport,
@@ -33,28 +34,23 @@ enum LogVerb {
 /// Runs the verb.
 pub fn run(arguments: &LogArguments) -> Exit {
     let LogVerb::Reopen { control } = &arguments.verb;
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("lbctl: can't start: {error}");
-            return Exit::Failure;
-        }
-    };
-    match runtime.block_on(reopen(&Client::new(control))) {
-        Ok(report) => {
-            if !report.files.is_empty() || report.failed.is_empty() {
-                println!("{}", sentence(&report));
+    block_on(async {
+        match reopen(&Client::new(control)).await {
+            Ok(report) => {
+                if !report.files.is_empty() || report.failed.is_empty() {
+                    println!("{}", sentence(&report));
+                }
+                for NotOpened { file, why } in &report.failed {
+                    eprintln!("lbctl: {file} can't be opened: {why}; its lines wait, and lbctl tries again");
+                }
+                if report.failed.is_empty() { Exit::Fine } else { Exit::Failure }
             }
-            for NotOpened { file, why } in &report.failed {
-                eprintln!("lbctl: {file} can't be opened: {why}; its lines wait, and lbctl tries again");
+            Err(error) => {
+                eprintln!("lbctl: {error}");
+                Exit::Failure
             }
-            if report.failed.is_empty() { Exit::Fine } else { Exit::Failure }
         }
-        Err(error) => {
-            eprintln!("lbctl: {error}");
-            Exit::Failure
-        }
-    }
+    })
 }
 
 async fn reopen(client: &Client) -> Result<ReopenReport, ClientError> {

@@ -1,15 +1,12 @@
 //! `lbctl reload`.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
+use super::asking::{block_on, print, refused};
 use crate::{
     control::{
         ReloadReport, ReloadRequest,
-        client::{Answer, Client, ClientError, DEFAULT_SOCKET},
+        client::{Answer, Client, DEFAULT_SOCKET},
     },
     exit::Exit,
     output::age::took,
@@ -17,9 +14,6 @@ use crate::{
 
 /// Changes that are named; `--json` has all of them.
 const MOST_SHOWN: usize = 20;
-
-/// The status of an answer that says what is wrong with the file.
-const BAD_FILE: u16 = 422;
 
 /// Arguments of `lbctl reload`.
 #[derive(Debug, clap::Args)]
@@ -39,53 +33,22 @@ pub struct ReloadArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &ReloadArguments) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("lbctl: can't start: {error}");
-            return Exit::Failure;
-        }
-    };
-    let client = Client::new(&arguments.control);
-    match runtime.block_on(client.post::<ReloadReport>("/v1/reload", &ReloadRequest {})) {
-        Ok(Answer { value, other_version }) => {
-            if let Some(version) = other_version {
-                eprintln!("lbctl: the daemon is version {version}, this is {}", env!("CARGO_PKG_VERSION"));
+    block_on(async {
+        let client = Client::new(&arguments.control);
+        match client.post::<ReloadReport>("/v1/reload", &ReloadRequest {}).await {
+            Ok(Answer { value, other_version }) => {
+                if let Some(version) = other_version {
+                    eprintln!(
+                        "lbctl: the daemon is version {version}, this is {}",
+                        env!("CARGO_PKG_VERSION")
+                    );
+                }
+                eprint!("{}", value.warnings);
+                print(&value, arguments.json, sentences)
             }
-            eprint!("{}", value.warnings);
-            print(&value, arguments.json)
+            Err(error) => refused(&error),
         }
-        Err(ClientError::Refused(report)) if report.status == BAD_FILE => {
-            eprintln!("{}", report.detail);
-            Exit::Configuration
-        }
-        Err(error) => {
-            eprintln!("lbctl: {error}");
-            Exit::Failure
-        }
-    }
-}
-
-fn print(report: &ReloadReport, as_json: bool) -> Exit {
-    let text = if as_json {
-        match serde_json::to_string_pretty(report) {
-            Ok(text) => text,
-            Err(error) => {
-                eprintln!("lbctl: {error}");
-                return Exit::Failure;
-            }
-        }
-    } else {
-        sentences(report)
-    };
-    match writeln!(io::stdout(), "{text}") {
-        // A reader that went away (`| head`) has seen what it wanted.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("lbctl: can't write to stdout: {error}");
-            Exit::Failure
-        }
-        Ok(()) | Err(_) => Exit::Fine,
-    }
+    })
 }
 
 /// How long it took and what is different.

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::asking::block_on;
 use crate::{
     control::{
         StopReport, StopRequest,
@@ -31,23 +32,18 @@ pub struct StopArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &StopArguments) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("lbctl: can't start: {error}");
-            return Exit::Failure;
+    block_on(async {
+        match stop(arguments).await {
+            Ok(report) => {
+                println!("{}", sentence(&report));
+                Exit::Fine
+            }
+            Err(error) => {
+                eprintln!("lbctl: {error}");
+                Exit::Failure
+            }
         }
-    };
-    match runtime.block_on(stop(arguments)) {
-        Ok(report) => {
-            println!("{}", sentence(&report));
-            Exit::Fine
-        }
-        Err(error) => {
-            eprintln!("lbctl: {error}");
-            Exit::Failure
-        }
-    }
+    })
 }
 
 async fn stop(arguments: &StopArguments) -> Result<StopReport, ClientError> {

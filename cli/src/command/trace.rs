@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::status::{paint, print};
+use super::{
+    asking::block_on,
+    status::{paint, print},
+};
 use crate::{
     config::text,
     control::{
@@ -48,14 +51,7 @@ fn network(text: &str) -> Result<String, String> {
 
 /// Runs the verb.
 pub fn run(arguments: &TraceArguments) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("lbctl: can't start: {error}");
-            return Exit::Failure;
-        }
-    };
-    runtime.block_on(async {
+    block_on(async {
         tokio::select! {
             exit = show(arguments) => exit,
             _ = tokio::signal::ctrl_c() => Exit::Fine,

@@ -1,23 +1,17 @@
 //! `lbctl upgrade`.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
+use super::asking::{block_on, print, refused};
 use crate::{
     config::text::duration,
     control::{
         UpgradeReport, UpgradeRequest,
-        client::{Answer, Client, ClientError, DEFAULT_SOCKET},
+        client::{Answer, Client, DEFAULT_SOCKET},
     },
     exit::Exit,
     output::age::took,
 };
-
-/// The status of an answer that says what is wrong with the file.
-const BAD_FILE: u16 = 422;
 
 /// Arguments of `lbctl upgrade`.
 #[derive(Debug, clap::Args)]
@@ -42,42 +36,14 @@ pub struct UpgradeArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &UpgradeArguments) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("lbctl: can't start: {error}");
-            return Exit::Failure;
+    block_on(async {
+        let limit_ms = u64::try_from(arguments.limit.as_millis()).unwrap_or(u64::MAX);
+        let client = Client::new(&arguments.control);
+        match client.post::<UpgradeReport>("/v1/upgrade", &UpgradeRequest { limit_ms }).await {
+            Ok(Answer { value, .. }) => print(&value, arguments.json, sentence),
+            Err(error) => refused(&error),
         }
-    };
-    let client = Client::new(&arguments.control);
-    let limit_ms = u64::try_from(arguments.limit.as_millis()).unwrap_or(u64::MAX);
-    match runtime.block_on(client.post::<UpgradeReport>("/v1/upgrade", &UpgradeRequest { limit_ms })) {
-        Ok(Answer { value, .. }) => print(&value, arguments.json),
-        Err(ClientError::Refused(report)) if report.status == BAD_FILE => {
-            eprintln!("{}", report.detail);
-            Exit::Configuration
-        }
-        Err(error) => {
-            eprintln!("lbctl: {error}");
-            Exit::Failure
-        }
-    }
-}
-
-fn print(report: &UpgradeReport, as_json: bool) -> Exit {
-    let text = if as_json {
-        serde_json::to_string_pretty(report).map_err(io::Error::other)
-    } else {
-        Ok(sentence(report))
-    };
-    match text.and_then(|text| writeln!(io::stdout(), "{text}")) {
-        // A reader that went away (`| head`) has seen what it wanted.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("lbctl: can't write to stdout: {error}");
-            Exit::Failure
-        }
-        Ok(()) | Err(_) => Exit::Fine,
-    }
+    })
 }
 
 fn sentence(report: &UpgradeReport) -> String {

@@ -5,7 +5,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use super::{CompressionCounters, Counter, StepCounters, class, steps::raise};
+use super::{CompressionCounters, Counter, StepCounters, class, named::is_most, steps::raise};
 use crate::{config::Backend, http::Termination, status::Steps};
 
 /// What a worker counts of a backend and of its servers.
@@ -148,28 +148,7 @@ impl ServerCounters {
     }
 
     fn additive(&self) -> impl Iterator<Item = &Counter> {
-        let Self {
-            requests,
-            balanced,
-            peak: _,
-            last: _,
-            connect_errors,
-            connect_failures,
-            retries,
-            redispatches,
-            bytes_in,
-            bytes_out,
-            responses,
-            response_errors,
-            server_aborts,
-            denied_responses,
-            client_aborts,
-            steps,
-        } = self;
-        let connecting = [requests, balanced, connect_errors, connect_failures, retries, redispatches];
-        let serving = [bytes_in, bytes_out, response_errors, server_aborts, denied_responses, client_aborts];
-        let steps = steps.sums.iter().chain([&steps.count]);
-        connecting.into_iter().chain(serving).chain(responses).chain(steps)
+        self.named().into_iter().filter(|(name, _)| !is_most(name)).map(|(_, counter)| counter)
     }
 
     /// Attempts to give it a request (http) or a connection (tcp), as HAProxy counts a server's sessions.

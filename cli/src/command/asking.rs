@@ -1,0 +1,58 @@
+//! What verbs that ask the daemon have in common.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::{control::client::ClientError, exit::Exit};
+
+/// The status of an answer that says what is wrong with the file.
+const BAD_FILE: u16 = 422;
+
+/// Does `work` on a runtime for it.
+pub(super) fn block_on(work: impl Future<Output = Exit>) -> Exit {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => {
+            eprintln!("lbctl: can't start: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+/// Says why the daemon does not do what reads the file: what `lbctl check` prints, or a sentence.
+pub(super) fn refused(error: &ClientError) -> Exit {
+    match error {
+        ClientError::Refused(report) if report.status == BAD_FILE => {
+            eprintln!("{}", report.detail);
+            Exit::Configuration
+        }
+        error => {
+            eprintln!("lbctl: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+/// Prints a report as JSON or in `sentences`.
+pub(super) fn print<T: Serialize>(report: &T, as_json: bool, sentences: impl FnOnce(&T) -> String) -> Exit {
+    let text = if as_json {
+        match serde_json::to_string_pretty(report) {
+            Ok(text) => text,
+            Err(error) => {
+                eprintln!("lbctl: {error}");
+                return Exit::Failure;
+            }
+        }
+    } else {
+        sentences(report)
+    };
+    match writeln!(io::stdout(), "{text}") {
+        // A reader that went away (`| head`) has seen what it wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("lbctl: can't write to stdout: {error}");
+            Exit::Failure
+        }
+        Ok(()) | Err(_) => Exit::Fine,
+    }
+}
