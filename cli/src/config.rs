@@ -2,11 +2,11 @@
 //! (`convert`, `model`), all errors at once (`diagnostic`).
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::Path,
 };
 
+use lb_proxy::file::{self, ReadError};
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
@@ -39,6 +39,7 @@ pub const DEFAULT_FILE: &str = "/etc/lbctl/lb.toml";
 
 /// A file beyond this is not a configuration.
 const LARGEST_FILE: u64 = 4 << 20;
+const TOO_LARGE: &str = "is larger than 4 MiB; that is no configuration";
 
 /// Reads and converts the file at `path`; `-` is standard input.
 pub fn load(path: &Path) -> Result<Config, Diagnostics> {
@@ -98,17 +99,11 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let describe = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "no right to read it".to_owned(),
-        io::ErrorKind::IsADirectory => "is a folder, not a file".to_owned(),
-        _ => format!("can't be read: {error}"),
-    };
-    let file = File::open(path).map_err(describe)?;
-    if file.metadata().map_err(describe)?.is_dir() {
-        return Err("is a folder, not a file".into());
-    }
-    read_all(file)
+    file::read(path, LARGEST_FILE).map_err(|error| match error {
+        ReadError::TooLarge => TOO_LARGE.to_owned(),
+        ReadError::Pipe => "is a pipe, not a file; `-` reads standard input".to_owned(),
+        error => error.to_string(),
+    })
 }
 
 fn read_all(source: impl Read) -> Result<Vec<u8>, String> {
@@ -118,7 +113,7 @@ fn read_all(source: impl Read) -> Result<Vec<u8>, String> {
         .read_to_end(&mut bytes)
         .map_err(|error| format!("can't be read: {error}"))?;
     if bytes.len() as u64 > LARGEST_FILE {
-        return Err("is larger than 4 MiB; that is no configuration".into());
+        return Err(TOO_LARGE.to_owned());
     }
     Ok(bytes)
 }

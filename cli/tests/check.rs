@@ -134,7 +134,7 @@ fn files_that_cannot_be_read_are_told_apart() {
     };
     fs::create_dir(scratch.path().join("folder")).unwrap();
     fs::write(scratch.path().join("huge.toml"), vec![b'#'; (4 << 20) + 1]).unwrap();
-    assert_eq!(run("missing.toml"), "missing.toml: no such file\n1 error. Nothing was changed.\n");
+    assert_eq!(run("missing.toml"), "missing.toml: does not exist\n1 error. Nothing was changed.\n");
     assert_eq!(run("folder"), "folder: is a folder, not a file\n1 error. Nothing was changed.\n");
     assert_eq!(
         run("huge.toml"),

@@ -151,7 +151,7 @@ fn bad_file_ends_with_78_and_the_report_of_check_and_changes_nothing() {
         assert_78(name, why);
     }
     std::fs::remove_file(&path).expect("there");
-    assert_78("vanished", "no such file");
+    assert_78("vanished", "does not exist");
     std::fs::create_dir(&path).expect("made");
     assert_78("a folder", "is a folder, not a file");
     std::fs::remove_dir(&path).expect("there");
@@ -180,10 +180,51 @@ fn map_is_read_again_and_one_that_is_gone_refuses_the_reload() {
     let report = stderr(&output);
     assert_eq!(
         report,
-        format!("map `hosts`: {}: no such file\n1 error. Nothing was changed.\n", map.display())
+        format!("map `hosts`: {}: does not exist\n1 error. Nothing was changed.\n", map.display())
     );
     assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
     assert_eq!(daemon.verb(&["status"]).status.code(), Some(2));
+}
+
+/// Whoever opens a pipe waits for somebody to write: one in the place of any file would hold every later reload up.
+#[test]
+fn pipe_in_the_place_of_a_file_is_refused_by_name_and_later_reloads_work() {
+    let (daemon, server, hash) = start();
+    let good = daemon.text();
+    let pipe = daemon.folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("made");
+    let backend = format!("[backend.more]\nservers = [\"{server}\"]\n");
+    let named = [
+        ("map", "[map.hosts]\nfile = \"pipe\"\n".to_owned()),
+        ("page", format!("{backend}error_page.503 = \"pipe\"\n")),
+        ("users", "[users.staff]\nfile = \"pipe\"\n".to_owned()),
+        ("content", format!("{backend}rules = [{{ respond = {{ status = 200, file = \"pipe\" }} }}]\n")),
+    ];
+    let refused = |name: &str, path: &str| {
+        for verb in ["reload", "upgrade"] {
+            let output = daemon.verb(&[verb]);
+            let report = stderr(&output);
+            let is_named =
+                report.lines().any(|line| line.contains(path) && line.contains("is a pipe, not a file"));
+            assert!(!output.status.success() && is_named, "{verb}, {name}: {report}");
+            if verb == "reload" {
+                assert_eq!(output.status.code(), Some(78), "{name}");
+                daemon.assert_refused(&hash, "is a pipe, not a file");
+            }
+        }
+    };
+    for (name, section) in named {
+        daemon.write(&format!("{good}\n{section}"));
+        refused(name, "pipe");
+    }
+    let path = daemon.folder.path().join("lb.toml");
+    std::fs::rename(&pipe, &path).expect("moved");
+    refused("configuration", "lb.toml");
+
+    std::fs::remove_file(&path).expect("there");
+    daemon.write(&good);
+    assert!(daemon.reload().ends_with(" as before, nothing is different\n"));
+    daemon.assert_untouched();
 }
 
 #[test]

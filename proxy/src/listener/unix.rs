@@ -25,7 +25,10 @@ use nix::{
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::BACKLOG;
-use crate::config::{Owner, UnixAddress, UnixBind};
+use crate::{
+    config::{Owner, UnixAddress, UnixBind},
+    patience::{self, LIMIT},
+};
 
 /// There can't be a socket.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +42,12 @@ pub(crate) enum UnixBindError {
     /// The file names somebody whom the machine does not know.
     #[error("no {kind} is called `{name}` on this machine")]
     Unknown { kind: &'static str, name: String },
+    /// Whoever the machine asks for users and groups says nothing.
+    #[error(
+        "who owns {address} is not known within {} s; does the service for users and groups answer (nsswitch.conf)?",
+        LIMIT.as_secs()
+    )]
+    Silent { address: UnixAddress },
     /// A step failed.
     #[error("can't {what} {address}: {source}")]
     Step { what: &'static str, address: UnixAddress, source: io::Error },
@@ -181,9 +190,24 @@ pub(crate) struct Rights {
 impl Rights {
     /// Looks the names up, which may take its time.
     pub(crate) fn of(wanted: &UnixBind) -> Result<Self, UnixBindError> {
-        let user = wanted.user.as_ref().map(user).transpose()?;
-        let group = wanted.group.as_ref().map(group).transpose()?;
-        Ok(Self { mode: wanted.mode, user, group })
+        let (asked, address) = (wanted.clone(), &wanted.address);
+        let look_up = move || {
+            let user = asked.user.as_ref().map(user).transpose()?;
+            let group = asked.group.as_ref().map(group).transpose()?;
+            Ok(Self { mode: asked.mode, user, group })
+        };
+        let is_name = |owner: &Option<Owner>| matches!(owner, Some(Owner::Name(_)));
+        if !is_name(&wanted.user) && !is_name(&wanted.group) {
+            return look_up();
+        }
+        patience::within(&format!("owners of {address}"), look_up).unwrap_or_else(|error| {
+            Err(match error.kind() {
+                io::ErrorKind::TimedOut => UnixBindError::Silent { address: address.clone() },
+                _ => {
+                    UnixBindError::Step { what: "look up who owns", address: address.clone(), source: error }
+                }
+            })
+        })
     }
 
     /// The error, and the step that failed.

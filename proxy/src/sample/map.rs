@@ -10,9 +10,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
-    fs::File,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Read},
     path::PathBuf,
 };
 
@@ -20,7 +18,10 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 
 use self::network::Networks;
 use super::function;
-use crate::http::head::is_field_content;
+use crate::{
+    file::{self, ReadError},
+    http::head::is_field_content,
+};
 
 mod network;
 
@@ -143,19 +144,10 @@ impl fmt::Display for MapError {
 impl std::error::Error for MapError {}
 
 fn read(file: &MapFile) -> Result<Vec<u8>, String> {
-    let describe = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "no right to read it".to_owned(),
-        io::ErrorKind::IsADirectory => "is a folder, not a file".to_owned(),
-        _ => format!("can't be read: {error}"),
-    };
-    let mut bytes = Vec::new();
-    let source = File::open(&file.file).map_err(describe)?;
-    source.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(describe)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err("is larger than 64 MiB; that is no map".to_owned());
-    }
-    Ok(bytes)
+    file::read(&file.file, LARGEST_FILE).map_err(|error| match error {
+        ReadError::TooLarge => "is larger than 64 MiB; that is no map".to_owned(),
+        error => error.to_string(),
+    })
 }
 
 /// A fault and its line.

@@ -75,7 +75,7 @@ async fn maps_are_read_anew_whole_or_stay_as_they_are() {
     let map = MapFile { name: "hosts".into(), file: file.clone(), kind: MapKind::Exact };
     let with_map = || Config { maps: vec![map.clone()], ..config(1) };
     let error = Proxy::start(with_map()).unwrap_err();
-    assert_eq!(error.to_string(), format!("map `hosts`: {}: no such file", file.display()));
+    assert_eq!(error.to_string(), format!("map `hosts`: {}: does not exist", file.display()));
     write("a one\n");
     let proxy = Proxy::start(with_map()).unwrap();
     // What a request that comes now would find.
@@ -98,7 +98,7 @@ async fn maps_are_read_anew_whole_or_stay_as_they_are() {
     assert_eq!(value(), Some(b"two".to_vec()));
     std::fs::remove_file(&file).unwrap();
     let error = proxy.reload(with_map()).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("map `hosts`: {}: no such file", file.display()));
+    assert_eq!(error.to_string(), format!("map `hosts`: {}: does not exist", file.display()));
     assert_eq!(value(), Some(b"two".to_vec()));
     assert_eq!(proxy.status().generation, 2);
 }

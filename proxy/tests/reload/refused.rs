@@ -84,7 +84,7 @@ async fn map_that_vanished_and_map_that_is_half_written() {
     assert!(error.to_string().contains("hosts.map:2: the key `b` has no value"), "{error}");
     std::fs::remove_file(&file).unwrap();
     let error = proxy.reload(next).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("map `hosts`: {}: no such file", file.display()));
+    assert_eq!(error.to_string(), format!("map `hosts`: {}: does not exist", file.display()));
     assert!(matches!(error, ReloadError::Maps(_)));
     is_untouched(&proxy).await;
 }

@@ -1,9 +1,12 @@
 //! `error_page` and `monitor_uri`: the files are read here, so that a page that is missing or too large is found before
 //! anything starts.
 
-use std::{fs, io::Read, path::Path};
+use std::path::Path;
 
-use lb_proxy::config::{Backend, BackendId, ErrorPage, Mode, Monitor, TooFew};
+use lb_proxy::{
+    config::{Backend, BackendId, ErrorPage, Mode, Monitor, TooFew},
+    file::{self, ReadError},
+};
 
 use crate::config::{
     diagnostic::Report,
@@ -54,22 +57,10 @@ fn read(page: &Page, folder: &Path) -> Result<ErrorPage, String> {
 
 /// The content of a file of at most so many bytes, or the end of a sentence about it.
 pub(super) fn read_file(path: &Path, largest: u64) -> Result<Vec<u8>, String> {
-    let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "does not exist".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "may not be read".to_owned(),
-        _ => format!("can't be read: {error}"),
-    };
-    // Not opened before it is known to be a file: opening a pipe would wait.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err("is no file".into());
-    }
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(unreadable)?;
-    file.take(largest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > largest {
-        return Err(format!("is larger than {} kB", largest / 1024));
-    }
-    Ok(bytes)
+    file::read(path, largest).map_err(|error| match error {
+        ReadError::TooLarge => format!("is larger than {} kB", largest / 1024),
+        error => error.to_string(),
+    })
 }
 
 /// HAProxy's files begin with a head. Its fields are kept, but for those that lbctl writes itself.

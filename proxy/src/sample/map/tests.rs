@@ -139,7 +139,7 @@ fn each_file_that_is_wrong_is_named_and_nothing_is_loaded() {
         shown,
         [
             format!("map `bad`: {}:1: the key `a` has no value; write both on one line", bad.file.display()),
-            format!("map `missing`: {}: no such file", missing.file.display()),
+            format!("map `missing`: {}: does not exist", missing.file.display()),
         ]
     );
 }

@@ -1,0 +1,118 @@
+//! Files that a configuration names, and the configuration itself: read whole, and nobody waits for ever.
+//!
+//! Opening a pipe waits for somebody to write, and a device has no end: neither is opened. A file system that does not answer is
+//! waited for only so long.
+
+use std::{
+    fs::{self, Metadata, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
+    path::Path,
+};
+
+use crate::patience::{self, LIMIT};
+
+/// Why a file is not read: the end of a sentence that begins with its name.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is none.
+    #[error("does not exist")]
+    Missing,
+    /// This user may not.
+    #[error("may not be read")]
+    NoRight,
+    /// Whoever opens it waits for somebody who writes.
+    #[error("is a pipe, not a file")]
+    Pipe,
+    /// A folder, a device or a socket.
+    #[error("is {0}, not a file")]
+    NoFile(&'static str),
+    /// Larger than the caller wants.
+    #[error("is too large")]
+    TooLarge,
+    /// [`patience::LIMIT`] is over.
+    #[error("can't be read within {} s; does its file system still answer?", LIMIT.as_secs())]
+    Hangs,
+    /// The system says so.
+    #[error("can't be read: {0}")]
+    Failed(io::Error),
+}
+
+/// The content of the file at `path`, of at most `largest` bytes.
+///
+/// # Errors
+/// It is no file, or it can't be read, or not in time.
+pub fn read(path: &Path, largest: u64) -> Result<Vec<u8>, ReadError> {
+    let own = path.to_owned();
+    patience::within(&path.to_string_lossy(), move || read_now(&own, largest))?
+}
+
+fn read_now(path: &Path, largest: u64) -> Result<Vec<u8>, ReadError> {
+    check(&fs::metadata(path)?)?;
+    // Something else may be there by now, so it is neither waited for nor trusted.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    check(&file.metadata()?)?;
+    let mut bytes = Vec::new();
+    file.take(largest.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > largest { Err(ReadError::TooLarge) } else { Ok(bytes) }
+}
+
+fn check(found: &Metadata) -> Result<(), ReadError> {
+    let kind = found.file_type();
+    if kind.is_file() {
+        Ok(())
+    } else if kind.is_fifo() {
+        Err(ReadError::Pipe)
+    } else if kind.is_dir() {
+        Err(ReadError::NoFile("a folder"))
+    } else if kind.is_socket() {
+        Err(ReadError::NoFile("a socket"))
+    } else {
+        Err(ReadError::NoFile("a device"))
+    }
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            io::ErrorKind::PermissionDenied => Self::NoRight,
+            io::ErrorKind::TimedOut => Self::Hangs,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
+    use super::*;
+
+    #[test]
+    fn what_would_be_waited_for_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        symlink(at("pipe"), at("link")).unwrap();
+        let told = |path: &Path| read(path, 10).unwrap_err().to_string();
+        assert_eq!(told(&at("pipe")), "is a pipe, not a file");
+        assert_eq!(told(&at("link")), "is a pipe, not a file");
+        assert_eq!(told(&at("socket")), "is a socket, not a file");
+        assert_eq!(told(Path::new("/dev/zero")), "is a device, not a file");
+        assert_eq!(told(folder.path()), "is a folder, not a file");
+        assert_eq!(told(&at("missing")), "does not exist");
+    }
+
+    #[test]
+    fn largest_file_is_read_and_a_byte_more_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "0123456789").unwrap();
+        assert_eq!(read(&path, 10).unwrap(), b"0123456789");
+        assert_eq!(read(&path, 9).unwrap_err().to_string(), "is too large");
+    }
+}
