@@ -15,7 +15,9 @@ mod users;
 
 use std::fmt::Write;
 
-use lb_proxy::config::{Backend, Elsewhere, Frontend, Inherited, MapFile, Mode, Owner, Server, UnixBind};
+use lb_proxy::config::{
+    Backend, BackendId, Elsewhere, Frontend, Inherited, MapFile, Mode, Owner, Server, UnixBind,
+};
 use lb_vrrp::{ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Version};
 
 use super::{
@@ -244,7 +246,7 @@ fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Con
     line(out, "timeout.connect", time(backend.timeout.connect));
     line(out, "timeout.server", time(backend.timeout.server));
     line(out, "timeout.queue", time(backend.timeout.queue));
-    options::backend(out, backend);
+    options::backend(out, backend, config.proxy.fullconn(BackendId(index)));
     compression::backend(out, backend);
     log::targets(out, &backend.log);
     if backend.check.is_some() {

@@ -103,7 +103,6 @@ pub(crate) fn nameserver(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// A name as DNS carries it (RFC 1123 §2.1, and `_`, which is common inside).
 /// Where a syslog server is: its address, with or without a port, or a socket of this machine.
 pub(crate) fn syslog(text: &str) -> Result<LogDestination, String> {
     const PORT: u16 = 514;
@@ -135,6 +134,7 @@ pub(crate) fn syslog(text: &str) -> Result<LogDestination, String> {
     Ok(LogDestination::UdpName { host: host_name(host)?.into(), port })
 }
 
+/// A name as DNS carries it (RFC 1123 §2.1, and `_`, which is common inside).
 fn host_name(text: &str) -> Result<Box<str>, String> {
     if !text.is_ascii() {
         return Err("has letters that DNS does not carry; write the name in its ASCII form, xn--..".into());

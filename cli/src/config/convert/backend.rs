@@ -170,7 +170,8 @@ fn minconn(server: &raw::Server, report: &Report<'_>) -> Option<u32> {
             report.error(minconn.span, "minconn is what is allowed of `maxconn` at first; give that, too")
         }
         Some(maxconn) if minconn.value > maxconn.value => {
-            let message = format!("minconn {} is more than maxconn {}", minconn.value, maxconn.value);
+            let (most, found) = (maxconn.value, minconn.value);
+            let message = format!("minconn is 1..{most}, the server's maxconn; found {found}");
             report.error(minconn.span, message);
         }
         Some(_) => {}

@@ -61,7 +61,7 @@ pub(super) fn backend(
     let tcp_keepalive =
         value(&own.tcp_keepalive, &other.tcp_keepalive).map_or(built_in.tcp_keepalive, keepalive);
     let splice = value(&own.splice, &other.splice).unwrap_or(built_in.splice);
-    let abortonclose = value(&own.abortonclose, &other.abortonclose);
+    let abortonclose = value(&own.abortonclose, &other.abortonclose).or(Some(mode == Mode::Http));
     let fullconn = value(&own.fullconn, &other.fullconn);
     let retry_on = value(&own.retry_on, &other.retry_on);
     let failure = |one, built_in| retry_on.as_ref().map_or(built_in, |on| on.failures.contains(&one));

@@ -4,7 +4,7 @@ use lb_proxy::config::{
     Backend, ConnectionMode, Frontend, Mode, RetryOptions, ReuseMode, Splice, TcpKeepalive,
 };
 
-use super::{line, list, quoted, time};
+use super::{append, line, list, quoted, time};
 
 pub(super) fn frontend(out: &mut String, frontend: &Frontend) {
     let (timeout, options) = (&frontend.timeout, &frontend.options);
@@ -24,7 +24,8 @@ pub(super) fn frontend(out: &mut String, frontend: &Frontend) {
     line(out, "http_ignore_probes", options.ignore_probes);
 }
 
-pub(super) fn backend(out: &mut String, backend: &Backend) {
+/// `fullconn` is what the backend has without one of its own.
+pub(super) fn backend(out: &mut String, backend: &Backend, fullconn: u32) {
     let (timeout, options) = (&backend.timeout, &backend.options);
     if let Some(tunnel) = timeout.tunnel {
         line(out, "timeout.tunnel", time(tunnel));
@@ -36,8 +37,11 @@ pub(super) fn backend(out: &mut String, backend: &Backend) {
     line(out, "splice", splice(options.splice));
     line(out, "retry_on", retry_on(&options.retry));
     line(out, "retry_budget", options.retry.budget);
-    if let Some(fullconn) = options.fullconn {
-        line(out, "fullconn", fullconn);
+    match options.fullconn {
+        Some(fullconn) => line(out, "fullconn", fullconn),
+        None => {
+            append(out, format_args!("# fullconn: {fullconn}, a tenth of the maxconn of its frontends\n"))
+        }
     }
     if let Some(abortonclose) = options.abortonclose {
         line(out, "abortonclose", abortonclose);

@@ -44,7 +44,8 @@ impl Vip {
             vrid: fields.integer("vrid", 1..=255),
             addresses: addresses(&fields),
             advertisement_interval: fields
-                .duration("advertisement_interval", Duration::from_millis(10)..=Duration::from_secs(255)),
+                // Its range is that of the version.
+                .duration("advertisement_interval", Duration::ZERO..=Duration::MAX),
             version: fields.value("version").and_then(|value| version(&value)),
             preempt: fields.choice(
                 "preempt",

@@ -19,6 +19,9 @@ const OWN_FIELDS: [(&str, &str); 5] = [
     ("expect", "the answer is not waited for twice"),
 ];
 
+/// What an answer has to be where the file doesn't say it: HAProxy's own.
+const EXPECTED_STATUS: RangeInclusive<u16> = 200..=399;
+
 const LONGEST_BODY: usize = 4096;
 
 pub(super) fn read(fields: Fields<'_>) -> Option<CheckKind> {
@@ -36,6 +39,9 @@ pub(super) fn read(fields: Fields<'_>) -> Option<CheckKind> {
     check.body = fields.value("body").and_then(|value| value.parsed("a text", body)).map(|body| body.value);
     let read_expect = |key, example| fields.fields(key, example).map(expect).unwrap_or_default();
     check.expect = read_expect("expect", "a table, as in expect = { status = [200, \"300-399\"] }");
+    if check.expect.status.is_empty() {
+        check.expect.status.push(EXPECTED_STATUS);
+    }
     check.refuse = read_expect("expect_not", "a table, as in expect_not = { string = \"maintenance\" }");
     if check.method == "HEAD" && (check.expect.content.is_some() || check.refuse.content.is_some()) {
         let at = fields.value("method").map_or(fields.span, |value| value.span);

@@ -82,8 +82,7 @@ fn pgsql(fields: Fields<'_>) -> Option<CheckKind> {
 /// Printable ASCII without spaces, which no protocol can misunderstand.
 fn word(value: &Value<'_>, expected: &str, longest: usize) -> Option<At<String>> {
     value.parsed(expected, |text| match text {
-        "" => Err("is empty".into()),
-        _ if text.len() > longest => Err(format!("is longer than {longest} bytes")),
+        _ if !(1..=longest).contains(&text.len()) => Err(format!("is no name of 1..{longest} bytes")),
         _ if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
             Err("has a space or another character that can't stand here".into())
         }

@@ -29,7 +29,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<At<CheckKind>> {
     let steps = value.list(EXPECTED)?;
     if steps.is_empty() || steps.len() > MOST {
         value.mismatch(&format!(
-            "1 to {MOST} steps, as in [{{ send = \"PING\\r\\n\" }}, {{ expect = \"+PONG\" }}]"
+            "1..{MOST} steps, as in [{{ send = \"PING\\r\\n\" }}, {{ expect = \"+PONG\" }}]"
         ));
         return None;
     }
