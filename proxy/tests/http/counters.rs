@@ -82,7 +82,7 @@ async fn what_is_answered_without_a_server_is_counted_at_the_backend_alone() {
 
 #[tokio::test]
 async fn outages_of_a_server_and_of_a_backend_are_counted_apart() {
-    let [stays, goes] = [Scripted::named("a").await, Scripted::named("b").await];
+    let [stays, goes] = [Scripted::named("a").await, Scripted::named_at(apart(), "b").await];
     let mut config = http_config(&[stays.address, goes.address]);
     config.backends[0].check = Some(quick_check(CheckKind::Tcp));
     let fall = config.backends[0].check.as_ref().unwrap().fall;

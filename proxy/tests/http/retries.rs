@@ -97,17 +97,24 @@ async fn r5_request_is_never_sent_again_after_a_byte_of_the_response() {
 
 #[tokio::test]
 async fn connection_that_its_server_closed_while_idle_is_not_used() {
-    let server = Scripted::start(|mut stream| async move {
-        read_message(&mut stream).await;
-        stream.write_all(OK.as_bytes()).await.unwrap();
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ended);
+    let server = Scripted::start(move |mut stream| {
+        let count = Arc::clone(&count);
+        async move {
+            read_message(&mut stream).await;
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            drop(stream);
+            count.fetch_add(1, Ordering::SeqCst);
+        }
     })
     .await;
     let proxy = proxy_for(&server);
     let mut client = connect(&proxy).await;
-    for _ in 0..5 {
+    for number in 1..=5 {
         assert_eq!(ask(&mut client, POST).await, OK);
-        // Long enough for the end to arrive on loopback.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // On loopback it arrives while it is sent.
+        eventually("its server has ended it", || ended.load(Ordering::SeqCst) == number).await;
     }
     assert_eq!(server.accepted(), 5);
 }

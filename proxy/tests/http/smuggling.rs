@@ -1,6 +1,10 @@
 //! Payloads that two readers could split differently: what a server gets, byte for byte.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use lb_proxy::config::Frontend;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     peers::*,
@@ -121,7 +125,12 @@ async fn content_that_no_server_took_is_never_read_as_a_request() {
         }
     })
     .await;
-    let proxy = proxy_for(&server);
+    let mut config = http_config(&[server.address]);
+    config.threads = std::num::NonZeroUsize::MIN;
+    let clock = config.frontends[0].clone();
+    config.frontends.push(Frontend { name: "clock".to_owned(), default_backend: None, ..clock });
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let mut clock = TcpStream::connect(proxy.status().frontends[1].binds[0].address.unwrap()).await.unwrap();
     let evil = "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n";
     let (mut low, mut high) = (0, 16 << 20);
     while high - low > 2048 {
@@ -137,11 +146,13 @@ async fn content_that_no_server_took_is_never_read_as_a_request() {
             let _ = write.write_all(chunk.as_bytes()).await;
             write
         });
-        // The server has all that it takes once nothing moves any more.
+        // The server has all that it takes once nothing moves any more, however often the one worker answers others.
         let mut before = u64::MAX;
         while before != proxy.status().frontends[0].bytes_in {
             before = proxy.status().frontends[0].bytes_in;
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            for _ in 0..10 {
+                assert!(ask(&mut clock, GET).await.starts_with("HTTP/1.1 503 "));
+            }
         }
         answer.send_replace(true);
         let got = read_head(&mut read).await.unwrap();

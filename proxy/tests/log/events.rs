@@ -9,7 +9,7 @@ use lb_proxy::{
 
 use crate::{
     peers::*,
-    rig::{ANY, Scripted, config, connect, eventually, quick_check},
+    rig::{ANY, Scripted, apart, config, connect, eventually, quick_check},
     syslog::Syslog,
 };
 
@@ -33,7 +33,7 @@ async fn event(syslog: &Syslog) -> String {
 #[tokio::test]
 async fn server_that_goes_and_comes_has_lines_in_the_words_and_with_the_importance_of_haproxy() {
     let syslog = Syslog::start().await;
-    let server = Scripted::named("hello").await;
+    let server = Scripted::named_at(apart(), "hello").await;
     let address = server.address;
     let mut config = config(Mode::Tcp, &[address]);
     config.backends[0].log = vec![local3(&syslog)];
@@ -61,7 +61,7 @@ async fn server_that_goes_and_comes_has_lines_in_the_words_and_with_the_importan
 #[tokio::test]
 async fn checks_have_lines_when_their_outcome_is_news() {
     let syslog = Syslog::start().await;
-    let server = Scripted::named("hello").await;
+    let server = Scripted::named_at(apart(), "hello").await;
     let address = server.address;
     let mut config = config(Mode::Tcp, &[address]);
     config.backends[0].log = vec![local3(&syslog)];

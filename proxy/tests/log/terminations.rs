@@ -12,11 +12,12 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     peers::*,
-    rig::{LONG, Refusing, Scripted, connect, counter, eventually},
+    rig::{LONG, Refusing, Scripted, connect, counter, eventually, quick_once},
     syslog::{Syslog, end},
 };
 
-const SHORT: Duration = Duration::from_millis(100);
+/// What runs out. Nothing else here takes so long, also on a busy machine.
+const SHORT: Duration = Duration::from_millis(700);
 
 /// A proxy with a log, and the words of the line's state: status, letters, server, times.
 pub(crate) struct Bench {
@@ -137,17 +138,19 @@ async fn one_password_too_many_is_rr_429_as_soon_as_it_is_answered() {
     for number in 0..256 {
         clients.push(bench.sends(&of_anna(number)).await);
     }
-    let line = loop {
-        let line = bench.syslog.raw().await;
-        if line.contains(" RR-- ") {
-            break line;
-        }
-    };
-    assert!(line.contains("/-1/-1/-1/") && line.contains(" 429 "), "{line}");
     // A client that is silent behind its answer is waited for for two seconds.
-    let words: Vec<_> = line.split(' ').collect();
-    let total: u64 = words[8].rsplit('/').next().unwrap().parse().unwrap();
-    assert!(total < 1_500, "{line}");
+    quick_once(Duration::from_millis(1_500), async || {
+        let line = loop {
+            let line = bench.syslog.raw().await;
+            if line.contains(" RR-- ") {
+                break line;
+            }
+        };
+        assert!(line.contains("/-1/-1/-1/") && line.contains(" 429 "), "{line}");
+        let words: Vec<_> = line.split(' ').collect();
+        Duration::from_millis(words[8].rsplit('/').next().unwrap().parse().unwrap())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -306,7 +309,7 @@ async fn time_of_attempts_on_one_server_is_that_of_the_connect_unless_it_may_go_
         let words: Vec<_> = line.split(' ').collect();
         let waited: u64 = words[8].split('/').nth(1).unwrap().parse().unwrap();
         // HAProxy's own lines: 0/0/-1/-1/1001 without option redispatch, 0/2002/-1/-1/2002 with it.
-        assert_eq!(waited >= 200, redispatch, "{line}");
+        assert_eq!(waited >= 2 * 700, redispatch, "{line}");
         assert!(crate::syslog::masked(&line).contains(times), "{line}");
         assert!(line.contains(" SC-- 1/1/0/0/2 0/0 "), "{line}");
     }
@@ -349,7 +352,7 @@ async fn server_that_ends_without_a_response_is_sh_502_one_that_is_late_504_and_
     ] {
         let server = server_saying(response, ends).await;
         let bench = Bench::start(http_config(&[server.address]), |config| {
-            config.backends[0].timeout.server = SHORT;
+            config.backends[0].timeout.server = if expected.starts_with("504") { SHORT } else { LONG };
         })
         .await;
         // Not to be repeated.

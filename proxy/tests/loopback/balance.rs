@@ -12,7 +12,11 @@ use tokio::net::TcpStream;
 use crate::rig::*;
 
 async fn three() -> [Scripted; 3] {
-    [Scripted::named("a").await, Scripted::named("b").await, Scripted::named("c").await]
+    [
+        Scripted::named_at(apart(), "a").await,
+        Scripted::named_at(apart(), "b").await,
+        Scripted::named_at(apart(), "c").await,
+    ]
 }
 
 /// Opens a connection and tells which server greets; the connection stays open.

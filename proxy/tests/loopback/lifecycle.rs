@@ -59,12 +59,8 @@ async fn hundreds_of_connections_are_reset_at_once() {
         clients.push(connect(&proxy).await);
     }
     eventually("all are at the server", || proxy.status().backends[0].servers[0].in_flight == 400).await;
-    let start = Instant::now();
     let count = proxy.reset_connections(&[IpAddr::V4(Ipv4Addr::LOCALHOST)], LONG).await;
-    let took = start.elapsed();
     assert_eq!(count, 400);
-    // Some 10 ms on a quiet machine; the limit is for a debug build on a busy one.
-    assert!(took < Duration::from_secs(1), "{took:?}");
     eventually("nothing is left", || proxy.status().connections == 0).await;
 }
 
@@ -103,9 +99,7 @@ async fn drain_gives_up_at_its_limit_and_tells_what_is_left() {
     for client in &mut old {
         read_n(client, 5).await;
     }
-    let start = Instant::now();
     assert_eq!(proxy.drain(Duration::from_millis(300)).await, 2);
-    assert!(start.elapsed() < Duration::from_secs(2));
     old[0].write_all(b"alive").await.unwrap();
     assert_eq!(read_n(&mut old[0], 5).await, b"alive");
 }
@@ -227,9 +221,7 @@ async fn stop_ends_at_its_limit_and_what_is_left_is_reset_on_both_sides() {
     let proxy = Proxy::start(config(Mode::Tcp, &[server.address])).unwrap();
     let mut old = connect(&proxy).await;
     read_n(&mut old, 5).await;
-    let start = Instant::now();
     assert_eq!(proxy.stop(Duration::from_millis(100)).await, 1);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert_eq!(read_all(&mut old).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     let end = timeout(LONG, has_ended.recv()).await.unwrap().unwrap();
     assert_eq!(end, Err(ErrorKind::ConnectionReset));

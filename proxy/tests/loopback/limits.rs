@@ -31,7 +31,7 @@ async fn excess_waits_until_one_ends(proxy: &Proxy, limit: usize, hit: &str) {
     for client in &mut waiting {
         assert!(!is_served(client).await);
     }
-    assert!(counter(proxy, hit) > 0);
+    eventually("the limit is hit", || counter(proxy, hit) > 0).await;
     assert_eq!(proxy.status().connections, limit as u64);
     served.truncate(limit - 2);
     for client in &mut waiting {

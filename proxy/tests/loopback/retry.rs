@@ -36,26 +36,33 @@ async fn refused_request_moves_to_another_server_at_the_first_retry_without_dela
     let (dead, alive) = (Refusing::new(), Scripted::named("b").await);
     let mut config = retrying(&[dead.address, alive.address], 2, true);
     config.backends[0].timeout.connect = Duration::from_secs(5);
-    let proxy = Proxy::start(config).unwrap();
-    let (greeting, after) = outcome(&proxy).await;
-    assert_eq!(greeting, b"b");
     // A pause would be one of a second.
-    assert!(after < Duration::from_millis(900), "{after:?}");
-    assert_eq!(connect_errors(&proxy), [1, 0]);
-    assert_eq!((counter(&proxy, "retries_total"), counter(&proxy, "redispatches_total")), (1, 1));
+    quick_once(Duration::from_millis(900), async || {
+        let proxy = Proxy::start(config.clone()).unwrap();
+        let (greeting, after) = outcome(&proxy).await;
+        assert_eq!(greeting, b"b");
+        assert_eq!(connect_errors(&proxy), [1, 0]);
+        assert_eq!((counter(&proxy, "retries_total"), counter(&proxy, "redispatches_total")), (1, 1));
+        after
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn single_refusing_server_is_tried_retries_plus_one_times_with_a_pause_between() {
     let dead = Refusing::new();
-    let proxy = Proxy::start(retrying(&[dead.address], 2, true)).unwrap();
-    let (greeting, after) = outcome(&proxy).await;
-    assert_eq!(greeting, b"");
     // As HAProxy: 2 retries, each after min(1 s, timeout connect).
-    assert!((200..1_500).contains(&after.as_millis()), "{after:?}");
-    assert_eq!(connect_errors(&proxy), [3]);
-    assert_eq!((counter(&proxy, "retries_total"), counter(&proxy, "redispatches_total")), (2, 0));
-    assert_eq!(counter(&proxy, "connect_failures_total"), 1);
+    quick_once(Duration::from_millis(1_500), async || {
+        let proxy = Proxy::start(retrying(&[dead.address], 2, true)).unwrap();
+        let (greeting, after) = outcome(&proxy).await;
+        assert_eq!(greeting, b"");
+        assert!(after >= Duration::from_millis(200), "{after:?}");
+        assert_eq!(connect_errors(&proxy), [3]);
+        assert_eq!((counter(&proxy, "retries_total"), counter(&proxy, "redispatches_total")), (2, 0));
+        assert_eq!(counter(&proxy, "connect_failures_total"), 1);
+        after
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -104,11 +111,15 @@ async fn server_that_does_not_answer_costs_the_connect_timeout_for_each_attempt(
     let alive = Scripted::named("b").await;
     let mut config = retrying(&[address, alive.address], 1, true);
     config.backends[0].timeout.connect = Duration::from_millis(200);
-    let proxy = Proxy::start(config).unwrap();
-    let (greeting, after) = outcome(&proxy).await;
-    assert_eq!(greeting, b"b");
-    assert!((200..1_500).contains(&after.as_millis()), "{after:?}");
-    assert_eq!(connect_errors(&proxy), [1, 0]);
+    quick_once(Duration::from_millis(1_500), async || {
+        let proxy = Proxy::start(config.clone()).unwrap();
+        let (greeting, after) = outcome(&proxy).await;
+        assert_eq!(greeting, b"b");
+        assert!(after >= Duration::from_millis(200), "{after:?}");
+        assert_eq!(connect_errors(&proxy), [1, 0]);
+        after
+    })
+    .await;
 }
 
 #[tokio::test]

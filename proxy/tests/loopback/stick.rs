@@ -84,7 +84,7 @@ async fn client_of_a_server_that_refuses_moves_and_then_stays_there() {
 
 #[tokio::test]
 async fn client_of_a_server_that_is_down_is_sent_to_another_and_stays_there() {
-    let (a, b) = (Scripted::named("a").await, Scripted::named("b").await);
+    let (a, b) = (Scripted::named_at(apart(), "a").await, Scripted::named_at(apart(), "b").await);
     let place = a.address;
     let mut config = sticky(Mode::Tcp, &[a.address, b.address]);
     config.backends[0].check = Some(quick_check(CheckKind::Tcp));

@@ -203,11 +203,15 @@ async fn tunnel_timeout_stands_in_for_those_of_both_sides() {
     let mut config = config(Mode::Tcp, &[server.address]);
     config.frontends[0].timeout.client = Duration::from_millis(100);
     config.backends[0].timeout.server = Duration::from_millis(100);
+    // The clock: connections where these times run out, one after the other.
+    let clock = Proxy::start(config.clone()).unwrap();
     config.backends[0].timeout.tunnel = Some(LONG);
     let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     read_n(&mut client, 5).await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    for _ in 0..3 {
+        assert_eq!(read_all(&mut connect(&clock).await).await.unwrap(), b"hello");
+    }
     client.write_all(b"still here").await.unwrap();
     assert_eq!(read_n(&mut client, 10).await, b"still here");
 }
@@ -261,6 +265,7 @@ async fn client_that_says_nothing_and_ends_its_side_is_greeted() {
 async fn in_line(bytes: &[u8], abortonclose: Option<bool>) -> (Proxy, TcpStream, TcpStream) {
     let server = Scripted::named("a").await;
     let mut config = config(Mode::Tcp, &[server.address]);
+    config.threads = std::num::NonZeroUsize::MIN;
     config.backends[0].servers[0].maxconn = Some(1);
     config.backends[0].options.abortonclose = abortonclose;
     let proxy = Proxy::start(config).unwrap();
@@ -297,9 +302,16 @@ async fn h43_client_that_leaves_the_line_is_noticed_at_once() {
 async fn h43_client_that_has_said_all_and_waits_in_line_is_served() {
     let (proxy, first, mut second) = in_line(b"hello", None).await;
     second.shutdown().await.unwrap();
-    // The end has arrived, and is noticed within a tick where it counts.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(proxy.status().backends[0].servers[0].queued, 1);
+    // Who comes later and leaves by a reset is noticed: the one worker has seen the end of who came before.
+    let queued = || proxy.status().backends[0].servers[0].queued;
+    for aborts in 1..=3 {
+        let third = connect(&proxy).await;
+        eventually("a third waits", || queued() == 2).await;
+        third.set_zero_linger().unwrap();
+        drop(third);
+        eventually("it has left", || counter(&proxy, "client_aborts_total") == aborts).await;
+        assert_eq!(queued(), 1);
+    }
     drop(first);
     assert_eq!(read_all(&mut second).await.unwrap(), b"ahello");
 }

@@ -101,6 +101,12 @@ async fn agent_changes_weight_and_state_and_never_readiness() {
         timeout: LONG,
         send: b"state\n".to_vec(),
     });
+    // The clock: another agent that is asked as often.
+    let clock = Scripted::named("ready\n").await;
+    let mut other = config.backends[0].clone();
+    other.name = "clock".to_owned();
+    other.agent.as_mut().unwrap().port = clock.address.port();
+    config.backends.push(other);
     let proxy = Proxy::start(config).unwrap();
     let server = || proxy.status().backends[0].servers[0].clone();
     let says = |text: &str| text.clone_into(&mut line.lock().unwrap());
@@ -129,7 +135,8 @@ async fn agent_changes_weight_and_state_and_never_readiness() {
     says("");
     eventually("asked on", || agent.accepted() > asked + 2).await;
     drop(agent);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let asked = clock.accepted();
+    eventually("time for some questions", || clock.accepted() > asked + 4).await;
     assert_eq!((server().state, server().weight), (ServerState::Up, 5));
 }
 

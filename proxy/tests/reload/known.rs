@@ -104,7 +104,7 @@ async fn backend_whose_servers_are_all_new_says_so_until_they_are_checked() {
 
 #[tokio::test]
 async fn other_check_settings_count_at_once_and_begin_with_what_is_known() {
-    let a = Scripted::named("a").await;
+    let a = Scripted::named_at(apart(), "a").await;
     let mut config = config(Mode::Tcp, &[a.address]);
     config.backends[0].check = Some(once());
     let proxy = Proxy::start(config.clone()).unwrap();
@@ -156,7 +156,7 @@ async fn counters_and_rates_go_on_by_name() {
 
 #[tokio::test]
 async fn slow_start_goes_on() {
-    let a = Scripted::named("a").await;
+    let a = Scripted::named_at(apart(), "a").await;
     let (address, b) = (a.address, Scripted::named("b").await);
     let mut config = config(Mode::Tcp, &[a.address, b.address]);
     config.backends[0].check = Some(quick_check(CheckKind::Tcp));
