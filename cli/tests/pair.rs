@@ -7,10 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lbctl::lab::{CONFIGURATION, How, Lab, Options};
+use lbctl::lab::{CONFIGURATION, How, Lab, LoadOptions, Options};
 use serde_json::Value;
 
 const LBCTL: &str = env!("CARGO_BIN_EXE_lbctl");
+
+/// Nothing here takes longer on a machine under load.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn options() -> Options {
     Options::default().program(LBCTL)
@@ -34,13 +37,13 @@ fn json(lab: &Lab, node: &str) -> Value {
 
 #[track_caller]
 fn wait_until(lab: &Lab, node: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + PATIENCE;
     loop {
         let status = json(lab, node);
         if holds(&status) {
             return status;
         }
-        assert!(Instant::now() < end, "not within 20 s: {what}\n{status:#}");
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}\n{status:#}");
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -57,7 +60,7 @@ fn other(node: &str) -> &'static str {
 #[test]
 fn status_of_either_node_tells_of_both() {
     let lab = pair();
-    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    let holder = lab.wait_for_holder(PATIENCE).unwrap();
     let backup = other(&holder);
     for node in ["lb1", "lb2"] {
         let status = wait_until(&lab, node, "healthy", |status| {
@@ -85,13 +88,13 @@ fn status_of_either_node_tells_of_both() {
     wait_until(&lab, &holder, &what, |status| problems(status) == [what.as_str()]);
     let screen = screen(&lab, &holder);
     assert!(screen.contains("silent for ") && screen.contains(&format!("! {what} for ")), "{screen}");
-    assert_eq!(lab.wait_for_holder(Duration::from_secs(1)).unwrap(), holder, "silence moves nothing");
+    assert_eq!(lab.wait_for_holder(PATIENCE).unwrap(), holder, "silence moves nothing");
 }
 
 #[test]
 fn the_survivor_names_a_silent_active_as_soon_as_it_holds_the_address() {
     let lab = pair();
-    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    let holder = lab.wait_for_holder(PATIENCE).unwrap();
     let survivor = other(&holder);
     lab.fail(&holder, How::Cable).unwrap();
     let status = wait_until(&lab, survivor, "it holds the address", |status| {
@@ -132,13 +135,16 @@ fn a_network_that_drops_advertisements_and_lets_the_hello_pass_is_named_on_both_
 
 #[test]
 fn stop_gives_the_address_away_and_says_so_on_both_nodes() {
-    let lab = pair();
-    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    // The answer of the other node is waited for as long as one interval: a busy machine has a whole second.
+    let slower = CONFIGURATION.replacen("[vip.web]\n", "[vip.web]\nadvertisement_interval = \"1s\"\n", 1);
+    let lab = Lab::up(&options().configuration(&slower)).unwrap();
+    lab.wait_until_all_ready().unwrap();
+    let holder = lab.wait_for_holder(PATIENCE).unwrap();
     let backup = other(&holder);
     let stopped = lab.exec(&holder, [LBCTL, "stop"]).unwrap();
     assert!(stopped.success(), "{}", stopped.stderr);
     assert!(stopped.stdout.contains("default: another node has taken it"), "{}", stopped.stdout);
-    lab.wait_until_held_by(backup, Duration::from_secs(5)).unwrap();
+    lab.wait_until_held_by(backup, PATIENCE).unwrap();
     let what = format!("{holder} is stopped");
     let status = wait_until(&lab, backup, &what, |status| problems(status) == [what.as_str()]);
     assert_eq!(status["groups"][0]["holders"], serde_json::json!([backup]));
@@ -153,7 +159,7 @@ fn stop_gives_the_address_away_and_says_so_on_both_nodes() {
 #[test]
 fn a_stop_that_nobody_answers_gives_the_address_up() {
     let lab = Lab::up(&options().without_daemon("lb2")).unwrap();
-    lab.wait_until_held_by("lb1", Duration::from_secs(10)).unwrap();
+    lab.wait_until_held_by("lb1", PATIENCE).unwrap();
     let stopped = lab.exec("lb1", [LBCTL, "stop"]).unwrap();
     assert!(stopped.success(), "{}", stopped.stderr);
     assert!(stopped.stdout.contains("default: given up: no other node answered"), "{}", stopped.stdout);
@@ -178,7 +184,8 @@ fn a_running_node_says_that_an_address_is_outside_the_networks_of_its_interface(
     let own = r#"addresses = ["198.51.100.10"]"#;
     let both = r#"addresses = ["198.51.100.10", "203.0.113.10"]"#;
     let lab = Lab::up(&options().configuration(&CONFIGURATION.replacen(own, both, 1))).unwrap();
-    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    lab.wait_until_all_ready().unwrap();
+    let holder = lab.wait_for_holder(PATIENCE).unwrap();
     let status = wait_until(&lab, &holder, "both are installed", |status| {
         status["groups"][0]["vips"][0]["installed"] == serde_json::json!(["198.51.100.10", "203.0.113.10"])
     });
@@ -196,7 +203,7 @@ fn nodes_with_different_intervals_say_so_and_the_backup_goes_by_the_actives() {
     let slower = CONFIGURATION.replacen("[vip.web]\n", "[vip.web]\nadvertisement_interval = \"300ms\"\n", 1);
     assert_ne!(slower, CONFIGURATION);
     let lab = Lab::up(&options().configuration_of("lb1", &slower).without_daemon("lb2")).unwrap();
-    lab.wait_until_held_by("lb1", Duration::from_secs(10)).unwrap();
+    lab.wait_until_held_by("lb1", PATIENCE).unwrap();
     lab.start("lb2").unwrap();
     lab.wait_until_all_ready().unwrap();
     // At its own 100 ms the Backup would have taken the address between two advertisements of the Active.
@@ -206,33 +213,34 @@ fn nodes_with_different_intervals_say_so_and_the_backup_goes_by_the_actives() {
     let log = lab.log("lb2", "lbctl").unwrap();
     assert!(log.contains("advertises every 300 ms, we every 100 ms"), "{log}");
     lab.fail("lb1", How::Kill).unwrap();
-    lab.wait_until_held_by("lb2", Duration::from_secs(5)).unwrap();
+    lab.wait_until_held_by("lb2", PATIENCE).unwrap();
 }
 
 #[test]
 fn forged_hellos_are_counted_and_move_nothing() {
     let lab = pair();
-    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    let holder = lab.wait_for_holder(PATIENCE).unwrap();
     let own = if holder == "lb1" { "198.51.100.11" } else { "198.51.100.12" };
     // From the other node's own address, but with the TTL of an ordinary datagram.
     let send = format!("echo 'LBH' > /dev/udp/{own}/3112; head -c 4000 /dev/urandom > /dev/udp/{own}/3112");
     for node in [other(&holder), "client"] {
         lab.exec(node, ["bash", "-c", &send]).unwrap();
     }
-    let status =
-        wait_until(&lab, &holder, "counted", |status| status["counters"]["hello_ttl"].as_u64() >= Some(2));
+    // What a busy machine does to the hello of the other node is a problem as well, but one that passes.
+    let status = wait_until(&lab, &holder, "counted, and no problem", |status| {
+        status["counters"]["hello_ttl"].as_u64() >= Some(2) && problems(status) == Vec::<String>::new()
+    });
     assert_eq!(status["groups"][0]["holders"], serde_json::json!([holder]));
-    assert_eq!(problems(&status), Vec::<String>::new());
 }
 
 #[test]
 fn a_planned_stop_under_load_cuts_nothing_and_costs_no_client_more_than_one_request() {
     let lab = pair();
-    let holder = lab.wait_for_holder(Duration::from_secs(10)).unwrap();
+    let holder = lab.wait_for_holder(PATIENCE).unwrap();
     let clients = 20;
-    let load = lab.load(&lbctl::lab::LoadOptions::default()).unwrap();
+    let load = lab.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
     let answers = |count: usize| {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + PATIENCE;
         while load.report().ok() < count {
             assert!(Instant::now() < end, "{:?}", load.report().failures());
             thread::sleep(Duration::from_millis(10));

@@ -93,8 +93,8 @@ fn a_killed_daemon_is_resigned_for_by_its_speaker() {
 #[test]
 fn a_killed_speaker_is_replaced_and_nothing_moves() {
     in_namespace("a_killed_speaker_is_replaced_and_nothing_moves", || {
-        // Slow enough that a busy machine starts a process within 1.5 s.
-        let bridge = Bridge::new("advertisement_interval = \"1s\"");
+        // Slow enough that a busy machine starts a process within one and a half intervals.
+        let bridge = Bridge::new("advertisement_interval = \"2s\"");
         let mut lb1 = Node::new(&bridge, 1, true);
         let mut lb2 = Node::new(&bridge, 2, true);
         lb1.start();
@@ -108,9 +108,12 @@ fn a_killed_speaker_is_replaced_and_nothing_moves() {
         wait_for("the other speaker goes on as Active", || {
             lb1.log().contains("resumed, last advertisement").then_some(())
         });
+        for moved in [RESIGNED_1, ADDED_2] {
+            assert_eq!(record.count(&moved), 0, "{moved:?}");
+        }
         record.clear();
-        // One each second, so the lease of the first speaker is over.
-        wait_for("four advertisements", || (record.count(&Seen::Advertised(11, 254)) >= 4).then_some(()));
+        // One each two seconds, so the lease of the first speaker is over.
+        wait_for("three advertisements", || (record.count(&Seen::Advertised(11, 254)) >= 3).then_some(()));
         assert_eq!(lb1.speaker(), next);
         for moved in [REMOVED_1, RESIGNED_1, ADDED_2] {
             assert_eq!(record.count(&moved), 0, "{moved:?}");
@@ -178,19 +181,24 @@ fn a_node_that_was_paused_drops_its_address_before_it_sends_anything() {
         let (_bridge, lb1) = alone();
         let record = Recorder::start(&lb1, None);
         let (daemon, speaker) = (lb1.daemon(), lb1.speaker());
-        lb1.signal(daemon, Signal::SIGSTOP);
-        lb1.signal(speaker, Signal::SIGSTOP);
+        let lease = || lb1.ip(&["-4", "addr", "show", "dev", "eth1"]);
         // More than 2.5 intervals of 100 ms and less than the lease of 2 s, so that the address is there to be dropped:
-        // the kernel rounds up, so a second has passed.
-        wait_for("a second of the lease is over", || {
-            lb1.ip(&["-4", "addr", "show", "dev", "eth1"]).contains("valid_lft 1sec").then_some(())
+        // the kernel rounds up, so a second has passed. Who looks too late, because the machine is busy, tries again.
+        wait_for("a pause that ends within the lease", || {
+            lb1.signal(daemon, Signal::SIGSTOP);
+            lb1.signal(speaker, Signal::SIGSTOP);
+            let in_time = wait_for("a second of the lease is over", || match lease() {
+                shown if shown.contains("valid_lft 1sec") => Some(true),
+                shown => (!shown.contains(VIP)).then_some(false),
+            });
+            record.clear();
+            lb1.signal(speaker, Signal::SIGCONT);
+            lb1.signal(daemon, Signal::SIGCONT);
+            record.wait_for(&RESIGNED_1);
+            let first = record.all().first().cloned();
+            record.wait_for(&ADDED_1);
+            in_time.then(|| assert_eq!(first, Some(REMOVED_1)))
         });
-        record.clear();
-        lb1.signal(speaker, Signal::SIGCONT);
-        lb1.signal(daemon, Signal::SIGCONT);
-        record.wait_for(&RESIGNED_1);
-        assert_eq!(record.all().first(), Some(&REMOVED_1));
-        record.wait_for(&ADDED_1);
         wait_for("the reason is in the log", || {
             lb1.log().contains("late: no advertisement sent for").then_some(())
         });
@@ -202,15 +210,24 @@ fn when_both_are_killed_the_lease_ends_the_address() {
     in_namespace("when_both_are_killed_the_lease_ends_the_address", || {
         let (_bridge, mut lb1) = alone();
         let record = Recorder::start(&lb1, None);
-        let (daemon, speaker) = (lb1.daemon(), lb1.speaker());
-        // Stopped first, so that neither can do anything about the other's death.
-        lb1.signal(speaker, Signal::SIGSTOP);
-        lb1.signal(daemon, Signal::SIGSTOP);
-        lb1.signal(speaker, Signal::SIGKILL);
-        lb1.signal(daemon, Signal::SIGKILL);
-        lb1.wait();
-        let lease = lb1.ip(&["-4", "addr", "show", "dev", "eth1"]);
-        assert!(["1sec", "2sec"].iter().any(|left| lease.contains(&format!("valid_lft {left}"))), "{lease}");
+        // Who looks after the lease, because the machine is busy, tries again.
+        wait_for("both are dead while the lease runs", || {
+            let (daemon, speaker) = (lb1.daemon(), lb1.speaker());
+            // Stopped first, so that neither can do anything about the other's death.
+            lb1.signal(speaker, Signal::SIGSTOP);
+            lb1.signal(daemon, Signal::SIGSTOP);
+            lb1.signal(speaker, Signal::SIGKILL);
+            lb1.signal(daemon, Signal::SIGKILL);
+            lb1.wait();
+            let lease = lb1.ip(&["-4", "addr", "show", "dev", "eth1"]);
+            let runs = ["1sec", "2sec"].iter().any(|left| lease.contains(&format!("valid_lft {left}")));
+            if !runs {
+                lb1.start();
+                wait_for("lb1 holds the address", || lb1.has_vip().then_some(()));
+                record.clear();
+            }
+            runs.then_some(())
+        });
         record.wait_for(&REMOVED_1);
         assert_eq!(record.count(&RESIGNED_1), 0);
     });

@@ -87,10 +87,10 @@ fn a_connection_without_a_byte_is_logged_only_where_the_file_wants_so() {
     );
     assert!(!daemon.log().contains(&quiet), "{}", daemon.log());
     // Counted in either case.
-    let status = daemon.status_json().expect("answers");
-    for frontend in 0..2 {
-        assert_eq!(status["frontends"][frontend]["counters"]["null_connections_total"], 1);
-    }
+    daemon.wait_until("both are counted", |daemon| {
+        let status = daemon.status_json().expect("answers");
+        (0..2).all(|frontend| status["frontends"][frontend]["counters"]["null_connections_total"] == 1)
+    });
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn every_reason_for_503_is_in_the_log_and_on_the_screen() {
         at(8002),
         at(1),
         at(8003),
-        web_server(Duration::from_secs(5)),
+        web_server(Duration::from_secs(60)),
     );
     let daemon = Daemon::spawn(&text, front, None);
     daemon.wait_until("the check has failed", |daemon| screen(daemon).contains("down dead DOWN"));
@@ -146,8 +146,10 @@ fn every_reason_for_503_is_in_the_log_and_on_the_screen() {
             screen.contains(&format!(" {name} 1 ")) && screen.contains(&format!("s ago {reason}"))
         });
         if name == "down" {
+            let is_end = |line: &str| line.contains("no usable server is left");
+            daemon.wait_until("its end is in the log", |daemon| daemon.log().lines().any(is_end));
             let log = daemon.log();
-            let line = log.lines().find(|line| line.contains("no usable server is left"));
+            let line = log.lines().find(|line| is_end(line));
             assert!(line.is_some_and(|line| line.contains("ERROR") && line.contains("dead: L4CON")), "{log}");
         }
         let is_reason =

@@ -24,6 +24,18 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// What `lbctl errors` prints, from all workers: one that a busy machine lets wait for a second is left out.
+fn errors(daemon: &Daemon, arguments: &[&str]) -> String {
+    let mut printed = String::new();
+    daemon.wait_until("all workers have answered", |daemon| {
+        let output = daemon.verb(&[&["errors"], arguments].concat());
+        assert_eq!(output.status.code(), Some(0));
+        printed = text(&output.stdout);
+        !printed.contains("did not answer") && !printed.contains("\"silent_workers\": 1")
+    });
+    printed
+}
+
 #[test]
 fn requests_that_were_refused_are_shown_with_the_byte_that_is_wrong() {
     let daemon = Daemon::start("http", web_server(Duration::ZERO));
@@ -34,9 +46,7 @@ fn requests_that_were_refused_are_shown_with_the_byte_that_is_wrong() {
     );
     let answer = send(&daemon, "GET /\u{1b} HTTP/1.1\r\nHost: a\r\nAuthorization: Basic c2VjcmV0\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    let output = daemon.verb(&["errors", "web"]);
-    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
-    let screen = text(&output.stdout);
+    let screen = errors(&daemon, &["web"]);
     let lines: Vec<_> = screen.lines().collect();
     assert!(lines[0].contains(" s ago: request of 127.0.0.1:"), "{screen}");
     assert!(lines[0].ends_with(" to frontend web: invalid request target"), "{screen}");
@@ -51,8 +61,7 @@ fn requests_that_were_refused_are_shown_with_the_byte_that_is_wrong() {
             "  00057  \\r\\n"
         ]
     );
-    let output = daemon.verb(&["errors", "--json"]);
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let json: serde_json::Value = serde_json::from_str(&errors(&daemon, &["--json"])).expect("JSON");
     let message = &json["messages"][0];
     assert_eq!((&message["kind"], &message["position"]), (&"request".into(), &5.into()));
     assert_eq!(message["backend"], serde_json::Value::Null);
@@ -86,7 +95,7 @@ fn responses_are_those_of_their_backend_and_names_that_are_not_there_are_met_wit
     let answer = send(&daemon, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
     for name in ["app", "web"] {
-        let screen = text(&daemon.verb(&["errors", name]).stdout);
+        let screen = errors(&daemon, &[name]);
         assert!(screen.contains(" s ago: response of app/web1 to 127.0.0.1:"), "{screen}");
         assert!(screen.contains(" (frontend web): invalid Content-Length\n"), "{screen}");
         assert!(

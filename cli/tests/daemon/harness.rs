@@ -6,7 +6,10 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +17,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Nothing here takes longer on a machine under load.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `lbctl run`, killed when it is dropped.
 pub(crate) struct Daemon {
@@ -43,24 +46,39 @@ pub(crate) fn unused_address() -> SocketAddr {
     ([127, 1 + high % 200, low, NEXT.fetch_add(1, Ordering::Relaxed)], 8000).into()
 }
 
-/// Answers every request with `200 hello`, one connection at a time, after `delay`; as long as the test runs.
+/// Answers every request with `200 hello` after `delay`; as long as the test runs.
 pub(crate) fn web_server(delay: Duration) -> SocketAddr {
+    web_server_that(move || thread::sleep(delay))
+}
+
+/// Answers every request with `200 hello`, once `open` is set.
+pub(crate) fn web_server_behind(open: &Arc<AtomicBool>) -> SocketAddr {
+    let open = Arc::clone(open);
+    web_server_that(move || {
+        while !open.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(2));
+        }
+    })
+}
+
+fn web_server_that(waits: impl Fn() + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("bound");
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            thread::spawn(move || answer(&stream, delay));
+            let waits = waits.clone();
+            thread::spawn(move || answer(&stream, waits));
         }
     });
     address
 }
 
-fn answer(stream: &TcpStream, delay: Duration) {
+fn answer(stream: &TcpStream, waits: impl Fn()) {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     while reader.read_line(&mut line).is_ok_and(|length| length > 0) {
         if line == "\r\n" {
-            thread::sleep(delay);
+            waits();
             let mut writer = stream;
             if writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").is_err() {
                 return;

@@ -1,6 +1,6 @@
 //! `lbctl nagios` against a running daemon: its exit codes, and the line that Nagios shows.
 
-use std::{net::TcpListener, path::Path, process::Output, time::Duration};
+use std::{path::Path, process::Output, time::Duration};
 
 use crate::harness::{Daemon, lbctl, unused_address, verb, web_server};
 
@@ -8,15 +8,9 @@ fn first_line(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()
 }
 
-/// An address that refuses.
-fn nobody() -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    listener.local_addr().expect("bound")
-}
-
 #[test]
 fn it_says_what_the_servers_are_like() {
-    let (frontend, up, down) = (unused_address(), web_server(Duration::ZERO), nobody());
+    let (frontend, up, down) = (unused_address(), web_server(Duration::ZERO), unused_address());
     let daemon = Daemon::spawn(
         &format!(
             "[defaults]\ncheck = {{ interval = \"200ms\", rise = 1, fall = 1 }}\n[frontend.web]\nbind = \"{frontend}\"\n\
@@ -29,6 +23,7 @@ fn it_says_what_the_servers_are_like() {
     let nagios = |arguments: &[&str]| daemon.verb(&[&["nagios"], arguments].concat());
     daemon.wait_until("all servers are checked", |_| {
         first_line(&nagios(&[])).contains("other: 1 of 2 servers usable")
+            && nagios(&["--backend", "app"]).status.code() == Some(0)
     });
 
     let output = nagios(&[]);

@@ -8,13 +8,17 @@ use std::{
         net::UnixDatagram,
         process::CommandExt,
     },
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, file, get, lbctl, unused_address, web_server};
+use crate::harness::{Daemon, file, get, lbctl, unused_address, web_server, web_server_behind};
 
 #[test]
 fn a_proxy_without_cluster_serves_and_stops_by_the_verb() {
@@ -204,32 +208,42 @@ fn a_file_in_place_of_the_socket_is_never_removed() {
 
 #[test]
 fn sigterm_lets_an_exchange_finish_and_exits_with_0() {
-    let mut daemon = Daemon::start("http", web_server(Duration::from_millis(700)));
+    let open = Arc::new(AtomicBool::new(false));
+    let mut daemon = Daemon::start("http", web_server_behind(&open));
     let address = daemon.frontend;
     let client = thread::spawn(move || get(address));
     daemon.wait_until("the request is in flight", |daemon| {
-        daemon.status_json().is_some_and(|status| status["frontends"][0]["connections"] == 1)
+        daemon.status_json().is_some_and(|status| status["backends"][0]["servers"][0]["in_flight"] == 1)
     });
     daemon.signal(Signal::SIGTERM);
+    open.store(true, Ordering::SeqCst);
     assert_eq!(client.join().expect("ran").as_deref(), Some("hello"));
     assert_eq!(daemon.wait_for_exit().code(), Some(0));
     assert!(daemon.log().contains("stopping: draining first"), "{}", daemon.log());
 }
 
+/// A daemon in front of a server that answers far too late, which may be drained for longer than any wait here.
+fn start_with_a_long_drain(mode: &str) -> Daemon {
+    let frontend = unused_address();
+    let text = file(mode, frontend, web_server(Duration::from_secs(120)));
+    Daemon::spawn(&text.replace("\"3s\"", "\"120s\""), frontend, None)
+}
+
 #[test]
-fn a_second_signal_ends_it_at_once() {
-    let mut daemon = Daemon::start("tcp", web_server(Duration::from_secs(30)));
+fn a_signal_ends_a_stop_that_drains_at_once() {
+    let mut daemon = start_with_a_long_drain("tcp");
     let mut client = TcpStream::connect(daemon.frontend).expect("connected");
     client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     daemon.wait_until("the connection is served", |daemon| {
         daemon.status_json().is_some_and(|status| status["frontends"][0]["connections"] == 1)
     });
-    let begun = Instant::now();
-    daemon.signal(Signal::SIGTERM);
-    daemon.wait_until("it drains", |daemon| daemon.log().contains("draining first"));
-    daemon.signal(Signal::SIGINT);
+    thread::scope(|scope| {
+        let stop = scope.spawn(|| daemon.verb(&["stop"]));
+        daemon.wait_until("it drains", |daemon| daemon.log().contains("draining first"));
+        daemon.signal(Signal::SIGINT);
+        assert_eq!(stop.join().expect("ran").status.code(), Some(0));
+    });
     assert_eq!(daemon.wait_for_exit().code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(2), "drain_timeout is 3 s: {:?}", begun.elapsed());
     assert!(daemon.log().contains("stopping at once"), "{}", daemon.log());
     let _ = client.read(&mut [0; 1]);
 }
@@ -344,10 +358,9 @@ fn a_file_with_only_backends_starts_and_checks_them() {
 }
 
 #[test]
-fn a_signal_ends_a_proxy_alone_within_2_seconds_whatever_is_in_flight() {
+fn a_signal_to_a_proxy_alone_waits_for_nothing_longer_than_half_a_second() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
-        // Far longer than any drain.
-        let mut daemon = Daemon::start("http", web_server(Duration::from_secs(60)));
+        let mut daemon = start_with_a_long_drain("http");
         let mut client = TcpStream::connect(daemon.frontend).expect("connected");
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
         daemon.wait_until("it is in flight", |daemon| {
@@ -355,10 +368,11 @@ fn a_signal_ends_a_proxy_alone_within_2_seconds_whatever_is_in_flight() {
                 .status_json()
                 .is_some_and(|status| status["backends"][0]["servers"][0]["in_flight"].as_u64() == Some(1))
         });
-        let begun = Instant::now();
         daemon.signal(signal);
         assert_eq!(daemon.wait_for_exit().code(), Some(0));
-        assert!(begun.elapsed() < Duration::from_secs(2), "{signal}: {:?}", begun.elapsed());
+        // For each of two waits: a second in all.
+        let log = daemon.log();
+        assert!(log.contains("draining first") && log.contains("limit=500ms"), "{signal}: {log}");
     }
 }
 

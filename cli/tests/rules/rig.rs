@@ -13,7 +13,7 @@ use lbctl::config;
 use tokio::runtime::{Builder, Runtime};
 
 /// Far more than anything here takes.
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(30);
 
 /// Request heads, each with the name of the server that got it.
 pub(crate) type Seen = Arc<Mutex<Vec<(&'static str, String)>>>;
