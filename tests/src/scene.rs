@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lbctl::lab::{BALANCERS, How, Lab, Options, VIP};
+use lbctl::lab::{BALANCERS, CONFIGURATION, How, Lab, Options, VIP};
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
@@ -21,6 +21,8 @@ use crate::wait;
 const SLOTS: usize = 2;
 /// How long a test waits for its turn: the longest test of the others, several times.
 const PATIENCE: Duration = Duration::from_secs(1200);
+/// What a pair does takes no longer on a machine under load.
+const PATIENCE_WITH_A_PAIR: Duration = Duration::from_secs(30);
 /// How often a test that waits for its turn says so.
 const REMINDER: Duration = Duration::from_secs(30);
 
@@ -58,10 +60,10 @@ impl Scene {
     /// The one node that holds the address.
     ///
     /// # Panics
-    /// None does, or both do, for 10 s.
+    /// None does, or both do, for 30 s.
     #[track_caller]
     pub fn holder(&self) -> String {
-        self.wait_for_holder(Duration::from_secs(10)).unwrap_or_else(|error| panic!("{error:#}"))
+        self.wait_for_holder(PATIENCE_WITH_A_PAIR).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// Makes `node` the holder, by an orderly stop of the other one.
@@ -72,8 +74,7 @@ impl Scene {
         let holder = self.holder();
         if holder != node {
             self.fail(&holder, How::Stop).unwrap_or_else(|error| panic!("{error:#}"));
-            self.wait_until_held_by(node, Duration::from_secs(10))
-                .unwrap_or_else(|error| panic!("{error:#}"));
+            self.wait_until_held_by(node, PATIENCE_WITH_A_PAIR).unwrap_or_else(|error| panic!("{error:#}"));
             self.heal(&holder).unwrap_or_else(|error| panic!("{error:#}"));
         }
     }
@@ -115,12 +116,12 @@ impl Scene {
     /// Waits until a request to the address is answered; by whom.
     ///
     /// # Panics
-    /// None is, for 10 s.
+    /// None is, for 30 s.
     #[track_caller]
     pub fn wait_for_answer(&self) -> String {
-        wait::until("an answer through the address", Duration::from_secs(10), || {
+        wait::until("an answer through the address", PATIENCE_WITH_A_PAIR, || {
             let output =
-                self.exec("client", ["curl", "-sf", "--max-time", "1", &format!("http://{VIP}/")]).ok()?;
+                self.exec("client", ["curl", "-sf", "--max-time", "5", &format!("http://{VIP}/")]).ok()?;
             output.success().then(|| output.stdout.trim().to_owned())
         })
     }
@@ -156,6 +157,18 @@ impl Drop for Scene {
             }
         }
     }
+}
+
+/// The lab's file with another advertisement interval.
+///
+/// # Panics
+/// It has changed.
+#[must_use]
+pub fn slower(interval: &str) -> String {
+    let vip = format!("[vip.web]\nadvertisement_interval = \"{interval}\"\n");
+    let file = CONFIGURATION.replacen("[vip.web]\n", &vip, 1);
+    assert_ne!(file, CONFIGURATION, "the lab's file has changed");
+    file
 }
 
 /// Waits for one of the slots; it is free again when the value, or the process, is gone. A long wait says who has them.

@@ -34,7 +34,7 @@ fn servers_lost_by_the_active_alone_move_the_address() {
         let read = scene.record().unwrap().len();
         scene.fail(&victim, How::Backends).unwrap();
         scene
-            .wait_until_held_by(other(&victim), Duration::from_secs(10))
+            .wait_until_held_by(other(&victim), Duration::from_secs(30))
             .unwrap_or_else(|error| panic!("run {run}, {victim}: {error:#}"));
         assert!(order::first_move(&scene, &victim, read).in_order, "run {run}: two owners");
         scene.heal(&victim).unwrap();
@@ -50,7 +50,7 @@ fn servers_lost_by_the_backup_alone_move_nothing() {
     for run in 1..=RUNS {
         let victim = other(&holder);
         scene.fail(victim, How::Backends).unwrap();
-        wait::until("the Backup is degraded", Duration::from_secs(10), || {
+        wait::until("the Backup is degraded", Duration::from_secs(30), || {
             says(&scene, victim).contains("degraded").then_some(())
         });
         scene.heal(victim).unwrap();
@@ -84,7 +84,7 @@ fn lost_by_both(active: &str) {
             scene.fail(victim, how).unwrap();
         }
         // Both know, and have told each other, after the hold of the Active: it is the last to count the bad news.
-        wait::until("both nodes are degraded", Duration::from_secs(15), || {
+        wait::until("both nodes are degraded", Duration::from_secs(30), || {
             BALANCERS.iter().all(|node| says(&scene, node).contains("degraded")).then_some(())
         });
         // At the same time: one node that is back before the other one is a reason to move the address.

@@ -34,7 +34,7 @@ fn conversation_is_sound(file: &str, version: &str, as_in_v2: bool) {
     let holder = scene.holder();
     wait::until("three packets", Duration::from_secs(30), || (capture.packets() >= 3).then_some(()));
     scene.fail(&holder, How::Stop).unwrap();
-    scene.wait_until_held_by(other(&holder), Duration::from_secs(20)).unwrap();
+    scene.wait_until_held_by(other(&holder), Duration::from_secs(30)).unwrap();
     let enough = capture.packets() + 5;
     wait::until("five more packets", Duration::from_secs(30), || (capture.packets() >= enough).then_some(()));
     let pcap = capture.stop();

@@ -13,13 +13,13 @@ fn two_real_nginx_serve_in_turn_through_the_address() {
     let _servers = [nginx::start(&scene, "web1"), nginx::start(&scene, "web2")];
     scene.wait_until_all_ready().unwrap();
     scene.holder();
-    wait::until("both servers are up", Duration::from_secs(20), || {
+    wait::until("both servers are up", Duration::from_secs(30), || {
         let answers = [scene.wait_for_answer(), scene.wait_for_answer()];
         (answers.contains(&"web1".to_owned()) && answers.contains(&"web2".to_owned())).then_some(())
     });
 
     let load = scene.load(&LoadOptions { connections: 1, rate: 200, ..LoadOptions::default() }).unwrap();
-    let report = wait::until("100 requests", Duration::from_secs(20), || {
+    let report = wait::until("100 requests", Duration::from_secs(30), || {
         Some(load.report()).filter(|report| report.total() >= 100)
     });
     assert_eq!(report.failures(), Default::default());
@@ -63,14 +63,14 @@ fn interface_that_appears_later_is_used_when_it_is_there() {
         let output = scene.exec("lb1", [lbctl.as_str(), "status"]).ok()?;
         output.stdout.contains(text).then_some(output.stdout)
     };
-    wait::until("status names the missing interface", Duration::from_secs(20), || status("eth0"));
+    wait::until("status names the missing interface", Duration::from_secs(30), || status("eth0"));
     assert!(scene.holders().unwrap().is_empty());
 
     scene.shell("lb1", "ip link set away0 name eth0 && ip link set eth0 up");
-    wait::until("the node holds the address", Duration::from_secs(20), || {
+    wait::until("the node holds the address", Duration::from_secs(30), || {
         (scene.holders().unwrap() == ["lb1"]).then_some(())
     });
-    wait::until("an answer", Duration::from_secs(20), || {
+    wait::until("an answer", Duration::from_secs(30), || {
         let url = format!("http://{VIP}/");
         scene.exec("client", ["curl", "-sf", "--max-time", "1", &url]).ok()?.success().then_some(())
     });
