@@ -16,6 +16,7 @@ pub mod log;
 pub mod nagios;
 pub mod reload;
 pub mod run;
+pub mod server;
 pub mod speaker;
 pub mod status;
 pub mod stop;
@@ -48,6 +49,8 @@ enum Verb {
     Upgrade(upgrade::UpgradeArguments),
     /// Finish what is in flight, give the address away, end
     Stop(stop::StopArguments),
+    /// Take a server out of service and back while it runs, change its weight, check it now
+    Server(server::ServerArguments),
     /// Show the last requests and responses that were refused as invalid, with the byte that is wrong
     Errors(errors::ErrorsArguments),
     /// Show exchanges as they pass: heads, the server, why that one, how long it took
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Verb::Reload(arguments) => reload::run(&arguments),
         Verb::Upgrade(arguments) => upgrade::run(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),
+        Verb::Server(arguments) => server::run(&arguments),
         Verb::Errors(arguments) => errors::run(&arguments),
         Verb::Trace(arguments) => trace::run(&arguments),
         Verb::Log(arguments) => log::run(&arguments),

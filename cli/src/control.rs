@@ -8,6 +8,7 @@
 //!                    409 if it can't come into force now
 //! POST /v1/upgrade   UpgradeRequest -> UpgradeReport, when another process is in charge; 422 and 409 as for reload
 //! POST /v1/stop      StopRequest -> StopReport, when all is given away; the daemon ends right after
+//! POST /v1/server    ServerRequest -> ServerReport; 404 if there is no such server, 409 if it can't be now
 //! POST /v1/trace     TraceRequest -> TraceLines as they come, one a line; 404 if there is no such frontend
 //! POST /v1/log/reopen            -> ReopenReport
 //! anything else      -> ErrorReport (application/problem+json, RFC 9457)
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod client;
 mod errors;
+mod orders;
 mod reload;
 mod statistics;
 mod status;
@@ -26,6 +28,7 @@ mod trace;
 mod upgrade;
 
 pub use errors::{ErrorsReport, InvalidMessage};
+pub use orders::{Ordered, ServerOrder, ServerReport, ServerRequest, Weight};
 pub use reload::{Change, How, ReloadReport, ReloadRequest};
 pub use statistics::{
     BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, StepTimes,

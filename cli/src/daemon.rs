@@ -45,6 +45,7 @@ mod inputs;
 mod naming;
 mod neighbours;
 mod node;
+mod orders;
 mod panic;
 mod problems;
 mod reload;

@@ -12,6 +12,8 @@ mod harness;
 mod logs;
 #[path = "daemon/nagios.rs"]
 mod nagios;
+#[path = "daemon/orders.rs"]
+mod orders;
 #[path = "daemon/reload.rs"]
 mod reload;
 #[path = "daemon/run.rs"]

@@ -19,9 +19,11 @@ pub(crate) mod agent;
 pub(crate) mod board;
 mod events;
 mod names;
+pub mod orders;
 pub(crate) mod outcome;
 pub(crate) mod passive;
 pub(crate) mod probe;
+mod rounds;
 pub(crate) mod routing;
 pub(crate) mod server;
 pub(crate) mod slowstart;
@@ -30,6 +32,7 @@ mod tasks;
 pub(crate) mod why;
 mod words;
 
+pub(crate) use rounds::Rounds;
 pub(crate) use tasks::Tasks;
 
 use std::time::Duration;
@@ -130,6 +133,11 @@ impl Checker {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         (!self.is_probing).then_some(self.due)
+    }
+
+    /// The next check is due at once, unless one is under way.
+    pub fn hurry(&mut self, now: Duration) {
+        self.due = self.due.min(now);
     }
 
     /// The time has come: true if a check has to be made now.

@@ -20,7 +20,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Mode, ServerAddress};
+use crate::{
+    config::{Mode, ServerAddress},
+    health::orders::ServerOrders,
+};
 
 /// Everything an operator sees. Built on demand from the workers' counters; never touches a worker.
 #[derive(Clone, Debug)]
@@ -206,9 +209,9 @@ pub enum ServerState {
     AgentDown,
     /// Only for clients that persist on it: its check was answered with 404 (`disable_on_404`).
     NoBalance,
-    /// Only for clients that persist on it: its agent wants so.
+    /// Only for clients that persist on it: an operator or its agent wants so.
     Drain,
-    /// For nobody: its agent wants so.
+    /// For nobody: an operator or its agent wants so.
     Maintenance,
     /// Usable; nobody checks it.
     NoCheck,
@@ -270,6 +273,8 @@ pub struct ServerStatus {
     pub last_check: Option<CheckReport>,
     /// What its agent said last.
     pub agent: Option<String>,
+    /// What an operator has ordered.
+    pub orders: ServerOrders,
 }
 
 /// What decides the node's readiness; watched by the composition root.

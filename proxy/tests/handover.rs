@@ -192,3 +192,23 @@ async fn unix_socket_stays_under_its_name() {
     assert_eq!(new.stop(LONG).await, 0);
     assert!(!path.exists(), "the last one removes it");
 }
+
+#[tokio::test]
+async fn next_process_goes_on_with_what_was_ordered() {
+    use lb_proxy::health::orders::{Duty, ServerOrder, Weight};
+    let upstream = Scripted::named("a").await;
+    let mut config = config(Mode::Tcp, &[upstream.address, upstream.address]);
+    let old = Proxy::start(config.clone()).unwrap();
+    old.order("back", "s1", ServerOrder::Duty(Duty::Drain), "root").unwrap();
+    old.order("back", "s2", ServerOrder::Weight(Weight::Absolute(7)), "ada").unwrap();
+    let ordered = |proxy: &Proxy| {
+        let status = proxy.status();
+        status.backends[0].servers.iter().map(|one| (one.weight, one.orders.clone())).collect::<Vec<_>>()
+    };
+    let before = ordered(&old);
+    assert_eq!(before.iter().map(|(weight, _)| *weight).collect::<Vec<_>>(), [0, 7]);
+    // One of them is elsewhere by then: the order is for its name.
+    config.backends[0].servers[0].address = Scripted::named("b").await.address.into();
+    let new = next_of(&old, &config).await;
+    assert_eq!(ordered(&new), before);
+}

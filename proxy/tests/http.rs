@@ -5,6 +5,8 @@
 #[path = "loopback/rig.rs"]
 mod rig;
 
+#[path = "http/orders.rs"]
+mod orders;
 #[path = "http/peers.rs"]
 mod peers;
 

@@ -1,10 +1,16 @@
 //! What verbs that ask the daemon have in common.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{control::client::ClientError, exit::Exit};
+use crate::{
+    control::client::{Answer, Client, ClientError},
+    exit::Exit,
+};
 
 /// The status of an answer that says what is wrong with the file.
 const BAD_FILE: u16 = 422;
@@ -31,6 +37,32 @@ pub(super) fn refused(error: &ClientError) -> Exit {
             eprintln!("lbctl: {error}");
             Exit::Failure
         }
+    }
+}
+
+/// The status of an answer about something that is not there.
+const MISSING: u16 = 404;
+
+/// Gives the daemon an order and prints what came of it.
+pub(super) async fn order<T: Serialize + DeserializeOwned>(
+    control: &Path,
+    path: &str,
+    request: &impl Serialize,
+    as_json: bool,
+    sentences: impl FnOnce(&T) -> String,
+) -> Exit {
+    match Client::new(control).post::<T>(path, request).await {
+        Ok(Answer { value, other_version }) => {
+            if let Some(version) = other_version {
+                eprintln!("lbctl: the daemon is version {version}, this is {}", env!("CARGO_PKG_VERSION"));
+            }
+            print(&value, as_json, sentences)
+        }
+        Err(ClientError::Refused(report)) if report.status == MISSING => {
+            eprintln!("lbctl: {}", report.detail);
+            Exit::Degraded
+        }
+        Err(error) => refused(&error),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackendStatistics, FrontendStatistics, ServerStatistics, Timestamp};
+use super::{BackendStatistics, FrontendStatistics, Ordered, ServerStatistics, Timestamp};
 
 /// A node and what it knows of the others.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -427,6 +427,9 @@ pub struct Server {
     /// The rest of what HAProxy's statistics tell.
     #[serde(default)]
     pub statistics: ServerStatistics,
+    /// What an operator has ordered of it.
+    #[serde(default)]
+    pub ordered: Vec<Ordered>,
 }
 
 /// A name does not resolve; the last good answer is still used if there was one.
@@ -505,11 +508,19 @@ impl Server {
     pub fn why(&self) -> String {
         let said = self.agent_text();
         match self.state {
+            ServerState::Drain | ServerState::Maintenance if self.duty_ordered().is_some() => {
+                self.duty_ordered().map(|ordered| format!("by {}", ordered.by)).unwrap_or_default()
+            }
             ServerState::AgentDown | ServerState::Drain | ServerState::Maintenance => {
                 said.unwrap_or_else(|| "its agent wants so".to_owned())
             }
             ServerState::NoBalance => format!("{} (disable_on_404)", self.check_text()),
-            ServerState::Up | ServerState::NoCheck | ServerState::Unchecked if self.weight == 0 => match said
+            ServerState::Up | ServerState::NoCheck | ServerState::Unchecked if self.weight == 0 => match self
+                .ordered
+                .iter()
+                .find(|ordered| ordered.what.starts_with("weight"))
+                .map(|ordered| format!("by {}", ordered.by))
+                .or(said)
             {
                 Some(said) => format!("weight 0, {said}"),
                 None => "weight 0".to_owned(),
@@ -518,6 +529,16 @@ impl Server {
                 self.check_text()
             }
         }
+    }
+
+    /// The order because of which it is in drain or in maintenance.
+    pub fn duty_ordered(&self) -> Option<&Ordered> {
+        let word = match self.state {
+            ServerState::Drain => "drain",
+            ServerState::Maintenance => "maint",
+            _ => return None,
+        };
+        self.ordered.iter().find(|ordered| ordered.what == word)
     }
 
     /// What its agent said last: `agent: 75% #busy`.

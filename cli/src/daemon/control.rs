@@ -23,8 +23,10 @@ use tokio::{
 };
 
 use self::peer::Peer;
-use super::{reload::Refused, trace, upgrade};
-use crate::control::{ErrorsReport, ReloadReport, ReopenReport, Status, StopReport, TraceRequest};
+use super::{orders, reload::Refused, trace, upgrade};
+use crate::control::{
+    ErrorsReport, ReloadReport, ReopenReport, ServerReport, ServerRequest, Status, StopReport, TraceRequest,
+};
 
 mod body;
 mod counters;
@@ -60,6 +62,15 @@ pub(super) enum Command {
     },
     /// `POST /v1/log/reopen`.
     ReopenLogs(oneshot::Sender<ReopenReport>),
+    /// `POST /v1/server`.
+    Server {
+        /// What is wanted.
+        request: ServerRequest,
+        /// Name of the user who asked.
+        by: String,
+        /// Gets the server as it is now, or why nothing has changed.
+        reply: orders::Reply<ServerReport>,
+    },
     /// `POST /v1/reload`.
     Reload {
         /// Name of the user who asked.

@@ -109,6 +109,7 @@ impl Daemon {
                 let _ = reply.send(trace::begin(&self.proxy, &request));
             }
             Command::ReopenLogs(reply) => self.reopen_logs(Some(reply)),
+            Command::Server { request, by, reply } => self.order_server(&request, &by, reply),
             Command::Reload { by, reply } => self.begin_reload(now, Request { by, reply: Some(reply) }),
             Command::Upgrade(request) => self.begin_upgrade(now, request),
             Command::Stop { now: at_once, by, reply } => self.begin_stop(now, &by, at_once, Some(reply)),

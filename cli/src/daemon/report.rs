@@ -8,7 +8,7 @@ use lb_vrrp::{
     status::{MemberStatus, PeerHeard},
 };
 
-use super::{clock::Instants, group::Group, hello, node::Identity, problems};
+use super::{clock::Instants, group::Group, hello, node::Identity, orders, problems};
 use crate::{
     config::{Config, model},
     control::{
@@ -76,6 +76,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         problems: Vec::new(),
         notes: notes(facts.config),
     };
+    status.notes.extend(orders::notes(&status));
     status.problems = problems::find(facts, &status);
     status
 }
@@ -405,6 +406,17 @@ fn refused(found: &proxy::Refused) -> Refused {
     }
 }
 
+/// One server, if it is there.
+pub(super) fn server_of(
+    config: &Config,
+    status: &proxy::Status,
+    backend_name: &str,
+    name: &str,
+) -> Option<Server> {
+    let found = status.backends.iter().find(|backend| backend.name == backend_name)?;
+    backend(config, found).servers.into_iter().find(|server| server.name == name)
+}
+
 fn server(found: &proxy::ServerStatus, fall: u32) -> Server {
     Server {
         name: found.name.clone(),
@@ -443,6 +455,7 @@ fn server(found: &proxy::ServerStatus, fall: u32) -> Server {
             at: Timestamp::from(check.at),
         }),
         statistics: statistics::server(found),
+        ordered: orders::ordered(&found.orders),
     }
 }
 

@@ -246,21 +246,7 @@ fn backends(backends: &[Backend], status: &Status, paint: Paint) -> String {
         Table::new(["BACKEND", "SERVER", "STATE", "FOR", "CONNECTIONS", "LAST CHECK"], [16, 21, 9, 6, 15, 0]);
     for backend in backends {
         for (index, server) in backend.servers.iter().enumerate() {
-            let (state, tone) = match server.state {
-                ServerState::Up | ServerState::NoCheck if server.weight == 0 => {
-                    ("weight 0".to_owned(), Tone::Warning)
-                }
-                ServerState::Unchecked => ("new".to_owned(), Tone::Plain),
-                ServerState::Up if server.share < 100 => (format!("up {} %", server.share), Tone::Good),
-                ServerState::Up if server.backup => ("backup".to_owned(), Tone::Good),
-                ServerState::Up => ("up".to_owned(), Tone::Good),
-                ServerState::Down => ("DOWN".to_owned(), Tone::Bad),
-                ServerState::AgentDown => ("DOWN (agent)".to_owned(), Tone::Bad),
-                ServerState::NoBalance => ("NOLB".to_owned(), Tone::Warning),
-                ServerState::Drain => ("DRAIN".to_owned(), Tone::Warning),
-                ServerState::Maintenance => ("MAINT".to_owned(), Tone::Warning),
-                ServerState::NoCheck => ("no check".to_owned(), Tone::Plain),
-            };
+            let (state, tone) = server_state(server);
             table.row([
                 if index == 0 { backend.name.as_str() } else { "" }.into(),
                 server.name.as_str().into(),
@@ -272,6 +258,29 @@ fn backends(backends: &[Backend], status: &Status, paint: Paint) -> String {
         }
     }
     table.render(paint)
+}
+
+/// The word for how a server is.
+pub(crate) fn server_word(server: &Server) -> String {
+    server_state(server).0
+}
+
+fn server_state(server: &Server) -> (String, Tone) {
+    match server.state {
+        ServerState::Up | ServerState::NoCheck if server.weight == 0 => {
+            ("weight 0".to_owned(), Tone::Warning)
+        }
+        ServerState::Unchecked => ("new".to_owned(), Tone::Plain),
+        ServerState::Up if server.share < 100 => (format!("up {} %", server.share), Tone::Good),
+        ServerState::Up if server.backup => ("backup".to_owned(), Tone::Good),
+        ServerState::Up => ("up".to_owned(), Tone::Good),
+        ServerState::Down => ("DOWN".to_owned(), Tone::Bad),
+        ServerState::AgentDown => ("DOWN (agent)".to_owned(), Tone::Bad),
+        ServerState::NoBalance => ("NOLB".to_owned(), Tone::Warning),
+        ServerState::Drain => ("DRAIN".to_owned(), Tone::Warning),
+        ServerState::Maintenance => ("MAINT".to_owned(), Tone::Warning),
+        ServerState::NoCheck => ("no check".to_owned(), Tone::Plain),
+    }
 }
 
 fn connections(server: &Server) -> String {

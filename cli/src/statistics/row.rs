@@ -231,6 +231,7 @@ pub(super) fn status(server: &Server) -> String {
             Some(Level { now: 0, .. }) | None => "DOWN".to_owned(),
         },
         ServerState::AgentDown => "DOWN (agent)".to_owned(),
+        ServerState::Drain if server.duty_ordered().is_some() => "DRAIN".to_owned(),
         ServerState::Drain => "DRAIN (agent)".to_owned(),
         ServerState::Maintenance => "MAINT".to_owned(),
     }

@@ -36,6 +36,7 @@ pub(crate) fn server(name: &str) -> Server {
             fall: 5,
             at: time("2026-09-21T14:00:00Z"),
         }),
+        ordered: Vec::new(),
         statistics: ServerStatistics {
             traffic: Traffic {
                 current: 3,
@@ -237,6 +238,13 @@ fn states_are_told_in_haproxys_words() {
     assert_eq!([4, 3].map(|now| told(NoBalance, now)), ["NOLB", "NOLB 2/3"]);
     let others = [AgentDown, Drain, Maintenance, NoCheck, Unchecked].map(|state| told(state, 0));
     assert_eq!(others, ["DOWN (agent)", "DRAIN (agent)", "MAINT", "no check", "DOWN"]);
+    let ordered = crate::control::Ordered {
+        what: "drain".to_owned(),
+        by: "root".to_owned(),
+        at: time("2026-09-21T14:00:00Z"),
+    };
+    let drained = Server { ordered: vec![ordered], state: Drain, ..server("s") };
+    assert_eq!(row::status(&drained), "DRAIN");
     let nowhere = Server { resolved: None, state: Down, ..server("s") };
     assert_eq!(row::status(&nowhere), "MAINT (resolution)");
 }

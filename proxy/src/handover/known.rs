@@ -81,9 +81,11 @@ impl Known {
             for (at, server) in config.servers.iter().enumerate() {
                 let Some(known) = known.servers.get(&server.name) else { continue };
                 set(&known.counts, &counters.servers[at].named());
+                let mut health = node.backends[index].servers[at].health();
                 if known.place == server.address.to_string() {
-                    let mut health = node.backends[index].servers[at].health();
                     *health = known.health(config, &server.address);
+                } else {
+                    health.orders = known.health.orders.clone();
                 }
             }
             if let Some(stick) = node.tables.stick(index) {

@@ -58,9 +58,13 @@ impl Board {
                 let address = address(&known, next, BackendId(index), at);
                 let mut health = server.health();
                 let history = health.history;
+                let orders = std::mem::take(&mut health.orders);
                 *health = ServerHealth::new(config.check.is_some(), SystemTime::now(), address);
                 // That is counted by name.
                 health.history = history;
+                if old.is_some() {
+                    health.orders = orders;
+                }
                 let is_down = is_down(health.state());
                 health.history.outage.change(is_down, SystemTime::now());
             }

@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{
     board::{Board, Place},
+    orders::{Duty, Weight},
     words::{Complaints, is_hidden},
 };
 use crate::{
@@ -26,44 +27,12 @@ const LINE: usize = 512;
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct AgentState {
     /// Instead of the weight of the file.
-    pub(crate) weight: Option<AgentWeight>,
+    pub(crate) weight: Option<Weight>,
     /// Instead of the `maxconn` of the file; 0 is no limit.
     pub(crate) maxconn: Option<u32>,
     /// It says that the server is down, in these words.
     pub(crate) down: Option<String>,
     pub(crate) duty: Duty,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) enum AgentWeight {
-    /// Of the weight of the file.
-    Percent(u32),
-    /// 0..=256
-    Absolute(u16),
-}
-
-/// What the server is there for.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) enum Duty {
-    #[default]
-    Ready,
-    /// Persisted clients only.
-    Drain,
-    /// Nobody.
-    Maintenance,
-}
-
-impl AgentWeight {
-    /// The weight that follows from it, 0..=256.
-    pub(crate) fn of(self, configured: u16) -> u16 {
-        match self {
-            Self::Absolute(weight) => weight.min(256),
-            Self::Percent(percent) => {
-                let weight = (u64::from(configured) * u64::from(percent)).div_ceil(100);
-                u16::try_from(weight.min(256)).unwrap_or(256)
-            }
-        }
-    }
 }
 
 impl AgentState {
@@ -97,13 +66,13 @@ impl AgentState {
 }
 
 /// `75%`, `weight:75%` or `weight:75`.
-fn weight(word: &str) -> Option<AgentWeight> {
+fn weight(word: &str) -> Option<Weight> {
     let value = word.strip_prefix("weight:");
     if let Some(percent) = value.unwrap_or(word).strip_suffix('%') {
-        return number(percent).map(AgentWeight::Percent);
+        return number(percent).map(Weight::Percent);
     }
     let absolute = number(value?)?;
-    u16::try_from(absolute).ok().filter(|&weight| weight <= 256).map(AgentWeight::Absolute)
+    u16::try_from(absolute).ok().filter(|&weight| weight <= 256).map(Weight::Absolute)
 }
 
 /// `maxconn:30`.
@@ -228,13 +197,13 @@ mod tests {
     #[test]
     fn words_change_what_they_speak_of_and_nothing_else() {
         let state = after(&["75%", "down # disk full", "maint"]);
-        assert_eq!(state.weight, Some(AgentWeight::Percent(75)));
+        assert_eq!(state.weight, Some(Weight::Percent(75)));
         assert_eq!(state.down.as_deref(), Some("down: disk full"));
         assert_eq!(state.duty, Duty::Maintenance);
         let state = after(&["75%", "down", "maint", "UP ready,weight:12"]);
-        assert_eq!(state, AgentState { weight: Some(AgentWeight::Absolute(12)), ..AgentState::default() });
+        assert_eq!(state, AgentState { weight: Some(Weight::Absolute(12)), ..AgentState::default() });
         assert_eq!(after(&["up 50%\tdrain"]).duty, Duty::Drain);
-        assert_eq!(after(&["weight:40%"]).weight, Some(AgentWeight::Percent(40)));
+        assert_eq!(after(&["weight:40%"]).weight, Some(Weight::Percent(40)));
         let state = after(&["MAXCONN:30", "up"]);
         assert_eq!(state, AgentState { maxconn: Some(30), ..AgentState::default() });
         assert_eq!(after(&["stopped", "fail"]).down.as_deref(), Some("fail"));
@@ -263,15 +232,6 @@ mod tests {
             let mut state = AgentState::default();
             assert_eq!(state.apply(&format!("{word} up")), Err(word.to_owned()), "{word}");
             assert_eq!(state, AgentState::default(), "{word}");
-        }
-    }
-
-    #[test]
-    fn a_share_is_that_of_the_weight_of_the_file_and_never_rounds_down_to_nothing() {
-        for (percent, configured, weight) in
-            [(100, 10, 10), (50, 10, 5), (1, 1, 1), (0, 10, 0), (300, 100, 256), (150, 10, 15)]
-        {
-            assert_eq!(AgentWeight::Percent(percent).of(configured), weight, "{percent} % of {configured}");
         }
     }
 }

@@ -192,6 +192,10 @@ impl Board {
             let due = checker.poll_timeout().unwrap_or_else(|| clock.elapsed());
             tokio::select! {
                 () = tokio::time::sleep_until((clock + due).into()) => {}
+                () = server.rounds.wanted() => {
+                    checker.hurry(clock.elapsed());
+                    continue;
+                }
                 last = server.watch.reached() => {
                     self.observed(&server, checker, clock.elapsed(), &last);
                     continue;
@@ -202,6 +206,7 @@ impl Board {
             if !checker.handle_timeout(started) {
                 continue;
             }
+            let number = server.rounds.begin();
             let address = self.address(&server).await;
             let mut outcome = match &address {
                 Ok(address) => probe(&check, &check.address(address, elsewhere), &source).await,
@@ -230,6 +235,7 @@ impl Board {
                 self.log_check(&server, checker, &report);
             }
             self.checked(&server, &check, checker, address.as_ref().ok(), report);
+            server.rounds.end(number);
         }
     }
 
@@ -330,7 +336,7 @@ impl Board {
         drop(known);
         backend.shared.serve_line();
         backend.shared.came_back.notify_one();
-        if config.cut_when_down && is_down(after.0) && !is_down(before.state) {
+        if config.cut_when_down && is_out(after.0) && !is_out(before.state) {
             self.cut(server.number);
         }
     }
@@ -426,7 +432,8 @@ pub(super) fn note_transition(
     let was_down = health.history.outage.is_down;
     health.history.outage.change(is_down(after), now);
     health.since = now;
-    health.came_back = (was_down && !is_down(after)).then(Instant::now);
+    let was_out = was_down || before == ServerState::Maintenance;
+    health.came_back = (was_out && !is_out(after)).then(Instant::now);
     let reason = health.reason(backend.check.as_ref().map_or(1, |check| check.fall));
     log_transition(server, before, after, reason.as_deref().unwrap_or_default());
     true
@@ -451,6 +458,11 @@ fn note_outage(node: &Node, id: BackendId, is_empty: bool) {
     } else {
         tracing::info!(%backend, "has a usable server again");
     }
+}
+
+/// Nothing is to go on through it.
+fn is_out(state: ServerState) -> bool {
+    is_down(state) || state == ServerState::Maintenance
 }
 
 pub(super) fn is_down(state: ServerState) -> bool {

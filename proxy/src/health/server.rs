@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Checker,
-    agent::{AgentState, Duty},
+    agent::AgentState,
+    orders::{Duty, ServerOrders},
 };
 use crate::{
     config::{Address, Server},
@@ -26,6 +27,9 @@ pub(crate) struct ServerHealth {
     pub(crate) agent: AgentState,
     /// Its last line.
     pub(crate) agent_said: Option<String>,
+    /// By an operator.
+    #[serde(default)]
+    pub(crate) orders: ServerOrders,
     pub(crate) since: SystemTime,
     pub(crate) last_check: Option<CheckReport>,
     /// As of its last check, if it is checked.
@@ -63,6 +67,7 @@ impl ServerHealth {
             stopping: false,
             agent: AgentState::default(),
             agent_said: None,
+            orders: ServerOrders::default(),
             since: now,
             last_check: None,
             level: None,
@@ -118,9 +123,14 @@ impl ServerHealth {
         self.is_known() && self.up_by_checks && self.address.is_some()
     }
 
+    /// What operator and agent want, whichever is graver.
+    fn duty(&self) -> Duty {
+        self.orders.duty().max(self.agent.duty)
+    }
+
     /// The one word for an operator.
     pub(crate) fn state(&self) -> ServerState {
-        match (self.agent.duty, self.checked) {
+        match (self.duty(), self.checked) {
             (Duty::Maintenance, _) => ServerState::Maintenance,
             (_, Checked::NotYet) => ServerState::Unchecked,
             (_, Checked::Down) => ServerState::Down,
@@ -136,10 +146,11 @@ impl ServerHealth {
 
     /// Its weight in the balance while it is up; 0 leaves it to persisted clients.
     pub(crate) fn weight(&self, config: &Server) -> u16 {
-        match self.state() {
-            ServerState::NoBalance | ServerState::Drain => 0,
-            _ => self.agent.weight.map_or(config.weight, |weight| weight.of(config.weight)),
+        if self.duty() == Duty::Drain || self.state() == ServerState::NoBalance {
+            return 0;
         }
+        let ordered = self.orders.weight.as_ref().map(|ordered| ordered.what);
+        ordered.or(self.agent.weight).map_or(config.weight, |weight| weight.of(config.weight))
     }
 
     /// Its limit: what its agent says goes before the file.
@@ -151,12 +162,20 @@ impl ServerHealth {
         }
     }
 
+    /// `by root`, `agent: drain`
+    fn whose_duty(&self, word: &str) -> String {
+        match &self.orders.duty {
+            Some(ordered) if ordered.what >= self.agent.duty => format!("by {}", ordered.by),
+            _ => format!("agent: {word}"),
+        }
+    }
+
     /// `L7STS 404 on HEAD /check.txt, 5 of 5 failed`; `None` before there is anything to say.
     pub(crate) fn reason(&self, fall: u32) -> Option<String> {
         match self.state() {
             ServerState::AgentDown => self.agent.down.as_ref().map(|words| format!("agent: {words}")),
-            ServerState::Drain => Some("agent: drain".to_owned()),
-            ServerState::Maintenance => Some("agent: maint".to_owned()),
+            ServerState::Drain => Some(self.whose_duty("drain")),
+            ServerState::Maintenance => Some(self.whose_duty("maint")),
             ServerState::Up
             | ServerState::Down
             | ServerState::NoBalance
@@ -202,7 +221,7 @@ impl ServerHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::agent::AgentWeight;
+    use crate::health::orders::{Ordered, Weight};
 
     fn server(checked: Checked) -> ServerHealth {
         ServerHealth {
@@ -224,7 +243,7 @@ mod tests {
                 server.agent = AgentState {
                     duty,
                     down: Some("down".to_owned()),
-                    weight: Some(AgentWeight::Percent(0)),
+                    weight: Some(Weight::Percent(0)),
                     maxconn: Some(1),
                 };
                 server.stopping = true;
@@ -233,6 +252,32 @@ mod tests {
         }
         assert!(!server(Checked::NotYet).is_ready());
         assert!(!ServerHealth { up_by_checks: false, ..server(Checked::Up) }.is_ready());
+    }
+
+    #[test]
+    fn orders_go_before_the_agent_and_never_count_for_readiness() {
+        let ordered = |what| Some(Ordered { what, by: "root".to_owned(), at: SystemTime::UNIX_EPOCH });
+        let mut server = server(Checked::Up);
+        server.agent.weight = Some(Weight::Percent(50));
+        let mut config = Server::new("web1", SocketAddr::from(([192, 0, 2, 1], 80)));
+        config.weight = 10;
+        assert_eq!(server.weight(&config), 5);
+        server.orders.weight =
+            Some(Ordered { what: Weight::Absolute(3), by: "root".to_owned(), at: SystemTime::UNIX_EPOCH });
+        assert_eq!(server.weight(&config), 3);
+        server.orders.duty = ordered(Duty::Drain);
+        assert_eq!((server.state(), server.weight(&config)), (ServerState::Drain, 0));
+        assert_eq!(server.reason(3).as_deref(), Some("by root"));
+        // The graver of the two.
+        server.agent.duty = Duty::Maintenance;
+        assert_eq!(server.state(), ServerState::Maintenance);
+        assert_eq!(server.reason(3).as_deref(), Some("agent: maint"));
+        server.agent.duty = Duty::Ready;
+        server.orders.duty = ordered(Duty::Maintenance);
+        assert_eq!((server.state(), server.is_ready()), (ServerState::Maintenance, true));
+        // Also where nothing else is left, a server in drain takes nobody new.
+        (server.checked, server.orders.duty) = (Checked::NotYet, ordered(Duty::Drain));
+        assert_eq!((server.state(), server.weight(&config)), (ServerState::Unchecked, 0));
     }
 
     #[test]

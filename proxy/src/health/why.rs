@@ -19,7 +19,11 @@ pub(crate) fn servers(backend: &Backend, servers: &[ServerHealth], now: SystemTi
         .map(|(config, known)| {
             let is_up = matches!(known.state(), ServerState::Up | ServerState::NoCheck);
             if is_up && known.weight(config) == 0 {
-                let by = if known.agent.weight.is_some() { ", its agent wants so" } else { "" };
+                let by = match (&known.orders.weight, known.agent.weight) {
+                    (Some(ordered), _) => format!(" by {}", ordered.by),
+                    (None, Some(_)) => ", its agent wants so".to_owned(),
+                    (None, None) => String::new(),
+                };
                 return format!("{}: weight 0{by}", config.name);
             }
             let reason = known.reason(fall).unwrap_or_else(|| "not checked yet".to_owned());

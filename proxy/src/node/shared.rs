@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::{Asker, Grant};
 use crate::{
     config::{Backend, Server},
-    health::{passive::Watch, server::ServerHealth},
+    health::{Rounds, passive::Watch, server::ServerHealth},
     limit::{Limit, Padded},
     rates::{Rate, Rates, Recent, RecentAnswers},
     refusals::Refusals,
@@ -87,6 +87,8 @@ pub(crate) struct ServerShared {
     minconn: AtomicU32,
     /// What traffic has seen of it.
     pub(crate) watch: Watch,
+    /// Checks that somebody waits for.
+    pub(crate) rounds: Rounds,
     in_flight: Padded<AtomicU32>,
     /// Control's; a worker only looks, and seldom.
     health: Mutex<ServerHealth>,
@@ -196,6 +198,7 @@ impl ServerShared {
             maxconn: AtomicU32::new(UNLIMITED),
             minconn: AtomicU32::new(UNLIMITED),
             watch: Watch::default(),
+            rounds: Rounds::default(),
             in_flight: Padded::default(),
             health: Mutex::new(health),
             rates: Mutex::default(),

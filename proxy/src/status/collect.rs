@@ -156,6 +156,7 @@ impl<'a> Of<'a> {
             name_problem: health.name_problem,
             last_check: health.last_check,
             agent: health.agent_said,
+            orders: health.orders,
         }
     }
 

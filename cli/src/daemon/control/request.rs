@@ -17,7 +17,7 @@ use crate::{
         ErrorReport, LINES, PROBLEM_JSON, ReloadRequest, StopRequest, TraceRequest, UpgradeRequest,
         VERSION_HEADER, VersionReport,
     },
-    daemon::{reload::Refused, trace, upgrade},
+    daemon::{orders, reload::Refused, trace, upgrade},
 };
 
 /// Bytes of a body.
@@ -38,13 +38,14 @@ const LINES_AHEAD: usize = 16;
 type Answer = Response<AnswerBody>;
 
 /// The resources and the method of each.
-const RESOURCES: [(&str, Method); 8] = [
+const RESOURCES: [(&str, Method); 9] = [
     ("/v1/status", Method::GET),
     ("/v1/version", Method::GET),
     ("/v1/errors", Method::GET),
     ("/v1/reload", Method::POST),
     ("/v1/upgrade", Method::POST),
     ("/v1/stop", Method::POST),
+    ("/v1/server", Method::POST),
     ("/v1/log/reopen", Method::POST),
     ("/v1/trace", Method::POST),
 ];
@@ -85,6 +86,10 @@ pub(super) async fn answer(
         "/v1/status" => ask(commands, Command::Status).await,
         "/v1/errors" => ask(commands, Command::Errors).await,
         "/v1/reload" => reload(&body, commands, user).await,
+        "/v1/server" => {
+            order(&body, commands, |request, reply| Command::Server { request, by: user.to_owned(), reply })
+                .await
+        }
         "/v1/trace" => trace(&body, commands).await,
         "/v1/upgrade" => upgrade(&body, commands, user).await,
         "/v1/log/reopen" => ask(commands, Command::ReopenLogs).await,
@@ -179,6 +184,28 @@ async fn trace(body: &[u8], commands: &mpsc::Sender<Command>) -> Answer {
         Ok(Err(trace::Refused::Request(why))) => refusal(StatusCode::BAD_REQUEST, why),
         Ok(Err(trace::Refused::Missing(why))) => refusal(StatusCode::NOT_FOUND, why),
         Ok(Err(trace::Refused::Full(why))) => refusal(StatusCode::SERVICE_UNAVAILABLE, why),
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
+    }
+}
+
+/// Carries an order to the loop; answers when it is in force.
+async fn order<R: DeserializeOwned, T: Serialize>(
+    body: &[u8],
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(R, orders::Reply<T>) -> Command,
+) -> Answer {
+    let request = match serde_json::from_slice(body) {
+        Ok(request) => request,
+        Err(error) => return bad_body(&error),
+    };
+    let (reply, answer) = oneshot::channel();
+    if commands.send(command(request, reply)).await.is_err() {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+    }
+    match answer.await {
+        Ok(Ok(report)) => json(&report),
+        Ok(Err(orders::Refused::Missing(why))) => refusal(StatusCode::NOT_FOUND, why),
+        Ok(Err(orders::Refused::Now(why))) => refusal(StatusCode::CONFLICT, why),
         Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
     }
 }

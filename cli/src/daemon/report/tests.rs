@@ -433,6 +433,7 @@ fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &
         is_checked: true,
         is_observed: false,
         is_in_use: matches!(state, proxy::ServerState::Up | proxy::ServerState::NoCheck),
+        orders: Default::default(),
         agent: None,
         in_flight: 0,
         queued: 0,

@@ -57,6 +57,7 @@ fn server(name: &str, address: &str, in_flight: u64) -> Server {
             at: time("2026-09-21T14:13:19Z"),
         }),
         statistics: Default::default(),
+        ordered: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::{
     config::{CheckKind, Mode, Pace, ServerAddress},
-    health::agent::Duty,
+    health::orders::Duty,
 };
 
 const HOST: &str = "app.example";

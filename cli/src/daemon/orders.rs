@@ -1,0 +1,158 @@
+//! Orders of an operator that change what runs and not the file.
+
+use std::{sync::Arc, time::Duration};
+
+use lb_proxy::health::orders::{self, Duty, ServerOrders};
+use tokio::sync::oneshot;
+
+use super::{Daemon, report};
+use crate::{
+    config::{Config, text},
+    control::{Ordered, Server, ServerOrder, ServerReport, ServerRequest, Status},
+    output::age::age,
+};
+
+/// Past the timeout of a check, for its name to be looked up and the loops to come round.
+const CHECK_MARGIN: Duration = Duration::from_secs(5);
+
+/// Why nothing has changed. The words are for the operator.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Refused {
+    /// There is nothing of that name.
+    Missing(String),
+    /// It can't be now.
+    Now(String),
+}
+
+/// Where the answer to an order goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+
+impl Daemon {
+    pub(super) fn order_server(&self, request: &ServerRequest, by: &str, reply: Reply<ServerReport>) {
+        let found = self.no_order_now().and_then(|()| find_server(&self.config, &request.server));
+        let (backend, server) = match found {
+            Ok(found) => found,
+            Err(refused) => {
+                let _ = reply.send(Err(refused));
+                return;
+            }
+        };
+        let Some(before) = self.server(&backend, &server) else { return };
+        let order = match &request.order {
+            ServerOrder::Ready => orders::ServerOrder::Duty(Duty::Ready),
+            ServerOrder::Drain => orders::ServerOrder::Duty(Duty::Drain),
+            ServerOrder::Maint => orders::ServerOrder::Duty(Duty::Maintenance),
+            ServerOrder::Weight(weight) => orders::ServerOrder::Weight(weight.0),
+            ServerOrder::Check => return self.check_server(backend, server, before, reply),
+        };
+        let ordered = self.proxy.order(&backend, &server, order, by);
+        let now = self.server(&backend, &server).filter(|_| ordered.is_ok());
+        let report = now.map(|now| ServerReport { backend, before, now });
+        let _ = reply.send(report.ok_or_else(|| Refused::Now("the server has just gone".to_owned())));
+    }
+
+    /// What is ordered while another process takes over would be lost: that has been told what was in force before.
+    fn no_order_now(&self) -> Result<(), Refused> {
+        if self.stop.is_some() {
+            return Err(Refused::Now("lbctl is about to stop".to_owned()));
+        }
+        if self.upgrade.is_some() {
+            return Err(Refused::Now("an upgrade is under way: try again".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn check_server(&self, backend: String, server: String, before: Server, reply: Reply<ServerReport>) {
+        let (proxy, config) = (Arc::clone(&self.proxy), self.config.clone());
+        let check = config.proxy.backends.iter().find(|one| one.name == backend);
+        let timeout = check.and_then(|one| one.check.as_ref()).map_or(Duration::ZERO, |check| check.timeout);
+        tokio::spawn(async move {
+            let outcome = match proxy.check_now(&backend, &server, timeout + CHECK_MARGIN).await {
+                Ok(_) => {
+                    let now = report::server_of(&config, &proxy.status(), &backend, &server);
+                    now.map(|now| ServerReport { backend, before, now })
+                        .ok_or_else(|| Refused::Now("the server has just gone".to_owned()))
+                }
+                Err(error) => Err(Refused::Now(format!("{backend}/{server}: {error}"))),
+            };
+            let _ = reply.send(outcome);
+        });
+    }
+
+    fn server(&self, backend: &str, server: &str) -> Option<Server> {
+        report::server_of(&self.config, &self.proxy.status(), backend, server)
+    }
+}
+
+/// Names of a backend and of a server in it.
+fn find_server(config: &Config, wanted: &str) -> Result<(String, String), Refused> {
+    let backends = config.proxy.backends.iter();
+    let all = backends
+        .flat_map(|backend| backend.servers.iter().map(|server| (backend.name.clone(), server.name.clone())));
+    let all: Vec<_> = all.map(|(backend, server)| (format!("{backend}/{server}"), backend, server)).collect();
+    if let Some((_, backend, server)) = all.iter().find(|(name, _, _)| name == wanted) {
+        return Ok((backend.clone(), server.clone()));
+    }
+    let names: Vec<_> = all.iter().map(|(name, _, _)| name.as_str()).collect();
+    let hint = if wanted.contains('/') { "" } else { "; a server is named BACKEND/SERVER" };
+    let hint = format!("{hint}{}", text::suggestion(wanted, &names, "server"));
+    Err(Refused::Missing(format!("there is no server `{wanted}`{hint}")))
+}
+
+/// Those that are in force, as `lbctl server` takes them.
+pub(super) fn ordered(orders: &ServerOrders) -> Vec<Ordered> {
+    let duty = orders.duty.as_ref().map(|ordered| Ordered {
+        what: match ordered.what {
+            Duty::Ready => "ready",
+            Duty::Drain => "drain",
+            Duty::Maintenance => "maint",
+        }
+        .to_owned(),
+        by: ordered.by.clone(),
+        at: ordered.at.into(),
+    });
+    let weight = orders.weight.as_ref().map(|ordered| Ordered {
+        what: format!("weight {}", crate::control::Weight(ordered.what)),
+        by: ordered.by.clone(),
+        at: ordered.at.into(),
+    });
+    duty.into_iter().chain(weight).collect()
+}
+
+/// What is not as the file says, and how to take it back.
+pub(super) fn notes(status: &Status) -> Vec<String> {
+    let servers = status.backends.iter().flat_map(|backend| {
+        let name = move |server: &Server| format!("{}/{}", backend.name, server.name);
+        backend
+            .servers
+            .iter()
+            .flat_map(move |server| server.ordered.iter().map(move |one| (name(server), one)))
+    });
+    let note = |(name, ordered): (String, &Ordered)| {
+        let Ordered { what, by, at } = ordered;
+        let age = age(status.at.saturating_since(*at));
+        let back = if what.starts_with("weight") { "weight 100%" } else { "ready" };
+        format!("{name} has `{what}` by {by} for {age}; to take it back: lbctl server {name} {back}")
+    };
+    servers.map(note).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "[listen.web]\nbind = \"127.0.0.1:8000\"\nservers = [\"127.0.0.1:1\"]\n\
+                        [backend.app]\nserver.web1 = { address = \"127.0.0.1:2\" }\nserver.web2 = { address = \"127.0.0.1:3\" }\n";
+
+    #[test]
+    fn a_name_that_is_wrong_is_answered_with_the_nearest_one() {
+        let config = crate::config::parse(FILE, "lb.toml").expect("a good file");
+        assert_eq!(find_server(&config, "app/web2"), Ok(("app".to_owned(), "web2".to_owned())));
+        let missing = |name| match find_server(&config, name) {
+            Err(Refused::Missing(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(missing("app/wbe1"), "there is no server `app/wbe1`; did you mean `app/web1`?");
+        assert!(missing("nothing").contains("BACKEND/SERVER; servers are `"), "{}", missing("nothing"));
+    }
+}

@@ -1,0 +1,113 @@
+//! `lbctl server`: orders while the daemon serves, through reload and upgrade.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{Daemon, exchange, get, unused_address, web_server};
+
+/// Two servers behind one frontend.
+fn pair_of_servers() -> Daemon {
+    let (frontend, server) = (unused_address(), web_server(Duration::ZERO));
+    let text = format!(
+        "[global]\nthreads = 2\n\n[frontend.web]\nbind = \"{frontend}\"\ndefault_backend = \"app\"\nstatistics = {{ uri = \"/stats\" }}\n\n\
+         [backend.app]\ncheck = {{ interval = \"200ms\", timeout = \"1s\", rise = 1, fall = 2 }}\n\
+         server.web1 = {{ address = \"{server}\" }}\nserver.web2 = {{ address = \"{server}\" }}\n"
+    );
+    let daemon = Daemon::spawn(&text, frontend, None);
+    daemon.wait_until("both are up", |daemon| {
+        let state = |index: usize| server_of(daemon, index)["state"].clone();
+        [state(0), state(1)] == ["up", "up"]
+    });
+    daemon
+}
+
+fn server_of(daemon: &Daemon, index: usize) -> Value {
+    let status = daemon.status_json().unwrap_or_default();
+    status["backends"][0]["servers"][index].clone()
+}
+
+/// What a verb that works prints.
+#[track_caller]
+fn says(daemon: &Daemon, arguments: &[&str]) -> String {
+    let output = daemon.verb(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// The column `status` of a server in the CSV.
+fn csv_status(daemon: &Daemon, server: &str) -> String {
+    let request = b"GET /stats;csv HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let mut stream = std::net::TcpStream::connect(daemon.frontend).expect("connected");
+    std::io::Write::write_all(&mut stream, request).expect("sent");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).expect("answered");
+    let line = answer.lines().find(|line| line.starts_with(&format!("app,{server},"))).expect("a row");
+    line.split(',').nth(17).expect("its status").to_owned()
+}
+
+#[test]
+fn orders_outlive_reloads_and_upgrades_and_are_shown_everywhere() {
+    let daemon = pair_of_servers();
+    assert_eq!(says(&daemon, &["server", "app/web1", "drain"]), "app/web1: DRAIN, was up, weight 0, was 1");
+    assert_eq!(says(&daemon, &["server", "app/web2", "weight", "50%"]), "app/web2: up");
+    assert_eq!(says(&daemon, &["server", "app/web2", "weight", "7"]), "app/web2: up, weight 7, was 1");
+    says(&daemon, &["reload"]);
+    says(&daemon, &["upgrade"]);
+    let (web1, web2) = (server_of(&daemon, 0), server_of(&daemon, 1));
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).expect("asked").expect("a user").name;
+    assert_eq!((&web1["state"], &web1["ordered"][0]["what"]), (&"drain".into(), &"drain".into()));
+    assert_eq!(web1["ordered"][0]["by"], user);
+    assert_eq!((&web2["weight"], &web2["ordered"][0]["what"]), (&7.into(), &"weight 7".into()));
+    assert_eq!(csv_status(&daemon, "web1"), "DRAIN");
+    let screen = daemon.verb(&["status"]);
+    assert_eq!(screen.status.code(), Some(0), "what was ordered is no problem");
+    let screen = String::from_utf8_lossy(&screen.stdout).into_owned();
+    assert!(
+        screen.contains("DRAIN") && screen.contains(&format!("app/web1 has `drain` by {user}")),
+        "{screen}"
+    );
+    assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
+    assert_eq!(
+        says(&daemon, &["server", "app/web1", "maint"]),
+        "app/web1: MAINT, was DRAIN, weight 1, was 0"
+    );
+    // The page is as old as a second.
+    daemon.wait_until("the CSV says so", |daemon| csv_status(daemon, "web1") == "MAINT");
+    says(&daemon, &["server", "app/web2", "maint"]);
+    let screen = String::from_utf8_lossy(&daemon.verb(&["status"]).stdout).replace("\n  ", " ");
+    assert!(screen.contains(&format!("web1: by {user}, MAINT")), "{screen}");
+    assert_eq!(says(&daemon, &["server", "app/web1", "ready"]), "app/web1: up, was MAINT");
+    let checked = says(&daemon, &["server", "app/web1", "check", "now"]);
+    assert!(checked.starts_with("app/web1: up; L4OK in "), "{checked}");
+    let log = daemon.log();
+    assert!(
+        log.contains("server takes no new clients") && log.contains(&format!("reason=\"by {user}\"")),
+        "{log}"
+    );
+    assert!(daemon.verb(&["stop", "--now"]).status.success());
+}
+
+#[test]
+fn what_can_not_be_ordered_is_refused_with_the_nearest_name() {
+    let daemon = pair_of_servers();
+    let refused = |arguments: &[&str], code: i32| {
+        let output = daemon.verb(arguments);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = refused(&["server", "app/wbe1", "drain"], 2);
+    assert_eq!(said, "lbctl: there is no server `app/wbe1`; did you mean `app/web1`?\n");
+    let said = refused(&["server", "app/web1", "weight", "257"], 64);
+    assert!(said.contains("a weight is 0..256"), "{said}");
+    refused(&["server", "app/web1", "stop"], 64);
+    let body = r#"{"server": "app/web1", "order": "halt"}"#;
+    let request = format!(
+        "POST /v1/server HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (head, body) = exchange(&daemon.socket, request.as_bytes());
+    assert!(head.starts_with("http/1.1 400"), "{head}");
+    assert!(body.contains("unknown variant `halt`"), "{body}");
+    assert_eq!(server_of(&daemon, 0)["ordered"], Value::Array(Vec::new()), "nothing has changed");
+}
