@@ -99,6 +99,8 @@ fn rules_do_what_they_did() {
 fn clients_stay_where_they_were() {
     let mut both = Both::start("persistence");
     both.wait_for("WEB", &get("/backup", &[]), "X-Server: B");
+    both.wait_for("WEB", &get("/chosen/dead", &[]), "X-Server: B");
+    both.wait_until_servers("have been checked", |state| state != "unchecked");
     let requests = [
         get("/", &[]),
         get("/", &[]),
@@ -117,6 +119,16 @@ fn clients_stay_where_they_were() {
         get("/sticky", &[]),
         get("/sticky", &[]),
         get("/sticky", &[]),
+        get("/sticky/b", &[]),
+        get("/sticky", &[]),
+        get("/sticky", &[]),
+        get("/chosen/b", &[]),
+        get("/chosen/b", &["Cookie: SRV=one"]),
+        get("/chosen/b", &["Cookie: SRV=two; a=b"]),
+        get("/chosen/b/~404", &["Cookie: SRV=nobody"]),
+        get("/chosen/dead", &["Cookie: SRV=one"]),
+        get("/chosen", &["Cookie: SRV=one"]),
+        get("/chosen", &[]),
     ];
     all_the_same(&both, "WEB", &requests);
     // In which order they get their shares is nobody's business.
@@ -206,7 +218,7 @@ fn bytes_go_through_as_they_are() {
 #[test]
 fn the_articles_file_serves_as_it_did() {
     let both = Both::start("article");
-    both.wait_until_servers_are_up();
+    both.wait_until_servers("are up", |state| state == "up");
     let requests = [
         get("/", &[]),
         get("/", &["X-Forwarded-For: 192.0.2.1"]),

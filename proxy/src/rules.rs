@@ -13,6 +13,7 @@
 
 mod action;
 mod condition;
+mod connection;
 mod copies;
 mod host;
 mod network;
@@ -44,9 +45,10 @@ pub use self::{
 };
 pub(crate) use self::{
     condition::Subject,
+    connection::Judgement,
     parameters::has_parameters,
     path::normalize,
-    program::{Judgement, Programs, Run, Verdict},
+    program::{Programs, Run, Verdict},
     rate_limit::rate_limits,
     redirect::put_redirect,
 };

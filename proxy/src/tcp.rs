@@ -55,7 +55,8 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     let hash = source.and_then(|source| key::of_connection(balance, source));
     let client = source.filter(|_| !judgement.ignores_persistence);
     worker.counters().backends[backend.0].requests.increment();
-    let preference = Preference { client, hash, ..Preference::default() };
+    let server = judgement.server();
+    let preference = Preference { server, by_rule: server.is_some(), client, hash };
     let deadline = worker.wheel().deadline();
     let Some(upstream) = find(connection, backend, preference, &deadline).await else { return };
     connection.set_server(&upstream);
@@ -151,12 +152,13 @@ fn say_why<S>(connection: &Connection<S>, termination: Termination, search: Opti
 fn judged<S: Stream>(connection: &Connection<S>) -> Option<Judgement> {
     let (worker, default) = (connection.worker(), connection.frontend().default_backend);
     let rules = &worker.node().rules;
-    if !rules.concern_connection(connection.frontend_id()) {
-        return Some(Judgement { backend: default, ..Judgement::default() });
+    if !rules.concern(connection.frontend_id(), default) {
+        return Some(Judgement::of_default(default));
     }
     let (scratch, variables) = (worker.scratch().borrow(), Variables::default());
     let facts = connection.facts(&variables, &scratch.sample);
-    rules.run_connection(connection.frontend_id(), default, &facts)
+    let is_usable = |backend, server| worker.may_send_to(backend, server);
+    rules.run_connection(connection.frontend_id(), default, &facts, &is_usable)
 }
 
 /// Moves bytes both ways until both sides have ended; counts and logs what goes wrong.

@@ -51,6 +51,8 @@ pub struct Preference {
     /// the request waits for it and takes no other. One that has failed this request
     /// is not preferred, nor is one that is down unless the backend has `persist`.
     pub server: Option<usize>,
+    /// A rule has chosen `server`, whichever its client had.
+    pub by_rule: bool,
     /// Who asks, for a backend that remembers the servers of its clients. What it remembers counts if there is no
     /// `server`; the server that is chosen will be remembered.
     pub client: Option<IpAddr>,

@@ -192,4 +192,9 @@ impl Worker {
         }
         look(&self.routing.borrow().1.backends[backend.0])
     }
+
+    /// May a rule send a request to this server at this moment? As for a client that had it before.
+    pub(crate) fn may_send_to(&self, backend: BackendId, server: usize) -> bool {
+        self.node.backend(backend).persist || self.with_usable(backend, |usable| usable.keeps(server))
+    }
 }

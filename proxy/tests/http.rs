@@ -40,6 +40,8 @@ mod refused_responses;
 mod resends;
 #[path = "http/retries.rs"]
 mod retries;
+#[path = "http/servers.rs"]
+mod servers;
 #[path = "http/smuggling.rs"]
 mod smuggling;
 #[path = "http/statistics.rs"]

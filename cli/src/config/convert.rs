@@ -5,7 +5,10 @@
 
 use std::num::NonZeroUsize;
 
-use lb_proxy::sample::{Names, Stage};
+use lb_proxy::{
+    config::Mode,
+    sample::{Names, Stage},
+};
 
 use super::{
     diagnostic::Report,
@@ -56,7 +59,9 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     let context = rules::Context {
         names: &names,
         users: &users,
+        mode: Mode::Http,
         backends: None,
+        servers: None,
         stage: Stage::Request,
         folder: &file.folder,
         report,

@@ -101,13 +101,13 @@ impl Both {
     }
 
     /// Servers are up in HAProxy before their first check, and here after it.
-    pub(crate) fn wait_until_servers_are_up(&self) {
-        self.daemon.wait_until("all servers are up", |daemon| {
+    pub(crate) fn wait_until_servers(&self, what: &str, are: impl Fn(&str) -> bool) {
+        self.daemon.wait_until(&format!("all servers {what}"), |daemon| {
             let status = daemon.status_json().unwrap_or_default();
             let backends = status["backends"].as_array().into_iter().flatten();
             let mut servers =
                 backends.flat_map(|backend| backend["servers"].as_array().into_iter().flatten());
-            servers.all(|server| server["state"] == "up")
+            servers.all(|server| server["state"].as_str().is_some_and(&are))
         });
     }
 

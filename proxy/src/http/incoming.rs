@@ -223,6 +223,8 @@ pub(super) fn parse<'c, S: Stream>(
         gate: Some(Gate { verifier: &worker.node().verifier, known: worker.known(), proof: kept.proof }),
         ignores_persistence: false,
         is_chosen: false,
+        server: None,
+        is_usable: &|backend, server| worker.may_send_to(backend, server),
         tables: &worker.node().tables,
         counted: kept.counted,
         limits: 0,
@@ -230,8 +232,8 @@ pub(super) fn parse<'c, S: Stream>(
     };
     let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
     // As rules have corrected them.
-    let (facts, ignores_persistence, limits, is_by_rule) =
-        (run.facts, run.ignores_persistence, run.limits, run.is_chosen);
+    let (facts, ignores_persistence, limits, is_by_rule, chosen) =
+        (run.facts, run.ignores_persistence, run.limits, run.is_chosen, run.server);
     remembered.client = facts.client;
     connection.log(|record| {
         record.client = facts.client;
@@ -249,11 +251,15 @@ pub(super) fn parse<'c, S: Stream>(
             }
             let field = |name: &str| message.first(name.as_bytes());
             preference = prefer(connection, backend, client, message.target(), field);
+            let by_rule = chosen.filter(|(of, _)| Some(*of) == backend).map(|(_, server)| server);
             if let Some((policy, id)) = with_cookie(worker, backend) {
                 let is_ignored = ignores_persistence;
-                persisted = cookie::pass_request(policy, worker, id, is_ignored, &mut message, work)?;
+                persisted =
+                    cookie::pass_request(policy, worker, id, is_ignored, by_rule, &mut message, work)?;
                 preference.server = persisted.server;
             }
+            preference.server = by_rule.or(preference.server);
+            preference.by_rule = by_rule.is_some();
             if ignores_persistence {
                 preference.client = None;
             }

@@ -52,6 +52,13 @@ pub enum Action {
     },
     /// Sends the request there, unless an earlier rule has chosen.
     Backend(BackendId),
+    /// Sends the request to this server of that backend, unless an earlier rule has chosen one or it is down.
+    Server {
+        /// Means nothing for a request that goes to another one.
+        backend: BackendId,
+        /// By its index.
+        server: usize,
+    },
     /// Lets the request go to any server, whichever its client had; neither a cookie nor a table learns which.
     IgnorePersistence,
 }
@@ -78,6 +85,7 @@ impl Action {
             | Self::Respond(_)
             | Self::RequireAuth(_)
             | Self::Backend(_)
+            | Self::Server { .. }
             | Self::IgnorePersistence => false,
         }
     }
@@ -122,6 +130,7 @@ impl Action {
             | Self::Respond(_)
             | Self::RequireAuth(_)
             | Self::Backend(_)
+            | Self::Server { .. }
             | Self::IgnorePersistence => None,
         }
     }

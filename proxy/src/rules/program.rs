@@ -22,8 +22,8 @@ use crate::{
 /// The rules of all frontends and backends.
 #[derive(Debug)]
 pub(crate) struct Programs {
-    frontends: Box<[Option<Program>]>,
-    backends: Box<[Option<Program>]>,
+    pub(super) frontends: Box<[Option<Program>]>,
+    pub(super) backends: Box<[Option<Program>]>,
     frontend_responses: Box<[Option<Program>]>,
     backend_responses: Box<[Option<Program>]>,
     /// What those of each frontend name of the request, and those of each backend.
@@ -38,7 +38,7 @@ pub(crate) struct Programs {
     /// By frontend: some rule that a request may meet wants to know who sent it.
     asks_who: Box<[bool]>,
     /// Of the backends.
-    names: Box<[String]>,
+    pub(super) names: Box<[String]>,
     /// Those that live as long as a client's connection, which may outlive this configuration.
     session_variables: Box<[SessionVariable]>,
 }
@@ -53,12 +53,12 @@ struct SessionVariable {
 
 /// The rules of one list.
 #[derive(Debug)]
-struct Program {
-    steps: Box<[Step]>,
+pub(super) struct Program {
+    pub(super) steps: Box<[Step]>,
 }
 
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     Rule(Rule),
     /// What each position of the index chooses.
     Hosts(HostIndex, Vec<BackendId>),
@@ -119,6 +119,10 @@ pub(crate) struct Run<'w, 'f, 'm> {
     /// A rule wants it: the request may go to any server, whichever its client had.
     pub(crate) ignores_persistence: bool,
     pub(crate) is_chosen: bool,
+    /// The server that a rule has chosen, and of which backend it is.
+    pub(crate) server: Option<(BackendId, usize)>,
+    /// May a rule choose this server at this moment?
+    pub(crate) is_usable: &'w dyn Fn(BackendId, usize) -> bool,
     pub(crate) tables: &'w Tables,
     /// So many limits have counted the request already, in an earlier run of its rules.
     pub(crate) counted: usize,
@@ -126,16 +130,6 @@ pub(crate) struct Run<'w, 'f, 'm> {
     pub(crate) limits: usize,
     /// The clock of the tables.
     pub(crate) now: &'w dyn Fn() -> Duration,
-}
-
-/// What becomes of a connection of a tcp frontend.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Judgement {
-    pub(crate) backend: Option<BackendId>,
-    /// It may go to any server, whichever its client had.
-    pub(crate) ignores_persistence: bool,
-    /// A rule has chosen the backend.
-    pub(crate) is_chosen: bool,
 }
 
 enum Flow<'r> {
@@ -254,43 +248,6 @@ impl Programs {
             }
         }
         Ok(None)
-    }
-
-    /// Runs the rules of a tcp frontend on a connection: where it goes, or `None` if it is refused.
-    pub(crate) fn run_connection(
-        &self,
-        frontend: usize,
-        default: Option<BackendId>,
-        facts: &Facts<'_>,
-    ) -> Option<Judgement> {
-        let steps = self.frontends[frontend].iter().flat_map(|program| &program.steps);
-        let rules = steps.filter_map(|step| match step {
-            Step::Rule(rule) => Some(rule),
-            // Only requests have hosts.
-            Step::Hosts(..) => None,
-        });
-        let subject = Subject { facts, scheme: Scheme::Http, message: None };
-        let mut judgement = Judgement::default();
-        'rules: for rule in rules.filter(|rule| rule.when.holds(&subject)) {
-            for action in &rule.then {
-                match action {
-                    Action::Reject => return None,
-                    Action::Allow => break 'rules,
-                    Action::Backend(backend) => judgement.backend = judgement.backend.or(Some(*backend)),
-                    Action::IgnorePersistence => judgement.ignores_persistence = true,
-                    // The others need a request: no tcp frontend has them.
-                    _ => {}
-                }
-            }
-        }
-        judgement.is_chosen = judgement.backend.is_some();
-        judgement.backend = judgement.backend.or(default);
-        Some(judgement)
-    }
-
-    /// Are there rules for connections of a tcp frontend?
-    pub(crate) fn concern_connection(&self, frontend: usize) -> bool {
-        self.frontends[frontend].is_some()
     }
 
     /// Runs the rules of `frontend`, then those of the backend that was chosen.
@@ -581,6 +538,12 @@ impl Run<'_, '_, '_> {
                 self.facts.client = source::client(self.message, self.facts.peer, (trusted, *unix), header);
             }
             Action::Backend(backend) => *chosen = chosen.or(Some(*backend)),
+            Action::Server { backend, server } => {
+                let is_chosen = self.server.is_some_and(|(of, _)| of == *backend);
+                if !is_chosen && (self.is_usable)(*backend, *server) {
+                    self.server = Some((*backend, *server));
+                }
+            }
             Action::IgnorePersistence => self.ignores_persistence = true,
             Action::RequireAuth(wanted) => return Ok(self.authenticate(wanted)),
             // Of mode tcp, where nothing of this runs.

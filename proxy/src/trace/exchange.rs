@@ -23,6 +23,8 @@ pub(crate) enum Chosen {
     Stick,
     /// Its client is authenticated on a connection there.
     Own,
+    /// A rule has chosen it.
+    Rule,
 }
 
 /// Who traces an exchange. It counts as one that is not over until this is dropped.
@@ -115,6 +117,7 @@ impl<S> Connection<S> {
             Chosen::Cookie => "its cookie".to_owned(),
             Chosen::Stick => "its entry in the table".to_owned(),
             Chosen::Own => "its own connection".to_owned(),
+            Chosen::Rule => "a rule".to_owned(),
         };
         match record.is_redispatched {
             true => format!("{why}, after another one failed"),

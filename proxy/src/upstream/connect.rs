@@ -100,7 +100,11 @@ impl Search {
         backend: BackendId,
         mut preference: Preference,
     ) -> Self {
-        let had_by = if preference.server.is_some() { Chosen::Cookie } else { Chosen::Stick };
+        let had_by = match preference {
+            Preference { by_rule: true, .. } => Chosen::Rule,
+            Preference { server: Some(_), .. } => Chosen::Cookie,
+            Preference { server: None, .. } => Chosen::Stick,
+        };
         let persistence = Persistence::new(worker.node(), backend, &mut preference);
         let had_by = if preference.server.is_some() { had_by } else { Chosen::Balance };
         let course = worker.node().keeps_records(frontend).then(Cell::default);
@@ -153,7 +157,7 @@ impl Search {
 
     /// Offers a connection that belongs to the client: taken if the choice falls on its server.
     pub(crate) fn offer(&mut self, own: Own) {
-        if let Some(server) = own.authenticated_at() {
+        if let Some(server) = own.authenticated_at().filter(|_| !self.preference.by_rule) {
             self.preference.server = Some(server);
             self.had_by = Chosen::Own;
             self.persistence.yield_to(server);

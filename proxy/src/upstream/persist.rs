@@ -25,7 +25,8 @@ impl Persistence {
         let find = |(stick, client): (&Stick, IpAddr)| stick.server(client, node.now());
         let stored = stick.zip(client).and_then(find);
         preference.server = preference.server.or(stored);
-        Self { backend, had: preference.server, client, stored, is_counted: false }
+        let had = preference.server.filter(|_| !preference.by_rule);
+        Self { backend, had, client, stored, is_counted: false }
     }
 
     /// The client's own connection decides for `server`: where that is another one than the client had, it has not lost it,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lb_proxy::{
     Proxy,
-    config::{Cookie, CookieMode},
+    config::{BackendId, Cookie, CookieMode},
     rules::{Action, Condition, Rule},
 };
 
@@ -66,6 +66,21 @@ async fn third_letter_says_what_the_client_brought() {
     }
     let ignored = vec![Rule { when: Condition::ALWAYS, then: vec![Action::IgnorePersistence] }];
     assert_eq!(letters(inserted(), OK, "SRV=app1", ignored).await, "--UN");
+    // Measured with HAProxy: a rule that has chosen the server leaves the cookie unused, even where both agree.
+    let chosen = || {
+        let then = vec![Action::Server { backend: BackendId(0), server: 0 }];
+        vec![Rule { when: Condition::ALWAYS, then }]
+    };
+    for (policy, response, cookie, expected) in [
+        (inserted(), OK, "", "--NN"),
+        (inserted(), OK, "SRV=app1", "--UN"),
+        (inserted(), OK, "SRV=app2", "--UN"),
+        (inserted(), OK, "SRV=gone", "--UN"),
+        (inserted(), SETS, "SRV=app1", "--UD"),
+        (dated(Some(YEAR), None), OK, old, "--EU"),
+    ] {
+        assert_eq!(letters(policy, response, cookie, chosen()).await, expected, "{cookie}");
+    }
 }
 
 #[tokio::test]

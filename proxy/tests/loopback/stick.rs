@@ -12,7 +12,7 @@ use std::{
 
 use lb_proxy::{
     Config, Proxy,
-    config::{CheckKind, Mode, Stick},
+    config::{BackendId, CheckKind, Mode, Stick},
     rules::{Action, Condition, Network, Rule},
     table::Capacity,
 };
@@ -248,4 +248,46 @@ async fn d7_client_leaves_its_server_at_the_last_retry_only() {
     let servers = &proxy.status().backends[0].servers;
     assert_eq!([servers[0].connect_errors, servers[1].connect_errors], [2, 0]);
     assert_eq!((counter(&proxy, "retries_total"), counter(&proxy, "redispatches_total")), (2, 1));
+}
+
+/// Measured with HAProxy: the table learns the server of a rule, so the client stays there afterwards.
+#[tokio::test]
+async fn server_of_a_rule_goes_before_the_table_which_learns_it() {
+    let (a, b) = (Scripted::named("a").await, Scripted::named("b").await);
+    let mut config = sticky(Mode::Tcp, &[a.address, b.address]);
+    let networks = vec![Network::new([127, 0, 0, 3].into(), 32).unwrap()];
+    let then = vec![Action::Server { backend: BackendId(0), server: 1 }];
+    let rule = Rule { when: Condition::Source(networks), then };
+    let proxy = Proxy::start(config.clone()).unwrap();
+    assert_eq!([server_of(&proxy, 2).await, server_of(&proxy, 3).await], ['a', 'b']);
+    config.backends[0].servers.reverse();
+    config.backends[0].rules = vec![rule];
+    proxy.reload(config.clone()).await.unwrap();
+    // The second one is `a` now, and only client 3 is sent there.
+    assert_eq!([server_of(&proxy, 2).await, server_of(&proxy, 3).await], ['a', 'a']);
+    assert_eq!(counter(&proxy, "persistence_lost_total"), 0);
+    config.backends[0].rules.clear();
+    proxy.reload(config).await.unwrap();
+    assert_eq!(server_of(&proxy, 3).await, 'a');
+    assert_eq!(counter(&proxy, "persisted_total"), 2);
+}
+
+#[tokio::test]
+async fn rules_of_a_tcp_backend_refuse_and_choose_whoever_leads_to_it() {
+    let (a, b) = (Scripted::named("a").await, Scripted::named("b").await);
+    let mut config = config(Mode::Tcp, &[a.address, b.address]);
+    let from = |host: u8, then| {
+        let networks = vec![Network::new([127, 0, 0, host].into(), 32).unwrap()];
+        Rule { when: Condition::Source(networks), then: vec![then] }
+    };
+    config.backends[0].rules =
+        vec![from(2, Action::Server { backend: BackendId(0), server: 1 }), from(3, Action::Reject)];
+    let proxy = Proxy::start(config).unwrap();
+    for _ in 0..3 {
+        assert_eq!(server_of(&proxy, 2).await, 'b');
+    }
+    let mut refused = connect_from(&proxy, 3).await;
+    assert_eq!(read_all(&mut refused).await.unwrap_or_default(), b"");
+    assert_eq!(counter(&proxy, "denied_total"), 1);
+    assert_eq!(server_of(&proxy, 4).await, 'a');
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use lb_proxy::{
-    config::{Backend, BackendTimeouts, Mode, Server},
+    config::{Backend, BackendId, BackendTimeouts, Mode, Server},
     sample::Stage,
 };
 
@@ -38,7 +38,7 @@ pub(super) fn convert(
             );
             report.error(name.span, message);
         }
-        let mut backend = one(section, &file.defaults, context, report);
+        let mut backend = one(section, BackendId(backends.len()), &file.defaults, context, report);
         backend.log = log::backend(&section.value, file);
         // A `[listen.*]` has been told of them as a frontend.
         let quiet = section.value.kind.is_frontend() && backend.mode == Mode::Tcp;
@@ -53,6 +53,7 @@ pub(super) fn convert(
 
 fn one(
     section: &Named<Section>,
+    id: BackendId,
     defaults: &Section,
     context: rules::Context<'_>,
     report: &Report<'_>,
@@ -63,6 +64,10 @@ fn one(
     let mode = value(&raw.mode, &defaults.mode).unwrap_or_default();
     let Watching { check, agent, observe, cut_when_down } = check::convert(section, defaults, mode, report);
     let balancing = balance::convert(section, defaults, mode, check.is_some(), report);
+    let servers = servers(section, report);
+    if let (Kind::Backend, Mode::Tcp, Some(rule)) = (raw.kind, mode, raw.response_rules.first()) {
+        report.error(rule.span, rules::NO_RESPONSES);
+    }
     Backend {
         name: section.name.value.clone(),
         mode,
@@ -95,8 +100,9 @@ fn one(
         // Those of a `[listen.*]` are its frontend's.
         rules: match raw.kind {
             Kind::Backend => {
-                let stage = Stage::Request;
-                rules::Context { stage, ..context }.convert(&raw.rules)
+                let stage = if mode == Mode::Tcp { Stage::Connection } else { Stage::Request };
+                let servers = Some((id, servers.as_slice()));
+                rules::Context { mode, servers, stage, ..context }.convert(&raw.rules)
             }
             Kind::Defaults | Kind::Frontend | Kind::Listen => Vec::new(),
         },
@@ -107,7 +113,7 @@ fn one(
             }
             Kind::Defaults | Kind::Frontend | Kind::Listen => Vec::new(),
         },
-        servers: servers(section, report),
+        servers,
     }
 }
 

@@ -61,8 +61,7 @@ fn one(
     }
     if mode == Mode::Tcp {
         if let Some(rule) = raw.response_rules.first() {
-            report
-                .error(rule.span, "response_rules need mode = \"http\"; in mode tcp there are no responses");
+            report.error(rule.span, rules::NO_RESPONSES);
         }
         check_tcp(raw, report);
     }
@@ -70,10 +69,11 @@ fn one(
     let built_in = FrontendTimeouts::default();
     // In mode tcp nothing uses these, so `[defaults]` doesn't reach them either.
     let http = |own, default| value(own, default).filter(|_| mode == Mode::Http);
+    let default_backend = default_backend(section, file, mode, backends, report);
     let rules = {
         let stage = if mode == Mode::Tcp { Stage::Connection } else { Stage::Request };
-        let backends = Some((backends, mode));
-        rules::Context { backends, stage, ..context }.convert(&raw.rules)
+        let servers = default_backend.map(|id| (id, &*backends[id.0].servers));
+        rules::Context { mode, backends: Some(backends), servers, stage, ..context }.convert(&raw.rules)
     };
     Frontend {
         name: section.name.value.clone(),
@@ -100,7 +100,7 @@ fn one(
         unique_id: unique_id::convert(raw.unique_id.as_ref(), mode, context.names, report),
         error_pages: answers::pages(raw, &defaults.error_pages, mode, &file.folder, report),
         monitor: answers::monitor(raw, mode, backends, report),
-        default_backend: default_backend(section, file, mode, backends, report),
+        default_backend,
         statistics: statistics::convert(section, defaults, mode, &rules, context),
         rules,
         response_rules: rules::Context { stage: Stage::Response, ..context }.convert(&raw.response_rules),

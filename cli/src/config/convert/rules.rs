@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, path::Path};
 
 use lb_proxy::{
-    config::{Backend, BackendId, Mode, UserList},
+    config::{Backend, BackendId, Mode, Server, UserList},
     rules::{
         Action, Condition, Content, Destination, LimitedBy, RateLimit, Redirect, RequireAuth, Respond, Rule,
         Text, Value,
@@ -23,12 +23,19 @@ use crate::config::{
     text,
 };
 
+pub(super) const NO_RESPONSES: &str =
+    "response_rules need mode = \"http\"; in mode tcp there are no responses";
+
 /// What rules are resolved with.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'c> {
     pub(super) names: &'c Names,
-    /// Those that a rule may choose, and the mode that they must have; `None` in rules of a backend and of responses.
-    pub(super) backends: Option<(&'c [Backend], Mode)>,
+    pub(super) mode: Mode,
+    /// Those that a rule may choose; `None` in rules of a backend and of responses.
+    pub(super) backends: Option<&'c [Backend]>,
+    /// Those that a rule may choose, and whose they are; `None` in rules of responses, and of a frontend that has no default
+    /// backend.
+    pub(super) servers: Option<(BackendId, &'c [Server])>,
     /// Of a request or of a response.
     pub(super) stage: Stage,
     pub(super) users: &'c [UserList],
@@ -48,14 +55,14 @@ impl Context<'_> {
     }
 
     fn is_tcp(&self) -> bool {
-        self.backends.is_some_and(|(_, mode)| mode == Mode::Tcp)
+        self.mode == Mode::Tcp
     }
 
     fn rule(&self, raw: &raw::Rule) -> Rule {
         if self.is_tcp()
             && !(needs_no_request(&raw.when) && raw.then.iter().all(|action| is_of_connection(&action.value)))
         {
-            let message = "in mode tcp there are no requests: rules have source, port and value, and deny, allow, backend and ignore_persist";
+            let message = "in mode tcp there are no requests: rules have source, port and value, and deny, allow, backend, server and ignore_persist";
             self.report.error(start(raw.span), message);
         }
         Rule {
@@ -109,6 +116,7 @@ impl Context<'_> {
             }
             raw::Action::Deny(_) if self.is_tcp() => Action::Reject,
             raw::Action::Backend(name) => Action::Backend(self.backend(name)?),
+            raw::Action::Server(name) => self.server(name)?,
             raw::Action::IgnorePersistence => Action::IgnorePersistence,
             raw::Action::RequireAuth { users, groups, realm } => {
                 Action::RequireAuth(self.require_auth(users, groups, realm.as_deref())?)
@@ -229,7 +237,7 @@ impl Context<'_> {
     }
 
     fn backend(&self, name: &At<String>) -> Option<BackendId> {
-        let (backends, mode) = self.backends?;
+        let (backends, mode) = (self.backends?, self.mode);
         let Some(index) = backends.iter().position(|backend| backend.name == name.value) else {
             let names: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
             let hint = text::suggestion(&name.value, &names, "backend");
@@ -248,6 +256,22 @@ impl Context<'_> {
             self.report.error(name.span, message);
         }
         Some(BackendId(index))
+    }
+
+    fn server(&self, name: &At<String>) -> Option<Action> {
+        let Some((backend, servers)) = self.servers else {
+            let message = "a rule of a frontend chooses among the servers of its `default_backend`, and it has none; write the rule into the backend";
+            self.report.error(name.span, message);
+            return None;
+        };
+        let Some(server) = servers.iter().position(|server| server.name == name.value) else {
+            let names: Vec<_> = servers.iter().map(|server| server.name.as_str()).collect();
+            let hint = text::suggestion(&name.value, &names, "server");
+            let message = format!("no server here is called `{}`{hint}", name.value.escape_debug());
+            self.report.error(name.span, message);
+            return None;
+        };
+        Some(Action::Server { backend, server })
     }
 }
 
@@ -292,7 +316,11 @@ fn needs_no_request(condition: &raw::Condition) -> bool {
 fn is_of_connection(action: &raw::Action) -> bool {
     matches!(
         action,
-        raw::Action::Deny(_) | raw::Action::Allow | raw::Action::Backend(_) | raw::Action::IgnorePersistence
+        raw::Action::Deny(_)
+            | raw::Action::Allow
+            | raw::Action::Backend(_)
+            | raw::Action::Server(_)
+            | raw::Action::IgnorePersistence
     )
 }
 

@@ -58,6 +58,8 @@ pub(super) struct Finished {
 #[derive(Debug)]
 pub(super) struct ServerLine {
     pub(super) name: String,
+    /// In HAProxy's file.
+    pub(super) written: String,
     pub(super) value: Value,
     /// Why it is a comment.
     pub(super) left_out: Option<&'static str>,
@@ -249,7 +251,7 @@ impl World<'_> {
     }
 
     /// The rules of a section.
-    fn rules(&self, member: &Member, is_http: bool) -> Rules {
+    fn rules(&self, member: &Member, is_http: bool, servers: &[ServerLine]) -> Rules {
         let backend = |word: &Word| Ok(self.file.backend(word)?.proxy.name.clone());
         let table = |name: Option<&str>| self.stick_table(member, name);
         let context = Context {
@@ -258,6 +260,7 @@ impl World<'_> {
             notes: self.notes,
             is_http,
             backend: &backend,
+            server: &|word| servers::named(word, member, servers),
             tables: &table,
             users: self.users,
             section: &member.written,
@@ -287,12 +290,8 @@ impl World<'_> {
         let maps: String =
             self.maps.all().iter().map(|(name, ..)| format!("[map.{name}]\nfile = \"x\"\n")).collect();
         let fits = |rule: &Rule| {
-            let backend = rule.does.iter().find_map(|(key, value)| match value {
-                Value::Text(name) if key == "backend" => Some(name.as_str()),
-                _ => None,
-            });
             // That of a backend is looked at where a frontend is: rules have the same form.
-            place.takes_rule(list, &rule.value(), &format!("{maps}{}", users(rule)), backend)
+            place.takes_rule(list, rule, &format!("{maps}{}", users(rule)))
         };
         rules
             .into_iter()
@@ -382,6 +381,14 @@ fn users(rule: &Rule) -> String {
 const A_HASH: &str = "$5$x$...........................................";
 
 impl Rule {
+    /// What it names under this key.
+    pub(super) fn names(&self, wanted: &str) -> Option<&str> {
+        self.does.iter().find_map(|(key, value)| match value {
+            Value::Text(name) if key == wanted => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     /// Does it keep somebody out?
     pub(super) fn refuses(&self) -> bool {
         self.does

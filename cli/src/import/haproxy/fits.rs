@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::rule::Rule;
 use crate::{
     config,
     import::document::{Value, key},
@@ -33,16 +34,10 @@ impl Place<'_> {
         self.takes(&format!("{name} = {value}"), "")
     }
 
-    /// One rule. Its variables are set before it, its backend is there; its maps and users are `elsewhere`.
-    pub(super) fn takes_rule(
-        &self,
-        list: &str,
-        rule: &Value,
-        elsewhere: &str,
-        backend: Option<&str>,
-    ) -> Result<(), String> {
+    /// One rule. Its variables are set before it, its backend or server is there; its maps and users are `elsewhere`.
+    pub(super) fn takes_rule(&self, list: &str, rule: &Rule, elsewhere: &str) -> Result<(), String> {
         let mode = if self.is_http { "http" } else { "tcp" };
-        let text = rule.to_string();
+        let text = rule.value().to_string();
         let variables: BTreeSet<_> = variables(&text).map(|name| format!("{} = \"x\"", key(name))).collect();
         let variables: Vec<_> = variables.into_iter().collect();
         let lines = if variables.is_empty() {
@@ -50,7 +45,11 @@ impl Place<'_> {
         } else {
             format!("{list} = [{{ set_var = {{ {} }} }}, {text}]", variables.join(", "))
         };
-        let backend = backend.map(|name| {
+        if let Some(name) = rule.names("server") {
+            let server = format!("server.{} = \"192.0.2.2:80\"", key(name));
+            return Place { is_frontend: false, ..*self }.takes(&format!("{lines}\n{server}"), elsewhere);
+        }
+        let backend = rule.names("backend").map(|name| {
             format!("[backend.{}]\nmode = \"{mode}\"\nservers = [\"192.0.2.2:80\"]\n", key(name))
         });
         self.takes(&lines, &format!("{elsewhere}{}", backend.unwrap_or_default()))

@@ -65,8 +65,8 @@ pub(super) enum Made {
 impl Made {
     /// Later conditions may see something else than earlier ones.
     fn is_edit(&self) -> bool {
-        const NO_EDITS: [&str; 7] =
-            ["deny", "tarpit", "redirect", "respond", "require_auth", "backend", "ignore_persist"];
+        const NO_EDITS: [&str; 8] =
+            ["deny", "tarpit", "redirect", "respond", "require_auth", "backend", "server", "ignore_persist"];
         let ends = |key: &String| NO_EDITS.contains(&key.as_str());
         matches!(self, Self::Rule { does, .. } if !does.iter().all(|(key, _)| ends(key)))
     }
@@ -92,6 +92,8 @@ pub(super) struct Context<'c> {
     pub(super) is_http: bool,
     /// The name that a backend of HAProxy's has with us.
     pub(super) backend: &'c dyn Fn(&Word) -> Result<String, Fault>,
+    /// The name that a server of the section has with us; `None` if nobody is sent there.
+    pub(super) server: &'c dyn Fn(&Word) -> Result<Option<String>, Fault>,
     pub(super) tables: limit::Tables<'c>,
     pub(super) users: &'c Users<'c>,
     /// HAProxy's name of the section.
@@ -109,6 +111,7 @@ fn list(line: &RuleLine) -> Option<(bool, u8)> {
         "redirect" => (false, 6),
         "use_backend" => (false, 7),
         "ignore-persist" => (false, 8),
+        "use-server" => (false, 9),
         "http-response" => (true, 0),
         "http-after-response" => (true, 2),
         other if other.starts_with("req") => (false, 5),
@@ -221,6 +224,7 @@ impl Context<'_> {
         let scope = Scope { acls: self.acls, scene, tests: std::cell::Cell::new(0) };
         let made = match line.keyword.as_str() {
             "use_backend" => self.choose(words)?,
+            "use-server" => self.choose_server(words)?,
             "block" => Made::Rule { does: vec![("deny".into(), Value::Integer(403))], note: None },
             "ignore-persist" => {
                 Made::Rule { does: vec![("ignore_persist".into(), Value::Flag(true))], note: None }
@@ -256,6 +260,21 @@ impl Context<'_> {
         }
         let backend = (self.backend)(name)?;
         Ok(Made::Rule { does: vec![("backend".into(), Value::Text(backend))], note: None })
+    }
+
+    fn choose_server(&self, words: &[Word]) -> Result<Made, Fault> {
+        let [name] = words else { return Err("`use-server` takes the name of a server".into()) };
+        if name.text.contains('%') {
+            let why = "a name that is computed is not there; write a rule with `server` for each of them";
+            return Err(Fault::at(name, why));
+        }
+        Ok(match (self.server)(name)? {
+            Some(server) => Made::Rule { does: vec![("server".into(), Value::Text(server))], note: None },
+            None => {
+                self.notes.advise(name.span, "this server is disabled: the line is left out");
+                Made::Nothing
+            }
+        })
     }
 
     fn action(&self, line: &RuleLine, words: &[Word], scene: Scene<'_>) -> Result<Made, Fault> {

@@ -18,7 +18,7 @@ pub(crate) enum Seen {
     Expired,
     /// It is too old.
     Old,
-    /// A rule wants it ignored.
+    /// A rule wants it ignored, or has chosen the server.
     Unused,
 }
 

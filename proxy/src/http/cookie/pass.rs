@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A request on its way to `backend`: what its cookie says, and its head without what servers shall not see.
-/// `is_ignored` keeps it from being persisted.
+/// `is_ignored` keeps it from being persisted; a rule has chosen the server `by_rule`, whatever the cookie says.
 ///
 /// # Errors
 /// No room for the head.
@@ -23,6 +23,7 @@ pub(crate) fn pass_request(
     worker: &Worker,
     backend: BackendId,
     is_ignored: bool,
+    by_rule: Option<usize>,
     message: &mut Message<'_>,
     work: &mut Vec<u8>,
 ) -> Result<Persisted, TooLarge> {
@@ -30,7 +31,8 @@ pub(crate) fn pass_request(
         CookiePolicy::ignored()
     } else {
         let is_up = |server| worker.with_usable(backend, |usable| usable.keeps(server));
-        policy.read(message, is_up, now())
+        let persisted = policy.read(message, is_up, now());
+        by_rule.map_or(persisted, |server| persisted.overruled(server))
     };
     policy.edit_request(message, work)?;
     Ok(persisted)

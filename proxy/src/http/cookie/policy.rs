@@ -54,6 +54,17 @@ pub(crate) struct Persisted {
     first: Option<u64>,
 }
 
+impl Persisted {
+    /// The same where a rule has chosen `server`: the client gets no other cookie for it, as in HAProxy.
+    pub(crate) fn overruled(self, server: usize) -> Self {
+        let seen = match self.seen {
+            Seen::Valid | Seen::Down | Seen::Invalid => Seen::Unused,
+            other => other,
+        };
+        Self { server: Some(server), seen, ..self }
+    }
+}
+
 impl CookiePolicy {
     /// For these servers. Their values differ.
     pub(crate) fn new(config: &Cookie, servers: &[Server]) -> Self {

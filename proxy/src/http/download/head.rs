@@ -162,6 +162,8 @@ impl<S: Stream> Download<'_, S> {
                 limits: 0,
                 ignores_persistence: false,
                 is_chosen: false,
+                server: None,
+                is_usable: &|_, _| false,
                 tables: &worker.node().tables,
                 now: &|| worker.node().now(),
             };

@@ -87,7 +87,8 @@ pub(super) fn finish(
     keepalive(proxy, &mut keys, world.notes);
     world.of_process(&mut keys);
     let place = Place { is_http, is_frontend: is_front, file: &world.options.output };
-    let made = world.rules(member, is_http);
+    let own = part.as_ref().map(|part| part.servers.as_slice()).unwrap_or_default();
+    let made = world.rules(member, is_http, own);
     lost.extend(made.lost);
     for (key, (value, span)) in made.keys {
         if ["wait_for_body", "per_source"].contains(&key) && !is_front {

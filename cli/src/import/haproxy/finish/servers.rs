@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use super::{ServerLine, World};
 use crate::{
-    config::diagnostic::Span,
+    config::{diagnostic::Span, text},
     import::{
         document::{Value, key},
         haproxy::{
-            directive::shown,
+            directive::{Fault, shown},
             file::{Member, clean, unique},
             fits::Place,
+            lexer::Word,
             proxy::{Address, Server},
         },
     },
@@ -86,7 +87,7 @@ pub(super) fn lines(
             _ => Value::Table(entries),
         };
         let left_out = server.disabled.map(|_| "disabled in HAProxy's file");
-        lines.push(ServerLine { name, value, left_out });
+        lines.push(ServerLine { name, written: server.name.text.clone(), value, left_out });
     }
     drop_disabled(&mut lines, member, world);
     weigh(&mut lines, member, world);
@@ -143,6 +144,22 @@ fn entries(
         }
     }
     entries
+}
+
+/// The name of the server that `use-server` means; `None` if it is disabled.
+pub(super) fn named(word: &Word, member: &Member, lines: &[ServerLine]) -> Result<Option<String>, Fault> {
+    let servers = || member.proxy.servers.iter().map(|server| server.name.text.as_str());
+    match lines.iter().find(|line| line.written == word.text) {
+        Some(line) => Ok(line.left_out.is_none().then(|| line.name.clone())),
+        None if servers().any(|name| name == word.text) => {
+            Err(Fault::at(word, format!("the server `{}` is not in our file", shown(&word.text))))
+        }
+        None => {
+            let hint = text::nearest(&word.text, servers());
+            let hint = hint.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+            Err(Fault::at(word, format!("our file has no server `{}` here{hint}", shown(&word.text))))
+        }
+    }
 }
 
 /// The one port to which clients of a section connect.

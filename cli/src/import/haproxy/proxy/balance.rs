@@ -17,7 +17,6 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("default-server", "dlb", server::default, "", "What it says is written where it belongs, at the servers or the backend."),
     row("server-template", "lb", server::template, "several `server.NAME`", "Servers with one name spread over its addresses. SRV records are not there."),
     row("dispatch", "lb", server::dispatch, "`server.dispatch`", ""),
-    missing("use-server", "lb", "write a backend with that server and the others as `backup`, and a rule of the frontend with `backend`"),
     missing("http-send-name-header", "dlb", "servers don't learn their names"),
     row("balance", "dlb", balance, "`balance`", "`static-rr` is `roundrobin`. A hash finds other servers than HAProxy's."),
     row("hash-type", "dlb", hash_type, "`hash_type`", "`map-based` is the default there. Function and avalanche are our own."),

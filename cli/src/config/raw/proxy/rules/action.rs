@@ -34,6 +34,7 @@ pub(crate) enum Action {
         header: String,
     },
     Backend(At<String>),
+    Server(At<String>),
     IgnorePersistence,
     RateLimit(RateLimit),
     RequireAuth {
@@ -89,6 +90,11 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
     {
         actions.push(At::new(Action::Backend(name.clone()), name.span));
     }
+    if side != Side::Response
+        && let Some(name) = fields.string("server", "the name of a server, as in \"web1\"")
+    {
+        actions.push(At::new(Action::Server(name.clone()), name.span));
+    }
     read_variables(fields, side, &mut actions);
     if side != Side::Response {
         if let Some(value) = fields.value("require_auth") {
@@ -123,8 +129,9 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
 }
 
 /// Keys that make no sense in rules for responses.
-pub(super) const REQUEST_KEYS: [&str; 11] = [
+pub(super) const REQUEST_KEYS: [&str; 12] = [
     "backend",
+    "server",
     "tarpit",
     "rate_limit",
     "redirect",

@@ -1,0 +1,96 @@
+//! Rules on a connection of a tcp frontend.
+
+use super::{
+    Action, Scheme, Subject,
+    program::{Program, Programs, Step},
+};
+use crate::{config::BackendId, sample::Facts};
+
+/// What becomes of a connection of a tcp frontend.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Judgement {
+    pub(crate) backend: Option<BackendId>,
+    /// The server that a rule has chosen, and of which backend it is.
+    server: Option<(BackendId, usize)>,
+    /// It may go to any server, whichever its client had.
+    pub(crate) ignores_persistence: bool,
+    /// A rule has chosen the backend.
+    pub(crate) is_chosen: bool,
+}
+
+impl Judgement {
+    /// It goes where no rule sends it.
+    pub(crate) fn of_default(backend: Option<BackendId>) -> Self {
+        Self { backend, ..Self::default() }
+    }
+
+    /// The server of its backend that a rule has chosen, by its index.
+    pub(crate) fn server(&self) -> Option<usize> {
+        self.server.filter(|(of, _)| Some(*of) == self.backend).map(|(_, server)| server)
+    }
+}
+
+impl Programs {
+    /// Runs the rules of `frontend` on a connection, then those of the backend that was chosen: where it goes, or `None` if
+    /// it is refused. `is_usable` says if a rule may choose a server at this moment.
+    pub(crate) fn run_connection(
+        &self,
+        frontend: usize,
+        default: Option<BackendId>,
+        facts: &Facts<'_>,
+        is_usable: &dyn Fn(BackendId, usize) -> bool,
+    ) -> Option<Judgement> {
+        let mut judgement = Judgement::default();
+        let refuses = |program: &Option<Program>, facts: &Facts<'_>, judgement: &mut Judgement| {
+            program.as_ref().is_some_and(|program| program.refuses(facts, is_usable, judgement))
+        };
+        if refuses(&self.frontends[frontend], facts, &mut judgement) {
+            return None;
+        }
+        judgement.is_chosen = judgement.backend.is_some();
+        judgement.backend = judgement.backend.or(default);
+        if let Some(backend) = judgement.backend {
+            let facts = Facts { backend: Some(&self.names[backend.0]), ..*facts };
+            if refuses(&self.backends[backend.0], &facts, &mut judgement) {
+                return None;
+            }
+        }
+        Some(judgement)
+    }
+}
+
+impl Program {
+    /// Completes `judgement`; `true` if a rule refuses the connection.
+    fn refuses(
+        &self,
+        facts: &Facts<'_>,
+        is_usable: &dyn Fn(BackendId, usize) -> bool,
+        judgement: &mut Judgement,
+    ) -> bool {
+        let rules = self.steps.iter().filter_map(|step| match step {
+            Step::Rule(rule) => Some(rule),
+            // Only requests have hosts.
+            Step::Hosts(..) => None,
+        });
+        let subject = Subject { facts, scheme: Scheme::Http, message: None };
+        for rule in rules.filter(|rule| rule.when.holds(&subject)) {
+            for action in &rule.then {
+                match action {
+                    Action::Reject => return true,
+                    Action::Allow => return false,
+                    Action::Backend(backend) => judgement.backend = judgement.backend.or(Some(*backend)),
+                    Action::Server { backend, server } => {
+                        let is_chosen = judgement.server.is_some_and(|(of, _)| of == *backend);
+                        if !is_chosen && is_usable(*backend, *server) {
+                            judgement.server = Some((*backend, *server));
+                        }
+                    }
+                    Action::IgnorePersistence => judgement.ignores_persistence = true,
+                    // The others need a request: nothing of mode tcp has them.
+                    _ => {}
+                }
+            }
+        }
+        false
+    }
+}
