@@ -10,6 +10,8 @@ mod rig;
 
 #[path = "fuzz/chunked.rs"]
 mod chunked;
+#[path = "fuzz/client.rs"]
+mod client;
 #[path = "fuzz/exchange.rs"]
 mod exchange;
 #[path = "fuzz/heads.rs"]
@@ -18,3 +20,7 @@ mod heads;
 mod mutate;
 #[path = "fuzz/oracle.rs"]
 mod oracle;
+#[path = "fuzz/stage.rs"]
+mod stage;
+#[path = "fuzz/verdict.rs"]
+mod verdict;

@@ -1,151 +1,121 @@
-//! Whole connections through a running proxy: what reaches a server is what the codec decided, request by request.
+//! Whole connections through running proxies: what reaches a server is what the codec decided, request by request, and what
+//! comes back is the answer to it and to nobody else's.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::time::Instant;
 
-use lb_proxy::{
-    Proxy,
-    config::Mode,
-    http::{
-        body::{Decoder, Framing},
-        head::{Fields, Progress, request::Head},
-    },
+use lb_proxy::http::{
+    body::{Decoder, Framing},
+    head::{Fields, Progress, Version, request::Head},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
+    client::{self, Asked, Heard},
     heads, mutate,
-    oracle::{self, Request},
-    rig::{self, Scripted},
+    oracle::{self, Framed, Request},
+    rig,
+    stage::{COOKIE, KINDS, Stage, VALUE},
+    verdict::{Decided, from_server, number, walk},
 };
 
-/// Mutated connections of an ordinary run; each costs about a millisecond.
-const ROUNDS: u64 = 300;
+/// Mutated connections of an ordinary run; each costs a few milliseconds.
+const ROUNDS: u64 = 400;
 
 /// At how many bytes a connection of the corpus is split, at most.
-const SPLITS: usize = 150;
+const SPLITS: usize = 60;
 
-/// What a server has understood.
-pub(crate) type Log = Arc<Mutex<Vec<Result<Request, String>>>>;
+/// Where the requests of the client go that is there at the same time.
+const NEIGHBOUR: &str = "/of-the-neighbour/";
 
-/// A server that reads strictly, and answers each request once it is whole.
-pub(crate) async fn server(log: Log) -> Scripted {
-    Scripted::start(move |mut stream| {
-        let log = Arc::clone(&log);
-        async move {
-            let mut bytes = Vec::new();
-            loop {
-                match oracle::request(&bytes) {
-                    Ok(Some((request, length))) => {
-                        bytes.drain(..length);
-                        log.lock().unwrap().push(Ok(request));
-                        if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.is_err()
-                        {
-                            return;
-                        }
-                    }
-                    Ok(None) => match stream.read_buf(&mut bytes).await {
-                        Ok(0) | Err(_) => return,
-                        Ok(_) => {}
-                    },
-                    Err(error) => {
-                        log.lock().unwrap().push(Err(format!("{error}: {}", bytes.escape_ascii())));
-                        return;
-                    }
-                }
-            }
-        }
-    })
-    .await
-}
-
-/// What the codec makes of a connection: every whole request, up to the first that is refused or ends it.
-fn decided(bytes: &[u8]) -> Vec<Request> {
-    let (mut requests, mut rest) = (Vec::new(), bytes.to_vec());
+/// What the codec makes of a connection to `local`: every whole request, up to the first that is refused or ends it.
+fn decided(bytes: &[u8], local: std::net::SocketAddr) -> Vec<Decided> {
+    let (mut all, mut rest) = (Vec::new(), bytes.to_vec());
     loop {
         let mut fields = Fields::default();
-        let Ok(Some(head)) = Head::parse(&rest, &mut Progress::default(), &mut fields) else {
-            return requests;
-        };
-        let Ok(request) = head.check() else { return requests };
-        let Some((_, out)) = heads::forwarded(&rest) else { return requests };
-        let line = out.split(|&byte| byte == b'\r').next().unwrap();
-        let mut parts = line.split(|&byte| byte == b' ').map(<[u8]>::to_vec);
+        let Ok(Some(head)) = Head::parse(&rest, &mut Progress::default(), &mut fields) else { return all };
+        let Ok(request) = head.check() else { return all };
+        let Some((_, out)) = heads::forwarded_by(&rest, local) else { return all };
+        let (lines, length) = oracle::head(&out).unwrap().expect("a whole head");
+        let mut parts = lines[0].split(|&byte| byte == b' ').map(<[u8]>::to_vec);
         let (method, target) = (parts.next().unwrap(), parts.next().unwrap());
+        let (fields, framed) = oracle::fields(&lines[1..]).unwrap();
         rest.drain(..request.length);
         let mut decoder = Decoder::new(request.framing, false);
-        let Ok(step) = decoder.decode(&mut rest) else { return requests };
+        let Ok(step) = decoder.decode(&mut rest) else { return all };
         if !decoder.is_done() && !matches!(request.framing, Framing::None | Framing::Length(0)) {
-            return requests;
+            return all;
         }
         let content = rest[..step.payload].to_vec();
         rest.drain(..step.consumed);
-        requests.push(Request { method, target, content });
+        let asked = Asked { to_head: method == b"HEAD", is_old: request.version == Version::Http10 };
+        all.push(Decided { request: Request { method, target, fields, framed, content }, asked, length });
         if !request.persistent {
-            return requests;
+            return all;
         }
     }
 }
 
-/// Sends `portions` one after the other and reads to the end; `None` if the connection was reset, which may happen to
-/// whoever sends more after a request that ends its connection.
-async fn converse(proxy: &Proxy, portions: &[&[u8]]) -> Option<Vec<u8>> {
-    let mut client = rig::connect(proxy).await;
-    client.set_nodelay(true).unwrap();
-    for portion in portions {
-        // A proxy that has refused the beginning may have closed.
-        if client.write_all(portion).await.is_err() {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
-    let _ = client.shutdown().await;
-    rig::read_all(&mut client).await.ok()
-}
-
-/// Checks one connection. Which requests arrive may depend on when the client's end is seen; what arrives may not.
-pub(crate) async fn check(proxy: &Proxy, log: &Log, portions: &[&[u8]]) {
+/// Checks one connection, with another client beside it.
+pub(crate) async fn check(stage: &Stage, portions: &[&[u8]]) {
     let bytes = portions.concat();
-    let expected = decided(&bytes);
-    let response = converse(proxy, portions).await;
-    let got = std::mem::take(&mut *log.lock().unwrap());
-    let input = bytes.escape_ascii();
-    let mut understood = Vec::new();
-    for request in got {
-        understood.push(request.unwrap_or_else(|error| panic!("a server got {error}, of b\"{input}\"")));
+    if let Err(error) = compare(stage, portions, &bytes).await {
+        panic!("{:?}: {error}, of b\"{}\"", stage.kind, bytes.escape_ascii());
     }
-    assert!(
-        expected.starts_with(&understood),
-        "decided {expected:?}, a server understood {understood:?}, of b\"{input}\""
+}
+
+async fn compare(stage: &Stage, portions: &[&[u8]], bytes: &[u8]) -> Result<(), String> {
+    let decided = decided(bytes, rig::address(&stage.proxy));
+    let asked: Vec<_> = decided.iter().map(|one| one.asked).collect();
+    let (heard, neighbour) =
+        tokio::join!(client::converse(&stage.proxy, portions, &asked), neighbour(&stage.proxy));
+    let (heard, neighbour) = (heard?, neighbour?);
+    let understood = stage.understood().map_err(|error| format!("a server got {error}"))?;
+    let (others, own): (Vec<_>, Vec<_>) =
+        understood.into_iter().partition(|(_, request)| request.target.starts_with(NEIGHBOUR.as_bytes()));
+    // Its answers are those to its requests.
+    let numbers: Vec<_> = others.iter().map(|(number, _)| *number).collect();
+    let answered: Vec<_> = neighbour.responses.iter().filter_map(number).collect();
+    if answered != numbers || numbers.len() != 2 || !neighbour.rest.is_empty() || neighbour.is_reset {
+        return Err(format!("the neighbour's requests {others:?} got {neighbour:?}"));
+    }
+    for response in &neighbour.responses {
+        from_server(stage.kind, response, Asked { to_head: false, is_old: false })?;
+    }
+    walk(stage.kind, &decided, &own, &heard)
+}
+
+/// A client that asks twice.
+async fn neighbour(proxy: &lb_proxy::Proxy) -> Result<Heard, String> {
+    let requests = format!(
+        "GET {NEIGHBOUR}1 HTTP/1.1\r\nHost: n\r\nCookie: {COOKIE}={VALUE}\r\n\r\n\
+         GET {NEIGHBOUR}2 HTTP/1.1\r\nHost: n\r\nAccept-Encoding: gzip\r\n\r\n"
     );
-    let Some(response) = response else { return };
-    let answers = response.windows(9).filter(|window| window == b"HTTP/1.1 ").count();
-    assert!(answers >= understood.len(), "{answers} answers, of b\"{input}\"");
+    let asked = Asked { to_head: false, is_old: false };
+    client::converse(proxy, &[requests.as_bytes()], &[asked; 2]).await
 }
 
 #[tokio::test]
-async fn what_reaches_a_server_is_what_was_decided_wherever_a_connection_is_split() {
+async fn what_reaches_a_server_is_what_was_decided_and_its_answer_reaches_the_client() {
     let corpus = mutate::corpus("exchange");
-    let log = Log::default();
-    let server = server(Arc::clone(&log)).await;
-    let proxy = Proxy::start(rig::config(Mode::Http, &[server.address])).unwrap();
-    for (file, bytes) in &corpus {
-        // In one piece everything that was decided arrives: the comparison is about something.
-        check(&proxy, &log, &[bytes]).await;
-        let step = bytes.len().div_ceil(SPLITS);
-        for at in (0..bytes.len()).step_by(step.max(1)) {
-            check(&proxy, &log, &[&bytes[..at], &bytes[at..]]).await;
-        }
-        println!("exchange {file}: {} decided", decided(bytes).len());
-    }
     let (seed, limit) = mutate::plan();
-    let (mut random, start, mut rounds) = (mutate::Random(seed), Instant::now(), 0);
+    let (mut random, mut stages) = (mutate::Random(seed), Vec::new());
+    for kind in KINDS {
+        let stage = Stage::start(kind).await;
+        for (file, bytes) in &corpus {
+            check(&stage, &[bytes]).await;
+            let step = bytes.len().div_ceil(SPLITS);
+            for at in (0..bytes.len()).step_by(step.max(1)) {
+                check(&stage, &[&bytes[..at], &bytes[at..]]).await;
+            }
+            println!("{kind:?} {file}: {} decided", decided(bytes, rig::address(&stage.proxy)).len());
+        }
+        stages.push(stage);
+    }
+    let (start, mut rounds) = (Instant::now(), 0);
     while limit.map_or(rounds < ROUNDS, |limit| start.elapsed() < limit) {
         let bytes = mutate::mutated(&corpus, &mut random);
         let at = random.below(bytes.len() + 1);
-        check(&proxy, &log, &[&bytes[..at], &bytes[at..]]).await;
+        let stage = &stages[random.below(stages.len())];
+        check(stage, &[&bytes[..at], &bytes[at..]]).await;
         rounds += 1;
     }
     println!("exchange: {rounds} mutated, none wrong");
@@ -154,17 +124,23 @@ async fn what_reaches_a_server_is_what_was_decided_wherever_a_connection_is_spli
 /// The comparison would be empty if nothing arrived.
 #[tokio::test]
 async fn a_connection_of_many_requests_arrives_whole() {
-    let log = Log::default();
-    let server = server(Arc::clone(&log)).await;
-    let proxy = Proxy::start(rig::config(Mode::Http, &[server.address])).unwrap();
-    let bytes = mutate::corpus("exchange").into_iter().find(|(file, _)| file == "pipelined").unwrap().1;
-    let mut client = rig::connect(&proxy).await;
-    client.write_all(&bytes).await.unwrap();
-    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    let expected = decided(&bytes);
-    assert_eq!(expected.len(), 4);
-    let got = rig::read_n(&mut client, answer.len() * expected.len()).await;
-    assert_eq!(String::from_utf8(got).unwrap(), answer.repeat(expected.len()));
-    let understood: Vec<Request> = log.lock().unwrap().drain(..).map(Result::unwrap).collect();
-    assert_eq!(understood, expected);
+    for kind in KINDS {
+        let stage = Stage::start(kind).await;
+        let bytes = mutate::corpus("exchange").into_iter().find(|(file, _)| file == "pipelined").unwrap().1;
+        let decided = decided(&bytes, rig::address(&stage.proxy));
+        let asked: Vec<_> = decided.iter().map(|one| one.asked).collect();
+        assert_eq!(asked.len(), 4);
+        let heard = client::converse(&stage.proxy, &[&bytes], &asked).await.unwrap();
+        let understood = stage.understood().unwrap();
+        assert_eq!((understood.len(), heard.responses.len()), (4, 4), "{kind:?}: {heard:?}");
+        walk(kind, &decided, &understood, &heard).unwrap();
+        // And it would find what is wrong.
+        let mut other = understood.clone();
+        other[1].1.framed = Framed::Length(1);
+        walk(kind, &decided, &other, &heard).unwrap_err();
+        let mut swapped = heard;
+        swapped.responses.swap(0, 1);
+        walk(kind, &decided, &understood, &swapped).unwrap_err();
+        walk(kind, &decided, &understood[..3], &swapped).unwrap_err();
+    }
 }

@@ -1,5 +1,7 @@
 //! Heads: the same however they are split, and written anew in a form that a second reader takes.
 
+use std::net::SocketAddr;
+
 use lb_proxy::http::{
     body::Framing,
     head::{
@@ -32,10 +34,15 @@ fn parse_request(
 
 /// The head for a server, if the request is taken.
 pub(crate) fn forwarded(bytes: &[u8]) -> Option<(request::Request, Vec<u8>)> {
+    forwarded_by(bytes, "192.0.2.10:80".parse().unwrap())
+}
+
+/// The same by a proxy at this address.
+pub(crate) fn forwarded_by(bytes: &[u8], local: SocketAddr) -> Option<(request::Request, Vec<u8>)> {
     let mut fields = Fields::default();
     let head = request::Head::parse(bytes, &mut Progress::default(), &mut fields).ok()??;
     let request = head.check().ok()?;
-    let hop = request::Hop { forwarded_for: None, local: "192.0.2.10:80".parse().unwrap(), close: false };
+    let hop = request::Hop { forwarded_for: None, local: local.into(), close: false };
     let mut out = Vec::new();
     head.encode(&request, &hop, &mut out);
     Some((request, out))

@@ -11,7 +11,7 @@ use std::{
 const ROUNDS: u64 = 3_000;
 
 /// What HTTP is made of.
-const WORDS: [&[u8]; 44] = [
+const WORDS: [&[u8]; 49] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -55,6 +55,11 @@ const WORDS: [&[u8]; 44] = [
     b"Expect: 100-continue\r\n",
     b"TE: trailers\r\n",
     b"X: y\r\n",
+    b"X-Rule: z\r\n",
+    b"Cookie: SRV=one; a=b\r\n",
+    b"SRV=one~",
+    b"Accept-Encoding: gzip\r\n",
+    b"Accept-Encoding: deflate;q=0.5, *;q=0\r\n",
     b"ffffffffffffffff\r\n",
 ];
 
