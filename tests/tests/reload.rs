@@ -6,7 +6,6 @@ use std::{net::IpAddr, time::Duration};
 
 use lb_tests::{
     order::{self, other},
-    program,
     scene::Scene,
     wait,
 };
@@ -17,28 +16,17 @@ const FILE: &str = "/run/lab.toml";
 /// Beside the lab's own address.
 const SECOND: &str = "198.51.100.20";
 
-/// `lbctl VERB` on a node.
-fn verb(scene: &Scene, node: &str, words: &[&str]) -> (Option<i32>, String, String) {
-    let lbctl = program::lbctl();
-    let output = scene.exec(node, [lbctl.as_str()].into_iter().chain(words.iter().copied())).unwrap();
-    (output.ended.code, output.stdout, output.stderr)
-}
-
 #[track_caller]
 fn reload(scene: &Scene, node: &str, text: &str) -> String {
     scene.write_file(node, FILE, text).unwrap();
-    let (code, said, errors) = verb(scene, node, &["reload"]);
+    let (code, said, errors) = scene.verb(node, &["reload"]);
     assert_eq!(code, Some(0), "{errors}");
     said
 }
 
-fn status(scene: &Scene, node: &str) -> Value {
-    serde_json::from_str(&verb(scene, node, &["status", "--json"]).1).unwrap_or_default()
-}
-
 #[track_caller]
 fn wait_for_status(scene: &Scene, node: &str, what: &str, holds: impl Fn(&Value) -> bool) {
-    wait::until(what, Duration::from_secs(30), || holds(&status(scene, node)).then_some(()));
+    wait::until(what, Duration::from_secs(30), || holds(&scene.status_of(node)).then_some(()));
 }
 
 /// 20 clients that keep their connections, at a rate that leaves room for the rest.
@@ -57,166 +45,174 @@ fn changed(from: &str, to: &str) -> String {
 
 #[test]
 fn address_stays_through_reloads_of_either_node_and_files_are_the_same_again_at_once() {
-    let scene = Scene::ready(&Options::default());
-    let holder = scene.holder();
-    let load = clients(&scene);
-    let read = scene.record().unwrap().len();
-    let others = [
-        changed("server.web2 = { address = \"198.51.100.142:80\" }\n", ""),
-        changed("interval = \"500ms\"", "interval = \"300ms\""),
-        format!(
-            "{CONFIGURATION}\n[listen.more]\nbind = {{ vip = \"web\", port = 81 }}\nservers = [\"198.51.100.141:80\"]\n"
-        ),
-        CONFIGURATION.to_owned(),
-    ];
-    for text in &others {
-        for (node, differs) in [("lb1", true), ("lb2", false)] {
-            reload(&scene, node, text);
-            let word = if differs { "differs on " } else { "same on " };
-            for seen_from in BALANCERS {
-                wait::until(word, Duration::from_secs(30), || {
-                    let (_, screen, _) = verb(&scene, seen_from, &["status"]);
-                    screen.contains(&format!("{word}{}", other(seen_from))).then_some(())
-                });
+    Scene::unless_starved(&Options::default(), |scene| {
+        let holder = scene.holder();
+        let load = clients(scene);
+        let read = scene.record().unwrap().len();
+        let others = [
+            changed("server.web2 = { address = \"198.51.100.142:80\" }\n", ""),
+            changed("interval = \"500ms\"", "interval = \"300ms\""),
+            format!(
+                "{CONFIGURATION}\n[listen.more]\nbind = {{ vip = \"web\", port = 81 }}\nservers = [\"198.51.100.141:80\"]\n"
+            ),
+            CONFIGURATION.to_owned(),
+        ];
+        for text in &others {
+            for (node, differs) in [("lb1", true), ("lb2", false)] {
+                reload(scene, node, text);
+                let word = if differs { "differs on " } else { "same on " };
+                for seen_from in BALANCERS {
+                    wait::until(word, Duration::from_secs(30), || {
+                        let (_, screen, _) = scene.verb(seen_from, &["status"]);
+                        screen.contains(&format!("{word}{}", other(seen_from))).then_some(())
+                    });
+                }
             }
         }
-    }
-    for node in BALANCERS {
-        wait_for_status(&scene, node, "no problems", |status| status["problems"] == serde_json::json!([]));
-        let log = scene.log(node, "lbctl").unwrap();
-        let (_, since) = log.split_once("reloading").unwrap();
-        assert!(!since.contains("the first round of checks is not done"), "{since}");
-    }
-    let report = load.stop().unwrap();
-    assert_eq!(report.failures(), Default::default(), "of {}", report.total());
-    assert_eq!(order::claims(&scene, read), 0, "the address was never away");
-    assert_eq!(scene.holders().unwrap(), [holder]);
+        for node in BALANCERS {
+            wait_for_status(scene, node, "no problems", |status| status["problems"] == serde_json::json!([]));
+            let log = scene.log(node, "lbctl").unwrap();
+            let (_, since) = log.split_once("reloading").unwrap();
+            assert!(!since.contains("the first round of checks is not done"), "{since}");
+        }
+        let report = load.stop().unwrap();
+        assert_eq!(report.failures(), Default::default(), "of {}", report.total());
+        assert_eq!(order::claims(scene, read), 0, "the address was never away");
+        assert_eq!(scene.holders().unwrap(), [holder]);
+    });
 }
 
 #[test]
 fn file_that_is_refused_changes_nothing_on_either_node() {
-    let scene = Scene::ready(&Options::default());
-    let holder = scene.holder();
-    let load = clients(&scene);
-    let read = scene.record().unwrap().len();
-    let no_restart = [
-        (changed("vrid      = 51", "vrid = 52"), "vrid of vip web can't change"),
-        (
-            changed("lb1 = { address = \"198.51.100.11\" }", "lb1 = { address = \"198.51.100.13\" }"),
-            "198.51.100.13",
-        ),
-        (
-            changed("[vip.web]\n", "[vip.web]\nversion = 2\nadvertisement_interval = \"1s\"\n"),
-            "version of vip web can't change",
-        ),
-        (changed("threads = 2 ", "threads = 1 "), "[global] threads"),
-    ];
-    for (text, why) in &no_restart {
-        scene.write_file("lb1", FILE, text).unwrap();
-        let (code, _, errors) = verb(&scene, "lb1", &["reload"]);
-        assert_eq!(code, Some(1), "{text}: {errors}");
-        assert!(errors.contains(why) && errors.contains("needs a restart"), "{errors}");
-    }
-    let half = &CONFIGURATION[..CONFIGURATION.len() - 30];
-    for node in BALANCERS {
-        scene.write_file(node, FILE, half).unwrap();
-        let (code, _, errors) = verb(&scene, node, &["reload"]);
-        assert_eq!(code, Some(78));
-        assert_eq!(errors, verb(&scene, node, &["check", FILE]).2);
-        assert_eq!(status(&scene, node)["problems"][0]["what"], "the last reload was refused");
-        assert_eq!(status(&scene, node)["file"]["generation"], 1);
-    }
-    let report = load.stop().unwrap();
-    assert_eq!(report.failures(), Default::default(), "of {}", report.total());
-    assert_eq!(order::claims(&scene, read), 0, "the address was never away");
-    assert_eq!(scene.holders().unwrap(), [holder]);
-    for node in BALANCERS {
-        reload(&scene, node, CONFIGURATION);
-        wait_for_status(&scene, node, "no problems", |status| status["problems"] == serde_json::json!([]));
-    }
+    Scene::unless_starved(&Options::default(), |scene| {
+        let holder = scene.holder();
+        let load = clients(scene);
+        let read = scene.record().unwrap().len();
+        let no_restart = [
+            (changed("vrid      = 51", "vrid = 52"), "vrid of vip web can't change"),
+            (
+                changed("lb1 = { address = \"198.51.100.11\" }", "lb1 = { address = \"198.51.100.13\" }"),
+                "198.51.100.13",
+            ),
+            (
+                changed("[vip.web]\n", "[vip.web]\nversion = 2\nadvertisement_interval = \"1s\"\n"),
+                "version of vip web can't change",
+            ),
+            (changed("threads = 2 ", "threads = 1 "), "[global] threads"),
+        ];
+        for (text, why) in &no_restart {
+            scene.write_file("lb1", FILE, text).unwrap();
+            let (code, _, errors) = scene.verb("lb1", &["reload"]);
+            assert_eq!(code, Some(1), "{text}: {errors}");
+            assert!(errors.contains(why) && errors.contains("needs a restart"), "{errors}");
+        }
+        let half = &CONFIGURATION[..CONFIGURATION.len() - 30];
+        for node in BALANCERS {
+            scene.write_file(node, FILE, half).unwrap();
+            let (code, _, errors) = scene.verb(node, &["reload"]);
+            assert_eq!(code, Some(78));
+            assert_eq!(errors, scene.verb(node, &["check", FILE]).2);
+            assert_eq!(scene.status_of(node)["problems"][0]["what"], "the last reload was refused");
+            assert_eq!(scene.status_of(node)["file"]["generation"], 1);
+        }
+        let report = load.stop().unwrap();
+        assert_eq!(report.failures(), Default::default(), "of {}", report.total());
+        assert_eq!(order::claims(scene, read), 0, "the address was never away");
+        assert_eq!(scene.holders().unwrap(), [holder]);
+        for node in BALANCERS {
+            reload(scene, node, CONFIGURATION);
+            wait_for_status(scene, node, "no problems", |status| status["problems"] == serde_json::json!([]));
+        }
+    });
 }
 
 #[test]
 fn addresses_come_and_go_while_the_first_one_stays() {
-    let scene = Scene::ready(&Options::default());
-    let holder = scene.holder();
-    let load = clients(&scene);
-    let read = scene.record().unwrap().len();
-    let second: IpAddr = SECOND.parse().unwrap();
-    let both = changed("[\"198.51.100.10\"]", "[\"198.51.100.10\", \"198.51.100.20\"]")
-        .replacen("[vip.web]\n", "[vip.web]\nadvertisement_interval = \"1s\"\n", 1)
-        .replacen("lb2 = { ", "lb2 = { priority = 200, ", 1);
-    let ask_second =
-        || scene.exec("client", ["curl", "-sf", "--max-time", "1", &format!("http://{SECOND}/")]).unwrap();
-    let has_second = |node: &str| scene.shell(node, "ip -o -4 address show").contains(&format!(" {SECOND}/"));
-    // The Backup first: a Backup that knows fewer addresses than the Active would say so.
-    for node in [other(&holder), &holder] {
-        reload(&scene, node, &both);
-    }
-    assert!(has_second(&holder) && !has_second(other(&holder)));
-    wait::until("the second address answers", Duration::from_secs(30), || {
-        ask_second().success().then_some(())
-    });
-    for node in BALANCERS {
-        wait_for_status(&scene, node, "the new priority and interval", |status| {
-            let nodes = status["groups"][0]["nodes"].as_array().cloned().unwrap_or_default();
-            status["groups"][0]["vips"][0]["interval_ms"] == 1000
-                && nodes.iter().any(|one| one["name"] == "lb2" && one["priority"] == 200)
+    Scene::unless_starved(&Options::default(), |scene| {
+        let holder = scene.holder();
+        let load = clients(scene);
+        let read = scene.record().unwrap().len();
+        let second: IpAddr = SECOND.parse().unwrap();
+        let both = changed("[\"198.51.100.10\"]", "[\"198.51.100.10\", \"198.51.100.20\"]")
+            .replacen("[vip.web]\n", "[vip.web]\nadvertisement_interval = \"1s\"\n", 1)
+            .replacen("lb2 = { ", "lb2 = { priority = 200, ", 1);
+        let ask_second = || {
+            scene.exec("client", ["curl", "-sf", "--max-time", "1", &format!("http://{SECOND}/")]).unwrap()
+        };
+        let has_second =
+            |node: &str| scene.shell(node, "ip -o -4 address show").contains(&format!(" {SECOND}/"));
+        // The Backup first: a Backup that knows fewer addresses than the Active would say so.
+        for node in [other(&holder), &holder] {
+            reload(scene, node, &both);
+        }
+        assert!(has_second(&holder) && !has_second(other(&holder)));
+        wait::until("the second address answers", Duration::from_secs(30), || {
+            ask_second().success().then_some(())
         });
-    }
+        for node in BALANCERS {
+            wait_for_status(scene, node, "the new priority and interval", |status| {
+                let nodes = status["groups"][0]["nodes"].as_array().cloned().unwrap_or_default();
+                status["groups"][0]["vips"][0]["interval_ms"] == 1000
+                    && nodes.iter().any(|one| one["name"] == "lb2" && one["priority"] == 200)
+            });
+        }
 
-    // Another speaker begins with what was reloaded. A busy machine starts one within one and a half intervals.
-    let daemon = scene.status().unwrap().node(&holder).unwrap().pid.unwrap();
-    scene.shell(&holder, &format!("kill -9 $(pgrep -P {daemon})"));
-    wait::until("another speaker", Duration::from_secs(30), || {
-        (scene.log(&holder, "lbctl").ok()?.matches("the speaker runs").count() == 2).then_some(())
+        // Another speaker begins with what was reloaded. A busy machine starts one within one and a half intervals.
+        let daemon = scene.status().unwrap().node(&holder).unwrap().pid.unwrap();
+        scene.shell(&holder, &format!("kill -9 $(pgrep -P {daemon})"));
+        wait::until("another speaker", Duration::from_secs(30), || {
+            (scene.log(&holder, "lbctl").ok()?.matches("the speaker runs").count() == 2).then_some(())
+        });
+        scene.wait_until_ready(&holder).unwrap();
+        assert!(has_second(&holder), "it resumes both addresses");
+
+        for node in [other(&holder), &holder] {
+            reload(scene, node, CONFIGURATION);
+        }
+        assert!(!has_second(&holder), "it is gone when the verb returns");
+        for node in BALANCERS {
+            wait_for_status(scene, node, "no problems", |status| status["problems"] == serde_json::json!([]));
+        }
+        let report = load.stop().unwrap();
+        assert_eq!(report.failures(), Default::default(), "of {}", report.total());
+        assert_eq!(order::claims(scene, read), 0, "the first address was never away");
+        let events = scene.record_since(read).unwrap();
+        let of_second = events
+            .iter()
+            .filter(|event| event.is_about(second))
+            .map(|event| (event.node.as_str(), event.change));
+        let (added, removed) = (Change::AddressAdded(second), Change::AddressRemoved(second));
+        assert_eq!(of_second.collect::<Vec<_>>(), [(holder.as_str(), added), (holder.as_str(), removed)]);
+        assert_eq!(scene.holders().unwrap(), [holder]);
     });
-    scene.wait_until_ready(&holder).unwrap();
-    assert!(has_second(&holder), "it resumes both addresses");
-
-    for node in [other(&holder), &holder] {
-        reload(&scene, node, CONFIGURATION);
-    }
-    assert!(!has_second(&holder), "it is gone when the verb returns");
-    for node in BALANCERS {
-        wait_for_status(&scene, node, "no problems", |status| status["problems"] == serde_json::json!([]));
-    }
-    let report = load.stop().unwrap();
-    assert_eq!(report.failures(), Default::default(), "of {}", report.total());
-    assert_eq!(order::claims(&scene, read), 0, "the first address was never away");
-    let events = scene.record_since(read).unwrap();
-    let of_second =
-        events.iter().filter(|event| event.is_about(second)).map(|event| (event.node.as_str(), event.change));
-    let (added, removed) = (Change::AddressAdded(second), Change::AddressRemoved(second));
-    assert_eq!(of_second.collect::<Vec<_>>(), [(holder.as_str(), added), (holder.as_str(), removed)]);
-    assert_eq!(scene.holders().unwrap(), [holder]);
 }
 
 #[test]
 fn backup_that_reloads_all_the_time_takes_over_as_fast_as_ever() {
-    let scene = Scene::ready(&Options::default());
-    let holder = scene.holder();
-    let heir = other(&holder);
-    let more = format!(
-        "{CONFIGURATION}\n[listen.more]\nbind = {{ vip = \"web\", port = 81 }}\nservers = [\"198.51.100.141:80\"]\n"
-    );
-    let read = scene.record().unwrap().len();
-    let at = std::thread::scope(|scope| {
-        let (scene, holder) = (&scene, &holder);
-        let fail = scope.spawn(move || scene.fail(holder, How::Kill).unwrap());
-        for round in 0..20 {
-            reload(scene, heir, if round % 2 == 0 { &more } else { CONFIGURATION });
-        }
-        fail.join().unwrap()
+    Scene::unless_starved(&Options::default(), |scene| {
+        let holder = scene.holder();
+        let heir = other(&holder);
+        let more = format!(
+            "{CONFIGURATION}\n[listen.more]\nbind = {{ vip = \"web\", port = 81 }}\nservers = [\"198.51.100.141:80\"]\n"
+        );
+        let read = scene.record().unwrap().len();
+        let at = std::thread::scope(|scope| {
+            let (scene, holder) = (scene, &holder);
+            let fail = scope.spawn(move || scene.fail(holder, How::Kill).unwrap());
+            for round in 0..20 {
+                reload(scene, heir, if round % 2 == 0 { &more } else { CONFIGURATION });
+            }
+            fail.join().unwrap()
+        });
+        scene.wait_until_held_by(heir, Duration::from_secs(30)).unwrap();
+        let moved = order::first_move(scene, &holder, read);
+        assert!(moved.in_order, "{moved:?}");
+        // Down_Interval is 302 ms, and a busy machine adds to it.
+        let after = moved.added.saturating_since(at);
+        assert!(after < Duration::from_secs(3), "{after:?}");
+        scene.heal(&holder).unwrap();
+        scene.wait_until_all_ready().unwrap();
+        assert_eq!(scene.holders().unwrap(), [heir]);
+        scene.wait_for_answer();
     });
-    scene.wait_until_held_by(heir, Duration::from_secs(30)).unwrap();
-    let moved = order::first_move(&scene, &holder, read);
-    assert!(moved.in_order, "{moved:?}");
-    // Down_Interval is 302 ms, and a busy machine adds to it.
-    let after = moved.added.saturating_since(at);
-    assert!(after < Duration::from_secs(3), "{after:?}");
-    scene.heal(&holder).unwrap();
-    scene.wait_until_all_ready().unwrap();
-    assert_eq!(scene.holders().unwrap(), [heir]);
-    scene.wait_for_answer();
 }

@@ -21,27 +21,16 @@ use lbctl::lab::{BALANCERS, How, LoadOptions, Options};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// `lbctl VERB` on a node.
-fn verb(scene: &Scene, node: &str, words: &[&str]) -> (Option<i32>, String, String) {
-    let lbctl = program::lbctl();
-    let output = scene.exec(node, [lbctl.as_str()].into_iter().chain(words.iter().copied())).unwrap();
-    (output.ended.code, output.stdout, output.stderr)
-}
-
-fn status(scene: &Scene, node: &str) -> Value {
-    serde_json::from_str(&verb(scene, node, &["status", "--json"]).1).unwrap_or_default()
-}
-
 /// Returns the number of the process that is in charge.
 #[track_caller]
 fn upgrade(scene: &Scene, node: &str) -> u64 {
-    let before = status(scene, node)["pid"].as_u64().unwrap();
-    let (code, said, errors) = verb(scene, node, &["upgrade", "--json"]);
+    let before = scene.status_of(node)["pid"].as_u64().unwrap();
+    let (code, said, errors) = scene.verb(node, &["upgrade", "--json"]);
     assert_eq!(code, Some(0), "{errors}");
     let report: Value = serde_json::from_str(&said).unwrap();
     let pid = report["pid"].as_u64().unwrap();
     assert_ne!(pid, before);
-    assert_eq!(status(scene, node)["pid"], pid);
+    assert_eq!(scene.status_of(node)["pid"], pid);
     pid
 }
 
@@ -54,49 +43,52 @@ fn speaker(scene: &Scene, node: &str) -> String {
 #[test]
 fn election_and_clients_do_not_notice_and_the_next_process_is_as_good_a_holder() {
     // Slow enough that a busy machine starts a speaker within one and a half intervals.
-    let scene = Scene::ready(&Options::default().configuration(&slower("1s")));
-    let holder = scene.holder();
-    let speakers = BALANCERS.map(|node| speaker(&scene, node));
-    let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
-    wait::until("clients are served", Duration::from_secs(30), || (load.report().ok() > 100).then_some(()));
-    let moves = || scene.record_of_vip().unwrap().len();
-    let before = moves();
-    for node in BALANCERS {
-        for _ in 0..3 {
-            upgrade(&scene, node);
+    Scene::unless_starved(&Options::default().configuration(&slower("1s")), |scene| {
+        let holder = scene.holder();
+        let speakers = BALANCERS.map(|node| speaker(scene, node));
+        let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
+        wait::until("clients are served", Duration::from_secs(30), || {
+            (load.report().ok() > 100).then_some(())
+        });
+        let moves = || scene.record_of_vip().unwrap().len();
+        let before = moves();
+        for node in BALANCERS {
+            for _ in 0..3 {
+                upgrade(scene, node);
+            }
         }
-    }
-    let answered = load.report().ok();
-    wait::until("clients are served", Duration::from_secs(30), || {
-        (load.report().ok() > answered + 200).then_some(())
-    });
-    assert_eq!(moves(), before, "the address was not added or removed");
-    assert_eq!(BALANCERS.map(|node| speaker(&scene, node)), speakers, "the speakers stay");
-    let report = load.stop().unwrap();
-    assert_eq!(report.failed(), 0, "{report:?}");
-    wait::until("no problems", Duration::from_secs(30), || {
-        (status(&scene, &holder)["problems"] == serde_json::json!([])).then_some(())
-    });
-    assert_eq!(status(&scene, &holder)["groups"][0]["holders"], serde_json::json!([holder]));
+        let answered = load.report().ok();
+        wait::until("clients are served", Duration::from_secs(30), || {
+            (load.report().ok() > answered + 200).then_some(())
+        });
+        assert_eq!(moves(), before, "the address was not added or removed");
+        assert_eq!(BALANCERS.map(|node| speaker(scene, node)), speakers, "the speakers stay");
+        let report = load.stop().unwrap();
+        assert_eq!(report.failed(), 0, "{report:?}");
+        wait::until("no problems", Duration::from_secs(30), || {
+            (scene.status_of(&holder)["problems"] == serde_json::json!([])).then_some(())
+        });
+        assert_eq!(scene.status_of(&holder)["groups"][0]["holders"], serde_json::json!([holder]));
 
-    // A speaker that dies is replaced by the daemon that took it over, and resumes.
-    let old = speaker(&scene, &holder);
-    scene.shell(&holder, &format!("kill -9 {old}"));
-    wait::until("another speaker", Duration::from_secs(30), || {
-        let now = speaker(&scene, &holder);
-        (!now.is_empty() && now != old).then_some(())
-    });
-    wait::until("it resumes", Duration::from_secs(30), || {
-        scene.log(&holder, "lbctl").unwrap().contains("resumed, last advertisement").then_some(())
-    });
-    assert_eq!(scene.holder(), holder);
+        // A speaker that dies is replaced by the daemon that took it over, and resumes.
+        let old = speaker(scene, &holder);
+        scene.shell(&holder, &format!("kill -9 {old}"));
+        wait::until("another speaker", Duration::from_secs(30), || {
+            let now = speaker(scene, &holder);
+            (!now.is_empty() && now != old).then_some(())
+        });
+        wait::until("it resumes", Duration::from_secs(30), || {
+            scene.log(&holder, "lbctl").unwrap().contains("resumed, last advertisement").then_some(())
+        });
+        assert_eq!(scene.holder(), holder);
 
-    // The speaker knows the next process as it knew the first.
-    let read = scene.record().unwrap().len();
-    scene.fail(&holder, How::Kill).unwrap();
-    scene.wait_until_held_by(other(&holder), Duration::from_secs(30)).unwrap();
-    assert!(order::first_move(&scene, &holder, read).in_order);
-    scene.heal(&holder).unwrap();
+        // The speaker knows the next process as it knew the first.
+        let read = scene.record().unwrap().len();
+        scene.fail(&holder, How::Kill).unwrap();
+        scene.wait_until_held_by(other(&holder), Duration::from_secs(30)).unwrap();
+        assert!(order::first_move(scene, &holder, read).in_order);
+        scene.heal(&holder).unwrap();
+    });
 }
 
 /// A copy of the program in a folder of its own, which can be replaced while it runs.
@@ -124,25 +116,28 @@ fn install_script(program: &Path, text: &str) {
 #[test]
 fn speaker_of_another_program_is_replaced_and_nothing_moves() {
     let (_folder, program) = copy();
-    let scene = Scene::ready(&Options::default().configuration(&slower("1s")).program(&program));
-    let holder = scene.holder();
-    let old = speaker(&scene, &holder);
-    let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
-    wait::until("clients are served", Duration::from_secs(30), || (load.report().ok() > 100).then_some(()));
-    install(&program);
-    upgrade(&scene, &holder);
-    wait::until("another speaker", Duration::from_secs(30), || {
-        let now = speaker(&scene, &holder);
-        (!now.is_empty() && now != old).then_some(())
+    Scene::unless_starved(&Options::default().configuration(&slower("1s")).program(&program), |scene| {
+        let holder = scene.holder();
+        let old = speaker(scene, &holder);
+        let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
+        wait::until("clients are served", Duration::from_secs(30), || {
+            (load.report().ok() > 100).then_some(())
+        });
+        install(&program);
+        upgrade(scene, &holder);
+        wait::until("another speaker", Duration::from_secs(30), || {
+            let now = speaker(scene, &holder);
+            (!now.is_empty() && now != old).then_some(())
+        });
+        wait::until("it resumes", Duration::from_secs(30), || {
+            scene.log(&holder, "lbctl").unwrap().contains("resumed, last advertisement").then_some(())
+        });
+        assert_eq!(scene.holder(), holder);
+        let report = load.stop().unwrap();
+        assert_eq!(report.failed(), 0, "{report:?}");
+        let log = scene.log(&holder, "lbctl").unwrap();
+        assert!(log.contains("the speaker is of another program"), "{log}");
     });
-    wait::until("it resumes", Duration::from_secs(30), || {
-        scene.log(&holder, "lbctl").unwrap().contains("resumed, last advertisement").then_some(())
-    });
-    assert_eq!(scene.holder(), holder);
-    let report = load.stop().unwrap();
-    assert_eq!(report.failed(), 0, "{report:?}");
-    let log = scene.log(&holder, "lbctl").unwrap();
-    assert!(log.contains("the speaker is of another program"), "{log}");
 }
 
 #[test]
@@ -181,26 +176,27 @@ fn what_cannot_take_over_leaves_the_old_one_in_charge() {
 
 #[test]
 fn connection_of_the_process_before_is_reset_when_its_address_leaves() {
-    let scene = Scene::ready(&Options::default());
-    let holder = scene.holder();
-    // Idle, so the process before waits for one more request of it.
-    let hold = "exec 3<>/dev/tcp/198.51.100.10/80; printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n' >&3; cat <&3; echo over";
-    let _held = scene.spawn("client", "held", ["bash", "-c", hold]).unwrap();
-    let said = || scene.log("client", "held").unwrap_or_default();
-    wait::until("an answer", Duration::from_secs(30), || said().contains("HTTP/1.1 200").then_some(()));
-    // It stays where it is, however many processes come after that.
-    for _ in 0..3 {
-        upgrade(&scene, &holder);
-    }
-    wait::until("those between have ended", Duration::from_secs(30), || {
-        (scene.log(&holder, "lbctl").unwrap().matches("another process serves cut=0").count() == 2)
-            .then_some(())
-    });
-    assert!(!said().contains("over"));
-    scene.fail(&holder, How::Stop).unwrap();
-    // The process before the others ends as well, and not because the last one has: then its connection would be cut.
-    wait::until("it is reset", Duration::from_secs(30), || {
-        let log = scene.log(&holder, "lbctl").unwrap();
-        (log.matches("another process serves cut=0").count() == 3).then_some(())
+    Scene::unless_starved(&Options::default(), |scene| {
+        let holder = scene.holder();
+        // Idle, so the process before waits for one more request of it.
+        let hold = "exec 3<>/dev/tcp/198.51.100.10/80; printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n' >&3; cat <&3; echo over";
+        let _held = scene.spawn("client", "held", ["bash", "-c", hold]).unwrap();
+        let said = || scene.log("client", "held").unwrap_or_default();
+        wait::until("an answer", Duration::from_secs(30), || said().contains("HTTP/1.1 200").then_some(()));
+        // It stays where it is, however many processes come after that.
+        for _ in 0..3 {
+            upgrade(scene, &holder);
+        }
+        wait::until("those between have ended", Duration::from_secs(30), || {
+            (scene.log(&holder, "lbctl").unwrap().matches("another process serves cut=0").count() == 2)
+                .then_some(())
+        });
+        assert!(!said().contains("over"));
+        scene.fail(&holder, How::Stop).unwrap();
+        // The process before the others ends as well, and not because the last one has: then its connection would be cut.
+        wait::until("it is reset", Duration::from_secs(30), || {
+            let log = scene.log(&holder, "lbctl").unwrap();
+            (log.matches("another process serves cut=0").count() == 3).then_some(())
+        });
     });
 }
