@@ -115,29 +115,60 @@ fn expected(kind: Kind, fields: &[Field]) -> Vec<Field> {
     comparable(kind, &fields)
 }
 
-/// The pairs of a Cookie line but ours.
+/// The pairs of a Cookie line but ours, and what belongs to it: `$Path` and the like behind a pair (RFC 2965 §3.3.4).
 fn without_ours(line: &[u8]) -> Vec<u8> {
-    let is_ours = |pair: &&[u8]| {
-        let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
-        name.trim_ascii() == COOKIE.as_bytes()
-    };
-    let pairs = line.split(|&byte| byte == b';').map(<[u8]>::trim_ascii).filter(|pair| !is_ours(pair));
-    pairs.collect::<Vec<_>>().join(&b"; "[..])
+    let (mut is_ours, mut found, mut others) = (false, false, false);
+    let mut kept = pairs(line);
+    kept.retain(|pair| {
+        if !pair.starts_with(b"$") {
+            let equals = pair.iter().position(|&byte| byte == b'=');
+            is_ours = equals.is_some_and(|at| pair[..at].trim_ascii() == COOKIE.as_bytes());
+            (found, others) = (found || is_ours, others || !is_ours);
+        }
+        !is_ours
+    });
+    if found && !others { Vec::new() } else { kept.join(&b"; "[..]) }
 }
 
-/// In the order of their names, and Cookie lines without what says nothing.
+/// Without what says nothing. A value that is one quoted string may have semicolons in it (RFC 2109 §4.1).
+fn pairs(line: &[u8]) -> Vec<&[u8]> {
+    let (mut pairs, mut rest) = (Vec::new(), line);
+    while !rest.is_empty() {
+        let ends = (0..=rest.len()).filter(|&at| rest.get(at).is_none_or(|&byte| byte == b';'));
+        let first = ends.clone().next().unwrap_or(rest.len());
+        let value = rest[..first].iter().position(|&byte| byte == b'=').map(|at| at + 1);
+        let quoted = value.and_then(|at| ends.clone().find(|&end| is_quoted(rest[at..end].trim_ascii())));
+        let end = quoted.unwrap_or(first);
+        pairs.push(rest[..end].trim_ascii());
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    pairs.retain(|pair| !pair.is_empty());
+    pairs
+}
+
+/// One quoted string and nothing else.
+fn is_quoted(value: &[u8]) -> bool {
+    let Some(mut rest) = value.strip_prefix(b"\"") else { return false };
+    loop {
+        match rest {
+            [b'\\', _, behind @ ..] => rest = behind,
+            [b'"'] => return true,
+            [] | [b'"' | b'\\', ..] => return false,
+            [_, behind @ ..] => rest = behind,
+        }
+    }
+}
+
+/// In the order of their names, and Cookie lines in one form.
 fn comparable(kind: Kind, fields: &[Field]) -> Vec<Field> {
     let mut fields = fields.to_vec();
-    // Whether servers see this one of ours is checked where it is inserted.
-    let prefixed = kind.cookie() == Some(CookieMode::Prefix);
-    fields.retain_mut(|(name, value)| {
-        if name == b"cookie" && kind.cookie().is_some() {
-            let pairs = if prefixed { without_ours(value) } else { value.clone() };
-            let pairs = pairs.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-            *value = pairs.filter(|pair| !pair.is_empty()).collect::<Vec<_>>().join(&b"; "[..]);
-            return !value.is_empty();
+    fields.retain_mut(|(name, value)| match kind.cookie() {
+        Some(mode) if name == b"cookie" => {
+            *value = pairs(value).join(&b"; "[..]);
+            // What is in front of a value is taken away, wherever that is.
+            mode != CookieMode::Prefix && !value.is_empty()
         }
-        true
+        _ => true,
     });
     fields.sort_by(|(one, _), (other, _)| one.cmp(other));
     fields
