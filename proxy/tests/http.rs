@@ -9,6 +9,11 @@ mod rig;
 mod orders;
 #[path = "http/peers.rs"]
 mod peers;
+#[allow(dead_code, reason = "shared with the tests of logs")]
+#[path = "log/syslog.rs"]
+mod syslog;
+#[path = "http/witness.rs"]
+mod witness;
 
 #[path = "http/answers.rs"]
 mod answers;

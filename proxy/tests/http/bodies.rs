@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::{
     peers::*,
     rig::{LONG, Scripted, connect, counter, eventually, read_all},
+    witness::Witness,
 };
 
 /// A megabyte in which every place can be told from its neighbours.
@@ -298,7 +299,9 @@ async fn h32_interim_responses_are_forwarded_up_to_a_limit_and_never_to_1_0() {
 
     let flood: &'static str = Box::leak(format!("{}{OK}", hints.repeat(17)).into_boxed_str());
     let upstream = Recording::answering(flood).await;
-    let proxy = proxy_for(&upstream.server);
+    let mut config = http_config(&[upstream.server.address]);
+    let witness = Witness::of(&mut config).await;
+    let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     client.write_all(GET.as_bytes()).await.unwrap();
     let mut heads = Vec::new();
@@ -306,6 +309,8 @@ async fn h32_interim_responses_are_forwarded_up_to_a_limit_and_never_to_1_0() {
         heads.push(read_head(&mut client).await.unwrap()[9..12].to_owned());
     }
     assert_eq!(heads.len(), 17);
+    assert_eq!(witness.says().await, "502 PH--");
+    assert_eq!(counter(&proxy, "bad_responses_total"), 1);
 }
 
 #[tokio::test]
@@ -405,10 +410,13 @@ async fn content_that_is_waited_for_has_the_time_of_a_head() {
     let mut config = http_config(&[upstream.server.address]);
     config.frontends[0].options.wait_for_body = true;
     config.frontends[0].timeout.http_request = Duration::from_millis(300);
+    let witness = Witness::of(&mut config).await;
     let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     let answer = ask(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n0").await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(witness.says().await, "408 cR--");
+    assert_eq!(counter(&proxy, "request_timeouts_total"), 1);
     assert_eq!(upstream.server.accepted(), 0);
 }
 

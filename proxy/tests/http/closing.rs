@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     peers::*,
     rig::{LONG, Scripted, address, connect, counter, eventually, read_all},
+    witness::Witness,
 };
 
 const CLOSE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -74,10 +75,16 @@ async fn client_that_sends_on_behind_a_refused_request_reads_the_whole_answer() 
     let short = Duration::from_millis(200);
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", "x".repeat(9000));
     let broken = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nX";
-    for (status, request) in
-        [("400", "GET /\r\n\r\n"), ("400", broken), ("408", "GET / HTTP/1.1\r\n"), ("431", &long)]
-    {
-        let proxy = start(&upstream.server, |config| config.frontends[0].timeout.http_request = short);
+    for (status, request, letters) in [
+        ("400", "GET /\r\n\r\n", "PR--"),
+        ("400", broken, "PR--"),
+        ("408", "GET / HTTP/1.1\r\n", "cR--"),
+        ("431", &long, "PR--"),
+    ] {
+        let mut config = http_config(&[upstream.server.address]);
+        config.frontends[0].timeout.http_request = short;
+        let witness = Witness::of(&mut config).await;
+        let proxy = Proxy::start(config).unwrap();
         let mut client = connect(&proxy).await;
         client.write_all(request.as_bytes()).await.unwrap();
         let answer = answer(&mut client).await;
@@ -85,6 +92,9 @@ async fn client_that_sends_on_behind_a_refused_request_reads_the_whole_answer() 
         assert!(answer.contains("\r\nConnection: close\r\n"), "{request:?}: {answer}");
         client.write_all(&vec![b'x'; 1 << 20]).await.unwrap();
         assert_eq!(read_all(&mut client).await.unwrap(), b"", "{request:?}");
+        assert_eq!(witness.says().await, format!("{status} {letters}"), "{request:?}");
+        let counted = ["bad_requests_total", "request_timeouts_total"].map(|name| counter(&proxy, name));
+        assert_eq!(counted, if letters == "cR--" { [0, 1] } else { [1, 0] }, "{request:?}");
     }
     assert_eq!(upstream.server.accepted(), 0);
 }

@@ -12,6 +12,7 @@ use tokio::{io::AsyncWriteExt, sync::Notify};
 use crate::{
     peers::*,
     rig::{Refusing, Scripted, connect, counter, eventually},
+    witness::Witness,
 };
 
 /// Servers with the cookie values `app1`, `app2`, ...; `cookie SRV insert indirect`.
@@ -148,9 +149,12 @@ async fn client_of_a_server_that_refuses_gets_503_without_redispatch() {
     let refusing = Refusing::new();
     let mut config = sticky(&[refusing.address, a.server.address]);
     config.backends[0].retries = 1;
+    let witness = Witness::of(&mut config).await;
     let proxy = Proxy::start(config).unwrap();
     let answer = ask(&mut connect(&proxy).await, &with_cookie("app1")).await;
     assert!(answer.starts_with("HTTP/1.1 503 ") && !answer.contains("Set-Cookie"), "{answer}");
+    assert_eq!(witness.says().await, "503 SCVN");
+    assert_eq!(counter(&proxy, "connect_failures_total"), 1);
     assert_eq!(a.requests().len(), 0);
 }
 

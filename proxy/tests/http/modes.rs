@@ -46,6 +46,7 @@ async fn d4_frontend_that_closes_does_so_after_its_own_answers_too() {
     client.write_all(GET.as_bytes()).await.unwrap();
     let all = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
     assert!(all.starts_with("HTTP/1.1 503 ") && all.contains("\r\nConnection: close\r\n"), "{all}");
+    assert_eq!(counter(&proxy, "no_server_total"), 1);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use tokio::io::AsyncWriteExt;
 use crate::{
     peers::*,
     rig::{Refusing, connect, counter, read_all},
+    witness::Witness,
 };
 
 const PAGE_503: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 107\r\nCache-Control: no-cache\r\n\
@@ -26,8 +27,12 @@ async fn l5_no_usable_server_is_503_at_once_and_the_client_stays() {
 
 #[tokio::test]
 async fn backend_without_servers_is_503() {
-    let proxy = lb_proxy::Proxy::start(http_config(&[])).unwrap();
+    let mut config = http_config(&[]);
+    let witness = Witness::of(&mut config).await;
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
     assert_eq!(ask(&mut connect(&proxy).await, GET).await, PAGE_503);
+    assert_eq!(witness.says().await, "503 SC--");
+    assert_eq!(counter(&proxy, "no_server_total"), 1);
 }
 
 #[tokio::test]
@@ -47,7 +52,9 @@ async fn l5_server_that_refuses_connections_is_503_and_head_gets_no_page() {
 #[tokio::test]
 async fn refused_requests_are_answered_with_their_status_closed_and_never_forwarded() {
     let upstream = Recording::answering(OK).await;
-    let proxy = proxy_for(&upstream.server);
+    let mut config = http_config(&[upstream.server.address]);
+    let witness = Witness::of(&mut config).await;
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
     let long = "x".repeat(9000);
     let table: &[(&str, String, &str)] = &[
         ("H10", "GET / HTTP/1.1\nHost: a\n\n".into(), "400"),
@@ -67,6 +74,7 @@ async fn refused_requests_are_answered_with_their_status_closed_and_never_forwar
         let all = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
         assert!(all.starts_with(&format!("HTTP/1.1 {status} ")), "{row}: {all}");
         assert!(all.contains("\r\nConnection: close\r\n"), "{row}");
+        assert_eq!(witness.says().await, format!("{status} PR--"), "{row}");
     }
     assert_eq!(upstream.server.accepted(), 0);
     assert_eq!(counter(&proxy, "bad_requests_total"), table.len() as u64);
@@ -96,12 +104,15 @@ async fn bad_responses_are_502_and_the_client_stays() {
         ("H33", "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),
     ] {
         let upstream = Recording::answering(response).await;
-        let proxy = proxy_for(&upstream.server);
+        let mut config = http_config(&[upstream.server.address]);
+        let witness = Witness::of(&mut config).await;
+        let proxy = lb_proxy::Proxy::start(config).unwrap();
         let mut client = connect(&proxy).await;
         for _ in 0..2 {
             let answer = ask(&mut client, GET).await;
             assert!(answer.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{row}: {answer}");
             assert!(!answer.contains("Connection: close"), "{row}");
+            assert_eq!(witness.says().await, "502 PH--", "{row}");
         }
         assert_eq!(counter(&proxy, "bad_responses_total"), 2, "{row}");
         assert_eq!(upstream.server.accepted(), 2, "{row}: such a connection is not used again");
@@ -113,7 +124,11 @@ async fn h25_response_head_that_is_too_large_is_502() {
     let lines: String = (0..5).map(|n| format!("A{n}: {}\r\n", "x".repeat(8000))).collect();
     let response: &'static str = Box::leak(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").into_boxed_str());
     let upstream = Recording::answering(response).await;
-    let proxy = proxy_for(&upstream.server);
+    let mut config = http_config(&[upstream.server.address]);
+    let witness = Witness::of(&mut config).await;
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
     let answer = ask(&mut connect(&proxy).await, GET).await;
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert_eq!(witness.says().await, "502 PH--");
+    assert_eq!(counter(&proxy, "bad_responses_total"), 1);
 }

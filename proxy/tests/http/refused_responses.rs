@@ -14,6 +14,7 @@ use tokio::io::AsyncWriteExt;
 use crate::{
     peers::*,
     rig::{Scripted, connect, counter, eventually, healthy, quick_check},
+    witness::Witness,
 };
 
 /// A rule for responses with a field `X-Secret`, and what it does.
@@ -80,12 +81,17 @@ async fn denied_response_to_a_request_that_is_not_whole_ends_the_connection() {
         read_head(&mut stream).await;
     })
     .await;
-    let proxy = start(&server, |config| config.frontends[0].response_rules = rule(Action::Deny(451)));
+    let mut config = http_config(&[server.address]);
+    config.frontends[0].response_rules = rule(Action::Deny(451));
+    let witness = Witness::of(&mut config).await;
+    let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc").await.unwrap();
     let answer = answer(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 451 Unavailable For Legal Reasons\r\n"), "{answer}");
     assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert_eq!(witness.says().await, "451 PH--");
+    assert_eq!(counter(&proxy, "denied_responses_total"), 1);
 }
 
 #[tokio::test]
@@ -104,6 +110,7 @@ async fn backends_rules_come_first_and_allow_ends_only_their_list() {
         });
         let answer = ask(&mut connect(&proxy).await, SECRET).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{expected}: {answer}");
+        assert_eq!(counter(&proxy, "denied_responses_total"), u64::from(expected != "200"));
     }
 }
 

@@ -141,6 +141,7 @@ async fn r5_request_is_not_resent_after_an_interim_response_was_passed_on() {
     assert!(ask(&mut client, GET).await.starts_with("HTTP/1.1 103 "));
     assert!(answer(&mut client).await.starts_with("HTTP/1.1 502 "));
     assert_eq!(good.server.accepted(), 0);
+    assert_eq!((counter(&proxy, "bad_responses_total"), counter(&proxy, "resends_total")), (1, 0));
 }
 
 #[tokio::test]

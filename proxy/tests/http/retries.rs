@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use crate::{
     peers::*,
     rig::{ANY, Refusing, Scripted, connect, counter, eventually},
+    witness::Witness,
 };
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
@@ -68,10 +69,13 @@ async fn r2_fresh_connection_that_dies_is_502() {
         read_message(&mut stream).await;
     })
     .await;
-    let proxy = proxy_for(&server);
+    let mut config = http_config(&[server.address]);
+    let witness = Witness::of(&mut config).await;
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     assert!(ask(&mut client, GET).await.starts_with("HTTP/1.1 502 Bad Gateway\r\n"));
-    assert_eq!(server.accepted(), 1);
+    assert_eq!(witness.says().await, "502 SH--");
+    assert_eq!((server.accepted(), counter(&proxy, "server_aborts_total")), (1, 1));
 }
 
 #[tokio::test]
@@ -140,11 +144,14 @@ async fn d8_single_refusing_server_is_tried_retries_plus_one_times_then_503() {
     let mut config = http_config(&[dead.address]);
     config.backends[0].retries = 2;
     config.backends[0].timeout.connect = Duration::from_millis(100);
+    let witness = Witness::of(&mut config).await;
     let proxy = lb_proxy::Proxy::start(config).unwrap();
     let start = std::time::Instant::now();
     let answer = ask(&mut connect(&proxy).await, GET).await;
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
     assert!(start.elapsed() >= Duration::from_millis(200));
+    assert_eq!(witness.says().await, "503 SC--");
+    assert_eq!(counter(&proxy, "connect_failures_total"), 1);
     assert_eq!(proxy.status().backends[0].servers[0].connect_errors, 3);
 }
 

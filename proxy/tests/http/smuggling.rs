@@ -9,17 +9,20 @@ use tokio::{
 use crate::{
     peers::*,
     rig::{Scripted, connect, read_all},
+    witness::Witness,
 };
 
-/// What reaches the server when a client sends `bytes` and ends, and what the client gets.
-async fn pass(bytes: &str) -> (Vec<String>, String) {
+/// What reaches the server when a client sends `bytes` and ends, what the client gets, and the first line of the log.
+async fn pass(bytes: &str) -> (Vec<String>, String, String) {
     let upstream = Recording::answering(OK).await;
-    let proxy = proxy_for(&upstream.server);
+    let mut config = http_config(&[upstream.server.address]);
+    let witness = Witness::of(&mut config).await;
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     client.write_all(bytes.as_bytes()).await.unwrap();
     client.shutdown().await.unwrap();
     let got = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
-    (upstream.requests(), got)
+    (upstream.requests(), got, witness.says().await)
 }
 
 #[tokio::test]
@@ -43,9 +46,10 @@ async fn ambiguous_requests_and_what_follows_them_never_reach_a_server() {
         ("H26", format!("{post}Transfer-Encoding: chunked\r\n\r\n00000000000000000\r\n\r\n{evil}")),
         ("H27", format!("{post}Transfer-Encoding: chunked\r\n\r\n0;\n\r\n\r\n{evil}")),
     ] {
-        let (requests, got) = pass(&bytes).await;
+        let (requests, got, line) = pass(&bytes).await;
         assert_eq!(requests, [""; 0], "{row}: {bytes:?}");
         assert!(got.starts_with("HTTP/1.1 400 "), "{row}: {got}");
+        assert_eq!(line, "400 PR--", "{row}: {bytes:?}");
         assert_eq!(got.matches("HTTP/1.1 ").count(), 1, "{row}: one answer and no more");
     }
 }
@@ -89,8 +93,9 @@ async fn what_reaches_a_server_is_written_anew() {
         ),
     ];
     for (row, bytes, expected) in table {
-        let (requests, got) = pass(bytes).await;
+        let (requests, got, line) = pass(bytes).await;
         assert_eq!(requests, *expected, "{row}: {got}");
+        assert_eq!(line, "200 ----", "{row}");
     }
 }
 

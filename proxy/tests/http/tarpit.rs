@@ -12,6 +12,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use crate::{
     peers::*,
     rig::{LONG, Scripted, connect, counter, eventually, read_all},
+    witness::Witness,
 };
 
 const HELD: &str = "GET /held HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -114,13 +115,17 @@ async fn client_in_a_tarpit_is_a_connection_and_nothing_else_and_leaves_at_once(
 #[tokio::test]
 async fn client_that_ends_its_side_in_a_tarpit_is_answered_at_once() {
     let upstream = Recording::answering(OK).await;
-    let proxy = start(&upstream, FOR_EVER);
+    let mut config = config_for(upstream.server.address, FOR_EVER);
+    let witness = Witness::of(&mut config).await;
+    let proxy = Proxy::start(config).unwrap();
     for request in [HELD.to_owned(), format!("{HELD}{GET}")] {
         let mut client = held(&proxy, &request).await;
         client.shutdown().await.unwrap();
         let all = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
         assert!(all.starts_with("HTTP/1.1 500 ") && all.matches("HTTP/1.1").count() == 1, "{all}");
+        assert_eq!(witness.says().await, "500 CT--");
     }
+    assert_eq!(counter(&proxy, "tarpitted_total"), 2);
 }
 
 #[tokio::test]

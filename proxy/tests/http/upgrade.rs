@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::{
     peers::*,
     rig::{LONG, Scripted, connect, counter, eventually, read_all, read_n},
+    witness::Witness,
 };
 
 const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -120,9 +121,13 @@ async fn h33_switch_to_something_else_than_was_asked_for_is_502() {
         "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
     )
     .await;
-    let proxy = proxy_for(&upstream.server);
+    let mut config = http_config(&[upstream.server.address]);
+    let witness = Witness::of(&mut config).await;
+    let proxy = Proxy::start(config).unwrap();
     let mut client = connect(&proxy).await;
     assert!(ask(&mut client, HANDSHAKE).await.starts_with("HTTP/1.1 502 "));
+    assert_eq!(witness.says().await, "502 PH--");
+    assert_eq!(counter(&proxy, "bad_responses_total"), 1);
 }
 
 #[tokio::test]

@@ -101,6 +101,7 @@ async fn http_source_is_told_429_with_retry_after_and_closed() {
     assert!(answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
     assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
     assert_eq!(proxy.status().frontends[0].responses[4], 1);
+    assert_eq!(counter(&proxy, "source_connection_refusals_total"), 1);
 }
 
 #[tokio::test]
