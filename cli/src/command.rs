@@ -8,7 +8,9 @@ use crate::exit::Exit;
 
 mod asking;
 pub mod check;
+pub mod diff;
 pub mod errors;
+pub mod frontend;
 pub mod import;
 pub mod init;
 pub mod lab;
@@ -43,6 +45,8 @@ enum Verb {
     Run(run::RunArguments),
     /// Show who holds which address and why, and whether everything is healthy
     Status(status::StatusArguments),
+    /// Show how what runs differs from the file
+    Diff(diff::DiffArguments),
     /// Bring a changed file into force: all of it or nothing, and no connection is lost
     Reload(reload::ReloadArguments),
     /// Let the program that is installed now take over: no connection is lost, and no address moves
@@ -51,6 +55,8 @@ enum Verb {
     Stop(stop::StopArguments),
     /// Take a server out of service and back while it runs, change its weight, check it now
     Server(server::ServerArguments),
+    /// Refuse new connections to a frontend for a while, and take them again
+    Frontend(frontend::FrontendArguments),
     /// Show the last requests and responses that were refused as invalid, with the byte that is wrong
     Errors(errors::ErrorsArguments),
     /// Show exchanges as they pass: heads, the server, why that one, how long it took
@@ -85,10 +91,12 @@ pub fn main() -> ExitCode {
         Verb::Import(arguments) => import::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
+        Verb::Diff(arguments) => diff::run(&arguments),
         Verb::Reload(arguments) => reload::run(&arguments),
         Verb::Upgrade(arguments) => upgrade::run(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),
         Verb::Server(arguments) => server::run(&arguments),
+        Verb::Frontend(arguments) => frontend::run(&arguments),
         Verb::Errors(arguments) => errors::run(&arguments),
         Verb::Trace(arguments) => trace::run(&arguments),
         Verb::Log(arguments) => log::run(&arguments),

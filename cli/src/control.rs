@@ -4,11 +4,13 @@
 //! GET  /v1/status    -> Status          everything an operator sees; text and --json are made from it
 //! GET  /v1/version   -> VersionReport
 //! GET  /v1/errors    -> ErrorsReport    messages that were refused as invalid
+//! GET  /v1/diff      -> DiffReport      what runs, against the file; 422 with what `check` says if that is bad
 //! POST /v1/reload    ReloadRequest -> ReloadReport, when the file is in force; 422 with what `check` says if it is bad,
 //!                    409 if it can't come into force now
 //! POST /v1/upgrade   UpgradeRequest -> UpgradeReport, when another process is in charge; 422 and 409 as for reload
 //! POST /v1/stop      StopRequest -> StopReport, when all is given away; the daemon ends right after
 //! POST /v1/server    ServerRequest -> ServerReport; 404 if there is no such server, 409 if it can't be now
+//! POST /v1/frontend  FrontendRequest -> FrontendReport; 404 and 409 as for server
 //! POST /v1/trace     TraceRequest -> TraceLines as they come, one a line; 404 if there is no such frontend
 //! POST /v1/log/reopen            -> ReopenReport
 //! anything else      -> ErrorReport (application/problem+json, RFC 9457)
@@ -18,6 +20,7 @@
 use serde::{Deserialize, Serialize};
 
 pub mod client;
+mod diff;
 mod errors;
 mod orders;
 mod reload;
@@ -27,8 +30,12 @@ mod timestamp;
 mod trace;
 mod upgrade;
 
+pub use diff::DiffReport;
 pub use errors::{ErrorsReport, InvalidMessage};
-pub use orders::{Ordered, ServerOrder, ServerReport, ServerRequest, Weight};
+pub use orders::{
+    FrontendOrder, FrontendReport, FrontendRequest, InForce, Ordered, ServerOrder, ServerReport,
+    ServerRequest, Weight,
+};
 pub use reload::{Change, How, ReloadReport, ReloadRequest};
 pub use statistics::{
     BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, StepTimes,

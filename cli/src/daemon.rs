@@ -321,11 +321,7 @@ impl Daemon {
                 Event::Step(Step::Upgrade(step)) => self.handle_upgrade(now, step),
                 Event::Step(step) => self.handle_step(now, &step),
                 Event::Signal(name) => self.begin_stop(now, name, false, None),
-                Event::NoPause(name) => {
-                    tracing::warn!(
-                        "{name} is ignored: listeners can't be paused; to stop is SIGTERM or lbctl stop"
-                    );
-                }
+                Event::Frontends(order, name) => self.order_all_frontends(order, name),
                 Event::Reload => self.begin_reload(now, Request { by: "SIGHUP".to_owned(), reply: None }),
                 Event::ReopenLogs => self.reopen_logs(None),
                 Event::Timeout => {}

@@ -74,7 +74,8 @@ impl Proxy {
             }
             Some(Listener { place: place.name, sockets })
         });
-        Ok(Handover { listeners: listeners.collect(), known: Known::of(self.board()) })
+        let pauses = self.bindings().pauses().clone();
+        Ok(Handover { listeners: listeners.collect(), known: Known::of(self.board(), pauses) })
     }
 
     /// This process is in charge, and the one before is about to retire: files of Unix sockets go when this one ends.

@@ -54,6 +54,7 @@ pub use config::Config;
 pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use handover::{HandOverError, Handover, Known, Listener};
+pub use listener::pause::{Pause, PauseError};
 pub use server::{Prepared, Proxy, ReloadError, Reloaded, StartError};
 pub use status::{Health, Status};
 pub use stream::Stream;

@@ -4,6 +4,7 @@ mod accept;
 pub(crate) mod binding;
 mod inherited;
 mod leaving;
+pub(crate) mod pause;
 mod readiness;
 mod refuse;
 mod unix;

@@ -95,11 +95,14 @@ impl Proxy {
         let maps = Maps::load(&config.maps).map_err(StartError::Maps)?;
         let board = Board::new(config, maps, &before.known);
         let node = board.node();
-        let (bindings, sockets) = Bindings::bind_all(&node.config, before.listeners, board.health().clone());
+        let (bindings, sockets) = {
+            let Handover { listeners, known } = before;
+            Bindings::bind_all(&node.config, listeners, known.into_pauses(), board.health().clone())
+        };
         let (mut workers, mut threads, mut running) = (Vec::new(), Vec::new(), Vec::new());
         for (worker, sockets) in sockets.into_iter().enumerate() {
             let (run, ended) = oneshot::channel();
-            let started = WorkerHandle::start(worker, Arc::clone(&node), sockets, ended);
+            let started = WorkerHandle::start(worker, Arc::clone(&node), sockets, bindings.paused(), ended);
             let (handle, thread) = started.map_err(|source| StartError::Thread { worker, source })?;
             workers.push(handle);
             threads.push(thread);
@@ -208,7 +211,7 @@ impl Proxy {
 }
 
 impl Proxy {
-    pub(crate) fn workers(&self) -> &[WorkerHandle] {
+    pub(crate) fn workers(&self) -> &Arc<[WorkerHandle]> {
         &self.workers
     }
 

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::{Mode, ServerAddress},
     health::orders::ServerOrders,
+    listener::pause::Pause,
 };
 
 /// Everything an operator sees. Built on demand from the workers' counters; never touches a worker.
@@ -98,6 +99,8 @@ pub struct FrontendStatus {
     pub mode: Mode,
     /// Its addresses.
     pub binds: Vec<BindStatus>,
+    /// It takes no new connections.
+    pub paused: Option<Pause>,
     /// Client connections now.
     pub connections: u64,
     /// The most that there were.

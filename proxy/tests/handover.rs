@@ -212,3 +212,27 @@ async fn next_process_goes_on_with_what_was_ordered() {
     let new = next_of(&old, &config).await;
     assert_eq!(ordered(&new), before);
 }
+
+#[tokio::test]
+async fn frontend_that_is_paused_stays_so_in_the_next_process_and_can_be_resumed_there() {
+    let upstream = Recording::answering(OK).await;
+    let mut config = http_config(&[upstream.server.address]);
+    config.threads = NonZeroUsize::new(2).unwrap();
+    let old = Proxy::start(config.clone()).unwrap();
+    let at = address(&old);
+    old.pause("front", "root").await.unwrap();
+    let paused = old.status().frontends[0].paused.clone();
+    // More workers than sockets.
+    config.threads = NonZeroUsize::new(3).unwrap();
+    let new = next_of(&old, &config).await;
+    assert_eq!(retire(old, LONG).await, 0);
+    assert_eq!(new.status().frontends[0].paused, paused);
+    for _ in 0..8 {
+        let refused = TcpStream::connect(at).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+    new.resume("front", "root").await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(ask(&mut TcpStream::connect(at).await.unwrap(), GET).await, OK);
+    }
+}

@@ -19,6 +19,8 @@ mod known;
 mod limits;
 #[path = "reload/listeners.rs"]
 mod listeners;
+#[path = "reload/pauses.rs"]
+mod pauses;
 #[path = "reload/refused.rs"]
 mod refused;
 #[path = "reload/requests.rs"]

@@ -1,10 +1,11 @@
-//! Orders of an operator that change what runs and not the file: `POST /v1/server`.
+//! Orders of an operator that change what runs and not the file: `POST /v1/server`, `POST /v1/frontend`.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Server, Timestamp};
+use super::{Frontend, Server, Timestamp};
+use crate::output::age::age;
 
 /// Body of `POST /v1/server`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -91,15 +92,64 @@ pub struct ServerReport {
     pub now: Server,
 }
 
+/// Body of `POST /v1/frontend`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontendRequest {
+    /// Its name.
+    pub frontend: String,
+    /// What is wanted of it.
+    pub order: FrontendOrder,
+}
+
+/// What a frontend is to do.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrontendOrder {
+    /// Refuse new connections.
+    Pause,
+    /// Take new connections again.
+    Resume,
+}
+
+/// Answer of `POST /v1/frontend`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct FrontendReport {
+    /// It was paused before.
+    pub was_paused: bool,
+    /// As it is now.
+    pub now: Frontend,
+}
+
 /// An order that is in force.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Ordered {
-    /// As the verb takes it: `drain`, `weight 50%`.
+    /// As the verb takes it: `drain`, `weight 50%`, `pause`.
     pub what: String,
     /// A user, or a signal.
     pub by: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// An order that is in force, and whom it was given.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct InForce {
+    /// `app/web1`, `frontend web`
+    pub of: String,
+    /// What, by whom.
+    #[serde(flatten)]
+    pub ordered: Ordered,
+    /// The command that takes it back.
+    pub back: String,
+}
+
+impl InForce {
+    /// For a person, at that time.
+    pub fn sentence(&self, at: Timestamp) -> String {
+        let Self { of, ordered: Ordered { what, by, at: since }, back } = self;
+        format!("{of} has `{what}` by {by} for {}; to take it back: {back}", age(at.saturating_since(*since)))
+    }
 }
 
 #[cfg(test)]

@@ -288,6 +288,9 @@ pub struct Frontend {
     /// The rest of what HAProxy's statistics tell.
     #[serde(default)]
     pub statistics: FrontendStatistics,
+    /// Since when it takes no new connections, and who wanted that.
+    #[serde(default)]
+    pub paused: Option<Ordered>,
 }
 
 /// Requests (mode tcp: connections) that were refused for one reason, with less than a minute between them.

@@ -25,7 +25,8 @@ use tokio::{
 use self::peer::Peer;
 use super::{orders, reload::Refused, trace, upgrade};
 use crate::control::{
-    ErrorsReport, ReloadReport, ReopenReport, ServerReport, ServerRequest, Status, StopReport, TraceRequest,
+    DiffReport, ErrorsReport, FrontendReport, FrontendRequest, ReloadReport, ReopenReport, ServerReport,
+    ServerRequest, Status, StopReport, TraceRequest,
 };
 
 mod body;
@@ -53,6 +54,8 @@ pub(super) enum Command {
     Status(oneshot::Sender<Box<Status>>),
     /// `GET /v1/errors`.
     Errors(oneshot::Sender<ErrorsReport>),
+    /// `GET /v1/diff`.
+    Diff(oneshot::Sender<Result<DiffReport, Refused>>),
     /// `POST /v1/trace`.
     Trace {
         /// What is wanted.
@@ -70,6 +73,15 @@ pub(super) enum Command {
         by: String,
         /// Gets the server as it is now, or why nothing has changed.
         reply: orders::Reply<ServerReport>,
+    },
+    /// `POST /v1/frontend`.
+    Frontend {
+        /// What is wanted.
+        request: FrontendRequest,
+        /// Name of the user who asked.
+        by: String,
+        /// Gets the frontend as it is now, or why nothing has changed.
+        reply: orders::Reply<FrontendReport>,
     },
     /// `POST /v1/reload`.
     Reload {

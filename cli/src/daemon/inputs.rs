@@ -110,13 +110,15 @@ impl Daemon {
             }
             Command::ReopenLogs(reply) => self.reopen_logs(Some(reply)),
             Command::Server { request, by, reply } => self.order_server(&request, &by, reply),
+            Command::Frontend { request, by, reply } => self.order_frontend(&request, &by, reply),
+            Command::Diff(reply) => self.compare(reply),
             Command::Reload { by, reply } => self.begin_reload(now, Request { by, reply: Some(reply) }),
             Command::Upgrade(request) => self.begin_upgrade(now, request),
             Command::Stop { now: at_once, by, reply } => self.begin_stop(now, &by, at_once, Some(reply)),
         }
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let phase = match (&self.stop, &self.identity) {
             (Some(stop), _) => Phase::Stopping { reason: stop.reason.clone() },
             (None, Identity::Waiting { reason, .. }) => Phase::Waiting { reason: reason.clone() },

@@ -2,14 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lb_proxy::health::orders::{self, Duty, ServerOrders};
+use lb_proxy::{
+    Pause,
+    health::orders::{self, Duty, ServerOrders},
+};
 use tokio::sync::oneshot;
 
 use super::{Daemon, report};
 use crate::{
     config::{Config, text},
-    control::{Ordered, Server, ServerOrder, ServerReport, ServerRequest, Status},
-    output::age::age,
+    control::{
+        FrontendOrder, FrontendReport, FrontendRequest, InForce, Ordered, Server, ServerOrder, ServerReport,
+        ServerRequest, Status,
+    },
 };
 
 /// Past the timeout of a check, for its name to be looked up and the loops to come round.
@@ -82,6 +87,57 @@ impl Daemon {
     fn server(&self, backend: &str, server: &str) -> Option<Server> {
         report::server_of(&self.config, &self.proxy.status(), backend, server)
     }
+
+    pub(super) fn order_frontend(&self, request: &FrontendRequest, by: &str, reply: Reply<FrontendReport>) {
+        let known = self.config.proxy.frontends.iter().map(|frontend| frontend.name.as_str());
+        let known: Vec<_> = known.collect();
+        let name = request.frontend.clone();
+        if let Err(refused) = self.no_order_now() {
+            let _ = reply.send(Err(refused));
+        } else if known.contains(&name.as_str()) {
+            let (proxy, by, order) = (Arc::clone(&self.proxy), by.to_owned(), request.order);
+            // Not one of the tasks that a stop ends: it is not to be left half-way.
+            tokio::spawn(async move {
+                let was_paused =
+                    report::frontend_of(&proxy.status(), &name).is_some_and(|one| one.paused.is_some());
+                let outcome = match order {
+                    FrontendOrder::Pause => proxy.pause(&name, &by).await,
+                    FrontendOrder::Resume => proxy.resume(&name, &by).await,
+                };
+                let report = outcome.map_err(|error| error.to_string()).and_then(|()| {
+                    let now = report::frontend_of(&proxy.status(), &name);
+                    now.ok_or_else(|| "it has just gone".to_owned())
+                });
+                let refused = |why| Refused::Now(format!("frontend {name}: {why}"));
+                let _ = reply.send(report.map(|now| FrontendReport { was_paused, now }).map_err(refused));
+            });
+        } else {
+            let hint = text::suggestion(&name, &known, "frontend");
+            let _ = reply.send(Err(Refused::Missing(format!("there is no frontend `{name}`{hint}"))));
+        }
+    }
+
+    /// HAProxy's SIGTTOU and SIGTTIN: all frontends.
+    pub(super) fn order_all_frontends(&self, order: FrontendOrder, by: &'static str) {
+        if let Err(Refused::Now(why) | Refused::Missing(why)) = self.no_order_now() {
+            tracing::warn!("{by} is ignored: {why}");
+            return;
+        }
+        let names: Vec<_> =
+            self.config.proxy.frontends.iter().map(|frontend| frontend.name.clone()).collect();
+        let proxy = Arc::clone(&self.proxy);
+        tokio::spawn(async move {
+            for name in names {
+                let outcome = match order {
+                    FrontendOrder::Pause => proxy.pause(&name, by).await,
+                    FrontendOrder::Resume => proxy.resume(&name, by).await,
+                };
+                if let Err(error) = outcome {
+                    tracing::error!(frontend = name, by, "{error}");
+                }
+            }
+        });
+    }
 }
 
 /// Names of a backend and of a server in it.
@@ -119,22 +175,35 @@ pub(super) fn ordered(orders: &ServerOrders) -> Vec<Ordered> {
     duty.into_iter().chain(weight).collect()
 }
 
-/// What is not as the file says, and how to take it back.
-pub(super) fn notes(status: &Status) -> Vec<String> {
-    let servers = status.backends.iter().flat_map(|backend| {
-        let name = move |server: &Server| format!("{}/{}", backend.name, server.name);
-        backend
-            .servers
-            .iter()
-            .flat_map(move |server| server.ordered.iter().map(move |one| (name(server), one)))
+/// As `lbctl frontend` takes it.
+pub(super) fn paused(pause: &Pause) -> Ordered {
+    Ordered { what: "pause".to_owned(), by: pause.by.clone(), at: pause.at.into() }
+}
+
+/// What is not as the file says.
+pub(super) fn in_force(status: &Status) -> Vec<InForce> {
+    let frontends = status.frontends.iter().filter_map(|frontend| {
+        let ordered = frontend.paused.clone()?;
+        let name = &frontend.name;
+        Some(InForce {
+            of: format!("frontend {name}"),
+            ordered,
+            back: format!("lbctl frontend {name} resume"),
+        })
     });
-    let note = |(name, ordered): (String, &Ordered)| {
-        let Ordered { what, by, at } = ordered;
-        let age = age(status.at.saturating_since(*at));
-        let back = if what.starts_with("weight") { "weight 100%" } else { "ready" };
-        format!("{name} has `{what}` by {by} for {age}; to take it back: lbctl server {name} {back}")
-    };
-    servers.map(note).collect()
+    let servers = status.backends.iter().flat_map(|backend| {
+        let in_force = |server: &Server, ordered: &Ordered| {
+            let of = format!("{}/{}", backend.name, server.name);
+            let back = if ordered.what.starts_with("weight") { "weight 100%" } else { "ready" };
+            let back = format!("lbctl server {of} {back}");
+            InForce { of, ordered: ordered.clone(), back }
+        };
+        let servers = backend.servers.iter();
+        servers
+            .flat_map(|server| server.ordered.iter().map(|one| in_force(server, one)).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    });
+    frontends.chain(servers).collect()
 }
 
 #[cfg(test)]

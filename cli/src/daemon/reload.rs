@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod changes;
+mod diff;
 mod plan;
 mod refusal;
 
@@ -123,6 +124,10 @@ impl Daemon {
         if self.upgrade.is_some() {
             return Some("an upgrade is under way");
         }
+        self.no_file()
+    }
+
+    fn no_file(&self) -> Option<&'static str> {
         (self.file == Path::new("-"))
             .then_some("lbctl runs what it was given on stdin, which can't be read again")
     }

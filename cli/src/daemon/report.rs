@@ -76,7 +76,8 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         problems: Vec::new(),
         notes: notes(facts.config),
     };
-    status.notes.extend(orders::notes(&status));
+    let ordered = orders::in_force(&status);
+    status.notes.extend(ordered.iter().map(|one| one.sentence(status.at)));
     status.problems = problems::find(facts, &status);
     status
 }
@@ -346,6 +347,7 @@ fn frontend(found: &proxy::FrontendStatus, maxconn: u64) -> Frontend {
         counters: found.counters.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect(),
         refused: found.refused.iter().map(refused).collect(),
         statistics: statistics::frontend(found),
+        paused: found.paused.as_ref().map(orders::paused),
     }
 }
 
@@ -404,6 +406,12 @@ fn refused(found: &proxy::Refused) -> Refused {
         last: found.last.into(),
         reason: found.reason.clone(),
     }
+}
+
+/// One frontend, if it is there.
+pub(super) fn frontend_of(status: &proxy::Status, name: &str) -> Option<Frontend> {
+    let found = status.frontends.iter().find(|frontend| frontend.name == name)?;
+    Some(frontend(found, status.maxconn))
 }
 
 /// One server, if it is there.

@@ -12,7 +12,7 @@ use super::{
     Daemon, clock, control::Command, hello::endpoint::Datagram, neighbours::Neighbours, reload, stop::Stage,
     upgrade,
 };
-use crate::speaker::protocol::FromSpeaker;
+use crate::{control::FrontendOrder, speaker::protocol::FromSpeaker};
 
 /// A task of the loop's own is done.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ pub(super) enum Event {
     Datagram(io::Result<Datagram>),
     Step(Step),
     Signal(&'static str),
-    /// One that stops HAProxy's listeners for a while.
-    NoPause(&'static str),
+    /// An order for all frontends, and the signal that gave it.
+    Frontends(FrontendOrder, &'static str),
     Reload,
     ReopenLogs,
     Timeout,
@@ -77,8 +77,8 @@ impl Signals {
             // HAProxy's soft stop: whoever scripted that means an orderly one.
             _ = self.user1.recv() => Event::Signal("SIGUSR1"),
             _ = self.user2.recv() => Event::ReopenLogs,
-            _ = self.pause.recv() => Event::NoPause("SIGTTOU"),
-            _ = self.resume.recv() => Event::NoPause("SIGTTIN"),
+            _ = self.pause.recv() => Event::Frontends(FrontendOrder::Pause, "SIGTTOU"),
+            _ = self.resume.recv() => Event::Frontends(FrontendOrder::Resume, "SIGTTIN"),
         }
     }
 }

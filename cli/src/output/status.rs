@@ -213,6 +213,7 @@ fn frontends(frontends: &[Frontend], paint: Paint) -> String {
         table.row([
             frontend.name.as_str().into(),
             Cell::lines(frontend.binds.iter().map(|bind| match bind.error {
+                None if frontend.paused.is_some() => format!("{} PAUSED", bind.label),
                 None => bind.label.clone(),
                 Some(_) => format!("{} NOT BOUND", bind.label),
             })),

@@ -145,7 +145,8 @@ fn of_frontend(frontend: &Frontend, id: u32) -> Row {
     row.set(Column::Dreq, denied.map(counter).iter().sum::<u64>());
     row.set(Column::Dresp, counter("denied_responses_total"));
     row.set(Column::Ereq, found.request_errors);
-    row.set(Column::Status, if listens { "OPEN" } else { "STOP" });
+    let status = if frontend.paused.is_some() { "PAUSED" } else { "OPEN" };
+    row.set(Column::Status, if listens { status } else { "STOP" });
     row.set(Column::Rate, found.connection_rate.now);
     row.set(Column::RateLim, 0_u32);
     row.set(Column::RateMax, found.connection_rate.max);

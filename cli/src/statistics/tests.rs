@@ -93,6 +93,7 @@ pub(crate) fn frontend(name: &str) -> Frontend {
             .map(|(name, n)| (name.to_owned(), n))
             .into(),
         refused: Vec::new(),
+        paused: None,
         statistics: FrontendStatistics {
             connections_peak: 12,
             connection_rate: PerSecond { now: 1, max: 8 },

@@ -101,6 +101,9 @@ fn what_can_not_be_ordered_is_refused_with_the_nearest_name() {
     let said = refused(&["server", "app/web1", "weight", "257"], 64);
     assert!(said.contains("a weight is 0..256"), "{said}");
     refused(&["server", "app/web1", "stop"], 64);
+    let said = refused(&["frontend", "wbe", "pause"], 2);
+    assert_eq!(said, "lbctl: there is no frontend `wbe`; did you mean `web`?\n");
+    refused(&["frontend", "web", "stop"], 64);
     let body = r#"{"server": "app/web1", "order": "halt"}"#;
     let request = format!(
         "POST /v1/server HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
@@ -110,4 +113,72 @@ fn what_can_not_be_ordered_is_refused_with_the_nearest_name() {
     assert!(head.starts_with("http/1.1 400"), "{head}");
     assert!(body.contains("unknown variant `halt`"), "{body}");
     assert_eq!(server_of(&daemon, 0)["ordered"], Value::Array(Vec::new()), "nothing has changed");
+}
+
+#[test]
+fn paused_frontend_refuses_newcomers_through_reload_and_upgrade_until_it_is_resumed() {
+    let daemon = pair_of_servers();
+    let label = daemon.frontend.to_string();
+    let paused = "web: paused, new connections are refused; no connection is open";
+    daemon.wait_until("nobody is connected", |daemon| {
+        daemon.status_json().is_some_and(|status| status["frontends"][0]["connections"] == 0)
+    });
+    assert_eq!(says(&daemon, &["frontend", "web", "pause"]), paused);
+    assert!(says(&daemon, &["frontend", "web", "pause"]).starts_with("web: is paused already, by "));
+    for verb in ["reload", "upgrade"] {
+        says(&daemon, &[verb]);
+        let refused = std::net::TcpStream::connect(daemon.frontend).expect_err("paused");
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{verb}");
+    }
+    let screen = daemon.verb(&["status"]);
+    assert_eq!(screen.status.code(), Some(0), "what was ordered is no problem");
+    let screen = String::from_utf8_lossy(&screen.stdout).into_owned();
+    assert!(screen.contains("PAUSED") && screen.contains("note: frontend web has `pause` by "), "{screen}");
+    assert_eq!(says(&daemon, &["frontend", "web", "resume"]), format!("web: listens again on {label}"));
+    assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
+    assert_eq!(
+        says(&daemon, &["frontend", "web", "resume"]),
+        format!("web: was not paused; it listens on {label}")
+    );
+    assert!(daemon.verb(&["stop", "--now"]).status.success());
+}
+
+#[test]
+fn diff_shows_what_is_ordered_and_what_a_reload_would_change() {
+    let daemon = pair_of_servers();
+    let diff = |code: i32| {
+        let output = daemon.verb(&["diff"]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    assert!(diff(0).ends_with(" is what runs\n"));
+    let file = daemon.folder.path().join("lb.toml");
+    let text = std::fs::read_to_string(&file).expect("read");
+    std::fs::write(&file, text.replace("web2 = {", "web3 = {").replace("rise = 1", "rise = 7"))
+        .expect("written");
+    says(&daemon, &["server", "app/web1", "maint"]);
+    says(&daemon, &["frontend", "web", "pause"]);
+    let said = diff(1);
+    for part in [
+        "backend app changed (check.rise)\n  server app/web3 added\n  server app/web2 removed\nordered while it runs:\n",
+        "  frontend web has `pause` by ",
+        "  app/web1 has `maint` by ",
+        "; to take it back: lbctl server app/web1 ready\n",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let json: Value = serde_json::from_slice(&daemon.verb(&["diff", "--json"]).stdout).expect("JSON");
+    assert_eq!((&json["orders"][1]["of"], &json["orders"][1]["what"]), (&"app/web1".into(), &"maint".into()));
+    // What is ordered goes before the file, and so does it after a reload.
+    says(&daemon, &["reload"]);
+    assert!(diff(1).contains(" is what runs\nordered while it runs:\n"), "{}", diff(1));
+    says(&daemon, &["server", "app/web1", "ready"]);
+    says(&daemon, &["frontend", "web", "resume"]);
+    diff(0);
+    std::fs::write(&file, text.replace("[global]", "[global]\nthread = 1")).expect("written");
+    assert!(diff(78).contains("did you mean `threads`?"));
+    std::fs::write(&file, text.replace("threads = 2", "threads = 3")).expect("written");
+    assert!(diff(1).contains("but it would be refused: "), "{}", diff(1));
+    assert!(daemon.verb(&["stop", "--now"]).status.success());
+    assert!(diff(2).contains("lbctl is not running here"));
 }

@@ -377,14 +377,16 @@ fn a_signal_to_a_proxy_alone_waits_for_nothing_longer_than_half_a_second() {
 }
 
 #[test]
-fn signals_that_would_pause_listeners_are_ignored_with_a_warning() {
+fn haproxys_signals_pause_and_resume_all_frontends() {
     let daemon = Daemon::start("http", web_server(Duration::ZERO));
-    for (signal, name) in [(Signal::SIGTTOU, "SIGTTOU"), (Signal::SIGTTIN, "SIGTTIN")] {
-        daemon.signal(signal);
-        daemon.wait_until("the log says so", |daemon| {
-            let is_told = |line: &str| line.contains("WARN") && line.contains(&format!("{name} is ignored"));
-            daemon.log().lines().any(is_told)
+    for _ in 0..2 {
+        daemon.signal(Signal::SIGTTOU);
+        daemon.wait_until("it is paused", |daemon| {
+            daemon.status_json().is_some_and(|status| status["frontends"][0]["paused"]["by"] == "SIGTTOU")
         });
+        daemon.wait_until("newcomers are refused", |daemon| get(daemon.frontend).is_none());
+        daemon.signal(Signal::SIGTTIN);
+        daemon.wait_until("it listens again", |daemon| get(daemon.frontend).is_some());
     }
     daemon.assert_untouched();
 }

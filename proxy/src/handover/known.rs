@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::{Address, Backend, BackendId, ServerAddress},
     health::{board::Board, server::ServerHealth},
+    listener::pause::Pauses,
     metrics::{
         BackendCounters,
         named::{Named, is_most},
@@ -24,6 +25,9 @@ pub struct Known {
     backends: BTreeMap<String, KnownBackend>,
     /// The last good answer for each name.
     answers: BTreeMap<String, Vec<IpAddr>>,
+    /// Frontends that are paused.
+    #[serde(default)]
+    pauses: Pauses,
 }
 
 /// Counters by their names. One that the other program does not have is lost.
@@ -51,7 +55,7 @@ struct KnownServer {
 
 impl Known {
     /// What `board` knows.
-    pub(crate) fn of(board: &Board) -> Self {
+    pub(crate) fn of(board: &Board, pauses: Pauses) -> Self {
         let node = board.node();
         let frontend = |(index, frontend): (usize, &crate::config::Frontend)| {
             let counts = node.counters.iter().map(|counters| counters.frontends[index].named());
@@ -62,7 +66,7 @@ impl Known {
             (backend.name.clone(), KnownBackend::of(&node, BackendId(index), backend))
         };
         let backends = node.config.backends.iter().enumerate().map(backend).collect();
-        Self { frontends, backends, answers: board.answers() }
+        Self { frontends, backends, answers: board.answers(), pauses }
     }
 
     /// What the first generation of a process begins with. Before a worker has begun.
@@ -94,6 +98,10 @@ impl Known {
                 stick.restore(clients.filter_map(|(client, name)| Some((*client, of(name)?))));
             }
         }
+    }
+
+    pub(crate) fn into_pauses(self) -> Pauses {
+        self.pauses
     }
 
     pub(crate) fn answers(&self) -> impl Iterator<Item = (Box<str>, Vec<IpAddr>)> {

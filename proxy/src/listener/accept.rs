@@ -4,7 +4,7 @@
 //! limit the excess stays in the kernel's queue, neither refused nor served, and no loop holds a permit that it does
 //! not use.
 
-use std::{cell::RefCell, io, os::fd::OwnedFd, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, os::fd::OwnedFd, rc::Rc, sync::Arc, time::Duration};
 
 use socket2::{SockFilter, Socket};
 use tokio::{
@@ -16,14 +16,14 @@ use crate::{
     Endpoint,
     config::{Mode, TcpKeepalive},
     connection::{self, Connection, Permit},
-    listener::{BACKLOG, refuse::refuse},
+    listener::{BACKLOG, pause::Paused, refuse::refuse},
     metrics::Event,
     stream, tcp,
     worker::Worker,
 };
 
 /// After an error that the next accept would meet as well (out of descriptors or memory).
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// Classic BPF over a TCP header: drops a SYN without ACK and lets everything else pass, so that a handshake that is
 /// under way ends well.
@@ -36,7 +36,7 @@ const SYN_FILTER: [SockFilter; 5] = [
 ];
 
 /// How long a listener that goes still accepts, at least: for the last packet of a handshake that is under way.
-const SETTLE: Duration = Duration::from_millis(10);
+pub(super) const SETTLE: Duration = Duration::from_millis(10);
 
 /// Connections that a listener that goes accepts before others have their turn.
 const TURN: usize = 64;
@@ -75,33 +75,99 @@ pub(crate) struct AcceptLoops {
     running: RefCell<Vec<Running>>,
     /// Those that go: they accept what is still on its way.
     ending: RefCell<Vec<Rc<Listener>>>,
+    paused: RefCell<Vec<Paused>>,
+    /// Numbers of those that are to be paused, also before they are here.
+    to_pause: RefCell<Arc<[u64]>>,
 }
 
 /// A running loop; it ends when this is dropped.
 #[derive(Debug)]
 struct Running {
     listener: Rc<Listener>,
+    assignment: Assignment,
     _running: oneshot::Sender<()>,
 }
 
 impl AcceptLoops {
-    /// Starts accepting connections from `socket`.
+    /// Starts accepting connections from `socket`, unless it is to be paused.
     pub(crate) fn start(&self, worker: &Rc<Worker>, assignment: &Assignment, socket: Watched) {
-        self.run(worker, assignment, Rc::new(socket));
+        let socket = Rc::new(socket);
+        if self.to_pause.borrow().contains(&assignment.listener.number) {
+            match Paused::new(Rc::clone(&socket), assignment.clone()) {
+                Ok(paused) => return self.paused.borrow_mut().push(paused),
+                Err(error) => tracing::error!(%error, "a listener can't be paused"),
+            }
+        }
+        self.run(worker, assignment, socket);
+    }
+
+    /// From now on the listeners with these numbers refuse whoever comes, and all others accept.
+    ///
+    /// # Errors
+    /// One can't; the others do.
+    pub(crate) fn set_paused(&self, worker: &Rc<Worker>, numbers: Arc<[u64]>) -> io::Result<()> {
+        let mut outcome = Ok(());
+        for running in self.running.take() {
+            let listener = &running.listener;
+            if !numbers.contains(&listener.id.number) {
+                self.running.borrow_mut().push(running);
+                continue;
+            }
+            listener.accept_queued();
+            match Paused::new(Rc::clone(&listener.socket), running.assignment.clone()) {
+                Ok(paused) => self.paused.borrow_mut().push(paused),
+                Err(error) => {
+                    self.running.borrow_mut().push(running);
+                    outcome = Err(error);
+                }
+            }
+        }
+        for paused in self.paused.take() {
+            if numbers.contains(&paused.assignment.listener.number) {
+                self.paused.borrow_mut().push(paused);
+                continue;
+            }
+            match paused.resume() {
+                Ok(socket) => self.run(worker, &paused.assignment, socket),
+                Err(error) => {
+                    self.paused.borrow_mut().push(paused);
+                    outcome = Err(error);
+                }
+            }
+        }
+        self.to_pause.replace(numbers);
+        outcome
     }
 
     /// The frontend at this listener, if it is not one that goes.
     pub(crate) fn frontend_of(&self, listener: ListenerId) -> Option<usize> {
-        let running = self.running.borrow();
-        running.iter().find(|one| one.listener.id == listener).map(|one| one.listener.frontend)
+        let (running, paused) = (self.running.borrow(), self.paused.borrow());
+        let running = running.iter().map(|one| &one.assignment);
+        let mut all = running.chain(paused.iter().map(|one| &one.assignment));
+        all.find(|one| one.listener == listener).map(|one| one.frontend)
     }
 
     /// Goes over to the next generation of the configuration: listeners in `stay` accept for that, `new` ones begin to,
-    /// all others end once nothing is left in their queues.
-    pub(crate) fn reassign(&self, worker: &Rc<Worker>, stay: &[Assignment], new: Vec<(Assignment, Watched)>) {
+    /// all others end once nothing is left in their queues. Those in `paused` refuse whoever comes.
+    pub(crate) fn reassign(
+        &self,
+        worker: &Rc<Worker>,
+        stay: &[Assignment],
+        new: Vec<(Assignment, Watched)>,
+        paused: Arc<[u64]>,
+    ) {
+        self.to_pause.replace(Arc::clone(&paused));
+        let staying = |number| stay.iter().find(|assignment| assignment.listener.number == number);
+        for mut paused in self.paused.take() {
+            if let Some(assignment) = staying(paused.assignment.listener.number) {
+                paused.set_keepalive(assignment.keepalive.as_ref());
+                paused.assignment = assignment.clone();
+                self.paused.borrow_mut().push(paused);
+            }
+        }
         for running in self.running.take() {
             let number = running.listener.id.number;
-            match stay.iter().find(|assignment| assignment.listener.number == number) {
+            match staying(number) {
                 Some(assignment) => {
                     running.listener.set_keepalive(assignment.keepalive.as_ref());
                     self.run(worker, assignment, Rc::clone(&running.listener.socket));
@@ -111,6 +177,9 @@ impl AcceptLoops {
         }
         for (assignment, socket) in new {
             self.start(worker, &assignment, socket);
+        }
+        if let Err(error) = self.set_paused(worker, paused) {
+            tracing::error!(%error, "a listener can't be paused or resumed");
         }
     }
 
@@ -126,7 +195,11 @@ impl AcceptLoops {
             is_inherited: assignment.is_inherited,
         });
         let (running, stopped) = oneshot::channel();
-        self.running.borrow_mut().push(Running { listener: Rc::clone(&listener), _running: running });
+        self.running.borrow_mut().push(Running {
+            listener: Rc::clone(&listener),
+            assignment: assignment.clone(),
+            _running: running,
+        });
         tokio::task::spawn_local(async move {
             tokio::select! {
                 biased;
@@ -188,19 +261,28 @@ impl AcceptLoops {
         }
     }
 
+    /// The same at the listeners with these numbers.
+    pub(crate) fn drop_newcomers_at(&self, numbers: &[u64]) {
+        for running in self.running.borrow().iter() {
+            if numbers.contains(&running.listener.id.number) {
+                running.listener.drop_newcomers();
+                running.listener.accept_queued();
+            }
+        }
+    }
+
     /// Another handle on each listening socket, by the number of its listener. Those that go are not among them.
     pub(crate) fn share(&self) -> io::Result<Vec<(u64, OwnedFd)>> {
-        let running = self.running.borrow();
-        let share = |one: &Running| {
-            let socket = one.listener.socket.get_ref().try_clone()?;
-            Ok((one.listener.id.number, socket.into()))
-        };
-        running.iter().map(share).collect()
+        let (running, paused) = (self.running.borrow(), self.paused.borrow());
+        let running = running.iter().map(|one| (one.listener.id.number, one.listener.socket.get_ref()));
+        let all = running.chain(paused.iter().map(|one| (one.assignment.listener.number, one.socket())));
+        all.map(|(number, socket)| Ok((number, socket.try_clone()?.into()))).collect()
     }
 
     /// Ends all loops and closes their sockets.
     pub(crate) fn clear(&self) {
         self.running.take();
+        self.paused.take();
         self.ending.take();
     }
 }
@@ -297,13 +379,8 @@ impl Listener {
     }
 
     fn set_keepalive(&self, keepalive: Option<&TcpKeepalive>) {
-        if self.local == Endpoint::Unix {
-            return;
-        }
-        let socket = self.socket.get_ref();
-        let set = keepalive.map_or_else(|| socket.set_keepalive(false), |keepalive| keepalive.set(socket));
-        if let Err(error) = set {
-            tracing::warn!(%error, local = %self.local, "can't change TCP keep-alive");
+        if self.local != Endpoint::Unix {
+            set_keepalive(self.socket.get_ref(), keepalive);
         }
     }
 
@@ -356,7 +433,14 @@ impl Listener {
     }
 }
 
-fn accept(socket: &Socket) -> io::Result<(Socket, Endpoint)> {
+pub(super) fn set_keepalive(socket: &Socket, keepalive: Option<&TcpKeepalive>) {
+    let set = keepalive.map_or_else(|| socket.set_keepalive(false), |keepalive| keepalive.set(socket));
+    if let Err(error) = set {
+        tracing::warn!(%error, local = ?socket.local_addr(), "can't change TCP keep-alive");
+    }
+}
+
+pub(super) fn accept(socket: &Socket) -> io::Result<(Socket, Endpoint)> {
     let (socket, peer) = socket.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
     Ok((socket, Endpoint::of_socket(&peer).ok_or(io::ErrorKind::Unsupported)?))
 }

@@ -24,6 +24,7 @@ use super::{
     Assignment, ListenerId, beside, bind,
     inherited::adopt,
     leaving::{Leaving, is_beside},
+    pause::Pauses,
     unix::{self, Rights, SocketFile},
     watch,
 };
@@ -49,7 +50,9 @@ pub(crate) struct Bindings {
     health: published::Sender<Health>,
     bindings: Mutex<Vec<Binding>>,
     /// Held by whoever hands sockets to workers: they go to the generation that they were made for.
-    turn: Arc<tokio::sync::Mutex<Leaving>>,
+    pub(super) turn: Arc<tokio::sync::Mutex<Leaving>>,
+    /// Frontends that are paused.
+    pub(super) pauses: Mutex<Pauses>,
 }
 
 #[derive(Clone, Debug)]
@@ -149,6 +152,7 @@ impl Bindings {
     pub(crate) fn bind_all(
         config: &Config,
         mut listeners: Vec<Listener>,
+        mut pauses: Pauses,
         health: published::Sender<Health>,
     ) -> (Arc<Self>, Vec<Sockets>) {
         let workers = config.threads.get();
@@ -166,7 +170,9 @@ impl Bindings {
                 sockets[index % workers].push((binding.assignment.clone(), socket));
             }
         }
-        let this = Self { health, bindings: Mutex::new(bindings), turn: Arc::default() };
+        pauses.retain(|frontend, _| bindings.iter().any(|binding| binding.name == *frontend));
+        let pauses = Mutex::new(pauses);
+        let this = Self { health, bindings: Mutex::new(bindings), turn: Arc::default(), pauses };
         this.publish(&this.bindings());
         (Arc::new(this), sockets)
     }
@@ -268,6 +274,7 @@ impl Bindings {
             }
         }
         *bindings = plan.bindings;
+        self.pauses().retain(|frontend, _| bindings.iter().any(|binding| binding.name == *frontend));
         for binding in bindings.iter_mut() {
             if std::mem::take(&mut binding.changes)
                 && let (Some(Ok(rights)), Some(file)) = (&binding.rights, &binding.file)
@@ -287,6 +294,12 @@ impl Bindings {
             .filter(|binding| binding.assignment.frontend == frontend)
             .map(|binding| binding.status.clone())
             .collect()
+    }
+
+    /// Numbers of the listeners of frontends.
+    pub(super) fn numbers_of(&self, is_meant: impl Fn(&str) -> bool) -> Arc<[u64]> {
+        let bindings = self.bindings();
+        bindings.iter().filter(|binding| is_meant(&binding.name)).map(Binding::number).collect()
     }
 
     /// Failed attempts to bind them, since the start.

@@ -135,8 +135,10 @@ impl Prepared {
         let adopted = board.adopt(&node);
         let turn = bindings.adopt(plan);
         board.follow(&adopted);
+        let paused = bindings.paused();
         let swaps = new.into_iter().enumerate().map(|(index, new)| {
-            let swap = Swap { node: Arc::clone(&node), stay: stay.clone(), new };
+            let (stay, paused) = (stay.clone(), Arc::clone(&paused));
+            let swap = Swap { node: Arc::clone(&node), stay, new, paused };
             let workers = Arc::clone(&workers);
             // On its own: it reaches a worker that hangs as well, when that goes on.
             let swapped =

@@ -67,6 +67,7 @@ fn frontend(node: &Node, bindings: &Bindings, index: usize) -> FrontendStatus {
         name: config.name.clone(),
         mode: config.mode,
         binds: bindings.of_frontend(index),
+        paused: bindings.pauses().get(&config.name).cloned(),
         connections: shared.connections.taken().into(),
         connections_peak: peaks.max().unwrap_or(0),
         maxconn: shared.connections.max().into(),

@@ -113,7 +113,8 @@ impl Rig {
         change(&mut config);
         let node = Board::new(config, Maps::default(), &Known::default()).node();
         let (running, ended) = oneshot::channel();
-        let (worker, _thread) = WorkerHandle::start(0, Arc::clone(&node), Vec::new(), ended).unwrap();
+        let (worker, _thread) =
+            WorkerHandle::start(0, Arc::clone(&node), Vec::new(), Arc::default(), ended).unwrap();
         let client = TcpStream::connect(clients.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = clients.accept().await.unwrap();
         let accepted = accepted.into_std().unwrap();

@@ -26,11 +26,13 @@ pub(crate) struct WorkerHandle {
 pub(super) type Command = Box<dyn FnOnce(&Rc<Worker>) + Send>;
 
 impl WorkerHandle {
-    /// Starts the thread `lbctl-worker-INDEX`, which accepts from `sockets` and runs until `ended` resolves.
+    /// Starts the thread `lbctl-worker-INDEX`, which accepts from `sockets`, but for those that are
+    /// `paused` (numbers of their listeners), and runs until `ended` resolves.
     pub(crate) fn start(
         index: usize,
         node: Arc<Node>,
         sockets: Sockets,
+        paused: Arc<[u64]>,
         ended: oneshot::Receiver<()>,
     ) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let (commands, received) = mpsc::channel(COMMANDS);
@@ -46,6 +48,8 @@ impl WorkerHandle {
                 };
             runtime.block_on(async {
                 let (core, worker) = Core::new(index, node);
+                // Nothing is here yet that could fail.
+                let _ = worker.accept_loops().set_paused(&worker, paused);
                 let accepting = sockets.into_iter().try_for_each(|(assignment, socket)| {
                     worker.accept_loops().start(&worker, &assignment, watch(socket)?);
                     Ok(())

@@ -17,6 +17,8 @@ pub(crate) struct Swap {
     /// Listeners that stay; all others go.
     pub(crate) stay: Vec<Assignment>,
     pub(crate) new: Vec<(Assignment, Watched)>,
+    /// Numbers of listeners that are paused.
+    pub(crate) paused: Arc<[u64]>,
 }
 
 impl Worker {
@@ -36,7 +38,7 @@ impl Worker {
         let next = self.next(swap.node);
         self.is_outdated.set(true);
         self.core.set_current(Rc::clone(&next));
-        self.core.accept_loops.reassign(&next, &swap.stay, swap.new);
+        self.core.accept_loops.reassign(&next, &swap.stay, swap.new, swap.paused);
         self.core.registry.wake_idle();
     }
 

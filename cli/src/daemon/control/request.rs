@@ -38,14 +38,16 @@ const LINES_AHEAD: usize = 16;
 type Answer = Response<AnswerBody>;
 
 /// The resources and the method of each.
-const RESOURCES: [(&str, Method); 9] = [
+const RESOURCES: [(&str, Method); 11] = [
     ("/v1/status", Method::GET),
     ("/v1/version", Method::GET),
     ("/v1/errors", Method::GET),
+    ("/v1/diff", Method::GET),
     ("/v1/reload", Method::POST),
     ("/v1/upgrade", Method::POST),
     ("/v1/stop", Method::POST),
     ("/v1/server", Method::POST),
+    ("/v1/frontend", Method::POST),
     ("/v1/log/reopen", Method::POST),
     ("/v1/trace", Method::POST),
 ];
@@ -85,9 +87,14 @@ pub(super) async fn answer(
         }),
         "/v1/status" => ask(commands, Command::Status).await,
         "/v1/errors" => ask(commands, Command::Errors).await,
+        "/v1/diff" => read_file(commands, Command::Diff).await,
         "/v1/reload" => reload(&body, commands, user).await,
         "/v1/server" => {
             order(&body, commands, |request, reply| Command::Server { request, by: user.to_owned(), reply })
+                .await
+        }
+        "/v1/frontend" => {
+            order(&body, commands, |request, reply| Command::Frontend { request, by: user.to_owned(), reply })
                 .await
         }
         "/v1/trace" => trace(&body, commands).await,
@@ -98,9 +105,10 @@ pub(super) async fn answer(
 }
 
 /// What reads is for all who have a right to the socket, everything else for those who may change something; and so are
-/// messages that were refused, in which there may be cookies and passwords.
+/// messages that were refused, in which there may be cookies and passwords, and the file, which not all may read.
 fn forbidden(path: &str, method: &Method, peer: &Peer) -> Option<Answer> {
-    if (method.is_safe() && path != "/v1/errors") || peer.may_change {
+    let is_private = ["/v1/errors", "/v1/diff"].contains(&path);
+    if (method.is_safe() && !is_private) || peer.may_change {
         return None;
     }
     let detail = format!(
@@ -132,8 +140,16 @@ async fn reload(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> An
     if let Err(error) = parse::<ReloadRequest>(body) {
         return bad_body(&error);
     }
+    read_file(commands, |reply| Command::Reload { by: user.to_owned(), reply }).await
+}
+
+/// What takes the file as it is now.
+async fn read_file<T: Serialize>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<Result<T, Refused>>) -> Command,
+) -> Answer {
     let (reply, answer) = oneshot::channel();
-    if commands.send(Command::Reload { by: user.to_owned(), reply }).await.is_err() {
+    if commands.send(command(reply)).await.is_err() {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
     }
     match answer.await {
@@ -303,7 +319,7 @@ mod tests {
         for (path, method) in RESOURCES {
             let answer = forbidden(path, &method, &peer(false));
             let status = answer.map(|answer| answer.status().as_u16());
-            let is_shut = method == Method::POST || path == "/v1/errors";
+            let is_shut = method == Method::POST || path == "/v1/errors" || path == "/v1/diff";
             assert_eq!(status, is_shut.then_some(403), "{path}");
             assert!(forbidden(path, &method, &peer(true)).is_none(), "{path}");
         }

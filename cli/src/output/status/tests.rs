@@ -127,6 +127,7 @@ fn healthy() -> Status {
             counters: Default::default(),
             refused: Vec::new(),
             statistics: Default::default(),
+            paused: None,
         }],
         backends: vec![Backend {
             name: "app".to_owned(),

@@ -133,7 +133,7 @@ fn class(word: &str) -> &'static str {
         "UP" | "OPEN" => "up",
         "DOWN" if word.contains('/') && !word.contains('(') => "unsure",
         "DOWN" | "STOP" => "down",
-        "NOLB" | "DRAIN" | "MAINT" => "away",
+        "NOLB" | "DRAIN" | "MAINT" | "PAUSED" => "away",
         _ => "none",
     }
 }

@@ -24,6 +24,7 @@ fn frontend(full_since: Option<SystemTime>) -> proxy::FrontendStatus {
         name: "web".to_owned(),
         mode: Default::default(),
         binds: Vec::new(),
+        paused: None,
         connections: 60,
         connections_peak: 60,
         maxconn: 60,
