@@ -42,7 +42,7 @@ impl Daemon {
         let problem = &status["problems"][0];
         assert_eq!(problem["what"], "the last reload was refused", "{status}");
         assert!(problem["look_at"].as_str().expect("text").contains(why), "{problem}");
-        assert!(self.log().contains(why), "{}", self.log());
+        self.wait_until("the refusal is in the log", |daemon| daemon.log().contains(why));
         assert_eq!(self.verb(&["status"]).status.code(), Some(2));
     }
 }
@@ -96,8 +96,10 @@ fn changed_file_is_in_force_when_the_verb_returns_and_the_verb_says_what_changed
     assert_eq!(status["file"]["generation"], 2);
     assert!(status["file"]["loaded"].as_str() > status["started"].as_str(), "{status}");
     assert!(stdout(&daemon.verb(&["status"])).contains(&format!("file {}, loaded ", &hash[..6])));
-    let log = daemon.log();
-    assert!(log.contains("reloaded") && log.contains(&format!("server more/{server} added")), "{log}");
+    daemon.wait_until("the log says so", |daemon| {
+        let log = daemon.log();
+        log.contains("reloaded") && log.contains(&format!("server more/{server} added"))
+    });
 
     daemon.write(&daemon.text().replace(&one_more(more, server), ""));
     let output = daemon.verb(&["reload", "--json"]);

@@ -196,7 +196,7 @@ fn a_server_that_goes_down_is_a_problem_and_exit_2() {
         last.contains("connection refused. Does the service run there? The other server carries all."),
         "{text}"
     );
-    assert!(daemon.log().contains("connection refused"), "{}", daemon.log());
+    daemon.wait_until("the log says why", |daemon| daemon.log().contains("connection refused"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::{
     peers::*,
-    rig::{Scripted, connect, counter, eventually, read_all},
+    rig::{Scripted, connect, counted, counter, eventually, read_all},
 };
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
@@ -46,7 +46,7 @@ async fn d4_frontend_that_closes_does_so_after_its_own_answers_too() {
     client.write_all(GET.as_bytes()).await.unwrap();
     let all = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
     assert!(all.starts_with("HTTP/1.1 503 ") && all.contains("\r\nConnection: close\r\n"), "{all}");
-    assert_eq!(counter(&proxy, "no_server_total"), 1);
+    counted(&proxy, "no_server_total", 1).await;
 }
 
 #[tokio::test]
@@ -237,12 +237,12 @@ async fn connection_without_a_byte_is_answered_unless_probes_are_ignored() {
         assert!(answer.starts_with(ended) && answer.is_empty() == ended.is_empty(), "{answer}");
         let answer = String::from_utf8(read_all(&mut connect(&proxy).await).await.unwrap()).unwrap();
         assert!(answer.starts_with(silent) && answer.is_empty() == silent.is_empty(), "{answer}");
-        assert_eq!(counter(&proxy, "null_connections_total"), 2);
+        counted(&proxy, "null_connections_total", 2).await;
         // Idle after a request is nothing of this kind.
         let mut client = connect(&proxy).await;
         ask(&mut client, GET).await;
         client.shutdown().await.unwrap();
         assert_eq!(read_all(&mut client).await.unwrap(), b"");
-        assert_eq!(counter(&proxy, "null_connections_total"), 2);
+        counted(&proxy, "null_connections_total", 2).await;
     }
 }

@@ -97,7 +97,8 @@ async fn tunnel_that_is_silent_for_longer_than_its_timeout_ends() {
     read_head(&mut client).await.unwrap();
     // The others are ten seconds.
     eventually("it is cut off", || proxy.status().connections == 0).await;
-    assert_eq!(counter(&proxy, "client_timeouts_total") + counter(&proxy, "server_timeouts_total"), 1);
+    let timeouts = || counter(&proxy, "client_timeouts_total") + counter(&proxy, "server_timeouts_total");
+    eventually("it is counted", || timeouts() == 1).await;
 }
 
 #[tokio::test]

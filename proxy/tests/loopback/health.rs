@@ -119,7 +119,7 @@ async fn server_that_is_down_gets_nothing_and_no_server_left_is_counted() {
     let health = healthy(&proxy, "none left", |health| health.backends[0].usable == 0).await;
     assert_eq!(health.backends[0].reason.as_deref(), Some("s2: L4CON connection refused"));
     assert_eq!(read_all(&mut connect(&proxy).await).await.unwrap(), b"");
-    assert_eq!(counter(&proxy, "no_server_total"), 1);
+    counted(&proxy, "no_server_total", 1).await;
     let _back = Scripted::start_at(address_a, |mut stream| async move {
         let _ = stream.write_all(b"A").await;
     })

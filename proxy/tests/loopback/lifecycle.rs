@@ -43,7 +43,7 @@ async fn connections_on_an_address_are_reset_and_those_on_others_stay() {
     }
     stays.write_all(b"still here").await.unwrap();
     assert_eq!(read_n(&mut stays, 10).await, b"still here");
-    assert_eq!(counter(&proxy, "resets_total"), 20);
+    counted(&proxy, "resets_total", 20).await;
     assert_eq!(proxy.reset_connections(&[IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))], LONG).await, 0);
 }
 

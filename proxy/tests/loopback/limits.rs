@@ -80,7 +80,7 @@ async fn full_server_serves_those_in_line_oldest_first_over_all_workers() {
         current = next;
     }
     assert_eq!(server.accepted(), 9);
-    assert_eq!(counter(&proxy, "queued_total"), 8);
+    counted(&proxy, "queued_total", 8).await;
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn who_waits_in_line_for_too_long_is_sent_away_and_counted() {
     let start = Instant::now();
     assert_eq!(read_all(&mut second).await.unwrap(), b"");
     assert!(start.elapsed() >= Duration::from_millis(190), "{:?}", start.elapsed());
-    assert_eq!(counter(&proxy, "queue_timeouts_total"), 1);
+    counted(&proxy, "queue_timeouts_total", 1).await;
     assert_eq!(proxy.status().backends[0].servers[0].queued, 0);
     // Who left the line does not get the slot.
     drop(first);

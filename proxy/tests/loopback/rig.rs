@@ -111,6 +111,11 @@ pub(crate) fn counter(proxy: &Proxy, name: &str) -> u64 {
     found.unwrap_or_else(|| panic!("no counter {name}")).1
 }
 
+/// Waits until one of the counters of `front` is this. What ends a connection without an answer is counted a moment after it.
+pub(crate) async fn counted(proxy: &Proxy, name: &str, expected: u64) {
+    eventually(&format!("{name} is {expected}"), || counter(proxy, name) == expected).await;
+}
+
 /// Waits until `front`, `back` and their numbers satisfy `done`.
 pub(crate) async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let wait = async {

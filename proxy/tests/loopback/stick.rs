@@ -61,7 +61,7 @@ async fn each_client_keeps_its_server_whichever_worker_serves() {
         assert_eq!([server_of(&proxy, 3).await, server_of(&proxy, 2).await], ['b', 'a']);
     }
     assert_eq!(stuck(&proxy), 2);
-    assert_eq!(counter(&proxy, "persisted_total"), 20);
+    counted(&proxy, "persisted_total", 20).await;
     assert_eq!(proxy.status().tables[0].name, "backend back, stick");
 }
 
@@ -103,7 +103,7 @@ async fn client_of_a_server_that_is_down_is_sent_to_another_and_stays_there() {
     healthy(&proxy, "one down", |health| health.backends[0].usable == 1).await;
     let second = server_of(&proxy, 2).await;
     assert_ne!(first, second);
-    assert_eq!(counter(&proxy, "persistence_lost_total"), 1);
+    counted(&proxy, "persistence_lost_total", 1).await;
     let back = if first == 'a' { "a" } else { "b" };
     let _again = Scripted::start_at(place, move |mut stream| async move {
         let _ = stream.write_all(back.as_bytes()).await;
@@ -269,7 +269,7 @@ async fn server_of_a_rule_goes_before_the_table_which_learns_it() {
     config.backends[0].rules.clear();
     proxy.reload(config).await.unwrap();
     assert_eq!(server_of(&proxy, 3).await, 'a');
-    assert_eq!(counter(&proxy, "persisted_total"), 2);
+    counted(&proxy, "persisted_total", 2).await;
 }
 
 #[tokio::test]
@@ -288,6 +288,6 @@ async fn rules_of_a_tcp_backend_refuse_and_choose_whoever_leads_to_it() {
     }
     let mut refused = connect_from(&proxy, 3).await;
     assert_eq!(read_all(&mut refused).await.unwrap_or_default(), b"");
-    assert_eq!(counter(&proxy, "denied_total"), 1);
+    counted(&proxy, "denied_total", 1).await;
     assert_eq!(server_of(&proxy, 4).await, 'a');
 }

@@ -193,7 +193,7 @@ async fn client_without_an_address_is_none_in_what_servers_are_told() {
     assert_eq!(server.accepted(), 1, "the connection to the server is used again");
     // HTTP/1.0 need not say Host.
     assert_eq!(get(&mut client, "1.0", "").await, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!(counter(&proxy, "upstream_reuses_total"), 2);
+    counted(&proxy, "upstream_reuses_total", 2).await;
 }
 
 #[tokio::test]

@@ -198,7 +198,7 @@ async fn a_server_that_goes_down_takes_its_connections_along_if_the_file_says_so
         if cut {
             let error = read_all(&mut client).await.unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-            assert_eq!(counter(&proxy, "cut_when_down_total"), 1);
+            counted(&proxy, "cut_when_down_total", 1).await;
         } else {
             client.write_all(b"still there").await.unwrap();
             assert_eq!(read_n(&mut client, 11).await, b"still there");
