@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use crate::{
     config::{OnError, Pace},
+    splitmix,
     status::Level,
 };
 
@@ -240,16 +241,7 @@ impl Checker {
 
     fn random_part(&mut self, span: Duration) -> Duration {
         let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos(if nanos == 0 { 0 } else { self.next_random() % nanos })
-    }
-
-    /// SplitMix64: small, and good enough to spread checks.
-    fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Duration::from_nanos(if nanos == 0 { 0 } else { splitmix::next(&mut self.random) % nanos })
     }
 }
 

@@ -1,7 +1,10 @@
 //! What is answered without a server: pages of the operator's own, and a monitor's question.
 
 use super::BackendId;
-use crate::rules::{Action, Condition, Network, RequireAuth, Rule};
+use crate::{
+    http::target::split_absolute,
+    rules::{Action, Condition, Network, RequireAuth, Rule},
+};
 
 /// A page of the operator's own for one status (HAProxy `errorfile`).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -55,14 +58,7 @@ impl Statistics {
     /// target. HAProxy compares bytes; here the URI ends where an element of a path does, so that a rule on the URI is a
     /// rule on all that is answered (a URI that ends in `/` is all below it).
     pub(crate) fn suffix<'t>(&self, target: &'t [u8]) -> Option<&'t [u8]> {
-        let path = match target.first() {
-            Some(b'/') => target,
-            _ => {
-                let authority = target.windows(3).position(|part| part == b"://")? + 3;
-                let path = target[authority..].iter().position(|&byte| byte == b'/')?;
-                &target[authority + path..]
-            }
-        };
+        let path = split_absolute(target).map_or(target, |(_, _, path)| path);
         let suffix = path.strip_prefix(self.uri.as_bytes())?;
         let ends = matches!(suffix.first(), None | Some(b';' | b'/' | b'?')) || self.uri.ends_with('/');
         ends.then_some(suffix)

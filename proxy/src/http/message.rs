@@ -29,6 +29,7 @@ use super::{
     headers::{Options, Sink},
     target::Target,
 };
+use crate::hex;
 
 /// Bytes of edits in one head.
 pub const MAX_EDITS: usize = u16::MAX as usize - MAX_HEAD;
@@ -366,12 +367,12 @@ fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// Appends `text` with every byte percent-encoded that is in `reserved` or that no target may have (RFC 3986 §2.1).
 pub(crate) fn put_encoded(text: &[u8], reserved: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in text {
         if byte > b' ' && byte < 0x7f && !reserved.contains(&byte) {
             out.push(byte);
         } else {
-            out.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            out.push(b'%');
+            out.extend(hex::upper(byte));
         }
     }
 }

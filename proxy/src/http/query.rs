@@ -1,11 +1,18 @@
 //! Parameters of a query, as forms write them: `a=1&b=2`, with `%41` and `+`.
 
+use crate::hex;
+
 /// Names and values in their order, as they were sent.
 pub(crate) fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pairs(query).map(|(name, value)| (name, value.unwrap_or_default()))
+}
+
+/// The same, with `None` for what has no `=`.
+pub(crate) fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     query.split(|&byte| byte == b'&').filter(|part| !part.is_empty()).map(|part| {
         match memchr::memchr(b'=', part) {
-            Some(at) => (&part[..at], &part[at + 1..]),
-            None => (part, &b""[..]),
+            Some(at) => (&part[..at], Some(&part[at + 1..])),
+            None => (part, None),
         }
     })
 }
@@ -31,7 +38,7 @@ pub(crate) fn bytes(text: &[u8]) -> impl Iterator<Item = u8> {
         let (&first, after) = rest.split_first()?;
         let (byte, after) = match (first, after) {
             (b'+', _) => (b' ', after),
-            (b'%', [high, low, behind @ ..]) => match (hex(*high), hex(*low)) {
+            (b'%', [high, low, behind @ ..]) => match (hex::value(*high), hex::value(*low)) {
                 (Some(high), Some(low)) => (high << 4 | low, behind),
                 _ => (b'%', after),
             },
@@ -40,11 +47,6 @@ pub(crate) fn bytes(text: &[u8]) -> impl Iterator<Item = u8> {
         rest = after;
         Some(byte)
     })
-}
-
-/// The value of a hexadecimal digit.
-pub(crate) fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

@@ -40,18 +40,12 @@ impl<'b> Target<'b> {
         if target == b"*" {
             return if method == Method::Options { Ok(Self::Asterisk) } else { Err(Malformed::Target) };
         }
-        let (rest, default_port) = if let Some(rest) = after_scheme(target, b"http://") {
-            (rest, 80)
-        } else if let Some(rest) = after_scheme(target, b"https://") {
-            (rest, 443)
-        } else {
-            return Err(Malformed::Target);
-        };
-        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        if !is_authority(authority) {
+        let (scheme, authority, path) = split_absolute(target).ok_or(Malformed::Target)?;
+        let is = |name: &[u8]| scheme.eq_ignore_ascii_case(name);
+        if !is_authority(authority) || !(is(b"http") || is(b"https")) {
             return Err(Malformed::Target);
         }
+        let default_port = if is(b"https") { 443 } else { 80 };
         let whole_server = method == Method::Options && path.is_empty();
         Ok(Self::Absolute { authority, path, default_port, whole_server })
     }
@@ -71,9 +65,15 @@ impl<'b> Target<'b> {
     }
 }
 
-fn after_scheme<'b>(target: &'b [u8], scheme: &[u8]) -> Option<&'b [u8]> {
-    let (start, rest) = target.split_at_checked(scheme.len())?;
-    start.eq_ignore_ascii_case(scheme).then_some(rest)
+/// Scheme, authority, and path with query (maybe nothing) of a target in absolute-form (RFC 9112 §3.2.2).
+pub(crate) fn split_absolute(target: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    if target.first() == Some(&b'/') {
+        return None;
+    }
+    let at = memchr::memmem::find(target, b"://")?;
+    let rest = &target[at + 3..];
+    let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+    Some((&target[..at], &rest[..end], &rest[end..]))
 }
 
 /// May the bytes be in a request target at all? No control byte, white space, `#`, nor anything beyond ASCII.

@@ -7,7 +7,7 @@
 //! and `..;x`, which servers that take `;` for the begin of a parameter read as `..`. Other parameters stay where they are,
 //! and rules don't see them: [`super::parameters`].
 
-use crate::http::query::hex;
+use crate::hex;
 
 /// What happens to paths that can be read in two ways, where a rule looks at the path.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -57,9 +57,9 @@ pub(crate) fn climbs(path: &[u8]) -> bool {
     loop {
         let byte = match rest {
             [] => return dots == Some(2),
-            [b'%', high, low, after @ ..] if hex(*high).is_some() && hex(*low).is_some() => {
+            [b'%', high, low, after @ ..] if hex::value(*high).is_some() && hex::value(*low).is_some() => {
                 rest = after;
-                hex(*high).zip(hex(*low)).map_or(b'%', |(high, low)| high << 4 | low)
+                hex::value(*high).zip(hex::value(*low)).map_or(b'%', |(high, low)| high << 4 | low)
             }
             [byte, after @ ..] => {
                 rest = after;
@@ -89,7 +89,7 @@ fn decode_unreserved(path: &[u8], out: &mut Vec<u8>) -> Result<(), Ambiguous> {
             b'\\' => return Err(Ambiguous),
             b'%' => {
                 let [high, low, after @ ..] = rest else { return Err(Ambiguous) };
-                let (Some(high_value), Some(low_value)) = (hex(*high), hex(*low)) else {
+                let (Some(high_value), Some(low_value)) = (hex::value(*high), hex::value(*low)) else {
                     return Err(Ambiguous);
                 };
                 match high_value << 4 | low_value {

@@ -1,7 +1,7 @@
 //! Makes the value of a placeholder harmless where it is put.
 
 use super::{function::percent, place::Text};
-use crate::http::headers::Sink;
+use crate::{hex, http::headers::Sink};
 
 /// Where a template is rendered to: text of the file as it is, values made harmless.
 pub(super) struct Escaped<'o, S> {
@@ -80,8 +80,8 @@ impl<'o, S: Sink> Escaped<'o, S> {
 
 /// `#0A`
 pub(crate) fn numbered(byte: u8) -> [u8; 3] {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    [b'#', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+    let [high, low] = hex::upper(byte);
+    [b'#', high, low]
 }
 
 /// May the byte of a value stand there as it is?

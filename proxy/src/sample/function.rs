@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Maps, Names, base64, fault::Fault, hash, parse::Argument, text::ShortText};
 use crate::{
+    hex,
     http::{
         headers::{self, Sink},
         query,
@@ -404,7 +405,7 @@ fn url_decode(text: &[u8], out: &mut Vec<u8>) {
     while let [byte, after @ ..] = rest {
         rest = after;
         match (byte, after) {
-            (b'%', [high, low, after @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
+            (b'%', [high, low, after @ ..]) => match (hex::value(*high), hex::value(*low)) {
                 (Some(high), Some(low)) => {
                     out.push(high << 4 | low);
                     rest = after;
@@ -414,10 +415,6 @@ fn url_decode(text: &[u8], out: &mut Vec<u8>) {
             _ => out.push(*byte),
         }
     }
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// RFC 3986 §2.3: all but unreserved characters.
@@ -431,15 +428,12 @@ pub(super) fn url_encode(byte: u8, out: &mut impl Sink) {
 
 /// `%2F`
 pub(super) fn percent(byte: u8, out: &mut impl Sink) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.put(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    out.put(b"%");
+    out.put(&hex::upper(byte));
 }
 
 fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend(
-        bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
-    );
+    out.extend(bytes.iter().flat_map(|&byte| hex::lower(byte)));
 }
 
 fn html(byte: u8, out: &mut Vec<u8>) {

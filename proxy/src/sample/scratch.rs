@@ -6,6 +6,8 @@ use std::{
     hash::{BuildHasher, RandomState},
 };
 
+use crate::splitmix;
+
 /// Room of a worker. Two computations within each other are right as well, only slower.
 pub struct Scratch {
     room: Cell<Vec<u8>>,
@@ -45,12 +47,11 @@ impl Scratch {
         }
     }
 
-    /// The next number of splitmix64: evenly spread, and no secret.
+    /// A number, evenly spread, and no secret.
     pub(super) fn random(&self) -> u64 {
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut state = self.random.get();
+        let number = splitmix::next(&mut state);
         self.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        number
     }
 }

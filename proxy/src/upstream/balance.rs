@@ -16,6 +16,7 @@ use crate::{
     config::{Address, Backend, Balance, HashKind},
     health::slowstart::Share,
     limit::Padded,
+    splitmix,
 };
 
 pub(crate) mod hash;
@@ -244,10 +245,10 @@ impl Usable {
 
     /// The power of two choices: almost as even as the fewest of all, and no herd runs to a server that came back.
     fn lighter_of_two(&self, position: usize, avoid: &[usize], load: impl Fn(usize) -> u32) -> usize {
-        let random = hash::mix(position as u64);
+        let random = splitmix::mix(position as u64);
         let draw = |random: u64| usize::try_from(random % self.round.len() as u64).unwrap_or(0);
         let one = self.first_on_round(draw(random), self.round.len(), avoid).unwrap_or(self.round[0]);
-        let again = draw(hash::mix(random));
+        let again = draw(splitmix::mix(random));
         let Some(other) = (0..DRAW_AGAIN)
             .map(|step| self.round[(again + step) % self.round.len()])
             .find(|other| *other != one && !avoid.contains(other))

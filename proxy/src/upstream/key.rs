@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use super::balance::hash::hash;
-use crate::config::{Balance, HashKey, UriPart};
+use crate::{
+    config::{Balance, HashKey, UriPart},
+    http::{query::pairs, target::split_absolute},
+};
 
 /// The key of a connection (mode tcp); `None` if the backend does not go by one that a connection has.
 pub(crate) fn of_connection(balance: &Balance, source: IpAddr) -> Option<u64> {
@@ -36,8 +39,7 @@ pub(crate) fn of_request<'h>(
         }
         HashKey::Query(name) => {
             let query = target.splitn(2, |&byte| byte == b'?').nth(1)?;
-            let mut parameters = query.split(|&byte| byte == b'&');
-            parameters.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")).map(hash)
+            pairs(query).find_map(|(key, value)| value.filter(|_| key == name.as_bytes())).map(hash)
         }
     }
 }
@@ -51,7 +53,10 @@ fn of_address(address: IpAddr) -> u64 {
 
 /// As HAProxy's `balance uri` reads its options: first `length`, then the query, then `depth`.
 fn of_target<'t>(part: &UriPart, target: &'t [u8]) -> &'t [u8] {
-    let target = if part.path_only { path_on(target) } else { target };
+    let target = match split_absolute(target) {
+        Some((_, _, path)) if part.path_only => path,
+        _ => target,
+    };
     let target = &target[..part.length.map_or(target.len(), |length| target.len().min(length.get()))];
     let mut slashes = 0;
     let end = target.iter().position(|&byte| match byte {
@@ -63,17 +68,6 @@ fn of_target<'t>(part: &UriPart, target: &'t [u8]) -> &'t [u8] {
         _ => false,
     });
     &target[..end.unwrap_or(target.len())]
-}
-
-/// `/path?query` of `http://host/path?query`.
-fn path_on(target: &[u8]) -> &[u8] {
-    let Some(scheme) = target.windows(3).position(|window| window == b"://") else { return target };
-    if target.starts_with(b"/") {
-        return target;
-    }
-    let authority = &target[scheme + 3..];
-    let path = authority.iter().position(|&byte| byte == b'/').unwrap_or(authority.len());
-    &authority[path..]
 }
 
 #[cfg(test)]
@@ -108,6 +102,7 @@ mod tests {
             (path, "http://h/a/b?q=/x", "/a/b"),
             (path, "/a/b?u=http://h/", "/a/b"),
             (path, "http://h", ""),
+            (path, "http://h?u=/b", ""),
             (UriPart::default(), "*", "*"),
         ] {
             let found = of_target(&part, target.as_bytes());

@@ -57,6 +57,8 @@ async fn uri_and_what_is_below_it_is_for_the_statistics_and_nothing_else() {
         ("/haproxy-stats/a?b=c", "/haproxy-stats /a?b=c"),
         ("/haproxy-stats?b=c", "/haproxy-stats ?b=c"),
         ("http://a/haproxy-stats;json", "/haproxy-stats ;json"),
+        // No path at all.
+        ("http://a?b=/haproxy-stats", "app"),
         ("/haproxy-statsXYZ/a?b=c", "app"),
         ("/haproxy-stats%20", "app"),
         ("/haproxy-stats%3bcsv", "app"),
@@ -70,15 +72,15 @@ async fn uri_and_what_is_below_it_is_for_the_statistics_and_nothing_else() {
         let answer = ask(&mut client, &get(target)).await;
         assert_eq!(content(&answer), expected, "{target}: {answer}");
     }
-    assert_eq!(server.requests().len(), 9);
+    assert_eq!(server.requests().len(), 10);
     let answer = ask(&mut client, &get("/haproxy-stats")).await;
     assert_eq!(
         answer,
         "HTTP/1.1 200 OK\r\nContent-Length: 15\r\nContent-Type: text/plain\r\n\r\n/haproxy-stats "
     );
     let status = proxy.status();
-    assert_eq!((status.frontends[0].requests_total, status.frontends[0].responses[2]), (15, 15));
-    assert_eq!(status.backends[0].traffic.sessions_total, 9);
+    assert_eq!((status.frontends[0].requests_total, status.frontends[0].responses[2]), (16, 16));
+    assert_eq!(status.backends[0].traffic.sessions_total, 10);
 }
 
 #[tokio::test]

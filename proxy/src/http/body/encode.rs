@@ -3,6 +3,7 @@
 use std::io::IoSlice;
 
 use super::{Framing, Step};
+use crate::hex;
 
 /// Frames content for the peer.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ impl Frame {
         let mut start = SIZE_LINE - 2;
         while size > 0 {
             start -= 1;
-            self.size[start] = b"0123456789abcdef"[size % 16];
+            self.size[start] = hex::LOWER[size % 16];
             size /= 16;
         }
         self.size_start = start;

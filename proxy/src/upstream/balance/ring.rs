@@ -4,7 +4,8 @@
 //! and moves nothing between them, one whose weight changes gains or loses in proportion, and two nodes with one file
 //! that see the same servers up send a key to the same server, also after the file was sorted anew.
 
-use super::hash::{hash, mix};
+use super::hash::hash;
+use crate::splitmix::mix;
 
 /// Points of a whole ring, roughly.
 const POINTS: usize = 8192;
