@@ -144,7 +144,9 @@ fn the_table_for_those_who_come_from_haproxy_says_what_is_taken() {
                 "bind" => format!("{PAIR}{LISTEN}"),
                 _ => format!("{PAIR}{LISTEN}bind = \"*:80\"\n"),
             };
-            let file = format!("{section}{key} = {value}\n");
+            let variable =
+                if value.contains("{var.x}") { "rules = [{ set_var = { x = \"1\" } }]\n" } else { "" };
+            let file = format!("{section}{key} = {value}\n{variable}");
             config::parse(&file, "lb.toml").unwrap_or_else(|report| panic!("{report}{file}"));
         }
     }

@@ -32,6 +32,7 @@ mod value;
 pub use self::{
     action::Action,
     condition::{Condition, Scheme},
+    copies::looks_at_path,
     host::{HostPattern, HostSet},
     network::Network,
     path::AmbiguousPath,

@@ -15,7 +15,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes, as Nagios and its kin read them: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (also for wrong \
-                  arguments). What `lbctl status` calls a problem is at least WARNING."
+                  arguments). Without --backend also: nobody or two nodes hold an address, or this node can't: CRITICAL; what \
+                  `lbctl status` calls a problem: at least WARNING."
 )]
 pub struct NagiosArguments {
     /// WARNING when fewer than PERCENT of a backend's servers are usable
@@ -24,17 +25,17 @@ pub struct NagiosArguments {
     /// CRITICAL when fewer than PERCENT of a backend's servers are usable; 1 is none at all
     #[arg(short, long, value_name = "PERCENT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=100))]
     critical: u8,
-    /// WARNING when a frontend has PERCENT of its maxconn
+    /// WARNING when a frontend has PERCENT of its maxconn or more
     #[arg(long, value_name = "PERCENT", default_value_t = 80, value_parser = clap::value_parser!(u8).range(1..=100))]
     sessions_warning: u8,
-    /// CRITICAL when a frontend has PERCENT of its maxconn
+    /// CRITICAL when a frontend has PERCENT of its maxconn or more
     #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u8).range(1..=100))]
     sessions_critical: u8,
-    /// Look at this backend alone, and not at frontends; may be given several times
+    /// Look at the servers of this backend alone: not at frontends, addresses and problems; may be given several times
     #[arg(short, long, value_name = "NAME")]
     backend: Vec<String>,
     /// WARNING when this node is not in this role for each group of addresses
-    #[arg(long, value_name = "ROLE", value_parser = ["active", "backup"])]
+    #[arg(long, value_name = "ROLE", value_parser = ["active", "backup"], conflicts_with = "backend")]
     role: Option<String>,
     /// Wait for the daemon for so many seconds
     #[arg(short, long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]

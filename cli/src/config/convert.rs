@@ -24,6 +24,7 @@ mod by_node;
 mod check;
 mod cluster;
 mod compression;
+mod effects;
 mod frontend;
 mod group;
 mod log;
@@ -80,6 +81,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     sourceless::warn(&sections, report);
     parameters::warn(&sections, report);
     reach::convert(file, &frontends, &backends, &backend_spans, &mut groups, report);
+    effects::warn(file, &sections, &backends, &groups, &names, report);
 
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     Config {

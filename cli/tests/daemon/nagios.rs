@@ -50,7 +50,13 @@ fn without_a_daemon_it_is_critical_and_with_wrong_arguments_unknown() {
     let output = verb(&["nagios"], Path::new("/nonexistent/control.sock"));
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(first_line(&output).starts_with("LBCTL CRITICAL - lbctl is not running here"), "{output:?}");
-    for arguments in [&["--warning", "many"][..], &["--critical", "50", "--warning", "20"], &["--zzz"]] {
+    let wrong: [&[&str]; 4] = [
+        &["--warning", "many"],
+        &["--critical", "50", "--warning", "20"],
+        &["--role", "active", "--backend", "app"],
+        &["--zzz"],
+    ];
+    for arguments in wrong {
         let output = lbctl().arg("nagios").args(arguments).output().expect("ran");
         assert_eq!(output.status.code(), Some(3), "{output:?}");
     }

@@ -1,9 +1,19 @@
 //! Whether rules look at the path, or at a copy of it, or at a copy of that.
 
 use super::{Action, RateLimit, Rule, Text, action::Written};
+use crate::config::{Backend, Frontend};
+
+/// Does a rule of `frontend`, or of one of `backends` that it may choose, look at the path or at a copy of it? Then the path
+/// is settled as its `ambiguous_path` says.
+pub fn looks_at_path(frontend: &Frontend, backends: &[Backend]) -> bool {
+    let of_backends = frontend.backends().filter_map(|backend| backends.get(backend.0));
+    let of_backends = of_backends.flat_map(|backend| backend.rules.iter().chain(&backend.response_rules));
+    let own = frontend.rules.iter().chain(&frontend.response_rules);
+    path_matters(&own.chain(of_backends).collect::<Vec<_>>())
+}
 
 /// Does a condition or a limit look at the path, or at where rules have copied it to?
-pub(super) fn path_matters(rules: &[&Rule]) -> bool {
+fn path_matters(rules: &[&Rule]) -> bool {
     let actions = || rules.iter().flat_map(|rule| &rule.then);
     // Where the path may be. In the order of the file or not: variables of a connection outlive a request.
     let mut places: Vec<Written<'_>> = Vec::new();

@@ -4,7 +4,7 @@ use std::{net::Ipv6Addr, time::Duration};
 
 use super::{
     Action, AmbiguousPath, Condition, HostSet, RequireAuth, Rule, Scheme, Subject, Text,
-    copies::path_matters,
+    copies::looks_at_path,
     host::HostIndex,
     normalize,
     parameters::{Compared, without_parameters},
@@ -140,13 +140,6 @@ enum Flow<'r> {
 
 impl Programs {
     pub(crate) fn new(config: &Config) -> Self {
-        let path_matters = |frontend: &Frontend| {
-            let of_backends = frontend.backends().map(|backend| &config.backends[backend.0]);
-            let of_backends =
-                of_backends.flat_map(|backend| backend.rules.iter().chain(&backend.response_rules));
-            let own = frontend.rules.iter().chain(&frontend.response_rules);
-            path_matters(&own.chain(of_backends).collect::<Vec<_>>())
-        };
         let frontend_wants: Box<[_]> =
             config.frontends.iter().map(|frontend| wanted(&frontend.response_rules)).collect();
         let backend_wants: Box<[_]> =
@@ -180,7 +173,11 @@ impl Programs {
             frontend_wants,
             backend_wants,
             wants_request,
-            path_matters: config.frontends.iter().map(path_matters).collect(),
+            path_matters: config
+                .frontends
+                .iter()
+                .map(|frontend| looks_at_path(frontend, &config.backends))
+                .collect(),
             statistics: config
                 .frontends
                 .iter()

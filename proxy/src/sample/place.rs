@@ -1,6 +1,9 @@
 //! Where a template stands: which facts exist there, and what its text becomes.
 
-use std::cell::Cell;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+};
 
 use super::{Scope, VariableId, VariableName};
 
@@ -57,6 +60,9 @@ pub struct Names {
     variables: Vec<(VariableName, Stage)>,
     maps: Vec<String>,
     request_id: Cell<bool>,
+    /// Variables and maps that a template has named, by their index.
+    read: RefCell<BTreeSet<usize>>,
+    asked: RefCell<BTreeSet<usize>>,
 }
 
 impl Names {
@@ -91,8 +97,15 @@ impl Names {
 
     /// Can it have been set before it is read at `stage`?
     pub(super) fn is_readable(&self, name: &VariableName, stage: Stage) -> bool {
-        let mut all = self.variables.iter();
-        all.any(|(known, first)| known == name && is_readable(name.scope, *first, stage))
+        let Some(index) = self.variables.iter().position(|(known, _)| known == name) else { return false };
+        self.read.borrow_mut().insert(index);
+        is_readable(name.scope, self.variables[index].1, stage)
+    }
+
+    /// Those that no template which was read with these names reads.
+    pub fn unread_variables(&self) -> impl Iterator<Item = &VariableName> {
+        let all = self.variables.iter().enumerate();
+        all.filter(|(index, _)| !self.read.borrow().contains(index)).map(|(_, (name, _))| name)
     }
 
     /// Does any template that was read with these names ask for the id of a request?
@@ -106,7 +119,15 @@ impl Names {
 
     /// The place of a map in the list.
     pub fn map(&self, name: &str) -> Option<usize> {
-        self.maps.iter().position(|known| known == name)
+        let index = self.maps.iter().position(|known| known == name)?;
+        self.asked.borrow_mut().insert(index);
+        Some(index)
+    }
+
+    /// Those that no template which was read with these names asks.
+    pub fn unused_maps(&self) -> impl Iterator<Item = &String> {
+        let all = self.maps.iter().enumerate();
+        all.filter(|(index, _)| !self.asked.borrow().contains(index)).map(|(_, name)| name)
     }
 
     /// The names of all maps.

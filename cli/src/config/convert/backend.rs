@@ -63,7 +63,7 @@ fn one(
     let connect = value(&own.connect, &other.connect).unwrap_or(built_in.connect);
     let mode = value(&raw.mode, &defaults.mode).unwrap_or_default();
     let Watching { check, agent, observe, cut_when_down } = check::convert(section, defaults, mode, report);
-    let balancing = balance::convert(section, defaults, mode, check.is_some(), report);
+    let balancing = balance::convert(section, defaults, mode, report);
     let servers = servers(section, report);
     if let (Kind::Backend, Mode::Tcp, Some(rule)) = (raw.kind, mode, raw.response_rules.first()) {
         report.error(rule.span, rules::NO_RESPONSES);
@@ -90,12 +90,13 @@ fn one(
         cookie: super::persistence::cookie(section, defaults, mode, report),
         stick: super::persistence::stick(raw, defaults),
         readiness: check.is_some() && raw.readiness.as_ref().is_none_or(|readiness| readiness.value),
+        log_health_checks: check.is_some()
+            && value(&raw.log_health_checks, &defaults.log_health_checks).unwrap_or(false),
         check,
         agent,
         observe,
         cut_when_down,
         log: Vec::new(),
-        log_health_checks: value(&raw.log_health_checks, &defaults.log_health_checks).unwrap_or(false),
         error_pages: Vec::new(),
         // Those of a `[listen.*]` are its frontend's.
         rules: match raw.kind {

@@ -21,7 +21,6 @@ pub(super) fn convert(
     section: &Named<Section>,
     defaults: &Section,
     mode: Mode,
-    is_checked: bool,
     report: &Report<'_>,
 ) -> Converted {
     let (own, other) = (&section.value.balancing, &defaults.balancing);
@@ -34,9 +33,6 @@ pub(super) fn convert(
         BalanceBy::Hash(key) => Balance::Hash { key, kind },
     };
     check(section, own, other, &balance, mode, report);
-    if let (Some(slowstart), false) = (&own.slowstart, is_checked) {
-        report.warning(slowstart.span, "slowstart has no effect: without checks no server ever comes back");
-    }
     if let (Some(slowstart), Balance::Hash { kind: HashKind::Map, .. }) = (&own.slowstart, &balance) {
         report.warning(
             slowstart.span,

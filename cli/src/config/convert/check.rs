@@ -31,8 +31,8 @@ pub(super) fn convert(
 ) -> Watching {
     let raw = &section.value;
     let check = check(raw.check.as_ref(), defaults.check.as_ref());
-    effects(raw, check.as_ref(), report);
     let agent = value(&raw.watching.agent_check, &defaults.watching.agent_check);
+    effects(raw, check.as_ref(), report);
     let own = raw.watching.observe.as_ref();
     let observe = match own.or(defaults.watching.observe.as_ref()).map(|at| at.value) {
         // What `[defaults]` says reaches those for whom it has a meaning.
@@ -73,15 +73,12 @@ fn effects(raw: &Section, check: Option<&Check>, report: &Report<'_>) {
         }
         for server in &raw.servers {
             let spans = [server.check_address.map(|at| at.span), server.check_port.map(|at| at.span)];
-            for span in spans.into_iter().flatten() {
-                report.warning(span, "it has no effect: the servers of this backend are not checked");
+            for (key, span) in ["check_address", "check_port"].into_iter().zip(spans) {
+                if let Some(span) = span {
+                    let message = format!("{key} has no effect: the servers of this backend are not checked");
+                    report.warning(span, message);
+                }
             }
-        }
-        if let Some(at) = &raw.watching.on_marked_down
-            && at.value == OnMarkedDown::ShutdownSessions
-            && raw.watching.agent_check.is_none()
-        {
-            report.warning(at.span, "on_marked_down has no effect: nothing takes these servers down");
         }
         return;
     };

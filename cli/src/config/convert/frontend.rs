@@ -104,7 +104,12 @@ fn one(
         statistics: statistics::convert(section, defaults, mode, &rules, context),
         rules,
         response_rules: rules::Context { stage: Stage::Response, ..context }.convert(&raw.response_rules),
-        ambiguous_path: raw.ambiguous_path.as_ref().map(|at| at.value).unwrap_or_default(),
+        ambiguous_path: raw
+            .ambiguous_path
+            .as_ref()
+            .filter(|_| mode == Mode::Http)
+            .map(|at| at.value)
+            .unwrap_or_default(),
     }
 }
 

@@ -46,8 +46,11 @@ pub(super) fn frontend(
         ];
         let written = written.into_iter().filter_map(|(key, span)| Some((key, span?)));
         for (key, span) in written.filter(|_| !report.has_errors()) {
-            report.warning(span, format!("{key} has no effect without `log`"));
+            report.warning(span, format!("{key} has no effect without `log`; write log = \"global\""));
         }
+        // What is wrong with it is wrong before anybody logs.
+        let inherited = other.format.as_ref().filter(|_| mode == Mode::Http);
+        format(own.format.as_ref(), inherited, &targets, mode, names, report);
         return AccessLog::default();
     }
     let format = format(own.format.as_ref(), other.format.as_ref(), &targets, mode, names, report);

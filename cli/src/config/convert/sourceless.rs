@@ -28,6 +28,9 @@ pub(super) fn warn(sections: &Sections<'_>, report: &Report<'_>) {
         section.rules.iter().for_each(|rule| warn_of(rule, OF_FRONTEND, report));
         // What a backend finds is there on the way back.
         if !sections.of(frontend).any(|backend| finds(&backend.rules)) {
+            if let Some(at) = section.forwardfor.as_ref().filter(|at| at.value) {
+                report.warning(at.span, format!("forwardfor adds no line: {OF_FRONTEND}"));
+            }
             section.response_rules.iter().for_each(|rule| warn_of(rule, OF_FRONTEND, report));
         }
     }

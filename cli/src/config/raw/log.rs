@@ -112,15 +112,28 @@ fn target(value: &Value<'_>, expected: &str) -> Option<LogTarget> {
     let mut target = LogTarget::new(to.clone().unwrap_or(LogDestination::Stdout));
     let facilities: Vec<_> = Facility::all().collect();
     set(&mut target.wire, fields.choice("format", &WIRES));
-    set(&mut target.facility, fields.choice("facility", &facilities));
+    let (facility, min_level) =
+        (fields.choice("facility", &facilities), fields.choice("min_level", &Severity::ALL));
+    let tag = fields.value("tag").and_then(|value| value.parsed("a word, as in \"haproxy\"", tag));
+    let shown = Shown::by(target.wire);
+    let spans = [
+        ("facility", shown.facility, facility.as_ref().map(|at| at.span)),
+        ("min_level", shown.level, min_level.as_ref().map(|at| at.span)),
+        ("tag", shown.tag, tag.as_ref().map(|at| at.span)),
+    ];
+    for (key, is_shown, span) in spans {
+        if let Some(span) = span.filter(|_| !is_shown) {
+            let (form, _) = WIRES.iter().find(|(_, wire)| *wire == target.wire).unwrap_or(&WIRES[0]);
+            let message = format!("{key} has no effect: lines in the format \"{form}\" don't show it");
+            fields.report.warning(span, message);
+        }
+    }
+    set(&mut target.facility, facility);
     set(&mut target.level, fields.choice("level", &Severity::ALL));
-    set(&mut target.min_level, fields.choice("min_level", &Severity::ALL));
+    set(&mut target.min_level, min_level);
+    set(&mut target.tag, tag);
     let length = fields.integer("length", 80..=65_535).and_then(|at| u16::try_from(at.value).ok());
     target.length = length.unwrap_or(target.length);
-    set(
-        &mut target.tag,
-        fields.value("tag").and_then(|value| value.parsed("a word, as in \"haproxy\"", tag)),
-    );
     let sample =
         fields.value("sample").and_then(|value| value.parsed("ranges and a size, as in \"1:10\"", sample));
     target.sample = sample.map(|at| at.value);
@@ -129,6 +142,26 @@ fn target(value: &Value<'_>, expected: &str) -> Option<LogTarget> {
             .then(|| "write `syslog`, `file`, `stdout` or `stderr`".into())
     });
     to.map(|_| target)
+}
+
+/// What of a target stands before its messages.
+struct Shown {
+    facility: bool,
+    level: bool,
+    tag: bool,
+}
+
+impl Shown {
+    fn by(wire: LogWire) -> Self {
+        let (facility, level, tag) = match wire {
+            LogWire::Local | LogWire::Rfc3164 | LogWire::Rfc5424 => (true, true, true),
+            LogWire::Priority => (true, true, false),
+            LogWire::Short | LogWire::Timed => (false, true, false),
+            LogWire::File => (false, false, true),
+            LogWire::Iso | LogWire::Raw => (false, false, false),
+        };
+        Self { facility, level, tag }
+    }
 }
 
 fn set<T>(known: &mut T, written: Option<At<T>>) {
