@@ -9,6 +9,7 @@ use crate::exit::Exit;
 mod asking;
 pub mod check;
 pub mod diff;
+pub mod drain;
 pub mod errors;
 pub mod frontend;
 pub mod import;
@@ -51,6 +52,10 @@ enum Verb {
     Reload(reload::ReloadArguments),
     /// Let the program that is installed now take over: no connection is lost, and no address moves
     Upgrade(upgrade::UpgradeArguments),
+    /// Give the addresses to the other node and stay out of the election, until `resume`
+    Drain(drain::DrainArguments),
+    /// Take part in the election again after `drain`
+    Resume(drain::ResumeArguments),
     /// Finish what is in flight, give the address away, end
     Stop(stop::StopArguments),
     /// Take a server out of service and back while it runs, change its weight, check it now
@@ -94,6 +99,8 @@ pub fn main() -> ExitCode {
         Verb::Diff(arguments) => diff::run(&arguments),
         Verb::Reload(arguments) => reload::run(&arguments),
         Verb::Upgrade(arguments) => upgrade::run(&arguments),
+        Verb::Drain(arguments) => drain::run(&arguments),
+        Verb::Resume(arguments) => drain::resume(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),
         Verb::Server(arguments) => server::run(&arguments),
         Verb::Frontend(arguments) => frontend::run(&arguments),

@@ -11,6 +11,8 @@
 //! POST /v1/stop      StopRequest -> StopReport, when all is given away; the daemon ends right after
 //! POST /v1/server    ServerRequest -> ServerReport; 404 if there is no such server, 409 if it can't be now
 //! POST /v1/frontend  FrontendRequest -> FrontendReport; 404 and 409 as for server
+//! POST /v1/drain     DrainRequest -> DrainReport, when all is given away; 409 if nobody could take it
+//! POST /v1/resume    ResumeRequest -> ResumeReport
 //! POST /v1/trace     TraceRequest -> TraceLines as they come, one a line; 404 if there is no such frontend
 //! POST /v1/log/reopen            -> ReopenReport
 //! anything else      -> ErrorReport (application/problem+json, RFC 9457)
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod client;
 mod diff;
+mod drain;
 mod errors;
 mod orders;
 mod reload;
@@ -31,6 +34,7 @@ mod trace;
 mod upgrade;
 
 pub use diff::DiffReport;
+pub use drain::{DrainReport, DrainRequest, ResumeReport, ResumeRequest};
 pub use errors::{ErrorsReport, InvalidMessage};
 pub use orders::{
     FrontendOrder, FrontendReport, FrontendRequest, InForce, Ordered, ServerOrder, ServerReport,

@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     config::{self, Config},
-    control::{NotOpened, Problem, ReopenReport},
+    control::{NotOpened, Ordered, Problem, ReopenReport},
     exit::Exit,
     interfaces::local_addresses,
     log,
@@ -37,6 +37,7 @@ use crate::{
 
 mod clock;
 mod control;
+mod draining;
 mod ending;
 mod errors;
 mod group;
@@ -215,6 +216,8 @@ async fn compose(
         tasks: JoinSet::new(),
         drain: None,
         stop: None,
+        giving: None,
+        drained: None,
         reloads: Reloads::default(),
         surroundings: Surroundings::default(),
         sources: Vec::new(),
@@ -287,6 +290,10 @@ struct Daemon {
     tasks: JoinSet<()>,
     drain: Option<AbortHandle>,
     stop: Option<Stop>,
+    /// The addresses are being given away; the process stays.
+    giving: Option<draining::Drain>,
+    /// By whom this node is kept out of the election.
+    drained: Option<Ordered>,
     reloads: Reloads,
     surroundings: Surroundings,
     /// As of the last look around.
@@ -383,10 +390,12 @@ impl Daemon {
             .iter()
             .filter_map(|group| Group::new(&self.config, group, index, started))
             .collect();
-        let Charge { speaker, groups: mut known } = self.charge.take().unwrap_or_default();
+        let Charge { speaker, groups: mut known, drained } = self.charge.take().unwrap_or_default();
         for group in &mut self.groups {
             group.go_on(&mut known);
         }
+        self.drained = drained.or(self.drained.take());
+        self.keep_out();
         if !self.groups.is_empty() {
             self.start_speaker(speaker)?;
         }
@@ -439,6 +448,8 @@ impl Daemon {
         if self.surroundings.look(now, local_addresses) {
             self.look_around();
         }
+        // Before the speaker is told what follows from it.
+        self.settle_drain(now);
         for group in &mut self.groups {
             group.tracker.handle_timeout(now);
             if let (Some(readiness), Some(speaker)) = (group.changed_readiness(), &self.speaker) {

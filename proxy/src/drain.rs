@@ -126,6 +126,18 @@ pub(crate) async fn leave(workers: &[WorkerHandle], addresses: &[IpAddr], limit:
     }
 }
 
+/// Takes a drain and a hold-off back: keep-alive is on, newcomers come in.
+pub(crate) async fn stay(workers: &[WorkerHandle]) {
+    let orders = workers.iter().map(|worker| {
+        worker.run(|worker| {
+            worker.end_draining();
+            worker.accept_loops().admit_newcomers();
+        })
+    });
+    // One that hangs does so when it goes on.
+    let _ = timeout(ANSWER, join_all(orders)).await;
+}
+
 /// Exchanges that began before the drain, or are no longer [`SHORT`].
 fn old_exchanges(worker: &Worker) -> usize {
     let now = worker.wheel().ticks();

@@ -168,8 +168,8 @@ impl Proxy {
     }
 
     /// Keep-alive off, idle client connections closed; new ones are still served. Returns when the exchanges that were
-    /// in flight are over and none is older than 1 s, or after `limit`, with the number of older ones left. There is
-    /// no way back: the node is about to give its addresses away.
+    /// in flight are over and none is older than 1 s, or after `limit`, with the number of older ones left. The node is
+    /// about to give its addresses away; [`Self::stay`] is the way back.
     pub async fn drain(&self, limit: Duration) -> usize {
         drain::drain(&self.workers, limit).await
     }
@@ -178,6 +178,12 @@ impl Proxy {
     /// node a second later. Returns when no connection is left, or after `limit`, with the number of those that are.
     pub async fn hold_off(&self, limit: Duration) -> usize {
         drain::hold_off(&self.workers, limit).await
+    }
+
+    /// After [`Self::drain`] and [`Self::hold_off`]: the process goes on after all, or with its own addresses. Keep-alive is on
+    /// again, and newcomers come in.
+    pub async fn stay(&self) {
+        drain::stay(&self.workers).await;
     }
 
     /// Takes traffic off `addresses` that are about to leave this node while it goes on with others: connections on them are

@@ -115,6 +115,10 @@ impl Worker {
         }
     }
 
+    pub(crate) fn end_draining(&self) {
+        self.core.draining_since.set(None);
+    }
+
     /// It drains, and idle connections may have one more exchange: they can come back here, to another process.
     pub(crate) fn retire(&self) {
         self.set_draining();

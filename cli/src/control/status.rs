@@ -21,6 +21,9 @@ pub struct Status {
     pub started: Timestamp,
     /// What it is about.
     pub phase: Phase,
+    /// By whom it is kept out of the election, if it is.
+    #[serde(default)]
+    pub drained: Option<Ordered>,
     /// Its configuration.
     pub file: FileReport,
     /// The other nodes of the file.

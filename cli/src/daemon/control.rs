@@ -25,8 +25,8 @@ use tokio::{
 use self::peer::Peer;
 use super::{orders, reload::Refused, trace, upgrade};
 use crate::control::{
-    DiffReport, ErrorsReport, FrontendReport, FrontendRequest, ReloadReport, ReopenReport, ServerReport,
-    ServerRequest, Status, StopReport, TraceRequest,
+    DiffReport, DrainReport, DrainRequest, ErrorsReport, FrontendReport, FrontendRequest, ReloadReport,
+    ReopenReport, ResumeReport, ServerReport, ServerRequest, Status, StopReport, TraceRequest,
 };
 
 mod body;
@@ -54,6 +54,22 @@ pub(super) enum Command {
     Status(oneshot::Sender<Box<Status>>),
     /// `GET /v1/errors`.
     Errors(oneshot::Sender<ErrorsReport>),
+    /// `POST /v1/drain`.
+    Drain {
+        /// How.
+        request: DrainRequest,
+        /// Name of the user who asked.
+        by: String,
+        /// Gets the report when everything is given away, or why nothing has changed.
+        reply: orders::Reply<DrainReport>,
+    },
+    /// `POST /v1/resume`.
+    Resume {
+        /// Name of the user who asked.
+        by: String,
+        /// Says by whom it was drained.
+        reply: orders::Reply<ResumeReport>,
+    },
     /// `GET /v1/diff`.
     Diff(oneshot::Sender<Result<DiffReport, Refused>>),
     /// `POST /v1/trace`.

@@ -59,6 +59,7 @@ impl Daemon {
         stop.replies.extend(reply);
         stop.limit = limit;
         self.stop = Some(stop);
+        self.yield_to_stop(now);
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
         self.drain = Some(self.tasks.spawn(async move {
             let mut left = proxy.drain(limit).await;
@@ -76,7 +77,11 @@ impl Daemon {
                 if let Some(stop) = &mut self.stop {
                     stop.cut += *exchanges as u64;
                 }
+                if let Some(drain) = &mut self.giving {
+                    drain.count_cut(*exchanges);
+                }
             }
+            Step::ReadyToGive => self.leave_for_drain(now),
             Step::Drained { left } => {
                 self.drain = None;
                 let held = self.groups.iter().filter(|group| group.state() == State::Active);

@@ -57,7 +57,7 @@ impl Daemon {
     }
 
     /// What is ordered while another process takes over would be lost: that has been told what was in force before.
-    fn no_order_now(&self) -> Result<(), Refused> {
+    pub(super) fn no_order_now(&self) -> Result<(), Refused> {
         if self.stop.is_some() {
             return Err(Refused::Now("lbctl is about to stop".to_owned()));
         }
@@ -203,7 +203,12 @@ pub(super) fn in_force(status: &Status) -> Vec<InForce> {
             .flat_map(|server| server.ordered.iter().map(|one| in_force(server, one)).collect::<Vec<_>>())
             .collect::<Vec<_>>()
     });
-    frontends.chain(servers).collect()
+    let node = status.drained.iter().map(|ordered| InForce {
+        of: format!("node {}", status.node),
+        ordered: ordered.clone(),
+        back: "lbctl resume".to_owned(),
+    });
+    node.chain(frontends).chain(servers).collect()
 }
 
 #[cfg(test)]

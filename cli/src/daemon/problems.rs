@@ -42,8 +42,18 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         problems.extend(speaker(facts, group, report));
         problems.extend(strangers(facts, group));
         problems.extend(owners(facts, group, report));
-        problems.extend(report.nodes.iter().filter_map(|node| unready(report, node)));
+        // That this node is drained is a problem of its own.
+        let is_told = |node: &&GroupNode| !(node.local && status.drained.is_some());
+        problems.extend(report.nodes.iter().filter(is_told).filter_map(|node| unready(report, node)));
     }
+    problems.extend(status.drained.as_ref().map(|drained| Problem {
+        what: format!("{} is drained", status.node),
+        since: Some(drained.at),
+        look_at: format!(
+            "by {}. It takes no part in elections, so it takes over from nobody. To end that: lbctl resume",
+            drained.by
+        ),
+    }));
     problems.extend(status.peers.iter().filter(|peer| peer.silent).map(|peer| silence(facts, status, peer)));
     problems.extend(status.peers.iter().filter_map(|peer| {
         let theirs = peer.hash.as_deref().filter(|theirs| *theirs != status.file.hash)?;

@@ -82,6 +82,11 @@ impl Reloads {
         self.running.is_some()
     }
 
+    /// Something else has the turn.
+    pub(super) fn is_other_turn(&self) -> bool {
+        self.is_other_turn
+    }
+
     /// Until [`Daemon::end_of_turn`].
     pub(super) fn take_turn(&mut self) {
         self.is_other_turn = true;

@@ -12,9 +12,9 @@ use super::{clock::Instants, group::Group, hello, node::Identity, orders, proble
 use crate::{
     config::{Config, model},
     control::{
-        Backend, Bind, Check, FileReport, Frontend, GroupNode, Log, LogProblem, NameProblem, Peer, Phase,
-        Problem, Ready, Refused, Server, ServerState, Status, Table, Timestamp, TransitionReport, Unanswered,
-        Vip, Why,
+        Backend, Bind, Check, FileReport, Frontend, GroupNode, Log, LogProblem, NameProblem, Ordered, Peer,
+        Phase, Problem, Ready, Refused, Server, ServerState, Status, Table, Timestamp, TransitionReport,
+        Unanswered, Vip, Why,
     },
 };
 
@@ -34,6 +34,7 @@ pub(super) struct Facts<'a> {
     /// Since when the configuration is in force.
     pub(super) loaded: Timestamp,
     pub(super) phase: Phase,
+    pub(super) drained: Option<Ordered>,
     pub(super) groups: &'a [Group],
     pub(super) session: Option<&'a hello::Session>,
     pub(super) proxy: &'a proxy::Status,
@@ -56,6 +57,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         pid: std::process::id(),
         started: facts.started.wall,
         phase: facts.phase.clone(),
+        drained: facts.drained.clone(),
         file: FileReport {
             path: facts.path.to_owned(),
             hash: facts.config.hash.clone(),
@@ -77,7 +79,9 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         notes: notes(facts.config),
     };
     let ordered = orders::in_force(&status);
-    status.notes.extend(ordered.iter().map(|one| one.sentence(status.at)));
+    // A drained node is a problem and no note.
+    let ordered = ordered.iter().filter(|one| one.of != format!("node {}", status.node));
+    status.notes.extend(ordered.map(|one| one.sentence(status.at)).collect::<Vec<_>>());
     status.problems = problems::find(facts, &status);
     status
 }

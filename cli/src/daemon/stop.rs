@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::control::{GivenAway, StopReport};
 
 /// Past one interval, for the way to the other node and back.
-const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
 /// See the module.
 #[derive(Debug)]

@@ -66,6 +66,7 @@ pub struct Tracker {
     stalled: Vec<(usize, Duration)>,
     workers: usize,
     leaving: Option<String>,
+    drained: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -111,6 +112,7 @@ impl Tracker {
             stalled: Vec::new(),
             workers: 0,
             leaving: None,
+            drained: None,
         }
     }
 
@@ -187,6 +189,11 @@ impl Tracker {
         self.leaving = reason;
     }
 
+    /// The node takes no part in elections for this reason, or (`None`) it does again.
+    pub fn handle_drained(&mut self, reason: Option<String>) {
+        self.drained = reason;
+    }
+
     /// The moment of `poll_timeout` passed. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Moment) {
         if let FirstRound::Awaited { until } = self.first_round
@@ -228,6 +235,9 @@ impl Tracker {
     }
 
     fn fault(&self) -> Option<String> {
+        if let Some(reason) = &self.drained {
+            return Some(reason.clone());
+        }
         if matches!(self.first_round, FirstRound::Awaited { .. }) {
             return Some("the first round of checks is not done".to_owned());
         }

@@ -103,6 +103,9 @@ impl Daemon {
         if self.stop.is_some() {
             return Err("lbctl is about to stop".to_owned());
         }
+        if self.giving.is_some() {
+            return Err("a drain is under way: try again when it is over".to_owned());
+        }
         if self.reloads.is_under_way() {
             return Err("a reload is under way".to_owned());
         }
@@ -161,7 +164,8 @@ impl Daemon {
                     (Ok(speaker), Some(next)) => {
                         (self.speaker, self.from_speaker) = (None, None);
                         let groups = self.groups.iter().map(Group::known).collect();
-                        let told = next.go(&ToNext::Go { speaker, groups });
+                        let drained = self.drained.clone();
+                        let told = next.go(&ToNext::Go { speaker, groups, drained });
                         self.upgrade = Some(upgrade);
                         self.upgrade_step(async move {
                             Step::Taken(Box::new(match told {

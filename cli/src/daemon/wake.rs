@@ -21,6 +21,8 @@ pub(super) enum Step {
     Reset { exchanges: usize },
     /// Short exchanges are finished; this many long ones are left.
     Drained { left: usize },
+    /// Short exchanges are finished, and the node is to be drained.
+    ReadyToGive,
     /// The speaker's process is gone.
     SpeakerGone,
     /// The data plane was told which node this is, or can't be.
@@ -104,7 +106,8 @@ impl Daemon {
             Stage::Leaving { until } => Some(until),
             Stage::Draining | Stage::Resigning | Stage::Finishing => None,
         });
-        trackers.chain(neighbours).chain(stop).fold(self.surroundings.next_look(), Moment::min)
+        let giving = self.giving.as_ref().and_then(super::draining::Drain::poll_timeout);
+        trackers.chain(neighbours).chain(stop).chain(giving).fold(self.surroundings.next_look(), Moment::min)
     }
 }
 

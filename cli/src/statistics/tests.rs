@@ -127,6 +127,7 @@ pub(crate) fn status(frontends: Vec<Frontend>, backends: Vec<Backend>) -> Status
         version: "0.3.0".to_owned(),
         pid: 1,
         started: time("2026-09-21T13:00:00Z"),
+        drained: None,
         phase: Phase::Running,
         file: FileReport {
             path: "/etc/lbctl/lb.toml".to_owned(),

@@ -261,7 +261,15 @@ impl AcceptLoops {
         }
     }
 
-    /// The same at the listeners with these numbers.
+    /// Whoever wants to connect comes in again.
+    pub(crate) fn admit_newcomers(&self) {
+        for running in self.running.borrow().iter() {
+            // There may be none.
+            let _ = running.listener.socket.get_ref().detach_filter();
+        }
+    }
+
+    /// Drops newcomers at the listeners with these numbers.
     pub(crate) fn drop_newcomers_at(&self, numbers: &[u64]) {
         for running in self.running.borrow().iter() {
             if numbers.contains(&running.listener.id.number) {

@@ -137,3 +137,16 @@ async fn what_a_client_still_sends_holds_up_no_drain_and_is_cut_short_by_one() {
     assert_eq!(counter(&proxy, "client_aborts_total"), 0);
     trickling.await.unwrap();
 }
+
+#[tokio::test]
+async fn process_that_stays_after_a_drain_serves_as_before() {
+    let upstream = Recording::answering(OK).await;
+    let proxy = proxy_for(&upstream.server);
+    proxy.drain(Duration::ZERO).await;
+    proxy.hold_off(Duration::ZERO).await;
+    proxy.stay().await;
+    let mut client = connect(&proxy).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&mut client, GET).await, OK, "keep-alive");
+    }
+}

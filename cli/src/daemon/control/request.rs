@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Command, body::AnswerBody, peer::Peer};
 use crate::{
     control::{
-        ErrorReport, LINES, PROBLEM_JSON, ReloadRequest, StopRequest, TraceRequest, UpgradeRequest,
-        VERSION_HEADER, VersionReport,
+        ErrorReport, LINES, PROBLEM_JSON, ReloadRequest, ResumeRequest, StopRequest, TraceRequest,
+        UpgradeRequest, VERSION_HEADER, VersionReport,
     },
     daemon::{orders, reload::Refused, trace, upgrade},
 };
@@ -38,7 +38,7 @@ const LINES_AHEAD: usize = 16;
 type Answer = Response<AnswerBody>;
 
 /// The resources and the method of each.
-const RESOURCES: [(&str, Method); 11] = [
+const RESOURCES: [(&str, Method); 13] = [
     ("/v1/status", Method::GET),
     ("/v1/version", Method::GET),
     ("/v1/errors", Method::GET),
@@ -47,6 +47,8 @@ const RESOURCES: [(&str, Method); 11] = [
     ("/v1/upgrade", Method::POST),
     ("/v1/stop", Method::POST),
     ("/v1/server", Method::POST),
+    ("/v1/drain", Method::POST),
+    ("/v1/resume", Method::POST),
     ("/v1/frontend", Method::POST),
     ("/v1/log/reopen", Method::POST),
     ("/v1/trace", Method::POST),
@@ -96,6 +98,14 @@ pub(super) async fn answer(
         "/v1/frontend" => {
             order(&body, commands, |request, reply| Command::Frontend { request, by: user.to_owned(), reply })
                 .await
+        }
+        "/v1/drain" => {
+            order(&body, commands, |request, reply| Command::Drain { request, by: user.to_owned(), reply })
+                .await
+        }
+        "/v1/resume" => {
+            let command = |ResumeRequest {}, reply| Command::Resume { by: user.to_owned(), reply };
+            order(&body, commands, command).await
         }
         "/v1/trace" => trace(&body, commands).await,
         "/v1/upgrade" => upgrade(&body, commands, user).await,
@@ -210,6 +220,7 @@ async fn order<R: DeserializeOwned, T: Serialize>(
     commands: &mpsc::Sender<Command>,
     command: impl FnOnce(R, orders::Reply<T>) -> Command,
 ) -> Answer {
+    let body = if body.is_empty() { b"{}" } else { body };
     let request = match serde_json::from_slice(body) {
         Ok(request) => request,
         Err(error) => return bad_body(&error),

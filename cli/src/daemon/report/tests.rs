@@ -123,6 +123,7 @@ impl World {
             config: &self.config,
             path: "/etc/lbctl/lb.toml",
             loaded: instants(0).wall,
+            drained: None,
             phase: Phase::Running,
             groups: &self.groups,
             session: Some(&self.session),

@@ -17,9 +17,12 @@ use super::{
     channel::Channel,
     words::{FromNext, PROTOCOL, ToNext},
 };
-use crate::daemon::{
-    group::KnownGroup,
-    speaker_link::{Ends, Expected},
+use crate::{
+    control::Ordered,
+    daemon::{
+        group::KnownGroup,
+        speaker_link::{Ends, Expected},
+    },
 };
 
 /// For the other one to pass on what it has, and to let this one go on.
@@ -47,6 +50,8 @@ pub(in crate::daemon) struct Charge {
     /// The process number of its speaker, and this process's end of the link.
     pub(in crate::daemon) speaker: Option<(u32, Expected)>,
     pub(in crate::daemon) groups: Vec<KnownGroup>,
+    /// By whom the node is kept out of the election.
+    pub(in crate::daemon) drained: Option<Ordered>,
 }
 
 impl Before {
@@ -118,7 +123,9 @@ impl Before {
         };
         let (message, _) = self.0.receive_now(LIMIT).context("the process before does not let go")?;
         match message {
-            ToNext::Go { speaker, groups } => Ok(Charge { speaker: speaker.zip(expected), groups }),
+            ToNext::Go { speaker, groups, drained } => {
+                Ok(Charge { speaker: speaker.zip(expected), groups, drained })
+            }
             other => anyhow::bail!("this makes no sense now: {other:?}"),
         }
     }

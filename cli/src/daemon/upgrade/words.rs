@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use lb_vrrp::GroupConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::group::KnownGroup;
+use crate::{control::Ordered, daemon::group::KnownGroup};
 
 /// Counts changes of this conversation and of what the two pass on. Two that differ can't take over from each other.
 pub(super) const PROTOCOL: u32 = 1;
@@ -61,6 +61,9 @@ pub(in crate::daemon) enum ToNext {
         speaker: Option<u32>,
         /// What is known of the groups.
         groups: Vec<KnownGroup>,
+        /// By whom the node is kept out of the election.
+        #[serde(default)]
+        drained: Option<Ordered>,
     },
     /// The answer to `Reset`.
     WasReset,

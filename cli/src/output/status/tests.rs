@@ -68,6 +68,7 @@ fn healthy() -> Status {
         version: "0.3.0".to_owned(),
         pid: 1,
         started: time("2026-09-18T10:13:20Z"),
+        drained: None,
         phase: Phase::Running,
         file: FileReport {
             path: "/etc/lbctl/lb.toml".to_owned(),

@@ -1,0 +1,151 @@
+//! A node that an operator takes out of the pair, and back, while clients are served.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
+use std::time::Duration;
+
+use lb_tests::{order::other, scene::Scene, wait};
+use lbctl::lab::{How, LoadOptions, Options};
+use serde_json::{Value, json};
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn clients(scene: &Scene) -> lbctl::lab::Load {
+    let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
+    wait::until("clients are served", LONG, || (load.report().ok() > 100).then_some(()));
+    load
+}
+
+/// A verb that has to work; what it printed as JSON.
+#[track_caller]
+fn done(scene: &Scene, node: &str, words: &[&str]) -> Value {
+    let (code, said, errors) = scene.verb(node, words);
+    assert_eq!(code, Some(0), "{words:?}: {errors}");
+    serde_json::from_str(&said).unwrap_or_default()
+}
+
+/// A verb that has to be refused; why.
+#[track_caller]
+fn refused(scene: &Scene, node: &str, words: &[&str]) -> String {
+    let (code, said, errors) = scene.verb(node, words);
+    assert_eq!(code, Some(1), "{words:?}: {said}");
+    errors
+}
+
+/// As `node` itself has it.
+fn own(status: &Value) -> &Value {
+    &status["groups"][0]["nodes"][0]
+}
+
+/// Waits until each node knows that the other one could take over.
+fn wait_until_ready(scene: &Scene, seen_from: &str) {
+    wait::until("the other node is ready", LONG, || {
+        let status = scene.status_of(seen_from);
+        let node = &status["groups"][0]["nodes"][1];
+        (node["state"] == "Backup" && node["ready"] == "yes" && node["silent"] == false).then_some(())
+    });
+}
+
+fn wait_for_problem(scene: &Scene, node: &str, part: &str) {
+    wait::until(part, LONG, || {
+        let (code, screen, _) = scene.verb(node, &["status"]);
+        (code == Some(2) && screen.replace("\n  ", " ").contains(part)).then_some(())
+    });
+}
+
+#[test]
+fn holder_is_drained_without_losing_a_request_and_stays_out_until_it_is_resumed() {
+    Scene::unless_starved(&Options::default(), |scene| {
+        let first = scene.holder();
+        let second = other(&first);
+        wait_until_ready(scene, &first);
+        let load = clients(scene);
+        let report = done(scene, &first, &["drain", "--json"]);
+        assert_eq!(report["groups"][0]["outcome"], "another node has taken it");
+        assert_eq!((&report["drained"]["by"], &report["cut"]), (&json!("root"), &json!(0)));
+        assert_eq!(scene.holders().unwrap(), [second]);
+        wait_for_problem(scene, &first, &format!("{first} is drained for "));
+        wait_for_problem(scene, second, &format!("{first} can't hold web: drained by root."));
+        assert_eq!(own(&scene.status_of(&first))["state"], "Initialize");
+        // Through a reload and two other processes.
+        for verb in ["reload", "upgrade", "reload", "upgrade"] {
+            done(scene, &first, &[verb, "--json"]);
+            let status = scene.status_of(&first);
+            assert_eq!(status["drained"]["by"], "root", "{verb}");
+            assert_eq!(own(&status)["state"], "Initialize", "{verb}");
+        }
+        let (code, said, _) = scene.verb(&first, &["diff"]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("node {first} has `drain` by root")), "{said}");
+        // Both at once would leave nobody.
+        let why = refused(scene, second, &["drain"]);
+        assert!(why.contains(&format!("{first} can't hold it (drained by root)")), "{why}");
+        assert_eq!(scene.holders().unwrap(), [second]);
+        done(scene, &first, &["resume", "--json"]);
+        wait_until_ready(scene, second);
+        done(scene, second, &["drain", "--json"]);
+        assert_eq!(scene.holders().unwrap(), std::slice::from_ref(&first));
+        done(scene, second, &["resume", "--json"]);
+        let report = load.stop().unwrap();
+        assert_eq!(report.failed(), 0, "{report:?}");
+    });
+}
+
+#[test]
+fn peer_that_dies_in_the_middle_leaves_the_address_where_it_is() {
+    Scene::unless_starved(&Options::default(), |scene| {
+        let first = scene.holder();
+        wait_until_ready(scene, &first);
+        let load = clients(scene);
+        // Its last hello is still believed, or it is silent already.
+        scene.fail(other(&first), How::Kill).unwrap();
+        let why = refused(scene, &first, &["drain"]);
+        assert!(
+            why.contains("no other node answered within one interval") || why.contains("is silent"),
+            "{why}"
+        );
+        assert_eq!(scene.holders().unwrap(), std::slice::from_ref(&first));
+        assert_eq!(scene.status_of(&first)["drained"], Value::Null);
+        let served = load.report().ok();
+        wait::until("clients are served", LONG, || (load.report().ok() > served + 100).then_some(()));
+        let report = load.stop().unwrap();
+        assert_eq!(report.failed(), 0, "{report:?}");
+        // Whoever insists gets what they want.
+        let report = done(scene, &first, &["drain", "--force", "--now", "--json"]);
+        assert_eq!(report["groups"][0]["outcome"], "given up: no other node answered");
+        assert_eq!(scene.holders().unwrap(), [""; 0]);
+        done(scene, &first, &["resume", "--json"]);
+        scene.wait_until_held_by(&first, LONG).unwrap();
+    });
+}
+
+#[test]
+fn reload_and_upgrade_in_the_middle_of_a_drain_wait_or_are_refused_and_what_is_left_is_cut() {
+    Scene::unless_starved(&Options::default(), |scene| {
+        let first = scene.holder();
+        wait_until_ready(scene, &first);
+        // Half a request keeps the drain waiting for all of its time.
+        let hold =
+            "exec 3<>/dev/tcp/198.51.100.10/80; printf 'GET / HTTP/1.1\\r\\nHost' >&3; cat <&3; echo over";
+        let _held = scene.spawn("client", "held", ["bash", "-c", hold]).unwrap();
+        wait::until("it is connected", LONG, || {
+            let status = scene.status_of(&first);
+            (status["frontends"][0]["connections"].as_u64() > Some(0)).then_some(())
+        });
+        let _draining =
+            scene.spawn(&first, "drain", [lb_tests::program::lbctl().as_str(), "drain", "--json"]).unwrap();
+        wait::until("it drains", LONG, || {
+            scene.log(&first, "lbctl").unwrap().contains("draining this node").then_some(())
+        });
+        let why = refused(scene, &first, &["upgrade"]);
+        assert!(why.contains("a drain is under way"), "{why}");
+        let why = refused(scene, &first, &["drain"]);
+        assert!(why.contains("a drain is under way"), "{why}");
+        done(scene, &first, &["reload", "--json"]);
+        let said = scene.log(&first, "drain").unwrap();
+        let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        assert_eq!(report["cut"], 1, "{report}");
+        assert_eq!(scene.status_of(&first)["drained"]["by"], "root");
+        assert_eq!(scene.holders().unwrap(), [other(&first)]);
+    });
+}
