@@ -29,12 +29,20 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// The other side is gone, does not read (`WouldBlock`, if the socket is non-blocking), or the message is too long.
 pub fn send(socket: impl AsFd, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let packet = serde_json::to_vec(message).map_err(io::Error::other)?;
+    send_packet(socket, &packet, descriptors)
+}
+
+/// The same with a message that is written already.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_packet(socket: impl AsFd, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    sendmsg(socket, &[IoSlice::new(&packet)], &mut control, SendFlags::NOSIGNAL)?;
+    sendmsg(socket, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 

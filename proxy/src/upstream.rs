@@ -180,8 +180,8 @@ impl Upstream {
         worker.idle_upstreams().put(lease.backend, lease.server, worker.wheel().ticks(), link);
     }
 
-    /// The same for a further request of this client and nobody else; `authenticated` says that the server takes the
-    /// connection for the client's from now on.
+    /// Frees the slot and returns the connection, for a further request of this client and of nobody else; under the
+    /// conditions of [`Self::keep`]. `authenticated`: from now on the server takes the connection for the client's.
     pub(crate) fn keep_own(self, authenticated: bool) -> Own {
         let Self { mut link, lease } = self;
         link.serve();

@@ -1,4 +1,4 @@
-//! The one unsafe call of this crate: registering a listening socket for readiness.
+//! A listening socket that is watched without being accepted from.
 #![allow(unsafe_code, reason = "tokio can't see that a socket keeps its descriptor")]
 
 use std::io;

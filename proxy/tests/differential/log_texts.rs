@@ -169,15 +169,14 @@ fn formats(words: &[(&'static str, &'static str)], stage: Stage) -> Vec<(&'stati
 /// What has to be the same of a word's value.
 fn compared(word: &str, value: &str) -> String {
     let figures = || value.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect::<String>();
+    let numbers = || regex::Regex::new("[0-9]+").unwrap().replace_all(value, "9").into_owned();
     match word {
         // Their client comes over a Unix socket.
         "%ci" | "%cp" | "%fi" | "%fp" => String::new(),
         "%T" | "%Tl" | "%t" | "%tr" | "%trg" | "%trl" | "%Ts" | "%ms" => figures(),
         // Heads are written differently; how many connections are open is a matter of the moment.
-        "%B" | "%U" | "%ac" | "%fc" | "%bc" | "%sc" | "%pid" => {
-            figures().replace("99", "9").replace("99", "9")
-        }
-        time if time.starts_with("%T") && value != "-1" => figures().replace("99", "9").replace("99", "9"),
+        "%B" | "%U" | "%ac" | "%fc" | "%bc" | "%sc" | "%pid" => numbers(),
+        time if time.starts_with("%T") && value != "-1" => numbers(),
         _ => value.to_owned(),
     }
 }

@@ -2,13 +2,12 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     os::unix::{fs::MetadataExt, net::UnixDatagram as StdSocket},
     process::Stdio,
     sync::Arc,
 };
 
-use nix::sys::socket::{MsgFlags, send};
 use tokio::{net::UnixDatagram, process::Command, sync::oneshot};
 
 use super::{SpeakerSettings, process::SpeakerProcess};
@@ -104,9 +103,7 @@ impl Child {
             return Err(io::Error::other("the configuration is too long for one message"));
         }
         // Not tokio's `try_send`: that refuses until the runtime has seen the socket writable for the first time.
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        send(self.socket.as_raw_fd(), &packet, flags)?;
-        Ok(())
+        packets::send_packet(&self.socket, &packet, &[])
     }
 
     /// What it does next.
