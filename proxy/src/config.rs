@@ -93,6 +93,17 @@ pub enum Mode {
     Http,
 }
 
+impl Mode {
+    /// As files and reports have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http => "http",
+        }
+    }
+}
+
 /// Where clients come in.
 #[derive(Clone, Debug)]
 pub struct Frontend {

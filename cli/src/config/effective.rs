@@ -169,7 +169,7 @@ fn prefer(group: &Group, cluster: &Cluster) -> Option<String> {
 
 fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Config) {
     section(out, "frontend", Some(&frontend.name));
-    line(out, "mode", quoted(mode(frontend.mode)));
+    line(out, "mode", quoted(frontend.mode.name()));
     let mut binds: Vec<String> = Vec::new();
     for bind in &frontend.binds {
         let entry = match bind.label.rsplit_once(':') {
@@ -238,7 +238,7 @@ fn unix(bind: &UnixBind) -> String {
 
 fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Config) {
     section(out, "backend", Some(&backend.name));
-    line(out, "mode", quoted(mode(backend.mode)));
+    line(out, "mode", quoted(backend.mode.name()));
     balance::write(out, backend);
     line(out, "retries", backend.retries);
     line(out, "redispatch", backend.redispatch);
@@ -310,13 +310,6 @@ fn write_map(out: &mut String, map: &MapFile) {
     line(out, "file", quoted(&map.file.to_string_lossy()));
     let kind = MAP_KINDS.iter().find(|(_, kind)| *kind == map.kind);
     line(out, "match", quoted(kind.map_or("exact", |(name, _)| name)));
-}
-
-fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Tcp => "tcp",
-        Mode::Http => "http",
-    }
 }
 
 fn section(out: &mut String, kind: &str, name: Option<&str>) {

@@ -332,7 +332,7 @@ pub(super) fn ready(readiness: &Readiness) -> Ready {
 fn frontend(found: &proxy::FrontendStatus, maxconn: u64) -> Frontend {
     Frontend {
         name: found.name.clone(),
-        mode: statistics::mode(found.mode).to_owned(),
+        mode: found.mode.name().to_owned(),
         binds: found
             .binds
             .iter()

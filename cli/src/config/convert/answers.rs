@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use lb_proxy::{
-    config::{Backend, BackendId, ErrorPage, Mode, Monitor, TooFew},
+    config::{Backend, ErrorPage, Mode, Monitor, TooFew},
     file::{self, ReadError},
 };
 
+use super::backend;
 use crate::config::{
     diagnostic::Report,
     raw::{Page, Section},
-    text,
 };
 
 /// A page is at most so large.
@@ -122,14 +122,8 @@ pub(super) fn monitor(
     }
     let mut fail_if = Vec::new();
     for few in &raw.fail_if {
-        let name = &few.backend.value;
-        let Some(index) = backends.iter().position(|backend| backend.name == *name) else {
-            let names: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
-            let hint = text::suggestion(name, &names, "backend");
-            report.error(few.backend.span, format!("no backend is called `{}`{hint}", name.escape_debug()));
-            continue;
-        };
-        fail_if.push(TooFew { backend: BackendId(index), usable_below: few.usable_below });
+        let Some(backend) = backend::named(&few.backend, backends, report) else { continue };
+        fail_if.push(TooFew { backend, usable_below: few.usable_below });
     }
     Some(Monitor { uri: raw.uri.value.clone(), fail_if })
 }

@@ -16,9 +16,21 @@ use crate::config::{
     diagnostic::{Report, Span},
     raw::{self, Kind, Named, Section},
     reader::At,
+    text,
 };
 
 const RETRIES: u32 = 3;
+
+/// The backend that somewhere else is called by its name; an error if there is none.
+pub(super) fn named(name: &At<String>, backends: &[Backend], report: &Report<'_>) -> Option<BackendId> {
+    let found = backends.iter().position(|backend| backend.name == name.value);
+    if found.is_none() {
+        let names: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
+        let hint = text::suggestion(&name.value, &names, "backend");
+        report.error(name.span, format!("no backend is called `{}`{hint}", name.value.escape_debug()));
+    }
+    found.map(BackendId)
+}
 
 /// In the order of the file, with the place of each name.
 pub(super) fn convert(

@@ -7,7 +7,11 @@ use lb_proxy::{
     sample::Stage,
 };
 
-use super::{answers, backend::value, compression, log, options, persistence, rules, statistics, unique_id};
+use super::{
+    answers,
+    backend::{self, value},
+    compression, log, options, persistence, rules, statistics, unique_id,
+};
 use crate::config::{
     diagnostic::Report,
     raw::{self, BindAddress, Kind, Named, Section},
@@ -178,9 +182,8 @@ fn default_backend(
     backends: &[Backend],
     report: &Report<'_>,
 ) -> Option<BackendId> {
-    let own = |name: &str| backends.iter().position(|backend| backend.name == name).map(BackendId);
     if section.value.kind == Kind::Listen {
-        return own(&section.name.value);
+        return backends.iter().position(|backend| backend.name == section.name.value).map(BackendId);
     }
     let Some(wanted) = &section.value.default_backend else {
         if mode == Mode::Tcp {
@@ -197,26 +200,20 @@ fn default_backend(
         }
         return None;
     };
-    let Some(BackendId(index)) = own(&wanted.value) else {
-        let names: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
-        let hint = text::suggestion(&wanted.value, &names, "backend");
-        report.error(wanted.span, format!("no backend is called `{}`{hint}", wanted.value.escape_debug()));
-        return None;
-    };
+    let found = backend::named(wanted, backends, report)?;
     let misread = file.sections.iter().any(|other| {
         let concerned = other.name.value == wanted.value || other.name.value == section.name.value;
         concerned && other.value.mode_is_misread
     });
-    if let Some(backend) = backends.get(index).filter(|backend| backend.mode != mode && !misread) {
-        let word = |mode| if mode == Mode::Tcp { "tcp" } else { "http" };
+    if let Some(backend) = backends.get(found.0).filter(|backend| backend.mode != mode && !misread) {
         let message = format!(
             "frontend `{}` is in mode {}, its backend `{}` in mode {}; write the same `mode` in both",
             section.name.value,
-            word(mode),
+            mode.name(),
             backend.name,
-            word(backend.mode)
+            backend.mode.name()
         );
         report.error(wanted.span, message);
     }
-    Some(BackendId(index))
+    Some(found)
 }

@@ -12,7 +12,7 @@ use lb_proxy::{
 };
 
 use super::{
-    answers,
+    answers, backend,
     persistence::{IPV6_PREFIX, SIZE},
     template,
 };
@@ -238,24 +238,17 @@ impl Context<'_> {
 
     fn backend(&self, name: &At<String>) -> Option<BackendId> {
         let (backends, mode) = (self.backends?, self.mode);
-        let Some(index) = backends.iter().position(|backend| backend.name == name.value) else {
-            let names: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
-            let hint = text::suggestion(&name.value, &names, "backend");
-            let message = format!("no backend is called `{}`{hint}", name.value.escape_debug());
-            self.report.error(name.span, message);
-            return None;
-        };
-        if backends[index].mode != mode {
-            let word = |mode| if mode == Mode::Tcp { "tcp" } else { "http" };
+        let found = backend::named(name, backends, self.report)?;
+        if let Some(backend) = backends.get(found.0).filter(|backend| backend.mode != mode) {
             let message = format!(
                 "the rules are of mode {}, the backend `{}` is of mode {}; write the same `mode` in both",
-                word(mode),
+                mode.name(),
                 name.value,
-                word(backends[index].mode)
+                backend.mode.name()
             );
             self.report.error(name.span, message);
         }
-        Some(BackendId(index))
+        Some(found)
     }
 
     fn server(&self, name: &At<String>) -> Option<Action> {

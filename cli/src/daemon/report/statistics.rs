@@ -2,10 +2,7 @@
 
 use std::time::SystemTime;
 
-use lb_proxy::{
-    config::Mode,
-    status::{self as proxy, BackendStatus, FrontendStatus, ServerStatus},
-};
+use lb_proxy::status::{self as proxy, BackendStatus, FrontendStatus, ServerStatus};
 
 use crate::control::{
     BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, StepTimes,
@@ -24,7 +21,7 @@ pub(super) fn frontend(found: &FrontendStatus) -> FrontendStatistics {
 
 pub(super) fn backend(found: &BackendStatus) -> BackendStatistics {
     BackendStatistics {
-        mode: mode(found.mode).to_owned(),
+        mode: found.mode.name().to_owned(),
         fullconn: found.fullconn,
         traffic: traffic(&found.traffic),
         compressed: compressed(found.compressed),
@@ -43,13 +40,6 @@ pub(super) fn server(found: &ServerStatus) -> ServerStatistics {
         is_in_use: found.is_in_use,
         check_status: found.last_check.as_ref().and_then(|check| check.status),
         agent: found.agent.clone(),
-    }
-}
-
-pub(super) fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Http => "http",
-        Mode::Tcp => "tcp",
     }
 }
 
