@@ -67,6 +67,16 @@ fn bad_files_end_with_78_and_the_golden_report() {
         if output.status.code() != Some(78) || !output.stdout.is_empty() {
             failures.push(format!("{file}: {:?}, stdout {:?}", output.status, text(&output.stdout)));
         }
+        // Carets stand under what is shown; a single one may stand behind it, where something is missing.
+        let lines: Vec<_> = text(&output.stderr).lines().collect();
+        for pair in lines
+            .windows(2)
+            .filter(|pair| pair[1].trim_matches([' ', '|', '^']).is_empty() && pair[1].contains("^^"))
+        {
+            if pair[1].chars().count() > pair[0].chars().count() {
+                failures.push(format!("{file}: more carets than characters\n{}\n{}", pair[0], pair[1]));
+            }
+        }
         let golden = folder("bad").join(file.replace(".toml", ".stderr"));
         failures.extend(assert_golden(&golden, text(&output.stderr)).err());
     }

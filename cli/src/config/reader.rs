@@ -230,11 +230,18 @@ impl<'a> Value<'a> {
         Some(At::new(value, self.span))
     }
 
+    pub(crate) fn as_u16(&self) -> Option<u16> {
+        u16::try_from(self.as_number()?).ok()
+    }
+
+    fn as_number(&self) -> Option<i128> {
+        let integer = self.value.as_integer()?;
+        i128::from_str_radix(integer.as_str(), integer.radix()).ok()
+    }
+
     pub(crate) fn integer(&self, range: RangeInclusive<u32>) -> Option<At<u32>> {
         let number = self
-            .value
-            .as_integer()
-            .and_then(|integer| i128::from_str_radix(integer.as_str(), integer.radix()).ok())
+            .as_number()
             .and_then(|number| u32::try_from(number).ok())
             .filter(|number| range.contains(number));
         if number.is_none() {

@@ -59,12 +59,12 @@ pub enum ClientError {
         why: &'static str,
     },
     /// The socket belongs to others.
-    #[error("no right to {}: {}", socket.display(), way_in(group))]
+    #[error("no right to {}{}", socket.display(), keeper.way_in(socket))]
     NoRight {
         /// The socket.
         socket: PathBuf,
         /// Who may use it.
-        group: String,
+        keeper: Keeper,
     },
     /// It took the connection and said nothing.
     #[error("lbctl does not answer on {} within {} s; is it stopped (kill -STOP) or stuck? see: journalctl -u lbctl", socket.display(), limit.as_secs())]
@@ -99,12 +99,48 @@ fn detail(report: &ErrorReport) -> String {
     if report.detail.is_empty() { String::new() } else { format!(": {}", report.detail) }
 }
 
-/// Nobody shall join root's group for a status.
-fn way_in(group: &str) -> String {
-    if group == "root" {
-        return "only root may use it, so use sudo (a group `lbctl`, made before lbctl starts, lets others in)".to_owned();
+/// What keeps others out: the socket, or a folder above it.
+#[derive(Debug)]
+pub struct Keeper {
+    path: PathBuf,
+    owner: String,
+    group: String,
+    /// Whose last nine bits are the rights.
+    mode: u32,
+}
+
+impl Keeper {
+    /// The socket, or the first folder above it that can be looked at.
+    fn of(socket: &Path) -> Self {
+        let found = socket.ancestors().find_map(|path| Some((path, std::fs::metadata(path).ok()?)));
+        let (path, [uid, gid, mode]) = found
+            .map_or((socket, [0; 3]), |(path, meta)| (path, [meta.uid(), meta.gid(), meta.mode() & 0o777]));
+        let owner = match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)) {
+            Ok(Some(user)) => user.name,
+            Ok(None) | Err(_) => uid.to_string(),
+        };
+        let group = match nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(gid)) {
+            Ok(Some(group)) => group.name,
+            Ok(None) | Err(_) => gid.to_string(),
+        };
+        Self { path: path.to_owned(), owner, group, mode }
     }
-    format!("join the group `{group}` (usermod -aG {group} YOU, then log in again), or use sudo")
+
+    /// The rest of the sentence. Nobody shall join root's group for a status, nor one that has no right itself.
+    fn way_in(&self, socket: &Path) -> String {
+        let Self { path, owner, group, mode } = self;
+        let whose = if path == socket { String::new() } else { format!("{}: ", path.display()) };
+        // Connecting takes the right to write, a folder that to pass.
+        let bit = if path == socket { 0o020 } else { 0o010 };
+        let way = if group == "root" || mode & bit == 0 {
+            format!(
+                "only {owner} may use it, so use sudo (a group `lbctl`, made before lbctl starts, lets others in)"
+            )
+        } else {
+            format!("join the group `{group}` (usermod -aG {group} YOU, then log in again), or use sudo")
+        };
+        format!(" ({whose}user {owner}, group {group}, mode {mode:04o}): {way}")
+    }
 }
 
 fn daemon_version(version: Option<&str>) -> String {
@@ -221,7 +257,9 @@ impl Client {
             io::ErrorKind::ConnectionRefused => {
                 ClientError::NotRunning { socket, why: "nobody listens on PATH" }
             }
-            io::ErrorKind::PermissionDenied => ClientError::NoRight { group: group_of(&self.socket), socket },
+            io::ErrorKind::PermissionDenied => {
+                ClientError::NoRight { keeper: Keeper::of(&self.socket), socket }
+            }
             _ => ClientError::Other { socket, source },
         }
     }
@@ -267,29 +305,27 @@ impl Lines {
     }
 }
 
-/// The group of the socket, or of the first folder above it that can be looked at.
-fn group_of(socket: &Path) -> String {
-    let gid = socket.ancestors().find_map(|path| std::fs::metadata(path).ok()).map_or(0, |meta| meta.gid());
-    match nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(gid)) {
-        Ok(Some(group)) => group.name,
-        Ok(None) | Err(_) => gid.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn nobody_is_sent_into_the_group_of_root() {
-        let text = |group: &str| {
-            ClientError::NoRight { socket: DEFAULT_SOCKET.into(), group: group.to_owned() }.to_string()
+    fn it_says_whose_the_socket_is_and_sends_nobody_into_a_group_that_is_no_way_in() {
+        let text = |path: &str, group: &str, mode| {
+            let keeper =
+                Keeper { path: path.into(), owner: "root".to_owned(), group: group.to_owned(), mode };
+            ClientError::NoRight { socket: DEFAULT_SOCKET.into(), keeper }.to_string()
         };
         assert_eq!(
-            text("lbctl"),
-            "no right to /run/lbctl/control.sock: join the group `lbctl` (usermod -aG lbctl YOU, then log in again), \
-             or use sudo"
+            text(DEFAULT_SOCKET, "lbctl", 0o660),
+            "no right to /run/lbctl/control.sock (user root, group lbctl, mode 0660): join the group `lbctl` \
+             (usermod -aG lbctl YOU, then log in again), or use sudo"
         );
-        assert!(!text("root").contains("usermod"), "{}", text("root"));
+        let folder = text("/run/lbctl", "lbctl", 0o750);
+        assert!(folder.contains("(/run/lbctl: user root, group lbctl, mode 0750): join"), "{folder}");
+        for (group, mode) in [("root", 0o660), ("lbctl", 0o600)] {
+            let closed = text(DEFAULT_SOCKET, group, mode);
+            assert!(closed.contains("only root may use it, so use sudo"), "{closed}");
+        }
     }
 }

@@ -42,19 +42,19 @@ fn bad_requests_get_a_problem_and_leave_the_daemon_untouched() {
             "broken JSON",
             format!("POST /v1/stop HTTP/1.1\r\n{close}Content-Length: 5\r\n\r\n{{now:").into(),
             400,
-            "the body is off",
+            "the body is not what was expected",
         ),
         (
             "unknown field",
             format!("POST /v1/stop HTTP/1.1\r\n{close}Content-Length: 9\r\n\r\n{{\"no\": 1}}").into(),
             400,
-            "the body is off",
+            "the body is not what was expected",
         ),
         (
             "wrong type",
             format!("POST /v1/stop HTTP/1.1\r\n{close}Content-Length: 10\r\n\r\n{{\"now\": 1}}").into(),
             400,
-            "the body is off",
+            "the body is not what was expected",
         ),
         ("1 MB body", large_request, 413, "at most 65536 bytes"),
     ];

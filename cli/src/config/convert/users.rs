@@ -112,7 +112,7 @@ fn read(path: &Path, users: &mut Vec<User>) -> Result<(), Vec<String>> {
 /// RFC 7617 §2
 fn check_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > LONGEST_NAME {
-        Err("has not 1 to 255 bytes")
+        Err("is not 1..255 bytes long")
     } else if name.contains(':') {
         Err("has a colon, which ends a name where it is sent")
     } else if name.chars().any(|character| character.is_ascii_control()) {

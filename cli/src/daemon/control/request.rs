@@ -243,7 +243,7 @@ fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> serde_json::Result<T> {
 }
 
 fn bad_body(error: &serde_json::Error) -> Answer {
-    refusal(StatusCode::BAD_REQUEST, format!("the body is off: {error}"))
+    refusal(StatusCode::BAD_REQUEST, format!("the body is not what was expected: {error}"))
 }
 
 /// Answers when everything is given away: as long as that takes.

@@ -185,14 +185,12 @@ impl RetryOn {
                 retry_on.failures.extend(value.choice(&FAILURES).map(|failure| failure.value));
                 continue;
             }
-            let status = value.integer(100..=599).and_then(|status| u16::try_from(status.value).ok());
-            match status.filter(|status| STATUSES.contains(status)) {
+            match value.as_u16().filter(|status| STATUSES.contains(status)) {
                 Some(status) => retry_on.statuses.push(status),
-                None if status.is_some() => {
+                None => {
                     let known: Vec<_> = STATUSES.iter().map(u16::to_string).collect();
                     value.wrong(&format!("is no status to retry on; those are {}", known.join(", ")));
                 }
-                None => {}
             }
         }
         At::new(retry_on, span)

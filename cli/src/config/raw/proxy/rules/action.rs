@@ -221,7 +221,7 @@ fn check_final(actions: &[At<Action>], fields: &Fields<'_>, side: Side) {
             Side::Response => "the rule refuses the response, its client does not get it",
             Side::Frontend | Side::Backend => "the rule answers the request, no server gets it",
         };
-        let message = format!("has no effect: {why}; write it into a rule of its own");
+        let message = format!("this has no effect: {why}; write it into a rule of its own");
         fields.report.error(useless.span, message);
     }
 }
