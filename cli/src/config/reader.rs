@@ -90,6 +90,16 @@ impl<'a> Fields<'a> {
         self.value(key)?.integer(range)
     }
 
+    /// The same of something that is counted in `unit`.
+    pub(crate) fn measured(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<u32>,
+        unit: &str,
+    ) -> Option<At<u32>> {
+        self.value(key)?.number(range, &format!(" {unit}"))
+    }
+
     pub(crate) fn duration(
         &self,
         key: &'static str,
@@ -240,12 +250,16 @@ impl<'a> Value<'a> {
     }
 
     pub(crate) fn integer(&self, range: RangeInclusive<u32>) -> Option<At<u32>> {
+        self.number(range, "")
+    }
+
+    fn number(&self, range: RangeInclusive<u32>, unit: &str) -> Option<At<u32>> {
         let number = self
             .as_number()
             .and_then(|number| u32::try_from(number).ok())
             .filter(|number| range.contains(number));
         if number.is_none() {
-            self.mismatch(&format!("{}..{}", range.start(), range.end()));
+            self.mismatch(&format!("{}..{}{unit}", range.start(), range.end()));
         }
         Some(At::new(number?, self.span))
     }

@@ -135,7 +135,10 @@ fn range(text: &str, sibling: impl Fn(&str) -> Option<String>) -> Option<Value> 
         Some((_, step)) => Some(number(step)?.0),
         None => rest.contains("whole seconds").then_some(1_000),
     };
-    Some(Value::Numbers { shown: format!("{low}..{high}"), low: from, high: to, is_time, step })
+    const UNITS: [&str; 6] = ["percent", "bytes per second", "bytes", "bits", "connections", "directories"];
+    let unit = UNITS.iter().find(|unit| rest.starts_with(**unit)).map(|unit| format!(" {unit}"));
+    let shown = format!("{low}..{high}{}", unit.unwrap_or_default());
+    Some(Value::Numbers { shown, low: from, high: to, is_time, step })
 }
 
 /// A number, or a duration in milliseconds.

@@ -23,12 +23,12 @@ pub(crate) struct Global {
 impl Global {
     pub(super) fn read(fields: Fields<'_>) -> Self {
         let global = Self {
-            maxconn: fields.integer("maxconn", 1..=10_000_000),
+            maxconn: fields.measured("maxconn", 1..=10_000_000, "connections"),
             threads: fields.integer("threads", 1..=1024),
             drain_timeout: fields.duration("drain_timeout", Duration::ZERO..=Duration::from_secs(3600)),
             nameservers: fields.value("nameservers").map(nameservers).unwrap_or_default(),
             log: log::log(&fields, true),
-            compression_cpu: fields.integer("compression_cpu", 0..=100),
+            compression_cpu: fields.measured("compression_cpu", 0..=100, "percent"),
         };
         fields.finish(|key| (key == "nbthread" || key == "nbproc").then(|| "write `threads`".into()));
         global

@@ -132,7 +132,7 @@ fn target(value: &Value<'_>, expected: &str) -> Option<LogTarget> {
     set(&mut target.level, fields.choice("level", &Severity::ALL));
     set(&mut target.min_level, min_level);
     set(&mut target.tag, tag);
-    let length = fields.integer("length", 80..=65_535).and_then(|at| u16::try_from(at.value).ok());
+    let length = fields.measured("length", 80..=65_535, "bytes").and_then(|at| u16::try_from(at.value).ok());
     target.length = length.unwrap_or(target.length);
     let sample =
         fields.value("sample").and_then(|value| value.parsed("ranges and a size, as in \"1:10\"", sample));

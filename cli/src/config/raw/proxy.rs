@@ -218,7 +218,7 @@ impl Section {
         section.compression = fields.value("compression").and_then(|value| compression::read(&value));
         section.log = log::log(&fields, false);
         if kind.takes_frontend_keys() {
-            section.maxconn = fields.integer("maxconn", 1..=10_000_000);
+            section.maxconn = fields.measured("maxconn", 1..=10_000_000, "connections");
             section.forwardfor = fields.boolean("forwardfor");
             section.statistics = statistics::read(&fields);
             section.per_source = fields.value("per_source").and_then(|value| PerSource::read(&value));

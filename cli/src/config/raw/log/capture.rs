@@ -88,6 +88,6 @@ fn cookie(value: &Value<'_>) -> Option<CapturedCookie> {
 }
 
 fn length(fields: &Fields<'_>) -> u16 {
-    let length = fields.integer("length", 1..=4_096).and_then(|at| u16::try_from(at.value).ok());
+    let length = fields.measured("length", 1..=4_096, "bytes").and_then(|at| u16::try_from(at.value).ok());
     length.unwrap_or(LENGTH)
 }

@@ -101,15 +101,15 @@ fn name(value: &Value<'_>, parse: impl Fn(&str) -> Result<String, String>) -> Op
 }
 
 fn uri_part(fields: Fields<'_>) -> UriPart {
-    let count = |key| {
-        let count = fields.integer(key, 1..=8192)?;
+    let count = |key, unit| {
+        let count = fields.measured(key, 1..=8192, unit)?;
         usize::try_from(count.value).ok().and_then(NonZeroUsize::new)
     };
     let part = UriPart {
         whole: fields.boolean("whole").is_some_and(|at| at.value),
         path_only: fields.boolean("path_only").is_some_and(|at| at.value),
-        length: count("length"),
-        depth: count("depth"),
+        length: count("length", "bytes"),
+        depth: count("depth", "directories"),
     };
     fields.finish(|key| (key == "len").then(|| "it is called `length` here".into()));
     part

@@ -27,7 +27,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<At<Option<Compression>>> {
                 let read = values.iter().filter_map(|value| value.parsed(TYPE, media_range));
                 compression.types = read.map(|range| range.value).collect();
             }
-            if let Some(size) = fields.integer("minimum_size", 0..=u32::MAX) {
+            if let Some(size) = fields.measured("minimum_size", 0..=u32::MAX, "bytes") {
                 compression.minimum_size = size.value.into();
             }
             if let Some(level) = fields.integer("level", 1..=9) {

@@ -106,7 +106,7 @@ impl FrontendOptions {
             tcp_keepalive: fields.value("tcp_keepalive").and_then(|value| Keepalive::read(&value)),
             splice: fields.choice("splice", &SPLICES),
             http_connection: fields.choice("http_connection", &CONNECTION_MODES),
-            min_body_rate: fields.integer("min_body_rate", 0..=1_000_000_000),
+            min_body_rate: fields.measured("min_body_rate", 0..=1_000_000_000, "bytes per second"),
             wait_for_body: fields.boolean("wait_for_body"),
             dontlognull: fields.boolean("dontlognull"),
             http_ignore_probes: fields.boolean("http_ignore_probes"),
@@ -134,8 +134,8 @@ impl BackendOptions {
             abortonclose: fields.boolean("abortonclose"),
             retry_on: fields.value("retry_on").map(RetryOn::read),
             retry_any_method: fields.boolean("retry_any_method"),
-            retry_budget: fields.integer("retry_budget", 0..=100),
-            fullconn: fields.integer("fullconn", 1..=10_000_000),
+            retry_budget: fields.measured("retry_budget", 0..=100, "percent"),
+            fullconn: fields.measured("fullconn", 1..=10_000_000, "connections"),
         }
     }
 }

@@ -55,7 +55,7 @@ impl PerSource {
         let expected = "a table, as in per_source = { connections = 20, connection_rate = \"100/10s\" }";
         let fields = value.fields("`per_source`".into(), expected)?;
         let read_rate = |value: Value<'_>| value.parsed(rate::EXPECTED, rate::read).map(|rate| rate.value);
-        let connections = fields.integer("connections", 1..=10_000_000);
+        let connections = fields.measured("connections", 1..=10_000_000, "connections");
         let rate = fields.value("connection_rate");
         if fields.value("connections").is_none() && rate.is_none() {
             let message =
@@ -83,6 +83,6 @@ pub(super) fn size(fields: &Fields<'_>) -> Option<u32> {
 
 /// What makes one client of IPv6 addresses.
 pub(super) fn ipv6_prefix(fields: &Fields<'_>) -> Option<At<u8>> {
-    let prefix = fields.integer("ipv6_prefix", 1..=128)?;
+    let prefix = fields.measured("ipv6_prefix", 1..=128, "bits")?;
     Some(At::new(u8::try_from(prefix.value).ok()?, prefix.span))
 }
