@@ -10,6 +10,7 @@
 //! and never an empty string later. What a client wrote can't break out of where it is put: see [`place::Text`].
 
 pub mod base64;
+mod encode;
 mod escape;
 mod expression;
 mod facts;

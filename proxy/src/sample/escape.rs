@@ -1,6 +1,6 @@
 //! Makes the value of a placeholder harmless where it is put.
 
-use super::{function::percent, place::Text};
+use super::{encode::percent, place::Text};
 use crate::{hex, http::headers::Sink};
 
 /// Where a template is rendered to: text of the file as it is, values made harmless.

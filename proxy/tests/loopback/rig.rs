@@ -88,7 +88,7 @@ pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
     }
 }
 
-/// A TCP check every 50 ms.
+/// A check of this kind every 50 ms.
 pub(crate) fn quick_check(kind: CheckKind) -> Check {
     let pace = Pace::steady(Duration::from_millis(50));
     Check { pace, timeout: Duration::from_secs(2), ..Check::new(kind) }

@@ -1,0 +1,71 @@
+//! Text in the forms of others: percent-encoding, hexadecimal, HTML, JSON.
+
+use crate::{hex, http::headers::Sink};
+
+/// `%2F` becomes `/`; what is no escape stays. `+` stays as well, for a path; it is a space only in forms.
+pub(super) fn url_decode(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        match (byte, after) {
+            (b'%', [high, low, after @ ..]) => match (hex::value(*high), hex::value(*low)) {
+                (Some(high), Some(low)) => {
+                    out.push(high << 4 | low);
+                    rest = after;
+                }
+                _ => out.push(b'%'),
+            },
+            _ => out.push(*byte),
+        }
+    }
+}
+
+/// RFC 3986 §2.3: all but unreserved characters.
+pub(super) fn url_encode(byte: u8, out: &mut impl Sink) {
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        out.put(&[byte]);
+    } else {
+        percent(byte, out);
+    }
+}
+
+/// `%2F`
+pub(super) fn percent(byte: u8, out: &mut impl Sink) {
+    out.put(b"%");
+    out.put(&hex::upper(byte));
+}
+
+pub(super) fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend(bytes.iter().flat_map(|&byte| hex::lower(byte)));
+}
+
+pub(super) fn html(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        b'&' => out.put(b"&amp;"),
+        b'<' => out.put(b"&lt;"),
+        b'>' => out.put(b"&gt;"),
+        b'"' => out.put(b"&quot;"),
+        b'\'' => out.put(b"&#39;"),
+        byte => out.push(byte),
+    }
+}
+
+/// For between the quotes of a JSON string (RFC 8259 §7); also of one within `<script>`. What is no UTF-8 becomes
+/// U+FFFD: JSON has no bytes.
+pub(super) fn json(text: &[u8], out: &mut Vec<u8>) {
+    for chunk in text.utf8_chunks() {
+        for byte in chunk.valid().bytes() {
+            match byte {
+                b'"' | b'\\' => out.extend([b'\\', byte]),
+                0..=0x1f | 0x7f | b'<' | b'>' | b'&' => {
+                    out.put(b"\\u00");
+                    put_hex(&[byte], out);
+                }
+                byte => out.push(byte),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            out.put("\u{fffd}".as_bytes());
+        }
+    }
+}
