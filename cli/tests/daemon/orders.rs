@@ -59,7 +59,7 @@ fn orders_outlive_reloads_and_upgrades_and_are_shown_everywhere() {
     assert_eq!((&web1["state"], &web1["ordered"][0]["what"]), (&"drain".into(), &"drain".into()));
     assert_eq!(web1["ordered"][0]["by"], user);
     assert_eq!((&web2["weight"], &web2["ordered"][0]["what"]), (&7.into(), &"weight 7".into()));
-    assert_eq!(csv_status(&daemon, "web1"), "DRAIN");
+    daemon.wait_until("the CSV says so", |daemon| csv_status(daemon, "web1") == "DRAIN");
     let screen = daemon.verb(&["status"]);
     assert_eq!(screen.status.code(), Some(0), "what was ordered is no problem");
     let screen = String::from_utf8_lossy(&screen.stdout).into_owned();
@@ -80,11 +80,10 @@ fn orders_outlive_reloads_and_upgrades_and_are_shown_everywhere() {
     assert_eq!(says(&daemon, &["server", "app/web1", "ready"]), "app/web1: up, was MAINT");
     let checked = says(&daemon, &["server", "app/web1", "check", "now"]);
     assert!(checked.starts_with("app/web1: up; L4OK in "), "{checked}");
-    let log = daemon.log();
-    assert!(
-        log.contains("server takes no new clients") && log.contains(&format!("reason=\"by {user}\"")),
-        "{log}"
-    );
+    daemon.wait_until("the log says so", |daemon| {
+        let log = daemon.log();
+        log.contains("server takes no new clients") && log.contains(&format!("reason=\"by {user}\""))
+    });
     assert!(daemon.verb(&["stop", "--now"]).status.success());
 }
 
