@@ -23,6 +23,7 @@ pub mod server;
 pub mod speaker;
 pub mod status;
 pub mod stop;
+pub mod switchover;
 pub mod trace;
 pub mod upgrade;
 
@@ -52,6 +53,8 @@ enum Verb {
     Reload(reload::ReloadArguments),
     /// Let the program that is installed now take over: no connection is lost, and no address moves
     Upgrade(upgrade::UpgradeArguments),
+    /// Give the addresses to the other node, which keeps them
+    Switchover(switchover::SwitchoverArguments),
     /// Give the addresses to the other node and stay out of the election, until `resume`
     Drain(drain::DrainArguments),
     /// Take part in the election again after `drain`
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Verb::Diff(arguments) => diff::run(&arguments),
         Verb::Reload(arguments) => reload::run(&arguments),
         Verb::Upgrade(arguments) => upgrade::run(&arguments),
+        Verb::Switchover(arguments) => switchover::run(&arguments),
         Verb::Drain(arguments) => drain::run(&arguments),
         Verb::Resume(arguments) => drain::resume(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),

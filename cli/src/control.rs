@@ -13,6 +13,7 @@
 //! POST /v1/frontend  FrontendRequest -> FrontendReport; 404 and 409 as for server
 //! POST /v1/drain     DrainRequest -> DrainReport, when all is given away; 409 if nobody could take it
 //! POST /v1/resume    ResumeRequest -> ResumeReport
+//! POST /v1/switchover SwitchoverRequest -> SwitchoverReport, when the new holder has announced; 409 if nobody could take it
 //! POST /v1/trace     TraceRequest -> TraceLines as they come, one a line; 404 if there is no such frontend
 //! POST /v1/log/reopen            -> ReopenReport
 //! anything else      -> ErrorReport (application/problem+json, RFC 9457)
@@ -29,6 +30,7 @@ mod orders;
 mod reload;
 mod statistics;
 mod status;
+mod switchover;
 mod timestamp;
 mod trace;
 mod upgrade;
@@ -49,6 +51,7 @@ pub use status::{
     Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Log, LogProblem, NameProblem, Peer, Phase,
     Problem, Ready, Refused, Server, ServerState, Status, Table, TransitionReport, Unanswered, Vip, Why,
 };
+pub use switchover::{Moved, SwitchoverReport, SwitchoverRequest};
 pub use timestamp::Timestamp;
 pub use trace::{Exchange, LINES, LONGEST, TraceLine, TraceRequest};
 pub use upgrade::{UpgradeReport, UpgradeRequest};

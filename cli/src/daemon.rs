@@ -452,8 +452,8 @@ impl Daemon {
         self.settle_drain(now);
         for group in &mut self.groups {
             group.tracker.handle_timeout(now);
-            if let (Some(readiness), Some(speaker)) = (group.changed_readiness(), &self.speaker) {
-                speaker.set_readiness(&group.config.name, readiness);
+            if let (Some((readiness, yields)), Some(speaker)) = (group.changed_readiness(), &self.speaker) {
+                speaker.set_readiness(&group.config.name, readiness, yields);
             }
         }
         let local = self.local();

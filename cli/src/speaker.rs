@@ -155,7 +155,9 @@ async fn listen(link: Rc<Link>, outbox: Rc<Outbox>, mut packet: Vec<u8>, command
                 }
                 continue;
             }
-            ToSpeaker::Readiness { group, readiness } => Command::Readiness { group, readiness },
+            ToSpeaker::Readiness { group, readiness, yields } => {
+                Command::Readiness { group, readiness, yields }
+            }
             ToSpeaker::ExchangesReset { group } => Command::ExchangesReset { group },
             ToSpeaker::PeerReappeared => Command::PeerReappeared,
             ToSpeaker::Reconfigure { groups } => {

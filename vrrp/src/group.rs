@@ -70,6 +70,8 @@ pub struct Group {
     /// Resumed as Active: readiness that is not told yet is not held against it.
     resumed: bool,
     told: Option<Readiness>,
+    /// It gave the addresses away when somebody asked: it does not preempt a ready Active.
+    yields: bool,
     faults: Faults,
     /// Readiness as it counts: what was told, the links, and the faults found here.
     readiness: Readiness,
@@ -116,6 +118,7 @@ impl Group {
             started: false,
             resumed: false,
             told: None,
+            yields: false,
             faults: Faults::default(),
             readiness: Readiness::Fault { reason: "readiness is not told yet".to_owned() },
             ready_since: None,
@@ -196,6 +199,15 @@ impl Group {
     pub fn handle_readiness(&mut self, now: Moment, readiness: Readiness) {
         self.told = Some(readiness);
         self.facts_changed(now);
+    }
+
+    /// After a switchover: whatever `preempt` says, the addresses are not taken from a ready Active because of its lower
+    /// priority, until this is over.
+    pub fn handle_yielding(&mut self, now: Moment, yields: bool) {
+        if self.yields != yields {
+            self.yields = yields;
+            self.facts_changed(now);
+        }
     }
 
     /// The kernel acknowledged an address.

@@ -54,6 +54,8 @@ pub enum Command {
         group: String,
         /// How good a holder this node is.
         readiness: Readiness,
+        /// See [`crate::Group::handle_yielding`].
+        yields: bool,
     },
     /// The exchanges of a group are reset.
     ExchangesReset {

@@ -26,7 +26,8 @@ use self::peer::Peer;
 use super::{orders, reload::Refused, trace, upgrade};
 use crate::control::{
     DiffReport, DrainReport, DrainRequest, ErrorsReport, FrontendReport, FrontendRequest, ReloadReport,
-    ReopenReport, ResumeReport, ServerReport, ServerRequest, Status, StopReport, TraceRequest,
+    ReopenReport, ResumeReport, ServerReport, ServerRequest, Status, StopReport, SwitchoverReport,
+    SwitchoverRequest, TraceRequest,
 };
 
 mod body;
@@ -62,6 +63,15 @@ pub(super) enum Command {
         by: String,
         /// Gets the report when everything is given away, or why nothing has changed.
         reply: orders::Reply<DrainReport>,
+    },
+    /// `POST /v1/switchover`.
+    Switchover {
+        /// How.
+        request: SwitchoverRequest,
+        /// Name of the user who asked.
+        by: String,
+        /// Gets the report when the new holder has announced, or why nothing has changed.
+        reply: orders::Reply<SwitchoverReport>,
     },
     /// `POST /v1/resume`.
     Resume {

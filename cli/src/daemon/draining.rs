@@ -1,5 +1,5 @@
-//! `lbctl drain`: gives the addresses away in order and keeps the node out of the election until `lbctl resume`, while
-//! it goes on with everything else.
+//! The addresses are given away in order while the process goes on: `lbctl drain`, which keeps the node out of the election
+//! until `lbctl resume`, and `lbctl switchover`, after which it is a Backup that does not take them back by itself.
 //!
 //! ```text
 //! Draining ──▶ Leaving ──▶ over: a fault "drained by root" ──▶ lbctl resume
@@ -18,13 +18,22 @@ use super::{
     stop::ANSWER_MARGIN,
     wake::Step,
 };
-use crate::control::{DrainReport, DrainRequest, GivenAway, Ordered, Ready, ResumeReport, Timestamp};
+use crate::{
+    config::text,
+    control::{
+        DrainReport, DrainRequest, GivenAway, Moved, Ordered, Ready, ResumeReport, SwitchoverReport,
+        SwitchoverRequest, Timestamp,
+    },
+};
 
 /// For the last short exchanges, while newcomers are dropped.
 const HOLD_OFF: Duration = Duration::from_millis(50);
 
 /// For the kernel to let go of the addresses that nobody takes.
 const GIVE_UP: Duration = Duration::from_secs(3);
+
+/// For the new holder to say that it has announced: it says hello at most ten times a second.
+const FOLLOW: Duration = Duration::from_secs(2);
 
 /// One that is under way.
 #[derive(Debug)]
@@ -38,7 +47,14 @@ pub(super) struct Drain {
     held: Vec<String>,
     outcomes: Vec<GivenAway>,
     warnings: Vec<String>,
-    reply: Reply<DrainReport>,
+    purpose: Purpose,
+}
+
+/// What comes after, and who waits for that.
+#[derive(Debug)]
+enum Purpose {
+    Drain(Reply<DrainReport>),
+    Switchover(Reply<SwitchoverReport>),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,6 +65,8 @@ enum Stage {
     Leaving { until: Moment },
     /// Nobody answers: the addresses are given up.
     GivingUp { until: Moment },
+    /// Another node has them, and is about to say that it has announced them.
+    Following { until: Moment },
 }
 
 impl Drain {
@@ -56,8 +74,27 @@ impl Drain {
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
         match self.stage {
             Stage::Draining => None,
-            Stage::Leaving { until } | Stage::GivingUp { until } => Some(until),
+            Stage::Leaving { until } | Stage::GivingUp { until } | Stage::Following { until } => Some(until),
         }
+    }
+
+    fn word(&self) -> &'static str {
+        match self.purpose {
+            Purpose::Drain(_) => "drain",
+            Purpose::Switchover(_) => "switchover",
+        }
+    }
+
+    fn what(&self) -> &'static str {
+        match self.purpose {
+            Purpose::Drain(_) => "a drain is under way: try again when it is over",
+            Purpose::Switchover(_) => "a switchover is under way: try again when it is over",
+        }
+    }
+
+    /// For whoever has to wait for it.
+    pub(super) fn refusal(&self) -> String {
+        self.what().to_owned()
     }
 
     pub(super) fn count_cut(&mut self, exchanges: usize) {
@@ -82,10 +119,42 @@ impl Daemon {
                 return;
             }
         };
-        let held: Vec<String> = self.held().into_iter().map(str::to_owned).collect();
-        let holds = !held.is_empty();
-        let force = request.force;
-        let drain = Drain {
+        let mut drain = self.giving_away(now, by, request.force, Purpose::Drain(reply));
+        drain.warnings = warnings;
+        if self.drained.is_some() || drain.held.is_empty() {
+            return self.end_drain(now, drain);
+        }
+        self.start_giving(drain, request.now);
+    }
+
+    pub(super) fn begin_switchover(
+        &mut self,
+        now: Moment,
+        request: &SwitchoverRequest,
+        by: String,
+        reply: Reply<SwitchoverReport>,
+    ) {
+        match self.may_switch(request) {
+            Ok(groups) if request.dry_run => {
+                let node = self.identity.name().to_owned();
+                let report = SwitchoverReport { node, dry_run: true, milliseconds: 0, cut: 0, groups };
+                let _ = reply.send(Ok(report));
+            }
+            Ok(_) => {
+                let giving = self.giving_away(now, by, request.force, Purpose::Switchover(reply));
+                self.start_giving(giving, request.now);
+            }
+            Err(refused) => {
+                let (Refused::Now(why) | Refused::Missing(why)) = &refused;
+                tracing::warn!(by, "no switchover: {why}");
+                let _ = reply.send(Err(refused));
+            }
+        }
+    }
+
+    fn giving_away(&self, now: Moment, by: String, force: bool, purpose: Purpose) -> Drain {
+        let held = self.held().into_iter().map(str::to_owned).collect();
+        Drain {
             by,
             force,
             begun: now,
@@ -93,14 +162,20 @@ impl Daemon {
             cut: 0,
             held,
             outcomes: Vec::new(),
-            warnings,
-            reply,
-        };
-        if self.drained.is_some() || !holds {
-            return self.end_drain(now, drain);
+            warnings: Vec::new(),
+            purpose,
         }
-        let limit = if request.now { Duration::ZERO } else { self.config.global.drain_timeout };
-        tracing::info!(by = drain.by, ?limit, force, "draining this node");
+    }
+
+    fn start_giving(&mut self, drain: Drain, at_once: bool) {
+        let limit = if at_once { Duration::ZERO } else { self.config.global.drain_timeout };
+        let force = drain.force;
+        match drain.purpose {
+            Purpose::Drain(_) => tracing::info!(by = drain.by, ?limit, force, "draining this node"),
+            Purpose::Switchover(_) => {
+                tracing::info!(by = drain.by, ?limit, force, "switchover: draining first")
+            }
+        }
         // A reload that is asked for meanwhile follows.
         self.reloads.take_turn();
         self.giving = Some(drain);
@@ -114,12 +189,11 @@ impl Daemon {
         });
     }
 
-    /// What the operator should know if it may.
-    fn may_drain(&self, force: bool) -> Result<Vec<String>, Refused> {
+    fn may_give(&self) -> Result<(), Refused> {
         self.no_order_now()?;
         let now = |why: &str| Err(Refused::Now(why.to_owned()));
-        if self.giving.is_some() {
-            return now("a drain is under way");
+        if let Some(giving) = &self.giving {
+            return now(giving.what());
         }
         if self.reloads.is_under_way() || self.reloads.is_other_turn() {
             return now("a reload is under way: try again");
@@ -127,10 +201,62 @@ impl Daemon {
         if self.groups.is_empty() {
             return now("this node has no addresses to give away: it is no part of a pair");
         }
+        Ok(())
+    }
+
+    /// Who would take what, as far as that is known.
+    fn may_switch(&self, request: &SwitchoverRequest) -> Result<Vec<Moved>, Refused> {
+        self.may_give()?;
+        let own = self.identity.name();
+        let now = |why: String| Err(Refused::Now(why));
+        if let Some(to) = &request.to {
+            let names: Vec<_> = self.config.cluster.nodes.iter().map(|node| node.name.as_str()).collect();
+            if !names.contains(&to.as_str()) {
+                let hint = text::suggestion(to, &names, "node");
+                return Err(Refused::Missing(format!("there is no node `{to}`{hint}")));
+            }
+            if to == own {
+                return now(format!(
+                    "this is {own}: a switchover is asked for on the node that holds the addresses"
+                ));
+            }
+        }
+        let held = self.held();
+        if held.is_empty() {
+            return now(format!("{own} holds no address: a switchover is asked for on the node that does"));
+        }
+        let mut moves = Vec::new();
+        for group in held {
+            let (ready, why) = self.ready_peers(group);
+            let first = ready.iter().max_by_key(|(_, priority)| *priority).map(|(name, _)| name.clone());
+            match (&request.to, &first) {
+                (Some(to), Some(first)) if to != first && ready.iter().any(|(name, _)| name == to) => {
+                    return now(format!(
+                        "{first} is ready too, and would take group {group} before {to}: first drain {first}"
+                    ));
+                }
+                (Some(to), first) if first.as_ref() != Some(to) && !request.force => {
+                    return now(format!("{to} is not known to be ready to take over group {group}: {why}"));
+                }
+                (None, None) if !request.force => {
+                    return now(format!("nobody is known that could take over group {group}: {why}"));
+                }
+                _ => moves.push(Moved { group: group.to_owned(), to: first, gap_us: None }),
+            }
+        }
+        Ok(moves)
+    }
+
+    /// What the operator should know if it may.
+    fn may_drain(&self, force: bool) -> Result<Vec<String>, Refused> {
+        self.may_give()?;
         let mut warnings = Vec::new();
         for group in self.groups.iter().filter(|_| self.drained.is_none()) {
             let name = &group.config.name;
-            let Err(why) = self.ready_peer(name) else { continue };
+            let (ready, why) = self.ready_peers(name);
+            if !ready.is_empty() {
+                continue;
+            }
             if group.state() == State::Active && !force {
                 return Err(Refused::Now(format!(
                     "nobody is known that could take over group {name}: {why}. --force gives it up all the same, and then \
@@ -142,11 +268,11 @@ impl Daemon {
         Ok(warnings)
     }
 
-    /// A node that could take a group over now and says so; or why there is none.
-    fn ready_peer(&self, group: &str) -> Result<(), String> {
+    /// Nodes that could take a group over now and say so, with their priorities; and why the others can't.
+    fn ready_peers(&self, group: &str) -> (Vec<(String, u8)>, String) {
         let own = self.identity.name();
         let session = self.neighbours.as_ref().map(|neighbours| neighbours.session());
-        let mut reasons = Vec::new();
+        let (mut ready, mut reasons) = (Vec::new(), Vec::new());
         for node in self.config.cluster.nodes.iter().filter(|node| node.name != own) {
             let name = &node.name;
             if node.kind == PeerKind::Keepalived {
@@ -157,7 +283,10 @@ impl Daemon {
             reasons.push(match peer.map(|peer| (peer, peer.group(group))) {
                 Some((peer, _)) if peer.has_ended() => format!("{name} is stopped"),
                 Some((_, Some(hello))) => match &hello.ready {
-                    Ready::Yes => return Ok(()),
+                    Ready::Yes => {
+                        ready.push((name.clone(), hello.priority));
+                        continue;
+                    }
                     Ready::Degraded { reasons } => format!("{name} is degraded ({})", reasons.join("; ")),
                     Ready::Starting { .. } => format!("{name} has just started"),
                     Ready::Leaving { reason } => format!("{name} is leaving ({reason})"),
@@ -166,7 +295,10 @@ impl Daemon {
                 Some((_, None)) | None => format!("{name} is silent"),
             });
         }
-        if reasons.is_empty() { Err("there is no other node".to_owned()) } else { Err(reasons.join(", ")) }
+        if ready.is_empty() && reasons.is_empty() {
+            reasons.push("there is no other node".to_owned());
+        }
+        (ready, reasons.join(", "))
     }
 
     /// Short exchanges are over: the other node may take the addresses.
@@ -176,7 +308,7 @@ impl Daemon {
         let mut interval = Duration::ZERO;
         for group in held {
             interval = interval.max(group.interval());
-            group.tracker.handle_leaving(Some(format!("drain by {}", drain.by)));
+            group.tracker.handle_leaving(Some(format!("{} by {}", drain.word(), drain.by)));
         }
         drain.stage = Stage::Leaving { until: now + interval + ANSWER_MARGIN };
         self.giving = Some(drain);
@@ -199,10 +331,14 @@ impl Daemon {
                     .to_owned(),
                 };
                 drain.outcomes = drain.held.iter().map(outcome).collect();
+                let is_switchover = matches!(drain.purpose, Purpose::Switchover(_));
                 if !drain.held.iter().any(is_held) {
-                    return self.end_drain(now, drain);
+                    if !is_switchover {
+                        return self.end_drain(now, drain);
+                    }
+                    return self.follow(now, drain);
                 }
-                if !drain.force {
+                if !drain.force || is_switchover {
                     let why = "no other node answered within one interval: this one goes on as before";
                     return self.call_off(now, drain, why);
                 }
@@ -215,9 +351,69 @@ impl Daemon {
             Stage::GivingUp { until } if !drain.held.iter().any(is_held) || now >= until => {
                 return self.end_drain(now, drain);
             }
+            Stage::Following { until } => {
+                let moved = self.moved(&drain.held);
+                if now >= until || moved.iter().all(|moved| moved.to.is_some()) {
+                    return self.end_switchover(now, drain, moved);
+                }
+            }
             Stage::Leaving { .. } | Stage::GivingUp { .. } => {}
         }
         self.giving = Some(drain);
+    }
+
+    /// Another node has everything: this one is as ready as it is, and does not take it back.
+    fn follow(&mut self, now: Moment, mut drain: Drain) {
+        for group in &mut self.groups {
+            group.tracker.handle_leaving(None);
+            group.yields |= drain.held.contains(&group.config.name);
+        }
+        let proxy = Arc::clone(&self.proxy);
+        self.tasks.spawn(async move { proxy.stay().await });
+        drain.stage = Stage::Following { until: now + FOLLOW };
+        self.giving = Some(drain);
+    }
+
+    /// Who says by now that it has what this node gave away, and has announced it.
+    fn moved(&self, held: &[String]) -> Vec<Moved> {
+        let session = self.neighbours.as_ref().map(|neighbours| neighbours.session());
+        let moved = |group: &String| {
+            let mut moved = Moved { group: group.clone(), to: None, gap_us: None };
+            let known = self.groups.iter().find(|one| one.config.name == *group);
+            let Some((_, status)) = known.and_then(|known| known.status.as_ref()) else { return moved };
+            let left = status.transitions.iter().rfind(|one| one.from == State::Active);
+            let Some(left) = left else { return moved };
+            for peer in session.iter().flat_map(|session| session.peers()) {
+                let Some((at, _)) = peer.last.as_ref().filter(|_| peer.claims(group, left.detected)) else {
+                    continue;
+                };
+                let announced = peer.group(group).and_then(|hello| hello.announced_us);
+                let Some(ago) = announced.map(Duration::from_micros) else { continue };
+                moved.to = Some(peer.name.clone());
+                // Its moment, on the clock of this node.
+                let since_removed = left.moments.removed.map(|removed| at.saturating_since(removed));
+                let gap = since_removed.map(|since| since.saturating_sub(ago).as_micros());
+                moved.gap_us = gap.and_then(|gap| u64::try_from(gap).ok());
+            }
+            moved
+        };
+        held.iter().map(moved).collect()
+    }
+
+    fn end_switchover(&mut self, now: Moment, drain: Drain, groups: Vec<Moved>) {
+        let Drain { by, begun, cut, purpose, .. } = drain;
+        let milliseconds = now.saturating_since(begun).as_millis();
+        tracing::info!(by, cut, ?groups, "switchover: another node holds the addresses");
+        if let Purpose::Switchover(reply) = purpose {
+            let _ = reply.send(Ok(SwitchoverReport {
+                node: self.identity.name().to_owned(),
+                dry_run: false,
+                milliseconds: u64::try_from(milliseconds).unwrap_or(u64::MAX),
+                cut,
+                groups,
+            }));
+        }
+        self.end_of_turn(now);
     }
 
     /// A stop goes before it, and drains the proxy itself.
@@ -234,15 +430,22 @@ impl Daemon {
     }
 
     fn refuse_drain(&mut self, drain: Drain, why: &str) {
-        tracing::warn!(by = drain.by, "the drain is called off: {why}");
+        tracing::warn!(by = drain.by, "the {} is called off: {why}", drain.word());
         for group in &mut self.groups {
             group.tracker.handle_leaving(None);
+            // What is gone by then stays there.
+            group.yields |= drain.held.contains(&group.config.name) && group.state() == State::Backup;
         }
-        let _ = drain.reply.send(Err(Refused::Now(why.to_owned())));
+        let refused = Refused::Now(why.to_owned());
+        // Who asked may have gone away.
+        match drain.purpose {
+            Purpose::Drain(reply) => drop(reply.send(Err(refused))),
+            Purpose::Switchover(reply) => drop(reply.send(Err(refused))),
+        }
     }
 
     fn end_drain(&mut self, now: Moment, drain: Drain) {
-        let Drain { by, begun, cut, outcomes, warnings, reply, .. } = drain;
+        let Drain { by, begun, cut, outcomes, warnings, purpose, .. } = drain;
         let was_given = !outcomes.is_empty();
         let fresh = Ordered { what: "drain".to_owned(), by, at: Timestamp::now() };
         let drained = self.drained.get_or_insert(fresh).clone();
@@ -264,7 +467,9 @@ impl Daemon {
             drained,
             warnings,
         };
-        let _ = reply.send(Ok(report));
+        if let Purpose::Drain(reply) = purpose {
+            let _ = reply.send(Ok(report));
+        }
         if was_given {
             self.go_on_serving(now);
         }
@@ -287,7 +492,7 @@ impl Daemon {
 
     pub(super) fn end_node_drain(&mut self, by: &str, reply: Reply<ResumeReport>) {
         let may = self.no_order_now().and_then(|()| match &self.giving {
-            Some(_) => Err(Refused::Now("a drain is under way: try again when it is over".to_owned())),
+            Some(giving) => Err(Refused::Now(giving.refusal())),
             None => Ok(()),
         });
         let outcome = may.map(|()| {

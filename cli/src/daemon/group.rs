@@ -27,7 +27,9 @@ pub(super) struct Group {
     /// Two nodes say that they hold it, since then.
     pub(super) dual_active_since: Option<Moment>,
     /// What the speaker was told last.
-    pub(super) told: Option<Readiness>,
+    pub(super) told: Option<(Readiness, bool)>,
+    /// It was given away when somebody asked: it is not taken back from a ready Active.
+    pub(super) yields: bool,
     logged: Option<Readiness>,
     /// When the claim became Active whose last steps are in the log.
     logged_claim: Option<Moment>,
@@ -41,6 +43,9 @@ pub(super) struct KnownGroup {
     status: Option<(Moment, GroupStatus)>,
     dual_active_since: Option<Moment>,
     logged_claim: Option<Moment>,
+    /// Of a process that does not say: no.
+    #[serde(default)]
+    yields: bool,
 }
 
 impl Group {
@@ -52,13 +57,16 @@ impl Group {
             status: self.status.clone(),
             dual_active_since: self.dual_active_since,
             logged_claim: self.logged_claim,
+            yields: self.yields,
         }
     }
 
     /// Goes on with what the process before has known of it.
     pub(super) fn go_on(&mut self, known: &mut Vec<KnownGroup>) {
         let Some(at) = known.iter().position(|known| known.name == self.config.name) else { return };
-        let KnownGroup { name: _, tracker, status, dual_active_since, logged_claim } = known.swap_remove(at);
+        let KnownGroup { name: _, tracker, status, dual_active_since, logged_claim, yields } =
+            known.swap_remove(at);
+        self.yields = yields;
         self.tracker.go_on(tracker);
         (self.status, self.dual_active_since, self.logged_claim) = (status, dual_active_since, logged_claim);
     }
@@ -73,6 +81,7 @@ impl Group {
             status: None,
             dual_active_since: None,
             told: None,
+            yields: false,
             logged: None,
             logged_claim: None,
         })
@@ -101,15 +110,17 @@ impl Group {
         self.config.members.iter().map(|member| member.interval.get()).max().unwrap_or_default()
     }
 
-    /// The tracker's readiness, if the speaker was told another one. It counts as told.
-    pub(super) fn changed_readiness(&mut self) -> Option<Readiness> {
-        let readiness = self.tracker.readiness();
-        if self.told.as_ref() == Some(&readiness) {
+    /// The tracker's readiness and whether it yields, if the speaker was told something else. It counts as told.
+    pub(super) fn changed_readiness(&mut self) -> Option<(Readiness, bool)> {
+        // It holds the addresses again, for whatever reason.
+        self.yields &= self.state() != State::Active;
+        let wanted = (self.tracker.readiness(), self.yields);
+        if self.told.as_ref() == Some(&wanted) {
             return None;
         }
-        self.log_readiness(&readiness);
-        self.told = Some(readiness.clone());
-        Some(readiness)
+        self.log_readiness(&wanted.0);
+        self.told = Some(wanted.clone());
+        Some(wanted)
     }
 
     /// A transition comes before the status that has it.
@@ -163,6 +174,11 @@ impl Group {
                 // Of one moment: what the tracker says is in the priority only when the speaker was told.
                 priority: status.priority,
                 ready: report::ready(&status.readiness),
+                announced: status
+                    .transitions
+                    .last()
+                    .filter(|_| status.state == State::Active)
+                    .and_then(|last| last.moments.announced),
             },
             None => LocalGroup {
                 name,
@@ -171,6 +187,7 @@ impl Group {
                 why: "starting".to_owned(),
                 priority: self.config.priority.get(),
                 ready: report::ready(&self.tracker.readiness()),
+                announced: None,
             },
         }
     }

@@ -70,6 +70,8 @@ pub(super) struct LocalGroup {
     pub(super) why: String,
     pub(super) priority: u8,
     pub(super) ready: Ready,
+    /// When it announced the addresses that it holds.
+    pub(super) announced: Option<Moment>,
 }
 
 /// Another node of the file that says hello.
@@ -251,6 +253,9 @@ impl Session {
             why: group.why.clone(),
             priority: group.priority,
             ready: group.ready.clone(),
+            announced_us: group
+                .announced
+                .map(|at| u64::try_from(now.saturating_since(at).as_micros()).unwrap_or(u64::MAX)),
         });
         Hello {
             node: self.local.node.clone(),

@@ -112,6 +112,7 @@ impl Daemon {
             Command::Server { request, by, reply } => self.order_server(&request, &by, reply),
             Command::Frontend { request, by, reply } => self.order_frontend(&request, &by, reply),
             Command::Drain { request, by, reply } => self.begin_drain(now, request, by, reply),
+            Command::Switchover { request, by, reply } => self.begin_switchover(now, &request, by, reply),
             Command::Resume { by, reply } => self.end_node_drain(&by, reply),
             Command::Diff(reply) => self.compare(reply),
             Command::Reload { by, reply } => self.begin_reload(now, Request { by, reply: Some(reply) }),

@@ -223,7 +223,7 @@ impl Daemon {
         let running = Running { config: &self.config, identity: &self.identity, groups: &own };
         let gone = plan.gone(running);
         let groups_with_gone = plan.groups_with(&gone, running);
-        let is_same_election = groups_with_gone.iter().eq(own.iter().copied());
+        let is_same_election = gone.is_empty() && groups_with_gone.iter().eq(own.iter().copied());
         let Plan { config, identity, groups } = *plan;
         let report = &mut reload.report;
         changes::add_maps(&mut report.changes, &reloaded.maps);

@@ -52,7 +52,7 @@ pub struct SpeakerHandle {
 /// An order to the link task.
 #[derive(Debug)]
 enum Order {
-    Readiness { group: String, readiness: Readiness },
+    Readiness { group: String, readiness: Readiness, yields: bool },
     ExchangesReset { group: String },
     PeerReappeared,
     Reconfigure { groups: Vec<GroupConfig>, done: oneshot::Sender<()> },
@@ -137,8 +137,9 @@ impl SpeakerLink {
 
 impl SpeakerHandle {
     /// Tells the readiness of a group. Call it on every change; the link repeats it.
-    pub fn set_readiness(&self, group: &str, readiness: Readiness) {
-        self.order(Order::Readiness { group: group.to_owned(), readiness });
+    /// `yields`: [`lb_vrrp::Group::handle_yielding`].
+    pub fn set_readiness(&self, group: &str, readiness: Readiness, yields: bool) {
+        self.order(Order::Readiness { group: group.to_owned(), readiness, yields });
     }
 
     /// Answers [`FromSpeaker::ResetExchanges`].

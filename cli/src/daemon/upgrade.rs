@@ -103,8 +103,8 @@ impl Daemon {
         if self.stop.is_some() {
             return Err("lbctl is about to stop".to_owned());
         }
-        if self.giving.is_some() {
-            return Err("a drain is under way: try again when it is over".to_owned());
+        if let Some(giving) = &self.giving {
+            return Err(giving.refusal());
         }
         if self.reloads.is_under_way() {
             return Err("a reload is under way".to_owned());

@@ -21,6 +21,9 @@ pub enum ToSpeaker {
         group: String,
         /// How good a holder this node is.
         readiness: Readiness,
+        /// It does not preempt a ready Active. A daemon or speaker of before does not know this.
+        #[serde(default)]
+        yields: bool,
     },
     /// The exchanges that `ResetExchanges` named are reset.
     ExchangesReset {
@@ -96,4 +99,20 @@ pub enum LogLevel {
     Info,
     /// For whoever looks closely.
     Debug,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In an upgrade a daemon speaks to the speaker of the one before for a moment.
+    #[test]
+    fn programs_of_before_and_after_a_new_field_understand_each_other() {
+        let old = r#"{"Readiness":{"group":"default","readiness":"Ready"}}"#;
+        let read: ToSpeaker = serde_json::from_str(old).expect("readable");
+        assert!(matches!(read, ToSpeaker::Readiness { yields: false, .. }), "{read:?}");
+        let later = r#"{"Readiness":{"group":"default","readiness":"Ready","yields":true,"later":1}}"#;
+        let read: ToSpeaker = serde_json::from_str(later).expect("readable");
+        assert!(matches!(read, ToSpeaker::Readiness { yields: true, .. }), "{read:?}");
+    }
 }

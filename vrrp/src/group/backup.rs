@@ -143,6 +143,7 @@ impl Group {
             }
         } else if (ours, theirs) == (Level::READY, Level::READY) && priority < self.config.priority.get() {
             match self.config.preempt {
+                Preempt::Always { .. } if self.yields => return None,
                 Preempt::Degraded | Preempt::Never => return None,
                 Preempt::Always { delay } => {
                     let after = self.ready_since? + self.moves.delay(now, delay);

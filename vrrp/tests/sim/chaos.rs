@@ -152,6 +152,12 @@ impl World {
         let leaving = !self.nodes[index].tracker.leaving;
         self.note(|| format!("node {index}: leaving is {leaving}"));
         self.nodes[index].tracker.leaving = leaving;
+        if !leaving {
+            // The end of a switchover, as far as the election knows: the one that gave keeps off.
+            let gave = self.nodes[index].state() == State::Backup;
+            self.note(|| format!("node {index}: yields is {gave}"));
+            self.nodes[index].tracker.yields = gave;
+        }
         if self.nodes[index].group.is_some() { self.tell_readiness(index) } else { Ok(()) }
     }
 

@@ -204,6 +204,8 @@ impl World {
         }
         let now = node.local(self.now);
         let Some(group) = &mut node.group else { return Ok(()) };
+        let yields = node.tracker.yields;
+        group.handle_yielding(now, yields);
         group.handle_readiness(now, readiness.clone());
         self.note(|| format!("node {index}: readiness {readiness:?}"));
         self.drain(index)

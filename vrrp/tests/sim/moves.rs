@@ -238,3 +238,72 @@ fn both_processes_killed_leave_the_address_for_at_most_the_lease() {
         assert!(world.nodes[0].kernel.is_empty(), "seed {seed}");
     }
 }
+
+/// A switchover, as the daemon of `giver` carries it out.
+fn give(world: &mut World, giver: usize) -> Result<(), Broken> {
+    world.nodes[giver].tracker.leaving = true;
+    world.tell_readiness(giver)?;
+    world.run(50 * MILLISECOND)?;
+    world.nodes[giver].tracker.leaving = false;
+    world.nodes[giver].tracker.yields = true;
+    world.nodes[1 - giver].tracker.yields = false;
+    world.tell_readiness(giver)?;
+    world.tell_readiness(1 - giver)
+}
+
+/// Whatever `preempt` says, until the holder degrades or somebody asks again.
+#[test]
+fn rule_4_address_that_was_given_away_stays_until_its_holder_degrades_or_somebody_asks_again() {
+    let always = Preempt::Always { delay: std::time::Duration::from_secs(1) };
+    for preempt in [always, Preempt::Degraded, Preempt::Never] {
+        for seed in 0..RUNS {
+            let mut world = pair(seed, preempt, 0);
+            settled(&mut world, |world| {
+                give(world, 0)?;
+                world.run(30 * SECOND)
+            });
+            assert_eq!((active(&world), world.transitions), (vec![1], 2), "{preempt:?}, seed {seed}");
+            // A speaker that is replaced is told again.
+            settled(&mut world, |world| {
+                world.kill_speaker(0);
+                world.run(10 * SECOND)
+            });
+            assert_eq!(active(&world), [1], "{preempt:?}, seed {seed}");
+            settled(&mut world, |world| {
+                give(world, 1)?;
+                world.run(10 * SECOND)
+            });
+            assert_eq!(active(&world), [0], "{preempt:?}, seed {seed}: somebody asked again");
+            settled(&mut world, |world| {
+                give(world, 0)?;
+                world.run(SECOND)?;
+                lose(world, 1, 1)?;
+                world.run(8 * SECOND)
+            });
+            let expected = if matches!(preempt, Preempt::Never) { 1 } else { 0 };
+            assert_eq!(active(&world), [expected], "{preempt:?}, seed {seed}: the holder is degraded");
+        }
+    }
+}
+
+/// The node that is to take it dies before it does, or right after.
+#[test]
+fn peer_that_dies_in_a_switchover_leaves_the_address_to_the_one_that_gave_it() {
+    for seed in 0..RUNS {
+        let mut world = pair(seed, Preempt::Degraded, 0);
+        settled(&mut world, |world| {
+            world.kill(1);
+            give(world, 0)?;
+            world.run(3 * SECOND)
+        });
+        assert_eq!((active(&world), world.transitions), (vec![0], 0), "seed {seed}");
+        let mut world = pair(seed, Preempt::Degraded, 0);
+        world.promises.strict = false;
+        settled(&mut world, |world| {
+            give(world, 0)?;
+            world.kill(1);
+            world.run(SECOND)
+        });
+        assert_eq!(active(&world), [0], "seed {seed}");
+    }
+}

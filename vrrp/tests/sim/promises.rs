@@ -107,6 +107,16 @@ impl Promises {
             {
                 return broken(format!("node {index} resigns with its addresses in place"));
             }
+            Output::Transition(transition)
+                if transition.to == State::Active
+                    && node.tracker.yields
+                    && transition.reason.contains("has the lower priority") =>
+            {
+                return broken(format!(
+                    "node {index} gave the address away, and takes it back: {}",
+                    transition.reason
+                ));
+            }
             Output::Transmit { .. }
             | Output::AddAddress { .. }
             | Output::RemoveAddress { .. }

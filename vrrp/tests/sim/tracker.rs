@@ -21,6 +21,8 @@ pub(crate) struct Tracker {
     /// One that starts counts as eight degradations until its good news is old enough.
     starting_until: Option<u64>,
     pub(crate) leaving: bool,
+    /// It gave the addresses away when somebody asked.
+    pub(crate) yields: bool,
     pub(crate) fault: bool,
 }
 
@@ -28,12 +30,30 @@ impl Tracker {
     pub(crate) fn started(now: u64, lost: usize, checked: Duration) -> Self {
         let checked = now + checked.as_nanos() as u64;
         let starting_until = Some(checked + HOLD.as_nanos() as u64);
-        Self { lost, since: now, counted: lost, checked, starting_until, leaving: false, fault: false }
+        Self {
+            lost,
+            since: now,
+            counted: lost,
+            checked,
+            starting_until,
+            leaving: false,
+            yields: false,
+            fault: false,
+        }
     }
 
     /// Ready since long ago.
     pub(crate) fn settled() -> Self {
-        Self { lost: 0, since: 0, counted: 0, checked: 0, starting_until: None, leaving: false, fault: false }
+        Self {
+            lost: 0,
+            since: 0,
+            counted: 0,
+            checked: 0,
+            starting_until: None,
+            leaving: false,
+            yields: false,
+            fault: false,
+        }
     }
 
     pub(crate) fn lose(&mut self, now: u64, lost: usize) {

@@ -38,7 +38,7 @@ const LINES_AHEAD: usize = 16;
 type Answer = Response<AnswerBody>;
 
 /// The resources and the method of each.
-const RESOURCES: [(&str, Method); 13] = [
+const RESOURCES: [(&str, Method); 14] = [
     ("/v1/status", Method::GET),
     ("/v1/version", Method::GET),
     ("/v1/errors", Method::GET),
@@ -49,6 +49,7 @@ const RESOURCES: [(&str, Method); 13] = [
     ("/v1/server", Method::POST),
     ("/v1/drain", Method::POST),
     ("/v1/resume", Method::POST),
+    ("/v1/switchover", Method::POST),
     ("/v1/frontend", Method::POST),
     ("/v1/log/reopen", Method::POST),
     ("/v1/trace", Method::POST),
@@ -102,6 +103,10 @@ pub(super) async fn answer(
         "/v1/drain" => {
             order(&body, commands, |request, reply| Command::Drain { request, by: user.to_owned(), reply })
                 .await
+        }
+        "/v1/switchover" => {
+            let command = |request, reply| Command::Switchover { request, by: user.to_owned(), reply };
+            order(&body, commands, command).await
         }
         "/v1/resume" => {
             let command = |ResumeRequest {}, reply| Command::Resume { by: user.to_owned(), reply };

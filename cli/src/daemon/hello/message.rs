@@ -59,6 +59,9 @@ pub(crate) struct GroupHello {
     pub(crate) priority: u8,
     /// How good a holder it is, with the first reasons.
     pub(crate) ready: Ready,
+    /// How long ago it announced the addresses that it holds, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) announced_us: Option<u64>,
 }
 
 /// The addresses of an interface.
@@ -185,6 +188,7 @@ mod tests {
                     why: reason.to_owned(),
                     priority: 253,
                     ready: Ready::Degraded { reasons: vec![reason.to_owned(); 8] },
+                    announced_us: None,
                 })
                 .collect(),
             addresses: vec![InterfaceAddresses {

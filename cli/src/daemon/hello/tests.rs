@@ -20,6 +20,7 @@ fn local(node: &str, file: &str, state: State) -> Local {
             why: "started".to_owned(),
             priority: 254,
             ready: Ready::Yes,
+            announced: None,
         }],
         addresses: Vec::new(),
     }

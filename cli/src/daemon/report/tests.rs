@@ -145,6 +145,7 @@ fn local(node: &str, file: &str) -> Local {
             why: "started".to_owned(),
             priority: 253,
             ready: Ready::Yes,
+            announced: None,
         }],
         addresses: Vec::new(),
     }

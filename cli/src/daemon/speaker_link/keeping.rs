@@ -37,7 +37,7 @@ pub(super) struct Keeper {
     alive: Alive,
     orders: mpsc::UnboundedReceiver<Order>,
     reports: mpsc::Sender<FromSpeaker>,
-    readiness: BTreeMap<String, Readiness>,
+    readiness: BTreeMap<String, (Readiness, bool)>,
     patience: Patience,
     /// Who waits for a speaker to have the last configuration.
     reconfiguring: Vec<oneshot::Sender<()>>,
@@ -251,9 +251,9 @@ impl Keeper {
 
     fn take(&mut self, order: Option<Order>, child: Option<&Child>) {
         let message = match order {
-            Some(Order::Readiness { group, readiness }) => {
-                self.readiness.insert(group.clone(), readiness.clone());
-                ToSpeaker::Readiness { group, readiness }
+            Some(Order::Readiness { group, readiness, yields }) => {
+                self.readiness.insert(group.clone(), (readiness.clone(), yields));
+                ToSpeaker::Readiness { group, readiness, yields }
             }
             Some(Order::ExchangesReset { group }) => ToSpeaker::ExchangesReset { group },
             Some(Order::PeerReappeared) => ToSpeaker::PeerReappeared,
@@ -306,8 +306,9 @@ impl Keeper {
     }
 
     fn repeat_readiness(&self, child: &Child) {
-        for (group, readiness) in &self.readiness {
-            let _ = child.tell(&ToSpeaker::Readiness { group: group.clone(), readiness: readiness.clone() });
+        for (group, (readiness, yields)) in &self.readiness {
+            let (group, readiness) = (group.clone(), readiness.clone());
+            let _ = child.tell(&ToSpeaker::Readiness { group, readiness, yields: *yields });
         }
     }
 

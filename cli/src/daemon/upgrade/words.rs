@@ -68,3 +68,14 @@ pub(in crate::daemon) enum ToNext {
     /// The answer to `Reset`.
     WasReset,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_of_before_says_is_understood() {
+        let said: ToNext = serde_json::from_str(r#"{"Go":{"speaker":7,"groups":[]}}"#).expect("readable");
+        assert!(matches!(said, ToNext::Go { speaker: Some(7), drained: None, .. }), "{said:?}");
+    }
+}

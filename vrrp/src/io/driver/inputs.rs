@@ -59,10 +59,11 @@ impl Driver<'_> {
                 continue;
             }
             match command {
-                Command::Readiness { readiness, .. } => {
+                Command::Readiness { readiness, yields, .. } => {
                     lane.readiness = Some(now);
                     self.changed |= lane.told.as_ref() != Some(readiness);
                     lane.told = Some(readiness.clone());
+                    lane.group.handle_yielding(now, *yields);
                     lane.group.handle_readiness(now, readiness.clone());
                 }
                 Command::ExchangesReset { .. } => lane.group.handle_exchanges_reset(now),

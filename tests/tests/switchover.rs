@@ -1,0 +1,175 @@
+//! The address goes to the other node because somebody asked, and stays there.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
+use std::{slice, time::Duration};
+
+use lb_tests::{order::other, program, scene::Scene, wait};
+use lbctl::lab::{CONFIGURATION, How, Load, LoadOptions, Options};
+use serde_json::{Value, json};
+
+const LONG: Duration = Duration::from_secs(30);
+const FILE: &str = "/run/lab.toml";
+
+fn clients(scene: &Scene) -> Load {
+    let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
+    wait::until("clients are served", LONG, || (load.report().ok() > 100).then_some(()));
+    load
+}
+
+/// A verb that has to work; what it printed as JSON.
+#[track_caller]
+fn done(scene: &Scene, node: &str, words: &[&str]) -> Value {
+    let (code, said, errors) = scene.verb(node, words);
+    assert_eq!(code, Some(0), "{words:?}: {errors}");
+    serde_json::from_str(&said).unwrap_or_default()
+}
+
+/// A verb that has to be refused with this code; why.
+#[track_caller]
+fn refused(scene: &Scene, node: &str, words: &[&str], expected: i32) -> String {
+    let (code, said, errors) = scene.verb(node, words);
+    assert_eq!(code, Some(expected), "{words:?}: {said}");
+    errors
+}
+
+/// Waits until `seen_from` knows that the other node could take over.
+fn wait_until_ready(scene: &Scene, seen_from: &str) {
+    wait::until("the other node is ready", LONG, || {
+        let status = scene.status_of(seen_from);
+        let node = &status["groups"][0]["nodes"][1];
+        (node["state"] == "Backup" && node["ready"] == "yes" && node["silent"] == false).then_some(())
+    });
+}
+
+/// The lab's file with a line more in the section of its address.
+fn with(line: &str) -> String {
+    let text = CONFIGURATION.replacen("[vip.web]\n", &format!("[vip.web]\n{line}\n"), 1);
+    assert_ne!(text, CONFIGURATION);
+    text
+}
+
+#[test]
+fn address_goes_where_it_is_asked_for_without_losing_a_request_and_stays_there_whatever_preempt_says() {
+    let text = with("preempt = \"always\"\npreempt_delay = \"100ms\"");
+    Scene::unless_starved(&Options::default().configuration(&text), |scene| {
+        // The preferred one, sooner or later.
+        scene.wait_until_held_by("lb1", LONG).unwrap();
+        wait_until_ready(scene, "lb1");
+        let load = clients(scene);
+        let dry = done(scene, "lb1", &["switchover", "--dry-run", "--json"]);
+        assert_eq!((&dry["dry_run"], &dry["groups"][0]["to"]), (&json!(true), &json!("lb2")));
+        assert_eq!(scene.holders().unwrap(), ["lb1"]);
+        let report = done(scene, "lb1", &["switchover", "--to", "lb2", "--json"]);
+        // It returns when the new holder has announced.
+        assert_eq!(scene.holders().unwrap(), ["lb2"]);
+        assert_eq!((&report["groups"][0]["to"], &report["cut"]), (&json!("lb2"), &json!(0)));
+        assert!(report["groups"][0]["gap_us"].as_u64().is_some(), "{report}");
+        // Through a reload, another process and another speaker: many times the delay of the preemption.
+        done(scene, "lb1", &["reload", "--json"]);
+        done(scene, "lb1", &["upgrade", "--json"]);
+        wait_until_ready(scene, "lb2");
+        let speakers = || scene.log("lb1", "lbctl").unwrap().matches("the speaker runs").count();
+        let before = speakers();
+        let kill = "for p in $(pgrep -x lbctl-speaker); do [ /proc/$p/ns/net -ef /proc/self/ns/net ] && kill -9 $p; done; true";
+        scene.shell("lb1", kill);
+        wait::until("another speaker", LONG, || (speakers() > before).then_some(()));
+        wait_until_ready(scene, "lb2");
+        let served = load.report().ok();
+        wait::until("some seconds of requests", LONG, || (load.report().ok() > served + 1_000).then_some(()));
+        assert_eq!(scene.holders().unwrap(), ["lb2"]);
+        let why = refused(scene, "lb1", &["switchover"], 1);
+        assert!(why.contains("lb1 holds no address"), "{why}");
+        let why = refused(scene, "lb2", &["switchover", "--to", "lb9"], 2);
+        assert!(why.contains("there is no node `lb9`; did you mean `lb"), "{why}");
+        let why = refused(scene, "lb2", &["switchover", "--to", "lb2"], 1);
+        assert!(why.contains("this is lb2"), "{why}");
+        // Somebody asks again.
+        let report = done(scene, "lb2", &["switchover", "--json"]);
+        assert_eq!(report["groups"][0]["to"], "lb1");
+        assert_eq!(scene.holders().unwrap(), ["lb1"]);
+        let report = load.stop().unwrap();
+        assert_eq!(report.failed(), 0, "{report:?}");
+    });
+}
+
+#[test]
+fn without_an_answer_the_address_stays() {
+    Scene::unless_starved(&Options::default(), |scene| {
+        let first = scene.holder();
+        wait_until_ready(scene, &first);
+        let load = clients(scene);
+        // Its last hello is still believed, or it is silent already.
+        scene.fail(other(&first), How::Kill).unwrap();
+        let why = refused(scene, &first, &["switchover"], 1);
+        assert!(
+            why.contains("no other node answered within one interval") || why.contains("is silent"),
+            "{why}"
+        );
+        let why = refused(scene, &first, &["switchover", "--force"], 1);
+        assert!(why.contains("no other node answered within one interval"), "{why}");
+        assert_eq!(scene.holders().unwrap(), slice::from_ref(&first));
+        let served = load.report().ok();
+        wait::until("clients are served", LONG, || (load.report().ok() > served + 100).then_some(()));
+        let report = load.stop().unwrap();
+        assert_eq!(report.failed(), 0, "{report:?}");
+    });
+}
+
+/// Half a request on a connection to `address`, which keeps whoever drains waiting.
+fn hold<'scene>(scene: &'scene Scene, address: &str, name: &str) -> lbctl::lab::Spawned<'scene> {
+    let held =
+        format!("exec 3<>/dev/tcp/{address}/80; printf 'GET / HTTP/1.1\\r\\nHost' >&3; echo sent; cat <&3");
+    let held = scene.spawn("client", name, ["bash", "-c", &held]).unwrap();
+    wait::until("half a request", LONG, || {
+        scene.log("client", name).unwrap_or_default().contains("sent").then_some(())
+    });
+    held
+}
+
+#[test]
+fn what_comes_in_the_middle_waits_or_is_refused_with_the_reason() {
+    let two = CONFIGURATION.replacen("[\"198.51.100.10\"]", "[\"198.51.100.10\", \"198.51.100.20\"]", 1);
+    assert_ne!(two, CONFIGURATION);
+    Scene::unless_starved(&Options::default().configuration(&two), |scene| {
+        let first = scene.holder();
+        wait_until_ready(scene, &first);
+        // A reload that takes an address away waits for who is still there: no switchover meanwhile.
+        let _held = hold(scene, "198.51.100.20", "second");
+        for node in [&first, other(&first)] {
+            scene.write_file(node, FILE, CONFIGURATION).unwrap();
+        }
+        let lbctl = program::lbctl();
+        let _reloading = scene.spawn(&first, "reload", [lbctl.as_str(), "reload", "--json"]).unwrap();
+        wait::until("it reloads", LONG, || {
+            scene.log(&first, "lbctl").unwrap().contains("reloading").then_some(())
+        });
+        let why = refused(scene, &first, &["switchover"], 1);
+        assert!(why.contains("a reload is under way"), "{why}");
+        wait::until("it is over", LONG, || {
+            scene.log(&first, "reload").unwrap().trim_end().ends_with('}').then_some(())
+        });
+        let said = scene.log(&first, "reload").unwrap();
+        let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        assert_eq!(report["cut"], 1, "{report}");
+        assert!(!scene.shell(&first, "ip -o -4 address show").contains(" 198.51.100.20/"), "it is gone");
+        assert_eq!(scene.holders().unwrap(), slice::from_ref(&first));
+        done(scene, other(&first), &["reload", "--json"]);
+        wait_until_ready(scene, &first);
+        // The other way round: the reload follows, an upgrade and another one are refused.
+        let _held = hold(scene, "198.51.100.10", "first");
+        let _switching = scene.spawn(&first, "switch", [lbctl.as_str(), "switchover", "--json"]).unwrap();
+        wait::until("it drains", LONG, || {
+            scene.log(&first, "lbctl").unwrap().contains("switchover: draining first").then_some(())
+        });
+        for verb in ["upgrade", "switchover", "drain"] {
+            let why = refused(scene, &first, &[verb], 1);
+            assert!(why.contains("a switchover is under way"), "{verb}: {why}");
+        }
+        done(scene, &first, &["reload", "--json"]);
+        assert_eq!(scene.holders().unwrap(), [other(&first)]);
+        let said = scene.log(&first, "switch").unwrap();
+        let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+        assert_eq!((&report["cut"], &report["groups"][0]["to"]), (&json!(1), &json!(other(&first))));
+    });
+}
