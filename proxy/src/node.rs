@@ -221,7 +221,7 @@ impl Node {
             state.servers[server].try_take(limit.map(|limit| usable.maxconn(server, limit)))
         };
         if let Some(server) = self.wanted(backend, usable, preference, avoid) {
-            return if take(server) { Pick::Server(server) } else { Pick::Full(Wish::Only(server), server) };
+            return if take(server) { Pick::Server(server) } else { Pick::Full(Wish::Only(server)) };
         }
         usable.pick(&state.shared.turns, avoid, |server| state.servers[server].in_flight(), take)
     }

@@ -185,6 +185,8 @@ pub struct BackendStatus {
     pub mode: Mode,
     /// Connections at which servers with a `minconn` are allowed all of their `maxconn`.
     pub fullconn: u32,
+    /// In line, for any server or for one alone ([`Traffic::queued`] has these apart).
+    pub queued: u64,
     /// What went through it.
     pub traffic: Traffic,
     /// Of its servers' responses.
@@ -258,8 +260,6 @@ pub struct ServerStatus {
     pub is_in_use: bool,
     /// Requests (http) or connections (tcp) in flight.
     pub in_flight: u64,
-    /// Waiting in the backend's line; each counts at the server whose turn it was.
-    pub queued: u64,
     /// Since the start.
     pub requests_total: u64,
     /// Failed attempts to connect.

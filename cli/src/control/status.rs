@@ -362,6 +362,9 @@ pub struct Bind {
 pub struct Backend {
     /// Its name.
     pub name: String,
+    /// Waiting in line, for any server or for one alone.
+    #[serde(default)]
+    pub queued: u64,
     /// In the order of the file.
     pub servers: Vec<Server>,
     /// Requests that came to no server, of the last hour.
@@ -414,7 +417,7 @@ pub struct Server {
     pub since: Timestamp,
     /// Requests (http) or connections (tcp) in flight.
     pub in_flight: u64,
-    /// Waiting in line.
+    /// Waiting in line for this server alone (persistence).
     pub queued: u64,
     /// Since the start.
     pub requests_total: u64,

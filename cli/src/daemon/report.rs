@@ -381,6 +381,7 @@ fn backend(config: &Config, found: &proxy::BackendStatus) -> Backend {
     let fall = check.and_then(|one| one.check.as_ref()).map_or(1, |check| check.fall);
     Backend {
         name: found.name.clone(),
+        queued: found.queued,
         servers: found.servers.iter().map(|one| server(one, fall)).collect(),
         refused: found.refused.iter().map(refused).collect(),
         unanswered: found.unanswered.as_ref().map(|found| Unanswered {
@@ -450,7 +451,7 @@ fn server(found: &proxy::ServerStatus, fall: u32) -> Server {
         },
         since: found.since.into(),
         in_flight: found.in_flight,
-        queued: found.queued,
+        queued: found.traffic.queued,
         requests_total: found.requests_total,
         connect_errors: found.connect_errors,
         weight: found.weight,

@@ -257,6 +257,11 @@ fn backends(backends: &[Backend], status: &Status, paint: Paint) -> String {
                 last_check(server).into(),
             ]);
         }
+        let for_one: u64 = backend.servers.iter().map(|server| server.queued).sum();
+        if let for_any @ 1.. = backend.queued.saturating_sub(for_one) {
+            let wait = format!("{} wait", thousands(for_any));
+            table.row(["".into(), "any".into(), "".into(), "".into(), wait.as_str().into(), "-".into()]);
+        }
     }
     table.render(paint)
 }

@@ -107,6 +107,7 @@ pub(crate) fn frontend(name: &str) -> Frontend {
 pub(crate) fn backend(name: &str, servers: Vec<Server>) -> Backend {
     Backend {
         name: name.to_owned(),
+        queued: 0,
         servers,
         refused: Vec::new(),
         unanswered: None,

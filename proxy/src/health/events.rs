@@ -67,7 +67,7 @@ fn around(node: &Node, id: BackendId, index: usize) -> Around<'_> {
         active: count(false),
         backups: count(true),
         sessions: shared.in_flight(),
-        queued: state.shared.line().len_at(shared.number),
+        queued: state.shared.line().waiting_for(Some(shared.number)).0,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     limit::Limit,
     listener::binding::Bindings,
     metrics::{BIND_ERRORS, BackendCounters, Counter, Event, FrontendCounters, ServerCounters},
-    node::{BackendState, Node, ServerShared},
+    node::{BackendState, Node},
     rates::{Answers, Recent, Sums},
     upstream::balance::Usable,
     wheel::TICK,
@@ -109,10 +109,12 @@ impl<'a> Of<'a> {
         let reported = self.state().shared.refusals.report(self.node.now());
         let (unanswered, refused): (Vec<_>, _) =
             reported.into_iter().partition(|row| row.why == Why::Unanswered);
+        let queued = self.state().shared.line().len() as u64;
         BackendStatus {
             name: self.config().name.clone(),
             mode: self.config().mode,
             fullconn: self.state().shared.fullconn(),
+            queued,
             traffic: self.traffic(&servers),
             compressed: Compressed::sum(self.counters().map(|counters| &counters.compression)),
             refused,
@@ -133,7 +135,6 @@ impl<'a> Of<'a> {
 
     fn server(self, index: usize, health: ServerHealth) -> ServerStatus {
         let (config, shared) = (&self.config().servers[index], &self.state().servers[index]);
-        let queued = self.queued(index);
         ServerStatus {
             name: config.name.clone(),
             address: config.address.clone(),
@@ -147,7 +148,6 @@ impl<'a> Of<'a> {
             is_observed: self.config().observe.is_some(),
             is_in_use: self.usable.takes_new(index),
             in_flight: shared.in_flight().into(),
-            queued: queued as u64,
             requests_total: self.sum(index, |counters| &counters.requests),
             connect_errors: self.sum(index, |counters| &counters.connect_errors),
             weight: health.weight(config),
@@ -159,16 +159,6 @@ impl<'a> Of<'a> {
             agent: health.agent_said,
             orders: health.orders,
         }
-    }
-
-    /// Those in line whose turn it was at this server. Those of servers that are gone are in line all the same: at the first.
-    fn queued(self, index: usize) -> usize {
-        let (line, servers) = (self.state().shared.line(), &self.state().servers);
-        let at = |server: &ServerShared| line.len_at(server.number);
-        if index > 0 {
-            return at(&servers[index]);
-        }
-        line.len() - servers[1..].iter().map(|server| at(server)).sum::<usize>()
     }
 
     /// Of one server.

@@ -65,8 +65,8 @@ pub(crate) struct Turns {
 pub(crate) enum Pick {
     /// This one; a slot of it has been taken.
     Server(usize),
-    /// No slot is free; what to wait for, and whose turn it would have been.
-    Full(Wish, usize),
+    /// No slot is free; what to wait for.
+    Full(Wish),
     /// There is none.
     None,
 }
@@ -192,7 +192,7 @@ impl Usable {
                 return Pick::Server(index);
             }
         }
-        Pick::Full(Wish::Any, first)
+        Pick::Full(Wish::Any)
     }
 
     fn first_choice(&self, turns: &Turns, avoid: &[usize], load: impl Fn(usize) -> u32) -> usize {

@@ -355,14 +355,14 @@ impl Search {
     /// Chooses a server and takes a slot of it, after waiting in line if need be.
     async fn lease(&mut self, deadline: &Deadline) -> Result<Lease, Error> {
         loop {
-            let (wish, turn) = match self.pick() {
+            let wish = match self.pick() {
                 Pick::Server(server) => {
                     if !self.is_persisted(server) {
                         self.counters().of(Some(server)).balanced.increment();
                     }
                     return Ok(self.leased(server));
                 }
-                Pick::Full(wish, turn) => (wish, turn),
+                Pick::Full(wish) => wish,
                 Pick::None => {
                     self.count(Event::NoServer);
                     self.counters().unserved.connect_failures.increment();
@@ -370,7 +370,7 @@ impl Search {
                     return Err(Error::new(Side::Upstream, Kind::NoServer));
                 }
             };
-            if let Some(server) = self.wait_in_line(wish, turn, deadline).await? {
+            if let Some(server) = self.wait_in_line(wish, deadline).await? {
                 return Ok(self.leased(server));
             }
             // What it waited for is not usable any more: there may be another.
@@ -393,28 +393,23 @@ impl Search {
             // Who comes while there is a line goes to its end, even if a slot is free at this moment.
             if node.backends[backend.0].shared.is_waiting() {
                 let wanted = node.wanted(backend, usable, self.preference, &self.failed);
-                return wanted
-                    .map_or(Pick::Full(Wish::Any, 0), |server| Pick::Full(Wish::Only(server), server));
+                return Pick::Full(wanted.map_or(Wish::Any, Wish::Only));
             }
             node.pick(backend, usable, self.preference, &self.failed)
         })
     }
 
     /// `None` if what it waits for is not usable any more.
-    async fn wait_in_line(
-        &self,
-        wish: Wish,
-        turn: usize,
-        deadline: &Deadline,
-    ) -> Result<Option<usize>, Error> {
+    async fn wait_in_line(&self, wish: Wish, deadline: &Deadline) -> Result<Option<usize>, Error> {
         self.count(Event::Queued);
         let node = self.worker.node();
         let state = &node.backends[self.backend.0];
         let asker = || Asker::new(node, self.backend);
+        let alone = if let Wish::Only(server) = wish { Some(state.servers[server].number) } else { None };
         let (place, granted) = {
             let mut line = state.shared.line();
             self.note(|course| course.enqueued(wish, line.len_of(node.generation, wish)));
-            line.push(node.generation, wish, state.servers[turn].number, asker)
+            line.push(node.generation, wish, alone, asker)
         };
         let in_line = InLine { backend: &state.shared, place };
         self.is_here_too();

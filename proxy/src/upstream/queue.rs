@@ -21,6 +21,8 @@ pub(crate) struct Queue<G, A> {
 /// Requests with one wish.
 #[derive(Debug)]
 struct Line<G, A> {
+    /// The number of the one server that they wait for.
+    alone: Option<u32>,
     asker: A,
     /// Oldest first.
     waiters: VecDeque<Waiter<G>>,
@@ -49,8 +51,6 @@ pub(crate) enum Answer<G> {
 #[derive(Debug)]
 struct Waiter<G> {
     number: u64,
-    /// The number of the one whose turn it would have been.
-    server: u32,
     grant: oneshot::Sender<G>,
 }
 
@@ -68,20 +68,19 @@ impl<G, A> Default for Queue<G, A> {
 }
 
 impl<G, A> Queue<G, A> {
-    /// Goes to the end of the line; `server` is the number of the one whose turn it would have been.
+    /// Goes to the end of the line; `alone` is the number of the server of a wish for one.
     pub(crate) fn push(
         &mut self,
         generation: u64,
         wish: Wish,
-        server: u32,
+        alone: Option<u32>,
         asker: impl FnOnce() -> A,
     ) -> (Place, oneshot::Receiver<G>) {
         let (grant, granted) = oneshot::channel();
         let (number, line) = (self.next, (generation, wish));
         self.next += 1;
-        let new = || Line { asker: asker(), waiters: VecDeque::new() };
-        self.lines.entry(line).or_insert_with(new).waiters.push_back(Waiter { number, server, grant });
-        let alone = matches!(wish, Wish::Only(_)).then_some(server);
+        let new = || Line { alone, asker: asker(), waiters: VecDeque::new() };
+        self.lines.entry(line).or_insert_with(new).waiters.push_back(Waiter { number, grant });
         let (now, peak) = self.waiting_for(alone);
         self.peaks.insert(alone, now.max(peak));
         (Place { line, number }, granted)
@@ -147,27 +146,14 @@ impl<G, A> Queue<G, A> {
 
     /// How many wait for any server, or for the one with this number alone, and the most that ever did.
     pub(crate) fn waiting_for(&self, alone: Option<u32>) -> (usize, usize) {
-        let fits = |wish: Wish, line: &Line<G, A>| match (wish, alone) {
-            (Wish::Any, None) => true,
-            (Wish::Only(_), Some(number)) => {
-                line.waiters.front().is_some_and(|waiter| waiter.server == number)
-            }
-            (Wish::Any, Some(_)) | (Wish::Only(_), None) => false,
-        };
-        let lines = self.lines.iter().filter(|&(&(_, wish), line)| fits(wish, line));
-        let now = lines.map(|(_, line)| line.waiters.len()).sum();
+        let lines = self.lines.values().filter(|line| line.alone == alone);
+        let now = lines.map(|line| line.waiters.len()).sum();
         (now, self.peaks.get(&alone).copied().unwrap_or(0))
     }
 
     /// How many have this wish.
     pub(crate) fn len_of(&self, generation: u64, wish: Wish) -> usize {
         self.lines.get(&(generation, wish)).map_or(0, |line| line.waiters.len())
-    }
-
-    /// How many of those in line would have gone to the server with this number.
-    pub(crate) fn len_at(&self, server: u32) -> usize {
-        let waiters = self.lines.values().flat_map(|line| &line.waiters);
-        waiters.filter(|waiter| waiter.server == server).count()
     }
 }
 
@@ -191,8 +177,8 @@ mod tests {
     }
 
     fn push(queue: &mut Queue<usize, ()>, wish: Wish) -> (Place, oneshot::Receiver<usize>) {
-        let server = if let Wish::Only(server) = wish { server } else { 0 };
-        queue.push(1, wish, u32::try_from(server).unwrap(), || ())
+        let alone = if let Wish::Only(server) = wish { Some(u32::try_from(server).unwrap()) } else { None };
+        queue.push(1, wish, alone, || ())
     }
 
     #[test]
@@ -218,15 +204,15 @@ mod tests {
         serve(&mut queue, &mut [0, 1]);
         assert_eq!(for_second.try_recv(), Ok(1));
         assert_eq!(late.try_recv(), Err(oneshot::error::TryRecvError::Empty));
-        assert_eq!(queue.len_at(0), 1);
         assert_eq!((queue.waiting_for(None), queue.waiting_for(Some(1))), ((1, 1), (0, 1)));
+        assert_eq!(queue.waiting_for(Some(0)), (0, 0), "who waits for any is at none");
     }
 
     #[test]
     fn the_oldest_is_first_whatever_its_generation_and_each_is_answered_by_its_own() {
         let mut queue = Queue::default();
         let mut line: Vec<_> =
-            [2, 1, 2].map(|generation| queue.push(generation, Wish::Any, 0, move || generation).1).into();
+            [2, 1, 2].map(|generation| queue.push(generation, Wish::Any, None, move || generation).1).into();
         let mut left = 2;
         let refused = queue.serve(|&asker, _| {
             if left == 0 {

@@ -195,11 +195,11 @@ async fn client_of_a_full_server_waits_for_it_and_others_do_not() {
         client.write_all(with_cookie("app1").as_bytes()).await.unwrap();
     }
     let status = || proxy.status().backends[0].servers[0].clone();
-    eventually("one is served, one waits", || (status().in_flight, status().queued) == (1, 1)).await;
+    eventually("one is served, one waits", || (status().in_flight, status().traffic.queued) == (1, 1)).await;
     assert!(ask(&mut connect(&proxy).await, GET).await.ends_with("\r\n\r\nb"));
     for _ in 0..2 {
         release.notify_one();
-        eventually("served", || status().queued == 0).await;
+        eventually("served", || status().traffic.queued == 0).await;
     }
     for client in &mut clients {
         assert!(answer(client).await.ends_with("\r\n\r\na"));

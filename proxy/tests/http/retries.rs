@@ -216,9 +216,9 @@ async fn h43_client_that_leaves_the_queue_is_not_sent_to_a_server() {
     eventually("the first is served", || requests.load(Ordering::SeqCst) == 1).await;
     let mut leaving = connect(&proxy).await;
     leaving.write_all(GET.as_bytes()).await.unwrap();
-    eventually("the second waits", || proxy.status().backends[0].servers[0].queued == 1).await;
+    eventually("the second waits", || proxy.status().backends[0].queued == 1).await;
     drop(leaving);
-    eventually("the line is empty", || proxy.status().backends[0].servers[0].queued == 0).await;
+    eventually("the line is empty", || proxy.status().backends[0].queued == 0).await;
     eventually("it is counted", || counter(&proxy, "client_aborts_total") == 1).await;
     release.send(true).unwrap();
     assert_eq!(answer(&mut first).await, OK);

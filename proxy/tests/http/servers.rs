@@ -125,7 +125,7 @@ async fn request_waits_for_the_server_of_its_rule_while_others_are_idle() {
     let first = asks(&proxy);
     taken.1.recv().await.unwrap();
     let second = asks(&proxy);
-    eventually("in line", || proxy.status().backends[0].servers[1].queued == 1).await;
+    eventually("in line", || proxy.status().backends[0].queued == 1).await;
     assert_eq!(letter(&proxy, "/").await, 'a');
     go.notify_one();
     assert_eq!(first.await.unwrap(), 'b');

@@ -172,7 +172,7 @@ async fn h43_client_that_ends_its_side_in_line_is_served_without_abortonclose() 
         }
     })
     .await;
-    let queued = |proxy: &Proxy| proxy.status().backends[0].servers[0].queued;
+    let queued = |proxy: &Proxy| proxy.status().backends[0].queued;
     let in_line = async |abortonclose| {
         let proxy = start(&server, |config| {
             config.backends[0].servers[0].maxconn = Some(1);

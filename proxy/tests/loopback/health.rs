@@ -177,9 +177,7 @@ async fn those_in_line_get_a_server_that_comes_up_and_leave_when_the_last_goes_d
     let mut first = connect(&proxy).await;
     read_n(&mut first, 1).await;
     let (mut second, mut third) = (connect(&proxy).await, None);
-    let queued = |proxy: &Proxy| -> u64 {
-        proxy.status().backends[0].servers.iter().map(|server| server.queued).sum()
-    };
+    let queued = |proxy: &Proxy| -> u64 { proxy.status().backends[0].queued };
     eventually("one in line", || queued(&proxy) == 1).await;
     let address = refusing.address;
     drop(refusing);

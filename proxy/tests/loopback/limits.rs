@@ -70,7 +70,7 @@ async fn full_server_serves_those_in_line_oldest_first_over_all_workers() {
     let mut line = Vec::new();
     for n in 1..=8 {
         line.push(connect(&proxy).await);
-        eventually("one more in line", || proxy.status().backends[0].servers[0].queued == n).await;
+        eventually("one more in line", || proxy.status().backends[0].queued == n).await;
     }
     assert_eq!(server.accepted(), 1);
     for mut next in line {
@@ -111,8 +111,10 @@ async fn slot_freed_by_any_server_goes_to_the_oldest_in_line() {
     let (mut first, mut second) = (connect(&proxy).await, connect(&proxy).await);
     let greetings = [read_n(&mut first, 1).await, read_n(&mut second, 1).await].concat();
     let mut waiting = connect(&proxy).await;
-    eventually("in line", || proxy.status().backends[0].servers.iter().any(|server| server.queued == 1))
-        .await;
+    eventually("in line", || proxy.status().backends[0].queued == 1).await;
+    let backend = &proxy.status().backends[0];
+    assert_eq!(backend.traffic.queued, 1);
+    assert!(backend.servers.iter().all(|server| server.traffic.queued == 0), "it waits for any");
     drop(second);
     assert_eq!(read_n(&mut waiting, 1).await, greetings[1..]);
     drop(first);
@@ -132,7 +134,7 @@ async fn who_waits_in_line_for_too_long_is_sent_away_and_counted() {
     assert_eq!(read_all(&mut second).await.unwrap(), b"");
     assert!(start.elapsed() >= Duration::from_millis(190), "{:?}", start.elapsed());
     counted(&proxy, "queue_timeouts_total", 1).await;
-    assert_eq!(proxy.status().backends[0].servers[0].queued, 0);
+    assert_eq!(proxy.status().backends[0].queued, 0);
     // Who left the line does not get the slot.
     drop(first);
     let mut third = connect(&proxy).await;
@@ -167,12 +169,12 @@ async fn agent_sets_the_limit_of_its_server_and_a_higher_one_is_used_at_once() {
     });
     let proxy = Proxy::start(config).unwrap();
     let server = || proxy.status().backends[0].servers[0].clone();
+    let queued = || proxy.status().backends[0].queued;
     eventually("the agent's limit", || server().maxconn == Some(1)).await;
     let mut clients = vec![connect(&proxy).await, connect(&proxy).await, connect(&proxy).await];
-    eventually("two wait", || (server().in_flight, server().queued) == (1, 2)).await;
+    eventually("two wait", || (server().in_flight, queued()) == (1, 2)).await;
     *line.lock().unwrap() = "maxconn:2\n";
-    eventually("one is served, though nobody has left", || (server().in_flight, server().queued) == (2, 1))
-        .await;
+    eventually("one is served, though nobody has left", || (server().in_flight, queued()) == (2, 1)).await;
     *line.lock().unwrap() = "maxconn:0\n";
     eventually("no limit", || (server().maxconn, server().in_flight) == (None, 3)).await;
     for client in &mut clients {
@@ -194,8 +196,9 @@ async fn server_is_allowed_its_minconn_and_more_as_the_backend_fills() {
     for (connections, allowed) in (1_u64..).zip([1, 1, 1, 2, 2, 3, 3, 4, 4, 4]) {
         clients.push(connect(&proxy).await);
         eventually("the connection is there", || {
-            let server = &proxy.status().backends[0].servers[0];
-            server.in_flight + server.queued == connections && server.in_flight == allowed
+            let backend = &proxy.status().backends[0];
+            let in_flight = backend.servers[0].in_flight;
+            in_flight + backend.queued == connections && in_flight == allowed
         })
         .await;
     }

@@ -125,7 +125,11 @@ async fn client_of_a_full_server_waits_for_it() {
     let mut first = connect_from(&proxy, 2).await;
     assert_eq!(read_n(&mut first, 1).await, b"a");
     let mut second = connect_from(&proxy, 2).await;
-    eventually("it waits", || proxy.status().backends[0].servers[0].queued == 1).await;
+    eventually("it waits", || proxy.status().backends[0].queued == 1).await;
+    let backend = &proxy.status().backends[0];
+    let queued =
+        (backend.servers[0].traffic.queued, backend.servers[1].traffic.queued, backend.traffic.queued);
+    assert_eq!(queued, (1, 0, 0), "it waits for its server alone");
     // Nobody else is held up.
     assert_eq!(server_of(&proxy, 3).await, 'b');
     drop(first);

@@ -274,7 +274,7 @@ async fn in_line(bytes: &[u8], abortonclose: Option<bool>) -> (Proxy, TcpStream,
     read_n(&mut first, 1).await;
     let mut second = connect(&proxy).await;
     second.write_all(bytes).await.unwrap();
-    eventually("in line", || proxy.status().backends[0].servers[0].queued == 1).await;
+    eventually("in line", || proxy.status().backends[0].queued == 1).await;
     // It has its end when the first client has.
     std::mem::forget(server);
     (proxy, first, second)
@@ -294,7 +294,7 @@ async fn h43_client_that_leaves_the_line_is_noticed_at_once() {
             second.set_zero_linger().unwrap();
         }
         drop(second);
-        eventually("the line is empty", || proxy.status().backends[0].servers[0].queued == 0).await;
+        eventually("the line is empty", || proxy.status().backends[0].queued == 0).await;
         eventually("it is counted", || counter(&proxy, "client_aborts_total") == 1).await;
     }
 }
@@ -304,7 +304,7 @@ async fn h43_client_that_has_said_all_and_waits_in_line_is_served() {
     let (proxy, first, mut second) = in_line(b"hello", None).await;
     second.shutdown().await.unwrap();
     // Who comes later and leaves by a reset is noticed: the one worker has seen the end of who came before.
-    let queued = || proxy.status().backends[0].servers[0].queued;
+    let queued = || proxy.status().backends[0].queued;
     for aborts in 1..=3 {
         let third = connect(&proxy).await;
         eventually("a third waits", || queued() == 2).await;

@@ -31,7 +31,7 @@ async fn greeted<const N: usize>(proxy: &Proxy) -> [TcpStream; N] {
 }
 
 fn queued(proxy: &Proxy) -> u64 {
-    proxy.status().backends[0].servers.iter().map(|server| server.queued).sum()
+    proxy.status().backends[0].queued
 }
 
 /// A reload doubles no limit, and another limit counts for those who are there already.

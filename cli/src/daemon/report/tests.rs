@@ -411,6 +411,7 @@ fn backend(servers: Vec<proxy::ServerStatus>) -> proxy::BackendStatus {
     proxy::BackendStatus {
         name: "app".to_owned(),
         mode: Default::default(),
+        queued: 0,
         fullconn: 1,
         traffic: Default::default(),
         compressed: proxy::Compressed::default(),
@@ -438,7 +439,6 @@ fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &
         orders: Default::default(),
         agent: None,
         in_flight: 0,
-        queued: 0,
         requests_total: 0,
         connect_errors: 0,
         weight: 1,

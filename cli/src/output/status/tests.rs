@@ -132,6 +132,7 @@ fn healthy() -> Status {
         }],
         backends: vec![Backend {
             name: "app".to_owned(),
+            queued: 0,
             servers: vec![server("web1", "192.0.2.21:80", 101), server("web2", "192.0.2.22:80", 111)],
             refused: Vec::new(),
             unanswered: None,
@@ -494,6 +495,7 @@ fn a_proxy_without_addresses() {
     status.backends[0].servers[0].state = ServerState::NoCheck;
     status.backends[0].servers[0].last_check = None;
     status.backends[0].servers[1].queued = 1_200;
+    status.backends[0].queued = 1_230;
     assert_screen(
         &status,
         "
@@ -504,6 +506,7 @@ web       web:80  tcp   212 / 2000   -           -
 BACKEND  SERVER  STATE     FOR  CONNECTIONS      LAST CHECK
 app      web1    no check  3 d  101              -
          web2    up        3 d  111, 1,200 wait  L7OK 200 in 1 ms
+         any                    30 wait          -
 ",
     );
 }

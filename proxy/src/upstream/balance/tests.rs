@@ -74,13 +74,13 @@ fn full_and_avoided_servers_are_passed_over() {
     let pick = |avoid: &[usize], full| usable.pick(&Turns::default(), avoid, |_| 0, |i| i != full);
     assert_eq!(pick(&[0], 1), Pick::Server(2));
     assert_eq!(pick(&[], 0), Pick::Server(1));
-    assert_eq!(pick(&[1, 2], 0), Pick::Full(Wish::Any, 0));
+    assert_eq!(pick(&[1, 2], 0), Pick::Full(Wish::Any));
 }
 
 #[test]
 fn nothing_usable_is_told_from_everything_full() {
     let full = usable(Balance::RoundRobin, &[1]).pick(&Turns::default(), &[], |_| 0, |_| false);
-    assert_eq!(full, Pick::Full(Wish::Any, 0));
+    assert_eq!(full, Pick::Full(Wish::Any));
     let none = Usable::default().pick(&Turns::default(), &[], |_| 0, |_| true);
     assert_eq!(none, Pick::None);
 }
