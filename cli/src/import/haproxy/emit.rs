@@ -108,6 +108,9 @@ fn global(parts: &Parts<'_>, document: &mut Document) {
     if let Some(threads) = global.threads {
         entries.push(pair("threads", Value::Integer(threads), None));
     }
+    if let Some(percent) = global.compression_cpu {
+        entries.push(pair("compression_cpu", Value::Integer(percent), None));
+    }
     if !global.nameservers.is_empty() {
         entries.push(pair("nameservers", Value::List(global.nameservers.clone()), None));
     }

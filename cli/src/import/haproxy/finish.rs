@@ -268,6 +268,15 @@ impl World<'_> {
         context.convert(&member.proxy.rules)
     }
 
+    /// Is a listener for TLS left out?
+    fn has_lost_tls(&self) -> bool {
+        let lost = self.file.proxies.iter().flat_map(|member| &member.proxy.lost);
+        lost.map(|span| self.notes.line_text(*span)).any(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some("bind") && words.any(|word| word == "ssl")
+        })
+    }
+
     /// The stick table of a section, or that of `member` itself.
     fn stick_table(&self, member: &Member, name: Option<&str>) -> Result<StickTable, String> {
         let of = match name {
@@ -297,6 +306,11 @@ impl World<'_> {
             .into_iter()
             .filter(|rule| match fits(rule) {
                 Ok(()) => {
+                    if rule.leads_to_https() && self.has_lost_tls() {
+                        let message = "it leads to https, and a listener of this file for TLS is not in ours: nothing may answer there. Keep \
+                                       that with a program for TLS in front, or take the rule out";
+                        self.notes.advise(rule.span, message);
+                    }
                     if let Some(note) = &rule.note {
                         self.notes.advise(rule.span, note);
                     }
@@ -381,6 +395,11 @@ fn users(rule: &Rule) -> String {
 const A_HASH: &str = "$5$x$...........................................";
 
 impl Rule {
+    fn leads_to_https(&self) -> bool {
+        let to = self.does.iter().find(|(key, _)| key == "redirect").map(|(_, value)| value);
+        matches!(to, Some(Value::Table(entries)) if entries.contains(&("scheme".to_owned(), Value::text("https"))))
+    }
+
     /// What it names under this key.
     pub(super) fn names(&self, wanted: &str) -> Option<&str> {
         self.does.iter().find_map(|(key, value)| match value {

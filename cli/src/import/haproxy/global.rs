@@ -30,6 +30,8 @@ pub(super) struct Global {
     pub(super) nosplice: Option<Span>,
     /// `tune.comp.maxlevel`
     pub(super) compression_level: Option<u64>,
+    /// `maxcompcpuusage`
+    pub(super) compression_cpu: Option<u64>,
     /// `hard-stop-after`
     pub(super) drain_timeout: Option<Value>,
     pub(super) logs: Vec<Log>,
@@ -94,11 +96,12 @@ pub(super) const ROWS: &[Row<Global>] = &[
     needless("pp2-never-send-local", "", "the PROXY protocol is not there"),
     needless("server-state-base, server-state-file", "", "servers keep their state over a reload"),
     needless("spread-checks, max-spread-checks", "", "checks are spread"),
-    needless("busy-polling, noepoll, nopoll, nogetaddrinfo, noreuseport, noevports, nokqueue, no-memory-trimming, maxpipes, maxzlibmem, maxcompcpuusage, maxcomprate", "", TUNING),
+    needless("busy-polling, noepoll, nopoll, nogetaddrinfo, noreuseport, noevports, nokqueue, no-memory-trimming, maxpipes, maxzlibmem, maxcomprate", "", TUNING),
     row("nosplice", "", |global, line| { global.nosplice = Some(line.span); Ok(()) }, "`splice = \"never\"`", "Of `[defaults]`."),
     missing("maxconnrate, maxsessrate", "", "no limit on new connections of all clients together; `per_source` limits each"),
     needless("maxsslconn, maxsslrate, ca-base, crt-base, key-base, issuers-chain-path", "", TLS),
     missing("set-var, set-var-fmt", "", "there are no variables of the process; write the value"),
+    row("maxcompcpuusage", "", compression_cpu, "`compression_cpu`", "Without compression it does nothing."),
     row("tune.comp.maxlevel", "", compression_level, "`compression.level`", "Of all sections."),
     needless("tune.*", "", TUNING),
     needless("ssl-*", "", TLS),
@@ -247,6 +250,17 @@ fn hard_stop(global: &mut Global, directive: &Directive<'_>) -> Done {
         directive.advise("longer than a stop waits here, 1h, which is written");
     }
     global.drain_timeout = Some(Value::Text(text::write_duration(time.min(LONGEST))));
+    Ok(())
+}
+
+/// `maxcompcpuusage PERCENT`
+fn compression_cpu(global: &mut Global, directive: &Directive<'_>) -> Done {
+    let word = directive.only()?;
+    let percent = values::number(word)?;
+    if !(1..=100).contains(&percent) {
+        return Err(Fault::at(word, format!("{percent} is no share of 1 to 100 percent")));
+    }
+    global.compression_cpu = Some(percent);
     Ok(())
 }
 
