@@ -9,7 +9,7 @@ use std::{
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Method, Request, Response,
+    Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
     client::conn::http1,
     header,
@@ -147,6 +147,11 @@ fn daemon_version(version: Option<&str>) -> String {
     version.map(|version| format!(" {version} (this is {})", env!("CARGO_PKG_VERSION"))).unwrap_or_default()
 }
 
+/// That of the daemon which answered.
+fn version(response: &Response<Incoming>) -> Option<String> {
+    response.headers().get(VERSION_HEADER)?.to_str().ok().map(str::to_owned)
+}
+
 impl Client {
     /// For the daemon behind `socket`.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
@@ -220,14 +225,21 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        let status = response.status();
+        let (status, version) = (response.status(), version(&response));
         let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-        let report = serde_json::from_slice(&body).unwrap_or_else(|_| ErrorReport {
+        let mut report = serde_json::from_slice(&body).unwrap_or_else(|_| ErrorReport {
             status: status.as_u16(),
             title: status.to_string(),
             detail: String::new(),
         });
+        // What an older daemon does not know is not there for no other reason.
+        if let (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED, Some(version)) = (status, version)
+            && version != env!("CARGO_PKG_VERSION")
+        {
+            let ours = env!("CARGO_PKG_VERSION");
+            report.detail = format!("{} (the daemon is version {version}, this is {ours})", report.detail);
+        }
         Err(ClientError::Refused(report))
     }
 
@@ -238,8 +250,7 @@ impl Client {
         body: Bytes,
     ) -> Result<Answer<T>, ClientError> {
         let response = self.send(method, path, body).await?;
-        let version =
-            response.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let version = version(&response);
         let body = Limited::new(response.into_body(), ANSWER_LIMIT)
             .collect()
             .await

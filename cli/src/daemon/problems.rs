@@ -362,7 +362,12 @@ fn all_reports(backend: &Backend, at: Timestamp) -> String {
             ServerState::Down | ServerState::AgentDown => "down",
         };
         let age = age(at.saturating_since(server.since));
-        format!("{name}: {why}, {word} for {age}.{}", hint(server))
+        let hint = if server.name_problem.is_some() && server.resolved.is_none() {
+            " Is the name right?"
+        } else {
+            hint(server)
+        };
+        format!("{name}: {why}, {word} for {age}.{hint}")
     };
     if backend.servers.is_empty() {
         return "The file gives it none.".to_owned();

@@ -146,6 +146,26 @@ fn an_answer_that_can_not_be_read_names_the_version() {
 }
 
 #[test]
+fn a_verb_that_an_older_daemon_does_not_know_names_its_version() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("control.sock");
+    let body = r#"{"status":404,"title":"Not Found","detail":"there is nothing here"}"#;
+    let length = body.len();
+    fake_daemon(
+        &path,
+        format!("HTTP/1.1 404 Not Found\r\nlbctl-version: 0.0.9\r\nContent-Length: {length}\r\n\r\n{body}"),
+    );
+    let expected =
+        format!("there is nothing here (the daemon is version 0.0.9, this is {})", env!("CARGO_PKG_VERSION"));
+    for words in [&["status"][..], &["reload"], &["errors"], &["trace"], &["upgrade"], &["log", "reopen"]] {
+        let output = verb(words, &path);
+        assert_ne!(output.status.code(), Some(0), "{words:?}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(&expected), "{words:?}: {text}");
+    }
+}
+
+#[test]
 fn a_stuck_daemon_is_named_after_a_deadline() {
     let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
     daemon.signal(Signal::SIGSTOP);

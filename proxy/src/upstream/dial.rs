@@ -167,6 +167,27 @@ mod tests {
         assert_eq!(why().await.unwrap_err(), "the queue of the socket is full");
     }
 
+    #[tokio::test]
+    async fn connection_is_kept_alive_as_its_backend_says() {
+        use std::time::Duration;
+        let ([server, _], _) = listeners().await;
+        let keepalive = TcpKeepalive {
+            idle: Some(Duration::from_secs(300)),
+            interval: Some(Duration::from_secs(30)),
+            count: Some(4),
+        };
+        for source in [Source::default(), from("127.0.7.9")] {
+            let stream = dial(&at(&server), &source, Some(&keepalive)).await.unwrap();
+            let socket = SockRef::from(&stream);
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(300));
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(30));
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+            let without = dial(&at(&server), &source, None).await.unwrap();
+            assert!(!SockRef::from(&without).keepalive().unwrap());
+        }
+    }
+
     fn from(address: &str) -> Source {
         Source { address: Some(address.parse().unwrap()), ..Source::default() }
     }

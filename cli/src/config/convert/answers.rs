@@ -49,7 +49,8 @@ fn read(page: &Page, folder: &Path) -> Result<ErrorPage, String> {
     let (fields, content) = if bytes.starts_with(b"HTTP/1.") {
         whole_response(&bytes)?
     } else {
-        let kind = content_type(&path);
+        // HAProxy's pages have names like 503.http.
+        let kind = content_type(&path).unwrap_or("text/html");
         (format!("Cache-Control: no-cache\r\nContent-Type: {kind}\r\n").into_bytes(), bytes)
     };
     Ok(ErrorPage { status: page.status, file: page.file.value.clone(), fields, content })
@@ -92,20 +93,24 @@ fn whole_response(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), String> {
 }
 
 /// The type of a file, by the end of its name.
-pub(super) fn content_type(path: &Path) -> &'static str {
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("txt") => "text/plain",
-        Some("css") => "text/css",
-        Some("js") => "text/javascript",
-        Some("json") => "application/json",
-        Some("xml") => "application/xml",
-        Some("svg") => "image/svg+xml",
-        Some("png") => "image/png",
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("gif") => "image/gif",
-        Some("ico") => "image/x-icon",
-        _ => "text/html",
-    }
+pub(super) fn content_type(path: &Path) -> Option<&'static str> {
+    Some(match path.extension()?.to_str()? {
+        "html" | "htm" => "text/html",
+        "txt" => "text/plain",
+        "css" => "text/css",
+        "js" => "text/javascript",
+        "json" => "application/json",
+        "xml" => "application/xml",
+        "pdf" => "application/pdf",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "webp" => "image/webp",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        _ => return None,
+    })
 }
 
 /// Of a frontend in this mode.

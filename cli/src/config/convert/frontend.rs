@@ -14,7 +14,7 @@ use super::{
 };
 use crate::config::{
     diagnostic::Report,
-    raw::{self, BindAddress, Kind, Named, Section},
+    raw::{self, Action, BindAddress, Kind, Named, Rule, Section},
     text,
 };
 
@@ -175,6 +175,11 @@ fn binds(raw: &raw::Bind, file: &raw::File, report: &Report<'_>) -> Vec<Bind> {
     }
 }
 
+/// What its rules send nowhere gets 503, and is meant to.
+fn chooses_a_backend(rules: &[Rule]) -> bool {
+    rules.iter().flat_map(|rule| &rule.then).any(|action| matches!(action.value, Action::Backend(_)))
+}
+
 fn default_backend(
     section: &Named<Section>,
     file: &raw::File,
@@ -191,7 +196,10 @@ fn default_backend(
                 section.name.span,
                 format!("`{}` is a tcp frontend without `default_backend`; name one", section.name.value),
             );
-        } else if !section.value.default_backend_given && section.value.statistics.is_none() {
+        } else if !section.value.default_backend_given
+            && section.value.statistics.is_none()
+            && !chooses_a_backend(&section.value.rules)
+        {
             let message = format!(
                 "`{}` has no `default_backend`; it would answer every request with 503",
                 section.name.value

@@ -189,7 +189,9 @@ impl Context<'_> {
                 let path = self.folder.join(&file.value);
                 match answers::read_file(&path, answers::LARGEST) {
                     Ok(bytes) => Content::File {
-                        kind: kind.unwrap_or_else(|| answers::content_type(&path).to_owned()),
+                        kind: kind.unwrap_or_else(|| {
+                            answers::content_type(&path).unwrap_or("application/octet-stream").to_owned()
+                        }),
                         file: file.value.clone(),
                         bytes: bytes.into(),
                     },

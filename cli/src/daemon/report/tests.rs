@@ -543,4 +543,10 @@ fn names_that_do_not_resolve_are_problems_whether_an_address_is_left_or_not() {
         world.proxy.backends = vec![backend(servers)];
         assert_eq!(only_problem(&world.status(10_000)), expected);
     }
+    let mut world = World::new();
+    world.proxy.backends =
+        vec![backend(vec![named(None, proxy::ServerState::Down), named(None, proxy::ServerState::Down)])];
+    let problems = world.status(10_000).problems;
+    let outage = problems.iter().find(|problem| problem.what.contains("no usable server")).unwrap();
+    assert!(outage.look_at.contains("Is the name right?"), "{}", outage.look_at);
 }
