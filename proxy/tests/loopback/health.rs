@@ -10,7 +10,7 @@ use std::{
 
 use lb_proxy::{
     Proxy,
-    config::{Check, CheckKind, HttpCheck, Mode},
+    config::{Check, CheckKind, Elsewhere, HttpCheck, Mode},
     status::ServerState,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -191,4 +191,26 @@ async fn those_in_line_get_a_server_that_comes_up_and_leave_when_the_last_goes_d
     eventually("one in line again", || queued(&proxy) == 1).await;
     drop((a, b));
     assert_eq!(read_all(&mut third.unwrap()).await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn checks_go_where_the_server_says_or_else_its_backend() {
+    let (first, second) = (Scripted::named_at(apart(), "1").await, Scripted::named_at(apart(), "2").await);
+    let (own, common) = (Scripted::named_at(apart(), "o").await, Scripted::named_at(apart(), "c").await);
+    let at =
+        |place: &Scripted| Elsewhere { address: Some(place.address.ip()), port: Some(place.address.port()) };
+    let mut config = config(Mode::Tcp, &[first.address, second.address]);
+    config.backends[0].check =
+        Some(Check { at: at(&common), rise: 1, fall: 1, ..quick_check(CheckKind::Tcp) });
+    config.backends[0].servers[0].check_at = at(&own);
+    let proxy = Proxy::start(config).unwrap();
+    healthy(&proxy, "both are up", |health| health.backends[0].usable == 2).await;
+    eventually("both places are asked", || own.accepted() > 0 && common.accepted() > 0).await;
+    assert_eq!((first.accepted(), second.accepted()), (0, 0), "where clients go nobody asks");
+    drop(own);
+    eventually("its own place decides", || state(&proxy, 0).0 == ServerState::Down).await;
+    assert_eq!(state(&proxy, 1).0, ServerState::Up);
+    drop(common);
+    eventually("the backend's place decides", || state(&proxy, 1).0 == ServerState::Down).await;
+    assert_eq!((first.accepted(), second.accepted()), (0, 0));
 }
