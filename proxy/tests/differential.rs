@@ -21,6 +21,9 @@ mod cookies;
 #[path = "differential/counters.rs"]
 mod counters;
 
+#[path = "differential/heads.rs"]
+mod heads;
+
 #[path = "differential/log_texts.rs"]
 mod log_texts;
 
