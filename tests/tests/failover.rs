@@ -15,10 +15,10 @@ use lbctl::lab::{How, Load, LoadOptions, Options, Report};
 /// Three intervals of 100 ms, and the Skew_Time of priority 253.
 const DOWN_INTERVAL: Duration = Duration::from_millis(302);
 const SECOND: Duration = Duration::from_secs(1);
-/// After this a request has failed, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// What a busy machine may add to a gap.
-const SLACK: Duration = Duration::from_secs(3);
+/// After this a request has failed.
+const PATIENCE: Duration = Duration::from_millis(900);
+/// How often a time may be exceeded: what a busy machine adds it adds once or twice, what is wrong is wrong each time.
+const ATTEMPTS: usize = 3;
 
 /// What a way to fail promises.
 struct Promise {
@@ -64,7 +64,16 @@ fn promise(how: How) -> Promise {
     Promise { how, noticed, in_order }
 }
 
-fn fail_and_heal(how: How) {
+/// Does what must come in time, again if it comes too late.
+#[track_caller]
+fn in_time(test: impl Fn() -> Result<(), String>) {
+    let late: Vec<_> =
+        (0..ATTEMPTS).map_while(|_| test().inspect_err(|late| eprintln!("{late}")).err()).collect();
+    assert!(late.len() < ATTEMPTS, "late each time: {late:#?}");
+}
+
+/// `Err` is what took too long.
+fn fail_and_heal(how: How) -> Result<(), String> {
     let Promise { how, noticed, in_order } = promise(how);
     let scene = Scene::ready(&Options::default());
     let victim = scene.holder();
@@ -91,11 +100,13 @@ fn fail_and_heal(how: How) {
     if around.failed() > 0 {
         println!("{how} {victim}: {:?}", around.failures());
     }
-    assert!(gap <= noticed + SLACK, "{how}: no answer for {gap:?}");
-    assert_calm(&report, moved.added + SECOND);
     if in_order {
         assert!(moved.in_order, "{how}: {heir} had the address before {victim} had lost it: {moved:?}");
     }
+    if gap > noticed + SECOND {
+        return Err(format!("{how}: no answer for {gap:?}"));
+    }
+    calm(&report, moved.added + SECOND)?;
 
     let before_heal = scene.record().unwrap().len();
     let healed = scene.heal(&victim).unwrap();
@@ -105,13 +116,14 @@ fn fail_and_heal(how: How) {
     assert_eq!(order::claims(&scene, before_heal), 0, "{how}: healing moves nothing");
     assert!(scene.has_vip(heir) && !scene.has_vip(&victim), "{how}: one owner");
     let whole = load.stop().unwrap();
-    assert_calm(&whole, moved.added + SECOND);
+    calm(&whole, moved.added + SECOND)?;
     assert_eq!(whole.between(healed, healed + SECOND).per_server().len(), 2, "both servers answer");
+    Ok(())
 }
 
 /// The cable of the Backup is pulled and plugged in again, and then the Active stops: in the moment in which the Backup
 /// hears its link, or once it is ready.
-fn stop_after_a_healed_cable(wait_until_ready: bool) {
+fn stop_after_a_healed_cable(wait_until_ready: bool) -> Result<(), String> {
     let scene = Scene::ready(&Options::default());
     let active = scene.holder();
     let healed = other(&active);
@@ -134,55 +146,61 @@ fn stop_after_a_healed_cable(wait_until_ready: bool) {
     assert!(moved.in_order, "{healed} had the address before {active} had lost it: {moved:?}");
     let gap = moved.removed.map(|removed| moved.added.saturating_since(removed)).unwrap();
     println!("{active} stops, {healed} was healed: nobody has the address for {gap:?}");
-    assert!(gap <= DOWN_INTERVAL + SLACK, "nobody had the address for {gap:?}");
+    if gap > DOWN_INTERVAL + SECOND {
+        return Err(format!("nobody had the address for {gap:?}"));
+    }
+    Ok(())
 }
 
 #[test]
 fn backup_whose_cable_was_plugged_in_takes_over_from_an_active_that_stops() {
-    stop_after_a_healed_cable(true);
+    in_time(|| stop_after_a_healed_cable(true));
 }
 
 #[test]
 fn backup_takes_over_from_an_active_that_stops_while_the_cable_is_plugged_in() {
-    stop_after_a_healed_cable(false);
+    in_time(|| stop_after_a_healed_cable(false));
 }
 
-/// No request that began after `from` fails.
-#[track_caller]
-fn assert_calm(report: &Report, from: Moment) {
+/// No request fails after `from`.
+fn calm(report: &Report, from: Moment) -> Result<(), String> {
     let late: Vec<_> =
-        report.samples().iter().filter(|sample| !sample.is_ok() && sample.at > from).take(5).collect();
-    assert!(late.is_empty(), "requests that began more than 1 s after the move fail: {late:?}");
+        report.samples().iter().filter(|sample| !sample.is_ok() && sample.end() > from).take(5).collect();
+    if late.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("requests fail more than 1 s after the move: {late:?}"))
+    }
 }
 
 #[test]
 fn kill_of_the_daemon_removes_the_address_before_the_peer_claims_it() {
-    fail_and_heal(How::Kill);
+    in_time(|| fail_and_heal(How::Kill));
 }
 
 #[test]
 fn orderly_stop_removes_the_address_before_the_peer_claims_it() {
-    fail_and_heal(How::Stop);
+    in_time(|| fail_and_heal(How::Stop));
 }
 
 #[test]
 fn pulled_cable_removes_the_address_before_the_peer_claims_it() {
-    fail_and_heal(How::Cable);
+    in_time(|| fail_and_heal(How::Cable));
 }
 
 #[test]
 fn frozen_node_is_replaced_and_its_address_ends_with_its_lease() {
-    fail_and_heal(How::Freeze);
+    in_time(|| fail_and_heal(How::Freeze));
 }
 
 #[test]
 fn stalled_worker_moves_the_address_in_order() {
-    fail_and_heal(How::Worker);
+    in_time(|| fail_and_heal(How::Worker));
 }
 
 #[test]
 fn lost_servers_move_the_address_in_order() {
-    fail_and_heal(How::Backends);
+    in_time(|| fail_and_heal(How::Backends));
 }
 
 /// The speaker holds no client's byte: when it dies alone, the daemon starts another one, which goes on as Active.
