@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lbctl::lab::{BALANCERS, CONFIGURATION, How, Lab, Options, VIP};
+use lbctl::lab::{BALANCERS, CONFIGURATION, How, Lab, Load, LoadOptions, Options, VIP};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -149,6 +149,52 @@ impl Scene {
         let command = [lbctl.as_str()].into_iter().chain(words.iter().copied());
         let output = self.exec(node, command).unwrap_or_else(|error| panic!("{error:#}"));
         (output.ended.code, output.stdout, output.stderr)
+    }
+
+    /// A verb that has to work; what it printed as JSON.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn done(&self, node: &str, words: &[&str]) -> Value {
+        let (code, said, errors) = self.verb(node, words);
+        assert_eq!(code, Some(0), "{words:?}: {errors}");
+        serde_json::from_str(&said).unwrap_or_default()
+    }
+
+    /// A verb that has to be refused with this code; why.
+    ///
+    /// # Panics
+    /// It is not.
+    #[track_caller]
+    pub fn refused(&self, node: &str, words: &[&str], expected: i32) -> String {
+        let (code, said, errors) = self.verb(node, words);
+        assert_eq!(code, Some(expected), "{words:?}: {said}");
+        errors
+    }
+
+    /// Waits until `seen_from` knows that the other node could take over.
+    ///
+    /// # Panics
+    /// It never does.
+    pub fn wait_until_other_is_ready(&self, seen_from: &str) {
+        wait::until("the other node is ready", PATIENCE_WITH_A_PAIR, || {
+            let status = self.status_of(seen_from);
+            let node = &status["groups"][0]["nodes"][1];
+            (node["state"] == "Backup" && node["ready"] == "yes" && node["silent"] == false).then_some(())
+        });
+    }
+
+    /// Patient clients, who are served.
+    ///
+    /// # Panics
+    /// They are not.
+    pub fn clients(&self) -> Load {
+        let load = self
+            .load(&LoadOptions { patience: 10_000, ..LoadOptions::default() })
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        wait::until("clients are served", PATIENCE_WITH_A_PAIR, || (load.report().ok() > 100).then_some(()));
+        load
     }
 
     /// What `lbctl status --json` says on a node; null if it says nothing.

@@ -9,7 +9,7 @@ use lb_tests::{
     scene::{Scene, slower},
     wait,
 };
-use lbctl::lab::{How, LoadOptions, Options};
+use lbctl::lab::{How, Options};
 use serde_json::{Value, json};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -19,40 +19,9 @@ fn options() -> Options {
     Options::default().configuration(&slower("1s"))
 }
 
-fn clients(scene: &Scene) -> lbctl::lab::Load {
-    let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
-    wait::until("clients are served", LONG, || (load.report().ok() > 100).then_some(()));
-    load
-}
-
-/// A verb that has to work; what it printed as JSON.
-#[track_caller]
-fn done(scene: &Scene, node: &str, words: &[&str]) -> Value {
-    let (code, said, errors) = scene.verb(node, words);
-    assert_eq!(code, Some(0), "{words:?}: {errors}");
-    serde_json::from_str(&said).unwrap_or_default()
-}
-
-/// A verb that has to be refused; why.
-#[track_caller]
-fn refused(scene: &Scene, node: &str, words: &[&str]) -> String {
-    let (code, said, errors) = scene.verb(node, words);
-    assert_eq!(code, Some(1), "{words:?}: {said}");
-    errors
-}
-
 /// As `node` itself has it.
 fn own(status: &Value) -> &Value {
     &status["groups"][0]["nodes"][0]
-}
-
-/// Waits until each node knows that the other one could take over.
-fn wait_until_ready(scene: &Scene, seen_from: &str) {
-    wait::until("the other node is ready", LONG, || {
-        let status = scene.status_of(seen_from);
-        let node = &status["groups"][0]["nodes"][1];
-        (node["state"] == "Backup" && node["ready"] == "yes" && node["silent"] == false).then_some(())
-    });
 }
 
 fn wait_for_problem(scene: &Scene, node: &str, part: &str) {
@@ -67,9 +36,9 @@ fn holder_is_drained_without_losing_a_request_and_stays_out_until_it_is_resumed(
     Scene::unless_starved(&options(), |scene| {
         let first = scene.holder();
         let second = other(&first);
-        wait_until_ready(scene, &first);
-        let load = clients(scene);
-        let report = done(scene, &first, &["drain", "--json"]);
+        scene.wait_until_other_is_ready(&first);
+        let load = scene.clients();
+        let report = scene.done(&first, &["drain", "--json"]);
         assert_eq!(report["groups"][0]["outcome"], "another node has taken it");
         assert_eq!((&report["drained"]["by"], &report["cut"]), (&json!("root"), &json!(0)));
         scene.wait_until_held_by(second, LONG).unwrap();
@@ -78,7 +47,7 @@ fn holder_is_drained_without_losing_a_request_and_stays_out_until_it_is_resumed(
         assert_eq!(own(&scene.status_of(&first))["state"], "Initialize");
         // Through a reload and two other processes.
         for verb in ["reload", "upgrade", "reload", "upgrade"] {
-            done(scene, &first, &[verb, "--json"]);
+            scene.done(&first, &[verb, "--json"]);
             let status = scene.status_of(&first);
             assert_eq!(status["drained"]["by"], "root", "{verb}");
             assert_eq!(own(&status)["state"], "Initialize", "{verb}");
@@ -87,14 +56,14 @@ fn holder_is_drained_without_losing_a_request_and_stays_out_until_it_is_resumed(
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(&format!("node {first} has `drain` by root")), "{said}");
         // Both at once would leave nobody.
-        let why = refused(scene, second, &["drain"]);
+        let why = scene.refused(second, &["drain"], 1);
         assert!(why.contains(&format!("{first} can't hold it (drained by root)")), "{why}");
         assert_eq!(scene.holders().unwrap(), [second]);
-        done(scene, &first, &["resume", "--json"]);
-        wait_until_ready(scene, second);
-        done(scene, second, &["drain", "--json"]);
+        scene.done(&first, &["resume", "--json"]);
+        scene.wait_until_other_is_ready(second);
+        scene.done(second, &["drain", "--json"]);
         scene.wait_until_held_by(&first, LONG).unwrap();
-        done(scene, second, &["resume", "--json"]);
+        scene.done(second, &["resume", "--json"]);
         let report = load.stop().unwrap();
         assert_eq!(report.failed(), 0, "{report:?}");
     });
@@ -104,11 +73,11 @@ fn holder_is_drained_without_losing_a_request_and_stays_out_until_it_is_resumed(
 fn peer_that_dies_in_the_middle_leaves_the_address_where_it_is() {
     Scene::unless_starved(&options(), |scene| {
         let first = scene.holder();
-        wait_until_ready(scene, &first);
-        let load = clients(scene);
+        scene.wait_until_other_is_ready(&first);
+        let load = scene.clients();
         // Its last hello is still believed, or it is silent already.
         scene.fail(other(&first), How::Kill).unwrap();
-        let why = refused(scene, &first, &["drain"]);
+        let why = scene.refused(&first, &["drain"], 1);
         assert!(
             why.contains("no other node answered within one interval") || why.contains("is silent"),
             "{why}"
@@ -120,10 +89,10 @@ fn peer_that_dies_in_the_middle_leaves_the_address_where_it_is() {
         let report = load.stop().unwrap();
         assert_eq!(report.failed(), 0, "{report:?}");
         // Whoever insists gets what they want.
-        let report = done(scene, &first, &["drain", "--force", "--now", "--json"]);
+        let report = scene.done(&first, &["drain", "--force", "--now", "--json"]);
         assert_eq!(report["groups"][0]["outcome"], "given up: no other node answered");
         wait::until("nobody holds it", LONG, || scene.holders().unwrap().is_empty().then_some(()));
-        done(scene, &first, &["resume", "--json"]);
+        scene.done(&first, &["resume", "--json"]);
         scene.wait_until_held_by(&first, LONG).unwrap();
     });
 }
@@ -132,7 +101,7 @@ fn peer_that_dies_in_the_middle_leaves_the_address_where_it_is() {
 fn reload_and_upgrade_in_the_middle_of_a_drain_wait_or_are_refused_and_what_is_left_is_cut() {
     Scene::unless_starved(&options(), |scene| {
         let first = scene.holder();
-        wait_until_ready(scene, &first);
+        scene.wait_until_other_is_ready(&first);
         // Half a request keeps the drain waiting for all of its time.
         let hold =
             "exec 3<>/dev/tcp/198.51.100.10/80; printf 'GET / HTTP/1.1\\r\\nHost' >&3; cat <&3; echo over";
@@ -146,11 +115,11 @@ fn reload_and_upgrade_in_the_middle_of_a_drain_wait_or_are_refused_and_what_is_l
         wait::until("it drains", LONG, || {
             scene.log(&first, "lbctl").unwrap().contains("draining this node").then_some(())
         });
-        let why = refused(scene, &first, &["upgrade"]);
+        let why = scene.refused(&first, &["upgrade"], 1);
         assert!(why.contains("a drain is under way"), "{why}");
-        let why = refused(scene, &first, &["drain"]);
+        let why = scene.refused(&first, &["drain"], 1);
         assert!(why.contains("a drain is under way"), "{why}");
-        done(scene, &first, &["reload", "--json"]);
+        scene.done(&first, &["reload", "--json"]);
         let report: Value = wait::until("the verb has printed its report", LONG, || {
             serde_json::from_str(&scene.log(&first, "drain").ok()?).ok()
         });

@@ -10,42 +10,11 @@ use lb_tests::{
     scene::{Scene, slower},
     wait,
 };
-use lbctl::lab::{How, Load, LoadOptions, Options};
+use lbctl::lab::{How, Options};
 use serde_json::{Value, json};
 
 const LONG: Duration = Duration::from_secs(30);
 const FILE: &str = "/run/lab.toml";
-
-fn clients(scene: &Scene) -> Load {
-    let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
-    wait::until("clients are served", LONG, || (load.report().ok() > 100).then_some(()));
-    load
-}
-
-/// A verb that has to work; what it printed as JSON.
-#[track_caller]
-fn done(scene: &Scene, node: &str, words: &[&str]) -> Value {
-    let (code, said, errors) = scene.verb(node, words);
-    assert_eq!(code, Some(0), "{words:?}: {errors}");
-    serde_json::from_str(&said).unwrap_or_default()
-}
-
-/// A verb that has to be refused with this code; why.
-#[track_caller]
-fn refused(scene: &Scene, node: &str, words: &[&str], expected: i32) -> String {
-    let (code, said, errors) = scene.verb(node, words);
-    assert_eq!(code, Some(expected), "{words:?}: {said}");
-    errors
-}
-
-/// Waits until `seen_from` knows that the other node could take over.
-fn wait_until_ready(scene: &Scene, seen_from: &str) {
-    wait::until("the other node is ready", LONG, || {
-        let status = scene.status_of(seen_from);
-        let node = &status["groups"][0]["nodes"][1];
-        (node["state"] == "Backup" && node["ready"] == "yes" && node["silent"] == false).then_some(())
-    });
-}
 
 /// The other node's answer is waited for as long as one interval: a busy machine has a whole second.
 fn file() -> String {
@@ -65,37 +34,37 @@ fn address_goes_where_it_is_asked_for_without_losing_a_request_and_stays_there_w
     Scene::unless_starved(&Options::default().configuration(&text), |scene| {
         // The preferred one, sooner or later.
         scene.wait_until_held_by("lb1", LONG).unwrap();
-        wait_until_ready(scene, "lb1");
-        let load = clients(scene);
-        let dry = done(scene, "lb1", &["switchover", "--dry-run", "--json"]);
+        scene.wait_until_other_is_ready("lb1");
+        let load = scene.clients();
+        let dry = scene.done("lb1", &["switchover", "--dry-run", "--json"]);
         assert_eq!((&dry["dry_run"], &dry["groups"][0]["to"]), (&json!(true), &json!("lb2")));
         scene.wait_until_held_by("lb1", LONG).unwrap();
-        let report = done(scene, "lb1", &["switchover", "--to", "lb2", "--json"]);
+        let report = scene.done("lb1", &["switchover", "--to", "lb2", "--json"]);
         // It returns when the new holder has announced.
         scene.wait_until_held_by("lb2", LONG).unwrap();
         assert_eq!((&report["groups"][0]["to"], &report["cut"]), (&json!("lb2"), &json!(0)));
         assert!(report["groups"][0]["gap_us"].as_u64().is_some(), "{report}");
         // Through a reload, another process and another speaker: many times the delay of the preemption.
-        done(scene, "lb1", &["reload", "--json"]);
-        done(scene, "lb1", &["upgrade", "--json"]);
-        wait_until_ready(scene, "lb2");
+        scene.done("lb1", &["reload", "--json"]);
+        scene.done("lb1", &["upgrade", "--json"]);
+        scene.wait_until_other_is_ready("lb2");
         let speakers = || scene.log("lb1", "lbctl").unwrap().matches("the speaker runs").count();
         let before = speakers();
         let kill = "for p in $(pgrep -x lbctl-speaker); do [ /proc/$p/ns/net -ef /proc/self/ns/net ] && kill -9 $p; done; true";
         scene.shell("lb1", kill);
         wait::until("another speaker", LONG, || (speakers() > before).then_some(()));
-        wait_until_ready(scene, "lb2");
+        scene.wait_until_other_is_ready("lb2");
         let served = load.report().ok();
         wait::until("some seconds of requests", LONG, || (load.report().ok() > served + 1_000).then_some(()));
         scene.wait_until_held_by("lb2", LONG).unwrap();
-        let why = refused(scene, "lb1", &["switchover"], 1);
+        let why = scene.refused("lb1", &["switchover"], 1);
         assert!(why.contains("lb1 holds no address"), "{why}");
-        let why = refused(scene, "lb2", &["switchover", "--to", "lb9"], 2);
+        let why = scene.refused("lb2", &["switchover", "--to", "lb9"], 2);
         assert!(why.contains("there is no node `lb9`; did you mean `lb"), "{why}");
-        let why = refused(scene, "lb2", &["switchover", "--to", "lb2"], 1);
+        let why = scene.refused("lb2", &["switchover", "--to", "lb2"], 1);
         assert!(why.contains("this is lb2"), "{why}");
         // Somebody asks again.
-        let report = done(scene, "lb2", &["switchover", "--json"]);
+        let report = scene.done("lb2", &["switchover", "--json"]);
         assert_eq!(report["groups"][0]["to"], "lb1");
         scene.wait_until_held_by("lb1", LONG).unwrap();
         let report = load.stop().unwrap();
@@ -107,16 +76,16 @@ fn address_goes_where_it_is_asked_for_without_losing_a_request_and_stays_there_w
 fn without_an_answer_the_address_stays() {
     Scene::unless_starved(&Options::default().configuration(&file()), |scene| {
         let first = scene.holder();
-        wait_until_ready(scene, &first);
-        let load = clients(scene);
+        scene.wait_until_other_is_ready(&first);
+        let load = scene.clients();
         // Its last hello is still believed, or it is silent already.
         scene.fail(other(&first), How::Kill).unwrap();
-        let why = refused(scene, &first, &["switchover"], 1);
+        let why = scene.refused(&first, &["switchover"], 1);
         assert!(
             why.contains("no other node answered within one interval") || why.contains("is silent"),
             "{why}"
         );
-        let why = refused(scene, &first, &["switchover", "--force"], 1);
+        let why = scene.refused(&first, &["switchover", "--force"], 1);
         assert!(why.contains("no other node answered within one interval"), "{why}");
         scene.wait_until_held_by(&first, LONG).unwrap();
         let served = load.report().ok();
@@ -143,7 +112,7 @@ fn what_comes_in_the_middle_waits_or_is_refused_with_the_reason() {
     assert_ne!(two, file());
     Scene::unless_starved(&Options::default().configuration(&two), |scene| {
         let first = scene.holder();
-        wait_until_ready(scene, &first);
+        scene.wait_until_other_is_ready(&first);
         // A reload that takes an address away waits for who is still there: no switchover meanwhile.
         let _held = hold(scene, "198.51.100.20", "second");
         for node in [&first, other(&first)] {
@@ -154,7 +123,7 @@ fn what_comes_in_the_middle_waits_or_is_refused_with_the_reason() {
         wait::until("it reloads", LONG, || {
             scene.log(&first, "lbctl").unwrap().contains("reloading").then_some(())
         });
-        let why = refused(scene, &first, &["switchover"], 1);
+        let why = scene.refused(&first, &["switchover"], 1);
         assert!(why.contains("a reload is under way"), "{why}");
         wait::until("it is over", LONG, || {
             scene.log(&first, "reload").unwrap().trim_end().ends_with('}').then_some(())
@@ -166,8 +135,8 @@ fn what_comes_in_the_middle_waits_or_is_refused_with_the_reason() {
             (!scene.shell(&first, "ip -o -4 address show").contains(" 198.51.100.20/")).then_some(())
         });
         scene.wait_until_held_by(&first, LONG).unwrap();
-        done(scene, other(&first), &["reload", "--json"]);
-        wait_until_ready(scene, &first);
+        scene.done(other(&first), &["reload", "--json"]);
+        scene.wait_until_other_is_ready(&first);
         // The other way round: the reload follows, an upgrade and another one are refused.
         let _held = hold(scene, "198.51.100.10", "first");
         let _switching = scene.spawn(&first, "switch", [lbctl.as_str(), "switchover", "--json"]).unwrap();
@@ -175,10 +144,10 @@ fn what_comes_in_the_middle_waits_or_is_refused_with_the_reason() {
             scene.log(&first, "lbctl").unwrap().contains("switchover: draining first").then_some(())
         });
         for verb in ["upgrade", "switchover", "drain"] {
-            let why = refused(scene, &first, &[verb], 1);
+            let why = scene.refused(&first, &[verb], 1);
             assert!(why.contains("a switchover is under way"), "{verb}: {why}");
         }
-        done(scene, &first, &["reload", "--json"]);
+        scene.done(&first, &["reload", "--json"]);
         scene.wait_until_held_by(other(&first), LONG).unwrap();
         let report: Value = wait::until("the verb has printed its report", LONG, || {
             serde_json::from_str(&scene.log(&first, "switch").ok()?).ok()

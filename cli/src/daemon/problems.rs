@@ -362,12 +362,7 @@ fn all_reports(backend: &Backend, at: Timestamp) -> String {
             ServerState::Down | ServerState::AgentDown => "down",
         };
         let age = age(at.saturating_since(server.since));
-        let hint = if server.name_problem.is_some() && server.resolved.is_none() {
-            " Is the name right?"
-        } else {
-            hint(server)
-        };
-        format!("{name}: {why}, {word} for {age}.{hint}")
+        format!("{name}: {why}, {word} for {age}.{}", hint(server))
     };
     if backend.servers.is_empty() {
         return "The file gives it none.".to_owned();
@@ -392,6 +387,9 @@ fn report_of(server: &Server) -> String {
 
 /// What to look at on that server.
 fn hint(server: &Server) -> &'static str {
+    if server.name_problem.is_some() && server.resolved.is_none() {
+        return " Is the name right?";
+    }
     let Some(check) = server.last_check.as_ref().filter(|_| server.state == ServerState::Down) else {
         return "";
     };
