@@ -81,6 +81,7 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Diagnostics> {
         return Err(report.finish(name));
     }
     let mut file = raw::File::read(table.get_ref(), &report);
+    name.clone_into(&mut file.name);
     file.folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
     let mut config = convert::convert(&file, &report);
     let failed = report.has_errors();

@@ -12,6 +12,8 @@ mod harness;
 mod logs;
 #[path = "daemon/nagios.rs"]
 mod nagios;
+#[path = "daemon/names.rs"]
+mod names;
 #[path = "daemon/orders.rs"]
 mod orders;
 #[path = "daemon/reload.rs"]

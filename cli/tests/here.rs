@@ -245,8 +245,9 @@ fn a_server_name_that_does_not_resolve_is_a_warning_and_only_where_names_are_loo
     let output = check(&["--here"], &file);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let expected = format!(
-        "lb.toml: on this machine: warning: app.lbctl.invalid does not resolve here: no such name \
-         (NXDOMAIN from {address}); its servers would be down\n"
+        "lb.toml:5:12: on this machine: warning: app.lbctl.invalid does not resolve here: no such name \
+         (NXDOMAIN from {address}); its servers would be down until it does. Correct the name, or have /etc/hosts \
+         or a nameserver (`nameservers` of [global]) know it\n"
     );
     assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
     // Pure without --here: nobody is asked.

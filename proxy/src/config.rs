@@ -39,7 +39,7 @@ pub use self::{
         TcpKeepalive,
     },
     persistence::{Cookie, CookieMode, SameSite, Stick},
-    server::{Address, Server, ServerAddress},
+    server::{Address, Place, Server, ServerAddress},
     source::Source,
     timeouts::{BackendTimeouts, FrontendTimeouts},
     unique_id::UniqueId,

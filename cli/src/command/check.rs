@@ -58,7 +58,8 @@ pub fn run(arguments: &CheckArguments) -> Exit {
         let findings = here::check(&config, arguments.node.as_deref());
         for finding in &findings {
             let label = if finding.fatal { "" } else { "warning: " };
-            eprintln!("{name}: on this machine: {label}{}", finding.message);
+            let place = finding.place.as_deref().unwrap_or(&name);
+            eprintln!("{place}: on this machine: {label}{}", finding.message);
         }
         let errors = findings.iter().filter(|finding| finding.fatal).count();
         if errors > 0 {

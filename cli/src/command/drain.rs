@@ -1,12 +1,12 @@
 //! `lbctl drain` and `lbctl resume`.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use super::asking::{block_on, order};
 use crate::{
     control::{DrainReport, DrainRequest, ResumeReport, ResumeRequest, client::DEFAULT_SOCKET},
     exit::Exit,
-    output::age::took,
+    output::age::took_milliseconds,
 };
 
 /// Arguments of `lbctl drain`.
@@ -64,7 +64,7 @@ fn drained(report: &DrainReport) -> String {
         1 => "1 connection was cut".to_owned(),
         n => format!("{n} connections were cut"),
     };
-    let took = took(Duration::from_millis(report.milliseconds));
+    let took = took_milliseconds(report.milliseconds);
     let mut lines = vec![match report.groups.as_slice() {
         [] => format!("{node} is drained by {}; it held nothing", report.drained.by),
         _ => format!("{node} is drained after {took}, {cut}"),

@@ -1,6 +1,6 @@
 //! `lbctl reload`.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use super::asking::{block_on, print, refused};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
         client::{Answer, Client, DEFAULT_SOCKET},
     },
     exit::Exit,
-    output::age::took,
+    output::age::took_milliseconds,
 };
 
 /// Changes that are named; `--json` has all of them.
@@ -54,7 +54,7 @@ pub fn run(arguments: &ReloadArguments) -> Exit {
 /// How long it took and what is different.
 fn sentences(report: &ReloadReport) -> String {
     let digits = |hash: &str| hash.get(..6).unwrap_or(hash).to_owned();
-    let took = took(Duration::from_millis(report.milliseconds));
+    let took = took_milliseconds(report.milliseconds);
     let (now, before) = (digits(&report.hash), digits(&report.hash_before));
     let mut lines = vec![match (now == before, report.changes.is_empty()) {
         (true, true) => format!("reloaded in {took}: file {now} as before, nothing is different"),

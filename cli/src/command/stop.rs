@@ -9,7 +9,7 @@ use crate::{
         client::{Answer, Client, ClientError, DEFAULT_SOCKET},
     },
     exit::Exit,
-    output::age::took,
+    output::age::took_milliseconds,
 };
 
 /// From the report to the end of the process.
@@ -66,7 +66,7 @@ fn sentence(report: &StopReport) -> String {
     };
     let groups: String =
         report.groups.iter().map(|given| format!("\n{}: {}", given.group, given.outcome)).collect();
-    format!("stopped after {}, {cut}{groups}", took(Duration::from_millis(report.milliseconds)))
+    format!("stopped after {}, {cut}{groups}", took_milliseconds(report.milliseconds))
 }
 
 #[cfg(test)]

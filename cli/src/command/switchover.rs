@@ -6,7 +6,7 @@ use super::asking::{block_on, order};
 use crate::{
     control::{Moved, SwitchoverReport, SwitchoverRequest, client::DEFAULT_SOCKET},
     exit::Exit,
-    output::age::{milliseconds, took},
+    output::age::{milliseconds, took_milliseconds},
 };
 
 /// Arguments of `lbctl switchover`.
@@ -57,7 +57,7 @@ fn sentences(report: &SwitchoverReport) -> String {
             1 => "1 connection was cut".to_owned(),
             n => format!("{n} connections were cut"),
         };
-        lines.push(format!("after {}, {cut}", took(Duration::from_millis(report.milliseconds))));
+        lines.push(format!("after {}, {cut}", took_milliseconds(report.milliseconds)));
     }
     lines.join("\n")
 }

@@ -10,7 +10,7 @@ use crate::{
         client::{Answer, Client, DEFAULT_SOCKET},
     },
     exit::Exit,
-    output::age::took,
+    output::age::took_milliseconds,
 };
 
 /// Arguments of `lbctl upgrade`.
@@ -48,7 +48,7 @@ pub fn run(arguments: &UpgradeArguments) -> Exit {
 
 fn sentence(report: &UpgradeReport) -> String {
     let UpgradeReport { milliseconds, pid, version, version_before } = report;
-    let took = took(Duration::from_millis(*milliseconds));
+    let took = took_milliseconds(*milliseconds);
     let version = if version == version_before {
         format!("lbctl {version} again")
     } else {

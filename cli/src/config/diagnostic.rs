@@ -142,6 +142,12 @@ impl<'a> Report<'a> {
         self.lines.place(self.text, span.start).line
     }
 
+    /// Line and column of `span`, counted from 1.
+    pub(crate) fn place(&self, span: Span) -> (usize, usize) {
+        let place = self.lines.place(self.text, span.start);
+        (place.line, place.column)
+    }
+
     /// In the order of the file; what concerns the whole file comes last.
     pub(crate) fn finish(self, file: &str) -> Diagnostics {
         let mut list = self.list.into_inner();

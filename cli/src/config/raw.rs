@@ -46,6 +46,8 @@ pub(crate) struct File {
     pub(crate) defaults: Section,
     /// `[frontend.*]`, `[backend.*]` and `[listen.*]`, in the order of the file.
     pub(crate) sections: Vec<Named<Section>>,
+    /// How reports call it.
+    pub(crate) name: String,
     /// Where other files are that it names without a whole path.
     pub(crate) folder: PathBuf,
 }
@@ -93,6 +95,7 @@ impl File {
             users,
             defaults: defaults.unwrap_or_else(|| Section::empty(Kind::Defaults)),
             sections,
+            name: String::new(),
             folder: PathBuf::new(),
         }
     }

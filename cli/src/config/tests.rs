@@ -384,3 +384,13 @@ fn a_source_by_node_is_that_of_each_node_and_nobodys_before_the_node_is_known() 
     );
     assert_eq!(sources(None), ["any", "198.51.100.7:5000-5000", "any", "any", "any", "any"]);
 }
+
+#[test]
+fn name_of_a_server_is_the_same_however_it_is_written() {
+    let config = config(&[
+        "[listen.web]\nbind = \"*:80\"\nserver.a = \"App.Internal:80\"\nserver.b = \"app.internal:81\"\n",
+    ]);
+    let hosts: Vec<_> =
+        config.proxy.backends[0].servers.iter().filter_map(|server| server.address.host()).collect();
+    assert_eq!(hosts, ["app.internal", "app.internal"]);
+}

@@ -147,7 +147,8 @@ fn host_name(text: &str) -> Result<Box<str>, String> {
             "is no name that DNS carries: labels of 1..63 letters, digits and `-`, at most 253 in all".into(),
         );
     }
-    Ok(text.into())
+    // Case means nothing in a name: it is followed once, however it is written.
+    Ok(text.to_ascii_lowercase().into())
 }
 
 /// Where a frontend listens: an address and a port, or `*:80` for all IPv4 addresses.

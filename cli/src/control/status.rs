@@ -555,18 +555,26 @@ impl Server {
         self.statistics.agent.as_ref().map(|said| format!("agent: {said}"))
     }
 
-    /// What its last check found, in HAProxy's words: `L7STS 404 on HEAD /check.txt, 5 of 5 failed`.
+    /// What its last check found, in HAProxy's words: `L7STS 404 on HEAD /check.txt, 5 of 5 failed`; of a server that is down and
+    /// answers again, `L4OK, up after 1 more good check`.
     pub fn check_text(&self) -> String {
         let Some(check) = &self.last_check else { return "-".to_owned() };
-        let text = check.text();
+        let (text, is_down) = (check.text(), self.state == ServerState::Down);
         if check.passed {
-            return text;
+            return match self.statistics.level.filter(|_| is_down) {
+                Some(level) => match level.rise.saturating_sub(level.now) {
+                    0 | 1 => format!("{text}, up after 1 more good check"),
+                    more => format!("{text}, up after {more} more good checks"),
+                },
+                None => text,
+            };
         }
         let failed = check.in_a_row.min(check.fall);
-        match self.state {
-            // The first check of all decides alone.
-            ServerState::Down if failed < check.fall => format!("{text}, failed"),
-            _ => format!("{text}, {failed} of {} failed", check.fall),
+        // The first check of all decides alone, and one that fails on the way back says it all.
+        if is_down && failed < check.fall {
+            text
+        } else {
+            format!("{text}, {failed} of {} failed", check.fall)
         }
     }
 }

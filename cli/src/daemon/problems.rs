@@ -376,7 +376,8 @@ fn report_of(server: &Server) -> String {
         return format!("{} does not resolve: {}. Is the name right?", server.address, problem.why);
     }
     let address = &server.address;
-    let Some(check) = server.last_check.as_ref().filter(|_| server.state == ServerState::Down) else {
+    let is_down = server.state == ServerState::Down;
+    let Some(check) = server.last_check.as_ref().filter(|check| is_down && !check.passed) else {
         return format!("{address}: {}.", server.why());
     };
     match check.what.split_once(" on ").filter(|_| check.code == "L7STS") {

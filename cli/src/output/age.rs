@@ -41,13 +41,22 @@ pub fn fine_age(duration: Duration) -> String {
     }
 }
 
-/// For how long something took: `0.4 ms`, `12 ms`, `1.2 s`.
+/// For how long something took: `<0.1 ms`, `0.4 ms`, `12 ms`, `1.2 s`.
 pub fn took(duration: Duration) -> String {
     let micros = duration.as_micros();
     match micros {
-        0..1_000 => format!("0.{} ms", micros / 100),
+        0..100 => "<0.1 ms".to_owned(),
+        100..1_000 => format!("0.{} ms", micros / 100),
         1_000..1_000_000 => format!("{} ms", micros / 1_000),
         1_000_000.. => format!("{}.{} s", micros / 1_000_000, micros % 1_000_000 / 100_000),
+    }
+}
+
+/// The same of what was counted in whole milliseconds: `<1 ms`, `12 ms`.
+pub fn took_milliseconds(milliseconds: u64) -> String {
+    match milliseconds {
+        0 => "<1 ms".to_owned(),
+        _ => took(Duration::from_millis(milliseconds)),
     }
 }
 
@@ -85,6 +94,9 @@ mod tests {
 
     #[test]
     fn what_took_less_than_a_millisecond_is_not_zero() {
+        assert_eq!(took(Duration::from_micros(99)), "<0.1 ms");
+        assert_eq!(took_milliseconds(0), "<1 ms");
+        assert_eq!(took_milliseconds(8), "8 ms");
         assert_eq!(took(Duration::from_micros(412)), "0.4 ms");
         assert_eq!(took(Duration::from_micros(1_900)), "1 ms");
         assert_eq!(took(Duration::from_millis(1_250)), "1.2 s");

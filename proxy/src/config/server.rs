@@ -15,6 +15,8 @@ pub struct Server {
     pub name: String,
     /// Where it is.
     pub address: ServerAddress,
+    /// Where the configuration says so.
+    pub place: Place,
     /// Where connections to it come from, if not as the backend says.
     pub source: Option<Source>,
     /// Where it is checked, if the backend's check does not say.
@@ -30,6 +32,23 @@ pub struct Server {
     pub minconn: Option<u32>,
     /// What its clients' cookie says; unique in its backend. `None`: no client is kept here.
     pub cookie: Option<String>,
+}
+
+/// Where something stands in a configuration, as messages call it (`lb.toml:12:9`); empty where nobody knows. No part of what
+/// it means: `Debug`, by which configurations are compared, does not show it.
+#[derive(Clone, Default)]
+pub struct Place(pub Box<str>);
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Place")
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// Where a server is.
@@ -103,6 +122,7 @@ impl Server {
         Self {
             name: name.into(),
             address: address.into(),
+            place: Place::default(),
             source: None,
             check_at: Elsewhere::default(),
             weight: 1,

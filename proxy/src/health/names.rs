@@ -87,7 +87,9 @@ impl Board {
             let since = health.name_problem.as_ref().map_or_else(SystemTime::now, |problem| problem.since);
             if health.name_problem.as_ref().is_none_or(|problem| problem.why != why) {
                 let kept = health.address.as_ref().map(display);
-                tracing::warn!(backend = %server.backend, server = %server.name, host, reason = %why, kept, "name does not resolve");
+                let config = &known.node.backend(id).servers[index];
+                let at = Some(&config.place).filter(|place| !place.0.is_empty()).map(display);
+                tracing::warn!(at, backend = %server.backend, server = %server.name, host, reason = %why, kept, "name does not resolve");
             }
             health.name_problem = Some(NameProblem { why: why.clone(), since });
         }

@@ -170,7 +170,8 @@ impl ServerHealth {
         }
     }
 
-    /// `L7STS 404 on HEAD /check.txt, 5 of 5 failed`; `None` before there is anything to say.
+    /// `L7STS 404 on HEAD /check.txt, 5 of 5 failed`; `L4OK, up after 1 more good check` where it is down and answers again; `None`
+    /// before there is anything to say.
     pub(crate) fn reason(&self, fall: u32) -> Option<String> {
         match self.state() {
             ServerState::AgentDown => self.agent.down.as_ref().map(|words| format!("agent: {words}")),
@@ -180,17 +181,28 @@ impl ServerHealth {
             | ServerState::Down
             | ServerState::NoBalance
             | ServerState::Unchecked
-            | ServerState::NoCheck => self.last_check.as_ref().map(|check| {
-                if check.passed() {
-                    return check.to_string();
-                }
-                let failed = check.in_a_row.min(fall);
-                // The first check of all decides alone.
-                match (failed, self.checked) {
-                    (failed, Checked::Down) if failed < fall => format!("{check}, failed"),
-                    (failed, _) => format!("{check}, {failed} of {fall} failed"),
-                }
-            }),
+            | ServerState::NoCheck => self.last_check.as_ref().map(|check| self.found(check, fall)),
+        }
+    }
+
+    /// What its last check has found.
+    fn found(&self, check: &CheckReport, fall: u32) -> String {
+        let is_down = self.checked == Checked::Down;
+        if check.passed() {
+            return match self.level.filter(|_| is_down) {
+                Some(level) => match level.rise.saturating_sub(level.now) {
+                    0 | 1 => format!("{check}, up after 1 more good check"),
+                    more => format!("{check}, up after {more} more good checks"),
+                },
+                None => check.to_string(),
+            };
+        }
+        let failed = check.in_a_row.min(fall);
+        // The first check of all decides alone, and one that fails on the way back says it all.
+        if is_down && failed < fall {
+            check.to_string()
+        } else {
+            format!("{check}, {failed} of {fall} failed")
         }
     }
 }
@@ -221,7 +233,10 @@ impl ServerHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::orders::{Ordered, Weight};
+    use crate::{
+        health::orders::{Ordered, Weight},
+        status::CheckCode,
+    };
 
     fn server(checked: Checked) -> ServerHealth {
         ServerHealth {
@@ -252,6 +267,34 @@ mod tests {
         }
         assert!(!server(Checked::NotYet).is_ready());
         assert!(!ServerHealth { up_by_checks: false, ..server(Checked::Up) }.is_ready());
+    }
+
+    #[test]
+    fn reason_says_how_far_a_server_is_on_its_way_down_and_back() {
+        let report = |code, in_a_row| CheckReport {
+            code,
+            what: "connection refused".to_owned(),
+            status: None,
+            phrase: String::new(),
+            duration: std::time::Duration::ZERO,
+            in_a_row,
+            at: SystemTime::UNIX_EPOCH,
+        };
+        let good = |in_a_row| CheckReport { what: String::new(), ..report(CheckCode::L4Ok, in_a_row) };
+        let bad = |in_a_row| report(CheckCode::L4Connection, in_a_row);
+        let table = [
+            (Checked::Up, good(9), 4, "L4OK"),
+            (Checked::Up, bad(1), 3, "L4CON connection refused, 1 of 3 failed"),
+            (Checked::Down, bad(7), 0, "L4CON connection refused, 3 of 3 failed"),
+            (Checked::Down, good(1), 1, "L4OK, up after 2 more good checks"),
+            (Checked::Down, good(2), 2, "L4OK, up after 1 more good check"),
+            (Checked::Down, bad(1), 0, "L4CON connection refused"),
+        ];
+        for (checked, last, now, expected) in table {
+            let mut server = server(checked);
+            (server.last_check, server.level) = (Some(last), Some(Level { rise: 3, fall: 3, now }));
+            assert_eq!(server.reason(3).as_deref(), Some(expected));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lb_proxy::{
     Config, Proxy,
-    config::{LogFormat, Mode},
+    config::{BackendId, LogFormat, Mode},
     rules::{Action, Condition, Rule},
 };
 use tokio::io::AsyncWriteExt;
@@ -115,6 +115,16 @@ async fn connection_without_a_server_says_why() {
     .await;
     let _client = connect(&proxy).await;
     assert_eq!(syslog.line().await, "front front/<NOSRV> -1/-1/T 0 PR 1/1/0/0/0 0/0");
+    // A rule chooses, for others.
+    let rule = Rule { when: Condition::Port(vec![1..=1]), then: vec![Action::Backend(BackendId(0))] };
+    let (proxy, syslog) = started(config(Mode::Tcp, &[server.address]), |config| {
+        config.frontends[0].rules = vec![rule];
+        config.frontends[0].default_backend = None;
+    })
+    .await;
+    let mut client = connect(&proxy).await;
+    assert_eq!(read_all(&mut client).await.unwrap(), b"");
+    assert_eq!(syslog.line().await, "front front/<NOSRV> -1/-1/T 0 SC 1/1/0/0/0 0/0");
 }
 
 #[tokio::test]

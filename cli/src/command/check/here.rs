@@ -4,14 +4,13 @@
 //! another process is found even if that process shares it.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
     os::unix::net::UnixStream,
     time::Duration,
 };
 
-use lb_proxy::config::ServerAddress;
 use lb_vrrp::{GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -33,6 +32,8 @@ const LONG_DRAIN: Duration = Duration::from_secs(9);
 pub(super) struct Finding {
     /// The node could not run like this.
     pub(super) fatal: bool,
+    /// In the file; none where it is about all of it.
+    pub(super) place: Option<String>,
     /// One sentence.
     pub(super) message: String,
 }
@@ -91,15 +92,14 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
     findings
 }
 
-/// Looks the names of servers up, as `run` does.
+/// Looks the names of servers up, as `run` does. A name is reported where the first of its servers has it.
 fn check_names(config: &Config, findings: &mut Vec<Finding>) {
-    let servers = config.proxy.backends.iter().flat_map(|backend| &backend.servers);
-    let hosts: BTreeSet<_> = servers
-        .filter_map(|server| match &server.address {
-            ServerAddress::Named { host, .. } => Some(host.as_ref()),
-            ServerAddress::Fixed(_) => None,
-        })
-        .collect();
+    let mut hosts = BTreeMap::new();
+    for server in config.proxy.backends.iter().flat_map(|backend| &backend.servers) {
+        if let Some(host) = server.address.host() {
+            hosts.entry(host).or_insert(&server.place);
+        }
+    }
     if hosts.is_empty() {
         return;
     }
@@ -108,20 +108,23 @@ fn check_names(config: &Config, findings: &mut Vec<Finding>) {
         Err(error) => return findings.push(warning(format!("names can't be looked up here: {error}"))),
     };
     let resolver = &config.proxy.resolver;
-    for host in hosts {
+    for (host, place) in hosts {
         if let Err(error) = runtime.block_on(lb_proxy::resolve::lookup(resolver, host)) {
-            findings
-                .push(warning(format!("{host} does not resolve here: {error}; its servers would be down")));
+            let message = format!(
+                "{host} does not resolve here: {error}; its servers would be down until it does. Correct the name, or \
+                 have /etc/hosts or a nameserver (`nameservers` of [global]) know it"
+            );
+            findings.push(Finding { place: Some(place.to_string()), ..warning(message) });
         }
     }
 }
 
 fn fatal(message: String) -> Finding {
-    Finding { fatal: true, message }
+    Finding { fatal: true, place: None, message }
 }
 
 fn warning(message: String) -> Finding {
-    Finding { fatal: false, message }
+    Finding { fatal: false, place: None, message }
 }
 
 fn check_group(group: &GroupConfig, local: &[LocalAddress], findings: &mut Vec<Finding>) {

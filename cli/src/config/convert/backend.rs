@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use lb_proxy::{
-    config::{Backend, BackendId, BackendTimeouts, Mode, Server},
+    config::{Backend, BackendId, BackendTimeouts, Mode, Place, Server},
     sample::Stage,
 };
 
@@ -50,7 +50,7 @@ pub(super) fn convert(
             );
             report.error(name.span, message);
         }
-        let mut backend = one(section, BackendId(backends.len()), &file.defaults, context, report);
+        let mut backend = one(section, BackendId(backends.len()), file, context, report);
         backend.log = log::backend(&section.value, file);
         // A `[listen.*]` has been told of them as a frontend.
         let quiet = section.value.kind.is_frontend() && backend.mode == Mode::Tcp;
@@ -66,17 +66,17 @@ pub(super) fn convert(
 fn one(
     section: &Named<Section>,
     id: BackendId,
-    defaults: &Section,
+    file: &raw::File,
     context: rules::Context<'_>,
     report: &Report<'_>,
 ) -> Backend {
-    let raw = &section.value;
+    let (raw, defaults) = (&section.value, &file.defaults);
     let (own, other, built_in) = (&raw.timeout, &defaults.timeout, BackendTimeouts::default());
     let connect = value(&own.connect, &other.connect).unwrap_or(built_in.connect);
     let mode = value(&raw.mode, &defaults.mode).unwrap_or_default();
     let Watching { check, agent, observe, cut_when_down } = check::convert(section, defaults, mode, report);
     let balancing = balance::convert(section, defaults, mode, report);
-    let servers = servers(section, report);
+    let servers = servers(section, &file.name, report);
     if let (Kind::Backend, Mode::Tcp, Some(rule)) = (raw.kind, mode, raw.response_rules.first()) {
         report.error(rule.span, rules::NO_RESPONSES);
     }
@@ -135,7 +135,7 @@ pub(super) fn value<T: Clone>(own: &Option<At<T>>, default: &Option<At<T>>) -> O
     own.as_ref().or(default.as_ref()).map(|at| at.value.clone())
 }
 
-fn servers(section: &Named<Section>, report: &Report<'_>) -> Vec<Server> {
+fn servers(section: &Named<Section>, file: &str, report: &Report<'_>) -> Vec<Server> {
     let raw = &section.value.servers;
     if raw.is_empty() && !section.value.servers_given {
         let message = format!(
@@ -160,9 +160,14 @@ fn servers(section: &Named<Section>, report: &Report<'_>) -> Vec<Server> {
                 );
             }
         }
+        let place = server.address.as_ref().map(|at| {
+            let (line, column) = report.place(at.span);
+            Place(format!("{file}:{line}:{column}").into())
+        });
         servers.push(Server {
             name: server.name.value.clone(),
             address,
+            place: place.unwrap_or_default(),
             source: None,
             check_at: check::elsewhere(server),
             weight: server.weight.as_ref().and_then(|weight| u16::try_from(weight.value).ok()).unwrap_or(1),

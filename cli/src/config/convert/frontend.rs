@@ -175,7 +175,7 @@ fn binds(raw: &raw::Bind, file: &raw::File, report: &Report<'_>) -> Vec<Bind> {
     }
 }
 
-/// What its rules send nowhere gets 503, and is meant to.
+/// What its rules send nowhere gets 503, or is closed in mode tcp, and is meant to.
 fn chooses_a_backend(rules: &[Rule]) -> bool {
     rules.iter().flat_map(|rule| &rule.then).any(|action| matches!(action.value, Action::Backend(_)))
 }
@@ -191,17 +191,15 @@ fn default_backend(
         return backends.iter().position(|backend| backend.name == section.name.value).map(BackendId);
     }
     let Some(wanted) = &section.value.default_backend else {
-        if mode == Mode::Tcp {
-            report.error(
-                section.name.span,
-                format!("`{}` is a tcp frontend without `default_backend`; name one", section.name.value),
-            );
-        } else if !section.value.default_backend_given
-            && section.value.statistics.is_none()
-            && !chooses_a_backend(&section.value.rules)
-        {
+        let value = &section.value;
+        let answers = mode == Mode::Http && value.statistics.is_some();
+        if !value.default_backend_given && !answers && !chooses_a_backend(&value.rules) {
+            let would = match mode {
+                Mode::Http => "answer every request with 503",
+                Mode::Tcp => "close every connection",
+            };
             let message = format!(
-                "`{}` has no `default_backend`; it would answer every request with 503",
+                "`{}` has no `default_backend`, and no rule chooses a backend; it would {would}",
                 section.name.value
             );
             report.warning(section.name.span, message);

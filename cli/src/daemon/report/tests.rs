@@ -460,7 +460,7 @@ fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &
 #[test]
 fn servers_that_are_down_are_problems_with_something_to_look_at() {
     use proxy::{
-        CheckCode::{L4Connection, L4Timeout, L7Ok, L7Status},
+        CheckCode::{L4Connection, L4Ok, L4Timeout, L7Ok, L7Status},
         ServerState::{Down, Up},
     };
     let up = || server("web1", Up, L7Ok, "200");
@@ -479,6 +479,16 @@ fn servers_that_are_down_are_problems_with_something_to_look_at() {
             vec![up(), down(L4Connection, "its source 192.0.2.11 is no address of this machine")],
             "app/web2 is down: 192.0.2.22:80: L4CON its source 192.0.2.11 is no address of this machine. Is that what \
              `source` means? See: lbctl check --here. The other server carries all.",
+        ),
+        (
+            vec![
+                up(),
+                proxy::ServerStatus {
+                    level: Some(proxy::Level { rise: 5, fall: 3, now: 3 }),
+                    ..down(L4Ok, "")
+                },
+            ],
+            "app/web2 is down: 192.0.2.22:80: L4OK, up after 2 more good checks. The other server carries all.",
         ),
         (
             vec![up(), up(), down(L4Timeout, "no answer to connect within 2 s")],

@@ -139,10 +139,6 @@ pub(super) fn finish(
     }
     idle(member, &mut keys, world);
     world.settle_keys(member, &mut keys, kind, is_http, &mut lost);
-    if is_front && !is_http && keys.get("default_backend").is_none() && kind == Kind::Frontend {
-        world.notes.lost(proxy.span, "it leads nowhere, and our file has no section in mode tcp without `default_backend`: it is left out");
-        return None;
-    }
     Some(Finished {
         kind,
         name: proxy.name.clone(),
@@ -237,32 +233,7 @@ fn lead(
             }
         }
     }
-    if !is_http && keys.get("default_backend").is_none() {
-        close_others(member, &mut kept, keys);
-    }
     kept
-}
-
-/// Who is led nowhere is closed in HAProxy. In mode tcp our file leads everybody somewhere, so they are refused by a rule.
-fn close_others(member: &Member, rules: &mut Vec<Rule>, keys: &mut Keys) {
-    let chosen: Vec<(Cond, Value, Span)> = rules
-        .iter()
-        .filter_map(|rule| {
-            let (_, value) = rule.does.first().filter(|(key, _)| key == "backend")?;
-            Some((rule.cond.clone(), value.clone(), rule.span))
-        })
-        .collect();
-    let Some((_, first, span)) = chosen.first().cloned() else { return };
-    keys.set("default_backend", first, span);
-    let others = Cond::any(chosen.into_iter().map(|(cond, ..)| cond)).not();
-    if others != Cond::Never {
-        rules.push(Rule {
-            cond: others,
-            does: vec![("deny".into(), Value::Flag(true))],
-            span: member.proxy.span,
-            note: None,
-        });
-    }
 }
 
 /// `option forwardfor`: a key of a frontend; with words of its own, and of a backend, a rule.
