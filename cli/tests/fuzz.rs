@@ -15,6 +15,9 @@ use std::{
 #[path = "fuzz/file.rs"]
 mod file;
 
+#[path = "fuzz/haproxy.rs"]
+mod haproxy;
+
 #[path = "fuzz/import.rs"]
 mod import;
 

@@ -8,9 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lbctl::import::haproxy::{self, Options, Refused};
-
-use super::Random;
+use super::{Random, haproxy::check};
 
 /// Files of an ordinary run.
 const ROUNDS: u64 = 300;
@@ -100,14 +98,26 @@ const WORDS: [&str; 81] = [
     " http-request set-var(txn.a) path\n",
 ];
 
-/// The files of the golden tests, as bytes: one of them may be no text.
+/// The files of the golden tests, and what searches have found, as bytes: not all of it is text.
 fn corpus() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "cfg")).collect();
-    files.sort();
-    assert!(files.len() > 20, "the files are not there");
+    let folder = |name: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    };
+    let mut files = folder("tests/import");
+    files.retain(|path| path.extension().is_some_and(|end| end == "cfg"));
+    files.extend(folder("tests/fuzz/corpus/import"));
+    assert!(files.len() > 40, "the files are not there");
     files.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+#[test]
+fn what_searches_have_kept_is_converted_or_refused_with_one_sentence() {
+    let corpus = corpus();
+    let taken = corpus.iter().filter(|bytes| check(bytes)).count();
+    assert!(taken > corpus.len() / 2, "{taken} of {}", corpus.len());
 }
 
 /// One to six changes of a file, lines of other files among them.
@@ -133,23 +143,6 @@ fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
         }
     }
     bytes
-}
-
-/// `true` if it was taken.
-fn check(bytes: &[u8]) -> bool {
-    let options = Options { strict: false, ..Options::default() };
-    match haproxy::import(bytes, "haproxy.cfg", &options) {
-        Ok(imported) => {
-            assert!(imported.lost <= imported.notes.warnings() && imported.notes.errors() == 0);
-            let _ = imported.notes.to_string();
-            true
-        }
-        Err(Refused::Source(report)) => {
-            assert_eq!(report.errors(), 1, "{report}");
-            false
-        }
-        Err(Refused::Bug(bug)) => panic!("what was made is refused: {}\n{}", bug.report, bug.toml),
-    }
 }
 
 #[test]
