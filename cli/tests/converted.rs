@@ -208,6 +208,29 @@ fn what_a_file_is_made_of_means_the_same() {
 }
 
 #[test]
+fn a_name_that_is_computed_leads_where_it_led() {
+    let both = Both::start("named");
+    assert!(!both.notes.contains("not converted"), "{}", both.notes);
+    let requests = [
+        get("/", &[]),
+        get("/shop/cart", &[]),
+        get("/blog", &[]),
+        get("/team/x", &["X-Team: RED"]),
+        // What no backend is called, or in another mode, is for the default, and nothing behind it counts.
+        get("/team/last", &["X-Team: blue"]),
+        get("/team", &[]),
+        get("/?of=writers", &[]),
+        get("/?of=Writers", &[]),
+        get("/?of=writers%20", &[]),
+        get("/last?of=nobody", &[]),
+        get("/last?of=", &[]),
+        get("/last", &[]),
+    ];
+    all_the_same(&both, "WEB", &requests);
+    all_the_same(&both, "OTHER", &[get("/", &[])]);
+}
+
+#[test]
 fn bytes_go_through_as_they_are() {
     let both = Both::start("tcp");
     assert!(!both.notes.contains("not converted"), "{}", both.notes);
@@ -247,6 +270,14 @@ fn lines_of_the_log_say_what_they_said() {
     for request in requests {
         let [theirs, ours] = both.lines("WEB", &request);
         assert_eq!(theirs, ours, "{request}");
+    }
+    for silent in [get("/quiet", &[]), get("/quiet/denied", &[]), get("/~204", &[])] {
+        let _ = both.ask("WEB", &silent);
+    }
+    for request in [get("/", &[]), get("/quiet/loud", &[])] {
+        let [theirs, ours] = both.lines("WEB", &request);
+        assert_eq!(theirs, ours, "{request}");
+        assert!(ours.contains(request.split(' ').nth(1).expect("a target")), "{ours}");
     }
     // Times, bytes and connections are other ones each time.
     let shape = |line: &str| {

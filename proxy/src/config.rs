@@ -152,11 +152,16 @@ pub struct Frontend {
 impl Frontend {
     /// Where its requests may go: the default first, then what its rules name. Some may come twice.
     pub fn backends(&self) -> impl Iterator<Item = BackendId> {
-        let chosen = self.rules.iter().flat_map(|rule| &rule.then).filter_map(|action| match action {
+        let actions = || self.rules.iter().flat_map(|rule| &rule.then);
+        let chosen = actions().filter_map(|action| match action {
             Action::Backend(backend) => Some(*backend),
             _ => None,
         });
-        self.default_backend.into_iter().chain(chosen)
+        let named = actions().filter_map(|action| match action {
+            Action::BackendNamed(named) => Some(named.backends()),
+            _ => None,
+        });
+        self.default_backend.into_iter().chain(chosen).chain(named.flatten())
     }
 }
 

@@ -16,6 +16,7 @@ mod condition;
 mod connection;
 mod copies;
 mod host;
+mod named;
 mod network;
 mod parameters;
 mod path;
@@ -34,6 +35,7 @@ pub use self::{
     condition::{Condition, Scheme},
     copies::looks_at_path,
     host::{HostPattern, HostSet},
+    named::NamedBackend,
     network::Network,
     path::AmbiguousPath,
     pattern::{Pattern, PatternError, Replacement},

@@ -223,6 +223,7 @@ pub(super) fn parse<'c, S: Stream>(
         gate: Some(Gate { verifier: &worker.node().verifier, known: worker.known(), proof: kept.proof }),
         ignores_persistence: false,
         is_chosen: false,
+        is_logged: None,
         server: None,
         is_usable: &|backend, server| worker.may_send_to(backend, server),
         tables: &worker.node().tables,
@@ -232,12 +233,13 @@ pub(super) fn parse<'c, S: Stream>(
     };
     let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
     // As rules have corrected them.
-    let (facts, ignores_persistence, limits, is_by_rule, chosen) =
-        (run.facts, run.ignores_persistence, run.limits, run.is_chosen, run.server);
+    let (facts, ignores_persistence, limits, is_by_rule, is_logged, chosen) =
+        (run.facts, run.ignores_persistence, run.limits, run.is_chosen, run.is_logged, run.server);
     remembered.client = facts.client;
     connection.log(|record| {
         record.client = facts.client;
         record.is_by_rule = is_by_rule;
+        record.is_silent = is_logged == Some(false);
     });
     let variables = &remembered.variables;
     connection.keep_for_log(Moment::Rules, &Facts { session, variables, ..facts });

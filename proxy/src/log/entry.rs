@@ -154,7 +154,7 @@ impl<S> Connection<S> {
     /// `early` is what is about to be sent, of an exchange that goes on.
     fn write_log(&self, traffic: &TrafficLogger, record: &Record, total: Duration, early: Option<u64>) {
         let is_error = record.is_error();
-        if traffic.config.dontlog_normal && !is_error {
+        if record.is_silent || (traffic.config.dontlog_normal && !is_error) {
             return;
         }
         let node = self.worker().node();

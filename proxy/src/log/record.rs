@@ -50,6 +50,8 @@ pub(crate) struct Record {
     pub(crate) is_by_rule: bool,
     /// Who traces it.
     pub(crate) trace: Option<Box<Tracing>>,
+    /// A rule wants no line of it.
+    pub(crate) is_silent: bool,
     /// Its line is written: it goes on all the same, and is still measured.
     pub(super) is_written: bool,
     /// How it ended: who, and where. None until it has.
@@ -138,6 +140,7 @@ impl Default for Record {
             chosen: Chosen::default(),
             is_by_rule: false,
             trace: None,
+            is_silent: false,
             is_written: false,
             code: None,
             cookie: ['-'; 2],

@@ -1,6 +1,6 @@
 //! What a rule does.
 
-use super::{Network, RateLimit, Redirect, Replacement, RequireAuth, Respond, Text};
+use super::{NamedBackend, Network, RateLimit, Redirect, Replacement, RequireAuth, Respond, Text};
 use crate::{
     config::BackendId,
     sample::{VariableId, VariableName, Wanted},
@@ -52,6 +52,8 @@ pub enum Action {
     },
     /// Sends the request there, unless an earlier rule has chosen.
     Backend(BackendId),
+    /// Sends the request to the backend of a name that is computed, unless an earlier rule has chosen.
+    BackendNamed(NamedBackend),
     /// Sends the request to this server of that backend, unless an earlier rule has chosen one or it is down.
     Server {
         /// Means nothing for a request that goes to another one.
@@ -61,9 +63,16 @@ pub enum Action {
     },
     /// Lets the request go to any server, whichever its client had; neither a cookie nor a table learns which.
     IgnorePersistence,
+    /// Says if a line about the request is written where the frontend logs its traffic; the last one counts.
+    Log(bool),
 }
 
 impl Action {
+    /// Does it say where the request goes?
+    pub fn chooses_backend(&self) -> bool {
+        matches!(self, Self::Backend(_) | Self::BackendNamed(_))
+    }
+
     /// Does it change what later conditions see?
     pub fn is_edit(&self) -> bool {
         match self {
@@ -85,8 +94,10 @@ impl Action {
             | Self::Respond(_)
             | Self::RequireAuth(_)
             | Self::Backend(_)
+            | Self::BackendNamed(_)
             | Self::Server { .. }
-            | Self::IgnorePersistence => false,
+            | Self::IgnorePersistence
+            | Self::Log(_) => false,
         }
     }
 
@@ -130,8 +141,10 @@ impl Action {
             | Self::Respond(_)
             | Self::RequireAuth(_)
             | Self::Backend(_)
+            | Self::BackendNamed(_)
             | Self::Server { .. }
-            | Self::IgnorePersistence => None,
+            | Self::IgnorePersistence
+            | Self::Log(_) => None,
         }
     }
 }

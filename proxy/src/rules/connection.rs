@@ -79,6 +79,9 @@ impl Program {
                     Action::Reject => return true,
                     Action::Allow => return false,
                     Action::Backend(backend) => judgement.backend = judgement.backend.or(Some(*backend)),
+                    Action::BackendNamed(named) if judgement.backend.is_none() => {
+                        judgement.backend = named.choose(facts, &mut Vec::new());
+                    }
                     Action::Server { backend, server } => {
                         let is_chosen = judgement.server.is_some_and(|(of, _)| of == *backend);
                         if !is_chosen && is_usable(*backend, *server) {

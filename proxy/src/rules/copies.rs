@@ -12,7 +12,7 @@ pub fn looks_at_path(frontend: &Frontend, backends: &[Backend]) -> bool {
     path_matters(&own.chain(of_backends).collect::<Vec<_>>())
 }
 
-/// Does a condition or a limit look at the path, or at where rules have copied it to?
+/// Does a condition, a limit or the name of a backend look at the path, or at where rules have copied it to?
 fn path_matters(rules: &[&Rule]) -> bool {
     let actions = || rules.iter().flat_map(|rule| &rule.then);
     // Where the path may be. In the order of the file or not: variables of a connection outlive a request.
@@ -32,10 +32,16 @@ fn path_matters(rules: &[&Rule]) -> bool {
     let limits = |test: &dyn Fn(&RateLimit) -> bool| {
         actions().any(|action| matches!(action, Action::RateLimit(limit) if test(limit)))
     };
+    let names = |test: &dyn Fn(&Text) -> bool| {
+        actions().any(|action| matches!(action, Action::BackendNamed(named) if test(named.name())))
+    };
     rules.iter().any(|rule| rule.when.looks_at_path())
         || limits(&RateLimit::looks_at_path)
+        || names(&Text::looks_at_path)
         || places.into_iter().any(|place| {
-            rules.iter().any(|rule| rule.when.looks_at(place)) || limits(&|limit| limit.looks_at(place))
+            rules.iter().any(|rule| rule.when.looks_at(place))
+                || limits(&|limit| limit.looks_at(place))
+                || names(&|text| text.is_made_of(place))
         })
 }
 
@@ -43,7 +49,7 @@ fn path_matters(rules: &[&Rule]) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        rules::{Condition, ValuePattern},
+        rules::{Condition, NamedBackend, ValuePattern},
         sample::{Names, Place, Stage, Template, Text as Kind},
     };
 
@@ -64,6 +70,18 @@ mod tests {
     fn asks(name: &str) -> Rule {
         let when = Condition::Header(name.into(), vec![ValuePattern::Present]);
         Rule { when, then: vec![Action::Deny(403)] }
+    }
+
+    #[test]
+    fn name_of_a_backend_that_is_made_of_the_path_looks_at_it() {
+        let named = |source: &str| always(Action::BackendNamed(NamedBackend::new(text(source), [], None)));
+        for (rules, expected) in [
+            (vec![named("{request.path|field(2, '/')}")], true),
+            (vec![set("X-A", "{request.path}"), named("{request.header.x-a}")], true),
+            (vec![set("X-A", "{request.path}"), named("{request.host}")], false),
+        ] {
+            assert_eq!(path_matters(&rules.iter().collect::<Vec<_>>()), expected, "{rules:?}");
+        }
     }
 
     #[test]

@@ -119,6 +119,8 @@ pub(crate) struct Run<'w, 'f, 'm> {
     /// A rule wants it: the request may go to any server, whichever its client had.
     pub(crate) ignores_persistence: bool,
     pub(crate) is_chosen: bool,
+    /// What a rule says of its line in the log.
+    pub(crate) is_logged: Option<bool>,
     /// The server that a rule has chosen, and of which backend it is.
     pub(crate) server: Option<(BackendId, usize)>,
     /// May a rule choose this server at this moment?
@@ -535,6 +537,12 @@ impl Run<'_, '_, '_> {
                 self.facts.client = source::client(self.message, self.facts.peer, (trusted, *unix), header);
             }
             Action::Backend(backend) => *chosen = chosen.or(Some(*backend)),
+            Action::BackendNamed(named) if chosen.is_none() => {
+                let mut work = std::mem::take(self.work);
+                *chosen = self.with_compared(|facts| named.choose(facts, &mut work));
+                *self.work = work;
+            }
+            Action::BackendNamed(_) => {}
             Action::Server { backend, server } => {
                 let is_chosen = self.server.is_some_and(|(of, _)| of == *backend);
                 if !is_chosen && (self.is_usable)(*backend, *server) {
@@ -542,6 +550,7 @@ impl Run<'_, '_, '_> {
                 }
             }
             Action::IgnorePersistence => self.ignores_persistence = true,
+            Action::Log(wanted) => self.is_logged = Some(*wanted),
             Action::RequireAuth(wanted) => return Ok(self.authenticate(wanted)),
             // Of mode tcp, where nothing of this runs.
             Action::Reject => {}

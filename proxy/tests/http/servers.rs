@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use lb_proxy::{
     Config, Proxy,
-    config::{BackendId, CheckKind, Cookie, Server},
-    rules::{Action, Condition, PathPattern, Rule},
+    config::{Backend, BackendId, CheckKind, Cookie, Mode, Server},
+    rules::{Action, Condition, NamedBackend, PathPattern, Rule, Text as Written, ValuePattern},
+    sample::{Names, Place, Stage, Template, Text},
 };
 
 use crate::{
@@ -140,9 +141,9 @@ async fn server_of_another_backend_than_the_chosen_one_means_nothing() {
     let (a, b) = (Recording::answering(ANSWERS[0]).await, Recording::answering(ANSWERS[1]).await);
     let (c, refusing) = (Recording::answering(ANSWERS[2]).await, Refusing::new());
     let mut config = ruled(&[a.server.address, b.server.address], Vec::new());
-    let other = lb_proxy::config::Backend::new(
+    let other = Backend::new(
         "other",
-        lb_proxy::config::Mode::Http,
+        Mode::Http,
         vec![Server::new("s1", c.server.address), Server::new("s2", refusing.address)],
     );
     config.backends.push(other);
@@ -160,5 +161,40 @@ async fn server_of_another_backend_than_the_chosen_one_means_nothing() {
     let proxy = Proxy::start(config).unwrap();
     for (path, expected) in [("/other", 'c'), ("/", 'b'), ("/other", 'c'), ("/", 'b')] {
         assert_eq!(letter(&proxy, path).await, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn backend_of_a_computed_name_is_chosen_and_any_other_name_is_the_default() {
+    let [a, b, c] = [
+        Recording::answering(ANSWERS[0]).await,
+        Recording::answering(ANSWERS[1]).await,
+        Recording::answering(ANSWERS[2]).await,
+    ];
+    let mut config = ruled(&[a.server.address], Vec::new());
+    for (name, server) in [("shop", &b), ("blog", &c)] {
+        let servers = vec![Server::new("s1", server.server.address)];
+        config.backends.push(Backend::new(name, Mode::Http, servers));
+    }
+    let names = Names::default();
+    let place = Place { stage: Stage::Request, backend: false, text: Text::Plain, names: &names };
+    let source = "{request.query.of|lower}";
+    let name = Written::new(source, Template::parse(source, &place).unwrap());
+    let known = [("shop".to_owned(), BackendId(1)), ("blog".to_owned(), BackendId(2))];
+    let named = NamedBackend::new(name, known, Some(BackendId(0)));
+    let last = Rule { when: Condition::ALWAYS, then: vec![Action::Backend(BackendId(2))] };
+    let when = Condition::Query("of".into(), vec![ValuePattern::Present]);
+    config.frontends[0].rules = vec![Rule { when, then: vec![Action::BackendNamed(named)] }, last];
+    assert_eq!(config.frontends[0].backends().count(), 5);
+    let proxy = Proxy::start(config).unwrap();
+    for (target, expected) in [
+        ("/?of=Shop", 'b'),
+        ("/?of=blog", 'c'),
+        ("/?of=sho", 'a'),
+        ("/?of=", 'a'),
+        ("/?of=back", 'a'),
+        ("/", 'c'),
+    ] {
+        assert_eq!(letter(&proxy, target).await, expected, "{target}");
     }
 }

@@ -9,8 +9,8 @@ use lb_proxy::{
     auth::PasswordHash,
     config::{User, UserList},
     rules::{
-        Action, Condition, Content, LimitedBy, RateLimit, RequireAuth, Respond, Rule, Text as Written,
-        ValuePattern,
+        Action, Condition, Content, LimitedBy, PathPattern, RateLimit, RequireAuth, Respond, Rule,
+        Text as Written, ValuePattern,
     },
     sample::{Names, Place, Stage, Template, Text},
     table::Rate,
@@ -111,5 +111,35 @@ async fn response_that_rules_refuse_or_make_too_large_is_ph() {
         .await;
         let _client = bench.sends(GET).await;
         assert_eq!(bench.outcome().await, format!("{status} PH-- back/s1 T/T/T/-1/T"));
+    }
+}
+
+#[tokio::test]
+async fn request_that_a_rule_silences_has_no_line_whatever_becomes_of_it() {
+    let server = Recording::answering(OK).await;
+    let on = |path: &str, then: Vec<Action>| Rule {
+        when: Condition::Path(vec![PathPattern::Exact(path.to_owned())]),
+        then,
+    };
+    for asap in [false, true] {
+        let bench = Bench::start(http_config(&[server.server.address]), |config| {
+            config.frontends[0].log.asap = asap;
+            config.frontends[0].rules = vec![
+                on("/alive", vec![Action::Log(false)]),
+                on("/refused", vec![Action::Log(false), Action::Deny(403)]),
+                on("/", vec![Action::Log(false)]),
+                on("/", vec![Action::Log(true)]),
+            ];
+            config.frontends[0].response_rules = vec![on("/quiet", vec![Action::Log(false)])];
+        })
+        .await;
+        let mut client = connect(&bench.proxy).await;
+        for (path, status) in [("/alive", "200"), ("/refused", "403"), ("/quiet", "200"), ("/", "200")] {
+            let answer = ask(&mut client, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+        }
+        // The first line there is.
+        let line = bench.outcome().await;
+        assert!(line.starts_with("200 ---- back/s1 "), "{line}");
     }
 }

@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, path::Path};
 use lb_proxy::{
     config::{Backend, BackendId, Mode, Server, UserList},
     rules::{
-        Action, Condition, Content, Destination, LimitedBy, RateLimit, Redirect, RequireAuth, Respond, Rule,
-        Text, Value,
+        Action, Condition, Content, Destination, LimitedBy, NamedBackend, RateLimit, Redirect, RequireAuth,
+        Respond, Rule, Text, Value,
     },
     sample::{self, Expression, Names, Place, Stage},
 };
@@ -115,9 +115,11 @@ impl Context<'_> {
                 Action::SetSource { trusted: trusted.clone(), unix: *unix, header: header.clone() }
             }
             raw::Action::Deny(_) if self.is_tcp() => Action::Reject,
+            raw::Action::Backend(name) if name.value.contains('{') => Action::BackendNamed(self.named(name)?),
             raw::Action::Backend(name) => Action::Backend(self.backend(name)?),
             raw::Action::Server(name) => self.server(name)?,
             raw::Action::IgnorePersistence => Action::IgnorePersistence,
+            raw::Action::Log(wanted) => Action::Log(*wanted),
             raw::Action::RequireAuth { users, groups, realm } => {
                 Action::RequireAuth(self.require_auth(users, groups, realm.as_deref())?)
             }
@@ -253,6 +255,15 @@ impl Context<'_> {
         Some(found)
     }
 
+    /// Any backend of the same mode may be meant.
+    fn named(&self, name: &At<String>) -> Option<NamedBackend> {
+        let backends = self.backends?.iter().enumerate();
+        let fitting = backends.filter(|(_, backend)| backend.mode == self.mode);
+        let fitting = fitting.map(|(index, backend)| (backend.name.clone(), BackendId(index)));
+        let default = self.servers.map(|(backend, _)| backend);
+        Some(NamedBackend::new(self.text(name, sample::Text::Plain)?, fitting, default))
+    }
+
     fn server(&self, name: &At<String>) -> Option<Action> {
         let Some((backend, servers)) = self.servers else {
             let message = "a rule of a frontend chooses among the servers of its `default_backend`, and it has none; write the rule into the backend";
@@ -273,10 +284,10 @@ impl Context<'_> {
 /// A rule that comes after one that ends the list for whatever it matches, or that chooses a backend where one is chosen.
 fn warn_unreachable(rules: &[Rule], raw: &[raw::Rule], report: &Report<'_>) {
     for (later, (rule, written)) in rules.iter().zip(raw).enumerate() {
-        let only_chooses = rule.then.iter().all(|action| matches!(action, Action::Backend(_)));
+        let only_chooses = rule.then.iter().all(Action::chooses_backend);
         let earlier = rules[..later].iter().enumerate().find(|(at, earlier)| {
             let ends = earlier.then.iter().any(Action::is_final);
-            let chooses = earlier.then.iter().any(|action| matches!(action, Action::Backend(_)));
+            let chooses = earlier.then.iter().any(Action::chooses_backend);
             // What is changed in between may make a condition hold that did not hold before.
             let unchanged =
                 || rules[*at..later].iter().all(|between| !between.then.iter().any(Action::is_edit));

@@ -65,7 +65,7 @@ fn hidden(
     report: &Report<'_>,
 ) {
     let uri = &statistics.uri;
-    let sends = |rule: &&Rule| rule.then.iter().any(|action| matches!(action, Action::Backend(_)));
+    let sends = |rule: &&Rule| rule.then.iter().any(Action::chooses_backend);
     if let Some(path) = rules.iter().filter(sends).find_map(|rule| path_behind(&rule.when, statistics)) {
         let message = format!(
             "the statistics take {uri} and all below it, so what a rule sends to a backend by its path {path} never \

@@ -155,11 +155,13 @@ fn actions(actions: &[Action], config: &Config) -> Vec<String> {
             Action::Backend(id) => {
                 ("backend", quoted(config.backends.get(id.0).map_or("", |backend| backend.name.as_str())))
             }
+            Action::BackendNamed(named) => ("backend", quoted(named.name().source())),
             Action::Server { backend, server } => {
                 let server = config.backends.get(backend.0).and_then(|backend| backend.servers.get(*server));
                 ("server", quoted(server.map_or("", |server| server.name.as_str())))
             }
             Action::IgnorePersistence => ("ignore_persist", "true".to_owned()),
+            Action::Log(wanted) => ("log", wanted.to_string()),
             Action::RequireAuth(wanted) => ("require_auth", users::require_auth(wanted, &config.users)),
             Action::Deny(status) => ("deny", status.to_string()),
             Action::Tarpit(status) => ("tarpit", status.to_string()),

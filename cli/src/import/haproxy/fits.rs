@@ -49,7 +49,7 @@ impl Place<'_> {
             let server = format!("server.{} = \"192.0.2.2:80\"", key(name));
             return Place { is_frontend: false, ..*self }.takes(&format!("{lines}\n{server}"), elsewhere);
         }
-        let backend = rule.names("backend").map(|name| {
+        let backend = rule.names("backend").filter(|name| !name.contains('{')).map(|name| {
             format!("[backend.{}]\nmode = \"{mode}\"\nservers = [\"192.0.2.2:80\"]\n", key(name))
         });
         self.takes(&lines, &format!("{elsewhere}{}", backend.unwrap_or_default()))

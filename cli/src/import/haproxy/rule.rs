@@ -26,6 +26,7 @@ use super::{
     lexer::Word,
     proxy::{Captured, RuleLine, split_condition},
     sample::{Scene, Side},
+    template,
     users::Users,
     values,
 };
@@ -65,8 +66,17 @@ pub(super) enum Made {
 impl Made {
     /// Later conditions may see something else than earlier ones.
     fn is_edit(&self) -> bool {
-        const NO_EDITS: [&str; 8] =
-            ["deny", "tarpit", "redirect", "respond", "require_auth", "backend", "server", "ignore_persist"];
+        const NO_EDITS: [&str; 9] = [
+            "deny",
+            "tarpit",
+            "redirect",
+            "respond",
+            "require_auth",
+            "backend",
+            "server",
+            "ignore_persist",
+            "log",
+        ];
         let ends = |key: &String| NO_EDITS.contains(&key.as_str());
         matches!(self, Self::Rule { does, .. } if !does.iter().all(|(key, _)| ends(key)))
     }
@@ -223,7 +233,7 @@ impl Context<'_> {
         let scene = Scene { maps: self.maps, side };
         let scope = Scope { acls: self.acls, scene, tests: std::cell::Cell::new(0) };
         let made = match line.keyword.as_str() {
-            "use_backend" => self.choose(words)?,
+            "use_backend" => self.choose(words, scene)?,
             "use-server" => self.choose_server(words)?,
             "block" => Made::Rule { does: vec![("deny".into(), Value::Integer(403))], note: None },
             "ignore-persist" => {
@@ -252,13 +262,13 @@ impl Context<'_> {
         Ok((cond, Made::Rule { does: vec![does], note: None }))
     }
 
-    fn choose(&self, words: &[Word]) -> Result<Made, Fault> {
+    fn choose(&self, words: &[Word], scene: Scene<'_>) -> Result<Made, Fault> {
         let [name] = words else { return Err("`use_backend` takes the name of a backend".into()) };
-        if name.text.contains('%') {
-            let why = "a name that is computed is not there; write a rule with `backend` for each of them";
-            return Err(Fault::at(name, why));
-        }
-        let backend = (self.backend)(name)?;
+        let text = if name.text.contains('%') { template::convert(name, scene)? } else { name.text.clone() };
+        let backend = match text.contains('{') {
+            true => text,
+            false => (self.backend)(&Word { text, span: name.span })?,
+        };
         Ok(Made::Rule { does: vec![("backend".into(), Value::Text(backend))], note: None })
     }
 

@@ -162,13 +162,17 @@ impl<S: Stream> Download<'_, S> {
                 limits: 0,
                 ignores_persistence: false,
                 is_chosen: false,
+                is_logged: None,
                 server: None,
                 is_usable: &|_, _| false,
                 tables: &worker.node().tables,
                 now: &|| worker.node().now(),
             };
             let judged = rules.run_response(connection.frontend_id(), upstream.backend_id(), &mut run);
-            let facts = run.facts;
+            let (facts, is_logged) = (run.facts, run.is_logged);
+            if let Some(is_logged) = is_logged {
+                connection.log(|record| record.is_silent = !is_logged);
+            }
             let variables = &remembered.variables;
             connection.keep_for_log(Moment::Rules, &Facts { session, variables, ..facts });
             match judged {

@@ -70,6 +70,11 @@ fn log(frontend: &Frontend, section: &Section, idle: &Idle<'_>) {
         let wanted = section.frontend_options.dontlognull.as_ref().filter(|at| !at.value);
         let why = "this frontend logs nothing; write log = \"global\", or remove the key";
         idle.key(wanted, "dontlognull", why);
+        for action in section.rules.iter().chain(&section.response_rules).flat_map(|rule| &rule.then) {
+            if matches!(action.value, raw::Action::Log(_)) {
+                idle.span(action.span, "log", "this frontend logs nothing");
+            }
+        }
     }
     let hears = |target: &LogTarget| {
         target.level >= Severity::Info || (log.separate_errors && target.level >= Severity::Error)

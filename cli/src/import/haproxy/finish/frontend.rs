@@ -9,6 +9,7 @@ use crate::{
         document::Value,
         haproxy::{
             cond::Cond,
+            directive::shown,
             file::Member,
             fits::Place,
             keys::Keys,
@@ -174,7 +175,8 @@ impl World<'_> {
     pub(super) fn leading_to<'m>(&'m self, member: &'m Member) -> impl Iterator<Item = &'m Member> {
         self.file.proxies.iter().filter(move |other| {
             let itself = other.proxy.kind == Kind::Listen && std::ptr::eq(*other, member);
-            itself || (other.proxy.is_frontend() && targets(other).any(|name| name.text == member.written))
+            let leads = |name: &Word| name.text == member.written || name.text.contains('%');
+            itself || (other.proxy.is_frontend() && targets(other).any(leads))
         })
     }
 }
@@ -206,7 +208,12 @@ fn lead(
             continue;
         };
         let cond = rule.cond.clone();
-        if let Some(why) = unfit(name) {
+        if name.contains('{') {
+            if let Some(why) = not_by_name(is_http, served, world) {
+                world.notes.lost(rule.span, why);
+                lost.push(rule.span);
+            }
+        } else if let Some(why) = unfit(name) {
             // As HAProxy does where a section has no server: those who would come there are told so, and nobody else gets them.
             let answer =
                 if is_http { "such requests are answered with 503" } else { "such connections are closed" };
@@ -234,6 +241,20 @@ fn lead(
         }
     }
     kept
+}
+
+/// What a name that is computed may be in HAProxy, and is not in our file.
+fn not_by_name(is_http: bool, served: &BTreeSet<String>, world: &World<'_>) -> Option<String> {
+    let others = || {
+        world.file.proxies.iter().filter(|other| other.proxy.is_backend() && other.proxy.is_http() == is_http)
+    };
+    let missing = others().find(|other| !served.contains(&other.proxy.name));
+    let missing = missing.map(|other| (other, "which is not in our file".to_owned()));
+    let renamed = others().find(|other| other.proxy.name != other.written);
+    let renamed = renamed.map(|other| (other, format!("which is called `{}` in our file", other.proxy.name)));
+    let (other, what) = missing.or(renamed)?;
+    let name = shown(&other.written);
+    Some(format!("a name that is computed may be `{name}`, {what}: such requests go to the default backend"))
 }
 
 /// `option forwardfor`: a key of a frontend; with words of its own, and of a backend, a rule.

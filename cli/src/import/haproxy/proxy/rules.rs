@@ -22,7 +22,7 @@ pub(in crate::import::haproxy) struct RuleLine {
 #[rustfmt::skip] // a row to a line
 pub(super) const ROWS: &[Row<Proxy>] = &[
     row("acl", "dflb", keep_rule, "`when`", "Written where it is used. Conditions: below."),
-    row("use_backend", "fl", keep_rule, "a rule with `backend`", "Behind the other rules, as HAProxy does it. A name that is computed is not there."),
+    row("use_backend", "fl", keep_rule, "a rule with `backend`", "Behind the other rules, as HAProxy does it. A name that is computed is a text; one that no backend has is the default."),
     row("use-server", "lb", keep_rule, "a rule with `server`", "Behind the other rules, as HAProxy does it. A name that is computed is not there."),
     row("http-request", "dflb", keep_rule, "`rules`", "Actions: below."),
     row("http-response", "dflb", keep_rule, "`response_rules`", "Actions: below."),

@@ -76,7 +76,6 @@ const fn missing(name: &'static str, note: &'static str) -> Action {
 const TABLES: &str = "what a stick table counts is limited by `rate_limit` and `per_source` alone";
 
 const NO_CAPTURE: &str = "only headers of requests are captured by rules; write `capture.response_headers`";
-const NO_LEVEL: &str = "a line is written of each request, or with `dontlog_normal` of those that went wrong";
 
 /// Of requests.
 #[rustfmt::skip] // a row to a line
@@ -111,7 +110,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     missing("cache-use", "nothing is cached"),
     missing("do-resolve, set-dst, set-dst-port", "a request goes to a server of the file"),
     missing("set-src-port, set-tos, set-mark, set-nice, set-fc-mark, set-fc-tos, set-bc-mark, set-bc-tos, set-priority-class, set-priority-offset", "connections and requests are all alike"),
-    missing("set-log-level", NO_LEVEL),
+    by("set-log-level", log_level, "`log = false`", "Of `silent`; with `info` it is `log = true`. A line has no other level."),
     missing("set-timeout", "timeouts are of the section"),
     missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
     tcp("track-sc0, track-sc1, track-sc2, track-sc", |call| Ok(Made::Track(limit::track(call)?)), "`rate_limit.by`, `per_source`", "Together with a rule that refuses if its `http_req_rate`, `conn_rate` or `conn_cur` is more than a number."),
@@ -141,7 +140,7 @@ pub(in crate::import::haproxy) const RESPONSE: &[Action] = &[
     missing("unset-var", "variables end with their request"),
     missing("capture", NO_CAPTURE),
     missing("cache-store", "nothing is cached"),
-    missing("set-log-level", NO_LEVEL),
+    by("set-log-level", log_level, "`log = false`", "As of requests."),
     missing("set-tos, set-mark, set-nice, set-fc-mark, set-fc-tos, set-timeout", "connections and requests are all alike"),
     missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
     missing("track-sc0, track-sc1, track-sc2, track-sc, sc-inc-gpc, sc-inc-gpc0, sc-inc-gpc1, sc-set-gpt, sc-set-gpt0", TABLES),
@@ -217,6 +216,19 @@ fn capture(call: &Call<'_>) -> Result<Made, Fault> {
         return Err(Fault::at(sample, why));
     };
     Captured::new(name, length, sample.span, call.context.notes).map(Made::Capture)
+}
+
+/// `set-log-level LEVEL`
+fn log_level(call: &Call<'_>) -> Result<Made, Fault> {
+    let level = one(call)?;
+    match level.text.as_str() {
+        "silent" => Ok(rule("log", Value::Flag(false))),
+        "info" => Ok(rule("log", Value::Flag(true))),
+        _ => {
+            let why = "lines of requests have the level info, those of errors `err` with `log_separate_errors`; `silent` is log = false";
+            Err(Fault::at(level, why))
+        }
+    }
 }
 
 fn reject(call: &Call<'_>) -> Result<Made, Fault> {

@@ -36,6 +36,7 @@ pub(crate) enum Action {
     Backend(At<String>),
     Server(At<String>),
     IgnorePersistence,
+    Log(bool),
     RateLimit(RateLimit),
     RequireAuth {
         users: At<String>,
@@ -86,7 +87,8 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
     let mut actions = Vec::new();
     read_headers(fields, &mut actions);
     if side == Side::Frontend
-        && let Some(name) = fields.string("backend", "the name of a backend, as in \"app\"")
+        && let Some(name) =
+            fields.string("backend", "the name of a backend, as in \"app\", or a text that becomes one")
     {
         actions.push(At::new(Action::Backend(name.clone()), name.span));
     }
@@ -96,6 +98,12 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
         actions.push(At::new(Action::Server(name.clone()), name.span));
     }
     read_variables(fields, side, &mut actions);
+    if let Some(value) = fields.value("log") {
+        match value.as_bool() {
+            Some(wanted) => actions.push(At::new(Action::Log(wanted), value.span)),
+            None => value.mismatch("false for no line in the log, or true to take that back"),
+        }
+    }
     if side != Side::Response {
         if let Some(value) = fields.value("require_auth") {
             let action = require_auth::require_auth(&value);
@@ -214,8 +222,9 @@ fn check_final(actions: &[At<Action>], fields: &Fields<'_>, side: Side) {
     if matches!(first.value, Action::Allow) {
         return;
     }
-    let acts =
-        |action: &&At<Action>| action.value.is_final() || matches!(action.value, Action::RequireAuth { .. });
+    let acts = |action: &&At<Action>| {
+        action.value.is_final() || matches!(action.value, Action::RequireAuth { .. } | Action::Log(_))
+    };
     for useless in actions.iter().filter(|action| !acts(action)) {
         let why = match side {
             Side::Response => "the rule refuses the response, its client does not get it",
