@@ -17,6 +17,7 @@
 mod adopt;
 pub(crate) mod agent;
 pub(crate) mod board;
+mod complaints;
 mod events;
 mod names;
 pub mod orders;
@@ -30,7 +31,6 @@ pub(crate) mod slowstart;
 pub(crate) mod talk;
 mod tasks;
 pub(crate) mod why;
-mod words;
 
 pub(crate) use rounds::Rounds;
 pub(crate) use tasks::Tasks;

@@ -13,7 +13,7 @@ use crate::{
         client::{Client, ClientError, DEFAULT_SOCKET},
     },
     exit::Exit,
-    output,
+    output::{self, text::printable_json},
 };
 
 /// How long a daemon may take to answer: it waits a second for its workers.
@@ -53,7 +53,7 @@ pub fn run(arguments: &ErrorsArguments) -> Exit {
         }
         let text = if arguments.json {
             match serde_json::to_string(&report) {
-                Ok(text) => text + "\n",
+                Ok(text) => printable_json(&text) + "\n",
                 Err(error) => {
                     eprintln!("lbctl: can't write the answer: {error}");
                     return Exit::Failure;

@@ -12,7 +12,7 @@ use crate::{
         client::{Answer, Client, ClientError, DEFAULT_SOCKET},
     },
     exit::Exit,
-    output::{self, Paint},
+    output::{self, Paint, text::printable_json},
 };
 
 /// How long a daemon may take to answer.
@@ -98,10 +98,9 @@ async fn once(client: &Client, json: bool) -> Result<(String, Exit), ClientError
     }
     let exit = if status.problems.is_empty() { Exit::Fine } else { Exit::Degraded };
     let text = if json {
-        let mut text = serde_json::to_string(&status)
+        let text = serde_json::to_string(&status)
             .map_err(|error| ClientError::Unreadable { version: None, why: error.to_string() })?;
-        text.push('\n');
-        text
+        printable_json(&text) + "\n"
     } else {
         output::status::render(&status, paint())
     };

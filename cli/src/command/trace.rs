@@ -13,7 +13,7 @@ use crate::{
         client::{Client, ClientError, DEFAULT_SOCKET},
     },
     exit::Exit,
-    output,
+    output::{self, text::printable_json},
 };
 
 /// Arguments of `lbctl trace`.
@@ -91,12 +91,16 @@ async fn show(arguments: &TraceArguments) -> Exit {
             Ok(event) => event,
             // Of a daemon that is newer than this.
             Err(_) if arguments.json => {
-                print(&(line + "\n"), Exit::Fine);
+                print(&(printable_json(&line) + "\n"), Exit::Fine);
                 continue;
             }
             Err(_) => continue,
         };
-        let text = if arguments.json { line + "\n" } else { output::trace::render(&event, paint()) };
+        let text = if arguments.json {
+            printable_json(&line) + "\n"
+        } else {
+            output::trace::render(&event, paint())
+        };
         if print(&text, Exit::Fine) != Exit::Fine {
             return Exit::Fine;
         }

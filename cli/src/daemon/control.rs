@@ -161,6 +161,23 @@ struct Open {
     task: AbortHandle,
 }
 
+/// A connection is not idle while its request has this.
+#[derive(Debug)]
+pub(super) struct InHand(Arc<AtomicBool>);
+
+impl InHand {
+    fn begin(busy: &Arc<AtomicBool>) -> Self {
+        busy.store(true, Ordering::Relaxed);
+        Self(Arc::clone(busy))
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 /// Takes a connection off the list when its task ends, in whatever way.
 struct Listed {
     list: Connections,
@@ -207,9 +224,7 @@ async fn connection(
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (commands, busy, peer) = (&commands, &busy, &peer);
         async move {
-            busy.store(true, Ordering::Relaxed);
-            let response = request::answer(request, commands, peer).await;
-            busy.store(false, Ordering::Relaxed);
+            let response = request::answer(request, commands, peer, InHand::begin(busy)).await;
             if !response.status().is_success() {
                 Counters::count(&counters.refused);
             }

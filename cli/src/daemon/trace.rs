@@ -7,8 +7,9 @@ use lb_proxy::{
     Proxy,
     trace::{self, Happened, Trace, TraceEvent, TraceOptions},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, time::timeout};
 
+use super::control::InHand;
 use crate::{
     config::text,
     control::{Exchange, LONGEST, Steps, TraceLine, TraceRequest},
@@ -56,45 +57,44 @@ pub(super) fn begin(proxy: &Proxy, request: &TraceRequest) -> Result<Trace, Refu
     })
 }
 
-/// Sends lines until the trace is over, its time is, or nobody reads them.
-pub(super) async fn run(mut trace: Trace, limit: Duration, lines: mpsc::Sender<Bytes>) {
-    let end = Instant::now() + limit;
+/// Sends lines until the trace is over, its time is, or nobody reads them. Its connection is not idle until then.
+pub(super) async fn run(trace: Trace, limit: Duration, lines: mpsc::Sender<Bytes>, _in_hand: InHand) {
+    // Also one whose reader does not read.
+    let why = match timeout(limit, tell(trace, &lines)).await {
+        Ok(Some(why)) => why,
+        Ok(None) => return,
+        Err(_) => "its time is up",
+    };
+    let _ = timeout(ALIVE, send(&lines, &TraceLine::Over { why: why.to_owned() })).await;
+}
+
+/// Why it is over; `None` if nobody reads it.
+async fn tell(mut trace: Trace, lines: &mpsc::Sender<Bytes>) -> Option<&'static str> {
     let mut told = 0;
     loop {
         let event = tokio::select! {
             biased;
-            () = lines.closed() => return,
-            event = tokio::time::timeout_at(end.min(Instant::now() + ALIVE), trace.next()) => event,
+            () = lines.closed() => return None,
+            event = timeout(ALIVE, trace.next()) => event,
         };
         let lost = trace.lost();
-        if lost > told && !send(&lines, &TraceLine::Lost { count: lost - told }).await {
-            return;
+        if lost > told {
+            send(lines, &TraceLine::Lost { count: lost - told }).await?;
         }
         told = lost;
-        let over = |why: &str| TraceLine::Over { why: why.to_owned() };
-        let goes_on = match event {
-            Ok(Some(event)) => send(&lines, &line(event)).await,
-            Ok(None) => {
-                send(&lines, &over("as many as were wanted are over")).await;
-                false
-            }
-            Err(_) if Instant::now() < end => lines.send(Bytes::from_static(b"\n")).await.is_ok(),
-            Err(_) => {
-                send(&lines, &over("its time is up")).await;
-                false
-            }
-        };
-        if !goes_on {
-            return;
+        match event {
+            Ok(Some(event)) => send(lines, &line(event)).await?,
+            Ok(None) => return Some("as many as were wanted are over"),
+            Err(_) => lines.send(Bytes::from_static(b"\n")).await.ok()?,
         }
     }
 }
 
-/// False if nobody reads it.
-async fn send(lines: &mpsc::Sender<Bytes>, line: &TraceLine) -> bool {
-    let Ok(mut text) = serde_json::to_vec(line) else { return false };
+/// `None` if nobody reads it.
+async fn send(lines: &mpsc::Sender<Bytes>, line: &TraceLine) -> Option<()> {
+    let mut text = serde_json::to_vec(line).ok()?;
     text.push(b'\n');
-    lines.send(text.into()).await.is_ok()
+    lines.send(text.into()).await.ok()
 }
 
 fn line(event: TraceEvent) -> TraceLine {

@@ -1,5 +1,9 @@
 //! Pieces of text: what may reach a terminal, where a line breaks, which colour it has.
 
+use std::fmt::Write;
+
+use lb_proxy::is_hidden;
+
 /// Whether colour is wanted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Paint {
@@ -39,9 +43,25 @@ impl Paint {
     }
 }
 
-/// `text` without control characters: part of it comes from servers and peers, and it goes to a terminal.
+/// `text` without characters that a terminal obeys or that turn others round: part of it comes from servers and peers.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().map(|c| if is_hidden(c) { '?' } else { c }).collect()
+}
+
+/// A JSON text of one line, without such characters: they can stand in its strings alone, and have escapes there.
+pub(crate) fn printable_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if !is_hidden(character) {
+            text.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            // Writing to a String can't fail.
+            let _ = write!(text, "\\u{unit:04x}");
+        }
+    }
+    text
 }
 
 /// Breaks `text` at spaces into lines of at most `width` characters. Leading spaces stay and indent the lines after
@@ -120,7 +140,11 @@ mod tests {
 
     #[test]
     fn control_characters_never_reach_the_terminal() {
-        assert_eq!(printable("a\x1b[2Jb\n"), "a?[2Jb?");
+        assert_eq!(printable("a\x1b[2Jb\n\u{9b}1m\u{202e}c"), "a?[2Jb??1m?c");
+        let json = printable_json("{\"a\":\"ä\u{9b}1m\u{e0041}\"}");
+        assert_eq!(json, "{\"a\":\"ä\\u009b1m\\udb40\\udc41\"}");
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["a"], "ä\u{9b}1m\u{e0041}");
     }
 
     #[test]

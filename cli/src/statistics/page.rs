@@ -12,7 +12,7 @@ use std::{
     fmt::{self, Display, Write},
 };
 
-use lb_proxy::sample::base64;
+use lb_proxy::{is_hidden, sample::base64};
 use sha2::{Digest, Sha256};
 
 use super::{Row, View};
@@ -51,7 +51,7 @@ impl Write for Escaping<'_, '_> {
                 '"' => self.0.write_str("&quot;")?,
                 '\'' => self.0.write_str("&#39;")?,
                 // What a server said may have anything in it.
-                control if control.is_control() => self.0.write_str("\u{fffd}")?,
+                hidden if is_hidden(hidden) => self.0.write_str("\u{fffd}")?,
                 other => self.0.write_char(other)?,
             }
         }

@@ -1,7 +1,9 @@
 //! `lbctl trace`: exchanges as they pass, for a person and for a program.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    os::unix::net::UnixStream,
     process::{Child, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -125,6 +127,81 @@ fn traces_are_few_and_one_that_is_killed_makes_room() {
     daemon.wait_until("there is room", |daemon| {
         daemon.verb(&["trace", "--seconds", "1"]).status.code() == Some(0)
     });
+}
+
+#[test]
+fn a_trace_is_no_idle_connection_and_leaves_room_for_others() {
+    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+    let trace = Tracing::start(&daemon, &["--json"]);
+    trace.wait_for_line(&daemon);
+    // More than there may be: the one that has been idle the longest goes, and the trace is older than all of them.
+    let idle: Vec<_> = (0..200).map(|_| UnixStream::connect(&daemon.socket).expect("taken")).collect();
+    assert_eq!(daemon.verb(&["status", "--json"]).status.code(), Some(0));
+    let before = trace.lines.try_iter().count();
+    assert!(before < 100);
+    let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["id"].clone();
+    let last = trace.wait_for_line(&daemon);
+    assert!(id(&last).as_u64() > Some(0), "{last}");
+    drop(idle);
+    trace.signal(Signal::SIGINT);
+    assert_eq!(trace.finish().1, Some(0));
+}
+
+/// One that was stopped by hand (Ctrl-Z), for example.
+#[test]
+fn a_trace_that_nobody_reads_ends_when_its_time_is_up() {
+    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+    let body = "{\"seconds\": 1}";
+    let request =
+        format!("POST /v1/trace HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let deaf: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = UnixStream::connect(&daemon.socket).expect("taken");
+            stream.write_all(request.as_bytes()).expect("sent");
+            // Then it is traced.
+            assert_eq!(stream.read(&mut [0; 1]).expect("an answer"), 1);
+            stream
+        })
+        .collect();
+    // More than their sockets hold.
+    for _ in 0..400 {
+        let head =
+            format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\nConnection: close\r\n\r\n", "x".repeat(4_000));
+        let mut stream = TcpStream::connect(daemon.frontend).expect("it listens");
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("served");
+        assert!(answer.ends_with("hello"), "{answer}");
+    }
+    daemon.wait_until("there is room", |daemon| {
+        daemon.verb(&["trace", "--seconds", "1"]).status.code() == Some(0)
+    });
+    drop(deaf);
+}
+
+#[test]
+fn what_a_client_sends_does_not_command_a_terminal() {
+    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+    for arguments in [&["--count", "1"][..], &["--count", "1", "--json"]] {
+        let trace = Tracing::start(&daemon, arguments);
+        let mut shown = Vec::new();
+        daemon.wait_until("it is shown", |daemon| {
+            let mut stream = TcpStream::connect(daemon.frontend).expect("it listens");
+            // CSI in one byte of Latin-1, and what turns text round.
+            let head = "GET / HTTP/1.1\r\nHost: a\r\nX: \u{9b}31m\u{202e}ä\r\nConnection: close\r\n\r\n";
+            stream.write_all(head.as_bytes()).expect("sent");
+            stream.read_to_string(&mut String::new()).expect("served");
+            shown.extend(trace.lines.try_iter());
+            !shown.is_empty()
+        });
+        let (rest, code) = trace.finish();
+        shown.extend(rest);
+        assert_eq!(code, Some(0));
+        let text = shown.join("\n");
+        assert!(!text.contains(['\u{9b}', '\u{202e}']), "{text}");
+        let expected = if arguments.len() > 2 { "X: \\u009b31m\\u202eä\\r\\n" } else { "    X: ?31m?ä" };
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 #[test]

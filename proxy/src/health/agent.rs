@@ -11,11 +11,12 @@ use tokio::{
 
 use super::{
     board::{Board, Place},
+    complaints::Complaints,
     orders::{Duty, Weight},
-    words::{Complaints, is_hidden},
 };
 use crate::{
     config::{AgentCheck, Source},
+    hidden::is_hidden,
     node::ServerShared,
     upstream::dial,
 };

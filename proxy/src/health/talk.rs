@@ -13,8 +13,8 @@ mod redis;
 mod sequence;
 mod smtp;
 
-use super::{outcome::Outcome, words::is_hidden};
-use crate::{Endpoint, config::CheckKind, status::CheckCode};
+use super::outcome::Outcome;
+use crate::{Endpoint, config::CheckKind, hidden::is_hidden, status::CheckCode};
 
 /// More than this is not kept of an answer: what is beyond it fails the check.
 pub(crate) const LARGEST_ANSWER: usize = 64 * 1024;

@@ -1,6 +1,9 @@
 //! Bytes that may not stand in a line as they are: `#` and two digits instead, as in HAProxy.
 
-use crate::sample::numbered;
+use crate::{
+    hidden::{is_hidden, put_json_escape},
+    sample::numbered,
+};
 
 /// For a text between quotes: what is not printable ASCII, `"` and `#`.
 pub(super) fn quoted(bytes: &[u8], out: &mut Vec<u8>) {
@@ -32,10 +35,7 @@ pub(super) fn json(bytes: &[u8], room: usize, out: &mut Vec<u8>) {
             let start = out.len();
             match character {
                 '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
-                '\0'..='\x1f' | '\x7f' => {
-                    out.extend_from_slice(b"\\u00");
-                    out.extend_from_slice(&numbered(character as u8)[1..]);
-                }
+                hidden if is_hidden(hidden) => put_json_escape(hidden, out),
                 _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
             }
             if out.len() > end {
@@ -67,7 +67,8 @@ mod tests {
             super::json(bytes, room, &mut out);
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(json("a\"\\\n\u{7f}ä€".as_bytes(), 99), "a\\\"\\\\\\u000A\\u007Fä€");
+        assert_eq!(json("a\"\\\n\u{7f}ä€".as_bytes(), 99), "a\\\"\\\\\\u000a\\u007fä€");
+        assert_eq!(json("\u{9b}31m\u{202e}\u{e0041}".as_bytes(), 99), "\\u009b31m\\u202e\\udb40\\udc41");
         assert_eq!(json(b"\xff\xc3x\xe4", 99), "\u{fffd}\u{fffd}x\u{fffd}");
         assert_eq!(
             (json(b"abc", 2), json(b"a\nb", 6), json("aä".as_bytes(), 2)),

@@ -1,6 +1,10 @@
 //! Text in the forms of others: percent-encoding, hexadecimal, HTML, JSON.
 
-use crate::{hex, http::headers::Sink};
+use crate::{
+    hex,
+    hidden::{is_hidden, put_json_escape},
+    http::headers::Sink,
+};
 
 /// `%2F` becomes `/`; what is no escape stays. `+` stays as well, for a path; it is a space only in forms.
 pub(super) fn url_decode(text: &[u8], out: &mut Vec<u8>) {
@@ -54,14 +58,12 @@ pub(super) fn html(byte: u8, out: &mut Vec<u8>) {
 /// U+FFFD: JSON has no bytes.
 pub(super) fn json(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
-        for byte in chunk.valid().bytes() {
-            match byte {
-                b'"' | b'\\' => out.extend([b'\\', byte]),
-                0..=0x1f | 0x7f | b'<' | b'>' | b'&' => {
-                    out.put(b"\\u00");
-                    put_hex(&[byte], out);
-                }
-                byte => out.push(byte),
+        for character in chunk.valid().chars() {
+            match character {
+                '"' | '\\' => out.extend([b'\\', character as u8]),
+                '<' | '>' | '&' => put_json_escape(character, out),
+                hidden if is_hidden(hidden) => put_json_escape(hidden, out),
+                _ => out.put(character.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
         if !chunk.invalid().is_empty() {

@@ -11,7 +11,7 @@ use hyper::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Command, body::AnswerBody, peer::Peer};
+use super::{Command, InHand, body::AnswerBody, peer::Peer};
 use crate::{
     control::{
         ErrorReport, LINES, PROBLEM_JSON, ReloadRequest, ResumeRequest, StopRequest, TraceRequest,
@@ -55,11 +55,12 @@ const RESOURCES: [(&str, Method); 14] = [
     ("/v1/trace", Method::POST),
 ];
 
-/// Answers `request` of `peer`; never fails.
+/// Answers `request` of `peer`; never fails. What goes on behind the head of the answer keeps `in_hand`.
 pub(super) async fn answer(
     request: Request<Incoming>,
     commands: &mpsc::Sender<Command>,
     peer: &Peer,
+    in_hand: InHand,
 ) -> Answer {
     let path = request.uri().path().to_owned();
     let Some((_, method)) = RESOURCES.iter().find(|(resource, _)| *resource == path) else {
@@ -112,7 +113,7 @@ pub(super) async fn answer(
             let command = |ResumeRequest {}, reply| Command::Resume { by: user.to_owned(), reply };
             order(&body, commands, command).await
         }
-        "/v1/trace" => trace(&body, commands).await,
+        "/v1/trace" => trace(&body, commands, in_hand).await,
         "/v1/upgrade" => upgrade(&body, commands, user).await,
         "/v1/log/reopen" => ask(commands, Command::ReopenLogs).await,
         _ => stop(&body, commands, user).await,
@@ -196,7 +197,7 @@ async fn upgrade(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> A
 }
 
 /// Answers at once, and then with each thing that happens.
-async fn trace(body: &[u8], commands: &mpsc::Sender<Command>) -> Answer {
+async fn trace(body: &[u8], commands: &mpsc::Sender<Command>, in_hand: InHand) -> Answer {
     let request: TraceRequest = match parse(body) {
         Ok(request) => request,
         Err(error) => return bad_body(&error),
@@ -209,7 +210,7 @@ async fn trace(body: &[u8], commands: &mpsc::Sender<Command>) -> Answer {
     match answer.await {
         Ok(Ok(trace)) => {
             let (lines, body) = mpsc::channel(LINES_AHEAD);
-            tokio::spawn(trace::run(trace, limit, lines));
+            tokio::spawn(trace::run(trace, limit, lines, in_hand));
             response(StatusCode::OK, LINES, AnswerBody::Lines(body))
         }
         Ok(Err(trace::Refused::Request(why))) => refusal(StatusCode::BAD_REQUEST, why),
