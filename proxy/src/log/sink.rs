@@ -395,10 +395,17 @@ impl Writer {
             return None;
         }
         self.told = (Instant::now(), lost);
-        tracing::warn!(log = self.name, lines = lost - known, so_far = lost, "lines of a log are lost");
+        let new = lost - known;
+        tracing::warn!(log = self.name, lines = new, so_far = lost, "lines of a log are lost");
         let mut line = Vec::new();
         self.notice.put(Severity::Warning, &self.clock, SystemTime::now(), &mut line);
-        line.extend_from_slice(format!("{} lines of this log are lost\n", lost - known).as_bytes());
+        let what = if new == 1 {
+            "1 line of this log is lost".to_owned()
+        } else {
+            format!("{new} lines of this log are lost")
+        };
+        line.extend_from_slice(what.as_bytes());
+        line.push(b'\n');
         Some(line)
     }
 }

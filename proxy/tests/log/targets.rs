@@ -13,6 +13,8 @@ use lb_proxy::{
     status::LogStatus,
 };
 
+use tokio::io::AsyncReadExt;
+
 use crate::{
     peers::*,
     rig::{LONG, connect, eventually},
@@ -106,6 +108,40 @@ async fn full_disk_is_a_problem_and_requests_go_on() {
 }
 
 #[tokio::test]
+async fn named_pipe_that_nobody_reads_is_a_problem_until_somebody_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (proxy, _server) = logging_to(LogDestination::File(pipe.clone())).await;
+    for round in 1..=2 {
+        has_problem(&proxy, "nobody reads it").await;
+        request(&proxy, &format!("/{round}")).await;
+        // One that waits for its reader could not be told to open it anew.
+        let reopened = proxy.reopen_logs().await;
+        let why = reopened[0].problem.as_ref().map(|problem| problem.what.as_str());
+        assert_eq!(why, Some("nobody reads it"));
+        let reader = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&pipe).unwrap();
+        assert!(line_of(reader).await.ends_with(&format!("\"GET /{round} HTTP/1.1\"")));
+        // The reader has gone: that shows with the next line, which waits for another one.
+        request(&proxy, &format!("/{}", round + 1)).await;
+    }
+    assert_eq!(status(&proxy).lost_total, 0);
+}
+
+/// The first one, and the reader goes.
+async fn line_of(mut reader: tokio::net::unix::pipe::Receiver) -> String {
+    let (mut text, mut bytes) = (String::new(), [0; 1024]);
+    while !text.ends_with('\n') {
+        // While nobody writes to it there is an end in it.
+        match tokio::time::timeout(LONG, reader.read(&mut bytes)).await.expect("no line").unwrap() {
+            0 => tokio::task::yield_now().await,
+            length => text.push_str(&String::from_utf8_lossy(&bytes[..length])),
+        }
+    }
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
 async fn socket_of_the_machine_gets_datagrams_also_from_a_daemon_that_starts_later_or_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
@@ -157,7 +193,7 @@ async fn daemon_that_takes_nothing_holds_up_no_request_and_is_told_what_it_misse
     loop {
         let line = received(&daemon).await;
         if let Some((header, message)) =
-            line.split_once("]: ").filter(|(_, rest)| rest.contains("of this log are lost"))
+            line.split_once("]: ").filter(|(_, rest)| rest.contains(" of this log "))
         {
             // local0.warning
             assert!(header.starts_with("<132>"), "{line}");
@@ -194,7 +230,7 @@ async fn port_where_nobody_listens_is_a_problem_until_somebody_does() {
         let length = socket.recv(&mut bytes).unwrap();
         let line = String::from_utf8_lossy(&bytes[..length]).into_owned();
         waiting += usize::from(line.ends_with("\"GET /waits HTTP/1.1\"\n"));
-        told |= line.ends_with("1 lines of this log are lost\n");
+        told |= line.ends_with("1 line of this log is lost\n");
     }
     eventually("it is well", || problem(&proxy).is_none()).await;
     assert_eq!(status(&proxy).lost_total, lost);

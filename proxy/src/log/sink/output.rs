@@ -8,9 +8,11 @@ use std::{
         fd::AsFd,
         unix::{fs::OpenOptionsExt, net::UnixDatagram},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::config::LogDestination;
 
@@ -110,7 +112,7 @@ impl Output {
                 })?;
             }
             Self::File { path, file, .. } => {
-                open(file, || OpenOptions::new().append(true).create(true).mode(MODE).open(&path))?;
+                open(file, || open_file(path))?;
             }
             Self::Standard { is_error, file, .. } => {
                 open(file, || {
@@ -173,6 +175,15 @@ impl Attempt {
     }
 }
 
+/// Without waiting for the reader of a named pipe; what is written to it waits all the same.
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file =
+        OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags.bits()).open(path)?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+    Ok(file)
+}
+
 fn open<T>(handle: &mut Option<T>, open: impl FnOnce() -> io::Result<T>) -> io::Result<()> {
     if handle.is_none() {
         *handle = Some(open()?);
@@ -232,6 +243,9 @@ pub(super) fn words(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
         io::ErrorKind::PermissionDenied => "this process may not write there".to_owned(),
         io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+        // Of a named pipe; the first is what opening it says.
+        _ if error.raw_os_error() == Some(libc::ENXIO) => "nobody reads it".to_owned(),
+        io::ErrorKind::BrokenPipe => "nobody reads it".to_owned(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "nothing is taken".to_owned(),
         _ => error.to_string(),
     }
@@ -241,10 +255,7 @@ pub(super) fn words(error: &io::Error) -> String {
 mod tests {
     use std::io::Read;
 
-    use nix::{
-        fcntl::{FcntlArg, OFlag, fcntl},
-        unistd::pipe2,
-    };
+    use nix::unistd::pipe2;
 
     use super::*;
 
