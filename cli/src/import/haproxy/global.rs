@@ -257,10 +257,13 @@ fn hard_stop(global: &mut Global, directive: &Directive<'_>) -> Done {
 fn compression_cpu(global: &mut Global, directive: &Directive<'_>) -> Done {
     let word = directive.only()?;
     let percent = values::number(word)?;
-    if !(1..=100).contains(&percent) {
-        return Err(Fault::at(word, format!("{percent} is no share of 1 to 100 percent")));
+    if percent > 100 {
+        return Err(Fault::at(word, format!("{percent} is no share of 0 to 100 percent")));
     }
-    global.compression_cpu = Some(percent);
+    if percent == 0 {
+        directive.advise("with 0 HAProxy compresses while it has nothing else to do; 0 is no compression here, 1 is written");
+    }
+    global.compression_cpu = Some(percent.max(1));
     Ok(())
 }
 
