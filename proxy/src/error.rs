@@ -26,6 +26,8 @@ pub enum Kind {
     ConnectFailed,
     /// Every attempt to connect failed; the last one got no answer within `timeout.connect`.
     ConnectTimeout,
+    /// Every attempt to connect failed; for the last one this machine had no descriptor, port or memory left.
+    NoResources,
 }
 
 /// Whose fault it is.
@@ -33,7 +35,7 @@ pub enum Kind {
 pub enum Side {
     /// The client's.
     Downstream,
-    /// The server's.
+    /// The server's, or that of the way to it.
     Upstream,
 }
 
@@ -54,6 +56,7 @@ impl fmt::Display for Kind {
             Self::QueueTimeout => "waited too long for a free slot",
             Self::ConnectFailed => "can't connect",
             Self::ConnectTimeout => "no answer to connect",
+            Self::NoResources => "nothing left to connect with",
         })
     }
 }

@@ -23,6 +23,8 @@ mod cookies;
 mod events;
 #[path = "log/killed.rs"]
 mod killed;
+#[path = "log/letters.rs"]
+mod letters;
 #[path = "log/lines.rs"]
 mod lines;
 #[path = "log/reload.rs"]

@@ -202,12 +202,13 @@ fn of_server(server: &Server, backend: &Backend, at: Timestamp, ids: [u32; 2]) -
             None => row.set(Column::CheckStatus, "INI"),
             Some(check) => {
                 row.set(Column::CheckStatus, check.code.as_str());
-                let has_code = check.code.starts_with("L7").then(|| found.check_status.map_or(0, u32::from));
-                row.set(Column::CheckCode, has_code);
+                let has_code = matches!(check.code.as_str(), "L7OK" | "L7OKC" | "L7STS");
+                let code = has_code.then(|| found.check_status.map_or(0, u32::from));
+                row.set(Column::CheckCode, code);
                 row.set(Column::CheckDuration, check.microseconds / 1_000);
             }
         }
-        row.set(Column::LastChk, server.last_check.as_ref().map_or("", |check| check.what.as_str()));
+        row.set(Column::LastChk, server.last_check.as_ref().map_or("", |check| check.info.as_str()));
     }
     row.set(Column::LastAgt, found.agent.clone());
     row

@@ -31,6 +31,7 @@ pub(crate) fn server(name: &str) -> Server {
             passed: true,
             code: "L7OK".to_owned(),
             what: "200".to_owned(),
+            info: String::new(),
             microseconds: 1_900,
             in_a_row: 7,
             fall: 5,
@@ -162,7 +163,7 @@ fn the_csv_is_haproxys_to_the_letter() {
         [
             HEADER,
             "web,FRONTEND,,,4,12,2000,60,1500,21000,3,4,5,,,,,OPEN,,,,,,,,,1,1,0,,,,0,1,0,8,,,,2,30,4,5,6,1,,2,9,71,,,1000,300,7,4,,,,,,,,\n",
-            "app,web1,1,4,3,9,50,42,1000,20000,,14,,7,10,8,9,UP,10,1,0,13,2,100,33,,1,2,1,,41,,2,2,,11,L7OK,200,1,2,30,4,5,6,1,,,,48,12,11,,,,,5,200,,1,2,30,40,\n",
+            "app,web1,1,4,3,9,50,42,1000,20000,,14,,7,10,8,9,UP,10,1,0,13,2,100,33,,1,2,1,,41,,2,2,,11,L7OK,200,1,2,30,4,5,6,1,,,,48,12,11,,,,,5,,,1,2,30,40,\n",
             "app,BACKEND,0,0,5,10,200,50,0,0,0,0,,0,0,0,0,UP,10,1,0,,1,77,6,,1,2,0,,0,,1,0,,0,,,,0,0,0,0,0,0,,,,0,0,0,900,200,6,3,-1,,,,,,,\n",
         ]
         .concat()
@@ -201,11 +202,39 @@ fn the_two_halves_of_a_listen_stand_together_and_other_backends_behind_them() {
     );
 }
 
+/// As HAProxy 2.6 has it of the same answers.
+#[test]
+fn what_a_check_found_is_told_in_haproxys_words() {
+    for (code, status, info, expected) in [
+        ("L7OK", Some(200), "", "L7OK,200,1,"),
+        ("L7OK", None, "", "L7OK,0,1,"),
+        ("L7STS", Some(404), "Not \"here\", no", "L7STS,404,1,\"Not \"\"here\"\", no\""),
+        ("L7TOUT", None, "", "L7TOUT,,1,"),
+        ("L7RSP", None, "", "L7RSP,,1,"),
+        ("L4CON", None, "Connection refused", "L4CON,,1,Connection refused"),
+        ("L4TOUT", None, "", "L4TOUT,,1,"),
+    ] {
+        let mut web1 = server("web1");
+        web1.statistics.check_status = status;
+        let check = web1.last_check.as_mut().unwrap();
+        (check.code, check.info) = (code.to_owned(), info.to_owned());
+        let text = csv(&rows(&status_of(web1)));
+        let line = text.lines().find(|line| line.starts_with("app,web1,")).unwrap();
+        let cells: Vec<_> = line.splitn(57, ',').collect();
+        let last = cells[56].trim_end_matches(",,1,2,30,40,");
+        assert_eq!(format!("{},{},{},{last}", cells[36], cells[37], cells[38]), expected);
+    }
+}
+
+fn status_of(server: Server) -> Status {
+    status(Vec::new(), vec![backend("app", vec![server])])
+}
+
 #[test]
 fn only_cells_that_need_it_are_quoted() {
     let mut web1 = server("web1");
     if let Some(check) = &mut web1.last_check {
-        check.what = "said \"no\", and left".to_owned();
+        check.info = "said \"no\", and left".to_owned();
     }
     let found = csv(&rows(&status(Vec::new(), vec![backend("app", vec![web1])])));
     assert!(found.contains(",5,\"said \"\"no\"\", and left\",,1,2,30,40,\n"), "{found}");
@@ -327,6 +356,7 @@ fn the_page_shows_what_the_rows_have_and_the_node_at_its_top() {
             passed: false,
             code: "L4CON".to_owned(),
             what: "connection refused".to_owned(),
+            info: "Connection refused".to_owned(),
             ..check.clone()
         };
     }

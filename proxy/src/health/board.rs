@@ -14,6 +14,7 @@ use super::{
     Checker,
     events::{self, Before},
     outcome::Outcome,
+    passive::Seen,
     probe::probe,
     routing::{routing, share, usable},
     server::ServerHealth,
@@ -197,7 +198,7 @@ impl Board {
                     continue;
                 }
                 last = server.watch.reached() => {
-                    self.observed(&server, checker, clock.elapsed(), &last);
+                    said = self.observed(&server, checker, clock.elapsed(), last).or(said);
                     continue;
                 }
                 _ = reloads.changed() => continue,
@@ -271,33 +272,47 @@ impl Board {
         });
     }
 
-    /// Too many errors of real traffic.
-    fn observed(&self, server: &ServerShared, checker: &mut Checker, now: Duration, last: &str) {
-        let Some(place) = self.place(server) else { return };
-        let Some(observe) = &place.backend().observe else { return };
-        let verdict = checker.handle_errors(now, observe.on_error);
-        let what = format!("{} errors in a row, the last: {last}", observe.error_limit);
+    /// Too many errors of real traffic; what they count for, if they do, as if a check had found it.
+    fn observed(
+        &self,
+        server: &ServerShared,
+        checker: &mut Checker,
+        now: Duration,
+        last: Seen,
+    ) -> Option<CheckCode> {
+        let place = self.place(server)?;
+        let observe = place.backend().observe.as_ref()?;
+        let before = checker.level();
+        checker.handle_errors(now, observe.on_error);
+        let limit = observe.error_limit;
+        let what = format!("{limit} errors in a row, the last: {last}");
         tracing::info!(
             backend = %server.backend,
             server = %server.name,
             reason = %what,
             "errors of traffic"
         );
+        let report = (before != checker.level()).then(|| CheckReport {
+            code: CheckCode::Observed,
+            what,
+            status: None,
+            phrase: format!("Detected {limit} consecutive errors, last one was: {}", last.haproxys()),
+            duration: Duration::ZERO,
+            in_a_row: 1,
+            at: SystemTime::now(),
+        });
+        if let Some(report) = &report {
+            self.log_check(server, checker, report);
+        }
+        let code = report.as_ref().map(|report| report.code);
         self.change(server, |known| {
             known.history.observed_errors += 1;
-            if verdict.is_some() {
+            if report.is_some() {
                 known.update(checker);
-                known.last_check = Some(CheckReport {
-                    code: CheckCode::Observed,
-                    what,
-                    status: None,
-                    phrase: String::new(),
-                    duration: Duration::ZERO,
-                    in_a_row: 1,
-                    at: SystemTime::now(),
-                });
+                known.last_check = report;
             }
         });
+        code
     }
 
     /// Changes what is known of a server, and tells everybody what follows. Nothing if the configuration does not have

@@ -36,6 +36,8 @@ pub(super) fn log_transition(
     health: &ServerHealth,
 ) {
     let reason = match (health.state(), &health.agent.down, &health.last_check) {
+        // As in HAProxy: a line about the check has told it.
+        _ if node.backend(id).log_health_checks => String::new(),
         (ServerState::AgentDown, Some(words), _) => event::agent(words),
         (_, _, Some(report)) => event::reason(report),
         _ => String::new(),

@@ -3,7 +3,10 @@
 //!
 //! A good outcome costs one load of a shared word; only the first after an error writes it.
 
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::{
+    fmt,
+    sync::atomic::{AtomicU16, AtomicU32, Ordering},
+};
 
 use tokio::sync::Notify;
 
@@ -54,11 +57,11 @@ impl Watch {
         }
     }
 
-    /// Waits until the limit is reached; then how the last error is called.
-    pub(crate) async fn reached(&self) -> String {
+    /// Waits until the limit is reached; then the last error.
+    pub(crate) async fn reached(&self) -> Seen {
         loop {
             if self.reached.swap(0, Ordering::Relaxed) > 0 {
-                return Seen::name(self.last.load(Ordering::Relaxed));
+                return Seen::of(self.last.load(Ordering::Relaxed));
             }
             self.knock.notified().await;
         }
@@ -88,13 +91,39 @@ impl Seen {
         }
     }
 
-    fn name(code: u16) -> String {
+    fn of(code: u16) -> Self {
         match code {
-            1 => "can't connect".to_owned(),
-            2 => "no response in time".to_owned(),
-            3 => "connection broke".to_owned(),
-            4 => "invalid response".to_owned(),
-            status => format!("status {status}"),
+            0 => Self::Connected,
+            1 => Self::NotConnected,
+            2 => Self::NoResponse,
+            3 => Self::Broken,
+            4 => Self::BadResponse,
+            status => Self::Response(status),
+        }
+    }
+
+    /// What HAProxy calls it.
+    pub(crate) fn haproxys(self) -> &'static str {
+        match self {
+            Self::Connected => "L4 successful connection",
+            Self::NotConnected => "L4 unsuccessful connection",
+            Self::NoResponse => "Read timeout (http)",
+            Self::Broken => "Close from server (http)",
+            Self::BadResponse => "Invalid http response (headers)",
+            Self::Response(_) => "Wrong http response",
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("connected"),
+            Self::NotConnected => f.write_str("can't connect"),
+            Self::NoResponse => f.write_str("no response in time"),
+            Self::Broken => f.write_str("connection broke"),
+            Self::BadResponse => f.write_str("invalid response"),
+            Self::Response(status) => write!(f, "status {status}"),
         }
     }
 }
@@ -136,8 +165,8 @@ mod tests {
         let watch = Watch::default();
         let observe = Observe { layer: Layer::Layer7, error_limit: 1, on_error: OnError::FailCheck };
         watch.note(&observe, Seen::Response(503));
-        assert_eq!(watch.reached().await, "status 503");
+        assert_eq!(watch.reached().await, Seen::Response(503));
         watch.note(&observe, Seen::NotConnected);
-        assert_eq!(watch.reached().await, "can't connect");
+        assert_eq!(watch.reached().await, Seen::NotConnected);
     }
 }

@@ -40,6 +40,8 @@ pub(crate) enum Termination {
     ServerConnect,
     /// No server answered to a connect.
     ServerConnectTimeout,
+    /// This machine had no descriptor, port or memory left to connect with.
+    NoResources,
     /// Waited too long for a slot.
     QueueTimeout,
     /// The client went away before the response began.
@@ -76,6 +78,7 @@ impl Termination {
         match error.kind {
             Kind::QueueTimeout => Self::QueueTimeout,
             Kind::ConnectTimeout => Self::ServerConnectTimeout,
+            Kind::NoResources => Self::NoResources,
             Kind::NoServer | Kind::ConnectFailed => Self::ServerConnect,
         }
     }
@@ -94,6 +97,7 @@ impl Termination {
             Self::ClientAbortInConnect => "CC",
             Self::ServerConnect => "SC",
             Self::ServerConnectTimeout => "sC",
+            Self::NoResources => "RC",
             Self::QueueTimeout => "sQ",
             Self::ClientAbortInResponse => "CH",
             Self::ClientTimeoutInResponse => "cH",
@@ -127,7 +131,9 @@ impl Termination {
             Self::ClientTimeoutInHead | Self::ClientTimeoutInResponse | Self::ClientTimeoutInData => {
                 Some(408)
             }
-            Self::ServerConnect | Self::ServerConnectTimeout | Self::QueueTimeout => Some(503),
+            Self::ServerConnect | Self::ServerConnectTimeout | Self::NoResources | Self::QueueTimeout => {
+                Some(503)
+            }
             Self::ServerAbortInHead | Self::BadResponse | Self::ServerAbortInData | Self::BadResponseData => {
                 Some(502)
             }
@@ -175,7 +181,7 @@ impl Termination {
             Self::Answered => None,
             Self::Challenged => Some(Event::Unauthorized),
             Self::AuthBusy => Some(Event::AuthBusy),
-            Self::ServerConnect | Self::ServerConnectTimeout | Self::QueueTimeout => None,
+            Self::ServerConnect | Self::ServerConnectTimeout | Self::NoResources | Self::QueueTimeout => None,
             Self::ClientAbortInHead
             | Self::ClientAbortInContent
             | Self::ClientAbortInQueue

@@ -1,7 +1,5 @@
 //! What happens to servers and proxies, in HAProxy's words: scripts and people look for them.
 
-use std::fmt::Write;
-
 use crate::{
     config::Severity,
     status::{CheckCode, CheckReport, Level, ServerState},
@@ -90,59 +88,50 @@ pub(crate) fn stopped(proxy: &str, frontend: u64, backend: u64) -> (Severity, St
 
 /// `, reason: Layer4 connection problem, info: "Connection refused", check duration: 0ms`
 pub(crate) fn reason(report: &CheckReport) -> String {
-    let (what, has_code) = match report.code {
-        CheckCode::L4Ok => ("Layer4 check passed", false),
-        CheckCode::L4Timeout => ("Layer4 timeout", false),
-        CheckCode::L4Connection => ("Layer4 connection problem", false),
-        CheckCode::L7Ok => ("Layer7 check passed", true),
-        CheckCode::L7OkConditional => ("Layer7 check conditionally passed", true),
-        CheckCode::L7Timeout => ("Layer7 timeout", false),
-        CheckCode::L7Response => ("Layer7 invalid response", false),
-        CheckCode::L7Status => ("Layer7 wrong status", true),
-        CheckCode::Observed => ("Health analyze", false),
+    let what = match report.code {
+        CheckCode::L4Ok => "Layer4 check passed",
+        CheckCode::L4Timeout => "Layer4 timeout",
+        CheckCode::L4Connection => "Layer4 connection problem",
+        CheckCode::L7Ok => "Layer7 check passed",
+        CheckCode::L7OkConditional => "Layer7 check conditionally passed",
+        CheckCode::L7Timeout => "Layer7 timeout",
+        CheckCode::L7Response => "Layer7 invalid response",
+        CheckCode::L7Status => "Layer7 wrong status",
+        CheckCode::Observed => "Health analyze",
     };
     let mut text = format!(", reason: {what}");
-    let mut put = |piece: std::fmt::Arguments<'_>| text.write_fmt(piece).expect("a String takes everything");
-    if has_code {
-        put(format_args!(", code: {}", report.status.unwrap_or(0)));
+    if report.code.has_status() {
+        text.push_str(&format!(", code: {}", report.status.unwrap_or(0)));
     }
-    let info = info(report);
+    let info = report.info();
     if !info.is_empty() {
-        put(format_args!(", info: \"{}\"", info.replace('"', "'")));
+        text.push_str(", info: \"");
+        put_info(&info, &mut text);
+        text.push('"');
     }
     if report.code != CheckCode::Observed {
-        put(format_args!(", check duration: {}ms", report.duration.as_millis()));
+        text.push_str(&format!(", check duration: {}ms", report.duration.as_millis()));
     }
     text
 }
 
 /// What an agent says: `, reason: Layer7 wrong status, code: 0, info: "via agent : down"`.
 pub(crate) fn agent(words: &str) -> String {
-    format!(", reason: Layer7 wrong status, code: 0, info: \"via agent : {}\"", words.replace('"', "'"))
+    let mut text = ", reason: Layer7 wrong status, code: 0, info: \"via agent : ".to_owned();
+    put_info(words, &mut text);
+    text.push('"');
+    text
 }
 
-fn info(report: &CheckReport) -> String {
-    match report.code {
-        CheckCode::L4Ok | CheckCode::L4Timeout | CheckCode::L7Timeout | CheckCode::L7OkConditional => {
-            String::new()
-        }
-        CheckCode::L7Ok if report.status.is_some() => String::new(),
-        // The words of the system.
-        CheckCode::L4Connection => match report.what.as_str() {
-            "connection reset" => "Connection reset by peer".to_owned(),
-            "network unreachable" => "Network is unreachable".to_owned(),
-            what => capitalized(what),
-        },
-        CheckCode::L7Status if report.status.is_some() && !report.phrase.is_empty() => report.phrase.clone(),
-        CheckCode::L7Ok | CheckCode::L7Response | CheckCode::L7Status | CheckCode::Observed => {
-            report.what.clone()
+/// For between quotes, as HAProxy writes words of others there: `<22>` for what is not printable ASCII, `"`, `<` and `>`.
+fn put_info(info: &str, text: &mut String) {
+    for byte in info.bytes() {
+        match byte {
+            b'"' | b'<' | b'>' => text.push_str(&format!("<{byte:02X}>")),
+            b' '..=b'~' => text.push(char::from(byte)),
+            _ => text.push_str(&format!("<{byte:02X}>")),
         }
     }
-}
-
-fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 impl Around<'_> {
@@ -252,6 +241,14 @@ mod tests {
         let words = "Server be/s1 is DOWN, reason: Layer7 wrong status, code: 0, info: \"via agent : down\". 1 active";
         let (_, line) = transition(&AROUND, Up, AgentDown, &agent("down")).unwrap();
         assert!(line.starts_with(words), "{line}");
+    }
+
+    #[test]
+    fn words_of_others_can_not_end_their_quotes() {
+        let report = report(CheckCode::L7Status, "", Some(404), "Not \"here\" <ä>");
+        let info = ", reason: Layer7 wrong status, code: 404, info: \"Not <22>here<22> <3C><C3><A4><3E>\", check duration: 2ms";
+        assert_eq!(reason(&report), info);
+        assert!(agent("a\"\tb").ends_with("info: \"via agent : a<22><09>b\""));
     }
 
     #[test]

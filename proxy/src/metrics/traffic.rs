@@ -195,6 +195,7 @@ impl ServerCounters {
             | Termination::Tarpitted
             | Termination::ServerConnect
             | Termination::ServerConnectTimeout
+            | Termination::NoResources
             | Termination::QueueTimeout => {}
         }
     }

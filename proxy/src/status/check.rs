@@ -39,7 +39,7 @@ pub struct CheckReport {
     pub what: String,
     /// The status of an HTTP answer, and its reason phrase.
     pub status: Option<u16>,
-    /// See `status`; may be empty.
+    /// See `status`; of observed errors, HAProxy's words for them. May be empty.
     pub phrase: String,
     /// How long it took.
     pub duration: Duration,
@@ -65,6 +65,11 @@ impl CheckCode {
         }
     }
 
+    /// Does HAProxy name a status with it, 0 where the server's protocol has none?
+    pub fn has_status(self) -> bool {
+        matches!(self, Self::L7Ok | Self::L7OkConditional | Self::L7Status)
+    }
+
     /// Is the server fine?
     pub fn passed(self) -> bool {
         match self {
@@ -84,6 +89,32 @@ impl CheckReport {
     pub fn passed(&self) -> bool {
         self.code.passed()
     }
+
+    /// What HAProxy says of it beside its code, in the log and as `last_chk`; may be empty.
+    pub fn info(&self) -> String {
+        match self.code {
+            CheckCode::L4Ok | CheckCode::L4Timeout | CheckCode::L7Timeout | CheckCode::L7OkConditional => {
+                String::new()
+            }
+            CheckCode::L7Ok if self.status.is_some() => String::new(),
+            // The words of the system.
+            CheckCode::L4Connection => match self.what.as_str() {
+                "connection reset" => "Connection reset by peer".to_owned(),
+                "network unreachable" => "Network is unreachable".to_owned(),
+                what => capitalized(what),
+            },
+            CheckCode::L7Status if self.status.is_some() && !self.phrase.is_empty() => self.phrase.clone(),
+            CheckCode::Observed if !self.phrase.is_empty() => self.phrase.clone(),
+            CheckCode::L7Ok | CheckCode::L7Response | CheckCode::L7Status | CheckCode::Observed => {
+                self.what.clone()
+            }
+        }
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// `L7STS 404 on HEAD /check.txt`

@@ -16,7 +16,9 @@ use tokio::{
 
 use super::*;
 use crate::{
-    config::{Backend, BackendId, Config, Frontend, Mode, Server},
+    config::{
+        AccessLog, Backend, BackendId, Config, Frontend, LogDestination, LogFormat, LogTarget, Mode, Server,
+    },
     connection::{Permit, run},
     handover::Known,
     health::board::Board,
@@ -190,4 +192,63 @@ async fn stream_that_transforms_its_bytes_is_never_spliced() {
     let (answer, question) = tokio::time::timeout(LONG, exchange).await.unwrap();
     assert!(question == [b'a'; 200_000]);
     assert!(answer == [b'y'; 300_000]);
+}
+
+/// A stream that is at fault itself.
+struct Faulty(TcpStream);
+
+impl Stream for Faulty {
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_readable(context)
+    }
+
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_writable(context)
+    }
+
+    fn try_read(&self, _: &mut [u8]) -> io::Result<usize> {
+        panic!("as it should: a test wants a session that panics");
+    }
+
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Stream::try_write(&self.0, bytes)
+    }
+
+    fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        Stream::try_write_vectored(&self.0, pieces)
+    }
+
+    fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_shutdown(context)
+    }
+
+    fn abort(&self) {
+        self.0.abort();
+    }
+
+    fn plain(&self) -> Option<&TcpStream> {
+        None
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.0.is_quiet()
+    }
+
+    async fn ended(&self) {
+        self.0.ended().await;
+    }
+}
+
+#[tokio::test]
+async fn session_that_panics_is_a_fault_of_our_own_in_the_log() {
+    let syslog = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = LogDestination::Udp(syslog.local_addr().unwrap());
+    let log = AccessLog { targets: vec![LogTarget::new(to)], format: LogFormat::Tcp, ..AccessLog::default() };
+    let mut rig = Rig::start(|config| config.frontends[0].log = log, Faulty).await;
+    let _server = rig.server.accept().await.unwrap();
+    rig.client.write_all(b"x").await.unwrap();
+    let mut line = [0; 1024];
+    let length = tokio::time::timeout(LONG, syslog.recv(&mut line)).await.unwrap().unwrap();
+    let line = String::from_utf8_lossy(&line[..length]);
+    assert!(line.contains(" front back/s1 ") && line.ends_with(" 0 ID 1/1/0/0/0 0/0\n"), "{line}");
 }

@@ -12,7 +12,10 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::{Lease, Own, Preference, Upstream, balance::Pick, dial, idle::Link, persist::Persistence};
+use super::{
+    Lease, Own, Preference, Upstream, balance::Pick, dial, dial::is_exhausted, idle::Link,
+    persist::Persistence,
+};
 use crate::{
     config::{Backend, BackendId},
     error::{Error, Kind, Side},
@@ -183,8 +186,8 @@ impl Search {
     /// `deadline` is used for these times and disarmed afterwards.
     ///
     /// # Errors
-    /// [`Kind::NoServer`], [`Kind::QueueTimeout`], [`Kind::ConnectFailed`], [`Kind::ConnectTimeout`]: nothing reached
-    /// a server. Counted here.
+    /// [`Kind::NoServer`], [`Kind::QueueTimeout`], [`Kind::ConnectFailed`], [`Kind::ConnectTimeout`],
+    /// [`Kind::NoResources`]: nothing reached a server. Counted here.
     pub async fn connect(&mut self, reuse: Reuse, deadline: &Deadline) -> Result<Upstream, Error> {
         let mut lease = self.lease(deadline).await?;
         loop {
@@ -203,7 +206,10 @@ impl Search {
                 }
                 Err(error) => error,
             };
-            lease.note(Seen::NotConnected);
+            // A machine that has nothing left to connect with has seen nothing of the server.
+            if error.kind != Kind::NoResources {
+                lease.note(Seen::NotConnected);
+            }
             lease.counters().connect_errors.increment();
             let server = lease.server;
             tracing::debug!(
@@ -461,6 +467,9 @@ impl Search {
         });
         match deadline.limit(self.config().timeout.connect, connect).await {
             Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) if is_exhausted(&error) => {
+                Err(Error::with_source(Side::Upstream, Kind::NoResources, error))
+            }
             Ok(Err(error)) => Err(Error::with_source(Side::Upstream, Kind::ConnectFailed, error)),
             Err(_) => Err(Error::new(Side::Upstream, Kind::ConnectTimeout)),
         }

@@ -52,9 +52,7 @@ pub(crate) async fn dial(
                 socket.bind(SocketAddr::new(own, 0)).map_err(|error| unbound(own, error))?;
             }
             socket.connect(address).await.map_err(|error| match error.kind() {
-                io::ErrorKind::AddrNotAvailable => {
-                    io::Error::other(format!("no port of {source} is free for another connection"))
-                }
+                io::ErrorKind::AddrNotAvailable => no_port(source),
                 _ => error,
             })
         }
@@ -89,7 +87,19 @@ async fn dial_from_ports(
             Ok(_) | Err(_) => return connected,
         }
     }
-    Err(io::Error::other(format!("no port of {source} is free for another connection")))
+    Err(no_port(source))
+}
+
+fn no_port(source: &Source) -> io::Error {
+    let what = format!("no port of {source} is free for another connection");
+    io::Error::new(io::ErrorKind::AddrNotAvailable, what)
+}
+
+/// Had this machine no port, descriptor or memory left for the connection?
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    let of_system = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error().is_some_and(|code| of_system.contains(&code))
 }
 
 fn socket(address: SocketAddr, source: &Source, keepalive: Option<&TcpKeepalive>) -> io::Result<TcpSocket> {
@@ -119,7 +129,7 @@ fn other_family(own: IpAddr, address: SocketAddr) -> io::Error {
 fn unbound(own: IpAddr, error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::AddrNotAvailable => {
-            io::Error::other(format!("its source {own} is no address of this machine"))
+            io::Error::new(error.kind(), format!("its source {own} is no address of this machine"))
         }
         io::ErrorKind::PermissionDenied => io::Error::other(format!(
             "no right to ports below 1024 of its source {own} (CAP_NET_BIND_SERVICE)"

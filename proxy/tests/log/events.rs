@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lb_proxy::{
     Proxy,
-    config::{AccessLog, Check, CheckKind, Facility, LogTarget, Mode},
+    config::{AccessLog, Check, CheckKind, Facility, Layer, LogTarget, Mode, Observe, OnError, Pace},
 };
 
 use crate::{
@@ -75,12 +75,87 @@ async fn checks_have_lines_when_their_outcome_is_news() {
     drop(server);
     assert_eq!(event(&syslog).await, format!("{down}1/2 UP."));
     assert_eq!(event(&syslog).await, format!("{down}0/2 DOWN."));
-    assert!(event(&syslog).await.starts_with("<153>Server back/s1 is DOWN, "));
+    // The reason has been told.
+    assert_eq!(
+        event(&syslog).await,
+        "<153>Server back/s1 is DOWN. 0 active and 0 backup servers left. 0 sessions active, 0 requeued, \
+         0 remaining in queue."
+    );
     assert_eq!(event(&syslog).await, "<152>backend back has no server available!");
     let _server = Scripted::named_at(address, "hello").await;
     assert_eq!(event(&syslog).await, format!("{up}1/2 DOWN."));
     assert_eq!(event(&syslog).await, format!("{up}2/2 UP."));
-    assert!(event(&syslog).await.starts_with("<157>Server back/s1 is UP, "));
+    assert_eq!(
+        event(&syslog).await,
+        "<157>Server back/s1 is UP. 1 active and 0 backup servers online. 0 sessions requeued, 0 total in queue."
+    );
+}
+
+/// HAProxy's own lines, from its version 2.6 with the same file and the same answers.
+#[tokio::test]
+async fn errors_of_traffic_that_count_have_the_lines_of_a_failed_check() {
+    for (log_checks, then, expected) in [
+        (
+            false,
+            OnError::MarkDown,
+            vec![
+                "<153>Server back/s1 is DOWN, reason: Health analyze, info: \"Detected 2 consecutive errors, last one \
+                 was: Wrong http response\". 0 active and 0 backup servers left. 0 sessions active, 0 requeued, \
+                 0 remaining in queue.",
+                "<152>backend back has no server available!",
+            ],
+        ),
+        (
+            true,
+            OnError::MarkDown,
+            vec![
+                "<157>Health check for server back/s1 failed, reason: Health analyze, info: \"Detected 2 consecutive \
+                 errors, last one was: Wrong http response\", status: 0/2 DOWN.",
+                "<153>Server back/s1 is DOWN. 0 active and 0 backup servers left. 0 sessions active, 0 requeued, \
+                 0 remaining in queue.",
+                "<152>backend back has no server available!",
+            ],
+        ),
+        (
+            true,
+            OnError::FailCheck,
+            vec![
+                "<157>Health check for server back/s1 failed, reason: Health analyze, info: \"Detected 2 consecutive \
+                 errors, last one was: Wrong http response\", status: 2/3 UP.",
+            ],
+        ),
+    ] {
+        let syslog = Syslog::start().await;
+        let server = Recording::answering("HTTP/1.1 500 x\r\nContent-Length: 0\r\n\r\n").await;
+        let mut config = http_config(&[server.server.address]);
+        let backend = &mut config.backends[0];
+        backend.log = vec![local3(&syslog)];
+        backend.log_health_checks = log_checks;
+        backend.observe = Some(Observe { layer: Layer::Layer7, error_limit: 2, on_error: then });
+        // Nothing but its first check, which tells of nothing.
+        let hour = Duration::from_secs(3600);
+        let pace = Pace { interval: hour, fast: hour, down: hour };
+        backend.check = Some(Check { pace, rise: 2, fall: 3, ..quick_check(CheckKind::Tcp) });
+        let proxy = Proxy::start(config).unwrap();
+        eventually("up", || proxy.health().borrow().backends[0].usable == 1).await;
+        if log_checks {
+            assert!(event(&syslog).await.ends_with("status: 3/3 UP."));
+        }
+        let mut client = connect(&proxy).await;
+        ask(&mut client, GET).await;
+        ask(&mut client, GET).await;
+        for line in expected {
+            // The request that made it may not have ended yet.
+            let found = event(&syslog).await.replace("1 sessions active", "0 sessions active");
+            assert_eq!(found, line);
+        }
+        let check = proxy.status().backends[0].servers[0].last_check.clone().unwrap();
+        assert_eq!(check.to_string(), "HANA 2 errors in a row, the last: status 500");
+        drop(client);
+        proxy.stop(Duration::ZERO).await;
+        assert!(event(&syslog).await.starts_with("<156>Proxy "));
+        assert_eq!(syslog.pending(), None);
+    }
 }
 
 #[tokio::test]

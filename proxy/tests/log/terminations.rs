@@ -1,18 +1,19 @@
 //! The letters of HAProxy's logs: who ended an exchange, and where. Each is produced by a client or a server that does it.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use lb_proxy::{
     Config, Proxy,
     auth::PasswordHash,
-    config::{BackendId, User, UserList},
+    config::{BackendId, Check, CheckKind, Layer, Observe, OnError, Pace, Source, User, UserList},
     rules::{Action, Condition, RequireAuth, Rule},
+    status::ServerState,
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     peers::*,
-    rig::{LONG, Refusing, Scripted, connect, counter, eventually, quick_once},
+    rig::{LONG, Refusing, Scripted, connect, counter, eventually, quick_check, quick_once},
     syslog::{Syslog, end},
 };
 
@@ -293,6 +294,31 @@ async fn server_that_refuses_is_sc_503_and_so_is_none_at_all() {
     .await;
     let _client = bench.sends(GET).await;
     assert_eq!(bench.outcome().await, "503 SC-- front/<NOSRV> T/-1/-1/-1/T");
+}
+
+#[tokio::test]
+async fn machine_without_a_port_to_connect_from_is_rc_503_and_blames_no_server() {
+    let server = silent().await;
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        let own = Some(IpAddr::from([127, 0, 8, 4]));
+        let backend = &mut config.backends[0];
+        backend.source = Source { address: own, ports: Some(20_000..=20_000), ..Source::default() };
+        // One check, before anybody else needs the port.
+        let hour = Duration::from_secs(3600);
+        let pace = Pace { interval: hour, fast: hour, down: hour };
+        backend.check = Some(Check { pace, ..quick_check(CheckKind::Tcp) });
+        backend.observe = Some(Observe { layer: Layer::Layer4, error_limit: 1, on_error: OnError::MarkDown });
+    })
+    .await;
+    eventually("up", || bench.proxy.health().borrow().backends[0].usable == 1).await;
+    let _first = bench.sends(GET).await;
+    eventually("it is at the server", || bench.proxy.status().backends[0].servers[0].in_flight == 1).await;
+    for _ in 0..2 {
+        let _client = bench.sends(GET).await;
+        assert_eq!(bench.outcome().await, "503 RC-- back/s1 T/T/-1/-1/T");
+    }
+    let status = bench.proxy.status().backends[0].servers[0].clone();
+    assert_eq!((status.state, status.history.observed_errors), (ServerState::Up, 0));
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ fn the_screen_of_the_readme_is_what_the_renderer_prints() {
         passed: false,
         code: "L4CON".to_owned(),
         what: "connection refused".to_owned(),
+        info: String::new(),
         microseconds: 100,
         in_a_row: 7,
         fall: 3,
