@@ -22,7 +22,7 @@ pub(super) struct Scope<'s> {
 }
 
 /// Lists that are there without being declared.
-const PREDEFINED: [(&str, &str); 22] = [
+const PREDEFINED: [(&str, &str); 23] = [
     ("FALSE", "always_false"),
     ("HTTP", "req.proto_http"),
     ("HTTP_1.0", "req.ver 1.0"),
@@ -30,6 +30,7 @@ const PREDEFINED: [(&str, &str); 22] = [
     ("HTTP_2.0", "req.ver 2.0"),
     ("HTTP_3.0", "req.ver 3.0"),
     ("HTTP_CONTENT", "req.hdr_val(content-length) gt 0"),
+    ("HTTP_URL_ABS", "url_reg ^[^/:]*://"),
     ("HTTP_URL_SLASH", "url_beg /"),
     ("HTTP_URL_STAR", "url *"),
     ("LOCALHOST", "src 127.0.0.1/8 ::1"),

@@ -53,6 +53,10 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
     if name == "request.authority" {
         return host(test, &sample, by);
     }
+    if name == "request.target" && test.patterns.iter().any(|pattern| pattern.word.text.contains("://")) {
+        let why = "rules see the path and the query of a target, also where a client has sent it with scheme and host";
+        return Err(Fault::at(&test.word, why));
+    }
     let any_value = test.sample.converters.is_empty() && test.sample.arguments.len() < 2;
     let place = match name {
         "request.path" if any_value => Place::Path,
@@ -338,7 +342,11 @@ fn texts(test: &Test, sample: &Sample, place: Place<'_>, by: Match) -> Result<Co
     let all: Vec<_> = test.patterns.iter().collect();
     match place {
         Place::Method if by == Match::Exact => {
-            Ok(Cond::is("method", all.iter().map(|pattern| Value::text(&pattern.word.text)).collect()))
+            let method = |pattern: &&Pattern| match pattern.fold {
+                true => Value::Text(pattern.word.text.to_ascii_uppercase()),
+                false => Value::text(&pattern.word.text),
+            };
+            Ok(Cond::is("method", all.iter().map(method).collect()))
         }
         Place::Path => paths(&all, sample, by),
         Place::Header(name) if !sample::has_one_value(name) && !test.sample.name.contains("fhdr") => {
@@ -392,6 +400,11 @@ fn between_commas(pattern: &Pattern, by: Match) -> Result<Value, Fault> {
         Match::Exact => format!("{BEGIN}{text}{END}"),
         Match::Prefix => format!("{BEGIN}{text}"),
         Match::Suffix => format!("{text}{END}"),
+        Match::Domain | Match::Directory => {
+            let (delimiters, class) = parts(by);
+            let text = escape(pattern.word.text.trim_matches(delimiters));
+            format!("(?:{BEGIN}|{class}){text}(?:{class}|{END})")
+        }
         Match::Contains if !pattern.fold && !pattern.word.text.contains(',') => {
             return Ok(Value::table([("contains", Value::text(&pattern.word.text))]));
         }
@@ -414,21 +427,25 @@ fn between_commas(pattern: &Pattern, by: Match) -> Result<Value, Fault> {
     Ok(Value::table([("regex", Value::Text(expression))]))
 }
 
+/// What stands between the parts of a text: of a path, or of a domain.
+fn parts(by: Match) -> (&'static [char], &'static str) {
+    if by == Match::Domain { (&['/', '?', '.', ':'], "[/?.:]") } else { (&['/', '?'], "[/?]") }
+}
+
 /// Any way of comparing, as an expression.
 fn expression(pattern: &Pattern, by: Match) -> Result<String, Fault> {
     let fold = if pattern.fold { "(?i)" } else { "" };
     let text = pattern.word.text.as_str();
-    let part = |delimiters: &[char], class: &str| {
-        let inner = escape(text.trim_matches(delimiters));
-        format!("{fold}(?:^|{class}){inner}(?:{class}|$)")
-    };
     Ok(match by {
         Match::Exact => format!("{fold}^{}$", escape(text)),
         Match::Prefix => format!("{fold}^{}", escape(text)),
         Match::Suffix => format!("{fold}{}$", escape(text)),
         Match::Contains => format!("{fold}{}", escape(text)),
-        Match::Directory => part(&['/', '?'], "[/?]"),
-        Match::Domain => part(&['/', '?', '.', ':'], "[/?.:]"),
+        Match::Directory | Match::Domain => {
+            let (delimiters, class) = parts(by);
+            let inner = escape(text.trim_matches(delimiters));
+            format!("{fold}(?:^|{class}){inner}(?:{class}|$)")
+        }
         Match::Regex => regex::convert(&pattern.word, pattern.fold)?,
         Match::Found | Match::Flag | Match::Number | Match::Length | Match::Address => {
             return Err(Fault::at(&pattern.word, "it can't be compared as a text"));

@@ -112,7 +112,7 @@ pub(super) fn finish(
             !chooses
         });
     }
-    forwarded(member, kind, is_http, &mut keys, &mut rules, world);
+    forwarded(member, kind, is_http, (&mut keys, &mut rules), world, &mut lost);
     timeouts::tarpit(&rules, &mut keys);
     let rules = world.fitting(rules, "rules", Place { is_frontend: is_front, ..place }, &mut lost);
     let responses = world.fitting(made.responses, "response_rules", place, &mut lost);
@@ -262,9 +262,9 @@ fn forwarded(
     member: &Member,
     kind: Kind,
     is_http: bool,
-    keys: &mut Keys,
-    rules: &mut Vec<Rule>,
+    (keys, rules): (&mut Keys, &mut Vec<Rule>),
     world: &World<'_>,
+    lost: &mut Vec<Span>,
 ) {
     let Some(forwarded) = member.proxy.forwarded.as_ref() else {
         keys.assume("forwardfor", false, "");
@@ -291,6 +291,14 @@ fn forwarded(
     let others: Vec<&Member> = world.leading_to(member).collect();
     let (with, without): (Vec<&Member>, Vec<&Member>) =
         others.into_iter().partition(|other| other.proxy.forwarded.is_some());
+    if let Some(other) = with.iter().find(|other| !forwarded.is_like(other.proxy.forwarded.as_ref())) {
+        let message = format!(
+            "HAProxy takes the header of this line also where `{}` has an `option forwardfor`, and what both spare; here a frontend adds its own: write one of them",
+            shown(&other.written)
+        );
+        world.notes.lost(span, message);
+        lost.push(span);
+    }
     if without.is_empty() && !with.is_empty() {
         return;
     }

@@ -40,16 +40,14 @@ pub(super) fn finish(
 ) {
     let proxy = &member.proxy;
     let is_own = |span: &Span| member.range.start <= span.start && span.end <= member.range.end;
-    let Some(on) = proxy.statistics.on.filter(|on| is_own(on) || kind != Kind::Backend) else { return };
+    let Some(on) = proxy.statistics.on else { return };
+    if kind == Kind::Backend && is_http {
+        return of_backend(member, on, is_own(&on), world, lost);
+    }
     if !is_http {
         if is_own(&on) {
             world.notes.advise(on, "mode tcp shows no statistics, there as here: it is left out");
         }
-        return;
-    }
-    if kind == Kind::Backend {
-        world.notes.lost(on, "a page with statistics is a frontend's: write `statistics` there");
-        lost.push(on);
         return;
     }
     match value(proxy, world) {
@@ -60,6 +58,34 @@ pub(super) fn finish(
         }
         None => {}
     }
+}
+
+/// Where the page is.
+fn uri(proxy: &Proxy) -> Option<&str> {
+    proxy.statistics.on.map(|_| proxy.statistics.uri.as_deref().unwrap_or("/haproxy?stats"))
+}
+
+/// In HAProxy a backend shows a page as well, also one that it takes from `defaults`, to those whose frontend has another one.
+fn of_backend(member: &Member, on: Span, is_own: bool, world: &World<'_>, lost: &mut Vec<Span>) {
+    let page = uri(&member.proxy).unwrap_or_default();
+    let mut comes_by = world.leading_to(member).peekable();
+    let is_used = comes_by.peek().is_some();
+    let why = match comes_by.find(|front| uri(&front.proxy) != Some(page)) {
+        Some(front) => format!(
+            "who comes to `{}` by `{}` finds a page with statistics at {} there; here a page is a frontend's, and each has one: write statistics = {{ uri = \"{}\" }} in `{}` if that is the one to keep",
+            shown(&member.written),
+            shown(&front.written),
+            shown(page),
+            shown(page),
+            front.proxy.name
+        ),
+        None if is_own && !is_used => {
+            "a page with statistics is a frontend's: write `statistics` there".to_owned()
+        }
+        None => return,
+    };
+    world.notes.lost(on, why);
+    lost.push(on);
 }
 
 /// The value of `statistics`, and the line that it comes from; `None` if there is none.
@@ -73,7 +99,7 @@ pub(super) fn value(proxy: &Proxy, world: &World<'_>) -> Option<Result<(Value, S
 
 fn made(proxy: &Proxy, world: &World<'_>) -> Result<Value, Fault> {
     let statistics = &proxy.statistics;
-    let uri = statistics.uri.as_deref().unwrap_or("/haproxy?stats");
+    let uri = uri(proxy).unwrap_or_default();
     let place = Place { is_http: true, is_frontend: true, file: &world.options.output };
     let mut entries = vec![("uri".to_owned(), Value::text(uri))];
     place

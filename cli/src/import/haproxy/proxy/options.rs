@@ -165,6 +165,15 @@ fn forwardfor(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
 }
 
 impl Forwarded {
+    /// Does the other one say the same, wherever it stands?
+    pub(in crate::import::haproxy) fn is_like(&self, other: Option<&Self>) -> bool {
+        let said = |one: &Self| {
+            let header = one.header.as_deref().unwrap_or("X-Forwarded-For").to_ascii_lowercase();
+            (header, one.except.clone(), one.if_none)
+        };
+        other.is_some_and(|other| said(other) == said(self))
+    }
+
     /// It is what our key does.
     pub(in crate::import::haproxy) fn is_plain(&self) -> bool {
         let usual = |header: &String| header.eq_ignore_ascii_case("X-Forwarded-For");

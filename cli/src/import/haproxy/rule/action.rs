@@ -135,7 +135,7 @@ pub(in crate::import::haproxy) const RESPONSE: &[Action] = &[
     by("deny", answer::deny, "`deny`", "With the page of the status, which is 502 by default."),
     by("set-var", set_variable, "`set_var`", ""),
     by("set-var-fmt", set_variable_format, "`set_var`", ""),
-    missing("redirect, return", "what a server says can't be answered otherwise"),
+    missing("redirect, return", "what a server says is changed or refused, not replaced; write `deny` with an `error_page` of its status, or answer by the request in `rules`"),
     missing("set-status", "the status stays"),
     missing("unset-var", "variables end with their request"),
     missing("capture", NO_CAPTURE),

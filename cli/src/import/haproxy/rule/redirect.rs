@@ -40,6 +40,14 @@ pub(super) fn convert(words: &[Word], scene: Scene<'_>) -> Result<Made, Fault> {
                     "`ignore-empty`: write a rule with a condition on what the location is made of",
                 ));
             }
+            "set-cookie" | "clear-cookie" => {
+                let why = "a redirection sets no cookie here: write respond = { status = 302, headers = { Location = .., Set-Cookie = .. } }";
+                return Err(Fault::at(word, why));
+            }
+            "append-slash" => {
+                let why = "`append-slash`: write a rule with path_regex = '[^/]$' and a location that ends with `/`";
+                return Err(Fault::at(word, why));
+            }
             other => {
                 return Err(Fault::at(word, format!("`{}` of a redirection is not there", shown(other))));
             }

@@ -100,7 +100,7 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("always_true, TRUE", Type::Flag, Source::Constant("1"), "", ""),
     of("always_false, FALSE", Type::Flag, Source::Constant("0"), "", ""),
     of("wait_end, req.proto_http, req_proto_http", Type::Flag, Source::Constant("1"), "", "Nothing waits here, and what is read in mode http is HTTP."),
-    of("ssl_fc", Type::Flag, Source::Condition(""), "`scheme = \"https\"`", ""),
+    of("ssl_fc", Type::Flag, Source::Constant("0"), "`scheme = \"https\"`", "As a text it is `0`: there is no TLS in this version."),
     of("nbsrv", Type::Number, Source::Condition(""), "`monitor_uri.fail_if`", "Only there."),
     at("http_auth_user", Type::Text, "request.user", "`{request.user}`", "Behind a rule with `require_auth`: one whose password was good."),
     of("http_auth, http_auth_group", Type::Flag, Source::Condition("request"), "`require_auth`", "With `http-request auth`."),
