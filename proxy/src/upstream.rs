@@ -74,6 +74,8 @@ pub(crate) struct Own {
     backend: BackendId,
     server: usize,
     link: Link,
+    /// The tick since which it is idle.
+    since: u64,
 }
 
 impl Own {
@@ -88,7 +90,7 @@ impl Own {
         let (old, new) = (from.idle_upstreams(), to.idle_upstreams());
         let is_same = old.is_same_place((self.backend, self.server), new, (backend, index));
         let is_current = new.is_current(backend, index, &self.link);
-        (is_same && is_current).then_some(Self { backend, server: index, link: self.link })
+        (is_same && is_current).then_some(Self { backend, server: index, ..self })
     }
 
     /// The server that knows the client by this connection, if it does.
@@ -181,14 +183,17 @@ impl Upstream {
     }
 
     /// Frees the slot and returns the connection, for a further request of this client and of nobody else; under the
-    /// conditions of [`Self::keep`]. `authenticated`: from now on the server takes the connection for the client's.
-    pub(crate) fn keep_own(self, authenticated: bool) -> Own {
+    /// conditions of [`Self::keep`]. `authenticated`: from now on the server takes the connection for the client's. `None` if it
+    /// may serve no further request.
+    pub(crate) fn keep_own(self, authenticated: bool) -> Option<Own> {
         let Self { mut link, lease } = self;
         link.serve();
         if authenticated {
             link.make_private();
         }
-        Own { backend: lease.backend, server: lease.server, link }
+        let since = lease.worker.wheel().ticks();
+        let may_go_on = lease.worker.idle_upstreams().allows_own(lease.backend, &link, since, since);
+        may_go_on.then_some(Own { backend: lease.backend, server: lease.server, link, since })
     }
 
     /// Was it authenticated for its client?

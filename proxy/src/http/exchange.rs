@@ -353,7 +353,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         if done.reusable {
             let is_authenticated = done.private || upstream.is_private();
             if is_authenticated || upstream.backend().options.pool.reuse == ReuseMode::Never {
-                self.session.own = (!done.close).then(|| Box::new(upstream.keep_own(is_authenticated)));
+                let stays = (!done.close).then_some(upstream);
+                self.session.own = stays.and_then(|own| own.keep_own(is_authenticated)).map(Box::new);
             } else {
                 upstream.keep();
             }

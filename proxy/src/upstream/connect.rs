@@ -342,10 +342,12 @@ impl Search {
     }
 
     fn take_idle(&mut self, lease: &Lease, reuse: Reuse) -> Option<Link> {
+        let (idle, now) = (self.worker.idle_upstreams(), self.worker.wheel().ticks());
         // Of no more use if the choice fell on another server.
         if let Some(own) = self.own.take().filter(|own| own.server == lease.server) {
-            if own.link.is_quiet()
-                && self.worker.idle_upstreams().is_current(self.backend, own.server, &own.link)
+            if idle.allows_own(self.backend, &own.link, own.since, now)
+                && own.link.is_quiet()
+                && idle.is_current(self.backend, own.server, &own.link)
             {
                 return Some(own.link);
             }
@@ -354,8 +356,7 @@ impl Search {
         if reuse == Reuse::Forbidden {
             return None;
         }
-        let now = self.worker.wheel().ticks();
-        self.worker.idle_upstreams().take(self.backend, lease.server, reuse, now, || self.count(Event::Stale))
+        idle.take(self.backend, lease.server, reuse, now, || self.count(Event::Stale))
     }
 
     /// Chooses a server and takes a slot of it, after waiting in line if need be.

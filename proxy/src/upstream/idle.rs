@@ -119,6 +119,11 @@ impl Bounds {
         now.saturating_sub(link.opened) < self.age
             && self.requests.is_none_or(|requests| link.served < requests.get())
     }
+
+    /// May one that is idle since then?
+    fn allow_idle(&self, link: &Link, since: u64, now: u64) -> bool {
+        now.saturating_sub(since) < self.idle && self.allow(link, now)
+    }
 }
 
 impl IdleConnections {
@@ -181,8 +186,7 @@ impl IdleConnections {
             };
             let idle = connections.remove(at?)?;
             self.count.set(self.count.get() - 1);
-            let young = now.saturating_sub(idle.since) < bounds.idle && bounds.allow(&idle.link, now);
-            if young && idle.link.is_quiet() {
+            if bounds.allow_idle(&idle.link, idle.since, now) && idle.link.is_quiet() {
                 return Some(idle.link);
             }
             stale();
@@ -198,6 +202,12 @@ impl IdleConnections {
     pub(crate) fn is_current(&self, backend: BackendId, server: usize, link: &Link) -> bool {
         let server = &self.backends[backend.0].servers[server];
         link.moves == server.moves.get() && !server.retired.get()
+    }
+
+    /// May one that is a client's own, and idle since then, serve another request? What was authenticated is under no bounds
+    /// but its client's: without it the client would have to prove anew who it is, or could not do so at all.
+    pub(crate) fn allows_own(&self, backend: BackendId, link: &Link, since: u64, now: u64) -> bool {
+        link.private || self.backends[backend.0].bounds.allow_idle(link, since, now)
     }
 
     /// Is a server of this generation one of `other`, at the same address?
@@ -246,8 +256,7 @@ impl IdleConnections {
         for OfBackend { bounds, servers } in &self.backends {
             for of_server in servers {
                 of_server.connections.borrow_mut().retain(|idle| {
-                    let keep = now.saturating_sub(idle.since) < bounds.idle
-                        && bounds.allow(&idle.link, now)
+                    let keep = bounds.allow_idle(&idle.link, idle.since, now)
                         && !is_seen_readable(&idle.link.stream);
                     if !keep {
                         self.count.set(self.count.get() - 1);

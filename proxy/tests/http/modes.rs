@@ -1,5 +1,7 @@
 //! Close modes, who may use an idle connection, and connections that belong to one client.
 
+use std::num::NonZeroU32;
+
 use lb_proxy::{
     Config, Proxy,
     config::{Backend, BackendId, ConnectionMode, Cookie, ReuseMode},
@@ -122,6 +124,29 @@ async fn own_connection_of_a_client_ends_with_it() {
     ask(&mut client, GET).await;
     drop(client);
     eventually("the server's connection ends", || ended.try_recv().is_ok()).await;
+}
+
+#[tokio::test]
+async fn own_connection_of_a_client_serves_as_many_requests_as_any_unless_it_was_authenticated() {
+    let upstream = Recording::answering(OK).await;
+    let proxy = start(&upstream.server, |config| {
+        let pool = &mut config.backends[0].options.pool;
+        (pool.reuse, pool.max_requests) = (ReuseMode::Never, NonZeroU32::new(2));
+    });
+    let mut client = connect(&proxy).await;
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(ask(&mut client, GET).await, OK);
+        seen.push(upstream.server.accepted());
+    }
+    assert_eq!(seen, [1, 1, 2, 2, 3]);
+    let server = authenticating().await;
+    let proxy = start(&server, |config| config.backends[0].options.pool.max_requests = NonZeroU32::new(1));
+    let mut client = connect(&proxy).await;
+    for _ in 0..3 {
+        ask(&mut client, GET).await;
+    }
+    assert_eq!(server.accepted(), 1);
 }
 
 /// Answers with the number of its connection, and asks for NTLM on the first request of each.

@@ -208,3 +208,25 @@ async fn next_generation_keeps_the_connections_of_servers_that_stay_and_closes_t
     assert_eq!(after.count.get(), 1);
     assert_eq!(port(&after.take(BACKEND, 2, Reuse::Allowed, 1, || {}).unwrap().stream), expected);
 }
+
+#[tokio::test]
+async fn own_connection_of_a_client_is_bound_as_others_are_unless_it_was_authenticated() {
+    let listener = listener().await;
+    let mut config = config(1);
+    config.backends[0].options.pool = PoolOptions {
+        idle: 3 * TICK,
+        max_age: 10 * TICK,
+        max_requests: NonZeroU32::new(2),
+        ..config.backends[0].options.pool.clone()
+    };
+    let idle = IdleConnections::new(&config);
+    let mut link = used(pair(&listener).await.0, 0);
+    let allows = |link: &Link, since, now| idle.allows_own(BACKEND, link, since, now);
+    assert!(allows(&link, 1, 3) && allows(&link, 9, 9));
+    assert!(!allows(&link, 1, 4), "idle for too long");
+    assert!(!allows(&link, 9, 10), "too old");
+    link.serve();
+    assert!(!allows(&link, 1, 1), "it has served enough");
+    link.make_private();
+    assert!(allows(&link, 1, 1000));
+}
