@@ -2,8 +2,12 @@
 
 use std::{
     cmp::Reverse,
+    collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,6 +21,8 @@ pub struct Stick {
     clients: Arc<Clients>,
     /// The number of each server, in the order of the configuration.
     numbers: Box<[u32]>,
+    /// What its servers are known by, in the same order.
+    known: Box<[Arc<Known>]>,
 }
 
 /// What outlives a configuration: servers are numbered by their names for as long as the table lives, whatever their
@@ -24,8 +30,24 @@ pub struct Stick {
 #[derive(Debug)]
 struct Clients {
     table: Table<Server>,
-    /// Number n is the name at n - 1.
-    names: Mutex<Vec<String>>,
+    names: Mutex<Names>,
+}
+
+/// The servers of all configurations that were in force, and of those that may yet be.
+#[derive(Debug, Default)]
+struct Names {
+    /// By its name.
+    known: HashMap<Box<str>, Arc<Known>>,
+    /// The highest number so far: none is given twice, so that no client is taken for one of another server.
+    last: u32,
+}
+
+/// What a name stands for.
+#[derive(Debug)]
+struct Known {
+    number: u32,
+    /// A configuration that has it was in force, so clients may be on it. What was only prepared is forgotten.
+    lasts: AtomicBool,
 }
 
 /// The number of a server.
@@ -47,12 +69,14 @@ impl Stick {
             Some(previous) => Arc::clone(&previous.clients),
             None => Arc::new(Clients { table: Table::new(capacity), names: Mutex::default() }),
         };
-        let numbers = clients.numbers(servers);
-        Self { capacity, keys: Keys::new(ipv6_prefix), clients, numbers }
+        let known = clients.known(servers);
+        let numbers = known.iter().map(|known| known.number).collect();
+        Self { capacity, keys: Keys::new(ipv6_prefix), clients, numbers, known }
     }
 
-    /// A table that goes on has this capacity from now on. What is too much goes at once.
+    /// A table that goes on has this capacity from now on, and these servers. What is too much goes at once.
     pub fn enforce(&self) {
+        self.known.iter().for_each(|known| known.lasts.store(true, Ordering::Relaxed));
         self.clients.table.resize(self.capacity);
     }
 
@@ -103,15 +127,52 @@ impl Stick {
 }
 
 impl Clients {
-    fn numbers<'n>(&self, servers: impl IntoIterator<Item = &'n str>) -> Box<[u32]> {
-        let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = |name: &str| {
-            let at = known.iter().position(|known| known == name).unwrap_or_else(|| {
-                known.push(name.to_owned());
-                known.len() - 1
-            });
-            u32::try_from(at + 1).unwrap_or(0)
+    /// What these names stand for. Those of configurations that never came into force are forgotten first.
+    fn known<'n>(&self, servers: impl IntoIterator<Item = &'n str>) -> Box<[Arc<Known>]> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let Names { known, last } = &mut *names;
+        known.retain(|_, one| one.lasts.load(Ordering::Relaxed) || Arc::strong_count(one) > 1);
+        let one = |name: &str| {
+            if let Some(one) = known.get(name) {
+                return Arc::clone(one);
+            }
+            *last += 1;
+            let one = Arc::new(Known { number: *last, lasts: AtomicBool::new(false) });
+            known.insert(name.into(), Arc::clone(&one));
+            one
         };
-        servers.into_iter().map(number).collect()
+        servers.into_iter().map(one).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    #[test]
+    fn names_of_a_configuration_that_never_came_into_force_are_forgotten() {
+        let capacity = Capacity { size: NonZeroU32::MIN, expire: Duration::from_secs(60) };
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let first = Stick::new(capacity, 64, ["web1", "web2"], None);
+        first.enforce();
+        first.store(client, 1, Duration::ZERO);
+        for round in 0..100 {
+            let dropped = format!("dropped{round}");
+            let refused = Stick::new(capacity, 64, ["web1", dropped.as_str()], Some(&first));
+            let names = first.clients.names.lock().unwrap();
+            let mut known: Vec<_> = names.known.keys().map(AsRef::as_ref).collect();
+            known.sort_unstable();
+            assert_eq!(known, [dropped.as_str(), "web1", "web2"]);
+            drop((names, refused));
+        }
+        // A server that was in force is known by its clients also when it comes back later.
+        let without = Stick::new(capacity, 64, ["web1", "web3"], Some(&first));
+        without.enforce();
+        drop(first);
+        assert_eq!(without.server(client, Duration::ZERO), None);
+        let again = Stick::new(capacity, 64, ["web3", "web2"], Some(&without));
+        assert_eq!(again.server(client, Duration::ZERO), Some(1));
     }
 }
