@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use lb_proxy::config::Backend;
+use lb_proxy::{
+    config::ErrorPage,
+    rules::{Action, Content, Respond, Rule},
+};
 use toml::{Table, Value};
 
 use crate::{
@@ -72,11 +75,22 @@ fn things(config: &Config) -> Things {
         for (name, value) in table {
             let Value::Table(mut table) = value else { continue };
             let servers = if kind == "backend" { servers(&name, &mut table) } else { Vec::new() };
-            things.push((format!("{kind} {name}"), leaves(table)));
+            let mut keys = leaves(table);
+            if kind == "users" {
+                keys.extend(users_of_file(&name, config));
+            }
+            things.push((format!("{kind} {name}"), keys));
             things.extend(servers);
         }
     }
     things
+}
+
+/// Those who stand in the file of a list, as if they stood in the list.
+fn users_of_file(list: &str, config: &Config) -> BTreeMap<String, Value> {
+    let lists = config.proxy.users.iter().filter(|known| known.name == list);
+    let users = lists.flat_map(|list| &list.users).filter(|user| user.is_of_file);
+    users.map(|user| (format!("user.{}", user.name), Value::String(user.hash.text().to_owned()))).collect()
 }
 
 /// Takes the servers out of a backend.
@@ -115,34 +129,33 @@ fn leaves(table: Table) -> BTreeMap<String, Value> {
     leaves
 }
 
-/// Things for which the proxy is told something else: where their keys are the same, a file that they name (a page, say)
-/// has changed. Frontends know backends by their places, so nothing can be said where these have changed.
+/// Things whose files say something else: where their keys are the same, that is the change.
 fn other_contents(old: &Config, new: &Config) -> HashSet<String> {
-    let places =
-        |config: &Config| config.proxy.backends.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
-    if places(old) != places(new) {
-        return HashSet::new();
-    }
     let before = contents(old);
-    contents(new)
-        .into_iter()
-        .filter(|(what, text)| before.get(what) != Some(text))
-        .map(|(what, _)| what)
-        .collect()
+    let other = contents(new).into_iter().filter(|(what, files)| before.get(what) != Some(files));
+    other.map(|(what, _)| what).collect()
 }
 
-/// All that the proxy is told of each thing; of a server by itself, so that it is said once.
-fn contents(config: &Config) -> HashMap<String, String> {
-    let frontends =
-        config.proxy.frontends.iter().map(|one| (format!("frontend {}", one.name), format!("{one:?}")));
-    let backends = config.proxy.backends.iter().flat_map(|one| {
-        let servers = one.servers.iter();
-        let servers =
-            servers.map(|server| (format!("server {}/{}", one.name, server.name), format!("{server:?}")));
-        let backend = format!("{:?}", Backend { servers: Vec::new(), ..one.clone() });
-        servers.chain([(format!("backend {}", one.name), backend)])
+/// What stands in the pages and answers of each thing, in the order in which it names their files.
+fn contents(config: &Config) -> HashMap<String, Vec<&[u8]>> {
+    let frontends = config.proxy.frontends.iter().map(|one| {
+        let rules = one.rules.iter().chain(&one.response_rules);
+        (format!("frontend {}", one.name), of_files(&one.error_pages, rules))
+    });
+    let backends = config.proxy.backends.iter().map(|one| {
+        let rules = one.rules.iter().chain(&one.response_rules);
+        (format!("backend {}", one.name), of_files(&one.error_pages, rules))
     });
     frontends.chain(backends).collect()
+}
+
+fn of_files<'c>(pages: &'c [ErrorPage], rules: impl Iterator<Item = &'c Rule>) -> Vec<&'c [u8]> {
+    let pages = pages.iter().flat_map(|page| [&*page.fields, &*page.content]);
+    let answers = rules.flat_map(|rule| &rule.then).filter_map(|action| match action {
+        Action::Respond(Respond { content: Content::File { bytes, .. }, .. }) => Some(&**bytes),
+        _ => None,
+    });
+    pages.chain(answers).collect()
 }
 
 #[cfg(test)]
@@ -212,6 +225,60 @@ mod tests {
         let changes = between(&old, &parse(&text));
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].to_string(), "backend app changed (the contents of a file)");
+    }
+
+    #[test]
+    fn page_that_says_something_else_is_found_beside_backends_that_came_and_moved() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let page = folder.path().join("page.txt");
+        let backend = |name: &str| format!("[backend.{name}]\nservers = [\"192.0.2.21:80\"]\n");
+        let file = |backends: &[&str]| {
+            let backends: String = backends.iter().map(|name| backend(name)).collect();
+            format!(
+                "[frontend.web]\nbind = \"*:80\"\ndefault_backend = \"app\"\nrules = [\n\
+                 {{ when = {{ host = \"a.example\" }}, backend = \"last\" }},\n\
+                 {{ when = {{ path = \"/hello\" }}, respond = {{ status = 200, file = \"{}\" }} }}]\n{backends}",
+                page.display()
+            )
+        };
+        std::fs::write(&page, "one").expect("written");
+        let old = parse(&file(&["app", "last"]));
+        let moved = between(&old, &parse(&file(&["last", "new", "app"])));
+        let moved: Vec<_> = moved.iter().map(ToString::to_string).collect();
+        assert_eq!(moved, ["backend new added", "server new/192.0.2.21:80 added"]);
+        std::fs::write(&page, "two").expect("written");
+        let changes = between(&old, &parse(&file(&["last", "new", "app"])));
+        let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+        let frontend = "frontend web changed (the contents of a file)";
+        assert_eq!(changes, [frontend, "backend new added", "server new/192.0.2.21:80 added"]);
+    }
+
+    #[test]
+    fn users_and_groups_are_named_wherever_they_stand() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let passwords = folder.path().join("passwords");
+        let hash = |letter: char| format!("$5$salt${}", letter.to_string().repeat(43));
+        let file = |anna: char, group: &str| {
+            format!(
+                "{OLD}rules = [{{ require_auth = {{ users = \"staff\", groups = [\"admins\"] }} }}]\n\
+                 [users.staff]\nfile = \"{}\"\nuser.anna = \"{}\"\ngroup.admins = [{group}]\n",
+                passwords.display(),
+                hash(anna)
+            )
+        };
+        let write = |text: String| std::fs::write(&passwords, text).expect("written");
+        write(format!("ben:{}\neve:{}\n", hash('b'), hash('e')));
+        let old = parse(&file('a', "\"anna\""));
+        let changes = |new: &str| {
+            let changes = between(&old, &parse(new));
+            changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(changes(&file('a', "\"anna\"")), [""; 0]);
+        assert_eq!(changes(&file('c', "\"anna\"")), ["users staff changed (user.anna)"]);
+        assert_eq!(changes(&file('a', "\"anna\", \"ben\"")), ["users staff changed (group.admins)"]);
+        write(format!("ben:{}\ncem:{}\n", hash('c'), hash('c')));
+        let several = "users staff changed (user.ben, user.cem, user.eve)";
+        assert_eq!(changes(&file('a', "\"anna\"")), [several]);
     }
 
     #[test]
