@@ -30,7 +30,7 @@ pub use effective::effective;
 pub use identify::{Unidentified, identify};
 pub use model::Config;
 
-pub(crate) use convert::{MAXCONN, statistics::open as statistics_are_open};
+pub(crate) use convert::{MAXCONN, loops, statistics::open as statistics_are_open};
 
 use diagnostic::Report;
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use lb_proxy::loops::is_here;
 use lb_vrrp::{Interface, MemberConfig};
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 
@@ -47,12 +48,6 @@ pub(crate) fn local_addresses() -> Vec<LocalAddress> {
         })
     });
     addresses.collect()
-}
-
-/// May a socket of this machine have `address`, without IP_FREEBIND? Also what only a route makes ours.
-pub(crate) fn is_here(address: IpAddr) -> bool {
-    let bound = std::net::UdpSocket::bind((address, 0));
-    !bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable)
 }
 
 /// Where `config` listens though this machine has no such address and no vip brings it: nobody can come in there.

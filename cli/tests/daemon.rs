@@ -14,6 +14,8 @@ mod logs;
 mod nagios;
 #[path = "daemon/names.rs"]
 mod names;
+#[path = "daemon/nameserver.rs"]
+mod nameserver;
 #[path = "daemon/orders.rs"]
 mod orders;
 #[path = "daemon/reload.rs"]

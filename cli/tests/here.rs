@@ -3,10 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
+#[path = "daemon/nameserver.rs"]
+mod nameserver;
+
 use std::{
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     process::{Command, Output, Stdio},
 };
+
+use nameserver::nameserver;
 
 fn check(arguments: &[&str], file: &str) -> Output {
     run(Command::new(env!("CARGO_BIN_EXE_lbctl")).arg("check").args(arguments), file)
@@ -226,17 +231,7 @@ fn a_map_that_is_missing_or_has_a_wrong_line_is_an_error_with_its_line() {
 
 #[test]
 fn a_server_name_that_does_not_resolve_is_a_warning_and_only_where_names_are_looked_up() {
-    // A nameserver that knows nothing: it sends every question back as an answer with NXDOMAIN.
-    let nameserver = std::net::UdpSocket::bind("127.0.0.53:0").unwrap();
-    let address = nameserver.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let mut question = [0; 512];
-        while let Ok((length, client)) = nameserver.recv_from(&mut question) {
-            question[2] |= 0x80;
-            question[3] = 3;
-            let _ = nameserver.send_to(&question[..length], client);
-        }
-    });
+    let address = nameserver(None);
     let file = format!(
         "[global]\nnameservers = [\"{address}\"]\n[listen.web]\nbind = \"127.0.0.1:{}\"\n\
          server.a = \"app.lbctl.invalid:80\"\nserver.b = \"127.0.0.1:80\"\n",
@@ -253,6 +248,23 @@ fn a_server_name_that_does_not_resolve_is_a_warning_and_only_where_names_are_loo
     // Pure without --here: nobody is asked.
     let output = check(&[], &file);
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}
+
+#[test]
+fn a_server_name_that_leads_back_to_a_listener_of_ours_is_a_warning() {
+    let (address, port) = (nameserver(Some(Ipv4Addr::LOCALHOST)), free_port());
+    let file = format!(
+        "[global]\nnameservers = [\"{address}\"]\n[listen.web]\nbind = \"*:{port}\"\n\
+         server.a = \"app.lbctl.invalid:{port}\"\nserver.b = \"app.lbctl.invalid:9\"\n"
+    );
+    let output = check(&["--here"], &file);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let expected = format!(
+        "lb.toml:5:12: on this machine: warning: app.lbctl.invalid, 127.0.0.1:{port}, is where frontend `web` listens, which \
+         leads back here"
+    );
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+    assert_eq!(stderr(&output).matches("leads back").count(), 1, "{}", stderr(&output));
 }
 
 #[test]

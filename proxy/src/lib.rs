@@ -32,6 +32,7 @@ pub mod invalid;
 mod limit;
 mod listener;
 pub mod log;
+pub mod loops;
 pub mod metrics;
 mod node;
 pub mod patience;

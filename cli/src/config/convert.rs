@@ -28,6 +28,7 @@ mod effects;
 mod frontend;
 mod group;
 mod log;
+pub(crate) mod loops;
 mod map;
 mod options;
 mod parameters;
@@ -81,6 +82,8 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     sourceless::warn(&sections, report);
     parameters::warn(&sections, report);
     reach::convert(file, &frontends, &backends, &backend_spans, &mut groups, report);
+    let own = loops::OwnAddresses::of(&cluster, &groups);
+    loops::warn(&sections, (&frontends, &backends), &own, report);
     effects::warn(file, &sections, &backends, &groups, &names, report);
 
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);

@@ -6,14 +6,15 @@ use std::{
     time::SystemTime,
 };
 
-use tracing::field::display;
+use tracing::field::{DisplayValue, display};
 
 use super::{
     board::{Board, is_down, note_transition},
     events::{self, Before},
 };
 use crate::{
-    config::{Address, BackendId, ServerAddress},
+    config::{Address, BackendId, Place, ServerAddress},
+    loops::{is_here, leads_back},
     node::{Node, ServerShared},
     resolve::{ResolveError, choose},
     status::NameProblem,
@@ -46,6 +47,12 @@ impl Board {
                 let before = Before { state: health.state(), weight: health.weight(&config.servers[index]) };
                 let (from, to) = (health.address.as_ref().map(display), address.as_ref().map(display));
                 tracing::info!(%backend, server = %name, host, from, to, "server has another address");
+                let sections = (&*node.config.frontends, &*node.config.backends);
+                let back = address.as_ref().and_then(|address| leads_back(sections, id, address, is_here));
+                if let (Some(frontend), Some(to)) = (back, to) {
+                    let at = said(&config.servers[index].place);
+                    tracing::warn!(at, %backend, server = %name, host, to, frontend = %frontend.name, "name of a server leads back to a listener of ours: requests go round");
+                }
                 health.address = address;
                 if note_transition(server, config, before.state, &mut health) {
                     transitions.push((id, index, before, health.clone()));
@@ -88,7 +95,7 @@ impl Board {
             if health.name_problem.as_ref().is_none_or(|problem| problem.why != why) {
                 let kept = health.address.as_ref().map(display);
                 let config = &known.node.backend(id).servers[index];
-                let at = Some(&config.place).filter(|place| !place.0.is_empty()).map(display);
+                let at = said(&config.place);
                 tracing::warn!(at, backend = %server.backend, server = %server.name, host, reason = %why, kept, "name does not resolve");
             }
             health.name_problem = Some(NameProblem { why: why.clone(), since });
@@ -120,6 +127,11 @@ impl Board {
             }
         }
     }
+}
+
+/// A place, as a field of a log.
+fn said(place: &Place) -> Option<DisplayValue<&Place>> {
+    Some(place).filter(|place| !place.0.is_empty()).map(display)
 }
 
 /// Those given by this name: backend, index, port.

@@ -4,7 +4,6 @@
 //! another process is found even if that process shares it.
 
 use std::{
-    collections::BTreeMap,
     io,
     net::{IpAddr, SocketAddr},
     os::unix::net::UnixStream,
@@ -15,6 +14,7 @@ use lb_vrrp::{GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
 mod logs;
+mod names;
 mod source;
 mod unix;
 
@@ -87,36 +87,9 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
         )));
     }
     findings.extend(source::check(&config.proxy_of(own).backends));
-    check_names(config, &mut findings);
+    findings.extend(names::check(config));
     findings.sort_by_key(|finding| !finding.fatal);
     findings
-}
-
-/// Looks the names of servers up, as `run` does. A name is reported where the first of its servers has it.
-fn check_names(config: &Config, findings: &mut Vec<Finding>) {
-    let mut hosts = BTreeMap::new();
-    for server in config.proxy.backends.iter().flat_map(|backend| &backend.servers) {
-        if let Some(host) = server.address.host() {
-            hosts.entry(host).or_insert(&server.place);
-        }
-    }
-    if hosts.is_empty() {
-        return;
-    }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return findings.push(warning(format!("names can't be looked up here: {error}"))),
-    };
-    let resolver = &config.proxy.resolver;
-    for (host, place) in hosts {
-        if let Err(error) = runtime.block_on(lb_proxy::resolve::lookup(resolver, host)) {
-            let message = format!(
-                "{host} does not resolve here: {error}; its servers would be down until it does. Correct the name, or \
-                 have /etc/hosts or a nameserver (`nameservers` of [global]) know it"
-            );
-            findings.push(Finding { place: Some(place.to_string()), ..warning(message) });
-        }
-    }
 }
 
 fn fatal(message: String) -> Finding {

@@ -54,8 +54,13 @@ pub(super) fn convert(
             report.warning(vip.name.span, message);
         }
     }
+    // Where there is no frontend at all, that is what has been said.
+    let uses = |frontend: &Frontend, index| {
+        let mut asked = frontend.monitor.iter().flat_map(|monitor| &monitor.fail_if);
+        frontend.backends().any(|id| id.0 == index) || asked.any(|too_few| too_few.backend.0 == index)
+    };
     for (index, (backend, span)) in backends.iter().zip(backend_spans).enumerate() {
-        if !frontends.iter().any(|frontend| frontend.backends().any(|id| id.0 == index)) {
+        if !frontends.is_empty() && !frontends.iter().any(|frontend| uses(frontend, index)) {
             report.warning(*span, format!("no frontend uses the backend `{}`", backend.name));
         }
     }

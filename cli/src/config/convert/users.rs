@@ -1,6 +1,6 @@
 //! `[users.NAME]`: hashes are read, also those that stand in files, and members found.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use lb_proxy::{
     auth::PasswordHash,
@@ -122,26 +122,42 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     }
 }
 
-/// A list that no rule asks for is a mistake: nobody is kept out by it.
+/// A list that no rule asks for is a mistake: nobody is kept out by it. So is a group of one that is asked for.
 pub(super) fn warn_unused(
     file: &raw::File,
     frontends: &[Frontend],
     backends: &[lb_proxy::config::Backend],
     report: &Report<'_>,
 ) {
+    if report.has_errors() {
+        return;
+    }
     let of_frontends = frontends.iter().flat_map(|frontend| &frontend.rules);
     let rules = of_frontends.chain(backends.iter().flat_map(|backend| &backend.rules));
-    let actions: Vec<_> = rules.flat_map(|rule| &rule.then).collect();
+    let of_rules = rules.flat_map(|rule| &rule.then).filter_map(|action| match action {
+        Action::RequireAuth(wanted) => Some(wanted),
+        _ => None,
+    });
+    let of_pages = frontends.iter().filter_map(|frontend| frontend.statistics.as_ref()?.users.as_ref());
+    let wanted: Vec<_> = of_rules.chain(of_pages).collect();
     for (index, list) in file.users.iter().enumerate() {
-        let asks =
-            |action: &&Action| matches!(action, Action::RequireAuth(wanted) if wanted.users() == index);
-        let mut pages = frontends.iter().filter_map(|frontend| frontend.statistics.as_ref()?.users.as_ref());
-        let is_asked_for = actions.iter().any(asks) || pages.any(|wanted| wanted.users() == index);
-        if !report.has_errors() && !is_asked_for {
-            let name = &list.name.value;
+        let name = &list.name.value;
+        let mut asked = wanted.iter().filter(|wanted| wanted.users() == index).peekable();
+        if asked.peek().is_none() {
             let message =
                 format!("no rule asks for the users `{name}`; write require_auth = \"{name}\" into one");
             report.warning(list.name.span, message);
+            continue;
+        }
+        let named: BTreeSet<_> = asked.flat_map(|wanted| wanted.groups()).collect();
+        for (at, (group, _)) in list.value.groups.iter().enumerate() {
+            if !named.contains(&at) {
+                let message = format!(
+                    "no rule asks for the group `{0}`; write groups = [\"{0}\"] beside users = \"{name}\" into one",
+                    group.value
+                );
+                report.warning(group.span, message);
+            }
         }
     }
 }

@@ -217,7 +217,7 @@ async fn own_connection_of_a_client_is_bound_as_others_are_unless_it_was_authent
         idle: 3 * TICK,
         max_age: 10 * TICK,
         max_requests: NonZeroU32::new(2),
-        ..config.backends[0].options.pool.clone()
+        ..config.backends[0].options.pool
     };
     let idle = IdleConnections::new(&config);
     let mut link = used(pair(&listener).await.0, 0);
