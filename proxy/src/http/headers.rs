@@ -55,49 +55,42 @@ impl Options {
         Ok(())
     }
 
-    /// The fields that `Connection` names, for removal.
-    pub(crate) fn named<'b, I: Iterator<Item = Field<'b>> + Clone>(fields: I) -> Named<I> {
-        let names_some = fields
-            .clone()
-            .filter(|field| field.id == Name::Connection)
-            .flat_map(|field| list(field.value))
-            .any(|option| {
-                let name = Name::of(option);
-                !name.is_hop_by_hop() && !name.is_protected() && !option.eq_ignore_ascii_case(b"close")
-            });
-        Named { fields: names_some.then_some(fields) }
+    /// The fields that `Connection` names, for removal. The lines are looked at here, once: a client decides how long
+    /// they are, and how many fields there are to ask about.
+    pub(crate) fn named<'b>(fields: impl Iterator<Item = Field<'b>> + Clone) -> Named<'b> {
+        let lines = fields.filter(|field| field.id == Name::Connection);
+        let options = lines.flat_map(|field| list(field.value));
+        let names_some = options.clone().any(|option| {
+            let name = Name::of(option);
+            !name.is_hop_by_hop() && !name.is_protected() && !option.eq_ignore_ascii_case(b"close")
+        });
+        Named { options: if names_some { options.collect() } else { Vec::new() } }
     }
-}
 
-impl Options {
     /// The options of `fields` that may name a field, copied; `None` if there are none, as there nearly always are.
     pub(crate) fn named_list<'b>(fields: impl Iterator<Item = Field<'b>> + Clone) -> Option<Vec<Vec<u8>>> {
-        Self::named(fields.clone()).fields?;
-        let lines = fields.filter(|field| field.id == Name::Connection);
-        Some(lines.flat_map(|field| list(field.value)).map(<[u8]>::to_vec).collect())
+        let Named { options } = Self::named(fields);
+        (!options.is_empty()).then(|| options.into_iter().map(<[u8]>::to_vec).collect())
     }
 }
 
 /// See [`Options::named`].
-pub(crate) struct Named<I> {
-    fields: Option<I>,
+pub(crate) struct Named<'b> {
+    /// At most [`MAX_FIELDS`]; none, and then nothing is allocated, if they name no field that may be removed.
+    options: Vec<&'b [u8]>,
 }
 
-impl<'b, I: Iterator<Item = Field<'b>> + Clone> Named<I> {
+impl Named<'_> {
     /// Is `field` named, and may it be removed for that?
     pub(crate) fn has(&self, field: &Field<'_>) -> bool {
-        let Some(fields) = &self.fields else { return false };
-        !field.id.is_protected()
-            && fields
-                .clone()
-                .filter(|connection| connection.id == Name::Connection)
-                .flat_map(|connection| list(connection.value))
-                .any(|option| option.eq_ignore_ascii_case(field.name))
+        !self.options.is_empty()
+            && !field.id.is_protected()
+            && self.options.iter().any(|option| option.eq_ignore_ascii_case(field.name))
     }
 }
 
 /// The members of a list (RFC 9110 §5.6.1), without empty ones.
-pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
@@ -190,4 +183,31 @@ fn put_display(value: impl std::fmt::Display, out: &mut impl Sink) {
     debug_assert!(fits);
     let length = usize::try_from(text.position()).unwrap_or(0);
     out.put(&text.get_ref()[..length]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::http::head::{Fields, Progress, request::Head};
+
+    #[test]
+    fn lines_of_connection_are_read_once_however_many_fields_there_are() {
+        let field = "X-A: 1\r\n".repeat(90);
+        let bytes = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{field}Connection: x-b{}\r\nConnection: x-a\r\n\r\n",
+            ",".repeat(8000)
+        );
+        let mut fields = Fields::default();
+        let head = Head::parse(bytes.as_bytes(), &mut Progress::default(), &mut fields).unwrap().unwrap();
+        let looked_at = Cell::new(0);
+        let named = Options::named(head.fields().inspect(|_| looked_at.set(looked_at.get() + 1)));
+        assert_eq!(head.fields().filter(|field| named.has(field)).count(), 90);
+        assert!(
+            looked_at.get() <= 2 * head.fields().count(),
+            "fields were looked at {} times",
+            looked_at.get()
+        );
+    }
 }
