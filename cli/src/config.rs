@@ -85,6 +85,7 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Diagnostics> {
     file.folder = Path::new(name).parent().unwrap_or(Path::new("")).to_owned();
     let mut config = convert::convert(&file, &report);
     let failed = report.has_errors();
+    config.files = report.take_files();
     let diagnostics = report.finish(name);
     if failed {
         return Err(diagnostics);

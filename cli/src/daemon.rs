@@ -32,6 +32,7 @@ use crate::{
     exit::Exit,
     interfaces::local_addresses,
     log,
+    privileges::{self, Launcher, Places},
     speaker::protocol::FromSpeaker,
 };
 
@@ -94,6 +95,16 @@ pub struct RunOptions {
     pub take_over: bool,
 }
 
+impl RunOptions {
+    fn runtime_dir(&self) -> PathBuf {
+        self.runtime_dir.clone().unwrap_or_else(|| RUNTIME_DIR.into())
+    }
+
+    fn control(&self) -> PathBuf {
+        self.control.clone().unwrap_or_else(|| self.runtime_dir().join("control.sock"))
+    }
+}
+
 /// Runs until it is stopped. Everything that can be wrong with the file or the arguments is said before a port is
 /// bound.
 pub fn run(options: &RunOptions) -> Exit {
@@ -105,14 +116,17 @@ pub fn run(options: &RunOptions) -> Exit {
         }
     };
     let refuse = |why: &str, is_file| before.iter().for_each(|before| before.refuse(why, is_file));
-    let config = match config::load(&options.file) {
-        Ok(config) => config,
-        Err(diagnostics) => {
+    let load = || {
+        config::load(&options.file).map_err(|diagnostics| {
             refuse(&format!("{diagnostics}{}. Nothing was changed.", diagnostics.summary()), true);
             eprint!("{diagnostics}");
             eprintln!("{}. Nothing was started.", diagnostics.summary());
-            return Exit::Configuration;
-        }
+            Exit::Configuration
+        })
+    };
+    let mut config = match load() {
+        Ok(config) => config,
+        Err(exit) => return exit,
     };
     let identity = match Identity::find(&config, options.node.as_deref(), &local_addresses()) {
         Ok(identity) => identity,
@@ -122,14 +136,30 @@ pub fn run(options: &RunOptions) -> Exit {
             return Exit::Usage;
         }
     };
+    let places = Places { runtime_dir: &options.runtime_dir(), control: &options.control() };
+    let entered = match privileges::enter(&config, places) {
+        Ok(entered) => entered,
+        Err(error) => {
+            refuse(&error.to_string(), false);
+            eprintln!("lbctl: {error}");
+            return Exit::Failure;
+        }
+    };
+    if entered.user.is_some() && options.file != Path::new("-") {
+        // Who could not read it, nor what it names, could not reload it.
+        config = match load() {
+            Ok(config) => config,
+            Err(exit) => return exit,
+        };
+    }
     let _flush = log::start();
     panic::abort_outside_workers();
-    for warning in config.warnings.headlines() {
+    for warning in config.warnings.headlines().chain(entered.remarks) {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(compose(options, config, identity, before.clone())),
+        Ok(runtime) => runtime.block_on(compose(options, config, identity, entered.launcher, before.clone())),
         Err(error) => Err(anyhow::Error::new(error).context("can't start the control thread's runtime")),
     };
     if let Err(error) = &result {
@@ -151,10 +181,10 @@ async fn compose(
     options: &RunOptions,
     mut config: Config,
     identity: Identity,
+    launcher: Launcher,
     before: Option<Before>,
 ) -> anyhow::Result<Exit> {
-    let runtime_dir = options.runtime_dir.clone().unwrap_or_else(|| RUNTIME_DIR.into());
-    let socket_path = options.control.clone().unwrap_or_else(|| runtime_dir.join("control.sock"));
+    let (runtime_dir, socket_path) = (options.runtime_dir(), options.control());
     let estate = before.as_ref().map(Before::estate).transpose()?;
     let (control, handover, earlier) = match estate {
         Some(Estate { handover, groups, control, before }) => {
@@ -198,6 +228,7 @@ async fn compose(
         file,
         wanted_node: options.node.clone(),
         runtime_dir,
+        launcher,
         started: Instants::now(),
         health: proxy.health(),
         proxy,
@@ -270,6 +301,7 @@ struct Daemon {
     path: String,
     wanted_node: Option<String>,
     runtime_dir: PathBuf,
+    launcher: Launcher,
     started: Instants,
     identity: Identity,
     proxy: Arc<Proxy>,
@@ -412,6 +444,7 @@ impl Daemon {
             groups: self.groups.iter().map(|group| group.config.clone()).collect(),
             runtime_dir: self.runtime_dir.clone(),
             program: "/proc/self/exe".into(),
+            launcher: self.launcher.clone(),
         };
         let (handle, messages) = match given {
             Some((pid, expected)) => SpeakerLink::adopt(settings, expected, pid)?,

@@ -13,5 +13,6 @@ pub mod lab;
 pub mod log;
 pub mod output;
 pub mod packets;
+pub mod privileges;
 pub mod speaker;
 pub mod statistics;

@@ -33,6 +33,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use crate::{
     exit::Exit,
     keeper::{Alive, Page, Side, leave_terminal, prefer_over_others},
+    privileges,
 };
 use link::Link;
 use outbox::Outbox;
@@ -58,7 +59,13 @@ pub fn main(runtime_dir: &Path) -> Exit {
         return Exit::Usage;
     };
     leave_terminal();
-    let refused = prefer_over_others();
+    if privileges::enter_starting_speaker().is_err() {
+        return Exit::Failure;
+    }
+    let refused = prefer_over_others(privileges::may_lock_memory());
+    if privileges::enter_speaker().is_err() {
+        return Exit::Failure;
+    }
     let Ok(alive) = Alive::hold(Arc::clone(&page), Side::Speaker) else { return Exit::Failure };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Exit::Failure;

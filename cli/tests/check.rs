@@ -106,9 +106,9 @@ fn the_shortest_pair_has_12_lines() {
     assert_eq!(text(&output.stdout), "pair.toml: fine: 2 nodes, 1 vip, 1 frontend, 1 backend, 2 servers\n");
 }
 
-/// The model without what may differ between a file and its effective form: the hash and the warnings.
+/// The model without what may differ between a file and its effective form: the hash, the warnings, and which files were read.
 fn model(config: &config::Config) -> String {
-    let config::Config { hash: _, warnings: _, cluster, groups, global, proxy, sources } = config;
+    let config::Config { hash: _, warnings: _, files: _, cluster, groups, global, proxy, sources } = config;
     format!("{cluster:#?}\n{groups:#?}\n{global:#?}\n{proxy:#?}\n{sources:#?}")
 }
 

@@ -180,6 +180,26 @@ fn missing_rights_are_named() {
 }
 
 #[test]
+fn user_and_group_that_are_not_there_are_named_with_what_makes_them() {
+    for (key, said) in [
+        (
+            "user",
+            "[global] user: no user is called `no-such` on this machine; make it with: useradd --system no-such\n",
+        ),
+        (
+            "group",
+            "[global] group: no group is called `no-such` on this machine; make it with: groupadd --system no-such\n",
+        ),
+    ] {
+        let file = format!("{}[global]\n{key} = \"no-such\"\n", pair("", free_port()));
+        let output = check(&["--here"], &file);
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+        assert_eq!(output.status.code(), Some(78));
+        assert_eq!(check(&[], &file).status.code(), Some(0), "another machine may have it");
+    }
+}
+
+#[test]
 fn without_here_the_machine_does_not_matter() {
     let output = check(&[], &pair("interface = \"nowhere0\"\n", 80));
     assert_eq!(output.status.code(), Some(0), "{output:?}");

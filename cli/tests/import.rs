@@ -105,8 +105,6 @@ fn no_line_of_the_article_is_lost_without_a_word() {
     let (toml, notes) = (text(&output.stdout), text(&output.stderr));
     let expected = [
         (4, "`chroot`"),
-        (5, "`uid`"),
-        (6, "`gid`"),
         (7, "`daemon` is left out"),
         (8, "`nbproc 1` is gone"),
         (9, "the folder /usr/local/haproxy/logs does not exist here"),

@@ -8,6 +8,8 @@
 mod forged;
 #[path = "speaker/net.rs"]
 mod net;
+#[path = "speaker/privileges.rs"]
+mod privileges;
 #[path = "speaker/record.rs"]
 mod record;
 

@@ -10,6 +10,8 @@ use std::{
     path::Path,
 };
 
+use nix::unistd::{User, geteuid};
+
 use crate::patience::{self, LIMIT};
 
 /// Why a file is not read: the end of a sentence that begins with its name.
@@ -19,8 +21,8 @@ pub enum ReadError {
     #[error("does not exist")]
     Missing,
     /// This user may not.
-    #[error("may not be read")]
-    NoRight,
+    #[error("may not be read by user {0}")]
+    NoRight(String),
     /// Whoever opens it waits for somebody who writes.
     #[error("is a pipe, not a file")]
     Pipe,
@@ -76,11 +78,17 @@ impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing,
-            io::ErrorKind::PermissionDenied => Self::NoRight,
+            io::ErrorKind::PermissionDenied => Self::NoRight(own_user()),
             io::ErrorKind::TimedOut => Self::Hangs,
             _ => Self::Failed(error),
         }
     }
+}
+
+/// Name or number of the user as whom files are read.
+fn own_user() -> String {
+    let user = geteuid();
+    User::from_uid(user).ok().flatten().map_or_else(|| user.to_string(), |user| user.name)
 }
 
 #[cfg(test)]

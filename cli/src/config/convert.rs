@@ -6,7 +6,7 @@
 use std::num::NonZeroUsize;
 
 use lb_proxy::{
-    config::Mode,
+    config::{Mode, Owner},
     sample::{Names, Stage},
 };
 
@@ -14,6 +14,7 @@ use super::{
     diagnostic::Report,
     model::{Config, Global},
     raw,
+    reader::At,
 };
 
 mod answers;
@@ -48,7 +49,7 @@ pub(super) use group::DEFAULT_GROUP;
 /// The limit on client connections of the process, unless the file has one.
 pub(crate) const MAXCONN: u32 = 20_000;
 
-/// `hash` is left empty.
+/// `hash` and `files` are left empty.
 pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     let cluster = cluster::convert(file.cluster.as_ref(), report);
     let global = global(&file.global);
@@ -89,6 +90,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     Config {
         hash: String::new(),
+        files: Vec::new(),
         warnings: Report::new("").finish(""),
         cluster,
         groups,
@@ -144,5 +146,7 @@ fn global(raw: &raw::Global) -> Global {
         .as_ref()
         .and_then(|threads| usize::try_from(threads.value).ok())
         .and_then(NonZeroUsize::new);
+    let owner = |at: &Option<At<Owner>>| at.as_ref().map(|at| at.value.clone());
+    (global.user, global.group) = (owner(&raw.user), owner(&raw.group));
     global
 }

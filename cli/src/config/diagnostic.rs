@@ -7,6 +7,7 @@ mod secrets;
 use std::{
     cell::{Cell, RefCell},
     fmt,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -68,6 +69,8 @@ pub(crate) struct Report<'a> {
     list: RefCell<Vec<Diagnostic>>,
     omitted: Cell<Omitted>,
     hidden: RefCell<Vec<Span>>,
+    /// Files that were read beside this one.
+    files: RefCell<Vec<PathBuf>>,
     most: usize,
     lines: Lines,
 }
@@ -84,6 +87,7 @@ impl<'a> Report<'a> {
             list: RefCell::default(),
             omitted: Cell::default(),
             hidden: RefCell::default(),
+            files: RefCell::default(),
             most,
             lines: Lines::of(text),
         }
@@ -105,6 +109,15 @@ impl<'a> Report<'a> {
     /// About the file as a whole.
     pub(crate) fn file_warning(&self, message: impl Into<String>) {
         self.add(Severity::Warning, None, message.into());
+    }
+
+    /// It was read because the file names it.
+    pub(crate) fn note_file(&self, path: &Path) {
+        self.files.borrow_mut().push(path.to_owned());
+    }
+
+    pub(crate) fn take_files(&self) -> Vec<PathBuf> {
+        self.files.take()
     }
 
     /// What stands there may be a secret: no report shows it.

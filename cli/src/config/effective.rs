@@ -46,6 +46,11 @@ pub fn effective(config: &Config) -> String {
         some => line(&mut out, "nameservers", list(some.iter().map(|address| quoted(&address.to_string())))),
     }
     line(&mut out, "compression_cpu", config.proxy.compression_cpu);
+    for (key, value) in [("user", &config.global.user), ("group", &config.global.group)] {
+        if let Some(value) = value {
+            line(&mut out, key, owner(value));
+        }
+    }
     log::targets(&mut out, &config.proxy.log);
     for map in &config.proxy.maps {
         write_map(&mut out, map);
@@ -223,17 +228,22 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
 }
 
 fn unix(bind: &UnixBind) -> String {
-    let owner = |key: &str, owner: &Option<Owner>| match owner {
-        None => String::new(),
-        Some(Owner::Id(id)) => format!(", {key} = {id}"),
-        Some(Owner::Name(name)) => format!(", {key} = {}", quoted(name)),
+    let owned = |key: &str, by: &Option<Owner>| {
+        by.as_ref().map(|by| format!(", {key} = {}", owner(by))).unwrap_or_default()
     };
     let mode = bind.mode.map(|mode| format!(", mode = \"{mode:04o}\"")).unwrap_or_default();
-    let owners = owner("user", &bind.user) + &owner("group", &bind.group);
+    let owners = owned("user", &bind.user) + &owned("group", &bind.group);
     if mode.is_empty() && owners.is_empty() {
         return quoted(&bind.address.to_string());
     }
     format!("{{ unix = {}{mode}{owners} }}", quoted(bind.address.as_str()))
+}
+
+fn owner(owner: &Owner) -> String {
+    match owner {
+        Owner::Id(id) => id.to_string(),
+        Owner::Name(name) => quoted(name),
+    }
 }
 
 fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Config) {

@@ -1,8 +1,8 @@
 //! The typed configuration: one value, the same on every node, in which wrong states can't be said.
 
-use std::{net::IpAddr, num::NonZeroUsize, time::Duration};
+use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use lb_proxy::config::Source;
+use lb_proxy::config::{Owner, Source};
 use lb_vrrp::{GroupConfig, PeerKind, Priority};
 
 use super::diagnostic::Diagnostics;
@@ -24,6 +24,8 @@ pub struct Config {
     pub proxy: lb_proxy::Config,
     /// Where connections to servers come from, as far as that differs by node.
     pub sources: Vec<SourceByNode>,
+    /// The files that were read with it: pages, users, contents. Not the maps, which `proxy` has.
+    pub files: Vec<PathBuf>,
 }
 
 /// A `source` that differs by node.
@@ -87,11 +89,15 @@ pub struct Global {
     pub drain_timeout: Duration,
     /// As the file has it; `None` means all cores. What the data plane runs with is `proxy.threads`.
     pub threads: Option<NonZeroUsize>,
+    /// Whose the processes are once they run, if root starts them; `None`: they stay root's.
+    pub user: Option<Owner>,
+    /// Their group; `None`: that of `user`.
+    pub group: Option<Owner>,
 }
 
 impl Default for Global {
     fn default() -> Self {
-        Self { drain_timeout: Duration::from_secs(5), threads: None }
+        Self { drain_timeout: Duration::from_secs(5), threads: None, user: None, group: None }
     }
 }
 

@@ -29,6 +29,7 @@ mod cluster;
 mod global;
 mod log;
 mod map;
+mod owner;
 mod proxy;
 mod users;
 mod vip;

@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     keeper::{Alive, Page, Side},
     packets,
+    privileges::Launcher,
     speaker::protocol::FromSpeaker,
 };
 use child::Child;
@@ -41,6 +42,8 @@ pub struct SpeakerSettings {
     pub runtime_dir: PathBuf,
     /// The program to start with the verb `speaker`: `/proc/self/exe`.
     pub program: PathBuf,
+    /// Starts it.
+    pub launcher: Launcher,
 }
 
 /// Sends to the speaker; clones are the same link. When the last clone is dropped, the speaker resigns and ends.
@@ -102,7 +105,7 @@ impl SpeakerLink {
         pid: u32,
     ) -> io::Result<(SpeakerHandle, mpsc::Receiver<FromSpeaker>)> {
         let Expected { socket, page, alive } = expected;
-        let child = Child::adopt(SpeakerProcess::adopt(pid)?, socket, &page)?;
+        let child = Child::adopt(SpeakerProcess::adopt(pid)?, socket, &page, settings.launcher.clone())?;
         Ok(Self::keep(settings, page, alive, child))
     }
 

@@ -135,6 +135,7 @@ impl Daemon {
             arguments,
             groups: self.groups.iter().map(|group| group.config.clone()).collect(),
             control,
+            launcher: self.launcher.clone(),
         })
     }
 

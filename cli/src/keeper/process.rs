@@ -4,7 +4,7 @@
 use nix::{
     sys::{
         mman::{MlockAllFlags, mlockall},
-        resource::{Resource, getrlimit, setrlimit},
+        resource::{Resource, setrlimit},
         signal::{SigHandler, Signal, signal},
     },
     unistd::setsid,
@@ -34,8 +34,8 @@ pub fn leave_terminal() {
 }
 
 /// Asks to be run before others and to stay in memory. To be called before the first thread is started, which inherit
-/// it. Returns what was refused, in words.
-pub fn prefer_over_others() -> Vec<String> {
+/// it. `may_lock`: whatever is allocated later may be locked as well. Returns what was refused, in words.
+pub fn prefer_over_others(may_lock: bool) -> Vec<String> {
     let mut refused = Vec::new();
     let limit = setrlimit(Resource::RLIMIT_RTTIME, RUNAWAY, RUNAWAY);
     let parameters = libc::sched_param { sched_priority: PRIORITY };
@@ -50,9 +50,7 @@ pub fn prefer_over_others() -> Vec<String> {
         prefer_by_fairness();
         refused.push(format!("no real-time priority (CAP_SYS_NICE): {error}"));
     }
-    // With a limit, a later allocation could fail because of it.
-    let unlimited = getrlimit(Resource::RLIMIT_MEMLOCK).is_ok_and(|(soft, _)| soft == libc::RLIM_INFINITY);
-    let locked = if unlimited || nix::unistd::geteuid().is_root() {
+    let locked = if may_lock {
         mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)
     } else {
         Err(nix::errno::Errno::EPERM)

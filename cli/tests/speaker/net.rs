@@ -190,17 +190,26 @@ impl Node {
 
     /// With another runtime folder.
     pub(crate) fn command_in(&self, folder: &Path, wrapper: &[&str], arguments: &[&str]) -> Command {
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_lbctl")), folder, wrapper, arguments)
+    }
+
+    fn command_of(&self, program: &Path, folder: &Path, wrapper: &[&str], arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["-t", &self.holder.id().to_string(), "-n"]).args(wrapper);
-        command.arg(env!("CARGO_BIN_EXE_lbctl")).arg("run").arg(&self.file);
+        command.arg(program).arg("run").arg(&self.file);
         command.args(["--node", self.name, "--runtime-dir"]).arg(folder).args(arguments);
         command.stdin(Stdio::null()).env("LBCTL_LOG", "debug").process_group(0);
         command
     }
 
     pub(crate) fn start(&mut self) {
+        self.start_program(Path::new(env!("CARGO_BIN_EXE_lbctl")));
+    }
+
+    /// The same with a copy of the program.
+    pub(crate) fn start_program(&mut self, program: &Path) {
         let log = File::options().create(true).append(true).open(self.folder.join("log")).unwrap();
-        let mut command = self.command(&[], &[]);
+        let mut command = self.command_of(program, &self.folder, &[], &[]);
         self.daemon = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     }
 
@@ -223,7 +232,12 @@ impl Node {
     }
 
     pub(crate) fn speaker_now(&self) -> Option<Pid> {
-        children(self.daemon()).into_iter().find(|pid| {
+        self.speaker_of(self.daemon())
+    }
+
+    /// The one that this process has started.
+    pub(crate) fn speaker_of(&self, daemon: Pid) -> Option<Pid> {
+        children(daemon).into_iter().find(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             line.starts_with(b"lbctl\0speaker\0") && !is_dead(*pid)
         })

@@ -23,6 +23,7 @@ use crate::{
     config::{Config, MAXCONN, identify},
     control::client::DEFAULT_SOCKET,
     interfaces::{LocalAddress, interface_of, local_addresses, nowhere, outside_networks, outside_warning},
+    privileges,
 };
 
 /// A stop that drains for longer than this may not be over within the unit's `TimeoutStopSec`.
@@ -62,6 +63,7 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
     if !config.groups.is_empty() {
         check_rights(&mut findings);
     }
+    findings.extend(privileges::unknown_account(&config.global).map(fatal));
     check_ports(config, &mut findings);
     findings.extend(nowhere(config).into_iter().map(|(frontend, address)| {
         warning(format!(

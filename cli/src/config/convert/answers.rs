@@ -33,7 +33,7 @@ pub(super) fn pages(
     }
     let own = |status| section.error_pages.iter().any(|page| page.status == status);
     let all = section.error_pages.iter().chain(defaults.iter().filter(|page| !own(page.status)));
-    all.filter_map(|page| match read(page, folder) {
+    all.filter_map(|page| match read(page, folder, report) {
         Ok(page) => Some(page),
         Err(why) => {
             report.error(page.file.span, format!("\"{}\" {why}", page.file.value.escape_debug()));
@@ -43,9 +43,9 @@ pub(super) fn pages(
     .collect()
 }
 
-fn read(page: &Page, folder: &Path) -> Result<ErrorPage, String> {
+fn read(page: &Page, folder: &Path, report: &Report<'_>) -> Result<ErrorPage, String> {
     let path = folder.join(&page.file.value);
-    let bytes = read_file(&path, LARGEST)?;
+    let bytes = read_file(&path, LARGEST, report)?;
     let (fields, content) = if bytes.starts_with(b"HTTP/1.") {
         whole_response(&bytes)?
     } else {
@@ -57,7 +57,8 @@ fn read(page: &Page, folder: &Path) -> Result<ErrorPage, String> {
 }
 
 /// The content of a file of at most so many bytes, or the end of a sentence about it.
-pub(super) fn read_file(path: &Path, largest: u64) -> Result<Vec<u8>, String> {
+pub(super) fn read_file(path: &Path, largest: u64, report: &Report<'_>) -> Result<Vec<u8>, String> {
+    report.note_file(path);
     file::read(path, largest).map_err(|error| match error {
         ReadError::TooLarge => format!("is larger than {} kB", largest / 1024),
         error => error.to_string(),

@@ -189,7 +189,7 @@ impl Context<'_> {
             },
             raw::Content::File(file) => {
                 let path = self.folder.join(&file.value);
-                match answers::read_file(&path, answers::LARGEST) {
+                match answers::read_file(&path, answers::LARGEST, self.report) {
                     Ok(bytes) => Content::File {
                         kind: kind.unwrap_or_else(|| {
                             answers::content_type(&path).unwrap_or("application/octet-stream").to_owned()

@@ -43,7 +43,7 @@ fn one(raw: &Named<raw::Users>, folder: &Path, report: &Report<'_>) -> UserList 
     }
     let mut is_whole = users.len() == raw.value.users.len();
     if let Some(file) = &raw.value.file {
-        for why in read(&folder.join(&file.value), &mut users).err().unwrap_or_default() {
+        for why in read(&folder.join(&file.value), &mut users, report).err().unwrap_or_default() {
             is_whole = false;
             report.error(file.span, format!("\"{}\" {why}", file.value.escape_debug()));
         }
@@ -80,8 +80,8 @@ fn one(raw: &Named<raw::Users>, folder: &Path, report: &Report<'_>) -> UserList 
 
 /// The users of a file in htpasswd's form: `name:hash`, maybe with a comment behind another colon. Errors are ends of
 /// sentences; none of them shows more of a line than the name.
-fn read(path: &Path, users: &mut Vec<User>) -> Result<(), Vec<String>> {
-    let bytes = answers::read_file(path, LARGEST).map_err(|why| vec![why])?;
+fn read(path: &Path, users: &mut Vec<User>, report: &Report<'_>) -> Result<(), Vec<String>> {
+    let bytes = answers::read_file(path, LARGEST, report).map_err(|why| vec![why])?;
     let text = String::from_utf8(bytes).map_err(|_| vec!["is not UTF-8 text".to_owned()])?;
     let mut errors = Vec::new();
     for (number, line) in text.lines().enumerate() {

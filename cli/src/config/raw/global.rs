@@ -2,7 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::log::{self, LogEntry};
+use lb_proxy::config::Owner;
+
+use super::{
+    log::{self, LogEntry},
+    owner,
+};
 use crate::config::{
     reader::{At, Fields, Value},
     text,
@@ -18,6 +23,8 @@ pub(crate) struct Global {
     pub(crate) log: Option<At<Vec<LogEntry>>>,
     /// Percent.
     pub(crate) compression_cpu: Option<At<u32>>,
+    pub(crate) user: Option<At<Owner>>,
+    pub(crate) group: Option<At<Owner>>,
 }
 
 impl Global {
@@ -29,8 +36,15 @@ impl Global {
             nameservers: fields.value("nameservers").map(nameservers).unwrap_or_default(),
             log: log::log(&fields, true),
             compression_cpu: fields.measured("compression_cpu", 0..=100, "percent"),
+            user: fields.value("user").and_then(|value| owner::user(&value)),
+            group: fields.value("group").and_then(|value| owner::group(&value)),
         };
-        fields.finish(|key| (key == "nbthread" || key == "nbproc").then(|| "write `threads`".into()));
+        fields.finish(|key| match key {
+            "nbthread" | "nbproc" => Some("write `threads`".into()),
+            "uid" => Some("write `user`, which also takes a number".into()),
+            "gid" => Some("write `group`, which also takes a number".into()),
+            _ => None,
+        });
         global
     }
 }

@@ -34,6 +34,7 @@ impl Plan {
     pub(super) fn new(running: Running<'_>, mut config: Config) -> Result<Self, Vec<String>> {
         let mut reasons = Vec::new();
         reasons.extend(threads(running.config, &mut config));
+        reasons.extend(account(running.config, &config));
         let identity = match identity(running.identity, &config) {
             Ok(identity) => identity,
             Err(reason) => {
@@ -94,6 +95,12 @@ fn threads(old: &Config, new: &mut Config) -> Option<String> {
     }
     let wanted = new.proxy.threads;
     (wanted != running).then(|| format!("[global] threads: {running} run, and the file wants {wanted}"))
+}
+
+/// Who runs can't become somebody else.
+fn account(old: &Config, new: &Config) -> Option<String> {
+    let of = |config: &Config| (config.global.user.clone(), config.global.group.clone());
+    (of(old) != of(new)).then(|| "[global] user and group can't change while lbctl runs".to_owned())
 }
 
 fn identity(running: &Identity, config: &Config) -> Result<Identity, String> {
@@ -222,6 +229,10 @@ mod tests {
                 ],
             ),
         ];
+        let table = table.into_iter().chain(["user = \"lbctl\"", "group = 990"].map(|key| {
+            let why = "[global] user and group can't change while lbctl runs".to_owned();
+            (ALONE, format!("[global]\n{key}\n{ALONE}"), vec![why])
+        }));
         for (old, new, expected) in table {
             assert_eq!(refused(old, &new), expected, "{new}");
         }

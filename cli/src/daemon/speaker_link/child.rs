@@ -8,18 +8,20 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{net::UnixDatagram, process::Command, sync::oneshot};
+use tokio::{net::UnixDatagram, process::Command, runtime::Handle, sync::oneshot};
 
 use super::{SpeakerSettings, process::SpeakerProcess};
 use crate::{
     keeper::{End, Page, Side, watch},
     packets,
+    privileges::{Launcher, Purpose},
     speaker::protocol::{FromSpeaker, MESSAGE_MAX, ToSpeaker},
 };
 
 #[derive(Debug)]
 pub(super) struct Child {
     process: SpeakerProcess,
+    launcher: Launcher,
     socket: UnixDatagram,
     packet: Vec<u8>,
     /// Said by the mutex; before the first message nobody waits for it.
@@ -40,30 +42,40 @@ impl Child {
     pub(super) fn start(settings: &SpeakerSettings, page: &Arc<Page>) -> io::Result<Self> {
         let (ours, theirs) = packets::pair()?;
         page.count_speaker();
-        let process = Command::new(&settings.program)
+        let mut command = Command::new(&settings.program);
+        command
             .arg0("lbctl")
             .arg("speaker")
             .arg("--runtime-dir")
             .arg(&settings.runtime_dir)
             .stdin(Stdio::from(theirs))
-            .stdout(Stdio::from(page.file().try_clone()?))
-            .spawn()?;
-        let child = Self::with(SpeakerProcess::Own(process), ours)?;
+            .stdout(Stdio::from(page.file().try_clone()?));
+        let runtime = Handle::current();
+        let process = settings.launcher.run(Purpose::Speaker, move || {
+            let _inside = runtime.enter();
+            command.spawn()
+        })??;
+        let child = Self::with(SpeakerProcess::Own(process), ours, settings.launcher.clone())?;
         child.tell(&ToSpeaker::Configure { groups: settings.groups.clone() })?;
         Ok(child)
     }
 
     /// The speaker that the daemon before this one has started, which has the other end of `socket` by now.
-    pub(super) fn adopt(process: SpeakerProcess, socket: OwnedFd, page: &Page) -> io::Result<Self> {
+    pub(super) fn adopt(
+        process: SpeakerProcess,
+        socket: OwnedFd,
+        page: &Page,
+        launcher: Launcher,
+    ) -> io::Result<Self> {
         page.count_speaker();
-        Self::with(process, socket)
+        Self::with(process, socket, launcher)
     }
 
-    fn with(process: SpeakerProcess, socket: OwnedFd) -> io::Result<Self> {
+    fn with(process: SpeakerProcess, socket: OwnedFd, launcher: Launcher) -> io::Result<Self> {
         let socket = StdSocket::from(socket);
         socket.set_nonblocking(true)?;
         let socket = UnixDatagram::from_std(socket)?;
-        Ok(Self { process, socket, packet: vec![0; MESSAGE_MAX], died: None })
+        Ok(Self { process, launcher, socket, packet: vec![0; MESSAGE_MAX], died: None })
     }
 
     /// Gives it these ends of a link to another daemon.
@@ -82,8 +94,10 @@ impl Child {
             let found = std::fs::metadata(format!("/proc/{process}/exe")).ok()?;
             Some((found.dev(), found.ino()))
         };
-        let theirs = self.pid().and_then(|pid| file(&pid.to_string()));
-        theirs.is_some() && theirs != file("self")
+        let Some(pid) = self.pid() else { return false };
+        // Only who has the speaker's capabilities may look (PTRACE_MODE_READ).
+        let theirs = self.launcher.run(Purpose::Speaker, move || file(&pid.to_string()));
+        theirs.is_ok_and(|theirs| theirs.is_some() && theirs != file("self"))
     }
 
     /// Waits on the speaker's mutex. To be called once it holds it: after its first message.
@@ -108,7 +122,7 @@ impl Child {
 
     /// What it does next.
     pub(super) async fn news(&mut self) -> News {
-        let Self { process, socket, packet, died } = self;
+        let Self { process, socket, packet, died, .. } = self;
         let received = tokio::select! {
             biased;
             received = socket.recv(packet) => received,

@@ -20,7 +20,11 @@ use super::{
     channel::Channel,
     words::{FromNext, PROTOCOL, ToNext},
 };
-use crate::{daemon::speaker_link::Ends, packets};
+use crate::{
+    daemon::speaker_link::Ends,
+    packets,
+    privileges::{Launcher, Purpose},
+};
 
 /// To start and say hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
@@ -41,6 +45,7 @@ pub(super) struct Orders {
     pub(super) control: [OwnedFd; 2],
     /// Conversations with processes before this one.
     pub(super) before: Vec<OwnedFd>,
+    pub(super) launcher: Launcher,
 }
 
 /// See the module. One that is dropped before it was let go is ended.
@@ -95,11 +100,9 @@ impl Next {
     /// Its conversation is its stdin, so nothing else that is started at the same time can inherit it.
     fn spawn(orders: &Orders) -> io::Result<Self> {
         let (ours, theirs) = packets::pair()?;
-        let process = Command::new(&orders.program)
-            .arg0("lbctl")
-            .args(&orders.arguments)
-            .stdin(Stdio::from(theirs))
-            .spawn()?;
+        let mut command = Command::new(&orders.program);
+        command.arg0("lbctl").args(&orders.arguments).stdin(Stdio::from(theirs));
+        let process = orders.launcher.run(Purpose::Daemon, move || command.spawn())??;
         let channel = Channel::new(ours)?;
         Ok(Self { process: Some(process), channel, version: String::new(), ends: None })
     }

@@ -111,6 +111,8 @@ fn global(parts: &Parts<'_>, document: &mut Document) {
     if let Some(percent) = global.compression_cpu {
         entries.push(pair("compression_cpu", Value::Integer(percent), None));
     }
+    entries.extend(global.user.clone().map(|user| pair("user", user, None)));
+    entries.extend(global.group.clone().map(|group| pair("group", group, None)));
     if !global.nameservers.is_empty() {
         entries.push(pair("nameservers", Value::List(global.nameservers.clone()), None));
     }

@@ -32,6 +32,10 @@ pub(super) struct Global {
     pub(super) compression_level: Option<u64>,
     /// `maxcompcpuusage`
     pub(super) compression_cpu: Option<u64>,
+    /// `user`, `uid`: the later one.
+    pub(super) user: Option<Value>,
+    /// `group`, `gid`: the later one.
+    pub(super) group: Option<Value>,
     /// `hard-stop-after`
     pub(super) drain_timeout: Option<Value>,
     pub(super) logs: Vec<Log>,
@@ -56,10 +60,10 @@ pub(super) const ROWS: &[Row<Global>] = &[
     row("debug", "", |global, line| { global.debug = Some(line.span); Ok(()) }, "", "`lbctl trace` shows heads as they pass, on a running node."),
     row("pidfile", "", pidfile, "", "systemd knows the process; `lbctl status` finds it by its socket."),
     row("chroot", "", chroot, "", "As a comment. systemd's unit can shut the process in."),
-    missing("user", "", "start lbctl as this user, with systemd's User= and CAP_NET_BIND_SERVICE; a pair needs CAP_NET_ADMIN and CAP_NET_RAW, too"),
-    missing("group", "", "start lbctl with this group, with systemd's Group="),
-    missing("uid", "", "start lbctl as this user, with systemd's User="),
-    missing("gid", "", "start lbctl with this group, with systemd's Group="),
+    row("user", "", |global, line| { global.user = Some(Value::Text(line.only()?.text.clone())); Ok(()) }, "`user`", "A reload reads as this user what the file names; HAProxy reads it as root."),
+    row("group", "", |global, line| { global.group = Some(Value::Text(line.only()?.text.clone())); Ok(()) }, "`group`", ""),
+    row("uid", "", |global, line| { global.user = Some(Value::Integer(values::number(line.only()?)?)); Ok(()) }, "`user`", "A user whom the machine does not know needs a `group`, too."),
+    row("gid", "", |global, line| { global.group = Some(Value::Integer(values::number(line.only()?)?)); Ok(()) }, "`group`", ""),
     row("log", "", log, "`log`", "What happens to requests and servers. What lbctl says of itself goes to stderr, and so to the journal."),
     row("log-send-hostname", "", hostname, "`log.format = \"rfc3164\"`", "The machine's own name."),
     row("log-tag", "", |global, line| { global.tag = Some(line.only()?.clone()); Ok(()) }, "`log.tag`", "Without it `haproxy`, as there."),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use lb_proxy::config::{Inherited, Owner, UnixBind};
+use lb_proxy::config::{Inherited, UnixBind};
 
 use crate::config::{
     diagnostic::Span,
@@ -96,8 +96,8 @@ fn read_unix(fields: Fields<'_>) -> Option<UnixBind> {
     let mode = fields.value("mode").and_then(|value| {
         value.parsed("the rights of the socket in octal, in quotes: mode = \"0660\"", text::file_mode)
     });
-    let user = fields.value("user").and_then(|value| owner(&value, "the name of a user, or a number"));
-    let group = fields.value("group").and_then(|value| owner(&value, "the name of a group, or a number"));
+    let user = fields.value("user").and_then(|value| super::super::owner::user(&value));
+    let group = fields.value("group").and_then(|value| super::super::owner::group(&value));
     let is_abstract = bind.as_ref().is_some_and(|bind| bind.value.address.path().is_none());
     if is_abstract {
         let spans = [mode.as_ref().map(|at| at.span), user.as_ref().map(|at| at.span)];
@@ -115,16 +115,5 @@ fn read_unix(fields: Fields<'_>) -> Option<UnixBind> {
         user: user.map(|at| at.value),
         group: group.map(|at| at.value),
         ..bind?.value
-    })
-}
-
-fn owner(value: &Value<'_>, expected: &str) -> Option<At<Owner>> {
-    if value.is_integer() {
-        return value.integer(0..=u32::MAX - 1).map(|id| At::new(Owner::Id(id.value), id.span));
-    }
-    value.parsed(expected, |text| {
-        let is_name =
-            !text.is_empty() && !text.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control());
-        if is_name { Ok(Owner::Name(text.to_owned())) } else { Err("is no name of a user or a group".into()) }
     })
 }

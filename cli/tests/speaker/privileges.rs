@@ -1,0 +1,309 @@
+//! What the processes of a node may do once they run, read from /proc thread by thread; and that it is enough for all that
+//! comes later. Only root can become another user: whoever else runs these tests does so by sudo, which `tests/run` needs
+//! anyway.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, Permissions},
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use nix::{
+    sys::signal::Signal,
+    unistd::{Pid, User},
+};
+
+use super::net::{Bridge, Node, in_namespace, wait_for};
+
+const PORTS: u64 = 1 << 10;
+const ADMIN: u64 = 1 << 12;
+const RAW: u64 = 1 << 13;
+const NICE: u64 = 1 << 23;
+const LOCK: u64 = 1 << 14;
+
+/// Who runs the daemon.
+const USER: &str = "nobody";
+
+/// A test that needs root in the first user namespace.
+fn as_root(name: &str, test: impl FnOnce()) {
+    if nix::unistd::geteuid().is_root() {
+        return in_namespace(name, test);
+    }
+    let program = std::env::current_exe().unwrap();
+    let ran = Command::new("sudo").arg("-n").arg(program).args(["--exact", name]).output();
+    let ran = ran.expect("sudo is here: tests/run asks for it where it is not root");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+/// A node of root's whose file names another user: the program and the file are where that user finds them.
+struct Jailed {
+    node: Node,
+    program: PathBuf,
+    file: PathBuf,
+    bridge: Bridge,
+}
+
+impl Jailed {
+    fn start() -> Self {
+        let bridge = Bridge::new("");
+        let folder = bridge.folder.path();
+        fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+        let program = folder.join("bin/lbctl");
+        fs::create_dir(folder.join("bin")).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_lbctl"), &program).unwrap();
+        let file = folder.join("lb.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replacen("[global]\n", &format!("[global]\nuser = \"{USER}\"\n"), 1)).unwrap();
+        let mut node = Node::new(&bridge, 1, true);
+        give(node.folder());
+        node.start_program(&program);
+        wait_for("lb1 holds the address", || node.has_vip().then_some(()));
+        Self { node, program, file, bridge }
+    }
+
+    /// Replaces a part of the file, as an editor does.
+    fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(&self.file).unwrap();
+        assert!(text.contains(from), "{text}");
+        let fresh = self.file.with_extension("new");
+        fs::write(&fresh, text.replacen(from, to, 1)).unwrap();
+        fs::rename(fresh, &self.file).unwrap();
+    }
+
+    fn verb(&self, words: &[&str]) -> Output {
+        let control = self.node.folder().join("control.sock");
+        Command::new(&self.program).args(words).arg("--control").arg(control).output().unwrap()
+    }
+
+    #[track_caller]
+    fn done(&self, words: &[&str]) -> String {
+        let output = self.verb(words);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
+    fn daemon(&self) -> Pid {
+        let pid = self.node.status()["pid"].as_i64().expect("it answers");
+        Pid::from_raw(i32::try_from(pid).unwrap())
+    }
+}
+
+fn give(path: &Path) {
+    let user = User::from_name(USER).unwrap().unwrap();
+    chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+}
+
+/// What /proc says of one thread.
+#[derive(Debug)]
+struct Thread {
+    name: String,
+    status: String,
+}
+
+impl Thread {
+    fn all(of: Pid) -> Vec<Self> {
+        let tasks = fs::read_dir(format!("/proc/{of}/task")).unwrap().flatten();
+        let read = |path: PathBuf| fs::read_to_string(path.join("status")).ok();
+        let named = |status: String| Some(Self { name: value(&status, "Name")?.to_owned(), status });
+        // One that has ended meanwhile says nothing.
+        tasks.filter_map(|task| read(task.path()).and_then(named)).collect()
+    }
+
+    #[track_caller]
+    fn value(&self, key: &str) -> &str {
+        value(&self.status, key).unwrap_or_else(|| panic!("no {key}: {}", self.status))
+    }
+
+    #[track_caller]
+    fn sets(&self) -> [u64; 5] {
+        ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
+            .map(|key| u64::from_str_radix(self.value(key), 16).unwrap())
+    }
+
+    /// What holds for every thread of both processes.
+    #[track_caller]
+    fn is_confined(&self) {
+        let user = User::from_name(USER).unwrap().unwrap();
+        let ids = |id: u32| vec![id.to_string(); 4].join("\t");
+        assert_eq!(self.value("Uid"), ids(user.uid.as_raw()), "{}", self.name);
+        assert_eq!(self.value("Gid"), ids(user.gid.as_raw()), "{}", self.name);
+        let groups: Vec<_> = self.value("Groups").split_whitespace().collect();
+        assert_eq!(groups, [user.gid.as_raw().to_string()], "{}: root's are gone", self.name);
+        assert_eq!(self.value("NoNewPrivs"), "1", "{}", self.name);
+    }
+}
+
+fn value<'a>(status: &'a str, key: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
+}
+
+/// Every thread of the daemon and of its speaker has what docs/operations.md says, whoever has started it.
+#[track_caller]
+fn assert_least_privilege(daemon: Pid, speaker: Pid) {
+    // Root raises the limit of locked memory where it may (CAP_SYS_RESOURCE); then nobody needs more than the limit.
+    let limits = fs::read_to_string(format!("/proc/{speaker}/limits")).unwrap();
+    let locked = limits.lines().find(|line| line.starts_with("Max locked memory")).unwrap();
+    let lock = if locked.contains("unlimited") { 0 } else { LOCK };
+    let bound = PORTS | ADMIN | RAW | NICE | lock;
+    let threads = Thread::all(daemon);
+    let names: BTreeSet<_> = threads.iter().map(|thread| &*thread.name).collect();
+    for name in ["lbctl", "launcher", "log", "lbctl-worker-0", "alive"] {
+        assert!(names.contains(name), "{names:?}");
+    }
+    for thread in &threads {
+        thread.is_confined();
+        let [inheritable, permitted, effective, bounding, ambient] = thread.sets();
+        assert_eq!(bounding, bound, "{}", thread.name);
+        if thread.name == "launcher" {
+            assert_eq!((inheritable, permitted, effective), (bound, bound, bound));
+            // Of what was started last: a speaker or another daemon.
+            assert!([0, bound & !PORTS, bound].contains(&ambient), "{ambient:x}");
+        } else {
+            assert_eq!((permitted, effective), (PORTS, PORTS), "{}", thread.name);
+            assert_eq!((inheritable, ambient), (0, 0), "{}", thread.name);
+        }
+    }
+    // From its second thread on it has started.
+    let threads = wait_for("a speaker that has started", || {
+        Some(Thread::all(speaker)).filter(|threads| threads.len() > 1)
+    });
+    let lines = |pid: Pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert_ne!(value(&lines(speaker), "VmLck"), Some("0 kB"), "its memory is locked");
+    for thread in &threads {
+        thread.is_confined();
+        let sets = thread.sets();
+        let has = ADMIN | RAW | lock;
+        assert_eq!(sets, [0, has, has, bound, 0], "speaker: {}", thread.name);
+    }
+}
+
+/// Kills the speaker and waits for the next one.
+fn replace_speaker(jailed: &Jailed, daemon: Pid) -> Pid {
+    let node = &jailed.node;
+    let old = wait_for("a speaker", || node.speaker_of(daemon));
+    node.signal(old, Signal::SIGKILL);
+    wait_for("another speaker resumes", || {
+        let now = node.speaker_of(daemon).filter(|now| *now != old)?;
+        (node.state() == "Active").then_some(now)
+    })
+}
+
+fn get(mut stream: impl std::io::Read + Write) -> String {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let head = lines.next().unwrap().unwrap();
+    head + " " + &lines.map_while(Result::ok).last().unwrap_or_default()
+}
+
+#[test]
+fn every_thread_has_what_it_needs_and_no_more() {
+    as_root("privileges::every_thread_has_what_it_needs_and_no_more", || {
+        let jailed = Jailed::start();
+        let daemon = jailed.node.daemon();
+        assert_least_privilege(daemon, jailed.node.speaker());
+        // A speaker that dies is replaced by one with the same.
+        let speaker = replace_speaker(&jailed, daemon);
+        assert_least_privilege(daemon, speaker);
+        assert!(jailed.node.has_vip());
+    });
+}
+
+#[test]
+fn what_a_reload_brings_works_without_the_rights_of_the_start() {
+    as_root("privileges::what_a_reload_brings_works_without_the_rights_of_the_start", || {
+        let jailed = Jailed::start();
+        let (node, folder) = (&jailed.node, jailed.bridge.folder.path());
+        let page = folder.join("503.http");
+        fs::write(&page, "one").unwrap();
+        let log = node.folder().join("access.log");
+        let socket = node.folder().join("web.sock");
+        jailed.edit("maxconn = 100\n", &format!("maxconn = 100\nlog = {{ file = \"{}\" }}\n", log.display()));
+        jailed.edit("\"198.51.100.10\"", "\"198.51.100.10\", \"198.51.100.20\"");
+        let binds = format!(
+            "bind = [{{ vip = \"web\", port = 80 }}, \"{}:81\", {{ unix = \"{}\", mode = \"0600\" }}]\nlog = \"global\"\n\
+             error_page = {{ 503 = \"503.http\" }}",
+            node.address,
+            socket.display()
+        );
+        jailed.edit("bind = { vip = \"web\", port = 80 }", &binds);
+        jailed.edit("servers = [\"198.51.100.21:80\"]", "servers = [\"127.0.0.1:1\"]");
+        let said = jailed.done(&["reload"]);
+        assert!(said.contains("addresses"), "{said}");
+        wait_for("the address that is new", || {
+            node.ip(&["-4", "addr", "show"]).contains("inet 198.51.100.20/").then_some(())
+        });
+        let through = |address: &str| TcpStream::connect(address).unwrap();
+        for address in ["198.51.100.20:80".to_owned(), format!("{}:81", node.address)] {
+            assert_eq!(get(through(&address)), "HTTP/1.1 503 Service Unavailable one");
+        }
+        assert_eq!(get(UnixStream::connect(&socket).unwrap()), "HTTP/1.1 503 Service Unavailable one");
+
+        // Files that were there are read again, and those that were moved away are made anew.
+        fs::write(&page, "two").unwrap();
+        jailed.done(&["reload"]);
+        assert_eq!(get(UnixStream::connect(&socket).unwrap()), "HTTP/1.1 503 Service Unavailable two");
+        wait_for("a line", || fs::read_to_string(&log).ok().filter(|text| !text.is_empty()));
+        fs::rename(&log, log.with_extension("1")).unwrap();
+        jailed.done(&["log", "reopen"]);
+        get(UnixStream::connect(&socket).unwrap());
+        wait_for("a line in the next file", || fs::read_to_string(&log).ok().filter(|text| !text.is_empty()));
+        assert_least_privilege(node.daemon(), node.speaker());
+    });
+}
+
+#[test]
+fn the_next_process_of_an_upgrade_has_the_same_and_starts_speakers() {
+    as_root("privileges::the_next_process_of_an_upgrade_has_the_same_and_starts_speakers", || {
+        let jailed = Jailed::start();
+        let node = &jailed.node;
+        let (first, speaker) = (node.daemon(), node.speaker());
+        jailed.done(&["upgrade"]);
+        let second = jailed.daemon();
+        assert_ne!(second, first);
+        assert_least_privilege(second, speaker);
+        // The program that is installed now, and a speaker of it.
+        let fresh = jailed.program.with_extension("new");
+        fs::copy(env!("CARGO_BIN_EXE_lbctl"), &fresh).unwrap();
+        fs::rename(fresh, &jailed.program).unwrap();
+        jailed.done(&["upgrade"]);
+        let third = jailed.daemon();
+        let next = wait_for("a speaker of the new program", || node.speaker_of(third));
+        wait_for("it resumes", || (node.state() == "Active").then_some(()));
+        assert_least_privilege(third, next);
+        assert_least_privilege(third, replace_speaker(&jailed, third));
+        jailed.done(&["stop", "--now"]);
+    });
+}
+
+#[test]
+fn file_that_the_user_cant_read_is_refused_with_the_name_of_the_user() {
+    as_root("privileges::file_that_the_user_cant_read_is_refused_with_the_name_of_the_user", || {
+        let mut jailed = Jailed::start();
+        let page = jailed.bridge.folder.path().join("503.http");
+        fs::write(&page, "one").unwrap();
+        jailed.edit("check = false", "check = false\nerror_page = { 503 = \"503.http\" }");
+        jailed.done(&["reload"]);
+        fs::set_permissions(&page, Permissions::from_mode(0o600)).unwrap();
+        let refused = jailed.verb(&["reload"]);
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(78), "{why}");
+        assert!(why.contains("\"503.http\" may not be read by user nobody"), "{why}");
+        assert!(jailed.node.has_vip());
+        // It would have been refused at the start as well, although it is root who starts.
+        jailed.done(&["stop", "--now"]);
+        jailed.node.wait();
+        let again = jailed.node.command(&[], &[]).output().unwrap();
+        let why = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert_eq!(again.status.code(), Some(78), "{why}");
+        assert!(why.contains("\"503.http\" may not be read by user nobody"), "{why}");
+    });
+}
