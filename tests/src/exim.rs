@@ -1,70 +1,69 @@
-//! A real Exim that takes mail for example.com into a folder.
+//! A real Exim that takes mail for example.com into a folder, on a node of a lab.
 
 use std::{
     fs,
-    net::SocketAddr,
-    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
-    process::Command,
+    time::Duration,
 };
 
-use nix::unistd::User;
+use lbctl::lab::Spawned;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{
-    plain::{Running, wait_until},
-    program,
-};
+use crate::{program, scene::Scene, wait};
 
-/// A mail server; it ends with this value.
+/// Where it listens: below 1024 it could not without rights.
+pub const PORT: u16 = 2525;
+/// Exim does not deliver as root. `nobody` is a name for whoever runs the tests, and needs no rights.
+const USER: &str = "65534";
+
+/// A mail server; its mails end with this value, it ends with the lab at the latest.
 #[derive(Debug)]
-pub struct Exim {
-    /// Where it listens.
-    pub address: SocketAddr,
+pub struct Exim<'scene> {
     folder: TempDir,
-    running: Option<Running>,
+    running: Spawned<'scene>,
 }
 
-impl Exim {
-    /// Starts one. Exim does not deliver as root: it is nobody then, and otherwise the user who runs the tests.
+impl<'scene> Exim<'scene> {
+    /// Starts one on all addresses of `node`.
     ///
     /// # Panics
     /// It does not start.
     #[track_caller]
     #[must_use]
-    pub fn start(address: SocketAddr) -> Self {
+    pub fn start(scene: &'scene Scene, node: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().display().to_string();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our own");
-        let user = user();
         for name in ["spool", "mail"] {
-            let part = folder.path().join(name);
-            fs::create_dir(&part).expect("created");
-            chown(&part, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may, and to oneself");
+            fs::create_dir(folder.path().join(name)).expect("created");
         }
         let file = folder.path().join("exim.conf");
-        fs::write(&file, configuration(&path, &user)).expect("written");
-        let log = folder.path().join("log");
-        let mut command = Command::new(program::find("exim4"));
-        command.arg("-C").arg(&file).args(["-bdf", "-oX"]).arg(format!(
-            "[{}]:{}",
-            address.ip(),
-            address.port()
-        ));
-        let running = Some(Running::start(&mut command, &log));
-        wait_until(
-            "Exim listens",
-            || fs::read_to_string(&log).unwrap_or_default(),
-            || std::net::TcpStream::connect(address).is_ok(),
-        );
-        Self { address, folder, running }
+        fs::write(&file, configuration(folder.path())).expect("written");
+        let command = [
+            "unshare",
+            &format!("--map-user={USER}"),
+            &format!("--map-group={USER}"),
+            &program::find("exim4").display().to_string(),
+            "-C",
+            &file.display().to_string(),
+            "-bdf",
+            "-oX",
+            &PORT.to_string(),
+        ];
+        let running = scene.spawn(node, "exim", command).unwrap_or_else(|error| panic!("{error:#}"));
+        let probe = ["bash", "-c", &format!("exec 3<>/dev/tcp/127.0.0.1/{PORT}")];
+        wait::until("Exim listens", Duration::from_secs(60), || {
+            scene.exec(node, probe).ok()?.success().then_some(())
+        });
+        Self { folder, running }
     }
 
     /// Dies as in a crash.
-    pub fn kill(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.kill();
-        }
+    ///
+    /// # Panics
+    /// It is dead already.
+    pub fn kill(&self) {
+        self.running.signal(Signal::SIGKILL).unwrap_or_else(|error| panic!("{error:#}"));
+        self.running.wait().unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// The mails that it has.
@@ -76,34 +75,31 @@ impl Exim {
     }
 }
 
-/// Sends a mail with `subject` through `address`.
+/// Sends a mail with `subject` to the virtual address, from the client's node.
 ///
 /// # Errors
 /// What curl says.
-pub fn send(address: SocketAddr, folder: &Path, subject: &str) -> Result<(), String> {
-    let mail = folder.join("mail.txt");
-    fs::write(&mail, format!("Subject: {subject}\r\n\r\nhello\r\n")).map_err(|error| error.to_string())?;
-    let mut command = Command::new(program::find("curl"));
-    command.args(["--silent", "--show-error", "--max-time", "20", "--url"]).arg(format!("smtp://{address}"));
-    command.args(["--mail-from", "a@example.com", "--mail-rcpt", "b@example.com", "--upload-file"]).arg(mail);
-    let output = command.output().map_err(|error| error.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+///
+/// # Panics
+/// It can't be run.
+pub fn send(scene: &Scene, subject: &str) -> Result<(), String> {
+    let mail = scene.write("mail.txt", &format!("Subject: {subject}\r\n\r\nhello\r\n"));
+    let url = format!("smtp://{}", lbctl::lab::VIP);
+    let command = ["curl", "--silent", "--show-error", "--max-time", "20", "--url", &url];
+    let rest = ["--mail-from", "a@example.com", "--mail-rcpt", "b@example.com", "--upload-file", &mail];
+    let output =
+        scene.exec("client", command.into_iter().chain(rest)).unwrap_or_else(|error| panic!("{error:#}"));
+    if output.success() { Ok(()) } else { Err(output.stderr) }
 }
 
-fn user() -> User {
-    let uid = nix::unistd::geteuid();
-    let user = if uid.is_root() { User::from_name("nobody") } else { User::from_uid(uid) };
-    user.ok().flatten().expect("a user of this machine")
-}
-
-fn configuration(folder: &str, user: &User) -> String {
-    let (uid, gid) = (user.uid, user.gid);
+fn configuration(folder: &Path) -> String {
+    let folder = folder.display();
     format!(
         "spool_directory = {folder}/spool\nlog_file_path = {folder}/spool/%slog\nprimary_hostname = mx.example.com\n\
-         exim_user = {uid}\nexim_group = {gid}\ndeliver_drop_privilege\nacl_smtp_rcpt = accept\nacl_smtp_data = accept\nhost_lookup =\n\
+         exim_user = {USER}\nexim_group = {USER}\ndeliver_drop_privilege\nacl_smtp_rcpt = accept\nacl_smtp_data = accept\nhost_lookup =\n\
          keep_environment =\ntls_advertise_hosts =\nrfc1413_query_timeout = 0s\n\
          begin routers\nlocal:\n  driver = accept\n  domains = example.com\n  transport = folder\n\
          begin transports\nfolder:\n  driver = appendfile\n  directory = {folder}/mail\n  maildir_format\n\
-         \x20 user = {uid}\n  group = {gid}\n"
+         \x20 user = {USER}\n  group = {USER}\n"
     )
 }

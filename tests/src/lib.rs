@@ -1,6 +1,7 @@
 //! Harness of the end-to-end tests: a lab per test, programs of other projects in it, and what the record of addresses
 //! says.
 
+pub mod attempts;
 pub mod browser;
 pub mod capture;
 pub mod exim;

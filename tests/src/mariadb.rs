@@ -1,86 +1,75 @@
-//! A real MariaDB with data, socket and address of its own.
+//! A real MariaDB with data and socket of its own, on a node of a lab.
 
 use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
+    time::Duration,
 };
 
+use lbctl::lab::Spawned;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{
-    plain::{Running, wait_until},
-    program,
-};
+use crate::{program, scene::Scene, wait};
 
-/// A server and its data; both end with this value.
+/// A server; its data end with this value, it ends with the lab at the latest.
 #[derive(Debug)]
-pub struct MariaDb {
-    /// Where it listens.
-    pub address: SocketAddr,
+pub struct MariaDb<'scene> {
     folder: TempDir,
-    running: Option<Running>,
+    running: Spawned<'scene>,
 }
 
-impl MariaDb {
-    /// Starts one that says `id` when asked for `@@server_id`, with the user `check` that needs no password.
+impl<'scene> MariaDb<'scene> {
+    /// Starts one on all addresses of `node` that says `id` when asked for `@@server_id`, with the user `check` that needs
+    /// no password.
     ///
     /// # Panics
     /// It does not start.
     #[track_caller]
     #[must_use]
-    pub fn start(address: SocketAddr, id: u32) -> Self {
+    pub fn start(scene: &'scene Scene, node: &str, id: u32) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let data = folder.path().join("data");
+        let path = |name: &str| folder.path().join(name).display().to_string();
         // In a shared one each server removes the temporary tables of the other when it starts.
-        let temporary = folder.path().join("tmp");
-        std::fs::create_dir(&temporary).expect("created");
+        std::fs::create_dir(path("tmp")).expect("created");
         let mut install = Command::new(program::find("mariadb-install-db"));
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-        install.arg(format!("--datadir={}", data.display())).arg(format!("--user={}", user()));
-        install.arg(format!("--tmpdir={}", temporary.display()));
+        install.arg(format!("--datadir={}", path("data"))).arg(format!("--user={}", user()));
+        install.arg(format!("--tmpdir={}", path("tmp")));
         let output = install.output().expect("it is installed");
         assert!(output.status.success(), "{output:?}");
-        let mut server = Self { address, folder, running: None };
-        server.run(id);
+        // Whoever runs the tests is root in the lab, and MariaDB refuses to run as root without being told so.
+        let command = [
+            program::find("mariadbd").display().to_string(),
+            "--no-defaults".to_owned(),
+            "--user=root".to_owned(),
+            "--skip-name-resolve".to_owned(),
+            "--innodb-buffer-pool-size=8M".to_owned(),
+            "--innodb-log-file-size=4M".to_owned(),
+            "--max-connect-errors=5".to_owned(),
+            format!("--server-id={id}"),
+            format!("--datadir={}", path("data")),
+            format!("--tmpdir={}", path("tmp")),
+            format!("--socket={}", path("socket")),
+            format!("--pid-file={}", path("pid")),
+        ];
+        let running = scene.spawn(node, "mariadb", command).unwrap_or_else(|error| panic!("{error:#}"));
+        let server = Self { folder, running };
+        wait::until("MariaDB answers", Duration::from_secs(60), || {
+            server.ask_itself("SELECT 1").status.success().then_some(())
+        });
         let created = server.ask_itself("CREATE USER IF NOT EXISTS 'check'@'%'");
         assert!(created.status.success(), "{created:?}");
         server
     }
 
-    fn run(&mut self, id: u32) {
-        let path = |name: &str| self.folder.path().join(name);
-        let mut command = Command::new(program::find("mariadbd"));
-        command.arg("--no-defaults").args([
-            "--skip-name-resolve",
-            "--innodb-buffer-pool-size=8M",
-            "--innodb-log-file-size=4M",
-        ]);
-        command.args([
-            format!("--user={}", user()),
-            format!("--datadir={}", path("data").display()),
-            format!("--tmpdir={}", path("tmp").display()),
-            format!("--socket={}", path("socket").display()),
-            format!("--pid-file={}", path("pid").display()),
-            format!("--bind-address={}", self.address.ip()),
-            format!("--port={}", self.address.port()),
-            format!("--server-id={id}"),
-            "--max-connect-errors=5".to_owned(),
-        ]);
-        self.running = Some(Running::start(&mut command, &path("log")));
-        let log = path("log");
-        wait_until(
-            "MariaDB answers",
-            || std::fs::read_to_string(&log).unwrap_or_default(),
-            || self.ask_itself("SELECT 1").status.success(),
-        );
-    }
-
     /// Dies as in a crash.
-    pub fn kill(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.kill();
-        }
+    ///
+    /// # Panics
+    /// It is dead already.
+    pub fn kill(&self) {
+        self.running.signal(Signal::SIGKILL).unwrap_or_else(|error| panic!("{error:#}"));
+        self.running.wait().unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// Asks over its own socket, as root.
@@ -90,35 +79,33 @@ impl MariaDb {
     #[must_use]
     pub fn ask_itself(&self, query: &str) -> Output {
         let socket: PathBuf = self.folder.path().join("socket");
-        client(&["--user=root", &format!("--socket={}", socket.display())], query)
+        let mut command = Command::new(program::find("mariadb"));
+        command.args(["--no-defaults", "--user=root"]).arg(format!("--socket={}", socket.display()));
+        command.args(ASK).arg(query).output().expect("it is installed")
     }
 }
 
-/// Asks as the user `check` through `address`; the answer's only column.
+/// One value on a line of its own, nothing around it.
+const ASK: [&str; 3] = ["--skip-column-names", "--batch", "--execute"];
+
+/// Asks as the user `check` through the virtual address, from the client's node; the answer's only column.
 ///
 /// # Errors
 /// What the client says.
-pub fn query(address: SocketAddr, query: &str) -> Result<String, String> {
-    let host = format!("--host={}", address.ip());
-    let port = format!("--port={}", address.port());
-    let output = client(&["--user=check", "--protocol=tcp", "--connect-timeout=10", &host, &port], query);
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
+///
+/// # Panics
+/// The client can't be run.
+pub fn query(scene: &Scene, query: &str) -> Result<String, String> {
+    let host = format!("--host={}", lbctl::lab::VIP);
+    let client = program::find("mariadb").display().to_string();
+    let command = [&client, "--no-defaults", "--user=check", "--protocol=tcp", "--connect-timeout=10", &host];
+    let command = command.into_iter().chain(ASK).chain([query]);
+    let output = scene.exec("client", command).unwrap_or_else(|error| panic!("{error:#}"));
+    if output.success() { Ok(output.stdout.trim().to_owned()) } else { Err(output.stderr) }
 }
 
-fn client(arguments: &[&str], query: &str) -> Output {
-    let mut command = Command::new(program::find("mariadb"));
-    command.arg("--no-defaults").args(arguments).args(["--skip-column-names", "--batch", "--execute", query]);
-    command.output().expect("it is installed")
-}
-
-/// MariaDB refuses to run as root without being told so.
+/// The name of the user who runs the tests.
 fn user() -> String {
-    use std::os::unix::fs::MetadataExt;
-    let uid = std::fs::metadata(Path::new("/proc/self")).map_or(0, |own| own.uid());
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
     user.map_or_else(|| "root".to_owned(), |user| user.name)
 }

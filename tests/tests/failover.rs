@@ -5,6 +5,7 @@
 use std::{thread, time::Duration};
 
 use lb_tests::{
+    attempts::{in_time, within},
     order::{self, other},
     scene::{Scene, slower},
     wait,
@@ -17,8 +18,6 @@ const DOWN_INTERVAL: Duration = Duration::from_millis(302);
 const SECOND: Duration = Duration::from_secs(1);
 /// After this a request has failed.
 const PATIENCE: Duration = Duration::from_millis(900);
-/// How often a time may be exceeded: what a busy machine adds it adds once or twice, what is wrong is wrong each time.
-const ATTEMPTS: usize = 3;
 
 /// What a way to fail promises.
 struct Promise {
@@ -64,14 +63,6 @@ fn promise(how: How) -> Promise {
     Promise { how, noticed, in_order }
 }
 
-/// Does what must come in time, again if it comes too late.
-#[track_caller]
-fn in_time(test: impl Fn() -> Result<(), String>) {
-    let late: Vec<_> =
-        (0..ATTEMPTS).map_while(|_| test().inspect_err(|late| eprintln!("{late}")).err()).collect();
-    assert!(late.len() < ATTEMPTS, "late each time: {late:#?}");
-}
-
 /// `Err` is what took too long.
 fn fail_and_heal(how: How) -> Result<(), String> {
     let Promise { how, noticed, in_order } = promise(how);
@@ -103,9 +94,7 @@ fn fail_and_heal(how: How) -> Result<(), String> {
     if in_order {
         assert!(moved.in_order, "{how}: {heir} had the address before {victim} had lost it: {moved:?}");
     }
-    if gap > noticed + SECOND {
-        return Err(format!("{how}: no answer for {gap:?}"));
-    }
+    within(noticed, gap, &format!("{how}: no answer"))?;
     calm(&report, moved.added + SECOND)?;
 
     let before_heal = scene.record().unwrap().len();
@@ -146,10 +135,7 @@ fn stop_after_a_healed_cable(wait_until_ready: bool) -> Result<(), String> {
     assert!(moved.in_order, "{healed} had the address before {active} had lost it: {moved:?}");
     let gap = moved.removed.map(|removed| moved.added.saturating_since(removed)).unwrap();
     println!("{active} stops, {healed} was healed: nobody has the address for {gap:?}");
-    if gap > DOWN_INTERVAL + SECOND {
-        return Err(format!("nobody had the address for {gap:?}"));
-    }
-    Ok(())
+    within(DOWN_INTERVAL, gap, "nobody had the address")
 }
 
 #[test]

@@ -1,80 +1,167 @@
-//! Services that are not the web, behind real programs: a pair of databases and a pair of mail servers; and HAProxy's own
+//! Services that are not the web, through the address of a pair: two databases and two mail servers; and HAProxy's own
 //! words for what checks find.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
 use std::{
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     process::Command,
     thread,
+    time::{Duration, Instant},
 };
 
 use lb_tests::{
+    attempts::{in_time, within},
     exim::{self, Exim},
     mariadb::{self, MariaDb},
+    order::other,
     plain::{Plain, Running, unused_address, wait_until},
     program,
+    scene::Scene,
+    wait,
 };
+use lbctl::lab::{BALANCERS, CONFIGURATION, How, Options};
+use serde_json::Value;
 
-#[test]
-fn a_pair_of_databases_serves_queries_and_one_that_dies_is_out_within_its_checks() {
-    let (mut one, two) = thread::scope(|scope| {
-        let one = scope.spawn(|| MariaDb::start(unused_address(3306), 1));
-        let two = MariaDb::start(unused_address(3306), 2);
-        (one.join().expect("started"), two)
+const LONG: Duration = Duration::from_secs(60);
+/// Of the checks of the databases.
+const INTERVAL: Duration = Duration::from_millis(500);
+const FALL: u32 = 3;
+
+/// The lab's own file, and a service of `text` beside its website.
+fn with_service(text: &str) -> Options {
+    Options::default().configuration(&format!("{CONFIGURATION}\n{text}"))
+}
+
+/// What `node` says of a server.
+fn server(scene: &Scene, node: &str, name: &str) -> Value {
+    let status = scene.status_of(node);
+    let backends = status["backends"].as_array().cloned().unwrap_or_default();
+    let mut servers = backends.iter().flat_map(|backend| backend["servers"].as_array().into_iter().flatten());
+    servers.find(|server| server["name"] == name).cloned().unwrap_or_default()
+}
+
+/// Waits until the server is `state` on `node`, by checks that end with `word`; what they said last.
+#[track_caller]
+fn wait_for(scene: &Scene, node: &str, name: &str, state: &str, word: &str) -> String {
+    wait::until(&format!("{name} is {state} on {node}, {word}"), LONG, || {
+        let found = server(scene, node, name);
+        let is_so = found["state"] == state && found["last_check"]["code"] == word;
+        is_so.then(|| found["last_check"]["what"].as_str().unwrap_or_default().to_owned())
+    })
+}
+
+/// How many connections ended before they were logged in, as the server counts.
+fn aborted(server: &MariaDb) -> String {
+    let output = server.ask_itself("SHOW GLOBAL STATUS LIKE 'Aborted_connects'");
+    String::from_utf8_lossy(&output.stdout).split_whitespace().last().unwrap().to_owned()
+}
+
+/// `Err` is what took too long.
+fn databases() -> Result<(), String> {
+    let scene = Scene::new(&with_service(&format!(
+        "[listen.db]\nmode = \"tcp\"\nbind = {{ vip = \"web\", port = 3306 }}\nbalance = \"leastconn\"\nretries = 0\n\
+         check = {{ mysql = {{ user = \"check\" }}, interval = \"{}ms\", timeout = \"5s\", fall = {FALL} }}\n\
+         server.db1 = \"198.51.100.141:3306\"\nserver.db2 = \"198.51.100.142:3306\"\n",
+        INTERVAL.as_millis()
+    )));
+    let (one, two) = thread::scope(|scope| {
+        let one = scope.spawn(|| MariaDb::start(&scene, "web1", 1));
+        let two = MariaDb::start(&scene, "web2", 2);
+        (one.join().unwrap(), two)
     });
-    let frontend = unused_address(3306);
-    let lb = Plain::start(&format!(
-        "[listen.db]\nmode = \"tcp\"\nbind = \"{frontend}\"\nbalance = \"leastconn\"\nretries = 0\n\
-         on_marked_down = \"shutdown-sessions\"\n\
-         check = {{ mysql = {{ user = \"check\" }}, interval = \"200ms\", timeout = \"2s\", fall = 3 }}\n\
-         server.one = \"{}\"\nserver.two = \"{}\"\n",
-        one.address, two.address
-    ));
-    lb.wait_for_screen("two up");
-    lb.wait_for_screen("one up");
-    assert!(lb.screen().contains("L7OK 5.5.5-10."), "the version of the server: {}", lb.screen());
-    let ask = || mariadb::query(frontend, "SELECT @@server_id");
+    scene.wait_until_all_ready().unwrap();
+    let holder = scene.holder();
+    for (node, name) in BALANCERS.iter().flat_map(|node| ["db1", "db2"].map(|name| (node, name))) {
+        // The version of the server, which it says in its greeting.
+        let said = wait_for(&scene, node, name, "up", "L7OK");
+        assert!(said.starts_with("5.5.5-10."), "{said}");
+    }
+    let before = aborted(&two);
+    let ask = || mariadb::query(&scene, "SELECT @@server_id");
     // Each query is a connection of its own; ties of leastconn go in turn.
-    let mut answers: Vec<_> = (0..6).map(|_| ask().expect("answered")).collect();
+    let mut answers: Vec<_> = (0..6).map(|_| ask().unwrap()).collect();
     answers.sort();
     assert_eq!(answers, ["1", "1", "1", "2", "2", "2"]);
-    // Checks say goodbye: far more of them than max_connect_errors allows aborted connections.
-    let errors = one.ask_itself("SHOW GLOBAL STATUS LIKE 'Aborted_connects'");
-    assert_eq!(String::from_utf8_lossy(&errors.stdout).split_whitespace().last(), Some("0"), "{errors:?}");
 
     one.kill();
-    lb.wait_for_screen("one DOWN");
-    assert!(lb.screen().contains("L4CON connection refused, 3 of 3 failed"), "{}", lb.screen());
+    let died = Instant::now();
+    // Without retries each query that the dead server gets fails: in its turn, as long as it is in.
+    let mut last_lost = Duration::ZERO;
+    loop {
+        let is_out = server(&scene, &holder, "db1")["state"] == "down";
+        let asked = died.elapsed();
+        match ask() {
+            Ok(answer) => assert_eq!(answer, "2"),
+            Err(_) => last_lost = asked,
+        }
+        if is_out && asked > last_lost + 2 * INTERVAL {
+            break;
+        }
+        assert!(asked < LONG, "never out: {}", server(&scene, &holder, "db1"));
+    }
+    for node in BALANCERS {
+        assert_eq!(wait_for(&scene, node, "db1", "down", "L4CON"), "connection refused");
+    }
+    // Checks say goodbye: far more of them than max_connect_errors allows aborted connections.
+    assert_eq!(aborted(&two), before);
+
+    // The address moves: the other node has the same knowledge.
+    scene.fail(&holder, How::Kill).unwrap();
+    scene.wait_until_held_by(other(&holder), LONG).unwrap();
     for _ in 0..4 {
         assert_eq!(ask().as_deref(), Ok("2"));
     }
+    println!("the last query that went to the dead server began {last_lost:?} after its death");
+    within(INTERVAL * FALL, last_lost, "queries went to a dead server")
 }
 
 #[test]
-fn a_mail_arrives_with_either_server_dead() {
-    for dead in [None, Some(0), Some(1)] {
-        let mut servers = [Exim::start(unused_address(2525)), Exim::start(unused_address(2525))];
-        if let Some(dead) = dead {
-            let server: &mut Exim = &mut servers[dead];
-            server.kill();
+fn a_pair_of_databases_serves_queries_through_the_address_and_one_that_dies_is_out_within_its_checks() {
+    in_time(databases);
+}
+
+#[test]
+fn a_mail_to_the_address_arrives_with_either_server_dead() {
+    let port = exim::PORT;
+    let scene = Scene::new(&with_service(&format!(
+        "[listen.mail]\nmode = \"tcp\"\nbind = {{ vip = \"web\", port = 25 }}\n\
+         check = {{ smtp = {{ greeting = \"EHLO\", domain = \"lb.example.com\" }}, interval = \"500ms\", timeout = \"5s\" }}\n\
+         server.mx1 = \"198.51.100.141:{port}\"\nserver.mx2 = \"198.51.100.142:{port}\"\n",
+    )));
+    let places = [("web1", "mx1"), ("web2", "mx2")];
+    let mut servers = places.map(|(node, _)| Exim::start(&scene, node));
+    scene.wait_until_all_ready().unwrap();
+    let all_up = || {
+        for (node, (_, name)) in BALANCERS.iter().flat_map(|node| places.map(|place| (node, place))) {
+            assert_eq!(wait_for(&scene, node, name, "up", "L7OK"), "250");
         }
-        let frontend = unused_address(2525);
-        let lb = Plain::start(&format!(
-            "[listen.mail]\nmode = \"tcp\"\nbind = \"{frontend}\"\n\
-             check = {{ smtp = {{ greeting = \"EHLO\", domain = \"lb.example.com\" }}, interval = \"500ms\", timeout = \"5s\" }}\n\
-             server.mx0 = \"{}\"\nserver.mx1 = \"{}\"\n",
-            servers[0].address, servers[1].address
-        ));
-        for server in 0..2 {
-            let state = if dead == Some(server) { "DOWN" } else { "up" };
-            lb.wait_for_screen(&format!("mx{server} {state}"));
+    };
+    let arrives = |servers: &[Exim], subject: &str| {
+        exim::send(&scene, subject).unwrap_or_else(|error| panic!("{subject}: {error}"));
+        wait::until(&format!("a mail arrives {subject}"), LONG, || {
+            servers.iter().flat_map(Exim::mails).any(|mail| mail.contains(subject)).then_some(())
+        });
+    };
+    all_up();
+    arrives(&servers, "with both alive");
+    for (dead, (node, name)) in places.into_iter().enumerate() {
+        let held_by = scene.holder();
+        servers[dead].kill();
+        // Before a check finds out: whoever is refused by one server is sent to the other.
+        arrives(&servers, &format!("with {name} just dead"));
+        wait_for(&scene, &held_by, name, "down", "L4CON");
+        arrives(&servers, &format!("with {name} dead"));
+        if dead == 0 {
+            scene.fail(&held_by, How::Kill).unwrap();
+            scene.wait_until_held_by(other(&held_by), LONG).unwrap();
+            arrives(&servers, &format!("with {name} and {held_by} dead"));
+            scene.heal(&held_by).unwrap();
         }
-        assert!(lb.screen().contains("L7OK 250"), "{}", lb.screen());
-        let subject = format!("with {dead:?} dead");
-        exim::send(frontend, &lb.folder(), &subject).expect("taken");
-        let arrived = || servers.iter().flat_map(Exim::mails).any(|mail| mail.contains(&subject));
-        wait_until("the mail arrives", || lb.log(), arrived);
+        servers[dead] = Exim::start(&scene, node);
+        all_up();
     }
 }
 
@@ -89,7 +176,7 @@ fn scripted(reads: bool, answer: &'static [u8]) -> SocketAddr {
                     let _ = stream.read(&mut [0; 4096]);
                 }
                 let _ = stream.write_all(answer);
-                let _ = stream.shutdown(std::net::Shutdown::Write);
+                let _ = stream.shutdown(Shutdown::Write);
                 let _ = stream.read_to_end(&mut Vec::new());
             });
         }
@@ -219,7 +306,7 @@ fn checks_end_with_the_words_of_haproxy() {
     };
     let our_word = |backend: usize, server: usize| -> Option<String> {
         let output = lb.status(&["--json"]);
-        let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
         let backends = status["backends"].as_array()?.clone();
         let found = backends.iter().find(|found| found["name"] == format!("b{backend}"))?;
         found["servers"][server]["last_check"]["code"].as_str().map(str::to_owned)
