@@ -21,6 +21,8 @@ impl<'scene> Capture<'scene> {
     /// dumpcap does not start.
     pub fn start(scene: &'scene Scene, node: &str, filter: &str) -> Self {
         let file = scene.folder().join(format!("{node}.pcap"));
+        // The packets of a capture before this one are none of this one's.
+        let _ = std::fs::remove_file(&file);
         // Not tcpdump: as the root of a user namespace it wants to become another user, and there is none.
         let dumpcap = program::find("dumpcap");
         let path = file.to_str().expect("UTF-8");

@@ -4,7 +4,14 @@
 
 use std::time::Duration;
 
-use lb_tests::{capture::Capture, keepalived, order, scene::Scene, wait};
+use lb_tests::{
+    attempts::{in_time, within},
+    capture::Capture,
+    keepalived, order,
+    scene::Scene,
+    wait,
+};
+use lb_vrrp::Moment;
 use lbctl::lab::{How, Options};
 use nix::sys::signal::Signal;
 
@@ -19,8 +26,8 @@ struct Wire {
 
 const V2: Wire = Wire { version: 2, interval: ("1s", "1"), down_interval: Duration::from_secs(4) };
 const V3: Wire = Wire { version: 3, interval: ("100ms", "0.1"), down_interval: Duration::from_millis(400) };
-/// For a loaded machine, and keepalived's start.
-const SLACK: Duration = Duration::from_secs(30);
+/// Nothing that has no time of its own takes longer on a machine under load.
+const LONG: Duration = Duration::from_secs(30);
 
 fn mixed(wire: &Wire) -> Options {
     let Wire { version, interval: (interval, _), .. } = wire;
@@ -50,16 +57,33 @@ servers = ["198.51.100.141:80", "198.51.100.142:80"]
 
 /// Keepalived says what it is in its log.
 fn wait_for_state(scene: &Scene, state: &str, times: usize) {
-    wait::until(&format!("keepalived enters {state}"), Duration::from_secs(30), || {
+    wait::until(&format!("keepalived enters {state}"), LONG, || {
         let log = scene.log("lb2", "keepalived").ok()?;
         (log.matches(&format!("Entering {state} STATE")).count() >= times).then_some(())
     });
 }
 
+/// Waits until the address that `old` had before `from` events were in the record is at the other node. `Err` if that was
+/// later than Down_Interval after `at`.
+fn moves_in_time(
+    wire: &Wire,
+    scene: &Scene,
+    old: &str,
+    from: usize,
+    at: Moment,
+) -> Result<order::Move, String> {
+    let heir = order::other(old);
+    scene.wait_until_held_by(heir, LONG).unwrap();
+    let moved = order::first_move(scene, old, from);
+    let took = moved.added.saturating_since(at);
+    println!("version {}: {heir} has the address {took:?} after {old} lost it", wire.version);
+    within(wire.down_interval, took, &format!("{old} to {heir}")).map(|()| moved)
+}
+
 /// Ours was there first: keepalived waits as a Backup, takes over when ours goes, and gives back when it goes itself.
-fn ours_active_first(wire: &Wire) {
+fn ours_active_first(wire: &Wire) -> Result<(), String> {
     let scene = Scene::new(&mixed(wire));
-    scene.wait_until_held_by("lb1", Duration::from_secs(30)).unwrap();
+    scene.wait_until_held_by("lb1", LONG).unwrap();
     let keepalived = keepalived::start(&scene, "lb2", wire.version, wire.interval.1);
     wait_for_state(&scene, "BACKUP", 1);
     scene.wait_until_ready("lb1").unwrap();
@@ -69,9 +93,9 @@ fn ours_active_first(wire: &Wire) {
     assert_eq!(order::claims(&scene, steady), 0, "keepalived accepts what ours sends");
 
     // An orderly stop: a priority of 0 lets keepalived take over in its Skew_Time.
-    scene.fail("lb1", How::Stop).unwrap();
-    scene.wait_until_held_by("lb2", wire.down_interval + SLACK).unwrap();
-    assert!(order::first_move(&scene, "lb1", steady).in_order, "two owners");
+    let stopped = scene.fail("lb1", How::Stop).unwrap();
+    let moved = moves_in_time(wire, &scene, "lb1", steady, stopped)?;
+    assert!(moved.in_order, "two owners");
 
     // Ours comes back as a Backup and does not preempt.
     let active = scene.record().unwrap().len();
@@ -81,38 +105,41 @@ fn ours_active_first(wire: &Wire) {
     assert_eq!(order::claims(&scene, active), 0, "ours accepts what keepalived sends");
 
     // Keepalived stops: its priority of 0 lets ours take over.
-    keepalived.signal(Signal::SIGTERM).unwrap();
-    scene.wait_until_held_by("lb1", wire.down_interval + SLACK).unwrap();
+    let active = scene.record().unwrap().len();
+    let stopped = keepalived.signal(Signal::SIGTERM).unwrap();
+    moves_in_time(wire, &scene, "lb2", active, stopped)?;
     scene.wait_for_answer();
+    Ok(())
 }
 
 /// Keepalived was there first: ours waits, takes over when its cable is pulled, and gives away when its daemon is killed.
-fn keepalived_active_first(wire: &Wire) {
+fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
     let scene = Scene::new(&mixed(wire).without_daemons());
     let _keepalived = keepalived::start(&scene, "lb2", wire.version, wire.interval.1);
-    scene.wait_until_held_by("lb2", Duration::from_secs(30)).unwrap();
+    scene.wait_until_held_by("lb2", LONG).unwrap();
     let before = scene.record().unwrap().len();
     scene.start("lb1").unwrap();
     watch_advertisements(&scene, "src 198.51.100.12", 5);
     assert_eq!(order::claims(&scene, before), 0, "ours accepts what keepalived sends, and does not preempt");
 
-    scene.fail("lb2", How::Cable).unwrap();
-    wait::until("ours holds the address", wire.down_interval + SLACK, || scene.has_vip("lb1").then_some(()));
+    let pulled = scene.fail("lb2", How::Cable).unwrap();
+    moves_in_time(wire, &scene, "lb2", before, pulled)?;
     scene.wait_for_answer();
     scene.heal("lb2").unwrap();
-    scene.wait_until_held_by("lb1", Duration::from_secs(30)).unwrap();
+    scene.wait_until_held_by("lb1", LONG).unwrap();
     watch_advertisements(&scene, "src 198.51.100.11", 5);
 
     let healed = scene.record().unwrap().len();
-    scene.fail("lb1", How::Kill).unwrap();
-    scene.wait_until_held_by("lb2", wire.down_interval + SLACK).unwrap();
-    assert!(order::first_move(&scene, "lb1", healed).in_order, "two owners");
+    let killed = scene.fail("lb1", How::Kill).unwrap();
+    let moved = moves_in_time(wire, &scene, "lb1", healed, killed)?;
+    assert!(moved.in_order, "two owners");
+    Ok(())
 }
 
 /// Waits until `count` more advertisements that match were on the wire.
 fn watch_advertisements(scene: &Scene, filter: &str, count: usize) {
     let capture = Capture::start(scene, "client", &format!("ip proto 112 and {filter}"));
-    wait::until(&format!("{count} advertisements with {filter}"), Duration::from_secs(30), || {
+    wait::until(&format!("{count} advertisements with {filter}"), LONG, || {
         (capture.packets() >= count).then_some(())
     });
     drop(capture.stop());
@@ -120,36 +147,36 @@ fn watch_advertisements(scene: &Scene, filter: &str, count: usize) {
 
 #[test]
 fn version_2_keepalived_is_our_backup_then_takes_over_and_gives_back() {
-    ours_active_first(&V2);
+    in_time(|| ours_active_first(&V2));
 }
 
 #[test]
 fn version_3_keepalived_is_our_backup_then_takes_over_and_gives_back() {
-    ours_active_first(&V3);
+    in_time(|| ours_active_first(&V3));
 }
 
 #[test]
 fn version_2_keepalived_is_active_then_ours_takes_over_and_gives_back() {
-    keepalived_active_first(&V2);
+    in_time(|| keepalived_active_first(&V2));
 }
 
 #[test]
 fn version_3_keepalived_is_active_then_ours_takes_over_and_gives_back() {
-    keepalived_active_first(&V3);
+    in_time(|| keepalived_active_first(&V3));
 }
 
 /// Towards keepalived, which knows no levels, a node that degrades resigns once and comes back as a Backup.
 #[test]
 fn degraded_node_resigns_towards_keepalived() {
     let scene = Scene::new(&mixed(&V3));
-    scene.wait_until_held_by("lb1", Duration::from_secs(30)).unwrap();
+    scene.wait_until_held_by("lb1", LONG).unwrap();
     let _keepalived = keepalived::start(&scene, "lb2", 3, V3.interval.1);
     wait_for_state(&scene, "BACKUP", 1);
     scene.wait_until_ready("lb1").unwrap();
     let before = scene.record().unwrap().len();
 
     scene.fail("lb1", How::Backends).unwrap();
-    scene.wait_until_held_by("lb2", Duration::from_secs(30)).unwrap();
+    scene.wait_until_held_by("lb2", LONG).unwrap();
 
     assert!(order::first_move(&scene, "lb1", before).in_order, "two owners");
     scene.heal("lb1").unwrap();
