@@ -119,6 +119,8 @@ impl Proxy {
         self.board.begin();
         self.tasks.add(&tokio::spawn(Arc::clone(&self.bindings).retry(Arc::clone(&self.workers))));
         self.tasks.add(&tokio::spawn(stall::watch(Arc::clone(&self.workers), self.board.health().clone())));
+        // Before anybody is served: what the first samples are compared with.
+        status::sample(&self.board.node(), Instant::now());
         self.tasks.add(&tokio::spawn(sample(Arc::clone(&self.board))));
         self.tasks.add(&tokio::spawn(sweep_tables(Arc::clone(&self.board))));
     }
@@ -243,7 +245,7 @@ impl Drop for Proxy {
 }
 
 async fn sample(board: Arc<Board>) {
-    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + SAMPLE_EVERY, SAMPLE_EVERY);
     loop {
         ticks.tick().await;
         status::sample(&board.node(), Instant::now());
