@@ -28,6 +28,7 @@ mod require_auth;
 mod respond;
 mod source;
 mod text;
+mod used_fields;
 mod value;
 
 pub use self::{
@@ -54,6 +55,7 @@ pub(crate) use self::{
     program::{Programs, Run, Verdict},
     rate_limit::rate_limits,
     redirect::put_redirect,
+    used_fields::UsedFields,
 };
 
 /// One rule.

@@ -128,6 +128,25 @@ fn a_client_that_a_trusted_proxy_does_not_name_is_in_no_network() {
 }
 
 #[test]
+fn a_client_can_not_have_a_field_dropped_that_rules_look_at() {
+    let rig = Rig::with_rules(
+        r#"{ set_source = { trusted = "127.0.0.0/8", header = "X-Edge-Address" } },
+           { when = { not = { source = "127.0.0.0/8" } }, deny = 403 },
+           { when = { header = { "X-Edge-Country" = "zz" } }, deny = 404 },
+           { set_var = { "id" = "{request.header.x-edge-id}" } }"#,
+    );
+    let get = |name: &str, value: &str| {
+        rig.get("/", &format!("{HOST}{name}: {value}\r\nConnection: keep-alive, {}\r\n", name.to_lowercase()))
+    };
+    assert_eq!(status(&get("X-Edge-Address", "192.0.2.9")), 403);
+    assert_eq!(status(&get("X-Edge-Country", "zz")), 404);
+    for (name, is_kept) in [("X-Edge-Id", true), ("X-Other", false)] {
+        assert_eq!(status(&get(name, "1")), 200);
+        assert_eq!(rig.taken()[0].1.contains(name), is_kept, "{name}");
+    }
+}
+
+#[test]
 fn a_parameter_counts_however_its_name_is_spelled() {
     let rig = Rig::with_rules(r#"{ when = { value = { "{request.query.debug}" = "1" } }, deny = 403 }"#);
     for target in ["/?debug=1", "/?%64ebug=1", "/?a&d%65bu%67=1"] {

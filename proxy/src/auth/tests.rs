@@ -6,6 +6,7 @@ use crate::{
         head::{Fields, Progress, request::Head},
         message::Message,
     },
+    rules::UsedFields,
     sample::base64,
 };
 
@@ -15,7 +16,7 @@ fn read(lines: &str) -> Option<(String, String)> {
     let (mut fields, mut edits) = (Fields::default(), Vec::new());
     let head = Head::parse(bytes.as_bytes(), &mut Progress::default(), &mut fields).unwrap().unwrap();
     let request = head.check().unwrap();
-    let message = Message::of_request(head, &request, &mut edits).unwrap();
+    let message = Message::of_request(head, &request, &UsedFields::default(), &mut edits).unwrap();
     let mut room = b"before".to_vec();
     let found = Credentials::read(&message, &mut room)?;
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

@@ -57,35 +57,72 @@ impl Options {
 
     /// The fields that `Connection` names, for removal. The lines are looked at here, once: a client decides how long
     /// they are, and how many fields there are to ask about.
-    pub(crate) fn named<'b>(fields: impl Iterator<Item = Field<'b>> + Clone) -> Named<'b> {
+    pub(crate) fn named<'b>(fields: impl Iterator<Item = Field<'b>>) -> Named<'b> {
         let lines = fields.filter(|field| field.id == Name::Connection);
-        let options = lines.flat_map(|field| list(field.value));
-        let names_some = options.clone().any(|option| {
-            let name = Name::of(option);
-            !name.is_hop_by_hop() && !name.is_protected() && !option.eq_ignore_ascii_case(b"close")
+        let options = lines.flat_map(|field| list(field.value)).filter(|option| {
+            let is_known = Name::of(option).is_hop_by_hop() || option.eq_ignore_ascii_case(b"close");
+            !is_known && !is_protected(option)
         });
-        Named { options: if names_some { options.collect() } else { Vec::new() } }
+        Named { options: options.collect() }
     }
 
-    /// The options of `fields` that may name a field, copied; `None` if there are none, as there nearly always are.
-    pub(crate) fn named_list<'b>(fields: impl Iterator<Item = Field<'b>> + Clone) -> Option<Vec<Vec<u8>>> {
+    /// The same, copied; `None` if there are none, as nearly always.
+    pub(crate) fn named_list<'b>(fields: impl Iterator<Item = Field<'b>>) -> Option<Vec<Vec<u8>>> {
         let Named { options } = Self::named(fields);
         (!options.is_empty()).then(|| options.into_iter().map(<[u8]>::to_vec).collect())
     }
 }
 
+/// How the names of fields begin by which proxies and what ends TLS tell those behind them who is asking, and over what.
+const IDENTITIES: &[&str] = &[
+    "cf-",
+    "client-",
+    "fastly-",
+    "front-end-https",
+    "remote-",
+    "ssl-",
+    "true-client-",
+    "x-amzn-",
+    "x-auth",
+    "x-azure-",
+    "x-client",
+    "x-cluster-",
+    "x-envoy-",
+    "x-goog-",
+    "x-host",
+    "x-https",
+    "x-ms-",
+    "x-original-",
+    "x-proto",
+    "x-real-",
+    "x-remote-",
+    "x-request-id",
+    "x-rewrite-",
+    "x-scheme",
+    "x-ssl",
+    "x-tls",
+    "x-user",
+];
+
+/// May `Connection` not name this field to have it removed? A client could strip what a proxy in front has set that way,
+/// and would seem to be the proxy itself, or somebody without restrictions. RFC 9110 §7.6.1 has all others removed.
+pub(crate) fn is_protected(name: &[u8]) -> bool {
+    let begins = |known: &&str| {
+        name.get(..known.len()).is_some_and(|start| start.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    Name::of(name).is_protected() || IDENTITIES.iter().any(begins)
+}
+
 /// See [`Options::named`].
 pub(crate) struct Named<'b> {
-    /// At most [`MAX_FIELDS`]; none, and then nothing is allocated, if they name no field that may be removed.
+    /// Those that may be removed, at most [`MAX_FIELDS`]; none, and then nothing is allocated, as nearly always.
     options: Vec<&'b [u8]>,
 }
 
 impl Named<'_> {
-    /// Is `field` named, and may it be removed for that?
+    /// Is `field` to be removed?
     pub(crate) fn has(&self, field: &Field<'_>) -> bool {
-        !self.options.is_empty()
-            && !field.id.is_protected()
-            && self.options.iter().any(|option| option.eq_ignore_ascii_case(field.name))
+        self.options.iter().any(|option| option.eq_ignore_ascii_case(field.name))
     }
 }
 

@@ -194,7 +194,8 @@ pub(super) fn parse<'c, S: Stream>(
 
     let mut scratch = worker.scratch().borrow_mut();
     let Scratch { edits, work, compared, sample } = &mut *scratch;
-    let mut message = Message::of_request(head, &request, edits).map_err(|_| Malformed::HeadTooLarge)?;
+    let mut message = Message::of_request(head, &request, rules.used_fields(), edits)
+        .map_err(|_| Malformed::HeadTooLarge)?;
     let settles = rules.settles(connection.frontend_id(), frontend);
     if settles {
         settle_path(&mut message, frontend.ambiguous_path, work)?;

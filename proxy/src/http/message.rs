@@ -6,7 +6,8 @@
 //! Made only where there are rules: without them a head is written as it was parsed. Nothing is copied until it is
 //! changed; what is changed is written behind the received bytes, so to speak: into a scratch space that a worker
 //! lends, addressed as if it followed them. Fields that end here because `Connection` names them are gone from the
-//! start: what a rule sees is what the other side will see, and a client can't have a field removed that a rule adds.
+//! start: what a rule sees is what the other side will see, and a client can't have a field removed that a rule adds. Nor
+//! one that a rule looks at, whoever has set it ([`UsedFields`]).
 //!
 //! An edit can't break framing: names that decide it are refused where rules are read ([`is_editable`]), and a value
 //! has no control byte when it arrives in a line.
@@ -29,7 +30,7 @@ use super::{
     headers::{Options, Sink},
     target::Target,
 };
-use crate::hex;
+use crate::{hex, rules::UsedFields};
 
 /// Bytes of edits in one head.
 pub const MAX_EDITS: usize = u16::MAX as usize - MAX_HEAD;
@@ -77,13 +78,14 @@ pub fn is_editable(name: &[u8]) -> bool {
 
 impl<'m> Message<'m> {
     /// The request that `head` is; `scratch` is emptied. The target is in origin form from now on, and Host is what it
-    /// named (RFC 9112 §3.2.2).
+    /// named (RFC 9112 §3.2.2). Fields that are `used` stay, even if `Connection` names them.
     ///
     /// # Errors
     /// Only if an absolute target does not fit again.
-    pub fn of_request(
+    pub(crate) fn of_request(
         head: request::Head<'m>,
         request: &Request,
+        used: &UsedFields,
         scratch: &'m mut Vec<u8>,
     ) -> Result<Self, TooLarge> {
         scratch.clear();
@@ -94,7 +96,7 @@ impl<'m> Message<'m> {
             fields,
             start: Start::Request { method, target, version: request.version },
         };
-        message.drop_named();
+        message.drop_named(|name| used.has(name));
         if let Ok(absolute @ Target::Absolute { authority, .. }) =
             Target::parse(target.of(received), request.method)
         {
@@ -112,7 +114,7 @@ impl<'m> Message<'m> {
         scratch.clear();
         let (received, fields, status, reason) = head.into_parts();
         let mut message = Self { received, scratch, fields, start: Start::Response { status, reason } };
-        message.drop_named();
+        message.drop_named(|_| false);
         message
     }
 
@@ -294,14 +296,12 @@ impl<'m> Message<'m> {
         response::put(self.reason(), self.fields(), |_| false, response, hop, out);
     }
 
-    /// RFC 9110 §7.6.1
-    fn drop_named(&mut self) {
+    /// RFC 9110 §7.6.1. What `stays` is not the option of whoever sent `Connection`.
+    fn drop_named(&mut self, stays: impl Fn(&[u8]) -> bool) {
         let named = Options::named_list(self.fields());
         if let Some(named) = named {
             self.remove_if(|field| {
-                !field.id.is_protected()
-                    && !field.id.is_hop_by_hop()
-                    && named.iter().any(|option| option.eq_ignore_ascii_case(field.name))
+                named.iter().any(|option| option.eq_ignore_ascii_case(field.name)) && !stays(field.name)
             });
         }
     }

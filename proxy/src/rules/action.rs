@@ -1,6 +1,9 @@
 //! What a rule does.
 
-use super::{NamedBackend, Network, RateLimit, Redirect, Replacement, RequireAuth, Respond, Text};
+use super::{
+    Content, Destination, LimitedBy, NamedBackend, Network, RateLimit, Redirect, Replacement, RequireAuth,
+    Respond, Text,
+};
 use crate::{
     config::BackendId,
     sample::{VariableId, VariableName, Wanted},
@@ -114,10 +117,70 @@ impl Action {
         )
     }
 
-    /// Adds what it names of a request, for a rule on responses.
+    /// Adds what its texts name of a request.
     pub(super) fn want(&self, wanted: &mut Wanted) {
-        if let Self::AddHeader(_, text) | Self::SetHeader(_, text) | Self::SetVariable(_, _, text) = self {
-            text.want(wanted);
+        match self {
+            Self::AddHeader(_, text)
+            | Self::SetHeader(_, text)
+            | Self::SetVariable(_, _, text)
+            | Self::SetPath(text)
+            | Self::SetQuery(text)
+            | Self::RateLimit(RateLimit { by: LimitedBy::Text(text), .. })
+            | Self::Redirect(Redirect {
+                to: Destination::Location(text) | Destination::Prefix(text), ..
+            }) => {
+                text.want(wanted);
+            }
+            Self::BackendNamed(named) => named.name().want(wanted),
+            Self::Respond(Respond { content, headers, .. }) => {
+                headers.iter().for_each(|(_, text)| text.want(wanted));
+                if let Content::Text { text, .. } = content {
+                    text.want(wanted);
+                }
+            }
+            Self::Redirect(Redirect { to: Destination::Scheme { .. }, .. })
+            | Self::RateLimit(RateLimit { by: LimitedBy::Source, .. })
+            | Self::DeleteHeader(_)
+            | Self::ReplaceHeader(..)
+            | Self::ReplacePath(_)
+            | Self::SetSource { .. }
+            | Self::Deny(_)
+            | Self::Tarpit(_)
+            | Self::Reject
+            | Self::Allow
+            | Self::RequireAuth(_)
+            | Self::Backend(_)
+            | Self::Server { .. }
+            | Self::IgnorePersistence
+            | Self::Log(_) => {}
+        }
+    }
+
+    /// The header that it reads or changes.
+    pub(super) fn header(&self) -> Option<&str> {
+        match self {
+            Self::AddHeader(name, _)
+            | Self::SetHeader(name, _)
+            | Self::DeleteHeader(name)
+            | Self::ReplaceHeader(name, _)
+            | Self::SetSource { header: name, .. } => Some(name),
+            Self::Deny(_)
+            | Self::Tarpit(_)
+            | Self::RateLimit(_)
+            | Self::Reject
+            | Self::Allow
+            | Self::Redirect(_)
+            | Self::Respond(_)
+            | Self::RequireAuth(_)
+            | Self::SetVariable(..)
+            | Self::SetPath(_)
+            | Self::ReplacePath(_)
+            | Self::SetQuery(_)
+            | Self::Backend(_)
+            | Self::BackendNamed(_)
+            | Self::Server { .. }
+            | Self::IgnorePersistence
+            | Self::Log(_) => None,
         }
     }
 

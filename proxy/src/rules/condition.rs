@@ -126,7 +126,7 @@ impl Condition {
         }
     }
 
-    /// Adds what it names of a request, for a rule on responses.
+    /// Adds what it names of a request, where that is not the message that rules run on.
     pub(super) fn want(&self, wanted: &mut Wanted) {
         match self {
             Self::All(list) | Self::Any(list) => list.iter().for_each(|condition| condition.want(wanted)),
@@ -137,6 +137,16 @@ impl Condition {
             Self::Cookie(..) => wanted.cookies = true,
             Self::Value(value, _) => value.want(wanted),
             Self::Header(..) | Self::Source(_) | Self::Port(_) | Self::Scheme(_) | Self::Status(_) => {}
+        }
+    }
+
+    /// The headers that it looks at.
+    pub(super) fn headers(&self) -> Vec<&str> {
+        match self {
+            Self::All(list) | Self::Any(list) => list.iter().flat_map(Self::headers).collect(),
+            Self::Not(condition) => condition.headers(),
+            Self::Header(name, _) => vec![name],
+            _ => Vec::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use super::{
-    Action, AmbiguousPath, Condition, HostSet, RequireAuth, Rule, Scheme, Subject, Text,
+    Action, AmbiguousPath, Condition, HostSet, RequireAuth, Rule, Scheme, Subject, Text, UsedFields,
     copies::looks_at_path,
     host::HostIndex,
     normalize,
@@ -37,6 +37,7 @@ pub(crate) struct Programs {
     statistics: Box<[Option<Page>]>,
     /// By frontend: some rule that a request may meet wants to know who sent it.
     asks_who: Box<[bool]>,
+    used_fields: UsedFields,
     /// Of the backends.
     pub(super) names: Box<[String]>,
     /// Those that live as long as a client's connection, which may outlive this configuration.
@@ -186,9 +187,15 @@ impl Programs {
                 .map(|frontend| frontend.statistics.as_ref().map(Page::new))
                 .collect(),
             asks_who: config.frontends.iter().map(asks_who).collect(),
+            used_fields: UsedFields::new(&config.frontends, &config.backends),
             names: config.backends.iter().map(|backend| backend.name.clone()).collect(),
             session_variables: session_variables(config),
         }
+    }
+
+    /// What a client can't have dropped from its requests.
+    pub(crate) fn used_fields(&self) -> &UsedFields {
+        &self.used_fields
     }
 
     /// What the variable `id` of scope `session` is under `other`, if the rules that set it are the same there: what other

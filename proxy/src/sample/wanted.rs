@@ -20,6 +20,12 @@ impl Wanted {
         *self == Self::default()
     }
 
+    pub(crate) fn add_field(&mut self, name: &[u8]) {
+        if !self.fields.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            self.fields.push(name.into());
+        }
+    }
+
     pub(super) fn add(&mut self, fetch: &Fetch) {
         match fetch {
             Fetch::RequestMethod => self.method = true,
@@ -29,11 +35,7 @@ impl Wanted {
             Fetch::RequestHost | Fetch::RequestAuthority => self.authority = true,
             Fetch::RequestVersion => self.version = true,
             Fetch::RequestCookie(_) => self.cookies = true,
-            Fetch::RequestHeader(name) => {
-                if !self.fields.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-                    self.fields.push(name.clone());
-                }
-            }
+            Fetch::RequestHeader(name) => self.add_field(name),
             Fetch::ClientIp
             | Fetch::ClientPort
             | Fetch::PeerIp

@@ -15,6 +15,7 @@ use crate::{
         },
         message::Message,
     },
+    rules::UsedFields,
 };
 
 /// 1,000,000 in steps of four seconds: `AD0JA`.
@@ -46,7 +47,7 @@ fn request(cookie: &Cookie, lines: &[&str], is_up: impl Fn(usize) -> bool) -> (P
     let head = request::Head::parse(&bytes, &mut Progress::default(), &mut fields).unwrap().unwrap();
     let request = head.check().unwrap();
     let (mut scratch, mut work) = (Vec::new(), Vec::new());
-    let mut message = Message::of_request(head, &request, &mut scratch).unwrap();
+    let mut message = Message::of_request(head, &request, &UsedFields::default(), &mut scratch).unwrap();
     let policy = policy(cookie);
     let persisted = policy.read(&message, is_up, NOW);
     policy.edit_request(&mut message, &mut work).unwrap();

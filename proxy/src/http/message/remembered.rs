@@ -124,13 +124,16 @@ impl RequestFacts for Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::head::{Fields, Progress, request::Head};
+    use crate::{
+        http::head::{Fields, Progress, request::Head},
+        rules::UsedFields,
+    };
 
     fn with_request(bytes: &str, look: impl FnOnce(&Message<'_>)) {
         let (mut fields, mut scratch) = (Fields::default(), Vec::new());
         let head = Head::parse(bytes.as_bytes(), &mut Progress::default(), &mut fields).unwrap().unwrap();
         let request = head.check().unwrap();
-        look(&Message::of_request(head, &request, &mut scratch).unwrap());
+        look(&Message::of_request(head, &request, &UsedFields::default(), &mut scratch).unwrap());
     }
 
     const REQUEST: &str = "GET http://a.example.com/p?q=1 HTTP/1.1\r\nHost: a.example.com\r\nX-A: 1\r\nx-a: 2\r\nX-B:\r\n\

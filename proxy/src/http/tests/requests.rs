@@ -233,6 +233,12 @@ fn accepted_requests_reach_the_server_in_canonical_form() {
             "POST / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1\r\nAuthorization: b\r\nCookie: c\r\nContent-Length: 1\r\n\r\n",
         ),
         (
+            "H30",
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: x-real-ip, X-SSL-Client-Verify, Client-Cert, X-Hop\r\n\
+             X-Real-IP: 1\r\nx-ssl-client-verify: 2\r\nClient-Cert: 3\r\nX-Hop: 4\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX-Real-IP: 1\r\nx-ssl-client-verify: 2\r\nClient-Cert: 3\r\n\r\n",
+        ),
+        (
             "H29",
             "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: te\r\nTE: trailers\r\n\r\n",

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     Endpoint,
     http::head::{Fields, Progress, request::Head},
-    rules::{HostPattern, Pattern},
+    rules::{HostPattern, Pattern, UsedFields},
     sample::{Expression, Names, Place, Stage, Text},
 };
 
@@ -20,7 +20,7 @@ fn holds_between(client: Endpoint, local: Endpoint, condition: &Condition, line:
     let head = Head::parse(bytes.as_bytes(), &mut Progress::default(), &mut lines).unwrap().unwrap();
     let request = head.check().unwrap();
     let mut scratch = Vec::new();
-    let message = Message::of_request(head, &request, &mut scratch).unwrap();
+    let message = Message::of_request(head, &request, &UsedFields::default(), &mut scratch).unwrap();
     let (variables, maps, host, room) = Default::default();
     let facts = Facts {
         client,
