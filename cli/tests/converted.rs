@@ -154,6 +154,9 @@ fn statistics_and_pages_are_where_they_were() {
         get("/", &[]),
         get("/none", &[]),
         get("/denied", &[]),
+        get("/led", &[]),
+        get("/led/303", &[]),
+        post("/led", "content"),
         get("/alive", &[]),
         get("/haproxy-stat", &[]),
     ];

@@ -30,6 +30,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("[frontend.NAME] capture.cookie", "[frontend.web]\ncapture = { cookie = { zzzzzzzz = 1 } }"),
     ("[statistics]", "[statistics]\nzzzzzzzz = 1"),
     ("[frontend.NAME] statistics", "[frontend.web]\nstatistics = { zzzzzzzz = 1 }"),
+    ("[frontend.NAME] error_page.STATUS", "[frontend.web]\nerror_page = { 503 = { zzzzzzzz = 1 } }"),
     ("[frontend.NAME] monitor_uri", "[frontend.web]\nmonitor_uri = { zzzzzzzz = 1 }"),
     (
         "[frontend.NAME] monitor_uri.fail_if",

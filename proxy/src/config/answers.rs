@@ -11,12 +11,43 @@ use crate::{
 pub struct ErrorPage {
     /// 400..=599, one that lbctl answers itself.
     pub status: u16,
-    /// As the configuration has it.
-    pub file: String,
+    /// Where it comes from.
+    pub source: PageSource,
     /// Field lines, each with its CRLF; none that frames the message or speaks of the connection.
     pub fields: Vec<u8>,
     /// The content, at most 64 kB.
     pub content: Vec<u8>,
+}
+
+/// As the configuration has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PageSource {
+    /// The file that it was read from.
+    File(String),
+    /// It is somewhere else, and clients are led there (HAProxy `errorloc`).
+    Location {
+        /// What stands in Location: a reference in ASCII.
+        location: String,
+        /// 302, 303 or 307, which is sent instead of the status.
+        status: u16,
+    },
+}
+
+impl ErrorPage {
+    /// One that leads to `location` with this status instead.
+    pub fn elsewhere(status: u16, location: String, sent: u16) -> Self {
+        let fields = format!("Cache-Control: no-cache\r\nLocation: {location}\r\n").into_bytes();
+        let source = PageSource::Location { location, status: sent };
+        Self { status, source, fields, content: Vec::new() }
+    }
+
+    /// What its status line says.
+    pub(crate) fn sent(&self) -> u16 {
+        match self.source {
+            PageSource::File(_) => self.status,
+            PageSource::Location { status, .. } => status,
+        }
+    }
 }
 
 /// Answers a question about this node here (HAProxy `monitor-uri`): 200, or 503 while it should not get traffic. Never

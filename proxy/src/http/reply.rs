@@ -37,9 +37,9 @@ impl Reply<'_> {
     /// Writes its head for a page of the operator's own, whose content follows.
     pub(super) fn encode_head(&self, page: &ErrorPage, out: &mut impl Sink) {
         out.put(b"HTTP/1.1 ");
-        put_number(self.status.into(), out);
+        put_number(page.sent().into(), out);
         out.put(b" ");
-        out.put(reason::phrase(self.status).as_bytes());
+        out.put(reason::phrase(page.sent()).as_bytes());
         out.put(b"\r\nContent-Length: ");
         put_number(page.content.len() as u64, out);
         out.put(b"\r\n");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lb_proxy::{
     Proxy,
-    config::{BackendId, Check, CheckKind, ErrorPage, Monitor, TooFew},
+    config::{BackendId, Check, CheckKind, ErrorPage, Monitor, PageSource, TooFew},
     rules::{Action, Condition, PathPattern, Rule},
     table::SourceLimits,
 };
@@ -18,7 +18,7 @@ use crate::{
 fn page(status: u16, content: &str) -> ErrorPage {
     ErrorPage {
         status,
-        file: "page".to_owned(),
+        source: PageSource::File("page".to_owned()),
         fields: b"Content-Type: text/plain\r\nX-Own: 1\r\n".to_vec(),
         content: content.into(),
     }
@@ -49,6 +49,29 @@ async fn own_pages_replace_ours_the_backends_before_the_frontends() {
     config.backends[0].error_pages.clear();
     let proxy = Proxy::start(config).unwrap();
     assert_eq!(ask(&mut connect(&proxy).await, GET).await, own("of the frontend"));
+}
+
+/// As HAProxy's `errorloc`: the log and the counters have the error.
+#[tokio::test]
+async fn page_that_is_elsewhere_is_a_redirection_and_counts_as_the_error() {
+    let dead = Refusing::new();
+    let mut config = http_config(&[dead.address]);
+    config.frontends[0].error_pages = vec![
+        ErrorPage::elsewhere(503, "https://sorry.example.com/x?a=b".to_owned(), 302),
+        ErrorPage::elsewhere(400, "/bad".to_owned(), 303),
+    ];
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    let sorry = "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nCache-Control: no-cache\r\nLocation: https://sorry.example.com/x?a=b\r\n\r\n";
+    for request in [GET, "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", GET] {
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(read_head(&mut client).await.unwrap(), sorry);
+    }
+    assert_eq!(
+        ask(&mut client, "GET / HTTP/1.1\r\n\r\n").await,
+        "HTTP/1.1 303 See Other\r\nContent-Length: 0\r\nCache-Control: no-cache\r\nLocation: /bad\r\nConnection: close\r\n\r\n"
+    );
+    assert_eq!(proxy.status().frontends[0].responses, [0, 0, 0, 0, 1, 3]);
 }
 
 #[tokio::test]

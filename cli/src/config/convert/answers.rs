@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use lb_proxy::{
-    config::{Backend, ErrorPage, Mode, Monitor, TooFew},
+    config::{self, Backend, ErrorPage, Mode, Monitor, TooFew},
     file::{self, ReadError},
 };
 
 use super::backend;
 use crate::config::{
     diagnostic::Report,
-    raw::{Page, Section},
+    raw::{Page, PageSource, Section},
 };
 
 /// A page is at most so large.
@@ -33,18 +33,23 @@ pub(super) fn pages(
     }
     let own = |status| section.error_pages.iter().any(|page| page.status == status);
     let all = section.error_pages.iter().chain(defaults.iter().filter(|page| !own(page.status)));
-    all.filter_map(|page| match read(page, folder, report) {
-        Ok(page) => Some(page),
-        Err(why) => {
-            report.error(page.file.span, format!("\"{}\" {why}", page.file.value.escape_debug()));
-            None
+    let page = |page: &Page| match &page.source {
+        PageSource::Location { location, status } => {
+            Some(ErrorPage::elsewhere(page.status, location.clone(), *status))
         }
-    })
-    .collect()
+        PageSource::File(file) => match read(page.status, &file.value, folder, report) {
+            Ok(page) => Some(page),
+            Err(why) => {
+                report.error(file.span, format!("\"{}\" {why}", file.value.escape_debug()));
+                None
+            }
+        },
+    };
+    all.filter_map(page).collect()
 }
 
-fn read(page: &Page, folder: &Path, report: &Report<'_>) -> Result<ErrorPage, String> {
-    let path = folder.join(&page.file.value);
+fn read(status: u16, file: &str, folder: &Path, report: &Report<'_>) -> Result<ErrorPage, String> {
+    let path = folder.join(file);
     let bytes = read_file(&path, LARGEST, report)?;
     let (fields, content) = if bytes.starts_with(b"HTTP/1.") {
         whole_response(&bytes)?
@@ -53,7 +58,7 @@ fn read(page: &Page, folder: &Path, report: &Report<'_>) -> Result<ErrorPage, St
         let kind = content_type(&path).unwrap_or("text/html");
         (format!("Cache-Control: no-cache\r\nContent-Type: {kind}\r\n").into_bytes(), bytes)
     };
-    Ok(ErrorPage { status: page.status, file: page.file.value.clone(), fields, content })
+    Ok(ErrorPage { status, source: config::PageSource::File(file.to_owned()), fields, content })
 }
 
 /// The content of a file of at most so many bytes, or the end of a sentence about it.

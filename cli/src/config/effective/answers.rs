@@ -1,12 +1,18 @@
 //! What is answered without a server, as TOML.
 
-use lb_proxy::config::{Backend, ErrorPage, Monitor};
+use lb_proxy::config::{Backend, ErrorPage, Monitor, PageSource};
 
 use super::{line, list, quoted};
 
 pub(super) fn pages(out: &mut String, pages: &[ErrorPage]) {
     for page in pages {
-        line(out, &format!("error_page.{}", page.status), quoted(&page.file));
+        let source = match &page.source {
+            PageSource::File(file) => quoted(file),
+            PageSource::Location { location, status } => {
+                format!("{{ location = {}, status = {status} }}", quoted(location))
+            }
+        };
+        line(out, &format!("error_page.{}", page.status), source);
     }
 }
 

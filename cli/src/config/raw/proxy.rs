@@ -17,7 +17,7 @@ use crate::config::reader::{At, Fields};
 
 pub(crate) use self::cookie::name_of as cookie_name;
 pub(crate) use self::{
-    answers::{Monitor, Page},
+    answers::{Monitor, Page, PageSource},
     balance::{BalanceBy, Balancing},
     bind::{Bind, BindAddress},
     check::{Check, CheckSettings},

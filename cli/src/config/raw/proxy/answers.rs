@@ -10,8 +10,16 @@ use crate::config::{
 pub(crate) struct Page {
     pub(crate) status: u16,
     pub(crate) span: Span,
-    /// The file, as written.
-    pub(crate) file: At<String>,
+    pub(crate) source: PageSource,
+}
+
+/// Where a page is.
+#[derive(Clone, Debug)]
+pub(crate) enum PageSource {
+    /// In this file, as written.
+    File(At<String>),
+    /// Somewhere else, where clients are led with this status.
+    Location { location: String, status: u16 },
 }
 
 /// `monitor_uri`.
@@ -29,6 +37,7 @@ pub(crate) struct TooFew {
 }
 
 const PAGES: &str = "a table of files by status, as in error_page = { 503 = \"errors/503.html\" }";
+const PAGE: &str = "the path of a file, as in \"errors/503.html\", or a table, as in { location = \"https://www.example.com/sorry\" }";
 const MONITOR: &str = "a path, as in \"/alive\", or a table, as in { uri = \"/alive\", fail_if = .. }";
 const FAIL_IF: &str = "a table, as in { backend = \"app\", usable_below = 1 }";
 
@@ -47,10 +56,39 @@ pub(super) fn pages(fields: &Fields<'_>) -> Vec<Page> {
             value.report_at(status.span, &message);
             return None;
         }
-        let file = value.string("the path of a file, as in \"errors/503.html\"")?;
-        Some(Page { status: number, span: status.span, file })
+        Some(Page { status: number, span: status.span, source: source(value)? })
     };
     entries.iter().filter_map(page).collect()
+}
+
+fn source(value: &Value<'_>) -> Option<PageSource> {
+    if !value.is_table() {
+        return value.string(PAGE).map(PageSource::File);
+    }
+    let fields = value.fields("a page of `error_page`".into(), PAGE)?;
+    fields.require("location", "location = \"https://www.example.com/sorry\"");
+    let location = fields.string("location", "an address or a path, as in \"https://www.example.com/sorry\"");
+    let status = fields.value("status").map(|value| status(&value));
+    fields.finish(|_| None);
+    let location = location?;
+    if location.value.is_empty() || !location.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let shown = location.value.escape_debug();
+        let message = format!(
+            "\"{shown}\" is no location; write it in ASCII, with `%20` and the like for other characters"
+        );
+        value.report_at(location.span, &message);
+        return None;
+    }
+    Some(PageSource::Location { location: location.value, status: status.unwrap_or(Some(302))? })
+}
+
+/// Those that are forgotten again: an error is not for ever.
+fn status(value: &Value<'_>) -> Option<u16> {
+    let status = value.as_u16().filter(|status| [302, 303, 307].contains(status));
+    if status.is_none() {
+        value.mismatch("302, 303 or 307");
+    }
+    status
 }
 
 pub(super) fn monitor(fields: &Fields<'_>) -> Option<Monitor> {

@@ -48,7 +48,7 @@ pub(super) fn pages(
     let place = Place { is_http, is_frontend: member.proxy.is_frontend(), file: &world.options.output };
     let mut out = Vec::new();
     for page in pages {
-        let value = Value::text(&page.file);
+        let value = page.value;
         match place.takes_key("error_page", &Value::table([(&page.status.to_string(), value.clone())])) {
             Ok(()) => out.push((page.status, value)),
             Err(why) => {

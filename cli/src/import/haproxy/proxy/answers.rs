@@ -3,18 +3,22 @@
 use super::{Proxy, RuleLine};
 use crate::{
     config::diagnostic::Span,
-    import::haproxy::{
-        directive::{Directive, Done, Fault, shown},
-        lexer::Word,
-        table::{Row, missing, row},
+    import::{
+        document::Value,
+        haproxy::{
+            directive::{Directive, Done, Fault, shown},
+            lexer::Word,
+            table::{Row, row},
+        },
     },
 };
 
-/// `errorfile`
+/// `errorfile`, or `errorloc`
 #[derive(Clone, Debug)]
 pub(in crate::import::haproxy) struct ErrorPage {
     pub(in crate::import::haproxy) status: u16,
-    pub(in crate::import::haproxy) file: String,
+    /// In our file.
+    pub(in crate::import::haproxy) value: Value,
     pub(in crate::import::haproxy) span: Span,
 }
 
@@ -30,7 +34,8 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("errorfile", "dflb", errorfile, "`error_page`", "The files stay as they are. One that is missing is left out; `/dev/null` for 400 and 408 is `http_ignore_probes`."),
     row("errorfiles", "dflb", errorfiles, "`error_page`", ""),
     row("http-error", "dflb", http_error, "`error_page`", "With `errorfile` or `file`; a text has to be put into a file."),
-    missing("errorloc, errorloc302, errorloc303", "dflb", "errors are answered, not redirected; write `error_page`"),
+    row("errorloc, errorloc302", "dflb", |proxy, line| errorloc(proxy, line, 302), "`error_page` with `location`", ""),
+    row("errorloc303", "dflb", |proxy, line| errorloc(proxy, line, 303), "`error_page` with `location`", "With `status = 303`."),
     row("monitor-uri", "dfl", |proxy, line| { proxy.monitor.uri = Some(line.only()?.clone()); Ok(()) }, "`monitor_uri`", ""),
     row("monitor fail", "fl", |proxy, line| { proxy.monitor.fail.push(RuleLine::new(line)); Ok(()) }, "`monitor_uri.fail_if`", "Conditions on `nbsrv`, one of which must hold."),
     row("unique-id-format", "dfl", |proxy, line| unique_id(proxy, line, 1), "`unique_id.template`", ""),
@@ -56,12 +61,26 @@ fn add(proxy: &mut Proxy, status: u16, file: &Word, directive: &Directive<'_>) -
         directive.advise("a page that is /dev/null keeps errors from browsers that connect ahead: http_ignore_probes = true does");
         return Ok(());
     }
+    put(proxy, status, Value::text(&file.text), directive)
+}
+
+fn put(proxy: &mut Proxy, status: u16, value: Value, directive: &Directive<'_>) -> Done {
     if status < 400 {
         return Err(format!("the page for {status} can't be replaced; those of errors can").into());
     }
     proxy.error_pages.retain(|page| page.status != status);
-    proxy.error_pages.push(ErrorPage { status, file: file.text.clone(), span: directive.span });
+    proxy.error_pages.push(ErrorPage { status, value, span: directive.span });
     Ok(())
+}
+
+/// Clients are led there with `sent`.
+fn errorloc(proxy: &mut Proxy, directive: &Directive<'_>, sent: u64) -> Done {
+    let [code, location] = directive.arguments else {
+        return Err(format!("`{}` takes a status and a location", directive.keyword).into());
+    };
+    let mut entries = vec![("location".to_owned(), Value::text(&location.text))];
+    entries.extend((sent != 302).then(|| ("status".to_owned(), Value::Integer(sent))));
+    put(proxy, status(code)?, Value::Table(entries), directive)
 }
 
 fn errorfiles(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
