@@ -119,6 +119,7 @@ impl<S: Stream> Download<'_, S> {
         let mut inbox = None;
         let mut progress = Progress::default();
         let mut interim = 0;
+        let mut takes_content = !self.request.expects_continue;
         // The first bytes: until then the request may be wanted again.
         let mut buffer = match self.read(&mut inbox).await {
             Ok(n) if n > 0 => inbox.take().unwrap_or_else(|| self.take_buffer()),
@@ -153,6 +154,7 @@ impl<S: Stream> Download<'_, S> {
                     buffer.consume(response.length);
                     progress = Progress::default();
                     interim += 1;
+                    takes_content |= response.status == 100;
                     if interim > MAX_INTERIM {
                         return Err(Termination::BadResponse.into());
                     }
@@ -203,7 +205,10 @@ impl<S: Stream> Download<'_, S> {
             self.upstream.backend_counters().compression.responses.increment();
         }
         let rest = self.relay(parsed, out, buffer).await?;
+        // RFC 9110 §10.1.1: a server that has answered without a 100 may go on to read the content, or may take it for the
+        // next request.
         let reusable = response.persistent
+            && takes_content
             && rest.is_none()
             && self.uploaded.get()
             && !self.connection.closes_server(Some(self.upstream.backend_id()));

@@ -283,6 +283,45 @@ async fn h31_continue_is_relayed_and_the_content_follows() {
 }
 
 #[tokio::test]
+async fn h31_connection_of_a_server_that_answers_without_a_100_is_not_used_again() {
+    // It reads heads alone, as one does that has refused a request and takes no content for sent.
+    let answering = |go_on: &'static str| {
+        Scripted::start(move |mut stream| async move {
+            while let Some(head) = read_head(&mut stream).await {
+                if head.starts_with("POST ") && !go_on.is_empty() {
+                    stream.write_all(go_on.as_bytes()).await.unwrap();
+                    stream.read_exact(&mut [0; 37]).await.unwrap();
+                }
+                let target = head.split(' ').nth(1).unwrap();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{target}", target.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        })
+    };
+    let post = "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 37\r\nExpect: 100-continue\r\n\r\n";
+    for (go_on, connections) in [("", 2), ("HTTP/1.1 100 Continue\r\n\r\n", 1)] {
+        let server = answering(go_on).await;
+        let proxy = proxy_for(&server);
+        let mut client = connect(&proxy).await;
+        client
+            .write_all(format!("{post}GET /evil HTTP/1.1\r\nHost: a\r\nX-Rest: ").as_bytes())
+            .await
+            .unwrap();
+        if !go_on.is_empty() {
+            assert_eq!(read_head(&mut client).await.unwrap(), go_on);
+        }
+        assert!(answer(&mut client).await.ends_with("\r\n\r\n/p"));
+        // Whoever comes next.
+        for target in ["/one", "/two"] {
+            let got =
+                ask(&mut connect(&proxy).await, &format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+            assert!(got.ends_with(&format!("\r\n\r\n{target}")), "{got}");
+        }
+        assert_eq!(server.accepted(), connections);
+    }
+}
+
+#[tokio::test]
 async fn h32_interim_responses_are_forwarded_up_to_a_limit_and_never_to_1_0() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let response: &'static str = Box::leak(format!("{hints}{hints}{OK}").into_boxed_str());
