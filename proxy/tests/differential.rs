@@ -21,6 +21,9 @@ mod cookies;
 #[path = "differential/counters.rs"]
 mod counters;
 
+#[path = "differential/exchanges.rs"]
+mod exchanges;
+
 #[path = "differential/heads.rs"]
 mod heads;
 
@@ -31,3 +34,7 @@ mod log_texts;
 mod logs;
 #[path = "differential/modes.rs"]
 mod modes;
+#[path = "differential/responses.rs"]
+mod responses;
+#[path = "differential/script.rs"]
+mod script;

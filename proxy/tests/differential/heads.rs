@@ -14,6 +14,7 @@ use crate::{
     haproxy::HAProxy,
     peers::{Recording, http_config},
     rig::*,
+    script::settled,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -208,21 +209,6 @@ async fn said(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> 
     let _ = timeout(LONG, stream.read_to_end(&mut answer)).await.expect("it never ends");
     let answer = String::from_utf8_lossy(&answer);
     answer.split("HTTP/1.").skip(1).filter_map(|rest| rest.split(' ').nth(1)?.parse().ok()).collect()
-}
-
-/// A request without what says nothing: the order of its fields and the letters of their names.
-fn settled(request: &str) -> String {
-    let (head, content) = request.split_once("\r\n\r\n").unwrap_or((request, ""));
-    let mut lines = head.split("\r\n");
-    let first = lines.next().unwrap_or_default();
-    let mut fields: Vec<String> = lines
-        .map(|line| {
-            let (name, value) = line.split_once(':').unwrap_or((line, ""));
-            format!("{}: {}", name.to_ascii_lowercase(), value.trim())
-        })
-        .collect();
-    fields.sort_unstable();
-    format!("{first} | {} | {content:?}", fields.join(" | "))
 }
 
 #[tokio::test]
