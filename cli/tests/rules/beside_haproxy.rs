@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::{Ipv4Addr, TcpStream},
     os::unix::net::UnixStream,
     process::{Child, Command, Stdio},
     thread,
@@ -125,6 +126,29 @@ fn both_do_the_same_with_the_same_rules() {
             ],
         ),
         (
+            r#"{ when = { header = { "X-A" = { contains = "b c" } } }, deny = 403 },
+               { when = { header = { "User-Agent" = { contains = "Bot" } }, path = "/b" }, backend = "other" }"#,
+            "http-request deny deny_status 403 if { req.fhdr(x-a) -m sub \"b c\" }\n\
+             use_backend other if { req.fhdr(user-agent) -m sub Bot } { path /b }",
+            vec![
+                get("/", "X-A: ab cd\r\n"),
+                get("/", "X-A: b  c\r\n"),
+                get("/", "X-A: b, c\r\nx-a: b c\r\n"),
+                get("/", "X-A: B C\r\n"),
+                get("/b", "User-Agent: aBot/1\r\n"),
+                get("/b", "User-Agent: abot/1\r\n"),
+                get("/", "User-Agent: aBot/1\r\n"),
+            ],
+        ),
+        (
+            r#"{ when = { scheme = "http", path = "/h" }, deny = 403 }, { when = { scheme = "https", path = "/s" }, deny = 410 },
+               { when = { not = { scheme = "https" }, path = "/n" }, redirect = { scheme = "https" } }"#,
+            "http-request deny deny_status 403 if !{ ssl_fc } { path /h }\n\
+             http-request deny deny_status 410 if { ssl_fc } { path /s }\n\
+             http-request redirect scheme https if !{ ssl_fc } { path /n }",
+            vec![get("/h", ""), get("/s", ""), get("/n?x", ""), get("/", "")],
+        ),
+        (
             r#"{ when = { path = "/a" }, redirect = { location = "https://e.example.com/b", status = 301 } },
                { when = { path = "/p" }, redirect = { prefix = "https://e.example.com", status = 308 } },
                { when = { path = "/d" }, redirect = { prefix = "/n", drop_query = true } },
@@ -207,7 +231,47 @@ fn both_do_the_same_with_the_same_rules() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 51);
+    assert_eq!(compared, 62);
+}
+
+/// An address that nobody else listens on: of this process, and another one for each `last`.
+fn own_address(last: u8) -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 100 + high % 100, low, last)
+}
+
+#[test]
+fn both_tell_the_ports_of_a_frontend_apart() {
+    let (here, there) = (own_address(1), own_address(2));
+    let rig = Rig::new(
+        "",
+        "",
+        &format!(
+            "[frontend.ports]\nbind = [\"{here}:8080\", \"{here}:8081\", \"{here}:9001\"]\ndefault_backend = \"app\"\n\
+             rules = [{{ when = {{ port = 8081 }}, deny = 403 }}, {{ when = {{ port = \"9000-9999\" }}, backend = \"other\" }}]"
+        ),
+    );
+    let theirs = format!(
+        " default_backend app\nfrontend ports\n bind {there}:8080\n bind {there}:8081\n bind {there}:9001\n\
+         http-request deny deny_status 403 if {{ dst_port 8081 }}\nuse_backend other if {{ dst_port 9000:9999 }}"
+    );
+    let _haproxy = Haproxy::start(&theirs, rig.app, rig.other);
+    // It binds one after the other.
+    let begun = Instant::now();
+    while TcpStream::connect((there, 9001)).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "haproxy does not listen:\n{theirs}");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let get = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    for (port, expected) in [(8080, (200, "app")), (8081, (403, "")), (9001, (200, "other"))] {
+        let [found, wanted] = [here, there].map(|address| {
+            let answer = ask(TcpStream::connect((address, port)).unwrap(), get);
+            outcome(&answer, rig.taken())
+        });
+        assert_eq!(found, wanted, "{port}");
+        let server = found.2.first().and_then(|head| head.split(':').next());
+        assert_eq!((found.0, server.unwrap_or_default()), expected, "{port}");
+    }
 }
 
 /// Lines of a frontend, ours and theirs, and what is asked.

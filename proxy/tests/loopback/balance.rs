@@ -79,6 +79,26 @@ async fn leastconn_fills_the_emptiest_server_over_all_workers() {
 }
 
 #[tokio::test]
+async fn random_goes_in_no_order_and_keeps_the_loads_of_all_workers_together() {
+    let [a, b, c] = three().await;
+    let mut config = config(Mode::Tcp, &[a.address, b.address, c.address]);
+    config.backends[0].balance = Balance::Random;
+    config.threads = 4.try_into().unwrap();
+    let proxy = Proxy::start(config).unwrap();
+    let (mut open, mut order) = (Vec::new(), String::new());
+    for _ in 0..60 {
+        let (client, name) = greeted(&proxy).await;
+        order.push(name);
+        open.push(client);
+    }
+    // By chance alone one of a million such runs has so many of one server; each draws two and takes the emptier.
+    let counts = ["a", "b", "c"].map(|name| order.matches(name).count());
+    assert!(counts.iter().all(|count| (12..=28).contains(count)), "{counts:?}: {order}");
+    let in_turn = ["abc", "bca", "cab"].map(|turn| turn.repeat(20));
+    assert!(!in_turn.contains(&order), "{order}");
+}
+
+#[tokio::test]
 async fn connections_of_one_address_go_to_one_server_and_those_of_many_to_all() {
     let [a, b, c] = three().await;
     let mut config = config(Mode::Tcp, &[a.address, b.address, c.address]);
