@@ -150,6 +150,7 @@ fn clients_stay_where_they_were() {
 fn statistics_and_pages_are_where_they_were() {
     let mut both = Both::start("statistics");
     both.wait_for("WEB", &get("/alive", &[]), "503");
+    both.wait_for("WEB", &get("/shadow", &[]), "503");
     let requests = [
         get("/", &[]),
         get("/none", &[]),
@@ -181,6 +182,8 @@ fn statistics_and_pages_are_where_they_were() {
             "guarded FRONTEND",
             "none BACKEND",
             "none a",
+            "shadow BACKEND",
+            "shadow a",
             "web FRONTEND",
         ];
         assert_eq!(rows(&ours), expected, "{ours}");

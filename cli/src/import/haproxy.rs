@@ -26,6 +26,7 @@ mod section;
 mod source;
 mod table;
 mod template;
+mod track;
 mod users;
 mod values;
 mod variables;

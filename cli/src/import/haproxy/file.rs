@@ -6,6 +6,7 @@ use super::{
     lexer::Word,
     proxy::{self, Proxy},
     section::{Kind, Section},
+    track,
     users::Userlist,
 };
 use crate::{
@@ -59,6 +60,7 @@ impl File {
             file.section(section, notes);
         }
         file.global.finish(notes);
+        track::resolve(&mut file.proxies, notes);
         file
     }
 

@@ -36,6 +36,8 @@ pub(in crate::import::haproxy) struct Server {
     /// What our file has for a whole backend.
     pub(in crate::import::haproxy) shared: Vec<Shared>,
     pub(in crate::import::haproxy) check: Option<Span>,
+    /// It takes its state from this one: `BACKEND/SERVER`.
+    pub(in crate::import::haproxy) track: Option<Word>,
     pub(in crate::import::haproxy) agent: Option<Span>,
     /// It begins in maintenance.
     pub(in crate::import::haproxy) disabled: Option<Span>,
@@ -103,7 +105,7 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(1, needless("pool-purge-delay", "", "`pool.idle` closes them after 4s")),
     with(1, needless("log-proto", "", "only of log servers")),
     with(1, missing("maxqueue", "", "a line is as long as `timeout.queue` lets it be")),
-    with(1, missing("track", "", "each backend checks its own servers")),
+    with(1, row("track", "", |server, line| { server.track = Some(line.only()?.clone()); Ok(()) }, "`check`, `check_port`, `check_address`", "The server is asked what the other one is asked, and where; of the whole backend.")),
     with(1, missing("redir", "", "write a rule with `redirect`")),
     with(1, missing("on-marked-up", "", "sessions on a backup server go on")),
     with(0, needless("stick", "", "that is what a server is")),
@@ -234,6 +236,7 @@ fn empty(name: Word, host: String, port: Option<u16>, span: Span) -> Server {
         source: None,
         shared: Vec::new(),
         check: None,
+        track: None,
         agent: None,
         disabled: None,
         is_unfit: false,
