@@ -30,7 +30,7 @@ use crate::{
     config::{self, Config},
     control::{NotOpened, Ordered, Problem, ReopenReport},
     exit::Exit,
-    interfaces::local_addresses,
+    interfaces::{local_addresses, nowhere_warnings},
     log,
     privileges::{self, Launcher, Places},
     speaker::protocol::FromSpeaker,
@@ -108,6 +108,7 @@ impl RunOptions {
 /// Runs until it is stopped. Everything that can be wrong with the file or the arguments is said before a port is
 /// bound.
 pub fn run(options: &RunOptions) -> Exit {
+    lb_proxy::note_passed_sockets();
     let before = match options.take_over.then(Before::find).transpose() {
         Ok(before) => before,
         Err(error) => {
@@ -359,7 +360,7 @@ impl Daemon {
                 Event::Step(Step::Reload(step)) => self.handle_reload(now, step),
                 Event::Step(Step::Upgrade(step)) => self.handle_upgrade(now, step),
                 Event::Step(step) => self.handle_step(now, &step),
-                Event::Signal(name) => self.begin_stop(now, name, false, None),
+                Event::Signal(name, patience) => self.begin_stop(now, name, patience, None),
                 Event::Frontends(order, name) => self.order_all_frontends(order, name),
                 Event::Reload => self.begin_reload(now, Request { by: "SIGHUP".to_owned(), reply: None }),
                 Event::ReopenLogs => self.reopen_logs(None),
@@ -403,6 +404,9 @@ impl Daemon {
             control = %self.socket.path().display(),
             "lbctl runs"
         );
+        for warning in nowhere_warnings(&self.config) {
+            tracing::warn!("{warning}");
+        }
     }
 
     /// Starts what needs to know which node this is: speaker and hello. Does nothing while that is unknown.

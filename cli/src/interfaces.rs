@@ -50,6 +50,16 @@ pub(crate) fn local_addresses() -> Vec<LocalAddress> {
     addresses.collect()
 }
 
+/// Where nobody can come in, a sentence each.
+pub(crate) fn nowhere_warnings(config: &Config) -> impl Iterator<Item = String> {
+    nowhere(config).into_iter().map(|(frontend, address)| {
+        format!(
+            "no interface has {}, where frontend {frontend} listens, and no [vip.*] brings it: nobody can come in there",
+            address.ip()
+        )
+    })
+}
+
 /// Where `config` listens though this machine has no such address and no vip brings it: nobody can come in there.
 pub(crate) fn nowhere(config: &Config) -> Vec<(&str, SocketAddr)> {
     let nodes = config.groups.iter().flat_map(|group| &group.by_node);

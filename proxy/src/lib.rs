@@ -59,7 +59,10 @@ pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use handover::{HandOverError, Handover, Known, Listener};
 pub use hidden::is_hidden;
-pub use listener::pause::{Pause, PauseError};
+pub use listener::{
+    inherited::note_passed_sockets,
+    pause::{Pause, PauseError},
+};
 pub use server::{Prepared, Proxy, ReloadError, Reloaded, StartError};
 pub use status::{Health, Status};
 pub use stream::Stream;

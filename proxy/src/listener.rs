@@ -2,7 +2,7 @@
 
 mod accept;
 pub(crate) mod binding;
-mod inherited;
+pub(crate) mod inherited;
 mod leaving;
 pub(crate) mod pause;
 mod readiness;

@@ -11,8 +11,9 @@ use crate::{
 /// Arguments of `lbctl run`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It stays in the foreground and logs to stderr; LBCTL_LOG=debug says more. SIGTERM and SIGINT stop it \
-                  like `lbctl stop`, a second one at once; SIGHUP is `lbctl reload`.\n\nExit codes: 0 stopped as asked, 1 failed, 64 usage, 78 bad \
+    after_help = "It stays in the foreground and logs to stderr; LBCTL_LOG=debug says more. SIGUSR1 stops it like \
+                  `lbctl stop`; so do SIGTERM and SIGINT, but a proxy alone (no [vip.*]) ends within 2 s then, whatever \
+                  drain_timeout says; a second signal stops it at once. SIGHUP is `lbctl reload`.\n\nExit codes: 0 stopped as asked, 1 failed, 64 usage, 78 bad \
                   configuration."
 )]
 pub struct RunArguments {

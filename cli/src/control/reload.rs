@@ -25,7 +25,8 @@ pub struct ReloadReport {
     /// What is different.
     #[serde(default)]
     pub changes: Vec<Change>,
-    /// What the operator should know although the file works, as `check` prints it.
+    /// What the operator should know although the file works, as `check` prints it; also addresses that this machine
+    /// does not have.
     #[serde(default)]
     pub warnings: String,
     /// Connections that were cut because their address is gone.

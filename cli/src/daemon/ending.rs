@@ -9,7 +9,7 @@ use super::{
     Daemon, clock,
     group::Group,
     problems,
-    stop::{Stage, Stop},
+    stop::{Patience, Stage, Stop},
     systemd,
     wake::Step,
 };
@@ -18,8 +18,8 @@ use crate::control::{StopReport, Timestamp};
 /// For the last short exchanges, while newcomers are dropped.
 const HOLD_OFF: Duration = Duration::from_millis(50);
 
-/// What each of the two waits for exchanges may take when a signal ends a proxy alone: all of it is over within 2 s.
-const ALONE: Duration = Duration::from_millis(500);
+/// What each of the two waits for exchanges may take when a proxy alone is to end soon: all of it is over within 2 s.
+const SOON: Duration = Duration::from_millis(500);
 
 impl Daemon {
     /// A second request, of whatever kind, hurries the first.
@@ -27,7 +27,7 @@ impl Daemon {
         &mut self,
         now: Moment,
         by: &str,
-        at_once: bool,
+        patience: Patience,
         reply: Option<oneshot::Sender<StopReport>>,
     ) {
         if let Some(stop) = &mut self.stop {
@@ -45,11 +45,12 @@ impl Daemon {
         if self.upgrade.take().is_some() {
             tracing::warn!(by, "the upgrade that was under way is called off");
         }
-        let limit = match (at_once, &reply) {
-            (true, _) => Duration::ZERO,
-            // A signal to a proxy alone, which has no address to hand over: who sends it waits for the end.
-            (false, None) if self.groups.is_empty() => self.config.global.drain_timeout.min(ALONE),
-            (false, _) => self.config.global.drain_timeout,
+        let at_once = patience == Patience::None;
+        let limit = match patience {
+            Patience::None => Duration::ZERO,
+            // No address is handed over: who sends the signal waits for the end.
+            Patience::Short if self.groups.is_empty() => self.config.global.drain_timeout.min(SOON),
+            Patience::Short | Patience::Full => self.config.global.drain_timeout,
         };
         tracing::info!(by, ?limit, "stopping: draining first");
         systemd::notify("STOPPING=1");

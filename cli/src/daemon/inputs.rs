@@ -7,7 +7,7 @@ use lb_vrrp::Moment;
 
 use super::{
     Daemon, Identity, Neighbours, clock::Instants, control::Command, errors, group, hello, naming, problems,
-    reload::Request, report, trace, wake::Step,
+    reload::Request, report, stop::Patience, trace, wake::Step,
 };
 use crate::{
     control::{Phase, Problem, Status},
@@ -117,7 +117,10 @@ impl Daemon {
             Command::Diff(reply) => self.compare(reply),
             Command::Reload { by, reply } => self.begin_reload(now, Request { by, reply: Some(reply) }),
             Command::Upgrade(request) => self.begin_upgrade(now, request),
-            Command::Stop { now: at_once, by, reply } => self.begin_stop(now, &by, at_once, Some(reply)),
+            Command::Stop { now: at_once, by, reply } => {
+                let patience = if at_once { Patience::None } else { Patience::Full };
+                self.begin_stop(now, &by, patience, Some(reply));
+            }
         }
     }
 

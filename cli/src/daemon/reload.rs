@@ -18,6 +18,7 @@ use super::{Daemon, problems, systemd, wake};
 use crate::{
     config::{self, Config, Diagnostics},
     control::{Change, Problem, ReloadReport, Timestamp},
+    interfaces::nowhere_warnings,
 };
 
 mod changes;
@@ -194,9 +195,7 @@ impl Daemon {
     fn prepare_reload(&mut self, reload: &mut Reload, config: Config) -> Result<(), Refused> {
         let own: Vec<_> = self.groups.iter().map(|group| &group.config).collect();
         let running = Running { config: &self.config, identity: &self.identity, groups: &own };
-        let mut plan = Plan::new(running, config).map_err(|reasons| {
-            Refused::Now(format!("{}. That needs a restart: systemctl restart lbctl", reasons.join("; ")))
-        })?;
+        let mut plan = Plan::new(running, config).map_err(|obstacles| Refused::Now(obstacles.to_string()))?;
         plan.identity.name().clone_into(&mut plan.config.proxy.node);
         let (proxy, config) = (Arc::clone(&self.proxy), plan.config.proxy_of(plan.identity.index()));
         reload.plan = Some(Box::new(plan));
@@ -233,6 +232,10 @@ impl Daemon {
         report.warnings = config.warnings.to_string();
         for warning in config.warnings.headlines() {
             tracing::warn!("{warning}");
+        }
+        for warning in nowhere_warnings(&config) {
+            tracing::warn!("{warning}");
+            report.warnings += &format!("{}: on this machine: warning: {warning}\n", report.path);
         }
         (self.config, self.identity) = (config, identity);
         for (group, own) in self.groups.iter_mut().zip(&groups_with_gone) {

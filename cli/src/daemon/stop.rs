@@ -35,6 +35,17 @@ pub(super) struct Stop {
     pub(super) replies: Vec<oneshot::Sender<StopReport>>,
 }
 
+/// How long exchanges in flight are waited for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Patience {
+    /// Not at all.
+    None,
+    /// A proxy alone ends within 2 s; a node that has addresses to give away is as patient as with `Full`.
+    Short,
+    /// For `drain_timeout`.
+    Full,
+}
+
 /// How far it is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Stage {

@@ -249,7 +249,7 @@ impl Retirement {
                 select! {
                     () = &mut retire => break,
                     () = &mut orders => break,
-                    event = signals.next() => if matches!(event, wake::Event::Signal(_)) { break },
+                    event = signals.next() => if matches!(event, wake::Event::Signal(..)) { break },
                 }
             }
         }

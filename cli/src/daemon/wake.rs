@@ -9,7 +9,12 @@ use tokio::{
 };
 
 use super::{
-    Daemon, clock, control::Command, hello::endpoint::Datagram, neighbours::Neighbours, reload, stop::Stage,
+    Daemon, clock,
+    control::Command,
+    hello::endpoint::Datagram,
+    neighbours::Neighbours,
+    reload,
+    stop::{Patience, Stage},
     upgrade,
 };
 use crate::{control::FrontendOrder, speaker::protocol::FromSpeaker};
@@ -40,7 +45,8 @@ pub(super) enum Event {
     Command(Command),
     Datagram(io::Result<Datagram>),
     Step(Step),
-    Signal(&'static str),
+    /// One that ends the process.
+    Signal(&'static str, Patience),
     /// An order for all frontends, and the signal that gave it.
     Frontends(FrontendOrder, &'static str),
     Reload,
@@ -73,11 +79,11 @@ impl Signals {
 
     pub(super) async fn next(&mut self) -> Event {
         tokio::select! {
-            _ = self.terminate.recv() => Event::Signal("SIGTERM"),
-            _ = self.interrupt.recv() => Event::Signal("SIGINT"),
+            _ = self.terminate.recv() => Event::Signal("SIGTERM", Patience::Short),
+            _ = self.interrupt.recv() => Event::Signal("SIGINT", Patience::Short),
             _ = self.hangup.recv() => Event::Reload,
             // HAProxy's soft stop: whoever scripted that means an orderly one.
-            _ = self.user1.recv() => Event::Signal("SIGUSR1"),
+            _ = self.user1.recv() => Event::Signal("SIGUSR1", Patience::Full),
             _ = self.user2.recv() => Event::ReopenLogs,
             _ = self.pause.recv() => Event::Frontends(FrontendOrder::Pause, "SIGTTOU"),
             _ = self.resume.recv() => Event::Frontends(FrontendOrder::Resume, "SIGTTIN"),

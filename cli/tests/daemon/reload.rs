@@ -230,16 +230,31 @@ fn pipe_in_the_place_of_a_file_is_refused_by_name_and_later_reloads_work() {
 }
 
 #[test]
-fn what_needs_a_restart_is_refused_by_name_with_1() {
+fn what_a_running_process_cannot_take_over_is_refused_by_name_with_1() {
     let (daemon, server, hash) = start();
     let more = unused_address();
     daemon.write(&(daemon.text().replace("threads = 2", "threads = 3") + &one_more(more, server)));
     let output = daemon.verb(&["reload"]);
     assert_eq!(output.status.code(), Some(1));
-    let why = "[global] threads: 2 run, and the file wants 3. That needs a restart: systemctl restart lbctl";
+    let why = "[global] threads: 2 run, and the file wants 3. That needs another process, which \
+               loses no connection: lbctl upgrade";
     assert_eq!(stderr(&output), format!("lbctl: lbctl refused: Conflict: {why}\n"));
     daemon.assert_refused(&hash, why);
     assert!(get(more).is_none(), "nothing of the file is in force");
+}
+
+#[test]
+fn address_that_this_machine_does_not_have_is_said_by_the_verb_and_in_the_log() {
+    let (daemon, ..) = start();
+    let warning = "warning: no interface has 192.0.2.77, where frontend web listens, and no [vip.*] brings it: nobody can \
+                   come in there";
+    daemon.write(&daemon.text().replace(&daemon.frontend.to_string(), "192.0.2.77:8000"));
+    let output = daemon.verb(&["reload"]);
+    assert_eq!(output.status.code(), Some(0));
+    let file = daemon.folder.path().join("lb.toml");
+    assert_eq!(stderr(&output), format!("{}: on this machine: {warning}\n", file.display()));
+    let line = warning.trim_start_matches("warning: ");
+    daemon.wait_until("it is in the log", |daemon| daemon.log().contains(line));
 }
 
 #[test]

@@ -359,7 +359,7 @@ fn a_file_with_only_backends_starts_and_checks_them() {
 
 #[test]
 fn a_signal_to_a_proxy_alone_waits_for_nothing_longer_than_half_a_second() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut daemon = start_with_a_long_drain("http");
         let mut client = TcpStream::connect(daemon.frontend).expect("connected");
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
@@ -374,6 +374,24 @@ fn a_signal_to_a_proxy_alone_waits_for_nothing_longer_than_half_a_second() {
         let log = daemon.log();
         assert!(log.contains("draining first") && log.contains("limit=500ms"), "{signal}: {log}");
     }
+}
+
+#[test]
+fn haproxys_soft_stop_lets_an_exchange_finish_for_as_long_as_the_file_says() {
+    let open = Arc::new(AtomicBool::new(false));
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server_behind(&open)).replace("\"3s\"", "\"120s\"");
+    let mut daemon = Daemon::spawn(&text, frontend, None);
+    let client = thread::spawn(move || get(frontend));
+    daemon.wait_until("it is in flight", |daemon| {
+        daemon.status_json().is_some_and(|status| status["backends"][0]["servers"][0]["in_flight"] == 1)
+    });
+    daemon.signal(Signal::SIGUSR1);
+    daemon.wait_until("it drains", |daemon| daemon.log().contains("draining first"));
+    assert!(daemon.log().contains("limit=120s"), "{}", daemon.log());
+    open.store(true, Ordering::SeqCst);
+    assert_eq!(client.join().expect("ran").as_deref(), Some("hello"));
+    assert_eq!(daemon.wait_for_exit().code(), Some(0));
 }
 
 #[test]

@@ -95,6 +95,39 @@ fn name_that_was_not_passed_is_a_problem_that_names_the_unit() {
     assert!(text.contains("FileDescriptorName=third in the .socket unit?"), "{text}");
 }
 
+/// The number under which the daemon listens on its control socket.
+fn control_descriptor(daemon: &Daemon) -> i32 {
+    let sockets = std::fs::read_to_string("/proc/net/unix").expect("listed");
+    let path = daemon.socket.display().to_string();
+    // Flags 00010000: it listens. Accepted connections have the path as well.
+    let listening = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut inode = listening
+        .filter(|fields| fields.last() == Some(&&*path) && fields[3] == "00010000")
+        .map(|fields| fields[6]);
+    let link = format!("socket:[{}]", inode.next_back().expect("it listens"));
+    let folder = std::fs::read_dir(format!("/proc/{}/fd", daemon.child.id())).expect("its descriptors");
+    let entry = folder
+        .flatten()
+        .find(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == &*link));
+    entry.and_then(|entry| entry.file_name().to_str()?.parse().ok()).expect("its own")
+}
+
+#[test]
+fn socket_that_was_not_passed_is_not_adopted_whoever_has_opened_one_with_its_number() {
+    let text = file("{ fd = 3 }", "{ fd = 4 }", web_server(Duration::ZERO));
+    let daemon = start_with(&listener(), listener(), &text);
+    let own = control_descriptor(&daemon);
+    std::fs::write(daemon.folder.path().join("lb.toml"), text.replace("fd = 4", &format!("fd = {own}")))
+        .expect("written");
+    let reload = daemon.verb(&["reload"]);
+    let report = String::from_utf8_lossy(&reload.stderr).into_owned();
+    assert_eq!(reload.status.code(), Some(1), "{report}");
+    let why = format!("frontend b: fd {own}: no socket was passed as descriptor {own}; whoever starts lbctl");
+    assert!(report.contains(&why), "{report}");
+    assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
+    assert!(daemon.status_json().is_some(), "its socket is its own");
+}
+
 /// Requests of one client after the other, as fast as they are answered.
 struct Clients {
     answered: Arc<AtomicUsize>,

@@ -190,7 +190,11 @@ impl Bindings {
             let bound: Vec<_> = {
                 let mut bindings = self.bindings();
                 take_rights(&mut bindings, looked_up);
-                let unbound = bindings.iter_mut().filter(|binding| binding.status.error.is_some());
+                // What was not passed at the start never is.
+                let may_succeed = |binding: &&mut Binding| {
+                    binding.status.error.is_some() && !binding.assignment.is_inherited
+                };
+                let unbound = bindings.iter_mut().filter(may_succeed);
                 unbound
                     .map(|binding| (binding.assignment.clone(), binding.try_bind(workers.len(), Vec::new())))
                     .collect()

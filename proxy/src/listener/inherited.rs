@@ -2,8 +2,9 @@
 #![allow(unsafe_code, reason = "a descriptor known by its number alone can't be borrowed in a safe way")]
 
 use std::{
-    env, io,
+    env, fs, io,
     os::fd::{BorrowedFd, OwnedFd, RawFd},
+    sync::OnceLock,
 };
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -17,14 +18,29 @@ use crate::{
 /// The first descriptor that systemd passes.
 const FIRST: RawFd = 3;
 
+/// Sockets that were open when the program began. Until that is noted, whichever are open now.
+static PASSED: OnceLock<Vec<RawFd>> = OnceLock::new();
+
+/// Notes which sockets this process was given: a number that nothing was passed with is soon that of a socket which the
+/// program opens itself. To be called before it opens any; from then on no other socket is adopted. Takes `/proc`.
+pub fn note_passed_sockets() {
+    // The descriptor that lists them is a folder, and gone again afterwards.
+    let socket = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let is_socket = fs::read_link(entry.path()).ok()?.to_str()?.starts_with("socket:");
+        is_socket.then(|| entry.file_name().to_str()?.parse().ok())?
+    };
+    PASSED.get_or_init(|| fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(socket).collect());
+}
+
 /// Why a socket can't be adopted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdoptError {
-    /// It is not open.
+    /// It was not open at the start, or is not.
     #[error(
-        "descriptor {fd} is not open; whoever starts lbctl has to pass a listening socket with this number"
+        "no socket was passed as descriptor {fd}; whoever starts lbctl has to pass a listening one with this number"
     )]
-    Closed { fd: RawFd },
+    NotPassed { fd: RawFd },
     /// It is open and something else.
     #[error("descriptor {fd} is no listening TCP or Unix socket")]
     Other { fd: RawFd },
@@ -53,13 +69,16 @@ pub(crate) fn adopt(
                 .ok_or_else(|| AdoptError::Unnamed { name: name.clone() })?
         }
     };
+    if PASSED.get().is_some_and(|passed| !passed.contains(&fd)) {
+        return Err(AdoptError::NotPassed { fd });
+    }
     // SAFETY: the number comes from the operator. If nothing is open under it, the first call fails with EBADF and
     // touches nothing; if something else is, it is duplicated and dropped again. The borrow ends with this function.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     let failed = |source| AdoptError::System { fd, source };
     let first: OwnedFd = match borrowed.try_clone_to_owned() {
         Ok(owned) => owned,
-        Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Err(AdoptError::Closed { fd }),
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Err(AdoptError::NotPassed { fd }),
         Err(error) => return Err(failed(error)),
     };
     let first = Socket::from(first);
@@ -107,13 +126,13 @@ mod tests {
     fn what_is_no_listening_socket_is_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let file = std::fs::File::open("/dev/null").unwrap();
+        let file = fs::File::open("/dev/null").unwrap();
         for fd in [client.as_raw_fd(), file.as_raw_fd()] {
             let error = adopt(&Inherited::Descriptor(fd), 1, None).unwrap_err();
             assert_eq!(error.to_string(), format!("descriptor {fd} is no listening TCP or Unix socket"));
         }
         let error = adopt(&Inherited::Descriptor(100_000), 1, None).unwrap_err();
-        assert!(error.to_string().starts_with("descriptor 100000 is not open"), "{error}");
+        assert!(error.to_string().starts_with("no socket was passed as descriptor 100000;"), "{error}");
     }
 
     #[test]

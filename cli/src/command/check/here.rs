@@ -22,7 +22,9 @@ use super::strangers;
 use crate::{
     config::{Config, MAXCONN, identify},
     control::client::DEFAULT_SOCKET,
-    interfaces::{LocalAddress, interface_of, local_addresses, nowhere, outside_networks, outside_warning},
+    interfaces::{
+        LocalAddress, interface_of, local_addresses, nowhere_warnings, outside_networks, outside_warning,
+    },
     privileges,
 };
 
@@ -65,12 +67,7 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
     }
     findings.extend(privileges::unknown_account(&config.global).map(fatal));
     check_ports(config, &mut findings);
-    findings.extend(nowhere(config).into_iter().map(|(frontend, address)| {
-        warning(format!(
-            "no interface has {}, where frontend {frontend} listens, and no [vip.*] brings it: nobody can come in there",
-            address.ip()
-        ))
-    }));
+    findings.extend(nowhere_warnings(config).map(warning));
     let too_few = lb_proxy::descriptors::too_few(&config.proxy);
     // Who leaves it to the default wants what the machine allows.
     findings.extend(too_few.filter(|_| config.proxy.maxconn != MAXCONN).map(|(usable, limit)| {

@@ -30,7 +30,7 @@ impl Daemon {
                 let (hash, hash_of_file) = (old.hash.clone(), new.hash.clone());
                 let groups: Vec<_> = own.iter().collect();
                 let running = Running { config: &old, identity: &identity, groups: &groups };
-                let refused = Plan::new(running, new).err().map(|reasons| reasons.join("; "));
+                let refused = Plan::new(running, new).err().map(|obstacles| obstacles.to_string());
                 Ok(DiffReport { at: Timestamp::now(), path, hash, hash_of_file, changes, refused, orders })
             });
             let outcome = compared

@@ -3,7 +3,7 @@
 //! Pure. Reload never touches an election whose settings did not change, and refuses what would make two owners while the
 //! files of two nodes differ.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use lb_vrrp::{GroupConfig, group::check_reconfigure};
 
@@ -28,18 +28,39 @@ pub(super) struct Running<'a> {
     pub(super) groups: &'a [&'a GroupConfig],
 }
 
+/// What a running process can't take over.
+#[derive(Debug)]
+pub(super) struct Obstacles {
+    /// The next process of an upgrade has as many as the file wants.
+    threads: Option<String>,
+    /// Each takes a restart.
+    others: Vec<String>,
+}
+
+/// Everything, and what to do.
+impl fmt::Display for Obstacles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reasons: Vec<_> = self.threads.iter().chain(&self.others).map(String::as_str).collect();
+        let way = if self.others.is_empty() {
+            "another process, which loses no connection: lbctl upgrade"
+        } else {
+            "a restart: systemctl restart lbctl"
+        };
+        write!(f, "{}. That needs {way}", reasons.join("; "))
+    }
+}
+
 impl Plan {
     /// # Errors
-    /// Everything that needs a restart, one sentence each.
-    pub(super) fn new(running: Running<'_>, mut config: Config) -> Result<Self, Vec<String>> {
-        let mut reasons = Vec::new();
-        reasons.extend(threads(running.config, &mut config));
-        reasons.extend(account(running.config, &config));
+    /// Everything that stands against it.
+    pub(super) fn new(running: Running<'_>, mut config: Config) -> Result<Self, Obstacles> {
+        let threads = threads(running.config, &mut config);
+        let mut reasons: Vec<_> = account(running.config, &config).into_iter().collect();
         let identity = match identity(running.identity, &config) {
             Ok(identity) => identity,
             Err(reason) => {
                 reasons.push(reason);
-                return Err(reasons);
+                return Err(Obstacles { threads, others: reasons });
             }
         };
         let mut groups = Vec::new();
@@ -62,7 +83,11 @@ impl Plan {
                 reasons.push(members(vips.map(|member| &*member.vip), "come"));
             }
         }
-        if reasons.is_empty() { Ok(Self { config, identity, groups }) } else { Err(reasons) }
+        if threads.is_none() && reasons.is_empty() {
+            Ok(Self { config, identity, groups })
+        } else {
+            Err(Obstacles { threads, others: reasons })
+        }
     }
 
     /// Addresses that this node's groups have no more.
@@ -155,7 +180,7 @@ mod tests {
     }
 
     /// The first node runs `old`.
-    fn plan(old: &str, new: &str) -> Result<(Plan, Vec<IpAddr>), Vec<String>> {
+    fn plan(old: &str, new: &str) -> Result<(Plan, Vec<IpAddr>), Obstacles> {
         let (config, identity) = (parse(old), node(&parse(old)));
         let groups: Vec<_> = config.groups.iter().filter_map(|group| group.by_node.first()).collect();
         let running = Running { config: &config, identity: &identity, groups: &groups };
@@ -165,7 +190,8 @@ mod tests {
     }
 
     fn refused(old: &str, new: &str) -> Vec<String> {
-        plan(old, new).err().unwrap_or_default()
+        let obstacles = plan(old, new).err();
+        obstacles.map_or_else(Vec::new, |one| one.threads.into_iter().chain(one.others).collect())
     }
 
     #[test]
@@ -236,6 +262,22 @@ mod tests {
         for (old, new, expected) in table {
             assert_eq!(refused(old, &new), expected, "{new}");
         }
+    }
+
+    #[test]
+    fn an_upgrade_is_the_way_to_other_threads_and_a_restart_to_anything_else() {
+        let threads = |text: &str, threads: u8| format!("[global]\nthreads = {threads}\n{text}");
+        let advice = |old: &str, new: &str| plan(old, new).expect_err("refused").to_string();
+        assert_eq!(
+            advice(&threads(ALONE, 2), &threads(ALONE, 3)),
+            "[global] threads: 2 run, and the file wants 3. That needs another process, which loses no connection: \
+             lbctl upgrade"
+        );
+        assert_eq!(
+            advice(&threads(ALONE, 2), &threads(PAIR, 3)),
+            "[global] threads: 2 run, and the file wants 3; [cluster] can't come while lbctl runs. That needs a restart: \
+             systemctl restart lbctl"
+        );
     }
 
     #[test]
