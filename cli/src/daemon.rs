@@ -117,8 +117,10 @@ pub fn run(options: &RunOptions) -> Exit {
         }
     };
     let refuse = |why: &str, is_file| before.iter().for_each(|before| before.refuse(why, is_file));
+    // Its maps are the same ones in a reload, which knows the file by its whole path.
+    let file = whole(&options.file);
     let load = || {
-        config::load(&options.file).map_err(|diagnostics| {
+        config::load(&file).map_err(|diagnostics| {
             refuse(&format!("{diagnostics}{}. Nothing was changed.", diagnostics.summary()), true);
             eprint!("{diagnostics}");
             eprintln!("{}. Nothing was started.", diagnostics.summary());
@@ -220,10 +222,7 @@ async fn compose(
     let (commands_in, commands) = mpsc::channel(16);
     let statistics = tokio::spawn(statistics::serve(inquiries, commands_in.clone()));
     let (steps_in, steps) = mpsc::unbounded_channel();
-    let file = match &options.file {
-        stdin if stdin == Path::new("-") => stdin.clone(),
-        file => std::path::absolute(file).unwrap_or_else(|_| file.clone()),
-    };
+    let file = whole(&options.file);
     let mut daemon = Daemon {
         path: file.display().to_string(),
         file,
@@ -285,6 +284,14 @@ async fn compose(
     statistics.abort();
     drop(socket);
     exit
+}
+
+/// The file by its whole path; `-` is standard input.
+fn whole(file: &Path) -> PathBuf {
+    match file {
+        stdin if stdin == Path::new("-") => stdin.to_owned(),
+        file => std::path::absolute(file).unwrap_or_else(|_| file.to_owned()),
+    }
 }
 
 /// What the speaker is told of the groups of this node.

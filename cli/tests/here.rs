@@ -231,9 +231,14 @@ fn a_map_that_is_missing_or_has_a_wrong_line_is_an_error_with_its_line() {
             .output()
             .unwrap()
     };
-    let missing = format!("map `hosts`: {}: does not exist", scratch.path().join("hosts.map").display());
+    let missing = format!(
+        "{}:5:8: map `hosts`: {}: does not exist",
+        file.display(),
+        scratch.path().join("hosts.map").display()
+    );
     let wrong = format!(
-        "map `networks`: {}:3: `10.0.0.0/33` is no network; write it as in 192.0.2.0/24 or 2001:db8::/32",
+        "{}:7:8: map `networks`: {}:3: `10.0.0.0/33` is no network; write it as in 192.0.2.0/24 or 2001:db8::/32",
+        file.display(),
         scratch.path().join("networks.map").display()
     );
     let found = lbctl(&["check"]);

@@ -12,6 +12,7 @@
 //! Everything here runs in one go on the head of a message: nothing waits, and what is left is plain data.
 
 mod action;
+mod changes;
 mod condition;
 mod connection;
 mod copies;
@@ -38,7 +39,7 @@ pub use self::{
     host::{HostPattern, HostSet},
     named::NamedBackend,
     network::Network,
-    path::AmbiguousPath,
+    path::{AmbiguousPath, normal_form},
     pattern::{Pattern, PatternError, Replacement},
     rate_limit::{LimitedBy, RateLimit},
     redirect::{Destination, Redirect},

@@ -49,7 +49,7 @@ pub fn run(arguments: &CheckArguments) -> Exit {
         name => name,
     };
     if let Err(errors) = Maps::load(&config.proxy.maps) {
-        errors.iter().for_each(|error| eprintln!("{name}: {error}"));
+        errors.iter().for_each(|error| eprintln!("{error}"));
         eprintln!("{}. Nothing was changed.", count(errors.len(), "error"));
         return Exit::Configuration;
     }

@@ -32,7 +32,7 @@ mod log;
 pub(crate) mod loops;
 mod map;
 mod options;
-mod parameters;
+mod paths;
 mod persistence;
 mod reach;
 mod rules;
@@ -81,7 +81,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     log::check(file, report);
     let sections = reach::Sections::new(file, &frontends, &backends);
     sourceless::warn(&sections, report);
-    parameters::warn(&sections, report);
+    paths::warn(&sections, report);
     reach::convert(file, &frontends, &backends, &backend_spans, &mut groups, report);
     let own = loops::OwnAddresses::of(&cluster, &groups);
     loops::warn(&sections, (&frontends, &backends), &own, report);

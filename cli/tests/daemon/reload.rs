@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
-    process::Output,
+    process::{Output, Stdio},
     thread,
     time::Duration,
 };
@@ -180,8 +180,12 @@ fn map_is_read_again_and_one_that_is_gone_refuses_the_reload() {
     let output = daemon.verb(&["reload"]);
     assert_eq!(output.status.code(), Some(78));
     let report = stderr(&output);
+    let (place, said) = report.split_once(": ").expect("a place");
+    let file = place.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':');
+    assert_eq!(std::path::Path::new(file), daemon.folder.path().join("lb.toml"), "{report}");
+    assert!(place.ends_with(":8"), "line and column: {report}");
     assert_eq!(
-        report,
+        said,
         format!("map `hosts`: {}: does not exist\n1 error. Nothing was changed.\n", map.display())
     );
     assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
@@ -421,4 +425,21 @@ fn fifty_reloads_under_an_open_connection_leave_no_descriptor_thread_or_generati
     daemon.wait_until("no old generation", |daemon| {
         daemon.status_json().is_some_and(|status| status["file"]["old_generations"] == 0)
     });
+}
+
+#[test]
+fn file_that_was_named_from_its_folder_is_the_same_file_in_a_reload() {
+    let (frontend, server) = (unused_address(), web_server(Duration::ZERO));
+    let text = file("http", frontend, server) + "\n[map.hosts]\nfile = \"hosts.map\"\n";
+    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let file = std::path::Path::new(&arguments[1]);
+        std::fs::write(file.with_file_name("hosts.map"), "a one\n").expect("written");
+        let mut relative = lbctl();
+        relative.stdin(Stdio::null()).stdout(Stdio::null()).arg("run").args(file.file_name());
+        relative.args(&arguments[2..]).current_dir(file.parent().expect("a folder"));
+        *command = relative;
+    });
+    let said = daemon.reload();
+    assert!(!said.contains("hosts"), "{said}");
 }

@@ -132,7 +132,7 @@ pub(super) struct Row {
     pub(super) key: String,
     pub(super) value: String,
     pub(super) default: String,
-    /// `key = value`; empty in the tables that refer to others.
+    /// `key = value`; empty in those of the rules, which have examples of their own.
     pub(super) example: String,
 }
 

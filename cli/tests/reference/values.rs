@@ -235,7 +235,7 @@ fn other_example(section: &str, key: &str) -> String {
     row.example.replacen(last, key, 1)
 }
 
-/// The keys of the tables that say no more than where their keys are explained get the example from there.
+/// Tables that say no more than where their keys are explained have the example and the values from there.
 fn explained(heading: &str, reference: &str) -> Vec<Row> {
     let of: &[&str] = match heading {
         "[defaults]" | "[listen.NAME]" => &["[frontend.NAME]", "[backend.NAME]"],
@@ -247,7 +247,7 @@ fn explained(heading: &str, reference: &str) -> Vec<Row> {
     for row in &mut rows {
         let other = others.iter().find(|other| other.key == row.key);
         let other = other.unwrap_or_else(|| panic!("{heading}: {} is explained nowhere", row.key));
-        row.example.clone_from(&other.example);
+        assert_eq!(row.example, other.example, "{heading}");
         if row.value.starts_with("as in a ") {
             row.value.clone_from(&other.value);
         }

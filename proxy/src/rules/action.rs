@@ -76,34 +76,6 @@ impl Action {
         matches!(self, Self::Backend(_) | Self::BackendNamed(_))
     }
 
-    /// Does it change what later conditions see?
-    pub fn is_edit(&self) -> bool {
-        match self {
-            Self::AddHeader(..)
-            | Self::SetHeader(..)
-            | Self::DeleteHeader(_)
-            | Self::ReplaceHeader(..)
-            | Self::SetPath(_)
-            | Self::ReplacePath(_)
-            | Self::SetQuery(_)
-            | Self::SetSource { .. }
-            | Self::SetVariable(..) => true,
-            Self::Deny(_)
-            | Self::Tarpit(_)
-            | Self::RateLimit(_)
-            | Self::Reject
-            | Self::Allow
-            | Self::Redirect(_)
-            | Self::Respond(_)
-            | Self::RequireAuth(_)
-            | Self::Backend(_)
-            | Self::BackendNamed(_)
-            | Self::Server { .. }
-            | Self::IgnorePersistence
-            | Self::Log(_) => false,
-        }
-    }
-
     /// Does nothing after it happen in its list?
     pub fn is_final(&self) -> bool {
         matches!(

@@ -43,6 +43,25 @@ pub(crate) fn normalize(path: &[u8], out: &mut Vec<u8>) -> Result<bool, Ambiguou
     Ok(true)
 }
 
+/// How a path that somebody wrote looks where rules compare it, the bytes that no request target has (RFC 9112 §3.2)
+/// being percent-encoded first; `None` if it has no normal form.
+pub fn normal_form(path: &str) -> Option<String> {
+    let mut sent = String::new();
+    for byte in path.bytes() {
+        if byte.is_ascii_graphic() {
+            sent.push(byte.into());
+        } else {
+            sent.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    let mut normal = Vec::new();
+    match normalize(sent.as_bytes(), &mut normal) {
+        Ok(true) => String::from_utf8(normal).ok(),
+        Ok(false) => Some(sent),
+        Err(Ambiguous) => None,
+    }
+}
+
 /// Dots, and a parameter that some servers would cut off.
 fn is_dots_with_parameters(element: &[u8]) -> bool {
     let rest = element.strip_prefix(b"..").or_else(|| element.strip_prefix(b"."));

@@ -19,6 +19,7 @@ use regex::bytes::{RegexSet, RegexSetBuilder};
 use self::network::Networks;
 use super::function;
 use crate::{
+    config::Place,
     file::{self, ReadError},
     http::head::is_field_content,
 };
@@ -26,7 +27,7 @@ use crate::{
 mod network;
 
 /// Where a map is, and how it is looked up.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct MapFile {
     /// Its name in the file.
     pub name: String,
@@ -34,6 +35,8 @@ pub struct MapFile {
     pub file: PathBuf,
     /// How keys are compared.
     pub kind: MapKind,
+    /// Where the configuration names it; errors begin with it.
+    pub place: Place,
 }
 
 /// How keys are compared with a text.
@@ -61,6 +64,8 @@ pub struct Maps {
 /// A map that can't be used.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MapError {
+    /// Where the configuration names it, as in `lb.toml:12:8`.
+    pub place: String,
     /// The map's name.
     pub map: String,
     /// Its file.
@@ -110,7 +115,13 @@ impl Maps {
     pub fn load(files: &[MapFile]) -> Result<Self, Vec<MapError>> {
         let (mut maps, mut errors) = (Vec::new(), Vec::new());
         for file in files {
-            let fault = |(line, why)| MapError { map: file.name.clone(), file: file.file.clone(), line, why };
+            let fault = |(line, why)| MapError {
+                place: file.place.to_string(),
+                map: file.name.clone(),
+                file: file.file.clone(),
+                line,
+                why,
+            };
             match read(file).map_err(|why| (None, why)).and_then(|bytes| Map::parse(&bytes, file.kind)) {
                 Ok(map) => maps.push(map),
                 Err(why) => errors.push(fault(why)),
@@ -133,7 +144,7 @@ impl Maps {
 
 impl fmt::Display for MapError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "map `{}`: {}", self.map, self.file.display())?;
+        write!(formatter, "{}: map `{}`: {}", self.place, self.map, self.file.display())?;
         match self.line {
             Some(line) => write!(formatter, ":{line}: {}", self.why),
             None => write!(formatter, ": {}", self.why),

@@ -10,7 +10,7 @@ use std::{
 
 use super::*;
 use crate::{
-    config::{Bind, Frontend, MapFile, MapKind, Mode},
+    config::{Bind, Frontend, MapFile, MapKind, Mode, Place},
     rules::{Action, Condition, Rule},
 };
 
@@ -72,10 +72,15 @@ async fn maps_are_read_anew_whole_or_stay_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hosts.map");
     let write = |text: &str| std::fs::write(&file, text).unwrap();
-    let map = MapFile { name: "hosts".into(), file: file.clone(), kind: MapKind::Exact };
+    let map = MapFile {
+        name: "hosts".into(),
+        file: file.clone(),
+        kind: MapKind::Exact,
+        place: Place("lb.toml:1:8".into()),
+    };
     let with_map = || Config { maps: vec![map.clone()], ..config(1) };
     let error = Proxy::start(with_map()).unwrap_err();
-    assert_eq!(error.to_string(), format!("map `hosts`: {}: does not exist", file.display()));
+    assert_eq!(error.to_string(), format!("lb.toml:1:8: map `hosts`: {}: does not exist", file.display()));
     write("a one\n");
     let proxy = Proxy::start(with_map()).unwrap();
     // What a request that comes now would find.
@@ -98,7 +103,7 @@ async fn maps_are_read_anew_whole_or_stay_as_they_are() {
     assert_eq!(value(), Some(b"two".to_vec()));
     std::fs::remove_file(&file).unwrap();
     let error = proxy.reload(with_map()).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("map `hosts`: {}: does not exist", file.display()));
+    assert_eq!(error.to_string(), format!("lb.toml:1:8: map `hosts`: {}: does not exist", file.display()));
     assert_eq!(value(), Some(b"two".to_vec()));
     assert_eq!(proxy.status().generation, 2);
 }

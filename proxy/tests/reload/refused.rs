@@ -4,7 +4,7 @@ use std::{net::TcpListener, num::NonZeroUsize};
 
 use lb_proxy::{
     Config, Proxy, ReloadError,
-    config::{Bind, Frontend, MapFile, MapKind, Mode},
+    config::{Bind, Frontend, MapFile, MapKind, Mode, Place},
 };
 use tokio::net::TcpStream;
 
@@ -76,7 +76,12 @@ async fn map_that_vanished_and_map_that_is_half_written() {
     let file = folder.path().join("hosts.map");
     std::fs::write(&file, "a one\n").unwrap();
     let mut config = config(Mode::Tcp, &[server.address]);
-    config.maps = vec![MapFile { name: "hosts".into(), file: file.clone(), kind: MapKind::Exact }];
+    config.maps = vec![MapFile {
+        name: "hosts".into(),
+        file: file.clone(),
+        kind: MapKind::Exact,
+        place: Place("lb.toml:1:8".into()),
+    }];
     let proxy = Proxy::start(config.clone()).unwrap();
     let next = other(&config, config.frontends[0].binds[0].clone());
     std::fs::write(&file, "a one\nb").unwrap();
@@ -84,7 +89,7 @@ async fn map_that_vanished_and_map_that_is_half_written() {
     assert!(error.to_string().contains("hosts.map:2: the key `b` has no value"), "{error}");
     std::fs::remove_file(&file).unwrap();
     let error = proxy.reload(next).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("map `hosts`: {}: does not exist", file.display()));
+    assert_eq!(error.to_string(), format!("lb.toml:1:8: map `hosts`: {}: does not exist", file.display()));
     assert!(matches!(error, ReloadError::Maps(_)));
     is_untouched(&proxy).await;
 }

@@ -180,6 +180,10 @@ fn chooses_a_backend(rules: &[Rule]) -> bool {
     rules.iter().flat_map(|rule| &rule.then).any(|action| matches!(action.value, Action::Backend(_)))
 }
 
+fn answers_all(action: &Action) -> bool {
+    matches!(action, Action::Deny(_) | Action::Tarpit(_) | Action::Redirect { .. } | Action::Respond { .. })
+}
+
 fn default_backend(
     section: &Named<Section>,
     file: &raw::File,
@@ -194,8 +198,14 @@ fn default_backend(
         let value = &section.value;
         let answers = mode == Mode::Http && value.statistics.is_some();
         if !value.default_backend_given && !answers && !chooses_a_backend(&value.rules) {
+            let is_answered = value.rules.iter().any(|rule| {
+                let all = matches!(&rule.when, raw::Condition::All(list) if list.is_empty());
+                all && rule.then.iter().any(|action| answers_all(&action.value))
+            });
             let would = match mode {
-                Mode::Http => "answer every request with 503",
+                Mode::Http if is_answered => return None,
+                Mode::Http if value.rules.is_empty() => "answer every request with 503",
+                Mode::Http => "answer what no rule answers with 503",
                 Mode::Tcp => "close every connection",
             };
             let message = format!(

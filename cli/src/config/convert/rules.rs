@@ -289,8 +289,10 @@ fn warn_unreachable(rules: &[Rule], raw: &[raw::Rule], report: &Report<'_>) {
             let ends = earlier.then.iter().any(Action::is_final);
             let chooses = earlier.then.iter().any(Action::chooses_backend);
             // What is changed in between may make a condition hold that did not hold before.
-            let unchanged =
-                || rules[*at..later].iter().all(|between| !between.then.iter().any(Action::is_edit));
+            let unchanged = || {
+                let mut between = rules[*at..later].iter().flat_map(|between| &between.then);
+                between.all(|action| !rule.when.may_change_by(action))
+            };
             let always =
                 || Condition::ALWAYS.covers(&earlier.when) && earlier.when.covers(&Condition::ALWAYS);
             (ends || (chooses && only_chooses))

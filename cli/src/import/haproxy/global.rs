@@ -49,7 +49,7 @@ pub(super) struct Global {
 }
 
 const TLS: &str = "there is no TLS in this version";
-const TUNING: &str = "a limit of HAProxy's own making; ours are in docs/configuration.md";
+const TUNING: &str = "a limit of HAProxy's own making; ours are in docs/configuration.md, those of a head in docs/http1.md (H25)";
 
 #[rustfmt::skip] // a row to a line
 pub(super) const ROWS: &[Row<Global>] = &[

@@ -1,6 +1,7 @@
 //! Lookups and faults of maps.
 
 use super::*;
+use crate::config::Place;
 
 fn map(kind: MapKind, text: &str) -> Map {
     Map::parse(text.as_bytes(), kind).unwrap_or_else(|(line, why)| panic!("{line:?}: {why}"))
@@ -127,10 +128,20 @@ fn each_file_that_is_wrong_is_named_and_nothing_is_loaded() {
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        MapFile { name: name.to_owned(), file: path, kind: MapKind::Exact }
+        MapFile {
+            name: name.to_owned(),
+            file: path,
+            kind: MapKind::Exact,
+            place: Place("lb.toml:1:8".into()),
+        }
     };
     let (good, bad) = (file("good", "a b\n"), file("bad", "a\n"));
-    let missing = MapFile { name: "missing".into(), file: folder.path().join("none"), kind: MapKind::Exact };
+    let missing = MapFile {
+        name: "missing".into(),
+        file: folder.path().join("none"),
+        kind: MapKind::Exact,
+        place: Place("lb.toml:1:8".into()),
+    };
     let maps = Maps::load(std::slice::from_ref(&good)).unwrap();
     assert_eq!((maps.value(0, b"a"), maps.value(1, b"a")), (Some(b"b".as_slice()), None));
     let errors = Maps::load(&[good, bad.clone(), missing.clone()]).unwrap_err();
@@ -138,8 +149,11 @@ fn each_file_that_is_wrong_is_named_and_nothing_is_loaded() {
     assert_eq!(
         shown,
         [
-            format!("map `bad`: {}:1: the key `a` has no value; write both on one line", bad.file.display()),
-            format!("map `missing`: {}: does not exist", missing.file.display()),
+            format!(
+                "lb.toml:1:8: map `bad`: {}:1: the key `a` has no value; write both on one line",
+                bad.file.display()
+            ),
+            format!("lb.toml:1:8: map `missing`: {}: does not exist", missing.file.display()),
         ]
     );
 }

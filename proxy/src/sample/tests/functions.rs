@@ -114,7 +114,13 @@ fn a_map_gives_the_value_of_a_key_or_none() {
     let file = folder.path().join("tenants.map");
     std::fs::write(&file, "www.example.com blue\n").unwrap();
     let mut world = World::new();
-    world.maps = Maps::load(&[MapFile { name: "tenants".into(), file, kind: MapKind::Exact }]).unwrap();
+    world.maps = Maps::load(&[MapFile {
+        name: "tenants".into(),
+        file,
+        kind: MapKind::Exact,
+        place: crate::config::Place("lb.toml:1:8".into()),
+    }])
+    .unwrap();
     let names = Names::new(vec!["tenants".to_owned()]);
     let place = place(&names, Stage::Request, Text::Plain);
     assert_eq!(world.render("{request.host|map('tenants')|upper}", &place), "BLUE");

@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("stats auth", "dflb", statistics, "`statistics.users`, `[users.NAME]`", "The password is hashed."),
     row("stats http-request", "flb", statistics, "`statistics.allow`, `statistics.users`", "Where it is about addresses (`deny unless { src .. }`) or asks for a password of a `userlist`."),
     needless("stats realm, stats refresh, stats hide-version, stats show-desc, stats show-legends, stats show-modules, stats show-node", "dflb", LOOK),
-    missing("stats admin", "flb", "the page is for reading; a server is taken out with weight 0 and `lbctl reload`, by its agent, or with `disable_on_404`"),
+    missing("stats admin", "flb", "the page is for reading; a server is taken out with `lbctl server BACKEND/SERVER drain` or `maint`, by its agent, or with `disable_on_404`"),
     missing("stats scope", "dflb", "the page shows all sections"),
 ];
 

@@ -1,0 +1,49 @@
+//! Which actions change what a condition looks at.
+
+use super::{Action, Condition};
+
+impl Condition {
+    /// May it hold after this action where it did not before, or no longer? True if that can't be told.
+    pub fn may_change_by(&self, action: &Action) -> bool {
+        match self {
+            Self::All(list) | Self::Any(list) => list.iter().any(|each| each.may_change_by(action)),
+            Self::Not(condition) => condition.may_change_by(action),
+            Self::Host(_) => edits_field(action, "host"),
+            Self::Cookie(..) => edits_field(action, "cookie"),
+            Self::Header(name, _) => edits_field(action, name),
+            Self::Path(_) => edits_path(action),
+            Self::Query(..) => edits_path(action) || matches!(action, Action::SetQuery(_)),
+            Self::Source(_) => matches!(action, Action::SetSource { .. }),
+            Self::Value(..) => {
+                edits_path(action)
+                    || edited_field(action).is_some()
+                    || matches!(
+                        action,
+                        Action::SetQuery(_)
+                            | Action::SetSource { .. }
+                            | Action::SetVariable(..)
+                            | Action::RequireAuth(_)
+                    )
+            }
+            Self::Method(_) | Self::Port(_) | Self::Scheme(_) | Self::Status(_) => false,
+        }
+    }
+}
+
+fn edits_path(action: &Action) -> bool {
+    matches!(action, Action::SetPath(_) | Action::ReplacePath(_))
+}
+
+fn edits_field(action: &Action, name: &str) -> bool {
+    edited_field(action).is_some_and(|edited| edited.eq_ignore_ascii_case(name))
+}
+
+fn edited_field(action: &Action) -> Option<&str> {
+    match action {
+        Action::AddHeader(name, _)
+        | Action::SetHeader(name, _)
+        | Action::DeleteHeader(name)
+        | Action::ReplaceHeader(name, _) => Some(name),
+        _ => None,
+    }
+}
