@@ -36,6 +36,9 @@ impl HostPattern {
                 _ => Err("is no host name and no address"),
             };
         }
+        if rest.contains("://") {
+            return Err("is a URL; write the name of the host alone, as in \"www.example.com\"");
+        }
         if rest.contains(':') {
             return Err(
                 "has a port; ports don't count for `host`: leave it out, or write `port = 8080` beside it",

@@ -134,6 +134,14 @@ pub(super) fn monitor(
     let mut fail_if = Vec::new();
     for few in &raw.fail_if {
         let Some(backend) = backend::named(&few.backend, backends, report) else { continue };
+        let servers = backends.get(backend.0).map_or(0, |backend| backend.servers.len());
+        if usize::try_from(few.usable_below).is_ok_and(|below| below > servers && servers > 0) {
+            let message = format!(
+                "`{}` never has {} usable servers, it has {servers} in all: {} always answers 503",
+                few.backend.value, few.usable_below, raw.uri.value
+            );
+            report.warning(few.backend.span, message);
+        }
         fail_if.push(TooFew { backend, usable_below: few.usable_below });
     }
     Some(Monitor { uri: raw.uri.value.clone(), fail_if })

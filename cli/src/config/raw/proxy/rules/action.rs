@@ -312,6 +312,14 @@ fn replacement(value: &Value<'_>) -> Option<Replacement> {
     let with = fields.value("with").and_then(|value| Some((value.string("a text")?, value)));
     fields.finish(|_| None);
     let (with, value) = with?;
+    if let Some(at) =
+        with.value.find('\\').filter(|at| with.value[at + 1..].starts_with(|c: char| c.is_ascii_digit()))
+    {
+        let group = &with.value[at + 1..at + 2];
+        let message =
+            format!("`\\{group}` is put as it stands; what group {group} matched is `${{{group}}}`");
+        value.report().warning(value.span, message);
+    }
     match Replacement::new(regex?, &with.value) {
         Ok(replacement) => Some(replacement),
         Err(why) => {
