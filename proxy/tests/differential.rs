@@ -21,6 +21,8 @@ mod cookies;
 #[path = "differential/counters.rs"]
 mod counters;
 
+#[path = "differential/events.rs"]
+mod events;
 #[path = "differential/exchanges.rs"]
 mod exchanges;
 

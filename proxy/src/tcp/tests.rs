@@ -29,8 +29,8 @@ use crate::{
 
 const LONG: Duration = Duration::from_secs(10);
 
-/// Every byte on the wire is one more than it means.
-struct Shifted(TcpStream);
+/// Every byte on the wire is one more than it means; what came in is told to the second.
+struct Shifted(TcpStream, fn(&[u8]));
 
 impl Stream for Shifted {
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -44,6 +44,7 @@ impl Stream for Shifted {
     fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
         let n = Stream::try_read(&self.0, bytes)?;
         bytes[..n].iter_mut().for_each(|byte| *byte = byte.wrapping_sub(1));
+        (self.1)(&bytes[..n]);
         Ok(n)
     }
 
@@ -168,7 +169,8 @@ async fn session_that_is_silent_for_an_hour_survives_with_a_tunnel_timeout_and_n
 
 #[tokio::test]
 async fn stream_that_transforms_its_bytes_is_never_spliced() {
-    let Rig { mut client, server, worker: _worker, _running } = Rig::start(|_| {}, Shifted).await;
+    let Rig { mut client, server, worker: _worker, _running } =
+        Rig::start(|_| {}, |stream| Shifted(stream, |_| {})).await;
 
     // More than a buffer in each direction: a plain stream would be spliced by now.
     let exchange = async {
@@ -194,57 +196,13 @@ async fn stream_that_transforms_its_bytes_is_never_spliced() {
     assert!(answer == [b'y'; 300_000]);
 }
 
-/// A stream that is at fault itself.
-struct Faulty(TcpStream);
-
-impl Stream for Faulty {
-    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_readable(context)
-    }
-
-    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_writable(context)
-    }
-
-    fn try_read(&self, _: &mut [u8]) -> io::Result<usize> {
-        panic!("as it should: a test wants a session that panics");
-    }
-
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Stream::try_write(&self.0, bytes)
-    }
-
-    fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        Stream::try_write_vectored(&self.0, pieces)
-    }
-
-    fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_shutdown(context)
-    }
-
-    fn abort(&self) {
-        self.0.abort();
-    }
-
-    fn plain(&self) -> Option<&TcpStream> {
-        None
-    }
-
-    fn is_quiet(&self) -> bool {
-        self.0.is_quiet()
-    }
-
-    async fn ended(&self) {
-        self.0.ended().await;
-    }
-}
-
 #[tokio::test]
 async fn session_that_panics_is_a_fault_of_our_own_in_the_log() {
     let syslog = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let to = LogDestination::Udp(syslog.local_addr().unwrap());
     let log = AccessLog { targets: vec![LogTarget::new(to)], format: LogFormat::Tcp, ..AccessLog::default() };
-    let mut rig = Rig::start(|config| config.frontends[0].log = log, Faulty).await;
+    let faulty = |stream| Shifted(stream, |_| panic!("a session that is to panic"));
+    let mut rig = Rig::start(|config| config.frontends[0].log = log, faulty).await;
     let _server = rig.server.accept().await.unwrap();
     rig.client.write_all(b"x").await.unwrap();
     let mut line = [0; 1024];
