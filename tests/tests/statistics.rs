@@ -249,6 +249,10 @@ fn a_server_that_dies_turns_down_on_the_page_without_being_loaded_again() {
         std::fs::write(path, browser.picture()).expect("written");
     }
 
+    // All columns are to be seen on a large screen.
+    browser.resize(1500, 700);
+    let fits = "[...document.querySelectorAll('.wide')].every(wide => wide.scrollWidth <= wide.clientWidth)";
+    assert_eq!(browser.evaluate(fits), true);
     // A telephone needs no scrolling to the side.
     browser.resize(390, 800);
     assert_eq!(browser.evaluate("document.documentElement.scrollWidth <= 390"), true);
