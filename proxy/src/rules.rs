@@ -53,9 +53,10 @@ pub(crate) use self::{
     connection::Judgement,
     parameters::has_parameters,
     path::normalize,
-    program::{Programs, Run, Verdict},
+    program::{Instead, Programs, Run, Verdict},
     rate_limit::rate_limits,
     redirect::put_redirect,
+    respond::Answer,
     used_fields::UsedFields,
 };
 

@@ -75,11 +75,13 @@ async fn show(arguments: &TraceArguments) -> Exit {
             return if is_missing { Exit::Degraded } else { Exit::Failure };
         }
     };
+    // The first line that is none of ours.
+    let mut unreadable: Option<String> = None;
     loop {
         let line = match lines.next().await {
             Ok(Some(line)) => line,
             Ok(None) => {
-                eprintln!("lbctl: the daemon has ended");
+                eprintln!("lbctl: {}", end(unreadable.as_deref()));
                 return Exit::Failure;
             }
             Err(error) => {
@@ -90,11 +92,13 @@ async fn show(arguments: &TraceArguments) -> Exit {
         let event = match serde_json::from_str::<TraceLine>(&line) {
             Ok(event) => event,
             // Of a daemon that is newer than this.
-            Err(_) if arguments.json => {
-                print(&(printable_json(&line) + "\n"), Exit::Fine);
+            Err(_) => {
+                if arguments.json {
+                    print(&(printable_json(&line) + "\n"), Exit::Fine);
+                }
+                unreadable.get_or_insert(line);
                 continue;
             }
-            Err(_) => continue,
         };
         let text = if arguments.json {
             printable_json(&line) + "\n"
@@ -108,4 +112,16 @@ async fn show(arguments: &TraceArguments) -> Exit {
             return Exit::Fine;
         }
     }
+}
+
+/// Why there is no more.
+fn end(unreadable: Option<&str>) -> String {
+    const SHOWN: usize = 80;
+    let Some(line) = unreadable else { return "the daemon has ended".to_owned() };
+    let shown: String = line.chars().take(SHOWN).collect();
+    let more = if shown.len() < line.len() { ".." } else { "" };
+    format!(
+        "the answer has ended, and some of it is nothing that this lbctl can read: `{}`{more}",
+        printable_json(&shown)
+    )
 }

@@ -1,6 +1,7 @@
 //! The verbs' side of the control interface: one request, one answer, a deadline.
 
 use std::{
+    error::Error as _,
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -289,7 +290,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// The next one, without its end; `None` when there is no more.
+    /// The next one, without its end; `None` when there is no more. What is left over at the end is one, too.
     pub async fn next(&mut self) -> Result<Option<String>, ClientError> {
         loop {
             if let Some(end) = self.bytes.iter().position(|&byte| byte == b'\n') {
@@ -307,13 +308,32 @@ impl Lines {
             }
             let more = async { Ok(self.body.frame().await) };
             match self.client.within(LINE_LIMIT, more).await? {
-                None => return Ok(None),
+                None if self.bytes.is_empty() => return Ok(None),
+                None => {
+                    let rest = std::mem::take(&mut self.bytes);
+                    return Ok(Some(String::from_utf8_lossy(&rest).into_owned()));
+                }
                 Some(Ok(frame)) => self.bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
+                Some(Err(error)) if is_malformed(&error) => {
+                    return Err(ClientError::Unreadable { version: None, why: causes(&error) });
+                }
                 // It was killed.
                 Some(Err(_)) => return Ok(None),
             }
         }
     }
+}
+
+/// What came is no HTTP, and not only less than was to come?
+fn is_malformed(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause
+        .is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput))
+}
+
+/// An error and what is behind it: hyper tells the one without the other.
+fn causes(error: &hyper::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    os::unix::net::UnixStream,
+    os::unix::net::{UnixListener, UnixStream},
     process::{Child, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -12,7 +12,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, exchange, get, lbctl, web_server};
+use crate::harness::{Daemon, exchange, get, lbctl, verb, web_server};
 
 /// A trace that runs, and the lines that it prints.
 struct Tracing {
@@ -238,4 +238,44 @@ fn what_can_not_be_traced_is_named() {
     assert!(head.contains("\r\ncontent-type: application/x-ndjson"), "{head}");
     assert!(answer.contains("{\"event\":\"over\",\"why\":\"its time is up\"}"), "{answer}");
     daemon.assert_untouched();
+}
+
+/// What `lbctl trace` says of somebody else on the socket who answers `bytes`, and its exit code.
+fn told_by(bytes: &'static str) -> (String, Option<i32>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("control.sock");
+    let listener = UnixListener::bind(&socket).expect("bound");
+    let answering = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("a request");
+            request.push(byte[0]);
+        }
+        stream.write_all(bytes.as_bytes()).expect("answered");
+    });
+    let output = verb(&["trace"], &socket);
+    answering.join().expect("it answers");
+    (text(&output.stderr), output.status.code())
+}
+
+#[test]
+fn what_a_trace_can_not_read_is_shown_and_not_taken_for_an_end() {
+    let ok = "HTTP/1.1 200 OK\r\n";
+    let unread = "lbctl: the answer has ended, and some of it is nothing that this lbctl can read: ";
+    for (bytes, expected) in [
+        (format!("{ok}Content-Length: 14\r\n\r\nhello\tyou\nmore"), format!("{unread}`hello\\u0009you`\n")),
+        (format!("{ok}Content-Length: 9\r\n\r\n{{\"event\":"), format!("{unread}`{{\"event\":`\n")),
+        (format!("{ok}Content-Length: 100\r\n\r\n"), "lbctl: the daemon has ended\n".to_owned()),
+        (
+            format!("{ok}Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+            "lbctl: can't read the answer of lbctl: error reading a body from connection: Invalid chunk"
+                .to_owned(),
+        ),
+    ] {
+        let (told, code) = told_by(bytes.clone().leak());
+        assert_eq!(code, Some(1), "{bytes}");
+        assert!(told.starts_with(&expected) && told.lines().count() == 1, "{bytes}\n{told}");
+    }
 }

@@ -178,3 +178,33 @@ fn a_response_is_judged_by_the_settled_path_of_its_request() {
     }
     assert_eq!(status(&rig.get("/%2fadmin", HOST)), 400);
 }
+
+#[test]
+fn an_answer_in_the_place_of_a_response_knows_the_request_the_response_and_the_variables() {
+    let scratch = tempfile::tempdir().unwrap();
+    let page = scratch.path().join("gone.html");
+    std::fs::write(&page, "<p>gone").unwrap();
+    let rules = format!(
+        r#"rules = [{{ set_var = {{ tenant = "{{request.host|field(1, '.')}}" }} }}]
+           response_rules = [
+             {{ when = {{ path = "/file" }}, respond = {{ status = 410, file = "{}" }} }},
+             {{ set_header = {{ "X-Late" = "1" }} }},
+             {{ when = {{ path_prefix = "/told" }}, respond = {{ body = "{{var.tenant}} {{request.path}} {{response.status}} {{response.header.x-app}}",
+                headers = {{ "X-Server" = "{{backend.name}}/{{server.name}}", "X-Late" = "{{response.header.x-late}}" }} }} }},
+           ]"#,
+        page.display()
+    );
+    let rig = Rig::new(&rules, "", "");
+    let file = rig.get("/file", HOST);
+    assert_eq!((status(&file), field(&file, "Content-Type")), (410, Some("text/html")));
+    assert!(file.ends_with("\r\n\r\n<p>gone"), "{file}");
+    let told = rig.get("/told/x", HOST);
+    assert!(told.ends_with("\r\n\r\nwww /told/x 200 1"), "{told}");
+    assert_eq!((field(&told, "X-Late"), field(&told, "X-App")), (Some("1"), None), "{told}");
+    assert!(field(&told, "X-Server").is_some_and(|server| server.starts_with("app/127.0.0.1:")), "{told}");
+    let plain = rig.get("/", HOST);
+    assert_eq!(
+        (status(&plain), field(&plain, "X-App"), field(&plain, "X-Late")),
+        (200, Some("1"), Some("1"))
+    );
+}

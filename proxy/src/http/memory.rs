@@ -1,7 +1,7 @@
 //! What a connection remembers of its requests.
 
 use super::message::Remembered;
-use crate::{Endpoint, sample::Variables};
+use crate::{Endpoint, rules::Answer, sample::Variables};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(super) struct Remembrance {
     pub(super) variables: Variables,
     /// What rules on responses name of it, as the last rule on requests has left it.
     pub(super) request: Remembered,
+    /// What its client gets instead of the response.
+    pub(super) answer: Option<Answer>,
 }
 
 impl Memory {
@@ -46,6 +48,13 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// What a rule has put in the place of the response, if one has.
+    pub(super) fn take_answer(&mut self) -> Option<Answer> {
+        self.exchange.as_mut()?.answer.take()
+    }
+}
+
 impl Remembrance {
     /// Only its room is left.
     pub(super) fn forget(&mut self) {
@@ -56,12 +65,18 @@ impl Remembrance {
         self.client = client;
         self.variables.clear();
         self.request.clear();
+        self.answer = None;
     }
 }
 
 impl Default for Remembrance {
     fn default() -> Self {
         // Overwritten by whoever makes one.
-        Self { client: Endpoint::Unix, variables: Variables::default(), request: Remembered::default() }
+        Self {
+            client: Endpoint::Unix,
+            variables: Variables::default(),
+            request: Remembered::default(),
+            answer: None,
+        }
     }
 }

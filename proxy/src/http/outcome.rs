@@ -54,6 +54,8 @@ pub(crate) enum Termination {
     ServerTimeoutInHead,
     /// A rule refused the response: the client is answered with this status.
     DeniedResponse(u16),
+    /// A rule put an answer with this status in the place of the response.
+    ReplacedResponse(u16),
     /// Rules made the head of the request too large.
     FailedRequestRewrite,
     /// Rules made the head of the response too large.
@@ -103,6 +105,7 @@ impl Termination {
             Self::ClientTimeoutInResponse => "cH",
             Self::ServerAbortInHead => "SH",
             Self::ServerTimeoutInHead => "sH",
+            Self::ReplacedResponse(_) => "LH",
             Self::DeniedResponse(_) | Self::FailedRewrite | Self::BadResponse => "PH",
             Self::ClientAbortInData => "CD",
             Self::ClientTimeoutInData => "cD",
@@ -138,7 +141,7 @@ impl Termination {
                 Some(502)
             }
             Self::ServerTimeoutInHead | Self::ServerTimeoutInData => Some(504),
-            Self::DeniedResponse(status) => Some(status),
+            Self::DeniedResponse(status) | Self::ReplacedResponse(status) => Some(status),
             // As in HAProxy: neither the client's fault nor the server's.
             Self::FailedRequestRewrite | Self::FailedRewrite => Some(500),
             Self::Denied
@@ -178,7 +181,7 @@ impl Termination {
             Self::Limited => Some(Event::RateLimited),
             Self::DeniedResponse(_) => Some(Event::DeniedResponse),
             Self::FailedRequestRewrite | Self::FailedRewrite => Some(Event::FailedRewrite),
-            Self::Answered => None,
+            Self::Answered | Self::ReplacedResponse(_) => None,
             Self::Challenged => Some(Event::Unauthorized),
             Self::AuthBusy => Some(Event::AuthBusy),
             Self::ServerConnect | Self::ServerConnectTimeout | Self::NoResources | Self::QueueTimeout => None,

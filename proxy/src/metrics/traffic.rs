@@ -187,6 +187,7 @@ impl ServerCounters {
             | Termination::BadRequest
             | Termination::Denied
             | Termination::Answered
+            | Termination::ReplacedResponse(_)
             | Termination::Challenged
             | Termination::AuthBusy
             | Termination::FailedRequestRewrite

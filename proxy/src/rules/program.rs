@@ -99,6 +99,15 @@ pub(crate) enum Verdict<'r> {
     Unknown(Box<Question>),
 }
 
+/// What the client gets instead of a server's response.
+#[derive(Debug)]
+pub(crate) enum Instead<'r> {
+    /// The page of this status.
+    Page(u16),
+    /// What a rule says.
+    Answer(&'r super::Respond),
+}
+
 /// The request that rules run on.
 pub(crate) struct Run<'w, 'f, 'm> {
     pub(crate) message: &'w mut Message<'m>,
@@ -238,19 +247,21 @@ impl Programs {
         [&self.backend_wants[backend.0], &self.frontend_wants[frontend]]
     }
 
-    /// Runs the response rules of `backend`, then those of `frontend`: the way back. The status that is answered instead, if
-    /// one of them refuses the response.
-    pub(crate) fn run_response(
-        &self,
+    /// Runs the response rules of `backend`, then those of `frontend`: the way back. What is answered instead, if one of them
+    /// refuses or replaces the response.
+    pub(crate) fn run_response<'p: 'f, 'f>(
+        &'p self,
         frontend: usize,
         backend: BackendId,
-        run: &mut Run<'_, '_, '_>,
-    ) -> Result<Option<u16>, Malformed> {
+        run: &mut Run<'_, 'f, '_>,
+    ) -> Result<Option<Instead<'p>>, Malformed> {
         run.compare();
         let programs = [&self.backend_responses[backend.0], &self.frontend_responses[frontend]];
         for program in programs.into_iter().flatten() {
-            if let Flow::Answer(Verdict::Deny(status)) = program.run(run, &mut None)? {
-                return Ok(Some(status));
+            match program.run(run, &mut None)? {
+                Flow::Answer(Verdict::Deny(status)) => return Ok(Some(Instead::Page(status))),
+                Flow::Answer(Verdict::Respond(respond)) => return Ok(Some(Instead::Answer(respond))),
+                _ => {}
             }
         }
         Ok(None)

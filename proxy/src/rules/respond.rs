@@ -11,7 +11,7 @@ use crate::{
     sample::Facts,
 };
 
-/// An answer (HAProxy `http-request return`).
+/// An answer (HAProxy `http-request return`, `http-response return`).
 #[derive(Clone, Debug)]
 pub struct Respond {
     /// 200..=599.
@@ -45,6 +45,22 @@ pub enum Content {
     },
 }
 
+/// An answer in the place of a server's response, written while what it names is still there.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Up to where [`put_end`] goes on.
+    head: Vec<u8>,
+    pub(crate) content: Arc<[u8]>,
+}
+
+impl Answer {
+    /// Writes its head; the connection ends after it if `close`.
+    pub(crate) fn put_head(&self, close: bool, out: &mut impl Sink) {
+        out.put(&self.head);
+        put_end(close, out);
+    }
+}
+
 impl Respond {
     /// May an answer with this status have content (RFC 9110 §15.3.5, §15.3.6, §15.4.5)?
     pub fn has_content(status: u16) -> bool {
@@ -64,8 +80,24 @@ impl Respond {
         }
     }
 
+    /// All of it, to be sent later.
+    pub(crate) fn answer(&self, facts: &Facts<'_>) -> Answer {
+        let content: Arc<[u8]> = match &self.content {
+            Content::File { bytes, .. } => Arc::clone(bytes),
+            Content::Empty | Content::Text { .. } => self.content(facts).into(),
+        };
+        let mut head = Vec::new();
+        self.put_fields(content.len(), facts, &mut head);
+        Answer { head, content }
+    }
+
     /// Writes the head for content of this length; the connection ends after it if `close`.
     pub(crate) fn put_head(&self, length: usize, close: bool, facts: &Facts<'_>, out: &mut impl Sink) {
+        self.put_fields(length, facts, out);
+        put_end(close, out);
+    }
+
+    fn put_fields(&self, length: usize, facts: &Facts<'_>, out: &mut impl Sink) {
         out.put(b"HTTP/1.1 ");
         headers::put_number(self.status.into(), out);
         out.put(b" ");
@@ -86,9 +118,12 @@ impl Respond {
             value.render(facts, out);
             out.put(b"\r\n");
         }
-        if close {
-            out.put(b"Connection: close\r\n");
-        }
-        out.put(b"\r\n");
     }
+}
+
+fn put_end(close: bool, out: &mut impl Sink) {
+    if close {
+        out.put(b"Connection: close\r\n");
+    }
+    out.put(b"\r\n");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lb_proxy::{
     Config, Proxy,
     config::{CheckKind, Layer, Observe, OnError},
-    rules::{Action, Condition, Rule, Text, ValuePattern},
+    rules::{Action, Condition, Content, Respond, Rule, Text, ValuePattern},
     sample::{Names, Place, Stage, Template},
     status::ServerState,
 };
@@ -44,15 +44,77 @@ async fn secretive(response: &'static str) -> Scripted {
 
 const SECRET: &str = "GET /secret HTTP/1.1\r\nHost: a\r\n\r\n";
 
+/// Of all framings, and of lengths that nobody reads to their end.
+const SECRETS: [&str; 5] = [
+    "HTTP/1.1 200 OK\r\nX-Secret: 1\r\nContent-Length: 2\r\n\r\nno",
+    "HTTP/1.1 200 OK\r\nX-Secret: 1\r\nContent-Length: 1000000\r\n\r\nmore follows, or not",
+    "HTTP/1.1 200 OK\r\nX-Secret: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n",
+    "HTTP/1.1 200 OK\r\nX-Secret: 1\r\n\r\nuntil the end",
+    "HTTP/1.1 404 Not Found\r\nX-Secret: 1\r\nContent-Length: 0\r\n\r\n",
+];
+
+/// `respond = { status = 403, body = "was {response.status}", headers = { X-Was = .. } }`
+fn respond() -> Action {
+    let names = Names::default();
+    let text = |text: &str, becomes| {
+        let place = Place { stage: Stage::Response, backend: true, text: becomes, names: &names };
+        Text::new(text, Template::parse(text, &place).unwrap())
+    };
+    let content = Content::Text {
+        kind: "text/plain".to_owned(),
+        text: text("was {response.status}", lb_proxy::sample::Text::Content),
+    };
+    let headers =
+        vec![("X-Was".to_owned(), text("{response.header.x-secret}", lb_proxy::sample::Text::Field))];
+    Action::Respond(Respond { status: 403, content, headers })
+}
+
+#[tokio::test]
+async fn replaced_response_is_what_the_rule_says_and_its_servers_connection_is_not_used_again() {
+    for response in SECRETS {
+        let server = secretive(response).await;
+        let proxy = start(&server, |config| config.backends[0].response_rules = rule(respond()));
+        let mut client = connect(&proxy).await;
+        assert_eq!(ask(&mut client, GET).await, OK);
+        let head =
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 7\r\nContent-Type: text/plain\r\nX-Was: 1\r\n\r\n";
+        let was = &response[9..12];
+        assert_eq!(ask(&mut client, SECRET).await, format!("{head}was {was}"));
+        client.write_all(SECRET.replace("GET", "HEAD").as_bytes()).await.unwrap();
+        assert_eq!(read_head(&mut client).await.unwrap(), head);
+        // The client's connection goes on, and what is answered next is what is asked next.
+        assert_eq!(ask(&mut client, GET).await, OK);
+        assert_eq!(server.accepted(), 3, "{response}");
+        for counted in ["denied_responses_total", "bad_responses_total", "failed_rewrites_total"] {
+            assert_eq!(counter(&proxy, counted), 0, "{counted}");
+        }
+        let responses = proxy.status().frontends[0].responses;
+        assert_eq!((responses[2], responses[4]), (2, 2), "what the client got");
+    }
+}
+
+#[tokio::test]
+async fn replaced_response_to_a_request_that_is_not_whole_ends_the_connection() {
+    let server = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+        stream.write_all(SECRETS[0].as_bytes()).await.unwrap();
+        read_head(&mut stream).await;
+    })
+    .await;
+    let mut config = http_config(&[server.address]);
+    config.frontends[0].response_rules = rule(respond());
+    let witness = Witness::of(&mut config).await;
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc").await.unwrap();
+    let answer = answer(&mut client).await;
+    assert!(answer.ends_with("X-Was: 1\r\nConnection: close\r\n\r\nwas 200"), "{answer}");
+    assert_eq!(witness.says().await, "403 LH--");
+}
+
 #[tokio::test]
 async fn denied_response_is_a_page_and_its_servers_connection_is_not_used_again() {
-    for response in [
-        "HTTP/1.1 200 OK\r\nX-Secret: 1\r\nContent-Length: 2\r\n\r\nno",
-        "HTTP/1.1 200 OK\r\nX-Secret: 1\r\nContent-Length: 1000000\r\n\r\nmore follows, or not",
-        "HTTP/1.1 200 OK\r\nX-Secret: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n",
-        "HTTP/1.1 200 OK\r\nX-Secret: 1\r\n\r\nuntil the end",
-        "HTTP/1.1 404 Not Found\r\nX-Secret: 1\r\nContent-Length: 0\r\n\r\n",
-    ] {
+    for response in SECRETS {
         let server = secretive(response).await;
         let proxy = start(&server, |config| config.backends[0].response_rules = rule(Action::Deny(502)));
         let mut client = connect(&proxy).await;

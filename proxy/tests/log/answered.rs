@@ -115,6 +115,18 @@ async fn response_that_rules_refuse_or_make_too_large_is_ph() {
 }
 
 #[tokio::test]
+async fn response_in_whose_place_a_rule_has_put_an_answer_is_lh() {
+    let server = Recording::answering(OK).await;
+    let bench = Bench::start(http_config(&[server.server.address]), |config| {
+        let respond = Respond { status: 410, content: Content::Empty, headers: Vec::new() };
+        config.backends[0].response_rules = always(Action::Respond(respond));
+    })
+    .await;
+    let _client = bench.sends(GET).await;
+    assert_eq!(bench.outcome().await, "410 LH-- back/s1 T/T/T/-1/T");
+}
+
+#[tokio::test]
 async fn request_that_a_rule_silences_has_no_line_whatever_becomes_of_it() {
     let server = Recording::answering(OK).await;
     let on = |path: &str, then: Vec<Action>| Rule {

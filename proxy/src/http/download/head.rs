@@ -17,7 +17,7 @@ use crate::{
         message::Message,
         outcome::Termination,
     },
-    rules::Run,
+    rules::{Instead, Run},
     sample::{Facts, Moment, Variables},
     stream::Stream,
     worker::Scratch,
@@ -177,7 +177,14 @@ impl<S: Stream> Download<'_, S> {
             connection.keep_for_log(Moment::Rules, &Facts { session, variables, ..facts });
             match judged {
                 Ok(None) => {}
-                Ok(Some(status)) => return Err(Refused::Here(Termination::DeniedResponse(status))),
+                Ok(Some(Instead::Page(status))) => {
+                    return Err(Refused::Here(Termination::DeniedResponse(status)));
+                }
+                Ok(Some(Instead::Answer(respond))) => {
+                    let facts = Facts { response: Some(&message), session, variables, ..facts };
+                    remembered.answer = Some(respond.answer(&facts));
+                    return Err(Refused::Here(Termination::ReplacedResponse(respond.status)));
+                }
                 // What the server sent was fine: it is our rules that made too much of it.
                 Err(_) => return Err(Refused::Here(Termination::FailedRewrite)),
             }

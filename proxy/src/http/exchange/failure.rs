@@ -18,7 +18,9 @@ impl<S: Stream> Exchange<'_, '_, S> {
             None => self.note_refusal(termination, status),
         }
         let Some(status) = status else { return Next::Close };
-        if status == 503 && !matches!(termination, Termination::DeniedResponse(_)) {
+        let by_rule =
+            matches!(termination, Termination::DeniedResponse(_) | Termination::ReplacedResponse(_));
+        if status == 503 && !by_rule {
             self.say_why(termination, search);
         }
         if let (502 | 504, Some(search)) = (status, search) {
@@ -34,7 +36,11 @@ impl<S: Stream> Exchange<'_, '_, S> {
             || session.inbound.ended
             || session.connection.is_draining()
             || session.connection.frontend().options.connection == ConnectionMode::Close;
-        session.reply(status, close, self.request.method == Method::Head).await
+        let head_only = self.request.method == Method::Head;
+        match session.memory.take_answer() {
+            Some(answer) => session.send_answer(status, &answer, close, head_only).await,
+            None => session.reply(status, close, head_only).await,
+        }
     }
 
     /// The reason for a 503, once a second for each backend.

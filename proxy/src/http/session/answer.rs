@@ -8,6 +8,7 @@ use crate::{
     config::ErrorPage,
     http::{reply::Reply, write},
     metrics::BackendCounters,
+    rules::Answer,
     stream::Stream,
 };
 
@@ -27,11 +28,30 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     pub(in crate::http) async fn send(&mut self, reply: Reply<'_>) -> Next {
-        self.connection.answered(reply.status);
-        if let Some(counters) = self.backend_counters() {
-            counters.response(reply.status);
-        }
+        self.count(reply.status);
         self.write_reply(reply).await
+    }
+
+    /// Answers with what a rule has put in the place of a server's response.
+    pub(in crate::http) async fn send_answer(
+        &mut self,
+        status: u16,
+        answer: &Answer,
+        close: bool,
+        head_only: bool,
+    ) -> Next {
+        self.count(status);
+        let mut out = self.connection.worker().buffers().take();
+        answer.put_head(close, &mut out);
+        let content: &[u8] = if head_only { b"" } else { &answer.content };
+        self.write_whole(&out, content, close).await
+    }
+
+    fn count(&self, status: u16) {
+        self.connection.answered(status);
+        if let Some(counters) = self.backend_counters() {
+            counters.response(status);
+        }
     }
 
     /// With the operator's own page, if there is one.

@@ -91,8 +91,9 @@ fn elsewhere(key: &str, side: Side) -> Option<String> {
     if key == "backend" && side == Side::Backend {
         return Some("the backend is chosen by the rules of a frontend".into());
     }
-    if side == Side::Response && matches!(key, "respond" | "redirect") {
-        return Some("an answer of a server is not replaced; write deny = 502 for an error page, or answer the request in `rules`".into());
+    if side == Side::Response && key == "redirect" {
+        let example = "respond = { status = 302, headers = { Location = \"/new\" } }";
+        return Some(format!("redirect the request in `rules`, or write {example}"));
     }
     if side == Side::Response && action::REQUEST_KEYS.contains(&key) {
         return Some("a response has none; it belongs into `rules`".into());

@@ -108,13 +108,6 @@ pub(super) fn deny(call: &Call<'_>) -> Result<Made, Fault> {
     if is_bare && (call.is_response() || !matches!(status, 401 | 407)) {
         return Ok(Made::Rule { does: vec![("deny".into(), Value::Integer(status))], note: None });
     }
-    if call.is_response() {
-        let why = "a response is replaced by the page of a status, without a text of its own";
-        return Err(match answer.content {
-            Some((_, _, word)) => Fault::at(word, why),
-            None => why.into(),
-        });
-    }
     Ok(answer.respond(status))
 }
 

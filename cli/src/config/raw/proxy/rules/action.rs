@@ -119,6 +119,9 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
         read_rewrites(fields, &mut actions);
         read_answers(fields, &mut actions);
     }
+    if let Some(value) = fields.value("respond") {
+        actions.extend(respond::respond(&value).map(|action| At::new(action, value.span)));
+    }
     if let Some(value) = fields.value("deny") {
         // As in HAProxy.
         let default = if side == Side::Response { 502 } else { 403 };
@@ -137,13 +140,12 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
 }
 
 /// Keys that make no sense in rules for responses.
-pub(super) const REQUEST_KEYS: [&str; 12] = [
+pub(super) const REQUEST_KEYS: [&str; 11] = [
     "backend",
     "server",
     "tarpit",
     "rate_limit",
     "redirect",
-    "respond",
     "set_path",
     "replace_path",
     "set_query",
@@ -207,9 +209,6 @@ fn read_answers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
     if let Some(value) = fields.value("redirect") {
         actions.extend(redirect(&value).map(|action| At::new(action, value.span)));
     }
-    if let Some(value) = fields.value("respond") {
-        actions.extend(respond::respond(&value).map(|action| At::new(action, value.span)));
-    }
 }
 
 fn check_final(actions: &[At<Action>], fields: &Fields<'_>, side: Side) {
@@ -227,7 +226,7 @@ fn check_final(actions: &[At<Action>], fields: &Fields<'_>, side: Side) {
     };
     for useless in actions.iter().filter(|action| !acts(action)) {
         let why = match side {
-            Side::Response => "the rule refuses the response, its client does not get it",
+            Side::Response => "the rule refuses or replaces the response, its client does not get it",
             Side::Frontend | Side::Backend => "the rule answers the request, no server gets it",
         };
         let message = format!("this has no effect: {why}; write it into a rule of its own");
