@@ -170,6 +170,18 @@ impl Checker {
         changed.then(|| self.verdict())
     }
 
+    /// The check under way could not be made, which says nothing of the server: the next one is due an interval after its
+    /// start. False while nothing is known of the server: it has to be something, so then the check has failed.
+    #[must_use]
+    pub fn handle_nothing(&mut self, now: Duration) -> bool {
+        if self.is_known {
+            self.is_probing = false;
+            let interval = self.interval();
+            self.due = (self.started + self.jittered(interval)).max(now);
+        }
+        self.is_known
+    }
+
     /// Too many errors of real traffic in a row. A verdict only when the state changes.
     pub fn handle_errors(&mut self, now: Duration, then: OnError) -> Option<Verdict> {
         if !self.is_known {

@@ -27,7 +27,7 @@ mod persist;
 pub(crate) mod queue;
 
 pub use connect::{Reuse, Search};
-pub(crate) use dial::dial;
+pub(crate) use dial::{dial, is_exhausted};
 
 use std::{net::IpAddr, rc::Rc};
 

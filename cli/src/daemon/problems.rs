@@ -407,6 +407,9 @@ fn hint(server: &Server) -> &'static str {
         }
         "L4CON" if check.what.contains("no such socket") => " Does the service run, and is that its socket?",
         "L4CON" if server.address.starts_with("unix:") => " May this process use that socket?",
+        "SOCKERR" => {
+            " This node had nothing left for its check: see its limit on open files, and who uses up ports here."
+        }
         "L4CON" | "L4TOUT" => " Is the machine up, and does a firewall let this node in?",
         "L7TOUT" => " It takes connections and says nothing: look at that server's own log.",
         _ => "",

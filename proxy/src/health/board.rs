@@ -222,17 +222,28 @@ impl Board {
                 outcome.code = CheckCode::L7OkConditional;
             }
             let (ended, before) = (clock.elapsed(), checker.level());
-            checker.handle_result(ended, outcome.code.passed());
+            let is_counted = outcome.code != CheckCode::Socket || !checker.handle_nothing(ended);
+            if is_counted {
+                checker.handle_result(ended, outcome.code.passed());
+            }
             let report = CheckReport {
                 code: outcome.code,
                 what: outcome.what,
                 status: outcome.status,
                 phrase: outcome.phrase,
                 duration: ended - started,
-                in_a_row: checker.in_a_row(),
+                in_a_row: if is_counted { checker.in_a_row() } else { 0 },
                 at: SystemTime::now(),
             };
             if said.replace(report.code) != Some(report.code) || before != checker.level() {
+                if !is_counted {
+                    tracing::warn!(
+                        backend = %server.backend,
+                        server = %server.name,
+                        reason = %report.what,
+                        "a check could not be made here, and counts for nothing"
+                    );
+                }
                 self.log_check(&server, checker, &report);
             }
             self.checked(&server, &check, checker, address.as_ref().ok(), report);
@@ -249,7 +260,8 @@ impl Board {
         address: Option<&Address>,
         report: CheckReport,
     ) {
-        if !report.passed() && checker.is_up() {
+        let has_failed = !report.passed() && report.in_a_row > 0;
+        if has_failed && checker.is_up() {
             let failures = format!("{} of {}", report.in_a_row, check.fall);
             tracing::info!(
                 backend = %server.backend,
@@ -265,9 +277,11 @@ impl Board {
                 return;
             }
             let had_any = known.level.is_none_or(|level| level.now > 0);
-            known.history.failed_checks += u64::from(!report.passed() && had_any);
+            known.history.failed_checks += u64::from(has_failed && had_any);
             known.update(checker);
-            known.set_stopping(report.code == CheckCode::L7OkConditional);
+            if report.passed() || has_failed {
+                known.set_stopping(report.code == CheckCode::L7OkConditional);
+            }
             known.last_check = Some(report);
         });
     }

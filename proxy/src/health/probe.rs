@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::{Address, Check, CheckKind, Source},
     status::CheckCode,
-    upstream::dial,
+    upstream::{dial, is_exhausted},
 };
 
 /// Room for each read.
@@ -29,6 +29,9 @@ pub(crate) async fn probe(check: &Check, address: &Address, source: &Source) -> 
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
             return Outcome::new(CheckCode::L4Timeout, describe(&error));
+        }
+        Ok(Err(error)) if is_exhausted(&error) => {
+            return Outcome::new(CheckCode::Socket, describe(&error));
         }
         Ok(Err(error)) => return Outcome::new(CheckCode::L4Connection, describe(&error)),
         Err(_) => {

@@ -197,6 +197,9 @@ impl ServerHealth {
                 None => check.to_string(),
             };
         }
+        if check.in_a_row == 0 {
+            return format!("{check}, not counted");
+        }
         let failed = check.in_a_row.min(fall);
         // The first check of all decides alone, and one that fails on the way back says it all.
         if is_down && failed < fall {
@@ -289,6 +292,7 @@ mod tests {
             (Checked::Down, good(1), 1, "L4OK, up after 2 more good checks"),
             (Checked::Down, good(2), 2, "L4OK, up after 1 more good check"),
             (Checked::Down, bad(1), 0, "L4CON connection refused"),
+            (Checked::Up, report(CheckCode::Socket, 0), 5, "SOCKERR connection refused, not counted"),
         ];
         for (checked, last, now, expected) in table {
             let mut server = server(checked);

@@ -215,3 +215,24 @@ fn another_pace_counts_from_the_last_check() {
     checker.adapt(Pace::steady(SECOND / 10), 2, 3, now);
     assert_eq!(checker.poll_timeout(), Some(now));
 }
+
+#[test]
+fn check_that_could_not_be_made_counts_for_nothing_but_where_nothing_is_known() {
+    let mut checker = Checker::new(Pace::steady(SECOND), 2, 2, 1, Duration::ZERO);
+    assert!(checker.handle_timeout(Duration::ZERO));
+    assert!(!checker.handle_nothing(Duration::ZERO), "it has to be something");
+    assert_eq!(checker.handle_result(Duration::ZERO, false), Some(Down));
+    let mut checker = Checker::presuming_up(Pace::steady(SECOND), 2, 2, 1, Duration::ZERO);
+    checker.handle_result(Duration::ZERO, true);
+    checker.handle_result(Duration::ZERO, false);
+    let level = checker.level();
+    for _ in 0..5 {
+        let due = checker.poll_timeout().unwrap();
+        assert!(checker.handle_timeout(due));
+        assert!(checker.handle_nothing(due + SECOND / 2));
+        assert!(is_about(checker.poll_timeout().unwrap() - due, SECOND));
+        assert_eq!((checker.level(), checker.is_up()), (level, true));
+    }
+    checker.handle_result(Duration::ZERO, false);
+    assert!(!checker.is_up(), "the one before them still counts");
+}

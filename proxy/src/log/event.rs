@@ -92,6 +92,7 @@ pub(crate) fn reason(report: &CheckReport) -> String {
         CheckCode::L4Ok => "Layer4 check passed",
         CheckCode::L4Timeout => "Layer4 timeout",
         CheckCode::L4Connection => "Layer4 connection problem",
+        CheckCode::Socket => "Socket error",
         CheckCode::L7Ok => "Layer7 check passed",
         CheckCode::L7OkConditional => "Layer7 check conditionally passed",
         CheckCode::L7Timeout => "Layer7 timeout",

@@ -16,6 +16,8 @@ pub enum CheckCode {
     L4Timeout,
     /// Could not connect.
     L4Connection,
+    /// This machine had no descriptor, port or memory left for it: that says nothing of the server.
+    Socket,
     /// The server answered as it should.
     L7Ok,
     /// It did so and asks to be left out of the balance (404 with `disable_on_404`).
@@ -43,7 +45,7 @@ pub struct CheckReport {
     pub phrase: String,
     /// How long it took.
     pub duration: Duration,
-    /// This many in a row had the same outcome.
+    /// This many in a row had the same outcome; 0 if it counts for nothing.
     pub in_a_row: u32,
     /// When it ended.
     pub at: SystemTime,
@@ -56,6 +58,7 @@ impl CheckCode {
             Self::L4Ok => "L4OK",
             Self::L4Timeout => "L4TOUT",
             Self::L4Connection => "L4CON",
+            Self::Socket => "SOCKERR",
             Self::L7Ok => "L7OK",
             Self::L7OkConditional => "L7OKC",
             Self::L7Timeout => "L7TOUT",
@@ -76,6 +79,7 @@ impl CheckCode {
             Self::L4Ok | Self::L7Ok | Self::L7OkConditional => true,
             Self::L4Timeout
             | Self::L4Connection
+            | Self::Socket
             | Self::L7Timeout
             | Self::L7Response
             | Self::L7Status
@@ -98,7 +102,7 @@ impl CheckReport {
             }
             CheckCode::L7Ok if self.status.is_some() => String::new(),
             // The words of the system.
-            CheckCode::L4Connection => match self.what.as_str() {
+            CheckCode::L4Connection | CheckCode::Socket => match self.what.as_str() {
                 "connection reset" => "Connection reset by peer".to_owned(),
                 "network unreachable" => "Network is unreachable".to_owned(),
                 what => capitalized(what),

@@ -13,8 +13,7 @@ use std::{
 use tokio::net::TcpStream;
 
 use super::{
-    Lease, Own, Preference, Upstream, balance::Pick, dial, dial::is_exhausted, idle::Link,
-    persist::Persistence,
+    Lease, Own, Preference, Upstream, balance::Pick, dial, dial::is_local, idle::Link, persist::Persistence,
 };
 use crate::{
     config::{Backend, BackendId},
@@ -468,7 +467,7 @@ impl Search {
         });
         match deadline.limit(self.config().timeout.connect, connect).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) if is_exhausted(&error) => {
+            Ok(Err(error)) if is_local(&error) => {
                 Err(Error::with_source(Side::Upstream, Kind::NoResources, error))
             }
             Ok(Err(error)) => Err(Error::with_source(Side::Upstream, Kind::ConnectFailed, error)),

@@ -92,13 +92,19 @@ async fn dial_from_ports(
 
 fn no_port(source: &Source) -> io::Error {
     let what = format!("no port of {source} is free for another connection");
-    io::Error::new(io::ErrorKind::AddrNotAvailable, what)
+    io::Error::new(io::ErrorKind::ResourceBusy, what)
+}
+
+/// Did the attempt fail here, so that it says nothing of the server? As [`is_exhausted`], or its source is no address of this
+/// machine.
+pub(crate) fn is_local(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable || is_exhausted(error)
 }
 
 /// Had this machine no port, descriptor or memory left for the connection?
 pub(crate) fn is_exhausted(error: &io::Error) -> bool {
-    let of_system = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-    error.kind() == io::ErrorKind::AddrNotAvailable
+    let of_system = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
+    error.kind() == io::ErrorKind::ResourceBusy
         || error.raw_os_error().is_some_and(|code| of_system.contains(&code))
 }
 

@@ -8,12 +8,12 @@ use std::{
 
 use lb_proxy::{
     Proxy,
-    config::{AgentCheck, CheckKind, Mode, Source},
-    status::ServerState,
+    config::{AgentCheck, CheckKind, Mode, Pace, Source},
+    status::{CheckCode, ServerState},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     time::timeout,
 };
 
@@ -126,6 +126,27 @@ async fn source_of_another_machine_takes_the_server_down_and_says_so() {
     assert_eq!(read_all(&mut connect(&proxy).await).await.unwrap(), b"");
     assert_eq!(servers(1).connect_errors, 1);
     assert_eq!(server.accepted(), 0);
+}
+
+#[tokio::test]
+async fn check_for_which_no_port_is_left_here_says_nothing_of_its_server() {
+    let server = Scripted::named("a").await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.backends[0].source = Source { ports: Some(20_000..=20_000), ..from(6) };
+    let mut check = quick_check(CheckKind::Tcp);
+    check.pace = Pace::steady(Duration::from_secs(3600));
+    config.backends[0].check = Some(check);
+    let proxy = Proxy::start(config).unwrap();
+    healthy(&proxy, "first round", |health| health.first_round_done).await;
+    let holder = TcpListener::bind("127.0.8.6:20000").await.unwrap();
+    for _ in 0..5 {
+        let report = proxy.check_now("back", "s1", LONG).await.unwrap();
+        assert_eq!((report.code, report.in_a_row), (CheckCode::Socket, 0), "{report}");
+    }
+    let seen = proxy.status().backends[0].servers[0].clone();
+    assert_eq!((seen.state, seen.history.failed_checks), (ServerState::Up, 0));
+    drop(holder);
+    assert_eq!(proxy.check_now("back", "s1", LONG).await.unwrap().code, CheckCode::L4Ok);
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ pub struct Check {
     pub info: String,
     /// How long it took.
     pub microseconds: u64,
-    /// This many in a row had the same outcome.
+    /// This many in a row had the same outcome; 0 if it counts for nothing.
     pub in_a_row: u32,
     /// Failures in a row that take the server down.
     pub fall: u32,
@@ -163,6 +163,9 @@ impl Server {
                 },
                 None => text,
             };
+        }
+        if check.in_a_row == 0 {
+            return format!("{text}, not counted");
         }
         let failed = check.in_a_row.min(check.fall);
         // The first check of all decides alone, and one that fails on the way back says it all.
