@@ -82,7 +82,8 @@ impl Needs {
         for frontend in &config.frontends {
             listeners += count(frontend.binds.len() + frontend.unix.len() + frontend.inherited.len());
         }
-        let idle = count(idle::KEPT).min(count(idle::KEPT_PER_SERVER) * servers);
+        // Those of anybody and those of one client.
+        let idle = count(idle::KEPT).min(2 * count(idle::KEPT_PER_SERVER) * servers);
         let workers = count(config.threads.get());
         Self {
             fixed: OTHERS + CHECKS * servers + workers * (RUNTIME + listeners + idle),
@@ -138,7 +139,7 @@ mod tests {
         };
         assert_eq!(Needs::of(&config), NEEDS);
         let few = Config { backends: vec![Backend::new("app", Mode::Tcp, vec![server(0)])], ..config };
-        assert_eq!(Needs::of(&few).fixed, 256 + 2 + 2 * (8 + 2 + 64));
+        assert_eq!(Needs::of(&few).fixed, 256 + 2 + 2 * (8 + 2 + 128));
     }
 
     #[test]

@@ -29,11 +29,11 @@ pub(crate) mod queue;
 pub use connect::{Reuse, Search};
 pub(crate) use dial::{dial, is_exhausted};
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use tokio::net::TcpStream;
 
-use self::idle::Link;
+use self::idle::{Link, OwnPlace};
 use crate::{
     config::{Address, Backend, BackendId, Server},
     health::passive::Seen,
@@ -68,14 +68,13 @@ pub struct Upstream {
     lease: Lease,
 }
 
-/// A connection to a server that waits for the next request of the one client whose it is.
+/// A connection to a server that waits for the next request of the one client whose it is, if it was not closed meanwhile.
 #[derive(Debug)]
 pub(crate) struct Own {
     backend: BackendId,
     server: usize,
-    link: Link,
-    /// The tick since which it is idle.
-    since: u64,
+    is_authenticated: bool,
+    place: OwnPlace,
 }
 
 impl Own {
@@ -89,13 +88,12 @@ impl Own {
         let (backend, index) = to.node().place(server.number)?;
         let (old, new) = (from.idle_upstreams(), to.idle_upstreams());
         let is_same = old.is_same_place((self.backend, self.server), new, (backend, index));
-        let is_current = new.is_current(backend, index, &self.link);
-        (is_same && is_current).then_some(Self { backend, server: index, ..self })
+        is_same.then_some(Self { backend, server: index, ..self })
     }
 
     /// The server that knows the client by this connection, if it does.
     pub(crate) fn authenticated_at(&self) -> Option<usize> {
-        self.link.is_private().then_some(self.server)
+        (self.is_authenticated && self.place.is_taken()).then_some(self.server)
     }
 }
 
@@ -182,18 +180,19 @@ impl Upstream {
         worker.idle_upstreams().put(lease.backend, lease.server, worker.wheel().ticks(), link);
     }
 
-    /// Frees the slot and returns the connection, for a further request of this client and of nobody else; under the
-    /// conditions of [`Self::keep`]. `authenticated`: from now on the server takes the connection for the client's. `None` if it
-    /// may serve no further request.
-    pub(crate) fn keep_own(self, authenticated: bool) -> Option<Own> {
+    /// Frees the slot and keeps the connection for a further request of this client and of nobody else; under the conditions
+    /// of [`Self::keep`]. `authenticated`: from now on the server takes the connection for the client's, and it waits for
+    /// `patience`. `None` if it may serve no further request.
+    pub(crate) fn keep_own(self, authenticated: bool, patience: Duration) -> Option<Own> {
         let Self { mut link, lease } = self;
         link.serve();
         if authenticated {
             link.make_private();
         }
-        let since = lease.worker.wheel().ticks();
-        let may_go_on = lease.worker.idle_upstreams().allows_own(lease.backend, &link, since, since);
-        may_go_on.then_some(Own { backend: lease.backend, server: lease.server, link, since })
+        let now = lease.worker.wheel().ticks();
+        let (backend, server) = (lease.backend, lease.server);
+        let place = lease.worker.idle_upstreams().put_own(backend, server, now, patience, link)?;
+        Some(Own { backend, server, is_authenticated: authenticated, place })
     }
 
     /// Was it authenticated for its client?

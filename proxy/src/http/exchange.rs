@@ -354,7 +354,9 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             let is_authenticated = done.private || upstream.is_private();
             if is_authenticated || upstream.backend().options.pool.reuse == ReuseMode::Never {
                 let stays = (!done.close).then_some(upstream);
-                self.session.own = stays.and_then(|own| own.keep_own(is_authenticated)).map(Box::new);
+                let patience = connection.frontend().timeout.http_keep_alive;
+                self.session.own =
+                    stays.and_then(|own| own.keep_own(is_authenticated, patience)).map(Box::new);
             } else {
                 upstream.keep();
             }

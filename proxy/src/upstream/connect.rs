@@ -344,13 +344,10 @@ impl Search {
         let (idle, now) = (self.worker.idle_upstreams(), self.worker.wheel().ticks());
         // Of no more use if the choice fell on another server.
         if let Some(own) = self.own.take().filter(|own| own.server == lease.server) {
-            if idle.allows_own(self.backend, &own.link, own.since, now)
-                && own.link.is_quiet()
-                && idle.is_current(self.backend, own.server, &own.link)
-            {
-                return Some(own.link);
+            match idle.take_own(self.backend, &own.place, now) {
+                Some(link) => return Some(link),
+                None => self.count(Event::Stale),
             }
-            self.count(Event::Stale);
         }
         if reuse == Reuse::Forbidden {
             return None;

@@ -13,12 +13,12 @@ use tokio::net::TcpStream;
 
 use super::Reuse;
 use crate::{
-    config::{Backend, BackendId, Config, PoolOptions},
+    config::{Backend, BackendId, Config, PoolOptions, Server},
     stream::Stream,
     wheel::TICK,
 };
 
-/// Per worker and server.
+/// Per worker and server: of those that anybody may use, and as many that are clients' own.
 pub(crate) const KEPT_PER_SERVER: usize = 64;
 
 /// Per worker.
@@ -35,6 +35,8 @@ pub(crate) struct IdleConnections {
 #[derive(Debug)]
 struct OfBackend {
     bounds: Bounds,
+    /// By server: the most that are clients' own.
+    most_own: Box<[usize]>,
     /// By server; the generations that have it at the same place share it.
     servers: Box<[Rc<OfServer>]>,
 }
@@ -43,6 +45,10 @@ struct OfBackend {
 struct OfServer {
     /// The youngest last.
     connections: RefCell<VecDeque<Idle>>,
+    /// Those that are clients' own, the youngest last.
+    own: RefCell<VecDeque<Owned>>,
+    /// How many there were of these.
+    numbers: Cell<u64>,
     /// How often the server has moved to another address.
     moves: Cell<u32>,
     /// The configuration in force does not have the server, or has it elsewhere: nothing is kept.
@@ -77,6 +83,44 @@ struct Idle {
     since: u64,
 }
 
+/// One that waits for the next request of the client whose it is.
+#[derive(Debug)]
+struct Owned {
+    number: u64,
+    link: Link,
+    /// The tick in which it is closed.
+    until: u64,
+}
+
+/// What a client has of a connection of its own that is idle. The connection is kept with all others, under the same bounds,
+/// and may be closed at any time; it is closed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct OwnPlace {
+    server: Rc<OfServer>,
+    count: Rc<Cell<usize>>,
+    number: u64,
+}
+
+impl OwnPlace {
+    /// Is it still open?
+    pub(crate) fn is_taken(&self) -> bool {
+        self.server.own.borrow().iter().any(|own| own.number == self.number)
+    }
+
+    fn vacate(&self) -> Option<Owned> {
+        let mut own = self.server.own.borrow_mut();
+        let at = own.iter().position(|own| own.number == self.number)?;
+        self.count.set(self.count.get() - 1);
+        own.remove(at)
+    }
+}
+
+impl Drop for OwnPlace {
+    fn drop(&mut self) {
+        self.vacate();
+    }
+}
+
 impl Link {
     pub(crate) fn new(stream: TcpStream, now: u64, moves: u32) -> Self {
         Self { stream, opened: now, served: 0, private: false, moves }
@@ -109,8 +153,6 @@ impl Link {
 
 impl Bounds {
     fn new(options: &PoolOptions) -> Self {
-        let ticks =
-            |time: Duration| u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX);
         Self { idle: ticks(options.idle), age: ticks(options.max_age), requests: options.max_requests }
     }
 
@@ -124,6 +166,14 @@ impl Bounds {
     fn allow_idle(&self, link: &Link, since: u64, now: u64) -> bool {
         now.saturating_sub(since) < self.idle && self.allow(link, now)
     }
+
+    fn allow_own(&self, own: &Owned, now: u64) -> bool {
+        now < own.until && (own.link.private || self.allow(&own.link, now))
+    }
+}
+
+fn ticks(time: Duration) -> u64 {
+    u64::try_from(time.as_millis().div_ceil(TICK.as_millis())).unwrap_or(u64::MAX)
 }
 
 impl IdleConnections {
@@ -160,6 +210,7 @@ impl IdleConnections {
     ) -> Self {
         let backend = |(index, backend): (usize, &Backend)| OfBackend {
             bounds: Bounds::new(&backend.options.pool),
+            most_own: backend.servers.iter().map(most_own).collect(),
             servers: (0..backend.servers.len()).map(|at| server(BackendId(index), at)).collect(),
         };
         Self { backends: config.backends.iter().enumerate().map(backend).collect(), count }
@@ -175,7 +226,7 @@ impl IdleConnections {
         now: u64,
         stale: impl Fn(),
     ) -> Option<Link> {
-        let OfBackend { bounds, servers } = &self.backends[backend.0];
+        let OfBackend { bounds, servers, .. } = &self.backends[backend.0];
         let mut connections = servers[server].connections.borrow_mut();
         loop {
             let at = match reuse {
@@ -204,12 +255,6 @@ impl IdleConnections {
         link.moves == server.moves.get() && !server.retired.get()
     }
 
-    /// May one that is a client's own, and idle since then, serve another request? What was authenticated is under no bounds
-    /// but its client's: without it the client would have to prove anew who it is, or could not do so at all.
-    pub(crate) fn allows_own(&self, backend: BackendId, link: &Link, since: u64, now: u64) -> bool {
-        link.private || self.backends[backend.0].bounds.allow_idle(link, since, now)
-    }
-
     /// Is a server of this generation one of `other`, at the same address?
     pub(crate) fn is_same_place(
         &self,
@@ -229,14 +274,14 @@ impl IdleConnections {
     }
 
     fn close(&self, server: &OfServer) {
-        let connections = server.connections.take();
-        self.count.set(self.count.get() - connections.len());
+        let (connections, own) = (server.connections.take(), server.own.take());
+        self.count.set(self.count.get() - connections.len() - own.len());
     }
 
     /// Keeps a connection, at the price of the server's oldest one if there are too many. One that is too old or has
     /// served enough is closed.
     pub(crate) fn put(&self, backend: BackendId, server: usize, now: u64, link: Link) {
-        let OfBackend { bounds, servers } = &self.backends[backend.0];
+        let OfBackend { bounds, servers, .. } = &self.backends[backend.0];
         if !bounds.allow(&link, now) || !self.is_current(backend, server, &link) {
             return;
         }
@@ -251,9 +296,46 @@ impl IdleConnections {
         connections.push_back(Idle { link, since: now });
     }
 
+    /// Keeps a connection that is a client's own, at the price of the server's oldest such one if there are too many. One that was
+    /// authenticated serves any number of requests, however old, and waits for `patience`: closed earlier, it would take the
+    /// client's authentication with it. The others are bound as those of nobody.
+    pub(crate) fn put_own(
+        &self,
+        backend: BackendId,
+        server: usize,
+        now: u64,
+        patience: Duration,
+        link: Link,
+    ) -> Option<OwnPlace> {
+        let OfBackend { bounds, most_own, servers } = &self.backends[backend.0];
+        if !(link.private || bounds.allow(&link, now)) || !self.is_current(backend, server, &link) {
+            return None;
+        }
+        let until = now.saturating_add(if link.private { ticks(patience) } else { bounds.idle });
+        let (server, most) = (&servers[server], most_own[server]);
+        let mut own = server.own.borrow_mut();
+        if own.len() >= most || (self.count.get() >= KEPT && !own.is_empty()) {
+            own.pop_front();
+        } else if self.count.get() >= KEPT {
+            return None;
+        } else {
+            self.count.set(self.count.get() + 1);
+        }
+        let number = server.numbers.get();
+        server.numbers.set(number + 1);
+        own.push_back(Owned { number, link, until });
+        Some(OwnPlace { server: Rc::clone(server), count: Rc::clone(&self.count), number })
+    }
+
+    /// Takes a client's own connection, if it may serve another request.
+    pub(crate) fn take_own(&self, backend: BackendId, place: &OwnPlace, now: u64) -> Option<Link> {
+        let own = place.vacate()?;
+        (self.backends[backend.0].bounds.allow_own(&own, now) && own.link.is_quiet()).then_some(own.link)
+    }
+
     /// Closes what is too old and what the server has closed.
     pub(crate) fn sweep(&self, now: u64) {
-        for OfBackend { bounds, servers } in &self.backends {
+        for OfBackend { bounds, servers, .. } in &self.backends {
             for of_server in servers {
                 of_server.connections.borrow_mut().retain(|idle| {
                     let keep = bounds.allow_idle(&idle.link, idle.since, now)
@@ -263,9 +345,22 @@ impl IdleConnections {
                     }
                     keep
                 });
+                of_server.own.borrow_mut().retain(|own| {
+                    let keep = bounds.allow_own(own, now) && !is_seen_readable(&own.link.stream);
+                    if !keep {
+                        self.count.set(self.count.get() - 1);
+                    }
+                    keep
+                });
             }
         }
     }
+}
+
+/// Idle they hold no slot of their server, which still has to bear them.
+fn most_own(server: &Server) -> usize {
+    let maxconn = server.maxconn.and_then(|maxconn| usize::try_from(maxconn).ok());
+    maxconn.map_or(KEPT_PER_SERVER, |maxconn| maxconn.clamp(1, KEPT_PER_SERVER))
 }
 
 /// Has the runtime seen bytes or an end? Costs a system call only if it thinks so; may be late by one turn of its loop.

@@ -1,17 +1,24 @@
 //! Close modes, who may use an idle connection, and connections that belong to one client.
 
-use std::num::NonZeroU32;
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use lb_proxy::{
     Config, Proxy,
     config::{Backend, BackendId, ConnectionMode, Cookie, ReuseMode},
-    rules::{Action, Condition, Rule},
+    rules::{Action, Condition, PathPattern, Rule},
 };
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
     peers::*,
-    rig::{Scripted, connect, counted, counter, eventually, read_all},
+    rig::{LONG, Scripted, connect, counted, counter, eventually, read_all},
 };
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
@@ -151,9 +158,9 @@ async fn own_connection_of_a_client_serves_as_many_requests_as_any_unless_it_was
 
 /// Answers with the number of its connection, and asks for NTLM on the first request of each.
 async fn authenticating() -> Scripted {
-    let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let connections = Arc::new(AtomicUsize::new(0));
     Scripted::start(move |mut stream| {
-        let number = connections.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let number = connections.fetch_add(1, Ordering::SeqCst);
         async move {
             let mut is_known = false;
             while read_message(&mut stream).await.is_some() {
@@ -185,6 +192,75 @@ async fn r3_connection_that_was_authenticated_stays_with_its_client_and_its_serv
     }
     assert!(ask(&mut other, GET).await.starts_with("HTTP/1.1 401 "));
     assert!(ask(&mut client, GET).await.contains("200 OK"));
+}
+
+/// However many clients say that their connections are authenticated: nobody has asked them to be.
+#[tokio::test]
+async fn own_connections_are_no_more_than_the_server_bears() {
+    let open = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&open);
+    let server = Scripted::start(move |mut stream| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let counted = Arc::clone(&counted);
+        async move {
+            while read_message(&mut stream).await.is_some() {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+            counted.fetch_sub(1, Ordering::SeqCst);
+        }
+    })
+    .await;
+    let proxy = start(&server, |config| config.backends[0].servers[0].maxconn = Some(2));
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = connect(&proxy).await;
+        let get = "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: NTLM x\r\n\r\n";
+        assert_eq!(ask(&mut client, get).await, OK);
+        clients.push(client);
+    }
+    assert_eq!(server.accepted(), 8);
+    eventually("the oldest are closed", || open.load(Ordering::SeqCst) == 2).await;
+    // Whoever has lost his asks anew.
+    assert_eq!(ask(&mut clients[0], GET).await, OK);
+}
+
+#[tokio::test]
+async fn own_connection_is_closed_when_its_client_is_busy_elsewhere_for_too_long() {
+    let (closed, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let server = Scripted::start(move |mut stream| {
+        let closed = closed.clone();
+        async move {
+            while read_message(&mut stream).await.is_some() {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+            closed.send(()).unwrap();
+        }
+    })
+    .await;
+    let other = Scripted::start(move |mut stream| async move {
+        read_message(&mut stream).await.unwrap();
+        let switch = "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.write_all(switch.as_bytes()).await.unwrap();
+        let _ = read_all(&mut stream).await;
+    })
+    .await;
+    let mut config = http_config(&[server.address]);
+    let pool = &mut config.backends[0].options.pool;
+    (pool.reuse, pool.idle) = (ReuseMode::Never, Duration::from_millis(100));
+    config
+        .backends
+        .push(Backend { name: "other".to_owned(), ..http_config(&[other.address]).backends.remove(0) });
+    let path = Condition::Path(vec![PathPattern::Exact("/ws".to_owned())]);
+    config.frontends[0].rules = vec![Rule { when: path, then: vec![Action::Backend(BackendId(1))] }];
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    assert_eq!(ask(&mut client, GET).await, OK);
+    let handshake = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    client.write_all(handshake.as_bytes()).await.unwrap();
+    assert!(read_head(&mut client).await.unwrap().starts_with("HTTP/1.1 101 "));
+    timeout(LONG, ended.recv()).await.unwrap();
+    drop(client);
 }
 
 #[tokio::test]
@@ -249,7 +325,7 @@ async fn r3_connection_that_a_request_has_authenticated_is_nobody_elses() {
 
 #[tokio::test]
 async fn connection_without_a_byte_is_answered_unless_probes_are_ignored() {
-    let short = std::time::Duration::from_millis(200);
+    let short = Duration::from_millis(200);
     for (ignore_probes, ended, silent) in [(true, "", ""), (false, "HTTP/1.1 400 ", "HTTP/1.1 408 ")] {
         let upstream = Recording::answering(OK).await;
         let proxy = start(&upstream.server, |config| {

@@ -209,6 +209,11 @@ async fn next_generation_keeps_the_connections_of_servers_that_stay_and_closes_t
     assert_eq!(port(&after.take(BACKEND, 2, Reuse::Allowed, 1, || {}).unwrap().stream), expected);
 }
 
+/// Of a client, idle from `now` on; for 9 ticks if it is authenticated.
+fn put_own(idle: &IdleConnections, now: u64, link: Link) -> Option<OwnPlace> {
+    idle.put_own(BACKEND, 0, now, 9 * TICK, link)
+}
+
 #[tokio::test]
 async fn own_connection_of_a_client_is_bound_as_others_are_unless_it_was_authenticated() {
     let listener = listener().await;
@@ -220,13 +225,98 @@ async fn own_connection_of_a_client_is_bound_as_others_are_unless_it_was_authent
         ..config.backends[0].options.pool
     };
     let idle = IdleConnections::new(&config);
-    let mut link = used(pair(&listener).await.0, 0);
-    let allows = |link: &Link, since, now| idle.allows_own(BACKEND, link, since, now);
-    assert!(allows(&link, 1, 3) && allows(&link, 9, 9));
-    assert!(!allows(&link, 1, 4), "idle for too long");
-    assert!(!allows(&link, 9, 10), "too old");
+    let (link, _peer) = pair(&listener).await;
+    let place = put_own(&idle, 1, used(link, 0)).unwrap();
+    let mut link = idle.take_own(BACKEND, &place, 3).unwrap();
+    assert!(!place.is_taken() && idle.take_own(BACKEND, &place, 3).is_none());
     link.serve();
-    assert!(!allows(&link, 1, 1), "it has served enough");
+    assert!(put_own(&idle, 3, link).is_none(), "it has served enough");
+    let (old, _peer) = pair(&listener).await;
+    assert!(put_own(&idle, 10, used(old, 0)).is_none(), "too old");
+    let (link, _peer) = pair(&listener).await;
+    let place = put_own(&idle, 1, used(link, 0)).unwrap();
+    assert!(idle.take_own(BACKEND, &place, 4).is_none(), "idle for too long");
+    let (link, _peer) = pair(&listener).await;
+    let mut link = used(link, 0);
+    link.serve();
     link.make_private();
-    assert!(allows(&link, 1, 1000));
+    let place = put_own(&idle, 20, link).unwrap();
+    let link = idle.take_own(BACKEND, &place, 28).unwrap();
+    let place = put_own(&idle, 28, link).unwrap();
+    assert!(idle.take_own(BACKEND, &place, 37).is_none(), "its client is away");
+    assert_eq!(idle.count.get(), 0);
+}
+
+/// Has its other end closed it?
+async fn is_closed(mut peer: TcpStream) -> bool {
+    // Whatever the end is like.
+    matches!(peer.read(&mut [0]).await, Ok(0) | Err(_))
+}
+
+#[tokio::test]
+async fn own_connections_are_closed_by_the_sweep_however_busy_their_clients_are_elsewhere() {
+    let listener = listener().await;
+    let mut config = config(1);
+    config.backends[0].options.pool.idle = 3 * TICK;
+    let idle = IdleConnections::new(&config);
+    let ((shared, peer), (private, private_peer)) = (pair(&listener).await, pair(&listener).await);
+    let place = put_own(&idle, 1, used(shared, 0)).unwrap();
+    let mut private = used(private, 0);
+    private.make_private();
+    let private = put_own(&idle, 1, private).unwrap();
+    idle.sweep(3);
+    assert!(place.is_taken() && private.is_taken());
+    idle.sweep(4);
+    assert!(!place.is_taken() && private.is_taken());
+    assert!(is_closed(peer).await);
+    idle.sweep(10);
+    assert!(!private.is_taken());
+    assert!(is_closed(private_peer).await);
+    assert_eq!(idle.count.get(), 0);
+}
+
+#[tokio::test]
+async fn own_connections_are_no_more_than_are_kept_or_their_server_bears() {
+    let listener = listener().await;
+    for (maxconn, most) in [(None, KEPT_PER_SERVER), (Some(2), 2), (Some(1000), KEPT_PER_SERVER)] {
+        let mut config = config(1);
+        config.backends[0].servers[0].maxconn = maxconn;
+        let idle = IdleConnections::new(&config);
+        let (mut places, mut peers) = (Vec::new(), Vec::new());
+        for _ in 0..most + 2 {
+            let (link, peer) = pair(&listener).await;
+            let mut link = used(link, 0);
+            link.make_private();
+            places.push(put_own(&idle, 0, link).unwrap());
+            peers.push(peer);
+        }
+        let open: Vec<_> = places.iter().map(OwnPlace::is_taken).collect();
+        assert_eq!(open, [vec![false; 2], vec![true; most]].concat(), "the oldest are closed");
+        assert!(is_closed(peers.remove(0)).await);
+        assert_eq!(idle.count.get(), most);
+        // They stand in nobody else's way, and nobody else gets them.
+        assert!(idle.take(BACKEND, 0, Reuse::Allowed, 0, || {}).is_none());
+        drop(places);
+        assert_eq!(idle.count.get(), 0);
+        assert!(is_closed(peers.remove(1)).await);
+    }
+}
+
+#[tokio::test]
+async fn own_connections_of_a_server_that_moves_or_goes_are_closed() {
+    let listener = listener().await;
+    let before = IdleConnections::new(&config(1));
+    let ((link, _peer), (other, _other_peer)) = (pair(&listener).await, pair(&listener).await);
+    let place = put_own(&before, 0, used(link, 0)).unwrap();
+    let after = before.next(&config(1), |id, index| Some((id, index)));
+    assert!(place.is_taken(), "the next generation has its server");
+    after.clear(BACKEND, 0);
+    assert!(!place.is_taken());
+    assert!(put_own(&after, 0, used(other, 0)).is_none(), "made to where the server was");
+    let (link, _peer) = pair(&listener).await;
+    let link = Link { moves: 1, ..used(link, 0) };
+    let place = put_own(&after, 0, link).unwrap();
+    let _gone = after.next(&config(0), |_, _| None);
+    assert!(!place.is_taken());
+    assert_eq!(after.count.get(), 0);
 }
