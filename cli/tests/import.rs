@@ -141,6 +141,10 @@ fn strict_writes_nothing_if_something_could_not_be_converted() {
     assert!(output.stdout.is_empty() && !target.exists());
     assert!(text(&output.stderr).ends_with(" Nothing was written.\n"), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("missing.cfg:2:1: not converted: "), "{}", text(&output.stderr));
+    fs::write(&target, "mine").unwrap();
+    assert_eq!(import(&["missing.cfg", "--strict", "--force", "-o", path]).status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&target).unwrap(), "mine");
+    fs::remove_file(&target).unwrap();
     // Everything is in it: that it was said otherwise is no loss.
     let output = import(&["allow.cfg", "--strict", "-o", path]);
     assert_eq!((output.status.code(), target.exists()), (Some(0), true), "{}", text(&output.stderr));
@@ -178,6 +182,7 @@ fn what_is_no_file_of_haproxy_is_one_sentence_with_its_place() {
     let cases: [(&str, Vec<u8>, &str); 16] = [
         ("words", words.into_bytes(), ":2:141: the line has more than 64 words"),
         ("binary", b"\x7fELF\x02\x01\x01\0\0\0".to_vec(), ":1:8: a byte 0 is in no text"),
+        // It is not read to its end, so it has no place that is wrong.
         ("large", vec![b'#'; 10 << 20], ": is larger than 4 MiB"),
         ("latin1", b"global\n  description M\xfcnchen\n".to_vec(), ":2:16: not UTF-8 text"),
         (
@@ -217,6 +222,14 @@ fn what_is_no_file_of_haproxy_is_one_sentence_with_its_place() {
         let with_excerpt = if name == "large" { 2 } else { 4 };
         assert_eq!(said.lines().count(), with_excerpt, "{name}: {said}");
         assert!(said.ends_with("Nothing was written.\n") && !target.exists(), "{name}: {said}");
+        // What is there stays, also where it may be written over.
+        let known = scratch.path().join("known.toml");
+        fs::write(&known, "mine").unwrap();
+        for more in ["--vrid=7", "--strict"] {
+            let output = import(&[path.to_str().unwrap(), "-o", known.to_str().unwrap(), "--force", more]);
+            assert_eq!(output.status.code(), Some(78), "{name}");
+            assert_eq!(fs::read_to_string(&known).unwrap(), "mine", "{name}: {}", text(&output.stderr));
+        }
     }
     // Comments of other times are nobody's business.
     let old = scratch.path().join("comment");

@@ -432,11 +432,22 @@ fn paths(finished: &mut [Finished]) {
         let text = rule.value().to_string();
         ["path", "{request.path", "{request.target"].iter().any(|word| text.contains(word))
     };
-    if !finished.iter().flat_map(|one| &one.rules).any(looks) {
-        return;
-    }
+    let looking = |one: &Finished| one.rules.iter().chain(&one.responses).any(looks);
+    let there: BTreeSet<String> = finished
+        .iter()
+        .filter(|one| one.kind != Kind::Frontend && looking(one))
+        .map(|one| one.name.clone())
+        .collect();
     for one in finished.iter_mut().filter(|one| one.is_http && one.kind != Kind::Backend) {
-        if one.keys.get("ambiguous_path").is_none() {
+        let leads = |rule: &Rule| {
+            rule.names("backend").is_some_and(|name| name.contains('{') || there.contains(name))
+        };
+        let default = match one.keys.value("default_backend") {
+            Some(Value::Text(name)) => there.contains(name),
+            _ => false,
+        };
+        let may_meet = looking(one) || default || one.rules.iter().any(leads);
+        if may_meet && one.keys.get("ambiguous_path").is_none() {
             let note = "as HAProxy does; with \"normalize\", //admin and /%61dmin are /admin";
             one.keys.assume("ambiguous_path", Value::text("pass"), note);
         }

@@ -107,6 +107,7 @@ pub(super) const ROWS: &[Row<Global>] = &[
     missing("set-var, set-var-fmt", "", "there are no variables of the process; write the value"),
     row("maxcompcpuusage", "", compression_cpu, "`compression_cpu`", "Without compression it does nothing."),
     row("tune.comp.maxlevel", "", compression_level, "`compression.level`", "Of all sections."),
+    needless("tune.ssl.*", "", TLS),
     needless("tune.*", "", TUNING),
     needless("ssl-*", "", TLS),
     needless("httpclient.*", "", "nothing here asks over HTTP"),

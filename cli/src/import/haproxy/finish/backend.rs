@@ -107,15 +107,16 @@ fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
     let on_sockets = proxy.servers.iter().any(|server| server.host.starts_with("unix:"));
     if checked.is_empty() {
         part.keys.assume("check", false, "no server has `check`: HAProxy takes them for usable, always");
-        let idle = proxy.servers.iter().flat_map(|server| &server.shared);
+        // What a `default-server` of `defaults` says means something elsewhere.
+        let is_own = |span: Span| member.range.start <= span.start && span.end <= member.range.end;
+        let idle =
+            proxy.servers.iter().flat_map(|server| &server.shared).filter(|shared| is_own(shared.span));
         for shared in
             idle.filter(|shared| shared.key.starts_with("check.") || shared.key.starts_with("observe."))
         {
             world.notes.advise(shared.span, "it does nothing without `check`: it is left out");
         }
-        if let Some(span) =
-            proxy.checks.span.filter(|span| member.range.start <= span.start && span.end <= member.range.end)
-        {
+        if let Some(span) = proxy.checks.span.filter(|span| is_own(*span)) {
             world.notes.advise(span, "no server has `check`, so none is asked, there as here");
         }
     } else {
