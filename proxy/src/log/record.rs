@@ -208,6 +208,12 @@ impl Record {
         }
     }
 
+    /// All that was captured of headers and cookies.
+    pub(super) fn captured(&self) -> impl Iterator<Item = &[u8]> {
+        let captured = self.kept.iter().filter(|(slot, _)| !matches!(slot, Slot::Part(_)));
+        captured.filter_map(|(_, range)| self.text.get(range.clone()?))
+    }
+
     /// The text that was kept for this.
     pub(super) fn kept(&self, slot: Slot) -> Option<&[u8]> {
         let (_, range) = self.kept.iter().find(|(known, _)| *known == slot)?;

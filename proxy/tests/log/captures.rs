@@ -155,6 +155,24 @@ async fn json_has_what_was_captured_as_it_came() {
 }
 
 #[tokio::test]
+async fn a_long_target_takes_no_room_from_what_was_captured_in_json() {
+    let (syslog, server) = (Syslog::start().await, Recording::answering(RESPONSE).await);
+    let proxy = capturing(&server, &syslog, |config| {
+        config.frontends[0].log.format = LogFormat::Json;
+        config.frontends[0].log.targets[0].length = 2_048;
+    });
+    let long = format!("GET /{}", "\\".repeat(3000));
+    let request = REQUEST.replacen("GET /", &format!("{long}?"), 1);
+    ask(&mut connect(&proxy).await, &request).await;
+    let line = syslog.raw().await;
+    let expected = "\"request_headers\":{\"Host\":\"a.very.lon\",\"x-a\":\"t{w}|\\\"#o\"},\
+        \"response_headers\":{\"content-length\":\"2\",\"X-B\":\"q\\\"#|}\u{e4}\"},\
+        \"request_cookie\":\"SESSION=qwer\",\"response_cookie\":\"SESS2=zzz\"}\n";
+    assert!(line.ends_with(expected), "{line}");
+    assert!(line.contains("\"target\":\"/\\\\") && (1_500..=2_048).contains(&line.len()), "{line}");
+}
+
+#[tokio::test]
 async fn hosts_alone_are_the_same_whether_something_else_is_looked_at_or_not() {
     let (syslog, server) = (Syslog::start().await, Recording::answering(RESPONSE).await);
     let proxy = capturing(&server, &syslog, |config| {

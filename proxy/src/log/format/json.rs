@@ -19,7 +19,10 @@ pub(in crate::log) fn write(
     out: &mut Vec<u8>,
 ) {
     let (record, is_http) = (line.record, line.is_http());
-    let mut object = Object { out, has_some: false, texts: room.saturating_sub(FRAME + frame_of(capture)) };
+    let texts = room.saturating_sub(FRAME + frame_of(capture));
+    // What a client asks for may be as long as it likes. It leaves room for what was captured.
+    let captured: usize = record.captured().map(escaped).sum();
+    let mut object = Object { out, has_some: false, texts, reserved: captured.min(texts / 2) };
     object.begin();
     object.text_with("time", |out| clock.put_iso(record.date, out));
     object.text("frontend", line.frontend.name.as_bytes());
@@ -82,13 +85,13 @@ pub(in crate::log) fn write(
         object.key(name);
         object.begin();
         for (index, header) in headers.iter().enumerate() {
-            object.optional(&header.name, record.kept(slot(index)));
+            object.captured(&header.name, record.kept(slot(index)));
         }
         object.end();
     }
     if capture.cookie.is_some() {
-        object.optional("request_cookie", record.kept(Slot::RequestCookie));
-        object.optional("response_cookie", record.kept(Slot::ResponseCookie));
+        object.captured("request_cookie", record.kept(Slot::RequestCookie));
+        object.captured("response_cookie", record.kept(Slot::ResponseCookie));
     }
     if line.is_early {
         object.flag("early", true);
@@ -112,6 +115,11 @@ fn frame_of(capture: &Capture) -> usize {
     headers(capture).map(|(name, headers, _)| name.len() + 8 + of_headers(headers)).sum()
 }
 
+/// Bytes that a text may take: of most, each character becomes two at most.
+fn escaped(text: &[u8]) -> usize {
+    2 * text.len()
+}
+
 /// An object that is being written, and those in it.
 struct Object<'o> {
     out: &'o mut Vec<u8>,
@@ -119,6 +127,8 @@ struct Object<'o> {
     has_some: bool,
     /// Bytes that texts may still have.
     texts: usize,
+    /// How many of these are for what was captured.
+    reserved: usize,
 }
 
 impl Object<'_> {
@@ -146,7 +156,7 @@ impl Object<'_> {
         self.key(name);
         self.out.push(b'"');
         let before = self.out.len();
-        escape::json(text, self.texts, self.out);
+        escape::json(text, self.texts.saturating_sub(self.reserved), self.out);
         self.texts -= self.out.len() - before;
         self.out.push(b'"');
     }
@@ -157,6 +167,12 @@ impl Object<'_> {
         self.out.push(b'"');
         write(self.out);
         self.out.push(b'"');
+    }
+
+    /// With the room that is reserved for it.
+    fn captured(&mut self, name: &str, text: Option<&[u8]>) {
+        self.reserved = self.reserved.saturating_sub(text.map_or(0, escaped));
+        self.optional(name, text);
     }
 
     fn optional(&mut self, name: &str, text: Option<&[u8]>) {
