@@ -167,7 +167,10 @@ impl<'a> Value<'a> {
 
     /// Reports the value with the end of a sentence about it.
     pub(crate) fn wrong(&self, why: &str) {
-        self.report.error(self.span, format!("{} {why}", self.found()));
+        let found = self.found();
+        // A long or hidden one is not repeated: the line below the sentence has it.
+        let subject = if found == "a string" { "this text" } else { &found };
+        self.report.error(self.span, format!("{subject} {why}"));
     }
 
     /// Reports something else about it, in a whole sentence.

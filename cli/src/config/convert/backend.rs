@@ -151,7 +151,7 @@ fn servers(section: &Named<Section>, file: &str, report: &Report<'_>) -> Vec<Ser
         if let (Some(at), Some(twin)) = (&server.address, servers.iter().find(|twin| twin.address == address))
         {
             if twin.name == server.name.value {
-                report.error(at.span, format!("server {address} is in the list already"));
+                report.error(at.span, format!("server {address} is in the list already; remove one"));
             } else if address.fixed().is_some() {
                 // Servers with one name spread over its addresses.
                 report.warning(
@@ -181,7 +181,10 @@ fn servers(section: &Named<Section>, file: &str, report: &Report<'_>) -> Vec<Ser
         let span = first.weight.as_ref().map_or(first.name.span, |weight| weight.span);
         report.error(
             span,
-            format!("every server of `{}` has weight 0; nobody would get requests", section.name.value),
+            format!(
+                "every server of `{}` has weight 0, and nobody would get requests; give one of them more",
+                section.name.value
+            ),
         );
     }
     servers

@@ -147,7 +147,7 @@ fn inherited(raw: &Section, report: &Report<'_>) -> Vec<Inherited> {
     for bind in &raw.binds {
         let BindAddress::Inherited(one) = &bind.address else { continue };
         if found.contains(one) {
-            report.error(bind.span, format!("{one} is in the list already"));
+            report.error(bind.span, format!("{one} is in the list already; remove one"));
         }
         found.push(one.clone());
     }

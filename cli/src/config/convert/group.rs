@@ -150,7 +150,10 @@ fn priorities(vips: &[&Named<raw::Vip>], cluster: &Cluster, report: &Report<'_>)
                         .error(node.span, format!("no node is called `{}`{hint}", node.value.escape_debug()));
                 }
                 Some(index) if seen.contains(&index) => {
-                    report.error(node.span, format!("node `{}` is in the list already", node.value));
+                    report.error(
+                        node.span,
+                        format!("node `{}` is in the list already; remove one", node.value),
+                    );
                 }
                 Some(index) => seen.push(index),
             }

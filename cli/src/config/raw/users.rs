@@ -34,7 +34,11 @@ impl Users {
         let entries = fields.value("group").and_then(|value| value.pairs(GROUPS)).unwrap_or_default();
         let groups = entries.into_iter().map(|(name, value)| {
             if value.is_empty_list() {
-                value.mismatch("at least one user");
+                let name = name.value.escape_debug();
+                let message = format!(
+                    "the group `{name}` has no user; write group.{name} = [\"anna\"], or leave it out"
+                );
+                value.report_at(value.span, &message);
             }
             let members = value.one_or_list();
             let members =

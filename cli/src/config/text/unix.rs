@@ -31,7 +31,9 @@ pub(crate) fn listening(address: UnixAddress) -> Result<UnixBind, String> {
     let folder = address.path().and_then(|path| path.parent()).map_or(0, |folder| folder.as_os_str().len());
     let longest = UnixAddress::LONGEST - UnixBind::TEMPORARY - 1;
     if folder > longest {
-        return Err(format!("has a folder of {folder} bytes; that of a socket has at most {longest}"));
+        return Err(format!(
+            "has a folder of {folder} bytes; that of a socket has at most {longest}, choose a shorter one"
+        ));
     }
     Ok(address.into())
 }
@@ -66,7 +68,10 @@ mod tests {
     fn folder_leaves_room_for_another_name() {
         let at = |folder: usize| unix_bind(&format!("/{}/a", "x".repeat(folder - 1)));
         assert!(at(94).is_ok());
-        assert_eq!(at(95), Err("has a folder of 95 bytes; that of a socket has at most 94".into()));
+        assert_eq!(
+            at(95),
+            Err("has a folder of 95 bytes; that of a socket has at most 94, choose a shorter one".into())
+        );
     }
 
     #[test]

@@ -80,9 +80,8 @@ impl Bind {
         let port = fields.integer("port", 1..=65_535).and_then(|port| u16::try_from(port.value).ok());
         for key in ["mode", "user", "group"] {
             if let Some(value) = fields.value(key) {
-                let message =
-                    "it belongs to a socket with a file: { unix = \"/run/app.sock\", mode = \"0660\" }";
-                fields.report.error(value.span, message);
+                let example = "{ unix = \"/run/app.sock\", mode = \"0660\" }";
+                fields.report.error(value.span, format!("{key} belongs to a socket with a file: {example}"));
             }
         }
         fields.finish(|_| None);
@@ -102,7 +101,7 @@ fn read_unix(fields: Fields<'_>) -> Option<UnixBind> {
     if is_abstract {
         let spans = [mode.as_ref().map(|at| at.span), user.as_ref().map(|at| at.span)];
         for span in spans.into_iter().chain([group.as_ref().map(|at| at.span)]).flatten() {
-            let message = "a name that is no file has no rights: everybody on this machine may connect";
+            let message = "a name that is no file has no rights: everybody on this machine may connect; give it a path, or leave this out";
             fields.report.error(span, message);
         }
     }
