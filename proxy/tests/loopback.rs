@@ -3,6 +3,9 @@
 
 #[path = "loopback/rig.rs"]
 mod rig;
+#[allow(dead_code, reason = "shared with the tests of logs")]
+#[path = "log/syslog.rs"]
+mod syslog;
 
 #[path = "loopback/balance.rs"]
 mod balance;

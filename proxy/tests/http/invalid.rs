@@ -7,8 +7,9 @@ use lb_proxy::{
 use tokio::io::AsyncWriteExt;
 
 use crate::{
-    peers::{GET, OK, Recording, ask, http_config, read_message},
+    peers::{GET, OK, Recording, ask, assert_own, http_config, read_message},
     rig::*,
+    witness::Witness,
 };
 
 async fn kept(proxy: &Proxy) -> Vec<InvalidMessage> {
@@ -25,14 +26,19 @@ fn from_fault(message: &InvalidMessage) -> String {
 #[tokio::test]
 async fn requests_are_kept_with_who_sent_them_and_what_is_wrong() {
     let server = Recording::answering(OK).await;
-    let proxy = Proxy::start(http_config(&[server.server.address])).unwrap();
+    let mut config = http_config(&[server.server.address]);
+    let witness = Witness::of(&mut config).await;
+    let proxy = Proxy::start(config).unwrap();
     ask(&mut connect(&proxy).await, GET).await;
+    assert_eq!(witness.says().await, "200 ----");
     assert_eq!(kept(&proxy).await, []);
     let mut client = connect(&proxy).await;
     let request = "GET / HTTP/1.1\r\nHost: a\r\nX y: z\r\n\r\n";
     client.write_all(request.as_bytes()).await.unwrap();
-    let answer = read_all(&mut client).await.unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 400 "));
+    let answer = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
+    assert_own(&answer, "400 Bad Request", true);
+    assert_eq!(witness.says().await, "400 PR--");
+    counted(&proxy, "bad_requests_total", 1).await;
     let [message] = &kept(&proxy).await[..] else { panic!("one") };
     assert_eq!((message.kind, message.frontend.as_str()), (InvalidKind::Request, "front"));
     assert_eq!((&message.server, message.client), (&None, Endpoint::Ip(client.local_addr().unwrap())));
@@ -50,11 +56,14 @@ async fn responses_are_kept_with_the_server_that_sent_them() {
     for answer in answers {
         servers.push(Recording::answering(answer).await);
     }
-    let proxy = Proxy::start(http_config(&[servers[0].server.address, servers[1].server.address])).unwrap();
+    let mut config = http_config(&[servers[0].server.address, servers[1].server.address]);
+    let witness = Witness::of(&mut config).await;
+    let proxy = Proxy::start(config).unwrap();
     for _ in answers {
-        let answer = ask(&mut connect(&proxy).await, GET).await;
-        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        assert_own(&ask(&mut connect(&proxy).await, GET).await, "502 Bad Gateway", false);
+        assert_eq!(witness.says().await, "502 PH--");
     }
+    counted(&proxy, "bad_responses_total", 2).await;
     let messages = kept(&proxy).await;
     let seen: Vec<_> = messages
         .iter()

@@ -83,6 +83,23 @@ pub(crate) async fn ask(client: &mut TcpStream, request: &str) -> String {
     answer(client).await
 }
 
+/// Asserts that `answer` is one of our own with this status, whole: its fields, its page, and whether it says that the
+/// connection ends.
+#[track_caller]
+pub(crate) fn assert_own(answer: &str, status: &str, closes: bool) {
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {answer}"));
+    let mut lines: Vec<_> = head.split("\r\n").collect();
+    lines.sort_unstable();
+    let first = format!("HTTP/1.1 {status}");
+    let length = format!("Content-Length: {}", page.len());
+    let mut expected = vec!["Cache-Control: no-cache", "Content-Type: text/html", &length, &first];
+    expected.extend(closes.then_some("Connection: close"));
+    expected.sort_unstable();
+    assert_eq!(lines, expected, "{answer}");
+    assert!(page.starts_with(&format!("<html><body><h1>{status}</h1>\n")), "{answer}");
+    assert!(page.ends_with("</body></html>\n"), "{answer}");
+}
+
 /// The next whole response.
 pub(crate) async fn answer(client: &mut TcpStream) -> String {
     timeout(LONG, read_message(client)).await.expect("no response in time").expect("no whole response")

@@ -11,6 +11,8 @@ use tokio::io::AsyncWriteExt;
 use crate::{
     peers::*,
     rig::{Scripted, connect, counter},
+    syslog::Syslog,
+    witness::Witness,
 };
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
@@ -83,16 +85,28 @@ async fn request_that_a_server_does_not_answer_in_time_is_sent_to_another_one() 
 
 #[tokio::test]
 async fn failure_that_is_not_named_is_not_retried() {
-    for (response, status, others) in [
-        ("", "502", RetryOptions { empty_response: false, ..all() }),
-        ("nonsense\r\n\r\n", "502", RetryOptions { junk_response: false, ..all() }),
-        (BUSY, "503", RetryOptions { statuses: [500].into(), ..all() }),
+    for (response, letters, counted, others) in [
+        ("", "502 SH--", "server_aborts_total", RetryOptions { empty_response: false, ..all() }),
+        (
+            "nonsense\r\n\r\n",
+            "502 PH--",
+            "bad_responses_total",
+            RetryOptions { junk_response: false, ..all() },
+        ),
+        (BUSY, "503 ----", "", RetryOptions { statuses: [500].into(), ..all() }),
     ] {
         let (bad, good) = (failing(response).await, Recording::answering(OK).await);
-        let proxy = start(&[&bad, &good.server], others, |_| {});
+        let syslog = Syslog::start().await;
+        let proxy = start(&[&bad, &good.server], others, |config| syslog.receive_from(config));
         let answer = ask(&mut connect(&proxy).await, GET).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-        assert_eq!(counter(&proxy, "resends_total"), 0);
+        if response == BUSY {
+            assert_eq!(answer, BUSY);
+        } else {
+            assert_own(&answer, "502 Bad Gateway", false);
+            assert_eq!(counter(&proxy, counted), 1, "{response:?}");
+        }
+        assert_eq!(Witness::from(syslog).says().await, letters, "{response:?}");
+        assert_eq!((counter(&proxy, "resends_total"), good.server.accepted()), (0, 0));
     }
 }
 
@@ -136,10 +150,12 @@ async fn request_that_does_not_fit_a_buffer_is_not_resent() {
 async fn r5_request_is_not_resent_after_an_interim_response_was_passed_on() {
     let (bad, good) =
         (failing("HTTP/1.1 103 Early Hints\r\n\r\nnonsense\r\n\r\n").await, Recording::answering(OK).await);
-    let proxy = start(&[&bad, &good.server], all(), |_| {});
+    let syslog = Syslog::start().await;
+    let proxy = start(&[&bad, &good.server], all(), |config| syslog.receive_from(config));
     let mut client = connect(&proxy).await;
-    assert!(ask(&mut client, GET).await.starts_with("HTTP/1.1 103 "));
-    assert!(answer(&mut client).await.starts_with("HTTP/1.1 502 "));
+    assert_eq!(ask(&mut client, GET).await, "HTTP/1.1 103 Early Hints\r\n\r\n");
+    assert_own(&answer(&mut client).await, "502 Bad Gateway", false);
+    assert_eq!(Witness::from(syslog).says().await, "502 PH--");
     assert_eq!(good.server.accepted(), 0);
     assert_eq!((counter(&proxy, "bad_responses_total"), counter(&proxy, "resends_total")), (1, 0));
 }
@@ -153,7 +169,9 @@ async fn r6_resends_are_bounded_by_the_budget() {
     assert_eq!((bad.accepted(), counter(&proxy, "resends_total")), (1, 0));
     let empty = failing("").await;
     let retry = RetryOptions { budget: 0, ..all() };
-    let proxy = start(&[&empty], retry, |_| {});
-    assert!(ask(&mut connect(&proxy).await, GET).await.starts_with("HTTP/1.1 502 "));
+    let syslog = Syslog::start().await;
+    let proxy = start(&[&empty], retry, |config| syslog.receive_from(config));
+    assert_own(&ask(&mut connect(&proxy).await, GET).await, "502 Bad Gateway", false);
+    assert_eq!(Witness::from(syslog).says().await, "502 SH--");
     assert_eq!((empty.accepted(), counter(&proxy, "retries_refused_total")), (1, 1));
 }

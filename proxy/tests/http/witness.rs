@@ -7,6 +7,12 @@ use crate::syslog::Syslog;
 /// The log of a frontend.
 pub(crate) struct Witness(Syslog);
 
+impl From<Syslog> for Witness {
+    fn from(syslog: Syslog) -> Self {
+        Self(syslog)
+    }
+}
+
 impl Witness {
     /// Lets the first frontend log here.
     pub(crate) async fn of(config: &mut Config) -> Self {

@@ -5,6 +5,7 @@ use std::{io::ErrorKind, net::SocketAddr, num::NonZeroU32, time::Duration};
 use lb_proxy::{
     Proxy,
     config::Mode,
+    status::Why,
     table::{Rate, SourceLimits},
 };
 use tokio::{
@@ -13,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::rig::*;
+use crate::{rig::*, syslog::Syslog};
 
 fn limits(connections: u32, rate: Option<u32>) -> SourceLimits {
     let rate = rate.and_then(NonZeroU32::new);
@@ -90,18 +91,31 @@ async fn tcp_source_opens_so_many_in_a_while_and_the_next_is_reset() {
 #[tokio::test]
 async fn http_source_is_told_429_with_retry_after_and_closed() {
     let server = Scripted::named("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
-    let proxy = proxy_with(Mode::Http, limits(1, None), &server).await;
+    let mut config = config(Mode::Http, &[server.address]);
+    config.frontends[0].per_source = Some(limits(1, None));
+    let syslog = Syslog::start().await;
+    syslog.receive_from(&mut config);
+    let proxy = Proxy::start(config).unwrap();
     let mut first = connect_from(&proxy, 2).await;
     first.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     assert!(read_n(&mut first, 12).await.starts_with(b"HTTP/1.1 200"));
     let mut second = connect_from(&proxy, 2).await;
     second.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let answer = String::from_utf8(read_all(&mut second).await.unwrap()).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
-    assert!(answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
-    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    assert_eq!(
+        answer,
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 115\r\nCache-Control: no-cache\r\nContent-Type: text/html\r\n\
+         Retry-After: 1\r\nConnection: close\r\n\r\n<html><body><h1>429 Too Many Requests</h1>\n\
+         There are too many requests from there; try again later.\n</body></html>\n"
+    );
     assert_eq!(proxy.status().frontends[0].responses[4], 1);
     counted(&proxy, "source_connection_refusals_total", 1).await;
+    assert!(syslog.raw().await.contains(" 200 "), "the first one");
+    // A flood has no lines: the status tells of it.
+    let [refused] = &proxy.status().frontends[0].refused[..] else { panic!("one reason") };
+    assert_eq!((refused.why, refused.count), (Why::Source, 1));
+    assert_eq!(refused.reason, "127.0.0.2 has too many connections open (per_source.connections)");
+    assert!(syslog.pending().is_none());
 }
 
 #[tokio::test]
