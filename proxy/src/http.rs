@@ -7,7 +7,7 @@ pub mod body;
 mod budget;
 mod bulk;
 mod compression;
-mod cookie;
+pub(crate) mod cookie;
 mod download;
 mod exchange;
 pub mod head;

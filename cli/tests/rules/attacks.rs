@@ -156,6 +156,28 @@ fn a_parameter_counts_however_its_name_is_spelled() {
 }
 
 #[test]
+fn a_cookie_counts_however_a_server_reads_its_line() {
+    let rig = Rig::with_rules(r#"{ when = { cookie = { "admin" = "1" } }, deny = 403 }"#);
+    for cookies in [
+        "admin=1",
+        "admin=\"1\"",
+        r#"admin="\1""#,
+        r#"admin="\061""#,
+        "admin=%31",
+        // One quoted string to RFC 2109, three cookies to RFC 6265.
+        "a=\"; admin=1; b=\"",
+        "a=\";admin=1\"; b=2",
+        "a=\"\\\"; admin=\"1\"; b=\"",
+    ] {
+        assert_eq!(status(&rig.get("/", &format!("{HOST}Cookie: {cookies}\r\n"))), 403, "{cookies}");
+    }
+    assert!(rig.taken().is_empty());
+    for cookies in ["a=\"; xadmin=1\"", "admin=2", "a=admin=1", "admin=\"1", "admin=%2531"] {
+        assert_eq!(status(&rig.get("/", &format!("{HOST}Cookie: {cookies}\r\n"))), 200, "{cookies}");
+    }
+}
+
+#[test]
 fn a_prefix_of_a_slash_leads_to_no_other_host() {
     let rig = Rig::with_rules(
         r#"{ when = { path_prefix = "/x" }, redirect = { prefix = "/{request.query.p}", drop_query = true } },

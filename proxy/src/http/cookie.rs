@@ -12,11 +12,13 @@
 mod date;
 mod letters;
 mod pass;
+mod plain;
 mod policy;
 
 pub(crate) use self::{
     letters::{Done, Seen},
     pass::{pass_request, pass_response},
+    plain::{is_plain, plain},
     policy::{CookiePolicy, Persisted},
 };
 
@@ -67,6 +69,16 @@ pub(super) fn crumbs(mut line: &[u8]) -> impl Iterator<Item = Crumb<'_>> {
                 return Some(crumb);
             }
         }
+    })
+}
+
+/// The crumbs of a Cookie line for every reader: where a quoted value holds semicolons, also what those see who split at
+/// each of them (RFC 6265 §4.2.1 has no quoted strings that could).
+pub(super) fn crumbs_for_all(line: &[u8]) -> impl Iterator<Item = Crumb<'_>> {
+    crumbs(line).flat_map(|crumb| {
+        let holds_some = memchr::memchr(b';', crumb.text).is_some();
+        let inner = holds_some.then(|| crumb.text.split(|&byte| byte == b';').map(Crumb::new));
+        std::iter::once(crumb).chain(inner.into_iter().flatten().filter(|inner| !inner.text.is_empty()))
     })
 }
 

@@ -20,7 +20,7 @@ pub(crate) use self::remembered::Remembered;
 use memchr::memchr;
 
 use super::{
-    cookie::crumbs,
+    cookie::{crumbs, crumbs_for_all, is_plain, plain},
     head::{
         Field, Fields, Line, MAX_HEAD, Malformed, Span, Version, is_token,
         name::Name,
@@ -193,6 +193,11 @@ impl<'m> Message<'m> {
         self.fields().filter(|field| field.id == Name::Cookie).flat_map(|field| cookies(field.value))
     }
 
+    /// The same, and what else a server may read there that splits at every semicolon, also in quotes.
+    pub(crate) fn cookies_for_all(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields().filter(|field| field.id == Name::Cookie).flat_map(|field| cookies_for_all(field.value))
+    }
+
     /// Appends a line. Control bytes of `value` become spaces (RFC 9110 §5.5).
     ///
     /// # Errors
@@ -344,18 +349,32 @@ impl<'m> Message<'m> {
 }
 
 /// The cookies of one line, in their order.
-pub(crate) fn cookies(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    crumbs(value).filter_map(|crumb| Some((crumb.name, crumb.value?)))
+pub(crate) fn cookies(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    crumbs(line).filter_map(|crumb| Some((crumb.name, crumb.value?)))
 }
 
-/// Does `test` hold for the value of a cookie called `name`? `None` if none is.
+/// See [`Message::cookies_for_all`].
+fn cookies_for_all(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    crumbs_for_all(line).filter_map(|crumb| Some((crumb.name, crumb.value?)))
+}
+
+/// Does `test` hold for the value of a cookie called `name`, as it was sent or as a server may understand it? `None` if
+/// none is called so.
 fn any_of<'c>(
     cookies: impl Iterator<Item = (&'c [u8], &'c [u8])>,
     name: &[u8],
     test: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Option<bool> {
     let mut values = cookies.filter(|(key, _)| *key == name).map(|(_, value)| value);
-    Some(test(values.next()?) || values.any(test))
+    let mut is_met = |value: &[u8]| {
+        test(value)
+            || !is_plain(value) && {
+                let mut meant = Vec::new();
+                plain(value, &mut meant);
+                test(&meant)
+            }
+    };
+    Some(is_met(values.next()?) || values.any(is_met))
 }
 
 fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {

@@ -4,7 +4,7 @@ mod readings;
 
 use std::{num::NonZeroU32, time::Duration};
 
-use self::readings::Reading;
+use self::readings::{Found, Reading};
 use super::{Action, Rule, Text, action::Written, text::is_made_of};
 use crate::{
     config::Config,
@@ -88,11 +88,13 @@ impl RateLimit {
                 facts.client.ip().map_or(Ok(()), |address| limiter.check_source(address, now))
             }
             LimitedBy::Text(text) => {
-                let readings = readings::count(&self.repeated, message).ok_or_else(|| limiter.period())?;
+                let found = Found::of(&self.repeated, |one| readings::values(one, message))
+                    .ok_or_else(|| limiter.period())?;
                 let mut keys = [None; readings::MOST];
                 let request = facts.request.unwrap_or(message);
-                for index in 0..readings {
-                    let reading = Reading { request, message, repeated: &self.repeated, index };
+                for index in 0..found.readings {
+                    let reading =
+                        Reading { request, message, repeated: &self.repeated, found: &found, index };
                     work.clear();
                     text.render(&Facts { request: Some(&reading), ..*facts }, work);
                     let key = (!work.is_empty()).then(|| limiter.key(work));

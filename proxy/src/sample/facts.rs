@@ -73,7 +73,8 @@ pub trait RequestFacts {
     }
     /// The value of the first cookie of that name.
     fn cookie(&self, name: &[u8]) -> Option<&[u8]>;
-    /// Does `test` hold for the value of a cookie of that name? `None` if there is none.
+    /// Does `test` hold for the value of a cookie of that name, as it was sent or as some server understands it, which
+    /// may read others than [`Self::cookie`]? `None` if there is none.
     fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool>;
 }
 

@@ -221,10 +221,9 @@ impl Fetch {
     /// What undoes that it can be spelled in many ways.
     pub(super) fn spelling(&self) -> Option<Function> {
         match self {
-            Self::RequestParameter(_) => Some(Function::Decode { unquote: false }),
-            // Servers differ on whether quotes and escapes of a cookie are part of it (RFC 6265 §4.1.1); at worst two of
-            // its values count as one here.
-            Self::RequestCookie(_) => Some(Function::Decode { unquote: true }),
+            Self::RequestParameter(_) => Some(Function::Decode),
+            // Not every server undoes as much; at worst two of its values count as one here.
+            Self::RequestCookie(_) => Some(Function::DecodeCookie),
             _ => None,
         }
     }

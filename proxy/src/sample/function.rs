@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     http::{
+        cookie,
         headers::{self, Sink},
         query,
     },
@@ -43,10 +44,10 @@ pub(super) enum Function {
         all: bool,
     },
     UrlDecode,
-    /// Not in the table: what places that tell requests apart do to a value (`Text::Key`).
-    Decode {
-        unquote: bool,
-    },
+    /// Not in the table: what places that tell requests apart do to a parameter (`Text::Key`).
+    Decode,
+    /// Likewise: what they do to a cookie.
+    DecodeCookie,
     UrlEncode,
     Base64,
     Base64Decode,
@@ -298,12 +299,14 @@ impl<'a> Work<'a> {
                 self.make_some(|text, out| substitute.apply(text, *all, LONGEST, out).unwrap_or(true));
             }
             Function::UrlDecode => self.make(url_decode),
-            Function::Decode { unquote } => {
-                if *unquote && text.len() >= 2 && text.starts_with(b"\"") && text.ends_with(b"\"") {
-                    self.narrow(Some((1, text.len() - 1)));
-                }
-                if memchr::memchr2(b'%', b'+', self.value().unwrap_or_default()).is_some() {
+            Function::Decode => {
+                if memchr::memchr2(b'%', b'+', text).is_some() {
                     self.make(|text, out| out.extend(query::bytes(text)));
+                }
+            }
+            Function::DecodeCookie => {
+                if !cookie::is_plain(text) {
+                    self.make(cookie::plain);
                 }
             }
             Function::UrlEncode => self.make(|text, out| text.iter().for_each(|&byte| url_encode(byte, out))),

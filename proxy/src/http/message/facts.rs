@@ -37,7 +37,7 @@ impl RequestFacts for Message<'_> {
     }
 
     fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool> {
-        any_of(self.cookies(), name, test)
+        any_of(self.cookies_for_all(), name, test)
     }
 }
 

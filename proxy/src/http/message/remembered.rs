@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Message, any_of, cookies, split_query};
+use super::{Message, any_of, cookies, cookies_for_all, split_query};
 use crate::sample::{RequestFacts, Wanted};
 
 /// Room beyond this is given back.
@@ -117,7 +117,7 @@ impl RequestFacts for Remembered {
     }
 
     fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool> {
-        any_of(cookies(self.part(self.cookies.as_ref())), name, test)
+        any_of(cookies_for_all(self.part(self.cookies.as_ref())), name, test)
     }
 }
 
