@@ -166,7 +166,7 @@ fn a_cookie_counts_however_a_server_reads_its_line() {
         "admin=%31",
         // One quoted string to RFC 2109, three cookies to RFC 6265.
         "a=\"; admin=1; b=\"",
-        "a=\";admin=1\"; b=2",
+        "a=\";admin=1;\"; b=2",
         "a=\"\\\"; admin=\"1\"; b=\"",
     ] {
         assert_eq!(status(&rig.get("/", &format!("{HOST}Cookie: {cookies}\r\n"))), 403, "{cookies}");

@@ -50,7 +50,7 @@ fn a_limit_counts_what_a_server_reads_however_it_is_spelled() {
         let answer = rig.get("/", &format!("{HOST}Cookie: key={cookie}\r\n"));
         assert_eq!(status(&answer), expected, "{cookie}");
     }
-    for cookies in [r#"key="\good""#, r#"key="goo\144""#, "a=\"; key=good; b=\"", "a=\";key=good\""] {
+    for cookies in [r#"key="\good""#, r#"key="goo\144""#, "a=\"; key=good; b=\"", "a=\";key=good;\""] {
         assert_eq!(status(&rig.get("/", &format!("{HOST}Cookie: {cookies}\r\n"))), 429, "{cookies}");
     }
 }

@@ -121,6 +121,11 @@ impl Line {
         Self { id, is_canonical: true, name, value }
     }
 
+    /// Did it come with the head, rather than from an edit?
+    pub(crate) fn is_received(&self) -> bool {
+        usize::from(self.name.start) < MAX_HEAD
+    }
+
     pub(crate) fn field<'b>(&self, text: impl Fn(Span) -> &'b [u8]) -> Field<'b> {
         Field {
             id: self.id,

@@ -216,9 +216,15 @@ impl<'m> Message<'m> {
         self.add(name, value)
     }
 
-    /// Removes all lines called `name`.
+    /// Removes all lines called `name`, of a request also those that a client has called nearly so: `X_User` is `X-User` to
+    /// whatever makes variables of names (CGI, WSGI, PHP; RFC 3875 §4.1.18).
     pub fn remove(&mut self, name: &[u8]) {
-        self.remove_if(|field| field.name.eq_ignore_ascii_case(name));
+        let is_request = self.is_request();
+        let (received, scratch) = (self.received, &*self.scratch);
+        self.fields.retain(|line| {
+            let is_look_alike = is_request && line.is_received();
+            !is_called(line.field(|span| span.of_two(received, scratch)).name, name, is_look_alike)
+        });
     }
 
     /// Removes all lines for which `unwanted` holds.
@@ -227,8 +233,8 @@ impl<'m> Message<'m> {
         self.fields.retain(|line| !unwanted(&line.field(|span| span.of_two(received, scratch))));
     }
 
-    /// Gives each line called `name` a new value: `rewrite` appends it to the empty vector, or returns false to leave
-    /// the line as it is. The lines stay where they are. `work` lends the vector.
+    /// Gives each line called `name` (as in [`Self::remove`]) a new value: `rewrite` appends it to the empty vector, or
+    /// returns false to leave the line as it is. The lines stay where they are. `work` lends the vector.
     ///
     /// # Errors
     /// No room for it.
@@ -239,9 +245,11 @@ impl<'m> Message<'m> {
         mut rewrite: impl FnMut(&[u8], &mut Vec<u8>) -> bool,
     ) -> Result<(), TooLarge> {
         for at in 0..self.fields.lines().len() {
-            let field = self.fields.lines()[at].field(|span| self.text(span));
+            let line = &self.fields.lines()[at];
+            let field = line.field(|span| self.text(span));
             work.clear();
-            if field.name.eq_ignore_ascii_case(name) && rewrite(field.value, work) {
+            let counts = is_called(field.name, name, self.is_request() && line.is_received());
+            if counts && rewrite(field.value, work) {
                 let line = self.write_line(name, work)?;
                 self.fields.replace(at, line);
             }
@@ -311,6 +319,10 @@ impl<'m> Message<'m> {
         }
     }
 
+    fn is_request(&self) -> bool {
+        matches!(self.start, Start::Request { .. })
+    }
+
     fn text(&self, span: Span) -> &[u8] {
         span.of_two(self.received, self.scratch)
     }
@@ -375,6 +387,15 @@ fn any_of<'c>(
             }
     };
     Some(is_met(values.next()?) || values.any(is_met))
+}
+
+/// Is a field with the name `called` the one called `name`? With `look_alikes` everything but letters and digits is the same.
+fn is_called(called: &[u8], name: &[u8], look_alikes: bool) -> bool {
+    let is_alike = |(one, other): (&u8, &u8)| {
+        one.eq_ignore_ascii_case(other)
+            || look_alikes && !one.is_ascii_alphanumeric() && !other.is_ascii_alphanumeric()
+    };
+    called.len() == name.len() && called.iter().zip(name).all(is_alike)
 }
 
 fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {

@@ -84,6 +84,42 @@ fn fields_are_set_added_removed_and_rewritten() {
 }
 
 #[test]
+fn names_that_become_the_same_variable_go_with_the_one_that_a_rule_edits() {
+    const LOOK_ALIKES: &[u8] =
+        b"GET / HTTP/1.1\r\nHost: h\r\nX-User: a\r\nx_user: b\r\nX.USER: c\r\nX-Users: d\r\nXXUser: e\r\n\r\n";
+    let others = "Host: h\r\nX-Users: d\r\nXXUser: e\r\n";
+    let head = |lines: &str| format!("GET / HTTP/1.1\r\n{others}{lines}\r\n");
+    let removed = edited(LOOK_ALIKES, |message| {
+        message.remove(b"X-User");
+        Ok(())
+    });
+    assert_eq!(removed, head(""));
+    // What a rule has written is its own.
+    let set = edited(LOOK_ALIKES, |message| {
+        message.set(b"X_User", b"1")?;
+        message.set(b"X-User", b"2")
+    });
+    assert_eq!(set, head("X_User: 1\r\nX-User: 2\r\n"));
+    let rewritten = edited(LOOK_ALIKES, |message| {
+        message.rewrite(b"X-User", &mut Vec::new(), |_, out| {
+            out.push(b'!');
+            true
+        })
+    });
+    let lines = "X-User: !\r\nX-User: !\r\nX-User: !\r\n";
+    assert_eq!(rewritten, format!("GET / HTTP/1.1\r\nHost: h\r\n{lines}X-Users: d\r\nXXUser: e\r\n\r\n"));
+    // A server's fields are no variables of anybody's.
+    let (mut fields, mut scratch, mut out) = (Fields::default(), Vec::new(), Vec::new());
+    let bytes = b"HTTP/1.1 200 OK\r\nX_A: 1\r\nX-A: 2\r\nContent-Length: 0\r\n\r\n";
+    let parsed = response::Head::parse(bytes, &mut Progress::default(), &mut fields).unwrap().unwrap();
+    let response = parsed.check(Method::Get, false).unwrap();
+    let mut message = Message::of_response(parsed, &mut scratch);
+    message.remove(b"X-A");
+    message.encode_response(&response, &response::Hop { framing: response.framing, close: false }, &mut out);
+    assert_eq!(out, b"HTTP/1.1 200 OK\r\nX_A: 1\r\nContent-Length: 0\r\n\r\n");
+}
+
+#[test]
 fn what_was_edited_is_seen_by_whoever_looks_next() {
     edited(GET, |message| {
         assert_eq!((message.path(), message.query()), (&b"/a"[..], Some(&b"b=1"[..])));
