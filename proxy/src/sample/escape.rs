@@ -9,6 +9,7 @@ pub(super) struct Escaped<'o, S> {
     text: Text,
     /// What was written so far is nothing, one slash, or something else.
     begun: Begun,
+    part: Part,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -18,9 +19,20 @@ enum Begun {
     Yes,
 }
 
+/// Where in a Location the next byte stands.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Part {
+    /// Maybe in its scheme.
+    Start,
+    /// In the authority; `host` says if what stands there could be a whole one.
+    Authority { host: bool },
+    /// Behind both.
+    Rest,
+}
+
 impl<'o, S: Sink> Escaped<'o, S> {
     pub(super) fn new(out: &'o mut S, text: Text) -> Self {
-        Self { out, text, begun: Begun::No }
+        Self { out, text, begun: Begun::No, part: Part::Start }
     }
 
     /// Text of the file, which was checked when it was read.
@@ -31,6 +43,9 @@ impl<'o, S: Sink> Escaped<'o, S> {
             bytes = &bytes[slashes..];
         }
         self.out.put(bytes);
+        if self.text == Text::Location {
+            self.part = self.part.behind(bytes);
+        }
         self.begun = match (self.begun, bytes) {
             (begun, []) => begun,
             (Begun::No, [b'/']) => Begun::Slash,
@@ -38,8 +53,8 @@ impl<'o, S: Sink> Escaped<'o, S> {
         };
     }
 
-    /// The value of a placeholder.
-    pub(super) fn value(&mut self, mut bytes: &[u8]) {
+    /// The value of a placeholder; `next` is the text of the file that follows it, maybe behind other values.
+    pub(super) fn value(&mut self, mut bytes: &[u8], next: Option<&[u8]>) {
         if matches!(self.text, Text::Plain | Text::Key | Text::Content) {
             return self.out.put(bytes);
         }
@@ -50,7 +65,7 @@ impl<'o, S: Sink> Escaped<'o, S> {
                     (_, []) => return,
                     (Begun::No, [b'/', rest @ ..]) => {
                         self.out.put(b"/");
-                        self.begun = Begun::Slash;
+                        (self.begun, self.part) = (Begun::Slash, Part::Rest);
                         rest
                     }
                     (Begun::Slash, [b'/' | b'\\', rest @ ..]) => rest,
@@ -61,8 +76,10 @@ impl<'o, S: Sink> Escaped<'o, S> {
                 };
             }
         }
+        let in_authority = self.text == Text::Location && self.goes_on_with_authority(bytes, next);
         while !bytes.is_empty() {
-            let fine = bytes.iter().position(|&byte| !is_fine(self.text, byte)).unwrap_or(bytes.len());
+            let is_wrong = |&byte: &u8| !is_fine(self.text, byte) || in_authority && b"/?#@".contains(&byte);
+            let fine = bytes.iter().position(is_wrong).unwrap_or(bytes.len());
             let (run, rest) = bytes.split_at(fine);
             self.out.put(run);
             bytes = rest;
@@ -76,6 +93,61 @@ impl<'o, S: Sink> Escaped<'o, S> {
             }
         }
     }
+}
+
+impl<S: Sink> Escaped<'_, S> {
+    /// Is the value `bytes` a part of the authority that stands before it? Where the text of the file does not go on with it
+    /// behind the value, and there is a host already, it is the path that begins: no value makes another host of that.
+    fn goes_on_with_authority(&mut self, bytes: &[u8], next: Option<&[u8]>) -> bool {
+        let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
+        let Part::Authority { host } = self.part else {
+            // What begins with a value leads where that says.
+            self.part = self.part.behind(bytes);
+            return false;
+        };
+        let is_over = next.and_then(<[u8]>::first).is_none_or(|&next| begins_behind_authority(next));
+        if host && is_over && first != b':' {
+            if !begins_behind_authority(first) {
+                self.out.put(b"/");
+            }
+            self.part = Part::Rest;
+            return false;
+        }
+        self.part = Part::Authority { host: ends_host(last) };
+        true
+    }
+}
+
+impl Part {
+    /// That which follows when `bytes` stand there.
+    fn behind(self, bytes: &[u8]) -> Self {
+        let (in_authority, authority) = match self {
+            Self::Rest => return self,
+            Self::Authority { .. } => (true, bytes),
+            Self::Start => match bytes.iter().position(|&byte| begins_behind_authority(byte)) {
+                Some(at) if bytes[at..].starts_with(b"//") && matches!(bytes[..at], [] | [.., b':']) => {
+                    (true, &bytes[at + 2..])
+                }
+                _ => (false, bytes),
+            },
+        };
+        match (authority.last(), in_authority) {
+            _ if authority.iter().any(|&byte| begins_behind_authority(byte)) => Self::Rest,
+            (Some(&last), true) => Self::Authority { host: ends_host(last) },
+            (None, true) if self == Self::Start => Self::Authority { host: false },
+            (None | Some(_), _) => self,
+        }
+    }
+}
+
+/// RFC 3986 §3.2
+fn begins_behind_authority(byte: u8) -> bool {
+    matches!(byte, b'/' | b'?' | b'#')
+}
+
+/// Can a host end with it?
+fn ends_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b']'
 }
 
 /// `#0A`

@@ -214,6 +214,6 @@ fn put(part: &Expression, value: Option<&[u8]>, out: &mut Vec<u8>) {
     } else if is_json || (last.is_none() && part.fetch.is_encoded()) {
         out.put(value);
     } else {
-        Escaped::new(out, Text::Log).value(value);
+        Escaped::new(out, Text::Log).value(value, None);
     }
 }

@@ -75,13 +75,25 @@ impl Template {
     /// empty.
     pub fn render(&self, facts: &Facts<'_>, out: &mut impl Sink) {
         let mut out = Escaped::new(out, self.text);
-        for piece in &self.pieces {
+        for (at, piece) in self.pieces.iter().enumerate() {
             match piece {
                 Piece::Literal(text) => out.literal(text),
                 Piece::Expression(expression) => expression.with(facts, |value| {
-                    out.value(value.unwrap_or_default());
+                    out.value(
+                        value.unwrap_or_default(),
+                        self.pieces[at + 1..].iter().find_map(Piece::as_literal),
+                    );
                 }),
             }
+        }
+    }
+}
+
+impl Piece {
+    fn as_literal(&self) -> Option<&[u8]> {
+        match self {
+            Self::Literal(text) => Some(text),
+            Self::Expression(_) => None,
         }
     }
 }

@@ -70,6 +70,51 @@ fn a_path_does_not_become_another_host() {
 }
 
 #[test]
+fn no_value_makes_another_host_of_the_one_that_it_stands_in_or_behind() {
+    let v = |before: &str, after: &str| format!("{before}{{request.query.v|url_decode}}{after}");
+    let within = v("https://", ".example.com/x");
+    let behind = v("https://www.example.com", "");
+    let query = v("https://www.example.com", "?q");
+    let port = v("https://www.example.com:", "/x");
+    let twice = v("https://{request.cookie.v}", ".example.com");
+    for (value, template, expected) in [
+        ("shop", &within, "https://shop.example.com/x"),
+        ("evil.com/", &within, "https://evil.com%2F.example.com/x"),
+        ("/evil.com", &within, "https://%2Fevil.com.example.com/x"),
+        ("evil.com?", &within, "https://evil.com%3F.example.com/x"),
+        ("evil.com#", &within, "https://evil.com%23.example.com/x"),
+        ("evil.com\\", &within, "https://evil.com%5C.example.com/x"),
+        ("a@evil.com", &within, "https://a%40evil.com.example.com/x"),
+        ("/a@b?c=d/#e", &behind, "https://www.example.com/a@b?c=d/#e"),
+        ("?c=d@e", &behind, "https://www.example.com?c=d@e"),
+        ("@evil.com/", &behind, "https://www.example.com/@evil.com/"),
+        (".evil.com", &behind, "https://www.example.com/.evil.com"),
+        ("evil.com", &behind, "https://www.example.com/evil.com"),
+        (":8443", &behind, "https://www.example.com:8443"),
+        (":80@evil.com/", &behind, "https://www.example.com:80%40evil.com%2F"),
+        ("", &behind, "https://www.example.com"),
+        ("x", &query, "https://www.example.com/x?q"),
+        ("8443", &port, "https://www.example.com:8443/x"),
+        ("1@evil.com", &port, "https://www.example.com:1%40evil.com/x"),
+        ("[2001:db8::1]:81", &v("https://", "/x"), "https://[2001:db8::1]:81/x"),
+        ("a/b", &twice, "https://a%2Fba%2Fb.example.com"),
+        ("//evil.com", &v("//www.example.com", ""), "//www.example.com//evil.com"),
+        ("//evil.com", &v("/x", ""), "/x//evil.com"),
+        ("https://a/b?c", &v("", ""), "https://a/b?c"),
+        ("https://a", &v("", ""), "https://a"),
+        ("https://a", &v("", "{request.cookie.none}/b"), "https://a/b"),
+        ("a@b", &v("https://www.example.com/", ""), "https://www.example.com/a@b"),
+        ("a@b/c", &v("/login?back=https://", ".example.com"), "/login?back=https://a@b/c.example.com"),
+        ("www.example.com", &v("https://", "{request.path}"), "https://www.example.com/www.example.com"),
+    ] {
+        let out = attack(value.as_bytes(), template, Text::Location);
+        assert_eq!(String::from_utf8(out).unwrap(), expected, "{template} {value}");
+    }
+    let out = attack(b"/x?y", "https://www.{request.header.none}{request.path}", Text::Location);
+    assert_eq!(out, b"https://www.%2Fx%3Fy", "no host, no path");
+}
+
+#[test]
 fn a_rewritten_path_gets_no_query_and_no_second_request() {
     let out = attack(b"/a?b#c d\r\nGET / HTTP/1.1\r\n", "/new{request.query.v|url_decode}", Text::Path);
     assert_eq!(out, b"/new/a%3Fb%23c%20d%0D%0AGET%20/%20HTTP/1.1%0D%0A");
