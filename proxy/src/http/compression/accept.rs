@@ -2,7 +2,10 @@
 
 use crate::{
     config::{Algorithm, Compression},
-    http::{headers::list, message::Message},
+    http::{
+        headers::{has_token, list},
+        message::Message,
+    },
 };
 
 /// In thousandths; 0 is not acceptable.
@@ -12,6 +15,10 @@ const FULL: Weight = 1000;
 
 /// What the response to a request may be coded with. With `offload` its server does not see that.
 pub(crate) fn of_request(policy: &Compression, message: &mut Message<'_>) -> Option<Algorithm> {
+    // RFC 9111 §5.2.1.6
+    if message.all(b"cache-control").any(|value| has_token(value, b"no-transform")) {
+        return None;
+    }
     let accepted = accepted(&message.all(b"accept-encoding"), &policy.algorithms)?;
     if policy.offload {
         message.remove(b"accept-encoding");

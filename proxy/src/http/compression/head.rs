@@ -77,6 +77,8 @@ fn is_compressible(
         && is_large_enough
         && policy.types.iter().any(is_of_type)
         && message.first(b"content-encoding").is_none()
+        // A part, whatever the status says: its bytes are counted in the content as the server has it.
+        && message.first(b"content-range").is_none()
         // RFC 9111 §5.2.2.6
         && !message.all(b"cache-control").any(|value| has_token(value, b"no-transform"))
         && has_usable_tag(message)

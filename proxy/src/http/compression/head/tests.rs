@@ -1,7 +1,10 @@
 //! The table of decisions: what a client gets of a response's head.
 
 use super::*;
-use crate::http::head::{Fields, Progress, request, response};
+use crate::{
+    http::head::{Fields, Progress, request, response},
+    rules::UsedFields,
+};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -69,6 +72,7 @@ fn responses_are_compressed_that_are_worth_it_and_may_be() {
         // Forbidden
         ("no-transform", page("|Cache-Control: private|Cache-Control: max-age=60, No-Transform"), PLAIN),
         ("cached", page("|Cache-Control: no-store, x-no-transform"), CODED),
+        ("part", page("|Content-Range: bytes 0-8999/9000"), PLAIN),
         // Vary
         ("varies", page("|Vary: Cookie, accept-encoding"), "gzip|Content-Encoding: gzip"),
         ("varies by all", page("|Vary: *"), "gzip|Content-Encoding: gzip"),
@@ -135,5 +139,24 @@ fn types_and_size_are_those_of_the_file() {
     ] {
         let found = changes(GET, &head, &all, Some(Algorithm::Deflate));
         assert_eq!(found.split('|').next(), Some(expected), "{head}");
+    }
+}
+
+#[test]
+fn request_that_forbids_it_is_answered_as_the_server_does_and_keeps_its_offer() {
+    for (lines, expected) in [
+        ("Cache-Control: no-cache, No-Transform\r\n", (None, true)),
+        ("Cache-Control: no-cache\r\nCache-Control: no-transform\r\n", (None, true)),
+        ("Cache-Control: no-cache\r\n", (Some(Algorithm::Gzip), false)),
+    ] {
+        let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\n{lines}\r\n");
+        let mut fields = Fields::default();
+        let head = request::Head::parse(bytes.as_bytes(), &mut Progress::default(), &mut fields);
+        let (head, mut scratch) = (head.unwrap().unwrap(), Vec::new());
+        let request = head.check().unwrap();
+        let mut message = Message::of_request(head, &request, &UsedFields::default(), &mut scratch).unwrap();
+        let policy = Compression { offload: true, ..Compression::default() };
+        let accepted = super::super::accept::of_request(&policy, &mut message);
+        assert_eq!((accepted, message.first(b"accept-encoding").is_some()), expected, "{lines}");
     }
 }
