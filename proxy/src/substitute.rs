@@ -9,7 +9,7 @@
 use regex::bytes::Regex;
 
 /// Bytes that all searches of one text may go over.
-pub(crate) const MAX_STEPS: usize = 8 << 20;
+pub(crate) const MAX_STEPS: usize = 2 << 20;
 
 /// A regular expression, and what its matches become.
 #[derive(Clone, Debug)]
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn an_expression_that_takes_squared_time_is_ended() {
         let unlucky = ".*[^A-Z]|[A-Z]";
-        assert_eq!(steps(unlucky, 4000), (4000 * 4001 / 2, 4000, true));
+        assert_eq!(steps(unlucky, 2000), (2000 * 2001 / 2, 2000, true));
         for length in [1 << 13, 1 << 16, 1 << 20] {
             let (steps, replaced, is_whole) = steps(unlucky, length);
             assert!((MAX_STEPS..MAX_STEPS + length).contains(&steps), "{length}: {steps}");
