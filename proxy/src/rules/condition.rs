@@ -146,6 +146,7 @@ impl Condition {
             Self::All(list) | Self::Any(list) => list.iter().flat_map(Self::headers).collect(),
             Self::Not(condition) => condition.headers(),
             Self::Header(name, _) => vec![name],
+            Self::Value(value, _) => Vec::from_iter(value.response_field()),
             _ => Vec::new(),
         }
     }

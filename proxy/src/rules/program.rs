@@ -38,6 +38,9 @@ pub(crate) struct Programs {
     /// By frontend: some rule that a request may meet wants to know who sent it.
     asks_who: Box<[bool]>,
     used_fields: UsedFields,
+    /// What rules on responses look at and write, by frontend and by backend.
+    frontend_response_fields: Box<[UsedFields]>,
+    backend_response_fields: Box<[UsedFields]>,
     /// Of the backends.
     pub(super) names: Box<[String]>,
     /// Those that live as long as a client's connection, which may outlive this configuration.
@@ -197,6 +200,16 @@ impl Programs {
                 .collect(),
             asks_who: config.frontends.iter().map(asks_who).collect(),
             used_fields: UsedFields::new(&config.frontends, &config.backends),
+            frontend_response_fields: config
+                .frontends
+                .iter()
+                .map(|frontend| UsedFields::of_responses(&frontend.response_rules))
+                .collect(),
+            backend_response_fields: config
+                .backends
+                .iter()
+                .map(|backend| UsedFields::of_responses(&backend.response_rules))
+                .collect(),
             names: config.backends.iter().map(|backend| backend.name.clone()).collect(),
             session_variables: session_variables(config),
         }
@@ -205,6 +218,11 @@ impl Programs {
     /// What a client can't have dropped from its requests.
     pub(crate) fn used_fields(&self) -> &UsedFields {
         &self.used_fields
+    }
+
+    /// Does a rule on responses of `backend` that go out by `frontend` look at the field called `name`, or write it?
+    pub(crate) fn rule_response_field(&self, frontend: usize, backend: BackendId, name: &[u8]) -> bool {
+        self.frontend_response_fields[frontend].has(name) || self.backend_response_fields[backend.0].has(name)
     }
 
     /// What the variable `id` of scope `session` is under `other`, if the rules that set it are the same there: what other

@@ -84,6 +84,11 @@ impl Value {
         self.expression.want(wanted);
     }
 
+    /// The field of a response that it is about.
+    pub(super) fn response_field(&self) -> Option<&str> {
+        self.expression.response_field().and_then(|name| std::str::from_utf8(name).ok())
+    }
+
     pub(crate) fn with<R>(&self, facts: &Facts<'_>, then: impl FnOnce(Option<&[u8]>) -> R) -> R {
         self.expression.with(facts, then)
     }

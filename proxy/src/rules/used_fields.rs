@@ -35,6 +35,13 @@ impl UsedFields {
         Self(wanted.fields.into())
     }
 
+    /// The fields of responses that rules on them look at or write.
+    pub(super) fn of_responses(rules: &[Rule]) -> Self {
+        let mut wanted = Wanted::default();
+        add_headers(rules, &mut wanted);
+        Self(wanted.fields.into())
+    }
+
     /// Is `name` one of them, without regard to case?
     pub(crate) fn has(&self, name: &[u8]) -> bool {
         self.0.iter().any(|used| used.eq_ignore_ascii_case(name))
@@ -42,11 +49,16 @@ impl UsedFields {
 }
 
 fn of_requests(rules: &[Rule], wanted: &mut Wanted) {
+    add_headers(rules, wanted);
+    of_responses(rules, wanted);
+}
+
+/// Those of conditions on the message that `rules` run on, and of edits.
+fn add_headers(rules: &[Rule], wanted: &mut Wanted) {
     for rule in rules {
         rule.when.headers().into_iter().for_each(|name| wanted.add_field(name.as_bytes()));
         rule.then.iter().filter_map(Action::header).for_each(|name| wanted.add_field(name.as_bytes()));
     }
-    of_responses(rules, wanted);
 }
 
 /// Conditions on fields and edits are about the response there.

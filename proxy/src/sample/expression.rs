@@ -29,6 +29,14 @@ impl Expression {
         wanted.add(&self.fetch);
     }
 
+    /// The field of a response that it is about.
+    pub(crate) fn response_field(&self) -> Option<&[u8]> {
+        match &self.fetch {
+            Fetch::ResponseHeader(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// As it was written.
     pub fn source(&self) -> &str {
         &self.source

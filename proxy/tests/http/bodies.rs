@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use lb_proxy::{Proxy, config::Frontend};
+use lb_proxy::{
+    Proxy,
+    config::Frontend,
+    rules::{Action, Condition, Rule, ValuePattern},
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
@@ -78,6 +82,29 @@ async fn h27_h29_chunks_are_framed_anew_without_extensions_and_trailers() {
     client.read_exact(&mut got).await.unwrap();
     assert_eq!(String::from_utf8(got).unwrap(), expected);
     assert_eq!(server.accepted(), 1);
+}
+
+#[tokio::test]
+async fn h29_trailers_do_not_get_round_the_rules_of_responses() {
+    let response = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\
+        X-Internal: 1\r\nX-Sum: 1\r\nx-secret: 2\r\nX-INTERNAL: 3\r\nX-Last: 4\r\n\r\n";
+    let upstream = Recording::answering(response).await;
+    let mut config = http_config(&[upstream.server.address]);
+    config.frontends[0].response_rules =
+        vec![Rule { when: Condition::ALWAYS, then: vec![Action::DeleteHeader("X-Internal".into())] }];
+    config.backends[0].response_rules = vec![Rule {
+        when: Condition::Header("X-Secret".into(), vec![ValuePattern::Present]),
+        then: vec![Action::Deny(502)],
+    }];
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let all = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
+    let (_, content) = all.split_once("\r\n\r\n").unwrap();
+    assert_eq!(content, "1\r\na\r\n0\r\nX-Sum: 1\r\nX-Last: 4\r\n\r\n", "{all}");
 }
 
 #[tokio::test]

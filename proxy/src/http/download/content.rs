@@ -43,12 +43,18 @@ impl<S: Stream> Download<'_, S> {
         let mut inbox = Some(buffer);
         loop {
             let step = match &mut inbox {
-                Some(buffer) => decoder.decode(buffer.filled_mut()).map_err(|error| {
-                    let (bytes, at) = decoder.fault(buffer.filled());
-                    let (kind, reason) = (InvalidKind::ResponseContent, error.to_string());
-                    self.connection.keep_invalid(kind, Some(self.upstream), bytes, at, reason);
-                    Termination::BadResponseData
-                })?,
+                Some(buffer) => {
+                    let step = decoder.decode(buffer.filled_mut()).map_err(|error| {
+                        let (bytes, at) = decoder.fault(buffer.filled());
+                        let (kind, reason) = (InvalidKind::ResponseContent, error.to_string());
+                        self.connection.keep_invalid(kind, Some(self.upstream), bytes, at, reason);
+                        Termination::BadResponseData
+                    })?;
+                    Step {
+                        trailers: self.drop_ruled(&mut buffer.filled_mut()[step.payload..][..step.trailers]),
+                        ..step
+                    }
+                }
                 None => Step::default(),
             };
             self.pass(&mut sink, &step, inbox.as_ref()).await?;
@@ -76,6 +82,24 @@ impl<S: Stream> Download<'_, S> {
                 Err(ReadError::Elapsed) => return Err(Termination::ServerTimeoutInData.into()),
             }
         }
+    }
+
+    /// Takes those out of trailer lines that rules are about: they looked at the head, and would be got round. What is left.
+    fn drop_ruled(&self, lines: &mut [u8]) -> usize {
+        let (frontend, backend) = (self.connection.frontend_id(), self.upstream.backend_id());
+        let rules = &self.connection.worker().node().rules;
+        let (mut from, mut kept) = (0, 0);
+        while let Some(end) = memchr::memchr(b'\n', &lines[from..]) {
+            let line = from..from + end + 1;
+            let name = lines[line.clone()].split(|&byte| byte == b':').next().unwrap_or_default();
+            from = line.end;
+            if !rules.rule_response_field(frontend, backend, name) {
+                let length = line.len();
+                lines.copy_within(line, kept);
+                kept += length;
+            }
+        }
+        kept
     }
 
     /// A step of the content, with what it is about in `inbox`.
