@@ -30,7 +30,7 @@ use crate::{
     log::Record,
     metrics::{Event, Flow, FrontendCounters},
     node::FrontendShared,
-    refusals::{Told, Why},
+    refusals::{Noted, Why},
     sample::{self, Facts, Variables},
     table::{Held, Refusal},
     upstream::Upstream,
@@ -170,8 +170,8 @@ impl<S> Connection<S> {
         self.frontend().options.connection == ConnectionMode::ServerClose || !backend.is_none_or(keeps)
     }
 
-    /// Notes that a request of it came to no backend. What is to be said in the log.
-    pub(crate) fn refuse(&self, why: Why) -> Option<Told> {
+    /// Notes that a request of it came to no backend.
+    pub(crate) fn refuse(&self, why: Why) -> Noted {
         let node = self.permit.worker.node();
         let reason = match why {
             Why::Passwords => "too many passwords are to be checked",

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -64,20 +64,21 @@ struct Refusal {
     last: AtomicU64,
     count: AtomicU64,
     /// As it was said last.
-    reason: Mutex<String>,
+    reason: Mutex<Arc<str>>,
 }
 
-/// What is to be said in the log.
+/// A refusal that was noted.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Told {
-    pub(crate) reason: String,
-    /// Refusals since the last one that was told.
-    pub(crate) more: u64,
+pub(crate) struct Noted {
+    /// As it was put in words last, at most a second ago.
+    pub(crate) reason: Arc<str>,
+    /// It is to be said in the log, and so many were not since the last one that was.
+    pub(crate) more: Option<u64>,
 }
 
 impl Refusals {
-    /// Counts one. It is put in words once a second; they are for the log then.
-    pub(crate) fn note(&self, why: Why, now: Duration, say: impl FnOnce() -> String) -> Option<Told> {
+    /// Counts one. It is put in words once a second.
+    pub(crate) fn note(&self, why: Why, now: Duration, say: impl FnOnce() -> String) -> Noted {
         let refusal = &self.0[why as usize];
         let at = stamp(now);
         let last = refusal.last.swap(at, Ordering::Relaxed);
@@ -86,10 +87,13 @@ impl Refusals {
             refusal.count.store(0, Ordering::Relaxed);
         }
         refusal.count.fetch_add(1, Ordering::Relaxed);
-        let more = refusal.seldom.pass(now)?;
-        let reason = say();
-        reason.clone_into(&mut refusal.reason.lock().unwrap_or_else(PoisonError::into_inner));
-        Some(Told { reason, more })
+        let more = refusal.seldom.pass(now);
+        let said: Option<Arc<str>> = more.map(|_| say().into());
+        let mut reason = refusal.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(said) = said {
+            *reason = said;
+        }
+        Noted { reason: Arc::clone(&reason), more }
     }
 
     /// Those of the last hour.
@@ -102,7 +106,7 @@ impl Refusals {
                 count: refusal.count.load(Ordering::Relaxed),
                 since: SystemTime::now() - ago(refusal.began.load(Ordering::Relaxed)),
                 last: SystemTime::now() - last,
-                reason: refusal.reason.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                reason: refusal.reason.lock().unwrap_or_else(PoisonError::into_inner).to_string(),
             })
         };
         Why::ALL.into_iter().zip(&self.0).filter_map(report).collect()
@@ -164,11 +168,12 @@ mod tests {
             refusals.report(now).into_iter().map(row).collect::<Vec<_>>()
         };
         assert_eq!(seen(&refusals, 5), []);
-        let told = refusals.note(Why::Full, at(5), || "a".to_owned());
-        assert_eq!(told, Some(Told { reason: "a".to_owned(), more: 0 }));
-        assert_eq!(refusals.note(Why::Full, at(5), || panic!("it is not said twice a second")), None);
-        assert_eq!(refusals.note(Why::Full, at(64), || "b".to_owned()).map(|told| told.more), Some(1));
-        assert!(refusals.note(Why::NoServer, at(64), || "c".to_owned()).is_some());
+        let noted = refusals.note(Why::Full, at(5), || "a".to_owned());
+        assert_eq!(noted, Noted { reason: "a".into(), more: Some(0) });
+        let noted = refusals.note(Why::Full, at(5), || panic!("it is not said twice a second"));
+        assert_eq!(noted, Noted { reason: "a".into(), more: None });
+        assert_eq!(refusals.note(Why::Full, at(64), || "b".to_owned()).more, Some(1));
+        assert_eq!(refusals.note(Why::NoServer, at(64), || "c".to_owned()).more, Some(0));
         let full = (Why::Full, 3, 61, 2, "b".to_owned());
         assert_eq!(seen(&refusals, 66), [(Why::NoServer, 1, 2, 2, "c".to_owned()), full]);
         refusals.note(Why::Full, at(200), || "d".to_owned());

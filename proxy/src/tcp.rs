@@ -4,7 +4,7 @@ mod departure;
 mod relay;
 pub(crate) mod splice;
 
-use std::{future::pending, io, time::Instant};
+use std::{future::pending, io, sync::Arc, time::Instant};
 
 use tokio::net::TcpStream;
 
@@ -15,7 +15,7 @@ use crate::{
     http::Termination,
     log::{OnRecord, Phase, Record},
     metrics::Event,
-    refusals::{Told, Why},
+    refusals::{Noted, Why},
     rules::Judgement,
     sample::Variables,
     stream::Stream,
@@ -138,14 +138,15 @@ fn end_log<S>(connection: &Connection<S>, termination: Termination) {
 
 /// Why a connection is closed, once a second for each reason of its backend or frontend.
 fn say_why<S>(connection: &Connection<S>, termination: Termination, search: Option<&Search>) {
-    let told = match search {
+    let Noted { reason, more } = match search {
         Some(search) => search.refused(termination == Termination::QueueTimeout),
         None => connection.refuse(Why::NoBackend),
     };
-    let Some(Told { reason, more }) = told else { return };
+    connection.log(|record| record.reason = Some(Arc::clone(&reason)));
+    let (reason, Some(more)) = (&*reason, more) else { return };
     let (retries, backend) = (search.map(Search::retries), search.map(|search| &*search.backend().name));
     let (frontend, code) = (&connection.frontend().name, termination.code());
-    tracing::info!(%frontend, backend, termination = code, retries, reason, more, "refused");
+    tracing::warn!(%frontend, backend, termination = code, retries, reason, more, "refused");
 }
 
 /// Where the rules of its frontend send a connection; `None` if they refuse it.

@@ -344,7 +344,7 @@ pub struct Unanswered {
     pub of: u64,
     /// The first of such, with less than a minute between them.
     pub since: Timestamp,
-    /// The last, in words.
+    /// One of the last, in words: it stands for itself alone.
     pub reason: String,
 }
 

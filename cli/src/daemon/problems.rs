@@ -86,10 +86,18 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
                 }
                 Some(_) | None => String::new(),
             };
+            let stop = if error.ends_with('?') { "" } else { "." };
+            // As the label of an inherited socket has it.
+            let is_inherited = ["fd ", "socket "].iter().any(|kind| bind.label.starts_with(kind));
+            let then = if is_inherited {
+                "It has to be there when lbctl starts."
+            } else {
+                "It is tried again each second."
+            };
             Some(Problem {
                 what: format!("frontend {} does not listen on {}", frontend.name, bind.label),
                 since: None,
-                look_at: format!("{error}{who_has}. It is tried again each second."),
+                look_at: format!("{error}{who_has}{stop} {then}"),
             })
         }));
     }
@@ -141,7 +149,7 @@ fn unanswered(backend: &Backend) -> Option<Problem> {
         what: format!("backend {} does not answer", backend.name),
         since: Some(found.since),
         look_at: format!(
-            "{} of {} answers in the last 10 s were {}. Its checks see nothing of that: look at that server's own log, \
+            "{} of {} answers in the last 10 s were 502 or 504, made up here; one of the last: {}. Its checks see nothing of that: look at that server's own log, \
              and check a path that shows it (`check = {{ http = ... }}`, or `observe`).",
             found.count, found.of, found.reason
         ),

@@ -92,7 +92,10 @@ fn name_that_was_not_passed_is_a_problem_that_names_the_unit() {
     assert_eq!(status.status.code(), Some(2));
     let text = String::from_utf8_lossy(&status.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains("frontend b does not listen on socket third"), "{text}");
-    assert!(text.contains("FileDescriptorName=third in the .socket unit?"), "{text}");
+    assert!(
+        text.contains("FileDescriptorName=third in the .socket unit? It has to be there when lbctl starts."),
+        "{text}"
+    );
 }
 
 /// The number under which the daemon listens on its control socket.

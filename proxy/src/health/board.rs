@@ -266,8 +266,8 @@ impl Board {
             tracing::info!(
                 backend = %server.backend,
                 server = %server.name,
-                reason = %report,
-                %failures,
+                reason = report.to_string(),
+                failures,
                 "check failed"
             );
         }

@@ -3,10 +3,22 @@
 use std::time::Duration;
 
 use super::{
+    head::request::Method,
     headers::{Sink, put_number},
     reason,
 };
 use crate::config::ErrorPage;
+
+/// Methods that a 405 names.
+const METHODS: [(Method, &[u8]); 7] = [
+    (Method::Get, b"GET"),
+    (Method::Head, b"HEAD"),
+    (Method::Post, b"POST"),
+    (Method::Put, b"PUT"),
+    (Method::Delete, b"DELETE"),
+    (Method::Options, b"OPTIONS"),
+    (Method::Other, b"PATCH"),
+];
 
 /// A local reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,6 +31,8 @@ pub struct Reply<'r> {
     pub head_only: bool,
     /// When it is worth another try, in whole seconds (RFC 9110 §10.2.3).
     pub retry_after: Option<Duration>,
+    /// Of a 405: the method that is not allowed.
+    pub refused: Option<Method>,
     /// What a 401 asks for (RFC 9110 §15.5.2: required).
     pub challenge: Option<&'r str>,
 }
@@ -26,7 +40,7 @@ pub struct Reply<'r> {
 impl Reply<'_> {
     /// With its page and no more than the usual fields.
     pub fn new(status: u16, close: bool) -> Self {
-        Self { status, close, head_only: false, retry_after: None, challenge: None }
+        Self { status, close, head_only: false, retry_after: None, refused: None, challenge: None }
     }
 
     /// Is there a page for this status?
@@ -52,7 +66,7 @@ impl Reply<'_> {
     fn sentence(status: u16) -> Option<&'static str> {
         Some(match status {
             200 => "Service ready.",
-            400 => "The request is not valid HTTP.",
+            400 => "The request is not valid.",
             401 => "This needs a user name and a password.",
             403 => "This request is not allowed here.",
             404 => "There is nothing at this address.",
@@ -67,7 +81,7 @@ impl Reply<'_> {
             451 => "This is not available for legal reasons.",
             500 => "Something went wrong here.",
             501 => "The request needs something that is not offered here.",
-            502 => "The server gave no valid answer.",
+            502 => "The server gave no answer that can be passed on.",
             503 => "No server is available to handle this request.",
             504 => "The server did not answer in time.",
             505 => "This version of HTTP is not spoken here.",
@@ -113,7 +127,13 @@ impl Reply<'_> {
     fn put_fields(&self, out: &mut impl Sink) {
         if self.status == 405 {
             // RFC 9110 §15.5.6: required.
-            out.put(b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n");
+            out.put(b"Allow: ");
+            let others = METHODS.iter().filter(|(method, _)| Some(*method) != self.refused);
+            for (index, (_, name)) in others.enumerate() {
+                out.put(if index == 0 { b"" } else { b", " });
+                out.put(name);
+            }
+            out.put(b"\r\n");
         }
         if let Some(challenge) = self.challenge {
             out.put(b"WWW-Authenticate: ");

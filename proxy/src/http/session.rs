@@ -11,6 +11,7 @@ mod answer;
 
 use std::{
     pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -31,7 +32,7 @@ use crate::{
     config::BackendId,
     connection::Connection,
     metrics::Event,
-    refusals::{Told, Why},
+    refusals::{Noted, Why},
     stream::Stream,
     upstream::Own,
     wheel::Deadline,
@@ -170,7 +171,8 @@ impl<'c, S: Stream> Session<'c, S> {
             Then::Deny(status) => {
                 self.note_answer(Termination::Denied, status);
                 let close = incoming::closes(&request, self.inbound.ended, self.connection);
-                self.reply(status, close, request.method == Method::Head).await
+                let (head_only, refused) = (request.method == Method::Head, Some(request.method));
+                self.send(Reply { head_only, refused, ..Reply::new(status, close) }).await
             }
             Then::Limited { status, retry_after } => {
                 self.note_answer(Termination::Limited, status);
@@ -277,7 +279,8 @@ impl<'c, S: Stream> Session<'c, S> {
                     self.connection,
                 )
                 .inspect_err(|fault| {
-                    if *fault != Malformed::FailedRewrite {
+                    // Its bytes are as they should be where a rule is to blame.
+                    if !matches!(fault, Malformed::FailedRewrite | Malformed::RewrittenHost) {
                         self.connection.keep_invalid_request(inbox.filled(), *fault);
                     }
                 })?;
@@ -405,9 +408,11 @@ impl<'c, S: Stream> Session<'c, S> {
         connection.counters().requests.increment();
         termination.event().inspect(|event| connection.count(*event));
         self.log_refusal(termination, Some(status), None);
-        if let Some(Told { reason, more }) = connection.refuse(Why::Passwords) {
+        let Noted { reason, more } = connection.refuse(Why::Passwords);
+        connection.log(|record| record.reason = Some(Arc::clone(&reason)));
+        if let (reason, Some(more)) = (&*reason, more) {
             let (frontend, code) = (&connection.frontend().name, termination.code());
-            tracing::info!(%frontend, status, termination = code, reason, more, "refused");
+            tracing::warn!(%frontend, status, termination = code, reason, more, "refused");
         }
         let reply = Reply { retry_after: Some(Duration::from_secs(1)), ..Reply::new(status, true) };
         let next = self.send(reply).await;
@@ -417,7 +422,10 @@ impl<'c, S: Stream> Session<'c, S> {
 
     fn log_refusal(&self, termination: Termination, status: Option<u16>, fault: Option<Malformed>) {
         let connection = self.connection;
-        connection.log(|record| record.ended(termination.code()));
+        connection.log(|record| {
+            record.ended(termination.code());
+            record.reason = fault.map(|fault| fault.to_string().into());
+        });
         tracing::debug!(
             frontend = %connection.frontend().name,
             client = %connection.peer(),

@@ -82,6 +82,11 @@ pub(crate) fn is_uri(target: &[u8]) -> bool {
         && target.iter().fold(true, |uri, &byte| uri & (byte > b' ' && byte < 0x7f && byte != b'#'))
 }
 
+/// May it be the value of Host? A host that is not empty, maybe with a port.
+pub fn is_host(value: &str) -> bool {
+    is_authority(value.as_bytes())
+}
+
 /// RFC 3986 §3.2: a host that is not empty, maybe with a port, without user information.
 pub(crate) fn is_authority(authority: &[u8]) -> bool {
     authority_parts(authority).is_some()

@@ -40,7 +40,8 @@ pub(super) fn refuse(connection: Connection<TcpStream>, refusal: Refusal) {
         Some(source) => format!("{source} {what}"),
         None => format!("a source {what}"),
     };
-    if let Some(refusals::Told { reason, more }) = refusals.note(Why::Source, node.now(), say) {
+    if let refusals::Noted { reason, more: Some(more) } = refusals.note(Why::Source, node.now(), say) {
+        let reason = &*reason;
         tracing::info!(frontend = %connection.frontend().name, reason, more, "refused");
     }
     tracing::debug!(

@@ -2,6 +2,7 @@
 
 use std::{
     ops::Range,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -56,6 +57,8 @@ pub(crate) struct Record {
     pub(super) is_written: bool,
     /// How it ended: who, and where. None until it has.
     pub(super) code: Option<[char; 2]>,
+    /// Why nobody has served it.
+    pub(crate) reason: Option<Arc<str>>,
     /// What the request's cookie said, and what became of it in the response.
     pub(crate) cookie: [char; 2],
     /// Of the request.
@@ -143,6 +146,7 @@ impl Default for Record {
             is_silent: false,
             is_written: false,
             code: None,
+            reason: None,
             cookie: ['-'; 2],
             text: Vec::new(),
             line: None,

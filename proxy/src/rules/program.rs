@@ -485,7 +485,11 @@ impl Run<'_, '_, '_> {
     fn check_host(&self, name: &str) -> Result<(), Malformed> {
         let message = &*self.message;
         let is_host = message.status() == 0 && name.eq_ignore_ascii_case("host");
-        if is_host && !message.all(b"host").all(is_authority) { Err(Malformed::Host) } else { Ok(()) }
+        if is_host && !message.all(b"host").all(is_authority) {
+            Err(Malformed::RewrittenHost)
+        } else {
+            Ok(())
+        }
     }
 
     fn authenticate<'r>(&mut self, wanted: &'r RequireAuth) -> Flow<'r> {

@@ -135,6 +135,7 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("log.bytes.sent", "number", Since::Log, "%B"),
     row("log.bytes.received", "number", Since::Log, "%U"),
     row("log.termination", "text", Since::Log, "%tsc"),
+    row("log.reason", "text", Since::Log, "-"),
     row("log.cookie.request", "text", Since::Log, "%CC"),
     row("log.cookie.response", "text", Since::Log, "%CS"),
     row("log.headers.request", "text", Since::Log, "%hr"),

@@ -3,6 +3,8 @@
 use lb_proxy::{
     Endpoint, Proxy,
     invalid::{InvalidKind, InvalidMessage},
+    rules::{Action, Condition, Rule, Text},
+    sample::{self, Names, Place, Stage, Template},
 };
 use tokio::io::AsyncWriteExt;
 
@@ -47,6 +49,23 @@ async fn requests_are_kept_with_who_sent_them_and_what_is_wrong() {
     assert_eq!(message.bytes, request.as_bytes());
     assert_eq!(from_fault(message), " y: z\r\n\r\n");
     assert!(message.at.elapsed().unwrap() < LONG);
+}
+
+#[tokio::test]
+async fn host_that_a_rule_has_written_is_not_shown_as_the_fault_of_the_client() {
+    let server = Recording::answering(OK).await;
+    let mut config = http_config(&[server.server.address]);
+    let names = Names::default();
+    let place = Place { stage: Stage::Request, backend: false, text: sample::Text::Field, names: &names };
+    let source = "{request.header.x-h}";
+    let text = Text::new(source, Template::parse(source, &place).unwrap());
+    config.frontends[0].rules =
+        vec![Rule { when: Condition::ALWAYS, then: vec![Action::SetHeader("Host".into(), text)] }];
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nX-H: b c\r\n\r\n").await.unwrap();
+    assert!(read_all(&mut client).await.unwrap().starts_with(b"HTTP/1.1 400 "));
+    assert_eq!(kept(&proxy).await, []);
 }
 
 #[tokio::test]

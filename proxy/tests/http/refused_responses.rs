@@ -121,7 +121,10 @@ async fn denied_response_is_a_page_and_its_servers_connection_is_not_used_again(
         assert_eq!(ask(&mut client, GET).await, OK);
         let answer = ask(&mut client, SECRET).await;
         assert!(answer.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{answer}");
-        assert!(answer.ends_with("The server gave no valid answer.\n</body></html>\n"), "{answer}");
+        assert!(
+            answer.ends_with("The server gave no answer that can be passed on.\n</body></html>\n"),
+            "{answer}"
+        );
         assert!(!answer.contains("Connection: close"), "{answer}");
         client.write_all(SECRET.replace("GET", "HEAD").as_bytes()).await.unwrap();
         assert!(read_head(&mut client).await.unwrap().starts_with("HTTP/1.1 502 "));

@@ -100,13 +100,13 @@ async fn servers_that_are_connected_to_and_do_not_answer_are_told_of_apart_from_
             &closing,
             "502 Bad Gateway",
             "502 SH--",
-            "502, at last from s1 at ADDRESS: it closed the connection without a whole answer, or",
+            "502 for s1 at ADDRESS: it closed the connection without a whole answer, or",
         ),
         (
             &silent,
             "504 Gateway Timeout",
             "504 sH--",
-            "504, at last from s1 at ADDRESS: no answer within 300 ms (timeout.server)",
+            "504 for s1 at ADDRESS: no answer within 300 ms (timeout.server)",
         ),
     ] {
         let mut config = http_config(&[server.address]);

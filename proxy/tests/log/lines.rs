@@ -259,9 +259,36 @@ async fn lines_of_json_are_whole_objects() {
         "{refused}"
     );
     assert!(
-        refused.contains("\"termination\":\"PR--\",\"ms\":{\"request\":null,\"queue\":null,"),
+        refused.contains(
+            "\"termination\":\"PR--\",\"reason\":\"invalid start line\",\"ms\":{\"request\":null,\"queue\":null,"
+        ),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn lines_of_what_nobody_served_have_the_reason() {
+    let syslog = Syslog::start().await;
+    let closing = Scripted::start(|mut stream| async move {
+        read_head(&mut stream).await;
+    })
+    .await;
+    let refusing = Refusing::new();
+    let unreachable = format!("no server could be connected to, at last s1 at {}: ", refusing.address);
+    let closed =
+        format!("502 for s1 at {}: it closed the connection without a whole answer, ", closing.address);
+    for (server, expected) in [(refusing.address, unreachable), (closing.address, closed)] {
+        let mut config = http_config(&[server]);
+        syslog.receive_from(&mut config);
+        config.frontends[0].log.format = LogFormat::Json;
+        let proxy = Proxy::start(config).unwrap();
+        // Also that which is not said anew, in the same second.
+        for _ in 0..3 {
+            ask(&mut connect(&proxy).await, GET).await;
+            let line = syslog.raw().await;
+            assert!(line.contains(&format!(",\"reason\":\"{expected}")), "{line}");
+        }
+    }
 }
 
 #[tokio::test]

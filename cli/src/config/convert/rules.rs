@@ -4,6 +4,7 @@ use std::{num::NonZeroU32, path::Path};
 
 use lb_proxy::{
     config::{Backend, BackendId, Mode, Server, UserList},
+    http::target::is_host,
     rules::{
         Action, Condition, Content, Destination, LimitedBy, NamedBackend, RateLimit, Redirect, RequireAuth,
         Respond, Rule, Text, Value,
@@ -98,6 +99,7 @@ impl Context<'_> {
                 Action::AddHeader(name.clone(), self.text(text, sample::Text::Field)?)
             }
             raw::Action::SetHeader(name, text) => {
+                self.check_host(name, text);
                 Action::SetHeader(name.clone(), self.text(text, sample::Text::Field)?)
             }
             raw::Action::DeleteHeader(name) => Action::DeleteHeader(name.clone()),
@@ -262,6 +264,19 @@ impl Context<'_> {
         let fitting = fitting.map(|(index, backend)| (backend.name.clone(), BackendId(index)));
         let default = self.servers.map(|(backend, _)| backend);
         Some(NamedBackend::new(self.text(name, sample::Text::Plain)?, fitting, default))
+    }
+
+    /// One without placeholders, which no client could send.
+    fn check_host(&self, name: &str, text: &At<String>) {
+        let is_wrong = self.stage == Stage::Request
+            && name.eq_ignore_ascii_case("host")
+            && !text.value.contains('{')
+            && !is_host(&text.value);
+        if is_wrong {
+            let message = "Host is a name or an address, with or without a port, as in \"www.example.com:8080\"; every \
+                           request would be answered with 400";
+            self.report.error(text.span, message);
+        }
     }
 
     fn server(&self, name: &At<String>) -> Option<Action> {

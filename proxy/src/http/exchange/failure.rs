@@ -1,10 +1,12 @@
 //! An exchange that came to nothing: what the client is told, and what is counted and logged of it.
 
+use std::sync::Arc;
+
 use super::Exchange;
 use crate::{
     config::ConnectionMode,
     http::{head::request::Method, outcome::Termination, session::Next},
-    refusals::{Told, Why},
+    refusals::{Noted, Why},
     stream::Stream,
     upstream::Search,
 };
@@ -46,15 +48,16 @@ impl<S: Stream> Exchange<'_, '_, S> {
     /// The reason for a 503, once a second for each backend.
     fn say_why(&self, termination: Termination, search: Option<&Search>) {
         let connection = self.session.connection;
-        let told = match search {
+        let Noted { reason, more } = match search {
             Some(search) => search.refused(termination == Termination::QueueTimeout),
             None => connection.refuse(Why::NoBackend),
         };
-        let Some(Told { reason, more }) = told else { return };
+        connection.log(|record| record.reason = Some(Arc::clone(&reason)));
+        let (reason, Some(more)) = (&*reason, more) else { return };
         let code = termination.code();
         let (retries, backend) = (search.map(Search::retries), search.map(|search| &*search.backend().name));
         let frontend = &connection.frontend().name;
-        tracing::info!(%frontend, backend, status = 503, termination = code, retries, reason, more, "refused");
+        tracing::warn!(%frontend, backend, status = 503, termination = code, retries, reason, more, "refused");
     }
 
     /// Why the answer is not the server's, once a second for each backend.
@@ -64,10 +67,12 @@ impl<S: Stream> Exchange<'_, '_, S> {
             Termination::ServerAbortInHead | Termination::ServerTimeoutInHead | Termination::BadResponse
         );
         let Some(server) = self.server.filter(|_| made_up) else { return };
-        let Some(Told { reason, more }) = search.unanswered(server, status) else { return };
+        let Noted { reason, more } = search.unanswered(server, status);
+        self.session.connection.log(|record| record.reason = Some(Arc::clone(&reason)));
+        let (reason, Some(more)) = (&*reason, more) else { return };
         let (frontend, code) = (&self.session.connection.frontend().name, termination.code());
         let backend = &*search.backend().name;
-        tracing::info!(%frontend, backend, status, termination = code, reason, more, "no answer");
+        tracing::warn!(%frontend, backend, status, termination = code, reason, more, "no answer");
     }
 
     pub(super) fn note(&self, termination: Termination, status: Option<u16>, search: &Search) {

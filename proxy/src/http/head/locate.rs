@@ -67,7 +67,7 @@ impl<'b> Lines<'b> {
             Malformed::FieldValue => {
                 self.within(|line| line.iter().position(|&byte| !is_field_content(&[byte])))
             }
-            Malformed::NoHost | Malformed::FailedRewrite => None,
+            Malformed::NoHost | Malformed::FailedRewrite | Malformed::RewrittenHost => None,
             Malformed::SeveralHosts => self.named(Name::Host).nth(1).map(|(at, ..)| at),
             Malformed::Host | Malformed::HostMismatch => self.value_of(Name::Host),
             Malformed::ContentLength => self.content_length(),

@@ -64,6 +64,9 @@ pub enum Malformed {
     /// RFC 9112 §3.2.2: the target names one authority and Host another.
     #[error("Host differs from the target")]
     HostMismatch,
+    /// Nothing is wrong with it: one of our rules has written a Host that is none.
+    #[error("a rule has written an invalid Host")]
+    RewrittenHost,
     /// Nothing is wrong with it: our rules made its head too large.
     #[error("rules made the head too large")]
     FailedRewrite,
@@ -117,6 +120,7 @@ impl Malformed {
             Self::BareLf
             | Self::StartLine
             | Self::MethodCase
+            | Self::RewrittenHost
             | Self::Target
             | Self::LeadingSpace
             | Self::ObsoleteFold

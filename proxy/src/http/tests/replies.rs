@@ -1,6 +1,6 @@
 //! Local replies.
 
-use crate::http::reply::Reply;
+use crate::http::{head::request::Method, reply::Reply};
 
 fn encoded(status: u16, close: bool, head_only: bool) -> String {
     let mut out = Vec::new();
@@ -29,5 +29,8 @@ fn every_refusal_has_its_page_with_the_right_length() {
         assert!(page.contains(&format!("<h1>{status} ")), "{page}");
     }
     assert!(encoded(405, true, false).contains("\r\nAllow: GET, HEAD,"));
+    let mut out = Vec::new();
+    Reply { refused: Some(Method::Delete), ..Reply::new(405, true) }.encode(&mut out);
+    assert!(String::from_utf8(out).unwrap().contains("\r\nAllow: GET, HEAD, POST, PUT, OPTIONS, PATCH\r\n"));
     assert!(encoded(299, true, false).starts_with("HTTP/1.1 500 "));
 }

@@ -49,6 +49,9 @@ pub(in crate::log) fn write(
         let letters = code.iter().chain(record.cookie.iter().filter(|_| is_http));
         out.extend(letters.filter_map(|&letter| u8::try_from(letter).ok()));
     });
+    if let Some(reason) = &record.reason {
+        object.text("reason", reason.as_bytes());
+    }
     let Times { request, queue, connect, response } = record.times();
     object.key("ms");
     object.begin();

@@ -94,6 +94,7 @@ impl<S> LogFacts for Told<'_, S> {
                     short(format_args!("{by}{at}"))
                 }
             }
+            LogFact::Reason => record.reason.as_ref().map(|reason| Value::Borrowed(reason.as_bytes())),
             LogFact::CookieRequest => kept(Slot::RequestCookie),
             LogFact::CookieResponse => kept(Slot::ResponseCookie),
             LogFact::HeadersRequest => kept(Slot::RequestHeaders),

@@ -1,10 +1,12 @@
 //! Why a search found nothing.
 
+use std::sync::Arc;
+
 use super::Search;
 use crate::{
     error::Error,
     health::probe::in_words,
-    refusals::{Told, Why},
+    refusals::{Noted, Why},
     status::ServerState,
 };
 
@@ -12,8 +14,8 @@ use crate::{
 const TOLD: usize = 8;
 
 impl Search {
-    /// Notes why nothing was found; `waited` says that it was in line for too long. What is to be said in the log.
-    pub(crate) fn refused(&self, waited: bool) -> Option<Told> {
+    /// Notes why nothing was found; `waited` says that it was in line for too long.
+    pub(crate) fn refused(&self, waited: bool) -> Noted {
         let node = self.worker.node();
         let why = match &self.failure {
             _ if waited => Why::Full,
@@ -27,21 +29,25 @@ impl Search {
         })
     }
 
-    /// Notes that the answer of `server` did not come, or made no sense, so the client got `status`. What is to be said in
-    /// the log.
-    pub(crate) fn unanswered(&self, server: usize, status: u16) -> Option<Told> {
+    /// Notes that the answer of `server` did not come, or made no sense, so the client got `status`.
+    pub(crate) fn unanswered(&self, server: usize, status: u16) -> Noted {
         let (node, config) = (self.worker.node(), &self.config().servers[server]);
-        node.backends[self.backend.0].shared.refusals.note(Why::Unanswered, node.now(), || {
-            let what = match status {
-                504 => {
-                    let within = in_words(self.config().timeout.server);
-                    format!("no answer within {within} (timeout.server)")
-                }
-                _ => "it closed the connection without a whole answer, or the answer is not valid HTTP"
-                    .to_owned(),
-            };
-            format!("{status}, at last from {} at {}: {what}", config.name, config.address)
-        })
+        let what = match status {
+            504 => {
+                let within = in_words(self.config().timeout.server);
+                format!("no answer within {within} (timeout.server)")
+            }
+            _ => {
+                "it closed the connection without a whole answer, or the answer is not valid HTTP".to_owned()
+            }
+        };
+        // Not that of another one: servers and kinds differ from one request to the next.
+        let reason: Arc<str> = format!("{status} for {} at {}: {what}", config.name, config.address).into();
+        let refusals = &node.backends[self.backend.0].shared.refusals;
+        Noted {
+            reason: Arc::clone(&reason),
+            ..refusals.note(Why::Unanswered, node.now(), || reason.to_string())
+        }
     }
 
     /// Why an attempt to connect failed.

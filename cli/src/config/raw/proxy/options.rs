@@ -181,6 +181,10 @@ impl RetryOn {
     fn read(value: Value<'_>) -> At<Self> {
         let (span, mut retry_on) = (value.span, Self::default());
         for value in value.one_or_list() {
+            if let Some(status) = value.as_str().filter(|text| text.parse::<u16>().is_ok()) {
+                value.wrong(&format!("is a text, and statuses are numbers: {status}, without quotes"));
+                continue;
+            }
             if !value.is_integer() {
                 retry_on.failures.extend(value.choice(&FAILURES).map(|failure| failure.value));
                 continue;

@@ -92,15 +92,14 @@ fn servers_that_are_up_and_answer_nobody_are_a_problem() {
             count: 3,
             of: 3,
             since: ago(20),
-            reason: "504, at last from web1 at 192.0.2.22:80: no answer within 2 s (timeout.server)"
-                .to_owned(),
+            reason: "504 for web1 at 192.0.2.22:80: no answer within 2 s (timeout.server)".to_owned(),
         }),
         ..backend(vec![hang])
     }];
     assert_eq!(
         only_problem(&world.status(10_000)),
-        "backend app does not answer: 3 of 3 answers in the last 10 s were 504, at last from web1 at 192.0.2.22:80: no \
-         answer within 2 s (timeout.server). Its checks see nothing of that: look at that server's own log, and check a \
+        "backend app does not answer: 3 of 3 answers in the last 10 s were 502 or 504, made up here; one of the last: 504 \
+         for web1 at 192.0.2.22:80: no answer within 2 s (timeout.server). Its checks see nothing of that: look at that server's own log, and check a \
          path that shows it (`check = { http = ... }`, or `observe`)."
     );
 }
