@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use lb_proxy::{Health, Proxy, StartError, inquiry::Desk};
+use lb_proxy::{Health, Proxy, StartError, drop_newcomers, inquiry::Desk, newcomers_are_dropped_by};
 use lb_vrrp::{GroupConfig, Moment};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -32,7 +32,7 @@ use crate::{
     exit::Exit,
     interfaces::{local_addresses, nowhere_warnings},
     log,
-    privileges::{self, Launcher, Places},
+    privileges::{self, Launcher, Places, Purpose},
     speaker::protocol::FromSpeaker,
 };
 
@@ -155,6 +155,8 @@ pub fn run(options: &RunOptions) -> Exit {
             Err(exit) => return exit,
         };
     }
+    let launcher = entered.launcher.clone();
+    newcomers_are_dropped_by(move |socket| launcher.run(Purpose::Here, move || drop_newcomers(socket))?);
     let _flush = log::start();
     panic::abort_outside_workers();
     for warning in config.warnings.headlines().chain(entered.remarks) {

@@ -61,6 +61,7 @@ pub use handover::{HandOverError, Handover, Known, Listener};
 pub use hidden::is_hidden;
 pub use listener::{
     inherited::note_passed_sockets,
+    newcomers::{drop_newcomers, newcomers_are_dropped_by},
     pause::{Pause, PauseError},
 };
 pub use server::{Prepared, Proxy, ReloadError, Reloaded, StartError};

@@ -4,6 +4,7 @@ mod accept;
 pub(crate) mod binding;
 pub(crate) mod inherited;
 mod leaving;
+pub(crate) mod newcomers;
 pub(crate) mod pause;
 mod readiness;
 mod refuse;

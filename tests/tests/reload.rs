@@ -88,23 +88,25 @@ fn file_that_is_refused_changes_nothing_on_either_node() {
         let holder = scene.holder();
         let load = clients(scene);
         let read = scene.record().unwrap().len();
-        let no_restart = [
-            (changed("vrid      = 51", "vrid = 52"), "vrid of vip web can't change"),
+        let not_by_a_reload = [
+            (changed("vrid      = 51", "vrid = 52"), "vrid of vip web can't change", "needs a restart"),
             (
                 changed("lb1 = { address = \"198.51.100.11\" }", "lb1 = { address = \"198.51.100.13\" }"),
                 "198.51.100.13",
+                "needs a restart",
             ),
             (
                 changed("[vip.web]\n", "[vip.web]\nversion = 2\nadvertisement_interval = \"1s\"\n"),
                 "version of vip web can't change",
+                "needs a restart",
             ),
-            (changed("threads = 2 ", "threads = 1 "), "[global] threads"),
+            (changed("threads = 2 ", "threads = 1 "), "[global] threads", "lbctl upgrade"),
         ];
-        for (text, why) in &no_restart {
+        for (text, why, way) in &not_by_a_reload {
             scene.write_file("lb1", FILE, text).unwrap();
             let (code, _, errors) = scene.verb("lb1", &["reload"]);
             assert_eq!(code, Some(1), "{text}: {errors}");
-            assert!(errors.contains(why) && errors.contains("needs a restart"), "{errors}");
+            assert!(errors.contains(why) && errors.contains(way), "{errors}");
         }
         let half = &CONFIGURATION[..CONFIGURATION.len() - 30];
         for node in BALANCERS {

@@ -6,6 +6,8 @@ use std::{
     thread,
 };
 
+use rustix::thread::CapabilitySet;
+
 use super::capabilities::{self, Plan};
 
 /// Its calls are short.
@@ -18,6 +20,8 @@ pub enum Purpose {
     Speaker,
     /// The daemon that takes this one's place, which starts speakers in its turn.
     Daemon,
+    /// No program: the launcher itself does what needs its capabilities.
+    Here,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -74,6 +78,7 @@ fn work(plan: Plan, orders: &Receiver<(Purpose, Work)>) {
         let given = match purpose {
             Purpose::Speaker => plan.speaker,
             Purpose::Daemon => plan.launcher(),
+            Purpose::Here => CapabilitySet::empty(),
         };
         // Work that is dropped is an error for who waits.
         if capabilities::pass_on(given).is_ok() {
@@ -85,8 +90,6 @@ fn work(plan: Plan, orders: &Receiver<(Purpose, Work)>) {
 #[cfg(test)]
 mod tests {
     use std::{fs, process::Command};
-
-    use rustix::thread::CapabilitySet;
 
     use super::*;
 
@@ -122,6 +125,20 @@ mod tests {
         let (plan, speaker, daemon, again) = given.join().unwrap();
         assert_eq!((speaker, daemon), (plan.speaker.bits(), plan.launcher().bits()));
         assert_eq!(again, speaker);
+    }
+
+    #[test]
+    fn what_needs_its_capabilities_is_done_for_whoever_asks() {
+        let outcome = thread::spawn(|| {
+            let plan = Plan::new(capabilities::permitted().unwrap(), true, false);
+            let launcher = Launcher::start(plan).unwrap();
+            capabilities::restrict(CapabilitySet::empty()).unwrap();
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let dropped = launcher.run(Purpose::Here, move || lb_proxy::drop_newcomers(listener.into()));
+            (plan.speaker.contains(CapabilitySet::NET_ADMIN), dropped.unwrap())
+        });
+        let (may, dropped) = outcome.join().unwrap();
+        assert!(dropped.is_ok() || !may, "{dropped:?}");
     }
 
     #[test]

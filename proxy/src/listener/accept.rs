@@ -6,7 +6,7 @@
 
 use std::{cell::RefCell, io, os::fd::OwnedFd, rc::Rc, sync::Arc, time::Duration};
 
-use socket2::{SockFilter, Socket};
+use socket2::Socket;
 use tokio::{
     io::unix::AsyncFd,
     sync::{oneshot, watch},
@@ -16,7 +16,7 @@ use crate::{
     Endpoint,
     config::{Mode, TcpKeepalive},
     connection::{self, Connection, Permit},
-    listener::{BACKLOG, pause::Paused, refuse::refuse},
+    listener::{BACKLOG, newcomers, pause::Paused, refuse::refuse},
     metrics::Event,
     stream, tcp,
     worker::Worker,
@@ -24,16 +24,6 @@ use crate::{
 
 /// After an error that the next accept would meet as well (out of descriptors or memory).
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
-
-/// Classic BPF over a TCP header: drops a SYN without ACK and lets everything else pass, so that a handshake that is
-/// under way ends well.
-const SYN_FILTER: [SockFilter; 5] = [
-    SockFilter::new(0x30, 0, 0, 13),          // A = the flags (byte 13)
-    SockFilter::new(0x54, 0, 0, 0x12),        // A &= SYN | ACK
-    SockFilter::new(0x15, 0, 1, 0x02),        // A == SYN?
-    SockFilter::new(0x06, 0, 0, 0),           // drop
-    SockFilter::new(0x06, 0, 0, 0xffff_ffff), // pass
-];
 
 /// How long a listener that goes still accepts, at least: for the last packet of a handshake that is under way.
 pub(super) const SETTLE: Duration = Duration::from_millis(10);
@@ -381,7 +371,7 @@ impl Listener {
         if self.is_inherited || self.local == Endpoint::Unix {
             return;
         }
-        if let Err(error) = self.socket.get_ref().attach_filter(&SYN_FILTER) {
+        if let Err(error) = newcomers::drop_at(self.socket.get_ref()) {
             tracing::warn!(%error, local = %self.local, "can't drop newcomers; they may be reset");
         }
     }
