@@ -7,7 +7,7 @@
 //! changed; what is changed is written behind the received bytes, so to speak: into a scratch space that a worker
 //! lends, addressed as if it followed them. Fields that end here because `Connection` names them are gone from the
 //! start: what a rule sees is what the other side will see, and a client can't have a field removed that a rule adds. Nor
-//! one that a rule looks at, whoever has set it ([`UsedFields`]).
+//! one that a rule looks at, whoever has set it (`rules::UsedFields`).
 //!
 //! An edit can't break framing: names that decide it are refused where rules are read ([`is_editable`]), and a value
 //! has no control byte when it arrives in a line.
