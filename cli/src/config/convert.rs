@@ -6,12 +6,12 @@
 use std::num::NonZeroUsize;
 
 use lb_proxy::{
-    config::{Mode, Owner},
+    config::{Mode, Owner, Place},
     sample::{Names, Stage},
 };
 
 use super::{
-    diagnostic::Report,
+    diagnostic::{Report, Span},
     model::{Config, Global},
     raw,
     reader::At,
@@ -134,6 +134,12 @@ fn names(file: &raw::File) -> Names {
         }
     }
     names
+}
+
+/// Where `span` stands in the file, as messages of a running process call it.
+fn place(file: &str, span: Span, report: &Report<'_>) -> Place {
+    let (line, column) = report.place(span);
+    Place(format!("{file}:{line}:{column}").into())
 }
 
 fn global(raw: &raw::Global) -> Global {

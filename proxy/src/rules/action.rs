@@ -131,12 +131,20 @@ impl Action {
     /// The header that it reads or changes.
     pub(super) fn header(&self) -> Option<&str> {
         match self {
+            Self::SetSource { header, .. } => Some(header),
+            _ => self.edited_header(),
+        }
+    }
+
+    /// The header that it changes.
+    pub(super) fn edited_header(&self) -> Option<&str> {
+        match self {
             Self::AddHeader(name, _)
             | Self::SetHeader(name, _)
             | Self::DeleteHeader(name)
-            | Self::ReplaceHeader(name, _)
-            | Self::SetSource { header: name, .. } => Some(name),
-            Self::Deny(_)
+            | Self::ReplaceHeader(name, _) => Some(name),
+            Self::SetSource { .. }
+            | Self::Deny(_)
             | Self::Tarpit(_)
             | Self::RateLimit(_)
             | Self::Reject

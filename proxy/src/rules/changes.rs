@@ -16,7 +16,7 @@ impl Condition {
             Self::Source(_) => matches!(action, Action::SetSource { .. }),
             Self::Value(..) => {
                 edits_path(action)
-                    || edited_field(action).is_some()
+                    || action.edited_header().is_some()
                     || matches!(
                         action,
                         Action::SetQuery(_)
@@ -35,15 +35,5 @@ fn edits_path(action: &Action) -> bool {
 }
 
 fn edits_field(action: &Action, name: &str) -> bool {
-    edited_field(action).is_some_and(|edited| edited.eq_ignore_ascii_case(name))
-}
-
-fn edited_field(action: &Action) -> Option<&str> {
-    match action {
-        Action::AddHeader(name, _)
-        | Action::SetHeader(name, _)
-        | Action::DeleteHeader(name)
-        | Action::ReplaceHeader(name, _) => Some(name),
-        _ => None,
-    }
+    action.edited_header().is_some_and(|edited| edited.eq_ignore_ascii_case(name))
 }

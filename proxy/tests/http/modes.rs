@@ -117,17 +117,7 @@ async fn r3_aggressive_trusts_only_a_connection_that_was_used_again() {
 
 #[tokio::test]
 async fn own_connection_of_a_client_ends_with_it() {
-    let (closed, ended) = std::sync::mpsc::channel();
-    let server = Scripted::start(move |mut stream| {
-        let closed = closed.clone();
-        async move {
-            while read_message(&mut stream).await.is_some() {
-                stream.write_all(OK.as_bytes()).await.unwrap();
-            }
-            closed.send(()).unwrap();
-        }
-    })
-    .await;
+    let (server, mut ended) = telling_of_ends().await;
     let proxy = start(&server, |config| config.backends[0].options.pool.reuse = ReuseMode::Never);
     let mut client = connect(&proxy).await;
     ask(&mut client, GET).await;
@@ -228,17 +218,7 @@ async fn own_connections_are_no_more_than_the_server_bears() {
 
 #[tokio::test]
 async fn own_connection_is_closed_when_its_client_is_busy_elsewhere_for_too_long() {
-    let (closed, mut ended) = tokio::sync::mpsc::unbounded_channel();
-    let server = Scripted::start(move |mut stream| {
-        let closed = closed.clone();
-        async move {
-            while read_message(&mut stream).await.is_some() {
-                stream.write_all(OK.as_bytes()).await.unwrap();
-            }
-            closed.send(()).unwrap();
-        }
-    })
-    .await;
+    let (server, mut ended) = telling_of_ends().await;
     let other = Scripted::start(move |mut stream| async move {
         read_message(&mut stream).await.unwrap();
         let switch = "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";

@@ -10,6 +10,7 @@ use lb_proxy::{Config, Proxy, config::Mode};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::timeout,
 };
 
@@ -26,6 +27,22 @@ pub(crate) fn http_config(servers: &[SocketAddr]) -> Config {
 /// A running proxy in front of `server`.
 pub(crate) fn proxy_for(server: &Scripted) -> Proxy {
     Proxy::start(http_config(&[server.address])).unwrap()
+}
+
+/// A server that answers every request with `OK`, and tells of each connection when it has ended.
+pub(crate) async fn telling_of_ends() -> (Scripted, UnboundedReceiver<()>) {
+    let (closed, ended) = unbounded_channel();
+    let server = Scripted::start(move |mut stream| {
+        let closed = closed.clone();
+        async move {
+            while read_message(&mut stream).await.is_some() {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+            closed.send(()).unwrap();
+        }
+    })
+    .await;
+    (server, ended)
 }
 
 /// A server that answers every request with the same bytes, and what it was sent.

@@ -11,7 +11,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     peers::*,
-    rig::{LONG, Scripted, connect, counter, eventually, read_all},
+    rig::{LONG, connect, counter, eventually, read_all},
     witness::Witness,
 };
 
@@ -44,17 +44,7 @@ const FOR_EVER: Duration = Duration::from_secs(30 * 86_400);
 /// Whose server may serve nobody else: in the tarpit its client needs none.
 #[tokio::test]
 async fn client_in_the_tarpit_holds_no_connection_to_a_server() {
-    let (closed, ended) = std::sync::mpsc::channel();
-    let server = Scripted::start(move |mut stream| {
-        let closed = closed.clone();
-        async move {
-            while read_message(&mut stream).await.is_some() {
-                stream.write_all(OK.as_bytes()).await.unwrap();
-            }
-            closed.send(()).unwrap();
-        }
-    })
-    .await;
+    let (server, mut ended) = telling_of_ends().await;
     let mut config = config_for(server.address, FOR_EVER);
     config.backends[0].options.pool.reuse = ReuseMode::Never;
     let proxy = Proxy::start(config).unwrap();

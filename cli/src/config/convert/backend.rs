@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use lb_proxy::{
-    config::{Backend, BackendId, BackendTimeouts, Mode, Place, Server},
+    config::{Backend, BackendId, BackendTimeouts, Mode, Server},
     sample::Stage,
 };
 
@@ -160,10 +160,7 @@ fn servers(section: &Named<Section>, file: &str, report: &Report<'_>) -> Vec<Ser
                 );
             }
         }
-        let place = server.address.as_ref().map(|at| {
-            let (line, column) = report.place(at.span);
-            Place(format!("{file}:{line}:{column}").into())
-        });
+        let place = server.address.as_ref().map(|at| super::place(file, at.span, report));
         servers.push(Server {
             name: server.name.value.clone(),
             address,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lb_proxy::config::{MapFile, Place};
+use lb_proxy::config::MapFile;
 
 use crate::config::{diagnostic::Report, raw};
 
@@ -17,10 +17,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Vec<MapFile> {
             name: map.name.value.clone(),
             file: path.map_or_else(PathBuf::new, |path| PathBuf::from(&path.value)),
             kind: map.value.kind.as_ref().map_or_else(Default::default, |kind| kind.value),
-            place: path.map_or_else(Place::default, |path| {
-                let (line, column) = report.place(path.span);
-                Place(format!("{}:{line}:{column}", file.name).into())
-            }),
+            place: path.map(|path| super::place(&file.name, path.span, report)).unwrap_or_default(),
         }
     });
     maps.collect()
