@@ -1,6 +1,9 @@
 //! The verbs: one file each, with its arguments, its help and what it does.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -8,6 +11,7 @@ use crate::exit::Exit;
 
 mod asking;
 pub mod check;
+pub mod completions;
 pub mod diff;
 pub mod drain;
 pub mod errors;
@@ -16,6 +20,7 @@ pub mod import;
 pub mod init;
 pub mod lab;
 pub mod log;
+pub mod man;
 pub mod nagios;
 pub mod reload;
 pub mod run;
@@ -75,6 +80,10 @@ enum Verb {
     Nagios(nagios::NagiosArguments),
     /// Try the pair on this machine: two nodes, two servers and a client in network namespaces
     Lab(lab::LabArguments),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArguments),
+    /// Write the man pages
+    Man(man::ManArguments),
     /// The second process of `run`; not for people
     #[command(hide = true)]
     Speaker(speaker::SpeakerArguments),
@@ -113,7 +122,20 @@ pub fn main() -> ExitCode {
         Verb::Log(arguments) => log::run(&arguments),
         Verb::Nagios(arguments) => nagios::run(&arguments),
         Verb::Lab(arguments) => lab::run(arguments),
+        Verb::Completions(arguments) => completions::run(&arguments),
+        Verb::Man(arguments) => man::run(&arguments),
         Verb::Speaker(arguments) => speaker::run(&arguments),
     }
     .into()
+}
+
+/// Writes what a verb was asked for to standard output.
+fn print_all(bytes: &[u8]) -> Exit {
+    match io::stdout().write_all(bytes) {
+        Ok(()) => Exit::Fine,
+        Err(error) => {
+            eprintln!("error: can't write to standard output: {error}");
+            Exit::Failure
+        }
+    }
 }

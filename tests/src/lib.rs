@@ -9,6 +9,7 @@ pub mod keepalived;
 pub mod mariadb;
 pub mod nginx;
 pub mod order;
+pub mod package;
 pub mod plain;
 pub mod program;
 pub mod scene;

@@ -1,6 +1,6 @@
 //! `lbctl init`.
 
-use std::{fmt::Write as _, io::Write as _, net::Ipv4Addr};
+use std::{fmt::Write as _, net::Ipv4Addr};
 
 use lb_proxy::config::ServerAddress;
 
@@ -52,13 +52,7 @@ pub fn run(arguments: &InitArguments) -> Exit {
         }
         return Exit::Usage;
     }
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => Exit::Fine,
-        Err(error) => {
-            eprintln!("error: can't write to standard output: {error}");
-            Exit::Failure
-        }
-    }
+    super::print_all(text.as_bytes())
 }
 
 fn first_file(arguments: &InitArguments) -> String {
