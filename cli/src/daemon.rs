@@ -50,6 +50,7 @@ mod node;
 mod orders;
 mod panic;
 mod problems;
+mod reachable;
 mod reload;
 mod report;
 pub mod speaker_link;
@@ -202,7 +203,7 @@ async fn compose(
         }
         None => (None, None, Vec::new()),
     };
-    let (socket, listener) = match control {
+    let (socket, listening) = match control {
         Some(control) => ControlSocket::take_over(&socket_path, control)?,
         None => ControlSocket::bind(&socket_path)?,
     };
@@ -254,6 +255,7 @@ async fn compose(
         reloads: Reloads::default(),
         surroundings: Surroundings::default(),
         sources: Vec::new(),
+        unreachable: None,
         socket: Arc::clone(&socket),
         charge: None,
         before: earlier,
@@ -271,7 +273,7 @@ async fn compose(
         daemon.proxy.take_charge();
         daemon.before.push(before);
     }
-    let api = tokio::spawn(control::serve(listener, commands_in, Arc::clone(&daemon.counters)));
+    let api = tokio::spawn(control::serve(listening, commands_in, Arc::clone(&daemon.counters)));
     systemd::notify("READY=1");
     let exit = daemon.run().await;
     if daemon.retirement.is_some() {
@@ -340,6 +342,8 @@ struct Daemon {
     surroundings: Surroundings,
     /// As of the last look around.
     sources: Vec<hello::InterfaceAddresses>,
+    /// Why nobody can reach this daemon.
+    unreachable: Option<String>,
     socket: Arc<ControlSocket>,
     /// What the process before has passed on and is not taken up yet.
     charge: Option<Charge>,
@@ -511,13 +515,14 @@ impl Daemon {
         }
         let session = self.neighbours.as_ref().map(Neighbours::session);
         for group in &mut self.groups {
-            group.note_dual_active(now, problems::is_dual_active(group, session));
+            group.note_dual_active(now, problems::is_dual_active(now, group, session));
         }
         self.settle_stop(now);
     }
 
     fn look_around(&mut self) {
         self.survey();
+        self.stay_reachable();
         while self.tasks.try_join_next().is_some() {}
         // A reload that is under way has its own idea of who this node is.
         if !matches!(self.identity, Identity::Waiting { .. }) || self.reloads.is_under_way() {
@@ -565,10 +570,11 @@ impl Daemon {
 
     /// What the hello says of this node.
     fn local(&self) -> hello::Local {
+        let now = clock::now();
         hello::Local {
             node: self.identity.name().to_owned(),
             file: self.config.hash.clone(),
-            groups: self.groups.iter().map(|group| group.local(self.started.moment)).collect(),
+            groups: self.groups.iter().map(|group| group.local(now, self.started.moment)).collect(),
             addresses: self.sources.clone(),
         }
     }

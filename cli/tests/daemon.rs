@@ -6,6 +6,8 @@ mod answers;
 mod control_api;
 #[path = "daemon/errors.rs"]
 mod errors;
+#[path = "daemon/faults.rs"]
+mod faults;
 #[path = "daemon/harness.rs"]
 mod harness;
 #[path = "daemon/logs.rs"]

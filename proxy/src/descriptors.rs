@@ -7,6 +7,9 @@ use crate::{config::Config, tcp::splice, upstream::idle};
 /// Beside all that is counted: files, the control socket and its clients, lookups of names, the speaker.
 const OTHERS: u64 = 256;
 
+/// As much of that as a process uses that does little.
+const LEAST: u64 = 48;
+
 /// What the runtime of a worker has open.
 const RUNTIME: u64 = 8;
 
@@ -19,14 +22,16 @@ const ENDS: u64 = 2;
 /// Of a pipe, of which a connection has one in each direction at most.
 const PIPE: u64 = 2;
 
-/// Descriptors that connections get in any case.
-const FEW: u64 = 64;
+/// Connections that may do with less beside them: they are too few to need all of [`OTHERS`], and of the idle ones.
+const FEW: u64 = 32;
 
 /// Descriptors that a configuration takes without those of the connections that are open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Needs {
     /// However many connections there are.
     fixed: u64,
+    /// The part of that that a few connections can't do without.
+    least: u64,
     /// Of the pipes of all workers, if connections need so many.
     pipes: u64,
 }
@@ -85,8 +90,10 @@ impl Needs {
         // Those of anybody and those of one client.
         let idle = count(idle::KEPT).min(2 * count(idle::KEPT_PER_SERVER) * servers);
         let workers = count(config.threads.get());
+        let least = CHECKS * servers + workers * (RUNTIME + listeners);
         Self {
-            fixed: OTHERS + CHECKS * servers + workers * (RUNTIME + listeners + idle),
+            fixed: OTHERS + least + workers * idle,
+            least: LEAST + least,
             pipes: workers * PIPE * count(splice::LENT + splice::KEPT),
         }
     }
@@ -97,12 +104,14 @@ impl Needs {
         self.fixed + ENDS * maxconn + self.pipes.min(2 * PIPE * maxconn)
     }
 
-    /// Connections that `limit` descriptors are enough for: at most `maxconn`, at least a few.
+    /// Connections that `limit` descriptors are enough for: at most `maxconn`, at least one.
     fn usable(self, limit: u64, maxconn: u32) -> u32 {
         let left = limit.saturating_sub(self.fixed);
         let beside_all_pipes = left.saturating_sub(self.pipes) / ENDS;
         let each_with_its_own = left / (ENDS + 2 * PIPE);
-        let connections = beside_all_pipes.max(each_with_its_own).max(FEW / ENDS);
+        // Each may have left an idle connection behind.
+        let few = limit.saturating_sub(self.least) / (ENDS + 2 * PIPE + 1);
+        let connections = beside_all_pipes.max(each_with_its_own).max(few.clamp(1, FEW));
         u32::try_from(connections).unwrap_or(u32::MAX).min(maxconn)
     }
 }
@@ -116,7 +125,11 @@ mod tests {
     use super::*;
 
     /// Two workers in front of 20 servers.
-    const NEEDS: Needs = Needs { fixed: 256 + 2 * 20 + 2 * (8 + 2 + 1_024), pipes: 2 * 2 * 320 };
+    const NEEDS: Needs = Needs {
+        fixed: 256 + 2 * 20 + 2 * (8 + 2 + 1_024),
+        least: 48 + 2 * 20 + 2 * (8 + 2),
+        pipes: 2 * 2 * 320,
+    };
 
     #[test]
     fn pipes_idle_connections_checks_and_listeners_are_counted_by_worker() {
@@ -150,7 +163,8 @@ mod tests {
         assert_eq!(NEEDS.usable(20_000, 20_000), 8_178);
         // So few that each may have its pipes.
         assert_eq!(NEEDS.usable(2_964, 20_000), 100);
-        assert_eq!(NEEDS.usable(64, 100), 32);
+        // Too few for all that is beside them, which a few don't need.
+        assert_eq!([2_000, 400, 200, 120, 64].map(|limit| NEEDS.usable(limit, 100)), [32, 32, 13, 1, 1]);
         for limit in [2_700, 4_096, 20_000] {
             let usable = NEEDS.usable(limit, 20_000);
             assert!(NEEDS.with(usable) <= limit && NEEDS.with(usable + 1) > limit, "{limit}: {usable}");

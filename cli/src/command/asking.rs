@@ -79,12 +79,19 @@ pub(super) fn print<T: Serialize>(report: &T, as_json: bool, sentences: impl FnO
     } else {
         sentences(report)
     };
+    say(&text)
+}
+
+/// Prints a line or more. A disk that is full is a failure; a reader that went away (`| head`) has seen what it wanted.
+pub(super) fn say(text: &str) -> Exit {
     match writeln!(io::stdout(), "{text}") {
-        // A reader that went away (`| head`) has seen what it wanted.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("lbctl: can't write to stdout: {error}");
-            Exit::Failure
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => not_written(&error),
         Ok(()) | Err(_) => Exit::Fine,
     }
+}
+
+/// Says that what was asked for is not all on stdout, although what was ordered is done.
+pub(super) fn not_written(error: &io::Error) -> Exit {
+    eprintln!("lbctl: can't write to stdout: {error}");
+    Exit::Failure
 }

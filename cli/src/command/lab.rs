@@ -1,5 +1,6 @@
 //! `lbctl lab`.
 
+use super::asking::say;
 use crate::{
     exit::Exit,
     lab::{
@@ -149,9 +150,9 @@ fn up(name: &str, arguments: &UpArguments) -> anyhow::Result<Exit> {
     if arguments.detach {
         let lab = Lab::up(&options.detached())?;
         let ready = lab.wait_until_all_ready();
-        print!("{}", lab.status()?);
+        let said = say(lab.status()?.to_string().trim_end());
         return Ok(match ready {
-            Ok(()) => Exit::Fine,
+            Ok(()) => said,
             Err(error) => {
                 eprintln!("lbctl lab: the lab is up, but not as it should be: {error:#}");
                 Exit::Degraded
@@ -167,12 +168,8 @@ fn up(name: &str, arguments: &UpArguments) -> anyhow::Result<Exit> {
 
 fn status(name: &str, arguments: &StatusArguments) -> anyhow::Result<Exit> {
     let status = Lab::attach(name)?.status()?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
-    } else {
-        print!("{status}");
-    }
-    Ok(Exit::Fine)
+    let text = if arguments.json { serde_json::to_string_pretty(&status)? } else { status.to_string() };
+    Ok(say(text.trim_end()))
 }
 
 fn exec(name: &str, arguments: &ExecArguments) -> anyhow::Result<Exit> {
@@ -186,14 +183,16 @@ fn exec(name: &str, arguments: &ExecArguments) -> anyhow::Result<Exit> {
 
 fn fail(name: &str, arguments: &FailArguments) -> anyhow::Result<Exit> {
     let lab = Lab::attach(name)?;
-    lab.fail_saying(&arguments.node, arguments.how, |text| println!("{text}"))?;
-    println!("{} has failed: {}", arguments.node, arguments.how);
-    Ok(Exit::Fine)
+    lab.fail_saying(&arguments.node, arguments.how, |text| {
+        say(text);
+    })?;
+    Ok(say(&format!("{} has failed: {}", arguments.node, arguments.how)))
 }
 
 fn heal(name: &str, arguments: &HealArguments) -> anyhow::Result<Exit> {
     let lab = Lab::attach(name)?;
-    lab.heal_saying(&arguments.node, |text| println!("{text}"))?;
-    println!("{} is back", arguments.node);
-    Ok(Exit::Fine)
+    lab.heal_saying(&arguments.node, |text| {
+        say(text);
+    })?;
+    Ok(say(&format!("{} is back", arguments.node)))
 }

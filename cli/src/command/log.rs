@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::asking::block_on;
+use super::asking::{block_on, say};
 use crate::{
     control::{
         NotOpened, ReopenReport,
@@ -37,13 +37,15 @@ pub fn run(arguments: &LogArguments) -> Exit {
     block_on(async {
         match reopen(&Client::new(control)).await {
             Ok(report) => {
-                if !report.files.is_empty() || report.failed.is_empty() {
-                    println!("{}", sentence(&report));
-                }
+                let said = if !report.files.is_empty() || report.failed.is_empty() {
+                    say(&sentence(&report))
+                } else {
+                    Exit::Fine
+                };
                 for NotOpened { file, why } in &report.failed {
                     eprintln!("lbctl: {file} can't be opened: {why}; its lines wait, and lbctl tries again");
                 }
-                if report.failed.is_empty() { Exit::Fine } else { Exit::Failure }
+                if report.failed.is_empty() { said } else { Exit::Failure }
             }
             Err(error) => {
                 eprintln!("lbctl: {error}");

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::asking::not_written;
 use crate::{
     control::{
         Status,
@@ -78,8 +79,11 @@ async fn show(arguments: &StatusArguments) -> Exit {
         };
         let clear = io::stdout().is_terminal() && !arguments.json;
         let text = if clear { format!("\x1b[H\x1b[2J{text}") } else { text };
-        if print(&text, Exit::Fine) != Exit::Fine {
-            return Exit::Fine;
+        match write(&text) {
+            Ok(()) => {}
+            // It has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Fine,
+            Err(error) => return not_written(&error),
         }
         tokio::select! {
             () = tokio::time::sleep(period) => {}
@@ -115,9 +119,15 @@ pub(super) fn paint() -> Paint {
 
 /// Prints and passes `exit` on; a reader that went away (`| head`) is a failure without a word.
 pub(super) fn print(text: &str, exit: Exit) -> Exit {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match write(text) {
         Ok(()) => exit,
-        Err(_) => Exit::Failure,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Failure,
+        Err(error) => not_written(&error),
     }
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
 }

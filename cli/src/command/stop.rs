@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::asking::block_on;
+use super::asking::{block_on, say};
 use crate::{
     control::{
         StopReport, StopRequest,
@@ -34,10 +34,7 @@ pub struct StopArguments {
 pub fn run(arguments: &StopArguments) -> Exit {
     block_on(async {
         match stop(arguments).await {
-            Ok(report) => {
-                println!("{}", sentence(&report));
-                Exit::Fine
-            }
+            Ok(report) => say(&sentence(&report)),
             Err(error) => {
                 eprintln!("lbctl: {error}");
                 Exit::Failure

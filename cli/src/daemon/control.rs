@@ -17,12 +17,12 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use lb_proxy::trace::Trace;
 use tokio::{
-    net::{UnixListener, UnixStream},
+    net::UnixStream,
     sync::{mpsc, oneshot},
     task::AbortHandle,
 };
 
-use self::peer::Peer;
+use self::{listening::Listening, peer::Peer};
 use super::{orders, reload::Refused, trace, upgrade};
 use crate::control::{
     DiffReport, DrainReport, DrainRequest, ErrorsReport, FrontendReport, FrontendRequest, ReloadReport,
@@ -32,6 +32,7 @@ use crate::control::{
 
 mod body;
 mod counters;
+mod listening;
 mod peer;
 mod request;
 mod socket;
@@ -131,20 +132,14 @@ pub(super) enum Command {
 
 /// Accepts until it is dropped.
 pub(super) async fn serve(
-    listener: UnixListener,
+    mut listening: Listening,
     commands: mpsc::Sender<Command>,
     counters: Arc<Counters>,
 ) -> Infallible {
     let connections = Connections { open: Arc::default(), counters };
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => connections.admit(stream, &commands),
-            Err(error) => {
-                // Out of descriptors or memory: others need a moment to let go of some.
-                tracing::warn!(%error, "can't accept on the control socket");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+        let stream = listening.accept().await;
+        connections.admit(stream, &commands);
     }
 }
 

@@ -10,10 +10,19 @@ use super::{
     report,
     track::{KnownTracker, TrackedBackend, Tracker, TrackerConfig},
 };
-use crate::config::{Config, model};
+use crate::{
+    config::{Config, model},
+    control::Ready,
+};
 
 /// The most that the first round of checks may take, however long a check may.
 const FIRST_ROUND_LIMIT: Duration = Duration::from_secs(10);
+
+/// The speaker says something each second. One that has not for so long holds nothing: the lease of its addresses is over.
+const SILENCE: Duration = Duration::from_millis(2_500);
+
+/// Why such a node holds nothing, without figures: each change of it would be a hello.
+pub(super) const NOBODY_SPEAKS: &str = "its speaker is silent";
 
 /// See the module.
 #[derive(Debug)]
@@ -100,6 +109,12 @@ impl Group {
         self.status.as_ref().map_or(State::Initialize, |(_, status)| status.state)
     }
 
+    /// Since when nobody speaks for it: what the speaker said last is not so any more.
+    pub(super) fn silent_since(&self, now: Moment) -> Option<Moment> {
+        let (said, _) = self.status.as_ref()?;
+        (now.saturating_since(*said) > SILENCE).then(|| *said + SILENCE)
+    }
+
     /// All addresses of its virtual routers.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         addresses(&self.config)
@@ -163,8 +178,19 @@ impl Group {
     }
 
     /// What the hello says of it.
-    pub(super) fn local(&self, started: Moment) -> LocalGroup {
+    pub(super) fn local(&self, now: Moment, started: Moment) -> LocalGroup {
         let name = self.config.name.clone();
+        if let Some(since) = self.silent_since(now) {
+            return LocalGroup {
+                name,
+                state: State::Initialize,
+                since,
+                why: NOBODY_SPEAKS.to_owned(),
+                priority: self.config.priority.get(),
+                ready: Ready::Fault { reason: NOBODY_SPEAKS.to_owned() },
+                announced: None,
+            };
+        }
         match &self.status {
             Some((_, status)) => LocalGroup {
                 name,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_vrrp::State;
+use lb_vrrp::{Moment, State};
 
 use super::{group::Group, hello, report::Facts};
 use crate::{
@@ -16,14 +16,14 @@ use crate::{
 /// Two Actives are ordinary for the time of a hello; for longer they are a problem.
 const DUAL_ACTIVE: Duration = Duration::from_millis(2_500);
 
-/// The speaker says something each second.
-const SPEAKER_SILENT: Duration = Duration::from_millis(2_500);
-
 /// Refusals go on as long as the last one is not older.
 const GOES_ON: Duration = Duration::from_secs(10);
 
 /// A node that holds the address and is unheard for so long is filtered.
 const UNHEARD: Duration = Duration::from_secs(3);
+
+/// In the operating system's words: the process has as many files open as it may.
+const NO_DESCRIPTOR: &str = "Too many open files";
 
 /// Over with the next reload.
 pub(super) const NOT_TOLD: &str = "the data plane does not know which node this is";
@@ -42,8 +42,9 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         problems.extend(speaker(facts, group, report));
         problems.extend(strangers(facts, group));
         problems.extend(owners(facts, group, report));
-        // That this node is drained is a problem of its own.
-        let is_told = |node: &&GroupNode| !(node.local && status.drained.is_some());
+        // That this node is drained, or has no speaker, is a problem of its own.
+        let is_other = status.drained.is_some() || group.silent_since(facts.at.moment).is_some();
+        let is_told = |node: &&GroupNode| !(node.local && is_other);
         problems.extend(report.nodes.iter().filter(is_told).filter_map(|node| unready(report, node)));
     }
     problems.extend(status.drained.as_ref().map(|drained| Problem {
@@ -192,12 +193,11 @@ fn silence(facts: &Facts<'_>, status: &Status, peer: &Peer) -> Problem {
 
 /// What is shown of the group is old: nobody speaks for it.
 fn speaker(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> Option<Problem> {
+    group.silent_since(facts.at.moment)?;
     let (at, _) = group.status.as_ref()?;
-    (facts.at.moment.saturating_since(*at) > SPEAKER_SILENT).then(|| {
-        let look_at = "this node sends no advertisement, and what is shown of it is as old. It is started again by \
-                       itself; why it ends is in the log: journalctl -u lbctl.";
-        new(format!("the speaker for {} is silent", vip_names(report)), facts.at.wall_of(*at), look_at)
-    })
+    let look_at = "this node sends no advertisement and holds nothing. It is started again by itself; why it ends is in \
+                   the log: journalctl -u lbctl.";
+    Some(new(format!("the speaker for {} is silent", vip_names(report)), facts.at.wall_of(*at), look_at))
 }
 
 /// Another cluster with our number.
@@ -296,6 +296,10 @@ fn refused(backend: &Backend, at: Timestamp) -> impl Iterator<Item = Problem> {
     backend.refused.iter().filter_map(move |refused| {
         let (what, look_at) = match refused.why {
             Why::Full => ("is full", "May `maxconn` be larger? Else it takes another server."),
+            Why::NotConnected if refused.reason.contains(NO_DESCRIPTOR) => (
+                "can't be reached",
+                "Raise LimitNOFILE= of the unit (ulimit -Hn) and restart, or lower maxconn.",
+            ),
             Why::NotConnected => {
                 ("can't be reached", "Does the service run there, and does a firewall let this node in?")
             }
@@ -447,10 +451,9 @@ fn digits(hash: &str) -> &str {
 }
 
 /// Do two nodes claim the group? Read from this node's state and from the peers' hellos.
-pub(super) fn is_dual_active(group: &Group, session: Option<&hello::Session>) -> bool {
-    let Some((_, status)) = group.status.as_ref().filter(|(_, status)| status.state == State::Active) else {
-        return false;
-    };
+pub(super) fn is_dual_active(now: Moment, group: &Group, session: Option<&hello::Session>) -> bool {
+    let claims = group.status.as_ref().filter(|(_, status)| status.state == State::Active);
+    let Some((_, status)) = claims.filter(|_| group.silent_since(now).is_none()) else { return false };
     let mut peers = session.iter().flat_map(|session| session.peers());
     peers.any(|peer| peer.claims(&group.config.name, status.since))
 }

@@ -121,15 +121,15 @@ fn peers(facts: &Facts<'_>) -> Vec<Peer> {
 fn report_group(facts: &Facts<'_>, group: &Group) -> crate::control::Group {
     let name = &group.config.name;
     let status = group.status.as_ref().map(|(_, status)| status);
+    // The same as the other nodes are told.
+    let said = group.local(facts.at.moment, facts.started.moment);
     let local = GroupNode {
         name: facts.identity.name().to_owned(),
         local: true,
-        state: status.map(|status| status.state.to_string()),
-        since: status.map(|status| facts.at.wall_of(status.since)),
-        ready: Some(ready(
-            &status.map_or_else(|| group.tracker.readiness(), |status| status.readiness.clone()),
-        )),
-        priority: status.map(|status| status.priority),
+        state: status.map(|_| said.state.to_string()),
+        since: status.map(|_| facts.at.wall_of(said.since)),
+        ready: Some(said.ready),
+        priority: status.map(|_| said.priority),
         heard: None,
         silent: false,
     };
@@ -141,14 +141,12 @@ fn report_group(facts: &Facts<'_>, group: &Group) -> crate::control::Group {
         .map(|node| node.name.clone())
         .collect();
     let (since, why) = match (&status, peer_that_holds(facts, name)) {
-        (Some(status), _) if status.state == State::Active => {
-            (Some(facts.at.wall_of(status.since)), status.reason.clone())
-        }
+        (Some(_), _) if said.state == State::Active => (Some(facts.at.wall_of(said.since)), said.why),
         (_, Some((at, hello))) => {
             let age = Duration::from_millis(hello.age_ms) + facts.at.moment.saturating_since(at);
             (Some(facts.at.wall.saturating_sub(age)), hello.why.clone())
         }
-        (Some(status), None) => (Some(facts.at.wall_of(status.since)), status.reason.clone()),
+        (Some(_), None) => (Some(facts.at.wall_of(said.since)), said.why),
         (None, None) => (None, "the speaker has not said anything yet".to_owned()),
     };
     crate::control::Group {

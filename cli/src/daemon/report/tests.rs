@@ -292,7 +292,7 @@ fn the_hello_says_readiness_and_priority_of_one_moment() {
     world.is(State::Active, at(1_000), None);
     // The tracker sees a fault that the speaker was not told yet; its priority is that of a ready node.
     assert!(matches!(world.groups[0].tracker.readiness(), Readiness::Fault { .. }));
-    let said = world.groups[0].local(at(0));
+    let said = world.groups[0].local(at(1_000), at(0));
     assert_eq!((said.ready, said.priority), (Ready::Yes, 254));
 }
 
@@ -313,7 +313,8 @@ fn two_actives_that_hear_no_advertisement_have_a_filter_between_them() {
     world.is(State::Active, at(1_000), None);
     for now in [6_000, 7_000, 8_000, 9_000] {
         world.hears(at(now), State::Active, Ready::Yes, &hash);
-        let dual = problems::is_dual_active(&world.groups[0], Some(&world.session));
+        world.status(now);
+        let dual = problems::is_dual_active(at(now), &world.groups[0], Some(&world.session));
         assert!(dual);
         world.groups[0].note_dual_active(at(now), dual);
     }
@@ -334,7 +335,7 @@ fn what_the_old_active_said_before_this_node_took_over_is_no_claim() {
     let hash = world.config.hash.clone();
     world.hears(at(9_000), State::Active, Ready::Yes, &hash);
     world.is(State::Active, at(9_300), None);
-    assert!(!problems::is_dual_active(&world.groups[0], Some(&world.session)));
+    assert!(!problems::is_dual_active(at(9_300), &world.groups[0], Some(&world.session)));
     let status = world.status(9_900);
     assert_eq!(status.groups[0].holders, ["lb1"]);
     assert_eq!(status.groups[0].nodes[1].state, None);
@@ -403,8 +404,38 @@ fn a_speaker_that_says_nothing_is_a_problem_since_its_last_word() {
     world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
     assert_eq!(world.status(9_400).problems, []);
     let status = world.status(10_000);
+    let [silent, nobody] = status.problems.as_slice() else { panic!("{:#?}", status.problems) };
+    assert_eq!(silent.what, "the speaker for web is silent");
+    assert_eq!(silent.since, Some(instants(7_000).wall));
+    assert_eq!(nobody.what, "nobody holds web");
+}
+
+#[test]
+fn a_node_whose_speaker_is_silent_holds_nothing_here_and_on_the_other_node() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.speaker_speaks = false;
+    world.is(State::Active, at(5_000), None);
+    assert_eq!(world.groups[0].local(at(7_500), at(0)).state, State::Active);
+    let said = world.groups[0].local(at(7_501), at(0));
+    assert_eq!((said.state, said.since), (State::Initialize, at(7_500)));
+    // However long: what is said does not change, so it is no news.
+    assert_eq!(world.groups[0].local(at(60_000), at(0)), said);
+    let reason = "its speaker is silent".to_owned();
+    assert_eq!(said.ready, Ready::Fault { reason });
+    world.hears(at(9_500), State::Active, Ready::Yes, &hash);
+    assert!(!problems::is_dual_active(at(9_500), &world.groups[0], Some(&world.session)));
+    let status = world.status(10_000);
+    assert_eq!(status.groups[0].holders, ["lb2"]);
     assert!(only_problem(&status).starts_with("the speaker for web is silent: "), "{status:?}");
-    assert_eq!(status.problems[0].since, Some(instants(7_000).wall));
+
+    // As lb2 has it of lb1: the two swap names here.
+    let mut other = World::new();
+    other.is(State::Active, at(5_300), None);
+    other.hears(at(9_500), said.state, said.ready, &hash);
+    let status = other.status(10_000);
+    assert_eq!(status.groups[0].holders, ["lb1"]);
+    assert_eq!(only_problem(&status), "lb2 can't hold web: its speaker is silent.");
 }
 
 fn backend(servers: Vec<proxy::ServerStatus>) -> proxy::BackendStatus {

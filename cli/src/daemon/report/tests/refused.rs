@@ -34,6 +34,17 @@ fn requests_that_are_refused_are_a_problem_while_it_goes_on_and_checks_find_noth
                  does a firewall let this node in?",
             ),
         ),
+        (
+            refused(
+                NotConnected,
+                0,
+                "no server could be connected to, at last web1: Too many open files (os error 24)",
+            ),
+            Some(
+                "backend app can't be reached: 12 requests got 503: no server could be connected to, at last web1: Too many open \
+                 files (os error 24). Raise LimitNOFILE= of the unit (ulimit -Hn) and restart, or lower maxconn.",
+            ),
+        ),
         // It is over; status tells of it all the same.
         (refused(Full, 10, ""), None),
         // The servers themselves are the problem.
