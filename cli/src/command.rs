@@ -94,12 +94,13 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
+            let is_plugin = std::env::args_os().nth(1).is_some_and(|verb| verb == "nagios");
+            if is_plugin && error.use_stderr() {
+                return nagios::misused(&error).into();
+            }
             // Help and version are not errors; a terminal that went away must not make them one.
             let _ = error.print();
-            // Nagios knows four codes; what it can't ask is unknown.
-            let is_plugin = std::env::args_os().nth(1).is_some_and(|verb| verb == "nagios");
-            let usage = if is_plugin { Exit::Of(3) } else { Exit::Usage };
-            return if error.use_stderr() { usage } else { Exit::Fine }.into();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Fine }.into();
         }
     };
     match arguments.verb {

@@ -58,11 +58,18 @@ pub(super) async fn order<T: Serialize + DeserializeOwned>(
             }
             print(&value, as_json, sentences)
         }
-        Err(ClientError::Refused(report)) if report.status == MISSING => {
+        Err(error) => not_done(&error),
+    }
+}
+
+/// Says why the daemon does not do what is about one of its things, which may not be there.
+pub(super) fn not_done(error: &ClientError) -> Exit {
+    match error {
+        ClientError::Refused(report) if report.status == MISSING => {
             eprintln!("lbctl: {}", report.detail);
             Exit::Degraded
         }
-        Err(error) => refused(&error),
+        error => refused(error),
     }
 }
 

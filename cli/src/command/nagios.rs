@@ -47,7 +47,20 @@ pub struct NagiosArguments {
 
 /// Runs the verb: one line, then more about it, to stdout.
 pub fn run(arguments: &NagiosArguments) -> Exit {
-    let report = report(arguments);
+    tell(&report(arguments))
+}
+
+/// Answers arguments that can't be read: also that is said on stdout, as Nagios shows nothing else.
+pub(super) fn misused(error: &clap::Error) -> Exit {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let (reason, help) = text.split_once("\n\n").unwrap_or((text, ""));
+    let mut report = Report::of(Level::Unknown, &reason.split_whitespace().collect::<Vec<_>>().join(" "));
+    report.text.push_str(help.trim_start_matches('\n'));
+    tell(&report)
+}
+
+fn tell(report: &Report) -> Exit {
     // Whoever does not read the line still has the code.
     let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), report.text.as_bytes());
     Exit::Of(report.level.code())

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use super::{
-    asking::block_on,
+    asking::{block_on, not_done},
     status::{paint, print},
 };
 use crate::{
     config::text,
     control::{
         LONGEST, TraceLine, TraceRequest,
-        client::{Client, ClientError, DEFAULT_SOCKET},
+        client::{Client, DEFAULT_SOCKET},
     },
     exit::Exit,
     output::{self, text::printable_json},
@@ -69,11 +69,7 @@ async fn show(arguments: &TraceArguments) -> Exit {
     };
     let mut lines = match Client::new(&arguments.control).lines("/v1/trace", &request).await {
         Ok(lines) => lines,
-        Err(error) => {
-            let is_missing = matches!(&error, ClientError::Refused(report) if report.status == 404);
-            eprintln!("lbctl: {error}");
-            return if is_missing { Exit::Degraded } else { Exit::Failure };
-        }
+        Err(error) => return not_done(&error),
     };
     // The first line that is none of ours.
     let mut unreadable: Option<String> = None;

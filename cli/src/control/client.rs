@@ -76,7 +76,7 @@ pub enum ClientError {
         limit: Duration,
     },
     /// It refused.
-    #[error("lbctl refused: {}{}", .0.title, detail(.0))]
+    #[error("the daemon refuses: {}", reason(.0))]
     Refused(ErrorReport),
     /// It said something that we can't read.
     #[error("can't read the answer of lbctl{}: {why}", daemon_version(version.as_deref()))]
@@ -96,8 +96,8 @@ pub enum ClientError {
     },
 }
 
-fn detail(report: &ErrorReport) -> String {
-    if report.detail.is_empty() { String::new() } else { format!(": {}", report.detail) }
+fn reason(report: &ErrorReport) -> &str {
+    if report.detail.is_empty() { &report.title } else { &report.detail }
 }
 
 /// What keeps others out: the socket, or a folder above it.

@@ -50,14 +50,25 @@ fn without_a_daemon_it_is_critical_and_with_wrong_arguments_unknown() {
     let output = verb(&["nagios"], Path::new("/nonexistent/control.sock"));
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(first_line(&output).starts_with("LBCTL CRITICAL - lbctl is not running here"), "{output:?}");
-    let wrong: [&[&str]; 4] = [
-        &["--warning", "many"],
-        &["--critical", "50", "--warning", "20"],
-        &["--role", "active", "--backend", "app"],
-        &["--zzz"],
+    let wrong: [(&[&str], &str); 4] = [
+        (
+            &["--warning", "many"],
+            "invalid value 'many' for '--warning <PERCENT>': invalid digit found in string",
+        ),
+        (&["--critical", "50", "--warning", "20"], "--critical is above --warning: fewer servers are worse"),
+        (
+            &["--role", "active", "--backend", "app"],
+            "the argument '--role <ROLE>' cannot be used with '--backend <NAME>'",
+        ),
+        (&["--zzz"], "unexpected argument '--zzz' found"),
     ];
-    for arguments in wrong {
+    for (arguments, why) in wrong {
         let output = lbctl().arg("nagios").args(arguments).output().expect("ran");
         assert_eq!(output.status.code(), Some(3), "{output:?}");
+        // Nagios shows stdout alone.
+        assert_eq!(first_line(&output), format!("LBCTL UNKNOWN - {why}"));
+        assert!(output.stderr.is_empty(), "{output:?}");
     }
+    let help = lbctl().args(["nagios", "--help"]).output().expect("ran");
+    assert_eq!(help.status.code(), Some(0), "{help:?}");
 }

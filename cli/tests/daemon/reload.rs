@@ -242,7 +242,7 @@ fn what_a_running_process_cannot_take_over_is_refused_by_name_with_1() {
     assert_eq!(output.status.code(), Some(1));
     let why = "[global] threads: 2 run, and the file wants 3. That needs another process, which \
                loses no connection: lbctl upgrade";
-    assert_eq!(stderr(&output), format!("lbctl: lbctl refused: Conflict: {why}\n"));
+    assert_eq!(stderr(&output), format!("lbctl: the daemon refuses: {why}\n"));
     daemon.assert_refused(&hash, why);
     assert!(get(more).is_none(), "nothing of the file is in force");
 }
@@ -332,7 +332,7 @@ fn reload_during_a_stop_is_refused() {
         daemon.wait_until("it stops", |daemon| status(daemon, "/phase") != Some("running".into()));
         let output = daemon.verb(&["reload"]);
         assert_eq!(output.status.code(), Some(1));
-        assert_eq!(stderr(&output), "lbctl: lbctl refused: Conflict: lbctl is about to stop\n");
+        assert_eq!(stderr(&output), "lbctl: the daemon refuses: lbctl is about to stop\n");
         daemon.signal(Signal::SIGTERM);
         assert_eq!(stop.join().expect("no panic").status.code(), Some(0));
     });

@@ -120,7 +120,7 @@ fn traces_are_few_and_one_that_is_killed_makes_room() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         text(&output.stderr),
-        "lbctl: lbctl refused: Service Unavailable: 8 traces run already; end one of them (Ctrl-C) first\n"
+        "lbctl: the daemon refuses: 8 traces run already; end one of them (Ctrl-C) first\n"
     );
     drop(traces.pop());
     // Nobody reads the next line that says that it goes on.
@@ -209,10 +209,11 @@ fn what_can_not_be_traced_is_named() {
     let daemon = Daemon::start("http", web_server(Duration::ZERO));
     let output = daemon.verb(&["trace", "wbe"]);
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(
-        text(&output.stderr),
-        "lbctl: lbctl refused: Not Found: there is no frontend `wbe`; did you mean `web`?\n"
-    );
+    assert_eq!(text(&output.stderr), "lbctl: there is no frontend `wbe`; did you mean `web`?\n");
+    let output = daemon.verb(&["trace", "statistics-of-another-kind"]);
+    assert_eq!(output.status.code(), Some(2));
+    let missing = "lbctl: there is no frontend `statistics-of-another-kind`; frontends are `web`\n";
+    assert_eq!(text(&output.stderr), missing);
     let output = daemon.verb(&["trace", "--client", "10.0.0.1/8"]);
     assert_eq!(output.status.code(), Some(64));
     assert!(

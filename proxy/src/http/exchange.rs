@@ -24,6 +24,7 @@ use super::{
     download::{Done, Download, Failed, Failure, Tunnel},
     head::request::Request,
     inbound::Departure,
+    linger::Rest,
     outcome::Termination,
     pace::Pace,
     session::{Next, Session},
@@ -63,6 +64,8 @@ pub(super) struct Exchange<'s, 'c, S> {
     server: Option<usize>,
     /// A server has all of the request. Its decoder may be done earlier, with the last of it still in the inbox.
     uploaded: Cell<bool>,
+    /// Bytes of the inbox that are decoded already, where the response was over while they were being sent.
+    in_hand: Cell<usize>,
     /// The client was told to go on from here.
     continued: bool,
     /// The response has begun, in this framing: nothing else can be said any more.
@@ -98,6 +101,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             received: request.length as u64,
             server: None,
             uploaded: Cell::new(false),
+            in_hand: Cell::new(0),
             continued: false,
             begun: Cell::new(None),
         }
@@ -258,7 +262,6 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     /// `None` if the client has gone away.
     async fn find(&mut self, search: &mut Search, reuse: Reuse) -> Option<Result<Upstream, Error>> {
         let Session { inbound, deadline, .. } = &mut *self.session;
-        let is_watched = self.decoder.is_done();
         let gives_up = search.backend().options.abortonclose.unwrap_or(true);
         if inbound.ended {
             inbound.deadline.arm(GRACE);
@@ -268,13 +271,13 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             if let Poll::Ready(found) = connect.as_mut().poll(context) {
                 return Poll::Ready(Some(found));
             }
-            // Content that is not read yet hides the end of the client: that is found out when it is read.
-            match is_watched.then(|| inbound.poll_departure(context)) {
-                Some(Poll::Ready(Departure::Broken)) => return Poll::Ready(None),
-                Some(Poll::Ready(Departure::Ended)) => inbound.deadline.arm(GRACE),
-                Some(Poll::Pending) | None => {}
+            // Content that does not fit hides the end of the client: that is found out when it is read.
+            match inbound.poll_departure(context) {
+                Poll::Ready(Departure::Broken) => return Poll::Ready(None),
+                Poll::Ready(Departure::Ended) => inbound.deadline.arm(GRACE),
+                Poll::Pending => {}
             }
-            if is_watched && gives_up && inbound.ended {
+            if gives_up && inbound.ended {
                 inbound.deadline.poll_expired(context).map(|()| None)
             } else {
                 Poll::Pending
@@ -318,6 +321,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             upstream,
             decoder: &mut self.decoder,
             encoder: &mut self.encoder,
+            in_hand: &self.in_hand,
             is_done: &self.uploaded,
             response_deadline: deadline,
             pace: &pace,
@@ -333,7 +337,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         .await
     }
 
-    async fn finish(self, upstream: Upstream, done: Done) -> Next {
+    async fn finish(mut self, upstream: Upstream, done: Done) -> Next {
         let connection = self.session.connection;
         tracing::trace!(
             frontend = %connection.frontend().name,
@@ -350,6 +354,10 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             return Next::Close;
         }
         connection.log(|record| record.ended("--"));
+        if !self.uploaded.get() {
+            drop(upstream);
+            return self.read_out().await;
+        }
         if done.reusable {
             let is_authenticated = done.private || upstream.is_private();
             if is_authenticated || upstream.backend().options.pool.reuse == ReuseMode::Never {
@@ -362,6 +370,19 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             }
         }
         if done.close { Next::Linger } else { Next::Request }
+    }
+
+    /// The server has answered before it had the whole request, and nobody gets the rest: how the exchange ends is up to the
+    /// client.
+    async fn read_out(&mut self) -> Next {
+        if let Some(inbox) = &mut self.session.inbound.inbox {
+            inbox.consume(self.in_hand.take());
+        }
+        let rest = self.session.discard(Some(&mut self.decoder)).await;
+        if let Some(termination) = rest.termination() {
+            self.count(termination);
+        }
+        if rest == Rest::Whole { Next::Linger } else { Next::Close }
     }
 
     /// RFC 9110 §7.8: from here on the bytes are not HTTP.

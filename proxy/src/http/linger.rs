@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::session::Session;
+use super::{body::Decoder, outcome::Termination, session::Session};
 use crate::stream::Stream;
 
 /// Read and thrown away at most: what fast lines hold while the response is on its way to a client that uploads.
@@ -21,32 +21,78 @@ const TIME: Duration = Duration::from_secs(10);
 /// All in all, while the node waits for its connections to end.
 const DRAINING: Duration = Duration::from_millis(200);
 
+/// How what a client still sends has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rest {
+    /// With the end of its content.
+    Whole,
+    /// In bytes that are no content.
+    Invalid,
+    /// With its connection.
+    Left,
+    /// It sends nothing any more.
+    Silent,
+    /// Nobody wants to read more of it.
+    Enough,
+}
+
+impl Rest {
+    /// What is to be said of an exchange whose response was over before its request was.
+    pub(super) fn termination(self) -> Option<Termination> {
+        match self {
+            Self::Whole | Self::Enough => None,
+            Self::Invalid => Some(Termination::BadRequestData),
+            Self::Left => Some(Termination::ClientAbortInData),
+            Self::Silent => Some(Termination::ClientTimeoutInData),
+        }
+    }
+}
+
 impl<S: Stream> Session<'_, S> {
     /// Ends the connection. It holds its place among the frontend's connections, a buffer only while it reads, and up no
     /// drain.
     pub(super) async fn linger(&mut self) {
-        let connection = self.connection;
         self.inbound.inbox = None;
+        self.discard(None).await;
+    }
+
+    /// Likewise; with `content`, to its end only.
+    pub(super) async fn discard(&mut self, mut content: Option<&mut Decoder>) -> Rest {
+        let connection = self.connection;
         self.release();
         connection.set_over();
-        if self.inbound.ended || connection.stream().shutdown().await.is_err() {
-            return;
+        if connection.stream().shutdown().await.is_err() {
+            return Rest::Left;
         }
         self.deadline.arm(if connection.is_draining() { DRAINING } else { TIME });
         let mut left = BYTES;
         loop {
-            self.inbound.deadline.arm(SILENCE);
+            match (&mut content, &mut self.inbound.inbox) {
+                (Some(content), Some(inbox)) => match content.decode(inbox.filled_mut()) {
+                    Ok(step) if step.done => return Rest::Whole,
+                    Ok(step) => inbox.consume(step.consumed),
+                    Err(_) => return Rest::Invalid,
+                },
+                _ => self.inbound.inbox = None,
+            }
+            self.inbound.release_if_empty();
+            if self.inbound.ended {
+                return Rest::Left;
+            }
+            self.inbound.deadline.arm(SILENCE.min(connection.frontend().timeout.client));
             let readable = self.inbound.deadline.guard(connection.stream().readable());
             match self.deadline.guard(readable).await {
                 Ok(Ok(Ok(()))) => {}
-                Ok(Ok(Err(_)) | Err(_)) | Err(_) => return,
+                Ok(Ok(Err(_))) => return Rest::Left,
+                Ok(Err(_)) => return Rest::Silent,
+                Err(_) => return Rest::Enough,
             }
             match self.inbound.read() {
-                Ok(Some(n)) if n > 0 && n < left => left -= n,
+                Ok(Some(n)) if n < left => left -= n,
                 Ok(None) => {}
-                Ok(Some(_)) | Err(_) => return,
+                Ok(Some(_)) => return Rest::Enough,
+                Err(_) => return Rest::Left,
             }
-            self.inbound.inbox = None;
         }
     }
 }

@@ -70,6 +70,8 @@ pub(crate) enum Termination {
     ServerAbortInData,
     /// The server neither sent nor took content for too long.
     ServerTimeoutInData,
+    /// The content of the request is not in its framing, and the response has begun.
+    BadRequestData,
     /// The content of the response is not in its framing.
     BadResponseData,
 }
@@ -111,7 +113,7 @@ impl Termination {
             Self::ClientTimeoutInData => "cD",
             Self::ServerAbortInData => "SD",
             Self::ServerTimeoutInData => "sD",
-            Self::BadResponseData => "PD",
+            Self::BadRequestData | Self::BadResponseData => "PD",
         }
     }
 
@@ -122,6 +124,7 @@ impl Termination {
             (Self::ClientTimeoutInData, false) => Self::ClientTimeoutInResponse,
             (Self::ServerTimeoutInData, false) => Self::ServerTimeoutInHead,
             (Self::ClientAbortInResponse, true) => Self::ClientAbortInData,
+            (Self::BadRequest, true) => Self::BadRequestData,
             (other, _) => other,
         }
     }
@@ -155,7 +158,8 @@ impl Termination {
             | Self::ClientAbortInQueue
             | Self::ClientAbortInConnect
             | Self::ClientAbortInResponse
-            | Self::ClientAbortInData => None,
+            | Self::ClientAbortInData
+            | Self::BadRequestData => None,
         }
     }
 
@@ -173,7 +177,7 @@ impl Termination {
     pub(crate) fn event(self) -> Option<Event> {
         match self {
             Self::ClientTimeoutInHead => Some(Event::RequestTimeout),
-            Self::BadRequest => Some(Event::BadRequest),
+            Self::BadRequest | Self::BadRequestData => Some(Event::BadRequest),
             Self::Denied => Some(Event::Denied),
             Self::Tarpitted => Some(Event::Tarpitted),
             // Counted when it began to wait.

@@ -31,6 +31,7 @@ use crate::{
     buffer::Buffer,
     config::BackendId,
     connection::Connection,
+    log::Record,
     metrics::Event,
     refusals::{Noted, Why},
     stream::Stream,
@@ -241,6 +242,7 @@ impl<'c, S: Stream> Session<'c, S> {
         if self.deadline.limit(wait, pin!(connection.stream().ended())).await.is_ok() {
             connection.log(|record| record.ended(Termination::ClientAbortInTarpit.code()));
         }
+        connection.log(Record::was_held);
         connection.set_busy();
     }
 
@@ -260,8 +262,10 @@ impl<'c, S: Stream> Session<'c, S> {
                 return Err(Refusal::Outdated);
             }
             match waited.take() {
-                Some(Waited::Readable) if self.inbound.read().is_err() => return self.ended_silent(None),
-                Some(Waited::Broken) => return self.ended_silent(None),
+                Some(Waited::Readable) if self.inbound.read().is_err() => {
+                    return self.stopped(&progress, Termination::ClientAbortInHead);
+                }
+                Some(Waited::Broken) => return self.stopped(&progress, Termination::ClientAbortInHead),
                 Some(Waited::Elapsed) => return self.stopped(&progress, Termination::ClientTimeoutInHead),
                 Some(Waited::Readable | Waited::Ahead) | None => {}
             }
@@ -325,31 +329,18 @@ impl<'c, S: Stream> Session<'c, S> {
         }
     }
 
-    /// Its client ended or was late, in the middle of a head or between two of them.
+    /// Its client ended, broke or was late, in the middle of a head or between two of them.
     fn stopped(&self, progress: &Progress, why: Termination) -> Result<Option<Incoming<'c>>, Refusal> {
         let begun = self.inbound.inbox.as_ref().is_some_and(|inbox| progress.has_begun(inbox.filled()));
-        if begun { Err(Refusal::Stopped(why)) } else { self.ended_silent(Some(why)) }
-    }
-
-    /// It ended (`None`: broke) between two requests. One on which there was none is counted, and answered if probes
-    /// are not ignored.
-    fn ended_silent(&self, termination: Option<Termination>) -> Result<Option<Incoming<'c>>, Refusal> {
+        if begun {
+            return Err(Refusal::Stopped(why));
+        }
         if self.served > 0 {
             return Ok(None);
         }
+        // One without a request is counted. It is answered, and has a line, if probes are not ignored.
         self.connection.count(Event::NullConnection);
-        match termination {
-            Some(termination) if !self.connection.frontend().options.ignore_probes => {
-                Err(Refusal::Silent(termination))
-            }
-            Some(termination) if !self.connection.frontend().options.dontlognull => {
-                self.connection.begin_log(self.accepted);
-                self.log_refusal(termination, None, None);
-                self.connection.end_log();
-                Ok(None)
-            }
-            _ => Ok(None),
-        }
+        if self.connection.frontend().options.ignore_probes { Ok(None) } else { Err(Refusal::Silent(why)) }
     }
 
     async fn refuse(&mut self, refusal: Refusal) -> Next {
@@ -389,7 +380,9 @@ impl<'c, S: Stream> Session<'c, S> {
             self.log_refusal(termination, Some(status), fault);
         }
         let next = self.reply(status, true, false).await;
-        self.end_log();
+        // What was not read is its own: it has no end.
+        connection.log(|record| record.received_until = Some(connection.received().value()));
+        connection.end_log();
         next
     }
 

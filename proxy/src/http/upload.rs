@@ -18,6 +18,8 @@ pub(super) struct Upload<'e, 'c, S> {
     pub(super) upstream: &'e Upstream,
     pub(super) decoder: &'e mut Decoder,
     pub(super) encoder: &'e mut Encoder,
+    /// Bytes of the inbox that are decoded, and are being sent.
+    pub(super) in_hand: &'e Cell<usize>,
     /// Set when the server has all of it.
     pub(super) is_done: &'e Cell<bool>,
     /// The one under which the response is awaited: a server is not late while it is still being asked.
@@ -51,6 +53,7 @@ impl<S: Stream> Upload<'_, '_, S> {
                     self.inbound.connection.keep_invalid(kind, Some(self.upstream), bytes, at, reason);
                     Termination::BadRequest
                 })?;
+                self.in_hand.set(step.consumed);
                 let frame = self.encoder.frame(&step);
                 let mut pieces = frame.pieces(b"", inbox.filled(), &step);
                 let timeout = self.upstream.backend().timeout.server;
@@ -63,7 +66,7 @@ impl<S: Stream> Upload<'_, '_, S> {
                 }
                 self.response_deadline.touch();
                 self.upstream.counters().bytes_in.add(step.consumed as u64);
-                inbox.consume(step.consumed);
+                inbox.consume(self.in_hand.take());
                 self.inbound.release_if_empty();
                 if step.done {
                     self.is_done.set(true);

@@ -17,7 +17,7 @@ pub(super) struct Line<'a> {
     pub(super) server: Option<&'a Server>,
     /// From the first byte to now.
     pub(super) total: Duration,
-    /// Bytes to the client.
+    /// Bytes to the client; see also [`Line::counted`].
     pub(super) sent: u64,
     /// Bytes from the client.
     pub(super) received: u64,
@@ -43,6 +43,11 @@ impl Line<'_> {
 
     fn is_http(&self) -> bool {
         self.frontend.mode == Mode::Http
+    }
+
+    /// `bytes`, as HAProxy counts them: neither a head that could not be read nor its answer are of an exchange.
+    fn counted(&self, bytes: u64) -> u64 {
+        if self.is_http() && self.record.line().is_none() { 0 } else { bytes }
     }
 
     /// From the first byte to now.

@@ -38,6 +38,8 @@ pub(crate) struct Record {
     pub(super) connected: Option<Duration>,
     /// The head of the response was whole.
     pub(super) responded: Option<Duration>,
+    /// How long a rule has let it wait.
+    held: Option<Duration>,
     /// What the client was answered.
     pub(crate) status: Option<u16>,
     pub(super) backend: Option<BackendId>,
@@ -84,7 +86,7 @@ struct RequestLine {
 pub(super) struct Times {
     /// From the first byte to the end of the head.
     pub(super) request: Option<u64>,
-    /// In line, and in attempts to connect but the last.
+    /// In line, and in attempts to connect but the last; or held by a rule.
     pub(super) queue: Option<u64>,
     /// Until the server was connected.
     pub(super) connect: Option<u64>,
@@ -134,6 +136,7 @@ impl Default for Record {
             queued: None,
             connected: None,
             responded: None,
+            held: None,
             status: None,
             backend: None,
             served_by: ServedBy::default(),
@@ -224,6 +227,12 @@ impl Record {
         self.text.get(range.clone()?)
     }
 
+    /// A captured cookie, as HAProxy shows it: it looks for them behind its rules, so what these, or the page of statistics,
+    /// have answered has none.
+    pub(super) fn cookie(&self, slot: Slot) -> Option<&[u8]> {
+        if self.code == Some(['L', 'R']) { None } else { self.kept(slot) }
+    }
+
     /// A tcp connection has no head that could be awaited.
     pub(crate) fn accepted(&mut self) {
         self.head = Some(Duration::ZERO);
@@ -260,6 +269,12 @@ impl Record {
         self.phase = Phase::Data;
     }
 
+    /// A rule let it wait until now.
+    pub(crate) fn was_held(&mut self) {
+        let head = self.head.unwrap_or_default();
+        self.held = Some(self.begun.elapsed().saturating_sub(head));
+    }
+
     /// It ended with these two letters.
     pub(crate) fn ended(&mut self, code: &'static str) {
         let mut letters = code.chars();
@@ -276,6 +291,11 @@ impl Record {
 
     /// How long each step took.
     pub(super) fn times(&self) -> Times {
+        if let Some(held) = self.held {
+            // HAProxy's lines have this time where others have that in line, and none before it.
+            let queue = u64::try_from(held.as_millis()).ok();
+            return Times { request: None, queue, connect: None, response: None };
+        }
         let at =
             |moment: Option<Duration>| moment.map(|at| u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
         let (head, queued, connected, responded) =

@@ -185,6 +185,7 @@ impl ServerCounters {
             | Termination::ClientAbortInTarpit
             | Termination::ClientTimeoutInHead
             | Termination::BadRequest
+            | Termination::BadRequestData
             | Termination::Denied
             | Termination::Answered
             | Termination::ReplacedResponse(_)

@@ -18,6 +18,7 @@ use tokio::{
 use crate::{haproxy::HAProxy, rig::*};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const HALF: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx";
 const LARGE: usize = 8 << 20;
 
 /// What a client does.
@@ -27,10 +28,12 @@ pub(crate) enum Client {
     Says(&'static str),
     /// Sends this, reads a little, and goes away.
     Leaves(&'static str),
+    /// Sends this, reads a response, and goes away.
+    LeavesAnswered(&'static str),
     /// So many at a time, each as [`Self::Says`].
     Crowd(usize, &'static str),
 }
-use Client::{Crowd, Leaves, Says};
+use Client::{Crowd, Leaves, LeavesAnswered, Says};
 
 /// What a server is.
 #[derive(Clone, Copy)]
@@ -118,6 +121,11 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("ends_early", Says(GET), &[Ends("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")]),
     Case::new("silent", Says(GET), &[IsSilent]),
     Case::new("client_leaves", Leaves(GET), &[IsLarge]),
+    Case::new(
+        "answered_early",
+        LeavesAnswered(HALF),
+        &[Answers("HTTP/1.1 501 No\r\nContent-Length: 0\r\n\r\n")],
+    ),
     Case { maxconn: Some(1), ..Case::new("in_line", Crowd(3, GET), &[AnswersLate(OK)]) },
     Case { maxconn: Some(1), ..Case::new("in_line_for_too_long", Crowd(2, GET), &[IsSilent]) },
     Case { mode: Mode::Tcp, ..Case::new("tcp", Says("hello"), &[Echoes]) },
@@ -191,6 +199,10 @@ pub(crate) async fn play<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, clien
                         }
                     }
                 }
+            }
+            LeavesAnswered(text) => {
+                let _ = stream.write_all(text.as_bytes()).await;
+                read_response(&mut stream, &mut Vec::new()).await;
             }
             Leaves(text) => {
                 let _ = stream.write_all(text.as_bytes()).await;

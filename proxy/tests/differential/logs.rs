@@ -1,6 +1,6 @@
 //! Lines of logs: the same traffic through both, then httplog and tcplog compared field by field. The client and the date are
-//! left out, times are only compared as done or never done (-1), and bytes not at all: heads are written differently, and so
-//! are the pages of errors.
+//! left out, times are only compared as done or never done (-1), and bytes only of what could not be read: heads are written
+//! differently, and so are the pages of errors.
 
 use std::net::UdpSocket;
 
@@ -62,7 +62,9 @@ fn compared(line: &str) -> String {
     let done = |time: &str| if time == "-1" { "-1" } else { "T" };
     fields[2] = fields[2].split('/').map(done).collect::<Vec<_>>().join("/");
     let is_http = fields.len() > 8;
-    fields[if is_http { 4 } else { 3 }] = "B".to_owned();
+    if fields.last().is_some_and(|request| request != "\"<BADREQ>\"") {
+        fields[if is_http { 4 } else { 3 }] = "B".to_owned();
+    }
     // How many are open at a moment is a matter of the moment; how often it was tried is not.
     let connections = if is_http { 8 } else { 5 };
     fields[connections] = fields[connections].rsplit('/').next().unwrap().to_owned();

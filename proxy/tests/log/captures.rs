@@ -102,6 +102,31 @@ async fn headers_are_captured_as_they_come_whatever_rules_make_of_them() {
 }
 
 #[tokio::test]
+async fn cookie_stands_in_lines_of_what_was_denied_and_not_of_what_a_rule_has_answered() {
+    let server = Recording::answering(RESPONSE).await;
+    for (format, is_json) in [(LogFormat::Http, false), (LogFormat::Clf, false), (LogFormat::Json, true)] {
+        let syslog = Syslog::start().await;
+        let proxy = capturing(&server, &syslog, |config| {
+            let text = |text: &str| crate::templates::text(text, Stage::Request, &Names::default());
+            let at = |path: &str| Condition::Path(vec![PathPattern::Exact(path.into())]);
+            let there = Destination::Location(text("/there"));
+            let redirect = Redirect { to: there, status: 302, drop_query: false };
+            config.frontends[0].log.format = format.clone();
+            config.frontends[0].rules = vec![
+                Rule { when: at("/there"), then: vec![Action::Redirect(redirect)] },
+                Rule { when: at("/denied"), then: vec![Action::Deny(403)] },
+            ];
+        });
+        let mut client = connect(&proxy).await;
+        for (path, has_cookie) in [("/there", is_json), ("/denied", true)] {
+            ask(&mut client, &REQUEST.replace("/a?b=1", path)).await;
+            let line = syslog.raw().await;
+            assert_eq!(line.contains("SESSION=qwer"), has_cookie, "{line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn cookie_is_found_by_its_whole_name_or_by_the_beginning_of_it_and_never_breaks_a_column() {
     let (syslog, server) = (Syslog::start().await, Recording::answering(RESPONSE).await);
     let proxy = capturing(&server, &syslog, |config| {

@@ -87,20 +87,12 @@ async fn line_has_what_the_request_and_the_response_were_and_how_it_went() {
     );
     // What is not there is a dash, and nothing is left of the request before.
     client.write_all(b"GET\r\n\r\n").await.unwrap();
-    let answer = answer_of_refusal(&mut client).await;
     assert_eq!(
         line(&syslog).await,
-        format!(
-            "127.0.0.1 127.0.0.1 front front/<NOSRV> - - - - - - - - - - 400 - <BADREQ> 400 {answer} 0 PR-- - - - - \
-             1 1 0 0 0 0 0 -:- - {{-}}"
-        )
+        "127.0.0.1 127.0.0.1 front front/<NOSRV> - - - - - - - - - - 400 - <BADREQ> 400 0 0 PR-- - - - - \
+         1 1 0 0 0 0 0 -:- - {-}"
     );
     end(proxy, &syslog).await;
-}
-
-/// How many bytes it has.
-async fn answer_of_refusal(client: &mut tokio::net::TcpStream) -> usize {
-    crate::rig::read_all(client).await.unwrap().len()
 }
 
 #[tokio::test]

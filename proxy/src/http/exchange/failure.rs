@@ -101,14 +101,16 @@ impl<S: Stream> Exchange<'_, '_, S> {
         );
     }
 
-    fn count(&self, termination: Termination) {
+    pub(super) fn count(&self, termination: Termination) {
         let connection = self.session.connection;
         if let Some(event) = termination.event() {
             connection.count(event);
         }
         let counters = connection.worker().counters();
         match (self.session.backend, termination) {
-            (_, Termination::BadRequest) => connection.counters().request_errors.increment(),
+            (_, Termination::BadRequest | Termination::BadRequestData) => {
+                connection.counters().request_errors.increment()
+            }
             (Some(backend), _) => counters.backends[backend.0].of(self.server).failed(termination),
             (None, Termination::ServerConnect) => {}
             (None, _) => connection.counters().request_errors.increment(),

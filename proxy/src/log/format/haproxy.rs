@@ -32,7 +32,7 @@ pub(in crate::log) fn http(line: &Line<'_>, capture: &Capture, clock: &Clock, ou
     put_sent(line, out);
     out.push(b' ');
     for slot in [Slot::RequestCookie, Slot::ResponseCookie] {
-        match record.kept(slot) {
+        match record.cookie(slot) {
             Some(cookie) => escape::word(cookie, out),
             None => out.push(b'-'),
         }
@@ -92,7 +92,7 @@ pub(in crate::log) fn clf(line: &Line<'_>, capture: &Capture, clock: &Clock, out
     put_load(line, b' ', out);
     for slot in [Slot::RequestCookie, Slot::ResponseCookie] {
         out.push(b' ');
-        put_quoted(record.kept(slot).unwrap_or_default(), out);
+        put_quoted(record.cookie(slot).unwrap_or_default(), out);
     }
     for (count, slot) in captured(line, capture) {
         for index in 0..count {
@@ -174,7 +174,7 @@ fn put_total(line: &Line<'_>, out: &mut Vec<u8>) {
 
 fn put_sent(line: &Line<'_>, out: &mut Vec<u8>) {
     put_plus(line, out);
-    put_number(line.sent, out);
+    put_number(line.counted(line.sent), out);
 }
 
 fn put_plus(line: &Line<'_>, out: &mut Vec<u8>) {

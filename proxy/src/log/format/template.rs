@@ -84,8 +84,8 @@ impl<S> LogFacts for Told<'_, S> {
             }
             LogFact::TimeTotal => short(format_args!("{plus}{}", line.milliseconds())),
             LogFact::Status => time(record.status.map(u64::from)),
-            LogFact::BytesSent => short(format_args!("{plus}{}", line.sent)),
-            LogFact::BytesReceived => short(line.received),
+            LogFact::BytesSent => short(format_args!("{plus}{}", line.counted(line.sent))),
+            LogFact::BytesReceived => short(line.counted(line.received)),
             LogFact::Termination => {
                 let ([by, at], [seen, done]) = (line.code(), record.cookie);
                 if line.is_http() {
@@ -95,8 +95,8 @@ impl<S> LogFacts for Told<'_, S> {
                 }
             }
             LogFact::Reason => record.reason.as_ref().map(|reason| Value::Borrowed(reason.as_bytes())),
-            LogFact::CookieRequest => kept(Slot::RequestCookie),
-            LogFact::CookieResponse => kept(Slot::ResponseCookie),
+            LogFact::CookieRequest => record.cookie(Slot::RequestCookie).map(Value::Borrowed),
+            LogFact::CookieResponse => record.cookie(Slot::ResponseCookie).map(Value::Borrowed),
             LogFact::HeadersRequest => kept(Slot::RequestHeaders),
             LogFact::HeadersResponse => kept(Slot::ResponseHeaders),
             LogFact::ConnectionsProcess => short(load.process),
