@@ -100,6 +100,48 @@ fn rules_do_what_they_did() {
 }
 
 #[test]
+fn what_counts_is_counted_and_what_is_too_much_is_the_same() {
+    let both = Both::start("limits");
+    assert!(!both.notes.contains("not converted"), "{}", both.notes);
+    let client = |value: &str| get("/", &[&format!("X-Client: {value}")]);
+    let requests = [
+        get("/login", &[]),
+        // What another rule refuses has been counted, and what the limit is not about as well.
+        get("/refused", &[]),
+        get("/", &[]),
+        get("/login", &[]),
+        get("/", &[]),
+        get("/login", &[]),
+        get("/login/again", &[]),
+        get("/", &[]),
+        get("/", &[]),
+        client("192.0.2.1"),
+        client("192.0.2.1"),
+        client("192.0.2.1"),
+        client("192.0.2.1"),
+        client("192.0.2.2"),
+        // What is no address is nobody.
+        client("me"),
+        client("me"),
+        client("me"),
+        client("192.0.2.1.5"),
+        client("192.0.2.1.5"),
+        client("192.0.2.1.5"),
+    ];
+    all_the_same(&both, "WEB", &requests);
+    let keys = [
+        "/counted?key=a",
+        "/counted?key=b",
+        "/?key=a",
+        "/counted?key=a",
+        "/counted",
+        "/counted?key=a",
+        "/?key=a",
+    ];
+    all_the_same(&both, "OTHER", &keys.map(|target| get(target, &[])));
+}
+
+#[test]
 fn clients_stay_where_they_were() {
     let mut both = Both::start("persistence");
     both.wait_for("WEB", &get("/backup", &[]), "X-Server: B");

@@ -41,7 +41,7 @@ pub use self::{
     network::Network,
     path::{AmbiguousPath, normal_form},
     pattern::{Pattern, PatternError, Replacement},
-    rate_limit::{LimitedBy, RateLimit},
+    rate_limit::{LimitedBy, OverLimit, RateLimit},
     redirect::{Destination, Redirect},
     require_auth::RequireAuth,
     respond::{Content, Respond},

@@ -24,7 +24,7 @@ pub use self::{
     source::{Held, Refusal, Source, SourceLimits, Sources},
     stick::{Server, Stick},
 };
-pub(crate) use tables::Tables;
+pub(crate) use self::{rate::Counting, tables::Tables};
 
 use std::{
     hash::{BuildHasher, RandomState},

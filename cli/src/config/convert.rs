@@ -127,7 +127,7 @@ fn names(file: &raw::File) -> Names {
             [(&section.value.rules, Stage::Request), (&section.value.response_rules, Stage::Response)];
         for (rules, stage) in lists {
             for action in rules.iter().flat_map(|rule| &rule.then) {
-                if let raw::Action::SetVariable(name, _) = &action.value {
+                if let Some(name) = action.value.variable() {
                     names.declare(name, stage);
                 }
             }

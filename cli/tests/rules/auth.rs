@@ -168,6 +168,15 @@ fn a_limit_counts_a_request_once_however_often_its_rules_run() {
 }
 
 #[test]
+fn a_limit_says_the_same_of_a_request_each_time_its_rules_run() {
+    let rig = rig(
+        r#"{ rate_limit = { by = "source", rate = "1/1h", set_var = "much" } }, { require_auth = "staff" }, { when = { value = { "{var.much}" = true } }, deny = 429 }"#,
+    );
+    let ask = |user: &str| status(&rig.get("/", &format!("{HOST}{}", basic(user, "pw"))));
+    assert_eq!([ask("anna"), ask("bob"), ask("anna")], [200, 429, 429]);
+}
+
+#[test]
 fn a_backend_asks_as_well_and_two_lists_are_two() {
     let guests = "[users.guests]\nuser.anna = \"$5$saltsalt$0rl.MZtoLLPP3X0Rdl8riRnphIcAXJY27/aOAyK2hB5\"\n\
         user.dora = \"$5$saltsalt$0rl.MZtoLLPP3X0Rdl8riRnphIcAXJY27/aOAyK2hB5\"\n";

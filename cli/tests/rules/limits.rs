@@ -152,6 +152,31 @@ fn limits_are_those_of_their_rules_conditions_and_lists() {
 }
 
 #[test]
+fn a_limit_with_a_variable_counts_all_and_leaves_the_rest_to_other_rules() {
+    let rig = Rig::with_rules(
+        r#"{ rate_limit = { by = "{request.header.x-key}", rate = "2/12h", set_var = "much" } },
+           { when = { path = "/refused" }, deny = 403 },
+           { when = { path = "/login", value = { "{var.much}" = true } }, deny = 429 },
+           { set_header = { "X-Much" = "[{var.much}]" } }"#,
+    );
+    let get = |target: &str, key: &str| status(&rig.get(target, &format!("{HOST}X-Key: {key}\r\n")));
+    // What another rule refuses has been counted, and so is what comes of the limit itself.
+    assert_eq!(
+        ["/refused", "/login", "/login", "/", "/login"].map(|path| get(path, "a")),
+        [403, 200, 429, 200, 429]
+    );
+    assert_eq!([get("/login", "b"), get("/", "")], [200, 200]);
+    let told: Vec<_> =
+        rig.taken().iter().filter_map(|(_, head)| field(head, "X-Much").map(str::to_owned)).collect();
+    assert_eq!(told, ["[]", "[1]", "[]", "[]"]);
+    assert_eq!(rig.counter("rate_limited_total"), 0);
+    // One request with two values counts for both, the second one as well where the first is too much.
+    let both = format!("{HOST}X-Key: a\r\nX-Key: c\r\n");
+    assert_eq!([(); 3].map(|()| status(&rig.get("/", &both))), [200; 3]);
+    assert_eq!(get("/login", "c"), 429);
+}
+
+#[test]
 fn tarpit_waits_for_as_long_as_the_file_says() {
     let rig = Rig::new(
         r#"timeout = { tarpit = "100ms" }

@@ -1,6 +1,6 @@
 //! Which actions change what a condition looks at.
 
-use super::{Action, Condition};
+use super::{Action, Condition, OverLimit, RateLimit};
 
 impl Condition {
     /// May it hold after this action where it did not before, or no longer? True if that can't be told.
@@ -22,6 +22,7 @@ impl Condition {
                         Action::SetQuery(_)
                             | Action::SetSource { .. }
                             | Action::SetVariable(..)
+                            | Action::RateLimit(RateLimit { over: OverLimit::Set(..), .. })
                             | Action::RequireAuth(_)
                     )
             }

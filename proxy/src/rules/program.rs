@@ -424,7 +424,7 @@ impl Run<'_, '_, '_> {
     }
 
     /// With what is known now as conditions and limits see it.
-    fn with_compared<R>(&self, then: impl FnOnce(&Facts<'_>) -> R) -> R {
+    pub(super) fn with_compared<R>(&self, then: impl FnOnce(&Facts<'_>) -> R) -> R {
         let facts = self.facts();
         match facts.request {
             Some(request) if !self.compared.is_empty() => {
@@ -512,18 +512,8 @@ impl Run<'_, '_, '_> {
             Action::Allow => return Ok(Flow::Leave),
             Action::Tarpit(status) => return Ok(Flow::Answer(Verdict::Tarpit(*status))),
             Action::RateLimit(limit) => {
-                self.limits += 1;
-                if self.limits <= self.counted {
-                    return Ok(Flow::Next);
-                }
-                let Some(limiter) = self.tables.limiter(limit.table()) else { return Ok(Flow::Next) };
-                let mut work = std::mem::take(self.work);
-                let (message, now) = (&*self.message, (self.now)());
-                let check = |facts: &Facts<'_>| limit.check(limiter, facts, message, now, &mut work);
-                let checked = self.with_compared(check);
-                *self.work = work;
-                if let Err(retry_after) = checked {
-                    return Ok(Flow::Answer(Verdict::Limited { status: limit.status, retry_after }));
+                if let Some(verdict) = self.count(limit) {
+                    return Ok(Flow::Answer(verdict));
                 }
             }
             Action::Redirect(redirect) => return Ok(Flow::Answer(Verdict::Redirect(redirect))),

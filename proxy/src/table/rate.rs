@@ -54,6 +54,18 @@ impl Window {
         })
     }
 
+    /// Counts one more in any case, as HAProxy does.
+    ///
+    /// # Errors
+    /// That is more than `rate`: how long until another one would not be, if none came meanwhile.
+    pub fn add(&mut self, now: Duration, rate: Rate) -> Result<(), Duration> {
+        let taken = self.take(now, rate);
+        if taken.is_err() {
+            self.current = self.current.saturating_add(1);
+        }
+        taken
+    }
+
     fn turn(&mut self, now: Duration, per: Duration) {
         let elapsed = now.saturating_sub(self.began);
         if elapsed < per {
@@ -81,8 +93,18 @@ fn shrunk(per: Duration, target: u128, previous: u32) -> Duration {
 
 impl Value for Window {}
 
-/// A limit on how often each source, or each value of anything else, may come. What is refused does not count: who asks
-/// too often gets its share, not nothing.
+/// What a limit counts when it is asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Counting {
+    /// One more, unless that is too much.
+    Served,
+    /// One more.
+    All,
+    /// Nothing: this one has been counted.
+    Done,
+}
+
+/// A limit on how often each source, or each value of anything else, may come.
 #[derive(Debug)]
 pub struct RateLimiter {
     rate: Rate,
@@ -107,12 +129,12 @@ impl RateLimiter {
         self.table.resize(capacity(self.rate, self.size));
     }
 
-    /// May `source` once more?
+    /// May `source` once more? What is refused does not count: who asks too often gets its share, not nothing.
     ///
     /// # Errors
     /// Not yet: how long until it may, in whole seconds from 1 on, for Retry-After (RFC 9110 §10.2.3).
     pub fn check_source(&self, source: IpAddr, now: Duration) -> Result<(), Duration> {
-        self.check(self.keys.address(source), now)
+        self.check(self.address(source), now, Counting::Served)
     }
 
     /// May whoever sends `value` (of a field, say) once more?
@@ -120,7 +142,12 @@ impl RateLimiter {
     /// # Errors
     /// As for [`Self::check_source`].
     pub fn check_value(&self, value: &[u8], now: Duration) -> Result<(), Duration> {
-        self.check(self.key(value), now)
+        self.check(self.key(value), now, Counting::Served)
+    }
+
+    /// What `source` is remembered by.
+    pub(crate) fn address(&self, source: IpAddr) -> Key {
+        self.keys.address(source)
     }
 
     /// What `value` is remembered by.
@@ -129,8 +156,15 @@ impl RateLimiter {
     }
 
     /// May whoever is remembered by `key` once more?
-    pub(crate) fn check(&self, key: Key, now: Duration) -> Result<(), Duration> {
-        self.table.change(key, now, |window| window.take(now, self.rate)).map_err(whole_seconds)
+    pub(crate) fn check(&self, key: Key, now: Duration, counting: Counting) -> Result<(), Duration> {
+        let (rate, count) = (self.rate, self.rate.count.get());
+        let ask = |window: &mut Window| match counting {
+            Counting::Served => window.take(now, rate),
+            Counting::All => window.add(now, rate),
+            Counting::Done if window.count(now, rate.per) > count => Err(rate.per),
+            Counting::Done => Ok(()),
+        };
+        self.table.change(key, now, ask).map_err(whole_seconds)
     }
 
     /// The time over which it counts, for Retry-After.

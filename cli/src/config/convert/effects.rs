@@ -117,7 +117,7 @@ fn of_names(file: &raw::File, names: &Names, idle: &Idle<'_>) {
     for section in &file.sections {
         let rules = section.value.rules.iter().chain(&section.value.response_rules);
         for action in rules.flat_map(|rule| &rule.then) {
-            if let raw::Action::SetVariable(name, _) = &action.value
+            if let Some(name) = action.value.variable()
                 && names.unread_variables().any(|unread| unread == name)
             {
                 let why = format!("no text and no condition reads {{var.{name}}}");

@@ -6,8 +6,8 @@ use lb_proxy::{
     config::{Backend, BackendId, Mode, Server, UserList},
     http::target::is_host,
     rules::{
-        Action, Condition, Content, Destination, LimitedBy, NamedBackend, RateLimit, Redirect, RequireAuth,
-        Respond, Rule, Text, Value,
+        Action, Condition, Content, Destination, LimitedBy, NamedBackend, OverLimit, RateLimit, Redirect,
+        RequireAuth, Respond, Rule, Text, Value,
     },
     sample::{self, Expression, Names, Place, Stage},
 };
@@ -217,7 +217,11 @@ impl Context<'_> {
         }
         let size = raw.size.and_then(NonZeroU32::new).unwrap_or(SIZE);
         let prefix = raw.ipv6_prefix.as_ref().map_or(IPV6_PREFIX, |at| at.value);
-        Some(RateLimit::new(by?, raw.rate?, size, prefix, raw.status))
+        let over = match &raw.set_var {
+            None => OverLimit::Refuse(raw.status),
+            Some(name) => OverLimit::Set(name.clone(), self.names.variable(name)?),
+        };
+        Some(RateLimit::new(by?, raw.rate?, size, prefix, over))
     }
 
     fn limited_by(&self, by: &At<String>) -> Option<LimitedBy> {

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use lb_proxy::{
     Config,
     rules::{
-        Action, AmbiguousPath, Condition, Content, Destination, LimitedBy, PathPattern, RateLimit,
+        Action, AmbiguousPath, Condition, Content, Destination, LimitedBy, OverLimit, PathPattern, RateLimit,
         Replacement, Respond, Rule, ValuePattern,
     },
 };
@@ -227,7 +227,11 @@ fn rate_limit(limit: &RateLimit) -> String {
         LimitedBy::Source => format!(", ipv6_prefix = {}", limit.ipv6_prefix),
         LimitedBy::Text(_) => String::new(),
     };
-    format!("{{ by = {by}, rate = {rate}, size = {}{prefix}, status = {} }}", limit.size, limit.status)
+    let over = match &limit.over {
+        OverLimit::Refuse(status) => format!("status = {status}"),
+        OverLimit::Set(name, _) => format!("set_var = {}", quoted(&name.to_string())),
+    };
+    format!("{{ by = {by}, rate = {rate}, size = {}{prefix}, {over} }}", limit.size)
 }
 
 fn replacement(replacement: &Replacement) -> String {

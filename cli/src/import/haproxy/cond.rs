@@ -117,6 +117,20 @@ impl Cond {
         }
     }
 
+    /// With something else in the place of each key.
+    pub(super) fn replaced<E>(self, with: &mut impl FnMut(Is) -> Result<Self, E>) -> Result<Self, E> {
+        let mut each = |list: Vec<Self>| -> Result<Vec<Self>, E> {
+            list.into_iter().map(|one| one.replaced(with)).collect()
+        };
+        Ok(match self {
+            Self::Always | Self::Never => self,
+            Self::All(list) => Self::all(each(list)?),
+            Self::Any(list) => Self::any(each(list)?),
+            Self::Not(inner) => inner.replaced(with)?.not(),
+            Self::Is(is) => with(is)?,
+        })
+    }
+
     /// What stands behind `when =`; nothing for what always holds.
     pub(super) fn when(&self) -> Option<Value> {
         match self {

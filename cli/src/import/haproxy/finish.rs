@@ -22,7 +22,7 @@ use super::{
     fits::{self, Place},
     keys::{Keys, Setting, Side},
     lexer::Word,
-    proxy::{Proxy, StickTable},
+    proxy::{Bind, Proxy, RuleLine, StickTable, split_condition},
     rule::{Context, Rule, Rules, consequence},
     section::Kind,
     users::Users,
@@ -264,8 +264,34 @@ impl World<'_> {
             tables: &table,
             users: self.users,
             section: &member.written,
+            is_backend: member.proxy.kind == Kind::Backend,
+            has_ipv6: self
+                .leading_to(member)
+                .chain([member])
+                .any(|other| other.proxy.binds.iter().any(Bind::is_ipv6)),
+            also_counted: &|table, line| self.also_counted(table, line, member),
         };
         context.convert(&member.proxy.rules)
+    }
+
+    /// The line of another `track-sc` than `line` of `own` that counts in this table.
+    fn also_counted(&self, table: &str, line: Span, own: &Member) -> Option<usize> {
+        let tracks =
+            |rule: &&RuleLine| rule.arguments.first().is_some_and(|word| word.text.starts_with("track-sc"));
+        let table_of = |rule: &RuleLine| {
+            let (words, _) = split_condition(&rule.arguments);
+            let at = words.iter().position(|word| word.text == "table");
+            at.and_then(|at| words.get(at + 1)).map(|word| word.text.clone())
+        };
+        let counts = |member: &Member| {
+            let mut lines = member.proxy.rules.iter().filter(tracks);
+            let found = lines.find(|rule| {
+                let is_other = rule.span != line || !std::ptr::eq(member, own);
+                is_other && table_of(rule).as_deref().unwrap_or(&member.written) == table
+            });
+            found.map(|rule| self.notes.line(rule.span))
+        };
+        self.file.proxies.iter().find_map(counts)
     }
 
     /// Is a listener for TLS left out?
@@ -501,6 +527,12 @@ fn drop_unset_variables(finished: &mut [Finished], world: &World<'_>) {
 fn set_by<'r>(rules: impl Iterator<Item = &'r Rule>) -> BTreeSet<String> {
     let names = |(key, value): &(String, Value)| match value {
         Value::Table(entries) if key == "set_var" => entries.iter().map(|(name, _)| name.clone()).collect(),
+        Value::Table(entries) if key == "rate_limit" => {
+            let names = entries.iter().filter(|(key, _)| key == "set_var");
+            names
+                .filter_map(|(_, name)| if let Value::Text(name) = name { Some(name.clone()) } else { None })
+                .collect()
+        }
         _ => Vec::new(),
     };
     rules.flat_map(|rule| &rule.does).flat_map(names).collect()

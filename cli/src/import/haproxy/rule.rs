@@ -9,7 +9,9 @@ mod limit;
 mod old;
 mod redirect;
 mod resolve;
+mod settle;
 
+use self::settle::{Step, settle};
 pub(super) use self::{
     action::{Action as ActionRow, REQUEST, RESPONSE},
     limit::test as counter,
@@ -63,10 +65,14 @@ pub(super) enum Made {
     Nothing,
 }
 
+/// What stands in the place of a rule that counts, until it is known what is asked of it.
+const TRACK: &str = "track";
+
 impl Made {
     /// Later conditions may see something else than earlier ones.
     fn is_edit(&self) -> bool {
-        const NO_EDITS: [&str; 9] = [
+        const NO_EDITS: [&str; 10] = [
+            TRACK,
             "deny",
             "tarpit",
             "redirect",
@@ -108,6 +114,11 @@ pub(super) struct Context<'c> {
     pub(super) users: &'c Users<'c>,
     /// HAProxy's name of the section.
     pub(super) section: &'c str,
+    pub(super) is_backend: bool,
+    /// Clients may come by IPv6.
+    pub(super) has_ipv6: bool,
+    /// Another line that counts in this table than the one at this place, if there is one.
+    pub(super) also_counted: &'c dyn Fn(&str, Span) -> Option<usize>,
 }
 
 /// Which list of HAProxy's a line is in, in the order in which it goes through them.
@@ -128,14 +139,6 @@ fn list(line: &RuleLine) -> Option<(bool, u8)> {
         other if other.starts_with("rsp") => (true, 1),
         _ => return None,
     })
-}
-
-/// One line, read.
-struct Step {
-    list: u8,
-    cond: Cond,
-    made: Made,
-    span: Span,
 }
 
 impl Context<'_> {
@@ -159,8 +162,11 @@ impl Context<'_> {
                         format!("`{}`: it is for all requests here, or for none", words_of(line)),
                     );
                 }
-                Ok((cond, Made::Track(track))) => tracks.push(track.of(cond, line.span)),
                 Ok((cond, mut made)) => {
+                    if let Made::Track(track) = made {
+                        tracks.push(track.of(cond.clone(), line.span));
+                        made = Made::Rule { does: vec![(TRACK.to_owned(), Value::Flag(true))], note: None };
+                    }
                     if let (true, Made::Rule { note, .. }) =
                         (line.keyword == "http-after-response", &mut made)
                     {
@@ -180,27 +186,69 @@ impl Context<'_> {
         }
         requests.sort_by_key(|step| step.list);
         responses.sort_by_key(|step| step.list);
+        let fail = |rules: &mut Rules, fault: Fault, rule: Span, refuses: bool| {
+            let span = fault.span.unwrap_or(rule);
+            rules.lost.push(span);
+            self.notes.lost(span, format!("{}{}", fault.why, consequence(refuses)));
+        };
+        // First what is asked, and then what counts it.
+        let mut made: Vec<Rule> = Vec::new();
         for rule in settle(requests) {
             let (refuses, span) = (rule.refuses(), rule.span);
+            let rule = match self.counted(rule.cond.clone(), span, &tracks) {
+                Ok(cond) => Rule { cond, ..rule },
+                Err(fault) => {
+                    fail(&mut rules, fault, span, refuses);
+                    continue;
+                }
+            };
             for resolved in self.resolve(rule, &tracks) {
                 match resolved {
-                    Ok(limit::Limit::Rule(rule)) => rules.requests.push(rule),
+                    Ok(limit::Limit::Rule(rule)) => made.push(rule),
                     Ok(limit::Limit::Connections(entries, span)) => {
+                        self.advise_of(&entries, span);
                         self.per_source(entries, span, &mut rules)
                     }
-                    Err(fault) => {
-                        let span = fault.span.unwrap_or(span);
-                        rules.lost.push(span);
-                        self.notes.lost(span, format!("{}{}", fault.why, consequence(refuses)));
-                    }
+                    Err(fault) => fail(&mut rules, fault, span, refuses),
                 }
             }
         }
-        for track in tracks.iter().filter(|track| !track.is_asked.get()) {
+        for rule in settle(responses) {
+            let (refuses, span) = (rule.refuses(), rule.span);
+            match self.counted(rule.cond.clone(), span, &tracks) {
+                Ok(cond) => rules.responses.push(Rule { cond, ..rule }),
+                Err(fault) => fail(&mut rules, fault, span, refuses),
+            }
+        }
+        for rule in made {
+            let track = tracks.iter().position(|track| rule.does[0].0 == TRACK && track.span == rule.span);
+            match track {
+                None => rules.requests.push(rule),
+                Some(at) => match self.counting(&tracks[at], &rule.cond, &tracks[..at]) {
+                    Ok(list) => rules.requests.extend(list),
+                    Err(fault) => fail(&mut rules, fault, rule.span, false),
+                },
+            }
+        }
+        for track in tracks.iter().filter(|track| !track.is_asked()) {
             self.notes.advise(track.span, "no rule of ours asks what it counts: it is left out");
         }
-        rules.responses = settle(responses);
         rules
+    }
+
+    /// What is different for a connection that is refused.
+    fn advise_of(&self, entries: &[(String, Value)], span: Span) {
+        let mut different = Vec::new();
+        if entries.iter().any(|(key, _)| key == "connection_rate") {
+            different.push("counts there and not here, so who comes too fast gets its share and not nothing");
+        }
+        if self.is_http {
+            different.push("is answered with 429 here and only closed there");
+        }
+        if !different.is_empty() {
+            let note = format!("a connection that is refused {}", different.join(", and "));
+            self.notes.advise(span, note);
+        }
     }
 
     /// One more limit of all clients of the frontend.
@@ -342,60 +390,4 @@ pub(super) fn consequence(refuses: bool) -> &'static str {
 fn words_of(line: &RuleLine) -> String {
     let first = line.arguments.first().map_or("", |word| word.text.as_str());
     shown(&format!("{} {first}", line.keyword))
-}
-
-/// One list of ours. What `allow` spares is spared by conditions, since the lists behind it go on.
-fn settle(steps: Vec<Step>) -> Vec<Rule> {
-    let mut rules: Vec<Rule> = Vec::new();
-    // The current list, and the conditions of its `allow`.
-    let mut spared: (u8, Vec<Cond>) = (0, Vec::new());
-    let last = steps.last().map_or(0, |step| step.list);
-    let mut variables = 0;
-    let outline: Vec<(u8, bool)> = steps.iter().map(|step| (step.list, step.made.is_edit())).collect();
-    for (at, step) in steps.into_iter().enumerate() {
-        if spared.0 != step.list {
-            spared = (step.list, Vec::new());
-        }
-        let own = Cond::all(spared.1.iter().cloned().map(Cond::not).chain([step.cond]));
-        match step.made {
-            Made::Accept => {
-                let behind: Vec<bool> = outline[at + 1..]
-                    .iter()
-                    .filter(|(list, _)| *list == step.list)
-                    .map(|(_, edit)| *edit)
-                    .collect();
-                let Some((_, between)) = behind.split_last() else { continue };
-                if own == Cond::Never {
-                    continue;
-                }
-                // A password is asked for by the rule behind it, and by no `allow`.
-                if step.list == last && !own.mentions(&[AUTH]) {
-                    rules.push(Rule {
-                        cond: own,
-                        does: vec![("allow".into(), Value::Flag(true))],
-                        span: step.span,
-                        note: None,
-                    });
-                } else if between.contains(&true) {
-                    // What it asks may be changed before it would be asked again, so the answer is kept.
-                    variables += 1;
-                    let name = format!("import_allowed_{variables}");
-                    let does = vec![("set_var".into(), Value::table([(&name, Value::text("1"))]))];
-                    let note =
-                        Some("ends the rules of this kind: those behind it ask the variable".to_owned());
-                    rules.push(Rule { cond: own, does, span: step.span, note });
-                    spared.1.push(Cond::named("value", format!("{{var.{name}}}"), vec![Value::text("1")]));
-                } else {
-                    spared.1.push(own);
-                }
-            }
-            Made::Rule { does, note } => {
-                if own != Cond::Never {
-                    rules.push(Rule { cond: own, does, span: step.span, note });
-                }
-            }
-            Made::Key(..) | Made::Capture(_) | Made::Track(_) | Made::Nothing => {}
-        }
-    }
-    rules
 }

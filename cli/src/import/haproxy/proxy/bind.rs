@@ -29,6 +29,13 @@ pub(in crate::import::haproxy) struct Bind {
     pub(in crate::import::haproxy) span: Span,
 }
 
+impl Bind {
+    /// Do clients come by IPv6?
+    pub(in crate::import::haproxy) fn is_ipv6(&self) -> bool {
+        matches!(self.address, Address::Socket(SocketAddr::V6(_)) | Address::Descriptor(_))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::import::haproxy) enum Address {
     Socket(SocketAddr),

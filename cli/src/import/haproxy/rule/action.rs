@@ -113,7 +113,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     by("set-log-level", log_level, "`log = false`", "Of `silent`; with `info` it is `log = true`. A line has no other level."),
     missing("set-timeout", "timeouts are of the section"),
     missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
-    tcp("track-sc0, track-sc1, track-sc2, track-sc", |call| Ok(Made::Track(limit::track(call)?)), "`rate_limit.by`, `per_source`", "Together with a rule that refuses if its `http_req_rate`, `conn_rate` or `conn_cur` is more than a number."),
+    tcp("track-sc0, track-sc1, track-sc2, track-sc", |call| Ok(Made::Track(limit::track(call)?)), "`rate_limit`, `per_source`", "Where a rule asks whether its `http_req_rate` is more than a number; or refuses if its `conn_rate` or `conn_cur` is."),
     missing("sc-inc-gpc, sc-inc-gpc0, sc-inc-gpc1, sc-set-gpt, sc-set-gpt0, sc-add-gpc", TABLES),
     missing("use-service, lua.*, send-spoe-group, ot-group", "there are no services and no filters"),
     missing("switch-mode", "a section is of one mode"),

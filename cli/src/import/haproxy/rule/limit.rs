@@ -1,9 +1,12 @@
-//! Counters of stick tables: `track-sc0 src` with `deny if { sc_http_req_rate(0) gt 20 }` is a `rate_limit`, and what counts
-//! connections is `per_source`.
+//! Counters of stick tables: `track-sc0 src` is a `rate_limit` that sets a variable where `sc_http_req_rate(0) gt 20` is asked,
+//! and what counts connections is `per_source`.
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 
-use super::{Rule, action::Call};
+use super::{Context, Rule, action::Call};
 use crate::{
     config::{diagnostic::Span, text::write_duration},
     import::{
@@ -20,7 +23,10 @@ use crate::{
 };
 
 /// Keys of conditions that ask a counter: they stand in no `when`.
-pub(in crate::import::haproxy) const COUNTERS: [&str; 3] = ["http_req_rate", "conn_rate", "conn_cur"];
+const COUNTERS: [&str; 3] = ["http_req_rate", "conn_rate", "conn_cur"];
+
+/// Those of connections.
+pub(super) const OF_CONNECTIONS: [&str; 2] = ["conn_rate", "conn_cur"];
 
 /// `track-sc0 KEY [table T]`
 #[derive(Clone, Debug)]
@@ -32,14 +38,28 @@ pub(in crate::import::haproxy) struct Track {
     table: Option<String>,
     pub(super) cond: Cond,
     pub(super) span: Span,
-    /// A rule asks it.
-    pub(super) is_asked: Cell<bool>,
+    /// The variables that say whether a request is one too many, with how many are not, in how much time.
+    asked: RefCell<Vec<(String, u64, Duration)>>,
+    /// A rule asks it about connections.
+    limits_connections: Cell<bool>,
 }
 
 impl Track {
     /// With the condition and the place of its line.
     pub(super) fn of(self, cond: Cond, span: Span) -> Self {
         Self { cond, span, ..self }
+    }
+
+    /// Does a rule ask it?
+    pub(super) fn is_asked(&self) -> bool {
+        self.limits_connections.get() || !self.asked.borrow().is_empty()
+    }
+
+    fn ask(&self, variable: &str, most: u64, period: Duration) {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.iter().any(|(known, ..)| known == variable) {
+            asked.push((variable.to_owned(), most, period));
+        }
     }
 }
 
@@ -119,90 +139,211 @@ pub(super) fn track(call: &Call<'_>) -> Result<Track, Fault> {
         if counter.is_empty() { call.arguments.first().cloned().unwrap_or_default() } else { counter };
     // The line and its condition are put in where they are known.
     let (cond, span) = (Cond::Always, key.span);
-    Ok(Track { counter, by, table, cond, span, is_asked: Cell::new(false) })
+    Ok(Track {
+        counter,
+        by,
+        table,
+        cond,
+        span,
+        asked: RefCell::default(),
+        limits_connections: Cell::new(false),
+    })
 }
 
-/// A rule that refuses if a counter says so; `parts` is its condition.
-pub(super) fn resolve(
-    rule: &Rule,
-    parts: Vec<Cond>,
-    tracks: &[Track],
-    tables: Tables<'_>,
-) -> Result<Limit, Fault> {
-    let at_rule = |why: String| Fault { span: Some(rule.span), why };
-    let is_counter = |part: &Cond| matches!(part, Cond::Is(Is { key, .. }) if COUNTERS.contains(key));
-    let (counters, rest): (Vec<Cond>, Vec<Cond>) = parts.into_iter().partition(is_counter);
-    let [Cond::Is(Is { key, name: Some(name), values })] = counters.as_slice() else {
-        return Err(at_rule("one counter is asked by a rule, and whether it is more than a number".into()));
-    };
-    if rest.iter().any(|part| part.mentions(&COUNTERS)) {
-        return Err(at_rule("one counter is asked by a rule, and whether it is more than a number".into()));
+/// How often a request is one too many: each limit is a rule of its own, where HAProxy tracks.
+impl Context<'_> {
+    /// A condition in which variables stand for the counters of requests. What they count is noted at `tracks`.
+    pub(super) fn counted(&self, cond: Cond, span: Span, tracks: &[Track]) -> Result<Cond, Fault> {
+        cond.replaced(&mut |is: Is| match &is {
+            Is { key: "http_req_rate", name: Some(name), values } => {
+                let most = values.iter().filter_map(|value| match value {
+                    Value::Integer(most) => Some(*most),
+                    _ => None,
+                });
+                let most = most.min().unwrap_or(1);
+                let variable =
+                    self.too_many(name, most, tracks).map_err(|why| Fault { span: Some(span), why })?;
+                Ok(Cond::named("value", format!("{{var.{variable}}}"), vec![Value::Flag(true)]))
+            }
+            _ => Ok(Cond::Is(is)),
+        })
     }
-    let (most, status) = match (values.as_slice(), rule.does.as_slice()) {
-        ([Value::Integer(most)], [(action, status)]) if action == "deny" || action == "tarpit" => {
-            (*most, status.clone())
-        }
-        _ => {
-            return Err(at_rule(
-                "a counter of a stick table can have requests refused, and nothing else".into(),
-            ));
-        }
-    };
-    let (tracker, table) = match name.split_once(' ') {
-        Some((tracker, table)) => (tracker, Some(table)),
-        None => (name.as_str(), None),
-    };
-    let (by, table, cond) = if tracker == "src" {
-        (By::Source(128), table, Cond::Always)
-    } else {
-        let Some(track) = tracks.iter().find(|track| track.counter == tracker) else {
-            return Err(at_rule(format!(
-                "nothing that our file has is tracked as sc{} here",
-                shown(tracker)
-            )));
+
+    /// The variable of requests that are over `most` of the counter `name`.
+    fn too_many(&self, name: &str, most: u64, tracks: &[Track]) -> Result<String, String> {
+        let (tracker, table) = of_counter(name);
+        let counting: Vec<&Track> = match tracker {
+            "src" => {
+                let is_it =
+                    |track: &&Track| matches!(track.by, By::Source(128)) && self.is_same_table(track, table);
+                tracks.iter().filter(is_it).collect()
+            }
+            _ => tracks.iter().filter(|track| track.counter == tracker).collect(),
         };
-        track.is_asked.set(true);
-        (track.by.clone(), table.or(track.table.as_deref()), track.cond.clone())
-    };
-    let table = tables(table).map_err(at_rule)?;
-    let period = table.store.iter().find(|(stored, _)| stored == key);
-    let Some((_, period)) = period else {
-        return Err(at_rule(format!("the stick table does not store {key}, so it never has any")));
-    };
+        if counting.is_empty() {
+            if table.is_some() {
+                (self.tables)(table)?;
+            }
+            return Err(match tracker {
+                "src" => {
+                    "no rule here tracks `src` in this table, so nothing that our file has is counted".into()
+                }
+                _ => format!("nothing that our file has is tracked as sc{} here", shown(tracker)),
+            });
+        }
+        let section = if self.is_backend { "backend_" } else { "" };
+        let tracker = if tracker == "src" { "src".to_owned() } else { format!("sc{tracker}") };
+        let variable = format!("{section}{tracker}_over_{most}");
+        for track in counting {
+            if table.is_some() && !self.is_same_table(track, table) {
+                (self.tables)(table)?;
+                return Err("another table is asked than the one in which it is tracked".into());
+            }
+            if tracker == "src" && track.cond != Cond::Always {
+                return Err("a source is counted under a condition, and asked without it: write `sc` with the number of what is tracked".into());
+            }
+            let table = (self.tables)(track.table.as_deref())?;
+            let Some((_, period)) = table.store.iter().find(|(stored, _)| stored == "http_req_rate") else {
+                return Err("the stick table does not store http_req_rate, so it never has any".into());
+            };
+            let period = period.ok_or("http_req_rate takes a period, as in http_req_rate(10s)")?;
+            track.ask(&variable, most, period);
+        }
+        Ok(variable)
+    }
+
+    fn is_same_table(&self, track: &Track, name: Option<&str>) -> bool {
+        track.table.as_deref().unwrap_or(self.section) == name.unwrap_or(self.section)
+    }
+
+    /// The rules that count, where the line of `track` stands in our list; `cond` is when they do.
+    pub(super) fn counting(&self, track: &Track, cond: &Cond, earlier: &[Track]) -> Result<Vec<Rule>, Fault> {
+        let at_track = |why: String| Fault { span: Some(track.span), why };
+        let asked = track.asked.borrow();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let table = (self.tables)(track.table.as_deref()).map_err(at_track)?;
+        // What is tracked already stays what it is.
+        let before = earlier.iter().filter(|other| other.counter == track.counter);
+        let before = before.map(|other| other.cond.clone().not());
+        let cond = Cond::all(before.chain([cond.clone(), self.is_key(track, &table)]));
+        if cond == Cond::Never {
+            return Ok(Vec::new());
+        }
+        if let Some(line) = (self.also_counted)(track.table.as_deref().unwrap_or(self.section), track.span) {
+            let why = format!(
+                "line {line} counts in the same table, and HAProxy adds both up: here each counts for itself"
+            );
+            self.notes.lost(track.span, why);
+        }
+        let rule = |(variable, most, period): &(String, u64, Duration)| {
+            let by = match &track.by {
+                By::Source(_) => Value::text("source"),
+                By::Text(text) => Value::text(text),
+            };
+            let mut entries = vec![("by".to_owned(), by), ("rate".to_owned(), rate(*most, *period))];
+            entries.extend(of_table(&track.by, &table));
+            entries.push(("set_var".to_owned(), Value::text(variable)));
+            let does = vec![("rate_limit".to_owned(), Value::Table(entries))];
+            Rule { cond: cond.clone(), does, span: track.span, note: None }
+        };
+        Ok(asked.iter().map(rule).collect())
+    }
+
+    /// What has no place in a table of this type is not counted.
+    fn is_key(&self, track: &Track, table: &StickTable) -> Cond {
+        let text = |text: &str, regex: &str| {
+            Cond::named("value", text, vec![Value::table([("regex", Value::text(regex))])])
+        };
+        match (&track.by, table.kind.as_str()) {
+            (By::Source(_), "ip") if self.has_ipv6 => Cond::is("source", vec![Value::text("::/0")]).not(),
+            (By::Text(by), "ip") => text(by, IPV4),
+            (By::Text(by), "ipv6") => text(by, IPV6),
+            (By::Text(by), "integer") => {
+                let note = "the table holds numbers: what begins with digits counts there by these alone, and here by all of its text";
+                self.notes.advise(track.span, note);
+                text(by, "^[0-9]")
+            }
+            _ => Cond::Always,
+        }
+    }
+}
+
+/// As a table of type `ip` takes it.
+const IPV4: &str = r"^0*(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.0*(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}$";
+/// And one of type `ipv6`, nearly.
+const IPV6: &str = r"^[0-9A-Fa-f:]*:[0-9A-Fa-f:]*(?:\.\d+){0,3}$";
+
+/// Who counts, and the table.
+fn of_counter(name: &str) -> (&str, Option<&str>) {
+    match name.split_once(' ') {
+        Some((tracker, table)) => (tracker, Some(table)),
+        None => (name, None),
+    }
+}
+
+fn rate(most: u64, period: Duration) -> Value {
+    Value::Text(format!("{most}/{}", write_duration(period)))
+}
+
+/// What is remembered.
+fn of_table(by: &By, table: &StickTable) -> Vec<(String, Value)> {
     let mut of = Vec::new();
     if table.size > 0 {
         of.push(("size".to_owned(), Value::Integer(table.size)));
     }
     if let By::Source(bits) = by {
-        of.push(("ipv6_prefix".to_owned(), Value::Integer(bits)));
+        of.push(("ipv6_prefix".to_owned(), Value::Integer(*bits)));
     }
-    let rate = |period: Option<Duration>| {
-        let period = period.ok_or_else(|| at_rule(format!("{key} takes a period, as in {key}(10s)")))?;
-        Ok::<_, Fault>(Value::Text(format!("{most}/{}", write_duration(period))))
-    };
-    if *key == "http_req_rate" {
-        let by = match by {
-            By::Source(_) => Value::text("source"),
-            By::Text(text) => Value::Text(text),
-        };
-        let mut entries = vec![("by".to_owned(), by), ("rate".to_owned(), rate(*period)?)];
-        entries.extend(of);
-        if status != Value::Integer(429) && status != Value::Flag(true) {
-            entries.push(("status".to_owned(), status));
-        }
-        let is_held = rule.does.iter().any(|(action, _)| action == "tarpit");
-        let note = is_held.then(|| "it is refused at once, and not held as in HAProxy's tarpit".to_owned());
-        let does = vec![("rate_limit".to_owned(), Value::Table(entries))];
-        let cond = Cond::all(rest.into_iter().chain([cond]));
-        return Ok(Limit::Rule(Rule { cond, does, span: rule.span, note }));
-    }
-    if !rest.is_empty() || cond != Cond::Always || !matches!(by, By::Source(_)) {
+    of
+}
+
+/// A rule that refuses connections if a counter says so; `parts` is its condition.
+pub(super) fn per_source(
+    rule: &Rule,
+    parts: &[Cond],
+    tracks: &[Track],
+    tables: Tables<'_>,
+) -> Result<Limit, Fault> {
+    let at_rule = |why: String| Fault { span: Some(rule.span), why };
+    let [Cond::Is(Is { key, name: Some(name), values })] = parts else {
         let why = "connections are limited for all clients of the frontend alike, by their addresses (`per_source`)";
         return Err(at_rule(why.into()));
-    }
+    };
+    let most = match (values.as_slice(), rule.does.as_slice()) {
+        ([Value::Integer(most)], [(action, _)]) if action == "deny" || action == "tarpit" => *most,
+        _ => {
+            let why = "a counter of connections can have them refused, and nothing else";
+            return Err(at_rule(why.into()));
+        }
+    };
+    let (tracker, table) = of_counter(name);
+    let (by, table) = match tracker {
+        "src" => (By::Source(128), table),
+        _ => {
+            let Some(track) = tracks.iter().find(|track| track.counter == tracker) else {
+                let why = format!("nothing that our file has is tracked as sc{} here", shown(tracker));
+                return Err(at_rule(why));
+            };
+            track.limits_connections.set(true);
+            if track.cond != Cond::Always || !matches!(track.by, By::Source(_)) {
+                let why = "connections are limited for all clients of the frontend alike, by their addresses (`per_source`)";
+                return Err(at_rule(why.into()));
+            }
+            (track.by.clone(), table.or(track.table.as_deref()))
+        }
+    };
+    let table = tables(table).map_err(at_rule)?;
+    let Some((_, period)) = table.store.iter().find(|(stored, _)| stored == key) else {
+        return Err(at_rule(format!("the stick table does not store {key}, so it never has any")));
+    };
     let entry = match *key {
         "conn_cur" => ("connections".to_owned(), Value::Integer(most)),
-        _ => ("connection_rate".to_owned(), rate(*period)?),
+        _ => {
+            let period = period.ok_or_else(|| at_rule(format!("{key} takes a period, as in {key}(10s)")))?;
+            ("connection_rate".to_owned(), rate(most, period))
+        }
     };
-    Ok(Limit::Connections([entry].into_iter().chain(of).collect(), rule.span))
+    Ok(Limit::Connections([entry].into_iter().chain(of_table(&by, &table)).collect(), rule.span))
 }

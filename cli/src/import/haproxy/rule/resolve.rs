@@ -18,7 +18,7 @@ pub(in crate::import::haproxy) const AUTH: &str = "http_auth";
 
 /// Keys that stand in no `when`.
 fn is_part_of_action(cond: &Cond) -> bool {
-    cond.mentions(&[AUTH]) || cond.mentions(&limit::COUNTERS)
+    cond.mentions(&[AUTH]) || cond.mentions(&limit::OF_CONNECTIONS)
 }
 
 impl Context<'_> {
@@ -40,8 +40,8 @@ impl Context<'_> {
             rules.push(if cond.mentions(&[AUTH]) {
                 let why = "whether a password is good is asked by `http-request auth` alone: `auth unless { http_auth(LIST) }`";
                 Err(Fault { span: Some(rule.span), why: why.into() })
-            } else if cond.mentions(&limit::COUNTERS) {
-                limit::resolve(&rule, cond.conjuncts(), tracks, self.tables)
+            } else if cond.mentions(&limit::OF_CONNECTIONS) {
+                limit::per_source(&rule, &cond.conjuncts(), tracks, self.tables)
             } else {
                 Ok(Limit::Rule(rule))
             });

@@ -105,7 +105,7 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     at("http_auth_user", Type::Text, "request.user", "`{request.user}`", "Behind a rule with `require_auth`: one whose password was good."),
     of("http_auth, http_auth_group", Type::Flag, Source::Condition("request"), "`require_auth`", "With `http-request auth`."),
     missing("http_auth*", "passwords are asked for by `require_auth` alone"),
-    of("src_http_req_rate, sc_http_req_rate, sc0_http_req_rate, sc1_http_req_rate, sc2_http_req_rate", Type::Number, Source::Condition(""), "`rate_limit`", "In a rule that refuses: `gt` a number."),
+    of("src_http_req_rate, sc_http_req_rate, sc0_http_req_rate, sc1_http_req_rate, sc2_http_req_rate", Type::Number, Source::Condition(""), "`rate_limit.set_var`", "In any condition: `gt` a number."),
     of("src_conn_rate, sc_conn_rate, sc0_conn_rate, sc1_conn_rate, sc2_conn_rate", Type::Number, Source::Condition(""), "`per_source.connection_rate`", "In a rule that refuses, without other conditions."),
     of("src_conn_cur, sc_conn_cur, sc0_conn_cur, sc1_conn_cur, sc2_conn_cur", Type::Number, Source::Condition(""), "`per_source.connections`", "In a rule that refuses, without other conditions."),
     missing("src_is_local, dst_is_local, fc_src_is_local, fc_dst_is_local, dst_conn, fc_pp_*, fc_rcvd_proxy, fc_http_major, fc_err*, fc_rtt*, fc_*", "nothing here says it"),

@@ -11,7 +11,7 @@ use super::{
     respond::{self, Content},
 };
 use crate::config::{
-    diagnostic::Span,
+    diagnostic::{Report, Span},
     reader::{At, Fields, Value},
     text,
 };
@@ -75,6 +75,15 @@ impl Action {
             self,
             Self::Deny(_) | Self::Tarpit(_) | Self::Allow | Self::Redirect { .. } | Self::Respond { .. }
         )
+    }
+
+    /// The variable that it sets.
+    pub(crate) fn variable(&self) -> Option<&VariableName> {
+        match self {
+            Self::SetVariable(name, _) => Some(name),
+            Self::RateLimit(limit) => limit.set_var.as_ref(),
+            _ => None,
+        }
     }
 }
 
@@ -280,11 +289,7 @@ fn read_variables(fields: &Fields<'_>, side: Side, actions: &mut Vec<At<Action>>
     for (name, value) in entries {
         let text = value.string("a text");
         let shown = name.value.escape_debug();
-        let Some(variable) = VariableName::parse(&name.value) else {
-            let what = "names are letters, digits and `_`, as in tenant or \"session.tenant\"";
-            fields.report.error(name.span, format!("`{shown}` is no name of a variable; {what}"));
-            continue;
-        };
+        let Some(variable) = variable(&name, fields.report) else { continue };
         if variable.scope == Scope::Response && side != Side::Response {
             fields.report.error(
                 name.span,
@@ -298,6 +303,17 @@ fn read_variables(fields: &Fields<'_>, side: Side, actions: &mut Vec<At<Action>>
             actions.push(At::new(Action::SetVariable(variable, text), name.span));
         }
     }
+}
+
+/// The name of a variable.
+pub(super) fn variable(name: &At<String>, report: &Report<'_>) -> Option<VariableName> {
+    let variable = VariableName::parse(&name.value);
+    if variable.is_none() {
+        let shown = name.value.escape_debug();
+        let what = "names are letters, digits and `_`, as in tenant or \"session.tenant\"";
+        report.error(name.span, format!("`{shown}` is no name of a variable; {what}"));
+    }
+    variable
 }
 
 /// `{ regex = .., with = .. }`

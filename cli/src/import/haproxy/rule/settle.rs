@@ -1,0 +1,71 @@
+//! HAProxy's lists of rules as one: what ends one of them is a condition of the rules behind it.
+
+use super::{AUTH, Made, Rule};
+use crate::{
+    config::diagnostic::Span,
+    import::{document::Value, haproxy::cond::Cond},
+};
+
+/// One line, read.
+pub(super) struct Step {
+    pub(super) list: u8,
+    pub(super) cond: Cond,
+    pub(super) made: Made,
+    pub(super) span: Span,
+}
+
+/// One list of ours. What `allow` spares is spared by conditions, since the lists behind it go on.
+pub(super) fn settle(steps: Vec<Step>) -> Vec<Rule> {
+    let mut rules: Vec<Rule> = Vec::new();
+    // The current list, and the conditions of its `allow`.
+    let mut spared: (u8, Vec<Cond>) = (0, Vec::new());
+    let last = steps.last().map_or(0, |step| step.list);
+    let mut variables = 0;
+    let outline: Vec<(u8, bool)> = steps.iter().map(|step| (step.list, step.made.is_edit())).collect();
+    for (at, step) in steps.into_iter().enumerate() {
+        if spared.0 != step.list {
+            spared = (step.list, Vec::new());
+        }
+        let own = Cond::all(spared.1.iter().cloned().map(Cond::not).chain([step.cond]));
+        match step.made {
+            Made::Accept => {
+                let behind: Vec<bool> = outline[at + 1..]
+                    .iter()
+                    .filter(|(list, _)| *list == step.list)
+                    .map(|(_, edit)| *edit)
+                    .collect();
+                let Some((_, between)) = behind.split_last() else { continue };
+                if own == Cond::Never {
+                    continue;
+                }
+                // A password is asked for by the rule behind it, and by no `allow`.
+                if step.list == last && !own.mentions(&[AUTH]) {
+                    rules.push(Rule {
+                        cond: own,
+                        does: vec![("allow".into(), Value::Flag(true))],
+                        span: step.span,
+                        note: None,
+                    });
+                } else if between.contains(&true) {
+                    // What it asks may be changed before it would be asked again, so the answer is kept.
+                    variables += 1;
+                    let name = format!("import_allowed_{variables}");
+                    let does = vec![("set_var".into(), Value::table([(&name, Value::text("1"))]))];
+                    let note =
+                        Some("ends the rules of this kind: those behind it ask the variable".to_owned());
+                    rules.push(Rule { cond: own, does, span: step.span, note });
+                    spared.1.push(Cond::named("value", format!("{{var.{name}}}"), vec![Value::text("1")]));
+                } else {
+                    spared.1.push(own);
+                }
+            }
+            Made::Rule { does, note } => {
+                if own != Cond::Never {
+                    rules.push(Rule { cond: own, does, span: step.span, note });
+                }
+            }
+            Made::Key(..) | Made::Capture(_) | Made::Track(_) | Made::Nothing => {}
+        }
+    }
+    rules
+}
