@@ -32,7 +32,7 @@ use crate::{
     exit::Exit,
     interfaces::{local_addresses, nowhere_warnings},
     log,
-    privileges::{self, Launcher, Places, Purpose},
+    privileges::{self, Launcher, Purpose, Start},
     speaker::protocol::FromSpeaker,
 };
 
@@ -92,6 +92,8 @@ pub struct RunOptions {
     pub runtime_dir: Option<PathBuf>,
     /// Instead of `control.sock` in it.
     pub control: Option<PathBuf>,
+    /// Neither Landlock nor seccomp.
+    pub unconfined: bool,
     /// This process takes the place of the one on stdin (`lbctl upgrade`).
     pub take_over: bool,
 }
@@ -140,8 +142,14 @@ pub fn run(options: &RunOptions) -> Exit {
             return Exit::Usage;
         }
     };
-    let places = Places { runtime_dir: &options.runtime_dir(), control: &options.control() };
-    let entered = match privileges::enter(&config, places) {
+    let start = Start {
+        file: &options.file,
+        runtime_dir: &options.runtime_dir(),
+        control: &options.control(),
+        takes_over: options.take_over,
+        is_unconfined: options.unconfined,
+    };
+    let entered = match privileges::enter(&config, start) {
         Ok(entered) => entered,
         Err(error) => {
             refuse(&error.to_string(), false);
@@ -231,6 +239,7 @@ async fn compose(
         file,
         wanted_node: options.node.clone(),
         runtime_dir,
+        is_unconfined: options.unconfined,
         launcher,
         started: Instants::now(),
         health: proxy.health(),
@@ -313,6 +322,7 @@ struct Daemon {
     path: String,
     wanted_node: Option<String>,
     runtime_dir: PathBuf,
+    is_unconfined: bool,
     launcher: Launcher,
     started: Instants,
     identity: Identity,
@@ -460,6 +470,7 @@ impl Daemon {
         let settings = SpeakerSettings {
             groups: self.groups.iter().map(|group| group.config.clone()).collect(),
             runtime_dir: self.runtime_dir.clone(),
+            is_unconfined: self.is_unconfined,
             program: "/proc/self/exe".into(),
             launcher: self.launcher.clone(),
         };

@@ -1,16 +1,19 @@
 //! What the processes may do once they run: as little as they need.
 //!
 //! ```text
-//! whoever starts it ── enter ──▶ the user of the file, no_new_privs
+//! whoever starts it ── enter ──▶ the user of the file, no_new_privs, Landlock, seccomp
 //!                                 ├── launcher      starts speakers and the next daemon, has their capabilities
-//!                                 └── all others    CAP_NET_BIND_SERVICE
-//! speaker ── enter_speaker ──▶ CAP_NET_ADMIN, CAP_NET_RAW
+//!                                 └── all others    CAP_NET_BIND_SERVICE, start nothing
+//! speaker ── enter_speaker ──▶ CAP_NET_ADMIN, CAP_NET_RAW, its locks
 //! ```
-//! Capabilities and no_new_privs belong to threads: `enter` is called while there is one, and the others inherit them.
+//! All of this belongs to threads: `enter` is called while there is one, and the others inherit it.
 //! docs/decisions/0027-least-privilege.md has the reasons.
 
 mod account;
+mod calls;
 mod capabilities;
+mod files;
+mod filter;
 mod folder;
 mod launcher;
 
@@ -31,13 +34,23 @@ use capabilities::Plan;
 /// SCHED_RR priorities that a speaker without CAP_SYS_NICE may take, as the packaged unit has it.
 const REAL_TIME: rlim_t = 20;
 
-/// Where the daemon works.
+/// Says to the next daemon of an upgrade that it has what this one has given away: neither Landlock nor seccomp takes
+/// anything back, and each time more is another layer.
+pub const CONFINED: &str = "LBCTL_CONFINED";
+
+/// How the daemon is started.
 #[derive(Clone, Copy, Debug)]
-pub struct Places<'a> {
+pub struct Start<'a> {
+    /// The configuration.
+    pub file: &'a Path,
     /// Of the locks.
     pub runtime_dir: &'a Path,
     /// The control socket.
     pub control: &'a Path,
+    /// It takes the place of another daemon.
+    pub takes_over: bool,
+    /// Neither Landlock nor seccomp: for trouble.
+    pub is_unconfined: bool,
 }
 
 /// What came of it.
@@ -72,12 +85,13 @@ pub enum EnterError {
     },
 }
 
-/// Becomes the user of the file and keeps what the daemon needs. To be called before the first thread is started, which
-/// inherits it.
+/// Becomes the user of the file and keeps what the daemon needs: capabilities, files, system calls. To be called before the
+/// first thread is started, which inherits it. What a kernel does not have of Landlock and seccomp is a remark: a service that
+/// runs is worth more.
 ///
 /// # Errors
 /// Everything that would leave the process with more than `config` says.
-pub fn enter(config: &Config, places: Places<'_>) -> Result<Entered, EnterError> {
+pub fn enter(config: &Config, start: Start<'_>) -> Result<Entered, EnterError> {
     raise_limits();
     let mut remarks = Vec::new();
     let account = Account::find(&config.global)?.filter(|account| !account.is_own());
@@ -93,12 +107,24 @@ pub fn enter(config: &Config, places: Places<'_>) -> Result<Entered, EnterError>
     let plan = Plan::new(capabilities::permitted()?, !config.groups.is_empty(), stays_root);
     capabilities::bound(plan.launcher())?;
     if let Some(account) = &account {
-        folder::give(places, account)?;
+        folder::give(start, account)?;
         capabilities::kept_while(|| account.become_it().map_err(EnterError::from))?;
     }
     set_no_new_privs(true).map_err(io::Error::from)?;
+    if start.is_unconfined {
+        remarks.push("lbctl runs without Landlock and seccomp, as --unconfined wants it".to_owned());
+    } else if !start.takes_over || std::env::var_os(CONFINED).is_none() {
+        folder::make(start);
+        remarks.extend(files::confine(config, start));
+        remarks.extend(calls::forbid().err().map(unfiltered));
+    }
     let launcher = Launcher::start(plan)?;
     capabilities::restrict(plan.daemon)?;
+    if !start.is_unconfined {
+        // After the last one of these, which it refuses.
+        remarks.extend(calls::forbid_programs().err().map(unfiltered));
+        remarks.dedup();
+    }
     Ok(Entered { launcher, user: account.map(|account| account.name().to_owned()), remarks })
 }
 
@@ -123,6 +149,21 @@ pub fn enter_starting_speaker() -> io::Result<()> {
 /// The kernel refuses.
 pub fn enter_speaker() -> io::Result<()> {
     capabilities::restrict(capabilities::permitted()? & capabilities::of_a_speaker())
+}
+
+/// The files and system calls that a speaker keeps; the next thing to do. `runtime_dir`: of its locks. Returns what the
+/// kernel refused, in words; the daemon says of itself what this kernel has not.
+#[must_use]
+pub fn confine_speaker(runtime_dir: &Path) -> Vec<String> {
+    let files = files::confine_speaker(runtime_dir).err().map(|error| format!("no Landlock: {error}"));
+    // The daemon's filters are there already.
+    let calls = calls::forbid_programs_of_a_speaker().err().map(unfiltered);
+    files.into_iter().chain(calls).collect()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a function of what `map` gives")]
+fn unfiltered(why: io::Error) -> String {
+    format!("lbctl runs without a filter of system calls (seccomp): {why}")
 }
 
 /// The speaker's memory and priority, for which it has no rights of its own later. Best effort: the unit has its own limits.

@@ -53,7 +53,7 @@ const PATIENCE_REPLACING: Duration = Duration::from_secs(10);
 const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// Runs the speaker on what it inherited: the socket pair as stdin, the page as stdout.
-pub fn main(runtime_dir: &Path) -> Exit {
+pub fn main(runtime_dir: &Path, is_unconfined: bool) -> Exit {
     let Ok((socket, page)) = inherited() else {
         eprintln!("lbctl speaker is the second process of `lbctl run`; it can't be started by hand");
         return Exit::Usage;
@@ -62,9 +62,12 @@ pub fn main(runtime_dir: &Path) -> Exit {
     if privileges::enter_starting_speaker().is_err() {
         return Exit::Failure;
     }
-    let refused = prefer_over_others(privileges::may_lock_memory());
+    let mut refused = prefer_over_others(privileges::may_lock_memory());
     if privileges::enter_speaker().is_err() {
         return Exit::Failure;
+    }
+    if !is_unconfined {
+        refused.extend(privileges::confine_speaker(runtime_dir));
     }
     let Ok(alive) = Alive::hold(Arc::clone(&page), Side::Speaker) else { return Exit::Failure };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::{AccessFlags, User, access, geteuid};
 
 use crate::patience::{self, LIMIT};
 
@@ -23,6 +23,12 @@ pub enum ReadError {
     /// This user may not.
     #[error("may not be read by user {0}")]
     NoRight(String),
+    /// This user may, and this process may not.
+    #[error(
+        "is out of reach: user {0} may read it, but the running lbctl does not read there (Landlock); restart it, or put the \
+         file elsewhere, in /etc for instance"
+    )]
+    OutOfReach(String),
     /// Whoever opens it waits for somebody who writes.
     #[error("is a pipe, not a file")]
     Pipe,
@@ -49,10 +55,31 @@ pub fn read(path: &Path, largest: u64) -> Result<Vec<u8>, ReadError> {
     patience::within(&path.to_string_lossy(), move || read_now(&own, largest))?
 }
 
+/// `error` of making or opening the file at `path` to write: says what helps if this user may, and this process may not.
+pub(crate) fn with_reach(path: &Path, error: io::Error) -> io::Error {
+    let target = if path.exists() { Some(path) } else { path.parent() };
+    // access(2) goes by the rights of files alone.
+    let may = || target.is_some_and(|target| access(target, AccessFlags::W_OK).is_ok());
+    if error.kind() == io::ErrorKind::PermissionDenied && may() {
+        return io::Error::other(
+            "out of reach since lbctl was started (Landlock): restart it, or choose /run for a socket, /var/log for a log, or a \
+             folder that its file named then",
+        );
+    }
+    error
+}
+
 fn read_now(path: &Path, largest: u64) -> Result<Vec<u8>, ReadError> {
     check(&fs::metadata(path)?)?;
     // Something else may be there by now, so it is neither waited for nor trusted.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| match error.kind() {
+        // access(2) goes by the rights of files alone.
+        io::ErrorKind::PermissionDenied if access(path, AccessFlags::R_OK).is_ok() => {
+            ReadError::OutOfReach(own_user())
+        }
+        _ => error.into(),
+    })?;
     check(&file.metadata()?)?;
     let mut bytes = Vec::new();
     file.take(largest.saturating_add(1)).read_to_end(&mut bytes)?;

@@ -29,6 +29,9 @@ pub struct RunArguments {
     /// The control socket [default: control.sock in the runtime folder]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Without Landlock and the filter of system calls, to find out whether they are the trouble
+    #[arg(long)]
+    unconfined: bool,
     /// Take the place of the daemon on stdin
     #[arg(long, hide = true)]
     take_over: bool,
@@ -41,6 +44,7 @@ pub fn run(arguments: &RunArguments) -> Exit {
         node: arguments.node.clone(),
         runtime_dir: arguments.runtime_dir.clone(),
         control: arguments.control.clone(),
+        unconfined: arguments.unconfined,
         take_over: arguments.take_over,
     })
 }

@@ -10,9 +10,12 @@ pub struct SpeakerArguments {
     /// Folder of the lock files
     #[arg(long)]
     runtime_dir: PathBuf,
+    /// Without Landlock and seccomp
+    #[arg(long)]
+    unconfined: bool,
 }
 
 /// Runs the verb.
 pub fn run(arguments: &SpeakerArguments) -> Exit {
-    speaker::main(&arguments.runtime_dir)
+    speaker::main(&arguments.runtime_dir, arguments.unconfined)
 }

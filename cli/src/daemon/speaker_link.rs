@@ -44,6 +44,8 @@ pub struct SpeakerSettings {
     pub program: PathBuf,
     /// Starts it.
     pub launcher: Launcher,
+    /// Neither Landlock nor seccomp.
+    pub is_unconfined: bool,
 }
 
 /// Sends to the speaker; clones are the same link. When the last clone is dropped, the speaker resigns and ends.

@@ -121,6 +121,7 @@ impl Daemon {
         if let Some(node) = &self.wanted_node {
             arguments.extend(["--node".into(), node.into()]);
         }
+        arguments.extend(self.is_unconfined.then(|| "--unconfined".into()));
         arguments.extend(["--runtime-dir".into(), self.runtime_dir.clone().into()]);
         arguments.extend([
             "--control".into(),

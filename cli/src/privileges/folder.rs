@@ -9,18 +9,29 @@ use std::{
 
 use nix::unistd::fchown;
 
-use super::{EnterError, Places, account::Account};
+use super::{EnterError, Start, account::Account};
 
 /// Folders that are lbctl's own, whoever has made them: systemd gives them to the user of the unit, which is root.
 const OWN: [&str; 2] = ["/run/lbctl", "/var/log/lbctl"];
 
+/// Makes the folders that are missing: what is not there can't be let in.
+pub(super) fn make(start: Start<'_>) {
+    for folder in wanted(start) {
+        // Whoever needs it says why it can't be had.
+        let _ = DirBuilder::new().recursive(true).mode(0o755).create(folder);
+    }
+}
+
+fn wanted(start: Start<'_>) -> impl Iterator<Item = &Path> {
+    let both = [Some(start.runtime_dir), start.control.parent()];
+    both.into_iter().flatten().filter(|folder| !folder.as_os_str().is_empty())
+}
+
 /// Makes the folders that are missing and gives them to `account`, and lbctl's own with the files in them. Any other folder
 /// that is there stays as it is.
-pub(super) fn give(places: Places<'_>, account: &Account) -> Result<(), EnterError> {
-    let wanted = [Some(places.runtime_dir), places.control.parent()];
-    let wanted = wanted.into_iter().flatten().filter(|folder| !folder.as_os_str().is_empty());
+pub(super) fn give(start: Start<'_>, account: &Account) -> Result<(), EnterError> {
     let own = OWN.iter().map(Path::new).filter(|folder| folder.exists());
-    for folder in wanted.chain(own) {
+    for folder in wanted(start).chain(own) {
         give_folder(folder, account).map_err(|error| EnterError::Folder {
             folder: folder.display().to_string(),
             user: account.name().to_owned(),

@@ -203,13 +203,13 @@ impl Node {
     }
 
     pub(crate) fn start(&mut self) {
-        self.start_program(Path::new(env!("CARGO_BIN_EXE_lbctl")));
+        self.start_program(Path::new(env!("CARGO_BIN_EXE_lbctl")), &[]);
     }
 
     /// The same with a copy of the program.
-    pub(crate) fn start_program(&mut self, program: &Path) {
+    pub(crate) fn start_program(&mut self, program: &Path, arguments: &[&str]) {
         let log = File::options().create(true).append(true).open(self.folder.join("log")).unwrap();
-        let mut command = self.command_of(program, &self.folder, &[], &[]);
+        let mut command = self.command_of(program, &self.folder, &[], arguments);
         self.daemon = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     }
 

@@ -53,6 +53,10 @@ struct Jailed {
 
 impl Jailed {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
         let bridge = Bridge::new("");
         let folder = bridge.folder.path();
         fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
@@ -64,7 +68,7 @@ impl Jailed {
         fs::write(&file, text.replacen("[global]\n", &format!("[global]\nuser = \"{USER}\"\n"), 1)).unwrap();
         let mut node = Node::new(&bridge, 1, true);
         give(node.folder());
-        node.start_program(&program);
+        node.start_program(&program, arguments);
         wait_for("lb1 holds the address", || node.has_vip().then_some(()));
         Self { node, program, file, bridge }
     }
@@ -103,7 +107,7 @@ fn give(path: &Path) {
 }
 
 /// What /proc says of one thread.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Thread {
     name: String,
     status: String,
@@ -139,6 +143,7 @@ impl Thread {
         let groups: Vec<_> = self.value("Groups").split_whitespace().collect();
         assert_eq!(groups, [user.gid.as_raw().to_string()], "{}: root's are gone", self.name);
         assert_eq!(self.value("NoNewPrivs"), "1", "{}", self.name);
+        assert_eq!(self.value("Seccomp"), "2", "{}: a filter", self.name);
     }
 }
 
@@ -165,11 +170,14 @@ fn assert_least_privilege(daemon: Pid, speaker: Pid) {
         assert_eq!(bounding, bound, "{}", thread.name);
         if thread.name == "launcher" {
             assert_eq!((inheritable, permitted, effective), (bound, bound, bound));
+            assert_eq!(thread.value("Seccomp_filters"), "2");
             // Of what was started last: a speaker or another daemon.
             assert!([0, bound & !PORTS, bound].contains(&ambient), "{ambient:x}");
         } else {
             assert_eq!((permitted, effective), (PORTS, PORTS), "{}", thread.name);
             assert_eq!((inheritable, ambient), (0, 0), "{}", thread.name);
+            // No more after an upgrade: each one costs a moment at each call.
+            assert_eq!(thread.value("Seccomp_filters"), "3", "{}", thread.name);
         }
     }
     // From its second thread on it has started.
@@ -281,6 +289,90 @@ fn the_next_process_of_an_upgrade_has_the_same_and_starts_speakers() {
         assert_least_privilege(third, next);
         assert_least_privilege(third, replace_speaker(&jailed, third));
         jailed.done(&["stop", "--now"]);
+    });
+}
+
+#[test]
+fn what_is_out_of_reach_since_the_start_is_refused_with_what_helps() {
+    as_root("privileges::what_is_out_of_reach_since_the_start_is_refused_with_what_helps", || {
+        let jailed = Jailed::start();
+        // Folders that the machine has are open, whatever the file named at the start.
+        let page = "error_page = { 503 = \"/etc/os-release\" }";
+        jailed.edit("check = false", &format!("check = false\n{page}"));
+        jailed.done(&["reload"]);
+
+        let elsewhere = tempfile::tempdir().unwrap();
+        let path = |name: &str| elsewhere.path().join(name).display().to_string();
+        fs::set_permissions(elsewhere.path(), Permissions::from_mode(0o755)).unwrap();
+        give(elsewhere.path());
+        fs::write(path("503.http"), "one").unwrap();
+        let key = format!("error_page = {{ 503 = \"{}\" }}", path("503.http"));
+        jailed.edit(page, &key);
+        let refused = jailed.verb(&["reload"]);
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(78), "{why}");
+        assert!(
+            why.contains(
+                "503.http\" is out of reach: user nobody may read it, but the running lbctl does not"
+            ),
+            "{why}"
+        );
+        assert!(why.contains("restart it, or put the file elsewhere"), "{why}");
+
+        // A socket is what a reload needs, and a log is not.
+        let bind = "bind = { vip = \"web\", port = 80 }";
+        let socket =
+            format!("bind = [{{ vip = \"web\", port = 80 }}, {{ unix = \"{}\" }}]", path("web.sock"));
+        jailed.edit(&key, "");
+        jailed.edit(bind, &socket);
+        let refused = jailed.verb(&["reload"]);
+        let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{why}");
+        assert!(
+            why.contains("web.sock: out of reach since lbctl was started (Landlock): restart it, or"),
+            "{why}"
+        );
+        jailed.edit(&socket, &format!("{bind}\nlog = {{ file = \"{}\" }}", path("access.log")));
+        jailed.done(&["reload"]);
+        wait_for("a problem that says what helps", || {
+            let problems = jailed.node.status()["problems"].to_string();
+            (problems.contains("access.log") && problems.contains("out of reach since")).then_some(())
+        });
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1, "nothing was made there");
+    });
+}
+
+#[test]
+fn speaker_of_a_program_that_was_replaced_or_removed_is_started_again() {
+    as_root("privileges::speaker_of_a_program_that_was_replaced_or_removed_is_started_again", || {
+        let jailed = Jailed::start();
+        let daemon = jailed.node.daemon();
+        let fresh = jailed.program.with_extension("new");
+        fs::copy(&jailed.program, &fresh).unwrap();
+        fs::rename(&fresh, &jailed.program).unwrap();
+        assert_least_privilege(daemon, replace_speaker(&jailed, daemon));
+        fs::remove_file(&jailed.program).unwrap();
+        assert_least_privilege(daemon, replace_speaker(&jailed, daemon));
+    });
+}
+
+#[test]
+fn unconfined_daemon_has_its_capabilities_taken_and_nothing_else() {
+    as_root("privileges::unconfined_daemon_has_its_capabilities_taken_and_nothing_else", || {
+        let jailed = Jailed::start_with(&["--unconfined"]);
+        let (first, speaker) = (jailed.node.daemon(), jailed.node.speaker());
+        let mut threads = [Thread::all(first), Thread::all(speaker)].concat();
+        jailed.done(&["upgrade"]);
+        let next = jailed.daemon();
+        assert_ne!(next, first);
+        jailed.node.signal(speaker, Signal::SIGKILL);
+        let speaker = wait_for("another speaker", || jailed.node.speaker_of(next));
+        threads.extend([Thread::all(next), Thread::all(speaker)].concat());
+        for thread in threads {
+            assert_eq!(thread.value("Seccomp"), "0", "{}", thread.name);
+            assert_eq!(thread.value("NoNewPrivs"), "1", "{}", thread.name);
+            assert_eq!(thread.sets()[3] & !(PORTS | ADMIN | RAW | NICE | LOCK), 0, "{}", thread.name);
+        }
     });
 }
 

@@ -27,6 +27,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::BACKLOG;
 use crate::{
     config::{Owner, UnixAddress, UnixBind},
+    file::with_reach,
     patience::{self, LIMIT},
 };
 
@@ -107,7 +108,7 @@ fn bind_file(
     });
     made.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => failed("bind")(io::Error::other("its folder does not exist")),
-        _ => failed("bind")(error),
+        _ => failed("bind")(with_reach(&unfinished.0, error)),
     })?;
     let (file, id) = open(&unfinished.0).map_err(failed("look at"))?;
     rights.give(&file).map_err(|(what, source)| failed(what)(source))?;

@@ -48,6 +48,7 @@ impl Child {
             .arg("speaker")
             .arg("--runtime-dir")
             .arg(&settings.runtime_dir)
+            .args(settings.is_unconfined.then_some("--unconfined"))
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::from(page.file().try_clone()?));
         let runtime = Handle::current();

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     daemon::speaker_link::Ends,
     packets,
-    privileges::{Launcher, Purpose},
+    privileges::{CONFINED, Launcher, Purpose},
 };
 
 /// To start and say hello.
@@ -101,7 +101,7 @@ impl Next {
     fn spawn(orders: &Orders) -> io::Result<Self> {
         let (ours, theirs) = packets::pair()?;
         let mut command = Command::new(&orders.program);
-        command.arg0("lbctl").args(&orders.arguments).stdin(Stdio::from(theirs));
+        command.arg0("lbctl").args(&orders.arguments).env(CONFINED, "1").stdin(Stdio::from(theirs));
         let process = orders.launcher.run(Purpose::Daemon, move || command.spawn())??;
         let channel = Channel::new(ours)?;
         Ok(Self { process: Some(process), channel, version: String::new(), ends: None })

@@ -14,7 +14,7 @@ use std::{
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::config::LogDestination;
+use crate::{config::LogDestination, file::with_reach};
 
 /// A syslog daemon that takes nothing for so long is stuck.
 const TAKEN_WITHIN: Duration = Duration::from_secs(1);
@@ -178,8 +178,9 @@ impl Attempt {
 /// Without waiting for the reader of a named pipe; what is written to it waits all the same.
 fn open_file(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file =
-        OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags.bits()).open(path)?;
+    let opened =
+        OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags.bits()).open(path);
+    let file = opened.map_err(|error| with_reach(path, error))?;
     fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
     Ok(file)
 }
