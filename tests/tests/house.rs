@@ -106,6 +106,51 @@ fn unsafe_stands_only_in_the_modules_that_may_have_it_and_says_why() {
     none(&wrong);
 }
 
+/// What decides who holds an address, whether a server is up, or when a connection has waited for long enough. A clock
+/// that jumps changes nothing there, because nobody there reads one that can.
+const WITHOUT_WALL_CLOCK: [&str; 16] = [
+    "vrrp/src/",
+    "cli/src/daemon/hello",
+    "cli/src/daemon/speaker_link",
+    "cli/src/daemon/stop.rs",
+    "cli/src/daemon/track",
+    "cli/src/keeper",
+    "cli/src/speaker",
+    "proxy/src/health.rs",
+    "proxy/src/health/rounds.rs",
+    "proxy/src/health/slowstart.rs",
+    "proxy/src/rates",
+    "proxy/src/resolve",
+    "proxy/src/table",
+    "proxy/src/tcp",
+    "proxy/src/upstream",
+    "proxy/src/wheel",
+];
+
+#[test]
+fn elections_checks_and_timeouts_know_no_wall_clock() {
+    let clocks = ["SystemTime", "Timestamp", "CLOCK_REALTIME", "OffsetDateTime"];
+    let sources = files(&[".rs"]);
+    let mut wrong = Vec::new();
+    for place in WITHOUT_WALL_CLOCK {
+        let here = sources.iter().filter(|(path, _)| path.starts_with(place) && !path.contains("tests"));
+        let here: Vec<_> = here.collect();
+        assert!(!here.is_empty(), "there is no {place}");
+        for (path, text) in here {
+            let code = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
+            let is_wrong = |line: &str| {
+                !line.trim_start().starts_with("//") && clocks.iter().any(|clock| line.contains(clock))
+            };
+            wrong.extend(
+                code.enumerate()
+                    .filter(|(_, line)| is_wrong(line))
+                    .map(|(number, line)| format!("{path}:{}: {}", number + 1, line.trim())),
+            );
+        }
+    }
+    none(&wrong);
+}
+
 #[test]
 fn every_lock_of_the_data_plane_is_listed_with_when_it_is_taken() {
     let page = read("docs/architecture/request.md");

@@ -28,6 +28,8 @@ mod node;
 mod promises;
 #[path = "sim/random.rs"]
 mod random;
+#[path = "sim/together.rs"]
+mod together;
 #[path = "sim/tracker.rs"]
 mod tracker;
 #[path = "sim/world.rs"]

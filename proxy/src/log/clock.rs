@@ -220,6 +220,21 @@ mod tests {
         assert_eq!(texts, ["Nov  2 23:00:00", "Nov  2 23:00:01"]);
     }
 
+    /// What is kept of a second or of a zone never outlives it, whichever way the clock goes.
+    #[test]
+    fn clock_that_jumps_by_an_hour_either_way_is_written_as_it_is() {
+        let at = |seconds: u64| UNIX_EPOCH + Duration::from_millis(1_793_660_400_250 + 1000 * seconds);
+        let clock = clock(at(0), 0);
+        for (seconds, hour) in [(0, "23"), (3600, "00"), (0, "23"), (3599, "23"), (0, "23")] {
+            clock.pretend(at(seconds), 0);
+            let (text, iso) =
+                (text(|out| clock.put_syslog(at(seconds), out)), text(|out| clock.put_iso(at(seconds), out)));
+            let minutes = if seconds == 3599 { "59:59" } else { "00:00" };
+            assert_eq!(text.split(' ').next_back(), Some(format!("{hour}:{minutes}").as_str()));
+            assert!(iso.contains(&format!("T{hour}:{minutes}.250000")), "{iso}");
+        }
+    }
+
     #[test]
     fn numbers_are_padded_and_never_cut() {
         let padded = |number, digits, pad| text(|out| put_padded(number, digits, pad, out));

@@ -195,5 +195,9 @@ mod tests {
         assert_eq!((outage.count, outage.total(at(21))), (2, Duration::from_secs(5)));
         // A clock that was set back takes nothing away.
         assert_eq!(outage.total(at(3)), Duration::from_secs(4));
+        outage.change(false, at(3));
+        // One that was set forward by an hour while nothing was down adds nothing.
+        outage.change(true, at(3_603));
+        assert_eq!((outage.count, outage.total(at(3_605))), (3, Duration::from_secs(6)));
     }
 }

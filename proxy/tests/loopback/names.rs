@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lb_proxy::{
@@ -32,6 +32,8 @@ enum Says {
 struct Nameserver {
     address: SocketAddr,
     says: Arc<Mutex<Says>>,
+    /// When it was asked.
+    asked: Arc<Mutex<Vec<Instant>>>,
     task: AbortHandle,
 }
 
@@ -41,17 +43,20 @@ impl Nameserver {
         let address = socket.local_addr().unwrap();
         let says = Arc::new(Mutex::new(says));
         let said = Arc::clone(&says);
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let questions = Arc::clone(&asked);
         let task = tokio::spawn(async move {
             let mut question = [0; 512];
             loop {
                 let (length, client) = socket.recv_from(&mut question).await.unwrap();
+                questions.lock().unwrap().push(Instant::now());
                 let says = said.lock().unwrap().clone();
                 if let Some(answer) = answer(&question[..length], &says) {
                     socket.send_to(&answer, client).await.unwrap();
                 }
             }
         });
-        Self { address, says, task: task.abort_handle() }
+        Self { address, says, asked, task: task.abort_handle() }
     }
 
     fn now_says(&self, says: Says) {
@@ -168,6 +173,26 @@ async fn server_that_moves_gets_new_connections_at_its_new_address_and_idle_ones
         assert!(tokio::time::Instant::now() < end, "the idle connection to a is still used");
     }
     eventually("it resolves", || server(&proxy).name_problem.is_none()).await;
+}
+
+#[tokio::test]
+async fn ttl_is_followed_and_nobody_is_asked_before_its_end() {
+    let [a, b] = twins().await;
+    let nameserver = Nameserver::saying(Says::Addresses(vec![host(1)], 2)).await;
+    let proxy = Proxy::start(named(&nameserver, a.address.port())).unwrap();
+    let asked = || nameserver.asked.lock().unwrap().clone();
+    eventually("it was asked", || !asked().is_empty()).await;
+    // Later answers are good for an hour.
+    nameserver.now_says(Says::Addresses(vec![host(2)], 3600));
+    let moved = SocketAddr::new(host(2), a.address.port());
+    eventually("its second answer is used", || server(&proxy).resolved == Some(moved)).await;
+    let [first, second] = asked()[..] else { panic!("{:?}", asked()) };
+    assert!(second - first >= Duration::from_secs(2), "{:?}", second - first);
+    // A check later, and one more.
+    for server in [b.accepted(), b.accepted() + 1] {
+        eventually("it is checked there", || b.accepted() > server).await;
+    }
+    assert_eq!(asked().len(), 2);
 }
 
 /// A nameserver, and a proxy with one server that it sends to 127.0.1.1.

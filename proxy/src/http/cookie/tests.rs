@@ -372,6 +372,21 @@ fn cookie_is_ignored_once_it_is_idle_or_lives_too_long() {
     assert_eq!(server(&life, &format!("|{}|{}", moment(0), moment(3604))), None);
 }
 
+/// Its clients keep their servers, and a cookie of the hour that is to come lives that much longer at most.
+#[test]
+fn clock_that_jumps_by_an_hour_either_way_costs_no_client_its_server() {
+    let day = Some(Duration::from_secs(86_400));
+    let cookie = Cookie { maxidle: day, maxlife: day, ..indirect() };
+    for jump in [-3600_i64, 3600] {
+        let moment = String::from_utf8(date::encode((4_000_000 - jump) as u64).to_vec()).unwrap();
+        let value = format!("SRV=app1|{moment}|{moment}");
+        let (persisted, _) = request(&cookie, &[&value], |_| true);
+        assert_eq!(persisted.server, Some(0), "{jump}");
+        let set = response(&cookie, Method::Get, &persisted, 0, &[]);
+        assert_eq!(set.is_empty(), jump < 0, "a date is renewed when it is older than now: {set:?}");
+    }
+}
+
 #[test]
 fn dates_are_given_and_renewed() {
     let hour = Some(Duration::from_secs(3600));

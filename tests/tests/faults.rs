@@ -1,0 +1,149 @@
+//! Faults of the machine under a pair: no memory left for a node, and both nodes started at the same instant.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
+use std::{fmt::Write as _, fs, process::Command, thread, time::Duration};
+
+use lb_tests::{
+    order::{self, other},
+    scene::Scene,
+    wait,
+};
+use lbctl::lab::{BALANCERS, CONFIGURATION, How, Options};
+
+const LONG: Duration = Duration::from_secs(30);
+const MEGABYTE: u64 = 1 << 20;
+
+/// Runs a script as root: by sudo, which `tests/run` needs anyway, where the test is not.
+fn as_root(script: &str) -> String {
+    let is_root = nix::unistd::geteuid().is_root();
+    let mut command = if is_root { Command::new("sh") } else { Command::new("sudo") };
+    let command = if is_root { &mut command } else { command.args(["-n", "sh"]) };
+    let output = command.args(["-c", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A cgroup of this test, of either version, with processes that use memory in it from now on.
+struct Cgroup(String);
+
+impl Cgroup {
+    fn with(processes: &[i32], most: u64) -> Self {
+        let name = format!("lbctl-test-{}", std::process::id());
+        let members: String = processes.iter().fold(String::new(), |mut text, pid| {
+            writeln!(text, "echo {pid} > $group/cgroup.procs").unwrap();
+            text
+        });
+        let script = format!(
+            "set -e\n\
+             if [ -e /sys/fs/cgroup/memory/cgroup.procs ]; then group=/sys/fs/cgroup/memory/{name} limit=memory.limit_in_bytes\n\
+             else group=/sys/fs/cgroup/{name} limit=memory.max; echo +memory > /sys/fs/cgroup/cgroup.subtree_control || true; fi\n\
+             mkdir $group\n{members}echo {most} > $group/$limit\necho $group"
+        );
+        Self(as_root(&script).trim().to_owned())
+    }
+
+    /// How often the kernel has killed one of them.
+    fn kills(&self) -> u64 {
+        let files = ["memory.oom_control", "memory.events"]
+            .map(|file| fs::read_to_string(format!("{}/{file}", self.0)));
+        let text: String = files.into_iter().flatten().collect();
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or_default()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Who is still in it stays where it was made.
+        let up = format!(
+            "group={}; for pid in $(cat $group/cgroup.procs); do echo $pid > $group/../cgroup.procs; done; rmdir $group",
+            self.0
+        );
+        as_root(&format!("{up} || true"));
+    }
+}
+
+/// The numbers of the daemon and the speaker of a node, as this process has them.
+fn processes(scene: &Scene, node: &str) -> Vec<i32> {
+    let namespace = scene.shell(node, "readlink /proc/self/ns/net").trim().to_owned();
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is_ours = |pid: &i32| {
+        let is_there = fs::read_link(format!("/proc/{pid}/ns/net"))
+            .is_ok_and(|link| link.as_os_str() == namespace.as_str());
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        is_there && (command.contains("\0run\0") || command.contains("\0speaker\0"))
+    };
+    pids.filter(is_ours).collect()
+}
+
+/// A reload brings a map that is far too large. The kernel kills what uses the most, which is the daemon.
+#[test]
+fn node_whose_cgroup_has_no_memory_left_gives_the_address_to_the_other() {
+    Scene::unless_starved(&Options::default(), |scene| {
+        let holder = scene.holder();
+        let heir = other(&holder);
+        scene.wait_until_other_is_ready(&holder);
+        let found = processes(scene, &holder);
+        assert_eq!(found.len(), 2, "{found:?}");
+        let group = Cgroup::with(&found, 40 * MEGABYTE);
+        let hosts = (0..600_000).fold(String::new(), |mut text, number| {
+            writeln!(text, "host-{number}.example.com web").unwrap();
+            text
+        });
+        let map = scene.write("hosts.map", &hosts);
+        let more = r#"
+[frontend.more]
+bind  = "127.0.0.1:81"
+rules = [{ backend = '{request.host|map("hosts")}' }]
+
+[map.hosts]
+file = "#;
+        let text = format!("{CONFIGURATION}{more}\"{map}\"\n");
+        scene.write_file(&holder, "/run/lab.toml", &text).unwrap();
+        let read = scene.record().unwrap().len();
+        let (code, _, errors) = scene.verb(&holder, &["reload"]);
+        assert_eq!(code, Some(1), "{errors}");
+        scene.wait_until_held_by(heir, LONG).unwrap();
+        assert!(group.kills() > 0);
+        assert!(order::first_move(scene, &holder, read).in_order);
+        assert!(!scene.has_vip(&holder));
+        scene.wait_for_answer();
+        drop(group);
+        // Started again, with the file as it was.
+        scene.write_file(&holder, "/run/lab.toml", CONFIGURATION).unwrap();
+        scene.heal(&holder).unwrap();
+        scene.wait_until_all_ready().unwrap();
+        assert_eq!(scene.holders().unwrap(), [heir]);
+    });
+}
+
+/// As after a power cut, several times.
+#[test]
+fn nodes_that_are_started_at_the_same_instant_have_one_holder() {
+    let scene = Scene::new(&Options::default().without_daemons());
+    for round in 1..=5 {
+        let read = scene.record().unwrap().len();
+        let start = &|node: &str| if round == 1 { scene.start(node) } else { scene.heal(node) };
+        thread::scope(|scope| {
+            for one in BALANCERS.map(|node| scope.spawn(move || start(node))) {
+                one.join().unwrap().unwrap();
+            }
+        });
+        scene.wait_until_all_ready().unwrap();
+        let holder = scene.holder();
+        assert!(scene.has_vip(&holder) && !scene.has_vip(other(&holder)), "round {round}");
+        scene.wait_for_answer();
+        // Two that claim in the same moment: the loser takes it back at once.
+        let claims = order::claims(&scene, read);
+        assert!((1..=2).contains(&claims), "round {round}: {claims} claims");
+        for node in BALANCERS {
+            wait::until("no problems", LONG, || {
+                (scene.status_of(node)["problems"] == serde_json::json!([])).then_some(())
+            });
+        }
+        for node in BALANCERS {
+            scene.fail(node, How::Kill).unwrap();
+        }
+    }
+}
