@@ -229,12 +229,14 @@ impl Loggers {
         found
     }
 
-    /// Waits until what was sent is written, for `limit` at most. It blocks.
+    /// Waits until what was sent is written, for `limit` at most, and says how much was not. It blocks.
     pub(crate) fn flush(&self, limit: Duration) {
         let end = Instant::now() + limit;
         let flushed: Vec<_> = self.sinks.iter().map(|sink| sink.flush()).collect();
-        for flushed in flushed {
-            let _ = flushed.recv_timeout(end.saturating_duration_since(Instant::now()));
+        for (sink, flushed) in self.sinks.iter().zip(flushed) {
+            if flushed.recv_timeout(end.saturating_duration_since(Instant::now())).is_err() {
+                sink.tell_what_waits();
+            }
         }
     }
 

@@ -72,7 +72,7 @@ struct Refusal {
 pub(crate) struct Noted {
     /// As it was put in words last, at most a second ago.
     pub(crate) reason: Arc<str>,
-    /// It is to be said in the log, and so many were not since the last one that was.
+    /// It is to be said in the log, and so many were not since the last one that was; see also [`Refusals::held_back`].
     pub(crate) more: Option<u64>,
 }
 
@@ -94,6 +94,15 @@ impl Refusals {
             *reason = said;
         }
         Noted { reason: Arc::clone(&reason), more }
+    }
+
+    /// Those that were not said, of each reason of which none has been said for a second: the last words, and how many.
+    pub(crate) fn held_back(&self, now: Duration) -> impl Iterator<Item = (Why, Arc<str>, u64)> {
+        Why::ALL.into_iter().zip(&self.0).filter_map(move |(why, refusal)| {
+            let count = refusal.seldom.overdue(now)?;
+            let reason = refusal.reason.lock().unwrap_or_else(PoisonError::into_inner);
+            Some((why, Arc::clone(&reason), count))
+        })
     }
 
     /// Those of the last hour.
@@ -124,16 +133,29 @@ struct Seldom {
 impl Seldom {
     /// How many were held back since the last one, if this one may pass.
     fn pass(&self, now: Duration) -> Option<u64> {
+        let held_back = self.turn(now);
+        if held_back.is_none() {
+            self.held_back.fetch_add(1, Ordering::Relaxed);
+        }
+        held_back
+    }
+
+    /// How many were held back, if some were and no other has passed since.
+    fn overdue(&self, now: Duration) -> Option<u64> {
+        if self.held_back.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.turn(now).filter(|&count| count > 0)
+    }
+
+    /// Takes the place of the one that may pass this second, and those that were held back.
+    fn turn(&self, now: Duration) -> Option<u64> {
         let now = stamp(now);
         let next = self.next.load(Ordering::Relaxed);
         let every = u64::try_from(EVERY.as_millis()).unwrap_or(1);
         let mine = now >= next
             && self.next.compare_exchange(next, now + every, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if mine {
-            return Some(self.held_back.swap(0, Ordering::Relaxed));
-        }
-        self.held_back.fetch_add(1, Ordering::Relaxed);
-        None
+        mine.then(|| self.held_back.swap(0, Ordering::Relaxed))
     }
 }
 
@@ -154,6 +176,10 @@ mod tests {
         assert_eq!([seldom.pass(at(0)), seldom.pass(at(500)), seldom.pass(at(999))], [None; 3]);
         assert_eq!(seldom.pass(at(1_000)), Some(3));
         assert_eq!(seldom.pass(at(9_000)), Some(0));
+        assert_eq!(seldom.overdue(at(10_000)), None);
+        assert_eq!([seldom.pass(at(9_500)), seldom.pass(at(9_600))], [None; 2]);
+        assert_eq!([seldom.overdue(at(9_999)), seldom.overdue(at(10_000))], [None, Some(2)]);
+        assert_eq!([seldom.overdue(at(11_000)), seldom.pass(at(10_500))], [None; 2]);
     }
 
     #[test]
@@ -172,9 +198,14 @@ mod tests {
         assert_eq!(noted, Noted { reason: "a".into(), more: Some(0) });
         let noted = refusals.note(Why::Full, at(5), || panic!("it is not said twice a second"));
         assert_eq!(noted, Noted { reason: "a".into(), more: None });
+        assert_eq!(refusals.held_back(at(5)).count(), 0);
+        assert_eq!(refusals.held_back(at(6)).collect::<Vec<_>>(), [(Why::Full, "a".into(), 1)]);
+        assert_eq!(refusals.held_back(at(7)).count(), 0);
+        assert_eq!(refusals.note(Why::Full, at(63), || "a".to_owned()).more, Some(0));
+        refusals.note(Why::Full, at(63), || panic!("it is not said twice a second"));
         assert_eq!(refusals.note(Why::Full, at(64), || "b".to_owned()).more, Some(1));
         assert_eq!(refusals.note(Why::NoServer, at(64), || "c".to_owned()).more, Some(0));
-        let full = (Why::Full, 3, 61, 2, "b".to_owned());
+        let full = (Why::Full, 5, 61, 2, "b".to_owned());
         assert_eq!(seen(&refusals, 66), [(Why::NoServer, 1, 2, 2, "c".to_owned()), full]);
         refusals.note(Why::Full, at(200), || "d".to_owned());
         assert_eq!(seen(&refusals, 200)[1], (Why::Full, 1, 0, 0, "d".to_owned()));

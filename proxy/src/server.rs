@@ -211,8 +211,9 @@ impl Proxy {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.log_end();
-        // The workers have handed over their last lines.
         let node = self.board.node();
+        status::tell_held_back(&node, Duration::MAX);
+        // The workers have handed over their last lines.
         let _ = tokio::task::spawn_blocking(move || node.loggers.flush(FLUSH)).await;
         cut
     }

@@ -9,7 +9,7 @@ mod traffic;
 pub use crate::refusals::Why;
 pub use check::{CheckCode, CheckReport};
 pub(crate) use collect::collect;
-pub(crate) use sample::sample;
+pub(crate) use sample::{sample, tell_held_back};
 pub use steps::{StepTimes, Steps};
 pub use traffic::{Compressed, Level, Outage, PerSecond, ServerHistory, Traffic};
 

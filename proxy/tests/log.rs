@@ -17,6 +17,8 @@ mod syslog;
 mod answered;
 #[path = "log/captures.rs"]
 mod captures;
+#[path = "log/content.rs"]
+mod content;
 #[path = "log/cookies.rs"]
 mod cookies;
 #[path = "log/events.rs"]

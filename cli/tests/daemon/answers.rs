@@ -58,6 +58,36 @@ fn a_monitors_question_is_answered_and_never_logged_whatever_the_filter() {
 }
 
 #[test]
+fn those_that_are_refused_within_a_second_are_told_though_no_other_follows() {
+    let frontend = unused_address();
+    let text = format!(
+        "[listen.web]\nbind = \"{frontend}\"\nservers = [\"{}\"]\ncheck = false\nretries = 0\n",
+        unused_address()
+    );
+    let mut daemon = Daemon::spawn(&text, frontend, None);
+    let told = |log: &str| -> u64 {
+        let of_line = |line: &str| -> Option<u64> {
+            let (_, more) = line.split_once(" more=")?;
+            let more: u64 = more.split(' ').next()?.parse().ok()?;
+            Some(more + u64::from(line.contains(" refused frontend=")))
+        };
+        log.lines().filter(|line| line.contains("no server could be connected to")).filter_map(of_line).sum()
+    };
+    for _ in 0..5 {
+        assert!(ask(frontend, "/").0.starts_with("HTTP/1.1 503 "));
+    }
+    daemon.wait_until("all are told", |daemon| told(&daemon.log()) == 5);
+    assert!(daemon.log().contains("WARN more were refused backend=\"web\" reason="), "{}", daemon.log());
+    // And at the end.
+    for _ in 0..5 {
+        assert!(ask(frontend, "/").0.starts_with("HTTP/1.1 503 "));
+    }
+    assert_eq!(daemon.verb(&["stop"]).status.code(), Some(0));
+    daemon.wait_for_exit();
+    assert_eq!(told(&daemon.log()), 10, "{}", daemon.log());
+}
+
+#[test]
 fn a_connection_without_a_byte_is_logged_only_where_the_file_wants_so() {
     let front = unused_address();
     let logging = SocketAddr::new(front.ip(), 8001);

@@ -9,7 +9,10 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, PATIENCE, file, get, unused_address, web_server};
+use crate::{
+    harness::{Daemon, PATIENCE, file, get, unused_address, web_server},
+    nameserver::nameserver,
+};
 
 /// A daemon that has `log` on its frontend, and another one in `[global]`.
 fn start(log: &str, global: &str) -> Daemon {
@@ -130,6 +133,34 @@ fn a_place_that_is_not_there_is_a_problem_until_it_is_there() {
     std::fs::create_dir(folder.path().join("later")).expect("made");
     daemon.wait_until("the lines that waited", |_| read(&log).contains("\"GET / HTTP/1.1\"\n"));
     daemon.wait_until("no problem", |daemon| !problems(daemon).contains(&what));
+}
+
+#[test]
+fn a_name_that_never_resolves_is_told_of_at_once_and_its_lines_are_counted_at_the_end() {
+    let mut daemon = start(
+        "log = { syslog = \"log.lbctl.invalid\" }\nlog_format = \"httplog\"",
+        &format!("nameservers = [\"{}\"]", nameserver(None)),
+    );
+    let target = "log.lbctl.invalid:514";
+    let lines = |log: &str, what: &str| -> Vec<String> {
+        let is_of_it = |line: &&str| line.contains(target) && line.contains(what);
+        log.lines().filter(is_of_it).map(str::to_owned).collect()
+    };
+    daemon.wait_until("it is told", |daemon| !lines(&daemon.log(), "a log can't be written").is_empty());
+    for _ in 0..3 {
+        assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
+    }
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_for_exit();
+    let log = daemon.log();
+    let [told] = &lines(&log, "a log can't be written")[..] else { panic!("{log}") };
+    assert!(told.contains("WARN") && told.contains("its name does not resolve: no such name"), "{told}");
+    let [lost] = &lines(&log, "lines of a log are lost: the process ends")[..] else { panic!("{log}") };
+    let (_, count) = lost.split_once(" lines=").expect("a number");
+    let count: u32 = count.split(' ').next().expect("a number").parse().expect("a number");
+    // With those of the start and of the end.
+    assert!((5..20).contains(&count) && lost.contains(&format!("so_far={count} ")), "{lost}");
+    assert!(lost.contains("its name does not resolve: no such name"), "{lost}");
 }
 
 #[test]

@@ -83,6 +83,8 @@ pub(super) struct Batch {
 /// What both ends of the queue know.
 #[derive(Debug)]
 struct Shared {
+    /// Lines that are in the queue or in hand.
+    waiting: AtomicU64,
     written: AtomicU64,
     lost: AtomicU64,
     /// Milliseconds since `started`, plus one, at which the write under way began; 0 for none.
@@ -116,6 +118,7 @@ impl Sink {
     pub(super) fn start(destination: &LogDestination, notice: Header, workers: usize) -> Arc<Self> {
         let (queue, received) = sync_channel(workers * outbox::BUFFERS + CONTROL_LINES);
         let shared = Arc::new(Shared {
+            waiting: AtomicU64::new(0),
             written: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             writing: AtomicU64::new(0),
@@ -132,6 +135,7 @@ impl Sink {
             faulty: None,
             is_refused: false,
             told: (Instant::now(), 0),
+            warned: (Instant::now(), 0),
         };
         let spawned =
             thread::Builder::new().name("lbctl-log".to_owned()).spawn(move || writer.run(&received));
@@ -169,14 +173,22 @@ impl Sink {
 
     /// Its name leads there now.
     pub(super) fn resolved(&self, address: SocketAddr) {
-        self.link.shared.known().name_problem = None;
+        if self.link.shared.known().name_problem.take().is_some() {
+            tracing::info!(log = %self.destination, %address, "the name of a log resolves again");
+        }
         self.order(Order::Move(address));
     }
 
     /// Its name can't be resolved; the last address is used on.
     pub(super) fn unresolved(&self, why: String) {
-        self.link.shared.known().name_problem.get_or_insert_with(|| LogProblem::now(String::new())).what =
-            why;
+        let mut known = self.link.shared.known();
+        match &mut known.name_problem {
+            Some(problem) => problem.what = why,
+            None => {
+                tracing::warn!(log = %self.destination, reason = why, "a log can't be written");
+                known.name_problem = Some(LogProblem::now(why));
+            }
+        }
     }
 
     fn order(&self, order: Order) {
@@ -189,6 +201,18 @@ impl Sink {
         let (done, flushed) = sync_channel(1);
         let _ = self.link.queue.try_send(Message::Flush(done));
         flushed
+    }
+
+    /// The process ends, and nobody will write them.
+    pub(super) fn tell_what_waits(&self) {
+        let (shared, status) = (&self.link.shared, self.status());
+        let lines = shared.waiting.load(Ordering::Relaxed);
+        if lines > 0 {
+            let so_far = status.lost_total + lines;
+            let reason = status.problem.map_or_else(|| "it is too slow".to_owned(), |problem| problem.what);
+            let log = status.target;
+            tracing::warn!(log, lines, so_far, reason, "lines of a log are lost: the process ends");
+        }
     }
 
     pub(super) fn status(&self) -> LogStatus {
@@ -208,7 +232,9 @@ impl Link {
     /// Never waits. What can't be taken is lost.
     pub(super) fn send(&self, batch: Batch) {
         let lines = batch.lines;
+        self.shared.waiting.fetch_add(lines, Ordering::Relaxed);
         if self.queue.try_send(Message::Lines(batch)).is_err() {
+            self.shared.waiting.fetch_sub(lines, Ordering::Relaxed);
             self.lose(lines);
         }
     }
@@ -266,8 +292,10 @@ struct Writer {
     faulty: Option<Instant>,
     /// Nobody took the last line: the next one goes alone until one is not refused.
     is_refused: bool,
-    /// When a loss was told last, and how many were lost by then.
+    /// When a loss was told last in the log itself, and how many were lost by then.
     told: (Instant, u64),
+    /// The same for what the program says of itself.
+    warned: (Instant, u64),
 }
 
 impl Writer {
@@ -320,6 +348,7 @@ impl Writer {
     fn write_batch(&mut self, mut batch: Batch) {
         let mut rest = &batch.bytes[..];
         while !rest.is_empty() {
+            self.warn_of_losses();
             if let Some(notice) = self.notice_of_losses() {
                 self.write_once(&notice);
             }
@@ -333,6 +362,7 @@ impl Writer {
             }
         }
         let lost = rest.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        self.shared.waiting.fetch_sub(batch.lines, Ordering::Relaxed);
         self.shared.written.fetch_add(batch.lines.saturating_sub(lost), Ordering::Relaxed);
         self.shared.lost.fetch_add(lost, Ordering::Relaxed);
         if let Some(home) = batch.home.take() {
@@ -386,17 +416,28 @@ impl Writer {
         }
     }
 
+    /// How many were lost since then, if that is to be told now.
+    fn losses(&self, (at, known): (Instant, u64)) -> Option<(u64, u64)> {
+        let lost = self.shared.lost.load(Ordering::Relaxed);
+        let is_soon = at.elapsed() < TOLD && known > 0;
+        (lost != known && !is_soon).then_some((lost - known, lost))
+    }
+
+    /// Also while the place is broken.
+    fn warn_of_losses(&mut self) {
+        if let Some((new, lost)) = self.losses(self.warned) {
+            self.warned = (Instant::now(), lost);
+            tracing::warn!(log = self.name, lines = new, so_far = lost, "lines of a log are lost");
+        }
+    }
+
     /// The line about what was lost, seldom.
     fn notice_of_losses(&mut self) -> Option<Vec<u8>> {
-        let lost = self.shared.lost.load(Ordering::Relaxed);
-        let (at, known) = self.told;
-        let is_soon = at.elapsed() < TOLD && known > 0;
-        if lost == known || is_soon || self.faulty.is_some() {
+        if self.faulty.is_some() || !self.output.is_known() {
             return None;
         }
+        let (new, lost) = self.losses(self.told)?;
         self.told = (Instant::now(), lost);
-        let new = lost - known;
-        tracing::warn!(log = self.name, lines = new, so_far = lost, "lines of a log are lost");
         let mut line = Vec::new();
         self.notice.put(Severity::Warning, &self.clock, SystemTime::now(), &mut line);
         let what = if new == 1 {

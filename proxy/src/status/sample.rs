@@ -1,12 +1,13 @@
 //! What is kept of the counters once a second, so that [`super::Status`] can tell rates, peaks and averages.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::collect::{connections, requests_and_server_errors};
 use crate::{
     metrics::BackendCounters,
     node::Node,
     rates::{Answers, Sums},
+    refusals::{Refusals, Why},
 };
 
 /// Takes a sample of everything.
@@ -43,5 +44,27 @@ pub(crate) fn sample(node: &Node, now: Instant) {
             rates.sessions.sample(now, sessions);
             rates.steps.sample(sums);
         }
+    }
+    tell_held_back(node, node.now());
+}
+
+/// Says how many more were refused, and why, of those that are said once a second only.
+pub(crate) fn tell_held_back(node: &Node, now: Duration) {
+    let tell = |refusals: &Refusals, frontend: Option<&str>, backend: Option<&str>| {
+        for (why, reason, more) in refusals.held_back(now) {
+            let reason = &*reason;
+            match why {
+                Why::Unanswered => tracing::warn!(frontend, backend, reason, more, "more got no answer"),
+                // What it is said of for the first time is no warning either.
+                Why::Source => tracing::info!(frontend, backend, reason, more, "more were refused"),
+                _ => tracing::warn!(frontend, backend, reason, more, "more were refused"),
+            }
+        }
+    };
+    for (index, frontend) in node.frontends.iter().enumerate() {
+        tell(&frontend.refusals, Some(&node.config.frontends[index].name), None);
+    }
+    for backend in &node.backends {
+        tell(&backend.shared.refusals, None, Some(&backend.shared.name));
     }
 }

@@ -50,7 +50,7 @@ fn book_has_each_pair_that_can_occur_and_tests_produce_it() {
     of_sources.extend(killed.difference(&never).cloned());
     assert_eq!(occur, of_sources);
 
-    let tests = ["answered", "killed", "lines", "tcp", "terminations"]
+    let tests = ["answered", "content", "killed", "lines", "tcp", "terminations"]
         .map(|name| read(&format!("tests/log/{name}.rs")));
     // `503 SC--`, `- - KH--`, and the state of tcplog.
     let produced = all(r#"[ "]([A-Za-z-]{2})(?:--| 1/1/0/0/0 0/0)"#, &tests.concat());

@@ -65,6 +65,11 @@ impl Output {
         !matches!(self, Self::Udp { .. })
     }
 
+    /// Is it known where it is?
+    pub(super) fn is_known(&self) -> bool {
+        !matches!(self, Self::Udp { address: None, .. })
+    }
+
     /// Sends the first line alone and waits for a refusal of it, which comes later than the line leaves. Not done if one came.
     pub(super) fn probe(&mut self, lines: &[u8], is_over: impl Fn() -> bool) -> Attempt {
         let end = memchr::memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
