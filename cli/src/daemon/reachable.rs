@@ -30,7 +30,8 @@ impl Daemon {
                 if self.unreachable.as_ref() != Some(&why) {
                     tracing::error!(
                         "the control socket was removed by somebody, so no verb reaches this daemon: {why}. It serves on, \
-                         takes signals, and tries again each second"
+                         takes signals, and tries again each second; another folder than it had is out of its reach until a \
+                         restart"
                     );
                     self.unreachable = Some(why);
                 }

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
+
 use crate::harness::{Daemon, PATIENCE, file, get, lbctl, unused_address, verb, web_server};
 
 /// How often a daemon said so.
@@ -35,15 +37,13 @@ fn after(before: &str, command: &Command) -> Command {
     sh
 }
 
+const RESTORED: &str = "removed by somebody; it is there again";
+
 #[test]
-fn a_control_socket_or_folder_that_somebody_removes_is_there_again() {
+fn a_control_socket_that_somebody_removes_is_there_again() {
     let mut daemon = Daemon::start("http", web_server(Duration::ZERO));
     fs::remove_file(&daemon.socket).expect("removed");
-    daemon.wait_until("it says so", |daemon| said(daemon, "removed by somebody; it is there again") == 1);
-    daemon.assert_untouched();
-    fs::remove_dir_all(daemon.folder.path().join("run")).expect("removed");
-    daemon
-        .wait_until("it says so again", |daemon| said(daemon, "removed by somebody; it is there again") == 2);
+    daemon.wait_until("it says so", |daemon| said(daemon, RESTORED) == 1);
     assert!(daemon.verb(&["reload"]).status.success(), "{}", daemon.log());
     daemon.assert_untouched();
     let second = lbctl()
@@ -58,19 +58,38 @@ fn a_control_socket_or_folder_that_somebody_removes_is_there_again() {
     assert!(!daemon.socket.exists());
 }
 
+/// Its folder as well, unless Landlock keeps the daemon to the one that it had.
 #[test]
-fn a_control_socket_that_cannot_be_made_again_is_said_once_and_clients_are_served() {
-    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+fn a_runtime_folder_that_somebody_removes_is_there_again() {
+    let (frontend, server) = (unused_address(), web_server(Duration::ZERO));
+    let daemon = Daemon::spawn_with(&file("http", frontend, server), frontend, None, |command| {
+        command.arg("--unconfined");
+    });
+    fs::remove_dir_all(daemon.folder.path().join("run")).expect("removed");
+    daemon.wait_until("it says so", |daemon| said(daemon, RESTORED) == 1);
+    assert!(daemon.verb(&["reload"]).status.success(), "{}", daemon.log());
+    daemon.assert_untouched();
+}
+
+#[test]
+fn a_control_socket_that_cannot_be_made_again_is_said_once_and_clients_and_signals_are_served() {
+    let mut daemon = Daemon::start("http", web_server(Duration::ZERO));
     let (run, away) = (daemon.folder.path().join("run"), daemon.folder.path().join("away"));
     fs::rename(&run, &away).expect("renamed");
     fs::write(&run, "").expect("a file in its place");
     let words = "no verb reaches this daemon: can't create ";
     daemon.wait_until("it says so", |daemon| said(daemon, words) == 1);
     assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_until("it reloads", |daemon| said(daemon, "reloaded hash=") == 1);
     fs::remove_file(&run).expect("removed");
+    fs::rename(&away, &run).expect("renamed");
     daemon.wait_until("it answers again", |daemon| daemon.status_json().is_some());
     daemon.assert_untouched();
     assert_eq!(said(&daemon, words), 1, "{}", daemon.log());
+    fs::rename(&run, &away).expect("renamed");
+    daemon.signal(Signal::SIGUSR1);
+    assert!(daemon.wait_for_exit().success());
 }
 
 /// `lbctl run` whose runtime folder is a tmpfs with these options; what it says when it ends.
