@@ -213,9 +213,11 @@ fn statistics_and_pages_are_where_they_were() {
         rows.sort();
         rows
     };
-    for (listener, target, fields) in
-        [("WEB", "/haproxy-stats;csv", vec![]), ("STATS", "/stats;csv", vec![password])]
-    {
+    for (listener, target, fields) in [
+        ("WEB", "/haproxy-stats;csv", vec![]),
+        ("WEB", "/haproxy-statsXYZ;csv", vec![]),
+        ("STATS", "/stats;csv", vec![password]),
+    ] {
         let [theirs, ours] = both.ask(listener, &get(target, &fields));
         let expected = [
             "# pxname svname",
@@ -237,6 +239,31 @@ fn statistics_and_pages_are_where_they_were() {
             assert!(answer.to_ascii_lowercase().contains("\r\nwww-authenticate: basic realm="), "{answer}");
         }
     }
+}
+
+#[test]
+fn sections_without_servers_and_servers_at_rest_answer_as_they_did() {
+    let both = Both::start("sections");
+    assert!(!both.notes.contains("not converted"), "{}", both.notes);
+    let targets = [
+        "/",
+        "/",
+        "/b",
+        "/slow",
+        "/denied",
+        "/empty",
+        "/page",
+        "/answers/hello",
+        "/answers/none",
+        "/answers/x",
+        "/off",
+        "/named",
+        "/resting",
+    ];
+    all_the_same(&both, "WEB", &targets.map(|target| get(target, &[])));
+    all_the_same(&both, "OTHER", &["/slow", "/denied", "/"].map(|target| get(target, &[])));
+    let [_, ours] = both.ask("WEB", &get("/", &[]));
+    assert!(ours.contains("\r\nX-Server: A\r\n"), "{ours}");
 }
 
 #[test]

@@ -304,13 +304,14 @@ fn servers(out: &mut String, backend: usize, servers: &[Server], config: &Config
         let own = own.map(|own| format!(", source = {own}")).unwrap_or_default();
         let address = quoted(&server.address.to_string());
         let backup = if server.backup { ", backup = true" } else { "" };
+        let disabled = if server.disabled { ", disabled = true" } else { "" };
         let table = format!(
-            "{{ address = {address}{own}{check_at}, weight = {}{backup}{maxconn}{minconn}{cookie} }}",
+            "{{ address = {address}{own}{check_at}, weight = {}{backup}{disabled}{maxconn}{minconn}{cookie} }}",
             server.weight
         );
         line(out, &format!("server.{}", key(&server.name)), table);
     }
-    if !listed.is_empty() {
+    if !listed.is_empty() || servers.is_empty() {
         line(out, "servers", list(listed));
     }
 }

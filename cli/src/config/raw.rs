@@ -11,8 +11,8 @@ pub(crate) use self::{
     log::{LogEntry, WIRES as LOG_WIRES},
     map::{KINDS as MAP_KINDS, Map},
     proxy::{
-        Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Keepalive, Kind,
-        Observing, OnMarkedDown, Page, PageSource, Pool, RetryOn, Rule, Section, Server, Source,
+        Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Given, Keepalive,
+        Kind, Observing, OnMarkedDown, Page, PageSource, Pool, RetryOn, Rule, Section, Server, Source,
         SourceSettings, Statistics, UniqueId, rules,
         rules::{Action, Condition, Content, Destination},
     },

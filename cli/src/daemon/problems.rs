@@ -269,7 +269,7 @@ fn servers(backend: &Backend, at: Timestamp) -> Vec<Problem> {
     let usable = backend.servers.iter().filter(|server| server.is_usable()).count();
     let is_down = |server: &Server| matches!(server.state, ServerState::Down | ServerState::AgentDown);
     let is_one_down = backend.servers.len() == 1 && backend.servers.iter().all(is_down);
-    if usable == 0 && !is_one_down {
+    if usable == 0 && !is_one_down && !backend.servers.is_empty() {
         return vec![Problem {
             what: format!("backend {} has no usable server", backend.name),
             since: Some(at.saturating_sub(Duration::from_secs(backend.statistics.outage.seconds))),
@@ -376,9 +376,6 @@ fn all_reports(backend: &Backend, at: Timestamp) -> String {
         let age = age(at.saturating_since(server.since));
         format!("{name}: {why}, {word} for {age}.{}", hint(server))
     };
-    if backend.servers.is_empty() {
-        return "The file gives it none.".to_owned();
-    }
     backend.servers.iter().map(report).collect::<Vec<_>>().join(" ")
 }
 

@@ -61,7 +61,7 @@ pub struct Monitor {
 }
 
 /// Where the statistics are, which whoever started the proxy answers with (HAProxy `stats uri`): requests whose target
-/// is `uri`, or goes on behind it with `;`, `/` or `?`; after the frontend's rules and before those of a backend.
+/// begins with `uri`; after the frontend's rules and before those of a backend.
 #[derive(Clone, Debug)]
 pub struct Statistics {
     /// Begins with `/`.
@@ -86,13 +86,11 @@ impl Statistics {
     }
 
     /// What stands behind the URI in this target, if it is for the statistics: path and query, whatever the form of the
-    /// target. HAProxy compares bytes; here the URI ends where an element of a path does, so that a rule on the URI is a
-    /// rule on all that is answered (a URI that ends in `/` is all below it).
+    /// target. Bytes are compared, as in HAProxy, so a rule on the path is not about all that is answered: `allow` and
+    /// `users` are.
     pub(crate) fn suffix<'t>(&self, target: &'t [u8]) -> Option<&'t [u8]> {
         let path = split_absolute(target).map_or(target, |(_, _, path)| path);
-        let suffix = path.strip_prefix(self.uri.as_bytes())?;
-        let ends = matches!(suffix.first(), None | Some(b';' | b'/' | b'?')) || self.uri.ends_with('/');
-        ends.then_some(suffix)
+        path.strip_prefix(self.uri.as_bytes())
     }
 
     /// As rules: they run on requests for it, after those of the frontend.

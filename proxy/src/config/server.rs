@@ -25,6 +25,8 @@ pub struct Server {
     pub weight: u16,
     /// Used for new requests only when no other is usable.
     pub backup: bool,
+    /// It begins in maintenance, as if that were ordered, until somebody orders otherwise (HAProxy `disabled`).
+    pub disabled: bool,
     /// Requests in flight (http) or connections (tcp); the excess waits in line.
     pub maxconn: Option<u32>,
     /// What is allowed of `maxconn` while its backend has little to do (HAProxy `minconn`); it grows in proportion up to
@@ -127,6 +129,7 @@ impl Server {
             check_at: Elsewhere::default(),
             weight: 1,
             backup: false,
+            disabled: false,
             maxconn: None,
             minconn: None,
             cookie: None,

@@ -12,6 +12,7 @@ use std::{
 use super::{
     agent::AgentState,
     board::{Board, Known, is_down, log_transition, note_outages},
+    orders::ServerOrders,
     routing::routing,
     server::ServerHealth,
 };
@@ -58,13 +59,17 @@ impl Board {
                 let address = address(&known, next, BackendId(index), at);
                 let mut health = server.health();
                 let history = health.history;
-                let orders = std::mem::take(&mut health.orders);
+                let orders = match old {
+                    Some(old) => {
+                        health.orders.follow(old, &config.servers[at]);
+                        std::mem::take(&mut health.orders)
+                    }
+                    None => ServerOrders::of(&config.servers[at]),
+                };
                 *health = ServerHealth::new(config.check.is_some(), SystemTime::now(), address);
                 // That is counted by name.
                 health.history = history;
-                if old.is_some() {
-                    health.orders = orders;
-                }
+                health.orders = orders;
                 let is_down = is_down(health.state());
                 health.history.outage.change(is_down, SystemTime::now());
             }
@@ -97,11 +102,10 @@ impl Board {
 
 /// What is known of a server stays known, if it was there and is where it was. False if it is another one now.
 fn take_over(server: &ServerShared, backend: &Backend, config: &Server, old: Option<&Server>) -> bool {
-    if !old.is_some_and(|old| old.is_same_place(config)) {
-        return false;
-    }
+    let Some(old) = old.filter(|old| old.is_same_place(config)) else { return false };
     let mut health = server.health();
     let before = health.state();
+    health.orders.follow(old, config);
     health.set_checked(backend.check.is_some());
     if backend.agent.is_none() {
         health.agent = AgentState::default();

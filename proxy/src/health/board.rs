@@ -472,7 +472,9 @@ pub(super) fn note_transition(
 pub(super) fn note_outages(node: &Node) {
     let routing = node.routing.load();
     for (index, usable) in routing.backends.iter().enumerate() {
-        note_outage(node, BackendId(index), usable.is_empty());
+        // One that has no servers never had any.
+        let is_empty = usable.is_empty() && !node.config.backends[index].servers.is_empty();
+        note_outage(node, BackendId(index), is_empty);
     }
 }
 
@@ -519,7 +521,7 @@ fn backend_health(config: &Config, id: BackendId, servers: &[ServerHealth]) -> B
     let reason = reason.map(|(server, what)| format!("{}: {what}", server.name));
     BackendHealth {
         name: backend.name.clone(),
-        counts: backend.readiness && is_reached,
+        counts: backend.readiness && is_reached && !servers.is_empty(),
         usable,
         pending: usable == 0 && !servers.iter().all(ServerHealth::is_known),
         total: servers.len(),

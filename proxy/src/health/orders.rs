@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::{board::Board, server::ServerHealth};
-use crate::{node::ServerShared, server::Proxy, status::CheckReport};
+use crate::{config::Server, node::ServerShared, server::Proxy, status::CheckReport};
 
 /// What a server is there for.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -92,7 +92,29 @@ impl Weight {
     }
 }
 
+/// Who gave an order that stands in the configuration.
+const FILE: &str = "the file";
+
 impl ServerOrders {
+    /// Those that the configuration gives to one that was not there before.
+    pub(crate) fn of(config: &Server) -> Self {
+        let mut orders = Self::default();
+        if config.disabled {
+            orders.take(ServerOrder::Duty(Duty::Maintenance), FILE);
+        }
+        orders
+    }
+
+    /// The configuration says something else than `before`, which goes over what was ordered; what it said before ends.
+    pub(crate) fn follow(&mut self, before: &Server, config: &Server) {
+        let is_of_file = self.duty.as_ref().is_some_and(|ordered| ordered.by == FILE);
+        match (before.disabled, config.disabled) {
+            (false, true) => self.take(ServerOrder::Duty(Duty::Maintenance), FILE),
+            (true, false) if is_of_file => self.take(ServerOrder::Duty(Duty::Ready), FILE),
+            _ => {}
+        }
+    }
+
     /// What the operator wants it to be there for.
     pub(crate) fn duty(&self) -> Duty {
         self.duty.as_ref().map_or(Duty::Ready, |ordered| ordered.what)

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::{Asker, Grant};
 use crate::{
     config::{Backend, Server},
-    health::{Rounds, passive::Watch, server::ServerHealth},
+    health::{Rounds, orders::ServerOrders, passive::Watch, server::ServerHealth},
     limit::{Limit, Padded},
     rates::{Rate, Rates, Recent, RecentAnswers},
     refusals::Refusals,
@@ -189,8 +189,9 @@ impl BackendShared {
 impl ServerShared {
     /// Of which nothing is known.
     pub(super) fn new(config: &Server, backend: &Backend) -> Self {
-        let health =
+        let mut health =
             ServerHealth::new(backend.check.is_some(), SystemTime::now(), config.address.fixed().cloned());
+        health.orders = ServerOrders::of(config);
         let shared = Self {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             name: config.name.clone(),

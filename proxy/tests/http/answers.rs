@@ -51,6 +51,24 @@ async fn own_pages_replace_ours_the_backends_before_the_frontends() {
     assert_eq!(ask(&mut connect(&proxy).await, GET).await, own("of the frontend"));
 }
 
+#[tokio::test]
+async fn backend_without_servers_answers_by_its_rules_and_pages_and_makes_nobody_a_worse_holder() {
+    let mut config = http_config(&[]);
+    config.backends[0].error_pages = vec![page(503, "of the backend")];
+    config.backends[0].rules = vec![Rule {
+        when: Condition::Path(vec![PathPattern::Exact("/denied".to_owned())]),
+        then: vec![Action::Deny(404)],
+    }];
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    assert!(ask(&mut client, GET).await.ends_with("\r\n\r\nof the backend"));
+    let denied = ask(&mut client, &GET.replace(" / ", " /denied ")).await;
+    assert!(denied.starts_with("HTTP/1.1 404 Not Found\r\n"), "{denied}");
+    let health = proxy.health().borrow().clone();
+    assert!(health.first_round_done && !health.backends[0].counts, "{health:?}");
+    assert!(!proxy.status().backends[0].outage.is_down);
+}
+
 /// As HAProxy's `errorloc`: the log and the counters have the error.
 #[tokio::test]
 async fn page_that_is_elsewhere_is_a_redirection_and_counts_as_the_error() {

@@ -67,6 +67,45 @@ async fn server_in_drain_serves_its_own_clients_and_one_in_maintenance_nobody() 
 }
 
 #[tokio::test]
+async fn server_that_the_file_disables_is_in_maintenance_until_somebody_orders_otherwise() {
+    let (a, b) = (Scripted::named("a").await, Scripted::named("b").await);
+    let mut config = config(Mode::Tcp, &[a.address, b.address]);
+    config.threads = std::num::NonZeroUsize::MIN;
+    config.backends[0].servers[0].disabled = true;
+    let proxy = Proxy::start(config.clone()).unwrap();
+    let served = async || {
+        let mut served = Vec::new();
+        for _ in 0..4 {
+            served.extend(read_n(&mut connect(&proxy).await, 1).await);
+        }
+        served.sort_unstable();
+        String::from_utf8(served).unwrap()
+    };
+    let states = || ["s1", "s2"].map(|name| server(&proxy, name).state);
+    let (out, up) = (ServerState::Maintenance, ServerState::NoCheck);
+    assert_eq!((states(), served().await.as_str()), ([out, up], "bbbb"));
+    assert_eq!(server(&proxy, "s1").orders.duty.map(|ordered| ordered.by).as_deref(), Some("the file"));
+    // `ready` goes over the file, and a reload that has nothing new to say leaves it so.
+    order(&proxy, "s1", ServerOrder::Duty(Duty::Ready));
+    proxy.reload(config.clone()).await.unwrap();
+    assert_eq!((states(), served().await.as_str()), ([up, up], "aabb"));
+    // What the file says anew counts at once; what somebody has ordered is not the file's to take back.
+    config.backends[0].servers[1].disabled = true;
+    proxy.reload(config.clone()).await.unwrap();
+    assert_eq!((states(), served().await.as_str()), ([up, out], "aaaa"));
+    order(&proxy, "s1", ServerOrder::Duty(Duty::Maintenance));
+    config.backends[0].servers.iter_mut().for_each(|server| server.disabled = false);
+    proxy.reload(config.clone()).await.unwrap();
+    assert_eq!(states(), [out, up]);
+    // One that comes new, and one that is elsewhere now.
+    config.backends[0].servers[1].address = a.address.into();
+    config.backends[0].servers.push(Server { disabled: true, ..Server::new("s3", b.address) });
+    config.backends[0].servers[1].disabled = true;
+    proxy.reload(config).await.unwrap();
+    assert_eq!((states(), server(&proxy, "s3").state), ([out, out], out));
+}
+
+#[tokio::test]
 async fn weight_that_is_ordered_goes_before_that_of_the_file_and_outlives_a_reload() {
     let (a, b) = (Scripted::named("a").await, Scripted::named("b").await);
     let mut config = config(Mode::Tcp, &[a.address, b.address]);

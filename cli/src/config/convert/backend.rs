@@ -14,7 +14,7 @@ use super::{
 };
 use crate::config::{
     diagnostic::{Report, Span},
-    raw::{self, Kind, Named, Section},
+    raw::{self, Given, Kind, Named, Section},
     reader::At,
     text,
 };
@@ -137,12 +137,19 @@ pub(super) fn value<T: Clone>(own: &Option<At<T>>, default: &Option<At<T>>) -> O
 
 fn servers(section: &Named<Section>, file: &str, report: &Report<'_>) -> Vec<Server> {
     let raw = &section.value.servers;
-    if raw.is_empty() && !section.value.servers_given {
+    let may_be_none = section.value.kind == Kind::Backend && section.value.servers_given == Given::Empty;
+    if raw.is_empty() && section.value.servers_given != Given::Some && !may_be_none {
         let message = format!(
             "`{}` has no servers; write servers = [\"192.0.2.21:80\"] or server.web1 = \"192.0.2.21:80\"",
             section.name.value
         );
         report.error(section.name.span, message);
+    }
+    if may_be_none && raw.is_empty() && section.value.rules.is_empty() && section.value.error_pages.is_empty()
+    {
+        let message =
+            format!("`{}` has no servers, no rules and no pages: nobody is served there", section.name.value);
+        report.warning(section.name.span, message);
     }
     let mut servers: Vec<Server> = Vec::new();
     for server in raw {
@@ -169,6 +176,7 @@ fn servers(section: &Named<Section>, file: &str, report: &Report<'_>) -> Vec<Ser
             check_at: check::elsewhere(server),
             weight: server.weight.as_ref().and_then(|weight| u16::try_from(weight.value).ok()).unwrap_or(1),
             backup: server.backup.as_ref().is_some_and(|backup| backup.value),
+            disabled: server.disabled.as_ref().is_some_and(|disabled| disabled.value),
             maxconn: server.maxconn.as_ref().map(|maxconn| maxconn.value),
             minconn: minconn(server, report),
             cookie: server.cookie.as_ref().map(|cookie| cookie.value.clone()),

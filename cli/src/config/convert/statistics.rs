@@ -45,6 +45,7 @@ pub(super) fn convert(
         report.warning(page.span, open(&section.name.value, &uri.value));
     }
     hidden(section, rules, &statistics, uri.span, report);
+    half_guarded(rules, &statistics, uri.span, report);
     Some(statistics)
 }
 
@@ -68,7 +69,7 @@ fn hidden(
     let sends = |rule: &&Rule| rule.then.iter().any(Action::chooses_backend);
     if let Some(path) = rules.iter().filter(sends).find_map(|rule| path_behind(&rule.when, statistics)) {
         let message = format!(
-            "the statistics take {uri} and all below it, so what a rule sends to a backend by its path {path} never \
+            "the statistics take all that begins with {uri}, so what a rule sends to a backend by its path {path} never \
              gets there"
         );
         report.warning(span, message);
@@ -77,6 +78,43 @@ fn hidden(
     if uri == "/" && has_backend {
         report
             .warning(span, "the statistics at / hide everything that this frontend would send to a backend");
+    }
+}
+
+/// A rule refuses the path of the statistics to somebody, and there are others that begin so.
+fn half_guarded(rules: &[Rule], statistics: &Statistics, span: Span, report: &Report<'_>) {
+    if !statistics.allow.is_empty() || statistics.users.is_some() {
+        return;
+    }
+    let uri = &statistics.uri;
+    let refuses = |action: &Action| {
+        let asks = matches!(action, Action::RequireAuth(_) | Action::RateLimit(_));
+        asks || matches!(
+            action,
+            Action::Deny(_) | Action::Tarpit(_) | Action::Redirect(_) | Action::Respond(_)
+        )
+    };
+    let guards = |rule: &Rule| rule.then.iter().any(refuses) && names(&rule.when, uri);
+    if rules.iter().any(guards) {
+        let message = format!(
+            "the statistics are also at {uri}x and whatever else begins with {uri}, which the rule on that path is not about; \
+             write `allow` or `users` here"
+        );
+        report.warning(span, message);
+    }
+}
+
+/// Is this path one of the condition's?
+fn names(when: &Condition, uri: &str) -> bool {
+    match when {
+        Condition::All(list) | Condition::Any(list) => list.iter().any(|one| names(one, uri)),
+        Condition::Path(patterns) => patterns.iter().any(|pattern| match pattern {
+            PathPattern::Exact(path) | PathPattern::Prefix(path) => {
+                path.trim_end_matches('/') == uri.trim_end_matches('/')
+            }
+            PathPattern::Suffix(_) | PathPattern::Regex(_) => false,
+        }),
+        _ => false,
     }
 }
 

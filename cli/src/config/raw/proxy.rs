@@ -26,7 +26,7 @@ pub(crate) use self::{
     options::{BackendOptions, Failure, FrontendOptions, Keepalive, Pool, RetryOn},
     persistence::{PerSource, Stick},
     rules::Rule,
-    server::Server,
+    server::{Given, Server},
     source::{Source, SourceSettings, interface},
     statistics::Statistics,
     unique_id::UniqueId,
@@ -101,8 +101,7 @@ pub(crate) struct Section {
     pub(crate) readiness: Option<At<bool>>,
     pub(crate) hold: Option<At<Duration>>,
     pub(crate) servers: Vec<Server>,
-    /// `server` or `servers` is there and not empty, whatever the values.
-    pub(crate) servers_given: bool,
+    pub(crate) servers_given: Given,
 }
 
 /// `timeout`, of both sides.
@@ -203,7 +202,7 @@ impl Section {
             readiness: None,
             hold: None,
             servers: Vec::new(),
-            servers_given: false,
+            servers_given: Given::Nothing,
         }
     }
 

@@ -151,12 +151,11 @@ fn table(section: &Finished, parts: &Parts<'_>) -> Table {
         entries.push(pair("error_page", Value::Table(pages), None));
     }
     entries.extend(section.comments.iter().map(|line| Entry::Comment(line.clone())));
+    if section.kind == Kind::Backend && section.servers.is_empty() {
+        entries.push(pair("servers", Value::List(Vec::new()), None));
+    }
     for server in &section.servers {
-        let name = format!("server.{}", key(&server.name));
-        entries.push(match server.left_out {
-            None => pair(&name, server.value.clone(), None),
-            Some(why) => Entry::Comment(format!("{name} = {}  # {why}", server.value)),
-        });
+        entries.push(pair(&format!("server.{}", key(&server.name)), server.value.clone(), None));
     }
     entries.extend(rules("rules", &section.rules, parts.notes));
     entries.extend(rules("response_rules", &section.responses, parts.notes));

@@ -5,7 +5,7 @@ use super::{
     global::Global,
     lexer::Word,
     proxy::{self, Proxy},
-    section::{Kind, Section},
+    section::{Kind, Line, Section},
     track,
     users::Userlist,
 };
@@ -23,6 +23,8 @@ pub(super) struct File {
     pub(super) proxies: Vec<Member>,
     pub(super) error_groups: Vec<ErrorGroup>,
     pub(super) userlists: Vec<Userlist>,
+    /// What lines lead to, as they name it.
+    led_to: Vec<String>,
     /// The names of all sections, so that none is given to another.
     written: Vec<String>,
 }
@@ -54,6 +56,7 @@ impl File {
             proxies: Vec::new(),
             error_groups: Vec::new(),
             userlists: Vec::new(),
+            led_to: sections.iter().flat_map(|section| &section.lines).filter_map(target).collect(),
             written: sections.iter().filter_map(Section::name).map(|name| name.text.clone()).collect(),
         };
         for section in sections {
@@ -155,12 +158,17 @@ impl File {
         proxy.read(section, notes);
         let end = section.lines.last().map_or(section.head.span().end, |line| line.span().end);
         let range = Span { start: section.head.span().start, end };
-        if proxy.is_disabled {
+        let is_led_to =
+            proxy.is_backend() && self.led_to.iter().any(|other| *other == name.text || other.contains('%'));
+        if proxy.is_disabled && !is_led_to {
             notes.advise(
                 name.span,
                 format!("`{}` is disabled, and left out{}", shown(&name.text), lines(section, notes)),
             );
             return;
+        }
+        if proxy.is_disabled {
+            proxy.empty();
         }
         self.proxies.push(Member { proxy, defaults, range, written: name.text.clone() });
     }
@@ -199,7 +207,8 @@ impl File {
             .collect();
         let section = Section { kind: section.kind, head: section.head.clone(), lines };
         proxy.read(&section, notes);
-        self.error_groups.push(ErrorGroup { name: name.text.clone(), pages: proxy.error_pages });
+        let pages = proxy.pages.into_iter().filter_map(proxy::Pages::one).collect();
+        self.error_groups.push(ErrorGroup { name: name.text.clone(), pages });
     }
 
     /// The section that a name in a line means.
@@ -219,6 +228,12 @@ impl File {
             )
         })
     }
+}
+
+/// Where a line leads.
+fn target(line: &Line) -> Option<String> {
+    let leads = matches!(line.words.first()?.text.as_str(), "use_backend" | "default_backend");
+    line.words.get(1).filter(|_| leads).map(|word| word.text.clone())
 }
 
 /// The name behind the first word, and the one behind `from`.

@@ -45,7 +45,7 @@ pub(super) struct Finished {
     pub(super) keys: Keys,
     pub(super) binds: Vec<Value>,
     pub(super) pages: Vec<(u16, Value)>,
-    /// Key and value; those that are not in force as comments.
+    /// Key and value.
     pub(super) servers: Vec<ServerLine>,
     pub(super) rules: Vec<Rule>,
     pub(super) responses: Vec<Rule>,
@@ -61,8 +61,6 @@ pub(super) struct ServerLine {
     /// In HAProxy's file.
     pub(super) written: String,
     pub(super) value: Value,
-    /// Why it is a comment.
-    pub(super) left_out: Option<&'static str>,
 }
 
 /// Keys that name what stands elsewhere, or need other keys beside them.
@@ -178,8 +176,7 @@ fn common(world: &World<'_>, finished: &[Finished]) -> Keys {
         setting.span.is_none() || needs_others || place.takes_key(setting.key.name, &setting.value).is_ok()
     });
     // A file without checks says so once.
-    let mut checks =
-        finished.iter().filter(|one| one.kind != Kind::Frontend).map(|one| one.keys.get("check"));
+    let mut checks = finished.iter().filter(|one| !one.servers.is_empty()).map(|one| one.keys.get("check"));
     if let Some(Some(first)) =
         checks.next().filter(|first| first.is_some_and(|first| first.value == Value::Flag(false)))
         && checks.all(|other| other.is_some_and(|other| other.value == first.value))

@@ -30,7 +30,7 @@ mod timeouts;
 mod transfer;
 
 pub(super) use self::{
-    answers::{ErrorPage, Monitor},
+    answers::{ErrorPage, Monitor, Pages},
     bind::{Address, Bind, owners},
     check::Checks,
     logs::{Captured, Captures, Log, Logs, Style, target as log_target},
@@ -58,9 +58,7 @@ pub(super) struct Proxy {
     /// The words of each `acl`, behind it.
     pub(super) acls: Vec<Vec<Word>>,
     pub(super) rules: Vec<RuleLine>,
-    pub(super) error_pages: Vec<ErrorPage>,
-    /// `errorfiles`: the section that is meant, and the statuses.
-    pub(super) error_groups: Vec<(Word, Vec<u16>)>,
+    pub(super) pages: Vec<Pages>,
     pub(super) monitor: Monitor,
     pub(super) checks: Checks,
     pub(super) cookie: Option<Cookie>,
@@ -124,8 +122,7 @@ impl Proxy {
             default_server: Vec::new(),
             acls: Vec::new(),
             rules: Vec::new(),
-            error_pages: Vec::new(),
-            error_groups: Vec::new(),
+            pages: Vec::new(),
             monitor: Monitor::default(),
             checks: Checks::default(),
             cookie: None,
@@ -145,6 +142,12 @@ impl Proxy {
     /// One that begins with what a `defaults` section says.
     pub(super) fn from_defaults(defaults: &Self, kind: Kind, name: String, span: Span) -> Self {
         Self { kind, name, span, lost: Vec::new(), ..defaults.clone() }
+    }
+
+    /// Leaves of a `disabled` section what those get who are led to it.
+    pub(super) fn empty(&mut self) {
+        let empty = Self::new(Kind::Backend, self.name.clone(), self.span);
+        *self = Self { keys: self.keys.clone(), is_disabled: true, ..empty };
     }
 
     pub(super) fn is_http(&self) -> bool {

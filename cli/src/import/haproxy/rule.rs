@@ -108,8 +108,8 @@ pub(super) struct Context<'c> {
     pub(super) is_http: bool,
     /// The name that a backend of HAProxy's has with us.
     pub(super) backend: &'c dyn Fn(&Word) -> Result<String, Fault>,
-    /// The name that a server of the section has with us; `None` if nobody is sent there.
-    pub(super) server: &'c dyn Fn(&Word) -> Result<Option<String>, Fault>,
+    /// The name that a server of the section has with us.
+    pub(super) server: &'c dyn Fn(&Word) -> Result<String, Fault>,
     pub(super) tables: limit::Tables<'c>,
     pub(super) users: &'c Users<'c>,
     /// HAProxy's name of the section.
@@ -326,13 +326,8 @@ impl Context<'_> {
             let why = "a name that is computed is not there; write a rule with `server` for each of them";
             return Err(Fault::at(name, why));
         }
-        Ok(match (self.server)(name)? {
-            Some(server) => Made::Rule { does: vec![("server".into(), Value::Text(server))], note: None },
-            None => {
-                self.notes.advise(name.span, "this server is disabled: the line is left out");
-                Made::Nothing
-            }
-        })
+        let server = Value::Text((self.server)(name)?);
+        Ok(Made::Rule { does: vec![("server".into(), server)], note: None })
     }
 
     fn action(&self, line: &RuleLine, words: &[Word], scene: Scene<'_>) -> Result<Made, Fault> {

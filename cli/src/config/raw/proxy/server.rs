@@ -21,6 +21,7 @@ pub(crate) struct Server {
     pub(crate) check_port: Option<At<u16>>,
     pub(crate) weight: Option<At<u32>>,
     pub(crate) backup: Option<At<bool>>,
+    pub(crate) disabled: Option<At<bool>>,
     pub(crate) maxconn: Option<At<u32>>,
     pub(crate) minconn: Option<At<u32>>,
     pub(crate) cookie: Option<At<String>>,
@@ -30,8 +31,19 @@ pub(crate) struct Server {
 
 const EXPECTED: &str = "an address and a port, as in \"192.0.2.21:80\", or { address = \"192.0.2.21:80\" }";
 
-/// In the order of the file; and whether the file names any, readable or not.
-pub(super) fn read_all(fields: &Fields<'_>) -> (Vec<Server>, bool) {
+/// What stands in the file, readable or not.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Given {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// `servers = []`
+    Empty,
+    Some,
+}
+
+/// In the order of the file.
+pub(super) fn read_all(fields: &Fields<'_>) -> (Vec<Server>, Given) {
     let named = fields.named("server", "a table: server.web1 = \"192.0.2.21:80\" for each server");
     let mut servers: Vec<_> = named.iter().map(|(name, value)| Server::read(name, value)).collect();
     let list = fields.value("servers").and_then(|value| value.list("a list, as in [\"192.0.2.21:80\"]"));
@@ -39,7 +51,11 @@ pub(super) fn read_all(fields: &Fields<'_>) -> (Vec<Server>, bool) {
         fields.is_misfit("server") || fields.is_misfit("servers") || list.iter().flatten().count() > 0;
     servers.extend(list.iter().flatten().filter_map(Server::read_listed));
     servers.sort_by_key(|server| server.name.span);
-    let given = given || !servers.is_empty();
+    let given = match (given || !servers.is_empty(), list) {
+        (true, _) => Given::Some,
+        (false, Some(_)) => Given::Empty,
+        (false, None) => Given::Nothing,
+    };
     (servers, given)
 }
 
@@ -53,6 +69,7 @@ impl Server {
             check_port: None,
             weight: None,
             backup: None,
+            disabled: None,
             maxconn: None,
             minconn: None,
             cookie: None,
@@ -79,6 +96,7 @@ impl Server {
         server.check_port = check::port(&fields, "check_port");
         server.weight = fields.integer("weight", 0..=256);
         server.backup = fields.boolean("backup");
+        server.disabled = fields.boolean("disabled");
         server.maxconn = fields.integer("maxconn", 1..=10_000_000);
         server.minconn = fields.integer("minconn", 1..=10_000_000);
         let cookie = fields.value("cookie");

@@ -65,11 +65,12 @@ fn servers_that_only_keep_their_clients_leave_a_backend_without_a_usable_one() {
             "app/b is down: 192.0.2.22:80: L4CON connection refused. Does the service run there? There is no other: \
              its clients' connections are closed.",
         ),
-        (Http, Vec::new(), "backend app has no usable server: its clients get 503. The file gives it none."),
     ];
     for (mode, servers, expected) in table {
         assert_eq!(problems(mode, servers), [expected]);
     }
+    // Its rules and pages answer.
+    assert_eq!(problems(Http, Vec::new()), [""; 0]);
 }
 
 #[test]

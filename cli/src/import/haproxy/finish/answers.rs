@@ -12,7 +12,7 @@ use crate::{
             fits::Place,
             keys::Keys,
             lexer::Word,
-            proxy::{ErrorPage, split_condition},
+            proxy::{ErrorPage, Pages, split_condition},
             sample::{Scene, Side},
             template,
         },
@@ -28,17 +28,26 @@ pub(super) fn pages(
     world: &World<'_>,
     lost: &mut Vec<Span>,
 ) -> Vec<(u16, Value)> {
-    let mut pages: Vec<ErrorPage> = member.proxy.error_pages.clone();
-    for (group, statuses) in &member.proxy.error_groups {
-        let Some(found) = world.file.error_groups.iter().find(|known| known.name == group.text) else {
-            world.notes.lost(group.span, format!("no `http-errors` is called `{}`", group.text));
-            lost.push(group.span);
-            continue;
-        };
-        for page in &found.pages {
-            let wanted = statuses.is_empty() || statuses.contains(&page.status);
-            if wanted && pages.iter().all(|known| known.status != page.status) {
-                pages.push(page.clone());
+    let mut pages: Vec<ErrorPage> = Vec::new();
+    let put = |pages: &mut Vec<ErrorPage>, page: ErrorPage| {
+        pages.retain(|known| known.status != page.status);
+        pages.push(page);
+    };
+    for line in &member.proxy.pages {
+        match line {
+            Pages::One(page) => put(&mut pages, page.clone()),
+            Pages::Default(status) => pages.retain(|known| known.status != *status),
+            Pages::Group(group, statuses) => {
+                let Some(found) = world.file.error_groups.iter().find(|known| known.name == group.text)
+                else {
+                    world.notes.lost(group.span, format!("no `http-errors` is called `{}`", group.text));
+                    lost.push(group.span);
+                    continue;
+                };
+                let wanted = |page: &&ErrorPage| statuses.is_empty() || statuses.contains(&page.status);
+                for page in found.pages.iter().filter(wanted) {
+                    put(&mut pages, page.clone());
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::{
             fits::Place,
             keys::Keys,
             proxy::{Server, Shared},
+            section::Kind,
         },
     },
 };
@@ -25,14 +26,14 @@ pub(super) struct Part {
     pub(super) comments: Vec<String>,
 }
 
-/// `None` if it has no server that our file can have.
+/// `None` of a `listen` that has no server that our file can have: it is a frontend then.
 pub(super) fn finish(member: &Member, world: &World<'_>) -> Option<Part> {
     let is_http = member.proxy.is_http();
     let mut part =
         Part { servers: Vec::new(), keys: Keys::default(), lost: Vec::new(), comments: Vec::new() };
     part.servers = servers::lines(member, is_http, world, &mut part.lost);
     if part.servers.is_empty() {
-        return None;
+        return (member.proxy.kind == Kind::Backend && !is_table(member, world)).then_some(part);
     }
     source(member, is_http, world, &mut part);
     checks(member, is_http, world, &mut part);
@@ -42,14 +43,23 @@ pub(super) fn finish(member: &Member, world: &World<'_>) -> Option<Part> {
     Some(part)
 }
 
+/// Is it there for what rules of others ask of it, and for nobody else?
+pub(super) fn is_table(member: &Member, world: &World<'_>) -> bool {
+    let proxy = &member.proxy;
+    let is_one = proxy.servers.is_empty() && proxy.stick_table.is_some() && proxy.lost.is_empty();
+    is_one && world.leading_to(member).next().is_none()
+}
+
 /// An address that servers can't be reached from is none.
 fn source(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
     let Some(setting) = member.proxy.keys.get("source") else { return };
     let place = Place { is_http, is_frontend: false, file: &world.options.output };
     let value = world.own_source(&setting.value);
-    let servers = part.servers.iter().filter(|line| line.left_out.is_none());
-    let servers =
-        servers.map(|line| format!("server.{} = {}\n", key(&line.name), line.value)).collect::<String>();
+    let servers = part
+        .servers
+        .iter()
+        .map(|line| format!("server.{} = {}\n", key(&line.name), line.value))
+        .collect::<String>();
     let span = setting.span.unwrap_or(member.proxy.span);
     let why = match &value {
         Ok(value) => world.takes_source(&format!("source = {value}\n{servers}"), place),

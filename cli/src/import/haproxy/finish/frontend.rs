@@ -32,22 +32,17 @@ pub(super) fn finish(
     let proxy = &member.proxy;
     let (mut kind, part) = match (proxy.kind, part) {
         (Kind::Backend, None) => {
-            if proxy.servers.is_empty() && proxy.stick_table.is_some() && proxy.lost.is_empty() {
-                world.notes.advise(
-                    proxy.span,
-                    "it is a stick table and nothing else: what rules ask of it stands with the rules",
-                );
-            } else {
-                world
-                    .notes
-                    .lost(proxy.span, "it has no server that our file can have: the section is left out");
-            }
+            let note = "it is a stick table and nothing else: what rules ask of it stands with the rules";
+            world.notes.advise(proxy.span, note);
             return None;
         }
         // A `listen` without servers answers by itself, or with 503.
         (Kind::Listen, None) => (Kind::Frontend, None),
         (kind, part) => (kind, part),
     };
+    if let Some(part) = part.as_ref().filter(|part| part.servers.is_empty()) {
+        without_servers(member, part, world);
+    }
     let mut lost = proxy.lost.clone();
     let (mut is_http, mut binds) = (proxy.is_http(), Vec::new());
     if kind != Kind::Backend {
@@ -153,6 +148,18 @@ pub(super) fn finish(
         comments,
         lost,
     })
+}
+
+/// Says why a backend has none.
+fn without_servers(member: &Member, part: &Part, world: &World<'_>) {
+    let proxy = &member.proxy;
+    if proxy.is_disabled {
+        let note = "it is disabled: as there it answers with 503, and neither its servers nor its rules and pages are in our file";
+        world.notes.advise(proxy.span, note);
+    } else if !proxy.servers.is_empty() || !part.lost.is_empty() || !proxy.lost.is_empty() {
+        let note = "it has no server that our file can have: what its rules don't answer gets 503";
+        world.notes.lost(proxy.span, note);
+    }
 }
 
 /// A TCP frontend whose sections behind it all read HTTP.

@@ -86,10 +86,8 @@ pub(super) fn lines(
             [(_, address)] => address.clone(),
             _ => Value::Table(entries),
         };
-        let left_out = server.disabled.map(|_| "disabled in HAProxy's file");
-        lines.push(ServerLine { name, written: server.name.text.clone(), value, left_out });
+        lines.push(ServerLine { name, written: server.name.text.clone(), value });
     }
-    drop_disabled(&mut lines, member, world);
     weigh(&mut lines, member, world);
     lines
 }
@@ -123,6 +121,7 @@ fn entries(
         let found = own.iter().find(|(key, _)| *key == wanted);
         entries.extend(found.map(|(key, value)| ((*key).to_owned(), value.clone())));
     }
+    entries.extend(server.disabled.map(|_| ("disabled".to_owned(), Value::Flag(true))));
     if let Some(source) = &server.source {
         match world.own_source(&source.value()) {
             Ok(value) => entries.push(("source".to_owned(), value)),
@@ -146,11 +145,11 @@ fn entries(
     entries
 }
 
-/// The name of the server that `use-server` means; `None` if it is disabled.
-pub(super) fn named(word: &Word, member: &Member, lines: &[ServerLine]) -> Result<Option<String>, Fault> {
+/// The name of the server that `use-server` means.
+pub(super) fn named(word: &Word, member: &Member, lines: &[ServerLine]) -> Result<String, Fault> {
     let servers = || member.proxy.servers.iter().map(|server| server.name.text.as_str());
     match lines.iter().find(|line| line.written == word.text) {
-        Some(line) => Ok(line.left_out.is_none().then(|| line.name.clone())),
+        Some(line) => Ok(line.name.clone()),
         None if servers().any(|name| name == word.text) => {
             Err(Fault::at(word, format!("the server `{}` is not in our file", shown(&word.text))))
         }
@@ -175,22 +174,10 @@ fn port_of_clients(member: &Member, world: &World<'_>) -> Option<u16> {
     ports.first().copied().filter(|_| ports.len() == 1)
 }
 
-/// Our file has no backend without a server: one whose servers are all disabled is left out as a whole.
-fn drop_disabled(lines: &mut Vec<ServerLine>, member: &Member, world: &World<'_>) {
-    if lines.is_empty() || lines.iter().any(|line| line.left_out.is_none()) {
-        return;
-    }
-    lines.clear();
-    if let Some(span) = member.proxy.servers.iter().find_map(|server| server.disabled) {
-        world.notes.lost(span, "every server of this section is disabled, and our file has no section without a server: take `disabled` away where one serves again");
-    }
-}
-
-/// Nor one in which all have weight 0.
+/// Our file has no backend in which all servers have weight 0.
 fn weigh(lines: &mut [ServerLine], member: &Member, world: &World<'_>) {
     let zero = |value: &Value| matches!(value, Value::Table(entries) if entries.contains(&("weight".to_owned(), Value::Integer(0))));
-    if lines.is_empty() || !lines.iter().filter(|line| line.left_out.is_none()).all(|line| zero(&line.value))
-    {
+    if lines.is_empty() || !lines.iter().all(|line| zero(&line.value)) {
         return;
     }
     for line in lines {

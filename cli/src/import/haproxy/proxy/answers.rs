@@ -22,6 +22,23 @@ pub(in crate::import::haproxy) struct ErrorPage {
     pub(in crate::import::haproxy) span: Span,
 }
 
+/// A line about pages; of several about one status the last counts, those of `defaults` being the first.
+#[derive(Clone, Debug)]
+pub(in crate::import::haproxy) enum Pages {
+    One(ErrorPage),
+    /// `errorfiles`: the section that is meant, and the statuses; all of it without one.
+    Group(Word, Vec<u16>),
+    /// HAProxy's own.
+    Default(u16),
+}
+
+impl Pages {
+    /// The page, if it is one.
+    pub(in crate::import::haproxy) fn one(self) -> Option<ErrorPage> {
+        if let Self::One(page) = self { Some(page) } else { None }
+    }
+}
+
 /// `monitor-uri` and `monitor fail`.
 #[derive(Clone, Debug, Default)]
 pub(in crate::import::haproxy) struct Monitor {
@@ -68,8 +85,7 @@ fn put(proxy: &mut Proxy, status: u16, value: Value, directive: &Directive<'_>) 
     if status < 400 {
         return Err(format!("the page for {status} can't be replaced; those of errors can").into());
     }
-    proxy.error_pages.retain(|page| page.status != status);
-    proxy.error_pages.push(ErrorPage { status, value, span: directive.span });
+    proxy.pages.push(Pages::One(ErrorPage { status, value, span: directive.span }));
     Ok(())
 }
 
@@ -86,7 +102,7 @@ fn errorloc(proxy: &mut Proxy, directive: &Directive<'_>, sent: u64) -> Done {
 fn errorfiles(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
     let group = directive.first()?.clone();
     let statuses = directive.arguments[1..].iter().map(status).collect::<Result<_, _>>()?;
-    proxy.error_groups.push((group, statuses));
+    proxy.pages.push(Pages::Group(group, statuses));
     Ok(())
 }
 
@@ -102,7 +118,10 @@ fn http_error(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
     let mut file = None;
     while let Some(word) = words.next() {
         match word.text.as_str() {
-            "default-errorfiles" => return Ok(()),
+            "default-errorfiles" => {
+                proxy.pages.push(Pages::Default(status(code)?));
+                return Ok(());
+            }
             "errorfile" => file = words.next(),
             "file" => file = words.next(),
             "content-type" => {

@@ -91,7 +91,7 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(1, row("agent-addr", "", |server, line| shared_text(server, line, "agent_check.address"), "`agent_check.address`", "Of the backend.")),
     with(1, row("agent-inter", "", |server, line| time(server, line, "agent_check.interval"), "`agent_check.interval`", "Of the backend.")),
     with(1, row("agent-send", "", |server, line| shared_text(server, line, "agent_check.send"), "`agent_check.send`", "Of the backend.")),
-    with(0, row("disabled", "", |server, line| { server.disabled = Some(line.span); Ok(()) }, "", "The server is left out, as a comment: put it back when it is there.")),
+    with(0, row("disabled", "", |server, line| { server.disabled = Some(line.span); Ok(()) }, "`disabled`", "It begins in maintenance, until `lbctl server BACKEND/SERVER ready`.")),
     with(0, row("enabled", "", |server, _| { server.disabled = None; Ok(()) }, "", "That is what a server is.")),
     with(1, needless("id, guid", "", "servers are known by their names")),
     with(1, needless("resolvers", "", "names are looked up with `nameservers` of `[global]`, or those of the system")),
