@@ -1,4 +1,5 @@
-//! Faults of the machine under a pair: no memory left for a node, and both nodes started at the same instant.
+//! Faults of the machine under a pair: no memory or no descriptor left for a node, and both nodes started at the same
+//! instant.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
@@ -112,6 +113,35 @@ file = "/run/hosts.map"
         scene.heal(&holder).unwrap();
         scene.wait_until_all_ready().unwrap();
         assert_eq!(scene.holders().unwrap(), [heir]);
+    });
+}
+
+/// The daemon can't open a file any more, so it can't start another speaker, and nobody can ask it anything.
+#[test]
+fn node_without_descriptors_whose_speaker_dies_says_so_to_the_other_and_comes_back() {
+    Scene::unless_starved(&Options::default(), |scene| {
+        let holder = scene.holder();
+        let heir = other(&holder);
+        scene.wait_until_other_is_ready(&holder);
+        let daemon = scene.status().unwrap().node(&holder).unwrap().pid.unwrap();
+        scene.shell(&holder, &format!("prlimit --pid {daemon} --nofile=3: && kill -9 $(pgrep -P {daemon})"));
+        scene.wait_until_held_by(heir, LONG).unwrap();
+        wait::until("the other node is told", LONG, || {
+            let problems = scene.status_of(heir)["problems"].to_string();
+            problems.contains(&format!("{holder} can't hold web")).then_some(problems)
+        });
+        let status = scene.status_of(heir);
+        assert_eq!(status["groups"][0]["holders"], serde_json::json!([heir]));
+        let problem = &status["problems"][0];
+        assert_eq!(problem["what"], format!("{holder} can't hold web"), "{status}");
+        assert_eq!(problem["look_at"], "its speaker is silent.");
+        scene.wait_for_answer();
+        let hard = format!("$(prlimit --pid {daemon} --nofile --noheadings --output HARD)");
+        scene.shell(&holder, &format!("prlimit --pid {daemon} --nofile={hard}:"));
+        scene.wait_until_all_ready().unwrap();
+        assert_eq!(scene.holders().unwrap(), [heir]);
+        let log = scene.log(&holder, "lbctl").unwrap();
+        assert!(log.contains("the speaker can't be started: Too many open files"), "{log}");
     });
 }
 
