@@ -34,6 +34,10 @@ pub(super) fn request(traffic: &TrafficLogger, head: &request::Head<'_>, record:
     headers(&capture.request_headers, &head.fields(), Slot::RequestHeader, record);
     if traffic.joins_headers {
         record.join(Slot::RequestHeaders, capture.request_headers.len(), Slot::RequestHeader);
+        // Until there is a response, and where there is none.
+        if !capture.response_headers.is_empty() {
+            record.join(Slot::ResponseHeaders, capture.response_headers.len(), Slot::ResponseHeader);
+        }
     }
     let Some(wanted) = &capture.cookie else { return };
     let lines = head.fields().filter(|field| field.name.eq_ignore_ascii_case(b"cookie"));

@@ -9,6 +9,7 @@ use lb_proxy::{
         AccessLog, Backend, BackendId, Capture, CapturedCookie, CapturedHeader, LogDestination, LogFormat,
         LogTarget, Mode, Server, UniqueId,
     },
+    rules::{Action, Condition, Destination, PathPattern, Redirect, Rule, Text as Written},
     sample::{LOG_WORDS, LogWord, Names, Place, Stage, Template, Text},
 };
 use tokio::{
@@ -20,18 +21,21 @@ use crate::{haproxy::HAProxy, logs::Log, peers::Recording, rig::config};
 
 const CAPTURES: &str = "  capture request header Host len 10\n  capture request header X-A len 20\n  \
     capture response header Content-Length len 20\n  capture response header X-B len 20\n  capture cookie SESS len 12\n  \
-    unique-id-format id-%HM\n";
+    unique-id-format id-%HM\n  http-request deny if { path /denied }\n  \
+    http-request redirect location /there if { path /moved }\n";
 
 const RESPONSE: &str =
     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-B: q\"#|}\u{e4}\r\nSet-Cookie: SESS2=zzz; Path=/\r\n\r\nok";
 
-const REQUESTS: [&str; 6] = [
+const REQUESTS: [&str; 8] = [
     "GET /a?b=1 HTTP/1.1\r\nHost: a.very.long.host\r\nX-A: one\r\nX-A: t{w}|\"#o\r\nCookie: a=b; SESSION=qwertyuiop; SESS=1\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: b\r\nContent-Length: 0\r\nCookie: x=1\r\nCookie: SESS=2\r\n\r\n",
     "GET /? HTTP/1.0\r\nCookie: xSESS=2\r\n\r\n",
     NOT_ASCII,
     "GET /x HTTP/1.1\r\nHost: b\r\nX-A: a\tb\r\n\r\n",
     BAD,
+    "GET /denied HTTP/1.1\r\nHost: b\r\nCookie: SESS=2\r\n\r\n",
+    "GET /moved HTTP/1.1\r\nHost: b\r\nCookie: SESS=2\r\n\r\n",
 ];
 
 const NOT_ASCII: &str = "GET /\u{e4} HTTP/1.0\r\n\r\n";
@@ -52,6 +56,19 @@ fn capture() -> Capture {
         response_headers: vec![header("Content-Length", 20), header("X-B", 20)],
         cookie: Some(CapturedCookie { name: "SESS".to_owned(), is_prefix: true, length: 12 }),
     }
+}
+
+/// Those of [`CAPTURES`].
+fn rules() -> Vec<Rule> {
+    let there = Written::new("/there", template("/there", Stage::Request, Text::Location));
+    let there = Destination::Location(there);
+    let redirect = Action::Redirect(Redirect { to: there, status: 302, drop_query: false });
+    [("/denied", Action::Deny(403)), ("/moved", redirect)]
+        .map(|(path, action)| Rule {
+            when: Condition::Path(vec![PathPattern::Exact(path.into())]),
+            then: vec![action],
+        })
+        .into()
 }
 
 /// Both with a frontend of that name for each format, in front of the same server.
@@ -90,6 +107,7 @@ impl Pair {
             frontend.log = AccessLog { targets: vec![LogTarget::new(to)], format, ..AccessLog::default() };
             if mode == Mode::Http {
                 frontend.log.capture = capture();
+                frontend.rules = rules();
                 let template = template("id-{request.method}", Stage::Request, Text::Field);
                 frontend.unique_id = Some(UniqueId { header: None, template });
             }
@@ -141,10 +159,11 @@ fn masked(line: &str) -> String {
         (r"127\.0\.0\.1 - - \[[^\]]*\]", "CLIENT [DATE]"),
         (r#"(\d{3}) \d+ "" "" \d+ \d{3} "#, r#"$1 B "" "" PORT MS "#),
         (r" \d+/\d+/\d+/\d+/\d+ 200 \d+ ", " TIMES 200 B "),
-        (r" -1/-1/-1/-1/\d+ 400 \d+ ", " NO-TIMES 400 B "),
+        (r" -1/-1/-1/-1/\d+ 400 ", " NO-TIMES 400 "),
+        (r" \d+/-1/-1/-1/\d+ (302|403) \d+ ", " ANSWERED $1 B "),
         (r"(..--) \d+/\d+/\d+/\d+/0 0/0 ", "$1 LOAD "),
         (r#"("b" "s") \d+ \d+ \d+ \d+ \d+ "#, "$1 TIMES "),
-        (r#"("<NOSRV>") -1 -1 -1 -1 \d+ "#, "$1 NO-TIMES "),
+        (r#"("<NOSRV>") (?:-1|\d+) -1 -1 -1 \d+ "#, "$1 NO-TIMES "),
         (r"(..--) \d+ \d+ \d+ \d+ 0 0 0 ", "$1 LOAD "),
     ];
     let mask = |line: String, (pattern, by): &(&str, &str)| {
