@@ -44,8 +44,8 @@ pub use orders::{
 };
 pub use reload::{Change, How, ReloadReport, ReloadRequest};
 pub use statistics::{
-    BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, StepTimes,
-    Steps, Traffic,
+    BackendStatistics, Compressed, FrontendStatistics, Histogram, Level, Outage, PerSecond, ServerStatistics,
+    StepTimes, Steps, Traffic,
 };
 pub use status::{
     Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Log, LogProblem, NameProblem, Peer, Phase,

@@ -11,6 +11,7 @@ mod interfaces;
 pub mod keeper;
 pub mod lab;
 pub mod log;
+pub mod metrics;
 pub mod output;
 pub mod packets;
 pub mod privileges;

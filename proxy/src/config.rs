@@ -23,7 +23,7 @@ pub use crate::{
 };
 
 pub use self::{
-    answers::{ErrorPage, Monitor, PageSource, Statistics, TooFew},
+    answers::{ErrorPage, Monitor, PageSource, Statistics, TooFew, Wanted},
     balance::{Balance, HashKey, HashKind, UriPart},
     check::{
         AgentCheck, Check, CheckKind, Elsewhere, HttpCheck, HttpExpect, HttpVersion, Layer, Observe, OnError,

@@ -10,6 +10,8 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::config::Wanted;
+
 /// Questions that wait for an answer; more are refused.
 const LINE: usize = 64;
 
@@ -19,9 +21,11 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 /// One request.
 #[derive(Debug)]
 pub struct Inquiry {
+    /// What it is for.
+    pub wanted: Wanted,
     /// Where the statistics of its frontend are.
     pub uri: String,
-    /// What stands behind that in its target.
+    /// What stands behind that, or behind the path of the metrics, in its target.
     pub suffix: Vec<u8>,
     answer: oneshot::Sender<Answer>,
 }
@@ -62,9 +66,14 @@ impl Desk {
     }
 
     /// Puts a question; `None` if too many wait, or nobody is there.
-    pub(crate) fn ask(&self, uri: &str, suffix: Vec<u8>) -> Option<oneshot::Receiver<Answer>> {
+    pub(crate) fn ask(
+        &self,
+        wanted: Wanted,
+        uri: &str,
+        suffix: Vec<u8>,
+    ) -> Option<oneshot::Receiver<Answer>> {
         let (answer, answered) = oneshot::channel();
-        self.0.try_send(Inquiry { uri: uri.to_owned(), suffix, answer }).ok()?;
+        self.0.try_send(Inquiry { wanted, uri: uri.to_owned(), suffix, answer }).ok()?;
         Some(answered)
     }
 }

@@ -8,6 +8,7 @@
 //! What happens seldom and has a name of its own is an [`Event`]; its name is written here and nowhere else.
 
 mod compression;
+mod histogram;
 pub(crate) mod named;
 mod steps;
 mod traffic;
@@ -22,6 +23,7 @@ use std::{
 
 pub use self::{
     compression::CompressionCounters,
+    histogram::{BOUNDS, CLASSES, Histogram},
     steps::StepCounters,
     traffic::{BackendCounters, BackendTotals, ServerCounters},
 };
@@ -87,11 +89,11 @@ impl Flow<'_> {
 }
 
 macro_rules! events {
-    ($($(#[doc = $doc:literal])* $event:ident = $name:literal,)*) => {
+    ($(#[doc = $doc:literal] $event:ident = $name:literal,)*) => {
         /// Refusals, limits that were hit and errors of a frontend's traffic.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub enum Event {
-            $($(#[doc = $doc])* $event,)*
+            $(#[doc = $doc] $event,)*
         }
 
         impl Event {
@@ -103,6 +105,14 @@ macro_rules! events {
                 match self {
                     $(Self::$event => $name,)*
                 }
+            }
+
+            /// What it is, as a sentence.
+            pub const fn help(self) -> &'static str {
+                match self {
+                    $(Self::$event => $doc,)*
+                }
+                .trim_ascii()
             }
         }
     };
@@ -217,6 +227,8 @@ pub struct Counters {
     pub frontends: Box<[Arc<FrontendCounters>]>,
     /// By the index of the backend.
     pub backends: Box<[BackendCounters]>,
+    /// How much later than it should its loop did something that was due: ten times a second.
+    pub delays: Arc<Histogram>,
 }
 
 impl Default for FrontendCounters {
@@ -254,6 +266,7 @@ impl Counters {
         config: &Config,
         frontend: impl Fn(&str) -> Option<Arc<FrontendCounters>>,
         backend: impl Fn(&str) -> Option<(&'c Backend, &'c BackendCounters)>,
+        delays: Arc<Histogram>,
     ) -> Self {
         Self {
             frontends: config.frontends.iter().map(|one| frontend(&one.name).unwrap_or_default()).collect(),
@@ -262,6 +275,7 @@ impl Counters {
                 .iter()
                 .map(|one| BackendCounters::new(one, backend(&one.name)))
                 .collect(),
+            delays,
         }
     }
 }

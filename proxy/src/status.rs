@@ -10,7 +10,7 @@ pub use crate::refusals::Why;
 pub use check::{CheckCode, CheckReport};
 pub(crate) use collect::collect;
 pub(crate) use sample::{sample, tell_held_back};
-pub use steps::{StepTimes, Steps};
+pub use steps::{Histogram, StepTimes, Steps};
 pub use traffic::{Compressed, Level, Outage, PerSecond, ServerHistory, Traffic};
 
 use std::{
@@ -47,6 +47,8 @@ pub struct Status {
     pub old_generations: u64,
     /// Where logs go: one for each place of the configuration.
     pub logs: Vec<LogStatus>,
+    /// Of each worker: how much later than it should its loop did what was due, ten times a second.
+    pub delays: Vec<Histogram>,
 }
 
 /// A place that lines of logs go to.
@@ -197,6 +199,8 @@ pub struct BackendStatus {
     pub unanswered: Option<Unanswered>,
     /// When it had no usable server.
     pub outage: Outage,
+    /// How long exchanges took that a server answered (tcp: was connected for); `None` where no frontend has statistics.
+    pub totals: Option<Histogram>,
     /// In the order of the configuration.
     pub servers: Vec<ServerStatus>,
 }

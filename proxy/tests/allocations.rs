@@ -213,7 +213,7 @@ fn measuring_each_request_for_the_statistics_allocates_nothing() {
     let request = b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\nAccept: */*\r\n\r\n";
     let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let uri = "/haproxy-stats".to_owned();
-    let statistics = Statistics { uri, allow: Vec::new(), users: None, is_public: false };
+    let statistics = Statistics { uri, allow: Vec::new(), users: None, is_public: false, metrics: None };
     let change = |config: &mut Config| config.frontends[0].statistics = Some(statistics);
     assert_eq!(cost_with(change, request, 0, response, 2), 0);
 }

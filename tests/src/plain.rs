@@ -3,7 +3,8 @@
 use std::{
     cell::Cell,
     fs,
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU8, Ordering},
@@ -51,6 +52,18 @@ pub fn web_server(folder: &Path, name: &str) -> (SocketAddr, Running) {
     let mut command = Command::new(program::lbctl());
     command.args(["lab", "web", "--name", name, "--listen", &address.to_string()]);
     (address, Running::start(&mut command, &folder.join(name)))
+}
+
+/// The whole answer to `GET target`, or why there is none.
+#[must_use]
+pub fn get(address: SocketAddr, target: &str) -> String {
+    let mut answer = String::new();
+    let exchange = TcpStream::connect(address).and_then(|mut stream| {
+        stream
+            .write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes())?;
+        stream.read_to_string(&mut answer)
+    });
+    exchange.map_or_else(|error| error.to_string(), |_| answer)
 }
 
 /// Waits for `holds`; `context` is told if it never does.

@@ -1,7 +1,7 @@
 //! Who reads the statistics: a browser, the plugins of Nagios, the exporter of Prometheus; with servers up and down.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Command, Output},
     sync::{
@@ -13,7 +13,7 @@ use std::{
 
 use lb_tests::{
     browser::Browser,
-    plain::{Plain, Running, unused_address, wait_until},
+    plain::{Plain, Running, get, unused_address, wait_until},
     program,
 };
 
@@ -103,16 +103,6 @@ impl Farm {
     fn csv(&self) -> String {
         get(self.frontend, "/haproxy-stats;csv")
     }
-}
-
-fn get(address: SocketAddr, target: &str) -> String {
-    let mut answer = String::new();
-    let exchange = TcpStream::connect(address).and_then(|mut stream| {
-        stream
-            .write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes())?;
-        stream.read_to_string(&mut answer)
-    });
-    exchange.map_or_else(|error| error.to_string(), |_| answer)
 }
 
 fn plugin(name: &str, arguments: &[&str]) -> Output {

@@ -33,6 +33,8 @@ pub struct BackendStatistics {
     pub compressed: Compressed,
     /// When it had no usable server.
     pub outage: Outage,
+    /// How long exchanges took that a server answered (tcp: was connected for); `None` where no frontend has statistics.
+    pub totals: Option<Histogram>,
 }
 
 /// Of a server.
@@ -110,6 +112,22 @@ pub struct StepTimes {
     pub average: Steps,
     /// The most that each ever took.
     pub longest: Steps,
+    /// How many there were.
+    #[serde(default)]
+    pub count: u64,
+    /// All of them added up.
+    #[serde(default)]
+    pub sum: Steps,
+}
+
+/// How long things took, by class of length.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Histogram {
+    /// How many took at most 1, 2, 5, 10, 25, 50, 100, 250, 500 ms, 1, 2.5, 5, 10, 30, 60 s, and longer; each in one of these.
+    pub counts: Vec<u64>,
+    /// All of them added up.
+    pub microseconds: u64,
 }
 
 /// Milliseconds.

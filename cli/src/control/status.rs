@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use serde::{Deserialize, Serialize};
 
 pub use self::server::{Check, NameProblem, Server, ServerState};
-use super::{BackendStatistics, FrontendStatistics, Ordered, Timestamp};
+use super::{BackendStatistics, FrontendStatistics, Histogram, Ordered, Timestamp};
 
 /// A node and what it knows of the others.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -56,6 +56,9 @@ pub struct Status {
     /// Where logs go.
     #[serde(default)]
     pub logs: Vec<Log>,
+    /// Of each worker: how much later than it should it did what was due, ten times a second.
+    #[serde(default)]
+    pub delays: Vec<Histogram>,
     /// Datagrams of others and requests to the control interface that were refused, by reason.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,

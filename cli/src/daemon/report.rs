@@ -74,6 +74,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         backends: facts.proxy.backends.iter().map(|found| backend(facts.config, found)).collect(),
         tables: facts.proxy.tables.iter().map(table).collect(),
         logs: facts.proxy.logs.iter().map(log).collect(),
+        delays: facts.proxy.delays.iter().map(statistics::histogram).collect(),
         counters,
         problems: Vec::new(),
         notes: notes(facts.config),

@@ -1,4 +1,4 @@
-//! Answers what frontends are asked for their statistics, from the report that `lbctl status` prints: at most a second old,
+//! Answers what frontends are asked for their statistics and metrics, from the report that `lbctl status` prints: at most a second old,
 //! and made once a second however many ask.
 
 use std::{
@@ -7,12 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lb_proxy::inquiry::{Answer, Inquiries, Inquiry};
+use lb_proxy::{
+    config::Wanted,
+    inquiry::{Answer, Inquiries, Inquiry},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::control::Command;
 use crate::{
     control::Status,
+    metrics::{MEDIA_TYPE, Names, Process, metrics},
     statistics::{Format, View, csv, json, page, rows},
 };
 
@@ -26,8 +30,17 @@ const LOOP_TIME: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 struct Shown {
     status: Option<(Instant, Arc<Status>)>,
-    /// By URI and view; as old as `status`.
-    answers: HashMap<(String, View), Answer>,
+    /// As old as `status`.
+    answers: HashMap<Question, Answer>,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Question {
+    /// The page, the CSV or the JSON of this URI.
+    Page(String, View),
+    /// The metrics.
+    Metrics(Names),
 }
 
 /// Answers until nobody can ask any more.
@@ -47,16 +60,18 @@ pub(super) async fn serve(mut inquiries: Inquiries, commands: mpsc::Sender<Comma
 impl Shown {
     async fn answer(&mut self, inquiry: &Inquiry, commands: &mpsc::Sender<Command>) -> Option<Answer> {
         let status = self.status(commands).await?;
-        let view = View::parse(&inquiry.suffix);
-        let key = (inquiry.uri.clone(), view);
-        if let Some(answer) = self.answers.get(&key) {
+        let question = match inquiry.wanted {
+            Wanted::Page => Question::Page(inquiry.uri.clone(), View::parse(&inquiry.suffix)),
+            Wanted::Metrics => Question::Metrics(Names::parse(&inquiry.suffix)),
+        };
+        if let Some(answer) = self.answers.get(&question) {
             return Some(answer.clone());
         }
-        let uri = inquiry.uri.clone();
+        let asked = question.clone();
         // A page of thousands of servers takes milliseconds, in which the loop has other things to do.
-        let rendered = tokio::task::spawn_blocking(move || render(&status, &uri, view));
+        let rendered = tokio::task::spawn_blocking(move || render(&status, &asked));
         let answer = rendered.await.ok()??;
-        self.answers.insert(key, answer.clone());
+        self.answers.insert(question, answer.clone());
         Some(answer)
     }
 
@@ -76,16 +91,23 @@ impl Shown {
     }
 }
 
-fn render(status: &Status, uri: &str, view: View) -> Option<Answer> {
-    let rows = view.filter(rows(status));
-    let (kind, more, content) = match view.format {
-        Format::Csv => ("text/plain; charset=utf-8", String::new(), csv(&rows)),
-        Format::Json => ("application/json", String::new(), json(&rows).ok()?),
-        Format::Page => {
-            let page = page(status, &rows, uri, view);
-            let more =
-                format!("Content-Security-Policy: {}\r\nReferrer-Policy: no-referrer\r\n", page.policy);
-            ("text/html; charset=utf-8", more, page.text)
+fn render(status: &Status, question: &Question) -> Option<Answer> {
+    let (kind, more, content) = match question {
+        Question::Metrics(names) => (MEDIA_TYPE, String::new(), metrics(status, &Process::read(), *names)),
+        Question::Page(uri, view) => {
+            let rows = view.filter(rows(status));
+            match view.format {
+                Format::Csv => ("text/plain; charset=utf-8", String::new(), csv(&rows)),
+                Format::Json => ("application/json", String::new(), json(&rows).ok()?),
+                Format::Page => {
+                    let page = page(status, &rows, uri, *view);
+                    let more = format!(
+                        "Content-Security-Policy: {}\r\nReferrer-Policy: no-referrer\r\n",
+                        page.policy
+                    );
+                    ("text/html; charset=utf-8", more, page.text)
+                }
+            }
         }
     };
     let fields = format!(

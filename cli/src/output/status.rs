@@ -336,4 +336,4 @@ fn notes(notes: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -35,7 +35,7 @@ pub struct Row {
     /// What it is about.
     pub kind: Kind,
     /// The most that each step of an exchange ever took, which the CSV has no column for.
-    pub(super) longest: Option<Steps>,
+    pub longest: Option<Steps>,
     cells: Vec<Cell>,
 }
 

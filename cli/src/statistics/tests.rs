@@ -61,6 +61,8 @@ pub(crate) fn server(name: &str) -> Server {
                 times: Some(StepTimes {
                     average: Steps { queue: 1, connect: 2, response: 30, total: 40 },
                     longest: Steps { queue: 101, connect: 102, response: 1_030, total: 1_040 },
+                    count: 38,
+                    sum: Steps { queue: 40, connect: 80, response: 1_100, total: 1_500 },
                 }),
             },
             outage: Outage { is_down: false, seconds: 100, count: 2, total_seconds: 33 },
@@ -118,6 +120,7 @@ pub(crate) fn backend(name: &str, servers: Vec<Server>) -> Backend {
             traffic: Traffic { current: 5, peak: 10, sessions_total: 50, ..Traffic::default() },
             compressed: Compressed { responses: 3, bytes_in: 900, bytes_out: 200, bytes_bypassed: 6 },
             outage: Outage { is_down: false, seconds: 77, count: 1, total_seconds: 6 },
+            totals: None,
         },
     }
 }
@@ -147,6 +150,7 @@ pub(crate) fn status(frontends: Vec<Frontend>, backends: Vec<Backend>) -> Status
         backends,
         tables: Vec::new(),
         logs: Vec::new(),
+        delays: Vec::new(),
         counters: Default::default(),
         problems: Vec::new(),
         notes: Vec::new(),

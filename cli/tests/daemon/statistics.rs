@@ -88,6 +88,19 @@ fn they_are_at_the_uri_of_a_frontend_and_on_a_listener_of_their_own() {
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("<td>web1</td>"), "{page}");
     assert!(page.contains("<a href=\"/;csv\">CSV</a>"), "{page}");
     assert!(content(&get(own, "/;csv", let_in)).starts_with("# pxname,svname,"));
+
+    // The metrics are for those who may see the page, where it has a listener of its own.
+    let refused = get(own, "/metrics", "");
+    assert!(refused.starts_with("HTTP/1.1 401 Unauthorized\r\n") && !refused.contains("lbctl_"), "{refused}");
+    let metrics = get(own, "/metrics", let_in);
+    assert!(metrics.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{metrics}");
+    assert!(metrics.contains("\nlbctl_server_up{backend=\"web\",server=\"web1\"} 1\n"), "{metrics}");
+    let metrics = get(own, "/metrics?names=haproxy", let_in);
+    assert!(
+        metrics.contains("\nhaproxy_server_status{proxy=\"web\",server=\"web1\",state=\"UP\"} 1\n"),
+        "{metrics}"
+    );
+    assert!(get(frontend, "/metrics", "").ends_with("hello"));
 }
 
 #[test]

@@ -72,6 +72,17 @@ pub struct Statistics {
     pub users: Option<RequireAuth>,
     /// That everybody may ask is meant.
     pub is_public: bool,
+    /// The path of the metrics, if they are here.
+    pub metrics: Option<String>,
+}
+
+/// What of the statistics a request is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wanted {
+    /// The page, the CSV or the JSON.
+    Page,
+    /// The metrics.
+    Metrics,
 }
 
 impl Statistics {
@@ -82,15 +93,19 @@ impl Statistics {
 
     /// Is a request with this target for them?
     pub fn takes(&self, target: &[u8]) -> bool {
-        self.suffix(target).is_some()
+        self.wanted(target).is_some()
     }
 
-    /// What stands behind the URI in this target, if it is for the statistics: path and query, whatever the form of the
-    /// target. Bytes are compared, as in HAProxy, so a rule on the path is not about all that is answered: `allow` and
-    /// `users` are.
-    pub(crate) fn suffix<'t>(&self, target: &'t [u8]) -> Option<&'t [u8]> {
+    /// What is wanted, and what stands behind its URI in this target, if it is for the statistics: path and query, whatever
+    /// the form of the target. Bytes are compared, as in HAProxy, so a rule on the path is not about all that is answered:
+    /// `allow` and `users` are. The path of the metrics is one path.
+    pub(crate) fn wanted<'t>(&self, target: &'t [u8]) -> Option<(Wanted, &'t [u8])> {
         let path = split_absolute(target).map_or(target, |(_, _, path)| path);
-        path.strip_prefix(self.uri.as_bytes())
+        let query = self.metrics.as_ref().and_then(|metrics| path.strip_prefix(metrics.as_bytes()));
+        match query {
+            Some(query @ ([] | [b'?', ..])) => Some((Wanted::Metrics, query)),
+            _ => Some((Wanted::Page, path.strip_prefix(self.uri.as_bytes())?)),
+        }
     }
 
     /// As rules: they run on requests for it, after those of the frontend.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     auth::{Gate, Proof, Question},
     buffer::Buffer,
-    config::{Algorithm, BackendId, Config, ConnectionMode, Monitor},
+    config::{Algorithm, BackendId, Config, ConnectionMode, Monitor, Wanted},
     connection::Connection,
     rules::{AmbiguousPath, RequireAuth, Run, Verdict, has_parameters, normalize, put_redirect},
     sample::{Facts, Moment, VariableId, Variables},
@@ -82,7 +82,7 @@ pub(super) enum Then<'c> {
     /// It is answered with the challenge of this rule.
     Challenge(&'c RequireAuth),
     /// It is for the statistics; [`Incoming::content`] stands behind their URI.
-    Statistics,
+    Statistics(Wanted),
     /// It is a monitor's question, and this is the answer.
     Monitor(u16),
     /// It is answered with what [`Incoming::head`] and [`Incoming::content`] hold.
@@ -100,7 +100,7 @@ impl Then<'_> {
             Self::Tarpit(status) => format!("a rule: tarpit, then {status}"),
             Self::Limited { status, .. } => format!("a rule: comes too often, {status}"),
             Self::Challenge(_) => "a rule: asked for a password".to_owned(),
-            Self::Statistics => "the statistics".to_owned(),
+            Self::Statistics(_) => "the statistics".to_owned(),
             Self::Monitor(status) => format!("a monitor's question, {status}"),
             Self::Answer { status, .. } => format!("a rule: answered with {status}"),
         }
@@ -277,9 +277,10 @@ pub(super) fn parse<'c, S: Stream>(
         Verdict::Limited { status, retry_after } => Then::Limited { status, retry_after },
         Verdict::Statistics => match request.method {
             Method::Get | Method::Head => {
-                let suffix = frontend.statistics.as_ref().and_then(|page| page.suffix(message.target()));
-                content = Cow::Owned(suffix.unwrap_or_default().to_vec());
-                Then::Statistics
+                let wanted = frontend.statistics.as_ref().and_then(|page| page.wanted(message.target()));
+                let (wanted, suffix) = wanted.unwrap_or((Wanted::Page, b""));
+                content = Cow::Owned(suffix.to_vec());
+                Then::Statistics(wanted)
             }
             // They are for reading.
             _ => Then::Deny(403),

@@ -11,6 +11,7 @@ use super::{
     session::{Next, Session},
 };
 use crate::{
+    config::Wanted,
     inquiry::{Answer, LIMIT},
     log::Record,
     stream::Stream,
@@ -20,11 +21,11 @@ use crate::{
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl<S: Stream> Session<'_, S> {
-    /// `suffix` stands behind the URI.
-    pub(super) async fn inquire(&mut self, request: &Request, suffix: Vec<u8>) -> Next {
+    /// `suffix` stands behind the URI of what is wanted.
+    pub(super) async fn inquire(&mut self, request: &Request, wanted: Wanted, suffix: Vec<u8>) -> Next {
         let close = incoming::closes(request, self.inbound.ended, self.connection);
         let head_only = request.method == Method::Head;
-        let Some(Answer { fields, content }) = self.answer_of_desk(suffix).await else {
+        let Some(Answer { fields, content }) = self.answer_of_desk(wanted, suffix).await else {
             self.note_answer(Termination::Answered, 503);
             return self.send(Reply { head_only, retry_after: Some(AGAIN), ..Reply::new(503, close) }).await;
         };
@@ -39,10 +40,10 @@ impl<S: Stream> Session<'_, S> {
         self.write_whole(&out, if head_only { b"" } else { &content }, close).await
     }
 
-    async fn answer_of_desk(&self, suffix: Vec<u8>) -> Option<Answer> {
+    async fn answer_of_desk(&self, wanted: Wanted, suffix: Vec<u8>) -> Option<Answer> {
         let desk = self.connection.worker().node().config.desk.as_ref()?;
         let uri = &self.connection.frontend().statistics.as_ref()?.uri;
-        let answered = desk.ask(uri, suffix)?;
+        let answered = desk.ask(wanted, uri, suffix)?;
         self.deadline.limit(LIMIT, answered).await.ok()?.ok()
     }
 }

@@ -188,7 +188,7 @@ impl<'c, S: Stream> Session<'c, S> {
                 self.hold(status).await;
                 self.reply(status, true, request.method == Method::Head).await
             }
-            Then::Statistics => self.inquire(&request, content.into_owned()).await,
+            Then::Statistics(wanted) => self.inquire(&request, wanted, content.into_owned()).await,
             Then::Challenge(wanted) => {
                 self.note_answer(Termination::Challenged, 401);
                 let close = incoming::closes(&request, self.inbound.ended, self.connection);

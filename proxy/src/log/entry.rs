@@ -130,7 +130,7 @@ impl<S> Connection<S> {
             (worker.node().is_timed, record.backend, record.served_by)
             && let Some(steps) = record.steps(mode, total)
         {
-            worker.counters().backends[backend.0].took(server, steps);
+            worker.counters().backends[backend.0].took(server, steps, total);
         }
     }
 

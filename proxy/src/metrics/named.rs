@@ -1,8 +1,8 @@
 //! The counters by name, for the process that comes after this one.
 
 use super::{
-    BackendCounters, BackendTotals, CompressionCounters, Counter, Event, FrontendCounters, ServerCounters,
-    StepCounters,
+    BackendCounters, BackendTotals, CLASSES, CompressionCounters, Counter, Event, FrontendCounters,
+    Histogram, ServerCounters, StepCounters,
 };
 
 /// The most at a time.
@@ -13,6 +13,26 @@ const LONGEST: [&str; 4] = ["longest_queue", "longest_connect", "longest_respons
 
 /// The steps added up, in milliseconds, in the same order.
 const STEPS: [&str; 4] = ["queue_ms", "connect_ms", "response_ms", "total_ms"];
+
+/// How many exchanges took so long in all, by the bound of their class.
+const TOTALS: [&str; CLASSES] = [
+    "total_1ms",
+    "total_2ms",
+    "total_5ms",
+    "total_10ms",
+    "total_25ms",
+    "total_50ms",
+    "total_100ms",
+    "total_250ms",
+    "total_500ms",
+    "total_1s",
+    "total_2.5s",
+    "total_5s",
+    "total_10s",
+    "total_30s",
+    "total_60s",
+    "total_longer",
+];
 
 /// Of several, the largest counts and not the sum.
 pub(crate) fn is_most(name: &str) -> bool {
@@ -91,7 +111,7 @@ impl ServerCounters {
             server_aborts,
             denied_responses,
             client_aborts,
-            steps: StepCounters { count, sums, longest },
+            steps: StepCounters { count, sums, longest, totals: Histogram { counts: totals, microseconds } },
         } = self;
         let own = [
             ("requests", requests),
@@ -108,8 +128,10 @@ impl ServerCounters {
             ("denied_responses", denied_responses),
             ("client_aborts", client_aborts),
             ("steps", count),
+            ("total_us", microseconds),
         ];
         let steps = STEPS.into_iter().zip(sums).chain(LONGEST.into_iter().zip(longest));
+        let steps = steps.chain(TOTALS.into_iter().zip(totals));
         own.into_iter().chain(RESPONSES.into_iter().zip(responses)).chain(steps).collect()
     }
 }

@@ -1,6 +1,8 @@
 //! What a worker counts of how long the steps of exchanges took.
 
-use super::Counter;
+use std::time::Duration;
+
+use super::{Counter, Histogram};
 use crate::status::Steps;
 
 /// Of exchanges that got a response (tcp: a connection to the server), in the order of `Steps::all`.
@@ -12,12 +14,15 @@ pub struct StepCounters {
     pub sums: [Counter; 4],
     /// The most that a step took.
     pub longest: [Counter; 4],
+    /// How long they took in all.
+    pub totals: Histogram,
 }
 
 impl StepCounters {
-    /// Counts an exchange whose steps took so long.
-    pub(crate) fn took(&self, steps: Steps) {
+    /// Counts an exchange whose steps took so long, and all of it this.
+    pub(crate) fn took(&self, steps: Steps, total: Duration) {
         self.count.increment();
+        self.totals.took(total);
         for (sum, milliseconds) in self.sums.iter().zip(steps.all()) {
             sum.add(milliseconds);
         }

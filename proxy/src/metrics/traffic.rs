@@ -3,7 +3,7 @@
 //! What a request does at a server is counted there, what it does at none under [`BackendCounters::unserved`], and the
 //! backend's number is the sum. Only responses are counted for both: a rule may answer instead of the server.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use super::{CompressionCounters, Counter, StepCounters, class, named::is_most, steps::raise};
 use crate::{config::Backend, http::Termination, status::Steps};
@@ -126,8 +126,8 @@ impl BackendCounters {
     }
 
     /// An exchange at this server took so long.
-    pub(crate) fn took(&self, server: usize, steps: Steps) {
-        self.of(Some(server)).steps.took(steps);
+    pub(crate) fn took(&self, server: usize, steps: Steps, total: Duration) {
+        self.of(Some(server)).steps.took(steps, total);
         raise(&self.totals.longest, steps);
     }
 
@@ -224,7 +224,7 @@ mod tests {
             for (amount, server) in (1..).zip(&counters.servers) {
                 server.requests.add(amount);
                 server.responses[2].add(amount);
-                server.steps.took([0, 0, 0, amount].into());
+                server.steps.took([0, 0, 0, amount].into(), Duration::from_millis(amount));
                 expected += amount;
             }
             counters.requests.add(1);

@@ -32,6 +32,11 @@ impl Sums {
         }
     }
 
+    /// How many, and the milliseconds of all their steps added up.
+    pub(crate) fn totals(self) -> (u64, Steps) {
+        (self.count, self.milliseconds.into())
+    }
+
     fn since(&self, mark: &Self) -> u64 {
         self.count.saturating_sub(mark.count)
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    BackendStatus, Compressed, FrontendStatus, Refused, ServerStatus, Status, StepTimes, Traffic, Unanswered,
-    Why,
+    BackendStatus, Compressed, FrontendStatus, Histogram, Refused, ServerStatus, Status, StepTimes, Traffic,
+    Unanswered, Why,
 };
 use crate::{
     config::{Address, Backend, BackendId},
@@ -39,6 +39,7 @@ pub(crate) fn collect(generations: &[Arc<Node>], bindings: &Bindings) -> Status 
         generation: node.generation,
         old_generations: generations.len() as u64 - 1,
         logs: node.loggers.status(),
+        delays: node.counters.iter().map(|worker| Histogram::sum([&*worker.delays].into_iter())).collect(),
     }
 }
 
@@ -120,6 +121,9 @@ impl<'a> Of<'a> {
             refused,
             unanswered: unanswered.into_iter().next().and_then(|row| self.unanswered(row)),
             outage: self.state().shared.history().outage,
+            totals: self.node.is_timed.then(|| {
+                Histogram::sum(self.counters().flat_map(BackendCounters::all).map(|one| &one.steps.totals))
+            }),
             servers,
         }
     }
@@ -216,7 +220,10 @@ impl<'a> Of<'a> {
     }
 
     fn steps(self, recent: &Recent, sums: Sums, longest: [u64; 4]) -> Option<StepTimes> {
-        self.node.is_timed.then(|| StepTimes { average: recent.average(sums), longest: longest.into() })
+        self.node.is_timed.then(|| {
+            let (count, sum) = sums.totals();
+            StepTimes { average: recent.average(sums), longest: longest.into(), count, sum }
+        })
     }
 
     /// How long ago a worker gave the server something.

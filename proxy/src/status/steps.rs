@@ -1,5 +1,7 @@
 //! How long the steps of exchanges took.
 
+use crate::metrics::{CLASSES, Histogram as Counters};
+
 /// Milliseconds of each step of an exchange, or of many: HAProxy's `qtime`, `ctime`, `rtime` and `ttime`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Steps {
@@ -20,6 +22,33 @@ pub struct StepTimes {
     pub average: Steps,
     /// The most that each step ever took.
     pub longest: Steps,
+    /// How many there were.
+    pub count: u64,
+    /// All of them added up.
+    pub sum: Steps,
+}
+
+/// How long things took, by class of length: [`BOUNDS`](crate::metrics::BOUNDS) has the longest of each class but the last.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Histogram {
+    /// How many were of each class and of none before it.
+    pub counts: [u64; CLASSES],
+    /// All of them added up.
+    pub microseconds: u64,
+}
+
+impl Histogram {
+    /// What all of these have counted.
+    pub(crate) fn sum<'c>(counters: impl Iterator<Item = &'c Counters>) -> Self {
+        let mut sum = Self::default();
+        for counters in counters {
+            sum.microseconds += counters.microseconds.value();
+            for (sum, counter) in sum.counts.iter_mut().zip(&counters.counts) {
+                *sum += counter.value();
+            }
+        }
+        sum
+    }
 }
 
 impl Steps {

@@ -131,8 +131,11 @@ async fn turn_wheel(core: Rc<Core>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut swept = Instant::now();
+    // The same whatever generation is in force.
+    let Some(delays) = core.current().map(|worker| Arc::clone(&worker.counters().delays)) else { return };
     loop {
-        ticks.tick().await;
+        let due = ticks.tick().await;
+        delays.took(due.elapsed());
         core.wheel.advance(started.elapsed());
         core.log.flush();
         if swept.elapsed() >= SWEEP {

@@ -2,7 +2,7 @@
 
 use lb_proxy::{
     Config, Proxy,
-    config::Statistics,
+    config::{Statistics, Wanted},
     inquiry::{Answer, Desk, Inquiries},
     rules::{Action, Condition, Network, PathPattern, Rule},
 };
@@ -16,7 +16,13 @@ use crate::{
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\napp";
 
 fn statistics(allow: &[Network]) -> Statistics {
-    Statistics { uri: "/haproxy-stats".to_owned(), allow: allow.to_vec(), users: None, is_public: false }
+    Statistics {
+        uri: "/haproxy-stats".to_owned(),
+        allow: allow.to_vec(),
+        users: None,
+        is_public: false,
+        metrics: None,
+    }
 }
 
 /// With statistics, and a desk that repeats what it is asked.
@@ -32,7 +38,11 @@ fn configured(server: &Recording, change: impl FnOnce(&mut Config)) -> Proxy {
 
 async fn repeat(mut inquiries: Inquiries) {
     while let Some(inquiry) = inquiries.recv().await {
-        let content = format!("{} {}", inquiry.uri, String::from_utf8_lossy(&inquiry.suffix));
+        let suffix = String::from_utf8_lossy(&inquiry.suffix);
+        let content = match inquiry.wanted {
+            Wanted::Page => format!("{} {suffix}", inquiry.uri),
+            Wanted::Metrics => format!("metrics {suffix}"),
+        };
         let fields = "Content-Type: text/plain\r\n".into();
         inquiry.answer(Answer { fields, content: content.into_bytes().into() });
     }
@@ -222,4 +232,41 @@ async fn another_configuration_asks_at_the_same_desk() {
     let mut client = connect(&proxy).await;
     assert_eq!(content(&ask(&mut client, &get("/other;csv")).await), "/other ;csv");
     assert_eq!(content(&ask(&mut client, &get("/haproxy-stats")).await), "app");
+}
+
+#[tokio::test]
+async fn metrics_are_at_a_path_of_their_own_for_the_same_clients() {
+    let server = Recording::answering(OK).await;
+    let metrics = || Some("/metrics".to_owned());
+    let proxy = configured(&server, |config| {
+        config.frontends[0].statistics = Some(Statistics { metrics: metrics(), ..statistics(&[]) });
+    });
+    let mut client = connect(&proxy).await;
+    for (target, expected) in [
+        ("/metrics", "metrics "),
+        ("/metrics?names=haproxy", "metrics ?names=haproxy"),
+        ("http://a/metrics", "metrics "),
+        ("/haproxy-stats", "/haproxy-stats "),
+        ("/metrics/", "app"),
+        ("/metrics;csv", "app"),
+        ("/metricsx", "app"),
+    ] {
+        assert_eq!(content(&ask(&mut client, &get(target)).await), expected, "{target}");
+    }
+    // Where the page is everything, too.
+    let proxy = configured(&server, |config| {
+        let uri = "/".to_owned();
+        config.frontends[0].statistics = Some(Statistics { uri, metrics: metrics(), ..statistics(&[]) });
+    });
+    let mut client = connect(&proxy).await;
+    assert_eq!(content(&ask(&mut client, &get("/metrics?a")).await), "metrics ?a");
+    assert_eq!(content(&ask(&mut client, &get("/other")).await), "/ other");
+    // Who may not see the one may not see the other.
+    let allow = [Network::new([192, 0, 2, 0].into(), 24).unwrap()];
+    let proxy = configured(&server, |config| {
+        config.frontends[0].statistics = Some(Statistics { metrics: metrics(), ..statistics(&allow) });
+    });
+    let mut client = connect(&proxy).await;
+    let refused = ask(&mut client, &get("/metrics")).await;
+    assert!(refused.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{refused}");
 }

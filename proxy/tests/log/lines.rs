@@ -293,8 +293,13 @@ async fn page_of_statistics_is_a_server_of_its_own() {
     syslog.receive_from(&mut config);
     let (desk, mut inquiries) = Desk::new();
     config.desk = Some(desk);
-    config.frontends[0].statistics =
-        Some(Statistics { uri: "/stats".to_owned(), allow: Vec::new(), users: None, is_public: false });
+    config.frontends[0].statistics = Some(Statistics {
+        uri: "/stats".to_owned(),
+        allow: Vec::new(),
+        users: None,
+        is_public: false,
+        metrics: None,
+    });
     let proxy = Proxy::start(config).unwrap();
     tokio::spawn(async move {
         while let Some(inquiry) = inquiries.recv().await {

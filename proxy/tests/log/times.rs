@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use lb_proxy::{
     Config, Proxy,
     config::{LogFormat, Mode, Statistics},
+    metrics::BOUNDS,
     status::{StepTimes, Steps},
 };
 use regex::Regex;
@@ -19,7 +20,7 @@ use crate::{
 fn timed(config: &mut Config) {
     let uri = "/haproxy-stats".to_owned();
     config.frontends[0].statistics =
-        Some(Statistics { uri, allow: Vec::new(), users: None, is_public: true });
+        Some(Statistics { uri, allow: Vec::new(), users: None, is_public: true, metrics: None });
 }
 
 fn of_backend(proxy: &Proxy) -> StepTimes {
@@ -93,7 +94,14 @@ async fn averages_and_the_longest_are_those_of_the_lines_of_requests_that_were_a
     assert_eq!(found(of_server(&proxy, 1)), expected(&second), "{lines:?}");
     let all = [first, second].concat();
     assert_eq!(found(of_backend(&proxy)), expected(&all), "{lines:?}");
-    let StepTimes { average, longest } = of_backend(&proxy);
+    let StepTimes { average, longest, count, sum } = of_backend(&proxy);
+    assert!(count == 4 && sum.response >= longest.response && sum.total >= sum.response, "{sum:?}");
+    // By class: one waited for 80 ms, which is of none below that of 100 ms.
+    let totals = proxy.status().backends[0].totals.unwrap();
+    let longer = BOUNDS.iter().position(|bound| *bound == 100).unwrap();
+    assert_eq!(totals.counts.iter().sum::<u64>(), 4, "{totals:?}");
+    assert!(totals.counts[longer..].iter().sum::<u64>() >= 1, "{totals:?}");
+    assert!(totals.microseconds >= sum.total * 1_000, "{totals:?}");
     assert!(average.queue > 0 && longest.queue >= 20, "{average:?} {longest:?}");
     assert!(longest.response >= 80 && longest.total >= longest.response, "{longest:?}");
 }

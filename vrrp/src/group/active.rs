@@ -31,7 +31,6 @@ impl Group {
     ) -> Machine {
         let mut active = self.activate(now);
         self.moves.record(now);
-        self.history.count("became_active");
         // A foreign peer has no last word; it drops its addresses when it hears us.
         if over.is_some() && self.config.peer == PeerKind::Lbctl {
             active.yielding = Some(now + YIELD_LIMIT);

@@ -21,6 +21,11 @@ impl History {
         if self.transitions.len() == KEPT {
             self.transitions.pop_front();
         }
+        self.count(match transition.to {
+            State::Initialize => "became_initialize",
+            State::Backup => "became_backup",
+            State::Active => "became_active",
+        });
         self.transitions.push_back(transition);
     }
 

@@ -40,12 +40,17 @@ pub(super) fn convert(
         allow: page.allow.iter().map(|network| network.value).collect(),
         users: page.users.as_ref().and_then(|users| context.require_auth(users, &[], None)),
         is_public: public.is_some(),
+        metrics: page.metrics.as_ref().map(|metrics| metrics.value.clone()),
     };
     if statistics.is_open_by_omission() && page.users.is_none() {
         report.warning(page.span, open(&section.name.value, &uri.value));
     }
     hidden(section, rules, &statistics, uri.span, report);
     half_guarded(rules, &statistics, uri.span, report);
+    if let Some(metrics) = page.metrics.as_ref().filter(|metrics| metrics.value == uri.value) {
+        let message = format!("the metrics would hide the page, which is at {} as well", uri.value);
+        report.error(metrics.span, message);
+    }
     Some(statistics)
 }
 

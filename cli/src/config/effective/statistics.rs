@@ -13,6 +13,9 @@ pub(super) fn write(out: &mut String, statistics: &Statistics, lists: &[UserList
     if let Some(users) = statistics.users.as_ref().and_then(|wanted| lists.get(wanted.users())) {
         table.push_str(&format!(", users = {}", quoted(&users.name)));
     }
+    if let Some(metrics) = &statistics.metrics {
+        table.push_str(&format!(", metrics = {}", quoted(metrics)));
+    }
     if statistics.is_public {
         table.push_str(", public = true");
     }

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use lb_proxy::status::{self as proxy, BackendStatus, FrontendStatus, ServerStatus};
 
 use crate::control::{
-    BackendStatistics, Compressed, FrontendStatistics, Level, Outage, PerSecond, ServerStatistics, StepTimes,
-    Steps, Traffic,
+    BackendStatistics, Compressed, FrontendStatistics, Histogram, Level, Outage, PerSecond, ServerStatistics,
+    StepTimes, Steps, Traffic,
 };
 
 pub(super) fn frontend(found: &FrontendStatus) -> FrontendStatistics {
@@ -26,7 +26,12 @@ pub(super) fn backend(found: &BackendStatus) -> BackendStatistics {
         traffic: traffic(&found.traffic),
         compressed: compressed(found.compressed),
         outage: outage(found.outage),
+        totals: found.totals.as_ref().map(histogram),
     }
+}
+
+pub(super) fn histogram(found: &proxy::Histogram) -> Histogram {
+    Histogram { counts: found.counts.into(), microseconds: found.microseconds }
 }
 
 pub(super) fn server(found: &ServerStatus) -> ServerStatistics {
@@ -63,9 +68,12 @@ fn traffic(found: &proxy::Traffic) -> Traffic {
         server_aborts: found.server_aborts,
         denied_responses: found.denied_responses,
         client_aborts: found.client_aborts,
-        times: found
-            .steps
-            .map(|found| StepTimes { average: steps(found.average), longest: steps(found.longest) }),
+        times: found.steps.map(|found| StepTimes {
+            average: steps(found.average),
+            longest: steps(found.longest),
+            count: found.count,
+            sum: steps(found.sum),
+        }),
     }
 }
 

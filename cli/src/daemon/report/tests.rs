@@ -62,6 +62,7 @@ impl World {
             generation: 1,
             old_generations: 0,
             logs: Vec::new(),
+            delays: Vec::new(),
         };
         Self { config, groups, session, proxy, nowhere: Vec::new(), speaker_speaks: true }
     }
@@ -449,6 +450,7 @@ fn backend(servers: Vec<proxy::ServerStatus>) -> proxy::BackendStatus {
         refused: Vec::new(),
         unanswered: None,
         outage: proxy::Outage::new(std::time::SystemTime::UNIX_EPOCH),
+        totals: None,
         servers,
     }
 }

@@ -62,7 +62,7 @@ fn server(name: &str, address: &str, in_flight: u64) -> Server {
     }
 }
 
-fn healthy() -> Status {
+pub(crate) fn healthy() -> Status {
     Status {
         at: time(NOW),
         node: "lb1".to_owned(),
@@ -141,6 +141,7 @@ fn healthy() -> Status {
         }],
         tables: Vec::new(),
         logs: Vec::new(),
+        delays: Vec::new(),
         counters: Default::default(),
         problems: Vec::new(),
         notes: Vec::new(),

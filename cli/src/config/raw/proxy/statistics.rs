@@ -28,6 +28,8 @@ pub(crate) struct Page {
     /// The name of a `[users.*]`.
     pub(crate) users: Option<At<String>>,
     pub(crate) public: Option<At<bool>>,
+    /// The path of the metrics.
+    pub(crate) metrics: Option<At<String>>,
 }
 
 /// The frontend of `[statistics]`.
@@ -71,6 +73,9 @@ impl Page {
             allow: allow.unwrap_or_default().iter().filter_map(network).collect(),
             users: fields.string("users", "the name of a [users.*], as in \"staff\""),
             public: fields.boolean("public"),
+            metrics: fields
+                .value("metrics")
+                .and_then(|value| value.parsed("a path, as in \"/metrics\"", super::check::path)),
         }
     }
 }
@@ -83,6 +88,7 @@ pub(crate) fn listener(fields: Fields<'_>) -> Named<Section> {
     section.binds = fields.value("bind").map(Bind::read_all).unwrap_or_default();
     let mut page = Page::read(&fields, fields.span);
     page.uri = page.uri.or_else(|| Some(At::new("/".to_owned(), fields.span)));
+    page.metrics = page.metrics.or_else(|| Some(At::new("/metrics".to_owned(), fields.span)));
     let says_who = ["allow", "users", "public"].into_iter().any(|key| fields.value(key).is_some());
     if !says_who {
         let message = "[statistics] does not say who may read them; write users = \"staff\", the name of a [users.*], \
