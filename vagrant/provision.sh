@@ -18,6 +18,7 @@ lb*)
     install -d -m 0755 /etc/lbctl
     install -m 0644 /tmp/lb.toml /etc/lbctl/lb.toml
     lbctl check /etc/lbctl/lb.toml
+    id -u lbctl >/dev/null 2>&1 || useradd --system --no-create-home lbctl
     sed 's,/usr/bin/lbctl,/usr/local/bin/lbctl,' /tmp/lbctl.service >/etc/systemd/system/lbctl.service
     start lbctl.service
     ;;

@@ -22,6 +22,7 @@ pub mod lab;
 pub mod log;
 pub mod man;
 pub mod nagios;
+pub mod release;
 pub mod reload;
 pub mod run;
 pub mod server;
@@ -84,6 +85,9 @@ enum Verb {
     Completions(completions::CompletionsArguments),
     /// Write the man pages
     Man(man::ManArguments),
+    /// Remove addresses that a speaker has left; the packaged unit does it
+    #[command(hide = true)]
+    Release(release::ReleaseArguments),
     /// The second process of `run`; not for people
     #[command(hide = true)]
     Speaker(speaker::SpeakerArguments),
@@ -125,6 +129,7 @@ pub fn main() -> ExitCode {
         Verb::Lab(arguments) => lab::run(arguments),
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Man(arguments) => man::run(&arguments),
+        Verb::Release(arguments) => release::run(&arguments),
         Verb::Speaker(arguments) => speaker::run(&arguments),
     }
     .into()

@@ -104,6 +104,9 @@ pub struct StopReport {
     /// One line per group: who has it now.
     #[serde(default)]
     pub groups: Vec<GivenAway>,
+    /// The process that ends.
+    #[serde(default)]
+    pub pid: Option<u32>,
 }
 
 /// Answer of `POST /v1/log/reopen`.

@@ -62,6 +62,7 @@ mod trace;
 pub mod track;
 mod upgrade;
 mod wake;
+mod watchdog;
 
 use clock::Instants;
 use control::{Command, ControlSocket, Counters};
@@ -77,9 +78,10 @@ use upgrade::{
     before::{Before, Charge, Estate},
 };
 use wake::{Event, Signals, Step};
+use watchdog::Watchdog;
 
 /// The folder of the control socket and the locks, unless it is named.
-const RUNTIME_DIR: &str = "/run/lbctl";
+pub(crate) const RUNTIME_DIR: &str = "/run/lbctl";
 
 /// What `lbctl run` was told.
 #[derive(Clone, Debug)]
@@ -270,12 +272,14 @@ async fn compose(
         before: earlier,
         upgrade: None,
         retirement: None,
+        watchdog: Watchdog::find(clock::now(), before.is_some()),
     };
     daemon.greet();
     if let Some(before) = &before {
         daemon.charge = Some(before.ready(!own_groups(&daemon.config, &daemon.identity).is_empty())?);
     }
     daemon.take_part()?;
+    let succeeds = before.is_some();
     if let Some(before) = before {
         before.taken()?;
         socket.keep();
@@ -283,7 +287,10 @@ async fn compose(
         daemon.before.push(before);
     }
     let api = tokio::spawn(control::serve(listening, commands_in, Arc::clone(&daemon.counters)));
-    systemd::notify("READY=1");
+    if !succeeds {
+        // The unit has been up since the first process was; until systemd knows it, it would not believe this one.
+        systemd::notify("READY=1");
+    }
     let exit = daemon.run().await;
     if daemon.retirement.is_some() {
         // The next process answers from now on. Who asked reads its answer on a connection of its own.
@@ -362,6 +369,7 @@ struct Daemon {
     upgrade: Option<Upgrade>,
     /// Another process is in charge.
     retirement: Option<Retirement>,
+    watchdog: Option<Watchdog>,
 }
 
 impl Daemon {
@@ -529,6 +537,7 @@ impl Daemon {
             group.note_dual_active(now, problems::is_dual_active(now, group, session));
         }
         self.settle_stop(now);
+        self.feed_watchdog(now);
     }
 
     fn look_around(&mut self) {

@@ -15,5 +15,6 @@ pub mod metrics;
 pub mod output;
 pub mod packets;
 pub mod privileges;
+mod process;
 pub mod speaker;
 pub mod statistics;

@@ -5,7 +5,10 @@ mod reload;
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -48,6 +51,8 @@ pub struct Proxy {
     threads: Vec<thread::JoinHandle<()>>,
     /// A worker ends when its sender is dropped.
     running: Vec<oneshot::Sender<()>>,
+    /// In which all workers have answered.
+    rounds: Arc<AtomicU64>,
     tasks: Tasks,
 }
 
@@ -108,8 +113,15 @@ impl Proxy {
             threads.push(thread);
             running.push(run);
         }
-        let mut proxy =
-            Self { workers: workers.into(), board, bindings, threads, running, tasks: Tasks::default() };
+        let mut proxy = Self {
+            workers: workers.into(),
+            board,
+            bindings,
+            threads,
+            running,
+            rounds: Arc::default(),
+            tasks: Tasks::default(),
+        };
         proxy.start_tasks();
         Ok(proxy)
     }
@@ -118,7 +130,8 @@ impl Proxy {
         self.board.set_workers(Arc::clone(&self.workers));
         self.board.begin();
         self.tasks.add(&tokio::spawn(Arc::clone(&self.bindings).retry(Arc::clone(&self.workers))));
-        self.tasks.add(&tokio::spawn(stall::watch(Arc::clone(&self.workers), self.board.health().clone())));
+        let (workers, rounds) = (Arc::clone(&self.workers), Arc::clone(&self.rounds));
+        self.tasks.add(&tokio::spawn(stall::watch(workers, self.board.health().clone(), rounds)));
         // Before anybody is served: what the first samples are compared with.
         status::sample(&self.board.node(), Instant::now());
         self.tasks.add(&tokio::spawn(sample(Arc::clone(&self.board))));
@@ -161,6 +174,12 @@ impl Proxy {
     /// What decides readiness; changes are published at once.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.board.health().subscribe()
+    }
+
+    /// How many rounds are over in which every worker has answered. While all is well there are two a second and more; the
+    /// number stands still while one worker hangs.
+    pub fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
     }
 
     /// Resets (RST) every client connection whose local address is one of `addresses`; returns when all workers have

@@ -1,5 +1,6 @@
 //! Watches that the workers answer: each is asked again and again, and one that owes an answer for a second is
-//! stalled. An idle worker answers; one that hangs in a system call, loops, or is stopped does not.
+//! stalled. An idle worker answers; one that hangs in a system call, loops, or is stopped does not. A round is over when all
+//! have answered anew.
 
 use std::{
     sync::{
@@ -24,17 +25,27 @@ const STALLED: Duration = Duration::from_secs(1);
 
 struct Watched {
     answered: Arc<AtomicU64>,
+    /// The last answer that belongs to a round that is over.
+    counted: u64,
     asked: u64,
     since: Instant,
 }
 
-/// Asks the workers for ever and publishes those that owe an answer.
-pub(crate) async fn watch(workers: Arc<[WorkerHandle]>, health: watch::Sender<Health>) {
+/// Asks the workers for ever and publishes those that owe an answer; counts the `rounds`.
+pub(crate) async fn watch(
+    workers: Arc<[WorkerHandle]>,
+    health: watch::Sender<Health>,
+    rounds: Arc<AtomicU64>,
+) {
     let mut watched: Vec<_> = workers.iter().map(|_| Watched::new()).collect();
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if watched.iter().all(Watched::has_answered_anew) {
+            watched.iter_mut().for_each(Watched::count);
+            rounds.fetch_add(1, Ordering::Relaxed);
+        }
         let now = Instant::now();
         let overdue: Vec<_> =
             workers.iter().zip(&mut watched).map(|(worker, watched)| watched.ask(worker, now)).collect();
@@ -59,7 +70,15 @@ pub(crate) async fn watch(workers: Arc<[WorkerHandle]>, health: watch::Sender<He
 
 impl Watched {
     fn new() -> Self {
-        Self { answered: Arc::default(), asked: 0, since: Instant::now() }
+        Self { answered: Arc::default(), counted: 0, asked: 0, since: Instant::now() }
+    }
+
+    fn has_answered_anew(&self) -> bool {
+        self.answered.load(Ordering::Relaxed) > self.counted
+    }
+
+    fn count(&mut self) {
+        self.counted = self.answered.load(Ordering::Relaxed);
     }
 
     /// Asks if no question is open, else tells for how long it has been overdue.

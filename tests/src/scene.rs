@@ -269,7 +269,11 @@ pub fn slower(interval: &str) -> String {
 }
 
 /// Waits for one of the slots; it is free again when the value, or the process, is gone. A long wait says who has them.
-fn take_slot() -> Flock<File> {
+///
+/// # Panics
+/// There is none for too long.
+#[must_use]
+pub fn take_slot() -> Flock<File> {
     let folder = std::env::temp_dir().join(format!("lbctl-tests-{}", nix::unistd::geteuid()));
     fs::create_dir_all(&folder).expect("a folder for locks");
     let who = format!("{} of pid {}", thread::current().name().unwrap_or("a test"), std::process::id());

@@ -14,11 +14,10 @@ use lb_tests::{
     package::{build, said, tool},
     program,
 };
-use tempfile::TempDir;
 
-/// The packages, and the files of the .deb.
+/// The packages, and the files of the .deb, in a folder that the next run makes anew.
 struct Built {
-    folder: TempDir,
+    folder: PathBuf,
     deb: PathBuf,
     rpm: PathBuf,
 }
@@ -26,16 +25,17 @@ struct Built {
 fn built() -> &'static Built {
     static BUILT: OnceLock<Built> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let packages = build(Path::new(&program::lbctl()), folder.path(), true);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
+        let _ = fs::remove_dir_all(&folder);
+        let packages = build(Path::new(&program::lbctl()), &folder, true);
         let [deb, rpm] = <[PathBuf; 2]>::try_from(packages).unwrap();
-        said(tool("dpkg-deb").arg("-R").arg(&deb).arg(folder.path().join("root")));
+        said(tool("dpkg-deb").arg("-R").arg(&deb).arg(folder.join("root")));
         Built { folder, deb, rpm }
     })
 }
 
 fn path(name: &str) -> PathBuf {
-    built().folder.path().join("root").join(name)
+    built().folder.join("root").join(name)
 }
 
 fn unzipped(name: &str) -> String {

@@ -52,6 +52,47 @@ fn second_instance_on_a_node_is_refused_and_touches_nothing() {
     scene.wait_until_all_ready().unwrap();
 }
 
+/// How often it is tried to look before a lease of 2 s is over.
+const ATTEMPTS: usize = 10;
+
+#[test]
+fn addresses_are_released_when_no_speaker_holds_them_and_only_ours() {
+    let scene = Scene::new(&Options::default().without_daemons());
+    let lbctl = program::lbctl();
+    let others = scene.write("others.toml", &CONFIGURATION.replace("198.51.100.10", "198.51.100.99"));
+    let release = format!("{lbctl} release --runtime-dir /run/lbctl");
+    scene.shell("lb1", &format!("mkdir -p /run/lbctl && ip address add {VIP}/32 dev eth0"));
+    assert_eq!(scene.shell("lb1", &format!("{release} /run/lab.toml")), "", "nobody has tagged it");
+    assert!(scene.has_vip("lb1"));
+    scene.shell("lb1", &format!("ip address del {VIP}/32 dev eth0"));
+
+    for attempt in 1..=ATTEMPTS {
+        let daemon = scene.spawn("lb1", "daemon", [lbctl.as_str(), "run", "/run/lab.toml"]).unwrap();
+        wait::until("the node holds the address", Duration::from_secs(30), || {
+            (scene.holders().unwrap() == ["lb1"]).then_some(())
+        });
+        assert_eq!(scene.shell("lb1", &format!("{release} /run/lab.toml")), "", "a speaker holds it");
+        // Neither has the time to see the other one's end.
+        let both =
+            "$(for p in $(pgrep lbctl); do [ /proc/$p/ns/net -ef /proc/self/ns/net ] && echo $p; done)";
+        let said = scene.shell(
+            "lb1",
+            &format!(
+                "both=\"{both}\"; kill -STOP $both; kill -9 $both; {release} {others}; \
+                 ip -o -4 address show; {release} /run/lab.toml"
+            ),
+        );
+        daemon.wait().unwrap();
+        if said.contains(&format!(" {VIP}/")) {
+            assert!(said.contains(&format!("\nremoved {VIP} from interface ")), "{said}");
+            assert!(!scene.has_vip("lb1"));
+            return;
+        }
+        eprintln!("attempt {attempt}: too late for the lease");
+    }
+    panic!("the lease was over each time");
+}
+
 #[test]
 fn interface_that_appears_later_is_used_when_it_is_there() {
     let scene = Scene::new(&Options::default().without_daemons());

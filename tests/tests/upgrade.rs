@@ -4,6 +4,8 @@
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -12,12 +14,16 @@ use std::{
 
 use lb_tests::{
     order::{self, other},
-    plain::{Plain, unused_address},
+    plain::{Plain, unused_address, wait_until},
     program,
     scene::{Scene, slower},
     wait,
 };
 use lbctl::lab::{BALANCERS, How, LoadOptions, Options};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -172,6 +178,38 @@ fn what_cannot_take_over_leaves_the_old_one_in_charge() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let answer = Command::new("curl").args(["-si", &format!("http://{address}/")]).output().unwrap();
     assert!(answer.stdout.starts_with(b"HTTP/1.1 203"), "the next process has read the file");
+}
+
+#[test]
+fn connections_of_the_process_before_have_their_time_when_the_unit_is_stopped() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let frontend = unused_address(8000);
+    let text = format!(
+        "[global]\ndrain_timeout = \"60s\"\n[listen.web]\nmode = \"tcp\"\nbind = \"{frontend}\"\ncheck = false\n\
+         servers = [\"{}\"]\n",
+        server.local_addr().unwrap()
+    );
+    let plain = Plain::start(&text);
+    let mut client = TcpStream::connect(frontend).unwrap();
+    let (mut connection, _) = server.accept().unwrap();
+    let mut passes = move |byte: u8| {
+        client.write_all(&[byte])?;
+        let mut read = [0];
+        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        connection.read_exact(&mut read).map(|()| assert_eq!(read, [byte]))
+    };
+    passes(1).unwrap();
+    assert!(plain.upgrade().status.success());
+    passes(2).unwrap();
+
+    // As systemd does to every process of the unit; twice is at once.
+    let first = Pid::from_raw(i32::try_from(plain.id()).unwrap());
+    kill(first, Signal::SIGUSR1).unwrap();
+    wait_until("it has heard", || plain.log(), || plain.log().contains("connections that are open have 60s"));
+    passes(3).unwrap();
+    kill(first, Signal::SIGUSR1).unwrap();
+    wait_until("it has ended", || plain.log(), || plain.log().contains("ended: another process serves"));
+    assert!(passes(4).is_err());
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod lock;
 mod member;
 mod netlink;
 mod overhear;
+mod release;
 mod remarks;
 mod socket;
 
@@ -29,6 +30,7 @@ use std::{io, path::PathBuf, time::Duration};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use overhear::overhear;
+pub use release::release;
 
 use crate::{GroupConfig, GroupStatus, Moment, Readiness, Transition, group::Start};
 

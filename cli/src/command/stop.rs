@@ -50,7 +50,7 @@ async fn stop(arguments: &StopArguments) -> Result<StopReport, ClientError> {
     if let Some(version) = other_version {
         eprintln!("lbctl: the daemon is version {version}, this is {}", env!("CARGO_PKG_VERSION"));
     }
-    client.wait_for_the_end(END).await?;
+    client.wait_for_the_end(value.pid, END).await?;
     Ok(value)
 }
 
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_sentence_says_what_was_cut_and_who_took_what() {
-        let mut report = StopReport { milliseconds: 1_250, cut: 0, groups: Vec::new() };
+        let mut report = StopReport { milliseconds: 1_250, ..StopReport::default() };
         assert_eq!(sentence(&report), "stopped after 1.2 s, nothing was cut");
         report.cut = 3;
         report.groups =

@@ -20,6 +20,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::{ErrorReport, VERSION_HEADER};
+use crate::process::Process;
 
 /// Where a daemon listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/lbctl/control.sock";
@@ -189,10 +190,16 @@ impl Client {
     }
 
     /// Returns when nobody listens any more, or after `limit` with an error.
-    pub async fn wait_for_the_end(&self, limit: Duration) -> Result<(), ClientError> {
+    pub async fn wait_for_the_end(&self, pid: Option<u32>, limit: Duration) -> Result<(), ClientError> {
+        // It has the lock of the socket as long as it lives: another one could not start before. One that can't be found has
+        // ended.
+        let process = pid.and_then(|pid| Process::find(pid).ok());
         let gone = async {
             while UnixStream::connect(&self.socket).await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            if let Some(process) = process {
+                process.ended().await;
             }
             Ok(())
         };

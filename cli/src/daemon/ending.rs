@@ -151,7 +151,8 @@ impl Daemon {
             // The next process has these conversations. The others end when nobody has them any more.
             self.before.clear();
             let Some(proxy) = Arc::into_inner(self.proxy) else { return };
-            let cut = retirement.spend(proxy, &mut self.signals).await;
+            let patience = self.config.global.drain_timeout;
+            let cut = retirement.spend(proxy, &mut self.signals, patience).await;
             tracing::info!(cut, "ended: another process serves");
             return;
         }

@@ -17,7 +17,7 @@ mod watching;
 
 use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
-use lb_vrrp::{GroupConfig, Readiness};
+use lb_vrrp::{GroupConfig, Moment, Readiness};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -52,6 +52,7 @@ pub struct SpeakerSettings {
 #[derive(Clone, Debug)]
 pub struct SpeakerHandle {
     orders: mpsc::UnboundedSender<Order>,
+    page: Arc<Page>,
 }
 
 /// An order to the link task.
@@ -134,13 +135,19 @@ impl SpeakerLink {
     ) -> (SpeakerHandle, mpsc::Receiver<FromSpeaker>) {
         let (handle, orders) = mpsc::unbounded_channel();
         let (reports, receiver) = mpsc::channel(REPORTS);
-        let keeper = Keeper::new(settings, page, alive, orders, reports);
+        let keeper = Keeper::new(settings, Arc::clone(&page), alive, orders, reports);
         tokio::spawn(keeper.keep(first));
-        (SpeakerHandle { orders: handle }, receiver)
+        (SpeakerHandle { orders: handle, page }, receiver)
     }
 }
 
 impl SpeakerHandle {
+    /// When a speaker was last awake.
+    #[must_use]
+    pub fn last_beat(&self) -> Moment {
+        self.page.last_beat()
+    }
+
     /// Tells the readiness of a group. Call it on every change; the link repeats it.
     /// `yields`: [`lb_vrrp::Group::handle_yielding`].
     pub fn set_readiness(&self, group: &str, readiness: Readiness, yields: bool) {

@@ -108,6 +108,7 @@ impl Stop {
             milliseconds: u64::try_from(milliseconds).unwrap_or(u64::MAX),
             cut: self.cut,
             groups: self.outcomes.clone(),
+            pid: Some(std::process::id()),
         };
         for reply in self.replies.drain(..) {
             // Who asked may have gone away.

@@ -18,7 +18,16 @@ pub(super) fn notify_reloading() {
     notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", since_boot.as_micros()));
 }
 
-/// Sends `state` (`READY=1`, `STOPPING=1`, `STATUS=...`) where NOTIFY_SOCKET points; without one it does nothing.
+/// How long systemd waits for the next `WATCHDOG=1` (sd_watchdog_enabled(3)); `None`: it does not. `succeeds`: this process
+/// takes the place of the one that was asked for it.
+pub(super) fn watchdog_limit(succeeds: bool) -> Option<Duration> {
+    let number = |name| env::var(name).ok()?.parse::<u64>().ok();
+    let is_asked = succeeds || number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    let limit = Duration::from_micros(number("WATCHDOG_USEC")?);
+    (is_asked && !limit.is_zero()).then_some(limit)
+}
+
+/// Sends `state` (`READY=1`, `STOPPING=1`, `WATCHDOG=1`) where NOTIFY_SOCKET points; without one it does nothing.
 pub(super) fn notify(state: &str) {
     let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
     let address = match path.as_bytes() {

@@ -23,7 +23,11 @@ use std::{
 
 use lb_proxy::Proxy;
 use lb_vrrp::Moment;
-use tokio::{select, sync::oneshot};
+use tokio::{
+    select,
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
 use self::{
     before::Before,
@@ -31,7 +35,7 @@ use self::{
     next::{Next, Orders},
     words::{FromNext, ToNext},
 };
-use super::{Daemon, group::Group, systemd, wake};
+use super::{Daemon, group::Group, stop::Patience, systemd, wake};
 use crate::control::UpgradeReport;
 
 /// For workers to reset the exchanges of an address that is about to leave.
@@ -239,18 +243,30 @@ fn own_program() -> Result<PathBuf, String> {
 
 impl Retirement {
     /// Connections end one after the other; what is left at the end of the time, when a signal comes, or when the next
-    /// process is gone, is cut. Returns how many that were.
-    pub(super) async fn spend(self, proxy: Proxy, signals: &mut wake::Signals) -> u32 {
+    /// process is gone, is cut. SIGUSR1, which systemd sends to all processes of a unit that stops, leaves them `patience`.
+    /// Returns how many were cut.
+    pub(super) async fn spend(self, proxy: Proxy, signals: &mut wake::Signals, patience: Duration) -> u32 {
         let Self { channel, limit } = self;
         {
             let mut retire = std::pin::pin!(proxy.retire(limit));
             let orders = orders(&channel, &proxy);
             let mut orders = std::pin::pin!(orders);
+            let mut end = std::pin::pin!(sleep(limit));
+            let mut asked = false;
             loop {
                 select! {
                     () = &mut retire => break,
                     () = &mut orders => break,
-                    event = signals.next() => if matches!(event, wake::Event::Signal(..)) { break },
+                    () = &mut end => break,
+                    event = signals.next() => match event {
+                        wake::Event::Signal(_, Patience::Full) if !asked => {
+                            asked = true;
+                            tracing::info!("told to end: connections that are open have {patience:?}");
+                            end.as_mut().reset(Instant::now() + patience);
+                        }
+                        wake::Event::Signal(..) => break,
+                        _ => {}
+                    },
                 }
             }
         }

@@ -16,6 +16,7 @@ use super::{
     reload,
     stop::{Patience, Stage},
     upgrade,
+    watchdog::Watchdog,
 };
 use crate::{control::FrontendOrder, speaker::protocol::FromSpeaker};
 
@@ -113,7 +114,9 @@ impl Daemon {
             Stage::Draining | Stage::Resigning | Stage::Finishing => None,
         });
         let giving = self.giving.as_ref().and_then(super::draining::Drain::poll_timeout);
-        trackers.chain(neighbours).chain(stop).chain(giving).fold(self.surroundings.next_look(), Moment::min)
+        let watchdog = self.watchdog.as_ref().map(Watchdog::poll_timeout);
+        let all = trackers.chain(neighbours).chain(stop).chain(giving).chain(watchdog);
+        all.fold(self.surroundings.next_look(), Moment::min)
     }
 }
 

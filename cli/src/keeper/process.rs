@@ -20,6 +20,10 @@ const RUNAWAY: u64 = 500_000;
 /// and later) gives a thread that wants little its turn earlier when it wakes up; anyone may ask for that.
 const SLICE: u64 = 100_000;
 
+/// What ends others. SIGABRT is systemd's for a daemon that hangs; abort(3) ends this process all the same.
+const DEAF_TO: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGABRT];
+
 /// Leaves the terminal: own name, own session, and deaf to what a terminal or a service manager sends to a whole group. The
 /// speaker ends when the daemon says so or is gone.
 pub fn leave_terminal() {
@@ -27,7 +31,7 @@ pub fn leave_terminal() {
     let _ = nix::sys::prctl::set_name(c"lbctl-speaker");
     // Fails only for a group leader, which a child is not; then it is in its own group anyway.
     let _ = setsid();
-    for ignored in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1] {
+    for ignored in DEAF_TO {
         // SAFETY: ignoring a signal runs no handler.
         let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
     }

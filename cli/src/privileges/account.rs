@@ -37,7 +37,7 @@ pub enum AccountError {
     /// Nobody but root becomes somebody else.
     #[error(
         "[global] user: {wanted} is wanted, and {now} has started lbctl; start it as root, or as {wanted} with the rights \
-         of docs/operations.md"
+         of docs/operations.md (in systemd's unit: User={wanted})"
     )]
     NotRoot {
         /// The user of the file.

@@ -281,6 +281,7 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
         .arg("--runtime-dir")
         .arg(folder.path().join("run"))
         .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "1000000")
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("started");
@@ -290,10 +291,21 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     };
     assert_eq!(told(), "READY=1");
+    for _ in 0..3 {
+        assert_eq!(told(), "WATCHDOG=1");
+    }
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
     nix::sys::signal::kill(pid, Signal::SIGTERM).expect("signalled");
-    assert_eq!(told(), "STOPPING=1");
+    let last = std::iter::repeat_with(told).find(|state| state != "WATCHDOG=1");
+    assert_eq!(last.as_deref(), Some("STOPPING=1"));
     assert_eq!(child.wait().expect("a child").code(), Some(0));
+}
+
+#[test]
+fn stop_returns_when_another_daemon_could_start() {
+    let mut daemon = Daemon::start("http", web_server(Duration::ZERO));
+    assert!(daemon.verb(&["stop"]).status.success());
+    assert!(daemon.child.try_wait().expect("a child").is_some(), "its process has ended");
 }
 
 #[test]

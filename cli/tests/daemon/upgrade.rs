@@ -13,7 +13,8 @@ fn systemd_is_told_of_the_process_that_is_in_charge() {
     let frontend = unused_address();
     let text = crate::harness::file("http", frontend, web_server(Duration::ZERO));
     let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
-        command.env("NOTIFY_SOCKET", &path);
+        // Nobody's watchdog but that of the processes that take the place of one.
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000000").env("WATCHDOG_PID", "1");
     });
     let output = daemon.verb(&["upgrade"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -22,12 +23,16 @@ fn systemd_is_told_of_the_process_that_is_in_charge() {
         said.strip_prefix("process ").and_then(|rest| rest.split_once(' ')).expect("a number").0.to_owned();
     assert!(said.ends_with(&format!(": lbctl {} again\n", env!("CARGO_PKG_VERSION"))), "{said}");
     let mut heard = Vec::new();
-    while !heard.contains(&format!("MAINPID={pid}")) {
+    while ![&format!("MAINPID={pid}"), "WATCHDOG=1"]
+        .iter()
+        .all(|state| heard.iter().any(|heard| heard == state))
+    {
         let mut state = [0; 200];
         let length = manager.recv(&mut state).unwrap_or_else(|error| panic!("{error}: {heard:?}"));
         heard.push(String::from_utf8_lossy(&state[..length]).into_owned());
     }
     assert!(!heard.iter().any(|state| state.starts_with("STOPPING")), "{heard:?}");
+    assert_eq!(heard.iter().filter(|state| *state == "READY=1").count(), 1, "only the first one: {heard:?}");
     assert_eq!(daemon.status_json().expect("a status")["pid"].to_string(), pid);
     assert!(daemon.verb(&["stop", "--now"]).status.success());
 }

@@ -59,6 +59,35 @@ async fn worker_that_does_not_answer_for_a_second_is_reported_until_it_does() {
     assert!(answers.unwrap().is_ok());
 }
 
+/// Waits until one more round is over.
+async fn round(proxy: &Proxy) {
+    let before = proxy.rounds();
+    while proxy.rounds() == before {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn rounds_end_while_all_workers_answer_and_no_more_once_one_hangs() {
+    let proxy = Proxy::start(config(2)).unwrap();
+    let limit = Duration::from_secs(10);
+    for _ in 0..3 {
+        tokio::time::timeout(limit, round(&proxy)).await.unwrap();
+    }
+    let (release, held) = mpsc::channel::<()>();
+    let (hangs, hung) = mpsc::channel();
+    assert!(proxy.workers[0].try_run(move |_| {
+        let _ = hangs.send(());
+        let _ = held.recv();
+    }));
+    hung.recv().unwrap();
+    // It may have answered for this round already.
+    let _ = tokio::time::timeout(Duration::from_secs(1), round(&proxy)).await;
+    assert!(tokio::time::timeout(Duration::from_millis(1_500), round(&proxy)).await.is_err());
+    drop(release);
+    tokio::time::timeout(limit, round(&proxy)).await.unwrap();
+}
+
 #[tokio::test]
 async fn idle_worker_is_not_a_stalled_one() {
     let proxy = Proxy::start(config(1)).unwrap();

@@ -1,26 +1,18 @@
 //! The process of a speaker: a child of this daemon, or of the one before it.
 
-use std::{
-    future::pending,
-    io,
-    os::fd::{AsFd, OwnedFd},
-    time::Duration,
-};
+use std::{future::pending, io};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::{process::Child, time::sleep};
+use tokio::process::Child;
 
-/// Between two looks at a process that was killed and is nobody's child here.
-const LOOK: Duration = Duration::from_millis(5);
+use crate::process::Process;
 
 /// See the module.
 #[derive(Debug)]
 pub(in crate::daemon) enum SpeakerProcess {
     /// A child.
     Own(Child),
-    /// Somebody else's, by a descriptor that never means another process.
-    Adopted { pid: u32, process: OwnedFd },
+    /// Somebody else's.
+    Adopted(Process),
 }
 
 impl SpeakerProcess {
@@ -29,16 +21,14 @@ impl SpeakerProcess {
     /// # Errors
     /// There is none.
     pub(in crate::daemon) fn adopt(pid: u32) -> io::Result<Self> {
-        let number = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-        let process = pidfd_open(number, PidfdFlags::empty())?;
-        Ok(Self::Adopted { pid, process })
+        Process::find(pid).map(Self::Adopted)
     }
 
     /// Its number, while it runs.
     pub(super) fn pid(&self) -> Option<u32> {
         match self {
             Self::Own(child) => child.id(),
-            Self::Adopted { pid, .. } => Some(*pid),
+            Self::Adopted(process) => Some(process.pid()),
         }
     }
 
@@ -46,7 +36,7 @@ impl SpeakerProcess {
     pub(super) fn kill(&mut self) -> io::Result<()> {
         match self {
             Self::Own(child) => child.start_kill(),
-            Self::Adopted { process, .. } => Ok(pidfd_send_signal(process, Signal::KILL)?),
+            Self::Adopted(process) => process.kill(),
         }
     }
 
@@ -55,7 +45,7 @@ impl SpeakerProcess {
     pub(super) async fn reaped(&mut self) {
         match self {
             Self::Own(child) => drop(child.wait().await),
-            Self::Adopted { .. } => pending().await,
+            Self::Adopted(_) => pending().await,
         }
     }
 
@@ -63,17 +53,7 @@ impl SpeakerProcess {
     pub(super) async fn ended(&mut self) {
         match self {
             Self::Own(child) => drop(child.wait().await),
-            Self::Adopted { process, .. } => {
-                while is_running(process) {
-                    sleep(LOOK).await;
-                }
-            }
+            Self::Adopted(process) => process.ended().await,
         }
     }
-}
-
-/// Its descriptor is readable from its end on (pidfd_open(2)).
-fn is_running(process: &OwnedFd) -> bool {
-    let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    poll(&mut ended, PollTimeout::ZERO) == Ok(0)
 }

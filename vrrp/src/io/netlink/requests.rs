@@ -117,6 +117,24 @@ pub(in crate::io) async fn probe() -> io::Result<()> {
     }
 }
 
+/// All links and addresses, for whoever asks once.
+pub(in crate::io) async fn dump_once() -> io::Result<Dump> {
+    once(async |handle| dump(handle).await.map_err(io::Error::other)).await?
+}
+
+/// Removes an address, for whoever does it once.
+pub(in crate::io) async fn remove_once(place: Place) -> io::Result<Removal> {
+    once(async |handle| remove(handle, place).await).await
+}
+
+async fn once<T>(ask: impl AsyncFnOnce(&Handle) -> T) -> io::Result<T> {
+    let (connection, handle, _messages) = rtnetlink::new_connection()?;
+    let connection = tokio::spawn(connection);
+    let answer = tokio::time::timeout(DUMP_LIMIT, ask(&handle)).await;
+    connection.abort();
+    answer.map_err(|_| io::Error::other("the kernel does not answer"))
+}
+
 async fn serve(mut requests: UnboundedReceiver<Request>, answers: &UnboundedSender<Answer>) {
     let Ok((connection, handle, _messages)) = rtnetlink::new_connection() else { return };
     tokio::spawn(connection);

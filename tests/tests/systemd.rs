@@ -1,0 +1,450 @@
+//! The package under real systemd: two machines in which it is installed, broken, upgraded and purged as an operator does it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use lb_tests::{
+    machine::{self, Beside, Machine, PATIENCE},
+    order::other,
+    package::{build, tool},
+    program,
+    scene::take_slot,
+    wait, world,
+};
+use lbctl::lab::{BALANCERS, CONFIGURATION, Report, Sample, VIP};
+use serde_json::Value;
+
+/// The next version; as long as the one that there is.
+const NEXT: &str = "0.9.9";
+
+/// As `systemctl edit` writes it. What follows takes longer than that: a daemon that does not feed its watchdog is found out.
+const PATIENT_FOR: &str = "[Service]\nWatchdogSec=2s\n";
+
+/// Makes the packages of this program, and of one that says it is the next version and is the same otherwise: building it would
+/// take minutes.
+fn packages(folder: &Path) {
+    let program = PathBuf::from(program::lbctl());
+    let _ = build(&program, &folder.join("this"), false);
+    let (mut bytes, version) = (fs::read(&program).unwrap(), env!("CARGO_PKG_VERSION").as_bytes());
+    assert_eq!(version.len(), NEXT.len());
+    let mut at = 0;
+    while let Some(found) = bytes[at..].windows(version.len()).position(|bytes| bytes == version) {
+        at += found;
+        bytes[at..at + NEXT.len()].copy_from_slice(NEXT.as_bytes());
+    }
+    let next = folder.join("lbctl");
+    fs::write(&next, bytes).unwrap();
+    fs::set_permissions(&next, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let _ = build(&next, &folder.join("next"), false);
+}
+
+/// The package of a folder.
+fn package(folder: &Path) -> PathBuf {
+    let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|path| path.extension().is_some_and(|extension| extension == "deb")).unwrap()
+}
+
+/// Where dpkg of a machine finds them.
+fn put_packages(folder: &Path, root: &Path) {
+    for version in ["this", "next"] {
+        fs::copy(package(&folder.join(version)), root.join(format!("root/{version}.deb"))).unwrap();
+    }
+}
+
+/// Both nodes, and what is beside them.
+struct Pair {
+    nodes: [Machine; 2],
+    _servers: [Beside; 2],
+}
+
+impl Pair {
+    fn boot(folder: &Path) -> Self {
+        machine::build_network(&["198.51.100.1/24", "198.51.100.141/24", "198.51.100.142/24"]);
+        let servers =
+            [("web1", "198.51.100.141:80"), ("web2", "198.51.100.142:80")].map(|(name, address)| {
+                Beside::start(
+                    Command::new(program::lbctl()).args(["lab", "web", "--name", name, "--listen", address]),
+                )
+            });
+        let nodes = thread::scope(|scope| {
+            [("lb1", "198.51.100.11/24"), ("lb2", "198.51.100.12/24")]
+                .map(|(name, address)| scope.spawn(move || Machine::boot(folder, name, address)))
+                .map(|booted| booted.join().unwrap())
+        });
+        for node in &nodes {
+            put_packages(folder, node.root());
+        }
+        Self { nodes, _servers: servers }
+    }
+
+    fn node(&self, name: &str) -> &Machine {
+        &self.nodes[BALANCERS.iter().position(|node| *node == name).unwrap()]
+    }
+
+    fn node_mut(&mut self, name: &str) -> &mut Machine {
+        &mut self.nodes[BALANCERS.iter().position(|node| *node == name).unwrap()]
+    }
+
+    fn has_address(&self, name: &str) -> bool {
+        self.node(name).said("ip -o -4 address show").contains(&format!(" {VIP}/"))
+    }
+
+    /// The one that has the address; the other one has it not.
+    #[track_caller]
+    fn holder(&self) -> &'static str {
+        wait::until("one node has the address", PATIENCE, || {
+            match BALANCERS.map(|name| self.has_address(name)) {
+                [true, false] => Some(BALANCERS[0]),
+                [false, true] => Some(BALANCERS[1]),
+                _ => None,
+            }
+        })
+    }
+
+    #[track_caller]
+    fn wait_for_holder(&self, name: &str) {
+        wait::until(&format!("{name} has the address"), PATIENCE, || (self.holder() == name).then_some(()));
+    }
+
+    fn status(&self, name: &str) -> Value {
+        let output = self.node(name).run("lbctl status --json");
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// Both serve, and could take over.
+    #[track_caller]
+    fn wait_until_well(&self) {
+        for name in BALANCERS {
+            wait::until(&format!("{name} has no problems"), PATIENCE, || {
+                (self.status(name)["problems"] == serde_json::json!([])).then_some(())
+            });
+        }
+    }
+}
+
+/// Clients of the address.
+struct Clients {
+    running: Beside,
+    samples: Arc<Mutex<Vec<Sample>>>,
+    reader: thread::JoinHandle<()>,
+}
+
+impl Clients {
+    fn start() -> Self {
+        let mut command = Command::new(program::lbctl());
+        command.args(["lab", "load", "--rate", "100", "--seconds", "600", "--patience", "10000"]);
+        let mut running = Beside::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let (samples, output) =
+            (Arc::<Mutex<Vec<Sample>>>::default(), running.process().stdout.take().unwrap());
+        let collected = Arc::clone(&samples);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(output).lines() {
+                let batch: Vec<Sample> = serde_json::from_str(&line.unwrap()).unwrap();
+                collected.lock().unwrap().extend(batch);
+            }
+        });
+        let clients = Self { running, samples, reader };
+        clients.wait_for_more();
+        clients
+    }
+
+    /// Waits for a hundred further answers.
+    #[track_caller]
+    fn wait_for_more(&self) {
+        let answered = || Report::new(self.samples.lock().unwrap().clone()).ok();
+        let before = answered();
+        wait::until("clients are served", PATIENCE, || (answered() > before + 100).then_some(()));
+    }
+
+    /// Ends them; nobody was refused anything.
+    #[track_caller]
+    fn end_without_failures(mut self) {
+        self.wait_for_more();
+        drop(self.running.process().stdin.take());
+        self.running.process().wait().unwrap();
+        self.reader.join().unwrap();
+        let report = Report::new(self.samples.lock().unwrap().clone());
+        assert_eq!(report.failures(), Default::default());
+    }
+}
+
+/// Everything in a machine that a package could leave behind.
+fn files(machine: &Machine) -> BTreeSet<String> {
+    let found = machine.said(
+        "find /etc /usr /opt /srv /var /root -xdev -not -path '/var/log/journal/*' -not -path '/var/lib/dpkg/*' \
+         -not -path '/var/tmp/*' -not -path '/var/log/dpkg.log' -not -path '/etc/*-' -not -path '/etc/.pwd.lock'",
+    );
+    found.lines().map(str::to_owned).collect()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn package_is_installed_broken_upgraded_and_purged_under_systemd() {
+    let test = "package_is_installed_broken_upgraded_and_purged_under_systemd";
+    let prepare = |folder: &Path| {
+        machine::prepare(folder);
+        packages(folder);
+        // Held by this process, the outer one, for as long as the machines run.
+        take_slot()
+    };
+    let Some(folder) = world::enter(test, prepare) else { return };
+    let mut pair = Pair::boot(&folder);
+    let before = files(&pair.nodes[0]);
+
+    // Installed: nothing runs, since there is no file. Enabled: it does.
+    for node in &pair.nodes {
+        node.said("dpkg -i /root/this.deb");
+        assert_eq!(node.property("lbctl", "ActiveState"), "inactive");
+        assert_eq!(node.property("lbctl", "UnitFileState"), "disabled");
+        fs::write(node.root().join("etc/lbctl/lb.toml"), CONFIGURATION).unwrap();
+        node.said("mkdir /etc/systemd/system/lbctl.service.d");
+        fs::write(node.root().join("etc/systemd/system/lbctl.service.d/override.conf"), PATIENT_FOR).unwrap();
+        node.said("systemctl daemon-reload && systemctl enable --now lbctl");
+    }
+    let holder = pair.holder();
+    pair.wait_until_well();
+    is_hardened(pair.node(holder));
+    refuses_a_bad_file(pair.node(holder));
+    speaker_that_dies_moves_nothing(&pair);
+    daemon_that_dies_or_hangs_is_replaced(&pair);
+    cable_that_is_pulled_moves_the_address(&pair);
+    daemon_that_is_stopped_stays_stopped(&pair);
+
+    let clients = Clients::start();
+    node_that_reboots_gives_the_address_away_and_comes_back(&mut pair);
+    package_is_upgraded_node_by_node(&pair, &clients);
+    purge_leaves_nothing(&pair, &before);
+    clients.end_without_failures();
+}
+
+fn is_hardened(node: &Machine) {
+    let said = node.said("systemd-analyze security --no-pager lbctl");
+    let exposure = said.lines().last().unwrap().split_whitespace().find_map(|word| word.parse::<f64>().ok());
+    assert!(exposure.is_some_and(|exposure| exposure < 2.5), "{said}");
+    let daemon = node.property("lbctl", "MainPID");
+    assert_eq!(node.said(&format!("ps -o user= -p {daemon}")), "lbctl");
+    // A container may not be allowed to carry it out.
+    assert_eq!(node.property("lbctl", "OOMScoreAdjust"), "-900");
+    // As many as the machine lets anybody have.
+    let most = node.said("ulimit -Hn").parse::<u64>().unwrap().min(131_072);
+    let limits = node.said(&format!("grep 'open files' /proc/{daemon}/limits"));
+    assert!(limits.split_whitespace().any(|word| word == most.to_string()), "{limits} {most}");
+}
+
+/// By a reload, by the script of those without systemd, and by a start that systemd does not repeat for ever.
+fn refuses_a_bad_file(node: &Machine) {
+    let daemon = node.property("lbctl", "MainPID");
+    let file = node.root().join("etc/lbctl/lb.toml");
+    node.said("systemctl reload lbctl && /etc/init.d/lbctl reload && /etc/init.d/lbctl configtest");
+    fs::write(&file, CONFIGURATION.replace("vrid ", "vird ")).unwrap();
+    assert!(!node.run("systemctl reload lbctl").status.success());
+    let output = node.run("/etc/init.d/lbctl restart");
+    assert_eq!(output.status.code(), Some(6), "{}", text(&output));
+    assert!(text(&output).contains("lb.toml:9:1: unknown key `vird`"), "{}", text(&output));
+    assert!(text(&output).contains("nothing was changed"), "{}", text(&output));
+    assert_eq!(node.property("lbctl", "MainPID"), daemon);
+    fs::write(&file, CONFIGURATION).unwrap();
+    node.said("systemctl reload lbctl && /etc/init.d/lbctl status");
+    assert_eq!(node.property("lbctl", "MainPID"), daemon);
+}
+
+fn restarts(node: &Machine) -> u32 {
+    node.property("lbctl", "NRestarts").parse().unwrap()
+}
+
+/// The process number of the speaker.
+#[track_caller]
+fn speaker(node: &Machine) -> String {
+    wait::until("one speaker", PATIENCE, || {
+        let found = text(&node.run("pgrep -x lbctl-speaker"));
+        (found.lines().count() == 1).then(|| found.trim().to_owned())
+    })
+}
+
+fn speaker_that_dies_moves_nothing(pair: &Pair) {
+    let holder = pair.holder();
+    let node = pair.node(holder);
+    let (old, before) = (speaker(node), restarts(node));
+    node.said(&format!("kill -9 {old}"));
+    wait::until("another speaker", PATIENCE, || (speaker(node) != old).then_some(()));
+    pair.wait_until_well();
+    assert_eq!(restarts(node), before);
+}
+
+/// Killed; and stopped, which systemd finds out by its watchdog. Both times the other node has the address meanwhile.
+fn daemon_that_dies_or_hangs_is_replaced(pair: &Pair) {
+    for signal in ["KILL", "STOP"] {
+        let holder = pair.holder();
+        let node = pair.node(holder);
+        let (daemon, before) = (node.property("lbctl", "MainPID"), restarts(node));
+        node.said(&format!("kill -{signal} {daemon}"));
+        pair.wait_for_holder(other(holder));
+        wait::until("systemd has started another one", PATIENCE, || {
+            (restarts(node) == before + 1).then_some(())
+        });
+        pair.wait_until_well();
+        assert_ne!(node.property("lbctl", "MainPID"), daemon);
+        assert_eq!(pair.holder(), other(holder), "nobody takes it back");
+        let journal = node.journal("lbctl");
+        assert_eq!(journal.contains("Watchdog timeout"), signal == "STOP", "{journal}");
+    }
+}
+
+fn cable_that_is_pulled_moves_the_address(pair: &Pair) {
+    let holder = pair.holder();
+    pair.node(holder).set_cable(false);
+    wait::until("the other node has the address", PATIENCE, || pair.has_address(other(holder)).then_some(()));
+    wait::until("this one has it no more", PATIENCE, || (!pair.has_address(holder)).then_some(()));
+    pair.node(holder).set_cable(true);
+    pair.wait_until_well();
+}
+
+/// By its own verb; systemd starts it when it is asked.
+fn daemon_that_is_stopped_stays_stopped(pair: &Pair) {
+    let node = pair.node(other(pair.holder()));
+    node.said("lbctl stop");
+    wait::until("systemd knows it", PATIENCE, || {
+        (node.property("lbctl", "ActiveState") == "inactive").then_some(())
+    });
+    assert_eq!(node.property("lbctl", "Result"), "success");
+    assert!(!node.run("pgrep lbctl").status.success());
+    node.said("systemctl start lbctl");
+    pair.wait_until_well();
+}
+
+fn node_that_reboots_gives_the_address_away_and_comes_back(pair: &mut Pair) {
+    let holder = pair.holder();
+    pair.node_mut(holder).reboot();
+    pair.wait_until_well();
+    assert_eq!(pair.holder(), other(holder));
+}
+
+fn package_is_upgraded_node_by_node(pair: &Pair, clients: &Clients) {
+    let version = |name: &str| pair.status(name)["version"].as_str().unwrap_or_default().to_owned();
+    let upgrade = |name: &str| {
+        let node = pair.node(name);
+        let (daemon, before) = (node.property("lbctl", "MainPID"), restarts(node));
+        let said = text(&node.run("dpkg -i /root/next.deb"));
+        assert!(said.contains(&format!("lbctl {NEXT} after {}", env!("CARGO_PKG_VERSION"))), "{said}");
+        wait::until("systemd knows the new process", PATIENCE, || {
+            (node.property("lbctl", "MainPID") != daemon).then_some(())
+        });
+        assert_eq!(node.property("lbctl", "MainPID"), pair.status(name)["pid"].to_string());
+        assert_eq!(version(name), NEXT);
+        pair.wait_until_well();
+        // Longer than its watchdog waits.
+        (0..4).for_each(|_| clients.wait_for_more());
+        assert_eq!(restarts(node), before, "{}", node.journal("lbctl"));
+        assert!(!node.journal("lbctl").contains("permitted only for"), "{}", node.journal("lbctl"));
+    };
+    let holder = pair.holder();
+    let backup = other(holder);
+    upgrade(backup);
+    assert_eq!([version(holder), version(backup)], [env!("CARGO_PKG_VERSION"), NEXT]);
+    assert_eq!(pair.holder(), holder);
+    pair.node(holder).said("lbctl switchover");
+    assert_eq!(pair.holder(), backup);
+    upgrade(holder);
+    assert_eq!(pair.holder(), backup);
+
+    // Its end is noticed like that of the first one.
+    let (node, before) = (pair.node(holder), restarts(pair.node(holder)));
+    node.said(&format!("kill -9 {}", node.property("lbctl", "MainPID")));
+    wait::until("systemd has started another one", PATIENCE, || (restarts(node) == before + 1).then_some(()));
+    pair.wait_until_well();
+}
+
+fn purge_leaves_nothing(pair: &Pair, before: &BTreeSet<String>) {
+    let holder = pair.holder();
+    let node = pair.node(holder);
+    // Its operator's, not ours.
+    node.said("rm -r /etc/systemd/system/lbctl.service.d");
+    node.said("dpkg --purge lbctl");
+    assert_eq!(pair.holder(), other(holder));
+    let after = files(node);
+    let left: Vec<_> = after.difference(before).collect();
+    assert_eq!(left, Vec::<&String>::new());
+    for question in ["getent passwd lbctl", "getent group lbctl", "pgrep lbctl", "ls /run/lbctl"] {
+        let output = node.run(question);
+        assert!(!output.status.success(), "{question}: {}", text(&output));
+    }
+    assert_eq!(node.property("lbctl", "LoadState"), "not-found");
+}
+
+#[test]
+fn script_of_those_without_systemd_starts_stops_and_refuses_a_bad_file() {
+    let test = "script_of_those_without_systemd_starts_stops_and_refuses_a_bad_file";
+    let prepare = |folder: &Path| {
+        machine::prepare(folder);
+        packages(folder);
+        take_slot()
+    };
+    let Some(folder) = world::enter(test, prepare) else { return };
+    machine::build_network(&[]);
+    let root = Path::new("/run/root");
+    machine::unpack(&folder, root);
+    put_packages(&folder, root);
+    let inside = |command: &str| {
+        let command =
+            format!("mount -t proc proc /proc 2>/dev/null; PATH=/usr/sbin:/usr/bin:/sbin:/bin; {command}");
+        tool("chroot").arg(root).args(["sh", "-c", &command]).stdin(Stdio::null()).output().unwrap()
+    };
+    #[track_caller]
+    fn said(output: &Output, code: i32) -> String {
+        assert_eq!(output.status.code(), Some(code), "{}", text(output));
+        text(output)
+    }
+    let script = |order: &str| inside(&format!("/etc/init.d/lbctl {order}"));
+    let daemon = || {
+        let output = inside("lbctl status --json");
+        serde_json::from_slice::<Value>(&output.stdout).map_or(Value::Null, |status| status["pid"].clone())
+    };
+    said(&inside("dpkg -i /root/this.deb"), 0);
+    assert!(said(&script("start"), 6).contains("/etc/lbctl/lb.toml"));
+    let file = root.join("etc/lbctl/lb.toml");
+    let good = "[listen.web]\nmode = \"tcp\"\nbind = \"127.0.0.1:8080\"\nservers = [\"127.0.0.1:8081\"]\ncheck = false\n";
+    fs::write(&file, good).unwrap();
+    said(&script("configtest"), 0);
+    said(&script("status"), 3);
+    said(&script("start"), 0);
+    let first = daemon();
+    assert!(said(&script("start"), 0).contains("runs already"));
+    said(&script("status"), 0);
+    fs::write(&file, "[listen.web]\nbnd = 1\n").unwrap();
+    for order in ["restart", "force-reload"] {
+        assert!(said(&script(order), 6).contains("lb.toml:2:1: unknown key `bnd`"));
+    }
+    said(&script("reload"), 78);
+    said(&script("configtest"), 78);
+    assert_eq!(daemon(), first);
+    fs::write(&file, good).unwrap();
+    said(&script("reload"), 0);
+    assert_eq!(daemon(), first);
+    said(&script("restart"), 0);
+    let second = daemon();
+    assert!(second.is_number() && second != first, "{second}");
+
+    // The package looks for what runs, and not for systemd.
+    assert!(said(&inside("dpkg -i /root/next.deb"), 0).contains(&format!("lbctl {NEXT} after")));
+    assert!(daemon().is_number() && daemon() != second);
+    said(&script("stop"), 0);
+    said(&script("status"), 3);
+    said(&script("start"), 0);
+    said(&inside("dpkg --purge lbctl"), 0);
+    let left = inside(
+        "pgrep -r D,R,S,T lbctl; ls -d /etc/init.d/lbctl /etc/rc?.d/*lbctl /etc/lbctl /run/lbctl 2>/dev/null",
+    );
+    assert_eq!(text(&left), "");
+}
