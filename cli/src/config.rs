@@ -39,7 +39,6 @@ pub const DEFAULT_FILE: &str = "/etc/lbctl/lb.toml";
 
 /// A file beyond this is not a configuration.
 const LARGEST_FILE: u64 = 4 << 20;
-const TOO_LARGE: &str = "is larger than 4 MiB; that is no configuration";
 
 /// Reads and converts the file at `path`; `-` is standard input.
 pub fn load(path: &Path) -> Result<Config, Diagnostics> {
@@ -102,7 +101,7 @@ fn hash(bytes: &[u8]) -> String {
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     file::read(path, LARGEST_FILE).map_err(|error| match error {
-        ReadError::TooLarge => TOO_LARGE.to_owned(),
+        ReadError::TooLarge => too_large(path.metadata().ok().map(|file| file.len())),
         ReadError::Pipe => "is a pipe, not a file; `-` reads standard input".to_owned(),
         error => error.to_string(),
     })
@@ -115,7 +114,13 @@ fn read_all(source: impl Read) -> Result<Vec<u8>, String> {
         .read_to_end(&mut bytes)
         .map_err(|error| format!("can't be read: {error}"))?;
     if bytes.len() as u64 > LARGEST_FILE {
-        return Err(TOO_LARGE.to_owned());
+        return Err(too_large(None));
     }
     Ok(bytes)
+}
+
+/// It is not read to its end, so no place in it is wrong; `size` where that is known.
+fn too_large(size: Option<u64>) -> String {
+    let size = size.map_or_else(|| "more".to_owned(), |size| format!("{size} bytes"));
+    format!("has {size}, and at most {LARGEST_FILE} bytes (4 MiB) are read; that is no configuration")
 }

@@ -148,7 +148,7 @@ fn files_that_cannot_be_read_are_told_apart() {
     assert_eq!(run("folder"), "folder: is a folder, not a file\n1 error. Nothing was changed.\n");
     assert_eq!(
         run("huge.toml"),
-        "huge.toml: is larger than 4 MiB; that is no configuration\n1 error. Nothing was changed.\n"
+        "huge.toml: has 4194305 bytes, and at most 4194304 bytes (4 MiB) are read; that is no configuration\n1 error. Nothing was changed.\n"
     );
 }
 

@@ -259,6 +259,13 @@ fn sections_without_servers_and_servers_at_rest_answer_as_they_did() {
         "/off",
         "/named",
         "/resting",
+        "/merged//a///b//?c=//d",
+        "/merged/a",
+        "//merged//",
+        "/dots/./a/././b/.c/.",
+        "/dots/.",
+        "/dots/a.",
+        "/x//./y",
     ];
     all_the_same(&both, "WEB", &targets.map(|target| get(target, &[])));
     all_the_same(&both, "OTHER", &["/slow", "/denied", "/"].map(|target| get(target, &[])));

@@ -151,6 +151,24 @@ fn strict_writes_nothing_if_something_could_not_be_converted() {
 }
 
 #[test]
+fn two_nodes_of_one_name_or_address_are_a_fault_of_the_command() {
+    for (second, expected) in [
+        (
+            "a=192.0.2.2",
+            "lbctl: --node a=192.0.2.2: the name is that of --node a=192.0.2.1 already; nothing was written\n",
+        ),
+        (
+            "b=192.0.2.1",
+            "lbctl: --node b=192.0.2.1: the address is that of --node a=192.0.2.1 already; nothing was written\n",
+        ),
+    ] {
+        let output = import(&["allow.cfg", "--vip", "192.0.2.9", "--node", "a=192.0.2.1", "--node", second]);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(64), expected));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
 fn a_file_that_is_there_stays_unless_force_says_otherwise() {
     let scratch = tempfile::tempdir().unwrap();
     let target = scratch.path().join("lb.toml");
@@ -179,11 +197,11 @@ fn what_is_no_file_of_haproxy_is_one_sentence_with_its_place() {
     let mut nested = String::from("global\n");
     (0..30).for_each(|_| nested.push_str(".if 1\n"));
     let words = format!("global\n  description{}\n", " x".repeat(64));
-    let cases: [(&str, Vec<u8>, &str); 16] = [
+    let cases: [(&str, Vec<u8>, &str); 17] = [
         ("words", words.into_bytes(), ":2:141: the line has more than 64 words"),
         ("binary", b"\x7fELF\x02\x01\x01\0\0\0".to_vec(), ":1:8: a byte 0 is in no text"),
         // It is not read to its end, so it has no place that is wrong.
-        ("large", vec![b'#'; 10 << 20], ": is larger than 4 MiB"),
+        ("large", vec![b'#'; 10 << 20], ": has 10485760 bytes, and at most 4194304 bytes (4 MiB) are read"),
         ("latin1", b"global\n  description M\xfcnchen\n".to_vec(), ":2:16: not UTF-8 text"),
         (
             "quote",
@@ -192,6 +210,11 @@ fn what_is_no_file_of_haproxy_is_one_sentence_with_its_place() {
         ),
         ("escape", b"global\n  description \\x4\n".to_vec(), ":2:15: `\\x` takes two hexadecimal digits"),
         ("brace", b"global\n  description \"${HOME\"\n".to_vec(), ":2:16: this `${` has no `}`"),
+        (
+            "colon",
+            b"global\n  description \"${HOME:-x}\"\n".to_vec(),
+            ":2:16: HAProxy writes a default without the colon",
+        ),
         ("endless", b"global\n.if 1\n maxconn 5\n".to_vec(), ":2:1: this `.if` has no `.endif`"),
         ("nested", nested.into_bytes(), ":22:1: `.if` is nested more than 20 times"),
         ("endif", b"global\n.endif\n".to_vec(), ":2:1: this `.endif` has no `.if`"),

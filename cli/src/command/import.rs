@@ -48,6 +48,19 @@ pub struct ImportArguments {
     vrid: u8,
 }
 
+/// Two `--node` that can't both be.
+fn twin(nodes: &[(String, Ipv4Addr)]) -> Option<String> {
+    nodes.iter().enumerate().find_map(|(at, (name, address))| {
+        let before = nodes[..at].iter().find(|(other, at)| other == name || at == address)?;
+        Some(format!(
+            "--node {name}={address}: the {} is that of --node {}={} already",
+            if before.0 == *name { "name" } else { "address" },
+            before.0,
+            before.1
+        ))
+    })
+}
+
 /// Runs the verb.
 pub fn run(arguments: &ImportArguments) -> Exit {
     let (name, bytes) = match config::read(&arguments.file) {
@@ -58,6 +71,10 @@ pub fn run(arguments: &ImportArguments) -> Exit {
             return Exit::Configuration;
         }
     };
+    if let Some(twin) = twin(&arguments.nodes) {
+        eprintln!("lbctl: {twin}; nothing was written");
+        return Exit::Usage;
+    }
     let output = arguments.output.as_deref().filter(|path| *path != Path::new("-"));
     if let Some(path) = output.filter(|path| !arguments.force && path.exists()) {
         eprintln!("lbctl: {} is there already; --force writes over it", path.display());

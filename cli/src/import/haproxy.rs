@@ -115,7 +115,15 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
     let file = File::read(&sections, &notes);
     let maps = Maps::new(&options.folder);
     let users = Users::new(&file.userlists);
-    let world = World { file: &file, options, maps: &maps, users: &users, notes: &notes, said: false.into() };
+    let world = World {
+        file: &file,
+        options,
+        maps: &maps,
+        users: &users,
+        notes: &notes,
+        said: false.into(),
+        said_of_host: false.into(),
+    };
     let (sections, defaults) = finish::finish(&world);
     let parts = emit::Parts {
         file: &file,

@@ -1,5 +1,7 @@
 //! Sections as TOML: what differs from `[defaults]`, in an order to read, with the lines that it comes from.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::{
     Options,
     file::File,
@@ -33,7 +35,11 @@ pub(super) struct Parts<'p> {
 
 /// Our file.
 pub(super) fn document(parts: &Parts<'_>, source: &str) -> Document {
-    let mut document = Document { head: head(source), tables: Vec::new() };
+    let is_checked = |section: &Finished| {
+        !section.servers.is_empty() && section.keys.value("check") != Some(&Value::Flag(false))
+    };
+    let mut document =
+        Document { head: head(source, parts.sections.iter().any(is_checked)), tables: Vec::new() };
     cluster(parts.options, &mut document);
     global(parts, &mut document);
     for (name, file, kind) in parts.maps.all() {
@@ -65,12 +71,20 @@ pub(super) fn document(parts: &Parts<'_>, source: &str) -> Document {
     document
 }
 
-fn head(source: &str) -> Vec<String> {
-    vec![
+fn head(source: &str, is_checked: bool) -> Vec<String> {
+    let mut head: Vec<String> = vec![
         format!("Made by `lbctl import` from {source}."),
         "Check it with `lbctl check`; every key is described in docs/configuration.md. Values that HAProxy has without a word,".into(),
         "and lbctl would have otherwise, are written out: take them out where ours are the better ones.".into(),
-    ]
+    ];
+    if is_checked {
+        let lines = [
+            "What can't be written out: a server that is checked is used after its first good check, or where nothing else is left;",
+            "in HAProxy it is up until its checks have failed.",
+        ];
+        head.extend(lines.map(str::to_owned));
+    }
+    head
 }
 
 fn cluster(options: &Options, document: &mut Document) {
@@ -114,7 +128,13 @@ fn global(parts: &Parts<'_>, document: &mut Document) {
     entries.extend(global.user.clone().map(|user| pair("user", user, None)));
     entries.extend(global.group.clone().map(|group| pair("group", group, None)));
     if !global.nameservers.is_empty() {
-        entries.push(pair("nameservers", Value::List(global.nameservers.clone()), None));
+        let nameservers = Value::List(global.nameservers.clone());
+        entries.push(match has_names(parts) {
+            true => pair("nameservers", nameservers, None),
+            false => Entry::Comment(format!(
+                "nameservers = {nameservers}  # nothing in this file is given by name"
+            )),
+        });
     }
     entries.extend(global.drain_timeout.clone().map(|time| pair("drain_timeout", time, None)));
     entries.extend(parts.log.clone().map(|log| pair("log", log, None)));
@@ -123,6 +143,22 @@ fn global(parts: &Parts<'_>, document: &mut Document) {
     if !entries.is_empty() || !comments.is_empty() {
         document.tables.push(Table { heading: "global".into(), comments, entries });
     }
+}
+
+/// Is a server or a log given by name?
+fn has_names(parts: &Parts<'_>) -> bool {
+    let is_name = |host: &str| !host.starts_with("unix:") && host.parse::<IpAddr>().is_err();
+    let mut servers = parts.file.proxies.iter().flat_map(|member| &member.proxy.servers);
+    let logs = parts.sections.iter().filter_map(|section| section.keys.value("log"));
+    let logs = logs.chain(parts.defaults.value("log")).chain(&parts.log).map(Value::to_string);
+    let is_target = |text: &str| {
+        let target = text.split('"').next().unwrap_or_default();
+        !target.starts_with('/') && target.parse::<SocketAddr>().is_err() && is_name(target)
+    };
+    servers.any(|server| is_name(server.host.trim_matches(['[', ']'])))
+        || logs
+            .flat_map(|log| log.split("syslog = \"").skip(1).map(is_target).collect::<Vec<_>>())
+            .any(|is| is)
 }
 
 fn table(section: &Finished, parts: &Parts<'_>) -> Table {

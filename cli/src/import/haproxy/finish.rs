@@ -86,6 +86,7 @@ pub(super) struct World<'w> {
     pub(super) notes: &'w Notes<'w>,
     /// What is said once, however many sections it is about.
     pub(super) said: Cell<bool>,
+    pub(super) said_of_host: Cell<bool>,
 }
 
 /// All sections, in the order of the file.
@@ -332,6 +333,13 @@ impl World<'_> {
                     if rule.leads_to_https() && self.has_lost_tls() {
                         let message = "it leads to https, and a listener of this file for TLS is not in ours: nothing may answer there. Keep \
                                        that with a program for TLS in front, or take the rule out";
+                        self.notes.advise(rule.span, message);
+                    }
+                    let text = rule.value().to_string();
+                    let is_of_host = text.contains("host = ") || text.contains("{request.host");
+                    if is_of_host && !self.said_of_host.replace(true) {
+                        let message = "Host is compared without its port and a dot at its end, and without regard to case; a request that has none, \
+                                       or an empty one, is for no host. HAProxy compares what was sent. So it is in all rules of this file";
                         self.notes.advise(rule.span, message);
                     }
                     if let Some(note) = &rule.note {

@@ -167,7 +167,14 @@ impl Lexer<'_> {
             let rest = &self.line[self.at..];
             let end = if rest.starts_with('-') { rest.find('}') } else { rest.starts_with('}').then_some(0) };
             let Some(end) = end else {
-                return Err(self.error(dollar, 2 + length, "this `${` has no `}` on its line"));
+                let why = match rest.contains('}') {
+                    false => "this `${` has no `}` on its line",
+                    true if rest.starts_with(":-") => {
+                        "HAProxy writes a default without the colon: `${NAME-default}`"
+                    }
+                    true => "behind the name of a variable HAProxy takes `-` with a default, or `}`",
+                };
+                return Err(self.error(dollar, 2 + length, why));
             };
             default = rest[..end].strip_prefix('-');
             self.at += end + 1;

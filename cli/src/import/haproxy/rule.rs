@@ -296,7 +296,21 @@ impl Context<'_> {
             }
             _ => self.action(line, words, scene)?,
         };
+        self.advise_of_values(condition);
         Ok((acl::condition(condition, &scope)?, made))
+    }
+
+    /// Numbers that begin a value, in a condition or in a list that it names.
+    fn advise_of_values(&self, condition: &[Word]) {
+        let named = |word: &Word| {
+            let name = word.text.trim_start_matches('!').to_owned();
+            self.acls.iter().filter(move |acl| acl.first().is_some_and(|first| first.text == name)).flatten()
+        };
+        let words = condition.iter().flat_map(named).chain(condition);
+        for word in words.filter(|word| word.text.contains("_val(")) {
+            let note = "a value that only begins with a number, as `7x`, counts as that number in HAProxy, and as none here";
+            self.notes.advise(word.span, note);
+        }
     }
 
     /// `monitor-net NETWORK`

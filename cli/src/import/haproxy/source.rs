@@ -13,7 +13,10 @@ const LARGEST: usize = 4 << 20;
 /// The text of the file called `name`.
 pub(super) fn text<'b>(bytes: &'b [u8], name: &str) -> Result<Cow<'b, str>, Diagnostics> {
     if bytes.len() > LARGEST {
-        let message = "is larger than 4 MiB; that is no configuration of HAProxy's";
+        let message = format!(
+            "has {} bytes, and at most {LARGEST} bytes (4 MiB) are read; that is no configuration",
+            bytes.len()
+        );
         return Err(Diagnostics::unreadable(name, message));
     }
     let text = String::from_utf8_lossy(bytes);

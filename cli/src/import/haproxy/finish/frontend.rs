@@ -111,6 +111,17 @@ pub(super) fn finish(
     timeouts::tarpit(&rules, &mut keys);
     let rules = world.fitting(rules, "rules", Place { is_frontend: is_front, ..place }, &mut lost);
     let responses = world.fitting(made.responses, "response_rules", place, &mut lost);
+    let rewrites = |rule: &Rule| {
+        rule.does.iter().any(|(key, _)| ["set_path", "replace_path", "set_query"].contains(&key.as_str()))
+    };
+    if rules.iter().any(rewrites) {
+        let asks = |rule: &&Rule| world.notes.source(rule.span).contains("capture.req.uri");
+        for rule in rules.iter().chain(&responses).filter(asks) {
+            let note =
+                "`capture.req.uri` is what came in HAProxy, and here what the rules before have made of it";
+            world.notes.advise(rule.span, note);
+        }
+    }
     if is_front && is_http {
         answers::monitor(member, &mut keys, &|name| served.contains(name), world, &mut lost);
         answers::unique_id(member, &mut keys, world);
@@ -209,6 +220,9 @@ fn lead(
     };
     let mut kept: Vec<Rule> = Vec::new();
     let mut chosen: Vec<Cond> = Vec::new();
+    let last = rules.iter().rposition(|rule| rule.does.first().is_some_and(|(key, _)| key == "backend"));
+    let last = last.map(|at| rules[at].span);
+    let is_default = member.proxy.default_backend.is_some() || member.proxy.kind == Kind::Listen;
     for mut rule in rules {
         let Some((_, Value::Text(name))) = rule.does.first().filter(|(key, _)| key == "backend") else {
             kept.push(rule);
@@ -216,6 +230,10 @@ fn lead(
         };
         let cond = rule.cond.clone();
         if name.contains('{') {
+            if !is_default && last != Some(rule.span) {
+                let note = "what is called as no backend gets 503 in HAProxy, and here what a later rule chooses; a `default_backend` settles it";
+                world.notes.advise(rule.span, note);
+            }
             if let Some(why) = not_by_name(is_http, served, world) {
                 world.notes.lost(rule.span, why);
                 lost.push(rule.span);

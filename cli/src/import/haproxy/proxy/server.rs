@@ -131,7 +131,7 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(0, needless("tfo, no-tfo", "", "TCP Fast Open is not used")),
     with(1, missing("shard", "", "only of peers")),
     with(0, row("ssl", "", |server, line| unfit(server, line, OF_TLS), "", OF_TLS)),
-    with(0, missing("check-ssl", "", OF_TLS)),
+    with(0, missing("check-ssl", "", "there is no TLS in this version: the server is checked in clear text, and may be taken for down")),
     with(0, needless("no-ssl, no-check-ssl, no-ssl-reuse, no-verifyhost, ssl-reuse, tls-tickets, no-tls-tickets, allow-0rtt, no-sslv3, no-tlsv10, no-tlsv11, no-tlsv12, no-tlsv13, force-sslv3, force-tlsv10, force-tlsv11, force-tlsv12, force-tlsv13", "", "there is no TLS in this version")),
     with(1, needless("alpn, npn, ca-file, crt, crl-file, check-alpn, check-sni, ciphers, ciphersuites, client-sigalgs, sigalgs, curves, sni, ssl-min-ver, ssl-max-ver, verify, verifyhost", "", "there is no TLS in this version")),
 ];

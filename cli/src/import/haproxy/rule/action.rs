@@ -100,7 +100,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     by("set-var-fmt", set_variable_format, "`set_var`", ""),
     by("wait-for-body", |_| Ok(Made::Key("wait_for_body", Value::Flag(true))), "`wait_for_body`", "Of all requests of the frontend; within `timeout.http_request`."),
     by("disable-l7-retry", |_| Ok(Made::Key("retry_any_method", Value::Flag(false))), "`retry_any_method`", "Without a condition."),
-    by("normalize-uri", normalize, "`ambiguous_path = \"normalize\"`", "All of it at once, and for all requests."),
+    by("normalize-uri", normalize, "`replace_path`", "`path-merge-slashes` and `path-strip-dot`; for the others `ambiguous_path = \"normalize\"`."),
     by("set-src", set_source, "`set_source`", "With a condition on `src`: those are the proxies that are trusted."),
     missing("replace-value", "one value of several between commas can't be replaced; `replace_header` replaces in the whole line"),
     missing("set-method", "methods stay"),
@@ -354,12 +354,19 @@ fn set_variable_format(call: &Call<'_>) -> Result<Made, Fault> {
 
 fn normalize(call: &Call<'_>) -> Result<Made, Fault> {
     let kind = call.words.first().ok_or("`normalize-uri` takes the name of a way to do it")?;
+    let replace = |regex: &str| {
+        rule("replace_path", Value::table([("regex", Value::text(regex)), ("with", Value::text("/"))]))
+    };
     match kind.text.as_str() {
-        "path-merge-slashes"
-        | "path-strip-dot"
-        | "path-strip-dotdot"
-        | "percent-decode-unreserved"
-        | "percent-to-uppercase" => Ok(Made::Key("ambiguous_path", Value::text("normalize"))),
+        "path-merge-slashes" => Ok(replace("/{2,}")),
+        "path-strip-dot" => Ok(replace(r"(?:/\.)+(?:/|$)")),
+        "path-strip-dotdot" | "percent-decode-unreserved" | "percent-to-uppercase" => Err(Fault::at(
+            kind,
+            format!(
+                "`normalize-uri {}`: paths are brought to normal form as a whole, and where a rule looks at them: ambiguous_path = \"normalize\"",
+                kind.text
+            ),
+        )),
         other => Err(Fault::at(
             kind,
             format!("`normalize-uri {}`: the query and the fragment are not changed", shown(other)),
