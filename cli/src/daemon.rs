@@ -22,13 +22,13 @@ use std::{
 use lb_proxy::{Health, Proxy, StartError, drop_newcomers, inquiry::Desk, newcomers_are_dropped_by};
 use lb_vrrp::{GroupConfig, Moment};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
 };
 
 use crate::{
     config::{self, Config},
-    control::{NotOpened, Ordered, Problem, ReopenReport},
+    control::{Ordered, Problem},
     exit::Exit,
     interfaces::{local_addresses, nowhere_warnings},
     log,
@@ -405,25 +405,6 @@ impl Daemon {
                 return Ok(Exit::Fine);
             }
         }
-    }
-
-    /// Files of logs were moved away.
-    fn reopen_logs(&mut self, reply: Option<oneshot::Sender<ReopenReport>>) {
-        let proxy = Arc::clone(&self.proxy);
-        self.tasks.spawn(async move {
-            let mut report = ReopenReport::default();
-            for log in proxy.reopen_logs().await {
-                let file = log.target.strip_prefix("file ").unwrap_or(&log.target).to_owned();
-                match log.problem {
-                    Some(problem) => report.failed.push(NotOpened { file, why: problem.what }),
-                    None => report.files.push(file),
-                }
-            }
-            let (files, failed) = (report.files.len(), report.failed.len());
-            tracing::info!(files, failed, "files of logs are opened anew");
-            // Who asked may have gone away.
-            let _ = reply.map(|reply| reply.send(report));
-        });
     }
 
     fn greet(&self) {

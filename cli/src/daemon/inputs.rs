@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use lb_vrrp::Moment;
+use tokio::sync::oneshot;
 
 use super::{
     Daemon, Identity, Neighbours, clock::Instants, control::Command, errors, group, hello, naming, problems,
     reload::Request, report, stop::Patience, trace, wake::Step,
 };
 use crate::{
-    control::{Phase, Problem, Status},
+    control::{NotOpened, Phase, Problem, ReopenReport, Status},
     interfaces::nowhere,
     speaker::protocol::FromSpeaker,
 };
@@ -122,6 +123,25 @@ impl Daemon {
                 self.begin_stop(now, &by, patience, Some(reply));
             }
         }
+    }
+
+    /// Files of logs were moved away.
+    pub(super) fn reopen_logs(&mut self, reply: Option<oneshot::Sender<ReopenReport>>) {
+        let proxy = Arc::clone(&self.proxy);
+        self.tasks.spawn(async move {
+            let mut report = ReopenReport::default();
+            for log in proxy.reopen_logs().await {
+                let file = log.target.strip_prefix("file ").unwrap_or(&log.target).to_owned();
+                match log.problem {
+                    Some(problem) => report.failed.push(NotOpened { file, why: problem.what }),
+                    None => report.files.push(file),
+                }
+            }
+            let (files, failed) = (report.files.len(), report.failed.len());
+            tracing::info!(files, failed, "files of logs are opened anew");
+            // Who asked may have gone away.
+            let _ = reply.map(|reply| reply.send(report));
+        });
     }
 
     pub(super) fn status(&self) -> Status {
