@@ -30,6 +30,7 @@ pub mod speaker;
 pub mod status;
 pub mod stop;
 pub mod switchover;
+pub mod top;
 pub mod trace;
 pub mod upgrade;
 
@@ -53,6 +54,8 @@ enum Verb {
     Run(run::RunArguments),
     /// Show who holds which address and why, and whether everything is healthy
     Status(status::StatusArguments),
+    /// Watch the node on the terminal: rates, sessions, errors, servers, who holds the addresses
+    Top(top::TopArguments),
     /// Show how what runs differs from the file
     Diff(diff::DiffArguments),
     /// Bring a changed file into force: all of it or nothing, and no connection is lost
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
         Verb::Import(arguments) => import::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
+        Verb::Top(arguments) => top::run(&arguments),
         Verb::Diff(arguments) => diff::run(&arguments),
         Verb::Reload(arguments) => reload::run(&arguments),
         Verb::Upgrade(arguments) => upgrade::run(&arguments),

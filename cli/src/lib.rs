@@ -18,3 +18,4 @@ pub mod privileges;
 mod process;
 pub mod speaker;
 pub mod statistics;
+pub mod top;

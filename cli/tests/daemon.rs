@@ -30,6 +30,8 @@ mod sockets;
 mod source;
 #[path = "daemon/statistics.rs"]
 mod statistics;
+#[path = "daemon/top.rs"]
+mod top;
 #[path = "daemon/trace.rs"]
 mod trace;
 #[path = "daemon/upgrade.rs"]

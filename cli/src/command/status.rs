@@ -36,7 +36,7 @@ pub struct StatusArguments {
     control: PathBuf,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<f64>()
         .ok()
         .filter(|seconds| (0.1..=3600.0).contains(seconds))

@@ -44,7 +44,7 @@ impl Paint {
 }
 
 /// `text` without characters that a terminal obeys or that turn others round: part of it comes from servers and peers.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if is_hidden(c) { '?' } else { c }).collect()
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn printable_json(json: &str) -> String {
 
 /// Breaks `text` at spaces into lines of at most `width` characters. Leading spaces stay and indent the lines after
 /// the first as well; a word that is longer than a line is broken where the line ends.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let indent: String = text.chars().take_while(|c| *c == ' ').collect();
     let width = width.max(indent.len() + 8);
     let mut lines = Vec::new();

@@ -1,0 +1,195 @@
+//! Golden screens, in `screens/`; `UPDATE=1 cargo test -p lbctl --lib top` blesses them.
+
+use std::{fs, path::Path, time::Duration};
+
+use ratatui::{Terminal, backend::TestBackend};
+
+use super::{Key, Top, draw};
+use crate::{
+    control::{Problem, Ready, ServerState, Status, Timestamp},
+    output::status::tests::healthy,
+};
+
+fn screen(top: &mut Top, width: u16, height: u16) -> String {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("no terminal to fail");
+    terminal.draw(|frame| draw(top, frame)).expect("drawn");
+    let buffer = terminal.backend().buffer().clone();
+    let rows = buffer.content().chunks(usize::from(width));
+    let lines = rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>());
+    lines.map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+#[track_caller]
+fn assert_screen(name: &str, top: &mut Top, width: u16, height: u16) {
+    let found = screen(top, width, height);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/top/screens").join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &found).expect("written");
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), found, "{name}:\n{found}");
+}
+
+fn later(mut status: Status, seconds: u64) -> Status {
+    status.at = Timestamp::from(
+        std::time::SystemTime::UNIX_EPOCH
+            + Duration::from_secs_f64(status.at.unix_seconds())
+            + Duration::from_secs(seconds),
+    );
+    status
+}
+
+fn busy() -> Status {
+    let mut status = healthy();
+    status.frontends[0].statistics.request_rate.now = 1_804;
+    status.frontends[0].statistics.connection_rate.now = 31;
+    for (server, rate) in status.backends[0].servers.iter_mut().zip([900, 904]) {
+        server.statistics.traffic.rate.now = rate;
+    }
+    status
+}
+
+#[test]
+fn active_node_with_the_flow_between_two_reports() {
+    let mut top = Top::new(busy(), true);
+    let mut next = later(busy(), 2);
+    next.frontends[0].bytes_in += 24_600;
+    next.frontends[0].bytes_out += 2_400_000_000;
+    top.report(next);
+    assert_screen("active", &mut top, 80, 24);
+}
+
+#[test]
+fn backup_node() {
+    let mut status = busy();
+    status.groups[0].nodes[0].state = Some("Backup".to_owned());
+    status.groups[0].nodes[1].state = Some("Active".to_owned());
+    status.groups[0].holders = vec!["lb2".to_owned()];
+    assert_screen("backup", &mut Top::new(status, true), 80, 24);
+}
+
+#[test]
+fn degraded_node_says_why_and_an_address_that_nobody_holds_is_told() {
+    let mut status = busy();
+    let reasons =
+        vec!["backend app has no usable server (web1: connection refused; web2: timeout)".to_owned()];
+    status.groups[0].nodes[0].ready = Some(Ready::Degraded { reasons });
+    status.groups[0].nodes[0].state = Some("Backup".to_owned());
+    status.groups[0].nodes[1].silent = true;
+    status.groups[0].holders.clear();
+    assert_screen("degraded", &mut Top::new(status, true), 80, 24);
+}
+
+fn one_down() -> Status {
+    let mut status = busy();
+    status.backends[0].servers[1].state = ServerState::Down;
+    status.backends[0].servers[1].connect_errors = 12;
+    status.backends[0].servers[1].in_flight = 0;
+    status.backends[0].queued = 7;
+    status.problems = vec![Problem {
+        what: "app/web2 is down".to_owned(),
+        since: Some(status.at),
+        look_at:
+            "192.0.2.22:80 refuses connections. Does the service run there? The other server carries all. \
+                  It was restarted by hand."
+                .to_owned(),
+    }];
+    status
+}
+
+#[test]
+fn server_that_is_down() {
+    assert_screen("down", &mut Top::new(one_down(), true), 80, 24);
+}
+
+#[test]
+fn names_that_are_long_are_cut_and_control_characters_are_none() {
+    let mut status = one_down();
+    status.node =
+        "a-node-with-a-name-that-is-longer-than-anybody-would-want-to-have-it-on-a-terminal".to_owned();
+    status.frontends[0].name = "frontend-of-the-customers-portal-in-the-second-data-centre".to_owned();
+    status.backends[0].name = "backend-of-the-customers-portal".to_owned();
+    status.backends[0].servers[0].name = "web\u{1b}[31m1".to_owned();
+    assert_screen("long", &mut Top::new(status, true), 80, 24);
+}
+
+#[test]
+fn narrow_and_low_terminals_show_what_fits_and_scroll() {
+    let mut top = Top::new(one_down(), true);
+    assert_screen("narrow", &mut top, 40, 10);
+    top.key(Key::Scroll(3));
+    assert_screen("scrolled", &mut top, 40, 10);
+    top.key(Key::End);
+    let end = screen(&mut top, 40, 10);
+    top.key(Key::Page(5));
+    assert_eq!(screen(&mut top, 40, 10), end);
+    top.key(Key::Home);
+    top.key(Key::Scroll(-1));
+    assert_screen("narrow", &mut top, 40, 10);
+    // A larger terminal has room for all of it.
+    top.key(Key::End);
+    assert_screen("down", &mut top, 80, 24);
+    for (width, height) in [(1, 1), (2, 1), (80, 2), (7, 24), (300, 100)] {
+        screen(&mut top, width, height);
+    }
+}
+
+#[test]
+fn help_is_shown_until_the_next_key() {
+    let mut top = Top::new(busy(), true);
+    top.key(Key::Help);
+    assert_screen("help", &mut top, 80, 24);
+    top.key(Key::Other);
+    assert!(screen(&mut top, 80, 24).contains("FRONTEND"));
+}
+
+#[test]
+fn nothing_newer_is_shown_while_it_is_frozen() {
+    let mut top = Top::new(busy(), true);
+    top.key(Key::Freeze);
+    top.report(later(one_down(), 2));
+    let frozen = screen(&mut top, 80, 24);
+    assert!(frozen.contains("no problems FROZEN") && !frozen.contains("DOWN"), "{frozen}");
+    top.key(Key::Freeze);
+    let screen = screen(&mut top, 80, 24);
+    assert!(
+        screen.contains("1 problem") && screen.contains("DOWN") && !screen.contains("FROZEN"),
+        "{screen}"
+    );
+}
+
+#[test]
+fn daemon_that_is_gone_is_told_and_what_it_said_last_stays() {
+    let mut top = Top::new(busy(), true);
+    top.no_answer(Duration::from_secs(4), "lbctl is not running here".to_owned());
+    let gone = screen(&mut top, 80, 24);
+    assert!(gone.contains("\nno answer for 4 s, tries again: lbctl is not running here\n"), "{gone}");
+    assert!(gone.contains("web1"), "{gone}");
+    top.report(later(busy(), 9));
+    assert!(!screen(&mut top, 80, 24).contains("no answer"));
+}
+
+#[test]
+fn servers_are_in_the_order_that_is_wanted() {
+    let mut status = one_down();
+    status.problems.clear();
+    let servers = &mut status.backends[0].servers;
+    servers[0].in_flight = 5;
+    servers[1].in_flight = 9;
+    servers[0].statistics.traffic.rate.now = 8;
+    servers[1].statistics.traffic.rate.now = 4;
+    let mut top = Top::new(status, true);
+    let mut first = |key| {
+        top.key(key);
+        let screen = screen(&mut top, 80, 24);
+        let (place, word) = (screen.find("web1") < screen.find("web2"), screen.lines().last());
+        let word = word.and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned();
+        (if place { "web1" } else { "web2" }, word)
+    };
+    let expected =
+        [("web1", "file"), ("web2", "state"), ("web2", "sessions"), ("web1", "rate"), ("web2", "errors")];
+    for (index, (server, word)) in expected.into_iter().enumerate() {
+        let key = if index == 0 { Key::Other } else { Key::Sort };
+        assert_eq!(first(key), (server, word.to_owned()));
+    }
+    assert_eq!(first(Key::Sort), ("web1", "file".to_owned()));
+}
