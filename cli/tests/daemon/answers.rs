@@ -93,7 +93,8 @@ fn a_connection_without_a_byte_is_logged_only_where_the_file_wants_so() {
     let logging = SocketAddr::new(front.ip(), 8001);
     let text = format!(
         "[defaults]\nlog = \"stderr\"\n[listen.quiet]\nbind = \"{front}\"\nservers = [\"{0}\"]\ncheck = false\n\
-         [frontend.logging]\nbind = \"{logging}\"\ndefault_backend = \"quiet\"\ndontlognull = false\n",
+         [frontend.logging]\nbind = \"{logging}\"\ndefault_backend = \"quiet\"\ndontlognull = false\n\
+         http_ignore_probes = false\n",
         web_server(Duration::ZERO)
     );
     let daemon = Daemon::spawn_with(&text, front, None, |command| {
@@ -105,10 +106,11 @@ fn a_connection_without_a_byte_is_logged_only_where_the_file_wants_so() {
         stream.shutdown(std::net::Shutdown::Write).expect("ended");
         let mut answer = String::new();
         (&stream).read_to_string(&mut answer).expect("ended");
-        assert_eq!(answer, "");
-        own
+        (own, answer)
     };
-    let (quiet, logged) = (silent(front), silent(logging));
+    let ((quiet, nothing), (logged, answer)) = (silent(front), silent(logging));
+    assert_eq!(nothing, "");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     daemon.wait_until("it is logged", |daemon| daemon.log().contains(&logged));
     assert!(
         daemon.log().lines().any(|line| line.contains(&logged) && line.contains("CR")),

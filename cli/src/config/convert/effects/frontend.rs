@@ -66,8 +66,8 @@ fn http(frontend: &Frontend, section: &Section, backends: &[Backend], names: &Na
 
 fn log(frontend: &Frontend, section: &Section, idle: &Idle<'_>) {
     let log = &frontend.log;
+    let wanted = section.frontend_options.dontlognull.as_ref().filter(|at| !at.value);
     if log.targets.is_empty() {
-        let wanted = section.frontend_options.dontlognull.as_ref().filter(|at| !at.value);
         let why = "this frontend logs nothing; write log = \"global\", or remove the key";
         idle.key(wanted, "dontlognull", why);
         for action in section.rules.iter().chain(&section.response_rules).flat_map(|rule| &rule.then) {
@@ -75,6 +75,9 @@ fn log(frontend: &Frontend, section: &Section, idle: &Idle<'_>) {
                 idle.span(action.span, "log", "this frontend logs nothing");
             }
         }
+    } else if frontend.options.ignore_probes {
+        let why = "what is ignored is not logged either; write http_ignore_probes = false, or remove the key";
+        idle.key(wanted, "dontlognull", why);
     }
     let hears = |target: &LogTarget| {
         target.level >= Severity::Info || (log.separate_errors && target.level >= Severity::Error)
