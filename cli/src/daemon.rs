@@ -38,6 +38,7 @@ use crate::{
 
 mod clock;
 mod control;
+mod detach;
 mod draining;
 mod ending;
 mod errors;
@@ -47,8 +48,10 @@ mod inputs;
 mod naming;
 mod neighbours;
 mod node;
+mod options;
 mod orders;
 mod panic;
+mod pid_file;
 mod problems;
 mod reachable;
 mod reload;
@@ -66,9 +69,14 @@ mod watchdog;
 
 use clock::Instants;
 use control::{Command, ControlSocket, Counters};
+use detach::Waiting;
 use group::Group;
 use neighbours::Neighbours;
 use node::Identity;
+pub(crate) use options::RUNTIME_DIR;
+pub use options::RunOptions;
+use options::whole;
+use pid_file::PidFile;
 use reload::{Reloads, Request};
 use speaker_link::{Expected, SpeakerHandle, SpeakerLink, SpeakerSettings};
 use stop::{Stage, Stop};
@@ -80,40 +88,20 @@ use upgrade::{
 use wake::{Event, Signals, Step};
 use watchdog::Watchdog;
 
-/// The folder of the control socket and the locks, unless it is named.
-pub(crate) const RUNTIME_DIR: &str = "/run/lbctl";
-
-/// What `lbctl run` was told.
-#[derive(Clone, Debug)]
-pub struct RunOptions {
-    /// The configuration.
-    pub file: PathBuf,
-    /// Which node this is, if it can't find out itself.
-    pub node: Option<String>,
-    /// Instead of `/run/lbctl`.
-    pub runtime_dir: Option<PathBuf>,
-    /// Instead of `control.sock` in it.
-    pub control: Option<PathBuf>,
-    /// Neither Landlock nor seccomp.
-    pub unconfined: bool,
-    /// This process takes the place of the one on stdin (`lbctl upgrade`).
-    pub take_over: bool,
-}
-
-impl RunOptions {
-    fn runtime_dir(&self) -> PathBuf {
-        self.runtime_dir.clone().unwrap_or_else(|| RUNTIME_DIR.into())
-    }
-
-    fn control(&self) -> PathBuf {
-        self.control.clone().unwrap_or_else(|| self.runtime_dir().join("control.sock"))
-    }
-}
-
 /// Runs until it is stopped. Everything that can be wrong with the file or the arguments is said before a port is
 /// bound.
 pub fn run(options: &RunOptions) -> Exit {
+    if options.daemon {
+        return detach::start(options);
+    }
     lb_proxy::note_passed_sockets();
+    let mut waiting = match (options.detached && !options.take_over).then(Waiting::find).transpose() {
+        Ok(waiting) => waiting,
+        Err(error) => {
+            eprintln!("lbctl: can't leave the terminal: {error}");
+            return Exit::Failure;
+        }
+    };
     let before = match options.take_over.then(Before::find).transpose() {
         Ok(before) => before,
         Err(error) => {
@@ -148,6 +136,7 @@ pub fn run(options: &RunOptions) -> Exit {
         file: &options.file,
         runtime_dir: &options.runtime_dir(),
         control: &options.control(),
+        pid_file: options.pid_file.as_deref(),
         takes_over: options.take_over,
         is_unconfined: options.unconfined,
     };
@@ -166,20 +155,30 @@ pub fn run(options: &RunOptions) -> Exit {
             Err(exit) => return exit,
         };
     }
+    if let Some(why) = options.detached.then(|| detach::complaint(&config)).flatten() {
+        refuse(&why, false);
+        eprintln!("lbctl: {why}");
+        return Exit::Configuration;
+    }
+    waiting.iter_mut().for_each(Waiting::leave_terminal);
     let launcher = entered.launcher.clone();
     newcomers_are_dropped_by(move |socket| launcher.run(Purpose::Here, move || drop_newcomers(socket))?);
-    let _flush = log::start();
+    let _flush = log::start(options.detached && !detach::keeps_stderr());
     panic::abort_outside_workers();
     for warning in config.warnings.headlines().chain(entered.remarks) {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(compose(options, config, identity, entered.launcher, before.clone())),
+        Ok(runtime) => {
+            let before = before.clone();
+            runtime.block_on(compose(options, config, identity, entered.launcher, before, &mut waiting))
+        }
         Err(error) => Err(anyhow::Error::new(error).context("can't start the control thread's runtime")),
     };
     if let Err(error) = &result {
         refuse(&format!("{error:#}"), false);
+        waiting.iter().for_each(|waiting| waiting.complain(&format!("{error:#}")));
     }
     match result {
         Ok(exit) => exit,
@@ -199,7 +198,10 @@ async fn compose(
     identity: Identity,
     launcher: Launcher,
     before: Option<Before>,
+    waiting: &mut Option<Waiting>,
 ) -> anyhow::Result<Exit> {
+    let pid_file = options.pid_file.as_deref().map(|path| PidFile::prepare(path, options.take_over));
+    let mut pid_file = pid_file.transpose()?;
     let (runtime_dir, socket_path) = (options.runtime_dir(), options.control());
     let estate = before.as_ref().map(Before::estate).transpose()?;
     let (control, handover, earlier) = match estate {
@@ -239,9 +241,8 @@ async fn compose(
     let mut daemon = Daemon {
         path: file.display().to_string(),
         file,
-        wanted_node: options.node.clone(),
+        options: options.clone(),
         runtime_dir,
-        is_unconfined: options.unconfined,
         launcher,
         started: Instants::now(),
         health: proxy.health(),
@@ -281,6 +282,10 @@ async fn compose(
     daemon.take_part()?;
     let succeeds = before.is_some();
     if let Some(before) = before {
+        // Who asked for the upgrade finds this process there. What serves is not ended for it.
+        if let Some(Err(error)) = pid_file.as_mut().map(PidFile::name) {
+            tracing::error!("{error}");
+        }
         before.taken()?;
         socket.keep();
         daemon.proxy.take_charge();
@@ -288,13 +293,16 @@ async fn compose(
     }
     let api = tokio::spawn(control::serve(listening, commands_in, Arc::clone(&daemon.counters)));
     if !succeeds {
+        pid_file.as_mut().map(PidFile::name).transpose()?;
         // The unit has been up since the first process was; until systemd knows it, it would not believe this one.
         systemd::notify("READY=1");
     }
+    waiting.take().into_iter().for_each(Waiting::tell);
     let exit = daemon.run().await;
     if daemon.retirement.is_some() {
         // The next process answers from now on. Who asked reads its answer on a connection of its own.
         socket.leave();
+        pid_file.iter_mut().for_each(PidFile::leave);
         api.abort();
     }
     daemon.finish().await;
@@ -304,14 +312,6 @@ async fn compose(
     statistics.abort();
     drop(socket);
     exit
-}
-
-/// The file by its whole path; `-` is standard input.
-fn whole(file: &Path) -> PathBuf {
-    match file {
-        stdin if stdin == Path::new("-") => stdin.to_owned(),
-        file => std::path::absolute(file).unwrap_or_else(|_| file.to_owned()),
-    }
 }
 
 /// What the speaker is told of the groups of this node.
@@ -327,9 +327,8 @@ struct Daemon {
     file: PathBuf,
     /// The same, to be shown.
     path: String,
-    wanted_node: Option<String>,
+    options: RunOptions,
     runtime_dir: PathBuf,
-    is_unconfined: bool,
     launcher: Launcher,
     started: Instants,
     identity: Identity,
@@ -459,7 +458,7 @@ impl Daemon {
         let settings = SpeakerSettings {
             groups: self.groups.iter().map(|group| group.config.clone()).collect(),
             runtime_dir: self.runtime_dir.clone(),
-            is_unconfined: self.is_unconfined,
+            is_unconfined: self.options.unconfined,
             program: "/proc/self/exe".into(),
             launcher: self.launcher.clone(),
         };
@@ -529,7 +528,7 @@ impl Daemon {
         if !matches!(self.identity, Identity::Waiting { .. }) || self.reloads.is_under_way() {
             return;
         }
-        match Identity::find(&self.config, self.wanted_node.as_deref(), self.surroundings.addresses()) {
+        match Identity::find(&self.config, self.options.node.as_deref(), self.surroundings.addresses()) {
             Ok(found @ Identity::Node { .. }) => {
                 tracing::info!(node = found.name(), "this node has found itself in the file");
                 self.identity = found;

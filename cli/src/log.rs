@@ -1,7 +1,7 @@
-//! The log: one line per event on stderr, filtered by `LBCTL_LOG` (`info` by default).
+//! The log: one line per event on stderr, or to syslog, filtered by `LBCTL_LOG` (`info` by default).
 //!
-//! Under systemd's journal each line carries its priority (`<4>`) and no time, because the journal has both. Lines are
-//! written by a thread of their own: a journal that hangs must not hold up the control thread, whose silence would cost
+//! Under systemd's journal each line carries its priority (`<4>`) and no time, because the journal has both; so it does for
+//! syslog, with the name of the program. Lines are written by a thread of their own: a journal that hangs must not hold up the control thread, whose silence would cost
 //! the node its address.
 
 use std::{fmt, os::unix::fs::MetadataExt};
@@ -16,15 +16,17 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+mod syslog;
 mod writer;
 
+pub use syslog::listens as syslog_listens;
 pub use writer::Flush;
 
 /// The variable with the filter, in the syntax of `tracing_subscriber::EnvFilter`.
 pub const FILTER: &str = "LBCTL_LOG";
 
 /// Starts the log of a daemon. What is still queued is written when the returned value is dropped.
-pub fn start() -> Flush {
+pub fn start(to_syslog: bool) -> Flush {
     let (filter, complaint) = match std::env::var(FILTER) {
         Ok(text) => match EnvFilter::try_new(&text) {
             Ok(filter) => (filter, None),
@@ -32,10 +34,14 @@ pub fn start() -> Flush {
         },
         Err(_) => (EnvFilter::new("info"), None),
     };
-    let (writer, flush) = writer::start();
+    let (writer, flush) = if to_syslog { writer::start_to(syslog::writer()) } else { writer::start() };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
-    let result = if is_journal() {
-        builder.event_format(Journal { format: plain() }).try_init()
+    let result = if to_syslog {
+        builder
+            .event_format(Prefixed { facility: syslog::DAEMON, tag: syslog::tag(), format: plain() })
+            .try_init()
+    } else if is_journal() {
+        builder.event_format(Prefixed { facility: 0, tag: String::new(), format: plain() }).try_init()
     } else {
         builder.event_format(Format::default().with_target(false)).try_init()
     };
@@ -59,12 +65,14 @@ fn is_journal() -> bool {
     stream == format!("{}:{}", stderr.dev(), stderr.ino())
 }
 
-/// A line as systemd's journal wants it (sd-daemon(3)).
-struct Journal {
+/// A line as systemd's journal (sd-daemon(3)) and syslog want it.
+struct Prefixed {
+    facility: u8,
+    tag: String,
     format: Format<tracing_subscriber::fmt::format::Full, ()>,
 }
 
-impl<S, N> FormatEvent<S, N> for Journal
+impl<S, N> FormatEvent<S, N> for Prefixed
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -75,7 +83,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        write!(writer, "<{}>", priority(*event.metadata().level()))?;
+        write!(writer, "<{}>{}", self.facility | priority(*event.metadata().level()), self.tag)?;
         self.format.format_event(context, writer, event)
     }
 }

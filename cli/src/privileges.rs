@@ -47,6 +47,8 @@ pub struct Start<'a> {
     pub runtime_dir: &'a Path,
     /// The control socket.
     pub control: &'a Path,
+    /// The file with the number of the process.
+    pub pid_file: Option<&'a Path>,
     /// It takes the place of another daemon.
     pub takes_over: bool,
     /// Neither Landlock nor seccomp: for trouble.

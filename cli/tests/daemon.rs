@@ -2,6 +2,8 @@
 
 #[path = "daemon/answers.rs"]
 mod answers;
+#[path = "daemon/background.rs"]
+mod background;
 #[path = "daemon/control_api.rs"]
 mod control_api;
 #[path = "daemon/errors.rs"]

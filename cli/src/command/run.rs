@@ -29,9 +29,18 @@ pub struct RunArguments {
     /// The control socket [default: control.sock in the runtime folder]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Write the number of the process to this file once it serves; removed at the end
+    #[arg(short, long = "pidfile", value_name = "PATH")]
+    pid_file: Option<PathBuf>,
+    /// Go to the background, and return once it serves there; it logs to syslog, or to the file that stderr is (2>>FILE)
+    #[arg(short = 'D', long)]
+    daemon: bool,
     /// Without Landlock and the filter of system calls, to find out whether they are the trouble
     #[arg(long)]
     unconfined: bool,
+    /// The process that --daemon starts
+    #[arg(long, hide = true)]
+    detached: bool,
     /// Take the place of the daemon on stdin
     #[arg(long, hide = true)]
     take_over: bool,
@@ -45,6 +54,9 @@ pub fn run(arguments: &RunArguments) -> Exit {
         runtime_dir: arguments.runtime_dir.clone(),
         control: arguments.control.clone(),
         unconfined: arguments.unconfined,
+        pid_file: arguments.pid_file.clone(),
+        daemon: arguments.daemon,
+        detached: arguments.detached,
         take_over: arguments.take_over,
     })
 }

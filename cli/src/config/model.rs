@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use lb_proxy::config::{Owner, Source};
+use lb_proxy::config::{LogTarget, Owner, Source};
 use lb_vrrp::{GroupConfig, PeerKind, Priority};
 
 use super::diagnostic::Diagnostics;
@@ -102,6 +102,13 @@ impl Default for Global {
 }
 
 impl Config {
+    /// Wherever something is logged, of the whole file.
+    pub fn log_targets(&self) -> impl Iterator<Item = &LogTarget> {
+        let of_frontends = self.proxy.frontends.iter().flat_map(|frontend| &frontend.log.targets);
+        let of_backends = self.proxy.backends.iter().flat_map(|backend| &backend.log);
+        self.proxy.log.iter().chain(of_frontends).chain(of_backends)
+    }
+
     /// What the data plane of a node runs with. While a node is not known (`None`), the system chooses where connections to
     /// servers come from that differ by node.
     pub fn proxy_of(&self, node: Option<usize>) -> lb_proxy::Config {

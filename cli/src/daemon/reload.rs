@@ -14,7 +14,7 @@ use lb_proxy::{Prepared, ReloadError, Reloaded};
 use lb_vrrp::{GroupConfig, Moment};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
-use super::{Daemon, problems, systemd, wake};
+use super::{Daemon, detach, problems, systemd, wake};
 use crate::{
     config::{self, Config, Diagnostics},
     control::{Change, Problem, ReloadReport, Timestamp},
@@ -193,6 +193,9 @@ impl Daemon {
     }
 
     fn prepare_reload(&mut self, reload: &mut Reload, config: Config) -> Result<(), Refused> {
+        if let Some(why) = self.options.detached.then(|| detach::complaint(&config)).flatten() {
+            return Err(Refused::Now(why));
+        }
         let own: Vec<_> = self.groups.iter().map(|group| &group.config).collect();
         let running = Running { config: &self.config, identity: &self.identity, groups: &own };
         let mut plan = Plan::new(running, config).map_err(|obstacles| Refused::Now(obstacles.to_string()))?;

@@ -14,7 +14,6 @@ mod next;
 mod words;
 
 use std::{
-    ffi::OsString,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -121,18 +120,9 @@ impl Daemon {
         }
         let control =
             self.socket.share().map_err(|error| format!("can't share the control socket: {error}"))?;
-        let mut arguments: Vec<OsString> = vec!["run".into(), "--take-over".into()];
-        if let Some(node) = &self.wanted_node {
-            arguments.extend(["--node".into(), node.into()]);
-        }
-        arguments.extend(self.is_unconfined.then(|| "--unconfined".into()));
-        arguments.extend(["--runtime-dir".into(), self.runtime_dir.clone().into()]);
-        arguments.extend([
-            "--control".into(),
-            self.socket.path().into(),
-            "--".into(),
-            self.file.clone().into(),
-        ]);
+        let mut arguments = self.options.arguments();
+        arguments.push("--take-over".into());
+        arguments.extend(self.options.detached.then(|| "--detached".into()));
         let before = self.before.iter().map(Before::share).collect::<std::io::Result<_>>();
         Ok(Orders {
             before: before.map_err(|error| format!("no descriptors: {error}"))?,

@@ -1,4 +1,4 @@
-//! stderr behind a bounded queue: a full one drops lines and says how many.
+//! stderr, or what takes its place, behind a bounded queue: a full one drops lines and says how many.
 
 use std::{
     io::{self, Write},
@@ -41,7 +41,8 @@ pub(super) fn start() -> (QueuedStderr, Flush) {
     })
 }
 
-fn start_to(mut write: impl FnMut(&[u8]) + Send + 'static) -> (QueuedStderr, Flush) {
+/// The same to another place than stderr.
+pub(super) fn start_to(mut write: impl FnMut(&[u8]) + Send + 'static) -> (QueuedStderr, Flush) {
     let (lines, queue) = sync_channel::<Vec<u8>>(QUEUE);
     let (finished, done) = sync_channel(1);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -55,7 +56,7 @@ fn start_to(mut write: impl FnMut(&[u8]) + Send + 'static) -> (QueuedStderr, Flu
             write(&line);
             match counter.swap(0, Ordering::Relaxed) {
                 0 => {}
-                lost => write(format!("{lost} lines of the log are lost: stderr was not read\n").as_bytes()),
+                lost => write(format!("{lost} lines of the log are lost: nobody read it\n").as_bytes()),
             }
         }
         let _ = finished.send(());
@@ -142,7 +143,7 @@ mod tests {
         drop(flush);
         let lines: Vec<String> = all.iter().take(QUEUE + 2).collect();
         assert_eq!(lines[0], "first\n");
-        assert_eq!(lines[1], "100 lines of the log are lost: stderr was not read\n");
+        assert_eq!(lines[1], "100 lines of the log are lost: nobody read it\n");
         assert!(lines[2..].iter().all(|line| line == "more\n"));
     }
 }

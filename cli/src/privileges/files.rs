@@ -11,7 +11,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetError, RulesetStatus, Scope, make_bitflags, path_beneath_rules,
 };
-use lb_proxy::config::{LogDestination, LogTarget};
+use lb_proxy::config::LogDestination;
 
 use super::Start;
 use crate::config::Config;
@@ -60,7 +60,7 @@ impl Reach {
             reach.read.extend(folders_of(file));
         }
         reach.write.extend([PathBuf::from(LOGS), start.runtime_dir.to_owned()]);
-        let logs = logs(&config.proxy).filter_map(|log| match &log.to {
+        let logs = config.log_targets().filter_map(|log| match &log.to {
             LogDestination::File(path) => Some(path.as_path()),
             LogDestination::Udp(_)
             | LogDestination::UdpName { .. }
@@ -68,7 +68,7 @@ impl Reach {
             | LogDestination::Stdout
             | LogDestination::Stderr => None,
         });
-        for file in logs.chain([start.control]) {
+        for file in logs.chain([start.control]).chain(start.pid_file) {
             reach.write.extend(folders_of(file));
         }
         reach.sockets.insert(PathBuf::from(SOCKETS));
@@ -82,12 +82,6 @@ impl Reach {
         }
         reach
     }
-}
-
-fn logs(config: &lb_proxy::Config) -> impl Iterator<Item = &LogTarget> {
-    let of_frontends = config.frontends.iter().flat_map(|frontend| &frontend.log.targets);
-    let of_backends = config.backends.iter().flat_map(|backend| &backend.log);
-    config.log.iter().chain(of_frontends).chain(of_backends)
 }
 
 /// The folder of a file, and that of the file to which links lead. Of a folder that may come later the one in which it
@@ -182,6 +176,7 @@ mod tests {
             file: &file,
             runtime_dir: &runtime_dir,
             control: &control,
+            pid_file: None,
             takes_over: false,
             is_unconfined: false,
         };
@@ -210,6 +205,7 @@ mod tests {
                 file: &file,
                 runtime_dir: &runtime_dir,
                 control: &control,
+                pid_file: None,
                 takes_over: false,
                 is_unconfined: false,
             };

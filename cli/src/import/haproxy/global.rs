@@ -56,10 +56,10 @@ pub(super) const ROWS: &[Row<Global>] = &[
     row("maxconn", "", |global, line| { global.maxconn = Some(values::number(line.only()?)?).filter(|maxconn| *maxconn > 0); Ok(()) }, "`maxconn`", "Without it HAProxy takes what `ulimit -n` allows, lbctl 20000."),
     row("nbthread", "", threads, "`threads`", ""),
     row("nbproc", "", processes, "", "One process with a worker for each core; HAProxy refuses the word since 2.5."),
-    row("daemon", "", |global, line| { global.daemon = Some(line.span); leave_out(line, "`lbctl run` stays in the foreground, as systemd wants it") }, "", "`lbctl run` stays in the foreground, as systemd wants it."),
+    row("daemon", "", |global, line| { global.daemon = Some(line.span); leave_out(line, "`lbctl run` stays in the foreground, as systemd wants it, and goes to the background with --daemon") }, "", "`lbctl run` stays in the foreground, as systemd wants it, and goes to the background with `--daemon`."),
     row("debug", "", |global, line| { global.debug = Some(line.span); Ok(()) }, "", "`lbctl trace` shows heads as they pass, on a running node."),
-    row("pidfile", "", pidfile, "", "systemd knows the process; `lbctl status` finds it by its socket."),
-    row("chroot", "", chroot, "", "As a comment. systemd's unit can shut the process in."),
+    row("pidfile", "", pidfile, "", "systemd knows the process; `lbctl run --pidfile PATH` writes it to a file."),
+    row("chroot", "", chroot, "", "As a comment. lbctl shuts itself in, with Landlock: [What it may do](operations.md#what-it-may-do)."),
     row("user", "", |global, line| { global.user = Some(Value::Text(line.only()?.text.clone())); Ok(()) }, "`user`", "A reload reads as this user what the file names; HAProxy reads it as root."),
     row("group", "", |global, line| { global.group = Some(Value::Text(line.only()?.text.clone())); Ok(()) }, "`group`", ""),
     row("uid", "", |global, line| { global.user = Some(Value::Integer(values::number(line.only()?)?)); Ok(()) }, "`user`", "A user whom the machine does not know needs a `group`, too."),
@@ -291,10 +291,12 @@ fn pidfile(global: &mut Global, directive: &Directive<'_>) -> Done {
     } else {
         format!(" (and the folder {} does not exist here)", shown(&folder.display().to_string()))
     };
-    global.commented.push(format!("pidfile {}: systemd knows the process{missing}", Value::text(&word.text)));
+    global
+        .commented
+        .push(format!("pidfile {}: lbctl run --pidfile PATH writes one{missing}", Value::text(&word.text)));
     leave_out(
         directive,
-        &format!("systemd knows the process, and `lbctl status` finds it by its socket{missing}"),
+        &format!("systemd knows the process, and `lbctl run --pidfile PATH` writes it to a file{missing}"),
     )
 }
 

@@ -1,0 +1,118 @@
+//! The number of the daemon in a file, for scripts that have no service manager (`lbctl run --pidfile`).
+//!
+//! It is made beside its place when the daemon starts, so that what is wrong with the place is said then, and it gets its
+//! name once the daemon serves: who finds it there finds a daemon that answers.
+
+use std::{
+    ffi::OsString,
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process,
+};
+
+use nix::unistd::User;
+
+/// The file, with its name or without it yet. Dropped it is removed, unless it is [left](Self::leave) or names another process.
+#[derive(Debug)]
+pub(super) struct PidFile {
+    path: PathBuf,
+    unnamed: PathBuf,
+    is_named: bool,
+    is_left: bool,
+}
+
+/// There can't be such a file.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PidFileError {
+    /// Its daemon lives.
+    #[error("{} names process {pid}, an lbctl that runs: stop it first, or give this one another --pidfile", path.display())]
+    Taken {
+        /// The file.
+        path: PathBuf,
+        /// What is in it.
+        pid: i32,
+    },
+    /// Its folder or the file.
+    #[error("can't write {}: {error}{}", path.display(), hint(error))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why. Not a `source`: the sentence has it already.
+        error: io::Error,
+    },
+}
+
+impl PidFile {
+    /// Prepares the file at `path`. Who takes over another daemon replaces the number of that.
+    pub(super) fn prepare(path: &Path, takes_over: bool) -> Result<Self, PidFileError> {
+        if let Some(pid) = number_in(path).filter(|pid| !takes_over && is_daemon(*pid)) {
+            return Err(PidFileError::Taken { path: path.to_owned(), pid });
+        }
+        let unnamed = beside(path);
+        let failed = |error| PidFileError::File { path: path.to_owned(), error };
+        if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(failed(io::Error::other("it is there and no file")));
+        }
+        // Left behind by a process that had our number.
+        let _ = fs::remove_file(&unnamed);
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o644).open(&unnamed).map_err(failed)?;
+        let made = Self { path: path.to_owned(), unnamed, is_named: false, is_left: false };
+        writeln!(file, "{}", process::id()).map_err(failed)?;
+        Ok(made)
+    }
+
+    /// Puts the file in its place: the daemon serves.
+    pub(super) fn name(&mut self) -> Result<(), PidFileError> {
+        fs::rename(&self.unnamed, &self.path)
+            .map_err(|error| PidFileError::File { path: self.path.clone(), error })?;
+        self.is_named = true;
+        Ok(())
+    }
+
+    /// It is another process's by now.
+    pub(super) fn leave(&mut self) {
+        self.is_left = true;
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let own = i32::try_from(process::id()).ok();
+        let path = match self.is_named {
+            true if self.is_left || number_in(&self.path) != own => return,
+            true => &self.path,
+            false => &self.unnamed,
+        };
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn number_in(path: &Path) -> Option<i32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Is `pid` an lbctl that serves? Numbers are given again, so another program may have that of a daemon that was killed.
+fn is_daemon(pid: i32) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let mut words = line.split(|byte| *byte == 0);
+    let program = words.next().and_then(|program| program.rsplit(|byte| *byte == b'/').next());
+    program == Some(b"lbctl") && words.next() == Some(b"run")
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(format!(".{}", process::id()));
+    name.into()
+}
+
+fn hint(error: &io::Error) -> String {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return String::new();
+    }
+    let user = nix::unistd::geteuid();
+    let name = User::from_uid(user).ok().flatten().map_or_else(|| user.to_string(), |user| user.name);
+    format!("; user {name} makes it: choose a folder of its own, as /run/lbctl is")
+}
