@@ -274,6 +274,33 @@ fn sections_without_servers_and_servers_at_rest_answer_as_they_did() {
 }
 
 #[test]
+fn what_is_not_there_and_lists_that_end_mean_the_same() {
+    let both = Both::start("samples");
+    assert!(!both.notes.contains("not converted"), "{}", both.notes);
+    let requests = [
+        get("/", &[]),
+        get("/token", &[]),
+        get("/token", &["X-Token: a"]),
+        get("/token", &["X-Token:"]),
+        get("/token", &["X-Token: red"]),
+        get("/ip", &[]),
+        get("/ip", &["X-Real-IP: 192.0.2.1"]),
+        get("/ip", &["X-Real-IP: 127.9.9.9"]),
+        get("/", &["X-Real-IP: nobody"]),
+        get("/", &["X-Real-IP: 192.0.2.1, 192.0.2.2"]),
+        get("/p?a=", &[]),
+        get("/p?a=1", &[]),
+        get("/p?b=1", &[]),
+        get("/p/b/c", &[]),
+        get("/p/b", &["Cookie: c="]),
+        get("/p/b", &["Cookie: c=1"]),
+        get("/p//", &["Cookie: d=1"]),
+    ];
+    all_the_same(&both, "WEB", &requests);
+    all_the_same(&both, "OTHER", &[get("/", &[])]);
+}
+
+#[test]
 fn what_a_file_is_made_of_means_the_same() {
     let both = Both::start("lists");
     assert!(!both.notes.contains("not converted"), "{}", both.notes);

@@ -18,7 +18,7 @@ pub(super) use self::{
     resolve::AUTH,
 };
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use super::{
     acl::{self, Scope},
@@ -53,6 +53,8 @@ pub(super) struct Rule {
 pub(super) enum Made {
     /// A rule.
     Rule { does: Vec<(String, Value)>, note: Option<String> },
+    /// One that acts where its sample has a value; a condition of HAProxy's is asked as well.
+    Where(Cond, Vec<(String, Value)>),
     /// The rest of this list of HAProxy's is skipped.
     Accept,
     /// A key of the section, once for all requests.
@@ -124,18 +126,19 @@ pub(super) struct Context<'c> {
 /// Which list of HAProxy's a line is in, in the order in which it goes through them.
 fn list(line: &RuleLine) -> Option<(bool, u8)> {
     Some(match line.keyword.as_str() {
-        "tcp-request connection" | "tcp-request session" => (false, 0),
+        "tcp-request connection" => (false, 0),
         "monitor-net" => (false, 1),
-        "tcp-request content" => (false, 2),
-        "block" => (false, 3),
-        "http-request" => (false, 4),
-        "redirect" => (false, 6),
-        "use_backend" => (false, 7),
-        "ignore-persist" => (false, 8),
-        "use-server" => (false, 9),
+        "tcp-request session" => (false, 2),
+        "tcp-request content" => (false, 3),
+        "block" => (false, 4),
+        "http-request" => (false, 5),
+        "redirect" => (false, 7),
+        "use_backend" => (false, 8),
+        "ignore-persist" => (false, 9),
+        "use-server" => (false, 10),
         "http-response" => (true, 0),
         "http-after-response" => (true, 2),
-        other if other.starts_with("req") => (false, 5),
+        other if other.starts_with("req") => (false, 6),
         other if other.starts_with("rsp") => (true, 1),
         _ => return None,
     })
@@ -275,11 +278,12 @@ impl Context<'_> {
             (false, true) => Side::Request,
             (false, false) => Side::Connection,
         };
-        if !self.is_http && (is_response || matches!(list(line), Some((false, 3..=6)))) {
+        if !self.is_http && (is_response || matches!(list(line), Some((false, 4..=7)))) {
             return Err(format!("`{}` needs mode http, and this section is in mode tcp", line.keyword).into());
         }
         let scene = Scene { maps: self.maps, side };
-        let scope = Scope { acls: self.acls, scene, tests: std::cell::Cell::new(0) };
+        let scope =
+            Scope { acls: self.acls, scene, tests: std::cell::Cell::new(0), inexact: RefCell::default() };
         let made = match line.keyword.as_str() {
             "use_backend" => self.choose(words, scene)?,
             "use-server" => self.choose_server(words)?,
@@ -297,7 +301,14 @@ impl Context<'_> {
             _ => self.action(line, words, scene)?,
         };
         self.advise_of_values(condition);
-        Ok((acl::condition(condition, &scope)?, made))
+        let cond = acl::condition(condition, &scope)?;
+        for (span, why) in scope.inexact.take() {
+            self.notes.lost(span, why);
+        }
+        Ok(match made {
+            Made::Where(more, does) => (Cond::all([more, cond]), Made::Rule { does, note: None }),
+            made => (cond, made),
+        })
     }
 
     /// Numbers that begin a value, in a condition or in a list that it names.

@@ -10,10 +10,12 @@ pub(super) use self::{
 
 use super::{
     arguments,
+    cond::Cond,
     directive::{Fault, shown},
     files::Maps,
     lexer::Word,
 };
+use crate::import::document::Value;
 
 /// Where samples are asked for.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +69,9 @@ pub(super) enum Base {
     Constant(String),
 }
 
+/// Placeholders that are always an address.
+const OF_CONNECTION: [&str; 3] = ["client.ip", "peer.ip", "local.ip"];
+
 impl Written {
     /// `text` is a fetch with its converters and nothing else.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
@@ -118,6 +123,54 @@ impl Sample {
         match self.placeholder() {
             Ok(placeholder) => placeholder,
             Err(text) => braces(text),
+        }
+    }
+
+    /// What is no address is no value of an address.
+    pub(super) fn be_what_it_is(&mut self) {
+        let is_address = |name: &String| {
+            OF_CONNECTION.contains(&name.as_str())
+                || self.functions.iter().any(|function| function.starts_with("mask("))
+        };
+        if self.kind == Type::Address && matches!(&self.base, Base::Placeholder(name) if !is_address(name)) {
+            self.functions.push("mask(32, 128)".to_owned());
+        }
+    }
+
+    /// Where it has a value in HAProxy: a header may be missing, and a field of it.
+    pub(super) fn presence(&self) -> Cond {
+        const MAY_BE_MISSING: [&str; 9] = [
+            "request.header.",
+            "request.query",
+            "request.cookie.",
+            "request.authority",
+            "request.host",
+            "request.user",
+            "response.header.",
+            "server.name",
+            "var.",
+        ];
+        let Base::Placeholder(name) = &self.base else { return Cond::Always };
+        let is_default = |at: usize| self.functions.get(at).is_some_and(|next| next.starts_with("default("));
+        let may_fail = |at: &usize| {
+            let function = &self.functions[*at];
+            ["field(", "base64_decode"].iter().any(|failing| function.starts_with(failing))
+                || function.starts_with("mask(") && !OF_CONNECTION.contains(&name.as_str())
+                || function.starts_with("map(") && !is_default(at + 1)
+        };
+        let asked = (0..self.functions.len()).rev().find(may_fail).map_or(0, |at| at + 1);
+        let may_be_missing = MAY_BE_MISSING.iter().any(|missing| name.starts_with(missing)) && !is_default(0);
+        let of = Self { functions: self.functions[..asked].to_vec(), ..self.clone() };
+        match of.placeholder() {
+            Ok(placeholder) if asked > 0 || may_be_missing => {
+                // A cookie without a value is none.
+                let any = match asked == 0 && name.starts_with("request.cookie.") {
+                    true => Value::table([("regex", Value::text("."))]),
+                    false => Value::Flag(true),
+                };
+                Cond::named("value", placeholder, vec![any])
+            }
+            _ => Cond::Always,
         }
     }
 

@@ -23,7 +23,12 @@ fn when(text: &str, side: Side) -> Result<String, String> {
     let acls: Vec<_> = ACLS.map(words).into();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
     let maps = Maps::new(&folder);
-    let scope = Scope { acls: &acls, scene: Scene { maps: &maps, side }, tests: Cell::new(0) };
+    let scope = Scope {
+        acls: &acls,
+        scene: Scene { maps: &maps, side },
+        tests: Cell::new(0),
+        inexact: RefCell::default(),
+    };
     match condition(&words(text), &scope) {
         Ok(Cond::Never) => Ok("never".into()),
         Ok(cond) => Ok(cond.when().map_or_else(|| "always".into(), |value| value.to_string())),

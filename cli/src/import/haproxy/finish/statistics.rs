@@ -1,6 +1,6 @@
 //! The page with statistics: where it is, and who may read it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use super::World;
 use crate::{
@@ -129,7 +129,7 @@ fn restrict<'p>(proxy: &'p Proxy, world: &World<'_>) -> Result<Readers, Fault> {
     let read = |line: &'p RuleLine| {
         let (words, condition) = split_condition(&line.arguments);
         let scene = Scene { maps: world.maps, side: Side::Request };
-        let scope = Scope { acls: &proxy.acls, scene, tests: Cell::new(0) };
+        let scope = Scope { acls: &proxy.acls, scene, tests: Cell::new(0), inexact: RefCell::default() };
         let cond = acl::condition(condition, &scope)
             .map_err(|fault| Fault { span: fault.span.or(Some(line.span)), why: fault.why })?;
         Ok::<_, Fault>((words.first().map_or("", |word| word.text.as_str()), cond))

@@ -343,8 +343,11 @@ fn set_variable(call: &Call<'_>) -> Result<Made, Fault> {
     // Words of an expression may stand apart.
     let first = call.words.first().ok_or("`set-var` takes a sample")?;
     let text = call.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().concat();
-    let sample = sample::of_word(&Word { text, span: first.span }, call.scene)?;
-    Ok(rule("set_var", Value::table([(name.as_str(), Value::Text(sample.template()))])))
+    let mut sample = sample::of_word(&Word { text, span: first.span }, call.scene)?;
+    sample.be_what_it_is();
+    let does = vec![("set_var".to_owned(), Value::table([(name.as_str(), Value::Text(sample.template()))]))];
+    // A sample without a value leaves the variable as it was.
+    Ok(Made::Where(sample.presence(), does))
 }
 
 fn set_variable_format(call: &Call<'_>) -> Result<Made, Fault> {

@@ -64,7 +64,8 @@ pub(super) fn settle(steps: Vec<Step>) -> Vec<Rule> {
                     rules.push(Rule { cond: own, does, span: step.span, note });
                 }
             }
-            Made::Key(..) | Made::Capture(_) | Made::Track(_) | Made::Nothing => {}
+            // Its condition is that of the step.
+            Made::Where(..) | Made::Key(..) | Made::Capture(_) | Made::Track(_) | Made::Nothing => {}
         }
     }
     rules
