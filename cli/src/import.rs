@@ -22,4 +22,6 @@ pub struct Imported {
     pub notes: Diagnostics,
     /// How many of the notes are about something that is not in our file and would have to be.
     pub lost: usize,
+    /// What must not be missed: rules that stop requests, and are not in our file.
+    pub opened: Option<String>,
 }

@@ -139,6 +139,9 @@ fn what_counts_is_counted_and_what_is_too_much_is_the_same() {
         "/?key=a",
     ];
     all_the_same(&both, "OTHER", &keys.map(|target| get(target, &[])));
+    // The table knows eight bytes of a key.
+    let long = ["abcdefg1", "abcdefg2", "abcdefgh1", "abcdefgh2", "abcdefg1", "abcdefgh"];
+    all_the_same(&both, "OTHER", &long.map(|key| get("/long", &[&format!("X-Long: {key}")])));
 }
 
 #[test]

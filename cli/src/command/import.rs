@@ -133,6 +133,9 @@ pub fn run(arguments: &ImportArguments) -> Exit {
     if let Some(path) = output {
         eprintln!("{}: written{}", path.display(), verdict(&imported));
     }
+    if let Some(opened) = &imported.opened {
+        eprintln!("BEFORE IT SERVES: {opened}");
+    }
     Exit::Fine
 }
 

@@ -122,7 +122,7 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
         users: &users,
         notes: &notes,
         said: false.into(),
-        said_of_host: false.into(),
+        said_of: Default::default(),
     };
     let (sections, defaults) = finish::finish(&world);
     let parts = emit::Parts {
@@ -139,8 +139,9 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
     if let Err(report) = config::parse(&toml, &options.output) {
         return Err(Refused::Bug(Box::new(Bug { report, toml })));
     }
+    let opened = notes.opened();
     let (notes, lost) = notes.finish(name);
-    Ok(Imported { toml, notes, lost })
+    Ok(Imported { toml, notes, lost, opened })
 }
 
 /// Every word that is known, by topic, for the book.

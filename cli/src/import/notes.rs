@@ -16,12 +16,19 @@ pub(crate) struct Notes<'a> {
     report: Report<'a>,
     /// Each once, however many sections it comes from.
     lost: RefCell<BTreeSet<(Span, String)>>,
+    /// Lines whose rules stop requests or responses in the source, and are not in our file.
+    open: RefCell<BTreeSet<usize>>,
     strict: bool,
 }
 
 impl<'a> Notes<'a> {
     pub(crate) fn new(text: &'a str, strict: bool) -> Self {
-        Self { report: Report::with_limit(text, MOST), lost: RefCell::default(), strict }
+        Self {
+            report: Report::with_limit(text, MOST),
+            lost: RefCell::default(),
+            open: RefCell::default(),
+            strict,
+        }
     }
 
     /// Converted, or left out because nothing needs it; the operator should look.
@@ -38,6 +45,34 @@ impl<'a> Notes<'a> {
         } else {
             self.report.warning(span, message);
         }
+    }
+
+    /// As `lost`, of a rule that stops what it is about: without it that goes on. `span` is what is wrong with it.
+    pub(crate) fn open(&self, rule: Span, span: Span, message: impl Into<String>) {
+        self.open.borrow_mut().insert(self.report.line(rule));
+        self.lost(span, format!("{}; what it stops there would be let through here", message.into()));
+    }
+
+    /// What the operator must not miss, once all is converted: `2 rules that .. are missing (lines 3 and 7): ..`
+    pub(crate) fn opened(&self) -> Option<String> {
+        const SHOWN: usize = 10;
+        let open = self.open.borrow();
+        let lines: Vec<String> = open.iter().take(SHOWN).map(usize::to_string).collect();
+        let more = open.len().saturating_sub(SHOWN);
+        let lines = match lines.as_slice() {
+            [] => return None,
+            [one] => {
+                return Some(format!(
+                    "a rule that refuses, answers or redirects is missing (line {one}): what it stops there is let through here"
+                ));
+            }
+            _ if more > 0 => format!("{} and {more} more", lines.join(", ")),
+            [all @ .., last] => format!("{} and {last}", all.join(", ")),
+        };
+        let count = open.len();
+        Some(format!(
+            "{count} rules that refuse, answer or redirect are missing (lines {lines}): what they stop there is let through here"
+        ))
     }
 
     /// What stands there is a secret, and is nowhere shown.

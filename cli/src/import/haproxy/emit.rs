@@ -40,6 +40,9 @@ pub(super) fn document(parts: &Parts<'_>, source: &str) -> Document {
     };
     let mut document =
         Document { head: head(source, parts.sections.iter().any(is_checked)), tables: Vec::new() };
+    if let Some(opened) = parts.notes.opened() {
+        document.head.extend(["".to_owned(), format!("BEFORE IT SERVES: {opened}.")]);
+    }
     cluster(parts.options, &mut document);
     global(parts, &mut document);
     for (name, file, kind) in parts.maps.all() {

@@ -5,6 +5,7 @@ mod backend;
 mod frontend;
 mod listen;
 mod logs;
+mod otherwise;
 mod servers;
 mod statistics;
 mod stick;
@@ -12,7 +13,10 @@ mod timeouts;
 
 pub(super) use self::logs::of_process as log_of_process;
 
-use std::{cell::Cell, collections::BTreeSet};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+};
 
 use super::{
     Options,
@@ -23,7 +27,7 @@ use super::{
     keys::{Keys, Setting, Side},
     lexer::Word,
     proxy::{Bind, Proxy, RuleLine, StickTable, split_condition},
-    rule::{Context, Rule, Rules, consequence},
+    rule::{Context, Rule, Rules},
     section::Kind,
     users::Users,
 };
@@ -86,7 +90,7 @@ pub(super) struct World<'w> {
     pub(super) notes: &'w Notes<'w>,
     /// What is said once, however many sections it is about.
     pub(super) said: Cell<bool>,
-    pub(super) said_of_host: Cell<bool>,
+    pub(super) said_of: RefCell<BTreeSet<usize>>,
 }
 
 /// All sections, in the order of the file.
@@ -336,11 +340,11 @@ impl World<'_> {
                         self.notes.advise(rule.span, message);
                     }
                     let text = rule.value().to_string();
-                    let is_of_host = text.contains("host = ") || text.contains("{request.host");
-                    if is_of_host && !self.said_of_host.replace(true) {
-                        let message = "Host is compared without its port and a dot at its end, and without regard to case; a request that has none, \
-                                       or an empty one, is for no host. HAProxy compares what was sent. So it is in all rules of this file";
-                        self.notes.advise(rule.span, message);
+                    for (at, (marks, message)) in otherwise::MARKS.iter().enumerate() {
+                        let asks = marks.iter().any(|mark| text.contains(mark));
+                        if asks && self.said_of.borrow_mut().insert(at) {
+                            self.notes.advise(rule.span, format!("{message}. So it is in all rules of this file"));
+                        }
                     }
                     if let Some(note) = &rule.note {
                         self.notes.advise(rule.span, note);
@@ -348,9 +352,11 @@ impl World<'_> {
                     true
                 }
                 Err(why) => {
-                    let more = consequence(rule.refuses());
-                    let message = format!("our file does not take what it comes to: {why}{more}");
-                    self.notes.lost(rule.span, message);
+                    let message = format!("our file does not take what it comes to: {why}");
+                    match rule.stops() {
+                        true => self.notes.open(rule.span, rule.span, message),
+                        false => self.notes.lost(rule.span, message),
+                    }
                     lost.push(rule.span);
                     false
                 }
@@ -439,11 +445,10 @@ impl Rule {
         })
     }
 
-    /// Does it keep somebody out?
-    pub(super) fn refuses(&self) -> bool {
-        self.does
-            .iter()
-            .any(|(key, _)| ["deny", "tarpit", "rate_limit", "require_auth"].contains(&key.as_str()))
+    /// Does it keep requests from a server, or responses from a client?
+    pub(super) fn stops(&self) -> bool {
+        const STOP: [&str; 6] = ["deny", "tarpit", "rate_limit", "require_auth", "redirect", "respond"];
+        self.does.iter().any(|(key, _)| STOP.contains(&key.as_str()))
     }
 
     /// As our file has it.

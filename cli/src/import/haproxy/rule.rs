@@ -180,28 +180,24 @@ impl Context<'_> {
                 }
                 Err(fault) => {
                     rules.lost.push(line.span);
-                    self.notes.lost(
-                        fault.span.unwrap_or(line.span),
-                        format!("{}{}", fault.why, consequence(refuses(line))),
-                    );
+                    self.lose(line.span, fault, stops(line));
                 }
             }
         }
         requests.sort_by_key(|step| step.list);
         responses.sort_by_key(|step| step.list);
-        let fail = |rules: &mut Rules, fault: Fault, rule: Span, refuses: bool| {
-            let span = fault.span.unwrap_or(rule);
-            rules.lost.push(span);
-            self.notes.lost(span, format!("{}{}", fault.why, consequence(refuses)));
+        let fail = |rules: &mut Rules, fault: Fault, rule: Span, stops: bool| {
+            rules.lost.push(fault.span.unwrap_or(rule));
+            self.lose(rule, fault, stops);
         };
         // First what is asked, and then what counts it.
         let mut made: Vec<Rule> = Vec::new();
         for rule in settle(requests) {
-            let (refuses, span) = (rule.refuses(), rule.span);
+            let (stops, span) = (rule.stops(), rule.span);
             let rule = match self.counted(rule.cond.clone(), span, &tracks) {
                 Ok(cond) => Rule { cond, ..rule },
                 Err(fault) => {
-                    fail(&mut rules, fault, span, refuses);
+                    fail(&mut rules, fault, span, stops);
                     continue;
                 }
             };
@@ -212,15 +208,15 @@ impl Context<'_> {
                         self.advise_of(&entries, span);
                         self.per_source(entries, span, &mut rules)
                     }
-                    Err(fault) => fail(&mut rules, fault, span, refuses),
+                    Err(fault) => fail(&mut rules, fault, span, stops),
                 }
             }
         }
         for rule in settle(responses) {
-            let (refuses, span) = (rule.refuses(), rule.span);
+            let (stops, span) = (rule.stops(), rule.span);
             match self.counted(rule.cond.clone(), span, &tracks) {
                 Ok(cond) => rules.responses.push(Rule { cond, ..rule }),
-                Err(fault) => fail(&mut rules, fault, span, refuses),
+                Err(fault) => fail(&mut rules, fault, span, stops),
             }
         }
         for rule in made {
@@ -237,6 +233,15 @@ impl Context<'_> {
             self.notes.advise(track.span, "no rule of ours asks what it counts: it is left out");
         }
         rules
+    }
+
+    /// `stops`: what it is about goes on without it.
+    fn lose(&self, rule: Span, fault: Fault, stops: bool) {
+        let span = fault.span.unwrap_or(rule);
+        match stops {
+            true => self.notes.open(rule, span, fault.why),
+            false => self.notes.lost(span, fault.why),
+        }
     }
 
     /// What is different for a connection that is refused.
@@ -265,7 +270,7 @@ impl Context<'_> {
                 Some((_, other)) => {
                     rules.lost.push(span);
                     let why = format!("a frontend has one number of `{key}`, and it is {other} already");
-                    self.notes.lost(span, why);
+                    self.notes.open(span, span, why);
                 }
             }
         }
@@ -394,17 +399,17 @@ impl Context<'_> {
     }
 }
 
-/// Does the line refuse something?
-fn refuses(line: &RuleLine) -> bool {
-    let refuses = line.arguments.first().is_some_and(|word| {
-        ["deny", "tarpit", "reject", "silent-drop", "auth"].contains(&word.text.as_str())
+/// Does the line keep requests from a server, or responses from a client?
+fn stops(line: &RuleLine) -> bool {
+    const STOP: [&str; 8] =
+        ["deny", "tarpit", "reject", "silent-drop", "auth", "redirect", "return", "use-service"];
+    let action = line.arguments.first().is_some_and(|word| {
+        let name = word.text.split('(').next().unwrap_or_default();
+        STOP.contains(&name)
     });
-    refuses || line.keyword == "block" || ["deny", "tarpit"].iter().any(|end| line.keyword.ends_with(end))
-}
-
-/// What the loss of a line means.
-pub(super) fn consequence(refuses: bool) -> &'static str {
-    if refuses { "; what it refuses there would be let through here" } else { "" }
+    action
+        || ["block", "redirect", "monitor-net"].contains(&line.keyword.as_str())
+        || ["deny", "tarpit"].iter().any(|end| line.keyword.ends_with(end))
 }
 
 fn words_of(line: &RuleLine) -> String {

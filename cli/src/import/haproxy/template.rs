@@ -1,5 +1,7 @@
 //! Formats of logs as templates: `%ci:%cp %[req.hdr(host),lower]`.
 
+use std::collections::BTreeSet;
+
 use lb_proxy::sample::LOG_WORDS;
 
 use super::{
@@ -54,6 +56,8 @@ fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text;
     let mut quotes = false;
+    // All of them at once: one is enough to lose the whole text.
+    let mut wrong: Vec<String> = Vec::new();
     while let Some(at) = rest.find('%') {
         out.push_str(&braces(&rest[..at]));
         rest = &rest[at + 1..];
@@ -65,14 +69,19 @@ fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
         let mut quoted = quotes;
         if let Some(after) = rest.strip_prefix('{') {
             let end = after.find('}').ok_or_else(|| format!("the `%{{` of `{}` has no `}}`", shown(text)))?;
-            quoted = flags(&after[..end], quotes)?;
+            quoted = flags(&after[..end], quotes).unwrap_or_else(|why| {
+                wrong.push(why);
+                quotes
+            });
             rest = &after[end + 1..];
         }
         if let Some(after) = rest.strip_prefix('[') {
             let (inner, after) =
                 brackets(after).ok_or_else(|| format!("the `%[` of `{}` has no `]`", shown(text)))?;
-            let sample = Sample::parse(inner, scene)?;
-            push(&mut out, &sample.template(), quoted);
+            match Sample::parse(inner, scene) {
+                Ok(sample) => push(&mut out, &sample.template(), quoted),
+                Err(why) => wrong.push(why),
+            }
             rest = after;
             continue;
         }
@@ -83,10 +92,18 @@ fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
             quotes = quoted;
             continue;
         }
-        push(&mut out, variable(name, scene.side)?, quoted);
+        match variable(name, scene.side) {
+            Ok(template) => push(&mut out, template, quoted),
+            Err(why) => wrong.push(why),
+        }
     }
     out.push_str(&braces(rest));
-    Ok(out)
+    if wrong.is_empty() {
+        return Ok(out);
+    }
+    let mut known = BTreeSet::new();
+    wrong.retain(|why| known.insert(why.clone()));
+    Err(wrong.join("; "))
 }
 
 /// What stands for `%NAME`.
@@ -204,6 +221,16 @@ mod tests {
         ] {
             let found = convert_text(text, scene);
             assert!(found.as_ref().is_err_and(|found| found.contains(why)), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_not_there_is_said_at_once() {
+        let folder = std::path::PathBuf::new();
+        let scene = Scene { maps: &Maps::new(&folder), side: Side::Log };
+        let why = convert_text("%{+X}o %ci %lc %[nothing] %zz %lc %ST", scene).unwrap_err();
+        for part in ["`+X`", "`%lc`", "`nothing`", "`%zz`"] {
+            assert_eq!(why.matches(part).count(), 1, "{part}: {why}");
         }
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn finish(
         });
     }
     forwarded(member, kind, is_http, (&mut keys, &mut rules), world, &mut lost);
-    timeouts::tarpit(&rules, &mut keys);
+    timeouts::tarpit(&rules, proxy.kind == Kind::Frontend, &mut keys, world.notes);
     let rules = world.fitting(rules, "rules", Place { is_frontend: is_front, ..place }, &mut lost);
     let responses = world.fitting(made.responses, "response_rules", place, &mut lost);
     let rewrites = |rule: &Rule| {

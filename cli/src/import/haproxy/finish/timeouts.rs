@@ -48,13 +48,19 @@ pub(super) fn complete(keys: &mut Keys, told: Option<(Span, bool, bool)>, notes:
     }
 }
 
-/// Where a rule holds somebody, and nothing says how long.
-pub(super) fn tarpit(rules: &[Rule], keys: &mut Keys) {
-    let holds = rules.iter().flat_map(|rule| &rule.does).any(|(key, _)| key == "tarpit");
-    if holds
-        && keys.get("timeout.tarpit").is_none()
-        && let Some(connect) = keys.value("timeout.connect").cloned()
-    {
+/// Where a rule holds somebody, and nothing says how long. A `frontend` of HAProxy's knows no `timeout connect`.
+pub(super) fn tarpit(rules: &[Rule], is_frontend: bool, keys: &mut Keys, notes: &Notes<'_>) {
+    let holds = |rule: &&Rule| rule.does.iter().any(|(key, _)| key == "tarpit");
+    let Some(rule) = rules.iter().find(holds).filter(|_| keys.get("timeout.tarpit").is_none()) else {
+        return;
+    };
+    if is_frontend {
+        let note = "no `timeout tarpit`: a frontend of HAProxy's answers at once";
+        keys.assume("timeout.tarpit", Value::text("1ms"), note);
+        let message = "no `timeout tarpit`: a `frontend` of HAProxy's holds nobody then and answers at once, and so it is here; write \
+                       timeout.tarpit = \"10s\" to hold them";
+        notes.advise(rule.span, message);
+    } else if let Some(connect) = keys.value("timeout.connect").cloned() {
         keys.assume("timeout.tarpit", connect, "no `timeout tarpit`: HAProxy goes by `timeout connect`");
     }
 }

@@ -27,6 +27,8 @@ pub(in crate::import::haproxy) struct Cookie {
 #[derive(Clone, Debug)]
 pub(in crate::import::haproxy) struct StickTable {
     pub(in crate::import::haproxy) kind: String,
+    /// What is behind so many bytes of a text is not looked at.
+    pub(in crate::import::haproxy) length: u64,
     pub(in crate::import::haproxy) size: u64,
     pub(in crate::import::haproxy) expire: Option<Duration>,
     /// `conn_rate` and its period.
@@ -122,9 +124,18 @@ fn cookie(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
     Ok(())
 }
 
+/// HAProxy's buffer for a key has 32 bytes without a word, and one of them is its end.
+const LENGTH: u64 = 31;
+
 fn stick_table(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
-    let mut table =
-        StickTable { kind: String::new(), size: 0, expire: None, store: Vec::new(), span: directive.span };
+    let mut table = StickTable {
+        kind: String::new(),
+        length: LENGTH,
+        size: 0,
+        expire: None,
+        store: Vec::new(),
+        span: directive.span,
+    };
     let mut words = directive.arguments.iter().peekable();
     while let Some(word) = words.next() {
         let value = |next: Option<&Word>| {
@@ -135,8 +146,8 @@ fn stick_table(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
             "type" => {
                 table.kind = value(words.next())?.text;
                 // `string len 32`
-                if words.peek().is_some_and(|next| next.text == "len") {
-                    let _ = (words.next(), words.next());
+                if words.next_if(|next| next.text == "len").is_some() {
+                    table.length = values::number(&value(words.next())?)?;
                 }
             }
             "size" => table.size = values::size(&value(words.next())?)?,

@@ -240,6 +240,7 @@ impl Context<'_> {
         let rule = |(variable, most, period): &(String, u64, Duration)| {
             let by = match &track.by {
                 By::Source(_) => Value::text("source"),
+                By::Text(text) if table.kind == "string" => Value::Text(cut(text, table.length)),
                 By::Text(text) => Value::text(text),
             };
             let mut entries = vec![("by".to_owned(), by), ("rate".to_owned(), rate(*most, *period))];
@@ -280,6 +281,14 @@ fn of_counter(name: &str) -> (&str, Option<&str>) {
     match name.split_once(' ') {
         Some((tracker, table)) => (tracker, Some(table)),
         None => (name, None),
+    }
+}
+
+/// A placeholder with what is behind so many bytes left out, as keys of a table are.
+fn cut(placeholder: &str, length: u64) -> String {
+    match placeholder.strip_suffix('}') {
+        Some(open) => format!("{open}|bytes(0, {length})}}"),
+        None => placeholder.to_owned(),
     }
 }
 
