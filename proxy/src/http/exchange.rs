@@ -123,6 +123,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         self.uploaded.set(self.decoder.is_done());
         let Some(backend) = backend else {
             connection.count(Event::NoServer);
+            connection.log(Record::went_nowhere);
             return self.fail(Termination::ServerConnect, None).await;
         };
         let options = &worker.node().backend(backend).options;

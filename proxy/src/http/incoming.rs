@@ -42,6 +42,8 @@ pub(super) struct Incoming<'c> {
     /// The content of the answer.
     pub(super) content: Cow<'c, [u8]>,
     pub(super) then: Then<'c>,
+    /// The backend whose rules have answered it.
+    pub(super) answered_in: Option<BackendId>,
 }
 
 /// What was found at the start of an inbox.
@@ -150,6 +152,7 @@ pub(super) fn parse<'c, S: Stream>(
             head,
             content,
             then,
+            answered_in: None,
         }));
     }
     let hop = |backend, client: Option<IpAddr>| Hop {
@@ -189,6 +192,7 @@ pub(super) fn parse<'c, S: Stream>(
             head: out,
             content,
             then,
+            answered_in: None,
         }));
     }
 
@@ -230,12 +234,20 @@ pub(super) fn parse<'c, S: Stream>(
         tables: &worker.node().tables,
         counted: kept.counted,
         limits: 0,
+        entered: None,
         now: &|| worker.node().now(),
     };
     let verdict = rules.run(connection.frontend_id(), frontend.default_backend, &mut run)?;
     // As rules have corrected them.
-    let (facts, ignores_persistence, limits, is_by_rule, is_logged, chosen) =
-        (run.facts, run.ignores_persistence, run.limits, run.is_chosen, run.is_logged, run.server);
+    let (facts, ignores_persistence, limits, is_by_rule, is_logged, chosen, entered) = (
+        run.facts,
+        run.ignores_persistence,
+        run.limits,
+        run.is_chosen,
+        run.is_logged,
+        run.server,
+        run.entered,
+    );
     remembered.client = facts.client;
     connection.log(|record| {
         record.client = facts.client;
@@ -312,7 +324,17 @@ pub(super) fn parse<'c, S: Stream>(
             Then::Answer { status: respond.status, close }
         }
     };
-    Ok(Parsed::Whole(Incoming { request, preference, persisted, coding, head: out, content, then }))
+    let answered_in = entered.filter(|_| !matches!(then, Then::Forward(_)));
+    Ok(Parsed::Whole(Incoming {
+        request,
+        preference,
+        persisted,
+        coding,
+        head: out,
+        content,
+        then,
+        answered_in,
+    }))
 }
 
 /// The cookie of a backend that has one.

@@ -17,7 +17,10 @@ use std::{
 
 use super::{
     exchange::Exchange,
-    head::{Malformed, Progress, request::Method},
+    head::{
+        Malformed, Progress,
+        request::{Method, Request},
+    },
     idle::{Ahead, Armed, Idle, Waited},
     inbound::Inbound,
     incoming::{self, Incoming, Kept, Parsed, Then},
@@ -164,7 +167,10 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     async fn answer(&mut self, incoming: Incoming<'_>) -> Next {
-        let Incoming { request, preference, persisted, coding, head, content, then } = incoming;
+        let Incoming { request, preference, persisted, coding, head, content, then, answered_in } = incoming;
+        if let Some(backend) = answered_in {
+            self.enter(backend, &request);
+        }
         match then {
             Then::Forward(backend) => {
                 Exchange::new(self, request, preference, persisted, coding).run(head, backend).await
@@ -206,10 +212,19 @@ impl<'c, S: Stream> Session<'c, S> {
             }
             Then::Answer { status, close } => {
                 self.note_answer(Termination::Answered, status);
-                self.connection.answered(status);
+                self.count(status);
                 self.write_whole(&head, &content, close).await
             }
         }
+    }
+
+    /// The rules of this backend answer: it is one of its requests, though no server of it ever sees it.
+    fn enter(&mut self, backend: BackendId, request: &Request) {
+        self.backend = Some(backend);
+        let counters = &self.connection.worker().counters().backends[backend.0];
+        counters.requests.increment();
+        counters.unserved.bytes_in.add(request.length as u64);
+        self.connection.log(|record| record.answered_in(backend));
     }
 
     pub(super) fn note_answer(&self, termination: Termination, status: u16) {

@@ -244,6 +244,16 @@ impl Record {
         self.phase = Phase::Connect;
     }
 
+    /// Rules of this backend have answered it.
+    pub(crate) fn answered_in(&mut self, backend: BackendId) {
+        self.backend = Some(backend);
+    }
+
+    /// No backend was chosen. HAProxy has no times in the line of such a request, not even that of its head.
+    pub(crate) fn went_nowhere(&mut self) {
+        self.head = None;
+    }
+
     /// It left the line at that moment and got a server.
     pub(crate) fn dequeued(&mut self, at: Instant) {
         self.queued = Some(at.saturating_duration_since(self.begun));

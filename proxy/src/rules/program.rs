@@ -132,6 +132,8 @@ pub(crate) struct Run<'w, 'f, 'm> {
     /// A rule wants it: the request may go to any server, whichever its client had.
     pub(crate) ignores_persistence: bool,
     pub(crate) is_chosen: bool,
+    /// The backend whose rules have run, if those of the frontend have not answered.
+    pub(crate) entered: Option<BackendId>,
     /// What a rule says of its line in the log.
     pub(crate) is_logged: Option<bool>,
     /// The server that a rule has chosen, and of which backend it is.
@@ -310,6 +312,7 @@ impl Programs {
         }
         run.is_chosen = chosen.is_some();
         let backend = chosen.or(default);
+        run.entered = backend;
         run.facts.backend = backend.map(|backend| self.names[backend.0].as_str());
         if let Some(program) = backend.and_then(|backend| self.backends[backend.0].as_ref())
             && let Flow::Answer(verdict) = program.run(run, &mut chosen)?

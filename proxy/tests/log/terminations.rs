@@ -214,6 +214,22 @@ async fn malformed_and_denied_requests_are_pr() {
     assert_eq!(bench.outcome().await, "400 PR-- back/s1 T/T/T/-1/T");
 }
 
+/// As in HAProxy: it is one of the backend's requests, and is in its line and its counters.
+#[tokio::test]
+async fn request_that_a_rule_of_a_backend_answers_is_at_that_backend() {
+    let server = silent().await;
+    let denied = Rule { when: Condition::Method(vec!["PUT".to_owned()]), then: vec![Action::Deny(403)] };
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.backends[0].rules = vec![denied];
+    })
+    .await;
+    let _client = bench.sends("PUT / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(bench.outcome().await, "403 PR-- back/<NOSRV> T/-1/-1/-1/T");
+    let traffic = bench.proxy.status().backends[0].traffic.clone();
+    assert_eq!((traffic.sessions_total, traffic.responses[4]), (1, 1));
+    assert_eq!(traffic.bytes_in, "PUT / HTTP/1.1\r\nHost: a\r\n\r\n".len() as u64);
+}
+
 #[tokio::test]
 async fn request_that_a_rule_holds_is_pt_and_ct_if_its_client_does_not_wait() {
     let server = silent().await;
@@ -316,7 +332,7 @@ async fn server_that_refuses_is_sc_503_and_so_is_none_at_all() {
     })
     .await;
     let _client = bench.sends(GET).await;
-    assert_eq!(bench.outcome().await, "503 SC-- front/<NOSRV> T/-1/-1/-1/T");
+    assert_eq!(bench.outcome().await, "503 SC-- front/<NOSRV> -1/-1/-1/-1/T");
 }
 
 #[tokio::test]

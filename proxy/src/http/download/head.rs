@@ -160,6 +160,7 @@ impl<S: Stream> Download<'_, S> {
                 gate: None,
                 counted: 0,
                 limits: 0,
+                entered: None,
                 ignores_persistence: false,
                 is_chosen: false,
                 is_logged: None,

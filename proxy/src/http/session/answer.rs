@@ -47,7 +47,7 @@ impl<'c, S: Stream> Session<'c, S> {
         self.write_whole(&out, content, close).await
     }
 
-    fn count(&self, status: u16) {
+    pub(super) fn count(&self, status: u16) {
         self.connection.answered(status);
         if let Some(counters) = self.backend_counters() {
             counters.response(status);
