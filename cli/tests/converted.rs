@@ -295,11 +295,27 @@ fn what_is_not_there_and_lists_that_end_mean_the_same() {
         get("/p?a=1", &[]),
         get("/p?b=1", &[]),
         get("/p/b/c", &[]),
-        get("/p/b", &["Cookie: c="]),
+        get("/p/b", &["Cookie: c=; b=1"]),
         get("/p/b", &["Cookie: c=1"]),
         get("/p//", &["Cookie: d=1"]),
+        get("/last", &["X-L: 10.0.0.1"]),
+        get("/last", &["X-L: 10.0.0.1, 192.0.2.1"]),
+        get("/last", &["X-L: 10.0.0.1", "x-l: 192.0.2.1"]),
+        get("/last", &["X-L: 192.0.2.1", "x-l: 192.0.2.2,10.0.0.1"]),
+        get("/", &["X-L: Evil, ok"]),
+        get("/", &["X-L: ok", "X-L: eVIL"]),
+        get("/", &["X-L: evil", "X-L: ok,"]),
+        get("/", &["X-L: devil"]),
+        get("/", &["User-Agent: GoogleBOT/1", "User-Agent: ok"]),
     ];
     all_the_same(&both, "WEB", &requests);
+    let numbers = [
+        "7", "7, 1", "3, 12", "3, 9", "12,7", "4", "5", "10", "11", "007", "7x", "7,", ",7", ",", "", "0",
+        "-0", "-7", "abc", "abc, 100", "1,2,3", "100", "99, 6",
+    ];
+    let numbers = numbers.map(|value| get("/", &[&format!("X-N: {value}")]));
+    all_the_same(&both, "WEB", &numbers);
+    all_the_same(&both, "WEB", &[get("/", &["X-N: 3", "X-N: 12"]), get("/", &["X-N: 3", "X-N: 8"])]);
     all_the_same(&both, "OTHER", &[get("/", &[])]);
 }
 

@@ -46,15 +46,79 @@ pub(super) fn ranges(test: &Test) -> Result<Vec<(u64, Option<u64>)>, Fault> {
     Ok(ranges)
 }
 
+/// Numbers that a value begins with, one of several between commas, as HAProxy reads them: `7x` is 7, and what begins
+/// with no digit is 0. `any_below`: numbers below 0 are meant as well. `empty`: so is nothing, which is 0.
+pub(super) fn of_value((low, high): (u64, Option<u64>), any_below: bool, empty: bool) -> String {
+    const BEGIN: &str = r"(?:^|,)[ \t]*";
+    const END: &str = "(?:[^0-9]|$)";
+    let digits = high.map_or_else(|| least(low), |high| between(low, high));
+    let mut parts = vec![format!(r"\+?0*(?:{digits}){END}")];
+    if low == 0 {
+        parts.push(r"[^-+0-9, \t]".to_owned());
+        parts.push(if any_below { "-".to_owned() } else { "-0*(?:[^0-9]|$)".to_owned() });
+        parts.push(r"\+(?:[^0-9]|$)".to_owned());
+        if empty {
+            parts.push("(?:,|$)".to_owned());
+        }
+    }
+    format!("{BEGIN}(?:{})", parts.join("|"))
+}
+
+/// Digits of numbers from `low` to `high`, without zeros before them.
+fn between(low: u64, high: u64) -> String {
+    let (low, high) = (low.to_string(), high.to_string());
+    let mut parts = Vec::new();
+    for length in low.len()..=high.len() {
+        let from = if length == low.len() {
+            low.clone()
+        } else {
+            format!("1{}", "0".repeat(length.saturating_sub(1)))
+        };
+        let to = if length == high.len() { high.clone() } else { "9".repeat(length) };
+        of_length("", &from, &to, &mut parts);
+    }
+    parts.join("|")
+}
+
+/// Both have as many digits, behind `before`.
+fn of_length(before: &str, low: &str, high: &str, parts: &mut Vec<String>) {
+    let (Some(from), Some(to)) = (low.bytes().next(), high.bytes().next()) else {
+        parts.push(before.to_owned());
+        return;
+    };
+    let (low, high) = (&low[1..], &high[1..]);
+    let behind = |digit: u8| format!("{before}{}", char::from(digit));
+    if from == to {
+        of_length(&behind(from), low, high, parts);
+        return;
+    }
+    let (mut first, mut last) = (from, to);
+    if low.bytes().any(|digit| digit != b'0') {
+        of_length(&behind(from), low, &"9".repeat(low.len()), parts);
+        first += 1;
+    }
+    if high.bytes().any(|digit| digit != b'9') {
+        of_length(&behind(to), &"0".repeat(high.len()), high, parts);
+        last -= 1;
+    }
+    if first <= last {
+        parts.push(format!("{before}{}{}", class(first, last), any(low.len())));
+    }
+}
+
 /// Numbers of `low` and more.
 pub(super) fn at_least(low: u64) -> String {
+    format!("^0*(?:{})$", least(low))
+}
+
+fn least(low: u64) -> String {
     let digits = low.to_string();
     let mut parts = vec![format!("[1-9][0-9]{{{},}}", digits.len())];
     for (at, digit) in digits.bytes().enumerate().filter(|(_, digit)| *digit < b'9') {
         parts.push(format!("{}{}{}", &digits[..at], class(digit + 1, b'9'), any(digits.len() - at - 1)));
     }
     parts.push(digits);
-    format!("^0*(?:{})$", parts.join("|"))
+    parts.join("|")
 }
 
 /// Numbers up to `high`.
@@ -106,6 +170,40 @@ mod tests {
             for text in ["", "x", "-1", "1x", " 1"] {
                 assert!(!least.is_match(text) && !most.is_match(text), "{text} and {limit}");
             }
+        }
+    }
+
+    #[test]
+    fn any_value_of_a_list_is_compared_as_the_number_it_begins_with() {
+        for (low, high) in [(0, 0), (0, 5), (5, 10), (7, 7), (9, 123), (95, 105), (120, 129), (1, 65_535)] {
+            let list =
+                |number: u64| [format!("{number}"), format!("x, 00{number}x ,y"), format!("+{number}")];
+            let range = regex::Regex::new(&of_value((low, Some(high)), false, false)).unwrap();
+            for number in (0..200).chain([999, 9_999, 65_534, 65_535, 65_536, 100_000]) {
+                for text in list(number).iter().filter(|text| low > 0 || !text.contains('x')) {
+                    assert_eq!(range.is_match(text), (low..=high).contains(&number), "{text} {range}");
+                }
+            }
+        }
+        let from_five = regex::Regex::new(&of_value((5, None), false, false)).unwrap();
+        let below = regex::Regex::new(&of_value((0, Some(5)), true, true)).unwrap();
+        for (text, is_from_five, is_below) in [
+            ("7, 1", true, true),
+            ("3, 99999999", true, true),
+            ("7", true, false),
+            ("-7", false, true),
+            ("abc", false, true),
+            ("", false, true),
+            ("7,", true, true),
+            ("7 8", true, false),
+        ] {
+            assert_eq!((from_five.is_match(text), below.is_match(text)), (is_from_five, is_below), "{text}");
+        }
+        let zero = regex::Regex::new(&of_value((0, Some(0)), false, false)).unwrap();
+        for (text, is_zero) in
+            [("", false), ("a", true), ("-0", true), ("-1", false), ("1", false), ("0,1", true)]
+        {
+            assert_eq!(zero.is_match(text), is_zero, "{text}");
         }
     }
 }

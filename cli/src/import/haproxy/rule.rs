@@ -27,7 +27,7 @@ use super::{
     files::Maps,
     lexer::Word,
     proxy::{Captured, RuleLine, split_condition},
-    sample::{Scene, Side},
+    sample::{self, Scene, Side},
     template,
     users::Users,
     values,
@@ -289,6 +289,7 @@ impl Context<'_> {
         let scene = Scene { maps: self.maps, side };
         let scope =
             Scope { acls: self.acls, scene, tests: std::cell::Cell::new(0), inexact: RefCell::default() };
+        let mut more = Cond::Always;
         let made = match line.keyword.as_str() {
             "use_backend" => self.choose(words, scene)?,
             "use-server" => self.choose_server(words)?,
@@ -299,33 +300,41 @@ impl Context<'_> {
             "monitor-net" => return self.monitor(words),
             "redirect" => redirect::convert(words, scene)?,
             keyword if keyword.starts_with("req") || keyword.starts_with("rsp") => {
-                let (made, more) = old::convert(keyword, words)?;
-                let cond = acl::condition(condition, &scope)?;
-                return Ok((Cond::all([more, cond]), made));
+                let (made, asked) = old::convert(keyword, words)?;
+                more = asked;
+                made
             }
             _ => self.action(line, words, scene)?,
         };
-        self.advise_of_values(condition);
+        self.warn_of_values(words, condition);
         let cond = acl::condition(condition, &scope)?;
         for (span, why) in scope.inexact.take() {
             self.notes.lost(span, why);
         }
         Ok(match made {
-            Made::Where(more, does) => (Cond::all([more, cond]), Made::Rule { does, note: None }),
-            made => (cond, made),
+            Made::Where(there, does) => (Cond::all([there, cond]), Made::Rule { does, note: None }),
+            made => (Cond::all([more, cond]), made),
         })
     }
 
-    /// Numbers that begin a value, in a condition or in a list that it names.
-    fn advise_of_values(&self, condition: &[Word]) {
+    /// Values of a header that HAProxy reads in another way: numbers that are none, and one of several by its number.
+    fn warn_of_values(&self, words: &[Word], condition: &[Word]) {
         let named = |word: &Word| {
             let name = word.text.trim_start_matches('!').to_owned();
             self.acls.iter().filter(move |acl| acl.first().is_some_and(|first| first.text == name)).flatten()
         };
-        let words = condition.iter().flat_map(named).chain(condition);
-        for word in words.filter(|word| word.text.contains("_val(")) {
-            let note = "a value that only begins with a number, as `7x`, counts as that number in HAProxy, and as none here";
+        let asked: Vec<&Word> = condition.iter().flat_map(named).chain(condition).collect();
+        for word in asked.iter().filter(|word| word.text.contains("_val(")) {
+            let note = "a value that is no number, as `7x` or `7.5`, is some number in HAProxy; here it counts as its digits where it is a header's, and as none elsewhere";
             self.notes.advise(word.span, note);
+        }
+        for word in words.iter().chain(asked) {
+            if let Some(sample) = sample::counted(&word.text) {
+                let why = format!(
+                    "`{sample}` of all lines of that name, as HAProxy counts: the rule stands in our file with the values of the last line, which is the same where there is one line"
+                );
+                self.notes.lost(word.span, why);
+            }
         }
     }
 

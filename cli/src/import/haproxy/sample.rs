@@ -46,7 +46,7 @@ pub(super) enum Type {
 }
 
 /// A fetch as it is written: `hdr(host,-1)`, with what follows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Written {
     pub(super) name: String,
     pub(super) arguments: Vec<String>,
@@ -163,12 +163,7 @@ impl Sample {
         let of = Self { functions: self.functions[..asked].to_vec(), ..self.clone() };
         match of.placeholder() {
             Ok(placeholder) if asked > 0 || may_be_missing => {
-                // A cookie without a value is none.
-                let any = match asked == 0 && name.starts_with("request.cookie.") {
-                    true => Value::table([("regex", Value::text("."))]),
-                    false => Value::Flag(true),
-                };
-                Cond::named("value", placeholder, vec![any])
+                Cond::named("value", placeholder, vec![Value::Flag(true)])
             }
             _ => Cond::Always,
         }
@@ -177,6 +172,21 @@ impl Sample {
     pub(super) fn is_placeholder(&self, name: &str) -> bool {
         self.functions.is_empty() && matches!(&self.base, Base::Placeholder(known) if known == name)
     }
+}
+
+/// The sample within `text` that is one of several values by its number, other than the last.
+pub(super) fn counted(text: &str) -> Option<&str> {
+    const HEADERS: [&str; 3] = ["hdr", "fhdr", "shdr"];
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
+    text.match_indices("hdr").find_map(|(at, _)| {
+        let start = text[..at].rfind(|c| !is_of_name(c)).map_or(0, |before| before + 1);
+        let end = at + text[at..].find(')')?;
+        let open = at + text[at..end].find('(')?;
+        let name = text[start..open].rsplit('.').next()?;
+        let (_, number) = text[open + 1..end].split_once(',')?;
+        let is_header = HEADERS.contains(&name.split('_').next().unwrap_or_default());
+        (is_header && number.trim() != "-1").then(|| &text[start..=end])
+    })
 }
 
 /// Text within a template.
@@ -214,6 +224,26 @@ pub(super) fn of_word(word: &Word, scene: Scene<'_>) -> Result<Sample, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_several_values_by_its_number_is_found() {
+        let cases = [
+            ("req.hdr(X-Forwarded-For,1)", Some("req.hdr(X-Forwarded-For,1)")),
+            ("a %[hdr_ip(x,-2),ipmask(24)] b", Some("hdr_ip(x,-2)")),
+            ("%[hdr(a)]%[res.hdr(b, 2)]", Some("res.hdr(b, 2)")),
+            ("req.fhdr(x,1)", Some("req.fhdr(x,1)")),
+            ("hdr_val(x,3)", Some("hdr_val(x,3)")),
+            ("hdr(x,-1)", None),
+            ("hdr(x),field(1,:)", None),
+            ("hdr_beg(x,1)", Some("hdr_beg(x,1)")),
+            ("hdr_beg(x)", None),
+            ("str(hdr)", None),
+            ("hdr", None),
+        ];
+        for (text, found) in cases {
+            assert_eq!(counted(text), found, "{text}");
+        }
+    }
 
     #[test]
     fn samples_become_placeholders_with_functions() {

@@ -79,7 +79,10 @@ fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
             let (inner, after) =
                 brackets(after).ok_or_else(|| format!("the `%[` of `{}` has no `]`", shown(text)))?;
             match Sample::parse(inner, scene) {
-                Ok(sample) => push(&mut out, &sample.template(), quoted),
+                Ok(mut sample) => {
+                    sample.be_what_it_is();
+                    push(&mut out, &sample.template(), quoted);
+                }
                 Err(why) => wrong.push(why),
             }
             rest = after;

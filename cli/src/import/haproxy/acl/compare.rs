@@ -49,6 +49,19 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
         Base::Placeholder(name) => name.clone(),
         Base::Constant(text) => return constant(text, by, test),
     };
+    let is_list = is_list(test);
+    let folded = if is_header(test) { folded(test, by) } else { None };
+    if let Some(folded) = folded {
+        let is_never = folded.patterns.is_empty() && !test.patterns.is_empty();
+        return if is_never { Ok(Cond::Never) } else { compare(&folded, scope) };
+    }
+    if is_list && (by == Match::Length || !test.sample.converters.is_empty()) {
+        let why = format!(
+            "`{}` of any value of several between commas, and of several lines, as HAProxy compares: the rule stands in our file with the last value",
+            shown(&test.word.text)
+        );
+        scope.inexact.borrow_mut().push((test.word.span, why));
+    }
     let name = name.as_str();
     if name == "request.authority" {
         return host(test, &sample, by);
@@ -84,6 +97,42 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
         Match::Address => addresses(test, &sample, place),
         _ => texts(test, &sample, place, by),
     }
+}
+
+/// Does the test ask several values, one after the other?
+fn is_list(test: &Test) -> bool {
+    is_header(test) && !test.sample.arguments.first().is_some_and(|header| sample::has_one_value(header))
+}
+
+/// Does it ask a header, without the number of a value?
+fn is_header(test: &Test) -> bool {
+    const HEADERS: [&str; 8] =
+        ["req.hdr", "hdr", "res.hdr", "shdr", "req.hdr_val", "hdr_val", "res.hdr_val", "shdr_val"];
+    let header = test.sample.arguments.first().map(String::as_str).unwrap_or_default();
+    HEADERS.contains(&test.sample.name.as_str())
+        && test.sample.arguments.len() == 1
+        && !header.eq_ignore_ascii_case("host")
+}
+
+/// Of values that were made small, or large: the same without regard to case.
+fn folded(test: &Test, by: Match) -> Option<Test> {
+    let is_case = |(name, _): &(String, Vec<String>)| name == "lower" || name == "upper";
+    let is_text = !matches!(by, Match::Flag | Match::Number | Match::Length | Match::Address);
+    let (last, _) = test.sample.converters.last().filter(|_| is_text)?;
+    if !test.sample.converters.iter().all(is_case) {
+        return None;
+    }
+    let wrong = |c: char| if last == "lower" { c.is_ascii_uppercase() } else { c.is_ascii_lowercase() };
+    // A text of the other case is none of these.
+    let patterns =
+        test.patterns.iter().filter(|one| one.fold || by == Match::Regex || !one.word.text.contains(wrong));
+    Some(Test {
+        word: test.word.clone(),
+        sample: sample::Written { converters: Vec::new(), ..test.sample.clone() },
+        by: test.by,
+        operator: test.operator.clone(),
+        patterns: patterns.map(|one| Pattern { fold: true, ..one.clone() }).collect(),
+    })
 }
 
 /// Samples that are only there in conditions.
@@ -293,6 +342,14 @@ fn numbers(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault
         return Ok(Cond::is(key, clipped.collect()));
     }
     let regex = |pattern: String| at(sample, place, vec![Value::table([("regex", Value::Text(pattern))])]);
+    if matches!(place, Place::Header(_)) && is_list(test) {
+        let any_below = matches!(test.operator.as_deref(), Some("lt" | "le"))
+            || test.patterns.iter().any(|pattern| pattern.word.text.starts_with(':'));
+        let empty = test.sample.name.ends_with("_val");
+        return Ok(Cond::any(
+            ranges.into_iter().map(|range| regex(number::of_value(range, any_below, empty))),
+        ));
+    }
     let one = |(low, high): &(u64, Option<u64>)| match high {
         Some(high) if low == high => regex(format!("^0*{low}$")),
         Some(high) if *low == 0 => regex(number::at_most(*high)),
