@@ -179,7 +179,7 @@ pub(super) fn counted(text: &str) -> Option<&str> {
     const HEADERS: [&str; 3] = ["hdr", "fhdr", "shdr"];
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
     text.match_indices("hdr").find_map(|(at, _)| {
-        let start = text[..at].rfind(|c| !is_of_name(c)).map_or(0, |before| before + 1);
+        let start = text[..at].trim_end_matches(is_of_name).len();
         let end = at + text[at..].find(')')?;
         let open = at + text[at..end].find('(')?;
         let name = text[start..open].rsplit('.').next()?;
@@ -233,6 +233,7 @@ mod tests {
             ("%[hdr(a)]%[res.hdr(b, 2)]", Some("res.hdr(b, 2)")),
             ("req.fhdr(x,1)", Some("req.fhdr(x,1)")),
             ("hdr_val(x,3)", Some("hdr_val(x,3)")),
+            ("éhdr(x,1)é", Some("hdr(x,1)")),
             ("hdr(x,-1)", None),
             ("hdr(x),field(1,:)", None),
             ("hdr_beg(x,1)", Some("hdr_beg(x,1)")),
