@@ -7,7 +7,7 @@ use lb_proxy::sample::LOG_WORDS;
 use super::{
     directive::{Fault, shown},
     lexer::Word,
-    sample::{Sample, Scene, Side, braces},
+    sample::{Sample, Scene, Side},
     table::Known,
 };
 
@@ -59,7 +59,7 @@ fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
     // All of them at once: one is enough to lose the whole text.
     let mut wrong: Vec<String> = Vec::new();
     while let Some(at) = rest.find('%') {
-        out.push_str(&braces(&rest[..at]));
+        push_text(&mut out, &rest[..at], scene.side);
         rest = &rest[at + 1..];
         if let Some(after) = rest.strip_prefix('%') {
             out.push('%');
@@ -81,7 +81,7 @@ fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
             match Sample::parse(inner, scene) {
                 Ok(mut sample) => {
                     sample.be_what_it_is();
-                    push(&mut out, &sample.template(), quoted);
+                    push(&mut out, &sample.template(), quoted, scene.side);
                 }
                 Err(why) => wrong.push(why),
             }
@@ -96,11 +96,11 @@ fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
             continue;
         }
         match variable(name, scene.side) {
-            Ok(template) => push(&mut out, template, quoted),
+            Ok(template) => push(&mut out, template, quoted && QUOTED.contains(&name), scene.side),
             Err(why) => wrong.push(why),
         }
     }
-    out.push_str(&braces(rest));
+    push_text(&mut out, rest, scene.side);
     if wrong.is_empty() {
         return Ok(out);
     }
@@ -134,14 +134,46 @@ fn variable_name(text: &str, end: usize) -> (&str, &str) {
     text.split_at(length)
 }
 
-fn push(out: &mut String, template: &str, quoted: bool) {
-    if quoted {
-        out.push('"');
-        out.push_str(template);
-        out.push('"');
-    } else {
-        out.push_str(template);
+/// Variables that stand in quotes with `+Q`: neither numbers nor dates do.
+const QUOTED: [&str; 21] = [
+    "ci", "fi", "f", "ft", "b", "s", "H", "ID", "HM", "HP", "HPO", "HQ", "HU", "HV", "r", "CC", "CS", "bi",
+    "si", "sslc", "sslv",
+];
+
+/// What is fixed. In a line of the log there is one blank between words, and none before the first.
+fn push_text(out: &mut String, text: &str, side: Side) {
+    for c in text.chars() {
+        match c {
+            c if side == Side::Log && c.is_ascii_whitespace() => {
+                if !(out.is_empty() || out.ends_with(' ')) {
+                    out.push(' ');
+                }
+            }
+            '{' | '}' => out.extend([c, c]),
+            c => out.push(c),
+        }
     }
+}
+
+fn push(out: &mut String, template: &str, quoted: bool, side: Side) {
+    if !quoted {
+        match template.strip_suffix("|json}") {
+            // Of nothing it makes an empty text, and there is `-`.
+            Some(open) if side == Side::Log => out.extend([open, "|json|default('-')}"]),
+            _ => out.push_str(template),
+        }
+        return;
+    }
+    out.push('"');
+    // What is not there is nothing between quotes, and `-` without them.
+    match template.strip_suffix('}') {
+        Some(open) if side == Side::Log && !template.contains("default(") && template.starts_with('{') => {
+            out.push_str(open);
+            out.push_str("|default('')}");
+        }
+        _ => out.push_str(template),
+    }
+    out.push('"');
 }
 
 /// `+Q,-X`: whether values stand in quotes then.
@@ -210,7 +242,15 @@ mod tests {
         let scene = Scene { maps: &Maps::new(&folder), side: Side::Log };
         let cases = [
             ("%ci %ST %r", "{client.ip} {log.status} {log.request}"),
-            ("%{+Q}r {%[req.hdr(host),lower]}", "\"{log.request}\" {{{request.authority|lower}}}"),
+            (
+                "%{+Q}r {%[req.hdr(host),lower]}",
+                "\"{log.request|default('')}\" {{{request.authority|lower}}}",
+            ),
+            (
+                "%{+Q}o %ci  %ST %t %CC ",
+                "\"{client.ip|default('')}\" {log.status} {log.date} \"{log.cookie.request|default('')}\" ",
+            ),
+            ("%{+Q}[src]%{-Q}cp", "\"{client.ip|default('')}\"{client.port}"),
             ("%ts%tsc", "{log.termination|bytes(0, 2)}{log.termination}"),
             ("%[res.fhdr(a)] %[var(txn.b)]", "{response.header.a} {var.b}"),
         ];
