@@ -25,6 +25,7 @@ use rustix::thread::set_no_new_privs;
 pub use account::AccountError;
 pub use launcher::{Launcher, Purpose};
 
+pub(crate) use account::name_of;
 pub(crate) use capabilities::may_lock_memory;
 
 use crate::config::{Config, model::Global};

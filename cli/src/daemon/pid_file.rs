@@ -12,7 +12,7 @@ use std::{
     process,
 };
 
-use nix::unistd::User;
+use crate::privileges;
 
 /// The file, with its name or without it yet. Dropped it is removed, unless it is [left](Self::leave) or names another process.
 #[derive(Debug)]
@@ -112,7 +112,6 @@ fn hint(error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::PermissionDenied {
         return String::new();
     }
-    let user = nix::unistd::geteuid();
-    let name = User::from_uid(user).ok().flatten().map_or_else(|| user.to_string(), |user| user.name);
-    format!("; user {name} makes it: choose a folder of its own, as /run/lbctl is")
+    let user = privileges::name_of(nix::unistd::geteuid());
+    format!("; user {user} makes it: choose a folder of its own, as /run/lbctl is")
 }

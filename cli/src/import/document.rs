@@ -60,6 +60,21 @@ impl Value {
     pub(crate) fn table<const N: usize>(entries: [(&str, Self); N]) -> Self {
         Self::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }
+
+    /// The values of a list; of anything else itself.
+    pub(crate) fn parts(&self) -> &[Self] {
+        if let Self::List(values) = self { values } else { std::slice::from_ref(self) }
+    }
+
+    /// What a table has by that name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
+        let Self::Table(entries) = self else { return None };
+        entries.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
 }
 
 impl From<bool> for Value {

@@ -146,7 +146,7 @@ fn maps(map: &str, id: u32) -> bool {
 }
 
 /// A user's name, or its number.
-fn name_of(user: Uid) -> String {
+pub(crate) fn name_of(user: Uid) -> String {
     User::from_uid(user).ok().flatten().map_or_else(|| user.to_string(), |user| user.name)
 }
 

@@ -150,14 +150,18 @@ mod tests {
     use super::*;
     use crate::config;
 
-    fn start(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
+    fn places(folder: &Path) -> (PathBuf, PathBuf, PathBuf) {
         (folder.join("lb.toml"), folder.join("run"), folder.join("run/control.sock"))
+    }
+
+    fn start<'a>(file: &'a Path, runtime_dir: &'a Path, control: &'a Path) -> Start<'a> {
+        Start { file, runtime_dir, control, pid_file: None, takes_over: false, is_unconfined: false }
     }
 
     #[test]
     fn folders_of_all_that_the_file_names_are_let_in() {
         let folder = tempfile::tempdir().unwrap();
-        let (file, runtime_dir, control) = start(folder.path());
+        let (file, runtime_dir, control) = places(folder.path());
         for name in ["pages", "maps", "logs", "sockets", "run"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
@@ -172,15 +176,7 @@ mod tests {
         );
         fs::write(&file, text).unwrap();
         let config = config::load(&file).unwrap();
-        let start = Start {
-            file: &file,
-            runtime_dir: &runtime_dir,
-            control: &control,
-            pid_file: None,
-            takes_over: false,
-            is_unconfined: false,
-        };
-        let reach = Reach::of(&config, start);
+        let reach = Reach::of(&config, start(&file, &runtime_dir, &control));
         for read in [folder.path().to_owned(), folder.path().join("pages"), folder.path().join("maps")] {
             assert!(reach.read.contains(&read), "{read:?} {reach:?}");
             assert!(!reach.write.contains(&read) && !reach.programs.contains(&read), "{read:?} {reach:?}");
@@ -194,22 +190,14 @@ mod tests {
     fn confined_thread_reaches_its_folders_and_no_others_and_runs_nothing_that_it_can_write() {
         let known = tempfile::tempdir().unwrap();
         let other = tempfile::tempdir().unwrap();
-        let (file, runtime_dir, control) = start(known.path());
+        let (file, runtime_dir, control) = places(known.path());
         fs::create_dir(&runtime_dir).unwrap();
         fs::write(&file, "[listen.web]\nbind = \"*:80\"\nservers = [\"192.0.2.21:80\"]\n").unwrap();
         fs::write(other.path().join("secret"), "").unwrap();
         let config = config::load(&file).unwrap();
         let (inside, outside) = (known.path().to_owned(), other.path().to_owned());
         thread::spawn(move || {
-            let start = Start {
-                file: &file,
-                runtime_dir: &runtime_dir,
-                control: &control,
-                pid_file: None,
-                takes_over: false,
-                is_unconfined: false,
-            };
-            if confine(&config, start).is_some() {
+            if confine(&config, start(&file, &runtime_dir, &control)).is_some() {
                 // Nothing to see on such a kernel.
                 return;
             }

@@ -54,13 +54,7 @@ async fn chunk_that_is_wrong_after_the_response_has_begun_is_pd() {
 #[tokio::test]
 async fn client_that_leaves_in_its_content_while_a_server_is_looked_for_is_cq_or_cc() {
     let server = silent().await;
-    let bench = Bench::start(http_config(&[server.address]), |config| {
-        config.backends[0].servers[0].maxconn = Some(1);
-        config.backends[0].timeout.queue = LONG;
-    })
-    .await;
-    let _first = bench.sends(GET).await;
-    eventually("it is at the server", || bench.proxy.status().backends[0].servers[0].in_flight == 1).await;
+    let (bench, _first) = Bench::busy(server.address, LONG).await;
     for (number, is_reset) in [(1, true), (2, false)] {
         let waiting = bench.sends(HALF).await;
         eventually("it waits", || counter(&bench.proxy, "queued_total") == number).await;

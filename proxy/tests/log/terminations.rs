@@ -1,6 +1,9 @@
 //! The letters of HAProxy's logs: who ended an exchange, and where. Each is produced by a client or a server that does it.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use lb_proxy::{
     Config, Proxy,
@@ -32,6 +35,20 @@ impl Bench {
         syslog.receive_from(&mut config);
         change(&mut config);
         Self { proxy: Proxy::start(config).unwrap(), syslog }
+    }
+
+    /// One whose only server has one place, which is taken while the client that comes with it is there. Others wait in line
+    /// for so long.
+    pub(crate) async fn busy(server: SocketAddr, queue: Duration) -> (Self, TcpStream) {
+        let bench = Self::start(http_config(&[server]), |config| {
+            config.backends[0].servers[0].maxconn = Some(1);
+            config.backends[0].timeout.queue = queue;
+        })
+        .await;
+        let first = bench.sends(GET).await;
+        eventually("it is at the server", || bench.proxy.status().backends[0].servers[0].in_flight == 1)
+            .await;
+        (bench, first)
     }
 
     pub(crate) async fn sends(&self, bytes: &str) -> TcpStream {
@@ -274,26 +291,14 @@ async fn request_that_a_rule_answers_is_lr() {
 #[tokio::test]
 async fn client_that_leaves_the_line_is_cq_and_one_that_waits_too_long_sq_503() {
     let server = silent().await;
-    let bench = Bench::start(http_config(&[server.address]), |config| {
-        config.backends[0].servers[0].maxconn = Some(1);
-        config.backends[0].timeout.queue = LONG;
-    })
-    .await;
-    let _first = bench.sends(GET).await;
-    eventually("it is at the server", || bench.proxy.status().backends[0].servers[0].in_flight == 1).await;
+    let (bench, _first) = Bench::busy(server.address, LONG).await;
     let waiting = bench.sends(GET).await;
     eventually("it waits", || counter(&bench.proxy, "queued_total") == 1).await;
     reset(waiting);
     let line = bench.syslog.line().await;
     assert_eq!(line, "front back/<NOSRV> T/T/-1/-1/T -1 0 - - CQ-- 2/2/1/0/0 0/1 \"GET / HTTP/1.1\"");
 
-    let bench = Bench::start(http_config(&[server.address]), |config| {
-        config.backends[0].servers[0].maxconn = Some(1);
-        config.backends[0].timeout.queue = SHORT;
-    })
-    .await;
-    let _first = bench.sends(GET).await;
-    eventually("it is at the server", || bench.proxy.status().backends[0].servers[0].in_flight == 1).await;
+    let (bench, _first) = Bench::busy(server.address, SHORT).await;
     let _second = bench.sends(GET).await;
     assert_eq!(bench.outcome().await, "503 sQ-- back/<NOSRV> T/T/-1/-1/T");
 }

@@ -153,15 +153,12 @@ fn has_names(parts: &Parts<'_>) -> bool {
     let is_name = |host: &str| !host.starts_with("unix:") && host.parse::<IpAddr>().is_err();
     let mut servers = parts.file.proxies.iter().flat_map(|member| &member.proxy.servers);
     let logs = parts.sections.iter().filter_map(|section| section.keys.value("log"));
-    let logs = logs.chain(parts.defaults.value("log")).chain(&parts.log).map(Value::to_string);
-    let is_target = |text: &str| {
-        let target = text.split('"').next().unwrap_or_default();
-        !target.starts_with('/') && target.parse::<SocketAddr>().is_err() && is_name(target)
-    };
+    let mut logs = logs.chain(parts.defaults.value("log")).chain(&parts.log).flat_map(Value::parts);
     servers.any(|server| is_name(server.host.trim_matches(['[', ']'])))
-        || logs
-            .flat_map(|log| log.split("syslog = \"").skip(1).map(is_target).collect::<Vec<_>>())
-            .any(|is| is)
+        || logs.any(|log| {
+            let target = log.get("syslog").and_then(Value::as_text);
+            target.is_some_and(|to| !to.starts_with('/') && to.parse::<SocketAddr>().is_err() && is_name(to))
+        })
 }
 
 fn table(section: &Finished, parts: &Parts<'_>) -> Table {

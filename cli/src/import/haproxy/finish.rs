@@ -407,21 +407,13 @@ impl World<'_> {
 
 /// What a rule asks for a password with, as a file that has it.
 fn users(rule: &Rule) -> String {
-    let of = |(key, value): &(String, Value)| match value {
-        Value::Table(entries) if key == "require_auth" => Some(entries.clone()),
-        _ => None,
-    };
-    let entries = rule.does.iter().find_map(of).unwrap_or_default();
-    let get = |wanted: &str| entries.iter().find(|(key, _)| key == wanted).map(|(_, value)| value);
-    let Some(Value::Text(name)) = get("users") else { return String::new() };
+    let of = rule.does.iter().find(|(key, _)| key == "require_auth").map(|(_, value)| value);
+    let get = |wanted: &str| of.and_then(|of| of.get(wanted));
+    let Some(name) = get("users").and_then(Value::as_text) else { return String::new() };
     let mut text = format!("[users.{}]\nuser.x = \"{A_HASH}\"\n", key(name));
-    let groups = match get("groups") {
-        Some(Value::List(groups)) => groups.as_slice(),
-        Some(one) => std::slice::from_ref(one),
-        None => &[],
-    };
+    let groups = get("groups").map(Value::parts).unwrap_or_default();
     for group in groups {
-        if let Value::Text(group) = group {
+        if let Some(group) = group.as_text() {
             text.push_str(&format!("group.{} = [\"x\"]\n", key(group)));
         }
     }
@@ -537,11 +529,8 @@ fn drop_unset_variables(finished: &mut [Finished], world: &World<'_>) {
 fn set_by<'r>(rules: impl Iterator<Item = &'r Rule>) -> BTreeSet<String> {
     let names = |(key, value): &(String, Value)| match value {
         Value::Table(entries) if key == "set_var" => entries.iter().map(|(name, _)| name.clone()).collect(),
-        Value::Table(entries) if key == "rate_limit" => {
-            let names = entries.iter().filter(|(key, _)| key == "set_var");
-            names
-                .filter_map(|(_, name)| if let Value::Text(name) = name { Some(name.clone()) } else { None })
-                .collect()
+        _ if key == "rate_limit" => {
+            value.get("set_var").and_then(Value::as_text).map(str::to_owned).into_iter().collect()
         }
         _ => Vec::new(),
     };
