@@ -49,6 +49,7 @@ pub mod stream;
 mod substitute;
 pub mod table;
 mod tcp;
+pub mod tls;
 pub mod trace;
 pub mod upstream;
 pub mod wheel;

@@ -1,0 +1,180 @@
+//! A certificate with its chain and its key, out of PEM (RFC 7468).
+
+use std::sync::Arc;
+
+use rustls::{
+    Error, InconsistentKeys,
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+    sign::CertifiedKey,
+};
+
+use super::{X509, provider};
+
+/// What is shown to the other side of a connection, with the key that proves it.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    key: Arc<CertifiedKey>,
+    facts: X509,
+}
+
+/// What is wrong with a certificate or its key: the end of a sentence that begins with a file's name. None of them shows
+/// anything of a key.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CertificateError {
+    /// Not a certificate in it.
+    #[error("has no certificate; it begins with -----BEGIN CERTIFICATE-----")]
+    NoCertificate,
+    /// There is a certificate request, or the like.
+    #[error("has no certificate but a request for one; take what the authority made of it")]
+    Request,
+    /// Not a key in it.
+    #[error("has no private key; add it to the file, or name its own: key = \"site.key\"")]
+    NoKey,
+    /// Not a key in the file that is to have one.
+    #[error("has no private key; it begins with -----BEGIN PRIVATE KEY-----")]
+    NoKeyAlone,
+    /// Nobody is asked for a password.
+    #[error("has a key that is protected by a password; take that off with `openssl pkey -in KEY -out NEW`")]
+    Encrypted,
+    /// A section that does not end, or is no base64.
+    #[error("is broken: {0}")]
+    Pem(String),
+    /// Not what rustls can read.
+    #[error("has a certificate that can't be read: {0}")]
+    Certificate(String),
+    /// Not a key that can sign here.
+    #[error(
+        "has a private key that can't be used; RSA of 2048 bits or more, ECDSA P-256, P-384, P-521 and Ed25519 can"
+    )]
+    Key,
+    /// Another certificate's key.
+    #[error("does not belong to the certificate: its key is another one")]
+    Mismatch,
+}
+
+impl Certificate {
+    /// The first certificate of `certificates` is that of the key; what follows is its chain. Without `key` the key is
+    /// among them (HAProxy's habit); one that is there as well is left alone.
+    ///
+    /// # Errors
+    /// One of them is no such thing, or the two don't belong together.
+    pub fn from_pem(certificates: &[u8], key: Option<&[u8]>) -> Result<Self, CertificateError> {
+        let chain: Vec<_> =
+            CertificateDer::pem_slice_iter(certificates).collect::<Result<_, _>>().map_err(broken)?;
+        let Some(own) = chain.first() else {
+            return Err(match has(certificates, b"CERTIFICATE REQUEST-----") {
+                true => CertificateError::Request,
+                false => CertificateError::NoCertificate,
+            });
+        };
+        let facts = X509::read(own).map_err(|error| CertificateError::Certificate(error.to_string()))?;
+        let text = key.unwrap_or(certificates);
+        let secret = PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
+            pem::Error::NoItemsFound if has(text, b"ENCRYPTED PRIVATE KEY-----") => {
+                CertificateError::Encrypted
+            }
+            pem::Error::NoItemsFound if key.is_some() => CertificateError::NoKeyAlone,
+            pem::Error::NoItemsFound => CertificateError::NoKey,
+            // OpenSSL's own form: the cipher stands in the section.
+            _ if has(text, b"Proc-Type: 4,ENCRYPTED") => CertificateError::Encrypted,
+            error => broken(error),
+        })?;
+        let key = CertifiedKey::from_der(chain, secret, provider()).map_err(|error| match error {
+            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => CertificateError::Mismatch,
+            Error::InvalidCertificate(error) => CertificateError::Certificate(format!("{error:?}")),
+            _ => CertificateError::Key,
+        })?;
+        Ok(Self { key: Arc::new(key), facts })
+    }
+
+    /// When it is valid, and for whom.
+    pub fn facts(&self) -> &X509 {
+        &self.facts
+    }
+
+    /// For handshakes.
+    pub fn key(&self) -> &Arc<CertifiedKey> {
+        &self.key
+    }
+}
+
+fn has(text: &[u8], what: &[u8]) -> bool {
+    text.windows(what.len()).any(|window| window == what)
+}
+
+fn broken(error: pem::Error) -> CertificateError {
+    CertificateError::Pem(match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no line -----END ...-----".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => {
+            "a line -----BEGIN ...----- does not end as it should".to_owned()
+        }
+        pem::Error::Base64Decode(_) => "a section is not base64".to_owned(),
+        error => format!("{error:?}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn signed(key: &KeyPair) -> String {
+        let pem = CertificateParams::new(vec!["a.example".into()]).unwrap().self_signed(key).unwrap();
+        pem_of("CERTIFICATE", pem.der())
+    }
+
+    fn pem_of(kind: &str, der: &[u8]) -> String {
+        let mut base64 = Vec::new();
+        crate::sample::base64::encode(der, &mut base64);
+        format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", String::from_utf8(base64).unwrap())
+    }
+
+    fn key() -> (KeyPair, String) {
+        let key = KeyPair::generate().unwrap();
+        let pem = pem_of("PRIVATE KEY", &key.serialize_der());
+        (key, pem)
+    }
+
+    #[test]
+    fn certificate_and_key_are_found_in_one_file_or_two() {
+        let (pair, key) = key();
+        let certificate = signed(&pair);
+        for (first, second) in
+            [(certificate.clone() + &key, None), (key.clone() + &certificate, None), (certificate, Some(key))]
+        {
+            let found =
+                Certificate::from_pem(first.as_bytes(), second.as_deref().map(str::as_bytes)).unwrap();
+            assert_eq!(found.facts().names, ["a.example"]);
+            assert_eq!(found.key().cert.len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_pair_is_said() {
+        let ((pair, own), (_, other)) = (key(), key());
+        let certificate = signed(&pair);
+        let told = |first: &str, second: Option<&str>| {
+            Certificate::from_pem(first.as_bytes(), second.map(str::as_bytes)).unwrap_err()
+        };
+        assert_eq!(told("", None), CertificateError::NoCertificate);
+        assert_eq!(told(&own, None), CertificateError::NoCertificate);
+        let request = pem_of("CERTIFICATE REQUEST", b"x");
+        assert_eq!(told(&request, None), CertificateError::Request);
+        assert_eq!(told(&certificate, None), CertificateError::NoKey);
+        assert_eq!(told(&certificate, Some(&certificate)), CertificateError::NoKeyAlone);
+        assert_eq!(told(&certificate, Some(&other)), CertificateError::Mismatch);
+        let encrypted = pem_of("ENCRYPTED PRIVATE KEY", b"x");
+        assert_eq!(told(&certificate, Some(&encrypted)), CertificateError::Encrypted);
+        let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+        assert_eq!(told(&certificate, Some(old)), CertificateError::Encrypted);
+        assert_eq!(told(&certificate, Some(&pem_of("PRIVATE KEY", b"nonsense"))), CertificateError::Key);
+        let cut = &certificate[..certificate.len() - 10];
+        assert_eq!(told(cut, Some(&own)).to_string(), "is broken: a section has no line -----END ...-----");
+        let cut = certificate.replacen('M', "!", 1);
+        assert_eq!(told(&cut, Some(&own)).to_string(), "is broken: a section is not base64");
+    }
+}
