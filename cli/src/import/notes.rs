@@ -47,6 +47,13 @@ impl<'a> Notes<'a> {
         }
     }
 
+    /// Of what stands at `span`, or at a place of its own: in our file, and for some requests something else.
+    pub(crate) fn inexact(&self, found: &RefCell<Vec<(Option<Span>, String)>>, span: Span) {
+        for (at, why) in found.take() {
+            self.lost(at.unwrap_or(span), why);
+        }
+    }
+
     /// As `lost`, of a rule that stops what it is about: without it that goes on. `span` is what is wrong with it.
     pub(crate) fn open(&self, rule: Span, span: Span, message: impl Into<String>) {
         self.open.borrow_mut().insert(self.report.line(rule));

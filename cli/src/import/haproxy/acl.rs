@@ -2,7 +2,7 @@
 
 mod compare;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use super::{
     cond::Cond,
@@ -19,8 +19,6 @@ pub(super) struct Scope<'s> {
     pub(super) scene: Scene<'s>,
     /// Tests in each other: a test may name no other, so this only counts work.
     pub(super) tests: Cell<usize>,
-    /// Tests that are converted, and hold for other requests than in HAProxy.
-    pub(super) inexact: RefCell<Vec<(Span, String)>>,
 }
 
 /// Lists that are there without being declared.

@@ -47,21 +47,27 @@ pub(super) fn ranges(test: &Test) -> Result<Vec<(u64, Option<u64>)>, Fault> {
 }
 
 /// Numbers that a value begins with, one of several between commas, as HAProxy reads them: `7x` is 7, and what begins
-/// with no digit is 0. `any_below`: numbers below 0 are meant as well. `empty`: so is nothing, which is 0.
-pub(super) fn of_value((low, high): (u64, Option<u64>), any_below: bool, empty: bool) -> String {
-    const BEGIN: &str = r"(?:^|,)[ \t]*";
+/// with no digit is 0. `is_line`: the line is one value. `any_below`: numbers below 0 are meant as well. `empty`: so is
+/// nothing, which is 0.
+pub(super) fn of_value(
+    (low, high): (u64, Option<u64>),
+    is_line: bool,
+    any_below: bool,
+    empty: bool,
+) -> String {
     const END: &str = "(?:[^0-9]|$)";
     let digits = high.map_or_else(|| least(low), |high| between(low, high));
     let mut parts = vec![format!(r"\+?0*(?:{digits}){END}")];
     if low == 0 {
-        parts.push(r"[^-+0-9, \t]".to_owned());
+        parts.push(if is_line { "[^-+0-9]" } else { r"[^-+0-9, \t]" }.to_owned());
         parts.push(if any_below { "-".to_owned() } else { "-0*(?:[^0-9]|$)".to_owned() });
         parts.push(r"\+(?:[^0-9]|$)".to_owned());
         if empty {
-            parts.push("(?:,|$)".to_owned());
+            parts.push(if is_line { "$" } else { "(?:,|$)" }.to_owned());
         }
     }
-    format!("{BEGIN}(?:{})", parts.join("|"))
+    let begin = if is_line { "^" } else { r"(?:^|,)[ \t]*" };
+    format!("{begin}(?:{})", parts.join("|"))
 }
 
 /// Digits of numbers from `low` to `high`, without zeros before them.
@@ -178,15 +184,15 @@ mod tests {
         for (low, high) in [(0, 0), (0, 5), (5, 10), (7, 7), (9, 123), (95, 105), (120, 129), (1, 65_535)] {
             let list =
                 |number: u64| [format!("{number}"), format!("x, 00{number}x ,y"), format!("+{number}")];
-            let range = regex::Regex::new(&of_value((low, Some(high)), false, false)).unwrap();
+            let range = regex::Regex::new(&of_value((low, Some(high)), false, false, false)).unwrap();
             for number in (0..200).chain([999, 9_999, 65_534, 65_535, 65_536, 100_000]) {
                 for text in list(number).iter().filter(|text| low > 0 || !text.contains('x')) {
                     assert_eq!(range.is_match(text), (low..=high).contains(&number), "{text} {range}");
                 }
             }
         }
-        let from_five = regex::Regex::new(&of_value((5, None), false, false)).unwrap();
-        let below = regex::Regex::new(&of_value((0, Some(5)), true, true)).unwrap();
+        let from_five = regex::Regex::new(&of_value((5, None), false, false, false)).unwrap();
+        let below = regex::Regex::new(&of_value((0, Some(5)), false, true, true)).unwrap();
         for (text, is_from_five, is_below) in [
             ("7, 1", true, true),
             ("3, 99999999", true, true),
@@ -199,7 +205,7 @@ mod tests {
         ] {
             assert_eq!((from_five.is_match(text), below.is_match(text)), (is_from_five, is_below), "{text}");
         }
-        let zero = regex::Regex::new(&of_value((0, Some(0)), false, false)).unwrap();
+        let zero = regex::Regex::new(&of_value((0, Some(0)), false, false, false)).unwrap();
         for (text, is_zero) in
             [("", false), ("a", true), ("-0", true), ("-1", false), ("1", false), ("0,1", true)]
         {

@@ -1,5 +1,7 @@
 //! Expressions of PCRE as the crate `regex` takes them: linear in the text, without look-around and back-references.
 
+use regex_syntax::ast::{self, Ast};
+
 use super::{
     directive::{Fault, shown},
     lexer::Word,
@@ -123,6 +125,74 @@ pub(super) fn replacement(text: &str) -> String {
     out
 }
 
+/// The same expression about any value between commas of a list: `begin` and `end` are those of a value, and nothing in it
+/// is a comma.
+pub(super) fn between_commas(pattern: &str, begin: &str, end: &str) -> String {
+    let mut parts = Parts { pattern, found: Vec::new() };
+    let Ok(ast) = ast::parse::Parser::new().parse(pattern) else { return pattern.to_owned() };
+    let Ok(()) = ast::visit(&ast, &mut parts);
+    let mut out = String::new();
+    let mut rest = 0;
+    for (part, span) in &parts.found {
+        let text = &pattern[span.start.offset..span.end.offset];
+        out.push_str(&pattern[rest..span.start.offset]);
+        match part {
+            Part::Begin => out.push_str(begin),
+            Part::End => out.push_str(end),
+            Part::Any => out.push_str(r"[^,\n]"),
+            Part::Class => out.push_str(&format!("[{text}--,]")),
+            Part::Comma => out.push_str(r"[^\s\S]"),
+        }
+        rest = span.end.offset;
+    }
+    out + &pattern[rest..]
+}
+
+/// What means something else in a part of a line.
+enum Part {
+    Begin,
+    End,
+    Any,
+    /// A class with a comma in it.
+    Class,
+    Comma,
+}
+
+struct Parts<'p> {
+    pattern: &'p str,
+    found: Vec<(Part, ast::Span)>,
+}
+
+impl ast::Visitor for &mut Parts<'_> {
+    type Output = ();
+    type Err = std::convert::Infallible;
+
+    fn finish(self) -> Result<(), Self::Err> {
+        Ok(())
+    }
+
+    fn visit_pre(&mut self, ast: &Ast) -> Result<(), Self::Err> {
+        use ast::AssertionKind::{EndLine, EndText, StartLine, StartText};
+        let part = match ast {
+            Ast::Dot(_) => Part::Any,
+            Ast::Literal(literal) if literal.c == ',' => Part::Comma,
+            Ast::Assertion(one) if matches!(one.kind, StartLine | StartText) => Part::Begin,
+            Ast::Assertion(one) if matches!(one.kind, EndLine | EndText) => Part::End,
+            Ast::ClassUnicode(_) | Ast::ClassPerl(_) | Ast::ClassBracketed(_) => {
+                let span = ast.span();
+                let class = compile(&self.pattern[span.start.offset..span.end.offset]);
+                if !class.is_ok_and(|class| class.is_match(",")) {
+                    return Ok(());
+                }
+                Part::Class
+            }
+            _ => return Ok(()),
+        };
+        self.found.push((part, *ast.span()));
+        Ok(())
+    }
+}
+
 /// The same expression over the whole text: HAProxy replaces all of a value that matches somewhere.
 pub(super) fn whole(pattern: &str) -> String {
     let (flags, body) = match pattern.strip_prefix("(?i)") {
@@ -174,6 +244,33 @@ mod tests {
     fn replacements_name_their_groups() {
         assert_eq!(replacement(r"/new/\1$x\\n\0"), r"/new/${1}$$x\n${0}");
         assert_eq!(escape("/a.b?c-d"), r"/a\.b\?c-d");
+    }
+
+    #[test]
+    fn values_between_commas_are_matched_one_by_one() {
+        for (pattern, text, is_match) in [
+            ("mozilla.*safari", "mozilla x safari", true),
+            ("mozilla.*safari", "mozilla (a, b) safari", false),
+            ("^b$", "a, b ,c", true),
+            ("^(a|b)$|^c", "x, b", true),
+            ("^(a|b)$|^c", "x, bc", false),
+            ("^(a|b)$|^c", "x,cd", true),
+            (r"a\$$", "a$, b", true),
+            ("a[^x]b", "a,b", false),
+            ("a[^x]b", "a-b", true),
+            (r"a\Sb", "a,b", false),
+            (r"a\Sb", "a.b", true),
+            ("a,b", "a,b", false),
+            ("a,?b", "ab", true),
+            ("a[,;]b", "a;b", true),
+            ("a[,;]b", "a,b", false),
+            ("[0-9]+x", "1,22x", true),
+            ("^$", "a,,b", true),
+        ] {
+            let found = between_commas(pattern, r"(?:^|,)[ \t]*", r"[ \t]*(?:,|$)");
+            assert_eq!(compile(&found).unwrap().is_match(text), is_match, "{pattern} as {found}: {text}");
+        }
+        assert_eq!(between_commas("(bot|[a-z]pider)", "", ""), "(bot|[a-z]pider)");
     }
 
     #[test]

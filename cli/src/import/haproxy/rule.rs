@@ -18,7 +18,7 @@ pub(super) use self::{
     resolve::AUTH,
 };
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use super::{
     acl::{self, Scope},
@@ -27,7 +27,7 @@ use super::{
     files::Maps,
     lexer::Word,
     proxy::{Captured, RuleLine, split_condition},
-    sample::{self, Scene, Side},
+    sample::{Inexact, Scene, Side},
     template,
     users::Users,
     values,
@@ -286,9 +286,9 @@ impl Context<'_> {
         if !self.is_http && (is_response || matches!(list(line), Some((false, 4..=7)))) {
             return Err(format!("`{}` needs mode http, and this section is in mode tcp", line.keyword).into());
         }
-        let scene = Scene { maps: self.maps, side };
-        let scope =
-            Scope { acls: self.acls, scene, tests: std::cell::Cell::new(0), inexact: RefCell::default() };
+        let inexact = Inexact::default();
+        let scene = Scene { maps: self.maps, side, inexact: &inexact };
+        let scope = Scope { acls: self.acls, scene, tests: std::cell::Cell::new(0) };
         let mut more = Cond::Always;
         let made = match line.keyword.as_str() {
             "use_backend" => self.choose(words, scene)?,
@@ -306,36 +306,12 @@ impl Context<'_> {
             }
             _ => self.action(line, words, scene)?,
         };
-        self.warn_of_values(words, condition);
         let cond = acl::condition(condition, &scope)?;
-        for (span, why) in scope.inexact.take() {
-            self.notes.lost(span, why);
-        }
+        self.notes.inexact(&inexact, line.span);
         Ok(match made {
             Made::Where(there, does) => (Cond::all([there, cond]), Made::Rule { does, note: None }),
             made => (Cond::all([more, cond]), made),
         })
-    }
-
-    /// Values of a header that HAProxy reads in another way: numbers that are none, and one of several by its number.
-    fn warn_of_values(&self, words: &[Word], condition: &[Word]) {
-        let named = |word: &Word| {
-            let name = word.text.trim_start_matches('!').to_owned();
-            self.acls.iter().filter(move |acl| acl.first().is_some_and(|first| first.text == name)).flatten()
-        };
-        let asked: Vec<&Word> = condition.iter().flat_map(named).chain(condition).collect();
-        for word in asked.iter().filter(|word| word.text.contains("_val(")) {
-            let note = "a value that is no number, as `7x` or `7.5`, is some number in HAProxy; here it counts as its digits where it is a header's, and as none elsewhere";
-            self.notes.advise(word.span, note);
-        }
-        for word in words.iter().chain(asked) {
-            if let Some(sample) = sample::counted(&word.text) {
-                let why = format!(
-                    "`{sample}` of all lines of that name, as HAProxy counts: the rule stands in our file with the values of the last line, which is the same where there is one line"
-                );
-                self.notes.lost(word.span, why);
-            }
-        }
     }
 
     /// `monitor-net NETWORK`

@@ -8,6 +8,8 @@ pub(super) use self::{
     fetch::{FETCHES, available, has_one_value},
 };
 
+use std::cell::RefCell;
+
 use super::{
     arguments,
     cond::Cond,
@@ -15,7 +17,7 @@ use super::{
     files::Maps,
     lexer::Word,
 };
-use crate::import::document::Value;
+use crate::{config::diagnostic::Span, import::document::Value};
 
 /// Where samples are asked for.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +25,11 @@ pub(super) struct Scene<'s> {
     /// Takes in the files of maps.
     pub(super) maps: &'s Maps<'s>,
     pub(super) side: Side,
+    pub(super) inexact: &'s Inexact,
 }
+
+/// What is converted, and is something else than in HAProxy for some requests: where, and why.
+pub(super) type Inexact = RefCell<Vec<(Option<Span>, String)>>;
 
 /// What there is to look at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,6 +78,15 @@ pub(super) enum Base {
 /// Placeholders that are always an address.
 const OF_CONNECTION: [&str; 3] = ["client.ip", "peer.ip", "local.ip"];
 
+impl Scene<'_> {
+    /// The words that were read since stand there.
+    pub(super) fn stand_at(self, span: Span) {
+        for (at, _) in self.inexact.borrow_mut().iter_mut() {
+            at.get_or_insert(span);
+        }
+    }
+}
+
 impl Written {
     /// `text` is a fetch with its converters and nothing else.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
@@ -90,6 +105,19 @@ impl Written {
             Err(format!("`{}` is no sample", shown(text)))
         }
     }
+
+    /// Without its converters.
+    fn text(&self) -> String {
+        format!("{}({})", self.name, self.arguments.join(","))
+    }
+
+    /// Is it one of several values by its number, other than the last? Of Host there is one.
+    fn is_counted(&self) -> bool {
+        let number = self.arguments.get(1).map(|number| number.trim());
+        fetch::is_of_header(&self.name)
+            && !self.arguments[0].eq_ignore_ascii_case("host")
+            && number.is_some_and(|number| number != "-1")
+    }
 }
 
 impl Sample {
@@ -101,6 +129,21 @@ impl Sample {
     pub(super) fn of(written: &Written, scene: Scene<'_>) -> Result<Self, String> {
         available(written, scene.side)?;
         let mut sample = fetch::fetch(written)?;
+        if written.is_counted() {
+            let why = format!(
+                "`{}` of all lines of that name, as HAProxy counts: it stands in our file with the values of the last line, which is the same where there is one line",
+                shown(&written.text())
+            );
+            scene.inexact.borrow_mut().push((None, why));
+        }
+        let is_digits = written.arguments.first().is_some_and(|name| has_one_value(name));
+        if written.name.ends_with("_val") && !is_digits {
+            let why = format!(
+                "`{}` of a value that is no number, as `7 8` or `7.5`, is some number in HAProxy, and another or none here: what stands in our file is the same for digits alone; refuse other values before it",
+                shown(&written.text())
+            );
+            scene.inexact.borrow_mut().push((None, why));
+        }
         let mut converters = written.converters.as_slice();
         while let [first, rest @ ..] = converters {
             let taken = converter::convert(&mut sample, first, rest, scene.maps)?;
@@ -174,21 +217,6 @@ impl Sample {
     }
 }
 
-/// The sample within `text` that is one of several values by its number, other than the last.
-pub(super) fn counted(text: &str) -> Option<&str> {
-    const HEADERS: [&str; 3] = ["hdr", "fhdr", "shdr"];
-    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
-    text.match_indices("hdr").find_map(|(at, _)| {
-        let start = text[..at].trim_end_matches(is_of_name).len();
-        let end = at + text[at..].find(')')?;
-        let open = at + text[at..end].find('(')?;
-        let name = text[start..open].rsplit('.').next()?;
-        let (_, number) = text[open + 1..end].split_once(',')?;
-        let is_header = HEADERS.contains(&name.split('_').next().unwrap_or_default());
-        (is_header && number.trim() != "-1").then(|| &text[start..=end])
-    })
-}
-
 /// Text within a template.
 pub(super) fn braces(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}")
@@ -218,7 +246,9 @@ pub(super) fn variable(name: &str) -> Result<String, String> {
 
 /// A sample that stands alone as the words of an action.
 pub(super) fn of_word(word: &Word, scene: Scene<'_>) -> Result<Sample, Fault> {
-    Sample::parse(&word.text, scene).map_err(|why| Fault::at(word, why))
+    let sample = Sample::parse(&word.text, scene).map_err(|why| Fault::at(word, why))?;
+    scene.stand_at(word.span);
+    Ok(sample)
 }
 
 #[cfg(test)]
@@ -226,30 +256,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_of_several_values_by_its_number_is_found() {
-        let cases = [
-            ("req.hdr(X-Forwarded-For,1)", Some("req.hdr(X-Forwarded-For,1)")),
-            ("a %[hdr_ip(x,-2),ipmask(24)] b", Some("hdr_ip(x,-2)")),
-            ("%[hdr(a)]%[res.hdr(b, 2)]", Some("res.hdr(b, 2)")),
-            ("req.fhdr(x,1)", Some("req.fhdr(x,1)")),
-            ("hdr_val(x,3)", Some("hdr_val(x,3)")),
-            ("éhdr(x,1)é", Some("hdr(x,1)")),
-            ("hdr(x,-1)", None),
-            ("hdr(x),field(1,:)", None),
-            ("hdr_beg(x,1)", Some("hdr_beg(x,1)")),
-            ("hdr_beg(x)", None),
-            ("str(hdr)", None),
-            ("hdr", None),
-        ];
-        for (text, found) in cases {
-            assert_eq!(counted(text), found, "{text}");
+    fn what_haproxy_reads_in_another_way_is_inexact() {
+        let folder = std::path::PathBuf::new();
+        let (maps, inexact) = (Maps::new(&folder), Inexact::default());
+        for (text, is_inexact) in [
+            ("req.hdr(X-Forwarded-For,1)", true),
+            ("hdr_ip(x,-2),ipmask(24)", true),
+            ("req.fhdr(x,1)", true),
+            ("hdr(x,-1)", false),
+            ("hdr(x),field(1,:)", false),
+            ("hdr(host,1)", false),
+            ("hdr_val(x)", true),
+            ("urlp_val(x)", true),
+            ("hdr_val(content-length)", false),
+            ("str(a,1)", false),
+            ("var(txn.a,1)", false),
+        ] {
+            let scene = Scene { maps: &maps, side: Side::Request, inexact: &inexact };
+            Sample::parse(text, scene).unwrap_or_else(|why| panic!("{text}: {why}"));
+            scene.stand_at(Span { start: 0, end: 1 });
+            let found = inexact.take();
+            assert_eq!(found.len(), usize::from(is_inexact), "{text}: {found:?}");
+            assert!(found.iter().all(|(at, _)| at.is_some()), "{text}");
         }
     }
 
     #[test]
     fn samples_become_placeholders_with_functions() {
         let folder = std::path::PathBuf::new();
-        let scene = Scene { maps: &Maps::new(&folder), side: Side::Request };
+        let (maps, inexact) = (Maps::new(&folder), Inexact::default());
+        let scene = Scene { maps: &maps, side: Side::Request, inexact: &inexact };
         let cases = [
             ("src", "{client.ip}"),
             ("src,ipmask(24)", "{client.ip|mask(24, 128)}"),
@@ -258,7 +294,8 @@ mod tests {
             ("hdr(host),host_only", "{request.host}"),
             ("hdr(host),field(1,:)", "{request.host}"),
             ("hdr(host),field(1,:),lower", "{request.host|lower}"),
-            ("req.hdr(user-agent)", "{request.header.user-agent}"),
+            ("req.hdr(user-agent)", "{request.header.user-agent|field(-1, ',')|trim}"),
+            ("req.hdr(content-length)", "{request.header.content-length}"),
             ("req.fhdr(x-a)", "{request.header.x-a}"),
             ("hdr(x-a)", "{request.header.x-a|field(-1, ',')|trim}"),
             ("hdr(x-a,1)", "{request.header.x-a|field(1, ',')|trim}"),

@@ -49,7 +49,9 @@ pub(super) const VARIABLES: &[Variable] = &[
 
 /// A format, with what is fixed in it escaped.
 pub(super) fn convert(word: &Word, scene: Scene<'_>) -> Result<String, Fault> {
-    convert_text(&word.text, scene).map_err(|why| Fault::at(word, why))
+    let text = convert_text(&word.text, scene).map_err(|why| Fault::at(word, why))?;
+    scene.stand_at(word.span);
+    Ok(text)
 }
 
 fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
@@ -211,12 +213,13 @@ fn brackets(text: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::haproxy::files::Maps;
+    use crate::import::haproxy::{files::Maps, sample::Inexact};
 
     #[test]
     fn formats_become_templates() {
         let folder = std::path::PathBuf::new();
-        let scene = Scene { maps: &Maps::new(&folder), side: Side::Request };
+        let (maps, inexact) = (Maps::new(&folder), Inexact::default());
+        let scene = Scene { maps: &maps, side: Side::Request, inexact: &inexact };
         let cases = [
             ("plain", "plain"),
             ("a{b}%%", "a{{b}}%"),
@@ -239,7 +242,8 @@ mod tests {
     #[test]
     fn formats_of_the_log_have_words_of_their_own() {
         let folder = std::path::PathBuf::new();
-        let scene = Scene { maps: &Maps::new(&folder), side: Side::Log };
+        let (maps, inexact) = (Maps::new(&folder), Inexact::default());
+        let scene = Scene { maps: &maps, side: Side::Log, inexact: &inexact };
         let cases = [
             ("%ci %ST %r", "{client.ip} {log.status} {log.request}"),
             (
@@ -270,7 +274,8 @@ mod tests {
     #[test]
     fn all_that_is_not_there_is_said_at_once() {
         let folder = std::path::PathBuf::new();
-        let scene = Scene { maps: &Maps::new(&folder), side: Side::Log };
+        let (maps, inexact) = (Maps::new(&folder), Inexact::default());
+        let scene = Scene { maps: &maps, side: Side::Log, inexact: &inexact };
         let why = convert_text("%{+X}o %ci %lc %[nothing] %zz %lc %ST", scene).unwrap_err();
         for part in ["`+X`", "`%lc`", "`nothing`", "`%zz`"] {
             assert_eq!(why.matches(part).count(), 1, "{part}: {why}");

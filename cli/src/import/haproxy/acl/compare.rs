@@ -6,7 +6,6 @@ use crate::import::{
     haproxy::{
         cond::Cond,
         directive::{Fault, shown},
-        lexer::Word,
         number,
         regex::{self, escape},
         rule,
@@ -24,7 +23,6 @@ enum Place<'a> {
     Query(&'a str),
     Cookie(&'a str),
     Method,
-    Host,
     Source,
     Port,
     Status,
@@ -39,6 +37,7 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
         return Ok(cond);
     }
     let sample = Sample::of(&test.sample, scope.scene).map_err(|why| Fault::at(&test.word, why))?;
+    scope.scene.stand_at(test.word.span);
     let by = test.by.unwrap_or(match sample.kind {
         Type::Flag => Match::Flag,
         Type::Number => Match::Number,
@@ -60,7 +59,7 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
             "`{}` of any value of several between commas, and of several lines, as HAProxy compares: the rule stands in our file with the last value",
             shown(&test.word.text)
         );
-        scope.inexact.borrow_mut().push((test.word.span, why));
+        scope.scene.inexact.borrow_mut().push((Some(test.word.span), why));
     }
     let name = name.as_str();
     if name == "request.authority" {
@@ -106,12 +105,28 @@ fn is_list(test: &Test) -> bool {
 
 /// Does it ask a header, without the number of a value?
 fn is_header(test: &Test) -> bool {
-    const HEADERS: [&str; 8] =
-        ["req.hdr", "hdr", "res.hdr", "shdr", "req.hdr_val", "hdr_val", "res.hdr_val", "shdr_val"];
+    const HEADERS: [&str; 11] = [
+        "req.hdr",
+        "hdr",
+        "res.hdr",
+        "shdr",
+        "req.hdr_val",
+        "hdr_val",
+        "res.hdr_val",
+        "shdr_val",
+        "req.fhdr",
+        "fhdr",
+        "res.fhdr",
+    ];
     let header = test.sample.arguments.first().map(String::as_str).unwrap_or_default();
     HEADERS.contains(&test.sample.name.as_str())
         && test.sample.arguments.len() == 1
         && !header.eq_ignore_ascii_case("host")
+}
+
+/// Is a value a whole line, and not what stands between commas?
+fn is_whole(test: &Test) -> bool {
+    test.sample.name.ends_with("fhdr")
 }
 
 /// Of values that were made small, or large: the same without regard to case.
@@ -232,67 +247,40 @@ fn constant(text: &str, by: Match, test: &Test) -> Result<Cond, Fault> {
 
 /// `hdr(host)`: our `host` where it can be, which is one lookup however many there are.
 fn host(test: &Test, sample: &Sample, by: Match) -> Result<Cond, Fault> {
-    let is_plain = sample.functions.is_empty() || sample.functions == ["lower"];
+    let is_lowered = sample.functions == ["lower"];
+    let is_plain = sample.functions.is_empty() || is_lowered;
+    // What is in small letters is never in large ones.
+    let is_met = |pattern: &Pattern| {
+        !is_lowered || pattern.fold || !pattern.word.text.contains(|c: char| c.is_ascii_uppercase())
+    };
     if by == Match::Exact && is_plain {
         let (names, others): (Vec<_>, Vec<_>) = test.patterns.iter().partition(|pattern| {
             lb_proxy::rules::HostPattern::parse(&pattern.word.text).is_ok()
                 && !pattern.word.text.starts_with('*')
+                && is_met(pattern)
         });
         let names = names.iter().map(|pattern| Value::Text(pattern.word.text.to_ascii_lowercase())).collect();
-        let others = values_of(&others, by)?;
-        return Ok(Cond::any([
-            Cond::is("host", names),
-            Cond::named("value", "{request.authority|lower}", others),
-        ]));
+        return Ok(Cond::any([Cond::is("host", names), value(sample, values_of(&others, by)?)]));
     }
     if by == Match::Suffix && is_plain {
         let (wild, others): (Vec<_>, Vec<_>) = test.patterns.iter().partition(|pattern| {
             pattern.word.text.starts_with('.')
+                && is_met(pattern)
                 && lb_proxy::rules::HostPattern::parse(&format!("*{}", pattern.word.text)).is_ok()
         });
         let wild = wild
             .iter()
             .map(|pattern| Value::Text(format!("*{}", pattern.word.text.to_ascii_lowercase())))
             .collect();
-        let others = values_of(&others, by)?;
-        return Ok(Cond::any([Cond::is("host", wild), Cond::named("value", "{request.host}", others)]));
+        return Ok(Cond::any([Cond::is("host", wild), value(sample, values_of(&others, by)?)]));
     }
-    let place = if is_plain && matches!(by, Match::Prefix | Match::Contains | Match::Regex | Match::Domain) {
-        // In small letters, as the placeholder is.
-        Sample { base: Base::Placeholder("request.host".into()), functions: Vec::new(), kind: Type::Text }
-    } else {
-        sample.clone()
-    };
+    // Anything else is about what was sent, with its port.
     match by {
         Match::Found => Ok(Cond::named("header", "Host", vec![Value::Flag(true)])),
-        Match::Number | Match::Flag | Match::Address => {
-            Err(Fault::at(&test.word, "a host is compared as a text"))
-        }
-        Match::Length => length(test, place, Place::Any),
-        _ => {
-            let lowered = place.is_placeholder("request.host") && by != Match::Regex;
-            let test = if lowered { &lowercase(test) } else { test };
-            texts(test, &place, Place::Host, by)
-        }
-    }
-}
-
-/// Against what is in small letters already.
-fn lowercase(test: &Test) -> Test {
-    let lower = |pattern: &Pattern| Pattern {
-        word: Word { text: pattern.word.text.to_ascii_lowercase(), span: pattern.word.span },
-        fold: false,
-    };
-    Test {
-        word: test.word.clone(),
-        sample: sample::Written {
-            name: test.sample.name.clone(),
-            arguments: test.sample.arguments.clone(),
-            converters: test.sample.converters.clone(),
-        },
-        by: test.by,
-        operator: test.operator.clone(),
-        patterns: test.patterns.iter().map(lower).collect(),
+        Match::Number => numbers(test, sample, Place::Any),
+        Match::Flag | Match::Address => Err(Fault::at(&test.word, "a host is compared as a text")),
+        Match::Length => length(test, sample.clone(), Place::Any),
+        _ => texts(test, sample, Place::Any, by),
     }
 }
 
@@ -347,7 +335,7 @@ fn numbers(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault
             || test.patterns.iter().any(|pattern| pattern.word.text.starts_with(':'));
         let empty = test.sample.name.ends_with("_val");
         return Ok(Cond::any(
-            ranges.into_iter().map(|range| regex(number::of_value(range, any_below, empty))),
+            ranges.into_iter().map(|range| regex(number::of_value(range, is_whole(test), any_below, empty))),
         ));
     }
     let one = |(low, high): &(u64, Option<u64>)| match high {
@@ -406,10 +394,17 @@ fn texts(test: &Test, sample: &Sample, place: Place<'_>, by: Match) -> Result<Co
             Ok(Cond::is("method", all.iter().map(method).collect()))
         }
         Place::Path => paths(&all, sample, by),
-        Place::Header(name) if !sample::has_one_value(name) && !test.sample.name.contains("fhdr") => {
-            let values =
-                all.iter().map(|pattern| between_commas(pattern, by)).collect::<Result<Vec<_>, _>>()?;
-            Ok(at(sample, place, values))
+        Place::Header(name) if !sample::has_one_value(name) && !is_whole(test) => {
+            // What stands between commas has none, but in quotes.
+            let may_be = |pattern: &&Pattern| {
+                by == Match::Regex || !pattern.word.text.contains(',') || pattern.word.text.contains('"')
+            };
+            let values: Vec<_> = all
+                .into_iter()
+                .filter(may_be)
+                .map(|pattern| between_commas(pattern, by))
+                .collect::<Result<_, _>>()?;
+            if values.is_empty() { Ok(Cond::Never) } else { Ok(at(sample, place, values)) }
         }
         place => Ok(at(sample, place, values_of(&all, by)?)),
     }
@@ -462,21 +457,14 @@ fn between_commas(pattern: &Pattern, by: Match) -> Result<Value, Fault> {
             let text = escape(pattern.word.text.trim_matches(delimiters));
             format!("(?:{BEGIN}|{class}){text}(?:{class}|{END})")
         }
-        Match::Contains if !pattern.fold && !pattern.word.text.contains(',') => {
+        Match::Contains if !pattern.fold => {
             return Ok(Value::table([("contains", Value::text(&pattern.word.text))]));
         }
-        by => {
-            // `^` and `$` of an expression are the ends of one value.
+        Match::Regex => {
             let inner = expression(&Pattern { fold: false, ..pattern.clone() }, by)?;
-            match (inner.strip_prefix('^'), inner.strip_suffix('$')) {
-                (Some(_), Some(_)) if !inner.contains('|') => {
-                    format!("{BEGIN}(?:{}){END}", inner.trim_start_matches('^').trim_end_matches('$'))
-                }
-                (Some(rest), None) if !inner.contains('|') => format!("{BEGIN}{rest}"),
-                (None, Some(rest)) if !inner.contains('|') && !rest.ends_with('\\') => format!("{rest}{END}"),
-                _ => inner,
-            }
+            regex::between_commas(&inner, BEGIN, END)
         }
+        by => expression(&Pattern { fold: false, ..pattern.clone() }, by)?,
     };
     let fold = if pattern.fold { "(?i)" } else { "" };
     let expression = format!("{fold}{expression}");

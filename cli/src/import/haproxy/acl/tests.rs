@@ -1,7 +1,12 @@
 //! Conditions as they are written in haproxy.cfg, and what `when` they are.
 
 use super::*;
-use crate::import::haproxy::{files::Maps, lexer, sample::Side, variables::Variables};
+use crate::import::haproxy::{
+    files::Maps,
+    lexer,
+    sample::{Inexact, Side},
+    variables::Variables,
+};
 
 const ACLS: [&str; 9] = [
     "static path_end .gif .png",
@@ -22,13 +27,9 @@ fn words(text: &str) -> Vec<Word> {
 fn when(text: &str, side: Side) -> Result<String, String> {
     let acls: Vec<_> = ACLS.map(words).into();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import");
-    let maps = Maps::new(&folder);
-    let scope = Scope {
-        acls: &acls,
-        scene: Scene { maps: &maps, side },
-        tests: Cell::new(0),
-        inexact: RefCell::default(),
-    };
+    let (maps, inexact) = (Maps::new(&folder), Inexact::default());
+    let scene = Scene { maps: &maps, side, inexact: &inexact };
+    let scope = Scope { acls: &acls, scene, tests: Cell::new(0) };
     match condition(&words(text), &scope) {
         Ok(Cond::Never) => Ok("never".into()),
         Ok(cond) => Ok(cond.when().map_or_else(|| "always".into(), |value| value.to_string())),
@@ -76,16 +77,39 @@ fn conditions_of_requests() {
         ("if WAIT_END HTTP", "always"),
         (
             "if { hdr(host) -i a.com:8080 }",
-            r#"{ value = { "{request.authority|lower}" = { regex = '(?i)^a\.com:8080$' } } }"#,
+            r#"{ value = { "{request.authority}" = { regex = '(?i)^a\.com:8080$' } } }"#,
         ),
-        ("if { hdr_beg(host) -i Www. }", r#"{ value = { "{request.host}" = { prefix = "www." } } }"#),
+        (
+            "if { hdr_beg(host) -i Www. }",
+            r#"{ value = { "{request.authority}" = { regex = '(?i)^Www\.' } } }"#,
+        ),
         (
             "if { hdr_reg(host) -i ^(www|shop)\\. }",
-            r#"{ value = { "{request.host}" = { regex = '(?i)^(www|shop)\.' } } }"#,
+            r#"{ value = { "{request.authority}" = { regex = '(?i)^(www|shop)\.' } } }"#,
         ),
         ("if { hdr(x-a) b }", r#"{ header = { x-a = { regex = '(?:^|,)[ \t]*b[ \t]*(?:,|$)' } } }"#),
         ("if { req.fhdr(x-a) b }", r#"{ header = { x-a = "b" } }"#),
-        ("if { hdr(content-type) -m beg text/ }", r#"{ header = { content-type = { prefix = "text/" } } }"#),
+        (
+            "if { hdr(content-type) -m beg text/ }",
+            r#"{ header = { content-type = { regex = '(?:^|,)[ \t]*text/' } } }"#,
+        ),
+        (
+            "if { req.fhdr(content-type) -m beg text/ }",
+            r#"{ header = { content-type = { prefix = "text/" } } }"#,
+        ),
+        (
+            "if { hdr_reg(user-agent) -i a.*b$ }",
+            r#"{ header = { user-agent = { regex = '(?i)a[^,\n]*b[ \t]*(?:,|$)' } } }"#,
+        ),
+        ("if { hdr(x-a) b,c }", "never"),
+        (
+            "if { hdr_end(host) -i .org:8080 }",
+            r#"{ value = { "{request.authority}" = { regex = '(?i)\.org:8080$' } } }"#,
+        ),
+        (
+            "if { hdr_end(host) .org :81 }",
+            r#"[{ host = "*.org" }, { value = { "{request.authority}" = { suffix = ":81" } } }]"#,
+        ),
         ("if { hdr_cnt(x-a) eq 0 }", "{ header = { x-a = false } }"),
         ("if { req.hdr_cnt(x-a) gt 0 }", "{ header = { x-a = true } }"),
         ("if { url_param(a) 1 }", r#"{ query = { a = "1" } }"#),
@@ -124,7 +148,7 @@ fn conditions_of_responses_and_connections() {
         (
             "if { res.hdr(content-type) -m beg text/ }",
             Side::Response,
-            r#"{ header = { content-type = { prefix = "text/" } } }"#,
+            r#"{ header = { content-type = { regex = '(?:^|,)[ \t]*text/' } } }"#,
         ),
         ("if { method POST }", Side::Response, r#"{ method = "POST" }"#),
         ("if { src 192.0.2.1 }", Side::Response, r#"{ source = "192.0.2.1" }"#),

@@ -13,7 +13,7 @@ use crate::{
             keys::Keys,
             lexer::Word,
             proxy::{ErrorPage, Pages, split_condition},
-            sample::{Scene, Side},
+            sample::{Inexact, Scene, Side},
             template,
         },
     },
@@ -201,17 +201,21 @@ pub(super) fn unique_id(member: &Member, keys: &mut Keys, world: &World<'_>) {
     }
     if let Some(format) = format {
         let place = Place { is_http: true, is_frontend: true, file: &world.options.output };
-        let converted =
-            template::convert(format, Scene { maps: world.maps, side: Side::Request }).and_then(|text| {
-                let value = Value::Text(text);
-                place
-                    .takes_key("unique_id", &Value::table([("template", value.clone())]))
-                    .map_err(|why| Fault::at(format, why))?;
-                Ok(value)
-            });
+        let inexact = Inexact::default();
+        let scene = Scene { maps: world.maps, side: Side::Request, inexact: &inexact };
+        let converted = template::convert(format, scene).and_then(|text| {
+            let value = Value::Text(text);
+            place
+                .takes_key("unique_id", &Value::table([("template", value.clone())]))
+                .map_err(|why| Fault::at(format, why))?;
+            Ok(value)
+        });
         match converted {
-            Ok(value) => entries.push(("template".to_owned(), value)),
-            Err(fault) => world.notes.advise(
+            Ok(value) => {
+                world.notes.inexact(&inexact, format.span);
+                entries.push(("template".to_owned(), value));
+            }
+            Err(fault) => world.notes.lost(
                 fault.span.unwrap_or(format.span),
                 format!("{}; ids are random here instead (a UUID)", fault.why),
             ),

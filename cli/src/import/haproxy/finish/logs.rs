@@ -14,7 +14,7 @@ use crate::{
             keys::Keys,
             lexer::Word,
             proxy::{Captured, Captures, Log, Proxy, Style},
-            sample::{Scene, Side},
+            sample::{Inexact, Scene, Side},
             section::Kind,
             template,
         },
@@ -148,7 +148,9 @@ impl Lines<'_> {
             }
         }
         let word = Word { text, span: word.span };
-        let mut text = template::convert(&word, Scene { maps: self.world.maps, side: Side::Log })?;
+        let inexact = Inexact::default();
+        let scene = Scene { maps: self.world.maps, side: Side::Log, inexact: &inexact };
+        let mut text = template::convert(&word, scene)?;
         for (side, name) in ["log.headers.request", "log.headers.response"].into_iter().enumerate() {
             // HAProxy writes its braces also where nothing came.
             let bars = "|".repeat(self.captures.headers[side].len().saturating_sub(1));
@@ -169,6 +171,7 @@ impl Lines<'_> {
         place
             .takes(&lines, &maps)
             .map_err(|why| Fault::at(&word, format!("our file does not take it: {why}")))?;
+        self.world.notes.inexact(&inexact, word.span);
         Ok(text)
     }
 }

@@ -1,6 +1,6 @@
 //! The page with statistics: where it is, and who may read it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use super::World;
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
             keys::Keys,
             proxy::{Proxy, RuleLine, split_condition},
             rule::AUTH,
-            sample::{Scene, Side},
+            sample::{Inexact, Scene, Side},
             section::Kind,
         },
     },
@@ -128,10 +128,12 @@ fn restrict<'p>(proxy: &'p Proxy, world: &World<'_>) -> Result<Readers, Fault> {
     let lines = &proxy.statistics.rules;
     let read = |line: &'p RuleLine| {
         let (words, condition) = split_condition(&line.arguments);
-        let scene = Scene { maps: world.maps, side: Side::Request };
-        let scope = Scope { acls: &proxy.acls, scene, tests: Cell::new(0), inexact: RefCell::default() };
+        let inexact = Inexact::default();
+        let scene = Scene { maps: world.maps, side: Side::Request, inexact: &inexact };
+        let scope = Scope { acls: &proxy.acls, scene, tests: Cell::new(0) };
         let cond = acl::condition(condition, &scope)
             .map_err(|fault| Fault { span: fault.span.or(Some(line.span)), why: fault.why })?;
+        world.notes.inexact(&inexact, line.span);
         Ok::<_, Fault>((words.first().map_or("", |word| word.text.as_str()), cond))
     };
     let rules = lines.iter().map(read).collect::<Result<Vec<_>, _>>()?;

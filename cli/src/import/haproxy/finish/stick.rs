@@ -8,7 +8,7 @@ use crate::import::{
         file::Member,
         fits::Place,
         proxy::{RuleLine, StickTable, split_condition},
-        sample::{Base, Sample, Scene, Side},
+        sample::{Base, Inexact, Sample, Scene, Side},
         values::limit,
     },
 };
@@ -68,7 +68,9 @@ fn source(line: &RuleLine, member: &Member, world: &World<'_>) -> Result<u64, Fa
         [keyword, table] if keyword.text == "table" && table.text == member.written => {}
         [keyword, ..] => return Err(Fault::at(keyword, "a table is of its own section here")),
     }
-    let scene = Scene { maps: world.maps, side: Side::Request };
+    // What is no address of the client is refused below.
+    let inexact = Inexact::default();
+    let scene = Scene { maps: world.maps, side: Side::Request, inexact: &inexact };
     let of = Sample::parse(&sample.text, scene).map_err(|why| Fault::at(sample, why))?;
     let by_source = matches!(&of.base, Base::Placeholder(name) if name == "client.ip");
     let prefix = match of.functions.as_slice() {

@@ -76,7 +76,7 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("capture.req.uri", Type::Text, Source::Kept("request.target"), "`{request.target}`", "In responses, too; as the rules left it, and not as it came."),
     at("query", Type::Text, "request.query", "`{request.query}`", ""),
     at("req.ver, req_ver", Type::Text, "request.version", "`{request.version}`", ""),
-    of("req.hdr, hdr", Type::Text, Source::Header("request.header."), "`host`, `header`, `{request.header.NAME}`", "`hdr(host)` is `host`, which has no port and counts no case. Of other headers HAProxy compares each value between commas: that is a `regex`."),
+    of("req.hdr, hdr", Type::Text, Source::Header("request.header."), "`host`, `header`, `{request.header.NAME}`", "`hdr(host)` with a name is `host`, which has no port and counts no case. Of other headers HAProxy compares each value between commas: that is a `regex`."),
     of("req.fhdr, fhdr", Type::Text, Source::Of("request.header."), "`header`, `{request.header.NAME}`", ""),
     of("req.hdr_val, hdr_val", Type::Number, Source::Header("request.header."), "`header`", "A comparison of numbers is a `regex`."),
     of("req.hdr_ip, hdr_ip", Type::Address, Source::Header("request.header."), "`{request.header.NAME}`", "With the number of the value: `hdr_ip(x-forwarded-for,-1)`."),
@@ -124,29 +124,15 @@ pub(in crate::import::haproxy) fn find(name: &str) -> Option<&'static Fetch> {
     FETCHES.iter().find(|fetch| fetch.known.names(name))
 }
 
-/// Headers with one value, in which a comma is a comma.
+/// Is it about a header, which may be there several times?
+pub(super) fn is_of_header(name: &str) -> bool {
+    let source = find(name).map(|row| row.source);
+    matches!(source, Some(Source::Header(of) | Source::Of(of)) if of.ends_with("header."))
+}
+
+/// Has it one value in every request that is not refused? HAProxy splits all others at commas, a date as well.
 pub(in crate::import::haproxy) fn has_one_value(header: &str) -> bool {
-    const SINGLE: [&str; 18] = [
-        "authorization",
-        "content-length",
-        "content-location",
-        "content-type",
-        "cookie",
-        "date",
-        "expires",
-        "from",
-        "host",
-        "if-modified-since",
-        "last-modified",
-        "location",
-        "origin",
-        "referer",
-        "retry-after",
-        "server",
-        "set-cookie",
-        "user-agent",
-    ];
-    SINGLE.contains(&header.to_ascii_lowercase().as_str())
+    header.eq_ignore_ascii_case("content-length")
 }
 
 /// Is there something to look at? What HAProxy asks where it is not known never matches, and is no way to write a rule.
