@@ -269,8 +269,23 @@ fn sections_without_servers_and_servers_at_rest_answer_as_they_did() {
         "/dots/.",
         "/dots/a.",
         "/x//./y",
+        "/password",
+        "/proxy",
+        "/ready",
+        "/~418",
+        "/allowed",
+        "/weightless",
+        "/led",
+        "/led/none",
     ];
     all_the_same(&both, "WEB", &targets.map(|target| get(target, &[])));
+    let requests = [
+        get("/allowed", &["X-Client: 192.0.2.1"]),
+        get("/", &["X-Client: 192.0.2.1"]),
+        get("/weightless", &["Cookie: SRV=b"]),
+    ];
+    all_the_same(&both, "WEB", &requests);
+    all_the_same(&both, "STATS", &["/", "/led/none"].map(|target| get(target, &[])));
     all_the_same(&both, "OTHER", &["/slow", "/denied", "/"].map(|target| get(target, &[])));
     let [_, ours] = both.ask("WEB", &get("/", &[]));
     assert!(ours.contains("\r\nX-Server: A\r\n"), "{ours}");

@@ -145,12 +145,6 @@ fn servers(section: &Named<Section>, file: &str, report: &Report<'_>) -> Vec<Ser
         );
         report.error(section.name.span, message);
     }
-    if may_be_none && raw.is_empty() && section.value.rules.is_empty() && section.value.error_pages.is_empty()
-    {
-        let message =
-            format!("`{}` has no servers, no rules and no pages: nobody is served there", section.name.value);
-        report.warning(section.name.span, message);
-    }
     let mut servers: Vec<Server> = Vec::new();
     for server in raw {
         let placeholder = || SocketAddr::from(([0, 0, 0, 0], 0)).into();
@@ -184,13 +178,11 @@ fn servers(section: &Named<Section>, file: &str, report: &Report<'_>) -> Vec<Ser
     }
     if let (Some(first), true) = (raw.first(), servers.iter().all(|server| server.weight == 0)) {
         let span = first.weight.as_ref().map_or(first.name.span, |weight| weight.span);
-        report.error(
-            span,
-            format!(
-                "every server of `{}` has weight 0, and nobody would get requests; give one of them more",
-                section.name.value
-            ),
+        let message = format!(
+            "every server of `{}` has weight 0: only those are served whose cookie, or a rule with `server`, names one",
+            section.name.value
         );
+        report.warning(span, message);
     }
     servers
 }

@@ -3,7 +3,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use lb_proxy::config::{Backend, Frontend};
+use lb_proxy::{
+    config::{Backend, Frontend},
+    rules::Action,
+};
 
 use crate::config::{
     diagnostic::{Report, Span},
@@ -63,6 +66,17 @@ pub(super) fn convert(
         if !frontends.is_empty() && !frontends.iter().any(|frontend| uses(frontend, index)) {
             report.warning(*span, format!("no frontend uses the backend `{}`", backend.name));
         }
+        // A name that a request makes may be that of any backend.
+        let by_name =
+            |frontend: &Frontend| !chosen(frontend, index) && frontend.backends().any(|id| id.0 == index);
+        let only_by_name = frontends.iter().any(by_name) && !frontends.iter().any(|one| chosen(one, index));
+        let is_empty =
+            backend.servers.is_empty() && backend.rules.is_empty() && backend.error_pages.is_empty();
+        if is_empty && !only_by_name {
+            let message =
+                format!("`{}` has no servers, no rules and no pages: nobody is served there", backend.name);
+            report.warning(*span, message);
+        }
     }
 }
 
@@ -101,6 +115,13 @@ impl<'s> Sections<'s> {
         let used = backends.filter(|(index, _)| frontend.backends().any(|id| id.0 == *index));
         used.map(|(_, section)| *section)
     }
+}
+
+/// Does the file itself name the backend `index` in this frontend?
+fn chosen(frontend: &Frontend, index: usize) -> bool {
+    let is_it = |action: &Action| matches!(action, Action::Backend(id) if id.0 == index);
+    let mut actions = frontend.rules.iter().flat_map(|rule| &rule.then);
+    frontend.default_backend.is_some_and(|id| id.0 == index) || actions.any(is_it)
 }
 
 fn serves(frontend: &Frontend, address: IpAddr) -> bool {

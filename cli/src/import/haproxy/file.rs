@@ -30,7 +30,7 @@ pub(super) struct File {
 }
 
 /// A section that serves, and the place of its defaults.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) proxy: Proxy,
     pub(super) defaults: usize,

@@ -110,9 +110,26 @@ pub(super) fn finish(world: &World<'_>) -> (Vec<Finished>, Keys) {
             part
         })
         .collect();
+    // A `listen` without servers that others lead to is a frontend, and once more a backend.
+    let led_to = world.file.proxies.iter().zip(&backends).filter(|(member, part)| {
+        member.proxy.kind == Kind::Listen
+            && part.is_none()
+            && member.proxy.servers.is_empty()
+            && member.proxy.lost.is_empty()
+            && world.leading_to(member).any(|other| !std::ptr::eq(other, *member))
+    });
+    let mut twins: Vec<Member> = led_to.map(|(member, _)| member.clone()).collect();
+    for twin in &mut twins {
+        twin.proxy.kind = Kind::Backend;
+        served.insert(twin.proxy.name.clone());
+    }
     let mut taken = listen::Listeners::default();
     for (member, part) in world.file.proxies.iter().zip(backends) {
         finished.extend(frontend::finish(member, part, &served, &mut taken, world));
+    }
+    for twin in &twins {
+        let part = backend::finish(twin, world);
+        finished.extend(frontend::finish(twin, part, &served, &mut taken, world));
     }
     drop_unset_variables(&mut finished, world);
     paths(&mut finished);
@@ -253,7 +270,7 @@ impl World<'_> {
     }
 
     /// The rules of a section.
-    fn rules(&self, member: &Member, is_http: bool, servers: &[ServerLine]) -> Rules {
+    fn rules(&self, member: &Member, is_http: bool, servers: &[ServerLine], goes_on: bool) -> Rules {
         let backend = |word: &Word| Ok(self.file.backend(word)?.proxy.name.clone());
         let table = |name: Option<&str>| self.stick_table(member, name);
         let context = Context {
@@ -267,6 +284,7 @@ impl World<'_> {
             users: self.users,
             section: &member.written,
             is_backend: member.proxy.kind == Kind::Backend,
+            goes_on,
             has_ipv6: self
                 .leading_to(member)
                 .chain([member])

@@ -117,6 +117,8 @@ pub(super) struct Context<'c> {
     /// HAProxy's name of the section.
     pub(super) section: &'c str,
     pub(super) is_backend: bool,
+    /// A rule of ours stands behind all of them.
+    pub(super) goes_on: bool,
     /// Clients may come by IPv6.
     pub(super) has_ipv6: bool,
     /// Another line that counts in this table than the one at this place, if there is one.
@@ -192,7 +194,7 @@ impl Context<'_> {
         };
         // First what is asked, and then what counts it.
         let mut made: Vec<Rule> = Vec::new();
-        for rule in settle(requests) {
+        for rule in settle(requests, self.goes_on) {
             let (stops, span) = (rule.stops(), rule.span);
             let rule = match self.counted(rule.cond.clone(), span, &tracks) {
                 Ok(cond) => Rule { cond, ..rule },
@@ -212,7 +214,7 @@ impl Context<'_> {
                 }
             }
         }
-        for rule in settle(responses) {
+        for rule in settle(responses, false) {
             let (stops, span) = (rule.stops(), rule.span);
             match self.counted(rule.cond.clone(), span, &tracks) {
                 Ok(cond) => rules.responses.push(Rule { cond, ..rule }),

@@ -113,14 +113,16 @@ fn share(servers: &[&Server], key: &str, world: &World<'_>, part: &mut Part) -> 
 fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
     let proxy = &member.proxy;
     let place = Place { is_http, is_frontend: false, file: &world.options.output };
-    let checked: Vec<&Server> = proxy.servers.iter().filter(|server| server.check.is_some()).collect();
-    let on_sockets = proxy.servers.iter().any(|server| server.host.starts_with("unix:"));
+    // What is left out has no say.
+    let is_there = |server: &&Server| part.servers.iter().any(|line| line.written == server.name.text);
+    let all: Vec<&Server> = proxy.servers.iter().filter(is_there).collect();
+    let checked: Vec<&Server> = all.iter().copied().filter(|server| server.check.is_some()).collect();
+    let on_sockets = all.iter().any(|server| server.host.starts_with("unix:"));
     if checked.is_empty() {
         part.keys.assume("check", false, "no server has `check`: HAProxy takes them for usable, always");
         // What a `default-server` of `defaults` says means something elsewhere.
         let is_own = |span: Span| member.range.start <= span.start && span.end <= member.range.end;
-        let idle =
-            proxy.servers.iter().flat_map(|server| &server.shared).filter(|shared| is_own(shared.span));
+        let idle = all.iter().flat_map(|server| &server.shared).filter(|shared| is_own(shared.span));
         for shared in
             idle.filter(|shared| shared.key.starts_with("check.") || shared.key.starts_with("observe."))
         {
@@ -140,7 +142,7 @@ fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
         ] {
             entries.extend(share(&checked, key, world, part).map(|shared| (name.to_owned(), shared.value)));
         }
-        for server in proxy.servers.iter().filter(|server| server.check.is_none()) {
+        for server in all.iter().filter(|server| server.check.is_none()) {
             let message = format!(
                 "the server `{}` has no `check`, and others have: all of them are checked here",
                 shown(&server.name.text)
@@ -171,9 +173,9 @@ fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
         group(&checked, "observe", &["layer", "error_limit", "on_error"], "layer", &place, world, part);
         single(&checked, "slowstart", &place, world, part);
     }
-    let agents: Vec<&Server> = proxy.servers.iter().filter(|server| server.agent.is_some()).collect();
+    let agents: Vec<&Server> = all.iter().copied().filter(|server| server.agent.is_some()).collect();
     if let Some(span) = agents.first().and_then(|server| server.agent) {
-        if agents.len() < proxy.servers.len() {
+        if agents.len() < all.len() {
             world.notes.advise(
                 span,
                 "the agents of all servers of the section are asked here; one that is not there says nothing",
@@ -199,7 +201,6 @@ fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
             part.lost.push(span);
         }
     }
-    let all: Vec<&Server> = proxy.servers.iter().collect();
     if !checked.is_empty() || !agents.is_empty() {
         single(&all, "on_marked_down", &place, world, part);
     }

@@ -84,7 +84,8 @@ pub(super) fn finish(
     world.of_process(&mut keys);
     let place = Place { is_http, is_frontend: is_front, file: &world.options.output };
     let own = part.as_ref().map(|part| part.servers.as_slice()).unwrap_or_default();
-    let made = world.rules(member, is_http, own);
+    let forwarded = forwarded(member, kind, is_http, &mut keys, world, &mut lost);
+    let made = world.rules(member, is_http, own, forwarded.is_some());
     lost.extend(made.lost);
     for (key, (value, span)) in made.keys {
         if ["wait_for_body", "per_source"].contains(&key) && !is_front {
@@ -107,9 +108,9 @@ pub(super) fn finish(
             !chooses
         });
     }
-    forwarded(member, kind, is_http, (&mut keys, &mut rules), world, &mut lost);
-    timeouts::tarpit(&rules, proxy.kind == Kind::Frontend, &mut keys, world.notes);
+    rules.extend(forwarded);
     let rules = world.fitting(rules, "rules", Place { is_frontend: is_front, ..place }, &mut lost);
+    timeouts::tarpit(&rules, proxy.kind == Kind::Frontend, &mut keys, world.notes);
     let responses = world.fitting(made.responses, "response_rules", place, &mut lost);
     let rewrites = |rule: &Rule| {
         rule.does.iter().any(|(key, _)| ["set_path", "replace_path", "set_query"].contains(&key.as_str()))
@@ -252,7 +253,10 @@ fn lead(
             kept.push(rule);
         }
     }
-    if member.proxy.kind == Kind::Listen && served.contains(&member.proxy.name) {
+    if member.proxy.kind == Kind::Listen
+        && !member.proxy.servers.is_empty()
+        && served.contains(&member.proxy.name)
+    {
         return kept;
     }
     if let Some(word) = &member.proxy.default_backend {
@@ -282,18 +286,18 @@ fn not_by_name(is_http: bool, served: &BTreeSet<String>, world: &World<'_>) -> O
     Some(format!("a name that is computed may be `{name}`, {what}: such requests go to the default backend"))
 }
 
-/// `option forwardfor`: a key of a frontend; with words of its own, and of a backend, a rule.
+/// `option forwardfor`: a key of a frontend; with words of its own, and of a backend, a rule behind all others.
 fn forwarded(
     member: &Member,
     kind: Kind,
     is_http: bool,
-    (keys, rules): (&mut Keys, &mut Vec<Rule>),
+    keys: &mut Keys,
     world: &World<'_>,
     lost: &mut Vec<Span>,
-) {
+) -> Option<Rule> {
     let Some(forwarded) = member.proxy.forwarded.as_ref() else {
         keys.assume("forwardfor", false, "");
-        return;
+        return None;
     };
     let span = forwarded.span.unwrap_or(member.proxy.span);
     if !is_http {
@@ -302,16 +306,23 @@ fn forwarded(
                 .notes
                 .advise(span, "`option forwardfor` has no effect in mode tcp, there as here: it is left out");
         }
-        return;
+        return None;
     }
     if kind != Kind::Backend {
         if forwarded.is_plain() {
             keys.set("forwardfor", true, span);
-        } else {
-            keys.assume("forwardfor", false, "");
-            rules.push(adds(forwarded, Cond::Always, span));
+            return None;
         }
-        return;
+        keys.assume("forwardfor", false, "");
+        if let Some(other) = touching(forwarded, member, world) {
+            let message = format!(
+                "HAProxy adds the header of this line behind the rules of `{}`, which name it, and our file before them: write the rule that adds it into that section, behind them",
+                shown(&other.written)
+            );
+            world.notes.lost(span, message);
+            lost.push(span);
+        }
+        return Some(adds(forwarded, Cond::Always, span));
     }
     let others: Vec<&Member> = world.leading_to(member).collect();
     let (with, without): (Vec<&Member>, Vec<&Member>) =
@@ -325,14 +336,31 @@ fn forwarded(
         lost.push(span);
     }
     if without.is_empty() && !with.is_empty() {
-        return;
+        return None;
     }
     let names = with.iter().map(|other| Value::text(&other.proxy.name)).collect();
-    rules.push(adds(forwarded, Cond::named("value", "{frontend.name}", names).not(), span));
+    Some(adds(forwarded, Cond::named("value", "{frontend.name}", names).not(), span))
+}
+
+/// A backend behind `member` with rules that look at the header, or change it.
+fn touching<'w>(forwarded: &Forwarded, member: &Member, world: &'w World<'_>) -> Option<&'w Member> {
+    let header = header(forwarded).to_ascii_lowercase();
+    let names_it = |words: &[Word]| words.iter().any(|word| word.text.to_ascii_lowercase().contains(&header));
+    world.file.proxies.iter().find(|other| {
+        let rules = other.proxy.rules.iter().any(|line| names_it(&line.arguments));
+        let lists = other.proxy.acls.iter().any(|acl| names_it(acl));
+        other.proxy.kind == Kind::Backend
+            && (rules || lists)
+            && world.leading_to(other).any(|leading| std::ptr::eq(leading, member))
+    })
+}
+
+fn header(forwarded: &Forwarded) -> &str {
+    forwarded.header.as_deref().unwrap_or("X-Forwarded-For")
 }
 
 fn adds(forwarded: &Forwarded, cond: Cond, span: Span) -> Rule {
-    let header = forwarded.header.as_deref().unwrap_or("X-Forwarded-For");
+    let header = header(forwarded);
     let except = Cond::is("source", forwarded.except.iter().map(Value::text).collect()).not();
     let absent = if forwarded.if_none {
         Cond::named("header", header, vec![Value::Flag(false)])

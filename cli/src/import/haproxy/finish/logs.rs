@@ -63,7 +63,22 @@ pub(super) fn finish(
         _ => keys.assume("log", false, ""),
     }
     if is_frontend && let Some((value, span)) = captured(&all) {
-        keys.set("capture", value, span);
+        if is_http && !shows_captures(keys) {
+            world.notes.advise(span, "the lines of this log have no list of what is captured (%hr, %hs, %CC), there as here: it is left out");
+        } else {
+            keys.set("capture", value, span);
+        }
+    }
+}
+
+/// Do lines have the lists of what was captured?
+fn shows_captures(keys: &Keys) -> bool {
+    match keys.value("log_format").and_then(Value::as_text) {
+        Some("tcplog") => false,
+        Some(text) if text.contains('{') => {
+            ["{log.headers.", "{log.cookie."].iter().any(|one| text.contains(one))
+        }
+        _ => true,
     }
 }
 

@@ -88,7 +88,6 @@ pub(super) fn lines(
         };
         lines.push(ServerLine { name, written: server.name.text.clone(), value });
     }
-    weigh(&mut lines, member, world);
     lines
 }
 
@@ -172,20 +171,4 @@ fn port_of_clients(member: &Member, world: &World<'_>) -> Option<u16> {
         }
     }
     ports.first().copied().filter(|_| ports.len() == 1)
-}
-
-/// Our file has no backend in which all servers have weight 0.
-fn weigh(lines: &mut [ServerLine], member: &Member, world: &World<'_>) {
-    let zero = |value: &Value| matches!(value, Value::Table(entries) if entries.contains(&("weight".to_owned(), Value::Integer(0))));
-    if lines.is_empty() || !lines.iter().all(|line| zero(&line.value)) {
-        return;
-    }
-    for line in lines {
-        if let Value::Table(entries) = &mut line.value {
-            entries.retain(|(key, _)| key != "weight");
-        }
-    }
-    if let Some(server) = member.proxy.servers.first() {
-        world.notes.lost(server.span, "every server of this section has weight 0, and nobody would get requests; they have 1 in our file");
-    }
 }

@@ -103,12 +103,28 @@ impl Answer<'_> {
 pub(super) fn deny(call: &Call<'_>) -> Result<Made, Fault> {
     let answer = read(call)?;
     let status = answer.status.unwrap_or(if call.is_response() { 502 } else { 403 });
-    // These need a header that a page has not.
-    let is_bare = answer.content.is_none() && answer.headers.is_empty() && status >= 400;
-    if is_bare && (call.is_response() || !matches!(status, 401 | 407)) {
-        return Ok(Made::Rule { does: vec![("deny".into(), Value::Integer(status))], note: None });
+    if answer.content.is_none() && answer.headers.is_empty() {
+        return Ok(page(status));
     }
     Ok(answer.respond(status))
+}
+
+/// The page of a status.
+fn page(status: u64) -> Made {
+    // Ours are of errors, and those of passwords name what is asked for.
+    let (reason, text) = match status {
+        200 => ("OK", "Service ready."),
+        401 | 407 => ("Unauthorized", "You need a valid user and password to access this content."),
+        _ => return Made::Rule { does: vec![("deny".into(), Value::Integer(status))], note: None },
+    };
+    let body = format!("<html><body><h1>{status} {reason}</h1>\n{text}\n</body></html>\n");
+    let entries = [
+        ("status", Value::Integer(status)),
+        ("content_type", Value::text("text/html")),
+        ("body", Value::Text(body)),
+        ("headers", Value::table([("Cache-Control", Value::text("no-cache"))])),
+    ];
+    Made::Rule { does: vec![("respond".into(), Value::table(entries))], note: None }
 }
 
 pub(super) fn tarpit(call: &Call<'_>) -> Result<Made, Fault> {
@@ -127,8 +143,8 @@ pub(super) fn tarpit(call: &Call<'_>) -> Result<Made, Fault> {
 pub(super) fn answer(call: &Call<'_>) -> Result<Made, Fault> {
     let answer = read(call)?;
     let status = answer.status.unwrap_or(200);
-    if answer.is_page && status >= 400 {
-        return Ok(Made::Rule { does: vec![("deny".into(), Value::Integer(status))], note: None });
+    if answer.is_page {
+        return Ok(page(status));
     }
     Ok(answer.respond(status))
 }

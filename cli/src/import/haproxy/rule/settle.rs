@@ -14,12 +14,13 @@ pub(super) struct Step {
     pub(super) span: Span,
 }
 
-/// One list of ours. What `allow` spares is spared by conditions, since the lists behind it go on.
-pub(super) fn settle(steps: Vec<Step>) -> Vec<Rule> {
+/// One list of ours. What `allow` spares is spared by conditions, since the lists behind it go on; `goes_on` says that
+/// something of ours stands behind the last of them.
+pub(super) fn settle(steps: Vec<Step>, goes_on: bool) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     // The current list, and the conditions of its `allow`.
     let mut spared: (u8, Vec<Cond>) = (0, Vec::new());
-    let last = steps.last().map_or(0, |step| step.list);
+    let last = steps.last().map(|step| step.list).filter(|_| !goes_on);
     let mut variables = 0;
     let outline: Vec<(u8, bool)> = steps.iter().map(|step| (step.list, step.made.is_edit())).collect();
     for (at, step) in steps.into_iter().enumerate() {
@@ -39,7 +40,7 @@ pub(super) fn settle(steps: Vec<Step>) -> Vec<Rule> {
                     continue;
                 }
                 // A password is asked for by the rule behind it, and by no `allow`.
-                if step.list == last && !own.mentions(&[AUTH]) {
+                if Some(step.list) == last && !own.mentions(&[AUTH]) {
                     rules.push(Rule {
                         cond: own,
                         does: vec![("allow".into(), Value::Flag(true))],
