@@ -1,10 +1,10 @@
 //! The addresses of this machine's interfaces, and whether a virtual address belongs to one of their networks.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
-use lb_proxy::loops::is_here;
-use lb_vrrp::{Interface, MemberConfig};
-use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
+use lb_proxy::{loops::is_here, rules::Network};
+use lb_vrrp::{Family, Interface, MemberConfig, is_link_local};
+use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags, sys::socket::SockaddrStorage};
 
 use crate::config::Config;
 
@@ -15,15 +15,17 @@ pub(crate) struct LocalAddress {
     pub(crate) up: bool,
     pub(crate) loopback: bool,
     pub(crate) address: IpAddr,
-    /// Of an IPv4 address.
-    pub(crate) netmask: Option<Ipv4Addr>,
+    /// The network that it is in.
+    pub(crate) network: Option<Network>,
 }
 
 impl LocalAddress {
-    /// Is `address` in the network of this one?
-    fn is_beside(&self, address: Ipv4Addr) -> bool {
-        let (IpAddr::V4(own), Some(mask)) = (self.address, self.netmask) else { return false };
-        u32::from(own) & u32::from(mask) == u32::from(address) & u32::from(mask)
+    /// Can advertisements of this family have it as their source?
+    pub(crate) fn is_source(&self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.address.is_ipv4(),
+            Family::Ipv6 => is_link_local(self.address),
+        }
     }
 }
 
@@ -42,12 +44,16 @@ pub(crate) fn local_addresses() -> Vec<LocalAddress> {
             loopback: entry.flags.contains(InterfaceFlags::IFF_LOOPBACK),
             interface: entry.interface_name,
             address: ip,
-            netmask: entry
-                .netmask
-                .and_then(|mask| mask.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip)),
+            network: entry.netmask.and_then(|mask| prefix(&mask)).map(|prefix| Network::around(ip, prefix)),
         })
     });
     addresses.collect()
+}
+
+fn prefix(mask: &SockaddrStorage) -> Option<u8> {
+    let ipv4 = mask.as_sockaddr_in().map(|mask| mask.ip().to_bits().leading_ones());
+    let ones = ipv4.or_else(|| mask.as_sockaddr_in6().map(|mask| mask.ip().to_bits().leading_ones()))?;
+    u8::try_from(ones).ok()
 }
 
 /// Where nobody can come in, a sentence each.
@@ -81,25 +87,25 @@ pub(crate) fn interface_of<'a>(member: &'a MemberConfig, local: &'a [LocalAddres
     }
 }
 
-/// Those IPv4 addresses of `member` that are in none of the networks of `interface`. Its virtual addresses are no network
-/// of their own: this node may hold them already.
+/// Those addresses of `member` that are in none of the networks of `interface`. Its virtual addresses are no network
+/// of their own: this node may hold them already. Every link-local one is in that of its link.
 pub(crate) fn outside_networks(
     member: &MemberConfig,
     interface: &str,
     local: &[LocalAddress],
-) -> Vec<Ipv4Addr> {
+) -> Vec<IpAddr> {
     let is_shared = |address: IpAddr| member.addresses.iter().any(|shared| shared.address == address);
     let own: Vec<_> =
         local.iter().filter(|local| local.interface == interface && !is_shared(local.address)).collect();
-    let virtual_addresses = member.addresses.iter().filter_map(|shared| match shared.address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    });
-    virtual_addresses.filter(|address| !own.iter().any(|local| local.is_beside(*address))).collect()
+    let is_inside = |address: IpAddr| {
+        is_link_local(address)
+            || own.iter().filter_map(|local| local.network).any(|network| network.contains(address))
+    };
+    member.addresses.iter().map(|shared| shared.address).filter(|address| !is_inside(*address)).collect()
 }
 
 /// What is to be said of an address that [`outside_networks`] found.
-pub(crate) fn outside_warning(address: Ipv4Addr, vip: &str, interface: &str) -> String {
+pub(crate) fn outside_warning(address: IpAddr, vip: &str, interface: &str) -> String {
     format!(
         "{address} of [vip.{vip}] is in none of the networks of {interface}; the router in front must know the way"
     )
@@ -109,13 +115,14 @@ pub(crate) fn outside_warning(address: Ipv4Addr, vip: &str, interface: &str) -> 
 mod tests {
     use super::*;
 
-    fn local(interface: &str, address: [u8; 4], prefix: u32) -> LocalAddress {
+    fn local(interface: &str, address: &str, prefix: u8) -> LocalAddress {
+        let address = address.parse().unwrap();
         LocalAddress {
             interface: interface.to_owned(),
             up: true,
             loopback: false,
-            address: IpAddr::from(address),
-            netmask: Some(Ipv4Addr::from(u32::MAX << (32 - prefix))),
+            address,
+            network: Some(Network::around(address, prefix)),
         }
     }
 
@@ -126,23 +133,31 @@ mod tests {
              [listen.web]\nbind = {{ vip = \"web\", port = 80 }}\nservers = [\"192.0.2.21:80\"]\n"
         );
         let config = crate::config::parse(&file, "lb.toml").unwrap_or_else(|report| panic!("{report}"));
-        config.groups[0].by_node[0].members[0].clone()
+        config.groups[0].by_node[0].members.last().unwrap().clone()
     }
 
     #[test]
     fn an_address_is_outside_if_no_network_of_that_interface_has_it() {
         let member = member(r#""192.0.2.10", "198.51.100.10""#);
-        let outside = [Ipv4Addr::new(198, 51, 100, 10)];
-        let networks = [local("eth0", [192, 0, 2, 11], 24), local("eth1", [198, 51, 100, 11], 24)];
+        let outside = ["198.51.100.10".parse::<IpAddr>().unwrap()];
+        let networks = [local("eth0", "192.0.2.11", 24), local("eth1", "198.51.100.11", 24)];
         assert_eq!(outside_networks(&member, "eth0", &networks), outside);
-        let both = [local("eth0", [192, 0, 2, 11], 24), local("eth0", [198, 51, 100, 11], 24)];
-        assert_eq!(outside_networks(&member, "eth0", &both), [] as [Ipv4Addr; 0]);
+        let both = [local("eth0", "192.0.2.11", 24), local("eth0", "198.51.100.11", 24)];
+        assert_eq!(outside_networks(&member, "eth0", &both), [] as [IpAddr; 0]);
     }
 
     #[test]
     fn an_address_that_is_held_already_is_no_network_of_its_own() {
-        let held = [local("eth0", [192, 0, 2, 11], 24), local("eth0", [198, 51, 100, 10], 32)];
+        let held = [local("eth0", "192.0.2.11", 24), local("eth0", "198.51.100.10", 32)];
         let member = member(r#""198.51.100.10""#);
-        assert_eq!(outside_networks(&member, "eth0", &held), [Ipv4Addr::new(198, 51, 100, 10)]);
+        assert_eq!(outside_networks(&member, "eth0", &held), ["198.51.100.10".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn an_ipv6_address_is_outside_as_well_and_a_link_local_one_never() {
+        let networks = [local("eth0", "192.0.2.11", 24), local("eth0", "2001:db8:1::11", 64)];
+        let outside = |addresses| outside_networks(&member(addresses), "eth0", &networks);
+        assert_eq!(outside(r#""192.0.2.10", "2001:db8:1::10", "fe80::10""#), [] as [IpAddr; 0]);
+        assert_eq!(outside(r#""2001:db8:2::10""#), ["2001:db8:2::10".parse::<IpAddr>().unwrap()]);
     }
 }

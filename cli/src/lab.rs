@@ -56,4 +56,4 @@ pub use processes::Ended;
 pub use record::{Change, Event};
 pub use report::Report;
 pub use status::{LabStatus, NodeStatus};
-pub use topology::{BALANCERS, CONFIGURATION, NODES, Network, Role, VIP};
+pub use topology::{BALANCERS, CONFIGURATION, NODES, Network, Role, VIP, VIP_IPV6};

@@ -6,6 +6,8 @@
 
 #[path = "speaker/forged.rs"]
 mod forged;
+#[path = "speaker/ipv6.rs"]
+mod ipv6;
 #[path = "speaker/net.rs"]
 mod net;
 #[path = "speaker/privileges.rs"]

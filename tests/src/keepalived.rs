@@ -1,24 +1,43 @@
 //! A real keepalived as the peer.
 
-use lbctl::lab::{Spawned, VIP};
+use lbctl::lab::{Spawned, VIP, VIP_IPV6};
 
 use crate::{program, scene::Scene};
 
 /// Its priority: lower than that of our node in the tests.
 pub const PRIORITY: u8 = 100;
 
-/// Starts keepalived on `node` as a router of vrid 51 for the address of the lab, without preemption.
+/// Its own IPv6 addresses, beside the one that clients use: it takes advertisements with the same list alone.
+pub const LINK_LOCAL: &str = "fe80::10";
+
+/// Starts keepalived on `node` as a router of vrid 51 for the address of the lab, without preemption; with `ipv6` as two that
+/// move together, for [`LINK_LOCAL`] and the IPv6 address as well.
 ///
 /// # Panics
 /// It does not start.
 #[track_caller]
-pub fn start<'scene>(scene: &'scene Scene, node: &str, version: u8, interval: &str) -> Spawned<'scene> {
+pub fn start<'scene>(
+    scene: &'scene Scene,
+    node: &str,
+    version: u8,
+    interval: &str,
+    ipv6: bool,
+) -> Spawned<'scene> {
+    let instance = |name: &str, addresses: &str| {
+        format!(
+            "vrrp_instance {name} {{\n  state BACKUP\n  nopreempt\n  interface eth0\n  virtual_router_id 51\n  \
+             priority {PRIORITY}\n  advert_int {interval}\n  virtual_ipaddress {{\n{addresses}  }}\n}}\n"
+        )
+    };
+    let mut instances = instance("web", &format!("    {VIP}/32\n"));
+    if ipv6 {
+        instances.push_str(&instance("web6", &format!("    {LINK_LOCAL}/128\n    {VIP_IPV6}/128\n")));
+        instances.push_str("vrrp_sync_group both {\n  group {\n    web\n    web6\n  }\n}\n");
+    }
     let file = scene.write(
         "keepalived.conf",
         &format!(
-            "global_defs {{\n  router_id lab\n  vrrp_version {version}\n  vrrp_garp_master_delay 1\n}}\n\
-             vrrp_instance web {{\n  state BACKUP\n  nopreempt\n  interface eth0\n  virtual_router_id 51\n  \
-             priority {PRIORITY}\n  advert_int {interval}\n  virtual_ipaddress {{\n    {VIP}/32\n  }}\n}}\n"
+            "global_defs {{\n  router_id lab\n  vrrp_version {version}\n  vrrp_garp_master_delay 1\n}}\n{instances}"
         ),
     );
     let keepalived = program::find("keepalived");

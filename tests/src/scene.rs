@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lbctl::lab::{BALANCERS, CONFIGURATION, How, Lab, Load, LoadOptions, Options, VIP};
+use lbctl::lab::{BALANCERS, CONFIGURATION, How, Lab, Load, LoadOptions, Options, VIP, VIP_IPV6};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -210,6 +210,14 @@ impl Scene {
         self.shell(node, "ip -o -4 address show").contains(&format!(" {VIP}/"))
     }
 
+    /// Does `node` have the virtual IPv6 address now?
+    ///
+    /// # Panics
+    /// The lab is gone.
+    pub fn has_vip_ipv6(&self, node: &str) -> bool {
+        self.shell(node, "ip -o -6 address show").contains(&format!(" {VIP_IPV6}/"))
+    }
+
     /// Waits until a request to the address is answered; by whom.
     ///
     /// # Panics
@@ -254,6 +262,17 @@ impl Drop for Scene {
             }
         }
     }
+}
+
+/// The lab's file with both families.
+///
+/// # Panics
+/// It has changed.
+#[must_use]
+pub fn with_ipv6() -> String {
+    let file = CONFIGURATION.replacen(&format!("[\"{VIP}\"]"), &format!("[\"{VIP}\", \"{VIP_IPV6}\"]"), 1);
+    assert_ne!(file, CONFIGURATION, "the lab's file has changed");
+    file
 }
 
 /// The lab's file with another advertisement interval.

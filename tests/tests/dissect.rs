@@ -7,10 +7,10 @@ use std::{collections::BTreeSet, time::Duration};
 use lb_tests::{
     capture::{Capture, dissect},
     order::other,
-    scene::Scene,
+    scene::{Scene, with_ipv6},
     wait,
 };
-use lbctl::lab::{CONFIGURATION, How, Options};
+use lbctl::lab::{CONFIGURATION, How, Options, VIP_IPV6};
 
 const FIELDS: [&str; 11] = [
     "ip.src",
@@ -87,4 +87,85 @@ fn version_3_with_the_checksum_of_rfc_5798_is_sound() {
 fn version_2_is_sound() {
     let file = CONFIGURATION.replace("vrid ", "version   = 2\nvrid ");
     conversation_is_sound(&file, "2", false);
+}
+
+const FIELDS_IPV6: [&str; 13] = [
+    "ipv6.src",
+    "ipv6.dst",
+    "ipv6.hlim",
+    "ipv6.tclass",
+    "vrrp.version",
+    "vrrp.type",
+    "vrrp.virt_rtr_id",
+    "vrrp.prio",
+    "vrrp.addr_count",
+    "vrrp.ipv6_addr",
+    "vrrp.checksum.status",
+    "eth.dst",
+    "_ws.malformed",
+];
+
+/// V-20, V-21 and V-61 on the wire: advertisements from the link-local address, the link-local address first, and the
+/// announcement that a client believes.
+#[test]
+fn version_3_over_ipv6_is_sound() {
+    let scene = Scene::ready(&Options::default().configuration(&with_ipv6()));
+    let capture = Capture::start(&scene, "client", "ip6 proto 112 or icmp6");
+    let holder = scene.holder();
+    wait::until("ten packets", Duration::from_secs(30), || (capture.packets() >= 10).then_some(()));
+    scene.fail(&holder, How::Stop).unwrap();
+    wait::until("the other node has the address", Duration::from_secs(30), || {
+        scene.has_vip_ipv6(other(&holder)).then_some(())
+    });
+    let enough = capture.packets() + 20;
+    wait::until("more packets", Duration::from_secs(30), || (capture.packets() >= enough).then_some(()));
+    let pcap = capture.stop();
+
+    let packets = dissect(&pcap, &[], "vrrp", &FIELDS_IPV6);
+    assert!(packets.len() >= 20, "{packets:?}");
+    let link_local = packets[0][9].split(',').next().unwrap().to_owned();
+    assert!(link_local.starts_with("fe80::"), "{link_local}");
+    for packet in &packets {
+        let fields: Vec<&str> = packet.iter().map(String::as_str).collect();
+        let [source, destination, hops, class, found, kind, vrid, _, count, list, sum, group, malformed] =
+            fields.as_slice()
+        else {
+            panic!("{packet:?}")
+        };
+        // Of 02:00:c6:33:64:0b and 02:00:c6:33:64:0c.
+        assert!(["fe80::c6ff:fe33:640b", "fe80::c6ff:fe33:640c"].contains(source), "{packet:?}");
+        assert_eq!(
+            [*destination, *hops, *class, *group],
+            ["ff02::12", "255", "0x000000c0", "33:33:00:00:00:12"]
+        );
+        assert_eq!([*found, *kind, *vrid, *count], ["3", "1", "51", "2"], "{packet:?}");
+        assert_eq!(*list, format!("{link_local},{VIP_IPV6}"));
+        assert_eq!([*sum, *malformed], ["1", ""], "{packet:?}");
+    }
+    let priorities: BTreeSet<&str> = packets.iter().map(|packet| packet[7].as_str()).collect();
+    assert!(priorities.is_superset(&BTreeSet::from(["253", "254", "1"])), "{priorities:?}");
+
+    let announced = dissect(
+        &pcap,
+        &[],
+        "icmpv6.type == 136 and ipv6.dst == ff02::1",
+        &[
+            "ipv6.src",
+            "icmpv6.nd.na.target_address",
+            "icmpv6.nd.na.flag.r",
+            "icmpv6.nd.na.flag.s",
+            "icmpv6.nd.na.flag.o",
+            "icmpv6.opt.linkaddr",
+            "ipv6.hlim",
+            "eth.dst",
+            "icmpv6.checksum.status",
+            "_ws.malformed",
+        ],
+    );
+    let mac = if other(&holder) == "lb1" { "02:00:c6:33:64:0b" } else { "02:00:c6:33:64:0c" };
+    for address in [&link_local, &VIP_IPV6.to_string()] {
+        let expected = [address, address, "0", "0", "1", mac, "255", "33:33:00:00:00:01", "1", ""];
+        let expected = expected.map(str::to_owned).to_vec();
+        assert!(announced.contains(&expected), "{expected:?} in {announced:?}");
+    }
 }

@@ -12,7 +12,7 @@ use lb_tests::{
     wait,
 };
 use lb_vrrp::Moment;
-use lbctl::lab::{How, Options};
+use lbctl::lab::{How, Options, VIP_IPV6};
 use nix::sys::signal::Signal;
 
 /// What differs between the versions.
@@ -22,15 +22,22 @@ struct Wire {
     interval: (&'static str, &'static str),
     /// Three intervals and a Skew_Time of at most one.
     down_interval: Duration,
+    /// Both families: two virtual routers on the wire.
+    ipv6: bool,
 }
 
-const V2: Wire = Wire { version: 2, interval: ("1s", "1"), down_interval: Duration::from_secs(4) };
-const V3: Wire = Wire { version: 3, interval: ("100ms", "0.1"), down_interval: Duration::from_millis(400) };
+const V2: Wire =
+    Wire { version: 2, interval: ("1s", "1"), down_interval: Duration::from_secs(4), ipv6: false };
+const V3: Wire =
+    Wire { version: 3, interval: ("100ms", "0.1"), down_interval: Duration::from_millis(400), ipv6: false };
+const V3_IPV6: Wire = Wire { ipv6: true, ..V3 };
 /// Nothing that has no time of its own takes longer on a machine under load.
 const LONG: Duration = Duration::from_secs(30);
 
 fn mixed(wire: &Wire) -> Options {
     let Wire { version, interval: (interval, _), .. } = wire;
+    let ipv6 =
+        if wire.ipv6 { format!(", \"{}\", \"{VIP_IPV6}\"", keepalived::LINK_LOCAL) } else { String::new() };
     let file = format!(
         r#"
 [cluster]
@@ -41,7 +48,7 @@ node.lb2 = {{ address = "198.51.100.12", priority = {priority}, foreign = "keepa
 vrid      = 51
 version   = {version}
 interface = "eth0"
-addresses = ["198.51.100.10"]
+addresses = ["198.51.100.10"{ipv6}]
 advertisement_interval = "{interval}"
 
 [listen.web]
@@ -74,6 +81,21 @@ fn moves_in_time(
 ) -> Result<order::Move, String> {
     let heir = order::other(old);
     scene.wait_until_held_by(heir, LONG).unwrap();
+    if wire.ipv6 {
+        wait::until(&format!("{heir} alone has the IPv6 address as well"), LONG, || {
+            (scene.has_vip_ipv6(heir) && !scene.has_vip_ipv6(old)).then_some(())
+        });
+        let answer =
+            scene.exec("client", ["curl", "-sf", "--max-time", "5", &format!("http://[{VIP_IPV6}]/")]);
+        let answer = answer.unwrap();
+        // Keepalived's node has no proxy; that its kernel answers for the address is what is asked.
+        assert!(
+            answer.success() || answer.ended.code == Some(7),
+            "{heir}: {}{}",
+            answer.stdout,
+            answer.stderr
+        );
+    }
     let moved = order::first_move(scene, old, from);
     let took = moved.added.saturating_since(at);
     println!("version {}: {heir} has the address {took:?} after {old} lost it", wire.version);
@@ -84,12 +106,16 @@ fn moves_in_time(
 fn ours_active_first(wire: &Wire) -> Result<(), String> {
     let scene = Scene::new(&mixed(wire));
     scene.wait_until_held_by("lb1", LONG).unwrap();
-    let keepalived = keepalived::start(&scene, "lb2", wire.version, wire.interval.1);
+    let keepalived = keepalived::start(&scene, "lb2", wire.version, wire.interval.1, wire.ipv6);
     wait_for_state(&scene, "BACKUP", 1);
     scene.wait_until_ready("lb1").unwrap();
     scene.wait_for_answer();
     let steady = scene.record().unwrap().len();
     watch_advertisements(&scene, "src 198.51.100.11", 5);
+    if wire.ipv6 {
+        watch_ipv6_advertisements(&scene, 5);
+        assert!(!scene.has_vip_ipv6("lb2"), "keepalived accepts what ours sends over IPv6");
+    }
     assert_eq!(order::claims(&scene, steady), 0, "keepalived accepts what ours sends");
 
     // An orderly stop: a priority of 0 lets keepalived take over in its Skew_Time.
@@ -115,7 +141,7 @@ fn ours_active_first(wire: &Wire) -> Result<(), String> {
 /// Keepalived was there first: ours waits, takes over when its cable is pulled, and gives away when its daemon is killed.
 fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
     let scene = Scene::new(&mixed(wire).without_daemons());
-    let _keepalived = keepalived::start(&scene, "lb2", wire.version, wire.interval.1);
+    let _keepalived = keepalived::start(&scene, "lb2", wire.version, wire.interval.1, wire.ipv6);
     scene.wait_until_held_by("lb2", LONG).unwrap();
     let before = scene.record().unwrap().len();
     scene.start("lb1").unwrap();
@@ -138,7 +164,16 @@ fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
 
 /// Waits until `count` more advertisements that match were on the wire.
 fn watch_advertisements(scene: &Scene, filter: &str, count: usize) {
-    let capture = Capture::start(scene, "client", &format!("ip proto 112 and {filter}"));
+    watch(scene, &format!("ip proto 112 and {filter}"), count);
+}
+
+/// The same over IPv6, from anyone.
+fn watch_ipv6_advertisements(scene: &Scene, count: usize) {
+    watch(scene, "ip6 proto 112", count);
+}
+
+fn watch(scene: &Scene, filter: &str, count: usize) {
+    let capture = Capture::start(scene, "client", filter);
     wait::until(&format!("{count} advertisements with {filter}"), LONG, || {
         (capture.packets() >= count).then_some(())
     });
@@ -156,6 +191,16 @@ fn version_3_keepalived_is_our_backup_then_takes_over_and_gives_back() {
 }
 
 #[test]
+fn over_both_families_keepalived_is_our_backup_then_takes_over_and_gives_back() {
+    in_time(|| ours_active_first(&V3_IPV6));
+}
+
+#[test]
+fn over_both_families_keepalived_is_active_then_ours_takes_over_and_gives_back() {
+    in_time(|| keepalived_active_first(&V3_IPV6));
+}
+
+#[test]
 fn version_2_keepalived_is_active_then_ours_takes_over_and_gives_back() {
     in_time(|| keepalived_active_first(&V2));
 }
@@ -170,7 +215,7 @@ fn version_3_keepalived_is_active_then_ours_takes_over_and_gives_back() {
 fn degraded_node_resigns_towards_keepalived() {
     let scene = Scene::new(&mixed(&V3));
     scene.wait_until_held_by("lb1", LONG).unwrap();
-    let _keepalived = keepalived::start(&scene, "lb2", 3, V3.interval.1);
+    let _keepalived = keepalived::start(&scene, "lb2", 3, V3.interval.1, false);
     wait_for_state(&scene, "BACKUP", 1);
     scene.wait_until_ready("lb1").unwrap();
     let before = scene.record().unwrap().len();

@@ -119,6 +119,30 @@ impl fmt::Display for Vrid {
     }
 }
 
+/// What a member's addresses, its advertisements and its announcements are of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Family {
+    /// 224.0.0.18, gratuitous ARP.
+    Ipv4,
+    /// ff02::12, unsolicited neighbour advertisements.
+    Ipv6,
+}
+
+impl Family {
+    /// That of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+}
+
+/// Is it one of fe80::/10 (RFC 4291 §2.5.6), which means something on one link alone?
+pub const fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
 /// Version of the protocol a member speaks.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Version {
@@ -199,10 +223,25 @@ pub struct MemberConfig {
     pub version: Version,
     /// Our own interval: sent while Active, and used until a VRRPv3 peer's is adopted.
     pub interval: AdvertisementInterval,
-    /// In the order of the file; not empty; one family.
+    /// In the order of the file, not empty, one family; of IPv6 the first is link-local (RFC 9568 §5.2.9).
     pub addresses: Vec<VirtualAddress>,
     /// The sum we send.
     pub checksum: ChecksumForm,
+}
+
+impl MemberConfig {
+    /// That of its addresses.
+    pub fn family(&self) -> Family {
+        self.addresses.first().map_or(Family::Ipv4, |first| Family::of(first.address))
+    }
+
+    /// How people read of it: a vip with both families is two virtual routers.
+    pub fn name(&self) -> String {
+        match self.family() {
+            Family::Ipv4 => self.vip.clone(),
+            Family::Ipv6 => format!("{} over IPv6", self.vip),
+        }
+    }
 }
 
 /// One fate: virtual routers that are Active or Backup together.

@@ -10,7 +10,7 @@
 //!                                                     └──▶ poll_timeout: (Moment, why)
 //! ```
 //!
-//! * Pure: [`advertisement`], `arp`, [`group`] and the newtypes. No clock, socket, channel, random source or
+//! * Pure: [`advertisement`], `arp`, `ndp`, [`group`] and the newtypes. No clock, socket, channel, random source or
 //!   runtime: `now` is an argument and every effect is an [`Output`].
 //! * Shell: `io`, the only place with sockets, netlink and `unsafe`.
 //!
@@ -29,14 +29,15 @@ pub mod config;
 pub mod group;
 pub mod io;
 pub mod moment;
+pub mod ndp;
 pub mod output;
 pub mod readiness;
 pub mod status;
 
 pub use checksum::VRRP_PROTOCOL;
 pub use config::{
-    AdvertisementInterval, ChecksumForm, GroupConfig, Interface, MemberConfig, MemberId, PeerKind, Preempt,
-    Priority, Version, VirtualAddress, Vrid,
+    AdvertisementInterval, ChecksumForm, Family, GroupConfig, Interface, MemberConfig, MemberId, PeerKind,
+    Preempt, Priority, Version, VirtualAddress, Vrid, is_link_local,
 };
 pub use group::Group;
 pub use moment::Moment;

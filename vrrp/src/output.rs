@@ -30,7 +30,7 @@ pub enum Output {
         /// What to remove.
         address: VirtualAddress,
     },
-    /// Tell the network who has this address (gratuitous ARP).
+    /// Tell the network who has this address (gratuitous ARP, unsolicited neighbour advertisement).
     Announce {
         /// The virtual router.
         member: MemberId,

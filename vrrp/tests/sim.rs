@@ -36,7 +36,7 @@ mod tracker;
 mod world;
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
@@ -137,6 +137,10 @@ fn story(world: &mut World, steps: u64) -> Result<(), Broken> {
     let down = world.nodes[0].down();
     for step in 1..=steps {
         world.disturb()?;
+        if step % 10 == 3 {
+            // Moves nothing where IPv4 is heard.
+            world.lose_ipv6_multicast();
+        }
         world.check()?;
         let pause = match world.random.range(0, 4) {
             0 => world.random.range(0, 2 * MILLISECOND),
@@ -174,7 +178,7 @@ fn settle(world: &mut World) -> Result<(), Broken> {
 }
 
 /// A configuration that the seed draws: number of nodes, interval, virtual routers, preemption, clocks. One seed in ten
-/// speaks VRRPv2, one takes its peers for foreign.
+/// speaks VRRPv2, one takes its peers for foreign. One in seven has a vip with both families, one has IPv6 alone.
 fn nodes(seed: u64, random: &mut Random) -> Vec<Node> {
     let count = if random.per_mille(700) { 2 } else { 3 + random.index(3) };
     let interval = [20, 100, 100, 1_000][random.index(4)];
@@ -195,6 +199,12 @@ fn nodes(seed: u64, random: &mut Random) -> Vec<Node> {
                 9 => config.peer = PeerKind::Keepalived,
                 _ => {}
             }
+            match (seed % 7, seed % 10) {
+                (_, 8) => {}
+                (3, _) => config.members.insert(1, over_ipv6(&config.members[0])),
+                (5, _) => config.members = config.members.iter().map(over_ipv6).collect(),
+                _ => {}
+            }
             Node::new(index, config, rate)
         })
         .collect()
@@ -203,6 +213,15 @@ fn nodes(seed: u64, random: &mut Random) -> Vec<Node> {
 fn speak_version_2(member: &mut MemberConfig) {
     member.version = Version::V2;
     member.interval = AdvertisementInterval::new(Version::V2, Duration::from_secs(1)).unwrap();
+}
+
+/// The same vip over IPv6: a link-local address, and one that clients use.
+fn over_ipv6(member: &MemberConfig) -> MemberConfig {
+    let last = u16::from(member.vrid.get());
+    let addresses =
+        [Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last)];
+    let addresses = addresses.map(|address| VirtualAddress { address: address.into(), prefix: 128 });
+    MemberConfig { addresses: addresses.to_vec(), ..member.clone() }
 }
 
 fn config(priority: u8, first: bool, interval: u64, members: usize, preempt: Preempt) -> GroupConfig {

@@ -1,6 +1,6 @@
 //! `lbctl check`.
 
-use std::{io::Write, path::PathBuf};
+use std::{collections::BTreeSet, io::Write, path::PathBuf};
 
 use lb_proxy::sample::Maps;
 
@@ -90,8 +90,9 @@ pub fn run(arguments: &CheckArguments) -> Exit {
 
 /// `2 nodes, 1 vip, 1 frontend, 1 backend, 2 servers`.
 fn summary(config: &Config) -> String {
-    let vips =
-        config.groups.iter().filter_map(|group| group.by_node.first()).map(|node| node.members.len()).sum();
+    let members =
+        config.groups.iter().filter_map(|group| group.by_node.first()).flat_map(|node| &node.members);
+    let vips = members.map(|member| &member.vip).collect::<BTreeSet<_>>().len();
     let servers = config.proxy.backends.iter().map(|backend| backend.servers.len()).sum();
     let counts: [(usize, &str); 5] = [
         (config.cluster.nodes.len(), "node"),

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lb_vrrp::VirtualAddress;
+
 use crate::{
     config::{self, text},
     exit::Exit,
@@ -180,6 +182,7 @@ fn write_stdout(text: &str) -> io::Result<()> {
 }
 
 fn vip(argument: &str) -> Result<Vip, String> {
-    let (address, _) = text::virtual_address(argument).map_err(|why| format!("it {why}"))?;
+    let VirtualAddress { address, .. } =
+        text::virtual_address(argument).map_err(|why| format!("it {why}"))?;
     Ok(Vip { text: argument.to_owned(), address })
 }

@@ -86,6 +86,15 @@ fn cluster(out: &mut String, cluster: &Cluster) {
 fn vips(out: &mut String, group: &Group, cluster: &Cluster) {
     let Some(first) = group.by_node.first() else { return };
     for (index, member) in first.members.iter().enumerate() {
+        // Both families of a vip are one table.
+        if index
+            .checked_sub(1)
+            .and_then(|before| first.members.get(before))
+            .is_some_and(|b| b.vip == member.vip)
+        {
+            continue;
+        }
+        let both = first.members.iter().filter(|other| other.vip == member.vip);
         section(out, "vip", Some(&member.vip));
         let by_node = group.by_node.iter().zip(&cluster.nodes);
         let interfaces: Vec<_> = by_node
@@ -96,8 +105,9 @@ fn vips(out: &mut String, group: &Group, cluster: &Cluster) {
         line(
             out,
             "addresses",
-            list(member.addresses.iter().map(|at| {
-                quoted(&if at.prefix == 32 {
+            list(both.flat_map(|member| &member.addresses).map(|at| {
+                let alone = if at.address.is_ipv4() { 32 } else { 128 };
+                quoted(&if at.prefix == alone {
                     at.address.to_string()
                 } else {
                     format!("{}/{}", at.address, at.prefix)

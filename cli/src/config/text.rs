@@ -10,6 +10,7 @@ use lb_proxy::{
     config::{LogDestination, ServerAddress},
     rules::Network,
 };
+use lb_vrrp::VirtualAddress;
 
 pub(crate) use self::{
     source::{SourceText, ports, source},
@@ -236,32 +237,56 @@ pub(crate) fn host_address(text: &str) -> Result<Ipv4Addr, String> {
     Ok(address)
 }
 
-/// An address of a virtual router: `192.0.2.10` (a /32) or `192.0.2.10/24`.
-pub(crate) fn virtual_address(text: &str) -> Result<(Ipv4Addr, u8), String> {
-    let (host, prefix) = match text.split_once('/') {
-        None => (text, 32),
-        Some((host, prefix)) => {
-            let number = prefix.parse::<u8>().ok().filter(|prefix| (1..=32).contains(prefix));
-            let number = number.ok_or_else(|| format!("has the prefix length `{prefix}`; it is 1..32"))?;
-            (host, number)
+/// An address of a virtual router: `192.0.2.10` (a /32), `192.0.2.10/24`, `2001:db8::10` (a /128), `2001:db8::10/64`.
+pub(crate) fn virtual_address(text: &str) -> Result<VirtualAddress, String> {
+    let (host, length) = text.split_once('/').map_or((text, None), |(host, length)| (host, Some(length)));
+    let address = match host.parse::<Ipv6Addr>() {
+        Ok(address) => IpAddr::V6(virtual_ipv6(address)?),
+        Err(_) if host.contains('%') => {
+            return Err(
+                "names an interface; write the address alone, that of the vip's `interface` counts".into()
+            );
+        }
+        Err(_) => IpAddr::V4(host_address(host)?),
+    };
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = match length {
+        None => width,
+        Some(length) => {
+            length.parse().ok().filter(|prefix| (1..=width).contains(prefix)).ok_or_else(|| {
+                format!("has the prefix length `{}`; it is 1..{width}", length.escape_debug())
+            })?
         }
     };
-    if host.parse::<Ipv6Addr>().is_ok() {
-        return Err("is an IPv6 address; only IPv4 addresses are supported in this version".into());
-    }
-    let address = host_address(host)?;
     if address.is_loopback() {
         return Err("is a loopback address; no other machine can reach it".into());
     }
-    if prefix < 31 {
-        let mask = u32::MAX << (32 - u32::from(prefix));
-        let inside = u32::from(address) & !mask;
-        if inside == 0 || inside == !mask {
-            let kind = if inside == 0 { "network" } else { "broadcast" };
-            return Err(format!("is the {kind} address of its /{prefix}; write a host's"));
-        }
+    if prefix < width - 1 {
+        let (bits, all) = match address {
+            IpAddr::V4(address) => (u128::from(address.to_bits()), u128::from(u32::MAX)),
+            IpAddr::V6(address) => (address.to_bits(), u128::MAX),
+        };
+        let mask = all >> prefix;
+        let kind = match bits & mask {
+            0 if address.is_ipv4() => "network",
+            // RFC 4291 §2.6.1: every router of the network has it.
+            0 => "subnet-router",
+            inside if inside == mask && address.is_ipv4() => "broadcast",
+            _ => return Ok(VirtualAddress { address, prefix }),
+        };
+        return Err(format!("is the {kind} address of its /{prefix}; write a host's"));
     }
-    Ok((address, prefix))
+    Ok(VirtualAddress { address, prefix })
+}
+
+fn virtual_ipv6(address: Ipv6Addr) -> Result<Ipv6Addr, String> {
+    if let Some(inside) = address.to_ipv4_mapped() {
+        return Err(format!("is an IPv4 address in IPv6 form; write \"{inside}\""));
+    }
+    if address.is_unspecified() || address.is_multicast() {
+        return Err("is not an address that a machine can have".into());
+    }
+    Ok(address)
 }
 
 /// Names of nodes, vips, frontends, backends and servers: 1 to 63 letters, digits, `-`, `_` and `.`, of which the
@@ -413,20 +438,38 @@ mod tests {
     }
 
     #[test]
-    fn virtual_addresses_have_a_prefix_of_32_unless_given() {
-        assert_eq!(virtual_address("192.0.2.10"), Ok((Ipv4Addr::new(192, 0, 2, 10), 32)));
-        assert_eq!(virtual_address("192.0.2.10/24"), Ok((Ipv4Addr::new(192, 0, 2, 10), 24)));
-        assert_eq!(virtual_address("192.0.2.0/31"), Ok((Ipv4Addr::new(192, 0, 2, 0), 31)));
-        for text in [
-            "192.0.2.0/24",
-            "192.0.2.255/24",
-            "192.0.2.10/0",
-            "192.0.2.10/33",
-            "192.0.2.10/",
-            "0.0.0.0",
-            "fe80::1",
+    fn virtual_addresses_have_a_prefix_of_32_or_128_unless_given() {
+        for (text, address, prefix) in [
+            ("192.0.2.10", "192.0.2.10", 32),
+            ("192.0.2.10/24", "192.0.2.10", 24),
+            ("192.0.2.0/31", "192.0.2.0", 31),
+            ("2001:db8::10", "2001:db8::10", 128),
+            ("2001:DB8:0::10/64", "2001:db8::10", 64),
+            ("2001:db8::/127", "2001:db8::", 127),
+            ("fe80::10", "fe80::10", 128),
         ] {
-            assert!(virtual_address(text).is_err(), "{text}");
+            let address = address.parse().unwrap();
+            assert_eq!(virtual_address(text), Ok(VirtualAddress { address, prefix }), "{text}");
+        }
+        for (text, why) in [
+            ("192.0.2.0/24", "is the network address of its /24; write a host's"),
+            ("192.0.2.255/24", "is the broadcast address of its /24; write a host's"),
+            ("192.0.2.10/0", "has the prefix length `0`; it is 1..32"),
+            ("192.0.2.10/33", "has the prefix length `33`; it is 1..32"),
+            ("192.0.2.10/", "has the prefix length ``; it is 1..32"),
+            ("0.0.0.0", "is not an address that a machine can have"),
+            ("2001:db8::/64", "is the subnet-router address of its /64; write a host's"),
+            ("2001:db8::10/129", "has the prefix length `129`; it is 1..128"),
+            ("::", "is not an address that a machine can have"),
+            ("::1", "is a loopback address; no other machine can reach it"),
+            ("ff02::12", "is not an address that a machine can have"),
+            ("::ffff:192.0.2.10", "is an IPv4 address in IPv6 form; write \"192.0.2.10\""),
+            (
+                "fe80::1%eth0",
+                "names an interface; write the address alone, that of the vip's `interface` counts",
+            ),
+        ] {
+            assert_eq!(virtual_address(text), Err(why.to_owned()), "{text}");
         }
     }
 

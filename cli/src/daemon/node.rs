@@ -1,11 +1,8 @@
 //! Which node of the file this machine is, and which addresses it has.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use lb_vrrp::PeerKind;
+use lb_vrrp::{PeerKind, is_link_local};
 
 use super::hello::InterfaceAddresses;
 use crate::{
@@ -89,7 +86,7 @@ pub(super) fn vrrp_sources(local: &[LocalAddress], shared: &[IpAddr]) -> Vec<Int
     for LocalAddress { interface, loopback, address, .. } in local {
         let wanted = match address {
             IpAddr::V4(_) => true,
-            IpAddr::V6(address) => is_link_local(*address),
+            IpAddr::V6(_) => is_link_local(*address),
         };
         if wanted && !loopback && !shared.contains(address) {
             by_interface.entry(interface).or_default().push(*address);
@@ -99,8 +96,4 @@ pub(super) fn vrrp_sources(local: &[LocalAddress], shared: &[IpAddr]) -> Vec<Int
         .into_iter()
         .map(|(interface, addresses)| InterfaceAddresses { interface: interface.to_owned(), addresses })
         .collect()
-}
-
-fn is_link_local(address: Ipv6Addr) -> bool {
-    address.segments()[0] & 0xffc0 == 0xfe80
 }

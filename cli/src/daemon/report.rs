@@ -210,8 +210,8 @@ pub(super) fn is_from(facts: &Facts<'_>, member: &MemberConfig, heard: &PeerHear
     if nodes.iter().any(|node| node.name == name && node.address == heard.source) {
         return true;
     }
-    // On the interface of the [cluster] addresses nodes advertise from these.
-    if matches!(member.interface, Interface::Holding(_)) {
+    // On the interface of the [cluster] addresses nodes advertise from these, and over IPv6 from a link-local one.
+    if matches!(member.interface, Interface::Holding(_)) && heard.source.is_ipv4() {
         return false;
     }
     let session = facts.session.and_then(|session| session.peers().iter().find(|peer| peer.name == name));
@@ -271,32 +271,36 @@ fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
     }
 }
 
+/// One for each table: both families of a vip have one fate, and people think of it as one.
 fn vips(group: &Group, members: &[MemberStatus]) -> Vec<Vip> {
-    group
-        .config
-        .members
-        .iter()
-        .enumerate()
-        .map(|(index, config)| {
-            let member = members.get(index);
-            let texts = |addresses: &[lb_vrrp::VirtualAddress]| {
-                addresses.iter().map(|one| one.address.to_string()).collect()
-            };
-            Vip {
-                name: config.vip.clone(),
-                addresses: texts(&config.addresses),
-                installed: member.map(|member| texts(&member.installed)).unwrap_or_default(),
-                interface: member.and_then(|member| member.interface.clone()).or_else(|| {
-                    match &config.interface {
-                        Interface::Named(name) => Some(name.clone()),
-                        Interface::Holding(_) => None,
-                    }
-                }),
-                vrid: config.vrid.get(),
-                interval_ms: u64::try_from(config.interval.get().as_millis()).unwrap_or(u64::MAX),
-            }
-        })
-        .collect()
+    let mut vips: Vec<Vip> = Vec::new();
+    for (index, config) in group.config.members.iter().enumerate() {
+        let member = members.get(index);
+        let texts = |addresses: &[lb_vrrp::VirtualAddress]| {
+            addresses.iter().map(|one| one.address.to_string()).collect::<Vec<_>>()
+        };
+        let addresses = texts(&config.addresses);
+        let installed = member.map(|member| texts(&member.installed)).unwrap_or_default();
+        if let Some(vip) = vips.last_mut().filter(|vip| vip.name == config.vip) {
+            vip.addresses.extend(addresses);
+            vip.installed.extend(installed);
+            continue;
+        }
+        vips.push(Vip {
+            name: config.vip.clone(),
+            addresses,
+            installed,
+            interface: member.and_then(|member| member.interface.clone()).or_else(|| {
+                match &config.interface {
+                    Interface::Named(name) => Some(name.clone()),
+                    Interface::Holding(_) => None,
+                }
+            }),
+            vrid: config.vrid.get(),
+            interval_ms: u64::try_from(config.interval.get().as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+    vips
 }
 
 fn transition(at: &Instants, transition: &lb_vrrp::Transition) -> TransitionReport {

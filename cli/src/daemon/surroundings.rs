@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use lb_vrrp::{MemberConfig, Moment};
+use lb_vrrp::{Family, MemberConfig, Moment};
 
 use super::{hello::InterfaceAddresses, node};
 use crate::interfaces::{LocalAddress, interface_of, outside_networks, outside_warning};
@@ -17,7 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Surroundings {
     looked: Option<Moment>,
     addresses: Vec<LocalAddress>,
-    /// Virtual routers, by vip and vrid, whose addresses were compared with the networks of their interface.
+    /// Virtual routers, by name and vrid, whose addresses were compared with the networks of their interface.
     compared: BTreeSet<(String, u8)>,
 }
 
@@ -48,14 +48,17 @@ impl Surroundings {
     }
 
     /// What is to be said, once, of virtual addresses outside the networks of their interface. That is legal and common
-    /// (public addresses on privately addressed nodes). A router whose interface has no IPv4 address yet waits.
+    /// (public addresses on privately addressed nodes). A router whose interface has no address of its family
+    /// yet waits.
     pub(super) fn outside<'a>(&mut self, members: impl Iterator<Item = &'a MemberConfig>) -> Vec<String> {
         let mut warnings = Vec::new();
         for member in members {
-            let id = (member.vip.clone(), member.vrid.get());
+            let id = (member.name(), member.vrid.get());
             let Some(interface) = interface_of(member, &self.addresses) else { continue };
-            let has_network =
-                self.addresses.iter().any(|local| local.interface == interface && local.netmask.is_some());
+            let own = self.addresses.iter().filter(|local| local.interface == interface);
+            let has_network = own
+                .into_iter()
+                .any(|local| Family::of(local.address) == member.family() && local.network.is_some());
             if has_network && self.compared.insert(id) {
                 let outside = outside_networks(member, interface, &self.addresses);
                 warnings.extend(
@@ -106,7 +109,7 @@ mod tests {
                 up: true,
                 loopback: false,
                 address: Ipv4Addr::new(192, 0, 2, 11).into(),
-                netmask: Some(Ipv4Addr::new(255, 255, 255, 0)),
+                network: lb_proxy::rules::Network::new(Ipv4Addr::new(192, 0, 2, 0).into(), 24),
             }]
         });
         let said = "198.51.100.10 of [vip.web] is in none of the networks of eth0; the router in front must know the way";

@@ -31,7 +31,10 @@ mod users;
 mod values;
 mod variables;
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 pub use self::table::Known;
 
@@ -66,7 +69,7 @@ pub struct Vip {
     /// As it is written in our file: with a prefix, if it has one.
     pub text: String,
     /// The address alone.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// Why there is no file of ours.

@@ -3,7 +3,13 @@
 //! They run as a process on the client node and write one JSON line per batch of samples; the other end of the pipe
 //! collects them (`Load` of the lab's API). The process ends when its stdin does, or its time is over.
 
-use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    io,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use http_body_util::{BodyExt as _, Empty};
@@ -215,7 +221,7 @@ async fn request(options: &LoadOptions, idle: Option<Connection>) -> anyhow::Res
         None => connect(options.target).await?,
     };
     let request = Request::get(&options.path)
-        .header(HOST, options.target.ip().to_string())
+        .header(HOST, host(options.target.ip()))
         .body(Empty::new())
         .context("bad path")?;
     let response = sender.send_request(request).await?;
@@ -228,6 +234,14 @@ async fn request(options: &LoadOptions, idle: Option<Connection>) -> anyhow::Res
     // Servers that are not the lab's own say their name in the body.
     let name = || String::from_utf8_lossy(&body[..body.len().min(40)]).trim().to_owned();
     Ok((server.unwrap_or_else(name), sender))
+}
+
+/// As a URI has it: an IPv6 address in brackets.
+fn host(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
 }
 
 async fn connect(target: SocketAddr) -> anyhow::Result<Connection> {

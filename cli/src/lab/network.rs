@@ -3,12 +3,15 @@
 use std::{future::Future, net::IpAddr};
 
 use anyhow::Context as _;
-use netlink_packet_route::link::{BridgeStpState, InfoData, InfoVeth};
+use netlink_packet_route::{
+    address::{AddressAttribute, AddressFlags},
+    link::{BridgeStpState, InfoData, InfoVeth},
+};
 use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkUnspec, LinkVeth};
 
 use super::{
     node::Node,
-    topology::{Network, PREFIX, Port},
+    topology::{Network, PREFIX, PREFIX_IPV6, Port},
 };
 
 /// Lays all cables. To be called on a thread in the switch's namespace.
@@ -92,6 +95,10 @@ async fn address(netlink: &Handle, ports: &[Port]) -> anyhow::Result<()> {
         let index = port.node_index();
         netlink.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await?;
         netlink.address().add(index, IpAddr::V4(port.address), PREFIX).execute().await?;
+        // Nobody else has it, and the second in which the kernel would ask is one in which the node is not ready.
+        let mut ipv6 = netlink.address().add(index, IpAddr::V6(port.ipv6()), PREFIX_IPV6);
+        ipv6.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        ipv6.execute().await?;
     }
     Ok(())
 }

@@ -6,13 +6,19 @@
 //!                │   (vip .10)    │                  │                │
 //!                                 ├── .12 lb2 .132 ──┤                ├── .142 web2
 //! ```
+//!
+//! Everyone has an IPv6 address in each network as well, whose last digits are those of the IPv4 one: 2001:db8:f::11 and
+//! 2001:db8:b::131 are lb1.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
 /// The address that the pair serves.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+
+/// The same for IPv6, if the file says so: no address of the ordinary one.
+pub const VIP_IPV6: Ipv6Addr = Network::Front.ipv6(10);
 
 /// The configuration file of both nodes; `vagrant/` starts its nodes with the same one.
 pub const CONFIGURATION: &str = include_str!("lab.toml");
@@ -47,6 +53,17 @@ impl Network {
         }
     }
 
+    /// The address in it that ends like an IPv4 address with this last octet: 2001:db8:f::/64 and 2001:db8:b::/64.
+    const fn ipv6(self, last: u8) -> Ipv6Addr {
+        let network = match self {
+            Self::Front => 0xf,
+            Self::Back => 0xb,
+        };
+        let last = last as u16;
+        let digits = (last / 100) << 8 | (last / 10 % 10) << 4 | (last % 10);
+        Ipv6Addr::new(0x2001, 0xdb8, network, 0, 0, 0, 0, digits)
+    }
+
     /// Name of a node's interface in it.
     pub const fn interface(self) -> &'static str {
         match self {
@@ -76,6 +93,10 @@ pub(crate) struct Port {
 }
 
 impl Port {
+    pub(crate) const fn ipv6(&self) -> Ipv6Addr {
+        self.network.ipv6(self.address.octets()[3])
+    }
+
     /// Index of the node's end of the cable. It is unique in the whole lab, so that one netlink socket can tell from the
     /// index alone whose event it reads.
     pub(crate) const fn node_index(&self) -> u32 {
@@ -116,6 +137,9 @@ const fn port(network: Network, last: u8) -> Port {
 /// Length of the prefix of both networks.
 pub(crate) const PREFIX: u8 = 25;
 
+/// The same for IPv6.
+pub(crate) const PREFIX_IPV6: u8 = 64;
+
 /// Everyone.
 pub(crate) const MEMBERS: [Member; 5] = [
     Member { name: "client", role: Role::Client, ports: &[port(Network::Front, 100)] },
@@ -155,6 +179,13 @@ mod tests {
         assert!(
             BALANCERS.iter().all(|name| member(name).is_some_and(|member| member.role == Role::Balancer))
         );
+    }
+
+    #[test]
+    fn ipv6_addresses_end_like_the_ipv4_ones() {
+        assert_eq!(VIP_IPV6.to_string(), "2001:db8:f::10");
+        let lb2 = member("lb2").unwrap().ports.iter().map(|port| port.ipv6().to_string());
+        assert_eq!(lb2.collect::<Vec<_>>(), ["2001:db8:f::12", "2001:db8:b::132"]);
     }
 
     #[test]

@@ -4,6 +4,8 @@ mod refused;
 
 use std::time::Duration;
 
+use lb_vrrp::is_link_local;
+
 use super::{
     age::{age, fine_age, milliseconds, short_age, took},
     table::{Cell, Table, WIDTH},
@@ -136,12 +138,19 @@ fn last_move(group: &Group, status: &Status) -> String {
     wrap(&printable(&text), WIDTH - 2).join("\n  ") + "\n"
 }
 
+/// The addresses that clients are sent to. A link-local one is there for the protocol's sake.
+fn served(vip: &Vip) -> Vec<&str> {
+    let all = || vip.addresses.iter().map(String::as_str);
+    let served: Vec<_> = all().filter(|text| !text.parse().is_ok_and(is_link_local)).collect();
+    if served.is_empty() { all().collect() } else { served }
+}
+
 fn vip_lines(vip: &Vip, name_width: usize) -> Vec<String> {
     let interface = vip.interface.as_deref().unwrap_or("no interface");
     let every = took(Duration::from_millis(vip.interval_ms));
     // A long name has a line of its own.
     let indent = if name_width > NAME_BESIDE { 2 } else { name_width };
-    let mut lines = wrap(&vip.addresses.join(", "), 34 - indent);
+    let mut lines = wrap(&served(vip).join(", "), 34 - indent);
     lines.push(format!("{interface}, vrid {}, every {every}", vip.vrid));
     for line in &mut lines {
         line.insert_str(0, &" ".repeat(indent));

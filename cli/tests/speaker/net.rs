@@ -88,6 +88,11 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// `vip`: further lines of the `[vip.web]` table.
     pub(crate) fn new(vip: &str) -> Self {
+        Self::with(&format!("addresses = [\"{VIP}\"]\n{vip}"))
+    }
+
+    /// `vip`: the lines of the `[vip.web]` table but for its vrid.
+    pub(crate) fn with(vip: &str) -> Self {
         run("ip", &["link", "set", "lo", "up"]);
         run("ip", &["link", "add", "br0", "type", "bridge"]);
         run("ip", &["addr", "add", "198.51.100.1/24", "dev", "br0"]);
@@ -96,7 +101,7 @@ impl Bridge {
         let file = format!(
             "[cluster]\nnode.lb1 = \"198.51.100.11\"\nnode.lb2 = \"198.51.100.12\"\n\
              [global]\nthreads = 1\nmaxconn = 100\n\
-             [vip.web]\nvrid = 51\naddresses = [\"{VIP}\"]\n{vip}\n\
+             [vip.web]\nvrid = 51\n{vip}\n\
              [listen.web]\nbind = {{ vip = \"web\", port = 80 }}\nservers = [\"198.51.100.21:80\"]\ncheck = false\n"
         );
         std::fs::write(folder.path().join("lb.toml"), file).unwrap();

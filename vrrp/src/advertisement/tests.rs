@@ -55,6 +55,13 @@ fn decode_v2(message: &[u8]) -> Result<Decoded, DecodeError> {
     decode(message, &envelope(), &[expected(Version::V2)])
 }
 
+/// The golden messages pass whole: what a test changes in one is what gets it dropped.
+fn assert_golden_messages_pass() {
+    for (hex, decoded) in [(V3_RFC_9568, decode_v3(&bytes(V3_RFC_9568))), (V2, decode_v2(&bytes(V2)))] {
+        assert!(decoded.is_ok(), "{hex}: {decoded:?}");
+    }
+}
+
 /// The message with some octets replaced and its RFC 9568 sum right again.
 fn changed(hex: &str, changes: &[(usize, u8)]) -> Vec<u8> {
     let mut message = bytes(hex);
@@ -111,15 +118,20 @@ fn golden_vector_of_ipv6_goes_both_ways() {
 
 #[test]
 fn v_1_ttl_below_255_is_discarded() {
+    assert_golden_messages_pass();
     for ttl in [254, 64, 0] {
         let far = Envelope { ttl, ..envelope() };
         let decoded = decode(&bytes(V3_RFC_9568), &far, &[expected(Version::V3)]);
         assert_eq!(decoded, Err(DecodeError::Ttl { got: ttl }));
+        let far = Envelope { source: SOURCE_6, destination: GROUP_6, ttl };
+        let decoded = decode(&bytes(V3_IPV6), &far, &[expected(Version::V3)]);
+        assert_eq!(decoded, Err(DecodeError::Ttl { got: ttl }), "hop limit");
     }
 }
 
 #[test]
 fn v_2_version_other_than_configured_is_discarded() {
+    assert_golden_messages_pass();
     assert_eq!(decode_v3(&bytes(V2)), Err(DecodeError::Version { got: 2 }));
     assert_eq!(decode_v2(&bytes(V3_RFC_9568)), Err(DecodeError::Version { got: 3 }));
     assert_eq!(decode_v3(&changed(V3_RFC_9568, &[(0, 0x41)])), Err(DecodeError::Version { got: 4 }));
@@ -131,11 +143,13 @@ fn v_2_version_other_than_configured_is_discarded() {
 
 #[test]
 fn v_3_type_other_than_1_is_discarded() {
+    assert_golden_messages_pass();
     assert_eq!(decode_v3(&changed(V3_RFC_9568, &[(0, 0x32)])), Err(DecodeError::Type { got: 2 }));
 }
 
 #[test]
 fn v_4_message_shorter_than_its_count_is_discarded_at_every_length() {
+    assert_golden_messages_pass();
     let message = bytes(V3_RFC_9568);
     for length in 0..8 {
         assert_eq!(decode_v3(&message[..length]), Err(DecodeError::TooShort { length, needed: 8 }));
@@ -146,10 +160,16 @@ fn v_4_message_shorter_than_its_count_is_discarded_at_every_length() {
     for length in 8..20 {
         assert_eq!(decode_v2(&bytes(V2)[..length]), Err(DecodeError::TooShort { length, needed: 20 }));
     }
+    let envelope = Envelope { source: SOURCE_6, destination: GROUP_6, ttl: 255 };
+    for length in 8..40 {
+        let decoded = decode(&bytes(V3_IPV6)[..length], &envelope, &[expected(Version::V3)]);
+        assert_eq!(decoded, Err(DecodeError::TooShort { length, needed: 40 }));
+    }
 }
 
 #[test]
 fn v_5_trailing_bytes_are_discarded_but_ethernet_padding_is_not_part_of_the_packet() {
+    assert_golden_messages_pass();
     let mut long = bytes(V3_RFC_9568);
     long.extend_from_slice(&[0, 0]);
     assert_eq!(decode_v3(&long), Err(DecodeError::TrailingBytes { length: 14, needed: 12 }));
@@ -181,6 +201,7 @@ fn packet_that_is_cut_a_fragment_or_of_another_protocol_is_discarded() {
 
 #[test]
 fn v_6_wrong_checksum_is_discarded() {
+    assert_golden_messages_pass();
     for at in [1, 2, 6, 7, 11] {
         let mut message = bytes(V3_RFC_9568);
         message[at] ^= 0x10;
@@ -196,6 +217,7 @@ fn v_6_wrong_checksum_is_discarded() {
 
 #[test]
 fn v_7_vrid_that_is_not_configured_is_discarded() {
+    assert_golden_messages_pass();
     assert_eq!(decode_v3(&changed(V3_RFC_9568, &[(1, 52)])), Err(DecodeError::Vrid { got: 52 }));
     assert_eq!(decode(&bytes(V3_RFC_9568), &envelope(), &[]), Err(DecodeError::Vrid { got: 51 }));
 }
@@ -209,6 +231,7 @@ fn the_right_one_of_several_virtual_routers_is_found() {
 
 #[test]
 fn v_8_count_0_is_discarded() {
+    assert_golden_messages_pass();
     assert_eq!(decode_v3(&changed("3133960000640000", &[])), Err(DecodeError::CountZero));
     assert_eq!(decode_v2(&changed("21339600000100000000000000000000", &[])), Err(DecodeError::CountZero));
 }
@@ -217,6 +240,10 @@ fn v_8_count_0_is_discarded() {
 fn v_9_interval_0_is_discarded() {
     assert_eq!(decode_v3(&changed(V3_RFC_9568, &[(5, 0)])), Err(DecodeError::IntervalZero));
     assert_eq!(decode_v2(&changed(V2, &[(5, 0)])), Err(DecodeError::IntervalZero));
+    let interval =
+        |changes: &[(usize, u8)]| decode_v3(&changed(V3_RFC_9568, changes)).unwrap().advertisement.interval;
+    assert_eq!(interval(&[(5, 1)]), Duration::from_millis(10), "the shortest there is");
+    assert_eq!(interval(&[(4, 0x0f), (5, 0xff)]), Duration::from_millis(40_950), "the longest");
 }
 
 #[test]
@@ -232,10 +259,12 @@ fn v_11_interval_of_version_2_has_to_be_the_configured_one() {
     let mismatch =
         DecodeError::IntervalMismatch { got: Duration::from_secs(2), want: Duration::from_secs(1) };
     assert_eq!(decode_v2(&changed(V2, &[(5, 2)])), Err(mismatch));
+    assert_eq!(decode_v2(&changed(V2, &[(5, 1)])).map(|decoded| decoded.router), Ok(0));
 }
 
 #[test]
 fn v_12_authentication_type_other_than_none_is_discarded() {
+    assert_golden_messages_pass();
     assert_eq!(decode_v2(&bytes(V2_PASSWORD)), Err(DecodeError::AuthenticationType { got: 1 }));
 }
 
@@ -255,6 +284,8 @@ fn v_15_ipv6_list_has_to_begin_with_a_link_local_address() {
     let envelope = Envelope { source: SOURCE_6, destination: GROUP_6, ttl: 255 };
     let decoded = decode(&message, &envelope, &[expected(Version::V3)]);
     assert_eq!(decoded, Err(DecodeError::FirstAddressNotLinkLocal));
+    let decoded = decode(&bytes(V3_IPV6), &envelope, &[expected(Version::V3)]);
+    assert!(decoded.is_ok(), "{decoded:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     level::Level,
     state::{Backup, Grace, Machine, Takeover},
 };
-use crate::{MemberId, Moment, Moments, Preempt, TimeoutReason};
+use crate::{Family, MemberId, Moment, Moments, Preempt, TimeoutReason};
 
 impl Group {
     /// Starts to listen for one Active_Down_Interval.
@@ -165,15 +165,17 @@ impl Group {
             let last = member.heard.as_ref().map_or(backup.since, |heard| heard.at.max(backup.since));
             if now.saturating_since(last) > member.active_down_interval(own) {
                 member.missing = true;
-                missing.push(member.config.vip.clone());
+                missing.push((member.config.name(), member.config.family()));
             }
         }
-        for vip in missing {
+        for (vip, family) in missing {
             self.history.count("member_missing");
-            self.warn(
-                "member_missing",
-                format!("vip {vip}: advertisements of {source} are missing here, while other vips hear them"),
-            );
+            let who = match family {
+                Family::Ipv4 => "other vips hear them",
+                Family::Ipv6 => "others are heard: does a switch drop IPv6 multicast (MLD snooping)?",
+            };
+            let text = format!("vip {vip}: advertisements of {source} are missing here, while {who}");
+            self.warn("member_missing", text);
         }
     }
 

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use super::{Event, Group, Heard, history, level, member::Member};
-use crate::{MemberId, Moment, PeerKind, Readiness, State, advertisement::Advertisement, status::PeerHeard};
+use crate::{
+    MemberId, Moment, PeerKind, Readiness, State, advertisement::Advertisement, is_link_local,
+    status::PeerHeard,
+};
 
 impl Group {
     /// Readiness, a link, a source or a fault may have changed.
@@ -49,9 +52,12 @@ impl Group {
         source: IpAddr,
         advertisement: &Advertisement,
     ) -> bool {
-        let own = self.members.iter().any(|member| member.source == Some(source));
+        // A link-local address is one of its link: another link may have it too.
+        let is_of_link = is_link_local(source);
+        let mut sources = self.members.iter().enumerate().filter(|(index, _)| !is_of_link || *index == id.0);
+        let own = sources.any(|(_, member)| member.source == Some(source));
         let Some(member) = self.members.get_mut(id.0) else { return false };
-        let vip = member.config.vip.clone();
+        let vip = member.config.name();
         if own {
             self.history.count("duplicate_source");
             self.warn(
@@ -99,8 +105,9 @@ impl Group {
     /// Takes over the interval of the Active that was heard.
     pub(super) fn adopt_interval(&mut self, now: Moment, heard: Heard<'_>) {
         let priority = self.config.priority;
+        // Hearing any member of a known peer is hearing it: the source of its IPv6 advertisements is in no file.
+        let bounded = self.members.iter().any(|member| member.is_bounded(now, priority));
         if let Some(member) = self.members.get_mut(heard.member.0) {
-            let bounded = member.is_bounded(now, priority);
             member.adopt(heard.advertisement, bounded);
         }
     }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use crate::{
-    MemberConfig, Moment, Priority, Version, VirtualAddress, advertisement::Advertisement, status::PeerHeard,
+    Family, MemberConfig, Moment, Priority, Version, VirtualAddress, advertisement::Advertisement,
+    status::PeerHeard,
 };
 
 /// The longest interval that is adopted from a known peer, in intervals of our own. A file that is being changed on one
@@ -45,13 +46,16 @@ impl Member {
 
     /// Why it can't send or hear; `None` if it can.
     pub(super) fn trouble(&self) -> Option<String> {
-        match (&self.link, self.source) {
-            (Err(reason), _) => Some(format!("vip {}: {reason}", self.config.vip)),
-            (Ok(()), None) => {
-                Some(format!("vip {}: its interface has no address to send from", self.config.vip))
+        let what = match (&self.link, self.source, self.config.family()) {
+            (Err(reason), _, _) => reason,
+            (Ok(()), None, Family::Ipv4) => "its interface has no address to send from",
+            (Ok(()), None, Family::Ipv6) => {
+                "its interface has no link-local address to send from, or does not know yet whether it is the only one \
+                 that has it"
             }
-            (Ok(()), Some(_)) => None,
-        }
+            (Ok(()), Some(_), _) => return None,
+        };
+        Some(format!("vip {}: {what}", self.config.name()))
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -87,8 +91,8 @@ impl Member {
         }
     }
 
-    /// Whether an interval is adopted within bounds: that of a known peer, which was heard just now then, and that of a
-    /// stranger for as long as a known peer is heard as well.
+    /// Whether an interval is adopted within bounds because of who is heard here: that of a known peer, which was heard just
+    /// now then, and that of a stranger for as long as a known peer is heard as well.
     pub(super) fn is_bounded(&self, now: Moment, priority: Priority) -> bool {
         let limit = self.active_down_interval(priority);
         self.peer_heard.is_some_and(|at| now.saturating_since(at) <= limit)

@@ -55,22 +55,20 @@ pub enum CantReconfigure {
 /// # Errors
 /// The first reason why not.
 pub fn check_reconfigure(old: &GroupConfig, new: &GroupConfig) -> Result<(), CantReconfigure> {
-    let has = |config: &GroupConfig, vip: &str| config.members.iter().any(|member| member.vip == vip);
-    for member in &new.members {
-        if !has(old, &member.vip) {
-            return Err(CantReconfigure::Members { vip: member.vip.clone(), what: "come" });
-        }
+    let same = |a: &MemberConfig, b: &MemberConfig| a.vip == b.vip && a.family() == b.family();
+    let has = |config: &GroupConfig, wanted| config.members.iter().any(|member| same(member, wanted));
+    let members = |member: &MemberConfig, what| Err(CantReconfigure::Members { vip: member.name(), what });
+    if let Some(member) = new.members.iter().find(|member| !has(old, member)) {
+        return members(member, "come");
     }
-    for (old, now) in old.members.iter().zip(new.members.iter().map(Some).chain(std::iter::repeat(None))) {
-        if !has(new, &old.vip) {
-            return Err(CantReconfigure::Members { vip: old.vip.clone(), what: "go" });
+    if let Some(member) = old.members.iter().find(|member| !has(new, member)) {
+        return members(member, "go");
+    }
+    for (old, now) in old.members.iter().zip(&new.members) {
+        if !same(old, now) {
+            return members(old, "change places");
         }
-        match now {
-            Some(now) if now.vip == old.vip => check_member(old, now)?,
-            Some(_) | None => {
-                return Err(CantReconfigure::Members { vip: old.vip.clone(), what: "change places" });
-            }
-        }
+        check_member(old, now)?;
     }
     if old.peer != new.peer {
         return Err(CantReconfigure::Peer { group: old.name.clone() });
@@ -79,8 +77,8 @@ pub fn check_reconfigure(old: &GroupConfig, new: &GroupConfig) -> Result<(), Can
 }
 
 fn check_member(old: &MemberConfig, new: &MemberConfig) -> Result<(), CantReconfigure> {
-    let identity = |what| Err(CantReconfigure::Identity { vip: old.vip.clone(), what });
-    let interval = |how| Err(CantReconfigure::Interval { vip: old.vip.clone(), how });
+    let identity = |what| Err(CantReconfigure::Identity { vip: old.name(), what });
+    let interval = |how| Err(CantReconfigure::Interval { vip: old.name(), how });
     if old.vrid != new.vrid {
         return identity("vrid");
     }
@@ -89,11 +87,6 @@ fn check_member(old: &MemberConfig, new: &MemberConfig) -> Result<(), CantReconf
     }
     if old.interface != new.interface {
         return identity("interface");
-    }
-    if old.addresses.iter().any(|one| one.address.is_ipv4())
-        != new.addresses.iter().any(|one| one.address.is_ipv4())
-    {
-        return identity("the family");
     }
     let (before, after) = (old.interval.get(), new.interval.get());
     if before != after && old.version == Version::V2 {

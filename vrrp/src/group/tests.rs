@@ -5,6 +5,7 @@
 
 mod announce;
 mod claim;
+mod dual_stack;
 mod election;
 mod facts;
 mod forged;

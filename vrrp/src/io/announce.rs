@@ -1,11 +1,11 @@
-//! Announcements: gratuitous ARP through pnet, on a packet socket that receives nothing.
+//! Announcements: gratuitous ARP and unsolicited neighbour advertisements through pnet, on a packet socket that receives nothing.
 //!
 //! pnet's own socket would receive every frame of the interface, promiscuously, and survive an exec; so it gets ours.
 //! It is opened when the interface appears and kept, because opening one takes up to 28 ms.
 
 use std::{
     fmt, io,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     os::fd::{IntoRawFd, OwnedFd},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use pnet::datalink::{Channel, ChannelType, Config, DataLinkSender, MacAddr, NetworkInterface, channel};
 
-use crate::arp::GratuitousArp;
+use crate::{arp::GratuitousArp, ndp::UnsolicitedAdvertisement};
 
 /// Protocol 0: the kernel delivers nothing to the socket.
 const RECEIVE_NOTHING: u16 = 0;
@@ -58,16 +58,13 @@ impl Announcer {
         self.mac
     }
 
-    /// Sends one announcement. IPv6 needs unsolicited neighbour advertisements and is refused.
-    pub(super) fn announce(&mut self, address: IpAddr) -> io::Result<()> {
-        match address {
-            IpAddr::V4(address) => self.announce_ipv4(address),
-            IpAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
-    }
-
-    fn announce_ipv4(&mut self, address: Ipv4Addr) -> io::Result<()> {
-        let frame = GratuitousArp { mac: self.mac, address }.encode();
+    /// Sends one announcement; `router` is whether the interface forwards IPv6.
+    pub(super) fn announce(&mut self, address: IpAddr, router: bool) -> io::Result<()> {
+        let mac = self.mac;
+        let frame = match address {
+            IpAddr::V4(address) => GratuitousArp { mac, address }.encode(),
+            IpAddr::V6(address) => UnsolicitedAdvertisement { mac, address, router }.encode(),
+        };
         self.sender.send_to(&frame, None).unwrap_or(Err(io::ErrorKind::Unsupported.into()))
     }
 }

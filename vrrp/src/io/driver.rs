@@ -29,9 +29,9 @@ use super::{
         requests::{Answer, Request, Requests},
     },
     remarks::Remarks,
-    socket::PACKET_MAX,
+    socket::{PACKET_MAX, Received},
 };
-use crate::{Group, Moment, State, advertisement::DecodeError, group::Start};
+use crate::{Family, Group, MemberConfig, Moment, State, advertisement::DecodeError, group::Start};
 
 /// Addresses are leased for 2 s; so a refresh may be lost six times in a row.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -86,7 +86,7 @@ struct Due {
 }
 
 enum Input {
-    Packet { group: usize, member: usize, packet: io::Result<usize> },
+    Packet { group: usize, member: usize, packet: io::Result<Received> },
     Answer(Answer),
     Events(Vec<events::Event>),
     Command(Option<Command>),
@@ -251,13 +251,12 @@ impl Lane {
         }
     }
 
-    /// Whether an advertisement for `vip` from `source` can't be one of the file's nodes. On the interface of their own
-    /// addresses nodes advertise from these; on another one nobody here knows from where.
-    fn is_stranger(&self, vip: &str, source: IpAddr) -> bool {
-        let config = self.group.config();
-        let mut members = config.members.iter().filter(|member| member.vip == vip);
-        !config.peers.contains(&source)
-            && members.all(|member| matches!(member.interface, crate::Interface::Holding(_)))
+    /// Whether an advertisement for `member` from `source` can't be one of the file's nodes. On the interface of their own
+    /// addresses nodes advertise from these; on another one, and over IPv6, nobody here knows from where.
+    fn is_stranger(&self, member: &MemberConfig, source: IpAddr) -> bool {
+        !self.group.config().peers.contains(&source)
+            && member.family() == Family::Ipv4
+            && matches!(member.interface, crate::Interface::Holding(_))
     }
 
     fn count(&mut self, name: &'static str) {

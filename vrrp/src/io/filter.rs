@@ -3,16 +3,16 @@
 
 use socket2::SockFilter;
 
-use crate::{Version, Vrid};
+use crate::{Family, Version, Vrid};
 
 /// Ordinarily everything of this vrid, so that each wrong packet is counted and named.
 ///
 /// ```text
-/// x = 4 * (packet[0] & 15)            length of the IP header
+/// x = 4 * (packet[0] & 15)            length of the IPv4 header; 0 over IPv6, where a packet begins with the message
 /// if packet[x + 1] != vrid: drop      a packet without that octet is dropped as well
 /// ```
-pub(super) fn by_vrid(vrid: Vrid) -> Vec<SockFilter> {
-    let mut program = vrid_or(vrid, 1);
+pub(super) fn by_vrid(router: (Vrid, Family)) -> Vec<SockFilter> {
+    let mut program = vrid_or(router, 1);
     program.push(accept());
     program.push(drop());
     program
@@ -23,15 +23,19 @@ pub(super) const SAMPLE: u32 = 64;
 
 /// In a flood: in addition TTL 255, version and type, a count that is not 0, and the shortest length there is (one
 /// address). One of [`SAMPLE`] wrong packets comes through, which says what they are and that they go on.
-pub(super) fn strict(vrid: Vrid, version: Version) -> Vec<SockFilter> {
-    let (first, shortest) = match version {
-        Version::V2 => (0x21, 8 + 4 + 8),
-        Version::V3 => (0x31, 8 + 4),
+pub(super) fn strict(router: (Vrid, Family), version: Version) -> Vec<SockFilter> {
+    let (ttl, address) = match router.1 {
+        Family::Ipv4 => (8, 4),
+        Family::Ipv6 => (NETWORK_HEADER + 7, 16),
     };
-    let mut program = vrid_or(vrid, 13);
+    let (first, shortest) = match version {
+        Version::V2 => (0x21, 8 + address + 8),
+        Version::V3 => (0x31, 8 + address),
+    };
+    let mut program = vrid_or(router, 13);
     program.extend([
-        // 3: TTL
-        statement(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 8),
+        // 3: TTL, hop limit
+        statement(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, ttl),
         jump(libc::BPF_JEQ, 255, 0, 7),
         statement(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, 0),
         jump(libc::BPF_JEQ, first, 0, 5),
@@ -56,10 +60,18 @@ pub(super) fn strict(vrid: Vrid, version: Version) -> Vec<SockFilter> {
 #[expect(clippy::cast_sign_loss, reason = "the kernel's offsets of what is no packet are negative numbers")]
 const RANDOM: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_RANDOM) as u32;
 
+/// The IPv6 header, which is before what an IPv6 socket gets.
+#[expect(clippy::cast_sign_loss, reason = "the kernel's offsets of what is no packet are negative numbers")]
+const NETWORK_HEADER: u32 = libc::SKF_NET_OFF as u32;
+
 /// Loads the length of the IP header into X; on with the next instruction for this vrid, else over `rest` more of them.
-fn vrid_or(vrid: Vrid, rest: u8) -> Vec<SockFilter> {
+fn vrid_or((vrid, family): (Vrid, Family), rest: u8) -> Vec<SockFilter> {
+    let header = match family {
+        Family::Ipv4 => statement(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0),
+        Family::Ipv6 => statement(libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM, 0),
+    };
     vec![
-        statement(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0),
+        header,
         statement(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, 1),
         jump(libc::BPF_JEQ, u32::from(vrid.get()), 0, rest),
     ]
@@ -89,7 +101,7 @@ mod tests {
     use socket2::{SockFilter, SockRef};
 
     use super::{by_vrid, strict};
-    use crate::{Version, Vrid};
+    use crate::{Family, Version, Vrid};
 
     /// How many of `count` packets get through, as the kernel runs the program.
     fn through(program: &[SockFilter], packet: &[u8], count: usize) -> usize {
@@ -124,8 +136,8 @@ mod tests {
         for options in [0, 4, 40] {
             for (version, message) in [(Version::V2, V2.as_slice()), (Version::V3, V3.as_slice())] {
                 let packet = packet(255, options, message);
-                assert_eq!(through(&by_vrid(vrid(51)), &packet, 10), 10);
-                assert_eq!(through(&strict(vrid(51), version), &packet, 10), 10);
+                assert_eq!(through(&by_vrid((vrid(51), Family::Ipv4)), &packet, 10), 10);
+                assert_eq!(through(&strict((vrid(51), Family::Ipv4), version), &packet, 10), 10);
             }
         }
     }
@@ -135,8 +147,18 @@ mod tests {
         for wrong in
             [packet(255, 0, &[0x31, 52, 254, 1, 0, 10, 0, 0, 192, 0, 2, 100]), packet(255, 0, &[0x31])]
         {
-            assert_eq!(through(&by_vrid(vrid(51)), &wrong, 300), 0);
-            assert_eq!(through(&strict(vrid(51), Version::V3), &wrong, 300), 0);
+            assert_eq!(through(&by_vrid((vrid(51), Family::Ipv4)), &wrong, 300), 0);
+            assert_eq!(through(&strict((vrid(51), Family::Ipv4), Version::V3), &wrong, 300), 0);
+        }
+    }
+
+    /// A packet of IPv6 begins with the message.
+    #[test]
+    fn over_ipv6_the_vrid_is_the_second_octet() {
+        let program = by_vrid((vrid(51), Family::Ipv6));
+        assert_eq!(through(&program, &V3, 10), 10);
+        for wrong in [&[0x31, 52, 254, 1][..], &[0x31], &[]] {
+            assert_eq!(through(&program, wrong, 10), 0, "{wrong:?}");
         }
     }
 
@@ -148,8 +170,8 @@ mod tests {
         for wrong in
             [packet(254, 0, &V3), packet(255, 0, &V2), packet(255, 4, &no_address), packet(255, 0, &V3[..11])]
         {
-            assert_eq!(through(&by_vrid(vrid(51)), &wrong, 10), 10);
-            let sampled = through(&strict(vrid(51), Version::V3), &wrong, 6_400);
+            assert_eq!(through(&by_vrid((vrid(51), Family::Ipv4)), &wrong, 10), 10);
+            let sampled = through(&strict((vrid(51), Family::Ipv4), Version::V3), &wrong, 6_400);
             assert!((40..=160).contains(&sampled), "{sampled} of 6400 {wrong:?}");
         }
     }

@@ -15,7 +15,7 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
-use crate::{Moment, Vrid};
+use crate::{Family, Moment, Vrid};
 
 mod name;
 
@@ -47,13 +47,14 @@ impl RouterLock {
         folder: &Path,
         interface: &str,
         index: u32,
-        vrid: Vrid,
+        (vrid, family): (Vrid, Family),
         patience: Duration,
     ) -> Result<(Self, Option<String>), LockError> {
         let until = Moment::now() + patience;
         let taken = |holder| LockError::Taken { vrid, interface: interface.to_owned(), holder };
-        let (name, squatter) = Self::take_name(index, vrid, until).map_err(taken)?;
-        let path = path(folder, index, vrid)
+        let router = router(index, vrid, family);
+        let (name, squatter) = Self::take_name(&router, until).map_err(taken)?;
+        let path = path(folder, &router)
             .map_err(|error| LockError::File { path: PathBuf::from("/proc/thread-self/ns/net"), error })?;
         let file_error = |error| LockError::File { path: path.clone(), error };
         // Who may read a file may lock it: nobody else is to keep us from speaking.
@@ -84,8 +85,8 @@ impl RouterLock {
     }
 
     /// The name, or who keeps it from us and is none of us; the error is one of us.
-    fn take_name(index: u32, vrid: Vrid, until: Moment) -> Result<(Option<Name>, Option<String>), String> {
-        let name = format!("lbctl/speaker/{index}/{vrid}");
+    fn take_name(router: &str, until: Moment) -> Result<(Option<Name>, Option<String>), String> {
+        let name = format!("lbctl/speaker/{router}").replace('-', "/");
         let mut tried = Name::take(&name);
         while matches!(tried, Err(NameError::Ours { .. })) && Moment::now() < until {
             thread::sleep(RETRY);
@@ -108,11 +109,19 @@ impl RouterLock {
     }
 }
 
+/// What there is one speaker of. The number of a virtual router is one of its family.
+fn router(index: u32, vrid: Vrid, family: Family) -> String {
+    match family {
+        Family::Ipv4 => format!("{index}-{vrid}"),
+        Family::Ipv6 => format!("{index}-{vrid}-ipv6"),
+    }
+}
+
 /// Interface indices repeat in other namespaces, so the namespace is part of the name. The file stays behind: removing
 /// it would let a third process lock a new file of the same name.
-fn path(folder: &Path, index: u32, vrid: Vrid) -> io::Result<PathBuf> {
+fn path(folder: &Path, router: &str) -> io::Result<PathBuf> {
     let namespace = std::fs::metadata("/proc/thread-self/ns/net")?.ino();
-    Ok(folder.join(format!("speaker-{namespace}-{index}-{vrid}.lock")))
+    Ok(folder.join(format!("speaker-{namespace}-{router}.lock")))
 }
 
 #[cfg(test)]
@@ -124,12 +133,16 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("lb-vrrp-lock-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let vrid = Vrid::new(51).unwrap();
-        let left = path(&folder, 7, vrid).unwrap();
+        let left = path(&folder, "7-51").unwrap();
         std::fs::write(&left, "").unwrap();
         std::fs::set_permissions(&left, Permissions::from_mode(0o644)).unwrap();
-        let (lock, squatter) = RouterLock::take(&folder, "eth1", 7, vrid, Duration::ZERO).unwrap();
+        let (lock, squatter) =
+            RouterLock::take(&folder, "eth1", 7, (vrid, Family::Ipv4), Duration::ZERO).unwrap();
         assert_eq!(squatter, None);
         assert_eq!(std::fs::metadata(&left).unwrap().permissions().mode() & 0o777, 0o600);
+        // Another family is another virtual router.
+        let ipv6 = RouterLock::take(&folder, "eth1", 7, (vrid, Family::Ipv6), Duration::ZERO);
+        assert!(ipv6.is_ok(), "{ipv6:?}");
         drop(lock);
         std::fs::remove_dir_all(&folder).unwrap();
     }

@@ -1,21 +1,16 @@
 //! One virtual router's place on the wire: its interface, socket, announcer and lock.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Duration};
 
 use super::{
     announce::Announcer,
     flood::Flood,
     lock::{LockError, RouterLock},
     netlink::interfaces::{Home, Interfaces},
-    socket::{AdvertisementSocket, GROUP},
+    socket::{AdvertisementSocket, group},
 };
 use crate::{
-    MemberConfig,
+    Family, MemberConfig,
     advertisement::{Advertisement, Expected},
 };
 
@@ -26,7 +21,7 @@ pub(super) struct MemberIo {
     /// Where it is, or what it waits for.
     pub(super) station: Result<Station, String>,
     /// What the machine was last told.
-    told_source: Option<Ipv4Addr>,
+    told_source: Option<IpAddr>,
     told_link: Option<Result<(), String>>,
 }
 
@@ -54,7 +49,7 @@ pub(super) struct Settled {
     /// Another instance speaks for it.
     pub(super) taken: Option<LockError>,
     /// To tell the machine.
-    pub(super) source: Option<Option<Ipv4Addr>>,
+    pub(super) source: Option<Option<IpAddr>>,
     /// To tell the machine.
     pub(super) link: Option<Result<(), String>>,
 }
@@ -90,7 +85,7 @@ impl MemberIo {
         patience: Duration,
     ) -> Settled {
         let mut settled = Settled::default();
-        let found = interfaces.find(&self.config.interface, virtual_addresses);
+        let found = interfaces.find(&self.config.interface, self.config.family(), virtual_addresses);
         let stays = match (&self.station, &found) {
             (Ok(station), Ok(home)) => {
                 station.home.index == home.index
@@ -161,14 +156,14 @@ impl MemberIo {
         let station = self.station.as_ref().map_err(Clone::clone)?;
         let source =
             station.home.source.ok_or_else(|| format!("{} has no address of its own", station.home.name))?;
-        let message = advertisement.encode(self.config.checksum, source.into(), GROUP.into());
+        let message = advertisement.encode(self.config.checksum, source, group(Family::of(source)));
         station.socket.send(source, &message).map_err(|error| error.to_string())
     }
 
     /// Announces on the wire; the error in words.
     pub(super) fn announce(&mut self, address: IpAddr) -> Result<(), String> {
         let station = self.station.as_mut().map_err(|trouble| trouble.clone())?;
-        station.announcer.announce(address).map_err(|error| error.to_string())
+        station.announcer.announce(address, station.home.forwards_ipv6).map_err(|error| error.to_string())
     }
 
     fn open(
@@ -177,16 +172,13 @@ impl MemberIo {
         locks: &Path,
         patience: Duration,
     ) -> Result<(Station, Option<String>), OpenError> {
-        if self.config.addresses.iter().any(|own| own.address.is_ipv6()) {
-            return Err(OpenError::Refused("this version speaks for IPv4 addresses only".to_owned()));
-        }
-        let vrid = self.config.vrid;
+        let router = (self.config.vrid, self.config.family());
         let (lock, remark) =
-            RouterLock::take(locks, &home.name, home.index, vrid, patience).map_err(OpenError::Lock)?;
+            RouterLock::take(locks, &home.name, home.index, router, patience).map_err(OpenError::Lock)?;
         let refused = |what: &str, error: std::io::Error| {
             OpenError::Refused(format!("{what} on interface {}: {error}", home.name))
         };
-        let socket = AdvertisementSocket::open(&home.name, home.index, vrid)
+        let socket = AdvertisementSocket::open(&home.name, home.index, router)
             .map_err(|error| refused("the socket for advertisements", error))?;
         let announcer = Announcer::open(&home.name, home.index, home.mac)
             .map_err(|error| refused("the socket for announcements", error))?;

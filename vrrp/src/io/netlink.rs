@@ -4,7 +4,7 @@
 //! driver ── Request ──▶ [requests: thread, socket 1] ── RTM_NEWADDR, RTM_DELADDR, dumps ──▶ kernel
 //!   ▲ ▲                            │                                                          │
 //!   │ └───────── Answer ───────────┘                                                          │
-//!   └── Event ── [events: socket 2] ◀── links, IPv4 addresses ────────────────────────────────┘
+//!   └── Event ── [events: socket 2] ◀── links, addresses ─────────────────────────────────────┘
 //! ```
 //!
 //! Requests have a thread of their own: the kernel works on them inside the send call, and while another process holds
@@ -53,8 +53,9 @@ pub(super) enum Owner {
 pub(super) struct KernelAddress {
     pub(super) place: Place,
     pub(super) owner: Owner,
-    /// IFA_F_SECONDARY: not the first of its network.
-    pub(super) secondary: bool,
+    /// An IPv4 address that is not the first of its network (IFA_F_SECONDARY), or an IPv6 address that may be somebody else's:
+    /// duplicate address detection is not done (IFA_F_TENTATIVE), or has found one. Never a source.
+    pub(super) unfit: bool,
 }
 
 impl Owner {
@@ -73,7 +74,7 @@ impl KernelAddress {
     /// `None` for a message without an address.
     fn from_message(message: &AddressMessage) -> Option<Self> {
         let mut owner = Owner::Static;
-        let mut flags_secondary = message.header.flags.contains(AddressHeaderFlags::Secondary);
+        let mut unfit = message.header.flags.contains(AddressHeaderFlags::Secondary);
         let (mut local, mut peer): (Option<IpAddr>, Option<IpAddr>) = (None, None);
         for attribute in &message.attributes {
             match attribute {
@@ -81,7 +82,8 @@ impl KernelAddress {
                 AddressAttribute::Local(address) => local = Some(*address),
                 AddressAttribute::Address(address) => peer = Some(*address),
                 AddressAttribute::Flags(flags) => {
-                    flags_secondary |= flags.contains(AddressFlags::Secondary);
+                    let reasons = AddressFlags::Secondary | AddressFlags::Tentative | AddressFlags::Dadfailed;
+                    unfit |= flags.intersects(reasons) && !flags.contains(AddressFlags::Optimistic);
                 }
                 AddressAttribute::Protocol(protocol) => {
                     owner = match *protocol {
@@ -96,6 +98,6 @@ impl KernelAddress {
         }
         let address = VirtualAddress { address: local.or(peer)?, prefix: message.header.prefix_len };
         let place = Place { index: message.header.index, address };
-        Some(Self { place, owner, secondary: flags_secondary })
+        Some(Self { place, owner, unfit })
     }
 }

@@ -1,22 +1,16 @@
 //! Listens for a while without taking part: who speaks for a virtual router?
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Read},
-    net::IpAddr,
-    os::fd::AsFd,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, net::IpAddr, os::fd::AsFd, time::Duration};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::socket::open_on;
+use super::socket::{open_on, receive};
 use crate::{
-    AdvertisementInterval, Moment, Version, Vrid,
-    advertisement::{Expected, decode, unwrap_ipv4},
+    AdvertisementInterval, Family, Moment, Version, Vrid,
+    advertisement::{Expected, decode},
 };
 
-/// Sources of valid advertisements for `vrid` on an interface within `limit`, each with the priority of its last one. Of
+/// Sources of valid advertisements for a virtual router on an interface within `limit`, each with the priority of its last one. Of
 /// version 2 only those of the same interval are valid. Blocks for `limit`; sends nothing but the membership of the group.
 ///
 /// # Errors
@@ -24,11 +18,11 @@ use crate::{
 pub fn overhear(
     interface: &str,
     index: u32,
-    vrid: Vrid,
+    (vrid, family): (Vrid, Family),
     (version, interval): (Version, AdvertisementInterval),
     limit: Duration,
 ) -> io::Result<BTreeMap<IpAddr, u8>> {
-    let socket = open_on(interface, index, vrid)?;
+    let socket = open_on(interface, index, (vrid, family))?;
     let expected = [Expected { vrid, version, interval }];
     let until = Moment::now() + limit;
     let mut heard = BTreeMap::new();
@@ -45,8 +39,9 @@ pub fn overhear(
             Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
-        let Ok(length) = (&socket).read(&mut packet) else { continue };
-        let valid = unwrap_ipv4(packet.get(..length).unwrap_or_default())
+        let Ok(received) = receive(&socket, family, &mut packet) else { continue };
+        let valid = received
+            .unwrap(&packet)
             .and_then(|(envelope, message)| Ok((envelope.source, decode(message, &envelope, &expected)?)));
         if let Ok((source, decoded)) = valid {
             heard.insert(source, decoded.advertisement.priority);

@@ -42,7 +42,7 @@ pub async fn release<'m>(
 /// `None`: a speaker holds it.
 fn lock(known: &KernelAddress, member: &MemberConfig, folder: &Path) -> io::Result<Option<RouterLock>> {
     let index = known.place.index;
-    match RouterLock::take(folder, "", index, member.vrid, Duration::ZERO) {
+    match RouterLock::take(folder, "", index, (member.vrid, member.family()), Duration::ZERO) {
         Ok((lock, _)) => Ok(Some(lock)),
         Err(LockError::Taken { .. }) => Ok(None),
         Err(error @ LockError::File { .. }) => Err(io::Error::other(error.to_string())),

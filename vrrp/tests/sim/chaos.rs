@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_vrrp::State;
+use lb_vrrp::{Family, State};
 
 use super::{
     lan::Link,
@@ -57,6 +57,14 @@ impl World {
             }
         }
         self.boot_dead()
+    }
+
+    /// Where both families are spoken, the other one is heard: nothing may move.
+    pub(crate) fn lose_ipv6_multicast(&mut self) {
+        if self.nodes[0].config.members[0].family() == Family::Ipv4 {
+            self.note(|| "network: drops IPv6 multicast".to_owned());
+            self.lan.drops_ipv6 = true;
+        }
     }
 
     fn heal_network(&mut self) {

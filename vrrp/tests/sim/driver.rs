@@ -1,14 +1,14 @@
 //! A node's driver: what comes in goes to its machine, what the machine wants is done, as `lb_vrrp::io` does it.
 
 use lb_vrrp::{
-    Group, MemberId, Output, State,
+    Family, Group, MemberId, Output, State,
     advertisement::{Envelope, Expected, decode},
     config::ChecksumForm,
 };
 
 use super::{
     node::Input,
-    world::{Broken, Event, GROUP, MILLISECOND, World},
+    world::{Broken, Event, MILLISECOND, World, group},
 };
 
 impl World {
@@ -28,46 +28,45 @@ impl World {
             return Ok(());
         }
         let now = node.local(self.now);
-        let Some(group) = &mut node.group else { return Ok(()) };
-        let was = group.state();
+        let Some(machine) = &mut node.group else { return Ok(()) };
+        let was = machine.state();
         match input {
             Input::Packet { source, bytes } => {
-                let expected: Vec<_> = node
-                    .config
-                    .members
-                    .iter()
-                    .map(|member| Expected {
-                        vrid: member.vrid,
-                        version: member.version,
-                        interval: member.interval,
+                let members = node.config.members.iter().enumerate();
+                let members = members.filter(|(_, member)| member.family() == Family::of(source));
+                let (ids, expected): (Vec<_>, Vec<_>) = members
+                    .map(|(id, member)| {
+                        let (vrid, version, interval) = (member.vrid, member.version, member.interval);
+                        (MemberId(id), Expected { vrid, version, interval })
                     })
-                    .collect();
-                let envelope = Envelope { source, destination: GROUP, ttl: 255 };
+                    .unzip();
+                let envelope = Envelope { source, destination: group(source), ttl: 255 };
                 let decoded = match decode(&bytes, &envelope, &expected) {
                     Ok(decoded) => decoded,
                     Err(error) => {
                         return self.broken(format!("node {index} can't decode what a node sent: {error}"));
                     }
                 };
-                group.handle_advertisement(now, MemberId(decoded.router), source, &decoded.advertisement);
+                machine.handle_advertisement(now, ids[decoded.router], source, &decoded.advertisement);
                 let priority = decoded.advertisement.priority;
                 if priority > 0 {
                     node.unheard_since = self.now;
                 }
                 self.note(|| format!("node {index}: hears {priority} from {source}"));
-                let from = self.nodes.iter().position(|node| node.source == source);
+                let from =
+                    self.nodes.iter().position(|node| [node.source, node.source_ipv6].contains(&source));
                 if let Some(from) = from.filter(|_| was == State::Active && priority > 0) {
                     self.promises.heard_while_active(self.now, from, index, &self.nodes, &self.lan);
                 }
             }
             Input::Stolen(member, address) => {
                 node.unaware.remove(&(member, address));
-                group.handle_address_stolen(now, member, address);
+                machine.handle_address_stolen(now, member, address);
             }
-            Input::Added(member, address) => group.handle_address_added(now, member, address),
-            Input::Failed(member, address) => group.handle_address_failed(now, member, address, "refused"),
-            Input::Removed(member, address) => group.handle_address_removed(now, member, address),
-            Input::ExchangesReset => group.handle_exchanges_reset(now),
+            Input::Added(member, address) => machine.handle_address_added(now, member, address),
+            Input::Failed(member, address) => machine.handle_address_failed(now, member, address, "refused"),
+            Input::Removed(member, address) => machine.handle_address_removed(now, member, address),
+            Input::ExchangesReset => machine.handle_exchanges_reset(now),
         }
         self.drain(index)
     }
@@ -124,16 +123,17 @@ impl World {
     fn act(&mut self, index: usize, output: Output) -> Result<(), Broken> {
         self.promises.before_output(self.now, index, &self.nodes[index], &output)?;
         match output {
-            Output::Transmit { member: _, advertisement } => {
+            Output::Transmit { member, advertisement } => {
                 let node = &mut self.nodes[index];
                 node.last_sent = Some(node.local(self.now));
-                let source = node.source;
+                let source = node.source_of(member);
                 let form =
                     if self.random.per_mille(500) { ChecksumForm::Rfc9568 } else { ChecksumForm::Rfc5798 };
-                let bytes = advertisement.encode(form, source, GROUP);
+                let bytes = advertisement.encode(form, source, group(source));
                 self.note(|| format!("node {index}: advertises {}", advertisement.priority));
                 for to in 0..self.nodes.len() {
-                    if to == index || !self.nodes[index].link_up || !self.nodes[to].link_up {
+                    let dropped = self.lan.drops_ipv6 && source.is_ipv6();
+                    if dropped || to == index || !self.nodes[index].link_up || !self.nodes[to].link_up {
                         continue;
                     }
                     for delay in self.lan.deliveries(&mut self.random, index, to) {

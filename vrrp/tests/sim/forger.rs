@@ -9,7 +9,7 @@ use lb_vrrp::{Preempt, State, advertisement::Advertisement, config::ChecksumForm
 
 use super::{
     moves::{pair, settled},
-    world::{Broken, Event, GROUP, MILLISECOND, SECOND, World},
+    world::{Broken, Event, MILLISECOND, SECOND, World, group},
 };
 
 const RUNS: u64 = 20;
@@ -24,7 +24,7 @@ fn forge(world: &mut World, to: usize, source: IpAddr, priority: u8, interval: D
         interval,
         addresses: member.addresses.iter().map(|address| address.address).collect(),
     };
-    let bytes = advertisement.encode(ChecksumForm::Rfc9568, source, GROUP);
+    let bytes = advertisement.encode(ChecksumForm::Rfc9568, source, group(source));
     world.schedule(0, Event::Packet { to, source, bytes });
 }
 

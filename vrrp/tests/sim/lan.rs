@@ -30,11 +30,13 @@ impl Link {
 pub(crate) struct Lan {
     stations: usize,
     links: Vec<Link>,
+    /// A switch with broken MLD snooping drops advertisements over IPv6.
+    pub(crate) drops_ipv6: bool,
 }
 
 impl Lan {
     pub(crate) fn new(stations: usize) -> Self {
-        Self { stations, links: vec![Link::CLEAN; stations * stations] }
+        Self { stations, links: vec![Link::CLEAN; stations * stations], drops_ipv6: false }
     }
 
     pub(crate) fn link(&self, from: usize, to: usize) -> Link {
@@ -52,6 +54,7 @@ impl Lan {
 
     pub(crate) fn heal(&mut self) {
         self.links.fill(Link::CLEAN);
+        self.drops_ipv6 = false;
     }
 
     /// Both directions lose nothing and have a bounded delay.

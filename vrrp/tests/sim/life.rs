@@ -44,7 +44,7 @@ impl World {
         let now = node.local(self.now);
         let mut group = Group::new(node.config.clone(), now);
         for member in 0..node.config.members.len() {
-            group.handle_source(now, MemberId(member), Some(node.source));
+            group.handle_source(now, MemberId(member), Some(node.source_of(MemberId(member))));
             let link = if node.link_up { Ok(()) } else { Err("link of eth0 is down".to_owned()) };
             group.handle_link(now, MemberId(member), link);
         }

@@ -1,11 +1,12 @@
 //! Directed stories on a quiet network: what moves the address, and what does not. Each is told twenty times with the
 //! moments drawn anew, with either node Active, and no address may ever be on two nodes.
 
-use lb_vrrp::Preempt;
+use lb_vrrp::{GroupConfig, Preempt};
 
 use super::{
     config,
     node::Node,
+    over_ipv6,
     random::Random,
     world::{Broken, MILLISECOND, SECOND, World},
 };
@@ -14,10 +15,16 @@ const RUNS: u64 = 20;
 
 /// Two nodes with default settings, `holder` Active for a while, the other a Backup.
 pub(crate) fn pair(seed: u64, preempt: Preempt, holder: usize) -> World {
+    pair_with(seed, preempt, holder, |_| {})
+}
+
+fn pair_with(seed: u64, preempt: Preempt, holder: usize, change: impl Fn(&mut GroupConfig)) -> World {
     let nodes = (0..2)
         .map(|index: usize| {
             let priority = 254 - u8::try_from(index).unwrap();
-            Node::new(index, config(priority, index == 0, 100, 1, preempt), 0)
+            let mut config = config(priority, index == 0, 100, 1, preempt);
+            change(&mut config);
+            Node::new(index, config, 0)
         })
         .collect();
     let mut world = World::new(Random::new(seed), nodes, true);
@@ -305,5 +312,26 @@ fn peer_that_dies_in_a_switchover_leaves_the_address_to_the_one_that_gave_it() {
             world.run(SECOND)
         });
         assert_eq!(active(&world), [0], "seed {seed}");
+    }
+}
+
+/// Both families of a vip are one fate: that IPv6 is not heard moves nothing, and a stop moves both at once.
+#[test]
+fn a_vip_with_both_families_moves_as_one_and_not_because_one_is_unheard() {
+    for seed in 0..RUNS {
+        for holder in 0..2 {
+            let both = |config: &mut GroupConfig| config.members.push(over_ipv6(&config.members[0]));
+            let mut world = pair_with(seed, Preempt::Degraded, holder, both);
+            settled(&mut world, |world| {
+                world.lan.drops_ipv6 = true;
+                world.run(5 * SECOND)?;
+                assert_eq!((active(world), world.transitions), (vec![holder], 0), "seed {seed}");
+                world.stop(holder)?;
+                world.run(20 * MILLISECOND)
+            });
+            assert_eq!(active(&world), [1 - holder], "seed {seed}");
+            let held = |index: usize| world.nodes[index].kernel.len();
+            assert_eq!((held(holder), held(1 - holder)), (0, 3), "seed {seed}");
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
-use lb_vrrp::{Group, GroupConfig, MemberId, Moment, State, VirtualAddress};
+use lb_vrrp::{Family, Group, GroupConfig, MemberId, Moment, State, VirtualAddress};
 
 use super::tracker::Tracker;
 
@@ -34,6 +34,8 @@ pub(crate) enum Input {
 pub(crate) struct Node {
     pub(crate) config: GroupConfig,
     pub(crate) source: IpAddr,
+    /// Its link-local address.
+    pub(crate) source_ipv6: IpAddr,
     /// `None`: the speaker is dead.
     pub(crate) group: Option<Group>,
     /// Counts the speakers: what was meant for an earlier one is lost.
@@ -74,6 +76,7 @@ impl Node {
         Self {
             config,
             source: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11 + u8::try_from(index).unwrap())),
+            source_ipv6: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 11 + u16::try_from(index).unwrap()).into(),
             group: None,
             incarnation: 0,
             tracker: Tracker::settled(),
@@ -96,6 +99,14 @@ impl Node {
             resigning: false,
             offset: 1_000_000_000_000 + 977_000_000 * index as i128,
             rate_ppm: i128::from(rate_ppm),
+        }
+    }
+
+    /// Source of the advertisements of a member.
+    pub(crate) fn source_of(&self, MemberId(member): MemberId) -> IpAddr {
+        match self.config.members[member].family() {
+            Family::Ipv4 => self.source,
+            Family::Ipv6 => self.source_ipv6,
         }
     }
 

@@ -4,10 +4,10 @@
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use lb_vrrp::{MemberId, VirtualAddress};
+use lb_vrrp::{Family, MemberId, VirtualAddress};
 
 use super::{
     kernel::LEASE_TICK,
@@ -19,8 +19,13 @@ use super::{
 
 pub(crate) const MILLISECOND: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1_000 * MILLISECOND;
-/// The group that advertisements go to.
-pub(crate) const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
+/// The group that advertisements from `source` go to.
+pub(crate) fn group(source: IpAddr) -> IpAddr {
+    match Family::of(source) {
+        Family::Ipv4 => Ipv4Addr::new(224, 0, 0, 18).into(),
+        Family::Ipv6 => Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).into(),
+    }
+}
 
 /// A broken promise.
 #[derive(Debug)]

@@ -3,14 +3,9 @@
 //! It looks and never changes anything. The listeners are bound for a moment without SO_REUSEPORT, so that a port of
 //! another process is found even if that process shares it.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    os::unix::net::UnixStream,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, os::unix::net::UnixStream, time::Duration};
 
-use lb_vrrp::{GroupConfig, Interface, MemberConfig};
+use lb_vrrp::{Family, GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
 mod logs;
@@ -125,19 +120,26 @@ fn check_interface(
         return;
     }
     let own: Vec<_> = local.iter().filter(|local| local.interface == interface).collect();
-    if own.iter().all(|local| local.netmask.is_none()) {
-        findings.push(fatal(format!(
-            "interface {interface} of [vip.{vip}] has no IPv4 address; advertisements need one as their source"
-        )));
+    let family = member.family();
+    if !own.iter().any(|local| local.is_source(family)) {
+        let message = match family {
+            Family::Ipv4 => format!(
+                "interface {interface} of [vip.{vip}] has no IPv4 address; advertisements need one as their source"
+            ),
+            Family::Ipv6 => format!(
+                "interface {interface} of [vip.{vip}] has no link-local IPv6 address; advertisements over IPv6 need one as \
+                 their source. Is IPv6 off there? sysctl net.ipv6.conf.{interface}.disable_ipv6"
+            ),
+        };
+        findings.push(fatal(message));
         return;
     }
     if own.iter().any(|local| !local.up) {
         findings.push(warning(format!("interface {interface} of [vip.{vip}] is down")));
     }
     let outside = outside_networks(member, interface, local);
-    for virtual_address in &member.addresses {
-        let IpAddr::V4(address) = virtual_address.address else { continue };
-        if let Some(holder) = local.iter().find(|local| local.address == virtual_address.address) {
+    for address in member.addresses.iter().map(|one| one.address) {
+        if let Some(holder) = local.iter().find(|local| local.address == address) {
             findings.push(warning(format!(
                 "{address} of [vip.{vip}] is on interface {} already; if no lbctl runs here, remove it",
                 holder.interface

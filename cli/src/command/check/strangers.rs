@@ -32,7 +32,8 @@ fn listen(member: &MemberConfig, local: &[LocalAddress]) -> Vec<(IpAddr, u8)> {
     let Some(interface) = interface_of(member, local) else { return Vec::new() };
     let Ok(index) = nix::net::if_::if_nametoindex(interface) else { return Vec::new() };
     let limit = SHORTEST.max(3 * member.interval.get());
-    let heard = overhear(interface, index, member.vrid, (member.version, member.interval), limit);
+    let heard =
+        overhear(interface, index, (member.vrid, member.family()), (member.version, member.interval), limit);
     let heard = heard.unwrap_or_default().into_iter();
     heard.filter(|(source, _)| local.iter().all(|own| own.address != *source)).collect()
 }
@@ -40,8 +41,8 @@ fn listen(member: &MemberConfig, local: &[LocalAddress]) -> Vec<(IpAddr, u8)> {
 fn sentence(member: &MemberConfig, source: IpAddr, priority: u8) -> String {
     let (vrid, vip) = (member.vrid, &member.vip);
     let who = match member.interface {
-        Interface::Holding(_) => "it is no node of this file, so",
-        Interface::Named(_) => "unless that is a node of this file,",
+        Interface::Holding(_) if source.is_ipv4() => "it is no node of this file, so",
+        Interface::Holding(_) | Interface::Named(_) => "unless that is a node of this file,",
     };
     format!(
         "{source} uses vrid {vrid} of [vip.{vip}] too, with priority {priority}; {who} one of the two clusters needs \

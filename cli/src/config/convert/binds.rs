@@ -1,7 +1,7 @@
 //! No two listeners on one address and port. The kernel would take both (SO_REUSEPORT, or the more specific of the
 //! two) and hand connections to the wrong frontend. And none on one Unix-domain socket.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use lb_proxy::config::Address;
 
@@ -56,11 +56,11 @@ fn listeners(file: &raw::File) -> Vec<Listener<'_>> {
                 BindAddress::Inherited(_) => {}
                 BindAddress::Vip { vip, port } => {
                     let known = file.vips.iter().filter(|known| known.name.value == vip.value);
-                    let addresses = known.flat_map(|vip| &vip.value.addresses);
-                    listeners.extend(addresses.map(|at| Listener {
+                    let addresses = known.flat_map(|vip| vip.value.served());
+                    listeners.extend(addresses.map(|address| Listener {
                         frontend,
                         span,
-                        address: SocketAddr::new(IpAddr::V4(at.value.0), *port).into(),
+                        address: SocketAddr::new(address, *port).into(),
                     }));
                 }
             }

@@ -170,7 +170,7 @@ fn binds(raw: &raw::Bind, file: &raw::File, report: &Report<'_>) -> Vec<Bind> {
                 label: format!("{}:{port}", vip.value),
                 address: SocketAddr::new(address, *port),
             };
-            known.value.addresses.iter().map(|address| bind(IpAddr::V4(address.value.0))).collect()
+            known.value.served().map(bind).collect()
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use lb_vrrp::{GroupConfig, MemberConfig, PeerKind, Preempt, Priority};
+use lb_vrrp::{GroupConfig, PeerKind, Preempt, Priority};
 
+use super::vip::ByNode;
 use crate::config::{
     diagnostic::Report,
     model::{Cluster, Group},
@@ -20,7 +21,7 @@ const GARP_REFRESH: Duration = Duration::from_secs(60);
 /// In the order in which the file first names them; frontends and backends are filled in later.
 pub(super) fn convert(
     vips: &[Named<raw::Vip>],
-    members: &[Option<Vec<MemberConfig>>],
+    members: &[Option<ByNode>],
     cluster: &Cluster,
     report: &Report<'_>,
 ) -> Vec<Group> {
@@ -47,7 +48,7 @@ pub(super) fn name(vip: &raw::Vip) -> &str {
 fn one(
     name: &str,
     vips: &[&Named<raw::Vip>],
-    members: &[&Option<Vec<MemberConfig>>],
+    members: &[&Option<ByNode>],
     cluster: &Cluster,
     report: &Report<'_>,
 ) -> Group {
@@ -71,6 +72,7 @@ fn one(
                 .copied()
                 .flatten()
                 .filter_map(|by_node| by_node.get(index))
+                .flatten()
                 .cloned()
                 .collect(),
         }

@@ -7,6 +7,7 @@ use lb_proxy::{
     config::{Backend, Frontend},
     rules::Action,
 };
+use lb_vrrp::Family;
 
 use crate::config::{
     diagnostic::{Report, Span},
@@ -30,7 +31,7 @@ pub(super) fn convert(
         let vips: Vec<_> =
             file.vips.iter().filter(|vip| super::group::name(&vip.value) == group.name).collect();
         let addresses = vips.iter().flat_map(|vip| &vip.value.addresses);
-        let addresses: Vec<_> = addresses.map(|at| IpAddr::V4(at.value.0)).collect();
+        let addresses: Vec<_> = addresses.map(|at| at.value.address).collect();
         let serving =
             frontends.iter().filter(|frontend| addresses.iter().any(|address| serves(frontend, *address)));
         for frontend in serving {
@@ -47,15 +48,24 @@ pub(super) fn convert(
         return;
     }
     for vip in &file.vips {
-        let mut addresses = vip.value.addresses.iter().map(|at| IpAddr::V4(at.value.0)).peekable();
-        let known = addresses.peek().is_some();
-        if known && !addresses.any(|address| frontends.iter().any(|frontend| serves(frontend, address))) {
-            let name = &vip.name.value;
-            let message = format!(
-                "no frontend listens on an address of [vip.{name}]; bind one to {{ vip = \"{name}\", port = 80 }}"
-            );
-            report.warning(vip.name.span, message);
-        }
+        let families = [(Family::Ipv4, "an IPv4"), (Family::Ipv6, "an IPv6")];
+        let of = |family| vip.value.served().filter(move |address| Family::of(*address) == family);
+        let unserved = |family| {
+            let is_served = |address| frontends.iter().any(|frontend| serves(frontend, address));
+            of(family).next().is_some() && !of(family).any(is_served)
+        };
+        let known = families.iter().filter(|(family, _)| of(*family).next().is_some()).count();
+        let without: Vec<_> = families.iter().filter(|(family, _)| unserved(*family)).collect();
+        let which = match without.as_slice() {
+            [] => continue,
+            [(_, which)] if known == 2 => *which,
+            _ => "an",
+        };
+        let name = &vip.name.value;
+        let message = format!(
+            "no frontend listens on {which} address of [vip.{name}]; bind one to {{ vip = \"{name}\", port = 80 }}"
+        );
+        report.warning(vip.name.span, message);
     }
     // Where there is no frontend at all, that is what has been said.
     let uses = |frontend: &Frontend, index| {

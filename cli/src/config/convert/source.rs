@@ -157,7 +157,7 @@ impl Context<'_> {
             }
             // An address that moves is not on a standby: its checks would fail, and it could never take over.
             let is_of = |vip: &&Named<raw::Vip>| {
-                vip.value.addresses.iter().any(|own| Some(IpAddr::V4(own.value.0)) == at.value.address)
+                vip.value.addresses.iter().any(|own| Some(own.value.address) == at.value.address)
             };
             if let Some(vip) = self.vips.iter().find(is_of) {
                 let message = format!(

@@ -1,8 +1,8 @@
 //! `[vip.NAME]`: a virtual router and its addresses.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-use lb_vrrp::{ChecksumForm, Version};
+use lb_vrrp::{ChecksumForm, Version, VirtualAddress, is_link_local};
 
 use super::{ByNode, proxy::interface};
 use crate::config::{
@@ -14,8 +14,8 @@ use crate::config::{
 pub(crate) struct Vip {
     pub(crate) interface: Option<ByNode<String>>,
     pub(crate) vrid: Option<At<u32>>,
-    /// Address and prefix length.
-    pub(crate) addresses: Vec<At<(Ipv4Addr, u8)>>,
+    /// Of both families, in the order of the file.
+    pub(crate) addresses: Vec<At<VirtualAddress>>,
     pub(crate) advertisement_interval: Option<At<Duration>>,
     pub(crate) version: Option<At<Version>>,
     pub(crate) preempt: Option<At<Preference>>,
@@ -36,6 +36,14 @@ pub(crate) enum Preference {
 }
 
 impl Vip {
+    /// Those that clients are sent to, IPv4 first: a link-local one can be reached only by who names the interface as well.
+    pub(crate) fn served(&self) -> impl Iterator<Item = IpAddr> {
+        let all = || self.addresses.iter().map(|at| at.value.address);
+        all()
+            .filter(IpAddr::is_ipv4)
+            .chain(all().filter(|address| address.is_ipv6() && !is_link_local(*address)))
+    }
+
     pub(super) fn read(fields: Fields<'_>) -> Self {
         fields.require("vrid", "vrid = 51, a number that no other virtual router on this network has");
         fields.require("addresses", "addresses = [\"192.0.2.10\"]");
@@ -81,7 +89,7 @@ impl Vip {
     }
 }
 
-fn addresses(fields: &Fields<'_>) -> Vec<At<(Ipv4Addr, u8)>> {
+fn addresses(fields: &Fields<'_>) -> Vec<At<VirtualAddress>> {
     let Some(value) = fields.value("addresses") else { return Vec::new() };
     let Some(list) = value.list("a list, as in [\"192.0.2.10\"]") else { return Vec::new() };
     if list.is_empty() {

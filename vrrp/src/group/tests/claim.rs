@@ -137,6 +137,32 @@ fn v_37_backup_adopts_the_interval_of_every_accepted_advertisement() {
     assert_eq!(due(&node), Duration::from_millis(2_500));
 }
 
+/// 5 s, heard every 2 s, keeps a Backup of 1 s quiet; and only a difference is worth a word.
+#[test]
+fn v_13_another_interval_is_a_warning_and_keeps_a_backup_quiet() {
+    let mut slow = config(128);
+    slow.members = vec![member("web", 51, Version::V3, 1_000)];
+    let mut node = Node::backup(slow);
+    assert_eq!(node.hear_exactly(0, LOWER, &every(1_000, 254)), Vec::<String>::new());
+    for _ in 0..20 {
+        assert_eq!(node.hear_exactly(0, LOWER, &every(5_000, 254)), ["warning interval_mismatch"]);
+        assert_eq!(node.run(2_000_000), Vec::<String>::new());
+    }
+    assert_eq!((node.state(), node.counter("interval_mismatch")), (State::Backup, 20));
+}
+
+/// The codec drops another interval than the configured one (V-11); if one came through, it would not count.
+#[test]
+fn v_38_version_2_adopts_no_interval() {
+    let mut config = config(128);
+    config.members = vec![member("web", 51, Version::V2, 1_000)];
+    let mut node = Node::backup(config);
+    let advertisement = Advertisement { version: Version::V2, ..every(5_000, 254) };
+    node.hear_exactly(0, LOWER, &advertisement);
+    let due = node.group.poll_timeout().unwrap().0.saturating_since(node.now);
+    assert_eq!(due, Duration::from_millis(3_500), "3 x 1 s and 128/256 s");
+}
+
 #[test]
 fn v_25_active_advertises_at_its_own_interval_even_if_it_adopted_another() {
     let mut node = Node::backup(config(128));

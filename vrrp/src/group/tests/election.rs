@@ -260,6 +260,7 @@ fn v_14_another_address_list_is_a_warning_and_changes_no_election() {
     node.run(300_000);
     assert_eq!(node.hear_exactly(0, LOWER, &advertisement), ["warning address_list_mismatch"]);
     assert_eq!(node.run(300_000), Vec::<String>::new());
+    assert_eq!(node.hear(LOWER, 254), Vec::<String>::new(), "the same list is worth no word");
     assert_eq!(node.counter("address_list_mismatch"), 1);
 }
 

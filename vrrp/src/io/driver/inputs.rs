@@ -5,7 +5,7 @@ use std::{io, net::IpAddr, time::Duration};
 use super::{Driver, Input, RETRY};
 use crate::{
     ChecksumForm, GroupConfig, MemberId, Moment,
-    advertisement::{DecodeError, Decoded, Envelope, decode, unwrap_ipv4},
+    advertisement::{DecodeError, Decoded, Envelope, decode},
     io::{
         Command, Report,
         filter::SAMPLE,
@@ -17,15 +17,15 @@ use crate::{
             requests::{Answer, Removal, Request},
         },
         remarks::Key,
+        socket::Received,
     },
 };
 
 impl Driver<'_> {
     pub(super) fn feed(&mut self, now: Moment, input: Input, packet: &[u8]) {
         match input {
-            Input::Packet { group, member, packet: Ok(length) } => {
-                let packet = packet.get(..length).unwrap_or_default();
-                self.hear(now, group, MemberId(member), packet);
+            Input::Packet { group, member, packet: Ok(received) } => {
+                self.hear(now, group, MemberId(member), &received, packet);
             }
             Input::Packet { group, member, packet: Err(error) } => {
                 self.socket_failed(now, group, member, &error);
@@ -110,44 +110,44 @@ impl Driver<'_> {
         self.host.report(Report::Reconfigured);
     }
 
-    fn hear(&mut self, now: Moment, group: usize, member: MemberId, packet: &[u8]) {
+    fn hear(&mut self, now: Moment, group: usize, member: MemberId, received: &Received, packet: &[u8]) {
         let Some(lane) = self.lanes.get_mut(group) else { return };
         let Some(io) = lane.members.get(member.0) else { return };
-        let vip = io.config.vip.clone();
-        let received = unwrap_ipv4(packet).and_then(|(envelope, message)| {
+        let vip = io.config.name();
+        let decoded = received.unwrap(packet).and_then(|(envelope, message)| {
             decode(message, &envelope, &io.expected).map(|decoded| (envelope, decoded))
         });
-        match received {
+        match decoded {
             Ok((envelope, decoded)) => {
                 let source = envelope.source;
-                let own = io
-                    .station
-                    .as_ref()
-                    .is_ok_and(|station| station.home.source.is_some_and(|own| IpAddr::V4(own) == source));
+                let own = io.station.as_ref().is_ok_and(|station| station.home.source == Some(source));
                 lane.group.handle_advertisement(now, member, source, &decoded.advertisement);
                 if !own {
-                    self.note_peer(now, group, &vip, &envelope, &decoded);
+                    self.note_peer(now, group, member, &envelope, &decoded);
                 }
                 self.drain(now, group);
             }
             Err(error) => {
                 lane.count(error.counter());
-                self.note_reject(now, group, &vip, packet, &error);
+                self.note_reject(now, group, &vip, received.source(packet), &error);
                 self.watch_flood(now, group, member, &vip);
             }
         }
     }
 
     /// Once per peer: who speaks here, and how.
-    fn note_peer(&mut self, now: Moment, group: usize, vip: &str, envelope: &Envelope, decoded: &Decoded) {
-        let source = envelope.source;
+    fn note_peer(&mut self, now: Moment, group: usize, id: MemberId, envelope: &Envelope, decoded: &Decoded) {
+        let Some(lane) = self.lanes.get(group) else { return };
+        let Some(member) = lane.group.config().members.get(id.0) else { return };
+        let (vip, source) = (member.name(), envelope.source);
+        let is_stranger = lane.is_stranger(member, source);
         let advertisement = &decoded.advertisement;
         if self.remarks.first(now, Key::Source { group, kind: "peer", source }) {
             let text = format!(
                 "vip {vip}: {source} speaks for vrid {} too, with priority {}",
                 advertisement.vrid, advertisement.priority
             );
-            if self.lanes.get(group).is_some_and(|lane| lane.is_stranger(vip, source)) {
+            if is_stranger {
                 let fix = "it is no node of this file, so one of the two clusters needs another vrid";
                 self.remark(tracing::Level::WARN, format!("{text}; {fix}"));
             } else {
@@ -165,8 +165,14 @@ impl Driver<'_> {
         }
     }
 
-    fn note_reject(&mut self, now: Moment, group: usize, vip: &str, packet: &[u8], error: &DecodeError) {
-        let source = packet.get(12..16).and_then(|octets| <[u8; 4]>::try_from(octets).ok()).map(IpAddr::from);
+    fn note_reject(
+        &mut self,
+        now: Moment,
+        group: usize,
+        vip: &str,
+        source: Option<IpAddr>,
+        error: &DecodeError,
+    ) {
         let kind = error.counter();
         let (key, from) = match source {
             Some(source) => (Key::Source { group, kind, source }, source.to_string()),
@@ -345,7 +351,7 @@ impl Driver<'_> {
                     self.ledger.forget(left);
                 }
                 if let Some(source) = settled.source {
-                    lane.group.handle_source(now, MemberId(id), source.map(IpAddr::V4));
+                    lane.group.handle_source(now, MemberId(id), source);
                 }
                 if let Some(link) = settled.link {
                     self.changed = true;

@@ -1,4 +1,4 @@
-//! What the kernel says unasked: changes of links and IPv4 addresses.
+//! What the kernel says unasked: changes of links and addresses.
 
 use std::{io, pin::Pin};
 
@@ -6,7 +6,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    link::{LinkAttribute, LinkFlags, LinkMessage},
+    link::{AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkFlags, LinkMessage},
 };
 use rtnetlink::{MulticastGroup, new_multicast_connection};
 use tokio::task::JoinHandle;
@@ -40,6 +40,8 @@ pub(in crate::io) struct Link {
     pub(in crate::io) up: bool,
     /// IFF_LOWER_UP: the cable.
     pub(in crate::io) carrier: bool,
+    /// Whether it forwards IPv6, as of the last change of the link.
+    pub(in crate::io) forwards_ipv6: bool,
 }
 
 /// The subscription. Its socket asks nothing: an answer could not be told from a change with the same number that
@@ -52,7 +54,7 @@ pub(in crate::io) struct Events {
 impl Events {
     /// Subscribes; everything that changes from now on will be told. Needs no capability.
     pub(in crate::io) fn subscribe() -> io::Result<Self> {
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let (connection, _handle, messages) = new_multicast_connection(&groups)?;
         let connection = tokio::spawn(connection);
         Ok(Self { messages: Box::pin(messages.map(|(message, _)| message)), connection })
@@ -117,6 +119,7 @@ impl Link {
             mac: [0; 6],
             up: message.header.flags.contains(LinkFlags::Up),
             carrier: message.header.flags.contains(LinkFlags::LowerUp),
+            forwards_ipv6: false,
         };
         for attribute in &message.attributes {
             match attribute {
@@ -124,11 +127,21 @@ impl Link {
                 LinkAttribute::Address(mac) => {
                     link.mac = mac.as_slice().try_into().unwrap_or_default();
                 }
+                LinkAttribute::AfSpecUnspec(families) => link.forwards_ipv6 = forwards_ipv6(families),
                 _ => {}
             }
         }
         (!link.name.is_empty()).then_some(link)
     }
+}
+
+fn forwards_ipv6(families: &[AfSpecUnspec]) -> bool {
+    let ipv6 = families.iter().filter_map(|family| match family {
+        AfSpecUnspec::Inet6(attributes) => Some(attributes),
+        _ => None,
+    });
+    ipv6.flatten()
+        .any(|attribute| matches!(attribute, AfSpecInet6::DevConf(settings) if settings.forwarding > 0))
 }
 
 /// A bridge tells in the same way of a port that it gained or lost; the device itself stays.

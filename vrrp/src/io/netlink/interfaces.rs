@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
 };
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     events::{Event, Link},
     requests::Dump,
 };
-use crate::Interface;
+use crate::{Family, Interface, is_link_local};
 
 /// Links by index, addresses in the order in which the kernel told them: the first of a network is its primary.
 #[derive(Debug, Default)]
@@ -28,8 +28,10 @@ pub(in crate::io) struct Home {
     pub(in crate::io) index: u32,
     pub(in crate::io) name: String,
     pub(in crate::io) mac: [u8; 6],
-    /// Source of its advertisements; `None` while the interface has no address of its own.
-    pub(in crate::io) source: Option<Ipv4Addr>,
+    /// Source of its advertisements; `None` while the interface has no address of its own, or over IPv6 no link-local one.
+    pub(in crate::io) source: Option<IpAddr>,
+    /// Whether it forwards IPv6.
+    pub(in crate::io) forwards_ipv6: bool,
     /// IFF_UP and IFF_LOWER_UP, or what is missing.
     pub(in crate::io) link: Result<(), String>,
 }
@@ -86,13 +88,14 @@ impl Interfaces {
         &self.addresses
     }
 
-    /// Finds the interface of a virtual router. `virtual_addresses` are never anyone's source (V-20).
+    /// Finds the interface of a virtual router of `family`. `virtual_addresses` are never anyone's source (V-20).
     ///
     /// # Errors
     /// What it waits for, in words.
     pub(in crate::io) fn find(
         &self,
         interface: &Interface,
+        family: Family,
         virtual_addresses: &BTreeSet<IpAddr>,
     ) -> Result<Home, String> {
         let (link, named_source) = match interface {
@@ -110,8 +113,8 @@ impl Interfaces {
             }
         };
         let source = match named_source {
-            Some(IpAddr::V4(address)) => Some(address),
-            Some(IpAddr::V6(_)) | None => self.primary(link.index, virtual_addresses),
+            Some(address @ IpAddr::V4(_)) if family == Family::Ipv4 => Some(address),
+            Some(_) | None => self.primary(link.index, family, virtual_addresses),
         };
         let name = &link.name;
         let state = match (link.up, link.carrier) {
@@ -119,23 +122,28 @@ impl Interfaces {
             (true, false) => Err(format!("interface {name} has no carrier")),
             (false, _) => Err(format!("interface {name} is down")),
         };
-        Ok(Home { index: link.index, name: name.clone(), mac: link.mac, source, link: state })
+        Ok(Home {
+            index: link.index,
+            name: name.clone(),
+            mac: link.mac,
+            source,
+            forwards_ipv6: link.forwards_ipv6,
+            link: state,
+        })
     }
 
-    /// The first IPv4 address of the interface that is its own.
-    fn primary(&self, index: u32, virtual_addresses: &BTreeSet<IpAddr>) -> Option<Ipv4Addr> {
-        self.addresses.iter().filter(|known| known.place.index == index).find_map(|known| {
-            match known.place.address.address {
-                IpAddr::V4(address)
-                    if known.owner != Owner::Ours
-                        && !known.secondary
-                        && !virtual_addresses.contains(&IpAddr::V4(address)) =>
-                {
-                    Some(address)
-                }
-                IpAddr::V4(_) | IpAddr::V6(_) => None,
-            }
-        })
+    /// The first IPv4 address of the interface that is its own, or the first link-local one (RFC 9568 §5.1.2.1).
+    fn primary(&self, index: u32, family: Family, virtual_addresses: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+        let own = self
+            .addresses
+            .iter()
+            .filter(|known| known.place.index == index && known.owner != Owner::Ours && !known.unfit);
+        own.map(|known| known.place.address.address)
+            .filter(|address| !virtual_addresses.contains(address))
+            .find(|address| match family {
+                Family::Ipv4 => address.is_ipv4(),
+                Family::Ipv6 => is_link_local(*address),
+            })
     }
 }
 
@@ -147,15 +155,22 @@ mod tests {
         super::{KernelAddress, Owner, Place},
         Dump, Event, Interfaces, Link,
     };
-    use crate::{Interface, VirtualAddress};
+    use crate::{Family, Interface, VirtualAddress};
 
     fn link(index: u32, name: &str) -> Link {
-        Link { index, name: name.to_owned(), mac: [2, 0, 0, 0, 0, 1], up: true, carrier: true }
+        Link {
+            index,
+            name: name.to_owned(),
+            mac: [2, 0, 0, 0, 0, 1],
+            up: true,
+            carrier: true,
+            forwards_ipv6: false,
+        }
     }
 
     fn address(index: u32, octets: [u8; 4], owner: Owner) -> KernelAddress {
         let address = VirtualAddress { address: Ipv4Addr::from(octets).into(), prefix: 24 };
-        KernelAddress { place: Place { index, address }, owner, secondary: false }
+        KernelAddress { place: Place { index, address }, owner, unfit: false }
     }
 
     fn vips() -> BTreeSet<std::net::IpAddr> {
@@ -169,22 +184,25 @@ mod tests {
         interfaces.apply(&Event::Address(address(2, [192, 0, 2, 100], Owner::Static)));
         interfaces.apply(&Event::Address(address(2, [192, 0, 2, 101], Owner::Ours)));
         let eth1 = Interface::Named("eth1".to_owned());
-        assert_eq!(interfaces.find(&eth1, &vips()).unwrap().source, None);
+        assert_eq!(interfaces.find(&eth1, Family::Ipv4, &vips()).unwrap().source, None);
         interfaces.apply(&Event::Address(address(2, [192, 0, 2, 11], Owner::Static)));
-        let home = interfaces.find(&eth1, &vips()).unwrap();
-        assert_eq!(home.source, Some(Ipv4Addr::new(192, 0, 2, 11)));
+        let home = interfaces.find(&eth1, Family::Ipv4, &vips()).unwrap();
+        assert_eq!(home.source, Some(Ipv4Addr::new(192, 0, 2, 11).into()));
     }
 
     #[test]
     fn an_interface_that_does_not_exist_yet_is_waited_for_by_name() {
         let mut interfaces = Interfaces::default();
         let eth1 = Interface::Named("eth1".to_owned());
-        assert_eq!(interfaces.find(&eth1, &vips()), Err("interface eth1 does not exist".to_owned()));
+        assert_eq!(
+            interfaces.find(&eth1, Family::Ipv4, &vips()),
+            Err("interface eth1 does not exist".to_owned())
+        );
         interfaces.apply(&Event::Link(link(2, "eth1")));
-        assert_eq!(interfaces.find(&eth1, &vips()).unwrap().index, 2);
+        assert_eq!(interfaces.find(&eth1, Family::Ipv4, &vips()).unwrap().index, 2);
         interfaces.apply(&Event::LinkGone { index: 2 });
         interfaces.apply(&Event::Link(link(7, "eth1")));
-        assert_eq!(interfaces.find(&eth1, &vips()).unwrap().index, 7);
+        assert_eq!(interfaces.find(&eth1, Family::Ipv4, &vips()).unwrap().index, 7);
     }
 
     #[test]
@@ -194,12 +212,33 @@ mod tests {
         interfaces.apply(&Event::Link(link(2, "eth1")));
         interfaces.apply(&Event::Address(address(2, [192, 0, 2, 11], Owner::Static)));
         assert_eq!(
-            interfaces.find(&holding, &vips()),
+            interfaces.find(&holding, Family::Ipv4, &vips()),
             Err("no interface has the address 192.0.2.12".to_owned())
         );
         interfaces.apply(&Event::Address(address(2, [192, 0, 2, 12], Owner::Static)));
-        let home = interfaces.find(&holding, &vips()).unwrap();
-        assert_eq!((home.index, home.source), (2, Some(Ipv4Addr::new(192, 0, 2, 12))));
+        let home = interfaces.find(&holding, Family::Ipv4, &vips()).unwrap();
+        assert_eq!((home.index, home.source), (2, Some(Ipv4Addr::new(192, 0, 2, 12).into())));
+    }
+
+    /// V-20 over IPv6, and what a kernel says of an address while it asks whether it is the only one that has it.
+    #[test]
+    fn v_20_over_ipv6_the_source_is_link_local_and_never_virtual_or_in_doubt() {
+        let eth1 = Interface::Named("eth1".to_owned());
+        let vips = ["fe80::100".parse().unwrap()].into();
+        let mut interfaces = Interfaces::default();
+        interfaces.apply(&Event::Link(link(2, "eth1")));
+        let mut source_with = |text: &str, owner, unfit| {
+            let address = VirtualAddress { address: text.parse().unwrap(), prefix: 64 };
+            let address = KernelAddress { place: Place { index: 2, address }, owner, unfit };
+            interfaces.apply(&Event::Address(address));
+            interfaces.find(&eth1, Family::Ipv6, &vips).unwrap().source
+        };
+        assert_eq!(source_with("192.0.2.11", Owner::Static, false), None);
+        assert_eq!(source_with("2001:db8::11", Owner::Static, false), None);
+        assert_eq!(source_with("fe80::100", Owner::Static, false), None, "that of a vip");
+        assert_eq!(source_with("fe80::99", Owner::Ours, false), None, "one that we installed");
+        assert_eq!(source_with("fe80::11", Owner::Kernel, true), None, "in doubt");
+        assert_eq!(source_with("fe80::11", Owner::Kernel, false), Some("fe80::11".parse().unwrap()));
     }
 
     #[test]
@@ -207,7 +246,7 @@ mod tests {
         let eth1 = Interface::Named("eth1".to_owned());
         let down = || Link { carrier: false, ..link(2, "eth1") };
         let dump = || Dump { links: vec![down()], addresses: vec![] };
-        let link_of = |interfaces: &Interfaces| interfaces.find(&eth1, &vips()).unwrap().link;
+        let link_of = |interfaces: &Interfaces| interfaces.find(&eth1, Family::Ipv4, &vips()).unwrap().link;
         let mut interfaces = Interfaces::default();
         interfaces.apply(&Event::Link(down()));
         interfaces.awaits_dump();
@@ -228,10 +267,13 @@ mod tests {
         let eth1 = Interface::Named("eth1".to_owned());
         interfaces.apply(&Event::Link(Link { carrier: false, ..link(2, "eth1") }));
         assert_eq!(
-            interfaces.find(&eth1, &vips()).unwrap().link,
+            interfaces.find(&eth1, Family::Ipv4, &vips()).unwrap().link,
             Err("interface eth1 has no carrier".to_owned())
         );
         interfaces.apply(&Event::Link(Link { up: false, ..link(2, "eth1") }));
-        assert_eq!(interfaces.find(&eth1, &vips()).unwrap().link, Err("interface eth1 is down".to_owned()));
+        assert_eq!(
+            interfaces.find(&eth1, Family::Ipv4, &vips()).unwrap().link,
+            Err("interface eth1 is down".to_owned())
+        );
     }
 }

@@ -162,7 +162,7 @@ mod tests {
     };
 
     fn there(owner: Owner) -> KernelAddress {
-        KernelAddress { place: PLACE, owner, secondary: false }
+        KernelAddress { place: PLACE, owner, unfit: false }
     }
 
     fn holding() -> Ledger {

@@ -11,7 +11,7 @@ use rtnetlink::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{KernelAddress, OUR_TAG, Place, events::Link};
-use crate::{Moment, VirtualAddress};
+use crate::{Family, Moment, VirtualAddress};
 
 /// rtnetlink waits for an acknowledgement without limit.
 const LIMIT: Duration = Duration::from_millis(50);
@@ -64,7 +64,7 @@ pub(in crate::io) enum Removal {
     Failed(String),
 }
 
-/// All links and IPv4 addresses.
+/// All links and addresses.
 #[derive(Debug, Default)]
 pub(in crate::io) struct Dump {
     pub(in crate::io) links: Vec<Link>,
@@ -187,9 +187,7 @@ async fn dump(handle: &Handle) -> Result<Dump, String> {
     while let Some(link) = links.try_next().await.map_err(|error| error.to_string())? {
         found.links.extend(Link::from_message(&link));
     }
-    let mut addresses = handle.address().get();
-    addresses.message_mut().header.family = AddressFamily::Inet;
-    let mut addresses = std::pin::pin!(addresses.execute());
+    let mut addresses = std::pin::pin!(handle.address().get().execute());
     while let Some(address) = addresses.try_next().await.map_err(|error| error.to_string())? {
         found.addresses.extend(KernelAddress::from_message(&address));
     }
@@ -198,6 +196,9 @@ async fn dump(handle: &Handle) -> Result<Dump, String> {
 
 /// Adds tag, lease and `noprefixroute` to what rtnetlink has built. A broadcast address on a /32 is the address itself,
 /// so it goes.
+///
+/// Over IPv6 the election is the detection of duplicates: the kernel's own would take a second, and refuse the address for
+/// ever after a moment with two owners. And without a preferred lifetime this address is nobody's source of connections.
 fn leased(place: Place, built: &AddressMessage) -> AddressMessage {
     let mut message = built.clone();
     if place.address.prefix == 32 {
@@ -205,8 +206,14 @@ fn leased(place: Place, built: &AddressMessage) -> AddressMessage {
     }
     let mut lease = CacheInfo::default();
     lease.ifa_valid = LEASE_SECONDS;
-    lease.ifa_preferred = LEASE_SECONDS;
-    message.attributes.push(AddressAttribute::Flags(AddressFlags::Noprefixroute));
+    let flags = match Family::of(place.address.address) {
+        Family::Ipv4 => {
+            lease.ifa_preferred = LEASE_SECONDS;
+            AddressFlags::Noprefixroute
+        }
+        Family::Ipv6 => AddressFlags::Noprefixroute | AddressFlags::Nodad,
+    };
+    message.attributes.push(AddressAttribute::Flags(flags));
     message.attributes.push(AddressAttribute::CacheInfo(lease));
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(OUR_TAG)));
     message
@@ -279,6 +286,22 @@ mod tests {
         (lease.ifa_valid, lease.ifa_preferred) = (2, 2);
         for attribute in [
             AddressAttribute::Flags(AddressFlags::Noprefixroute),
+            AddressAttribute::CacheInfo(lease),
+            AddressAttribute::Protocol(AddressProtocol::Other(112)),
+        ] {
+            assert!(built.attributes.contains(&attribute), "{attribute:?} in {built:?}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_goes_out_without_dad_and_as_nobodys_source() {
+        let address = "2001:db8::100".parse().unwrap();
+        let place = Place { index: 7, address: VirtualAddress { address, prefix: 128 } };
+        let built = leased(place, &message(place));
+        let mut lease = CacheInfo::default();
+        (lease.ifa_valid, lease.ifa_preferred) = (2, 0);
+        for attribute in [
+            AddressAttribute::Flags(AddressFlags::Noprefixroute | AddressFlags::Nodad),
             AddressAttribute::CacheInfo(lease),
             AddressAttribute::Protocol(AddressProtocol::Other(112)),
         ] {

@@ -27,7 +27,7 @@ pub(super) fn values(
     lost: &mut Vec<Span>,
 ) -> Vec<Value> {
     let options = world.options;
-    let vips: Vec<IpAddr> = options.vips.iter().map(|vip| IpAddr::V4(vip.address)).collect();
+    let vips: Vec<IpAddr> = options.vips.iter().map(|vip| vip.address).collect();
     let nodes: Vec<IpAddr> = options.nodes.iter().map(|(_, address)| IpAddr::V4(*address)).collect();
     let mut values: Vec<Value> = Vec::new();
     for bind in &member.proxy.binds {
