@@ -183,6 +183,12 @@ impl Group {
         self.step(now, Event::Heard(Heard { member, source, advertisement }));
     }
 
+    /// Whether what `source` last sent for `member` was another cluster's, and said so.
+    pub fn is_foreign(&self, member: MemberId, source: IpAddr) -> bool {
+        let foreign = self.members.get(member.0).and_then(|member| member.foreign.as_ref());
+        foreign.is_some_and(|foreign| foreign.source == source)
+    }
+
     /// The deadline of `poll_timeout` passed. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.check_clock(now);
@@ -321,6 +327,7 @@ impl Group {
             addresses: member.config.addresses.clone(),
             installed: member.installed.iter().copied().collect(),
             heard: member.heard.clone(),
+            foreign: member.foreign.clone(),
         });
         GroupStatus {
             name: self.config.name.clone(),

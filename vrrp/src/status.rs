@@ -54,6 +54,9 @@ pub struct MemberStatus {
     pub installed: Vec<VirtualAddress>,
     /// The last advertisement heard.
     pub heard: Option<PeerHeard>,
+    /// The last advertisement of another cluster that uses our vrid: nobody of the file, and for none of our addresses.
+    #[serde(default)]
+    pub foreign: Option<PeerHeard>,
 }
 
 /// A group, whole.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_vrrp::{Moment, State};
+use lb_vrrp::{MemberConfig, Moment, State, status::PeerHeard};
 
 use super::{group::Group, hello, report::Facts};
 use crate::{
@@ -202,13 +202,27 @@ fn speaker(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> 
 
 /// Another cluster with our number.
 fn strangers(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
+    let recent = |heard: &PeerHeard| facts.at.moment.saturating_since(heard.at) < UNHEARD;
+    let what = |heard: &PeerHeard, member: &MemberConfig| {
+        format!("{} uses vrid {} of {} too", heard.source, member.vrid, member.vip)
+    };
+    let members = group.status.iter().flat_map(|(_, status)| &status.members).zip(&group.config.members);
+    let mut foreign = members.filter_map(|(said, member)| said.foreign.as_ref().map(|heard| (member, heard)));
+    if let Some((member, heard)) = foreign.find(|(_, heard)| recent(heard)) {
+        return Some(Problem {
+            what: what(heard, member),
+            since: None,
+            look_at: "it is another cluster's, for other addresses. One of the two clusters needs another vrid: this one does not \
+                      listen to it, but the other one may listen to this, and lose its addresses."
+                .to_owned(),
+        });
+    }
     let nodes = &facts.config.cluster.nodes;
     let (member, heard) = super::report::heard_by_member(group).find(|(member, heard)| {
-        facts.at.moment.saturating_since(heard.at) < UNHEARD
-            && !nodes.iter().any(|node| super::report::is_from(facts, member, heard, &node.name))
+        recent(heard) && !nodes.iter().any(|node| super::report::is_from(facts, member, heard, &node.name))
     })?;
     Some(Problem {
-        what: format!("{} uses vrid {} of {} too", heard.source, member.vrid, member.vip),
+        what: what(heard, member),
         since: None,
         look_at: format!(
             "it is no node of {}. One of the two clusters needs another vrid: until then only one of them holds its addresses.",

@@ -185,6 +185,13 @@ fn forged_advertisements_over_ipv6_are_counted_and_move_nothing() {
             let dropped = |node: &Node| node.counter("dropped_in_kernel_about");
             (dropped(&lb1) > 0 && dropped(&lb2) > 0).then_some(())
         });
+        // What is right comes through the same filter: lb2 goes on hearing lb1 over both families.
+        let heard = lb2.counter("advertisements_received");
+        wait_for("ten intervals of both families", || {
+            send(&socket, &wrong);
+            (lb2.counter("advertisements_received") >= heard + 20).then_some(())
+        });
+        assert_eq!(lb2.counter("member_missing"), 0);
         assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
         assert_eq!((has(&lb1), has(&lb2)), (ALL, NONE));
         wait_for("the source in the log", || {

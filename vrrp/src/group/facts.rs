@@ -44,7 +44,7 @@ impl Group {
         self.readiness = readiness;
     }
 
-    /// Takes down who was heard. `false` if it is not to be looked at: our own packet, or an unknown member.
+    /// Takes down who was heard. `false` if it is not to be looked at: our own packet, another cluster's, or an unknown member.
     pub(super) fn note_heard(
         &mut self,
         now: Moment,
@@ -68,7 +68,24 @@ impl Group {
             );
             return false;
         }
-        member.heard = Some(PeerHeard { source, priority: advertisement.priority, at: now });
+        let heard = PeerHeard { source, priority: advertisement.priority, at: now };
+        let is_known = self.config.peers.contains(&source)
+            || member.heard.as_ref().is_some_and(|heard| heard.source == source);
+        if !is_known && !member.shares_address(advertisement) {
+            // Somebody who wants none of our addresses must not keep us from serving them.
+            member.foreign = Some(heard);
+            self.history.count("foreign_cluster");
+            self.warn(
+                "foreign_cluster",
+                format!(
+                    "vip {vip}: {source} uses vrid {} for other addresses, with priority {}; one of the two clusters needs \
+                     another vrid",
+                    advertisement.vrid, advertisement.priority
+                ),
+            );
+            return false;
+        }
+        member.heard = Some(heard);
         if self.config.peer == PeerKind::Lbctl && self.config.peers.contains(&source) {
             member.peer_heard = (advertisement.priority > 0).then_some(now);
         }

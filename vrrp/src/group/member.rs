@@ -20,6 +20,8 @@ pub(super) struct Member {
     pub(super) link: Result<(), String>,
     /// The last advertisement of another node.
     pub(super) heard: Option<PeerHeard>,
+    /// The last advertisement of another cluster that uses our vrid.
+    pub(super) foreign: Option<PeerHeard>,
     /// Active_Adver_Interval (RFC 9568 §6.1): the Active's own, adopted from its advertisements.
     pub(super) active_adver_interval: Duration,
     /// Acknowledged by the kernel.
@@ -36,6 +38,7 @@ impl Member {
             source: None,
             link: Err("the link is not known yet".to_owned()),
             heard: None,
+            foreign: None,
             active_adver_interval: config.interval.get(),
             installed: BTreeSet::new(),
             missing: false,
@@ -101,6 +104,11 @@ impl Member {
     /// Back to our own interval: nobody else's is known to hold.
     pub(super) fn forget_interval(&mut self) {
         self.active_adver_interval = self.config.interval.get();
+    }
+
+    /// Whether the sender wants any address of ours.
+    pub(super) fn shares_address(&self, advertisement: &Advertisement) -> bool {
+        self.config.addresses.iter().any(|own| advertisement.addresses.contains(&own.address))
     }
 
     pub(super) fn advertisement(&self, priority: u8) -> Advertisement {

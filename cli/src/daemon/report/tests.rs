@@ -12,6 +12,7 @@ use crate::{
 
 mod limits;
 mod refused;
+mod strangers;
 mod usable;
 
 const FILE: &str = "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"\n[vip.web]\ninterface = \"eth1\"\n\
@@ -78,6 +79,7 @@ impl World {
             addresses: config.addresses.clone(),
             installed: if state == State::Active { config.addresses.clone() } else { Vec::new() },
             heard: heard.map(|at| PeerHeard { source: LB2, priority: 253, at }),
+            foreign: None,
         };
         let status = GroupStatus {
             name: group.config.name.clone(),
@@ -380,20 +382,6 @@ fn a_node_that_resigned_is_not_shown_as_ready_until_it_says_so() {
     assert_eq!(only_problem(&status), "lb2 gives web away: it gave the addresses up.");
     world.hears(at(7_500), State::Backup, Ready::Yes, &hash);
     assert_eq!(world.status(8_000).problems, []);
-}
-
-#[test]
-fn another_cluster_with_the_same_vrid_is_a_problem_and_no_word_of_the_other_node() {
-    let file = FILE.replace("interface = \"eth1\"\n", "");
-    let mut world = World::of(&file);
-    world.is(State::Backup, at(100), Some(at(9_900)));
-    let (_, status) = world.groups[0].status.as_mut().expect("said");
-    status.members[0].heard.as_mut().expect("heard").source = IpAddr::from([192, 0, 2, 77]);
-    let status = world.status(10_000);
-    assert_eq!(status.groups[0].nodes[1].heard, None);
-    let problem = &status.problems[0];
-    assert_eq!(problem.what, "192.0.2.77 uses vrid 51 of web too");
-    assert!(problem.look_at.starts_with("it is no node of /etc/lbctl/lb.toml."), "{problem:?}");
 }
 
 #[test]

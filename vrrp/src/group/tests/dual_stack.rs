@@ -151,6 +151,21 @@ fn a_forged_interval_over_ipv6_is_held_within_bounds_while_a_known_peer_is_heard
     assert!(at.saturating_since(node.now) < Duration::from_secs(4), "ten times our own at most");
 }
 
+/// It neither takes our addresses of its family nor, with them, those of the other one.
+#[test]
+fn another_cluster_over_ipv6_alone_takes_neither_family_away() {
+    let mut node = node(dual(254));
+    node.run(10_000_000);
+    let addresses = vec![ip("fe80::200"), ip("2001:db8::200")];
+    let theirs = Advertisement { addresses, ..node.group.members[1].advertisement(255) };
+    for _ in 0..20 {
+        assert_eq!(node.hear_exactly(1, ip("fe80::77"), &theirs), ["warning foreign_cluster"]);
+        node.run(100_000);
+    }
+    assert_eq!(node.state(), State::Active);
+    assert_eq!(node.group.members.iter().map(|member| member.installed.len()).sum::<usize>(), 3);
+}
+
 #[test]
 fn a_family_can_neither_come_nor_go_while_the_group_runs() {
     let alone = GroupConfig { peers: vec![LOWER], ..config(254) };

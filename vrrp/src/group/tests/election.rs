@@ -255,7 +255,7 @@ fn v_14_another_address_list_is_a_warning_and_changes_no_election() {
         vrid: Vrid::new(51).unwrap(),
         priority: 254,
         interval: Duration::from_millis(100),
-        addresses: vec!["192.0.2.99".parse().unwrap()],
+        addresses: vec![VIP.address, "192.0.2.99".parse().unwrap()],
     };
     node.run(300_000);
     assert_eq!(node.hear_exactly(0, LOWER, &advertisement), ["warning address_list_mismatch"]);

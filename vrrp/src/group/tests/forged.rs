@@ -99,3 +99,39 @@ fn a_flood_of_priority_0_does_not_keep_an_active_from_advertising() {
     }
     assert!((200..=210).contains(&sent), "{sent} in a second");
 }
+
+/// Two clusters with one vrid: what wants none of our addresses is named, and decides nothing.
+#[test]
+fn another_cluster_on_our_vrid_is_named_and_keeps_nobody_from_serving() {
+    let theirs =
+        Advertisement { priority: 255, addresses: vec![IpAddr::from([192, 0, 2, 200])], ..every(10) };
+    let mut node = backup_of_a_known_peer();
+    assert_eq!(node.hear_exactly(0, STRANGER, &theirs), ["warning foreign_cluster"]);
+    let claimed = node.run(302_000);
+    assert!(claimed.iter().any(|line| line.contains("Backup -> Active: nobody advertises")), "{claimed:?}");
+    node.run(10_000_000);
+    assert_eq!(node.hear_exactly(0, STRANGER, &theirs), ["warning foreign_cluster"], "no answer either");
+    assert_eq!((node.state(), node.counter("foreign_cluster")), (State::Active, 2));
+    let foreign = node.group.status().members[0].foreign.clone().unwrap();
+    assert_eq!((foreign.source, foreign.priority), (STRANGER, 255));
+    // Who wants one of them is somebody to reckon with.
+    let shared = Advertisement { addresses: vec![theirs.addresses[0], VIP.address], ..theirs };
+    node.hear_exactly(0, STRANGER, &shared);
+    assert_eq!(node.state(), State::Backup);
+}
+
+/// The file is being changed on one node after the other: a node of it stays one, whatever its list.
+#[test]
+fn a_node_of_the_file_and_one_that_shared_our_addresses_may_have_others() {
+    let other = Advertisement { addresses: vec![IpAddr::from([192, 0, 2, 200])], ..every(10) };
+    for source in [LOWER, STRANGER] {
+        let mut node = backup_of_a_known_peer();
+        if source == STRANGER {
+            node.hear_exactly(0, source, &every(10));
+        }
+        for _ in 0..10 {
+            assert_eq!(node.hear_exactly(0, source, &other), ["warning address_list_mismatch"]);
+            assert_eq!(node.run(250_000), Vec::<String>::new());
+        }
+    }
+}

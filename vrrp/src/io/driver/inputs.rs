@@ -141,8 +141,9 @@ impl Driver<'_> {
         let Some(member) = lane.group.config().members.get(id.0) else { return };
         let (vip, source) = (member.name(), envelope.source);
         let is_stranger = lane.is_stranger(member, source);
+        let is_foreign = lane.group.is_foreign(id, source);
         let advertisement = &decoded.advertisement;
-        if self.remarks.first(now, Key::Source { group, kind: "peer", source }) {
+        if !is_foreign && self.remarks.first(now, Key::Source { group, kind: "peer", source }) {
             let text = format!(
                 "vip {vip}: {source} speaks for vrid {} too, with priority {}",
                 advertisement.vrid, advertisement.priority

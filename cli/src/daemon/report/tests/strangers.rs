@@ -1,0 +1,32 @@
+//! Another cluster with the same vrid.
+
+use super::*;
+
+#[test]
+fn another_cluster_with_the_same_vrid_is_a_problem_and_no_word_of_the_other_node() {
+    let file = FILE.replace("interface = \"eth1\"\n", "");
+    let mut world = World::of(&file);
+    world.is(State::Backup, at(100), Some(at(9_900)));
+    let (_, status) = world.groups[0].status.as_mut().expect("said");
+    status.members[0].heard.as_mut().expect("heard").source = IpAddr::from([192, 0, 2, 77]);
+    let status = world.status(10_000);
+    assert_eq!(status.groups[0].nodes[1].heard, None);
+    let problem = &status.problems[0];
+    assert_eq!(problem.what, "192.0.2.77 uses vrid 51 of web too");
+    assert!(problem.look_at.starts_with("it is no node of /etc/lbctl/lb.toml."), "{problem:?}");
+}
+
+#[test]
+fn another_cluster_that_wants_other_addresses_is_a_problem_while_it_is_heard() {
+    let mut world = World::new();
+    world.is(State::Active, at(100), None);
+    let (_, status) = world.groups[0].status.as_mut().expect("said");
+    let source = "fe80::77".parse().unwrap();
+    status.members[0].foreign = Some(PeerHeard { source, priority: 200, at: at(9_900) });
+    let status = world.status(10_000);
+    let problem = &status.problems[0];
+    assert_eq!(problem.what, "fe80::77 uses vrid 51 of web too");
+    assert!(problem.look_at.starts_with("it is another cluster's, for other addresses."), "{problem:?}");
+    let later = world.status(13_000);
+    assert!(later.problems.iter().all(|problem| !problem.what.contains("vrid")), "{:?}", later.problems);
+}
