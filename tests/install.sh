@@ -1,10 +1,11 @@
 # Sourced by tests/run and .ci/run: installs Debian packages that are missing, without a terminal and without
 # letting any service start.
 
-# install_missing COMMAND=PACKAGE...: installs each package whose command isn't there.
+# install_missing COMMAND=PACKAGE...: installs each package whose command, or file with its whole path, isn't there.
 install_missing() {
     local pair missing=()
     for pair in "$@"; do
+        case $pair in /*) [ -e "${pair%%=*}" ] && continue ;; esac
         PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
     done
     [ ${#missing[@]} -eq 0 ] && return 0

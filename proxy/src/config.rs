@@ -7,6 +7,7 @@ mod compression;
 mod log;
 mod options;
 mod persistence;
+mod proxy_protocol;
 mod server;
 mod source;
 mod timeouts;
@@ -39,6 +40,7 @@ pub use self::{
         TcpKeepalive,
     },
     persistence::{Cookie, CookieMode, SameSite, Stick},
+    proxy_protocol::{AcceptProxy, ProxyExtension, ProxyVersion, SendProxy},
     server::{Address, Place, Server, ServerAddress},
     source::Source,
     timeouts::{BackendTimeouts, FrontendTimeouts},
@@ -116,7 +118,7 @@ pub struct Frontend {
     /// Its Unix-domain sockets. Who comes over one has no address ([`crate::Endpoint`]).
     pub unix: Vec<UnixBind>,
     /// Sockets that are open and listening when this process starts.
-    pub inherited: Vec<Inherited>,
+    pub inherited: Vec<InheritedBind>,
     /// Client connections of this frontend; the excess waits in the kernel's queue.
     pub maxconn: u32,
     /// Inactivity of a client, and the limit on reading a request's head and on idling between requests.
@@ -166,12 +168,29 @@ impl Frontend {
 }
 
 /// One listening address.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Bind {
     /// As the file has it: `web:80`, `*:80`.
     pub label: String,
     /// Bound with IP_FREEBIND, so that a standby is bound as well.
     pub address: SocketAddr,
+    /// Whose connections begin with a PROXY header; `None`: nobody's.
+    pub accept_proxy: Option<AcceptProxy>,
+}
+
+/// A listening socket that this process was given, and what is spoken there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InheritedBind {
+    /// Which one.
+    pub socket: Inherited,
+    /// Whose connections begin with a PROXY header; `None`: nobody's.
+    pub accept_proxy: Option<AcceptProxy>,
+}
+
+impl From<Inherited> for InheritedBind {
+    fn from(socket: Inherited) -> Self {
+        Self { socket, accept_proxy: None }
+    }
 }
 
 /// A listening socket that this process was given.

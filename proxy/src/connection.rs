@@ -22,7 +22,7 @@ use std::{
 use slab::Slab;
 use tokio::sync::oneshot;
 
-pub(crate) use self::task::{run, run_http};
+pub(crate) use self::task::{prepare, run, run_http};
 use crate::{
     Endpoint,
     config::{Backend, BackendCompression, BackendId, Compression, ConnectionMode, Frontend},
@@ -30,6 +30,7 @@ use crate::{
     log::Record,
     metrics::{Event, Flow, FrontendCounters},
     node::FrontendShared,
+    proxy_protocol::Origin,
     refusals::{Noted, Why},
     sample::{self, Facts, Variables},
     table::{Held, Refusal},
@@ -47,6 +48,8 @@ pub struct Connection<S> {
     // Closed before the entry and the permit are gone: whoever sees them free sees the socket closed.
     stream: S,
     peer: Endpoint,
+    /// Where the client wanted to go, if that is not our end.
+    destination: Option<Box<Endpoint>>,
     /// Bytes of the client so far, and to it.
     received: Cell<u64>,
     sent: Cell<u64>,
@@ -133,7 +136,7 @@ impl<S> Connection<S> {
     ) -> Self {
         let entry = Registered::new(permit.worker.registry(), local, listener);
         let (received, sent) = (Cell::new(0), Cell::new(0));
-        Self { stream, peer, received, sent, record: RefCell::default(), entry, permit }
+        Self { stream, peer, destination: None, received, sent, record: RefCell::default(), entry, permit }
     }
 
     /// The client's bytes.
@@ -146,9 +149,22 @@ impl<S> Connection<S> {
         self.peer
     }
 
-    /// Our end: the address that the client asked for.
+    /// The address that the client asked for: our end, or that of the proxy in front that says so.
     pub fn local(&self) -> Endpoint {
-        self.entry.entry.local
+        self.destination.as_deref().copied().unwrap_or(self.entry.entry.local)
+    }
+
+    /// A header has said whose it is.
+    pub(crate) fn set_origin(&mut self, origin: Origin) {
+        if let Origin::Client { source, destination } = origin {
+            self.peer = source.into();
+            self.destination = Some(Box::new(destination.into()));
+        }
+    }
+
+    /// Counts it as one of its client's, if the frontend limits those. Without an address it is nobody's.
+    pub(crate) fn admit(&mut self) -> Result<(), Refusal> {
+        self.permit.admit(self.peer.ip())
     }
 
     /// The worker that serves it.
@@ -360,8 +376,7 @@ impl Permit {
         Some(Self { worker: Rc::clone(worker), frontend, held: None })
     }
 
-    /// Counts the connection as one of `source`, if the frontend limits those. Without an address it is nobody's.
-    pub(crate) fn admit(&mut self, source: Option<IpAddr>) -> Result<(), Refusal> {
+    fn admit(&mut self, source: Option<IpAddr>) -> Result<(), Refusal> {
         let node = self.worker.node();
         if let (Some(sources), Some(source)) = (node.tables.sources(self.frontend), source) {
             self.held = Some(sources.enter(source, node.now())?);

@@ -135,7 +135,7 @@ mod tests {
     fn pipes_idle_connections_checks_and_listeners_are_counted_by_worker() {
         use crate::config::{Backend, Bind, Frontend, Mode, Server};
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
-        let bind = || Bind { label: String::new(), address };
+        let bind = || Bind { label: String::new(), address, accept_proxy: None };
         let server = |n: u32| Server::new(format!("s{n}"), address);
         let config = Config {
             threads: 2.try_into().unwrap(),

@@ -36,6 +36,7 @@ pub mod loops;
 pub mod metrics;
 mod node;
 pub mod patience;
+pub mod proxy_protocol;
 mod rates;
 mod refusals;
 pub mod resolve;

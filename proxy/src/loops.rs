@@ -73,7 +73,7 @@ mod tests {
             ..Frontend::new(
                 format!("f{index}"),
                 Mode::Tcp,
-                vec![Bind { label: bound.to_string(), address: *bound }],
+                vec![Bind { label: bound.to_string(), address: *bound, accept_proxy: None }],
             )
         };
         let backend =

@@ -187,6 +187,8 @@ events! {
     SourceConnections = "source_connection_refusals_total",
     /// Connections refused because their source opened them too fast (`per_source.connection_rate`).
     SourceRate = "source_rate_refusals_total",
+    /// Connections closed because the PROXY header that they have to begin with did not come, or was none (`accept_proxy`).
+    ProxyHeader = "proxy_header_errors_total",
     /// Bytes that the kernel moved from socket to socket (`splice`), both ways.
     Spliced = "spliced_bytes_total",
     /// Requests (tcp: connections) that went to the server that their client had before, by cookie or table.

@@ -84,6 +84,8 @@ pub(crate) struct BackendState {
     pub(crate) servers: Box<[Arc<ServerShared>]>,
     /// How its clients stay with their servers by cookie.
     pub(crate) cookie: Option<CookiePolicy>,
+    /// Some server of it is told whose connections it gets.
+    pub(crate) introduces: bool,
 }
 
 /// Whose servers a request in line wants: the generation that it began under, and its backend there.
@@ -250,6 +252,7 @@ impl BackendState {
             shared,
             servers: backend.servers.iter().map(server).collect(),
             cookie: backend.cookie.as_ref().map(|cookie| CookiePolicy::new(cookie, &backend.servers)),
+            introduces: backend.servers.iter().any(|server| server.send_proxy.is_some()),
         }
     }
 

@@ -35,18 +35,21 @@ pub enum Why {
     Passwords,
     /// Its source has too many connections open, or opens them too fast: 429 (mode tcp: reset).
     Source,
+    /// The PROXY header that it has to begin with did not come, or was none: closed.
+    ProxyHeader,
     /// A server was connected to, and no answer that makes sense came from it: 502 or 504. No refusal; it is kept beside them.
     Unanswered,
 }
 
 impl Why {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::NoBackend,
         Self::NoServer,
         Self::Full,
         Self::NotConnected,
         Self::Passwords,
         Self::Source,
+        Self::ProxyHeader,
         Self::Unanswered,
     ];
 }

@@ -79,6 +79,19 @@ pub(crate) fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
+/// Writes all of `bytes`, however long that takes.
+pub(crate) async fn write_all<S: Stream>(stream: &S, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.writable().await?;
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if is_transient(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// A connected stream socket of any family. A [`TcpStream`] reads, writes and waits through its descriptor alone, so
 /// one of the Unix domain can be in it as well, at no cost to the others. What only TCP has is never asked of it.
 pub(crate) fn from_socket(socket: Socket) -> io::Result<TcpStream> {

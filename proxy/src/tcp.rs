@@ -15,6 +15,7 @@ use crate::{
     http::Termination,
     log::{OnRecord, Phase, Record},
     metrics::Event,
+    proxy_protocol::introduction::Introduction,
     refusals::{Noted, Why},
     rules::Judgement,
     sample::Variables,
@@ -82,6 +83,13 @@ async fn find<S: Stream>(
     deadline: &Deadline,
 ) -> Option<Upstream> {
     let mut search = connection.worker().search(connection.frontend_id(), backend, preference);
+    if connection.worker().node().backends[backend.0].introduces {
+        search.introduce(Introduction {
+            source: connection.peer(),
+            destination: connection.local(),
+            unique_id: Vec::new(),
+        });
+    }
     let abortonclose = search.backend().options.abortonclose.unwrap_or(false);
     let departure = async {
         match connection.stream().plain() {

@@ -35,6 +35,7 @@ use tokio::net::TcpStream;
 
 use self::idle::{Link, OwnPlace};
 use crate::{
+    Endpoint,
     config::{Address, Backend, BackendId, Server},
     health::passive::Seen,
     http::CookiePolicy,
@@ -74,6 +75,8 @@ pub(crate) struct Own {
     backend: BackendId,
     server: usize,
     is_authenticated: bool,
+    /// The client that its server was told of.
+    introduced: Option<Endpoint>,
     place: OwnPlace,
 }
 
@@ -182,8 +185,13 @@ impl Upstream {
 
     /// Frees the slot and keeps the connection for a further request of this client and of nobody else; under the conditions
     /// of [`Self::keep`]. `authenticated`: from now on the server takes the connection for the client's, and it waits for
-    /// `patience`. `None` if it may serve no further request.
-    pub(crate) fn keep_own(self, authenticated: bool, patience: Duration) -> Option<Own> {
+    /// `patience`. `introduced` is who its server was told that it is of. `None` if it may serve no further request.
+    pub(crate) fn keep_own(
+        self,
+        authenticated: bool,
+        introduced: Option<Endpoint>,
+        patience: Duration,
+    ) -> Option<Own> {
         let Self { mut link, lease } = self;
         link.serve();
         if authenticated {
@@ -192,7 +200,7 @@ impl Upstream {
         let now = lease.worker.wheel().ticks();
         let (backend, server) = (lease.backend, lease.server);
         let place = lease.worker.idle_upstreams().put_own(backend, server, now, patience, link)?;
-        Some(Own { backend, server, is_authenticated: authenticated, place })
+        Some(Own { backend, server, is_authenticated: authenticated, introduced, place })
     }
 
     /// Was it authenticated for its client?

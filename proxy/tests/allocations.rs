@@ -127,7 +127,11 @@ fn server(content: usize, response: Vec<u8>) -> SocketAddr {
 }
 
 fn config(server: SocketAddr, mode: Mode) -> Config {
-    let binds = vec![Bind { label: "front:0".to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 0)) }];
+    let binds = vec![Bind {
+        label: "front:0".to_owned(),
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        accept_proxy: None,
+    }];
     let default_backend = Some(BackendId(0));
     Config {
         threads: NonZeroUsize::MIN,

@@ -24,7 +24,11 @@ fn accept_errors(proxy: &Proxy) -> u64 {
 
 #[tokio::test]
 async fn listener_out_of_descriptors_waits_instead_of_spinning_and_goes_on_afterwards() {
-    let binds = vec![Bind { label: "front:0".to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 0)) }];
+    let binds = vec![Bind {
+        label: "front:0".to_owned(),
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        accept_proxy: None,
+    }];
     let config = Config {
         threads: NonZeroUsize::MIN,
         maxconn: 100,

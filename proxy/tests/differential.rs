@@ -13,6 +13,12 @@ mod peers;
 #[path = "differential/haproxy.rs"]
 mod haproxy;
 
+#[path = "differential/program.rs"]
+mod program;
+
+#[path = "differential/nginx.rs"]
+mod nginx;
+
 #[path = "differential/compression.rs"]
 mod compression;
 #[path = "differential/cookies.rs"]
@@ -36,6 +42,8 @@ mod log_texts;
 mod logs;
 #[path = "differential/modes.rs"]
 mod modes;
+#[path = "differential/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "differential/responses.rs"]
 mod responses;
 #[path = "differential/script.rs"]

@@ -20,6 +20,8 @@ mod heads;
 mod mutate;
 #[path = "fuzz/oracle.rs"]
 mod oracle;
+#[path = "fuzz/proxy_header.rs"]
+mod proxy_header;
 #[path = "fuzz/stage.rs"]
 mod stage;
 #[path = "fuzz/verdict.rs"]

@@ -178,6 +178,7 @@ async fn unix_socket_stays_under_its_name() {
         mode: Some(0o600),
         user: None,
         group: None,
+        accept_proxy: None,
     }];
     let old = Proxy::start(config.clone()).unwrap();
     drop(next_of(&old, &config).await);

@@ -19,6 +19,8 @@ mod limits;
 mod names;
 #[path = "loopback/outgoing.rs"]
 mod outgoing;
+#[path = "loopback/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "loopback/retry.rs"]
 mod retry;
 #[path = "loopback/said.rs"]

@@ -73,7 +73,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     let sources = source::convert(file, &cluster, &mut backends, report);
     let maxconn = file.global.maxconn.as_ref().map_or(MAXCONN, |maxconn| maxconn.value);
     let mut frontends = frontend::convert(file, maxconn, &backends, context, report);
-    if names.wants_request_id() {
+    if names.wants_request_id() || unique_id::is_told(&backends) {
         unique_id::complete(&mut frontends);
     }
     binds::check(file, report);

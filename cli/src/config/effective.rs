@@ -8,6 +8,7 @@ mod compression;
 mod log;
 mod options;
 mod persistence;
+mod proxy_protocol;
 mod rules;
 mod source;
 mod statistics;
@@ -20,6 +21,7 @@ use lb_proxy::config::{
 };
 use lb_vrrp::{ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Version};
 
+use self::proxy_protocol::accept;
 use super::{
     convert::DEFAULT_GROUP,
     model::{Cluster, Config, Group},
@@ -189,9 +191,10 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
     for bind in &frontend.binds {
         let entry = match bind.label.rsplit_once(':') {
             Some((vip, port)) if bind_address(&bind.label).is_err() => {
-                format!("{{ vip = {}, port = {port} }}", quoted(vip))
+                format!("{{ vip = {}, port = {port}{} }}", quoted(vip), accept(&bind.accept_proxy))
             }
-            _ => quoted(&bind.label),
+            _ if bind.accept_proxy.is_none() => quoted(&bind.label),
+            _ => format!("{{ address = {}{} }}", quoted(&bind.label), accept(&bind.accept_proxy)),
         };
         // A vip with several addresses is one entry.
         if binds.last() != Some(&entry) {
@@ -199,13 +202,17 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
         }
     }
     binds.extend(frontend.unix.iter().map(unix));
-    binds.extend(frontend.inherited.iter().map(|inherited| match inherited {
-        Inherited::Descriptor(fd) => format!("{{ fd = {fd} }}"),
-        Inherited::Named(name) => format!("{{ socket = {} }}", quoted(name)),
+    binds.extend(frontend.inherited.iter().map(|bind| {
+        let accept = accept(&bind.accept_proxy);
+        match &bind.socket {
+            Inherited::Descriptor(fd) => format!("{{ fd = {fd}{accept} }}"),
+            Inherited::Named(name) => format!("{{ socket = {}{accept} }}", quoted(name)),
+        }
     }));
     line(out, "bind", list(binds));
     line(out, "maxconn", frontend.maxconn);
     line(out, "timeout.client", time(frontend.timeout.client));
+    line(out, "timeout.client_handshake", time(frontend.timeout.client_handshake));
     if frontend.mode == Mode::Http {
         line(out, "timeout.http_request", time(frontend.timeout.http_request));
         line(out, "timeout.http_keep_alive", time(frontend.timeout.http_keep_alive));
@@ -243,10 +250,11 @@ fn unix(bind: &UnixBind) -> String {
     };
     let mode = bind.mode.map(|mode| format!(", mode = \"{mode:04o}\"")).unwrap_or_default();
     let owners = owned("user", &bind.user) + &owned("group", &bind.group);
-    if mode.is_empty() && owners.is_empty() {
+    let accept = accept(&bind.accept_proxy);
+    if mode.is_empty() && owners.is_empty() && accept.is_empty() {
         return quoted(&bind.address.to_string());
     }
-    format!("{{ unix = {}{mode}{owners} }}", quoted(bind.address.as_str()))
+    format!("{{ unix = {}{mode}{owners}{accept} }}", quoted(bind.address.as_str()))
 }
 
 fn owner(owner: &Owner) -> String {
@@ -263,6 +271,7 @@ fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Con
     line(out, "retries", backend.retries);
     line(out, "redispatch", backend.redispatch);
     line(out, "source", source::source(config, index, None, &backend.source));
+    line(out, "send_proxy", proxy_protocol::send(proxy_protocol::common(&backend.servers)));
     line(out, "timeout.connect", time(backend.timeout.connect));
     line(out, "timeout.server", time(backend.timeout.server));
     line(out, "timeout.queue", time(backend.timeout.queue));
@@ -294,8 +303,9 @@ fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Con
 /// Servers of a `servers` list have an address for a name, which no key can be.
 fn servers(out: &mut String, backend: usize, servers: &[Server], config: &Config) {
     let mut listed: Vec<String> = Vec::new();
+    let common = proxy_protocol::common(servers);
     for (index, server) in servers.iter().enumerate() {
-        if server.name == server.address.to_string() && server.check_at == Elsewhere::default() {
+        if is_listed(server) {
             listed.push(quoted(&server.name));
             continue;
         }
@@ -312,11 +322,12 @@ fn servers(out: &mut String, backend: usize, servers: &[Server], config: &Config
         let cookie = cookie.unwrap_or_default();
         let own = server.source.as_ref().map(|own| source::source(config, backend, Some(index), own));
         let own = own.map(|own| format!(", source = {own}")).unwrap_or_default();
+        let proxy = proxy_protocol::of_server(server, common);
         let address = quoted(&server.address.to_string());
         let backup = if server.backup { ", backup = true" } else { "" };
         let disabled = if server.disabled { ", disabled = true" } else { "" };
         let table = format!(
-            "{{ address = {address}{own}{check_at}, weight = {}{backup}{disabled}{maxconn}{minconn}{cookie} }}",
+            "{{ address = {address}{own}{proxy}{check_at}, weight = {}{backup}{disabled}{maxconn}{minconn}{cookie} }}",
             server.weight
         );
         line(out, &format!("server.{}", key(&server.name)), table);
@@ -324,6 +335,10 @@ fn servers(out: &mut String, backend: usize, servers: &[Server], config: &Config
     if !listed.is_empty() || servers.is_empty() {
         line(out, "servers", list(listed));
     }
+}
+
+fn is_listed(server: &Server) -> bool {
+    server.name == server.address.to_string() && server.check_at == Elsewhere::default()
 }
 
 fn write_map(out: &mut String, map: &MapFile) {

@@ -12,8 +12,8 @@ pub(crate) use self::{
     map::{KINDS as MAP_KINDS, Map},
     proxy::{
         Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Given, Keepalive,
-        Kind, Observing, OnMarkedDown, Page, PageSource, Pool, RetryOn, Rule, Section, Server, Source,
-        SourceSettings, Statistics, UniqueId, rules,
+        Kind, Observing, OnMarkedDown, PROXY_EXTENSIONS, Page, PageSource, Pool, RetryOn, Rule, Section,
+        Server, Source, SourceSettings, Statistics, UniqueId, rules,
         rules::{Action, Condition, Content, Destination},
     },
     users::Users,

@@ -333,6 +333,8 @@ pub enum Why {
     Passwords,
     /// Its source has too many connections open, or opens them too fast.
     Source,
+    /// The PROXY header that it has to begin with did not come, or was none.
+    ProxyHeader,
     /// Something that a newer daemon knows.
     #[serde(other)]
     Other,

@@ -317,7 +317,9 @@ fn refused(backend: &Backend, at: Timestamp) -> impl Iterator<Item = Problem> {
             Why::NotConnected => {
                 ("can't be reached", "Does the service run there, and does a firewall let this node in?")
             }
-            Why::NoBackend | Why::NoServer | Why::Passwords | Why::Source | Why::Other => return None,
+            Why::NoBackend | Why::NoServer | Why::Passwords | Why::Source | Why::ProxyHeader | Why::Other => {
+                return None;
+            }
         };
         (at.saturating_since(refused.last) < GOES_ON).then(|| Problem {
             what: format!("backend {} {what}", backend.name),

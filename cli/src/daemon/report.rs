@@ -406,6 +406,7 @@ fn refused(found: &proxy::Refused) -> Refused {
             proxy::Why::NotConnected => Why::NotConnected,
             proxy::Why::Passwords => Why::Passwords,
             proxy::Why::Source => Why::Source,
+            proxy::Why::ProxyHeader => Why::ProxyHeader,
             // Kept apart from refusals.
             proxy::Why::Unanswered => Why::Other,
         },

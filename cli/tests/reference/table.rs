@@ -42,6 +42,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
         "[backend.NAME] server.NAME",
         "[backend.app]\nserver.web1 = { zzzzzzzz = 1 }\nserver.web2 = \"192.0.2.22:80\"",
     ),
+    ("[backend.NAME] send_proxy", "[backend.app]\nsend_proxy = { zzzzzzzz = 1 }"),
     ("[backend.NAME] balance", "[backend.app]\nbalance = { zzzzzzzz = 1 }"),
     ("[backend.NAME] balance.uri", "[backend.app]\nbalance = { uri = { zzzzzzzz = 1 } }"),
     ("[backend.NAME] timeout", "[backend.app]\ntimeout = { zzzzzzzz = 1 }"),

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::{Elsewhere, Source, UnixAddress};
+use super::{Elsewhere, ProxyVersion, SendProxy, Source, UnixAddress};
 use crate::Endpoint;
 
 /// One server.
@@ -19,6 +19,10 @@ pub struct Server {
     pub place: Place,
     /// Where connections to it come from, if not as the backend says.
     pub source: Option<Source>,
+    /// How it is told whose connection it gets; `None`: it is not.
+    pub send_proxy: Option<SendProxy>,
+    /// Checks begin with a header in which they say that they are our own; `None`: with none.
+    pub check_proxy: Option<ProxyVersion>,
     /// Where it is checked, if the backend's check does not say.
     pub check_at: Elsewhere,
     /// Share, 0..=256; 0 gets only requests of clients that had it before.
@@ -126,6 +130,8 @@ impl Server {
             address: address.into(),
             place: Place::default(),
             source: None,
+            send_proxy: None,
+            check_proxy: None,
             check_at: Elsewhere::default(),
             weight: 1,
             backup: false,

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct FrontendTimeouts {
     /// Inactivity (HAProxy `timeout client`).
     pub client: Duration,
+    /// What has to be said before anything else: a PROXY header (HAProxy `timeout client-hs`). Then the connection is closed.
+    pub client_handshake: Duration,
     /// A whole head, from its first byte (HAProxy `timeout http-request`): 408.
     pub http_request: Duration,
     /// Between two requests (HAProxy `timeout http-keep-alive`): closed without a word.
@@ -22,6 +24,7 @@ impl Default for FrontendTimeouts {
     fn default() -> Self {
         Self {
             client: Duration::from_secs(50),
+            client_handshake: Duration::from_secs(10),
             http_request: Duration::from_secs(10),
             http_keep_alive: Duration::from_secs(15),
             client_fin: None,

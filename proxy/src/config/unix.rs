@@ -4,6 +4,8 @@ use std::{fmt, path::Path, sync::Arc};
 
 use socket2::SockAddr;
 
+use super::AcceptProxy;
+
 /// The address of a Unix-domain socket: a path, or a name of the abstract namespace, which is in no folder (unix(7)).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct UnixAddress(Arc<str>);
@@ -79,7 +81,7 @@ impl fmt::Display for UnixAddress {
 }
 
 /// A listening Unix-domain socket that this process makes.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UnixBind {
     /// Where.
     pub address: UnixAddress,
@@ -89,6 +91,8 @@ pub struct UnixBind {
     pub user: Option<Owner>,
     /// Its group; `None`: that of the process.
     pub group: Option<Owner>,
+    /// Whose connections begin with a PROXY header; `None`: nobody's.
+    pub accept_proxy: Option<AcceptProxy>,
 }
 
 /// A user or a group.
@@ -116,7 +120,7 @@ impl UnixBind {
 
 impl From<UnixAddress> for UnixBind {
     fn from(address: UnixAddress) -> Self {
-        Self { address, mode: None, user: None, group: None }
+        Self { address, mode: None, user: None, group: None, accept_proxy: None }
     }
 }
 

@@ -27,6 +27,20 @@ pub(crate) fn run<S: Stream>(
     }
 }
 
+/// Lets `prepare` find out what has to be known before there is a session, and hands it to `then`; closes the connection if
+/// that is not to be had.
+pub(crate) async fn prepare<S: Stream, T>(
+    connection: Connection<S>,
+    prepare: impl AsyncFnOnce(&Connection<S>) -> Option<T>,
+    then: impl FnOnce(Connection<S>, T),
+) {
+    let prepared = drive(&connection, pin!(prepare(&connection))).await;
+    match prepared {
+        Some(Some(found)) => then(connection, found),
+        Some(None) | None => end(&connection),
+    }
+}
+
 /// Serves http until the connection is to end, under each generation of the configuration that it lives to see.
 pub(crate) async fn run_http<S: Stream>(mut connection: Rc<Connection<S>>, rooms: Rc<Rooms<S>>) {
     let mut idle = Some(Idle::new(&connection));

@@ -168,7 +168,7 @@ impl Board {
             // Not held while it waits: that would keep a generation alive.
             let Some(place) = self.place(&server) else { return };
             let check = place.backend().check.clone();
-            let elsewhere = place.server().check_at;
+            let (elsewhere, proxy) = (place.server().check_at, place.server().check_proxy);
             let source = place.source().clone();
             drop(place);
             let Some(check) = check else {
@@ -210,7 +210,7 @@ impl Board {
             let number = server.rounds.begin();
             let address = self.address(&server).await;
             let mut outcome = match &address {
-                Ok(address) => probe(&check, &check.address(address, elsewhere), &source).await,
+                Ok(address) => probe(&check, &check.address(address, elsewhere), &source, proxy).await,
                 Err(why) => Outcome::new(CheckCode::L4Connection, why),
             };
             // Only a server that is up can ask to be left out of the balance.

@@ -14,7 +14,9 @@ use super::{
     talk::{Inbox, LARGEST_ANSWER, Step, Talk},
 };
 use crate::{
-    config::{Address, Check, CheckKind, Source},
+    Endpoint,
+    config::{Address, Check, CheckKind, ProxyVersion, Source},
+    proxy_protocol::introduction::encode_own,
     status::CheckCode,
     upstream::{dial, is_exhausted},
 };
@@ -22,8 +24,14 @@ use crate::{
 /// Room for each read.
 const READ: usize = 4 * 1024;
 
-/// Checks the server at `address` once, from `source`, within `check.timeout`. Whatever happens, its socket is closed afterwards.
-pub(crate) async fn probe(check: &Check, address: &Address, source: &Source) -> Outcome {
+/// Checks the server at `address` once, from `source`, within `check.timeout`; `proxy` says that a header of our own goes first.
+/// Whatever happens, its socket is closed afterwards.
+pub(crate) async fn probe(
+    check: &Check,
+    address: &Address,
+    source: &Source,
+    proxy: Option<ProxyVersion>,
+) -> Outcome {
     let deadline = Instant::now() + check.timeout;
     let mut stream = match timeout_at(deadline, dial(address, source, None)).await {
         Ok(Ok(stream)) => stream,
@@ -44,7 +52,14 @@ pub(crate) async fn probe(check: &Check, address: &Address, source: &Source) -> 
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
     let talk = Talk::new(&check.kind, address.into());
-    match timeout_at(deadline, converse(&mut stream, talk)).await {
+    let exchange = async {
+        if let Some(version) = proxy {
+            let source = stream.local_addr().map_or(Endpoint::Unix, Endpoint::from);
+            stream.write_all(&encode_own(version, source, address.into())).await?;
+        }
+        converse(&mut stream, talk).await
+    };
+    match timeout_at(deadline, exchange).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => Outcome::new(CheckCode::L7Response, describe(&error)),
         Err(_) => Outcome::new(CheckCode::L7Timeout, format!("no answer within {}", in_words(check.timeout))),

@@ -32,12 +32,15 @@ use super::{
     write::{self, WriteError},
 };
 use crate::{
+    Endpoint,
     buffer::Buffer,
-    config::{Algorithm, BackendId, ReuseMode},
+    config::{Algorithm, BackendId, ReuseMode, SendProxy},
     connection::Connection,
     error::Error,
     log::{OnRecord, Record},
     metrics::Event,
+    proxy_protocol::introduction::Introduction,
+    sample::VariableId,
     stream::Stream,
     tcp,
     upstream::{Preference, Reuse, Search, Upstream},
@@ -138,6 +141,9 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             }
         });
         let mut search = worker.search(connection.frontend_id(), backend, self.preference);
+        if worker.node().backends[backend.0].introduces {
+            search.introduce(self.introduction());
+        }
         // That of another backend waits for the next request that goes there.
         if let Some(own) = self.session.own.take_if(|own| own.backend() == backend) {
             search.offer(*own);
@@ -163,7 +169,10 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 statuses: if is_resendable { &options.retry.statuses } else { &[] },
             };
             let mut failed = match self.attempt(&upstream, head, &repeat).await {
-                Ok(done) => return self.finish(upstream, done).await,
+                Ok(done) => {
+                    let introduced = search.introduced_to(upstream.server_index());
+                    return self.finish(upstream, done, introduced).await;
+                }
                 Err(failed) => failed,
             };
             failed.termination = failed.termination.with_response(self.begun.get().is_some());
@@ -220,6 +229,17 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             );
             connection.log(Record::tries_again);
             head = again;
+        }
+    }
+
+    /// Whose it is, as a server is told.
+    fn introduction(&self) -> Introduction {
+        let (connection, remembered) = (self.session.connection, self.session.memory.exchange.as_ref());
+        let unique_id = remembered.and_then(|request| request.variables.value(VariableId::REQUEST_ID));
+        Introduction {
+            source: remembered.map_or(connection.peer(), |request| request.client),
+            destination: connection.local(),
+            unique_id: unique_id.unwrap_or_default().to_vec(),
         }
     }
 
@@ -338,7 +358,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         .await
     }
 
-    async fn finish(mut self, upstream: Upstream, done: Done) -> Next {
+    /// `introduced` is who the server was told that the connection is of.
+    async fn finish(mut self, upstream: Upstream, done: Done, introduced: Option<Endpoint>) -> Next {
         let connection = self.session.connection;
         tracing::trace!(
             frontend = %connection.frontend().name,
@@ -361,11 +382,14 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         }
         if done.reusable {
             let is_authenticated = done.private || upstream.is_private();
-            if is_authenticated || upstream.backend().options.pool.reuse == ReuseMode::Never {
-                let stays = (!done.close).then_some(upstream);
+            let reuse = upstream.backend().options.pool.reuse;
+            if is_authenticated || introduced.is_some() || reuse == ReuseMode::Never {
+                let names_request =
+                    upstream.server().send_proxy.as_ref().is_some_and(SendProxy::names_request);
+                let stays = (!done.close && !names_request).then_some(upstream);
                 let patience = connection.frontend().timeout.http_keep_alive;
                 self.session.own =
-                    stays.and_then(|own| own.keep_own(is_authenticated, patience)).map(Box::new);
+                    stays.and_then(|own| own.keep_own(is_authenticated, introduced, patience)).map(Box::new);
             } else {
                 upstream.keep();
             }

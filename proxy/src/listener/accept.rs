@@ -9,16 +9,17 @@ use std::{cell::RefCell, io, os::fd::OwnedFd, rc::Rc, sync::Arc, time::Duration}
 use socket2::Socket;
 use tokio::{
     io::unix::AsyncFd,
+    net::TcpStream,
     sync::{oneshot, watch},
 };
 
 use crate::{
     Endpoint,
-    config::{Mode, TcpKeepalive},
+    config::{AcceptProxy, Mode, TcpKeepalive},
     connection::{self, Connection, Permit},
     listener::{BACKLOG, newcomers, pause::Paused, refuse::refuse},
     metrics::Event,
-    stream, tcp,
+    proxy_protocol, stream, tcp,
     worker::Worker,
 };
 
@@ -53,6 +54,8 @@ pub(crate) struct Assignment {
     pub(crate) frontend: usize,
     /// Of the connections that are accepted there.
     pub(crate) keepalive: Option<TcpKeepalive>,
+    /// Whose connections begin with a PROXY header.
+    pub(crate) accept_proxy: Option<Arc<AcceptProxy>>,
     /// Somebody else may have it open as well.
     pub(crate) is_inherited: bool,
     /// Dropped by the last who has it when its sockets are closed.
@@ -182,6 +185,7 @@ impl AcceptLoops {
             worker: Rc::clone(worker),
             _open: assignment.open.clone(),
             frontend: assignment.frontend,
+            accept_proxy: assignment.accept_proxy.clone(),
             is_inherited: assignment.is_inherited,
         });
         let (running, stopped) = oneshot::channel();
@@ -294,6 +298,7 @@ struct Listener {
     local: Endpoint,
     worker: Rc<Worker>,
     frontend: usize,
+    accept_proxy: Option<Arc<AcceptProxy>>,
     is_inherited: bool,
 }
 
@@ -382,8 +387,7 @@ impl Listener {
         }
     }
 
-    fn serve(&self, socket: Socket, peer: Endpoint, mut permit: Permit) {
-        let admitted = permit.admit(peer.ip());
+    fn serve(&self, socket: Socket, peer: Endpoint, permit: Permit) {
         let local = if self.local.ip().is_some_and(|address| address.is_unspecified()) {
             socket.local_addr().ok().and_then(|address| Endpoint::of_socket(&address)).unwrap_or(self.local)
         } else {
@@ -400,16 +404,20 @@ impl Listener {
         let counters = connection.counters();
         counters.connections.increment();
         counters.peak.raise(self.worker.node().frontends[self.frontend].connections.taken().into());
-        if let Err(refusal) = admitted {
-            return refuse(connection, refusal);
-        }
-        match connection.frontend().mode {
-            Mode::Tcp => tokio::task::spawn_local(connection::run(connection, tcp::serve)),
-            Mode::Http => {
-                let rooms = Rc::clone(self.worker.rooms());
-                tokio::task::spawn_local(connection::run_http(Rc::new(connection), rooms))
+        match &self.accept_proxy {
+            Some(accept) if accept.expects(peer.ip()) => {
+                let receive = proxy_protocol::receive;
+                tokio::task::spawn_local(connection::prepare(
+                    connection,
+                    receive,
+                    |mut connection, origin| {
+                        connection.set_origin(origin);
+                        begin(connection);
+                    },
+                ));
             }
-        };
+            Some(_) | None => begin(connection),
+        }
     }
 
     async fn failed(&self, error: &io::Error) {
@@ -429,6 +437,20 @@ impl Listener {
         }
         counter.increment();
     }
+}
+
+/// The session of a connection whose client is known.
+fn begin(mut connection: Connection<TcpStream>) {
+    if let Err(refusal) = connection.admit() {
+        return refuse(connection, refusal);
+    }
+    match connection.frontend().mode {
+        Mode::Tcp => tokio::task::spawn_local(connection::run(connection, tcp::serve)),
+        Mode::Http => {
+            let rooms = Rc::clone(connection.worker().rooms());
+            tokio::task::spawn_local(connection::run_http(Rc::new(connection), rooms))
+        }
+    };
 }
 
 pub(super) fn set_keepalive(socket: &Socket, keepalive: Option<&TcpKeepalive>) {

@@ -377,11 +377,18 @@ impl Binding {
     /// Those of `config`, not bound yet, with numbers of their own.
     fn all(config: &Config) -> impl Iterator<Item = Self> {
         config.frontends.iter().enumerate().flat_map(|(frontend, of)| {
-            let address = of.binds.iter().map(|bind| (bind.label.clone(), Wanted::Address(bind.address)));
-            let unix = of.unix.iter().map(|bind| (bind.address.to_string(), Wanted::Unix(bind.clone())));
-            let inherited = of.inherited.iter();
-            let inherited = inherited.map(|one| (one.to_string(), Wanted::Inherited(one.clone())));
-            address.chain(unix).chain(inherited).map(move |(label, wanted)| {
+            let address = of
+                .binds
+                .iter()
+                .map(|bind| (bind.label.clone(), Wanted::Address(bind.address), &bind.accept_proxy));
+            let unix = of
+                .unix
+                .iter()
+                .map(|bind| (bind.address.to_string(), Wanted::Unix(bind.clone()), &bind.accept_proxy));
+            let inherited = of.inherited.iter().map(|bind| {
+                (bind.socket.to_string(), Wanted::Inherited(bind.socket.clone()), &bind.accept_proxy)
+            });
+            address.chain(unix).chain(inherited).map(move |(label, wanted, accept_proxy)| {
                 let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
                 let address = if let Wanted::Address(address) = wanted { Some(address) } else { None };
                 let (open, is_open) = published::channel(());
@@ -390,6 +397,7 @@ impl Binding {
                     listener: ListenerId { number, mode: of.mode },
                     frontend,
                     keepalive: of.options.tcp_keepalive,
+                    accept_proxy: accept_proxy.clone().map(Arc::new),
                     is_inherited: matches!(wanted, Wanted::Inherited(_)),
                 };
                 let status = BindStatus { label, address, error: None };

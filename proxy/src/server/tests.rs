@@ -175,7 +175,8 @@ async fn worker_that_hangs_while_the_others_go_over_follows_them() {
 #[tokio::test]
 async fn client_that_sends_many_requests_at_once_lets_the_others_in_between() {
     const MANY: usize = 300;
-    let bind = Bind { label: "front:0".to_owned(), address: (Ipv4Addr::LOCALHOST, 0).into() };
+    let bind =
+        Bind { label: "front:0".to_owned(), address: (Ipv4Addr::LOCALHOST, 0).into(), accept_proxy: None };
     let deny = Rule { when: Condition::ALWAYS, then: vec![Action::Deny(403)] };
     let front = Frontend { rules: vec![deny], ..Frontend::new("front", Mode::Http, vec![bind]) };
     let proxy = Proxy::start(Config { frontends: vec![front], ..config(1) }).unwrap();
@@ -216,7 +217,7 @@ async fn worker_that_does_not_take_a_listener_keeps_no_reload_waiting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let listening = || {
-        let bind = Bind { label: "front".to_owned(), address };
+        let bind = Bind { label: "front".to_owned(), address, accept_proxy: None };
         Config { frontends: vec![Frontend::new("front", Mode::Tcp, vec![bind])], ..config(2) }
     };
     let proxy = Proxy::start(listening()).unwrap();

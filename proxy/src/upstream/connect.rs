@@ -16,12 +16,15 @@ use super::{
     Lease, Own, Preference, Upstream, balance::Pick, dial, dial::is_local, idle::Link, persist::Persistence,
 };
 use crate::{
-    config::{Backend, BackendId},
+    Endpoint,
+    config::{Backend, BackendId, SendProxy},
     error::{Error, Kind, Side},
     health::passive::Seen,
     log::{Phase, Record, ServedBy},
     metrics::{BackendCounters, Event},
     node::{Asker, BackendShared, Grant},
+    proxy_protocol::introduction::{self, Introduction},
+    stream,
     trace::Chosen,
     upstream::queue::{Place, Wish},
     wheel::Deadline,
@@ -55,6 +58,8 @@ pub struct Search {
     failed: Vec<usize>,
     /// The client's own connection, until it is used or of no more use.
     own: Option<Own>,
+    /// Who asks, for servers that want to be told.
+    introduction: Option<Box<Introduction>>,
     retries: u32,
     redispatches: u32,
     /// The last attempt of all: its server, and why it failed.
@@ -118,6 +123,7 @@ impl Search {
             persistence,
             failed: Vec::new(),
             own: None,
+            introduction: None,
             retries: 0,
             redispatches: 0,
             failure: None,
@@ -157,8 +163,23 @@ impl Search {
         }
     }
 
-    /// Offers a connection that belongs to the client: taken if the choice falls on its server.
+    /// Whose request it is, for servers that are told ([`crate::config::Server::send_proxy`]).
+    pub(crate) fn introduce(&mut self, client: Introduction) {
+        self.introduction = Some(Box::new(client));
+    }
+
+    /// The client that a server was told of, if it is one that is told.
+    pub(crate) fn introduced_to(&self, server: usize) -> Option<Endpoint> {
+        self.config().servers[server].send_proxy.as_ref()?;
+        Some(self.introduction.as_ref()?.source)
+    }
+
+    /// Offers a connection that belongs to the client: taken if the choice falls on its server. One on which the server was
+    /// told of somebody else is closed: behind another proxy one connection has requests of many.
     pub(crate) fn offer(&mut self, own: Own) {
+        if own.introduced != self.introduced_to(own.server) {
+            return;
+        }
         if let Some(server) = own.authenticated_at().filter(|_| !self.preference.by_rule) {
             self.preference.server = Some(server);
             self.had_by = Chosen::Own;
@@ -349,7 +370,8 @@ impl Search {
                 None => self.count(Event::Stale),
             }
         }
-        if reuse == Reuse::Forbidden {
+        // One on which the server was told of a client is kept for that one alone.
+        if reuse == Reuse::Forbidden || self.config().servers[lease.server].send_proxy.is_some() {
             return None;
         }
         idle.take(self.backend, lease.server, reuse, now, || self.count(Event::Stale))
@@ -453,6 +475,13 @@ impl Search {
         Lease { worker: Rc::clone(&self.worker), backend: self.backend, server }
     }
 
+    /// Tells a server whose connection it is, before anything else.
+    async fn send_header(&self, how: &SendProxy, stream: &TcpStream) -> io::Result<()> {
+        let Some(client) = &self.introduction else { return Ok(()) };
+        let header = introduction::encode(how, client);
+        stream::write_all(stream, &header).await
+    }
+
     async fn attempt(&self, lease: &Lease, deadline: &Deadline) -> Result<TcpStream, Error> {
         let (source, keepalive) =
             (self.config().source(lease.server), self.config().options.tcp_keepalive.as_ref());
@@ -460,7 +489,12 @@ impl Search {
             let address = lease.address();
             let address =
                 address.ok_or_else(|| io::Error::other("the name of the server does not resolve"))?;
-            dial(&address, source, keepalive).await
+            let stream = dial(&address, source, keepalive).await?;
+            if let Some(how) = &self.config().servers[lease.server].send_proxy {
+                // Seldom, and no connection should carry the room for it.
+                Box::pin(self.send_header(how, &stream)).await?;
+            }
+            Ok(stream)
         });
         match deadline.limit(self.config().timeout.connect, connect).await {
             Ok(Ok(stream)) => Ok(stream),

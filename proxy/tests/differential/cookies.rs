@@ -375,7 +375,7 @@ fn dated() -> Vec<Case> {
 fn ours(groups: &[(&str, Cookie, Vec<Case>)], servers: &[SocketAddr]) -> Config {
     let mut config = config(Mode::Http, &[]);
     config.threads = 1.try_into().unwrap();
-    let bind = || vec![Bind { label: "front:0".to_owned(), address: ANY }];
+    let bind = || vec![Bind { label: "front:0".to_owned(), address: ANY, accept_proxy: None }];
     let server = |(index, &address): (usize, &SocketAddr)| Server {
         cookie: Some(VALUES[index].to_owned()),
         weight: u16::from(index != 2),

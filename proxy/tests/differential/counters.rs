@@ -274,8 +274,11 @@ pub(crate) fn our_config(servers: &[Vec<SocketAddr>]) -> Config {
         backend.timeout.queue = case.timeout_queue();
         backend.timeout.connect = Duration::from_secs(5);
         all.backends.push(backend);
-        let mut frontend =
-            Frontend::new(case.name, case.mode, vec![Bind { label: String::new(), address: ANY }]);
+        let mut frontend = Frontend::new(
+            case.name,
+            case.mode,
+            vec![Bind { label: String::new(), address: ANY, accept_proxy: None }],
+        );
         frontend.default_backend = Some(BackendId(index));
         frontend.options.ignore_probes = !case.probes;
         let deny = |status| vec![Rule { when: Condition::All(Vec::new()), then: vec![Action::Deny(status)] }];

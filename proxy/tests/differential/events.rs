@@ -123,7 +123,7 @@ fn our_config(servers: &[SocketAddr], port: u16) -> lb_proxy::Config {
         backend.observe =
             case.traffic.map(|(_, on_error)| Observe { layer: Layer::Layer7, error_limit: 2, on_error });
         all.backends.push(backend);
-        let bind = Bind { label: String::new(), address: ANY };
+        let bind = Bind { label: String::new(), address: ANY, accept_proxy: None };
         let mut frontend = Frontend::new(format!("f_{}", case.name), Mode::Http, vec![bind]);
         frontend.default_backend = Some(BackendId(index));
         all.frontends.push(frontend);

@@ -102,7 +102,8 @@ async fn one_that_waits_in_line_is_killed_there() {
     let (server, asked) = server(b"").await;
     let bench = Bench::start(http_config(&[server.address]), |config| {
         config.backends[0].servers[0].maxconn = Some(1);
-        let elsewhere = Bind { label: "elsewhere".into(), address: ([127, 0, 0, 2], 0).into() };
+        let elsewhere =
+            Bind { label: "elsewhere".into(), address: ([127, 0, 0, 2], 0).into(), accept_proxy: None };
         config.frontends[0].binds.push(elsewhere);
     })
     .await;

@@ -24,7 +24,8 @@ use crate::rig::*;
 async fn connections_on_an_address_are_reset_and_those_on_others_stay() {
     let server = Scripted::named("hello").await;
     let mut config = config(Mode::Tcp, &[server.address]);
-    config.frontends[0].binds = vec![Bind { label: "*:0".to_owned(), address: "0.0.0.0:0".parse().unwrap() }];
+    config.frontends[0].binds =
+        vec![Bind { label: "*:0".to_owned(), address: "0.0.0.0:0".parse().unwrap(), accept_proxy: None }];
     let proxy = Proxy::start(config).unwrap();
     let port = address(&proxy).port();
     let on = |last: u8| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port));
@@ -159,7 +160,7 @@ async fn hold_off_leaves_an_inherited_socket_as_it_was_for_who_has_it_next() {
     let front = passed.local_addr().unwrap();
     let mut config = config(Mode::Tcp, &[server.address]);
     config.frontends[0].binds.clear();
-    config.frontends[0].inherited = vec![Inherited::Descriptor(passed.as_raw_fd())];
+    config.frontends[0].inherited = vec![Inherited::Descriptor(passed.as_raw_fd()).into()];
     let proxy = Proxy::start(config).unwrap();
     let mut old = TcpStream::connect(front).await.unwrap();
     read_n(&mut old, 5).await;

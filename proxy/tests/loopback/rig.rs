@@ -52,7 +52,7 @@ pub(crate) async fn quick_once(limit: Duration, mut attempt: impl AsyncFnMut() -
 /// One frontend `front` on a free port, one backend `back` with these servers, two workers, no checks.
 pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
     let server = |(index, &address): (usize, &SocketAddr)| Server::new(format!("s{}", index + 1), address);
-    let binds = vec![Bind { label: "front:0".to_owned(), address: ANY }];
+    let binds = vec![Bind { label: "front:0".to_owned(), address: ANY, accept_proxy: None }];
     Config {
         threads: NonZeroUsize::new(2).unwrap(),
         maxconn: 1000,

@@ -28,7 +28,7 @@ use tokio::{
 use crate::{peers::*, rig::*};
 
 fn bind(address: &str) -> Bind {
-    Bind { label: address.to_owned(), address: address.parse().unwrap() }
+    Bind { label: address.to_owned(), address: address.parse().unwrap(), accept_proxy: None }
 }
 
 /// A port that is free now on all addresses. Below those that the kernel gives to whoever asks for any: it stays free.
@@ -287,7 +287,7 @@ async fn inherited_socket_stays_and_one_that_is_taken_away_and_given_back_works_
     let mut config = config(Mode::Tcp, &[server.address]);
     let plain = config.clone();
     config.frontends[0].binds = Vec::new();
-    config.frontends[0].inherited = vec![Inherited::Descriptor(socket.as_raw_fd())];
+    config.frontends[0].inherited = vec![Inherited::Descriptor(socket.as_raw_fd()).into()];
     let proxy = Proxy::start(config.clone()).unwrap();
     for next in [&config, &plain, &config] {
         proxy.reload(next.clone()).await.unwrap();

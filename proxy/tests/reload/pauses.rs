@@ -31,7 +31,7 @@ fn two_frontends(server: SocketAddr) -> Config {
 
 /// One of its own for each: a reload knows a listener by its address in the file.
 fn at_any_port(address: [u8; 4]) -> Bind {
-    Bind { label: "any".to_owned(), address: (address, 0).into() }
+    Bind { label: "any".to_owned(), address: (address, 0).into(), accept_proxy: None }
 }
 
 fn at(proxy: &Proxy, frontend: usize) -> SocketAddr {

@@ -36,7 +36,7 @@ async fn port_that_somebody_else_has() {
     let proxy = Proxy::start(config.clone()).unwrap();
     let taken = TcpListener::bind(ANY).unwrap();
     let free = TcpListener::bind(ANY).unwrap().local_addr().unwrap();
-    let label = |name: &str, address| Bind { label: name.to_owned(), address };
+    let label = |name: &str, address| Bind { label: name.to_owned(), address, accept_proxy: None };
     let mut next = other(&config, label("taken", taken.local_addr().unwrap()));
     next.frontends[0].binds.push(label("free", free));
     let error = proxy.reload(next).await.unwrap_err();
@@ -100,7 +100,7 @@ async fn one_that_is_ready_and_dropped() {
     let config = config(Mode::Tcp, &[server.address]);
     let proxy = Proxy::start(config.clone()).unwrap();
     let free = TcpListener::bind(ANY).unwrap().local_addr().unwrap();
-    let next = other(&config, Bind { label: "new".into(), address: free });
+    let next = other(&config, Bind { label: "new".into(), address: free, accept_proxy: None });
     drop(proxy.prepare(next).await.unwrap());
     is_untouched(&proxy).await;
     TcpListener::bind(free).unwrap();

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 
 use lb_proxy::{
-    config::{Backend, BackendId, BackendTimeouts, Mode, Server},
+    config::{
+        Backend, BackendId, BackendTimeouts, Check, Elsewhere, Mode, ProxyExtension, ProxyVersion, SendProxy,
+        Server,
+    },
     sample::Stage,
 };
 
@@ -76,7 +79,7 @@ fn one(
     let mode = value(&raw.mode, &defaults.mode).unwrap_or_default();
     let Watching { check, agent, observe, cut_when_down } = check::convert(section, defaults, mode, report);
     let balancing = balance::convert(section, defaults, mode, report);
-    let servers = servers(section, &file.name, report);
+    let servers = servers(section, file, (mode, check.as_ref()), report);
     if let (Kind::Backend, Mode::Tcp, Some(rule)) = (raw.kind, mode, raw.response_rules.first()) {
         report.error(rule.span, rules::NO_RESPONSES);
     }
@@ -135,7 +138,12 @@ pub(super) fn value<T: Clone>(own: &Option<At<T>>, default: &Option<At<T>>) -> O
     own.as_ref().or(default.as_ref()).map(|at| at.value.clone())
 }
 
-fn servers(section: &Named<Section>, file: &str, report: &Report<'_>) -> Vec<Server> {
+fn servers(
+    section: &Named<Section>,
+    file: &raw::File,
+    (mode, check): (Mode, Option<&Check>),
+    report: &Report<'_>,
+) -> Vec<Server> {
     let raw = &section.value.servers;
     let may_be_none = section.value.kind == Kind::Backend && section.value.servers_given == Given::Empty;
     if raw.is_empty() && section.value.servers_given != Given::Some && !may_be_none {
@@ -161,12 +169,17 @@ fn servers(section: &Named<Section>, file: &str, report: &Report<'_>) -> Vec<Ser
                 );
             }
         }
-        let place = server.address.as_ref().map(|at| super::place(file, at.span, report));
+        let send_proxy = [&server.send_proxy, &section.value.send_proxy, &file.defaults.send_proxy];
+        let send_proxy = send_proxy.into_iter().flatten().next().and_then(|at| at.value.clone());
+        check_names(server, &section.value, send_proxy.as_ref(), mode, report);
+        let place = server.address.as_ref().map(|at| super::place(&file.name, at.span, report));
         servers.push(Server {
             name: server.name.value.clone(),
             address,
             place: place.unwrap_or_default(),
             source: None,
+            check_proxy: check_proxy(server, send_proxy.as_ref(), check),
+            send_proxy,
             check_at: check::elsewhere(server),
             weight: server.weight.as_ref().and_then(|weight| u16::try_from(weight.value).ok()).unwrap_or(1),
             backup: server.backup.as_ref().is_some_and(|backup| backup.value),
@@ -185,6 +198,38 @@ fn servers(section: &Named<Section>, file: &str, report: &Report<'_>) -> Vec<Ser
         report.warning(span, message);
     }
     servers
+}
+
+/// Only requests have ids.
+fn check_names(
+    server: &raw::Server,
+    section: &Section,
+    send: Option<&SendProxy>,
+    mode: Mode,
+    report: &Report<'_>,
+) {
+    let is_named = send.is_some_and(|send| send.extensions.contains(&ProxyExtension::UniqueId));
+    if let (true, Mode::Tcp) = (is_named, mode) {
+        let at = server.send_proxy.as_ref().or(section.send_proxy.as_ref());
+        let span = at.map_or(server.name.span, |at| at.span);
+        report.error(
+            span,
+            "`unique-id` needs mode = \"http\"; in mode tcp there are no requests that have an id",
+        );
+    }
+}
+
+/// As in HAProxy: checks begin like the traffic where they go to the same place, and elsewhere where the file says so.
+fn check_proxy(
+    server: &raw::Server,
+    send: Option<&SendProxy>,
+    check: Option<&Check>,
+) -> Option<ProxyVersion> {
+    let at = check?.at;
+    let is_elsewhere = [server.check_address.is_some(), server.check_port.is_some()].contains(&true)
+        || at != Elsewhere::default();
+    let is_wanted = server.check_send_proxy.as_ref().map_or(send.is_some() && !is_elsewhere, |at| at.value);
+    is_wanted.then(|| send.map_or(ProxyVersion::V1, |send| send.version))
 }
 
 fn minconn(server: &raw::Server, report: &Report<'_>) -> Option<u32> {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use lb_proxy::{
-    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, Inherited, Mode, UnixBind},
+    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, InheritedBind, Mode, UnixBind},
     sample::Stage,
 };
 
@@ -88,6 +88,8 @@ fn one(
         maxconn: value(&raw.maxconn, &defaults.maxconn).unwrap_or(global_maxconn).min(global_maxconn),
         timeout: FrontendTimeouts {
             client: value(&own.client, &other.client).unwrap_or(built_in.client),
+            client_handshake: value(&own.client_handshake, &other.client_handshake)
+                .unwrap_or(built_in.client_handshake),
             http_request: http(&own.http_request, &other.http_request).unwrap_or(built_in.http_request),
             http_keep_alive: http(&own.http_keep_alive, &other.http_keep_alive)
                 .unwrap_or(built_in.http_keep_alive),
@@ -138,18 +140,19 @@ fn check_tcp(raw: &Section, report: &Report<'_>) {
 }
 
 fn unix(bind: &raw::Bind) -> Option<UnixBind> {
-    if let BindAddress::Unix(unix) = &bind.address { Some(unix.clone()) } else { None }
+    let BindAddress::Unix(unix) = &bind.address else { return None };
+    Some(UnixBind { accept_proxy: bind.accept_proxy.clone(), ..unix.clone() })
 }
 
 /// Two listeners on one passed socket would take each other's clients.
-fn inherited(raw: &Section, report: &Report<'_>) -> Vec<Inherited> {
-    let mut found: Vec<Inherited> = Vec::new();
+fn inherited(raw: &Section, report: &Report<'_>) -> Vec<InheritedBind> {
+    let mut found: Vec<InheritedBind> = Vec::new();
     for bind in &raw.binds {
         let BindAddress::Inherited(one) = &bind.address else { continue };
-        if found.contains(one) {
+        if found.iter().any(|found| found.socket == *one) {
             report.error(bind.span, format!("{one} is in the list already; remove one"));
         }
-        found.push(one.clone());
+        found.push(InheritedBind { socket: one.clone(), accept_proxy: bind.accept_proxy.clone() });
     }
     found
 }
@@ -157,7 +160,9 @@ fn inherited(raw: &Section, report: &Report<'_>) -> Vec<Inherited> {
 /// One entry may stand for several addresses.
 fn binds(raw: &raw::Bind, file: &raw::File, report: &Report<'_>) -> Vec<Bind> {
     match &raw.address {
-        BindAddress::Address { text, address } => vec![Bind { label: text.clone(), address: *address }],
+        BindAddress::Address { text, address } => {
+            vec![Bind { label: text.clone(), address: *address, accept_proxy: raw.accept_proxy.clone() }]
+        }
         BindAddress::Unix(_) | BindAddress::Inherited(_) => Vec::new(),
         BindAddress::Vip { vip, port } => {
             let Some(known) = file.vips.iter().find(|known| known.name.value == vip.value) else {
@@ -169,6 +174,7 @@ fn binds(raw: &raw::Bind, file: &raw::File, report: &Report<'_>) -> Vec<Bind> {
             let bind = |address: IpAddr| Bind {
                 label: format!("{}:{port}", vip.value),
                 address: SocketAddr::new(address, *port),
+                accept_proxy: raw.accept_proxy.clone(),
             };
             known.value.served().map(bind).collect()
         }

@@ -51,7 +51,7 @@ pub(super) fn warn(sections: &Sections<'_>, report: &Report<'_>) {
 }
 
 fn is_unix_alone(section: &Section) -> bool {
-    let is_unix = |bind: &Bind| matches!(bind.address, BindAddress::Unix(_));
+    let is_unix = |bind: &Bind| matches!(bind.address, BindAddress::Unix(_)) && bind.accept_proxy.is_none();
     !section.binds.is_empty() && section.binds.iter().all(is_unix)
 }
 

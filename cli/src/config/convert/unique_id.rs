@@ -1,7 +1,7 @@
 //! `unique_id` of a frontend.
 
 use lb_proxy::{
-    config::{Frontend, Mode, UniqueId},
+    config::{Backend, Frontend, Mode, ProxyExtension, UniqueId},
     sample::{Fault, Names, Place, Stage, Text},
 };
 
@@ -44,7 +44,14 @@ pub(super) fn convert(
     Some(UniqueId { header, template })
 }
 
-/// An id for the requests of every frontend that has none: some template asks for it.
+/// Is some server told the ids of requests?
+pub(super) fn is_told(backends: &[Backend]) -> bool {
+    let sent =
+        backends.iter().flat_map(|backend| &backend.servers).filter_map(|server| server.send_proxy.as_ref());
+    sent.flat_map(|send| &send.extensions).any(|extension| *extension == ProxyExtension::UniqueId)
+}
+
+/// An id for the requests of every frontend that has none: some template asks for it, or a server is told it.
 pub(super) fn complete(frontends: &mut [Frontend]) {
     for frontend in frontends.iter_mut().filter(|frontend| frontend.mode == Mode::Http) {
         let id = || UniqueId { header: None, template: UniqueId::default_template() };

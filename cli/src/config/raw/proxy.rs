@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lb_proxy::{
-    config::{Compression, Mode},
+    config::{Compression, Mode, SendProxy},
     rules::AmbiguousPath,
 };
 
@@ -25,6 +25,7 @@ pub(crate) use self::{
     observe::{Agent, Observing, OnMarkedDown, Watching},
     options::{BackendOptions, Failure, FrontendOptions, Keepalive, Pool, RetryOn},
     persistence::{PerSource, Stick},
+    proxy_protocol::EXTENSIONS as PROXY_EXTENSIONS,
     rules::Rule,
     server::{Given, Server},
     source::{Source, SourceSettings, interface},
@@ -41,6 +42,7 @@ mod cookie;
 mod observe;
 mod options;
 mod persistence;
+mod proxy_protocol;
 pub(crate) mod rules;
 mod server;
 mod source;
@@ -92,6 +94,8 @@ pub(crate) struct Section {
     pub(crate) cookie: Option<At<Cookie>>,
     pub(crate) stick: Option<At<Stick>>,
     pub(crate) source: Option<At<Source>>,
+    /// `None` inside is `false`.
+    pub(crate) send_proxy: Option<At<Option<SendProxy>>>,
     pub(crate) backend_options: BackendOptions,
     pub(crate) balancing: Balancing,
     pub(crate) retries: Option<At<u32>>,
@@ -108,6 +112,7 @@ pub(crate) struct Section {
 #[derive(Debug, Default)]
 pub(crate) struct Timeouts {
     pub(crate) client: Option<At<Duration>>,
+    pub(crate) client_handshake: Option<At<Duration>>,
     pub(crate) http_request: Option<At<Duration>>,
     pub(crate) http_keep_alive: Option<At<Duration>>,
     pub(crate) client_fin: Option<At<Duration>>,
@@ -129,8 +134,9 @@ const FRONTEND_KEYS: [&str; 8] = [
     "monitor_uri",
     "statistics",
 ];
-const BACKEND_KEYS: [&str; 12] = [
+const BACKEND_KEYS: [&str; 13] = [
     "source",
+    "send_proxy",
     "log_health_checks",
     "retries",
     "redispatch",
@@ -190,6 +196,7 @@ impl Section {
             cookie: None,
             stick: None,
             source: None,
+            send_proxy: None,
             backend_options: BackendOptions::default(),
             balancing: Balancing::default(),
             retries: None,
@@ -253,6 +260,7 @@ impl Section {
             section.cookie = fields.value("cookie").and_then(|value| Cookie::read(&value));
             section.stick = fields.value("stick").and_then(|value| Stick::read(&value));
             section.source = fields.value("source").and_then(|value| Source::read(&value));
+            section.send_proxy = proxy_protocol::send(&fields);
             section.balancing = Balancing::read(&fields);
             section.retries = fields.integer("retries", 0..=100);
             section.redispatch = fields.boolean("redispatch");
@@ -299,8 +307,9 @@ fn elsewhere(key: &str, kind: Kind) -> Option<String> {
 }
 
 /// Each timeout, and whether it is the frontend's.
-const TIMEOUTS: [(&str, bool); 10] = [
+const TIMEOUTS: [(&str, bool); 11] = [
     ("client", true),
+    ("client_handshake", true),
     ("http_request", true),
     ("http_keep_alive", true),
     ("client_fin", true),
@@ -317,6 +326,7 @@ impl Timeouts {
         let mut timeouts = Self::default();
         if kind.takes_frontend_keys() {
             timeouts.client = fields.duration("client", POSITIVE);
+            timeouts.client_handshake = fields.duration("client_handshake", POSITIVE);
             timeouts.http_request = fields.duration("http_request", POSITIVE);
             timeouts.http_keep_alive = fields.duration("http_keep_alive", POSITIVE);
             timeouts.client_fin = fields.duration("client_fin", POSITIVE);

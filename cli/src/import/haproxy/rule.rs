@@ -61,6 +61,8 @@ pub(super) enum Made {
     Key(&'static str, Value),
     /// A header of requests for lines of the log.
     Capture(Captured),
+    /// Connections that meet the condition begin with a PROXY header.
+    ExpectProxy,
     /// What a counter counts; conditions ask it.
     Track(limit::Track),
     /// Nothing.
@@ -98,6 +100,8 @@ pub(super) struct Rules {
     /// Keys of the section that lines of rules are.
     pub(super) keys: BTreeMap<&'static str, (Value, Span)>,
     pub(super) captures: Vec<Captured>,
+    /// Whose connections begin with a PROXY header.
+    pub(super) accept_proxy: Option<Value>,
     /// Lines that are not in our file.
     pub(super) lost: Vec<Span>,
 }
@@ -160,6 +164,14 @@ impl Context<'_> {
                 }
                 Ok((Cond::Always, Made::Key(key, value))) => drop(rules.keys.insert(key, (value, line.span))),
                 Ok((Cond::Always, Made::Capture(captured))) => rules.captures.push(captured),
+                Ok((cond, Made::ExpectProxy)) => match action::senders(&cond) {
+                    Some(senders) => rules.accept_proxy = Some(senders),
+                    None => {
+                        rules.lost.push(line.span);
+                        let why = "`expect-proxy`: the condition is one on `src` here: the networks of the proxies in front";
+                        self.notes.lost(line.span, why);
+                    }
+                },
                 Ok((_, Made::Key(..) | Made::Capture(_))) => {
                     rules.lost.push(line.span);
                     self.notes.lost(

@@ -6,7 +6,7 @@ use lb_proxy::{
     sample::Names,
 };
 
-use super::{Idle, does, keeps_clients, of_tcp_rules};
+use super::{super::unique_id, Idle, does, keeps_clients, of_tcp_rules};
 use crate::config::raw::{self, BindAddress, Keepalive, Kind, LogEntry, Section};
 
 pub(super) fn warn(
@@ -56,7 +56,7 @@ fn http(frontend: &Frontend, section: &Section, backends: &[Backend], names: &Na
         let why = "with http_connection = \"close\" no connection waits for a second request";
         idle.key(section.timeout.http_keep_alive.as_ref(), "http_keep_alive", why);
     }
-    let is_named = names.wants_request_id();
+    let is_named = names.wants_request_id() || unique_id::is_told(backends);
     if let Some(id) = section.unique_id.as_ref().filter(|id| id.header.is_none() && !is_named) {
         let why =
             "the id is sent in no header, and no text has {request.id}; write header = \"X-Request-Id\"";

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use lb_proxy::config::{Inherited, UnixBind};
+use lb_proxy::config::{AcceptProxy, Inherited, UnixBind};
 
+use super::proxy_protocol;
 use crate::config::{
     diagnostic::Span,
     reader::{At, Fields, Value},
@@ -15,6 +16,8 @@ use crate::config::{
 pub(crate) struct Bind {
     pub(crate) span: Span,
     pub(crate) address: BindAddress,
+    /// Whose connections begin with a PROXY header.
+    pub(crate) accept_proxy: Option<AcceptProxy>,
 }
 
 #[derive(Debug)]
@@ -40,53 +43,64 @@ impl Bind {
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
-        let address = if value.is_table() { Self::read_table(value)? } else { Self::read_text(value)? };
-        Some(Self { span: value.span, address })
-    }
-
-    fn read_text(value: &Value<'_>) -> Option<BindAddress> {
-        let parse = |text: &str| match text::unix_address(text) {
-            Some(address) => address.and_then(text::listening).map(BindAddress::Unix),
-            None => text::bind_address(text)
-                .map(|address| BindAddress::Address { text: text.to_owned(), address }),
-        };
-        value.parsed(EXPECTED, parse).map(|address| address.value)
-    }
-
-    fn read_table(value: &Value<'_>) -> Option<BindAddress> {
+        if !value.is_table() {
+            let address = read_text(value, EXPECTED)?;
+            return Some(Self { span: value.span, address, accept_proxy: None });
+        }
         let fields = value.fields("`bind`".into(), EXPECTED)?;
-        if fields.value("unix").is_some() {
-            return read_unix(fields).map(BindAddress::Unix);
-        }
-        let (descriptor, socket) = (fields.value("fd"), fields.value("socket"));
-        if descriptor.is_some() || socket.is_some() {
-            let fd = descriptor.and_then(|value| value.integer(3..=1_048_575));
-            let fd = fd.and_then(|fd| i32::try_from(fd.value).ok());
-            let name = socket.and_then(|value| {
-                value.parsed("the name of a passed socket, as in \"web\"", text::socket_name)
-            });
-            if fd.is_some() && name.is_some() {
-                fields.report.error(value.span, "`fd` and `socket` both name a passed socket; remove one");
-            }
-            fields.finish(|key| {
-                (key == "vip" || key == "port").then(|| "a passed socket has its address".into())
-            });
-            let name = name.map(|name| Inherited::Named(name.value));
-            return name.or(fd.map(Inherited::Descriptor)).map(BindAddress::Inherited);
-        }
-        fields.require("vip", "vip = \"web\", the name of a [vip.*]");
-        fields.require("port", "port = 80");
-        let vip = fields.string("vip", "the name of a [vip.*]");
-        let port = fields.integer("port", 1..=65_535).and_then(|port| u16::try_from(port.value).ok());
-        for key in ["mode", "user", "group"] {
-            if let Some(value) = fields.value(key) {
-                let example = "{ unix = \"/run/app.sock\", mode = \"0660\" }";
-                fields.report.error(value.span, format!("{key} belongs to a socket with a file: {example}"));
-            }
-        }
-        fields.finish(|_| None);
-        Some(BindAddress::Vip { vip: vip?, port: port? })
+        let has_address = ["unix", "fd", "socket"].iter().all(|key| fields.value(key).is_none());
+        let accept_proxy = proxy_protocol::accept(&fields, has_address);
+        Some(Self { span: value.span, address: read_table(value.span, fields)?, accept_proxy })
     }
+}
+
+fn read_text(value: &Value<'_>, expected: &str) -> Option<BindAddress> {
+    let parse = |text: &str| match text::unix_address(text) {
+        Some(address) => address.and_then(text::listening).map(BindAddress::Unix),
+        None => {
+            text::bind_address(text).map(|address| BindAddress::Address { text: text.to_owned(), address })
+        }
+    };
+    value.parsed(expected, parse).map(|address| address.value)
+}
+
+fn read_table(span: Span, fields: Fields<'_>) -> Option<BindAddress> {
+    if fields.value("unix").is_some() {
+        return read_unix(fields).map(BindAddress::Unix);
+    }
+    let (descriptor, socket) = (fields.value("fd"), fields.value("socket"));
+    if descriptor.is_some() || socket.is_some() {
+        let fd = descriptor.and_then(|value| value.integer(3..=1_048_575));
+        let fd = fd.and_then(|fd| i32::try_from(fd.value).ok());
+        let name = socket
+            .and_then(|value| value.parsed("the name of a passed socket, as in \"web\"", text::socket_name));
+        if fd.is_some() && name.is_some() {
+            fields.report.error(span, "`fd` and `socket` both name a passed socket; remove one");
+        }
+        fields
+            .finish(|key| (key == "vip" || key == "port").then(|| "a passed socket has its address".into()));
+        let name = name.map(|name| Inherited::Named(name.value));
+        return name.or(fd.map(Inherited::Descriptor)).map(BindAddress::Inherited);
+    }
+    if let Some(value) = fields.value("address") {
+        let address = read_text(&value, "an address and a port, as in \"*:80\"");
+        fields.finish(|key| {
+            (key == "vip" || key == "port").then(|| "the address has its port, and is no vip's".into())
+        });
+        return address;
+    }
+    fields.require("vip", "vip = \"web\", the name of a [vip.*]");
+    fields.require("port", "port = 80");
+    let vip = fields.string("vip", "the name of a [vip.*]");
+    let port = fields.integer("port", 1..=65_535).and_then(|port| u16::try_from(port.value).ok());
+    for key in ["mode", "user", "group"] {
+        if let Some(value) = fields.value(key) {
+            let example = "{ unix = \"/run/app.sock\", mode = \"0660\" }";
+            fields.report.error(value.span, format!("{key} belongs to a socket with a file: {example}"));
+        }
+    }
+    fields.finish(|_| None);
+    Some(BindAddress::Vip { vip: vip?, port: port? })
 }
 
 fn read_unix(fields: Fields<'_>) -> Option<UnixBind> {

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use lb_proxy::config::ServerAddress;
+use lb_proxy::config::{SendProxy, ServerAddress};
 
-use super::{Source, check, cookie};
+use super::{Source, check, cookie, proxy_protocol};
 use crate::config::{
     reader::{At, Fields, Value},
     text,
@@ -16,6 +16,9 @@ pub(crate) struct Server {
     pub(crate) name: At<String>,
     pub(crate) address: Option<At<ServerAddress>>,
     pub(crate) source: Option<At<Source>>,
+    /// `None` inside is `false`.
+    pub(crate) send_proxy: Option<At<Option<SendProxy>>>,
+    pub(crate) check_send_proxy: Option<At<bool>>,
     /// Where it is checked, if not there.
     pub(crate) check_address: Option<At<IpAddr>>,
     pub(crate) check_port: Option<At<u16>>,
@@ -65,6 +68,8 @@ impl Server {
             name,
             address,
             source: None,
+            send_proxy: None,
+            check_send_proxy: None,
             check_address: None,
             check_port: None,
             weight: None,
@@ -92,6 +97,8 @@ impl Server {
             value.parsed("an address and a port, as in \"192.0.2.21:80\"", text::server_address)
         });
         server.source = fields.value("source").and_then(|value| Source::read(&value));
+        server.send_proxy = proxy_protocol::send(&fields);
+        server.check_send_proxy = fields.boolean("check_send_proxy");
         server.check_address = check::address(&fields, "check_address");
         server.check_port = check::port(&fields, "check_port");
         server.weight = fields.integer("weight", 0..=256);

@@ -87,6 +87,9 @@ pub(super) fn finish(
     let forwarded = forwarded(member, kind, is_http, &mut keys, world, &mut lost);
     let made = world.rules(member, is_http, own, forwarded.is_some());
     lost.extend(made.lost);
+    if let Some(senders) = made.accept_proxy {
+        binds = binds.into_iter().map(|bind| listen::accepting(bind, senders.clone())).collect();
+    }
     for (key, (value, span)) in made.keys {
         if ["wait_for_body", "per_source"].contains(&key) && !is_front {
             world.notes.lost(span, format!("it is of the frontend: write `{key}` there"));

@@ -73,6 +73,7 @@ pub(super) fn values(
                 (vec![*address], Value::Text(text))
             }
         };
+        let value = if bind.accepts_proxy { accepting(value, Value::Flag(true)) } else { value };
         if values.contains(&value) {
             continue;
         }
@@ -94,6 +95,22 @@ pub(super) fn values(
         values.push(value);
     }
     values
+}
+
+/// An entry of `bind` whose connections begin with a PROXY header if they come from `senders`.
+pub(super) fn accepting(bind: Value, senders: Value) -> Value {
+    let mut entries = match bind {
+        Value::Table(entries) => entries,
+        Value::Text(text) => match text.strip_prefix("unix:") {
+            Some(path) => vec![("unix".to_owned(), Value::text(path))],
+            None => vec![("address".to_owned(), Value::Text(text))],
+        },
+        other => return other,
+    };
+    if !entries.iter().any(|(key, _)| key == "accept_proxy") {
+        entries.push(("accept_proxy".to_owned(), senders));
+    }
+    Value::Table(entries)
 }
 
 /// A Unix socket, with what `unix-bind` says of all of them.

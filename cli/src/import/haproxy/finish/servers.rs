@@ -66,7 +66,7 @@ pub(super) fn lines(
             let lines = format!("server.{} = {}", key(&name), Value::Table(entries.to_vec()));
             world.takes_source(&lines, place)
         };
-        let mut entries = entries(server, &address, &mut cookies, world, lost);
+        let mut entries = entries(server, &address, is_http, &mut cookies, world, lost);
         let mut refuse = |why: String| {
             world.notes.lost(server.span, format!("the server `{}`: {why}", shown(&server.name.text)));
             lost.push(server.span);
@@ -94,6 +94,7 @@ pub(super) fn lines(
 fn entries(
     server: &Server,
     address: &str,
+    is_http: bool,
     cookies: &mut BTreeSet<String>,
     world: &World<'_>,
     lost: &mut Vec<Span>,
@@ -116,7 +117,14 @@ fn entries(
         own.retain(|(key, _)| !key.starts_with("check_"));
     }
     let mut entries = vec![("address".to_owned(), Value::text(address))];
-    for wanted in ["weight", "backup", "maxconn", "minconn", "check_address", "check_port"] {
+    entries.extend(
+        server
+            .send_proxy
+            .map(|version| ("send_proxy".to_owned(), send_proxy(version, server, is_http, world, lost))),
+    );
+    for wanted in
+        ["check_send_proxy", "weight", "backup", "maxconn", "minconn", "check_address", "check_port"]
+    {
         let found = own.iter().find(|(key, _)| *key == wanted);
         entries.extend(found.map(|(key, value)| ((*key).to_owned(), value.clone())));
     }
@@ -142,6 +150,27 @@ fn entries(
         }
     }
     entries
+}
+
+/// `send_proxy`: the version alone, where nothing else is said.
+fn send_proxy(
+    version: &'static str,
+    server: &Server,
+    is_http: bool,
+    world: &World<'_>,
+    lost: &mut Vec<Span>,
+) -> Value {
+    let mut extensions = if version == "v2" { server.proxy_extensions.clone() } else { Vec::new() };
+    if !is_http && extensions.contains(&"unique-id") {
+        extensions.retain(|extension| *extension != "unique-id");
+        world.notes.lost(server.span, "`unique-id`: a connection of mode tcp has no id here");
+        lost.push(server.span);
+    }
+    if extensions.is_empty() {
+        return Value::text(version);
+    }
+    let extensions = extensions.into_iter().map(Value::text).collect();
+    Value::table([("version", Value::text(version)), ("extensions", Value::List(extensions))])
 }
 
 /// The name of the server that `use-server` means.

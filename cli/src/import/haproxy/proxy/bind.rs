@@ -26,6 +26,8 @@ pub(in crate::import::haproxy) struct Bind {
     pub(in crate::import::haproxy) address: Address,
     /// The other family of `:::80`, which may stand in the file by itself.
     pub(in crate::import::haproxy) is_implied: bool,
+    /// Whoever connects begins with a PROXY header.
+    pub(in crate::import::haproxy) accepts_proxy: bool,
     pub(in crate::import::haproxy) span: Span,
 }
 
@@ -49,6 +51,7 @@ pub(in crate::import::haproxy) enum Address {
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     v6_only: bool,
+    accepts_proxy: bool,
     /// Rights and owners of a Unix socket.
     owners: Vec<(&'static str, Value)>,
     /// It must not be opened without what is missing.
@@ -86,8 +89,8 @@ pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
     with(1, row("uid", "", |bind, line| owner(bind, line, "user"), "`user`", OF_SOCKETS)),
     with(1, row("gid", "", |bind, line| owner(bind, line, "group"), "`group`", OF_SOCKETS)),
     with(1, needless("level, severity-output", "", "only of the stats socket")),
-    with(0, row("accept-proxy", "", unfit, "", "The PROXY protocol is not there: the listener is left out, since its clients would be refused.")),
-    with(1, row("accept-netscaler-cip", "", unfit, "", "As `accept-proxy`.")),
+    with(0, row("accept-proxy", "", |bind, _| { bind.accepts_proxy = true; Ok(()) }, "`accept_proxy`", "Of whoever connects; write the networks of the proxies in front.")),
+    with(1, row("accept-netscaler-cip", "", unfit, "", "It is not there: the listener is left out, since its clients would be refused.")),
     with(1, row("proto", "", proto, "", "`h1` is what is spoken; others are not there.")),
     with(0, row("ssl", "", unfit, "", TLS)),
     with(1, needless("alpn, npn, crt, crt-list, crt-ignore-err, ca-file, ca-ignore-err, ca-sign-file, ca-sign-pass, ca-verify-file, ciphers, ciphersuites, client-sigalgs, sigalgs, crl-file, curves, ecdhe, verify, ssl-min-ver, ssl-max-ver, tls-ticket-keys, quic-cc-algo, quic-socket", "", OF_TLS)),
@@ -120,7 +123,7 @@ fn owner(bind: &mut Parameters, directive: &Directive<'_>, key: &'static str) ->
 
 fn unfit(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
     bind.is_unfit = true;
-    let why = "the PROXY protocol is not there; without it this listener would refuse its clients, so it is left out";
+    let why = "it is not there; without it this listener would refuse its clients, so it is left out";
     Err(format!("`{}`: {why}", directive.keyword).into())
 }
 
@@ -182,7 +185,8 @@ fn add(proxy: &mut Proxy, addresses: &Word, words: &[Word], span: Span, notes: &
         for address in parse(text, &parameters).map_err(|why| Fault::at(addresses, why))? {
             let is_implied =
                 matches!(address, Address::Socket(address) if address.is_ipv4()) && text.starts_with(":::");
-            proxy.binds.push(Bind { address, is_implied, span });
+            let accepts_proxy = parameters.accepts_proxy;
+            proxy.binds.push(Bind { address, is_implied, accepts_proxy, span });
         }
     }
     Ok(())

@@ -33,6 +33,9 @@ pub(in crate::import::haproxy) struct Server {
     pub(in crate::import::haproxy) own: Vec<(&'static str, Value)>,
     pub(in crate::import::haproxy) cookie: Option<Word>,
     pub(in crate::import::haproxy) source: Option<Source>,
+    /// The version of the PROXY header that it gets.
+    pub(in crate::import::haproxy) send_proxy: Option<&'static str>,
+    pub(in crate::import::haproxy) proxy_extensions: Vec<&'static str>,
     /// What our file has for a whole backend.
     pub(in crate::import::haproxy) shared: Vec<Shared>,
     pub(in crate::import::haproxy) check: Option<Span>,
@@ -59,8 +62,8 @@ const MOST: u32 = 256;
 const OF_TLS: &str = "there is no TLS in this version, and what is meant for TLS is not said in clear text: the server is left out";
 const OF_SOCKS: &str =
     "servers are connected to directly, and this one is behind another proxy: it is left out";
-const OF_PROXY: &str =
-    "the PROXY protocol is not there, and a server that waits for it answers nothing: it is left out";
+const OF_PROXY_SSL: &str =
+    "As `send-proxy-v2`: the server is not told of TLS and of the client's certificate.";
 
 #[rustfmt::skip] // a row to a line
 pub(super) const PARAMETERS: &[Parameter<Server>] = &[
@@ -116,14 +119,18 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(1, missing("namespace", "", "start lbctl in that namespace")),
     with(1, row("socks4", "", |server, line| unfit(server, line, OF_SOCKS), "", OF_SOCKS)),
     with(0, needless("check-via-socks4", "", "servers are checked directly")),
-    with(0, row("send-proxy", "", |server, line| unfit(server, line, OF_PROXY), "", OF_PROXY)),
-    with(0, row("send-proxy-v2", "", |server, line| unfit(server, line, OF_PROXY), "", OF_PROXY)),
-    with(0, row("send-proxy-v2-ssl", "", |server, line| unfit(server, line, OF_PROXY), "", OF_PROXY)),
-    with(0, row("send-proxy-v2-ssl-cn", "", |server, line| unfit(server, line, OF_PROXY), "", OF_PROXY)),
-    with(0, missing("check-send-proxy", "", "the PROXY protocol is not there")),
-    with(1, needless("proxy-v2-options", "", "the PROXY protocol is not there")),
-    with(1, missing("set-proxy-v2-tlv-fmt", "", "the PROXY protocol is not there")),
-    with(0, needless("no-send-proxy, no-send-proxy-v2, no-send-proxy-v2-ssl, no-send-proxy-v2-ssl-cn, no-check-send-proxy", "", "the PROXY protocol is not there")),
+    with(0, row("send-proxy", "", |server, _| { server.send_proxy = Some("v1"); Ok(()) }, "`send_proxy`", "")),
+    with(0, row("send-proxy-v2", "", |server, _| { server.send_proxy = Some("v2"); Ok(()) }, "`send_proxy`", "")),
+    with(0, row("send-proxy-v2-ssl", "", send_proxy_ssl, "`send_proxy`", OF_PROXY_SSL)),
+    with(0, row("send-proxy-v2-ssl-cn", "", send_proxy_ssl, "`send_proxy`", OF_PROXY_SSL)),
+    with(0, row("check-send-proxy", "", |server, _| { put(server, "check_send_proxy", Value::Flag(true)); Ok(()) }, "`check_send_proxy`", "")),
+    with(1, row("proxy-v2-options", "", proxy_options, "`send_proxy.extensions`", "`crc32c` and `unique-id`.")),
+    with(1, missing("set-proxy-v2-tlv-fmt", "", "a server is told of the client, and of what `send_proxy.extensions` names")),
+    with(0, row("no-send-proxy", "", |server, _| { server.send_proxy = None; Ok(()) }, "", "")),
+    with(0, row("no-send-proxy-v2", "", |server, _| { server.send_proxy = None; Ok(()) }, "", "")),
+    with(0, row("no-send-proxy-v2-ssl", "", |server, _| { server.send_proxy = None; Ok(()) }, "", "")),
+    with(0, row("no-send-proxy-v2-ssl-cn", "", |server, _| { server.send_proxy = None; Ok(()) }, "", "")),
+    with(0, row("no-check-send-proxy", "", |server, _| { server.own.retain(|(key, _)| *key != "check_send_proxy"); Ok(()) }, "", "")),
     with(1, row("proto", "", proto, "", "`h1` is what is spoken; a server for another one is left out.")),
     with(1, needless("check-proto", "", "servers are checked in HTTP/1")),
     with(1, needless("ws", "", "WebSocket is HTTP/1.1")),
@@ -234,6 +241,8 @@ fn empty(name: Word, host: String, port: Option<u16>, span: Span) -> Server {
         own: Vec::new(),
         cookie: None,
         source: None,
+        send_proxy: None,
+        proxy_extensions: Vec::new(),
         shared: Vec::new(),
         check: None,
         track: None,
@@ -298,6 +307,28 @@ fn proto(server: &mut Server, directive: &Directive<'_>) -> Done {
         return Ok(());
     }
     unfit(server, directive, "servers are spoken to in HTTP/1.1: it is left out")
+}
+
+fn send_proxy_ssl(server: &mut Server, directive: &Directive<'_>) -> Done {
+    server.send_proxy = Some("v2");
+    let why = "the server is told of the client, and not of TLS and of the client's certificate";
+    Err(format!("`{}`: {why}", directive.keyword).into())
+}
+
+fn proxy_options(server: &mut Server, directive: &Directive<'_>) -> Done {
+    let word = directive.only()?;
+    let mut unknown = None;
+    server.proxy_extensions.clear();
+    for option in word.text.split(',') {
+        match ["crc32c", "unique-id"].into_iter().find(|known| *known == option) {
+            Some(known) => server.proxy_extensions.push(known),
+            None => unknown = Some(option),
+        }
+    }
+    match unknown {
+        None => Ok(()),
+        Some(option) => Err(Fault::at(word, format!("`{}` is not told to servers here", shown(option)))),
+    }
 }
 
 fn put(server: &mut Server, key: &'static str, value: Value) {

@@ -4,6 +4,7 @@ use super::{Context, Made, answer, limit, redirect};
 use crate::import::{
     document::Value,
     haproxy::{
+        cond::{Cond, Is},
         directive::{Fault, shown},
         lexer::Word,
         proxy::Captured,
@@ -117,11 +118,30 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     missing("sc-inc-gpc, sc-inc-gpc0, sc-inc-gpc1, sc-set-gpt, sc-set-gpt0, sc-add-gpc", TABLES),
     missing("use-service, lua.*, send-spoe-group, ot-group", "there are no services and no filters"),
     missing("switch-mode", "a section is of one mode"),
-    missing("expect-proxy, expect-netscaler-cip", "the PROXY protocol is not there"),
+    tcp("expect-proxy", expect_proxy, "`accept_proxy`", "`layer4`, of whoever connects or with a condition on `src`."),
+    missing("expect-netscaler-cip", "it is not there"),
     needless("strict-mode", "a head that grows too large is refused in any case"),
     needless("wait-for-handshake", "there is no TLS"),
     needless("pause", "nothing waits"),
 ];
+
+/// `expect-proxy layer4`
+fn expect_proxy(call: &Call<'_>) -> Result<Made, Fault> {
+    match call.words {
+        [layer] if layer.text == "layer4" => Ok(Made::ExpectProxy),
+        [other, ..] => Err(Fault::at(other, format!("`expect-proxy {}`: it is layer4", shown(&other.text)))),
+        [] => Err("`expect-proxy` takes `layer4`".into()),
+    }
+}
+
+/// Whose connections meet a condition, if it says so by their source alone: `accept_proxy`.
+pub(super) fn senders(cond: &Cond) -> Option<Value> {
+    match cond {
+        Cond::Always => Some(Value::Flag(true)),
+        Cond::Is(Is { key: "source", name: None, values }) => Some(Value::one_or_list(values.clone())),
+        _ => None,
+    }
+}
 
 /// Of responses.
 #[rustfmt::skip] // a row to a line

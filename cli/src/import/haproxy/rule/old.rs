@@ -184,9 +184,12 @@ mod tests {
         let does = match made {
             Made::Rule { does, .. } => Value::Table(does).to_string(),
             Made::Accept => "accept".to_owned(),
-            Made::Where(..) | Made::Key(..) | Made::Capture(_) | Made::Track(_) | Made::Nothing => {
-                "nothing".to_owned()
-            }
+            Made::Where(..)
+            | Made::Key(..)
+            | Made::Capture(_)
+            | Made::Track(_)
+            | Made::ExpectProxy
+            | Made::Nothing => "nothing".to_owned(),
         };
         Ok(match cond.when() {
             Some(when) => format!("{when} {does}"),

@@ -66,7 +66,12 @@ pub(super) fn settle(steps: Vec<Step>, goes_on: bool) -> Vec<Rule> {
                 }
             }
             // Its condition is that of the step.
-            Made::Where(..) | Made::Key(..) | Made::Capture(_) | Made::Track(_) | Made::Nothing => {}
+            Made::Where(..)
+            | Made::Key(..)
+            | Made::Capture(_)
+            | Made::ExpectProxy
+            | Made::Track(_)
+            | Made::Nothing => {}
         }
     }
     rules

@@ -1,0 +1,92 @@
+//! Reads the header of a connection, and not a byte more: what follows is the session's.
+
+use std::{io, os::fd::AsRawFd, pin::pin};
+
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::{io::Interest, net::TcpStream};
+
+use super::{Fault, Header, LONGEST, Origin};
+use crate::{
+    buffer::Buffer,
+    connection::Connection,
+    metrics::Event,
+    refusals::{self, Why},
+};
+
+/// Why there is no header.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// Nobody wanted anything: a check that only connects, a scan.
+    #[error("it ended without a byte")]
+    Nothing,
+    #[error("it ended in the middle of its PROXY header")]
+    Part,
+    #[error("its PROXY header was not whole within timeout.client_handshake")]
+    Late,
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error("it broke before its PROXY header was whole: {0}")]
+    Broken(#[from] io::Error),
+}
+
+/// Whose connection it is, as its first bytes say; `None` if that is not to be had, which is counted and said here: the
+/// connection is to be closed.
+pub(crate) async fn receive(connection: &Connection<TcpStream>) -> Option<Origin> {
+    let worker = connection.worker();
+    let deadline = worker.wheel().deadline();
+    let limit = connection.frontend().timeout.client_handshake;
+    let read = deadline.limit(limit, pin!(header(connection.stream(), worker.buffers().take()))).await;
+    let failure = match read.unwrap_or(Err(Failure::Late)) {
+        Ok(header) => {
+            connection.received().add(header.length as u64);
+            return Some(header.origin);
+        }
+        Err(failure) => failure,
+    };
+    if matches!(failure, Failure::Nothing) {
+        connection.count(Event::NullConnection);
+        return None;
+    }
+    connection.count(Event::ProxyHeader);
+    let node = worker.node();
+    let refusals = &node.frontends[connection.frontend_id()].refusals;
+    let peer = connection.peer();
+    let say = || format!("a connection of {peer} was closed: {failure} (accept_proxy)");
+    if let refusals::Noted { reason, more: Some(more) } = refusals.note(Why::ProxyHeader, node.now(), say) {
+        let reason = &*reason;
+        tracing::warn!(frontend = %connection.frontend().name, reason, more, "refused");
+    }
+    tracing::debug!(frontend = %connection.frontend().name, %peer, %failure, "no PROXY header");
+    None
+}
+
+/// Bytes are looked at until the header is whole, and only then taken: nobody has said how long it is.
+async fn header(stream: &TcpStream, mut buffer: Buffer) -> Result<Header, Failure> {
+    let room = &mut buffer.unfilled()[..LONGEST];
+    loop {
+        let ready = stream.ready(Interest::READABLE).await?;
+        let seen = match stream.try_io(Interest::READABLE, || peek(stream, room)) {
+            Ok(0) => return Err(Failure::Nothing),
+            Ok(seen) => seen,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(header) = Header::decode(&room[..seen])? {
+            // They are there: it is one call.
+            let mut taken = 0;
+            while taken < header.length {
+                taken += stream.try_read(&mut room[taken..header.length])?;
+            }
+            return Ok(header);
+        }
+        if ready.is_read_closed() {
+            return Err(Failure::Part);
+        }
+        // What is there has been seen: the kernel tells of what comes behind it.
+        let _ = stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+    }
+}
+
+fn peek(stream: &TcpStream, room: &mut [u8]) -> io::Result<usize> {
+    Ok(recv(stream.as_raw_fd(), room, MsgFlags::MSG_PEEK)?)
+}
