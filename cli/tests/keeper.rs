@@ -149,3 +149,18 @@ fn a_file_that_is_no_page_is_refused() {
     nix::unistd::ftruncate(&zeros, 1 << 16).unwrap();
     assert!(Page::open(zeros).is_err());
 }
+
+#[test]
+fn nobody_makes_the_page_shorter_under_the_others() {
+    let page = Page::create().unwrap();
+    let length = nix::sys::stat::fstat(page.file()).unwrap().st_size;
+    for other in [0, length - 1, length + 4096] {
+        assert_eq!(nix::unistd::ftruncate(page.file(), other), Err(nix::errno::Errno::EPERM), "{other}");
+    }
+    // What looks like one, and could be made shorter later.
+    let mut content = vec![0; usize::try_from(length).unwrap()];
+    assert_eq!(nix::sys::uio::pread(page.file(), &mut content, 0), Ok(content.len()));
+    let open = nix::sys::memfd::memfd_create("open", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
+    assert_eq!(nix::sys::uio::pwrite(&open, &content, 0), Ok(content.len()));
+    assert!(Page::open(open).is_err());
+}

@@ -12,9 +12,12 @@ use std::{
 };
 
 use lb_vrrp::Moment;
-use nix::sys::{
-    memfd::{MFdFlags, memfd_create},
-    mman::{MapFlags, ProtFlags, mmap, munmap},
+use nix::{
+    fcntl::{FcntlArg, SealFlag, fcntl},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        mman::{MapFlags, ProtFlags, mmap, munmap},
+    },
 };
 
 /// So many groups have a place for the moment of their last advertisement; more start over when a speaker is replaced.
@@ -22,6 +25,9 @@ pub const GROUPS: usize = 256;
 
 /// Says that a file is such a page, of this layout.
 const MAGIC: u32 = 0x4c42_0001;
+
+/// Its length stays what it is.
+const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
 /// One of the two processes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,8 +70,10 @@ impl Page {
     /// # Errors
     /// The kernel refused the memory.
     pub fn create() -> io::Result<Self> {
-        let file = memfd_create("lbctl-keeper", MFdFlags::MFD_CLOEXEC)?;
+        let file = memfd_create("lbctl-keeper", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
         nix::unistd::ftruncate(&file, libc::off_t::try_from(size_of::<Layout>()).map_err(io::Error::other)?)?;
+        // Whoever got into one of the processes ends no other one by making it shorter.
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::from_bits_retain(SEALS)))?;
         let page = Self::map(file)?;
         for side in [Side::Daemon, Side::Speaker] {
             page.init_mutex(side)?;
@@ -79,6 +87,11 @@ impl Page {
     /// # Errors
     /// It is not such a page.
     pub fn open(file: OwnedFd) -> io::Result<Self> {
+        // Else it would be another length after the next line. What is no such memory has no seals.
+        let seals = fcntl(&file, FcntlArg::F_GET_SEALS).unwrap_or_default();
+        if seals & SEALS != SEALS {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
         let length = nix::sys::stat::fstat(&file)?.st_size;
         if usize::try_from(length).is_ok_and(|length| length < size_of::<Layout>()) {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
