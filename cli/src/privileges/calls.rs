@@ -88,6 +88,13 @@ const NEVER: &[c_long] = &[
     libc::SYS_mknod,
 ];
 
+/// Of a terminal: type into it what its shell reads next (Linux has that for others' terminals off by default since 6.2), on
+/// the console as well, and have another driver for it. A daemon in the foreground has root's terminal.
+const OF_TERMINALS: &[u32] = &[libc::TIOCSTI as u32, TIOCLINUX, libc::TIOCSETD as u32];
+
+/// Of ioctl_console(2); libc has no name for it.
+const TIOCLINUX: u32 = 0x541c;
+
 /// Whoever starts no program.
 const STARTS: &[c_long] = &[libc::SYS_execve, libc::SYS_execveat, libc::SYS_capset];
 
@@ -110,6 +117,7 @@ const SPEAKER: &[c_int] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::
 pub(super) fn forbid() -> io::Result<()> {
     let mut rules = always(NEVER, libc::EPERM);
     rules.insert(libc::SYS_clone, Rule::RefuseFlags(NAMESPACES.cast_unsigned()));
+    rules.insert(libc::SYS_ioctl, Rule::RefuseSecond(OF_TERMINALS));
     apply(&rules, true)?;
     // Its flags are in memory, where no filter looks. libc takes the other one then, at each thread: not for a log.
     apply(&always(&[libc::SYS_clone3], libc::ENOSYS), false)

@@ -1,7 +1,7 @@
 //! A filter of system calls as seccomp(2) takes it: a program of classic BPF over the number of the call and its arguments.
 //!
 //! ```text
-//! processor ─▶ short pointers? ─▶ search by halves among the numbers ─▶ refused | looks at the first argument | allowed
+//! processor ─▶ short pointers? ─▶ search by halves among the numbers ─▶ refused | looks at an argument | allowed
 //! ```
 //! What is allowed whatever its arguments costs nothing from Linux 5.11 on, which then does not run the filter; before,
 //! it is one comparison for each doubling of the list.
@@ -21,6 +21,8 @@ pub(super) enum Rule {
     RefuseFlags(u32),
     /// It fails with EPERM unless its first argument is one of these.
     Only(&'static [c_int]),
+    /// It fails with EPERM if its second argument is one of these.
+    RefuseSecond(&'static [u32]),
 }
 
 /// The rules by number of the call.
@@ -101,7 +103,8 @@ fn search(rules: &[(u32, Rule)]) -> Option<Vec<sock_filter>> {
 /// What is done about a call that was found.
 fn outcome(rule: Rule) -> Option<Vec<sock_filter>> {
     // The lower half of 64 bits, which is all that such an argument has.
-    let argument = load(offset_of!(seccomp_data, args) + if cfg!(target_endian = "big") { 4 } else { 0 });
+    let half = if cfg!(target_endian = "big") { 4 } else { 0 };
+    let argument = load(offset_of!(seccomp_data, args) + half);
     Some(match rule {
         Rule::Refuse(error) => vec![refuse(error)],
         Rule::RefuseFlags(bits) => {
@@ -115,6 +118,16 @@ fn outcome(rule: Rule) -> Option<Vec<sock_filter>> {
                 program.push(jump(libc::BPF_JEQ, value.cast_unsigned(), rest, 0));
             }
             program.push(refuse(libc::EPERM));
+            program
+        }
+        Rule::RefuseSecond(values) => {
+            let mut program = vec![load(offset_of!(seccomp_data, args) + size_of::<u64>() + half)];
+            for (index, value) in values.iter().enumerate() {
+                // Over the others and the permission.
+                let rest = u8::try_from(values.len() - index).ok()?;
+                program.push(jump(libc::BPF_JEQ, *value, rest, 0));
+            }
+            program.extend([allow(), refuse(libc::EPERM)]);
             program
         }
     })
@@ -147,6 +160,8 @@ fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     const ALLOWED: u32 = libc::SECCOMP_RET_ALLOW;
@@ -167,7 +182,9 @@ mod tests {
                 // LD W ABS
                 0x20 if k == 0 => loaded = number,
                 0x20 if k == 4 => loaded = processor,
+                // The second argument is the first one's double.
                 0x20 if k == 16 => loaded = u32::try_from(argument & 0xffff_ffff).unwrap(),
+                0x20 if k == 24 => loaded = u32::try_from((argument * 2) & 0xffff_ffff).unwrap(),
                 // JMP with JEQ, JGE, JSET
                 0x15 => at += jump(loaded == k),
                 0x35 => at += jump(loaded >= k),
@@ -182,11 +199,12 @@ mod tests {
         let mut rules: Rules = (0..200).step_by(3).map(|call| (call, Rule::Refuse(libc::EPERM))).collect();
         rules.insert(56, Rule::RefuseFlags(0x1000_0000));
         rules.insert(41, Rule::Only(&[1, 2, 10]));
+        rules.insert(16, Rule::RefuseSecond(&[8, 10, 0x20]));
         let program = program(&rules).unwrap();
         let own = PROCESSOR.unwrap();
         for number in 0..300 {
             let expected = match number {
-                56 | 41 => continue,
+                16 | 41 | 56 => continue,
                 other if other % 3 == 0 && other < 200 => refused(libc::EPERM),
                 _ => ALLOWED,
             };
@@ -204,9 +222,37 @@ mod tests {
             (41, 3, refused(libc::EPERM)),
             // Its upper half is nothing to an int.
             (41, 3 | 1 << 32, refused(libc::EPERM)),
+            (16, 4, refused(libc::EPERM)),
+            (16, 5, refused(libc::EPERM)),
+            (16, 0x10, refused(libc::EPERM)),
+            (16, 8, ALLOWED),
+            (16, 0x11, ALLOWED),
+            // The kernel looks at the lower half as well.
+            (16, 4 | 1 << 40, refused(libc::EPERM)),
         ];
         for (number, argument, expected) in arguments {
             assert_eq!(run(&program, own, number, argument), expected, "{number} {argument:#x}");
         }
+    }
+
+    #[test]
+    fn nobody_types_into_the_terminal_of_who_started_the_daemon() {
+        std::thread::spawn(|| {
+            let terminal = nix::pty::openpty(None, None).unwrap();
+            rustix::thread::set_no_new_privs(true).unwrap();
+            super::super::calls::forbid().unwrap();
+            let ask = |request: u32| {
+                let mut ordinary: c_int = 0;
+                // SAFETY: each of these reads or writes at most an int.
+                Errno::result(unsafe {
+                    libc::ioctl(terminal.slave.as_raw_fd(), request.into(), &raw mut ordinary)
+                })
+            };
+            // TIOCSTI, TIOCLINUX, TIOCSETD; and FIONREAD.
+            assert_eq!([0x5412, 0x541c, 0x5423].map(ask), [Err(Errno::EPERM); 3]);
+            assert_eq!(ask(0x541b), Ok(0));
+        })
+        .join()
+        .unwrap();
     }
 }
