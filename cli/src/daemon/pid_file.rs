@@ -6,13 +6,16 @@
 use std::{
     ffi::OsString,
     fs::{self, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process,
 };
 
 use crate::privileges;
+
+/// Bytes of a number and what is around it.
+const LONGEST: u64 = 32;
 
 /// The file, with its name or without it yet. Dropped it is removed, unless it is [left](Self::leave) or names another process.
 #[derive(Debug)]
@@ -47,13 +50,13 @@ pub(super) enum PidFileError {
 impl PidFile {
     /// Prepares the file at `path`. Who takes over another daemon replaces the number of that.
     pub(super) fn prepare(path: &Path, takes_over: bool) -> Result<Self, PidFileError> {
-        if let Some(pid) = number_in(path).filter(|pid| !takes_over && is_daemon(*pid)) {
-            return Err(PidFileError::Taken { path: path.to_owned(), pid });
-        }
         let unnamed = beside(path);
         let failed = |error| PidFileError::File { path: path.to_owned(), error };
         if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(failed(io::Error::other("it is there and no file")));
+        }
+        if let Some(pid) = number_in(path).filter(|pid| !takes_over && is_daemon(*pid)) {
+            return Err(PidFileError::Taken { path: path.to_owned(), pid });
         }
         // Left behind by a process that had our number.
         let _ = fs::remove_file(&unnamed);
@@ -90,8 +93,16 @@ impl Drop for PidFile {
     }
 }
 
+/// What others put there may be a pipe that nobody writes to, a link or without an end: only a short file is read.
 fn number_in(path: &Path) -> Option<i32> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
 }
 
 /// Is `pid` an lbctl that serves? Numbers are given again, so another program may have that of a daemon that was killed.
@@ -114,4 +125,28 @@ fn hint(error: &io::Error) -> String {
     }
     let user = privileges::name_of(nix::unistd::geteuid());
     format!("; user {user} makes it: choose a folder of its own, as /run/lbctl is")
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+
+    use super::*;
+
+    #[test]
+    fn what_others_put_there_is_neither_waited_for_nor_read_without_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("link")).unwrap();
+        for name in ["pipe", "link"] {
+            let why = PidFile::prepare(&at(name), false).unwrap_err().to_string();
+            assert!(why.ends_with("it is there and no file"), "{why}");
+            assert_eq!(number_in(&at(name)), None);
+        }
+        fs::write(at("long"), format!("{:>40}", process::id())).unwrap();
+        assert_eq!(number_in(&at("long")), None, "only the first bytes are read");
+        fs::write(at("short"), format!("{}\n", process::id())).unwrap();
+        assert_eq!(number_in(&at("short")), i32::try_from(process::id()).ok());
+    }
 }
