@@ -14,6 +14,7 @@
 use std::{
     io,
     net::IpAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -437,7 +438,7 @@ impl Daemon {
             .iter()
             .filter_map(|group| Group::new(&self.config, group, index, started))
             .collect();
-        let Charge { speaker, groups: mut known, drained } = self.charge.take().unwrap_or_default();
+        let Charge { speaker, groups: mut known, drained, hello } = self.charge.take().unwrap_or_default();
         for group in &mut self.groups {
             group.go_on(&mut known);
         }
@@ -448,7 +449,7 @@ impl Daemon {
         }
         self.surroundings.look(clock::now(), local_addresses);
         self.survey();
-        self.say_hello(address);
+        self.say_hello(address, hello);
         self.handle_health(clock::now());
         Ok(())
     }
@@ -471,18 +472,18 @@ impl Daemon {
         Ok(())
     }
 
-    fn say_hello(&mut self, address: IpAddr) {
+    fn say_hello(&mut self, address: IpAddr, given: Option<OwnedFd>) {
         let peers = self.identity.peers(&self.config);
         if !peers.is_empty() {
-            self.neighbours = Some(Neighbours::start(clock::now(), address, self.local(), peers));
+            self.neighbours = Some(Neighbours::start(clock::now(), address, given, self.local(), peers));
         }
     }
 
     /// No other process takes the place of this one after all.
-    fn go_on(&mut self, now: Moment) -> io::Result<()> {
+    fn go_on(&mut self, now: Moment, hello: Option<OwnedFd>) -> io::Result<()> {
         let Identity::Node { address, .. } = self.identity else { return Ok(()) };
         if self.neighbours.is_none() {
-            self.say_hello(address);
+            self.say_hello(address, hello);
         }
         if self.speaker.is_none() && !self.groups.is_empty() {
             self.start_speaker(None)?;

@@ -57,6 +57,11 @@ fn election_and_clients_do_not_notice_and_the_next_process_is_as_good_a_holder()
             (load.report().ok() > 100).then_some(())
         });
         let moves = || scene.record_of_vip().unwrap().len();
+        // Of UDP port 3112. While it is bound anew, any user of the machine could take the port.
+        let hellos =
+            || BALANCERS.map(|node| scene.shell(node, "awk '$2 ~ /:0C28$/ { print $10 }' /proc/net/udp"));
+        let hello = hellos();
+        assert!(hello.iter().all(|inode| !inode.trim().is_empty()), "{hello:?}");
         let before = moves();
         for node in BALANCERS {
             for _ in 0..3 {
@@ -69,6 +74,7 @@ fn election_and_clients_do_not_notice_and_the_next_process_is_as_good_a_holder()
         });
         assert_eq!(moves(), before, "the address was not added or removed");
         assert_eq!(BALANCERS.map(|node| speaker(scene, node)), speakers, "the speakers stay");
+        assert_eq!(hellos(), hello, "the sockets of the hello stay");
         let report = load.stop().unwrap();
         assert_eq!(report.failed(), 0, "{report:?}");
         wait::until("no problems", Duration::from_secs(30), || {

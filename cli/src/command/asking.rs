@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     control::client::{Answer, Client, ClientError},
     exit::Exit,
+    output::text::{printable_json, printable_lines},
 };
 
 /// The status of an answer that says what is wrong with the file.
@@ -77,14 +78,14 @@ pub(super) fn not_done(error: &ClientError) -> Exit {
 pub(super) fn print<T: Serialize>(report: &T, as_json: bool, sentences: impl FnOnce(&T) -> String) -> Exit {
     let text = if as_json {
         match serde_json::to_string_pretty(report) {
-            Ok(text) => text,
+            Ok(text) => text.lines().map(printable_json).collect::<Vec<_>>().join("\n"),
             Err(error) => {
                 eprintln!("lbctl: {error}");
                 return Exit::Failure;
             }
         }
     } else {
-        sentences(report)
+        printable_lines(&sentences(report))
     };
     say(&text)
 }

@@ -9,6 +9,7 @@ use crate::{
         client::{Client, ClientError, DEFAULT_SOCKET},
     },
     exit::Exit,
+    output::text::{printable, printable_lines},
 };
 
 /// Arguments of `lbctl log`.
@@ -38,12 +39,13 @@ pub fn run(arguments: &LogArguments) -> Exit {
         match reopen(&Client::new(control)).await {
             Ok(report) => {
                 let said = if !report.files.is_empty() || report.failed.is_empty() {
-                    say(&sentence(&report))
+                    say(&printable_lines(&sentence(&report)))
                 } else {
                     Exit::Fine
                 };
                 for NotOpened { file, why } in &report.failed {
-                    eprintln!("lbctl: {file} can't be opened: {why}; its lines wait, and lbctl tries again");
+                    let what = printable(&format!("{file} can't be opened: {why}"));
+                    eprintln!("lbctl: {what}; its lines wait, and lbctl tries again");
                 }
                 if report.failed.is_empty() { said } else { Exit::Failure }
             }

@@ -1,6 +1,6 @@
 //! `lbctl reload`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::asking::{block_on, print, refused};
 use crate::{
@@ -9,18 +9,21 @@ use crate::{
         client::{Answer, Client, DEFAULT_SOCKET},
     },
     exit::Exit,
-    output::age::took_milliseconds,
+    output::{age::took_milliseconds, text::printable_lines},
 };
 
 /// Changes that are named; `--json` has all of them.
 const MOST_SHOWN: usize = 20;
 
+/// A file of thousands of names and maps takes seconds; a daemon that needs longer hangs.
+const LIMIT: Duration = Duration::from_secs(300);
+
 /// Arguments of `lbctl reload`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Reads the file that `lbctl run` was given, brings all of it into force or nothing, and returns when all \
-                  workers have it. No connection is lost. SIGHUP does the same.\n\nExit codes: 0 in force, 1 refused or no \
-                  daemon, 64 usage, 78 the file is bad: what `lbctl check` says is on stderr, and nothing has changed."
+                  workers have it. No connection is lost. SIGHUP does the same.\n\nExit codes: 0 in force, 1 refused, no \
+                  daemon or no answer within 5 minutes, 64 usage, 78 the file is bad: what `lbctl check` says is on stderr, and nothing has changed."
 )]
 pub struct ReloadArguments {
     /// Print JSON: what changed, how long it took
@@ -35,7 +38,7 @@ pub struct ReloadArguments {
 pub fn run(arguments: &ReloadArguments) -> Exit {
     block_on(async {
         let client = Client::new(&arguments.control);
-        match client.post::<ReloadReport>("/v1/reload", &ReloadRequest {}).await {
+        match client.post_within::<ReloadReport>("/v1/reload", &ReloadRequest {}, LIMIT).await {
             Ok(Answer { value, other_version }) => {
                 if let Some(version) = other_version {
                     eprintln!(
@@ -43,7 +46,7 @@ pub fn run(arguments: &ReloadArguments) -> Exit {
                         env!("CARGO_PKG_VERSION")
                     );
                 }
-                eprint!("{}", value.warnings);
+                eprint!("{}", printable_lines(&value.warnings));
                 print(&value, arguments.json, sentences)
             }
             Err(error) => refused(&error),

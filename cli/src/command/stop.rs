@@ -9,7 +9,7 @@ use crate::{
         client::{Answer, Client, ClientError, DEFAULT_SOCKET},
     },
     exit::Exit,
-    output::age::took_milliseconds,
+    output::{age::took_milliseconds, text::printable_lines},
 };
 
 /// From the report to the end of the process.
@@ -34,7 +34,7 @@ pub struct StopArguments {
 pub fn run(arguments: &StopArguments) -> Exit {
     block_on(async {
         match stop(arguments).await {
-            Ok(report) => say(&sentence(&report)),
+            Ok(report) => say(&printable_lines(&sentence(&report))),
             Err(error) => {
                 eprintln!("lbctl: {error}");
                 Exit::Failure

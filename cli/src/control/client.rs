@@ -20,7 +20,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::{ErrorReport, VERSION_HEADER};
-use crate::process::Process;
+use crate::{
+    output::text::{printable, printable_lines},
+    process::Process,
+};
 
 /// Where a daemon listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/lbctl/control.sock";
@@ -149,6 +152,11 @@ fn daemon_version(version: Option<&str>) -> String {
     version.map(|version| format!(" {version} (this is {})", env!("CARGO_PKG_VERSION"))).unwrap_or_default()
 }
 
+/// Part of the reason may be what was sent.
+fn unreadable(version: Option<String>, error: &(impl std::fmt::Display + ?Sized)) -> ClientError {
+    ClientError::Unreadable { version, why: printable(&error.to_string()) }
+}
+
 /// That of the daemon which answered.
 fn version(response: &Response<Incoming>) -> Option<String> {
     response.headers().get(VERSION_HEADER)?.to_str().ok().map(str::to_owned)
@@ -175,16 +183,24 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<Answer<T>, ClientError> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| ClientError::Unreadable { version: None, why: error.to_string() })?;
+        let body = serde_json::to_vec(body).map_err(|error| unreadable(None, &error))?;
         self.request(Method::POST, path, body.into()).await
+    }
+
+    /// The same for at most `limit`: what was asked for may still be done then.
+    pub async fn post_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        limit: Duration,
+    ) -> Result<Answer<T>, ClientError> {
+        self.within(limit, self.post(path, body)).await
     }
 
     /// `POST path` with `body`, answered line by line. A daemon that says nothing for some seconds is stuck: a line that says
     /// nothing comes each second.
     pub async fn lines(&self, path: &str, body: &impl Serialize) -> Result<Lines, ClientError> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| ClientError::Unreadable { version: None, why: error.to_string() })?;
+        let body = serde_json::to_vec(body).map_err(|error| unreadable(None, &error))?;
         let answer = self.within(LINE_LIMIT, self.send(Method::POST, path, body.into())).await?;
         Ok(Lines { client: self.clone(), body: answer.into_body(), bytes: Vec::new() })
     }
@@ -228,7 +244,7 @@ impl Client {
             .header(header::HOST, "lbctl")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .map_err(|error| ClientError::Unreadable { version: None, why: error.to_string() })?;
+            .map_err(|error| unreadable(None, &error))?;
         let response = sender.send_request(request).await.map_err(|error| self.broken(error))?;
         if response.status().is_success() {
             return Ok(response);
@@ -241,6 +257,10 @@ impl Client {
             title: status.to_string(),
             detail: String::new(),
         });
+        // Whatever poses as the daemon, or has a say in its reasons: none of it is for the terminal to obey. What `check` says of a
+        // file has several lines.
+        report.title = printable(&report.title);
+        report.detail = printable_lines(&report.detail);
         // What an older daemon does not know is not there for no other reason.
         if let (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED, Some(version)) = (status, version)
             && version != env!("CARGO_PKG_VERSION")
@@ -262,10 +282,9 @@ impl Client {
         let body = Limited::new(response.into_body(), ANSWER_LIMIT)
             .collect()
             .await
-            .map_err(|error| ClientError::Unreadable { version: version.clone(), why: error.to_string() })?
+            .map_err(|error| unreadable(version.clone(), &*error))?
             .to_bytes();
-        let value = serde_json::from_slice(&body)
-            .map_err(|error| ClientError::Unreadable { version: version.clone(), why: error.to_string() })?;
+        let value = serde_json::from_slice(&body).map_err(|error| unreadable(version.clone(), &error))?;
         Ok(Answer { value, other_version: version.filter(|version| version != env!("CARGO_PKG_VERSION")) })
     }
 
@@ -322,7 +341,7 @@ impl Lines {
                 }
                 Some(Ok(frame)) => self.bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
                 Some(Err(error)) if is_malformed(&error) => {
-                    return Err(ClientError::Unreadable { version: None, why: causes(&error) });
+                    return Err(unreadable(None, &causes(&error)));
                 }
                 // It was killed.
                 Some(Err(_)) => return Ok(None),

@@ -6,12 +6,13 @@
 //! clock ──────────▶ handle_timeout ──┘             └─▶ peers(): for `lbctl status`
 //! ```
 //!
-//! It informs and never decides: a forged or missing hello moves no address. Sans-IO; the UDP socket is in
+//! It moves no address, forged or missing. But a switchover and a drain that nobody would answer are refused by what it says,
+//! and it is not signed: what the one who asks has `--force` for. Sans-IO; the UDP socket is in
 //! [`endpoint`](self::endpoint).
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -24,6 +25,7 @@ pub(super) mod message;
 #[cfg(test)]
 mod tests;
 
+use endpoint::PORT;
 pub(super) use message::{GroupHello, Hello, InterfaceAddresses};
 
 /// Between two hellos.
@@ -172,13 +174,17 @@ impl Session {
     }
 
     /// A datagram came from `source` with this TTL.
-    pub(super) fn handle_datagram(&mut self, now: Moment, source: IpAddr, ttl: Option<u8>, bytes: &[u8]) {
+    pub(super) fn handle_datagram(&mut self, now: Moment, source: SocketAddr, ttl: Option<u8>, bytes: &[u8]) {
         if ttl != Some(TTL) {
             return self.count("hello_ttl");
         }
-        let Some(peer) = self.peers.iter_mut().find(|peer| peer.address == source) else {
+        let Some(peer) = self.peers.iter_mut().find(|peer| peer.address == source.ip()) else {
             return self.count("hello_stranger");
         };
+        // The daemon of that node has it, so nobody else there can send from it while it runs.
+        if source.port() != PORT {
+            return self.count("hello_port");
+        }
         let hello = match message::decode(bytes) {
             Ok(hello) => hello,
             Err(error) => return self.count(error.counter()),

@@ -1,6 +1,6 @@
 //! The hello's shell: a session, its socket, and lines for the log.
 
-use std::{io, net::IpAddr, time::Duration};
+use std::{io, net::IpAddr, os::fd::OwnedFd, time::Duration};
 
 use lb_vrrp::Moment;
 
@@ -22,14 +22,27 @@ pub(super) struct Neighbours {
 }
 
 impl Neighbours {
-    /// `own` is this node's address in the file.
-    pub(super) fn start(now: Moment, own: IpAddr, local: Local, peers: Vec<(String, IpAddr)>) -> Self {
+    /// `own` is this node's address in the file, `given` the socket of the process before: between two bindings anybody on this
+    /// machine could take the port and speak for this node.
+    pub(super) fn start(
+        now: Moment,
+        own: IpAddr,
+        given: Option<OwnedFd>,
+        local: Local,
+        peers: Vec<(String, IpAddr)>,
+    ) -> Self {
         let session = Session::new(now, boot_id(), local, peers);
-        let endpoint = Endpoint::bind(own).map_err(|error| (error, now));
+        let taken = given.and_then(|socket| Endpoint::take_over(own, socket).ok());
+        let endpoint = taken.map_or_else(|| Endpoint::bind(own), Ok).map_err(|error| (error, now));
         if let Err((error, _)) = &endpoint {
             tracing::warn!(%error, address = %own, port = PORT, "can't bind the hello's port; trying each second");
         }
         Self { session, own, endpoint, send_failed: false }
+    }
+
+    /// The socket, for another process or session.
+    pub(super) fn let_go(self) -> Option<OwnedFd> {
+        self.endpoint.ok()?.let_go().ok()
     }
 
     pub(super) fn session(&self) -> &Session {

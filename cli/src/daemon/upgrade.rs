@@ -14,6 +14,7 @@ mod next;
 mod words;
 
 use std::{
+    os::fd::OwnedFd,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -34,7 +35,7 @@ use self::{
     next::{Next, Orders},
     words::{FromNext, ToNext},
 };
-use super::{Daemon, group::Group, stop::Patience, systemd, wake};
+use super::{Daemon, Neighbours, group::Group, stop::Patience, systemd, wake};
 use crate::control::UpgradeReport;
 
 /// For workers to reset the exchanges of an address that is about to leave.
@@ -65,6 +66,8 @@ pub(super) struct Upgrade {
     request: Request,
     begun: Moment,
     next: Option<Next>,
+    /// The hello's socket, once this process does not use it any more.
+    hello: Option<OwnedFd>,
 }
 
 /// A task of it is done.
@@ -88,7 +91,7 @@ impl Daemon {
         match self.upgrade_orders() {
             Ok(orders) => {
                 tracing::info!(by = request.by, program = %orders.program.display(), "another process takes over");
-                self.upgrade = Some(Upgrade { request, begun: now, next: None });
+                self.upgrade = Some(Upgrade { request, begun: now, next: None, hello: None });
                 let proxy = Arc::clone(&self.proxy);
                 self.upgrade_step(async move { Step::Ready(Box::new(Next::start(orders, &proxy).await)) });
             }
@@ -139,8 +142,7 @@ impl Daemon {
         match step {
             Step::Ready(ready) => match *ready {
                 Ok(mut next) => {
-                    // It binds the hello's port.
-                    self.neighbours = None;
+                    upgrade.hello = self.neighbours.take().and_then(Neighbours::let_go);
                     let (ends, speaker) = (next.take_ends(), self.speaker.clone());
                     upgrade.next = Some(next);
                     self.upgrade = Some(upgrade);
@@ -161,7 +163,7 @@ impl Daemon {
                         (self.speaker, self.from_speaker) = (None, None);
                         let groups = self.groups.iter().map(Group::known).collect();
                         let drained = self.drained.clone();
-                        let told = next.go(&ToNext::Go { speaker, groups, drained });
+                        let told = next.go(&ToNext::Go { speaker, groups, drained }, upgrade.hello.as_ref());
                         self.upgrade = Some(upgrade);
                         self.upgrade_step(async move {
                             Step::Taken(Box::new(match told {
@@ -207,7 +209,7 @@ impl Daemon {
         drop(upgrade.next);
         let (Refused::File(why) | Refused::Now(why)) = &refused;
         tracing::error!(by = upgrade.request.by, "no upgrade: {why}; this process goes on");
-        if let Err(error) = self.go_on(now) {
+        if let Err(error) = self.go_on(now, upgrade.hello) {
             tracing::error!(%error, "can't start the speaker");
         }
         let _ = upgrade.request.reply.send(Err(refused));

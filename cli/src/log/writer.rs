@@ -13,6 +13,8 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::output::text::printable;
+
 /// Lines that wait for a slow reader of stderr.
 const QUEUE: usize = 4096;
 
@@ -106,11 +108,20 @@ impl Write for Line<'_> {
 
 impl Drop for Line<'_> {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
+        let bytes = one_line(&self.bytes);
         if !bytes.is_empty() && self.to.lines.try_send(bytes).is_err() {
             self.to.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// An event is one line whatever is in it: servers, clients and peers have a say in the words, and what looks like a line of its
+/// own, or moves the cursor of who reads it, would be theirs.
+fn one_line(event: &[u8]) -> Vec<u8> {
+    let Some(text) = event.strip_suffix(b"\n") else { return event.to_vec() };
+    let mut line = printable(&String::from_utf8_lossy(text)).into_bytes();
+    line.push(b'\n');
+    line
 }
 
 #[cfg(test)]
@@ -145,5 +156,16 @@ mod tests {
         assert_eq!(lines[0], "first\n");
         assert_eq!(lines[1], "100 lines of the log are lost: nobody read it\n");
         assert!(lines[2..].iter().all(|line| line == "more\n"));
+    }
+
+    #[test]
+    fn an_event_is_one_line_without_anything_that_a_terminal_obeys() {
+        let (written, all) = channel();
+        let (log, flush) =
+            start_to(move |line| written.send(String::from_utf8(line.to_vec()).unwrap()).unwrap());
+        let evil = "no drain: x)\n<0>ERROR lbctl: forged\u{1b}[2J\u{9b}\u{202e}\n";
+        log.make_writer().write_all(evil.as_bytes()).unwrap();
+        drop(flush);
+        assert_eq!(all.iter().collect::<String>(), "no drain: x)?<0>ERROR lbctl: forged?[2J??\n");
     }
 }

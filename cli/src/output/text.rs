@@ -48,6 +48,11 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if is_hidden(c) { '?' } else { c }).collect()
 }
 
+/// The same for a text of several lines, which stay lines.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
 /// A JSON text of one line, without such characters: they can stand in its strings alone, and have escapes there.
 pub(crate) fn printable_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
@@ -141,6 +146,7 @@ mod tests {
     #[test]
     fn control_characters_never_reach_the_terminal() {
         assert_eq!(printable("a\x1b[2Jb\n\u{9b}1m\u{202e}c"), "a?[2Jb??1m?c");
+        assert_eq!(printable_lines("a\r\n\x1b[2Jb\n"), "a?\n?[2Jb\n");
         let json = printable_json("{\"a\":\"ä\u{9b}1m\u{e0041}\"}");
         assert_eq!(json, "{\"a\":\"ä\\u009b1m\\udb40\\udc41\"}");
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();

@@ -242,3 +242,63 @@ fn watch_prints_again_and_survives_a_restart() {
     child.kill().expect("killed");
     child.wait().expect("a child");
 }
+
+#[test]
+fn nothing_that_a_daemon_says_is_obeyed_by_the_terminal() {
+    const EVIL: &str = "x\\u001b[31mE\\u009b2J\\u0007\\u202e\\rY";
+    let folder = tempfile::tempdir().expect("a folder");
+    let daemon = |name: &str, status: &str, body: String| {
+        let path = folder.path().join(name);
+        let length = body.len();
+        fake_daemon(
+            &path,
+            format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"),
+        );
+        path
+    };
+    let check = |arguments: &[&str], path: &Path, code: i32| {
+        let output = verb(arguments, path);
+        let said =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8")).concat();
+        let hidden = said.chars().find(|one| *one != '\n' && lb_proxy::is_hidden(*one));
+        assert_eq!((hidden, output.status.code()), (None, Some(code)), "{arguments:?}: {said:?}");
+        assert!(
+            said.contains("x?[31mE?2J???Y") || said.contains("x\\u001b[31mE\\u009b2J"),
+            "{arguments:?}: {said}"
+        );
+    };
+
+    let problem = |status: u16| format!(r#"{{"status":{status},"title":"no","detail":"{EVIL}"}}"#);
+    let refusing = daemon("refusing", "409 Conflict", problem(409));
+    let bad_file = daemon("bad-file", "422 Unprocessable Content", problem(422));
+    let orders: [&[&str]; 12] = [
+        &["status"],
+        &["errors"],
+        &["trace"],
+        &["reload"],
+        &["upgrade"],
+        &["switchover"],
+        &["drain"],
+        &["resume"],
+        &["stop"],
+        &["server", "app/web1", "ready"],
+        &["frontend", "web", "pause"],
+        &["log", "reopen"],
+    ];
+    for arguments in orders {
+        check(arguments, &refusing, 1);
+    }
+    check(&["reload"], &bad_file, 78);
+    check(&["diff"], &bad_file, 78);
+
+    let moved = format!(
+        r#"{{"node":"a","milliseconds":1,"cut":0,"dry_run":false,"groups":[{{"group":"{EVIL}","to":"b"}}]}}"#
+    );
+    let moving = daemon("moving", "200 OK", moved);
+    check(&["switchover"], &moving, 0);
+    check(&["switchover", "--json"], &moving, 0);
+    let report = format!(r#"{{"milliseconds":1,"pid":1,"version":"{EVIL}","version_before":"0"}}"#);
+    check(&["upgrade"], &daemon("upgrading", "200 OK", report), 0);
+    let failed = format!(r#"{{"files":["a"],"failed":[{{"file":"{EVIL}","why":"so"}}]}}"#);
+    check(&["log", "reopen"], &daemon("reopening", "200 OK", failed), 1);
+}

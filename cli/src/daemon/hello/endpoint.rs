@@ -2,8 +2,8 @@
 
 use std::{
     io::{self, IoSliceMut},
-    net::{IpAddr, SocketAddr},
-    os::fd::AsRawFd,
+    net::{IpAddr, SocketAddr, UdpSocket as StdSocket},
+    os::fd::{AsRawFd, OwnedFd},
 };
 
 use nix::sys::socket::{
@@ -27,12 +27,28 @@ pub(in crate::daemon) struct Endpoint {
 /// A datagram as it came.
 #[derive(Debug)]
 pub(in crate::daemon) struct Datagram {
-    pub(in crate::daemon) source: IpAddr,
+    pub(in crate::daemon) source: SocketAddr,
     pub(in crate::daemon) ttl: Option<u8>,
     pub(in crate::daemon) bytes: Vec<u8>,
 }
 
 impl Endpoint {
+    /// That of the process before this one, if it is bound to the hello's port on `own`.
+    pub(in crate::daemon) fn take_over(own: IpAddr, socket: OwnedFd) -> io::Result<Self> {
+        let socket = StdSocket::from(socket);
+        let bound = socket.local_addr()?;
+        if (bound.ip(), bound.port()) != (own, PORT) {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket: UdpSocket::from_std(socket)? })
+    }
+
+    /// For the process after this one. What comes meanwhile waits in it.
+    pub(in crate::daemon) fn let_go(self) -> io::Result<OwnedFd> {
+        Ok(self.socket.into_std()?.into())
+    }
+
     /// Binds the hello's port on `own`.
     pub(in crate::daemon) fn bind(own: IpAddr) -> io::Result<Self> {
         let address = SocketAddr::new(own, PORT);
@@ -87,7 +103,7 @@ fn receive_now(socket: &UdpSocket) -> io::Result<Datagram> {
         ControlMessageOwned::Ipv4Ttl(ttl) | ControlMessageOwned::Ipv6HopLimit(ttl) => u8::try_from(ttl).ok(),
         _ => None,
     });
-    let source = message.address.as_ref().and_then(ip_of);
+    let source = message.address.as_ref().and_then(source_of);
     let length = message.bytes;
     match source {
         Some(source) => Ok(Datagram { source, ttl, bytes: buffer[..length].to_vec() }),
@@ -95,7 +111,9 @@ fn receive_now(socket: &UdpSocket) -> io::Result<Datagram> {
     }
 }
 
-fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip())))
+fn source_of(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| SocketAddr::new(address.ip().into(), address.port()));
+    v4.or_else(|| {
+        address.as_sockaddr_in6().map(|address| SocketAddr::new(address.ip().into(), address.port()))
+    })
 }

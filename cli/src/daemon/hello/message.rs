@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::Ready;
+use crate::{control::Ready, output::text::printable};
 
 /// Bytes of a hello: one datagram on any path that carries Ethernet.
 pub(crate) const MAX_BYTES: usize = 1400;
@@ -17,6 +17,9 @@ const MAGIC: [u8; 3] = *b"LBH";
 /// Characters of a reason, and their number per group, in an ordinary hello.
 const REASON_LENGTH: usize = 120;
 const REASONS: usize = 3;
+
+/// Characters of any text that is read.
+const LONGEST: usize = REASON_LENGTH + 1;
 
 /// What a node says of itself.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -154,14 +157,42 @@ fn shorten(text: &mut String, length: usize) {
     }
 }
 
-/// Reads a datagram of any content.
+/// Makes `text` what may be shown and logged: whoever can send a datagram has written it.
+fn tame(text: &mut String) {
+    shorten(text, LONGEST);
+    *text = printable(text);
+}
+
+impl Hello {
+    fn tame(mut self) -> Self {
+        let Self { node, version, boot, counter: _, file, groups, addresses, ending: _, shortened: _ } =
+            &mut self;
+        [node, version, boot, file].into_iter().for_each(tame);
+        addresses.iter_mut().for_each(|one| tame(&mut one.interface));
+        for GroupHello { name, state: _, age_ms: _, why, priority: _, ready, announced_us: _ } in groups {
+            [name, why].into_iter().for_each(tame);
+            match ready {
+                Ready::Yes => {}
+                Ready::Degraded { reasons } => reasons.iter_mut().for_each(tame),
+                Ready::Starting { reason } | Ready::Leaving { reason } | Ready::Fault { reason } => {
+                    tame(reason)
+                }
+            }
+        }
+        self
+    }
+}
+
+/// Reads a datagram of any content. What is in it has no characters that a terminal or a log obeys.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Hello, DecodeError> {
     if bytes.len() > MAX_BYTES {
         return Err(DecodeError::TooLong(bytes.len()));
     }
     let body = bytes.strip_prefix(&MAGIC).ok_or(DecodeError::Foreign)?;
     match body.split_first() {
-        Some((&VERSION, body)) => serde_json::from_slice(body).map_err(|_| DecodeError::Malformed),
+        Some((&VERSION, body)) => {
+            serde_json::from_slice(body).map(Hello::tame).map_err(|_| DecodeError::Malformed)
+        }
         Some((&version, _)) => Err(DecodeError::Version(version)),
         None => Err(DecodeError::Foreign),
     }
@@ -207,6 +238,30 @@ mod tests {
         let bytes = encode(&hello);
         assert_eq!(&bytes[..4], b"LBH\x01");
         assert_eq!(decode(&bytes), Ok(hello));
+    }
+
+    #[test]
+    fn nothing_in_a_hello_reaches_a_terminal_or_a_log_as_it_came() {
+        let evil = "\x1b[31mE\u{9b}\u{202e}\n<0>\u{7}";
+        for ready in [
+            Ready::Degraded { reasons: vec![evil.to_owned()] },
+            Ready::Starting { reason: evil.to_owned() },
+            Ready::Leaving { reason: evil.to_owned() },
+            Ready::Fault { reason: evil.to_owned() },
+        ] {
+            let mut sent = hello(1, evil);
+            (sent.node, sent.version, sent.boot) = (evil.to_owned(), evil.to_owned(), evil.to_owned());
+            (sent.file, sent.groups[0].name) = (evil.to_owned(), evil.to_owned());
+            sent.addresses[0].interface = evil.to_owned();
+            sent.groups[0].ready = ready;
+            let read = decode(&write(&sent)).expect("readable");
+            let shown = format!("{read:?}");
+            assert_eq!(read.node, "?[31mE???<0>?");
+            assert_eq!(shown.matches("?[31mE???<0>?").count(), 8, "{shown}");
+        }
+        let mut long = hello(1, "x");
+        long.groups[0].why = "ü".repeat(300);
+        assert_eq!(decode(&write(&long)).expect("readable").groups[0].why.chars().count(), 122);
     }
 
     #[test]

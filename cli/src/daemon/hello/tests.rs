@@ -5,6 +5,11 @@ use super::*;
 const LB1: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 11));
 const LB2: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 12));
 
+/// The daemon of that node.
+fn from(address: IpAddr) -> SocketAddr {
+    SocketAddr::new(address, PORT)
+}
+
 fn at(milliseconds: u64) -> Moment {
     Moment::from_nanos(1_000_000_000 + milliseconds * 1_000_000)
 }
@@ -62,7 +67,7 @@ fn a_hello_is_said_once_a_second_and_on_a_change() {
 fn a_peer_is_known_by_what_it_says() {
     let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
     let bytes = said(&mut two, at(2_000)).expect("due");
-    one.handle_datagram(at(2_001), LB2, Some(255), &bytes);
+    one.handle_datagram(at(2_001), from(LB2), Some(255), &bytes);
     assert_eq!(events(&mut one), [Event::Appeared { peer: "lb2".to_owned(), why: "first hello" }]);
     let group = one.peers()[0].group("default").expect("known");
     assert_eq!((group.state, group.priority, group.age_ms), (State::Backup, 254, 2_000));
@@ -73,7 +78,7 @@ fn a_peer_is_known_by_what_it_says() {
 fn a_peer_that_stops_talking_is_silent_after_three_and_a_half_seconds_and_reappears() {
     let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
     let bytes = said(&mut two, at(0)).expect("due");
-    one.handle_datagram(at(0), LB2, Some(255), &bytes);
+    one.handle_datagram(at(0), from(LB2), Some(255), &bytes);
     events(&mut one);
     one.handle_timeout(at(3_499));
     assert_eq!(events(&mut one), []);
@@ -81,7 +86,7 @@ fn a_peer_that_stops_talking_is_silent_after_three_and_a_half_seconds_and_reappe
     assert_eq!(events(&mut one), [Event::Silent { peer: "lb2".to_owned() }]);
     assert_eq!(one.peers()[0].group("default"), None, "what a silent node said is stale");
     let bytes = said(&mut two, at(9_000)).expect("due");
-    one.handle_datagram(at(9_000), LB2, Some(255), &bytes);
+    one.handle_datagram(at(9_000), from(LB2), Some(255), &bytes);
     assert_eq!(events(&mut one), [Event::Appeared { peer: "lb2".to_owned(), why: "after a silence" }]);
 }
 
@@ -96,13 +101,13 @@ fn a_peer_that_never_spoke_is_silent_too() {
 fn a_restarted_peer_appears_again_and_hellos_of_its_past_are_refused() {
     let (mut one, mut old) = (lb1(), lb2("boot-2", at(0)));
     let recorded = said(&mut old, at(0)).expect("due");
-    one.handle_datagram(at(0), LB2, Some(255), &recorded);
+    one.handle_datagram(at(0), from(LB2), Some(255), &recorded);
     events(&mut one);
     let fresh = said(&mut lb2("boot-3", at(1_000)), at(1_000)).expect("due");
-    one.handle_datagram(at(1_000), LB2, Some(255), &fresh);
+    one.handle_datagram(at(1_000), from(LB2), Some(255), &fresh);
     assert_eq!(events(&mut one), [Event::Appeared { peer: "lb2".to_owned(), why: "after a restart" }]);
     for replayed in [&recorded, &fresh] {
-        one.handle_datagram(at(1_100), LB2, Some(255), replayed);
+        one.handle_datagram(at(1_100), from(LB2), Some(255), replayed);
     }
     assert_eq!(one.counters().get("hello_replay"), Some(&2));
     assert_eq!(events(&mut one), []);
@@ -121,14 +126,17 @@ fn a_hello_that_was_routed_or_comes_from_a_stranger_is_refused() {
         at(0),
     )
     .expect("due");
-    let stranger = IpAddr::from([198, 51, 100, 7]);
-    let table: [(IpAddr, Option<u8>, &[u8], &str); 6] = [
-        (LB2, Some(254), &bytes, "hello_ttl"),
-        (LB2, None, &bytes, "hello_ttl"),
+    let (peer, stranger) = (from(LB2), from(IpAddr::from([198, 51, 100, 7])));
+    // Anybody on that node can bind another port.
+    let other_user = SocketAddr::new(LB2, 40_000);
+    let table: [(SocketAddr, Option<u8>, &[u8], &str); 7] = [
+        (peer, Some(254), &bytes, "hello_ttl"),
+        (peer, None, &bytes, "hello_ttl"),
         (stranger, Some(255), &bytes, "hello_stranger"),
-        (LB2, Some(255), &misnamed, "hello_other_name"),
-        (LB2, Some(255), b"LBH\x07{}", "hello_other_version"),
-        (LB2, Some(255), b"LBH\x01{", "hello_malformed"),
+        (other_user, Some(255), &bytes, "hello_port"),
+        (peer, Some(255), &misnamed, "hello_other_name"),
+        (peer, Some(255), b"LBH\x07{}", "hello_other_version"),
+        (peer, Some(255), b"LBH\x01{", "hello_malformed"),
     ];
     for (source, ttl, bytes, counter) in table {
         let mut session = lb1();
@@ -147,7 +155,7 @@ fn a_differing_file_is_reported_once_and_not_faster_than_once_a_minute() {
     for (now, file) in [(0, "aaaa"), (1_000, "bbbb"), (2_000, "bbbb"), (3_000, "cccc"), (62_000, "dddd")] {
         two.handle_local(at(now), local("lb2", file, State::Backup));
         let bytes = said(&mut two, at(now)).expect("due");
-        one.handle_datagram(at(now), LB2, Some(255), &bytes);
+        one.handle_datagram(at(now), from(LB2), Some(255), &bytes);
         drifts.extend(events(&mut one).into_iter().filter_map(|event| match event {
             Event::FileDiffers { theirs, .. } => Some((now, theirs)),
             Event::Appeared { .. } | Event::Silent { .. } | Event::Ended { .. } => None,
@@ -160,18 +168,18 @@ fn a_differing_file_is_reported_once_and_not_faster_than_once_a_minute() {
 fn a_node_that_ends_says_so_at_once_and_what_it_said_before_is_stale() {
     let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
     let bytes = said(&mut two, at(0)).expect("due");
-    one.handle_datagram(at(0), LB2, Some(255), &bytes);
+    one.handle_datagram(at(0), from(LB2), Some(255), &bytes);
     events(&mut one);
     two.handle_ending(at(20), local("lb2", "aaaa", State::Initialize));
     let last = said(&mut two, at(20)).expect("at once");
-    one.handle_datagram(at(21), LB2, Some(255), &last);
+    one.handle_datagram(at(21), from(LB2), Some(255), &last);
     assert_eq!(events(&mut one), [Event::Ended { peer: "lb2".to_owned() }]);
     assert!(one.peers()[0].silent && one.peers()[0].has_ended());
     assert_eq!(one.peers()[0].group("default"), None);
     one.handle_timeout(at(9_000));
     assert_eq!(events(&mut one), [], "its silence is no news");
     let fresh = said(&mut lb2("boot-3", at(9_000)), at(9_000)).expect("due");
-    one.handle_datagram(at(9_000), LB2, Some(255), &fresh);
+    one.handle_datagram(at(9_000), from(LB2), Some(255), &fresh);
     assert_eq!(events(&mut one), [Event::Appeared { peer: "lb2".to_owned(), why: "after a silence" }]);
     assert!(!one.peers()[0].silent);
 }
@@ -188,32 +196,32 @@ fn forged(boot: &str, counter: u64, ending: bool) -> Vec<u8> {
 fn a_forged_restart_does_not_silence_the_peer_itself() {
     let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
     let recorded = said(&mut two, at(0)).expect("due");
-    one.handle_datagram(at(0), LB2, Some(255), &recorded);
-    one.handle_datagram(at(500), LB2, Some(255), &forged("boot-x", 1, false));
+    one.handle_datagram(at(0), from(LB2), Some(255), &recorded);
+    one.handle_datagram(at(500), from(LB2), Some(255), &forged("boot-x", 1, false));
     let bytes = said(&mut two, at(1_000)).expect("due");
-    one.handle_datagram(at(1_000), LB2, Some(255), &bytes);
+    one.handle_datagram(at(1_000), from(LB2), Some(255), &bytes);
     let (heard, last) = one.peers()[0].last.as_ref().expect("heard");
     assert_eq!((*heard, last.boot.as_str()), (at(1_000), "boot-2"));
-    one.handle_datagram(at(1_100), LB2, Some(255), &recorded);
+    one.handle_datagram(at(1_100), from(LB2), Some(255), &recorded);
     assert_eq!(one.counters().get("hello_replay"), Some(&1));
 }
 
 #[test]
 fn a_forged_counter_does_not_silence_the_peer_itself() {
     let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
-    one.handle_datagram(at(0), LB2, Some(255), &said(&mut two, at(0)).expect("due"));
-    one.handle_datagram(at(500), LB2, Some(255), &forged("boot-2", u64::MAX, false));
+    one.handle_datagram(at(0), from(LB2), Some(255), &said(&mut two, at(0)).expect("due"));
+    one.handle_datagram(at(500), from(LB2), Some(255), &forged("boot-2", u64::MAX, false));
     assert_eq!(one.counters().get("hello_jump"), Some(&1));
-    one.handle_datagram(at(1_000), LB2, Some(255), &said(&mut two, at(1_000)).expect("due"));
+    one.handle_datagram(at(1_000), from(LB2), Some(255), &said(&mut two, at(1_000)).expect("due"));
     assert_eq!(one.peers()[0].last.as_ref().expect("heard").0, at(1_000));
 }
 
 #[test]
 fn a_peer_may_be_far_ahead_after_a_silence() {
     let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
-    one.handle_datagram(at(0), LB2, Some(255), &said(&mut two, at(0)).expect("due"));
+    one.handle_datagram(at(0), from(LB2), Some(255), &said(&mut two, at(0)).expect("due"));
     one.handle_timeout(at(3_500));
-    one.handle_datagram(at(9_000), LB2, Some(255), &forged("boot-2", 5_000, false));
+    one.handle_datagram(at(9_000), from(LB2), Some(255), &forged("boot-2", 5_000, false));
     assert_eq!(one.peers()[0].last.as_ref().expect("heard").0, at(9_000));
 }
 
@@ -221,9 +229,9 @@ fn a_peer_may_be_far_ahead_after_a_silence() {
 fn a_forger_writes_a_bounded_number_of_lines() {
     let mut one = lb1();
     for n in 1..1_000 {
-        one.handle_datagram(at(n), LB2, Some(255), &forged(&format!("boot-{n}"), 1, n % 2 == 0));
+        one.handle_datagram(at(n), from(LB2), Some(255), &forged(&format!("boot-{n}"), 1, n % 2 == 0));
     }
     assert_eq!(events(&mut one).len(), 16);
-    one.handle_datagram(at(5_000), LB2, Some(255), &forged("boot-y", 1, false));
+    one.handle_datagram(at(5_000), from(LB2), Some(255), &forged("boot-y", 1, false));
     assert_eq!(events(&mut one).len(), 1);
 }

@@ -1,6 +1,6 @@
 //! What is reported, and which problems are found, from literal states of speaker, hello and proxy.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use lb_vrrp::GroupStatus;
 
@@ -38,7 +38,7 @@ struct World {
     groups: Vec<Group>,
     session: Session,
     proxy: proxy::Status,
-    nowhere: Vec<(String, std::net::SocketAddr)>,
+    nowhere: Vec<(String, SocketAddr)>,
     /// Its last word is as old as the report.
     speaker_speaks: bool,
 }
@@ -104,7 +104,7 @@ impl World {
         let mut other = Session::new(now, boot, said, [("lb1".to_owned(), IpAddr::from([192, 0, 2, 11]))]);
         other.handle_timeout(now);
         let (_, bytes) = other.poll_transmit().expect("due");
-        self.session.handle_datagram(now, LB2, Some(255), &bytes);
+        self.session.handle_datagram(now, SocketAddr::new(LB2, 3112), Some(255), &bytes);
     }
 
     fn status(&mut self, milliseconds: u64) -> Status {
@@ -446,7 +446,7 @@ fn backend(servers: Vec<proxy::ServerStatus>) -> proxy::BackendStatus {
 fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &str) -> proxy::ServerStatus {
     proxy::ServerStatus {
         name: name.to_owned(),
-        address: std::net::SocketAddr::from(([192, 0, 2, 22], 80)).into(),
+        address: SocketAddr::from(([192, 0, 2, 22], 80)).into(),
         resolved: Some(([192, 0, 2, 22], 80).into()),
         name_problem: None,
         state,
@@ -540,7 +540,7 @@ fn servers_that_are_down_are_problems_with_something_to_look_at() {
 
 #[test]
 fn names_that_do_not_resolve_are_problems_whether_an_address_is_left_or_not() {
-    let named = |resolved: Option<std::net::SocketAddr>, state| proxy::ServerStatus {
+    let named = |resolved: Option<SocketAddr>, state| proxy::ServerStatus {
         address: lb_proxy::config::ServerAddress::Named { host: "app.internal".into(), port: 80 },
         resolved,
         name_problem: Some(proxy::NameProblem {

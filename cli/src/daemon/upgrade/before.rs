@@ -52,6 +52,8 @@ pub(in crate::daemon) struct Charge {
     pub(in crate::daemon) groups: Vec<KnownGroup>,
     /// By whom the node is kept out of the election.
     pub(in crate::daemon) drained: Option<Ordered>,
+    /// The hello's socket.
+    pub(in crate::daemon) hello: Option<OwnedFd>,
 }
 
 impl Before {
@@ -121,10 +123,12 @@ impl Before {
             self.0.send(&FromNext::Ready, &[])?;
             None
         };
-        let (message, _) = self.0.receive_now(LIMIT).context("the process before does not let go")?;
+        let (message, descriptors) =
+            self.0.receive_now(LIMIT).context("the process before does not let go")?;
         match message {
             ToNext::Go { speaker, groups, drained } => {
-                Ok(Charge { speaker: speaker.zip(expected), groups, drained })
+                let hello = descriptors.into_iter().next();
+                Ok(Charge { speaker: speaker.zip(expected), groups, drained, hello })
             }
             other => anyhow::bail!("this makes no sense now: {other:?}"),
         }

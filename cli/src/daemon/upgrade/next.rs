@@ -143,8 +143,10 @@ impl Next {
         self.ends.take()
     }
 
-    pub(super) fn go(&self, message: &ToNext) -> io::Result<()> {
-        self.channel.send(message, &[])
+    /// With the hello's socket, if there is one.
+    pub(super) fn go(&self, message: &ToNext, hello: Option<&OwnedFd>) -> io::Result<()> {
+        let hello: Vec<_> = hello.into_iter().map(AsFd::as_fd).collect();
+        self.channel.send(message, &hello)
     }
 
     /// Waits until it is in charge.

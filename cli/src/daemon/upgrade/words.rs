@@ -4,8 +4,8 @@
 //! the next one                                   the one that runs
 //! Hello ───────────────────────────────────────▶ same protocol? then everything that it has:
 //!        ◀── Listener + sockets, ... Known + memory, Before + sockets, Control + sockets
-//! Ready + the speaker's ends of its link ──────▶ the hello's port is free, the speaker is told
-//!        ◀── Go: the speaker is yours
+//! Ready + the speaker's ends of its link ──────▶ no hello is said any more, the speaker is told
+//!        ◀── Go + the hello's socket: the speaker is yours
 //! Taken ───────────────────────────────────────▶ retires: connections end
 //! Reset (when an address leaves) ──────────────▶ and those on it are reset
 //!        ◀── WasReset
@@ -55,7 +55,8 @@ pub(in crate::daemon) enum ToNext {
     Before,
     /// The last of what is passed on, with the control socket and its lock.
     Control,
-    /// The speaker has the next one's ends.
+    /// The speaker has the next one's ends. With the hello's socket, if there is one; programs of before sent none, and let go of
+    /// its port.
     Go {
         /// Its process number, if there is a speaker.
         speaker: Option<u32>,
