@@ -157,6 +157,9 @@ fn clients_stay_where_they_were() {
         get("/", &["Cookie: a=1; SRV=one; b=2"]),
         get("/", &["Cookie: SRV=nobody"]),
         get("/x.png", &["Cookie: SRV=two"]),
+        get("/", &["X-Server-Name: mine", "x-server-name: mine", "X-Server-Names: a", "Cookie: SRV=two"]),
+        post("/", "X-Server-Name: content\r\n\r\n")
+            .replace("Content-Length", "Cookie: SRV=one\r\nContent-Length"),
         get("/gone", &["Cookie: SRV=dead"]),
         get("/prefix", &[]),
         get("/prefix", &["Cookie: session=two~abc"]),

@@ -26,6 +26,7 @@ pub(crate) mod query;
 pub(crate) mod reason;
 pub mod reply;
 mod room;
+mod server_name;
 mod session;
 pub mod target;
 mod upload;

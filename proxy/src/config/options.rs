@@ -85,6 +85,9 @@ pub struct BackendOptions {
     /// A client that ends its side while its request looks for a server is gone (HAProxy `option abortonclose`);
     /// `None`: in mode http, not in mode tcp.
     pub abortonclose: Option<bool>,
+    /// A server gets its name in this field, which replaces any other of that name (HAProxy `http-send-name-header`);
+    /// [editable](crate::http::message::is_editable).
+    pub server_name_header: Option<Box<str>>,
 }
 
 /// How the kernel finds out that a silent peer is gone. What is `None` is the system's (`net.ipv4.tcp_keepalive_*`).

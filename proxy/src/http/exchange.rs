@@ -27,6 +27,7 @@ use super::{
     linger::Rest,
     outcome::Termination,
     pace::Pace,
+    server_name,
     session::{Next, Session},
     upload::Upload,
     write::{self, WriteError},
@@ -311,10 +312,14 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     async fn attempt(
         &mut self,
         upstream: &Upstream,
-        head: Buffer,
+        mut head: Buffer,
         repeat: &Repeat<'_>,
     ) -> Result<Done, Failed> {
         let Session { connection, inbound, deadline, memory, .. } = &mut *self.session;
+        if upstream.backend().options.server_name_header.is_some() {
+            let out = connection.worker().buffers().take();
+            head = server_name::write(head, upstream.backend(), &upstream.server().name, out);
+        }
         let timeout = upstream.backend().timeout.server;
         match write::all(upstream.stream(), head.filled(), deadline, timeout).await {
             // A server that ended may have said why.

@@ -75,6 +75,24 @@ async fn request_that_a_server_failed_is_sent_to_another_one() {
 }
 
 #[tokio::test]
+async fn server_is_told_its_own_name_with_each_attempt_and_no_other() {
+    let (busy, good) = (Recording::answering(BUSY).await, Recording::answering(OK).await);
+    let proxy = start(&[&busy.server, &good.server], all(), |config| {
+        config.backends[0].options.server_name_header = Some("X-Server".into());
+    });
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nx-server: mine\r\nX-Servers: a\r\nX-SERVER:mine\r\nContent-Length: 16\r\n\r\nX-Server: mine\r\n";
+    assert_eq!(ask(&mut connect(&proxy).await, request).await, OK);
+    let told = |name: &str| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nX-Servers: a\r\nContent-Length: 16\r\nX-Server: {name}\r\n\r\nX-Server: mine\r\n"
+        )
+    };
+    assert_eq!(busy.requests(), [told("s1")]);
+    assert_eq!(good.requests(), [told("s2")]);
+    assert_eq!(counter(&proxy, "resends_total"), 1);
+}
+
+#[tokio::test]
 async fn request_that_a_server_does_not_answer_in_time_is_sent_to_another_one() {
     let (bad, good) = (silent().await, Recording::answering(OK).await);
     let only = RetryOptions { response_timeout: true, ..RetryOptions::default() };

@@ -83,6 +83,7 @@ pub(super) fn backend(
             ("http_connection", connection),
             ("http_reuse", span(&own.http_reuse)),
             ("pool", span(&own.pool)),
+            ("server_name_header", span(&own.server_name_header)),
         ];
         without_effect(unused, report);
         if let Some(at) = own.retry_on.as_ref().filter(|at| retries_requests(&at.value)) {
@@ -102,6 +103,9 @@ pub(super) fn backend(
         abortonclose,
         fullconn,
         retry,
+        server_name_header: value(&own.server_name_header, &other.server_name_header)
+            .flatten()
+            .map(Into::into),
         connection: value(&own.http_connection, &other.http_connection).unwrap_or(built_in.connection),
         pool: PoolOptions {
             reuse: value(&own.http_reuse, &other.http_reuse).unwrap_or(built_in.pool.reuse),

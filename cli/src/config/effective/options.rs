@@ -58,6 +58,10 @@ pub(super) fn backend(out: &mut String, backend: &Backend, fullconn: u32) {
         ReuseMode::Always => "always",
     };
     line(out, "http_reuse", quoted(reuse));
+    match &options.server_name_header {
+        Some(header) => line(out, "server_name_header", quoted(header)),
+        None => line(out, "server_name_header", false),
+    }
     line(out, "pool.idle", time(options.pool.idle));
     line(out, "pool.max_age", time(options.pool.max_age));
     line(out, "pool.max_requests", options.pool.max_requests.map_or(0, std::num::NonZeroU32::get));

@@ -82,6 +82,7 @@ pub(super) const KEYS: &[Key] = &[
     key("fullconn", Side::Backend),
     key("abortonclose", Side::Backend),
     http("http_reuse", Side::Backend),
+    http("server_name_header", Side::Backend),
     own(http("pool.max_requests", Side::Backend)),
     own(http("cookie", Side::Backend)),
     own(key("stick", Side::Backend)),

@@ -2,7 +2,10 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use lb_proxy::config::{ConnectionMode, ReuseMode, Splice};
+use lb_proxy::{
+    config::{ConnectionMode, ReuseMode, Splice},
+    http::message::is_editable,
+};
 
 use super::super::POSITIVE;
 use crate::config::reader::{At, Fields, Value};
@@ -32,6 +35,8 @@ pub(crate) struct BackendOptions {
     pub(crate) retry_any_method: Option<At<bool>>,
     pub(crate) retry_budget: Option<At<u32>>,
     pub(crate) fullconn: Option<At<u32>>,
+    /// `None` of `false`.
+    pub(crate) server_name_header: Option<At<Option<String>>>,
 }
 
 /// `tcp_keepalive`.
@@ -75,8 +80,16 @@ pub(super) const FRONTEND_KEYS: [&str; 4] =
     ["min_body_rate", "wait_for_body", "dontlognull", "http_ignore_probes"];
 
 /// Keys that a backend has and a frontend has not.
-pub(super) const BACKEND_KEYS: [&str; 7] =
-    ["http_reuse", "pool", "abortonclose", "retry_on", "retry_any_method", "retry_budget", "fullconn"];
+pub(super) const BACKEND_KEYS: [&str; 8] = [
+    "http_reuse",
+    "pool",
+    "abortonclose",
+    "retry_on",
+    "retry_any_method",
+    "retry_budget",
+    "fullconn",
+    "server_name_header",
+];
 
 const SPLICES: [(&str, Splice); 4] = [
     ("auto", Splice::Auto),
@@ -136,8 +149,26 @@ impl BackendOptions {
             retry_any_method: fields.boolean("retry_any_method"),
             retry_budget: fields.measured("retry_budget", 0..=100, "percent"),
             fullconn: fields.measured("fullconn", 1..=10_000_000, "connections"),
+            server_name_header: fields
+                .value("server_name_header")
+                .and_then(|value| server_name_header(&value)),
         }
     }
+}
+
+/// The name of a header, or false.
+fn server_name_header(value: &Value<'_>) -> Option<At<Option<String>>> {
+    if value.as_bool() == Some(false) {
+        return Some(At::new(None, value.span));
+    }
+    let name = value.string("the name of a header, or false")?;
+    if !is_editable(name.value.as_bytes()) {
+        value.wrong(
+            "is no header that can be set: those that frame content or belong to one connection are not",
+        );
+        return None;
+    }
+    Some(At::new(Some(name.value), value.span))
 }
 
 impl Keepalive {

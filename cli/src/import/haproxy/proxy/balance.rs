@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("default-server", "dlb", server::default, "", "What it says is written where it belongs, at the servers or the backend."),
     row("server-template", "lb", server::template, "several `server.NAME`", "Servers with one name spread over its addresses. SRV records are not there."),
     row("dispatch", "lb", server::dispatch, "`server.dispatch`", ""),
-    missing("http-send-name-header", "dlb", "servers don't learn their names: have each one know its own, or give each a backend with a `set_header`"),
+    row("http-send-name-header", "dlb", |proxy, line| { proxy.keys.set("server_name_header", Value::text(&line.only()?.text), line.span); Ok(()) }, "`server_name_header`", ""),
     row("balance", "dlb", balance, "`balance`", "`static-rr` is `roundrobin`. A hash finds other servers than HAProxy's."),
     row("hash-type", "dlb", hash_type, "`hash_type`", "`map-based` is the default there. Function and avalanche are our own."),
     missing("hash-balance-factor", "dlb", "a full server is waited for: write `maxconn` of the server"),
