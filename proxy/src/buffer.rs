@@ -14,21 +14,34 @@ pub const BUFFER_SIZE: usize = 16 * 1024;
 const KEPT: usize = 256;
 
 /// The unused buffers of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct BufferPool {
+    /// Bytes of each.
+    size: usize,
     unused: RefCell<Vec<Box<[u8]>>>,
 }
 
+impl Default for BufferPool {
+    fn default() -> Self {
+        Self::of(BUFFER_SIZE)
+    }
+}
+
 impl BufferPool {
-    /// Borrows an empty buffer of [`BUFFER_SIZE`] bytes.
+    /// One whose buffers have another size than [`BUFFER_SIZE`].
+    pub(crate) fn of(size: usize) -> Self {
+        Self { size, unused: RefCell::default() }
+    }
+
+    /// Borrows an empty buffer of the pool's size.
     pub fn take(self: &Rc<Self>) -> Buffer {
-        let bytes = self.unused.borrow_mut().pop().unwrap_or_else(|| vec![0; BUFFER_SIZE].into_boxed_slice());
+        let bytes = self.unused.borrow_mut().pop().unwrap_or_else(|| vec![0; self.size].into_boxed_slice());
         Buffer { bytes, start: 0, end: 0, pool: Rc::clone(self) }
     }
 
     fn give_back(&self, bytes: Box<[u8]>) {
         let mut unused = self.unused.borrow_mut();
-        if unused.len() < KEPT && bytes.len() == BUFFER_SIZE {
+        if unused.len() < KEPT && bytes.len() == self.size {
             unused.push(bytes);
         }
     }

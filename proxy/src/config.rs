@@ -11,11 +11,12 @@ mod proxy_protocol;
 mod server;
 mod source;
 mod timeouts;
+mod tls;
 mod unique_id;
 mod unix;
 mod users;
 
-use std::{fmt, net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 pub use crate::{
     inquiry::Desk,
@@ -44,6 +45,7 @@ pub use self::{
     server::{Address, Place, Server, ServerAddress},
     source::Source,
     timeouts::{BackendTimeouts, FrontendTimeouts},
+    tls::{Tls, TlsFiles, TlsVersion},
     unique_id::UniqueId,
     unix::{Owner, UnixAddress, UnixAddressError, UnixBind},
     users::{Group, User, UserList},
@@ -119,6 +121,9 @@ pub struct Frontend {
     pub unix: Vec<UnixBind>,
     /// Sockets that are open and listening when this process starts.
     pub inherited: Vec<InheritedBind>,
+    /// Those of its listeners that speak TLS, by their place among [`Self::binds`], [`Self::unix`] and [`Self::inherited`] in
+    /// this order.
+    pub tls: BTreeMap<usize, Arc<Tls>>,
     /// Client connections of this frontend; the excess waits in the kernel's queue.
     pub maxconn: u32,
     /// Inactivity of a client, and the limit on reading a request's head and on idling between requests.
@@ -298,6 +303,7 @@ impl Frontend {
             binds,
             unix: Vec::new(),
             inherited: Vec::new(),
+            tls: BTreeMap::new(),
             maxconn: 20_000,
             timeout: FrontendTimeouts::default(),
             forwardfor: false,

@@ -6,7 +6,7 @@
 mod task;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     future::poll_fn,
     net::IpAddr,
     pin::Pin,
@@ -22,7 +22,7 @@ use std::{
 use slab::Slab;
 use tokio::sync::oneshot;
 
-pub(crate) use self::task::{prepare, run, run_http};
+pub(crate) use self::task::{prepare, run, run_http, run_https};
 use crate::{
     Endpoint,
     config::{Backend, BackendCompression, BackendId, Compression, ConnectionMode, Frontend},
@@ -34,6 +34,7 @@ use crate::{
     refusals::{Noted, Why},
     sample::{self, Facts, Variables},
     table::{Held, Refusal},
+    tls,
     upstream::Upstream,
     worker::Worker,
 };
@@ -53,6 +54,8 @@ pub struct Connection<S> {
     /// Bytes of the client so far, and to it.
     received: Cell<u64>,
     sent: Cell<u64>,
+    /// What was agreed on with the client, over TLS.
+    tls: OnceCell<Box<tls::Session>>,
     /// What its log will say of the exchange in flight.
     record: RefCell<Option<Box<Record>>>,
     entry: Registered,
@@ -136,7 +139,8 @@ impl<S> Connection<S> {
     ) -> Self {
         let entry = Registered::new(permit.worker.registry(), local, listener);
         let (received, sent) = (Cell::new(0), Cell::new(0));
-        Self { stream, peer, destination: None, received, sent, record: RefCell::default(), entry, permit }
+        let (tls, record) = (OnceCell::new(), RefCell::default());
+        Self { stream, peer, destination: None, received, sent, tls, record, entry, permit }
     }
 
     /// The client's bytes.
@@ -165,6 +169,16 @@ impl<S> Connection<S> {
     /// Counts it as one of its client's, if the frontend limits those. Without an address it is nobody's.
     pub(crate) fn admit(&mut self) -> Result<(), Refusal> {
         self.permit.admit(self.peer.ip())
+    }
+
+    /// What was agreed on with the client; `None` without TLS.
+    pub(crate) fn tls(&self) -> Option<&tls::Session> {
+        self.tls.get().map(|session| &**session)
+    }
+
+    /// The handshake is over. Once.
+    pub(crate) fn set_tls(&self, session: tls::Session) {
+        let _ = self.tls.set(Box::new(session));
     }
 
     /// The worker that serves it.
@@ -304,6 +318,7 @@ impl<S> Connection<S> {
             maps: &self.worker().node().maps,
             host: &self.worker().node().host,
             now: SystemTime::now(),
+            tls: self.tls(),
             log: None,
             scratch,
         }

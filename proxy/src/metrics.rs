@@ -125,6 +125,12 @@ events! {
     FrontendFull = "frontend_full_total",
     /// Accepting failed (out of file descriptors, memory).
     AcceptError = "accept_errors_total",
+    /// Handshakes of TLS with clients that were completed.
+    TlsHandshake = "tls_handshakes_total",
+    /// Of the handshakes, those that went on from an earlier session.
+    TlsResumed = "tls_resumptions_total",
+    /// Handshakes of TLS that failed or took too long; without those of clients that have sent nothing.
+    TlsFailed = "tls_handshake_failures_total",
     /// Questions of monitors that were answered here; not among the requests.
     Monitor = "monitor_requests_total",
     /// No backend or no usable server.

@@ -52,6 +52,9 @@ pub trait Stream: 'static {
     /// be transformed.
     fn plain(&self) -> Option<&TcpStream>;
 
+    /// The socket below, whatever its bytes are.
+    fn socket(&self) -> &TcpStream;
+
     /// Has the peer sent something or ended since the last read? One system call; for a stream about to be reused.
     fn is_quiet(&self) -> bool;
 
@@ -144,6 +147,10 @@ impl Stream for TcpStream {
 
     fn plain(&self) -> Option<&TcpStream> {
         Some(self)
+    }
+
+    fn socket(&self) -> &TcpStream {
+        self
     }
 
     async fn ended(&self) {

@@ -94,6 +94,7 @@ async fn find<S: Stream>(
     let departure = async {
         match connection.stream().plain() {
             Some(client) => departure(client, abortonclose).await,
+            None if abortonclose => connection.stream().ended().await,
             None => pending().await,
         }
     };

@@ -1,12 +1,23 @@
-//! TLS: certificates, and what is done with them.
+//! TLS: certificates, handshakes, and the records behind them.
 
+mod acceptor;
 mod certificate;
+mod handshake;
 mod provider;
+mod record;
+mod resolver;
+mod serve;
+mod session;
+mod stream;
 mod x509;
 
 pub use self::{
     certificate::{Certificate, CertificateError},
+    session::Session,
     x509::{X509, X509Error},
 };
 
-pub(crate) use self::provider::provider;
+pub(crate) use self::{
+    acceptor::Acceptor, provider::provider, record::LONGEST as LONGEST_RECORD, serve::shake_hands,
+    stream::TlsStream,
+};

@@ -32,6 +32,7 @@ use crate::{
     metrics::Counters,
     node::{Node, Routing},
     tcp::splice::PipePool,
+    tls::TlsStream,
     upstream::{Preference, Search, balance::Usable, idle::IdleConnections},
     wheel::Wheel,
 };
@@ -157,6 +158,15 @@ impl Worker {
 
     pub(crate) fn rooms(&self) -> &Rc<Rooms<TcpStream>> {
         &self.core.rooms
+    }
+
+    pub(crate) fn tls_rooms(&self) -> &Rc<Rooms<TlsStream>> {
+        &self.core.tls_rooms
+    }
+
+    /// Each as long as a record of TLS.
+    pub(crate) fn record_buffers(&self) -> &Rc<BufferPool> {
+        &self.core.record_buffers
     }
 
     pub(crate) fn idle_upstreams(&self) -> &IdleConnections {

@@ -31,6 +31,16 @@ use lb_proxy::{
     sample::{Names, Place, Stage, Template, Text as Becomes, VariableName},
 };
 
+#[allow(dead_code, reason = "shared with the tests of TLS")]
+#[path = "tls/certificates.rs"]
+mod certificates;
+#[allow(dead_code, reason = "shared with the tests of TLS")]
+#[path = "tls/peer.rs"]
+mod peer;
+#[allow(dead_code, reason = "shared with the tests of the loopback")]
+#[path = "loopback/rig.rs"]
+mod rig;
+
 /// Counts what the workers allocate, or all threads, while it is told to.
 struct Counting;
 
@@ -84,7 +94,7 @@ static ALLOCATOR: Counting = Counting;
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Reads up to the end of a head and `content` bytes behind it, or chunks. False at the end of the stream.
-fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>, content: usize) -> bool {
+fn read_message(stream: &mut impl Read, buffer: &mut Vec<u8>, content: usize) -> bool {
     buffer.clear();
     let mut byte = [0; 1];
     while !buffer.ends_with(b"\r\n\r\n") {
@@ -165,6 +175,18 @@ fn cost_with(
     response: &[u8],
     answer: usize,
 ) -> usize {
+    cost_over(|stream| stream, change, request, content, response, answer)
+}
+
+/// Over what `wrap` makes of the client's connection.
+fn cost_over<S: Read + Write>(
+    wrap: impl FnOnce(TcpStream) -> S,
+    change: impl FnOnce(&mut Config),
+    request: &[u8],
+    content: usize,
+    response: &[u8],
+    answer: usize,
+) -> usize {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     // For the proxy's control tasks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -172,8 +194,9 @@ fn cost_with(
     let mut config = config(server(content, response.to_vec()), Mode::Http);
     change(&mut config);
     let proxy = Proxy::start(config).unwrap();
-    let mut client = TcpStream::connect(proxy.status().frontends[0].binds[0].address.unwrap()).unwrap();
+    let client = TcpStream::connect(proxy.status().frontends[0].binds[0].address.unwrap()).unwrap();
     client.set_nodelay(true).unwrap();
+    let mut client = wrap(client);
     let mut buffer = Vec::new();
     let mut round = || {
         ALLOCATED.store(0, Ordering::Relaxed);
@@ -197,6 +220,24 @@ fn requests_over_a_kept_connection_allocate_nothing() {
     let request = b"GET /index.html HTTP/1.1\r\nHost: www.example.com\r\nAccept: */*\r\n\r\n";
     let response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     assert_eq!(cost(request, 0, response, 2), 0);
+}
+
+/// Records of TLS are sealed and opened in buffers that are borrowed, with both versions and in both directions.
+#[test]
+fn requests_over_tls_allocate_nothing() {
+    const CONTENT: usize = 40_000;
+    let mut request =
+        format!("POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
+    request.resize(request.len() + CONTENT, b'q');
+    let mut response = format!("HTTP/1.1 200 OK\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
+    response.resize(response.len() + CONTENT, b'a');
+    for version in peer::VERSIONS {
+        let wrap = |socket| peer::over(socket, &peer::client(version), "a.example");
+        let change = |config: &mut Config| {
+            certificates::set(config, certificates::tls(certificates::certificate("a.example")));
+        };
+        assert_eq!(cost_over(wrap, change, &request, CONTENT, &response, CONTENT), 0, "{version:?}");
+    }
 }
 
 #[test]

@@ -44,6 +44,10 @@ pub fn run(arguments: &CheckArguments) -> Exit {
         }
     };
     eprint!("{}", config.warnings);
+    if config.warnings.stale() > 0 {
+        eprintln!("{}. Nothing was changed.", count(config.warnings.stale(), "error"));
+        return Exit::Configuration;
+    }
     let name = match arguments.file.to_string_lossy() {
         dash if dash == "-" => "stdin".into(),
         name => name,

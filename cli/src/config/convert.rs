@@ -40,6 +40,7 @@ mod source;
 mod sourceless;
 pub(crate) mod statistics;
 mod template;
+mod tls;
 mod unique_id;
 mod users;
 mod vip;

@@ -27,6 +27,8 @@ pub enum Severity {
     Error,
     /// The file works, and the operator should know.
     Warning,
+    /// The file works, and something that it names is out of date: a node runs with it, and `check` fails.
+    Stale,
 }
 
 /// One thing to say about the file.
@@ -99,6 +101,11 @@ impl<'a> Report<'a> {
 
     pub(crate) fn warning(&self, span: Span, message: impl Into<String>) {
         self.add(Severity::Warning, Some(span), message.into());
+    }
+
+    /// See [`Severity::Stale`].
+    pub(crate) fn stale(&self, span: Span, message: impl Into<String>) {
+        self.add(Severity::Stale, Some(span), message.into());
     }
 
     /// About the file as a whole.
@@ -186,7 +193,7 @@ impl<'a> Report<'a> {
             let mut omitted = self.omitted.get();
             match severity {
                 Severity::Error => omitted.errors += 1,
-                Severity::Warning => omitted.warnings += 1,
+                Severity::Warning | Severity::Stale => omitted.warnings += 1,
             }
             self.omitted.set(omitted);
             return;
@@ -237,6 +244,11 @@ impl Diagnostics {
     /// How many errors.
     pub fn errors(&self) -> usize {
         self.count(Severity::Error) + self.omitted.errors
+    }
+
+    /// How many things are out of date, among those that are shown.
+    pub fn stale(&self) -> usize {
+        self.count(Severity::Stale)
     }
 
     /// How many warnings.

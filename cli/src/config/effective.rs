@@ -12,6 +12,7 @@ mod proxy_protocol;
 mod rules;
 mod source;
 mod statistics;
+mod tls;
 mod users;
 
 use std::fmt::Write;
@@ -188,25 +189,31 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
     section(out, "frontend", Some(&frontend.name));
     line(out, "mode", quoted(frontend.mode.name()));
     let mut binds: Vec<String> = Vec::new();
-    for bind in &frontend.binds {
+    let tls_of = |place: usize| {
+        frontend.tls.get(&place).map(|tls| format!(", tls = {}", tls::write(tls))).unwrap_or_default()
+    };
+    for (place, bind) in frontend.binds.iter().enumerate() {
+        let more = accept(&bind.accept_proxy) + &tls_of(place);
         let entry = match bind.label.rsplit_once(':') {
             Some((vip, port)) if bind_address(&bind.label).is_err() => {
-                format!("{{ vip = {}, port = {port}{} }}", quoted(vip), accept(&bind.accept_proxy))
+                format!("{{ vip = {}, port = {port}{more} }}", quoted(vip))
             }
-            _ if bind.accept_proxy.is_none() => quoted(&bind.label),
-            _ => format!("{{ address = {}{} }}", quoted(&bind.label), accept(&bind.accept_proxy)),
+            _ if more.is_empty() => quoted(&bind.label),
+            _ => format!("{{ address = {}{more} }}", quoted(&bind.label)),
         };
         // A vip with several addresses is one entry.
         if binds.last() != Some(&entry) {
             binds.push(entry);
         }
     }
-    binds.extend(frontend.unix.iter().map(unix));
-    binds.extend(frontend.inherited.iter().map(|bind| {
-        let accept = accept(&bind.accept_proxy);
+    let first = frontend.binds.len();
+    binds.extend(frontend.unix.iter().zip(first..).map(|(bind, place)| unix(bind, &tls_of(place))));
+    let first = first + frontend.unix.len();
+    binds.extend(frontend.inherited.iter().zip(first..).map(|(bind, place)| {
+        let more = accept(&bind.accept_proxy) + &tls_of(place);
         match &bind.socket {
-            Inherited::Descriptor(fd) => format!("{{ fd = {fd}{accept} }}"),
-            Inherited::Named(name) => format!("{{ socket = {}{accept} }}", quoted(name)),
+            Inherited::Descriptor(fd) => format!("{{ fd = {fd}{more} }}"),
+            Inherited::Named(name) => format!("{{ socket = {}{more} }}", quoted(name)),
         }
     }));
     line(out, "bind", list(binds));
@@ -244,17 +251,17 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
     rules::rules(out, "response_rules", &frontend.response_rules, config);
 }
 
-fn unix(bind: &UnixBind) -> String {
+fn unix(bind: &UnixBind, tls: &str) -> String {
     let owned = |key: &str, by: &Option<Owner>| {
         by.as_ref().map(|by| format!(", {key} = {}", owner(by))).unwrap_or_default()
     };
     let mode = bind.mode.map(|mode| format!(", mode = \"{mode:04o}\"")).unwrap_or_default();
     let owners = owned("user", &bind.user) + &owned("group", &bind.group);
-    let accept = accept(&bind.accept_proxy);
-    if mode.is_empty() && owners.is_empty() && accept.is_empty() {
+    let more = accept(&bind.accept_proxy) + tls;
+    if mode.is_empty() && owners.is_empty() && more.is_empty() {
         return quoted(&bind.address.to_string());
     }
-    format!("{{ unix = {}{mode}{owners}{accept} }}", quoted(bind.address.as_str()))
+    format!("{{ unix = {}{mode}{owners}{more} }}", quoted(bind.address.as_str()))
 }
 
 fn owner(owner: &Owner) -> String {

@@ -17,6 +17,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("[defaults] timeout", "[defaults]\ntimeout = { zzzzzzzz = 1 }"),
     ("[frontend.NAME]", "[frontend.web]\nzzzzzzzz = 1"),
     ("[frontend.NAME] bind", "[frontend.web]\nbind = { zzzzzzzz = 1 }"),
+    ("[frontend.NAME] bind.tls", "[frontend.web]\nbind = { address = \"*:443\", tls = { zzzzzzzz = 1 } }"),
     ("[frontend.NAME] unique_id", "[frontend.web]\nunique_id = { zzzzzzzz = 1 }"),
     ("[frontend.NAME] capture", "[frontend.web]\ncapture = { zzzzzzzz = 1 }"),
     (
@@ -126,6 +127,8 @@ const NEEDS: &[(&str, &str)] = &[
 const FILES: &[(&str, &str)] = &[
     ("/etc/lbctl/users", "bob:$5$rounds=1000$saltstring$pvA.QSqfiGjH0GbrsjU8SGQUuKMnBHpqW/Nnnrwy9y1\n"),
     ("503.html", "<p>sorry</p>"),
+    ("site.pem", include_str!("../good/site.pem")),
+    ("site.key", include_str!("../good/site.key")),
 ];
 
 /// A row of a table: a key and what is said of it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct FrontendTimeouts {
     /// Inactivity (HAProxy `timeout client`).
     pub client: Duration,
-    /// What has to be said before anything else: a PROXY header (HAProxy `timeout client-hs`). Then the connection is closed.
+    /// What has to be said before anything else: a PROXY header, a handshake of TLS, each (HAProxy `timeout client-hs`). Then the connection is closed.
     pub client_handshake: Duration,
     /// A whole head, from its first byte (HAProxy `timeout http-request`): 408.
     pub http_request: Duration,

@@ -13,6 +13,7 @@ use crate::{
     http::{self, End, Idle, Rooms},
     metrics::Event,
     stream::Stream,
+    tls::{self, TlsStream},
 };
 
 /// Drives a session until it ends or is ordered to.
@@ -56,6 +57,20 @@ pub(crate) async fn run_http<S: Stream>(mut connection: Rc<Connection<S>>, rooms
         }
     }
     end(&connection);
+}
+
+/// Likewise over TLS; the listener has this number in its frontend.
+pub(crate) async fn run_https(
+    connection: Rc<Connection<TlsStream>>,
+    rooms: Rc<Rooms<TlsStream>>,
+    number: usize,
+) {
+    let shaken = drive(&connection, pin!(tls::shake_hands(&connection, number))).await;
+    match shaken {
+        Some(true) => run_http(connection, rooms).await,
+        Some(false) => {}
+        None => end(&connection),
+    }
 }
 
 /// Polls a session until it ends; `None` if it was ordered to.

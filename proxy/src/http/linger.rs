@@ -4,7 +4,7 @@
 //! A close at once makes the kernel answer the next byte that comes with a reset, and a reset takes from the client
 //! what it has not read of the response yet.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use super::{body::Decoder, outcome::Termination, session::Session};
 use crate::stream::Stream;
@@ -61,10 +61,10 @@ impl<S: Stream> Session<'_, S> {
         let connection = self.connection;
         self.release();
         connection.set_over();
-        if connection.stream().shutdown().await.is_err() {
+        self.deadline.arm(if connection.is_draining() { DRAINING } else { TIME });
+        if !matches!(self.deadline.guard(pin!(connection.stream().shutdown())).await, Ok(Ok(()))) {
             return Rest::Left;
         }
-        self.deadline.arm(if connection.is_draining() { DRAINING } else { TIME });
         let mut left = BYTES;
         loop {
             match (&mut content, &mut self.inbound.inbox) {

@@ -19,7 +19,10 @@ use crate::{
     connection::{self, Connection, Permit},
     listener::{BACKLOG, newcomers, pause::Paused, refuse::refuse},
     metrics::Event,
-    proxy_protocol, stream, tcp,
+    proxy_protocol,
+    stream::{self, Stream},
+    tcp,
+    tls::{Acceptor, TlsStream, shake_hands},
     worker::Worker,
 };
 
@@ -44,6 +47,7 @@ pub(crate) struct ListenerId {
     /// Never used twice in a process.
     pub(crate) number: u64,
     pub(crate) mode: Mode,
+    pub(crate) is_tls: bool,
 }
 
 /// Whose connections come in by a listener.
@@ -58,6 +62,8 @@ pub(crate) struct Assignment {
     pub(crate) accept_proxy: Option<Arc<AcceptProxy>>,
     /// Somebody else may have it open as well.
     pub(crate) is_inherited: bool,
+    /// How TLS is spoken there, if it is.
+    pub(crate) tls: Option<Arc<Acceptor>>,
     /// Dropped by the last who has it when its sockets are closed.
     pub(crate) open: watch::Receiver<()>,
 }
@@ -187,6 +193,7 @@ impl AcceptLoops {
             frontend: assignment.frontend,
             accept_proxy: assignment.accept_proxy.clone(),
             is_inherited: assignment.is_inherited,
+            tls: assignment.tls.clone(),
         });
         let (running, stopped) = oneshot::channel();
         self.running.borrow_mut().push(Running {
@@ -300,6 +307,7 @@ struct Listener {
     frontend: usize,
     accept_proxy: Option<Arc<AcceptProxy>>,
     is_inherited: bool,
+    tls: Option<Arc<Acceptor>>,
 }
 
 enum Never {}
@@ -400,12 +408,26 @@ impl Listener {
                 return;
             }
         };
-        let connection = Connection::new(stream, peer, local, permit, self.id);
+        match &self.tls {
+            None => self.prepare(Connection::new(stream, peer, local, permit, self.id), begin),
+            Some(tls) => match TlsStream::new(stream, &tls.config, self.worker.record_buffers()) {
+                Ok(stream) => {
+                    let number = tls.number;
+                    let begin = move |connection| begin_tls(connection, number);
+                    self.prepare(Connection::new(stream, peer, local, permit, self.id), begin);
+                }
+                Err(error) => self.count_error(&io::Error::other(error)),
+            },
+        }
+    }
+
+    /// Counts a connection, and finds out whose it is.
+    fn prepare<S: Stream>(&self, connection: Connection<S>, begin: impl FnOnce(Connection<S>) + 'static) {
         let counters = connection.counters();
         counters.connections.increment();
         counters.peak.raise(self.worker.node().frontends[self.frontend].connections.taken().into());
         match &self.accept_proxy {
-            Some(accept) if accept.expects(peer.ip()) => {
+            Some(accept) if accept.expects(connection.peer().ip()) => {
                 let receive = proxy_protocol::receive;
                 tokio::task::spawn_local(connection::prepare(
                     connection,
@@ -449,6 +471,27 @@ fn begin(mut connection: Connection<TcpStream>) {
         Mode::Http => {
             let rooms = Rc::clone(connection.worker().rooms());
             tokio::task::spawn_local(connection::run_http(Rc::new(connection), rooms))
+        }
+    };
+}
+
+/// The same over TLS; its listener has this number in its frontend.
+fn begin_tls(mut connection: Connection<TlsStream>, number: usize) {
+    if let Err(refusal) = connection.admit() {
+        return refuse(connection, refusal);
+    }
+    match connection.frontend().mode {
+        Mode::Tcp => {
+            let serve = async move |connection: &Connection<TlsStream>| {
+                if shake_hands(connection, number).await {
+                    tcp::serve(connection).await;
+                }
+            };
+            tokio::task::spawn_local(connection::run(connection, serve))
+        }
+        Mode::Http => {
+            let rooms = Rc::clone(connection.worker().tls_rooms());
+            tokio::task::spawn_local(connection::run_https(Rc::new(connection), rooms, number))
         }
     };
 }

@@ -32,6 +32,7 @@ use crate::{
     config::{Config, Inherited, UnixBind},
     handover::Listener,
     status::{BindStatus, Health, ListenerHealth},
+    tls::Acceptor,
     worker::{Worker, WorkerHandle},
 };
 
@@ -388,31 +389,35 @@ impl Binding {
             let inherited = of.inherited.iter().map(|bind| {
                 (bind.socket.to_string(), Wanted::Inherited(bind.socket.clone()), &bind.accept_proxy)
             });
-            address.chain(unix).chain(inherited).map(move |(label, wanted, accept_proxy)| {
-                let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-                let address = if let Wanted::Address(address) = wanted { Some(address) } else { None };
-                let (open, is_open) = published::channel(());
-                let assignment = Assignment {
-                    open: is_open,
-                    listener: ListenerId { number, mode: of.mode },
-                    frontend,
-                    keepalive: of.options.tcp_keepalive,
-                    accept_proxy: accept_proxy.clone().map(Arc::new),
-                    is_inherited: matches!(wanted, Wanted::Inherited(_)),
-                };
-                let status = BindStatus { label, address, error: None };
-                Self {
-                    assignment,
-                    open: Arc::new(open),
-                    name: of.name.clone(),
-                    wanted,
-                    file: None,
-                    rights: None,
-                    changes: false,
-                    status,
-                    errors: 0,
-                }
-            })
+            address.chain(unix).chain(inherited).enumerate().map(
+                move |(place, (label, wanted, accept_proxy))| {
+                    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+                    let address = if let Wanted::Address(address) = wanted { Some(address) } else { None };
+                    let (open, is_open) = published::channel(());
+                    let tls = of.tls.get(&place).map(|tls| Arc::new(Acceptor::new(tls, of.mode, place + 1)));
+                    let assignment = Assignment {
+                        open: is_open,
+                        listener: ListenerId { number, mode: of.mode, is_tls: tls.is_some() },
+                        frontend,
+                        keepalive: of.options.tcp_keepalive,
+                        accept_proxy: accept_proxy.clone().map(Arc::new),
+                        is_inherited: matches!(wanted, Wanted::Inherited(_)),
+                        tls,
+                    };
+                    let status = BindStatus { label, address, error: None };
+                    Self {
+                        assignment,
+                        open: Arc::new(open),
+                        name: of.name.clone(),
+                        wanted,
+                        file: None,
+                        rights: None,
+                        changes: false,
+                        status,
+                        errors: 0,
+                    }
+                },
+            )
         })
     }
 

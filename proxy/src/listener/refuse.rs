@@ -2,8 +2,6 @@
 
 use std::{rc::Rc, time::Duration};
 
-use tokio::net::TcpStream;
-
 use crate::{
     config::Mode,
     connection::{self, Connection},
@@ -22,8 +20,8 @@ const TOLD: usize = 32;
 /// What a client is told that has too many connections open; when one of them ends is its own affair.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Ends it: in mode tcp with a reset, in mode http with 429 as far as [`TOLD`] goes.
-pub(super) fn refuse(connection: Connection<TcpStream>, refusal: Refusal) {
+/// Ends it: in mode tcp and over TLS with a reset, in mode http with 429 as far as [`TOLD`] goes.
+pub(super) fn refuse<S: Stream>(connection: Connection<S>, refusal: Refusal) {
     let (retry_after, what) = match refusal {
         Refusal::Connections => {
             connection.count(Event::SourceConnections);
@@ -51,7 +49,8 @@ pub(super) fn refuse(connection: Connection<TcpStream>, refusal: Refusal) {
         "connection refused"
     );
     match connection.frontend().mode {
-        Mode::Http if connection.worker().told().get() < TOLD => {
+        // A handshake would cost more than what is refused.
+        Mode::Http if connection.stream().plain().is_some() && connection.worker().told().get() < TOLD => {
             let told = Told::new(connection.worker());
             tokio::task::spawn_local(connection::run(connection, async move |connection| {
                 http::turn_away(connection, retry_after).await;

@@ -147,6 +147,15 @@ impl<S> Connection<S> {
         self.end_log();
     }
 
+    /// No exchange comes of it: who came, and why, as HAProxy says it of a listener that has this number in its frontend.
+    pub(crate) fn log_refused(&self, listener: usize, words: &str, why: Option<&str>) {
+        let Some(traffic) = self.traffic_logger() else { return };
+        let level = if traffic.config.separate_errors { Severity::Error } else { Severity::Info };
+        self.worker().log().send(&traffic.logger, level, |clock, out| {
+            haproxy::refused(self.peer(), (&self.frontend().name, listener), (words, why), clock, out);
+        });
+    }
+
     fn traffic_logger(&self) -> Option<&TrafficLogger> {
         self.worker().node().loggers.frontends[self.frontend_id()].as_ref()
     }
@@ -188,6 +197,7 @@ impl<S> Connection<S> {
                 server: load.1,
             },
             is_early: early.is_some(),
+            is_tls: self.tls().is_some(),
         };
         let level = if is_error && traffic.config.separate_errors { Severity::Error } else { Severity::Info };
         self.worker().log().send(&traffic.logger, level, |clock, out| {

@@ -24,6 +24,8 @@ pub(super) struct Line<'a> {
     pub(super) load: Load,
     /// More comes after it.
     pub(super) is_early: bool,
+    /// The client speaks TLS.
+    pub(super) is_tls: bool,
 }
 
 /// Connections at this moment.

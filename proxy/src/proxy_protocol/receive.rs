@@ -11,6 +11,7 @@ use crate::{
     connection::Connection,
     metrics::Event,
     refusals::{self, Why},
+    stream::Stream,
 };
 
 /// Why there is no header.
@@ -31,11 +32,12 @@ enum Failure {
 
 /// Whose connection it is, as its first bytes say; `None` if that is not to be had, which is counted and said here: the
 /// connection is to be closed.
-pub(crate) async fn receive(connection: &Connection<TcpStream>) -> Option<Origin> {
+pub(crate) async fn receive<S: Stream>(connection: &Connection<S>) -> Option<Origin> {
     let worker = connection.worker();
     let deadline = worker.wheel().deadline();
     let limit = connection.frontend().timeout.client_handshake;
-    let read = deadline.limit(limit, pin!(header(connection.stream(), worker.buffers().take()))).await;
+    let read =
+        deadline.limit(limit, pin!(header(connection.stream().socket(), worker.buffers().take()))).await;
     let failure = match read.unwrap_or(Err(Failure::Late)) {
         Ok(header) => {
             connection.received().add(header.length as u64);

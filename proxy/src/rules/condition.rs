@@ -65,7 +65,6 @@ impl Scheme {
 pub(crate) struct Subject<'s> {
     /// With the message in it.
     pub(crate) facts: &'s Facts<'s>,
-    pub(crate) scheme: Scheme,
     /// What the rules run on, the request or the response; `None` in mode tcp. The request of a response is among the
     /// facts.
     pub(crate) message: Option<&'s Message<'s>>,
@@ -119,7 +118,7 @@ impl Condition {
             Self::Port(ports) => {
                 subject.facts.local.port().is_some_and(|port| ports.iter().any(|range| range.contains(&port)))
             }
-            Self::Scheme(scheme) => *scheme == subject.scheme,
+            Self::Scheme(scheme) => *scheme == subject.facts.scheme(),
             Self::Status(ranges) => {
                 message.is_some_and(|message| ranges.iter().any(|range| range.contains(&message.status())))
             }

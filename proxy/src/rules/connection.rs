@@ -1,7 +1,7 @@
 //! Rules on a connection of a tcp frontend.
 
 use super::{
-    Action, Scheme, Subject,
+    Action, Subject,
     program::{Program, Programs, Step},
 };
 use crate::{config::BackendId, sample::Facts};
@@ -72,7 +72,7 @@ impl Program {
             // Only requests have hosts.
             Step::Hosts(..) => None,
         });
-        let subject = Subject { facts, scheme: Scheme::Http, message: None };
+        let subject = Subject { facts, message: None };
         for rule in rules.filter(|rule| rule.when.holds(&subject)) {
             for action in &rule.then {
                 match action {

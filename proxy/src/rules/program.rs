@@ -3,7 +3,7 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use super::{
-    Action, AmbiguousPath, Condition, HostSet, RequireAuth, Rule, Scheme, Subject, Text, UsedFields,
+    Action, AmbiguousPath, Condition, HostSet, RequireAuth, Rule, Subject, Text, UsedFields,
     copies::looks_at_path,
     host::HostIndex,
     normalize,
@@ -423,7 +423,7 @@ fn chooses_by_host(rule: &Rule) -> Option<(&HostSet, BackendId)> {
 impl Run<'_, '_, '_> {
     fn holds(&self, condition: &Condition) -> bool {
         let message = Some(&*self.message);
-        self.with_compared(|facts| condition.holds(&Subject { facts, scheme: Scheme::Http, message }))
+        self.with_compared(|facts| condition.holds(&Subject { facts, message }))
     }
 
     /// With what is known now as conditions and limits see it.

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{LogFacts, Maps, Scratch, Variables};
-use crate::{Endpoint, http::query};
+use crate::{Endpoint, http::query, rules::Scheme, tls};
 
 /// Everything that a placeholder can be about. What does not exist yet is `None`; [`super::Place`] sees to it that no
 /// template asks for it.
@@ -35,10 +35,19 @@ pub struct Facts<'a> {
     pub host: &'a Host,
     /// The wall clock.
     pub now: SystemTime,
+    /// What the client has agreed on with us, if it speaks TLS.
+    pub tls: Option<&'a tls::Session>,
     /// How it went, in a log.
     pub(crate) log: Option<&'a dyn LogFacts>,
     /// Room to compute in.
     pub scratch: &'a Scratch,
+}
+
+impl Facts<'_> {
+    /// What the client speaks on its connection.
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
 }
 
 /// This machine and process.

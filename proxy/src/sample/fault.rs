@@ -126,7 +126,6 @@ impl fmt::Display for Since {
             Self::Server => "where a response is worked on, and in logs",
             Self::Response => "where a response is worked on, and in logs of mode http",
             Self::Log => "in `log_format`",
-            Self::Never => "not in this version, which has no TLS",
         })
     }
 }

@@ -21,6 +21,10 @@ pub(super) enum Fetch {
     PeerIp,
     LocalIp,
     LocalPort,
+    TlsServerName,
+    TlsVersion,
+    TlsCipher,
+    TlsResumed,
     FrontendName,
     BackendName,
     ServerName,
@@ -40,6 +44,7 @@ pub(super) enum Fetch {
     RequestHost,
     RequestAuthority,
     RequestVersion,
+    RequestScheme,
     RequestHeader(Box<[u8]>),
     RequestParameter(Box<[u8]>),
     RequestCookie(Box<[u8]>),
@@ -64,8 +69,6 @@ pub enum Since {
     Response,
     /// In logs alone.
     Log,
-    /// Not in this version.
-    Never,
 }
 
 /// A row of the documented table.
@@ -92,6 +95,10 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("peer.ip", "address", Since::Connection, "fc_src"),
     row("local.ip", "address", Since::Connection, "dst"),
     row("local.port", "number", Since::Connection, "dst_port"),
+    row("tls.sni", "text", Since::Connection, "ssl_fc_sni"),
+    row("tls.version", "text", Since::Connection, "ssl_fc_protocol"),
+    row("tls.cipher", "text", Since::Connection, "ssl_fc_cipher"),
+    row("tls.resumed", "number", Since::Connection, "ssl_fc_is_resumed"),
     row("frontend.name", "text", Since::Connection, "fe_name"),
     row("node.name", "text", Since::Connection, "-"),
     row("hostname", "text", Since::Connection, "hostname"),
@@ -111,6 +118,7 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("request.host", "text", Since::Request, "req.hdr(host),host_only,lower"),
     row("request.authority", "text", Since::Request, "req.hdr(host)"),
     row("request.version", "text", Since::Request, "req.ver"),
+    row("request.scheme", "text", Since::Request, "ssl_fc,iif(https,http)"),
     row("request.header.NAME", "text", Since::Request, "req.fhdr(NAME)"),
     row("request.query.NAME", "text", Since::Request, "url_param(NAME)"),
     row("request.cookie.NAME", "text", Since::Request, "req.cook(NAME)"),
@@ -120,6 +128,7 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("response.header.NAME", "text", Since::Response, "res.fhdr(NAME)"),
     row("var.NAME", "text", Since::Connection, "var(txn.NAME)"),
     row("log.request", "text", Since::Log, "%r"),
+    row("log.frontend", "text", Since::Log, "%ft"),
     row("log.date", "text", Since::Log, "%tr"),
     row("log.date.clf", "text", Since::Log, "%trl"),
     row("log.date.gmt", "text", Since::Log, "%trg"),
@@ -149,7 +158,6 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("log.queue.backend", "number", Since::Log, "%bq"),
     row("log.server.ip", "address", Since::Log, "%si"),
     row("log.server.port", "number", Since::Log, "%sp"),
-    row("tls.NAME", "text", Since::Never, "ssl_fc_..."),
 ];
 
 impl Since {
@@ -161,7 +169,6 @@ impl Since {
             Self::Server => place.stage == Stage::Response || place.text == Text::Log,
             Self::Response => place.stage == Stage::Response,
             Self::Log => place.text == Text::Log,
-            Self::Never => false,
         }
     }
 }
@@ -189,6 +196,10 @@ impl Fetch {
             "peer.ip" => Self::PeerIp,
             "local.ip" => Self::LocalIp,
             "local.port" => Self::LocalPort,
+            "tls.sni" => Self::TlsServerName,
+            "tls.version" => Self::TlsVersion,
+            "tls.cipher" => Self::TlsCipher,
+            "tls.resumed" => Self::TlsResumed,
             "frontend.name" => Self::FrontendName,
             "backend.name" => Self::BackendName,
             "server.name" => Self::ServerName,
@@ -210,6 +221,7 @@ impl Fetch {
             "request.host" => Self::RequestHost,
             "request.authority" => Self::RequestAuthority,
             "request.version" => Self::RequestVersion,
+            "request.scheme" => Self::RequestScheme,
             "request.header.NAME" => Self::RequestHeader(argument()),
             "request.query.NAME" => Self::RequestParameter(argument()),
             "request.cookie.NAME" => Self::RequestCookie(argument()),
@@ -249,6 +261,10 @@ impl Fetch {
             Self::PeerIp => facts.peer.ip().map(Value::address),
             Self::LocalIp => facts.local.ip().map(Value::address),
             Self::LocalPort => number(facts.local.port()?.into()),
+            Self::TlsServerName => borrowed(facts.tls?.server_name.as_ref()?.as_bytes()),
+            Self::TlsVersion => borrowed(facts.tls?.version.as_bytes()),
+            Self::TlsCipher => borrowed(facts.tls?.cipher.as_bytes()),
+            Self::TlsResumed => number(facts.tls?.is_resumed.into()),
             Self::FrontendName => borrowed(facts.frontend.as_bytes()),
             Self::BackendName => borrowed(facts.backend?.as_bytes()),
             Self::ServerName => borrowed(facts.server?.as_bytes()),
@@ -272,6 +288,7 @@ impl Fetch {
             Self::RequestHost => facts.request?.authority().map(host).and_then(borrowed),
             Self::RequestAuthority => facts.request?.authority().and_then(borrowed),
             Self::RequestVersion => borrowed(facts.request?.version().as_bytes()),
+            Self::RequestScheme => borrowed(facts.scheme().name().as_bytes()),
             Self::RequestHeader(name) => facts.request?.field(name).and_then(borrowed),
             Self::RequestParameter(name) => facts.request?.parameter(name).and_then(borrowed),
             Self::RequestCookie(name) => facts.request?.cookie(name).and_then(borrowed),

@@ -40,6 +40,7 @@ pub(crate) enum Moment {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum LogFact {
     Request,
+    Frontend,
     Date,
     DateClf,
     DateGmt,
@@ -82,6 +83,7 @@ impl LogFact {
     pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "log.request" => Self::Request,
+            "log.frontend" => Self::Frontend,
             "log.date" => Self::Date,
             "log.date.clf" => Self::DateClf,
             "log.date.gmt" => Self::DateGmt,
@@ -137,6 +139,11 @@ impl Fetch {
             | Self::PeerIp
             | Self::LocalIp
             | Self::LocalPort
+            | Self::TlsServerName
+            | Self::TlsVersion
+            | Self::TlsCipher
+            | Self::TlsResumed
+            | Self::RequestScheme
             | Self::FrontendName
             | Self::BackendName
             | Self::ServerName

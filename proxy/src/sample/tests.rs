@@ -130,6 +130,7 @@ impl World {
             maps: &self.maps,
             host: &self.host,
             now: SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_123),
+            tls: None,
             log: None,
             scratch: &self.scratch,
         }

@@ -41,6 +41,11 @@ impl Wanted {
             | Fetch::PeerIp
             | Fetch::LocalIp
             | Fetch::LocalPort
+            | Fetch::TlsServerName
+            | Fetch::TlsVersion
+            | Fetch::TlsCipher
+            | Fetch::TlsResumed
+            | Fetch::RequestScheme
             | Fetch::FrontendName
             | Fetch::BackendName
             | Fetch::ServerName

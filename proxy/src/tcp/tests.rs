@@ -69,6 +69,10 @@ impl Stream for Shifted {
         None
     }
 
+    fn socket(&self) -> &TcpStream {
+        &self.0
+    }
+
     fn is_quiet(&self) -> bool {
         self.0.is_quiet()
     }
@@ -123,7 +127,7 @@ impl Rig {
         let accepted = accepted.into_std().unwrap();
         let started = worker.run(move |worker| {
             let permit = Permit::try_take(worker, 0).unwrap();
-            let listener = ListenerId { number: 0, mode: Mode::Tcp };
+            let listener = ListenerId { number: 0, mode: Mode::Tcp, is_tls: false };
             let local = accepted.local_addr().unwrap();
             let stream = wrap(TcpStream::from_std(accepted).unwrap());
             let connection = Connection::new(stream, peer.into(), local.into(), permit, listener);

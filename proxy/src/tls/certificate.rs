@@ -43,7 +43,7 @@ pub enum CertificateError {
     #[error("is broken: {0}")]
     Pem(String),
     /// Not what rustls can read.
-    #[error("has a certificate that can't be read: {0}")]
+    #[error("has a certificate that can't be used: {0}")]
     Certificate(String),
     /// Not a key that can sign here.
     #[error(
@@ -98,6 +98,14 @@ impl Certificate {
     /// For handshakes.
     pub fn key(&self) -> &Arc<CertifiedKey> {
         &self.key
+    }
+}
+
+impl CertificateError {
+    /// Is it about the key, which may have a file of its own?
+    #[must_use]
+    pub fn is_of_key(&self) -> bool {
+        matches!(self, Self::NoKey | Self::NoKeyAlone | Self::Encrypted | Self::Key | Self::Mismatch)
     }
 }
 

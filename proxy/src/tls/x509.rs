@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use time::{Date, Month, PrimitiveDateTime, Time};
 
+use self::X509Error::Malformed;
+
 /// What is known of a certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct X509 {
@@ -21,8 +23,14 @@ pub struct X509 {
 
 /// It is no certificate as RFC 5280 has it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("is no certificate of X.509")]
-pub struct X509Error;
+pub enum X509Error {
+    /// Not its elements, in their order.
+    #[error("it is none of X.509")]
+    Malformed,
+    /// It can't say whom it is for.
+    #[error("it is one of X.509 version 1, which says nothing of names; make one of version 3")]
+    OldVersion,
+}
 
 const BOOLEAN: u8 = 0x01;
 const OCTET_STRING: u8 = 0x04;
@@ -33,6 +41,7 @@ const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 /// `[0] version`
 const VERSION: u8 = 0xa0;
+const VERSION_3: [u8; 3] = [0x02, 0x01, 0x02];
 /// `[1] issuerUniqueID`, `[2] subjectUniqueID`
 const UNIQUE_IDS: [u8; 2] = [0x81, 0x82];
 /// `[3] extensions`
@@ -53,7 +62,9 @@ impl X509 {
     pub fn read(der: &[u8]) -> Result<Self, X509Error> {
         let mut certificate = Reader(Reader(der).take(SEQUENCE)?);
         let mut fields = Reader(certificate.take(SEQUENCE)?);
-        fields.skip_if(VERSION);
+        if fields.take(VERSION).map_err(|_| X509Error::OldVersion)? != VERSION_3 {
+            return Err(X509Error::OldVersion);
+        }
         fields.next()?; // serialNumber
         fields.take(SEQUENCE)?; // signature
         fields.take(SEQUENCE)?; // issuer
@@ -114,21 +125,21 @@ fn common_name(subject: &[u8]) -> Result<Option<String>, X509Error> {
 }
 
 fn text(bytes: &[u8]) -> Result<String, X509Error> {
-    Ok(std::str::from_utf8(bytes).map_err(|_| X509Error)?.to_ascii_lowercase())
+    Ok(std::str::from_utf8(bytes).map_err(|_| Malformed)?.to_ascii_lowercase())
 }
 
 /// RFC 5280 §4.1.2.5: to the second, in UTC, two digits of the year before 2050.
 fn moment((tag, value): (u8, &[u8])) -> Result<SystemTime, X509Error> {
-    let digits = value.strip_suffix(b"Z").ok_or(X509Error)?;
+    let digits = value.strip_suffix(b"Z").ok_or(Malformed)?;
     if !digits.iter().all(u8::is_ascii_digit) {
-        return Err(X509Error);
+        return Err(Malformed);
     }
     let (year, rest) = match tag {
         UTC_TIME => digits.split_at_checked(2),
         GENERALIZED_TIME => digits.split_at_checked(4),
         _ => None,
     }
-    .ok_or(X509Error)?;
+    .ok_or(Malformed)?;
     let number = |digits: &[u8]| digits.iter().fold(0_u16, |sum, digit| sum * 10 + u16::from(digit - b'0'));
     let mut year = i32::from(number(year));
     if tag == UTC_TIME {
@@ -136,11 +147,11 @@ fn moment((tag, value): (u8, &[u8])) -> Result<SystemTime, X509Error> {
     }
     let [month, day, hour, minute, second] = match rest.len() {
         10 => std::array::from_fn(|at| number(&rest[2 * at..2 * at + 2]) as u8),
-        _ => return Err(X509Error),
+        _ => return Err(Malformed),
     };
-    let month = Month::try_from(month).map_err(|_| X509Error)?;
-    let date = Date::from_calendar_date(year, month, day).map_err(|_| X509Error)?;
-    let time = Time::from_hms(hour, minute, second.min(59)).map_err(|_| X509Error)?;
+    let month = Month::try_from(month).map_err(|_| Malformed)?;
+    let date = Date::from_calendar_date(year, month, day).map_err(|_| Malformed)?;
+    let time = Time::from_hms(hour, minute, second.min(59)).map_err(|_| Malformed)?;
     Ok(PrimitiveDateTime::new(date, time).assume_utc().into())
 }
 
@@ -157,16 +168,16 @@ impl<'a> Reader<'a> {
             [tag, 0x83, high, middle, low, rest @ ..] => {
                 (*tag, u32::from_be_bytes([0, *high, *middle, *low]) as usize, rest)
             }
-            _ => return Err(X509Error),
+            _ => return Err(Malformed),
         };
-        let (content, rest) = rest.split_at_checked(length).ok_or(X509Error)?;
+        let (content, rest) = rest.split_at_checked(length).ok_or(Malformed)?;
         self.0 = rest;
         Ok((tag, content))
     }
 
     fn take(&mut self, wanted: u8) -> Result<&'a [u8], X509Error> {
         let (tag, content) = self.next()?;
-        if tag == wanted { Ok(content) } else { Err(X509Error) }
+        if tag == wanted { Ok(content) } else { Err(Malformed) }
     }
 
     fn skip_if(&mut self, tag: u8) {
@@ -212,7 +223,7 @@ mod tests {
     fn whatever_is_cut_off_or_changed_is_refused_or_read_and_never_a_panic() {
         let whole = der(&CertificateParams::new(vec!["a.example".into()]).unwrap());
         for end in 0..whole.len() {
-            assert_eq!(X509::read(&whole[..end]), Err(X509Error), "{end}");
+            assert!(X509::read(&whole[..end]).is_err(), "{end}");
         }
         for at in 0..whole.len() {
             for flip in [0x01, 0x80, 0xff] {

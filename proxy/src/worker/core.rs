@@ -24,6 +24,7 @@ use crate::{
     node::Node,
     sample,
     tcp::splice::PipePool,
+    tls::{self, TlsStream},
     wheel::{TICK, Wheel},
 };
 
@@ -42,6 +43,9 @@ pub(super) struct Core {
     pub(super) pipes: Rc<PipePool>,
     pub(super) compressors: Rc<Compressors>,
     pub(super) rooms: Rc<Rooms<TcpStream>>,
+    pub(super) tls_rooms: Rc<Rooms<TlsStream>>,
+    /// For records of TLS.
+    pub(super) record_buffers: Rc<BufferPool>,
     pub(super) registry: Rc<Registry>,
     pub(super) accept_loops: AcceptLoops,
     pub(super) log: WorkerLog,
@@ -79,6 +83,8 @@ impl Core {
             pipes: Rc::default(),
             compressors: Rc::default(),
             rooms: Rc::default(),
+            tls_rooms: Rc::default(),
+            record_buffers: Rc::new(BufferPool::of(tls::LONGEST_RECORD)),
             registry: Rc::default(),
             accept_loops: AcceptLoops::default(),
             log: WorkerLog::default(),

@@ -1,16 +1,20 @@
 //! `[frontend.NAME]` and the first half of `[listen.NAME]`: where clients come in.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use lb_proxy::{
-    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, InheritedBind, Mode, UnixBind},
+    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, InheritedBind, Mode, Tls, UnixBind},
     sample::Stage,
 };
 
 use super::{
     answers,
     backend::{self, value},
-    compression, log, options, persistence, rules, statistics, unique_id,
+    compression, log, options, persistence, rules, statistics, tls, unique_id,
 };
 use crate::config::{
     diagnostic::Report,
@@ -85,6 +89,7 @@ fn one(
         binds: raw.binds.iter().flat_map(|bind| binds(bind, file, report)).collect(),
         unix: raw.binds.iter().filter_map(unix).collect(),
         inherited: inherited(raw, report),
+        tls: tls_by_place(raw, file, report),
         maxconn: value(&raw.maxconn, &defaults.maxconn).unwrap_or(global_maxconn).min(global_maxconn),
         timeout: FrontendTimeouts {
             client: value(&own.client, &other.client).unwrap_or(built_in.client),
@@ -137,6 +142,24 @@ fn check_tcp(raw: &Section, report: &Report<'_>) {
             report.warning(timeout.span, format!("{key} has no effect in mode tcp"));
         }
     }
+}
+
+/// In the order of [`Frontend::tls`].
+fn tls_by_place(raw: &Section, file: &raw::File, report: &Report<'_>) -> BTreeMap<usize, Arc<Tls>> {
+    let (mut addresses, mut unix, mut inherited) = (Vec::new(), Vec::new(), Vec::new());
+    for bind in &raw.binds {
+        let tls = tls::of_bind(bind, &file.folder, report);
+        match &bind.address {
+            BindAddress::Address { .. } => addresses.push(tls),
+            BindAddress::Vip { vip, .. } => {
+                let known = file.vips.iter().find(|known| known.name.value == vip.value);
+                addresses.extend(vec![tls; known.map_or(0, |vip| vip.value.addresses.len())]);
+            }
+            BindAddress::Unix(_) => unix.push(tls),
+            BindAddress::Inherited(_) => inherited.push(tls),
+        }
+    }
+    tls::by_place(addresses.into_iter().chain(unix).chain(inherited))
 }
 
 fn unix(bind: &raw::Bind) -> Option<UnixBind> {

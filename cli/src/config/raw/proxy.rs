@@ -30,6 +30,7 @@ pub(crate) use self::{
     server::{Given, Server},
     source::{Source, SourceSettings, interface},
     statistics::Statistics,
+    tls::Tls,
     unique_id::UniqueId,
 };
 
@@ -47,6 +48,7 @@ pub(crate) mod rules;
 mod server;
 mod source;
 pub(crate) mod statistics;
+mod tls;
 mod unique_id;
 
 /// Which of the four it is.

@@ -136,11 +136,14 @@ fn other_contents(old: &Config, new: &Config) -> HashSet<String> {
     other.map(|(what, _)| what).collect()
 }
 
-/// What stands in the pages and answers of each thing, in the order in which it names their files.
+/// What stands in the pages, answers and certificates of each thing, in the order in which it names their files.
 fn contents(config: &Config) -> HashMap<String, Vec<&[u8]>> {
     let frontends = config.proxy.frontends.iter().map(|one| {
         let rules = one.rules.iter().chain(&one.response_rules);
-        (format!("frontend {}", one.name), of_files(&one.error_pages, rules))
+        let chains = one.tls.values().flat_map(|tls| &tls.certificate.key().cert);
+        let files =
+            of_files(&one.error_pages, rules).into_iter().chain(chains.map(|certificate| &**certificate));
+        (format!("frontend {}", one.name), files.collect())
     });
     let backends = config.proxy.backends.iter().map(|one| {
         let rules = one.rules.iter().chain(&one.response_rules);
@@ -173,6 +176,23 @@ mod tests {
 
     const OLD: &str = "[frontend.web]\nbind = \"*:80\"\ndefault_backend = \"app\"\n\
                        [backend.app]\nserver.web1 = \"192.0.2.21:80\"\nserver.web2 = \"192.0.2.22:80\"\n";
+
+    #[test]
+    fn another_certificate_in_the_same_file_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, site) = (folder.path().join("lb.toml"), folder.path().join("site.pem"));
+        let text = OLD.replace("\"*:80\"", "{ address = \"*:443\", tls = \"site.pem\" }");
+        std::fs::write(&path, text).expect("a file");
+        let load = |pem: &str| {
+            std::fs::write(&site, pem).expect("a file");
+            config::load(&path).expect("a good file")
+        };
+        let first = load(include_str!("../../../tests/good/site.pem"));
+        let second = load(include_str!("../../../tests/bad/tls-expired.pem"));
+        assert!(between(&first, &first).is_empty());
+        let told: Vec<_> = between(&first, &second).iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["frontend web changed (the contents of a file)"]);
+    }
 
     #[test]
     fn what_is_written_in_another_way_is_no_change() {

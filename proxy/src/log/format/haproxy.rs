@@ -5,6 +5,8 @@
 //! 10.0.1.2:33313 [06/Feb/2009:12:12:51.443] fnt bck/srv1 0/0/5007 212 -- 0/0/0/0/3 0/0
 //! ```
 
+use std::time::SystemTime;
+
 use super::{Line, Times};
 use crate::{
     Endpoint,
@@ -74,8 +76,10 @@ pub(in crate::log) fn clf(line: &Line<'_>, capture: &Capture, clock: &Clock, out
     put_number(record.client.port().unwrap_or(1).into(), out);
     out.push(b' ');
     clock.put_millisecond(record.date, out);
-    let names = [&*line.frontend.name, line.backend_name(), line.server_name().unwrap_or("<NOSRV>")];
-    for name in names {
+    out.extend_from_slice(b" \"");
+    escape::quoted(line.frontend.name.as_bytes(), out);
+    out.extend_from_slice(if line.is_tls { b"~\"" } else { b"\"" });
+    for name in [line.backend_name(), line.server_name().unwrap_or("<NOSRV>")] {
         out.push(b' ');
         put_quoted(name.as_bytes(), out);
     }
@@ -133,18 +137,43 @@ pub(in crate::log) fn tcp(line: &Line<'_>, clock: &Clock, out: &mut Vec<u8>) {
 
 /// `10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in static/srv1 `
 fn begin(line: &Line<'_>, clock: &Clock, out: &mut Vec<u8>) {
-    let record = line.record;
-    put_host(record.client, out);
+    put_client(line.record.client, line.record.date, clock, out);
+    let server = line.server_name().unwrap_or("<NOSRV>");
+    let secure = if line.is_tls { "~ " } else { " " };
+    for part in [&*line.frontend.name, secure, line.backend_name(), "/", server, " "] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// `10.0.1.2:33317 [06/Feb/2009:12:14:14.655] `
+fn put_client(client: Endpoint, date: SystemTime, clock: &Clock, out: &mut Vec<u8>) {
+    put_host(client, out);
     out.push(b':');
     // Of a Unix socket it is the number of the listener there.
-    put_number(record.client.port().unwrap_or(1).into(), out);
+    put_number(client.port().unwrap_or(1).into(), out);
     out.extend_from_slice(b" [");
-    clock.put_milliseconds(record.date, out);
+    clock.put_milliseconds(date, out);
     out.extend_from_slice(b"] ");
-    let server = line.server_name().unwrap_or("<NOSRV>");
-    for (name, end) in [(&*line.frontend.name, b' '), (line.backend_name(), b'/'), (server, b' ')] {
-        out.extend_from_slice(name.as_bytes());
-        out.push(end);
+}
+
+/// `10.0.1.2:33317 [06/Feb/2009:12:14:14.655] https-in/1: SSL handshake failure (why)`
+pub(in crate::log) fn refused(
+    client: Endpoint,
+    (frontend, listener): (&str, usize),
+    (words, why): (&str, Option<&str>),
+    clock: &Clock,
+    out: &mut Vec<u8>,
+) {
+    put_client(client, SystemTime::now(), clock, out);
+    out.extend_from_slice(frontend.as_bytes());
+    out.push(b'/');
+    put_number(listener as u64, out);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(words.as_bytes());
+    if let Some(why) = why {
+        out.extend_from_slice(b" (");
+        escape::quoted(why.as_bytes(), out);
+        out.push(b')');
     }
 }
 

@@ -65,6 +65,9 @@ impl<S> LogFacts for Told<'_, S> {
         };
         match fact {
             LogFact::Request => line.is_http().then(|| Value::Borrowed(record.line().unwrap_or(b"<BADREQ>"))),
+            LogFact::Frontend => {
+                short(format_args!("{}{}", line.frontend.name, if line.is_tls { "~" } else { "" }))
+            }
             LogFact::Date => date(Clock::put_milliseconds),
             LogFact::DateClf => date(Clock::put_clf),
             LogFact::DateGmt => date(|_, at, text| Clock::put_gmt(at, text)),

@@ -36,10 +36,11 @@ fn holds_between(client: Endpoint, local: Endpoint, condition: &Condition, line:
         maps: &maps,
         host: &host,
         now: std::time::SystemTime::UNIX_EPOCH,
+        tls: None,
         log: None,
         scratch: &room,
     };
-    condition.holds(&Subject { facts: &facts, scheme: Scheme::Http, message: Some(&message) })
+    condition.holds(&Subject { facts: &facts, message: Some(&message) })
 }
 
 fn exact(text: &str) -> Vec<ValuePattern> {

@@ -27,7 +27,6 @@ const OF_REQUEST: &str = "That of the request; there of the connection, also for
 const IDLE: &str = "Times here begin with the first byte of a request; the wait before it is not measured.";
 const UNREAD: &str = "Of a request that could not be read `-`; there `<BADREQ>`.";
 const NOTHING: &str = "Where nothing could be captured `-`; there nothing.";
-const NO_TLS: &str = "There is no TLS in this version, and without it HAProxy says the same.";
 
 /// All words of HAProxy 2.6, in the order of docs/templates.md.
 pub const LOG_WORDS: &[LogWord] = &[
@@ -74,7 +73,7 @@ pub const LOG_WORDS: &[LogWord] = &[
     same("%fc", "{log.connections.frontend}"),
     same("%fi", "{local.ip}"),
     same("%fp", "{local.port}"),
-    like("%ft", "{frontend.name}", NO_TLS),
+    same("%ft", "{log.frontend}"),
     none("%lc", "Lines are not counted; `{request.id}` tells them apart."),
     like("%hr", "{log.headers.request}", NOTHING),
     none("%hrl", "Each header has a placeholder: `\"{request.header.NAME|default(\"\")}\"`."),
@@ -90,8 +89,8 @@ pub const LOG_WORDS: &[LogWord] = &[
     same("%si", "{log.server.ip}"),
     same("%sp", "{log.server.port}"),
     same("%sq", "{log.queue.server}"),
-    like("%sslc", "-", NO_TLS),
-    like("%sslv", "-", NO_TLS),
+    same("%sslc", "{tls.cipher}"),
+    same("%sslv", "{tls.version}"),
     like("%t", "{log.date}", OF_REQUEST),
     same("%tr", "{log.date}"),
     same("%trg", "{log.date.gmt}"),

@@ -21,7 +21,6 @@ fn the_book_has_every_placeholder_with_its_type_place_and_haproxy_name() {
         Since::Server => "server",
         Since::Response => "response",
         Since::Log => "log",
-        Since::Never => "never",
     };
     let rows = table("Placeholders");
     let written: Vec<[&str; 4]> = rows.iter().map(|row| [&*row[0], &*row[1], &*row[2], &*row[4]]).collect();

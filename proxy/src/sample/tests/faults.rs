@@ -18,11 +18,7 @@ fn each_fault_points_at_its_bytes_and_says_what_to_write() {
         ("{clinet.ip}", "clinet.ip", "no placeholder is called `clinet.ip`"),
         ("{request.header.}", "request.header.", "no placeholder is called `request.header.`"),
         ("{request.header.a:b}", "request.header.a:b", "`a:b` is no name of a header"),
-        (
-            "{tls.sni}",
-            "tls.sni",
-            "`tls.sni` does not exist here; it does not in this version, which has no TLS",
-        ),
+        ("{tls.nsi}", "tls.nsi", "no placeholder is called `tls.nsi`"),
         (
             "{client.ip}{var.x}",
             "var.x",
@@ -110,7 +106,7 @@ fn a_placeholder_exists_only_where_its_row_says() {
             Since::Request => [false, true, true, true],
             Since::Backend => [false, false, true, true],
             Since::Response | Since::Server => [false, false, false, true],
-            Since::Never | Since::Log => [false; 4],
+            Since::Log => [false; 4],
         };
         assert_eq!(found, expected, "{}", row.name);
     }
@@ -128,7 +124,6 @@ fn a_placeholder_exists_only_where_its_row_says() {
         let expected = match row.since {
             Since::Connection | Since::Backend | Since::Server | Since::Log => [true, true],
             Since::Request | Since::Response => [false, true],
-            Since::Never => [false, false],
         };
         assert_eq!([exists(Stage::Connection), exists(Stage::Response)], expected, "{}", row.name);
     }

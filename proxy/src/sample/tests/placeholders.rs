@@ -66,7 +66,7 @@ fn every_placeholder_of_the_table_can_be_written_and_no_fact_is_without_a_row() 
     for row in PLACEHOLDERS {
         let text = if row.since == Since::Log { Text::Log } else { Text::Plain };
         let parsed = Template::parse(&format!("{{{}}}", row.name), &place(&names, Stage::Response, text));
-        assert_eq!(parsed.is_ok(), row.since != Since::Never, "{}: {parsed:?}", row.name);
+        assert!(parsed.is_ok(), "{}: {parsed:?}", row.name);
     }
 }
 

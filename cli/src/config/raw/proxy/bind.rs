@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use lb_proxy::config::{AcceptProxy, Inherited, UnixBind};
 
-use super::proxy_protocol;
+use super::{Tls, proxy_protocol};
 use crate::config::{
     diagnostic::Span,
     reader::{At, Fields, Value},
@@ -18,6 +18,8 @@ pub(crate) struct Bind {
     pub(crate) address: BindAddress,
     /// Whose connections begin with a PROXY header.
     pub(crate) accept_proxy: Option<AcceptProxy>,
+    /// How TLS is spoken there, if it is.
+    pub(crate) tls: Option<Tls>,
 }
 
 #[derive(Debug)]
@@ -43,14 +45,16 @@ impl Bind {
     }
 
     fn read(value: &Value<'_>) -> Option<Self> {
+        let span = value.span;
         if !value.is_table() {
             let address = read_text(value, EXPECTED)?;
-            return Some(Self { span: value.span, address, accept_proxy: None });
+            return Some(Self { span, address, accept_proxy: None, tls: None });
         }
         let fields = value.fields("`bind`".into(), EXPECTED)?;
         let has_address = ["unix", "fd", "socket"].iter().all(|key| fields.value(key).is_none());
         let accept_proxy = proxy_protocol::accept(&fields, has_address);
-        Some(Self { span: value.span, address: read_table(value.span, fields)?, accept_proxy })
+        let tls = fields.value("tls").and_then(|value| Tls::read(&value));
+        Some(Self { span, address: read_table(span, fields)?, accept_proxy, tls })
     }
 }
 

@@ -1,0 +1,276 @@
+//! A server's side of a handshake over a socket: rustls says what is sent and what is awaited.
+
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use rustls::{
+    HandshakeKind, ServerConfig, SupportedCipherSuite,
+    kernel::KernelConnection,
+    server::{ServerConnectionData, UnbufferedServerConnection},
+    unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus},
+};
+use tokio::net::TcpStream;
+
+use super::{
+    Session,
+    record::{Opener, Sealer, whole},
+    resolver,
+    session::cipher_name,
+};
+use crate::{
+    buffer::{Buffer, BufferPool},
+    stream::{Stream, is_transient},
+};
+use std::rc::Rc;
+
+/// Bytes of the other side's messages that are held at a time: a chain of certificates may be long.
+const LONGEST: usize = 128 * 1024;
+
+/// Why a client is not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    /// It left without a byte.
+    #[error("the client has closed the connection")]
+    Empty,
+    /// It left in the middle.
+    #[error("the client has closed the connection in the middle of it")]
+    Closed,
+    /// It took too long.
+    #[error("it was not over in time")]
+    Elapsed,
+    /// One side does not want the other, or does not understand it.
+    #[error("{0}")]
+    Refused(rustls::Error),
+    /// The connection broke.
+    #[error("{0}")]
+    Broken(io::Error),
+}
+
+impl HandshakeError {
+    /// As HAProxy's log says it.
+    pub(crate) fn words(&self) -> &'static str {
+        match self {
+            Self::Empty => "Connection closed during SSL handshake",
+            Self::Closed | Self::Broken(_) => "Connection error during SSL handshake",
+            Self::Elapsed => "Timeout during SSL handshake",
+            Self::Refused(_) => "SSL handshake failure",
+        }
+    }
+}
+
+/// A handshake that is under way.
+pub(super) struct Handshake {
+    connection: UnbufferedServerConnection,
+    inbox: Option<Buffer>,
+    /// Bytes at the front of the inbox that rustls may look at: whole records, one more each time that it wants more. What
+    /// stands behind the last of the handshake is not its affair.
+    shown: usize,
+    outbox: Option<Buffer>,
+    server_name: Option<Box<str>>,
+    has_begun: bool,
+}
+
+/// What a handshake ends with.
+pub(super) struct Shaken {
+    pub(super) keys: KernelConnection<ServerConnectionData>,
+    pub(super) opener: Opener,
+    pub(super) sealer: Sealer,
+    pub(super) inbox: Option<Buffer>,
+    pub(super) session: Session,
+}
+
+/// What is next.
+enum Step {
+    /// To look again.
+    On,
+    /// To let rustls see more.
+    Show,
+    /// To send what is in the outbox.
+    Send,
+    Done,
+}
+
+impl Handshake {
+    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, HandshakeError> {
+        let connection = UnbufferedServerConnection::new(config).map_err(HandshakeError::Refused)?;
+        Ok(Self { connection, inbox: None, shown: 0, outbox: None, server_name: None, has_begun: false })
+    }
+
+    /// Goes on as far as it can; ready when the handshake is over. What is left can be turned into a [`Shaken`].
+    pub(super) fn poll(
+        &mut self,
+        socket: &TcpStream,
+        buffers: &Rc<BufferPool>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), HandshakeError>> {
+        loop {
+            match self.step(buffers)? {
+                Step::On => {}
+                Step::Show => {
+                    if !self.show_more()? {
+                        ready!(self.poll_read(socket, buffers, context))?;
+                    }
+                }
+                Step::Send => {
+                    ready!(self.poll_send(socket, context)).map_err(HandshakeError::Broken)?;
+                    self.sent();
+                }
+                Step::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn step(&mut self, buffers: &Rc<BufferPool>) -> Result<Step, HandshakeError> {
+        let shown = match &mut self.inbox {
+            Some(inbox) => &mut inbox.filled_mut()[..self.shown],
+            None => &mut [],
+        };
+        let UnbufferedStatus { discard, state } = self.connection.process_tls_records(shown);
+        if let Some(name) = resolver::seen() {
+            self.server_name = name;
+        }
+        let step = match state {
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                let outbox = self.outbox.get_or_insert_with(|| buffers.take());
+                loop {
+                    match data.encode(outbox.unfilled()) {
+                        Ok(n) => {
+                            outbox.advance(n);
+                            break Ok(Step::On);
+                        }
+                        Err(EncodeError::InsufficientSize(InsufficientSizeError { .. })) => outbox.enlarge(),
+                        Err(EncodeError::AlreadyEncoded) => break Ok(Step::On),
+                    }
+                }
+            }
+            Ok(ConnectionState::TransmitTlsData(_)) => Ok(Step::Send),
+            Ok(ConnectionState::BlockedHandshake) => Ok(Step::Show),
+            Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done),
+            Ok(_) => Err(HandshakeError::Closed),
+            Err(error) => Err(HandshakeError::Refused(error)),
+        };
+        if let Some(inbox) = self.inbox.as_mut().filter(|_| discard > 0) {
+            inbox.consume(discard);
+            self.shown -= discard;
+        }
+        if self.inbox.as_ref().is_some_and(Buffer::is_empty) {
+            self.inbox = None;
+        }
+        step
+    }
+
+    /// One whole record more, if it is here.
+    fn show_more(&mut self) -> Result<bool, HandshakeError> {
+        let Some(inbox) = &self.inbox else { return Ok(false) };
+        let too_long =
+            |_| HandshakeError::Refused(rustls::Error::General("a record that is too long".into()));
+        let rest = &inbox.filled()[self.shown..];
+        match whole(rest).map_err(too_long)? {
+            // No TLS: its words are no lengths.
+            _ if matches!(rest, [kind, major, ..] if !(20..=23).contains(kind) || *major != 3) => {
+                self.shown = inbox.len();
+                Ok(true)
+            }
+            Some(length) => {
+                self.shown += length;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn poll_read(
+        &mut self,
+        socket: &TcpStream,
+        buffers: &Rc<BufferPool>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), HandshakeError>> {
+        loop {
+            ready!(socket.poll_readable(context)).map_err(HandshakeError::Broken)?;
+            let inbox = self.inbox.get_or_insert_with(|| buffers.take());
+            if inbox.is_full() {
+                if inbox.len() >= LONGEST {
+                    let error = rustls::Error::General("messages that are too long".into());
+                    return Poll::Ready(Err(HandshakeError::Refused(error)));
+                }
+                inbox.enlarge();
+            }
+            let read = inbox.read_from(socket);
+            if inbox.is_empty() {
+                self.inbox = None;
+            }
+            match read {
+                Ok(0) if self.has_begun => return Poll::Ready(Err(HandshakeError::Closed)),
+                Ok(0) => return Poll::Ready(Err(HandshakeError::Empty)),
+                Ok(_) => {
+                    self.has_begun = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return Poll::Ready(Err(HandshakeError::Broken(error))),
+            }
+        }
+    }
+
+    fn poll_send(&mut self, socket: &TcpStream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(outbox) = self.outbox.as_mut().filter(|outbox| !outbox.is_empty()) {
+            match outbox.write_to(socket) {
+                Ok(_) => {}
+                Err(error) if is_transient(&error) => ready!(socket.poll_writable(context))?,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        self.outbox = None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Tells rustls that what it wanted to send is sent.
+    fn sent(&mut self) {
+        if let Ok(ConnectionState::TransmitTlsData(data)) = self.connection.process_tls_records(&mut []).state
+        {
+            data.done();
+        }
+    }
+
+    /// Tells the other side why it is refused, if that can be done at once.
+    pub(super) fn say_why(&mut self, socket: &TcpStream, buffers: &Rc<BufferPool>) {
+        self.inbox = None;
+        self.shown = 0;
+        while let Ok(Step::On) = self.step(buffers) {}
+        if let Some(outbox) = &mut self.outbox {
+            // Who does not take it learns it by the end of the connection.
+            let _ = outbox.write_to(socket);
+        }
+    }
+
+    /// Bytes of the other side have come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// The keys, and what was agreed on.
+    pub(super) fn finish(self) -> Result<Shaken, HandshakeError> {
+        let Self { connection, inbox, server_name, .. } = self;
+        let agreed = |what| HandshakeError::Refused(rustls::Error::General(what));
+        let suite: SupportedCipherSuite =
+            connection.negotiated_cipher_suite().ok_or_else(|| agreed("no cipher was agreed on".into()))?;
+        let version = suite.version().version;
+        let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        let (secrets, keys) =
+            connection.dangerous_into_kernel_connection().map_err(HandshakeError::Refused)?;
+        let (Some(opener), Some(sealer)) = (Opener::new(version, secrets.rx), Sealer::new(suite, secrets.tx))
+        else {
+            return Err(agreed("keys of another kind than the cipher's".into()));
+        };
+        let session = Session {
+            server_name,
+            version: if suite.tls13().is_some() { "TLSv1.3" } else { "TLSv1.2" },
+            cipher: cipher_name(suite.suite()),
+            is_resumed,
+        };
+        Ok(Shaken { keys, opener, sealer, inbox, session })
+    }
+}

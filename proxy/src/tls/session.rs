@@ -1,0 +1,46 @@
+//! What the two sides of a connection have agreed on.
+
+use rustls::CipherSuite;
+
+/// See the module.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Session {
+    /// The name that the client asked for (RFC 6066 §3), in lower case.
+    pub server_name: Option<Box<str>>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// As OpenSSL calls it.
+    pub cipher: &'static str,
+    /// It went on from an earlier one.
+    pub is_resumed: bool,
+}
+
+/// Ours, with the names that OpenSSL and so HAProxy have for them.
+const CIPHERS: [(CipherSuite, &str); 9] = [
+    (CipherSuite::TLS13_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384"),
+    (CipherSuite::TLS13_AES_128_GCM_SHA256, "TLS_AES_128_GCM_SHA256"),
+    (CipherSuite::TLS13_CHACHA20_POLY1305_SHA256, "TLS_CHACHA20_POLY1305_SHA256"),
+    (CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, "ECDHE-ECDSA-AES256-GCM-SHA384"),
+    (CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "ECDHE-ECDSA-AES128-GCM-SHA256"),
+    (CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-ECDSA-CHACHA20-POLY1305"),
+    (CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, "ECDHE-RSA-AES256-GCM-SHA384"),
+    (CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "ECDHE-RSA-AES128-GCM-SHA256"),
+    (CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-RSA-CHACHA20-POLY1305"),
+];
+
+pub(super) fn cipher_name(suite: CipherSuite) -> &'static str {
+    CIPHERS.iter().find(|(known, _)| *known == suite).map_or("?", |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::provider;
+
+    #[test]
+    fn every_cipher_that_can_be_agreed_on_has_a_name() {
+        let suites = &provider().cipher_suites;
+        assert_eq!(suites.len(), CIPHERS.len());
+        assert!(suites.iter().all(|suite| cipher_name(suite.suite()) != "?"));
+    }
+}

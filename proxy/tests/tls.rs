@@ -1,0 +1,20 @@
+//! TLS to clients, over 127.0.0.1: rustls, OpenSSL and curl as clients.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+#[allow(dead_code, reason = "shared with the tests of the loopback")]
+#[path = "loopback/rig.rs"]
+mod rig;
+#[allow(dead_code, reason = "shared with the tests of logs")]
+#[path = "log/syslog.rs"]
+mod syslog;
+
+#[path = "tls/bytes.rs"]
+mod bytes;
+#[path = "tls/certificates.rs"]
+mod certificates;
+#[path = "tls/handshakes.rs"]
+mod handshakes;
+#[path = "tls/openssl.rs"]
+mod openssl;
+#[path = "tls/peer.rs"]
+mod peer;

@@ -1,0 +1,49 @@
+//! Certificates for tests, and configurations with them.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use lb_proxy::{
+    Config,
+    config::{Mode, Tls, TlsFiles, TlsVersion},
+    sample::base64,
+    tls::Certificate,
+};
+use rcgen::{CertificateParams, KeyPair};
+
+use crate::rig;
+
+/// Of `name`, signed by itself.
+pub(crate) fn certificate(name: &str) -> Certificate {
+    let key = KeyPair::generate().unwrap();
+    let signed = CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+    let text = pem("CERTIFICATE", signed.der()) + &pem("PRIVATE KEY", &key.serialize_der());
+    Certificate::from_pem(text.as_bytes(), None).unwrap()
+}
+
+pub(crate) fn pem(kind: &str, der: &[u8]) -> String {
+    let mut text = Vec::new();
+    base64::encode(der, &mut text);
+    format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", String::from_utf8(text).unwrap())
+}
+
+/// With this certificate and every version.
+pub(crate) fn tls(certificate: Certificate) -> Tls {
+    Tls {
+        files: TlsFiles { certificate: "site.pem".into(), key: None },
+        certificate,
+        min_version: TlsVersion::Tls12,
+        max_version: TlsVersion::Tls13,
+    }
+}
+
+/// [`rig::config`] with TLS for a.example.
+pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
+    let mut config = rig::config(mode, servers);
+    set(&mut config, tls(certificate("a.example")));
+    config
+}
+
+/// The first frontend speaks TLS like this.
+pub(crate) fn set(config: &mut Config, tls: Tls) {
+    config.frontends[0].tls = BTreeMap::from([(0, Arc::new(tls))]);
+}
