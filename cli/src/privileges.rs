@@ -110,8 +110,11 @@ pub fn enter(config: &Config, start: Start<'_>) -> Result<Entered, EnterError> {
     let plan = Plan::new(capabilities::permitted()?, !config.groups.is_empty(), stays_root);
     capabilities::bound(plan.launcher())?;
     if let Some(account) = &account {
-        folder::give(start, account)?;
+        folder::give(config, start, account)?;
         capabilities::kept_while(|| account.become_it().map_err(EnterError::from))?;
+    } else if stays_root && !start.takes_over {
+        // An earlier start may have given them to a user. Whoever needs one that can't be had says why.
+        let _ = folder::give(config, start, &Account::own());
     }
     set_no_new_privs(true).map_err(io::Error::from)?;
     if start.is_unconfined {

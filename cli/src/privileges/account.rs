@@ -70,11 +70,7 @@ impl Account {
             }
         };
         let found = match &global.user {
-            None => {
-                let stays =
-                    |group| Self { user: geteuid(), group, groups: vec![group], name: name_of(geteuid()) };
-                return Ok(group.map(stays));
-            }
+            None => return Ok(group.map(Self::own_in)),
             Some(Owner::Name(name)) => {
                 let found = User::from_name(name).map_err(failed("look it up"))?;
                 let unknown =
@@ -96,6 +92,15 @@ impl Account {
             }
             (None, _) => return Ok(None),
         }))
+    }
+
+    /// Whose this process is.
+    pub(super) fn own() -> Self {
+        Self::own_in(getegid())
+    }
+
+    fn own_in(group: Gid) -> Self {
+        Self { user: geteuid(), group, groups: vec![group], name: name_of(geteuid()) }
     }
 
     /// Is this process it already? Then its supplementary groups are what whoever started it has chosen.

@@ -8,7 +8,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::TcpStream,
     os::unix::{
-        fs::{PermissionsExt, chown},
+        fs::{MetadataExt, PermissionsExt, chown},
         net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -397,5 +397,86 @@ fn file_that_the_user_cant_read_is_refused_with_the_name_of_the_user() {
         let why = String::from_utf8_lossy(&again.stderr).into_owned();
         assert_eq!(again.status.code(), Some(78), "{why}");
         assert!(why.contains("\"503.http\" may not be read by user nobody"), "{why}");
+    });
+}
+
+/// A proxy without a pair, of a program and a file that everybody may read.
+struct Alone {
+    folder: tempfile::TempDir,
+}
+
+impl Alone {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_lbctl"), folder.path().join("lbctl")).unwrap();
+        Self { folder }
+    }
+
+    /// Runs until `then` returns.
+    fn run(&self, user: &str, runtime: &Path, then: impl FnOnce()) {
+        let file = self.folder.path().join(format!("{}.toml", runtime.file_name().unwrap().display()));
+        let socket = self.folder.path().join(user.len().to_string());
+        let text = format!(
+            "[global]\nmaxconn = 10\nthreads = 1\n[listen.web]\nbind = \"unix:{}\"\n\
+             servers = [\"192.0.2.9:80\"]\ncheck = false\n",
+            socket.display()
+        );
+        fs::write(&file, text.replacen("[global]\n", &format!("[global]\n{user}"), 1)).unwrap();
+        let program = self.folder.path().join("lbctl");
+        let mut daemon =
+            Command::new(&program).arg("run").arg(file).arg("--runtime-dir").arg(runtime).spawn().unwrap();
+        let status = || {
+            Command::new(&program).arg("status").arg("--control").arg(runtime.join("control.sock")).output()
+        };
+        wait_for("it answers", || {
+            assert_eq!(daemon.try_wait().unwrap(), None, "it runs");
+            status().unwrap().status.success().then_some(())
+        });
+        then();
+        nix::sys::signal::kill(Pid::from_raw(i32::try_from(daemon.id()).unwrap()), Signal::SIGTERM).unwrap();
+        daemon.wait().unwrap();
+    }
+}
+
+#[test]
+fn folder_of_lbctl_is_given_to_whoever_uses_it_alone() {
+    as_root("privileges::folder_of_lbctl_is_given_to_whoever_uses_it_alone", || {
+        super::net::run("mount", &["-t", "tmpfs", "tmpfs", "/run"]);
+        let (own, user) = (Path::new("/run/lbctl"), format!("user = \"{USER}\"\n"));
+        let owners = || {
+            let owner = |path: PathBuf| fs::metadata(path).unwrap().uid();
+            (owner(own.to_owned()), owner(own.join("control.sock.lock")))
+        };
+        let nobody = User::from_name(USER).unwrap().unwrap().uid.as_raw();
+        let alone = Alone::new();
+        alone.run("", own, || {
+            alone.run(&user, Path::new("/run/other"), || {
+                assert_eq!(owners(), (0, 0), "another folder is used");
+            });
+        });
+        alone.run(&user, own, || assert_eq!(owners(), (nobody, nobody)));
+        alone.run("", own, || assert_eq!(owners(), (0, 0), "no user is wanted any more"));
+    });
+}
+
+#[test]
+fn folder_that_belongs_to_somebody_else_is_named_with_what_to_do() {
+    as_root("privileges::folder_that_belongs_to_somebody_else_is_named_with_what_to_do", || {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = folder.path().join("run");
+        fs::create_dir(&runtime).unwrap();
+        give(&runtime);
+        let file = folder.path().join("lb.toml");
+        fs::write(&file, "[listen.web]\nbind = \"0.0.0.0:80\"\nservers = [\"192.0.2.9:80\"]\n").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lbctl"));
+        let ran = command.arg("run").arg(&file).arg("--runtime-dir").arg(&runtime).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        let at = runtime.display();
+        let fix = format!(
+            "lbctl runs as root, and {at} belongs to {USER}: chown -R root {at}, or choose another --runtime-dir"
+        );
+        assert!(said.contains(&fix), "{said}");
+        assert_eq!(ran.status.code(), Some(1));
     });
 }

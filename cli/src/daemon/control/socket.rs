@@ -4,6 +4,7 @@
 //! second and makes another one ([`ControlSocket::restore`]). The lock goes on to say who lives.
 
 use std::{
+    borrow::Cow,
     ffi::OsString,
     fs::{self, File, Metadata, OpenOptions, Permissions},
     io,
@@ -24,12 +25,13 @@ use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
     sys::stat::{Mode, fchmod},
-    unistd::{Gid, Group},
+    unistd::{Gid, Group, Uid, geteuid},
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{net::UnixListener, sync::mpsc};
 
 use super::listening::Listening;
+use crate::privileges::name_of;
 
 /// Members of this group may use the control socket, if it exists.
 const GROUP: &str = "lbctl";
@@ -68,7 +70,7 @@ pub(in crate::daemon) enum SocketError {
     #[error("another lbctl runs here: it holds {}; see: lbctl status --control {}", .0.display(), .0.display())]
     Taken(PathBuf),
     /// The folder or the file.
-    #[error("can't {what} {}: {cause}; {}", path.display(), advice(cause))]
+    #[error("can't {what} {}: {cause}; {}", path.display(), advice(cause, path))]
     File {
         /// The step.
         what: &'static str,
@@ -226,20 +228,45 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SocketEr
 }
 
 /// What to do about it.
-fn advice(cause: &io::Error) -> &'static str {
+fn advice(cause: &io::Error, path: &Path) -> Cow<'static, str> {
     match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "make room there (df, df -i), or choose another --runtime-dir"
+            "make room there (df, df -i), or choose another --runtime-dir".into()
         }
-        io::ErrorKind::ReadOnlyFilesystem => "mount it for writing, or choose another --runtime-dir",
+        io::ErrorKind::ReadOnlyFilesystem => "mount it for writing, or choose another --runtime-dir".into(),
         io::ErrorKind::InvalidInput => {
-            "the path of a socket has at most 107 bytes: choose a shorter --runtime-dir"
+            "the path of a socket has at most 107 bytes: choose a shorter --runtime-dir or --control".into()
         }
+        io::ErrorKind::PermissionDenied => denied(path).into(),
         _ if matches!(cause.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-            "raise the limit on open files (LimitNOFILE=, ulimit -n)"
+            "raise the limit on open files (LimitNOFILE=, ulimit -n)".into()
         }
-        _ => "is it the right user, the right --runtime-dir?",
+        _ => "is it the right user, the right --runtime-dir?".into(),
     }
+}
+
+/// Root is denied as well: by then it has given away the right to pass over the rights of files.
+fn denied(path: &Path) -> String {
+    let now = geteuid();
+    let owned = [path.to_owned(), folder_of(path)].into_iter().find_map(|of| {
+        let owner = Uid::from_raw(fs::symlink_metadata(&of).ok()?.uid());
+        (owner != now).then_some((of, owner))
+    });
+    match owned {
+        Some((of, owner)) => format!(
+            "lbctl runs as {}, and {} belongs to {}: chown -R {} {}, or choose another --runtime-dir",
+            name_of(now),
+            of.display(),
+            name_of(owner),
+            name_of(now),
+            folder_of(path).display()
+        ),
+        None => "is it the right user, the right --runtime-dir?".to_owned(),
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(path).to_owned()
 }
 
 fn id(found: &Metadata) -> Id {
@@ -335,7 +362,9 @@ mod tests {
         let long = folder.path().join("x".repeat(120)).join("control.sock");
         let why = ControlSocket::bind(&long).expect_err("too long").to_string();
         assert!(
-            why.ends_with("the path of a socket has at most 107 bytes: choose a shorter --runtime-dir"),
+            why.ends_with(
+                "the path of a socket has at most 107 bytes: choose a shorter --runtime-dir or --control"
+            ),
             "{why}"
         );
         for (code, advice) in [
@@ -345,7 +374,7 @@ mod tests {
             (libc::EMFILE, "raise the limit on open files (LimitNOFILE=, ulimit -n)"),
             (libc::EACCES, "is it the right user, the right --runtime-dir?"),
         ] {
-            assert_eq!(super::advice(&io::Error::from_raw_os_error(code)), advice);
+            assert_eq!(super::advice(&io::Error::from_raw_os_error(code), &path), advice);
         }
     }
 }
