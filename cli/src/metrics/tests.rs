@@ -110,6 +110,7 @@ fn samples_are_in_prometheus_text_format() {
         "\nlbctl_vrrp_events_total{group=\"default\",event=\"late\"} 1\n",
         "\nlbctl_vip_info{group=\"default\",vip=\"web\",vrid=\"51\",interface=\"eth1\"} 1\n",
         "\nlbctl_vip_held{group=\"default\",vip=\"web\"} 1\n",
+        "\nlbctl_vip_address_held{group=\"default\",vip=\"web\",address=\"192.0.2.10\"} 1\n",
         "\nlbctl_peer_same_file{peer=\"lb2\"} 1\n",
         "\nlbctl_log_up{target=\"file /var/log/lbctl/access.log\"} 0\n",
     ] {

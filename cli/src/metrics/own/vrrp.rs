@@ -145,6 +145,16 @@ fn vips(text: &mut Text, groups: &[Group]) {
         let is_whole = vip.addresses.iter().all(|address| vip.installed.contains(address));
         metric.sample(&[("group", &group.name), ("vip", &vip.name)], flag(is_whole));
     }
+    let help = "1 for each address of it that is on the interface of this node: the sum over the nodes is 1 when all is well.";
+    let mut metric = text.metric("lbctl_vip_address_held", Kind::Gauge, help);
+    for (group, vip) in vips() {
+        for address in &vip.addresses {
+            metric.sample(
+                &[("group", &group.name), ("vip", &vip.name), ("address", address)],
+                flag(vip.installed.contains(address)),
+            );
+        }
+    }
     let help = "Addresses of it.";
     let mut metric = text.metric("lbctl_vip_addresses", Kind::Gauge, help);
     for (group, vip) in vips() {
