@@ -82,6 +82,9 @@ fn sentence(report: &ServerReport, is_check: bool) -> String {
     } else if now.in_flight > 0 {
         text.push_str(&format!("; {} in flight", now.in_flight));
     }
+    for note in &report.notes {
+        text.push_str(&format!("\nnote: {note}"));
+    }
     text
 }
 
@@ -93,11 +96,17 @@ mod tests {
     #[test]
     fn the_sentence_says_how_the_server_is_and_how_it_was() {
         let before = example("web1");
-        let mut report = ServerReport { backend: "app".to_owned(), before: before.clone(), now: before };
+        let mut report = ServerReport {
+            backend: "app".to_owned(),
+            before: before.clone(),
+            now: before,
+            notes: Vec::new(),
+        };
         assert_eq!(sentence(&report, true), "app/web1: up; L7OK 200 in 1 ms");
         (report.now.state, report.now.weight) = (ServerState::Drain, 0);
         assert_eq!(sentence(&report, false), "app/web1: DRAIN, was up, weight 0, was 10; 3 in flight");
         (report.now.state, report.now.weight, report.now.in_flight) = (ServerState::Maintenance, 10, 0);
-        assert_eq!(sentence(&report, false), "app/web1: MAINT, was up");
+        report.notes.push("a note".to_owned());
+        assert_eq!(sentence(&report, false), "app/web1: MAINT, was up\nnote: a note");
     }
 }

@@ -90,6 +90,9 @@ pub struct ServerReport {
     pub before: Server,
     /// As it is now.
     pub now: Server,
+    /// What whoever ordered it may not have meant, one sentence each without a full stop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Body of `POST /v1/frontend`.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lb_proxy::{
-    Pause,
+    Pause, config,
     health::orders::{self, Duty, ServerOrders},
 };
 use tokio::sync::oneshot;
@@ -51,8 +51,18 @@ impl Daemon {
             ServerOrder::Check => return self.check_server(backend, server, before, reply),
         };
         let ordered = self.proxy.order(&backend, &server, order, by);
-        let now = self.server(&backend, &server).filter(|_| ordered.is_ok());
-        let report = now.map(|now| ServerReport { backend, before, now });
+        let status = self.proxy.status();
+        let now = report::server_of(&self.config, &status, &backend, &server).filter(|_| ordered.is_ok());
+        let report = now.map(|now| {
+            let is_usable = |one: &config::Server| {
+                report::server_of(&self.config, &status, &backend, &one.name)
+                    .is_some_and(|one| one.is_usable())
+            };
+            let of = self.config.proxy.backends.iter().find(|one| one.name == backend);
+            let is_left = of.is_some_and(|of| of.servers.iter().any(is_usable));
+            let notes = notes(&backend, &order, &before, &now, is_left);
+            ServerReport { backend, before, now, notes }
+        });
         let _ = reply.send(report.ok_or_else(|| Refused::Now("the server has just gone".to_owned())));
     }
 
@@ -75,7 +85,7 @@ impl Daemon {
             let outcome = match proxy.check_now(&backend, &server, timeout + CHECK_MARGIN).await {
                 Ok(_) => {
                     let now = report::server_of(&config, &proxy.status(), &backend, &server);
-                    now.map(|now| ServerReport { backend, before, now })
+                    now.map(|now| ServerReport { backend, before, now, notes: Vec::new() })
                         .ok_or_else(|| Refused::Now("the server has just gone".to_owned()))
                 }
                 Err(error) => Err(Refused::Now(format!("{backend}/{server}: {error}"))),
@@ -140,6 +150,32 @@ impl Daemon {
     }
 }
 
+/// What the operator may not have meant. `is_left`: a server of the backend is usable still.
+fn notes(
+    backend: &str,
+    order: &orders::ServerOrder,
+    before: &Server,
+    now: &Server,
+    is_left: bool,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let orders::ServerOrder::Weight(orders::Weight::Percent(share)) = order
+        && *share != 100
+        && *share > 0
+        && before.weight == now.weight
+    {
+        notes.push(format!(
+            "{share}% make no difference: its weight is still {}; where all servers of {backend} have a weight of 100 in \
+             the file, shares count",
+            now.weight
+        ));
+    }
+    if before.is_usable() && !is_left {
+        notes.push(format!("no server of {backend} is usable any more: new clients get 503"));
+    }
+    notes
+}
+
 /// Names of a backend and of a server in it.
 fn find_server(config: &Config, wanted: &str) -> Result<(String, String), Refused> {
     let backends = config.proxy.backends.iter();
@@ -194,13 +230,21 @@ pub(super) fn in_force(status: &Status) -> Vec<InForce> {
     let servers = status.backends.iter().flat_map(|backend| {
         let in_force = |server: &Server, ordered: &Ordered| {
             let of = format!("{}/{}", backend.name, server.name);
-            let back = if ordered.what.starts_with("weight") { "weight 100%" } else { "ready" };
+            let back = match ordered.what.as_str() {
+                "drain" | "maint" => "ready",
+                // Of one that is disabled in the file.
+                "ready" => "maint",
+                _ => "weight 100%",
+            };
             let back = format!("lbctl server {of} {back}");
             InForce { of, ordered: ordered.clone(), back }
         };
         let servers = backend.servers.iter();
+        let differ = |ordered: &&Ordered| ordered.by != orders::FILE;
         servers
-            .flat_map(|server| server.ordered.iter().map(|one| in_force(server, one)).collect::<Vec<_>>())
+            .flat_map(|server| {
+                server.ordered.iter().filter(differ).map(|one| in_force(server, one)).collect::<Vec<_>>()
+            })
             .collect::<Vec<_>>()
     });
     let node = status.drained.iter().map(|ordered| InForce {

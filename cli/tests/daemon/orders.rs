@@ -50,7 +50,11 @@ fn csv_status(daemon: &Daemon, server: &str) -> String {
 fn orders_outlive_reloads_and_upgrades_and_are_shown_everywhere() {
     let daemon = pair_of_servers();
     assert_eq!(says(&daemon, &["server", "app/web1", "drain"]), "app/web1: DRAIN, was up, weight 0, was 1");
-    assert_eq!(says(&daemon, &["server", "app/web2", "weight", "50%"]), "app/web2: up");
+    assert_eq!(
+        says(&daemon, &["server", "app/web2", "weight", "50%"]),
+        "app/web2: up\nnote: 50% make no difference: its weight is still 1; where all servers of app have a weight of 100 in \
+         the file, shares count"
+    );
     assert_eq!(says(&daemon, &["server", "app/web2", "weight", "7"]), "app/web2: up, weight 7, was 1");
     says(&daemon, &["reload"]);
     says(&daemon, &["upgrade"]);
@@ -84,6 +88,29 @@ fn orders_outlive_reloads_and_upgrades_and_are_shown_everywhere() {
         let log = daemon.log();
         log.contains("server takes no new clients") && log.contains(&format!("reason=\"by {user}\""))
     });
+    assert!(daemon.verb(&["stop", "--now"]).status.success());
+}
+
+#[test]
+fn what_differs_from_the_file_is_an_order_and_what_leaves_nobody_is_said() {
+    let (frontend, server) = (unused_address(), web_server(Duration::ZERO));
+    let text = format!(
+        "[global]\nthreads = 1\n\n[listen.web]\nbind = \"{frontend}\"\ncheck = false\n\
+         server.web1 = {{ address = \"{server}\", disabled = true }}\nserver.web2 = {{ address = \"{server}\" }}\n"
+    );
+    let daemon = Daemon::spawn(&text, frontend, None);
+    let differs = || String::from_utf8_lossy(&daemon.verb(&["diff"]).stdout).into_owned();
+    assert!(!differs().contains("web1"), "{}", differs());
+    assert_eq!(
+        says(&daemon, &["server", "web/web2", "maint"]),
+        "web/web2: MAINT, was no check\nnote: no server of web is usable any more: new clients get 503"
+    );
+    says(&daemon, &["server", "web/web1", "ready"]);
+    let shown = differs();
+    assert!(
+        shown.contains("web/web1 has `ready` by ") && shown.contains("lbctl server web/web1 maint"),
+        "{shown}"
+    );
     assert!(daemon.verb(&["stop", "--now"]).status.success());
 }
 

@@ -33,7 +33,7 @@ pub enum Weight {
 /// One order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ServerOrder {
-    /// [`Duty::Ready`] takes the order before it back.
+    /// [`Duty::Ready`] takes the order before it back, and is one of its own where the configuration says otherwise.
     Duty(Duty),
     /// 100 percent takes the order before it back.
     Weight(Weight),
@@ -93,14 +93,14 @@ impl Weight {
 }
 
 /// Who gave an order that stands in the configuration.
-const FILE: &str = "the file";
+pub const FILE: &str = "the file";
 
 impl ServerOrders {
     /// Those that the configuration gives to one that was not there before.
     pub(crate) fn of(config: &Server) -> Self {
         let mut orders = Self::default();
         if config.disabled {
-            orders.take(ServerOrder::Duty(Duty::Maintenance), FILE);
+            orders.take(ServerOrder::Duty(Duty::Maintenance), FILE, true);
         }
         orders
     }
@@ -108,9 +108,12 @@ impl ServerOrders {
     /// The configuration says something else than `before`, which goes over what was ordered; what it said before ends.
     pub(crate) fn follow(&mut self, before: &Server, config: &Server) {
         let is_of_file = self.duty.as_ref().is_some_and(|ordered| ordered.by == FILE);
+        let is_ready = self.duty.as_ref().is_some_and(|ordered| ordered.what == Duty::Ready);
         match (before.disabled, config.disabled) {
-            (false, true) => self.take(ServerOrder::Duty(Duty::Maintenance), FILE),
-            (true, false) if is_of_file => self.take(ServerOrder::Duty(Duty::Ready), FILE),
+            (false, true) => self.take(ServerOrder::Duty(Duty::Maintenance), FILE, true),
+            (true, false) if is_of_file || is_ready => {
+                self.take(ServerOrder::Duty(Duty::Ready), FILE, false);
+            }
             _ => {}
         }
     }
@@ -120,10 +123,11 @@ impl ServerOrders {
         self.duty.as_ref().map_or(Duty::Ready, |ordered| ordered.what)
     }
 
-    fn take(&mut self, order: ServerOrder, by: &str) {
+    /// `is_disabled`: the configuration itself orders maintenance.
+    fn take(&mut self, order: ServerOrder, by: &str, is_disabled: bool) {
         let (by, at) = (by.to_owned(), SystemTime::now());
         match order {
-            ServerOrder::Duty(Duty::Ready) => self.duty = None,
+            ServerOrder::Duty(Duty::Ready) if !is_disabled => self.duty = None,
             ServerOrder::Duty(what) => self.duty = Some(Ordered { what, by, at }),
             ServerOrder::Weight(Weight::Percent(100)) => self.weight = None,
             ServerOrder::Weight(what) => self.weight = Some(Ordered { what, by, at }),
@@ -140,7 +144,8 @@ impl Proxy {
     pub fn order(&self, backend: &str, server: &str, order: ServerOrder, by: &str) -> Result<(), NoServer> {
         let server = self.board().server(backend, server).ok_or(NoServer)?;
         tracing::info!(backend, server = %server.name, ?order, by, "ordered");
-        self.board().change(&server, |known: &mut ServerHealth| known.orders.take(order, by));
+        let is_disabled = self.board().place(&server).is_some_and(|place| place.server().disabled);
+        self.board().change(&server, |known: &mut ServerHealth| known.orders.take(order, by, is_disabled));
         Ok(())
     }
 
@@ -191,19 +196,26 @@ mod tests {
     #[test]
     fn an_order_is_in_force_until_it_is_taken_back() {
         let mut orders = ServerOrders::default();
-        orders.take(ServerOrder::Duty(Duty::Drain), "root");
-        orders.take(ServerOrder::Weight(Weight::Absolute(7)), "ada");
-        orders.take(ServerOrder::Duty(Duty::Maintenance), "ada");
+        orders.take(ServerOrder::Duty(Duty::Drain), "root", false);
+        orders.take(ServerOrder::Weight(Weight::Absolute(7)), "ada", false);
+        orders.take(ServerOrder::Duty(Duty::Maintenance), "ada", false);
         let by = |ordered: &Option<Ordered<Duty>>| ordered.as_ref().map(|one| (one.what, one.by.clone()));
         assert_eq!(by(&orders.duty), Some((Duty::Maintenance, "ada".to_owned())));
-        orders.take(ServerOrder::Duty(Duty::Ready), "root");
+        orders.take(ServerOrder::Duty(Duty::Ready), "root", false);
         assert_eq!(orders.duty(), Duty::Ready);
         assert_eq!(
             orders.weight.as_ref().map(|one| one.what),
             Some(Weight::Absolute(7)),
             "that is another order"
         );
-        orders.take(ServerOrder::Weight(Weight::Percent(100)), "root");
+        orders.take(ServerOrder::Weight(Weight::Percent(100)), "root", false);
         assert_eq!(orders, ServerOrders::default());
+    }
+
+    #[test]
+    fn ready_is_an_order_where_the_configuration_says_maintenance() {
+        let mut orders = ServerOrders::default();
+        orders.take(ServerOrder::Duty(Duty::Ready), "root", true);
+        assert_eq!(orders.duty.map(|one| (one.what, one.by)), Some((Duty::Ready, "root".to_owned())));
     }
 }

@@ -165,7 +165,9 @@ impl ServerHealth {
     /// `by root`, `agent: drain`
     fn whose_duty(&self, word: &str) -> String {
         match &self.orders.duty {
-            Some(ordered) if ordered.what >= self.agent.duty => format!("by {}", ordered.by),
+            Some(ordered) if ordered.what != Duty::Ready && ordered.what >= self.agent.duty => {
+                format!("by {}", ordered.by)
+            }
             _ => format!("agent: {word}"),
         }
     }

@@ -89,6 +89,11 @@ async fn server_that_the_file_disables_is_in_maintenance_until_somebody_orders_o
     order(&proxy, "s1", ServerOrder::Duty(Duty::Ready));
     proxy.reload(config.clone()).await.unwrap();
     assert_eq!((states(), served().await.as_str()), ([up, up], "aabb"));
+    assert_eq!(
+        server(&proxy, "s1").orders.duty.map(|ordered| ordered.what),
+        Some(Duty::Ready),
+        "it can be seen"
+    );
     // What the file says anew counts at once; what somebody has ordered is not the file's to take back.
     config.backends[0].servers[1].disabled = true;
     proxy.reload(config.clone()).await.unwrap();
