@@ -6,7 +6,7 @@
 
 use std::{fmt, os::unix::fs::MetadataExt};
 
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     EnvFilter,
     fmt::{
@@ -28,9 +28,9 @@ pub const FILTER: &str = "LBCTL_LOG";
 /// Starts the log of a daemon. What is still queued is written when the returned value is dropped.
 pub fn start(to_syslog: bool) -> Flush {
     let (filter, complaint) = match std::env::var(FILTER) {
-        Ok(text) => match EnvFilter::try_new(&text) {
+        Ok(text) => match filter(&text) {
             Ok(filter) => (filter, None),
-            Err(error) => (EnvFilter::new("info"), Some(format!("{FILTER}={text}: {error}; using `info`"))),
+            Err(why) => (EnvFilter::new("info"), Some(format!("{FILTER}={text}: {why}; using `info`"))),
         },
         Err(_) => (EnvFilter::new("info"), None),
     };
@@ -52,6 +52,20 @@ pub fn start(to_syslog: bool) -> Flush {
         tracing::warn!("{complaint}");
     }
     flush
+}
+
+/// A word that is no level is the name of a crate to `EnvFilter`, which leaves out all others: a level with a typo would
+/// be silence.
+fn filter(text: &str) -> Result<EnvFilter, String> {
+    let crates = ["lbctl", "lb_proxy", "lb_vrrp"];
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains(['=', '[']));
+    for word in words {
+        let is_known = crates.iter().any(|name| word == *name || word.starts_with(&format!("{name}::")));
+        if word.parse::<LevelFilter>().is_err() && !is_known {
+            return Err(format!("`{word}` is no level; levels are error, warn, info, debug, trace and off"));
+        }
+    }
+    EnvFilter::try_new(text).map_err(|error| error.to_string())
 }
 
 fn plain() -> Format<tracing_subscriber::fmt::format::Full, ()> {
@@ -108,5 +122,21 @@ mod tests {
             [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE].map(priority),
             [3, 4, 6, 7, 7]
         );
+    }
+
+    #[test]
+    fn a_level_with_a_typo_is_no_silence() {
+        for text in ["debug", "info,lb_proxy=debug", "warn, lb_vrrp::io", "off", "lbctl[run]=trace", ""] {
+            assert!(filter(text).is_ok(), "{text}");
+        }
+        for (text, word) in
+            [("debgu", "debgu"), ("info,lb_prox", "lb_prox"), ("verbose,lb_proxy=debug", "verbose")]
+        {
+            let why = filter(text).expect_err(text);
+            assert_eq!(
+                why,
+                format!("`{word}` is no level; levels are error, warn, info, debug, trace and off")
+            );
+        }
     }
 }
