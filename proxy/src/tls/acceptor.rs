@@ -1,14 +1,23 @@
 //! What a listener with TLS needs for each of its handshakes, made once per configuration.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use rustls::{ServerConfig, SupportedProtocolVersion, version};
+use rustls::{
+    ServerConfig, SupportedProtocolVersion,
+    crypto::aws_lc_rs::Ticketer,
+    server::{NoServerSessionStorage, ProducesTickets},
+    version,
+};
 
 use super::{provider, resolver::Resolver};
 use crate::config::{Mode, Tls, TlsVersion};
 
 /// Protocols that are offered to a client that asks (RFC 7301).
 const ALPN_HTTP: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+
+/// Seals what clients keep of their sessions, under keys that change every six hours and that nobody else has. They are those
+/// of the process: a reload keeps them. Without a source of randomness there are none.
+static TICKETS: LazyLock<Option<Arc<dyn ProducesTickets>>> = LazyLock::new(|| Ticketer::new().ok());
 
 /// See the module.
 #[derive(Debug)]
@@ -35,7 +44,11 @@ impl Acceptor {
             config.alpn_protocols = ALPN_HTTP.iter().map(|name| name.to_vec()).collect();
         }
         config.enable_secret_extraction = true;
-        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        // Of TLS 1.2: who has no tickets shakes hands anew, since memory of sessions would be each listener's.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        if let Some(tickets) = &*TICKETS {
+            config.ticketer = Arc::clone(tickets);
+        }
         Self { config: Arc::new(config), number }
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     certificates::{certificate, config, set, tls},
-    peer::{apart, ask, client, connect},
+    peer::{VERSIONS, apart, ask, client, connect},
     rig::{self, address, counted, counter, eventually, read_all},
     syslog::Syslog,
 };
@@ -202,4 +202,30 @@ async fn thousands_of_half_open_handshakes_keep_nobody_from_being_served() {
     drop(open);
     eventually("all are gone", || proxy.status().frontends[0].connections <= 1).await;
     assert_eq!(counter(&proxy, "tls_handshakes_total"), 1);
+}
+
+/// The same client again: also behind a reload, which keeps the keys of tickets.
+#[tokio::test]
+async fn client_that_comes_again_goes_on_with_its_session() {
+    let mut config = answering();
+    let proxy = Proxy::start(config.clone()).unwrap();
+    let front = address(&proxy);
+    let clients = VERSIONS.map(client);
+    let visit = async || {
+        let clients = clients.clone();
+        apart(move || {
+            for client in &clients {
+                let mut peer = connect(front, client, "a.example");
+                let head = ask(&mut peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0);
+                assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+            }
+        })
+        .await;
+        (counter(&proxy, "tls_handshakes_total"), counter(&proxy, "tls_resumptions_total"))
+    };
+    assert_eq!(visit().await, (2, 0));
+    assert_eq!(visit().await, (4, 2));
+    set(&mut config, tls(certificate("b.example")));
+    proxy.reload(config).await.unwrap();
+    assert_eq!(visit().await, (6, 4));
 }

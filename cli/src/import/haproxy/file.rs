@@ -89,7 +89,7 @@ impl File {
                     }
                     "cache" => "nothing is cached",
                     "fcgi-app" => "there is no FastCGI",
-                    "crt-store" | "acme" => "there is no TLS in this version",
+                    "crt-store" | "acme" => "TLS is not converted in this version",
                     _ => "there is nothing like it here",
                 };
                 notes.lost(section.head.span(), format!("`{word}`: {why}{}", lines(section, notes)));

@@ -48,7 +48,7 @@ pub(super) struct Global {
     files: Vec<Word>,
 }
 
-const TLS: &str = "there is no TLS in this version";
+const TLS: &str = "TLS is not converted in this version";
 const TUNING: &str = "a limit of HAProxy's own making; ours are in docs/configuration.md, those of a head in docs/http1.md (H25)";
 
 #[rustfmt::skip] // a row to a line

@@ -178,7 +178,7 @@ fn what_has_no_counterpart_says_why() {
         ("if { src www.example.com }", Side::Request, "names are not looked up"),
         ("if { hdr_ip(x-forwarded-for) 10.0.0.0/8 }", Side::Request, "any address of a list"),
         ("if { hdr_cnt(x) gt 3 }", Side::Request, "not how many"),
-        ("if { ssl_c_used }", Side::Request, "there is no TLS"),
+        ("if { ssl_c_used }", Side::Request, "TLS is not converted"),
         ("if { nbsrv(app) lt 1 }", Side::Request, "in `monitor fail` alone"),
         ("if { src_conn_rate lt 10 }", Side::Request, "whether it is more than a number"),
         ("if { src_conn_cnt gt 10 }", Side::Request, "stick table"),

@@ -61,8 +61,8 @@ pub(super) struct Parameters {
 /// A port for each, and no more than that.
 const MOST_PORTS: u32 = 256;
 
-const TLS: &str = "there is no TLS in this version, and what is meant for TLS is not opened without it";
-const OF_TLS: &str = "there is no TLS in this version";
+const TLS: &str = "TLS is not converted in this version, and what is meant for TLS is not opened without it; docs/tls.md says how to write it";
+const OF_TLS: &str = "TLS is not converted in this version";
 const OF_SOCKETS: &str = "Of Unix sockets.";
 
 #[rustfmt::skip] // a row to a line

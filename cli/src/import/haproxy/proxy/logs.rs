@@ -82,7 +82,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("log", "dflb", log, "`log`", "`no log` is `log = false`. The program's name in lines is written out: it is `haproxy` there."),
     row("log-tag", "dflb", |proxy, line| { proxy.logs.tag = Some(line.only()?.clone()); Ok(()) }, "`log.tag`", ""),
     row("option httplog", "dfl", httplog, "`log_format`", "The default of mode http; without it HAProxy only writes who connected. With `clf` it is `\"clf\"`."),
-    row("option httpslog", "dfl", httplog, "`log_format`", "As `option httplog`: there is no TLS."),
+    row("option httpslog", "dfl", httplog, "`log_format`", "As `option httplog`: listeners with TLS are not converted in this version."),
     row("option tcplog", "dflb", tcplog, "`log_format`", "The default of mode tcp. Not with `clf`."),
     row("log-format", "dfl", format, "`log_format`", "A text with placeholders: docs/templates.md has what stands for each `%` word."),
     row("option logasap", "dfl", |proxy, line| { proxy.keys.set("log_asap", !line.negated, line.span); Ok(()) }, "`log_asap`", ""),

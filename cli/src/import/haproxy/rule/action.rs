@@ -121,7 +121,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     tcp("expect-proxy", expect_proxy, "`accept_proxy`", "`layer4`, of whoever connects or with a condition on `src`."),
     missing("expect-netscaler-cip", "it is not there"),
     needless("strict-mode", "a head that grows too large is refused in any case"),
-    needless("wait-for-handshake", "there is no TLS"),
+    needless("wait-for-handshake", "rules run behind the handshake of TLS"),
     needless("pause", "nothing waits"),
 ];
 

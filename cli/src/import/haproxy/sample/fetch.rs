@@ -51,7 +51,7 @@ const fn missing(name: &'static str, note: &'static str) -> Fetch {
     Fetch { known: Known { name, becomes: "", note }, kind: Type::Text, source: Source::Missing }
 }
 
-const TLS: &str = "there is no TLS in this version";
+const TLS: &str = "TLS is not converted in this version";
 const TABLE: &str = "what a stick table counts is asked by `rate_limit` and `per_source` alone";
 
 /// All that are known.
@@ -100,7 +100,7 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("always_true, TRUE", Type::Flag, Source::Constant("1"), "", ""),
     of("always_false, FALSE", Type::Flag, Source::Constant("0"), "", ""),
     of("wait_end, req.proto_http, req_proto_http", Type::Flag, Source::Constant("1"), "", "Nothing waits here, and what is read in mode http is HTTP."),
-    of("ssl_fc", Type::Flag, Source::Constant("0"), "`scheme = \"https\"`", "As a text it is `0`: there is no TLS in this version."),
+    of("ssl_fc", Type::Flag, Source::Constant("0"), "`scheme = \"https\"`", "As a text it is `0`: listeners with TLS are not converted in this version."),
     of("nbsrv", Type::Number, Source::Condition(""), "`monitor_uri.fail_if`", "Only there."),
     at("http_auth_user", Type::Text, "request.user", "`{request.user}`", "Behind a rule with `require_auth`: one whose password was good."),
     of("http_auth, http_auth_group", Type::Flag, Source::Condition("request"), "`require_auth`", "With `http-request auth`."),
