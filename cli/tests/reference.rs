@@ -142,7 +142,7 @@ fn the_table_for_those_who_come_from_haproxy_says_what_is_taken() {
                 .replace("/etc/haproxy/503.http", &page.display().to_string())
                 .replace("backend = \"app\"", "backend = \"web\"");
             let section = match key {
-                "preempt" => PAIR.to_owned(),
+                "preempt" | "transport" => PAIR.to_owned(),
                 "bind" => format!("{PAIR}{LISTEN}"),
                 _ => format!("{PAIR}{LISTEN}bind = \"*:80\"\n"),
             };

@@ -10,28 +10,42 @@ pub const PRIORITY: u8 = 100;
 /// Its own IPv6 addresses, beside the one that clients use: it takes advertisements with the same list alone.
 pub const LINK_LOCAL: &str = "fe80::10";
 
-/// Starts keepalived on `node` as a router of vrid 51 for the address of the lab, without preemption; with `ipv6` as two that
-/// move together, for [`LINK_LOCAL`] and the IPv6 address as well.
+/// How it speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaks {
+    /// 2 or 3.
+    pub version: u8,
+    /// In milliseconds.
+    pub interval: u32,
+    /// Over both families, as two routers that move together: for [`LINK_LOCAL`] and the IPv6 address as well.
+    pub ipv6: bool,
+    /// Between the nodes' own addresses.
+    pub unicast: bool,
+}
+
+/// Starts keepalived on lb2 as a router of vrid 51 for the address of the lab, without preemption.
 ///
 /// # Panics
 /// It does not start.
 #[track_caller]
-pub fn start<'scene>(
-    scene: &'scene Scene,
-    node: &str,
-    version: u8,
-    interval: &str,
-    ipv6: bool,
-) -> Spawned<'scene> {
-    let instance = |name: &str, addresses: &str| {
+pub fn start(scene: &Scene, speaks: Speaks) -> Spawned<'_> {
+    let Speaks { version, interval, ipv6, unicast } = speaks;
+    let seconds = f64::from(interval) / 1000.0;
+    let instance = |name: &str, network: &str, addresses: &str| {
+        let peers = if unicast {
+            format!("  unicast_src_ip {network}12\n  unicast_peer {{\n    {network}11\n  }}\n")
+        } else {
+            String::new()
+        };
         format!(
             "vrrp_instance {name} {{\n  state BACKUP\n  nopreempt\n  interface eth0\n  virtual_router_id 51\n  \
-             priority {PRIORITY}\n  advert_int {interval}\n  virtual_ipaddress {{\n{addresses}  }}\n}}\n"
+             priority {PRIORITY}\n  advert_int {seconds}\n{peers}  virtual_ipaddress {{\n{addresses}  }}\n}}\n"
         )
     };
-    let mut instances = instance("web", &format!("    {VIP}/32\n"));
+    let mut instances = instance("web", "198.51.100.", &format!("    {VIP}/32\n"));
     if ipv6 {
-        instances.push_str(&instance("web6", &format!("    {LINK_LOCAL}/128\n    {VIP_IPV6}/128\n")));
+        let addresses = format!("    {LINK_LOCAL}/128\n    {VIP_IPV6}/128\n");
+        instances.push_str(&instance("web6", "2001:db8:f::", &addresses));
         instances.push_str("vrrp_sync_group both {\n  group {\n    web\n    web6\n  }\n}\n");
     }
     let file = scene.write(
@@ -54,5 +68,5 @@ pub fn start<'scene>(
         &file,
     ];
     let command = [keepalived.as_os_str()].into_iter().chain(words.iter().map(AsRef::as_ref));
-    scene.spawn(node, "keepalived", command).unwrap_or_else(|error| panic!("{error:#}"))
+    scene.spawn("lb2", "keepalived", command).unwrap_or_else(|error| panic!("{error:#}"))
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use lb_tests::{
     attempts::{in_time, within},
     capture::Capture,
-    keepalived, order,
+    keepalived::{self, Speaks},
+    order,
     scene::Scene,
     wait,
 };
@@ -17,27 +18,30 @@ use nix::sys::signal::Signal;
 
 /// What differs between the versions.
 struct Wire {
-    version: u8,
-    /// Of the file, and as keepalived wants it: seconds.
-    interval: (&'static str, &'static str),
+    keepalived: Speaks,
     /// Three intervals and a Skew_Time of at most one.
     down_interval: Duration,
-    /// Both families: two virtual routers on the wire.
-    ipv6: bool,
 }
 
-const V2: Wire =
-    Wire { version: 2, interval: ("1s", "1"), down_interval: Duration::from_secs(4), ipv6: false };
-const V3: Wire =
-    Wire { version: 3, interval: ("100ms", "0.1"), down_interval: Duration::from_millis(400), ipv6: false };
-const V3_IPV6: Wire = Wire { ipv6: true, ..V3 };
+const SPEAKS_V2: Speaks = Speaks { version: 2, interval: 1000, ipv6: false, unicast: false };
+const SPEAKS_V3: Speaks = Speaks { version: 3, interval: 100, ..SPEAKS_V2 };
+const V2: Wire = Wire { keepalived: SPEAKS_V2, down_interval: Duration::from_secs(4) };
+const V3: Wire = Wire { keepalived: SPEAKS_V3, down_interval: Duration::from_millis(400) };
+const V3_IPV6: Wire = Wire { keepalived: Speaks { ipv6: true, ..SPEAKS_V3 }, ..V3 };
+/// Over both families as well.
+const V3_UNICAST: Wire = Wire { keepalived: Speaks { ipv6: true, unicast: true, ..SPEAKS_V3 }, ..V3 };
 /// Nothing that has no time of its own takes longer on a machine under load.
 const LONG: Duration = Duration::from_secs(30);
 
 fn mixed(wire: &Wire) -> Options {
-    let Wire { version, interval: (interval, _), .. } = wire;
-    let ipv6 =
-        if wire.ipv6 { format!(", \"{}\", \"{VIP_IPV6}\"", keepalived::LINK_LOCAL) } else { String::new() };
+    let Speaks { version, interval, ipv6, unicast } = wire.keepalived;
+    let ipv6 = if ipv6 { format!(", \"{}\", \"{VIP_IPV6}\"", keepalived::LINK_LOCAL) } else { String::new() };
+    let transport = if unicast {
+        "transport = \"unicast\"\nunicast_addresses = { lb1 = [\"198.51.100.11\", \"2001:db8:f::11\"], \
+         lb2 = [\"198.51.100.12\", \"2001:db8:f::12\"] }"
+    } else {
+        ""
+    };
     let file = format!(
         r#"
 [cluster]
@@ -49,7 +53,8 @@ vrid      = 51
 version   = {version}
 interface = "eth0"
 addresses = ["198.51.100.10"{ipv6}]
-advertisement_interval = "{interval}"
+advertisement_interval = "{interval}ms"
+{transport}
 
 [listen.web]
 bind    = {{ vip = "web", port = 80 }}
@@ -81,7 +86,7 @@ fn moves_in_time(
 ) -> Result<order::Move, String> {
     let heir = order::other(old);
     scene.wait_until_held_by(heir, LONG).unwrap();
-    if wire.ipv6 {
+    if wire.keepalived.ipv6 {
         wait::until(&format!("{heir} alone has the IPv6 address as well"), LONG, || {
             (scene.has_vip_ipv6(heir) && !scene.has_vip_ipv6(old)).then_some(())
         });
@@ -98,7 +103,7 @@ fn moves_in_time(
     }
     let moved = order::first_move(scene, old, from);
     let took = moved.added.saturating_since(at);
-    println!("version {}: {heir} has the address {took:?} after {old} lost it", wire.version);
+    println!("version {}: {heir} has the address {took:?} after {old} lost it", wire.keepalived.version);
     within(wire.down_interval, took, &format!("{old} to {heir}")).map(|()| moved)
 }
 
@@ -106,14 +111,14 @@ fn moves_in_time(
 fn ours_active_first(wire: &Wire) -> Result<(), String> {
     let scene = Scene::new(&mixed(wire));
     scene.wait_until_held_by("lb1", LONG).unwrap();
-    let keepalived = keepalived::start(&scene, "lb2", wire.version, wire.interval.1, wire.ipv6);
+    let keepalived = keepalived::start(&scene, wire.keepalived);
     wait_for_state(&scene, "BACKUP", 1);
     scene.wait_until_ready("lb1").unwrap();
     scene.wait_for_answer();
     let steady = scene.record().unwrap().len();
-    watch_advertisements(&scene, "src 198.51.100.11", 5);
-    if wire.ipv6 {
-        watch_ipv6_advertisements(&scene, 5);
+    watch_advertisements(wire, &scene, "lb1", 5);
+    if wire.keepalived.ipv6 {
+        watch_ipv6_advertisements(wire, &scene, 5);
         assert!(!scene.has_vip_ipv6("lb2"), "keepalived accepts what ours sends over IPv6");
     }
     assert_eq!(order::claims(&scene, steady), 0, "keepalived accepts what ours sends");
@@ -126,7 +131,7 @@ fn ours_active_first(wire: &Wire) -> Result<(), String> {
     // Ours comes back as a Backup and does not preempt.
     let active = scene.record().unwrap().len();
     scene.heal("lb1").unwrap();
-    watch_advertisements(&scene, "src 198.51.100.12", 5);
+    watch_advertisements(wire, &scene, "lb2", 5);
     assert_eq!(scene.holders().unwrap(), ["lb2"]);
     assert_eq!(order::claims(&scene, active), 0, "ours accepts what keepalived sends");
 
@@ -141,11 +146,11 @@ fn ours_active_first(wire: &Wire) -> Result<(), String> {
 /// Keepalived was there first: ours waits, takes over when its cable is pulled, and gives away when its daemon is killed.
 fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
     let scene = Scene::new(&mixed(wire).without_daemons());
-    let _keepalived = keepalived::start(&scene, "lb2", wire.version, wire.interval.1, wire.ipv6);
+    let _keepalived = keepalived::start(&scene, wire.keepalived);
     scene.wait_until_held_by("lb2", LONG).unwrap();
     let before = scene.record().unwrap().len();
     scene.start("lb1").unwrap();
-    watch_advertisements(&scene, "src 198.51.100.12", 5);
+    watch_advertisements(wire, &scene, "lb2", 5);
     assert_eq!(order::claims(&scene, before), 0, "ours accepts what keepalived sends, and does not preempt");
 
     let pulled = scene.fail("lb2", How::Cable).unwrap();
@@ -153,7 +158,7 @@ fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
     scene.wait_for_answer();
     scene.heal("lb2").unwrap();
     scene.wait_until_held_by("lb1", LONG).unwrap();
-    watch_advertisements(&scene, "src 198.51.100.11", 5);
+    watch_advertisements(wire, &scene, "lb1", 5);
 
     let healed = scene.record().unwrap().len();
     let killed = scene.fail("lb1", How::Kill).unwrap();
@@ -162,18 +167,24 @@ fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits until `count` more advertisements that match were on the wire.
-fn watch_advertisements(scene: &Scene, filter: &str, count: usize) {
-    watch(scene, &format!("ip proto 112 and {filter}"), count);
+/// Waits until `count` more advertisements of `from` were on the wire.
+fn watch_advertisements(wire: &Wire, scene: &Scene, from: &str, count: usize) {
+    let (ours, theirs) = ("198.51.100.11", "198.51.100.12");
+    let (source, other) = if from == "lb1" { (ours, theirs) } else { (theirs, ours) };
+    let destination = if wire.keepalived.unicast { other } else { "224.0.0.18" };
+    watch(scene, &format!("ip proto 112 and src {source} and dst {destination}"), count);
 }
 
 /// The same over IPv6, from anyone.
-fn watch_ipv6_advertisements(scene: &Scene, count: usize) {
-    watch(scene, "ip6 proto 112", count);
+fn watch_ipv6_advertisements(wire: &Wire, scene: &Scene, count: usize) {
+    let destination =
+        if wire.keepalived.unicast { "(dst 2001:db8:f::11 or dst 2001:db8:f::12)" } else { "dst ff02::12" };
+    watch(scene, &format!("ip6 proto 112 and {destination}"), count);
 }
 
 fn watch(scene: &Scene, filter: &str, count: usize) {
-    let capture = Capture::start(scene, "client", filter);
+    // What is for a node alone passes nobody else.
+    let capture = Capture::start(scene, "lb1", filter);
     wait::until(&format!("{count} advertisements with {filter}"), LONG, || {
         (capture.packets() >= count).then_some(())
     });
@@ -201,6 +212,16 @@ fn over_both_families_keepalived_is_active_then_ours_takes_over_and_gives_back()
 }
 
 #[test]
+fn by_unicast_keepalived_is_our_backup_then_takes_over_and_gives_back() {
+    in_time(|| ours_active_first(&V3_UNICAST));
+}
+
+#[test]
+fn by_unicast_keepalived_is_active_then_ours_takes_over_and_gives_back() {
+    in_time(|| keepalived_active_first(&V3_UNICAST));
+}
+
+#[test]
 fn version_2_keepalived_is_active_then_ours_takes_over_and_gives_back() {
     in_time(|| keepalived_active_first(&V2));
 }
@@ -215,7 +236,7 @@ fn version_3_keepalived_is_active_then_ours_takes_over_and_gives_back() {
 fn degraded_node_resigns_towards_keepalived() {
     let scene = Scene::new(&mixed(&V3));
     scene.wait_until_held_by("lb1", LONG).unwrap();
-    let _keepalived = keepalived::start(&scene, "lb2", 3, V3.interval.1, false);
+    let _keepalived = keepalived::start(&scene, SPEAKS_V3);
     wait_for_state(&scene, "BACKUP", 1);
     scene.wait_until_ready("lb1").unwrap();
     let before = scene.record().unwrap().len();

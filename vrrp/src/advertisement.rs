@@ -26,7 +26,7 @@ use std::{cmp::Ordering, net::IpAddr, time::Duration};
 pub use error::DecodeError;
 pub use packet::unwrap_ipv4;
 
-use crate::{AdvertisementInterval, ChecksumForm, Version, Vrid};
+use crate::{AdvertisementInterval, ChecksumForm, Transport, Version, Vrid};
 
 /// Length of the fixed part, the same in both versions.
 const HEADER: usize = 8;
@@ -62,13 +62,15 @@ pub struct Envelope {
 
 /// A virtual router that is configured on the interface where a packet arrived, of the packet's family.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Expected {
+pub struct Expected<'a> {
     /// Its number.
     pub vrid: Vrid,
     /// Its protocol.
     pub version: Version,
     /// Its own interval. VRRPv2 drops another one (RFC 3768 §7.1); VRRPv3 adopts it.
     pub interval: AdvertisementInterval,
+    /// Whom it listens to.
+    pub transport: &'a Transport,
 }
 
 /// What [`decode`] found.
@@ -82,17 +84,20 @@ pub struct Decoded {
     pub router: usize,
 }
 
-/// Decodes the bytes of one VRRP message (without the IP header) and checks them in the order of RFC 9568 §7.1: TTL,
-/// version, type, length, checksum, VRID; then what the errata and RFC 3768 add: count, interval, authentication type.
+/// Decodes the bytes of one VRRP message (without the IP header) and checks them in the order of RFC 9568 §7.1: TTL
+/// (and for unicast the source), version, type, length, checksum, VRID; then what the errata and RFC 3768 add: count, interval, authentication type.
 ///
 /// `expected` are the virtual routers of the interface and family on which the message came in.
 ///
 /// # Errors
 /// The first check that failed. The packet is to be dropped and [`DecodeError::counter`] counted.
-pub fn decode(message: &[u8], envelope: &Envelope, expected: &[Expected]) -> Result<Decoded, DecodeError> {
-    // RFC 9568 §5.1.1.3: a router of another network could have sent anything below 255.
-    if envelope.ttl != 255 {
-        return Err(DecodeError::Ttl { got: envelope.ttl });
+pub fn decode(
+    message: &[u8],
+    envelope: &Envelope,
+    expected: &[Expected<'_>],
+) -> Result<Decoded, DecodeError> {
+    if expected.iter().all(|router| router.transport.admit(envelope).is_err()) {
+        expected.first().map_or(&Transport::Multicast, |router| router.transport).admit(envelope)?;
     }
     let too_short = DecodeError::TooShort { length: message.len(), needed: HEADER };
     let Some(&first) = message.first() else { return Err(too_short) };
@@ -108,10 +113,12 @@ pub fn decode(message: &[u8], envelope: &Envelope, expected: &[Expected]) -> Res
         return Err(DecodeError::Type { got: first & 0x0f });
     }
     let Some((header, rest)) = message.split_first_chunk::<HEADER>() else { return Err(too_short) };
-    match version {
+    let decoded = match version {
         Version::V2 => v2::decode(message, header, rest, envelope, expected),
         Version::V3 => v3::decode(message, header, rest, envelope, expected),
-    }
+    }?;
+    expected.get(decoded.router).map_or(Ok(()), |router| router.transport.admit(envelope))?;
+    Ok(decoded)
 }
 
 impl Advertisement {
@@ -168,7 +175,11 @@ fn fill_checksum(message: &mut [u8], sum: crate::checksum::Sum) {
 }
 
 /// Finds the virtual router of `vrid` that speaks `version`.
-fn find_router(expected: &[Expected], vrid: u8, version: Version) -> Result<(usize, &Expected), DecodeError> {
+fn find_router<'e, 'a>(
+    expected: &'e [Expected<'a>],
+    vrid: u8,
+    version: Version,
+) -> Result<(usize, &'e Expected<'a>), DecodeError> {
     let same_vrid = || expected.iter().enumerate().filter(|(_, router)| router.vrid.get() == vrid);
     match same_vrid().find(|(_, router)| router.version == version) {
         Some(found) => Ok(found),

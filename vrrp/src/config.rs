@@ -4,6 +4,8 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Transport, advertisement::Expected};
+
 /// Virtual router identifier, 1..=255 (RFC 9568 §5.2.3).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "u8", into = "u8")]
@@ -227,12 +229,21 @@ pub struct MemberConfig {
     pub addresses: Vec<VirtualAddress>,
     /// The sum we send.
     pub checksum: ChecksumForm,
+    /// See [`Transport`].
+    #[serde(default)]
+    pub transport: Transport,
 }
 
 impl MemberConfig {
     /// That of its addresses.
     pub fn family(&self) -> Family {
         self.addresses.first().map_or(Family::Ipv4, |first| Family::of(first.address))
+    }
+
+    /// What [`crate::advertisement::decode`] expects for it.
+    pub fn expected(&self) -> Expected<'_> {
+        let Self { vrid, version, interval, .. } = *self;
+        Expected { vrid, version, interval, transport: &self.transport }
     }
 
     /// How people read of it: a vip with both families is two virtual routers.
@@ -257,7 +268,7 @@ pub struct GroupConfig {
     pub preempt: Preempt,
     /// See [`PeerKind`].
     pub peer: PeerKind,
-    /// Addresses of the other nodes of the file. Where they run lbctl, their interval is our own but for a file that is
+    /// Addresses of the other nodes of the file, and those that they advertise from by unicast. Where they run lbctl, their interval is our own but for a file that is
     /// being changed, so it is adopted within bounds; that of anyone else as it is.
     pub peers: Vec<IpAddr>,
     /// Time between two unasked announcements of an Active; 60 s by default.

@@ -33,6 +33,7 @@ pub mod ndp;
 pub mod output;
 pub mod readiness;
 pub mod status;
+pub mod transport;
 
 pub use checksum::VRRP_PROTOCOL;
 pub use config::{
@@ -44,3 +45,4 @@ pub use moment::Moment;
 pub use output::{Moments, Output, TimeoutReason, Transition};
 pub use readiness::Readiness;
 pub use status::{GroupStatus, State};
+pub use transport::{Transport, Unicast};

@@ -41,8 +41,8 @@ use std::{
 };
 
 use lb_vrrp::{
-    AdvertisementInterval, ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Priority,
-    Readiness, Version, VirtualAddress, Vrid,
+    AdvertisementInterval, ChecksumForm, Family, GroupConfig, Interface, MemberConfig, PeerKind, Preempt,
+    Priority, Readiness, Transport, Unicast, Version, VirtualAddress, Vrid,
 };
 
 use node::Node;
@@ -178,7 +178,7 @@ fn settle(world: &mut World) -> Result<(), Broken> {
 }
 
 /// A configuration that the seed draws: number of nodes, interval, virtual routers, preemption, clocks. One seed in ten
-/// speaks VRRPv2, one takes its peers for foreign. One in seven has a vip with both families, one has IPv6 alone.
+/// speaks VRRPv2, one takes its peers for foreign. One in seven has a vip with both families, one has IPv6 alone; one in eleven advertises by unicast.
 fn nodes(seed: u64, random: &mut Random) -> Vec<Node> {
     let count = if random.per_mille(700) { 2 } else { 3 + random.index(3) };
     let interval = [20, 100, 100, 1_000][random.index(4)];
@@ -205,9 +205,21 @@ fn nodes(seed: u64, random: &mut Random) -> Vec<Node> {
                 (5, _) => config.members = config.members.iter().map(over_ipv6).collect(),
                 _ => {}
             }
+            if seed % 11 == 4 {
+                speak_unicast(&mut config, index, count);
+            }
             Node::new(index, config, rate)
         })
         .collect()
+}
+
+/// As node `index` of `count`.
+fn speak_unicast(config: &mut GroupConfig, index: usize, count: usize) {
+    for member in &mut config.members {
+        let address = |index| Node::addresses(index)[usize::from(member.family() == Family::Ipv6)];
+        let peers = (0..count).filter(|other| *other != index).map(address).collect();
+        member.transport = Transport::Unicast(Unicast { source: address(index), peers, minimum_ttl: 255 });
+    }
 }
 
 fn speak_version_2(member: &mut MemberConfig) {
@@ -238,6 +250,7 @@ fn config(priority: u8, first: bool, interval: u64, members: usize, preempt: Pre
                 prefix: 32,
             }],
             checksum: ChecksumForm::Rfc9568,
+            transport: Transport::Multicast,
         }
     };
     GroupConfig {

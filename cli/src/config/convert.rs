@@ -41,6 +41,7 @@ mod sourceless;
 pub(crate) mod statistics;
 mod template;
 mod tls;
+mod transport;
 mod unique_id;
 mod users;
 mod vip;

@@ -118,6 +118,12 @@ fn vips(out: &mut String, group: &Group, cluster: &Cluster) {
             })),
         );
         protocol(out, member);
+        let members: Vec<Vec<_>> = group
+            .by_node
+            .iter()
+            .map(|config| config.members.iter().filter(|other| other.vip == member.vip).collect())
+            .collect();
+        transport(out, &members, cluster);
         preference(out, first);
         if let Some(order) = prefer(group, cluster) {
             line(out, "prefer", order);
@@ -162,6 +168,22 @@ fn protocol(out: &mut String, member: &MemberConfig) {
             line(out, "checksum", quoted(form));
         }
     }
+}
+
+/// By node, then by family.
+fn transport(out: &mut String, members: &[Vec<&MemberConfig>], cluster: &Cluster) {
+    let Some(first) = members.first().and_then(|own| own.first()?.transport.unicast()) else {
+        line(out, "transport", quoted("multicast"));
+        return;
+    };
+    line(out, "transport", quoted("unicast"));
+    let by_node = members.iter().zip(&cluster.nodes).map(|(own, node)| {
+        let sources = own.iter().filter_map(|member| member.transport.unicast());
+        let sources = list(sources.map(|unicast| quoted(&unicast.source.to_string())));
+        format!("{} = {sources}", key(&node.name))
+    });
+    line(out, "unicast_addresses", format!("{{ {} }}", by_node.collect::<Vec<_>>().join(", ")));
+    line(out, "minimum_ttl", first.minimum_ttl);
 }
 
 fn preference(out: &mut String, config: &GroupConfig) {

@@ -237,6 +237,14 @@ pub(crate) fn host_address(text: &str) -> Result<Ipv4Addr, String> {
     Ok(address)
 }
 
+/// An address of its own that a node has: `192.0.2.11`, `2001:db8::11`.
+pub(crate) fn own_address(text: &str) -> Result<IpAddr, String> {
+    if text.contains('/') {
+        return Err("has a prefix length; write the address alone".into());
+    }
+    virtual_address(text).map(|own| own.address)
+}
+
 /// An address of a virtual router: `192.0.2.10` (a /32), `192.0.2.10/24`, `2001:db8::10` (a /128), `2001:db8::10/64`.
 pub(crate) fn virtual_address(text: &str) -> Result<VirtualAddress, String> {
     let (host, length) = text.split_once('/').map_or((text, None), |(host, length)| (host, Some(length)));
@@ -435,6 +443,15 @@ mod tests {
             assert_eq!(write_duration(Duration::from_millis(millis)), text);
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_of_a_node_has_no_prefix() {
+        assert_eq!(own_address("192.0.2.11"), Ok(IpAddr::from([192, 0, 2, 11])));
+        assert_eq!(own_address("2001:db8::11"), Ok("2001:db8::11".parse().unwrap()));
+        let prefix = "has a prefix length; write the address alone";
+        assert_eq!(own_address("192.0.2.11/24"), Err(prefix.to_owned()));
+        assert!(own_address("lb1").is_err());
     }
 
     #[test]

@@ -256,9 +256,14 @@ fn owners(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> O
     Some(Problem {
         what: format!("{} both hold {names}", report.holders.join(" and ")),
         since: Some(facts.at.wall_of(since)),
-        look_at: if unheard {
+        look_at: if unheard && group.config.members.iter().all(|member| member.transport.unicast().is_some())
+        {
+            "they hear each other's hello but no advertisement: IP protocol 112 is filtered between their addresses. Look at \
+             the firewalls of both nodes and of the network between them."
+                .to_owned()
+        } else if unheard {
             "they hear each other's hello but no advertisement: IP protocol 112 to 224.0.0.18 is filtered between them. \
-             Look at the firewalls of both nodes and at IGMP snooping on the switch."
+             Look at the firewalls of both nodes and at IGMP snooping on the switch; transport = \"unicast\" needs none."
                 .to_owned()
         } else {
             "they hear each other and do not agree. Do vrid, version and addresses match on both?".to_owned()

@@ -210,6 +210,11 @@ pub(super) fn is_from(facts: &Facts<'_>, member: &MemberConfig, heard: &PeerHear
     if nodes.iter().any(|node| node.name == name && node.address == heard.source) {
         return true;
     }
+    if let Some(unicast) = member.transport.unicast() {
+        // The others, in the order of the file.
+        let others = nodes.iter().filter(|node| node.name != facts.identity.name());
+        return others.zip(&unicast.peers).any(|(node, peer)| node.name == name && *peer == heard.source);
+    }
     // On the interface of the [cluster] addresses nodes advertise from these, and over IPv6 from a link-local one.
     if matches!(member.interface, Interface::Holding(_)) && heard.source.is_ipv4() {
         return false;

@@ -80,6 +80,8 @@ pub(super) const TABLES: &[(&str, &str)] = &[
 /// What else an example needs: keys of the same table, beside those that the book says must be given.
 const COMPANIONS: &[(&str, &str, &[&str])] = &[
     ("[vip.NAME]", "preempt_delay", &["preempt = \"always\""]),
+    ("[vip.NAME]", "unicast_addresses", &["transport = \"unicast\""]),
+    ("[vip.NAME]", "minimum_ttl", &["transport = \"unicast\""]),
     ("[frontend.NAME] bind", "vip", &["port = 80"]),
     ("[frontend.NAME] bind", "port", &["vip = \"web\""]),
     ("[frontend.NAME] bind", "mode", &["unix = \"/run/app.sock\""]),

@@ -194,7 +194,7 @@ impl Drop for Ends<'_> {
 }
 
 /// With an IPv4 header; the kernel fills in its checksum.
-fn in_the_name_of(source: [u8; 4], message: &[u8]) -> Vec<u8> {
+pub(super) fn in_the_name_of(source: [u8; 4], message: &[u8]) -> Vec<u8> {
     let length = u8::try_from(20 + message.len()).unwrap();
     let mut packet = vec![0x45, 0xc0, 0, length, 0, 0, 0, 0, 255, 112, 0, 0];
     packet.extend_from_slice(&source);
@@ -204,7 +204,7 @@ fn in_the_name_of(source: [u8; 4], message: &[u8]) -> Vec<u8> {
 }
 
 /// A VRRPv3 message of vrid 51 (RFC 9568 §5.2) with a right checksum.
-fn message(priority: u8, centiseconds: u16, count: u8, addresses: &[u8]) -> Vec<u8> {
+pub(super) fn message(priority: u8, centiseconds: u16, count: u8, addresses: &[u8]) -> Vec<u8> {
     let [high, low] = centiseconds.to_be_bytes();
     let mut message = vec![0x31, 51, priority, count, high, low, 0, 0];
     message.extend_from_slice(addresses);
@@ -219,14 +219,14 @@ fn message(priority: u8, centiseconds: u16, count: u8, addresses: &[u8]) -> Vec<
 }
 
 /// Sends to the group with this TTL.
-fn raw_socket(ttl: u32) -> Socket {
+pub(super) fn raw_socket(ttl: u32) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).unwrap();
     socket.set_multicast_ttl_v4(ttl).unwrap();
     socket.set_multicast_if_v4(&Ipv4Addr::new(198, 51, 100, 1)).unwrap();
     socket
 }
 
-fn send(socket: &Socket, message: &[u8]) {
+pub(super) fn send(socket: &Socket, message: &[u8]) {
     let group = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 18), 0);
     socket.send_to(message, &group.into()).unwrap();
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use lb_vrrp::{
-    AdvertisementInterval, Version, Vrid,
+    AdvertisementInterval, Transport, Version, Vrid,
     advertisement::{Expected, decode, unwrap_ipv4},
     arp::{FRAME, GratuitousArp},
 };
@@ -198,8 +198,12 @@ fn hear(wire: &Socket) -> Vec<Seen> {
         let (envelope, message) = unwrap_ipv4(&packet[..length]).unwrap();
         // Also checks what is sent: TTL 255, checksum, length.
         let interval = AdvertisementInterval::new(Version::V3, std::time::Duration::from_millis(100));
-        let expected =
-            Expected { vrid: Vrid::new(51).unwrap(), version: Version::V3, interval: interval.unwrap() };
+        let expected = Expected {
+            vrid: Vrid::new(51).unwrap(),
+            version: Version::V3,
+            interval: interval.unwrap(),
+            transport: &Transport::Multicast,
+        };
         let Ok(decoded) = decode(message, &envelope, &[expected]) else { continue };
         let IpAddr::V4(source) = envelope.source else { continue };
         seen.push(Seen::Advertised(source.octets()[3], decoded.advertisement.priority));

@@ -8,12 +8,18 @@ pub enum DecodeError {
     /// Not an IPv4 packet with an unfragmented VRRP message in it.
     #[error("no whole VRRP message in an IPv4 packet")]
     Packet,
-    /// RFC 9568 §7.1: TTL or hop limit must be 255, or the packet came from another network.
-    #[error("ttl is {got}, not 255")]
+    /// RFC 9568 §7.1: TTL or hop limit must be 255, or the packet came from another network. By unicast it may be as low as
+    /// [`crate::transport::Unicast::minimum_ttl`].
+    #[error("ttl is {got}, not {least}{}", if *least == 255 { "" } else { " or more" })]
     Ttl {
         /// On the packet.
         got: u8,
+        /// 255, but for unicast.
+        least: u8,
     },
+    /// Unicast hears the nodes of the file alone.
+    #[error("source is no peer of the file")]
+    NotAPeer,
     /// Neither 2 nor 3, or not the version of this virtual router.
     #[error("version {got} is not what this virtual router speaks")]
     Version {
@@ -81,9 +87,10 @@ pub enum DecodeError {
 
 impl DecodeError {
     /// Every name that [`counter`](Self::counter) can return.
-    pub const COUNTERS: [&str; 14] = [
+    pub const COUNTERS: [&str; 15] = [
         "reject_packet",
         "reject_ttl",
+        "reject_not_a_peer",
         "reject_version",
         "reject_type",
         "reject_too_short",
@@ -103,6 +110,7 @@ impl DecodeError {
         match self {
             Self::Packet => "reject_packet",
             Self::Ttl { .. } => "reject_ttl",
+            Self::NotAPeer => "reject_not_a_peer",
             Self::Version { .. } => "reject_version",
             Self::Type { .. } => "reject_type",
             Self::TooShort { .. } => "reject_too_short",

@@ -6,7 +6,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::{Advertisement, DecodeError, Decoded, Envelope, Expected, decode, unwrap_ipv4};
-use crate::{AdvertisementInterval, ChecksumForm, Version, Vrid};
+use crate::{AdvertisementInterval, ChecksumForm, Transport, Unicast, Version, Vrid};
 
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11));
 const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
@@ -25,8 +25,9 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
-fn expected(version: Version) -> Expected {
+fn expected(version: Version) -> Expected<'static> {
     Expected {
+        transport: &Transport::Multicast,
         vrid: Vrid::new(51).unwrap(),
         version,
         interval: AdvertisementInterval::new(version, Duration::from_secs(1)).unwrap(),
@@ -122,10 +123,10 @@ fn v_1_ttl_below_255_is_discarded() {
     for ttl in [254, 64, 0] {
         let far = Envelope { ttl, ..envelope() };
         let decoded = decode(&bytes(V3_RFC_9568), &far, &[expected(Version::V3)]);
-        assert_eq!(decoded, Err(DecodeError::Ttl { got: ttl }));
+        assert_eq!(decoded, Err(DecodeError::Ttl { got: ttl, least: 255 }));
         let far = Envelope { source: SOURCE_6, destination: GROUP_6, ttl };
         let decoded = decode(&bytes(V3_IPV6), &far, &[expected(Version::V3)]);
-        assert_eq!(decoded, Err(DecodeError::Ttl { got: ttl }), "hop limit");
+        assert_eq!(decoded, Err(DecodeError::Ttl { got: ttl, least: 255 }), "hop limit");
     }
 }
 
@@ -299,12 +300,72 @@ fn v_16_ipv6_source_has_to_be_link_local() {
     assert_eq!(decoded, Err(DecodeError::SourceNotLinkLocal));
 }
 
+fn by_unicast(peers: &[&str], minimum_ttl: u8) -> Transport {
+    let peers: Vec<IpAddr> = peers.iter().map(|peer| peer.parse().unwrap()).collect();
+    let source = if peers[0].is_ipv4() { "192.0.2.12" } else { "2001:db8::12" };
+    Transport::Unicast(Unicast { source: source.parse().unwrap(), peers, minimum_ttl })
+}
+
+#[test]
+fn v_17_by_unicast_only_peers_are_heard_with_the_ttl_that_the_file_wants() {
+    let destination = "192.0.2.12".parse().unwrap();
+    let heard = |source: &str, ttl, transport: &Transport| {
+        let envelope = Envelope { source: source.parse().unwrap(), destination, ttl };
+        let expected = Expected { transport, ..expected(Version::V3) };
+        decode(&bytes(V3_RFC_9568), &envelope, &[expected]).map(|decoded| decoded.checksum)
+    };
+    let (near, far) = (by_unicast(&["192.0.2.11", "192.0.2.13"], 255), by_unicast(&["192.0.2.11"], 62));
+    for source in ["192.0.2.11", "192.0.2.13"] {
+        assert_eq!(heard(source, 255, &near), Ok(ChecksumForm::Rfc9568));
+        assert_eq!(heard(source, 254, &near), Err(DecodeError::Ttl { got: 254, least: 255 }));
+    }
+    for stranger in ["192.0.2.12", "192.0.2.14", "198.51.100.11"] {
+        assert_eq!(heard(stranger, 255, &near), Err(DecodeError::NotAPeer));
+    }
+    assert_eq!(heard("192.0.2.11", 62, &far), Ok(ChecksumForm::Rfc9568));
+    let too_far = heard("192.0.2.11", 61, &far).unwrap_err();
+    assert_eq!(too_far.to_string(), "ttl is 61, not 62 or more");
+    assert_eq!(heard("192.0.2.13", 255, &far), Err(DecodeError::NotAPeer));
+}
+
+/// What a peer still sends to the group is heard, from the link alone: the nodes change over one after the other.
+#[test]
+fn v_17_a_node_by_unicast_hears_what_its_peers_send_to_the_group() {
+    let transport = by_unicast(&["192.0.2.11"], 10);
+    let heard = |ttl| {
+        let envelope = Envelope { ttl, ..envelope() };
+        let expected = Expected { transport: &transport, ..expected(Version::V3) };
+        decode(&bytes(V3_RFC_9568), &envelope, &[expected]).map(|decoded| decoded.router)
+    };
+    assert_eq!(heard(255), Ok(0));
+    assert_eq!(heard(254), Err(DecodeError::Ttl { got: 254, least: 255 }));
+}
+
+/// The sum is over the addresses of the packet itself, and the source is that of the file instead of a link-local one.
+#[test]
+fn v_17_over_ipv6_by_unicast_the_source_is_the_one_of_the_file() {
+    let [source, destination] = ["2001:db8::11", "2001:db8::12"].map(|text| text.parse().unwrap());
+    let advertisement =
+        Advertisement { addresses: vec!["fe80::100".parse().unwrap()], ..advertisement(Version::V3, 150) };
+    let message = advertisement.encode(ChecksumForm::Rfc9568, source, destination);
+    let transport = by_unicast(&["2001:db8::11"], 255);
+    let heard = |transport, destination| {
+        let envelope = Envelope { source, destination, ttl: 255 };
+        decode(&message, &envelope, &[Expected { transport, ..expected(Version::V3) }])
+            .map(|found| found.router)
+    };
+    assert_eq!(heard(&transport, destination), Ok(0));
+    assert_eq!(heard(&transport, GROUP_6), Err(DecodeError::Checksum));
+    assert_eq!(heard(&Transport::Multicast, destination), Err(DecodeError::SourceNotLinkLocal));
+}
+
 #[test]
 fn v_19_every_reason_has_a_counter_of_its_own() {
     let second = Duration::from_secs(1);
     let all = [
         DecodeError::Packet,
-        DecodeError::Ttl { got: 1 },
+        DecodeError::Ttl { got: 1, least: 255 },
+        DecodeError::NotAPeer,
         DecodeError::Version { got: 1 },
         DecodeError::Type { got: 2 },
         DecodeError::TooShort { length: 0, needed: 8 },
@@ -321,7 +382,7 @@ fn v_19_every_reason_has_a_counter_of_its_own() {
     let names: Vec<_> = all.iter().map(DecodeError::counter).collect();
     assert_eq!(names, DecodeError::COUNTERS);
     let distinct: std::collections::BTreeSet<_> = names.iter().collect();
-    assert_eq!(distinct.len(), 14);
+    assert_eq!(distinct.len(), 15);
 }
 
 #[test]
@@ -372,6 +433,7 @@ proptest! {
     fn decode_of_encode_is_the_same((advertisement, form, envelope) in any_advertisement()) {
         let message = advertisement.encode(form, envelope.source, envelope.destination);
         let expected = Expected {
+            transport: &Transport::Multicast,
             vrid: advertisement.vrid,
             version: advertisement.version,
             interval: AdvertisementInterval::new(advertisement.version, advertisement.interval).unwrap(),
@@ -409,6 +471,7 @@ proptest! {
         let at = at.index(message.len());
         message[at] ^= 1 << bit;
         let expected = Expected {
+            transport: &Transport::Multicast,
             vrid: advertisement.vrid,
             version: advertisement.version,
             interval: AdvertisementInterval::new(advertisement.version, advertisement.interval).unwrap(),

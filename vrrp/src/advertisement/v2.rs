@@ -16,7 +16,7 @@ pub(super) fn decode(
     header: &[u8; HEADER],
     rest: &[u8],
     envelope: &Envelope,
-    expected: &[Expected],
+    expected: &[Expected<'_>],
 ) -> Result<Decoded, DecodeError> {
     let [_, vrid, priority, count, authentication_type, seconds, _, _] = *header;
     if envelope.source.is_ipv6() {

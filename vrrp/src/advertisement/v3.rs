@@ -9,7 +9,7 @@ use super::{
     Advertisement, DecodeError, Decoded, Envelope, Expected, HEADER, check_length, fill_checksum,
     find_router, ipv4_addresses,
 };
-use crate::{ChecksumForm, Version, checksum::Sum};
+use crate::{ChecksumForm, Transport, Version, checksum::Sum};
 
 /// One unit of Max Advertise Interval in nanoseconds.
 const CENTISECOND: u128 = 10_000_000;
@@ -22,7 +22,7 @@ pub(super) fn decode(
     header: &[u8; HEADER],
     rest: &[u8],
     envelope: &Envelope,
-    expected: &[Expected],
+    expected: &[Expected<'_>],
 ) -> Result<Decoded, DecodeError> {
     let [_, vrid, priority, count, interval_high, interval_low, _, _] = *header;
     let size = if envelope.source.is_ipv4() { 4 } else { 16 };
@@ -40,7 +40,8 @@ pub(super) fn decode(
     let addresses = match envelope.source {
         IpAddr::V4(_) => ipv4_addresses(rest),
         IpAddr::V6(source) => {
-            if !source.is_unicast_link_local() {
+            // RFC 9568 §5.1.2.1. A peer by unicast was let in by its address.
+            if *configured.transport == Transport::Multicast && !source.is_unicast_link_local() {
                 return Err(DecodeError::SourceNotLinkLocal);
             }
             let (addresses, _) = rest.as_chunks::<16>();

@@ -165,14 +165,16 @@ impl Group {
             let last = member.heard.as_ref().map_or(backup.since, |heard| heard.at.max(backup.since));
             if now.saturating_since(last) > member.active_down_interval(own) {
                 member.missing = true;
-                missing.push((member.config.name(), member.config.family()));
+                let to_group = member.config.transport.unicast().is_none();
+                missing.push((member.config.name(), to_group && member.config.family() == Family::Ipv6));
             }
         }
-        for (vip, family) in missing {
+        for (vip, by_ipv6_group) in missing {
             self.history.count("member_missing");
-            let who = match family {
-                Family::Ipv4 => "other vips hear them",
-                Family::Ipv6 => "others are heard: does a switch drop IPv6 multicast (MLD snooping)?",
+            let who = if by_ipv6_group {
+                "others are heard: does a switch drop IPv6 multicast (MLD snooping)?"
+            } else {
+                "other vips hear them"
             };
             let text = format!("vip {vip}: advertisements of {source} are missing here, while {who}");
             self.warn("member_missing", text);

@@ -49,6 +49,13 @@ impl Member {
 
     /// Why it can't send or hear; `None` if it can.
     pub(super) fn trouble(&self) -> Option<String> {
+        if let (Ok(()), None, Some(unicast)) = (&self.link, self.source, self.config.transport.unicast()) {
+            return Some(format!(
+                "vip {}: its interface does not have {}, the address to send from",
+                self.config.name(),
+                unicast.source
+            ));
+        }
         let what = match (&self.link, self.source, self.config.family()) {
             (Err(reason), _, _) => reason,
             (Ok(()), None, Family::Ipv4) => "its interface has no address to send from",

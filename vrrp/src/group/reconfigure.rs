@@ -23,7 +23,7 @@ pub enum CantReconfigure {
     Identity {
         /// Its vip.
         vip: String,
-        /// `vrid`, `version`, `interface`
+        /// `vrid`, `version`, `interface`, `transport`
         what: &'static str,
     },
     /// The peer would drop the advertisements, or wait for less than one interval.
@@ -87,6 +87,9 @@ fn check_member(old: &MemberConfig, new: &MemberConfig) -> Result<(), CantReconf
     }
     if old.interface != new.interface {
         return identity("interface");
+    }
+    if !old.transport.agrees_with(&new.transport) {
+        return identity("transport");
     }
     let (before, after) = (old.interval.get(), new.interval.get());
     if before != after && old.version == Version::V2 {

@@ -22,7 +22,7 @@ use std::{
 use super::{Group, Start};
 use crate::{
     AdvertisementInterval, ChecksumForm, GroupConfig, Interface, MemberConfig, MemberId, Moment, Output,
-    PeerKind, Preempt, Priority, Readiness, State, TimeoutReason, Version, VirtualAddress, Vrid,
+    PeerKind, Preempt, Priority, Readiness, State, TimeoutReason, Transport, Version, VirtualAddress, Vrid,
     advertisement::Advertisement,
 };
 
@@ -61,6 +61,7 @@ fn member(vip: &str, vrid: u8, version: Version, interval: u64) -> MemberConfig 
         interval: AdvertisementInterval::new(version, Duration::from_millis(interval)).unwrap(),
         addresses: vec![VirtualAddress { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)), prefix: 32 }],
         checksum: ChecksumForm::Rfc9568,
+        transport: Transport::Multicast,
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the kernel lets through to an advertisement socket: a classic BPF program, run for each packet of protocol 112
 //! before anybody is woken.
 
+use std::net::IpAddr;
+
 use socket2::SockFilter;
 
-use crate::{Family, Version, Vrid};
+use crate::{Family, MemberConfig, Version, Vrid};
 
 /// Ordinarily everything of this vrid, so that each wrong packet is counted and named.
 ///
@@ -18,35 +20,44 @@ pub(super) fn by_vrid(router: (Vrid, Family)) -> Vec<SockFilter> {
     program
 }
 
+/// So many sources are told apart: a jump goes over 255 instructions at most.
+const MOST_PEERS: usize = 16;
+
 /// One of so many wrong packets comes through [`strict`].
 pub(super) const SAMPLE: u32 = 64;
 
-/// In a flood: in addition TTL 255, version and type, a count that is not 0, and the shortest length there is (one
-/// address). One of [`SAMPLE`] wrong packets comes through, which says what they are and that they go on.
-pub(super) fn strict(router: (Vrid, Family), version: Version) -> Vec<SockFilter> {
-    let (ttl, address) = match router.1 {
-        Family::Ipv4 => (8, 4),
-        Family::Ipv6 => (NETWORK_HEADER + 7, 16),
+/// In a flood: in addition the TTL, by unicast the source, version and type, a count that is not 0, and the shortest length
+/// there is (one address). One of [`SAMPLE`] wrong packets comes through, which says what they are and that they go on.
+pub(super) fn strict(config: &MemberConfig) -> Vec<SockFilter> {
+    let router = (config.vrid, config.family());
+    // Where TTL (hop limit) and source are.
+    let (ttl, source, address) = match router.1 {
+        Family::Ipv4 => (8, 12, 4),
+        Family::Ipv6 => (NETWORK_HEADER + 7, NETWORK_HEADER + 8, 16),
     };
-    let (first, shortest) = match version {
+    let (first, shortest) = match config.version {
         Version::V2 => (0x21, 8 + address + 8),
         Version::V3 => (0x31, 8 + address),
     };
-    let mut program = vrid_or(router, 13);
+    let peers = config.transport.unicast().map_or(&[][..], |unicast| &unicast.peers);
+    let sources = if peers.len() <= MOST_PEERS { sources(peers, source) } else { Vec::new() };
+    let to_wrong = short(sources.len() + 9);
+    let mut program = vrid_or(router, to_wrong + 4);
     program.extend([
-        // 3: TTL, hop limit
         statement(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, ttl),
-        jump(libc::BPF_JEQ, 255, 0, 7),
+        jump(libc::BPF_JGE, u32::from(config.transport.minimum_ttl()), 0, to_wrong - 2),
+    ]);
+    program.extend(sources);
+    program.extend([
         statement(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, 0),
         jump(libc::BPF_JEQ, first, 0, 5),
-        // 7: count
         statement(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, 3),
+        // A count of 0.
         jump(libc::BPF_JEQ, 0, 3, 0),
-        // 9: length
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_LEN, 0),
         statement(libc::BPF_ALU | libc::BPF_SUB | libc::BPF_X, 0),
         jump(libc::BPF_JGE, shortest, 3, 0),
-        // 12: wrong; by chance
+        // Wrong; by chance.
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, RANDOM),
         statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, SAMPLE - 1),
         jump(libc::BPF_JEQ, 0, 0, 1),
@@ -54,6 +65,38 @@ pub(super) fn strict(router: (Vrid, Family), version: Version) -> Vec<SockFilter
         drop(),
     ]);
     program
+}
+
+/// What lets packets from these addresses on, and sends others to [`strict`]'s "wrong", seven instructions further.
+fn sources(peers: &[IpAddr], at: u32) -> Vec<SockFilter> {
+    let words = |peer: &IpAddr| match peer {
+        IpAddr::V4(peer) => vec![u32::from(*peer)],
+        IpAddr::V6(peer) => {
+            let octets = peer.octets();
+            let (words, _) = octets.as_chunks::<4>();
+            words.iter().map(|word| u32::from_be_bytes(*word)).collect()
+        }
+    };
+    let mut left: usize = peers.iter().map(|peer| 2 * words(peer).len()).sum();
+    let mut program = Vec::new();
+    for (index, peer) in peers.iter().enumerate() {
+        let words = words(peer);
+        let mut of_peer = 2 * words.len();
+        let is_last_peer = index + 1 == peers.len();
+        for (word, offset) in words.iter().zip((at..).step_by(4)) {
+            program.push(statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset));
+            (left, of_peer) = (left - 2, of_peer - 2);
+            let found = if of_peer == 0 { left } else { 0 };
+            let other = if is_last_peer { of_peer + 7 } else { of_peer };
+            program.push(jump(libc::BPF_JEQ, *word, short(found), short(other)));
+        }
+    }
+    program
+}
+
+/// A jump; see [`MOST_PEERS`].
+fn short(length: usize) -> u8 {
+    u8::try_from(length).unwrap_or(u8::MAX)
 }
 
 /// A random number, as a load from this offset gives it.
@@ -96,12 +139,29 @@ fn drop() -> SockFilter {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixDatagram;
+    use std::{net::IpAddr, os::unix::net::UnixDatagram, time::Duration};
 
     use socket2::{SockFilter, SockRef};
 
     use super::{by_vrid, strict};
-    use crate::{Family, Version, Vrid};
+    use crate::{
+        AdvertisementInterval, Family, Interface, MemberConfig, Transport, Unicast, Version, VirtualAddress,
+        Vrid,
+    };
+
+    /// Of vrid 51 over IPv4.
+    fn member(version: Version) -> MemberConfig {
+        MemberConfig {
+            vip: "web".to_owned(),
+            interface: Interface::Named("eth0".to_owned()),
+            vrid: vrid(51),
+            version,
+            interval: AdvertisementInterval::new(version, Duration::from_secs(1)).unwrap(),
+            addresses: vec![VirtualAddress { address: IpAddr::from([192, 0, 2, 100]), prefix: 32 }],
+            checksum: Default::default(),
+            transport: Transport::Multicast,
+        }
+    }
 
     /// How many of `count` packets get through, as the kernel runs the program.
     fn through(program: &[SockFilter], packet: &[u8], count: usize) -> usize {
@@ -137,8 +197,59 @@ mod tests {
             for (version, message) in [(Version::V2, V2.as_slice()), (Version::V3, V3.as_slice())] {
                 let packet = packet(255, options, message);
                 assert_eq!(through(&by_vrid((vrid(51), Family::Ipv4)), &packet, 10), 10);
-                assert_eq!(through(&strict((vrid(51), Family::Ipv4), version), &packet, 10), 10);
+                assert_eq!(through(&strict(&member(version)), &packet, 10), 10);
             }
+        }
+    }
+
+    fn sampled(program: &[SockFilter], wrong: &[u8]) {
+        let sampled = through(program, wrong, 6_400);
+        assert!((40..=160).contains(&sampled), "{sampled} of 6400 {wrong:?}");
+    }
+
+    #[test]
+    fn by_unicast_the_strict_filter_knows_peers_and_their_ttl() {
+        let peers = [[192, 0, 2, 12], [192, 0, 2, 13], [198, 51, 100, 14]];
+        let mut member = member(Version::V3);
+        member.transport = Transport::Unicast(Unicast {
+            source: IpAddr::from([192, 0, 2, 11]),
+            peers: peers.map(IpAddr::from).to_vec(),
+            minimum_ttl: 64,
+        });
+        let program = strict(&member);
+        let from = |source: [u8; 4], ttl, message: &[u8]| {
+            let mut packet = packet(ttl, 0, message);
+            packet[12..16].copy_from_slice(&source);
+            packet
+        };
+        for peer in peers {
+            assert_eq!(through(&program, &from(peer, 64, &V3), 10), 10, "{peer:?}");
+            sampled(&program, &from(peer, 63, &V3));
+            sampled(&program, &from(peer, 255, &V2));
+        }
+        for stranger in [[192, 0, 2, 11], [198, 51, 100, 13], [192, 0, 3, 12]] {
+            sampled(&program, &from(stranger, 255, &V3));
+        }
+        assert_eq!(through(&program, &from(peers[2], 255, &[0x31, 52, 254, 1]), 300), 0, "another vrid");
+    }
+
+    /// The addresses are put where a pair of sockets has them. What is no peer goes seven instructions further.
+    #[test]
+    fn sources_of_ipv6_are_compared_word_by_word() {
+        let peers: Vec<IpAddr> =
+            ["2001:db8::12", "fe80::13", "2001:db8:1::12"].map(|text| text.parse().unwrap()).to_vec();
+        let mut program = super::sources(&peers, 0);
+        program.extend((0..7).map(|_| super::accept()));
+        program.push(super::drop());
+        let octets = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        for peer in &peers {
+            assert_eq!(through(&program, &octets(*peer), 10), 10, "{peer}");
+        }
+        for stranger in ["2001:db8::13", "fe80::12", "2001:db8:1::13", "2001:db9::12", "2001:db8:0:1::12"] {
+            assert_eq!(through(&program, &octets(stranger.parse().unwrap()), 10), 0, "{stranger}");
         }
     }
 
@@ -148,7 +259,7 @@ mod tests {
             [packet(255, 0, &[0x31, 52, 254, 1, 0, 10, 0, 0, 192, 0, 2, 100]), packet(255, 0, &[0x31])]
         {
             assert_eq!(through(&by_vrid((vrid(51), Family::Ipv4)), &wrong, 300), 0);
-            assert_eq!(through(&strict((vrid(51), Family::Ipv4), Version::V3), &wrong, 300), 0);
+            assert_eq!(through(&strict(&member(Version::V3)), &wrong, 300), 0);
         }
     }
 
@@ -171,8 +282,7 @@ mod tests {
             [packet(254, 0, &V3), packet(255, 0, &V2), packet(255, 4, &no_address), packet(255, 0, &V3[..11])]
         {
             assert_eq!(through(&by_vrid((vrid(51), Family::Ipv4)), &wrong, 10), 10);
-            let sampled = through(&strict((vrid(51), Family::Ipv4), Version::V3), &wrong, 6_400);
-            assert!((40..=160).contains(&sampled), "{sampled} of 6400 {wrong:?}");
+            sampled(&strict(&member(Version::V3)), &wrong);
         }
     }
 }

@@ -7,17 +7,13 @@ use super::{
     flood::Flood,
     lock::{LockError, RouterLock},
     netlink::interfaces::{Home, Interfaces},
-    socket::{AdvertisementSocket, group},
+    socket::AdvertisementSocket,
 };
-use crate::{
-    Family, MemberConfig,
-    advertisement::{Advertisement, Expected},
-};
+use crate::{Family, MemberConfig, advertisement::Advertisement};
 
 #[derive(Debug)]
 pub(super) struct MemberIo {
     pub(super) config: MemberConfig,
-    pub(super) expected: [Expected; 1],
     /// Where it is, or what it waits for.
     pub(super) station: Result<Station, String>,
     /// What the machine was last told.
@@ -56,14 +52,12 @@ pub(super) struct Settled {
 
 impl MemberIo {
     pub(super) fn new(config: MemberConfig) -> Self {
-        let expected = [expected(&config)];
         let station = Err("not looked at yet".to_owned());
-        Self { config, expected, station, told_source: None, told_link: None }
+        Self { config, station, told_source: None, told_link: None }
     }
 
     /// Another configuration of the same virtual router, on the same interface.
     pub(super) fn reconfigure(&mut self, config: MemberConfig) {
-        self.expected = [expected(&config)];
         self.config = config;
     }
 
@@ -85,7 +79,10 @@ impl MemberIo {
         patience: Duration,
     ) -> Settled {
         let mut settled = Settled::default();
-        let found = interfaces.find(&self.config.interface, self.config.family(), virtual_addresses);
+        let mut found = interfaces.find(&self.config.interface, self.config.family(), virtual_addresses);
+        if let (Ok(home), Some(unicast)) = (&mut found, self.config.transport.unicast()) {
+            home.source = interfaces.is_own(home.index, unicast.source).then_some(unicast.source);
+        }
         let stays = match (&self.station, &found) {
             (Ok(station), Ok(home)) => {
                 station.home.index == home.index
@@ -147,17 +144,21 @@ impl MemberIo {
     /// Follows a flood of wrong packets that begins (`true`) or is over; the error in words.
     pub(super) fn filter_strictly(&self, strictly: bool) -> Result<(), String> {
         let station = self.station.as_ref().map_err(Clone::clone)?;
-        let version = strictly.then_some(self.config.version);
-        station.socket.filter(self.config.vrid, version).map_err(|error| error.to_string())
+        station.socket.filter(&self.config, strictly).map_err(|error| error.to_string())
     }
 
-    /// Sends to the group; the error in words.
+    /// Sends to the group, or to each of the other nodes, also if one of them can't be reached; the first error in words.
     pub(super) fn transmit(&self, advertisement: &Advertisement) -> Result<(), String> {
         let station = self.station.as_ref().map_err(Clone::clone)?;
         let source =
             station.home.source.ok_or_else(|| format!("{} has no address of its own", station.home.name))?;
-        let message = advertisement.encode(self.config.checksum, source, group(Family::of(source)));
-        station.socket.send(source, &message).map_err(|error| error.to_string())
+        let mut sent = Ok(());
+        for destination in self.config.transport.destinations(Family::of(source)) {
+            let message = advertisement.encode(self.config.checksum, source, destination);
+            let outcome = station.socket.send(source, destination, &message);
+            sent = sent.and(outcome.map_err(|error| format!("to {destination}: {error}")));
+        }
+        sent
     }
 
     /// Announces on the wire; the error in words.
@@ -178,16 +179,12 @@ impl MemberIo {
         let refused = |what: &str, error: std::io::Error| {
             OpenError::Refused(format!("{what} on interface {}: {error}", home.name))
         };
-        let socket = AdvertisementSocket::open(&home.name, home.index, router)
+        let socket = AdvertisementSocket::open(&home.name, home.index, &self.config)
             .map_err(|error| refused("the socket for advertisements", error))?;
         let announcer = Announcer::open(&home.name, home.index, home.mac)
             .map_err(|error| refused("the socket for announcements", error))?;
         Ok((Station { home, socket, flood: Flood::default(), announcer, lock }, remark))
     }
-}
-
-fn expected(config: &MemberConfig) -> Expected {
-    Expected { vrid: config.vrid, version: config.version, interval: config.interval }
 }
 
 enum OpenError {

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, io, net::IpAddr, os::fd::AsFd, time::Duration};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::socket::{open_on, receive};
+use super::socket::{join, open_on, receive};
 use crate::{
-    AdvertisementInterval, Family, Moment, Version, Vrid,
+    AdvertisementInterval, Family, Moment, Transport, Version, Vrid,
     advertisement::{Expected, decode},
 };
 
@@ -22,8 +22,9 @@ pub fn overhear(
     (version, interval): (Version, AdvertisementInterval),
     limit: Duration,
 ) -> io::Result<BTreeMap<IpAddr, u8>> {
-    let socket = open_on(interface, index, (vrid, family))?;
-    let expected = [Expected { vrid, version, interval }];
+    let socket = open_on(interface, (vrid, family))?;
+    join(&socket, index, family)?;
+    let expected = [Expected { vrid, version, interval, transport: &Transport::Multicast }];
     let until = Moment::now() + limit;
     let mut heard = BTreeMap::new();
     let mut packet = [0; 2_048];

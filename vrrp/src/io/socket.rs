@@ -7,7 +7,7 @@
 
 use std::{
     io::{self, IoSlice, IoSliceMut, Read},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6},
+    net::{IpAddr, Ipv6Addr, SocketAddrV4, SocketAddrV6},
     os::fd::AsRawFd,
     task::{Context, Poll, ready},
 };
@@ -21,15 +21,10 @@ use tokio::io::unix::AsyncFd;
 
 use super::filter;
 use crate::{
-    Family, VRRP_PROTOCOL, Version, Vrid,
+    Family, MemberConfig, VRRP_PROTOCOL, Vrid,
     advertisement::{DecodeError, Envelope, unwrap_ipv4},
+    transport::{GROUP, GROUP_IPV6},
 };
-
-/// RFC 9568 §5.1.1.2.
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
-
-/// RFC 9568 §5.1.2.2.
-const GROUP_IPV6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
 /// Internetwork control (RFC 4594): switches that look at it forward it before client traffic.
 const TOS: u32 = 0xc0;
@@ -39,14 +34,6 @@ const PRIORITY: u32 = 6;
 
 /// An IP packet is never longer, nor is what is in it.
 pub(super) const PACKET_MAX: usize = 65_535;
-
-/// Where advertisements go.
-pub(super) const fn group(family: Family) -> IpAddr {
-    match family {
-        Family::Ipv4 => IpAddr::V4(GROUP),
-        Family::Ipv6 => IpAddr::V6(GROUP_IPV6),
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct AdvertisementSocket {
@@ -83,17 +70,25 @@ impl Received {
 
 impl AdvertisementSocket {
     /// Needs CAP_NET_RAW.
-    pub(super) fn open(interface: &str, index: u32, (vrid, family): (Vrid, Family)) -> io::Result<Self> {
-        let socket = open_on(interface, index, (vrid, family))?;
+    pub(super) fn open(interface: &str, index: u32, config: &MemberConfig) -> io::Result<Self> {
+        let family = config.family();
+        let socket = open_on(interface, (config.vrid, family))?;
+        match join(&socket, index, family) {
+            // Where no multicast passes, nobody sends any.
+            Err(_) if config.transport.unicast().is_some() => {}
+            joined => joined?,
+        }
         match family {
             Family::Ipv4 => {
                 socket.set_multicast_loop_v4(false)?;
                 socket.set_multicast_ttl_v4(255)?;
+                socket.set_ttl_v4(255)?;
                 socket.set_tos_v4(TOS)?;
             }
             Family::Ipv6 => {
                 socket.set_multicast_loop_v6(false)?;
                 socket.set_multicast_hops_v6(255)?;
+                socket.set_unicast_hops_v6(255)?;
                 socket.set_tclass_v6(TOS)?;
             }
         }
@@ -106,37 +101,39 @@ impl AdvertisementSocket {
 
     /// Lets the kernel drop what can't be right, but for a sample; `None`: hands it all over again. The socket is never
     /// without a filter.
-    pub(super) fn filter(&self, vrid: Vrid, strict: Option<Version>) -> io::Result<()> {
-        let router = (vrid, self.family);
+    pub(super) fn filter(&self, config: &MemberConfig, strictly: bool) -> io::Result<()> {
         let program =
-            strict.map_or_else(|| filter::by_vrid(router), |version| filter::strict(router, version));
+            if strictly { filter::strict(config) } else { filter::by_vrid((config.vrid, self.family)) };
         self.socket.get_ref().attach_filter(&program)
     }
 
-    /// Sends a VRRP message to the group. `source` is said with the packet and not by bind: a socket bound to an
-    /// address receives no multicast.
-    pub(super) fn send(&self, source: IpAddr, message: &[u8]) -> io::Result<()> {
+    /// Sends a VRRP message. `source` is said with the packet and not by bind: a socket bound to an address receives no
+    /// multicast.
+    pub(super) fn send(&self, source: IpAddr, destination: IpAddr, message: &[u8]) -> io::Result<()> {
         let fd = self.socket.get_ref().as_raw_fd();
         let parts = [IoSlice::new(message)];
-        match source {
-            IpAddr::V4(source) => {
+        match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let info = libc::in_pktinfo {
                     ipi_ifindex: i32::try_from(self.index).map_err(io::Error::other)?,
                     ipi_spec_dst: libc::in_addr { s_addr: u32::from(source).to_be() },
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
-                let to = SockaddrIn::from(SocketAddrV4::new(GROUP, 0));
+                let to = SockaddrIn::from(SocketAddrV4::new(destination, 0));
                 let from = [ControlMessage::Ipv4PacketInfo(&info)];
                 sendmsg(fd, &parts, &from, MsgFlags::MSG_DONTWAIT, Some(&to))?;
             }
-            IpAddr::V6(source) => {
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let info = libc::in6_pktinfo {
                     ipi6_addr: libc::in6_addr { s6_addr: source.octets() },
                     ipi6_ifindex: self.index,
                 };
-                let to = SockaddrIn6::from(SocketAddrV6::new(GROUP_IPV6, 0, 0, self.index));
+                let to = SockaddrIn6::from(SocketAddrV6::new(destination, 0, 0, self.index));
                 let from = [ControlMessage::Ipv6PacketInfo(&info)];
                 sendmsg(fd, &parts, &from, MsgFlags::MSG_DONTWAIT, Some(&to))?;
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+                return Err(io::ErrorKind::InvalidInput.into());
             }
         }
         Ok(())
@@ -190,8 +187,9 @@ pub(super) fn probe() -> io::Result<()> {
     Ok(())
 }
 
-/// A socket that hears the advertisements for a virtual router on an interface.
-pub(super) fn open_on(interface: &str, index: u32, router: (Vrid, Family)) -> io::Result<Socket> {
+/// A socket that hears the advertisements for a virtual router on an interface: those to this machine, and after [`join`]
+/// those to the group.
+pub(super) fn open_on(interface: &str, router: (Vrid, Family)) -> io::Result<Socket> {
     let (_, family) = router;
     let socket = open_raw(family)?;
     socket.bind_device(Some(interface.as_bytes()))?;
@@ -203,11 +201,14 @@ pub(super) fn open_on(interface: &str, index: u32, router: (Vrid, Family)) -> io
     // What came before the filter was in place is not to be looked at.
     let mut stray = [0; 64];
     while (&socket).read(&mut stray).is_ok() {}
-    match family {
-        Family::Ipv4 => socket.join_multicast_v4_n(&GROUP, &InterfaceIndexOrAddress::Index(index))?,
-        Family::Ipv6 => socket.join_multicast_v6(&GROUP_IPV6, index)?,
-    }
     Ok(socket)
+}
+
+pub(super) fn join(socket: &Socket, index: u32, family: Family) -> io::Result<()> {
+    match family {
+        Family::Ipv4 => socket.join_multicast_v4_n(&GROUP, &InterfaceIndexOrAddress::Index(index)),
+        Family::Ipv6 => socket.join_multicast_v6(&GROUP_IPV6, index),
+    }
 }
 
 fn open_raw(family: Family) -> io::Result<Socket> {

@@ -2,7 +2,7 @@
 
 use lb_vrrp::{
     Family, Group, MemberId, Output, State,
-    advertisement::{Envelope, Expected, decode},
+    advertisement::{DecodeError, Envelope, decode},
     config::ChecksumForm,
 };
 
@@ -28,21 +28,25 @@ impl World {
             return Ok(());
         }
         let now = node.local(self.now);
+        let (ipv4, ipv6) = (node.source, node.source_ipv6);
+        let own_of = |family| if family == Family::Ipv4 { ipv4 } else { ipv6 };
         let Some(machine) = &mut node.group else { return Ok(()) };
         let was = machine.state();
         match input {
             Input::Packet { source, bytes } => {
                 let members = node.config.members.iter().enumerate();
                 let members = members.filter(|(_, member)| member.family() == Family::of(source));
-                let (ids, expected): (Vec<_>, Vec<_>) = members
-                    .map(|(id, member)| {
-                        let (vrid, version, interval) = (member.vrid, member.version, member.interval);
-                        (MemberId(id), Expected { vrid, version, interval })
-                    })
-                    .unzip();
-                let envelope = Envelope { source, destination: group(source), ttl: 255 };
+                let (ids, expected): (Vec<_>, Vec<_>) =
+                    members.map(|(id, member)| (MemberId(id), member.expected())).unzip();
+                let is_unicast = expected.iter().any(|router| router.transport.unicast().is_some());
+                let destination = if is_unicast { own_of(Family::of(source)) } else { group(source) };
+                let envelope = Envelope { source, destination, ttl: 255 };
                 let decoded = match decode(&bytes, &envelope, &expected) {
                     Ok(decoded) => decoded,
+                    Err(DecodeError::NotAPeer) => {
+                        self.strangers += 1;
+                        return Ok(());
+                    }
                     Err(error) => {
                         return self.broken(format!("node {index} can't decode what a node sent: {error}"));
                     }
@@ -129,10 +133,18 @@ impl World {
                 let source = node.source_of(member);
                 let form =
                     if self.random.per_mille(500) { ChecksumForm::Rfc9568 } else { ChecksumForm::Rfc5798 };
-                let bytes = advertisement.encode(form, source, group(source));
+                let transport = node.config.members[member.0].transport.clone();
+                let destinations = transport.destinations(Family::of(source));
                 self.note(|| format!("node {index}: advertises {}", advertisement.priority));
                 for to in 0..self.nodes.len() {
-                    let dropped = self.lan.drops_ipv6 && source.is_ipv6();
+                    let own = self.nodes[to].source_of(member);
+                    let Some(&destination) =
+                        destinations.iter().find(|one| one.is_multicast() || **one == own)
+                    else {
+                        continue;
+                    };
+                    let bytes = advertisement.encode(form, source, destination);
+                    let dropped = self.lan.drops_ipv6 && source.is_ipv6() && destination.is_multicast();
                     if dropped || to == index || !self.nodes[index].link_up || !self.nodes[to].link_up {
                         continue;
                     }

@@ -8,7 +8,8 @@ use std::{
 use lb_vrrp::{Preempt, State, advertisement::Advertisement, config::ChecksumForm};
 
 use super::{
-    moves::{pair, settled},
+    moves::{pair, pair_with, settled},
+    speak_unicast,
     world::{Broken, Event, MILLISECOND, SECOND, World, group},
 };
 
@@ -24,7 +25,9 @@ fn forge(world: &mut World, to: usize, source: IpAddr, priority: u8, interval: D
         interval,
         addresses: member.addresses.iter().map(|address| address.address).collect(),
     };
-    let bytes = advertisement.encode(ChecksumForm::Rfc9568, source, group(source));
+    let destination =
+        if member.transport.unicast().is_some() { world.nodes[to].source } else { group(source) };
+    let bytes = advertisement.encode(ChecksumForm::Rfc9568, source, destination);
     world.schedule(0, Event::Packet { to, source, bytes });
 }
 
@@ -53,6 +56,40 @@ fn a_forged_long_interval_puts_a_takeover_off_by_ten_times_at_most() {
                 world.run(3_020 * MILLISECOND)
             });
             assert_eq!(world.nodes[1].state(), State::Active, "seed {seed}, stranger: {stranger}");
+        }
+    }
+}
+
+/// By unicast nobody but the nodes of the file is heard: the highest priority there is, sent on and on, moves nothing, and
+/// the address still moves as it should.
+#[test]
+fn a_pair_by_unicast_hears_no_stranger() {
+    for seed in 0..RUNS {
+        for holder in 0..2 {
+            let change = |index, config: &mut _| speak_unicast(config, index, 2);
+            let mut world = pair_with(seed, Preempt::Degraded, holder, change);
+            let forge_all = |world: &mut World| {
+                for to in 0..2 {
+                    let stranger = Ipv4Addr::new(192, 0, 2, 99).into();
+                    forge(world, to, stranger, 255, Duration::from_millis(100));
+                    forge(world, to, stranger, 0, Duration::from_millis(100));
+                }
+            };
+            settled(&mut world, |world| {
+                for _ in 0..100 {
+                    somewhen(world)?;
+                    forge_all(world);
+                }
+                assert_eq!(
+                    (world.nodes[holder].state(), world.transitions),
+                    (State::Active, 0),
+                    "seed {seed}"
+                );
+                world.stop(holder)?;
+                world.run(20 * MILLISECOND)
+            });
+            assert!(world.strangers >= 396, "seed {seed}: {}", world.strangers);
+            assert_eq!(world.nodes[1 - holder].state(), State::Active, "seed {seed}");
         }
     }
 }

@@ -15,15 +15,21 @@ const RUNS: u64 = 20;
 
 /// Two nodes with default settings, `holder` Active for a while, the other a Backup.
 pub(crate) fn pair(seed: u64, preempt: Preempt, holder: usize) -> World {
-    pair_with(seed, preempt, holder, |_| {})
+    pair_with(seed, preempt, holder, |_, _| {})
 }
 
-fn pair_with(seed: u64, preempt: Preempt, holder: usize, change: impl Fn(&mut GroupConfig)) -> World {
+/// `change` is given the index of a node.
+pub(crate) fn pair_with(
+    seed: u64,
+    preempt: Preempt,
+    holder: usize,
+    change: impl Fn(usize, &mut GroupConfig),
+) -> World {
     let nodes = (0..2)
         .map(|index: usize| {
             let priority = 254 - u8::try_from(index).unwrap();
             let mut config = config(priority, index == 0, 100, 1, preempt);
-            change(&mut config);
+            change(index, &mut config);
             Node::new(index, config, 0)
         })
         .collect();
@@ -320,7 +326,7 @@ fn peer_that_dies_in_a_switchover_leaves_the_address_to_the_one_that_gave_it() {
 fn a_vip_with_both_families_moves_as_one_and_not_because_one_is_unheard() {
     for seed in 0..RUNS {
         for holder in 0..2 {
-            let both = |config: &mut GroupConfig| config.members.push(over_ipv6(&config.members[0]));
+            let both = |_, config: &mut GroupConfig| config.members.push(over_ipv6(&config.members[0]));
             let mut world = pair_with(seed, Preempt::Degraded, holder, both);
             settled(&mut world, |world| {
                 world.lan.drops_ipv6 = true;

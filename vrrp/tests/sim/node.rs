@@ -75,8 +75,8 @@ impl Node {
     pub(crate) fn new(index: usize, config: GroupConfig, rate_ppm: i64) -> Self {
         Self {
             config,
-            source: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11 + u8::try_from(index).unwrap())),
-            source_ipv6: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 11 + u16::try_from(index).unwrap()).into(),
+            source: Self::addresses(index)[0],
+            source_ipv6: Self::addresses(index)[1],
             group: None,
             incarnation: 0,
             tracker: Tracker::settled(),
@@ -100,6 +100,13 @@ impl Node {
             offset: 1_000_000_000_000 + 977_000_000 * index as i128,
             rate_ppm: i128::from(rate_ppm),
         }
+    }
+
+    /// The IPv4 and the link-local address of the node of this index.
+    pub(crate) fn addresses(index: usize) -> [IpAddr; 2] {
+        let last = 11 + u8::try_from(index).unwrap();
+        let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last.into());
+        [Ipv4Addr::new(192, 0, 2, last).into(), link_local.into()]
     }
 
     /// Source of the advertisements of a member.

@@ -91,6 +91,8 @@ pub(crate) struct World {
     pub(crate) client: Option<usize>,
     pub(crate) promises: Promises,
     pub(crate) transitions: u64,
+    /// Advertisements that a node by unicast did not look at.
+    pub(crate) strangers: u64,
     pub(crate) first_address: IpAddr,
     queue: BinaryHeap<Reverse<(u64, u64, Event)>>,
     sequence: u64,
@@ -108,6 +110,7 @@ impl World {
             nodes,
             client: None,
             transitions: 0,
+            strangers: 0,
             first_address,
             queue: BinaryHeap::new(),
             sequence: 0,

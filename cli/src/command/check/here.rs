@@ -121,7 +121,16 @@ fn check_interface(
     }
     let own: Vec<_> = local.iter().filter(|local| local.interface == interface).collect();
     let family = member.family();
-    if !own.iter().any(|local| local.is_source(family)) {
+    if let Some(unicast) = member.transport.unicast() {
+        if !own.iter().any(|local| local.address == unicast.source) {
+            findings.push(fatal(format!(
+                "interface {interface} of [vip.{vip}] does not have {}, from which this node is to advertise by unicast; \
+                 write the right address into unicast_addresses, or another `interface`",
+                unicast.source
+            )));
+            return;
+        }
+    } else if !own.iter().any(|local| local.is_source(family)) {
         let message = match family {
             Family::Ipv4 => format!(
                 "interface {interface} of [vip.{vip}] has no IPv4 address; advertisements need one as their source"

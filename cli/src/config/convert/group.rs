@@ -59,22 +59,30 @@ fn one(
     let by_node = cluster.nodes.iter().enumerate().zip(priorities).map(|((index, _), priority)| {
         let others = cluster.nodes.iter().enumerate().filter(|(other, _)| *other != index);
         let foreign = others.clone().any(|(_, other)| other.kind == PeerKind::Keepalived);
+        let members: Vec<_> = members
+            .iter()
+            .copied()
+            .flatten()
+            .filter_map(|by_node| by_node.get(index))
+            .flatten()
+            .cloned()
+            .collect();
+        let mut peers: Vec<_> = others.map(|(_, other)| other.address).collect();
+        for peer in members.iter().filter_map(|member| member.transport.unicast()).flat_map(|one| &one.peers)
+        {
+            if !peers.contains(peer) {
+                peers.push(*peer);
+            }
+        }
         GroupConfig {
             name: name.to_owned(),
             priority,
             first: index == 0,
             preempt,
             peer: if foreign { PeerKind::Keepalived } else { PeerKind::Lbctl },
-            peers: others.map(|(_, other)| other.address).collect(),
+            peers,
             garp_refresh,
-            members: members
-                .iter()
-                .copied()
-                .flatten()
-                .filter_map(|by_node| by_node.get(index))
-                .flatten()
-                .cloned()
-                .collect(),
+            members,
         }
     });
     Group { name: name.to_owned(), by_node: by_node.collect(), frontends: Vec::new(), backends: Vec::new() }

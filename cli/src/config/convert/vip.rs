@@ -3,12 +3,12 @@
 use std::{net::IpAddr, time::Duration};
 
 use lb_vrrp::{
-    AdvertisementInterval, ChecksumForm, Family, Interface, MemberConfig, PeerKind, Version, VirtualAddress,
-    Vrid, is_link_local,
+    AdvertisementInterval, ChecksumForm, Family, Interface, MemberConfig, PeerKind, Transport, Version,
+    VirtualAddress, Vrid, is_link_local,
 };
 use sha2::{Digest, Sha256};
 
-use super::by_node;
+use super::{by_node, transport};
 use crate::config::{
     diagnostic::Report,
     model::{Cluster, Node},
@@ -56,8 +56,9 @@ fn members(vip: &Named<raw::Vip>, cluster: &Cluster, report: &Report<'_>) -> Opt
         raw.addresses.iter().partition(|at| Family::of(at.value.address) == Family::Ipv4);
     check_ipv6(&ipv6, (version, is_foreign), vrid, report);
     let families = [ipv4.iter().map(|at| at.value).collect(), link_local_first(&ipv6, vrid)];
+    let unicast = transport::convert(raw, cluster, report);
     let default_form = if is_foreign { ChecksumForm::Rfc5798 } else { ChecksumForm::Rfc9568 };
-    let member = |interface: &Interface, addresses: &Vec<VirtualAddress>| MemberConfig {
+    let member = |node, interface: &Interface, addresses: &Vec<VirtualAddress>| MemberConfig {
         vip: vip.name.value.clone(),
         interface: interface.clone(),
         vrid,
@@ -65,12 +66,16 @@ fn members(vip: &Named<raw::Vip>, cluster: &Cluster, report: &Report<'_>) -> Opt
         interval,
         addresses: addresses.clone(),
         checksum: raw.checksum.as_ref().map_or(default_form, |form| form.value),
+        transport: addresses
+            .first()
+            .zip(unicast.as_ref())
+            .map_or(Transport::Multicast, |(first, unicast)| unicast.of(node, Family::of(first.address))),
     };
-    let on = |interface| {
+    let on = |(node, interface)| {
         let families = families.iter().filter(|addresses: &&Vec<_>| !addresses.is_empty());
-        families.map(|addresses| member(interface, addresses)).collect()
+        families.map(|addresses| member(node, interface, addresses)).collect()
     };
-    Some(interfaces.iter().map(on).collect())
+    Some(interfaces.iter().enumerate().map(on).collect())
 }
 
 /// RFC 9568 §5.2.9: an IPv6 list begins with a link-local address. Where the file has none, it is made from what both nodes
@@ -199,6 +204,11 @@ fn check_addresses(vips: &[Named<raw::Vip>], cluster: &Cluster, report: &Report<
                     "{address} is the own address of node `{}`; a vip's address is nobody's own, it moves",
                     node.name
                 );
+                report.error(at.span, message);
+            }
+            if vips.iter().any(|vip| transport::ByUnicast::all(&vip.value).any(|own| own == address)) {
+                let message =
+                    format!("{address} is in unicast_addresses; a vip's address is nobody's own, it moves");
                 report.error(at.span, message);
             }
             seen.push((address, &vip.name.value));

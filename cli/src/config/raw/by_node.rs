@@ -25,4 +25,20 @@ impl<T> ByNode<T> {
         let entries = entries.iter().map(|(node, value)| (node.clone(), one(value))).collect();
         Some(Self::Each { entries, span: value.span })
     }
+
+    pub(crate) fn span(&self) -> Span {
+        match self {
+            Self::All(at) => at.span,
+            Self::Each { span, .. } => *span,
+        }
+    }
+
+    /// All that could be read.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &At<T>> {
+        let (all, each) = match self {
+            Self::All(at) => (Some(at), &[][..]),
+            Self::Each { entries, .. } => (None, entries.as_slice()),
+        };
+        all.into_iter().chain(each.iter().filter_map(|(_, at)| at.as_ref()))
+    }
 }

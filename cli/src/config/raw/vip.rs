@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use lb_vrrp::{ChecksumForm, Version, VirtualAddress, is_link_local};
+use lb_vrrp::{ChecksumForm, Family, Version, VirtualAddress, is_link_local};
 
 use super::{ByNode, proxy::interface};
 use crate::config::{
@@ -25,6 +25,11 @@ pub(crate) struct Vip {
     pub(crate) group: Option<At<String>>,
     pub(crate) checksum: Option<At<ChecksumForm>>,
     pub(crate) garp_refresh: Option<At<Duration>>,
+    /// True for unicast.
+    pub(crate) unicast: Option<At<bool>>,
+    /// At most one of a family.
+    pub(crate) unicast_addresses: Option<ByNode<Vec<At<IpAddr>>>>,
+    pub(crate) minimum_ttl: Option<At<u32>>,
 }
 
 /// `preempt` without its delay, which is a key of its own.
@@ -74,6 +79,15 @@ impl Vip {
             ),
             garp_refresh: fields
                 .duration("garp_refresh", Duration::from_secs(1)..=Duration::from_secs(86_400)),
+            unicast: fields.choice("transport", &[("multicast", false), ("unicast", true)]),
+            unicast_addresses: fields.value("unicast_addresses").and_then(|value| {
+                let is_table = value.is_table();
+                if !is_table {
+                    value.mismatch(UNICAST_ADDRESSES);
+                }
+                is_table.then(|| ByNode::read(&value, unicast_addresses)).flatten()
+            }),
+            minimum_ttl: fields.integer("minimum_ttl", 1..=255),
         };
         fields.finish(|key| match key {
             "address" => Some("write addresses = [\"192.0.2.10\"]".into()),
@@ -82,6 +96,9 @@ impl Vip {
             ),
             "nopreempt" => Some("write preempt = \"never\"".into()),
             "advert_int" => Some("write advertisement_interval = \"100ms\"".into()),
+            "unicast_peer" | "unicast_src_ip" | "unicast" => Some(
+                "write transport = \"unicast\"; nodes send to each other's address of [cluster], or of unicast_addresses".into(),
+            ),
             "state" => Some("there is none: an election decides; `prefer` names the preferred node".into()),
             _ => None,
         });
@@ -98,6 +115,25 @@ fn addresses(fields: &Fields<'_>) -> Vec<At<VirtualAddress>> {
     list.iter()
         .filter_map(|item| item.parsed("a list of addresses, as in [\"192.0.2.10\"]", text::virtual_address))
         .collect()
+}
+
+const UNICAST_ADDRESSES: &str = "addresses by node, as in { lb1 = \"192.0.2.11\", lb2 = \"192.0.2.12\" }";
+
+fn unicast_addresses(value: &Value<'_>) -> Option<At<Vec<At<IpAddr>>>> {
+    let expected = "an address, as in \"192.0.2.11\", or a list with one of each family";
+    let one = |value: &Value<'_>| value.parsed(expected, text::own_address);
+    let span = value.span;
+    let addresses: Vec<_> = if value.as_str().is_some() {
+        one(value).into_iter().collect()
+    } else {
+        value.list(expected)?.iter().filter_map(one).collect()
+    };
+    if let [first, second, ..] = addresses.as_slice()
+        && (addresses.len() > 2 || Family::of(first.value) == Family::of(second.value))
+    {
+        value.mismatch("one address of each family");
+    }
+    Some(At::new(addresses, span))
 }
 
 fn version(value: &Value<'_>) -> Option<At<Version>> {

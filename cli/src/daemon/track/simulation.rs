@@ -231,6 +231,7 @@ fn group_config(index: u8) -> GroupConfig {
             interval: AdvertisementInterval::new(Version::V3, Duration::from_secs(1)).expect("in range"),
             addresses: vec![VirtualAddress { address: ADDRESS, prefix: 32 }],
             checksum: ChecksumForm::Rfc9568,
+            transport: lb_vrrp::Transport::Multicast,
         }],
     }
 }

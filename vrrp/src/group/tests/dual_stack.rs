@@ -185,12 +185,7 @@ fn what_is_sent_over_ipv6_passes_the_checks_of_receipt() {
     let member = &node.group.members[1];
     let (source, destination) = (ip(OURS_6), ip("ff02::12"));
     let message = member.advertisement(254).encode(ChecksumForm::Rfc5798, source, destination);
-    let expected = crate::advertisement::Expected {
-        vrid: member.config.vrid,
-        version: member.config.version,
-        interval: member.config.interval,
-    };
     let envelope = Envelope { source, destination, ttl: 255 };
-    let decoded = crate::advertisement::decode(&message, &envelope, &[expected]).unwrap();
+    let decoded = crate::advertisement::decode(&message, &envelope, &[member.config.expected()]).unwrap();
     assert_eq!(decoded.advertisement, member.advertisement(254));
 }

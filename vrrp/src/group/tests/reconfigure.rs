@@ -1,7 +1,10 @@
 //! Another configuration for a group that runs: `lbctl reload` moves nothing that it does not name.
 
 use super::*;
-use crate::group::{CantReconfigure, check_reconfigure};
+use crate::{
+    Unicast,
+    group::{CantReconfigure, check_reconfigure},
+};
 
 fn address(last: u8) -> VirtualAddress {
     VirtualAddress { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)), prefix: 32 }
@@ -216,4 +219,25 @@ fn what_would_make_two_owners_is_refused_and_changes_nothing() {
         |interval| GroupConfig { members: vec![member("web", 51, Version::V2, interval)], ..config(200) };
     let error = check_reconfigure(&v2(1_000), &v2(2_000)).unwrap_err();
     assert!(matches!(error, CantReconfigure::Interval { .. }), "{error}");
+}
+
+/// While the files differ, each node has to hear the other.
+#[test]
+fn nodes_by_unicast_may_come_and_go_but_none_changes_its_address() {
+    let by_unicast = |source: [u8; 4], peers: &[[u8; 4]]| {
+        let mut config = config(200);
+        let peers = peers.iter().copied().map(IpAddr::from).collect();
+        config.members[0].transport =
+            Transport::Unicast(Unicast { source: source.into(), peers, minimum_ttl: 255 });
+        config
+    };
+    let (own, peer, third) = ([192, 0, 2, 12], [192, 0, 2, 11], [192, 0, 2, 13]);
+    let pair = by_unicast(own, &[peer]);
+    let three = by_unicast(own, &[peer, third]);
+    assert_eq!(check_reconfigure(&pair, &three), Ok(()));
+    assert_eq!(check_reconfigure(&three, &pair), Ok(()));
+    for new in [config(200), by_unicast(third, &[peer]), by_unicast(own, &[third])] {
+        let refused = check_reconfigure(&pair, &new).unwrap_err().to_string();
+        assert!(refused.starts_with("transport of vip web can't change"), "{refused}");
+    }
 }

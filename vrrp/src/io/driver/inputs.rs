@@ -115,7 +115,7 @@ impl Driver<'_> {
         let Some(io) = lane.members.get(member.0) else { return };
         let vip = io.config.name();
         let decoded = received.unwrap(packet).and_then(|(envelope, message)| {
-            decode(message, &envelope, &io.expected).map(|decoded| (envelope, decoded))
+            decode(message, &envelope, &[io.config.expected()]).map(|decoded| (envelope, decoded))
         });
         match decoded {
             Ok((envelope, decoded)) => {

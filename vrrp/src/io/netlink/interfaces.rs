@@ -132,13 +132,21 @@ impl Interfaces {
         })
     }
 
+    /// Whether the interface has this address as its own, and for certain. Who names an IPv4 address may mean one that is not
+    /// the first of its network.
+    pub(in crate::io) fn is_own(&self, index: u32, address: IpAddr) -> bool {
+        self.own(index)
+            .any(|known| known.place.address.address == address && (address.is_ipv4() || !known.unfit))
+    }
+
+    fn own(&self, index: u32) -> impl Iterator<Item = &KernelAddress> {
+        self.addresses.iter().filter(move |known| known.place.index == index && known.owner != Owner::Ours)
+    }
+
     /// The first IPv4 address of the interface that is its own, or the first link-local one (RFC 9568 §5.1.2.1).
     fn primary(&self, index: u32, family: Family, virtual_addresses: &BTreeSet<IpAddr>) -> Option<IpAddr> {
-        let own = self
-            .addresses
-            .iter()
-            .filter(|known| known.place.index == index && known.owner != Owner::Ours && !known.unfit);
-        own.map(|known| known.place.address.address)
+        let fit = self.own(index).filter(|known| !known.unfit);
+        fit.map(|known| known.place.address.address)
             .filter(|address| !virtual_addresses.contains(address))
             .find(|address| match family {
                 Family::Ipv4 => address.is_ipv4(),
@@ -218,6 +226,23 @@ mod tests {
         interfaces.apply(&Event::Address(address(2, [192, 0, 2, 12], Owner::Static)));
         let home = interfaces.find(&holding, Family::Ipv4, &vips()).unwrap();
         assert_eq!((home.index, home.source), (2, Some(Ipv4Addr::new(192, 0, 2, 12).into())));
+    }
+
+    #[test]
+    fn an_address_that_is_named_may_be_the_second_of_its_network_but_not_in_doubt() {
+        let mut interfaces = Interfaces::default();
+        let mut is_own = |text: &str, owner, unfit| {
+            let address = VirtualAddress { address: text.parse().unwrap(), prefix: 24 };
+            let place = Place { index: 2, address };
+            interfaces.apply(&Event::Address(KernelAddress { place, owner, unfit }));
+            interfaces.is_own(2, address.address)
+        };
+        assert!(is_own("192.0.2.11", Owner::Static, false));
+        assert!(is_own("192.0.2.12", Owner::Static, true), "not the first of its network");
+        assert!(!is_own("192.0.2.100", Owner::Ours, false), "a virtual one");
+        assert!(is_own("2001:db8::11", Owner::Static, false));
+        assert!(!is_own("2001:db8::12", Owner::Kernel, true), "perhaps somebody else's");
+        assert!(!interfaces.is_own(3, "192.0.2.11".parse().unwrap()), "another interface");
     }
 
     /// V-20 over IPv6, and what a kernel says of an address while it asks whether it is the only one that has it.
