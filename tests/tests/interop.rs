@@ -152,6 +152,13 @@ fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
     scene.start("lb1").unwrap();
     watch_advertisements(wire, &scene, "lb2", 5);
     assert_eq!(order::claims(&scene, before), 0, "ours accepts what keepalived sends, and does not preempt");
+    if wire.keepalived.version == 3 {
+        // RFC 5798's form, of which ours knows that it is one, says so once, and counts.
+        let counted = &scene.status_of("lb1")["groups"][0]["counters"]["checksum_rfc5798_received"];
+        assert!(counted.as_u64() >= Some(5), "{counted}");
+        let said = scene.log("lb1", "lbctl").unwrap();
+        assert_eq!(said.matches("198.51.100.12 sends checksums in RFC 5798's form").count(), 1, "{said}");
+    }
 
     let pulled = scene.fail("lb2", How::Cable).unwrap();
     moves_in_time(wire, &scene, "lb2", before, pulled)?;

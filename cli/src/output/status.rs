@@ -211,6 +211,18 @@ fn readiness(node: &GroupNode, status: &Status) -> (String, Tone) {
     }
 }
 
+/// A line for each bind of the file: that of a vip is several sockets, one for each address.
+fn binds(frontend: &Frontend) -> Vec<String> {
+    let lines = frontend.binds.iter().map(|bind| match bind.error {
+        None if frontend.paused.is_some() => format!("{} PAUSED", bind.label),
+        None => bind.label.clone(),
+        Some(_) => format!("{} NOT BOUND", bind.label),
+    });
+    let mut lines: Vec<_> = lines.collect();
+    lines.dedup();
+    lines
+}
+
 fn frontends(frontends: &[Frontend], paint: Paint) -> String {
     let mut table = Table::new(
         ["FRONTEND", "BIND", "MODE", "CONNECTIONS", "REQUESTS/S", "5xx/MIN"],
@@ -221,11 +233,7 @@ fn frontends(frontends: &[Frontend], paint: Paint) -> String {
         let errors = frontend.server_errors_per_minute;
         table.row([
             frontend.name.as_str().into(),
-            Cell::lines(frontend.binds.iter().map(|bind| match bind.error {
-                None if frontend.paused.is_some() => format!("{} PAUSED", bind.label),
-                None => bind.label.clone(),
-                Some(_) => format!("{} NOT BOUND", bind.label),
-            })),
+            Cell::lines(binds(frontend)),
             frontend.mode.as_str().into(),
             format!("{} / {}", thousands(frontend.connections), frontend.maxconn).into(),
             if http { rate(frontend.requests_per_second) } else { "-".to_owned() }.into(),

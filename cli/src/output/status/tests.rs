@@ -328,6 +328,23 @@ fn file_that_was_loaded_since_the_start_says_when() {
     );
 }
 
+/// A vip with both families: one bind of the file is two sockets.
+#[test]
+fn a_bind_on_several_addresses_is_one_line_and_another_if_one_of_them_failed() {
+    let mut status = healthy();
+    let alone = render(&status, Paint::Never);
+    let bind = status.frontends[0].binds[0].clone();
+    status.frontends[0].binds.push(bind.clone());
+    assert_eq!(render(&status, Paint::Never), alone);
+    status.frontends[0].binds.push(Bind { error: Some("address in use".to_owned()), ..bind });
+    let screen = render(&status, Paint::Never);
+    assert_eq!(
+        (screen.matches("web:80").count(), screen.matches("web:80 NOT BOUND").count()),
+        (2, 1),
+        "{screen}"
+    );
+}
+
 #[test]
 fn files_that_differ_and_a_bind_that_failed() {
     let mut status = healthy();
