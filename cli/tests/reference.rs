@@ -143,6 +143,7 @@ fn the_table_for_those_who_come_from_haproxy_says_what_is_taken() {
                 .replace("backend = \"app\"", "backend = \"web\"");
             let section = match key {
                 "preempt" | "transport" => PAIR.to_owned(),
+                "password" => format!("{PAIR}version = 2\n"),
                 "bind" => format!("{PAIR}{LISTEN}"),
                 _ => format!("{PAIR}{LISTEN}bind = \"*:80\"\n"),
             };

@@ -21,6 +21,8 @@ pub struct Speaks {
     pub ipv6: bool,
     /// Between the nodes' own addresses.
     pub unicast: bool,
+    /// PASS of VRRPv2.
+    pub password: Option<&'static str>,
 }
 
 /// Starts keepalived on lb2 as a router of vrid 51 for the address of the lab, without preemption.
@@ -29,7 +31,10 @@ pub struct Speaks {
 /// It does not start.
 #[track_caller]
 pub fn start(scene: &Scene, speaks: Speaks) -> Spawned<'_> {
-    let Speaks { version, interval, ipv6, unicast } = speaks;
+    let Speaks { version, interval, ipv6, unicast, password } = speaks;
+    let authentication = password.map_or_else(String::new, |password| {
+        format!("  authentication {{\n    auth_type PASS\n    auth_pass {password}\n  }}\n")
+    });
     let seconds = f64::from(interval) / 1000.0;
     let instance = |name: &str, network: &str, addresses: &str| {
         let peers = if unicast {
@@ -39,7 +44,7 @@ pub fn start(scene: &Scene, speaks: Speaks) -> Spawned<'_> {
         };
         format!(
             "vrrp_instance {name} {{\n  state BACKUP\n  nopreempt\n  interface eth0\n  virtual_router_id 51\n  \
-             priority {PRIORITY}\n  advert_int {seconds}\n{peers}  virtual_ipaddress {{\n{addresses}  }}\n}}\n"
+             priority {PRIORITY}\n  advert_int {seconds}\n{authentication}{peers}  virtual_ipaddress {{\n{addresses}  }}\n}}\n"
         )
     };
     let mut instances = instance("web", "198.51.100.", &format!("    {VIP}/32\n"));

@@ -23,9 +23,11 @@ struct Wire {
     down_interval: Duration,
 }
 
-const SPEAKS_V2: Speaks = Speaks { version: 2, interval: 1000, ipv6: false, unicast: false };
+const SPEAKS_V2: Speaks = Speaks { version: 2, interval: 1000, ipv6: false, unicast: false, password: None };
 const SPEAKS_V3: Speaks = Speaks { version: 3, interval: 100, ..SPEAKS_V2 };
 const V2: Wire = Wire { keepalived: SPEAKS_V2, down_interval: Duration::from_secs(4) };
+/// One with fewer than 8 characters.
+const V2_PASSWORD: Wire = Wire { keepalived: Speaks { password: Some("secret"), ..SPEAKS_V2 }, ..V2 };
 const V3: Wire = Wire { keepalived: SPEAKS_V3, down_interval: Duration::from_millis(400) };
 const V3_IPV6: Wire = Wire { keepalived: Speaks { ipv6: true, ..SPEAKS_V3 }, ..V3 };
 /// Over both families as well.
@@ -34,7 +36,8 @@ const V3_UNICAST: Wire = Wire { keepalived: Speaks { ipv6: true, unicast: true, 
 const LONG: Duration = Duration::from_secs(30);
 
 fn mixed(wire: &Wire) -> Options {
-    let Speaks { version, interval, ipv6, unicast } = wire.keepalived;
+    let Speaks { version, interval, ipv6, unicast, password } = wire.keepalived;
+    let password = password.map_or_else(String::new, |password| format!("password = \"{password}\""));
     let ipv6 = if ipv6 { format!(", \"{}\", \"{VIP_IPV6}\"", keepalived::LINK_LOCAL) } else { String::new() };
     let transport = if unicast {
         "transport = \"unicast\"\nunicast_addresses = { lb1 = [\"198.51.100.11\", \"2001:db8:f::11\"], \
@@ -55,6 +58,7 @@ interface = "eth0"
 addresses = ["198.51.100.10"{ipv6}]
 advertisement_interval = "{interval}ms"
 {transport}
+{password}
 
 [listen.web]
 bind    = {{ vip = "web", port = 80 }}
@@ -216,6 +220,16 @@ fn over_both_families_keepalived_is_our_backup_then_takes_over_and_gives_back() 
 #[test]
 fn over_both_families_keepalived_is_active_then_ours_takes_over_and_gives_back() {
     in_time(|| keepalived_active_first(&V3_IPV6));
+}
+
+#[test]
+fn version_2_with_a_password_keepalived_is_our_backup_then_takes_over_and_gives_back() {
+    in_time(|| ours_active_first(&V2_PASSWORD));
+}
+
+#[test]
+fn version_2_with_a_password_keepalived_is_active_then_ours_takes_over_and_gives_back() {
+    in_time(|| keepalived_active_first(&V2_PASSWORD));
 }
 
 #[test]

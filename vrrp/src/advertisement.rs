@@ -26,7 +26,7 @@ use std::{cmp::Ordering, net::IpAddr, time::Duration};
 pub use error::DecodeError;
 pub use packet::unwrap_ipv4;
 
-use crate::{AdvertisementInterval, ChecksumForm, Transport, Version, Vrid};
+use crate::{AdvertisementInterval, ChecksumForm, Password, Transport, Version, Vrid};
 
 /// Length of the fixed part, the same in both versions.
 const HEADER: usize = 8;
@@ -71,6 +71,8 @@ pub struct Expected<'a> {
     pub interval: AdvertisementInterval,
     /// Whom it listens to.
     pub transport: &'a Transport,
+    /// What an advertisement of VRRPv2 has to carry; `None`: authentication type 0, and no look at the data.
+    pub password: Option<&'a Password>,
 }
 
 /// What [`decode`] found.
@@ -125,12 +127,23 @@ impl Advertisement {
     /// The bytes of the VRRP message, checksum filled in.
     ///
     /// `form` matters for VRRPv3 over IPv4 only. VRRPv2 goes out with authentication type 0 and eight zero bytes of
-    /// authentication data (RFC 3768 §5.3.10). The reserved bits are 0. An interval that the version cannot say is
+    /// authentication data (RFC 3768 §5.3.10), or with [`Self::encode_with`] a password. The reserved bits are 0. An interval that the version cannot say is
     /// rounded down to its unit and held within its range (an [`AdvertisementInterval`] always fits). Addresses of
     /// another family than `source`, and any after the 255th, have no place in the message and are left out.
     pub fn encode(&self, form: ChecksumForm, source: IpAddr, destination: IpAddr) -> Vec<u8> {
+        self.encode_with(None, form, source, destination)
+    }
+
+    /// The same with the password of VRRPv2, which VRRPv3 has no room for.
+    pub fn encode_with(
+        &self,
+        password: Option<&Password>,
+        form: ChecksumForm,
+        source: IpAddr,
+        destination: IpAddr,
+    ) -> Vec<u8> {
         match self.version {
-            Version::V2 => v2::encode(self, source),
+            Version::V2 => v2::encode(self, password, source),
             Version::V3 => v3::encode(self, form, source, destination),
         }
     }

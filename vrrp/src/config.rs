@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Transport, advertisement::Expected};
+use crate::{Password, Transport, advertisement::Expected};
 
 /// Virtual router identifier, 1..=255 (RFC 9568 §5.2.3).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -232,6 +232,9 @@ pub struct MemberConfig {
     /// See [`Transport`].
     #[serde(default)]
     pub transport: Transport,
+    /// Of VRRPv2: sent with each advertisement, and advertisements without it are dropped.
+    #[serde(default)]
+    pub password: Option<Password>,
 }
 
 impl MemberConfig {
@@ -243,7 +246,7 @@ impl MemberConfig {
     /// What [`crate::advertisement::decode`] expects for it.
     pub fn expected(&self) -> Expected<'_> {
         let Self { vrid, version, interval, .. } = *self;
-        Expected { vrid, version, interval, transport: &self.transport }
+        Expected { vrid, version, interval, transport: &self.transport, password: self.password.as_ref() }
     }
 
     /// How people read of it: a vip with both families is two virtual routers.

@@ -31,6 +31,7 @@ pub mod io;
 pub mod moment;
 pub mod ndp;
 pub mod output;
+pub mod password;
 pub mod readiness;
 pub mod status;
 pub mod transport;
@@ -43,6 +44,7 @@ pub use config::{
 pub use group::Group;
 pub use moment::Moment;
 pub use output::{Moments, Output, TimeoutReason, Transition};
+pub use password::Password;
 pub use readiness::Readiness;
 pub use status::{GroupStatus, State};
 pub use transport::{Transport, Unicast};

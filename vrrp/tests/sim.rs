@@ -41,8 +41,8 @@ use std::{
 };
 
 use lb_vrrp::{
-    AdvertisementInterval, ChecksumForm, Family, GroupConfig, Interface, MemberConfig, PeerKind, Preempt,
-    Priority, Readiness, Transport, Unicast, Version, VirtualAddress, Vrid,
+    AdvertisementInterval, ChecksumForm, Family, GroupConfig, Interface, MemberConfig, Password, PeerKind,
+    Preempt, Priority, Readiness, Transport, Unicast, Version, VirtualAddress, Vrid,
 };
 
 use node::Node;
@@ -178,7 +178,7 @@ fn settle(world: &mut World) -> Result<(), Broken> {
 }
 
 /// A configuration that the seed draws: number of nodes, interval, virtual routers, preemption, clocks. One seed in ten
-/// speaks VRRPv2, one takes its peers for foreign. One in seven has a vip with both families, one has IPv6 alone; one in eleven advertises by unicast.
+/// speaks VRRPv2, half of these with a password, one takes its peers for foreign. One in seven has a vip with both families, one has IPv6 alone; one in eleven advertises by unicast.
 fn nodes(seed: u64, random: &mut Random) -> Vec<Node> {
     let count = if random.per_mille(700) { 2 } else { 3 + random.index(3) };
     let interval = [20, 100, 100, 1_000][random.index(4)];
@@ -195,7 +195,7 @@ fn nodes(seed: u64, random: &mut Random) -> Vec<Node> {
             let rate = i64::try_from(random.range(0, 2001)).unwrap() - 1_000;
             let mut config = config(priority, index == 0, interval, members, preempt);
             match seed % 10 {
-                8 => config.members.iter_mut().for_each(speak_version_2),
+                8 => config.members.iter_mut().for_each(|member| speak_version_2(member, seed % 20 == 8)),
                 9 => config.peer = PeerKind::Keepalived,
                 _ => {}
             }
@@ -222,7 +222,8 @@ fn speak_unicast(config: &mut GroupConfig, index: usize, count: usize) {
     }
 }
 
-fn speak_version_2(member: &mut MemberConfig) {
+fn speak_version_2(member: &mut MemberConfig, with_password: bool) {
+    member.password = with_password.then(|| Password::new("secret").unwrap());
     member.version = Version::V2;
     member.interval = AdvertisementInterval::new(Version::V2, Duration::from_secs(1)).unwrap();
 }
@@ -251,6 +252,7 @@ fn config(priority: u8, first: bool, interval: u64, members: usize, preempt: Pre
             }],
             checksum: ChecksumForm::Rfc9568,
             transport: Transport::Multicast,
+            password: None,
         }
     };
     GroupConfig {

@@ -158,7 +158,12 @@ fn interface(out: &mut String, interfaces: &[(&str, &Interface)]) {
 fn protocol(out: &mut String, member: &MemberConfig) {
     line(out, "advertisement_interval", time(member.interval.get()));
     match member.version {
-        Version::V2 => line(out, "version", 2),
+        Version::V2 => {
+            line(out, "version", 2);
+            if let Some(password) = &member.password {
+                line(out, "password", quoted(password.as_str()));
+            }
+        }
         Version::V3 => {
             line(out, "version", 3);
             let form = match member.checksum {
@@ -177,12 +182,19 @@ fn transport(out: &mut String, members: &[Vec<&MemberConfig>], cluster: &Cluster
         return;
     };
     line(out, "transport", quoted("unicast"));
-    let by_node = members.iter().zip(&cluster.nodes).map(|(own, node)| {
-        let sources = own.iter().filter_map(|member| member.transport.unicast());
-        let sources = list(sources.map(|unicast| quoted(&unicast.source.to_string())));
-        format!("{} = {sources}", key(&node.name))
-    });
-    line(out, "unicast_addresses", format!("{{ {} }}", by_node.collect::<Vec<_>>().join(", ")));
+    let sources = |own: &[&MemberConfig]| -> Vec<_> {
+        own.iter().filter_map(|member| member.transport.unicast()).map(|unicast| unicast.source).collect()
+    };
+    let by_node = || members.iter().map(|own| sources(own)).zip(&cluster.nodes);
+    if by_node().all(|(sources, node)| sources == [node.address]) {
+        out.push_str("# unicast_addresses: those of [cluster]\n");
+    } else {
+        let by_node = by_node().map(|(sources, node)| {
+            let sources = list(sources.iter().map(|source| quoted(&source.to_string())));
+            format!("{} = {sources}", key(&node.name))
+        });
+        line(out, "unicast_addresses", format!("{{ {} }}", by_node.collect::<Vec<_>>().join(", ")));
+    }
     line(out, "minimum_ttl", first.minimum_ttl);
 }
 

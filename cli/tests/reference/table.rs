@@ -81,6 +81,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
 const COMPANIONS: &[(&str, &str, &[&str])] = &[
     ("[vip.NAME]", "preempt_delay", &["preempt = \"always\""]),
     ("[vip.NAME]", "unicast_addresses", &["transport = \"unicast\""]),
+    ("[vip.NAME]", "password", &["version = 2"]),
     ("[vip.NAME]", "minimum_ttl", &["transport = \"unicast\""]),
     ("[frontend.NAME] bind", "vip", &["port = 80"]),
     ("[frontend.NAME] bind", "port", &["vip = \"web\""]),

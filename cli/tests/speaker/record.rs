@@ -203,6 +203,7 @@ fn hear(wire: &Socket) -> Vec<Seen> {
             version: Version::V3,
             interval: interval.unwrap(),
             transport: &Transport::Multicast,
+            password: None,
         };
         let Ok(decoded) = decode(message, &envelope, &[expected]) else { continue };
         let IpAddr::V4(source) = envelope.source else { continue };

@@ -84,7 +84,7 @@ fn a_pair_goes_over_to_unicast_and_back_one_node_after_the_other() {
         let path = bridge.folder.path().join("lb.toml");
         let multicast = std::fs::read_to_string(&path).unwrap();
         let unicast = multicast.replace("vrid = 51\n", &format!("vrid = 51\n{UNICAST}\n"));
-        let mut start = |node: &mut Node, file: &str| {
+        let start = |node: &mut Node, file: &str| {
             std::fs::write(&path, file).unwrap();
             node.start();
         };

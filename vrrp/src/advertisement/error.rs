@@ -71,12 +71,17 @@ pub enum DecodeError {
         /// Configured.
         want: Duration,
     },
-    /// RFC 3768 §7.1: authentication of a type that is not configured; we use none.
-    #[error("authentication type {got} is not 0 (none)")]
+    /// RFC 3768 §7.1: authentication of a type that is not configured.
+    #[error("authentication type {got} is not {want} ({})", if *want == 0 { "none" } else { "password" })]
     AuthenticationType {
         /// On the packet.
         got: u8,
+        /// Configured: 0 without and 1 with a password.
+        want: u8,
     },
+    /// VRRPv2 with another password than the configured one.
+    #[error("the password is not ours")]
+    Password,
     /// RFC 9568 §5.1.2.1: over IPv6 the source is the link-local address of the sender.
     #[error("source is not a link-local address")]
     SourceNotLinkLocal,
@@ -87,7 +92,7 @@ pub enum DecodeError {
 
 impl DecodeError {
     /// Every name that [`counter`](Self::counter) can return.
-    pub const COUNTERS: [&str; 15] = [
+    pub const COUNTERS: [&str; 16] = [
         "reject_packet",
         "reject_ttl",
         "reject_not_a_peer",
@@ -101,6 +106,7 @@ impl DecodeError {
         "reject_interval_zero",
         "reject_interval_mismatch",
         "reject_authentication_type",
+        "reject_password",
         "reject_source_not_link_local",
         "reject_first_address_not_link_local",
     ];
@@ -121,6 +127,7 @@ impl DecodeError {
             Self::IntervalZero => "reject_interval_zero",
             Self::IntervalMismatch { .. } => "reject_interval_mismatch",
             Self::AuthenticationType { .. } => "reject_authentication_type",
+            Self::Password => "reject_password",
             Self::SourceNotLinkLocal => "reject_source_not_link_local",
             Self::FirstAddressNotLinkLocal => "reject_first_address_not_link_local",
         }

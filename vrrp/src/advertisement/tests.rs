@@ -6,7 +6,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::{Advertisement, DecodeError, Decoded, Envelope, Expected, decode, unwrap_ipv4};
-use crate::{AdvertisementInterval, ChecksumForm, Transport, Unicast, Version, Vrid};
+use crate::{AdvertisementInterval, ChecksumForm, Password, Transport, Unicast, Version, Vrid};
 
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 11));
 const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
@@ -27,6 +27,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 fn expected(version: Version) -> Expected<'static> {
     Expected {
+        password: None,
         transport: &Transport::Multicast,
         vrid: Vrid::new(51).unwrap(),
         version,
@@ -266,7 +267,33 @@ fn v_11_interval_of_version_2_has_to_be_the_configured_one() {
 #[test]
 fn v_12_authentication_type_other_than_none_is_discarded() {
     assert_golden_messages_pass();
-    assert_eq!(decode_v2(&bytes(V2_PASSWORD)), Err(DecodeError::AuthenticationType { got: 1 }));
+    assert_eq!(decode_v2(&bytes(V2_PASSWORD)), Err(DecodeError::AuthenticationType { got: 1, want: 0 }));
+}
+
+/// RFC 2338 §5.3.6: the golden message of keepalived, sent and heard; the sum covers the password.
+#[test]
+fn v_12_a_password_of_version_2_is_sent_and_wanted() {
+    let own = Password::new("secret").unwrap();
+    let heard = |message: &[u8], password: &Password| {
+        let expected = Expected { password: Some(password), ..expected(Version::V2) };
+        decode(message, &envelope(), &[expected]).map(|decoded| decoded.advertisement)
+    };
+    let sent = advertisement(Version::V2, 150);
+    let encoded = sent.encode_with(Some(&own), ChecksumForm::Rfc9568, SOURCE, GROUP);
+    assert_eq!(encoded, bytes(V2_PASSWORD));
+    assert_eq!(heard(&encoded, &own), Ok(sent));
+    let none = Err(DecodeError::AuthenticationType { got: 0, want: 1 });
+    assert_eq!(heard(&bytes(V2), &own), none);
+    for other in ["secre", "secret1", "Secret", "x"] {
+        let other = Password::new(other).unwrap();
+        assert_eq!(heard(&encoded, &other), Err(DecodeError::Password), "{other:?}");
+    }
+    let mut longer = encoded.clone();
+    longer[18] = b'7';
+    assert_eq!(heard(&longer, &own), Err(DecodeError::Checksum));
+    let version_3 = advertisement(Version::V3, 150);
+    let without = version_3.encode(ChecksumForm::Rfc9568, SOURCE, GROUP);
+    assert_eq!(version_3.encode_with(Some(&own), ChecksumForm::Rfc9568, SOURCE, GROUP), without);
 }
 
 #[test]
@@ -375,14 +402,15 @@ fn v_19_every_reason_has_a_counter_of_its_own() {
         DecodeError::CountZero,
         DecodeError::IntervalZero,
         DecodeError::IntervalMismatch { got: second, want: second },
-        DecodeError::AuthenticationType { got: 1 },
+        DecodeError::AuthenticationType { got: 1, want: 0 },
+        DecodeError::Password,
         DecodeError::SourceNotLinkLocal,
         DecodeError::FirstAddressNotLinkLocal,
     ];
     let names: Vec<_> = all.iter().map(DecodeError::counter).collect();
     assert_eq!(names, DecodeError::COUNTERS);
     let distinct: std::collections::BTreeSet<_> = names.iter().collect();
-    assert_eq!(distinct.len(), 15);
+    assert_eq!(distinct.len(), 16);
 }
 
 #[test]
@@ -434,6 +462,7 @@ proptest! {
         let message = advertisement.encode(form, envelope.source, envelope.destination);
         let expected = Expected {
             transport: &Transport::Multicast,
+            password: None,
             vrid: advertisement.vrid,
             version: advertisement.version,
             interval: AdvertisementInterval::new(advertisement.version, advertisement.interval).unwrap(),
@@ -472,6 +501,7 @@ proptest! {
         message[at] ^= 1 << bit;
         let expected = Expected {
             transport: &Transport::Multicast,
+            password: None,
             vrid: advertisement.vrid,
             version: advertisement.version,
             interval: AdvertisementInterval::new(advertisement.version, advertisement.interval).unwrap(),

@@ -6,10 +6,14 @@ use super::{
     Advertisement, DecodeError, Decoded, Envelope, Expected, HEADER, check_length, fill_checksum,
     find_router, ipv4_addresses,
 };
-use crate::{ChecksumForm, Version, checksum::Sum};
+use crate::{ChecksumForm, Password, Version, checksum::Sum, password};
 
-/// Octets of authentication data, present whatever the authentication type (RFC 3768 §5.3.10).
-const AUTHENTICATION_DATA: usize = 8;
+/// Octets of authentication data at the end.
+const AUTHENTICATION_DATA: usize = password::LENGTH;
+
+/// Authentication types of RFC 2338 §5.3.6: none, and a password in clear text.
+const NONE: u8 = 0;
+const SIMPLE_TEXT: u8 = 1;
 
 pub(super) fn decode(
     message: &[u8],
@@ -31,8 +35,12 @@ pub(super) fn decode(
     if count == 0 {
         return Err(DecodeError::CountZero);
     }
-    if authentication_type != 0 {
-        return Err(DecodeError::AuthenticationType { got: authentication_type });
+    let want = authentication(configured.password);
+    if authentication_type != want {
+        return Err(DecodeError::AuthenticationType { got: authentication_type, want });
+    }
+    if configured.password.is_some_and(|own| rest.get(list..) != Some(own.data().as_slice())) {
+        return Err(DecodeError::Password);
     }
     if seconds == 0 {
         return Err(DecodeError::IntervalZero);
@@ -51,10 +59,14 @@ pub(super) fn decode(
     Ok(Decoded { advertisement, checksum: ChecksumForm::Rfc9568, router })
 }
 
-pub(super) fn encode(advertisement: &Advertisement, source: IpAddr) -> Vec<u8> {
+fn authentication(password: Option<&Password>) -> u8 {
+    if password.is_some() { SIMPLE_TEXT } else { NONE }
+}
+
+pub(super) fn encode(advertisement: &Advertisement, password: Option<&Password>, source: IpAddr) -> Vec<u8> {
     let seconds = u8::try_from(advertisement.interval.as_secs()).unwrap_or(u8::MAX).max(1);
-    let mut message = advertisement.head_and_addresses(0x21, [0, seconds], source);
-    message.extend_from_slice(&[0; AUTHENTICATION_DATA]);
+    let mut message = advertisement.head_and_addresses(0x21, [authentication(password), seconds], source);
+    message.extend_from_slice(&password.map_or([0; AUTHENTICATION_DATA], Password::data));
     fill_checksum(&mut message, Sum::default());
     message
 }

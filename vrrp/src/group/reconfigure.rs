@@ -23,7 +23,7 @@ pub enum CantReconfigure {
     Identity {
         /// Its vip.
         vip: String,
-        /// `vrid`, `version`, `interface`, `transport`
+        /// `vrid`, `version`, `interface`, `transport`, `password`
         what: &'static str,
     },
     /// The peer would drop the advertisements, or wait for less than one interval.
@@ -90,6 +90,9 @@ fn check_member(old: &MemberConfig, new: &MemberConfig) -> Result<(), CantReconf
     }
     if !old.transport.agrees_with(&new.transport) {
         return identity("transport");
+    }
+    if old.password != new.password {
+        return identity("password");
     }
     let (before, after) = (old.interval.get(), new.interval.get());
     if before != after && old.version == Version::V2 {

@@ -62,6 +62,7 @@ fn member(vip: &str, vrid: u8, version: Version, interval: u64) -> MemberConfig 
         addresses: vec![VirtualAddress { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)), prefix: 32 }],
         checksum: ChecksumForm::Rfc9568,
         transport: Transport::Multicast,
+        password: None,
     }
 }
 

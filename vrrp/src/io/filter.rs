@@ -160,6 +160,7 @@ mod tests {
             addresses: vec![VirtualAddress { address: IpAddr::from([192, 0, 2, 100]), prefix: 32 }],
             checksum: Default::default(),
             transport: Transport::Multicast,
+            password: None,
         }
     }
 

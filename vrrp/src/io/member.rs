@@ -59,6 +59,10 @@ impl MemberIo {
     /// Another configuration of the same virtual router, on the same interface.
     pub(super) fn reconfigure(&mut self, config: MemberConfig) {
         self.config = config;
+        if self.station.as_ref().is_ok_and(|station| station.flood.is_on()) {
+            // The filter knows the peers of before. If it stays, it is until the flood is over.
+            let _ = self.filter_strictly(true);
+        }
     }
 
     /// Index of its interface, while it has one.
@@ -154,7 +158,8 @@ impl MemberIo {
             station.home.source.ok_or_else(|| format!("{} has no address of its own", station.home.name))?;
         let mut sent = Ok(());
         for destination in self.config.transport.destinations(Family::of(source)) {
-            let message = advertisement.encode(self.config.checksum, source, destination);
+            let (password, form) = (self.config.password.as_ref(), self.config.checksum);
+            let message = advertisement.encode_with(password, form, source, destination);
             let outcome = station.socket.send(source, destination, &message);
             sent = sent.and(outcome.map_err(|error| format!("to {destination}: {error}")));
         }

@@ -6,25 +6,26 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::socket::{join, open_on, receive};
 use crate::{
-    AdvertisementInterval, Family, Moment, Transport, Version, Vrid,
+    MemberConfig, Moment, Transport,
     advertisement::{Expected, decode},
 };
 
 /// Sources of valid advertisements for a virtual router on an interface within `limit`, each with the priority of its last one. Of
-/// version 2 only those of the same interval are valid. Blocks for `limit`; sends nothing but the membership of the group.
+/// version 2 only those of the same interval and password are valid. Blocks for `limit`; sends nothing but the membership of the group.
 ///
 /// # Errors
 /// No right to a raw socket (CAP_NET_RAW), or no such interface.
 pub fn overhear(
     interface: &str,
     index: u32,
-    (vrid, family): (Vrid, Family),
-    (version, interval): (Version, AdvertisementInterval),
+    member: &MemberConfig,
     limit: Duration,
 ) -> io::Result<BTreeMap<IpAddr, u8>> {
-    let socket = open_on(interface, (vrid, family))?;
+    let family = member.family();
+    let socket = open_on(interface, (member.vrid, family))?;
     join(&socket, index, family)?;
-    let expected = [Expected { vrid, version, interval, transport: &Transport::Multicast }];
+    // Strangers are what it is about.
+    let expected = [Expected { transport: &Transport::Multicast, ..member.expected() }];
     let until = Moment::now() + limit;
     let mut heard = BTreeMap::new();
     let mut packet = [0; 2_048];

@@ -134,6 +134,7 @@ impl World {
                 let form =
                     if self.random.per_mille(500) { ChecksumForm::Rfc9568 } else { ChecksumForm::Rfc5798 };
                 let transport = node.config.members[member.0].transport.clone();
+                let password = node.config.members[member.0].password.clone();
                 let destinations = transport.destinations(Family::of(source));
                 self.note(|| format!("node {index}: advertises {}", advertisement.priority));
                 for to in 0..self.nodes.len() {
@@ -143,7 +144,7 @@ impl World {
                     else {
                         continue;
                     };
-                    let bytes = advertisement.encode(form, source, destination);
+                    let bytes = advertisement.encode_with(password.as_ref(), form, source, destination);
                     let dropped = self.lan.drops_ipv6 && source.is_ipv6() && destination.is_multicast();
                     if dropped || to == index || !self.nodes[index].link_up || !self.nodes[to].link_up {
                         continue;

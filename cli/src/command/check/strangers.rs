@@ -32,9 +32,7 @@ fn listen(member: &MemberConfig, local: &[LocalAddress]) -> Vec<(IpAddr, u8)> {
     let Some(interface) = interface_of(member, local) else { return Vec::new() };
     let Ok(index) = nix::net::if_::if_nametoindex(interface) else { return Vec::new() };
     let limit = SHORTEST.max(3 * member.interval.get());
-    let heard =
-        overhear(interface, index, (member.vrid, member.family()), (member.version, member.interval), limit);
-    let heard = heard.unwrap_or_default().into_iter();
+    let heard = overhear(interface, index, member, limit).unwrap_or_default().into_iter();
     heard.filter(|(source, _)| local.iter().all(|own| own.address != *source)).collect()
 }
 

@@ -49,6 +49,7 @@ fn members(vip: &Named<raw::Vip>, cluster: &Cluster, report: &Report<'_>) -> Opt
             "checksum is for version 3 alone; VRRPv2 has only one form, remove the key",
         );
     }
+    check_password(raw, version, cluster, report);
     let interfaces = interfaces(raw, cluster, report);
     let vrid = raw.vrid.as_ref().and_then(|vrid| Vrid::new(u8::try_from(vrid.value).ok()?).ok())?;
     let is_foreign = cluster.nodes.iter().any(|node| node.kind == PeerKind::Keepalived);
@@ -66,6 +67,7 @@ fn members(vip: &Named<raw::Vip>, cluster: &Cluster, report: &Report<'_>) -> Opt
         interval,
         addresses: addresses.clone(),
         checksum: raw.checksum.as_ref().map_or(default_form, |form| form.value),
+        password: raw.password.as_ref().map(|password| password.value.clone()),
         transport: addresses
             .first()
             .zip(unicast.as_ref())
@@ -76,6 +78,21 @@ fn members(vip: &Named<raw::Vip>, cluster: &Cluster, report: &Report<'_>) -> Opt
         families.map(|addresses| member(node, interface, addresses)).collect()
     };
     Some(interfaces.iter().enumerate().map(on).collect())
+}
+
+fn check_password(raw: &raw::Vip, version: Version, cluster: &Cluster, report: &Report<'_>) {
+    let Some(password) = &raw.password else { return };
+    if version == Version::V3 {
+        let message =
+            "password is for version = 2 alone, VRRPv3 has none; remove the key, or write that version too";
+        report.error(password.span, message);
+    } else if cluster.nodes.iter().all(|node| node.kind == PeerKind::Lbctl) {
+        report.warning(
+            password.span,
+            "a password of VRRPv2 protects nothing: each advertisement says it in clear text to the whole network. It is there \
+             for a peer that wants it, and no node of this file is foreign; remove the key",
+        );
+    }
 }
 
 /// RFC 9568 §5.2.9: an IPv6 list begins with a link-local address. Where the file has none, it is made from what both nodes

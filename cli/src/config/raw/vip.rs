@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use lb_vrrp::{ChecksumForm, Family, Version, VirtualAddress, is_link_local};
+use lb_vrrp::{ChecksumForm, Family, Password, Version, VirtualAddress, is_link_local};
 
 use super::{ByNode, proxy::interface};
 use crate::config::{
@@ -30,6 +30,7 @@ pub(crate) struct Vip {
     /// At most one of a family.
     pub(crate) unicast_addresses: Option<ByNode<Vec<At<IpAddr>>>>,
     pub(crate) minimum_ttl: Option<At<u32>>,
+    pub(crate) password: Option<At<Password>>,
 }
 
 /// `preempt` without its delay, which is a key of its own.
@@ -88,6 +89,10 @@ impl Vip {
                 is_table.then(|| ByNode::read(&value, unicast_addresses)).flatten()
             }),
             minimum_ttl: fields.integer("minimum_ttl", 1..=255),
+            password: fields.value("password").and_then(|value| {
+                let password = |text: &str| Password::new(text).map_err(|why| why.to_string());
+                value.parsed("a text of 1 to 8 characters, as in \"secret\"", password)
+            }),
         };
         fields.finish(|key| match key {
             "address" => Some("write addresses = [\"192.0.2.10\"]".into()),
@@ -98,6 +103,9 @@ impl Vip {
             "advert_int" => Some("write advertisement_interval = \"100ms\"".into()),
             "unicast_peer" | "unicast_src_ip" | "unicast" => Some(
                 "write transport = \"unicast\"; nodes send to each other's address of [cluster], or of unicast_addresses".into(),
+            ),
+            "authentication" | "auth_type" | "auth_pass" => Some(
+                "write password = \"secret\" for PASS of VRRPv2, which protects nothing; there is no AH".into(),
             ),
             "state" => Some("there is none: an election decides; `prefer` names the preferred node".into()),
             _ => None,

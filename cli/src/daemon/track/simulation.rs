@@ -232,6 +232,7 @@ fn group_config(index: u8) -> GroupConfig {
             addresses: vec![VirtualAddress { address: ADDRESS, prefix: 32 }],
             checksum: ChecksumForm::Rfc9568,
             transport: lb_vrrp::Transport::Multicast,
+            password: None,
         }],
     }
 }

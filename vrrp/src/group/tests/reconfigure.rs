@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Unicast,
+    Password, Unicast,
     group::{CantReconfigure, check_reconfigure},
 };
 
@@ -236,6 +236,10 @@ fn nodes_by_unicast_may_come_and_go_but_none_changes_its_address() {
     let three = by_unicast(own, &[peer, third]);
     assert_eq!(check_reconfigure(&pair, &three), Ok(()));
     assert_eq!(check_reconfigure(&three, &pair), Ok(()));
+    let mut protected = config(200);
+    protected.members[0].password = Some(Password::new("secret").unwrap());
+    let refused = check_reconfigure(&config(200), &protected).unwrap_err().to_string();
+    assert!(refused.starts_with("password of vip web can't change"), "{refused}");
     for new in [config(200), by_unicast(third, &[peer]), by_unicast(own, &[third])] {
         let refused = check_reconfigure(&pair, &new).unwrap_err().to_string();
         assert!(refused.starts_with("transport of vip web can't change"), "{refused}");
