@@ -432,6 +432,17 @@ fn script_of_those_without_systemd_starts_stops_and_refuses_a_bad_file() {
     fs::write(&file, good).unwrap();
     said(&script("reload"), 0);
     assert_eq!(daemon(), first);
+    // One that hangs is not taken for one that does not run.
+    said(&inside(&format!("kill -STOP {first}")), 0);
+    said(&script("status"), 4);
+    for order in ["start", "stop", "restart"] {
+        assert!(
+            said(&script(order), 1).contains("lbctl runs, but does not answer; nothing was st"),
+            "{order}"
+        );
+    }
+    said(&inside(&format!("kill -CONT {first}")), 0);
+    assert_eq!(daemon(), first);
     said(&script("restart"), 0);
     let second = daemon();
     assert!(second.is_number() && second != first, "{second}");

@@ -3,7 +3,10 @@
 use std::{
     error::Error as _,
     io,
-    os::unix::fs::MetadataExt,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::MetadataExt, net::UnixStream as StdStream},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +20,8 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::net::UnixStream;
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::{net::UnixStream, task::spawn_blocking};
 
 use super::{ErrorReport, VERSION_HEADER};
 use crate::{
@@ -27,6 +31,9 @@ use crate::{
 
 /// Where a daemon listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/lbctl/control.sock";
+
+/// For a daemon to accept; others may be before.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// Bytes of an answer; a status of a thousand servers has a tenth of it.
 const ANSWER_LIMIT: usize = 16 << 20;
@@ -211,7 +218,11 @@ impl Client {
         // ended.
         let process = pid.and_then(|pid| Process::find(pid).ok());
         let gone = async {
-            while UnixStream::connect(&self.socket).await.is_ok() {
+            while self
+                .connect()
+                .await
+                .map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |_| true)
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             if let Some(process) = process {
@@ -233,8 +244,22 @@ impl Client {
         }
     }
 
+    /// A queue that is full of others is waited in: on a thread, because a socket that does not block has no place in it.
+    async fn connect(&self) -> io::Result<UnixStream> {
+        let path = self.socket.clone();
+        let connected = spawn_blocking(move || -> io::Result<StdStream> {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.set_write_timeout(Some(CONNECT_LIMIT))?;
+            socket.connect(&SockAddr::unix(path)?)?;
+            socket.set_write_timeout(None)?;
+            socket.set_nonblocking(true)?;
+            Ok(StdStream::from(OwnedFd::from(socket)))
+        });
+        UnixStream::from_std(connected.await.map_err(io::Error::other)??)
+    }
+
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.no_connection(error))?;
+        let stream = self.connect().await.map_err(|error| self.no_connection(error))?;
         let (mut sender, connection) =
             http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
         tokio::spawn(connection);
@@ -298,6 +323,7 @@ impl Client {
             io::ErrorKind::PermissionDenied => {
                 ClientError::NoRight { keeper: Keeper::of(&self.socket), socket }
             }
+            io::ErrorKind::WouldBlock => ClientError::Silent { socket, limit: CONNECT_LIMIT },
             _ => ClientError::Other { socket, source },
         }
     }
@@ -384,5 +410,22 @@ mod tests {
             let closed = text(DEFAULT_SOCKET, group, mode);
             assert!(closed.contains("only root may use it, so use sudo"), "{closed}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_full_is_waited_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let first = Client::new(&path).connect().await.unwrap();
+        let client = Client::new(&path);
+        let mut second = std::pin::pin!(client.connect());
+        let early = tokio::time::timeout(Duration::from_millis(50), &mut second).await;
+        assert!(early.is_err(), "nobody has accepted the first one: {early:?}");
+        listener.accept().unwrap();
+        second.await.unwrap();
+        drop(first);
     }
 }

@@ -22,7 +22,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use self::{listening::Listening, peer::Peer};
+use self::{listening::Listening, peer::Peer, statuses::Statuses};
 use super::{orders, reload::Refused, trace, upgrade};
 use crate::control::{
     DiffReport, DrainReport, DrainRequest, ErrorsReport, FrontendReport, FrontendRequest, ReloadReport,
@@ -36,11 +36,13 @@ mod listening;
 mod peer;
 mod request;
 mod socket;
+mod statuses;
 
 pub(super) use counters::Counters;
 pub(super) use socket::ControlSocket;
 
-/// Connections at a time. One more takes the place of the one that has been idle the longest.
+/// Connections at a time of those who may only read, and of those who may change something: neither keeps the others out. One
+/// more takes the place of the one that has been idle the longest.
 const CONNECTIONS: usize = 128;
 
 /// To send a head, and between two requests.
@@ -136,10 +138,43 @@ pub(super) async fn serve(
     commands: mpsc::Sender<Command>,
     counters: Arc<Counters>,
 ) -> Infallible {
-    let connections = Connections { open: Arc::default(), counters };
+    let doors = Doors::new(commands, counters);
     loop {
         let stream = listening.accept().await;
-        connections.admit(stream, &commands);
+        let peer = Peer::of(&stream);
+        doors.admit(stream, peer);
+    }
+}
+
+/// Where connections come in.
+#[derive(Debug)]
+struct Doors {
+    readers: Connections,
+    others: Connections,
+    asked: Asked,
+}
+
+/// Who answers.
+#[derive(Clone, Debug)]
+struct Asked {
+    commands: mpsc::Sender<Command>,
+    statuses: Statuses,
+}
+
+impl Doors {
+    fn new(commands: mpsc::Sender<Command>, counters: Arc<Counters>) -> Self {
+        let list = |counters| Connections { open: Arc::default(), counters };
+        let statuses = Statuses::start(commands.clone());
+        Self {
+            readers: list(Arc::clone(&counters)),
+            others: list(counters),
+            asked: Asked { commands, statuses },
+        }
+    }
+
+    fn admit(&self, stream: UnixStream, peer: Peer) {
+        let connections = if peer.may_change { &self.others } else { &self.readers };
+        connections.admit(stream, peer, &self.asked);
     }
 }
 
@@ -190,7 +225,7 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn admit(&self, stream: UnixStream, commands: &mpsc::Sender<Command>) {
+    fn admit(&self, stream: UnixStream, peer: Peer, asked: &Asked) {
         let mut open = self.lock();
         // Before one is taken out: its task takes its own number off the list, a little later.
         let id = open.last_key_value().map_or(0, |(id, _)| id + 1);
@@ -203,23 +238,18 @@ impl Connections {
         }
         let busy = Arc::new(AtomicBool::new(false));
         let listed = Listed { list: self.clone(), id };
-        let task = tokio::spawn(connection(stream, commands.clone(), Arc::clone(&busy), listed));
+        let task = tokio::spawn(connection(stream, peer, asked.clone(), Arc::clone(&busy), listed));
         open.insert(id, Open { busy, task: task.abort_handle() });
     }
 }
 
-async fn connection(
-    stream: UnixStream,
-    commands: mpsc::Sender<Command>,
-    busy: Arc<AtomicBool>,
-    listed: Listed,
-) {
+async fn connection(stream: UnixStream, peer: Peer, asked: Asked, busy: Arc<AtomicBool>, listed: Listed) {
     let counters = &listed.list.counters;
-    let peer = Peer::of(&stream);
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let (commands, busy, peer) = (&commands, &busy, &peer);
+        let (Asked { commands, statuses }, busy) = (&asked, &busy);
         async move {
-            let response = request::answer(request, commands, peer, InHand::begin(busy)).await;
+            let in_hand = InHand::begin(busy);
+            let response = request::answer(request, commands, statuses, peer, in_hand).await;
             if !response.status().is_success() {
                 Counters::count(&counters.refused);
             }
@@ -240,5 +270,41 @@ async fn connection(
             Counters::count(&counters.bad_heads);
         }
         tracing::debug!(%error, "a connection to the control socket ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_may_only_read_keeps_nobody_else_out() {
+        let (commands, unanswered) = mpsc::channel(1);
+        let doors = Doors::new(commands, Arc::default());
+        let connect = |may_change| {
+            let (client, server) = UnixStream::pair().unwrap();
+            doors.admit(server, Peer { user: None, may_change });
+            client
+        };
+        // Each of them is being served: the loop answers nobody.
+        let mut readers = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut reader = connect(false);
+            reader.write_all(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            readers.push(reader);
+        }
+        while doors.readers.lock().values().any(|one| !one.busy.load(Ordering::Relaxed)) {
+            tokio::task::yield_now().await;
+        }
+        let mut answer = Vec::new();
+        let _ = connect(false).read_to_end(&mut answer).await;
+        assert_eq!(answer, b"", "there is no room for another reader");
+        let mut root = connect(true);
+        root.write_all(b"GET /v1/version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        root.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
+        drop(unanswered);
     }
 }

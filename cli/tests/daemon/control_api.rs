@@ -24,7 +24,7 @@ fn bad_requests_get_a_problem_and_leave_the_daemon_untouched() {
         format!("POST /v1/stop HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", large.len()).into_bytes();
     large_request.extend(&large);
     let close = "Host: x\r\nConnection: close\r\n";
-    let table: [(&str, Vec<u8>, u16, &str); 7] = [
+    let table: [(&str, Vec<u8>, u16, &str); 8] = [
         (
             "unknown path",
             format!("GET /v1/nothing HTTP/1.1\r\n{close}\r\n").into(),
@@ -56,6 +56,13 @@ fn bad_requests_get_a_problem_and_leave_the_daemon_untouched() {
             400,
             "the body is not what was expected",
         ),
+        // It is not waited for.
+        (
+            "body of GET",
+            format!("GET /v1/status HTTP/1.1\r\n{close}Content-Length: 50\r\n\r\n").into(),
+            413,
+            "GET takes no body",
+        ),
         ("1 MB body", large_request, 413, "at most 65536 bytes"),
     ];
     for (name, request, status, detail) in table {
@@ -67,7 +74,7 @@ fn bad_requests_get_a_problem_and_leave_the_daemon_untouched() {
         assert!(problem["detail"].as_str().is_some_and(|text| text.contains(detail)), "{name}: {body}");
         daemon.assert_untouched();
     }
-    assert_eq!(daemon.counter("control_refused"), 7);
+    assert_eq!(daemon.counter("control_refused"), 8);
 }
 
 #[test]

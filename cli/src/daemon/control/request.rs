@@ -5,13 +5,13 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::{Bytes, Incoming},
+    body::{Body, Bytes, Incoming},
     header,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Command, InHand, body::AnswerBody, peer::Peer};
+use super::{Command, InHand, body::AnswerBody, peer::Peer, statuses::Statuses};
 use crate::{
     control::{
         ErrorReport, LINES, PROBLEM_JSON, ReloadRequest, ResumeRequest, StopRequest, TraceRequest,
@@ -30,7 +30,11 @@ const DISCARD_LIMIT: usize = 8 << 20;
 const BODY_TIME: Duration = Duration::from_secs(5);
 
 /// For the daemon's loop to answer.
-const LOOP_TIME: Duration = Duration::from_secs(2);
+pub(super) const LOOP_TIME: Duration = Duration::from_secs(2);
+
+/// Why it doesn't.
+pub(super) const ENDING: &str = "the daemon is ending";
+pub(super) const STUCK: &str = "the daemon's loop does not answer";
 
 /// Lines of a trace on their way; more wait in its queue.
 const LINES_AHEAD: usize = 16;
@@ -59,7 +63,8 @@ const RESOURCES: [(&str, Method); 14] = [
 pub(super) async fn answer(
     request: Request<Incoming>,
     commands: &mpsc::Sender<Command>,
-    peer: &Peer,
+    statuses: &Statuses,
+    peer: Peer,
     in_hand: InHand,
 ) -> Answer {
     let path = request.uri().path().to_owned();
@@ -78,58 +83,84 @@ pub(super) async fn answer(
     if let Some(refusal) = forbidden(&path, request.method(), peer) {
         return closing(refusal);
     }
-    let user = peer.name.as_str();
+    if request.method().is_safe() {
+        // Nobody waits for what is not used: whoever may only read would keep places with it.
+        if !request.body().is_end_stream() {
+            let detail = format!("{} takes no body", request.method());
+            return closing(refusal(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        return read(&path, commands, statuses).await;
+    }
+    let user = peer.name();
     let body = match read_body(request.into_body()).await {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
-    match path.as_str() {
+    change(&path, &body, commands, &user, in_hand).await
+}
+
+async fn read(path: &str, commands: &mpsc::Sender<Command>, statuses: &Statuses) -> Answer {
+    match path {
         "/v1/version" => json(&VersionReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             api: vec!["v1".to_owned()],
             pid: std::process::id(),
         }),
-        "/v1/status" => ask(commands, Command::Status).await,
+        "/v1/status" => match statuses.latest().await {
+            Ok(body) => response(StatusCode::OK, "application/json", AnswerBody::Whole(Full::new(body))),
+            Err(why) => refusal(StatusCode::SERVICE_UNAVAILABLE, why.to_owned()),
+        },
         "/v1/errors" => ask(commands, Command::Errors).await,
-        "/v1/diff" => read_file(commands, Command::Diff).await,
-        "/v1/reload" => reload(&body, commands, user).await,
+        _ => read_file(commands, Command::Diff).await,
+    }
+}
+
+async fn change(
+    path: &str,
+    body: &[u8],
+    commands: &mpsc::Sender<Command>,
+    user: &str,
+    in_hand: InHand,
+) -> Answer {
+    match path {
+        "/v1/reload" => reload(body, commands, user).await,
         "/v1/server" => {
-            order(&body, commands, |request, reply| Command::Server { request, by: user.to_owned(), reply })
+            order(body, commands, |request, reply| Command::Server { request, by: user.to_owned(), reply })
                 .await
         }
         "/v1/frontend" => {
-            order(&body, commands, |request, reply| Command::Frontend { request, by: user.to_owned(), reply })
+            order(body, commands, |request, reply| Command::Frontend { request, by: user.to_owned(), reply })
                 .await
         }
         "/v1/drain" => {
-            order(&body, commands, |request, reply| Command::Drain { request, by: user.to_owned(), reply })
+            order(body, commands, |request, reply| Command::Drain { request, by: user.to_owned(), reply })
                 .await
         }
         "/v1/switchover" => {
             let command = |request, reply| Command::Switchover { request, by: user.to_owned(), reply };
-            order(&body, commands, command).await
+            order(body, commands, command).await
         }
         "/v1/resume" => {
             let command = |ResumeRequest {}, reply| Command::Resume { by: user.to_owned(), reply };
-            order(&body, commands, command).await
+            order(body, commands, command).await
         }
-        "/v1/trace" => trace(&body, commands, in_hand).await,
-        "/v1/upgrade" => upgrade(&body, commands, user).await,
+        "/v1/trace" => trace(body, commands, in_hand).await,
+        "/v1/upgrade" => upgrade(body, commands, user).await,
         "/v1/log/reopen" => ask(commands, Command::ReopenLogs).await,
-        _ => stop(&body, commands, user).await,
+        _ => stop(body, commands, user).await,
     }
 }
 
 /// What reads is for all who have a right to the socket, everything else for those who may change something; and so are
 /// messages that were refused, in which there may be cookies and passwords, and the file, which not all may read.
-fn forbidden(path: &str, method: &Method, peer: &Peer) -> Option<Answer> {
+fn forbidden(path: &str, method: &Method, peer: Peer) -> Option<Answer> {
     let is_private = ["/v1/errors", "/v1/diff"].contains(&path);
     if (method.is_safe() && !is_private) || peer.may_change {
         return None;
     }
     let detail = format!(
         "{path} is for root and the user that lbctl runs as; {} may read its status. Use sudo",
-        peer.name
+        peer.name()
     );
     Some(refusal(StatusCode::FORBIDDEN, detail))
 }
@@ -146,8 +177,8 @@ async fn ask<T: Serialize>(
     };
     match tokio::time::timeout(LOOP_TIME, asked).await {
         Ok(Some(value)) => json(&value),
-        Ok(None) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
-        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon's loop does not answer".to_owned()),
+        Ok(None) => refusal(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned()),
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, STUCK.to_owned()),
     }
 }
 
@@ -166,7 +197,7 @@ async fn read_file<T: Serialize>(
 ) -> Answer {
     let (reply, answer) = oneshot::channel();
     if commands.send(command(reply)).await.is_err() {
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned());
     }
     match answer.await {
         Ok(Ok(report)) => json(&report),
@@ -186,7 +217,7 @@ async fn upgrade(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> A
     let limit = Duration::from_millis(request.limit_ms);
     let request = upgrade::Request { by: user.to_owned(), limit, reply };
     if commands.send(Command::Upgrade(request)).await.is_err() {
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned());
     }
     match answer.await {
         Ok(Ok(report)) => json(&report),
@@ -205,7 +236,7 @@ async fn trace(body: &[u8], commands: &mpsc::Sender<Command>, in_hand: InHand) -
     let limit = Duration::from_secs(request.seconds);
     let (reply, answer) = oneshot::channel();
     if commands.send(Command::Trace { request, reply }).await.is_err() {
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned());
     }
     match answer.await {
         Ok(Ok(trace)) => {
@@ -216,7 +247,7 @@ async fn trace(body: &[u8], commands: &mpsc::Sender<Command>, in_hand: InHand) -
         Ok(Err(trace::Refused::Request(why))) => refusal(StatusCode::BAD_REQUEST, why),
         Ok(Err(trace::Refused::Missing(why))) => refusal(StatusCode::NOT_FOUND, why),
         Ok(Err(trace::Refused::Full(why))) => refusal(StatusCode::SERVICE_UNAVAILABLE, why),
-        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned()),
     }
 }
 
@@ -233,13 +264,13 @@ async fn order<R: DeserializeOwned, T: Serialize>(
     };
     let (reply, answer) = oneshot::channel();
     if commands.send(command(request, reply)).await.is_err() {
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned());
     }
     match answer.await {
         Ok(Ok(report)) => json(&report),
         Ok(Err(orders::Refused::Missing(why))) => refusal(StatusCode::NOT_FOUND, why),
         Ok(Err(orders::Refused::Now(why))) => refusal(StatusCode::CONFLICT, why),
-        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned()),
+        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned()),
     }
 }
 
@@ -261,7 +292,7 @@ async fn stop(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> Answ
     let (reply, answer) = oneshot::channel();
     let command = Command::Stop { now: request.now, by: user.to_owned(), reply };
     if commands.send(command).await.is_err() {
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending".to_owned());
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned());
     }
     match answer.await {
         Ok(report) => json(&report),
@@ -332,14 +363,14 @@ mod tests {
 
     #[test]
     fn who_may_only_read_is_refused_whatever_changes_something() {
-        let peer = |may_change| Peer { name: "nagios".to_owned(), may_change };
+        let peer = |may_change| Peer { user: None, may_change };
         for (path, method) in RESOURCES {
-            let answer = forbidden(path, &method, &peer(false));
+            let answer = forbidden(path, &method, peer(false));
             let status = answer.map(|answer| answer.status().as_u16());
             let is_shut = method == Method::POST || path == "/v1/errors" || path == "/v1/diff";
             assert_eq!(status, is_shut.then_some(403), "{path}");
-            assert!(forbidden(path, &method, &peer(true)).is_none(), "{path}");
+            assert!(forbidden(path, &method, peer(true)).is_none(), "{path}");
         }
-        assert!(forbidden("/v1/status", &Method::HEAD, &peer(false)).is_none());
+        assert!(forbidden("/v1/status", &Method::HEAD, peer(false)).is_none());
     }
 }
