@@ -95,7 +95,7 @@ pub fn run(options: &RunOptions) -> Exit {
     if options.daemon {
         return detach::start(options);
     }
-    lb_proxy::note_passed_sockets();
+    lb_proxy::note_passed_descriptors();
     let mut waiting = match (options.detached && !options.take_over).then(Waiting::find).transpose() {
         Ok(waiting) => waiting,
         Err(error) => {
@@ -125,6 +125,9 @@ pub fn run(options: &RunOptions) -> Exit {
         Ok(config) => config,
         Err(exit) => return exit,
     };
+    lb_proxy::close_unnamed_descriptors(
+        config.proxy.frontends.iter().flat_map(|one| one.inherited.iter().map(|bind| &bind.socket)),
+    );
     let identity = match Identity::find(&config, options.node.as_deref(), &local_addresses()) {
         Ok(identity) => identity,
         Err(error) => {

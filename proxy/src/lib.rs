@@ -62,7 +62,7 @@ pub use endpoint::Endpoint;
 pub use handover::{HandOverError, Handover, Known, Listener};
 pub use hidden::is_hidden;
 pub use listener::{
-    inherited::note_passed_sockets,
+    inherited::{close_unnamed_descriptors, note_passed_descriptors},
     newcomers::{drop_newcomers, newcomers_are_dropped_by},
     pause::{Pause, PauseError},
 };

@@ -18,7 +18,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, get, get_on, lbctl, web_server};
+use crate::harness::{Daemon, get, get_on, lbctl, unused_address, web_server};
 
 /// Starts `lbctl run` with `first` and `second` as descriptors 3 and 4, as systemd starts a service with two sockets. A
 /// shell moves them there, whose process becomes lbctl: so LISTEN_PID is right.
@@ -129,6 +129,41 @@ fn socket_that_was_not_passed_is_not_adopted_whoever_has_opened_one_with_its_num
     assert!(report.contains(&why), "{report}");
     assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
     assert!(daemon.status_json().is_some(), "its socket is its own");
+}
+
+#[test]
+fn what_whoever_starts_the_daemon_has_open_is_not_left_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "for root alone").expect("written");
+    let listener = listener();
+    let address = listener.local_addr().expect("bound");
+    let first: OwnedFd = listener.into();
+    let stray = self::listener();
+    let unwanted = stray.local_addr().expect("bound");
+    let text = file("{ fd = 9 }", &format!("\"{}\"", unused_address()), web_server(Duration::ZERO));
+    let daemon = Daemon::spawn_with(&text, address, None, |command| {
+        // 7 is a file, 8 a socket that nobody wants; 9 is named.
+        let script = format!("exec \"$@\" 7<{} 8<&1 9<&0 </dev/null >/dev/null", secret.display());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.stdin(first).stdout(OwnedFd::from(stray));
+        *command = shell;
+    });
+    assert_eq!(get(daemon.frontend).as_deref(), Some("hello"), "{}", daemon.log());
+    let pid = daemon.child.id();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors").flatten();
+    let open: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect();
+    assert!(!open.contains(&secret), "{open:?}");
+    // The socket that nobody wants is gone with the last one who had it.
+    let refused = TcpStream::connect(unwanted).expect_err("nobody listens");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
 /// Requests of one client after the other, as fast as they are answered.

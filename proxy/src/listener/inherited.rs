@@ -3,6 +3,7 @@
 
 use std::{
     env, fs, io,
+    ops::Range,
     os::fd::{BorrowedFd, OwnedFd, RawFd},
     sync::OnceLock,
 };
@@ -18,19 +19,53 @@ use crate::{
 /// The first descriptor that systemd passes.
 const FIRST: RawFd = 3;
 
-/// Sockets that were open when the program began. Until that is noted, whichever are open now.
+/// What was open when the program began, above stderr.
 static PASSED: OnceLock<Vec<RawFd>> = OnceLock::new();
 
-/// Notes which sockets this process was given: a number that nothing was passed with is soon that of a socket which the
-/// program opens itself. To be called before it opens any; from then on no other socket is adopted. Takes `/proc`.
-pub fn note_passed_sockets() {
-    // The descriptor that lists them is a folder, and gone again afterwards.
-    let socket = |entry: io::Result<fs::DirEntry>| {
-        let entry = entry.ok()?;
-        let is_socket = fs::read_link(entry.path()).ok()?.to_str()?.starts_with("socket:");
-        is_socket.then(|| entry.file_name().to_str()?.parse().ok())?
-    };
-    PASSED.get_or_init(|| fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(socket).collect());
+/// What of it is kept. Until that is known, whatever is open may be adopted.
+static KEPT: OnceLock<Vec<RawFd>> = OnceLock::new();
+
+/// Notes what this process was given: a number that nothing was passed with is soon that of something which the program opens
+/// itself. To be called before it opens anything. Takes `/proc`.
+pub fn note_passed_descriptors() {
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    PASSED.get_or_init(|| {
+        let listed: Vec<RawFd> =
+            fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(number).collect();
+        // The descriptor that listed them is among them, and gone.
+        let is_open = |fd: &RawFd| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok();
+        listed.into_iter().filter(|fd| *fd >= FIRST && is_open(fd)).collect()
+    });
+}
+
+/// Closes what was passed and is neither one of systemd's sockets nor named by the file: locks, pipes and secrets of whoever
+/// started the program, which would stay open as long as it runs, also where it may open nothing itself. From then on no
+/// other socket is adopted. To be called once the file is known, and after [`note_passed_descriptors`].
+pub fn close_unnamed_descriptors<'a>(named: impl IntoIterator<Item = &'a Inherited>) {
+    let variable = |name| env::var(name).unwrap_or_default();
+    let of_systemd = of_systemd(&variable("LISTEN_PID"), &variable("LISTEN_FDS"));
+    let mut kept: Vec<RawFd> = named
+        .into_iter()
+        .filter_map(|one| match one {
+            Inherited::Descriptor(fd) => Some(*fd),
+            Inherited::Named(_) => None,
+        })
+        .chain(of_systemd.into_iter().flatten())
+        .collect();
+    let passed = PASSED.get().map_or(&[][..], |passed| passed);
+    kept.retain(|fd| passed.contains(fd));
+    for fd in passed {
+        if kept.contains(fd) {
+            // SAFETY: it was open when the program began, and nothing has closed it since.
+            let borrowed = unsafe { BorrowedFd::borrow_raw(*fd) };
+            // No program that this one starts may keep it open. The only error is one of a number that is not open.
+            let _ = fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+        } else {
+            // There is nothing to do about an error: it is closed all the same (close(2)).
+            let _ = nix::unistd::close(*fd);
+        }
+    }
+    KEPT.get_or_init(|| kept);
 }
 
 /// Why a socket can't be adopted.
@@ -69,7 +104,7 @@ pub(crate) fn adopt(
                 .ok_or_else(|| AdoptError::Unnamed { name: name.clone() })?
         }
     };
-    if PASSED.get().is_some_and(|passed| !passed.contains(&fd)) {
+    if KEPT.get().is_some_and(|kept| !kept.contains(&fd)) {
         return Err(AdoptError::NotPassed { fd });
     }
     // SAFETY: the number comes from the operator. If nothing is open under it, the first call fails with EBADF and
@@ -85,8 +120,6 @@ pub(crate) fn adopt(
     let endpoint = first.local_addr().ok().and_then(|address| Endpoint::of_socket(&address));
     let is_listening = first.r#type().ok() == Some(Type::STREAM) && first.is_listener().unwrap_or(false);
     let Some(endpoint) = endpoint.filter(|_| is_listening) else { return Err(AdoptError::Other { fd }) };
-    // No program that this one starts may keep it open.
-    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|error| failed(error.into()))?;
     first.set_nonblocking(true).map_err(failed)?;
     if endpoint != Endpoint::Unix {
         first.set_tcp_nodelay(true).map_err(failed)?;
@@ -99,12 +132,15 @@ pub(crate) fn adopt(
 
 /// The descriptor of a name, as sd_listen_fds_with_names(3) has it.
 fn named(name: &str, pid: &str, count: &str, names: &str) -> Option<RawFd> {
+    of_systemd(pid, count)?.zip(names.split(':')).find(|(_, one)| *one == name).map(|(fd, _)| fd)
+}
+
+/// The descriptors that systemd has passed to this process.
+fn of_systemd(pid: &str, count: &str) -> Option<Range<RawFd>> {
     if pid.parse() != Ok(std::process::id()) {
         return None;
     }
-    let count: usize = count.parse().ok()?;
-    let index = names.split(':').take(count).position(|one| one == name)?;
-    RawFd::try_from(index).ok().map(|index| FIRST + index)
+    Some(FIRST..FIRST.checked_add(count.parse().ok()?)?)
 }
 
 #[cfg(test)]
