@@ -167,6 +167,7 @@ pub fn run(options: &RunOptions) -> Exit {
     waiting.iter_mut().for_each(Waiting::leave_terminal);
     let launcher = entered.launcher.clone();
     newcomers_are_dropped_by(move |socket| launcher.run(Purpose::Here, move || drop_newcomers(socket))?);
+    log::set(config.global.log_event_format, identity.name());
     let _flush = log::start(options.detached && !detach::keeps_stderr());
     panic::abort_outside_workers();
     for warning in config.warnings.headlines().chain(entered.remarks) {
@@ -554,6 +555,7 @@ impl Daemon {
     /// The proxy began without knowing which node this is.
     fn tell_proxy(&mut self) {
         self.config.proxy.node = self.identity.name().to_owned();
+        log::set(self.config.global.log_event_format, self.identity.name());
         let (proxy, config) = (Arc::clone(&self.proxy), self.config.proxy_of(self.identity.index()));
         let steps = self.steps_in.clone();
         self.reloads.take_turn();

@@ -1,10 +1,17 @@
-//! The log: one line per event on stderr, or to syslog, filtered by `LBCTL_LOG` (`info` by default).
+//! The log: one line per event on stderr, or to syslog, filtered by `LBCTL_LOG` (`info` by default). A line is a text, or with
+//! `log_event_format = "json"` an object ([`json`]).
 //!
 //! Under systemd's journal each line carries its priority (`<4>`) and no time, because the journal has both; so it does for
 //! syslog, with the name of the program. Lines are written by a thread of their own: a journal that hangs must not hold up the control thread, whose silence would cost
 //! the node its address.
 
-use std::{fmt, os::unix::fs::MetadataExt};
+use std::{
+    fmt,
+    os::unix::fs::MetadataExt,
+    sync::{PoisonError, RwLock},
+};
+
+use lb_proxy::config::EventFormat;
 
 use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -12,10 +19,12 @@ use tracing_subscriber::{
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::{Format, Writer},
+        time::FormatTime,
     },
     registry::LookupSpan,
 };
 
+mod json;
 mod syslog;
 mod writer;
 
@@ -24,6 +33,44 @@ pub use writer::Flush;
 
 /// The variable with the filter, in the syntax of `tracing_subscriber::EnvFilter`.
 pub const FILTER: &str = "LBCTL_LOG";
+
+/// What may change while it runs.
+#[derive(Debug)]
+struct Settings {
+    format: EventFormat,
+    /// How this node is called; empty while nobody knows.
+    node: String,
+}
+
+static SETTINGS: RwLock<Settings> = RwLock::new(Settings { format: EventFormat::Text, node: String::new() });
+
+/// How lines look from now on, and how the node is called that they are of.
+pub fn set(format: EventFormat, node: &str) {
+    *SETTINGS.write().unwrap_or_else(PoisonError::into_inner) = Settings { format, node: node.to_owned() };
+}
+
+/// With the name of the node, if lines are objects.
+fn wants_json() -> Option<String> {
+    let settings = SETTINGS.read().unwrap_or_else(PoisonError::into_inner);
+    (settings.format == EventFormat::Json).then(|| settings.node.clone())
+}
+
+/// A line that is written past the log's queue, without its end.
+pub fn last_words(message: &str) -> String {
+    match wants_json() {
+        Some(node) => json::line("crit", "daemon", message, &node, Vec::new()),
+        None => format!("lbctl: {message}"),
+    }
+}
+
+/// About lines that nobody read.
+fn lost(lines: u64) -> String {
+    let message = format!("{lines} lines of the log are lost: nobody read it");
+    match wants_json() {
+        Some(node) => json::line("warning", "log", &message, &node, vec![("lines", lines.into())]),
+        None => message,
+    }
+}
 
 /// Starts the log of a daemon. What is still queued is written when the returned value is dropped.
 pub fn start(to_syslog: bool) -> Flush {
@@ -37,13 +84,13 @@ pub fn start(to_syslog: bool) -> Flush {
     let (writer, flush) = if to_syslog { writer::start_to(syslog::writer()) } else { writer::start() };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
     let result = if to_syslog {
-        builder
-            .event_format(Prefixed { facility: syslog::DAEMON, tag: syslog::tag(), format: plain() })
-            .try_init()
+        let prefix = Some(Prefix { facility: syslog::DAEMON, tag: syslog::tag() });
+        builder.event_format(Shape { prefix, format: plain() }).try_init()
     } else if is_journal() {
-        builder.event_format(Prefixed { facility: 0, tag: String::new(), format: plain() }).try_init()
+        let prefix = Some(Prefix { facility: 0, tag: String::new() });
+        builder.event_format(Shape { prefix, format: plain() }).try_init()
     } else {
-        builder.event_format(Format::default().with_target(false)).try_init()
+        builder.event_format(Shape { prefix: None, format: Format::default().with_target(false) }).try_init()
     };
     if result.is_err() {
         tracing::debug!("the log was started before");
@@ -79,17 +126,24 @@ fn is_journal() -> bool {
     stream == format!("{}:{}", stderr.dev(), stderr.ino())
 }
 
-/// A line as systemd's journal (sd-daemon(3)) and syslog want it.
-struct Prefixed {
-    facility: u8,
-    tag: String,
-    format: Format<tracing_subscriber::fmt::format::Full, ()>,
+/// A line.
+struct Shape<T> {
+    prefix: Option<Prefix>,
+    /// Of a text.
+    format: Format<tracing_subscriber::fmt::format::Full, T>,
 }
 
-impl<S, N> FormatEvent<S, N> for Prefixed
+/// What systemd's journal (sd-daemon(3)) and syslog want before it.
+struct Prefix {
+    facility: u8,
+    tag: String,
+}
+
+impl<S, N, T> FormatEvent<S, N> for Shape<T>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
+    T: FormatTime,
 {
     fn format_event(
         &self,
@@ -97,8 +151,13 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        write!(writer, "<{}>{}", self.facility | priority(*event.metadata().level()), self.tag)?;
-        self.format.format_event(context, writer, event)
+        if let Some(Prefix { facility, tag }) = &self.prefix {
+            write!(writer, "<{}>{tag}", facility | priority(*event.metadata().level()))?;
+        }
+        match wants_json() {
+            Some(node) => writeln!(writer, "{}", json::event(event, &node)),
+            None => self.format.format_event(context, writer, event),
+        }
     }
 }
 

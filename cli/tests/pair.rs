@@ -260,3 +260,37 @@ fn a_planned_stop_under_load_costs_no_client_more_than_one_request() {
     let cut: usize = cut.split(' ').next().unwrap().parse().unwrap_or(0);
     assert!(cut <= clients, "{}", stopped.stdout);
 }
+
+#[test]
+fn transitions_are_objects_in_the_own_log_and_in_that_of_the_process() {
+    let global =
+        "[global]\nlog = { file = \"/run/log/events.log\", format = \"raw\" }\nlog_event_format = \"json\"\n";
+    let lab = Lab::up(&options().configuration(&CONFIGURATION.replacen("[global]\n", global, 1))).unwrap();
+    lab.wait_until_all_ready().unwrap();
+    let holder = lab.wait_for_holder(PATIENCE).unwrap();
+    let objects = |name: &str| -> Vec<Value> {
+        lab.log(&holder, name).unwrap().lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    };
+    let end = Instant::now() + PATIENCE;
+    let (event, own) = loop {
+        let of = |name: &str, key: &str| {
+            objects(name).into_iter().find(|line| line[key] == "transition" && line["to"] == "Active")
+        };
+        if let (Some(event), Some(own)) = (of("events", "event"), of("lbctl", "message")) {
+            break (event, own);
+        }
+        assert!(Instant::now() < end, "no transition: {:?}", lab.log(&holder, "events"));
+        thread::sleep(Duration::from_millis(50));
+    };
+    for line in [&event, &own] {
+        assert_eq!(line["source"], "vrrp", "{line}");
+        assert_eq!(line["node"], *holder, "{line}");
+        assert_eq!((&line["group"], &line["vips"]), (&"default".into(), &"web".into()), "{line}");
+        assert_eq!((&line["from"], &line["reason"]), (&"Backup".into(), &event["reason"]), "{line}");
+    }
+    let message = event["message"].as_str().unwrap();
+    assert!(message.starts_with("VRRP group default (web) is Active, was Backup: "), "{message}");
+    assert_eq!(event["level"], "notice");
+    assert!(event["us"]["changed"].is_u64(), "{event}");
+    assert!(own["changed"].as_str().is_some_and(|after| after.starts_with('+')), "{own}");
+}

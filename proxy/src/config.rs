@@ -33,8 +33,8 @@ pub use self::{
     },
     compression::{Algorithm, BackendCompression, Compression, MediaRange},
     log::{
-        AccessLog, Capture, CapturedCookie, CapturedHeader, Facility, LogDestination, LogFormat, LogSample,
-        LogTarget, LogWire, Severity,
+        AccessLog, Capture, CapturedCookie, CapturedHeader, EventFormat, Facility, LogDestination, LogFormat,
+        LogSample, LogTarget, LogWire, Severity,
     },
     options::{
         BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, RetryOptions, ReuseMode, Splice,

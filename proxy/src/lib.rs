@@ -66,6 +66,7 @@ pub use listener::{
     newcomers::{drop_newcomers, newcomers_are_dropped_by},
     pause::{Pause, PauseError},
 };
+pub use log::{Fact, LogEvent};
 pub use server::{Prepared, Proxy, ReloadError, Reloaded, StartError};
 pub use status::{Health, Status};
 pub use stream::Stream;

@@ -15,6 +15,7 @@ mod escape;
 pub(crate) mod event;
 mod format;
 mod header;
+mod object;
 mod outbox;
 mod record;
 mod sink;
@@ -31,12 +32,15 @@ use std::{
 
 use self::{clock::Clock, header::Header};
 use crate::{
-    config::{AccessLog, BackendId, Config, LogDestination, LogFormat, LogSample, LogTarget, Severity},
+    config::{
+        AccessLog, BackendId, Config, EventFormat, LogDestination, LogFormat, LogSample, LogTarget, Severity,
+    },
     resolve::{self, ResolverConfig},
     sample::{LogFact, Moment, Template},
     status::LogStatus,
 };
 
+pub use self::event::facts::{Fact, LogEvent};
 pub(crate) use self::{
     entry::OnRecord,
     record::{Phase, Record, ServedBy},
@@ -54,6 +58,8 @@ pub(crate) struct Loggers {
     process: Logger,
     frontends: Box<[Option<TrafficLogger>]>,
     backends: Box<[Logger]>,
+    /// How this node is called.
+    node: String,
 }
 
 /// One or more targets that get the same messages.
@@ -109,6 +115,7 @@ struct Target {
     min_level: Severity,
     /// With its header.
     length: usize,
+    events: EventFormat,
     sample: Option<(LogSample, AtomicU64)>,
 }
 
@@ -131,6 +138,7 @@ impl Loggers {
                     None => {
                         let sink = known(&target.to)
                             .unwrap_or_else(|| Sink::start(&target.to, header.clone(), config.threads.get()));
+                        sink.set_events(target.events, &config.node);
                         sinks.push(Arc::clone(&sink));
                         sink
                     }
@@ -141,6 +149,7 @@ impl Loggers {
                     level: target.level,
                     min_level: target.min_level,
                     length: target.length.into(),
+                    events: target.events,
                     sample: target.sample.clone().map(|sample| (sample, AtomicU64::new(0))),
                 }
             });
@@ -168,7 +177,7 @@ impl Loggers {
         });
         let frontends = frontends.collect();
         let backends = config.backends.iter().map(|backend| logger(&backend.log)).collect();
-        Self { process, frontends, backends, sinks: sinks.into() }
+        Self { process, frontends, backends, sinks: sinks.into(), node: config.node.clone() }
     }
 
     /// The configuration is in force: what is wrong with a place shows at once.
@@ -187,30 +196,38 @@ impl Loggers {
     }
 
     /// Something happened to the process.
-    pub(crate) fn process(&self, level: Severity, message: &str) {
-        self.event(&self.process, level, message);
+    pub(crate) fn process(&self, event: &LogEvent<'_>) {
+        self.event(&self.process, event);
     }
 
     /// Something happened to a server of a backend.
-    pub(crate) fn backend(&self, backend: BackendId, level: Severity, message: &str) {
-        self.event(&self.backends[backend.0], level, message);
+    pub(crate) fn backend(&self, backend: BackendId, event: &LogEvent<'_>) {
+        self.event(&self.backends[backend.0], event);
     }
 
     /// Something happened to a frontend.
-    pub(crate) fn frontend(&self, frontend: usize, level: Severity, message: &str) {
+    pub(crate) fn frontend(&self, frontend: usize, event: &LogEvent<'_>) {
         if let Some(traffic) = &self.frontends[frontend] {
-            self.event(&traffic.logger, level, message);
+            self.event(&traffic.logger, event);
         }
     }
 
-    fn event(&self, logger: &Logger, level: Severity, message: &str) {
+    fn event(&self, logger: &Logger, event: &LogEvent<'_>) {
         let clock = Clock::default();
-        let mut text = Vec::with_capacity(message.len());
-        escape::controls(message.as_bytes(), &mut text);
+        let mut text = Vec::with_capacity(event.message.len());
+        escape::controls(event.message.as_bytes(), &mut text);
         let now = SystemTime::now();
-        logger.write(level, |target, level| {
+        logger.write(event.level, |target, level| {
             let mut line = Vec::with_capacity(64 + text.len());
-            target.put(level, &text, &clock, now, &mut line);
+            match target.events {
+                EventFormat::Text => target.put(level, &text, &clock, now, &mut line),
+                EventFormat::Json => {
+                    target.header.put(level, &clock, now, &mut line);
+                    let room = target.length.saturating_sub(line.len());
+                    event.put_json(level, &self.node, room, (&clock, now), &mut line);
+                    line.push(b'\n');
+                }
+            }
             target.sink.send_line(line);
         });
     }

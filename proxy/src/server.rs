@@ -17,9 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use self::reload::{Prepared, ReloadError, Reloaded};
 use crate::{
-    Config, Health, Status,
-    config::Severity,
-    descriptors, drain,
+    Config, Health, LogEvent, Status, descriptors, drain,
     handover::{Handover, Known},
     health::{Tasks, board::Board},
     invalid::{self, InvalidMessage},
@@ -145,8 +143,8 @@ impl Proxy {
     }
 
     /// Something happened to the process that its log should say.
-    pub fn log(&self, level: Severity, message: &str) {
-        self.board.node().loggers.process(level, message);
+    pub fn log(&self, event: &LogEvent<'_>) {
+        self.board.node().loggers.process(event);
     }
 
     /// What an operator sees. Cheap; never waits for a worker.

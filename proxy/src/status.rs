@@ -226,6 +226,22 @@ pub enum ServerState {
     NoCheck,
 }
 
+impl ServerState {
+    /// How programs are told of it: `agent_down`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unchecked => "unchecked",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::AgentDown => "agent_down",
+            Self::NoBalance => "no_balance",
+            Self::Drain => "drain",
+            Self::Maintenance => "maintenance",
+            Self::NoCheck => "no_check",
+        }
+    }
+}
+
 /// A name does not resolve; the last good answer is still used if there was one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NameProblem {

@@ -6,7 +6,7 @@
 use std::num::NonZeroUsize;
 
 use lb_proxy::{
-    config::{Mode, Owner, Place},
+    config::{EventFormat, Mode, Owner, Place},
     sample::{Names, Stage},
 };
 
@@ -156,5 +156,6 @@ fn global(raw: &raw::Global) -> Global {
         .and_then(NonZeroUsize::new);
     let owner = |at: &Option<At<Owner>>| at.as_ref().map(|at| at.value.clone());
     (global.user, global.group) = (owner(&raw.user), owner(&raw.group));
+    global.log_event_format = raw.log_event_format.map_or(EventFormat::Text, |at| at.value);
     global
 }

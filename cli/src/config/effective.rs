@@ -26,7 +26,7 @@ use self::proxy_protocol::accept;
 use super::{
     convert::DEFAULT_GROUP,
     model::{Cluster, Config, Group},
-    raw::MAP_KINDS,
+    raw::{EVENT_FORMATS, MAP_KINDS},
     text::{bind_address, write_duration},
 };
 
@@ -55,6 +55,10 @@ pub fn effective(config: &Config) -> String {
         }
     }
     log::targets(&mut out, &config.proxy.log);
+    let format = EVENT_FORMATS.iter().find(|(_, format)| *format == config.global.log_event_format);
+    if let Some((name, _)) = format {
+        line(&mut out, "log_event_format", quoted(name));
+    }
     for map in &config.proxy.maps {
         write_map(&mut out, map);
     }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use lb_proxy::config::{LogTarget, Owner, Source};
+use lb_proxy::config::{EventFormat, LogTarget, Owner, Source};
 use lb_vrrp::{GroupConfig, PeerKind, Priority};
 
 use super::diagnostic::Diagnostics;
@@ -93,11 +93,19 @@ pub struct Global {
     pub user: Option<Owner>,
     /// Their group; `None`: that of `user`.
     pub group: Option<Owner>,
+    /// How the program's own log looks; the same is in every target of the data plane.
+    pub log_event_format: EventFormat,
 }
 
 impl Default for Global {
     fn default() -> Self {
-        Self { drain_timeout: Duration::from_secs(5), threads: None, user: None, group: None }
+        Self {
+            drain_timeout: Duration::from_secs(5),
+            threads: None,
+            user: None,
+            group: None,
+            log_event_format: EventFormat::Text,
+        }
     }
 }
 

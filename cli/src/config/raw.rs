@@ -7,7 +7,7 @@ use toml::de::DeTable;
 pub(crate) use self::{
     by_node::ByNode,
     cluster::{Cluster, Node},
-    global::Global,
+    global::{EVENT_FORMATS, Global},
     log::{LogEntry, WIRES as LOG_WIRES},
     map::{KINDS as MAP_KINDS, Map},
     proxy::{

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use lb_proxy::{Fact, LogEvent, config::Severity};
 use lb_vrrp::{GroupConfig, GroupStatus, Moment, Readiness, State, Transition};
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +119,13 @@ impl Group {
     /// All addresses of its virtual routers.
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         addresses(&self.config)
+    }
+
+    /// Names of its virtual routers, each once: `web, mail`.
+    pub(super) fn vips(&self) -> String {
+        let mut names: Vec<&str> = self.config.members.iter().map(|member| member.vip.as_str()).collect();
+        names.dedup();
+        names.join(", ")
     }
 
     /// The longest of its advertisement intervals.
@@ -285,10 +293,11 @@ fn tracker_config(config: &Config, group: &model::Group, own: &GroupConfig) -> T
 }
 
 /// One line with the reason, and each step of the move in milliseconds from the moment its cause was seen.
-pub(super) fn log_transition(group: &str, transition: &Transition) {
+pub(super) fn log_transition(group: &str, vips: &str, transition: &Transition) {
     let moments = transition.moments;
     tracing::info!(
         group,
+        vips,
         from = %transition.from,
         to = %transition.to,
         reason = transition.reason,
@@ -300,6 +309,41 @@ pub(super) fn log_transition(group: &str, transition: &Transition) {
         announced = after(transition, moments.announced),
         "transition"
     );
+}
+
+/// The same for the log of `[global]`.
+pub(super) fn transition_event<'a>(
+    group: &'a str,
+    vips: &'a str,
+    transition: &'a Transition,
+) -> LogEvent<'a> {
+    let Transition { from, to, reason, moments, detected, .. } = transition;
+    let steps = [
+        ("changed", Some(transition.at)),
+        ("heard", moments.heard),
+        ("removed", moments.removed),
+        ("resigned", moments.resigned),
+        ("added", moments.added),
+        ("announced", moments.announced),
+    ];
+    let steps = steps.into_iter().filter_map(|(name, step)| {
+        let microseconds = step?.saturating_since(*detected).as_micros();
+        Some((name, Fact::Number(u64::try_from(microseconds).unwrap_or(u64::MAX))))
+    });
+    LogEvent {
+        level: Severity::Notice,
+        source: "vrrp",
+        kind: "transition",
+        message: format!("VRRP group {group} ({vips}) is {to}, was {from}: {reason}").into(),
+        facts: vec![
+            ("group", Fact::text(group)),
+            ("vips", Fact::text(vips)),
+            ("from", Fact::text(from.to_string())),
+            ("to", Fact::text(to.to_string())),
+            ("reason", Fact::text(reason)),
+            ("us", Fact::Object(steps.collect())),
+        ],
+    }
 }
 
 /// A step of a move, counted from the moment that its cause was seen.

@@ -52,7 +52,11 @@ impl Daemon {
             }
             FromSpeaker::Transition { group, mut transition } => {
                 transition.reason = naming::with_names(&transition.reason, &self.config.cluster.nodes);
-                group::log_transition(&group, &transition);
+                let vips =
+                    self.groups.iter().find(|found| found.config.name == group).map(group::Group::vips);
+                let vips = vips.unwrap_or_default();
+                group::log_transition(&group, &vips, &transition);
+                self.proxy.log(&group::transition_event(&group, &vips, &transition));
                 if let Some(found) = self.groups.iter_mut().find(|found| found.config.name == group) {
                     found.tracker.handle_state(now, transition.to);
                     found.take_transition(&transition);

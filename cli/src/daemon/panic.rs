@@ -6,6 +6,8 @@
 
 use std::{io::Write, panic, thread};
 
+use crate::log;
+
 /// What the data plane calls the threads that it can lose.
 const EXPENDABLE: [&str; 2] = ["lbctl-worker", "lbctl-password"];
 
@@ -20,7 +22,8 @@ pub(super) fn abort_outside_workers() {
         }
         // Past the log's queue, of which nothing would be written any more, and without a backtrace, which takes longer
         // than the other node needs to take over. The core dump has it.
-        let _ = writeln!(std::io::stderr(), "<2>lbctl: panic in thread {name}: {info}");
+        let words = log::last_words(&format!("panic in thread {name}: {info}"));
+        let _ = writeln!(std::io::stderr(), "<2>{words}");
         std::process::abort();
     }));
 }

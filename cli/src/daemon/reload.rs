@@ -19,6 +19,7 @@ use crate::{
     config::{self, Config, Diagnostics},
     control::{Change, Problem, ReloadReport, Timestamp},
     interfaces::nowhere_warnings,
+    log,
 };
 
 mod changes;
@@ -241,6 +242,7 @@ impl Daemon {
             report.warnings += &format!("{}: on this machine: warning: {warning}\n", report.path);
         }
         (self.config, self.identity) = (config, identity);
+        log::set(self.config.global.log_event_format, self.identity.name());
         for (group, own) in self.groups.iter_mut().zip(&groups_with_gone) {
             group.reconfigure(now, &self.config, own.clone());
         }

@@ -58,7 +58,7 @@ pub(super) fn start_to(mut write: impl FnMut(&[u8]) + Send + 'static) -> (Queued
             write(&line);
             match counter.swap(0, Ordering::Relaxed) {
                 0 => {}
-                lost => write(format!("{lost} lines of the log are lost: nobody read it\n").as_bytes()),
+                lost => write(format!("{}\n", super::lost(lost)).as_bytes()),
             }
         }
         let _ = finished.send(());

@@ -181,3 +181,103 @@ fn a_container_logs_to_its_output() {
     assert_eq!(line["method"], "GET", "{line}");
     assert_eq!(line["frontend"], "web");
 }
+
+/// All lines, each of which is an object with what every event has.
+fn objects(text: &str) -> Vec<serde_json::Value> {
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let time =
+        regex::Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|[+-]\d\d:\d\d)$").expect("a pattern");
+    let object = |line: &str| {
+        let object: serde_json::Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(time.is_match(object["time"].as_str().expect("a time")), "{line}");
+        let levels = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+        assert!(levels.contains(&object["level"].as_str().expect("a level")), "{line}");
+        assert!(object["source"].is_string() && object["message"].is_string(), "{line}");
+        object
+    };
+    whole.lines().map(object).collect()
+}
+
+#[test]
+fn events_and_the_own_log_are_objects_wherever_they_go() {
+    let (syslog, address) = udp();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (log, output) = (folder.path().join("events.json"), folder.path().join("stdout"));
+    let stdout = std::fs::File::create(&output).expect("created");
+    let frontend = unused_address();
+    let targets = format!(
+        "[{{ syslog = \"{address}\", tag = \"lb\" }}, {{ file = {log:?}, format = \"raw\" }}, \"stdout\"]"
+    );
+    let text = file("http", frontend, web_server(Duration::ZERO))
+        .replace("[global]\n", &format!("[global]\nlog = {targets}\nlog_event_format = \"json\"\n"))
+        .replace("[listen.web]\n", "[listen.web]\nlog = \"global\"\nlog_format = \"json\"\n");
+    let mut daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        command.stdout(stdout);
+    });
+    daemon.wait_until("it serves", |daemon| get(daemon.frontend).as_deref() == Some("hello"));
+    let server = daemon.status_json().expect("answers")["backends"][0]["servers"][0]["name"].clone();
+    let server = server.as_str().expect("a name");
+    let name = format!("web/{server}");
+    assert_eq!(daemon.verb(&["server", &name, "maint"]).status.code(), Some(0));
+    let line = until(&syslog, "maintenance");
+    let (header, object) = line.split_once("]: ").expect("a header");
+    assert!(header.starts_with("<129>") && header.contains(" lb["), "{line}");
+    let event = objects(object).remove(0);
+    let node = event["node"].as_str().expect("a node").to_owned();
+    for (member, value) in [
+        ("level", "alert"),
+        ("source", "health"),
+        ("event", "server"),
+        ("backend", "web"),
+        ("server", server),
+        ("from", "up"),
+        ("to", "maintenance"),
+    ] {
+        assert_eq!(event[member], value, "{member} of {event}");
+    }
+    assert_eq!((&event["active"], &event["backup"]), (&0.into(), &false.into()));
+    let words = format!(
+        "Server {name} is going DOWN for maintenance. 0 active and 0 backup servers left. 0 sessions active, \
+         0 requeued, 0 remaining in queue."
+    );
+    assert_eq!(event["message"], words);
+    assert_eq!(daemon.verb(&["stop"]).status.code(), Some(0));
+    daemon.wait_for_exit();
+    for path in [&log, &output] {
+        let text = read(path);
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        let (traffic, events): (Vec<_>, Vec<_>) = lines.partition(|line| line["event"].is_null());
+        assert!(!traffic.is_empty() && traffic.iter().all(|line| line["method"] == "GET"), "{text}");
+        let kinds: Vec<_> = events.iter().map(|event| event["event"].clone()).collect();
+        assert_eq!(kinds, ["server", "no_server", "stopped"], "{}", path.display());
+    }
+    let own = objects(&daemon.log());
+    let find = |message: &str| own.iter().find(|line| line["message"] == message).expect(message);
+    let change = find("server takes no new clients");
+    for (member, value) in
+        [("node", &*node), ("source", "health"), ("level", "info"), ("backend", "web"), ("to", "maintenance")]
+    {
+        assert_eq!(change[member], value, "{member} of {change}");
+    }
+    assert_eq!(find("lbctl runs")["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(find("stopped")["source"], "daemon");
+}
+
+#[test]
+fn reload_makes_the_own_log_objects_and_texts_again() {
+    let daemon = start("", "");
+    let path = daemon.folder.path().join("lb.toml");
+    let text = read(&path);
+    let json = text.replacen("[global]\n", "[global]\nlog_event_format = \"json\"\n", 1);
+    std::fs::write(&path, json).expect("written");
+    assert_eq!(daemon.verb(&["reload"]).status.code(), Some(0));
+    daemon.wait_until("an object", |daemon| daemon.log().contains("\n{"));
+    let before = daemon.log();
+    let (texts, own) = before.split_at(before.find("\n{").expect("an object") + 1);
+    assert!(texts.contains(" INFO lbctl runs version="), "{texts}");
+    assert!(objects(own).iter().any(|line| line["source"] == "reload" && line["took"].is_string()), "{own}");
+    std::fs::write(&path, text).expect("written");
+    assert_eq!(daemon.verb(&["reload"]).status.code(), Some(0));
+    daemon.wait_until("a text", |daemon| daemon.log()[before.len()..].contains(" INFO "));
+}

@@ -23,6 +23,18 @@ pub struct LogTarget {
     pub tag: String,
     /// Some of many lines; `None` takes all.
     pub sample: Option<LogSample>,
+    /// What a line says that is not about traffic.
+    pub events: EventFormat,
+}
+
+/// How servers, proxies and addresses are told of.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum EventFormat {
+    /// In HAProxy's words.
+    #[default]
+    Text,
+    /// One JSON object. Its target has a length of 1024 and more.
+    Json,
 }
 
 /// Where lines go.
@@ -229,6 +241,11 @@ impl Severity {
     pub fn code(self) -> u8 {
         self as u8
     }
+
+    /// `alert`
+    pub fn name(self) -> &'static str {
+        Self::ALL[usize::from(self.code())].0
+    }
 }
 
 impl LogTarget {
@@ -251,6 +268,7 @@ impl LogTarget {
             length,
             tag: "lbctl".to_owned(),
             sample: None,
+            events: EventFormat::Text,
         }
     }
 }

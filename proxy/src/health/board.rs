@@ -531,15 +531,16 @@ fn backend_health(config: &Config, id: BackendId, servers: &[ServerHealth]) -> B
 
 pub(super) fn log_transition(server: &ServerShared, from: ServerState, to: ServerState, reason: &str) {
     let (backend, server) = (&server.backend, &server.name);
-    match to {
+    let (is, from, to) = (to, from.word(), to.word());
+    match is {
         ServerState::Down | ServerState::AgentDown => {
-            tracing::warn!(%backend, %server, ?from, ?to, reason, "server is down");
+            tracing::warn!(%backend, %server, %from, %to, reason, "server is down");
         }
         ServerState::Up | ServerState::Unchecked | ServerState::NoCheck => {
-            tracing::info!(%backend, %server, ?from, ?to, reason, "server is up");
+            tracing::info!(%backend, %server, %from, %to, reason, "server is up");
         }
         ServerState::NoBalance | ServerState::Drain | ServerState::Maintenance => {
-            tracing::info!(%backend, %server, ?from, ?to, reason, "server takes no new clients");
+            tracing::info!(%backend, %server, %from, %to, reason, "server takes no new clients");
         }
     }
 }

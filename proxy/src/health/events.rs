@@ -2,8 +2,8 @@
 
 use super::{Checker, board::Board, server::ServerHealth};
 use crate::{
-    config::{BackendId, Severity},
-    log::event::{self, Around},
+    config::BackendId,
+    log::event::{self, Around, Cause},
     node::{Node, ServerShared},
     status::{CheckReport, ServerState},
 };
@@ -22,8 +22,8 @@ impl Board {
             return;
         };
         let around = around(&place.node, place.backend, place.index);
-        let line = event::check(&around, report, checker.level());
-        place.node.loggers.backend(place.backend, Severity::Notice, &line);
+        let event = event::checked(&around, report, checker.level());
+        place.node.loggers.backend(place.backend, &event);
     }
 }
 
@@ -35,22 +35,21 @@ pub(super) fn log_transition(
     before: Before,
     health: &ServerHealth,
 ) {
-    let reason = match (health.state(), &health.agent.down, &health.last_check) {
-        // As in HAProxy: a line about the check has told it.
-        _ if node.backend(id).log_health_checks => String::new(),
-        (ServerState::AgentDown, Some(words), _) => event::agent(words),
-        (_, _, Some(report)) => event::reason(report),
-        _ => String::new(),
+    let cause = match (health.state(), &health.agent.down, &health.last_check) {
+        (ServerState::AgentDown, Some(words), _) => Cause::Agent(words),
+        (_, _, Some(report)) => Cause::Check(report),
+        _ => Cause::Unknown,
     };
     let around = around(node, id, index);
-    if let Some((level, line)) = event::transition(&around, before.state, health.state(), &reason) {
-        node.loggers.backend(id, level, &line);
+    // As in HAProxy: a line about the check has told why.
+    let was_told = node.backend(id).log_health_checks;
+    if let Some(event) = event::changed(&around, before.state, health.state(), cause, was_told) {
+        node.loggers.backend(id, &event);
     }
     let had_others = around.active + around.backups > 0;
     if !had_others && takes_requests(before.state, before.weight) {
         let kind = if node.config.is_listen(id) { "proxy" } else { "backend" };
-        let (level, line) = event::empty(kind, &node.backend(id).name);
-        node.loggers.backend(id, level, &line);
+        node.loggers.backend(id, &event::empty(kind, &node.backend(id).name));
     }
 }
 

@@ -1,9 +1,15 @@
 //! What happens to servers and proxies, in HAProxy's words: scripts and people look for them.
 
+pub(super) mod facts;
+
+use self::facts::{Fact, LogEvent};
 use crate::{
     config::Severity,
     status::{CheckCode, CheckReport, Level, ServerState},
 };
+
+/// Where servers' states come from.
+const HEALTH: &str = "health";
 
 /// A server, and what is around it after a change.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +26,104 @@ pub(crate) struct Around<'a> {
     pub(crate) queued: usize,
 }
 
+/// Why a server has another state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cause<'a> {
+    /// What its agent has said.
+    Agent(&'a str),
+    /// A check, or errors of traffic.
+    Check(&'a CheckReport),
+    /// Nobody has looked at it yet, or somebody wants it so.
+    Unknown,
+}
+
+impl<'a> Cause<'a> {
+    /// As HAProxy says it, behind what has happened.
+    fn words(self) -> String {
+        match self {
+            Self::Agent(words) => agent(words),
+            Self::Check(report) => reason(report),
+            Self::Unknown => String::new(),
+        }
+    }
+
+    fn facts(self) -> Vec<(&'static str, Fact<'a>)> {
+        match self {
+            Self::Agent(words) => vec![("reason", Fact::text(format!("agent: {words}")))],
+            Self::Check(report) => {
+                vec![("reason", Fact::text(report.to_string())), ("check", Fact::check(report))]
+            }
+            Self::Unknown => Vec::new(),
+        }
+    }
+}
+
+/// A server went from one state to another, if HAProxy has a line for it. Where a line about the check `was_told`, the sentence does
+/// not say why.
+pub(crate) fn changed<'a>(
+    around: &Around<'a>,
+    from: ServerState,
+    to: ServerState,
+    cause: Cause<'a>,
+    was_told: bool,
+) -> Option<LogEvent<'a>> {
+    let reason = if was_told { String::new() } else { cause.words() };
+    let (level, message) = transition(around, from, to, &reason)?;
+    let mut facts = around.facts();
+    facts.extend([("from", Fact::text(from.word())), ("to", Fact::text(to.word()))]);
+    facts.extend(cause.facts());
+    for (name, number) in [
+        ("active", around.active as u64),
+        ("backups", around.backups as u64),
+        ("sessions", around.sessions.into()),
+        ("queued", around.queued as u64),
+    ] {
+        facts.push((name, Fact::Number(number)));
+    }
+    Some(LogEvent { level, source: HEALTH, kind: "server", message: message.into(), facts })
+}
+
+/// Nobody takes new requests any more.
+pub(crate) fn empty<'a>(kind: &str, backend: &'a str) -> LogEvent<'a> {
+    LogEvent {
+        level: Severity::Emergency,
+        source: HEALTH,
+        kind: "no_server",
+        message: format!("{kind} {backend} has no server available!").into(),
+        facts: vec![("backend", Fact::text(backend))],
+    }
+}
+
+/// A check whose outcome is news.
+pub(crate) fn checked<'a>(around: &Around<'a>, report: &CheckReport, level: Level) -> LogEvent<'a> {
+    let (so_far, of, state) = progress(level);
+    let mut facts = around.facts();
+    facts.extend([
+        ("passed", Fact::Flag(report.passed())),
+        ("state", Fact::text(state.to_ascii_lowercase())),
+        ("so_far", Fact::Number(so_far.into())),
+        ("of", Fact::Number(of.into())),
+        ("reason", Fact::text(report.to_string())),
+        ("check", Fact::check(report)),
+    ]);
+    let message = check(around, report, level).into();
+    LogEvent { level: Severity::Notice, source: HEALTH, kind: "check", message, facts }
+}
+
+/// A proxy has ended, with the connections that it has had as a frontend and as a backend.
+pub(crate) fn stopped(proxy: &str, frontend: u64, backend: u64) -> LogEvent<'_> {
+    let connections = vec![("frontend", Fact::Number(frontend)), ("backend", Fact::Number(backend))];
+    LogEvent {
+        level: Severity::Warning,
+        source: "proxy",
+        kind: "stopped",
+        message: format!("Proxy {proxy} stopped (cumulated conns: FE: {frontend}, BE: {backend}).").into(),
+        facts: vec![("proxy", Fact::text(proxy)), ("connections", Fact::Object(connections))],
+    }
+}
+
 /// The line about a server that went from one state to another, if HAProxy has one.
-pub(crate) fn transition(
+fn transition(
     around: &Around<'_>,
     from: ServerState,
     to: ServerState,
@@ -57,21 +159,15 @@ pub(crate) fn transition(
     }
 }
 
-/// Nobody takes new requests any more.
-pub(crate) fn empty(kind: &str, backend: &str) -> (Severity, String) {
-    (Severity::Emergency, format!("{kind} {backend} has no server available!"))
-}
-
-/// A check whose outcome is news.
-pub(crate) fn check(around: &Around<'_>, report: &CheckReport, level: Level) -> String {
+/// Of a check whose outcome is news.
+fn check(around: &Around<'_>, report: &CheckReport, level: Level) -> String {
     let backup = if around.is_backup { "backup " } else { "" };
     let verb = match report.code {
         CheckCode::L7OkConditional => "conditionally succeeded",
         code if code.passed() => "succeeded",
         _ => "failed",
     };
-    let Level { rise, fall, now } = level;
-    let (so_far, of, state) = if now >= rise { (now - rise + 1, fall, "UP") } else { (now, rise, "DOWN") };
+    let (so_far, of, state) = progress(level);
     format!(
         "Health check for {backup}server {}/{} {verb}{}, status: {so_far}/{of} {state}.",
         around.backend,
@@ -80,14 +176,13 @@ pub(crate) fn check(around: &Around<'_>, report: &CheckReport, level: Level) -> 
     )
 }
 
-/// A proxy has ended.
-pub(crate) fn stopped(proxy: &str, frontend: u64, backend: u64) -> (Severity, String) {
-    let line = format!("Proxy {proxy} stopped (cumulated conns: FE: {frontend}, BE: {backend}).");
-    (Severity::Warning, line)
+/// How many of how many checks its state is away from another one.
+fn progress(Level { rise, fall, now }: Level) -> (u32, u32, &'static str) {
+    if now >= rise { (now - rise + 1, fall, "UP") } else { (now, rise, "DOWN") }
 }
 
 /// `, reason: Layer4 connection problem, info: "Connection refused", check duration: 0ms`
-pub(crate) fn reason(report: &CheckReport) -> String {
+fn reason(report: &CheckReport) -> String {
     let what = match report.code {
         CheckCode::L4Ok => "Layer4 check passed",
         CheckCode::L4Timeout => "Layer4 timeout",
@@ -117,7 +212,7 @@ pub(crate) fn reason(report: &CheckReport) -> String {
 }
 
 /// What an agent says: `, reason: Layer7 wrong status, code: 0, info: "via agent : down"`.
-pub(crate) fn agent(words: &str) -> String {
+fn agent(words: &str) -> String {
     let mut text = ", reason: Layer7 wrong status, code: 0, info: \"via agent : ".to_owned();
     put_info(words, &mut text);
     text.push('"');
@@ -135,7 +230,15 @@ fn put_info(info: &str, text: &mut String) {
     }
 }
 
-impl Around<'_> {
+impl<'a> Around<'a> {
+    fn facts(&self) -> Vec<(&'static str, Fact<'a>)> {
+        vec![
+            ("backend", Fact::text(self.backend)),
+            ("server", Fact::text(self.server)),
+            ("backup", Fact::Flag(self.is_backup)),
+        ]
+    }
+
     fn name(&self) -> String {
         let backup = if self.is_backup { "Backup " } else { "" };
         format!("{backup}Server {}/{}", self.backend, self.server)

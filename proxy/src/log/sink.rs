@@ -26,9 +26,14 @@ use std::{
 use tokio::sync::oneshot;
 
 use self::output::{Output, words};
-use super::{clock::Clock, header::Header, outbox};
+use super::{
+    clock::Clock,
+    event::facts::{Fact, LogEvent},
+    header::Header,
+    outbox,
+};
 use crate::{
-    config::{LogDestination, Severity},
+    config::{EventFormat, LogDestination, Severity},
     status::{LogProblem, LogStatus},
 };
 
@@ -102,6 +107,8 @@ struct Known {
     /// Of its name.
     name_problem: Option<LogProblem>,
     order: Option<Order>,
+    /// How the sink itself says something, and how this node is called.
+    events: (EventFormat, String),
 }
 
 /// Not in the queue: it would come behind what can't be written without it.
@@ -157,6 +164,11 @@ impl Sink {
     pub(super) fn look(&self) {
         // With a full queue it knows.
         let _ = self.link.queue.try_send(Message::Look);
+    }
+
+    /// How lines that it writes itself look like from now on.
+    pub(super) fn set_events(&self, format: EventFormat, node: &str) {
+        self.link.shared.known().events = (format, node.to_owned());
     }
 
     /// One line of the control side.
@@ -438,14 +450,24 @@ impl Writer {
         }
         let (new, lost) = self.losses(self.told)?;
         self.told = (Instant::now(), lost);
-        let mut line = Vec::new();
-        self.notice.put(Severity::Warning, &self.clock, SystemTime::now(), &mut line);
-        let what = if new == 1 {
+        let message = if new == 1 {
             "1 line of this log is lost".to_owned()
         } else {
             format!("{new} lines of this log are lost")
         };
-        line.extend_from_slice(what.as_bytes());
+        let (level, now) = (Severity::Warning, SystemTime::now());
+        let mut line = Vec::new();
+        self.notice.put(level, &self.clock, now, &mut line);
+        let (format, node) = self.shared.known().events.clone();
+        match format {
+            EventFormat::Text => line.extend_from_slice(message.as_bytes()),
+            EventFormat::Json => {
+                let facts = vec![("lines", Fact::Number(new))];
+                let event =
+                    LogEvent { level, source: "log", kind: "lines_lost", message: message.into(), facts };
+                event.put_json(level, &node, usize::MAX, (&self.clock, now), &mut line);
+            }
+        }
         line.push(b'\n');
         Some(line)
     }

@@ -20,13 +20,12 @@ impl Proxy {
                     backend.name == frontend.name && node.config.is_listen(BackendId(*id))
                 });
             let of_backend = of_backend.map_or(0, |(_, backend)| served(backend));
-            let (level, line) = event::stopped(&frontend.name, frontend.connections_total, of_backend);
-            node.loggers.frontend(index, level, &line);
+            let event = event::stopped(&frontend.name, frontend.connections_total, of_backend);
+            node.loggers.frontend(index, &event);
         }
         for (id, backend) in status.backends.iter().enumerate() {
             if !node.config.is_listen(BackendId(id)) {
-                let (level, line) = event::stopped(&backend.name, 0, served(backend));
-                node.loggers.backend(BackendId(id), level, &line);
+                node.loggers.backend(BackendId(id), &event::stopped(&backend.name, 0, served(backend)));
             }
         }
     }

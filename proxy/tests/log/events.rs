@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use lb_proxy::{
     Proxy,
-    config::{AccessLog, Check, CheckKind, Facility, Layer, LogTarget, Mode, Observe, OnError, Pace},
+    config::{
+        AccessLog, Check, CheckKind, EventFormat, Facility, Layer, LogTarget, LogWire, Mode, Observe,
+        OnError, Pace,
+    },
 };
 
 use crate::{
@@ -179,4 +182,83 @@ async fn frontend_and_backend_of_one_section_are_one_proxy_and_the_end_tells_wha
     proxy.stop(Duration::ZERO).await;
     assert_eq!(event(&syslog).await, "<156>Proxy front stopped (cumulated conns: FE: 1, BE: 2).");
     assert_eq!(syslog.pending(), None);
+}
+
+/// The next line, which is an object: what it says but the time, which has to be one.
+async fn object(syslog: &Syslog) -> serde_json::Value {
+    let line = syslog.raw().await;
+    let mut object: serde_json::Value =
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let time = object.as_object_mut().unwrap().remove("time").unwrap();
+    let form = regex::Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}[+-]\d\d:\d\d$").unwrap();
+    assert!(form.is_match(time.as_str().unwrap()), "{time}");
+    if let Some(check) = object.get_mut("check").and_then(serde_json::Value::as_object_mut) {
+        assert!(check.remove("ms").unwrap().is_u64());
+    }
+    object
+}
+
+#[tokio::test]
+async fn events_as_objects_have_the_words_and_the_facts_of_what_happened() {
+    let syslog = Syslog::start().await;
+    let server = Scripted::named_at(apart(), "hello").await;
+    let address = server.address;
+    let mut config = config(Mode::Tcp, &[address]);
+    config.node = "lb1".to_owned();
+    let target = LogTarget { wire: LogWire::Raw, events: EventFormat::Json, ..syslog.target() };
+    config.backends[0].log = vec![target];
+    config.backends[0].log_health_checks = true;
+    config.backends[0].check = Some(Check { rise: 1, fall: 1, ..quick_check(CheckKind::Tcp) });
+    let proxy = Proxy::start(config).unwrap();
+    let first = object(&syslog).await;
+    assert_eq!(
+        (&first["event"], &first["passed"], &first["check"]["code"]),
+        (&"check".into(), &true.into(), &"L4OK".into())
+    );
+    drop(server);
+    let check = object(&syslog).await;
+    let message = check["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("Health check for server back/s1 failed, reason: Layer4 connection problem"),
+        "{check}"
+    );
+    // A check may meet the server when it ends.
+    let reason = check["reason"].as_str().unwrap().to_owned();
+    assert!(["L4CON connection refused", "L4CON connection reset"].contains(&&*reason), "{reason}");
+    let info = check["check"]["info"].clone();
+    let of_check = serde_json::json!({ "code": "L4CON", "info": info });
+    assert_eq!(
+        check,
+        serde_json::json!({
+            "level": "notice", "source": "health", "message": message, "event": "check", "node": "lb1",
+            "backend": "back", "server": "s1", "backup": false, "passed": false, "state": "down", "so_far": 0, "of": 1,
+            "reason": reason, "check": of_check,
+        })
+    );
+    let message = "Server back/s1 is DOWN. 0 active and 0 backup servers left. 0 sessions active, 0 requeued, \
+                   0 remaining in queue.";
+    assert_eq!(
+        object(&syslog).await,
+        serde_json::json!({
+            "level": "alert", "source": "health", "message": message, "event": "server", "node": "lb1",
+            "backend": "back", "server": "s1", "backup": false, "from": "up", "to": "down", "reason": reason,
+            "check": of_check, "active": 0, "backups": 0, "sessions": 0, "queued": 0,
+        })
+    );
+    assert_eq!(
+        object(&syslog).await,
+        serde_json::json!({
+            "level": "emerg", "source": "health", "message": "backend back has no server available!",
+            "event": "no_server", "node": "lb1", "backend": "back",
+        })
+    );
+    proxy.stop(Duration::ZERO).await;
+    assert_eq!(
+        object(&syslog).await,
+        serde_json::json!({
+            "level": "warning", "source": "proxy", "event": "stopped", "node": "lb1", "proxy": "back",
+            "message": "Proxy back stopped (cumulated conns: FE: 0, BE: 0).",
+            "connections": { "frontend": 0, "backend": 0 },
+        })
+    );
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use lb_proxy::{
-    Config, Proxy,
-    config::{LogDestination, LogTarget, LogWire, ResolverConfig},
+    Config, LogEvent, Proxy,
+    config::{LogDestination, LogTarget, LogWire, ResolverConfig, Severity},
     status::LogStatus,
 };
 
@@ -268,8 +268,15 @@ async fn line_that_no_datagram_takes_is_left_out_and_those_behind_it_arrive() {
     let target = LogTarget { length: 65_535, wire: LogWire::Raw, ..syslog.target() };
     let (proxy, _server) =
         logging(target, |config| config.log = vec![LogTarget { length: 65_535, ..syslog.target() }]).await;
-    proxy.log(lb_proxy::config::Severity::Notice, &"x".repeat(70_000));
-    proxy.log(lb_proxy::config::Severity::Notice, "after it");
+    let said = |message: String| LogEvent {
+        level: Severity::Notice,
+        source: "test",
+        kind: "said",
+        message: message.into(),
+        facts: Vec::new(),
+    };
+    proxy.log(&said("x".repeat(70_000)));
+    proxy.log(&said("after it".to_owned()));
     assert!(syslog.raw().await.ends_with(": after it\n"));
     assert_eq!(proxy.status().logs[0].lost_total, 1);
 }

@@ -1,7 +1,7 @@
 //! Where logs go, with `"global"` resolved, and what frontends say of their traffic.
 
 use lb_proxy::{
-    config::{AccessLog, Capture, LogFormat, LogTarget, Mode},
+    config::{AccessLog, Capture, EventFormat, LogFormat, LogTarget, Mode},
     sample::{Names, Place, Stage, Text},
 };
 
@@ -18,7 +18,7 @@ pub(super) fn global(file: &raw::File) -> Vec<LogTarget> {
     let entries = file.global.log.iter().flat_map(|log| &log.value);
     entries
         .filter_map(|entry| match entry {
-            LogEntry::Target(target) => Some(target.clone()),
+            LogEntry::Target(target) => Some(complete(target, file)),
             LogEntry::Global(_) => None,
         })
         .collect()
@@ -72,8 +72,9 @@ pub(super) fn backend(section: &Section, file: &raw::File) -> Vec<LogTarget> {
     }
 }
 
-/// `log = "global"` in a section, where `[global]` has none; each is reported once.
+/// `log = "global"` in a section, where `[global]` has none; each is reported once. So is a line too short for an object.
 pub(super) fn check(file: &raw::File, report: &Report<'_>) {
+    check_lengths(file, report);
     if file.global.log.as_ref().is_some_and(|log| !log.value.is_empty()) {
         return;
     }
@@ -89,14 +90,39 @@ pub(super) fn check(file: &raw::File, report: &Report<'_>) {
     }
 }
 
+fn check_lengths(file: &raw::File, report: &Report<'_>) {
+    let Some(format) = file.global.log_event_format.filter(|at| at.value == EventFormat::Json) else {
+        return;
+    };
+    let sections = file.sections.iter().filter_map(|section| section.value.log.as_ref());
+    let logs = file.global.log.iter().chain(&file.defaults.log).chain(sections);
+    let is_short = |entry: &LogEntry| match entry {
+        LogEntry::Target(target) => target.length < JSON_LENGTH,
+        LogEntry::Global(_) => false,
+    };
+    if logs.flat_map(|log| &log.value).any(is_short) {
+        report.error(format.span, too_short());
+    }
+}
+
+fn too_short() -> String {
+    format!("lines of json need a `length` of at least {JSON_LENGTH}, so that they are whole")
+}
+
 fn targets(log: Option<&At<Vec<LogEntry>>>, file: &raw::File) -> Vec<LogTarget> {
     let entries = log.iter().flat_map(|log| &log.value);
     entries
         .flat_map(|entry| match entry {
-            LogEntry::Target(target) => vec![target.clone()],
+            LogEntry::Target(target) => vec![complete(target, file)],
             LogEntry::Global(_) => global(file),
         })
         .collect()
+}
+
+/// With what `[global]` says of all.
+fn complete(target: &LogTarget, file: &raw::File) -> LogTarget {
+    let events = file.global.log_event_format.map_or(target.events, |at| at.value);
+    LogTarget { events, ..target.clone() }
 }
 
 /// Those that have a name.
@@ -128,10 +154,7 @@ fn format(
         "tcplog" => LogFormat::Tcp,
         "json" => {
             if targets.iter().any(|target| target.length < JSON_LENGTH) {
-                let message = format!(
-                    "lines of json need a `length` of at least {JSON_LENGTH}, so that they are whole"
-                );
-                report.error(written.span, message);
+                report.error(written.span, too_short());
             }
             LogFormat::Json
         }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lb_proxy::config::Owner;
+use lb_proxy::config::{EventFormat, Owner};
 
 use super::{
     log::{self, LogEntry},
@@ -13,6 +13,10 @@ use crate::config::{
     text,
 };
 
+/// How events are told, and lbctl's own log.
+pub(crate) const EVENT_FORMATS: [(&str, EventFormat); 2] =
+    [("text", EventFormat::Text), ("json", EventFormat::Json)];
+
 #[derive(Debug, Default)]
 pub(crate) struct Global {
     pub(crate) maxconn: Option<At<u32>>,
@@ -21,6 +25,7 @@ pub(crate) struct Global {
     /// Of server names.
     pub(crate) nameservers: Vec<At<SocketAddr>>,
     pub(crate) log: Option<At<Vec<LogEntry>>>,
+    pub(crate) log_event_format: Option<At<EventFormat>>,
     /// Percent.
     pub(crate) compression_cpu: Option<At<u32>>,
     pub(crate) user: Option<At<Owner>>,
@@ -35,6 +40,7 @@ impl Global {
             drain_timeout: fields.duration("drain_timeout", Duration::ZERO..=Duration::from_secs(3600)),
             nameservers: fields.value("nameservers").map(nameservers).unwrap_or_default(),
             log: log::log(&fields, true),
+            log_event_format: fields.choice("log_event_format", &EVENT_FORMATS),
             compression_cpu: fields.measured("compression_cpu", 0..=100, "percent"),
             user: fields.value("user").and_then(|value| owner::user(&value)),
             group: fields.value("group").and_then(|value| owner::group(&value)),
@@ -42,6 +48,10 @@ impl Global {
         fields.finish(|key| match key {
             "nbthread" | "nbproc" => Some("write `threads`".into()),
             "uid" => Some("write `user`, which also takes a number".into()),
+            "log_format" => Some(
+                "write `log_format` into [defaults] or a frontend; what is no traffic has `log_event_format`"
+                    .into(),
+            ),
             "gid" => Some("write `group`, which also takes a number".into()),
             _ => None,
         });

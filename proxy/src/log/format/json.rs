@@ -3,8 +3,8 @@
 use super::{Line, Times};
 use crate::{
     config::{Capture, CapturedHeader},
-    http::headers::{put_address, put_number},
-    log::{capture::Slot, clock::Clock, escape},
+    http::headers::put_address,
+    log::{capture::Slot, clock::Clock, object::Object},
 };
 
 /// Bytes of a line that are not a text of a client's or a server's, at most.
@@ -22,7 +22,7 @@ pub(in crate::log) fn write(
     let texts = room.saturating_sub(FRAME + frame_of(capture));
     // What a client asks for may be as long as it likes. It leaves room for what was captured.
     let captured: usize = record.captured().map(escaped).sum();
-    let mut object = Object { out, has_some: false, texts, reserved: captured.min(texts / 2) };
+    let mut object = Object::new(out, texts, captured.min(texts / 2));
     object.begin();
     object.text_with("time", |out| clock.put_iso(record.date, out));
     object.text("frontend", line.frontend.name.as_bytes());
@@ -88,13 +88,13 @@ pub(in crate::log) fn write(
         object.key(name);
         object.begin();
         for (index, header) in headers.iter().enumerate() {
-            object.captured(&header.name, record.kept(slot(index)));
+            captured_text(&mut object, &header.name, record.kept(slot(index)));
         }
         object.end();
     }
     if capture.cookie.is_some() {
-        object.captured("request_cookie", record.kept(Slot::RequestCookie));
-        object.captured("response_cookie", record.kept(Slot::ResponseCookie));
+        captured_text(&mut object, "request_cookie", record.kept(Slot::RequestCookie));
+        captured_text(&mut object, "response_cookie", record.kept(Slot::ResponseCookie));
     }
     if line.is_early {
         object.flag("early", true);
@@ -123,86 +123,8 @@ fn escaped(text: &[u8]) -> usize {
     2 * text.len()
 }
 
-/// An object that is being written, and those in it.
-struct Object<'o> {
-    out: &'o mut Vec<u8>,
-    /// The innermost has a member.
-    has_some: bool,
-    /// Bytes that texts may still have.
-    texts: usize,
-    /// How many of these are for what was captured.
-    reserved: usize,
-}
-
-impl Object<'_> {
-    fn begin(&mut self) {
-        self.out.push(b'{');
-        self.has_some = false;
-    }
-
-    fn end(&mut self) {
-        self.out.push(b'}');
-        self.has_some = true;
-    }
-
-    fn key(&mut self, name: &str) {
-        if self.has_some {
-            self.out.push(b',');
-        }
-        self.has_some = true;
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
-    }
-
-    fn text(&mut self, name: &str, text: &[u8]) {
-        self.key(name);
-        self.out.push(b'"');
-        let before = self.out.len();
-        escape::json(text, self.texts.saturating_sub(self.reserved), self.out);
-        self.texts -= self.out.len() - before;
-        self.out.push(b'"');
-    }
-
-    /// What `write` writes needs no escapes.
-    fn text_with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
-        self.key(name);
-        self.out.push(b'"');
-        write(self.out);
-        self.out.push(b'"');
-    }
-
-    /// With the room that is reserved for it.
-    fn captured(&mut self, name: &str, text: Option<&[u8]>) {
-        self.reserved = self.reserved.saturating_sub(text.map_or(0, escaped));
-        self.optional(name, text);
-    }
-
-    fn optional(&mut self, name: &str, text: Option<&[u8]>) {
-        match text {
-            Some(text) => self.text(name, text),
-            None => self.word(name, b"null"),
-        }
-    }
-
-    fn number(&mut self, name: &str, number: u64) {
-        self.key(name);
-        put_number(number, self.out);
-    }
-
-    fn optional_number(&mut self, name: &str, number: Option<u64>) {
-        match number {
-            Some(number) => self.number(name, number),
-            None => self.word(name, b"null"),
-        }
-    }
-
-    fn flag(&mut self, name: &str, is_set: bool) {
-        self.word(name, if is_set { b"true" } else { b"false" });
-    }
-
-    fn word(&mut self, name: &str, word: &[u8]) {
-        self.key(name);
-        self.out.extend_from_slice(word);
-    }
+/// With the room that is reserved for it.
+fn captured_text(object: &mut Object<'_>, name: &str, text: Option<&[u8]>) {
+    object.release(text.map_or(0, escaped));
+    object.optional(name, text);
 }
