@@ -108,7 +108,17 @@ fn the_shortest_pair_has_12_lines() {
 
 /// The model without what may differ between a file and its effective form: the hash, the warnings, and which files were read.
 fn model(config: &config::Config) -> String {
-    let config::Config { hash: _, warnings: _, files: _, cluster, groups, global, proxy, sources } = config;
+    let config::Config {
+        hash: _,
+        warnings: _,
+        files: _,
+        positions: _,
+        cluster,
+        groups,
+        global,
+        proxy,
+        sources,
+    } = config;
     format!("{cluster:#?}\n{groups:#?}\n{global:#?}\n{proxy:#?}\n{sources:#?}")
 }
 

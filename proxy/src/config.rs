@@ -307,7 +307,8 @@ impl Frontend {
             maxconn: 20_000,
             timeout: FrontendTimeouts::default(),
             forwardfor: false,
-            options: FrontendOptions::default(),
+            // Where servers speak first, a client that says nothing may be one that was not served.
+            options: FrontendOptions { dontlognull: mode == Mode::Http, ..FrontendOptions::default() },
             compression: None,
             per_source: None,
             unique_id: None,

@@ -6,15 +6,16 @@ pub(crate) mod splice;
 
 use std::{future::pending, io, sync::Arc, time::Instant};
 
+use rustix::io::ioctl_fionread;
 use tokio::net::TcpStream;
 
 use crate::{
     config::BackendId,
     connection::Connection,
-    error::Side,
+    error::{Kind, Side},
     http::Termination,
     log::{OnRecord, Phase, Record},
-    metrics::Event,
+    metrics::{Event, Flow},
     proxy_protocol::introduction::Introduction,
     refusals::{Noted, Why},
     rules::Judgement,
@@ -116,6 +117,7 @@ async fn find<S: Stream>(
                 Termination::ClientAbortInConnect
             };
             search.counters().unserved.failed(termination);
+            count_unread(connection, &search);
             tracing::debug!(
                 frontend = %connection.frontend().name,
                 peer = %connection.peer(),
@@ -127,6 +129,10 @@ async fn find<S: Stream>(
         Some(Err(error)) => {
             let termination = Termination::of_search(&error);
             say_why(connection, termination, Some(&search));
+            // Where there is nobody to ask, nothing was waited for.
+            if !matches!(error.kind, Kind::NoServer) {
+                count_unread(connection, &search);
+            }
             tracing::debug!(
                 frontend = %connection.frontend().name,
                 peer = %connection.peer(),
@@ -138,6 +144,13 @@ async fn find<S: Stream>(
             None
         }
     }
+}
+
+/// What a client has sent while a server was looked for, and nobody has read: HAProxy has, and counts it.
+fn count_unread<S: Stream>(connection: &Connection<S>, search: &Search) {
+    let unread = connection.stream().plain().and_then(|client| ioctl_fionread(client).ok()).unwrap_or(0);
+    let backend = Some(&search.counters().unserved.bytes_in);
+    Flow { server: backend, ..connection.received() }.add(unread);
 }
 
 fn end_log<S>(connection: &Connection<S>, termination: Termination) {

@@ -12,7 +12,7 @@ use lb_proxy::{
 
 use super::{
     diagnostic::{Report, Span},
-    model::{Config, Global},
+    model::{Config, Global, Positions},
     raw,
     reader::At,
 };
@@ -92,6 +92,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     Config {
         hash: String::new(),
+        positions: positions(file),
         files: Vec::new(),
         warnings: Report::new("").finish(""),
         cluster,
@@ -119,6 +120,14 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
         },
         global,
     }
+}
+
+fn positions(file: &raw::File) -> Positions {
+    let of = |belongs: fn(&raw::Kind) -> bool| {
+        let sections = file.sections.iter().zip(1..);
+        sections.filter(|(section, _)| belongs(&section.value.kind)).map(|(_, position)| position).collect()
+    };
+    Positions { frontends: of(|kind| kind.is_frontend()), backends: of(|kind| kind.is_backend()) }
 }
 
 /// What templates may name. A map without a file counts, so that its uses are no further errors.

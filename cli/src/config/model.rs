@@ -24,8 +24,19 @@ pub struct Config {
     pub proxy: lb_proxy::Config,
     /// Where connections to servers come from, as far as that differs by node.
     pub sources: Vec<SourceByNode>,
+    /// Where its frontends and its backends stand in the file, from 1; both halves of a `[listen.*]` at one place.
+    pub positions: Positions,
     /// The files that were read with it: pages, users, contents. Not the maps, which `proxy` has.
     pub files: Vec<PathBuf>,
+}
+
+/// In the order of [`lb_proxy::Config`].
+#[derive(Clone, Debug, Default)]
+pub struct Positions {
+    /// Of frontends.
+    pub frontends: Vec<u32>,
+    /// Of backends.
+    pub backends: Vec<u32>,
 }
 
 /// A `source` that differs by node.

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct FrontendStatistics {
+    /// Where its section stands in the file, from 1; both halves of a `[listen.*]` at one place. 0 if that is not known.
+    #[serde(default)]
+    pub position: u32,
     /// The most connections that were open at a time.
     pub connections_peak: u64,
     /// Connections per second.
@@ -23,6 +26,9 @@ pub struct FrontendStatistics {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct BackendStatistics {
+    /// Where its section stands in the file, from 1; both halves of a `[listen.*]` at one place. 0 if that is not known.
+    #[serde(default)]
+    pub position: u32,
     /// `http` or `tcp`.
     pub mode: String,
     /// Connections at which servers with a `minconn` are allowed all of their `maxconn`.
@@ -99,6 +105,9 @@ pub struct Traffic {
     pub server_aborts: u64,
     /// Responses that a rule refused.
     pub denied_responses: u64,
+    /// Requests that a rule of the backend refused; of a server none.
+    #[serde(default)]
+    pub denied_requests: u64,
     /// Exchanges that the client ended.
     pub client_aborts: u64,
     /// How long exchanges took that got a response (tcp: a connection to a server); `None` where no frontend has statistics.

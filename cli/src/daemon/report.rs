@@ -1,6 +1,6 @@
 //! Builds what `lbctl status` shows from what proxy, speaker and hello say of themselves.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use lb_proxy::status as proxy;
 use lb_vrrp::{
@@ -50,6 +50,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         .session
         .map(|session| session.counters().iter().map(|(name, n)| ((*name).to_owned(), *n)).collect())
         .unwrap_or_default();
+    let (of_frontends, of_backends) = positions(facts.config);
     let mut status = Status {
         at: facts.at.wall,
         node: facts.identity.name().to_owned(),
@@ -70,8 +71,20 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         connections: facts.proxy.connections,
         maxconn: facts.proxy.maxconn,
         full_since: facts.proxy.full_since.map(Timestamp::from),
-        frontends: facts.proxy.frontends.iter().map(|found| frontend(found, facts.proxy.maxconn)).collect(),
-        backends: facts.proxy.backends.iter().map(|found| backend(facts.config, found)).collect(),
+        frontends: (facts.proxy.frontends.iter())
+            .map(|found| {
+                let mut frontend = frontend(found, facts.proxy.maxconn);
+                frontend.statistics.position = of_frontends.get(&*found.name).copied().unwrap_or(0);
+                frontend
+            })
+            .collect(),
+        backends: (facts.proxy.backends.iter())
+            .map(|found| {
+                let mut backend = backend(facts.config, found);
+                backend.statistics.position = of_backends.get(&*found.name).copied().unwrap_or(0);
+                backend
+            })
+            .collect(),
         tables: facts.proxy.tables.iter().map(table).collect(),
         logs: facts.proxy.logs.iter().map(log).collect(),
         delays: facts.proxy.delays.iter().map(statistics::histogram).collect(),
@@ -382,6 +395,15 @@ fn log(found: &proxy::LogStatus) -> Log {
             .as_ref()
             .map(|problem| LogProblem { what: problem.what.clone(), since: problem.since.into() }),
     }
+}
+
+/// By name, of frontends and of backends: what the proxy reports may be of a configuration before this one.
+fn positions(config: &Config) -> (HashMap<&str, u32>, HashMap<&str, u32>) {
+    let (proxy, positions) = (&config.proxy, &config.positions);
+    let frontends =
+        proxy.frontends.iter().map(|one| one.name.as_str()).zip(positions.frontends.iter().copied());
+    let backends = proxy.backends.iter().map(|one| one.name.as_str()).zip(positions.backends.iter().copied());
+    (frontends.collect(), backends.collect())
 }
 
 fn backend(config: &Config, found: &proxy::BackendStatus) -> Backend {

@@ -101,26 +101,30 @@ impl Row {
     }
 }
 
-/// Frontends and backends of one name stand together, as the two halves of a `[listen.*]` do; each backend after its
-/// servers.
+/// In the order of the file; each backend after its servers.
 pub fn rows(status: &Status) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut id = 0;
-    let of_name = |name: &str| status.backends.iter().find(|backend| backend.name == name);
-    for frontend in &status.frontends {
-        id += 1;
-        rows.push(of_frontend(frontend, id));
-        if let Some(backend) = of_name(&frontend.name) {
-            push_backend(&mut rows, backend, status.at, id);
-        }
-    }
-    for backend in &status.backends {
-        if status.frontends.iter().all(|frontend| frontend.name != backend.name) {
+    let frontends = status.frontends.iter().map(|one| (one.statistics.position, Section::Frontend(one)));
+    let backends = status.backends.iter().map(|one| (one.statistics.position, Section::Backend(one)));
+    let mut sections: Vec<_> = frontends.chain(backends).collect();
+    // The halves of one section stay as they are: the frontend comes first.
+    sections.sort_by_key(|(position, _)| *position);
+    let (mut rows, mut id, mut last) = (Vec::new(), 0, None);
+    for (position, section) in sections {
+        if last != Some(position) {
             id += 1;
-            push_backend(&mut rows, backend, status.at, id);
+        }
+        last = Some(position);
+        match section {
+            Section::Frontend(frontend) => rows.push(of_frontend(frontend, id)),
+            Section::Backend(backend) => push_backend(&mut rows, backend, status.at, id),
         }
     }
     rows
+}
+
+enum Section<'a> {
+    Frontend(&'a Frontend),
+    Backend(&'a Backend),
 }
 
 fn push_backend(rows: &mut Vec<Row>, backend: &Backend, at: Timestamp, id: u32) {
@@ -165,7 +169,7 @@ fn of_backend(backend: &Backend, id: u32) -> Row {
     let found = &backend.statistics;
     set_traffic(&mut row, &found.traffic, found.mode == "http");
     row.set(Column::Slim, found.fullconn);
-    row.set(Column::Dreq, 0_u32);
+    row.set(Column::Dreq, found.traffic.denied_requests);
     row.set(Column::Status, if found.outage.is_down { "DOWN" } else { "UP" });
     let usable = |backup: bool| {
         let fits = |server: &&Server| server.backup == backup && server.is_usable();

@@ -57,6 +57,7 @@ pub(crate) fn server(name: &str) -> Server {
                 response_errors: 10,
                 server_aborts: 11,
                 denied_responses: 14,
+                denied_requests: 0,
                 client_aborts: 12,
                 times: Some(StepTimes {
                     average: Steps { queue: 1, connect: 2, response: 30, total: 40 },
@@ -98,6 +99,7 @@ pub(crate) fn frontend(name: &str) -> Frontend {
         refused: Vec::new(),
         paused: None,
         statistics: FrontendStatistics {
+            position: 0,
             connections_peak: 12,
             connection_rate: PerSecond { now: 1, max: 8 },
             request_rate: PerSecond { now: 2, max: 9 },
@@ -115,6 +117,7 @@ pub(crate) fn backend(name: &str, servers: Vec<Server>) -> Backend {
         refused: Vec::new(),
         unanswered: None,
         statistics: BackendStatistics {
+            position: 0,
             mode: "http".to_owned(),
             fullconn: 200,
             traffic: Traffic { current: 5, peak: 10, sessions_total: 50, ..Traffic::default() },
@@ -125,7 +128,11 @@ pub(crate) fn backend(name: &str, servers: Vec<Server>) -> Backend {
     }
 }
 
-pub(crate) fn status(frontends: Vec<Frontend>, backends: Vec<Backend>) -> Status {
+/// The frontends come first in the file.
+pub(crate) fn status(mut frontends: Vec<Frontend>, mut backends: Vec<Backend>) -> Status {
+    let positions = frontends.iter_mut().map(|one| &mut one.statistics.position);
+    let positions = positions.chain(backends.iter_mut().map(|one| &mut one.statistics.position));
+    positions.zip(1..).for_each(|(position, number)| *position = number);
     Status {
         at: time("2026-09-21T14:00:00Z"),
         node: "lb1".to_owned(),
@@ -176,11 +183,17 @@ fn the_csv_is_haproxys_to_the_letter() {
 }
 
 #[test]
-fn the_two_halves_of_a_listen_stand_together_and_other_backends_behind_them() {
-    let status = status(
-        vec![frontend("a"), frontend("b")],
+fn rows_are_in_the_order_of_the_file_and_the_two_halves_of_a_listen_together() {
+    let mut status = status(
+        vec![frontend("a"), frontend("b"), frontend("other")],
         vec![backend("other", vec![server("s1")]), backend("b", vec![server("s1"), server("s2")])],
     );
+    for (frontend, position) in status.frontends.iter_mut().zip([2, 3, 4]) {
+        frontend.statistics.position = position;
+    }
+    for (backend, position) in status.backends.iter_mut().zip([1, 3]) {
+        backend.statistics.position = position;
+    }
     let names: Vec<_> = rows(&status)
         .iter()
         .map(|row| {
@@ -195,13 +208,14 @@ fn the_two_halves_of_a_listen_stand_together_and_other_backends_behind_them() {
     assert_eq!(
         names,
         [
-            "a FRONTEND 1 0",
-            "b FRONTEND 2 0",
-            "b s1 2 1",
-            "b s2 2 2",
-            "b BACKEND 2 0",
-            "other s1 3 1",
-            "other BACKEND 3 0"
+            "other s1 1 1",
+            "other BACKEND 1 0",
+            "a FRONTEND 2 0",
+            "b FRONTEND 3 0",
+            "b s1 3 1",
+            "b s2 3 2",
+            "b BACKEND 3 0",
+            "other FRONTEND 4 0",
         ]
     );
 }

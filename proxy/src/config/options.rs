@@ -44,7 +44,7 @@ pub struct FrontendOptions {
     pub wait_for_body: bool,
     /// What happens after a response.
     pub connection: ConnectionMode,
-    /// Nothing is logged of a connection that ended without a byte (HAProxy `option dontlognull`).
+    /// Nothing is logged of a connection that ended without a byte of its client (HAProxy `option dontlognull`).
     pub dontlognull: bool,
     /// Nothing is answered to a connection that ended, or ran out of time, without a byte (HAProxy
     /// `option http-ignore-probes`).

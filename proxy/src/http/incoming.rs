@@ -21,6 +21,7 @@ use crate::{
     buffer::Buffer,
     config::{Algorithm, BackendId, Config, ConnectionMode, Monitor, Wanted},
     connection::Connection,
+    log::Record,
     rules::{AmbiguousPath, RequireAuth, Run, Verdict, has_parameters, normalize, put_redirect},
     sample::{Facts, Moment, VariableId, Variables},
     stream::Stream,
@@ -287,16 +288,28 @@ pub(super) fn parse<'c, S: Stream>(
         Verdict::Deny(status) => Then::Deny(status),
         Verdict::Tarpit(status) => Then::Tarpit(status),
         Verdict::Limited { status, retry_after } => Then::Limited { status, retry_after },
-        Verdict::Statistics => match request.method {
-            Method::Get | Method::Head => {
-                let wanted = frontend.statistics.as_ref().and_then(|page| page.wanted(message.target()));
-                let (wanted, suffix) = wanted.unwrap_or((Wanted::Page, b""));
-                content = Cow::Owned(suffix.to_vec());
-                Then::Statistics(wanted)
+        Verdict::Statistics => {
+            let page = frontend.statistics.as_ref();
+            match (request.method, page.and_then(|page| page.wanted(message.target()))) {
+                (Method::Get | Method::Head, wanted) => {
+                    let (wanted, suffix) = wanted.unwrap_or((Wanted::Page, b""));
+                    content = Cow::Owned(suffix.to_vec());
+                    Then::Statistics(wanted)
+                }
+                // As in HAProxy, where nobody may change anything on the page.
+                (Method::Post, Some((Wanted::Page, _))) => {
+                    let close = closes(&request, ended, connection);
+                    work.clear();
+                    work.extend_from_slice(page.map_or(b"", |page| page.uri.as_bytes()));
+                    work.extend_from_slice(b";st=DENY");
+                    put_redirect(303, work, close, &mut out);
+                    connection.log(Record::by_statistics);
+                    Then::Answer { status: 303, close }
+                }
+                // They are for reading.
+                _ => Then::Deny(403),
             }
-            // They are for reading.
-            _ => Then::Deny(403),
-        },
+        }
         Verdict::Challenge(wanted) => Then::Challenge(wanted),
         Verdict::Unknown(question) => {
             kept.counted = limits;

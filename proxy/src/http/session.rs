@@ -223,6 +223,7 @@ impl<'c, S: Stream> Session<'c, S> {
         self.backend = Some(backend);
         let counters = &self.connection.worker().counters().backends[backend.0];
         counters.requests.increment();
+        counters.peak.raise(self.connection.worker().node().backends[backend.0].load() + 1);
         counters.unserved.bytes_in.add(request.length as u64);
         self.connection.log(|record| record.answered_in(backend));
     }
@@ -232,6 +233,9 @@ impl<'c, S: Stream> Session<'c, S> {
         connection.counters().requests.increment();
         if let Some(event) = termination.event() {
             connection.count(event);
+        }
+        if let Some(backend) = self.backend {
+            connection.worker().counters().backends[backend.0].unserved.failed(termination);
         }
         connection.log(|record| record.ended(termination.code()));
         tracing::debug!(

@@ -9,7 +9,7 @@ use super::{
     record::ServedBy,
 };
 use crate::{
-    config::{AccessLog, LogFormat, Severity},
+    config::{AccessLog, LogFormat, Mode, Severity},
     connection::{Connection, Killed},
     http::head::{request, response},
     sample::{Facts, Moment},
@@ -164,6 +164,11 @@ impl<S> Connection<S> {
     fn write_log(&self, traffic: &TrafficLogger, record: &Record, total: Duration, early: Option<u64>) {
         let is_error = record.is_error();
         if record.is_silent || (traffic.config.dontlog_normal && !is_error) {
+            return;
+        }
+        // Of http the session knows which these are.
+        let frontend = self.frontend();
+        if frontend.mode == Mode::Tcp && frontend.options.dontlognull && self.received().value() == 0 {
             return;
         }
         let node = self.worker().node();

@@ -110,6 +110,7 @@ impl ServerCounters {
             response_errors,
             server_aborts,
             denied_responses,
+            denied_requests,
             client_aborts,
             steps: StepCounters { count, sums, longest, totals: Histogram { counts: totals, microseconds } },
         } = self;
@@ -126,6 +127,7 @@ impl ServerCounters {
             ("response_errors", response_errors),
             ("server_aborts", server_aborts),
             ("denied_responses", denied_responses),
+            ("denied_requests", denied_requests),
             ("client_aborts", client_aborts),
             ("steps", count),
             ("total_us", microseconds),

@@ -67,6 +67,8 @@ pub struct ServerCounters {
     pub server_aborts: Counter,
     /// Responses that a rule refused.
     pub denied_responses: Counter,
+    /// Requests that a rule of the backend refused.
+    pub denied_requests: Counter,
     /// Exchanges that the client ended.
     pub client_aborts: Counter,
     /// How long its exchanges took.
@@ -179,6 +181,9 @@ impl ServerCounters {
                 self.server_aborts.increment();
             }
             Termination::DeniedResponse(_) => self.denied_responses.increment(),
+            Termination::Denied | Termination::Limited | Termination::Tarpitted => {
+                self.denied_requests.increment();
+            }
             // Not by the server, or counted by the search for one.
             Termination::ClientAbortInHead
             | Termination::ClientAbortInContent
@@ -186,15 +191,12 @@ impl ServerCounters {
             | Termination::ClientTimeoutInHead
             | Termination::BadRequest
             | Termination::BadRequestData
-            | Termination::Denied
             | Termination::Answered
             | Termination::ReplacedResponse(_)
             | Termination::Challenged
             | Termination::AuthBusy
             | Termination::FailedRequestRewrite
             | Termination::FailedRewrite
-            | Termination::Limited
-            | Termination::Tarpitted
             | Termination::ServerConnect
             | Termination::ServerConnectTimeout
             | Termination::NoResources

@@ -205,10 +205,11 @@ impl Template {
         for (index, piece) in self.pieces.iter().enumerate() {
             match piece {
                 Piece::Literal(text) => out.put(text),
-                Piece::Expression(part) if part.fetch.moment() == Moment::End => {
-                    part.with(facts, |value| put(part, value, out));
-                }
-                Piece::Expression(part) => put(part, kept(index), out),
+                Piece::Expression(part) => match kept(index) {
+                    Some(value) => put(part, Some(value), out),
+                    // Its moment is now, or has never come: then its functions have the word.
+                    None => part.with(facts, |value| put(part, value, out)),
+                },
             }
         }
     }

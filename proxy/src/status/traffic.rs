@@ -44,6 +44,8 @@ pub struct Traffic {
     pub server_aborts: u64,
     /// Responses that a rule refused.
     pub denied_responses: u64,
+    /// Requests that a rule of the backend refused; of a server none.
+    pub denied_requests: u64,
     /// Exchanges that the client ended.
     pub client_aborts: u64,
     /// How long exchanges took; `None` where no frontend has statistics to show it.
@@ -69,6 +71,7 @@ impl Traffic {
         self.response_errors += counters.response_errors.value();
         self.server_aborts += counters.server_aborts.value();
         self.denied_responses += counters.denied_responses.value();
+        self.denied_requests += counters.denied_requests.value();
         self.client_aborts += counters.client_aborts.value();
     }
 }

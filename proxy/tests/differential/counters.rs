@@ -67,9 +67,11 @@ pub(crate) struct Case {
     probes: bool,
 }
 
-/// What a rule of the frontend refuses.
+/// What a rule refuses.
 enum Deny {
     Request,
+    /// One of the backend.
+    RequestInBackend,
     Response,
 }
 
@@ -111,6 +113,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("half_a_head", Says("GET / HT"), &[Answers(OK)]),
     Case { probes: true, ..Case::new("nothing", Says(""), &[Answers(OK)]) },
     Case { deny: Some(Deny::Request), ..Case::new("denied", Says(GET), &[Answers(OK)]) },
+    Case { deny: Some(Deny::RequestInBackend), ..Case::new("denied_in_backend", Says(GET), &[Answers(OK)]) },
     Case { deny: Some(Deny::Response), ..Case::new("denied_response", Says(GET), &[Answers(OK)]) },
     Case::new("nowhere", Says(GET), &[]),
     Case::new("refused", Says(GET), &[Refuses]),
@@ -237,7 +240,7 @@ pub(crate) fn haproxy_sections(servers: &[Vec<SocketAddr>]) -> String {
         sections += &format!(
             "frontend f_{name}\n  mode {mode}\n  bind unix@FOLDER/{name}\n  default_backend b_{name}\n  {}\n",
             match case.deny {
-                None => "",
+                None | Some(Deny::RequestInBackend) => "",
                 Some(Deny::Request) => "http-request deny",
                 Some(Deny::Response) => "http-response deny",
             }
@@ -248,6 +251,9 @@ pub(crate) fn haproxy_sections(servers: &[Vec<SocketAddr>]) -> String {
             case.timeout_server().as_millis(),
             case.timeout_queue().as_millis()
         );
+        if let Some(Deny::RequestInBackend) = case.deny {
+            sections += "  http-request deny\n";
+        }
         for (index, server) in servers.iter().enumerate() {
             let maxconn = case.maxconn.map(|maxconn| format!("maxconn {maxconn}")).unwrap_or_default();
             sections += &format!("  server s{index} {server} {maxconn}\n");
@@ -273,6 +279,10 @@ pub(crate) fn our_config(servers: &[Vec<SocketAddr>]) -> Config {
         backend.timeout.server = case.timeout_server();
         backend.timeout.queue = case.timeout_queue();
         backend.timeout.connect = Duration::from_secs(5);
+        let deny = |status| vec![Rule { when: Condition::All(Vec::new()), then: vec![Action::Deny(status)] }];
+        if let Some(Deny::RequestInBackend) = case.deny {
+            backend.rules = deny(403);
+        }
         all.backends.push(backend);
         let mut frontend = Frontend::new(
             case.name,
@@ -281,9 +291,8 @@ pub(crate) fn our_config(servers: &[Vec<SocketAddr>]) -> Config {
         );
         frontend.default_backend = Some(BackendId(index));
         frontend.options.ignore_probes = !case.probes;
-        let deny = |status| vec![Rule { when: Condition::All(Vec::new()), then: vec![Action::Deny(status)] }];
         match case.deny {
-            None => {}
+            None | Some(Deny::RequestInBackend) => {}
             Some(Deny::Request) => frontend.rules = deny(403),
             Some(Deny::Response) => frontend.response_rules = deny(502),
         }
@@ -378,7 +387,7 @@ fn our_counts(proxy: &Proxy) -> Counts {
                 put_responses(&traffic.responses, &mut put);
             }
             if row == "BACKEND" {
-                put("dreq", 0);
+                put("dreq", traffic.denied_requests);
             }
         };
         put_all("BACKEND", &backend.traffic);

@@ -72,6 +72,26 @@ async fn side_that_breaks_or_is_silent_is_named() {
 }
 
 #[tokio::test]
+async fn client_that_said_nothing_has_no_line_if_the_file_wants_so_and_what_nobody_read_is_something() {
+    let (deaf, _filling) = deaf().await;
+    let (proxy, syslog) = started(config(Mode::Tcp, &[deaf.local_addr().unwrap()]), |config| {
+        config.frontends[0].options.dontlognull = true;
+        config.backends[0].timeout.connect = SHORT;
+    })
+    .await;
+    let mut silent = connect(&proxy).await;
+    assert_eq!(read_all(&mut silent).await.unwrap(), b"");
+    let mut client = connect(&proxy).await;
+    client.write_all(b"hello").await.unwrap();
+    // What was not read is answered with a reset.
+    let _ = read_all(&mut client).await;
+    assert_eq!(syslog.line().await, "front back/s1 T/-1/T 0 sC 1/1/0/0/0 0/0");
+    let status = proxy.status();
+    assert_eq!((status.frontends[0].bytes_in, status.backends[0].traffic.bytes_in), (5, 5));
+    end(proxy, &syslog).await;
+}
+
+#[tokio::test]
 async fn connection_without_a_server_says_why() {
     let (dead, server) = (Refusing::new(), Scripted::named("hello").await);
     let (proxy, syslog) = started(config(Mode::Tcp, &[dead.address]), |_| {}).await;

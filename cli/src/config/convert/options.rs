@@ -23,18 +23,20 @@ pub(super) fn frontend(
     let tcp_keepalive =
         value(&own.tcp_keepalive, &other.tcp_keepalive).map_or(built_in.tcp_keepalive, keepalive);
     let splice = value(&own.splice, &other.splice).unwrap_or(built_in.splice);
+    let dontlognull = value(&own.dontlognull, &other.dontlognull);
     if mode == Mode::Tcp {
         without_effect(
             [
                 ("http_connection", span(&own.http_connection)),
                 ("min_body_rate", span(&own.min_body_rate)),
                 ("wait_for_body", span(&own.wait_for_body)),
-                ("dontlognull", span(&own.dontlognull)),
                 ("http_ignore_probes", span(&own.http_ignore_probes)),
             ],
             report,
         );
-        return FrontendOptions { tcp_keepalive, splice, ..built_in };
+        // Where servers speak first, a client that says nothing may be one that was not served.
+        let dontlognull = dontlognull.unwrap_or(false);
+        return FrontendOptions { tcp_keepalive, splice, dontlognull, ..built_in };
     }
     FrontendOptions {
         tcp_keepalive,
@@ -43,7 +45,7 @@ pub(super) fn frontend(
         min_body_rate: value(&own.min_body_rate, &other.min_body_rate)
             .map_or(built_in.min_body_rate, NonZeroU32::new),
         wait_for_body: value(&own.wait_for_body, &other.wait_for_body).unwrap_or(built_in.wait_for_body),
-        dontlognull: value(&own.dontlognull, &other.dontlognull).unwrap_or(built_in.dontlognull),
+        dontlognull: dontlognull.unwrap_or(built_in.dontlognull),
         ignore_probes: value(&own.http_ignore_probes, &other.http_ignore_probes)
             .unwrap_or(built_in.ignore_probes),
     }

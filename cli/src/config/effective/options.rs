@@ -13,6 +13,7 @@ pub(super) fn frontend(out: &mut String, frontend: &Frontend) {
     }
     line(out, "tcp_keepalive", keepalive(options.tcp_keepalive.as_ref()));
     line(out, "splice", splice(options.splice));
+    line(out, "dontlognull", options.dontlognull);
     if frontend.mode == Mode::Tcp {
         return;
     }
@@ -20,7 +21,6 @@ pub(super) fn frontend(out: &mut String, frontend: &Frontend) {
     line(out, "http_connection", connection(options.connection));
     line(out, "min_body_rate", options.min_body_rate.map_or(0, std::num::NonZeroU32::get));
     line(out, "wait_for_body", options.wait_for_body);
-    line(out, "dontlognull", options.dontlognull);
     line(out, "http_ignore_probes", options.ignore_probes);
 }
 

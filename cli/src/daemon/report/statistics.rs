@@ -11,6 +11,7 @@ use crate::control::{
 
 pub(super) fn frontend(found: &FrontendStatus) -> FrontendStatistics {
     FrontendStatistics {
+        position: 0,
         connections_peak: found.connections_peak,
         connection_rate: per_second(found.connection_rate),
         request_rate: per_second(found.request_rate),
@@ -21,6 +22,7 @@ pub(super) fn frontend(found: &FrontendStatus) -> FrontendStatistics {
 
 pub(super) fn backend(found: &BackendStatus) -> BackendStatistics {
     BackendStatistics {
+        position: 0,
         mode: found.mode.name().to_owned(),
         fullconn: found.fullconn,
         traffic: traffic(&found.traffic),
@@ -67,6 +69,7 @@ fn traffic(found: &proxy::Traffic) -> Traffic {
         response_errors: found.response_errors,
         server_aborts: found.server_aborts,
         denied_responses: found.denied_responses,
+        denied_requests: found.denied_requests,
         client_aborts: found.client_aborts,
         times: found.steps.map(|found| StepTimes {
             average: steps(found.average),

@@ -63,7 +63,7 @@ pub(super) const KEYS: &[Key] = &[
     key("dontlog_normal", Side::Frontend),
     key("log_separate_errors", Side::Frontend),
     key("log_health_checks", Side::Backend),
-    http("dontlognull", Side::Frontend),
+    key("dontlognull", Side::Frontend),
     http("http_ignore_probes", Side::Frontend),
     http("min_body_rate", Side::Frontend),
     http("wait_for_body", Side::Frontend),

@@ -123,6 +123,9 @@ const BACKEND: &[Field<Backend>] = &[
     counter("lbctl_backend_client_aborts_total", "Exchanges that the client ended.", |one| {
         traffic_of(one, |traffic| traffic.client_aborts)
     }),
+    counter("lbctl_backend_denied_requests_total", "Requests that its rules refused.", |one| {
+        traffic_of(one, |traffic| traffic.denied_requests)
+    }),
     counter("lbctl_backend_denied_responses_total", "Responses that a rule refused.", |one| {
         traffic_of(one, |traffic| traffic.denied_responses)
     }),

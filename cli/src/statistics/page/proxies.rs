@@ -42,7 +42,7 @@ pub(super) fn write(
     rows: &[Row],
     servers: &HashMap<(&str, &str), &Server>,
 ) -> fmt::Result {
-    for proxy in rows.chunk_by(|one, next| text(one, Column::Pxname) == text(next, Column::Pxname)) {
+    for proxy in rows.chunk_by(|one, next| one.cell(Column::Iid) == next.cell(Column::Iid)) {
         let Some(first) = proxy.first() else { continue };
         let name = text(first, Column::Pxname);
         let what = match (first.kind, proxy.len()) {

@@ -25,7 +25,7 @@ const fn none(word: &'static str, note: &'static str) -> LogWord {
 
 const OF_REQUEST: &str = "That of the request; there of the connection, also for its later requests.";
 const IDLE: &str = "Times here begin with the first byte of a request; the wait before it is not measured.";
-const UNREAD: &str = "Of a request that could not be read `-`; there `<BADREQ>`.";
+const HOST: &str = "Without the host, where a client sends one to a proxy.";
 const NOTHING: &str = "Where nothing could be captured `-`; there nothing.";
 
 /// All words of HAProxy 2.6, in the order of docs/templates.md.
@@ -34,16 +34,16 @@ pub const LOG_WORDS: &[LogWord] = &[
     same("%CC", "{log.cookie.request}"),
     same("%CS", "{log.cookie.response}"),
     same("%H", "{hostname}"),
-    like("%HM", "{request.method}", UNREAD),
-    like("%HP", "{request.path}", "Likewise. Without the host, where a client sends one to a proxy."),
-    like("%HPO", "{request.path}", UNREAD),
+    same("%HM", r#"{request.method|default("<BADREQ>")}"#),
+    like("%HP", r#"{request.path|default("<BADREQ>")}"#, HOST),
+    same("%HPO", r#"{request.path|default("<BADREQ>")}"#),
     like(
         "%HQ",
-        r#"{request.target|regsub("^[^?]*", "")|default("")}"#,
-        "With its `?`, which `request.query` has not. Of a request that could not be read nothing; there `<BADREQ>`.",
+        r#"{request.target|default("?<BADREQ>")|regsub("^[^?]*", "")|regsub("^[?]<BADREQ>$", "<BADREQ>")|default("")}"#,
+        "With its `?`, which `request.query` has not.",
     ),
-    like("%HU", "{request.target}", "As `%HP`."),
-    like("%HV", "HTTP/{request.version}", "Of a request that could not be read `HTTP/-`; there `<BADREQ>`."),
+    like("%HU", r#"{request.target|default("<BADREQ>")}"#, "As `%HP`."),
+    same("%HV", r#"{request.version|regsub("^", "HTTP/")|default("<BADREQ>")}"#),
     same("%ID", "{request.id}"),
     like("%ST", "{log.status}", "Of a tcp connection -1; there 0."),
     like("%T", "{log.date.gmt}", OF_REQUEST),

@@ -75,7 +75,7 @@ fn log(frontend: &Frontend, section: &Section, idle: &Idle<'_>) {
                 idle.span(action.span, "log", "this frontend logs nothing");
             }
         }
-    } else if frontend.options.ignore_probes {
+    } else if frontend.mode == Mode::Http && frontend.options.ignore_probes {
         let why = "what is ignored is not logged either; write http_ignore_probes = false, or remove the key";
         idle.key(wanted, "dontlognull", why);
     }

@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("option http-keep-alive", "dflb", |proxy, line| connection(proxy, line, "keep-alive"), "`http_connection = \"keep-alive\"`", "The default of both."),
     missing("option http-tunnel", "dflb", "every request is read; `mode = \"tcp\"` reads none"),
     row("option redispatch", "dlb", redispatch, "`redispatch`", "Off there, on here. A retry moves at once here; a number behind it is left out."),
-    row("option dontlognull", "dfl", |proxy, line| flag(proxy, line, "dontlognull"), "`dontlognull`", "Off there, on here."),
+    row("option dontlognull", "dfl", |proxy, line| flag(proxy, line, "dontlognull"), "`dontlognull`", "Off there; here on, and in mode tcp off."),
     row("option http-ignore-probes", "dfl", |proxy, line| flag(proxy, line, "http_ignore_probes"), "`http_ignore_probes`", "Off there, on here."),
     row("option http-buffer-request", "dflb", buffer_request, "`wait_for_body`", "Of a frontend. In a backend it is not there."),
     row("option abortonclose", "dlb", |proxy, line| flag(proxy, line, "abortonclose"), "`abortonclose`", "On here in mode http, as in HAProxy 3.x; older ones had it off."),
