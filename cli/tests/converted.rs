@@ -303,10 +303,11 @@ fn sections_without_servers_and_servers_at_rest_answer_as_they_did() {
 #[test]
 fn what_is_not_there_and_lists_that_end_mean_the_same() {
     let both = Both::start("samples");
-    // What no number is, no request below has: but for what it ends with.
+    // What no number is, no request below has, but for what it ends with; and what never holds does so in both.
     let is_of_numbers = |line: &str| line.contains("`hdr_val(x-n)` of a value that is no number");
     let lost: Vec<_> = both.notes.lines().filter(|line| line.contains("not converted")).collect();
-    assert!(lost.len() == 2 && lost.into_iter().all(is_of_numbers), "{}", both.notes);
+    let (numbers, never): (Vec<_>, Vec<_>) = lost.into_iter().partition(|line| is_of_numbers(line));
+    assert!(numbers.len() == 2 && never.iter().all(|line| line.contains("never holds")), "{}", both.notes);
     let requests = [
         get("/", &[]),
         get("/token", &[]),
@@ -351,6 +352,80 @@ fn what_is_not_there_and_lists_that_end_mean_the_same() {
     let numbers = numbers.map(|value| get("/", &[&format!("X-N: {value}")]));
     all_the_same(&both, "WEB", &numbers);
     all_the_same(&both, "WEB", &[get("/", &["X-N: 3", "X-N: 12"]), get("/", &["X-N: 3", "X-N: 8"])]);
+    all_the_same(&both, "OTHER", &[get("/", &[])]);
+}
+
+#[test]
+fn one_byte_leads_around_no_expression() {
+    let both = Both::start("expressions");
+    assert!(!both.notes.contains("not converted"), "{}", both.notes);
+    let with = |target: &str, field: &str| get(target, &["X-Id: 1", field]);
+    let requests = [
+        with("/", "User-Agent: x sqlmap"),
+        with("/", "User-Agent: \u{e9} sqlmap"),
+        with("/", "User-Agent: \u{ff}\u{fe}\u{80}SQLmap\u{c3}"),
+        with("/", "Cookie: a=1; admin=1"),
+        with("/", "Cookie: a=\u{ff}; admin=1"),
+        get("/", &["X-Id: \u{d9}\u{a1}"]),
+        get("/", &["X-Id: 12"]),
+        with("/?a=x+select", "X-Y: a"),
+        with("/?a=%ff+select", "X-Y: a"),
+        with("/%ff/passwd", "X-Y: a"),
+        with("/%c3%a4;%ff", "X-Y: a"),
+        with("/", "X-R: a\u{e9}secretb"),
+    ];
+    all_the_same(&both, "WEB", &requests);
+    let values = [
+        "+,-",
+        "+",
+        "a",
+        "a&d",
+        "e",
+        "\u{c3}\u{a4}",
+        "\u{a4}",
+        "\u{e4}",
+        "\u{c3}\u{a9}",
+        "k",
+        "K",
+        "\u{e2}\u{84}\u{aa}",
+        "\u{e9}x-\u{c3}\u{a4}xx",
+    ];
+    all_the_same(&both, "WEB", &values.map(|value| with("/", &format!("X-Y: {value}"))));
+    // The tests above have shown something.
+    let [theirs, _] = both.ask("WEB", &with("/", "User-Agent: \u{e9} sqlmap"));
+    assert!(theirs.starts_with("HTTP/1.1 403 "), "{theirs}");
+}
+
+#[test]
+fn converters_count_where_it_is_asked_whether_there_is_something() {
+    let both = Both::start("found");
+    let lost: Vec<_> = both.notes.lines().filter(|line| line.contains("not converted")).collect();
+    let is_of_numbers = |line: &&str| line.contains("`urlp_val(n)` of a value that is no number");
+    assert!(lost.iter().all(is_of_numbers) && !lost.is_empty(), "{}", both.notes);
+    let requests = [
+        get("/", &[]),
+        get("/", &["Host: evil.example.com"]),
+        get("/", &["Host: API.example.com"]),
+        get("/", &["Cookie: plan=free"]),
+        get("/", &["Cookie: plan=plus"]),
+        get("/admin", &[]),
+        get("/shop/x", &[]),
+        get("/", &["X-Tenant: plus"]),
+        get("/", &["X-Tenant: other"]),
+        get("/", &["X-Ver: www.example.com"]),
+        get("/", &["X-Ver: other"]),
+        get("/?n=-5", &[]),
+        get("/?n=0", &[]),
+        get("/?n=5", &[]),
+        get("/?n=6", &[]),
+        get("/", &["X-Real-IP: 10.0.0.1"]),
+        get("/", &["X-Real-IP: unknown"]),
+        get("/pq?a=b", &[]),
+        get("/pq/c", &[]),
+        get("/fx/?z=1", &[]),
+        get("/own", &[]),
+    ];
+    all_the_same(&both, "WEB", &requests);
     all_the_same(&both, "OTHER", &[get("/", &[])]);
 }
 

@@ -21,6 +21,7 @@ pub mod descriptors;
 mod drain;
 mod endpoint;
 pub mod error;
+pub mod expression;
 pub mod file;
 mod handover;
 pub mod health;

@@ -8,6 +8,8 @@
 
 use regex::bytes::Regex;
 
+use crate::expression;
+
 /// Bytes that all searches of one text may go over.
 pub(crate) const MAX_STEPS: usize = 2 << 20;
 
@@ -138,8 +140,8 @@ impl Substitute {
 
 fn longest_match(regex: &Regex) -> Option<usize> {
     // Letters without regard to case, which may be longer than the written ones: `regex` does not tell if they count.
-    let mut parser = regex_syntax::ParserBuilder::new().utf8(false).case_insensitive(true).build();
-    parser.parse(regex.as_str()).ok()?.properties().maximum_len()
+    let mut parser = expression::parser();
+    parser.case_insensitive(true).build().parse(regex.as_str()).ok()?.properties().maximum_len()
 }
 
 #[cfg(test)]
@@ -147,7 +149,7 @@ mod tests {
     use super::*;
 
     fn substitute(pattern: &str, with: &str) -> Substitute {
-        Substitute::new(Regex::new(pattern).unwrap(), with).unwrap()
+        Substitute::new(expression::builder(pattern).build().unwrap(), with).unwrap()
     }
 
     fn replaced(pattern: &str, with: &str, text: &str) -> Option<String> {
@@ -175,7 +177,7 @@ mod tests {
 
     #[test]
     fn groups_that_are_not_there_are_told() {
-        let regex = Regex::new("(a)").unwrap();
+        let regex = expression::builder("(a)").build().unwrap();
         for (with, group) in [("$2", "2"), ("${2}", "2"), ("$1x", "1x"), ("$name", "name"), ("${1 }", "1 ")] {
             let unknown = Substitute::new(regex.clone(), with).unwrap_err();
             assert_eq!(unknown, group, "{with}");

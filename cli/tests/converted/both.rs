@@ -201,13 +201,14 @@ fn serve(name: &str, mut stream: &TcpStream) -> Option<()> {
     (!ends).then_some(())
 }
 
-/// All that comes back for `request`, which asks for the end of the connection.
+/// All that comes back for `request`, which asks for the end of the connection. Its characters are bytes: `é` is 0xE9.
 fn exchange(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     let mut answer = Vec::new();
     // One that refuses may break the connection before all is said.
-    let _ = stream.write_all(request.as_bytes());
+    let bytes: Vec<u8> = request.chars().map(|c| u8::try_from(c).expect("a byte")).collect();
+    let _ = stream.write_all(&bytes);
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }

@@ -2,9 +2,10 @@
 
 use std::{fmt, ops::Range};
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 use crate::{
+    expression,
     http::message::{MAX_EDITS, TooLarge},
     substitute::{Excess, Substitute},
 };
@@ -12,7 +13,7 @@ use crate::{
 /// Bytes that a compiled expression may take, as the crate counts them.
 const LARGEST: usize = 1 << 20;
 
-/// A regular expression: the syntax of the crate `regex`, without look-around and back-references.
+/// A regular expression: the syntax of the crate `regex`, without look-around and back-references, over bytes ([`expression`]).
 #[derive(Clone)]
 pub struct Pattern {
     regex: Regex,
@@ -34,7 +35,7 @@ impl Pattern {
     /// # Errors
     /// It is not well-formed, or its automaton would be larger than 1 MiB.
     pub fn new(source: &str) -> Result<Self, PatternError> {
-        match RegexBuilder::new(source).size_limit(LARGEST).build() {
+        match expression::builder(source).size_limit(LARGEST).build() {
             Ok(regex) => Ok(Self { regex }),
             Err(regex::Error::CompiledTooBig(_)) => Err(PatternError {
                 message: "takes more than 1 MiB when compiled; a repetition like `{1000}` may be why".into(),
@@ -60,9 +61,7 @@ fn fault(source: &str) -> PatternError {
         message,
         range: Some(span.start.offset..span.end.offset.max(span.start.offset)),
     };
-    // As `regex::bytes` parses: text is bytes, and so may be no UTF-8.
-    let parsed = regex_syntax::ParserBuilder::new().utf8(false).build().parse(source);
-    match parsed {
+    match expression::parser().build().parse(source) {
         Err(regex_syntax::Error::Parse(error)) => wrong(error.kind().to_string(), error.span()),
         Err(regex_syntax::Error::Translate(error)) => wrong(error.kind().to_string(), error.span()),
         Err(_) | Ok(_) => PatternError { message: "is no regular expression".into(), range: None },
@@ -134,6 +133,14 @@ mod tests {
         }
         let error = Pattern::new("(a{1000}){1000}").unwrap_err();
         assert!(error.message.contains("1 MiB"), "{}", error.message);
+    }
+
+    #[test]
+    fn any_byte_is_matched() {
+        assert!(Pattern::new("^.*sqlmap").unwrap().is_match(b"\xe9 sqlmap"));
+        assert!(!Pattern::new(r"^\d$").unwrap().is_match("\u{661}".as_bytes()));
+        let error = Pattern::new("[\u{e9}]").unwrap_err();
+        assert_eq!((error.message.as_str(), error.range), ("Unicode not allowed here", Some(1..3)));
     }
 
     #[test]

@@ -62,7 +62,11 @@ pub(super) enum Function {
         v6: u8,
     },
     Default(Box<[u8]>),
-    Map(usize),
+    Map {
+        index: usize,
+        /// What a text becomes that has no line.
+        otherwise: Option<Box<[u8]>>,
+    },
 }
 
 /// A row of the documented table.
@@ -192,11 +196,20 @@ impl Function {
                 _ => Err(wrong("`default` takes one text in quotes")),
             },
             "map" => match arguments {
-                [Argument::Text(name)] => names
-                    .map(name)
-                    .map(Self::Map)
-                    .ok_or_else(|| Fault::Map { name: name.clone(), known: names.maps().to_vec() }),
-                _ => Err(wrong("`map` takes the name of a [map.*] in quotes")),
+                [Argument::Text(name), rest @ ..] if rest.len() < 2 => {
+                    let otherwise = match rest.first() {
+                        Some(Argument::Text(text)) => Some(Box::from(text.as_bytes())),
+                        Some(Argument::Number(_)) => {
+                            return Err(wrong("what a text without a line becomes is in quotes"));
+                        }
+                        None => None,
+                    };
+                    let unknown = || Fault::Map { name: name.clone(), known: names.maps().to_vec() };
+                    Ok(Self::Map { index: names.map(name).ok_or_else(unknown)?, otherwise })
+                }
+                _ => Err(wrong(
+                    "`map` takes the name of a [map.*] in quotes, and what a text without a line becomes",
+                )),
             },
             _ => Err(Fault::Function { name: row.name.to_owned() }),
         }
@@ -205,7 +218,7 @@ impl Function {
 
 /// Compiles an expression for bytes: linear in the text whatever it is. `Err` is a clause.
 pub(super) fn regex(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
-    let mut builder = regex::bytes::RegexBuilder::new(pattern);
+    let mut builder = crate::expression::builder(pattern);
     builder.case_insensitive(ignore_case).size_limit(LARGEST_REGEX).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
         // The last line of the library's text says what; those before draw it.
@@ -332,10 +345,12 @@ impl<'a> Work<'a> {
                     None => self.current = Current::Absent,
                 }
             }
-            Function::Map(index) => match self.maps.value(*index, text) {
-                Some(value) => self.give(value),
-                None => self.current = Current::Absent,
-            },
+            Function::Map { index, otherwise } => {
+                match self.maps.value(*index, text).or(otherwise.as_deref()) {
+                    Some(value) => self.give(value),
+                    None => self.current = Current::Absent,
+                }
+            }
             Function::Default(text) => {
                 if self.start == self.end {
                     self.give(text);

@@ -258,7 +258,7 @@ impl Builder {
             }
             Self::Networks(networks) => Keys::Network(networks),
             Self::Patterns(patterns) => {
-                let set = RegexSetBuilder::new(patterns).size_limit(LARGEST_SET).build();
+                let set = RegexSetBuilder::new(patterns).unicode(false).size_limit(LARGEST_SET).build();
                 Keys::Regex(set.map_err(|_| "its regular expressions together are too large".to_owned())?)
             }
         })

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::{directive::shown, regex};
 use crate::import::document::key;
 
 /// A list beyond this is no list of conditions.
@@ -36,6 +37,9 @@ impl<'f> Maps<'f> {
         if file.is_empty() || file.starts_with("virt@") || file.starts_with("opt@") {
             return Err(format!("`{word}` takes the name of a file"));
         }
+        if kind == "regex" {
+            self.is_the_same_here(file)?;
+        }
         let stem =
             Path::new(file).file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let mut base: String = stem
@@ -56,6 +60,19 @@ impl<'f> Maps<'f> {
             }
         }
         Err("there are too many maps".into())
+    }
+
+    /// The file stays as it is, so its expressions have to mean the same. Whether it can be read is told elsewhere.
+    fn is_the_same_here(&self, file: &str) -> Result<(), String> {
+        let lines = self.lines(file).unwrap_or_default();
+        let keys = lines.iter().filter_map(|line| line.split_ascii_whitespace().next());
+        let both = keys.map(|key| (key, regex::adapt(key, false)));
+        match both.into_iter().find(|(key, ours)| key != ours) {
+            Some((key, ours)) => {
+                Err(format!("the expression `{}` of {file} is written `{}` here", shown(key), shown(&ours)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Name, file and kind of each.

@@ -20,8 +20,8 @@ pub(super) fn convert(word: &Word, fold: bool) -> Result<String, Fault> {
 }
 
 /// `Err` is a clause.
-pub(super) fn compile(pattern: &str) -> Result<::regex::Regex, String> {
-    ::regex::RegexBuilder::new(pattern).size_limit(LARGEST).build().map_err(|error| match error {
+pub(super) fn compile(pattern: &str) -> Result<::regex::bytes::Regex, String> {
+    lb_proxy::expression::builder(pattern).size_limit(LARGEST).build().map_err(|error| match error {
         ::regex::Error::CompiledTooBig(_) => "is too large".to_owned(),
         error => {
             let text = error.to_string();
@@ -32,24 +32,32 @@ pub(super) fn compile(pattern: &str) -> Result<::regex::Regex, String> {
 }
 
 /// What means the same with other words.
-fn adapt(pattern: &str, fold: bool) -> String {
+pub(super) fn adapt(pattern: &str, fold: bool) -> String {
     let mut out = String::new();
     if fold {
         out.push_str("(?i)");
     }
     let mut chars = pattern.chars().peekable();
     let mut in_class = false;
+    let mut range = Range::None;
     while let Some(c) = chars.next() {
         match c {
-            '\\' => match chars.next() {
-                Some('Z') => out.push_str("\\z"),
-                // In PCRE these are the characters themselves, here they would begin something.
-                Some(c @ ('<' | '>')) => out.push(c),
-                Some(c) => out.extend(['\\', c]),
-                None => out.push_str("\\\\"),
-            },
+            '\\' => {
+                let escaped = chars.next();
+                match escaped {
+                    // A backspace.
+                    Some('b') if in_class => out.push_str("\\x08"),
+                    Some('Z') => out.push_str("\\z"),
+                    // In PCRE these are the characters themselves, here they would begin something.
+                    Some(c @ ('<' | '>')) => out.push(c),
+                    Some(c) => out.extend(['\\', c]),
+                    None => out.push_str("\\\\"),
+                }
+                range =
+                    if escaped.is_some_and(|c| "dDsSwW".contains(c)) { Range::None } else { range.next() };
+            }
             '[' if !in_class => {
-                in_class = true;
+                (in_class, range) = (true, Range::None);
                 out.push(c);
                 // `[]a]` and `[^]a]` begin with the bracket itself.
                 if chars.peek() == Some(&'^') {
@@ -58,6 +66,7 @@ fn adapt(pattern: &str, fold: bool) -> String {
                 if chars.peek() == Some(&']') {
                     chars.next();
                     out.push_str("\\]");
+                    range = range.next();
                 }
             }
             // `[:alpha:]` is the same here; another bracket in a class would begin one more.
@@ -69,18 +78,62 @@ fn adapt(pattern: &str, fold: bool) -> String {
                         break;
                     }
                 }
+                range = Range::None;
             }
-            '[' => out.push_str("\\["),
+            '[' => {
+                out.push_str("\\[");
+                range = range.next();
+            }
             ']' if in_class => {
                 in_class = false;
                 out.push(c);
             }
-            '&' | '~' if in_class && chars.peek() == Some(&c) => out.extend(['\\', c]),
+            // Two of these would be an operation on sets here.
+            '&' | '~' if in_class && chars.peek() == Some(&c) => {
+                out.extend(['\\', c]);
+                range = range.next();
+            }
+            '-' if in_class && range == Range::Begun && chars.peek() != Some(&']') => {
+                out.push(c);
+                range = Range::Open;
+            }
+            '-' if in_class => {
+                if out.ends_with('-') || chars.peek() == Some(&'-') {
+                    out.push('\\');
+                }
+                out.push(c);
+                range = range.next();
+            }
+            // A class is one of bytes.
+            c if in_class && !c.is_ascii() => {
+                c.to_string().bytes().for_each(|byte| out.push_str(&format!("\\x{byte:02X}")));
+                range = Range::Begun;
+            }
             '{' if !in_class && !is_repetition(chars.clone()) => out.push_str("\\{"),
-            c => out.push(c),
+            c => {
+                out.push(c);
+                range = range.next();
+            }
         }
     }
     out
+}
+
+/// Where a class is: what `-` is there.
+#[derive(Clone, Copy, PartialEq)]
+enum Range {
+    /// No character stands before that a range could begin with.
+    None,
+    Begun,
+    /// `-` stands behind it.
+    Open,
+}
+
+impl Range {
+    /// Behind one more character.
+    fn next(self) -> Self {
+        if self == Self::Open { Self::None } else { Self::Begun }
+    }
 }
 
 /// Does `{` begin `{2}`, `{2,}` or `{2,3}`? Else it is the brace itself.
@@ -181,7 +234,7 @@ impl ast::Visitor for &mut Parts<'_> {
             Ast::ClassUnicode(_) | Ast::ClassPerl(_) | Ast::ClassBracketed(_) => {
                 let span = ast.span();
                 let class = compile(&self.pattern[span.start.offset..span.end.offset]);
-                if !class.is_ok_and(|class| class.is_match(",")) {
+                if !class.is_ok_and(|class| class.is_match(b",")) {
                     return Ok(());
                 }
                 Part::Class
@@ -230,11 +283,25 @@ mod tests {
             (r"\<b\>", r"<b>"),
             (r"a\/b\-c\_d", r"a\/b\-c\_d"),
             ("x\\", "x\\\\"),
+            (r"[+--]", r"[+-\-]"),
+            (r"[--/]", r"[\--/]"),
+            (r"[a-z--9]", r"[a-z\--9]"),
+            (r"[a-z-]--", r"[a-z-]--"),
+            (r"[a&&b~~-]", r"[a\&&b\~~-]"),
+            (r"[\b]\b", r"[\x08]\b"),
+            ("[\u{e9}-]\u{e9}", "[\\xC3\\xA9-]\u{e9}"),
         ];
         for (pcre, ours) in cases {
             assert_eq!(convert(&word(pcre), false).unwrap(), ours, "{pcre}");
         }
         assert_eq!(convert(&word("a"), true).unwrap(), "(?i)a");
+        for (pattern, text) in
+            [("[+--]", "+,-"), ("[--/]", "-./"), ("[a-z--9]", "az-.9"), ("[a&&b]", "&ab"), ("[!--/]", "!-/")]
+        {
+            let regex = compile(&convert(&word(pattern), false).unwrap()).unwrap();
+            let matched: Vec<u8> = (0..=255).filter(|byte| regex.is_match(&[*byte])).collect();
+            assert!(text.bytes().all(|byte| matched.contains(&byte)), "{pattern}: {matched:?}");
+        }
         for pattern in ["(?=a)", r"(a)\1", "(", "[", "(?<!a)b", "a{1000}{1000}{1000}"] {
             assert!(convert(&word(pattern), false).is_err(), "{pattern}");
         }
@@ -268,7 +335,11 @@ mod tests {
             ("^$", "a,,b", true),
         ] {
             let found = between_commas(pattern, r"(?:^|,)[ \t]*", r"[ \t]*(?:,|$)");
-            assert_eq!(compile(&found).unwrap().is_match(text), is_match, "{pattern} as {found}: {text}");
+            assert_eq!(
+                compile(&found).unwrap().is_match(text.as_bytes()),
+                is_match,
+                "{pattern} as {found}: {text}"
+            );
         }
         assert_eq!(between_commas("(bot|[a-z]pider)", "", ""), "(bot|[a-z]pider)");
     }
@@ -283,7 +354,12 @@ mod tests {
             (r"(b)\$", "ab$c", "<b>"),
         ] {
             let regex = compile(&whole(pattern)).unwrap();
-            assert_eq!(regex.replace(text, "<$1>"), expected, "{pattern} as {}", whole(pattern));
+            assert_eq!(
+                &*regex.replace(text.as_bytes(), b"<$1>"),
+                expected.as_bytes(),
+                "{pattern} as {}",
+                whole(pattern)
+            );
         }
         assert_eq!(whole("^/old/(.*)"), "^/old/(.*)");
     }

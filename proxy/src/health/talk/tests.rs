@@ -131,7 +131,7 @@ fn http_content_is_searched_in_every_framing() {
     let kind = http(|check| {
         check.refuse = HttpExpect {
             status: Vec::new(),
-            content: Some(Pattern::Regex(regex::bytes::Regex::new("(?i)maintenance").unwrap())),
+            content: Some(Pattern::Regex(crate::expression::builder("(?i)maintenance").build().unwrap())),
         };
     });
     assert_eq!(verdict(&kind, b"HTTP/1.0 200 OK\r\n\r\nwelcome"), "L7OK 200");
@@ -276,7 +276,9 @@ fn sequences_go_step_by_step() {
     let kind = CheckKind::Sequence(vec![
         SequenceStep::Expect(bytes(b"+OK")),
         SequenceStep::Send(b"CAPA\r\n".to_vec()),
-        SequenceStep::Expect(Pattern::Regex(regex::bytes::Regex::new("(?m)^(STLS|PIPELINING)\r$").unwrap())),
+        SequenceStep::Expect(Pattern::Regex(
+            crate::expression::builder("(?m)^(STLS|PIPELINING)\r$").build().unwrap(),
+        )),
         SequenceStep::Refuse(bytes(b"-ERR")),
         SequenceStep::Send(vec![0, 0xff]),
         SequenceStep::Expect(bytes(&[0xff, 0])),

@@ -81,6 +81,7 @@ fn the_first_expression_that_matches_wins() {
         assert_eq!(value(&expressions, text), expected, "{text}");
     }
     assert!(expressions.find(b"\xff.png").is_some());
+    assert!(map(MapKind::Regex, "^.*png image").find(b"\xff.png").is_some());
 }
 
 #[test]

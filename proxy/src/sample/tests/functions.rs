@@ -125,6 +125,12 @@ fn a_map_gives_the_value_of_a_key_or_none() {
     let place = place(&names, Stage::Request, Text::Plain);
     assert_eq!(world.render("{request.host|map('tenants')|upper}", &place), "BLUE");
     assert_eq!(world.render("{request.path|map('tenants')|default('none')}", &place), "none");
+    assert_eq!(world.render("{request.path|map('tenants', 'none')}", &place), "none");
+    assert_eq!(world.render("{request.host|map('tenants', 'none')}", &place), "blue");
+    // What is not there is in no map.
+    assert_eq!(world.render("{request.header.x-absent|map('tenants', 'none')}", &place), "");
+    let error = Template::parse("{request.path|map('tenants', 1)}", &place).unwrap_err();
+    assert!(error.to_string().contains("in quotes"), "{error}");
     let error = Template::parse("{request.host|map('tenant')}", &place).unwrap_err();
     assert_eq!(error.to_string(), "no map is called `tenant`");
     assert_eq!(error.fault.candidates(), Some(("tenant", vec!["tenants"])));

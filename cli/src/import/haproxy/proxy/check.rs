@@ -239,7 +239,7 @@ fn statuses(word: &Word) -> Result<Value, Fault> {
 fn matching_statuses(word: &Word) -> Result<Value, Fault> {
     let pattern = regex::compile(&regex::convert(word, false)?).map_err(|why| Fault::at(word, why))?;
     let mut ranges: Vec<(u64, u64)> = Vec::new();
-    for status in (100..600_u64).filter(|status| pattern.is_match(&status.to_string())) {
+    for status in (100..600_u64).filter(|status| pattern.is_match(status.to_string().as_bytes())) {
         match ranges.last_mut() {
             Some((_, high)) if *high + 1 == status => *high = status,
             _ => ranges.push((status, status)),

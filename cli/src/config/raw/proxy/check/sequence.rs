@@ -1,7 +1,7 @@
 //! `check.sequence`: what is sent and what is expected, step by step.
 
 use lb_proxy::config::{CheckKind, Pattern, SequenceStep};
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 use crate::config::reader::{At, Value};
 
@@ -72,7 +72,7 @@ fn step(value: &Value<'_>) -> Option<SequenceStep> {
 /// A regular expression over bytes; reported where it is wrong or too large.
 pub(super) fn regex(value: &Value<'_>) -> Option<Regex> {
     let text = value.string("a regular expression, as in \"^OK\"")?;
-    match RegexBuilder::new(&text.value).size_limit(LARGEST_REGEX).build() {
+    match lb_proxy::expression::builder(&text.value).size_limit(LARGEST_REGEX).build() {
         Ok(regex) => Some(regex),
         Err(regex::Error::CompiledTooBig(_)) => {
             value.wrong("is too large a regular expression; use smaller repetitions");
