@@ -145,9 +145,35 @@ fn strict_writes_nothing_if_something_could_not_be_converted() {
     assert_eq!(import(&["missing.cfg", "--strict", "--force", "-o", path]).status.code(), Some(1));
     assert_eq!(fs::read_to_string(&target).unwrap(), "mine");
     fs::remove_file(&target).unwrap();
-    // Everything is in it: that it was said otherwise is no loss.
-    let output = import(&["allow.cfg", "--strict", "-o", path]);
+    // Everything is in it: that it was said otherwise is no loss, and a chroot is none either.
+    let output = import(&["seed.cfg", "--strict", "-o", path]);
     assert_eq!((output.status.code(), target.exists()), (Some(0), true), "{}", text(&output.stderr));
+    fs::remove_file(&target).unwrap();
+    // What happens is something else.
+    for (line, what) in [
+        ("http-after-response set-header X-A b", "not the same: `http-after-response` is also about"),
+        ("http-request deny if FALSE", "not converted: its condition never holds"),
+        (
+            "option http-restrict-req-hdr-names reject",
+            "not converted: `option http-restrict-req-hdr-names reject`",
+        ),
+        ("server b 192.0.2.1:81 check", "not the same: the server `a` has no `check`"),
+    ] {
+        let source = scratch.path().join("a.cfg");
+        let text_of = |line: &str| {
+            format!(
+                "listen a\n mode http\n bind :80\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n server a 192.0.2.1:80\n {line}\n"
+            )
+        };
+        for (line, code) in [(line, 1), ("option http-restrict-req-hdr-names preserve", 0)] {
+            fs::write(&source, text_of(line)).unwrap();
+            let output = import(&[source.to_str().unwrap(), "--strict", "-o", path]);
+            let said = text(&output.stderr);
+            assert_eq!((output.status.code(), target.exists()), (Some(code), code == 0), "{line}\n{said}");
+            assert!(code == 0 || said.contains(what), "{line}\n{said}");
+            let _ = fs::remove_file(&target);
+        }
+    }
 }
 
 #[test]

@@ -147,12 +147,14 @@ fn random() -> io::Result<[u8; 16]> {
     Ok(bytes)
 }
 
-/// `, with 3 warnings; 2 of them are about what is not in it`
+/// `, with 3 warnings; 2 about what is not in it, or not the same`
 fn verdict(imported: &crate::import::Imported) -> String {
     match (imported.notes.warnings(), imported.lost) {
         (0, _) => String::new(),
         (_, 0) => format!(", with {}; everything is in it", imported.notes.summary()),
-        (_, lost) => format!(", with {}; {lost} about what is not in it", imported.notes.summary()),
+        (_, lost) => {
+            format!(", with {}; {lost} about what is not in it, or not the same", imported.notes.summary())
+        }
     }
 }
 

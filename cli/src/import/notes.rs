@@ -10,7 +10,7 @@ use crate::config::{
 /// More notes than this are counted and not shown.
 const MOST: usize = 10_000;
 
-/// Collects notes. Those about what is lost are counted: with `--strict` one of them is enough to write nothing.
+/// Collects notes. Those about what is lost, or not the same, are counted: with `--strict` one of them is enough to write nothing.
 #[derive(Debug)]
 pub(crate) struct Notes<'a> {
     report: Report<'a>,
@@ -38,7 +38,15 @@ impl<'a> Notes<'a> {
 
     /// Not in our file, and it would have to be.
     pub(crate) fn lost(&self, span: Span, message: impl Into<String>) {
-        let message = format!("not converted: {}", message.into());
+        self.count(span, format!("not converted: {}", message.into()));
+    }
+
+    /// In our file, and something else happens.
+    pub(crate) fn differ(&self, span: Span, message: impl Into<String>) {
+        self.count(span, format!("not the same: {}", message.into()));
+    }
+
+    fn count(&self, span: Span, message: String) {
         self.lost.borrow_mut().insert((span, message.clone()));
         if self.strict {
             self.report.error(span, message);

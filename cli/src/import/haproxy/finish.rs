@@ -103,19 +103,20 @@ pub(super) fn finish(world: &World<'_>) -> (Vec<Finished>, Keys) {
         .proxies
         .iter()
         .map(|member| {
-            let part = member.proxy.is_backend().then(|| backend::finish(member, world)).flatten();
+            let serves = member.proxy.is_backend() && !frontend::is_passed_by(member);
+            let part = serves.then(|| backend::finish(member, world)).flatten();
             if part.is_some() {
                 served.insert(member.proxy.name.clone());
             }
             part
         })
         .collect();
-    // A `listen` without servers that others lead to is a frontend, and once more a backend.
+    // A `listen` whose own requests go elsewhere, and to which others lead, is a frontend, and once more a backend.
     let led_to = world.file.proxies.iter().zip(&backends).filter(|(member, part)| {
+        let is_empty = member.proxy.servers.is_empty() && member.proxy.lost.is_empty();
         member.proxy.kind == Kind::Listen
             && part.is_none()
-            && member.proxy.servers.is_empty()
-            && member.proxy.lost.is_empty()
+            && (is_empty || frontend::is_passed_by(member))
             && world.leading_to(member).any(|other| !std::ptr::eq(other, *member))
     });
     let mut twins: Vec<Member> = led_to.map(|(member, _)| member.clone()).collect();
@@ -365,7 +366,7 @@ impl World<'_> {
                         }
                     }
                     if let Some(note) = &rule.note {
-                        self.notes.advise(rule.span, note);
+                        self.notes.differ(rule.span, note);
                     }
                     true
                 }
@@ -581,6 +582,6 @@ fn keepalive(proxy: &Proxy, keys: &mut Keys, notes: &Notes<'_>) {
     let value = if settings.is_empty() { Value::Flag(true) } else { Value::Table(settings.clone()) };
     keys.set("tcp_keepalive", value, *span);
     if on.len() < sides.len() {
-        notes.advise(*span, "a `listen` has one tcp_keepalive, for both sides");
+        notes.differ(*span, "a `listen` has one tcp_keepalive, for both sides");
     }
 }

@@ -214,7 +214,7 @@ impl Global {
             let message = format!(
                 "`chroot`: the root stays; systemd's ProtectSystem= and RootDirectory= shut a service in{more}"
             );
-            notes.lost(chroot.span, message);
+            notes.advise(chroot.span, message);
             self.commented.push(format!("chroot = {}: not in this version{more}", Value::text(&chroot.text)));
         }
     }
@@ -252,7 +252,7 @@ fn hard_stop(global: &mut Global, directive: &Directive<'_>) -> Done {
     const LONGEST: Duration = Duration::from_secs(3600);
     let time = values::time(directive.only()?)?;
     if time > LONGEST {
-        directive.advise("longer than a stop waits here, 1h, which is written");
+        directive.notes.differ(directive.span, "longer than a stop waits here, 1h, which is written");
     }
     global.drain_timeout = Some(Value::Text(text::write_duration(time.min(LONGEST))));
     Ok(())
@@ -266,7 +266,7 @@ fn compression_cpu(global: &mut Global, directive: &Directive<'_>) -> Done {
         return Err(Fault::at(word, format!("{percent} is no share of 0 to 100 percent")));
     }
     if percent == 0 {
-        directive.advise("with 0 HAProxy compresses while it has nothing else to do; 0 is no compression here, 1 is written");
+        directive.notes.differ(directive.span, "with 0 HAProxy compresses while it has nothing else to do; 0 is no compression here, 1 is written");
     }
     global.compression_cpu = Some(percent.max(1));
     Ok(())

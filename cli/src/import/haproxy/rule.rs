@@ -160,7 +160,7 @@ impl Context<'_> {
             match self.line(line, is_response) {
                 Ok((_, Made::Nothing)) => {}
                 Ok((Cond::Never, _)) => {
-                    self.notes.advise(line.span, "its condition never holds: it is left out")
+                    self.notes.lost(line.span, "its condition never holds: it is left out")
                 }
                 Ok((Cond::Always, Made::Key(key, value))) => drop(rules.keys.insert(key, (value, line.span))),
                 Ok((Cond::Always, Made::Capture(captured))) => rules.captures.push(captured),
@@ -269,7 +269,7 @@ impl Context<'_> {
         }
         if !different.is_empty() {
             let note = format!("a connection that is refused {}", different.join(", and "));
-            self.notes.advise(span, note);
+            self.notes.differ(span, note);
         }
     }
 

@@ -5,7 +5,7 @@ mod fetch;
 
 pub(super) use self::{
     converter::CONVERTERS,
-    fetch::{FETCHES, available, has_one_value},
+    fetch::{FETCHES, available, has_one_value, is_only_in_conditions},
 };
 
 use std::cell::RefCell;
@@ -199,7 +199,7 @@ impl Sample {
             let function = &self.functions[*at];
             ["field(", "base64_decode"].iter().any(|failing| function.starts_with(failing))
                 || function.starts_with("mask(") && !OF_CONNECTION.contains(&name.as_str())
-                || function.starts_with("map(") && !is_default(at + 1)
+                || function.starts_with("map(") && !function.contains(',')
         };
         let asked = (0..self.functions.len()).rev().find(may_fail).map_or(0, |at| at + 1);
         let may_be_missing = MAY_BE_MISSING.iter().any(|missing| name.starts_with(missing)) && !is_default(0);

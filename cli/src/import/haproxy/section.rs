@@ -125,12 +125,13 @@ pub(super) fn read(
             continue;
         }
         for unset in lexed.unset {
-            let why = if Variables::is_of_haproxy(&unset.text) {
-                "HAProxy sets this variable itself; nothing does here, and it is taken for empty"
+            if Variables::is_of_haproxy(&unset.text) {
+                let why = "HAProxy sets this variable itself; nothing does here, and it is taken for empty";
+                notes.differ(unset.span, format!("`{}`: {why}", unset.text));
             } else {
-                "this variable is not set, and is taken for empty as HAProxy does; set it and import again"
-            };
-            notes.advise(unset.span, format!("`{}`: {why}", unset.text));
+                let why = "this variable is not set, and is taken for empty as HAProxy does; set it and import again";
+                notes.advise(unset.span, format!("`{}`: {why}", unset.text));
+            }
         }
         if let Some((_, kind)) = KINDS.iter().find(|(word, _)| *word == first.text) {
             variables.enter(line.words.get(1).map_or(first.text.as_str(), |name| &name.text));

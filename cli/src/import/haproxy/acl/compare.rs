@@ -171,8 +171,16 @@ fn special(test: &Test) -> Result<Option<Cond>, Fault> {
             )),
         }
     };
-    Ok(Some(match test.sample.name.as_str() {
-        "ssl_fc" => Cond::is("scheme", vec![Value::text("https")]),
+    // None of these is a sample, so nothing can be made of it.
+    let name = test.sample.name.as_str();
+    if let (true, Some((converter, _))) =
+        (sample::is_only_in_conditions(name), test.sample.converters.first())
+    {
+        let why = format!("`{}` of `{name}` is not there: write the test without it", shown(converter));
+        return Err(Fault::at(&test.word, why));
+    }
+    Ok(Some(match name {
+        "ssl_fc" => secure(test)?,
         "req.hdr_cnt" | "hdr_cnt" | "req.fhdr_cnt" | "res.hdr_cnt" | "shdr_cnt" | "res.fhdr_cnt" => {
             exists("header")?
         }
@@ -182,6 +190,26 @@ fn special(test: &Test) -> Result<Option<Cond>, Fault> {
         "nbsrv" => return Err(Fault::at(&test.word, "`nbsrv` can be asked in `monitor fail` alone")),
         _ => return rule::counter(test),
     }))
+}
+
+/// `ssl_fc`, `ssl_fc,not`
+fn secure(test: &Test) -> Result<Cond, Fault> {
+    let mut cond = Cond::is("scheme", vec![Value::text("https")]);
+    for (name, _) in &test.sample.converters {
+        match name.as_str() {
+            "not" => cond = cond.not(),
+            "bool" => {}
+            _ => {
+                let why = format!("`{}` of `ssl_fc` is not there; `not` is", shown(name));
+                return Err(Fault::at(&test.word, why));
+            }
+        }
+    }
+    match test.by {
+        None | Some(Match::Flag) if test.patterns.is_empty() => Ok(cond),
+        Some(Match::Found) => Ok(Cond::Always),
+        _ => Err(Fault::at(&test.word, "`ssl_fc` is asked without values, and with `!` for the opposite")),
+    }
 }
 
 /// `http_auth(LIST)`, `http_auth_group(LIST) GROUPS`: resolved with the rule that asks.
@@ -222,6 +250,9 @@ fn base(test: &Test) -> Result<Cond, Fault> {
         };
         Ok(Cond::all([Cond::is("host", vec![Value::text(host)]), path]))
     };
+    if test.patterns.is_empty() {
+        return Err(Fault::at(&test.word, "`base` is compared with values, as a whole or by its beginning"));
+    }
     Ok(Cond::any(test.patterns.iter().map(one).collect::<Result<Vec<_>, _>>()?))
 }
 
@@ -276,7 +307,8 @@ fn host(test: &Test, sample: &Sample, by: Match) -> Result<Cond, Fault> {
     }
     // Anything else is about what was sent, with its port.
     match by {
-        Match::Found => Ok(Cond::named("header", "Host", vec![Value::Flag(true)])),
+        Match::Found if is_plain => Ok(Cond::named("header", "Host", vec![Value::Flag(true)])),
+        Match::Found => Ok(found(sample, Place::Any)),
         Match::Number => numbers(test, sample, Place::Any),
         Match::Flag | Match::Address => Err(Fault::at(&test.word, "a host is compared as a text")),
         Match::Length => length(test, sample.clone(), Place::Any),
@@ -302,6 +334,12 @@ fn at(sample: &Sample, place: Place<'_>, values: Vec<Value>) -> Cond {
 
 fn found(sample: &Sample, place: Place<'_>) -> Cond {
     match place {
+        // What stands behind it decides, too: a map has the line, or a text has the field.
+        Place::Any if !sample.functions.is_empty() => {
+            let mut sample = sample.clone();
+            sample.be_what_it_is();
+            sample.presence()
+        }
         // A request always has these.
         Place::Path | Place::Method | Place::Source | Place::Port | Place::Status => Cond::Always,
         place => at(sample, place, vec![Value::Flag(true)]),
@@ -338,13 +376,28 @@ fn numbers(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault
             ranges.into_iter().map(|range| regex(number::of_value(range, is_whole(test), any_below, empty))),
         ));
     }
+    // `-5` is a number as well, and less than any of ours.
+    let below = test.operator.as_deref().map_or_else(
+        || test.patterns.iter().any(|pattern| pattern.word.text.starts_with(':')),
+        |operator| matches!(operator, "lt" | "le"),
+    );
+    let below = (below && may_be_negative(test, sample)).then(|| regex("^-0*[1-9][0-9]*$".into()));
     let one = |(low, high): &(u64, Option<u64>)| match high {
         Some(high) if low == high => regex(format!("^0*{low}$")),
         Some(high) if *low == 0 => regex(number::at_most(*high)),
         Some(high) => Cond::all([regex(number::at_least(*low)), regex(number::at_most(*high))]),
         None => regex(number::at_least(*low)),
     };
-    Ok(Cond::any(ranges.iter().map(one)))
+    Ok(Cond::any(ranges.iter().map(one).chain(below)))
+}
+
+/// Can it have a sign? A number of our own has none.
+fn may_be_negative(test: &Test, sample: &Sample) -> bool {
+    let is_count = |function: &String| ["length", "crc32", "xxh64"].contains(&function.as_str());
+    let is_read = test.sample.name.ends_with("_val")
+        || !test.sample.converters.is_empty()
+        || sample.kind != Type::Number;
+    is_read && !sample.functions.last().is_some_and(is_count)
 }
 
 fn length(test: &Test, mut sample: Sample, place: Place<'_>) -> Result<Cond, Fault> {

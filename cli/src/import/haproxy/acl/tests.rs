@@ -128,6 +128,25 @@ fn conditions_of_requests() {
             r#"{ value = { "{var.ok}" = true }, not = { value = { "{var.ok}" = { regex = "^0*$" } } } }"#,
         ),
         ("if { str(a) -m str a }", "always"),
+        ("if { ssl_fc,not }", r#"{ scheme = "http" }"#),
+        ("if !{ ssl_fc,not,not }", r#"{ scheme = "http" }"#),
+        ("if { ssl_fc -m found }", "always"),
+        ("if { req.hdr(host),lower -m found }", "{ header = { Host = true } }"),
+        (
+            "if { req.hdr(host),lower,field(4,.) -m found }",
+            r#"{ value = { "{request.authority|lower|field(4, '.')}" = true } }"#,
+        ),
+        (
+            "if { req.hdr(host),word(2,.),map(list.txt) -m found }",
+            r#"{ value = { "{request.authority|word(2, '.')|map('list')}" = true } }"#,
+        ),
+        ("if { req.hdr(host),map(list.txt,a) -m found }", r#"{ value = { "{request.authority}" = true } }"#),
+        ("if { urlp_val(n) lt 0 }", r#"{ query = { n = { regex = "^-0*[1-9][0-9]*$" } } }"#),
+        (
+            "if { urlp(n) -m int 0 :1 }",
+            r#"{ query = { n = [{ regex = "^0*0$" }, { regex = "^0*(?:0|1)$" }, { regex = "^-0*[1-9][0-9]*$" }] } }"#,
+        ),
+        ("if { src_port lt 0 }", "never"),
         ("if { path -f list.txt }", r#"{ path = ["/from", "/a/file"] }"#),
         ("if { query -m sub id= }", r#"{ value = { "{request.query}" = { contains = "id=" } } }"#),
         ("if { fe_name web }", r#"{ value = { "{frontend.name}" = "web" } }"#),
@@ -138,6 +157,23 @@ fn conditions_of_requests() {
             .replace("['.gif', '.png']", "[\".gif\", \".png\"]")
             .replace("['^/static', '^/img']", "[\"^/static\", \"^/img\"]");
         assert_eq!(found.as_deref(), Ok(expected.as_str()), "{text}");
+    }
+}
+
+#[test]
+fn what_can_not_be_asked_is_told_and_never_taken_for_something_else() {
+    for text in [
+        "if { base -m found }",
+        "if { base,map_beg(list.txt) -m found }",
+        "if { base,lower example.com/a }",
+        "if { ssl_fc,lower }",
+        "if { ssl_fc 0 }",
+        "if { ssl_fc -m str 0 }",
+        "if { hdr_cnt(x),add(1) gt 0 }",
+        "if { http_auth(staff),not }",
+        "if { sc_http_req_rate(0),div(2) gt 20 }",
+    ] {
+        assert!(when(text, Side::Request).is_err(), "{text}");
     }
 }
 

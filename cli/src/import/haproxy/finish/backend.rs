@@ -147,7 +147,7 @@ fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
                 "the server `{}` has no `check`, and others have: all of them are checked here",
                 shown(&server.name.text)
             );
-            world.notes.advise(server.name.span, message);
+            world.notes.differ(server.name.span, message);
         }
         let span = checked.iter().find_map(|server| server.check).unwrap_or(proxy.span);
         if on_sockets {
@@ -176,7 +176,7 @@ fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
     let agents: Vec<&Server> = all.iter().copied().filter(|server| server.agent.is_some()).collect();
     if let Some(span) = agents.first().and_then(|server| server.agent) {
         if agents.len() < all.len() {
-            world.notes.advise(
+            world.notes.differ(
                 span,
                 "the agents of all servers of the section are asked here; one that is not there says nothing",
             );

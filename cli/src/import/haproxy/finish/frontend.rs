@@ -36,7 +36,7 @@ pub(super) fn finish(
             world.notes.advise(proxy.span, note);
             return None;
         }
-        // A `listen` without servers answers by itself, or with 503.
+        // A `listen` without servers answers by itself, or with 503; one with a `default_backend` leads there.
         (Kind::Listen, None) => (Kind::Frontend, None),
         (kind, part) => (kind, part),
     };
@@ -123,7 +123,7 @@ pub(super) fn finish(
         for rule in rules.iter().chain(&responses).filter(asks) {
             let note =
                 "`capture.req.uri` is what came in HAProxy, and here what the rules before have made of it";
-            world.notes.advise(rule.span, note);
+            world.notes.differ(rule.span, note);
         }
     }
     if is_front && is_http {
@@ -192,6 +192,13 @@ pub(super) fn targets(member: &Member) -> impl Iterator<Item = &Word> {
     chosen.filter_map(|line| split_condition(&line.arguments).0.first()).chain(&member.proxy.default_backend)
 }
 
+/// A `listen` with servers and a `default_backend`: HAProxy goes by the latter, and the servers are there for others.
+pub(super) fn is_passed_by(member: &Member) -> bool {
+    let proxy = &member.proxy;
+    let elsewhere = proxy.default_backend.as_ref().is_some_and(|name| name.text != member.written);
+    proxy.kind == Kind::Listen && !proxy.binds.is_empty() && !proxy.servers.is_empty() && elsewhere
+}
+
 impl World<'_> {
     /// The sections through which clients come to `member`, itself among them.
     pub(super) fn leading_to<'m>(&'m self, member: &'m Member) -> impl Iterator<Item = &'m Member> {
@@ -236,7 +243,7 @@ fn lead(
         if name.contains('{') {
             if !is_default && last != Some(rule.span) {
                 let note = "what is called as no backend gets 503 in HAProxy, and here what a later rule chooses; a `default_backend` settles it";
-                world.notes.advise(rule.span, note);
+                world.notes.differ(rule.span, note);
             }
             if let Some(why) = not_by_name(is_http, served, world) {
                 world.notes.lost(rule.span, why);
@@ -258,6 +265,7 @@ fn lead(
     }
     if member.proxy.kind == Kind::Listen
         && !member.proxy.servers.is_empty()
+        && !is_passed_by(member)
         && served.contains(&member.proxy.name)
     {
         return kept;

@@ -126,7 +126,7 @@ fn http_error(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
             "file" => file = words.next(),
             "content-type" => {
                 let kind = words.next().unwrap_or(word);
-                directive.notes.advise(
+                directive.notes.differ(
                     kind.span,
                     "the type of a page follows from the name of its file: .html, .txt, .json, .xml",
                 );

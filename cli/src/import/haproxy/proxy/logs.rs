@@ -181,7 +181,7 @@ impl Captured {
         const LONGEST: u64 = 4096;
         let number = values::number(length)?;
         if number > LONGEST {
-            notes.advise(length.span, format!("at most {LONGEST} bytes are kept"));
+            notes.differ(length.span, format!("at most {LONGEST} bytes are kept"));
         }
         Ok(Self { name: name.to_owned(), length: number.min(LONGEST), span })
     }

@@ -68,7 +68,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     needless("option socket-stats", "dfl", "counters are of the frontend"),
     needless("option http-no-delay", "dflb", "nothing is held back"),
     needless("option http-pretend-keepalive", "dlb", "servers are told the truth"),
-    needless("option http-restrict-req-hdr-names", "dflb", "names of headers that are none are refused"),
+    row("option http-restrict-req-hdr-names", "dflb", restrict_names, "", "With `delete` and `reject` it is not there: names with other characters than letters, digits and `-` are passed on."),
     needless("option http-drop-request-trailers", "dlb", "trailers are dropped unless the client asks for them"),
     needless("option http-drop-response-trailers", "dfl", "trailers are dropped unless the client asks for them"),
     needless("option prefer-last-server", "dlb", "a request goes where it is its turn"),
@@ -96,6 +96,19 @@ fn flag(proxy: &mut Proxy, directive: &Directive<'_>, key: &'static str) -> Done
     Ok(())
 }
 
+/// `preserve` is what is done here.
+fn restrict_names(_: &mut Proxy, directive: &Directive<'_>) -> Done {
+    let how = directive.get(0).unwrap_or("preserve");
+    if !directive.negated && how != "preserve" {
+        let why = format!(
+            "`option http-restrict-req-hdr-names {}`: headers as X_Forwarded_For and X.Y are passed on",
+            shown(how)
+        );
+        directive.notes.open(directive.span, directive.span, why);
+    }
+    Ok(())
+}
+
 fn connection(proxy: &mut Proxy, directive: &Directive<'_>, mode: &str) -> Done {
     // `no` undoes this one and not another one that came later.
     if !directive.negated {
@@ -114,7 +127,9 @@ fn redispatch(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
             .map_err(|_| Fault::at(interval, format!("`{}` is no number", shown(&interval.text))))?;
         proxy.keys.set("redispatch", number != 0 && !directive.negated, directive.span);
         if number != 0 {
-            directive.advise("every retry may go to another server here, not only some of them");
+            directive
+                .notes
+                .differ(directive.span, "every retry may go to another server here, not only some of them");
         }
         return Ok(());
     }

@@ -152,7 +152,9 @@ fn stick_table(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
             }
             "size" => table.size = values::size(&value(words.next())?)?,
             "expire" => table.expire = Some(values::time(&value(words.next())?)?),
-            "nopurge" => directive.advise("`nopurge`: a full table forgets the client that was away longest"),
+            "nopurge" => directive
+                .notes
+                .differ(directive.span, "`nopurge`: a full table forgets the client that was away longest"),
             "peers" => {
                 let peers = value(words.next())?;
                 directive.lose(&peers, "`peers`: each node has a table of its own");

@@ -33,7 +33,9 @@ fn set(proxy: &mut Proxy, directive: &Directive<'_>, key: &'static str) -> Done 
     let word = directive.only()?;
     let time = values::time(word)?;
     if time > values::LONGEST {
-        directive.advise("longer than the longest time there is, 30d, which is written");
+        directive
+            .notes
+            .differ(directive.span, "longer than the longest time there is, 30d, which is written");
     }
     proxy.keys.set(key, values::limit(time), directive.span);
     Ok(())

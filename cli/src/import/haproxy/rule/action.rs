@@ -94,7 +94,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     by("replace-header", replace_header, "`replace_header`", "The replacement has groups, and no samples."),
     by("replace-path", |call| replace_path(call, false), "`replace_path`", "The replacement has groups, and no samples."),
     by("replace-uri, replace-pathq", |call| replace_path(call, true), "`replace_path`", "Where the query stays as it is."),
-    by("set-path", |call| Ok(rule("set_path", Value::Text(format(call)?))), "`set_path`", ""),
+    by("set-path", set_path, "`set_path`", "Without a `?`, which begins the query there and is part of the path here."),
     by("set-query", |call| Ok(rule("set_query", Value::Text(format(call)?))), "`set_query`", ""),
     by("set-uri, set-pathq", set_target, "`set_path`, `set_query`", "Of a path, with a query or without."),
     by("set-var", set_variable, "`set_var`", ""),
@@ -122,7 +122,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     missing("expect-netscaler-cip", "it is not there"),
     needless("strict-mode", "a head that grows too large is refused in any case"),
     needless("wait-for-handshake", "rules run behind the handshake of TLS"),
-    needless("pause", "nothing waits"),
+    missing("pause", "nothing waits"),
 ];
 
 /// `expect-proxy layer4`
@@ -313,7 +313,46 @@ fn replace_path(call: &Call<'_>, is_target: bool) -> Result<Made, Fault> {
         let why = "the path and the query can't be replaced together, unless the expression ends with `(.*)` and the text with its group; write `replace_path` and `set_query`";
         return Err(Fault::at(pattern, why));
     }
+    if with.text.contains('?') {
+        return Err(Fault::at(
+            with,
+            "a `?` begins the query in HAProxy, and is part of the path here: write `set_query`",
+        ));
+    }
     Ok(rule("replace_path", replacement(pattern, with)?))
+}
+
+/// In a path a `?` is `%3F` here, and begins the query in HAProxy.
+fn set_path(call: &Call<'_>) -> Result<Made, Fault> {
+    let text = format(call)?;
+    if text.contains('?') {
+        return Err(Fault::at(
+            one(call)?,
+            "a `?` begins the query in HAProxy, and is part of the path here: write `set_query`",
+        ));
+    }
+    query_in(&text, call);
+    Ok(rule("set_path", Value::Text(text)))
+}
+
+/// Notes what may bring a `?` into a path.
+fn query_in(text: &str, call: &Call<'_>) {
+    const MAY: [&str; 7] = [
+        "{request.target",
+        "{request.query",
+        "{request.header.",
+        "{request.cookie.",
+        "{var.",
+        "|url_decode",
+        "|map(",
+    ];
+    if MAY.iter().any(|part| text.contains(part)) {
+        let why = format!(
+            "`{}`: a `?` that comes out of the text begins the query in HAProxy, and is part of the path here",
+            call.name
+        );
+        call.scene.inexact.borrow_mut().push((call.words.first().map(|word| word.span), why));
+    }
 }
 
 /// What the last group takes is put back at the end, the query with it; and nothing before it knows of a query.
@@ -342,8 +381,25 @@ fn set_target(call: &Call<'_>) -> Result<Made, Fault> {
     if !text.starts_with('/') && !text.starts_with("{request.path") {
         return Err(Fault::at(word, "only a path can be set, with a query or without; it begins with `/`"));
     }
+    let of_path = |path: &str| ("set_path".to_owned(), Value::text(path));
+    // A path that ends with the old target ends with the old path, and the query stays.
+    if let Some(before) = text.strip_suffix("{request.target}").filter(|before| !before.contains('?')) {
+        query_in(before, call);
+        return Ok(Made::Rule { does: vec![of_path(&format!("{before}{{request.path}}"))], note: None });
+    }
     let (path, query) = text.split_once('?').unwrap_or((&text, ""));
-    let does = vec![("set_path".to_owned(), Value::text(path)), ("set_query".to_owned(), Value::text(query))];
+    query_in(path, call);
+    // The query first: what it has of the path is the old one.
+    let mut does = vec![("set_query".to_owned(), Value::text(query)), of_path(path)];
+    if ["{request.query", "{request.target"].iter().any(|old| path.contains(old)) {
+        does.reverse();
+        if ["{request.path", "{request.target"].iter().any(|old| query.contains(old)) {
+            return Err(Fault::at(
+                word,
+                "both the path and the query have a part of the old ones: keep one with `set-var`",
+            ));
+        }
+    }
     Ok(Made::Rule { does, note: None })
 }
 

@@ -263,7 +263,7 @@ impl Context<'_> {
             (By::Text(by), "ipv6") => text(by, IPV6),
             (By::Text(by), "integer") => {
                 let note = "the table holds numbers: what begins with digits counts there by these alone, and here by all of its text";
-                self.notes.advise(track.span, note);
+                self.notes.differ(track.span, note);
                 text(by, "^[0-9]")
             }
             _ => Cond::Always,

@@ -52,9 +52,7 @@ pub(super) fn settle(steps: Vec<Step>, goes_on: bool) -> Vec<Rule> {
                     variables += 1;
                     let name = format!("import_allowed_{variables}");
                     let does = vec![("set_var".into(), Value::table([(&name, Value::text("1"))]))];
-                    let note =
-                        Some("ends the rules of this kind: those behind it ask the variable".to_owned());
-                    rules.push(Rule { cond: own, does, span: step.span, note });
+                    rules.push(Rule { cond: own, does, span: step.span, note: None });
                     spared.1.push(Cond::named("value", format!("{{var.{name}}}"), vec![Value::text("1")]));
                 } else {
                     spared.1.push(own);

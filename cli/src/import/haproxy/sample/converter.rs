@@ -72,7 +72,7 @@ pub(in crate::import::haproxy) const CONVERTERS: &[Converter] = &[
     special("host_only", "`{request.host}`", "Of `hdr(host)`."),
     special("http_date", "`{time.http}`", "Of `date`."),
     with("ltrim, rtrim", trim, "`trim`", "Of spaces, at both ends."),
-    special("map, map_str, map_str_int, map_str_ip, map_int, map_int_int, map_int_ip", "`map(\"NAME\")`, `[map.NAME]`", "The second argument is `default(..)`. Values are texts."),
+    special("map, map_str, map_str_int, map_str_ip, map_int, map_int_int, map_int_ip", "`map(\"NAME\")`, `[map.NAME]`", "With the second argument, too. Values are texts."),
     special("map_beg, map_beg_int, map_beg_ip", "`map(\"NAME\")`", "With `match = \"prefix\"`: the longest key."),
     special("map_end, map_end_int, map_end_ip", "`map(\"NAME\")`", "With `match = \"suffix\"`: the longest key, not the first line."),
     special("map_ip, map_ip_int, map_ip_ip", "`map(\"NAME\")`", "With `match = \"network\"`."),
@@ -132,10 +132,9 @@ pub(super) fn convert(
         }
         (map, Some(file)) if row.known.name.starts_with("map") && matches!(row.how, How::Special) => {
             let map = maps.add(file, map)?;
-            sample.functions.push(format!("map({})", quoted(&map)));
-            if let Some(default) = arguments.get(1) {
-                sample.functions.push(format!("default({})", quoted(default)));
-            }
+            // What is not there finds nothing, and has no default either.
+            let otherwise = arguments.get(1).map(|text| format!(", {}", quoted(text))).unwrap_or_default();
+            sample.functions.push(format!("map({}{otherwise})", quoted(&map)));
             sample.kind = match name.rsplit('_').next() {
                 Some("int") if name != "map_int" => Type::Number,
                 Some("ip") if name != "map_ip" => Type::Address,

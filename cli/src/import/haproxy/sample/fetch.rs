@@ -124,6 +124,11 @@ pub(in crate::import::haproxy) fn find(name: &str) -> Option<&'static Fetch> {
     FETCHES.iter().find(|fetch| fetch.known.names(name))
 }
 
+/// Is it no sample, but something that is asked?
+pub(in crate::import::haproxy) fn is_only_in_conditions(name: &str) -> bool {
+    matches!(find(name).map(|row| row.source), Some(Source::Condition(_)))
+}
+
 /// Is it about a header, which may be there several times?
 pub(super) fn is_of_header(name: &str) -> bool {
     let source = find(name).map(|row| row.source);
