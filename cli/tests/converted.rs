@@ -415,6 +415,7 @@ fn converters_count_where_it_is_asked_whether_there_is_something() {
         get("/", &["X-Ver: www.example.com"]),
         get("/", &["X-Ver: other"]),
         get("/?n=-5", &[]),
+        get("/?n=-0", &[]),
         get("/?n=0", &[]),
         get("/?n=5", &[]),
         get("/?n=6", &[]),

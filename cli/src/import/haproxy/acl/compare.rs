@@ -376,12 +376,13 @@ fn numbers(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault
             ranges.into_iter().map(|range| regex(number::of_value(range, is_whole(test), any_below, empty))),
         ));
     }
-    // `-5` is a number as well, and less than any of ours.
+    // `-5` is a number as well, and less than any of ours; `-0` is 0.
     let below = test.operator.as_deref().map_or_else(
         || test.patterns.iter().any(|pattern| pattern.word.text.starts_with(':')),
         |operator| matches!(operator, "lt" | "le"),
     );
-    let below = (below && may_be_negative(test, sample)).then(|| regex("^-0*[1-9][0-9]*$".into()));
+    let negative = if ranges.is_empty() { "^-0*[1-9][0-9]*$" } else { "^-[0-9]+$" };
+    let below = (below && may_be_negative(test, sample)).then(|| regex(negative.to_owned()));
     let one = |(low, high): &(u64, Option<u64>)| match high {
         Some(high) if low == high => regex(format!("^0*{low}$")),
         Some(high) if *low == 0 => regex(number::at_most(*high)),

@@ -144,7 +144,7 @@ fn conditions_of_requests() {
         ("if { urlp_val(n) lt 0 }", r#"{ query = { n = { regex = "^-0*[1-9][0-9]*$" } } }"#),
         (
             "if { urlp(n) -m int 0 :1 }",
-            r#"{ query = { n = [{ regex = "^0*0$" }, { regex = "^0*(?:0|1)$" }, { regex = "^-0*[1-9][0-9]*$" }] } }"#,
+            r#"{ query = { n = [{ regex = "^0*0$" }, { regex = "^0*(?:0|1)$" }, { regex = "^-[0-9]+$" }] } }"#,
         ),
         ("if { src_port lt 0 }", "never"),
         ("if { path -f list.txt }", r#"{ path = ["/from", "/a/file"] }"#),
