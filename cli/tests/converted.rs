@@ -57,6 +57,7 @@ fn rules_do_what_they_did() {
         get("/dropped?b=c", &[]),
         get("/first", &[]),
         get("/private", &[]),
+        get("/literal", &[]),
         get("/private", &["X-Token: a"]),
         get("/?debug=on", &[]),
         get("/?debug=onoff", &[]),

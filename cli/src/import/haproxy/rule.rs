@@ -312,7 +312,7 @@ impl Context<'_> {
                 Made::Rule { does: vec![("ignore_persist".into(), Value::Flag(true))], note: None }
             }
             "monitor-net" => return self.monitor(words),
-            "redirect" => redirect::convert(words, scene)?,
+            "redirect" => redirect::convert(words, None)?,
             keyword if keyword.starts_with("req") || keyword.starts_with("rsp") => {
                 let (made, asked) = old::convert(keyword, words)?;
                 more = asked;

@@ -1,5 +1,7 @@
 //! Pages, the monitor's question and ids, put together.
 
+use std::{fs::File, io::Read, path::Path};
+
 use crate::{
     config::diagnostic::Span,
     import::{
@@ -59,7 +61,17 @@ pub(super) fn pages(
     for page in pages {
         let value = page.value;
         match place.takes_key("error_page", &Value::table([(&page.status.to_string(), value.clone())])) {
-            Ok(()) => out.push((page.status, value)),
+            Ok(()) => {
+                if let Some(said) = said_status(&value, world).filter(|said| *said != page.status) {
+                    let why = format!(
+                        "the page for {} begins with the status {said}, which HAProxy answers with; here a page has the status that it is for: write respond = {{ status = {said}, file = .. }} in a rule where it shall be another",
+                        page.status
+                    );
+                    world.notes.lost(page.span, why);
+                    lost.push(page.span);
+                }
+                out.push((page.status, value));
+            }
             Err(why) => {
                 world.notes.lost(page.span, format!("the page for {}: {why}", page.status));
                 lost.push(page.span);
@@ -68,6 +80,17 @@ pub(super) fn pages(
     }
     out.sort_by_key(|(status, _)| *status);
     out
+}
+
+/// The status in the first line of a page.
+fn said_status(page: &Value, world: &World<'_>) -> Option<u16> {
+    let folder = Path::new(&world.options.output).parent()?;
+    let file = File::open(folder.join(page.as_text()?)).ok()?;
+    let mut begin = Vec::new();
+    file.take(64).read_to_end(&mut begin).ok()?;
+    let line = String::from_utf8_lossy(&begin);
+    let (version, rest) = line.split_once(' ')?;
+    version.starts_with("HTTP/").then(|| rest.get(..3)?.parse().ok())?
 }
 
 /// `monitor-uri` with `monitor fail`. `served` says whether a backend is in our file.

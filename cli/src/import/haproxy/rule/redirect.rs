@@ -6,13 +6,14 @@ use crate::import::{
     haproxy::{
         directive::{Fault, shown},
         lexer::Word,
-        sample::Scene,
+        sample::{Scene, braces},
         template,
     },
 };
 
-/// `{location | prefix | scheme} TO` with its options, in any order.
-pub(super) fn convert(words: &[Word], scene: Scene<'_>) -> Result<Made, Fault> {
+/// `{location | prefix | scheme} TO` with its options, in any order. Where it leads is a format behind `http-request`, and
+/// a plain text alone.
+pub(super) fn convert(words: &[Word], format: Option<Scene<'_>>) -> Result<Made, Fault> {
     let (mut target, mut status, mut query) = (None, None, None);
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
@@ -20,9 +21,10 @@ pub(super) fn convert(words: &[Word], scene: Scene<'_>) -> Result<Made, Fault> {
             key @ ("location" | "prefix" | "scheme") => {
                 let to =
                     rest.next().ok_or_else(|| Fault::at(word, format!("`{key}` takes where it leads")))?;
-                let to = match key {
-                    "scheme" => to.text.to_ascii_lowercase(),
-                    _ => template::convert(to, scene)?,
+                let to = match (key, format) {
+                    ("scheme", _) => to.text.to_ascii_lowercase(),
+                    (_, Some(scene)) => template::convert(to, scene)?,
+                    (_, None) => braces(&to.text),
                 };
                 target = Some((key, to));
             }
