@@ -99,7 +99,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     by("set-uri, set-pathq", set_target, "`set_path`, `set_query`", "Of a path, with a query or without."),
     by("set-var", set_variable, "`set_var`", ""),
     by("set-var-fmt", set_variable_format, "`set_var`", ""),
-    by("wait-for-body", |_| Ok(Made::Key("wait_for_body", Value::Flag(true))), "`wait_for_body`", "Of all requests of the frontend; within `timeout.http_request`."),
+    by("wait-for-body", wait_for_body, "`wait_for_body`", "Of all requests of the frontend; within `timeout.http_request`."),
     by("disable-l7-retry", |_| Ok(Made::Key("retry_any_method", Value::Flag(false))), "`retry_any_method`", "Without a condition."),
     by("normalize-uri", normalize, "`replace_path`", "`path-merge-slashes` and `path-strip-dot`; for the others `ambiguous_path = \"normalize\"`."),
     by("set-src", set_source, "`set_source`", "With a condition on `src`: those are the proxies that are trusted."),
@@ -125,6 +125,15 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     needless("wait-for-handshake", "rules run behind the handshake of TLS"),
     missing("pause", "nothing waits"),
 ];
+
+/// `wait-for-body time T [at-least N]`
+fn wait_for_body(call: &Call<'_>) -> Result<Made, Fault> {
+    if let Some(word) = call.words.first() {
+        let why = "`wait-for-body`: the whole content is waited for here, up to one buffer (16 kB), and for as long as timeout.http_request lets a request take: set that";
+        call.scene.inexact.borrow_mut().push((Some(word.span), why.to_owned()));
+    }
+    Ok(Made::Key("wait_for_body", Value::Flag(true)))
+}
 
 /// `expect-proxy layer4`
 fn expect_proxy(call: &Call<'_>) -> Result<Made, Fault> {
