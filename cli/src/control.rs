@@ -42,7 +42,7 @@ pub use orders::{
     FrontendOrder, FrontendReport, FrontendRequest, InForce, Ordered, ServerOrder, ServerReport,
     ServerRequest, Weight,
 };
-pub use reload::{Change, How, ReloadReport, ReloadRequest};
+pub use reload::{Change, How, ReloadReport, ReloadRequest, lines};
 pub use statistics::{
     BackendStatistics, Compressed, FrontendStatistics, Histogram, Level, Outage, PerSecond, ServerStatistics,
     StepTimes, Steps, Traffic,

@@ -60,6 +60,7 @@ mod report;
 pub mod speaker_link;
 mod statistics;
 mod stop;
+mod supervisor;
 mod surroundings;
 mod systemd;
 mod trace;
@@ -85,6 +86,7 @@ use surroundings::Surroundings;
 use upgrade::{
     Retirement, Upgrade,
     before::{Before, Charge, Estate},
+    earlier::Earlier,
 };
 use wake::{Event, Signals, Step};
 use watchdog::Watchdog;
@@ -144,6 +146,7 @@ pub fn run(options: &RunOptions) -> Exit {
         takes_over: options.take_over,
         is_unconfined: options.unconfined,
     };
+    let obstacle = supervisor::obstacle(options);
     let entered = match privileges::enter(&config, start) {
         Ok(entered) => entered,
         Err(error) => {
@@ -177,7 +180,8 @@ pub fn run(options: &RunOptions) -> Exit {
     let result = match runtime {
         Ok(runtime) => {
             let before = before.clone();
-            runtime.block_on(compose(options, config, identity, entered.launcher, before, &mut waiting))
+            let started = Started { options, launcher: entered.launcher, before, obstacle };
+            runtime.block_on(compose(started, config, identity, &mut waiting))
         }
         Err(error) => Err(anyhow::Error::new(error).context("can't start the control thread's runtime")),
     };
@@ -191,34 +195,42 @@ pub fn run(options: &RunOptions) -> Exit {
             tracing::error!("{error:#}");
             match error.downcast_ref() {
                 Some(StartError::Maps(_)) => Exit::Configuration,
-                Some(StartError::Thread { .. }) | None => Exit::Failure,
+                Some(StartError::Bind(_) | StartError::Thread { .. }) | None => Exit::Failure,
             }
         }
     }
 }
 
-async fn compose(
-    options: &RunOptions,
-    mut config: Config,
-    identity: Identity,
+/// How this process was started.
+struct Started<'a> {
+    options: &'a RunOptions,
     launcher: Launcher,
     before: Option<Before>,
+    /// Why no other one can take its place.
+    obstacle: Option<String>,
+}
+
+async fn compose(
+    started: Started<'_>,
+    mut config: Config,
+    identity: Identity,
     waiting: &mut Option<Waiting>,
 ) -> anyhow::Result<Exit> {
+    let Started { options, launcher, before, obstacle } = started;
     let pid_file = options.pid_file.as_deref().map(|path| PidFile::prepare(path, options.take_over));
     let mut pid_file = pid_file.transpose()?;
     let (runtime_dir, socket_path) = (options.runtime_dir(), options.control());
     let estate = before.as_ref().map(Before::estate).transpose()?;
     let (control, handover, earlier) = match estate {
-        Some(Estate { handover, groups, control, before }) => {
+        Some(Estate { handover, groups, control, earlier }) => {
             if groups != own_groups(&config, &identity) {
                 anyhow::bail!(
                     "what the file says of [cluster] and [vip] is not what runs; first: lbctl reload"
                 );
             }
-            (Some(control), Some(handover), before)
+            (Some(control), Some(handover), earlier)
         }
-        None => (None, None, Vec::new()),
+        None => (None, None, Earlier::default()),
     };
     let (socket, listening) = match control {
         Some(control) => ControlSocket::take_over(&socket_path, control)?,
@@ -275,14 +287,16 @@ async fn compose(
         unreachable: None,
         socket: Arc::clone(&socket),
         charge: None,
-        before: earlier,
+        earlier,
+        obstacle,
         upgrade: None,
         retirement: None,
         watchdog: Watchdog::find(clock::now(), before.is_some()),
     };
     daemon.greet();
     if let Some(before) = &before {
-        daemon.charge = Some(before.ready(!own_groups(&daemon.config, &daemon.identity).is_empty())?);
+        let has_speaker = !own_groups(&daemon.config, &daemon.identity).is_empty();
+        daemon.charge = Some(before.ready(&daemon.config.hash, has_speaker)?);
     }
     daemon.take_part()?;
     let succeeds = before.is_some();
@@ -294,7 +308,8 @@ async fn compose(
         before.taken()?;
         socket.keep();
         daemon.proxy.take_charge();
-        daemon.before.push(before);
+        before.join(&mut daemon.earlier);
+        daemon.earlier.listen();
     }
     let api = tokio::spawn(control::serve(listening, commands_in, Arc::clone(&daemon.counters)));
     if !succeeds {
@@ -306,7 +321,7 @@ async fn compose(
     let exit = daemon.run().await;
     if daemon.retirement.is_some() {
         // The next process answers from now on. Who asked reads its answer on a connection of its own.
-        socket.leave();
+        socket.give_up();
         pid_file.iter_mut().for_each(PidFile::leave);
         api.abort();
     }
@@ -369,7 +384,9 @@ struct Daemon {
     /// What the process before has passed on and is not taken up yet.
     charge: Option<Charge>,
     /// Processes before this one whose connections still end.
-    before: Vec<Before>,
+    earlier: Earlier,
+    /// Why no other process can take the place of this one.
+    obstacle: Option<String>,
     upgrade: Option<Upgrade>,
     /// Another process is in charge.
     retirement: Option<Retirement>,

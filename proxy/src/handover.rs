@@ -10,7 +10,7 @@
 
 mod known;
 
-use std::{collections::HashMap, os::fd::OwnedFd, rc::Rc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, os::fd::OwnedFd, rc::Rc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ use crate::{drain, server::Proxy, worker::Worker};
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// What the next process begins with.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Handover {
     /// Every listening socket.
     pub listeners: Vec<Listener>,
@@ -38,6 +38,13 @@ pub struct Listener {
     pub place: String,
     /// One for each worker (SO_REUSEPORT); all workers share the one of a Unix or an inherited socket.
     pub sockets: Vec<OwnedFd>,
+}
+
+impl Listener {
+    /// Of one that listens on the network.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.place.strip_prefix("tcp ")?.parse().ok()
+    }
 }
 
 /// The process can't hand over.
@@ -74,8 +81,8 @@ impl Proxy {
             }
             Some(Listener { place: place.name, sockets })
         });
-        let pauses = self.bindings().pauses().clone();
-        Ok(Handover { listeners: listeners.collect(), known: Known::of(self.board(), pauses) })
+        let listeners = listeners.collect();
+        Ok(Handover { listeners, known: Known::of(self.board(), self.bindings()) })
     }
 
     /// This process is in charge, and the one before is about to retire: files of Unix sockets go when this one ends.

@@ -18,11 +18,11 @@ use tokio::sync::{oneshot, watch};
 pub use self::reload::{Prepared, ReloadError, Reloaded};
 use crate::{
     Config, Health, LogEvent, Status, descriptors, drain,
-    handover::{Handover, Known},
+    handover::Handover,
     health::{Tasks, board::Board},
     invalid::{self, InvalidMessage},
     limit::Limit,
-    listener::binding::Bindings,
+    listener::binding::{BindFailure, Bindings},
     rates::SAMPLE_EVERY,
     sample::{MapError, Maps},
     stall,
@@ -60,6 +60,9 @@ pub enum StartError {
     /// A map can't be read.
     #[error("{}", list(.0))]
     Maps(Vec<MapError>),
+    /// Addresses that the process before did not have can't be listened on.
+    #[error("{}", list(.0))]
+    Bind(Vec<BindFailure>),
     /// A thread could not be started.
     #[error("can't start worker {worker}")]
     Thread {
@@ -72,7 +75,7 @@ pub enum StartError {
 }
 
 /// One sentence after the other.
-fn list(errors: &[MapError]) -> String {
+fn list(errors: &[impl ToString]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -84,24 +87,35 @@ impl Proxy {
     /// # Errors
     /// A map can't be read, or a worker's thread or its reactor can't be made; nothing keeps running then.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let nothing = Handover { listeners: Vec::new(), known: Known::default() };
-        Self::start_from(config, nothing)
+        Self::begin(config, None)
     }
 
     /// The same for a process that takes the place of another one: goes on with its listening sockets as far as `config`
     /// has them, and with what it knew.
     ///
     /// # Errors
-    /// As for [`Self::start`].
-    pub fn start_from(mut config: Config, before: Handover) -> Result<Self, StartError> {
+    /// As for [`Self::start`]; and a listener can't be bound, and the process before did not fail to bind it as well.
+    pub fn start_from(config: Config, before: Handover) -> Result<Self, StartError> {
+        Self::begin(config, Some(before))
+    }
+
+    fn begin(mut config: Config, before: Option<Handover>) -> Result<Self, StartError> {
+        let takes_over = before.is_some();
+        let Handover { listeners, known } = before.unwrap_or_default();
         config.maxconn = descriptors::raise_limit(&config);
         let maps = Maps::load(&config.maps).map_err(StartError::Maps)?;
-        let board = Board::new(config, maps, &before.known);
+        let board = Board::new(config, maps, &known);
         let node = board.node();
-        let (bindings, sockets) = {
-            let Handover { listeners, known } = before;
-            Bindings::bind_all(&node.config, listeners, known.into_pauses(), board.health().clone())
-        };
+        let (bindings, sockets) =
+            Bindings::bind_all(&node.config, listeners, known.pauses(), board.health().clone());
+        if takes_over {
+            let failures = bindings.failures().into_iter();
+            let new = failures.filter_map(|(place, why)| (!known.was_unbound(&place)).then_some(why));
+            let new: Vec<_> = new.collect();
+            if !new.is_empty() {
+                return Err(StartError::Bind(new));
+            }
+        }
         let (mut workers, mut threads, mut running) = (Vec::new(), Vec::new(), Vec::new());
         for (worker, sockets) in sockets.into_iter().enumerate() {
             let (run, ended) = oneshot::channel();
@@ -215,8 +229,13 @@ impl Proxy {
     /// of client connections that were cut.
     pub async fn stop(self, limit: Duration) -> u32 {
         self.bindings.remove_files();
-        drain::finish(&self.connections(), &self.workers, limit).await;
+        self.wind_up(limit).await;
         self.finish().await
+    }
+
+    /// Stops accepting and lets exchanges in flight finish for at most `limit`; idle connections are closed.
+    pub async fn wind_up(&self, limit: Duration) {
+        drain::finish(&self.connections(), &self.workers, limit).await;
     }
 
     /// Ends the workers; returns how many connections that cuts.

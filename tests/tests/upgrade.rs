@@ -187,35 +187,189 @@ fn what_cannot_take_over_leaves_the_old_one_in_charge() {
 }
 
 #[test]
-fn connections_of_the_process_before_have_their_time_when_the_unit_is_stopped() {
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    let frontend = unused_address(8000);
-    let text = format!(
-        "[global]\ndrain_timeout = \"60s\"\n[listen.web]\nmode = \"tcp\"\nbind = \"{frontend}\"\ncheck = false\n\
-         servers = [\"{}\"]\n",
-        server.local_addr().unwrap()
-    );
-    let plain = Plain::start(&text);
-    let mut client = TcpStream::connect(frontend).unwrap();
-    let (mut connection, _) = server.accept().unwrap();
-    let mut passes = move |byte: u8| {
-        client.write_all(&[byte])?;
-        let mut read = [0];
-        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        connection.read_exact(&mut read).map(|()| assert_eq!(read, [byte]))
+fn listener_that_cannot_be_bound_is_refused_as_a_reload_refuses_it_and_other_changes_are_told() {
+    let (address, taken) = (unused_address(8000), unused_address(8001));
+    let _other = TcpListener::bind(taken).unwrap();
+    let bind = |text: &str, status: u16| {
+        format!("[frontend.web]\nbind = [{text}]\nrules = [{{ respond = {{ status = {status}, body = \"here\" }} }}]\n")
     };
-    passes(1).unwrap();
-    assert!(plain.upgrade().status.success());
-    passes(2).unwrap();
+    let plain = Plain::start(&bind(&format!("\"{address}\""), 200));
+    fs::write(plain.file(), bind(&format!("\"{address}\", \"{taken}\""), 200)).unwrap();
+    let output = plain.upgrade();
+    let why = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{why}");
+    assert!(why.contains(&format!("frontend web: {taken}: Address already in use")), "{why}");
+    let status: Value = serde_json::from_slice(&plain.status(&["--json"]).stdout).unwrap();
+    assert_eq!(status["pid"], plain.id());
+    // A process that could not bind it either is no worse.
+    let plain = Plain::start(&bind(&format!("\"{taken}\""), 200));
+    fs::write(plain.file(), bind(&format!("\"{taken}\""), 203)).unwrap();
+    let output = plain.upgrade();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    assert_eq!(report["changes"][0]["what"], "frontend web", "{report}");
+    assert_ne!(report["hash"], report["hash_before"]);
+}
 
-    // As systemd does to every process of the unit; twice is at once.
-    let first = Pid::from_raw(i32::try_from(plain.id()).unwrap());
-    kill(first, Signal::SIGUSR1).unwrap();
+#[test]
+fn process_whose_end_would_be_taken_for_that_of_lbctl_is_not_succeeded() {
+    let folder = tempfile::tempdir().unwrap();
+    let lbctl = program::lbctl();
+    for (name, script, why) in [
+        ("container", format!("exec unshare -Urpf --kill-child --mount-proc {lbctl} \"$@\""), "it is process 1"),
+        ("runsv", format!("setpriv --pdeathsig KILL {lbctl} \"$@\" & wait"), "runsv watches this process"),
+    ] {
+        let program = folder.path().join(name);
+        install_script(&program, &script);
+        let text = format!("[frontend.web]\nbind = \"{}\"\nrules = [{{ deny = 403 }}]\n", unused_address(8000));
+        let plain = Plain::start_program(&program, &text);
+        let output = plain.upgrade();
+        let refused = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{refused}");
+        assert!(refused.contains(why), "{refused}");
+        assert!(plain.status(&["--json"]).stdout.starts_with(b"{"), "{}", plain.log());
+        assert!(plain.verb(&["stop", "--now"]).status.success());
+    }
+}
+
+/// A connection through a proxy alone.
+struct Tunnel {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Tunnel {
+    /// One whose proxy has been succeeded; and the number of the process that is in charge.
+    #[track_caller]
+    fn through_the_process_before() -> (Self, Plain, u32) {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let frontend = unused_address(8000);
+        let text = format!(
+            "[global]\ndrain_timeout = \"60s\"\n[listen.web]\nmode = \"tcp\"\nbind = \"{frontend}\"\ncheck = false\n\
+             servers = [\"{}\"]\n",
+            server.local_addr().unwrap()
+        );
+        let plain = Plain::start(&text);
+        let client = TcpStream::connect(frontend).unwrap();
+        let (server, _) = server.accept().unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut tunnel = Self { client, server };
+        tunnel.passes(1);
+        let output = plain.upgrade();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        tunnel.passes(2);
+        (tunnel, plain, u32::try_from(report["pid"].as_u64().unwrap()).unwrap())
+    }
+
+    #[track_caller]
+    fn passes(&mut self, byte: u8) {
+        let mut read = [0];
+        self.client.write_all(&[byte]).unwrap();
+        self.server.read_exact(&mut read).unwrap();
+        assert_eq!(read, [byte]);
+    }
+}
+
+fn signal(process: u32, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(process).unwrap()), signal).unwrap();
+}
+
+fn said(output: &std::process::Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn connections_of_the_process_before_have_their_time_when_the_unit_is_stopped() {
+    let (mut tunnel, plain, next) = Tunnel::through_the_process_before();
+    // As systemd does to every process of the unit.
+    for process in [plain.id(), next] {
+        signal(process, Signal::SIGUSR1);
+    }
+    let both = ["told to end: connections that are open have 60s", "stopping: draining first"];
+    wait_until("both have heard", || plain.log(), || both.iter().all(|line| plain.log().contains(line)));
+    tunnel.passes(3);
+    drop(tunnel);
+    let both = ["ended: another process serves cut=0", "stopped cut=0"];
+    wait_until("both have ended", || plain.log(), || both.iter().all(|line| plain.log().contains(line)));
+}
+
+#[test]
+fn second_signal_is_at_once_for_the_process_before_as_well() {
+    let (_tunnel, plain, _) = Tunnel::through_the_process_before();
+    signal(plain.id(), Signal::SIGUSR1);
     wait_until("it has heard", || plain.log(), || plain.log().contains("connections that are open have 60s"));
-    passes(3).unwrap();
-    kill(first, Signal::SIGUSR1).unwrap();
-    wait_until("it has ended", || plain.log(), || plain.log().contains("ended: another process serves"));
-    assert!(passes(4).is_err());
+    signal(plain.id(), Signal::SIGUSR1);
+    wait_until("it ends", || plain.log(), || plain.log().contains("another process serves cut=1"));
+}
+
+#[test]
+fn stop_waits_for_connections_of_the_process_before() {
+    let (mut tunnel, plain, _) = Tunnel::through_the_process_before();
+    let output = std::thread::scope(|scope| {
+        let stop = scope.spawn(|| plain.verb(&["stop"]));
+        wait_until("both drain", || plain.log(), || plain.log().contains("the process in charge drains"));
+        tunnel.passes(3);
+        drop(tunnel);
+        stop.join().unwrap()
+    });
+    let said = said(&output);
+    assert!(output.status.success() && said.contains("nothing was cut"), "{said}");
+    assert!(plain.log().contains("another process serves cut=0"), "{}", plain.log());
+}
+
+#[test]
+fn stop_counts_what_is_cut_in_the_process_before() {
+    let (_tunnel, plain, _) = Tunnel::through_the_process_before();
+    let output = plain.verb(&["stop", "--now"]);
+    let said = said(&output);
+    assert!(output.status.success() && said.contains("1 connection was cut"), "{said}{}", plain.log());
+}
+
+/// The lab's file, for a machine that is busy.
+fn with_drain_timeout(limit: &str) -> String {
+    slower("1s").replacen("[global]\n", &format!("[global]\ndrain_timeout = \"{limit}\"\n"), 1)
+}
+
+#[test]
+fn switchover_waits_for_an_exchange_in_the_process_before() {
+    let file = with_drain_timeout("60s");
+    Scene::unless_starved(&Options::default().configuration(&file), |scene| {
+        let holder = scene.holder();
+        scene.wait_until_other_is_ready(&holder);
+        let request = ["curl", "-sS", "--max-time", "60", "http://198.51.100.10/wait/3000"];
+        let _waits = scene.spawn("client", "waits", request).unwrap();
+        wait::until("it is served", Duration::from_secs(30), || {
+            (scene.status_of(&holder)["frontends"][0]["connections"].as_u64() > Some(0)).then_some(())
+        });
+        upgrade(scene, &holder);
+        let report = scene.done(&holder, &["switchover", "--json"]);
+        assert_eq!(report["cut"], 0, "{report}");
+        wait::until("it has its answer", Duration::from_secs(30), || {
+            let said = scene.log("client", "waits").unwrap_or_default();
+            assert!(!said.contains("curl:"), "{said}");
+            said.starts_with("web").then_some(())
+        });
+    });
+}
+
+#[test]
+fn reload_that_takes_an_address_away_resets_what_the_process_before_has_there() {
+    let one = with_drain_timeout("500ms");
+    let both = one.replacen("[\"198.51.100.10\"]", "[\"198.51.100.10\", \"198.51.100.20\"]", 1);
+    Scene::unless_starved(&Options::default().configuration(&both), |scene| {
+        let holder = scene.holder();
+        let hold = "exec 3<>/dev/tcp/198.51.100.20/80; printf 'GET / HTTP/1.1\\r\\nHost' >&3; cat <&3; echo over";
+        let _held = scene.spawn("client", "held", ["bash", "-c", hold]).unwrap();
+        wait::until("it is connected", Duration::from_secs(30), || {
+            (scene.status_of(&holder)["frontends"][0]["connections"].as_u64() > Some(0)).then_some(())
+        });
+        upgrade(scene, &holder);
+        scene.write_file(&holder, "/run/lab.toml", &one).unwrap();
+        let report = scene.done(&holder, &["reload", "--json"]);
+        assert_eq!(report["cut"], 1, "{report}");
+        wait::until("the client is told", Duration::from_secs(30), || {
+            scene.log("client", "held").unwrap_or_default().contains("over").then_some(())
+        });
+    });
 }
 
 #[test]

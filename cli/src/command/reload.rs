@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Changes that are named; `--json` has all of them.
-const MOST_SHOWN: usize = 20;
+pub(super) const MOST_SHOWN: usize = 20;
 
 /// A file of thousands of names and maps takes seconds; a daemon that needs longer hangs.
 const LIMIT: Duration = Duration::from_secs(300);

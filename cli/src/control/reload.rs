@@ -40,14 +40,19 @@ pub struct ReloadReport {
 impl ReloadReport {
     /// What is different, a line each; of more than `most` the rest is counted.
     pub fn lines(&self, most: usize) -> Vec<String> {
-        let mut lines: Vec<_> = self.changes.iter().take(most).map(ToString::to_string).collect();
-        match self.changes.len().saturating_sub(most) {
-            0 => {}
-            1 => lines.push("and 1 other change".to_owned()),
-            n => lines.push(format!("and {n} other changes")),
-        }
-        lines
+        lines(&self.changes, most)
     }
+}
+
+/// Changes, a line each; of more than `most` the rest is counted.
+pub fn lines(changes: &[Change], most: usize) -> Vec<String> {
+    let mut lines: Vec<_> = changes.iter().take(most).map(ToString::to_string).collect();
+    match changes.len().saturating_sub(most) {
+        0 => {}
+        1 => lines.push("and 1 other change".to_owned()),
+        n => lines.push(format!("and {n} other changes")),
+    }
+    lines
 }
 
 /// Something that is different.

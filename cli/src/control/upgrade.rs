@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Change;
+
 /// Body of `POST /v1/upgrade`; an empty body takes the defaults.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -35,4 +37,13 @@ pub struct UpgradeReport {
     pub version: String,
     /// Of the one before.
     pub version_before: String,
+    /// SHA-256 of the file that is in force now, hexadecimal.
+    #[serde(default)]
+    pub hash: String,
+    /// Of the one that was in force before.
+    #[serde(default)]
+    pub hash_before: String,
+    /// What is different; `None` if the program of before can't tell.
+    #[serde(default)]
+    pub changes: Option<Vec<Change>>,
 }

@@ -180,9 +180,12 @@ impl Daemon {
         self.reloads.take_turn();
         self.giving = Some(drain);
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
+        let earlier = self.earlier.drain(limit);
         self.tasks.spawn(async move {
-            proxy.drain(limit).await;
-            if !limit.is_zero() {
+            if limit.is_zero() {
+                proxy.drain(limit).await;
+            } else {
+                tokio::join!(proxy.drain(limit), earlier);
                 proxy.hold_off(HOLD_OFF).await;
             }
             let _ = steps.send(Step::ReadyToGive);

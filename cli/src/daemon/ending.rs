@@ -18,9 +18,6 @@ use crate::control::{StopReport, Timestamp};
 /// For the last short exchanges, while newcomers are dropped.
 const HOLD_OFF: Duration = Duration::from_millis(50);
 
-/// What each of the two waits for exchanges may take when a proxy alone is to end soon: all of it is over within 2 s.
-const SOON: Duration = Duration::from_millis(500);
-
 impl Daemon {
     /// A second request, of whatever kind, hurries the first.
     pub(super) fn begin_stop(
@@ -44,14 +41,10 @@ impl Daemon {
         }
         if self.upgrade.take().is_some() {
             tracing::warn!(by, "the upgrade that was under way is called off");
+            self.earlier.listen();
         }
         let at_once = patience == Patience::None;
-        let limit = match patience {
-            Patience::None => Duration::ZERO,
-            // No address is handed over: who sends the signal waits for the end.
-            Patience::Short if self.groups.is_empty() => self.config.global.drain_timeout.min(SOON),
-            Patience::Short | Patience::Full => self.config.global.drain_timeout,
-        };
+        let limit = patience.limit(self.config.global.drain_timeout, self.groups.is_empty());
         tracing::info!(by, ?limit, "stopping: draining first");
         systemd::notify("STOPPING=1");
         let held: Vec<String> = self.held().into_iter().map(str::to_owned).collect();
@@ -62,12 +55,18 @@ impl Daemon {
         self.stop = Some(stop);
         self.yield_to_stop(now);
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
+        let earlier = self.earlier.drain(limit);
         self.drain = Some(self.tasks.spawn(async move {
-            let mut left = proxy.drain(limit).await;
-            if holds && !at_once {
+            if at_once {
+                let left = proxy.drain(limit).await;
+                let _ = steps.send(Step::Drained { left });
+                return;
+            }
+            let (mut left, before) = tokio::join!(proxy.drain(limit), earlier);
+            if holds {
                 left = proxy.hold_off(HOLD_OFF).await;
             }
-            let _ = steps.send(Step::Drained { left });
+            let _ = steps.send(Step::Drained { left: left + usize::try_from(before).unwrap_or(usize::MAX) });
         }));
     }
 
@@ -149,20 +148,24 @@ impl Daemon {
         self.tasks.shutdown().await;
         if let Some(retirement) = self.retirement {
             // The next process has these conversations. The others end when nobody has them any more.
-            self.before.clear();
+            drop(self.earlier);
             let Some(proxy) = Arc::into_inner(self.proxy) else { return };
-            let patience = self.config.global.drain_timeout;
+            let (drain_timeout, is_alone) = (self.config.global.drain_timeout, self.groups.is_empty());
+            let patience = |patience: Patience| patience.limit(drain_timeout, is_alone);
             let cut = retirement.spend(proxy, &mut self.signals, patience).await;
             tracing::info!(cut, "ended: another process serves");
             return;
         }
-        // No task has it any more.
-        let cut = match Arc::into_inner(self.proxy) {
-            Some(proxy) => proxy.stop(limit).await,
-            None => 0,
+        let own = async {
+            // No task has it any more.
+            match Arc::into_inner(self.proxy) {
+                Some(proxy) => proxy.stop(limit).await,
+                None => 0,
+            }
         };
+        let (cut, cut_before) = tokio::join!(own, self.earlier.end(limit));
         if let Some(stop) = &mut self.stop {
-            stop.cut += u64::from(cut);
+            stop.cut += u64::from(cut) + cut_before;
             stop.report(clock::now());
             tracing::info!(cut = stop.cut, "stopped");
         }

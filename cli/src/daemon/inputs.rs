@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
 use lb_vrrp::Moment;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     Daemon, Identity, Neighbours, clock::Instants, control::Command, errors, group, hello, naming, problems,
@@ -18,6 +17,9 @@ use crate::{
 
 /// For workers to reset the exchanges of an address that is about to leave.
 const RESET_LIMIT: Duration = Duration::from_millis(5);
+
+/// For the processes before to say how many those were.
+const COUNT_LIMIT: Duration = Duration::from_millis(200);
 
 impl Daemon {
     pub(super) fn handle_health(&mut self, now: Moment) {
@@ -88,13 +90,19 @@ impl Daemon {
         let Some(found) = self.groups.iter().find(|found| found.config.name == group) else { return };
         let Some(speaker) = self.speaker.clone() else { return };
         let addresses = found.addresses();
-        let (before, proxy, steps) = (self.before.clone(), Arc::clone(&self.proxy), self.steps_in.clone());
+        let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
+        // Connections that still end in processes before this one are here no longer either.
+        let earlier = self.earlier.reset(&addresses, COUNT_LIMIT);
         self.tasks.spawn(async move {
-            // Connections that still end in processes before this one are here no longer either.
-            let others = before.iter().map(|before| before.reset(&addresses, RESET_LIMIT));
+            let mut earlier = std::pin::pin!(earlier);
             let own = proxy.reset_connections(&addresses, RESET_LIMIT);
-            let (exchanges, _) = tokio::join!(own, join_all(others));
+            let (exchanges, before) = tokio::join!(own, timeout(RESET_LIMIT, &mut earlier));
             speaker.exchanges_reset(&group);
+            let before = match before {
+                Ok(before) => before,
+                Err(_) => earlier.await,
+            };
+            let exchanges = exchanges + usize::try_from(before).unwrap_or(usize::MAX);
             let _ = steps.send(Step::Reset { exchanges });
         });
     }

@@ -27,6 +27,7 @@ mod diff;
 mod plan;
 mod refusal;
 
+pub(super) use changes::between;
 use plan::{Plan, Running};
 pub(super) use refusal::Refused;
 
@@ -153,7 +154,7 @@ impl Daemon {
         self.spawn_step(async move {
             let read = spawn_blocking(move || {
                 let config = config::load(&file)?;
-                let changes = changes::between(&old, &config);
+                let changes = between(&old, &config);
                 Ok((config, changes))
             });
             let read: Result<Result<_, Diagnostics>, _> = read.await;
@@ -256,14 +257,16 @@ impl Daemon {
         match self.speaker.clone() {
             Some(speaker) if !is_same_election && self.stop.is_none() => {
                 let (proxy, limit) = (Arc::clone(&self.proxy), self.config.global.drain_timeout);
+                let earlier = self.earlier.leave(&gone, limit);
                 self.spawn_step(async move {
                     speaker.reconfigure(groups_with_gone).await;
                     let mut cut = 0;
                     if !gone.is_empty() {
-                        cut = proxy.leave(&gone, limit).await;
+                        let (own, before) = tokio::join!(proxy.leave(&gone, limit), earlier);
+                        cut = own as u64 + before;
                         speaker.reconfigure(groups).await;
                     }
-                    Step::Settled { cut: cut as u64 }
+                    Step::Settled { cut }
                 });
             }
             Some(_) | None => {

@@ -17,6 +17,9 @@ use crate::control::{GivenAway, StopReport};
 /// Past one interval, for the way to the other node and back.
 pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
+/// What each of the two waits for exchanges may take when a proxy alone is to end soon: all of it is over within 2 s.
+const SOON: Duration = Duration::from_millis(500);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Stop {
@@ -44,6 +47,18 @@ pub(super) enum Patience {
     Short,
     /// For `drain_timeout`.
     Full,
+}
+
+impl Patience {
+    /// For each of the two waits for exchanges; `is_alone` is a process that has no address to give away.
+    pub(super) fn limit(self, drain_timeout: Duration, is_alone: bool) -> Duration {
+        match self {
+            Self::None => Duration::ZERO,
+            // Who sends the signal waits for the end.
+            Self::Short if is_alone => drain_timeout.min(SOON),
+            Self::Short | Self::Full => drain_timeout,
+        }
+    }
 }
 
 /// How far it is.

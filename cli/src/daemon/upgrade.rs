@@ -10,7 +10,9 @@
 
 pub(super) mod before;
 mod channel;
+pub(super) mod earlier;
 mod next;
+mod retirement;
 mod words;
 
 use std::{
@@ -21,21 +23,15 @@ use std::{
     time::Duration,
 };
 
-use lb_proxy::Proxy;
 use lb_vrrp::Moment;
-use tokio::{
-    select,
-    sync::oneshot,
-    time::{Instant, sleep},
-};
+use tokio::sync::oneshot;
 
+pub(super) use self::retirement::Retirement;
 use self::{
-    before::Before,
-    channel::Channel,
-    next::{Next, Orders},
-    words::{FromNext, ToNext},
+    next::{Next, Orders, Read},
+    words::ToNext,
 };
-use super::{Daemon, Neighbours, group::Group, stop::Patience, systemd, wake};
+use super::{Daemon, Neighbours, group::Group, systemd, wake};
 use crate::control::UpgradeReport;
 
 /// For workers to reset the exchanges of an address that is about to leave.
@@ -79,13 +75,6 @@ pub(super) enum Step {
     Taken(Box<Result<Next, Refused>>),
 }
 
-/// This process has been succeeded.
-#[derive(Debug)]
-pub(super) struct Retirement {
-    channel: Channel,
-    limit: Duration,
-}
-
 impl Daemon {
     pub(super) fn begin_upgrade(&mut self, now: Moment, request: Request) {
         match self.upgrade_orders() {
@@ -115,6 +104,9 @@ impl Daemon {
         if self.reloads.is_under_way() {
             return Err("a reload is under way".to_owned());
         }
+        if let Some(obstacle) = &self.obstacle {
+            return Err(format!("no other process can take the place of this one: {obstacle}"));
+        }
         if self.file == Path::new("-") {
             return Err("lbctl runs what it was given on stdin, which can't be read again".to_owned());
         }
@@ -126,14 +118,15 @@ impl Daemon {
         let mut arguments = self.options.arguments();
         arguments.push("--take-over".into());
         arguments.extend(self.options.detached.then(|| "--detached".into()));
-        let before = self.before.iter().map(Before::share).collect::<std::io::Result<_>>();
         Ok(Orders {
-            before: before.map_err(|error| format!("no descriptors: {error}"))?,
+            before: self.earlier.share().map_err(|error| format!("no descriptors: {error}"))?,
             program: own_program()?,
             arguments,
             groups: self.groups.iter().map(|group| group.config.clone()).collect(),
             control,
             launcher: self.launcher.clone(),
+            file: self.file.clone(),
+            config: self.config.clone(),
         })
     }
 
@@ -161,6 +154,7 @@ impl Daemon {
                 match (given, next) {
                     (Ok(speaker), Some(next)) => {
                         (self.speaker, self.from_speaker) = (None, None);
+                        self.earlier.leave_to_next();
                         let groups = self.groups.iter().map(Group::known).collect();
                         let drained = self.drained.clone();
                         let told = next.go(&ToNext::Go { speaker, groups, drained }, upgrade.hello.as_ref());
@@ -186,12 +180,16 @@ impl Daemon {
     }
 
     /// The next process is in charge.
-    fn succeed(&mut self, now: Moment, upgrade: Upgrade, next: Next) {
+    fn succeed(&mut self, now: Moment, upgrade: Upgrade, mut next: Next) {
+        let Read { hash, changes } = next.read();
         let report = UpgradeReport {
             milliseconds: u64::try_from(now.saturating_since(upgrade.begun).as_millis()).unwrap_or(u64::MAX),
             pid: next.pid(),
             version: next.version().to_owned(),
             version_before: env!("CARGO_PKG_VERSION").to_owned(),
+            hash,
+            hash_before: self.config.hash.clone(),
+            changes,
         };
         tracing::info!(
             pid = report.pid,
@@ -209,6 +207,7 @@ impl Daemon {
         drop(upgrade.next);
         let (Refused::File(why) | Refused::Now(why)) = &refused;
         tracing::error!(by = upgrade.request.by, "no upgrade: {why}; this process goes on");
+        self.earlier.listen();
         if let Err(error) = self.go_on(now, upgrade.hello) {
             tracing::error!(%error, "can't start the speaker");
         }
@@ -231,50 +230,4 @@ fn own_program() -> Result<PathBuf, String> {
     let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(path));
     if path.exists() { Ok(path) } else { Err(format!("there is no {} any more", path.display())) }
-}
-
-impl Retirement {
-    /// Connections end one after the other; what is left at the end of the time, when a signal comes, or when the next
-    /// process is gone, is cut. SIGUSR1, which systemd sends to all processes of a unit that stops, leaves them `patience`.
-    /// Returns how many were cut.
-    pub(super) async fn spend(self, proxy: Proxy, signals: &mut wake::Signals, patience: Duration) -> u32 {
-        let Self { channel, limit } = self;
-        {
-            let mut retire = std::pin::pin!(proxy.retire(limit));
-            let orders = orders(&channel, &proxy);
-            let mut orders = std::pin::pin!(orders);
-            let mut end = std::pin::pin!(sleep(limit));
-            let mut asked = false;
-            loop {
-                select! {
-                    () = &mut retire => break,
-                    () = &mut orders => break,
-                    () = &mut end => break,
-                    event = signals.next() => match event {
-                        wake::Event::Signal(_, Patience::Full) if !asked => {
-                            asked = true;
-                            tracing::info!("told to end: connections that are open have {patience:?}");
-                            end.as_mut().reset(Instant::now() + patience);
-                        }
-                        wake::Event::Signal(..) => break,
-                        _ => {}
-                    },
-                }
-            }
-        }
-        proxy.finish().await
-    }
-}
-
-/// Does what the next process asks for, until that is gone.
-async fn orders(channel: &Channel, proxy: &Proxy) {
-    let mut room = vec![0; channel::ROOM];
-    while let Ok(message) = channel.listen(&mut room).await {
-        if let FromNext::Reset { addresses } = message {
-            let exchanges = proxy.reset_connections(&addresses, RESET_LIMIT).await;
-            // A next process that is gone is told nothing.
-            let _ = channel.send(&ToNext::WasReset, &[]);
-            tracing::info!(exchanges, "reset the exchanges on addresses that leave");
-        }
-    }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::{Address, Backend, BackendId, ServerAddress},
     health::{board::Board, server::ServerHealth},
-    listener::pause::Pauses,
+    listener::{binding::Bindings, pause::Pauses},
     metrics::{
         BackendCounters,
         named::{Named, is_most},
@@ -28,6 +28,9 @@ pub struct Known {
     /// Frontends that are paused.
     #[serde(default)]
     pauses: Pauses,
+    /// Places that could not be bound.
+    #[serde(default)]
+    unbound: Vec<String>,
 }
 
 /// Counters by their names. One that the other program does not have is lost.
@@ -55,7 +58,7 @@ struct KnownServer {
 
 impl Known {
     /// What `board` knows.
-    pub(crate) fn of(board: &Board, pauses: Pauses) -> Self {
+    pub(crate) fn of(board: &Board, bindings: &Bindings) -> Self {
         let node = board.node();
         let frontend = |(index, frontend): (usize, &crate::config::Frontend)| {
             let counts = node.counters.iter().map(|counters| counters.frontends[index].named());
@@ -66,7 +69,9 @@ impl Known {
             (backend.name.clone(), KnownBackend::of(&node, BackendId(index), backend))
         };
         let backends = node.config.backends.iter().enumerate().map(backend).collect();
-        Self { frontends, backends, answers: board.answers(), pauses }
+        let unbound = bindings.failures().into_iter().map(|(place, _)| place).collect();
+        let pauses = bindings.pauses().clone();
+        Self { frontends, backends, answers: board.answers(), pauses, unbound }
     }
 
     /// What the first generation of a process begins with. Before a worker has begun.
@@ -100,8 +105,13 @@ impl Known {
         }
     }
 
-    pub(crate) fn into_pauses(self) -> Pauses {
-        self.pauses
+    pub(crate) fn pauses(&self) -> Pauses {
+        self.pauses.clone()
+    }
+
+    /// Had this place no listener before either?
+    pub(crate) fn was_unbound(&self, place: &str) -> bool {
+        self.unbound.iter().any(|unbound| unbound == place)
     }
 
     pub(crate) fn answers(&self) -> impl Iterator<Item = (Box<str>, Vec<IpAddr>)> {

@@ -159,6 +159,9 @@ impl Bindings {
         let workers = config.threads.get();
         let mut sockets: Vec<Sockets> = (0..workers).map(|_| Vec::new()).collect();
         let mut bindings: Vec<_> = Binding::all(config).collect();
+        // Addresses of the process before that nobody wants any more: it is about to close them.
+        let goes = |listener: &&Listener| bindings.iter().all(|one| one.wanted.to_string() != listener.place);
+        let going = listeners.iter().filter(goes).filter_map(Listener::address).collect::<Vec<_>>();
         for binding in &mut bindings {
             if let Wanted::Unix(wanted) = &binding.wanted {
                 binding.rights = Some(look_up(wanted));
@@ -167,7 +170,7 @@ impl Bindings {
             let listener = listeners.iter().position(|one| one.place == place);
             let given = listener.map(|at| listeners.swap_remove(at).sockets).unwrap_or_default();
             // Of more sockets than workers, a worker has several: closing one would reset who waits there.
-            for (index, socket) in binding.try_bind(workers, given).into_iter().enumerate() {
+            for (index, socket) in binding.try_bind(workers, given, &going).into_iter().enumerate() {
                 sockets[index % workers].push((binding.assignment.clone(), socket));
             }
         }
@@ -197,7 +200,7 @@ impl Bindings {
                 };
                 let unbound = bindings.iter_mut().filter(may_succeed);
                 unbound
-                    .map(|binding| (binding.assignment.clone(), binding.try_bind(workers.len(), Vec::new())))
+                    .map(|binding| (binding.assignment.clone(), binding.try_bind(workers.len(), Vec::new(), &[])))
                     .collect()
             };
             let handed = bound.into_iter().flat_map(|(assignment, sockets)| {
@@ -350,6 +353,13 @@ impl Bindings {
             .collect()
     }
 
+    /// What is not bound, by its place, and why.
+    pub(crate) fn failures(&self) -> Vec<(String, BindFailure)> {
+        let bindings = self.bindings();
+        let failure = |one: &Binding| Some((one.wanted.to_string(), one.failure(one.status.error.clone()?)));
+        bindings.iter().filter_map(failure).collect()
+    }
+
     /// Unix sockets whose user or group nobody knew.
     fn unknown(&self) -> Vec<(u64, UnixBind)> {
         let bindings = self.bindings();
@@ -491,9 +501,15 @@ impl Binding {
     }
 
     /// Takes the sockets that were `given`, of which there may be fewer or more than `count`.
-    fn take(&mut self, given: Vec<OwnedFd>, count: usize) -> Result<Vec<Socket>, String> {
+    fn take(&mut self, given: Vec<OwnedFd>, count: usize, going: &[SocketAddr]) -> Result<Vec<Socket>, String> {
         let mut sockets: Vec<_> = given.into_iter().map(Socket::from).collect();
-        let Some(first) = sockets.first() else { return self.bind(count, false) };
+        let Some(first) = sockets.first() else {
+            let is_ours = match &self.wanted {
+                Wanted::Address(address) => going.iter().any(|going| is_beside(*going, *address)),
+                Wanted::Unix(_) | Wanted::Inherited(_) => false,
+            };
+            return self.bind(count, is_ours);
+        };
         let failed = |error: io::Error| format!("can't go on with the socket of the process before: {error}");
         let found = first.local_addr().map_err(failed)?.as_socket();
         self.status.address = found.or(self.status.address);
@@ -521,8 +537,8 @@ impl Binding {
         Ok(sockets)
     }
 
-    fn try_bind(&mut self, count: usize, given: Vec<OwnedFd>) -> Vec<Socket> {
-        let sockets = self.take(given, count);
+    fn try_bind(&mut self, count: usize, given: Vec<OwnedFd>, going: &[SocketAddr]) -> Vec<Socket> {
+        let sockets = self.take(given, count, going);
         let status = &mut self.status;
         match sockets {
             Ok(sockets) => {

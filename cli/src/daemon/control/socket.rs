@@ -8,7 +8,6 @@ use std::{
     ffi::OsString,
     fs::{self, File, Metadata, OpenOptions, Permissions},
     io,
-    mem::ManuallyDrop,
     os::fd::{AsFd, OwnedFd},
     os::unix::{
         fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
@@ -22,10 +21,12 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
-    fcntl::{Flock, FlockArg},
     sys::stat::{Mode, fchmod},
     unistd::{Gid, Group, Uid, geteuid},
+};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{net::UnixListener, sync::mpsc};
@@ -51,11 +52,11 @@ pub(in crate::daemon) struct ControlSocket {
 
 #[derive(Debug)]
 struct Bound {
-    /// Held for the life of the process: who has it is alive. Never unlocked, because that would unlock it for another
-    /// daemon that has the same open file.
-    lock: ManuallyDrop<Flock<File>>,
+    /// Who has it is alive. Closed and never unlocked, because that would unlock it for another daemon that has the same
+    /// open file. `None` once another one serves.
+    lock: Option<File>,
     /// Another handle on what is listened on.
-    listening: OwnedFd,
+    listening: Option<OwnedFd>,
     /// The socket's file, if it is there.
     file: Option<Id>,
 }
@@ -95,20 +96,19 @@ impl ControlSocket {
         [listening, lock]: [OwnedFd; 2],
     ) -> io::Result<(Self, Listening)> {
         // The same open file as in the other daemon, so it is locked already.
-        let lock = Flock::lock(File::from(lock), FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, errno)| io::Error::from(errno))?;
-        Self::new(path, ManuallyDrop::new(lock), listening.into())
+        Self::new(path, lock.into(), listening.into())
     }
 
     fn new(
         path: &Path,
-        lock: ManuallyDrop<Flock<File>>,
+        lock: File,
         listener: StdListener,
     ) -> io::Result<(Self, Listening)> {
         // Whose lock was removed can't know whose socket is there.
         let is_own = is_at(&lock_path(path), &id(&lock.metadata()?));
         let file = is_own.then(|| socket_at(path)).flatten();
-        let bound = Bound { lock, listening: listener.as_fd().try_clone_to_owned()?, file };
+        let listening = Some(listener.as_fd().try_clone_to_owned()?);
+        let bound = Bound { lock: Some(lock), listening, file };
         let (restored, next) = mpsc::unbounded_channel();
         let listening = Listening::new(UnixListener::from_std(listener)?, next);
         let is_left = AtomicBool::new(false);
@@ -129,13 +129,14 @@ impl ControlSocket {
             return Ok(false);
         }
         bound.file = None;
-        let is_locked = bound.lock.metadata().is_ok_and(|lock| is_at(&lock_path(&self.path), &id(&lock)));
+        let found = bound.lock.as_ref().and_then(|lock| lock.metadata().ok());
+        let is_locked = found.is_some_and(|lock| is_at(&lock_path(&self.path), &id(&lock)));
         if !is_locked {
-            bound.lock = lock(&self.path)?;
+            bound.lock = Some(lock(&self.path)?);
         }
         let failed = || failed("share", &self.path);
         let listener = listen(&self.path)?;
-        bound.listening = listener.as_fd().try_clone_to_owned().map_err(failed())?;
+        bound.listening = Some(listener.as_fd().try_clone_to_owned().map_err(failed())?);
         bound.file = socket_at(&self.path);
         // It is taken as long as this daemon answers at all.
         let _ = self.restored.send(UnixListener::from_std(listener).map_err(failed())?);
@@ -145,7 +146,10 @@ impl ControlSocket {
     /// For another daemon: what is listened on, and the lock.
     pub(in crate::daemon) fn share(&self) -> io::Result<[OwnedFd; 2]> {
         let bound = self.bound();
-        Ok([bound.listening.try_clone()?, bound.lock.try_clone()?.into()])
+        match (&bound.listening, &bound.lock) {
+            (Some(listening), Some(lock)) => Ok([listening.try_clone()?, lock.try_clone()?.into()]),
+            _ => Err(io::Error::other("another daemon has it")),
+        }
     }
 
     /// It is this daemon's.
@@ -156,6 +160,13 @@ impl ControlSocket {
     /// It is another daemon's: it stays when this is dropped.
     pub(in crate::daemon) fn leave(&self) {
         self.is_left.store(true, Ordering::Relaxed);
+    }
+
+    /// The same, for good: when that daemon ends, the lock is free.
+    pub(in crate::daemon) fn give_up(&self) {
+        self.leave();
+        let mut bound = self.bound();
+        (bound.lock, bound.listening) = (None, None);
     }
 
     fn bound(&self) -> MutexGuard<'_, Bound> {
@@ -173,7 +184,7 @@ impl Drop for ControlSocket {
 }
 
 /// The lock of the daemon whose control socket `path` is; its folder is made where it is missing.
-fn lock(path: &Path) -> Result<ManuallyDrop<Flock<File>>, SocketError> {
+fn lock(path: &Path) -> Result<File, SocketError> {
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(failed("create", folder))?;
     }
@@ -185,10 +196,10 @@ fn lock(path: &Path) -> Result<ManuallyDrop<Flock<File>>, SocketError> {
         .mode(0o600)
         .open(&lock_path)
         .map_err(failed("open", &lock_path))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(ManuallyDrop::new(lock)),
-        Err((_, Errno::EWOULDBLOCK)) => Err(SocketError::Taken(path.to_owned())),
-        Err((_, errno)) => Err(failed("lock", &lock_path)(errno.into())),
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(SocketError::Taken(path.to_owned())),
+        Err(error) => Err(failed("lock", &lock_path)(error.into())),
     }
 }
 
@@ -327,12 +338,16 @@ mod tests {
         assert!(matches!(ControlSocket::bind(&path), Err(SocketError::Taken(_))));
         let shared = socket.share().expect("shared");
         let (next, mut listening) = ControlSocket::take_over(&path, shared).expect("taken over");
-        socket.leave();
-        drop(socket);
+        // It has connections left, and no part in this any more.
+        socket.give_up();
+        assert!(matches!(ControlSocket::bind(&path), Err(SocketError::Taken(_))));
         assert!(!next.restore().expect("nothing to do"));
         answers(&path, &mut listening).await;
         drop(next);
         assert!(!path.exists());
+        let (_another, mut listening) = bind(&path);
+        drop(socket);
+        answers(&path, &mut listening).await;
     }
 
     #[tokio::test]

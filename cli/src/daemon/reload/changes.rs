@@ -24,7 +24,7 @@ const CONTENTS: &str = "the contents of a file";
 type Things = Vec<(String, BTreeMap<String, Value>)>;
 
 /// By section and name; what is gone comes last. A file of ten thousand servers takes its time: not for the daemon's loop.
-pub(super) fn between(old: &Config, new: &Config) -> Vec<Change> {
+pub(in crate::daemon) fn between(old: &Config, new: &Config) -> Vec<Change> {
     let (before, after) = (things(old), things(new));
     let known: HashMap<_, _> = before.iter().map(|(what, keys)| (what, keys)).collect();
     let other_contents = other_contents(old, new);

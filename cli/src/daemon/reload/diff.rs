@@ -4,7 +4,7 @@ use lb_vrrp::GroupConfig;
 use tokio::{sync::oneshot, task::spawn_blocking};
 
 use super::{
-    Refused, changes,
+    Refused, between,
     plan::{Plan, Running},
 };
 use crate::{
@@ -26,7 +26,7 @@ impl Daemon {
         tokio::spawn(async move {
             let compared = spawn_blocking(move || {
                 let new = config::load(&file)?;
-                let changes = changes::between(&old, &new);
+                let changes = between(&old, &new);
                 let (hash, hash_of_file) = (old.hash.clone(), new.hash.clone());
                 let groups: Vec<_> = own.iter().collect();
                 let running = Running { config: &old, identity: &identity, groups: &groups };

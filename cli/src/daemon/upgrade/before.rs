@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io::{self, BufReader},
-    net::IpAddr,
     os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
@@ -15,6 +14,7 @@ use nix::unistd::dup2_stdin;
 
 use super::{
     channel::Channel,
+    earlier::Earlier,
     words::{FromNext, PROTOCOL, ToNext},
 };
 use crate::{
@@ -41,7 +41,7 @@ pub(in crate::daemon) struct Estate {
     /// Its control socket and the lock of that.
     pub(in crate::daemon) control: [OwnedFd; 2],
     /// Processes before it, whose connections still end.
-    pub(in crate::daemon) before: Vec<Before>,
+    pub(in crate::daemon) earlier: Earlier,
 }
 
 /// What this process goes on with.
@@ -82,14 +82,14 @@ impl Before {
             &[],
         )?;
         let (mut listeners, mut known): (Vec<Listener>, _) = (Vec::new(), None);
-        let mut before = Vec::new();
+        let mut earlier = Vec::new();
         loop {
             let (message, descriptors) = self.0.receive_now(LIMIT).context("nothing is passed on")?;
             match (message, known.take()) {
                 (ToNext::Before, found) => {
                     known = found;
                     for socket in descriptors {
-                        before.push(Self(Channel::new(socket)?));
+                        earlier.push(Channel::new(socket)?);
                     }
                 }
                 (ToNext::Listener { place }, _) => {
@@ -106,21 +106,23 @@ impl Before {
                 }
                 (ToNext::Control, Some((known, groups))) => {
                     let control = descriptors.try_into().ok().context("the control socket does not come")?;
-                    return Ok(Estate { handover: Handover { listeners, known }, groups, control, before });
+                    let handover = Handover { listeners, known };
+                    return Ok(Estate { handover, groups, control, earlier: Earlier::new(earlier) });
                 }
                 (other, _) => anyhow::bail!("this makes no sense now: {other:?}"),
             }
         }
     }
 
-    /// Says that this process accepts connections; returns once the speaker is its own.
-    pub(in crate::daemon) fn ready(&self, has_speaker: bool) -> anyhow::Result<Charge> {
+    /// Says that this process accepts connections, by a file with this hash; returns once the speaker is its own.
+    pub(in crate::daemon) fn ready(&self, file: &str, has_speaker: bool) -> anyhow::Result<Charge> {
+        let ready = FromNext::Ready { file: file.to_owned() };
         let expected = if has_speaker {
             let (expected, Ends { socket, page }) = Expected::new()?;
-            self.0.send(&FromNext::Ready, &[socket.as_fd(), page.as_fd()])?;
+            self.0.send(&ready, &[socket.as_fd(), page.as_fd()])?;
             Some(expected)
         } else {
-            self.0.send(&FromNext::Ready, &[])?;
+            self.0.send(&ready, &[])?;
             None
         };
         let (message, descriptors) =
@@ -139,17 +141,8 @@ impl Before {
         self.0.send(&FromNext::Taken, &[])
     }
 
-    /// For the process after this one.
-    pub(in crate::daemon) fn share(&self) -> io::Result<OwnedFd> {
-        self.0.share()
-    }
-
-    /// Has it reset its connections on these addresses, for at most `limit`.
-    pub(in crate::daemon) async fn reset(&self, addresses: &[IpAddr], limit: Duration) {
-        let told = self.0.send(&FromNext::Reset { addresses: addresses.to_vec() }, &[]);
-        // An error means that it has ended, or hangs.
-        if told.is_ok() {
-            let _ = self.0.receive::<ToNext>(limit).await;
-        }
+    /// Its connections still end.
+    pub(in crate::daemon) fn join(self, earlier: &mut Earlier) {
+        earlier.add(self.0);
     }
 }

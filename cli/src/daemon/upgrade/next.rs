@@ -21,7 +21,9 @@ use super::{
     words::{FromNext, PROTOCOL, ToNext},
 };
 use crate::{
-    daemon::speaker_link::Ends,
+    config::{self, Config},
+    control::Change,
+    daemon::{reload::between, speaker_link::Ends},
     packets,
     privileges::{CONFINED, Launcher, Purpose},
 };
@@ -46,6 +48,18 @@ pub(super) struct Orders {
     /// Conversations with processes before this one.
     pub(super) before: Vec<OwnedFd>,
     pub(super) launcher: Launcher,
+    /// Where the configuration is, and that of this process.
+    pub(super) file: PathBuf,
+    pub(super) config: Config,
+}
+
+/// What it has read.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    /// Its hash.
+    pub(super) hash: String,
+    /// What is different in it, as far as this program can tell: the other one may understand more.
+    pub(super) changes: Option<Vec<Change>>,
 }
 
 /// See the module. One that is dropped before it was let go is ended.
@@ -56,6 +70,7 @@ pub(in crate::daemon) struct Next {
     version: String,
     /// For the speaker, if it wants that.
     ends: Option<Ends>,
+    read: Read,
 }
 
 impl Next {
@@ -81,16 +96,19 @@ impl Next {
         }
         let handover = proxy.hand_over().await.map_err(|error| Refused::Now(error.to_string()))?;
         let channel = next.channel.clone();
-        apart(move || {
-            pass_on(&channel, &handover, &orders)
-                .map_err(|error| Refused::Now(format!("the new process does not take what it gets: {error}")))
+        let orders = apart(move || {
+            let passed = pass_on(&channel, &handover, &orders);
+            passed.map(|()| orders).map_err(|error| {
+                Refused::Now(format!("the new process does not take what it gets: {error}"))
+            })
         })
         .await?;
         let (ready, descriptors) = next.heard(READY_LIMIT).await?;
         match ready {
-            FromNext::Ready => {
+            FromNext::Ready { file } => {
                 let ends = <[OwnedFd; 2]>::try_from(descriptors).ok();
                 next.ends = ends.map(|[socket, page]| Ends { socket, page });
+                next.read = compared(file, orders).await?;
                 Ok(next)
             }
             other => Err(unexpected(&other)),
@@ -104,7 +122,7 @@ impl Next {
         command.arg0("lbctl").args(&orders.arguments).env(CONFINED, "1").stdin(Stdio::from(theirs));
         let process = orders.launcher.run(Purpose::Daemon, move || command.spawn())??;
         let channel = Channel::new(ours)?;
-        Ok(Self { process: Some(process), channel, version: String::new(), ends: None })
+        Ok(Self { process: Some(process), channel, version: String::new(), ends: None, read: Read::default() })
     }
 
     async fn heard(&mut self, limit: Duration) -> Result<(FromNext, Vec<OwnedFd>), Refused> {
@@ -133,6 +151,10 @@ impl Next {
 
     pub(super) fn pid(&self) -> u32 {
         self.process.as_ref().map_or(0, Child::id)
+    }
+
+    pub(super) fn read(&mut self) -> Read {
+        std::mem::take(&mut self.read)
     }
 
     pub(super) fn version(&self) -> &str {
@@ -175,6 +197,16 @@ impl Drop for Next {
 
 fn unexpected(message: &FromNext) -> Refused {
     Refused::Now(format!("the new process said what makes no sense now: {message:?}"))
+}
+
+/// The file may have been written anew since the next process has read it, which has the hash `hash`.
+async fn compared(hash: String, orders: Orders) -> Result<Read, Refused> {
+    apart(move || {
+        let same = config::load(&orders.file).ok().filter(|config| config.hash == hash);
+        let changes = same.map(|config| between(&orders.config, &config));
+        Ok(Read { hash, changes })
+    })
+    .await
 }
 
 /// On a thread for it: while this waits, the speaker has to hear of this node's readiness.

@@ -7,11 +7,11 @@
 //! Ready + the speaker's ends of its link ──────▶ no hello is said any more, the speaker is told
 //!        ◀── Go + the hello's socket: the speaker is yours
 //! Taken ───────────────────────────────────────▶ retires: connections end
-//! Reset (when an address leaves) ──────────────▶ and those on it are reset
-//!        ◀── WasReset
+//! Order (it drains, an address leaves, it ends) ▶ the same for these connections
+//!        ◀── Done
 //! ```
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use lb_vrrp::GroupConfig;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{control::Ordered, daemon::group::KnownGroup};
 
 /// Counts changes of this conversation and of what the two pass on. Two that differ can't take over from each other.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 
 /// From the next one.
 #[derive(Debug, Deserialize, Serialize)]
@@ -34,11 +34,32 @@ pub(in crate::daemon) enum FromNext {
         is_file: bool,
     },
     /// It has everything and accepts. With the speaker's ends, if there is a speaker: socket, then page.
-    Ready,
+    Ready {
+        /// The hash of what it has read.
+        file: String,
+    },
     /// It is in charge.
     Taken,
-    /// Connections on these addresses are to be reset: the addresses leave this node.
+    /// What is done here is about connections there as well.
+    Order {
+        /// For the answer.
+        number: u64,
+        order: Order,
+    },
+}
+
+/// What a process whose connections still end is told.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) enum Order {
+    /// Idle connections are closed, exchanges finish, for at most `limit`; counts those that are left.
+    Drain { limit: Duration },
+    /// Addresses leave this node while it goes on with others: connections on them end, or are reset after `limit`; counts
+    /// the latter.
+    Leave { addresses: Vec<IpAddr>, limit: Duration },
+    /// Addresses leave this node now: connections on them are reset, and counted.
     Reset { addresses: Vec<IpAddr> },
+    /// It ends once its exchanges have ended, or after `limit`; counts the connections that are cut then.
+    End { limit: Duration },
 }
 
 /// From the one that runs.
@@ -66,8 +87,8 @@ pub(in crate::daemon) enum ToNext {
         #[serde(default)]
         drained: Option<Ordered>,
     },
-    /// The answer to `Reset`.
-    WasReset,
+    /// An order was carried out.
+    Done { number: u64, count: u64 },
 }
 
 #[cfg(test)]

@@ -1,0 +1,223 @@
+//! Processes before this one whose connections still end. They are told whatever this one does that is about those
+//! connections as well, and have the same patience.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::IpAddr,
+    os::fd::OwnedFd,
+    process,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use tokio::{sync::oneshot, task::AbortHandle, time::timeout};
+
+use super::{
+    channel::{self, Channel},
+    words::{FromNext, Order, ToNext},
+};
+
+/// Past the time that an order takes: for the answer, for threads to end and logs to be written.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// See the module. Clones are the same processes.
+#[derive(Clone, Debug, Default)]
+pub(in crate::daemon) struct Earlier(Vec<Arc<Conversation>>);
+
+/// With one of them.
+#[derive(Debug)]
+struct Conversation {
+    channel: Channel,
+    asked: Arc<Asked>,
+    next: AtomicU64,
+    reader: Mutex<Option<AbortHandle>>,
+}
+
+/// Orders without an answer by their numbers; `None` once the process is gone.
+#[derive(Debug)]
+struct Asked(Mutex<Option<HashMap<u64, oneshot::Sender<u64>>>>);
+
+impl Earlier {
+    /// Nothing is heard of them before [`Self::listen`].
+    pub(in crate::daemon) fn new(channels: Vec<Channel>) -> Self {
+        Self(channels.into_iter().map(Conversation::new).collect())
+    }
+
+    pub(super) fn add(&mut self, channel: Channel) {
+        self.0.push(Conversation::new(channel));
+    }
+
+    /// This process is in charge: what they say is for it.
+    pub(in crate::daemon) fn listen(&self) {
+        self.0.iter().for_each(|one| one.listen());
+    }
+
+    /// What they say is for another process.
+    pub(super) fn leave_to_next(&self) {
+        self.0.iter().for_each(|one| one.leave_to_next());
+    }
+
+    /// For the process after this one.
+    pub(super) fn share(&self) -> io::Result<Vec<OwnedFd>> {
+        let there = self.0.iter().filter(|one| one.asked.is_there());
+        there.map(|one| one.channel.share()).collect()
+    }
+
+    /// Short exchanges finish, for at most `limit`; how many are left.
+    pub(in crate::daemon) fn drain(&self, limit: Duration) -> impl Future<Output = u64> + use<> {
+        self.order(Order::Drain { limit }, limit + MARGIN)
+    }
+
+    /// Addresses leave while the others stay: connections on them end, or are reset after `limit`; how many those were.
+    pub(in crate::daemon) fn leave(
+        &self,
+        addresses: &[IpAddr],
+        limit: Duration,
+    ) -> impl Future<Output = u64> + use<> {
+        self.order(Order::Leave { addresses: addresses.to_vec(), limit }, limit + MARGIN)
+    }
+
+    /// Connections on these addresses are reset; how many, as far as that was said within `limit`.
+    pub(in crate::daemon) fn reset(
+        &self,
+        addresses: &[IpAddr],
+        limit: Duration,
+    ) -> impl Future<Output = u64> + use<> {
+        self.order(Order::Reset { addresses: addresses.to_vec() }, limit)
+    }
+
+    /// They end once nothing is in flight, or after `limit`; how many connections that cut.
+    pub(in crate::daemon) fn end(&self, limit: Duration) -> impl Future<Output = u64> + use<> {
+        self.order(Order::End { limit }, limit + MARGIN)
+    }
+
+    /// All at once. One that has ended, or does not answer in time, counts nothing.
+    fn order(&self, order: Order, limit: Duration) -> impl Future<Output = u64> + use<> {
+        let orders = self.0.clone().into_iter().filter(|one| one.asked.is_there()).map(move |one| {
+            let order = order.clone();
+            async move { timeout(limit, one.order(order)).await.ok().flatten().unwrap_or(0) }
+        });
+        let orders: Vec<_> = orders.collect();
+        async { join_all(orders).await.into_iter().sum() }
+    }
+}
+
+impl Conversation {
+    fn new(channel: Channel) -> Arc<Self> {
+        // An answer to a process between the two is none to this one.
+        let first = u64::from(process::id()) << 32;
+        let asked = Arc::new(Asked(Mutex::new(Some(HashMap::new()))));
+        Arc::new(Self { channel, asked, next: AtomicU64::new(first), reader: Mutex::new(None) })
+    }
+
+    async fn order(&self, order: Order) -> Option<u64> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (answer, answered) = oneshot::channel();
+        self.asked.lock().as_mut()?.insert(number, answer);
+        // One that is gone is heard of as well.
+        let _ = self.channel.send(&FromNext::Order { number, order }, &[]);
+        answered.await.ok()
+    }
+
+    fn listen(&self) {
+        let mut reader = self.reader();
+        if reader.is_none() {
+            let (channel, asked) = (self.channel.clone(), Arc::clone(&self.asked));
+            *reader = Some(tokio::spawn(async move { asked.hear(&channel).await }).abort_handle());
+        }
+    }
+
+    fn leave_to_next(&self) {
+        if let Some(reader) = self.reader().take() {
+            reader.abort();
+        }
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.leave_to_next();
+    }
+}
+
+impl Asked {
+    fn lock(&self) -> MutexGuard<'_, Option<HashMap<u64, oneshot::Sender<u64>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_there(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Takes answers until the process is gone.
+    async fn hear(&self, channel: &Channel) {
+        let mut room = vec![0; channel::ROOM];
+        loop {
+            match channel.listen(&mut room).await {
+                Ok(ToNext::Done { number, count }) => {
+                    let answer = self.lock().as_mut().and_then(|asked| asked.remove(&number));
+                    // Who asked may wait no longer.
+                    let _ = answer.map(|answer| answer.send(count));
+                }
+                Ok(_) => {}
+                // Another program may say more.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                Err(_) => break,
+            }
+        }
+        *self.lock() = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packets;
+
+    /// The other end of a conversation with one.
+    fn earlier() -> (Earlier, Channel) {
+        let (ours, theirs) = packets::pair().expect("a pair");
+        let earlier = Earlier::new(vec![Channel::new(ours).expect("a channel")]);
+        earlier.listen();
+        (earlier, Channel::new(theirs).expect("a channel"))
+    }
+
+    async fn asked(channel: &Channel) -> (u64, Order) {
+        match channel.listen(&mut vec![0; channel::ROOM]).await {
+            Ok(FromNext::Order { number, order }) => (number, order),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_belongs_to_its_order_and_one_that_is_gone_counts_nothing() {
+        let (earlier, channel) = earlier();
+        let limit = Duration::from_secs(60);
+        let (drain, reset) = (tokio::spawn(earlier.drain(limit)), async { asked(&channel).await });
+        let (first, order) = reset.await;
+        assert!(matches!(order, Order::Drain { .. }), "{order:?}");
+        let reset = tokio::spawn(earlier.reset(&[], limit));
+        let (second, _) = asked(&channel).await;
+        // Of a program that says more, and to a process between the two.
+        packets::send_packet(channel.share().expect("shared"), b"{\"More\":1}", &[]).expect("sent");
+        for (number, count) in [(7, 1), (second, 2), (first, 3)] {
+            channel.send(&ToNext::Done { number, count }, &[]).expect("sent");
+        }
+        assert_eq!((drain.await.expect("no panic"), reset.await.expect("no panic")), (3, 2));
+        let end = tokio::spawn(earlier.end(limit));
+        asked(&channel).await;
+        drop(channel);
+        assert_eq!(end.await.expect("no panic"), 0);
+        assert!(earlier.share().expect("shared").is_empty());
+        assert_eq!(earlier.drain(limit).await, 0);
+    }
+}
