@@ -1,13 +1,12 @@
 //! `lbctl run` without a cluster, on addresses of 127.0.0.0/8 that are this test's own, and other programs beside it.
 
 use std::{
-    cell::Cell,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -29,7 +28,7 @@ pub struct Plain {
     folder: TempDir,
     running: Running,
     /// Another process has taken the place of the one that was started.
-    succeeded: Cell<bool>,
+    succeeded: AtomicBool,
 }
 
 /// An address that nobody else uses: of this process, and another one at each call.
@@ -114,7 +113,7 @@ impl Drop for Running {
 
 impl Drop for Plain {
     fn drop(&mut self) {
-        if self.succeeded.get() {
+        if self.succeeded.load(Ordering::Relaxed) {
             let _ = self.verb(&["stop", "--now"]);
         }
     }
@@ -145,7 +144,7 @@ impl Plain {
         command.arg("run").arg(&file).arg("--runtime-dir").arg(folder.path().join("run"));
         command.env_remove("LBCTL_LOG").env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
         let running = Running::start(&mut command, &folder.path().join("log"));
-        let plain = Self { folder, running, succeeded: Cell::new(false) };
+        let plain = Self { folder, running, succeeded: AtomicBool::new(false) };
         wait_until(
             "the control socket answers",
             || plain.log(),
@@ -181,7 +180,7 @@ impl Plain {
     #[must_use]
     pub fn upgrade(&self) -> Output {
         let output = self.verb(&["upgrade", "--json"]);
-        self.succeeded.set(self.succeeded.get() || output.status.success());
+        self.succeeded.fetch_or(output.status.success(), Ordering::Relaxed);
         output
     }
 

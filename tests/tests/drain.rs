@@ -129,3 +129,40 @@ fn reload_and_upgrade_in_the_middle_of_a_drain_wait_or_are_refused_and_what_is_l
         scene.wait_until_held_by(other(&first), LONG).unwrap();
     });
 }
+
+#[test]
+fn drain_that_is_under_way_is_shown_and_can_be_called_off() {
+    let file = slower("1s").replacen("[global]\n", "[global]\ndrain_timeout = \"1h\"\n", 1);
+    Scene::unless_starved(&Options::default().configuration(&file), |scene| {
+        let holder = scene.holder();
+        scene.wait_until_other_is_ready(&holder);
+        let hold =
+            "exec 3<>/dev/tcp/198.51.100.10/80; printf 'GET / HTTP/1.1\\r\\nHost' >&3; cat <&3; echo over";
+        let _held = scene.spawn("client", "held", ["bash", "-c", hold]).unwrap();
+        wait::until("it is connected", LONG, || {
+            let status = scene.status_of(&holder);
+            (status["frontends"][0]["connections"].as_u64() > Some(0)).then_some(())
+        });
+        let lbctl = lb_tests::program::lbctl();
+        for verb in ["drain", "switchover"] {
+            let asked = scene.spawn(&holder, verb, [lbctl.as_str(), verb]).unwrap();
+            wait::until("it is under way", LONG, || {
+                (scene.status_of(&holder)["giving"]["what"] == verb).then_some(())
+            });
+            let (_, screen, _) = scene.verb(&holder, &["status"]);
+            let screen = screen.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(screen.contains(&format!("a {verb} by root is under way for ")), "{screen}");
+            assert!(screen.contains("to call it off: lbctl resume"), "{screen}");
+            let report = scene.done(&holder, &["resume", "--json"]);
+            assert_eq!(report["called_off"]["what"], verb, "{report}");
+            wait::until("the verb says so", LONG, || {
+                scene.log(&holder, verb).ok()?.contains("resume by root").then_some(())
+            });
+            drop(asked);
+            let status = scene.status_of(&holder);
+            assert_eq!((&status["giving"], &status["drained"]), (&Value::Null, &Value::Null));
+            assert_eq!(scene.holders().unwrap(), [holder.as_str()]);
+            assert_eq!(own(&status)["ready"], "yes");
+        }
+    });
+}

@@ -155,3 +155,25 @@ fn what_comes_in_the_middle_waits_or_is_refused_with_the_reason() {
         assert_eq!((&report["cut"], &report["groups"][0]["to"]), (&json!(1), &json!(other(&first))));
     });
 }
+
+#[test]
+fn address_that_is_given_straight_back_is_no_switchover_and_one_back_is_not_refused_for_what_was() {
+    Scene::unless_starved(&Options::default().configuration(&file()), |scene| {
+        let holder = scene.holder();
+        let peer = other(&holder);
+        scene.wait_until_other_is_ready(&holder);
+        // At once, both ways.
+        scene.done(&holder, &["switchover", "--json"]);
+        scene.done(peer, &["switchover", "--json"]);
+        scene.wait_until_held_by(&holder, LONG).unwrap();
+        scene.fail(peer, How::Backends).unwrap();
+        wait::until("the other node is degraded", LONG, || {
+            let status = scene.status_of(&holder);
+            status["groups"][0]["nodes"][1]["ready"]["degraded"].is_object().then_some(())
+        });
+        let why = scene.refused(&holder, &["switchover", "--force"], 1);
+        assert!(why.contains("gave it straight back") && why.contains("is degraded"), "{why}");
+        assert_eq!(scene.holder(), holder);
+        scene.heal(peer).unwrap();
+    });
+}

@@ -191,7 +191,9 @@ fn listener_that_cannot_be_bound_is_refused_as_a_reload_refuses_it_and_other_cha
     let (address, taken) = (unused_address(8000), unused_address(8001));
     let _other = TcpListener::bind(taken).unwrap();
     let bind = |text: &str, status: u16| {
-        format!("[frontend.web]\nbind = [{text}]\nrules = [{{ respond = {{ status = {status}, body = \"here\" }} }}]\n")
+        format!(
+            "[frontend.web]\nbind = [{text}]\nrules = [{{ respond = {{ status = {status}, body = \"here\" }} }}]\n"
+        )
     };
     let plain = Plain::start(&bind(&format!("\"{address}\""), 200));
     fs::write(plain.file(), bind(&format!("\"{address}\", \"{taken}\""), 200)).unwrap();
@@ -205,7 +207,8 @@ fn listener_that_cannot_be_bound_is_refused_as_a_reload_refuses_it_and_other_cha
     let plain = Plain::start(&bind(&format!("\"{taken}\""), 200));
     fs::write(plain.file(), bind(&format!("\"{taken}\""), 203)).unwrap();
     let output = plain.upgrade();
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
     assert_eq!(report["changes"][0]["what"], "frontend web", "{report}");
     assert_ne!(report["hash"], report["hash_before"]);
 }
@@ -215,12 +218,17 @@ fn process_whose_end_would_be_taken_for_that_of_lbctl_is_not_succeeded() {
     let folder = tempfile::tempdir().unwrap();
     let lbctl = program::lbctl();
     for (name, script, why) in [
-        ("container", format!("exec unshare -Urpf --kill-child --mount-proc {lbctl} \"$@\""), "it is process 1"),
+        (
+            "container",
+            format!("exec unshare -Urpf --kill-child --mount-proc {lbctl} \"$@\""),
+            "it is process 1",
+        ),
         ("runsv", format!("setpriv --pdeathsig KILL {lbctl} \"$@\" & wait"), "runsv watches this process"),
     ] {
         let program = folder.path().join(name);
         install_script(&program, &script);
-        let text = format!("[frontend.web]\nbind = \"{}\"\nrules = [{{ deny = 403 }}]\n", unused_address(8000));
+        let text =
+            format!("[frontend.web]\nbind = \"{}\"\nrules = [{{ deny = 403 }}]\n", unused_address(8000));
         let plain = Plain::start_program(&program, &text);
         let output = plain.upgrade();
         let refused = said(&output);
@@ -357,7 +365,8 @@ fn reload_that_takes_an_address_away_resets_what_the_process_before_has_there() 
     let both = one.replacen("[\"198.51.100.10\"]", "[\"198.51.100.10\", \"198.51.100.20\"]", 1);
     Scene::unless_starved(&Options::default().configuration(&both), |scene| {
         let holder = scene.holder();
-        let hold = "exec 3<>/dev/tcp/198.51.100.20/80; printf 'GET / HTTP/1.1\\r\\nHost' >&3; cat <&3; echo over";
+        let hold =
+            "exec 3<>/dev/tcp/198.51.100.20/80; printf 'GET / HTTP/1.1\\r\\nHost' >&3; cat <&3; echo over";
         let _held = scene.spawn("client", "held", ["bash", "-c", hold]).unwrap();
         wait::until("it is connected", Duration::from_secs(30), || {
             (scene.status_of(&holder)["frontends"][0]["connections"].as_u64() > Some(0)).then_some(())

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::asking::{block_on, order};
 use crate::{
-    control::{DrainReport, DrainRequest, ResumeReport, ResumeRequest, client::DEFAULT_SOCKET},
+    control::{DrainReport, DrainRequest, Ordered, ResumeReport, ResumeRequest, client::DEFAULT_SOCKET},
     exit::Exit,
     output::age::took_milliseconds,
 };
@@ -76,6 +76,9 @@ fn drained(report: &DrainReport) -> String {
 }
 
 fn resumed(report: &ResumeReport) -> String {
+    if let Some(Ordered { what, by, .. }) = &report.called_off {
+        return format!("{} goes on as before: the {what} by {by} is called off", report.node);
+    }
     match &report.was {
         Some(was) => {
             format!("{} takes part in the election again; it was drained by {}", report.node, was.by)
@@ -87,7 +90,7 @@ fn resumed(report: &ResumeReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{GivenAway, Ordered, Timestamp};
+    use crate::control::{GivenAway, Timestamp};
 
     #[test]
     fn the_sentences_say_who_has_the_addresses_and_how_to_come_back() {
@@ -117,8 +120,11 @@ mod tests {
             drained(&report),
             format!("lb1 is drained by root; it held nothing\nwarning: nobody\n{back}")
         );
-        let report = ResumeReport { node: "lb1".to_owned(), was: Some(by_root) };
+        let report = ResumeReport { node: "lb1".to_owned(), was: Some(by_root.clone()), called_off: None };
         assert_eq!(resumed(&report), "lb1 takes part in the election again; it was drained by root");
-        assert_eq!(resumed(&ResumeReport { was: None, ..report }), "lb1 was not drained");
+        let mut report = ResumeReport { was: None, ..report };
+        assert_eq!(resumed(&report), "lb1 was not drained");
+        report.called_off = Some(by_root);
+        assert_eq!(resumed(&report), "lb1 goes on as before: the drain by root is called off");
     }
 }

@@ -23,7 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{net::UnixStream, task::spawn_blocking};
 
-use super::{ErrorReport, VERSION_HEADER};
+use super::{ErrorReport, VERSION_HEADER, VersionReport};
 use crate::{
     output::text::{printable, printable_lines},
     process::Process,
@@ -40,6 +40,12 @@ const ANSWER_LIMIT: usize = 16 << 20;
 
 /// Between two lines of an answer in lines; one comes each second.
 const LINE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A daemon that answers nothing else for so long is stuck, however long what was asked for may take.
+const ALIVE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Between two looks if it is.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes of a line.
 const LONGEST_LINE: usize = 1 << 20;
@@ -184,14 +190,30 @@ impl Client {
         self.within(limit, self.request(Method::GET, path, Bytes::new())).await
     }
 
-    /// `POST path` with `body`; waits for the answer for as long as the daemon lives.
+    /// `POST path` with `body`; waits for the answer for as long as the daemon lives, and not for one that is stuck. That does
+    /// nothing for who has gone away.
     pub async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,
     ) -> Result<Answer<T>, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| unreadable(None, &error))?;
-        self.request(Method::POST, path, body.into()).await
+        tokio::select! {
+            answer = self.request(Method::POST, path, body.into()) => answer,
+            stuck = self.stuck() => Err(stuck),
+        }
+    }
+
+    /// Returns once the daemon does not answer.
+    async fn stuck(&self) -> ClientError {
+        loop {
+            tokio::time::sleep(ALIVE_EVERY).await;
+            // One that is about to end listens no more, and still has an answer.
+            match self.get::<VersionReport>("/v1/version", ALIVE_LIMIT).await {
+                Err(stuck @ ClientError::Silent { .. }) => return stuck,
+                Ok(_) | Err(_) => {}
+            }
+        }
     }
 
     /// The same for at most `limit`: what was asked for may still be done then.

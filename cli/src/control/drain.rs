@@ -45,4 +45,7 @@ pub struct ResumeReport {
     pub node: String,
     /// By whom it was drained, if it was.
     pub was: Option<Ordered>,
+    /// The drain or switchover that was under way.
+    #[serde(default)]
+    pub called_off: Option<Ordered>,
 }

@@ -27,6 +27,9 @@ pub struct Status {
     /// By whom it is kept out of the election, if it is.
     #[serde(default)]
     pub drained: Option<Ordered>,
+    /// A drain or switchover that is under way.
+    #[serde(default)]
+    pub giving: Option<Ordered>,
     /// Its configuration.
     pub file: FileReport,
     /// The other nodes of the file.

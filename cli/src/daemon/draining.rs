@@ -11,9 +11,11 @@
 use std::{sync::Arc, time::Duration};
 
 use lb_vrrp::{Moment, PeerKind, State};
+use tokio::task::AbortHandle;
 
 use super::{
-    Daemon,
+    Daemon, clock,
+    group::Group,
     orders::{Refused, Reply},
     stop::ANSWER_MARGIN,
     wake::Step,
@@ -39,6 +41,11 @@ const FOLLOW: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Drain {
     by: String,
+    at: Timestamp,
+    /// Until when exchanges are waited for at the latest.
+    until: Moment,
+    /// Waits for them.
+    waits: Option<AbortHandle>,
     force: bool,
     begun: Moment,
     stage: Stage,
@@ -90,6 +97,16 @@ impl Drain {
             Purpose::Drain(_) => "a drain is under way: try again when it is over",
             Purpose::Switchover(_) => "a switchover is under way: try again when it is over",
         }
+    }
+
+    /// As the status has it.
+    pub(super) fn ordered(&self) -> Ordered {
+        Ordered { what: self.word().to_owned(), by: self.by.clone(), at: self.at }
+    }
+
+    /// How long exchanges may still take, while they are waited for.
+    pub(super) fn waits_for(&self, now: Moment) -> Option<Duration> {
+        (self.stage == Stage::Draining).then(|| self.until.saturating_since(now))
     }
 
     /// For whoever has to wait for it.
@@ -156,6 +173,9 @@ impl Daemon {
         let held = self.held().into_iter().map(str::to_owned).collect();
         Drain {
             by,
+            at: Timestamp::now(),
+            until: now,
+            waits: None,
             force,
             begun: now,
             stage: Stage::Draining,
@@ -167,8 +187,9 @@ impl Daemon {
         }
     }
 
-    fn start_giving(&mut self, drain: Drain, at_once: bool) {
+    fn start_giving(&mut self, mut drain: Drain, at_once: bool) {
         let limit = if at_once { Duration::ZERO } else { self.config.global.drain_timeout };
+        drain.until = drain.begun + limit;
         let force = drain.force;
         match drain.purpose {
             Purpose::Drain(_) => tracing::info!(by = drain.by, ?limit, force, "draining this node"),
@@ -178,10 +199,9 @@ impl Daemon {
         }
         // A reload that is asked for meanwhile follows.
         self.reloads.take_turn();
-        self.giving = Some(drain);
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
         let earlier = self.earlier.drain(limit);
-        self.tasks.spawn(async move {
+        drain.waits = Some(self.tasks.spawn(async move {
             if limit.is_zero() {
                 proxy.drain(limit).await;
             } else {
@@ -189,7 +209,8 @@ impl Daemon {
                 proxy.hold_off(HOLD_OFF).await;
             }
             let _ = steps.send(Step::ReadyToGive);
-        });
+        }));
+        self.giving = Some(drain);
     }
 
     fn may_give(&self) -> Result<(), Refused> {
@@ -354,9 +375,13 @@ impl Daemon {
             Stage::GivingUp { until } if !drain.held.iter().any(is_held) || now >= until => {
                 return self.end_drain(now, drain);
             }
+            Stage::Following { .. } if drain.held.iter().any(is_held) => {
+                return self.tell_of_return(now, drain);
+            }
             Stage::Following { until } => {
                 let moved = self.moved(&drain.held);
-                if now >= until || moved.iter().all(|moved| moved.to.is_some()) {
+                let is_over = moved.iter().all(|moved| self.is_there(moved)) && self.has_said_so(&drain.held);
+                if now >= until || is_over {
                     return self.end_switchover(now, drain, moved);
                 }
             }
@@ -401,6 +426,38 @@ impl Daemon {
             moved
         };
         held.iter().map(moved).collect()
+    }
+
+    /// Has a node announced this group that will not give it straight back?
+    fn is_there(&self, moved: &Moved) -> bool {
+        let (ready, _) = self.ready_peers(&moved.group);
+        moved.to.as_ref().is_some_and(|to| ready.iter().any(|(name, _)| name == to))
+    }
+
+    /// Do the other nodes know that this one is not about to leave any more? Else they would refuse to give anything back.
+    fn has_said_so(&self, held: &[String]) -> bool {
+        let Some(neighbours) = &self.neighbours else { return true };
+        let mut groups = self.groups.iter().filter(|group| held.contains(&group.config.name));
+        let now = clock::now();
+        let is_leaving =
+            |group: &Group| matches!(group.local(now, self.started.moment).ready, Ready::Leaving { .. });
+        !groups.any(is_leaving) && neighbours.session().has_said(&self.local())
+    }
+
+    /// Nobody else holds everything after all.
+    fn tell_of_return(&mut self, now: Moment, drain: Drain) {
+        let held = self.held();
+        let back = drain.held.iter().filter(|group| held.contains(&group.as_str()));
+        let back: Vec<_> = back.map(|group| format!("{group} ({})", self.ready_peers(group).1)).collect();
+        let why = format!(
+            "this node holds again what it gave away: the other node gave it straight back: {}",
+            back.join(", ")
+        );
+        tracing::warn!(by = drain.by, "switchover: {why}");
+        if let Purpose::Switchover(reply) = drain.purpose {
+            let _ = reply.send(Err(Refused::Now(why)));
+        }
+        self.end_of_turn(now);
     }
 
     fn end_switchover(&mut self, now: Moment, drain: Drain, groups: Vec<Moved>) {
@@ -493,19 +550,29 @@ impl Daemon {
         self.end_of_turn(now);
     }
 
-    pub(super) fn end_node_drain(&mut self, by: &str, reply: Reply<ResumeReport>) {
-        let may = self.no_order_now().and_then(|()| match &self.giving {
-            Some(giving) => Err(Refused::Now(giving.refusal())),
-            None => Ok(()),
-        });
-        let outcome = may.map(|()| {
-            let was = self.drained.take();
-            if was.is_some() {
-                tracing::info!(by, "takes part in elections again");
-            }
-            self.keep_out();
-            ResumeReport { node: self.identity.name().to_owned(), was }
-        });
+    pub(super) fn end_node_drain(&mut self, now: Moment, by: &str, reply: Reply<ResumeReport>) {
+        let outcome = self.no_order_now().and_then(|()| self.resume(now, by));
         let _ = reply.send(outcome);
+    }
+
+    fn resume(&mut self, now: Moment, by: &str) -> Result<ResumeReport, Refused> {
+        let node = self.identity.name().to_owned();
+        if let Some(drain) = self.giving.take() {
+            if drain.stage != Stage::Draining {
+                let why = Refused::Now(format!("the addresses are on their way: {}", drain.refusal()));
+                self.giving = Some(drain);
+                return Err(why);
+            }
+            let called_off = Some(drain.ordered());
+            drain.waits.iter().for_each(AbortHandle::abort);
+            self.call_off(now, drain, &format!("resume by {by}"));
+            return Ok(ResumeReport { node, was: None, called_off });
+        }
+        let was = self.drained.take();
+        if was.is_some() {
+            tracing::info!(by, "takes part in elections again");
+        }
+        self.keep_out();
+        Ok(ResumeReport { node, was, called_off: None })
     }
 }

@@ -241,6 +241,11 @@ impl Session {
         self.peers.iter().filter(|peer| !peer.silent).map(|peer| peer.due).fold(self.next, Moment::min)
     }
 
+    /// Was this said as it is?
+    pub(super) fn has_said(&self, local: &Local) -> bool {
+        self.local == *local && self.last_sent.is_some_and(|sent| self.next >= sent + INTERVAL)
+    }
+
     /// The other nodes.
     pub(super) fn peers(&self) -> &[Peer] {
         &self.peers

@@ -6,8 +6,8 @@ use lb_vrrp::Moment;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Daemon, Identity, Neighbours, clock::Instants, control::Command, errors, group, hello, naming, problems,
-    reload::Request, report, stop::Patience, trace, wake::Step,
+    Daemon, Identity, Neighbours, clock, clock::Instants, control::Command, errors, group, hello, naming,
+    problems, reload::Request, report, stop::Patience, trace, wake::Step,
 };
 use crate::{
     control::{NotOpened, Phase, Problem, ReopenReport, Status},
@@ -126,7 +126,7 @@ impl Daemon {
             Command::Frontend { request, by, reply } => self.order_frontend(&request, &by, reply),
             Command::Drain { request, by, reply } => self.begin_drain(now, request, by, reply),
             Command::Switchover { request, by, reply } => self.begin_switchover(now, &request, by, reply),
-            Command::Resume { by, reply } => self.end_node_drain(&by, reply),
+            Command::Resume { by, reply } => self.end_node_drain(now, &by, reply),
             Command::Diff(reply) => self.compare(reply),
             Command::Reload { by, reply } => self.begin_reload(now, Request { by, reply: Some(reply) }),
             Command::Upgrade(request) => self.begin_upgrade(now, request),
@@ -184,6 +184,7 @@ impl Daemon {
             loaded: self.reloads.loaded().unwrap_or(self.started.wall),
             phase,
             drained: self.drained.clone(),
+            giving: self.giving.as_ref().map(|giving| (giving.ordered(), giving.waits_for(clock::now()))),
             groups: &self.groups,
             session: self.neighbours.as_ref().map(Neighbours::session),
             proxy: &self.proxy.status(),

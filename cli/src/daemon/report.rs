@@ -16,6 +16,7 @@ use crate::{
         Phase, Problem, Ready, Refused, Server, ServerState, Status, Table, Timestamp, TransitionReport,
         Unanswered, Vip, Why,
     },
+    output::age::age,
 };
 
 mod statistics;
@@ -35,6 +36,8 @@ pub(super) struct Facts<'a> {
     pub(super) loaded: Timestamp,
     pub(super) phase: Phase,
     pub(super) drained: Option<Ordered>,
+    /// A drain or switchover that is under way, and how long exchanges may still take.
+    pub(super) giving: Option<(Ordered, Option<Duration>)>,
     pub(super) groups: &'a [Group],
     pub(super) session: Option<&'a hello::Session>,
     pub(super) proxy: &'a proxy::Status,
@@ -59,6 +62,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         started: facts.started.wall,
         phase: facts.phase.clone(),
         drained: facts.drained.clone(),
+        giving: facts.giving.as_ref().map(|(ordered, _)| ordered.clone()),
         file: FileReport {
             path: facts.path.to_owned(),
             hash: facts.config.hash.clone(),
@@ -92,12 +96,25 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         problems: Vec::new(),
         notes: notes(facts.config),
     };
+    status.notes.extend(facts.giving.as_ref().map(|(ordered, waits)| under_way(facts, ordered, *waits)));
     let ordered = orders::in_force(&status);
     // A drained node is a problem and no note.
     let ordered = ordered.iter().filter(|one| one.of != format!("node {}", status.node));
     status.notes.extend(ordered.map(|one| one.sentence(status.at)).collect::<Vec<_>>());
     status.problems = problems::find(facts, &status);
     status
+}
+
+/// A drain or switchover, and how it is called off.
+fn under_way(facts: &Facts<'_>, Ordered { what, by, at }: &Ordered, waits: Option<Duration>) -> String {
+    let since = age(facts.at.wall.saturating_since(*at));
+    match waits {
+        Some(waits) => format!(
+            "a {what} by {by} is under way for {since}: exchanges have {} to finish; to call it off: lbctl resume",
+            age(waits)
+        ),
+        None => format!("a {what} by {by} is under way for {since}: the addresses are on their way"),
+    }
 }
 
 /// What the file leaves open.

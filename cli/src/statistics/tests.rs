@@ -140,6 +140,7 @@ pub(crate) fn status(mut frontends: Vec<Frontend>, mut backends: Vec<Backend>) -
         pid: 1,
         started: time("2026-09-21T13:00:00Z"),
         drained: None,
+        giving: None,
         phase: Phase::Running,
         file: FileReport {
             path: "/etc/lbctl/lb.toml".to_owned(),

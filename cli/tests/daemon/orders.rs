@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::harness::{Daemon, exchange, get, unused_address, web_server};
@@ -207,4 +208,40 @@ fn diff_shows_what_is_ordered_and_what_a_reload_would_change() {
     assert!(diff(1).contains("but it would be refused: "), "{}", diff(1));
     assert!(daemon.verb(&["stop", "--now"]).status.success());
     assert!(diff(2).contains("lbctl is not running here"));
+}
+
+#[test]
+fn daemon_that_hangs_is_told_as_that_and_does_nothing_for_who_has_gone_away() {
+    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+    daemon.signal(Signal::SIGSTOP);
+    let orders: [&[&str]; 7] = [
+        &["frontend", "web", "pause"],
+        &["server", "web/web1", "maint"],
+        &["reload"],
+        &["upgrade"],
+        &["drain"],
+        &["switchover"],
+        &["stop"],
+    ];
+    std::thread::scope(|scope| {
+        for order in orders {
+            scope.spawn(|| {
+                let output = daemon.verb(order);
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert_eq!(output.status.code(), Some(1), "{order:?}: {said}");
+                assert!(
+                    said.contains("does not answer on ") && said.contains(" within 3 s"),
+                    "{order:?}: {said}"
+                );
+            });
+        }
+    });
+    daemon.signal(Signal::SIGCONT);
+    daemon.wait_until("it has read all", |daemon| {
+        daemon.log().matches("not done: who asked for it has gone away").count() == orders.len()
+    });
+    daemon.assert_untouched();
+    let status = daemon.status_json().expect("a status");
+    assert_eq!(status["frontends"][0]["paused"], serde_json::Value::Null);
+    assert_eq!(status["backends"][0]["servers"][0]["ordered"], serde_json::json!([]));
 }

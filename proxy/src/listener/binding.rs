@@ -200,7 +200,9 @@ impl Bindings {
                 };
                 let unbound = bindings.iter_mut().filter(may_succeed);
                 unbound
-                    .map(|binding| (binding.assignment.clone(), binding.try_bind(workers.len(), Vec::new(), &[])))
+                    .map(|binding| {
+                        (binding.assignment.clone(), binding.try_bind(workers.len(), Vec::new(), &[]))
+                    })
                     .collect()
             };
             let handed = bound.into_iter().flat_map(|(assignment, sockets)| {
@@ -501,7 +503,12 @@ impl Binding {
     }
 
     /// Takes the sockets that were `given`, of which there may be fewer or more than `count`.
-    fn take(&mut self, given: Vec<OwnedFd>, count: usize, going: &[SocketAddr]) -> Result<Vec<Socket>, String> {
+    fn take(
+        &mut self,
+        given: Vec<OwnedFd>,
+        count: usize,
+        going: &[SocketAddr],
+    ) -> Result<Vec<Socket>, String> {
         let mut sockets: Vec<_> = given.into_iter().map(Socket::from).collect();
         let Some(first) = sockets.first() else {
             let is_ours = match &self.wanted {

@@ -99,11 +99,7 @@ impl ControlSocket {
         Self::new(path, lock.into(), listening.into())
     }
 
-    fn new(
-        path: &Path,
-        lock: File,
-        listener: StdListener,
-    ) -> io::Result<(Self, Listening)> {
+    fn new(path: &Path, lock: File, listener: StdListener) -> io::Result<(Self, Listening)> {
         // Whose lock was removed can't know whose socket is there.
         let is_own = is_at(&lock_path(path), &id(&lock.metadata()?));
         let file = is_own.then(|| socket_at(path)).flatten();

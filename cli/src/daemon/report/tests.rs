@@ -127,6 +127,7 @@ impl World {
             path: "/etc/lbctl/lb.toml",
             loaded: instants(0).wall,
             drained: None,
+            giving: None,
             phase: Phase::Running,
             groups: &self.groups,
             session: Some(&self.session),

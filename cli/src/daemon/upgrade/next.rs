@@ -98,9 +98,9 @@ impl Next {
         let channel = next.channel.clone();
         let orders = apart(move || {
             let passed = pass_on(&channel, &handover, &orders);
-            passed.map(|()| orders).map_err(|error| {
-                Refused::Now(format!("the new process does not take what it gets: {error}"))
-            })
+            passed
+                .map(|()| orders)
+                .map_err(|error| Refused::Now(format!("the new process does not take what it gets: {error}")))
         })
         .await?;
         let (ready, descriptors) = next.heard(READY_LIMIT).await?;
@@ -122,7 +122,13 @@ impl Next {
         command.arg0("lbctl").args(&orders.arguments).env(CONFINED, "1").stdin(Stdio::from(theirs));
         let process = orders.launcher.run(Purpose::Daemon, move || command.spawn())??;
         let channel = Channel::new(ours)?;
-        Ok(Self { process: Some(process), channel, version: String::new(), ends: None, read: Read::default() })
+        Ok(Self {
+            process: Some(process),
+            channel,
+            version: String::new(),
+            ends: None,
+            read: Read::default(),
+        })
     }
 
     async fn heard(&mut self, limit: Duration) -> Result<(FromNext, Vec<OwnedFd>), Refused> {

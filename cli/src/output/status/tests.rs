@@ -70,6 +70,7 @@ pub(crate) fn healthy() -> Status {
         pid: 1,
         started: time("2026-09-18T10:13:20Z"),
         drained: None,
+        giving: None,
         phase: Phase::Running,
         file: FileReport {
             path: "/etc/lbctl/lb.toml".to_owned(),
