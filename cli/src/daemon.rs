@@ -21,7 +21,7 @@ use std::{
 };
 
 use lb_proxy::{Health, Proxy, StartError, drop_newcomers, inquiry::Desk, newcomers_are_dropped_by};
-use lb_vrrp::{GroupConfig, Moment};
+use lb_vrrp::GroupConfig;
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -73,6 +73,7 @@ use clock::Instants;
 use control::{Command, ControlSocket, Counters};
 use detach::Waiting;
 use group::Group;
+use hello::KnownSession;
 use neighbours::Neighbours;
 use node::Identity;
 pub(crate) use options::RUNTIME_DIR;
@@ -296,7 +297,9 @@ async fn compose(
     daemon.greet();
     if let Some(before) = &before {
         let has_speaker = !own_groups(&daemon.config, &daemon.identity).is_empty();
-        daemon.charge = Some(before.ready(&daemon.config.hash, has_speaker)?);
+        let (charge, counters) = before.ready(&daemon.config.hash, has_speaker)?;
+        daemon.counters.go_on(&counters);
+        daemon.charge = Some(charge);
     }
     daemon.take_part()?;
     let succeeds = before.is_some();
@@ -459,7 +462,8 @@ impl Daemon {
             .iter()
             .filter_map(|group| Group::new(&self.config, group, index, started))
             .collect();
-        let Charge { speaker, groups: mut known, drained, hello } = self.charge.take().unwrap_or_default();
+        let Charge { speaker, groups: mut known, drained, hello, session } =
+            self.charge.take().unwrap_or_default();
         for group in &mut self.groups {
             group.go_on(&mut known);
         }
@@ -470,7 +474,7 @@ impl Daemon {
         }
         self.surroundings.look(clock::now(), local_addresses);
         self.survey();
-        self.say_hello(address, hello);
+        self.say_hello(address, hello, session);
         self.handle_health(clock::now());
         Ok(())
     }
@@ -493,24 +497,12 @@ impl Daemon {
         Ok(())
     }
 
-    fn say_hello(&mut self, address: IpAddr, given: Option<OwnedFd>) {
+    fn say_hello(&mut self, address: IpAddr, given: Option<OwnedFd>, known: Option<KnownSession>) {
         let peers = self.identity.peers(&self.config);
         if !peers.is_empty() {
-            self.neighbours = Some(Neighbours::start(clock::now(), address, given, self.local(), peers));
+            self.neighbours =
+                Some(Neighbours::start(clock::now(), address, given, known, self.local(), peers));
         }
-    }
-
-    /// No other process takes the place of this one after all.
-    fn go_on(&mut self, now: Moment, hello: Option<OwnedFd>) -> io::Result<()> {
-        let Identity::Node { address, .. } = self.identity else { return Ok(()) };
-        if self.neighbours.is_none() {
-            self.say_hello(address, hello);
-        }
-        if self.speaker.is_none() && !self.groups.is_empty() {
-            self.start_speaker(None)?;
-        }
-        self.handle_health(now);
-        Ok(())
     }
 
     /// Carries every output of the pure parts to where it belongs.

@@ -104,7 +104,7 @@ pub(crate) struct Grant {
 
 impl Node {
     /// The generation of `config` after those of `before`. Nothing of them changes until it is [`Self::enforce`]d.
-    pub(crate) fn new(config: Config, maps: Maps, before: Lineage<'_>) -> Arc<Self> {
+    pub(crate) fn new(generation: u64, config: Config, maps: Maps, before: Lineage<'_>) -> Arc<Self> {
         let last = before.last();
         let frontend = |one: &Frontend| match before.frontend(&one.name) {
             Some((node, index)) => Arc::clone(&node.frontends[index]),
@@ -117,7 +117,7 @@ impl Node {
         let host = Host { node: config.node.clone(), hostname: hostname.unwrap_or_default() };
         let loggers = Loggers::new(&config, &host.hostname, |to| before.sink(to));
         Arc::new(Self {
-            generation: last.map_or(1, |last| last.generation + 1),
+            generation,
             connections: last
                 .map_or_else(|| Arc::new(Limit::new(config.maxconn)), |last| Arc::clone(&last.connections)),
             frontends,

@@ -137,6 +137,7 @@ async fn what_is_known_of_servers_and_clients_and_was_counted_goes_on() {
     assert!(health.first_round_done, "the node is as ready as it was");
     assert_eq!(health.backends[0].usable, 2);
     let status = new.status();
+    assert_eq!(status.generation, before.generation + 1, "its file is another one");
     let server = &status.backends[0].servers[0];
     assert_eq!((server.state, server.since), (ServerState::Down, before.backends[0].servers[2].since));
     assert_eq!(status.frontends[0].connections_total, 2);

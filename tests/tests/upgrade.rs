@@ -200,7 +200,7 @@ fn listener_that_cannot_be_bound_is_refused_as_a_reload_refuses_it_and_other_cha
     let output = plain.upgrade();
     let why = said(&output);
     assert_eq!(output.status.code(), Some(1), "{why}");
-    assert!(why.contains(&format!("frontend web: {taken}: Address already in use")), "{why}");
+    assert!(why.contains(&format!("frontend web: {taken}: port 8001 of ")), "{why}");
     let status: Value = serde_json::from_slice(&plain.status(&["--json"]).stdout).unwrap();
     assert_eq!(status["pid"], plain.id());
     // A process that could not bind it either is no worse.
@@ -235,7 +235,6 @@ fn process_whose_end_would_be_taken_for_that_of_lbctl_is_not_succeeded() {
         assert_eq!(output.status.code(), Some(1), "{refused}");
         assert!(refused.contains(why), "{refused}");
         assert!(plain.status(&["--json"]).stdout.starts_with(b"{"), "{}", plain.log());
-        assert!(plain.verb(&["stop", "--now"]).status.success());
     }
 }
 

@@ -190,8 +190,7 @@ impl Client {
         self.within(limit, self.request(Method::GET, path, Bytes::new())).await
     }
 
-    /// `POST path` with `body`; waits for the answer for as long as the daemon lives, and not for one that is stuck. That does
-    /// nothing for who has gone away.
+    /// `POST path` with `body`; waits for the answer for as long as the daemon lives, and not for one that is stuck.
     pub async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -209,9 +208,9 @@ impl Client {
         loop {
             tokio::time::sleep(ALIVE_EVERY).await;
             // One that is about to end listens no more, and still has an answer.
-            match self.get::<VersionReport>("/v1/version", ALIVE_LIMIT).await {
-                Err(stuck @ ClientError::Silent { .. }) => return stuck,
-                Ok(_) | Err(_) => {}
+            let answer = self.get::<VersionReport>("/v1/version", ALIVE_LIMIT).await;
+            if let Err(stuck @ ClientError::Silent { .. }) = answer {
+                return stuck;
             }
         }
     }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use lb_vrrp::{Moment, State};
+use serde::{Deserialize, Serialize};
 
 use crate::control::Ready;
 
@@ -122,7 +123,54 @@ pub(super) struct Session {
     counters: BTreeMap<&'static str, u64>,
 }
 
+/// What a process knows of the other nodes, and they of it, for the next one.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct KnownSession {
+    boot: String,
+    counter: u64,
+    peers: Vec<KnownPeer>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct KnownPeer {
+    name: String,
+    address: IpAddr,
+    last: Option<(Moment, Hello)>,
+    silent: bool,
+    past_boots: VecDeque<(String, u64)>,
+}
+
+impl KnownSession {
+    /// For a process that goes on after all: another one may have said more under the same name.
+    pub(super) fn under(self, boot: String) -> Self {
+        Self { boot, counter: 0, ..self }
+    }
+}
+
 impl Session {
+    /// For the process that takes the place of this one.
+    pub(super) fn known(&self) -> KnownSession {
+        let peers = self.peers.iter().map(|peer| KnownPeer {
+            name: peer.name.clone(),
+            address: peer.address,
+            last: peer.last.clone(),
+            silent: peer.silent,
+            past_boots: peer.past_boots.clone(),
+        });
+        KnownSession { boot: self.boot.clone(), counter: self.counter, peers: peers.collect() }
+    }
+
+    /// Goes on with what the process before has heard and said: to the others it is the same node.
+    pub(super) fn go_on(&mut self, known: KnownSession) {
+        (self.boot, self.counter) = (known.boot, known.counter);
+        for known in known.peers {
+            let same = |peer: &&mut Peer| peer.name == known.name && peer.address == known.address;
+            if let Some(peer) = self.peers.iter_mut().find(same) {
+                (peer.last, peer.silent, peer.past_boots) = (known.last, known.silent, known.past_boots);
+            }
+        }
+    }
+
     /// `boot` must never have been used before; `peers` are `(name, address)` of the nodes that say hello.
     pub(super) fn new(
         now: Moment,

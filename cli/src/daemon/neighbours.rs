@@ -5,7 +5,7 @@ use std::{io, net::IpAddr, os::fd::OwnedFd, time::Duration};
 use lb_vrrp::Moment;
 
 use super::hello::{
-    Event, Local, Session,
+    Event, KnownSession, Local, Session,
     endpoint::{Datagram, Endpoint, PORT},
 };
 
@@ -28,10 +28,14 @@ impl Neighbours {
         now: Moment,
         own: IpAddr,
         given: Option<OwnedFd>,
+        known: Option<KnownSession>,
         local: Local,
         peers: Vec<(String, IpAddr)>,
     ) -> Self {
-        let session = Session::new(now, boot_id(), local, peers);
+        let mut session = Session::new(now, boot_id(), local, peers);
+        if let Some(known) = known {
+            session.go_on(known);
+        }
         let taken = given.and_then(|socket| Endpoint::take_over(own, socket).ok());
         let endpoint = taken.map_or_else(|| Endpoint::bind(own), Ok).map_err(|error| (error, now));
         if let Err((error, _)) = &endpoint {
@@ -40,9 +44,10 @@ impl Neighbours {
         Self { session, own, endpoint, send_failed: false }
     }
 
-    /// The socket, for another process or session.
-    pub(super) fn let_go(self) -> Option<OwnedFd> {
-        self.endpoint.ok()?.let_go().ok()
+    /// The socket, for another process or session, and what is known.
+    pub(super) fn let_go(self) -> (Option<OwnedFd>, KnownSession) {
+        let known = self.session.known();
+        (self.endpoint.ok().and_then(|endpoint| endpoint.let_go().ok()), known)
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -145,7 +150,7 @@ impl Neighbours {
 }
 
 /// The kernel makes another one at each read.
-fn boot_id() -> String {
+pub(super) fn boot_id() -> String {
     let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
     match uuid.trim() {
         // Without /proc: unique for as long as the wall clock does not go back.

@@ -16,6 +16,7 @@ mod retirement;
 mod words;
 
 use std::{
+    io,
     os::fd::OwnedFd,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -31,7 +32,7 @@ use self::{
     next::{Next, Orders, Read},
     words::ToNext,
 };
-use super::{Daemon, Neighbours, group::Group, systemd, wake};
+use super::{Daemon, Identity, group::Group, hello::KnownSession, neighbours::boot_id, systemd, wake};
 use crate::control::UpgradeReport;
 
 /// For workers to reset the exchanges of an address that is about to leave.
@@ -64,6 +65,8 @@ pub(super) struct Upgrade {
     next: Option<Next>,
     /// The hello's socket, once this process does not use it any more.
     hello: Option<OwnedFd>,
+    /// What was known of the other nodes then.
+    session: Option<KnownSession>,
 }
 
 /// A task of it is done.
@@ -80,7 +83,7 @@ impl Daemon {
         match self.upgrade_orders() {
             Ok(orders) => {
                 tracing::info!(by = request.by, program = %orders.program.display(), "another process takes over");
-                self.upgrade = Some(Upgrade { request, begun: now, next: None, hello: None });
+                self.upgrade = Some(Upgrade { request, begun: now, next: None, hello: None, session: None });
                 let proxy = Arc::clone(&self.proxy);
                 self.upgrade_step(async move { Step::Ready(Box::new(Next::start(orders, &proxy).await)) });
             }
@@ -135,7 +138,10 @@ impl Daemon {
         match step {
             Step::Ready(ready) => match *ready {
                 Ok(mut next) => {
-                    upgrade.hello = self.neighbours.take().and_then(Neighbours::let_go);
+                    if let Some(neighbours) = self.neighbours.take() {
+                        let (socket, known) = neighbours.let_go();
+                        (upgrade.hello, upgrade.session) = (socket, Some(known));
+                    }
                     let (ends, speaker) = (next.take_ends(), self.speaker.clone());
                     upgrade.next = Some(next);
                     self.upgrade = Some(upgrade);
@@ -157,7 +163,10 @@ impl Daemon {
                         self.earlier.leave_to_next();
                         let groups = self.groups.iter().map(Group::known).collect();
                         let drained = self.drained.clone();
-                        let told = next.go(&ToNext::Go { speaker, groups, drained }, upgrade.hello.as_ref());
+                        let (session, counters) =
+                            (upgrade.session.clone(), self.counters.by_name().collect());
+                        let go = ToNext::Go { speaker, groups, drained, session, counters };
+                        let told = next.go(&go, upgrade.hello.as_ref());
                         self.upgrade = Some(upgrade);
                         self.upgrade_step(async move {
                             Step::Taken(Box::new(match told {
@@ -208,10 +217,28 @@ impl Daemon {
         let (Refused::File(why) | Refused::Now(why)) = &refused;
         tracing::error!(by = upgrade.request.by, "no upgrade: {why}; this process goes on");
         self.earlier.listen();
-        if let Err(error) = self.go_on(now, upgrade.hello) {
+        if let Err(error) = self.go_on(now, upgrade.hello, upgrade.session) {
             tracing::error!(%error, "can't start the speaker");
         }
         let _ = upgrade.request.reply.send(Err(refused));
+    }
+
+    /// No other process takes the place of this one after all.
+    fn go_on(
+        &mut self,
+        now: Moment,
+        hello: Option<OwnedFd>,
+        session: Option<KnownSession>,
+    ) -> io::Result<()> {
+        let Identity::Node { address, .. } = self.identity else { return Ok(()) };
+        if self.neighbours.is_none() {
+            self.say_hello(address, hello, session.map(|known| known.under(boot_id())));
+        }
+        if self.speaker.is_none() && !self.groups.is_empty() {
+            self.start_speaker(None)?;
+        }
+        self.handle_health(now);
+        Ok(())
     }
 
     fn upgrade_step(&mut self, step: impl Future<Output = Step> + Send + 'static) {

@@ -28,6 +28,9 @@ pub struct Known {
     /// Frontends that are paused.
     #[serde(default)]
     pauses: Pauses,
+    /// How many configurations there were.
+    #[serde(default)]
+    generation: u64,
     /// Places that could not be bound.
     #[serde(default)]
     unbound: Vec<String>,
@@ -71,7 +74,8 @@ impl Known {
         let backends = node.config.backends.iter().enumerate().map(backend).collect();
         let unbound = bindings.failures().into_iter().map(|(place, _)| place).collect();
         let pauses = bindings.pauses().clone();
-        Self { frontends, backends, answers: board.answers(), pauses, unbound }
+        let (answers, generation) = (board.answers(), node.generation);
+        Self { frontends, backends, answers, pauses, generation, unbound }
     }
 
     /// What the first generation of a process begins with. Before a worker has begun.
@@ -107,6 +111,10 @@ impl Known {
 
     pub(crate) fn pauses(&self) -> Pauses {
         self.pauses.clone()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Had this place no listener before either?

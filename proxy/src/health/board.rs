@@ -89,7 +89,7 @@ impl Known {
 impl Board {
     /// The board at the start: nothing checked yet but what a process before this one has checked.
     pub(crate) fn new(config: Config, maps: Maps, known: &handover::Known) -> Arc<Self> {
-        let node = Node::new(config, maps, Lineage::default());
+        let node = Node::new(known.generation() + 1, config, maps, Lineage::default());
         known.restore(&node);
         node.enforce();
         node.routing.store(routing(&node, Instant::now()));

@@ -106,7 +106,8 @@ impl Proxy {
             PlanError::Bind(failures) => ReloadError::Bind(failures),
         })?;
         // After the plan: whoever has one has the turn, and no other generation comes in between.
-        let node = Node::new(config, maps, Lineage(&self.board.generations()));
+        let generation = self.board.node().generation + 1;
+        let node = Node::new(generation, config, maps, Lineage(&self.board.generations()));
         let sockets = std::mem::take(&mut plan.new);
         let taken = self.workers.iter().zip(sockets).map(|(worker, sockets)| take(worker, sockets));
         let mut new = Vec::new();

@@ -1,6 +1,9 @@
 //! What the control interface has refused, for `lbctl status --json`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// Counted since the start of the daemon.
 #[derive(Debug, Default)]
@@ -20,15 +23,24 @@ impl Counters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Goes on from what the process before has counted.
+    pub(in crate::daemon) fn go_on(&self, known: &BTreeMap<String, u64>) {
+        for (name, counter) in self.all() {
+            counter.fetch_add(known.get(name).copied().unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+
     /// By the name that the status shows.
     pub(in crate::daemon) fn by_name(&self) -> impl Iterator<Item = (String, u64)> {
+        self.all().into_iter().map(|(name, counter)| (name.to_owned(), counter.load(Ordering::Relaxed)))
+    }
+
+    fn all(&self) -> [(&'static str, &AtomicU64); 4] {
         [
             ("control_refused", &self.refused),
             ("control_bad_heads", &self.bad_heads),
             ("control_timeouts", &self.timeouts),
             ("control_crowded_out", &self.crowded_out),
         ]
-        .into_iter()
-        .map(|(name, counter)| (name.to_owned(), counter.load(Ordering::Relaxed)))
     }
 }

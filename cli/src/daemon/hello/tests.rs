@@ -235,3 +235,33 @@ fn a_forger_writes_a_bounded_number_of_lines() {
     one.handle_datagram(at(5_000), from(LB2), Some(255), &forged("boot-y", 1, false));
     assert_eq!(events(&mut one).len(), 1);
 }
+
+#[test]
+fn next_process_knows_what_was_heard_and_is_the_same_node_to_the_others() {
+    let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
+    let heard = said(&mut two, at(0)).expect("due");
+    one.handle_datagram(at(0), from(LB2), Some(255), &heard);
+    let bytes = said(&mut one, at(0)).expect("due");
+    two.handle_datagram(at(0), from(LB1), Some(255), &bytes);
+    events(&mut two);
+    let known = serde_json::to_string(&one.known()).expect("words");
+    let known: KnownSession = serde_json::from_str(&known).expect("the same");
+    let next_with = |known| {
+        let local = local("lb1", "aaaa", State::Active);
+        let mut next = Session::new(at(500), "boot-9".to_owned(), local, [("lb2".to_owned(), LB2)]);
+        next.go_on(known);
+        next
+    };
+    let mut next = next_with(known.clone());
+    assert!(next.peers()[0].group("default").is_some());
+    next.handle_datagram(at(500), from(LB2), Some(255), &heard);
+    assert_eq!(next.counters().get("hello_replay"), Some(&1));
+    let bytes = said(&mut next, at(500)).expect("due");
+    two.handle_datagram(at(500), from(LB1), Some(255), &bytes);
+    assert_eq!((events(&mut two), two.counters().get("hello_received")), (vec![], Some(&2)));
+    // That process ends, and the one before goes on.
+    let mut again = next_with(known.under("boot-10".to_owned()));
+    let bytes = said(&mut again, at(600)).expect("due");
+    two.handle_datagram(at(600), from(LB1), Some(255), &bytes);
+    assert_eq!(events(&mut two), [Event::Appeared { peer: "lb1".to_owned(), why: "after a restart" }]);
+}

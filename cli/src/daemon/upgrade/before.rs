@@ -1,6 +1,7 @@
 //! The other half: this process takes the place of one that runs.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, BufReader},
     os::fd::{AsFd, OwnedFd},
@@ -21,6 +22,7 @@ use crate::{
     control::Ordered,
     daemon::{
         group::KnownGroup,
+        hello::KnownSession,
         speaker_link::{Ends, Expected},
     },
 };
@@ -44,6 +46,9 @@ pub(in crate::daemon) struct Estate {
     pub(in crate::daemon) earlier: Earlier,
 }
 
+/// What the control interface has counted, by name.
+type Counted = BTreeMap<String, u64>;
+
 /// What this process goes on with.
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct Charge {
@@ -54,6 +59,8 @@ pub(in crate::daemon) struct Charge {
     pub(in crate::daemon) drained: Option<Ordered>,
     /// The hello's socket.
     pub(in crate::daemon) hello: Option<OwnedFd>,
+    /// What is known of the other nodes.
+    pub(in crate::daemon) session: Option<KnownSession>,
 }
 
 impl Before {
@@ -115,7 +122,11 @@ impl Before {
     }
 
     /// Says that this process accepts connections, by a file with this hash; returns once the speaker is its own.
-    pub(in crate::daemon) fn ready(&self, file: &str, has_speaker: bool) -> anyhow::Result<Charge> {
+    pub(in crate::daemon) fn ready(
+        &self,
+        file: &str,
+        has_speaker: bool,
+    ) -> anyhow::Result<(Charge, Counted)> {
         let ready = FromNext::Ready { file: file.to_owned() };
         let expected = if has_speaker {
             let (expected, Ends { socket, page }) = Expected::new()?;
@@ -128,9 +139,10 @@ impl Before {
         let (message, descriptors) =
             self.0.receive_now(LIMIT).context("the process before does not let go")?;
         match message {
-            ToNext::Go { speaker, groups, drained } => {
+            ToNext::Go { speaker, groups, drained, session, counters } => {
                 let hello = descriptors.into_iter().next();
-                Ok(Charge { speaker: speaker.zip(expected), groups, drained, hello })
+                let charge = Charge { speaker: speaker.zip(expected), groups, drained, hello, session };
+                Ok((charge, counters))
             }
             other => anyhow::bail!("this makes no sense now: {other:?}"),
         }

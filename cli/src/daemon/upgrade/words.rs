@@ -11,12 +11,15 @@
 //!        ◀── Done
 //! ```
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use lb_vrrp::GroupConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::{control::Ordered, daemon::group::KnownGroup};
+use crate::{
+    control::Ordered,
+    daemon::{group::KnownGroup, hello::KnownSession},
+};
 
 /// Counts changes of this conversation and of what the two pass on. Two that differ can't take over from each other.
 pub(super) const PROTOCOL: u32 = 2;
@@ -86,6 +89,12 @@ pub(in crate::daemon) enum ToNext {
         /// By whom the node is kept out of the election.
         #[serde(default)]
         drained: Option<Ordered>,
+        /// What is known of the other nodes.
+        #[serde(default)]
+        session: Option<KnownSession>,
+        /// What the control interface has counted.
+        #[serde(default)]
+        counters: BTreeMap<String, u64>,
     },
     /// An order was carried out.
     Done { number: u64, count: u64 },
