@@ -1,5 +1,7 @@
 //! Which listening addresses are bound; those that are not are tried again every second.
 
+mod rights;
+
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -20,6 +22,7 @@ use tokio::{
 };
 use tracing::field::display;
 
+use self::rights::{look_up, look_up_apart, take_rights};
 use super::{
     Assignment, ListenerId, beside, bind,
     inherited::adopt,
@@ -580,28 +583,6 @@ impl Binding {
             label: self.status.label.clone(),
             address: self.status.address,
             bound: self.status.error.is_none(),
-        }
-    }
-}
-
-fn look_up(wanted: &UnixBind) -> Result<Rights, String> {
-    Rights::of(wanted).map_err(|error| error.to_string())
-}
-
-/// The machine may ask others who its users and groups are (nsswitch.conf(5)); nothing else waits for that.
-async fn look_up_apart(wanted: Vec<(u64, UnixBind)>) -> Vec<(u64, Result<Rights, String>)> {
-    if wanted.is_empty() {
-        return Vec::new();
-    }
-    let look_up_all =
-        move || wanted.iter().map(|(number, wanted)| (*number, look_up(wanted))).collect::<Vec<_>>();
-    tokio::task::spawn_blocking(look_up_all).await.unwrap_or_default()
-}
-
-fn take_rights(bindings: &mut [Binding], looked_up: Vec<(u64, Result<Rights, String>)>) {
-    for (number, rights) in looked_up {
-        if let Some(binding) = bindings.iter_mut().find(|binding| binding.number() == number) {
-            binding.rights = Some(rights);
         }
     }
 }
