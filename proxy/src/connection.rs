@@ -311,6 +311,7 @@ impl<S> Connection<S> {
             frontend: &self.frontend().name,
             backend: None,
             server: None,
+            client_hello: None,
             request: None,
             response: None,
             session: variables,

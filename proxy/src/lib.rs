@@ -15,6 +15,7 @@
 pub mod auth;
 pub mod buffer;
 mod calendar;
+pub mod client_hello;
 pub mod config;
 mod connection;
 pub mod descriptors;

@@ -13,6 +13,7 @@
 
 mod action;
 mod changes;
+mod client_hello;
 mod condition;
 mod connection;
 mod copies;
@@ -34,6 +35,7 @@ mod value;
 
 pub use self::{
     action::Action,
+    client_hello::looks_at_client_hello,
     condition::{Condition, Scheme},
     copies::looks_at_path,
     host::{HostPattern, HostSet},

@@ -1,6 +1,7 @@
 //! The session of a tcp frontend: find a server, move bytes both ways, keep half-closes.
 
 mod departure;
+mod inspect;
 mod relay;
 pub(crate) mod splice;
 
@@ -10,6 +11,7 @@ use rustix::io::ioctl_fionread;
 use tokio::net::TcpStream;
 
 use crate::{
+    client_hello::ClientHello,
     config::BackendId,
     connection::Connection,
     error::{Kind, Side},
@@ -19,7 +21,7 @@ use crate::{
     proxy_protocol::introduction::Introduction,
     refusals::{Noted, Why},
     rules::Judgement,
-    sample::Variables,
+    sample::{Facts, Moment, Variables},
     stream::Stream,
     tcp::{
         departure::departure,
@@ -36,7 +38,13 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     connection.begin_log(Instant::now());
     connection.log(Record::accepted);
     let worker = connection.worker();
-    let Some(judgement) = judged(connection) else {
+    let judgement = if worker.node().rules.wants_client_hello(connection.frontend_id()) {
+        // Seldom, and no connection should carry the room for it.
+        Box::pin(judged_by_client_hello(connection)).await
+    } else {
+        judged(connection, None)
+    };
+    let Some(judgement) = judgement else {
         connection.count(Event::Denied);
         connection.trace_begin(b"", |_| "a rule: rejected".to_owned());
         return end_log(connection, Termination::Denied);
@@ -171,15 +179,21 @@ fn say_why<S>(connection: &Connection<S>, termination: Termination, search: Opti
     tracing::warn!(%frontend, backend, termination = code, retries, reason, more, "refused");
 }
 
+async fn judged_by_client_hello<S: Stream>(connection: &Connection<S>) -> Option<Judgement> {
+    let hello = inspect::client_hello(connection).await;
+    judged(connection, hello.as_ref())
+}
+
 /// Where the rules of its frontend send a connection; `None` if they refuse it.
-fn judged<S: Stream>(connection: &Connection<S>) -> Option<Judgement> {
+fn judged<S: Stream>(connection: &Connection<S>, hello: Option<&ClientHello>) -> Option<Judgement> {
     let (worker, default) = (connection.worker(), connection.frontend().default_backend);
     let rules = &worker.node().rules;
-    if !rules.concern(connection.frontend_id(), default) {
+    if !rules.concern(connection.frontend_id(), default) && hello.is_none() {
         return Some(Judgement::of_default(default));
     }
     let (scratch, variables) = (worker.scratch().borrow(), Variables::default());
-    let facts = connection.facts(&variables, &scratch.sample);
+    let facts = Facts { client_hello: hello, ..connection.facts(&variables, &scratch.sample) };
+    connection.keep_for_log(Moment::Request, &facts);
     let is_usable = |backend, server| worker.may_send_to(backend, server);
     rules.run_connection(connection.frontend_id(), default, &facts, &is_usable)
 }

@@ -12,6 +12,8 @@ mod rig;
 mod chunked;
 #[path = "fuzz/client.rs"]
 mod client;
+#[path = "fuzz/client_hello.rs"]
+mod client_hello;
 #[path = "fuzz/exchange.rs"]
 mod exchange;
 #[path = "fuzz/heads.rs"]

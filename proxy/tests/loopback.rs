@@ -9,6 +9,8 @@ mod syslog;
 
 #[path = "loopback/balance.rs"]
 mod balance;
+#[path = "loopback/client_hello.rs"]
+mod client_hello;
 #[path = "loopback/health.rs"]
 mod health;
 #[path = "loopback/lifecycle.rs"]

@@ -18,7 +18,8 @@ mod users;
 use std::fmt::Write;
 
 use lb_proxy::config::{
-    Backend, BackendId, Elsewhere, Frontend, Inherited, MapFile, Mode, Owner, Server, UnixBind,
+    Backend, BackendId, Elsewhere, Frontend, FrontendTimeouts, Inherited, MapFile, Mode, Owner, Server,
+    UnixBind,
 };
 use lb_vrrp::{ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Version};
 
@@ -258,6 +259,9 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
     line(out, "maxconn", frontend.maxconn);
     line(out, "timeout.client", time(frontend.timeout.client));
     line(out, "timeout.client_handshake", time(frontend.timeout.client_handshake));
+    if frontend.mode == Mode::Tcp || frontend.timeout.inspect != FrontendTimeouts::default().inspect {
+        line(out, "timeout.inspect", time(frontend.timeout.inspect));
+    }
     if frontend.mode == Mode::Http {
         line(out, "timeout.http_request", time(frontend.timeout.http_request));
         line(out, "timeout.http_keep_alive", time(frontend.timeout.http_keep_alive));

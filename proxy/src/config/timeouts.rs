@@ -9,6 +9,9 @@ pub struct FrontendTimeouts {
     pub client: Duration,
     /// What has to be said before anything else: a PROXY header, a handshake of TLS, each (HAProxy `timeout client-hs`). Then the connection is closed.
     pub client_handshake: Duration,
+    /// How long a connection waits for its ClientHello where a rule asks for that (HAProxy `tcp-request inspect-delay`); then
+    /// rules run without. Only in mode tcp.
+    pub inspect: Duration,
     /// A whole head, from its first byte (HAProxy `timeout http-request`): 408.
     pub http_request: Duration,
     /// Between two requests (HAProxy `timeout http-keep-alive`): closed without a word.
@@ -25,6 +28,7 @@ impl Default for FrontendTimeouts {
         Self {
             client: Duration::from_secs(50),
             client_handshake: Duration::from_secs(10),
+            inspect: Duration::from_secs(5),
             http_request: Duration::from_secs(10),
             http_keep_alive: Duration::from_secs(15),
             client_fin: None,

@@ -26,7 +26,7 @@ impl Condition {
                             | Action::RequireAuth(_)
                     )
             }
-            Self::Method(_) | Self::Port(_) | Self::Scheme(_) | Self::Status(_) => false,
+            Self::Sni(_) | Self::Method(_) | Self::Port(_) | Self::Scheme(_) | Self::Status(_) => false,
         }
     }
 }

@@ -8,6 +8,9 @@ use crate::{
     sample::{Facts, RequestFacts, Wanted},
 };
 
+/// How the placeholders begin that say how a client begins TLS.
+pub(super) const CLIENT_HELLO: &str = "client_hello.";
+
 /// What must hold for a rule to act.
 #[derive(Clone, Debug)]
 pub enum Condition {
@@ -19,6 +22,8 @@ pub enum Condition {
     Not(Box<Condition>),
     /// Host is one of these, without regard to case, port and a dot at its end.
     Host(HostSet),
+    /// The name of the server that a TLS client wants is one of these; only in mode tcp, where TLS passes through.
+    Sni(HostSet),
     /// The path is one of these.
     Path(Vec<PathPattern>),
     /// The method is one of these, without regard to case: methods have one (RFC 9110 §9.1), but not for every server.
@@ -83,6 +88,7 @@ impl Condition {
             Self::Host(hosts) => {
                 request.and_then(RequestFacts::authority).is_some_and(|host| hosts.contains(host))
             }
+            Self::Sni(hosts) => subject.facts.client_hello.is_some_and(|hello| hosts.contains(&hello.sni)),
             Self::Path(patterns) => request.is_some_and(|request| {
                 let path = request.path();
                 patterns.iter().any(|pattern| pattern.matches(path))
@@ -135,7 +141,12 @@ impl Condition {
             Self::Method(_) => wanted.method = true,
             Self::Cookie(..) => wanted.cookies = true,
             Self::Value(value, _) => value.want(wanted),
-            Self::Header(..) | Self::Source(_) | Self::Port(_) | Self::Scheme(_) | Self::Status(_) => {}
+            Self::Sni(_)
+            | Self::Header(..)
+            | Self::Source(_)
+            | Self::Port(_)
+            | Self::Scheme(_)
+            | Self::Status(_) => {}
         }
     }
 
@@ -155,6 +166,15 @@ impl Condition {
         self.has(&|condition| match condition {
             Self::Path(_) => true,
             Self::Value(value, _) => value.looks_at_path(),
+            _ => false,
+        })
+    }
+
+    /// Does anything in it look at how the client begins TLS?
+    pub(crate) fn looks_at_client_hello(&self) -> bool {
+        self.has(&|condition| match condition {
+            Self::Sni(_) => true,
+            Self::Value(value, _) => value.source().contains(CLIENT_HELLO),
             _ => false,
         })
     }
@@ -191,7 +211,7 @@ impl Condition {
             (_, Self::All(all)) if all.iter().any(|other| self.covers(other)) => true,
             (Self::Any(any), _) => any.iter().any(|own| own.covers(other)),
             (Self::Not(own), Self::Not(other)) => other.covers(own),
-            (Self::Host(own), Self::Host(other)) => {
+            (Self::Host(own), Self::Host(other)) | (Self::Sni(own), Self::Sni(other)) => {
                 each(own.patterns(), other.patterns(), |own, other| own.covers(other))
             }
             (Self::Path(own), Self::Path(other)) => each(own, other, PathPattern::covers),

@@ -2,6 +2,9 @@
 
 use std::{collections::HashMap, fmt};
 
+use super::{Action, Condition, Rule};
+use crate::config::BackendId;
+
 /// A name that a request is for: `www.example.com`, or `*.example.com` for every name below that (at any depth, not the
 /// name itself), as in the Gateway API.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -185,6 +188,19 @@ impl HostSet {
 impl fmt::Debug for HostSet {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.patterns.fmt(formatter)
+    }
+}
+
+/// A rule that chooses a backend by nothing but the host, and does nothing else.
+pub(super) fn chooses_by_host(rule: &Rule) -> Option<(&HostSet, BackendId)> {
+    let [Action::Backend(backend)] = rule.then[..] else { return None };
+    match &rule.when {
+        Condition::Host(hosts) => Some((hosts, backend)),
+        Condition::All(all) => match &all[..] {
+            [Condition::Host(hosts)] => Some((hosts, backend)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -3,9 +3,10 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use super::{
-    Action, AmbiguousPath, Condition, HostSet, RequireAuth, Rule, Subject, Text, UsedFields,
+    Action, AmbiguousPath, Condition, RequireAuth, Rule, Subject, Text, UsedFields,
+    client_hello::looks_at_client_hello,
     copies::looks_at_path,
-    host::HostIndex,
+    host::{HostIndex, chooses_by_host},
     normalize,
     parameters::{Compared, without_parameters},
     path::climbs,
@@ -33,6 +34,8 @@ pub(crate) struct Programs {
     wants_request: Box<[bool]>,
     /// By frontend: some rule that a request may meet looks at its path.
     path_matters: Box<[bool]>,
+    /// By frontend: how a client begins TLS matters.
+    wants_client_hello: Box<[bool]>,
     /// By frontend.
     statistics: Box<[Option<Page>]>,
     /// By frontend: some rule that a request may meet wants to know who sent it.
@@ -195,6 +198,11 @@ impl Programs {
                 .iter()
                 .map(|frontend| looks_at_path(frontend, &config.backends))
                 .collect(),
+            wants_client_hello: config
+                .frontends
+                .iter()
+                .map(|frontend| looks_at_client_hello(frontend, &config.backends))
+                .collect(),
             statistics: config
                 .frontends
                 .iter()
@@ -243,6 +251,11 @@ impl Programs {
     /// May the rules of a request of `frontend` want to know who sent it, and so run more than once?
     pub(crate) fn ask_who(&self, frontend: usize) -> bool {
         self.asks_who[frontend]
+    }
+
+    /// Is the ClientHello of connections to `frontend` waited for?
+    pub(crate) fn wants_client_hello(&self, frontend: usize) -> bool {
+        self.wants_client_hello[frontend]
     }
 
     /// Is there anything to run on a request of `frontend` that goes to its default backend? Rules of another backend
@@ -405,19 +418,6 @@ fn session_variables(config: &Config) -> Box<[SessionVariable]> {
         }
     }
     variables.into()
-}
-
-/// A rule that chooses a backend by nothing but the host, and does nothing else.
-fn chooses_by_host(rule: &Rule) -> Option<(&HostSet, BackendId)> {
-    let [Action::Backend(backend)] = rule.then[..] else { return None };
-    match &rule.when {
-        Condition::Host(hosts) => Some((hosts, backend)),
-        Condition::All(all) => match &all[..] {
-            [Condition::Host(hosts)] => Some((hosts, backend)),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 impl Run<'_, '_, '_> {

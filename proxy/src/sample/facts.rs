@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{LogFacts, Maps, Scratch, Variables};
-use crate::{Endpoint, http::query, rules::Scheme, tls};
+use crate::{Endpoint, client_hello::ClientHello, http::query, rules::Scheme, tls};
 
 /// Everything that a placeholder can be about. What does not exist yet is `None`; [`super::Place`] sees to it that no
 /// template asks for it.
@@ -21,6 +21,8 @@ pub struct Facts<'a> {
     pub backend: Option<&'a str>,
     /// Who answered.
     pub server: Option<&'a str>,
+    /// What its client has begun TLS with, where that passes through and somebody asks.
+    pub client_hello: Option<&'a ClientHello>,
     /// The request.
     pub request: Option<&'a dyn RequestFacts>,
     /// The response.

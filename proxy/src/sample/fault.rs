@@ -119,6 +119,7 @@ impl fmt::Display for Since {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Connection => "everywhere",
+            Self::ClientHello => "in the rules and logs of frontends in mode tcp",
             Self::Request => "from the head of a request on, in mode http",
             Self::Backend => {
                 "from the choice of the backend on: in the rules of a backend and in those of responses"

@@ -37,6 +37,9 @@ pub(super) enum Fetch {
     TimeUnixMs,
     Uuid,
     Random,
+    ClientHelloSni,
+    ClientHelloAlpn,
+    ClientHelloVersion,
     RequestMethod,
     RequestPath,
     RequestQuery,
@@ -59,6 +62,8 @@ pub(super) enum Fetch {
 pub enum Since {
     /// Everywhere.
     Connection,
+    /// In rules and logs of tcp frontends.
+    ClientHello,
     /// From the head of a request on.
     Request,
     /// From the choice of the backend on: rules of a backend, and everything about a response.
@@ -109,6 +114,9 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("time.unix_ms", "number", Since::Connection, "date(0,ms)"),
     row("uuid", "text", Since::Connection, "uuid"),
     row("random", "number", Since::Connection, "rand"),
+    row("client_hello.sni", "text", Since::ClientHello, "req.ssl_sni"),
+    row("client_hello.alpn", "text", Since::ClientHello, "req.ssl_alpn"),
+    row("client_hello.version", "text", Since::ClientHello, "-"),
     row("request.id", "text", Since::Request, "unique-id"),
     row("request.user", "text", Since::Request, "http_auth_user"),
     row("request.method", "text", Since::Request, "method"),
@@ -164,6 +172,7 @@ impl Since {
     pub(super) fn exists(self, place: &Place<'_>) -> bool {
         match self {
             Self::Connection => true,
+            Self::ClientHello => place.stage == Stage::Connection,
             Self::Request => place.stage >= Stage::Request,
             Self::Backend => place.backend || place.stage == Stage::Response,
             Self::Server => place.stage == Stage::Response || place.text == Text::Log,
@@ -212,6 +221,9 @@ impl Fetch {
             "time.unix_ms" => Self::TimeUnixMs,
             "uuid" => Self::Uuid,
             "random" => Self::Random,
+            "client_hello.sni" => Self::ClientHelloSni,
+            "client_hello.alpn" => Self::ClientHelloAlpn,
+            "client_hello.version" => Self::ClientHelloVersion,
             "request.id" => Self::Variable(VariableId::REQUEST_ID),
             "request.user" => Self::Variable(VariableId::REQUEST_USER),
             "request.method" => Self::RequestMethod,
@@ -279,6 +291,13 @@ impl Fetch {
             }
             Self::Uuid => Some(Value::Short(uuid(facts.scratch.random(), facts.scratch.random()))),
             Self::Random => number(facts.scratch.random() >> 32),
+            Self::ClientHelloSni => {
+                Some(&*facts.client_hello?.sni).filter(|sni| !sni.is_empty()).and_then(borrowed)
+            }
+            Self::ClientHelloAlpn => {
+                Some(&*facts.client_hello?.alpn).filter(|alpn| !alpn.is_empty()).and_then(borrowed)
+            }
+            Self::ClientHelloVersion => borrowed(facts.client_hello?.version_name()?.as_bytes()),
             Self::RequestMethod => borrowed(facts.request?.method()),
             Self::RequestPath => borrowed(facts.request?.path()),
             Self::RequestQuery => {

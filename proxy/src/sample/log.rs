@@ -26,7 +26,7 @@ use crate::http::headers::Sink;
 /// When a part of a line is computed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Moment {
-    /// The head of the request is here, as the client sent it.
+    /// The head of the request is here, as the client sent it; in mode tcp: its first bytes are, if somebody asks for them.
     Request,
     /// Rules have run; again after those on the response.
     Rules,
@@ -122,7 +122,10 @@ impl Fetch {
     /// When it can be computed for a line.
     fn moment(&self) -> Moment {
         match self {
-            Self::RequestMethod
+            Self::ClientHelloSni
+            | Self::ClientHelloAlpn
+            | Self::ClientHelloVersion
+            | Self::RequestMethod
             | Self::RequestPath
             | Self::RequestQuery
             | Self::RequestTarget

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::client_hello::ClientHello;
 
 mod attacks;
 mod book;
@@ -75,6 +76,7 @@ impl ResponseFacts for Message {
 struct World {
     request: Message,
     response: Message,
+    client_hello: ClientHello,
     session: Variables,
     variables: Variables,
     maps: Maps,
@@ -107,6 +109,11 @@ impl World {
                 fields: vec![field("Content-Type", "text/html")],
                 ..Message::default()
             },
+            client_hello: ClientHello {
+                sni: (*b"www.example.com").into(),
+                alpn: (*b"h2,http/1.1").into(),
+                version: 0x0304,
+            },
             session: Variables::default(),
             variables,
             maps: Maps::default(),
@@ -123,6 +130,7 @@ impl World {
             frontend: "web",
             backend: Some("app"),
             server: Some("web1"),
+            client_hello: Some(&self.client_hello),
             request: Some(&self.request),
             response: Some(&self.response),
             session: &self.session,

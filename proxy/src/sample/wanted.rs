@@ -58,6 +58,9 @@ impl Wanted {
             | Fetch::TimeUnixMs
             | Fetch::Uuid
             | Fetch::Random
+            | Fetch::ClientHelloSni
+            | Fetch::ClientHelloAlpn
+            | Fetch::ClientHelloVersion
             | Fetch::ResponseStatus
             | Fetch::ResponseHeader(_)
             | Fetch::Log(_)

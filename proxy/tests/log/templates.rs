@@ -214,6 +214,25 @@ async fn tcp_connections_have_lines_of_ones_own_as_well() {
 }
 
 #[tokio::test]
+async fn client_hello_of_a_tcp_connection_is_told_though_no_rule_asks() {
+    let server = Scripted::named("s").await;
+    let mut config = config(Mode::Tcp, &[server.address]);
+    let syslog = Syslog::start().await;
+    syslog.receive_from(&mut config);
+    let text = "{client_hello.sni} {client_hello.alpn} {client_hello.version}";
+    config.frontends[0].log.format = format(text, Stage::Connection, &Names::default());
+    let proxy = Proxy::start(config).unwrap();
+    let hello: &[u8] = include_bytes!("../fuzz/corpus/client_hello/tls13");
+    for (bytes, expected) in [(hello, "www.example.com h2,http/1.1 1.3"), (b"QUIT\r\n", "- - -")] {
+        let mut client = connect(&proxy).await;
+        client.write_all(bytes).await.unwrap();
+        read_n(&mut client, 1 + bytes.len()).await;
+        drop(client);
+        assert_eq!(line(&syslog).await, expected);
+    }
+}
+
+#[tokio::test]
 async fn line_that_is_written_early_has_a_plus_before_what_is_not_known() {
     let server = Recording::answering(OK).await;
     let (proxy, syslog) = saying("{log.bytes.sent} {log.retries}", &server, |config| {

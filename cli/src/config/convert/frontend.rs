@@ -72,6 +72,8 @@ fn one(
             report.error(rule.span, rules::NO_RESPONSES);
         }
         check_tcp(raw, report);
+    } else if let Some(inspect) = &raw.timeout.inspect {
+        report.warning(inspect.span, "inspect has no effect in mode http");
     }
     let (own, other) = (&raw.timeout, &defaults.timeout);
     let built_in = FrontendTimeouts::default();
@@ -95,6 +97,7 @@ fn one(
             client: value(&own.client, &other.client).unwrap_or(built_in.client),
             client_handshake: value(&own.client_handshake, &other.client_handshake)
                 .unwrap_or(built_in.client_handshake),
+            inspect: value(&own.inspect, &other.inspect).unwrap_or(built_in.inspect),
             http_request: http(&own.http_request, &other.http_request).unwrap_or(built_in.http_request),
             http_keep_alive: http(&own.http_keep_alive, &other.http_keep_alive)
                 .unwrap_or(built_in.http_keep_alive),

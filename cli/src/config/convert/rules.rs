@@ -63,7 +63,11 @@ impl Context<'_> {
         if self.is_tcp()
             && !(needs_no_request(&raw.when) && raw.then.iter().all(|action| is_of_connection(&action.value)))
         {
-            let message = "in mode tcp there are no requests: rules have source, port and value, and deny, allow, backend, server and ignore_persist";
+            let message = "in mode tcp there are no requests: rules have source, port, sni and value, and deny, allow, backend, server and ignore_persist";
+            self.report.error(start(raw.span), message);
+        }
+        if !self.is_tcp() && asks_sni(&raw.when) {
+            let message = "sni is of mode tcp, where TLS passes through; write host";
             self.report.error(start(raw.span), message);
         }
         Rule {
@@ -336,7 +340,18 @@ fn needs_no_request(condition: &raw::Condition) -> bool {
         raw::Condition::Not(condition) => needs_no_request(condition),
         // Its placeholder is checked where it is read.
         raw::Condition::Value(..) => true,
-        raw::Condition::Plain(plain) => matches!(plain, Condition::Source(_) | Condition::Port(_)),
+        raw::Condition::Plain(plain) => {
+            matches!(plain, Condition::Source(_) | Condition::Port(_) | Condition::Sni(_))
+        }
+    }
+}
+
+fn asks_sni(condition: &raw::Condition) -> bool {
+    match condition {
+        raw::Condition::All(list) | raw::Condition::Any(list) => list.iter().any(asks_sni),
+        raw::Condition::Not(condition) => asks_sni(condition),
+        raw::Condition::Value(..) => false,
+        raw::Condition::Plain(plain) => matches!(plain, Condition::Sni(_)),
     }
 }
 

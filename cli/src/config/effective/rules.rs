@@ -65,9 +65,10 @@ fn table(all: &[Condition]) -> String {
             Condition::All(list) => entries.push(format!("all = {}", self::list(list.iter().map(condition)))),
             Condition::Any(list) => entries.push(format!("any = {}", self::list(list.iter().map(condition)))),
             Condition::Not(not) => entries.push(format!("not = {}", condition(not))),
-            Condition::Host(hosts) => {
+            Condition::Host(hosts) | Condition::Sni(hosts) => {
+                let name = if matches!(one, Condition::Host(_)) { "host" } else { "sni" };
                 let hosts = hosts.patterns().iter().map(|host| quoted(&host.to_string()));
-                entries.push(format!("host = {}", list(hosts)));
+                entries.push(format!("{name} = {}", list(hosts)));
             }
             Condition::Path(patterns) => entries.push(paths(patterns)),
             Condition::Method(methods) => {

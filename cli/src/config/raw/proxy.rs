@@ -115,6 +115,7 @@ pub(crate) struct Section {
 pub(crate) struct Timeouts {
     pub(crate) client: Option<At<Duration>>,
     pub(crate) client_handshake: Option<At<Duration>>,
+    pub(crate) inspect: Option<At<Duration>>,
     pub(crate) http_request: Option<At<Duration>>,
     pub(crate) http_keep_alive: Option<At<Duration>>,
     pub(crate) client_fin: Option<At<Duration>>,
@@ -309,9 +310,10 @@ fn elsewhere(key: &str, kind: Kind) -> Option<String> {
 }
 
 /// Each timeout, and whether it is the frontend's.
-const TIMEOUTS: [(&str, bool); 11] = [
+const TIMEOUTS: [(&str, bool); 12] = [
     ("client", true),
     ("client_handshake", true),
+    ("inspect", true),
     ("http_request", true),
     ("http_keep_alive", true),
     ("client_fin", true),
@@ -329,6 +331,7 @@ impl Timeouts {
         if kind.takes_frontend_keys() {
             timeouts.client = fields.duration("client", POSITIVE);
             timeouts.client_handshake = fields.duration("client_handshake", POSITIVE);
+            timeouts.inspect = fields.duration("inspect", POSITIVE);
             timeouts.http_request = fields.duration("http_request", POSITIVE);
             timeouts.http_keep_alive = fields.duration("http_keep_alive", POSITIVE);
             timeouts.client_fin = fields.duration("client_fin", POSITIVE);

@@ -39,6 +39,8 @@ pub(super) const KEYS: &[Key] = &[
     key("mode", Side::Both),
     key("maxconn", Side::Frontend),
     key("timeout.client", Side::Frontend),
+    key("timeout.client_handshake", Side::Frontend),
+    own(key("timeout.inspect", Side::Frontend)),
     key("timeout.connect", Side::Backend),
     key("timeout.server", Side::Backend),
     key("timeout.queue", Side::Backend),

@@ -29,6 +29,7 @@ fn holds_between(client: Endpoint, local: Endpoint, condition: &Condition, line:
         frontend: "front",
         backend: None,
         server: None,
+        client_hello: None,
         request: Some(&message),
         response: None,
         session: &variables,

@@ -16,6 +16,7 @@ fn table(heading: &str) -> Vec<Vec<String>> {
 fn the_book_has_every_placeholder_with_its_type_place_and_haproxy_name() {
     let since = |since| match since {
         Since::Connection => "connection",
+        Since::ClientHello => "tcp",
         Since::Request => "request",
         Since::Backend => "backend",
         Since::Server => "server",

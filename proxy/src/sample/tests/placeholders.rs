@@ -65,7 +65,8 @@ fn every_placeholder_of_the_table_can_be_written_and_no_fact_is_without_a_row() 
     names.declare(&VariableName::parse("NAME").unwrap(), Stage::Request);
     for row in PLACEHOLDERS {
         let text = if row.since == Since::Log { Text::Log } else { Text::Plain };
-        let parsed = Template::parse(&format!("{{{}}}", row.name), &place(&names, Stage::Response, text));
+        let stage = if row.since == Since::ClientHello { Stage::Connection } else { Stage::Response };
+        let parsed = Template::parse(&format!("{{{}}}", row.name), &place(&names, stage, text));
         assert!(parsed.is_ok(), "{}: {parsed:?}", row.name);
     }
 }

@@ -2,7 +2,7 @@
 
 use lb_proxy::{
     config::{Backend, ConnectionMode, Frontend, LogTarget, Mode, Severity},
-    rules::{Action, AmbiguousPath, looks_at_path},
+    rules::{Action, AmbiguousPath, looks_at_client_hello, looks_at_path},
     sample::Names,
 };
 
@@ -17,7 +17,7 @@ pub(super) fn warn(
     idle: &Idle<'_>,
 ) {
     match frontend.mode {
-        Mode::Tcp => tcp(section, idle),
+        Mode::Tcp => tcp(frontend, section, backends, idle),
         Mode::Http => http(frontend, section, backends, names, idle),
     }
     log(frontend, section, idle);
@@ -38,7 +38,11 @@ pub(super) fn warn(
     }
 }
 
-fn tcp(section: &Section, idle: &Idle<'_>) {
+fn tcp(frontend: &Frontend, section: &Section, backends: &[Backend], idle: &Idle<'_>) {
+    if !looks_at_client_hello(frontend, backends) {
+        let why = "no rule of this frontend or of its backends has `sni` or {client_hello...}, so nothing is waited for";
+        idle.key(section.timeout.inspect.as_ref(), "inspect", why);
+    }
     idle.key(section.ambiguous_path.as_ref(), "ambiguous_path", "in mode tcp there are no paths");
     of_tcp_rules(section, idle);
 }

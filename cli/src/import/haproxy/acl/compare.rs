@@ -180,6 +180,7 @@ fn special(test: &Test) -> Result<Option<Cond>, Fault> {
         return Err(Fault::at(&test.word, why));
     }
     Ok(Some(match name {
+        "req.ssl_hello_type" | "req_ssl_hello_type" => client_hello(test)?,
         "ssl_fc" => secure(test)?,
         "req.hdr_cnt" | "hdr_cnt" | "req.fhdr_cnt" | "res.hdr_cnt" | "shdr_cnt" | "res.fhdr_cnt" => {
             exists("header")?
@@ -209,6 +210,17 @@ fn secure(test: &Test) -> Result<Cond, Fault> {
         None | Some(Match::Flag) if test.patterns.is_empty() => Ok(cond),
         Some(Match::Found) => Ok(Cond::Always),
         _ => Err(Fault::at(&test.word, "`ssl_fc` is asked without values, and with `!` for the opposite")),
+    }
+}
+
+/// `req.ssl_hello_type 1`: a ClientHello.
+fn client_hello(test: &Test) -> Result<Cond, Fault> {
+    let patterns: Vec<_> = test.patterns.iter().map(|pattern| pattern.word.text.as_str()).collect();
+    match (test.operator.as_deref(), patterns.as_slice()) {
+        (None | Some("eq"), ["1"]) => {
+            Ok(Cond::named("value", "{client_hello.version}", vec![Value::Flag(true)]))
+        }
+        _ => Err(Fault::at(&test.word, format!("`{}`: whether it is 1 can be asked", test.sample.name))),
     }
 }
 

@@ -113,6 +113,7 @@ pub(super) fn finish(
     }
     rules.extend(forwarded);
     let rules = world.fitting(rules, "rules", Place { is_frontend: is_front, ..place }, &mut lost);
+    inspect(member, &rules, &mut keys, world);
     timeouts::tarpit(&rules, proxy.kind == Kind::Frontend, &mut keys, world.notes);
     let responses = world.fitting(made.responses, "response_rules", place, &mut lost);
     let rewrites = |rule: &Rule| {
@@ -207,6 +208,22 @@ impl World<'_> {
             let leads = |name: &Word| name.text == member.written || name.text.contains('%');
             itself || (other.proxy.is_frontend() && targets(other).any(leads))
         })
+    }
+}
+
+/// `tcp-request inspect-delay`, where something is looked at.
+fn inspect(member: &Member, rules: &[Rule], keys: &mut Keys, world: &World<'_>) {
+    let looks = |text: String| text.contains("client_hello.");
+    let looks = rules.iter().any(|rule| looks(format!("{rule:?}")))
+        || looks(format!("{:?}", keys.value("log_format")));
+    if let Some(setting) = keys.get("timeout.inspect").cloned().filter(|_| !looks) {
+        keys.take("timeout.inspect");
+        let is_own = |span: &Span| member.range.start <= span.start && span.end <= member.range.end;
+        if let Some(span) = setting.span.filter(is_own) {
+            let note =
+                "nothing waits for bytes but rules of mode tcp on how a client begins TLS: it is left out";
+            world.notes.advise(span, note);
+        }
     }
 }
 

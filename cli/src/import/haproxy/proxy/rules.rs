@@ -2,11 +2,15 @@
 
 use super::{Proxy, keep_rule};
 use crate::{
-    config::diagnostic::Span,
-    import::haproxy::{
-        directive::Directive,
-        lexer::Word,
-        table::{Row, missing, needless, row},
+    config::{diagnostic::Span, text::write_duration},
+    import::{
+        document::Value,
+        haproxy::{
+            directive::{Directive, Done},
+            lexer::Word,
+            table::{Row, missing, needless, row},
+            values,
+        },
     },
 };
 
@@ -30,11 +34,17 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("tcp-request connection", "dfl", keep_rule, "`rules`", "In mode http it answers instead of closing."),
     row("tcp-request session", "dfl", keep_rule, "`rules`", "As `tcp-request connection`."),
     row("tcp-request content", "dflb", keep_rule, "`rules`", "As `tcp-request connection`; nothing is read of a tcp connection before."),
-    needless("tcp-request inspect-delay", "dflb", "nothing waits for bytes of a tcp connection"),
+    row("tcp-request inspect-delay", "dflb", inspect_delay, "`timeout.inspect`", "Where a rule of mode tcp looks at how a client begins TLS; nothing else waits for bytes."),
     missing("tcp-response content", "dlb", "what servers say in mode tcp is not looked at"),
     needless("tcp-response inspect-delay", "dlb", "what servers say in mode tcp is not looked at"),
     row("redirect", "flb", keep_rule, "a rule with `redirect`", "Behind the `http-request` rules, as HAProxy does it."),
 ];
+
+fn inspect_delay(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    let time = values::time(directive.only()?)?;
+    proxy.keys.set("timeout.inspect", Value::Text(write_duration(time)), directive.span);
+    Ok(())
+}
 
 impl RuleLine {
     pub(in crate::import::haproxy) fn new(directive: &Directive<'_>) -> Self {

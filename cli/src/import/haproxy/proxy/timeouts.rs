@@ -3,7 +3,7 @@
 use super::Proxy;
 use crate::import::haproxy::{
     directive::{Directive, Done},
-    table::{Row, needless, row},
+    table::{Row, row},
     values,
 };
 
@@ -20,7 +20,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("timeout server-fin", "dlb", |proxy, line| set(proxy, line, "timeout.server_fin"), "`timeout.server_fin`", ""),
     row("timeout check", "dlb", check, "`check.timeout`", "There it is the time for the answer, here for the whole check."),
     row("timeout tarpit", "dflb", |proxy, line| set(proxy, line, "timeout.tarpit"), "`timeout.tarpit`", "Of a frontend."),
-    needless("timeout client-hs", "dflb", "TLS is not converted in this version"),
+    row("timeout client-hs", "dfl", |proxy, line| set(proxy, line, "timeout.client_handshake"), "`timeout.client_handshake`", ""),
     row("contimeout", "dlb", |proxy, line| old(proxy, line, "timeout connect", "timeout.connect"), "`timeout.connect`", "The old name of `timeout connect`; HAProxy 2.1 refuses it."),
     row("clitimeout", "dfl", |proxy, line| old(proxy, line, "timeout client", "timeout.client"), "`timeout.client`", "The old name of `timeout client`; HAProxy 2.1 refuses it."),
     row("srvtimeout", "dlb", |proxy, line| old(proxy, line, "timeout server", "timeout.server"), "`timeout.server`", "The old name of `timeout server`; HAProxy 2.1 refuses it."),

@@ -112,6 +112,9 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     missing("src_*, sc_*, sc0_*, sc1_*, sc2_*, table_*", TABLE),
     missing("be_conn*, be_sess_rate, be_id, be_*, fe_conn, fe_sess_rate, fe_req_rate, fe_*, avg_queue, queue, connslots, srv_*", "conditions know the request, not the load"),
     missing("req.body*, res.body*, req.len, req_len, res.len, req.payload*, res.payload*, payload, payload_lv, req.hdrs*, res.hdrs*, distcc_*, mqtt_*", "content is not looked at"),
+    at("req.ssl_sni, req_ssl_sni", Type::Text, "client_hello.sni", "`sni`, `{client_hello.sni}`", "In mode tcp; in lower case."),
+    at("req.ssl_alpn", Type::Text, "client_hello.alpn", "`{client_hello.alpn}`", "In mode tcp."),
+    of("req.ssl_hello_type, req_ssl_hello_type", Type::Number, Source::Condition("client_hello"), "`{client_hello.version}`", "Whether it is 1."),
     missing("req.ssl_*, req_ssl_*, res.ssl_*, rep_ssl_*, ssl_*", TLS),
     missing("lua.*", "there is no Lua"),
     missing("wurfl-get*, 51d.*, da-csv*", "devices are not looked up"),
@@ -147,6 +150,9 @@ pub(in crate::import::haproxy) fn available(written: &Written, side: Side) -> Re
         _ => return Ok(()),
     };
     let why = match (of.split('.').next().unwrap_or_default(), side) {
+        ("client_hello", Side::Request | Side::Response) => {
+            "what a client begins TLS with is looked at in mode tcp"
+        }
         ("request", Side::Connection) => "in mode tcp nothing of a request is known",
         ("response" | "server", Side::Request | Side::Connection) => "there is no response yet",
         ("request", Side::Response) => {

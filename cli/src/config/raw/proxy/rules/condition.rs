@@ -21,8 +21,9 @@ pub(crate) enum Condition {
 }
 
 /// The keys of `when`.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 18] = [
     "host",
+    "sni",
     "path",
     "path_prefix",
     "path_suffix",
@@ -119,10 +120,10 @@ fn read_all(fields: &Fields<'_>, side: Side) -> Vec<Condition> {
 fn read_target(fields: &Fields<'_>, plain: &mut impl FnMut(lb_proxy::rules::Condition)) {
     use lb_proxy::rules::Condition as Plain;
     if let Some(value) = fields.value("host") {
-        let hosts = texts(value, "a host name, as in \"www.example.com\" or \"*.example.com\"", |text| {
-            HostPattern::parse(text).map_err(str::to_owned)
-        });
-        plain(Plain::Host(HostSet::new(hosts)));
+        plain(Plain::Host(hosts(value)));
+    }
+    if let Some(value) = fields.value("sni") {
+        plain(Plain::Sni(hosts(value)));
     }
     for (key, read) in pattern::PATHS {
         if let Some(value) = fields.value(key) {
@@ -132,6 +133,11 @@ fn read_target(fields: &Fields<'_>, plain: &mut impl FnMut(lb_proxy::rules::Cond
     if let Some(value) = fields.value("method") {
         plain(Plain::Method(texts(value, "a method, as in \"POST\"", pattern::method)));
     }
+}
+
+fn hosts(value: Value<'_>) -> HostSet {
+    let expected = "a host name, as in \"www.example.com\" or \"*.example.com\"";
+    HostSet::new(texts(value, expected, |text| HostPattern::parse(text).map_err(str::to_owned)))
 }
 
 fn elsewhere(key: &str, side: Side) -> Option<String> {
