@@ -1,5 +1,5 @@
 //! The log: one line per event on stderr, or to syslog, filtered by `LBCTL_LOG` (`info` by default). A line is a text, or with
-//! `log_event_format = "json"` an object ([`json`]).
+//! `log_event_format = "json"` an object (`json.rs`).
 //!
 //! Under systemd's journal each line carries its priority (`<4>`) and no time, because the journal has both; so it does for
 //! syslog, with the name of the program. Lines are written by a thread of their own: a journal that hangs must not hold up the control thread, whose silence would cost
