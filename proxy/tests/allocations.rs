@@ -222,15 +222,22 @@ fn requests_over_a_kept_connection_allocate_nothing() {
     assert_eq!(cost(request, 0, response, 2), 0);
 }
 
-/// Records of TLS are sealed and opened in buffers that are borrowed, with both versions and in both directions.
-#[test]
-fn requests_over_tls_allocate_nothing() {
-    const CONTENT: usize = 40_000;
+/// Bytes of a form, and of the answer to it.
+const CONTENT: usize = 40_000;
+
+fn with_content() -> (Vec<u8>, Vec<u8>) {
     let mut request =
         format!("POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
     request.resize(request.len() + CONTENT, b'q');
     let mut response = format!("HTTP/1.1 200 OK\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
     response.resize(response.len() + CONTENT, b'a');
+    (request, response)
+}
+
+/// Records of TLS are sealed and opened in buffers that are borrowed, with both versions and in both directions.
+#[test]
+fn requests_over_tls_allocate_nothing() {
+    let (request, response) = with_content();
     for version in peer::VERSIONS {
         let wrap = |socket| peer::over(socket, &peer::client(version), "a.example");
         let change = |config: &mut Config| {
@@ -294,12 +301,7 @@ fn captures_and_a_text_of_ones_own_in_the_log_allocate_nothing() {
 
 #[test]
 fn content_both_ways_allocates_nothing() {
-    const CONTENT: usize = 40_000;
-    let mut request =
-        format!("POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
-    request.resize(request.len() + CONTENT, b'q');
-    let mut response = format!("HTTP/1.1 200 OK\r\nContent-Length: {CONTENT}\r\n\r\n").into_bytes();
-    response.resize(response.len() + CONTENT, b'a');
+    let (request, response) = with_content();
     assert_eq!(cost(&request, CONTENT, &response, CONTENT), 0);
 }
 

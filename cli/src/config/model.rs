@@ -1,8 +1,13 @@
 //! The typed configuration: one value, the same on every node, in which wrong states can't be said.
 
-use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use lb_proxy::config::{EventFormat, LogTarget, Owner, Source};
+use lb_proxy::config::{EventFormat, LogDestination, LogTarget, Owner, Source};
 use lb_vrrp::{GroupConfig, PeerKind, Priority};
 
 use super::diagnostic::Diagnostics;
@@ -126,6 +131,18 @@ impl Config {
         let of_frontends = self.proxy.frontends.iter().flat_map(|frontend| &frontend.log.targets);
         let of_backends = self.proxy.backends.iter().flat_map(|backend| &backend.log);
         self.proxy.log.iter().chain(of_frontends).chain(of_backends)
+    }
+
+    /// Those of them that are files.
+    pub fn log_files(&self) -> impl Iterator<Item = &Path> {
+        self.log_targets().filter_map(|log| match &log.to {
+            LogDestination::File(path) => Some(path.as_path()),
+            LogDestination::Udp(_)
+            | LogDestination::UdpName { .. }
+            | LogDestination::Unix(_)
+            | LogDestination::Stdout
+            | LogDestination::Stderr => None,
+        })
     }
 
     /// What the data plane of a node runs with. While a node is not known (`None`), the system chooses where connections to

@@ -11,7 +11,6 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetError, RulesetStatus, Scope, make_bitflags, path_beneath_rules,
 };
-use lb_proxy::config::LogDestination;
 
 use super::Start;
 use crate::config::Config;
@@ -60,15 +59,7 @@ impl Reach {
             reach.read.extend(folders_of(file));
         }
         reach.write.extend([PathBuf::from(LOGS), start.runtime_dir.to_owned()]);
-        let logs = config.log_targets().filter_map(|log| match &log.to {
-            LogDestination::File(path) => Some(path.as_path()),
-            LogDestination::Udp(_)
-            | LogDestination::UdpName { .. }
-            | LogDestination::Unix(_)
-            | LogDestination::Stdout
-            | LogDestination::Stderr => None,
-        });
-        for file in logs.chain([start.control]).chain(start.pid_file) {
+        for file in config.log_files().chain([start.control]).chain(start.pid_file) {
             reach.write.extend(folders_of(file));
         }
         reach.sockets.insert(PathBuf::from(SOCKETS));

@@ -7,7 +7,6 @@ use std::{
     path::Path,
 };
 
-use lb_proxy::config::LogDestination;
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
@@ -34,22 +33,11 @@ fn wanted(start: Start<'_>) -> impl Iterator<Item = &Path> {
     both.into_iter().flatten().filter(|folder| !folder.as_os_str().is_empty())
 }
 
-/// Those of the log files.
-fn logs(config: &Config) -> impl Iterator<Item = &Path> {
-    config.log_targets().filter_map(|log| match &log.to {
-        LogDestination::File(path) => path.parent(),
-        LogDestination::Udp(_)
-        | LogDestination::UdpName { .. }
-        | LogDestination::Unix(_)
-        | LogDestination::Stdout
-        | LogDestination::Stderr => None,
-    })
-}
-
 /// Makes the folders of locks and control socket that are missing and gives them to `account`; and of lbctl's own folders
 /// those that this process uses, with the files in them. Any other folder that is there stays as it is.
 pub(super) fn give(config: &Config, start: Start<'_>, account: &Account) -> Result<(), EnterError> {
-    for folder in wanted(start).chain(logs(config).filter(|folder| is_own(folder) && folder.exists())) {
+    let logs = config.log_files().filter_map(Path::parent).filter(|folder| is_own(folder) && folder.exists());
+    for folder in wanted(start).chain(logs) {
         give_folder(folder, account, start.takes_over).map_err(|error| EnterError::Folder {
             folder: folder.display().to_string(),
             user: account.name().to_owned(),

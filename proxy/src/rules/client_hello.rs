@@ -1,6 +1,6 @@
 //! Whether rules look at how a client begins TLS.
 
-use super::{Action, Rule, condition::CLIENT_HELLO};
+use super::{Action, Rule};
 use crate::config::{Backend, Frontend, LogFormat, Mode};
 
 /// Does a rule of `frontend`, or of one of `backends` that it may choose, or its log look at the ClientHello of its clients? Then
@@ -12,10 +12,10 @@ pub fn looks_at_client_hello(frontend: &Frontend, backends: &[Backend]) -> bool 
 }
 
 fn looks(rule: &Rule) -> bool {
-    let is_named = |action: &Action| matches!(action, Action::BackendNamed(named) if named.name().source().contains(CLIENT_HELLO));
+    let is_named = |action: &Action| matches!(action, Action::BackendNamed(named) if named.name().looks_at_client_hello());
     rule.when.looks_at_client_hello() || rule.then.iter().any(is_named)
 }
 
 fn is_logged(format: &LogFormat) -> bool {
-    matches!(format, LogFormat::Template(template) if template.source().contains(CLIENT_HELLO))
+    matches!(format, LogFormat::Template(template) if template.looks_at_client_hello())
 }

@@ -8,9 +8,6 @@ use crate::{
     sample::{Facts, RequestFacts, Wanted},
 };
 
-/// How the placeholders begin that say how a client begins TLS.
-pub(super) const CLIENT_HELLO: &str = "client_hello.";
-
 /// What must hold for a rule to act.
 #[derive(Clone, Debug)]
 pub enum Condition {
@@ -174,7 +171,7 @@ impl Condition {
     pub(crate) fn looks_at_client_hello(&self) -> bool {
         self.has(&|condition| match condition {
             Self::Sni(_) => true,
-            Self::Value(value, _) => value.source().contains(CLIENT_HELLO),
+            Self::Value(value, _) => value.looks_at_client_hello(),
             _ => false,
         })
     }

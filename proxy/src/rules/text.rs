@@ -31,6 +31,11 @@ impl Text {
         self.template.as_literal().is_some()
     }
 
+    /// Is it made of how the client begins TLS?
+    pub(super) fn looks_at_client_hello(&self) -> bool {
+        self.template.looks_at_client_hello()
+    }
+
     /// Has it the path in it?
     pub(crate) fn looks_at_path(&self) -> bool {
         names_path(&self.source)
@@ -72,6 +77,11 @@ impl Value {
     /// As it was written.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Is it made of how the client begins TLS?
+    pub(super) fn looks_at_client_hello(&self) -> bool {
+        self.expression.looks_at_client_hello()
     }
 
     /// Is it made of the path?

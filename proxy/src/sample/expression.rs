@@ -29,6 +29,11 @@ impl Expression {
         wanted.add(&self.fetch);
     }
 
+    /// Does it look at how the client begins TLS?
+    pub(crate) fn looks_at_client_hello(&self) -> bool {
+        self.fetch.is_of_client_hello()
+    }
+
     /// The field of a response that it is about.
     pub(crate) fn response_field(&self) -> Option<&[u8]> {
         match &self.fetch {

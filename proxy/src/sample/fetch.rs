@@ -253,6 +253,11 @@ impl Fetch {
         }
     }
 
+    /// Is it how the client begins TLS?
+    pub(super) fn is_of_client_hello(&self) -> bool {
+        matches!(self, Self::ClientHelloSni | Self::ClientHelloAlpn | Self::ClientHelloVersion)
+    }
+
     /// What several may be there of.
     pub(super) fn repeated(&self) -> Option<Repeated> {
         match self {

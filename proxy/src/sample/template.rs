@@ -65,6 +65,13 @@ impl Template {
         all
     }
 
+    /// Is how the client begins TLS a part of it?
+    pub(crate) fn looks_at_client_hello(&self) -> bool {
+        self.pieces
+            .iter()
+            .any(|piece| matches!(piece, Piece::Expression(part) if part.looks_at_client_hello()))
+    }
+
     /// Is the id of the request a part of it?
     pub fn uses_request_id(&self) -> bool {
         let id = Fetch::Variable(VariableId::REQUEST_ID);
