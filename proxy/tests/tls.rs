@@ -18,3 +18,5 @@ mod handshakes;
 mod openssl;
 #[path = "tls/peer.rs"]
 mod peer;
+#[path = "tls/records.rs"]
+mod records;
