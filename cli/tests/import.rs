@@ -195,6 +195,36 @@ fn two_nodes_of_one_name_or_address_are_a_fault_of_the_command() {
 }
 
 #[test]
+fn files_of_another_folder_are_found_from_where_ours_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
+    fs::create_dir(&from).unwrap();
+    fs::create_dir(&to).unwrap();
+    let source = "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n timeout http-request 1s\n \
+                  errorfile 503 503.http\nlisten a\n bind *:80\n http-request set-header X %[src,map_ip(nets.map)]\n \
+                  http-request return content-type text/plain file hello.txt if { path /hello }\n server s 192.0.2.1:80\n";
+    let page = fs::read(folder().join("503.http")).unwrap();
+    for (name, bytes) in [
+        ("h.cfg", source.as_bytes()),
+        ("503.http", &page),
+        ("nets.map", b"192.0.2.0/24 lab\n"),
+        ("hello.txt", b"hello\n"),
+    ] {
+        fs::write(from.join(name), bytes).unwrap();
+    }
+    let source = from.join("h.cfg");
+    for target in [to.join("lb.toml"), from.join("lb.toml")] {
+        let output = import(&["--strict", source.to_str().unwrap(), "-o", target.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let made = config::load(&target).unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!(made.proxy.frontends[0].rules.len(), 2);
+        let written = fs::read_to_string(&target).unwrap();
+        let whole = format!("\"{}/", from.display());
+        assert_eq!(written.matches(&whole).count(), if target.starts_with(&to) { 3 } else { 0 }, "{written}");
+    }
+}
+
+#[test]
 fn a_file_that_is_there_stays_unless_force_says_otherwise() {
     let scratch = tempfile::tempdir().unwrap();
     let target = scratch.path().join("lb.toml");

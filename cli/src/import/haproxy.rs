@@ -116,7 +116,7 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
         Refused::Source(report.finish(name))
     })?;
     let file = File::read(&sections, &notes);
-    let maps = Maps::new(&options.folder);
+    let maps = Maps::new(&options.folder).for_output(&options.output);
     let users = Users::new(&file.userlists);
     let world = World {
         file: &file,
@@ -127,21 +127,26 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
         said: false.into(),
         said_of: Default::default(),
     };
-    let (sections, defaults) = finish::finish(&world);
-    let parts = emit::Parts {
-        file: &file,
-        sections: &sections,
-        defaults: &defaults,
-        log: finish::log_of_process(&world),
-        options,
-        maps: &maps,
-        users: &users,
-        notes: &notes,
+    let (mut sections, defaults) = finish::finish(&world);
+    let log = finish::log_of_process(&world);
+    let toml = loop {
+        let parts = emit::Parts {
+            file: &file,
+            sections: &sections,
+            defaults: &defaults,
+            log: log.clone(),
+            options,
+            maps: &maps,
+            users: &users,
+            notes: &notes,
+        };
+        let toml = emit::document(&parts, name).to_string();
+        match config::parse(&toml, &options.output) {
+            Err(report) => return Err(Refused::Bug(Box::new(Bug { report, toml }))),
+            Ok(made) if finish::forget_idle_paths(&mut sections, &made.proxy) => {}
+            Ok(_) => break toml,
+        }
     };
-    let toml = emit::document(&parts, name).to_string();
-    if let Err(report) = config::parse(&toml, &options.output) {
-        return Err(Refused::Bug(Box::new(Bug { report, toml })));
-    }
     let opened = notes.opened();
     let (notes, lost) = notes.finish(name);
     Ok(Imported { toml, notes, lost, opened })

@@ -32,8 +32,6 @@ pub(super) fn split(text: &str) -> Result<(Vec<String>, &str), String> {
                 }
                 chars.next();
             }
-            // White space before an argument is no part of it.
-            (c, None) if c.is_ascii_whitespace() && argument.is_empty() => {}
             (c, _) => argument.push(c),
         }
     }
@@ -59,14 +57,15 @@ mod tests {
 
     #[test]
     fn arguments_are_cut_as_haproxy_cuts_them() {
-        let cases: [(&str, &[&str], &str); 9] = [
+        let cases: [(&str, &[&str], &str); 10] = [
             ("foo,blah,g)]", &["foo", "blah", "g"], "]"),
             (r#""^/(here)(/|$)","my/\1",g),x"#, &["^/(here)(/|$)", r"my/\1", "g"], ",x"),
             ("(foo|bar),blah,g)", &["(foo|bar"], ",blah,g)"),
             (r"\'foo\')", &["'foo'"], ""),
             (")", &[], ""),
             (",)", &["", ""], ""),
-            ("1, ' ')", &["1", " "], ""),
+            ("1, ' ')", &["1", "  "], ""),
+            ("2, ),b64dec", &["2", " "], ",b64dec"),
             (r#""a\"b")"#, &["a\"b"], ""),
             (r"a\,b)", &["a,b"], ""),
         ];

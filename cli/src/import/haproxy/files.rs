@@ -16,13 +16,34 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Maps<'f> {
     folder: &'f Path,
+    /// The folder as a whole path, if our file will be in another one.
+    elsewhere: Option<PathBuf>,
     known: RefCell<BTreeMap<String, (String, &'static str)>>,
 }
 
 impl<'f> Maps<'f> {
     /// `folder` is where files are that have no whole path.
     pub(super) fn new(folder: &'f PathBuf) -> Self {
-        Self { folder, known: RefCell::default() }
+        Self { folder, elsewhere: None, known: RefCell::default() }
+    }
+
+    /// For a file of ours that is called `output`.
+    pub(super) fn for_output(self, output: &str) -> Self {
+        let whole = |folder: &Path| {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            std::fs::canonicalize(folder).ok()
+        };
+        let own = whole(self.folder);
+        let other = Path::new(output).parent().and_then(whole);
+        Self { elsewhere: own.filter(|own| other.as_ref() != Some(own)), ..self }
+    }
+
+    /// What a file of the source is called in ours, which looks for it beside itself.
+    pub(super) fn ours(&self, file: &str) -> String {
+        match &self.elsewhere {
+            Some(folder) if Path::new(file).is_relative() => folder.join(file).display().to_string(),
+            _ => file.to_owned(),
+        }
     }
 
     /// The name of the map in `file`, as the converter `word` asks it.
@@ -78,7 +99,7 @@ impl<'f> Maps<'f> {
     /// Name, file and kind of each.
     pub(super) fn all(&self) -> Vec<(String, String, &'static str)> {
         let known = self.known.borrow();
-        known.iter().map(|(name, (file, kind))| (key(name), file.clone(), *kind)).collect()
+        known.iter().map(|(name, (file, kind))| (key(name), self.ours(file), *kind)).collect()
     }
 
     /// The lines of a list: without empty ones and comments.

@@ -295,8 +295,9 @@ impl World<'_> {
         context.convert(&member.proxy.rules)
     }
 
-    /// The line of another `track-sc` than `line` of `own` that counts in this table.
-    fn also_counted(&self, table: &str, line: Span, own: &Member) -> Option<usize> {
+    /// The line of another `track-sc` than `line` of `own` that counts in this table, and whether the two have one counter, so
+    /// that each request is counted by one of them.
+    fn also_counted(&self, table: &str, line: Span, own: &Member) -> Option<(usize, bool)> {
         let tracks =
             |rule: &&RuleLine| rule.arguments.first().is_some_and(|word| word.text.starts_with("track-sc"));
         let table_of = |rule: &RuleLine| {
@@ -304,13 +305,25 @@ impl World<'_> {
             let at = words.iter().position(|word| word.text == "table");
             at.and_then(|at| words.get(at + 1)).map(|word| word.text.clone())
         };
+        let counter = |rule: &RuleLine| rule.arguments.first().map(|word| word.text.clone());
+        // Every client has an address, so nobody is left for what stands behind it.
+        let takes_all = |rule: &RuleLine| {
+            let (words, condition) = split_condition(&rule.arguments);
+            condition.is_empty() && words.get(1).is_some_and(|key| key.text == "src")
+        };
+        let own_line = own.proxy.rules.iter().filter(tracks).find(|rule| rule.span == line);
         let counts = |member: &Member| {
-            let mut lines = member.proxy.rules.iter().filter(tracks);
-            let found = lines.find(|rule| {
-                let is_other = rule.span != line || !std::ptr::eq(member, own);
-                is_other && table_of(rule).as_deref().unwrap_or(&member.written) == table
-            });
-            found.map(|rule| self.notes.line(rule.span))
+            let is_own = std::ptr::eq(member, own);
+            member.proxy.rules.iter().filter(tracks).find_map(|rule| {
+                let is_same = table_of(rule).as_deref().unwrap_or(&member.written) == table;
+                if !is_same || is_own && rule.span == line {
+                    return None;
+                }
+                let stands_in = own_line.filter(|other| is_own && counter(rule) == counter(other));
+                let first =
+                    stands_in.map(|other| if rule.span.start < other.span.start { rule } else { other });
+                (!first.is_some_and(takes_all)).then(|| (self.notes.line(rule.span), first.is_some()))
+            })
         };
         self.file.proxies.iter().find_map(counts)
     }
@@ -359,10 +372,12 @@ impl World<'_> {
                         self.notes.advise(rule.span, message);
                     }
                     let text = rule.value().to_string();
-                    for (at, (marks, message)) in otherwise::MARKS.iter().enumerate() {
-                        let asks = marks.iter().any(|mark| text.contains(mark));
+                    for (at, mark) in otherwise::MARKS.iter().enumerate() {
+                        let asks = rule.cond.mentions(mark.keys)
+                            || mark.texts.iter().any(|part| text.contains(part));
                         if asks && self.said_of.borrow_mut().insert(at) {
-                            self.notes.advise(rule.span, format!("{message}. So it is in all rules of this file"));
+                            let message = format!("{}. So it is in all rules of this file", mark.message);
+                            self.notes.advise(rule.span, message);
                         }
                     }
                     if let Some(note) = &rule.note {
@@ -499,6 +514,19 @@ fn paths(finished: &mut [Finished]) {
             one.keys.assume("ambiguous_path", Value::text("pass"), note);
         }
     }
+}
+
+/// Takes `ambiguous_path` out of frontends of which no rule looks at paths; says whether there was one.
+pub(super) fn forget_idle_paths(finished: &mut [Finished], made: &lb_proxy::Config) -> bool {
+    let looks = |name: &str| {
+        let mut frontends = made.frontends.iter().filter(|frontend| frontend.name == name);
+        frontends.any(|frontend| lb_proxy::rules::looks_at_path(frontend, &made.backends))
+    };
+    let mut gone = false;
+    for one in finished.iter_mut().filter(|one| one.kind != Kind::Backend && !looks(&one.name)) {
+        gone |= one.keys.take("ambiguous_path").is_some();
+    }
+    gone
 }
 
 /// A rule that asks a variable is nothing where the rule that sets it is lost. Until none is left.

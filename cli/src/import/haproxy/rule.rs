@@ -106,6 +106,9 @@ pub(super) struct Rules {
     pub(super) lost: Vec<Span>,
 }
 
+/// See [`Context::also_counted`].
+type AlsoCounted<'c> = dyn Fn(&str, Span) -> Option<(usize, bool)> + 'c;
+
 /// What lines are converted with.
 pub(super) struct Context<'c> {
     pub(super) acls: &'c [Vec<Word>],
@@ -125,8 +128,9 @@ pub(super) struct Context<'c> {
     pub(super) goes_on: bool,
     /// Clients may come by IPv6.
     pub(super) has_ipv6: bool,
-    /// Another line that counts in this table than the one at this place, if there is one.
-    pub(super) also_counted: &'c dyn Fn(&str, Span) -> Option<usize>,
+    /// Another line that counts in this table than the one at this place, if there is one; and whether it is one that stands
+    /// in for it, or the other way round.
+    pub(super) also_counted: &'c AlsoCounted<'c>,
 }
 
 /// Which list of HAProxy's a line is in, in the order in which it goes through them.
@@ -138,12 +142,15 @@ fn list(line: &RuleLine) -> Option<(bool, u8)> {
         "tcp-request content" => (false, 3),
         "block" => (false, 4),
         "http-request" => (false, 5),
-        "redirect" => (false, 7),
-        "use_backend" => (false, 8),
-        "ignore-persist" => (false, 9),
-        "use-server" => (false, 10),
+        // Behind all others of their kind, wherever they stand.
+        "reqadd" => (false, 7),
+        "redirect" => (false, 8),
+        "use_backend" => (false, 9),
+        "ignore-persist" => (false, 10),
+        "use-server" => (false, 11),
         "http-response" => (true, 0),
-        "http-after-response" => (true, 2),
+        "rspadd" => (true, 2),
+        "http-after-response" => (true, 3),
         other if other.starts_with("req") => (false, 6),
         other if other.starts_with("rsp") => (true, 1),
         _ => return None,
@@ -297,7 +304,7 @@ impl Context<'_> {
             (false, true) => Side::Request,
             (false, false) => Side::Connection,
         };
-        if !self.is_http && (is_response || matches!(list(line), Some((false, 4..=7)))) {
+        if !self.is_http && (is_response || matches!(list(line), Some((false, 4..=8)))) {
             return Err(format!("`{}` needs mode http, and this section is in mode tcp", line.keyword).into());
         }
         let inexact = Inexact::default();

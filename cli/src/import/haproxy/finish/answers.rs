@@ -59,7 +59,10 @@ pub(super) fn pages(
     let place = Place { is_http, is_frontend: member.proxy.is_frontend(), file: &world.options.output };
     let mut out = Vec::new();
     for page in pages {
-        let value = page.value;
+        let value = match page.value {
+            Value::Text(file) => Value::Text(world.maps.ours(&file)),
+            other => other,
+        };
         match place.takes_key("error_page", &Value::table([(&page.status.to_string(), value.clone())])) {
             Ok(()) => {
                 if let Some(said) = said_status(&value, world).filter(|said| *said != page.status) {

@@ -401,6 +401,9 @@ fn adds(forwarded: &Forwarded, cond: Cond, span: Span) -> Rule {
 
 /// Keys that are without effect beside the others, in HAProxy as here.
 fn idle(member: &Member, keys: &mut Keys, world: &World<'_>) {
+    if keys.value("check") == Some(&Value::Flag(false)) {
+        keys.take("log_health_checks");
+    }
     let is_hash = matches!(keys.value("balance"), Some(Value::Table(_)))
         || keys.is_text("balance", "source")
         || keys.is_text("balance", "uri");

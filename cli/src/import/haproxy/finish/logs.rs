@@ -278,7 +278,12 @@ fn complete(
         entries.push(("length".into(), Value::Integer(1024)));
     }
     let tag = proxy.logs.tag.as_ref().or(global.tag.as_ref()).map_or("haproxy", |tag| &tag.text);
-    entries.push(("tag".into(), Value::text(tag)));
+    if entries.iter().any(|(key, value)| key == "format" && *value == Value::text("raw")) {
+        // Nothing but the line itself is sent.
+        entries.retain(|(key, _)| key != "facility");
+    } else {
+        entries.push(("tag".into(), Value::text(tag)));
+    }
     let value = Value::Table(entries);
     let place = Place { is_http: true, is_frontend: true, file: &world.options.output };
     place

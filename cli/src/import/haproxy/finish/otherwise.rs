@@ -1,28 +1,45 @@
 //! What rules look at that is not quite what HAProxy looks at: said once for a file.
 
-/// How such a rule is known, by what it has, and the difference.
-pub(super) const MARKS: [(&[&str], &str); 5] = [
-    (
-        &["host = ", "{request.host"],
+/// What is said of a rule that looks at something.
+pub(super) struct Mark {
+    /// Keys of its condition.
+    pub(super) keys: &'static [&'static str],
+    /// What stands in its texts.
+    pub(super) texts: &'static [&'static str],
+    pub(super) message: &'static str,
+}
+
+const fn mark(keys: &'static [&'static str], texts: &'static [&'static str], message: &'static str) -> Mark {
+    Mark { keys, texts, message }
+}
+
+pub(super) const MARKS: [Mark; 5] = [
+    mark(
+        &["host"],
+        &["{request.host"],
         "Host is compared without its port and a dot at its end, and without regard to case; a request that has none, \
          or an empty one, is for no host. HAProxy compares what was sent",
     ),
-    (
-        &["query = {", "{request.query."],
+    mark(
+        &["query"],
+        &["{request.query."],
         "a parameter of a query ends at `&`, and its name is decoded (in `query`, its value, too); in HAProxy it also ends at `;`, \
          and is what was sent",
     ),
-    (
-        &["cookie = {", "{request.cookie."],
+    mark(
+        &["cookie"],
+        &["{request.cookie."],
         "a cookie ends at `;`, and of several with one name a text has the first; in HAProxy it also ends at a comma, and a \
          text has the last",
     ),
-    (
-        &["method = "],
+    mark(
+        &["method"],
+        &[],
         "a method counts in any case, so that `get` is no way around a rule, and a known one in small letters is answered \
          with 400; HAProxy passes it on as a method of its own",
     ),
-    (
+    mark(
+        &[],
         &["redirect = { scheme = "],
         "the port of Host is left out of where it leads, since a port for clear text speaks no TLS; HAProxy keeps it. `port = 8443` \
          in the rule names another one",

@@ -51,7 +51,7 @@ fn read<'w>(call: &Call<'w>) -> Result<Answer<'w>, Fault> {
             }
             "file" => {
                 let file = value()?;
-                answer.content = Some(("file", file.text.clone(), file));
+                answer.content = Some(("file", call.scene.maps.ours(&file.text), file));
             }
             "hdr" => {
                 let name = value()?;

@@ -231,11 +231,21 @@ impl Context<'_> {
         if cond == Cond::Never {
             return Ok(Vec::new());
         }
-        if let Some(line) = (self.also_counted)(track.table.as_deref().unwrap_or(self.section), track.span) {
-            let why = format!(
-                "line {line} counts in the same table, and HAProxy adds both up: here each counts for itself"
-            );
-            self.notes.lost(track.span, why);
+        match (self.also_counted)(track.table.as_deref().unwrap_or(self.section), track.span) {
+            Some((line, false)) => {
+                let why = format!(
+                    "line {line} counts in the same table, and HAProxy adds both up: here each counts for itself"
+                );
+                self.notes.lost(track.span, why);
+            }
+            // The two count other texts, as a header and an address are.
+            Some((line, true)) => {
+                let why = format!(
+                    "line {line} counts what this one does not: where a client is counted by both, now by one and now by the other, HAProxy adds up"
+                );
+                self.notes.advise(track.span, why);
+            }
+            None => {}
         }
         let rule = |(variable, most, period): &(String, u64, Duration)| {
             let by = match &track.by {

@@ -190,7 +190,7 @@ fn regsub(arguments: &[String]) -> Result<Vec<String>, String> {
 
 fn mask(arguments: &[String]) -> Result<Vec<String>, String> {
     let bits = |text: &String| {
-        text.parse::<u8>().map_err(|_| format!("`ipmask({})` takes numbers of bits", shown(text)))
+        text.trim().parse::<u8>().map_err(|_| format!("`ipmask({})` takes numbers of bits", shown(text)))
     };
     match arguments {
         [v4] => Ok(vec![format!("mask({}, 128)", bits(v4)?)]),
