@@ -22,7 +22,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use self::{listening::Listening, peer::Peer, statuses::Statuses};
+use self::{line::Line, listening::Listening, peer::Peer, statuses::Statuses};
 use super::{orders, reload::Refused, trace, upgrade};
 use crate::control::{
     DiffReport, DrainReport, DrainRequest, ErrorsReport, FrontendReport, FrontendRequest, ReloadReport,
@@ -32,6 +32,7 @@ use crate::control::{
 
 mod body;
 mod counters;
+mod line;
 mod listening;
 mod peer;
 mod request;
@@ -245,11 +246,13 @@ impl Connections {
 
 async fn connection(stream: UnixStream, peer: Peer, asked: Asked, busy: Arc<AtomicBool>, listed: Listed) {
     let counters = &listed.list.counters;
+    let line = Line::new(stream);
+    let caller = line.caller();
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let (Asked { commands, statuses }, busy) = (&asked, &busy);
+        let (Asked { commands, statuses }, busy, caller) = (&asked, &busy, &caller);
         async move {
             let in_hand = InHand::begin(busy);
-            let response = request::answer(request, commands, statuses, peer, in_hand).await;
+            let response = request::answer(request, commands, statuses, (peer, caller), in_hand).await;
             if !response.status().is_success() {
                 Counters::count(&counters.refused);
             }
@@ -261,7 +264,7 @@ async fn connection(stream: UnixStream, peer: Peer, asked: Asked, busy: Arc<Atom
         .header_read_timeout(HEAD_LIMIT)
         .max_buf_size(HEAD_BYTES)
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(line), service)
         .await;
     if let Err(error) = result {
         if error.is_timeout() {

@@ -159,3 +159,27 @@ fn the_socket_is_for_its_group_and_the_folder_for_all() {
     assert_eq!(mode(&daemon.socket), 0o660);
     assert_eq!(mode(&daemon.folder.path().join("run")), 0o755);
 }
+
+#[test]
+fn orders_of_who_has_gone_while_the_daemon_was_stuck_are_not_carried_out() {
+    let daemon = daemon();
+    let order = |word: &str| {
+        let body = format!(r#"{{"frontend": "web", "order": "{word}"}}"#);
+        let mut stream = UnixStream::connect(&daemon.socket).expect("connected");
+        let head = "POST /v1/frontend HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ";
+        stream.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes()).expect("sent");
+        stream
+    };
+    daemon.signal(nix::sys::signal::Signal::SIGSTOP);
+    drop(order("pause"));
+    let mut waits = order("resume");
+    daemon.signal(nix::sys::signal::Signal::SIGCONT);
+    let mut answer = String::new();
+    waits.read_to_string(&mut answer).expect("read");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains(r#""was_paused":false"#), "{answer}");
+    daemon.wait_until("it is told", |daemon| {
+        daemon.log().contains("/v1/frontend is not carried out: who asked has gone")
+    });
+    daemon.assert_untouched();
+}

@@ -11,7 +11,7 @@ use hyper::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Command, InHand, body::AnswerBody, peer::Peer, statuses::Statuses};
+use super::{Command, InHand, body::AnswerBody, line::Caller, peer::Peer, statuses::Statuses};
 use crate::{
     control::{
         ErrorReport, LINES, PROBLEM_JSON, ReloadRequest, ResumeRequest, StopRequest, TraceRequest,
@@ -64,7 +64,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     commands: &mpsc::Sender<Command>,
     statuses: &Statuses,
-    peer: Peer,
+    (peer, caller): (Peer, &Caller),
     in_hand: InHand,
 ) -> Answer {
     let path = request.uri().path().to_owned();
@@ -96,6 +96,11 @@ pub(super) async fn answer(
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
+    if caller.has_gone() {
+        // Ctrl-C, or killed, while this daemon was stuck: nobody expects it any more.
+        tracing::warn!(by = user, "{path} is not carried out: who asked has gone");
+        return refusal(StatusCode::REQUEST_TIMEOUT, "who asked has gone".to_owned());
+    }
     change(&path, &body, commands, &user, in_hand).await
 }
 
