@@ -10,6 +10,7 @@ use std::{
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
     thread,
+    time::{Duration, Instant},
 };
 
 use lb_tests::{
@@ -221,7 +222,7 @@ fn package_is_installed_broken_upgraded_and_purged_under_systemd() {
     daemon_that_dies_or_hangs_is_replaced(&pair);
     cable_that_is_pulled_moves_the_address(&pair);
     daemon_that_is_stopped_stays_stopped(&pair);
-
+    error_that_lasts_is_not_tried_all_the_time(&pair);
     let clients = Clients::start();
     node_that_reboots_gives_the_address_away_and_comes_back(&mut pair);
     package_is_upgraded_node_by_node(&pair, &clients);
@@ -321,6 +322,22 @@ fn daemon_that_is_stopped_stays_stopped(pair: &Pair) {
     assert_eq!(node.property("lbctl", "Result"), "success");
     assert!(!node.run("pgrep lbctl").status.success());
     node.said("systemctl start lbctl");
+    pair.wait_until_well();
+}
+
+/// By its end: the pid file's folder is not there.
+fn error_that_lasts_is_not_tried_all_the_time(pair: &Pair) {
+    let node = pair.node(other(pair.holder()));
+    let drop_in = node.root().join("etc/systemd/system/lbctl.service.d/pid.conf");
+    let run = "lbctl run --pidfile /nowhere/lbctl.pid /etc/lbctl/lb.toml";
+    fs::write(&drop_in, format!("[Service]\nExecStart=\nExecStart=/usr/bin/{run}\n")).unwrap();
+    node.said("systemctl daemon-reload && systemctl stop lbctl");
+    let begun = Instant::now();
+    assert!(!node.run("systemctl start lbctl").status.success());
+    wait::until("systemd has tried again", PATIENCE, || (restarts(node) >= 2).then_some(()));
+    assert!(begun.elapsed() >= Duration::from_secs(10), "{}", node.journal("lbctl"));
+    fs::remove_file(drop_in).unwrap();
+    node.said("systemctl daemon-reload && systemctl restart lbctl");
     pair.wait_until_well();
 }
 
