@@ -54,7 +54,7 @@ pub use status::{
 pub use switchover::{Moved, SwitchoverReport, SwitchoverRequest};
 pub use timestamp::Timestamp;
 pub use trace::{Exchange, LINES, LONGEST, TraceLine, TraceRequest};
-pub use upgrade::{UpgradeReport, UpgradeRequest};
+pub use upgrade::{EarlierProcess, UpgradeReport, UpgradeRequest};
 
 /// Media type of an error (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";

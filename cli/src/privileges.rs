@@ -42,6 +42,8 @@ pub const CONFINED: &str = "LBCTL_CONFINED";
 /// How the daemon is started.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
+    /// By which path the program was started, if that is known.
+    pub program: Option<&'a Path>,
     /// The configuration.
     pub file: &'a Path,
     /// Of the locks.

@@ -61,6 +61,14 @@ pub(crate) async fn reset_connections(
     count.load(Ordering::Relaxed)
 }
 
+/// How many exchanges are in flight, as far as workers answer within `limit`.
+pub(crate) async fn exchanges(workers: &[WorkerHandle], limit: Duration) -> usize {
+    let counts = workers
+        .iter()
+        .map(|worker| timeout(limit, worker.run(|worker| worker.registry().busy_since(u64::MAX))));
+    join_all(counts).await.into_iter().filter_map(|count| count.ok().flatten()).sum()
+}
+
 /// Turns keep-alive off, and closes what is still idle after a moment. Returns when what was in flight at the beginning is over and
 /// nothing is older than [`SHORT`], or after `limit`; with the number of exchanges that are still older.
 pub(crate) async fn drain(workers: &[WorkerHandle], limit: Duration) -> usize {

@@ -8,6 +8,7 @@
 //! A listening socket is open in both processes for a moment, so its queue is never without somebody who accepts from
 //! it. What goes on is found by its name, as in a reload.
 
+mod counts;
 mod known;
 
 use std::{collections::HashMap, net::SocketAddr, os::fd::OwnedFd, rc::Rc, time::Duration};
@@ -15,6 +16,7 @@ use std::{collections::HashMap, net::SocketAddr, os::fd::OwnedFd, rc::Rc, time::
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
+pub use counts::{Grown, Tally};
 pub use known::Known;
 
 use crate::{drain, server::Proxy, worker::Worker};

@@ -61,7 +61,7 @@ mod worker;
 pub use config::Config;
 pub use connection::Connection;
 pub use endpoint::Endpoint;
-pub use handover::{HandOverError, Handover, Known, Listener};
+pub use handover::{Grown, HandOverError, Handover, Known, Listener, Tally};
 pub use hidden::is_hidden;
 pub use listener::{
     inherited::{close_unnamed_descriptors, note_passed_descriptors},

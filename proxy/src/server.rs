@@ -194,6 +194,11 @@ impl Proxy {
         self.rounds.load(Ordering::Relaxed)
     }
 
+    /// How many exchanges are in flight, as far as workers say so within `limit`.
+    pub async fn exchanges(&self, limit: Duration) -> usize {
+        drain::exchanges(&self.workers, limit).await
+    }
+
     /// Resets (RST) every client connection whose local address is one of `addresses`; returns when all workers have
     /// done so or `limit` has passed, with the number of connections reset so far.
     pub async fn reset_connections(&self, addresses: &[IpAddr], limit: Duration) -> usize {
@@ -265,6 +270,10 @@ impl Proxy {
     }
 
     pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    pub(crate) fn shared_board(&self) -> &Arc<Board> {
         &self.board
     }
 

@@ -12,7 +12,7 @@ mod peers;
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use lb_proxy::{
-    Config, Handover, Proxy,
+    Config, Grown, Handover, Proxy,
     config::{CheckKind, Mode, Stick, UnixAddress, UnixBind},
     status::ServerState,
     table::Capacity,
@@ -153,6 +153,39 @@ async fn what_is_known_of_servers_and_clients_and_was_counted_goes_on() {
     })
     .await;
     assert_eq!(new.status().backends[0].servers[0].state, ServerState::Down);
+}
+
+#[tokio::test]
+async fn what_ends_in_the_process_before_is_counted_by_the_next_one() {
+    let upstream = Recording::answering(OK).await;
+    let config = http_config(&[upstream.server.address]);
+    let old = Proxy::start(config.clone()).unwrap();
+    let mut client = connect(&old).await;
+    assert_eq!(ask(&mut client, GET).await, OK);
+    let handover = handed_over(&old).await;
+    let mut tally = old.tally(&handover.known);
+    let new = Proxy::start_from(config, handover).unwrap();
+    let retired = tokio::spawn(retire(old, LONG));
+    let answer = ask(&mut client, GET).await;
+    assert_eq!(read_all(&mut client).await.unwrap(), b"");
+    assert_eq!(retired.await.unwrap(), 0);
+    assert_eq!(new.status().frontends[0].requests_total, 1, "nobody has told it");
+    tally.tell(|_| false);
+    let mut told = Vec::new();
+    let mut tell = |piece: &[Grown]| {
+        told.push(serde_json::to_string(piece).unwrap());
+        true
+    };
+    tally.tell(&mut tell);
+    tally.tell(&mut tell);
+    assert_eq!(told.len(), 1, "once");
+    new.count(serde_json::from_str(&told[0]).unwrap()).await;
+    let status = new.status();
+    let (frontend, server) = (&status.frontends[0], &status.backends[0].servers[0]);
+    assert_eq!((frontend.requests_total, frontend.responses[2], frontend.connections_total), (2, 2, 1));
+    assert_eq!(frontend.bytes_out, (OK.len() + answer.len()) as u64);
+    assert_eq!((server.requests_total, server.traffic.bytes_out), (2, frontend.bytes_out));
+    assert_eq!(status.backends[0].traffic.bytes_out, frontend.bytes_out);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -14,7 +14,7 @@ use std::{
 
 use lb_tests::{
     order::{self, other},
-    plain::{Plain, unused_address, wait_until},
+    plain::{Plain, Running, unused_address, wait_until},
     program,
     scene::{Scene, slower},
     wait,
@@ -187,6 +187,33 @@ fn what_cannot_take_over_leaves_the_old_one_in_charge() {
 }
 
 #[test]
+fn program_that_was_started_by_a_link_is_where_the_link_leads_by_then() {
+    let (folder, first) = copy();
+    let (second, link) = (folder.path().join("lbctl-2"), folder.path().join("current"));
+    fs::hard_link(&first, &second).unwrap();
+    symlink(&first, &link).unwrap();
+    let address = unused_address(8000);
+    let plain = Plain::start_program(
+        &link,
+        &format!("[frontend.web]\nbind = \"{address}\"\nrules = [{{ deny = 403 }}]\n"),
+    );
+    for leads_to in [&second, &first] {
+        let fresh = folder.path().join("fresh");
+        symlink(leads_to, &fresh).unwrap();
+        fs::rename(fresh, &link).unwrap();
+        let output = plain.upgrade();
+        let report: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+        let runs = fs::read_link(format!("/proc/{}/exe", report["pid"])).unwrap();
+        assert_eq!(&runs, leads_to);
+    }
+    fs::remove_file(&link).unwrap();
+    let output = plain.upgrade();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains(&format!("there is no {} any more", link.display())), "{}", said(&output));
+}
+
+#[test]
 fn listener_that_cannot_be_bound_is_refused_as_a_reload_refuses_it_and_other_changes_are_told() {
     let (address, taken) = (unused_address(8000), unused_address(8001));
     let _other = TcpListener::bind(taken).unwrap();
@@ -222,6 +249,11 @@ fn process_whose_end_would_be_taken_for_that_of_lbctl_is_not_succeeded() {
             "container",
             format!("exec unshare -Urpf --kill-child --mount-proc {lbctl} \"$@\""),
             "it is process 1",
+        ),
+        (
+            "unit",
+            format!("SYSTEMD_EXEC_PID=$$ exec {lbctl} \"$@\""),
+            "its unit is not of Type=notify",
         ),
         ("runsv", format!("setpriv --pdeathsig KILL {lbctl} \"$@\" & wait"), "runsv watches this process"),
     ] {
@@ -329,6 +361,23 @@ fn stop_counts_what_is_cut_in_the_process_before() {
     let output = plain.verb(&["stop", "--now"]);
     let said = said(&output);
     assert!(output.status.success() && said.contains("1 connection was cut"), "{said}{}", plain.log());
+}
+
+#[test]
+fn another_one_starts_as_soon_as_stop_returns_whatever_the_process_before_had_left() {
+    let (_tunnel, plain, _) = Tunnel::through_the_process_before();
+    let output = plain.verb(&["stop", "--now"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let mut command = Command::new(program::lbctl());
+    command.arg("run").arg(plain.file()).arg("--runtime-dir").arg(plain.folder().join("run"));
+    command.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
+    let log = plain.folder().join("another");
+    let another = Running::start(&mut command, &log);
+    let read = || fs::read_to_string(&log).unwrap();
+    wait_until("it answers", read, || {
+        let status: Value = serde_json::from_slice(&plain.status(&["--json"]).stdout).unwrap_or_default();
+        status["pid"] == another.id()
+    });
 }
 
 /// The lab's file, for a machine that is busy.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use serde::{Deserialize, Serialize};
 
 pub use self::server::{Check, NameProblem, Server, ServerState};
-use super::{BackendStatistics, FrontendStatistics, Histogram, Ordered, Timestamp};
+use super::{BackendStatistics, EarlierProcess, FrontendStatistics, Histogram, Ordered, Timestamp};
 
 /// A node and what it knows of the others.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -38,6 +38,9 @@ pub struct Status {
     /// Addresses that move together.
     #[serde(default)]
     pub groups: Vec<Group>,
+    /// Processes before an upgrade whose connections still end; those are in no other number of today.
+    #[serde(default)]
+    pub earlier: Vec<EarlierProcess>,
     /// Client connections of the process.
     #[serde(default)]
     pub connections: u64,

@@ -39,6 +39,13 @@ impl Timestamp {
         Duration::try_from(self.0 - earlier.0).unwrap_or(Duration::ZERO)
     }
 
+    /// `duration` after this; the year 9999 at the latest.
+    #[must_use]
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        let duration = time::Duration::try_from(duration).unwrap_or(time::Duration::MAX);
+        Self(self.0.saturating_add(duration))
+    }
+
     /// `duration` before this; the year 0 at the earliest.
     #[must_use]
     pub fn saturating_sub(self, duration: Duration) -> Self {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Change;
+use super::{Change, Timestamp};
 
 /// Body of `POST /v1/upgrade`; an empty body takes the defaults.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -46,4 +46,21 @@ pub struct UpgradeReport {
     /// What is different; `None` if the program of before can't tell.
     #[serde(default)]
     pub changes: Option<Vec<Change>>,
+}
+
+/// A process before an upgrade whose connections still end.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EarlierProcess {
+    /// Its number.
+    pub pid: u32,
+    /// Of its program.
+    pub version: String,
+    /// Since when another one is in charge.
+    pub since: Timestamp,
+    /// When it cuts what is left.
+    pub until: Timestamp,
+    /// Client connections that it has.
+    pub connections: u64,
+    /// Exchanges in flight on these.
+    pub exchanges: u64,
 }

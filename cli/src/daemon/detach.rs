@@ -10,10 +10,9 @@
 //! was sent to a file stays, and is the log.
 
 use std::{
-    env,
     fs::File,
     io::{self, BufRead, BufReader, Write},
-    os::{fd::AsFd, unix::process::CommandExt},
+    os::fd::AsFd,
     path::Path,
     process::{Command, ExitStatus, Stdio},
 };
@@ -21,7 +20,7 @@ use std::{
 use lb_proxy::config::LogDestination;
 use nix::unistd::{dup2_stderr, dup2_stdout, setsid};
 
-use super::RunOptions;
+use super::{RunOptions, upgrade::program::Program};
 use crate::{config::Config, exit::Exit, log};
 
 /// What the new process says once it serves.
@@ -52,8 +51,9 @@ pub(super) fn start(options: &RunOptions) -> Exit {
 
 fn start_and_wait(options: &RunOptions) -> io::Result<Result<(), ExitStatus>> {
     let (reader, writer) = io::pipe()?;
-    let mut command = Command::new(env::current_exe()?);
-    command.arg0("lbctl").args(options.arguments()).arg("--detached").current_dir("/");
+    let program = Program::find().path().map_err(io::Error::other)?;
+    let mut command = Command::new(program);
+    command.args(options.arguments()).arg("--detached").current_dir("/");
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::from(writer)).spawn()?;
     // Its end of the pipe is the only one then.
     drop(command);

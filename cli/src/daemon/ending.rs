@@ -41,7 +41,7 @@ impl Daemon {
         }
         if self.upgrade.take().is_some() {
             tracing::warn!(by, "the upgrade that was under way is called off");
-            self.earlier.listen();
+            self.earlier.listen(&self.steps_in);
         }
         let at_once = patience == Patience::None;
         let limit = patience.limit(self.config.global.drain_timeout, self.groups.is_empty());
@@ -106,7 +106,7 @@ impl Daemon {
                 self.end_of_turn(now);
             }
             // They have a way of their own.
-            Step::Reload(_) | Step::Upgrade(_) => {}
+            Step::Reload(_) | Step::Upgrade(_) | Step::Counted(_) => {}
             Step::SpeakerGone => {
                 if let Some(stop) = &mut self.stop {
                     stop.stage = Stage::Finishing;

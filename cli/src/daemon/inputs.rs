@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lb_proxy::Grown;
 use lb_vrrp::Moment;
 use tokio::{sync::oneshot, time::timeout};
 
@@ -139,10 +140,15 @@ impl Daemon {
 
     /// Files of logs were moved away.
     pub(super) fn reopen_logs(&mut self, reply: Option<oneshot::Sender<ReopenReport>>) {
-        let proxy = Arc::clone(&self.proxy);
+        let (proxy, earlier) = (Arc::clone(&self.proxy), self.earlier.reopen_logs());
         self.tasks.spawn(async move {
             let mut report = ReopenReport::default();
-            for log in proxy.reopen_logs().await {
+            let (logs, not_opened) = tokio::join!(proxy.reopen_logs(), earlier);
+            if not_opened > 0 {
+                let (file, why) = ("those of processes before an upgrade", format!("{not_opened} of them"));
+                report.failed.push(NotOpened { file: file.to_owned(), why });
+            }
+            for log in logs {
                 let file = log.target.strip_prefix("file ").unwrap_or(&log.target).to_owned();
                 match log.problem {
                     Some(problem) => report.failed.push(NotOpened { file, why: problem.what }),
@@ -154,6 +160,12 @@ impl Daemon {
             // Who asked may have gone away.
             let _ = reply.map(|reply| reply.send(report));
         });
+    }
+
+    /// What a process before this one has counted is part of what this one shows.
+    pub(super) fn count(&mut self, grown: Vec<Grown>) {
+        let proxy = Arc::clone(&self.proxy);
+        self.tasks.spawn(async move { proxy.count(grown).await });
     }
 
     pub(super) fn status(&self) -> Status {
@@ -184,6 +196,7 @@ impl Daemon {
             loaded: self.reloads.loaded().unwrap_or(self.started.wall),
             phase,
             drained: self.drained.clone(),
+            earlier: self.earlier.left(),
             giving: self.giving.as_ref().map(|giving| (giving.ordered(), giving.waits_for(clock::now()))),
             groups: &self.groups,
             session: self.neighbours.as_ref().map(Neighbours::session),

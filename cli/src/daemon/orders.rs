@@ -43,16 +43,14 @@ impl Daemon {
             }
         };
         let Some(before) = self.server(&backend, &server) else { return };
-        let order = match &request.order {
-            ServerOrder::Ready => orders::ServerOrder::Duty(Duty::Ready),
-            ServerOrder::Drain => orders::ServerOrder::Duty(Duty::Drain),
-            ServerOrder::Maint => orders::ServerOrder::Duty(Duty::Maintenance),
-            ServerOrder::Weight(weight) => orders::ServerOrder::Weight(weight.0),
-            ServerOrder::Check => return self.check_server(backend, server, before, reply),
+        let Some(order) = as_order(&request.order) else {
+            return self.check_server(backend, server, before, reply);
         };
         let ordered = self.proxy.order(&backend, &server, order, by);
         let status = self.proxy.status();
         let now = report::server_of(&self.config, &status, &backend, &server).filter(|_| ordered.is_ok());
+        let elsewhere =
+            ordered.is_ok().then(|| self.earlier.order_server(&backend, &server, &request.order, by));
         let report = now.map(|now| {
             let is_usable = |one: &config::Server| {
                 report::server_of(&self.config, &status, &backend, &one.name)
@@ -63,7 +61,17 @@ impl Daemon {
             let notes = notes(&backend, &order, &before, &now, is_left);
             ServerReport { backend, before, now, notes }
         });
-        let _ = reply.send(report.ok_or_else(|| Refused::Now("the server has just gone".to_owned())));
+        let report = report.ok_or_else(|| Refused::Now("the server has just gone".to_owned()));
+        tokio::spawn(async move {
+            let before = match elsewhere {
+                Some(elsewhere) => elsewhere.await,
+                None => 0,
+            };
+            let _ = reply.send(report.map(|mut report| {
+                report.notes.extend(in_flight_before(before));
+                report
+            }));
+        });
     }
 
     /// What is ordered while another process takes over would be lost: that has been told what was in force before.
@@ -148,6 +156,25 @@ impl Daemon {
             }
         });
     }
+}
+
+/// What it is for the proxy; `None` for a check.
+pub(super) fn as_order(order: &ServerOrder) -> Option<orders::ServerOrder> {
+    Some(match order {
+        ServerOrder::Ready => orders::ServerOrder::Duty(Duty::Ready),
+        ServerOrder::Drain => orders::ServerOrder::Duty(Duty::Drain),
+        ServerOrder::Maint => orders::ServerOrder::Duty(Duty::Maintenance),
+        ServerOrder::Weight(weight) => orders::ServerOrder::Weight(weight.0),
+        ServerOrder::Check => return None,
+    })
+}
+
+/// What the report has no other place for.
+fn in_flight_before(count: u64) -> Option<String> {
+    let verb = if count == 1 { "was" } else { "were" };
+    (count > 0).then(|| {
+        format!("{count} more {verb} in flight in processes before an upgrade; the order holds there as well")
+    })
 }
 
 /// What the operator may not have meant. `is_left`: a server of the backend is usable still.

@@ -58,13 +58,20 @@ impl PidFile {
         if let Some(pid) = number_in(path).filter(|pid| !takes_over && is_daemon(*pid)) {
             return Err(PidFileError::Taken { path: path.to_owned(), pid });
         }
-        // Left behind by a process that had our number.
-        let _ = fs::remove_file(&unnamed);
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o644).open(&unnamed).map_err(failed)?;
         let made = Self { path: path.to_owned(), unnamed, is_named: false, is_left: false };
-        writeln!(file, "{}", process::id()).map_err(failed)?;
+        made.write()?;
         Ok(made)
+    }
+
+    /// Without its name yet.
+    fn write(&self) -> Result<(), PidFileError> {
+        let written = || {
+            // Left behind by a process that had our number.
+            let _ = fs::remove_file(&self.unnamed);
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&self.unnamed)?;
+            writeln!(file, "{}", process::id())
+        };
+        written().map_err(|error| PidFileError::File { path: self.path.clone(), error })
     }
 
     /// Puts the file in its place: the daemon serves.
@@ -73,6 +80,15 @@ impl PidFile {
             .map_err(|error| PidFileError::File { path: self.path.clone(), error })?;
         self.is_named = true;
         Ok(())
+    }
+
+    /// Another process may have put its own number there, and taken it away, and does not serve after all.
+    pub(super) fn restore(&mut self) -> Result<(), PidFileError> {
+        if number_in(&self.path) == i32::try_from(process::id()).ok() {
+            return Ok(());
+        }
+        self.write()?;
+        self.name()
     }
 
     /// It is another process's by now.
@@ -110,7 +126,7 @@ fn is_daemon(pid: i32) -> bool {
     let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let mut words = line.split(|byte| *byte == 0);
     let program = words.next().and_then(|program| program.rsplit(|byte| *byte == b'/').next());
-    program == Some(b"lbctl") && words.next() == Some(b"run")
+    program.is_some_and(|program| program.starts_with(b"lbctl")) && words.next() == Some(b"run")
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -132,6 +148,27 @@ mod tests {
     use nix::{sys::stat::Mode, unistd::mkfifo};
 
     use super::*;
+
+    #[test]
+    fn number_that_the_next_process_has_put_there_in_vain_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lb.pid");
+        let mut own = PidFile::prepare(&path, false).unwrap();
+        own.name().unwrap();
+        let numbers = || fs::read_to_string(&path).unwrap();
+        let before = numbers();
+        // It was killed, and it ended by itself.
+        fs::write(&path, "1\n").unwrap();
+        own.restore().unwrap();
+        assert_eq!(numbers(), before);
+        fs::remove_file(&path).unwrap();
+        own.restore().unwrap();
+        assert_eq!(numbers(), before);
+        own.restore().unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        drop(own);
+        assert!(!path.exists());
+    }
 
     #[test]
     fn what_others_put_there_is_neither_waited_for_nor_read_without_an_end() {

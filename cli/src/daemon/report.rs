@@ -12,9 +12,9 @@ use super::{clock::Instants, group::Group, hello, node::Identity, orders, proble
 use crate::{
     config::{Config, model},
     control::{
-        Backend, Bind, Check, FileReport, Frontend, GroupNode, Log, LogProblem, NameProblem, Ordered, Peer,
-        Phase, Problem, Ready, Refused, Server, ServerState, Status, Table, Timestamp, TransitionReport,
-        Unanswered, Vip, Why,
+        Backend, Bind, Check, EarlierProcess, FileReport, Frontend, GroupNode, Log, LogProblem, NameProblem,
+        Ordered, Peer, Phase, Problem, Ready, Refused, Server, ServerState, Status, Table, Timestamp,
+        TransitionReport, Unanswered, Vip, Why,
     },
     output::age::age,
 };
@@ -36,6 +36,8 @@ pub(super) struct Facts<'a> {
     pub(super) loaded: Timestamp,
     pub(super) phase: Phase,
     pub(super) drained: Option<Ordered>,
+    /// Processes before an upgrade whose connections still end.
+    pub(super) earlier: Vec<EarlierProcess>,
     /// A drain or switchover that is under way, and how long exchanges may still take.
     pub(super) giving: Option<(Ordered, Option<Duration>)>,
     pub(super) groups: &'a [Group],
@@ -72,6 +74,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         },
         peers: peers(facts),
         groups: facts.groups.iter().map(|group| report_group(facts, group)).collect(),
+        earlier: facts.earlier.clone(),
         connections: facts.proxy.connections,
         maxconn: facts.proxy.maxconn,
         full_since: facts.proxy.full_since.map(Timestamp::from),
@@ -97,6 +100,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         notes: notes(facts.config),
     };
     status.notes.extend(facts.giving.as_ref().map(|(ordered, waits)| under_way(facts, ordered, *waits)));
+    status.notes.extend(facts.earlier.iter().map(|process| still_there(facts, process)));
     let ordered = orders::in_force(&status);
     // A drained node is a problem and no note.
     let ordered = ordered.iter().filter(|one| one.of != format!("node {}", status.node));
@@ -115,6 +119,22 @@ fn under_way(facts: &Facts<'_>, Ordered { what, by, at }: &Ordered, waits: Optio
         ),
         None => format!("a {what} by {by} is under way for {since}: the addresses are on their way"),
     }
+}
+
+/// A process before an upgrade, which is in no other number.
+fn still_there(facts: &Facts<'_>, process: &EarlierProcess) -> String {
+    let EarlierProcess { pid, since, until, connections, exchanges, .. } = process;
+    let now = facts.at.wall;
+    format!(
+        "process {pid}, in charge until {} ago, still has {} ({exchanges} busy) for {} at most; they are not among \
+         those above",
+        age(now.saturating_since(*since)),
+        match connections {
+            1 => "1 connection".to_owned(),
+            many => format!("{many} connections"),
+        },
+        age(until.saturating_since(now))
+    )
 }
 
 /// What the file leaves open.

@@ -12,17 +12,11 @@ pub(super) mod before;
 mod channel;
 pub(super) mod earlier;
 mod next;
+pub(super) mod program;
 mod retirement;
 mod words;
 
-use std::{
-    io,
-    os::fd::OwnedFd,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
 use lb_vrrp::Moment;
 use tokio::sync::oneshot;
@@ -32,7 +26,10 @@ use self::{
     next::{Next, Orders, Read},
     words::ToNext,
 };
-use super::{Daemon, Identity, group::Group, hello::KnownSession, neighbours::boot_id, systemd, wake};
+use super::{
+    Daemon, Identity, group::Group, hello::KnownSession, neighbours::boot_id, pid_file::PidFile, systemd,
+    wake,
+};
 use crate::control::UpgradeReport;
 
 /// For workers to reset the exchanges of an address that is about to leave.
@@ -123,7 +120,7 @@ impl Daemon {
         arguments.extend(self.options.detached.then(|| "--detached".into()));
         Ok(Orders {
             before: self.earlier.share().map_err(|error| format!("no descriptors: {error}"))?,
-            program: own_program()?,
+            program: self.program.path()?,
             arguments,
             groups: self.groups.iter().map(|group| group.config.clone()).collect(),
             control,
@@ -208,7 +205,8 @@ impl Daemon {
         );
         systemd::notify(&format!("MAINPID={}", report.pid));
         let _ = upgrade.request.reply.send(Ok(report));
-        self.retirement = Some(Retirement { channel: next.let_go(), limit: upgrade.request.limit });
+        let (channel, tally) = next.let_go();
+        self.retirement = Some(Retirement { channel, limit: upgrade.request.limit, tally });
     }
 
     /// The next process is ended, and this one goes on.
@@ -216,7 +214,11 @@ impl Daemon {
         drop(upgrade.next);
         let (Refused::File(why) | Refused::Now(why)) = &refused;
         tracing::error!(by = upgrade.request.by, "no upgrade: {why}; this process goes on");
-        self.earlier.listen();
+        self.earlier.listen(&self.steps_in);
+        // The other one may have put its number there.
+        if let Some(Err(error)) = self.pid_file.as_mut().map(PidFile::restore) {
+            tracing::error!("{error}");
+        }
         if let Err(error) = self.go_on(now, upgrade.hello, upgrade.session) {
             tracing::error!(%error, "can't start the speaker");
         }
@@ -247,14 +249,4 @@ impl Daemon {
             let _ = steps.send(wake::Step::Upgrade(step.await));
         });
     }
-}
-
-/// Where this program was started from: another one may be there by now.
-fn own_program() -> Result<PathBuf, String> {
-    let link = std::fs::read_link("/proc/self/exe").map_err(|error| format!("/proc/self/exe: {error}"))?;
-    // As proc_pid_exe(5) has it when the file was replaced.
-    let path = link.as_os_str().as_bytes();
-    let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
-    let path = PathBuf::from(std::ffi::OsStr::from_bytes(path));
-    if path.exists() { Ok(path) } else { Err(format!("there is no {} any more", path.display())) }
 }

@@ -2,6 +2,7 @@
 
 use std::{future::pending, io};
 
+use lb_proxy::Grown;
 use lb_vrrp::Moment;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -37,6 +38,8 @@ pub(super) enum Step {
     Reload(reload::Step),
     /// Of an upgrade.
     Upgrade(upgrade::Step),
+    /// What a process before this one has counted.
+    Counted(Vec<Grown>),
 }
 
 /// What wakes the loop.

@@ -1,8 +1,85 @@
 //! `lbctl upgrade`: what a service manager hears, and the verb alone. Clients, addresses and what is refused are in tests/.
 
-use std::{os::unix::net::UnixDatagram, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::net::UnixDatagram,
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    thread,
+    time::Duration,
+};
 
-use crate::harness::{Daemon, unused_address, verb, web_server};
+use crate::harness::{Daemon, PATIENCE, file, get, unused_address, verb, web_server, web_server_behind};
+
+#[test]
+fn process_before_is_seen_and_what_ends_there_is_counted() {
+    let open = Arc::new(AtomicBool::new(false));
+    let frontend = unused_address();
+    let daemon = Daemon::spawn(&file("http", frontend, web_server_behind(&open)), frontend, None);
+    let waits = thread::spawn(move || get(frontend));
+    let frontend_of = |daemon: &Daemon| daemon.status_json().expect("a status")["frontends"][0].clone();
+    daemon.wait_until("it is served", |daemon| frontend_of(daemon)["connections"] == 1);
+    let first = daemon.child.id();
+    assert!(daemon.verb(&["upgrade"]).status.success(), "{}", daemon.log());
+    daemon.wait_until("it says what it has", |daemon| {
+        let status = daemon.status_json().expect("a status");
+        let earlier = &status["earlier"][0];
+        (&earlier["pid"], &earlier["connections"], &earlier["exchanges"])
+            == (&first.into(), &1.into(), &1.into())
+    });
+    let screen = String::from_utf8_lossy(&daemon.verb(&["status"]).stdout).replace("\n  ", " ");
+    assert!(screen.contains(&format!("process {first}, in charge until ")), "{screen}");
+    assert!(screen.contains("still has 1 connection (1 busy) for "), "{screen}");
+    assert_eq!(frontend_of(&daemon)["connections"], 0);
+    assert_eq!(frontend_of(&daemon)["responses"][2], 0);
+    open.store(true, Ordering::SeqCst);
+    assert_eq!(waits.join().expect("no panic").as_deref(), Some("hello"));
+    daemon.wait_until("the process in charge has counted it", |daemon| {
+        let frontend = frontend_of(daemon);
+        frontend["responses"][2] == 1 && frontend["bytes_out"].as_u64() > Some(0)
+    });
+    daemon.wait_until("it is gone", |daemon| {
+        daemon.status_json().expect("a status")["earlier"].as_array().is_some_and(Vec::is_empty)
+    });
+    assert!(daemon.verb(&["stop", "--now"]).status.success());
+}
+
+#[test]
+fn rotation_of_logs_and_maintenance_reach_the_process_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("access.log");
+    let server = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let frontend = unused_address();
+    let text = format!(
+        "[global]\nthreads = 1\n\n[listen.web]\nmode = \"tcp\"\nbind = \"{frontend}\"\ncheck = false\n\
+         log = {{ file = {log:?} }}\nlog_format = \"tcplog\"\non_marked_down = \"shutdown-sessions\"\n\
+         servers = [\"{}\"]\n",
+        server.local_addr().expect("bound")
+    );
+    let daemon = Daemon::spawn(&text, frontend, None);
+    let mut client = TcpStream::connect(frontend).expect("connected");
+    let (mut served, _) = server.accept().expect("accepted");
+    served.write_all(b"x").expect("sent");
+    client.read_exact(&mut [0]).expect("it passes");
+    assert!(daemon.verb(&["upgrade"]).status.success(), "{}", daemon.log());
+    let rotated = folder.path().join("access.log.1");
+    fs::rename(&log, &rotated).expect("moved away");
+    let said = daemon.verb(&["log", "reopen"]);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let name = &daemon.status_json().expect("a status")["backends"][0]["servers"][0]["name"];
+    let server = format!("web/{}", name.as_str().expect("a name"));
+    let said = daemon.verb(&["server", &server, "maint"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.contains("note: 1 more was in flight in processes before an upgrade"), "{said}");
+    client.set_read_timeout(Some(PATIENCE)).expect("set");
+    let end = client.read(&mut [0]);
+    assert!(matches!(&end, Ok(0)) || end.is_err_and(|end| end.kind() == std::io::ErrorKind::ConnectionReset));
+    let read = || fs::read_to_string(&log).unwrap_or_default();
+    daemon.wait_until("its line is in the new file", |_| read().contains(&format!("{server} ")));
+    assert!(!fs::read_to_string(&rotated).unwrap_or_default().contains(&format!("{server} ")));
+    assert!(daemon.verb(&["stop", "--now"]).status.success());
+}
 
 #[test]
 fn systemd_is_told_of_the_process_that_is_in_charge() {
@@ -11,7 +88,7 @@ fn systemd_is_told_of_the_process_that_is_in_charge() {
     let manager = UnixDatagram::bind(&path).expect("bound");
     manager.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
     let frontend = unused_address();
-    let text = crate::harness::file("http", frontend, web_server(Duration::ZERO));
+    let text = file("http", frontend, web_server(Duration::ZERO));
     let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
         // Nobody's watchdog but that of the processes that take the place of one.
         command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000000").env("WATCHDOG_PID", "1");

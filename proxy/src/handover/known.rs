@@ -7,14 +7,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::counts::{self, Counts, Of, set};
 use crate::{
     config::{Address, Backend, BackendId, ServerAddress},
     health::{board::Board, server::ServerHealth},
     listener::{binding::Bindings, pause::Pauses},
-    metrics::{
-        BackendCounters,
-        named::{Named, is_most},
-    },
     node::Node,
 };
 
@@ -35,9 +32,6 @@ pub struct Known {
     #[serde(default)]
     unbound: Vec<String>,
 }
-
-/// Counters by their names. One that the other program does not have is lost.
-type Counts = BTreeMap<String, u64>;
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 struct KnownBackend {
@@ -64,8 +58,7 @@ impl Known {
     pub(crate) fn of(board: &Board, bindings: &Bindings) -> Self {
         let node = board.node();
         let frontend = |(index, frontend): (usize, &crate::config::Frontend)| {
-            let counts = node.counters.iter().map(|counters| counters.frontends[index].named());
-            (frontend.name.clone(), sum(counts))
+            (frontend.name.clone(), counts::of_frontend(&node, index))
         };
         let frontends = node.config.frontends.iter().enumerate().map(frontend).collect();
         let backend = |(index, backend): (usize, &Backend)| {
@@ -109,6 +102,20 @@ impl Known {
         }
     }
 
+    /// What was counted.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (Of, Counts)> {
+        let frontends =
+            self.frontends.iter().map(|(name, counts)| (Of::Frontend(name.clone()), counts.clone()));
+        let backends = self.backends.iter().flat_map(|(backend, known)| {
+            let servers = known.servers.iter().map(|(name, server)| {
+                (Of::Server { backend: backend.clone(), name: name.clone() }, server.counts.clone())
+            });
+            let own = (Of::Backend(backend.clone()), known.counts.clone());
+            servers.chain([own, (Of::Others(backend.clone()), known.others.clone())])
+        });
+        frontends.chain(backends)
+    }
+
     pub(crate) fn pauses(&self) -> Pauses {
         self.pauses.clone()
     }
@@ -129,11 +136,10 @@ impl Known {
 
 impl KnownBackend {
     fn of(node: &Node, id: BackendId, config: &Backend) -> Self {
-        let workers = || node.counters.iter().map(|counters| &counters.backends[id.0]);
         let server = |(index, server): (usize, &crate::config::Server)| {
             let health = node.backends[id.0].servers[index].health().clone();
             let known = KnownServer {
-                counts: sum(workers().map(|counters| counters.servers[index].named())),
+                counts: counts::of_server(node, id, index),
                 place: server.address.to_string(),
                 address: health.address.as_ref().and_then(Address::socket),
                 health,
@@ -144,8 +150,8 @@ impl KnownBackend {
         let name = |server: usize| config.servers.get(server).map(|server| server.name.clone());
         let clients = clients.into_iter().flatten();
         Self {
-            counts: sum(workers().map(|counters| counters.named())),
-            others: sum(workers().map(BackendCounters::named_of_others)),
+            counts: counts::of_backend(node, id),
+            others: counts::of_others(node, id),
             servers: config.servers.iter().enumerate().map(server).collect(),
             clients: clients.filter_map(|(client, server)| Some((client, name(server)?))).collect(),
         }
@@ -165,24 +171,5 @@ impl KnownServer {
             health.agent_said = None;
         }
         health
-    }
-}
-
-/// Over all workers.
-fn sum<'c>(workers: impl Iterator<Item = Named<'c>>) -> Counts {
-    let mut counts = Counts::new();
-    for (name, counter) in workers.flatten() {
-        let count = counts.entry(name.to_owned()).or_default();
-        *count =
-            if is_most(name) { counter.value().max(*count) } else { counter.value().saturating_add(*count) };
-    }
-    counts
-}
-
-fn set(counts: &Counts, counters: &Named<'_>) {
-    for (name, counter) in counters {
-        if let Some(count) = counts.get(*name) {
-            counter.set(*count);
-        }
     }
 }

@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, HashMap},
     iter,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -42,6 +45,8 @@ pub(crate) struct Board {
     lookups: watch::Sender<()>,
     /// Changes with every generation.
     pub(super) reloads: watch::Sender<()>,
+    /// Nothing is checked any more, and another process may speak for this one.
+    pub(super) has_ended: AtomicBool,
 }
 
 /// The generations of the configuration that somebody still uses, and what outlives them.
@@ -103,6 +108,7 @@ impl Board {
             workers: OnceLock::new(),
             lookups: watch::Sender::new(()),
             reloads: watch::Sender::new(()),
+            has_ended: AtomicBool::new(false),
         };
         board.publish(&mut board.known());
         Arc::new(board)
@@ -357,7 +363,8 @@ impl Board {
         let changed = note_transition(server, config, before.state, &mut health).then(|| health.clone());
         server.set_limits(own, &health);
         drop(health);
-        if let Some(health) = changed {
+        // Who has ended says nothing of what the process in charge says as well.
+        if let Some(health) = changed.filter(|_| !self.has_ended.load(Ordering::Relaxed)) {
             events::log_transition(&node, id, index, before, &health);
         }
         self.route(&known, &backend.shared);

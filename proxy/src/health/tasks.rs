@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     hash::{BuildHasher, RandomState},
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -121,6 +121,7 @@ impl Board {
 
     /// Ends them all.
     pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Running::default();
     }
 }

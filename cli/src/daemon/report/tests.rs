@@ -128,6 +128,7 @@ impl World {
             loaded: instants(0).wall,
             drained: None,
             giving: None,
+            earlier: Vec::new(),
             phase: Phase::Running,
             groups: &self.groups,
             session: Some(&self.session),

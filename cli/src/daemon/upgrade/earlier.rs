@@ -15,11 +15,19 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::{sync::oneshot, task::AbortHandle, time::timeout};
+use tokio::{
+    sync::{mpsc::UnboundedSender, oneshot},
+    task::AbortHandle,
+    time::timeout,
+};
 
 use super::{
     channel::{self, Channel},
     words::{FromNext, Order, ToNext},
+};
+use crate::{
+    control::{EarlierProcess, ServerOrder},
+    daemon::wake::Step,
 };
 
 /// Past the time that an order takes: for the answer, for threads to end and logs to be written.
@@ -38,9 +46,17 @@ struct Conversation {
     reader: Mutex<Option<AbortHandle>>,
 }
 
-/// Orders without an answer by their numbers; `None` once the process is gone.
+/// What is heard of a process; `None` once it is gone.
 #[derive(Debug)]
-struct Asked(Mutex<Option<HashMap<u64, oneshot::Sender<u64>>>>);
+struct Asked(Mutex<Option<Heard>>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    /// Orders without an answer by their numbers.
+    orders: HashMap<u64, oneshot::Sender<u64>>,
+    /// What it said last of itself.
+    left: Option<EarlierProcess>,
+}
 
 impl Earlier {
     /// Nothing is heard of them before [`Self::listen`].
@@ -52,9 +68,9 @@ impl Earlier {
         self.0.push(Conversation::new(channel));
     }
 
-    /// This process is in charge: what they say is for it.
-    pub(in crate::daemon) fn listen(&self) {
-        self.0.iter().for_each(|one| one.listen());
+    /// This process is in charge: what they say is for it. What they count comes as a step of its loop.
+    pub(in crate::daemon) fn listen(&self, steps: &UnboundedSender<Step>) {
+        self.0.iter().for_each(|one| one.listen(steps));
     }
 
     /// What they say is for another process.
@@ -66,6 +82,28 @@ impl Earlier {
     pub(super) fn share(&self) -> io::Result<Vec<OwnedFd>> {
         let there = self.0.iter().filter(|one| one.asked.is_there());
         there.map(|one| one.channel.share()).collect()
+    }
+
+    /// What they have left, as they said within the last second.
+    pub(in crate::daemon) fn left(&self) -> Vec<EarlierProcess> {
+        self.0.iter().filter_map(|one| one.asked.lock().as_ref()?.left.clone()).collect()
+    }
+
+    /// Files of logs are opened anew; how many can't be.
+    pub(in crate::daemon) fn reopen_logs(&self) -> impl Future<Output = u64> + use<> {
+        self.order(Order::ReopenLogs, MARGIN * 2)
+    }
+
+    /// An operator has ordered something of a server; how much was in flight there.
+    pub(in crate::daemon) fn order_server(
+        &self,
+        backend: &str,
+        server: &str,
+        order: &ServerOrder,
+        by: &str,
+    ) -> impl Future<Output = u64> + use<> {
+        let (backend, server) = (backend.to_owned(), server.to_owned());
+        self.order(Order::Server { backend, server, order: order.clone(), by: by.to_owned() }, MARGIN)
     }
 
     /// Short exchanges finish, for at most `limit`; how many are left.
@@ -111,24 +149,25 @@ impl Conversation {
     fn new(channel: Channel) -> Arc<Self> {
         // An answer to a process between the two is none to this one.
         let first = u64::from(process::id()) << 32;
-        let asked = Arc::new(Asked(Mutex::new(Some(HashMap::new()))));
+        let asked = Arc::new(Asked(Mutex::new(Some(Heard::default()))));
         Arc::new(Self { channel, asked, next: AtomicU64::new(first), reader: Mutex::new(None) })
     }
 
     async fn order(&self, order: Order) -> Option<u64> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        self.asked.lock().as_mut()?.insert(number, answer);
+        self.asked.lock().as_mut()?.orders.insert(number, answer);
         // One that is gone is heard of as well.
         let _ = self.channel.send(&FromNext::Order { number, order }, &[]);
         answered.await.ok()
     }
 
-    fn listen(&self) {
+    fn listen(&self, steps: &UnboundedSender<Step>) {
         let mut reader = self.reader();
         if reader.is_none() {
-            let (channel, asked) = (self.channel.clone(), Arc::clone(&self.asked));
-            *reader = Some(tokio::spawn(async move { asked.hear(&channel).await }).abort_handle());
+            let (channel, asked, steps) = (self.channel.clone(), Arc::clone(&self.asked), steps.clone());
+            let hears = async move { asked.hear(&channel, &steps).await };
+            *reader = Some(tokio::spawn(hears).abort_handle());
         }
     }
 
@@ -150,7 +189,7 @@ impl Drop for Conversation {
 }
 
 impl Asked {
-    fn lock(&self) -> MutexGuard<'_, Option<HashMap<u64, oneshot::Sender<u64>>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Heard>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,14 +198,22 @@ impl Asked {
     }
 
     /// Takes answers until the process is gone.
-    async fn hear(&self, channel: &Channel) {
+    async fn hear(&self, channel: &Channel, steps: &UnboundedSender<Step>) {
         let mut room = vec![0; channel::ROOM];
         loop {
             match channel.listen(&mut room).await {
                 Ok(ToNext::Done { number, count }) => {
-                    let answer = self.lock().as_mut().and_then(|asked| asked.remove(&number));
+                    let answer = self.lock().as_mut().and_then(|heard| heard.orders.remove(&number));
                     // Who asked may wait no longer.
                     let _ = answer.map(|answer| answer.send(count));
+                }
+                Ok(ToNext::Left(process)) => {
+                    if let Some(heard) = self.lock().as_mut() {
+                        heard.left = Some(process);
+                    }
+                }
+                Ok(ToNext::Counted(grown)) => {
+                    let _ = steps.send(Step::Counted(grown));
                 }
                 Ok(_) => {}
                 // Another program may say more.
@@ -180,6 +227,8 @@ impl Asked {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
     use crate::packets;
 
@@ -187,7 +236,7 @@ mod tests {
     fn earlier() -> (Earlier, Channel) {
         let (ours, theirs) = packets::pair().expect("a pair");
         let earlier = Earlier::new(vec![Channel::new(ours).expect("a channel")]);
-        earlier.listen();
+        earlier.listen(&mpsc::unbounded_channel().0);
         (earlier, Channel::new(theirs).expect("a channel"))
     }
 

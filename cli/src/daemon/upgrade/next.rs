@@ -4,13 +4,12 @@ use std::{
     fs::File,
     io::{self, BufWriter, Seek, Write},
     os::fd::{AsFd, OwnedFd},
-    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use lb_proxy::{Handover, Proxy};
+use lb_proxy::{Handover, Proxy, Tally};
 use lb_vrrp::GroupConfig;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use tokio::task::spawn_blocking;
@@ -71,6 +70,8 @@ pub(in crate::daemon) struct Next {
     /// For the speaker, if it wants that.
     ends: Option<Ends>,
     read: Read,
+    /// What it knows of the counters, once that was passed on.
+    tally: Option<Tally>,
 }
 
 impl Next {
@@ -79,7 +80,7 @@ impl Next {
         let (mut next, orders) = apart(move || {
             let program = orders.program.display();
             let next = Self::spawn(&orders)
-                .map_err(|error| Refused::Now(format!("can't start {program}: {error}")))?;
+                .map_err(|error| Refused::Now(format!("can't start {program}: {error}{}", hint(&error))))?;
             Ok((next, orders))
         })
         .await?;
@@ -95,6 +96,7 @@ impl Next {
             (other, _) => return Err(unexpected(&other)),
         }
         let handover = proxy.hand_over().await.map_err(|error| Refused::Now(error.to_string()))?;
+        next.tally = Some(proxy.tally(&handover.known));
         let channel = next.channel.clone();
         let orders = apart(move || {
             let passed = pass_on(&channel, &handover, &orders);
@@ -119,7 +121,7 @@ impl Next {
     fn spawn(orders: &Orders) -> io::Result<Self> {
         let (ours, theirs) = packets::pair()?;
         let mut command = Command::new(&orders.program);
-        command.arg0("lbctl").args(&orders.arguments).env(CONFINED, "1").stdin(Stdio::from(theirs));
+        command.args(&orders.arguments).env(CONFINED, "1").stdin(Stdio::from(theirs));
         let process = orders.launcher.run(Purpose::Daemon, move || command.spawn())??;
         let channel = Channel::new(ours)?;
         Ok(Self {
@@ -128,6 +130,7 @@ impl Next {
             version: String::new(),
             ends: None,
             read: Read::default(),
+            tally: None,
         })
     }
 
@@ -186,9 +189,9 @@ impl Next {
     }
 
     /// It lives on its own from now on.
-    pub(super) fn let_go(mut self) -> Channel {
+    pub(super) fn let_go(mut self) -> (Channel, Option<Tally>) {
         self.process.take();
-        self.channel.clone()
+        (self.channel.clone(), self.tally.take())
     }
 }
 
@@ -213,6 +216,16 @@ async fn compared(hash: String, orders: Orders) -> Result<Read, Refused> {
         Ok(Read { hash, changes })
     })
     .await
+}
+
+/// Landlock is asked before the file's rights are.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; has the user the right to run it? It has to be in /usr, /opt or /nix, or in a folder where lbctl was at the start"
+        }
+        _ => "",
+    }
 }
 
 /// On a thread for it: while this waits, the speaker has to hear of this node's readiness.

@@ -1,13 +1,13 @@
 //! What is left to do for a process that has been succeeded: its connections end.
 
-use std::{future::Future, io, pin::Pin, time::Duration};
+use std::{cell::Cell, convert::Infallible, future::Future, io, pin::Pin, process, time::Duration};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use lb_proxy::Proxy;
+use lb_proxy::{Proxy, Tally};
 use tokio::{
     select,
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Instant, interval, sleep_until},
 };
 
 use super::{
@@ -15,7 +15,16 @@ use super::{
     channel::{self, Channel},
     words::{FromNext, Order, ToNext},
 };
-use crate::daemon::{stop::Patience, wake};
+use crate::{
+    control::{EarlierProcess, ServerOrder, Timestamp},
+    daemon::{orders::as_order, stop::Patience, wake},
+};
+
+/// Between two words of what is left.
+const TELLS: Duration = Duration::from_secs(1);
+
+/// For workers to say what they have in flight.
+const ANSWER: Duration = Duration::from_millis(100);
 
 /// See the module.
 #[derive(Debug)]
@@ -23,6 +32,8 @@ pub(in crate::daemon) struct Retirement {
     pub(super) channel: Channel,
     /// For its connections.
     pub(super) limit: Duration,
+    /// What the next process knows of its counters.
+    pub(super) tally: Option<Tally>,
 }
 
 /// The process in charge ends, and so does this one.
@@ -42,14 +53,16 @@ impl Retirement {
         signals: &mut wake::Signals,
         patience: impl Fn(Patience) -> Duration,
     ) -> u32 {
-        let Self { channel, limit } = self;
+        let Self { channel, limit, mut tally } = self;
         let deadline = Instant::now() + limit;
+        let until = Cell::new(deadline);
         let (ends_in, mut ends) = mpsc::unbounded_channel::<End>();
         let mut asked = None;
         {
             let mut rest: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(proxy.retire(limit));
             let mut orders = std::pin::pin!(carry_out_orders(&channel, &proxy, ends_in));
             let mut end = std::pin::pin!(sleep_until(deadline));
+            let mut told = std::pin::pin!(tell(&channel, &proxy, tally.as_mut(), &until));
             let (mut is_told, mut is_alone) = (false, false);
             loop {
                 select! {
@@ -59,7 +72,8 @@ impl Retirement {
                         asked = Some(number);
                         is_told = true;
                         tracing::info!("the process in charge ends: connections that are open have {limit:?}");
-                        end.as_mut().reset(deadline.min(Instant::now() + limit));
+                        until.set(deadline.min(Instant::now() + limit));
+                        end.as_mut().reset(until.get());
                         rest = Box::pin(proxy.wind_up(limit));
                     }
                     () = &mut orders, if !is_alone => {
@@ -74,7 +88,8 @@ impl Retirement {
                             is_told = true;
                             let limit = patience(how);
                             tracing::info!("told to end: connections that are open have {limit:?}");
-                            end.as_mut().reset(deadline.min(Instant::now() + limit));
+                            until.set(deadline.min(Instant::now() + limit));
+                            end.as_mut().reset(until.get());
                             rest = Box::pin(proxy.wind_up(limit));
                         }
                         wake::Event::Signal(..) => break,
@@ -82,10 +97,12 @@ impl Retirement {
                     },
                     () = &mut rest => break,
                     () = &mut end => break,
+                    never = &mut told => match never {},
                 }
             }
         }
         let cut = proxy.finish().await;
+        count(&channel, tally.as_mut());
         if let Some(number) = asked {
             // Who asked may be gone.
             let _ = channel.send(&ToNext::Done { number, count: u64::from(cut) }, &[]);
@@ -115,6 +132,50 @@ async fn carry_out_orders(channel: &Channel, proxy: &Proxy, ends: mpsc::Unbounde
     }
 }
 
+/// Each second: what is left, and what was counted.
+async fn tell(
+    channel: &Channel,
+    proxy: &Proxy,
+    mut tally: Option<&mut Tally>,
+    until: &Cell<Instant>,
+) -> Infallible {
+    let since = Timestamp::now();
+    let mut ticks = interval(TELLS);
+    loop {
+        ticks.tick().await;
+        let exchanges = proxy.exchanges(ANSWER).await as u64;
+        let left = EarlierProcess {
+            pid: process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            since,
+            until: Timestamp::now().saturating_add(until.get().saturating_duration_since(Instant::now())),
+            connections: proxy.status().connections,
+            exchanges,
+        };
+        // Who does not read hears of it later.
+        let _ = channel.send(&ToNext::Left(left), &[]);
+        count(channel, tally.as_deref_mut());
+    }
+}
+
+fn count(channel: &Channel, tally: Option<&mut Tally>) {
+    if let Some(tally) = tally {
+        tally.tell(|grown| channel.send(&ToNext::Counted(grown.to_vec()), &[]).is_ok());
+    }
+}
+
+/// Returns what was in flight there.
+fn order_server(proxy: &Proxy, backend: &str, server: &str, order: &ServerOrder, by: &str) -> usize {
+    let Some(order) = as_order(order) else { return 0 };
+    let status = proxy.status();
+    let backends = status.backends.iter().filter(|one| one.name == backend);
+    let found = backends.flat_map(|one| &one.servers).find(|one| one.name == server);
+    let in_flight = found.map_or(0, |found| found.in_flight);
+    // The file of this process may not have it.
+    let _ = proxy.order(backend, server, order, by);
+    usize::try_from(in_flight).unwrap_or(usize::MAX)
+}
+
 async fn carry_out(channel: &Channel, proxy: &Proxy, number: u64, order: Order) {
     let count = match order {
         Order::Drain { limit } => {
@@ -127,6 +188,11 @@ async fn carry_out(channel: &Channel, proxy: &Proxy, number: u64, order: Order) 
             tracing::info!(exchanges, "reset the exchanges on addresses that leave");
             exchanges
         }
+        Order::ReopenLogs => {
+            let logs = proxy.reopen_logs().await;
+            logs.iter().filter(|log| log.problem.is_some()).count()
+        }
+        Order::Server { backend, server, order, by } => order_server(proxy, &backend, &server, &order, &by),
         // It is for who waits for the end.
         Order::End { .. } => 0,
     };

@@ -9,15 +9,17 @@
 //! Taken ───────────────────────────────────────▶ retires: connections end
 //! Order (it drains, an address leaves, it ends) ▶ the same for these connections
 //!        ◀── Done
+//!        ◀── Left, Counted: each second, for status and counters
 //! ```
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
+use lb_proxy::Grown;
 use lb_vrrp::GroupConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    control::Ordered,
+    control::{EarlierProcess, Ordered, ServerOrder},
     daemon::{group::KnownGroup, hello::KnownSession},
 };
 
@@ -63,6 +65,10 @@ pub(super) enum Order {
     Reset { addresses: Vec<IpAddr> },
     /// It ends once its exchanges have ended, or after `limit`; counts the connections that are cut then.
     End { limit: Duration },
+    /// Files of logs were moved away; counts those that can't be opened anew.
+    ReopenLogs,
+    /// An operator has ordered something of a server; counts what was in flight there.
+    Server { backend: String, server: String, order: ServerOrder, by: String },
 }
 
 /// From the one that runs.
@@ -96,6 +102,10 @@ pub(in crate::daemon) enum ToNext {
         #[serde(default)]
         counters: BTreeMap<String, u64>,
     },
+    /// Each second: what is left there.
+    Left(EarlierProcess),
+    /// What it has counted since it passed that on, or since it said this before.
+    Counted(Vec<Grown>),
     /// An order was carried out.
     Done { number: u64, count: u64 },
 }

@@ -2,7 +2,7 @@
 
 use super::{flag, number};
 use crate::{
-    control::{Phase, Status},
+    control::{EarlierProcess, Phase, Status},
     metrics::{
         Process,
         text::{Kind, Text},
@@ -48,6 +48,13 @@ fn node(text: &mut Text, status: &Status) {
     let help = "Problems that lbctl status shows.";
     text.gauge("lbctl_problems", help, number(status.problems.len() as u64));
     text.gauge("lbctl_connections", "Client connections of the process.", number(status.connections));
+    let help = "Processes before an upgrade whose connections still end.";
+    text.gauge("lbctl_earlier_processes", help, number(status.earlier.len() as u64));
+    let of_earlier = |of: fn(&EarlierProcess) -> u64| number(status.earlier.iter().map(of).sum());
+    let help = "Client connections of these; they are not among lbctl_connections.";
+    text.gauge("lbctl_earlier_connections", help, of_earlier(|process| process.connections));
+    let help = "Exchanges in flight on these.";
+    text.gauge("lbctl_earlier_exchanges", help, of_earlier(|process| process.exchanges));
     let help = "The most that there may be: maxconn, or less where open files are too few.";
     text.gauge("lbctl_connections_limit", help, number(status.maxconn));
     let help = "1 while clients wait because the process has as many connections as it may.";
