@@ -241,8 +241,9 @@ impl Daemon {
     fn say_hello(&mut self, address: IpAddr, given: Option<OwnedFd>, known: Option<KnownSession>) {
         let peers = self.identity.peers(&self.config);
         if !peers.is_empty() {
-            self.neighbours =
-                Some(Neighbours::start(clock::now(), address, given, known, self.local(), peers));
+            let mut neighbours = Neighbours::start(clock::now(), address, given, known, self.local(), peers);
+            neighbours.set_secret(self.config.cluster.secret());
+            self.neighbours = Some(neighbours);
         }
     }
 

@@ -26,6 +26,8 @@ mod orders;
 mod reload;
 #[path = "daemon/run.rs"]
 mod run;
+#[path = "daemon/secret.rs"]
+mod secret;
 #[path = "daemon/sockets.rs"]
 mod sockets;
 #[path = "daemon/source.rs"]

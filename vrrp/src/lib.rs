@@ -33,6 +33,7 @@ pub mod ndp;
 pub mod output;
 pub mod password;
 pub mod readiness;
+pub mod secret;
 pub mod status;
 pub mod transport;
 
@@ -46,5 +47,6 @@ pub use moment::Moment;
 pub use output::{Moments, Output, TimeoutReason, Transition};
 pub use password::Password;
 pub use readiness::Readiness;
+pub use secret::Secret;
 pub use status::{GroupStatus, State};
 pub use transport::{Transport, Unicast};

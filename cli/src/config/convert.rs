@@ -53,7 +53,7 @@ pub(crate) const MAXCONN: u32 = 20_000;
 
 /// `hash` and `files` are left empty.
 pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
-    let cluster = cluster::convert(file.cluster.as_ref(), report);
+    let cluster = cluster::convert(file.cluster.as_ref(), &file.folder, report);
     let global = global(&file.global);
     let vips = vip::convert(&file.vips, &cluster, report);
     let mut groups = group::convert(&file.vips, &vips, &cluster, report);

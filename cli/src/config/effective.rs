@@ -89,6 +89,10 @@ fn cluster(out: &mut String, cluster: &Cluster) {
         );
         line(out, &format!("node.{}", key(&node.name)), table);
     }
+    match &cluster.secret {
+        Some(secret) => line(out, "secret_file", quoted(&secret.file)),
+        None => out.push_str("# secret_file: none, so the hello is not signed\n"),
+    }
 }
 
 fn vips(out: &mut String, group: &Group, cluster: &Cluster) {

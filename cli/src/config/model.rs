@@ -8,7 +8,7 @@ use std::{
 };
 
 use lb_proxy::config::{EventFormat, LogDestination, LogTarget, Owner, Source};
-use lb_vrrp::{GroupConfig, PeerKind, Priority};
+use lb_vrrp::{GroupConfig, PeerKind, Priority, Secret};
 
 use super::diagnostic::Diagnostics;
 
@@ -58,8 +58,19 @@ pub struct SourceByNode {
 /// `[cluster]`.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
+    /// Signs what its nodes say to each other.
+    pub secret: Option<SecretFile>,
     /// In the order of the file.
     pub nodes: Vec<Node>,
+}
+
+/// `secret_file`.
+#[derive(Clone, Debug)]
+pub struct SecretFile {
+    /// As the file names it.
+    pub file: String,
+    /// What stands there.
+    pub secret: Secret,
 }
 
 /// One node.
@@ -122,6 +133,13 @@ impl Default for Global {
             group: None,
             log_event_format: EventFormat::Text,
         }
+    }
+}
+
+impl Cluster {
+    /// What stands in `secret_file`.
+    pub fn secret(&self) -> Option<Secret> {
+        self.secret.as_ref().map(|file| file.secret.clone())
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a file means: the model that comes out of it.
 
+mod secret;
+
 use std::{net::IpAddr, time::Duration};
 
 use lb_proxy::config::{BackendId, Balance, CheckKind, Mode};

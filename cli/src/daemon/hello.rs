@@ -6,9 +6,9 @@
 //! clock ──────────▶ handle_timeout ──┘             └─▶ peers(): for `lbctl status`
 //! ```
 //!
-//! It moves no address, forged or missing. But a switchover and a drain that nobody would answer are refused by what it says,
-//! and it is not signed: what the one who asks has `--force` for. Sans-IO; the UDP socket is in
-//! [`endpoint`](self::endpoint).
+//! It moves no address, forged or missing. But a switchover and a drain that nobody would answer are refused by what it says;
+//! without a secret of the cluster it is not signed, and the one who asks has `--force` for that. Sans-IO; the UDP socket is
+//! in [`endpoint`](self::endpoint).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use lb_vrrp::{Moment, State};
+use lb_vrrp::{Moment, Secret, State};
 use serde::{Deserialize, Serialize};
 
 use crate::control::Ready;
@@ -40,6 +40,9 @@ const SILENCE: Duration = Duration::from_millis(3_500);
 
 /// A differing file is reported again no sooner, whatever a forger says.
 const DRIFT_GAP: Duration = Duration::from_secs(60);
+
+/// The same for hellos that are not believed.
+const REFUSAL_GAP: Duration = Duration::from_secs(60);
 
 /// TTL of a hello, sent and required: it was never routed.
 const TTL: u8 = 255;
@@ -91,8 +94,20 @@ pub(super) struct Peer {
     /// The boots before this one, each with the last counter that was heard of it.
     past_boots: VecDeque<(String, u64)>,
     drift_reported: Option<(Moment, String)>,
+    /// The last datagram from its address and port that was not signed as it should be, until a right one comes.
+    refused: Option<(Moment, Refusal)>,
+    refusal_told: Option<Moment>,
     events_left: u32,
     events_since: Moment,
+}
+
+/// Why what comes from a peer's address is not believed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Refusal {
+    /// It is not signed.
+    Unsigned,
+    /// It is, and not by our secret.
+    OtherSecret,
 }
 
 /// Something worth a line in the log.
@@ -106,6 +121,8 @@ pub(super) enum Event {
     Ended { peer: String },
     /// Its file is another one.
     FileDiffers { peer: String, theirs: String },
+    /// Its hellos are not believed.
+    Refused { peer: String, why: Refusal },
 }
 
 /// See the module.
@@ -114,6 +131,7 @@ pub(super) struct Session {
     boot: String,
     counter: u64,
     local: Local,
+    secret: Option<Secret>,
     ending: bool,
     peers: Vec<Peer>,
     last_sent: Option<Moment>,
@@ -182,6 +200,7 @@ impl Session {
             boot,
             counter: 0,
             local,
+            secret: None,
             ending: false,
             peers: peers.into_iter().map(|(name, address)| Peer::new(now, name, address)).collect(),
             last_sent: None,
@@ -214,6 +233,11 @@ impl Session {
         self.peers = peers.into_iter().map(peer).collect();
     }
 
+    /// From now on what is said is signed by this, and nothing else is heard.
+    pub(super) fn handle_secret(&mut self, secret: Option<Secret>) {
+        self.secret = secret;
+    }
+
     /// The node ends: one more hello is due at once, which says so.
     pub(super) fn handle_ending(&mut self, now: Moment, local: Local) {
         self.local = local;
@@ -233,9 +257,17 @@ impl Session {
         if source.port() != PORT {
             return self.count("hello_port");
         }
-        let hello = match message::decode(bytes) {
+        let hello = match message::decode(bytes, self.secret.as_ref()) {
             Ok(hello) => hello,
-            Err(error) => return self.count(error.counter()),
+            Err(error) => {
+                let why = match error {
+                    message::DecodeError::Unsigned => Some(Refusal::Unsigned),
+                    message::DecodeError::Signature => Some(Refusal::OtherSecret),
+                    _ => None,
+                };
+                self.events.extend(why.and_then(|why| peer.refuse(now, why)));
+                return self.count(error.counter());
+            }
         };
         if hello.node != peer.name {
             return self.count("hello_other_name");
@@ -264,7 +296,7 @@ impl Session {
         }
         if now >= self.next {
             self.counter += 1;
-            let bytes = message::encode(&self.hello(now));
+            let bytes = message::encode(&self.hello(now), self.secret.as_ref());
             self.transmits.extend(self.peers.iter().map(|peer| (peer.address, bytes.clone())));
             self.last_sent = Some(now);
             self.next = now + INTERVAL;
@@ -344,6 +376,8 @@ impl Peer {
             due: now + SILENCE,
             past_boots: VecDeque::new(),
             drift_reported: None,
+            refused: None,
+            refusal_told: None,
             events_left: EVENTS,
             events_since: now,
         }
@@ -369,6 +403,22 @@ impl Peer {
         may
     }
 
+    fn refuse(&mut self, now: Moment, why: Refusal) -> Option<Event> {
+        self.refused = Some((now, why));
+        let told = self.refusal_told.is_some_and(|at| now.saturating_since(at) < REFUSAL_GAP);
+        if told {
+            return None;
+        }
+        self.refusal_told = Some(now);
+        Some(Event::Refused { peer: self.name.clone(), why })
+    }
+
+    /// Why it is silent, if something comes from it all the same.
+    pub(super) fn refusal(&self, now: Moment) -> Option<Refusal> {
+        let (at, why) = self.refused?;
+        (now.saturating_since(at) < SILENCE).then_some(why)
+    }
+
     fn take(&mut self, now: Moment, hello: Hello) -> Option<Event> {
         let ending = hello.ending;
         let why = match &self.last {
@@ -387,6 +437,7 @@ impl Peer {
             self.past_boots.push_back((last.boot, last.counter));
         }
         self.last = Some((now, hello));
+        self.refused = None;
         self.due = now + SILENCE;
         self.silent = ending;
         if ending {

@@ -2,10 +2,10 @@
 
 use std::{io, net::IpAddr, os::fd::OwnedFd, time::Duration};
 
-use lb_vrrp::Moment;
+use lb_vrrp::{Moment, Secret};
 
 use super::hello::{
-    Event, KnownSession, Local, Session,
+    Event, KnownSession, Local, Refusal, Session,
     endpoint::{Datagram, Endpoint, PORT},
 };
 
@@ -84,6 +84,11 @@ impl Neighbours {
         self.session.handle_peers(now, peers);
     }
 
+    /// Signs what it says by this from now on, and believes nothing else.
+    pub(super) fn set_secret(&mut self, secret: Option<Secret>) {
+        self.session.handle_secret(secret);
+    }
+
     /// Says what is to be said; returns whether a peer came back.
     pub(super) fn settle(&mut self, now: Moment, local: Local) -> bool {
         self.rebind(now);
@@ -123,6 +128,13 @@ impl Neighbours {
                 }
                 Event::Ended { peer } => tracing::info!(peer, "a node ends"),
                 Event::Silent { peer } => tracing::warn!(peer, "a node is silent"),
+                Event::Refused { peer, why } => {
+                    let why = match why {
+                        Refusal::Unsigned => "not signed: no secret_file there, or none that is in force",
+                        Refusal::OtherSecret => "signed with another secret than ours",
+                    };
+                    tracing::warn!(peer, why, "hellos of a node are not believed");
+                }
                 Event::FileDiffers { peer, theirs } => {
                     tracing::warn!(peer, theirs, "the file differs");
                 }

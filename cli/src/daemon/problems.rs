@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use lb_vrrp::{MemberConfig, Moment, State, status::PeerHeard};
 
-use super::{group::Group, hello, report::Facts};
+use super::{
+    group::Group,
+    hello::{self, Refusal},
+    report::Facts,
+};
 use crate::{
     config::MAXCONN,
     control::{
@@ -166,6 +170,27 @@ fn silence(facts: &Facts<'_>, status: &Status, peer: &Peer) -> Problem {
             since,
             look_at: "it said so itself. Nobody could take over now; start it there: systemctl start lbctl."
                 .to_owned(),
+        };
+    }
+    let refusal = facts.session.and_then(|session| {
+        session.peers().iter().find(|found| found.name == peer.name)?.refusal(facts.at.moment)
+    });
+    if let Some(why) = refusal {
+        let (what, look_at) = match why {
+            Refusal::Unsigned => (
+                "are not signed",
+                "It runs without the secret of [cluster]: another file, or one that was not reloaded yet.",
+            ),
+            Refusal::OtherSecret => (
+                "are signed with another secret",
+                "Compare the file that secret_file of [cluster] names on both nodes (sha256sum), copy the right one over, \
+                 then: lbctl reload.",
+            ),
+        };
+        return Problem {
+            what: format!("hellos of {} {what}", peer.name),
+            since,
+            look_at: format!("What {} says is not believed; no address moves by that. {look_at}", peer.name),
         };
     }
     let says_hello = facts

@@ -250,6 +250,7 @@ impl Daemon {
         let peers = self.identity.peers(&self.config);
         if let Some(neighbours) = &mut self.neighbours {
             neighbours.set_peers(now, peers);
+            neighbours.set_secret(self.config.cluster.secret());
         }
         self.handle_health(now);
         self.survey();

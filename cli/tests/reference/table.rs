@@ -1,6 +1,6 @@
 //! The tables of the book, and files in which one of their keys is set.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 /// A heading of the reference, and a file with an unknown key in the table it describes: the error lists the known
 /// ones.
@@ -129,6 +129,7 @@ const NEEDS: &[(&str, &str)] = &[
 /// Files that examples name.
 const FILES: &[(&str, &str)] = &[
     ("/etc/lbctl/users", "bob:$5$rounds=1000$saltstring$pvA.QSqfiGjH0GbrsjU8SGQUuKMnBHpqW/Nnnrwy9y1\n"),
+    ("/etc/lbctl/secret", "correct horse battery staple\n"),
     ("503.html", "<p>sorry</p>"),
     ("site.pem", include_str!("../good/site.pem")),
     ("site.key", include_str!("../good/site.key")),
@@ -207,6 +208,8 @@ pub(super) fn file(template: &str, settings: &[String], folder: &Path) -> String
         let real = folder.join(format!("{index}.html"));
         if text.contains(path) {
             fs::write(&real, content).unwrap();
+            // Of a secret others must not know.
+            fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
             text = text.replace(path, &real.display().to_string());
         }
     }

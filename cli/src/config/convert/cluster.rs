@@ -1,19 +1,28 @@
-//! `[cluster]`: addresses and priorities that no two nodes share.
+//! `[cluster]`: addresses and priorities that no two nodes share, and the secret that they do.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
 
-use lb_vrrp::{PeerKind, Priority};
+use lb_vrrp::{PeerKind, Priority, Secret};
 
+use super::answers;
 use crate::config::{
     diagnostic::Report,
-    model::{Cluster, Node, default_priority},
+    model::{Cluster, Node, SecretFile, default_priority},
     raw,
 };
+
+/// Of the file with the secret, in bytes.
+const LARGEST_SECRET: u64 = 1024;
 
 /// More nodes than this have no use, and the bands of the priorities are made for few.
 const MOST_NODES: usize = 5;
 
-pub(super) fn convert(raw: Option<&raw::Cluster>, report: &Report<'_>) -> Cluster {
+pub(super) fn convert(raw: Option<&raw::Cluster>, folder: &Path, report: &Report<'_>) -> Cluster {
     let Some(raw) = raw else { return Cluster::default() };
     let mut cluster = Cluster::default();
     for (index, named) in raw.nodes.iter().enumerate() {
@@ -42,7 +51,30 @@ pub(super) fn convert(raw: Option<&raw::Cluster>, report: &Report<'_>) -> Cluste
     {
         report.error(last.name.span, "every node is foreign; at least one has to run lbctl");
     }
+    if let Some(file) = &raw.secret_file {
+        match secret(&folder.join(&file.value), report) {
+            Ok(secret) => cluster.secret = Some(SecretFile { file: file.value.clone(), secret }),
+            Err(why) => report.error(file.span, format!("\"{}\" {why}", file.value.escape_debug())),
+        }
+    }
     cluster
+}
+
+/// The end of a sentence about the file.
+fn secret(path: &Path, report: &Report<'_>) -> Result<Secret, String> {
+    let bytes = answers::read_file(path, LARGEST_SECRET, report)?;
+    let mode = fs::metadata(path).map_or(0, |found| found.mode());
+    if mode & 0o007 != 0 {
+        return Err(format!(
+            "has the mode {:04o}, so everybody on this machine may know it: chmod o= {}, and write a new secret into it",
+            mode & 0o7777,
+            path.display()
+        ));
+    }
+    let text = std::str::from_utf8(&bytes).unwrap_or("\0");
+    Secret::new(text.trim_end_matches(['\n', '\r'])).map_err(|why| {
+        format!("{why}; one line is wanted, as `openssl rand -hex 32` prints it, the same on all nodes")
+    })
 }
 
 fn check_address(cluster: &Cluster, node: &Node, raw: &raw::Node, report: &Report<'_>) {

@@ -1,4 +1,4 @@
-//! `[cluster]`: the nodes.
+//! `[cluster]`: the nodes and their secret.
 
 use std::net::Ipv4Addr;
 
@@ -12,6 +12,7 @@ use crate::config::{
 
 #[derive(Debug)]
 pub(crate) struct Cluster {
+    pub(crate) secret_file: Option<At<String>>,
     /// In the order of the file.
     pub(crate) nodes: Vec<Named<Node>>,
 }
@@ -31,11 +32,15 @@ impl Cluster {
         let nodes = fields.named("node", "a table: node.lb1 = \"192.0.2.11\" for each node");
         let nodes =
             nodes.into_iter().map(|(name, value)| Named { value: Node::read(&name, &value), name }).collect();
+        let secret_file = fields.string("secret_file", "the path of a file, as in \"/etc/lbctl/secret\"");
         fields.finish(|key| match key {
+            "secret" => {
+                Some("the secret stands in a file of its own: secret_file = \"/etc/lbctl/secret\"".into())
+            }
             "nodes" => Some("write node.lb1 = \"192.0.2.11\" for each node".into()),
             _ => None,
         });
-        Self { nodes }
+        Self { secret_file, nodes }
     }
 }
 

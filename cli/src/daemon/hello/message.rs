@@ -1,7 +1,14 @@
 //! The hello on the wire: four bytes `LBH` + version, then one JSON object; at most 1,400 bytes in all.
 //!
+//! ```text
+//! LBH 1 {"node":"lb1", ... ,"signature":"<64 hexadecimal digits>"}
+//! └─────── signed ────────┘
+//! ```
+//!
+//! The signature is the last member, where the cluster has a secret: a program that knows of none reads the rest.
 //! Ages instead of moments, because the nodes' clocks have nothing in common.
 
+use lb_vrrp::{Secret, secret::SIGNATURE};
 use serde::{Deserialize, Serialize};
 
 use crate::{control::Ready, output::text::printable};
@@ -13,6 +20,16 @@ pub(crate) const MAX_BYTES: usize = 1400;
 const VERSION: u8 = 1;
 
 const MAGIC: [u8; 3] = *b"LBH";
+
+/// What the signature is for.
+const PURPOSE: &str = "lbctl hello 1";
+
+/// What is before and after the digits of the signature.
+const BEFORE_SIGNATURE: &[u8] = b",\"signature\":\"";
+const AFTER_SIGNATURE: &[u8] = b"\"}";
+
+/// Bytes of all three; one of them is there without a signature, too.
+const SIGNATURE_ROOM: usize = BEFORE_SIGNATURE.len() + 2 * SIGNATURE + AFTER_SIGNATURE.len();
 
 /// Characters of a reason, and their number per group, in an ordinary hello.
 const REASON_LENGTH: usize = 120;
@@ -91,6 +108,12 @@ pub(crate) enum DecodeError {
     /// Not the fields that belong there.
     #[error("malformed")]
     Malformed,
+    /// This node has a secret, and whoever said that has none.
+    #[error("not signed")]
+    Unsigned,
+    /// Not by our secret.
+    #[error("signed with another secret")]
+    Signature,
 }
 
 impl DecodeError {
@@ -101,29 +124,60 @@ impl DecodeError {
             Self::Foreign => "hello_foreign",
             Self::Version(_) => "hello_other_version",
             Self::Malformed => "hello_malformed",
+            Self::Unsigned => "hello_unsigned",
+            Self::Signature => "hello_signature",
         }
     }
 }
 
 /// The bytes of `hello`; what does not fit is left out, least important first.
-pub(crate) fn encode(hello: &Hello) -> Vec<u8> {
+pub(crate) fn encode(hello: &Hello, secret: Option<&Secret>) -> Vec<u8> {
+    let most = if secret.is_some() { MAX_BYTES - SIGNATURE_ROOM } else { MAX_BYTES };
     let mut hello = hello.clone();
     shorten_reasons(&mut hello, REASONS, REASON_LENGTH);
     let mut bytes = write(&hello);
-    if bytes.len() > MAX_BYTES {
+    if bytes.len() > most {
         hello.shortened = true;
         shorten_reasons(&mut hello, 1, 40);
         bytes = write(&hello);
     }
-    if bytes.len() > MAX_BYTES {
+    if bytes.len() > most {
         hello.addresses.clear();
         bytes = write(&hello);
     }
-    while bytes.len() > MAX_BYTES && hello.groups.pop().is_some() {
+    while bytes.len() > most && hello.groups.pop().is_some() {
         bytes = write(&hello);
     }
-    bytes.truncate(MAX_BYTES);
+    bytes.truncate(most);
+    if let Some(secret) = secret {
+        sign(&mut bytes, secret);
+    }
     bytes
+}
+
+fn sign(bytes: &mut Vec<u8>, secret: &Secret) {
+    // The object ends behind the signature.
+    bytes.pop();
+    let digits = secret.sign(PURPOSE, &[bytes]).map(|octet| format!("{octet:02x}"));
+    bytes.extend_from_slice(BEFORE_SIGNATURE);
+    bytes.extend(digits.iter().flat_map(|digits| digits.bytes()));
+    bytes.extend_from_slice(AFTER_SIGNATURE);
+}
+
+fn verify(bytes: &[u8], secret: &Secret) -> Result<(), DecodeError> {
+    let (signed, end) =
+        bytes.split_at_checked(bytes.len().saturating_sub(SIGNATURE_ROOM)).ok_or(DecodeError::Unsigned)?;
+    let digits = end
+        .strip_prefix(BEFORE_SIGNATURE)
+        .and_then(|end| end.strip_suffix(AFTER_SIGNATURE))
+        .and_then(|digits| std::str::from_utf8(digits).ok())
+        .ok_or(DecodeError::Unsigned)?;
+    let octet = |at| digits.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let signature: Option<Vec<_>> = (0..digits.len()).step_by(2).map(octet).collect();
+    match signature {
+        Some(signature) if secret.is_signed(PURPOSE, &[signed], &signature) => Ok(()),
+        Some(_) | None => Err(DecodeError::Signature),
+    }
 }
 
 fn write(hello: &Hello) -> Vec<u8> {
@@ -183,14 +237,16 @@ impl Hello {
     }
 }
 
-/// Reads a datagram of any content. What is in it has no characters that a terminal or a log obeys.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Hello, DecodeError> {
+/// Reads a datagram of any content; with a `secret` only one that is signed by it. What is in it has no characters that a
+/// terminal or a log obeys.
+pub(crate) fn decode(bytes: &[u8], secret: Option<&Secret>) -> Result<Hello, DecodeError> {
     if bytes.len() > MAX_BYTES {
         return Err(DecodeError::TooLong(bytes.len()));
     }
     let body = bytes.strip_prefix(&MAGIC).ok_or(DecodeError::Foreign)?;
     match body.split_first() {
         Some((&VERSION, body)) => {
+            secret.map_or(Ok(()), |secret| verify(bytes, secret))?;
             serde_json::from_slice(body).map(Hello::tame).map_err(|_| DecodeError::Malformed)
         }
         Some((&version, _)) => Err(DecodeError::Version(version)),
@@ -235,9 +291,9 @@ mod tests {
     fn a_hello_is_read_as_it_was_written() {
         let mut hello = hello(1, "a Backup is silent");
         hello.groups[0].ready = Ready::Yes;
-        let bytes = encode(&hello);
+        let bytes = encode(&hello, None);
         assert_eq!(&bytes[..4], b"LBH\x01");
-        assert_eq!(decode(&bytes), Ok(hello));
+        assert_eq!(decode(&bytes, None), Ok(hello));
     }
 
     #[test]
@@ -254,46 +310,85 @@ mod tests {
             (sent.file, sent.groups[0].name) = (evil.to_owned(), evil.to_owned());
             sent.addresses[0].interface = evil.to_owned();
             sent.groups[0].ready = ready;
-            let read = decode(&write(&sent)).expect("readable");
+            let read = decode(&write(&sent), None).expect("readable");
             let shown = format!("{read:?}");
             assert_eq!(read.node, "?[31mE???<0>?");
             assert_eq!(shown.matches("?[31mE???<0>?").count(), 8, "{shown}");
         }
         let mut long = hello(1, "x");
         long.groups[0].why = "ü".repeat(300);
-        assert_eq!(decode(&write(&long)).expect("readable").groups[0].why.chars().count(), 122);
+        assert_eq!(decode(&write(&long), None).expect("readable").groups[0].why.chars().count(), 122);
     }
 
     #[test]
     fn a_hello_never_exceeds_1400_bytes_and_stays_readable() {
         for groups in [1, 4, 40] {
-            let bytes = encode(&hello(groups, &"ü".repeat(500)));
+            let bytes = encode(&hello(groups, &"ü".repeat(500)), None);
             assert!(bytes.len() <= 1400, "{} bytes", bytes.len());
-            let read = decode(&bytes).expect("readable");
+            let read = decode(&bytes, None).expect("readable");
             assert_eq!(read.node, "lb1");
             assert!(!read.groups.is_empty());
         }
     }
 
+    fn secret(text: &str) -> Secret {
+        Secret::new(text).expect("long enough")
+    }
+
+    #[test]
+    fn signed_hello_is_read_with_the_secret_and_without_one() {
+        let (ours, other) = (secret("correct horse battery staple"), secret("wrong horse battery staple"));
+        for groups in [1, 4, 40] {
+            let said = hello(groups, &"ü".repeat(500));
+            let bytes = encode(&said, Some(&ours));
+            assert!(bytes.len() <= 1400, "{} bytes", bytes.len());
+            let read = decode(&bytes, Some(&ours)).expect("readable");
+            assert_eq!(decode(&bytes, None), Ok(read), "by who has no secret yet, or a program of before");
+            assert_eq!(decode(&bytes, Some(&other)), Err(DecodeError::Signature));
+            assert_eq!(decode(&encode(&said, None), Some(&ours)), Err(DecodeError::Unsigned));
+        }
+    }
+
+    #[test]
+    fn signed_hello_with_any_bit_changed_or_cut_anywhere_is_refused() {
+        let ours = secret("correct horse battery staple");
+        let bytes = encode(&hello(1, "started"), Some(&ours));
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            // 'a' and 'A' are one digit.
+            let is_case = bytes[at].is_ascii_hexdigit() && changed[at].eq_ignore_ascii_case(&bytes[at]);
+            assert!(is_case || decode(&changed, Some(&ours)).is_err(), "octet {at}");
+            assert!(decode(&bytes[..at], Some(&ours)).is_err(), "cut before {at}");
+        }
+        let mut longer = bytes;
+        longer.push(b'}');
+        assert_eq!(decode(&longer, Some(&ours)), Err(DecodeError::Unsigned));
+    }
+
     #[test]
     fn other_bytes_are_refused_by_reason() {
-        let mut newer = encode(&hello(1, "x"));
+        let mut newer = encode(&hello(1, "x"), None);
         newer[3] = 2;
-        assert_eq!(decode(&newer), Err(DecodeError::Version(2)));
-        assert_eq!(decode(b""), Err(DecodeError::Foreign));
-        assert_eq!(decode(b"LBH"), Err(DecodeError::Foreign));
-        assert_eq!(decode(b"GET / HTTP/1.1"), Err(DecodeError::Foreign));
-        assert_eq!(decode(b"LBH\x01{\"node\":1}"), Err(DecodeError::Malformed));
-        assert_eq!(decode(&[0; 1401]), Err(DecodeError::TooLong(1401)));
+        assert_eq!(decode(&newer, None), Err(DecodeError::Version(2)));
+        assert_eq!(decode(b"", None), Err(DecodeError::Foreign));
+        assert_eq!(decode(b"LBH", None), Err(DecodeError::Foreign));
+        assert_eq!(decode(b"GET / HTTP/1.1", None), Err(DecodeError::Foreign));
+        assert_eq!(decode(b"LBH\x01{\"node\":1}", None), Err(DecodeError::Malformed));
+        assert_eq!(decode(&[0; 1401], None), Err(DecodeError::TooLong(1401)));
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..1500)) {
-            let _ = decode(&bytes);
+            let _ = decode(&bytes, None);
             let mut prefixed = b"LBH\x01".to_vec();
             prefixed.extend(bytes);
-            let _ = decode(&prefixed);
+            let _ = decode(&prefixed, None);
+            prefixed.extend_from_slice(BEFORE_SIGNATURE);
+            prefixed.extend([b'0'; 2 * SIGNATURE]);
+            prefixed.extend_from_slice(AFTER_SIGNATURE);
+            prop_assert!(decode(&prefixed, Some(&secret("correct horse battery staple"))).is_err());
         }
     }
 }

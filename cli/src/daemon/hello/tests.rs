@@ -1,5 +1,7 @@
 //! Two sessions over an emulated wire, and what one must refuse.
 
+mod signed;
+
 use super::*;
 
 const LB1: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 11));
@@ -158,7 +160,9 @@ fn a_differing_file_is_reported_once_and_not_faster_than_once_a_minute() {
         one.handle_datagram(at(now), from(LB2), Some(255), &bytes);
         drifts.extend(events(&mut one).into_iter().filter_map(|event| match event {
             Event::FileDiffers { theirs, .. } => Some((now, theirs)),
-            Event::Appeared { .. } | Event::Silent { .. } | Event::Ended { .. } => None,
+            Event::Appeared { .. } | Event::Silent { .. } | Event::Ended { .. } | Event::Refused { .. } => {
+                None
+            }
         }));
     }
     assert_eq!(drifts, [(1_000, "bbbb".to_owned()), (62_000, "dddd".to_owned())]);

@@ -133,7 +133,9 @@ fn leaves(table: Table) -> BTreeMap<String, Value> {
 fn other_contents(old: &Config, new: &Config) -> HashSet<String> {
     let before = contents(old);
     let other = contents(new).into_iter().filter(|(what, files)| before.get(what) != Some(files));
-    other.map(|(what, _)| what).collect()
+    let secret = |config: &Config| config.cluster.secret.as_ref().map(|file| file.secret.clone());
+    let is_other_secret = secret(old) != secret(new);
+    other.map(|(what, _)| what).chain(is_other_secret.then(|| "cluster".to_owned())).collect()
 }
 
 /// What stands in the pages, answers and certificates of each thing, in the order in which it names their files.

@@ -30,3 +30,20 @@ fn another_cluster_that_wants_other_addresses_is_a_problem_while_it_is_heard() {
     let later = world.status(13_000);
     assert!(later.problems.iter().all(|problem| !problem.what.contains("vrid")), "{:?}", later.problems);
 }
+
+#[test]
+fn a_node_whose_hellos_are_not_believed_is_named_with_the_reason() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.is(State::Active, at(1_000), None);
+    world.hears(at(5_000), State::Backup, Ready::Yes, &hash);
+    world
+        .session
+        .handle_secret(Some(lb_vrrp::Secret::new("correct horse battery staple").expect("long enough")));
+    world.hears(at(9_000), State::Backup, Ready::Yes, &hash);
+    assert_eq!(
+        only_problem(&world.status(10_000)),
+        "hellos of lb2 are not signed: What lb2 says is not believed; no address moves by that. It runs without the secret of \
+         [cluster]: another file, or one that was not reloaded yet."
+    );
+}
