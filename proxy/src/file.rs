@@ -55,6 +55,26 @@ pub fn read(path: &Path, largest: u64) -> Result<Vec<u8>, ReadError> {
     patience::within(&path.to_string_lossy(), move || read_now(&own, largest))?
 }
 
+/// The names of what is in the folder at `path`, sorted; those that are no UTF-8 are left out.
+///
+/// # Errors
+/// It is no folder, or it can't be read, or not in time.
+pub fn list(path: &Path) -> Result<Vec<String>, ReadError> {
+    let own = path.to_owned();
+    patience::within(&path.to_string_lossy(), move || {
+        let entries = fs::read_dir(&own).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied if access(&own, AccessFlags::R_OK).is_ok() => {
+                ReadError::OutOfReach(own_user())
+            }
+            _ => error.into(),
+        })?;
+        let mut names: Vec<String> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        Ok(names)
+    })?
+}
+
 /// `error` of making or opening the file at `path` to write: says what helps if this user may, and this process may not.
 pub(crate) fn with_reach(path: &Path, error: io::Error) -> io::Error {
     let target = if path.exists() { Some(path) } else { path.parent() };

@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod certificate;
+mod certificates;
 mod handshake;
 mod provider;
 mod record;
@@ -13,7 +14,8 @@ mod x509;
 
 pub use self::{
     certificate::{Certificate, CertificateError},
-    session::Session,
+    certificates::{Certificates, Set, Shown},
+    session::{CIPHERS, CIPHERSUITES, Session},
     x509::{X509, X509Error},
 };
 

@@ -14,6 +14,8 @@ mod bytes;
 mod certificates;
 #[path = "tls/handshakes.rs"]
 mod handshakes;
+#[path = "tls/names.rs"]
+mod names;
 #[path = "tls/openssl.rs"]
 mod openssl;
 #[path = "tls/peer.rs"]

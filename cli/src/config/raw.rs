@@ -13,7 +13,7 @@ pub(crate) use self::{
     proxy::{
         Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Given, Keepalive,
         Kind, Observing, OnMarkedDown, PROXY_EXTENSIONS, Page, PageSource, Pool, RetryOn, Rule, Section,
-        Server, Source, SourceSettings, Statistics, Tls, UniqueId, rules,
+        Server, Source, SourceSettings, Statistics, Tls, TlsCertificate, UniqueId, rules,
         rules::{Action, Condition, Content, Destination},
     },
     users::Users,

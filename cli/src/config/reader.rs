@@ -199,6 +199,10 @@ impl<'a> Value<'a> {
         self.report
     }
 
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.value, DeValue::Array(_))
+    }
+
     pub(crate) fn is_empty_list(&self) -> bool {
         matches!(self.value, DeValue::Array(list) if list.is_empty())
     }

@@ -18,6 +18,10 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("[frontend.NAME]", "[frontend.web]\nzzzzzzzz = 1"),
     ("[frontend.NAME] bind", "[frontend.web]\nbind = { zzzzzzzz = 1 }"),
     ("[frontend.NAME] bind.tls", "[frontend.web]\nbind = { address = \"*:443\", tls = { zzzzzzzz = 1 } }"),
+    (
+        "[frontend.NAME] bind.tls.certificate",
+        "[frontend.web]\nbind = { address = \"*:443\", tls = [{ zzzzzzzz = 1 }] }",
+    ),
     ("[frontend.NAME] unique_id", "[frontend.web]\nunique_id = { zzzzzzzz = 1 }"),
     ("[frontend.NAME] capture", "[frontend.web]\ncapture = { zzzzzzzz = 1 }"),
     (

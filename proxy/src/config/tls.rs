@@ -1,27 +1,38 @@
 //! TLS to clients.
 
-use crate::tls::Certificate;
+use std::sync::Arc;
+
+use crate::tls::Certificates;
 
 /// How a listener speaks TLS.
 #[derive(Clone, Debug)]
 pub struct Tls {
     /// The files, as the configuration has them.
-    pub files: TlsFiles,
-    /// What is in them.
-    pub certificate: Certificate,
+    pub files: Vec<TlsFiles>,
+    /// What is in them. At least one.
+    pub certificates: Arc<Certificates>,
+    /// Who asks for no name that is there is refused.
+    pub strict_sni: bool,
     /// Not later than [`Self::max_version`].
     pub min_version: TlsVersion,
     /// The latest.
     pub max_version: TlsVersion,
+    /// Those of TLS 1.2, the preferred one first, by OpenSSL's name ([`crate::tls::CIPHERS`]). Empty: all, and the client
+    /// chooses.
+    pub ciphers: Vec<&'static str>,
+    /// The same for TLS 1.3 ([`crate::tls::CIPHERSUITES`]).
+    pub ciphersuites: Vec<&'static str>,
 }
 
-/// Where certificate and key are.
+/// Where certificates and keys are.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TlsFiles {
-    /// The certificate and its chain, and without [`Self::key`] the key.
+    /// The certificate and its chain, and without [`Self::key`] the key; or a folder with such files.
     pub certificate: String,
     /// The key, where it has a file of its own.
     pub key: Option<String>,
+    /// Names for which it is shown instead of its own.
+    pub names: Option<Vec<String>>,
 }
 
 /// A version of TLS, in their order.

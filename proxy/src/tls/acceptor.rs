@@ -3,13 +3,13 @@
 use std::sync::{Arc, LazyLock};
 
 use rustls::{
-    ServerConfig, SupportedProtocolVersion,
-    crypto::aws_lc_rs::Ticketer,
+    ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+    crypto::{CryptoProvider, aws_lc_rs::Ticketer},
     server::{NoServerSessionStorage, ProducesTickets},
     version,
 };
 
-use super::{provider, resolver::Resolver};
+use super::{provider, resolver::Resolver, session::cipher_name};
 use crate::config::{Mode, Tls, TlsVersion};
 
 /// Protocols that are offered to a client that asks (RFC 7301).
@@ -35,11 +35,16 @@ impl Acceptor {
                 .filter(|(version, _)| (tls.min_version..=tls.max_version).contains(version))
                 .map(|(_, version)| version)
                 .collect();
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(provider()))
+        let mut config = ServerConfig::builder_with_provider(with_ciphers(tls))
             .with_protocol_versions(&versions)
             .expect("whoever makes a configuration has checked that the smallest version is not beyond the largest")
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver::new(&tls.certificate)));
+            .with_cert_resolver(Arc::new(Resolver {
+                certificates: Arc::clone(&tls.certificates),
+                is_strict: tls.strict_sni,
+            }));
+        // Who writes a list has an order in mind.
+        config.ignore_client_order = !tls.ciphers.is_empty() || !tls.ciphersuites.is_empty();
         if mode == Mode::Http {
             config.alpn_protocols = ALPN_HTTP.iter().map(|name| name.to_vec()).collect();
         }
@@ -51,4 +56,26 @@ impl Acceptor {
         }
         Self { config: Arc::new(config), number }
     }
+}
+
+/// The cryptography, with the ciphers that are wanted and in their order.
+fn with_ciphers(tls: &Tls) -> Arc<CryptoProvider> {
+    if tls.ciphers.is_empty() && tls.ciphersuites.is_empty() {
+        return Arc::clone(provider());
+    }
+    let suites = &provider().cipher_suites;
+    let wanted = |names: &[&str], is_tls13: bool| {
+        let all = suites.iter().filter(|suite| suite.tls13().is_some() == is_tls13);
+        let mut found: Vec<_> = all.copied().collect();
+        if !names.is_empty() {
+            let place = |suite: &SupportedCipherSuite| {
+                names.iter().position(|name| *name == cipher_name(suite.suite()))
+            };
+            found.retain(|suite| place(suite).is_some());
+            found.sort_by_key(place);
+        }
+        found
+    };
+    let cipher_suites = [wanted(&tls.ciphersuites, true), wanted(&tls.ciphers, false)].concat();
+    Arc::new(CryptoProvider { cipher_suites, ..CryptoProvider::clone(provider()) })
 }

@@ -44,6 +44,9 @@ pub(crate) enum HandshakeError {
     /// One side does not want the other, or does not understand it.
     #[error("{0}")]
     Refused(rustls::Error),
+    /// It wants a name that is not here, and no other will do.
+    #[error("no certificate is for the name that the client asks for")]
+    NoCertificate,
     /// The connection broke.
     #[error("{0}")]
     Broken(io::Error),
@@ -56,7 +59,7 @@ impl HandshakeError {
             Self::Empty => "Connection closed during SSL handshake",
             Self::Closed | Self::Broken(_) => "Connection error during SSL handshake",
             Self::Elapsed => "Timeout during SSL handshake",
-            Self::Refused(_) => "SSL handshake failure",
+            Self::NoCertificate | Self::Refused(_) => "SSL handshake failure",
         }
     }
 }
@@ -129,8 +132,10 @@ impl Handshake {
             None => &mut [],
         };
         let UnbufferedStatus { discard, state } = self.connection.process_tls_records(shown);
-        if let Some(name) = resolver::seen() {
-            self.server_name = name;
+        let seen = resolver::seen();
+        let is_unnamed = seen.as_ref().is_some_and(|seen| seen.is_refused);
+        if let Some(seen) = seen {
+            self.server_name = seen.name;
         }
         let step = match state {
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
@@ -150,6 +155,7 @@ impl Handshake {
             Ok(ConnectionState::BlockedHandshake) => Ok(Step::Show),
             Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done),
             Ok(_) => Err(HandshakeError::Closed),
+            Err(_) if is_unnamed => Err(HandshakeError::NoCertificate),
             Err(error) => Err(HandshakeError::Refused(error)),
         };
         if let Some(inbox) = self.inbox.as_mut().filter(|_| discard > 0) {

@@ -15,8 +15,14 @@ pub struct Session {
     pub is_resumed: bool,
 }
 
+/// Of TLS 1.3, by OpenSSL's name.
+pub const CIPHERSUITES: [&str; 3] = [NAMES[0].1, NAMES[1].1, NAMES[2].1];
+
+/// Of TLS 1.2, by OpenSSL's name.
+pub const CIPHERS: [&str; 6] = [NAMES[3].1, NAMES[4].1, NAMES[5].1, NAMES[6].1, NAMES[7].1, NAMES[8].1];
+
 /// Ours, with the names that OpenSSL and so HAProxy have for them.
-const CIPHERS: [(CipherSuite, &str); 9] = [
+const NAMES: [(CipherSuite, &str); 9] = [
     (CipherSuite::TLS13_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384"),
     (CipherSuite::TLS13_AES_128_GCM_SHA256, "TLS_AES_128_GCM_SHA256"),
     (CipherSuite::TLS13_CHACHA20_POLY1305_SHA256, "TLS_CHACHA20_POLY1305_SHA256"),
@@ -29,7 +35,7 @@ const CIPHERS: [(CipherSuite, &str); 9] = [
 ];
 
 pub(super) fn cipher_name(suite: CipherSuite) -> &'static str {
-    CIPHERS.iter().find(|(known, _)| *known == suite).map_or("?", |(_, name)| name)
+    NAMES.iter().find(|(known, _)| *known == suite).map_or("?", |(_, name)| name)
 }
 
 #[cfg(test)]
@@ -40,7 +46,14 @@ mod tests {
     #[test]
     fn every_cipher_that_can_be_agreed_on_has_a_name() {
         let suites = &provider().cipher_suites;
-        assert_eq!(suites.len(), CIPHERS.len());
-        assert!(suites.iter().all(|suite| cipher_name(suite.suite()) != "?"));
+        assert_eq!(suites.len(), NAMES.len());
+        for suite in suites {
+            let name = cipher_name(suite.suite());
+            assert_eq!(
+                (CIPHERSUITES.contains(&name), CIPHERS.contains(&name)),
+                (suite.tls13().is_some(), suite.tls13().is_none()),
+                "{suite:?}"
+            );
+        }
     }
 }

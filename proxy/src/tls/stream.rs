@@ -99,7 +99,7 @@ impl TlsStream {
                 return Poll::Ready(Err(HandshakeError::Closed));
             };
             let outcome = ready!(handshake.poll(&self.socket, &self.buffers, context));
-            if let Err(HandshakeError::Refused(_)) = outcome {
+            if let Err(HandshakeError::NoCertificate | HandshakeError::Refused(_)) = outcome {
                 handshake.say_why(&self.socket, &self.buffers);
             }
             Poll::Ready(outcome)

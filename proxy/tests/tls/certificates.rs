@@ -6,7 +6,7 @@ use lb_proxy::{
     Config,
     config::{Mode, Tls, TlsFiles, TlsVersion},
     sample::base64,
-    tls::Certificate,
+    tls::{Certificate, Certificates, Shown},
 };
 use rcgen::{CertificateParams, KeyPair};
 
@@ -28,12 +28,24 @@ pub(crate) fn pem(kind: &str, der: &[u8]) -> String {
 
 /// With this certificate and every version.
 pub(crate) fn tls(certificate: Certificate) -> Tls {
+    several(vec![certificate])
+}
+
+/// With these.
+pub(crate) fn several(certificates: Vec<Certificate>) -> Tls {
     Tls {
-        files: TlsFiles { certificate: "site.pem".into(), key: None },
-        certificate,
+        files: vec![TlsFiles { certificate: "site.pem".into(), key: None, names: None }],
+        certificates: Arc::new(Certificates::new(certificates.into_iter().map(shown).collect())),
+        strict_sni: false,
         min_version: TlsVersion::Tls12,
         max_version: TlsVersion::Tls13,
+        ciphers: Vec::new(),
+        ciphersuites: Vec::new(),
     }
+}
+
+pub(crate) fn shown(certificate: Certificate) -> Shown {
+    Shown { file: "site.pem".into(), certificate, names: None }
 }
 
 /// [`rig::config`] with TLS for a.example.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A certificate that OpenSSL has made, and its file.
-async fn made(folder: &tempfile::TempDir, algorithm: &[&str]) -> (Certificate, PathBuf) {
+pub(crate) async fn made(folder: &tempfile::TempDir, algorithm: &[&str]) -> (Certificate, PathBuf) {
     let (certificate, key) = (folder.path().join("site.crt"), folder.path().join("site.key"));
     let made = Command::new("openssl")
         .args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=a.example"])

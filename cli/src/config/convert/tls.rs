@@ -1,4 +1,4 @@
-//! `tls`: certificates and keys are read here, so that what is wrong with them is found before anything starts.
+//! `tls`: certificates and keys are read with the file, so that what is wrong with them is found before anything starts.
 
 use std::{
     collections::BTreeMap,
@@ -9,18 +9,15 @@ use std::{
 
 use lb_proxy::{
     config::{Tls, TlsFiles, TlsVersion},
-    tls::{Certificate, X509},
+    tls::{Certificates, Shown, X509},
 };
 
-use super::answers;
 use crate::config::{
+    certificates,
     diagnostic::{Report, Span},
     raw,
     reader::At,
 };
-
-/// Of a file with certificates or a key, in bytes.
-const LARGEST: u64 = 1 << 20;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -41,12 +38,54 @@ pub(super) fn convert(raw: &raw::Tls, folder: &Path, report: &Report<'_>) -> Opt
         report.error(at.span, message);
         return None;
     }
-    let file = raw.certificate.as_ref()?;
-    let certificate = read(file, raw.key.as_ref(), folder, report)?;
-    tell_of_dates(file, certificate.facts(), SystemTime::now(), report);
-    let files =
-        TlsFiles { certificate: file.value.clone(), key: raw.key.as_ref().map(|key| key.value.clone()) };
-    Some(Tls { files, certificate, min_version, max_version })
+    let names =
+        |list: &Option<At<Vec<&'static str>>>| list.as_ref().map(|at| at.value.clone()).unwrap_or_default();
+    for (key, list, version) in
+        [("ciphers", &raw.ciphers, TlsVersion::Tls12), ("ciphersuites", &raw.ciphersuites, TlsVersion::Tls13)]
+    {
+        if let Some(at) = list.as_ref().filter(|_| !(min_version..=max_version).contains(&version)) {
+            let message =
+                format!("{key} has no effect: it is of TLS {}, which is not spoken here", version.name());
+            report.warning(at.span, message);
+        }
+    }
+    let files: Vec<TlsFiles> = raw.certificates.iter().map(files_of).collect();
+    let shown = read(raw, &files, folder, report);
+    if shown.is_empty() {
+        return None;
+    }
+    let certificates = Certificates::new(shown.iter().map(|(_, shown)| shown.clone()).collect());
+    for (entry, hidden) in certificates.load().hidden(raw.strict_sni).filter_map(|at| shown.get(at)) {
+        if let Some(entry) = raw.certificates.get(*entry) {
+            let (file, why) = (hidden.file.escape_debug(), why_hidden(hidden));
+            report.warning(entry.file.span, format!("\"{file}\" is shown to no client: {why}"));
+        }
+    }
+    Some(Tls {
+        files,
+        certificates: Arc::new(certificates),
+        strict_sni: raw.strict_sni,
+        min_version,
+        max_version,
+        ciphers: names(&raw.ciphers),
+        ciphersuites: names(&raw.ciphersuites),
+    })
+}
+
+fn why_hidden(hidden: &Shown) -> &'static str {
+    if hidden.names().is_empty() {
+        "it has no name, and is not the first"
+    } else {
+        "for each of its names another one stands before it"
+    }
+}
+
+fn files_of(raw: &raw::TlsCertificate) -> TlsFiles {
+    TlsFiles {
+        certificate: raw.file.value.clone(),
+        key: raw.key.as_ref().map(|key| key.value.clone()),
+        names: raw.sni.clone(),
+    }
 }
 
 /// The entry of a listener, if it has `tls`.
@@ -59,47 +98,36 @@ pub(super) fn by_place(listeners: impl Iterator<Item = Option<Arc<Tls>>>) -> BTr
     listeners.enumerate().filter_map(|(place, tls)| Some((place, tls?))).collect()
 }
 
-fn read(
-    file: &At<String>,
-    key: Option<&At<String>>,
-    folder: &Path,
-    report: &Report<'_>,
-) -> Option<Certificate> {
-    let content = |at: &At<String>| {
-        answers::read_file(&folder.join(&at.value), LARGEST, report)
-            .map_err(|why| tell(at.span, &at.value, &why, report))
-            .ok()
-    };
-    // Both are looked at, so that one error does not hide the other.
-    let (certificates, secret) = (content(file), key.map(content));
-    let (certificates, secret) = (certificates?, secret.map_or(Some(None), |secret| secret.map(Some))?);
-    match Certificate::from_pem(&certificates, secret.as_deref()) {
-        Ok(certificate) => Some(certificate),
-        Err(error) => {
-            let at = key.filter(|_| error.is_of_key()).unwrap_or(file);
-            tell(at.span, &at.value, &error.to_string(), report);
-            None
+/// With the entry of each.
+fn read(raw: &raw::Tls, files: &[TlsFiles], folder: &Path, report: &Report<'_>) -> Vec<(usize, Shown)> {
+    let found = certificates::read(files, folder);
+    found.paths.iter().for_each(|path| report.note_file(path));
+    for wrong in found.wrong {
+        let Some(entry) = raw.certificates.get(wrong.entry) else { continue };
+        let at = entry.key.as_ref().filter(|_| wrong.is_key).unwrap_or(&entry.file);
+        report.error(at.span, format!("\"{}\" {}", wrong.file.escape_debug(), wrong.why));
+    }
+    for (entry, shown) in &found.shown {
+        if let Some(entry) = raw.certificates.get(*entry) {
+            tell_of_dates(entry.file.span, &shown.file, shown.certificate.facts(), SystemTime::now(), report);
         }
     }
-}
-
-fn tell(span: Span, file: &str, why: &str, report: &Report<'_>) {
-    report.error(span, format!("\"{}\" {why}", file.escape_debug()));
+    found.shown
 }
 
 /// One that is over does not keep a node from running: it may have others that are not.
-fn tell_of_dates(file: &At<String>, facts: &X509, now: SystemTime, report: &Report<'_>) {
-    let name = file.value.escape_debug();
+fn tell_of_dates(span: Span, file: &str, facts: &X509, now: SystemTime, report: &Report<'_>) {
+    let name = file.escape_debug();
     let date = |moment: SystemTime| time::OffsetDateTime::from(moment).date();
     match facts.remaining(now) {
         None => {
             let message =
                 format!("\"{name}\" has expired on {}: clients refuse it; renew it", date(facts.not_after));
-            report.stale(file.span, message);
+            report.stale(span, message);
         }
         Some(left) if left < SOON => {
             let (days, end) = (left.as_secs() / DAY.as_secs(), date(facts.not_after));
-            report.warning(file.span, format!("\"{name}\" expires on {end}, in {days} days; renew it"));
+            report.warning(span, format!("\"{name}\" expires on {end}, in {days} days; renew it"));
         }
         Some(_) => {}
     }
@@ -108,7 +136,7 @@ fn tell_of_dates(file: &At<String>, facts: &X509, now: SystemTime, report: &Repo
             "\"{name}\" is not valid before {}: clients refuse it until then; is the clock right?",
             date(facts.not_before)
         );
-        report.warning(file.span, message);
+        report.warning(span, message);
     }
 }
 
@@ -119,12 +147,12 @@ mod tests {
     #[test]
     fn end_that_is_near_is_a_warning_and_one_that_is_past_fails_a_check() {
         let text = "\"site.pem\"";
-        let file = At::new("site.pem".to_owned(), Span { start: 0, end: text.len() });
+        let span = Span { start: 0, end: text.len() };
         let (begin, end) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + 365 * DAY);
         let facts = X509 { not_before: begin, not_after: end, names: Vec::new() };
         let told = |now: SystemTime| {
             let report = Report::new(text);
-            tell_of_dates(&file, &facts, now, &report);
+            tell_of_dates(span, "site.pem", &facts, now, &report);
             let told = report.finish("lb.toml");
             (told.headlines().collect::<Vec<_>>().join("\n"), told.errors(), told.stale())
         };

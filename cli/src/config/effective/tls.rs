@@ -1,13 +1,41 @@
 //! `tls` of a `bind`.
 
-use lb_proxy::config::Tls;
+use lb_proxy::config::{Tls, TlsFiles};
 
-use super::quoted;
+use super::{list, quoted};
 
-/// `{ certificate = "site.pem", min_version = "1.2", max_version = "1.3" }`
+/// `{ certificate = "site.pem", strict_sni = false, min_version = "1.2", max_version = "1.3" }`
 pub(super) fn write(tls: &Tls) -> String {
-    let key = tls.files.key.as_ref().map(|key| format!(", key = {}", quoted(key))).unwrap_or_default();
-    let certificate = quoted(&tls.files.certificate);
-    let (low, high) = (tls.min_version.name(), tls.max_version.name());
-    format!("{{ certificate = {certificate}{key}, min_version = \"{low}\", max_version = \"{high}\" }}")
+    let certificates = match &*tls.files {
+        [TlsFiles { certificate, key, names: None }] => {
+            format!("certificate = {}{}", quoted(certificate), of_key(key))
+        }
+        several => format!("certificate = {}", list(several.iter().map(of_list))),
+    };
+    let (strict, low, high) = (tls.strict_sni, tls.min_version.name(), tls.max_version.name());
+    let ciphers = |key: &str, names: &[&str]| {
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!(", {key} = {}", list(names.iter().map(|name| quoted(name))))
+        }
+    };
+    let ciphers = ciphers("ciphers", &tls.ciphers) + &ciphers("ciphersuites", &tls.ciphersuites);
+    format!(
+        "{{ {certificates}, strict_sni = {strict}, min_version = \"{low}\", max_version = \"{high}\"{ciphers} }}"
+    )
+}
+
+fn of_key(key: &Option<String>) -> String {
+    key.as_ref().map(|key| format!(", key = {}", quoted(key))).unwrap_or_default()
+}
+
+fn of_list(files: &TlsFiles) -> String {
+    let certificate = quoted(&files.certificate);
+    if files.key.is_none() && files.names.is_none() {
+        return certificate;
+    }
+    let names =
+        files.names.as_ref().map(|names| format!(", sni = {}", list(names.iter().map(|name| quoted(name)))));
+    format!("{{ certificate = {certificate}{}{} }}", of_key(&files.key), names.unwrap_or_default())
 }

@@ -30,7 +30,7 @@ pub(crate) use self::{
     server::{Given, Server},
     source::{Source, SourceSettings, interface},
     statistics::Statistics,
-    tls::Tls,
+    tls::{Tls, TlsCertificate},
     unique_id::UniqueId,
 };
 

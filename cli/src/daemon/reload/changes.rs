@@ -1,11 +1,15 @@
 //! What is different in another configuration, in the words of the file. Compared is what `check --effective` prints: what
 //! the file means, with every default in it, and not how it was written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+};
 
 use lb_proxy::{
-    config::ErrorPage,
+    config::{ErrorPage, Frontend},
     rules::{Action, Content, Respond, Rule},
+    tls::Shown,
 };
 use toml::{Table, Value};
 
@@ -139,12 +143,10 @@ fn other_contents(old: &Config, new: &Config) -> HashSet<String> {
 }
 
 /// What stands in the pages, answers and certificates of each thing, in the order in which it names their files.
-fn contents(config: &Config) -> HashMap<String, Vec<&[u8]>> {
+fn contents(config: &Config) -> HashMap<String, Vec<Cow<'_, [u8]>>> {
     let frontends = config.proxy.frontends.iter().map(|one| {
         let rules = one.rules.iter().chain(&one.response_rules);
-        let chains = one.tls.values().flat_map(|tls| &tls.certificate.key().cert);
-        let files =
-            of_files(&one.error_pages, rules).into_iter().chain(chains.map(|certificate| &**certificate));
+        let files = of_files(&one.error_pages, rules).into_iter().chain(certificates(one).map(Cow::Owned));
         (format!("frontend {}", one.name), files.collect())
     });
     let backends = config.proxy.backends.iter().map(|one| {
@@ -154,13 +156,21 @@ fn contents(config: &Config) -> HashMap<String, Vec<&[u8]>> {
     frontends.chain(backends).collect()
 }
 
-fn of_files<'c>(pages: &'c [ErrorPage], rules: impl Iterator<Item = &'c Rule>) -> Vec<&'c [u8]> {
+/// All that its clients are shown.
+fn certificates(frontend: &Frontend) -> impl Iterator<Item = Vec<u8>> {
+    let sets = frontend.tls.values().map(|tls| tls.certificates.load());
+    let chain =
+        |shown: &Shown| shown.certificate.key().cert.iter().map(|one| one.to_vec()).collect::<Vec<_>>();
+    sets.flat_map(move |set| set.all().iter().flat_map(chain).collect::<Vec<_>>())
+}
+
+fn of_files<'c>(pages: &'c [ErrorPage], rules: impl Iterator<Item = &'c Rule>) -> Vec<Cow<'c, [u8]>> {
     let pages = pages.iter().flat_map(|page| [&*page.fields, &*page.content]);
     let answers = rules.flat_map(|rule| &rule.then).filter_map(|action| match action {
         Action::Respond(Respond { content: Content::File { bytes, .. }, .. }) => Some(&**bytes),
         _ => None,
     });
-    pages.chain(answers).collect()
+    pages.chain(answers).map(Cow::Borrowed).collect()
 }
 
 #[cfg(test)]

@@ -1,38 +1,140 @@
 //! `tls` of a `bind`.
 
-use lb_proxy::config::TlsVersion;
+use lb_proxy::{
+    config::TlsVersion,
+    tls::{CIPHERS, CIPHERSUITES},
+};
 
-use crate::config::reader::{At, Value};
+use crate::config::reader::{At, Fields, Value};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Tls {
-    pub(crate) certificate: Option<At<String>>,
-    pub(crate) key: Option<At<String>>,
+    pub(crate) certificates: Vec<TlsCertificate>,
+    pub(crate) strict_sni: bool,
     pub(crate) min_version: Option<At<TlsVersion>>,
     pub(crate) max_version: Option<At<TlsVersion>>,
+    pub(crate) ciphers: Option<At<Vec<&'static str>>>,
+    pub(crate) ciphersuites: Option<At<Vec<&'static str>>>,
+}
+
+/// A file, or a folder with such files.
+#[derive(Debug)]
+pub(crate) struct TlsCertificate {
+    pub(crate) file: At<String>,
+    pub(crate) key: Option<At<String>>,
+    /// Names for which it is shown instead of its own.
+    pub(crate) sni: Option<Vec<String>>,
 }
 
 const EXPECTED: &str = "the path of a certificate with its key, as in \"site.pem\", or { certificate = \"site.crt\", key = \"site.key\" }";
 const CERTIFICATE: &str = "the path of a file in PEM, as in \"site.pem\"";
 const KEY: &str = "the path of a file in PEM, as in \"site.key\"";
+const NAME: &str = "a name that clients ask for, as in \"www.example.com\" or \"*.example.com\"";
 
 impl Tls {
     pub(super) fn read(value: &Value<'_>) -> Option<Self> {
         if !value.is_table() {
-            let certificate = Some(value.string(EXPECTED)?);
-            return Some(Self { certificate, key: None, min_version: None, max_version: None });
+            let certificates = TlsCertificate::read_all(value)?;
+            return Some(Self {
+                certificates,
+                strict_sni: false,
+                min_version: None,
+                max_version: None,
+                ciphers: None,
+                ciphersuites: None,
+            });
         }
         let fields = value.fields("`tls`".into(), EXPECTED)?;
         fields.require("certificate", "certificate = \"site.pem\"");
         let versions = TlsVersion::ALL.map(|version| (version.name(), version));
+        let mut certificates: Vec<TlsCertificate> = fields
+            .value("certificate")
+            .and_then(|value| TlsCertificate::read_all(&value))
+            .unwrap_or_default();
+        if let Some(key) = fields.string("key", KEY) {
+            match &mut *certificates {
+                [only @ TlsCertificate { key: None, .. }] => only.key = Some(key),
+                [] => {}
+                _ => fields.report.error(
+                    key.span,
+                    "`key` is of one certificate; in a list each has its own: { certificate = \"site.crt\", key = \"site.key\" }",
+                ),
+            }
+        }
         let tls = Self {
-            certificate: fields.string("certificate", CERTIFICATE),
-            key: fields.string("key", KEY),
+            certificates,
+            strict_sni: fields.boolean("strict_sni").is_some_and(|strict| strict.value),
             min_version: fields.choice("min_version", &versions),
             max_version: fields.choice("max_version", &versions),
+            ciphers: names(&fields, "ciphers", &CIPHERS),
+            ciphersuites: names(&fields, "ciphersuites", &CIPHERSUITES),
         };
         fields.finish(|_| None);
         Some(tls)
     }
+}
+
+impl TlsCertificate {
+    fn read_all(value: &Value<'_>) -> Option<Vec<Self>> {
+        if value.is_empty_list() {
+            value.mismatch("at least one certificate, as in [\"site.pem\"]");
+            return None;
+        }
+        if !value.is_list() {
+            return Some(vec![Self::read(value, EXPECTED)?]);
+        }
+        let all = value.list(EXPECTED)?;
+        Some(all.iter().filter_map(|value| Self::read(value, CERTIFICATE)).collect())
+    }
+
+    fn read(value: &Value<'_>, expected: &str) -> Option<Self> {
+        if !value.is_table() {
+            return Some(Self { file: value.string(expected)?, key: None, sni: None });
+        }
+        let fields = value.fields("`certificate`".into(), EXPECTED)?;
+        fields.require("certificate", "certificate = \"site.pem\"");
+        let file = fields.string("certificate", CERTIFICATE);
+        let key = fields.string("key", KEY);
+        let sni = fields.value("sni").map(|value| {
+            let names = value.one_or_list();
+            names.iter().filter_map(|name| name.parsed(NAME, server_name)).map(|name| name.value).collect()
+        });
+        fields.finish(|_| None);
+        Some(Self { file: file?, key, sni })
+    }
+}
+
+/// A list without doubles, in an order that matters.
+fn names(fields: &Fields<'_>, key: &'static str, known: &[&'static str]) -> Option<At<Vec<&'static str>>> {
+    let value = fields.value(key)?;
+    let span = value.span;
+    if value.is_empty_list() {
+        value.mismatch(&format!("a list, as in [\"{}\"]", known[0]));
+        return None;
+    }
+    let choices: Vec<_> = known.iter().map(|name| (*name, *name)).collect();
+    let mut names: Vec<&'static str> = Vec::new();
+    for value in value.one_or_list() {
+        let Some(name) = value.choice(&choices) else { continue };
+        if names.contains(&name.value) {
+            value.wrong("is in the list already; remove one");
+        }
+        names.push(name.value);
+    }
+    Some(At::new(names, span))
+}
+
+/// In lower case.
+fn server_name(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_lowercase();
+    let labels = name.strip_prefix("*.").unwrap_or(&name);
+    let is_label = |label: &str| {
+        let mut bytes = label.bytes();
+        !label.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    if !labels.split('.').all(is_label) {
+        return Err("is no name of a host; a wildcard is its first part, as in \"*.example.com\"".to_owned());
+    }
+    Ok(name)
 }
