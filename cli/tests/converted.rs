@@ -4,6 +4,8 @@
 
 #[path = "converted/both.rs"]
 mod both;
+#[path = "converted/checks.rs"]
+mod checks;
 #[allow(dead_code, reason = "shared with the tests of the daemon")]
 #[path = "daemon/harness.rs"]
 mod harness;

@@ -211,6 +211,11 @@ impl Checker {
         self.by_all.is_up()
     }
 
+    /// As [`Self::is_up`], and its first check is done.
+    pub(crate) fn is_down(&self) -> bool {
+        self.is_known && !self.is_up()
+    }
+
     /// By checks alone.
     pub fn is_up_by_checks(&self) -> bool {
         self.by_checks.is_up()

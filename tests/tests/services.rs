@@ -136,7 +136,7 @@ fn a_mail_to_the_address_arrives_with_either_server_dead() {
     scene.wait_until_all_ready().unwrap();
     let all_up = || {
         for (node, (_, name)) in BALANCERS.iter().flat_map(|node| places.map(|place| (node, place))) {
-            assert_eq!(wait_for(&scene, node, name, "up", "L7OK"), "250");
+            assert_eq!(wait_for(&scene, node, name, "up", "L7OK"), "221");
         }
     };
     let arrives = |servers: &[Exim], subject: &str| {

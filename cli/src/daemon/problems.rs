@@ -462,6 +462,9 @@ fn hint(server: &Server) -> &'static str {
         }
         "L4CON" if check.what.contains("no such socket") => " Does the service run, and is that its socket?",
         "L4CON" if server.address.starts_with("unix:") => " May this process use that socket?",
+        "SOCKERR" if check.what.contains("reset") => {
+            " It ends the connection instead of answering: look at that server's own log."
+        }
         "SOCKERR" => {
             " This node had nothing left for its check: see its limit on open files, and who uses up ports here."
         }

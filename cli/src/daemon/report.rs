@@ -530,7 +530,7 @@ fn server(found: &proxy::ServerStatus, fall: u32) -> Server {
             passed: check.passed(),
             code: check.code.word().to_owned(),
             what: check.what.clone(),
-            info: check.info(),
+            info: check.info.clone(),
             microseconds: u64::try_from(check.duration.as_micros()).unwrap_or(u64::MAX),
             in_a_row: check.in_a_row,
             fall,

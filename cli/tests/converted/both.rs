@@ -36,6 +36,11 @@ struct HAProxy {
 impl Both {
     /// Starts both with `converted/NAME.cfg`.
     pub(crate) fn start(name: &str) -> Self {
+        Self::before(&[], name)
+    }
+
+    /// The same, with servers of the test's own.
+    pub(crate) fn before(servers: &[(&'static str, SocketAddr)], name: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/converted");
         let source = folder.join(format!("{name}.cfg"));
         let text = fs::read_to_string(&source).expect("a file");
@@ -46,6 +51,7 @@ impl Both {
         let mut shared =
             vec![("FILES", folder.display().to_string()), ("DEAD", unused_address().to_string())];
         shared.extend(["A", "B"].map(|server| (server, echo(server).to_string())));
+        shared.extend(servers.iter().map(|(name, address)| (*name, address.to_string())));
         let variables = |of: &BTreeMap<&'static str, SocketAddr>, log: &UdpSocket| {
             let listeners = of.iter().map(|(name, address)| (*name, address.to_string()));
             let log = ("LOG", log.local_addr().expect("bound").to_string());
@@ -98,6 +104,14 @@ impl Both {
                 }
             }
         })
+    }
+
+    /// The next line of HAProxy's log, or of ours.
+    pub(crate) fn next_line(&self, of: usize) -> String {
+        let mut buffer = [0; 8192];
+        self.logs[of].set_read_timeout(Some(PATIENCE)).expect("set");
+        let length = self.logs[of].recv(&mut buffer).expect("a line");
+        String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned()
     }
 
     /// Servers are up in HAProxy before their first check, and here after it.

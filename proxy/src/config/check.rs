@@ -76,8 +76,22 @@ pub enum CheckKind {
     },
     /// That a Redis server answers PING.
     Redis,
-    /// That a server says what is expected, step by step.
+    /// That a server says what is expected, step by step. Without steps that a connection can be made, told in the words that
+    /// HAProxy has for `option tcp-check` alone.
     Sequence(Vec<SequenceStep>),
+}
+
+impl CheckKind {
+    /// Is nothing said to the server, and nothing expected?
+    pub(crate) fn only_connects(&self) -> bool {
+        match self {
+            Self::Tcp => true,
+            Self::Sequence(steps) => steps.iter().all(|step| matches!(step, SequenceStep::Connect)),
+            Self::Http(_) | Self::Mysql { .. } | Self::Smtp { .. } | Self::Pgsql { .. } | Self::Redis => {
+                false
+            }
+        }
+    }
 }
 
 /// What [`CheckKind::Http`] sends and expects.
@@ -125,6 +139,8 @@ pub struct HttpExpect {
 pub enum Pattern {
     /// These bytes, anywhere.
     Bytes(Vec<u8>),
+    /// The same, given in hexadecimal.
+    Binary(Vec<u8>),
     /// A match, anywhere.
     Regex(Regex),
 }
@@ -142,11 +158,13 @@ pub enum SmtpGreeting {
 /// A step of [`CheckKind::Sequence`].
 #[derive(Clone, Debug)]
 pub enum SequenceStep {
-    /// Sends these bytes.
+    /// The connection, which is made in any case; counted as the first step where it is given.
+    Connect,
+    /// Sends these bytes. What came before is forgotten.
     Send(Vec<u8>),
-    /// Waits until what came since the last match has this.
+    /// Waits until what came since the last `Send` has this.
     Expect(Pattern),
-    /// Fails if what comes next has this; passes with the first bytes that don't.
+    /// Waits until the server has said all it has to say; fails if that has this.
     Refuse(Pattern),
 }
 
@@ -257,16 +275,8 @@ impl Pattern {
     /// Is it in `bytes`?
     pub fn is_in(&self, bytes: &[u8]) -> bool {
         match self {
-            Self::Bytes(wanted) => memchr::memmem::find(bytes, wanted).is_some(),
+            Self::Bytes(wanted) | Self::Binary(wanted) => memchr::memmem::find(bytes, wanted).is_some(),
             Self::Regex(regex) => regex.is_match(bytes),
-        }
-    }
-
-    /// Where it ends in `bytes`, if it is there.
-    pub fn end_in(&self, bytes: &[u8]) -> Option<usize> {
-        match self {
-            Self::Bytes(wanted) => memchr::memmem::find(bytes, wanted).map(|at| at + wanted.len()),
-            Self::Regex(regex) => regex.find(bytes).map(|found| found.end()),
         }
     }
 }

@@ -217,15 +217,11 @@ impl Board {
             let address = self.address(&server).await;
             let mut outcome = match &address {
                 Ok(address) => probe(&check, &check.address(address, elsewhere), &source, proxy).await,
-                Err(why) => Outcome::new(CheckCode::L4Connection, why),
+                Err(why) => Outcome::new(CheckCode::L4Connection, why).saying(why),
             };
-            // Only a server that is up can ask to be left out of the balance.
-            if check.disable_on_404
-                && outcome.status == Some(404)
-                && outcome.code == CheckCode::L7Status
-                && checker.is_up()
-            {
-                outcome.code = CheckCode::L7OkConditional;
+            // A server that is down can't ask to be left out of the balance.
+            if check.disable_on_404 && outcome.status == Some(404) && !checker.is_down() {
+                outcome = Outcome { code: CheckCode::L7OkConditional, info: String::new(), ..outcome };
             }
             let (ended, before) = (clock.elapsed(), checker.level());
             let is_counted = outcome.code != CheckCode::Socket || !checker.handle_nothing(ended);
@@ -236,7 +232,7 @@ impl Board {
                 code: outcome.code,
                 what: outcome.what,
                 status: outcome.status,
-                phrase: outcome.phrase,
+                info: outcome.info,
                 duration: ended - started,
                 in_a_row: if is_counted { checker.in_a_row() } else { 0 },
                 at: SystemTime::now(),
@@ -316,7 +312,7 @@ impl Board {
             code: CheckCode::Observed,
             what,
             status: None,
-            phrase: format!("Detected {limit} consecutive errors, last one was: {}", last.haproxys()),
+            info: format!("Detected {limit} consecutive errors, last one was: {}", last.haproxys()),
             duration: Duration::ZERO,
             in_a_row: 1,
             at: SystemTime::now(),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Endpoint,
-    config::{Address, Check, CheckKind, ProxyVersion, Source},
+    config::{Address, Check, ProxyVersion, Source},
     proxy_protocol::introduction::encode_own,
     status::CheckCode,
     upstream::{dial, is_exhausted},
@@ -33,40 +33,50 @@ pub(crate) async fn probe(
     proxy: Option<ProxyVersion>,
 ) -> Outcome {
     let deadline = Instant::now() + check.timeout;
+    let mut talk = Talk::new(&check.kind, address.into());
+    let failed = |code, what: String, info: &str, talk: &Talk<'_>| {
+        let is_connected =
+            !matches!(code, CheckCode::L4Timeout | CheckCode::L4Connection | CheckCode::Socket);
+        let info = [info.as_bytes(), &talk.place(is_connected)].concat();
+        Outcome::new(code, what).saying(info)
+    };
     let mut stream = match timeout_at(deadline, dial(address, source, None)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-            return Outcome::new(CheckCode::L4Timeout, describe(&error));
+            return failed(CheckCode::L4Timeout, describe(&error), "", &talk);
         }
-        Ok(Err(error)) if is_exhausted(&error) => {
-            return Outcome::new(CheckCode::Socket, describe(&error));
+        Ok(Err(error)) => {
+            let is_ours = is_exhausted(&error);
+            let code = if is_ours { CheckCode::Socket } else { CheckCode::L4Connection };
+            return failed(code, describe(&error), &system_words(&error), &talk);
         }
-        Ok(Err(error)) => return Outcome::new(CheckCode::L4Connection, describe(&error)),
         Err(_) => {
             let what = format!("no answer to connect within {}", in_words(check.timeout));
-            return Outcome::new(CheckCode::L4Timeout, what);
+            return failed(CheckCode::L4Timeout, what, "", &talk);
         }
     };
-    if matches!(check.kind, CheckKind::Tcp) {
+    if check.kind.only_connects() {
         // Ended by a reset: no TIME_WAIT is left behind, here or there.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
-    let talk = Talk::new(&check.kind, address.into());
     let exchange = async {
         if let Some(version) = proxy {
             let source = stream.local_addr().map_or(Endpoint::Unix, Endpoint::from);
             stream.write_all(&encode_own(version, source, address.into())).await?;
         }
-        converse(&mut stream, talk).await
+        converse(&mut stream, &mut talk).await
     };
     match timeout_at(deadline, exchange).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => Outcome::new(CheckCode::L7Response, describe(&error)),
-        Err(_) => Outcome::new(CheckCode::L7Timeout, format!("no answer within {}", in_words(check.timeout))),
+        Ok(Err(error)) => failed(CheckCode::Broken, describe(&error), &system_words(&error), &talk),
+        Err(_) => {
+            let what = format!("no answer within {}", in_words(check.timeout));
+            failed(CheckCode::L7Timeout, what, "", &talk)
+        }
     }
 }
 
-async fn converse(stream: &mut TcpStream, mut talk: Talk<'_>) -> io::Result<Outcome> {
+async fn converse(stream: &mut TcpStream, talk: &mut Talk<'_>) -> io::Result<Outcome> {
     let mut inbox = Inbox::default();
     loop {
         match talk.step(&mut inbox) {
@@ -83,7 +93,12 @@ async fn converse(stream: &mut TcpStream, mut talk: Talk<'_>) -> io::Result<Outc
             }
             Step::Listen => {
                 inbox.bytes.reserve(READ);
-                inbox.ended = stream.read_buf(&mut inbox.bytes).await? == 0;
+                match stream.read_buf(&mut inbox.bytes).await {
+                    Ok(length) => inbox.ended = length == 0,
+                    // What came before the end says more than how it ended.
+                    Err(_) if !inbox.bytes.is_empty() => inbox.ended = true,
+                    Err(error) => return Err(error),
+                }
             }
             Step::End(outcome, farewell) => {
                 // What is written now leaves even though the socket is closed next.
@@ -91,6 +106,15 @@ async fn converse(stream: &mut TcpStream, mut talk: Talk<'_>) -> io::Result<Outc
                 return Ok(outcome);
             }
         }
+    }
+}
+
+/// As C's `strerror` says it, or what we say.
+fn system_words(error: &io::Error) -> String {
+    let words = error.to_string();
+    match error.raw_os_error().and_then(|number| words.strip_suffix(&format!(" (os error {number})"))) {
+        Some(words) => words.to_owned(),
+        None => words,
     }
 }
 

@@ -280,7 +280,7 @@ mod tests {
             code,
             what: "connection refused".to_owned(),
             status: None,
-            phrase: String::new(),
+            info: String::new(),
             duration: std::time::Duration::ZERO,
             in_a_row,
             at: SystemTime::UNIX_EPOCH,

@@ -67,13 +67,24 @@ impl<'c> Talk<'c> {
     /// The next step. Takes what it has understood out of `inbox`.
     pub(crate) fn step(&mut self, inbox: &mut Inbox) -> Step {
         match self {
-            Self::Tcp => Step::End(Outcome::new(CheckCode::L4Ok, ""), b""),
+            Self::Tcp => connected(),
             Self::Http(talk) => talk.step(inbox),
             Self::Mysql(talk) => talk.step(inbox),
             Self::Smtp(talk) => talk.step(inbox),
             Self::Pgsql(talk) => talk.step(inbox),
             Self::Redis(talk) => talk.step(inbox),
             Self::Sequence(talk) => talk.step(inbox),
+        }
+    }
+
+    /// Where it is, for whoever has to tell that it went no further: ` at step 2 of tcp-check (expect string 'OK')`, as HAProxy says
+    /// it. Empty for protocols that it knows.
+    pub(crate) fn place(&self, is_connected: bool) -> Vec<u8> {
+        match self {
+            Self::Sequence(talk) => talk.place(is_connected),
+            Self::Tcp | Self::Http(_) | Self::Mysql(_) | Self::Smtp(_) | Self::Pgsql(_) | Self::Redis(_) => {
+                Vec::new()
+            }
         }
     }
 }
@@ -91,21 +102,34 @@ impl Inbox {
     }
 }
 
+fn connected() -> Step {
+    Step::End(Outcome::new(CheckCode::L4Ok, ""), b"")
+}
+
 /// The server ended where an answer was due.
-fn ended_early(inbox: &Inbox) -> Step {
+fn ended_early(inbox: &Inbox) -> Outcome {
     let what =
         if inbox.bytes.is_empty() { "connection closed without an answer" } else { "answer ends too early" };
-    Step::End(Outcome::new(CheckCode::L7Response, what), b"")
+    Outcome::new(CheckCode::L7Response, what)
+}
+
+/// HAProxy's words for [`ended_early`] where nothing came; `step` of its own list for the protocol.
+fn empty_at(step: usize) -> String {
+    format!("TCPCHK got an empty response at step {step}")
 }
 
 fn response_error(what: impl Into<String>) -> Step {
     Step::End(Outcome::new(CheckCode::L7Response, what), b"")
 }
 
+/// The first line, without its end.
+fn first_line(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default()
+}
+
 /// A server's own words, fit for a log: the first line, printable, not long.
 fn quoted(bytes: &[u8]) -> String {
-    let line = bytes.split(|&byte| byte == b'\n' || byte == b'\r').next().unwrap_or_default();
-    let text: String = String::from_utf8_lossy(line).chars().take(QUOTED).collect();
+    let text: String = String::from_utf8_lossy(first_line(bytes)).chars().take(QUOTED).collect();
     text.chars().map(|c| if is_hidden(c) { '?' } else { c }).collect::<String>().trim().to_owned()
 }
 

@@ -187,7 +187,7 @@ fn reason(report: &CheckReport) -> String {
         CheckCode::L4Ok => "Layer4 check passed",
         CheckCode::L4Timeout => "Layer4 timeout",
         CheckCode::L4Connection => "Layer4 connection problem",
-        CheckCode::Socket => "Socket error",
+        CheckCode::Socket | CheckCode::Broken => "Socket error",
         CheckCode::L7Ok => "Layer7 check passed",
         CheckCode::L7OkConditional => "Layer7 check conditionally passed",
         CheckCode::L7Timeout => "Layer7 timeout",
@@ -199,10 +199,9 @@ fn reason(report: &CheckReport) -> String {
     if report.code.has_status() {
         text.push_str(&format!(", code: {}", report.status.unwrap_or(0)));
     }
-    let info = report.info();
-    if !info.is_empty() {
+    if !report.info.is_empty() {
         text.push_str(", info: \"");
-        put_info(&info, &mut text);
+        put_info(&report.info, &mut text);
         text.push('"');
     }
     if report.code != CheckCode::Observed {
@@ -288,12 +287,12 @@ mod tests {
         queued: 0,
     };
 
-    fn report(code: CheckCode, what: &str, status: Option<u16>, phrase: &str) -> CheckReport {
+    fn report(code: CheckCode, status: Option<u16>, info: &str) -> CheckReport {
         CheckReport {
             code,
-            what: what.to_owned(),
+            what: String::new(),
             status,
-            phrase: phrase.to_owned(),
+            info: info.to_owned(),
             duration: Duration::from_millis(2),
             in_a_row: 1,
             at: SystemTime::UNIX_EPOCH,
@@ -303,7 +302,7 @@ mod tests {
     /// Lines of HAProxy 2.6 and 3.5.
     #[test]
     fn servers_change_their_state_in_the_words_of_haproxy() {
-        let reason = reason(&report(CheckCode::L4Connection, "connection refused", None, ""));
+        let reason = reason(&report(CheckCode::L4Connection, None, "Connection refused"));
         let line = |around: &Around<'_>, from, to| transition(around, from, to, &reason);
         let down = "Server be/s1 is DOWN, reason: Layer4 connection problem, info: \"Connection refused\", check duration: 2ms. \
                     1 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue.";
@@ -312,7 +311,7 @@ mod tests {
         assert_eq!(line(&AROUND, NoBalance, Down), Some((Severity::Notice, down.to_owned())));
         assert_eq!(line(&AROUND, AgentDown, Down), None);
         assert_eq!(line(&AROUND, Unchecked, Up), None);
-        let passed = super::reason(&report(CheckCode::L7Ok, "200", Some(200), "OK"));
+        let passed = super::reason(&report(CheckCode::L7Ok, Some(200), ""));
         let online = "1 active and 0 backup servers online. 0 sessions requeued, 0 total in queue.";
         let cases = [
             (
@@ -329,8 +328,7 @@ mod tests {
             let expected = Some((Severity::Notice, format!("Server be/s1 {text}")));
             assert_eq!(transition(&AROUND, from, to, &passed), expected);
         }
-        let conditional =
-            super::reason(&report(CheckCode::L7OkConditional, "404 on GET /x", Some(404), "Not Found"));
+        let conditional = super::reason(&report(CheckCode::L7OkConditional, Some(404), ""));
         let stopping = "Server be/s1 is stopping, reason: Layer7 check conditionally passed, code: 404, check duration: 2ms. \
                         0 active and 2 backup servers online. Running on backup. 0 sessions requeued, 3 total in queue.";
         let around = Around { active: 0, backups: 2, queued: 3, ..AROUND };
@@ -349,7 +347,7 @@ mod tests {
 
     #[test]
     fn words_of_others_can_not_end_their_quotes() {
-        let report = report(CheckCode::L7Status, "", Some(404), "Not \"here\" <ä>");
+        let report = report(CheckCode::L7Status, Some(404), "Not \"here\" <ä>");
         let info = ", reason: Layer7 wrong status, code: 404, info: \"Not <22>here<22> <3C><C3><A4><3E>\", check duration: 2ms";
         assert_eq!(reason(&report), info);
         assert!(agent("a\"\tb").ends_with("info: \"via agent : a<22><09>b\""));
@@ -359,22 +357,22 @@ mod tests {
     fn checks_are_told_in_the_words_of_haproxy() {
         let cases = [
             (
-                report(CheckCode::L7Status, "404 on HEAD /x", Some(404), "Not Found"),
+                report(CheckCode::L7Status, Some(404), "Not Found"),
                 Level { rise: 2, fall: 2, now: 2 },
                 "Health check for server be/s1 failed, reason: Layer7 wrong status, code: 404, info: \"Not Found\", check duration: 2ms, status: 1/2 UP.",
             ),
             (
-                report(CheckCode::L7Timeout, "no answer within 2 s", None, ""),
+                report(CheckCode::L7Timeout, None, ""),
                 Level { rise: 2, fall: 2, now: 0 },
                 "Health check for server be/s1 failed, reason: Layer7 timeout, check duration: 2ms, status: 0/2 DOWN.",
             ),
             (
-                report(CheckCode::L4Ok, "", None, ""),
+                report(CheckCode::L4Ok, None, ""),
                 Level { rise: 2, fall: 3, now: 4 },
                 "Health check for server be/s1 succeeded, reason: Layer4 check passed, check duration: 2ms, status: 3/3 UP.",
             ),
             (
-                report(CheckCode::L7OkConditional, "404 on GET /x", Some(404), "Not Found"),
+                report(CheckCode::L7OkConditional, Some(404), ""),
                 Level { rise: 1, fall: 2, now: 2 },
                 "Health check for server be/s1 conditionally succeeded, reason: Layer7 check conditionally passed, code: 404, check duration: 2ms, status: 2/2 UP.",
             ),

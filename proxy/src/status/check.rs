@@ -18,6 +18,8 @@ pub enum CheckCode {
     L4Connection,
     /// This machine had no descriptor, port or memory left for it: that says nothing of the server.
     Socket,
+    /// The connection broke before anything was answered.
+    Broken,
     /// The server answered as it should.
     L7Ok,
     /// It did so and asks to be left out of the balance (404 with `disable_on_404`).
@@ -39,10 +41,11 @@ pub struct CheckReport {
     pub code: CheckCode,
     /// `200`, `404 on HEAD /check.txt`, `connection refused`, `no answer within 2 s`; may be empty.
     pub what: String,
-    /// The status of an HTTP answer, and its reason phrase.
+    /// What the server calls its answer: a status of HTTP, a reply code of SMTP, an error number of MySQL.
     pub status: Option<u16>,
-    /// See `status`; of observed errors, HAProxy's words for them. May be empty.
-    pub phrase: String,
+    /// What HAProxy says of it beside its code, in the log and as `last_chk`; may be empty.
+    #[serde(default)]
+    pub info: String,
     /// How long it took.
     pub duration: Duration,
     /// This many in a row had the same outcome; 0 if it counts for nothing.
@@ -58,7 +61,7 @@ impl CheckCode {
             Self::L4Ok => "L4OK",
             Self::L4Timeout => "L4TOUT",
             Self::L4Connection => "L4CON",
-            Self::Socket => "SOCKERR",
+            Self::Socket | Self::Broken => "SOCKERR",
             Self::L7Ok => "L7OK",
             Self::L7OkConditional => "L7OKC",
             Self::L7Timeout => "L7TOUT",
@@ -80,6 +83,7 @@ impl CheckCode {
             Self::L4Timeout
             | Self::L4Connection
             | Self::Socket
+            | Self::Broken
             | Self::L7Timeout
             | Self::L7Response
             | Self::L7Status
@@ -93,32 +97,6 @@ impl CheckReport {
     pub fn passed(&self) -> bool {
         self.code.passed()
     }
-
-    /// What HAProxy says of it beside its code, in the log and as `last_chk`; may be empty.
-    pub fn info(&self) -> String {
-        match self.code {
-            CheckCode::L4Ok | CheckCode::L4Timeout | CheckCode::L7Timeout | CheckCode::L7OkConditional => {
-                String::new()
-            }
-            CheckCode::L7Ok if self.status.is_some() => String::new(),
-            // The words of the system.
-            CheckCode::L4Connection | CheckCode::Socket => match self.what.as_str() {
-                "connection reset" => "Connection reset by peer".to_owned(),
-                "network unreachable" => "Network is unreachable".to_owned(),
-                what => capitalized(what),
-            },
-            CheckCode::L7Status if self.status.is_some() && !self.phrase.is_empty() => self.phrase.clone(),
-            CheckCode::Observed if !self.phrase.is_empty() => self.phrase.clone(),
-            CheckCode::L7Ok | CheckCode::L7Response | CheckCode::L7Status | CheckCode::Observed => {
-                self.what.clone()
-            }
-        }
-    }
-}
-
-fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// `L7STS 404 on HEAD /check.txt`

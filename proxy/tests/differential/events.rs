@@ -175,7 +175,7 @@ fn our_columns(proxy: &Proxy) -> Vec<String> {
     let columns = status.backends.iter().map(|backend| {
         let check = backend.servers[0].last_check.as_ref().unwrap();
         let code = check.code.has_status().then(|| check.status.unwrap_or(0).to_string());
-        format!("{} {} {}", check.code.word(), code.unwrap_or_default(), check.info())
+        format!("{} {} {}", check.code.word(), code.unwrap_or_default(), check.info)
     });
     columns.collect()
 }

@@ -133,7 +133,7 @@ async fn unchecked_server_is_used_only_where_nothing_else_is_left() {
     // One server never answers its check; the other one does so after a while.
     let answers = Arc::new(AtomicUsize::new(0));
     let slow = Scripted::start(|mut stream| async move {
-        let _ = stream.write_all(b"u").await;
+        let _ = stream.write_all(b"H").await;
         tokio::time::sleep(LONG).await;
     })
     .await;
@@ -151,12 +151,12 @@ async fn unchecked_server_is_used_only_where_nothing_else_is_left() {
     })
     .await;
     let mut config = config(Mode::Tcp, &[slow.address, checked.address]);
-    // "u" is no answer to an HTTP check, and its connection stays open: its first check never ends.
+    // "H" may be the beginning of an answer, and its connection stays open: its first check never ends.
     config.backends[0].check = Some(Check { timeout: Duration::from_secs(60), ..quick_check(head()) });
     let proxy = Proxy::start(config).unwrap();
     assert!(!proxy.health().borrow().first_round_done);
     let mut first = connect(&proxy).await;
-    assert_eq!(read_n(&mut first, 1).await, b"u");
+    assert_eq!(read_n(&mut first, 1).await, b"H");
     answers.store(1, Ordering::SeqCst);
     healthy(&proxy, "the second is up", |health| health.backends[0].usable == 1).await;
     for _ in 0..4 {

@@ -94,7 +94,9 @@ fn expect(expect: &HttpExpect) -> Option<String> {
         keys.push(format!("status = {}", list(expect.status.iter().map(status))));
     }
     keys.extend(expect.content.as_ref().map(|pattern| match pattern {
-        Pattern::Bytes(bytes) => format!("string = {}", quoted(&String::from_utf8_lossy(bytes))),
+        Pattern::Bytes(bytes) | Pattern::Binary(bytes) => {
+            format!("string = {}", quoted(&String::from_utf8_lossy(bytes)))
+        }
         Pattern::Regex(regex) => format!("regex = {}", quoted(regex.as_str())),
     }));
     (!keys.is_empty()).then(|| format!("{{ {} }}", keys.join(", ")))
@@ -102,12 +104,14 @@ fn expect(expect: &HttpExpect) -> Option<String> {
 
 fn step(step: &SequenceStep) -> String {
     let (key, pattern) = match step {
+        SequenceStep::Connect => return "{ connect = true }".to_owned(),
         SequenceStep::Send(bytes) => return bytes_of("send", bytes),
         SequenceStep::Expect(pattern) => ("expect", pattern),
         SequenceStep::Refuse(pattern) => ("expect_not", pattern),
     };
     match pattern {
         Pattern::Bytes(bytes) => bytes_of(key, bytes),
+        Pattern::Binary(bytes) => hex_of(key, bytes),
         Pattern::Regex(regex) => format!("{{ {key}_regex = {} }}", quoted(regex.as_str())),
     }
 }
@@ -116,11 +120,13 @@ fn step(step: &SequenceStep) -> String {
 fn bytes_of(key: &str, bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => format!("{{ {key} = {} }}", quoted(text)),
-        Err(_) => {
-            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{{ {key}_hex = {} }}", quoted(&digits))
-        }
+        Err(_) => hex_of(key, bytes),
     }
+}
+
+fn hex_of(key: &str, bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{{ {key}_hex = {} }}", quoted(&digits))
 }
 
 fn write_agent(out: &mut String, agent: &AgentCheck) {

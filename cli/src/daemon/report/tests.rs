@@ -472,7 +472,7 @@ fn server(name: &str, state: proxy::ServerState, code: proxy::CheckCode, what: &
             code,
             what: what.to_owned(),
             status: None,
-            phrase: String::new(),
+            info: String::new(),
             duration: Duration::from_millis(1),
             in_a_row: 3,
             at: std::time::SystemTime::UNIX_EPOCH,

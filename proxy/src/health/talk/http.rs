@@ -1,7 +1,7 @@
 //! A request, and what its answer has to be. The answer is read with the codec of the data plane, so that what it
 //! would refuse from a server fails the check as well.
 
-use super::{Inbox, Step, ended_early, quoted, response_error};
+use super::{Inbox, Step, ended_early, response_error};
 use crate::{
     Endpoint,
     config::{HttpCheck, HttpExpect, HttpVersion, Pattern},
@@ -24,8 +24,8 @@ pub(crate) struct Talk<'c> {
     check: &'c HttpCheck,
     address: Endpoint,
     state: State,
-    /// Of the answer.
-    phrase: String,
+    /// Reason phrase of the answer.
+    phrase: Vec<u8>,
     interim: u32,
 }
 
@@ -38,7 +38,7 @@ enum State {
 
 impl<'c> Talk<'c> {
     pub(super) fn new(check: &'c HttpCheck, address: Endpoint) -> Self {
-        Self { check, address, state: State::Begin, interim: 0, phrase: String::new() }
+        Self { check, address, state: State::Begin, interim: 0, phrase: Vec::new() }
     }
 
     pub(super) fn step(&mut self, inbox: &mut Inbox) -> Step {
@@ -52,11 +52,11 @@ impl<'c> Talk<'c> {
                     let mut fields = Fields::default();
                     let head = match Head::parse(&inbox.bytes, progress, &mut fields) {
                         Ok(Some(head)) => head,
-                        Ok(None) if inbox.ended => return ended_early(inbox),
-                        Ok(None) => return Step::Listen,
-                        Err(_) if !inbox.bytes.starts_with(b"HTTP/") => {
+                        Ok(None) | Err(_) if !is_http(&inbox.bytes) => {
                             return response_error("the answer is not HTTP");
                         }
+                        Ok(None) if inbox.ended => return Step::End(ended_early(inbox), b""),
+                        Ok(None) => return Step::Listen,
                         Err(fault) => return response_error(fault.to_string()),
                     };
                     let method = if self.check.method == "HEAD" { Method::Head } else { Method::Get };
@@ -64,7 +64,7 @@ impl<'c> Talk<'c> {
                         Ok(response) => response,
                         Err(fault) => return response_error(fault.to_string()),
                     };
-                    self.phrase = quoted(head.reason());
+                    self.phrase = head.reason().to_vec();
                     inbox.bytes.drain(..response.length);
                     if response.status < 200 {
                         self.interim += 1;
@@ -76,7 +76,7 @@ impl<'c> Talk<'c> {
                     }
                     let (status, decoder) = (response.status, Decoder::new(response.framing, false));
                     if let Some(outcome) = self.judge_status(status) {
-                        return self.end(outcome);
+                        return Step::End(outcome, b"");
                     }
                     self.state = State::Content { status, decoder, content: Vec::new() };
                 }
@@ -93,22 +93,25 @@ impl<'c> Talk<'c> {
                         }
                     }
                     if inbox.ended && !decoder.is_done() && decoder.end().is_err() {
-                        return response_error("content ends too early");
+                        let (_, info) = judge_content(self.check, content, true).unwrap_or_default();
+                        let outcome = Outcome::new(CheckCode::L7Response, "content ends too early");
+                        return Step::End(outcome.saying(info), b"");
                     }
                     let complete = decoder.is_done() || content.len() >= CONTENT;
                     content.truncate(CONTENT);
                     let (status, content) = (*status, &*content);
-                    return match judge_content(self.check, status, content, complete) {
-                        Some(outcome) => self.end(outcome),
+                    return match judge_content(self.check, content, complete) {
                         None => Step::Listen,
+                        Some((_, "")) => Step::End(passed(status), b""),
+                        Some((what, info)) => {
+                            let what = format!("{status} {what}");
+                            let outcome = failed(self.check, CheckCode::L7Response, status, &what);
+                            Step::End(outcome.saying(info), b"")
+                        }
                     };
                 }
             }
         }
-    }
-
-    fn end(&mut self, outcome: Outcome) -> Step {
-        Step::End(Outcome { phrase: std::mem::take(&mut self.phrase), ..outcome }, b"")
     }
 
     fn request(&self) -> Vec<u8> {
@@ -145,7 +148,8 @@ impl<'c> Talk<'c> {
         let has = |list: &HttpExpect| list.status.iter().any(|range| range.contains(&status));
         let wanted = if expect.status.is_empty() { (200..400).contains(&status) } else { has(expect) };
         if !wanted || has(refuse) {
-            return Some(failed(self.check, status, &status.to_string()));
+            let outcome = failed(self.check, CheckCode::L7Status, status, &status.to_string());
+            return Some(outcome.saying(&self.phrase));
         }
         if expect.content.is_some() || refuse.content.is_some() {
             return None;
@@ -154,26 +158,33 @@ impl<'c> Talk<'c> {
     }
 }
 
-/// `None` if more of the content is needed.
-fn judge_content(check: &HttpCheck, status: u16, content: &[u8], complete: bool) -> Option<Outcome> {
+/// Can an answer begin so?
+fn is_http(bytes: &[u8]) -> bool {
+    let length = bytes.len().min(b"HTTP/".len());
+    bytes[..length] == b"HTTP/"[..length]
+}
+
+/// What is wrong with the content, in our words and in HAProxy's; both empty if nothing is. `None` if more of it is needed.
+fn judge_content(check: &HttpCheck, content: &[u8], complete: bool) -> Option<(&'static str, &'static str)> {
     let HttpCheck { expect, refuse, .. } = check;
     let has = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.is_in(content));
+    if content.is_empty() && complete {
+        return Some(("without content", "HTTP content check could not find a response body"));
+    }
     if has(&refuse.content) == Some(true) {
-        return Some(failed(check, status, &format!("{status} with content that must not come")));
+        return Some(("with content that must not come", "HTTP check matched unwanted content"));
     }
     match has(&expect.content) {
         // What must not come may still come.
-        Some(true) | None if complete || refuse.content.is_none() => Some(passed(status)),
-        Some(false) if complete => {
-            Some(failed(check, status, &format!("{status} without the expected content")))
-        }
+        Some(true) | None if complete || refuse.content.is_none() => Some(("", "")),
+        Some(false) if complete => Some(("without the expected content", "HTTP content check did not match")),
         _ => None,
     }
 }
 
-fn failed(check: &HttpCheck, status: u16, what: &str) -> Outcome {
+fn failed(check: &HttpCheck, code: CheckCode, status: u16, what: &str) -> Outcome {
     let HttpCheck { method, path, .. } = check;
-    Outcome::with_status(CheckCode::L7Status, status, format!("{what} on {method} {path}"))
+    Outcome::with_status(code, status, format!("{what} on {method} {path}"))
 }
 
 fn passed(status: u16) -> Outcome {

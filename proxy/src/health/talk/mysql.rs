@@ -5,7 +5,7 @@
 //! ```
 //! Sources: "Connection Phase" of MySQL's and of MariaDB's protocol documentation.
 
-use super::{Inbox, Step, ended_early, quoted, response_error};
+use super::{Inbox, Step, empty_at, ended_early, quoted, response_error};
 use crate::{health::outcome::Outcome, status::CheckCode};
 
 /// Handshakes and their answers are far smaller.
@@ -42,11 +42,11 @@ impl<'c> Talk<'c> {
     }
 
     pub(super) fn step(&mut self, inbox: &mut Inbox) -> Step {
-        let Some((sequence, payload)) = (match packet(inbox) {
-            Ok(packet) => packet,
+        let (sequence, payload) = match packet(inbox) {
+            Ok(Some(packet)) => packet,
+            Ok(None) if inbox.ended => return Step::End(self.ended(inbox), b""),
+            Ok(None) => return Step::Listen,
             Err(step) => return step,
-        }) else {
-            return Step::Listen;
         };
         match (self.state, payload.first()) {
             (_, Some(0xff)) => refused(&payload),
@@ -84,22 +84,33 @@ impl<'c> Talk<'c> {
         Step::Say(bytes)
     }
 
+    /// HAProxy's list is the connection, the login and two answers, or the connection and one answer.
+    fn ended(&self, inbox: &Inbox) -> Outcome {
+        let outcome = ended_early(inbox);
+        match self.state {
+            State::Handshake if inbox.bytes.is_empty() => {
+                outcome.saying(empty_at(if self.user.is_some() { 3 } else { 2 }))
+            }
+            State::Handshake | State::Login | State::Switched => outcome,
+        }
+    }
+
     fn passed(&self, farewell: &'static [u8]) -> Step {
-        Step::End(Outcome::new(CheckCode::L7Ok, self.version.clone()), farewell)
+        Step::End(Outcome::new(CheckCode::L7Ok, &self.version).saying(&self.version), farewell)
     }
 }
 
 /// The first packet, if it is whole: its number and its payload.
 fn packet(inbox: &mut Inbox) -> Result<Option<(u8, Vec<u8>)>, Step> {
     let [a, b, c, sequence, rest @ ..] = inbox.bytes.as_slice() else {
-        return if inbox.ended { Err(ended_early(inbox)) } else { Ok(None) };
+        return Ok(None);
     };
     let length = usize::from(*a) | usize::from(*b) << 8 | usize::from(*c) << 16;
     if length == 0 || length > LARGEST_PACKET {
         return Err(response_error("the answer is not MySQL"));
     }
     let Some(payload) = rest.get(..length) else {
-        return if inbox.ended { Err(ended_early(inbox)) } else { Ok(None) };
+        return Ok(None);
     };
     let packet = (*sequence, payload.to_vec());
     inbox.bytes.drain(..4 + length);
@@ -108,8 +119,10 @@ fn packet(inbox: &mut Inbox) -> Result<Option<(u8, Vec<u8>)>, Step> {
 
 /// ERR_Packet: 0xff, the number, `#` and five characters of state (not before the login), the text.
 fn refused(payload: &[u8]) -> Step {
-    let [_, low, high, text @ ..] = payload else { return response_error("the answer is not MySQL") };
+    let [_, low, high, said @ ..] = payload else { return response_error("the answer is not MySQL") };
     let number = u16::from_le_bytes([*low, *high]);
-    let text = text.strip_prefix(b"#").and_then(|rest| rest.get(5..)).unwrap_or(text);
-    Step::End(Outcome::new(CheckCode::L7Status, format!("{number} {}", quoted(text))), b"")
+    let text = said.strip_prefix(b"#").and_then(|rest| rest.get(5..)).unwrap_or(said);
+    let outcome = Outcome::with_status(CheckCode::L7Status, number, format!("{number} {}", quoted(text)));
+    // HAProxy leaves the state where it is.
+    Step::End(outcome.saying(said), b"")
 }

@@ -6,7 +6,7 @@
 //! ```
 //! Source: "Message Formats" of PostgreSQL's documentation.
 
-use super::{Inbox, Step, ended_early, quoted, response_error};
+use super::{Inbox, Step, empty_at, ended_early, quoted};
 use crate::{health::outcome::Outcome, status::CheckCode};
 
 /// The first answer is far smaller.
@@ -35,23 +35,23 @@ impl<'c> Talk<'c> {
             return Step::Say(self.start_up());
         }
         let [kind, a, b, c, d, rest @ ..] = inbox.bytes.as_slice() else {
-            return if inbox.ended { ended_early(inbox) } else { Step::Listen };
+            return if inbox.ended { Step::End(ended(inbox), b"") } else { Step::Listen };
         };
         let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX);
         if !(4..=LARGEST_MESSAGE).contains(&length) {
-            return response_error("the answer is not PostgreSQL");
+            return not_understood();
         }
         let Some(payload) = rest.get(..length - 4) else {
-            return if inbox.ended { ended_early(inbox) } else { Step::Listen };
+            return if inbox.ended { Step::End(ended(inbox), b"") } else { Step::Listen };
         };
         match (kind, payload) {
             // Authentication: 0 is consent, the others are ways to ask.
             (b'R', [0, 0, 0, 0..=12, ..]) => {
-                let outcome = Outcome::new(CheckCode::L7Ok, "PostgreSQL server is ok");
-                Step::End(outcome, TERMINATE)
+                let is_ok = "PostgreSQL server is ok";
+                Step::End(Outcome::new(CheckCode::L7Ok, is_ok).saying(is_ok), TERMINATE)
             }
-            (b'E', fields) => Step::End(Outcome::new(CheckCode::L7Status, error(fields)), b""),
-            _ => response_error("the answer is not PostgreSQL"),
+            (b'E', fields) => Step::End(refused(fields), b""),
+            _ => not_understood(),
         }
     }
 
@@ -68,8 +68,28 @@ impl<'c> Talk<'c> {
     }
 }
 
-/// The text of an error: fields of a letter and a string; `M` is for people.
-fn error(fields: &[u8]) -> String {
+fn ended(inbox: &Inbox) -> Outcome {
+    let outcome = ended_early(inbox);
+    match inbox.bytes.as_slice() {
+        // The connection and the start-up come before it in HAProxy's list.
+        [] => outcome.saying(empty_at(3)),
+        [b'E', _, _, _, _, fields @ ..] => Outcome { what: outcome.what, ..refused(fields) },
+        [_, ..] => Outcome { what: outcome.what, ..unknown() },
+    }
+}
+
+fn not_understood() -> Step {
+    Step::End(unknown(), b"")
+}
+
+fn unknown() -> Outcome {
+    let outcome = Outcome::new(CheckCode::L7Status, "the answer is not PostgreSQL");
+    outcome.saying("PostgreSQL unknown error")
+}
+
+/// An error: fields of a letter and a string. `M` is for people; the first is the severity, and all that HAProxy tells.
+fn refused(fields: &[u8]) -> Outcome {
     let message = fields.split(|&byte| byte == 0).find_map(|field| field.strip_prefix(b"M"));
-    message.map_or_else(|| "the server refuses".to_owned(), quoted)
+    let what = message.map_or_else(|| "the server refuses".to_owned(), quoted);
+    Outcome::new(CheckCode::L7Response, what).saying(fields.get(1..).unwrap_or_default())
 }

@@ -1,6 +1,6 @@
 //! PING and PONG, in Redis' serialization protocol.
 
-use super::{Inbox, Step, ended_early, quoted, response_error};
+use super::{Inbox, Step, empty_at, ended_early, first_line, quoted};
 use crate::{health::outcome::Outcome, status::CheckCode};
 
 /// An answer to PING ends within this.
@@ -17,17 +17,28 @@ impl Talk {
             self.asked = true;
             return Step::Say(b"*1\r\n$4\r\nPING\r\n".to_vec());
         }
-        match inbox.line() {
-            Some(line) if line == b"+PONG" => {
-                Step::End(Outcome::new(CheckCode::L7Ok, "Redis server is ok"), b"")
+        if let Some(line) = inbox.line() {
+            if line == b"+PONG" {
+                let is_ok = "Redis server is ok";
+                return Step::End(Outcome::new(CheckCode::L7Ok, is_ok).saying(is_ok), b"");
             }
-            Some(line) if line.starts_with(b"-") => {
-                Step::End(Outcome::new(CheckCode::L7Status, quoted(&line[1..])), b"")
-            }
-            Some(_) => response_error("the answer is not Redis"),
-            None if inbox.ended => ended_early(inbox),
-            None if inbox.bytes.len() > LARGEST_LINE => response_error("the answer is not Redis"),
-            None => Step::Listen,
+            let what = line.strip_prefix(b"-").map_or_else(|| NOT_REDIS.to_owned(), quoted);
+            return Step::End(Outcome::new(CheckCode::L7Status, what).saying(&line), b"");
         }
+        if inbox.ended {
+            let outcome = Outcome { code: CheckCode::L7Status, ..ended_early(inbox) };
+            // In HAProxy's list PING comes before it.
+            return match inbox.bytes.as_slice() {
+                [] => Step::End(outcome.saying(empty_at(2)), b""),
+                bytes => Step::End(outcome.saying(first_line(bytes)), b""),
+            };
+        }
+        if inbox.bytes.len() > LARGEST_LINE {
+            let outcome = Outcome::new(CheckCode::L7Status, NOT_REDIS);
+            return Step::End(outcome.saying(&inbox.bytes), b"");
+        }
+        Step::Listen
     }
 }
+
+const NOT_REDIS: &str = "the answer is not Redis";

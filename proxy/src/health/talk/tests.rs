@@ -6,6 +6,19 @@ const ADDRESS: &str = "192.0.2.21:80";
 /// Plays a whole talk with a server that says `answers` in turn, each to what it was told, and then ends. Returns what
 /// it was told, the word and what is said of it.
 fn play(kind: &CheckKind, answers: &[&[u8]]) -> (Vec<Vec<u8>>, String) {
+    let (told, outcome) = end(kind, answers);
+    (told, format!("{} {}", outcome.code.word(), outcome.what).trim().to_owned())
+}
+
+/// The same in HAProxy's words: `L7STS 421 busy`.
+fn in_haproxys_words(kind: &CheckKind, answers: &[&[u8]]) -> String {
+    let (_, outcome) = end(kind, answers);
+    let status =
+        if outcome.code.has_status() { outcome.status.unwrap_or(0).to_string() } else { String::new() };
+    format!("{} {status} {}", outcome.code.word(), outcome.info)
+}
+
+fn end(kind: &CheckKind, answers: &[&[u8]]) -> (Vec<Vec<u8>>, Outcome) {
     let mut talk = Talk::new(kind, ADDRESS.parse().unwrap());
     let (mut inbox, mut told, mut answers) = (Inbox::default(), Vec::new(), answers.iter());
     loop {
@@ -22,7 +35,7 @@ fn play(kind: &CheckKind, answers: &[&[u8]]) -> (Vec<Vec<u8>>, String) {
                 if !farewell.is_empty() {
                     told.push(farewell.to_vec());
                 }
-                return (told, format!("{} {}", outcome.code.word(), outcome.what).trim().to_owned());
+                return (told, outcome);
             }
         }
     }
@@ -121,7 +134,7 @@ fn http_content_is_searched_in_every_framing() {
         ),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nall is well",
-            "L7STS 200 without the expected content on GET /health",
+            "L7RSP 200 without the expected content on GET /health",
         ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\nall", "L7RSP content ends too early"),
         (b"HTTP/1.1 500 X\r\nContent-Length: 11\r\n\r\nall is well", "L7STS 500 on GET /health"),
@@ -137,7 +150,7 @@ fn http_content_is_searched_in_every_framing() {
     assert_eq!(verdict(&kind, b"HTTP/1.0 200 OK\r\n\r\nwelcome"), "L7OK 200");
     assert_eq!(
         verdict(&kind, b"HTTP/1.0 200 OK\r\n\r\nMAINTENANCE"),
-        "L7STS 200 with content that must not come on GET /health"
+        "L7RSP 200 with content that must not come on GET /health"
     );
 }
 
@@ -213,11 +226,11 @@ fn smtp_outcomes() {
     let smtp = |greeting| CheckKind::Smtp { greeting, domain: "lb.example.com".into() };
     let (told, outcome) = play(
         &smtp(SmtpGreeting::Ehlo),
-        &[b"220-mail\r\n220 ESMTP\r\n", b"250-mail\r\n250-SIZE 1000\r\n250 HELP\r\n"],
+        &[b"220-mail\r\n220 ESMTP\r\n", b"250-mail\r\n250-SIZE 1000\r\n250 HELP\r\n", b"221 bye\r\n"],
     );
-    assert_eq!(outcome, "L7OK 250");
+    assert_eq!(outcome, "L7OK 221");
     assert_eq!(told, [b"EHLO lb.example.com\r\n".to_vec(), b"QUIT\r\n".to_vec()]);
-    let (told, _) = play(&smtp(SmtpGreeting::Helo), &[b"220 mail\r\n", b"250 hello\r\n"]);
+    let (told, _) = play(&smtp(SmtpGreeting::Helo), &[b"220 mail\r\n", b"250 hello\r\n", b"221 bye\r\n"]);
     assert_eq!(told[0], b"HELO lb.example.com\r\n");
     for (answers, outcome) in [
         (&[&b"554 go away\r\n"[..]][..], "L7STS 554 go away"),
@@ -225,8 +238,9 @@ fn smtp_outcomes() {
         (&[b"HTTP/1.1 200 OK\r\n"], "L7RSP the answer is not SMTP"),
         (&[b"220mail\r\n"], "L7RSP the answer is not SMTP"),
         (&[b"22\r\n"], "L7RSP the answer is not SMTP"),
-        (&[b"120 wait\r\n"], "L7RSP the answer is not SMTP"),
-        (&[b"220 mail\r\n"], "L7RSP connection closed without an answer"),
+        (&[b"120 wait\r\n"], "L7STS 120 wait"),
+        (&[b"220 mail\r\n"], "L7STS connection closed without an answer"),
+        (&[b"220 mail\r\n", b"250 hello\r\n"], "L7STS connection closed without an answer"),
         (&[b"220-mail\r\n220"], "L7RSP answer ends too early"),
     ] {
         assert_eq!(play(&smtp(SmtpGreeting::Helo), answers).1, outcome, "{answers:?}");
@@ -243,11 +257,11 @@ fn pgsql_outcomes() {
     assert_eq!(told, [b"\0\0\0\x14\0\x03\0\0user\0check\0\0".to_vec(), b"X\0\0\0\x04".to_vec()]);
     for (answer, outcome) in [
         (&b"R\0\0\0\x08\0\0\0\0"[..], "L7OK PostgreSQL server is ok"),
-        (b"E\0\0\0\x1dSFATAL\0C57P03\0Mstarting\0\0", "L7STS starting"),
-        (b"N\0\0\0\x08\0\0\0\0", "L7RSP the answer is not PostgreSQL"),
-        (b"R\0\0\0\x08\0\0\0\xff", "L7RSP the answer is not PostgreSQL"),
-        (b"HTTP/1.1 400 Bad Request\r\n", "L7RSP the answer is not PostgreSQL"),
-        (b"R\0\0\0\x08\0\0", "L7RSP answer ends too early"),
+        (b"E\0\0\0\x1dSFATAL\0C57P03\0Mstarting\0\0", "L7RSP starting"),
+        (b"N\0\0\0\x08\0\0\0\0", "L7STS the answer is not PostgreSQL"),
+        (b"R\0\0\0\x08\0\0\0\xff", "L7STS the answer is not PostgreSQL"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "L7STS the answer is not PostgreSQL"),
+        (b"R\0\0\0\x08\0\0", "L7STS answer ends too early"),
     ] {
         assert_eq!(verdict(&kind, answer), outcome, "{}", answer.escape_ascii());
     }
@@ -262,12 +276,12 @@ fn redis_outcomes() {
     );
     for (answer, outcome) in [
         (&b"-NOAUTH Authentication required.\r\n"[..], "L7STS NOAUTH Authentication required."),
-        (b"+PANG\r\n", "L7RSP the answer is not Redis"),
-        (b"+PONG", "L7RSP answer ends too early"),
+        (b"+PANG\r\n", "L7STS the answer is not Redis"),
+        (b"+PONG", "L7STS answer ends too early"),
     ] {
         assert_eq!(verdict(&CheckKind::Redis, answer), outcome);
     }
-    assert_eq!(verdict(&CheckKind::Redis, &[b'x'; 3000]), "L7RSP the answer is not Redis");
+    assert_eq!(verdict(&CheckKind::Redis, &[b'x'; 3000]), "L7STS the answer is not Redis");
 }
 
 #[test]
@@ -279,7 +293,6 @@ fn sequences_go_step_by_step() {
         SequenceStep::Expect(Pattern::Regex(
             crate::expression::builder("(?m)^(STLS|PIPELINING)\r$").build().unwrap(),
         )),
-        SequenceStep::Refuse(bytes(b"-ERR")),
         SequenceStep::Send(vec![0, 0xff]),
         SequenceStep::Expect(bytes(&[0xff, 0])),
     ]);
@@ -290,12 +303,104 @@ fn sequences_go_step_by_step() {
         (&[&b"-ERR\r\n"[..]][..], "L7RSP the answer does not match at step 1"),
         (&[], "L7RSP connection closed without an answer at step 1"),
         (&[b"+OK\r\n", b"TOP\r\n"], "L7RSP the answer does not match at step 3"),
-        (&[b"+OK\r\n", b"STLS\r\n-ERR"], "L7RSP the answer has what must not be in it at step 4"),
     ] {
         assert_eq!(play(&kind, answers).1, outcome, "{answers:?}");
     }
     let endless: Vec<&[u8]> = std::iter::repeat_n(&[b'x'; 1024][..], 100).collect();
     assert_eq!(play(&kind, &endless).1, "L7RSP the answer does not match at step 1");
+    assert_eq!(play(&CheckKind::Sequence(Vec::new()), &[]).1, "L4OK");
+    assert_eq!(play(&CheckKind::Sequence(vec![SequenceStep::Connect]), &[]).1, "L4OK");
+}
+
+#[test]
+fn what_must_not_come_is_waited_for_until_the_server_ends() {
+    let bytes = |text: &[u8]| Pattern::Bytes(text.to_vec());
+    let kind = CheckKind::Sequence(vec![
+        SequenceStep::Refuse(bytes(b"ERR")),
+        SequenceStep::Expect(bytes(b"OK")),
+        SequenceStep::Expect(bytes(b"ready")),
+    ]);
+    for (answers, outcome) in [
+        (&[&b"ready and OK"[..]][..], "L7OK"),
+        (&[b"ready", b" and OK", b"ERR"], "L7RSP the answer has what must not be in it at step 1"),
+        (&[b"ready"], "L7RSP the answer does not match at step 2"),
+        (&[], "L7RSP connection closed without an answer at step 1"),
+    ] {
+        assert_eq!(play(&kind, answers).1, outcome, "{answers:?}");
+    }
+}
+
+/// Each kind of check and each way to fail as HAProxy 2.6 tells it: the table of `proxy/tests/differential/checks.rs`, here without
+/// sockets.
+#[test]
+fn outcomes_are_told_in_the_words_of_haproxy() {
+    let status = http(|_| {});
+    let wanted = http(|check| check.expect = content("well"));
+    let unwanted = http(|check| check.refuse = content("BAD"));
+    let (greeting, user) = (mysql(None), mysql(Some("u")));
+    let denied = b"\x17\0\0\x02\xff\x15\x04#28000Access denied!";
+    let smtp = CheckKind::Smtp { greeting: SmtpGreeting::Helo, domain: "localhost".into() };
+    let pgsql = CheckKind::Pgsql { user: "u".into() };
+    let text = CheckKind::Sequence(vec![
+        SequenceStep::Connect,
+        SequenceStep::Send(b"PING\r\n".to_vec()),
+        SequenceStep::Expect(Pattern::Bytes(b"PONG".to_vec())),
+        SequenceStep::Refuse(Pattern::Binary(b"BAD".to_vec())),
+    ]);
+    let table: &[(&CheckKind, &[&[u8]], &str)] = &[
+        (&status, &[b"HTTP/1.1 200 OK\r\n\r\n"], "L7OK 200 "),
+        (&status, &[b"HTTP/1.1 404 Not \"here\"\r\n\r\n"], "L7STS 404 Not \"here\""),
+        (&status, &[b"HTTP/1.1 503\r\n\r\n"], "L7STS 503 "),
+        (&status, &[b"nonsense"], "L7RSP  "),
+        (&status, &[], "L7RSP  "),
+        (&wanted, &[b"HTTP/1.0 200 OK\r\n\r\nill"], "L7RSP  HTTP content check did not match"),
+        (&wanted, &[b"HTTP/1.0 200 OK\r\n\r\n"], "L7RSP  HTTP content check could not find a response body"),
+        (
+            &wanted,
+            &[b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nill"],
+            "L7RSP  HTTP content check did not match",
+        ),
+        (&unwanted, &[b"HTTP/1.0 200 OK\r\n\r\nBAD"], "L7RSP  HTTP check matched unwanted content"),
+        (
+            &unwanted,
+            &[b"HTTP/1.0 200 OK\r\n\r\n"],
+            "L7RSP  HTTP content check could not find a response body",
+        ),
+        (&greeting, &[GREETING], "L7OK 0 5.5.5-10.11.6-MariaDB"),
+        (&greeting, &[b"\x10\0\0\0\xff\x10\x04Too many here"], "L7STS 1040 Too many here"),
+        (&greeting, &[], "L7RSP  TCPCHK got an empty response at step 2"),
+        (&greeting, &[&GREETING[..9]], "L7RSP  "),
+        (&user, &[GREETING, denied], "L7STS 1045 #28000Access denied!"),
+        (&user, &[], "L7RSP  TCPCHK got an empty response at step 3"),
+        (&user, &[GREETING], "L7RSP  "),
+        (&smtp, &[b"220 mx\r\n", b"250 mx\r\n", b"221 bye bye\r\n"], "L7OK 221 bye bye"),
+        (&smtp, &[b"421 busy\r\n"], "L7STS 421 busy"),
+        (&smtp, &[b"220 mx\r\n", b"502 what?\r\n"], "L7STS 502 what?"),
+        (&smtp, &[b"garbage\r\n"], "L7RSP  garbage"),
+        (&smtp, &[b"O"], "L7RSP  O"),
+        (&smtp, &[], "L7RSP  TCPCHK got an empty response at step 2"),
+        (&smtp, &[b"220 mx\r\n"], "L7STS 0 TCPCHK got an empty response at step 5"),
+        (&smtp, &[b"220 mx\r\n", b"250 mx\r\n"], "L7STS 0 TCPCHK got an empty response at step 7"),
+        (&pgsql, &[b"R\0\0\0\x08\0\0\0\x05"], "L7OK 0 PostgreSQL server is ok"),
+        (&pgsql, &[b"E\0\0\0\x1dSFATAL\0C57P03\0Mstarting\0\0"], "L7RSP  FATAL"),
+        (&pgsql, &[b"garbage\r\n"], "L7STS 0 PostgreSQL unknown error"),
+        (&pgsql, &[], "L7RSP  TCPCHK got an empty response at step 3"),
+        (&CheckKind::Redis, &[b"+PONG\r\n"], "L7OK 0 Redis server is ok"),
+        (
+            &CheckKind::Redis,
+            &[b"-NOAUTH Authentication required.\r\n"],
+            "L7STS 0 -NOAUTH Authentication required.",
+        ),
+        (&CheckKind::Redis, &[b"O"], "L7STS 0 O"),
+        (&CheckKind::Redis, &[], "L7STS 0 TCPCHK got an empty response at step 2"),
+        (&text, &[b"PONG\r\n"], "L7OK 0 (tcp-check)"),
+        (&text, &[b"PANG\r\n"], "L7RSP  TCPCHK did not match content 'PONG' at step 3"),
+        (&text, &[b"PONG BAD\r\n"], "L7RSP  TCPCHK matched unwanted content (binary) at step 4"),
+        (&text, &[], "L7RSP  TCPCHK got an empty response at step 3"),
+    ];
+    for (kind, answers, expected) in table {
+        assert_eq!(in_haproxys_words(kind, answers), *expected, "{kind:?} {answers:?}");
+    }
 }
 
 proptest::proptest! {

@@ -46,7 +46,7 @@ impl<'a> Fact<'a> {
     pub(super) fn check(report: &CheckReport) -> Self {
         let mut facts = vec![("code", Self::text(report.code.word()))];
         facts.extend(report.status.map(|status| ("status", Self::Number(status.into()))));
-        facts.push(("info", Self::text(report.info())));
+        facts.push(("info", Self::text(report.info.clone())));
         let milliseconds = u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX);
         facts.push(("ms", Self::Number(milliseconds)));
         Self::Object(facts)

@@ -69,7 +69,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     missing("http-check send-state", "dlb", "servers are not told of their state"),
     missing("http-check set-var, http-check set-var-fmt, http-check unset-var", "dlb", "checks have no variables"),
     row("option tcp-check", "dlb", |proxy, line| choose(proxy, line, Kind::Sequence), "`check.sequence`", "Without steps it is a connection."),
-    row("tcp-check connect", "dlb", connect, "`check.port`", "Only as the first step, with `port` alone."),
+    row("tcp-check connect", "dlb", connect, "`{ connect = true }`, `check.port`", "Only as the first step, with `port` alone."),
     row("tcp-check send", "dlb", |proxy, line| step(proxy, line, "send"), "`{ send = .. }`", ""),
     row("tcp-check send-binary", "dlb", |proxy, line| step(proxy, line, "send_hex"), "`{ send_hex = .. }`", ""),
     row("tcp-check expect", "dlb", expect_step, "`{ expect = .. }` and its like", ""),
@@ -78,7 +78,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     missing("tcp-check set-var, tcp-check set-var-fmt, tcp-check unset-var", "dlb", "checks have no variables"),
     row("option mysql-check", "dlb", mysql, "`check.mysql`", ""),
     row("option pgsql-check", "dlb", pgsql, "`check.pgsql`", ""),
-    row("option smtpchk", "dlb", smtp, "`check.smtp`", ""),
+    row("option smtpchk", "dlb", smtp, "`check.smtp`", "A greeting of several lines is one; HAProxy fails it."),
     row("option redis-check", "dlb", |proxy, line| choose(proxy, line, Kind::Other("redis", Value::Flag(true))), "`check.redis`", ""),
     missing("option ldap-check", "dlb", "servers are checked with a connection; `check.sequence` can send and expect bytes"),
     missing("option ssl-hello-chk, option spop-check", "dlb", "servers are checked with a connection"),
@@ -256,7 +256,7 @@ fn matching_statuses(word: &Word) -> Result<Value, Fault> {
 }
 
 fn connect(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
-    if !proxy.checks.steps.is_empty() || proxy.checks.port.is_some() {
+    if !proxy.checks.steps.is_empty() {
         return Err("a check is one connection; another one is not there".into());
     }
     let mut words = directive.arguments.iter();
@@ -273,6 +273,7 @@ fn connect(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
             }
         }
     }
+    proxy.checks.steps.push(Value::table([("connect", Value::Flag(true))]));
     Ok(())
 }
 
@@ -351,7 +352,6 @@ impl Checks {
         let mut add = |key: &str, value: Value| entries.push((key.to_owned(), value));
         match &self.kind {
             Kind::Connect => {}
-            Kind::Sequence if self.steps.is_empty() => {}
             Kind::Sequence => add("sequence", Value::List(self.steps.clone())),
             Kind::Other(key, value) => add(key, value.clone()),
             Kind::Http => {

@@ -7,7 +7,8 @@ use crate::config::reader::{At, Value};
 
 const EXPECTED: &str = "a list of steps, as in [{ send = \"PING\\r\\n\" }, { expect = \"+PONG\" }]";
 const STEP: &str = "a step, as in { send = \"PING\\r\\n\" } or { expect = \"+PONG\" }";
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
+    "connect",
     "send",
     "send_hex",
     "expect",
@@ -27,14 +28,17 @@ const LARGEST_REGEX: usize = 1 << 20;
 
 pub(super) fn read(value: &Value<'_>) -> Option<At<CheckKind>> {
     let steps = value.list(EXPECTED)?;
-    if steps.is_empty() || steps.len() > MOST {
+    if steps.len() > MOST {
         value.mismatch(&format!(
-            "1..{MOST} steps, as in [{{ send = \"PING\\r\\n\" }}, {{ expect = \"+PONG\" }}]"
+            "at most {MOST} steps, as in [{{ send = \"PING\\r\\n\" }}, {{ expect = \"+PONG\" }}]"
         ));
         return None;
     }
-    let steps: Vec<_> = steps.iter().filter_map(step).collect();
-    if !steps.is_empty() && steps.iter().all(|step| matches!(step, SequenceStep::Send(_))) {
+    let steps: Vec<_> =
+        steps.iter().enumerate().filter_map(|(index, value)| step(value, index == 0)).collect();
+    let says = steps.iter().any(|step| matches!(step, SequenceStep::Send(_)));
+    let expects = steps.iter().any(|step| matches!(step, SequenceStep::Expect(_) | SequenceStep::Refuse(_)));
+    if says && !expects {
         value.report_at(
             value.span,
             "the sequence expects nothing; end with what the server answers, as in { expect = \"+PONG\" }",
@@ -43,7 +47,7 @@ pub(super) fn read(value: &Value<'_>) -> Option<At<CheckKind>> {
     Some(At::new(CheckKind::Sequence(steps), value.span))
 }
 
-fn step(value: &Value<'_>) -> Option<SequenceStep> {
+fn step(value: &Value<'_>, is_first: bool) -> Option<SequenceStep> {
     let fields = value.fields("a step of `sequence`".into(), STEP)?;
     let given: Vec<_> = KEYS.iter().filter_map(|key| Some((*key, fields.value(key)?))).collect();
     let report = fields.report;
@@ -60,12 +64,25 @@ fn step(value: &Value<'_>) -> Option<SequenceStep> {
         true => step.parsed("bytes in hexadecimal, as in \"50494e47\"", hex),
         false => step.parsed("a text, as in \"PING\\r\\n\"", text),
     };
+    let pattern = || {
+        let bytes = bytes()?.value;
+        Some(if key.ends_with("_hex") { Pattern::Binary(bytes) } else { Pattern::Bytes(bytes) })
+    };
     Some(match *key {
+        "connect" => {
+            if !step.boolean()?.value {
+                step.report_at(step.span, "a connection is made in any case; leave `connect` out");
+            }
+            if !is_first {
+                step.report_at(step.span, "a check is one connection; `connect` can be its first step alone");
+            }
+            SequenceStep::Connect
+        }
         "send" | "send_hex" => SequenceStep::Send(bytes()?.value),
-        "expect" | "expect_hex" => SequenceStep::Expect(Pattern::Bytes(bytes()?.value)),
+        "expect" | "expect_hex" => SequenceStep::Expect(pattern()?),
         "expect_regex" => SequenceStep::Expect(Pattern::Regex(regex(step)?)),
         "expect_not_regex" => SequenceStep::Refuse(Pattern::Regex(regex(step)?)),
-        _ => SequenceStep::Refuse(Pattern::Bytes(bytes()?.value)),
+        _ => SequenceStep::Refuse(pattern()?),
     })
 }
 
