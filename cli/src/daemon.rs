@@ -166,7 +166,7 @@ impl Daemon {
                 return Ok(Exit::Fine);
             }
             self.settle();
-            if self.stop.as_ref().is_some_and(|stop| stop.stage == Stage::Finishing) {
+            if self.stop.as_ref().is_some_and(|stop| stop.stage == Stage::Over) {
                 return Ok(Exit::Fine);
             }
         }
@@ -280,8 +280,10 @@ impl Daemon {
         self.survey();
         self.stay_reachable();
         while self.tasks.try_join_next().is_some() {}
-        // A reload that is under way has its own idea of who this node is.
-        if !matches!(self.identity, Identity::Waiting { .. }) || self.reloads.is_under_way() {
+        // A reload that is under way has its own idea of who this node is; who ends takes part in nothing, and the next process of
+        // an upgrade will find out by itself.
+        let is_busy = self.reloads.is_under_way() || self.stop.is_some() || self.upgrade.is_some();
+        if !matches!(self.identity, Identity::Waiting { .. }) || is_busy {
             return;
         }
         match Identity::find(&self.config, self.options.node.as_deref(), self.surroundings.addresses()) {

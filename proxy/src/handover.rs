@@ -95,9 +95,10 @@ impl Proxy {
     /// Another process has the listening sockets: nothing is accepted any more, and files of Unix sockets stay. Connections
     /// end after the exchange in flight, idle ones after one more (`Connection: close`), so that none is lost on its way.
     /// Returns when none is left, or after `limit`; then comes [`Self::finish`].
-    pub async fn retire(&self, limit: Duration) {
+    pub fn retire(&self, limit: Duration) -> impl Future<Output = ()> + Send + '_ {
+        // Whatever becomes of the future: the files are not this process's any more.
         self.bindings().leave_files();
         self.board().end();
-        drain::retire(&self.connections(), self.workers(), limit).await;
+        async move { drain::retire(&self.connections(), self.workers(), limit).await }
     }
 }

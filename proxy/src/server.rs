@@ -4,9 +4,10 @@ mod end;
 mod reload;
 
 use std::{
+    mem,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -46,12 +47,18 @@ pub struct Proxy {
     board: Arc<Board>,
     bindings: Arc<Bindings>,
     workers: Arc<[WorkerHandle]>,
-    threads: Vec<thread::JoinHandle<()>>,
-    /// A worker ends when its sender is dropped.
-    running: Vec<oneshot::Sender<()>>,
+    running: Mutex<Running>,
     /// In which all workers have answered.
     rounds: Arc<AtomicU64>,
     tasks: Tasks,
+}
+
+/// The workers, until they are told to end.
+#[derive(Debug, Default)]
+struct Running {
+    threads: Vec<thread::JoinHandle<()>>,
+    /// A worker ends when its sender is dropped.
+    until: Vec<oneshot::Sender<()>>,
 }
 
 /// The data plane can't start.
@@ -116,21 +123,20 @@ impl Proxy {
                 return Err(StartError::Bind(new));
             }
         }
-        let (mut workers, mut threads, mut running) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut workers, mut running) = (Vec::new(), Running::default());
         for (worker, sockets) in sockets.into_iter().enumerate() {
             let (run, ended) = oneshot::channel();
             let started = WorkerHandle::start(worker, Arc::clone(&node), sockets, bindings.paused(), ended);
             let (handle, thread) = started.map_err(|source| StartError::Thread { worker, source })?;
             workers.push(handle);
-            threads.push(thread);
-            running.push(run);
+            running.threads.push(thread);
+            running.until.push(run);
         }
         let mut proxy = Self {
             workers: workers.into(),
             board,
             bindings,
-            threads,
-            running,
+            running: Mutex::new(running),
             rounds: Arc::default(),
             tasks: Tasks::default(),
         };
@@ -232,23 +238,28 @@ impl Proxy {
 
     /// Stops accepting, lets exchanges in flight finish for at most `limit`, then ends the workers. Returns the number
     /// of client connections that were cut.
-    pub async fn stop(self, limit: Duration) -> u32 {
-        self.bindings.remove_files();
+    pub async fn stop(&self, limit: Duration) -> u32 {
         self.wind_up(limit).await;
         self.finish().await
     }
 
     /// Stops accepting and lets exchanges in flight finish for at most `limit`; idle connections are closed.
     pub async fn wind_up(&self, limit: Duration) {
+        self.bindings.remove_files();
         drain::finish(&self.connections(), &self.workers, limit).await;
     }
 
-    /// Ends the workers; returns how many connections that cuts.
-    pub async fn finish(mut self) -> u32 {
+    /// Ends the workers; returns how many connections that cuts. It is the same whoever else holds this handle: to them
+    /// everything is stopped.
+    pub async fn finish(&self) -> u32 {
         let cut = self.connections().taken();
-        self.running.clear();
+        self.board.end();
+        self.tasks.end();
+        let Running { threads, until } =
+            mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(until);
         let end = Instant::now() + END;
-        while !self.threads.iter().all(thread::JoinHandle::is_finished) && Instant::now() < end {
+        while !threads.iter().all(thread::JoinHandle::is_finished) && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.log_end();

@@ -250,11 +250,7 @@ fn process_whose_end_would_be_taken_for_that_of_lbctl_is_not_succeeded() {
             format!("exec unshare -Urpf --kill-child --mount-proc {lbctl} \"$@\""),
             "it is process 1",
         ),
-        (
-            "unit",
-            format!("SYSTEMD_EXEC_PID=$$ exec {lbctl} \"$@\""),
-            "its unit is not of Type=notify",
-        ),
+        ("unit", format!("SYSTEMD_EXEC_PID=$$ exec {lbctl} \"$@\""), "its unit is not of Type=notify"),
         ("runsv", format!("setpriv --pdeathsig KILL {lbctl} \"$@\" & wait"), "runsv watches this process"),
     ] {
         let program = folder.path().join(name);

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +19,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use lb_proxy::trace::Trace;
 use tokio::{
     net::UnixStream,
-    sync::{mpsc, oneshot},
+    select,
+    sync::{mpsc, oneshot, watch},
     task::AbortHandle,
 };
 
@@ -133,7 +135,8 @@ pub(super) enum Command {
     },
 }
 
-/// Accepts until it is dropped.
+/// Accepts until it is dropped. Then connections end with the answer that they wait for, so that whoever keeps one open comes
+/// back to the process that is in charge.
 pub(super) async fn serve(
     mut listening: Listening,
     commands: mpsc::Sender<Command>,
@@ -153,6 +156,7 @@ struct Doors {
     readers: Connections,
     others: Connections,
     asked: Asked,
+    _open: watch::Sender<()>,
 }
 
 /// Who answers.
@@ -160,16 +164,20 @@ struct Doors {
 struct Asked {
     commands: mpsc::Sender<Command>,
     statuses: Statuses,
+    /// Until there is no sender any more.
+    open: watch::Receiver<()>,
 }
 
 impl Doors {
     fn new(commands: mpsc::Sender<Command>, counters: Arc<Counters>) -> Self {
         let list = |counters| Connections { open: Arc::default(), counters };
         let statuses = Statuses::start(commands.clone());
+        let (_open, open) = watch::channel(());
         Self {
             readers: list(Arc::clone(&counters)),
             others: list(counters),
-            asked: Asked { commands, statuses },
+            asked: Asked { commands, statuses, open },
+            _open,
         }
     }
 
@@ -244,12 +252,13 @@ impl Connections {
     }
 }
 
-async fn connection(stream: UnixStream, peer: Peer, asked: Asked, busy: Arc<AtomicBool>, listed: Listed) {
+async fn connection(stream: UnixStream, peer: Peer, mut asked: Asked, busy: Arc<AtomicBool>, listed: Listed) {
     let counters = &listed.list.counters;
     let line = Line::new(stream);
     let caller = line.caller();
+    let Asked { commands, statuses, open } = &mut asked;
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let (Asked { commands, statuses }, busy, caller) = (&asked, &busy, &caller);
+        let (commands, statuses, busy, caller) = (&*commands, &*statuses, &busy, &caller);
         async move {
             let in_hand = InHand::begin(busy);
             let response = request::answer(request, commands, statuses, (peer, caller), in_hand).await;
@@ -259,13 +268,21 @@ async fn connection(stream: UnixStream, peer: Peer, asked: Asked, busy: Arc<Atom
             Ok::<_, Infallible>(response)
         }
     });
-    let result = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
-        .max_buf_size(HEAD_BYTES)
-        .half_close(true)
-        .serve_connection(TokioIo::new(line), service)
-        .await;
+    let mut serving = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT)
+            .max_buf_size(HEAD_BYTES)
+            .half_close(true)
+            .serve_connection(TokioIo::new(line), service)
+    );
+    let result = select! {
+        result = &mut serving => result,
+        _ = open.changed() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
     if let Err(error) = result {
         if error.is_timeout() {
             Counters::count(&counters.timeouts);

@@ -1,12 +1,13 @@
 //! Carries a planned stop from stage to stage (the stages are in `stop`).
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use lb_vrrp::{Moment, State};
-use tokio::sync::oneshot;
+use tokio::{select, sync::oneshot};
 
 use super::{
     Daemon, clock,
+    control::Command,
     group::Group,
     problems,
     stop::{Patience, Stage, Stop},
@@ -31,7 +32,7 @@ impl Daemon {
             stop.replies.extend(reply);
             if !stop.now {
                 tracing::warn!(by, "asked again: stopping at once");
-                stop.now = true;
+                stop.hurry();
                 if let Some(drain) = self.drain.take() {
                     drain.abort();
                     self.handle_step(now, &Step::Drained { left: 0 });
@@ -107,9 +108,11 @@ impl Daemon {
             }
             // They have a way of their own.
             Step::Reload(_) | Step::Upgrade(_) | Step::Counted(_) => {}
-            Step::SpeakerGone => {
+            Step::SpeakerGone => self.wind_up(now),
+            Step::WoundUp { cut_before } => {
                 if let Some(stop) = &mut self.stop {
-                    stop.stage = Stage::Finishing;
+                    stop.cut += cut_before;
+                    stop.stage = Stage::Over;
                 }
             }
         }
@@ -123,51 +126,86 @@ impl Daemon {
 
     pub(super) fn settle_stop(&mut self, now: Moment) {
         let Some(mut stop) = self.stop.take() else { return };
-        if stop.given_away(now, &self.held()) {
-            match self.speaker.clone() {
-                Some(speaker) => {
-                    let (steps, reason) = (self.steps_in.clone(), stop.reason.clone());
-                    self.tasks.spawn(async move {
-                        speaker.shutdown(&reason).await;
-                        let _ = steps.send(Step::SpeakerGone);
-                    });
-                }
-                None => stop.stage = Stage::Finishing,
-            }
-        }
+        let is_given = stop.given_away(now, &self.held());
+        let reason = stop.reason.clone();
         self.stop = Some(stop);
+        if !is_given {
+            return;
+        }
+        match self.speaker.clone() {
+            Some(speaker) => {
+                let steps = self.steps_in.clone();
+                self.tasks.spawn(async move {
+                    speaker.shutdown(&reason).await;
+                    let _ = steps.send(Step::SpeakerGone);
+                });
+            }
+            None => self.wind_up(now),
+        }
     }
 
-    /// Everything is given away: connections to the node's own addresses finish, then the workers end.
-    pub(super) async fn finish(mut self) {
-        let limit = self.stop.as_ref().filter(|stop| !stop.now).map_or(Duration::ZERO, |stop| stop.limit);
+    /// Everything is given away: connections to the node's own addresses finish, here and in the processes before.
+    fn wind_up(&mut self, now: Moment) {
         let local = self.local();
-        if let Some(neighbours) = self.neighbours.as_mut().filter(|_| self.retirement.is_none()) {
-            neighbours.end(clock::now(), local);
+        if let Some(neighbours) = &mut self.neighbours {
+            neighbours.end(now, local);
         }
+        let Some(stop) = &mut self.stop else { return };
+        stop.stage = Stage::Finishing;
+        let limit = if stop.now { Duration::ZERO } else { stop.limit };
+        let (own_hurried, hurried) = (stop.hurried(), stop.hurried());
+        let (proxy, earlier, steps) = (Arc::clone(&self.proxy), self.earlier.clone(), self.steps_in.clone());
+        self.tasks.spawn(async move {
+            let own = async {
+                select! {
+                    () = proxy.wind_up(limit) => {}
+                    () = own_hurried => proxy.wind_up(Duration::ZERO).await,
+                }
+            };
+            let before = async {
+                let mut ended = pin!(earlier.end(limit));
+                select! {
+                    biased;
+                    cut = &mut ended => cut,
+                    // Each of them answers once: those that have ended by then, the first order.
+                    () = hurried => {
+                        let (at_once, in_time) = tokio::join!(earlier.end(Duration::ZERO), ended);
+                        at_once + in_time
+                    }
+                }
+            };
+            let ((), cut_before) = tokio::join!(own, before);
+            let _ = steps.send(Step::WoundUp { cut_before });
+        });
+    }
+
+    /// The workers end.
+    pub(super) async fn finish(mut self) {
         self.tasks.shutdown().await;
         if let Some(retirement) = self.retirement {
+            self.commands.close();
             // The next process has these conversations. The others end when nobody has them any more.
             drop(self.earlier);
-            let Some(proxy) = Arc::into_inner(self.proxy) else { return };
+            while self.commands.try_recv().is_ok() {}
             let (drain_timeout, is_alone) = (self.config.global.drain_timeout, self.groups.is_empty());
             let patience = |patience: Patience| patience.limit(drain_timeout, is_alone);
-            let cut = retirement.spend(proxy, &mut self.signals, patience).await;
+            let cut = retirement.spend(&self.proxy, &mut self.signals, patience).await;
             tracing::info!(cut, "ended: another process serves");
             return;
         }
-        let own = async {
-            // No task has it any more.
-            match Arc::into_inner(self.proxy) {
-                Some(proxy) => proxy.stop(limit).await,
-                None => 0,
-            }
+        let Some(mut stop) = self.stop else {
+            // Because of a fault.
+            tokio::join!(self.proxy.stop(Duration::ZERO), self.earlier.end(Duration::ZERO));
+            return;
         };
-        let (cut, cut_before) = tokio::join!(own, self.earlier.end(limit));
-        if let Some(stop) = &mut self.stop {
-            stop.cut += u64::from(cut) + cut_before;
-            stop.report(clock::now());
-            tracing::info!(cut = stop.cut, "stopped");
+        stop.cut += u64::from(self.proxy.finish().await);
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Stop { reply, .. } = command {
+                stop.replies.push(reply);
+            }
         }
+        stop.report(clock::now());
+        tracing::info!(cut = stop.cut, "stopped");
     }
 }

@@ -421,6 +421,7 @@ impl Peer {
 
     fn take(&mut self, now: Moment, hello: Hello) -> Option<Event> {
         let ending = hello.ending;
+        let is_known = self.last.as_ref().is_some_and(|(_, last)| last.ending && last.boot == hello.boot);
         let why = match &self.last {
             None => Some("first hello"),
             Some(_) if self.silent => Some("after a silence"),
@@ -441,7 +442,7 @@ impl Peer {
         self.due = now + SILENCE;
         self.silent = ending;
         if ending {
-            return Some(Event::Ended { peer: self.name.clone() });
+            return (!is_known).then(|| Event::Ended { peer: self.name.clone() });
         }
         why.map(|why| Event::Appeared { peer: self.name.clone(), why })
     }

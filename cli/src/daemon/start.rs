@@ -272,7 +272,7 @@ async fn compose(
     waiting.take().into_iter().for_each(Waiting::tell);
     let exit = daemon.run().await;
     if daemon.retirement.is_some() {
-        // The next process answers from now on. Who asked reads its answer on a connection of its own.
+        // The next process answers from now on.
         socket.give_up();
         daemon.pid_file.iter_mut().for_each(PidFile::leave);
         api.abort();

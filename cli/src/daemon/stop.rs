@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use lb_vrrp::Moment;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::control::{GivenAway, StopReport};
 
@@ -36,6 +36,8 @@ pub(super) struct Stop {
     pub(super) held: Vec<String>,
     pub(super) outcomes: Vec<GivenAway>,
     pub(super) replies: Vec<oneshot::Sender<StopReport>>,
+    /// Ends the last wait for connections.
+    hurry: watch::Sender<bool>,
 }
 
 /// How long exchanges in flight are waited for.
@@ -72,6 +74,8 @@ pub(super) enum Stage {
     Resigning,
     /// Only connections to the node's own addresses are left.
     Finishing,
+    /// Nothing is waited for any more.
+    Over,
 }
 
 impl Stop {
@@ -86,6 +90,22 @@ impl Stop {
             held,
             outcomes: Vec::new(),
             replies: Vec::new(),
+            hurry: watch::Sender::new(false),
+        }
+    }
+
+    /// Nothing is waited for any more but the speaker's resignation.
+    pub(super) fn hurry(&mut self) {
+        self.now = true;
+        self.hurry.send_replace(true);
+    }
+
+    /// Resolves when that is said.
+    pub(super) fn hurried(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut hurried = self.hurry.subscribe();
+        async move {
+            // Without the stop there is nothing to wait for either.
+            let _ = hurried.wait_for(|hurried| *hurried).await;
         }
     }
 

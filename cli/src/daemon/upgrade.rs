@@ -101,7 +101,7 @@ impl Daemon {
         if let Some(giving) = &self.giving {
             return Err(giving.refusal());
         }
-        if self.reloads.is_under_way() {
+        if self.reloads.is_under_way() || self.reloads.is_other_turn() {
             return Err("a reload is under way".to_owned());
         }
         if let Some(obstacle) = &self.obstacle {

@@ -32,6 +32,8 @@ pub(super) enum Step {
     ReadyToGive,
     /// The speaker's process is gone.
     SpeakerGone,
+    /// Connections have had their time; in the processes before this one so many were cut.
+    WoundUp { cut_before: u64 },
     /// The data plane was told which node this is, or can't be.
     Told { error: Option<String> },
     /// Of a reload.
@@ -114,7 +116,7 @@ impl Daemon {
         let neighbours = self.neighbours.as_ref().map(Neighbours::poll_timeout);
         let stop = self.stop.as_ref().and_then(|stop| match stop.stage {
             Stage::Leaving { until } => Some(until),
-            Stage::Draining | Stage::Resigning | Stage::Finishing => None,
+            Stage::Draining | Stage::Resigning | Stage::Finishing | Stage::Over => None,
         });
         let giving = self.giving.as_ref().and_then(super::draining::Drain::poll_timeout);
         let watchdog = self.watchdog.as_ref().map(Watchdog::poll_timeout);

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::{
         fs::{MetadataExt, PermissionsExt},
         net::UnixDatagram,
@@ -248,6 +248,34 @@ fn a_signal_ends_a_stop_that_drains_at_once() {
     let _ = client.read(&mut [0; 1]);
 }
 
+/// The second wait of a stop: only connections are left, and the address is away.
+#[test]
+fn a_stop_that_waits_for_its_last_connections_answers_and_is_ended_at_once() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let frontend = unused_address();
+    let text = file("tcp", frontend, server.local_addr().expect("bound")).replace("\"3s\"", "\"120s\"");
+    let text = text.replace("check = {", "# check = {");
+    let mut daemon = Daemon::spawn(&text.replace("servers", "check = false\nservers"), frontend, None);
+    let connect = || {
+        let client = TcpStream::connect(frontend).expect("connected");
+        (client, server.accept().expect("accepted"))
+    };
+    let old = connect();
+    daemon.signal(Signal::SIGUSR1);
+    daemon.wait_until("it drains", |daemon| daemon.log().contains("draining first"));
+    // Connections are as old as ticks of 100 ms: one of the same tick would be older than the drain.
+    thread::sleep(Duration::from_millis(200));
+    let _young = connect();
+    drop(old);
+    daemon.wait_until("it is drained", |daemon| daemon.log().contains("drained left=0"));
+    assert_eq!(daemon.status_json().expect("answers")["phase"]["stopping"]["reason"], "stop by SIGUSR1");
+    let stopped = daemon.verb(&["stop", "--now"]);
+    let said = String::from_utf8_lossy(&stopped.stdout).into_owned();
+    assert!(said.contains("1 connection was cut"), "{said}{}", daemon.log());
+    assert_eq!(daemon.wait_for_exit().code(), Some(0));
+    assert!(daemon.log().contains("asked again: stopping at once"), "{}", daemon.log());
+}
+
 #[test]
 fn stop_now_says_what_it_cut() {
     let mut daemon = Daemon::start("tcp", web_server(Duration::from_secs(30)));
@@ -424,7 +452,7 @@ fn haproxys_signals_pause_and_resume_all_frontends() {
 /// As whoever starts it would pass one: open, listening, with a number that the file names.
 #[test]
 fn a_passed_socket_is_adopted_by_all_workers() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let address = listener.local_addr().expect("bound");
     // A duplicate without close-on-exec, so that the program inherits it.
     let passed = nix::unistd::dup(&listener).expect("duplicated");

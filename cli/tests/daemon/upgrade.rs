@@ -4,13 +4,18 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    os::unix::net::UnixDatagram,
-    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    os::unix::net::{UnixDatagram, UnixStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
 
-use crate::harness::{Daemon, PATIENCE, file, get, unused_address, verb, web_server, web_server_behind};
+use crate::harness::{
+    Daemon, PATIENCE, file, get, get_on, lbctl, unused_address, verb, web_server, web_server_behind,
+};
 
 #[test]
 fn process_before_is_seen_and_what_ends_there_is_counted() {
@@ -123,4 +128,73 @@ fn without_a_daemon_it_fails_and_a_limit_that_is_none_is_usage() {
     assert!(said.contains("lbctl is not running here"), "{said}");
     let output = verb(&["upgrade", "--limit", "soon"], &folder.path().join("control.sock"));
     assert_eq!(output.status.code(), Some(64));
+}
+
+/// `check now` takes as long as the server lets it, and whatever else happens meanwhile is to go its way.
+#[test]
+fn an_order_in_flight_costs_no_connection_when_another_process_takes_over_or_all_is_stopped() {
+    let (open, frontend) = (Arc::new(AtomicBool::new(false)), unused_address());
+    let silent = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("web.sock");
+    let text = format!(
+        "[frontend.web]\nbind = [\"{frontend}\", {{ unix = \"{}\" }}]\ndefault_backend = \"app\"\n\
+         rules = [{{ when = {{ path = \"/silent\" }}, backend = \"silent\" }}]\n\
+         [backend.app]\ncheck = false\nserver.web1 = {{ address = \"{}\" }}\n\
+         [backend.silent]\ncheck = {{ http = {{ path = \"/\" }}, interval = \"1h\", timeout = \"1h\" }}\n\
+         server.hung = {{ address = \"{}\" }}\n",
+        socket.display(),
+        web_server_behind(&open),
+        silent.local_addr().expect("bound"),
+    );
+    let daemon = Daemon::spawn(&text, frontend, None);
+    // The first check of all.
+    drop(silent.accept().expect("accepted"));
+    let begin = || {
+        let mut check = lbctl();
+        check.args(["server", "silent/hung", "check", "now", "--control"]).arg(&daemon.socket);
+        let check = check.spawn().expect("started");
+        let client = thread::spawn(move || get(frontend));
+        let asked = silent.accept().expect("accepted");
+        daemon.wait_until("the request is in flight", |daemon| {
+            daemon.status_json().is_some_and(|status| status["backends"][0]["servers"][0]["in_flight"] == 1)
+        });
+        (check, client, asked)
+    };
+
+    let (mut check, client, _asked) = begin();
+    let upgraded = daemon.verb(&["upgrade"]);
+    assert!(upgraded.status.success(), "{}", String::from_utf8_lossy(&upgraded.stderr));
+    open.store(true, Ordering::SeqCst);
+    assert_eq!(client.join().expect("ran").as_deref(), Some("hello"), "{}", daemon.log());
+    daemon.wait_until("the process before ends", |daemon| {
+        daemon.log().contains("another process serves cut=0")
+    });
+    assert!(check.wait().is_ok_and(|status| !status.success()), "its process has ended");
+    let through = UnixStream::connect(&socket).expect("the next process has the socket, and its file");
+    assert_eq!(get_on(through).as_deref(), Some("hello"));
+
+    open.store(false, Ordering::SeqCst);
+    let (mut check, client, _asked) = begin();
+    let stopped = daemon.verb(&["stop", "--now"]);
+    let said = String::from_utf8_lossy(&stopped.stdout).into_owned();
+    assert!(said.contains("1 connection was cut"), "{said}{}", daemon.log());
+    assert_eq!(client.join().expect("ran"), None);
+    assert!(check.wait().is_ok_and(|status| !status.success()));
+}
+
+#[test]
+fn who_keeps_a_connection_to_the_control_socket_open_comes_back_to_the_process_in_charge() {
+    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+    let mut kept = UnixStream::connect(&daemon.socket).expect("connected");
+    kept.set_read_timeout(Some(PATIENCE)).expect("set");
+    kept.write_all(b"GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    let mut answer = [0; 4096];
+    let length = kept.read(&mut answer).expect("answered");
+    assert!(answer[..length].starts_with(b"HTTP/1.1 200 OK\r\n"));
+    assert!(daemon.verb(&["upgrade"]).status.success());
+    let mut rest = Vec::new();
+    kept.read_to_end(&mut rest).expect("closed, and not answered by a process that knows nothing any more");
+    assert_eq!(String::from_utf8_lossy(&rest), "");
+    assert!(daemon.verb(&["stop", "--now"]).status.success());
 }

@@ -37,13 +37,15 @@ impl Tasks {
     pub(crate) fn add(&mut self, task: &JoinHandle<()>) {
         self.0.push(task.abort_handle());
     }
+
+    pub(crate) fn end(&self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
 }
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        for task in &self.0 {
-            task.abort();
-        }
+        self.end();
     }
 }
 

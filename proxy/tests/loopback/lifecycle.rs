@@ -194,7 +194,7 @@ async fn stop_refuses_new_connections_and_finishes_what_is_in_flight() {
     let front = address(&proxy);
     let mut old = connect(&proxy).await;
     read_n(&mut old, 5).await;
-    let stopping = tokio::spawn(proxy.stop(LONG));
+    let stopping = tokio::spawn(async move { proxy.stop(LONG).await });
     let refused = async {
         while TcpStream::connect(front).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(2)).await;

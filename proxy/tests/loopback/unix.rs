@@ -241,7 +241,7 @@ async fn client_that_has_connected_when_the_proxy_stops_is_served() {
     let (config, front) = unix_config(Mode::Http, folder.path(), &[&server]);
     let proxy = Proxy::start(config).unwrap();
     let mut client = UnixStream::connect(&front).await.unwrap();
-    let stopping = tokio::spawn(proxy.stop(LONG));
+    let stopping = tokio::spawn(async move { proxy.stop(LONG).await });
     let gone = async {
         while front.exists() {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -49,7 +49,7 @@ impl Retirement {
     /// `patience` says how long a signal leaves them. Returns how many were cut.
     pub(in crate::daemon) async fn spend(
         self,
-        proxy: Proxy,
+        proxy: &Proxy,
         signals: &mut wake::Signals,
         patience: impl Fn(Patience) -> Duration,
     ) -> u32 {
@@ -60,9 +60,9 @@ impl Retirement {
         let mut asked = None;
         {
             let mut rest: Pin<Box<dyn Future<Output = ()> + '_>> = Box::pin(proxy.retire(limit));
-            let mut orders = std::pin::pin!(carry_out_orders(&channel, &proxy, ends_in));
+            let mut orders = std::pin::pin!(carry_out_orders(&channel, proxy, ends_in));
             let mut end = std::pin::pin!(sleep_until(deadline));
-            let mut told = std::pin::pin!(tell(&channel, &proxy, tally.as_mut(), &until));
+            let mut told = std::pin::pin!(tell(&channel, proxy, tally.as_mut(), &until));
             let (mut is_told, mut is_alone) = (false, false);
             loop {
                 select! {
