@@ -103,6 +103,76 @@ fn rules_do_what_they_did() {
 }
 
 #[test]
+fn what_operators_have_beside_the_common_rules_does_what_it_did() {
+    let both = Both::start("operators");
+    // Of several lines one is left, and a variable may have a `?`: both are said, and nothing else.
+    let said = |what: &str| both.notes.matches(what).count();
+    assert_eq!(
+        (said("`replace-header` with samples"), said("`replace-path`: a `?`")),
+        (1, 1),
+        "{}",
+        both.notes
+    );
+    assert_eq!(said("not converted") + said("not the same"), 2, "{}", both.notes);
+    let anna = "Authorization: Basic YW5uYTpzZWNyZXQ=";
+    let bob = "Authorization: Basic Ym9iOm90aGVy";
+    let requests = [
+        get("/", &[]),
+        get("/admin", &[]),
+        get("/admin/x", &[anna]),
+        get("/admin/x", &[bob]),
+        get("/", &[anna]),
+        get("/", &[bob]),
+        get("/", &["Authorization: Basic bob"]),
+        get("/", &["X-List: a"]),
+        get("/", &["X-List: a, b,c"]),
+        get("/", &["X-List: a,b,c,d"]),
+        get("/", &["X-List: a,b", "X-List: c, d"]),
+        get("/", &["X-List: a", "X-List: b", "X-List: c"]),
+        get("/", &["X-List: \"a,b\",c,d"]),
+        get("/", &["X-List: a,,b"]),
+        get("/", &["X-List:"]),
+        get("/gone", &[]),
+        get("/GONE", &["Host: EXAMPLE.com:80"]),
+        get("/gone/x", &[]),
+        get("/Also?x", &[]),
+        get("/a/b?c=d", &[]),
+        get("/method", &[]),
+        "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".into(),
+        get("/", &["X-Val: a,b1,bb", "X-Val: c,b"]),
+        get("/", &["X-Rep: an old one"]),
+        get("/", &["X-Rep: a new one"]),
+        get("/replaced/a/b?c", &["X-Team: blue"]),
+        get("/", &["X-Team: blue"]),
+        get("/", &["X-Word: Basic abc"]),
+        get("/", &["Origin: https://www.example.com"]),
+        get("/", &["Origin: https://very-long.name.example.com"]),
+        get("/", &["Origin: null", "X-Version: 123456"]),
+        get("/dir?x=1", &[]),
+        get("/dir/", &[]),
+        get("/cookie", &[]),
+        get("/forget", &[]),
+        get("/slow", &[]),
+        get("/slower", &[]),
+        get("/up", &[]),
+        get("/dead", &[]),
+        get("/~404", &[]),
+        get("/~405", &[]),
+        get("/~500", &[]),
+        get("/", &["X_User: 1", "X.Name: 2", "X-A1: 3", "X!: 4"]),
+    ];
+    all_the_same(&both, "WEB", &requests);
+    let requests = [
+        get("/", &[]),
+        get("/", &["X_User: 1"]),
+        get("/", &["X.Name: 1"]),
+        get("/", &["x_seen: 1"]),
+        get("/rule", &[]),
+    ];
+    all_the_same(&both, "OTHER", &requests);
+}
+
+#[test]
 fn what_counts_is_counted_and_what_is_too_much_is_the_same() {
     let both = Both::start("limits");
     assert!(!both.notes.contains("not converted"), "{}", both.notes);

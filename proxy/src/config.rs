@@ -37,8 +37,8 @@ pub use self::{
         LogSample, LogTarget, LogWire, Severity,
     },
     options::{
-        BackendOptions, ConnectionMode, FrontendOptions, PoolOptions, RetryOptions, ReuseMode, Splice,
-        TcpKeepalive,
+        BackendOptions, ConnectionMode, FrontendOptions, HeaderNames, PoolOptions, RetryOptions, ReuseMode,
+        Splice, TcpKeepalive,
     },
     persistence::{Cookie, CookieMode, SameSite, Stick},
     proxy_protocol::{AcceptProxy, ProxyExtension, ProxyVersion, SendProxy},

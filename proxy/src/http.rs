@@ -30,6 +30,7 @@ mod server_name;
 mod session;
 pub mod target;
 mod upload;
+pub(crate) mod values;
 mod write;
 
 #[cfg(test)]

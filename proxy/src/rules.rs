@@ -34,7 +34,7 @@ mod used_fields;
 mod value;
 
 pub use self::{
-    action::Action,
+    action::{Action, SetStatus},
     client_hello::looks_at_client_hello,
     condition::{Condition, Scheme},
     copies::looks_at_path,

@@ -27,7 +27,7 @@ use crate::{
         departure::departure,
         relay::{End, relay},
     },
-    upstream::{Preference, Reuse, Search, Upstream, key},
+    upstream::{Preference, Reuse, Search, Upstream, balance::Usable, key},
     wheel::Deadline,
 };
 
@@ -195,7 +195,8 @@ fn judged<S: Stream>(connection: &Connection<S>, hello: Option<&ClientHello>) ->
     let facts = Facts { client_hello: hello, ..connection.facts(&variables, &scratch.sample) };
     connection.keep_for_log(Moment::Request, &facts);
     let is_usable = |backend, server| worker.may_send_to(backend, server);
-    rules.run_connection(connection.frontend_id(), default, &facts, &is_usable)
+    let count_usable = |backend| worker.with_usable(backend, Usable::count);
+    rules.run_connection(connection.frontend_id(), default, &facts, &is_usable, &count_usable)
 }
 
 /// Moves bytes both ways until both sides have ended; counts and logs what goes wrong.

@@ -118,3 +118,29 @@ fn a_backend_answers_for_its_servers_with_what_rules_know() {
     assert_eq!(field(&rig.get("/r", &through), "Location"), Some("/app/192.0.2.7"));
     assert!(rig.taken().is_empty());
 }
+
+#[test]
+fn a_redirection_appends_a_slash_and_has_lines_of_its_own() {
+    let rig = Rig::with_rules(
+        r#"{ redirect = { prefix = "/new", append_slash = true, headers = { "Set-Cookie" = ["a=1", "b={request.host}"] } } }"#,
+    );
+    for (target, location) in
+        [("/a?b=c", "/new/a/?b=c"), ("/a/", "/new/a/"), ("/", "/new/"), ("/a", "/new/a/")]
+    {
+        let answer = rig.get(target, "Host: x\r\n");
+        assert_eq!(field(&answer, "Location"), Some(location), "{target}: {answer}");
+        assert!(answer.contains("\r\nSet-Cookie: a=1\r\nSet-Cookie: b=x\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn rules_go_by_how_many_servers_can_be_used() {
+    let rig = Rig::with_rules(
+        r#"{ when = { usable_below = { app = 1 } }, deny = 403 },
+           { when = { usable_below = { app = 2 } }, set_header = { "X-Few" = "1" } },
+           { when = { not = { usable_below = { app = 1 } } }, set_header = { "X-Any" = "1" } }"#,
+    );
+    assert_eq!(status(&rig.get("/", "Host: x\r\n")), 200);
+    let head = rig.taken().remove(0).1;
+    assert_eq!((field(&head, "X-Few"), field(&head, "X-Any")), (Some("1"), Some("1")), "{head}");
+}

@@ -279,3 +279,26 @@ fn rules_on_responses_know_who_asked() {
         assert_eq!(field(&answer, "X-User"), Some(format!("{user} {target} GET").as_str()), "{answer}");
     }
 }
+
+#[test]
+fn a_password_can_be_a_condition_and_nobody_is_asked() {
+    let rig = rig(r#"{ require_auth = { users = "staff", groups = ["admins"], set_var = "is_admin" } },
+           { require_auth = { users = "staff", set_var = "is_staff" } },
+           { when = { path_prefix = "/admin", value = { "{var.is_admin}" = false } }, deny = 403 },
+           { when = { value = { "{var.is_staff}" = true } }, set_header = { "X-User" = "{request.user}" } }"#);
+    for (target, credentials, expected, user) in [
+        ("/", String::new(), 200, None),
+        ("/admin", String::new(), 403, None),
+        ("/admin", basic("anna", "pw"), 200, Some("anna")),
+        ("/admin", basic("bob", "pw"), 403, None),
+        ("/", basic("bob", "pw"), 200, Some("bob")),
+        ("/", basic("bob", "wrong"), 200, None),
+    ] {
+        let answer = rig.get(target, &format!("{HOST}{credentials}"));
+        assert_eq!(status(&answer), expected, "{target} {credentials}: {answer}");
+        if expected == 200 {
+            let head = rig.taken().remove(0).1;
+            assert_eq!(field(&head, "X-User"), user, "{target} {credentials}: {head}");
+        }
+    }
+}

@@ -208,3 +208,23 @@ fn an_answer_in_the_place_of_a_response_knows_the_request_the_response_and_the_v
         (200, Some("1"), Some("1"))
     );
 }
+
+#[test]
+fn a_response_gets_another_status() {
+    let rig = Rig::with_rules_and_responses(
+        "{ allow = true }",
+        r#"{ when = { path = "/busy" }, set_status = { status = 503, reason = "Too busy" } },
+           { when = { path = "/gone" }, set_status = 410 },
+           { when = { status = "400-599" }, set_header = { "X-Error" = "{response.status}" } }"#,
+    );
+    for (target, line, error) in [
+        ("/busy", "HTTP/1.1 503 Too busy\r\n", Some("503")),
+        ("/gone", "HTTP/1.1 410 Gone\r\n", Some("410")),
+        ("/", "HTTP/1.1 200 OK\r\n", None),
+    ] {
+        let answer = rig.get(target, HOST);
+        assert!(answer.starts_with(line), "{target}: {answer}");
+        assert!(answer.ends_with("\r\n\r\napp"), "{target}: {answer}");
+        assert_eq!(field(&answer, "X-Error"), error, "{target}: {answer}");
+    }
+}

@@ -152,3 +152,50 @@ fn connections_of_a_tcp_frontend_are_refused_or_let_through_by_source_and_port()
         assert_eq!(rig.counter("denied_total"), u64::from(!served), "{rules}");
     }
 }
+
+#[test]
+fn values_between_commas_are_replaced_one_by_one() {
+    let rig = Rig::with_rules_and_responses(
+        r#"{ replace_value = { "X-List" = { regex = '^b$', with = "c" } }, set_method = "PUT" },
+           { when = { method = "PUT", value = { "{request.header_count.x-list}" = "3", "{request.header_lines.x-list}" = "2" } },
+             set_header = { "X-Seen" = "{request.base}" } }"#,
+        r#"{ replace_value = { "X-App" = { regex = '^1$', with = "2" } } }"#,
+    );
+    let answer = rig.get("/p?q", "Host: A:80\r\nX-List: a,  b ,\"x,b\"\r\nX-List:b\r\n");
+    assert_eq!(field(&answer, "X-App"), Some("2"), "{answer}");
+    let taken = rig.taken();
+    let head = &taken[0].1;
+    assert!(head.starts_with("PUT /p?q HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("X-List: a,  c ,\"x,b\"\r\nX-List: c\r\n"), "{head}");
+    // Three values in one line and one in the other are four.
+    assert_eq!(field(head, "X-Seen"), None, "{head}");
+    rig.get("/p?q", "Host: A:80\r\nX-List: a, b\r\nX-List:\r\n");
+    assert_eq!(field(&rig.taken()[0].1, "X-Seen"), Some("A:80/p"));
+    let answer = rig.send("HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert!(rig.taken()[0].1.starts_with("HEAD / "));
+}
+
+#[test]
+fn names_that_are_read_in_two_ways_are_deleted_or_refused_behind_the_rules() {
+    let rules = r#"rules = [
+        { when = { header = { "x_see" = true } }, respond = 204 },
+        { set_header = { "Set_By" = "a rule", "X-B" = "1" } },
+    ]"#;
+    for (word, expected) in [("delete", 200), ("reject", 403), ("preserve", 200)] {
+        let rig = Rig::new(&format!("restrict_header_names = \"{word}\"\n{rules}"), "", "");
+        let answer = rig.get("/", "Host: a\r\nX_A: 1\r\nX.A: 2\r\nX-A1: 3\r\n");
+        assert_eq!(status(&answer), expected, "{word}: {answer}");
+        if expected == 200 {
+            let head = rig.taken().remove(0).1;
+            let kept = ["X_A", "X.A", "Set_By"].map(|name| field(&head, name).is_some());
+            assert_eq!(kept, [word == "preserve"; 3], "{word}: {head}");
+            assert_eq!((field(&head, "X-A1"), field(&head, "X-B")), (Some("3"), Some("1")), "{word}: {head}");
+        }
+        let answer = rig.get("/", "Host: a\r\nx_see: 1\r\n");
+        assert_eq!(status(&answer), 204, "{word}: {answer}");
+    }
+    let rig = Rig::new("restrict_header_names = \"reject\"", "", "");
+    assert_eq!(status(&rig.get("/", "Host: a\r\nX_A: 1\r\n")), 403);
+    assert_eq!((status(&rig.get("/", "Host: a\r\n")), rig.counter("denied_total")), (200, 1));
+}

@@ -64,7 +64,7 @@ pub struct Monitor {
 /// begins with `uri`; after the frontend's rules and before those of a backend.
 #[derive(Clone, Debug)]
 pub struct Statistics {
-    /// Begins with `/`.
+    /// Begins with `/`. The same as `metrics`: these alone are here.
     pub uri: String,
     /// Who may ask, by address; everybody if it is empty.
     pub allow: Vec<Network>,
@@ -91,6 +91,11 @@ impl Statistics {
         self.allow.is_empty() && self.users.is_none() && !self.is_public
     }
 
+    /// Is there more than metrics?
+    pub fn has_page(&self) -> bool {
+        self.metrics.as_ref() != Some(&self.uri)
+    }
+
     /// Is a request with this target for them?
     pub fn takes(&self, target: &[u8]) -> bool {
         self.wanted(target).is_some()
@@ -104,6 +109,7 @@ impl Statistics {
         let query = self.metrics.as_ref().and_then(|metrics| path.strip_prefix(metrics.as_bytes()));
         match query {
             Some(query @ ([] | [b'?', ..])) => Some((Wanted::Metrics, query)),
+            _ if !self.has_page() => None,
             _ => Some((Wanted::Page, path.strip_prefix(self.uri.as_bytes())?)),
         }
     }

@@ -29,6 +29,19 @@ impl Splice {
     }
 }
 
+/// What becomes of headers whose names have other characters than letters, digits and `-`: to CGI and its like `X_User` is
+/// `X-User`. Rules of the frontend see them as they came (HAProxy `option http-restrict-req-hdr-names`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum HeaderNames {
+    /// Servers get them.
+    #[default]
+    Preserve,
+    /// They are deleted.
+    Delete,
+    /// The request is answered with 403.
+    Reject,
+}
+
 /// What a frontend does with its clients' connections.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FrontendOptions {
@@ -42,6 +55,8 @@ pub struct FrontendOptions {
     /// A server is looked for when the content of a request is here, or as much of it as fits a buffer (HAProxy
     /// `option http-buffer-request`).
     pub wait_for_body: bool,
+    /// Which names of headers servers get.
+    pub header_names: HeaderNames,
     /// What happens after a response.
     pub connection: ConnectionMode,
     /// Nothing is logged of a connection that ended without a byte of its client (HAProxy `option dontlognull`).
@@ -58,6 +73,7 @@ impl Default for FrontendOptions {
             splice: Splice::default(),
             min_body_rate: NonZeroU32::new(500),
             wait_for_body: false,
+            header_names: HeaderNames::default(),
             connection: ConnectionMode::default(),
             dontlognull: true,
             ignore_probes: true,

@@ -232,6 +232,7 @@ pub(super) fn parse<'c, S: Stream>(
         is_logged: None,
         server: None,
         is_usable: &|backend, server| worker.may_send_to(backend, server),
+        count_usable: &|backend| worker.with_usable(backend, Usable::count),
         tables: &worker.node().tables,
         counted: kept.counted,
         limits: 0,
@@ -257,6 +258,8 @@ pub(super) fn parse<'c, S: Stream>(
     });
     let variables = &remembered.variables;
     connection.keep_for_log(Moment::Rules, &Facts { session, variables, ..facts });
+    let method = Method::known(message.method());
+    let (request, asked) = (Request { method, ..request }, Request { method, ..asked });
     let client = facts.client.ip();
     let (mut preference, mut persisted) = (Preference::default(), Persisted::default());
     let mut coding = None;
@@ -323,7 +326,7 @@ pub(super) fn parse<'c, S: Stream>(
             work.clear();
             let facts = Facts { request: Some(&message), session, variables: &remembered.variables, ..facts };
             redirect.put_location(&message, &facts, work);
-            put_redirect(redirect.status, work, close, &mut out);
+            redirect.put(work, close, &facts, &mut out);
             Then::Answer { status: redirect.status, close }
         }
         Verdict::Respond(respond) => {

@@ -233,6 +233,16 @@ impl<'m> Message<'m> {
         self.fields.retain(|line| !unwanted(&line.field(|span| span.of_two(received, scratch))));
     }
 
+    /// Is there a header that not every program reads alike, as `X_Name` and `X.Name`?
+    pub(crate) fn has_odd_names(&self) -> bool {
+        self.fields().any(|field| !is_plain_name(field.name))
+    }
+
+    /// Removes all lines of such headers.
+    pub(crate) fn remove_odd_names(&mut self) {
+        self.remove_if(|field| !is_plain_name(field.name));
+    }
+
     /// Gives each line called `name` (as in [`Self::remove`]) a new value: `rewrite` appends it to the empty vector, or
     /// returns false to leave the line as it is. The lines stay where they are. `work` lends the vector.
     ///
@@ -292,6 +302,32 @@ impl<'m> Message<'m> {
         }
         let target = self.written(start)?;
         self.start = Start::Request { method, target, version };
+        Ok(())
+    }
+
+    /// Gives a request another method.
+    ///
+    /// # Errors
+    /// No room for it.
+    pub(crate) fn set_method(&mut self, method: &[u8]) -> Result<(), TooLarge> {
+        let Start::Request { target, version, .. } = self.start else { return Ok(()) };
+        let start = self.scratch.len();
+        self.scratch.extend_from_slice(method);
+        self.start = Start::Request { method: self.written(start)?, target, version };
+        Ok(())
+    }
+
+    /// Gives a response another status, with this reason phrase.
+    ///
+    /// # Errors
+    /// No room for it.
+    pub(crate) fn set_status(&mut self, status: u16, reason: &[u8]) -> Result<(), TooLarge> {
+        if self.is_request() {
+            return Ok(());
+        }
+        let start = self.scratch.len();
+        self.scratch.extend_from_slice(reason);
+        self.start = Start::Response { status, reason: self.written(start)? };
         Ok(())
     }
 
@@ -396,6 +432,11 @@ fn is_called(called: &[u8], name: &[u8], look_alikes: bool) -> bool {
             || look_alikes && !one.is_ascii_alphanumeric() && !other.is_ascii_alphanumeric()
     };
     called.len() == name.len() && called.iter().zip(name).all(is_alike)
+}
+
+/// Letters, digits and `-`, as in nearly all names.
+fn is_plain_name(name: &[u8]) -> bool {
+    name.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {

@@ -9,6 +9,15 @@ use crate::{
     sample::{VariableId, VariableName, Wanted},
 };
 
+/// Another status for a response that has content or may have had some.
+#[derive(Clone, Debug)]
+pub struct SetStatus {
+    /// 200..=599, without those that never have content (204, 205, 304).
+    pub status: u16,
+    /// Instead of the registered phrase.
+    pub reason: Option<String>,
+}
+
 /// One thing that a rule does. Names of fields are [editable](crate::http::message::is_editable).
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -28,6 +37,8 @@ pub enum Action {
     Respond(Respond),
     /// Answers with a challenge, unless the request is from a user who may send it.
     RequireAuth(RequireAuth),
+    /// Sets the variable where the request is from such a user, and answers nobody.
+    AskAuth(RequireAuth, VariableName, VariableId),
     /// Appends a field line.
     AddHeader(String, Text),
     /// Replaces all lines of that name with one.
@@ -36,6 +47,12 @@ pub enum Action {
     DeleteHeader(String),
     /// Replaces what matches in the lines of that name.
     ReplaceHeader(String, Replacement),
+    /// The same in each value between commas, those in quotes being of the value.
+    ReplaceValue(String, Replacement),
+    /// Gives the request another method; one with HEAD keeps it, since its answer has no content.
+    SetMethod(String),
+    /// Gives the response another status.
+    SetStatus(SetStatus),
     /// Keeps a text for later rules and templates.
     SetVariable(VariableName, VariableId, Text),
     /// Gives the request another path; the query stays.
@@ -97,11 +114,14 @@ impl Action {
             | Self::SetVariable(_, _, text)
             | Self::SetPath(text)
             | Self::SetQuery(text)
-            | Self::RateLimit(RateLimit { by: LimitedBy::Text(text), .. })
-            | Self::Redirect(Redirect {
-                to: Destination::Location(text) | Destination::Prefix(text), ..
-            }) => {
+            | Self::RateLimit(RateLimit { by: LimitedBy::Text(text), .. }) => {
                 text.want(wanted);
+            }
+            Self::Redirect(Redirect { to, headers, .. }) => {
+                headers.iter().for_each(|(_, text)| text.want(wanted));
+                if let Destination::Location(text) | Destination::Prefix(text) = to {
+                    text.want(wanted);
+                }
             }
             Self::BackendNamed(named) => named.name().want(wanted),
             Self::Respond(Respond { content, headers, .. }) => {
@@ -110,10 +130,13 @@ impl Action {
                     text.want(wanted);
                 }
             }
-            Self::Redirect(Redirect { to: Destination::Scheme { .. }, .. })
-            | Self::RateLimit(RateLimit { by: LimitedBy::Source, .. })
+            Self::RateLimit(RateLimit { by: LimitedBy::Source, .. })
             | Self::DeleteHeader(_)
             | Self::ReplaceHeader(..)
+            | Self::ReplaceValue(..)
+            | Self::SetMethod(_)
+            | Self::SetStatus(_)
+            | Self::AskAuth(..)
             | Self::ReplacePath(_)
             | Self::SetSource { .. }
             | Self::Deny(_)
@@ -142,8 +165,12 @@ impl Action {
             Self::AddHeader(name, _)
             | Self::SetHeader(name, _)
             | Self::DeleteHeader(name)
-            | Self::ReplaceHeader(name, _) => Some(name),
-            Self::SetSource { .. }
+            | Self::ReplaceHeader(name, _)
+            | Self::ReplaceValue(name, _) => Some(name),
+            Self::SetMethod(_)
+            | Self::SetStatus(_)
+            | Self::AskAuth(..)
+            | Self::SetSource { .. }
             | Self::Deny(_)
             | Self::Tarpit(_)
             | Self::RateLimit(_)
@@ -172,6 +199,10 @@ impl Action {
             Self::SetQuery(text) => Some((Written::Query, text)),
             Self::DeleteHeader(_)
             | Self::ReplaceHeader(..)
+            | Self::ReplaceValue(..)
+            | Self::SetMethod(_)
+            | Self::SetStatus(_)
+            | Self::AskAuth(..)
             | Self::SetPath(_)
             | Self::ReplacePath(_)
             | Self::SetSource { .. }

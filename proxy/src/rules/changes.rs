@@ -24,9 +24,14 @@ impl Condition {
                             | Action::SetVariable(..)
                             | Action::RateLimit(RateLimit { over: OverLimit::Set(..), .. })
                             | Action::RequireAuth(_)
+                            | Action::AskAuth(..)
+                            | Action::SetMethod(_)
+                            | Action::SetStatus(_)
                     )
             }
-            Self::Sni(_) | Self::Method(_) | Self::Port(_) | Self::Scheme(_) | Self::Status(_) => false,
+            Self::Method(_) => matches!(action, Action::SetMethod(_)),
+            Self::Status(_) => matches!(action, Action::SetStatus(_)),
+            Self::Sni(_) | Self::Port(_) | Self::Scheme(_) | Self::UsableBelow(_) => false,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::{HostSet, Network, PathPattern, Value, ValuePattern, action::Written, text::is_made_of};
 use crate::{
+    config::BackendId,
     http::{message::Message, query},
     sample::{Facts, RequestFacts, Wanted},
 };
@@ -41,6 +42,8 @@ pub enum Condition {
     Scheme(Scheme),
     /// The status of the response is in one of these.
     Status(Vec<RangeInclusive<u16>>),
+    /// Of one of these backends fewer servers than so many can be used.
+    UsableBelow(Vec<(BackendId, u32)>),
 }
 
 /// How a client's request came.
@@ -70,6 +73,8 @@ pub(crate) struct Subject<'s> {
     /// What the rules run on, the request or the response; `None` in mode tcp. The request of a response is among the
     /// facts.
     pub(crate) message: Option<&'s Message<'s>>,
+    /// How many servers of a backend can be used.
+    pub(crate) count_usable: &'s dyn Fn(BackendId) -> usize,
 }
 
 impl Condition {
@@ -125,6 +130,9 @@ impl Condition {
             Self::Status(ranges) => {
                 message.is_some_and(|message| ranges.iter().any(|range| range.contains(&message.status())))
             }
+            Self::UsableBelow(list) => {
+                list.iter().any(|(backend, most)| (subject.count_usable)(*backend) < *most as usize)
+            }
         }
     }
 
@@ -143,7 +151,8 @@ impl Condition {
             | Self::Source(_)
             | Self::Port(_)
             | Self::Scheme(_)
-            | Self::Status(_) => {}
+            | Self::Status(_)
+            | Self::UsableBelow(_) => {}
         }
     }
 
@@ -230,6 +239,9 @@ impl Condition {
                 each(own, other, |own, other| own.contains(other.start()) && own.contains(other.end()))
             }
             (Self::Scheme(own), Self::Scheme(other)) => own == other,
+            (Self::UsableBelow(own), Self::UsableBelow(other)) => {
+                each(own, other, |own, other| own.0 == other.0 && own.1 >= other.1)
+            }
             _ => false,
         }
     }

@@ -32,17 +32,18 @@ impl Judgement {
 
 impl Programs {
     /// Runs the rules of `frontend` on a connection, then those of the backend that was chosen: where it goes, or `None` if
-    /// it is refused. `is_usable` says if a rule may choose a server at this moment.
+    /// it is refused. `is_usable` says if a rule may choose a server at this moment, `count_usable` how many of a backend can be used.
     pub(crate) fn run_connection(
         &self,
         frontend: usize,
         default: Option<BackendId>,
         facts: &Facts<'_>,
         is_usable: &dyn Fn(BackendId, usize) -> bool,
+        count_usable: &dyn Fn(BackendId) -> usize,
     ) -> Option<Judgement> {
         let mut judgement = Judgement::default();
         let refuses = |program: &Option<Program>, facts: &Facts<'_>, judgement: &mut Judgement| {
-            program.as_ref().is_some_and(|program| program.refuses(facts, is_usable, judgement))
+            program.as_ref().is_some_and(|program| program.refuses(facts, is_usable, count_usable, judgement))
         };
         if refuses(&self.frontends[frontend], facts, &mut judgement) {
             return None;
@@ -65,6 +66,7 @@ impl Program {
         &self,
         facts: &Facts<'_>,
         is_usable: &dyn Fn(BackendId, usize) -> bool,
+        count_usable: &dyn Fn(BackendId) -> usize,
         judgement: &mut Judgement,
     ) -> bool {
         let rules = self.steps.iter().filter_map(|step| match step {
@@ -72,7 +74,7 @@ impl Program {
             // Only requests have hosts.
             Step::Hosts(..) => None,
         });
-        let subject = Subject { facts, message: None };
+        let subject = Subject { facts, message: None, count_usable };
         for rule in rules.filter(|rule| rule.when.holds(&subject)) {
             for action in &rule.then {
                 match action {

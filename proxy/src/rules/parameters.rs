@@ -70,6 +70,10 @@ impl RequestFacts for Compared<'_> {
         self.request.field(name)
     }
 
+    fn lines(&self, name: &[u8], look: &mut dyn FnMut(&[u8])) {
+        self.request.lines(name, look);
+    }
+
     fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         self.request.cookie(name)
     }

@@ -1,21 +1,21 @@
 //! Rules compiled for running: in order, and neighbours that only choose by host as one lookup.
 
-use std::{net::Ipv6Addr, time::Duration};
+mod act;
+
+use std::time::Duration;
 
 use super::{
-    Action, AmbiguousPath, Condition, RequireAuth, Rule, Subject, Text, UsedFields,
+    Action, AmbiguousPath, Condition, RequireAuth, Rule, Subject, UsedFields,
     client_hello::looks_at_client_hello,
     copies::looks_at_path,
     host::{HostIndex, chooses_by_host},
-    normalize,
     parameters::{Compared, without_parameters},
-    path::climbs,
-    rate_limit, source,
+    rate_limit,
 };
 use crate::{
-    auth::{Gate, Pass, Question},
-    config::{BackendId, Config, Frontend, Statistics},
-    http::{head::Malformed, message::Message, target::is_authority},
+    auth::{Gate, Question},
+    config::{BackendId, Config, Frontend, HeaderNames, Statistics},
+    http::{head::Malformed, message::Message},
     sample::{Facts, Scope, VariableId, VariableName, Variables, Wanted},
     table::Tables,
 };
@@ -36,6 +36,8 @@ pub(crate) struct Programs {
     path_matters: Box<[bool]>,
     /// By frontend: how a client begins TLS matters.
     wants_client_hello: Box<[bool]>,
+    /// By frontend.
+    header_names: Box<[HeaderNames]>,
     /// By frontend.
     statistics: Box<[Option<Page>]>,
     /// By frontend: some rule that a request may meet wants to know who sent it.
@@ -143,6 +145,8 @@ pub(crate) struct Run<'w, 'f, 'm> {
     pub(crate) server: Option<(BackendId, usize)>,
     /// May a rule choose this server at this moment?
     pub(crate) is_usable: &'w dyn Fn(BackendId, usize) -> bool,
+    /// How many servers of this backend can be used at this moment.
+    pub(crate) count_usable: &'w dyn Fn(BackendId) -> usize,
     pub(crate) tables: &'w Tables,
     /// So many limits have counted the request already, in an earlier run of its rules.
     pub(crate) counted: usize,
@@ -174,7 +178,9 @@ impl Programs {
         let asks_who = |frontend: &Frontend| {
             let of_backends = frontend.backends().flat_map(|backend| &config.backends[backend.0].rules);
             let actions = frontend.rules.iter().chain(of_backends).flat_map(|rule| &rule.then);
-            let asks = actions.into_iter().any(|action| matches!(action, Action::RequireAuth(_)));
+            let asks = actions
+                .into_iter()
+                .any(|action| matches!(action, Action::RequireAuth(_) | Action::AskAuth(..)));
             asks || frontend.statistics.as_ref().is_some_and(|page| page.users.is_some())
         };
         Self {
@@ -203,6 +209,7 @@ impl Programs {
                 .iter()
                 .map(|frontend| looks_at_client_hello(frontend, &config.backends))
                 .collect(),
+            header_names: config.frontends.iter().map(|frontend| frontend.options.header_names).collect(),
             statistics: config
                 .frontends
                 .iter()
@@ -262,6 +269,7 @@ impl Programs {
     /// run only if a rule has chosen it.
     pub(crate) fn concern(&self, frontend: usize, default: Option<BackendId>) -> bool {
         self.frontends[frontend].is_some()
+            || self.header_names[frontend] != HeaderNames::Preserve
             || default.is_some_and(|backend| self.backends[backend.0].is_some())
     }
 
@@ -313,6 +321,13 @@ impl Programs {
             && let Flow::Answer(verdict) = program.run(run, &mut chosen)?
         {
             return Ok(verdict);
+        }
+        if run.message.has_odd_names() {
+            match self.header_names[frontend] {
+                HeaderNames::Preserve => {}
+                HeaderNames::Delete => run.message.remove_odd_names(),
+                HeaderNames::Reject => return Ok(Verdict::Deny(403)),
+            }
         }
         if let Some(page) = &self.statistics[frontend]
             && page.statistics.takes(run.message.target())
@@ -423,7 +438,8 @@ fn session_variables(config: &Config) -> Box<[SessionVariable]> {
 impl Run<'_, '_, '_> {
     fn holds(&self, condition: &Condition) -> bool {
         let message = Some(&*self.message);
-        self.with_compared(|facts| condition.holds(&Subject { facts, message }))
+        let count_usable = self.count_usable;
+        self.with_compared(|facts| condition.holds(&Subject { facts, message, count_usable }))
     }
 
     /// With what is known now as conditions and limits see it.
@@ -460,134 +476,5 @@ impl Run<'_, '_, '_> {
         } else {
             Facts { response: Some(message), ..known }
         }
-    }
-
-    fn render(&mut self, text: &Text) {
-        let mut work = std::mem::take(self.work);
-        work.clear();
-        text.render(&self.facts(), &mut work);
-        *self.work = work;
-    }
-
-    /// Gives the request the path that a rule has written. A part of it that is the client's stays below what stands
-    /// before it. With `/static` replaced by `/`, `/static/admin` would pass a later rule on `/admin` as `//admin`.
-    fn put_path(&mut self) -> Result<(), Malformed> {
-        if climbs(self.work) {
-            return Err(Malformed::AmbiguousPath);
-        }
-        self.message.set_path(self.work)?;
-        self.work.clear();
-        if self.settles && normalize(self.message.path(), self.work).map_err(|_| Malformed::AmbiguousPath)? {
-            self.message.set_path(self.work)?;
-        }
-        self.compare();
-        Ok(())
-    }
-
-    /// Where a rule has written Host (`name`), it must be what a client may send: not every server refuses what is not.
-    fn check_host(&self, name: &str) -> Result<(), Malformed> {
-        let message = &*self.message;
-        let is_host = message.status() == 0 && name.eq_ignore_ascii_case("host");
-        if is_host && !message.all(b"host").all(is_authority) {
-            Err(Malformed::RewrittenHost)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn authenticate<'r>(&mut self, wanted: &'r RequireAuth) -> Flow<'r> {
-        // Those without an address are one source.
-        let source = self.facts.client.ip().unwrap_or(Ipv6Addr::UNSPECIFIED.into());
-        let pass = self.gate.as_ref().map(|gate| gate.check(wanted, self.message, source, self.work));
-        match pass {
-            Some(Pass::Granted(user)) => {
-                self.variables.set(VariableId::REQUEST_USER, user.as_bytes());
-                Flow::Next
-            }
-            Some(Pass::Unknown(question)) => Flow::Answer(Verdict::Unknown(question)),
-            Some(Pass::Refused) | None => Flow::Answer(Verdict::Challenge(wanted)),
-        }
-    }
-
-    fn act<'r>(&mut self, action: &'r Action, chosen: &mut Option<BackendId>) -> Result<Flow<'r>, Malformed> {
-        match action {
-            Action::Deny(status) => return Ok(Flow::Answer(Verdict::Deny(*status))),
-            Action::Allow => return Ok(Flow::Leave),
-            Action::Tarpit(status) => return Ok(Flow::Answer(Verdict::Tarpit(*status))),
-            Action::RateLimit(limit) => {
-                if let Some(verdict) = self.count(limit) {
-                    return Ok(Flow::Answer(verdict));
-                }
-            }
-            Action::Redirect(redirect) => return Ok(Flow::Answer(Verdict::Redirect(redirect))),
-            Action::Respond(respond) => return Ok(Flow::Answer(Verdict::Respond(respond))),
-            Action::AddHeader(name, value) => {
-                self.render(value);
-                self.message.add(name.as_bytes(), self.work)?;
-                self.check_host(name)?;
-            }
-            Action::SetHeader(name, value) => {
-                self.render(value);
-                self.message.set(name.as_bytes(), self.work)?;
-                self.check_host(name)?;
-            }
-            Action::DeleteHeader(name) => self.message.remove(name.as_bytes()),
-            Action::ReplaceHeader(name, replacement) => {
-                let (mut fits, mut steps) = (Ok(()), 0);
-                self.message.rewrite(name.as_bytes(), self.work, |value, out| {
-                    replacement.apply(&mut steps, value, out).unwrap_or_else(|error| {
-                        fits = Err(error);
-                        false
-                    })
-                })?;
-                fits?;
-                self.check_host(name)?;
-            }
-            Action::SetVariable(_, id, text) => {
-                self.render(text);
-                let variables = match id.scope() {
-                    Scope::Session => &mut *self.session,
-                    Scope::Request | Scope::Response => &mut *self.variables,
-                };
-                variables.set(*id, self.work);
-            }
-            Action::SetPath(path) => {
-                self.render(path);
-                self.put_path()?;
-            }
-            Action::ReplacePath(replacement) => {
-                self.work.clear();
-                if replacement.apply(&mut 0, self.message.path(), self.work)? {
-                    self.put_path()?;
-                }
-            }
-            Action::SetQuery(query) => {
-                self.render(query);
-                self.message.set_query((!self.work.is_empty()).then_some(&self.work[..]))?;
-                self.compare();
-            }
-            Action::SetSource { trusted, unix, header } => {
-                self.facts.client = source::client(self.message, self.facts.peer, (trusted, *unix), header);
-            }
-            Action::Backend(backend) => *chosen = chosen.or(Some(*backend)),
-            Action::BackendNamed(named) if chosen.is_none() => {
-                let mut work = std::mem::take(self.work);
-                *chosen = self.with_compared(|facts| named.choose(facts, &mut work));
-                *self.work = work;
-            }
-            Action::BackendNamed(_) => {}
-            Action::Server { backend, server } => {
-                let is_chosen = self.server.is_some_and(|(of, _)| of == *backend);
-                if !is_chosen && (self.is_usable)(*backend, *server) {
-                    self.server = Some((*backend, *server));
-                }
-            }
-            Action::IgnorePersistence => self.ignores_persistence = true,
-            Action::Log(wanted) => self.is_logged = Some(*wanted),
-            Action::RequireAuth(wanted) => return Ok(self.authenticate(wanted)),
-            // Of mode tcp, where nothing of this runs.
-            Action::Reject => {}
-        }
-        Ok(Flow::Next)
     }
 }

@@ -1,6 +1,6 @@
 //! Redirections: where to, and with which status.
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 use super::{Scheme, Text};
 use crate::{
@@ -21,6 +21,10 @@ pub struct Redirect {
     pub status: u16,
     /// The request's query is left out, with [`Destination::Prefix`] and [`Destination::Scheme`].
     pub drop_query: bool,
+    /// The path gets a `/` at its end if it has none, with [`Destination::Prefix`].
+    pub append_slash: bool,
+    /// Field lines, in this order. Names are [editable](crate::http::message::is_editable), and none is Location.
+    pub headers: Vec<(String, Text)>,
 }
 
 /// Where a redirection leads.
@@ -40,6 +44,11 @@ pub enum Destination {
 }
 
 impl Redirect {
+    /// One that is nothing but this.
+    pub fn new(to: Destination, status: u16) -> Self {
+        Self { to, status, drop_query: false, append_slash: false, headers: Vec::new() }
+    }
+
     /// Writes the location for a request that came to `local`.
     pub(crate) fn put_location(&self, request: &Message<'_>, facts: &Facts<'_>, out: &mut Vec<u8>) {
         match &self.to {
@@ -52,7 +61,13 @@ impl Redirect {
                 }
                 let target = self.target(request);
                 let is_path = memmem::find(out, b"://").is_none();
-                out.extend_from_slice(if is_path { after_slashes(target) } else { target });
+                let target = if is_path { after_slashes(target) } else { target };
+                let (path, query) = target.split_at(memchr(b'?', target).unwrap_or(target.len()));
+                out.extend_from_slice(path);
+                if self.append_slash && out.last() != Some(&b'/') {
+                    out.push(b'/');
+                }
+                out.extend_from_slice(query);
             }
             Destination::Scheme { scheme, port } => {
                 out.extend_from_slice(scheme.name().as_bytes());
@@ -68,6 +83,18 @@ impl Redirect {
                 out.extend_from_slice(self.target(request));
             }
         }
+    }
+
+    /// Writes the response with the location that was put; the connection ends after it if `close`.
+    pub(crate) fn put(&self, location: &[u8], close: bool, facts: &Facts<'_>, out: &mut impl Sink) {
+        put_begin(self.status, location, out);
+        for (name, value) in &self.headers {
+            out.put(name.as_bytes());
+            out.put(b": ");
+            value.render(facts, out);
+            out.put(b"\r\n");
+        }
+        put_end(close, out);
     }
 
     fn target<'m>(&self, request: &'m Message<'_>) -> &'m [u8] {
@@ -93,8 +120,13 @@ fn without_port(host: &[u8]) -> &[u8] {
     }
 }
 
-/// Writes the response; the connection ends after it if `close`.
+/// Writes a response without other headers; the connection ends after it if `close`.
 pub(crate) fn put_redirect(status: u16, location: &[u8], close: bool, out: &mut impl Sink) {
+    put_begin(status, location, out);
+    put_end(close, out);
+}
+
+fn put_begin(status: u16, location: &[u8], out: &mut impl Sink) {
     out.put(b"HTTP/1.1 ");
     headers::put_number(status.into(), out);
     out.put(b" ");
@@ -106,6 +138,9 @@ pub(crate) fn put_redirect(status: u16, location: &[u8], close: bool, out: &mut 
         // As HAProxy does: what is temporary is not to be kept.
         out.put(b"Cache-Control: no-cache\r\n");
     }
+}
+
+fn put_end(close: bool, out: &mut impl Sink) {
     if close {
         out.put(b"Connection: close\r\n");
     }

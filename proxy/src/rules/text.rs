@@ -114,7 +114,7 @@ pub(super) fn is_made_of(source: &str, written: Written<'_>) -> bool {
 }
 
 fn names_path(source: &str) -> bool {
-    source.contains("request.path") || source.contains("request.target")
+    ["request.path", "request.target", "request.base"].iter().any(|name| source.contains(name))
 }
 
 impl fmt::Debug for Value {

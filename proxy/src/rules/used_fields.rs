@@ -112,7 +112,7 @@ mod tests {
                 429,
             )
         };
-        let redirect = |to| Action::Redirect(Redirect { to, status: 302, drop_query: false });
+        let redirect = |to| Action::Redirect(Redirect::new(to, 302));
         let then = vec![
             Action::SetSource { trusted: Vec::new(), unix: false, header: "set-source".into() },
             Action::AddHeader("added".into(), used("added-from")),

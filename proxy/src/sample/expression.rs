@@ -51,10 +51,22 @@ impl Expression {
     /// set. Without functions nothing is copied.
     pub fn with<R>(&self, facts: &Facts<'_>, then: impl FnOnce(Option<&[u8]>) -> R) -> R {
         let value = self.fetch.value(facts);
+        if let (Fetch::RequestBase, Some(request)) = (&self.fetch, facts.request) {
+            let parts = [request.authority().unwrap_or_default(), request.path()];
+            return self.compute(Work::joined(parts, facts.maps, facts.scratch.take()), facts, then);
+        }
         if self.functions.is_empty() {
             return then(value.as_deref());
         }
-        let mut work = Work::new(value.as_deref(), facts.maps, facts.scratch.take());
+        self.compute(Work::new(value.as_deref(), facts.maps, facts.scratch.take()), facts, then)
+    }
+
+    fn compute<'w, R>(
+        &'w self,
+        mut work: Work<'w>,
+        facts: &Facts<'_>,
+        then: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> R {
         for function in &self.functions {
             work.apply(function);
         }

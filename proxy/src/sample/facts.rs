@@ -77,6 +77,10 @@ pub trait RequestFacts {
     fn version(&self) -> &'static str;
     /// The value of the last field line of that name, compared without regard to case.
     fn field(&self, name: &[u8]) -> Option<&[u8]>;
+    /// Shows all lines of that name, in their order; none of a request whose head is gone.
+    fn lines(&self, name: &[u8], look: &mut dyn FnMut(&[u8])) {
+        let _ = (name, look);
+    }
     /// The value of the first parameter of that name in the query, as it was sent. The name may be encoded, as a server
     /// knows it however it is spelled.
     fn parameter(&self, name: &[u8]) -> Option<&[u8]> {

@@ -121,6 +121,7 @@ impl fmt::Display for Since {
             Self::Connection => "everywhere",
             Self::ClientHello => "in the rules and logs of frontends in mode tcp",
             Self::Request => "from the head of a request on, in mode http",
+            Self::Head => "in the rules of requests",
             Self::Backend => {
                 "from the choice of the backend on: in the rules of a backend and in those of responses"
             }

@@ -11,7 +11,7 @@ use super::{
     text::ShortText,
     time,
 };
-use crate::http::headers::put_address;
+use crate::http::{headers::put_address, values::Values};
 
 /// One fact, of which [`Facts`] gives the value.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -48,6 +48,12 @@ pub(super) enum Fetch {
     RequestAuthority,
     RequestVersion,
     RequestScheme,
+    /// Host and path, which [`super::Expression`] puts together.
+    RequestBase,
+    /// How many lines of that name there are.
+    RequestHeaderLines(Box<[u8]>),
+    /// How many values these have.
+    RequestHeaderCount(Box<[u8]>),
     RequestHeader(Box<[u8]>),
     RequestParameter(Box<[u8]>),
     RequestCookie(Box<[u8]>),
@@ -66,6 +72,8 @@ pub enum Since {
     ClientHello,
     /// From the head of a request on.
     Request,
+    /// In rules on requests.
+    Head,
     /// From the choice of the backend on: rules of a backend, and everything about a response.
     Backend,
     /// Where a response is worked on, and in logs.
@@ -127,6 +135,9 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("request.authority", "text", Since::Request, "req.hdr(host)"),
     row("request.version", "text", Since::Request, "req.ver"),
     row("request.scheme", "text", Since::Request, "ssl_fc,iif(https,http)"),
+    row("request.base", "text", Since::Request, "base"),
+    row("request.header_count.NAME", "number", Since::Head, "req.hdr_cnt(NAME)"),
+    row("request.header_lines.NAME", "number", Since::Head, "req.fhdr_cnt(NAME)"),
     row("request.header.NAME", "text", Since::Request, "req.fhdr(NAME)"),
     row("request.query.NAME", "text", Since::Request, "url_param(NAME)"),
     row("request.cookie.NAME", "text", Since::Request, "req.cook(NAME)"),
@@ -174,6 +185,7 @@ impl Since {
             Self::Connection => true,
             Self::ClientHello => place.stage == Stage::Connection,
             Self::Request => place.stage >= Stage::Request,
+            Self::Head => place.stage == Stage::Request && place.text != Text::Log,
             Self::Backend => place.backend || place.stage == Stage::Response,
             Self::Server => place.stage == Stage::Response || place.text == Text::Log,
             Self::Response => place.stage == Stage::Response,
@@ -234,6 +246,9 @@ impl Fetch {
             "request.authority" => Self::RequestAuthority,
             "request.version" => Self::RequestVersion,
             "request.scheme" => Self::RequestScheme,
+            "request.base" => Self::RequestBase,
+            "request.header_count.NAME" => Self::RequestHeaderCount(argument()),
+            "request.header_lines.NAME" => Self::RequestHeaderLines(argument()),
             "request.header.NAME" => Self::RequestHeader(argument()),
             "request.query.NAME" => Self::RequestParameter(argument()),
             "request.cookie.NAME" => Self::RequestCookie(argument()),
@@ -313,6 +328,17 @@ impl Fetch {
             Self::RequestAuthority => facts.request?.authority().and_then(borrowed),
             Self::RequestVersion => borrowed(facts.request?.version().as_bytes()),
             Self::RequestScheme => borrowed(facts.scheme().name().as_bytes()),
+            Self::RequestBase => None,
+            Self::RequestHeaderLines(name) => {
+                let mut lines = 0;
+                facts.request?.lines(name, &mut |_| lines += 1);
+                number(lines)
+            }
+            Self::RequestHeaderCount(name) => {
+                let mut values = 0;
+                facts.request?.lines(name, &mut |line| values += Values::of(line).count() as u64);
+                number(values)
+            }
             Self::RequestHeader(name) => facts.request?.field(name).and_then(borrowed),
             Self::RequestParameter(name) => facts.request?.parameter(name).and_then(borrowed),
             Self::RequestCookie(name) => facts.request?.cookie(name).and_then(borrowed),

@@ -1,7 +1,7 @@
 //! Functions: what may follow a placeholder after `|`. Each makes one text of another; what has no value stays so, but
 //! for `default`.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroU64};
 
 use regex::bytes::Regex;
 use sha2::{Digest, Sha256};
@@ -61,6 +61,8 @@ pub(super) enum Function {
         v4: u8,
         v6: u8,
     },
+    /// What is left of a number.
+    Modulo(NonZeroU64),
     Default(Box<[u8]>),
     Map {
         index: usize,
@@ -105,6 +107,7 @@ pub const FUNCTIONS: &[Signature] = &[
     row("sha256", "sha256", "sha2(256),hex,lower"),
     row("xxh64", "xxh64", "xxh64"),
     row("mask", "mask(24, 64)", "ipmask"),
+    row("modulo", "modulo(100)", "mod"),
     row("map", "map(\"NAME\")", "map(FILE)"),
     row("default", "default(\"none\")", "-"),
 ];
@@ -191,6 +194,13 @@ impl Function {
                 }
                 _ => Err(wrong("`mask` takes the prefix lengths for IPv4 and IPv6")),
             },
+            "modulo" => match arguments {
+                [Argument::Number(number)] => {
+                    let number = u64::try_from(*number).ok().and_then(NonZeroU64::new);
+                    Ok(Self::Modulo(number.ok_or_else(|| wrong("numbers are divided by 1 or more"))?))
+                }
+                _ => Err(wrong("`modulo` takes a number")),
+            },
             "default" => match arguments {
                 [Argument::Text(text)] => Ok(Self::Default(Box::from(text.as_bytes()))),
                 _ => Err(wrong("`default` takes one text in quotes")),
@@ -259,6 +269,13 @@ impl<'a> Work<'a> {
         if let Some(value) = value {
             work.give(value);
         }
+        work
+    }
+
+    /// The text that these are together.
+    pub(super) fn joined(parts: [&[u8]; 2], maps: &'a Maps, room: [Vec<u8>; 2]) -> Self {
+        let mut work = Self::new(Some(b""), maps, room);
+        work.make(|_, out| parts.iter().for_each(|part| out.extend_from_slice(part)));
         work
     }
 
@@ -342,6 +359,13 @@ impl<'a> Work<'a> {
                     Some(address) => {
                         self.make(|_, out| headers::put_address(mask(address, *v4, *v6), out));
                     }
+                    None => self.current = Current::Absent,
+                }
+            }
+            Function::Modulo(by) => {
+                let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
+                match number {
+                    Some(number) => self.make(|_, out| out.put(&ShortText::display(number % *by))),
                     None => self.current = Current::Absent,
                 }
             }

@@ -132,6 +132,9 @@ impl Fetch {
             | Self::RequestHost
             | Self::RequestAuthority
             | Self::RequestVersion
+            | Self::RequestBase
+            | Self::RequestHeaderLines(_)
+            | Self::RequestHeaderCount(_)
             | Self::RequestHeader(_)
             | Self::RequestParameter(_)
             | Self::RequestCookie(_) => Moment::Request,

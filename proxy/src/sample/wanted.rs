@@ -32,10 +32,13 @@ impl Wanted {
             Fetch::RequestPath | Fetch::RequestQuery | Fetch::RequestTarget | Fetch::RequestParameter(_) => {
                 self.target = true;
             }
+            Fetch::RequestBase => (self.target, self.authority) = (true, true),
             Fetch::RequestHost | Fetch::RequestAuthority => self.authority = true,
             Fetch::RequestVersion => self.version = true,
             Fetch::RequestCookie(_) => self.cookies = true,
-            Fetch::RequestHeader(name) => self.add_field(name),
+            Fetch::RequestHeader(name)
+            | Fetch::RequestHeaderLines(name)
+            | Fetch::RequestHeaderCount(name) => self.add_field(name),
             Fetch::ClientIp
             | Fetch::ClientPort
             | Fetch::PeerIp

@@ -62,7 +62,7 @@ fn capture() -> Capture {
 fn rules() -> Vec<Rule> {
     let there = Written::new("/there", template("/there", Stage::Request, Text::Location));
     let there = Destination::Location(there);
-    let redirect = Action::Redirect(Redirect { to: there, status: 302, drop_query: false });
+    let redirect = Action::Redirect(Redirect::new(there, 302));
     [("/denied", Action::Deny(403)), ("/moved", redirect)]
         .map(|(path, action)| Rule {
             when: Condition::Path(vec![PathPattern::Exact(path.into())]),

@@ -266,6 +266,14 @@ async fn metrics_are_at_a_path_of_their_own_for_the_same_clients() {
     let mut client = connect(&proxy).await;
     assert_eq!(content(&ask(&mut client, &get("/metrics?a")).await), "metrics ?a");
     assert_eq!(content(&ask(&mut client, &get("/other")).await), "/ other");
+    // Where there is no page.
+    let proxy = configured(&server, |config| {
+        let uri = "/metrics".to_owned();
+        config.frontends[0].statistics = Some(Statistics { uri, metrics: metrics(), ..statistics(&[]) });
+    });
+    let mut client = connect(&proxy).await;
+    assert_eq!(content(&ask(&mut client, &get("/metrics?a")).await), "metrics ?a");
+    assert_eq!(content(&ask(&mut client, &get("/metrics;csv")).await), "app");
     // Who may not see the one may not see the other.
     let allow = [Network::new([192, 0, 2, 0].into(), 24).unwrap()];
     let proxy = configured(&server, |config| {

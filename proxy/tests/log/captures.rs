@@ -110,7 +110,7 @@ async fn cookie_stands_in_lines_of_what_was_denied_and_not_of_what_a_rule_has_an
             let text = |text: &str| crate::templates::text(text, Stage::Request, &Names::default());
             let at = |path: &str| Condition::Path(vec![PathPattern::Exact(path.into())]);
             let there = Destination::Location(text("/there"));
-            let redirect = Redirect { to: there, status: 302, drop_query: false };
+            let redirect = Redirect::new(there, 302);
             config.frontends[0].log.format = format.clone();
             config.frontends[0].rules = vec![
                 Rule { when: at("/there"), then: vec![Action::Redirect(redirect)] },

@@ -279,7 +279,7 @@ async fn request_that_a_rule_answers_is_lr() {
     let names = Names::default();
     let place = Place { stage: Stage::Request, backend: false, text: Text::Location, names: &names };
     let to = Destination::Location(Written::new("/there", Template::parse("/there", &place).unwrap()));
-    let redirect = Action::Redirect(Redirect { to, status: 302, drop_query: false });
+    let redirect = Action::Redirect(Redirect::new(to, 302));
     let bench = Bench::start(http_config(&[server.address]), |config| {
         config.frontends[0].rules = vec![Rule { when: Condition::All(Vec::new()), then: vec![redirect] }];
     })

@@ -30,6 +30,7 @@ pub(super) fn frontend(
                 ("http_connection", span(&own.http_connection)),
                 ("min_body_rate", span(&own.min_body_rate)),
                 ("wait_for_body", span(&own.wait_for_body)),
+                ("restrict_header_names", span(&own.restrict_header_names)),
                 ("http_ignore_probes", span(&own.http_ignore_probes)),
             ],
             report,
@@ -45,6 +46,8 @@ pub(super) fn frontend(
         min_body_rate: value(&own.min_body_rate, &other.min_body_rate)
             .map_or(built_in.min_body_rate, NonZeroU32::new),
         wait_for_body: value(&own.wait_for_body, &other.wait_for_body).unwrap_or(built_in.wait_for_body),
+        header_names: value(&own.restrict_header_names, &other.restrict_header_names)
+            .unwrap_or(built_in.header_names),
         dontlognull: dontlognull.unwrap_or(built_in.dontlognull),
         ignore_probes: value(&own.http_ignore_probes, &other.http_ignore_probes)
             .unwrap_or(built_in.ignore_probes),

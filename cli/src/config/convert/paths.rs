@@ -56,7 +56,7 @@ fn collect<'c>(condition: &'c Condition, patterns: &mut Vec<&'c PathPattern>) {
         Condition::All(list) | Condition::Any(list) => list.iter().for_each(|each| collect(each, patterns)),
         Condition::Not(condition) => collect(condition, patterns),
         Condition::Plain(rules::Condition::Path(paths)) => patterns.extend(paths),
-        Condition::Value(..) | Condition::Plain(_) => {}
+        Condition::Value(..) | Condition::UsableBelow(_) | Condition::Plain(_) => {}
     }
 }
 

@@ -63,7 +63,7 @@ impl Context<'_> {
         if self.is_tcp()
             && !(needs_no_request(&raw.when) && raw.then.iter().all(|action| is_of_connection(&action.value)))
         {
-            let message = "in mode tcp there are no requests: rules have source, port, sni and value, and deny, allow, backend, server and ignore_persist";
+            let message = "in mode tcp there are no requests: rules have source, port, sni, usable_below and value, and deny, allow, backend, server and ignore_persist";
             self.report.error(start(raw.span), message);
         }
         if !self.is_tcp() && asks_sni(&raw.when) {
@@ -83,6 +83,12 @@ impl Context<'_> {
             raw::Condition::Any(list) => Condition::Any(each(list)),
             raw::Condition::Not(condition) => Condition::Not(Box::new(self.condition(condition))),
             raw::Condition::Plain(condition) => condition.clone(),
+            raw::Condition::UsableBelow(list) => {
+                let one = |(name, below): &(At<String>, u32)| {
+                    Some((backend::named(name, self.backends?, self.report)?, *below))
+                };
+                Condition::UsableBelow(list.iter().filter_map(one).collect())
+            }
             raw::Condition::Value(source, patterns) => {
                 match Expression::parse(&source.value, &self.place(sample::Text::Plain)) {
                     Ok(expression) => {
@@ -110,6 +116,11 @@ impl Context<'_> {
             raw::Action::ReplaceHeader(name, replacement) => {
                 Action::ReplaceHeader(name.clone(), replacement.clone())
             }
+            raw::Action::ReplaceValue(name, replacement) => {
+                Action::ReplaceValue(name.clone(), replacement.clone())
+            }
+            raw::Action::SetMethod(method) => Action::SetMethod(method.clone()),
+            raw::Action::SetStatus(status) => Action::SetStatus(status.clone()),
             raw::Action::SetVariable(name, text) => {
                 let id = self.names.variable(name)?;
                 Action::SetVariable(name.clone(), id, self.text(text, sample::Text::Plain)?)
@@ -126,14 +137,18 @@ impl Context<'_> {
             raw::Action::Server(name) => self.server(name)?,
             raw::Action::IgnorePersistence => Action::IgnorePersistence,
             raw::Action::Log(wanted) => Action::Log(*wanted),
-            raw::Action::RequireAuth { users, groups, realm } => {
-                Action::RequireAuth(self.require_auth(users, groups, realm.as_deref())?)
+            raw::Action::RequireAuth { users, groups, realm, set_var } => {
+                let wanted = self.require_auth(users, groups, realm.as_deref())?;
+                match set_var {
+                    None => Action::RequireAuth(wanted),
+                    Some(name) => Action::AskAuth(wanted, name.clone(), self.names.variable(name)?),
+                }
             }
             raw::Action::Deny(status) => Action::Deny(*status),
             raw::Action::Tarpit(status) => Action::Tarpit(*status),
             raw::Action::RateLimit(limit) => Action::RateLimit(self.rate_limit(limit)?),
             raw::Action::Allow => Action::Allow,
-            raw::Action::Redirect { to, status, drop_query } => {
+            raw::Action::Redirect { to, status, drop_query, append_slash, headers } => {
                 let location = |text| self.text(text, sample::Text::Location);
                 let to = match to {
                     raw::Destination::Location(text) => Destination::Location(location(text)?),
@@ -142,19 +157,24 @@ impl Context<'_> {
                         Destination::Scheme { scheme: *scheme, port: *port }
                     }
                 };
-                Action::Redirect(Redirect { to, status: *status, drop_query: *drop_query })
+                let (status, drop_query, append_slash) = (*status, *drop_query, *append_slash);
+                let headers = self.headers(headers)?;
+                Action::Redirect(Redirect { to, status, drop_query, append_slash, headers })
             }
             raw::Action::Respond { status, kind, headers, content } => {
                 let content = self.content(content, kind.clone());
-                let header = |(name, text): &(String, At<String>)| {
-                    Some((name.clone(), self.text(text, sample::Text::Field)?))
-                };
-                // All of them, so that each is reported.
-                let headers: Vec<_> = headers.iter().map(header).collect();
-                let headers = headers.into_iter().collect::<Option<_>>()?;
+                let headers = self.headers(headers)?;
                 Action::Respond(Respond { status: *status, content: content?, headers })
             }
         })
+    }
+
+    /// All of them, so that each is reported.
+    fn headers(&self, raw: &[(String, At<String>)]) -> Option<Vec<(String, Text)>> {
+        let header =
+            |(name, text): &(String, At<String>)| Some((name.clone(), self.text(text, sample::Text::Field)?));
+        let headers: Vec<_> = raw.iter().map(header).collect();
+        headers.into_iter().collect()
     }
 
     pub(super) fn require_auth(
@@ -339,7 +359,7 @@ fn needs_no_request(condition: &raw::Condition) -> bool {
         raw::Condition::All(list) | raw::Condition::Any(list) => list.iter().all(needs_no_request),
         raw::Condition::Not(condition) => needs_no_request(condition),
         // Its placeholder is checked where it is read.
-        raw::Condition::Value(..) => true,
+        raw::Condition::Value(..) | raw::Condition::UsableBelow(_) => true,
         raw::Condition::Plain(plain) => {
             matches!(plain, Condition::Source(_) | Condition::Port(_) | Condition::Sni(_))
         }
@@ -350,7 +370,7 @@ fn asks_sni(condition: &raw::Condition) -> bool {
     match condition {
         raw::Condition::All(list) | raw::Condition::Any(list) => list.iter().any(asks_sni),
         raw::Condition::Not(condition) => asks_sni(condition),
-        raw::Condition::Value(..) => false,
+        raw::Condition::Value(..) | raw::Condition::UsableBelow(_) => false,
         raw::Condition::Plain(plain) => matches!(plain, Condition::Sni(_)),
     }
 }

@@ -86,7 +86,7 @@ fn asks_source(condition: &Condition, negated: bool) -> bool {
     match condition {
         Condition::All(list) | Condition::Any(list) => list.iter().any(|one| asks_source(one, negated)),
         Condition::Not(condition) => asks_source(condition, !negated),
-        Condition::Value(..) => false,
+        Condition::Value(..) | Condition::UsableBelow(_) => false,
         Condition::Plain(plain) => !negated && matches!(plain, rules::Condition::Source(_)),
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn convert(
         return None;
     }
     let raw::Statistics::At(page) = own.or(defaults.statistics.as_ref())? else { return None };
-    let uri = page.uri.as_ref()?;
+    let uri = page.uri.as_ref().or(page.metrics.as_ref())?;
     let public = page.public.as_ref().filter(|public| public.value);
     let limits = [("allow", !page.allow.is_empty()), ("users", page.users.is_some())];
     if let (Some(public), Some((other, _))) = (public, limits.into_iter().find(|(_, is_given)| *is_given)) {
@@ -47,7 +47,9 @@ pub(super) fn convert(
     }
     hidden(section, rules, &statistics, uri.span, report);
     half_guarded(rules, &statistics, uri.span, report);
-    if let Some(metrics) = page.metrics.as_ref().filter(|metrics| metrics.value == uri.value) {
+    if let Some(metrics) =
+        page.metrics.as_ref().filter(|metrics| page.uri.is_some() && metrics.value == uri.value)
+    {
         let message = format!("the metrics would hide the page, which is at {} as well", uri.value);
         report.error(metrics.span, message);
     }
@@ -70,6 +72,9 @@ fn hidden(
     span: Span,
     report: &Report<'_>,
 ) {
+    if !statistics.has_page() {
+        return;
+    }
     let uri = &statistics.uri;
     let sends = |rule: &&Rule| rule.then.iter().any(Action::chooses_backend);
     if let Some(path) = rules.iter().filter(sends).find_map(|rule| path_behind(&rule.when, statistics)) {
@@ -80,7 +85,7 @@ fn hidden(
         report.warning(span, message);
     }
     let has_backend = section.value.kind == raw::Kind::Listen || section.value.default_backend_given;
-    if uri == "/" && has_backend {
+    if uri == "/" && has_backend && statistics.has_page() {
         report
             .warning(span, "the statistics at / hide everything that this frontend would send to a backend");
     }
@@ -88,7 +93,7 @@ fn hidden(
 
 /// A rule refuses the path of the statistics to somebody, and there are others that begin so.
 fn half_guarded(rules: &[Rule], statistics: &Statistics, span: Span, report: &Report<'_>) {
-    if !statistics.allow.is_empty() || statistics.users.is_some() {
+    if !statistics.allow.is_empty() || statistics.users.is_some() || !statistics.has_page() {
         return;
     }
     let uri = &statistics.uri;

@@ -135,7 +135,7 @@ pub(super) fn warn_unused(
     let of_frontends = frontends.iter().flat_map(|frontend| &frontend.rules);
     let rules = of_frontends.chain(backends.iter().flat_map(|backend| &backend.rules));
     let of_rules = rules.flat_map(|rule| &rule.then).filter_map(|action| match action {
-        Action::RequireAuth(wanted) => Some(wanted),
+        Action::RequireAuth(wanted) | Action::AskAuth(wanted, ..) => Some(wanted),
         _ => None,
     });
     let of_pages = frontends.iter().filter_map(|frontend| frontend.statistics.as_ref()?.users.as_ref());

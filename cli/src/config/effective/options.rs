@@ -1,7 +1,7 @@
 //! What is done with the connections of either side.
 
 use lb_proxy::config::{
-    Backend, ConnectionMode, Frontend, Mode, RetryOptions, ReuseMode, Splice, TcpKeepalive,
+    Backend, ConnectionMode, Frontend, HeaderNames, Mode, RetryOptions, ReuseMode, Splice, TcpKeepalive,
 };
 
 use super::{append, line, list, quoted, time};
@@ -21,6 +21,12 @@ pub(super) fn frontend(out: &mut String, frontend: &Frontend) {
     line(out, "http_connection", connection(options.connection));
     line(out, "min_body_rate", options.min_body_rate.map_or(0, std::num::NonZeroU32::get));
     line(out, "wait_for_body", options.wait_for_body);
+    let header_names = match options.header_names {
+        HeaderNames::Preserve => "preserve",
+        HeaderNames::Delete => "delete",
+        HeaderNames::Reject => "reject",
+    };
+    line(out, "restrict_header_names", quoted(header_names));
     line(out, "http_ignore_probes", options.ignore_probes);
 }
 

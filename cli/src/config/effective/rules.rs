@@ -4,9 +4,10 @@ use std::ops::RangeInclusive;
 
 use lb_proxy::{
     Config,
+    config::Backend,
     rules::{
         Action, AmbiguousPath, Condition, Content, Destination, LimitedBy, OverLimit, PathPattern, RateLimit,
-        Replacement, Respond, Rule, ValuePattern,
+        Replacement, Respond, Rule, SetStatus, Text, ValuePattern,
     },
 };
 
@@ -32,7 +33,7 @@ pub(super) fn rules(out: &mut String, name: &str, rules: &[Rule], config: &Confi
     for rule in rules {
         let mut entries = Vec::new();
         if !matches!(&rule.when, Condition::All(all) if all.is_empty()) {
-            entries.push(format!("when = {}", condition(&rule.when)));
+            entries.push(format!("when = {}", condition(&rule.when, &config.backends)));
         }
         entries.extend(actions(&rule.then, config));
         append(out, format_args!("  {{ {} }},\n", entries.join(", ")));
@@ -41,15 +42,16 @@ pub(super) fn rules(out: &mut String, name: &str, rules: &[Rule], config: &Confi
 }
 
 /// A table, or a list of tables for `Any`.
-fn condition(condition: &Condition) -> String {
+fn condition(condition: &Condition, backends: &[Backend]) -> String {
     match condition {
-        Condition::All(all) => table(all),
-        Condition::Any(any) => list(any.iter().map(self::condition)),
-        other => table(std::slice::from_ref(other)),
+        Condition::All(all) => table(all, backends),
+        Condition::Any(any) => list(any.iter().map(|one| self::condition(one, backends))),
+        other => table(std::slice::from_ref(other), backends),
     }
 }
 
-fn table(all: &[Condition]) -> String {
+fn table(all: &[Condition], backends: &[Backend]) -> String {
+    let condition = |one: &Condition| condition(one, backends);
     let mut entries: Vec<String> = Vec::new();
     let mut named: [(&str, Vec<String>); 4] =
         [("header", Vec::new()), ("query", Vec::new()), ("cookie", Vec::new()), ("value", Vec::new())];
@@ -62,8 +64,12 @@ fn table(all: &[Condition]) -> String {
             Condition::Query(name, patterns) => add(1, name, patterns),
             Condition::Cookie(name, patterns) => add(2, name, patterns),
             Condition::Value(value, patterns) => add(3, value.source(), patterns),
-            Condition::All(list) => entries.push(format!("all = {}", self::list(list.iter().map(condition)))),
-            Condition::Any(list) => entries.push(format!("any = {}", self::list(list.iter().map(condition)))),
+            Condition::All(list) => {
+                entries.push(format!("all = {}", self::list(list.iter().map(&condition))))
+            }
+            Condition::Any(list) => {
+                entries.push(format!("any = {}", self::list(list.iter().map(&condition))))
+            }
             Condition::Not(not) => entries.push(format!("not = {}", condition(not))),
             Condition::Host(hosts) | Condition::Sni(hosts) => {
                 let name = if matches!(one, Condition::Host(_)) { "host" } else { "sni" };
@@ -80,6 +86,13 @@ fn table(all: &[Condition]) -> String {
             }
             Condition::Port(ports) => entries.push(format!("port = {}", numbers(ports))),
             Condition::Status(ranges) => entries.push(format!("status = {}", numbers(ranges))),
+            Condition::UsableBelow(list) => {
+                let few = list.iter().map(|(id, below)| {
+                    let name = backends.get(id.0).map_or("", |backend| backend.name.as_str());
+                    format!("{} = {below}", key(name))
+                });
+                entries.push(format!("usable_below = {{ {} }}", few.collect::<Vec<_>>().join(", ")));
+            }
             Condition::Scheme(scheme) => entries.push(format!("scheme = {}", quoted(scheme.name()))),
         }
     }
@@ -140,6 +153,14 @@ fn actions(actions: &[Action], config: &Config) -> Vec<String> {
             Action::ReplaceHeader(name, replacement) => {
                 ("replace_header", format!("{} = {}", key(name), self::replacement(replacement)))
             }
+            Action::ReplaceValue(name, replacement) => {
+                ("replace_value", format!("{} = {}", key(name), self::replacement(replacement)))
+            }
+            Action::SetMethod(method) => ("set_method", quoted(method)),
+            Action::SetStatus(SetStatus { status, reason: None }) => ("set_status", status.to_string()),
+            Action::SetStatus(SetStatus { status, reason: Some(reason) }) => {
+                ("set_status", format!("{{ status = {status}, reason = {} }}", quoted(reason)))
+            }
             Action::SetVariable(name, _, text) => {
                 ("set_var", format!("{} = {}", key(&name.to_string()), quoted(text.source())))
             }
@@ -163,7 +184,10 @@ fn actions(actions: &[Action], config: &Config) -> Vec<String> {
             }
             Action::IgnorePersistence => ("ignore_persist", "true".to_owned()),
             Action::Log(wanted) => ("log", wanted.to_string()),
-            Action::RequireAuth(wanted) => ("require_auth", users::require_auth(wanted, &config.users)),
+            Action::RequireAuth(wanted) => ("require_auth", users::require_auth(wanted, None, &config.users)),
+            Action::AskAuth(wanted, name, _) => {
+                ("require_auth", users::require_auth(wanted, Some(name), &config.users))
+            }
             Action::Deny(status) => ("deny", status.to_string()),
             Action::Tarpit(status) => ("tarpit", status.to_string()),
             Action::RateLimit(limit) => ("rate_limit", rate_limit(limit)),
@@ -178,7 +202,10 @@ fn actions(actions: &[Action], config: &Config) -> Vec<String> {
                     }
                 };
                 let query = if redirect.drop_query { ", drop_query = true" } else { "" };
-                ("redirect", format!("{{ {to}, status = {}{query} }}", redirect.status))
+                let slash = if redirect.append_slash { ", append_slash = true" } else { "" };
+                let headers = headers(&redirect.headers).map(|headers| format!(", {headers}"));
+                let headers = headers.unwrap_or_default();
+                ("redirect", format!("{{ {to}, status = {}{query}{slash}{headers} }}", redirect.status))
             }
             Action::Respond(respond) => ("respond", self::respond(respond)),
         };
@@ -190,7 +217,7 @@ fn actions(actions: &[Action], config: &Config) -> Vec<String> {
     groups
         .into_iter()
         .map(|(name, entries)| match name {
-            "set_header" | "add_header" | "replace_header" | "set_var" => {
+            "set_header" | "add_header" | "replace_header" | "replace_value" | "set_var" => {
                 format!("{name} = {{ {} }}", entries.join(", "))
             }
             "delete_header" => format!("{name} = {}", list(entries)),
@@ -210,16 +237,19 @@ fn respond(respond: &Respond) -> String {
             entries.push(format!("content_type = {}, file = {}", quoted(kind), quoted(file)));
         }
     }
-    let lines = respond.headers.chunk_by(|(name, _), (next, _)| name == next);
+    entries.extend(headers(&respond.headers));
+    format!("{{ {} }}", entries.join(", "))
+}
+
+/// `headers` of an answer, if it has some.
+fn headers(headers: &[(String, Text)]) -> Option<String> {
+    let lines = headers.chunk_by(|(name, _), (next, _)| name == next);
     let lines = lines.map(|lines| {
         let texts = lines.iter().map(|(_, text)| quoted(text.source()));
         format!("{} = {}", key(&lines[0].0), list(texts))
     });
     let lines: Vec<_> = lines.collect();
-    if !lines.is_empty() {
-        entries.push(format!("headers = {{ {} }}", lines.join(", ")));
-    }
-    format!("{{ {} }}", entries.join(", "))
+    (!lines.is_empty()).then(|| format!("headers = {{ {} }}", lines.join(", ")))
 }
 
 fn rate_limit(limit: &RateLimit) -> String {

@@ -1,6 +1,6 @@
 //! `[users.NAME]`, as TOML. Hashes are printed, as the file has them.
 
-use lb_proxy::{config::UserList, rules::RequireAuth};
+use lb_proxy::{config::UserList, rules::RequireAuth, sample::VariableName};
 
 use super::{key, line, list, quoted, section};
 
@@ -19,10 +19,18 @@ pub(super) fn users(out: &mut String, users: &UserList) {
 }
 
 /// `require_auth` of a rule.
-pub(super) fn require_auth(wanted: &RequireAuth, lists: &[UserList]) -> String {
+pub(super) fn require_auth(
+    wanted: &RequireAuth,
+    set_var: Option<&VariableName>,
+    lists: &[UserList],
+) -> String {
     let Some(users) = lists.get(wanted.users()) else { return String::new() };
     let groups = wanted.groups().iter().filter_map(|group| users.groups.get(*group));
     let groups: Vec<_> = groups.map(|group| quoted(&group.name)).collect();
     let groups = if groups.is_empty() { String::new() } else { format!(", groups = {}", list(groups)) };
-    format!("{{ users = {}{groups}, realm = {} }}", quoted(&users.name), quoted(wanted.realm()))
+    let then = match set_var {
+        Some(name) => format!("set_var = {}", quoted(&name.to_string())),
+        None => format!("realm = {}", quoted(wanted.realm())),
+    };
+    format!("{{ users = {}{groups}, {then} }}", quoted(&users.name))
 }

@@ -117,6 +117,16 @@ impl Cond {
         }
     }
 
+    /// The names under this key.
+    pub(super) fn names_of<'c>(&'c self, key: &str, names: &mut Vec<&'c str>) {
+        match self {
+            Self::Always | Self::Never => {}
+            Self::All(list) | Self::Any(list) => list.iter().for_each(|one| one.names_of(key, names)),
+            Self::Not(inner) => inner.names_of(key, names),
+            Self::Is(is) => names.extend(is.name.as_deref().filter(|_| is.key == key)),
+        }
+    }
+
     /// With something else in the place of each key.
     pub(super) fn replaced<E>(self, with: &mut impl FnMut(Is) -> Result<Self, E>) -> Result<Self, E> {
         let mut each = |list: Vec<Self>| -> Result<Vec<Self>, E> {

@@ -102,6 +102,18 @@ impl<'f> Maps<'f> {
         known.iter().map(|(name, (file, kind))| (key(name), self.ours(file), *kind)).collect()
     }
 
+    /// A page, which has to be text.
+    pub(super) fn text(&self, file: &str) -> Result<String, String> {
+        const LARGEST: u64 = 64 << 10;
+        let path = self.folder.join(file);
+        let unreadable = |error: std::io::Error| format!("{file} can't be read here: {error}");
+        let metadata = std::fs::metadata(&path).map_err(unreadable)?;
+        if !metadata.is_file() || metadata.len() > LARGEST {
+            return Err(format!("{file} is no file of at most 64 kB"));
+        }
+        std::fs::read_to_string(&path).map_err(unreadable)
+    }
+
     /// The lines of a list: without empty ones and comments.
     pub(super) fn lines(&self, file: &str) -> Result<Vec<String>, String> {
         let path = self.folder.join(file);

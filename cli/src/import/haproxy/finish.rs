@@ -474,7 +474,12 @@ impl Rule {
     /// Does it keep requests from a server, or responses from a client?
     pub(super) fn stops(&self) -> bool {
         const STOP: [&str; 6] = ["deny", "tarpit", "rate_limit", "require_auth", "redirect", "respond"];
-        self.does.iter().any(|(key, _)| STOP.contains(&key.as_str()))
+        self.does.iter().any(|(key, _)| STOP.contains(&key.as_str())) && !self.asks_who()
+    }
+
+    /// Does it find out who sends a request, and nothing else?
+    pub(super) fn asks_who(&self) -> bool {
+        self.does.iter().all(|(key, value)| key == "require_auth" && value.get("set_var").is_some())
     }
 
     /// As our file has it.
@@ -576,7 +581,7 @@ fn drop_unset_variables(finished: &mut [Finished], world: &World<'_>) {
 fn set_by<'r>(rules: impl Iterator<Item = &'r Rule>) -> BTreeSet<String> {
     let names = |(key, value): &(String, Value)| match value {
         Value::Table(entries) if key == "set_var" => entries.iter().map(|(name, _)| name.clone()).collect(),
-        _ if key == "rate_limit" => {
+        _ if key == "rate_limit" || key == "require_auth" => {
             value.get("set_var").and_then(Value::as_text).map(str::to_owned).into_iter().collect()
         }
         _ => Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::rule::Rule;
+use super::rule::{Rule, USABLE};
 use crate::{
     config,
     import::document::{Value, key},
@@ -52,7 +52,15 @@ impl Place<'_> {
         let backend = rule.names("backend").filter(|name| !name.contains('{')).map(|name| {
             format!("[backend.{}]\nmode = \"{mode}\"\nservers = [\"192.0.2.2:80\"]\n", key(name))
         });
-        self.takes(&lines, &format!("{elsewhere}{}", backend.unwrap_or_default()))
+        let mut names = Vec::new();
+        rule.cond.names_of(USABLE, &mut names);
+        let counted = names.into_iter().map(|name| {
+            format!("[backend.{}]\nmode = \"{mode}\"\nservers = [\"192.0.2.2:80\"]\n", key(name))
+        });
+        let mut others: Vec<String> = counted.chain(backend).collect();
+        others.sort();
+        others.dedup();
+        self.takes(&lines, &format!("{elsewhere}{}", others.concat()))
     }
 }
 

@@ -69,6 +69,7 @@ pub(super) const KEYS: &[Key] = &[
     http("http_ignore_probes", Side::Frontend),
     http("min_body_rate", Side::Frontend),
     http("wait_for_body", Side::Frontend),
+    http("restrict_header_names", Side::Frontend),
     own(key("per_source", Side::Frontend)),
     own(http("ambiguous_path", Side::Frontend)),
     own(key("default_backend", Side::Frontend)),

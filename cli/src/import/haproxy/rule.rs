@@ -15,14 +15,14 @@ use self::settle::{Step, settle};
 pub(super) use self::{
     action::{Action as ActionRow, REQUEST, RESPONSE},
     limit::test as counter,
-    resolve::AUTH,
+    resolve::{AUTH, USABLE},
 };
 
 use std::collections::BTreeMap;
 
 use super::{
     acl::{self, Scope},
-    cond::Cond,
+    cond::{Cond, Is},
     directive::{Fault, shown},
     files::Maps,
     lexer::Word,
@@ -63,6 +63,8 @@ pub(super) enum Made {
     Capture(Captured),
     /// Connections that meet the condition begin with a PROXY header.
     ExpectProxy,
+    /// Metrics are where the condition says.
+    Metrics,
     /// What a counter counts; conditions ask it.
     Track(limit::Track),
     /// Nothing.
@@ -75,8 +77,9 @@ const TRACK: &str = "track";
 impl Made {
     /// Later conditions may see something else than earlier ones.
     fn is_edit(&self) -> bool {
-        const NO_EDITS: [&str; 10] = [
+        const NO_EDITS: [&str; 11] = [
             TRACK,
+            "allow",
             "deny",
             "tarpit",
             "redirect",
@@ -102,6 +105,8 @@ pub(super) struct Rules {
     pub(super) captures: Vec<Captured>,
     /// Whose connections begin with a PROXY header.
     pub(super) accept_proxy: Option<Value>,
+    /// Where metrics are, and for whose networks.
+    pub(super) metrics: Option<(Value, Vec<Value>, Span)>,
     /// Lines that are not in our file.
     pub(super) lost: Vec<Span>,
 }
@@ -186,6 +191,19 @@ impl Context<'_> {
                         format!("`{}`: it is for all requests here, or for none", words_of(line)),
                     );
                 }
+                Ok((cond, Made::Metrics)) => match action::metrics(&cond) {
+                    Some((path, networks)) if !self.is_backend && rules.metrics.is_none() => {
+                        rules.metrics = Some((path, networks, line.span));
+                        // What stands behind it is not for those.
+                        let made = Made::Rule { does: vec![("allow".into(), Value::Flag(true))], note: None };
+                        requests.push(Step { list, cond, made, span: line.span });
+                    }
+                    _ => {
+                        rules.lost.push(line.span);
+                        let why = "`use-service prometheus-exporter`: in a frontend, with a condition on one path, as in { path /metrics }, or on `src` as well; write `metrics` into `statistics`";
+                        self.notes.lost(line.span, why);
+                    }
+                },
                 Ok((cond, mut made)) => {
                     if let Made::Track(track) = made {
                         tracks.push(track.of(cond.clone(), line.span));
@@ -224,7 +242,13 @@ impl Context<'_> {
             };
             for resolved in self.resolve(rule, &tracks) {
                 match resolved {
-                    Ok(limit::Limit::Rule(rule)) => made.push(rule),
+                    Ok(limit::Limit::Rule(rule)) => {
+                        // Who a request is from is found out once.
+                        let is_known = |known: &Rule| known.does == rule.does && known.cond == Cond::Always;
+                        if !(rule.asks_who() && made.iter().any(is_known)) {
+                            made.push(rule);
+                        }
+                    }
                     Ok(limit::Limit::Connections(entries, span)) => {
                         self.advise_of(&entries, span);
                         self.per_source(entries, span, &mut rules)
@@ -327,11 +351,30 @@ impl Context<'_> {
             }
             _ => self.action(line, words, scene)?,
         };
-        let cond = acl::condition(condition, &scope)?;
+        let cond = self.with_backends(acl::condition(condition, &scope)?, condition)?;
         self.notes.inexact(&inexact, line.span);
         Ok(match made {
             Made::Where(there, does) => (Cond::all([there, cond]), Made::Rule { does, note: None }),
             made => (Cond::all([more, cond]), made),
+        })
+    }
+
+    /// With our names of the backends whose servers are counted.
+    fn with_backends(&self, cond: Cond, words: &[Word]) -> Result<Cond, Fault> {
+        let span = words.first().map_or(Span { start: 0, end: 0 }, |word| word.span);
+        cond.replaced(&mut |is: Is| match is {
+            Is { key: USABLE, name: Some(name), values } => {
+                if self.is_backend {
+                    return Err(Fault {
+                        span: Some(span),
+                        why: "`nbsrv` is asked by the rules of a frontend, which choose a backend".into(),
+                    });
+                }
+                let text = if name.is_empty() { self.section.to_owned() } else { name };
+                let name = (self.backend)(&Word { text, span })?;
+                Ok(Cond::named(USABLE, name, values))
+            }
+            is => Ok(Cond::Is(is)),
         })
     }
 

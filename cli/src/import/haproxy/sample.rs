@@ -75,6 +75,9 @@ pub(super) enum Base {
     Constant(String),
 }
 
+/// The variables of what is captured of requests, before the number.
+pub(super) const CAPTURED: &str = "import_captured_";
+
 /// Placeholders that are always an address.
 const OF_CONNECTION: [&str; 3] = ["client.ip", "peer.ip", "local.ip"];
 
@@ -128,6 +131,11 @@ impl Sample {
 
     pub(super) fn of(written: &Written, scene: Scene<'_>) -> Result<Self, String> {
         available(written, scene.side)?;
+        if let ("ssl_fc", Some(((name, texts), rest))) = (&*written.name, written.converters.split_first())
+            && name == "iif"
+        {
+            return converter::of_scheme(texts, rest, scene.maps);
+        }
         let mut sample = fetch::fetch(written)?;
         if written.is_counted() {
             let why = format!(
@@ -215,6 +223,27 @@ impl Sample {
     pub(super) fn is_placeholder(&self, name: &str) -> bool {
         self.functions.is_empty() && matches!(&self.base, Base::Placeholder(known) if known == name)
     }
+}
+
+/// A sample, and what `concat` puts behind it, as part of a template.
+pub(super) fn with_concat(text: &str, scene: Scene<'_>) -> Result<(Sample, String), String> {
+    let mut written = Written::parse(text)?;
+    let mut parts = Vec::new();
+    while written.converters.last().is_some_and(|(name, _)| name == "concat") {
+        let (_, arguments) = written.converters.pop().unwrap_or_default();
+        let mut part = String::new();
+        if let Some(start) = arguments.first() {
+            part.push_str(&braces(start));
+        }
+        if let Some(name) = arguments.get(1).filter(|name| !name.is_empty()) {
+            part.push_str(&format!("{{var.{}}}", variable(name.trim())?));
+        }
+        if let Some(end) = arguments.get(2) {
+            part.push_str(&braces(end));
+        }
+        parts.insert(0, part);
+    }
+    Ok((Sample::of(&written, scene)?, parts.concat()))
 }
 
 /// Text within a template.
@@ -335,7 +364,7 @@ mod tests {
             "hdr",
             "src(",
             "ssl_c_s_dn(cn)",
-            "rand(100)",
+            "rand(0)",
             "var(x)",
             "var(proc.x)",
             "path,sha1",

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use lb_proxy::sample::LOG_WORDS;
 
 use super::{
+    cond::Cond,
     directive::{Fault, shown},
     lexer::Word,
-    sample::{Sample, Scene, Side},
+    sample::{self, Scene, Side},
     table::Known,
 };
 
@@ -80,10 +81,14 @@ fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
         if let Some(after) = rest.strip_prefix('[') {
             let (inner, after) =
                 brackets(after).ok_or_else(|| format!("the `%[` of `{}` has no `]`", shown(text)))?;
-            match Sample::parse(inner, scene) {
-                Ok(mut sample) => {
+            match sample::with_concat(inner, scene) {
+                Ok((mut sample, behind)) => {
+                    if !behind.is_empty() && sample.presence() != Cond::Always {
+                        let why = "`concat` of what is not there is nothing in HAProxy, and here what it puts behind it";
+                        scene.inexact.borrow_mut().push((None, why.to_owned()));
+                    }
                     sample.be_what_it_is();
-                    push(&mut out, &sample.template(), quoted, scene.side);
+                    push(&mut out, &format!("{}{behind}", sample.template()), quoted, scene.side);
                 }
                 Err(why) => wrong.push(why),
             }

@@ -20,6 +20,7 @@ use crate::{
     rules::{Instead, Run},
     sample::{Facts, Moment, Variables},
     stream::Stream,
+    upstream::balance::Usable,
     worker::Scratch,
 };
 
@@ -166,6 +167,7 @@ impl<S: Stream> Download<'_, S> {
                 is_logged: None,
                 server: None,
                 is_usable: &|_, _| false,
+                count_usable: &|backend| worker.with_usable(backend, Usable::count),
                 tables: &worker.node().tables,
                 now: &|| worker.node().now(),
             };
@@ -212,6 +214,8 @@ impl<S: Stream> Download<'_, S> {
         if coder.is_some() {
             hop.framing = Framing::Chunked;
         }
+        // A rule may have given it another one.
+        response.status = message.status();
         message.encode_response(&response, hop, out);
         Ok(coder)
     }

@@ -44,7 +44,17 @@ impl Method {
     /// # Errors
     /// One that is known, in another case: to some servers it is the same one, and to rules it would be another.
     fn of(bytes: &[u8]) -> Result<Self, Malformed> {
-        let method = match bytes {
+        let method = Self::known(bytes);
+        let is_lax = || {
+            let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH"];
+            bytes != b"PATCH" && known.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(bytes))
+        };
+        if method == Self::Other && is_lax() { Err(Malformed::MethodCase) } else { Ok(method) }
+    }
+
+    /// The method of these bytes.
+    pub(crate) fn known(bytes: &[u8]) -> Self {
+        match bytes {
             b"GET" => Self::Get,
             b"HEAD" => Self::Head,
             b"POST" => Self::Post,
@@ -54,12 +64,7 @@ impl Method {
             b"TRACE" => Self::Trace,
             b"CONNECT" => Self::Connect,
             _ => Self::Other,
-        };
-        let is_lax = || {
-            let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH"];
-            bytes != b"PATCH" && known.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(bytes))
-        };
-        if method == Self::Other && is_lax() { Err(Malformed::MethodCase) } else { Ok(method) }
+        }
     }
 
     /// RFC 9110 §9.2.2

@@ -32,6 +32,10 @@ impl RequestFacts for Message<'_> {
         self.fields().filter(|field| field.name.eq_ignore_ascii_case(name)).last().map(|field| field.value)
     }
 
+    fn lines(&self, name: &[u8], look: &mut dyn FnMut(&[u8])) {
+        self.all(name).for_each(look);
+    }
+
     fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         self.cookies().find(|(key, _)| *key == name).map(|(_, value)| value)
     }

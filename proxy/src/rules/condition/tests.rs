@@ -41,7 +41,7 @@ fn holds_between(client: Endpoint, local: Endpoint, condition: &Condition, line:
         log: None,
         scratch: &room,
     };
-    condition.holds(&Subject { facts: &facts, message: Some(&message) })
+    condition.holds(&Subject { facts: &facts, message: Some(&message), count_usable: &|backend| backend.0 })
 }
 
 fn exact(text: &str) -> Vec<ValuePattern> {

@@ -122,6 +122,10 @@ impl RequestFacts for Reading<'_> {
         self.value(|one| matches!(one, Repeated::Parameter(known) if **known == *name))
     }
 
+    fn lines(&self, name: &[u8], look: &mut dyn FnMut(&[u8])) {
+        self.request.lines(name, look);
+    }
+
     fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         self.value(|one| matches!(one, Repeated::Cookie(known) if **known == *name))
     }

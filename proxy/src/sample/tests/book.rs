@@ -18,6 +18,7 @@ fn the_book_has_every_placeholder_with_its_type_place_and_haproxy_name() {
         Since::Connection => "connection",
         Since::ClientHello => "tcp",
         Since::Request => "request",
+        Since::Head => "rules of requests",
         Since::Backend => "backend",
         Since::Server => "server",
         Since::Response => "response",

@@ -105,6 +105,7 @@ fn a_placeholder_exists_only_where_its_row_says() {
             Since::Connection => [true; 4],
             Since::ClientHello => [true, false, false, false],
             Since::Request => [false, true, true, true],
+            Since::Head => [false, true, true, false],
             Since::Backend => [false, false, true, true],
             Since::Response | Since::Server => [false, false, false, true],
             Since::Log => [false; 4],
@@ -125,6 +126,7 @@ fn a_placeholder_exists_only_where_its_row_says() {
         let expected = match row.since {
             Since::Connection | Since::Backend | Since::Server | Since::Log => [true, true],
             Since::ClientHello => [true, false],
+            Since::Head => [false, false],
             Since::Request | Since::Response => [false, true],
         };
         assert_eq!([exists(Stage::Connection), exists(Stage::Response)], expected, "{}", row.name);

@@ -28,6 +28,8 @@ fn a_placeholder_is_the_fact_of_its_name() {
         ("{request.host}", "www.example.com"),
         ("{request.authority}", "WWW.Example.com.:8080"),
         ("{request.version}", "1.1"),
+        ("{request.base}", "WWW.Example.com.:8080/Shop/cart"),
+        ("{request.base|lower|length}", "31"),
         ("{request.header.x-tag}", "second, third"),
         ("{request.header.X-Absent}", ""),
         ("{request.query.name}", "a%20b"),
@@ -65,7 +67,11 @@ fn every_placeholder_of_the_table_can_be_written_and_no_fact_is_without_a_row() 
     names.declare(&VariableName::parse("NAME").unwrap(), Stage::Request);
     for row in PLACEHOLDERS {
         let text = if row.since == Since::Log { Text::Log } else { Text::Plain };
-        let stage = if row.since == Since::ClientHello { Stage::Connection } else { Stage::Response };
+        let stage = match row.since {
+            Since::ClientHello => Stage::Connection,
+            Since::Head => Stage::Request,
+            _ => Stage::Response,
+        };
         let parsed = Template::parse(&format!("{{{}}}", row.name), &place(&names, stage, text));
         assert!(parsed.is_ok(), "{}: {parsed:?}", row.name);
     }

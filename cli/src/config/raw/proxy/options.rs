@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use lb_proxy::{
-    config::{ConnectionMode, ReuseMode, Splice},
+    config::{ConnectionMode, HeaderNames, ReuseMode, Splice},
     http::message::is_editable,
 };
 
@@ -18,6 +18,7 @@ pub(crate) struct FrontendOptions {
     pub(crate) http_connection: Option<At<ConnectionMode>>,
     pub(crate) min_body_rate: Option<At<u32>>,
     pub(crate) wait_for_body: Option<At<bool>>,
+    pub(crate) restrict_header_names: Option<At<HeaderNames>>,
     pub(crate) dontlognull: Option<At<bool>>,
     pub(crate) http_ignore_probes: Option<At<bool>>,
 }
@@ -76,8 +77,8 @@ pub(crate) struct Pool {
 }
 
 /// Keys that a frontend has and a backend has not.
-pub(super) const FRONTEND_KEYS: [&str; 4] =
-    ["min_body_rate", "wait_for_body", "dontlognull", "http_ignore_probes"];
+pub(super) const FRONTEND_KEYS: [&str; 5] =
+    ["min_body_rate", "wait_for_body", "restrict_header_names", "dontlognull", "http_ignore_probes"];
 
 /// Keys that a backend has and a frontend has not.
 pub(super) const BACKEND_KEYS: [&str; 8] = [
@@ -97,6 +98,8 @@ const SPLICES: [(&str, Splice); 4] = [
     ("response", Splice::Response),
     ("never", Splice::Never),
 ];
+const HEADER_NAMES: [(&str, HeaderNames); 3] =
+    [("preserve", HeaderNames::Preserve), ("delete", HeaderNames::Delete), ("reject", HeaderNames::Reject)];
 const CONNECTION_MODES: [(&str, ConnectionMode); 3] = [
     ("keep-alive", ConnectionMode::KeepAlive),
     ("server-close", ConnectionMode::ServerClose),
@@ -121,6 +124,7 @@ impl FrontendOptions {
             http_connection: fields.choice("http_connection", &CONNECTION_MODES),
             min_body_rate: fields.measured("min_body_rate", 0..=1_000_000_000, "bytes per second"),
             wait_for_body: fields.boolean("wait_for_body"),
+            restrict_header_names: fields.choice("restrict_header_names", &HEADER_NAMES),
             dontlognull: fields.boolean("dontlognull"),
             http_ignore_probes: fields.boolean("http_ignore_probes"),
         }

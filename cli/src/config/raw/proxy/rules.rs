@@ -13,6 +13,7 @@ mod pattern;
 mod rate_limit;
 mod require_auth;
 mod respond;
+mod status;
 
 pub(crate) use self::pattern::within;
 
@@ -97,6 +98,9 @@ fn elsewhere(key: &str, side: Side) -> Option<String> {
     }
     if side == Side::Response && action::REQUEST_KEYS.contains(&key) {
         return Some("a response has none; it belongs into `rules`".into());
+    }
+    if side != Side::Response && key == "set_status" {
+        return Some("a request has none; it belongs into `response_rules`".into());
     }
     condition::KEYS.contains(&key).then(|| format!("it belongs into `when`: when = {{ {key} = .. }}"))
 }

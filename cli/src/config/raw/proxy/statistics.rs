@@ -49,7 +49,9 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<Statistics> {
         None => {}
     }
     let table = value.fields(format!("`statistics` of {}", fields.title), EXPECTED)?;
-    table.require("uri", "uri = \"/haproxy-stats\"");
+    if table.value("metrics").is_none() {
+        table.require("uri", "uri = \"/haproxy-stats\"");
+    }
     let page = Page::read(&table, value.span);
     table.finish(|key| elsewhere(key, false));
     Some(Statistics::At(page))

@@ -183,12 +183,20 @@ fn special(test: &Test) -> Result<Option<Cond>, Fault> {
         "req.ssl_hello_type" | "req_ssl_hello_type" => client_hello(test)?,
         "ssl_fc" => secure(test)?,
         "req.hdr_cnt" | "hdr_cnt" | "req.fhdr_cnt" | "res.hdr_cnt" | "shdr_cnt" | "res.fhdr_cnt" => {
-            exists("header")?
+            match exists("header") {
+                // How many.
+                Err(_) if !sample::is_only_in_conditions(name) => return Ok(None),
+                asked => asked?,
+            }
         }
         "req.cook_cnt" | "cook_cnt" => exists("cookie")?,
-        "base" => base(test)?,
+        "base" if !test.sample.converters.is_empty() => return Ok(None),
+        "base" => match base(test) {
+            Err(_) => return Ok(None),
+            parts => parts?,
+        },
         "http_auth" | "http_auth_group" => auth(test, argument()?)?,
-        "nbsrv" => return Err(Fault::at(&test.word, "`nbsrv` can be asked in `monitor fail` alone")),
+        "nbsrv" => usable(test)?,
         _ => return rule::counter(test),
     }))
 }
@@ -211,6 +219,24 @@ fn secure(test: &Test) -> Result<Cond, Fault> {
         Some(Match::Found) => Ok(Cond::Always),
         _ => Err(Fault::at(&test.word, "`ssl_fc` is asked without values, and with `!` for the opposite")),
     }
+}
+
+/// `nbsrv(BACKEND) lt 1`; the backend is HAProxy's name of it, or empty for the section itself.
+fn usable(test: &Test) -> Result<Cond, Fault> {
+    let name = test.sample.arguments.first().cloned().unwrap_or_default();
+    let below = |number: u64| match number {
+        0 => Cond::Never,
+        number => Cond::named(rule::USABLE, &name, vec![Value::Integer(number)]),
+    };
+    let one = |(low, high): (u64, Option<u64>)| {
+        Cond::all([below(low).not(), high.map_or(Cond::Always, |high| below(high.saturating_add(1)))])
+    };
+    if matches!((test.by, test.operator.as_deref()), (None | Some(Match::Flag), None))
+        && test.patterns.is_empty()
+    {
+        return Ok(below(1).not());
+    }
+    Ok(Cond::any(number::ranges(test)?.into_iter().map(one)))
 }
 
 /// `req.ssl_hello_type 1`: a ClientHello.
@@ -406,7 +432,9 @@ fn numbers(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault
 
 /// Can it have a sign? A number of our own has none.
 fn may_be_negative(test: &Test, sample: &Sample) -> bool {
-    let is_count = |function: &String| ["length", "crc32", "xxh64"].contains(&function.as_str());
+    let is_count = |function: &String| {
+        ["length", "crc32", "xxh64"].contains(&function.as_str()) || function.starts_with("modulo(")
+    };
     let is_read = test.sample.name.ends_with("_val")
         || !test.sample.converters.is_empty()
         || sample.kind != Type::Number;

@@ -14,8 +14,9 @@ use crate::{
             fits::Place,
             keys::Keys,
             lexer::Word,
-            proxy::{Forwarded, split_condition},
-            rule::Rule,
+            proxy::{Captured, Forwarded, split_condition},
+            rule::{Rule, USABLE},
+            sample::CAPTURED,
             section::Kind,
         },
     },
@@ -100,7 +101,29 @@ pub(super) fn finish(
     }
     logs::finish(proxy, is_http, kind, &made.captures, &mut keys, world, &mut lost);
     let mut rules = made.requests;
+    if is_front && is_http {
+        let captures = proxy.logs.captures.headers[0].iter().chain(&made.captures);
+        rules.splice(0..0, keep_captured(captures, world));
+    }
+    // Behind it is nothing that it would spare.
+    if rules.last().is_some_and(|rule| made.metrics.as_ref().is_some_and(|(.., span)| *span == rule.span)) {
+        rules.pop();
+    }
     if is_front {
+        rules.retain(|rule| {
+            let mut names = Vec::new();
+            rule.cond.names_of(USABLE, &mut names);
+            let gone = names.into_iter().find(|name| !served.contains(*name));
+            if let Some(name) = gone {
+                let why = format!("`nbsrv({name})`: the backend is not in our file");
+                match rule.stops() {
+                    true => world.notes.open(rule.span, rule.span, why),
+                    false => world.notes.lost(rule.span, why),
+                }
+                lost.push(rule.span);
+            }
+            gone.is_none()
+        });
         rules = lead(member, rules, is_http, served, &mut keys, world, &mut lost);
     } else {
         rules.retain(|rule| {
@@ -132,6 +155,9 @@ pub(super) fn finish(
         answers::unique_id(member, &mut keys, world);
     }
     statistics::finish(member, kind, is_http, &mut keys, world, &mut lost);
+    if let Some(metrics) = made.metrics {
+        statistics::metrics(metrics, &mut keys, world, &mut lost);
+    }
     let pages = answers::pages(member, is_http, world, &mut lost);
     let (mut servers, mut comments) = (Vec::new(), Vec::new());
     if let Some(part) = part {
@@ -150,6 +176,9 @@ pub(super) fn finish(
         }
     }
     idle(member, &mut keys, world);
+    if !is_front {
+        restricted(member, &keys, world, &mut lost);
+    }
     world.settle_keys(member, &mut keys, kind, is_http, &mut lost);
     Some(Finished {
         kind,
@@ -397,6 +426,52 @@ fn adds(forwarded: &Forwarded, cond: Cond, span: Span) -> Rule {
     };
     let does = vec![("add_header".to_owned(), Value::table([(header, Value::text("{client.ip}"))]))];
     Rule { cond: Cond::all([cond, except, absent]), does, span, note: None }
+}
+
+/// Rules that keep those of the captured headers that rules ask for, anywhere in the file.
+fn keep_captured<'c>(captures: impl Iterator<Item = &'c Captured>, world: &World<'_>) -> Vec<Rule> {
+    let asks = |number: usize, member: &Member| {
+        let text = format!("capture.req.hdr({number})");
+        let lines = member.proxy.rules.iter().map(|line| &line.arguments).chain(&member.proxy.acls);
+        lines.flatten().any(|word| word.text.contains(&text))
+    };
+    let is_asked = |number: usize| world.file.proxies.iter().any(|member| asks(number, member));
+    let asked = captures.enumerate().filter(|(number, _)| is_asked(*number));
+    asked
+        .map(|(number, one)| {
+            let text = format!("{{request.header.{}|bytes(0, {})}}", one.name, one.length);
+            let name = format!("{CAPTURED}{number}");
+            Rule {
+                cond: Cond::named("header", &one.name, vec![Value::Flag(true)]),
+                does: vec![("set_var".to_owned(), Value::table([(name.as_str(), Value::Text(text))]))],
+                span: one.span,
+                note: None,
+            }
+        })
+        .collect()
+}
+
+/// `option http-restrict-req-hdr-names` of a backend: what all frontends before it do has been done.
+fn restricted(member: &Member, keys: &Keys, world: &World<'_>, lost: &mut Vec<Span>) {
+    let key = "restrict_header_names";
+    let Some(setting) = keys.get(key).filter(|setting| setting.value != Value::text("preserve")) else {
+        return;
+    };
+    let Some(span) = setting.span else { return };
+    let does = |other: &Member| {
+        other
+            .proxy
+            .keys
+            .value(key)
+            .is_some_and(|value| *value == setting.value || *value == Value::text("reject"))
+    };
+    if !world.leading_to(member).all(does) {
+        let why = format!(
+            "`option http-restrict-req-hdr-names` of a backend: write {key} in the frontends that lead to it"
+        );
+        world.notes.open(span, span, why);
+        lost.push(span);
+    }
 }
 
 /// Keys that are without effect beside the others, in HAProxy as here.

@@ -13,7 +13,7 @@ use crate::{
             directive::{Fault, shown},
             file::Member,
             fits::Place,
-            keys::Keys,
+            keys::{Keys, Setting},
             proxy::{Proxy, RuleLine, split_condition},
             rule::AUTH,
             sample::{Inexact, Scene, Side},
@@ -57,6 +57,51 @@ pub(super) fn finish(
             lost.push(on);
         }
         None => {}
+    }
+}
+
+/// `use-service prometheus-exporter`: beside the page, if there is one.
+pub(super) fn metrics(
+    (path, networks, span): (Value, Vec<Value>, Span),
+    keys: &mut Keys,
+    world: &World<'_>,
+    lost: &mut Vec<Span>,
+) {
+    let page = match keys.take("statistics") {
+        Some(Setting { value: Value::Table(entries), span: Some(span), .. }) => Some((entries, span)),
+        _ => None,
+    };
+    if page.is_some() && !networks.is_empty() {
+        let why = "`use-service prometheus-exporter` for some networks: here who may read the page may read the metrics, and nobody else; write [statistics] with a `bind` of its own";
+        world.notes.lost(span, why);
+        lost.push(span);
+    } else {
+        let entries = page.as_ref().map(|(entries, _)| entries.clone()).unwrap_or_default();
+        let mut entries = [entries, vec![("metrics".to_owned(), path.clone())]].concat();
+        if !networks.is_empty() {
+            entries.push(("allow".to_owned(), Value::one_or_list(networks)));
+        }
+        let value = Value::Table(entries);
+        let place = Place { is_http: true, is_frontend: true, file: &world.options.output };
+        let probe = Value::table([("metrics", path.clone())]);
+        match place.takes_key("statistics", &probe) {
+            Ok(()) => {
+                let why = format!(
+                    "the metrics have names of ours; HAProxy's are at {}?names=haproxy: for Prometheus params = {{ names = [\"haproxy\"] }}",
+                    path.as_text().unwrap_or_default()
+                );
+                world.notes.differ(span, why);
+                keys.set("statistics", value, span);
+                return;
+            }
+            Err(why) => {
+                world.notes.lost(span, format!("`use-service`: our file does not take it: {why}"));
+                lost.push(span);
+            }
+        }
+    }
+    if let Some((entries, span)) = page {
+        keys.set("statistics", Value::Table(entries), span);
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     needless("option socket-stats", "dfl", "counters are of the frontend"),
     needless("option http-no-delay", "dflb", "nothing is held back"),
     needless("option http-pretend-keepalive", "dlb", "servers are told the truth"),
-    row("option http-restrict-req-hdr-names", "dflb", restrict_names, "", "With `delete` and `reject` it is not there: names with other characters than letters, digits and `-` are passed on."),
+    row("option http-restrict-req-hdr-names", "dflb", restrict_names, "`restrict_header_names`", "Of a frontend. In a backend it is not there, unless all frontends before it say so as well."),
     needless("option http-drop-request-trailers", "dlb", "trailers are dropped unless the client asks for them"),
     needless("option http-drop-response-trailers", "dfl", "trailers are dropped unless the client asks for them"),
     needless("option prefer-last-server", "dlb", "a request goes where it is its turn"),
@@ -96,16 +96,21 @@ fn flag(proxy: &mut Proxy, directive: &Directive<'_>, key: &'static str) -> Done
     Ok(())
 }
 
-/// `preserve` is what is done here.
-fn restrict_names(_: &mut Proxy, directive: &Directive<'_>) -> Done {
-    let how = directive.get(0).unwrap_or("preserve");
-    if !directive.negated && how != "preserve" {
-        let why = format!(
-            "`option http-restrict-req-hdr-names {}`: headers as X_Forwarded_For and X.Y are passed on",
-            shown(how)
-        );
-        directive.notes.open(directive.span, directive.span, why);
-    }
+fn restrict_names(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    let how = match directive.arguments.first() {
+        _ if directive.negated => "preserve",
+        None => return Err("`option http-restrict-req-hdr-names` takes preserve, delete or reject".into()),
+        Some(how) => match how.text.as_str() {
+            how @ ("preserve" | "delete" | "reject") => how,
+            other => {
+                return Err(Fault::at(
+                    how,
+                    format!("`{}` is none of preserve, delete and reject", shown(other)),
+                ));
+            }
+        },
+    };
+    proxy.keys.set("restrict_header_names", Value::text(how), directive.span);
     Ok(())
 }
 

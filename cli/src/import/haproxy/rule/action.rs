@@ -84,15 +84,15 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     tcp("allow, accept", |_| Ok(Made::Accept), "`allow`, or conditions of the rules behind it", "It ends one of HAProxy's lists, and the ones behind it go on."),
     by("deny", answer::deny, "`deny`", "With a text of its own it is `respond`."),
     by("tarpit", answer::tarpit, "`tarpit`", "With the page of the status; `timeout tarpit` says how long."),
-    by("return", answer::answer, "`respond`", "Not with `errorfile` and `lf-file`."),
+    by("return", answer::answer, "`respond`", "An `errorfile` is put into our file. Not with `lf-file`."),
     by("auth", auth, "`require_auth`", "`auth unless { http_auth(LIST) }` or `http_auth_group`; whoever has given no good password is asked."),
     tcp("reject, silent-drop", reject, "`deny`", "In mode http it answers 403 and does not just close."),
     by("redirect", |call| redirect::convert(call.words, Some(call.scene)), "`redirect`", "`scheme` leaves the port of Host out."),
     by("set-header", |call| header(call, "set_header"), "`set_header`", "Not of headers that frame content or belong to one connection."),
     by("add-header", |call| header(call, "add_header"), "`add_header`", ""),
     by("del-header", delete_header, "`delete_header`", "Of one name."),
-    by("replace-header", replace_header, "`replace_header`", "The replacement has groups, and no samples."),
-    by("replace-path", |call| replace_path(call, false), "`replace_path`", "The replacement has groups, and no samples."),
+    by("replace-header", |call| replace_header(call, "replace_header"), "`replace_header`", "With samples in the replacement it is `set_header`."),
+    by("replace-path", |call| replace_path(call, false), "`replace_path`", "With samples in the replacement it is `set_path`."),
     by("replace-uri, replace-pathq", |call| replace_path(call, true), "`replace_path`", "Where the query stays as it is."),
     by("set-path", set_path, "`set_path`", "Without a `?`, which begins the query there and is part of the path here."),
     by("set-query", |call| Ok(rule("set_query", Value::Text(format(call)?))), "`set_query`", ""),
@@ -103,8 +103,8 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     by("disable-l7-retry", |_| Ok(Made::Key("retry_any_method", Value::Flag(false))), "`retry_any_method`", "Without a condition."),
     by("normalize-uri", normalize, "`replace_path`", "`path-merge-slashes` and `path-strip-dot`; for the others `ambiguous_path = \"normalize\"`."),
     by("set-src", set_source, "`set_source`", "With a condition on `src`: those are the proxies that are trusted."),
-    missing("replace-value", "one value of several between commas can't be replaced; `replace_header` replaces in the whole line"),
-    missing("set-method", "methods stay"),
+    by("replace-value", |call| replace_header(call, "replace_value"), "`replace_value`", "As `replace-header`; without samples."),
+    by("set-method", set_method, "`set_method`", "Of a method that is written there, other than HEAD."),
     missing("unset-var", "variables end with their request"),
     by("capture", capture, "`capture.request_headers`", "Of a header, without converters: as it came, before any rule."),
     missing("early-hint", "no 103 is made"),
@@ -116,7 +116,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
     tcp("track-sc0, track-sc1, track-sc2, track-sc", |call| Ok(Made::Track(limit::track(call)?)), "`rate_limit`, `per_source`", "Where a rule asks whether its `http_req_rate` is more than a number; or refuses if its `conn_rate` or `conn_cur` is."),
     missing("sc-inc-gpc, sc-inc-gpc0, sc-inc-gpc1, sc-set-gpt, sc-set-gpt0, sc-add-gpc", TABLES),
-    missing("use-service", "for `prometheus-exporter` write `metrics = \"/metrics\"` into `statistics` of this section, or [statistics] with a `bind` of its own; HAProxy's names are at /metrics?names=haproxy. There are no other services"),
+    by("use-service", use_service, "`statistics.metrics`", "`prometheus-exporter` where the condition is on one path, and on `src`. HAProxy's names are at /metrics?names=haproxy."),
     missing("lua.*, send-spoe-group, ot-group", "there are no services and no filters"),
     missing("switch-mode", "a section is of one mode"),
     tcp("expect-proxy", expect_proxy, "`accept_proxy`", "`layer4`, of whoever connects or with a condition on `src`."),
@@ -133,6 +133,29 @@ fn wait_for_body(call: &Call<'_>) -> Result<Made, Fault> {
         call.scene.inexact.borrow_mut().push((Some(word.span), why.to_owned()));
     }
     Ok(Made::Key("wait_for_body", Value::Flag(true)))
+}
+
+/// `use-service prometheus-exporter`
+fn use_service(call: &Call<'_>) -> Result<Made, Fault> {
+    match call.words {
+        [service] if service.text == "prometheus-exporter" => Ok(Made::Metrics),
+        _ => Err("`use-service`: there is `prometheus-exporter`, and no other service".into()),
+    }
+}
+
+/// Where the metrics are, and for whose networks.
+pub(super) fn metrics(cond: &Cond) -> Option<(Value, Vec<Value>)> {
+    let (mut path, mut networks) = (None, Vec::new());
+    for part in cond.clone().conjuncts() {
+        match part {
+            Cond::Is(Is { key: "path", name: None, values }) if path.is_none() && values.len() == 1 => {
+                path = values.into_iter().next();
+            }
+            Cond::Is(Is { key: "source", name: None, values }) if networks.is_empty() => networks = values,
+            _ => return None,
+        }
+    }
+    Some((path?, networks))
 }
 
 /// `expect-proxy layer4`
@@ -160,14 +183,14 @@ pub(in crate::import::haproxy) const RESPONSE: &[Action] = &[
     by("set-header", |call| header(call, "set_header"), "`set_header`", ""),
     by("add-header", |call| header(call, "add_header"), "`add_header`", ""),
     by("del-header", delete_header, "`delete_header`", "Of one name."),
-    by("replace-header", replace_header, "`replace_header`", "The replacement has groups, and no samples."),
-    missing("replace-value", "one value of several between commas can't be replaced; `replace_header` replaces in the whole line"),
+    by("replace-header", |call| replace_header(call, "replace_header"), "`replace_header`", "With samples in the replacement it is `set_header`."),
+    by("replace-value", |call| replace_header(call, "replace_value"), "`replace_value`", "As `replace-header`; without samples."),
     by("deny", answer::deny, "`deny`", "With the page of the status, which is 502 by default. With a text of its own it is `respond`."),
     by("set-var", set_variable, "`set_var`", ""),
     by("set-var-fmt", set_variable_format, "`set_var`", ""),
-    by("return", answer::answer, "`respond`", "Not with `errorfile` and `lf-file`."),
-    missing("redirect", "write `respond` with the status and a Location, or redirect by the request in `rules`"),
-    missing("set-status", "the status stays"),
+    by("return", answer::answer, "`respond`", "An `errorfile` is put into our file. Not with `lf-file`."),
+    by("redirect", redirect::of_response, "`respond`", "With `location`."),
+    by("set-status", set_status, "`set_status`", ""),
     missing("unset-var", "variables end with their request"),
     missing("capture", NO_CAPTURE),
     missing("cache-store", "nothing is cached"),
@@ -294,12 +317,45 @@ fn delete_header(call: &Call<'_>) -> Result<Made, Fault> {
     }
 }
 
+/// `set-method METHOD`
+fn set_method(call: &Call<'_>) -> Result<Made, Fault> {
+    let method = one(call)?;
+    if method.text.contains('%') {
+        return Err(Fault::at(method, "a method that is computed is not there; write a rule for each"));
+    }
+    Ok(rule("set_method", Value::text(&method.text)))
+}
+
+/// `set-status STATUS [reason PHRASE]`
+fn set_status(call: &Call<'_>) -> Result<Made, Fault> {
+    let (code, reason) = match call.words {
+        [code] => (code, None),
+        [code, word, reason] if word.text == "reason" => (code, Some(reason)),
+        _ => return Err("`set-status` takes a status, and `reason` with a phrase".into()),
+    };
+    let number = code.text.parse::<u64>();
+    let number = number.map_err(|_| Fault::at(code, format!("`{}` is no status", shown(&code.text))))?;
+    let status = Value::Integer(number);
+    Ok(rule(
+        "set_status",
+        match reason {
+            None => status,
+            Some(reason) => Value::table([("status", status), ("reason", Value::text(&reason.text))]),
+        },
+    ))
+}
+
+/// Are there samples in a replacement?
+fn has_samples(with: &Word) -> bool {
+    with.text.replace("%%", "").contains('%')
+}
+
 /// An expression and what the whole text becomes where it matches.
 fn replacement(pattern: &Word, with: &Word) -> Result<Value, Fault> {
-    if with.text.replace("%%", "").contains('%') {
+    if has_samples(with) {
         return Err(Fault::at(
             with,
-            "samples can't be in a replacement; keep one with `set_var`, and write `set_header` or `set_path`",
+            "samples can't be in this replacement; keep one with `set_var`, and write `set_header` or `set_path`",
         ));
     }
     let regex = regex::whole(&regex::convert(pattern, false)?);
@@ -307,11 +363,56 @@ fn replacement(pattern: &Word, with: &Word) -> Result<Value, Fault> {
     Ok(Value::table([("regex", Value::Text(regex)), ("with", Value::Text(with))]))
 }
 
-fn replace_header(call: &Call<'_>) -> Result<Made, Fault> {
+/// The text that a replacement with samples makes of `placeholder` where the expression matches, which is the condition.
+fn replaced(
+    pattern: &Word,
+    with: &Word,
+    placeholder: &str,
+    call: &Call<'_>,
+) -> Result<(Vec<Value>, String), Fault> {
+    // No text of a file has it.
+    const GROUP: char = '\u{1}';
+    let searched = regex::convert(pattern, false)?;
+    let whole = sample::quoted(&regex::whole(&searched));
+    let (mut marked, mut in_sample) = (String::new(), false);
+    let mut chars = with.text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (c, chars.peek()) {
+            ('%', Some('[')) => in_sample = true,
+            (']', _) => in_sample = false,
+            ('\\', Some(digit)) if digit.is_ascii_digit() && !in_sample => {
+                marked.push(GROUP);
+                continue;
+            }
+            _ => {}
+        }
+        marked.push(c);
+    }
+    let mut text = template::convert(&Word { text: marked, span: with.span }, call.scene)?;
+    for digit in '0'..='9' {
+        let group = format!("{{{placeholder}|regsub({whole}, '${{{digit}}}')}}");
+        text = text.replace(&format!("{GROUP}{digit}"), &group);
+    }
+    Ok((vec![Value::table([("regex", Value::Text(searched))])], text))
+}
+
+fn replace_header(call: &Call<'_>, key: &'static str) -> Result<Made, Fault> {
     let [name, pattern, with] = call.words else {
         return Err(format!("`{}` takes a name, an expression and a text", call.name).into());
     };
-    Ok(rule("replace_header", Value::table([(name.text.as_str(), replacement(pattern, with)?)])))
+    if key == "replace_header" && has_samples(with) {
+        let side = if call.is_response() { "response" } else { "request" };
+        let placeholder = format!("{side}.header.{}", name.text);
+        let (values, text) = replaced(pattern, with, &placeholder, call)?;
+        let why = format!(
+            "`{}` with samples, of several lines of that name: one is left, made of the last",
+            call.name
+        );
+        call.scene.inexact.borrow_mut().push((Some(with.span), why));
+        let does = vec![("set_header".to_owned(), Value::table([(name.text.as_str(), Value::Text(text))]))];
+        return Ok(Made::Where(Cond::named("header", &name.text, values), does));
+    }
+    Ok(rule(key, Value::table([(name.text.as_str(), replacement(pattern, with)?)])))
 }
 
 /// `is_target`: the expression is about the path with its query.
@@ -329,7 +430,18 @@ fn replace_path(call: &Call<'_>, is_target: bool) -> Result<Made, Fault> {
             "a `?` begins the query in HAProxy, and is part of the path here: write `set_query`",
         ));
     }
+    if has_samples(with) {
+        let (values, text) = replaced(pattern, with, "request.path", call)?;
+        query_in(&text, call);
+        let does = vec![("set_path".to_owned(), Value::Text(text))];
+        return Ok(Made::Where(Cond::is("path_regex", regexes(values)), does));
+    }
     Ok(rule("replace_path", replacement(pattern, with)?))
+}
+
+/// Expressions as `path_regex` has them.
+fn regexes(values: Vec<Value>) -> Vec<Value> {
+    values.into_iter().filter_map(|value| value.get("regex").cloned()).collect()
 }
 
 /// In a path a `?` is `%3F` here, and begins the query in HAProxy.
@@ -429,9 +541,11 @@ fn set_variable(call: &Call<'_>) -> Result<Made, Fault> {
     // Words of an expression may stand apart.
     let first = call.words.first().ok_or("`set-var` takes a sample")?;
     let text = call.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().concat();
-    let mut sample = sample::of_word(&Word { text, span: first.span }, call.scene)?;
+    let (mut sample, behind) = sample::with_concat(&text, call.scene).map_err(|why| Fault::at(first, why))?;
+    call.scene.stand_at(first.span);
     sample.be_what_it_is();
-    let does = vec![("set_var".to_owned(), Value::table([(name.as_str(), Value::Text(sample.template()))]))];
+    let text = format!("{}{behind}", sample.template());
+    let does = vec![("set_var".to_owned(), Value::table([(name.as_str(), Value::Text(text))]))];
     // A sample without a value leaves the variable as it was.
     Ok(Made::Where(sample.presence(), does))
 }

@@ -21,6 +21,8 @@ struct Answer<'w> {
     headers: Vec<(String, Value)>,
     /// The page of the status is wanted.
     is_page: bool,
+    /// `errorfile`: all of the answer.
+    whole: Option<Value>,
 }
 
 /// `[status N] [content-type T] [string S | lf-string S | file F ..] [hdr NAME TEXT]..`
@@ -65,9 +67,12 @@ fn read<'w>(call: &Call<'w>) -> Result<Answer<'w>, Fault> {
                     None => answer.headers.push((name.text.clone(), text)),
                 }
             }
-            "errorfile" | "errorfiles" => {
-                let why =
-                    "a page for this rule alone is not there; write `error_page` and `deny` with its status";
+            "errorfile" => {
+                let file = value()?;
+                answer.whole = Some(whole(&file.text, call).map_err(|why| Fault::at(file, why))?);
+            }
+            "errorfiles" => {
+                let why = "pages of a group are not there for a rule alone; write `error_page` and `deny` with its status";
                 return Err(Fault::at(word, why));
             }
             "lf-file" => return Err(Fault::at(word, "a file has no placeholders; write its text as `body`")),
@@ -77,6 +82,39 @@ fn read<'w>(call: &Call<'w>) -> Result<Answer<'w>, Fault> {
         }
     }
     Ok(answer)
+}
+
+/// The answer that a file has from its first line on, put into ours as it is now.
+fn whole(file: &str, call: &Call<'_>) -> Result<Value, String> {
+    let text = call.scene.maps.text(file)?;
+    let wrong = || format!("{file} is no answer with a status, lines of a head and an empty line");
+    let (head, body) = text.split_once("\r\n\r\n").or_else(|| text.split_once("\n\n")).ok_or_else(wrong)?;
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.")?.get(2..5)?.parse::<u64>().ok());
+    let mut entries = vec![("status".to_owned(), Value::Integer(status.ok_or_else(wrong)?))];
+    let mut headers: Vec<(String, Value)> = Vec::new();
+    for line in lines {
+        let (name, value) = line.split_once(':').ok_or_else(wrong)?;
+        let value = Value::Text(braces(value.trim()));
+        match name.to_ascii_lowercase().as_str() {
+            // They are written anew.
+            "content-length" | "connection" | "transfer-encoding" | "keep-alive" => {}
+            "content-type" if body.is_empty() => {}
+            "content-type" => entries.push(("content_type".to_owned(), value)),
+            _ => match headers.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+                Some((_, Value::List(list))) => list.push(value),
+                Some((_, one)) => *one = Value::List(vec![one.clone(), value]),
+                None => headers.push((name.to_owned(), value)),
+            },
+        }
+    }
+    if !body.is_empty() {
+        entries.push(("body".to_owned(), Value::Text(braces(body))));
+    }
+    if !headers.is_empty() {
+        entries.push(("headers".to_owned(), Value::Table(headers)));
+    }
+    Ok(Value::Table(entries))
 }
 
 impl Answer<'_> {
@@ -102,6 +140,9 @@ impl Answer<'_> {
 
 pub(super) fn deny(call: &Call<'_>) -> Result<Made, Fault> {
     let answer = read(call)?;
+    if let Some(whole) = answer.whole {
+        return Ok(Made::Rule { does: vec![("respond".to_owned(), whole)], note: None });
+    }
     let status = answer.status.unwrap_or(if call.is_response() { 502 } else { 403 });
     if answer.content.is_none() && answer.headers.is_empty() {
         return Ok(page(status));
@@ -129,6 +170,9 @@ fn page(status: u64) -> Made {
 
 pub(super) fn tarpit(call: &Call<'_>) -> Result<Made, Fault> {
     let answer = read(call)?;
+    if answer.whole.is_some() {
+        return Err("who was in the tarpit gets the page of the status, without one of its own".into());
+    }
     if let Some((_, _, word)) = answer.content {
         return Err(Fault::at(
             word,
@@ -143,6 +187,9 @@ pub(super) fn tarpit(call: &Call<'_>) -> Result<Made, Fault> {
 pub(super) fn answer(call: &Call<'_>) -> Result<Made, Fault> {
     let answer = read(call)?;
     let status = answer.status.unwrap_or(200);
+    if let Some(whole) = answer.whole {
+        return Ok(Made::Rule { does: vec![("respond".to_owned(), whole)], note: None });
+    }
     if answer.is_page {
         return Ok(page(status));
     }

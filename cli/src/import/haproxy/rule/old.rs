@@ -189,6 +189,7 @@ mod tests {
             | Made::Capture(_)
             | Made::Track(_)
             | Made::ExpectProxy
+            | Made::Metrics
             | Made::Nothing => "nothing".to_owned(),
         };
         Ok(match cond.when() {

@@ -1,6 +1,6 @@
 //! `redirect`, alone and behind `http-request`.
 
-use super::Made;
+use super::{Made, action::Call};
 use crate::import::{
     document::Value,
     haproxy::{
@@ -14,7 +14,7 @@ use crate::import::{
 /// `{location | prefix | scheme} TO` with its options, in any order. Where it leads is a format behind `http-request`, and
 /// a plain text alone.
 pub(super) fn convert(words: &[Word], format: Option<Scene<'_>>) -> Result<Made, Fault> {
-    let (mut target, mut status, mut query) = (None, None, None);
+    let (mut target, mut status, mut query, mut slash, mut cookie) = (None, None, None, None, None);
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         match word.text.as_str() {
@@ -42,14 +42,12 @@ pub(super) fn convert(words: &[Word], format: Option<Scene<'_>>) -> Result<Made,
                     "`ignore-empty`: write a rule with a condition on what the location is made of",
                 ));
             }
-            "set-cookie" | "clear-cookie" => {
-                let why = "a redirection sets no cookie here: write respond = { status = 302, headers = { Location = .., Set-Cookie = .. } }";
-                return Err(Fault::at(word, why));
+            kind @ ("set-cookie" | "clear-cookie") => {
+                let named = rest.next().ok_or_else(|| Fault::at(word, format!("`{kind}` takes a name")))?;
+                let ends = if kind == "set-cookie" { "; path=/;" } else { "; path=/; Max-Age=0;" };
+                cookie = Some(format!("{}{ends}", braces(&named.text)));
             }
-            "append-slash" => {
-                let why = "`append-slash`: write a rule with path_regex = '[^/]$' and a location that ends with `/`";
-                return Err(Fault::at(word, why));
-            }
+            "append-slash" => slash = Some(word),
             other => {
                 return Err(Fault::at(word, format!("`{}` of a redirection is not there", shown(other))));
             }
@@ -75,9 +73,45 @@ pub(super) fn convert(words: &[Word], format: Option<Scene<'_>>) -> Result<Made,
         }
         _ => {}
     }
+    if let Some(word) = slash.filter(|_| key == "prefix") {
+        if query.is_none_or(|query| query.text != "drop-query")
+            && let Some(scene) = format
+        {
+            let why = "`append-slash` without `drop-query`: HAProxy puts the slash behind the query, and here it is that of the path";
+            scene.inexact.borrow_mut().push((Some(word.span), why.to_owned()));
+        }
+        entries.push(("append_slash".into(), Value::Flag(true)));
+    }
+    if let Some(cookie) = cookie {
+        entries.push(("headers".into(), Value::table([("Set-Cookie", Value::Text(cookie))])));
+    }
     let to = match entries.as_slice() {
         [(key, value)] if key == "location" => value.clone(),
         _ => Value::Table(entries),
     };
     Ok(Made::Rule { does: vec![("redirect".into(), to)], note: None })
+}
+
+/// `http-response redirect`: an answer in the place of the response.
+pub(super) fn of_response(call: &Call<'_>) -> Result<Made, Fault> {
+    let made = convert(call.words, Some(call.scene))?;
+    let Made::Rule { does, .. } = &made else { return Ok(made) };
+    let to = does.first().map(|(_, to)| to);
+    let location = to.and_then(|to| to.as_text().or_else(|| to.get("location")?.as_text()));
+    let Some(location) = location else {
+        return Err("`redirect` of a response leads to a `location` here".into());
+    };
+    let status = match to.and_then(|to| to.get("status")) {
+        Some(Value::Integer(status)) => *status,
+        _ => 302,
+    };
+    let mut headers = vec![("Location".to_owned(), Value::text(location))];
+    if matches!(status, 302 | 303 | 307) {
+        headers.push(("Cache-Control".to_owned(), Value::text("no-cache")));
+    }
+    if let Some(Value::Table(more)) = to.and_then(|to| to.get("headers")) {
+        headers.extend(more.iter().cloned());
+    }
+    let answer = Value::table([("status", Value::Integer(status)), ("headers", Value::Table(headers))]);
+    Ok(Made::Rule { does: vec![("respond".into(), answer)], note: None })
 }

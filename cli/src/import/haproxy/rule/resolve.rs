@@ -16,6 +16,9 @@ use crate::import::{
 /// The key of a condition on a password.
 pub(in crate::import::haproxy) const AUTH: &str = "http_auth";
 
+/// The key of a condition on how many servers a backend has.
+pub(in crate::import::haproxy) const USABLE: &str = "usable_below";
+
 /// Keys that stand in no `when`.
 fn is_part_of_action(cond: &Cond) -> bool {
     cond.mentions(&[AUTH]) || cond.mentions(&limit::OF_CONNECTIONS)
@@ -37,16 +40,51 @@ impl Context<'_> {
         let mut rules: Vec<Result<Limit, Fault>> = Vec::new();
         for cond in rule.cond.clone().disjuncts() {
             let rule = Rule { cond: cond.clone(), ..rule.clone() };
-            rules.push(if cond.mentions(&[AUTH]) {
-                let why = "whether a password is good is asked by `http-request auth` alone: `auth unless { http_auth(LIST) }`";
-                Err(Fault { span: Some(rule.span), why: why.into() })
-            } else if cond.mentions(&limit::OF_CONNECTIONS) {
+            if cond.mentions(&[AUTH]) && !cond.mentions(&limit::OF_CONNECTIONS) {
+                match self.asked(rule) {
+                    Ok((asked, rule)) => {
+                        rules.extend(asked.into_iter().chain([rule]).map(|rule| Ok(Limit::Rule(rule))));
+                    }
+                    Err(fault) => rules.push(Err(fault)),
+                }
+                continue;
+            }
+            rules.push(if cond.mentions(&limit::OF_CONNECTIONS) {
                 limit::per_source(&rule, &cond.conjuncts(), tracks, self.tables)
             } else {
                 Ok(Limit::Rule(rule))
             });
         }
         rules
+    }
+
+    /// With variables in the place of passwords, and the rules that set them.
+    fn asked(&self, rule: Rule) -> Result<(Vec<Rule>, Rule), Fault> {
+        let mut asked: Vec<Rule> = Vec::new();
+        let cond = rule.cond.clone().replaced(&mut |is: Is| {
+            let Is { key: AUTH, name: Some(name), values } = &is else { return Ok(Cond::Is(is)) };
+            let (users, members) = self
+                .users
+                .of_list(name, &groups(values))
+                .map_err(|why| Fault { span: Some(rule.span), why })?;
+            let variable = [std::slice::from_ref(&users), &members].concat().join("_");
+            let variable: String = format!("is_{variable}")
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+                .collect();
+            let mut entries = vec![("users".to_owned(), Value::Text(users))];
+            if !members.is_empty() {
+                let groups = members.into_iter().map(Value::Text).collect();
+                entries.push(("groups".to_owned(), Value::one_or_list(groups)));
+            }
+            entries.push(("set_var".to_owned(), Value::text(&variable)));
+            let does = vec![("require_auth".to_owned(), Value::Table(entries))];
+            if !asked.iter().any(|known| known.does == does) {
+                asked.push(Rule { cond: Cond::Always, does, span: rule.span, note: None });
+            }
+            Ok::<_, Fault>(Cond::named("value", format!("{{var.{variable}}}"), vec![Value::Flag(true)]))
+        })?;
+        Ok((asked, Rule { cond, ..rule }))
     }
 
     /// `auth [realm R] unless { http_auth(LIST) }`
@@ -65,13 +103,7 @@ impl Context<'_> {
                 return Err(fault(why.into()));
             }
         };
-        let groups: Vec<String> = values
-            .iter()
-            .filter_map(|value| match value {
-                Value::Text(group) if !group.is_empty() => Some(group.clone()),
-                _ => None,
-            })
-            .collect();
+        let groups = groups(values);
         let (users, members) = self.users.of_list(name, &groups).map_err(fault)?;
         let realm = rule.does.into_iter().find_map(|(key, realm)| (key == "require_auth").then_some(realm));
         let mut entries = vec![("users".to_owned(), Value::Text(users))];
@@ -83,6 +115,15 @@ impl Context<'_> {
         let does = vec![("require_auth".to_owned(), Value::Table(entries))];
         Ok(Rule { cond: Cond::all(rest), does, span: rule.span, note: rule.note })
     }
+}
+
+/// Those of `http_auth_group`; none of `http_auth`.
+fn groups(values: &[Value]) -> Vec<String> {
+    let texts = values.iter().filter_map(|value| match value {
+        Value::Text(group) if !group.is_empty() => Some(group.clone()),
+        _ => None,
+    });
+    texts.collect()
 }
 
 /// `set-src hdr(x-forwarded-for) if { src NETWORKS }`: those are the proxies that are trusted.

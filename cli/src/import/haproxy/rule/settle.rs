@@ -68,6 +68,7 @@ pub(super) fn settle(steps: Vec<Step>, goes_on: bool) -> Vec<Rule> {
             | Made::Key(..)
             | Made::Capture(_)
             | Made::ExpectProxy
+            | Made::Metrics
             | Made::Track(_)
             | Made::Nothing => {}
         }

@@ -78,7 +78,9 @@ pub(in crate::import::haproxy) const CONVERTERS: &[Converter] = &[
     special("map_ip, map_ip_int, map_ip_ip", "`map(\"NAME\")`", "With `match = \"network\"`."),
     special("map_reg, map_reg_int, map_reg_ip", "`map(\"NAME\")`", "With `match = \"regex\"`."),
     missing("map_sub*, map_dir*, map_dom*, map_regm", "maps go from text to text, by the whole, a beginning, an end, a network or an expression"),
-    missing("concat, add_item, iif, strcmp, secure_memcmp, bool, not, and, or, xor, cpl, add, sub, mul, div, mod, neg, even, odd", "there is no arithmetic; a rule with `when` and `set_var` decides"),
+    special("concat", "the text, `{var.NAME}`", "At the end, in texts; not in conditions."),
+    special("iif", "`{request.scheme}`", "Of `ssl_fc`, or of what is known when the file is converted."),
+    missing("add_item, strcmp, secure_memcmp, bool, not, and, or, xor, cpl, add, sub, mul, div, mod, neg, even, odd", "there is no arithmetic; a rule with `when` and `set_var` decides"),
     missing("sha1, digest, hmac, djb2, sdbm, wt6, xxh3, xxh32, crc32c", "`sha256`, `crc32` and `xxh64` are there"),
     missing("ub64enc, ub64dec, hex2i, be2hex, be2dec, htonl, ltime, utime, ms_ltime, ms_utime", "nothing here does the same"),
     missing("json_query, jwt_verify, jwt_header_query, jwt_payload_query, protobuf, ungrpc, fix_*, mqtt_*, aes_*, cut_crlf, distcc_*", "content is not looked at"),
@@ -111,6 +113,10 @@ pub(super) fn convert(
             "lower" => text.make_ascii_lowercase(),
             "upper" => text.make_ascii_uppercase(),
             "length" => *text = text.len().to_string(),
+            "iif" => {
+                let [yes, no] = arguments.as_slice() else { return Err("`iif` takes two texts".into()) };
+                *text = if text == "0" || text.is_empty() { no.clone() } else { yes.clone() };
+            }
             _ => return Err(format!("`{name}` of a text that is known already: write its result")),
         }
         return Ok(0);
@@ -155,6 +161,33 @@ pub(super) fn convert(
         },
     }
     Ok(0)
+}
+
+/// `ssl_fc,iif(https,http)`
+pub(super) fn of_scheme(
+    texts: &[String],
+    mut rest: &[(String, Vec<String>)],
+    maps: &Maps<'_>,
+) -> Result<Sample, String> {
+    let [yes, no] = texts else { return Err("`iif` takes two texts".into()) };
+    let base = Base::Placeholder("request.scheme".to_owned());
+    let mut sample = Sample { base, functions: Vec::new(), kind: Type::Text };
+    let becomes = |scheme: &str, text: &str| {
+        let text = regex::replacement(&text.replace('\\', "\\\\"));
+        (scheme != text).then(|| format!("regsub('^{scheme}$', {})", quoted(&text)))
+    };
+    // What the first makes must be nothing to the second.
+    let (first, second) = match (yes.as_str(), no.as_str()) {
+        ("http", "https") => return Err("`iif(http,https)` says the opposite of what is".into()),
+        ("http", _) => (becomes("http", no), becomes("https", yes)),
+        _ => (becomes("https", yes), becomes("http", no)),
+    };
+    sample.functions.extend(first.into_iter().chain(second));
+    while let [next, more @ ..] = rest {
+        let taken = convert(&mut sample, next, more, maps)?;
+        rest = &more[taken..];
+    }
+    Ok(sample)
 }
 
 fn cut(function: &str, arguments: &[String]) -> Result<Vec<String>, String> {

@@ -68,7 +68,7 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     at("hostname", Type::Text, "hostname", "`{hostname}`", ""),
     of("unique-id", Type::Text, Source::Kept("request.id"), "`{request.id}`", ""),
     of("uuid", Type::Text, Source::Special(uuid), "`{uuid}`", "Version 4."),
-    of("rand", Type::Number, Source::Special(rand), "`{random}`", "Without a range."),
+    of("rand", Type::Number, Source::Special(rand), "`{random}`", "With a range: `{random\\|modulo(100)}`."),
     of("date", Type::Number, Source::Special(date), "`{time.unix}`", "With `http_date`: `{time.http}`."),
     of("method, capture.req.method", Type::Text, Source::Kept("request.method"), "`method`, `{request.method}`", "In responses, too."),
     at("path", Type::Text, "request.path", "`path`, `path_suffix`, `path_regex`, `{request.path}`", "`path_beg /a` is `path_regex = '^/a'`: our `path_prefix` is made of whole elements."),
@@ -80,13 +80,14 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("req.fhdr, fhdr", Type::Text, Source::Of("request.header."), "`header`, `{request.header.NAME}`", ""),
     of("req.hdr_val, hdr_val", Type::Number, Source::Header("request.header."), "`header`", "A comparison of numbers is a `regex`."),
     of("req.hdr_ip, hdr_ip", Type::Address, Source::Header("request.header."), "`{request.header.NAME}`", "With the number of the value: `hdr_ip(x-forwarded-for,-1)`."),
-    of("req.hdr_cnt, hdr_cnt, req.fhdr_cnt", Type::Number, Source::Condition("request"), "`header = { NAME = true }`", "Whether there is one; not how many."),
+    of("req.hdr_cnt, hdr_cnt", Type::Number, Source::Of("request.header_count."), "`{request.header_count.NAME}`", "Whether there is one is `header = { NAME = true }`."),
+    of("req.fhdr_cnt", Type::Number, Source::Of("request.header_lines."), "`{request.header_lines.NAME}`", "Whether there is one is `header = { NAME = true }`."),
     of("req.cook, cook, cookie", Type::Text, Source::Of("request.cookie."), "`cookie`, `{request.cookie.NAME}`", ""),
     of("req.cook_val, cook_val", Type::Number, Source::Of("request.cookie."), "`cookie`", "A comparison of numbers is a `regex`."),
     of("req.cook_cnt, cook_cnt", Type::Number, Source::Condition("request"), "`cookie = { NAME = true }`", "Whether there is one; not how many."),
     of("url_param, urlp", Type::Text, Source::Of("request.query."), "`query`, `{request.query.NAME}`", "`query` compares what is decoded."),
     of("urlp_val, url_param_val", Type::Number, Source::Of("request.query."), "`query`", "A comparison of numbers is a `regex`."),
-    of("base", Type::Text, Source::Condition("request"), "`host` and `path`", "As a whole, or its beginning with a `/` in it."),
+    at("base", Type::Text, "request.base", "`host` and `path`, `{request.base}`", "Compared as a whole, or by its beginning with a `/` in it, it is a host and a path."),
     at("status", Type::Number, "response.status", "`status`, `{response.status}`", ""),
     of("res.hdr, shdr", Type::Text, Source::Header("response.header."), "`header`, `{response.header.NAME}`", "As `req.hdr`."),
     of("res.fhdr", Type::Text, Source::Of("response.header."), "`header`, `{response.header.NAME}`", ""),
@@ -101,9 +102,9 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("always_false, FALSE", Type::Flag, Source::Constant("0"), "", ""),
     of("wait_end, req.proto_http, req_proto_http", Type::Flag, Source::Constant("1"), "", "Nothing waits here, and what is read in mode http is HTTP."),
     of("ssl_fc", Type::Flag, Source::Constant("0"), "`scheme = \"https\"`", "As a text it is `0`: listeners with TLS are not converted in this version."),
-    of("nbsrv", Type::Number, Source::Condition(""), "`monitor_uri.fail_if`", "Only there."),
+    of("nbsrv", Type::Number, Source::Condition(""), "`usable_below`, `monitor_uri.fail_if`", "In conditions of frontends, and in `monitor fail`."),
     at("http_auth_user", Type::Text, "request.user", "`{request.user}`", "Behind a rule with `require_auth`: one whose password was good."),
-    of("http_auth, http_auth_group", Type::Flag, Source::Condition("request"), "`require_auth`", "With `http-request auth`."),
+    of("http_auth, http_auth_group", Type::Flag, Source::Condition("request"), "`require_auth`", "With `http-request auth`; in other rules a variable that `require_auth` sets."),
     missing("http_auth*", "passwords are asked for by `require_auth` alone"),
     of("src_http_req_rate, sc_http_req_rate, sc0_http_req_rate, sc1_http_req_rate, sc2_http_req_rate", Type::Number, Source::Condition(""), "`rate_limit.set_var`", "In any condition: `gt` a number."),
     of("src_conn_rate, sc_conn_rate, sc0_conn_rate, sc1_conn_rate, sc2_conn_rate", Type::Number, Source::Condition(""), "`per_source.connection_rate`", "In a rule that refuses, without other conditions."),
@@ -119,6 +120,7 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     missing("lua.*", "there is no Lua"),
     missing("wurfl-get*, 51d.*, da-csv*", "devices are not looked up"),
     missing("req.rdp_cookie*, rdp_cookie*, req_rdp_cookie*", "RDP is not read"),
+    of("capture.req.hdr", Type::Text, Source::Special(captured), "`{var.import_captured_NUMBER}`", "A rule at the beginning keeps what was captured."),
     missing("bc_*, capture.*, res.cook*, scook*, res.ver, resp_ver, res.hdr_ip, shdr_ip, res.hdr_names, req.hdr_names, res.cache*, res.comp*, set-cookie, url_ip, url_port, url32*, base32*, baseq, http_first_req, stopping, proc, nbproc, thread, cpu_*, lat_ns_*, prio_*, cur_*, fcgi.*, so_*, last_rule_*, date_us, bin, ipv4, ipv6, meth, internal.*", "nothing here says it"),
 ];
 
@@ -227,11 +229,13 @@ fn uuid(written: &Written) -> Result<Sample, String> {
 }
 
 fn rand(written: &Written) -> Result<Sample, String> {
-    if written.arguments.is_empty() {
-        Ok(plain(Base::Placeholder("random".into())))
-    } else {
-        Err("`rand` has no range here; `{random}` is 0 to 4294967295".into())
+    let mut sample = plain(Base::Placeholder("random".into()));
+    if let Some(range) = written.arguments.first() {
+        let range = range.parse::<u32>().ok().filter(|range| *range > 0);
+        let range = range.ok_or("`rand` takes a number of 1 and more")?;
+        sample.functions.push(format!("modulo({range})"));
     }
+    Ok(sample)
 }
 
 fn date(written: &Written) -> Result<Sample, String> {
@@ -249,6 +253,13 @@ fn var(written: &Written) -> Result<Sample, String> {
         sample.functions.push(format!("default({})", super::quoted(default)));
     }
     Ok(sample)
+}
+
+/// See [`super::CAPTURED`].
+fn captured(written: &Written) -> Result<Sample, String> {
+    let number = written.arguments.first().and_then(|number| number.parse::<usize>().ok());
+    let number = number.ok_or("`capture.req.hdr` takes the number of what is captured, the first is 0")?;
+    Ok(plain(Base::Placeholder(format!("var.{}{number}", super::CAPTURED))))
 }
 
 fn constant(written: &Written) -> Result<Sample, String> {

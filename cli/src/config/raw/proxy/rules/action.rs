@@ -2,13 +2,14 @@
 
 use lb_proxy::{
     http::message::is_editable,
-    rules::{Network, Replacement, Scheme},
+    rules::{Network, Replacement, Scheme, SetStatus},
     sample::{Scope, VariableName},
 };
 
 use super::{
     RateLimit, Side, pattern, require_auth,
     respond::{self, Content},
+    status,
 };
 use crate::config::{
     diagnostic::{Report, Span},
@@ -23,6 +24,9 @@ pub(crate) enum Action {
     SetHeader(String, At<String>),
     DeleteHeader(String),
     ReplaceHeader(String, Replacement),
+    ReplaceValue(String, Replacement),
+    SetMethod(String),
+    SetStatus(SetStatus),
     SetVariable(VariableName, At<String>),
     SetPath(At<String>),
     ReplacePath(Replacement),
@@ -42,6 +46,8 @@ pub(crate) enum Action {
         users: At<String>,
         groups: Vec<At<String>>,
         realm: Option<String>,
+        /// Nobody is asked; of the request.
+        set_var: Option<VariableName>,
     },
     Deny(u16),
     Tarpit(u16),
@@ -50,6 +56,8 @@ pub(crate) enum Action {
         to: Destination,
         status: u16,
         drop_query: bool,
+        append_slash: bool,
+        headers: Vec<(String, At<String>)>,
     },
     /// `kind` is the type of the content.
     Respond {
@@ -82,6 +90,7 @@ impl Action {
         match self {
             Self::SetVariable(name, _) => Some(name),
             Self::RateLimit(limit) => limit.set_var.as_ref(),
+            Self::RequireAuth { set_var, .. } => set_var.as_ref(),
             _ => None,
         }
     }
@@ -128,6 +137,11 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
         read_rewrites(fields, &mut actions);
         read_answers(fields, &mut actions);
     }
+    if side == Side::Response
+        && let Some(value) = fields.value("set_status")
+    {
+        actions.extend(status::set_status(&value).map(|action| At::new(action, value.span)));
+    }
     if let Some(value) = fields.value("respond") {
         actions.extend(respond::respond(&value).map(|action| At::new(action, value.span)));
     }
@@ -149,12 +163,13 @@ pub(super) fn read_all(fields: &Fields<'_>, side: Side) -> Vec<At<Action>> {
 }
 
 /// Keys that make no sense in rules for responses.
-pub(super) const REQUEST_KEYS: [&str; 11] = [
+pub(super) const REQUEST_KEYS: [&str; 12] = [
     "backend",
     "server",
     "tarpit",
     "rate_limit",
     "redirect",
+    "set_method",
     "set_path",
     "replace_path",
     "set_query",
@@ -164,6 +179,10 @@ pub(super) const REQUEST_KEYS: [&str; 11] = [
 ];
 
 fn read_rewrites(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
+    if let Some(value) = fields.value("set_method") {
+        let method = value.parsed("a method, as in \"PUT\"", method);
+        actions.extend(method.map(|method| At::new(Action::SetMethod(method.value), method.span)));
+    }
     if let Some(text) = fields.string("set_path", "a path, as in \"/new{request.path}\"") {
         actions.push(At::new(Action::SetPath(text.clone()), text.span));
     }
@@ -179,6 +198,18 @@ fn read_rewrites(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
     }
     if let Some(value) = fields.value("set_source") {
         actions.extend(set_source(&value).map(|action| At::new(action, value.span)));
+    }
+}
+
+/// What an answer to HEAD and CONNECT has behind its head depends on the method.
+fn method(text: &str) -> Result<String, String> {
+    let method = pattern::method(text)?;
+    match method.as_str() {
+        "HEAD" | "CONNECT" => {
+            Err("is none that another can become: what follows the head of its answer is something else"
+                .into())
+        }
+        _ => Ok(method),
     }
 }
 
@@ -271,16 +302,20 @@ fn read_headers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
             }
         }
     }
-    let expected = "a table of names, as in { \"X-Name\" = { regex = '^a', with = \"b\" } }";
-    let replaced = fields.value("replace_header").and_then(|value| value.pairs(expected)).unwrap_or_default();
-    for (name, value) in replaced {
-        let replacement = replacement(&value);
-        if check_name(&name, fields)
-            && let Some(replacement) = replacement
-        {
-            actions.push(At::new(Action::ReplaceHeader(name.value, replacement), name.span));
+    let mut replacements = |key, make: fn(String, Replacement) -> Action| {
+        let expected = "a table of names, as in { \"X-Name\" = { regex = '^a', with = \"b\" } }";
+        let replaced = fields.value(key).and_then(|value| value.pairs(expected)).unwrap_or_default();
+        for (name, value) in replaced {
+            let replacement = replacement(&value);
+            if check_name(&name, fields)
+                && let Some(replacement) = replacement
+            {
+                actions.push(At::new(make(name.value, replacement), name.span));
+            }
         }
-    }
+    };
+    replacements("replace_header", Action::ReplaceHeader);
+    replacements("replace_value", Action::ReplaceValue);
 }
 
 fn read_variables(fields: &Fields<'_>, side: Side, actions: &mut Vec<At<Action>>) {
@@ -391,7 +426,13 @@ fn redirect(value: &Value<'_>) -> Option<Action> {
     let expected = "a location, { location = .. }, { prefix = .. } or { scheme = \"https\" }";
     if let Some(text) = value.as_str() {
         let to = Destination::Location(At::new(text.to_owned(), value.span));
-        return Some(Action::Redirect { to, status: 302, drop_query: false });
+        return Some(Action::Redirect {
+            to,
+            status: 302,
+            drop_query: false,
+            append_slash: false,
+            headers: Vec::new(),
+        });
     }
     let mut fields = value.fields("`redirect`".into(), expected)?;
     fields.span = value.span;
@@ -401,6 +442,11 @@ fn redirect(value: &Value<'_>) -> Option<Action> {
     let port = fields.integer("port", 1..=65_535);
     let status = fields.value("status").and_then(|value| redirect_status(&value)).unwrap_or(302);
     let drop_query = fields.boolean("drop_query");
+    let append_slash = fields.boolean("append_slash");
+    let headers = respond::headers(
+        &fields,
+        ("location", "where a redirection leads is written as `location`, outside of headers"),
+    );
     let whole = fields.is_read_whole();
     let span = fields.span;
     let report = fields.report;
@@ -420,6 +466,9 @@ fn redirect(value: &Value<'_>) -> Option<Action> {
     if let (Some(at), Some(_)) = (&drop_query, &location) {
         report.error(at.span, "drop_query goes with prefix and scheme; a location has no query but its own");
     }
+    if let (Some(at), None) = (&append_slash, &prefix) {
+        report.error(at.span, "append_slash goes with prefix; prefix = \"\" leads to the same host");
+    }
     let to = match (location, prefix, scheme) {
         (Some(location), ..) => Destination::Location(location),
         (_, Some(prefix), _) => Destination::Prefix(prefix),
@@ -429,7 +478,9 @@ fn redirect(value: &Value<'_>) -> Option<Action> {
         }
         _ => return None,
     };
-    Some(Action::Redirect { to, status, drop_query: drop_query.is_some_and(|at| at.value) })
+    let is_on = |at: Option<At<bool>>| at.is_some_and(|at| at.value);
+    let (drop_query, append_slash) = (is_on(drop_query), is_on(append_slash));
+    Some(Action::Redirect { to, status, drop_query, append_slash, headers })
 }
 
 fn redirect_status(value: &Value<'_>) -> Option<u16> {

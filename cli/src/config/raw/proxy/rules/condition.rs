@@ -16,12 +16,14 @@ pub(crate) enum Condition {
     Not(Box<Condition>),
     /// A placeholder and what it is compared with.
     Value(At<String>, Vec<ValuePattern>),
+    /// Backends of which so few servers can be used.
+    UsableBelow(Vec<(At<String>, u32)>),
     /// Anything else.
     Plain(lb_proxy::rules::Condition),
 }
 
 /// The keys of `when`.
-pub(super) const KEYS: [&str; 18] = [
+pub(super) const KEYS: [&str; 19] = [
     "host",
     "sni",
     "path",
@@ -36,6 +38,7 @@ pub(super) const KEYS: [&str; 18] = [
     "source",
     "port",
     "scheme",
+    "usable_below",
     "all",
     "any",
     "not",
@@ -99,6 +102,15 @@ fn read_all(fields: &Fields<'_>, side: Side) -> Vec<Condition> {
     if let Some(scheme) = fields.choice("scheme", &SCHEMES) {
         plain(Plain::Scheme(scheme.value));
     }
+    if side == Side::Frontend
+        && let Some(value) = fields.value("usable_below")
+    {
+        let entries = value.pairs("a table of backends and numbers, as in { app = 1 }").unwrap_or_default();
+        let few = |(backend, value): (At<String>, Value<'_>)| {
+            Some((backend, value.integer(1..=10_000)?.value))
+        };
+        all.push(Condition::UsableBelow(entries.into_iter().filter_map(few).collect()));
+    }
     for (placeholder, patterns) in
         fields.value("value").map(|value| pattern::named(&value)).unwrap_or_default()
     {
@@ -141,6 +153,9 @@ fn hosts(value: Value<'_>) -> HostSet {
 }
 
 fn elsewhere(key: &str, side: Side) -> Option<String> {
+    if key == "usable_below" && side != Side::Frontend {
+        return Some("it belongs into the `rules` of a frontend, which choose a backend".into());
+    }
     (key == "status" && side != Side::Response).then(|| "it belongs into `response_rules`".into())
 }
 

@@ -50,7 +50,7 @@ impl RateLimit {
 }
 
 /// Each request is asked for itself, so what comes of it ends with it.
-fn of_request(name: &At<String>, fields: &Fields<'_>) -> Option<VariableName> {
+pub(super) fn of_request(name: &At<String>, fields: &Fields<'_>) -> Option<VariableName> {
     let variable = action::variable(name, fields.report)?;
     if variable.scope == Scope::Request {
         return Some(variable);

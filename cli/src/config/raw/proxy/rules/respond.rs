@@ -31,7 +31,10 @@ pub(super) fn respond(value: &Value<'_>) -> Option<Action> {
             false => Err("is no type of content; write one as in \"text/plain\"".to_owned()),
         })
     });
-    let headers = headers(&fields);
+    let headers = headers(
+        &fields,
+        ("content-type", "the type of the content is written as `content_type`, outside of headers"),
+    );
     let body = fields.string("body", "a text");
     let file = fields.string("file", "the path of a file, as in \"pages/closed.html\"");
     let is_read_whole = fields.is_read_whole();
@@ -74,14 +77,13 @@ fn media_type(text: &str) -> bool {
     is_type && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
-fn headers(fields: &Fields<'_>) -> Vec<(String, At<String>)> {
+/// `elsewhere` is the header that is written in another way, and how.
+pub(super) fn headers(fields: &Fields<'_>, elsewhere: (&str, &str)) -> Vec<(String, At<String>)> {
     let entries = fields.value("headers").and_then(|value| value.pairs(HEADERS)).unwrap_or_default();
     let mut headers = Vec::new();
     for (name, value) in entries {
-        if name.value.eq_ignore_ascii_case("content-type") {
-            fields
-                .report
-                .error(name.span, "the type of the content is written as `content_type`, outside of headers");
+        if name.value.eq_ignore_ascii_case(elsewhere.0) {
+            fields.report.error(name.span, elsewhere.1);
             continue;
         }
         let is_fine = check_name(&name, fields);
