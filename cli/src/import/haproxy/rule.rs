@@ -10,6 +10,7 @@ mod old;
 mod redirect;
 mod resolve;
 mod settle;
+mod written;
 
 use self::settle::{Step, settle};
 pub(super) use self::{
