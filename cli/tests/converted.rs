@@ -1,11 +1,14 @@
 //! What a converted file does: HAProxy runs the file, lbctl what `import` made of it, both are asked the same, and what
 //! clients and servers get is the same. A test without HAProxy fails: it has shown nothing.
 #![allow(clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::disallowed_methods, reason = "what is looked at is text of our own")]
 
 #[path = "converted/both.rs"]
 mod both;
 #[path = "converted/checks.rs"]
 mod checks;
+#[path = "converted/generated.rs"]
+mod generated;
 #[allow(dead_code, reason = "shared with the tests of the daemon")]
 #[path = "daemon/harness.rs"]
 mod harness;
@@ -202,6 +205,14 @@ fn what_counts_is_counted_and_what_is_too_much_is_the_same() {
         client("192.0.2.1.5"),
     ];
     all_the_same(&both, "WEB", &requests);
+    // Behind `http-request` a request is a connection more, whatever it came by.
+    let kept = |client: &str, count: usize| {
+        let first = format!("GET / HTTP/1.1\r\nHost: a\r\nX-Client: {client}\r\n\r\n").repeat(count - 1);
+        format!("{first}{}", get("/", &[&format!("X-Client: {client}")]))
+    };
+    let refused = [kept("a", 2), kept("a", 2), kept("b", 3), kept("b", 1), kept("b", 1)]
+        .map(|requests| both.ask("STATS", &requests).map(|answers| answers.matches("HTTP/1.1 429 ").count()));
+    assert_eq!(refused, [[0, 0], [1, 1], [0, 0], [1, 1], [1, 1]], "of each kind of rate");
     let keys = [
         "/counted?key=a",
         "/counted?key=b",
@@ -501,6 +512,37 @@ fn converters_count_where_it_is_asked_whether_there_is_something() {
     ];
     all_the_same(&both, "WEB", &requests);
     all_the_same(&both, "OTHER", &[get("/", &[])]);
+}
+
+#[test]
+fn values_are_there_and_are_numbers_and_addresses_where_they_were() {
+    let both = Both::start("values");
+    assert!(!both.notes.contains("not converted") && !both.notes.contains("not the same"), "{}", both.notes);
+    let targets =
+        ["/?a", "/?a=", "/?a=5x", "/?b&a=5", "/?", "/a/b", "/a/b/c", "/a//b/", "/small/1", "/small/2"];
+    all_the_same(&both, "WEB", &targets.map(|target| get(target, &[])));
+    let of = |name: &str, values: &[&str]| -> Vec<_> {
+        values.iter().map(|value| get("/", &[&format!("{name}: {value}")])).collect()
+    };
+    all_the_same(&both, "WEB", &of("Cookie", &["a=", "a=1", "a", "a=; b=1", "b=1; a=", "b=1;a="]));
+    let numbers = ["false", "true", "0", "00", "1", "-1", "+1", "2x", "x, 2", "0,0", "", "a+b%20c"];
+    all_the_same(&both, "WEB", &of("X-Canary", &numbers));
+    let addresses = [
+        "10.1.2.3",
+        "10.1.2.3:8080",
+        "010.1.2.0003",
+        "192.0.2.9, 10.1.2.3:80",
+        "10.1.2.3:65536",
+        "10.1.2.3/24",
+        "10.1.2",
+        "unknown",
+        "[fd00::1]:80",
+        "fd00::1",
+        "192.0.2.1",
+    ];
+    all_the_same(&both, "WEB", &of("X-Real-IP", &addresses));
+    let [theirs, _] = both.ask("WEB", &get("/", &["X-Real-IP: 10.1.2.3:8080"]));
+    assert!(theirs.contains("x-address: 10.1.2.3\r\n") && theirs.contains("x-inside: 1\r\n"), "{theirs}");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! names are checked when the configuration is read: a placeholder that does not exist at its place is an error there
 //! and never an empty string later. What a client wrote can't break out of where it is put: see [`place::Text`].
 
+mod address;
 pub mod base64;
 mod encode;
 mod escape;

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -41,9 +41,13 @@ impl Both {
 
     /// The same, with servers of the test's own.
     pub(crate) fn before(servers: &[(&'static str, SocketAddr)], name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/converted");
-        let source = folder.join(format!("{name}.cfg"));
-        let text = fs::read_to_string(&source).expect("a file");
+        Self::with(servers, &folder().join(format!("{name}.cfg")))
+    }
+
+    /// Starts both with a file.
+    pub(crate) fn with(servers: &[(&'static str, SocketAddr)], source: &Path) -> Self {
+        let folder = folder();
+        let text = fs::read_to_string(source).expect("a file");
         let used = |word: &&&str| text.contains(&format!("\"${word}\""));
         let listeners = || LISTENERS.iter().filter(used).map(|word| (*word, unused_address())).collect();
         let (theirs, ours): (BTreeMap<_, _>, BTreeMap<_, _>) = (listeners(), listeners());
@@ -59,7 +63,7 @@ impl Both {
         };
         let output = lbctl()
             .arg("import")
-            .arg(&source)
+            .arg(source)
             .env_clear()
             .envs(variables(&ours, &logs[1]))
             .output()
@@ -67,7 +71,7 @@ impl Both {
         let notes = String::from_utf8(output.stderr).expect("text");
         assert!(output.status.success(), "{notes}");
         let toml = String::from_utf8(output.stdout).expect("text");
-        let haproxy = HAProxy::start(&source, variables(&theirs, &logs[0]), &theirs);
+        let haproxy = HAProxy::start(source, variables(&theirs, &logs[0]), &theirs);
         let daemon = Daemon::spawn(&toml, ours["WEB"], None);
         Self { haproxy, daemon, theirs, ours, logs, notes }
     }
@@ -133,6 +137,11 @@ impl Both {
         }
         Err(format!("{request:?}\n--- HAProxy\n{theirs}\n--- lbctl\n{ours}\n"))
     }
+}
+
+/// Where files are, and what they name.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/converted")
 }
 
 impl HAProxy {

@@ -1,13 +1,13 @@
 //! Functions: what may follow a placeholder after `|`. Each makes one text of another; what has no value stays so, but
 //! for `default`.
 
-use std::{net::IpAddr, num::NonZeroU64};
+use std::num::NonZeroU64;
 
 use regex::bytes::Regex;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Maps, Names, base64,
+    Maps, Names, address, base64,
     encode::{html, json, put_hex, url_decode, url_encode},
     fault::Fault,
     hash,
@@ -34,6 +34,8 @@ pub(super) enum Function {
         index: i32,
         delimiters: Box<[u8]>,
         skip_empty: bool,
+        /// What a text becomes that has fewer.
+        otherwise: Option<Box<[u8]>>,
     },
     Bytes {
         start: usize,
@@ -57,9 +59,11 @@ pub(super) enum Function {
     Crc32,
     Sha256,
     Xxh64,
+    Address,
     Mask {
         v4: u8,
-        v6: u8,
+        /// IPv6 has no value without it.
+        v6: Option<u8>,
     },
     /// What is left of a number.
     Modulo(NonZeroU64),
@@ -106,6 +110,7 @@ pub const FUNCTIONS: &[Signature] = &[
     row("crc32", "crc32", "crc32"),
     row("sha256", "sha256", "sha2(256),hex,lower"),
     row("xxh64", "xxh64", "xxh64"),
+    row("address", "address", "hdr_ip"),
     row("mask", "mask(24, 64)", "ipmask"),
     row("modulo", "modulo(100)", "mod"),
     row("map", "map(\"NAME\")", "map(FILE)"),
@@ -140,15 +145,23 @@ impl Function {
             "crc32" => none(Self::Crc32),
             "sha256" => none(Self::Sha256),
             "xxh64" => none(Self::Xxh64),
+            "address" => none(Self::Address),
             "field" | "word" => match arguments {
-                [Argument::Number(index), Argument::Text(delimiters)] => {
+                [Argument::Number(index), Argument::Text(delimiters), rest @ ..] if rest.len() < 2 => {
+                    let otherwise = match rest.first() {
+                        Some(Argument::Text(text)) => Some(Box::from(text.as_bytes())),
+                        Some(Argument::Number(_)) => {
+                            return Err(wrong("what a text with fewer parts becomes is in quotes"));
+                        }
+                        None => None,
+                    };
                     let index = i32::try_from(*index).ok().filter(|index| *index != 0);
                     let index = index.ok_or_else(|| wrong("the first is 1, the last is -1"))?;
                     if delimiters.is_empty() {
                         return Err(wrong("at least one delimiter is wanted"));
                     }
                     let delimiters = Box::from(delimiters.as_bytes());
-                    Ok(Self::Field { index, delimiters, skip_empty: row.name == "word" })
+                    Ok(Self::Field { index, delimiters, skip_empty: row.name == "word", otherwise })
                 }
                 _ => Err(wrong(&format!("`{}` takes a number and delimiters in quotes", row.name))),
             },
@@ -184,16 +197,18 @@ impl Function {
                 })?;
                 Ok(Self::Regsub { substitute: Box::new(substitute), all: flags.contains('g') })
             }
-            "mask" => match arguments {
-                [Argument::Number(v4), Argument::Number(v6)] => {
-                    let bits = |number: &i64, most| u8::try_from(*number).ok().filter(|bits| *bits <= most);
-                    match (bits(v4, 32), bits(v6, 128)) {
-                        (Some(v4), Some(v6)) => Ok(Self::Mask { v4, v6 }),
-                        _ => Err(wrong("prefix lengths are 0..32 for IPv4 and 0..128 for IPv6")),
-                    }
+            "mask" => {
+                let bits = |number: &i64, most| u8::try_from(*number).ok().filter(|bits| *bits <= most);
+                let (v4, v6) = match arguments {
+                    [Argument::Number(v4)] => (bits(v4, 32), Some(None)),
+                    [Argument::Number(v4), Argument::Number(v6)] => (bits(v4, 32), bits(v6, 128).map(Some)),
+                    _ => return Err(wrong("`mask` takes the prefix lengths for IPv4 and IPv6")),
+                };
+                match (v4, v6) {
+                    (Some(v4), Some(v6)) => Ok(Self::Mask { v4, v6 }),
+                    _ => Err(wrong("prefix lengths are 0..32 for IPv4 and 0..128 for IPv6")),
                 }
-                _ => Err(wrong("`mask` takes the prefix lengths for IPv4 and IPv6")),
-            },
+            }
             "modulo" => match arguments {
                 [Argument::Number(number)] => {
                     let number = u64::try_from(*number).ok().and_then(NonZeroU64::new);
@@ -314,9 +329,11 @@ impl<'a> Work<'a> {
                 let length = ShortText::display(text.len());
                 self.make(|_, out| out.put(&length));
             }
-            Function::Field { index, delimiters, skip_empty } => {
-                let place = field(text, *index, delimiters, *skip_empty);
-                self.narrow(place);
+            Function::Field { index, delimiters, skip_empty, otherwise } => {
+                match (field(text, *index, delimiters, *skip_empty), otherwise) {
+                    (None, Some(otherwise)) => self.give(otherwise),
+                    (place, _) => self.narrow(place),
+                }
             }
             Function::Bytes { start, length } => {
                 let all = text.len();
@@ -352,20 +369,24 @@ impl<'a> Work<'a> {
             Function::Html => self.make(|text, out| text.iter().for_each(|&byte| html(byte, out))),
             Function::Json => self.make(json),
             Function::Crc32 => self.make(|text, out| out.put(&ShortText::display(hash::crc32(text)))),
-            Function::Xxh64 => self.make(|text, out| out.put(&ShortText::display(hash::xxh64(text)))),
-            Function::Sha256 => self.make(|text, out| put_hex(&Sha256::digest(text), out)),
-            Function::Mask { v4, v6 } => {
-                match std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()) {
-                    Some(address) => {
-                        self.make(|_, out| headers::put_address(mask(address, *v4, *v6), out));
-                    }
-                    None => self.current = Current::Absent,
-                }
+            Function::Xxh64 => {
+                self.make(|text, out| out.put(&ShortText::display(hash::xxh64(text).cast_signed())))
             }
+            Function::Sha256 => self.make(|text, out| put_hex(&Sha256::digest(text), out)),
+            Function::Address => match address::read(text) {
+                Some(address) => self.make(|_, out| out.put(&ShortText::display(address))),
+                None => self.current = Current::Absent,
+            },
+            Function::Mask { v4, v6 } => match address::masked(text, *v4, *v6) {
+                Some(address) => self.make(|_, out| headers::put_address(address, out)),
+                None => self.current = Current::Absent,
+            },
             Function::Modulo(by) => {
-                let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
+                let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i128>().ok());
                 match number {
-                    Some(number) => self.make(|_, out| out.put(&ShortText::display(number % *by))),
+                    Some(number) => {
+                        self.make(|_, out| out.put(&ShortText::display(number % i128::from(by.get()))));
+                    }
                     None => self.current = Current::Absent,
                 }
             }
@@ -445,17 +466,4 @@ fn field(text: &[u8], index: i32, delimiters: &[u8], skip_empty: bool) -> Option
         place
     });
     fields.filter(counts).nth(wanted)
-}
-
-fn mask(address: IpAddr, v4: u8, v6: u8) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(v4)).unwrap_or(0);
-            IpAddr::V4((u32::from(address) & mask).into())
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(v6)).unwrap_or(0);
-            IpAddr::V6((u128::from(address) & mask).into())
-        }
-    }
 }

@@ -82,6 +82,8 @@ async fn headers_are_captured_as_they_come_whatever_rules_make_of_them() {
                     to: Destination::Location(text("https://b.example/")),
                     status: 302,
                     drop_query: false,
+                    append_slash: false,
+                    headers: Vec::new(),
                 })],
             },
         ];

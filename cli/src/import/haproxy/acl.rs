@@ -1,6 +1,7 @@
 //! `acl` and `if`: named and anonymous tests, combined with `or`, `!` and nothing at all, into a [`Cond`].
 
 mod compare;
+mod special;
 
 use std::cell::Cell;
 

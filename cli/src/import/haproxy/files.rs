@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
 };
 
@@ -94,6 +94,27 @@ impl<'f> Maps<'f> {
             }
             None => Ok(()),
         }
+    }
+
+    /// Of several keys that a text ends with HAProxy takes the first line, and our map the longest key: told where these are
+    /// not the same.
+    pub(super) fn first_of_ends(&self, file: &str, word: &str) -> Option<String> {
+        if !word.starts_with("map_end") {
+            return None;
+        }
+        let lines = self.lines(file).unwrap_or_default();
+        let keys: Vec<&str> = lines.iter().filter_map(|line| line.split_ascii_whitespace().next()).collect();
+        let numbers: HashMap<&str, usize> =
+            keys.iter().rev().enumerate().map(|(at, key)| (*key, keys.len() - at)).collect();
+        keys.iter().enumerate().find_map(|(at, long)| {
+            let ends = long.char_indices().skip(1).map(|(begin, _)| &long[begin..]);
+            let short = ends.into_iter().find(|end| numbers.get(end).is_some_and(|number| *number <= at))?;
+            Some(format!(
+                "`{word}`: what ends with `{}` has the line of `{}` in HAProxy, which stands before it in {file}, and here that of the longer key: put the longer one first, and both do the same",
+                shown(long),
+                shown(short)
+            ))
+        })
     }
 
     /// Name, file and kind of each.

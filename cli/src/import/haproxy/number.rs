@@ -66,8 +66,16 @@ pub(super) fn of_value(
             parts.push(if is_line { "$" } else { "(?:,|$)" }.to_owned());
         }
     }
-    let begin = if is_line { "^" } else { r"(?:^|,)[ \t]*" };
-    format!("{begin}(?:{})", parts.join("|"))
+    format!("{}(?:{})", begin(is_line), parts.join("|"))
+}
+
+/// Numbers below 0, of which `-0` is none.
+pub(super) fn below_zero(is_list: bool) -> String {
+    format!("{}-0*[1-9]", begin(!is_list))
+}
+
+fn begin(is_line: bool) -> &'static str {
+    if is_line { "^" } else { r"(?:^|,)[ \t]*" }
 }
 
 /// Digits of numbers from `low` to `high`, without zeros before them.
@@ -160,21 +168,28 @@ fn any(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::import::haproxy::regex::compile;
 
     #[test]
     fn expressions_compare_as_numbers_do() {
         let numbers = [0, 1, 5, 9, 10, 11, 19, 42, 99, 100, 101, 999, 1_000, 1_048_576, 65_535, u64::MAX];
         for limit in numbers {
-            let (least, most) =
-                (regex::Regex::new(&at_least(limit)).unwrap(), regex::Regex::new(&at_most(limit)).unwrap());
+            let (least, most) = (compile(&at_least(limit)).unwrap(), compile(&at_most(limit)).unwrap());
             for number in numbers.into_iter().chain([limit.saturating_sub(1), limit.saturating_add(1)]) {
                 for text in [number.to_string(), format!("00{number}")] {
-                    assert_eq!(least.is_match(&text), number >= limit, "{text} >= {limit}: {least}");
-                    assert_eq!(most.is_match(&text), number <= limit, "{text} <= {limit}: {most}");
+                    assert_eq!(
+                        least.is_match(text.as_bytes()),
+                        number >= limit,
+                        "{text} >= {limit}: {least}"
+                    );
+                    assert_eq!(most.is_match(text.as_bytes()), number <= limit, "{text} <= {limit}: {most}");
                 }
             }
             for text in ["", "x", "-1", "1x", " 1"] {
-                assert!(!least.is_match(text) && !most.is_match(text), "{text} and {limit}");
+                assert!(
+                    !least.is_match(text.as_bytes()) && !most.is_match(text.as_bytes()),
+                    "{text} and {limit}"
+                );
             }
         }
     }
@@ -184,15 +199,19 @@ mod tests {
         for (low, high) in [(0, 0), (0, 5), (5, 10), (7, 7), (9, 123), (95, 105), (120, 129), (1, 65_535)] {
             let list =
                 |number: u64| [format!("{number}"), format!("x, 00{number}x ,y"), format!("+{number}")];
-            let range = regex::Regex::new(&of_value((low, Some(high)), false, false, false)).unwrap();
+            let range = compile(&of_value((low, Some(high)), false, false, false)).unwrap();
             for number in (0..200).chain([999, 9_999, 65_534, 65_535, 65_536, 100_000]) {
                 for text in list(number).iter().filter(|text| low > 0 || !text.contains('x')) {
-                    assert_eq!(range.is_match(text), (low..=high).contains(&number), "{text} {range}");
+                    assert_eq!(
+                        range.is_match(text.as_bytes()),
+                        (low..=high).contains(&number),
+                        "{text} {range}"
+                    );
                 }
             }
         }
-        let from_five = regex::Regex::new(&of_value((5, None), false, false, false)).unwrap();
-        let below = regex::Regex::new(&of_value((0, Some(5)), false, true, true)).unwrap();
+        let from_five = compile(&of_value((5, None), false, false, false)).unwrap();
+        let below = compile(&of_value((0, Some(5)), false, true, true)).unwrap();
         for (text, is_from_five, is_below) in [
             ("7, 1", true, true),
             ("3, 99999999", true, true),
@@ -203,13 +222,17 @@ mod tests {
             ("7,", true, true),
             ("7 8", true, false),
         ] {
-            assert_eq!((from_five.is_match(text), below.is_match(text)), (is_from_five, is_below), "{text}");
+            assert_eq!(
+                (from_five.is_match(text.as_bytes()), below.is_match(text.as_bytes())),
+                (is_from_five, is_below),
+                "{text}"
+            );
         }
-        let zero = regex::Regex::new(&of_value((0, Some(0)), false, false, false)).unwrap();
+        let zero = compile(&of_value((0, Some(0)), false, false, false)).unwrap();
         for (text, is_zero) in
             [("", false), ("a", true), ("-0", true), ("-1", false), ("1", false), ("0,1", true)]
         {
-            assert_eq!(zero.is_match(text), is_zero, "{text}");
+            assert_eq!(zero.is_match(text.as_bytes()), is_zero, "{text}");
         }
     }
 }

@@ -207,7 +207,9 @@ impl Context<'_> {
                 },
                 Ok((cond, mut made)) => {
                     if let Made::Track(track) = made {
-                        tracks.push(track.of(cond.clone(), line.span));
+                        // Before a request is read, and where there are none.
+                        let is_of_connection = list < 3 || !self.is_http;
+                        tracks.push(track.of(cond.clone(), line.span, is_of_connection));
                         made = Made::Rule { does: vec![(TRACK.to_owned(), Value::Flag(true))], note: None };
                     }
                     if let (true, Made::Rule { note, .. }) =
@@ -297,7 +299,7 @@ impl Context<'_> {
             different.push("counts there and not here, so who comes too fast gets its share and not nothing");
         }
         if self.is_http {
-            different.push("is answered with 429 here and only closed there");
+            different.push("is answered with 429 here; HAProxy closes it, or answers as the rule says");
         }
         if !different.is_empty() {
             let note = format!("a connection that is refused {}", different.join(", and "));

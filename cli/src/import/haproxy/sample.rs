@@ -134,7 +134,7 @@ impl Sample {
         if let ("ssl_fc", Some(((name, texts), rest))) = (&*written.name, written.converters.split_first())
             && name == "iif"
         {
-            return converter::of_scheme(texts, rest, scene.maps);
+            return converter::of_scheme(texts, rest, scene);
         }
         let mut sample = fetch::fetch(written)?;
         if written.is_counted() {
@@ -154,7 +154,7 @@ impl Sample {
         }
         let mut converters = written.converters.as_slice();
         while let [first, rest @ ..] = converters {
-            let taken = converter::convert(&mut sample, first, rest, scene.maps)?;
+            let taken = converter::convert(&mut sample, first, rest, scene)?;
             converters = &rest[taken..];
         }
         Ok(sample)
@@ -179,20 +179,27 @@ impl Sample {
 
     /// What is no address is no value of an address.
     pub(super) fn be_what_it_is(&mut self) {
-        let is_address = |name: &String| {
-            OF_CONNECTION.contains(&name.as_str())
-                || self.functions.iter().any(|function| function.starts_with("mask("))
-        };
-        if self.kind == Type::Address && matches!(&self.base, Base::Placeholder(name) if !is_address(name)) {
+        let is_address = |function: &String| function == "address" || function.starts_with("mask(");
+        if !self.is_of_connection() && !self.functions.iter().any(is_address) {
+            self.be_canonical();
+        }
+    }
+
+    /// An address is written in one way, also where it was sent in another.
+    pub(super) fn be_canonical(&mut self) {
+        if self.kind == Type::Address && (!self.is_of_connection() || !self.functions.is_empty()) {
             self.functions.push("mask(32, 128)".to_owned());
         }
     }
 
+    fn is_of_connection(&self) -> bool {
+        matches!(&self.base, Base::Placeholder(name) if OF_CONNECTION.contains(&name.as_str()))
+    }
+
     /// Where it has a value in HAProxy: a header may be missing, and a field of it.
     pub(super) fn presence(&self) -> Cond {
-        const MAY_BE_MISSING: [&str; 9] = [
+        const MAY_BE_MISSING: [&str; 8] = [
             "request.header.",
-            "request.query",
             "request.cookie.",
             "request.authority",
             "request.host",
@@ -204,19 +211,37 @@ impl Sample {
         let Base::Placeholder(name) = &self.base else { return Cond::Always };
         let is_default = |at: usize| self.functions.get(at).is_some_and(|next| next.starts_with("default("));
         let may_fail = |at: &usize| {
-            let function = &self.functions[*at];
-            ["field(", "base64_decode"].iter().any(|failing| function.starts_with(failing))
-                || function.starts_with("mask(") && !OF_CONNECTION.contains(&name.as_str())
+            let function = self.functions[*at].as_str();
+            ["field(", "base64_decode", "address"].iter().any(|failing| function.starts_with(failing))
+                || function.starts_with("mask(") && (!self.is_of_connection() || !function.contains(','))
                 || function.starts_with("map(") && !function.contains(',')
         };
         let asked = (0..self.functions.len()).rev().find(may_fail).map_or(0, |at| at + 1);
         let may_be_missing = MAY_BE_MISSING.iter().any(|missing| name.starts_with(missing)) && !is_default(0);
         let of = Self { functions: self.functions[..asked].to_vec(), ..self.clone() };
-        match of.placeholder() {
+        let value = match of.placeholder() {
             Ok(placeholder) if asked > 0 || may_be_missing => {
                 Cond::named("value", placeholder, vec![Value::Flag(true)])
             }
             _ => Cond::Always,
+        };
+        Cond::all(self.needs_more().into_iter().chain([value]))
+    }
+
+    /// What it takes to be there in HAProxy, and would be there here without: a parameter has a `=`, a query has a `?`. A cookie
+    /// without a value that ends its line, and has no blank before it, is overlooked there.
+    pub(super) fn needs_more(&self) -> Option<Cond> {
+        let Base::Placeholder(name) = &self.base else { return None };
+        let regex = |pattern: String| vec![Value::table([("regex", Value::Text(pattern))])];
+        if name == "request.query" {
+            let mark = Value::table([("contains", Value::text("?"))]);
+            Some(Cond::named("value", "{request.target}", vec![mark]))
+        } else if let Some(parameter) = name.strip_prefix("request.query.") {
+            let sent = format!("(?:^|[&;]){}=", super::regex::escape(parameter));
+            Some(Cond::named("value", "{request.query}", regex(sent)))
+        } else {
+            let cookie = super::regex::escape(name.strip_prefix("request.cookie.")?);
+            Some(Cond::named("header", "Cookie", regex(format!("(?:^|[;,]){cookie}=$"))).not())
         }
     }
 
@@ -317,7 +342,7 @@ mod tests {
         let scene = Scene { maps: &maps, side: Side::Request, inexact: &inexact };
         let cases = [
             ("src", "{client.ip}"),
-            ("src,ipmask(24)", "{client.ip|mask(24, 128)}"),
+            ("src,ipmask(24)", "{client.ip|mask(24)}"),
             ("hdr(host)", "{request.authority}"),
             ("req.hdr(Host),lower", "{request.authority|lower}"),
             ("hdr(host),host_only", "{request.host}"),
@@ -346,7 +371,7 @@ mod tests {
             ("date,http_date", "{time.http}"),
             ("date", "{time.unix}"),
             ("pathq", "{request.target}"),
-            ("path,word(2,/)", "{request.path|word(2, '/')}"),
+            ("path,word(2,/)", "{request.path|word(2, '/', '')}"),
             ("path,bytes(1,3)", "{request.path|bytes(1, 3)}"),
             ("path,url_enc,length", "{request.path|url_encode|length}"),
         ];

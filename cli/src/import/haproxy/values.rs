@@ -1,6 +1,9 @@
 //! Numbers, times and sizes as HAProxy writes them.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
 use super::{
     directive::{Fault, shown},
@@ -100,6 +103,25 @@ pub(super) fn network(word: &Word) -> Result<String, Fault> {
     Ok(lb_proxy::rules::Network::around(address, prefix).to_string())
 }
 
+/// A network as it is meant with addresses of both families: in one of IPv6 HAProxy finds those of IPv4 as well, as
+/// `::ffff:192.0.2.1`.
+pub(super) fn of_both(network: &str) -> Vec<String> {
+    const MAPPED: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0);
+    let (address, bits) = network.split_once('/').unwrap_or((network, "128"));
+    let (Ok(address), Ok(bits)) = (address.parse::<Ipv6Addr>(), bits.parse::<u32>()) else {
+        return vec![network.to_owned()];
+    };
+    match (address.to_ipv4_mapped(), bits.checked_sub(96)) {
+        (Some(address), Some(32)) => vec![address.to_string()],
+        (Some(address), Some(bits)) => vec![format!("{address}/{bits}")],
+        _ => {
+            let differ = (address.to_bits() ^ MAPPED.to_bits()).checked_shr(128 - bits).unwrap_or(0);
+            let mapped = (differ == 0).then(|| "0.0.0.0/0".to_owned());
+            [network.to_owned()].into_iter().chain(mapped).collect()
+        }
+    }
+}
+
 /// `10.12` is 10.0.0.12.
 fn short_address(text: &str) -> Option<u32> {
     let parts: Vec<u8> = text.split('.').map(|part| part.parse().ok()).collect::<Option<_>>()?;
@@ -150,6 +172,24 @@ mod tests {
             [5, 204_800, 1 << 20, 2 << 30]
         );
         assert!(size(&word("k")).is_err() && size(&word("5t")).is_err() && size(&word("")).is_err());
+    }
+
+    #[test]
+    fn networks_of_ipv6_have_addresses_of_ipv4_in_them() {
+        for (network, expected) in [
+            ("::/0", "::/0 0.0.0.0/0"),
+            ("::/80", "::/80 0.0.0.0/0"),
+            ("::ffff:0.0.0.0/90", "::ffff:0.0.0.0/90 0.0.0.0/0"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.1.2.3", "10.1.2.3"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("::/96", "::/96"),
+            ("::1", "::1"),
+            ("192.0.2.0/24", "192.0.2.0/24"),
+        ] {
+            assert_eq!(of_both(network).join(" "), expected, "{network}");
+        }
     }
 
     #[test]

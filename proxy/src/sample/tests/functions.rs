@@ -53,6 +53,13 @@ fn functions_make_one_text_of_another() {
         ("2001:db8:1:2:3::4", "mask(24, 64)", "2001:db8:1:2::"),
         ("192.0.2.77", "mask(0, 0)", "0.0.0.0"),
         ("2001:db8::1", "mask(32, 128)", "2001:db8::1"),
+        ("192.0.2.77", "mask(24)", "192.0.2.0"),
+        ("010.1.2.3:80", "address", "10.1.2.3"),
+        ("FE80::1", "address", "fe80::1"),
+        ("a-b", "word(3, '-', '')|crc32", "0"),
+        ("a-b", "word(2, '-', 'none')", "b"),
+        ("a-b", "field(3, '-', 'none')", "none"),
+        ("a", "xxh64", "-3292477735350538661"),
         ("x", "default(\"y\")", "x"),
         ("", "default(\"y\")", "y"),
         ("", "default(\"it's\")", "it's"),
@@ -67,11 +74,15 @@ fn functions_make_one_text_of_another() {
 
 #[test]
 fn what_is_not_there_has_no_value_until_a_default() {
-    for functions in ["field(4, ':')", "field(-4, ':')", "word(1, 'abc:')", "base64_decode", "mask(8, 8)"] {
+    for functions in
+        ["field(4, ':')", "field(-4, ':')", "word(1, 'abc:')", "base64_decode", "mask(8, 8)", "address"]
+    {
         assert_eq!(applied(b"a:b:c", functions), None, "{functions}");
         let with_default = format!("{functions}|lower|default('d')|upper");
         assert_eq!(applied(b"a:b:c", &with_default), Some(b"D".to_vec()), "{functions}");
     }
+    assert_eq!(applied(b"2001:db8::1", "mask(24)"), None);
+    assert_eq!(rendered("[{request.header.absent|word(1, '-', 'none')|length}]"), "[]");
     assert_eq!(rendered("[{request.header.absent|lower|length}]"), "[]");
     assert_eq!(rendered("[{request.header.absent|default('-')}]"), "[-]");
 }

@@ -1,18 +1,21 @@
 //! A sample and values, compared in one of HAProxy's ways: as the keys of our `when`.
 
-use super::{Match, Pattern, Scope, Test};
+use super::{Match, Pattern, Scope, Test, special};
 use crate::import::{
     document::Value,
     haproxy::{
         cond::Cond,
         directive::{Fault, shown},
+        lexer::Word,
         number,
         regex::{self, escape},
-        rule,
         sample::{self, Base, Sample, Type},
         values,
     },
 };
+
+/// Where a value begins, of several between commas.
+const BEGIN: &str = r"(?:^|,)[ \t]*";
 
 /// Where our file has a key of its own for a sample.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,7 +36,7 @@ enum Place<'a> {
 /// The condition that a test is.
 pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
     sample::available(&test.sample, scope.scene.side).map_err(|why| Fault::at(&test.word, why))?;
-    if let Some(cond) = special(test)? {
+    if let Some(cond) = special::special(test)? {
         return Ok(cond);
     }
     let sample = Sample::of(&test.sample, scope.scene).map_err(|why| Fault::at(&test.word, why))?;
@@ -88,13 +91,59 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
             _ => Place::Any,
         },
     };
-    match by {
-        Match::Found => Ok(found(&sample, place)),
-        Match::Flag => Ok(flag(&sample, place)),
-        Match::Number => numbers(test, &sample, place),
-        Match::Length => length(test, sample, place),
-        Match::Address => addresses(test, &sample, place),
-        _ => texts(test, &sample, place, by),
+    if name == "request.query"
+        && !sample.functions.is_empty()
+        && (by == Match::Found || may_hold_of_nothing(test, &sample, by))
+    {
+        let why = format!(
+            "`{}` of a query that is empty behind its `?`: HAProxy goes on with an empty text, and there is none here",
+            shown(&test.word.text)
+        );
+        scope.scene.inexact.borrow_mut().push((Some(test.word.span), why));
+    }
+    let cond = match by {
+        Match::Found => return Ok(found(&sample, place)),
+        Match::Flag => flag(test, &sample, place),
+        Match::Length => length(test, &sample, place)?,
+        Match::Address => addresses(test, &sample, place)?,
+        Match::Number => numbers(test, &sample, place)?,
+        _ => texts(test, &sample, place, by)?,
+    };
+    Ok(if may_hold_of_nothing(test, &sample, by) { of_nothing(&sample, cond) } else { cond })
+}
+
+/// Could an empty text be what is wanted?
+fn may_hold_of_nothing(test: &Test, sample: &Sample, by: Match) -> bool {
+    const STAY_EMPTY: [&str; 8] =
+        ["lower", "upper", "trim", "url_decode", "url_encode", "base64", "hex", "json"];
+    let any = |holds: &dyn Fn(&str) -> bool| test.patterns.iter().any(|pattern| holds(&pattern.word.text));
+    let stays = |function: &String| STAY_EMPTY.contains(&function.as_str());
+    let is_zero = || number::ranges(test).unwrap_or_default().iter().any(|(low, _)| *low == 0);
+    !sample.functions.iter().all(stays)
+        || match by {
+            Match::Number => test.sample.name.ends_with("_val") && is_zero(),
+            Match::Length => is_zero(),
+            Match::Flag | Match::Address => false,
+            Match::Regex => any(&|text| {
+                let word = Word { text: text.to_owned(), span: test.word.span };
+                let pattern = regex::convert(&word, false).ok().and_then(|text| regex::compile(&text).ok());
+                pattern.is_some_and(|pattern| pattern.is_match(b""))
+            }),
+            Match::Directory | Match::Domain => any(&|text| text.trim_matches(parts(by).0).is_empty()),
+            _ => any(&str::is_empty),
+        }
+}
+
+/// HAProxy has nothing to compare where there is no `=`, or no value; and a query that is empty behind its `?`.
+fn of_nothing(sample: &Sample, cond: Cond) -> Cond {
+    let is_query = matches!(&sample.base, Base::Placeholder(name) if name == "request.query");
+    match (sample.needs_more(), is_query && sample.functions.is_empty()) {
+        (_, true) => {
+            let empty = Value::table([("regex", Value::text(r"^[^?]*\?$"))]);
+            Cond::any([cond, Cond::named("value", "{request.target}", vec![empty])])
+        }
+        (Some(more), false) => Cond::all([more, cond]),
+        (None, false) => cond,
     }
 }
 
@@ -129,12 +178,31 @@ fn is_whole(test: &Test) -> bool {
     test.sample.name.ends_with("fhdr")
 }
 
+/// Has the expression letters that no text has behind `lower`, or `upper`?
+fn has_case(expression: &str, converter: &str) -> bool {
+    let mut bytes = expression.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'A'..=b'Z' if converter == "lower" => return true,
+            b'a'..=b'z' if converter == "upper" => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
 /// Of values that were made small, or large: the same without regard to case.
 fn folded(test: &Test, by: Match) -> Option<Test> {
     let is_case = |(name, _): &(String, Vec<String>)| name == "lower" || name == "upper";
     let is_text = !matches!(by, Match::Flag | Match::Number | Match::Length | Match::Address);
     let (last, _) = test.sample.converters.last().filter(|_| is_text)?;
     if !test.sample.converters.iter().all(is_case) {
+        return None;
+    }
+    let is_wrong =
+        |pattern: &Pattern| by == Match::Regex && !pattern.fold && has_case(&pattern.word.text, last);
+    if test.patterns.iter().any(is_wrong) {
         return None;
     }
     let wrong = |c: char| if last == "lower" { c.is_ascii_uppercase() } else { c.is_ascii_lowercase() };
@@ -148,150 +216,6 @@ fn folded(test: &Test, by: Match) -> Option<Test> {
         operator: test.operator.clone(),
         patterns: patterns.map(|one| Pattern { fold: true, ..one.clone() }).collect(),
     })
-}
-
-/// Samples that are only there in conditions.
-fn special(test: &Test) -> Result<Option<Cond>, Fault> {
-    let argument = || match test.sample.arguments.first() {
-        Some(name) if !name.is_empty() => Ok(name.clone()),
-        _ => Err(Fault::at(&test.word, format!("`{}` takes a name in parentheses", test.sample.name))),
-    };
-    let exists = |key: &'static str| -> Result<Cond, Fault> {
-        let there = Cond::named(key, argument()?, vec![Value::Flag(true)]);
-        let patterns: Vec<_> = test.patterns.iter().map(|pattern| pattern.word.text.as_str()).collect();
-        match (test.operator.as_deref(), patterns.as_slice(), test.by) {
-            (None | Some("eq"), ["0"], _) | (Some("lt"), ["1"], _) | (Some("le"), ["0"], _) => {
-                Ok(there.not())
-            }
-            (Some("gt"), ["0"], _) | (Some("ge"), ["1"], _) | (None, ["1:"], _) => Ok(there),
-            (None, [], Some(Match::Found | Match::Flag)) => Ok(there),
-            _ => Err(Fault::at(
-                &test.word,
-                format!("`{}`: whether there is one can be asked, not how many", test.sample.name),
-            )),
-        }
-    };
-    // None of these is a sample, so nothing can be made of it.
-    let name = test.sample.name.as_str();
-    if let (true, Some((converter, _))) =
-        (sample::is_only_in_conditions(name), test.sample.converters.first())
-    {
-        let why = format!("`{}` of `{name}` is not there: write the test without it", shown(converter));
-        return Err(Fault::at(&test.word, why));
-    }
-    Ok(Some(match name {
-        "req.ssl_hello_type" | "req_ssl_hello_type" => client_hello(test)?,
-        "ssl_fc" => secure(test)?,
-        "req.hdr_cnt" | "hdr_cnt" | "req.fhdr_cnt" | "res.hdr_cnt" | "shdr_cnt" | "res.fhdr_cnt" => {
-            match exists("header") {
-                // How many.
-                Err(_) if !sample::is_only_in_conditions(name) => return Ok(None),
-                asked => asked?,
-            }
-        }
-        "req.cook_cnt" | "cook_cnt" => exists("cookie")?,
-        "base" if !test.sample.converters.is_empty() => return Ok(None),
-        "base" => match base(test) {
-            Err(_) => return Ok(None),
-            parts => parts?,
-        },
-        "http_auth" | "http_auth_group" => auth(test, argument()?)?,
-        "nbsrv" => usable(test)?,
-        _ => return rule::counter(test),
-    }))
-}
-
-/// `ssl_fc`, `ssl_fc,not`
-fn secure(test: &Test) -> Result<Cond, Fault> {
-    let mut cond = Cond::is("scheme", vec![Value::text("https")]);
-    for (name, _) in &test.sample.converters {
-        match name.as_str() {
-            "not" => cond = cond.not(),
-            "bool" => {}
-            _ => {
-                let why = format!("`{}` of `ssl_fc` is not there; `not` is", shown(name));
-                return Err(Fault::at(&test.word, why));
-            }
-        }
-    }
-    match test.by {
-        None | Some(Match::Flag) if test.patterns.is_empty() => Ok(cond),
-        Some(Match::Found) => Ok(Cond::Always),
-        _ => Err(Fault::at(&test.word, "`ssl_fc` is asked without values, and with `!` for the opposite")),
-    }
-}
-
-/// `nbsrv(BACKEND) lt 1`; the backend is HAProxy's name of it, or empty for the section itself.
-fn usable(test: &Test) -> Result<Cond, Fault> {
-    let name = test.sample.arguments.first().cloned().unwrap_or_default();
-    let below = |number: u64| match number {
-        0 => Cond::Never,
-        number => Cond::named(rule::USABLE, &name, vec![Value::Integer(number)]),
-    };
-    let one = |(low, high): (u64, Option<u64>)| {
-        Cond::all([below(low).not(), high.map_or(Cond::Always, |high| below(high.saturating_add(1)))])
-    };
-    if matches!((test.by, test.operator.as_deref()), (None | Some(Match::Flag), None))
-        && test.patterns.is_empty()
-    {
-        return Ok(below(1).not());
-    }
-    Ok(Cond::any(number::ranges(test)?.into_iter().map(one)))
-}
-
-/// `req.ssl_hello_type 1`: a ClientHello.
-fn client_hello(test: &Test) -> Result<Cond, Fault> {
-    let patterns: Vec<_> = test.patterns.iter().map(|pattern| pattern.word.text.as_str()).collect();
-    match (test.operator.as_deref(), patterns.as_slice()) {
-        (None | Some("eq"), ["1"]) => {
-            Ok(Cond::named("value", "{client_hello.version}", vec![Value::Flag(true)]))
-        }
-        _ => Err(Fault::at(&test.word, format!("`{}`: whether it is 1 can be asked", test.sample.name))),
-    }
-}
-
-/// `http_auth(LIST)`, `http_auth_group(LIST) GROUPS`: resolved with the rule that asks.
-fn auth(test: &Test, list: String) -> Result<Cond, Fault> {
-    let groups: Vec<_> = test.patterns.iter().map(|pattern| Value::text(&pattern.word.text)).collect();
-    match (test.sample.name.as_str(), groups.is_empty()) {
-        ("http_auth", true) => Ok(Cond::named(rule::AUTH, list, vec![Value::text("")])),
-        ("http_auth_group", false) => Ok(Cond::named(rule::AUTH, list, groups)),
-        _ => Err(Fault::at(&test.word, "`http_auth` takes a list, and `http_auth_group` groups behind it")),
-    }
-}
-
-/// `base www.example.com/a`: host and path.
-fn base(test: &Test) -> Result<Cond, Fault> {
-    let one = |pattern: &Pattern| {
-        let text = pattern.word.text.as_str();
-        let (host, path) = match text.find('/') {
-            Some(at) if at > 0 => text.split_at(at),
-            _ => {
-                return Err(Fault::at(
-                    &pattern.word,
-                    "`base` is compared where the value has a host and a path",
-                ));
-            }
-        };
-        let fold = if pattern.fold { "(?i)" } else { "" };
-        let path = match test.by {
-            None | Some(Match::Exact) if pattern.fold => {
-                Cond::is("path_regex", vec![Value::Text(format!("(?i)^{}$", escape(path)))])
-            }
-            None | Some(Match::Exact) => Cond::is("path", vec![Value::text(path)]),
-            Some(Match::Prefix) => {
-                Cond::is("path_regex", vec![Value::Text(format!("{fold}^{}", escape(path)))])
-            }
-            Some(_) => {
-                return Err(Fault::at(&test.word, "`base` is compared as a whole, or by its beginning"));
-            }
-        };
-        Ok(Cond::all([Cond::is("host", vec![Value::text(host)]), path]))
-    };
-    if test.patterns.is_empty() {
-        return Err(Fault::at(&test.word, "`base` is compared with values, as a whole or by its beginning"));
-    }
-    Ok(Cond::any(test.patterns.iter().map(one).collect::<Result<Vec<_>, _>>()?))
 }
 
 /// Known now.
@@ -349,7 +273,7 @@ fn host(test: &Test, sample: &Sample, by: Match) -> Result<Cond, Fault> {
         Match::Found => Ok(found(sample, Place::Any)),
         Match::Number => numbers(test, sample, Place::Any),
         Match::Flag | Match::Address => Err(Fault::at(&test.word, "a host is compared as a text")),
-        Match::Length => length(test, sample.clone(), Place::Any),
+        Match::Length => length(test, sample, Place::Any),
         _ => texts(test, sample, Place::Any, by),
     }
 }
@@ -380,14 +304,19 @@ fn found(sample: &Sample, place: Place<'_>) -> Cond {
         }
         // A request always has these.
         Place::Path | Place::Method | Place::Source | Place::Port | Place::Status => Cond::Always,
+        Place::Query(_) | Place::Any => sample.presence(),
+        Place::Cookie(_) => {
+            Cond::all([at(sample, place, vec![Value::Flag(true)])].into_iter().chain(sample.needs_more()))
+        }
         place => at(sample, place, vec![Value::Flag(true)]),
     }
 }
 
-/// Not 0 and not empty.
-fn flag(sample: &Sample, place: Place<'_>) -> Cond {
-    let zero = Value::table([("regex", Value::text("^0*$"))]);
-    Cond::all([at(sample, place, vec![Value::Flag(true)]), at(sample, place, vec![zero]).not()])
+/// A text is the number that it begins with, and none is 0.
+fn flag(test: &Test, sample: &Sample, place: Place<'_>) -> Cond {
+    let begin =
+        if matches!(place, Place::Header(_)) && is_list(test) && !is_whole(test) { BEGIN } else { "^" };
+    at(sample, place, vec![Value::table([("regex", Value::Text(format!("{begin}[-+]?0*[1-9]")))])])
 }
 
 fn numbers(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault> {
@@ -406,54 +335,49 @@ fn numbers(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault
         return Ok(Cond::is(key, clipped.collect()));
     }
     let regex = |pattern: String| at(sample, place, vec![Value::table([("regex", Value::Text(pattern))])]);
-    if matches!(place, Place::Header(_)) && is_list(test) {
+    if is_text(test, sample) {
+        let is_list = matches!(place, Place::Header(_)) && is_list(test) && !is_whole(test);
         let any_below = matches!(test.operator.as_deref(), Some("lt" | "le"))
             || test.patterns.iter().any(|pattern| pattern.word.text.starts_with(':'));
         let empty = test.sample.name.ends_with("_val");
-        return Ok(Cond::any(
-            ranges.into_iter().map(|range| regex(number::of_value(range, is_whole(test), any_below, empty))),
-        ));
+        let below = (any_below && ranges.is_empty()).then(|| regex(number::below_zero(is_list)));
+        let one = |range| regex(number::of_value(range, !is_list, any_below, empty));
+        return Ok(Cond::any(ranges.into_iter().map(one).chain(below)));
     }
-    // `-5` is a number as well, and less than any of ours; `-0` is 0.
-    let below = test.operator.as_deref().map_or_else(
-        || test.patterns.iter().any(|pattern| pattern.word.text.starts_with(':')),
-        |operator| matches!(operator, "lt" | "le"),
-    );
-    let negative = if ranges.is_empty() { "^-0*[1-9][0-9]*$" } else { "^-[0-9]+$" };
-    let below = (below && may_be_negative(test, sample)).then(|| regex(negative.to_owned()));
     let one = |(low, high): &(u64, Option<u64>)| match high {
         Some(high) if low == high => regex(format!("^0*{low}$")),
         Some(high) if *low == 0 => regex(number::at_most(*high)),
         Some(high) => Cond::all([regex(number::at_least(*low)), regex(number::at_most(*high))]),
         None => regex(number::at_least(*low)),
     };
-    Ok(Cond::any(ranges.iter().map(one).chain(below)))
+    Ok(Cond::any(ranges.iter().map(one)))
 }
 
-/// Can it have a sign? A number of our own has none.
-fn may_be_negative(test: &Test, sample: &Sample) -> bool {
-    let is_count = |function: &String| {
-        ["length", "crc32", "xxh64"].contains(&function.as_str()) || function.starts_with("modulo(")
-    };
+/// Is it a text that is read as a number, and may have a sign and more? One of our own is digits.
+fn is_text(test: &Test, sample: &Sample) -> bool {
+    let is_count = |function: &String| ["length", "crc32"].contains(&function.as_str());
     let is_read = test.sample.name.ends_with("_val")
         || !test.sample.converters.is_empty()
         || sample.kind != Type::Number;
-    is_read && !sample.functions.last().is_some_and(is_count)
+    let is_length = test.sample.arguments.first().is_some_and(|header| sample::has_one_value(header));
+    is_read && !is_length && !sample.functions.last().is_some_and(is_count)
 }
 
-fn length(test: &Test, mut sample: Sample, place: Place<'_>) -> Result<Cond, Fault> {
-    sample.functions.push("length".into());
+fn length(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault> {
+    let mut length = sample.clone();
+    length.functions.push("length".into());
     // What is not there has no length.
     let exists = match place {
-        Place::Header(_) | Place::Query(_) | Place::Cookie(_) => found(&sample, place),
+        Place::Header(_) => found(sample, place),
         _ => Cond::Always,
     };
-    Ok(Cond::all([exists, numbers(test, &sample, Place::Any)?]))
+    Ok(Cond::all([exists, numbers(test, &length, Place::Any)?]))
 }
 
 fn addresses(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault> {
-    let networks: Vec<String> =
-        test.patterns.iter().map(|pattern| values::network(&pattern.word)).collect::<Result<_, _>>()?;
+    let networks = test.patterns.iter().map(|pattern| values::network(&pattern.word));
+    let networks: Vec<String> = networks.collect::<Result<Vec<_>, _>>()?;
+    let networks: Vec<String> = networks.iter().flat_map(|network| values::of_both(network)).collect();
     if place == Place::Source {
         return Ok(Cond::is("source", networks.into_iter().map(Value::Text).collect()));
     }
@@ -465,9 +389,10 @@ fn addresses(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fau
     let one = |network: &String| {
         let (address, bits) = network.split_once('/').unwrap_or((network, ""));
         let mut sample = sample.clone();
-        if !bits.is_empty() {
-            let (v4, v6) = if address.contains(':') { ("32", bits) } else { (bits, "128") };
-            sample.functions.push(format!("mask({v4}, {v6})"));
+        let (v4, v6) = if address.contains(':') { ("32", bits) } else { (bits, "128") };
+        match bits {
+            "" => sample.be_canonical(),
+            _ => sample.functions.push(format!("mask({v4}, {v6})")),
         }
         value(&sample, vec![Value::text(address)])
     };
@@ -539,7 +464,6 @@ fn values_of(patterns: &[&Pattern], by: Match) -> Result<Vec<Value>, Fault> {
 
 /// A line may have several values between commas, any of which may match.
 fn between_commas(pattern: &Pattern, by: Match) -> Result<Value, Fault> {
-    const BEGIN: &str = r"(?:^|,)[ \t]*";
     const END: &str = r"[ \t]*(?:,|$)";
     let text = escape(&pattern.word.text);
     let expression = match by {

@@ -52,9 +52,18 @@ fn conditions_of_requests() {
             "if www or office",
             r#"[{ host = ["www.example.com", "shop.example.com"] }, { source = ["192.0.2.0/24", "10.0.0.0/8"] }]"#,
         ),
-        ("if logged_in", "{ cookie = { SID = true } }"),
-        ("if !logged_in", "{ cookie = { SID = false } }"),
-        ("if ! logged_in", "{ cookie = { SID = false } }"),
+        (
+            "if logged_in",
+            r#"{ cookie = { SID = true }, not = { header = { Cookie = { regex = "(?:^|[;,])SID=$" } } } }"#,
+        ),
+        (
+            "if !logged_in",
+            r#"{ not = { cookie = { SID = true }, not = { header = { Cookie = { regex = "(?:^|[;,])SID=$" } } } } }"#,
+        ),
+        (
+            "if ! logged_in",
+            r#"{ not = { cookie = { SID = true }, not = { header = { Cookie = { regex = "(?:^|[;,])SID=$" } } } } }"#,
+        ),
         ("if bad", r#"{ header = { user-agent = { regex = "(?i)bot" } } }"#),
         ("if tls", r#"{ scheme = "https" }"#),
         ("if !tls", r#"{ scheme = "http" }"#),
@@ -110,23 +119,24 @@ fn conditions_of_requests() {
             "if { hdr_end(host) .org :81 }",
             r#"[{ host = "*.org" }, { value = { "{request.authority}" = { suffix = ":81" } } }]"#,
         ),
+        (
+            "if { hdr_cnt(x) gt 3 }",
+            r#"{ value = { "{request.header_count.x}" = { regex = "^0*(?:[1-9][0-9]{1,}|[5-9]|4)$" } } }"#,
+        ),
         ("if { hdr_cnt(x-a) eq 0 }", "{ header = { x-a = false } }"),
         ("if { req.hdr_cnt(x-a) gt 0 }", "{ header = { x-a = true } }"),
         ("if { url_param(a) 1 }", r#"{ query = { a = "1" } }"#),
-        ("if { urlp(a) -m found }", "{ query = { a = true } }"),
+        ("if { urlp(a) -m found }", r#"{ value = { "{request.query}" = { regex = "(?:^|[&;])a=" } } }"#),
         ("if { dst_port 80 8000:8010 }", r#"{ port = [80, "8000-8010"] }"#),
         ("if { dst_port gt 1023 }", r#"{ port = "1024-65535" }"#),
         ("if { dst 192.0.2.0/24 }", r#"{ value = { "{local.ip|mask(24, 128)}" = "192.0.2.0" } }"#),
         (
             "if { hdr_ip(x-forwarded-for,-1) 10.0.0.0/8 }",
-            r#"{ value = { "{request.header.x-forwarded-for|field(-1, ',')|trim|mask(8, 128)}" = "10.0.0.0" } }"#,
+            r#"{ value = { "{request.header.x-forwarded-for|field(-1, ',')|trim|address|mask(8, 128)}" = "10.0.0.0" } }"#,
         ),
         ("if { base_beg example.com/a }", r#"{ host = "example.com", path_regex = "^/a" }"#),
         ("if { var(txn.kind) -m str a b }", r#"{ value = { "{var.kind}" = ["a", "b"] } }"#),
-        (
-            "if { var(txn.ok) -m bool }",
-            r#"{ value = { "{var.ok}" = true }, not = { value = { "{var.ok}" = { regex = "^0*$" } } } }"#,
-        ),
+        ("if { var(txn.ok) -m bool }", r#"{ value = { "{var.ok}" = { regex = "^[-+]?0*[1-9]" } } }"#),
         ("if { str(a) -m str a }", "always"),
         ("if { ssl_fc,not }", r#"{ scheme = "http" }"#),
         ("if !{ ssl_fc,not,not }", r#"{ scheme = "http" }"#),
@@ -138,34 +148,35 @@ fn conditions_of_requests() {
         ),
         (
             "if { req.hdr(host),word(2,.),map(list.txt) -m found }",
-            r#"{ value = { "{request.authority|word(2, '.')|map('list')}" = true } }"#,
+            r#"{ value = { "{request.authority|word(2, '.', '')|map('list')}" = true } }"#,
         ),
         ("if { req.hdr(host),map(list.txt,a) -m found }", r#"{ value = { "{request.authority}" = true } }"#),
-        ("if { urlp_val(n) lt 0 }", r#"{ query = { n = { regex = "^-0*[1-9][0-9]*$" } } }"#),
+        ("if { urlp_val(n) lt 0 }", r#"{ query = { n = { regex = "^-0*[1-9]" } } }"#),
         (
             "if { urlp(n) -m int 0 :1 }",
-            r#"{ query = { n = [{ regex = "^0*0$" }, { regex = "^0*(?:0|1)$" }, { regex = "^-[0-9]+$" }] } }"#,
+            r#"{ query = { n = [{ regex = '^(?:\+?0*(?:0)(?:[^0-9]|$)|[^-+0-9]|-|\+(?:[^0-9]|$))' }, { regex = '^(?:\+?0*(?:[0-1])(?:[^0-9]|$)|[^-+0-9]|-|\+(?:[^0-9]|$))' }] } }"#,
         ),
         ("if { src_port lt 0 }", "never"),
         ("if { path -f list.txt }", r#"{ path = ["/from", "/a/file"] }"#),
         ("if { query -m sub id= }", r#"{ value = { "{request.query}" = { contains = "id=" } } }"#),
         ("if { fe_name web }", r#"{ value = { "{frontend.name}" = "web" } }"#),
     ];
+    let mut differ = Vec::new();
     for (text, expected) in cases {
         let found = when(text, Side::Request);
         let expected = expected
             .replace("['.gif', '.png']", "[\".gif\", \".png\"]")
             .replace("['^/static', '^/img']", "[\"^/static\", \"^/img\"]");
-        assert_eq!(found.as_deref(), Ok(expected.as_str()), "{text}");
+        if found.as_deref() != Ok(expected.as_str()) {
+            differ.push(format!("{text}\n  {found:?}\n  {expected}"));
+        }
     }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
 
 #[test]
 fn what_can_not_be_asked_is_told_and_never_taken_for_something_else() {
     for text in [
-        "if { base -m found }",
-        "if { base,map_beg(list.txt) -m found }",
-        "if { base,lower example.com/a }",
         "if { ssl_fc,lower }",
         "if { ssl_fc 0 }",
         "if { ssl_fc -m str 0 }",
@@ -213,9 +224,7 @@ fn what_has_no_counterpart_says_why() {
         ("if { path_reg (?=a) }", Side::Request, "can't be used"),
         ("if { src www.example.com }", Side::Request, "names are not looked up"),
         ("if { hdr_ip(x-forwarded-for) 10.0.0.0/8 }", Side::Request, "any address of a list"),
-        ("if { hdr_cnt(x) gt 3 }", Side::Request, "not how many"),
         ("if { ssl_c_used }", Side::Request, "TLS is not converted"),
-        ("if { nbsrv(app) lt 1 }", Side::Request, "in `monitor fail` alone"),
         ("if { src_conn_rate lt 10 }", Side::Request, "whether it is more than a number"),
         ("if { src_conn_cnt gt 10 }", Side::Request, "stick table"),
         ("if { http_auth_group(staff) }", Side::Request, "groups behind it"),

@@ -29,8 +29,8 @@ pub(super) const MARKS: [Mark; 5] = [
     mark(
         &["cookie"],
         &["{request.cookie."],
-        "a cookie ends at `;`, and of several with one name a text has the first; in HAProxy it also ends at a comma, and a \
-         text has the last",
+        "a cookie ends at `;`, is compared decoded and without quotes around its value, and of several with one name a text has \
+         the first; in HAProxy it also ends at a comma, is compared as it was sent, and a text has the last",
     ),
     mark(
         &["method"],

@@ -184,7 +184,11 @@ fn add(proxy: &mut Proxy, addresses: &Word, words: &[Word], span: Span, notes: &
     for text in addresses.text.split(',') {
         for address in parse(text, &parameters).map_err(|why| Fault::at(addresses, why))? {
             let is_implied =
-                matches!(address, Address::Socket(address) if address.is_ipv4()) && text.starts_with(":::");
+                matches!(address, Address::Socket(address) if address.is_ipv4()) && text.contains("::");
+            if is_implied {
+                let why = "a client of IPv4 is 192.0.2.1 here, in logs and headers as well, and ::ffff:192.0.2.1 in HAProxy: with `v6only` and a `bind` of its own for IPv4 it is the same in both";
+                notes.differ(span, why);
+            }
             let accepts_proxy = parameters.accepts_proxy;
             proxy.binds.push(Bind { address, is_implied, accepts_proxy, span });
         }

@@ -114,7 +114,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     by("set-log-level", log_level, "`log = false`", "Of `silent`; with `info` it is `log = true`. A line has no other level."),
     missing("set-timeout", "timeouts are of the section"),
     missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
-    tcp("track-sc0, track-sc1, track-sc2, track-sc", |call| Ok(Made::Track(limit::track(call)?)), "`rate_limit`, `per_source`", "Where a rule asks whether its `http_req_rate` is more than a number; or refuses if its `conn_rate` or `conn_cur` is."),
+    tcp("track-sc0, track-sc1, track-sc2, track-sc", |call| Ok(Made::Track(limit::track(call)?)), "`rate_limit`, `per_source`", "Where a rule asks whether its `http_req_rate` is more than a number, or its `conn_rate` behind `http-request`; or refuses if that or `conn_cur` is behind `tcp-request connection`."),
     missing("sc-inc-gpc, sc-inc-gpc0, sc-inc-gpc1, sc-set-gpt, sc-set-gpt0, sc-add-gpc", TABLES),
     by("use-service", use_service, "`statistics.metrics`", "`prometheus-exporter` where the condition is on one path, and on `src`. HAProxy's names are at /metrics?names=haproxy."),
     missing("lua.*, send-spoe-group, ot-group", "there are no services and no filters"),
@@ -239,7 +239,9 @@ fn set_source(call: &Call<'_>) -> Result<Made, Fault> {
         Base::Placeholder(name) => name.strip_prefix("request.header."),
         Base::Constant(_) => None,
     };
-    let is_last = sample.functions.is_empty() || sample.functions == ["field(-1, ',')", "trim"];
+    let is_last = sample.functions.is_empty()
+        || sample.functions.starts_with(&["field(-1, ',')".to_owned(), "trim".to_owned()])
+            && sample.functions[2..].iter().all(|function| function == "address");
     let Some(header) = header.filter(|_| is_last) else {
         let why = "a client's address is read from the end of a header: hdr(x-forwarded-for)";
         return Err(Fault::at(word, why));

@@ -38,6 +38,8 @@ pub(in crate::import::haproxy) struct Track {
     table: Option<String>,
     pub(super) cond: Cond,
     pub(super) span: Span,
+    /// It counts a connection once. Behind `http-request` and `tcp-request content` HAProxy counts each request anew.
+    is_of_connection: bool,
     /// The variables that say whether a request is one too many, with how many are not, in how much time.
     asked: RefCell<Vec<(String, u64, Duration)>>,
     /// A rule asks it about connections.
@@ -46,8 +48,8 @@ pub(in crate::import::haproxy) struct Track {
 
 impl Track {
     /// With the condition and the place of its line.
-    pub(super) fn of(self, cond: Cond, span: Span) -> Self {
-        Self { cond, span, ..self }
+    pub(super) fn of(self, cond: Cond, span: Span, is_of_connection: bool) -> Self {
+        Self { cond, span, is_of_connection, ..self }
     }
 
     /// Does a rule ask it?
@@ -145,6 +147,7 @@ pub(super) fn track(call: &Call<'_>) -> Result<Track, Fault> {
         table,
         cond,
         span,
+        is_of_connection: false,
         asked: RefCell::default(),
         limits_connections: Cell::new(false),
     })
@@ -155,31 +158,46 @@ impl Context<'_> {
     /// A condition in which variables stand for the counters of requests. What they count is noted at `tracks`.
     pub(super) fn counted(&self, cond: Cond, span: Span, tracks: &[Track]) -> Result<Cond, Fault> {
         cond.replaced(&mut |is: Is| match &is {
-            Is { key: "http_req_rate", name: Some(name), values } => {
+            Is { key: "conn_cur", name: Some(name), .. } if self.is_of_requests(name, tracks) => {
+                let why = "of what `http-request` tracks HAProxy counts the requests that are under way, and nothing here does: `per_source.connections` counts connections, kept ones as well (a browser has six)";
+                Err(Fault { span: Some(span), why: why.into() })
+            }
+            Is { key: key @ ("http_req_rate" | "conn_rate"), name: Some(name), values }
+                if *key == "http_req_rate" || self.is_of_requests(name, tracks) =>
+            {
                 let most = values.iter().filter_map(|value| match value {
                     Value::Integer(most) => Some(*most),
                     _ => None,
                 });
                 let most = most.min().unwrap_or(1);
                 let variable =
-                    self.too_many(name, most, tracks).map_err(|why| Fault { span: Some(span), why })?;
+                    self.too_many((*key, name), most, tracks).map_err(|why| Fault { span: Some(span), why })?;
                 Ok(Cond::named("value", format!("{{var.{variable}}}"), vec![Value::Flag(true)]))
             }
             _ => Ok(Cond::Is(is)),
         })
     }
 
-    /// The variable of requests that are over `most` of the counter `name`.
-    fn too_many(&self, name: &str, most: u64, tracks: &[Track]) -> Result<String, String> {
+    /// What the counter `name` is of.
+    fn counting_for<'t>(&self, name: &str, tracks: &'t [Track]) -> Vec<&'t Track> {
         let (tracker, table) = of_counter(name);
-        let counting: Vec<&Track> = match tracker {
-            "src" => {
-                let is_it =
-                    |track: &&Track| matches!(track.by, By::Source(128)) && self.is_same_table(track, table);
-                tracks.iter().filter(is_it).collect()
-            }
-            _ => tracks.iter().filter(|track| track.counter == tracker).collect(),
+        let is_it = |track: &&Track| match tracker {
+            "src" => matches!(track.by, By::Source(128)) && self.is_same_table(track, table),
+            _ => track.counter == tracker,
         };
+        tracks.iter().filter(is_it).collect()
+    }
+
+    /// Does the counter `name` count requests, also where it is called one of connections?
+    fn is_of_requests(&self, name: &str, tracks: &[Track]) -> bool {
+        let counting = self.counting_for(name, tracks);
+        !counting.is_empty() && counting.iter().all(|track| !track.is_of_connection)
+    }
+
+    /// The variable of requests that are over `most` of the counter `name`, which the table stores as `key`.
+    fn too_many(&self, (key, name): (&str, &str), most: u64, tracks: &[Track]) -> Result<String, String> {
+        let (tracker, table) = of_counter(name);
+        let counting = self.counting_for(name, tracks);
         if counting.is_empty() {
             if table.is_some() {
                 (self.tables)(table)?;
@@ -193,7 +211,8 @@ impl Context<'_> {
         }
         let section = if self.is_backend { "backend_" } else { "" };
         let tracker = if tracker == "src" { "src".to_owned() } else { format!("sc{tracker}") };
-        let variable = format!("{section}{tracker}_over_{most}");
+        let counter = if key == "conn_rate" { "_connections" } else { "" };
+        let variable = format!("{section}{tracker}{counter}_over_{most}");
         for track in counting {
             if table.is_some() && !self.is_same_table(track, table) {
                 (self.tables)(table)?;
@@ -203,10 +222,10 @@ impl Context<'_> {
                 return Err("a source is counted under a condition, and asked without it: write `sc` with the number of what is tracked".into());
             }
             let table = (self.tables)(track.table.as_deref())?;
-            let Some((_, period)) = table.store.iter().find(|(stored, _)| stored == "http_req_rate") else {
-                return Err("the stick table does not store http_req_rate, so it never has any".into());
+            let Some((_, period)) = table.store.iter().find(|(stored, _)| stored == key) else {
+                return Err(format!("the stick table does not store {key}, so it never has any"));
             };
-            let period = period.ok_or("http_req_rate takes a period, as in http_req_rate(10s)")?;
+            let period = period.ok_or_else(|| format!("{key} takes a period, as in {key}(10s)"))?;
             track.ask(&variable, most, period);
         }
         Ok(variable)
@@ -230,6 +249,15 @@ impl Context<'_> {
         let cond = Cond::all(before.chain([cond.clone(), self.is_key(track, &table)]));
         if cond == Cond::Never {
             return Ok(Vec::new());
+        }
+        let longest = asked.iter().map(|(_, _, period)| *period).max().unwrap_or_default();
+        if let Some(expire) = table.expire.filter(|expire| *expire < longest) {
+            let why = format!(
+                "the table forgets who is silent for {} (`expire`), and counts over {}: here nobody is forgotten before the period has passed",
+                write_duration(expire),
+                write_duration(longest)
+            );
+            self.notes.differ(track.span, why);
         }
         match (self.also_counted)(track.table.as_deref().unwrap_or(self.section), track.span) {
             Some((line, false)) => {

@@ -1,9 +1,9 @@
 //! What may follow a sample: `,lower`, `,field(1,:)`.
 
-use super::{Base, Sample, Type, quoted};
+use super::{Base, Sample, Scene, Side, Type, quoted};
 use crate::{
     config::diagnostic::Span,
-    import::haproxy::{directive::shown, files::Maps, lexer::Word, regex, table::Known},
+    import::haproxy::{directive::shown, lexer::Word, regex, table::Known},
 };
 
 /// A row.
@@ -66,7 +66,7 @@ pub(in crate::import::haproxy) const CONVERTERS: &[Converter] = &[
     with("hex", |_| Ok(vec!["hex".into(), "upper".into()]), "`hex\\|upper`", "Digits are capitals there."),
     plain("json", "json", "`json`", "Of UTF-8."),
     Converter { known: Known { name: "crc32", becomes: "`crc32`", note: "" }, how: How::Plain("crc32", Type::Number), },
-    Converter { known: Known { name: "xxh64", becomes: "`xxh64`", note: "With seed 0, without sign." }, how: How::Plain("xxh64", Type::Number), },
+    Converter { known: Known { name: "xxh64", becomes: "`xxh64`", note: "With seed 0." }, how: How::Plain("xxh64", Type::Number), },
     special("sha2", "`sha256`", "As `sha2(256),hex`."),
     Converter { known: Known { name: "ipmask", becomes: "`mask`", note: "" }, how: How::With(mask, Type::Address), },
     special("host_only", "`{request.host}`", "Of `hdr(host)`."),
@@ -95,7 +95,7 @@ pub(super) fn convert(
     sample: &mut Sample,
     (name, arguments): &(String, Vec<String>),
     rest: &[(String, Vec<String>)],
-    maps: &Maps<'_>,
+    scene: Scene<'_>,
 ) -> Result<usize, String> {
     let row = CONVERTERS.iter().find(|row| row.known.names(name));
     let Some(row) = row else {
@@ -137,7 +137,9 @@ pub(super) fn convert(
             return Ok(1);
         }
         (map, Some(file)) if row.known.name.starts_with("map") && matches!(row.how, How::Special) => {
-            let map = maps.add(file, map)?;
+            let inexact = |why| scene.inexact.borrow_mut().push((None, why));
+            scene.maps.first_of_ends(file, map).into_iter().for_each(inexact);
+            let map = scene.maps.add(file, map)?;
             // What is not there finds nothing, and has no default either.
             let otherwise = arguments.get(1).map(|text| format!(", {}", quoted(text))).unwrap_or_default();
             sample.functions.push(format!("map({}{otherwise})", quoted(&map)));
@@ -149,6 +151,31 @@ pub(super) fn convert(
         }
         _ => match row.how {
             How::Plain(function, kind) => {
+                let first = arguments.first().map(String::as_str).unwrap_or_default();
+                match (name.as_str(), first) {
+                    ("url_dec", "1") => sample.functions.push(format!("regsub({}, ' ', 'g')", quoted(r"\+"))),
+                    ("b64dec", _) => {
+                        let why = "`b64dec` of text without its padding, or with last bits that stand for nothing: the former is decoded here and the latter in HAProxy";
+                        scene.inexact.borrow_mut().push((None, why.into()));
+                    }
+                    ("json", _) if scene.side != Side::Log => {
+                        let why = "`json` means the same for ASCII and is written in another way here: `/` as it is, `<`, `>` and `&` as \\u003c and its like; what is not ASCII is UTF-8";
+                        scene.inexact.borrow_mut().push((None, why.into()));
+                    }
+                    (_, "") | ("json", _) | ("url_dec" | "crc32" | "xxh64", "0") | ("url_enc", "query") => {}
+                    ("crc32", _) => {
+                        return Err(
+                            "`crc32` is there as it is, and not spread any further (`crc32(1)`)".into()
+                        );
+                    }
+                    ("xxh64", _) => return Err("`xxh64` has the seed 0 here".into()),
+                    _ => {
+                        return Err(format!(
+                            "`{name}({})` is not there: `{name}` takes no argument here",
+                            shown(first)
+                        ));
+                    }
+                }
                 sample.functions.push(function.to_owned());
                 sample.kind = kind;
             }
@@ -167,7 +194,7 @@ pub(super) fn convert(
 pub(super) fn of_scheme(
     texts: &[String],
     mut rest: &[(String, Vec<String>)],
-    maps: &Maps<'_>,
+    scene: Scene<'_>,
 ) -> Result<Sample, String> {
     let [yes, no] = texts else { return Err("`iif` takes two texts".into()) };
     let base = Base::Placeholder("request.scheme".to_owned());
@@ -184,7 +211,7 @@ pub(super) fn of_scheme(
     };
     sample.functions.extend(first.into_iter().chain(second));
     while let [next, more @ ..] = rest {
-        let taken = convert(&mut sample, next, more, maps)?;
+        let taken = convert(&mut sample, next, more, scene)?;
         rest = &more[taken..];
     }
     Ok(sample)
@@ -196,7 +223,9 @@ fn cut(function: &str, arguments: &[String]) -> Result<Vec<String>, String> {
     };
     let index = index.parse::<i32>().ok().filter(|index| *index != 0);
     let index = index.ok_or_else(|| format!("`{function}` counts from 1, or from the end with -1"))?;
-    Ok(vec![format!("{function}({index}, {})", quoted(delimiters))])
+    // A text of fewer words has an empty one more; of fewer fields it has none.
+    let otherwise = if function == "word" { ", ''" } else { "" };
+    Ok(vec![format!("{function}({index}, {}{otherwise})", quoted(delimiters))])
 }
 
 fn bytes(arguments: &[String]) -> Result<Vec<String>, String> {
@@ -226,7 +255,7 @@ fn mask(arguments: &[String]) -> Result<Vec<String>, String> {
         text.trim().parse::<u8>().map_err(|_| format!("`ipmask({})` takes numbers of bits", shown(text)))
     };
     match arguments {
-        [v4] => Ok(vec![format!("mask({}, 128)", bits(v4)?)]),
+        [v4] => Ok(vec![format!("mask({})", bits(v4)?)]),
         [v4, v6] => Ok(vec![format!("mask({}, {})", bits(v4)?, bits(v6)?)]),
         _ => Err("`ipmask` takes numbers of bits".into()),
     }

@@ -79,7 +79,7 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("req.hdr, hdr", Type::Text, Source::Header("request.header."), "`host`, `header`, `{request.header.NAME}`", "`hdr(host)` with a name is `host`, which has no port and counts no case. Of other headers HAProxy compares each value between commas: that is a `regex`."),
     of("req.fhdr, fhdr", Type::Text, Source::Of("request.header."), "`header`, `{request.header.NAME}`", ""),
     of("req.hdr_val, hdr_val", Type::Number, Source::Header("request.header."), "`header`", "A comparison of numbers is a `regex`."),
-    of("req.hdr_ip, hdr_ip", Type::Address, Source::Header("request.header."), "`{request.header.NAME}`", "With the number of the value: `hdr_ip(x-forwarded-for,-1)`."),
+    of("req.hdr_ip, hdr_ip", Type::Address, Source::Header("request.header."), "`{request.header.NAME\\|address}`", "With the number of the value: `hdr_ip(x-forwarded-for,-1)`."),
     of("req.hdr_cnt, hdr_cnt", Type::Number, Source::Of("request.header_count."), "`{request.header_count.NAME}`", "Whether there is one is `header = { NAME = true }`."),
     of("req.fhdr_cnt", Type::Number, Source::Of("request.header_lines."), "`{request.header_lines.NAME}`", "Whether there is one is `header = { NAME = true }`."),
     of("req.cook, cook, cookie", Type::Text, Source::Of("request.cookie."), "`cookie`, `{request.cookie.NAME}`", ""),
@@ -107,8 +107,8 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("http_auth, http_auth_group", Type::Flag, Source::Condition("request"), "`require_auth`", "With `http-request auth`; in other rules a variable that `require_auth` sets."),
     missing("http_auth*", "passwords are asked for by `require_auth` alone"),
     of("src_http_req_rate, sc_http_req_rate, sc0_http_req_rate, sc1_http_req_rate, sc2_http_req_rate", Type::Number, Source::Condition(""), "`rate_limit.set_var`", "In any condition: `gt` a number."),
-    of("src_conn_rate, sc_conn_rate, sc0_conn_rate, sc1_conn_rate, sc2_conn_rate", Type::Number, Source::Condition(""), "`per_source.connection_rate`", "In a rule that refuses, without other conditions."),
-    of("src_conn_cur, sc_conn_cur, sc0_conn_cur, sc1_conn_cur, sc2_conn_cur", Type::Number, Source::Condition(""), "`per_source.connections`", "In a rule that refuses, without other conditions."),
+    of("src_conn_rate, sc_conn_rate, sc0_conn_rate, sc1_conn_rate, sc2_conn_rate", Type::Number, Source::Condition(""), "`per_source.connection_rate`", "In a rule that refuses, without other conditions; as `http_req_rate` of what `http-request` tracks."),
+    of("src_conn_cur, sc_conn_cur, sc0_conn_cur, sc1_conn_cur, sc2_conn_cur", Type::Number, Source::Condition(""), "`per_source.connections`", "In a rule that refuses, without other conditions; not of what `http-request` tracks."),
     missing("src_is_local, dst_is_local, fc_src_is_local, fc_dst_is_local, dst_conn, fc_pp_*, fc_rcvd_proxy, fc_http_major, fc_err*, fc_rtt*, fc_*", "nothing here says it"),
     missing("src_*, sc_*, sc0_*, sc1_*, sc2_*, table_*", TABLE),
     missing("be_conn*, be_sess_rate, be_id, be_*, fe_conn, fe_sess_rate, fe_req_rate, fe_*, avg_queue, queue, connslots, srv_*", "conditions know the request, not the load"),
@@ -149,6 +149,8 @@ pub(in crate::import::haproxy) fn has_one_value(header: &str) -> bool {
 pub(in crate::import::haproxy) fn available(written: &Written, side: Side) -> Result<(), String> {
     let of = match find(&written.name).map(|row| row.source) {
         Some(Source::At(of) | Source::Of(of) | Source::Header(of) | Source::Condition(of)) => of,
+        // Of a scope: `req.` ends with the request.
+        _ if written.name == "var" => written.arguments.first().map_or("", String::as_str),
         _ => return Ok(()),
     };
     let why = match (of.split('.').next().unwrap_or_default(), side) {
@@ -156,6 +158,9 @@ pub(in crate::import::haproxy) fn available(written: &Written, side: Side) -> Re
             "what a client begins TLS with is looked at in mode tcp"
         }
         ("request", Side::Connection) => "in mode tcp nothing of a request is known",
+        ("req", Side::Response | Side::Log) => {
+            "variables of `req` have ended in HAProxy when the response comes; `txn` has those that are still there"
+        }
         ("response" | "server", Side::Request | Side::Connection) => "there is no response yet",
         ("request", Side::Response) => {
             "HAProxy has forgotten the request when its response comes; keep it with `http-request set-var(txn.NAME)`"
@@ -190,6 +195,8 @@ pub(super) fn fetch(written: &Written) -> Result<Sample, String> {
             }
             let occurrence = written.arguments.get(1).map(|number| number.parse::<i64>());
             let mut sample = placeholder(name.clone());
+            // One of IPv4 may have zeros before its numbers, and a port.
+            let address = (row.kind == Type::Address).then(|| "address".to_owned());
             match occurrence {
                 None if has_one_value(header) => {}
                 None => sample.functions = part(-1),
@@ -201,6 +208,7 @@ pub(super) fn fetch(written: &Written) -> Result<Sample, String> {
                     ));
                 }
             }
+            sample.functions.extend(address);
             Ok(sample)
         }
         Source::Constant(text) => {
