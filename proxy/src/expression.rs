@@ -4,11 +4,20 @@
 //! a rule that refuses it; and letters and digits of other scripts would get through where `\w` and `\d` are asked for.
 //! Who wants characters says so in the expression: `(?u)`.
 
-use regex::bytes::RegexBuilder;
+use regex::bytes::{RegexBuilder, RegexSetBuilder};
 
 /// Begins an expression. It has no limit of size yet.
+#[expect(clippy::disallowed_methods, reason = "the one place that builds them")]
 pub fn builder(source: &str) -> RegexBuilder {
     let mut builder = RegexBuilder::new(source);
+    builder.unicode(false);
+    builder
+}
+
+/// Begins several that are asked together, likewise.
+#[expect(clippy::disallowed_methods, reason = "the one place that builds them")]
+pub(crate) fn set_builder(sources: Vec<String>) -> RegexSetBuilder {
+    let mut builder = RegexSetBuilder::new(sources);
     builder.unicode(false);
     builder
 }

@@ -1,6 +1,7 @@
 //! The same configuration here and in the installed HAProxy, the same requests to both: what servers and clients get is
 //! the same, but where a case says how they differ. A test without HAProxy fails: it has shown nothing.
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "what is looked at is text of our own")]
 
 #[allow(dead_code, reason = "shared with the other loopback tests")]
 #[path = "loopback/rig.rs"]

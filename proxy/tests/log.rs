@@ -1,6 +1,7 @@
 //! Lines of logs over 127.0.0.1: what is said of each way in which an exchange can end, and what happens when the place that
 //! lines go to is broken.
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "what is looked at is text of our own")]
 
 #[allow(dead_code, reason = "shared with the other loopback tests")]
 #[path = "loopback/rig.rs"]

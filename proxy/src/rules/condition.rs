@@ -138,38 +138,39 @@ impl Condition {
 
     /// Adds what it names of a request, where that is not the message that rules run on.
     pub(super) fn want(&self, wanted: &mut Wanted) {
-        match self {
-            Self::All(list) | Self::Any(list) => list.iter().for_each(|condition| condition.want(wanted)),
-            Self::Not(condition) => condition.want(wanted),
+        self.each(&mut |condition| match condition {
             Self::Host(_) => wanted.authority = true,
             Self::Path(_) | Self::Query(..) => wanted.target = true,
             Self::Method(_) => wanted.method = true,
             Self::Cookie(..) => wanted.cookies = true,
             Self::Value(value, _) => value.want(wanted),
-            Self::Sni(_)
+            Self::All(_)
+            | Self::Any(_)
+            | Self::Not(_)
+            | Self::Sni(_)
             | Self::Header(..)
             | Self::Source(_)
             | Self::Port(_)
             | Self::Scheme(_)
             | Self::Status(_)
             | Self::UsableBelow(_) => {}
-        }
+        });
     }
 
     /// The headers that it looks at.
     pub(super) fn headers(&self) -> Vec<&str> {
-        match self {
-            Self::All(list) | Self::Any(list) => list.iter().flat_map(Self::headers).collect(),
-            Self::Not(condition) => condition.headers(),
-            Self::Header(name, _) => vec![name],
-            Self::Value(value, _) => Vec::from_iter(value.response_field()),
-            _ => Vec::new(),
-        }
+        let mut headers = Vec::new();
+        self.each(&mut |condition| match condition {
+            Self::Header(name, _) => headers.push(name.as_str()),
+            Self::Value(value, _) => headers.extend(value.response_field()),
+            _ => {}
+        });
+        headers
     }
 
     /// Does anything in it look at the path?
     pub(crate) fn looks_at_path(&self) -> bool {
-        self.has(&|condition| match condition {
+        self.has(|condition| match condition {
             Self::Path(_) => true,
             Self::Value(value, _) => value.looks_at_path(),
             _ => false,
@@ -178,7 +179,7 @@ impl Condition {
 
     /// Does anything in it look at how the client begins TLS?
     pub(crate) fn looks_at_client_hello(&self) -> bool {
-        self.has(&|condition| match condition {
+        self.has(|condition| match condition {
             Self::Sni(_) => true,
             Self::Value(value, _) => value.looks_at_client_hello(),
             _ => false,
@@ -187,7 +188,7 @@ impl Condition {
 
     /// Does it look at what a rule wrote there?
     pub(crate) fn looks_at(&self, written: Written<'_>) -> bool {
-        self.has(&|condition| match (condition, written) {
+        self.has(|condition| match (condition, written) {
             (Self::Value(value, _), written) => is_made_of(value.source(), written),
             (Self::Header(looked_at, _), Written::Header(name)) => looked_at.eq_ignore_ascii_case(name),
             (Self::Host(_), Written::Header(name)) => name.eq_ignore_ascii_case("host"),
@@ -197,13 +198,20 @@ impl Condition {
         })
     }
 
-    /// Does `test` hold for it, or for one that it is made of?
-    fn has(&self, test: &impl Fn(&Self) -> bool) -> bool {
+    /// Shows all that it is made of: what combines none.
+    fn each<'c>(&'c self, visit: &mut impl FnMut(&'c Self)) {
         match self {
-            Self::All(list) | Self::Any(list) => list.iter().any(|condition| condition.has(test)),
-            Self::Not(condition) => condition.has(test),
-            _ => test(self),
+            Self::All(list) | Self::Any(list) => list.iter().for_each(|condition| condition.each(visit)),
+            Self::Not(condition) => condition.each(visit),
+            _ => visit(self),
         }
+    }
+
+    /// Does `test` hold for any that it is made of?
+    fn has(&self, test: impl Fn(&Self) -> bool) -> bool {
+        let mut has = false;
+        self.each(&mut |condition| has |= test(condition));
+        has
     }
 
     /// Does it hold whenever `other` holds? False if that can't be told.

@@ -14,12 +14,13 @@ use std::{
     path::PathBuf,
 };
 
-use regex::bytes::{RegexSet, RegexSetBuilder};
+use regex::bytes::RegexSet;
 
 use self::network::Networks;
 use super::function;
 use crate::{
     config::Place,
+    expression,
     file::{self, ReadError},
     http::head::is_field_content,
 };
@@ -258,7 +259,7 @@ impl Builder {
             }
             Self::Networks(networks) => Keys::Network(networks),
             Self::Patterns(patterns) => {
-                let set = RegexSetBuilder::new(patterns).unicode(false).size_limit(LARGEST_SET).build();
+                let set = expression::set_builder(patterns).size_limit(LARGEST_SET).build();
                 Keys::Regex(set.map_err(|_| "its regular expressions together are too large".to_owned())?)
             }
         })

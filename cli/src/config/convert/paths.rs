@@ -8,7 +8,7 @@ use lb_proxy::{
 use super::{reach::Sections, rules::start};
 use crate::config::{
     diagnostic::Report,
-    raw::{Condition, Kind, Section},
+    raw::{Kind, Section},
 };
 
 /// Points them out.
@@ -31,7 +31,11 @@ pub(super) fn warn(sections: &Sections<'_>, report: &Report<'_>) {
 fn warn_of(section: &Section, report: &Report<'_>) {
     for rule in section.rules.iter().chain(&section.response_rules) {
         let mut patterns = Vec::new();
-        collect(&rule.when, &mut patterns);
+        for condition in rule.when.plain() {
+            if let rules::Condition::Path(paths) = condition {
+                patterns.extend(paths);
+            }
+        }
         if patterns.iter().any(|pattern| has_semicolon(pattern)) {
             let message = "the `;` in a condition of this rule is never met: paths are compared without parameters, /a;b is /a (unless ambiguous_path = \"pass\")";
             report.warning(start(rule.span), message);
@@ -48,15 +52,6 @@ fn warn_of(section: &Section, report: &Report<'_>) {
             );
             report.warning(start(rule.span), message);
         }
-    }
-}
-
-fn collect<'c>(condition: &'c Condition, patterns: &mut Vec<&'c PathPattern>) {
-    match condition {
-        Condition::All(list) | Condition::Any(list) => list.iter().for_each(|each| collect(each, patterns)),
-        Condition::Not(condition) => collect(condition, patterns),
-        Condition::Plain(rules::Condition::Path(paths)) => patterns.extend(paths),
-        Condition::Value(..) | Condition::UsableBelow(_) | Condition::Plain(_) => {}
     }
 }
 

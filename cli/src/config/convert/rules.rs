@@ -60,13 +60,19 @@ impl Context<'_> {
     }
 
     fn rule(&self, raw: &raw::Rule) -> Rule {
+        // Placeholders are checked where they are read.
+        let conditions = raw.when.plain();
+        let needs_no_request = |condition: &&Condition| {
+            matches!(condition, Condition::Source(_) | Condition::Port(_) | Condition::Sni(_))
+        };
         if self.is_tcp()
-            && !(needs_no_request(&raw.when) && raw.then.iter().all(|action| is_of_connection(&action.value)))
+            && !(conditions.iter().all(needs_no_request)
+                && raw.then.iter().all(|action| is_of_connection(&action.value)))
         {
             let message = "in mode tcp there are no requests: rules have source, port, sni, usable_below and value, and deny, allow, backend, server and ignore_persist";
             self.report.error(start(raw.span), message);
         }
-        if !self.is_tcp() && asks_sni(&raw.when) {
+        if !self.is_tcp() && conditions.iter().any(|condition| matches!(condition, Condition::Sni(_))) {
             let message = "sni is of mode tcp, where TLS passes through; write host";
             self.report.error(start(raw.span), message);
         }
@@ -351,27 +357,6 @@ fn warn_unreachable(rules: &[Rule], raw: &[raw::Rule], report: &Report<'_>) {
             };
             report.warning(start(written.span), format!("this rule is never reached: {why}"));
         }
-    }
-}
-
-fn needs_no_request(condition: &raw::Condition) -> bool {
-    match condition {
-        raw::Condition::All(list) | raw::Condition::Any(list) => list.iter().all(needs_no_request),
-        raw::Condition::Not(condition) => needs_no_request(condition),
-        // Its placeholder is checked where it is read.
-        raw::Condition::Value(..) | raw::Condition::UsableBelow(_) => true,
-        raw::Condition::Plain(plain) => {
-            matches!(plain, Condition::Source(_) | Condition::Port(_) | Condition::Sni(_))
-        }
-    }
-}
-
-fn asks_sni(condition: &raw::Condition) -> bool {
-    match condition {
-        raw::Condition::All(list) | raw::Condition::Any(list) => list.iter().any(asks_sni),
-        raw::Condition::Not(condition) => asks_sni(condition),
-        raw::Condition::Value(..) | raw::Condition::UsableBelow(_) => false,
-        raw::Condition::Plain(plain) => matches!(plain, Condition::Sni(_)),
     }
 }
 

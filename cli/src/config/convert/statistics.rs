@@ -77,7 +77,12 @@ fn hidden(
     }
     let uri = &statistics.uri;
     let sends = |rule: &&Rule| rule.then.iter().any(Action::chooses_backend);
-    if let Some(path) = rules.iter().filter(sends).find_map(|rule| path_behind(&rule.when, statistics)) {
+    if let Some(path) = rules
+        .iter()
+        .filter(sends)
+        .flat_map(|rule| paths(&rule.when))
+        .find(|path| statistics.takes(path.as_bytes()))
+    {
         let message = format!(
             "the statistics take all that begins with {uri}, so what a rule sends to a backend by its path {path} never \
              gets there"
@@ -104,7 +109,8 @@ fn half_guarded(rules: &[Rule], statistics: &Statistics, span: Span, report: &Re
             Action::Deny(_) | Action::Tarpit(_) | Action::Redirect(_) | Action::Respond(_)
         )
     };
-    let guards = |rule: &Rule| rule.then.iter().any(refuses) && names(&rule.when, uri);
+    let is_it = |path: &str| path.trim_end_matches('/') == uri.trim_end_matches('/');
+    let guards = |rule: &Rule| rule.then.iter().any(refuses) && paths(&rule.when).into_iter().any(is_it);
     if rules.iter().any(guards) {
         let message = format!(
             "the statistics are also at {uri}x and whatever else begins with {uri}, which the rule on that path is not about; \
@@ -114,32 +120,17 @@ fn half_guarded(rules: &[Rule], statistics: &Statistics, span: Span, report: &Re
     }
 }
 
-/// Is this path one of the condition's?
-fn names(when: &Condition, uri: &str) -> bool {
+/// The paths that a condition is about.
+fn paths(when: &Condition) -> Vec<&str> {
     match when {
-        Condition::All(list) | Condition::Any(list) => list.iter().any(|one| names(one, uri)),
-        Condition::Path(patterns) => patterns.iter().any(|pattern| match pattern {
-            PathPattern::Exact(path) | PathPattern::Prefix(path) => {
-                path.trim_end_matches('/') == uri.trim_end_matches('/')
-            }
-            PathPattern::Suffix(_) | PathPattern::Regex(_) => false,
-        }),
-        _ => false,
-    }
-}
-
-/// A path of the condition that is for the statistics.
-fn path_behind<'c>(when: &'c Condition, statistics: &Statistics) -> Option<&'c str> {
-    match when {
-        Condition::All(list) | Condition::Any(list) => {
-            list.iter().find_map(|one| path_behind(one, statistics))
+        Condition::All(list) | Condition::Any(list) => list.iter().flat_map(paths).collect(),
+        Condition::Path(patterns) => {
+            let path = patterns.iter().filter_map(|pattern| match pattern {
+                PathPattern::Exact(path) | PathPattern::Prefix(path) => Some(path.as_str()),
+                PathPattern::Suffix(_) | PathPattern::Regex(_) => None,
+            });
+            path.collect()
         }
-        Condition::Path(patterns) => patterns.iter().find_map(|pattern| match pattern {
-            PathPattern::Exact(path) | PathPattern::Prefix(path) => {
-                statistics.takes(path.as_bytes()).then_some(path.as_str())
-            }
-            PathPattern::Suffix(_) | PathPattern::Regex(_) => None,
-        }),
-        _ => None,
+        _ => Vec::new(),
     }
 }

@@ -22,6 +22,18 @@ pub(crate) enum Condition {
     Plain(lb_proxy::rules::Condition),
 }
 
+impl Condition {
+    /// All that it is made of, but for placeholders and backends, which are looked up.
+    pub(crate) fn plain(&self) -> Vec<&lb_proxy::rules::Condition> {
+        match self {
+            Self::All(list) | Self::Any(list) => list.iter().flat_map(Self::plain).collect(),
+            Self::Not(condition) => condition.plain(),
+            Self::Value(..) | Self::UsableBelow(_) => Vec::new(),
+            Self::Plain(condition) => vec![condition],
+        }
+    }
+}
+
 /// The keys of `when`.
 pub(super) const KEYS: [&str; 19] = [
     "host",
@@ -106,9 +118,8 @@ fn read_all(fields: &Fields<'_>, side: Side) -> Vec<Condition> {
         && let Some(value) = fields.value("usable_below")
     {
         let entries = value.pairs("a table of backends and numbers, as in { app = 1 }").unwrap_or_default();
-        let few = |(backend, value): (At<String>, Value<'_>)| {
-            Some((backend, value.integer(1..=10_000)?.value))
-        };
+        let few =
+            |(backend, value): (At<String>, Value<'_>)| Some((backend, value.integer(1..=10_000)?.value));
         all.push(Condition::UsableBelow(entries.into_iter().filter_map(few).collect()));
     }
     for (placeholder, patterns) in
