@@ -154,6 +154,9 @@ pub struct Frontend {
     pub ambiguous_path: AmbiguousPath,
     /// For responses, after those of the backend.
     pub response_rules: Vec<Rule>,
+    /// It is for those who look after this process: its connections do not count for `maxconn` of the process, and whoever its
+    /// statistics do not allow is turned away before a word is said.
+    pub is_apart: bool,
 }
 
 impl Frontend {
@@ -320,6 +323,7 @@ impl Frontend {
             rules: Vec::new(),
             ambiguous_path: AmbiguousPath::default(),
             response_rules: Vec::new(),
+            is_apart: false,
         }
     }
 }

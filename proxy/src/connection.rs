@@ -382,11 +382,12 @@ impl Permit {
     /// Takes one of each; `None` if the process or the frontend is full (then wait for [`Self::freed`]).
     pub(crate) fn try_take(worker: &Rc<Worker>, frontend: usize) -> Option<Self> {
         let node = worker.node();
-        if !node.connections.try_take() {
+        let beside = node.limit_beside(frontend);
+        if !beside.try_take() {
             return None;
         }
         if !node.frontends[frontend].connections.try_take() {
-            node.connections.release();
+            beside.release();
             return None;
         }
         Some(Self { worker: Rc::clone(worker), frontend, held: None })
@@ -408,6 +409,12 @@ impl Permit {
             new.connections.take();
             old.connections.release();
         }
+        let (old, new) =
+            (self.worker.node().limit_beside(self.frontend), worker.node().limit_beside(frontend));
+        if !Arc::ptr_eq(old, new) {
+            new.take();
+            old.release();
+        }
         self.worker = worker;
         self.frontend = frontend;
     }
@@ -420,9 +427,10 @@ impl Permit {
     pub(crate) async fn freed(worker: &Rc<Worker>, frontend: usize) {
         let node = worker.node();
         let counters = &worker.counters().frontends[frontend];
-        if node.connections.is_full() {
+        let beside = node.limit_beside(frontend);
+        if beside.is_full() {
             counters.event(Event::ProcessFull).increment();
-            node.connections.freed().await;
+            beside.freed().await;
         } else if node.frontends[frontend].connections.is_full() {
             counters.event(Event::FrontendFull).increment();
             node.frontends[frontend].connections.freed().await;
@@ -433,7 +441,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.shared().connections.release();
-        self.worker.node().connections.release();
+        self.worker.node().limit_beside(self.frontend).release();
     }
 }
 

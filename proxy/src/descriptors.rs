@@ -80,19 +80,20 @@ pub fn too_few(config: &Config) -> Option<(u32, u64)> {
 
 impl Needs {
     fn of(config: &Config) -> Self {
-        let (mut servers, mut listeners) = (0, 0);
+        let (mut servers, mut listeners, mut apart) = (0, 0, 0);
         for backend in &config.backends {
             servers += count(backend.servers.len());
         }
         for frontend in &config.frontends {
             listeners += count(frontend.binds.len() + frontend.unix.len() + frontend.inherited.len());
+            apart += if frontend.is_apart { u64::from(frontend.maxconn) } else { 0 };
         }
         // Those of anybody and those of one client.
         let idle = count(idle::KEPT).min(2 * count(idle::KEPT_PER_SERVER) * servers);
         let workers = count(config.threads.get());
         let least = CHECKS * servers + workers * (RUNTIME + listeners);
         Self {
-            fixed: OTHERS + least + workers * idle,
+            fixed: OTHERS + least + workers * idle + apart,
             least: LEAST + least,
             pipes: workers * PIPE * count(splice::LENT + splice::KEPT),
         }

@@ -185,7 +185,7 @@ async fn open_after(workers: &[WorkerHandle], deadline: Instant) -> usize {
 }
 
 /// Stops accepting, and waits until no connection is left or `limit` has passed.
-pub(crate) async fn finish(connections: &Limit, workers: &[WorkerHandle], limit: Duration) {
+pub(crate) async fn finish(limits: &[Arc<Limit>], workers: &[WorkerHandle], limit: Duration) {
     let start = Instant::now();
     let deadline = start + limit;
     let orders = workers.iter().map(|worker| {
@@ -197,16 +197,16 @@ pub(crate) async fn finish(connections: &Limit, workers: &[WorkerHandle], limit:
     });
     let _ = timeout_at(deadline, join_all(orders)).await;
     // The first request of a new connection may be on its way.
-    none_left(connections, start + GRACE.min(limit / 4)).await;
+    none_left(limits, start + GRACE.min(limit / 4)).await;
     let close = workers.iter().map(|worker| worker.run(|worker| worker.registry().close_idle()));
     let _ = timeout_at(deadline, join_all(close)).await;
-    none_left(connections, deadline).await;
+    none_left(limits, deadline).await;
 }
 
 /// Stops accepting and leaves what is queued to who has the sockets as well. Connections end after their exchange, and idle
 /// ones after one more: one that is closed while its next request is on the way would cost that request. Returns when none
 /// is left, or after `limit`.
-pub(crate) async fn retire(connections: &Limit, workers: &[WorkerHandle], limit: Duration) {
+pub(crate) async fn retire(limits: &[Arc<Limit>], workers: &[WorkerHandle], limit: Duration) {
     let deadline = Instant::now() + limit;
     let orders = workers.iter().map(|worker| {
         worker.run(|worker| {
@@ -215,15 +215,20 @@ pub(crate) async fn retire(connections: &Limit, workers: &[WorkerHandle], limit:
         })
     });
     let _ = timeout_at(deadline, join_all(orders)).await;
-    none_left(connections, deadline).await;
+    none_left(limits, deadline).await;
     let close = workers.iter().map(|worker| worker.run(|worker| worker.registry().close_idle()));
     let _ = timeout(ANSWER, join_all(close)).await;
-    none_left(connections, Instant::now() + ANSWER).await;
+    none_left(limits, Instant::now() + ANSWER).await;
+}
+
+/// How many connections there are.
+pub(crate) fn taken(limits: &[Arc<Limit>]) -> u32 {
+    limits.iter().map(|limit| limit.taken()).sum()
 }
 
 /// Waits until no connection is left, or for `deadline`.
-async fn none_left(connections: &Limit, deadline: Instant) {
-    while connections.taken() > 0 && Instant::now() < deadline {
+async fn none_left(limits: &[Arc<Limit>], deadline: Instant) {
+    while taken(limits) > 0 && Instant::now() < deadline {
         sleep(LOOK).await;
     }
 }

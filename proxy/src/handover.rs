@@ -99,6 +99,6 @@ impl Proxy {
         // Whatever becomes of the future: the files are not this process's any more.
         self.bindings().leave_files();
         self.board().end();
-        async move { drain::retire(&self.connections(), self.workers(), limit).await }
+        async move { drain::retire(&self.limits(), self.workers(), limit).await }
     }
 }

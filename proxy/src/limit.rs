@@ -40,6 +40,13 @@ pub(crate) struct Limit {
     short_since: AtomicU64,
 }
 
+/// As many as want one.
+impl Default for Limit {
+    fn default() -> Self {
+        Self::new(u32::MAX)
+    }
+}
+
 impl Limit {
     pub(crate) fn new(max: u32) -> Self {
         Self {

@@ -46,6 +46,8 @@ pub(crate) struct Node {
     pub(crate) config: Config,
     /// Client connections of the process.
     pub(crate) connections: Arc<Limit>,
+    /// Beside them, those of frontends that are apart.
+    pub(crate) connections_apart: Arc<Limit>,
     pub(crate) frontends: Box<[Arc<FrontendShared>]>,
     pub(crate) backends: Box<[BackendState]>,
     /// Where each server is in the configuration, by its number.
@@ -120,6 +122,7 @@ impl Node {
             generation,
             connections: last
                 .map_or_else(|| Arc::new(Limit::new(config.maxconn)), |last| Arc::clone(&last.connections)),
+            connections_apart: last.map_or_else(Arc::default, |last| Arc::clone(&last.connections_apart)),
             frontends,
             places: places(&backends),
             backends,
@@ -136,6 +139,11 @@ impl Node {
             is_timed: config.frontends.iter().any(|one| one.statistics.is_some()),
             config,
         })
+    }
+
+    /// What the connections of a frontend count for beside its own limit.
+    pub(crate) fn limit_beside(&self, frontend: usize) -> &Arc<Limit> {
+        if self.config.frontends[frontend].is_apart { &self.connections_apart } else { &self.connections }
     }
 
     /// From now on its limits are those of everybody who shares them.

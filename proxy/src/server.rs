@@ -246,13 +246,13 @@ impl Proxy {
     /// Stops accepting and lets exchanges in flight finish for at most `limit`; idle connections are closed.
     pub async fn wind_up(&self, limit: Duration) {
         self.bindings.remove_files();
-        drain::finish(&self.connections(), &self.workers, limit).await;
+        drain::finish(&self.limits(), &self.workers, limit).await;
     }
 
     /// Ends the workers; returns how many connections that cuts. It is the same whoever else holds this handle: to them
     /// everything is stopped.
     pub async fn finish(&self) -> u32 {
-        let cut = self.connections().taken();
+        let cut = drain::taken(&self.limits());
         self.board.end();
         self.tasks.end();
         let Running { threads, until } =
@@ -288,9 +288,10 @@ impl Proxy {
         &self.board
     }
 
-    /// Of the process.
-    pub(crate) fn connections(&self) -> Arc<Limit> {
-        Arc::clone(&self.board.node().connections)
+    /// Of all connections of the process.
+    pub(crate) fn limits(&self) -> [Arc<Limit>; 2] {
+        let node = self.board.node();
+        [Arc::clone(&node.connections), Arc::clone(&node.connections_apart)]
     }
 }
 

@@ -229,37 +229,15 @@ fn prefer(group: &Group, cluster: &Cluster) -> Option<String> {
 }
 
 fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Config) {
+    if let Some(page) = frontend.statistics.as_ref().filter(|_| frontend.is_apart) {
+        section(out, "statistics", None);
+        line(out, "bind", list(binds(frontend)));
+        statistics::keys(page, &config.users).into_iter().for_each(|(key, value)| line(out, key, value));
+        return;
+    }
     section(out, "frontend", Some(&frontend.name));
     line(out, "mode", quoted(frontend.mode.name()));
-    let mut binds: Vec<String> = Vec::new();
-    let tls_of = |place: usize| {
-        frontend.tls.get(&place).map(|tls| format!(", tls = {}", tls::write(tls))).unwrap_or_default()
-    };
-    for (place, bind) in frontend.binds.iter().enumerate() {
-        let more = accept(&bind.accept_proxy) + &tls_of(place);
-        let entry = match bind.label.rsplit_once(':') {
-            Some((vip, port)) if bind_address(&bind.label).is_err() => {
-                format!("{{ vip = {}, port = {port}{more} }}", quoted(vip))
-            }
-            _ if more.is_empty() => quoted(&bind.label),
-            _ => format!("{{ address = {}{more} }}", quoted(&bind.label)),
-        };
-        // A vip with several addresses is one entry.
-        if binds.last() != Some(&entry) {
-            binds.push(entry);
-        }
-    }
-    let first = frontend.binds.len();
-    binds.extend(frontend.unix.iter().zip(first..).map(|(bind, place)| unix(bind, &tls_of(place))));
-    let first = first + frontend.unix.len();
-    binds.extend(frontend.inherited.iter().zip(first..).map(|(bind, place)| {
-        let more = accept(&bind.accept_proxy) + &tls_of(place);
-        match &bind.socket {
-            Inherited::Descriptor(fd) => format!("{{ fd = {fd}{more} }}"),
-            Inherited::Named(name) => format!("{{ socket = {}{more} }}", quoted(name)),
-        }
-    }));
-    line(out, "bind", list(binds));
+    line(out, "bind", list(binds(frontend)));
     line(out, "maxconn", frontend.maxconn);
     line(out, "timeout.client", time(frontend.timeout.client));
     line(out, "timeout.client_handshake", time(frontend.timeout.client_handshake));
@@ -295,6 +273,38 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
     }
     rules::rules(out, "rules", &frontend.rules, config);
     rules::rules(out, "response_rules", &frontend.response_rules, config);
+}
+
+fn binds(frontend: &Frontend) -> Vec<String> {
+    let mut binds: Vec<String> = Vec::new();
+    let tls_of = |place: usize| {
+        frontend.tls.get(&place).map(|tls| format!(", tls = {}", tls::write(tls))).unwrap_or_default()
+    };
+    for (place, bind) in frontend.binds.iter().enumerate() {
+        let more = accept(&bind.accept_proxy) + &tls_of(place);
+        let entry = match bind.label.rsplit_once(':') {
+            Some((vip, port)) if bind_address(&bind.label).is_err() => {
+                format!("{{ vip = {}, port = {port}{more} }}", quoted(vip))
+            }
+            _ if more.is_empty() => quoted(&bind.label),
+            _ => format!("{{ address = {}{more} }}", quoted(&bind.label)),
+        };
+        // A vip with several addresses is one entry.
+        if binds.last() != Some(&entry) {
+            binds.push(entry);
+        }
+    }
+    let first = frontend.binds.len();
+    binds.extend(frontend.unix.iter().zip(first..).map(|(bind, place)| unix(bind, &tls_of(place))));
+    let first = first + frontend.unix.len();
+    binds.extend(frontend.inherited.iter().zip(first..).map(|(bind, place)| {
+        let more = accept(&bind.accept_proxy) + &tls_of(place);
+        match &bind.socket {
+            Inherited::Descriptor(fd) => format!("{{ fd = {fd}{more} }}"),
+            Inherited::Named(name) => format!("{{ socket = {}{more} }}", quoted(name)),
+        }
+    }));
+    binds
 }
 
 fn unix(bind: &UnixBind, tls: &str) -> String {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use lb_proxy::config::{EventFormat, LogDestination, LogTarget, Owner, Source};
+use lb_proxy::config::{Address, EventFormat, LogDestination, LogTarget, Owner, ServerAddress, Source};
 use lb_vrrp::{GroupConfig, PeerKind, Priority, Secret};
 
 use super::diagnostic::Diagnostics;
@@ -161,6 +161,16 @@ impl Config {
             | LogDestination::Stdout
             | LogDestination::Stderr => None,
         })
+    }
+
+    /// Is a server at a name of the abstract namespace (unix(7))?
+    pub fn names_abstract_sockets(&self) -> bool {
+        let servers = self.proxy.backends.iter().flat_map(|backend| &backend.servers);
+        let mut sockets = servers.filter_map(|server| match &server.address {
+            ServerAddress::Fixed(Address::Unix(socket)) => Some(socket),
+            ServerAddress::Fixed(Address::Ip(_)) | ServerAddress::Named { .. } => None,
+        });
+        sockets.any(|socket| socket.path().is_none())
     }
 
     /// What the data plane of a node runs with. While a node is not known (`None`), the system chooses where connections to

@@ -125,3 +125,35 @@ fn what_a_file_leaves_open_is_noted_and_is_no_problem() {
         "{screen}"
     );
 }
+
+#[test]
+fn services_that_are_full_can_be_looked_at_and_strangers_are_turned_away() {
+    let (frontend, own, closed) = (unused_address(), unused_address(), unused_address());
+    let file = |bind: SocketAddr, allow: &str| {
+        format!(
+            "[global]\nmaxconn = 2\nthreads = 1\n[statistics]\nbind = \"{bind}\"\nallow = \"{allow}\"\n\
+             [frontend.web]\nbind = \"{frontend}\"\nrules = [{{ respond = {{ status = 200 }} }}]\n"
+        )
+    };
+    let daemon = Daemon::spawn(&file(own, "127.0.0.0/8"), frontend, None);
+    let _served: Vec<_> = (0..2).map(|_| TcpStream::connect(frontend).expect("connected")).collect();
+    daemon.wait_until("they are here", |daemon| daemon.status_json().expect("a status")["connections"] == 2);
+    let _waits = TcpStream::connect(frontend).expect("in the queue");
+    daemon.wait_until("it is full", |_| get(own, "/metrics", "").contains("\nlbctl_full 1\n"));
+    let status = daemon.status_json().expect("a status");
+    assert_eq!((&status["connections"], &status["maxconn"]), (&2.into(), &2.into()));
+    // They are many, and take nobody's place.
+    std::fs::write(daemon.folder.path().join("lb.toml"), file(closed, "192.0.2.0/24")).expect("written");
+    assert!(daemon.verb(&["reload"]).status.success(), "{}", daemon.log());
+    for _ in 0..100 {
+        let mut stranger = TcpStream::connect(closed).expect("connected");
+        stranger.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+        let end = stranger.read(&mut [0]);
+        assert!(matches!(end, Ok(0)), "no word is read or said: {end:?}");
+    }
+    daemon.wait_until("they are counted", |daemon| {
+        let status = daemon.status_json().expect("a status");
+        let frontends = status["frontends"].as_array().expect("a list").clone();
+        frontends.iter().any(|one| one["name"] == "statistics" && one["counters"]["denied_total"] == 100)
+    });
+}

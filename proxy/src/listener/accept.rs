@@ -20,6 +20,7 @@ use crate::{
     listener::{BACKLOG, newcomers, pause::Paused, refuse::refuse},
     metrics::Event,
     proxy_protocol,
+    rules::Network,
     stream::{self, Stream},
     tcp,
     tls::{Acceptor, TlsStream, shake_hands},
@@ -184,7 +185,11 @@ impl AcceptLoops {
 
     fn run(&self, worker: &Rc<Worker>, assignment: &Assignment, socket: Rc<Watched>) {
         let local = socket.get_ref().local_addr().ok();
+        let config = &worker.node().config.frontends[assignment.frontend];
+        let page =
+            config.statistics.as_ref().filter(|_| config.is_apart && assignment.accept_proxy.is_none());
         let listener = Rc::new(Listener {
+            only: page.map(|page| page.allow.clone()).unwrap_or_default(),
             id: assignment.listener,
             local: local.and_then(|address| Endpoint::of_socket(&address)).unwrap_or(Endpoint::Unix),
             socket,
@@ -308,6 +313,8 @@ struct Listener {
     accept_proxy: Option<Arc<AcceptProxy>>,
     is_inherited: bool,
     tls: Option<Arc<Acceptor>>,
+    /// Whoever is in none of them is turned away; all come in if there is none.
+    only: Vec<Network>,
 }
 
 enum Never {}
@@ -384,8 +391,12 @@ impl Listener {
         if self.is_inherited || self.local == Endpoint::Unix {
             return;
         }
-        if let Err(error) = newcomers::drop_at(self.socket.get_ref()) {
-            tracing::warn!(%error, local = %self.local, "can't drop newcomers; they may be reset");
+        // It is the same for all workers.
+        if let Err(error) = newcomers::drop_at(self.socket.get_ref())
+            && self.worker.index() == 0
+        {
+            let frontend = &self.worker.node().config.frontends[self.frontend].name;
+            tracing::warn!(frontend, %error, local = %self.local, "can't drop newcomers; they may be reset");
         }
     }
 
@@ -395,7 +406,16 @@ impl Listener {
         }
     }
 
+    fn turns_away(&self, peer: &Endpoint) -> bool {
+        let is_in = |address| self.only.iter().any(|network| network.contains(address));
+        !self.only.is_empty() && !peer.ip().is_some_and(is_in)
+    }
+
     fn serve(&self, socket: Socket, peer: Endpoint, permit: Permit) {
+        if self.turns_away(&peer) {
+            self.worker.counters().frontends[self.frontend].event(Event::Denied).increment();
+            return;
+        }
         let local = if self.local.ip().is_some_and(|address| address.is_unspecified()) {
             socket.local_addr().ok().and_then(|address| Endpoint::of_socket(&address)).unwrap_or(self.local)
         } else {

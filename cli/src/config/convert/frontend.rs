@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use lb_proxy::{
@@ -21,6 +22,12 @@ use crate::config::{
     raw::{self, Action, BindAddress, Kind, Named, Rule, Section},
     text,
 };
+
+/// Connections of [statistics], beside those of the process.
+const MAXCONN_APART: u32 = 64;
+
+/// For a request there.
+const BEGUN_WITHIN: Duration = Duration::from_secs(2);
 
 /// In the order of the file.
 pub(super) fn convert(
@@ -79,6 +86,8 @@ fn one(
     let built_in = FrontendTimeouts::default();
     // In mode tcp nothing uses these, so `[defaults]` doesn't reach them either.
     let http = |own, default| value(own, default).filter(|_| mode == Mode::Http);
+    // Whoever is slow to say what he wants keeps those out who look after the node.
+    let begun_within = |limit: Duration| if raw.is_apart { limit.min(BEGUN_WITHIN) } else { limit };
     let default_backend = default_backend(section, file, mode, backends, report);
     let rules = {
         let stage = if mode == Mode::Tcp { Stage::Connection } else { Stage::Request };
@@ -92,13 +101,20 @@ fn one(
         unix: raw.binds.iter().filter_map(unix).collect(),
         inherited: inherited(raw, report),
         tls: tls_by_place(raw, file, report),
-        maxconn: value(&raw.maxconn, &defaults.maxconn).unwrap_or(global_maxconn).min(global_maxconn),
+        maxconn: if raw.is_apart {
+            MAXCONN_APART
+        } else {
+            value(&raw.maxconn, &defaults.maxconn).unwrap_or(global_maxconn).min(global_maxconn)
+        },
         timeout: FrontendTimeouts {
             client: value(&own.client, &other.client).unwrap_or(built_in.client),
-            client_handshake: value(&own.client_handshake, &other.client_handshake)
-                .unwrap_or(built_in.client_handshake),
+            client_handshake: begun_within(
+                value(&own.client_handshake, &other.client_handshake).unwrap_or(built_in.client_handshake),
+            ),
             inspect: value(&own.inspect, &other.inspect).unwrap_or(built_in.inspect),
-            http_request: http(&own.http_request, &other.http_request).unwrap_or(built_in.http_request),
+            http_request: begun_within(
+                http(&own.http_request, &other.http_request).unwrap_or(built_in.http_request),
+            ),
             http_keep_alive: http(&own.http_keep_alive, &other.http_keep_alive)
                 .unwrap_or(built_in.http_keep_alive),
             client_fin: value(&own.client_fin, &other.client_fin),
@@ -118,6 +134,7 @@ fn one(
         statistics: statistics::convert(section, defaults, mode, &rules, context),
         rules,
         response_rules: rules::Context { stage: Stage::Response, ..context }.convert(&raw.response_rules),
+        is_apart: raw.is_apart,
         ambiguous_path: raw
             .ambiguous_path
             .as_ref()

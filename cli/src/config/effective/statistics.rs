@@ -1,22 +1,33 @@
-//! `statistics` of a frontend.
+//! `statistics` of a frontend, and `[statistics]`.
 
 use lb_proxy::config::{Statistics, UserList};
 
 use super::{line, list, quoted};
 
+/// Of a frontend.
 pub(super) fn write(out: &mut String, statistics: &Statistics, lists: &[UserList]) {
-    let page = statistics.has_page().then(|| format!("uri = {}", quoted(&statistics.uri)));
-    let metrics = statistics.metrics.as_ref().map(|metrics| format!("metrics = {}", quoted(metrics)));
-    let mut table = format!("{{ {}", page.into_iter().chain(metrics).collect::<Vec<_>>().join(", "));
+    let keys = keys(statistics, lists).into_iter().map(|(key, value)| format!("{key} = {value}"));
+    line(out, "statistics", format!("{{ {} }}", keys.collect::<Vec<_>>().join(", ")));
+}
+
+/// What both have.
+pub(super) fn keys(statistics: &Statistics, lists: &[UserList]) -> Vec<(&'static str, String)> {
+    let mut keys = Vec::new();
+    if statistics.has_page() {
+        keys.push(("uri", quoted(&statistics.uri)));
+    }
+    if let Some(metrics) = &statistics.metrics {
+        keys.push(("metrics", quoted(metrics)));
+    }
     if !statistics.allow.is_empty() {
         let networks = statistics.allow.iter().map(|network| quoted(&network.to_string()));
-        table.push_str(&format!(", allow = {}", list(networks)));
+        keys.push(("allow", list(networks)));
     }
     if let Some(users) = statistics.users.as_ref().and_then(|wanted| lists.get(wanted.users())) {
-        table.push_str(&format!(", users = {}", quoted(&users.name)));
+        keys.push(("users", quoted(&users.name)));
     }
     if statistics.is_public {
-        table.push_str(", public = true");
+        keys.push(("public", "true".to_owned()));
     }
-    line(out, "statistics", table + " }");
+    keys
 }

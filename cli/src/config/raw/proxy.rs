@@ -90,6 +90,8 @@ pub(crate) struct Section {
     pub(crate) error_pages: Vec<Page>,
     pub(crate) monitor: Option<Monitor>,
     pub(crate) statistics: Option<Statistics>,
+    /// It is `[statistics]`.
+    pub(crate) is_apart: bool,
     // Of a backend:
     pub(crate) log_health_checks: Option<At<bool>>,
     pub(crate) persist: Option<At<bool>>,
@@ -208,6 +210,7 @@ impl Section {
             error_pages: Vec::new(),
             monitor: None,
             statistics: None,
+            is_apart: false,
             watching: Watching::default(),
             readiness: None,
             hold: None,

@@ -100,6 +100,7 @@ pub(crate) fn listener(fields: Fields<'_>) -> Named<Section> {
         page.public = Some(At::new(true, fields.span));
     }
     section.statistics = Some(Statistics::At(page));
+    section.is_apart = true;
     let name = At::new(NAME.to_owned(), fields.span);
     fields.finish(|key| elsewhere(key, true));
     Named { name, value: section }
