@@ -133,6 +133,8 @@ struct Daemon {
     upgrade: Option<Upgrade>,
     /// Another process is in charge.
     retirement: Option<Retirement>,
+    /// Resets of exchanges.
+    telling: group::Telling,
     watchdog: Option<Watchdog>,
 }
 

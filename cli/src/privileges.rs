@@ -17,7 +17,7 @@ mod filter;
 mod folder;
 mod launcher;
 
-use std::{io, path::Path};
+use std::{io, path::Path, thread};
 
 use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use rustix::thread::set_no_new_privs;
@@ -99,6 +99,7 @@ pub enum EnterError {
 pub fn enter(config: &Config, start: Start<'_>) -> Result<Entered, EnterError> {
     raise_limits();
     let mut remarks = Vec::new();
+    remarks.extend(root_warning(&config.global));
     let account = Account::find(&config.global)?.filter(|account| !account.is_own());
     let account = account.filter(|account| {
         let is_here = account.is_here();
@@ -134,6 +135,43 @@ pub fn enter(config: &Config, start: Start<'_>) -> Result<Entered, EnterError> {
         remarks.dedup();
     }
     Ok(Entered { launcher, user: account.map(|account| account.name().to_owned()), remarks })
+}
+
+/// Does `work` on a thread that has the rights to files which the daemon has once it runs; `None` where those of this process
+/// can't be told to be others. `speaks`: the file has addresses.
+///
+/// # Errors
+/// The kernel does not let it become who the file wants.
+pub(crate) fn as_daemon<T: Send>(
+    global: &Global,
+    speaks: bool,
+    work: impl FnOnce() -> T + Send,
+) -> Option<io::Result<T>> {
+    if !nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    let account = Account::find(global).ok()?.filter(|account| !account.is_own());
+    let become_it = move || -> io::Result<()> {
+        match account.filter(Account::is_here) {
+            Some(account) if !account.is_root() => account.thread_becomes_it(),
+            _ => capabilities::restrict(Plan::new(capabilities::permitted()?, speaks, true).daemon),
+        }
+    };
+    thread::scope(|scope| {
+        let done = scope.spawn(|| become_it().map(|()| work())).join();
+        Some(done.unwrap_or_else(|_| Err(io::Error::other("the thread that looked has died"))))
+    })
+}
+
+/// What is to be known where the processes stay root.
+pub(crate) fn root_warning(global: &Global) -> Option<String> {
+    let account = Account::find(global).ok()?;
+    let stays = account.is_none_or(|account| account.is_root());
+    (stays && nix::unistd::geteuid().is_root() && account::root_is_real()).then(|| {
+        "lbctl stays root, so who gets into it can use root's sockets (systemd, a container engine) and is out of the jail: \
+         write user = \"lbctl\" into [global] (useradd --system lbctl)"
+            .to_owned()
+    })
 }
 
 /// Why nobody here can be who the file wants the processes to be.

@@ -3,11 +3,15 @@
 use std::{fmt::Write as _, net::Ipv4Addr};
 
 use lb_proxy::config::ServerAddress;
+use nix::unistd::User;
 
 use crate::{
     config::{self, text},
     exit::Exit,
 };
+
+/// The packages make it.
+const USER: &str = "lbctl";
 
 /// Arguments of `lbctl init`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +48,8 @@ pub fn run(arguments: &InitArguments) -> Exit {
             return Exit::Usage;
         }
     }
-    let text = first_file(arguments);
+    let has_user = User::from_name(USER).is_ok_and(|found| found.is_some());
+    let text = first_file(arguments, has_user);
     // One argument is fine alone; together they may clash, and the checks of the file know how.
     if let Err(diagnostics) = config::parse(&text, "lb.toml") {
         for diagnostic in diagnostics.iter() {
@@ -55,7 +60,7 @@ pub fn run(arguments: &InitArguments) -> Exit {
     super::print_all(text.as_bytes())
 }
 
-fn first_file(arguments: &InitArguments) -> String {
+fn first_file(arguments: &InitArguments, has_user: bool) -> String {
     let list = |items: Vec<String>| {
         let items: Vec<_> = items.iter().map(|item| format!("\"{item}\"")).collect();
         items.join(", ")
@@ -71,6 +76,7 @@ fn first_file(arguments: &InitArguments) -> String {
 # The same file, byte for byte, on every node: /etc/lbctl/lb.toml
 # Check it with `lbctl check`; every key is described in docs/configuration.md.
 
+# Whose the processes are once they run; without it they stay root, if root starts them.{user}
 # Each node and its own address. The first one is preferred.
 [cluster]
 {nodes}
@@ -85,6 +91,11 @@ addresses = [{vips}]
 {mode}bind    = {{ vip = \"web\", port = {port} }}
 servers = [{servers}]
 ",
+        user = if has_user {
+            format!("\n[global]\nuser = \"{USER}\"\n")
+        } else {
+            format!(" useradd --system {USER}, then:\n# [global]\n# user = \"{USER}\"\n")
+        },
         vrid = arguments.vrid,
         vips = list(arguments.vips.clone()),
         port = arguments.port,
@@ -106,4 +117,31 @@ fn vip(argument: &str) -> Result<String, String> {
 
 fn server(argument: &str) -> Result<ServerAddress, String> {
     text::server_address(argument).map_err(|why| format!("it {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        init: InitArguments,
+    }
+
+    #[test]
+    fn processes_are_not_roots_where_the_machine_has_the_user_of_the_packages() {
+        let words =
+            "init --node lb1=192.0.2.11 --node lb2=192.0.2.12 --vip 192.0.2.10 --server 192.0.2.21:80";
+        let arguments = Arguments::parse_from(words.split(' ')).init;
+        let user = |has_user| {
+            let config = config::parse(&first_file(&arguments, has_user), "lb.toml").expect("a good file");
+            config.global.user
+        };
+        assert_eq!(user(true), Some(lb_proxy::config::Owner::Name(USER.to_owned())));
+        assert_eq!(user(false), None);
+        assert!(first_file(&arguments, false).contains("\n# user = \"lbctl\"\n"));
+    }
 }

@@ -74,7 +74,9 @@ impl Daemon {
     pub(super) fn handle_step(&mut self, now: Moment, step: &Step) {
         match step {
             Step::Reset { exchanges } => {
-                tracing::info!(exchanges, "reset the exchanges on addresses that leave");
+                if self.telling.tells(now) {
+                    tracing::info!(exchanges, "reset the exchanges on addresses that leave");
+                }
                 if let Some(stop) = &mut self.stop {
                     stop.cut += *exchanges as u64;
                 }

@@ -1,11 +1,14 @@
 //! One group while the daemon runs: its tracker, and what the speaker last said of it.
 
+mod telling;
+
 use std::{net::IpAddr, time::Duration};
 
-use lb_proxy::{Fact, LogEvent, config::Severity};
 use lb_vrrp::{GroupConfig, GroupStatus, Moment, Readiness, State, Transition};
 use serde::{Deserialize, Serialize};
 
+use self::telling::after;
+pub(super) use self::telling::{Telling, log_transition, transition_event};
 use super::{
     hello::LocalGroup,
     report,
@@ -43,6 +46,8 @@ pub(super) struct Group {
     logged: Option<Readiness>,
     /// When the claim became Active whose last steps are in the log.
     logged_claim: Option<Moment>,
+    /// Its transitions.
+    telling: Telling,
 }
 
 /// What a process knows of a group, for the next one.
@@ -94,6 +99,7 @@ impl Group {
             yields: false,
             logged: None,
             logged_claim: None,
+            telling: Telling::default(),
         })
     }
 
@@ -146,6 +152,11 @@ impl Group {
         Some(wanted)
     }
 
+    /// Is this one to be told?
+    pub(super) fn tells(&mut self, now: Moment) -> bool {
+        self.telling.tells(now)
+    }
+
     /// A transition comes before the status that has it.
     pub(super) fn take_transition(&mut self, transition: &Transition) {
         if let Some((at, status)) = &mut self.status
@@ -166,11 +177,22 @@ impl Group {
             && self.logged_claim != Some(claim.at)
         {
             self.logged_claim = Some(claim.at);
-            tracing::info!(
+            if self.telling.has_told() {
+                tracing::info!(
+                    group = self.config.name,
+                    added = after(claim, claim.moments.added),
+                    announced = after(claim, claim.moments.announced),
+                    "holds the addresses"
+                );
+            }
+        }
+        if let Some(untold) = self.telling.untold(at) {
+            tracing::warn!(
                 group = self.config.name,
-                added = after(claim, claim.moments.added),
-                announced = after(claim, claim.moments.announced),
-                "holds the addresses"
+                untold,
+                is = %status.state,
+                reason = status.reason,
+                "so many transitions are not in the log: who can send into the network of the nodes can make them"
             );
         }
         self.status = Some((at, status));
@@ -290,65 +312,6 @@ fn tracker_config(config: &Config, group: &model::Group, own: &GroupConfig) -> T
         backends,
         first_round_limit: longest_check.min(FIRST_ROUND_LIMIT),
     }
-}
-
-/// One line with the reason, and each step of the move in milliseconds from the moment its cause was seen.
-pub(super) fn log_transition(group: &str, vips: &str, transition: &Transition) {
-    let moments = transition.moments;
-    tracing::info!(
-        group,
-        vips,
-        from = %transition.from,
-        to = %transition.to,
-        reason = transition.reason,
-        changed = after(transition, Some(transition.at)),
-        heard = after(transition, moments.heard),
-        removed = after(transition, moments.removed),
-        resigned = after(transition, moments.resigned),
-        added = after(transition, moments.added),
-        announced = after(transition, moments.announced),
-        "transition"
-    );
-}
-
-/// The same for the log of `[global]`.
-pub(super) fn transition_event<'a>(
-    group: &'a str,
-    vips: &'a str,
-    transition: &'a Transition,
-) -> LogEvent<'a> {
-    let Transition { from, to, reason, moments, detected, .. } = transition;
-    let steps = [
-        ("changed", Some(transition.at)),
-        ("heard", moments.heard),
-        ("removed", moments.removed),
-        ("resigned", moments.resigned),
-        ("added", moments.added),
-        ("announced", moments.announced),
-    ];
-    let steps = steps.into_iter().filter_map(|(name, step)| {
-        let microseconds = step?.saturating_since(*detected).as_micros();
-        Some((name, Fact::Number(u64::try_from(microseconds).unwrap_or(u64::MAX))))
-    });
-    LogEvent {
-        level: Severity::Notice,
-        source: "vrrp",
-        kind: "transition",
-        message: format!("VRRP group {group} ({vips}) is {to}, was {from}: {reason}").into(),
-        facts: vec![
-            ("group", Fact::text(group)),
-            ("vips", Fact::text(vips)),
-            ("from", Fact::text(from.to_string())),
-            ("to", Fact::text(to.to_string())),
-            ("reason", Fact::text(reason)),
-            ("us", Fact::Object(steps.collect())),
-        ],
-    }
-}
-
-/// A step of a move, counted from the moment that its cause was seen.
-fn after(transition: &Transition, step: Option<Moment>) -> Option<String> {
-    step.map(|step| format!("+{:.1} ms", step.saturating_since(transition.detected).as_secs_f64() * 1000.0))
 }
 
 #[cfg(test)]

@@ -58,9 +58,12 @@ impl Daemon {
                 let vips =
                     self.groups.iter().find(|found| found.config.name == group).map(group::Group::vips);
                 let vips = vips.unwrap_or_default();
-                group::log_transition(&group, &vips, &transition);
-                self.proxy.log(&group::transition_event(&group, &vips, &transition));
-                if let Some(found) = self.groups.iter_mut().find(|found| found.config.name == group) {
+                let mut found = self.groups.iter_mut().find(|found| found.config.name == group);
+                if found.as_mut().is_none_or(|found| found.tells(now)) {
+                    group::log_transition(&group, &vips, &transition);
+                    self.proxy.log(&group::transition_event(&group, &vips, &transition));
+                }
+                if let Some(found) = found {
                     found.tracker.handle_state(now, transition.to);
                     found.take_transition(&transition);
                 }

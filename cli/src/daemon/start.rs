@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use lb_proxy::{Proxy, StartError, drop_newcomers, inquiry::Desk, newcomers_are_dropped_by};
 use lb_vrrp::GroupConfig;
+use nix::unistd::geteuid;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
@@ -102,8 +103,8 @@ pub fn run(options: &RunOptions) -> Exit {
             return Exit::Failure;
         }
     };
-    if entered.user.is_some() && options.file != Path::new("-") {
-        // Who could not read it, nor what it names, could not reload it.
+    if (entered.user.is_some() || geteuid().is_root()) && options.file != Path::new("-") {
+        // Who could not read it, nor what it names, could not reload it. Root has given the right to read everything away.
         config = match load() {
             Ok(config) => config,
             Err(exit) => return exit,
@@ -241,6 +242,7 @@ async fn compose(
         obstacle,
         upgrade: None,
         retirement: None,
+        telling: super::group::Telling::default(),
         watchdog: Watchdog::find(clock::now(), before.is_some()),
     };
     daemon.greet();
@@ -269,7 +271,17 @@ async fn compose(
         // The unit has been up since the first process was; until systemd knows it, it would not believe this one.
         systemd::notify("READY=1");
     }
-    waiting.take().into_iter().for_each(Waiting::tell);
+    if let Some(waiting) = waiting.take() {
+        for frontend in daemon.proxy.status().frontends {
+            for (bind, why) in frontend.binds.iter().filter_map(|bind| Some((bind, bind.error.as_ref()?))) {
+                waiting.complain(&format!(
+                    "frontend {} does not listen on {}: {why}; lbctl runs, and tries again each second",
+                    frontend.name, bind.label
+                ));
+            }
+        }
+        waiting.tell();
+    }
     let exit = daemon.run().await;
     if daemon.retirement.is_some() {
         // The next process answers from now on.

@@ -68,6 +68,7 @@ pub(super) struct Signals {
     user2: Signal,
     pause: Signal,
     resume: Signal,
+    quit: Signal,
 }
 
 impl Signals {
@@ -80,6 +81,7 @@ impl Signals {
             user2: signal(SignalKind::user_defined2())?,
             pause: signal(SignalKind::from_raw(libc::SIGTTOU))?,
             resume: signal(SignalKind::from_raw(libc::SIGTTIN))?,
+            quit: signal(SignalKind::quit())?,
         })
     }
 
@@ -93,6 +95,11 @@ impl Signals {
             _ = self.user2.recv() => Event::ReopenLogs,
             _ = self.pause.recv() => Event::Frontends(FrontendOrder::Pause, "SIGTTOU"),
             _ = self.resume.recv() => Event::Frontends(FrontendOrder::Resume, "SIGTTIN"),
+            _ = self.quit.recv() => {
+                // HAProxy frees what its pools have too much of.
+                tracing::info!("SIGQUIT: there is nothing to free; lbctl stop ends lbctl");
+                Event::Timeout
+            }
         }
     }
 }

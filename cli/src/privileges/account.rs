@@ -4,6 +4,7 @@ use std::{ffi::CString, fs, io};
 
 use lb_proxy::config::Owner;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, setgroups, setresgid, setresuid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::config::model::Global;
 
@@ -128,6 +129,16 @@ impl Account {
         setresuid(self.user, self.user, self.user).map_err(failed("become it"))
     }
 
+    /// Makes this thread the account's, and no other one.
+    pub(super) fn thread_becomes_it(&self) -> io::Result<()> {
+        let id = |gid: &Gid| rustix::process::Gid::from_raw(gid.as_raw());
+        let groups: Vec<_> = self.groups.iter().map(id).collect();
+        set_thread_groups(&groups)?;
+        let (group, user) = (id(&self.group), rustix::process::Uid::from_raw(self.user.as_raw()));
+        set_thread_res_gid(group, group, group)?;
+        Ok(set_thread_res_uid(user, user, user)?)
+    }
+
     pub(super) fn is_root(&self) -> bool {
         self.user.is_root()
     }
@@ -148,6 +159,12 @@ fn maps(map: &str, id: u32) -> bool {
             _ => false,
         }
     })
+}
+
+/// Is root here root of the machine, and not somebody who is called so in a user namespace of theirs?
+pub(super) fn root_is_real() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// A user's name, or its number.

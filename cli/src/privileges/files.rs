@@ -3,7 +3,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    env, fs,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +12,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetError, RulesetStatus, Scope, make_bitflags, path_beneath_rules,
 };
+use nix::unistd::geteuid;
 
 use super::Start;
 use crate::config::Config;
@@ -34,7 +36,7 @@ const PROGRAMS: [&str; 5] = ["/lib", "/lib64", "/nix", "/opt", "/usr"];
 /// Where logs are.
 const LOGS: &str = "/var/log";
 
-/// Where Unix sockets are.
+/// Where Unix sockets are. Root could take those of others away there.
 const SOCKETS: &str = "/run";
 
 /// What is allowed in which folders.
@@ -47,7 +49,8 @@ struct Reach {
 }
 
 impl Reach {
-    fn of(config: &Config, start: Start<'_>) -> Self {
+    /// `is_root`: whoever runs it may do in folders whatever is let in here.
+    fn of(config: &Config, start: Start<'_>, is_root: bool) -> Self {
         let mut reach = Self::default();
         reach.read.extend(READ.map(PathBuf::from));
         let found = fs::read_dir("/").into_iter().flatten().flatten().map(|entry| entry.path());
@@ -62,7 +65,9 @@ impl Reach {
         for file in config.log_files().chain([start.control]).chain(start.pid_file) {
             reach.write.extend(folders_of(file));
         }
-        reach.sockets.insert(PathBuf::from(SOCKETS));
+        if !is_root {
+            reach.sockets.insert(PathBuf::from(SOCKETS));
+        }
         let sockets = config.proxy.frontends.iter().flat_map(|frontend| &frontend.unix);
         for path in sockets.filter_map(|bind| bind.address.path()) {
             reach.sockets.extend(folders_of(path));
@@ -91,8 +96,8 @@ fn folders_of(file: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 /// Confines this thread and all that it starts to what `config` names and what is usual. Where that can't be had it goes on
 /// without: what is to be said then.
 pub(super) fn confine(config: &Config, start: Start<'_>) -> Option<String> {
-    let reach = Reach::of(config, start);
-    let why = match restrict(&reach, start.takes_over).map(|status| status.ruleset) {
+    let reach = Reach::of(config, start, geteuid().is_root());
+    let why = match restrict(&reach, scope(config, start)).map(|status| status.ruleset) {
         Ok(RulesetStatus::NotEnforced) => "this kernel has none".to_owned(),
         Ok(RulesetStatus::PartiallyEnforced | RulesetStatus::FullyEnforced) => return None,
         Err(error) => error.to_string(),
@@ -102,12 +107,26 @@ pub(super) fn confine(config: &Config, start: Start<'_>) -> Option<String> {
     ))
 }
 
-fn restrict(reach: &Reach, takes_over: bool) -> Result<RestrictionStatus, RulesetError> {
+/// Whom it may not signal, and whose abstract sockets it may not connect to: those of whoever is not confined with it.
+fn scope(config: &Config, start: Start<'_>) -> BitFlags<Scope> {
+    let mut scope = BitFlags::empty();
+    // A speaker of an lbctl that was not confined would be out of reach for who takes it over, and has to be ended at times.
+    if !start.takes_over {
+        scope |= Scope::Signal;
+    }
+    let manager = env::var_os("NOTIFY_SOCKET").is_some_and(|at| at.as_bytes().starts_with(b"@"));
+    // A speaker asks whose the name of its lock is.
+    if !manager && config.groups.is_empty() && !config.names_abstract_sockets() {
+        scope |= Scope::AbstractUnixSocket;
+    }
+    scope
+}
+
+fn restrict(reach: &Reach, scope: BitFlags<Scope>) -> Result<RestrictionStatus, RulesetError> {
     let look = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let change = look | make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | MakeSock | RemoveFile});
     let rules = Ruleset::default().handle_access(AccessFs::from_all(VERSION))?;
-    // A speaker of an lbctl that was not confined would be out of reach for who takes it over, and has to be ended at times.
-    let rules = if takes_over { rules } else { rules.scope(Scope::Signal)? };
+    let rules = if scope.is_empty() { rules } else { rules.scope(scope)? };
     rules
         .create()?
         .add_rules(path_beneath_rules(&reach.read, look))?
@@ -137,7 +156,15 @@ pub(super) fn confine_speaker(runtime_dir: &Path) -> Result<(), RulesetError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, process::Command, thread};
+    use std::{
+        io,
+        os::{
+            linux::net::SocketAddrExt,
+            unix::net::{SocketAddr, UnixListener, UnixStream},
+        },
+        process::Command,
+        thread,
+    };
 
     use super::*;
     use crate::config;
@@ -176,7 +203,7 @@ mod tests {
         );
         fs::write(&file, text).unwrap();
         let config = config::load(&file).unwrap();
-        let reach = Reach::of(&config, start(&file, &runtime_dir, &control));
+        let reach = Reach::of(&config, start(&file, &runtime_dir, &control), false);
         for read in [folder.path().to_owned(), folder.path().join("pages"), folder.path().join("maps")] {
             assert!(reach.read.contains(&read), "{read:?} {reach:?}");
             assert!(!reach.write.contains(&read) && !reach.programs.contains(&read), "{read:?} {reach:?}");
@@ -184,6 +211,12 @@ mod tests {
         let write = [folder.path().join("logs"), "/var/log".into(), runtime_dir];
         assert_eq!(reach.write, BTreeSet::from(write));
         assert_eq!(reach.sockets, BTreeSet::from([folder.path().join("sockets"), "/run".into()]));
+        let of_root = Reach::of(&config, start(&file, &places(folder.path()).1, &control), true);
+        assert_eq!(
+            of_root.sockets,
+            BTreeSet::from([folder.path().join("sockets")]),
+            "others have theirs in /run"
+        );
     }
 
     #[test]
@@ -195,6 +228,9 @@ mod tests {
         fs::write(&file, "[listen.web]\nbind = \"*:80\"\nservers = [\"192.0.2.21:80\"]\n").unwrap();
         fs::write(other.path().join("secret"), "").unwrap();
         let config = config::load(&file).unwrap();
+        let name = format!("lbctl-test-{}", std::process::id());
+        let listens = SocketAddr::from_abstract_name(name).unwrap();
+        let _listener = UnixListener::bind_addr(&listens).unwrap();
         let (inside, outside) = (known.path().to_owned(), other.path().to_owned());
         thread::spawn(move || {
             let why_not = confine(&config, start(&file, &runtime_dir, &control));
@@ -208,6 +244,8 @@ mod tests {
             assert!(is_refused(fs::read(outside.join("secret")).map(|_| ())));
             assert!(is_refused(fs::write(outside.join("new"), "")));
             assert!(is_refused(fs::remove_file(outside.join("secret"))));
+            let strange = UnixStream::connect_addr(&listens).map(|_| ());
+            assert!(is_refused(strange), "what others offer without a file");
             let program = inside.join("run/program");
             fs::copy("/usr/bin/true", &program).unwrap();
             assert!(is_refused(Command::new(&program).status().map(|_| ())));

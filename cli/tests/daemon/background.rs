@@ -227,3 +227,19 @@ fn daemon_that_cant_start_ends_as_in_the_foreground() {
     assert_eq!(refused.status.code(), Some(64));
     assert!(errors(&refused).contains("--daemon needs a file"), "{}", errors(&refused));
 }
+
+#[test]
+fn daemon_says_on_the_terminal_what_it_does_not_listen_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file_path, run) = (folder.path().join("lb.toml"), folder.path().join("run"));
+    let taken = std::net::TcpListener::bind(unused_address()).expect("bound");
+    let address = taken.local_addr().expect("bound");
+    fs::write(&file_path, file("http", address, web_server(Duration::ZERO))).expect("written");
+    let started = lbctl().args(["run", "--daemon"]).arg(&file_path).arg("--runtime-dir").arg(&run).output();
+    let started = started.expect("ran");
+    let why = errors(&started);
+    assert_eq!(started.status.code(), Some(0), "{why}");
+    assert!(why.contains(&format!("frontend web does not listen on {address}: ")), "{why}");
+    assert!(why.contains("; lbctl runs, and tries again each second"), "{why}");
+    assert!(verb(&["stop", "--now"], &run.join("control.sock")).status.success());
+}

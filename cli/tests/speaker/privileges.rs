@@ -480,3 +480,46 @@ fn folder_that_belongs_to_somebody_else_is_named_with_what_to_do() {
         assert_eq!(ran.status.code(), Some(1));
     });
 }
+
+#[test]
+fn check_here_and_run_read_the_file_as_the_daemon_will() {
+    as_root("privileges::check_here_and_run_read_the_file_as_the_daemon_will", || {
+        super::net::run("mount", &["-t", "tmpfs", "tmpfs", "/run"]);
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let file = folder.path().join("lb.toml");
+        let page = folder.path().join("503.http");
+        let lbctl = |words: &[&str]| {
+            let ran = Command::new(env!("CARGO_BIN_EXE_lbctl")).args(words).arg(&file).output().unwrap();
+            (ran.status.code(), String::from_utf8_lossy(&ran.stderr).into_owned())
+        };
+        let closed = |path: &Path, owner: u32| {
+            chown(path, Some(owner), None).unwrap();
+            fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+        };
+        let nobody = User::from_name(USER).unwrap().unwrap().uid.as_raw();
+        let text = format!(
+            "[listen.web]\nbind = \"127.0.0.1:8000\"\nservers = [\"192.0.2.9:80\"]\nerror_page.503 = {page:?}\n"
+        );
+        for (user, owner, who) in [(format!("user = \"{USER}\"\n"), 0, USER), (String::new(), nobody, "root")]
+        {
+            fs::write(&file, format!("[global]\nmaxconn = 10\n{user}{text}")).unwrap();
+            fs::write(&page, "HTTP/1.1 503 Sorry\r\nContent-Length: 0\r\n\r\n").unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+            fs::set_permissions(&page, Permissions::from_mode(0o644)).unwrap();
+            let (code, said) = lbctl(&["check", "--here"]);
+            assert_eq!(code, Some(0), "{said}");
+            assert_eq!(said.contains("warning: lbctl stays root"), who == "root", "{said}");
+            for path in [&page, &file] {
+                closed(path, owner);
+                assert_eq!(lbctl(&["check"]).0, Some(0), "root reads everything");
+                for words in [&["check", "--here"][..], &["run"]] {
+                    let (code, said) = lbctl(words);
+                    assert_eq!(code, Some(78), "{words:?} {said}");
+                    assert!(said.contains(&format!("may not be read by user {who}")), "{words:?} {said}");
+                }
+                fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+            }
+        }
+    });
+}

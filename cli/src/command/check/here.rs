@@ -3,8 +3,9 @@
 //! It looks and never changes anything. The listeners are bound for a moment without SO_REUSEPORT, so that a port of
 //! another process is found even if that process shares it.
 
-use std::{io, net::SocketAddr, os::unix::net::UnixStream, time::Duration};
+use std::{io, net::SocketAddr, os::unix::net::UnixStream, path::Path, time::Duration};
 
+use lb_proxy::sample::Maps;
 use lb_vrrp::{Family, GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -15,7 +16,7 @@ mod unix;
 
 use super::strangers;
 use crate::{
-    config::{Config, MAXCONN, identify},
+    config::{self, Config, MAXCONN, identify},
     control::client::DEFAULT_SOCKET,
     interfaces::{
         LocalAddress, interface_of, local_addresses, nowhere_warnings, outside_networks, outside_warning,
@@ -37,7 +38,7 @@ pub(super) struct Finding {
 }
 
 /// Everything that does not fit, the worst first.
-pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
+pub(super) fn check(config: &Config, file: &Path, wanted: Option<&str>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let local = local_addresses();
     let mut own = None;
@@ -61,6 +62,11 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
         check_rights(&mut findings);
     }
     findings.extend(privileges::unknown_account(&config.global).map(fatal));
+    findings.extend(unreadable(config, file).map(fatal));
+    // The unit has a user of its own.
+    let warned =
+        privileges::root_warning(&config.global).filter(|_| !Path::new("/run/systemd/system").exists());
+    findings.extend(warned.map(warning));
     check_ports(config, &mut findings);
     findings.extend(nowhere_warnings(config).map(warning));
     let too_few = lb_proxy::descriptors::too_few(&config.proxy);
@@ -84,6 +90,24 @@ pub(super) fn check(config: &Config, wanted: Option<&str>) -> Vec<Finding> {
     findings.extend(names::check(config));
     findings.sort_by_key(|finding| !finding.fatal);
     findings
+}
+
+/// What this process can read and the daemon can't: root may read everything, and the daemon may not, whoever it is.
+fn unreadable(config: &Config, file: &Path) -> Option<String> {
+    if file == Path::new("-") {
+        return None;
+    }
+    let speaks = !config.groups.is_empty();
+    let look = || match config::load(file) {
+        Ok(config) => {
+            Maps::load(&config.proxy.maps).err().and_then(|errors| Some(errors.first()?.to_string()))
+        }
+        Err(diagnostics) => Some(diagnostics.iter().next()?.message.clone()),
+    };
+    match privileges::as_daemon(&config.global, speaks, look)? {
+        Ok(why) => why.map(|why| format!("once lbctl runs it can't read all of it: {why}")),
+        Err(error) => Some(format!("can't look as the daemon does: {error}")),
+    }
 }
 
 fn fatal(message: String) -> Finding {
