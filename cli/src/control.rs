@@ -107,6 +107,9 @@ pub struct StopReport {
     /// The process that ends.
     #[serde(default)]
     pub pid: Option<u32>,
+    /// The inode of the pid namespace in which it has that number: who asks may be in another one.
+    #[serde(default)]
+    pub pid_namespace: Option<u64>,
 }
 
 /// Answer of `POST /v1/log/reopen`.

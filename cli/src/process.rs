@@ -1,8 +1,12 @@
 //! A process that is nobody's child here, by a descriptor that never means another process.
 
 use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
+    fs, io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
+    path::Path,
     time::Duration,
 };
 
@@ -30,6 +34,27 @@ impl Process {
         Ok(Self { pid, descriptor: pidfd_open(number, PidfdFlags::empty())? })
     }
 
+    /// The one with this number in the pid namespace with this inode, as far as this process sees it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn find_in(namespace: u64, pid: u32) -> io::Result<Self> {
+        if pid_namespace(Path::new("/proc/self")) == Some(namespace) {
+            return Self::find(pid);
+        }
+        // Of a namespace below its own it sees the processes, under other numbers.
+        let is_it = |process: &Path| {
+            innermost_number(process) == Some(pid) && pid_namespace(process) == Some(namespace)
+        };
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let Some(number) = number.filter(|_| is_it(&entry.path())) {
+                return Self::find(number);
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
     /// Its number, while it runs.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
@@ -52,4 +77,16 @@ impl Process {
         let mut ended = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
         poll(&mut ended, PollTimeout::ZERO) == Ok(0)
     }
+}
+
+/// The inode of the pid namespace of the process in this folder of /proc, if this process may see it.
+pub(crate) fn pid_namespace(process: &Path) -> Option<u64> {
+    fs::metadata(process.join("ns/pid")).ok().map(|found| found.ino())
+}
+
+/// The process's number in its own pid namespace.
+fn innermost_number(process: &Path) -> Option<u32> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_whitespace().next_back()?.parse().ok()
 }

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::asking::{block_on, say};
+use super::asking::{block_on, print};
 use crate::{
     control::{
         NotOpened, ReopenReport,
         client::{Client, ClientError, DEFAULT_SOCKET},
     },
     exit::Exit,
-    output::text::{printable, printable_lines},
+    output::text::printable,
 };
 
 /// Arguments of `lbctl log`.
@@ -26,6 +26,9 @@ enum LogVerb {
         after_help = "SIGUSR2 to the daemon does the same.\n\nExit codes: 0 opened, 1 one can't be opened, no daemon or no answer, 64 usage."
     )]
     Reopen {
+        /// Print the report as JSON
+        #[arg(long)]
+        json: bool,
         /// The control socket of the daemon
         #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
         control: PathBuf,
@@ -34,12 +37,12 @@ enum LogVerb {
 
 /// Runs the verb.
 pub fn run(arguments: &LogArguments) -> Exit {
-    let LogVerb::Reopen { control } = &arguments.verb;
+    let LogVerb::Reopen { json, control } = &arguments.verb;
     block_on(async {
         match reopen(&Client::new(control)).await {
             Ok(report) => {
-                let said = if !report.files.is_empty() || report.failed.is_empty() {
-                    say(&printable_lines(&sentence(&report)))
+                let said = if *json || !report.files.is_empty() || report.failed.is_empty() {
+                    print(&report, *json, sentence)
                 } else {
                     Exit::Fine
                 };

@@ -1,7 +1,12 @@
 //! `lbctl nagios`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
 
+use super::asking::not_written;
 use crate::{
     control::{
         Status,
@@ -61,9 +66,15 @@ pub(super) fn misused(error: &clap::Error) -> Exit {
 }
 
 fn tell(report: &Report) -> Exit {
-    // Whoever does not read the line still has the code.
-    let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), report.text.as_bytes());
-    Exit::Of(report.level.code())
+    match io::stdout().lock().write_all(report.text.as_bytes()) {
+        // Nagios shows nothing then, and must not show that all is well.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            not_written(&error);
+            Exit::Of(Level::Unknown.code())
+        }
+        // Whoever does not read the line still has the code.
+        Ok(()) | Err(_) => Exit::Of(report.level.code()),
+    }
 }
 
 fn report(arguments: &NagiosArguments) -> Report {

@@ -2,14 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::asking::{block_on, say};
+use super::asking::{block_on, print};
 use crate::{
     control::{
         StopReport, StopRequest,
         client::{Answer, Client, ClientError, DEFAULT_SOCKET},
     },
     exit::Exit,
-    output::{age::took_milliseconds, text::printable_lines},
+    output::age::took_milliseconds,
 };
 
 /// From the report to the end of the process.
@@ -25,6 +25,9 @@ pub struct StopArguments {
     /// Don't let exchanges finish
     #[arg(long)]
     now: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
     /// The control socket of the daemon
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     control: PathBuf,
@@ -34,7 +37,7 @@ pub struct StopArguments {
 pub fn run(arguments: &StopArguments) -> Exit {
     block_on(async {
         match stop(arguments).await {
-            Ok(report) => say(&printable_lines(&sentence(&report))),
+            Ok(report) => print(&report, arguments.json, sentence),
             Err(error) => {
                 eprintln!("lbctl: {error}");
                 Exit::Failure
@@ -50,7 +53,7 @@ async fn stop(arguments: &StopArguments) -> Result<StopReport, ClientError> {
     if let Some(version) = other_version {
         eprintln!("lbctl: the daemon is version {version}, this is {}", env!("CARGO_PKG_VERSION"));
     }
-    client.wait_for_the_end(value.pid, END).await?;
+    client.wait_for_the_end(&value, END).await?;
     Ok(value)
 }
 

@@ -23,7 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{net::UnixStream, task::spawn_blocking};
 
-use super::{ErrorReport, VERSION_HEADER, VersionReport};
+use super::{ErrorReport, StopReport, VERSION_HEADER, VersionReport};
 use crate::{
     output::text::{printable, printable_lines},
     process::Process,
@@ -233,11 +233,14 @@ impl Client {
         Ok(Lines { client: self.clone(), body: answer.into_body(), bytes: Vec::new() })
     }
 
-    /// Returns when nobody listens any more, or after `limit` with an error.
-    pub async fn wait_for_the_end(&self, pid: Option<u32>, limit: Duration) -> Result<(), ClientError> {
+    /// Returns when nobody listens any more and the process of `report` has ended, or after `limit` with an error.
+    pub async fn wait_for_the_end(&self, report: &StopReport, limit: Duration) -> Result<(), ClientError> {
         // It has the lock of the socket as long as it lives: another one could not start before. One that can't be found has
         // ended.
-        let process = pid.and_then(|pid| Process::find(pid).ok());
+        let process = report.pid.and_then(|pid| match report.pid_namespace {
+            Some(namespace) => Process::find_in(namespace, pid).ok(),
+            None => Process::find(pid).ok(),
+        });
         let gone = async {
             while self
                 .connect()

@@ -7,12 +7,15 @@
 //! ```
 //! A second request hurries: nothing is waited for any more but the speaker's resignation.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use lb_vrrp::Moment;
 use tokio::sync::{oneshot, watch};
 
-use crate::control::{GivenAway, StopReport};
+use crate::{
+    control::{GivenAway, StopReport},
+    process::pid_namespace,
+};
 
 /// Past one interval, for the way to the other node and back.
 pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(50);
@@ -144,6 +147,7 @@ impl Stop {
             cut: self.cut,
             groups: self.outcomes.clone(),
             pid: Some(std::process::id()),
+            pid_namespace: pid_namespace(Path::new("/proc/self")),
         };
         for reply in self.replies.drain(..) {
             // Who asked may have gone away.

@@ -87,6 +87,11 @@ fn header(top: &Top, width: usize) -> Line<'static> {
     if status.drained.is_some() {
         text.push_str(" · DRAINED");
     }
+    if !status.earlier.is_empty() {
+        // They are in none of the numbers below.
+        let connections: u64 = status.earlier.iter().map(|process| process.connections).sum();
+        text.push_str(&format!(" · {} CONN before the upgrade", thousands(connections)));
+    }
     let (problems, tone) = match status.problems.len() {
         0 => ("no problems".to_owned(), Tone::Good),
         1 => ("1 problem".to_owned(), Tone::Bad),

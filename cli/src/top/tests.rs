@@ -6,7 +6,7 @@ use ratatui::{Terminal, backend::TestBackend};
 
 use super::{Key, Top, draw};
 use crate::{
-    control::{Problem, Ready, ServerState, Status, Timestamp},
+    control::{EarlierProcess, Problem, Ready, ServerState, Status, Timestamp},
     output::status::tests::healthy,
 };
 
@@ -46,6 +46,26 @@ fn busy() -> Status {
         server.statistics.traffic.rate.now = rate;
     }
     status
+}
+
+#[test]
+fn connections_of_processes_before_are_in_the_head() {
+    let mut status = healthy();
+    assert!(!screen(&mut Top::new(status.clone(), true), 80, 24).contains("before the upgrade"));
+    let process = |connections| EarlierProcess {
+        pid: 7,
+        version: "0.1.0".to_owned(),
+        since: status.at,
+        until: status.at,
+        connections,
+        exchanges: 1,
+    };
+    status.earlier = vec![process(1_200), process(34)];
+    let shown = screen(&mut Top::new(status, true), 100, 24);
+    assert!(
+        shown.lines().next().is_some_and(|head| head.contains(" · 1,234 CONN before the upgrade · ")),
+        "{shown}"
+    );
 }
 
 #[test]

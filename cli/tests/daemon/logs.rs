@@ -84,6 +84,9 @@ fn a_file_that_was_moved_away_is_opened_anew_by_the_verb_and_by_the_signal() {
 
     let first = folder.path().join("access.log.1");
     std::fs::rename(&log, &first).expect("moved");
+    let said = daemon.verb(&["log", "reopen", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    assert_eq!(report["files"][0], log.to_str().expect("UTF-8"));
     let said = daemon.verb(&["log", "reopen"]);
     assert_eq!(said.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&said.stdout), format!("opened anew: {}\n", log.display()));

@@ -72,3 +72,17 @@ fn without_a_daemon_it_is_critical_and_with_wrong_arguments_unknown() {
     let help = lbctl().args(["nagios", "--help"]).output().expect("ran");
     assert_eq!(help.status.code(), Some(0), "{help:?}");
 }
+
+#[test]
+fn what_cannot_be_written_is_unknown() {
+    let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let mut command = lbctl();
+    let output =
+        command.arg("nagios").arg("--control").arg(&daemon.socket).stdout(full).output().expect("ran");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("can't write to stdout: No space left"),
+        "{output:?}"
+    );
+}

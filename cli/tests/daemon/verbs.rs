@@ -4,13 +4,14 @@ use std::{
     io::{Read, Write},
     os::unix::{fs::PermissionsExt, net::UnixListener, process::CommandExt},
     path::Path,
+    process::Stdio,
     thread,
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, lbctl, verb, web_server};
+use crate::harness::{Daemon, lbctl, unused_address, verb, web_server};
 
 const VERBS: [&[&str]; 6] =
     [&["status"], &["status", "--json"], &["reload"], &["stop"], &["errors"], &["trace"]];
@@ -196,8 +197,8 @@ fn a_server_that_goes_down_is_a_problem_and_exit_2() {
     let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
     let text = std::fs::read_to_string(daemon.folder.path().join("lb.toml")).expect("read");
     drop(daemon);
-    let closed = crate::harness::unused_address();
-    let frontend = crate::harness::unused_address();
+    let closed = unused_address();
+    let frontend = unused_address();
     let servers = text.lines().find(|line| line.starts_with("servers")).expect("a line");
     let bind = text.lines().find(|line| line.starts_with("bind")).expect("a line");
     let text = text
@@ -222,7 +223,7 @@ fn watch_prints_again_and_survives_a_restart() {
     let mut child = lbctl()
         .args(["status", "--watch", "0.1", "--control"])
         .arg(&daemon.socket)
-        .stdout(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .expect("started");
     let mut stdout = child.stdout.take().expect("piped");
@@ -301,4 +302,27 @@ fn nothing_that_a_daemon_says_is_obeyed_by_the_terminal() {
     check(&["upgrade"], &daemon("upgrading", "200 OK", report), 0);
     let failed = format!(r#"{{"files":["a"],"failed":[{{"file":"{EVIL}","why":"so"}}]}}"#);
     check(&["log", "reopen"], &daemon("reopening", "200 OK", failed), 1);
+}
+
+#[test]
+fn stop_from_outside_a_container_waits_for_the_process_in_it() {
+    let frontend = unused_address();
+    let text = crate::harness::file("tcp", frontend, web_server(Duration::ZERO));
+    let mut daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        let mut outer = std::process::Command::new("unshare");
+        outer
+            .args(["-Urpf", "--kill-child", "--mount-proc"])
+            .arg(command.get_program())
+            .args(command.get_args());
+        outer.env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
+        outer.stdin(Stdio::null()).stdout(Stdio::null());
+        *command = outer;
+    });
+    assert_eq!(daemon.status_json().expect("a status")["pid"], 1);
+    let output = daemon.verb(&["stop", "--json"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "process 1 of this machine has not ended: {said}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&report["pid"], &report["cut"]), (&1.into(), &0.into()));
+    assert!(daemon.wait_for_exit().success());
 }
