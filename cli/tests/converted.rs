@@ -12,6 +12,8 @@ mod generated;
 #[allow(dead_code, reason = "shared with the tests of the daemon")]
 #[path = "daemon/harness.rs"]
 mod harness;
+#[path = "converted/values.rs"]
+mod values;
 
 use both::Both;
 
@@ -478,71 +480,6 @@ fn one_byte_leads_around_no_expression() {
     // The tests above have shown something.
     let [theirs, _] = both.ask("WEB", &with("/", "User-Agent: \u{e9} sqlmap"));
     assert!(theirs.starts_with("HTTP/1.1 403 "), "{theirs}");
-}
-
-#[test]
-fn converters_count_where_it_is_asked_whether_there_is_something() {
-    let both = Both::start("found");
-    let lost: Vec<_> = both.notes.lines().filter(|line| line.contains("not converted")).collect();
-    let is_of_numbers = |line: &&str| line.contains("`urlp_val(n)` of a value that is no number");
-    assert!(lost.iter().all(is_of_numbers) && !lost.is_empty(), "{}", both.notes);
-    let requests = [
-        get("/", &[]),
-        get("/", &["Host: evil.example.com"]),
-        get("/", &["Host: API.example.com"]),
-        get("/", &["Cookie: plan=free"]),
-        get("/", &["Cookie: plan=plus"]),
-        get("/admin", &[]),
-        get("/shop/x", &[]),
-        get("/", &["X-Tenant: plus"]),
-        get("/", &["X-Tenant: other"]),
-        get("/", &["X-Ver: www.example.com"]),
-        get("/", &["X-Ver: other"]),
-        get("/?n=-5", &[]),
-        get("/?n=-0", &[]),
-        get("/?n=0", &[]),
-        get("/?n=5", &[]),
-        get("/?n=6", &[]),
-        get("/", &["X-Real-IP: 10.0.0.1"]),
-        get("/", &["X-Real-IP: unknown"]),
-        get("/pq?a=b", &[]),
-        get("/pq/c", &[]),
-        get("/fx/?z=1", &[]),
-        get("/own", &[]),
-    ];
-    all_the_same(&both, "WEB", &requests);
-    all_the_same(&both, "OTHER", &[get("/", &[])]);
-}
-
-#[test]
-fn values_are_there_and_are_numbers_and_addresses_where_they_were() {
-    let both = Both::start("values");
-    assert!(!both.notes.contains("not converted") && !both.notes.contains("not the same"), "{}", both.notes);
-    let targets =
-        ["/?a", "/?a=", "/?a=5x", "/?b&a=5", "/?", "/a/b", "/a/b/c", "/a//b/", "/small/1", "/small/2"];
-    all_the_same(&both, "WEB", &targets.map(|target| get(target, &[])));
-    let of = |name: &str, values: &[&str]| -> Vec<_> {
-        values.iter().map(|value| get("/", &[&format!("{name}: {value}")])).collect()
-    };
-    all_the_same(&both, "WEB", &of("Cookie", &["a=", "a=1", "a", "a=; b=1", "b=1; a=", "b=1;a="]));
-    let numbers = ["false", "true", "0", "00", "1", "-1", "+1", "2x", "x, 2", "0,0", "", "a+b%20c"];
-    all_the_same(&both, "WEB", &of("X-Canary", &numbers));
-    let addresses = [
-        "10.1.2.3",
-        "10.1.2.3:8080",
-        "010.1.2.0003",
-        "192.0.2.9, 10.1.2.3:80",
-        "10.1.2.3:65536",
-        "10.1.2.3/24",
-        "10.1.2",
-        "unknown",
-        "[fd00::1]:80",
-        "fd00::1",
-        "192.0.2.1",
-    ];
-    all_the_same(&both, "WEB", &of("X-Real-IP", &addresses));
-    let [theirs, _] = both.ask("WEB", &get("/", &["X-Real-IP: 10.1.2.3:8080"]));
-    assert!(theirs.contains("x-address: 10.1.2.3\r\n") && theirs.contains("x-inside: 1\r\n"), "{theirs}");
 }
 
 #[test]
