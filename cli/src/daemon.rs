@@ -113,6 +113,8 @@ struct Daemon {
     tasks: JoinSet<()>,
     drain: Option<AbortHandle>,
     stop: Option<Stop>,
+    /// Groups whose exchanges are being reset: how many those were is not known yet.
+    resets: usize,
     /// The addresses are being given away; the process stays.
     giving: Option<draining::Drain>,
     /// By whom this node is kept out of the election.
@@ -158,7 +160,9 @@ impl Daemon {
                 Event::Step(Step::Upgrade(step)) => self.handle_upgrade(now, step),
                 Event::Step(Step::Counted(grown)) => self.count(grown),
                 Event::Step(step) => self.handle_step(now, &step),
-                Event::Signal(name, patience) => self.begin_stop(now, name, patience, None),
+                Event::Signal(name, patience) => {
+                    self.begin_stop(now, stop::Request { by: name.to_owned(), patience, reply: None });
+                }
                 Event::Frontends(order, name) => self.order_all_frontends(order, name),
                 Event::Reload => self.begin_reload(now, Request { by: "SIGHUP".to_owned(), reply: None }),
                 Event::ReopenLogs => self.reopen_logs(None),
@@ -168,7 +172,7 @@ impl Daemon {
                 return Ok(Exit::Fine);
             }
             self.settle();
-            if self.stop.as_ref().is_some_and(|stop| stop.stage == Stage::Over) {
+            if self.stop.as_ref().is_some_and(|stop| stop.stage == Stage::Over && self.resets == 0) {
                 return Ok(Exit::Fine);
             }
         }

@@ -62,7 +62,11 @@ impl Process {
 
     /// Ends it at once.
     pub(crate) fn kill(&self) -> io::Result<()> {
-        Ok(pidfd_send_signal(&self.descriptor, Signal::KILL)?)
+        self.signal(Signal::KILL)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(pidfd_send_signal(&self.descriptor, signal)?)
     }
 
     /// Waits until it has ended.

@@ -156,12 +156,15 @@ async fn listen(link: Rc<Link>, outbox: Rc<Outbox>, mut packet: Vec<u8>, command
         let command = match message {
             ToSpeaker::Configure { .. } => continue,
             ToSpeaker::HandOver => {
-                if let Ok(before) = link.adopt(descriptors, &commands) {
-                    // The last word to the one, and the first to the other.
-                    outbox.send(&FromSpeaker::HandedOver);
-                    outbox.redirect(link.socket());
-                    outbox.send(&FromSpeaker::Started);
-                    tokio::task::spawn_local(before.linger());
+                match link.adopt(descriptors, &commands) {
+                    Ok(before) => {
+                        // The last word to the one, and the first to the other.
+                        outbox.send(&FromSpeaker::HandedOver);
+                        outbox.redirect(link.socket());
+                        outbox.send(&FromSpeaker::Started);
+                        tokio::task::spawn_local(before.linger());
+                    }
+                    Err(error) => outbox.send(&FromSpeaker::NotHandedOver { why: error.to_string() }),
                 }
                 continue;
             }

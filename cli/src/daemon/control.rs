@@ -131,7 +131,7 @@ pub(super) enum Command {
         /// Name of the user who asked.
         by: String,
         /// Gets the report when everything is given away.
-        reply: oneshot::Sender<StopReport>,
+        reply: orders::Reply<StopReport>,
     },
 }
 

@@ -17,7 +17,7 @@ use super::{
     Daemon, clock,
     group::Group,
     orders::{Refused, Reply},
-    stop::ANSWER_MARGIN,
+    stop::{ANSWER_MARGIN, Whereabouts},
     wake::Step,
 };
 use crate::{
@@ -200,7 +200,7 @@ impl Daemon {
         // A reload that is asked for meanwhile follows.
         self.reloads.take_turn();
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
-        let earlier = self.earlier.drain(limit);
+        let (earlier, begun) = (self.earlier.drain(limit), drain.begun);
         drain.waits = Some(self.tasks.spawn(async move {
             if limit.is_zero() {
                 proxy.drain(limit).await;
@@ -208,7 +208,7 @@ impl Daemon {
                 tokio::join!(proxy.drain(limit), earlier);
                 proxy.hold_off(HOLD_OFF).await;
             }
-            let _ = steps.send(Step::ReadyToGive);
+            let _ = steps.send(Step::ReadyToGive { begun });
         }));
         self.giving = Some(drain);
     }
@@ -326,8 +326,9 @@ impl Daemon {
     }
 
     /// Short exchanges are over: the other node may take the addresses.
-    pub(super) fn leave_for_drain(&mut self, now: Moment) {
-        let Some(mut drain) = self.giving.take() else { return };
+    pub(super) fn leave_for_drain(&mut self, now: Moment, begun: Moment) {
+        let is_of_this = |drain: &mut Drain| drain.begun == begun && drain.stage == Stage::Draining;
+        let Some(mut drain) = self.giving.take_if(is_of_this) else { return };
         let held = self.groups.iter_mut().filter(|group| group.state() == State::Active);
         let mut interval = Duration::ZERO;
         for group in held {
@@ -344,23 +345,23 @@ impl Daemon {
         let is_held = |group: &String| held.contains(group);
         match drain.stage {
             Stage::Draining => {}
+            // What is cut is part of the report.
+            _ if self.resets > 0 => {}
             Stage::Leaving { until } if !drain.held.iter().any(is_held) || now >= until => {
-                let outcome = |group: &String| GivenAway {
-                    group: group.clone(),
-                    outcome: if is_held(group) {
-                        "given up: no other node answered"
-                    } else {
-                        "another node has taken it"
-                    }
-                    .to_owned(),
-                };
-                drain.outcomes = drain.held.iter().map(outcome).collect();
+                let where_are: Vec<_> = drain.held.iter().map(|group| self.whereabouts(group)).collect();
                 let is_switchover = matches!(drain.purpose, Purpose::Switchover(_));
+                let given_up = drain.held.iter().zip(&where_are).find_map(|(group, at)| match at {
+                    Whereabouts::GivenUp(reason) => Some(format!("{group} was given up meanwhile: {reason}")),
+                    Whereabouts::Here | Whereabouts::Elsewhere => None,
+                });
+                let outcomes = drain.held.iter().zip(where_are).map(|(group, at)| at.outcome(group));
+                drain.outcomes = outcomes.collect();
                 if !drain.held.iter().any(is_held) {
-                    if !is_switchover {
-                        return self.end_drain(now, drain);
-                    }
-                    return self.follow(now, drain);
+                    return match given_up {
+                        Some(why) if is_switchover => self.call_off(now, drain, &why),
+                        None if is_switchover => self.follow(now, drain),
+                        _ => self.end_drain(now, drain),
+                    };
                 }
                 if !drain.force || is_switchover {
                     let why = "no other node answered within one interval: this one goes on as before";
@@ -476,12 +477,12 @@ impl Daemon {
         self.end_of_turn(now);
     }
 
-    /// A stop goes before it, and drains the proxy itself.
-    pub(super) fn yield_to_stop(&mut self, now: Moment) {
-        if let Some(drain) = self.giving.take() {
-            self.refuse_drain(drain, "lbctl is about to stop");
-            self.end_of_turn(now);
-        }
+    /// A stop goes before it, and drains the proxy itself. Returns whether there was one.
+    pub(super) fn yield_to_stop(&mut self, now: Moment) -> bool {
+        let Some(drain) = self.giving.take() else { return false };
+        self.refuse_drain(drain, "lbctl is about to stop");
+        self.end_of_turn(now);
+        true
     }
 
     fn call_off(&mut self, now: Moment, drain: Drain, why: &str) {
@@ -491,6 +492,7 @@ impl Daemon {
 
     fn refuse_drain(&mut self, drain: Drain, why: &str) {
         tracing::warn!(by = drain.by, "the {} is called off: {why}", drain.word());
+        drain.waits.iter().for_each(AbortHandle::abort);
         for group in &mut self.groups {
             group.tracker.handle_leaving(None);
             // What is gone by then stays there.
@@ -564,7 +566,6 @@ impl Daemon {
                 return Err(why);
             }
             let called_off = Some(drain.ordered());
-            drain.waits.iter().for_each(AbortHandle::abort);
             self.call_off(now, drain, &format!("resume by {by}"));
             return Ok(ResumeReport { node, was: None, called_off });
         }

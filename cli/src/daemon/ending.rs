@@ -3,31 +3,33 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use lb_vrrp::{Moment, State};
-use tokio::{select, sync::oneshot};
+use tokio::select;
 
 use super::{
     Daemon, clock,
     control::Command,
     group::Group,
     problems,
-    stop::{Patience, Stage, Stop},
+    stop::{Patience, Request, Stage, Stop, Whereabouts},
     systemd,
     wake::Step,
 };
-use crate::control::{StopReport, Timestamp};
+use crate::control::Timestamp;
 
 /// For the last short exchanges, while newcomers are dropped.
 const HOLD_OFF: Duration = Duration::from_millis(50);
 
 impl Daemon {
     /// A second request, of whatever kind, hurries the first.
-    pub(super) fn begin_stop(
-        &mut self,
-        now: Moment,
-        by: &str,
-        patience: Patience,
-        reply: Option<oneshot::Sender<StopReport>>,
-    ) {
+    pub(super) fn begin_stop(&mut self, now: Moment, request: Request) {
+        if let Some(upgrade) = self.upgrade.as_mut().filter(|upgrade| upgrade.is_past_recall()) {
+            tracing::warn!(
+                by = request.by,
+                "another process is just taking over: the stop waits for what comes of it"
+            );
+            return upgrade.stops.push(request);
+        }
+        let Request { by, patience, reply } = request;
         if let Some(stop) = &mut self.stop {
             stop.replies.extend(reply);
             if !stop.now {
@@ -54,10 +56,14 @@ impl Daemon {
         stop.replies.extend(reply);
         stop.limit = limit;
         self.stop = Some(stop);
-        self.yield_to_stop(now);
+        let is_drained = self.yield_to_stop(now);
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
         let earlier = self.earlier.drain(limit);
         self.drain = Some(self.tasks.spawn(async move {
+            if is_drained {
+                // Newcomers are served until this one has drained.
+                proxy.stay().await;
+            }
             if at_once {
                 let left = proxy.drain(limit).await;
                 let _ = steps.send(Step::Drained { left });
@@ -74,6 +80,7 @@ impl Daemon {
     pub(super) fn handle_step(&mut self, now: Moment, step: &Step) {
         match step {
             Step::Reset { exchanges } => {
+                self.resets = self.resets.saturating_sub(1);
                 if self.telling.tells(now) {
                     tracing::info!(exchanges, "reset the exchanges on addresses that leave");
                 }
@@ -84,7 +91,7 @@ impl Daemon {
                     drain.count_cut(*exchanges);
                 }
             }
-            Step::ReadyToGive => self.leave_for_drain(now),
+            Step::ReadyToGive { begun } => self.leave_for_drain(now, *begun),
             Step::Drained { left } => {
                 self.drain = None;
                 let held = self.groups.iter().filter(|group| group.state() == State::Active);
@@ -120,6 +127,19 @@ impl Daemon {
         }
     }
 
+    /// Of a group that this node held.
+    pub(super) fn whereabouts(&self, name: &str) -> Whereabouts {
+        let group = self.groups.iter().find(|group| group.config.name == name);
+        match group.map(|group| (group.state(), group)) {
+            Some((State::Active, _)) => Whereabouts::Here,
+            Some((State::Initialize, group)) => {
+                let reason = group.status.as_ref().map(|(_, status)| status.reason.clone());
+                Whereabouts::GivenUp(reason.unwrap_or_default())
+            }
+            Some((State::Backup, _)) | None => Whereabouts::Elsewhere,
+        }
+    }
+
     /// Names of the groups that this node holds.
     pub(super) fn held(&self) -> Vec<&str> {
         let held = self.groups.iter().filter(|group| group.state() == State::Active);
@@ -128,7 +148,7 @@ impl Daemon {
 
     pub(super) fn settle_stop(&mut self, now: Moment) {
         let Some(mut stop) = self.stop.take() else { return };
-        let is_given = stop.given_away(now, &self.held());
+        let is_given = stop.given_away(now, &self.held(), |group| self.whereabouts(group));
         let reason = stop.reason.clone();
         self.stop = Some(stop);
         if !is_given {
@@ -191,7 +211,14 @@ impl Daemon {
             while self.commands.try_recv().is_ok() {}
             let (drain_timeout, is_alone) = (self.config.global.drain_timeout, self.groups.is_empty());
             let patience = |patience: Patience| patience.limit(drain_timeout, is_alone);
-            let cut = retirement.spend(&self.proxy, &mut self.signals, patience).await;
+            let untold = retirement.untold;
+            let insist = async {
+                if let Some(pid) = untold {
+                    systemd::insist_on_main_process(pid).await;
+                }
+            };
+            let spent = retirement.spend(&self.proxy, &mut self.signals, patience);
+            let (cut, ()) = tokio::join!(spent, insist);
             tracing::info!(cut, "ended: another process serves");
             return;
         }

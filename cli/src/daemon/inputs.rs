@@ -7,8 +7,15 @@ use lb_vrrp::Moment;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Daemon, Identity, Neighbours, clock, clock::Instants, control::Command, errors, group, hello, naming,
-    problems, reload::Request, report, stop::Patience, trace, wake::Step,
+    Daemon, Identity, Neighbours, clock,
+    clock::Instants,
+    control::Command,
+    errors, group, hello, naming, problems,
+    reload::Request,
+    report,
+    stop::{self, Patience},
+    trace,
+    wake::Step,
 };
 use crate::{
     control::{NotOpened, Phase, Problem, ReopenReport, Status},
@@ -19,7 +26,7 @@ use crate::{
 /// For workers to reset the exchanges of an address that is about to leave.
 const RESET_LIMIT: Duration = Duration::from_millis(5);
 
-/// For the processes before to say how many those were.
+/// For workers and the processes before to say how many those were.
 const COUNT_LIMIT: Duration = Duration::from_millis(200);
 
 impl Daemon {
@@ -73,6 +80,7 @@ impl Daemon {
             FromSpeaker::Log { .. }
             | FromSpeaker::Reconfigured
             | FromSpeaker::HandedOver
+            | FromSpeaker::NotHandedOver { .. }
             | FromSpeaker::Stopped => {}
         }
         Ok(())
@@ -93,20 +101,21 @@ impl Daemon {
     fn reset_exchanges(&mut self, group: String) {
         let Some(found) = self.groups.iter().find(|found| found.config.name == group) else { return };
         let Some(speaker) = self.speaker.clone() else { return };
+        self.resets += 1;
         let addresses = found.addresses();
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
         // Connections that still end in processes before this one are here no longer either.
         let earlier = self.earlier.reset(&addresses, COUNT_LIMIT);
         self.tasks.spawn(async move {
-            let mut earlier = std::pin::pin!(earlier);
-            let own = proxy.reset_connections(&addresses, RESET_LIMIT);
-            let (exchanges, before) = tokio::join!(own, timeout(RESET_LIMIT, &mut earlier));
+            let own = proxy.reset_connections(&addresses, COUNT_LIMIT);
+            let mut counted = std::pin::pin!(async { tokio::join!(own, earlier) });
+            let in_time = timeout(RESET_LIMIT, &mut counted).await;
             speaker.exchanges_reset(&group);
-            let before = match before {
-                Ok(before) => before,
-                Err(_) => earlier.await,
+            let (own, before) = match in_time {
+                Ok(counted) => counted,
+                Err(_) => counted.await,
             };
-            let exchanges = exchanges + usize::try_from(before).unwrap_or(usize::MAX);
+            let exchanges = own + usize::try_from(before).unwrap_or(usize::MAX);
             let _ = steps.send(Step::Reset { exchanges });
         });
     }
@@ -136,7 +145,7 @@ impl Daemon {
             Command::Upgrade(request) => self.begin_upgrade(now, request),
             Command::Stop { now: at_once, by, reply } => {
                 let patience = if at_once { Patience::None } else { Patience::Full };
-                self.begin_stop(now, &by, patience, Some(reply));
+                self.begin_stop(now, stop::Request { by, patience, reply: Some(reply) });
             }
         }
     }

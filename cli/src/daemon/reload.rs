@@ -14,12 +14,13 @@ use lb_proxy::{Prepared, ReloadError, Reloaded};
 use lb_vrrp::{GroupConfig, Moment};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
-use super::{Daemon, detach, problems, systemd, wake};
+use super::{Daemon, SpeakerHandle, detach, problems, systemd, wake};
 use crate::{
     config::{self, Config, Diagnostics},
     control::{Change, Problem, ReloadReport, Timestamp},
     interfaces::nowhere_warnings,
     log,
+    speaker::protocol::MESSAGE_MAX,
 };
 
 mod changes;
@@ -201,6 +202,15 @@ impl Daemon {
         let own: Vec<_> = self.groups.iter().map(|group| &group.config).collect();
         let running = Running { config: &self.config, identity: &self.identity, groups: &own };
         let mut plan = Plan::new(running, config).map_err(|obstacles| Refused::Now(obstacles.to_string()))?;
+        let gone = plan.gone(running);
+        if !SpeakerHandle::takes(&plan.groups_with(&gone, running)) {
+            // Nor could a speaker be started with it.
+            return Err(Refused::Now(format!(
+                "[vip] has more than the speaker can be told{}: {} kB is the most",
+                if gone.is_empty() { "" } else { " together with the addresses that go" },
+                MESSAGE_MAX >> 10
+            )));
+        }
         plan.identity.name().clone_into(&mut plan.config.proxy.node);
         let (proxy, config) = (Arc::clone(&self.proxy), plan.config.proxy_of(plan.identity.index()));
         reload.plan = Some(Box::new(plan));

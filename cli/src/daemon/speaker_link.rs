@@ -24,7 +24,7 @@ use crate::{
     keeper::{Alive, Page, Side},
     packets,
     privileges::Launcher,
-    speaker::protocol::FromSpeaker,
+    speaker::protocol::{FromSpeaker, MESSAGE_MAX, ToSpeaker},
 };
 use child::Child;
 use keeping::Keeper;
@@ -164,6 +164,12 @@ impl SpeakerHandle {
         self.order(Order::PeerReappeared);
     }
 
+    /// Is a configuration short enough to be told?
+    pub(super) fn takes(groups: &[GroupConfig]) -> bool {
+        let message = ToSpeaker::Reconfigure { groups: groups.to_vec() };
+        serde_json::to_vec(&message).is_ok_and(|message| message.len() <= MESSAGE_MAX)
+    }
+
     /// Another configuration of the same groups, which they can take over while they run
     /// ([`lb_vrrp::group::check_reconfigure`]). Returns when it is in force; a speaker that is started later has it as well.
     pub async fn reconfigure(&self, groups: Vec<GroupConfig>) {
@@ -177,7 +183,7 @@ impl SpeakerHandle {
     /// then.
     ///
     /// # Errors
-    /// It did not take them; it was killed then, and another one is started.
+    /// It could not take them, and goes on; or it did not answer: it was killed then, and another one is started.
     pub(super) async fn hand_over(&self, ends: Ends) -> Result<u32, String> {
         let (done, ended) = oneshot::channel();
         self.order(Order::HandOver { ends, done });
@@ -196,5 +202,97 @@ impl SpeakerHandle {
     fn order(&self, order: Order) {
         // The link task is gone only after the speaker ended for good.
         let _ = self.orders.send(order);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{config, speaker::protocol::FromSpeaker as Said};
+
+    /// Long enough for any machine.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    const FILE: &str = "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"\n[vip.web]\ninterface = \"eth1\"\nvrid = 51\n\
+                        addresses = [\"192.0.2.10\"]\n[listen.web]\nbind = { vip = \"web\", port = 80 }\nservers = [\"192.0.2.21:80\"]\n";
+
+    fn groups() -> Vec<GroupConfig> {
+        let config = config::parse(FILE, "lb.toml").expect("a good file");
+        config.groups.iter().map(|group| group.by_node[0].clone()).collect()
+    }
+
+    /// What a speaker has.
+    struct Other {
+        ends: Ends,
+        /// While it lives.
+        _alive: Alive,
+    }
+
+    /// A link whose other end is the test's.
+    fn link() -> (SpeakerHandle, mpsc::Receiver<FromSpeaker>, Other) {
+        let settings = SpeakerSettings {
+            groups: groups(),
+            runtime_dir: PathBuf::new(),
+            program: PathBuf::new(),
+            launcher: Launcher::default(),
+            is_unconfined: true,
+        };
+        let (expected, ends) = Expected::new().expect("a link");
+        let (handle, reports) =
+            SpeakerLink::adopt(settings, expected, std::process::id()).expect("this process");
+        let page = Page::open(ends.page.try_clone().expect("a descriptor")).expect("the page");
+        let alive = Alive::hold(Arc::new(page), Side::Speaker).expect("held");
+        (handle, reports, Other { ends, _alive: alive })
+    }
+
+    /// What the daemon says next. The test is the only one in its runtime, so it must not block.
+    async fn heard(other: &Other) -> ToSpeaker {
+        let mut room = vec![0; MESSAGE_MAX];
+        loop {
+            let received = rustix::net::recv(&other.ends.socket, &mut room, rustix::net::RecvFlags::DONTWAIT);
+            match received {
+                Ok((length, _)) => return serde_json::from_slice(&room[..length]).expect("a message"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_finds_the_socket_full_is_told_again() {
+        let (handle, _reports, other) = link();
+        for number in 0..20_000 {
+            handle.set_readiness(&format!("group {number}"), Readiness::Ready, false);
+        }
+        let asked = handle.clone();
+        let reconfigured = tokio::spawn(async move { asked.reconfigure(groups()).await });
+        // The order comes to a full socket: nothing is read before it was taken.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let told = async { while !matches!(heard(&other).await, ToSpeaker::Reconfigure { .. }) {} };
+        timeout(PATIENCE, told).await.expect("it is told");
+        packets::send(&other.ends.socket, &Said::Reconfigured, &[]).expect("sent");
+        timeout(PATIENCE, reconfigured).await.expect("it is in force").expect("no panic");
+    }
+
+    #[tokio::test]
+    async fn a_speaker_that_cannot_take_another_daemon_says_why_and_goes_on() {
+        let (handle, _reports, other) = link();
+        let (_, others) = Expected::new().expect("a link");
+        let asked = handle.clone();
+        let handed = tokio::spawn(async move { asked.hand_over(others).await });
+        timeout(PATIENCE, async { while !matches!(heard(&other).await, ToSpeaker::HandOver) {} })
+            .await
+            .expect("it is asked");
+        let why = "Too many open files".to_owned();
+        packets::send(&other.ends.socket, &Said::NotHandedOver { why }, &[]).expect("sent");
+        let refused = timeout(PATIENCE, handed).await.expect("answered").expect("no panic");
+        assert_eq!(refused, Err("the speaker can't take another daemon: Too many open files".to_owned()));
+        handle.peer_reappeared();
+        timeout(PATIENCE, async { while !matches!(heard(&other).await, ToSpeaker::PeerReappeared) {} })
+            .await
+            .expect("it is told on");
     }
 }

@@ -26,7 +26,7 @@ use super::{
         earlier::Earlier,
         program::Program,
     },
-    wake::Signals,
+    wake::{Harmless, Signals},
     watchdog::Watchdog,
 };
 use crate::{
@@ -45,6 +45,20 @@ pub fn run(options: &RunOptions) -> Exit {
     }
     let program = Program::find();
     lb_proxy::note_passed_descriptors();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let begun = runtime.and_then(|runtime| {
+        let inside = runtime.enter();
+        let harmless = Harmless::await_all()?;
+        drop(inside);
+        Ok((runtime, harmless))
+    });
+    let (runtime, harmless) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            eprintln!("lbctl: can't start the control thread's runtime: {error}");
+            return Exit::Failure;
+        }
+    };
     let mut waiting = match (options.detached && !options.take_over).then(Waiting::find).transpose() {
         Ok(waiting) => waiting,
         Err(error) => {
@@ -124,17 +138,11 @@ pub fn run(options: &RunOptions) -> Exit {
     for warning in config.warnings.headlines().chain(entered.remarks) {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = match runtime {
-        Ok(runtime) => {
-            let before = before.clone();
-            let started = Started { options, program, launcher: entered.launcher, before, obstacle };
-            runtime.block_on(compose(started, config, identity, &mut waiting))
-        }
-        Err(error) => Err(anyhow::Error::new(error).context("can't start the control thread's runtime")),
-    };
+    let launcher = entered.launcher;
+    let started = Started { options, program, launcher, before: before.clone(), obstacle, harmless };
+    let result = runtime.block_on(compose(started, config, identity, &mut waiting));
     if let Err(error) = &result {
-        refuse(&format!("{error:#}"), false);
+        refuse(&format!("{error:#}"), matches!(error.downcast_ref(), Some(StartError::Maps(_))));
         waiting.iter().for_each(|waiting| waiting.complain(&format!("{error:#}")));
     }
     match result {
@@ -157,6 +165,7 @@ struct Started<'a> {
     before: Option<Before>,
     /// Why no other one can take its place.
     obstacle: Option<String>,
+    harmless: Harmless,
 }
 
 async fn compose(
@@ -165,18 +174,19 @@ async fn compose(
     identity: Identity,
     waiting: &mut Option<Waiting>,
 ) -> anyhow::Result<Exit> {
-    let Started { options, program, launcher, before, obstacle } = started;
+    let Started { options, program, launcher, before, obstacle, harmless } = started;
     let pid_file = options.pid_file.as_deref().map(|path| PidFile::prepare(path, options.take_over));
     let pid_file = pid_file.transpose()?;
     let (runtime_dir, socket_path) = (options.runtime_dir(), options.control());
     let estate = before.as_ref().map(Before::estate).transpose()?;
     let (control, handover, earlier) = match estate {
-        Some(Estate { handover, groups, control, earlier }) => {
-            if groups != own_groups(&config, &identity) {
+        Some(estate) => {
+            if !estate.runs(&own_groups(&config, &identity)) {
                 anyhow::bail!(
                     "what the file says of [cluster] and [vip] is not what runs; first: lbctl reload"
                 );
             }
+            let Estate { handover, control, earlier, .. } = estate;
             (Some(control), Some(handover), earlier)
         }
         None => (None, None, Earlier::default()),
@@ -226,10 +236,11 @@ async fn compose(
         commands,
         steps_in,
         steps,
-        signals: Signals::new()?,
+        signals: Signals::new(harmless)?,
         tasks: JoinSet::new(),
         drain: None,
         stop: None,
+        resets: 0,
         giving: None,
         drained: None,
         reloads: Reloads::default(),

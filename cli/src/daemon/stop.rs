@@ -10,8 +10,9 @@
 use std::{path::Path, time::Duration};
 
 use lb_vrrp::Moment;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use super::orders::Reply;
 use crate::{
     control::{GivenAway, StopReport},
     process::pid_namespace,
@@ -22,6 +23,16 @@ pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
 /// What each of the two waits for exchanges may take when a proxy alone is to end soon: all of it is over within 2 s.
 const SOON: Duration = Duration::from_millis(500);
+
+/// Somebody wants one.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// A user, or a signal.
+    pub(super) by: String,
+    pub(super) patience: Patience,
+    /// A signal has none.
+    pub(super) reply: Option<Reply<StopReport>>,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -38,7 +49,7 @@ pub(super) struct Stop {
     /// Groups that this node held when the stop began.
     pub(super) held: Vec<String>,
     pub(super) outcomes: Vec<GivenAway>,
-    pub(super) replies: Vec<oneshot::Sender<StopReport>>,
+    pub(super) replies: Vec<Reply<StopReport>>,
     /// Ends the last wait for connections.
     hurry: watch::Sender<bool>,
 }
@@ -63,6 +74,29 @@ impl Patience {
             Self::Short if is_alone => drain_timeout.min(SOON),
             Self::Short | Self::Full => drain_timeout,
         }
+    }
+}
+
+/// Where a group is by now that this node held.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Whereabouts {
+    /// This node still holds it.
+    Here,
+    /// This node is a Backup of another one.
+    Elsewhere,
+    /// This node has given it up because of that, whether or not somebody takes it.
+    GivenUp(String),
+}
+
+impl Whereabouts {
+    /// For the report.
+    pub(super) fn outcome(self, group: &str) -> GivenAway {
+        let outcome = match self {
+            Self::Here => "given up: no other node answered".to_owned(),
+            Self::Elsewhere => "another node has taken it".to_owned(),
+            Self::GivenUp(reason) => format!("given up: {reason}"),
+        };
+        GivenAway { group: group.to_owned(), outcome }
     }
 }
 
@@ -119,22 +153,19 @@ impl Stop {
         }
     }
 
-    /// `held` are the groups that this node still holds; returns true once, when the speaker has to resign.
-    pub(super) fn given_away(&mut self, now: Moment, held: &[&str]) -> bool {
+    /// `held` are the groups that this node still holds, `find` says where one is; returns true once, when the speaker has to
+    /// resign.
+    pub(super) fn given_away(
+        &mut self,
+        now: Moment,
+        held: &[&str],
+        find: impl Fn(&str) -> Whereabouts,
+    ) -> bool {
         let Stage::Leaving { until } = self.stage else { return false };
         if !held.is_empty() && now < until {
             return false;
         }
-        self.outcomes = self
-            .held
-            .iter()
-            .map(|group| {
-                let kept = held.contains(&group.as_str());
-                let outcome =
-                    if kept { "given up: no other node answered" } else { "another node has taken it" };
-                GivenAway { group: group.clone(), outcome: outcome.to_owned() }
-            })
-            .collect();
+        self.outcomes = self.held.iter().map(|group| find(group).outcome(group)).collect();
         self.stage = Stage::Resigning;
         true
     }
@@ -151,7 +182,7 @@ impl Stop {
         };
         for reply in self.replies.drain(..) {
             // Who asked may have gone away.
-            let _ = reply.send(report.clone());
+            let _ = reply.send(Ok(report.clone()));
         }
     }
 }
@@ -170,23 +201,39 @@ mod tests {
         Stop::new("stop by root".to_owned(), at(0), false, vec!["default".to_owned()])
     }
 
+    fn here(_: &str) -> Whereabouts {
+        Whereabouts::Here
+    }
+
+    fn taken(_: &str) -> Whereabouts {
+        Whereabouts::Elsewhere
+    }
+
     #[test]
     fn the_speaker_resigns_as_soon_as_the_other_node_has_taken_everything() {
         let mut stop = stop();
-        assert!(!stop.given_away(at(0), &["default"]), "still draining");
+        assert!(!stop.given_away(at(0), &["default"], here), "still draining");
         stop.drained(at(100), INTERVAL);
-        assert!(!stop.given_away(at(101), &["default"]));
-        assert!(stop.given_away(at(103), &[]));
+        assert!(!stop.given_away(at(101), &["default"], here));
+        assert!(stop.given_away(at(103), &[], taken));
         assert_eq!(stop.outcomes[0].outcome, "another node has taken it");
-        assert!(!stop.given_away(at(104), &[]), "only once");
+        assert!(!stop.given_away(at(104), &[], taken), "only once");
     }
 
     #[test]
     fn a_stop_that_nobody_answers_goes_on_after_one_interval() {
         let mut stop = stop();
         stop.drained(at(100), INTERVAL);
-        assert!(!stop.given_away(at(249), &["default"]));
-        assert!(stop.given_away(at(250), &["default"]));
+        assert!(!stop.given_away(at(249), &["default"], here));
+        assert!(stop.given_away(at(250), &["default"], here));
         assert_eq!(stop.outcomes[0].outcome, "given up: no other node answered");
+    }
+
+    #[test]
+    fn a_group_that_is_lost_to_a_fault_on_the_way_is_not_said_to_be_taken() {
+        let mut stop = stop();
+        stop.drained(at(100), INTERVAL);
+        assert!(stop.given_away(at(103), &[], |_| Whereabouts::GivenUp("eth1 has no carrier".to_owned())));
+        assert_eq!(stop.outcomes[0].outcome, "given up: eth1 has no carrier");
     }
 }

@@ -1,7 +1,7 @@
 //! What systemd wants to hear of a service of Type=notify (sd_notify(3)).
 
 use std::{
-    env,
+    env, io,
     os::{
         linux::net::SocketAddrExt,
         unix::ffi::OsStrExt,
@@ -11,6 +11,10 @@ use std::{
 };
 
 use nix::time::{ClockId, clock_gettime};
+
+/// For systemd to read what came before.
+const RETRIES: u32 = 100;
+const RETRY: Duration = Duration::from_millis(50);
 
 /// A reload begins; `READY=1` ends it (systemd.service(5), Type=notify-reload).
 pub(super) fn notify_reloading() {
@@ -27,19 +31,44 @@ pub(super) fn watchdog_limit(succeeds: bool) -> Option<Duration> {
     (is_asked && !limit.is_zero()).then_some(limit)
 }
 
+/// Another process is the one to watch: systemd takes the end of the one that it knows for that of the service.
+///
+/// # Errors
+/// Its socket is full, or gone.
+pub(super) fn tell_main_process(pid: u32) -> io::Result<()> {
+    send(&format!("MAINPID={pid}"))
+}
+
+/// The same again, where it was not told.
+pub(super) async fn insist_on_main_process(pid: u32) {
+    let mut told = tell_main_process(pid);
+    for _ in 0..RETRIES {
+        if told.is_ok() {
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
+        told = tell_main_process(pid);
+    }
+    if let Err(error) = told {
+        tracing::error!(%error, pid, "systemd can't be told which process is in charge: it may end the service with this one");
+    }
+}
+
 /// Sends `state` (`READY=1`, `STOPPING=1`, `WATCHDOG=1`) where NOTIFY_SOCKET points; without one it does nothing.
 pub(super) fn notify(state: &str) {
-    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
+    if let Err(error) = send(state) {
+        tracing::debug!(%error, state, "can't notify systemd");
+    }
+}
+
+fn send(state: &str) -> io::Result<()> {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let address = match path.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
         _ => SocketAddr::from_pathname(&path),
     };
-    let sent = address.and_then(|address| {
-        let socket = UnixDatagram::unbound()?;
-        socket.set_nonblocking(true)?;
-        socket.send_to_addr(state.as_bytes(), &address)
-    });
-    if let Err(error) = sent {
-        tracing::debug!(%error, state, "can't notify systemd");
-    }
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(state.as_bytes(), &address?)?;
+    Ok(())
 }

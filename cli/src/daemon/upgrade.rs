@@ -3,8 +3,11 @@
 //! ```text
 //! begin ──▶ Ready: the next process accepts ──▶ SpeakerGiven ──▶ Taken: it is in charge ──▶ this one retires
 //!   │          │                                   │               │
-//!   └──────────┴───── refused: the next process is ended ◀─────────┘ everything as before
+//!   └──────────┴───── refused: the next process is ended ◀─────────┘ everything as before, but after SpeakerGiven for the speaker
 //! ```
+//! A speaker that was given away ends with the process that it was given to: it resigns, and another one starts as a Backup. A stop
+//! that is wanted from Ready on waits for what comes of the upgrade.
+//!
 //! The listening sockets, the control socket and the speaker go over as they are, so nobody outside notices: no
 //! connection is lost, and the election goes on. [`before`] is the other half.
 
@@ -19,6 +22,7 @@ mod words;
 use std::{io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
 use lb_vrrp::Moment;
+use rustix::process::Signal;
 use tokio::sync::oneshot;
 
 pub(super) use self::retirement::Retirement;
@@ -27,10 +31,16 @@ use self::{
     words::ToNext,
 };
 use super::{
-    Daemon, Identity, group::Group, hello::KnownSession, neighbours::boot_id, pid_file::PidFile, systemd,
-    wake,
+    Daemon, Identity,
+    group::Group,
+    hello::KnownSession,
+    neighbours::boot_id,
+    orders,
+    pid_file::PidFile,
+    stop::{self, Patience},
+    systemd, wake,
 };
-use crate::control::UpgradeReport;
+use crate::{control::UpgradeReport, process::Process};
 
 /// For workers to reset the exchanges of an address that is about to leave.
 const RESET_LIMIT: Duration = Duration::from_millis(5);
@@ -64,6 +74,16 @@ pub(super) struct Upgrade {
     hello: Option<OwnedFd>,
     /// What was known of the other nodes then.
     session: Option<KnownSession>,
+    /// The next process is being given what there is but once: it can't be called off any more.
+    is_past_recall: bool,
+    /// What to stop is settled when this is over.
+    pub(super) stops: Vec<stop::Request>,
+}
+
+impl Upgrade {
+    pub(super) fn is_past_recall(&self) -> bool {
+        self.is_past_recall
+    }
 }
 
 /// A task of it is done.
@@ -80,7 +100,15 @@ impl Daemon {
         match self.upgrade_orders() {
             Ok(orders) => {
                 tracing::info!(by = request.by, program = %orders.program.display(), "another process takes over");
-                self.upgrade = Some(Upgrade { request, begun: now, next: None, hello: None, session: None });
+                self.upgrade = Some(Upgrade {
+                    request,
+                    begun: now,
+                    next: None,
+                    hello: None,
+                    session: None,
+                    is_past_recall: false,
+                    stops: Vec::new(),
+                });
                 let proxy = Arc::clone(&self.proxy);
                 self.upgrade_step(async move { Step::Ready(Box::new(Next::start(orders, &proxy).await)) });
             }
@@ -135,6 +163,7 @@ impl Daemon {
         match step {
             Step::Ready(ready) => match *ready {
                 Ok(mut next) => {
+                    upgrade.is_past_recall = true;
                     if let Some(neighbours) = self.neighbours.take() {
                         let (socket, known) = neighbours.let_go();
                         (upgrade.hello, upgrade.session) = (socket, Some(known));
@@ -203,10 +232,13 @@ impl Daemon {
             took_ms = report.milliseconds,
             "succeeded"
         );
-        systemd::notify(&format!("MAINPID={}", report.pid));
+        let untold = systemd::tell_main_process(report.pid).is_err().then_some(report.pid);
+        for stop in upgrade.stops {
+            pass_on(stop, report.pid);
+        }
         let _ = upgrade.request.reply.send(Ok(report));
         let (channel, tally) = next.let_go();
-        self.retirement = Some(Retirement { channel, limit: upgrade.request.limit, tally });
+        self.retirement = Some(Retirement { channel, limit: upgrade.request.limit, tally, untold });
     }
 
     /// The next process is ended, and this one goes on.
@@ -223,6 +255,9 @@ impl Daemon {
             tracing::error!(%error, "can't start the speaker");
         }
         let _ = upgrade.request.reply.send(Err(refused));
+        for stop in upgrade.stops {
+            self.begin_stop(now, stop);
+        }
     }
 
     /// No other process takes the place of this one after all.
@@ -237,6 +272,9 @@ impl Daemon {
             self.say_hello(address, hello, session.map(|known| known.under(boot_id())));
         }
         if self.speaker.is_none() && !self.groups.is_empty() {
+            tracing::warn!(
+                "the speaker was the new process's by then and ended with it: the addresses may move"
+            );
             self.start_speaker(None)?;
         }
         self.handle_health(now);
@@ -248,5 +286,24 @@ impl Daemon {
         self.tasks.spawn(async move {
             let _ = steps.send(wake::Step::Upgrade(step.await));
         });
+    }
+}
+
+/// A stop that was wanted when another process had everything already: a signal is for that one, and who has asked asks again.
+fn pass_on(stop: stop::Request, pid: u32) {
+    match stop.reply {
+        Some(reply) => {
+            let why = format!("process {pid} has just taken over, and serves: again");
+            // Who asked may have gone away.
+            let _ = reply.send(Err(orders::Refused::Now(why)));
+        }
+        None => {
+            let signal = match stop.patience {
+                Patience::Full => Signal::USR1,
+                Patience::Short | Patience::None => Signal::TERM,
+            };
+            let sent = Process::find(pid).and_then(|process| process.signal(signal));
+            tracing::info!(by = stop.by, pid, ?sent, "passed on to the process that has taken over");
+        }
     }
 }

@@ -28,8 +28,8 @@ pub(super) enum Step {
     Reset { exchanges: usize },
     /// Short exchanges are finished; this many long ones are left.
     Drained { left: usize },
-    /// Short exchanges are finished, and the node is to be drained.
-    ReadyToGive,
+    /// Short exchanges are finished, and the drain or switchover that began then goes on.
+    ReadyToGive { begun: Moment },
     /// The speaker's process is gone.
     SpeakerGone,
     /// Connections have had their time; in the processes before this one so many were cut.
@@ -60,28 +60,43 @@ pub(super) enum Event {
     Timeout,
 }
 
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+/// Those that end nothing. One that comes while the process starts is heard once it runs; without this it would end or suspend it.
+pub(super) struct Harmless {
     hangup: Signal,
-    user1: Signal,
     user2: Signal,
     pause: Signal,
     resume: Signal,
     quit: Signal,
 }
 
-impl Signals {
-    pub(super) fn new() -> io::Result<Self> {
+impl Harmless {
+    /// In a runtime.
+    pub(super) fn await_all() -> io::Result<Self> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-            user1: signal(SignalKind::user_defined1())?,
             user2: signal(SignalKind::user_defined2())?,
             pause: signal(SignalKind::from_raw(libc::SIGTTOU))?,
             resume: signal(SignalKind::from_raw(libc::SIGTTIN))?,
             quit: signal(SignalKind::quit())?,
+        })
+    }
+}
+
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    user1: Signal,
+    harmless: Harmless,
+}
+
+impl Signals {
+    /// Those that end a process end one that starts at once, until then.
+    pub(super) fn new(harmless: Harmless) -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            user1: signal(SignalKind::user_defined1())?,
+            harmless,
         })
     }
 
@@ -89,13 +104,13 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => Event::Signal("SIGTERM", Patience::Short),
             _ = self.interrupt.recv() => Event::Signal("SIGINT", Patience::Short),
-            _ = self.hangup.recv() => Event::Reload,
+            _ = self.harmless.hangup.recv() => Event::Reload,
             // HAProxy's soft stop: whoever scripted that means an orderly one.
             _ = self.user1.recv() => Event::Signal("SIGUSR1", Patience::Full),
-            _ = self.user2.recv() => Event::ReopenLogs,
-            _ = self.pause.recv() => Event::Frontends(FrontendOrder::Pause, "SIGTTOU"),
-            _ = self.resume.recv() => Event::Frontends(FrontendOrder::Resume, "SIGTTIN"),
-            _ = self.quit.recv() => {
+            _ = self.harmless.user2.recv() => Event::ReopenLogs,
+            _ = self.harmless.pause.recv() => Event::Frontends(FrontendOrder::Pause, "SIGTTOU"),
+            _ = self.harmless.resume.recv() => Event::Frontends(FrontendOrder::Resume, "SIGTTIN"),
+            _ = self.harmless.quit.recv() => {
                 // HAProxy frees what its pools have too much of.
                 tracing::info!("SIGQUIT: there is nothing to free; lbctl stop ends lbctl");
                 Event::Timeout
@@ -125,7 +140,9 @@ impl Daemon {
             Stage::Leaving { until } => Some(until),
             Stage::Draining | Stage::Resigning | Stage::Finishing | Stage::Over => None,
         });
-        let giving = self.giving.as_ref().and_then(super::draining::Drain::poll_timeout);
+        // What is being reset is counted first.
+        let giving = self.giving.as_ref().filter(|_| self.resets == 0);
+        let giving = giving.and_then(super::draining::Drain::poll_timeout);
         let watchdog = self.watchdog.as_ref().map(Watchdog::poll_timeout);
         let all = trackers.chain(neighbours).chain(stop).chain(giving).chain(watchdog);
         all.fold(self.surroundings.next_look(), Moment::min)

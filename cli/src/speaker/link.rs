@@ -107,7 +107,7 @@ impl Link {
             let receive = || packets::receive(&*socket, &mut packet[..]);
             match socket.async_io(Interest::READABLE, receive).await {
                 Ok(message) => return message,
-                // The other end is the same program; a message that can't be read is one that was cut, and is repeated.
+                // The other end is the same program, or one of the same protocol that says more.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
                 Err(_) => return None,
             }

@@ -86,6 +86,11 @@ pub enum FromSpeaker {
     },
     /// The answer to `HandOver`: from now on it listens to the other daemon alone.
     HandedOver,
+    /// The other answer to `HandOver`: it still listens to this daemon.
+    NotHandedOver {
+        /// Why.
+        why: String,
+    },
     /// The answer to `Shutdown`: all is removed.
     Stopped,
 }

@@ -284,3 +284,29 @@ fn reload_makes_the_own_log_objects_and_texts_again() {
     assert_eq!(daemon.verb(&["reload"]).status.code(), Some(0));
     daemon.wait_until("a text", |daemon| daemon.log()[before.len()..].contains(" INFO "));
 }
+
+/// As logrotate runs it each night.
+#[test]
+fn rotation_reaches_a_daemon_and_is_silent_where_none_runs() {
+    let file = include_str!("../../package/lbctl.logrotate");
+    let (_, script) = file.split_once("postrotate\n").expect("a script");
+    let (script, _) = script.split_once("endscript").expect("its end");
+    let mut daemon = Daemon::start("http", web_server(Duration::ZERO));
+    let socket = daemon.socket.display().to_string();
+    let verb = format!("{} log reopen --control {socket}", env!("CARGO_BIN_EXE_lbctl"));
+    let script =
+        script.replace("/run/lbctl/control.sock", &socket).replace("/usr/bin/lbctl log reopen", &verb);
+    assert!(script.contains(&verb) && script.contains("-S "), "{script}");
+    let run = || {
+        let output = std::process::Command::new("sh").args(["-ec", &script]).output().expect("ran");
+        assert!(
+            output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(),
+            "{output:?}"
+        );
+    };
+    run();
+    assert!(daemon.log().contains("files of logs are opened anew"), "{}", daemon.log());
+    assert!(daemon.verb(&["stop"]).status.success());
+    daemon.wait_for_exit();
+    run();
+}

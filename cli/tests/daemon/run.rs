@@ -8,6 +8,7 @@ use std::{
         net::UnixDatagram,
         process::CommandExt,
     },
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -276,6 +277,40 @@ fn a_stop_that_waits_for_its_last_connections_answers_and_is_ended_at_once() {
     assert!(daemon.log().contains("asked again: stopping at once"), "{}", daemon.log());
 }
 
+/// A process that starts may take long, for its maps or names; so may the next one of an upgrade.
+#[test]
+fn signals_that_end_nothing_end_no_process_that_starts() {
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO));
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = std::fs::File::create(folder.path().join("log")).expect("created");
+    let mut command = lbctl();
+    command.args(["run", "-", "--runtime-dir"]).arg(folder.path().join("run"));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log).spawn().expect("started");
+    let mut file = child.stdin.take().expect("a pipe");
+    let socket = folder.path().join("run/control.sock");
+    let daemon = Daemon { child, folder, frontend, socket };
+    // It waits for its file.
+    daemon.wait_until("it is ready for signals", |daemon| {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
+        let caught = caught.and_then(|caught| u64::from_str_radix(caught, 16).ok()).unwrap_or_default();
+        caught & (1 << (Signal::SIGTTIN as u32 - 1)) != 0
+    });
+    for signal in [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTTOU] {
+        daemon.signal(signal);
+    }
+    file.write_all(text.as_bytes()).expect("read");
+    drop(file);
+    daemon.wait_until("it has heard them all", |daemon| {
+        let log = daemon.log();
+        let is_paused =
+            || daemon.status_json().is_some_and(|status| !status["frontends"][0]["paused"].is_null());
+        log.contains("can't be read again") && log.contains("files of logs are opened anew") && is_paused()
+    });
+}
+
 #[test]
 fn stop_now_says_what_it_cut() {
     let mut daemon = Daemon::start("tcp", web_server(Duration::from_secs(30)));
@@ -310,7 +345,7 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
         .arg(folder.path().join("run"))
         .env("NOTIFY_SOCKET", &path)
         .env("WATCHDOG_USEC", "1000000")
-        .stderr(std::process::Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .expect("started");
     let told = || {

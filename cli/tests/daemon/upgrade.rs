@@ -198,3 +198,57 @@ fn who_keeps_a_connection_to_the_control_socket_open_comes_back_to_the_process_i
     assert_eq!(String::from_utf8_lossy(&rest), "");
     assert!(daemon.verb(&["stop", "--now"]).status.success());
 }
+
+#[test]
+fn a_map_that_is_gone_is_a_bad_file_as_it_is_for_a_reload() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let map = folder.path().join("hosts.map");
+    fs::write(&map, "a b\n").expect("written");
+    let frontend = unused_address();
+    let text = format!(
+        "[map.hosts]\nfile = {map:?}\n[frontend.web]\nbind = \"{frontend}\"\n\
+         rules = [{{ set_header = {{ \"X-Host\" = '{{request.host|map(\"hosts\")}}' }} }}, {{ respond = {{ status = 200, body = \"hello\" }} }}]\n"
+    );
+    let daemon = Daemon::spawn(&text, frontend, None);
+    fs::remove_file(&map).expect("removed");
+    let refused = |verb| {
+        let output = daemon.verb(&[verb]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{verb}: {said}");
+        assert!(said.contains("hosts.map"), "{verb}: {said}");
+    };
+    refused("reload");
+    refused("upgrade");
+    assert_eq!(get(frontend).as_deref(), Some("hello"));
+}
+
+/// systemd takes the end of the main process that it knows for that of the service.
+#[test]
+fn systemd_is_told_of_the_process_in_charge_as_soon_as_it_listens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("bound");
+    manager.set_read_timeout(Some(PATIENCE)).expect("set");
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO));
+    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
+    let others = UnixDatagram::unbound().expect("a socket");
+    others.set_nonblocking(true).expect("set");
+    while others.send_to(b"X=1", &path).is_ok() {}
+    let output = daemon.verb(&["upgrade"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let pid = daemon.status_json().expect("a status")["pid"].to_string();
+    let mut state = [0; 200];
+    loop {
+        let length = manager.recv(&mut state).expect("told in the end");
+        if state[..length] == *format!("MAINPID={pid}").as_bytes() {
+            break;
+        }
+    }
+    daemon.wait_until("the process before ends then", |daemon| {
+        daemon.log().contains("ended: another process serves")
+    });
+    assert!(daemon.verb(&["stop", "--now"]).status.success());
+}

@@ -177,7 +177,6 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("log.queue.backend", "number", Since::Log, "%bq"),
     row("log.server.ip", "address", Since::Log, "%si"),
     row("log.server.port", "number", Since::Log, "%sp"),
-    row("log.server.status", "number", Since::Log, "-"),
 ];
 
 impl Since {

@@ -87,9 +87,8 @@ async fn third_letter_says_what_the_client_brought() {
 async fn fourth_letter_says_what_became_of_it_in_the_response() {
     let mode = |mode| Cookie { mode, ..Cookie::new("SRV") };
     for (policy, response, cookie, expected) in [
-        // It is only read.
-        (mode(CookieMode::Passive), OK, "SRV=app1", "----"),
-        (mode(CookieMode::Passive), SETS, "", "----"),
+        (mode(CookieMode::Passive), OK, "", "--NN"),
+        (mode(CookieMode::Passive), SETS, "", "--NP"),
         (Cookie { preserve: true, ..inserted() }, SETS, "", "--NP"),
         (inserted(), SETS, "SRV=app1", "--VD"),
         (inserted(), SETS, "", "--NI"),

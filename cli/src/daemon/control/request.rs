@@ -152,7 +152,10 @@ async fn change(
         "/v1/trace" => trace(body, commands, in_hand).await,
         "/v1/upgrade" => upgrade(body, commands, user).await,
         "/v1/log/reopen" => ask(commands, Command::ReopenLogs).await,
-        _ => stop(body, commands, user).await,
+        _ => {
+            let command = |StopRequest { now }, reply| Command::Stop { now, by: user.to_owned(), reply };
+            order(body, commands, command).await
+        }
     }
 }
 
@@ -286,23 +289,6 @@ fn parse<T: DeserializeOwned + Default>(body: &[u8]) -> serde_json::Result<T> {
 
 fn bad_body(error: &serde_json::Error) -> Answer {
     refusal(StatusCode::BAD_REQUEST, format!("the body is not what was expected: {error}"))
-}
-
-/// Answers when everything is given away: as long as that takes.
-async fn stop(body: &[u8], commands: &mpsc::Sender<Command>, user: &str) -> Answer {
-    let request: StopRequest = match parse(body) {
-        Ok(request) => request,
-        Err(error) => return bad_body(&error),
-    };
-    let (reply, answer) = oneshot::channel();
-    let command = Command::Stop { now: request.now, by: user.to_owned(), reply };
-    if commands.send(command).await.is_err() {
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned());
-    }
-    match answer.await {
-        Ok(report) => json(&report),
-        Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon ended at once".to_owned()),
-    }
 }
 
 async fn read_body(mut body: Incoming) -> Result<Bytes, Answer> {

@@ -41,6 +41,8 @@ pub(super) struct Keeper {
     patience: Patience,
     /// Who waits for a speaker to have the last configuration.
     reconfiguring: Vec<oneshot::Sender<()>>,
+    /// The speaker's socket was full: it has not got that configuration yet.
+    is_untold: bool,
     ending: Option<Ending>,
     /// Another daemon takes the speaker over; since then.
     handing_over: Option<(Moment, oneshot::Sender<Result<u32, String>>)>,
@@ -82,6 +84,7 @@ impl Keeper {
             readiness,
             patience: Patience::default(),
             reconfiguring: Vec::new(),
+            is_untold: false,
             ending: None,
             handing_over: None,
         }
@@ -193,6 +196,11 @@ impl Keeper {
                         if matches!(message, FromSpeaker::HandedOver) {
                             return Outcome::HandedOver;
                         }
+                        if let FromSpeaker::NotHandedOver { why } = &message
+                            && let Some((_, done)) = self.handing_over.take()
+                        {
+                            let _ = done.send(Err(format!("the speaker can't take another daemon: {why}")));
+                        }
                         let fatal = matches!(message, FromSpeaker::Fatal { .. });
                         let stopped = matches!(message, FromSpeaker::Stopped);
                         self.pass_on(message).await;
@@ -213,7 +221,12 @@ impl Keeper {
                         self.tell_to_end(child, &ending.reason);
                     }
                 }
-                _ = repeat.tick() => self.repeat_readiness(child),
+                _ = repeat.tick() => {
+                    if self.is_untold {
+                        self.tell_configuration(child);
+                    }
+                    self.repeat_readiness(child);
+                }
                 _ = look.tick() => {
                     let now = Moment::now();
                     let beat = self.page.last_beat();
@@ -258,13 +271,14 @@ impl Keeper {
             Some(Order::ExchangesReset { group }) => ToSpeaker::ExchangesReset { group },
             Some(Order::PeerReappeared) => ToSpeaker::PeerReappeared,
             Some(Order::Reconfigure { groups, done }) => {
-                self.settings.groups.clone_from(&groups);
+                self.settings.groups = groups;
                 self.reconfiguring.push(done);
-                if child.is_none() {
+                match child {
+                    Some(child) => self.tell_configuration(child),
                     // The next one begins with it.
-                    self.reconfigured();
+                    None => self.reconfigured(),
                 }
-                ToSpeaker::Reconfigure { groups }
+                return;
             }
             Some(Order::HandOver { ends, done }) => {
                 let taken =
@@ -295,7 +309,13 @@ impl Keeper {
         }
     }
 
+    fn tell_configuration(&mut self, child: &Child) {
+        let groups = self.settings.groups.clone();
+        self.is_untold = child.tell(&ToSpeaker::Reconfigure { groups }).is_err();
+    }
+
     fn reconfigured(&mut self) {
+        self.is_untold = false;
         for done in self.reconfiguring.drain(..) {
             let _ = done.send(());
         }

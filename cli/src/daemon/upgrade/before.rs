@@ -12,11 +12,12 @@ use anyhow::Context;
 use lb_proxy::{Handover, Known, Listener};
 use lb_vrrp::GroupConfig;
 use nix::unistd::dup2_stdin;
+use serde_json::Value;
 
 use super::{
     channel::Channel,
     earlier::Earlier,
-    words::{FromNext, PROTOCOL, ToNext},
+    words::{FromNext, PROTOCOL, ToNext, says_all},
 };
 use crate::{
     control::Ordered,
@@ -39,11 +40,21 @@ pub(in crate::daemon) struct Before(Channel);
 pub(in crate::daemon) struct Estate {
     pub(in crate::daemon) handover: Handover,
     /// What its speaker runs.
-    pub(in crate::daemon) groups: Vec<GroupConfig>,
+    groups: Vec<Value>,
     /// Its control socket and the lock of that.
     pub(in crate::daemon) control: [OwnedFd; 2],
     /// Processes before it, whose connections still end.
     pub(in crate::daemon) earlier: Earlier,
+}
+
+impl Estate {
+    /// Does its speaker run these, as far as its program knows them? A speaker of another program is replaced, and begins with all.
+    pub(in crate::daemon) fn runs(&self, groups: &[GroupConfig]) -> bool {
+        let is_run = |(own, known): (&GroupConfig, &Value)| {
+            serde_json::to_value(own).is_ok_and(|own| says_all(&own, known))
+        };
+        groups.len() == self.groups.len() && groups.iter().zip(&self.groups).all(is_run)
+    }
 }
 
 /// What the control interface has counted, by name.

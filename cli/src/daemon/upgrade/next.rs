@@ -6,13 +6,14 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    thread,
     time::Duration,
 };
 
 use lb_proxy::{Handover, Proxy, Tally};
 use lb_vrrp::GroupConfig;
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     Refused,
@@ -142,18 +143,20 @@ impl Next {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Err(Refused::Now(format!("the new process said nothing for {} s", limit.as_secs())))
             }
-            Err(_) => Err(Refused::Now(format!("the new process {}; see its output", self.how_it_ended()))),
+            Err(_) => {
+                Err(Refused::Now(format!("the new process {}; see its output", self.how_it_ended().await)))
+            }
         }
     }
 
-    fn how_it_ended(&mut self) -> String {
+    async fn how_it_ended(&mut self) -> String {
         let Some(process) = &mut self.process else { return "ended".to_owned() };
         // Its end of the conversation is closed a moment before it has ended.
         for _ in 0..100 {
             if let Ok(Some(status)) = process.try_wait() {
                 return format!("ended ({status})");
             }
-            std::thread::sleep(Duration::from_millis(1));
+            sleep(Duration::from_millis(1)).await;
         }
         "closed the conversation".to_owned()
     }
@@ -199,8 +202,8 @@ impl Drop for Next {
     fn drop(&mut self) {
         let Some(mut process) = self.process.take() else { return };
         let _ = process.kill();
-        // The kernel ends it at once; the wait takes its remains away.
-        let _ = process.wait();
+        // Its end takes as long as its memory is large; the wait takes its remains away.
+        let _ = thread::Builder::new().name("reaper".to_owned()).spawn(move || process.wait());
     }
 }
 
@@ -246,7 +249,8 @@ fn pass_on(channel: &Channel, handover: &Handover, orders: &Orders) -> io::Resul
     serde_json::to_writer(&mut file, &handover.known)?;
     file.flush()?;
     file.rewind()?;
-    channel.send(&ToNext::Known { groups: orders.groups.clone() }, &[file.get_ref().as_fd()])?;
+    let groups = orders.groups.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+    channel.send(&ToNext::Known { groups }, &[file.get_ref().as_fd()])?;
     for before in orders.before.chunks(packets::DESCRIPTORS_MAX) {
         let before: Vec<_> = before.iter().map(AsFd::as_fd).collect();
         channel.send(&ToNext::Before, &before)?;

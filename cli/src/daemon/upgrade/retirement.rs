@@ -34,6 +34,8 @@ pub(in crate::daemon) struct Retirement {
     pub(super) limit: Duration,
     /// What the next process knows of its counters.
     pub(super) tally: Option<Tally>,
+    /// systemd has not heard yet that it is in charge.
+    pub(in crate::daemon) untold: Option<u32>,
 }
 
 /// The process in charge ends, and so does this one.
@@ -53,7 +55,7 @@ impl Retirement {
         signals: &mut wake::Signals,
         patience: impl Fn(Patience) -> Duration,
     ) -> u32 {
-        let Self { channel, limit, mut tally } = self;
+        let Self { channel, limit, mut tally, untold: _ } = self;
         let deadline = Instant::now() + limit;
         let until = Cell::new(deadline);
         let (ends_in, mut ends) = mpsc::unbounded_channel::<End>();

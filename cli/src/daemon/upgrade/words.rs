@@ -15,8 +15,8 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use lb_proxy::Grown;
-use lb_vrrp::GroupConfig;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     control::{EarlierProcess, Ordered, ServerOrder},
@@ -78,8 +78,8 @@ pub(in crate::daemon) enum ToNext {
     Listener { place: String },
     /// With the file of [`lb_proxy::Known`] as JSON.
     Known {
-        /// What the speaker runs.
-        groups: Vec<GroupConfig>,
+        /// What the speaker runs: a [`lb_vrrp::GroupConfig`] each, as its program says it.
+        groups: Vec<Value>,
     },
     /// With its ends of the conversations with processes before it, whose connections still end.
     Before,
@@ -110,9 +110,70 @@ pub(in crate::daemon) enum ToNext {
     Done { number: u64, count: u64 },
 }
 
+/// Does `own` say all that `known` says? It may say more: of what the other program does not know.
+pub(super) fn says_all(own: &Value, known: &Value) -> bool {
+    match (own, known) {
+        (Value::Object(own), Value::Object(known)) => known
+            .iter()
+            .all(|(name, known)| own.get(name).map_or(known.is_null(), |own| says_all(own, known))),
+        (Value::Array(own), Value::Array(known)) => {
+            own.len() == known.len() && own.iter().zip(known).all(|(own, known)| says_all(own, known))
+        }
+        (own, known) => own == known,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde::de::DeserializeOwned;
+
     use super::*;
+    use crate::speaker::protocol::{FromSpeaker, ToSpeaker};
+
+    /// What programs of this protocol have said, a message a line, after who says it. Nothing is taken out of this file without
+    /// another [`PROTOCOL`], and a new message or field is a further line.
+    const SAID: &str = include_str!("said.jsonl");
+
+    /// What is read of `said` says all of it again.
+    fn is_understood<T: DeserializeOwned + Serialize>(said: &Value) -> Result<(), String> {
+        let read: T = serde_json::from_value(said.clone()).map_err(|error| error.to_string())?;
+        let again = serde_json::to_value(&read).map_err(|error| error.to_string())?;
+        if says_all(&again, said) { Ok(()) } else { Err(format!("becomes {again}")) }
+    }
+
+    #[test]
+    fn all_that_programs_of_this_protocol_have_said_is_understood() {
+        for line in SAID.lines() {
+            let (who, said) = line.split_once(' ').expect("a message");
+            let said: Value = serde_json::from_str(said).expect("JSON");
+            let understood = match who {
+                "next" => is_understood::<FromNext>(&said),
+                "before" => is_understood::<ToNext>(&said),
+                "known" => is_understood::<lb_proxy::Known>(&said),
+                "group" => is_understood::<lb_vrrp::GroupConfig>(&said),
+                "daemon" => is_understood::<ToSpeaker>(&said),
+                "speaker" => is_understood::<FromSpeaker>(&said),
+                other => panic!("{other}"),
+            };
+            assert_eq!(understood, Ok(()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_another_program_knows_less_of_is_the_same_and_one_with_another_value_is_not() {
+        let own =
+            serde_json::json!({ "name": "web", "members": [{ "vrid": 51, "later": 1 }], "later": null });
+        for (known, is_same) in [
+            (r#"{ "name": "web", "members": [{ "vrid": 51 }] }"#, true),
+            (r#"{ "name": "web", "members": [{ "vrid": 51, "later": 1 }], "later": null }"#, true),
+            (r#"{ "name": "web", "members": [{ "vrid": 52 }] }"#, false),
+            (r#"{ "name": "web", "members": [] }"#, false),
+            (r#"{ "name": "web", "members": [{ "vrid": 51 }], "gone": 7 }"#, false),
+        ] {
+            let known = serde_json::from_str(known).expect("JSON");
+            assert_eq!(says_all(&own, &known), is_same, "{known}");
+        }
+    }
 
     #[test]
     fn what_a_program_of_before_says_is_understood() {

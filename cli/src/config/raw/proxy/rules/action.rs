@@ -65,7 +65,6 @@ pub(crate) enum Action {
         kind: Option<String>,
         headers: Vec<(String, At<String>)>,
         content: Content,
-        denies: bool,
     },
 }
 
