@@ -195,7 +195,8 @@ pub(crate) async fn finish(limits: &[Arc<Limit>], workers: &[WorkerHandle], limi
             worker.registry().close_served(|_| true);
         })
     });
-    let _ = timeout_at(deadline, join_all(orders)).await;
+    // Without a limit as well: until then workers take permits to see whether somebody is in a queue, and those would be counted.
+    let _ = timeout_at(start + limit.max(ANSWER), join_all(orders)).await;
     // The first request of a new connection may be on its way.
     none_left(limits, start + GRACE.min(limit / 4)).await;
     let close = workers.iter().map(|worker| worker.run(|worker| worker.registry().close_idle()));

@@ -229,6 +229,21 @@ async fn stop_ends_at_its_limit_and_what_is_left_is_reset_on_both_sides() {
 }
 
 #[tokio::test]
+async fn stop_at_once_counts_connections_and_not_looks_into_queues() {
+    let server = Scripted::named("hello").await;
+    // As long as it takes to look into so many, a worker has a place that is no connection's.
+    let binds = (0..200).map(|_| Bind { label: "front:0".to_owned(), address: ANY, accept_proxy: None });
+    let mut config = config(Mode::Tcp, &[server.address]);
+    config.frontends[0].binds = binds.collect();
+    for _ in 0..20 {
+        let proxy = Proxy::start(config.clone()).unwrap();
+        let mut client = connect(&proxy).await;
+        read_n(&mut client, 5).await;
+        assert_eq!(proxy.stop(Duration::ZERO).await, 1);
+    }
+}
+
+#[tokio::test]
 async fn dropping_the_proxy_frees_its_port_at_once() {
     let proxy = Proxy::start(config(Mode::Tcp, &[])).unwrap();
     let front = address(&proxy);
