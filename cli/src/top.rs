@@ -2,6 +2,7 @@
 //! clock and no daemon: keys and reports go in, lines come out.
 
 mod draw;
+mod rates;
 
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::{cmp::Reverse, time::Duration};
 use crate::control::{Backend, Server, Status};
 
 pub use draw::draw;
+use rates::Rates;
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,21 +51,13 @@ pub enum Sort {
     Errors,
 }
 
-/// Bytes per second of a frontend, from and to clients.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Flow {
-    received: u64,
-    sent: u64,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Top {
     status: Status,
     /// What came while it was frozen.
     newer: Option<Status>,
-    /// By frontend.
-    flows: Vec<Flow>,
+    rates: Rates,
     /// For how long the daemon has not answered, and why.
     trouble: Option<(Duration, String)>,
     sort: Sort,
@@ -103,7 +97,7 @@ impl Top {
     /// With the first report.
     pub fn new(status: Status, is_coloured: bool) -> Self {
         Self {
-            flows: vec![Flow::default(); status.frontends.len()],
+            rates: Rates::new(&status),
             status,
             newer: None,
             trouble: None,
@@ -162,15 +156,7 @@ impl Top {
     }
 
     fn show(&mut self, status: Status) {
-        let seconds = status.at.saturating_since(self.status.at).as_secs_f64();
-        let flow = |now: &crate::control::Frontend| {
-            let before = self.status.frontends.iter().find(|before| before.name == now.name);
-            before.filter(|_| seconds > 0.0).map_or_else(Flow::default, |before| Flow {
-                received: per_second(before.bytes_in, now.bytes_in, seconds),
-                sent: per_second(before.bytes_out, now.bytes_out, seconds),
-            })
-        };
-        self.flows = status.frontends.iter().map(flow).collect();
+        self.rates.go_on(&status);
         self.status = status;
     }
 
@@ -183,7 +169,7 @@ impl Top {
             Sort::File => {}
             Sort::State => all.sort_by_key(|(_, server)| server.is_usable()),
             Sort::Sessions => all.sort_by_key(|(_, server)| Reverse(server.in_flight)),
-            Sort::Rate => all.sort_by_key(|(_, server)| Reverse(server.statistics.traffic.rate.now)),
+            Sort::Rate => all.sort_by_key(|(backend, server)| Reverse(self.rates.server(backend, server))),
             Sort::Errors => all.sort_by_key(|(_, server)| Reverse(errors(server))),
         }
         all
@@ -193,11 +179,4 @@ impl Top {
 /// Attempts to connect that failed, and responses that did not come or were not valid.
 fn errors(server: &Server) -> u64 {
     server.connect_errors + server.statistics.traffic.response_errors
-}
-
-fn per_second(before: u64, now: u64, seconds: f64) -> u64 {
-    // Far below 2^53, and not negative.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
-    let rate = (now.saturating_sub(before) as f64 / seconds).round() as u64;
-    rate
 }

@@ -8,9 +8,9 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{Flow, Top, errors};
+use super::{Top, errors, rates::Flow};
 use crate::{
-    control::{Backend, Frontend, Group, Phase, Ready, Server, Status},
+    control::{Backend, Frontend, Group, Phase, Ready, Server},
     output::{
         age::{age, short_age},
         status::server_word,
@@ -21,7 +21,7 @@ use crate::{
 const KEYS: &str = "q quit  arrows scroll  s sort  f freeze  ? help";
 
 const HELP: [&str; 14] = [
-    "q, Esc, Ctrl-C      quit",
+    "q, Esc, Ctrl-C      quit (Ctrl-Z: stop until fg)",
     "up, down, k, j      a line",
     "PgUp, PgDn          a page",
     "Home, End, g, G     the beginning, the end",
@@ -29,8 +29,8 @@ const HELP: [&str; 14] = [
     "f, space            freeze: show no newer report until pressed again",
     "?, h                this",
     "",
-    "CONN     open connections",
-    "REQ/S    requests in the last second, 5xx/MIN: answers from 500 on",
+    "CONN     open connections, 5xx/MIN: answers from 500 on",
+    "CONN/S, REQ/S, IN/S, OUT/S: in the last second, all of the same one",
     "SESS     requests in flight, WAIT: in line for this server alone",
     "ERRORS   failed attempts to connect, and responses that were none",
     "The same as text, also into a pipe: lbctl status --watch",
@@ -183,15 +183,15 @@ fn frontends(top: &Top, width: usize, lines: &mut Vec<Line<'static>>) {
         "OUT/S"
     );
     lines.push(line(top, Tone::Heading, &fit(&heading, width)));
-    for (frontend, flow) in top.status.frontends.iter().zip(&top.flows) {
-        let text = printable(&frontend_text(frontend, *flow, names));
+    for frontend in &top.status.frontends {
+        let text = printable(&frontend_text(frontend, top.rates.frontend(frontend), names));
         lines.push(line(top, frontend_tone(frontend), &fit(&text, width)));
     }
 }
 
 fn frontend_text(frontend: &Frontend, flow: Flow, names: usize) -> String {
     let is_http = frontend.mode == "http";
-    let requests = if is_http { thousands(frontend.statistics.request_rate.now) } else { "-".to_owned() };
+    let requests = if is_http { thousands(flow.requests) } else { "-".to_owned() };
     let errors = if is_http { thousands(frontend.server_errors_per_minute) } else { "-".to_owned() };
     let word = if frontend.paused.is_some() {
         " PAUSED"
@@ -205,9 +205,9 @@ fn frontend_text(frontend: &Frontend, flow: Flow, names: usize) -> String {
         cell(&frontend.name, names),
         thousands(frontend.connections),
         thousands(frontend.maxconn),
-        thousands(frontend.statistics.connection_rate.now),
-        bytes(flow.received),
-        bytes(flow.sent),
+        thousands(flow.connections),
+        flow.received.map_or_else(|| "-".to_owned(), bytes),
+        flow.sent.map_or_else(|| "-".to_owned(), bytes),
     )
 }
 
@@ -237,7 +237,7 @@ fn servers(top: &Top, width: usize, lines: &mut Vec<Line<'static>>) {
     );
     lines.push(line(top, Tone::Heading, &fit(&heading, width)));
     for (backend, server) in top.servers() {
-        let text = server_text(backend, server, &top.status, names);
+        let text = server_text(top, backend, server, names);
         lines.push(line(top, server_tone(server), &fit(&text, width)));
     }
     for backend in &top.status.backends {
@@ -249,17 +249,17 @@ fn servers(top: &Top, width: usize, lines: &mut Vec<Line<'static>>) {
     }
 }
 
-fn server_text(backend: &Backend, server: &Server, status: &Status, names: usize) -> String {
+fn server_text(top: &Top, backend: &Backend, server: &Server, names: usize) -> String {
     let check = server.last_check.as_ref().map_or("-", |check| check.code.as_str());
     printable(&format!(
         "{} {} {} {:>5} {:>6} {:>5} {:>7} {:>6} {check}",
         cell(&backend.name, names),
         cell(&server.name, names),
         cell(&server_word(server), 13),
-        short_age(status.at.saturating_since(server.since)),
+        short_age(top.status.at.saturating_since(server.since)),
         thousands(server.in_flight),
         thousands(server.queued),
-        thousands(server.statistics.traffic.rate.now),
+        thousands(top.rates.server(backend, server)),
         thousands(errors(server)),
     ))
 }

@@ -72,10 +72,50 @@ fn connections_of_processes_before_are_in_the_head() {
 fn active_node_with_the_flow_between_two_reports() {
     let mut top = Top::new(busy(), true);
     let mut next = later(busy(), 2);
+    next.frontends[0].connections_total += 62;
+    next.frontends[0].requests_total += 3_608;
+    for (server, requests) in next.backends[0].servers.iter_mut().zip([1_800, 1_808]) {
+        server.statistics.traffic.sessions_total += requests;
+    }
     next.frontends[0].bytes_in += 24_600;
     next.frontends[0].bytes_out += 2_400_000_000;
     top.report(next);
     assert_screen("active", &mut top, 80, 24);
+}
+
+#[test]
+fn figures_of_a_line_are_of_the_same_second_whatever_the_daemon_counts_in_its_own() {
+    let figures = |top: &mut Top| {
+        let screen = screen(top, 80, 24);
+        let row = |name: &str| screen.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned();
+        let words = |row: String| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        (words(row("2,000"))[3..].join(" "), words(row("web1"))[7].clone())
+    };
+    let mut top = Top::new(busy(), true);
+    assert_eq!(figures(&mut top), ("31 1,804 0 - -".to_owned(), "900".to_owned()));
+    let counted = |mut status: Status, requests: u64| {
+        let frontend = &mut status.frontends[0];
+        frontend.connections_total += requests;
+        frontend.requests_total += requests;
+        frontend.bytes_in += 80 * requests;
+        frontend.bytes_out += 1_000 * requests;
+        status.backends[0].servers[0].statistics.traffic.sessions_total += requests;
+        status
+    };
+    let expected = |text: &str, server: &str| (text.to_owned(), server.to_owned());
+    let second = counted(later(busy(), 1), 100);
+    top.report(second.clone());
+    assert_eq!(figures(&mut top), expected("100 100 0 8.0 kB 100 kB", "100"));
+    // Asked again at once: no figure of a moment.
+    top.report(counted(second.clone(), 1));
+    assert_eq!(figures(&mut top), expected("100 100 0 8.0 kB 100 kB", "100"));
+    top.report(counted(later(second.clone(), 10), 50));
+    assert_eq!(figures(&mut top), expected("5 5 0 400 B 5.0 kB", "5"));
+    // A daemon that was started anew counts from 0.
+    let mut anew = later(busy(), 20);
+    anew.started = anew.at;
+    top.report(anew);
+    assert_eq!(figures(&mut top), expected("31 1,804 0 - -", "900"));
 }
 
 #[test]
