@@ -10,9 +10,12 @@ use std::{
 };
 
 use lb_tests::{
-    plain::{Plain, Running, get, unused_address, wait_until, web_server},
+    plain::{PATIENCE, Plain, Running, get, unused_address, wait_until, web_server},
     program,
+    scene::Scene,
+    wait,
 };
+use lbctl::lab::{CONFIGURATION, Options};
 
 /// lbctl before a server, with its metrics on a listener of their own.
 struct Scraped {
@@ -251,34 +254,95 @@ fn the_rules_of_the_book_fire_when_they_should() {
     assert_eq!(untested, [""; 0]);
 }
 
-/// Variables of the dashboard have a value in Grafana alone.
-#[test]
-fn prometheus_understands_each_query_of_the_dashboard() {
+fn dashboard() -> serde_json::Value {
     let text = fs::read_to_string(book("grafana/lbctl.json")).expect("read");
-    let dashboard: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let mut queries = Vec::new();
-    collect_queries(&dashboard, &mut queries);
-    assert!(queries.len() > 30, "{queries:?}");
-    let rules = queries.iter().enumerate().map(|(number, query)| {
-        let query =
-            query.replace("$__rate_interval", "5m").replace("$job", "lbctl").replace("$instance", ".*");
-        format!("      - record: query:number{number}\n        expr: {}\n", serde_json::Value::from(query))
-    });
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("rules.yml");
-    let rules: String = rules.collect();
-    fs::write(&file, format!("groups:\n  - name: dashboard\n    rules:\n{rules}")).expect("written");
-    let said = promtool(&["check", "rules", &file.display().to_string()], "");
-    assert!(said.contains(&format!("SUCCESS: {} rules found", queries.len())), "{said}");
+    serde_json::from_str(&text).expect("JSON")
 }
 
-fn collect_queries(value: &serde_json::Value, found: &mut Vec<String>) {
-    match value {
-        serde_json::Value::Object(members) => {
-            found.extend(members.get("expr").and_then(|query| query.as_str()).map(str::to_owned));
-            members.values().for_each(|member| collect_queries(member, found));
+fn panels(dashboard: &serde_json::Value) -> impl Iterator<Item = &serde_json::Value> {
+    dashboard["panels"].as_array().expect("panels").iter()
+}
+
+/// What Grafana does not say when it loads the file, and what it would show nothing of.
+#[test]
+fn each_panel_of_the_dashboard_is_whole_and_in_a_place_of_its_own() {
+    let dashboard = dashboard();
+    let variables: Vec<_> = dashboard["templating"]["list"].as_array().expect("a list").iter().collect();
+    let names: Vec<_> = variables.iter().map(|variable| variable["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["datasource", "job", "instance"]);
+    assert_eq!(variables[0]["type"], "datasource");
+    assert_eq!(variables[0]["query"], "prometheus");
+    let source = serde_json::json!({ "type": "prometheus", "uid": "${datasource}" });
+    let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for panel in panels(&dashboard) {
+        let title = panel["title"].as_str().unwrap_or_default();
+        assert!(!title.is_empty(), "{panel}");
+        assert!(ids.insert(panel["id"].as_u64().expect("a number")), "{title}: its id is another one's");
+        let [x, y, width, height] =
+            ["x", "y", "w", "h"].map(|name| panel["gridPos"][name].as_u64().expect("a number"));
+        assert!(width > 0 && height > 0 && x + width <= 24, "{title}: not on the grid");
+        for cell in (x..x + width).flat_map(|x| (y..y + height).map(move |y| (x, y))) {
+            assert!(taken.insert(cell), "{title}: another panel is at {cell:?}");
         }
-        serde_json::Value::Array(items) => items.iter().for_each(|item| collect_queries(item, found)),
-        _ => {}
+        if panel["type"] == "row" {
+            continue;
+        }
+        assert_eq!(panel["datasource"], source, "{title}");
+        let unit = panel["fieldConfig"]["defaults"]["unit"].as_str().unwrap_or_default();
+        assert!(!unit.is_empty(), "{title}: no unit");
+        let targets = panel["targets"].as_array().expect("targets");
+        let references: BTreeSet<_> = targets.iter().map(|target| target["refId"].as_str()).collect();
+        assert!(!targets.is_empty() && references.len() == targets.len(), "{title}: {references:?}");
+        for target in targets {
+            assert!(target["legendFormat"].as_str().is_some_and(|legend| !legend.is_empty()), "{title}");
+            let query = target["expr"].as_str().expect("a query");
+            assert!(query.contains("job=\"$job\"") && query.contains("instance=~\"$instance\""), "{query}");
+        }
+    }
+}
+
+/// A pair with clients, and Prometheus beside it: no query of the dashboard is without an answer. Variables have a value in Grafana
+/// alone.
+#[test]
+fn each_query_of_the_dashboard_has_an_answer_where_a_pair_serves() {
+    let text = format!("{CONFIGURATION}\n[statistics]\nbind = \"*:8404\"\npublic = true\n");
+    let scene = Scene::ready(&Options::default().configuration(&text));
+    let _load = scene.clients();
+    let file = scene.write(
+        "prometheus.yml",
+        "global:\n  scrape_interval: 500ms\nscrape_configs:\n  - job_name: lbctl\n    static_configs: [{ targets: ['198.51.100.11:8404', '198.51.100.12:8404'] }]\n",
+    );
+    let data = scene.folder().join("data");
+    let prometheus = scene.spawn(
+        "client",
+        "prometheus",
+        [
+            program::find("prometheus").display().to_string(),
+            format!("--config.file={file}"),
+            format!("--storage.tsdb.path={}", data.display()),
+            "--web.listen-address=127.0.0.1:9090".to_owned(),
+        ],
+    );
+    prometheus.expect("started");
+    let dashboard = dashboard();
+    let queries: Vec<_> = panels(&dashboard)
+        .filter_map(|panel| panel["targets"].as_array())
+        .flatten()
+        .map(|target| target["expr"].as_str().expect("a query"))
+        .collect();
+    assert!(queries.len() > 30, "{queries:?}");
+    for query in queries {
+        let plain =
+            query.replace("$__rate_interval", "10s").replace("$job", "lbctl").replace("$instance", ".*");
+        // What is shown only if there is some: how much there is, is an answer as well.
+        let plain = plain.strip_suffix(" > 0").unwrap_or(&plain);
+        let ask = format!("curl -sG http://127.0.0.1:9090/api/v1/query --data-urlencode 'query={plain}'");
+        wait::until(query, PATIENCE, || {
+            let answer = scene.exec("client", ["sh", "-c", &ask]).ok()?;
+            let answer: serde_json::Value = serde_json::from_str(&answer.stdout).ok()?;
+            assert_eq!(answer["error"], serde_json::Value::Null, "{query}");
+            let series = answer["data"]["result"].as_array()?;
+            (!series.is_empty()).then_some(())
+        });
     }
 }
