@@ -21,8 +21,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const SWITCH: &str = "front";
 const PLACE: &str = "/run/machines";
 /// Changes with what is in the root file system.
-const EDITION: u32 = 1;
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,bsdutils";
+const EDITION: u32 = 2;
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,bsdutils,rpm";
 
 /// Puts a link to the archive of a root file system into `folder`: this Debian's, made from the mirror that apt uses here. It is
 /// made once and stays in the folder that cargo builds in.

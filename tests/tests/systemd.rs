@@ -32,9 +32,9 @@ const PATIENT_FOR: &str = "[Service]\nWatchdogSec=2s\n";
 
 /// Makes the packages of this program, and of one that says it is the next version and is the same otherwise: building it would
 /// take minutes.
-fn packages(folder: &Path) {
+fn packages(folder: &Path, rpm: bool) {
     let program = PathBuf::from(program::lbctl());
-    let _ = build(&program, &folder.join("this"), false);
+    let _ = build(&program, &folder.join("this"), rpm);
     let (mut bytes, version) = (fs::read(&program).unwrap(), env!("CARGO_PKG_VERSION").as_bytes());
     assert_eq!(version.len(), NEXT.len());
     let mut at = 0;
@@ -45,19 +45,16 @@ fn packages(folder: &Path) {
     let next = folder.join("lbctl");
     fs::write(&next, bytes).unwrap();
     fs::set_permissions(&next, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let _ = build(&next, &folder.join("next"), false);
+    let _ = build(&next, &folder.join("next"), rpm);
 }
 
-/// The package of a folder.
-fn package(folder: &Path) -> PathBuf {
-    let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    files.find(|path| path.extension().is_some_and(|extension| extension == "deb")).unwrap()
-}
-
-/// Where dpkg of a machine finds them.
+/// Where dpkg or rpm of a machine finds them.
 fn put_packages(folder: &Path, root: &Path) {
     for version in ["this", "next"] {
-        fs::copy(package(&folder.join(version)), root.join(format!("root/{version}.deb"))).unwrap();
+        for path in fs::read_dir(folder.join(version)).unwrap().map(|entry| entry.unwrap().path()) {
+            let kind = path.extension().unwrap().display().to_string();
+            fs::copy(path, root.join(format!("root/{version}.{kind}"))).unwrap();
+        }
     }
 }
 
@@ -196,7 +193,7 @@ fn package_is_installed_broken_upgraded_and_purged_under_systemd() {
     let test = "package_is_installed_broken_upgraded_and_purged_under_systemd";
     let prepare = |folder: &Path| {
         machine::prepare(folder);
-        packages(folder);
+        packages(folder, false);
         // Held by this process, the outer one, for as long as the machines run.
         take_slot()
     };
@@ -400,12 +397,68 @@ fn purge_leaves_nothing(pair: &Pair, before: &BTreeSet<String>) {
     assert_eq!(node.property("lbctl", "LoadState"), "not-found");
 }
 
+/// By rpm itself, in a machine of Debian: the same files and scripts, but no repository that knows what they need.
+#[test]
+fn rpm_is_installed_upgraded_and_erased_under_systemd() {
+    let prepare = |folder: &Path| {
+        machine::prepare(folder);
+        packages(folder, true);
+        take_slot()
+    };
+    let Some(folder) = world::enter("rpm_is_installed_upgraded_and_erased_under_systemd", prepare) else {
+        return;
+    };
+    machine::build_network(&["198.51.100.1/24"]);
+    let node = Machine::boot(&folder, "lb1", "198.51.100.11/24");
+    put_packages(&folder, node.root());
+    let rpm = |words: &str| node.said(&format!("rpm --nodeps {words} 2>&1"));
+    let status = || serde_json::from_str::<Value>(&node.said("lbctl status --json")).unwrap();
+
+    rpm("-i /root/this.rpm");
+    // Each file has the mode, the owner and the bytes that the package says.
+    assert_eq!(rpm("-V lbctl"), "");
+    assert_eq!(
+        node.said("stat -c '%a %U' /usr/bin/lbctl /etc/lbctl /etc/lbctl/lb.toml.example"),
+        "755 root\n755 root\n644 root"
+    );
+    node.said("getent passwd lbctl && getent group lbctl");
+    assert_eq!(node.property("lbctl", "ActiveState"), "inactive");
+    assert_eq!(node.property("lbctl", "UnitFileState"), "disabled");
+    node.said("test ! -e /etc/init.d/lbctl && test -e /usr/share/zsh/site-functions/_lbctl");
+    let file = "[listen.web]\nmode = \"tcp\"\nbind = \"127.0.0.1:8080\"\nservers = [\"127.0.0.1:8081\"]\ncheck = false\n";
+    fs::write(node.root().join("etc/lbctl/lb.toml"), file).unwrap();
+    node.said("echo '# of mine' >>/etc/lbctl/lb.toml.example && systemctl enable --now lbctl");
+    let first = status()["pid"].clone();
+
+    let said = rpm("-U /root/next.rpm");
+    assert!(said.contains(&format!("lbctl {NEXT} after {}", env!("CARGO_PKG_VERSION"))), "{said}");
+    let now = status();
+    assert_eq!(now["version"], NEXT);
+    assert_ne!(now["pid"], first);
+    wait::until("systemd knows the new process", PATIENCE, || {
+        (node.property("lbctl", "MainPID") == now["pid"].to_string()).then_some(())
+    });
+    assert_eq!(
+        node.property("lbctl", "UnitFileState"),
+        "enabled",
+        "the package before was not erased, but replaced"
+    );
+    node.said("grep 'of mine' /etc/lbctl/lb.toml.example");
+
+    rpm("-e lbctl");
+    assert!(!node.run("pgrep lbctl").status.success());
+    assert_eq!(node.property("lbctl", "LoadState"), "not-found");
+    let left = node.said("find /usr /etc -xdev -name '*lbctl*' -not -name 'lbctl' ; ls /etc/lbctl");
+    // What is the operator's own.
+    assert_eq!(left, "lb.toml\nlb.toml.example.rpmsave");
+}
+
 #[test]
 fn script_of_those_without_systemd_starts_stops_and_refuses_a_bad_file() {
     let test = "script_of_those_without_systemd_starts_stops_and_refuses_a_bad_file";
     let prepare = |folder: &Path| {
         machine::prepare(folder);
-        packages(folder);
+        packages(folder, false);
         take_slot()
     };
     let Some(folder) = world::enter(test, prepare) else { return };
@@ -425,18 +478,36 @@ fn script_of_those_without_systemd_starts_stops_and_refuses_a_bad_file() {
     }
     let script = |order: &str| inside(&format!("/etc/init.d/lbctl {order}"));
     let daemon = || {
-        let output = inside("lbctl status --json");
+        let output = inside(". /etc/default/lbctl; lbctl status --json --control $CONTROL");
         serde_json::from_slice::<Value>(&output.stdout).map_or(Value::Null, |status| status["pid"].clone())
     };
+    let pid_file = || {
+        let text = fs::read_to_string(root.join("run/lbctl/lbctl.pid")).unwrap_or_default();
+        text.trim().parse::<u64>().map_or(Value::Null, Value::from)
+    };
     said(&inside("dpkg -i /root/this.deb"), 0);
+    fs::write(root.join("etc/default/lbctl"), "CONTROL=/run/lbctl/control.sock\n").unwrap();
     assert!(said(&script("start"), 6).contains("/etc/lbctl/lb.toml"));
+    assert!(said(&script("stop"), 0).contains("lbctl does not run"));
     let file = root.join("etc/lbctl/lb.toml");
     let good = "[listen.web]\nmode = \"tcp\"\nbind = \"127.0.0.1:8080\"\nservers = [\"127.0.0.1:8081\"]\ncheck = false\n";
     fs::write(&file, good).unwrap();
     said(&script("configtest"), 0);
+    // Left by a daemon that was killed; another program has the number by now.
+    said(&inside("mkdir -p /run/lbctl; sleep 1000 >/dev/null 2>&1 & echo $! >/run/lbctl/lbctl.pid"), 0);
+    let other = pid_file();
     said(&script("status"), 3);
+    assert!(said(&script("stop"), 0).contains("lbctl does not run"));
     said(&script("start"), 0);
+    said(&inside(&format!("kill {other}")), 0);
+    let killed = daemon();
+    assert_eq!(pid_file(), killed);
+    said(&inside(&format!("kill -9 {killed}")), 0);
+    wait::until("it is gone", PATIENCE, || (daemon() == Value::Null).then_some(()));
+    said(&script("status"), 3);
+    assert!(said(&script("start"), 0).contains("lbctl is started"));
     let first = daemon();
+    assert!(first.is_number() && first != killed && pid_file() == first, "{first}");
     assert!(said(&script("start"), 0).contains("runs already"));
     said(&script("status"), 0);
     fs::write(&file, "[listen.web]\nbnd = 1\n").unwrap();
@@ -453,10 +524,9 @@ fn script_of_those_without_systemd_starts_stops_and_refuses_a_bad_file() {
     said(&inside(&format!("kill -STOP {first}")), 0);
     said(&script("status"), 4);
     for order in ["start", "stop", "restart"] {
-        assert!(
-            said(&script(order), 1).contains("lbctl runs, but does not answer; nothing was st"),
-            "{order}"
-        );
+        let said = said(&script(order), 1);
+        assert!(said.contains("lbctl runs, but does not answer; nothing was st"), "{order}: {said}");
+        assert!(said.contains(&format!("Its process: {first}.")), "{order}: {said}");
     }
     said(&inside(&format!("kill -CONT {first}")), 0);
     assert_eq!(daemon(), first);
@@ -464,9 +534,15 @@ fn script_of_those_without_systemd_starts_stops_and_refuses_a_bad_file() {
     let second = daemon();
     assert!(second.is_number() && second != first, "{second}");
 
-    // The package looks for what runs, and not for systemd.
+    // The package looks for what runs, and not for systemd, nor in one place.
+    said(&script("stop"), 0);
+    assert_eq!(pid_file(), Value::Null);
+    said(&inside("mkdir /run/other"), 0);
+    fs::write(root.join("etc/default/lbctl"), "CONTROL=/run/other/control.sock\n").unwrap();
+    said(&script("start"), 0);
+    let second = daemon();
     assert!(said(&inside("dpkg -i /root/next.deb"), 0).contains(&format!("lbctl {NEXT} after")));
-    assert!(daemon().is_number() && daemon() != second);
+    assert!(daemon().is_number() && daemon() != second && daemon() == pid_file());
     said(&script("stop"), 0);
     said(&script("status"), 3);
     said(&script("start"), 0);
