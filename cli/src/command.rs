@@ -98,6 +98,7 @@ enum Verb {
 
 /// Runs the program: arguments from the command line, errors to stderr.
 pub fn main() -> ExitCode {
+    completions::answer();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

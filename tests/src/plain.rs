@@ -172,7 +172,7 @@ impl Plain {
     #[must_use]
     pub fn verb(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(program::lbctl());
-        command.args(arguments).arg("--control").arg(self.folder.path().join("run/control.sock"));
+        command.args(arguments).arg("--control").arg(self.socket());
         command.output().expect("the program is there")
     }
 
@@ -182,6 +182,12 @@ impl Plain {
         let output = self.verb(&["upgrade", "--json"]);
         self.succeeded.fetch_or(output.status.success(), Ordering::Relaxed);
         output
+    }
+
+    /// Its control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("run/control.sock")
     }
 
     /// Where its file is.

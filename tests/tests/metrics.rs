@@ -323,7 +323,7 @@ fn each_query_of_the_dashboard_has_an_answer_where_a_pair_serves() {
             "--web.listen-address=127.0.0.1:9090".to_owned(),
         ],
     );
-    prometheus.expect("started");
+    let _running = prometheus.expect("started");
     let dashboard = dashboard();
     let queries: Vec<_> = panels(&dashboard)
         .filter_map(|panel| panel["targets"].as_array())

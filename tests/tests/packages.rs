@@ -118,27 +118,51 @@ fn every_verb_has_a_page_with_its_options_and_what_is_hidden_has_none() {
     assert!(!unzipped("usr/share/man/man1/lbctl-run.1.gz").contains("take\\-over"));
 }
 
+/// What mandoc(1) warns of, and what groff does when man(1) shows the page.
 #[test]
-fn bash_completes_verbs_and_options_and_no_script_offers_what_is_hidden() {
-    let script = path("usr/share/bash-completion/completions/lbctl");
-    let complete = |words: &str, count: usize| {
-        let last = words.split(' ').nth(count).unwrap_or_default();
-        let before = words.split(' ').nth(count - 1).unwrap();
-        let line = format!(
-            "source {}; COMP_WORDS=({words}); COMP_CWORD={count}; _lbctl lbctl '{last}' '{before}'; echo ${{COMPREPLY[@]}}",
-            script.display()
+fn pages_are_ones_that_man_and_mandoc_have_nothing_to_say_of() {
+    let folder = path("usr/share/man/man1");
+    let mut pages: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.sort();
+    assert!(pages.len() > 25, "{pages:?}");
+    for page in pages {
+        let name = page.file_stem().unwrap().to_str().unwrap();
+        let plain = built().folder.join(name);
+        fs::write(&plain, said(tool("gzip").arg("-dc").arg(&page))).unwrap();
+        let lint = tool("mandoc").args(["-Tlint", "-Wwarning"]).arg(&plain).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&lint.stdout), "", "{name}");
+        let mut man = tool("man");
+        man.args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"]).arg(&plain).env("MANWIDTH", "80");
+        let man = man.env("LC_ALL", "C.UTF-8").output().unwrap();
+        assert!(man.status.success(), "{name}");
+        assert_eq!(String::from_utf8_lossy(&man.stderr), "", "{name}");
+        let text = fs::read_to_string(&plain).unwrap();
+        for heading in ["NAME", "SYNOPSIS", "DESCRIPTION", "SEE ALSO"] {
+            assert!(
+                text.contains(&format!("\n.SH {heading}\n"))
+                    || text.contains(&format!("\n.SH \"{heading}\"\n")),
+                "{name}: {heading}"
+            );
+        }
+        assert!(!text.contains("EXTRA"), "{name}");
+    }
+}
+
+/// Those that `shells.rs` tries in the shells.
+#[test]
+fn completions_are_what_the_program_prints() {
+    for (shell, name) in [
+        ("bash", "usr/share/bash-completion/completions/lbctl"),
+        ("zsh", "usr/share/zsh/vendor-completions/_lbctl"),
+        ("fish", "usr/share/fish/vendor_completions.d/lbctl.fish"),
+    ] {
+        let printed = said(Command::new(program::lbctl()).args(["completions", shell]));
+        assert!(
+            printed.contains(&format!("LBCTL_COMPLETE=\"{shell}\""))
+                || printed.contains(&format!("LBCTL_COMPLETE={shell}")),
+            "{printed}"
         );
-        said(tool("bash").args(["--norc", "-c", &line])).trim().to_owned()
-    };
-    assert_eq!(complete("lbctl sw", 1), "switchover");
-    assert_eq!(complete("lbctl status --js", 2), "--json");
-    assert_eq!(complete("lbctl completions fi", 2), "fish");
-    assert_eq!(complete("lbctl spe", 1), "");
-    for name in ["usr/share/zsh/vendor-completions/_lbctl", "usr/share/fish/vendor_completions.d/lbctl.fish"]
-    {
-        let script = fs::read_to_string(path(name)).unwrap();
-        assert!(script.contains("switchover") && script.contains("json"), "{name}");
-        assert!(!script.contains("take-over") && !script.contains("not for people"), "{name}");
+        assert_eq!(fs::read_to_string(path(name)).unwrap(), printed, "{name}");
     }
 }
 
@@ -162,9 +186,25 @@ fn rpm_has_the_same_files_and_takes_over_like_the_deb() {
     }
     let configuration = said(tool("rpm").args(["-qp", "--configfiles"]).arg(&built().rpm));
     assert_eq!(configuration, "/etc/lbctl/lb.toml.example\n/etc/logrotate.d/lbctl\n");
+    // As in the .deb: nothing that anybody else may write, nothing that is somebody else's.
+    let modes = said(
+        tool("rpm")
+            .args(["-qp", "--qf", "[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} %{FILENAMES}\n]"])
+            .arg(&built().rpm),
+    );
+    for line in CONTENT.lines().filter(|line| {
+        !line.contains("init.d") && !line.contains("lintian") && !line.contains("changelog.Debian")
+    }) {
+        let line = line.replace("vendor-completions", "site-functions");
+        let has = |mode: &&str| {
+            mode.split_whitespace().collect::<Vec<_>>()[1..].join(" ") == line[4..]
+                && octal(mode.split(' ').next().unwrap()) == line[..3]
+        };
+        assert!(modes.lines().any(|mode| has(&mode)), "{line} in {modes}");
+    }
     let scripts = said(tool("rpm").args(["-qp", "--scripts"]).arg(&built().rpm));
     assert!(
-        scripts.contains("lbctl upgrade") && scripts.contains("systemd-sysusers lbctl.conf"),
+        scripts.contains("lbctl upgrade --control") && scripts.contains("systemd-sysusers lbctl.conf"),
         "{scripts}"
     );
 }

@@ -27,8 +27,10 @@ pub(super) fn block_on(work: impl Future<Output = Exit>) -> Exit {
     }
 }
 
-/// Says why the daemon does not do what reads the file: what `lbctl check` prints, or a sentence.
-pub(super) fn refused(error: &ClientError) -> Exit {
+/// Says why the daemon does not do what reads the file: what `lbctl check` prints, or a sentence. Whoever wants JSON gets that as
+/// well, of a refusal.
+pub(super) fn refused(error: &ClientError, as_json: bool) -> Exit {
+    print_refusal(error, as_json);
     match error {
         ClientError::Refused(report) if report.status == BAD_FILE => {
             eprintln!("{}", report.detail);
@@ -59,18 +61,25 @@ pub(super) async fn order<T: Serialize + DeserializeOwned>(
             }
             print(&value, as_json, sentences)
         }
-        Err(error) => not_done(&error),
+        Err(error) => not_done(&error, as_json),
     }
 }
 
 /// Says why the daemon does not do what is about one of its things, which may not be there.
-pub(super) fn not_done(error: &ClientError) -> Exit {
+pub(super) fn not_done(error: &ClientError, as_json: bool) -> Exit {
     match error {
         ClientError::Refused(report) if report.status == MISSING => {
+            print_refusal(error, as_json);
             eprintln!("lbctl: {}", report.detail);
             Exit::Degraded
         }
-        error => refused(error),
+        error => refused(error, as_json),
+    }
+}
+
+fn print_refusal(error: &ClientError, as_json: bool) {
+    if let (ClientError::Refused(report), true) = (error, as_json) {
+        print(report, true, |_| String::new());
     }
 }
 

@@ -2,20 +2,17 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::asking::{block_on, print};
+use super::asking::{block_on, print, refused};
 use crate::{
     control::{
         DiffReport,
-        client::{Client, ClientError, DEFAULT_SOCKET},
+        client::{Client, DEFAULT_SOCKET},
     },
     exit::Exit,
 };
 
 /// A file of ten thousand servers takes its time.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// The status of an answer that says what is wrong with the file.
-const BAD_FILE: u16 = 422;
 
 /// Arguments of `lbctl diff`.
 #[derive(Debug, clap::Args)]
@@ -42,14 +39,10 @@ pub fn run(arguments: &DiffArguments) -> Exit {
                 Exit::Fine => Exit::Of(1),
                 _ => Exit::Of(2),
             },
-            Err(ClientError::Refused(report)) if report.status == BAD_FILE => {
-                eprintln!("{}", report.detail);
-                Exit::Configuration
-            }
-            Err(error) => {
-                eprintln!("lbctl: {error}");
-                Exit::Of(2)
-            }
+            Err(error) => match refused(&error, arguments.json) {
+                Exit::Failure => Exit::Of(2),
+                exit => exit,
+            },
         }
     })
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    asking::block_on,
+    asking::{block_on, refused},
     status::{paint, print},
 };
 use crate::{
@@ -25,6 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(4);
                   Exit codes: 0 shown (also if there are none), 1 no daemon or no answer, 2 no such frontend or backend, 64 usage.")]
 pub struct ErrorsArguments {
     /// Only those of this frontend, or of servers of this backend
+    #[arg(add = super::completions::proxies())]
     name: Option<String>,
     /// Print JSON: the same facts
     #[arg(long)]
@@ -40,10 +41,7 @@ pub fn run(arguments: &ErrorsArguments) -> Exit {
         let client = Client::new(&arguments.control);
         let mut report = match ask(&client).await {
             Ok(report) => report,
-            Err(error) => {
-                eprintln!("lbctl: {error}");
-                return Exit::Failure;
-            }
+            Err(error) => return refused(&error, arguments.json),
         };
         if let Some(name) = &arguments.name
             && let Err(why) = keep(&mut report, name)

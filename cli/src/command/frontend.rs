@@ -17,7 +17,7 @@ use crate::{
 )]
 pub struct FrontendArguments {
     /// The frontend (or `[listen.*]`)
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = super::completions::frontends())]
     frontend: String,
     /// pause: refuse new connections; resume: take them again
     order: Order,

@@ -74,7 +74,7 @@ fn first_file(arguments: &InitArguments, has_user: bool) -> String {
     format!(
         "\
 # The same file, byte for byte, on every node: /etc/lbctl/lb.toml
-# Check it with `lbctl check`; every key is described in docs/configuration.md.
+# Check it with `lbctl check`; every key is described in docs/configuration.md (packages: /usr/share/doc/lbctl/docs).
 
 # Whose the processes are once they run; without it they stay root, if root starts them.{user}
 # Each node and its own address. The first one is preferred.

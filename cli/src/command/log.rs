@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::asking::{block_on, print};
+use super::asking::{block_on, print, refused};
 use crate::{
     control::{
         NotOpened, ReopenReport,
@@ -52,10 +52,7 @@ pub fn run(arguments: &LogArguments) -> Exit {
                 }
                 if report.failed.is_empty() { said } else { Exit::Failure }
             }
-            Err(error) => {
-                eprintln!("lbctl: {error}");
-                Exit::Failure
-            }
+            Err(error) => refused(&error, *json),
         }
     })
 }

@@ -37,7 +37,7 @@ pub struct NagiosArguments {
     #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u8).range(1..=100))]
     sessions_critical: u8,
     /// Look at the servers of this backend alone: not at frontends, addresses and problems; may be given several times
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", add = super::completions::backends())]
     backend: Vec<String>,
     /// WARNING when this node is not in this role for each group of addresses
     #[arg(long, value_name = "ROLE", value_parser = ["active", "backup"], conflicts_with = "backend")]

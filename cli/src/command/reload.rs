@@ -49,7 +49,7 @@ pub fn run(arguments: &ReloadArguments) -> Exit {
                 eprint!("{}", printable_lines(&value.warnings));
                 print(&value, arguments.json, sentences)
             }
-            Err(error) => refused(&error),
+            Err(error) => refused(&error, arguments.json),
         }
     })
 }

@@ -17,7 +17,7 @@ use crate::{
 )]
 pub struct ServerArguments {
     /// The server
-    #[arg(value_name = "BACKEND/SERVER")]
+    #[arg(value_name = "BACKEND/SERVER", add = super::completions::servers())]
     server: String,
     #[command(subcommand)]
     order: Order,

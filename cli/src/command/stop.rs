@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::asking::{block_on, print};
+use super::asking::{block_on, print, refused};
 use crate::{
     control::{
         StopReport, StopRequest,
@@ -38,10 +38,7 @@ pub fn run(arguments: &StopArguments) -> Exit {
     block_on(async {
         match stop(arguments).await {
             Ok(report) => print(&report, arguments.json, sentence),
-            Err(error) => {
-                eprintln!("lbctl: {error}");
-                Exit::Failure
-            }
+            Err(error) => refused(&error, arguments.json),
         }
     })
 }

@@ -19,7 +19,7 @@ use crate::{
 )]
 pub struct SwitchoverArguments {
     /// To this node; the other one of a pair by default
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", add = super::completions::peers())]
     to: Option<String>,
     /// Try it also if nobody is known that could take over
     #[arg(long)]

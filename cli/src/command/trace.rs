@@ -24,6 +24,7 @@ use crate::{
 )]
 pub struct TraceArguments {
     /// Only exchanges of this frontend
+    #[arg(add = super::completions::frontends())]
     frontend: Option<String>,
     /// Only clients in this network or with this address
     #[arg(long, value_name = "NET", value_parser = network)]
@@ -69,7 +70,7 @@ async fn show(arguments: &TraceArguments) -> Exit {
     };
     let mut lines = match Client::new(&arguments.control).lines("/v1/trace", &request).await {
         Ok(lines) => lines,
-        Err(error) => return not_done(&error),
+        Err(error) => return not_done(&error, arguments.json),
     };
     // The first line that is none of ours.
     let mut unreadable: Option<String> = None;

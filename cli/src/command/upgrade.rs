@@ -45,7 +45,7 @@ pub fn run(arguments: &UpgradeArguments) -> Exit {
         let client = Client::new(&arguments.control);
         match client.post::<UpgradeReport>("/v1/upgrade", &UpgradeRequest { limit_ms }).await {
             Ok(Answer { value, .. }) => print(&value, arguments.json, sentences),
-            Err(error) => refused(&error),
+            Err(error) => refused(&error, arguments.json),
         }
     })
 }

@@ -326,3 +326,38 @@ fn stop_from_outside_a_container_waits_for_the_process_in_it() {
     assert_eq!((&report["pid"], &report["cut"]), (&1.into(), &0.into()));
     assert!(daemon.wait_for_exit().success());
 }
+
+#[test]
+fn json_of_orders_and_of_refusals_is_what_the_daemon_has_answered() {
+    let mut daemon = Daemon::start("http", web_server(Duration::ZERO));
+    let said = |words: &[&str]| {
+        let output = daemon.verb(&[words, &["--json"]].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let json = serde_json::from_str::<serde_json::Value>(&text)
+            .unwrap_or_else(|error| panic!("{error}: {text}"));
+        (output.status.code(), json, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, json, _) = said(&["log", "reopen"]);
+    assert_eq!(
+        (code, &json["files"], &json["failed"]),
+        (Some(0), &serde_json::json!([]), &serde_json::json!([]))
+    );
+    let (code, json, errors) = said(&["server", "web/none", "drain"]);
+    assert_eq!((code, &json["status"]), (Some(2), &serde_json::json!(404)));
+    assert_eq!(errors, format!("lbctl: {}\n", json["detail"].as_str().expect("a sentence")));
+    let (code, json, errors) = said(&["switchover"]);
+    assert_eq!((code, &json["status"]), (Some(1), &serde_json::json!(409)), "{json}");
+    assert!(errors.ends_with(&format!("{}\n", json["detail"].as_str().expect("a sentence"))), "{errors}");
+    std::fs::write(daemon.folder.path().join("lb.toml"), "[listen.web]\nbnd = 1\n").expect("written");
+    for verb in ["reload", "diff"] {
+        let (code, json, errors) = said(&[verb]);
+        assert_eq!((code, &json["status"]), (Some(78), &serde_json::json!(422)), "{json}");
+        assert!(json["detail"].as_str().is_some_and(|detail| errors.contains(detail)), "{json} {errors}");
+    }
+    let (code, json, _) = said(&["stop"]);
+    assert_eq!(
+        (code, &json["cut"], &json["pid"]),
+        (Some(0), &serde_json::json!(0), &daemon.child.id().into())
+    );
+    assert!(daemon.wait_for_exit().success());
+}
