@@ -558,6 +558,8 @@ fn lines_of_the_log_say_what_they_said() {
         get("/", &[agent, "X-Tenant: blue", "Cookie: a=b; SESSION=1"]),
         get("/logo.png", &[]),
         get("/denied", &[agent]),
+        get("/slower", &[agent]),
+        get("/", &["User-Agent: a \"b\" {c|d}#", "X-Raw: a\"b/c\\d #{|} \u{c3}\u{a4} <&>"]),
         get("/dead", &["X-Tenant: a tenant"]),
         get("/a?b=\"c", &["Cookie: SESSION=1"]),
         post("/~404", "content"),

@@ -21,6 +21,8 @@ pub struct LogTarget {
     pub length: u16,
     /// How the program is called; printable ASCII without blanks, brackets and colons.
     pub tag: String,
+    /// This machine's name in headers that have one; `None` for its own.
+    pub hostname: Option<String>,
     /// Some of many lines; `None` takes all.
     pub sample: Option<LogSample>,
     /// What a line says that is not about traffic.
@@ -267,6 +269,7 @@ impl LogTarget {
             min_level: Severity::Emergency,
             length,
             tag: "lbctl".to_owned(),
+            hostname: None,
             sample: None,
             events: EventFormat::Text,
         }

@@ -122,6 +122,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         if connection.frontend().options.wait_for_body
             && let Err(termination) = self.wait_for_body(&mut head).await
         {
+            connection.log(Record::never_whole);
             return self.fail(termination, None).await;
         }
         self.uploaded.set(self.decoder.is_done());
@@ -137,7 +138,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         worker.counters().backends[backend.0].requests.increment();
         connection.log(|record| {
             record.sent_to(backend);
-            if worker.node().backends[backend.0].cookie.is_some() {
+            if worker.node().backends[backend.0].cookie.as_ref().is_some_and(|policy| policy.is_told()) {
                 record.cookie = [self.persisted.seen.letter(), cookie::Done::Nothing.letter()];
             }
         });
@@ -269,7 +270,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 let has_left = self.persisted.seen == Seen::Valid && self.persisted.server != Some(server);
                 connection.log(|record| {
                     record.connected(server);
-                    if has_left {
+                    if has_left && record.cookie[0] != Seen::Nothing.letter() {
                         record.cookie[0] = Seen::Down.letter();
                     }
                 });

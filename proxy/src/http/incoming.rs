@@ -89,7 +89,7 @@ pub(super) enum Then<'c> {
     /// It is a monitor's question, and this is the answer.
     Monitor(u16),
     /// It is answered with what [`Incoming::head`] and [`Incoming::content`] hold.
-    Answer { status: u16, close: bool },
+    Answer { status: u16, close: bool, denies: bool },
 }
 
 impl Then<'_> {
@@ -307,7 +307,7 @@ pub(super) fn parse<'c, S: Stream>(
                     work.extend_from_slice(b";st=DENY");
                     put_redirect(303, work, close, &mut out);
                     connection.log(Record::by_statistics);
-                    Then::Answer { status: 303, close }
+                    Then::Answer { status: 303, close, denies: false }
                 }
                 // They are for reading.
                 _ => Then::Deny(403),
@@ -327,7 +327,7 @@ pub(super) fn parse<'c, S: Stream>(
             let facts = Facts { request: Some(&message), session, variables: &remembered.variables, ..facts };
             redirect.put_location(&message, &facts, work);
             redirect.put(work, close, &facts, &mut out);
-            Then::Answer { status: redirect.status, close }
+            Then::Answer { status: redirect.status, close, denies: false }
         }
         Verdict::Respond(respond) => {
             let close = closes(&request, ended, connection);
@@ -337,7 +337,7 @@ pub(super) fn parse<'c, S: Stream>(
             if request.method == Method::Head {
                 content = Cow::Borrowed(b"");
             }
-            Then::Answer { status: respond.status, close }
+            Then::Answer { status: respond.status, close, denies: respond.denies }
         }
     };
     let answered_in = entered.filter(|_| !matches!(then, Then::Forward(_)));

@@ -210,8 +210,9 @@ impl<'c, S: Stream> Session<'c, S> {
                 let head_only = request.method == Method::Head;
                 self.write_reply(Reply { head_only, ..Reply::new(status, close) }).await
             }
-            Then::Answer { status, close } => {
-                self.note_answer(Termination::Answered, status);
+            Then::Answer { status, close, denies } => {
+                let termination = if denies { Termination::Denied } else { Termination::Answered };
+                self.note_answer(termination, status);
                 self.count(status);
                 self.write_whole(&head, &content, close).await
             }

@@ -20,7 +20,7 @@ pub(super) struct Header {
 impl Header {
     /// `hostname` is this machine's, `pid` the process that was started.
     pub(super) fn new(target: &LogTarget, hostname: &str, pid: u32) -> Self {
-        let tag = &target.tag;
+        let (tag, hostname) = (&target.tag, target.hostname.as_deref().unwrap_or(hostname));
         let rest = match target.wire {
             LogWire::Local => format!(" {tag}[{pid}]: "),
             LogWire::Rfc3164 | LogWire::File => format!(" {hostname} {tag}[{pid}]: "),

@@ -285,6 +285,11 @@ impl Record {
         self.held = Some(self.begun.elapsed().saturating_sub(head));
     }
 
+    /// Its content was waited for and never came: as in HAProxy, no step of it is done.
+    pub(crate) fn never_whole(&mut self) {
+        self.head = None;
+    }
+
     /// It ended with these two letters.
     pub(crate) fn ended(&mut self, code: &'static str) {
         let mut letters = code.chars();

@@ -20,6 +20,8 @@ pub struct Respond {
     pub content: Content,
     /// Field lines, in this order. Names are [editable](crate::http::message::is_editable), and none is Content-Type.
     pub headers: Vec<(String, Text)>,
+    /// Logged and counted as a refusal (HAProxy `deny` with a text of its own).
+    pub denies: bool,
 }
 
 /// The content of an answer.

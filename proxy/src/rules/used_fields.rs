@@ -125,6 +125,7 @@ mod tests {
             redirect(Destination::Location(used("location"))),
             redirect(Destination::Prefix(used("prefix"))),
             Action::Respond(Respond {
+                denies: false,
                 status: 200,
                 content: Content::Text { kind: "text/plain".into(), text: used("answer") },
                 headers: vec![("of-answer".into(), used("answer-field"))],

@@ -54,6 +54,25 @@ pub(super) fn html(byte: u8, out: &mut Vec<u8>) {
     }
 }
 
+/// For between the quotes of a JSON string (RFC 8259 §7), as HAProxy writes it into a line.
+pub(super) fn json_of_log(text: &[u8], out: &mut Vec<u8>) {
+    for chunk in text.utf8_chunks() {
+        let replacement = (!chunk.invalid().is_empty()).then_some('\u{fffd}');
+        for character in chunk.valid().chars().chain(replacement) {
+            match character {
+                '"' | '\\' | '/' => out.extend([b'\\', character as u8]),
+                '\u{8}' => out.put(b"\\b"),
+                '\u{c}' => out.put(b"\\f"),
+                '\n' => out.put(b"\\n"),
+                '\r' => out.put(b"\\r"),
+                '\t' => out.put(b"\\t"),
+                ' '..='~' => out.push(character as u8),
+                _ => put_json_escape(character, out),
+            }
+        }
+    }
+}
+
 /// For between the quotes of a JSON string (RFC 8259 §7); also of one within `<script>`. What is no UTF-8 becomes
 /// U+FFFD: JSON has no bytes.
 pub(super) fn json(text: &[u8], out: &mut Vec<u8>) {

@@ -177,6 +177,7 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("log.queue.backend", "number", Since::Log, "%bq"),
     row("log.server.ip", "address", Since::Log, "%si"),
     row("log.server.port", "number", Since::Log, "%sp"),
+    row("log.server.status", "number", Since::Log, "-"),
 ];
 
 impl Since {

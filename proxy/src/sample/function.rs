@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Maps, Names, address, base64,
-    encode::{html, json, put_hex, url_decode, url_encode},
+    encode::{html, json, json_of_log, put_hex, url_decode, url_encode},
     fault::Fault,
     hash,
     parse::Argument,
@@ -56,6 +56,10 @@ pub(super) enum Function {
     Hex,
     Html,
     Json,
+    /// The same in a line of a log: what only HTML minds stays, and all is ASCII.
+    JsonOfLog,
+    /// In a line of a log: as it is.
+    Raw,
     Crc32,
     Sha256,
     Xxh64,
@@ -107,6 +111,7 @@ pub const FUNCTIONS: &[Signature] = &[
     row("hex", "hex", "hex,lower"),
     row("html", "html", "-"),
     row("json", "json", "json"),
+    row("raw", "raw", "-"),
     row("crc32", "crc32", "crc32"),
     row("sha256", "sha256", "sha2(256),hex,lower"),
     row("xxh64", "xxh64", "xxh64"),
@@ -142,6 +147,7 @@ impl Function {
             "hex" => none(Self::Hex),
             "html" => none(Self::Html),
             "json" => none(Self::Json),
+            "raw" => none(Self::Raw),
             "crc32" => none(Self::Crc32),
             "sha256" => none(Self::Sha256),
             "xxh64" => none(Self::Xxh64),
@@ -368,6 +374,9 @@ impl<'a> Work<'a> {
             Function::Hex => self.make(put_hex),
             Function::Html => self.make(|text, out| text.iter().for_each(|&byte| html(byte, out))),
             Function::Json => self.make(json),
+            Function::JsonOfLog => self.make(json_of_log),
+            // Where it is written it is asked for.
+            Function::Raw => {}
             Function::Crc32 => self.make(|text, out| out.put(&ShortText::display(hash::crc32(text)))),
             Function::Xxh64 => {
                 self.make(|text, out| out.put(&ShortText::display(hash::xxh64(text).cast_signed())))

@@ -14,14 +14,14 @@ pub use self::words::{LOG_WORDS, LogWord};
 
 use super::{
     Facts, Template,
-    escape::Escaped,
+    escape::{Escaped, numbered},
     expression::Expression,
     fetch::{Fetch, Value},
     function::Function,
     place::Text,
     template::Piece,
 };
-use crate::http::headers::Sink;
+use crate::{hidden::is_hidden, http::headers::Sink};
 
 /// When a part of a line is computed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,6 +53,7 @@ pub(crate) enum LogFact {
     TimeData,
     TimeTotal,
     Status,
+    ServerStatus,
     BytesSent,
     BytesReceived,
     Termination,
@@ -96,6 +97,7 @@ impl LogFact {
             "log.time.data" => Self::TimeData,
             "log.time.total" => Self::TimeTotal,
             "log.status" => Self::Status,
+            "log.server.status" => Self::ServerStatus,
             "log.bytes.sent" => Self::BytesSent,
             "log.bytes.received" => Self::BytesReceived,
             "log.termination" => Self::Termination,
@@ -223,13 +225,36 @@ impl Template {
 
 fn put(part: &Expression, value: Option<&[u8]>, out: &mut Vec<u8>) {
     let (value, last) = (value.unwrap_or_default(), part.functions.last());
+    // What stands in for nothing has no say in how something is written.
+    let shape = part.functions.iter().rev().find(|function| !matches!(function, Function::Default(_)));
     // What `json` makes is for between quotes, and has no byte that could end them.
-    let is_json = matches!(last, Some(Function::Json));
+    let is_json = matches!(shape, Some(Function::JsonOfLog));
     if value.is_empty() && !is_json && !matches!(last, Some(Function::Default(_))) {
         out.put(b"-");
-    } else if is_json || (last.is_none() && part.fetch.is_encoded()) {
+    } else if is_json || (shape.is_none() && part.fetch.is_encoded()) {
         out.put(value);
+    } else if matches!(shape, Some(Function::Raw)) {
+        put_raw(value, out);
     } else {
         Escaped::new(out, Text::Log).value(value, None);
+    }
+}
+
+/// As it is, but for what ends a line or what a terminal obeys.
+fn put_raw(value: &[u8], out: &mut Vec<u8>) {
+    for chunk in value.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            let mut bytes = [0; 4];
+            let bytes = character.encode_utf8(&mut bytes).as_bytes();
+            if is_hidden(character) {
+                bytes.iter().for_each(|&byte| out.put(&numbered(byte)));
+            } else {
+                out.put(bytes);
+            }
+        }
+        for &byte in chunk.invalid() {
+            // The second half of control characters in ISO 8859-1.
+            if byte < 0xa0 { out.put(&numbered(byte)) } else { out.push(byte) }
+        }
     }
 }

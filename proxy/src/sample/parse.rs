@@ -118,7 +118,10 @@ impl<'t> Parser<'t> {
                 }
                 Some('|') => {
                     self.at += 1;
-                    functions.push(self.function()?);
+                    functions.push(match self.function()? {
+                        Function::Json if self.place.text == Text::Log => Function::JsonOfLog,
+                        function => function,
+                    });
                 }
                 Some(_) => return Err(self.at_next(Fault::Syntax)),
                 None => return Err(TemplateError::new(self.open..self.open + 1, Fault::Open)),

@@ -318,10 +318,10 @@ impl Search {
             self.failed.clear();
             self.preference.server = Some(failed);
         }
+        // As in HAProxy it is one of the server that has failed, wherever it goes next.
+        self.counters().of(Some(failed)).retries.increment();
         if leaves && self.another_is_usable(failed) {
             self.redispatched(failed);
-        } else {
-            self.counters().of(Some(failed)).retries.increment();
         }
     }
 

@@ -66,7 +66,7 @@ fn respond() -> Action {
     };
     let headers =
         vec![("X-Was".to_owned(), text("{response.header.x-secret}", lb_proxy::sample::Text::Field))];
-    Action::Respond(Respond { status: 403, content, headers })
+    Action::Respond(Respond { status: 403, content, headers, denies: false })
 }
 
 #[tokio::test]

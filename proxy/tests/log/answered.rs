@@ -59,15 +59,21 @@ fn require() -> Vec<Rule> {
 #[tokio::test]
 async fn request_that_is_answered_by_a_rule_or_asked_for_a_password_is_lr() {
     let server = Recording::answering(OK).await;
-    let answer = Respond { status: 204, content: Content::Empty, headers: Vec::new() };
-    for (rules, status) in [(always(Action::Respond(answer)), 204), (require(), 401)] {
+    let answer = |denies| {
+        let answer = Respond { status: 204, content: Content::Empty, headers: Vec::new(), denies };
+        always(Action::Respond(answer))
+    };
+    for (rules, status, code, denied) in
+        [(answer(false), 204, "LR", 0), (require(), 401, "LR", 0), (answer(true), 204, "PR", 1)]
+    {
         let bench = Bench::start(http_config(&[server.server.address]), |config| {
             config.users = users(QUICK);
             config.frontends[0].rules = rules;
         })
         .await;
         let _client = bench.sends(GET).await;
-        assert_eq!(bench.outcome().await, format!("{status} LR-- front/<NOSRV> T/-1/-1/-1/T"));
+        assert_eq!(bench.outcome().await, format!("{status} {code}-- front/<NOSRV> T/-1/-1/-1/T"));
+        assert_eq!(counter(&bench.proxy, "denied_total"), denied);
     }
 }
 
@@ -118,7 +124,7 @@ async fn response_that_rules_refuse_or_make_too_large_is_ph() {
 async fn response_in_whose_place_a_rule_has_put_an_answer_is_lh() {
     let server = Recording::answering(OK).await;
     let bench = Bench::start(http_config(&[server.server.address]), |config| {
-        let respond = Respond { status: 410, content: Content::Empty, headers: Vec::new() };
+        let respond = Respond { status: 410, content: Content::Empty, headers: Vec::new(), denies: false };
         config.backends[0].response_rules = always(Action::Respond(respond));
     })
     .await;

@@ -174,7 +174,7 @@ async fn nothing_that_a_client_writes_breaks_a_line_a_quote_or_an_object() {
     ask(&mut connect(&proxy).await, request).await;
     assert_eq!(
         line(&syslog).await,
-        "\"b#22\\#23#09c#C3#A4\" {\"a\":\"b\\\"\\\\#\\u0009c\u{e4}\",\"n\":\"\",\"d\":\"\"} - B#22\\#23#09C#C3#A4"
+        "\"b#22\\#23#09c#C3#A4\" {\"a\":\"b\\\"\\\\#\\tc\\u00e4\",\"n\":\"\",\"d\":\"\"} - B#22\\#23#09C#C3#A4"
     );
 }
 

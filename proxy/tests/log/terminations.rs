@@ -204,9 +204,9 @@ async fn content_that_is_waited_for_is_part_of_the_request() {
     .await;
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc";
     let _client = bench.sends(post).await;
-    assert_eq!(bench.outcome().await, "408 cR-- front/<NOSRV> T/-1/-1/-1/T");
+    assert_eq!(bench.outcome().await, "408 cR-- front/<NOSRV> -1/-1/-1/-1/T");
     reset(bench.sends(post).await);
-    assert_eq!(bench.outcome().await, "-1 CR-- front/<NOSRV> T/-1/-1/-1/T");
+    assert_eq!(bench.outcome().await, "-1 CR-- front/<NOSRV> -1/-1/-1/-1/T");
 }
 
 #[tokio::test]

@@ -167,10 +167,10 @@ impl Context<'_> {
                 let headers = self.headers(headers)?;
                 Action::Redirect(Redirect { to, status, drop_query, append_slash, headers })
             }
-            raw::Action::Respond { status, kind, headers, content } => {
+            raw::Action::Respond { status, kind, headers, content, denies } => {
                 let content = self.content(content, kind.clone());
                 let headers = self.headers(headers)?;
-                Action::Respond(Respond { status: *status, content: content?, headers })
+                Action::Respond(Respond { status: *status, content: content?, headers, denies: *denies })
             }
         })
     }

@@ -77,13 +77,14 @@ fn target(target: &LogTarget) -> String {
         format!(", sample = {}", quoted(&format!("{}:{}", ranges.join(","), sample.of)))
     });
     format!(
-        "{{ {to}, format = {}, facility = {}, level = {}, min_level = {}, length = {}, tag = {}{} }}",
+        "{{ {to}, format = {}, facility = {}, level = {}, min_level = {}, length = {}, tag = {}{}{} }}",
         quoted(wire.map_or("", |(name, _)| name)),
         quoted(&target.facility.to_string()),
         quoted(level(target.level)),
         quoted(level(target.min_level)),
         target.length,
         quoted(&target.tag),
+        target.hostname.as_ref().map(|name| format!(", hostname = {}", quoted(name))).unwrap_or_default(),
         sample.unwrap_or_default()
     )
 }

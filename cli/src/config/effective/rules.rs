@@ -238,6 +238,7 @@ fn respond(respond: &Respond) -> String {
         }
     }
     entries.extend(headers(&respond.headers));
+    entries.extend(respond.denies.then(|| "denies = true".to_owned()));
     format!("{{ {} }}", entries.join(", "))
 }
 

@@ -115,11 +115,14 @@ fn target(value: &Value<'_>, expected: &str) -> Option<LogTarget> {
     let (facility, min_level) =
         (fields.choice("facility", &facilities), fields.choice("min_level", &Severity::ALL));
     let tag = fields.value("tag").and_then(|value| value.parsed("a word, as in \"haproxy\"", tag));
+    let hostname =
+        fields.value("hostname").and_then(|value| value.parsed("a word, as in \"lb1\"", hostname_of));
     let shown = Shown::by(target.wire);
     let spans = [
         ("facility", shown.facility, facility.as_ref().map(|at| at.span)),
         ("min_level", shown.level, min_level.as_ref().map(|at| at.span)),
         ("tag", shown.tag, tag.as_ref().map(|at| at.span)),
+        ("hostname", shown.hostname, hostname.as_ref().map(|at| at.span)),
     ];
     for (key, is_shown, span) in spans {
         if let Some(span) = span.filter(|_| !is_shown) {
@@ -132,6 +135,7 @@ fn target(value: &Value<'_>, expected: &str) -> Option<LogTarget> {
     set(&mut target.level, fields.choice("level", &Severity::ALL));
     set(&mut target.min_level, min_level);
     set(&mut target.tag, tag);
+    target.hostname = hostname.map(|at| at.value);
     let length = fields.measured("length", 80..=65_535, "bytes").and_then(|at| u16::try_from(at.value).ok());
     target.length = length.unwrap_or(target.length);
     let sample =
@@ -149,6 +153,7 @@ struct Shown {
     facility: bool,
     level: bool,
     tag: bool,
+    hostname: bool,
 }
 
 impl Shown {
@@ -160,7 +165,8 @@ impl Shown {
             LogWire::File => (false, false, true),
             LogWire::Iso | LogWire::Raw => (false, false, false),
         };
-        Self { facility, level, tag }
+        let hostname = matches!(wire, LogWire::Rfc3164 | LogWire::Rfc5424 | LogWire::File);
+        Self { facility, level, tag, hostname }
     }
 }
 
@@ -175,6 +181,14 @@ fn tag(text: &str) -> Result<String, String> {
     let is_fine = |byte: u8| byte.is_ascii_graphic() && !b"[]:".contains(&byte);
     if text.is_empty() || text.len() > 48 || !text.bytes().all(is_fine) {
         return Err("is no tag; write 1..48 printable characters without blanks, `[`, `]` and `:`".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// RFC 5424 §6.2.4
+fn hostname_of(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 255 || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("is no name of a machine; write 1..255 printable characters without blanks".into());
     }
     Ok(text.to_owned())
 }

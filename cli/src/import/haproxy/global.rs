@@ -40,7 +40,9 @@ pub(super) struct Global {
     pub(super) drain_timeout: Option<Value>,
     pub(super) logs: Vec<Log>,
     pub(super) tag: Option<Word>,
+    /// Headers have a name of the machine: this one, or its own.
     pub(super) sends_hostname: bool,
+    pub(super) hostname: Option<String>,
     daemon: Option<Span>,
     debug: Option<Span>,
     chroot: Option<Word>,
@@ -65,7 +67,7 @@ pub(super) const ROWS: &[Row<Global>] = &[
     row("uid", "", |global, line| { global.user = Some(Value::Integer(values::number(line.only()?)?)); Ok(()) }, "`user`", "A user whom the machine does not know needs a `group`, too."),
     row("gid", "", |global, line| { global.group = Some(Value::Integer(values::number(line.only()?)?)); Ok(()) }, "`group`", ""),
     row("log", "", log, "`log`", "What happens to requests and servers. What lbctl says of itself goes to stderr, and so to the journal."),
-    row("log-send-hostname", "", hostname, "`log.format = \"rfc3164\"`", "The machine's own name."),
+    row("log-send-hostname", "", hostname, "`log.format = \"rfc3164\"`, `log.hostname`", ""),
     row("log-tag", "", |global, line| { global.tag = Some(line.only()?.clone()); Ok(()) }, "`log.tag`", "Without it `haproxy`, as there."),
     needless("stats socket", "", "`lbctl status` and curl ask the control socket, /run/lbctl/control.sock"),
     needless("stats timeout, stats maxconn, stats bind-process", "", "of the stats socket, which is not there"),
@@ -320,10 +322,8 @@ fn log(global: &mut Global, directive: &Directive<'_>) -> Done {
 /// `log-send-hostname [NAME]`
 fn hostname(global: &mut Global, directive: &Directive<'_>) -> Done {
     global.sends_hostname = true;
-    match directive.arguments.first() {
-        Some(name) => Err(Fault::at(name, "lines have the machine's own name")),
-        None => Ok(()),
-    }
+    global.hostname = directive.arguments.first().map(|name| name.text.clone());
+    Ok(())
 }
 
 /// `unix-bind [prefix PATH] [mode MODE] [user NAME] [group NAME]`

@@ -88,7 +88,8 @@ fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
                         scene.inexact.borrow_mut().push((None, why.to_owned()));
                     }
                     sample.be_what_it_is();
-                    push(&mut out, &format!("{}{behind}", sample.template()), quoted, scene.side);
+                    let sample = format!("{}{behind}", sample.template());
+                    push(&mut out, &of_log(sample, scene.side), quoted, scene.side);
                 }
                 Err(why) => wrong.push(why),
             }
@@ -114,6 +115,22 @@ fn convert_text(text: &str, scene: Scene<'_>) -> Result<String, String> {
     let mut known = BTreeSet::new();
     wrong.retain(|why| known.insert(why.clone()));
     Err(wrong.join("; "))
+}
+
+/// In a line HAProxy writes a sample as it is, and of what a server has not said there is nothing.
+fn of_log(template: String, side: Side) -> String {
+    if side != Side::Log {
+        return template;
+    }
+    let template = template
+        .replace("{response.status", "{log.server.status")
+        .replace("{server.name", "{server.name|regsub('^<NOSRV>$', '')");
+    let of_others = ["{request.", "{response.header.", "{var.", "{tls.", "{client_hello."];
+    let is_one = template.matches('{').count() == 1 && of_others.iter().any(|of| template.starts_with(of));
+    match template.strip_suffix('}') {
+        Some(open) if is_one && !open.ends_with("|json") => format!("{open}|raw}}"),
+        _ => template,
+    }
 }
 
 /// What stands for `%NAME`.
@@ -142,9 +159,9 @@ fn variable_name(text: &str, end: usize) -> (&str, &str) {
 }
 
 /// Variables that stand in quotes with `+Q`: neither numbers nor dates do.
-const QUOTED: [&str; 21] = [
-    "ci", "fi", "f", "ft", "b", "s", "H", "ID", "HM", "HP", "HPO", "HQ", "HU", "HV", "r", "CC", "CS", "bi",
-    "si", "sslc", "sslv",
+const QUOTED: [&str; 23] = [
+    "ci", "fi", "f", "ft", "b", "s", "H", "ID", "HM", "HP", "HPO", "HQ", "HU", "HV", "r", "CC", "CS", "hr",
+    "hs", "bi", "si", "sslc", "sslv",
 ];
 
 /// What is fixed. In a line of the log there is one blank between words, and none before the first.
@@ -253,7 +270,7 @@ mod tests {
             ("%ci %ST %r", "{client.ip} {log.status} {log.request}"),
             (
                 "%{+Q}r {%[req.hdr(host),lower]}",
-                "\"{log.request|default('')}\" {{{request.authority|lower}}}",
+                "\"{log.request|default('')}\" {{{request.authority|lower|raw}}}",
             ),
             (
                 "%{+Q}o %ci  %ST %t %CC ",
@@ -261,7 +278,13 @@ mod tests {
             ),
             ("%{+Q}[src]%{-Q}cp", "\"{client.ip|default('')}\"{client.port}"),
             ("%ts%tsc", "{log.termination|bytes(0, 2)}{log.termination}"),
-            ("%[res.fhdr(a)] %[var(txn.b)]", "{response.header.a} {var.b}"),
+            ("%[res.fhdr(a)] %[var(txn.b)]", "{response.header.a|raw} {var.b|raw}"),
+            ("%[status] %[var(txn.b),json]", "{log.server.status} {var.b|json|default('-')}"),
+            ("%[srv_name]", "{server.name|regsub('^<NOSRV>$', '')}"),
+            (
+                "%{+Q}hr %{+Q}[var(txn.b)]",
+                "\"{log.headers.request|default('')}\" \"{var.b|raw|default('')}\"",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(convert_text(text, scene).as_deref(), Ok(expected), "{text}");

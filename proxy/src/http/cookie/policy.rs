@@ -77,6 +77,11 @@ impl CookiePolicy {
     }
 
     /// Do values tell when they were given?
+    /// Do logs say what becomes of it? HAProxy's don't of one that is only read.
+    pub(crate) fn is_told(&self) -> bool {
+        self.config.mode != CookieMode::Passive
+    }
+
     fn has_dates(&self) -> bool {
         self.config.maxidle.is_some() || self.config.maxlife.is_some()
     }

@@ -186,7 +186,10 @@ impl<S: Stream> Download<'_, S> {
                 Ok(Some(Instead::Answer(respond))) => {
                     let facts = Facts { response: Some(&message), session, variables, ..facts };
                     remembered.answer = Some(respond.answer(&facts));
-                    return Err(Refused::Here(Termination::ReplacedResponse(respond.status)));
+                    return Err(Refused::Here(match respond.denies {
+                        true => Termination::DeniedResponse(respond.status),
+                        false => Termination::ReplacedResponse(respond.status),
+                    }));
                 }
                 // What the server sent was fine: it is our rules that made too much of it.
                 Err(_) => return Err(Refused::Here(Termination::FailedRewrite)),
@@ -195,7 +198,9 @@ impl<S: Stream> Download<'_, S> {
         if let Some(policy) = changes.cookie {
             let (method, persisted) = (self.request.method, &self.persisted);
             let done = cookie::pass_response(policy, upstream, method, persisted, &mut message, work);
-            connection.log(|record| record.cookie[1] = done.letter());
+            if policy.is_told() {
+                connection.log(|record| record.cookie[1] = done.letter());
+            }
         }
         let (mut coder, mut response) = (None, *response);
         if let Some(policy) = changes.compression {

@@ -98,11 +98,16 @@ pub(in crate::log) fn clf(line: &Line<'_>, capture: &Capture, clock: &Clock, out
         out.push(b' ');
         put_quoted(record.cookie(slot).unwrap_or_default(), out);
     }
+    // Also before what is not there: HAProxy's lines end with this blank.
+    out.push(b' ');
     for (count, slot) in captured(line, capture) {
         for index in 0..count {
-            out.extend_from_slice(b" \"");
+            out.push(b'"');
             escape::header(record.kept(slot(index)).unwrap_or_default(), out);
             out.push(b'"');
+            if index + 1 < count || matches!(slot(index), Slot::RequestHeader(_)) {
+                out.push(b' ');
+            }
         }
     }
 }

@@ -87,6 +87,10 @@ impl<S> LogFacts for Told<'_, S> {
             }
             LogFact::TimeTotal => short(format_args!("{plus}{}", line.milliseconds())),
             LogFact::Status => time(record.status.map(u64::from)),
+            LogFact::ServerStatus => {
+                response?;
+                short(record.status?)
+            }
             LogFact::BytesSent => short(format_args!("{plus}{}", line.counted(line.sent))),
             LogFact::BytesReceived => short(line.counted(line.received)),
             LogFact::Termination => {

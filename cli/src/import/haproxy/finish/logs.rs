@@ -169,7 +169,9 @@ impl Lines<'_> {
         for (side, name) in ["log.headers.request", "log.headers.response"].into_iter().enumerate() {
             // HAProxy writes its braces also where nothing came.
             let bars = "|".repeat(self.captures.headers[side].len().saturating_sub(1));
-            text = text.replace(&format!("{{{name}}}"), &format!("{{{name}|default('{{{bars}}}')}}"));
+            let nothing = format!("{{{name}|default('{{{bars}}}')}}");
+            text = text.replace(&format!("{{{name}}}"), &nothing);
+            text = text.replace(&format!("{{{name}|default('')}}"), &nothing);
         }
         let names: BTreeSet<_> = variables(&text).map(|name| format!("{} = \"x\"", key(name))).collect();
         let names: Vec<_> = names.into_iter().collect();
@@ -274,6 +276,14 @@ fn complete(
             (false, false) => {}
         }
     }
+    let hostname = match (global.sends_hostname, entries.iter().find(|(key, _)| key == "format")) {
+        (true, _) => global.hostname.as_deref(),
+        // What HAProxy says for a name that it does not send.
+        (false, Some((_, format))) if *format == Value::text("rfc3164") => Some("localhost"),
+        (false, Some((_, format))) if *format == Value::text("rfc5424") => Some("-"),
+        (false, _) => None,
+    };
+    entries.extend(hostname.map(|name| ("hostname".to_owned(), Value::text(name))));
     if is_standard && !of(&entries, "length") {
         entries.push(("length".into(), Value::Integer(1024)));
     }

@@ -119,7 +119,7 @@ fn whole(file: &str, call: &Call<'_>) -> Result<Value, String> {
 
 impl Answer<'_> {
     /// An answer of its own.
-    fn respond(self, status: u64) -> Made {
+    fn respond(self, status: u64, denies: bool) -> Made {
         let mut entries = Vec::new();
         if status != 200 {
             entries.push(("status".to_owned(), Value::Integer(status)));
@@ -132,6 +132,7 @@ impl Answer<'_> {
         if !self.headers.is_empty() {
             entries.push(("headers".to_owned(), Value::Table(self.headers)));
         }
+        entries.extend(denies.then(|| ("denies".to_owned(), Value::Flag(true))));
         let short = entries.iter().all(|(key, _)| key == "status");
         let value = if short { Value::Integer(status) } else { Value::Table(entries) };
         Made::Rule { does: vec![("respond".to_owned(), value)], note: None }
@@ -147,7 +148,7 @@ pub(super) fn deny(call: &Call<'_>) -> Result<Made, Fault> {
     if answer.content.is_none() && answer.headers.is_empty() {
         return Ok(page(status));
     }
-    Ok(answer.respond(status))
+    Ok(answer.respond(status, true))
 }
 
 /// The page of a status.
@@ -193,5 +194,5 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Made, Fault> {
     if answer.is_page {
         return Ok(page(status));
     }
-    Ok(answer.respond(status))
+    Ok(answer.respond(status, false))
 }

@@ -65,6 +65,7 @@ pub(crate) enum Action {
         kind: Option<String>,
         headers: Vec<(String, At<String>)>,
         content: Content,
+        denies: bool,
     },
 }
 

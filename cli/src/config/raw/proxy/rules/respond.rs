@@ -19,7 +19,13 @@ const HEADERS: &str = "a table of names and texts, as in { \"X-Name\" = \"value\
 pub(super) fn respond(value: &Value<'_>) -> Option<Action> {
     if value.is_integer() {
         let status = status(value)?;
-        return Some(Action::Respond { status, kind: None, headers: Vec::new(), content: Content::Empty });
+        return Some(Action::Respond {
+            status,
+            kind: None,
+            headers: Vec::new(),
+            content: Content::Empty,
+            denies: false,
+        });
     }
     let mut fields = value.fields("`respond`".into(), EXPECTED)?;
     fields.span = value.span;
@@ -37,6 +43,7 @@ pub(super) fn respond(value: &Value<'_>) -> Option<Action> {
     );
     let body = fields.string("body", "a text");
     let file = fields.string("file", "the path of a file, as in \"pages/closed.html\"");
+    let denies = fields.boolean("denies").is_some_and(|denies| denies.value);
     let is_read_whole = fields.is_read_whole();
     fields.finish(|_| None);
     let content = match (body, file) {
@@ -59,7 +66,7 @@ pub(super) fn respond(value: &Value<'_>) -> Option<Action> {
         }
         _ => {}
     }
-    Some(Action::Respond { status, kind: kind.map(|kind| kind.value), headers, content })
+    Some(Action::Respond { status, kind: kind.map(|kind| kind.value), headers, content, denies })
 }
 
 fn status(value: &Value<'_>) -> Option<u16> {
