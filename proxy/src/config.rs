@@ -29,7 +29,7 @@ pub use self::{
     balance::{Balance, HashKey, HashKind, UriPart},
     check::{
         AgentCheck, Check, CheckKind, Elsewhere, HttpCheck, HttpExpect, HttpVersion, Layer, Observe, OnError,
-        Pace, Pattern, SequenceStep, SmtpGreeting,
+        OwnCheck, Pace, Pattern, SequenceStep, SmtpGreeting,
     },
     compression::{Algorithm, BackendCompression, Compression, MediaRange},
     log::{
@@ -291,6 +291,12 @@ impl Config {
 }
 
 impl Backend {
+    /// So many failed checks in a row take the server down.
+    pub fn fall_of(&self, server: &Server) -> u32 {
+        let of_all = self.check.as_ref().map_or(1, |check| check.fall);
+        server.own_check.fall.filter(|_| self.check.is_some()).unwrap_or(of_all)
+    }
+
     /// Where connections to a server come from.
     pub fn source(&self, server: usize) -> &Source {
         self.servers[server].source.as_ref().unwrap_or(&self.source)

@@ -18,8 +18,8 @@ mod users;
 use std::fmt::Write;
 
 use lb_proxy::config::{
-    Backend, BackendId, Elsewhere, Frontend, FrontendTimeouts, Inherited, MapFile, Mode, Owner, Server,
-    UnixBind,
+    Backend, BackendId, Elsewhere, Frontend, FrontendTimeouts, Inherited, MapFile, Mode, OwnCheck, Owner,
+    Server, UnixBind,
 };
 use lb_vrrp::{ChecksumForm, GroupConfig, Interface, MemberConfig, PeerKind, Preempt, Version};
 
@@ -381,6 +381,7 @@ fn servers(out: &mut String, backend: usize, servers: &[Server], config: &Config
             server.check_at.address.map(|at| format!(", check_address = {}", quoted(&at.to_string())));
         let check_port = server.check_at.port.map(|port| format!(", check_port = {port}"));
         let check_at = check_address.unwrap_or_default() + &check_port.unwrap_or_default();
+        let check_at = check_at + &check::own(&server.own_check);
         let cookie = server.cookie.as_ref().map(|value| format!(", cookie = {}", quoted(value)));
         let cookie = cookie.unwrap_or_default();
         let own = server.source.as_ref().map(|own| source::source(config, backend, Some(index), own));
@@ -401,7 +402,9 @@ fn servers(out: &mut String, backend: usize, servers: &[Server], config: &Config
 }
 
 fn is_listed(server: &Server) -> bool {
-    server.name == server.address.to_string() && server.check_at == Elsewhere::default()
+    server.name == server.address.to_string()
+        && server.check_at == Elsewhere::default()
+        && server.own_check == OwnCheck::default()
 }
 
 fn write_map(out: &mut String, map: &MapFile) {

@@ -444,12 +444,15 @@ fn positions(config: &Config) -> (HashMap<&str, u32>, HashMap<&str, u32>) {
 }
 
 fn backend(config: &Config, found: &proxy::BackendStatus) -> Backend {
-    let check = config.proxy.backends.iter().find(|one| one.name == found.name);
-    let fall = check.and_then(|one| one.check.as_ref()).map_or(1, |check| check.fall);
+    let of = config.proxy.backends.iter().find(|one| one.name == found.name);
+    let fall = |name: &str| {
+        let own = of.and_then(|of| Some((of, of.servers.iter().find(|server| server.name == name)?)));
+        own.map_or(1, |(of, server)| of.fall_of(server))
+    };
     Backend {
         name: found.name.clone(),
         queued: found.queued,
-        servers: found.servers.iter().map(|one| server(one, fall)).collect(),
+        servers: found.servers.iter().map(|one| server(one, fall(&one.name))).collect(),
         refused: found.refused.iter().map(refused).collect(),
         unanswered: found.unanswered.as_ref().map(|found| Unanswered {
             count: found.count,

@@ -41,6 +41,17 @@ pub struct Pace {
     pub down: Duration,
 }
 
+/// What a server's check has otherwise than that of its backend.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct OwnCheck {
+    /// All three.
+    pub pace: Option<Pace>,
+    /// HAProxy `rise`.
+    pub rise: Option<u32>,
+    /// HAProxy `fall`.
+    pub fall: Option<u32>,
+}
+
 /// Another address, another port, or both.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Elsewhere {
@@ -259,6 +270,18 @@ impl HttpCheck {
     }
 }
 
+impl Check {
+    /// That of a server.
+    pub fn of(&self, own: &OwnCheck) -> Self {
+        Self {
+            pace: own.pace.unwrap_or(self.pace),
+            rise: own.rise.unwrap_or(self.rise),
+            fall: own.fall.unwrap_or(self.fall),
+            ..self.clone()
+        }
+    }
+}
+
 impl Pace {
     /// The same interval in every state.
     pub fn steady(interval: Duration) -> Self {
@@ -278,5 +301,29 @@ impl Pattern {
             Self::Bytes(wanted) | Self::Binary(wanted) => memchr::memmem::find(bytes, wanted).is_some(),
             Self::Regex(regex) => regex.is_match(bytes),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_has_what_it_says_and_else_what_the_backend_says() {
+        let second = Duration::from_secs(1);
+        let check = Check {
+            kind: CheckKind::Tcp,
+            at: Elsewhere::default(),
+            pace: Pace::steady(second),
+            timeout: second,
+            rise: 2,
+            fall: 3,
+            disable_on_404: false,
+        };
+        let own = OwnCheck { pace: Some(Pace::steady(5 * second)), rise: None, fall: Some(7) };
+        let of = check.of(&own);
+        assert_eq!((of.pace, of.rise, of.fall), (Pace::steady(5 * second), 2, 7));
+        let of = check.of(&OwnCheck::default());
+        assert_eq!((of.pace, of.rise, of.fall), (Pace::steady(second), 2, 3));
     }
 }

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::{Elsewhere, ProxyVersion, SendProxy, Source, UnixAddress};
+use super::{Elsewhere, OwnCheck, ProxyVersion, SendProxy, Source, UnixAddress};
 use crate::Endpoint;
 
 /// One server.
@@ -25,6 +25,8 @@ pub struct Server {
     pub check_proxy: Option<ProxyVersion>,
     /// Where it is checked, if the backend's check does not say.
     pub check_at: Elsewhere,
+    /// How it is checked, if not as the others.
+    pub own_check: OwnCheck,
     /// Share, 0..=256; 0 gets only requests of clients that had it before.
     pub weight: u16,
     /// Used for new requests only when no other is usable.
@@ -133,6 +135,7 @@ impl Server {
             send_proxy: None,
             check_proxy: None,
             check_at: Elsewhere::default(),
+            own_check: OwnCheck::default(),
             weight: 1,
             backup: false,
             disabled: false,

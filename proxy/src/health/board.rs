@@ -173,7 +173,8 @@ impl Board {
             reloads.mark_unchanged();
             // Not held while it waits: that would keep a generation alive.
             let Some(place) = self.place(&server) else { return };
-            let check = place.backend().check.clone();
+            let own = &place.server().own_check;
+            let check = place.backend().check.as_ref().map(|check| check.of(own));
             let (elsewhere, proxy) = (place.server().check_at, place.server().check_proxy);
             let source = place.source().clone();
             drop(place);
@@ -466,7 +467,8 @@ pub(super) fn note_transition(
     health.since = now;
     let was_out = was_down || before == ServerState::Maintenance;
     health.came_back = (was_out && !is_out(after)).then(Instant::now);
-    let reason = health.reason(backend.check.as_ref().map_or(1, |check| check.fall));
+    let own = backend.servers.iter().find(|known| *known.name == *server.name);
+    let reason = health.reason(own.map_or(1, |own| backend.fall_of(own)));
     log_transition(server, before, after, reason.as_deref().unwrap_or_default());
     true
 }

@@ -10,7 +10,6 @@ const TOLD: usize = 8;
 
 /// `web1: L7STS 404 on HEAD /check.txt, 5 of 5 failed, down for 12 s; web2: ...`
 pub(crate) fn servers(backend: &Backend, servers: &[ServerHealth], now: SystemTime) -> String {
-    let fall = backend.check.as_ref().map_or(1, |check| check.fall);
     let mut told: Vec<_> = backend
         .servers
         .iter()
@@ -26,7 +25,8 @@ pub(crate) fn servers(backend: &Backend, servers: &[ServerHealth], now: SystemTi
                 };
                 return format!("{}: weight 0{by}", config.name);
             }
-            let reason = known.reason(fall).unwrap_or_else(|| "not checked yet".to_owned());
+            let reason =
+                known.reason(backend.fall_of(config)).unwrap_or_else(|| "not checked yet".to_owned());
             let age = age(now.duration_since(known.since).unwrap_or_default());
             format!("{}: {reason}, {} for {age}", config.name, word(known.state()))
         })

@@ -181,6 +181,7 @@ fn servers(
             check_proxy: check_proxy(server, send_proxy.as_ref(), check),
             send_proxy,
             check_at: check::elsewhere(server),
+            own_check: check::own(server, check),
             weight: server.weight.as_ref().and_then(|weight| u16::try_from(weight.value).ok()).unwrap_or(1),
             backup: server.backup.as_ref().is_some_and(|backup| backup.value),
             disabled: server.disabled.as_ref().is_some_and(|disabled| disabled.value),

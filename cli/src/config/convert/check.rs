@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lb_proxy::config::{Address, AgentCheck, Check, CheckKind, Elsewhere, Layer, Mode, Observe, Pace};
+use lb_proxy::config::{
+    Address, AgentCheck, Check, CheckKind, Elsewhere, Layer, Mode, Observe, OwnCheck, Pace,
+};
 
 use super::backend::value;
 use crate::config::{
@@ -72,8 +74,16 @@ fn effects(raw: &Section, check: Option<&Check>, report: &Report<'_>) {
             );
         }
         for server in &raw.servers {
-            let spans = [server.check_address.map(|at| at.span), server.check_port.map(|at| at.span)];
-            for (key, span) in ["check_address", "check_port"].into_iter().zip(spans) {
+            let spans = [
+                ("check_address", server.check_address.map(|at| at.span)),
+                ("check_port", server.check_port.map(|at| at.span)),
+                ("check_interval", server.check_interval.map(|at| at.span)),
+                ("check_fast_interval", server.check_fast_interval.map(|at| at.span)),
+                ("check_down_interval", server.check_down_interval.map(|at| at.span)),
+                ("check_rise", server.check_rise.map(|at| at.span)),
+                ("check_fall", server.check_fall.map(|at| at.span)),
+            ];
+            for (key, span) in spans {
                 if let Some(span) = span {
                     let message = format!("{key} has no effect: the servers of this backend are not checked");
                     report.warning(span, message);
@@ -122,6 +132,25 @@ fn convert_agent(agent: Agent, check: Option<&Check>) -> Option<AgentCheck> {
     let Agent::On { address, port, interval, send } = agent else { return None };
     let interval = interval.or(check.map(|check| check.pace.interval)).unwrap_or(INTERVAL);
     Some(AgentCheck { address, port: port.unwrap_or_default(), interval, timeout: interval, send })
+}
+
+/// How one server is checked.
+pub(super) fn own(server: &raw::Server, check: Option<&Check>) -> OwnCheck {
+    let value = |at: &Option<At<Duration>>| at.as_ref().map(|at| at.value);
+    let [interval, fast, down] =
+        [&server.check_interval, &server.check_fast_interval, &server.check_down_interval].map(value);
+    let of_all = check.map(|check| check.pace);
+    let pace = of_all.filter(|_| [interval, fast, down].iter().any(Option::is_some)).map(|of_all| {
+        // One that is asked at another interval has the others from it, as in a check.
+        let others = interval.map_or(of_all, Pace::steady);
+        Pace {
+            interval: others.interval,
+            fast: fast.unwrap_or(others.fast),
+            down: down.unwrap_or(others.down),
+        }
+    });
+    let number = |at: &Option<At<u32>>| at.as_ref().map(|at| at.value);
+    OwnCheck { pace, rise: number(&server.check_rise), fall: number(&server.check_fall) }
 }
 
 /// Where one server is checked.

@@ -149,6 +149,8 @@ fn counts(backend: &Backend, file: &raw::File) -> Option<GroupBackend> {
     let given = sections
         .filter(|section| section.name.value == backend.name)
         .find_map(|section| section.value.hold.as_ref());
-    let default = (2 * check.pace.longest() + check.timeout).max(SHORTEST_HOLD);
+    let own = backend.servers.iter().filter_map(|server| server.own_check.pace);
+    let longest = own.map(|pace| pace.longest()).max().unwrap_or_default().max(check.pace.longest());
+    let default = (2 * longest + check.timeout).max(SHORTEST_HOLD);
     Some(GroupBackend { name: backend.name.clone(), hold: given.map_or(default, |hold| hold.value) })
 }

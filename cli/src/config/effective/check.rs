@@ -4,10 +4,10 @@ use std::ops::RangeInclusive;
 
 use lb_proxy::config::{
     AgentCheck, Backend, Check, CheckKind, HttpCheck, HttpExpect, HttpVersion, Layer, Observe, OnError,
-    Pattern, SequenceStep, SmtpGreeting,
+    OwnCheck, Pace, Pattern, SequenceStep, SmtpGreeting,
 };
 
-use super::{line, list, quoted, time};
+use super::{append, line, list, quoted, time};
 
 /// All of it but readiness.
 pub(super) fn backend(out: &mut String, backend: &Backend) {
@@ -154,4 +154,21 @@ fn write_observe(out: &mut String, observe: &Observe) {
     line(out, "observe.layer", quoted(layer));
     line(out, "observe.error_limit", observe.error_limit);
     line(out, "observe.on_error", quoted(on_error));
+}
+
+/// What a server has otherwise, behind other keys of its table.
+pub(super) fn own(own: &OwnCheck) -> String {
+    let mut text = String::new();
+    if let Some(Pace { interval, fast, down }) = own.pace {
+        let keys = [("interval", interval), ("fast_interval", fast), ("down_interval", down)];
+        for (key, value) in keys {
+            append(&mut text, format_args!(", check_{key} = {}", time(value)));
+        }
+    }
+    for (key, value) in [("rise", own.rise), ("fall", own.fall)] {
+        if let Some(value) = value {
+            append(&mut text, format_args!(", check_{key} = {value}"));
+        }
+    }
+    text
 }

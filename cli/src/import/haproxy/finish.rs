@@ -132,6 +132,7 @@ pub(super) fn finish(world: &World<'_>) -> (Vec<Finished>, Keys) {
         let part = backend::finish(twin, world);
         finished.extend(frontend::finish(twin, part, &served, &mut taken, world));
     }
+    hashes(world);
     drop_unset_variables(&mut finished, world);
     paths(&mut finished);
     let defaults = common(world, &finished);
@@ -482,6 +483,20 @@ fn paths(finished: &mut [Finished]) {
             let note = "as HAProxy does; with \"normalize\", //admin and /%61dmin are /admin";
             one.keys.assume("ambiguous_path", Value::text("pass"), note);
         }
+    }
+}
+
+/// Says once that what a hash chooses is another server.
+fn hashes(world: &World<'_>) {
+    let balances = world.file.proxies.iter().filter(|member| member.proxy.is_backend());
+    let balances = balances.filter_map(|member| member.proxy.keys.get("balance"));
+    let is_hash = |value: &Value| {
+        matches!(value, Value::Table(_)) || *value == Value::text("source") || *value == Value::text("uri")
+    };
+    if let Some(span) = balances.filter(|one| is_hash(&one.value)).find_map(|one| one.span) {
+        let note = "a hash finds other servers here than in HAProxy: who changes over has another server from then on, and caches \
+                    begin anew. So it is in all of this file";
+        world.notes.advise(span, note);
     }
 }
 

@@ -72,7 +72,7 @@ fn follow(
     notes.advise(
         word.span,
         format!(
-            "it is asked what `{}` is asked, and at its address; HAProxy asks once for both",
+            "it is asked what `{}` is asked, and at its address; HAProxy asks once for both, and names the other one in the column `tracked` of the CSV",
             shown(&word.text)
         ),
     );

@@ -1,6 +1,6 @@
 //! `server.NAME` and `servers`: who answers.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use lb_proxy::config::{SendProxy, ServerAddress};
 
@@ -22,6 +22,11 @@ pub(crate) struct Server {
     /// Where it is checked, if not there.
     pub(crate) check_address: Option<At<IpAddr>>,
     pub(crate) check_port: Option<At<u16>>,
+    pub(crate) check_interval: Option<At<Duration>>,
+    pub(crate) check_fast_interval: Option<At<Duration>>,
+    pub(crate) check_down_interval: Option<At<Duration>>,
+    pub(crate) check_rise: Option<At<u32>>,
+    pub(crate) check_fall: Option<At<u32>>,
     pub(crate) weight: Option<At<u32>>,
     pub(crate) backup: Option<At<bool>>,
     pub(crate) disabled: Option<At<bool>>,
@@ -72,6 +77,11 @@ impl Server {
             check_send_proxy: None,
             check_address: None,
             check_port: None,
+            check_interval: None,
+            check_fast_interval: None,
+            check_down_interval: None,
+            check_rise: None,
+            check_fall: None,
             weight: None,
             backup: None,
             disabled: None,
@@ -101,6 +111,11 @@ impl Server {
         server.check_send_proxy = fields.boolean("check_send_proxy");
         server.check_address = check::address(&fields, "check_address");
         server.check_port = check::port(&fields, "check_port");
+        server.check_interval = fields.duration("check_interval", check::INTERVAL);
+        server.check_fast_interval = fields.duration("check_fast_interval", check::INTERVAL);
+        server.check_down_interval = fields.duration("check_down_interval", check::INTERVAL);
+        server.check_rise = fields.integer("check_rise", 1..=1000);
+        server.check_fall = fields.integer("check_fall", 1..=1000);
         server.weight = fields.integer("weight", 0..=256);
         server.backup = fields.boolean("backup");
         server.disabled = fields.boolean("disabled");
@@ -112,6 +127,9 @@ impl Server {
         fields.finish(|key| match key {
             "check" | "agent_check" | "observe" => Some("it belongs to the whole backend".into()),
             "port" => Some("for checks on another port write check_port = 8080".into()),
+            "inter" => Some("write check_interval = \"5s\"".into()),
+            "rise" => Some("write check_rise = 2".into()),
+            "fall" => Some("write check_fall = 3".into()),
             "addr" => Some("for checks at another address write check_address = \"192.0.2.31\"".into()),
             _ => None,
         });

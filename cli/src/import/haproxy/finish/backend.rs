@@ -81,11 +81,7 @@ const DEFAULTS: [(&str, Value); 2] = [("check.rise", Value::Integer(2)), ("check
 /// How the values of one setting are made one: that of most servers, the first of these. Those without it count, too.
 fn share(servers: &[&Server], key: &str, world: &World<'_>, part: &mut Part) -> Option<Shared> {
     let of = |server: &Server| server.shared.iter().find(|shared| shared.key == key).cloned();
-    let default = match key {
-        "check.interval" => Some(Value::text("2s")),
-        key => DEFAULTS.iter().find(|(known, _)| *known == key).map(|(_, value)| value.clone()),
-    };
-    let value = |server: &Server| of(server).map(|shared| shared.value).or(default.clone());
+    let value = |server: &Server| of(server).map(|shared| shared.value);
     let count = |wanted: &Option<Value>| servers.iter().filter(|server| value(server) == *wanted).count();
     let most = servers.iter().map(|server| count(&value(server))).max()?;
     let chosen = servers.iter().map(|server| value(server)).find(|value| count(value) == most)?;
@@ -108,6 +104,48 @@ fn share(servers: &[&Server], key: &str, world: &World<'_>, part: &mut Part) -> 
         part.lost.push(server.span);
     }
     servers.iter().find_map(|server| of(server).filter(|shared| Some(&shared.value) == chosen.as_ref()))
+}
+
+/// One that is checked at intervals of its own says all of them.
+const PACE: [&str; 3] = ["check.interval", "check.fast_interval", "check.down_interval"];
+
+/// What most servers have of these is said by the check, and what others have by themselves.
+fn own_checks(servers: &[&Server], keys: &[&str], part: &mut Part) -> Vec<(String, Value)> {
+    let of = |server: &Server, key: &str| server.shared.iter().find(|shared| shared.key == key).cloned();
+    let values = |server: &Server| -> Vec<Option<Value>> {
+        let value = |key: &&str| of(server, key).map(|shared| shared.value).or(default(key));
+        keys.iter().map(value).collect()
+    };
+    let count = |wanted: &[Option<Value>]| servers.iter().filter(|server| values(server) == wanted).count();
+    let most = servers.iter().map(|server| count(&values(server))).max().unwrap_or_default();
+    let chosen = servers.iter().map(|server| values(server)).find(|values| count(values) == most);
+    let chosen = chosen.unwrap_or_default();
+    for server in servers.iter().filter(|server| values(server) != chosen) {
+        let Some(line) = part.servers.iter_mut().find(|line| line.written == server.name.text) else {
+            continue;
+        };
+        let mut entries = match std::mem::replace(&mut line.value, Value::Flag(true)) {
+            Value::Table(entries) => entries,
+            address => vec![("address".to_owned(), address)],
+        };
+        let own = keys.iter().zip(values(server));
+        entries.extend(own.filter_map(|(key, value)| Some((key.replace('.', "_"), value?))));
+        line.value = Value::Table(entries);
+    }
+    let is_said = |key: &str, value: &Value| {
+        servers.iter().any(|server| of(server, key).is_some_and(|shared| shared.value == *value))
+    };
+    let said = keys.iter().zip(chosen).filter_map(|(key, value)| Some((key, value?)));
+    let said = said.filter(|(key, value)| is_said(key, value));
+    said.map(|(key, value)| (key.trim_start_matches("check.").to_owned(), value)).collect()
+}
+
+/// HAProxy's.
+fn default(key: &str) -> Option<Value> {
+    match key {
+        "check.interval" => Some(Value::text("2s")),
+        key => DEFAULTS.iter().find(|(known, _)| *known == key).map(|(_, value)| value.clone()),
+    }
 }
 
 fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
@@ -133,14 +171,8 @@ fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
         }
     } else {
         let mut entries = proxy.checks.entries();
-        for (key, name) in [
-            ("check.interval", "interval"),
-            ("check.fast_interval", "fast_interval"),
-            ("check.down_interval", "down_interval"),
-            ("check.rise", "rise"),
-            ("check.fall", "fall"),
-        ] {
-            entries.extend(share(&checked, key, world, part).map(|shared| (name.to_owned(), shared.value)));
+        for keys in [&PACE[..], &["check.rise"], &["check.fall"]] {
+            entries.extend(own_checks(&checked, keys, part));
         }
         for server in all.iter().filter(|server| server.check.is_none()) {
             let message = format!(

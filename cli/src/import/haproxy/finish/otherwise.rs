@@ -13,7 +13,7 @@ const fn mark(keys: &'static [&'static str], texts: &'static [&'static str], mes
     Mark { keys, texts, message }
 }
 
-pub(super) const MARKS: [Mark; 5] = [
+pub(super) const MARKS: [Mark; 7] = [
     mark(
         &["host"],
         &["{request.host"],
@@ -44,4 +44,10 @@ pub(super) const MARKS: [Mark; 5] = [
         "the port of Host is left out of where it leads, since a port for clear text speaks no TLS; HAProxy keeps it. `port = 8443` \
          in the rule names another one",
     ),
+    mark(
+        &[],
+        &["{request.version}"],
+        "a connection of HTTP/1.0 ends after its response here, also where its client asks to keep it; HAProxy keeps it then",
+    ),
+    mark(&[], &["\"CONNECT\""], "CONNECT is answered with 405 before any rule; HAProxy passes it on"),
 ];
