@@ -48,8 +48,9 @@ pub use statistics::{
     StepTimes, Steps, Traffic,
 };
 pub use status::{
-    Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Log, LogProblem, NameProblem, Peer, Phase,
-    Problem, Ready, Refused, Server, ServerState, Status, Table, TransitionReport, Unanswered, Vip, Why,
+    Backend, Bind, Certificate, Check, FileReport, Frontend, Group, GroupNode, Log, LogProblem, NameProblem,
+    Peer, Phase, Problem, Ready, Refused, Server, ServerState, Status, Table, TransitionReport, Unanswered,
+    Vip, Why,
 };
 pub use switchover::{Moved, SwitchoverReport, SwitchoverRequest};
 pub use timestamp::Timestamp;

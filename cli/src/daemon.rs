@@ -29,6 +29,7 @@ use crate::{
     speaker::protocol::FromSpeaker,
 };
 
+mod certificates;
 mod clock;
 mod control;
 mod detach;
@@ -62,6 +63,7 @@ mod upgrade;
 mod wake;
 mod watchdog;
 
+use certificates::Certificates;
 use clock::Instants;
 use control::{Command, ControlSocket, Counters};
 use group::Group;
@@ -120,6 +122,7 @@ struct Daemon {
     /// By whom this node is kept out of the election.
     drained: Option<Ordered>,
     reloads: Reloads,
+    certificates: Certificates,
     surroundings: Surroundings,
     /// As of the last look around.
     sources: Vec<hello::InterfaceAddresses>,
@@ -156,6 +159,7 @@ impl Daemon {
                         neighbours.handle(now, received);
                     }
                 }
+                Event::Step(Step::Certificates(looked)) => self.handle_certificates(looked),
                 Event::Step(Step::Reload(step)) => self.handle_reload(now, step),
                 Event::Step(Step::Upgrade(step)) => self.handle_upgrade(now, step),
                 Event::Step(Step::Counted(grown)) => self.count(grown),
@@ -285,6 +289,7 @@ impl Daemon {
     fn look_around(&mut self) {
         self.survey();
         self.stay_reachable();
+        self.watch_certificates(clock::now());
         while self.tasks.try_join_next().is_some() {}
         // A reload that is under way has its own idea of who this node is; who ends takes part in nothing, and the next process of
         // an upgrade will find out by itself.

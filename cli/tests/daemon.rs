@@ -5,6 +5,8 @@
 mod answers;
 #[path = "daemon/background.rs"]
 mod background;
+#[path = "daemon/certificates.rs"]
+mod certificates;
 #[path = "daemon/control_api.rs"]
 mod control_api;
 #[path = "daemon/errors.rs"]

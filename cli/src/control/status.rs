@@ -306,6 +306,22 @@ pub struct Frontend {
     /// Since when it takes no new connections, and who wanted that.
     #[serde(default)]
     pub paused: Option<Ordered>,
+    /// What it shows to clients that speak TLS.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate that clients are shown.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Certificate {
+    /// Where it is, as the file of the configuration has it.
+    pub file: String,
+    /// For which names it is shown.
+    pub names: Vec<String>,
+    /// Its first moment.
+    pub not_before: Timestamp,
+    /// Its last moment.
+    pub not_after: Timestamp,
 }
 
 /// Requests (mode tcp: connections) that were refused for one reason, with less than a minute between them.

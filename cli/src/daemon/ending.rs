@@ -116,7 +116,7 @@ impl Daemon {
                 self.end_of_turn(now);
             }
             // They have a way of their own.
-            Step::Reload(_) | Step::Upgrade(_) | Step::Counted(_) => {}
+            Step::Certificates(_) | Step::Reload(_) | Step::Upgrade(_) | Step::Counted(_) => {}
             Step::SpeakerGone => self.wind_up(now),
             Step::WoundUp { cut_before } => {
                 if let Some(stop) = &mut self.stop {

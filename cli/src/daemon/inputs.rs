@@ -188,6 +188,7 @@ impl Daemon {
         };
         let mut own_problems = self.own_problems.clone();
         own_problems.extend(self.reloads.problem(&self.path));
+        own_problems.extend(self.certificates.problems());
         if let Some(error) = self.neighbours.as_ref().and_then(Neighbours::error) {
             own_problems.push(Problem {
                 what: "no hello passes between the nodes".to_owned(),

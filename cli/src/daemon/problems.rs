@@ -5,6 +5,7 @@ use std::time::Duration;
 use lb_vrrp::{MemberConfig, Moment, State, status::PeerHeard};
 
 use super::{
+    certificates,
     group::Group,
     hello::{self, Refusal},
     report::Facts,
@@ -111,6 +112,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     problems.extend(status.backends.iter().flat_map(|backend| refused(backend, status.at)));
     problems.extend(status.backends.iter().filter_map(unanswered));
     problems.extend(status.logs.iter().filter_map(log));
+    problems.extend(certificates::expiring(&status.frontends, status.at));
     problems
 }
 

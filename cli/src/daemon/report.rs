@@ -8,7 +8,7 @@ use lb_vrrp::{
     status::{MemberStatus, PeerHeard},
 };
 
-use super::{clock::Instants, group::Group, hello, node::Identity, orders, problems};
+use super::{certificates, clock::Instants, group::Group, hello, node::Identity, orders, problems};
 use crate::{
     config::{Config, model},
     control::{
@@ -82,6 +82,8 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
             .map(|found| {
                 let mut frontend = frontend(found, facts.proxy.maxconn);
                 frontend.statistics.position = of_frontends.get(&*found.name).copied().unwrap_or(0);
+                let own = facts.config.proxy.frontends.iter().find(|own| own.name == found.name);
+                frontend.certificates = own.map(certificates::of_frontend).unwrap_or_default();
                 frontend
             })
             .collect(),
@@ -105,6 +107,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
     // A drained node is a problem and no note.
     let ordered = ordered.iter().filter(|one| one.of != format!("node {}", status.node));
     status.notes.extend(ordered.map(|one| one.sentence(status.at)).collect::<Vec<_>>());
+    status.notes.extend(certificates::notes(&status.frontends, status.at).collect::<Vec<_>>());
     status.problems = problems::find(facts, &status);
     status
 }
@@ -410,6 +413,7 @@ fn frontend(found: &proxy::FrontendStatus, maxconn: u64) -> Frontend {
         refused: found.refused.iter().map(refused).collect(),
         statistics: statistics::frontend(found),
         paused: found.paused.as_ref().map(orders::paused),
+        certificates: Vec::new(),
     }
 }
 

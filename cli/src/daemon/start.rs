@@ -8,7 +8,9 @@ use nix::unistd::geteuid;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
-    Daemon, Identity, RunOptions, clock,
+    Daemon, Identity, RunOptions,
+    certificates::Certificates,
+    clock,
     clock::Instants,
     control,
     control::ControlSocket,
@@ -244,6 +246,7 @@ async fn compose(
         giving: None,
         drained: None,
         reloads: Reloads::default(),
+        certificates: Certificates::default(),
         surroundings: Surroundings::default(),
         sources: Vec::new(),
         unreachable: None,

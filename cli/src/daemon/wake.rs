@@ -10,7 +10,9 @@ use tokio::{
 };
 
 use super::{
-    Daemon, clock,
+    Daemon,
+    certificates::Watched,
+    clock,
     control::Command,
     hello::endpoint::Datagram,
     neighbours::Neighbours,
@@ -36,6 +38,8 @@ pub(super) enum Step {
     WoundUp { cut_before: u64 },
     /// The data plane was told which node this is, or can't be.
     Told { error: Option<String> },
+    /// The files of certificates were looked at.
+    Certificates(Vec<Watched>),
     /// Of a reload.
     Reload(reload::Step),
     /// Of an upgrade.

@@ -98,6 +98,7 @@ pub(crate) fn frontend(name: &str) -> Frontend {
             .into(),
         refused: Vec::new(),
         paused: None,
+        certificates: Vec::new(),
         statistics: FrontendStatistics {
             position: 0,
             connections_peak: 12,

@@ -282,6 +282,14 @@ pub(super) fn frontends(text: &mut Text, frontends: &[Frontend]) {
             sample_if(count, |count| metric.sample(&[("frontend", &one.name)], number(count)));
         }
     }
+    let help = "When a certificate that it shows expires, in seconds since 1970.";
+    let mut metric = text.metric("lbctl_frontend_certificate_expires_timestamp_seconds", Kind::Gauge, help);
+    for one in frontends {
+        for certificate in &one.certificates {
+            let labels = [("frontend", &*one.name), ("file", &*certificate.file)];
+            metric.sample(&labels, certificate.not_after.unix_seconds());
+        }
+    }
     let help = "Failed attempts to listen at an address.";
     let mut metric = text.metric("lbctl_frontend_bind_errors_total", Kind::Counter, help);
     for one in frontends {

@@ -132,6 +132,7 @@ pub(crate) fn healthy() -> Status {
             refused: Vec::new(),
             statistics: Default::default(),
             paused: None,
+            certificates: Vec::new(),
         }],
         backends: vec![Backend {
             name: "app".to_owned(),
