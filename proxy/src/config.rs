@@ -45,7 +45,7 @@ pub use self::{
     server::{Address, Place, Server, ServerAddress},
     source::Source,
     timeouts::{BackendTimeouts, FrontendTimeouts},
-    tls::{Tls, TlsFiles, TlsVersion},
+    tls::{TicketSecret, Tls, TlsFiles, TlsVersion},
     unique_id::UniqueId,
     unix::{Owner, UnixAddress, UnixAddressError, UnixBind},
     users::{Group, User, UserList},
@@ -77,6 +77,9 @@ pub struct Config {
     /// Who answers requests for [`Frontend::statistics`]; `None` is who did under the configuration before, and without
     /// one they get 503.
     pub desk: Option<Desk>,
+    /// By what this node and others seal tickets of TLS, so that a client's session goes on at any of them. `None`: by keys
+    /// that this process alone has.
+    pub ticket_secret: Option<TicketSecret>,
     /// In the order of the file.
     pub frontends: Vec<Frontend>,
     /// In the order of the file.
@@ -391,6 +394,7 @@ mod tests {
             maps: Vec::new(),
             users: Vec::new(),
             desk: None,
+            ticket_secret: None,
             log: Vec::new(),
             frontends: vec![
                 frontend(1000, Some(first), vec![sends(second), sends(second), sends(first)]),

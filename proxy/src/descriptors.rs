@@ -148,6 +148,7 @@ mod tests {
             resolver: Default::default(),
             compression_cpu: 100,
             desk: None,
+            ticket_secret: None,
             frontends: vec![Frontend::new("front", Mode::Tcp, vec![bind(), bind()])],
             backends: vec![Backend::new("app", Mode::Tcp, (0..20).map(server).collect())],
         };

@@ -10,6 +10,7 @@ mod resolver;
 mod serve;
 mod session;
 mod stream;
+mod tickets;
 mod x509;
 
 pub use self::{

@@ -150,6 +150,7 @@ fn config(server: SocketAddr, mode: Mode) -> Config {
         maps: Vec::new(),
         users: Vec::new(),
         desk: None,
+        ticket_secret: None,
         log: Vec::new(),
         resolver: Default::default(),
         compression_cpu: 100,

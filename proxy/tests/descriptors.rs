@@ -36,6 +36,7 @@ async fn listener_out_of_descriptors_waits_instead_of_spinning_and_goes_on_after
         maps: Vec::new(),
         users: Vec::new(),
         desk: None,
+        ticket_secret: None,
         log: Vec::new(),
         resolver: Default::default(),
         compression_cpu: 100,

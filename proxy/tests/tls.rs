@@ -22,3 +22,5 @@ mod openssl;
 mod peer;
 #[path = "tls/records.rs"]
 mod records;
+#[path = "tls/tickets.rs"]
+mod tickets;

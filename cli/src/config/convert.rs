@@ -6,7 +6,7 @@
 use std::num::NonZeroUsize;
 
 use lb_proxy::{
-    config::{EventFormat, Mode, Owner, Place},
+    config::{EventFormat, Mode, Owner, Place, TicketSecret},
     sample::{Names, Stage},
 };
 
@@ -89,6 +89,8 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     loops::warn(&sections, (&frontends, &backends), &own, report);
     effects::warn(file, &sections, &backends, &groups, &names, report);
 
+    // Those of other purposes follow from other words.
+    let ticket_secret = cluster.secret().map(|secret| TicketSecret::new(secret.sign("tickets of TLS", &[])));
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     Config {
         hash: String::new(),
@@ -110,6 +112,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
             maps,
             users,
             desk: None,
+            ticket_secret,
             log: log::global(file),
             resolver: lb_proxy::config::ResolverConfig {
                 nameservers: file.global.nameservers.iter().map(|at| at.value).collect(),

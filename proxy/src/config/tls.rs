@@ -1,6 +1,6 @@
 //! TLS to clients.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::tls::Certificates;
 
@@ -33,6 +33,28 @@ pub struct TlsFiles {
     pub key: Option<String>,
     /// Names for which it is shown instead of its own.
     pub names: Option<Vec<String>>,
+}
+
+/// What the keys of tickets follow from. Not shown by `Debug`.
+#[derive(Clone, Eq, PartialEq)]
+pub struct TicketSecret([u8; 32]);
+
+impl TicketSecret {
+    /// Of 32 bytes that nobody can guess.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TicketSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("TicketSecret")
+    }
 }
 
 /// A version of TLS, in their order.

@@ -392,7 +392,7 @@ impl Bindings {
 impl Binding {
     /// Those of `config`, not bound yet, with numbers of their own.
     fn all(config: &Config) -> impl Iterator<Item = Self> {
-        config.frontends.iter().enumerate().flat_map(|(frontend, of)| {
+        config.frontends.iter().enumerate().flat_map(move |(frontend, of)| {
             let address = of
                 .binds
                 .iter()
@@ -409,7 +409,7 @@ impl Binding {
                     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
                     let address = if let Wanted::Address(address) = wanted { Some(address) } else { None };
                     let (open, is_open) = published::channel(());
-                    let tls = of.tls.get(&place).map(|tls| Arc::new(Acceptor::new(tls, of.mode, place + 1)));
+                    let tls = Acceptor::of(of, place, config.ticket_secret.as_ref());
                     let assignment = Assignment {
                         open: is_open,
                         listener: ListenerId { number, mode: of.mode, is_tls: tls.is_some() },

@@ -23,6 +23,7 @@ fn config(threads: usize) -> Config {
         maps: Vec::new(),
         users: Vec::new(),
         desk: None,
+        ticket_secret: None,
         log: Vec::new(),
         resolver: Default::default(),
         compression_cpu: 100,

@@ -156,6 +156,7 @@ mod tests {
             node: String::new(),
             users: Vec::new(),
             desk: None,
+            ticket_secret: None,
             maps: Vec::new(),
             log: Vec::new(),
             resolver: Default::default(),

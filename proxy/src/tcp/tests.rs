@@ -90,6 +90,7 @@ fn config(server: std::net::SocketAddr) -> Config {
         maps: Vec::new(),
         users: Vec::new(),
         desk: None,
+        ticket_secret: None,
         log: Vec::new(),
         resolver: Default::default(),
         compression_cpu: 100,

@@ -9,8 +9,8 @@ use rustls::{
     version,
 };
 
-use super::{provider, resolver::Resolver, session::cipher_name};
-use crate::config::{Mode, Tls, TlsVersion};
+use super::{provider, resolver::Resolver, session::cipher_name, tickets::SharedTickets};
+use crate::config::{Frontend, Mode, TicketSecret, Tls, TlsVersion};
 
 /// Protocols that are offered to a client that asks (RFC 7301).
 const ALPN_HTTP: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
@@ -28,7 +28,13 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    pub(crate) fn new(tls: &Tls, mode: Mode, number: usize) -> Self {
+    /// Of the listener at this place among those of its frontend, if it speaks TLS.
+    pub(crate) fn of(frontend: &Frontend, place: usize, secret: Option<&TicketSecret>) -> Option<Arc<Self>> {
+        let tls = frontend.tls.get(&place)?;
+        Some(Arc::new(Self::new(tls, frontend.mode, place + 1, secret)))
+    }
+
+    fn new(tls: &Tls, mode: Mode, number: usize, secret: Option<&TicketSecret>) -> Self {
         let versions: Vec<&SupportedProtocolVersion> =
             [(TlsVersion::Tls12, &version::TLS12), (TlsVersion::Tls13, &version::TLS13)]
                 .into_iter()
@@ -51,8 +57,12 @@ impl Acceptor {
         config.enable_secret_extraction = true;
         // Of TLS 1.2: who has no tickets shakes hands anew, since memory of sessions would be each listener's.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        if let Some(tickets) = &*TICKETS {
-            config.ticketer = Arc::clone(tickets);
+        let tickets = match secret {
+            Some(secret) => Some(Arc::new(SharedTickets::new(secret)) as Arc<dyn ProducesTickets>),
+            None => TICKETS.clone(),
+        };
+        if let Some(tickets) = tickets {
+            config.ticketer = tickets;
         }
         Self { config: Arc::new(config), number }
     }

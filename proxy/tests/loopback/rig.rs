@@ -60,6 +60,7 @@ pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
         maps: Vec::new(),
         users: Vec::new(),
         desk: None,
+        ticket_secret: None,
         log: Vec::new(),
         resolver: Default::default(),
         compression_cpu: 100,

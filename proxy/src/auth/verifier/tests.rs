@@ -176,6 +176,7 @@ fn threads_end_with_the_verifier() {
 fn who_is_known_stays_known_as_long_as_the_users_are_the_same() {
     let mut config = Config {
         desk: None,
+        ticket_secret: None,
         threads: std::num::NonZeroUsize::MIN,
         maxconn: 1,
         node: String::new(),

@@ -21,6 +21,7 @@ fn board(change: impl FnOnce(&mut Backend)) -> (Arc<Board>, Arc<ServerShared>) {
         maps: Vec::new(),
         users: Vec::new(),
         desk: None,
+        ticket_secret: None,
         log: Vec::new(),
         resolver: Default::default(),
         frontends: Vec::new(),
