@@ -563,6 +563,7 @@ fn lines_of_the_log_say_what_they_said() {
         get("/dead", &["X-Tenant: a tenant"]),
         get("/a?b=\"c", &["Cookie: SESSION=1"]),
         post("/~404", "content"),
+        get("/~405", &[]),
     ];
     for request in requests {
         let [theirs, ours] = both.lines("WEB", &request);

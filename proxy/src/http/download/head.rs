@@ -75,7 +75,7 @@ impl<S: Stream> Download<'_, S> {
     ) -> Result<Option<Parsed>, Refused> {
         let mut fields = Fields::default();
         let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(None) };
-        let response = head.check(self.request.method, self.request.upgrade)?;
+        let mut response = head.check(self.request.method, self.request.upgrade)?;
         let is_final = response.status >= 200;
         let is_switch = response.status == 101;
         if is_final || is_switch {
@@ -113,7 +113,7 @@ impl<S: Stream> Download<'_, S> {
             is_logged: (is_final || is_switch) && self.connection.log_keeps_at(Moment::Response),
         };
         let coder = if changes.is_any() {
-            self.edit(head, &response, &mut hop, &changes, out)?
+            self.edit(head, &mut response, &mut hop, &changes, out)?
         } else {
             head.encode(&response, &hop, out);
             None
@@ -126,7 +126,7 @@ impl<S: Stream> Download<'_, S> {
     fn edit(
         &self,
         head: Head<'_>,
-        response: &Response,
+        response: &mut Response,
         hop: &mut Hop,
         changes: &Changes<'_>,
         out: &mut Buffer,
@@ -202,11 +202,11 @@ impl<S: Stream> Download<'_, S> {
                 connection.log(|record| record.cookie[1] = done.letter());
             }
         }
-        let (mut coder, mut response) = (None, *response);
+        let mut coder = None;
         if let Some(policy) = changes.compression {
             let compressors = worker.compressors();
             let (accepted, request) = (self.coding.filter(|_| !compressors.is_spent()), &self.request);
-            let coding = compression::of_response(policy, accepted, request, &response, &mut message, work);
+            let coding = compression::of_response(policy, accepted, request, response, &mut message, work);
             // As above.
             let coding = coding.map_err(|_| Refused::Here(Termination::FailedRewrite))?;
             if self.request.method == Method::Head && coding.is_some() {
@@ -221,7 +221,7 @@ impl<S: Stream> Download<'_, S> {
         }
         // A rule may have given it another one.
         response.status = message.status();
-        message.encode_response(&response, hop, out);
+        message.encode_response(response, hop, out);
         Ok(coder)
     }
 }
