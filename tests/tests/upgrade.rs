@@ -213,6 +213,74 @@ fn program_that_was_started_by_a_link_is_where_the_link_leads_by_then() {
     assert!(said(&output).contains(&format!("there is no {} any more", link.display())), "{}", said(&output));
 }
 
+/// A next process that says this after it was started, and that once it has everything; and then waits for the file `over`. In
+/// the log it says when it is to be in charge.
+fn install_impostor(program: &Path, first: &str, second: Option<&str>) {
+    let (script, over) = (program.with_file_name("impostor"), program.with_file_name("over"));
+    let _ = fs::remove_file(&over);
+    let hear = |word: &str| {
+        format!("while (1) {{ sysread $s, my $m, 1 << 18 or exit; last if $m =~ /^[{{\"]+{word}/ }}\n")
+    };
+    let mut text = format!("open my $s, q(+<&=0);\nsyswrite $s, q({first});\n{}", hear("Control"));
+    if let Some(second) = second {
+        text += &format!("syswrite $s, q({second});\n{}print STDERR qq({IN_CHARGE}\\n);\n", hear("Go"));
+    }
+    text += &format!("select undef, undef, undef, 0.01 until -e q({});\n", over.display());
+    fs::write(&script, text).unwrap();
+    install_script(program, &format!("exec perl {}", script.display()));
+}
+
+const IN_CHARGE: &str = "the impostor is to be in charge";
+const HELLO: &str = r#"{"Hello":{"version":"9.9.9","protocol":2}}"#;
+const READY: &str = r#"{"Ready":{"file":""}}"#;
+
+#[test]
+fn whatever_the_next_process_fails_at_the_old_one_serves_on_and_a_stop_is_not_lost() {
+    let (_folder, program) = copy();
+    let address = unused_address(8000);
+    let text = format!(
+        "[frontend.web]\nbind = \"{address}\"\nrules = [{{ respond = {{ status = 200, body = \"here\" }} }}]\n"
+    );
+    let plain = Plain::start_program(&program, &text);
+    let over = program.with_file_name("over");
+    let serves = |plain: &Plain| {
+        let status: Value = serde_json::from_slice(&plain.status(&["--json"]).stdout).unwrap();
+        assert_eq!(status["pid"], plain.id());
+        assert!(lb_tests::plain::get(address, "/").ends_with("here"));
+    };
+    install_impostor(&program, r#"{"Hello":{"version":"9.9.9","protocol":99}}"#, None);
+    let refused = said(&plain.upgrade());
+    assert!(refused.contains("lbctl 9.9.9 can't take over from lbctl "), "{refused}");
+    serves(&plain);
+
+    // It ends once it has everything, and once it is to be in charge.
+    for second in [None, Some(READY)] {
+        install_impostor(&program, HELLO, second);
+        fs::write(&over, "").unwrap();
+        let refused = said(&plain.upgrade());
+        assert!(refused.contains("the new process ended (exit status: 0)"), "{refused}");
+        serves(&plain);
+    }
+
+    // It is to be in charge, and hangs: a stop that comes then is one.
+    install_impostor(&program, HELLO, Some(READY));
+    let (refused, stopped) = std::thread::scope(|scope| {
+        let upgrade = scope.spawn(|| plain.upgrade());
+        wait_until("it is to be in charge", || plain.log(), || plain.log().matches(IN_CHARGE).count() == 2);
+        let stop = scope.spawn(|| plain.verb(&["stop"]));
+        wait_until(
+            "the stop waits",
+            || plain.log(),
+            || plain.log().contains("the stop waits for what comes"),
+        );
+        fs::write(&over, "").unwrap();
+        (upgrade.join().unwrap(), stop.join().unwrap())
+    });
+    assert!(said(&refused).contains("the new process ended"), "{}", said(&refused));
+    assert!(stopped.status.success() && said(&stopped).starts_with("stopped after"), "{}", said(&stopped));
+    wait_until("it ends", || plain.log(), || plain.log().contains("stopped cut=0"));
+}
+
 #[test]
 fn listener_that_cannot_be_bound_is_refused_as_a_reload_refuses_it_and_other_changes_are_told() {
     let (address, taken) = (unused_address(8000), unused_address(8001));
