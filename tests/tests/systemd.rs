@@ -435,8 +435,9 @@ fn rpm_is_installed_upgraded_and_erased_under_systemd() {
     let now = status();
     assert_eq!(now["version"], NEXT);
     assert_ne!(now["pid"], first);
+    let pid = now["pid"].to_string();
     wait::until("systemd knows the new process", PATIENCE, || {
-        (node.property("lbctl", "MainPID") == now["pid"].to_string()).then_some(())
+        (node.property("lbctl", "MainPID") == pid).then_some(())
     });
     assert_eq!(
         node.property("lbctl", "UnitFileState"),
