@@ -7,7 +7,7 @@ use lb_proxy::metrics::Event;
 
 use super::{Names, Process, metrics};
 use crate::{
-    control::{Histogram, Log, LogProblem, ServerState, Status, Table},
+    control::{Certificate, Histogram, Log, LogProblem, ServerState, Status, Table},
     output::status::tests::healthy,
     statistics::tests::{backend, frontend, server, status, time},
 };
@@ -16,6 +16,12 @@ use crate::{
 fn whole() -> Status {
     let mut web = frontend("web");
     web.counters = Event::ALL.iter().map(|event| (event.name().to_owned(), 1)).collect();
+    web.certificates = vec![Certificate {
+        file: "site.pem".to_owned(),
+        names: vec!["www.example.com".to_owned()],
+        not_before: time("2026-09-01T00:00:00Z"),
+        not_after: time("2026-12-01T00:00:00Z"),
+    }];
     let mut app = backend("app", vec![server("web1"), server("web2")]);
     app.servers[1].state = ServerState::Maintenance;
     app.statistics.totals = Some(histogram());
