@@ -221,6 +221,7 @@ fn package_is_installed_broken_upgraded_and_purged_under_systemd() {
     daemon_that_is_stopped_stays_stopped(&pair);
     error_that_lasts_is_not_tried_all_the_time(&pair);
     let clients = Clients::start();
+    orders_of_systemd_are_an_orderly_move(&pair, &clients);
     node_that_reboots_gives_the_address_away_and_comes_back(&mut pair);
     package_is_upgraded_node_by_node(&pair, &clients);
     purge_leaves_nothing(&pair, &before);
@@ -235,6 +236,7 @@ fn is_hardened(node: &Machine) {
     assert_eq!(node.said(&format!("ps -o user= -p {daemon}")), "lbctl");
     // A container may not be allowed to carry it out.
     assert_eq!(node.property("lbctl", "OOMScoreAdjust"), "-900");
+    assert_eq!(node.property("lbctl", "OOMPolicy"), "continue");
     // As many as the machine lets anybody have.
     let most = node.said("ulimit -Hn").parse::<u64>().unwrap().min(131_072);
     let limits = node.said(&format!("grep 'open files' /proc/{daemon}/limits"));
@@ -269,6 +271,28 @@ fn speaker(node: &Machine) -> String {
         let found = text(&node.run("pgrep -x lbctl-speaker"));
         (found.lines().count() == 1).then(|| found.trim().to_owned())
     })
+}
+
+/// Clients are served all the time, and the log says what it was.
+fn orders_of_systemd_are_an_orderly_move(pair: &Pair, clients: &Clients) {
+    for order in ["restart", "stop"] {
+        let holder = pair.holder();
+        let node = pair.node(holder);
+        let moves = || {
+            let log = node.said("journalctl -u lbctl -o cat --no-pager");
+            log.lines()
+                .filter(|line| line.contains("from=Active") && line.contains("leaving: stop by SIGUSR1"))
+                .count()
+        };
+        let before = moves();
+        node.said(&format!("systemctl {order} lbctl"));
+        pair.wait_for_holder(other(holder));
+        assert_eq!(moves(), before + 1, "{order}: given to the other node, and not lost");
+        clients.wait_for_more();
+        node.said("systemctl start lbctl");
+        pair.wait_until_well();
+        assert_eq!(pair.holder(), other(holder), "nobody takes it back");
+    }
 }
 
 fn speaker_that_dies_moves_nothing(pair: &Pair) {
