@@ -11,7 +11,7 @@
 //! The loop holds no rule of its own: it carries events to pure parts ([`track`], `hello`, `stop`) and their outputs on.
 //! The workers are threads of the proxy; nothing here can hold them up, and a hang here is seen by the speaker.
 
-use std::{io, net::IpAddr, os::fd::OwnedFd, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use lb_proxy::{Health, Proxy};
 use tokio::{
@@ -67,7 +67,6 @@ use certificates::Certificates;
 use clock::Instants;
 use control::{Command, ControlSocket, Counters};
 use group::Group;
-use hello::KnownSession;
 use neighbours::Neighbours;
 use node::Identity;
 pub(crate) use options::RUNTIME_DIR;
@@ -248,15 +247,6 @@ impl Daemon {
         Ok(())
     }
 
-    fn say_hello(&mut self, address: IpAddr, given: Option<OwnedFd>, known: Option<KnownSession>) {
-        let peers = self.identity.peers(&self.config);
-        if !peers.is_empty() {
-            let mut neighbours = Neighbours::start(clock::now(), address, given, known, self.local(), peers);
-            neighbours.set_secret(self.config.cluster.secret());
-            self.neighbours = Some(neighbours);
-        }
-    }
-
     /// Carries every output of the pure parts to where it belongs.
     fn settle(&mut self) {
         let now = clock::now();
@@ -335,17 +325,6 @@ impl Daemon {
         let members = self.groups.iter().flat_map(|group| &group.config.members);
         for warning in self.surroundings.outside(members) {
             tracing::warn!("{warning}");
-        }
-    }
-
-    /// What the hello says of this node.
-    fn local(&self) -> hello::Local {
-        let now = clock::now();
-        hello::Local {
-            node: self.identity.name().to_owned(),
-            file: self.config.hash.clone(),
-            groups: self.groups.iter().map(|group| group.local(now, self.started.moment)).collect(),
-            addresses: self.sources.clone(),
         }
     }
 }

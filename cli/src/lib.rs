@@ -16,6 +16,7 @@ pub mod output;
 pub mod packets;
 pub mod privileges;
 mod process;
+mod signing;
 pub mod speaker;
 pub mod statistics;
 pub mod top;

@@ -24,6 +24,7 @@ use std::{
 
 use lb_vrrp::{
     GroupConfig, Moment,
+    authentication::Sender,
     group::Start,
     io::{Command, Host, Report, Settings, StartError, run},
 };
@@ -51,6 +52,9 @@ const PATIENCE_REPLACING: Duration = Duration::from_secs(10);
 
 /// The fastest and the slowest heartbeat.
 const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+/// So many advertisements may have been signed by the speaker before, and not be on the page: it was told another one meanwhile.
+const UNNOTED: u64 = 1 << 16;
 
 /// Runs the speaker on what it inherited: the socket pair as stdin, the page as stdout.
 pub fn main(runtime_dir: &Path, is_unconfined: bool) -> Exit {
@@ -147,6 +151,7 @@ fn settings(groups: Vec<GroupConfig>, page: &Page, runtime_dir: &Path) -> Settin
         lock_folder: runtime_dir.to_owned(),
         patience: if page.speakers() > 1 { PATIENCE_REPLACING } else { PATIENCE },
         heartbeat,
+        sender: Sender::new(page.boot(), page.signed() + UNNOTED),
     }
 }
 
@@ -198,6 +203,10 @@ impl Host for ToDaemon<'_> {
 
     fn advertised(&self, group: usize, last: Option<Moment>) {
         self.link.page().set_advertised(group, last);
+    }
+
+    fn signed(&self, counter: u64) {
+        self.link.page().set_signed(counter);
     }
 
     fn report(&self, report: Report) {

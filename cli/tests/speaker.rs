@@ -14,6 +14,8 @@ mod net;
 mod privileges;
 #[path = "speaker/record.rs"]
 mod record;
+#[path = "speaker/signed.rs"]
+mod signed;
 #[path = "speaker/unicast.rs"]
 mod unicast;
 

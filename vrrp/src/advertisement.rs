@@ -26,7 +26,7 @@ use std::{cmp::Ordering, net::IpAddr, time::Duration};
 pub use error::DecodeError;
 pub use packet::unwrap_ipv4;
 
-use crate::{AdvertisementInterval, ChecksumForm, Password, Transport, Version, Vrid};
+use crate::{AdvertisementInterval, ChecksumForm, Password, Transport, Version, Vrid, password};
 
 /// Length of the fixed part, the same in both versions.
 const HEADER: usize = 8;
@@ -160,6 +160,18 @@ impl Advertisement {
             }
         }
         message
+    }
+}
+
+/// How long the message in `bytes` is by its version and count; `None` if these are not there.
+pub(crate) fn length_by_header(bytes: &[u8], source: IpAddr) -> Option<usize> {
+    let [first, _, _, count, ..] = bytes else { return None };
+    let list = |size: usize| size * usize::from(*count);
+    match (first >> 4, source) {
+        (2, _) => Some(HEADER + list(4) + password::LENGTH),
+        (3, IpAddr::V4(_)) => Some(HEADER + list(4)),
+        (3, IpAddr::V6(_)) => Some(HEADER + list(16)),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Password, Transport, advertisement::Expected};
+use crate::{Authentication, Password, Transport, advertisement::Expected};
 
 /// Virtual router identifier, 1..=255 (RFC 9568 §5.2.3).
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -276,6 +276,9 @@ pub struct GroupConfig {
     pub peers: Vec<IpAddr>,
     /// Time between two unasked announcements of an Active; 60 s by default.
     pub garp_refresh: Duration,
+    /// See [`Authentication`]. Only where all nodes run lbctl: keepalived drops what is signed.
+    #[serde(default)]
+    pub authentication: Option<Authentication>,
     /// Not empty.
     pub members: Vec<MemberConfig>,
 }

@@ -183,6 +183,20 @@ impl Group {
         self.step(now, Event::Heard(Heard { member, source, advertisement }));
     }
 
+    /// An advertisement of a node of the file for `member` is not signed as it should be, and none that is was ever heard: this
+    /// node may have the wrong secret. A Backup waits as if it had been right, so that a wrong secret makes no second owner;
+    /// it decides nothing else.
+    pub fn handle_untrusted(&mut self, now: Moment, member: MemberId) {
+        self.check_clock(now);
+        let down =
+            self.members.get(member.0).map(|known| now + known.active_down_interval(self.config.priority));
+        if let (Machine::Backup(backup), Some(down)) = (&mut self.machine, down)
+            && let Some(timer) = backup.active_down.get_mut(member.0)
+        {
+            *timer = Some(down);
+        }
+    }
+
     /// Whether what `source` last sent for `member` was another cluster's, and said so.
     pub fn is_foreign(&self, member: MemberId, source: IpAddr) -> bool {
         let foreign = self.members.get(member.0).and_then(|member| member.foreign.as_ref());
@@ -337,6 +351,7 @@ impl Group {
             priority: self.wire_priority(),
             readiness: self.readiness.clone(),
             members: members.collect(),
+            untrusted: None,
             transitions: self.history.transitions(),
             counters: self.history.counters(),
         }

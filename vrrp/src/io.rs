@@ -32,7 +32,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 pub use overhear::overhear;
 pub use release::release;
 
-use crate::{GroupConfig, GroupStatus, Moment, Readiness, Transition, group::Start};
+use crate::{GroupConfig, GroupStatus, Moment, Readiness, Transition, authentication::Sender, group::Start};
 
 /// What to run and how.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct Settings {
     pub patience: Duration,
     /// [`Host::beat`] is called at least this often.
     pub heartbeat: Duration,
+    /// Signs, if a group wants that.
+    pub sender: Sender,
 }
 
 /// What the daemon tells.
@@ -126,6 +128,8 @@ pub trait Host {
     fn beat(&self, now: Moment);
     /// When the last advertisement of a group (by its index in the settings) left; `None` once it is not Active.
     fn advertised(&self, group: usize, last: Option<Moment>);
+    /// An advertisement was signed with this number; a later run of the same boot begins behind it.
+    fn signed(&self, counter: u64);
     /// Takes a report.
     fn report(&self, report: Report);
 }

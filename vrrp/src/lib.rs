@@ -24,6 +24,7 @@
 
 pub mod advertisement;
 pub mod arp;
+pub mod authentication;
 mod checksum;
 pub mod config;
 pub mod group;
@@ -37,6 +38,7 @@ pub mod secret;
 pub mod status;
 pub mod transport;
 
+pub use authentication::{Authentication, Step};
 pub use checksum::VRRP_PROTOCOL;
 pub use config::{
     AdvertisementInterval, ChecksumForm, Family, GroupConfig, Interface, MemberConfig, MemberId, PeerKind,

@@ -59,6 +59,19 @@ pub struct MemberStatus {
     pub foreign: Option<PeerHeard>,
 }
 
+/// An advertisement of a node of the file that is not signed as it should be ([`crate::authentication`]).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Untrusted {
+    /// Where it came from.
+    pub source: IpAddr,
+    /// In words.
+    pub why: String,
+    /// Or heard all the same, because of the step.
+    pub dropped: bool,
+    /// When it came.
+    pub at: Moment,
+}
+
 /// A group, whole.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct GroupStatus {
@@ -76,6 +89,9 @@ pub struct GroupStatus {
     pub readiness: Readiness,
     /// Its virtual routers.
     pub members: Vec<MemberStatus>,
+    /// The last of its kind.
+    #[serde(default)]
+    pub untrusted: Option<Untrusted>,
     /// The last 20 transitions, oldest first.
     pub transitions: Vec<Transition>,
     /// Counters by name: advertisements sent, received, and rejected by reason.

@@ -41,8 +41,9 @@ use std::{
 };
 
 use lb_vrrp::{
-    AdvertisementInterval, ChecksumForm, Family, GroupConfig, Interface, MemberConfig, Password, PeerKind,
-    Preempt, Priority, Readiness, Transport, Unicast, Version, VirtualAddress, Vrid,
+    AdvertisementInterval, Authentication, ChecksumForm, Family, GroupConfig, Interface, MemberConfig,
+    Password, PeerKind, Preempt, Priority, Readiness, Secret, Step, Transport, Unicast, Version,
+    VirtualAddress, Vrid,
 };
 
 use node::Node;
@@ -178,7 +179,8 @@ fn settle(world: &mut World) -> Result<(), Broken> {
 }
 
 /// A configuration that the seed draws: number of nodes, interval, virtual routers, preemption, clocks. One seed in ten
-/// speaks VRRPv2, half of these with a password, one takes its peers for foreign. One in seven has a vip with both families, one has IPv6 alone; one in eleven advertises by unicast.
+/// speaks VRRPv2, half of these with a password, one takes its peers for foreign. One in seven has a vip with both families, one has IPv6
+/// alone; one in eleven advertises by unicast; two in nine sign, of which one has nodes at two steps.
 fn nodes(seed: u64, random: &mut Random) -> Vec<Node> {
     let count = if random.per_mille(700) { 2 } else { 3 + random.index(3) };
     let interval = [20, 100, 100, 1_000][random.index(4)];
@@ -205,12 +207,22 @@ fn nodes(seed: u64, random: &mut Random) -> Vec<Node> {
                 (5, _) => config.members = config.members.iter().map(over_ipv6).collect(),
                 _ => {}
             }
+            match seed % 9 {
+                4 => sign(&mut config, Step::Require),
+                7 => sign(&mut config, if index == 0 { Step::Accept } else { Step::Send }),
+                _ => {}
+            }
             if seed % 11 == 4 {
                 speak_unicast(&mut config, index, count);
             }
             Node::new(index, config, rate)
         })
         .collect()
+}
+
+fn sign(config: &mut GroupConfig, step: Step) {
+    let secret = Secret::new("correct horse battery staple").unwrap();
+    config.authentication = Some(Authentication { secret, step });
 }
 
 /// As node `index` of `count`.
@@ -263,6 +275,7 @@ fn config(priority: u8, first: bool, interval: u64, members: usize, preempt: Pre
         peer: PeerKind::Lbctl,
         peers: (11..16).map(|last| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))).collect(),
         garp_refresh: Duration::from_secs(60),
+        authentication: None,
         members: (0..members).map(member).collect(),
     }
 }

@@ -30,6 +30,7 @@ use super::{
     raw::{EVENT_FORMATS, MAP_KINDS},
     text::{bind_address, write_duration},
 };
+use crate::signing;
 
 /// `config` as TOML.
 pub fn effective(config: &Config) -> String {
@@ -91,7 +92,14 @@ fn cluster(out: &mut String, cluster: &Cluster) {
     }
     match &cluster.secret {
         Some(secret) => line(out, "secret_file", quoted(&secret.file)),
-        None => out.push_str("# secret_file: none, so the hello is not signed\n"),
+        None => out.push_str("# secret_file: none, so neither hello nor advertisements are signed\n"),
+    }
+    match cluster.sign_advertisements {
+        Some(step) => line(out, "sign_advertisements", quoted(signing::word(Some(step)))),
+        None if cluster.secret.is_some() => {
+            out.push_str("# sign_advertisements: none, so the hello alone is signed\n");
+        }
+        None => {}
     }
 }
 

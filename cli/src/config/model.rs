@@ -8,7 +8,7 @@ use std::{
 };
 
 use lb_proxy::config::{Address, EventFormat, LogDestination, LogTarget, Owner, ServerAddress, Source};
-use lb_vrrp::{GroupConfig, PeerKind, Priority, Secret};
+use lb_vrrp::{Authentication, GroupConfig, PeerKind, Priority, Secret, Step};
 
 use super::diagnostic::Diagnostics;
 
@@ -60,6 +60,8 @@ pub struct SourceByNode {
 pub struct Cluster {
     /// Signs what its nodes say to each other.
     pub secret: Option<SecretFile>,
+    /// How far it is with signed advertisements; only with a secret.
+    pub sign_advertisements: Option<Step>,
     /// In the order of the file.
     pub nodes: Vec<Node>,
 }
@@ -140,6 +142,11 @@ impl Cluster {
     /// What stands in `secret_file`.
     pub fn secret(&self) -> Option<Secret> {
         self.secret.as_ref().map(|file| file.secret.clone())
+    }
+
+    /// What its advertisements are signed by.
+    pub fn authentication(&self) -> Option<Authentication> {
+        Some(Authentication { secret: self.secret()?, step: self.sign_advertisements? })
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Status {
     pub giving: Option<Ordered>,
     /// Its configuration.
     pub file: FileReport,
+    /// How far this node is with signed advertisements: `off`, `send`, `accept` or `require`.
+    #[serde(default)]
+    pub signs: String,
     /// The other nodes of the file.
     #[serde(default)]
     pub peers: Vec<Peer>,
@@ -132,6 +135,9 @@ pub struct Peer {
     pub version: Option<String>,
     /// Hash of its file.
     pub hash: Option<String>,
+    /// How far it is with signed advertisements; `None` of one that was never heard, or runs a program of before.
+    #[serde(default)]
+    pub signs: Option<String>,
 }
 
 /// Vips with one fate.

@@ -16,10 +16,10 @@ use std::{
     time::Duration,
 };
 
-use lb_vrrp::{Moment, Secret, State};
+use lb_vrrp::{Moment, Secret, State, Step};
 use serde::{Deserialize, Serialize};
 
-use crate::control::Ready;
+use crate::{control::Ready, signing};
 
 pub(super) mod endpoint;
 pub(super) mod message;
@@ -63,6 +63,8 @@ const MAX_JUMP: u64 = 64;
 pub(super) struct Local {
     pub(super) node: String,
     pub(super) file: String,
+    /// How far it is with signed advertisements.
+    pub(super) signs: Option<Step>,
     pub(super) groups: Vec<LocalGroup>,
     pub(super) addresses: Vec<InterfaceAddresses>,
 }
@@ -331,6 +333,14 @@ impl Session {
         &self.peers
     }
 
+    /// Those that are heard, and how far they are with signed advertisements.
+    pub(super) fn others(&self) -> Vec<signing::Other> {
+        let heard = self.peers.iter().filter(|peer| !peer.silent);
+        let said = heard.filter_map(|peer| peer.last.as_ref().map(|(_, hello)| (peer, hello)));
+        said.map(|(peer, hello)| signing::Other { name: peer.name.clone(), signs: hello.signs.clone() })
+            .collect()
+    }
+
     /// Datagrams by what became of them.
     pub(super) fn counters(&self) -> &BTreeMap<&'static str, u64> {
         &self.counters
@@ -354,6 +364,7 @@ impl Session {
             boot: self.boot.clone(),
             counter: self.counter,
             file: self.local.file.clone(),
+            signs: Some(signing::word(self.local.signs).to_owned()),
             groups: groups.collect(),
             addresses: self.local.addresses.clone(),
             ending: self.ending,

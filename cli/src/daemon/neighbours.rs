@@ -4,10 +4,14 @@ use std::{io, net::IpAddr, os::fd::OwnedFd, time::Duration};
 
 use lb_vrrp::{Moment, Secret};
 
-use super::hello::{
-    Event, KnownSession, Local, Refusal, Session,
-    endpoint::{Datagram, Endpoint, PORT},
+use super::{
+    Daemon, clock,
+    hello::{
+        Event, KnownSession, Local, Refusal, Session,
+        endpoint::{Datagram, Endpoint, PORT},
+    },
 };
+use crate::signing;
 
 /// Between two attempts to bind the hello's port.
 const RETRY: Duration = Duration::from_secs(1);
@@ -157,6 +161,34 @@ impl Neighbours {
             if self.endpoint.is_ok() {
                 tracing::info!(address = %self.own, port = PORT, "bound the hello's port");
             }
+        }
+    }
+}
+
+impl Daemon {
+    pub(super) fn say_hello(&mut self, address: IpAddr, given: Option<OwnedFd>, known: Option<KnownSession>) {
+        let peers = self.identity.peers(&self.config);
+        if !peers.is_empty() {
+            let mut neighbours = Neighbours::start(clock::now(), address, given, known, self.local(), peers);
+            neighbours.set_secret(self.config.cluster.secret());
+            self.neighbours = Some(neighbours);
+        }
+    }
+
+    /// The nodes that are heard, and how far they are with signed advertisements.
+    pub(super) fn others(&self) -> Vec<signing::Other> {
+        self.neighbours.as_ref().map_or_else(Vec::new, |neighbours| neighbours.session().others())
+    }
+
+    /// What it says of itself.
+    pub(super) fn local(&self) -> Local {
+        let now = clock::now();
+        Local {
+            node: self.identity.name().to_owned(),
+            file: self.config.hash.clone(),
+            signs: self.config.cluster.sign_advertisements,
+            groups: self.groups.iter().map(|group| group.local(now, self.started.moment)).collect(),
+            addresses: self.sources.clone(),
         }
     }
 }

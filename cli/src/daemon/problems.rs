@@ -46,6 +46,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     for (group, report) in facts.groups.iter().zip(&status.groups) {
         problems.extend(speaker(facts, group, report));
         problems.extend(strangers(facts, group));
+        problems.extend(untrusted(facts, group));
         problems.extend(owners(facts, group, report));
         // That this node is drained, or has no speaker, is a problem of its own.
         let is_other = status.drained.is_some() || group.silent_since(facts.at.moment).is_some();
@@ -254,6 +255,28 @@ fn strangers(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
         look_at: format!(
             "it is no node of {}. One of the two clusters needs another vrid: until then only one of them holds its addresses.",
             facts.path
+        ),
+    })
+}
+
+/// The other node's advertisements are not signed as this one's are.
+fn untrusted(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
+    let (_, status) = group.status.as_ref()?;
+    let found = status.untrusted.as_ref()?;
+    if facts.at.moment.saturating_since(found.at) >= UNHEARD {
+        return None;
+    }
+    let then = if found.dropped {
+        "It is dropped, so this node may not take over, or both may hold the address."
+    } else {
+        "It is heard all the same, and would not be with sign_advertisements = \"accept\"."
+    };
+    Some(Problem {
+        what: format!("an advertisement from {} is not to be trusted", found.source),
+        since: None,
+        look_at: format!(
+            "{}. {then} Is it the other node? Then compare secret_file and sign_advertisements of [cluster] on both.",
+            found.why
         ),
     })
 }

@@ -200,7 +200,9 @@ impl Daemon {
             return Err(Refused::Now(why));
         }
         let own: Vec<_> = self.groups.iter().map(|group| &group.config).collect();
-        let running = Running { config: &self.config, identity: &self.identity, groups: &own };
+        let others = self.others();
+        let running =
+            Running { config: &self.config, identity: &self.identity, groups: &own, others: &others };
         let mut plan = Plan::new(running, config).map_err(|obstacles| Refused::Now(obstacles.to_string()))?;
         let gone = plan.gone(running);
         if !SpeakerHandle::takes(&plan.groups_with(&gone, running)) {
@@ -234,7 +236,7 @@ impl Daemon {
     fn bring_into_force(&mut self, now: Moment, reload: &mut Reload, reloaded: Reloaded) {
         let Some(plan) = reload.plan.take() else { return };
         let own: Vec<_> = self.groups.iter().map(|group| &group.config).collect();
-        let running = Running { config: &self.config, identity: &self.identity, groups: &own };
+        let running = Running { config: &self.config, identity: &self.identity, groups: &own, others: &[] };
         let gone = plan.gone(running);
         let groups_with_gone = plan.groups_with(&gone, running);
         let is_same_election = gone.is_empty() && groups_with_gone.iter().eq(own.iter().copied());

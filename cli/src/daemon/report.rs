@@ -72,6 +72,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
             generation: facts.proxy.generation,
             old_generations: facts.proxy.old_generations,
         },
+        signs: crate::signing::word(facts.config.cluster.sign_advertisements).to_owned(),
         peers: peers(facts),
         groups: facts.groups.iter().map(|group| report_group(facts, group)).collect(),
         earlier: facts.earlier.clone(),
@@ -167,6 +168,7 @@ fn peers(facts: &Facts<'_>) -> Vec<Peer> {
                 ended: session.is_some_and(hello::Peer::has_ended),
                 version: last.map(|(_, hello)| hello.version.clone()),
                 hash: last.map(|(_, hello)| hello.file.clone()),
+                signs: last.and_then(|(_, hello)| hello.signs.clone()),
             }
         })
         .collect()

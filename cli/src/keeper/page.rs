@@ -3,6 +3,7 @@
 
 use std::{
     cell::UnsafeCell,
+    hash::{BuildHasher, RandomState},
     io,
     mem::{MaybeUninit, size_of},
     num::NonZeroUsize,
@@ -50,6 +51,9 @@ struct Layout {
     advertised: [AtomicU64; GROUPS],
     daemon: UnsafeCell<libc::pthread_mutex_t>,
     speaker: UnsafeCell<libc::pthread_mutex_t>,
+    /// Under which advertisements are signed, and the last number that was used.
+    boot: AtomicU64,
+    signed: AtomicU64,
 }
 
 /// A mapping of the page.
@@ -78,6 +82,7 @@ impl Page {
         for side in [Side::Daemon, Side::Speaker] {
             page.init_mutex(side)?;
         }
+        page.layout().boot.store(RandomState::new().hash_one(std::process::id()), Ordering::Relaxed);
         page.layout().magic.store(MAGIC, Ordering::Release);
         Ok(page)
     }
@@ -141,9 +146,26 @@ impl Page {
         (word != 0).then_some(Moment::from_nanos(word))
     }
 
+    /// Under which speakers sign, one after the other.
+    pub fn boot(&self) -> u64 {
+        self.layout().boot.load(Ordering::Acquire)
+    }
+
+    /// An advertisement was signed with this number.
+    pub fn set_signed(&self, counter: u64) {
+        self.layout().signed.store(counter, Ordering::Release);
+    }
+
+    /// The last one.
+    pub fn signed(&self) -> u64 {
+        self.layout().signed.load(Ordering::Acquire)
+    }
+
     /// Takes over what the speaker has said on another page.
     pub fn go_on(&self, before: &Self) {
         self.beat(before.last_beat());
+        self.layout().boot.store(before.boot(), Ordering::Release);
+        self.set_signed(before.signed());
         for group in 0..GROUPS {
             self.set_advertised(group, before.advertised(group));
         }

@@ -151,6 +151,7 @@ pub(crate) fn status(mut frontends: Vec<Frontend>, mut backends: Vec<Backend>) -
             generation: 1,
             old_generations: 0,
         },
+        signs: "off".to_owned(),
         peers: Vec::new(),
         groups: Vec::new(),
         connections: 4,

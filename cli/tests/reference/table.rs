@@ -83,6 +83,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
 
 /// What else an example needs: keys of the same table, beside those that the book says must be given.
 const COMPANIONS: &[(&str, &str, &[&str])] = &[
+    ("[cluster]", "sign_advertisements", &["secret_file = \"/etc/lbctl/secret\""]),
     ("[vip.NAME]", "preempt_delay", &["preempt = \"always\""]),
     ("[vip.NAME]", "unicast_addresses", &["transport = \"unicast\""]),
     ("[vip.NAME]", "password", &["version = 2"]),

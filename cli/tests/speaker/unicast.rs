@@ -16,19 +16,19 @@ fn nodes(bridge: &Bridge) -> (Node, Node) {
     (Node::new(bridge, 1, true), Node::new(bridge, 2, true))
 }
 
-fn is(node: &Node, state: &str) {
+pub(super) fn is(node: &Node, state: &str) {
     wait_for(&format!("{} is {state}", node.name), || (node.state() == state).then_some(()));
 }
 
 /// It has heard ten advertisements more, so more than three intervals have passed.
-fn hears(node: &Node) {
+pub(super) fn hears(node: &Node) {
     let before = node.counter("advertisements_received");
     wait_for(&format!("{} hears", node.name), || {
         (node.counter("advertisements_received") >= before + 10).then_some(())
     });
 }
 
-fn stop(node: &mut Node) {
+pub(super) fn stop(node: &mut Node) {
     node.signal(node.daemon(), Signal::SIGTERM);
     node.wait();
 }

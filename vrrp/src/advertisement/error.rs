@@ -82,6 +82,15 @@ pub enum DecodeError {
     /// VRRPv2 with another password than the configured one.
     #[error("the password is not ours")]
     Password,
+    /// It has to be, see [`crate::authentication`].
+    #[error("it is not signed")]
+    Unsigned,
+    /// Somebody else's secret, or it was changed on its way.
+    #[error("it is signed with another secret than ours")]
+    Signature,
+    /// It, or a later one of the same run of its sender, was heard before.
+    #[error("it was heard before")]
+    Replayed,
     /// RFC 9568 §5.1.2.1: over IPv6 the source is the link-local address of the sender.
     #[error("source is not a link-local address")]
     SourceNotLinkLocal,
@@ -92,7 +101,7 @@ pub enum DecodeError {
 
 impl DecodeError {
     /// Every name that [`counter`](Self::counter) can return.
-    pub const COUNTERS: [&str; 16] = [
+    pub const COUNTERS: [&str; 19] = [
         "reject_packet",
         "reject_ttl",
         "reject_not_a_peer",
@@ -107,6 +116,9 @@ impl DecodeError {
         "reject_interval_mismatch",
         "reject_authentication_type",
         "reject_password",
+        "reject_unsigned",
+        "reject_signature",
+        "reject_replayed",
         "reject_source_not_link_local",
         "reject_first_address_not_link_local",
     ];
@@ -128,6 +140,9 @@ impl DecodeError {
             Self::IntervalMismatch { .. } => "reject_interval_mismatch",
             Self::AuthenticationType { .. } => "reject_authentication_type",
             Self::Password => "reject_password",
+            Self::Unsigned => "reject_unsigned",
+            Self::Signature => "reject_signature",
+            Self::Replayed => "reject_replayed",
             Self::SourceNotLinkLocal => "reject_source_not_link_local",
             Self::FirstAddressNotLinkLocal => "reject_first_address_not_link_local",
         }

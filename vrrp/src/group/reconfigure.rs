@@ -11,7 +11,9 @@ use super::{
     member::{LONGEST_ADOPTED, Member},
     state::{Active, Machine},
 };
-use crate::{GroupConfig, MemberConfig, MemberId, Moment, Output, Version, VirtualAddress};
+use crate::{
+    Authentication, GroupConfig, MemberConfig, MemberId, Moment, Output, Step, Version, VirtualAddress,
+};
 
 /// A group can't take over another configuration while it runs.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -42,6 +44,9 @@ pub enum CantReconfigure {
         /// `come`, `go`, `change places`
         what: &'static str,
     },
+    /// What one node sends the other would drop.
+    #[error("{0}")]
+    Authentication(&'static str),
     /// It would be understood in another way.
     #[error("the other nodes of group {group} can't be of another kind while it runs")]
     Peer {
@@ -70,8 +75,35 @@ pub fn check_reconfigure(old: &GroupConfig, new: &GroupConfig) -> Result<(), Can
         }
         check_member(old, now)?;
     }
+    check_authentication(old.authentication.as_ref(), new.authentication.as_ref())?;
     if old.peer != new.peer {
         return Err(CantReconfigure::Peer { group: old.name.clone() });
+    }
+    Ok(())
+}
+
+fn check_authentication(
+    old: Option<&Authentication>,
+    new: Option<&Authentication>,
+) -> Result<(), CantReconfigure> {
+    let place = |one: Option<&Authentication>| {
+        one.map_or(0, |one| match one.step {
+            Step::Send => 1_u8,
+            Step::Accept => 2,
+            Step::Require => 3,
+        })
+    };
+    if place(old).abs_diff(place(new)) > 1 {
+        return Err(CantReconfigure::Authentication(
+            "sign_advertisements can't skip a step: without, \"send\", \"accept\", \"require\" is the order, on all nodes each time",
+        ));
+    }
+    let (Some(old), Some(new)) = (old, new) else { return Ok(()) };
+    if old.secret != new.secret && old.step.max(new.step) > Step::Send {
+        return Err(CantReconfigure::Authentication(
+            "the secret can't change unless sign_advertisements is \"send\": the nodes would not hear each other. Go back to \"send\" on \
+             all nodes, change it on all, and go forward again",
+        ));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod effects;
 mod inputs;
+mod trust;
 mod turns;
 
 use std::{
@@ -31,7 +32,10 @@ use super::{
     remarks::Remarks,
     socket::{PACKET_MAX, Received},
 };
-use crate::{Family, Group, MemberConfig, Moment, State, advertisement::DecodeError, group::Start};
+use crate::{
+    Family, Group, MemberConfig, Moment, State, advertisement::DecodeError, authentication::Sender,
+    group::Start, status::Untrusted,
+};
 
 /// Addresses are leased for 2 s; so a refresh may be lost six times in a row.
 const REFRESH: Duration = Duration::from_millis(250);
@@ -57,6 +61,7 @@ pub(super) struct Driver<'a> {
     lock_folder: PathBuf,
     virtual_addresses: BTreeSet<IpAddr>,
     heartbeat: Duration,
+    sender: Sender,
     due: Due,
     changed: bool,
     ending: bool,
@@ -74,6 +79,9 @@ struct Lane {
     readiness: Option<Moment>,
     told: Option<crate::Readiness>,
     advertised: Option<Moment>,
+    /// Another node's advertisement with a right signature was heard: the secret is the same there.
+    is_trusted: bool,
+    untrusted: Option<Untrusted>,
     counters: BTreeMap<&'static str, u64>,
 }
 
@@ -126,6 +134,7 @@ impl<'a> Driver<'a> {
             lock_folder: settings.lock_folder,
             virtual_addresses,
             heartbeat: settings.heartbeat,
+            sender: settings.sender,
             due: Due { beat: now, refresh: now, status: now, retry: None },
             changed: true,
             ending: false,
@@ -240,7 +249,17 @@ impl Lane {
         };
         let group = Group::new(config, now);
         let counters: BTreeMap<_, _> = DecodeError::COUNTERS.into_iter().map(|name| (name, 0_u64)).collect();
-        Self { group, members, begun: false, readiness: None, told: None, advertised, counters }
+        Self {
+            group,
+            members,
+            begun: false,
+            readiness: None,
+            told: None,
+            advertised,
+            is_trusted: false,
+            untrusted: None,
+            counters,
+        }
     }
 
     fn let_readiness_run_out(&mut self, now: Moment) {
@@ -273,6 +292,7 @@ impl Lane {
         for (member, io) in status.members.iter_mut().zip(&self.members) {
             member.interface = io.station.as_ref().ok().map(|station| station.home.name.clone());
         }
+        status.untrusted.clone_from(&self.untrusted);
         let own = self.counters.iter().map(|(name, value)| ((*name).to_owned(), *value));
         status.counters.extend(own);
         status

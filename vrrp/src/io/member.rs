@@ -9,11 +9,17 @@ use super::{
     netlink::interfaces::{Home, Interfaces},
     socket::AdvertisementSocket,
 };
-use crate::{Family, MemberConfig, advertisement::Advertisement};
+use crate::{
+    Family, MemberConfig, Secret,
+    advertisement::Advertisement,
+    authentication::{Receiver, Sender},
+};
 
 #[derive(Debug)]
 pub(super) struct MemberIo {
     pub(super) config: MemberConfig,
+    /// What was heard with a right signature.
+    pub(super) receiver: Receiver,
     /// Where it is, or what it waits for.
     pub(super) station: Result<Station, String>,
     /// What the machine was last told.
@@ -53,7 +59,7 @@ pub(super) struct Settled {
 impl MemberIo {
     pub(super) fn new(config: MemberConfig) -> Self {
         let station = Err("not looked at yet".to_owned());
-        Self { config, station, told_source: None, told_link: None }
+        Self { config, receiver: Receiver::default(), station, told_source: None, told_link: None }
     }
 
     /// Another configuration of the same virtual router, on the same interface.
@@ -152,14 +158,21 @@ impl MemberIo {
     }
 
     /// Sends to the group, or to each of the other nodes, also if one of them can't be reached; the first error in words.
-    pub(super) fn transmit(&self, advertisement: &Advertisement) -> Result<(), String> {
+    pub(super) fn transmit(
+        &self,
+        advertisement: &Advertisement,
+        mut signing: Option<(&Secret, &mut Sender)>,
+    ) -> Result<(), String> {
         let station = self.station.as_ref().map_err(Clone::clone)?;
         let source =
             station.home.source.ok_or_else(|| format!("{} has no address of its own", station.home.name))?;
         let mut sent = Ok(());
         for destination in self.config.transport.destinations(Family::of(source)) {
             let (password, form) = (self.config.password.as_ref(), self.config.checksum);
-            let message = advertisement.encode_with(password, form, source, destination);
+            let mut message = advertisement.encode_with(password, form, source, destination);
+            if let Some((secret, sender)) = &mut signing {
+                sender.sign(secret, source, destination, &mut message);
+            }
             let outcome = station.socket.send(source, destination, &message);
             sent = sent.and(outcome.map_err(|error| format!("to {destination}: {error}")));
         }

@@ -8,6 +8,7 @@ use super::socket::{join, open_on, receive};
 use crate::{
     MemberConfig, Moment, Transport,
     advertisement::{Expected, decode},
+    authentication::split,
 };
 
 /// Sources of valid advertisements for a virtual router on an interface within `limit`, each with the priority of its last one. Of
@@ -42,9 +43,10 @@ pub fn overhear(
             Err(error) => return Err(error.into()),
         }
         let Ok(received) = receive(&socket, family, &mut packet) else { continue };
-        let valid = received
-            .unwrap(&packet)
-            .and_then(|(envelope, message)| Ok((envelope.source, decode(message, &envelope, &expected)?)));
+        let valid = received.unwrap(&packet).and_then(|(envelope, bytes)| {
+            let (message, _) = split(bytes, envelope.source);
+            Ok((envelope.source, decode(message, &envelope, &expected)?))
+        });
         if let Ok((source, decoded)) = valid {
             heard.insert(source, decoded.advertisement.priority);
         }

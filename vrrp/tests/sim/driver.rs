@@ -3,6 +3,7 @@
 use lb_vrrp::{
     Family, Group, MemberId, Output, State,
     advertisement::{DecodeError, Envelope, decode},
+    authentication::split,
     config::ChecksumForm,
 };
 
@@ -41,7 +42,8 @@ impl World {
                 let is_unicast = expected.iter().any(|router| router.transport.unicast().is_some());
                 let destination = if is_unicast { own_of(Family::of(source)) } else { group(source) };
                 let envelope = Envelope { source, destination, ttl: 255 };
-                let decoded = match decode(&bytes, &envelope, &expected) {
+                let (message, trailer) = split(&bytes, source);
+                let decoded = match decode(message, &envelope, &expected) {
                     Ok(decoded) => decoded,
                     Err(DecodeError::NotAPeer) => {
                         self.strangers += 1;
@@ -51,6 +53,14 @@ impl World {
                         return self.broken(format!("node {index} can't decode what a node sent: {error}"));
                     }
                 };
+                if let Some(authentication) = &node.config.authentication {
+                    let receiver = &mut node.receivers[ids[decoded.router].0];
+                    let found = receiver.check(&authentication.secret, &envelope, message, trailer.as_ref());
+                    if found.is_err_and(|fault| authentication.step.drops(&fault)) {
+                        self.strangers += 1;
+                        return Ok(());
+                    }
+                }
                 machine.handle_advertisement(now, ids[decoded.router], source, &decoded.advertisement);
                 let priority = decoded.advertisement.priority;
                 if priority > 0 {
@@ -144,7 +154,11 @@ impl World {
                     else {
                         continue;
                     };
-                    let bytes = advertisement.encode_with(password.as_ref(), form, source, destination);
+                    let mut bytes = advertisement.encode_with(password.as_ref(), form, source, destination);
+                    let node = &mut self.nodes[index];
+                    if let Some(authentication) = &node.config.authentication {
+                        node.sender.sign(&authentication.secret, source, destination, &mut bytes);
+                    }
                     let dropped = self.lan.drops_ipv6 && source.is_ipv6() && destination.is_multicast();
                     if dropped || to == index || !self.nodes[index].link_up || !self.nodes[to].link_up {
                         continue;

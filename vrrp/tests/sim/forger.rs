@@ -5,11 +5,13 @@ use std::{
     time::Duration,
 };
 
-use lb_vrrp::{Preempt, State, advertisement::Advertisement, config::ChecksumForm};
+use lb_vrrp::{
+    Preempt, Secret, State, Step, advertisement::Advertisement, authentication::Sender, config::ChecksumForm,
+};
 
 use super::{
     moves::{pair, pair_with, settled},
-    speak_unicast,
+    sign, speak_unicast,
     world::{Broken, Event, MILLISECOND, SECOND, World, group},
 };
 
@@ -17,6 +19,18 @@ const RUNS: u64 = 20;
 
 /// To node `to`, in the name of `source`, at once.
 fn forge(world: &mut World, to: usize, source: IpAddr, priority: u8, interval: Duration) {
+    forge_signed(world, to, source, priority, interval, None);
+}
+
+/// The same, signed by this.
+fn forge_signed(
+    world: &mut World,
+    to: usize,
+    source: IpAddr,
+    priority: u8,
+    interval: Duration,
+    signing: Option<(&Secret, &mut Sender)>,
+) {
     let member = &world.nodes[to].config.members[0];
     let advertisement = Advertisement {
         version: member.version,
@@ -27,7 +41,10 @@ fn forge(world: &mut World, to: usize, source: IpAddr, priority: u8, interval: D
     };
     let destination =
         if member.transport.unicast().is_some() { world.nodes[to].source } else { group(source) };
-    let bytes = advertisement.encode(ChecksumForm::Rfc9568, source, destination);
+    let mut bytes = advertisement.encode(ChecksumForm::Rfc9568, source, destination);
+    if let Some((secret, sender)) = signing {
+        sender.sign(secret, source, destination, &mut bytes);
+    }
     world.schedule(0, Event::Packet { to, source, bytes });
 }
 
@@ -90,6 +107,55 @@ fn a_pair_by_unicast_hears_no_stranger() {
             });
             assert!(world.strangers >= 396, "seed {seed}: {}", world.strangers);
             assert_eq!(world.nodes[1 - holder].state(), State::Active, "seed {seed}");
+        }
+    }
+}
+
+/// A pair that requires signatures: what a forger makes up, signs with another secret, or has recorded, in the name of either
+/// node and of a stranger, moves nothing, also while nobody is Active; and the address moves as it should.
+#[test]
+fn a_pair_that_signs_hears_no_forger_and_nothing_twice() {
+    for seed in 0..RUNS {
+        for holder in 0..2 {
+            let mut world =
+                pair_with(seed, Preempt::Degraded, holder, |_, config| sign(config, Step::Require));
+            let own = Secret::new("correct horse battery staple").unwrap();
+            let other = Secret::new("wrong horse battery staple").unwrap();
+            let forge_all = |world: &mut World| {
+                for (to, priority) in [(0, 0), (0, 255), (1, 0), (1, 255)] {
+                    let stranger = Ipv4Addr::new(192, 0, 2, 99).into();
+                    let peer = world.nodes[1 - to].source;
+                    let interval = Duration::from_millis(100);
+                    forge(world, to, stranger, priority, interval);
+                    forge(world, to, peer, priority, interval);
+                    forge_signed(world, to, peer, priority, interval, Some((&other, &mut Sender::new(9, 0))));
+                    // The peer has sent this number long ago.
+                    let recorded = &mut Sender::new(1 - to as u64, 0);
+                    forge_signed(world, to, peer, priority, interval, Some((&own, recorded)));
+                }
+            };
+            settled(&mut world, |world| {
+                // The Backup has sent nothing yet: what is recorded of it would be of a run before, and is heard once.
+                world.stop(holder)?;
+                world.run(SECOND)?;
+                world.boot_settled(holder)?;
+                world.run(SECOND)?;
+                world.transitions = 0;
+                for _ in 0..100 {
+                    somewhen(world)?;
+                    forge_all(world);
+                }
+                let is_active = world.nodes[1 - holder].state();
+                assert_eq!((is_active, world.transitions), (State::Active, 0), "seed {seed}");
+                world.stop(1 - holder)?;
+                for _ in 0..10 {
+                    forge_all(world);
+                    world.run(2 * MILLISECOND)?;
+                }
+                Ok(())
+            });
+            assert!(world.strangers >= 1_600, "seed {seed}: {}", world.strangers);
+            assert_eq!(world.nodes[holder].state(), State::Active, "seed {seed}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_vrrp::{Group, MemberId, group::Start};
+use lb_vrrp::{Group, MemberId, authentication::Receiver, group::Start};
 
 use super::{
     node::Pause,
@@ -48,6 +48,7 @@ impl World {
             let link = if node.link_up { Ok(()) } else { Err("link of eth0 is down".to_owned()) };
             group.handle_link(now, MemberId(member), link);
         }
+        node.receivers = node.config.members.iter().map(|_| Receiver::default()).collect();
         if start == Start::Fresh {
             node.kernel.clear();
             node.wanted.clear();

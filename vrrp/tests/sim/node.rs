@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use lb_vrrp::{Family, Group, GroupConfig, MemberId, Moment, State, VirtualAddress};
+use lb_vrrp::{
+    Family, Group, GroupConfig, MemberId, Moment, State, VirtualAddress,
+    authentication::{Receiver, Sender},
+};
 
 use super::tracker::Tracker;
 
@@ -40,6 +43,10 @@ pub(crate) struct Node {
     pub(crate) group: Option<Group>,
     /// Counts the speakers: what was meant for an earlier one is lost.
     pub(crate) incarnation: u64,
+    /// The shared page: what it signs by outlives a speaker.
+    pub(crate) sender: Sender,
+    /// By member.
+    pub(crate) receivers: Vec<Receiver>,
     pub(crate) tracker: Tracker,
     pub(crate) tracker_next: Option<u64>,
     pub(crate) link_up: bool,
@@ -79,6 +86,8 @@ impl Node {
             source_ipv6: Self::addresses(index)[1],
             group: None,
             incarnation: 0,
+            sender: Sender::new(index as u64, 0),
+            receivers: Vec::new(),
             tracker: Tracker::settled(),
             tracker_next: None,
             link_up: true,

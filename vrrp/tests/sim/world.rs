@@ -91,7 +91,7 @@ pub(crate) struct World {
     pub(crate) client: Option<usize>,
     pub(crate) promises: Promises,
     pub(crate) transitions: u64,
-    /// Advertisements that a node by unicast did not look at.
+    /// Advertisements that a node by unicast did not look at, or that were not signed as they had to be.
     pub(crate) strangers: u64,
     pub(crate) first_address: IpAddr,
     queue: BinaryHeap<Reverse<(u64, u64, Event)>>,

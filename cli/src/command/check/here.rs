@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 mod logs;
 mod names;
+mod signing;
 mod source;
 mod unix;
 
@@ -88,6 +89,7 @@ pub(super) fn check(config: &Config, file: &Path, wanted: Option<&str>) -> Vec<F
     }
     findings.extend(source::check(&config.proxy_of(own).backends));
     findings.extend(names::check(config));
+    findings.extend(signing::check(config));
     findings.sort_by_key(|finding| !finding.fatal);
     findings
 }

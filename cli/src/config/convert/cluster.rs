@@ -57,6 +57,22 @@ pub(super) fn convert(raw: Option<&raw::Cluster>, folder: &Path, report: &Report
             Err(why) => report.error(file.span, format!("\"{}\" {why}", file.value.escape_debug())),
         }
     }
+    if let Some(step) = &raw.sign_advertisements {
+        let foreign =
+            raw.nodes.iter().zip(&cluster.nodes).find(|(_, node)| node.kind == PeerKind::Keepalived);
+        if raw.secret_file.is_none() {
+            let message = "sign_advertisements needs a secret: secret_file = \"/etc/lbctl/secret\"";
+            report.error(step.span, message);
+        } else if let Some((named, _)) = foreign {
+            let message = format!(
+                "node `{}` runs keepalived, which drops every advertisement that is signed; remove the key (the hello is signed all the \
+                 same)",
+                named.name.value
+            );
+            report.error(step.span, message);
+        }
+        cluster.sign_advertisements = Some(step.value);
+    }
     cluster
 }
 

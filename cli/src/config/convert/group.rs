@@ -82,6 +82,7 @@ fn one(
             peer: if foreign { PeerKind::Keepalived } else { PeerKind::Lbctl },
             peers,
             garp_refresh,
+            authentication: cluster.authentication(),
             members,
         }
     });

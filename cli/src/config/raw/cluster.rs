@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use lb_vrrp::PeerKind;
+use lb_vrrp::{PeerKind, Step};
 
 use super::Named;
 use crate::config::{
@@ -13,6 +13,7 @@ use crate::config::{
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) secret_file: Option<At<String>>,
+    pub(crate) sign_advertisements: Option<At<Step>>,
     /// In the order of the file.
     pub(crate) nodes: Vec<Named<Node>>,
 }
@@ -24,6 +25,10 @@ pub(crate) struct Node {
     pub(crate) foreign: Option<At<PeerKind>>,
 }
 
+/// In the order in which a cluster takes them.
+pub(crate) const STEPS: &[(&str, Step)] =
+    &[("send", Step::Send), ("accept", Step::Accept), ("require", Step::Require)];
+
 const EXPECTED: &str = "an address, as in \"192.0.2.11\", or { address = \"192.0.2.11\" }";
 
 impl Cluster {
@@ -33,6 +38,7 @@ impl Cluster {
         let nodes =
             nodes.into_iter().map(|(name, value)| Named { value: Node::read(&name, &value), name }).collect();
         let secret_file = fields.string("secret_file", "the path of a file, as in \"/etc/lbctl/secret\"");
+        let sign_advertisements = fields.choice("sign_advertisements", STEPS);
         fields.finish(|key| match key {
             "secret" => {
                 Some("the secret stands in a file of its own: secret_file = \"/etc/lbctl/secret\"".into())
@@ -40,7 +46,7 @@ impl Cluster {
             "nodes" => Some("write node.lb1 = \"192.0.2.11\" for each node".into()),
             _ => None,
         });
-        Self { secret_file, nodes }
+        Self { secret_file, sign_advertisements, nodes }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use super::{LISTEN, NODES};
+use lb_vrrp::Step;
+
+use super::{LISTEN, NODES, VIP};
 use crate::config::{Config, Diagnostics, effective, load};
 
 /// A folder with a configuration, and a secret of these bytes with this mode beside it.
@@ -82,4 +84,32 @@ fn secret_that_others_can_read_or_that_is_none_is_an_error_with_what_to_do() {
     let folder = Folder::new(SECRET, 0o600);
     fs::remove_file(folder.path("secret")).unwrap();
     assert!(folder.error().contains("lb.toml:4:15: \"secret\" does not exist\n"), "{}", folder.error());
+}
+
+#[test]
+fn advertisements_are_signed_where_all_nodes_run_lbctl() {
+    let with = |keys: &str| {
+        let folder = Folder::new(SECRET, 0o600);
+        let text = format!("[cluster]\nsecret_file = \"secret\"\n{keys}\n{VIP}{LISTEN}");
+        fs::write(folder.path("lb.toml"), text).unwrap();
+        folder
+    };
+    let nodes = "node.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"";
+    for (key, step) in [("send", Step::Send), ("accept", Step::Accept), ("require", Step::Require)] {
+        let folder = with(&format!("sign_advertisements = \"{key}\"\n{nodes}"));
+        let config = folder.load().unwrap_or_else(|report| panic!("{report}"));
+        for node in &config.groups[0].by_node {
+            assert_eq!(node.authentication.as_ref().map(|found| found.step), Some(step));
+        }
+        assert!(effective(&config).contains(&format!("\nsign_advertisements = \"{key}\"\n")));
+    }
+    let config = with(nodes).load().unwrap_or_else(|report| panic!("{report}"));
+    assert!(config.groups[0].by_node.iter().all(|node| node.authentication.is_none()));
+    let foreign = "node.lb1 = \"192.0.2.11\"\nnode.lb2 = { address = \"192.0.2.12\", foreign = \"keepalived\", priority = 100 }";
+    let error = with(&format!("sign_advertisements = \"send\"\n{foreign}")).error();
+    assert!(
+        error.contains("lb.toml:3:23: node `lb2` runs keepalived, which drops every advertisement that is signed; remove the key"),
+        "{error}"
+    );
+    with(foreign).load().unwrap_or_else(|report| panic!("the hello alone: {report}"));
 }

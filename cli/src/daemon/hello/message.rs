@@ -51,6 +51,9 @@ pub(crate) struct Hello {
     pub(crate) counter: u64,
     /// SHA-256 of its file, hexadecimal.
     pub(crate) file: String,
+    /// How far it is with signed advertisements ([`crate::signing::word`]); a program of before says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signs: Option<String>,
     /// In the order of its file.
     pub(crate) groups: Vec<GroupHello>,
     /// Its own addresses by interface: the sources of its advertisements are among them.
@@ -219,8 +222,9 @@ fn tame(text: &mut String) {
 
 impl Hello {
     fn tame(mut self) -> Self {
-        let Self { node, version, boot, counter: _, file, groups, addresses, ending: _, shortened: _ } =
+        let Self { node, version, boot, counter: _, file, signs, groups, addresses, ending: _, shortened: _ } =
             &mut self;
+        signs.iter_mut().for_each(tame);
         [node, version, boot, file].into_iter().for_each(tame);
         addresses.iter_mut().for_each(|one| tame(&mut one.interface));
         for GroupHello { name, state: _, age_ms: _, why, priority: _, ready, announced_us: _ } in groups {
@@ -267,6 +271,7 @@ mod tests {
             boot: "0d1c5a1e-5b5f-4d0a-8d3e-3e6b6f0f2a11".to_owned(),
             counter: 7,
             file: "8f31c2".repeat(10),
+            signs: Some("off".to_owned()),
             groups: (0..groups)
                 .map(|number| GroupHello {
                     name: format!("group{number}"),

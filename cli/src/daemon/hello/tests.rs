@@ -20,6 +20,7 @@ fn local(node: &str, file: &str, state: State) -> Local {
     Local {
         node: node.to_owned(),
         file: file.to_owned(),
+        signs: None,
         groups: vec![LocalGroup {
             name: "default".to_owned(),
             state,

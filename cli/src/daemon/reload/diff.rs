@@ -22,6 +22,7 @@ impl Daemon {
         }
         let (file, old, identity) = (self.file.clone(), self.config.clone(), self.identity.clone());
         let own: Vec<GroupConfig> = self.groups.iter().map(|group| group.config.clone()).collect();
+        let others = self.others();
         let (path, orders) = (self.path.clone(), orders::in_force(&self.status()));
         tokio::spawn(async move {
             let compared = spawn_blocking(move || {
@@ -29,7 +30,7 @@ impl Daemon {
                 let changes = between(&old, &new);
                 let (hash, hash_of_file) = (old.hash.clone(), new.hash.clone());
                 let groups: Vec<_> = own.iter().collect();
-                let running = Running { config: &old, identity: &identity, groups: &groups };
+                let running = Running { config: &old, identity: &identity, groups: &groups, others: &others };
                 let refused = Plan::new(running, new).err().map(|obstacles| obstacles.to_string());
                 Ok(DiffReport { at: Timestamp::now(), path, hash, hash_of_file, changes, refused, orders })
             });

@@ -8,7 +8,10 @@ use std::{fmt, net::IpAddr};
 use lb_vrrp::{GroupConfig, group::check_reconfigure};
 
 use super::super::node::Identity;
-use crate::config::{Config, model};
+use crate::{
+    config::{Config, model},
+    signing::{Other, conflicts},
+};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Running<'a> {
     pub(super) identity: &'a Identity,
     /// Of this node.
     pub(super) groups: &'a [&'a GroupConfig],
+    /// What the other nodes say of themselves.
+    pub(super) others: &'a [Other],
 }
 
 /// What a running process can't take over.
@@ -69,7 +74,9 @@ impl Plan {
                 match config.groups.iter().find(|new| new.name == old.name) {
                     Some(new) => match new.by_node.get(index) {
                         Some(new) => {
-                            reasons.extend(check_reconfigure(old, new).err().map(|error| error.to_string()));
+                            let why = check_reconfigure(old, new).err().map(|error| error.to_string());
+                            // What is the whole cluster's is the same for each group.
+                            reasons.extend(why.filter(|why| !reasons.contains(why)));
                             groups.push(new.clone());
                         }
                         None => reasons.push(format!("group {} has no part for this node", old.name)),
@@ -82,6 +89,10 @@ impl Plan {
                 let vips = group.by_node.first().into_iter().flat_map(|node| &node.members);
                 reasons.push(members(vips.map(|member| &*member.vip), "come"));
             }
+        }
+        let step = config.cluster.sign_advertisements;
+        if step != running.config.cluster.sign_advertisements && !running.groups.is_empty() {
+            reasons.extend(conflicts(step, running.others));
         }
         if threads.is_none() && reasons.is_empty() {
             Ok(Self { config, identity, groups })
@@ -183,7 +194,7 @@ mod tests {
     fn plan(old: &str, new: &str) -> Result<(Plan, Vec<IpAddr>), Obstacles> {
         let (config, identity) = (parse(old), node(&parse(old)));
         let groups: Vec<_> = config.groups.iter().filter_map(|group| group.by_node.first()).collect();
-        let running = Running { config: &config, identity: &identity, groups: &groups };
+        let running = Running { config: &config, identity: &identity, groups: &groups, others: &[] };
         let plan = Plan::new(running, parse(new))?;
         let gone = plan.gone(running);
         Ok((plan, gone))
@@ -295,6 +306,7 @@ mod tests {
             config: &parse(PAIR),
             identity: &plan.identity,
             groups: &[&parse(PAIR).groups[0].by_node[0]],
+            others: &[],
         };
         let both = plan.groups_with(&gone, running);
         let addresses: Vec<_> =
@@ -307,7 +319,7 @@ mod tests {
         let mut config = parse(ALONE);
         config.proxy.threads = 77.try_into().expect("not 0");
         let identity = node(&config);
-        let running = Running { config: &config, identity: &identity, groups: &[] };
+        let running = Running { config: &config, identity: &identity, groups: &[], others: &[] };
         assert_eq!(
             Plan::new(running, parse(ALONE)).expect("no reason against it").config.proxy.threads.get(),
             77

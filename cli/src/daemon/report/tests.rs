@@ -89,6 +89,7 @@ impl World {
             priority: 254,
             readiness: Readiness::Ready,
             members: vec![member],
+            untrusted: None,
             transitions: Vec::new(),
             counters: Default::default(),
         };
@@ -143,6 +144,7 @@ fn local(node: &str, file: &str) -> Local {
     Local {
         node: node.to_owned(),
         file: file.to_owned(),
+        signs: None,
         groups: vec![LocalGroup {
             name: "default".to_owned(),
             state: State::Backup,

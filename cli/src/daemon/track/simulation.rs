@@ -223,6 +223,7 @@ fn group_config(index: u8) -> GroupConfig {
         peer: PeerKind::Lbctl,
         peers: Vec::new(),
         garp_refresh: Duration::from_secs(60),
+        authentication: None,
         members: vec![MemberConfig {
             vip: "web".to_owned(),
             interface: Interface::Named("eth1".to_owned()),

@@ -80,6 +80,7 @@ pub(crate) fn healthy() -> Status {
             generation: 1,
             old_generations: 0,
         },
+        signs: "off".to_owned(),
         peers: vec![Peer {
             name: "lb2".to_owned(),
             address: "192.0.2.12".to_owned(),
@@ -89,6 +90,7 @@ pub(crate) fn healthy() -> Status {
             ended: false,
             version: Some("0.3.0".to_owned()),
             hash: Some("8f31c2aa".to_owned()),
+            signs: None,
         }],
         groups: vec![Group {
             name: "default".to_owned(),

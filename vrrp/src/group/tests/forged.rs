@@ -135,3 +135,33 @@ fn a_node_of_the_file_and_one_that_shared_our_addresses_may_have_others() {
         }
     }
 }
+
+/// A node whose secret is another one than the Active's waits, so that there is one owner, and takes over when the Active is gone.
+#[test]
+fn a_backup_waits_for_what_it_can_not_trust_and_takes_over_when_that_ends() {
+    let mut node = backup_of_a_known_peer();
+    let first = node.group.poll_timeout().unwrap().0;
+    for _ in 0..50 {
+        node.now = node.now + Duration::from_millis(100);
+        node.group.handle_untrusted(node.now, MemberId(0));
+        let (at, _) = node.group.poll_timeout().unwrap();
+        assert_eq!(at.saturating_since(node.now).as_micros(), 301_171);
+        assert_eq!(node.group.poll_output(), None);
+    }
+    let (at, _) = node.group.poll_timeout().unwrap();
+    assert!(at > first);
+    node.group.handle_timeout(at);
+    assert_eq!(node.group.state(), State::Active);
+    assert_eq!(node.group.status().members[0].heard, None, "it was not heard");
+}
+
+#[test]
+fn an_active_does_not_mind_what_it_can_not_trust() {
+    let mut node = Node::active(config(254));
+    let next = node.group.poll_timeout();
+    node.group.handle_untrusted(node.now, MemberId(0));
+    assert_eq!(
+        (node.group.state(), node.group.poll_timeout(), node.group.poll_output()),
+        (State::Active, next, None)
+    );
+}

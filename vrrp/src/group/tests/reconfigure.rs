@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Password, Unicast,
+    Authentication, Password, Secret, Step, Unicast,
     group::{CantReconfigure, check_reconfigure},
 };
 
@@ -244,4 +244,33 @@ fn nodes_by_unicast_may_come_and_go_but_none_changes_its_address() {
         let refused = check_reconfigure(&pair, &new).unwrap_err().to_string();
         assert!(refused.starts_with("transport of vip web can't change"), "{refused}");
     }
+}
+
+#[test]
+fn signatures_come_and_go_step_by_step_and_the_secret_changes_where_nobody_drops_anything() {
+    const STEPS: [Option<Step>; 4] = [None, Some(Step::Send), Some(Step::Accept), Some(Step::Require)];
+    let with = |step: Option<Step>, text: &str| GroupConfig {
+        authentication: step.map(|step| Authentication { secret: Secret::new(text).unwrap(), step }),
+        ..config(200)
+    };
+    let refused = |old: &GroupConfig, new: &GroupConfig| {
+        check_reconfigure(old, new).err().map(|error| error.to_string())
+    };
+    let (one, other) = ("correct horse battery staple", "wrong horse battery staple");
+    for (from, old) in STEPS.into_iter().enumerate() {
+        for (to, new) in STEPS.into_iter().enumerate() {
+            let skips = refused(&with(old, one), &with(new, one));
+            assert_eq!(skips.is_some(), from.abs_diff(to) > 1, "{old:?} {new:?}");
+            assert!(skips.is_none_or(|why| why.starts_with("sign_advertisements can't skip a step")));
+            if from.abs_diff(to) <= 1 && from > 0 && to > 0 {
+                let why = refused(&with(old, one), &with(new, other));
+                assert_eq!(why.is_some(), (from, to) != (1, 1), "{old:?} {new:?}");
+                assert!(why.is_none_or(|why| why.starts_with("the secret can't change unless")));
+            }
+        }
+    }
+    let mut group = Group::new(with(Some(Step::Send), one), Moment::from_nanos(1));
+    let next = with(Some(Step::Send), other);
+    assert_eq!(group.handle_config(Moment::from_nanos(2), next.clone()), Ok(()));
+    assert_eq!(group.config(), &next);
 }

@@ -34,7 +34,12 @@ impl Driver<'_> {
         let Some(lane) = self.lanes.get_mut(index) else { return };
         match output {
             Output::Transmit { member, advertisement } => {
-                let sent = lane.members.get(member.0).map(|io| io.transmit(&advertisement));
+                let secret = lane.group.config().authentication.as_ref().map(|one| &one.secret);
+                let signing = secret.map(|secret| (secret, &mut self.sender));
+                let sent = lane.members.get(member.0).map(|io| io.transmit(&advertisement, signing));
+                if secret.is_some() {
+                    self.host.signed(self.sender.counter());
+                }
                 if let Some(Err(reason)) = sent {
                     lane.count("transmit_errors");
                     let text = format!("an advertisement was not sent: {reason}");

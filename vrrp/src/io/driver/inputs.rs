@@ -6,6 +6,7 @@ use super::{Driver, Input, RETRY};
 use crate::{
     ChecksumForm, GroupConfig, MemberId, Moment,
     advertisement::{DecodeError, Decoded, Envelope, decode},
+    authentication::split,
     io::{
         Command, Report,
         filter::SAMPLE,
@@ -87,8 +88,10 @@ impl Driver<'_> {
         for index in 0..self.lanes.len() {
             let Some(lane) = self.lanes.get_mut(index) else { continue };
             let Some(new) = groups.iter().find(|new| new.name == lane.group.config().name) else { continue };
+            let before = lane.group.config().authentication.clone();
             match lane.group.handle_config(now, new.clone()) {
                 Ok(()) => {
+                    lane.authentication_changed(before.as_ref());
                     for (io, member) in lane.members.iter_mut().zip(&new.members) {
                         io.reconfigure(member.clone());
                     }
@@ -112,15 +115,32 @@ impl Driver<'_> {
 
     fn hear(&mut self, now: Moment, group: usize, member: MemberId, received: &Received, packet: &[u8]) {
         let Some(lane) = self.lanes.get_mut(group) else { return };
-        let Some(io) = lane.members.get(member.0) else { return };
+        let Some(io) = lane.members.get_mut(member.0) else { return };
         let vip = io.config.name();
-        let decoded = received.unwrap(packet).and_then(|(envelope, message)| {
-            decode(message, &envelope, &[io.config.expected()]).map(|decoded| (envelope, decoded))
+        let decoded = received.unwrap(packet).and_then(|(envelope, bytes)| {
+            let (message, trailer) = split(bytes, envelope.source);
+            let decoded = decode(message, &envelope, &[io.config.expected()])?;
+            let authentication = lane.group.config().authentication.as_ref();
+            let fault = authentication.and_then(|authentication| {
+                let found = io.receiver.check(&authentication.secret, &envelope, message, trailer.as_ref());
+                found.err().map(|fault| (authentication.step.drops(&fault), fault))
+            });
+            Ok((envelope, decoded, fault))
         });
         match decoded {
-            Ok((envelope, decoded)) => {
+            Ok((envelope, decoded, fault)) => {
                 let source = envelope.source;
                 let own = io.station.as_ref().is_ok_and(|station| station.home.source == Some(source));
+                if let Some((dropped, fault)) = fault {
+                    let priority = decoded.advertisement.priority;
+                    self.distrust(now, group, member, (source, priority), &fault, dropped);
+                    if dropped {
+                        return;
+                    }
+                } else if !own && lane.group.config().authentication.is_some() {
+                    lane.is_trusted = true;
+                }
+                let Some(lane) = self.lanes.get_mut(group) else { return };
                 lane.group.handle_advertisement(now, member, source, &decoded.advertisement);
                 if !own {
                     self.note_peer(now, group, member, &envelope, &decoded);
@@ -166,7 +186,7 @@ impl Driver<'_> {
         }
     }
 
-    fn note_reject(
+    pub(super) fn note_reject(
         &mut self,
         now: Moment,
         group: usize,
