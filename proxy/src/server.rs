@@ -200,6 +200,11 @@ impl Proxy {
         self.rounds.load(Ordering::Relaxed)
     }
 
+    /// Client connections of the process.
+    pub fn connections(&self) -> u64 {
+        self.board.node().connections.taken().into()
+    }
+
     /// How many exchanges are in flight, as far as workers say so within `limit`.
     pub async fn exchanges(&self, limit: Duration) -> usize {
         drain::exchanges(&self.workers, limit).await

@@ -151,7 +151,7 @@ async fn tell(
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since,
             until: Timestamp::now().saturating_add(until.get().saturating_duration_since(Instant::now())),
-            connections: proxy.status().connections,
+            connections: proxy.connections(),
             exchanges,
         };
         // Who does not read hears of it later.
