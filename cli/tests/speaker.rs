@@ -35,13 +35,19 @@ const RESIGNED_1: Seen = Seen::Advertised(11, 0);
 /// lb1 is Active, lb2 its Backup.
 fn pair() -> (Bridge, Node, Node) {
     let bridge = Bridge::new("");
-    let mut lb1 = Node::new(&bridge, 1, true);
-    let mut lb2 = Node::new(&bridge, 2, true);
+    let (lb1, lb2) = started(&bridge);
+    (bridge, lb1, lb2)
+}
+
+/// The same by the file that `bridge` has.
+fn started(bridge: &Bridge) -> (Node, Node) {
+    let mut lb1 = Node::new(bridge, 1, true);
+    let mut lb2 = Node::new(bridge, 2, true);
     lb1.start();
-    wait_for("lb1 holds the address", || lb1.has_vip().then_some(()));
+    wait_for("lb1 holds the address", || (lb1.has_vip() && lb1.state() == "Active").then_some(()));
     lb2.start();
     wait_for("lb2 is a Backup", || (lb2.state() == "Backup").then_some(()));
-    (bridge, lb1, lb2)
+    (lb1, lb2)
 }
 
 /// One node is enough.

@@ -13,7 +13,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use super::{
     ADDED_2, Bridge, Node, REMOVED_1, Recorder,
     forged::{in_the_name_of, message, raw_socket, send},
-    in_namespace,
+    in_namespace, started,
     unicast::{hears, is, stop},
     wait_for,
 };
@@ -86,11 +86,7 @@ fn a_pair_goes_step_by_step_to_signatures_and_a_forger_moves_nothing() {
         let bridge = Bridge::new("");
         let cluster = Cluster::new(&bridge);
         cluster.sign("off");
-        let (mut lb1, mut lb2) = (Node::new(&bridge, 1, true), Node::new(&bridge, 2, true));
-        lb1.start();
-        is(&lb1, "Active");
-        lb2.start();
-        is(&lb2, "Backup");
+        let (mut lb1, lb2) = started(&bridge);
         let record = Recorder::start(&lb1, Some(&lb2));
         let heard = |node: &Node, signs: &str| {
             wait_for("the hello says how far the other node is", || {
@@ -171,11 +167,7 @@ fn a_node_that_is_ahead_of_the_other_is_refused() {
         let bridge = Bridge::new("");
         let cluster = Cluster::new(&bridge);
         cluster.sign("off");
-        let (mut lb1, mut lb2) = (Node::new(&bridge, 1, true), Node::new(&bridge, 2, true));
-        lb1.start();
-        is(&lb1, "Active");
-        lb2.start();
-        is(&lb2, "Backup");
+        let (lb1, lb2) = started(&bridge);
         wait_for("the nodes know each other", || (lb2.status()["peers"][0]["signs"] == "off").then_some(()));
         for step in ["send", "accept"] {
             cluster.sign(step);

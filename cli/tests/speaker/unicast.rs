@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use super::{
     Bridge, Node,
     forged::{in_the_name_of, message, raw_socket, send},
-    in_namespace, wait_for,
+    in_namespace, started, wait_for,
 };
 
 const UNICAST: &str = "transport = \"unicast\"";
@@ -38,11 +38,7 @@ pub(super) fn stop(node: &mut Node) {
 fn by_unicast_a_stranger_is_counted_and_moves_nothing() {
     in_namespace("unicast::by_unicast_a_stranger_is_counted_and_moves_nothing", || {
         let bridge = Bridge::new(UNICAST);
-        let (mut lb1, mut lb2) = nodes(&bridge);
-        lb1.start();
-        is(&lb1, "Active");
-        lb2.start();
-        is(&lb2, "Backup");
+        let (mut lb1, lb2) = started(&bridge);
         hears(&lb2);
         let better = message(255, 10, 1, &[198, 51, 100, 10]);
         let to = |node: &Node| SocketAddr::new(node.address.parse().unwrap(), 0).into();
