@@ -101,7 +101,7 @@ pub struct Traffic {
     pub redispatches: u64,
     /// Responses that did not come, not in time, not whole, or were not valid.
     pub response_errors: u64,
-    /// Of these, those that had begun.
+    /// Exchanges that the server broke off or stood still in after its response had begun.
     pub server_aborts: u64,
     /// Responses that a rule refused.
     pub denied_responses: u64,

@@ -63,7 +63,7 @@ pub struct ServerCounters {
     pub responses: [Counter; 6],
     /// Responses that did not come, not in time, not whole, or were not valid.
     pub response_errors: Counter,
-    /// Of these, those that had begun.
+    /// Exchanges that the server broke off or stood still in after its response had begun.
     pub server_aborts: Counter,
     /// Responses that a rule refused.
     pub denied_responses: Counter,
@@ -176,10 +176,12 @@ impl ServerCounters {
             | Termination::ServerTimeoutInHead
             | Termination::BadResponse
             | Termination::BadResponseData => self.response_errors.increment(),
-            Termination::ServerAbortInData | Termination::ServerTimeoutInData => {
+            Termination::ServerAbortInData => {
                 self.response_errors.increment();
                 self.server_aborts.increment();
             }
+            // As in HAProxy: what it has said was fine.
+            Termination::ServerTimeoutInData => self.server_aborts.increment(),
             Termination::DeniedResponse(_) => self.denied_responses.increment(),
             Termination::Denied | Termination::Limited | Termination::Tarpitted => {
                 self.denied_requests.increment();

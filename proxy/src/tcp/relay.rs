@@ -170,7 +170,10 @@ async fn forward<A: Stream, B: Stream>(
             Turn::More => tokio::task::yield_now().await,
         }
     }
-    sink.stream.shutdown().await.map_err(|error| sink.failed(error))
+    // All that the source has said is on its way by now. A sink that is gone takes no end, and whatever else it may have cut
+    // short shows in the direction that it is the source of.
+    let _ = sink.stream.shutdown().await;
+    Ok(())
 }
 
 /// How a direction's turn ended.

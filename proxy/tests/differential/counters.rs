@@ -48,12 +48,14 @@ enum Behaviour {
     Ends(&'static str),
     /// Says nothing.
     IsSilent,
+    /// Answers with this, and says nothing more.
+    StandsStill(&'static str),
     /// Refuses connections.
     Refuses,
     /// Sends back what it gets (mode tcp).
     Echoes,
 }
-use Behaviour::{Answers, AnswersLate, Echoes, Ends, IsLarge, IsSilent, Refuses};
+use Behaviour::{Answers, AnswersLate, Echoes, Ends, IsLarge, IsSilent, Refuses, StandsStill};
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -91,7 +93,7 @@ impl Case {
     }
 
     fn is_silent(&self) -> bool {
-        self.servers.iter().any(|server| matches!(server, IsSilent))
+        self.servers.iter().any(|server| matches!(server, IsSilent | StandsStill(_)))
     }
 }
 
@@ -123,6 +125,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::new("junk", Says(GET), &[Ends("what?\r\n\r\n")]),
     Case::new("ends_early", Says(GET), &[Ends("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")]),
     Case::new("silent", Says(GET), &[IsSilent]),
+    Case::new("stands_still", Says(GET), &[StandsStill("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")]),
     Case::new("client_leaves", Leaves(GET), &[IsLarge]),
     Case::new(
         "answered_early",
@@ -145,6 +148,11 @@ async fn server(behaviour: Behaviour) -> Scripted {
             IsSilent => {
                 let mut nothing = Vec::new();
                 let _ = stream.read_to_end(&mut nothing).await;
+            }
+            StandsStill(text) => {
+                let _ = read_request(&mut stream).await;
+                let _ = stream.write_all(text.as_bytes()).await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
             }
             Ends(text) => {
                 let _ = read_request(&mut stream).await;

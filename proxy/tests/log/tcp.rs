@@ -1,13 +1,13 @@
 //! Lines of tcp frontends.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lb_proxy::{
     Config, Proxy,
     config::{BackendId, LogFormat, Mode},
     rules::{Action, Condition, Rule},
 };
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, sync::Notify};
 
 use crate::{
     rig::{LONG, Refusing, Scripted, config, connect, counter, eventually, read_all, read_n},
@@ -68,6 +68,34 @@ async fn side_that_breaks_or_is_silent_is_named() {
         read_n(&mut client, 5).await;
         assert_eq!(syslog.line().await, format!("front back/s1 T/T/T 5 {expected} 1/1/0/0/0 0/0"));
     }
+    end(proxy, &syslog).await;
+}
+
+/// As TLS, SMTP and others have it: who is left answers the end with a last word, which nobody is there for.
+#[tokio::test]
+async fn session_whose_server_has_a_last_word_for_a_client_that_is_gone_ends_in_order() {
+    let (may_end, is_heard) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (ends, hears) = (Arc::clone(&may_end), Arc::clone(&is_heard));
+    let server = Scripted::start(move |mut stream| {
+        let (ends, hears) = (Arc::clone(&ends), Arc::clone(&hears));
+        async move {
+            read_all(&mut stream).await.unwrap();
+            stream.write_all(b"bye").await.unwrap();
+            hears.notify_one();
+            ends.notified().await;
+        }
+    })
+    .await;
+    let (proxy, syslog) = started(config(Mode::Tcp, &[server.address]), |_| {}).await;
+    let mut client = connect(&proxy).await;
+    client.write_all(b"quit").await.unwrap();
+    drop(client);
+    is_heard.notified().await;
+    // What the client's machine answers is a reset.
+    eventually("it is passed on", || proxy.status().frontends[0].bytes_out == 3).await;
+    may_end.notify_one();
+    assert_eq!(syslog.line().await, "front back/s1 T/T/T 3 -- 1/1/0/0/0 0/0");
+    assert_eq!(counter(&proxy, "client_aborts_total"), 0);
     end(proxy, &syslog).await;
 }
 

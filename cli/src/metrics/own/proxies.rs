@@ -117,9 +117,11 @@ const BACKEND: &[Field<Backend>] = &[
         "Responses that did not come, not in time, not whole, or were not valid.",
         |one| traffic_of(one, |traffic| traffic.response_errors),
     ),
-    counter("lbctl_backend_server_aborts_total", "Of these, responses that had begun.", |one| {
-        traffic_of(one, |traffic| traffic.server_aborts)
-    }),
+    counter(
+        "lbctl_backend_server_aborts_total",
+        "Exchanges that the server broke off or stood still in after its response had begun.",
+        |one| traffic_of(one, |traffic| traffic.server_aborts),
+    ),
     counter("lbctl_backend_client_aborts_total", "Exchanges that the client ended.", |one| {
         traffic_of(one, |traffic| traffic.client_aborts)
     }),
@@ -199,9 +201,11 @@ const SERVER: &[Field<Server>] = &[
         "Responses that did not come, not in time, not whole, or were not valid.",
         |one| traffic_at(one, |traffic| traffic.response_errors),
     ),
-    counter("lbctl_server_server_aborts_total", "Of these, responses that had begun.", |one| {
-        traffic_at(one, |traffic| traffic.server_aborts)
-    }),
+    counter(
+        "lbctl_server_server_aborts_total",
+        "Exchanges that the server broke off or stood still in after its response had begun.",
+        |one| traffic_at(one, |traffic| traffic.server_aborts),
+    ),
     counter("lbctl_server_client_aborts_total", "Exchanges that the client ended.", |one| {
         traffic_at(one, |traffic| traffic.client_aborts)
     }),
