@@ -22,7 +22,9 @@ use crate::{
     config::{Algorithm, BackendId, Config, ConnectionMode, Monitor, Wanted},
     connection::Connection,
     log::Record,
-    rules::{AmbiguousPath, RequireAuth, Run, Verdict, has_parameters, normalize, put_redirect},
+    rules::{
+        AmbiguousPath, Content, RequireAuth, Respond, Run, Verdict, has_parameters, normalize, put_redirect,
+    },
     sample::{Facts, Moment, VariableId, Variables},
     stream::Stream,
     upstream::{Preference, balance::Usable, key},
@@ -78,6 +80,8 @@ pub(super) enum Then<'c> {
     Forward(Option<BackendId>),
     /// It is answered with the page of this status.
     Deny(u16),
+    /// The same, and that refuses nothing.
+    Page(u16),
     /// The same, after a time in which nothing happens.
     Tarpit(u16),
     /// It comes too often: the same, and when it may come again.
@@ -105,7 +109,7 @@ impl Then<'_> {
             Self::Challenge(_) => "a rule: asked for a password".to_owned(),
             Self::Statistics(_) => "the statistics".to_owned(),
             Self::Monitor(status) => format!("a monitor's question, {status}"),
-            Self::Answer { status, .. } => format!("a rule: answered with {status}"),
+            Self::Page(status) | Self::Answer { status, .. } => format!("a rule: answered with {status}"),
         }
     }
 }
@@ -329,6 +333,10 @@ pub(super) fn parse<'c, S: Stream>(
             redirect.put(work, close, &facts, &mut out);
             Then::Answer { status: redirect.status, close, denies: false }
         }
+        Verdict::Respond(Respond { content: Content::Page, status, denies, .. }) => match denies {
+            true => Then::Deny(*status),
+            false => Then::Page(*status),
+        },
         Verdict::Respond(respond) => {
             let close = closes(&request, ended, connection);
             let facts = Facts { request: Some(&message), session, variables: &remembered.variables, ..facts };

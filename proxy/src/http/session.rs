@@ -175,8 +175,12 @@ impl<'c, S: Stream> Session<'c, S> {
             Then::Forward(backend) => {
                 Exchange::new(self, request, preference, persisted, coding).run(head, backend).await
             }
-            Then::Deny(status) => {
-                self.note_answer(Termination::Denied, status);
+            Then::Deny(status) | Then::Page(status) => {
+                let is_refused = matches!(then, Then::Deny(_));
+                self.note_answer(
+                    if is_refused { Termination::Denied } else { Termination::Answered },
+                    status,
+                );
                 let close = incoming::closes(&request, self.inbound.ended, self.connection);
                 let (head_only, refused) = (request.method == Method::Head, Some(request.method));
                 self.send(Reply { head_only, refused, ..Reply::new(status, close) }).await

@@ -29,6 +29,9 @@ pub struct Respond {
 pub enum Content {
     /// Nothing.
     Empty,
+    /// The page of the status, which is the operator's own if there is one. The status is one that [`Action::Deny`](super::Action)
+    /// takes, and there are no headers.
+    Page,
     /// Text with placeholders.
     Text {
         /// Its Content-Type.
@@ -72,7 +75,7 @@ impl Respond {
     /// What follows the head.
     pub(crate) fn content(&self, facts: &Facts<'_>) -> Cow<'_, [u8]> {
         match &self.content {
-            Content::Empty => Cow::Borrowed(b""),
+            Content::Empty | Content::Page => Cow::Borrowed(b""),
             Content::File { bytes, .. } => Cow::Borrowed(bytes),
             Content::Text { text, .. } => {
                 let mut content = Vec::new();
@@ -86,7 +89,7 @@ impl Respond {
     pub(crate) fn answer(&self, facts: &Facts<'_>) -> Answer {
         let content: Arc<[u8]> = match &self.content {
             Content::File { bytes, .. } => Arc::clone(bytes),
-            Content::Empty | Content::Text { .. } => self.content(facts).into(),
+            Content::Empty | Content::Page | Content::Text { .. } => self.content(facts).into(),
         };
         let mut head = Vec::new();
         self.put_fields(content.len(), facts, &mut head);

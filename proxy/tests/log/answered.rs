@@ -59,13 +59,17 @@ fn require() -> Vec<Rule> {
 #[tokio::test]
 async fn request_that_is_answered_by_a_rule_or_asked_for_a_password_is_lr() {
     let server = Recording::answering(OK).await;
-    let answer = |denies| {
-        let answer = Respond { status: 204, content: Content::Empty, headers: Vec::new(), denies };
+    let answer = |status, content, denies| {
+        let answer = Respond { status, content, headers: Vec::new(), denies };
         always(Action::Respond(answer))
     };
-    for (rules, status, code, denied) in
-        [(answer(false), 204, "LR", 0), (require(), 401, "LR", 0), (answer(true), 204, "PR", 1)]
-    {
+    for (rules, status, code, denied) in [
+        (answer(204, Content::Empty, false), 204, "LR", 0),
+        (answer(204, Content::Empty, true), 204, "PR", 1),
+        (answer(404, Content::Page, false), 404, "LR", 0),
+        (answer(404, Content::Page, true), 404, "PR", 1),
+        (require(), 401, "LR", 0),
+    ] {
         let bench = Bench::start(http_config(&[server.server.address]), |config| {
             config.users = users(QUICK);
             config.frontends[0].rules = rules;
@@ -123,13 +127,15 @@ async fn response_that_rules_refuse_or_make_too_large_is_ph() {
 #[tokio::test]
 async fn response_in_whose_place_a_rule_has_put_an_answer_is_lh() {
     let server = Recording::answering(OK).await;
-    let bench = Bench::start(http_config(&[server.server.address]), |config| {
-        let respond = Respond { status: 410, content: Content::Empty, headers: Vec::new(), denies: false };
-        config.backends[0].response_rules = always(Action::Respond(respond));
-    })
-    .await;
-    let _client = bench.sends(GET).await;
-    assert_eq!(bench.outcome().await, "410 LH-- back/s1 T/T/T/-1/T");
+    for content in [Content::Empty, Content::Page] {
+        let bench = Bench::start(http_config(&[server.server.address]), |config| {
+            let respond = Respond { status: 410, content, headers: Vec::new(), denies: false };
+            config.backends[0].response_rules = always(Action::Respond(respond));
+        })
+        .await;
+        let _client = bench.sends(GET).await;
+        assert_eq!(bench.outcome().await, "410 LH-- back/s1 T/T/T/-1/T");
+    }
 }
 
 #[tokio::test]

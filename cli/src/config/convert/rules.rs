@@ -215,6 +215,7 @@ impl Context<'_> {
     fn content(&self, raw: &raw::Content, kind: Option<String>) -> Option<Content> {
         Some(match raw {
             raw::Content::Empty => Content::Empty,
+            raw::Content::Page => Content::Page,
             raw::Content::Body(text) => Content::Text {
                 kind: kind.unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
                 text: self.text(text, sample::Text::Content)?,

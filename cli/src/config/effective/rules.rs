@@ -230,6 +230,7 @@ fn respond(respond: &Respond) -> String {
     let mut entries = vec![format!("status = {}", respond.status)];
     match &respond.content {
         Content::Empty => {}
+        Content::Page => entries.push("page = true".to_owned()),
         Content::Text { kind, text } => {
             entries.push(format!("content_type = {}, body = {}", quoted(kind), quoted(text.source())));
         }

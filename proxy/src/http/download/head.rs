@@ -17,7 +17,7 @@ use crate::{
         message::Message,
         outcome::Termination,
     },
-    rules::{Instead, Run},
+    rules::{Content, Instead, Run},
     sample::{Facts, Moment, Variables},
     stream::Stream,
     upstream::balance::Usable,
@@ -185,7 +185,8 @@ impl<S: Stream> Download<'_, S> {
                 }
                 Ok(Some(Instead::Answer(respond))) => {
                     let facts = Facts { response: Some(&message), session, variables, ..facts };
-                    remembered.answer = Some(respond.answer(&facts));
+                    let is_page = matches!(respond.content, Content::Page);
+                    remembered.answer = (!is_page).then(|| respond.answer(&facts));
                     return Err(Refused::Here(match respond.denies {
                         true => Termination::DeniedResponse(respond.status),
                         false => Termination::ReplacedResponse(respond.status),

@@ -141,23 +141,35 @@ impl Answer<'_> {
 
 pub(super) fn deny(call: &Call<'_>) -> Result<Made, Fault> {
     let answer = read(call)?;
-    if let Some(whole) = answer.whole {
+    if let Some(mut whole) = answer.whole {
+        refuse(&mut whole);
         return Ok(Made::Rule { does: vec![("respond".to_owned(), whole)], note: None });
     }
     let status = answer.status.unwrap_or(if call.is_response() { 502 } else { 403 });
     if answer.content.is_none() && answer.headers.is_empty() {
-        return Ok(page(status));
+        return Ok(page(status, true));
     }
     Ok(answer.respond(status, true))
 }
 
-/// The page of a status.
-fn page(status: u64) -> Made {
+/// Makes a refusal of an answer.
+fn refuse(answer: &mut Value) {
+    if let Value::Table(entries) = answer {
+        entries.push(("denies".to_owned(), Value::Flag(true)));
+    }
+}
+
+/// The page of a status, in the place of what is refused, or as an answer like others.
+fn page(status: u64, denies: bool) -> Made {
     // Ours are of errors, and those of passwords name what is asked for.
     let (reason, text) = match status {
         200 => ("OK", "Service ready."),
         401 | 407 => ("Unauthorized", "You need a valid user and password to access this content."),
-        _ => return Made::Rule { does: vec![("deny".into(), Value::Integer(status))], note: None },
+        _ if denies => return Made::Rule { does: vec![("deny".into(), Value::Integer(status))], note: None },
+        _ => {
+            let page = Value::table([("status", Value::Integer(status)), ("page", Value::Flag(true))]);
+            return Made::Rule { does: vec![("respond".into(), page)], note: None };
+        }
     };
     let body = format!("<html><body><h1>{status} {reason}</h1>\n{text}\n</body></html>\n");
     let entries = [
@@ -166,7 +178,11 @@ fn page(status: u64) -> Made {
         ("body", Value::Text(body)),
         ("headers", Value::table([("Cache-Control", Value::text("no-cache"))])),
     ];
-    Made::Rule { does: vec![("respond".into(), Value::table(entries))], note: None }
+    let mut answer = Value::table(entries);
+    if denies {
+        refuse(&mut answer);
+    }
+    Made::Rule { does: vec![("respond".into(), answer)], note: None }
 }
 
 pub(super) fn tarpit(call: &Call<'_>) -> Result<Made, Fault> {
@@ -192,7 +208,7 @@ pub(super) fn answer(call: &Call<'_>) -> Result<Made, Fault> {
         return Ok(Made::Rule { does: vec![("respond".to_owned(), whole)], note: None });
     }
     if answer.is_page {
-        return Ok(page(status));
+        return Ok(page(status, false));
     }
     Ok(answer.respond(status, false))
 }

@@ -7,6 +7,8 @@ use crate::config::reader::{At, Fields, Value};
 #[derive(Debug)]
 pub(crate) enum Content {
     Empty,
+    /// That of the status.
+    Page,
     Body(At<String>),
     /// The file, as written.
     File(At<String>),
@@ -43,25 +45,40 @@ pub(super) fn respond(value: &Value<'_>) -> Option<Action> {
     );
     let body = fields.string("body", "a text");
     let file = fields.string("file", "the path of a file, as in \"pages/closed.html\"");
+    let page = fields.boolean("page").filter(|page| page.value);
     let denies = fields.boolean("denies").is_some_and(|denies| denies.value);
     let is_read_whole = fields.is_read_whole();
     fields.finish(|_| None);
-    let content = match (body, file) {
-        (Some(_), Some(file)) => {
-            report.error(file.span, "`respond` has one of body and file; remove one");
+    let content = match (body, file, &page) {
+        (Some(_), Some(at), _) | (Some(at), None, Some(_)) | (None, Some(at), Some(_)) => {
+            report.error(at.span, "`respond` has one of body, file and page; remove the others");
             return None;
         }
-        (Some(body), None) => Content::Body(body),
-        (None, Some(file)) => Content::File(file),
-        (None, None) => Content::Empty,
+        (Some(body), None, None) => Content::Body(body),
+        (None, Some(file), None) => Content::File(file),
+        (None, None, Some(_)) => Content::Page,
+        (None, None, None) => Content::Empty,
     };
+    if let Some(page) = page {
+        if !(400..600).contains(&status) || matches!(status, 401 | 407) {
+            let message = format!(
+                "there is no page of {status}: write a status of 400..599, and neither 401 nor 407, or a body"
+            );
+            report.error(page.span, message);
+        } else if let Some((_, text)) = headers.first() {
+            report.error(
+                text.span,
+                "the page of a status has no headers of a rule's; write a body, or remove them",
+            );
+        }
+    }
     match (&content, &kind) {
         (Content::Body(text) | Content::File(text), _) if !lb_proxy::rules::Respond::has_content(status) => {
             let message =
                 format!("an answer with status {status} has no content; remove it or write another status");
             report.error(text.span, message);
         }
-        (Content::Empty, Some(kind)) if is_read_whole => {
+        (Content::Empty | Content::Page, Some(kind)) if is_read_whole => {
             report.error(kind.span, "content_type is that of body or file, and there is none");
         }
         _ => {}
