@@ -55,6 +55,9 @@ pub enum Fault {
     /// A line of version 1.
     #[error("its PROXY line {0}")]
     Line(&'static str),
+    /// A line of version 1.
+    #[error("its PROXY line names neither TCP4, TCP6 nor UNKNOWN")]
+    Family,
     /// Version 2.
     #[error("its PROXY header of version 2 {0}")]
     Binary(&'static str),

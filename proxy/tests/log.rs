@@ -30,6 +30,8 @@ mod killed;
 mod letters;
 #[path = "log/lines.rs"]
 mod lines;
+#[path = "log/proxy_header.rs"]
+mod proxy_header;
 #[path = "log/reload.rs"]
 mod reload;
 #[path = "log/targets.rs"]

@@ -57,6 +57,8 @@ pub(crate) struct Assignment {
     pub(crate) listener: ListenerId,
     /// Index of the frontend.
     pub(crate) frontend: usize,
+    /// Among the listeners of its frontend, from 1: HAProxy's name for one that has none.
+    pub(crate) place: usize,
     /// Of the connections that are accepted there.
     pub(crate) keepalive: Option<TcpKeepalive>,
     /// Whose connections begin with a PROXY header.
@@ -196,6 +198,7 @@ impl AcceptLoops {
             worker: Rc::clone(worker),
             _open: assignment.open.clone(),
             frontend: assignment.frontend,
+            place: assignment.place,
             accept_proxy: assignment.accept_proxy.clone(),
             is_inherited: assignment.is_inherited,
             tls: assignment.tls.clone(),
@@ -310,6 +313,7 @@ struct Listener {
     local: Endpoint,
     worker: Rc<Worker>,
     frontend: usize,
+    place: usize,
     accept_proxy: Option<Arc<AcceptProxy>>,
     is_inherited: bool,
     tls: Option<Arc<Acceptor>>,
@@ -432,8 +436,8 @@ impl Listener {
             None => self.prepare(Connection::new(stream, peer, local, permit, self.id), begin),
             Some(tls) => match TlsStream::new(stream, &tls.config, self.worker.record_buffers()) {
                 Ok(stream) => {
-                    let number = tls.number;
-                    let begin = move |connection| begin_tls(connection, number);
+                    let place = self.place;
+                    let begin = move |connection| begin_tls(connection, place);
                     self.prepare(Connection::new(stream, peer, local, permit, self.id), begin);
                 }
                 Err(error) => self.count_error(&io::Error::other(error)),
@@ -448,7 +452,9 @@ impl Listener {
         counters.peak.raise(self.worker.node().frontends[self.frontend].connections.taken().into());
         match &self.accept_proxy {
             Some(accept) if accept.expects(connection.peer().ip()) => {
-                let receive = proxy_protocol::receive;
+                let place = self.place;
+                let receive =
+                    async move |connection: &Connection<S>| proxy_protocol::receive(connection, place).await;
                 tokio::task::spawn_local(connection::prepare(
                     connection,
                     receive,
@@ -495,15 +501,15 @@ fn begin(mut connection: Connection<TcpStream>) {
     };
 }
 
-/// The same over TLS; its listener has this number in its frontend.
-fn begin_tls(mut connection: Connection<TlsStream>, number: usize) {
+/// The same over TLS; its listener is at this place in its frontend.
+fn begin_tls(mut connection: Connection<TlsStream>, place: usize) {
     if let Err(refusal) = connection.admit() {
         return refuse(connection, refusal);
     }
     match connection.frontend().mode {
         Mode::Tcp => {
             let serve = async move |connection: &Connection<TlsStream>| {
-                if shake_hands(connection, number).await {
+                if shake_hands(connection, place).await {
                     tcp::serve(connection).await;
                 }
             };
@@ -511,7 +517,7 @@ fn begin_tls(mut connection: Connection<TlsStream>, number: usize) {
         }
         Mode::Http => {
             let rooms = Rc::clone(connection.worker().tls_rooms());
-            tokio::task::spawn_local(connection::run_https(Rc::new(connection), rooms, number))
+            tokio::task::spawn_local(connection::run_https(Rc::new(connection), rooms, place))
         }
     };
 }

@@ -414,12 +414,12 @@ impl Binding {
                         open: is_open,
                         listener: ListenerId { number, mode: of.mode, is_tls: tls.is_some() },
                         frontend,
+                        place: place + 1,
                         keepalive: of.options.tcp_keepalive,
                         accept_proxy: accept_proxy.clone().map(Arc::new),
                         is_inherited: matches!(wanted, Wanted::Inherited(_)),
                         tls,
                     };
-                    let status = BindStatus { label, address, error: None };
                     Self {
                         assignment,
                         open: Arc::new(open),
@@ -428,7 +428,7 @@ impl Binding {
                         file: None,
                         rights: None,
                         changes: false,
-                        status,
+                        status: BindStatus { label, address, error: None },
                         errors: 0,
                     }
                 },

@@ -30,9 +30,33 @@ enum Failure {
     Broken(#[from] io::Error),
 }
 
+impl Failure {
+    /// HAProxy's words for it.
+    fn words(&self) -> &'static str {
+        match self {
+            Self::Nothing => "Connection closed while waiting for PROXY protocol header",
+            Self::Broken(_) => "Connection error while waiting for PROXY protocol header",
+            Self::Late => "Timeout while waiting for PROXY protocol header",
+            Self::Part | Self::Fault(Fault::TooLong(_)) => "Truncated PROXY protocol header received",
+            Self::Fault(Fault::Missing) => {
+                "Received something which does not look like a PROXY protocol header"
+            }
+            Self::Fault(Fault::Family) => "Received an unhandled protocol in the PROXY protocol header",
+            Self::Fault(Fault::Line(_) | Fault::Binary(_) | Fault::Checksum) => {
+                "Received an invalid PROXY protocol header"
+            }
+        }
+    }
+
+    /// Has it no line with `dontlognull`, as in HAProxy?
+    fn is_null(&self) -> bool {
+        matches!(self, Self::Nothing | Self::Broken(_) | Self::Late)
+    }
+}
+
 /// Whose connection it is, as its first bytes say; `None` if that is not to be had, which is counted and said here: the
-/// connection is to be closed.
-pub(crate) async fn receive<S: Stream>(connection: &Connection<S>) -> Option<Origin> {
+/// connection is to be closed. `place` is that of its listener in its frontend.
+pub(crate) async fn receive<S: Stream>(connection: &Connection<S>, place: usize) -> Option<Origin> {
     let worker = connection.worker();
     let deadline = worker.wheel().deadline();
     let limit = connection.frontend().timeout.client_handshake;
@@ -45,6 +69,9 @@ pub(crate) async fn receive<S: Stream>(connection: &Connection<S>) -> Option<Ori
         }
         Err(failure) => failure,
     };
+    if !failure.is_null() || !connection.frontend().options.dontlognull {
+        connection.log_refused(place, failure.words(), None);
+    }
     if matches!(failure, Failure::Nothing) {
         connection.count(Event::NullConnection);
         return None;

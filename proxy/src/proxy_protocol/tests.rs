@@ -103,7 +103,7 @@ fn valid_headers_say_whose_the_connection_is() {
 
 #[test]
 fn what_is_no_header_is_told_apart() {
-    const FAMILY: Fault = Fault::Line("names neither TCP4, TCP6 nor UNKNOWN");
+    const FAMILY: Fault = Fault::Family;
     const ADDRESSES: Fault = Fault::Line("has no two addresses of its family");
     const PORTS: Fault = Fault::Line("has no two ports");
     const OPEN: Fault = Fault::Binary("ends in the middle of an extension");

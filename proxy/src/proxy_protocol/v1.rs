@@ -35,7 +35,7 @@ fn origin(words: &str) -> Result<Origin, Fault> {
         Some("UNKNOWN") => return Ok(Origin::Sender),
         Some("TCP4") => |word| word.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
         Some("TCP6") => |word| word.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-        _ => return Err(Fault::Line("names neither TCP4, TCP6 nor UNKNOWN")),
+        _ => return Err(Fault::Family),
     };
     let mut address = || words.next().and_then(ip).ok_or(Fault::Line("has no two addresses of its family"));
     let (source, destination) = (address()?, address()?);

@@ -23,18 +23,16 @@ static TICKETS: LazyLock<Option<Arc<dyn ProducesTickets>>> = LazyLock::new(|| Ti
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     pub(crate) config: Arc<ServerConfig>,
-    /// Of the listener among those of its frontend, from 1: HAProxy's name for one that has none.
-    pub(crate) number: usize,
 }
 
 impl Acceptor {
     /// Of the listener at this place among those of its frontend, if it speaks TLS.
     pub(crate) fn of(frontend: &Frontend, place: usize, secret: Option<&TicketSecret>) -> Option<Arc<Self>> {
         let tls = frontend.tls.get(&place)?;
-        Some(Arc::new(Self::new(tls, frontend.mode, place + 1, secret)))
+        Some(Arc::new(Self::new(tls, frontend.mode, secret)))
     }
 
-    fn new(tls: &Tls, mode: Mode, number: usize, secret: Option<&TicketSecret>) -> Self {
+    fn new(tls: &Tls, mode: Mode, secret: Option<&TicketSecret>) -> Self {
         let versions: Vec<&SupportedProtocolVersion> =
             [(TlsVersion::Tls12, &version::TLS12), (TlsVersion::Tls13, &version::TLS13)]
                 .into_iter()
@@ -64,7 +62,7 @@ impl Acceptor {
         if let Some(tickets) = tickets {
             config.ticketer = tickets;
         }
-        Self { config: Arc::new(config), number }
+        Self { config: Arc::new(config) }
     }
 }
 
