@@ -44,11 +44,12 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     } else {
         judged(connection, None)
     };
-    let Some(judgement) = judgement else {
+    connection.log(|record| record.is_silent = judgement.is_silent);
+    if judgement.is_refused {
         connection.count(Event::Denied);
         connection.trace_begin(b"", |_| "a rule: rejected".to_owned());
         return end_log(connection, Termination::Denied);
-    };
+    }
     let Some(backend) = judgement.backend else {
         connection.count(Event::NoServer);
         connection.trace_begin(b"", |_| "no backend".to_owned());
@@ -179,17 +180,17 @@ fn say_why<S>(connection: &Connection<S>, termination: Termination, search: Opti
     tracing::warn!(%frontend, backend, termination = code, retries, reason, more, "refused");
 }
 
-async fn judged_by_client_hello<S: Stream>(connection: &Connection<S>) -> Option<Judgement> {
+async fn judged_by_client_hello<S: Stream>(connection: &Connection<S>) -> Judgement {
     let hello = inspect::client_hello(connection).await;
     judged(connection, hello.as_ref())
 }
 
-/// Where the rules of its frontend send a connection; `None` if they refuse it.
-fn judged<S: Stream>(connection: &Connection<S>, hello: Option<&ClientHello>) -> Option<Judgement> {
+/// What the rules make of a connection.
+fn judged<S: Stream>(connection: &Connection<S>, hello: Option<&ClientHello>) -> Judgement {
     let (worker, default) = (connection.worker(), connection.frontend().default_backend);
     let rules = &worker.node().rules;
     if !rules.concern(connection.frontend_id(), default) && hello.is_none() {
-        return Some(Judgement::of_default(default));
+        return Judgement::of_default(default);
     }
     let (scratch, variables) = (worker.scratch().borrow(), Variables::default());
     let facts = Facts { client_hello: hello, ..connection.facts(&variables, &scratch.sample) };

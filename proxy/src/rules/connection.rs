@@ -16,6 +16,10 @@ pub(crate) struct Judgement {
     pub(crate) ignores_persistence: bool,
     /// A rule has chosen the backend.
     pub(crate) is_chosen: bool,
+    /// A rule refuses it.
+    pub(crate) is_refused: bool,
+    /// A rule wants no line of it in the log.
+    pub(crate) is_silent: bool,
 }
 
 impl Judgement {
@@ -31,8 +35,7 @@ impl Judgement {
 }
 
 impl Programs {
-    /// Runs the rules of `frontend` on a connection, then those of the backend that was chosen: where it goes, or `None` if
-    /// it is refused. `is_usable` says if a rule may choose a server at this moment, `count_usable` how many of a backend can be used.
+    /// Runs the rules of `frontend` on a connection, then those of the backend that was chosen. `is_usable` says if a rule may choose a server at this moment, `count_usable` how many of a backend can be used.
     pub(crate) fn run_connection(
         &self,
         frontend: usize,
@@ -40,35 +43,36 @@ impl Programs {
         facts: &Facts<'_>,
         is_usable: &dyn Fn(BackendId, usize) -> bool,
         count_usable: &dyn Fn(BackendId) -> usize,
-    ) -> Option<Judgement> {
+    ) -> Judgement {
         let mut judgement = Judgement::default();
-        let refuses = |program: &Option<Program>, facts: &Facts<'_>, judgement: &mut Judgement| {
-            program.as_ref().is_some_and(|program| program.refuses(facts, is_usable, count_usable, judgement))
+        let run = |program: &Option<Program>, facts: &Facts<'_>, judgement: &mut Judgement| {
+            if let Some(program) = program {
+                program.judge(facts, is_usable, count_usable, judgement);
+            }
         };
-        if refuses(&self.frontends[frontend], facts, &mut judgement) {
-            return None;
+        run(&self.frontends[frontend], facts, &mut judgement);
+        if judgement.is_refused {
+            return judgement;
         }
         judgement.is_chosen = judgement.backend.is_some();
         judgement.backend = judgement.backend.or(default);
         if let Some(backend) = judgement.backend {
             let facts = Facts { backend: Some(&self.names[backend.0]), ..*facts };
-            if refuses(&self.backends[backend.0], &facts, &mut judgement) {
-                return None;
-            }
+            run(&self.backends[backend.0], &facts, &mut judgement);
         }
-        Some(judgement)
+        judgement
     }
 }
 
 impl Program {
-    /// Completes `judgement`; `true` if a rule refuses the connection.
-    fn refuses(
+    /// Completes `judgement`.
+    fn judge(
         &self,
         facts: &Facts<'_>,
         is_usable: &dyn Fn(BackendId, usize) -> bool,
         count_usable: &dyn Fn(BackendId) -> usize,
         judgement: &mut Judgement,
-    ) -> bool {
+    ) {
         let rules = self.steps.iter().filter_map(|step| match step {
             Step::Rule(rule) => Some(rule),
             // Only requests have hosts.
@@ -78,8 +82,12 @@ impl Program {
         for rule in rules.filter(|rule| rule.when.holds(&subject)) {
             for action in &rule.then {
                 match action {
-                    Action::Reject => return true,
-                    Action::Allow => return false,
+                    Action::Reject => {
+                        judgement.is_refused = true;
+                        return;
+                    }
+                    Action::Allow => return,
+                    Action::Log(wanted) => judgement.is_silent = !wanted,
                     Action::Backend(backend) => judgement.backend = judgement.backend.or(Some(*backend)),
                     Action::BackendNamed(named) if judgement.backend.is_none() => {
                         judgement.backend = named.choose(facts, &mut Vec::new());
@@ -96,6 +104,5 @@ impl Program {
                 }
             }
         }
-        false
     }
 }

@@ -176,6 +176,23 @@ async fn connection_without_a_server_says_why() {
 }
 
 #[tokio::test]
+async fn connection_that_a_rule_silences_has_no_line_whatever_becomes_of_it() {
+    let server = Scripted::named("hello").await;
+    for then in [vec![Action::Log(false), Action::Reject], vec![Action::Log(false)]] {
+        let refuses = then.len() == 2;
+        let (proxy, syslog) = started(config(Mode::Tcp, &[server.address]), |config| {
+            config.frontends[0].rules = vec![Rule { when: Condition::ALWAYS, then }];
+        })
+        .await;
+        let mut client = connect(&proxy).await;
+        client.shutdown().await.unwrap();
+        let said = read_all(&mut client).await.unwrap();
+        assert_eq!((said.is_empty(), counter(&proxy, "denied_total")), (refuses, refuses.into()));
+        end(proxy, &syslog).await;
+    }
+}
+
+#[tokio::test]
 async fn line_that_is_written_as_soon_as_possible_comes_with_the_connection_to_the_server() {
     let server = Scripted::named("hello").await;
     let (proxy, syslog) =

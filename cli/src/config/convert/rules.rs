@@ -69,7 +69,7 @@ impl Context<'_> {
             && !(conditions.iter().all(needs_no_request)
                 && raw.then.iter().all(|action| is_of_connection(&action.value)))
         {
-            let message = "in mode tcp there are no requests: rules have source, port, sni, usable_below and value, and deny, allow, backend, server and ignore_persist";
+            let message = "in mode tcp there are no requests: rules have source, port, sni, usable_below and value, and deny, allow, backend, server, ignore_persist and log";
             self.report.error(start(raw.span), message);
         }
         if !self.is_tcp() && conditions.iter().any(|condition| matches!(condition, Condition::Sni(_))) {
@@ -369,6 +369,7 @@ fn is_of_connection(action: &raw::Action) -> bool {
             | raw::Action::Backend(_)
             | raw::Action::Server(_)
             | raw::Action::IgnorePersistence
+            | raw::Action::Log(_)
     )
 }
 

@@ -389,7 +389,7 @@ impl Context<'_> {
             true => ("respond".to_owned(), Value::Integer(200)),
             false => ("deny".to_owned(), Value::Flag(true)),
         };
-        Ok((cond, Made::Rule { does: vec![does], note: None }))
+        Ok((cond, Made::Rule { does: vec![does, ("log".to_owned(), Value::Flag(false))], note: None }))
     }
 
     fn choose(&self, words: &[Word], scene: Scene<'_>) -> Result<Made, Fault> {
@@ -437,7 +437,17 @@ impl Context<'_> {
                 format!("`{name}`: in mode tcp a rule can deny, allow and choose a backend"),
             ));
         }
-        let call = action::Call { name, arguments, words: rest, is_http: self.is_http, scene, context: self };
+        // What is refused before there is a session has no line in HAProxy.
+        let is_logged = !matches!(line.keyword.as_str(), "tcp-request connection" | "tcp-request session");
+        let call = action::Call {
+            name,
+            arguments,
+            words: rest,
+            is_http: self.is_http,
+            is_logged,
+            scene,
+            context: self,
+        };
         match row.how {
             action::How::By(make) => {
                 make(&call).map_err(|fault| Fault { span: fault.span.or(Some(line.span)), ..fault })

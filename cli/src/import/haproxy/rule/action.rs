@@ -37,6 +37,8 @@ pub(super) struct Call<'c> {
     pub(super) arguments: Vec<String>,
     pub(super) words: &'c [Word],
     pub(super) is_http: bool,
+    /// What it refuses has a line in the log.
+    pub(super) is_logged: bool,
     pub(super) scene: Scene<'c>,
     pub(super) context: &'c Context<'c>,
 }
@@ -111,7 +113,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     missing("cache-use", "nothing is cached"),
     missing("do-resolve, set-dst, set-dst-port", "a request goes to a server of the file"),
     missing("set-src-port, set-tos, set-mark, set-nice, set-fc-mark, set-fc-tos, set-bc-mark, set-bc-tos, set-priority-class, set-priority-offset", "connections and requests are all alike"),
-    by("set-log-level", log_level, "`log = false`", "Of `silent`; with `info` it is `log = true`. A line has no other level."),
+    tcp("set-log-level", log_level, "`log = false`", "Of `silent`; with `info` it is `log = true`. A line has no other level."),
     missing("set-timeout", "timeouts are of the section"),
     missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
     tcp("track-sc0, track-sc1, track-sc2, track-sc", |call| Ok(Made::Track(limit::track(call)?)), "`rate_limit`, `per_source`", "Where a rule asks whether its `http_req_rate` is more than a number, or its `conn_rate` behind `http-request`; or refuses if that or `conn_cur` is behind `tcp-request connection`."),
@@ -194,7 +196,7 @@ pub(in crate::import::haproxy) const RESPONSE: &[Action] = &[
     missing("unset-var", "variables end with their request"),
     missing("capture", NO_CAPTURE),
     missing("cache-store", "nothing is cached"),
-    by("set-log-level", log_level, "`log = false`", "As of requests."),
+    tcp("set-log-level", log_level, "`log = false`", "As of requests."),
     missing("set-tos, set-mark, set-nice, set-fc-mark, set-fc-tos, set-timeout", "connections and requests are all alike"),
     missing("add-acl, del-acl, set-map, del-map, add-map", "lists and maps change with their files"),
     missing("track-sc0, track-sc1, track-sc2, track-sc, sc-inc-gpc, sc-inc-gpc0, sc-inc-gpc1, sc-set-gpt, sc-set-gpt0", TABLES),
@@ -288,11 +290,15 @@ fn log_level(call: &Call<'_>) -> Result<Made, Fault> {
 }
 
 fn reject(call: &Call<'_>) -> Result<Made, Fault> {
-    if !call.is_http {
-        return Ok(rule("deny", Value::Flag(true)));
-    }
-    let note = format!("`{}` closes without a word in HAProxy; here it is answered with 403", call.name);
-    Ok(Made::Rule { does: vec![("deny".into(), Value::Integer(403))], note: Some(note) })
+    let (refusal, note) = match call.is_http {
+        true => {
+            let note = "closes without a word in HAProxy; here it is answered with 403";
+            (Value::Integer(403), Some(format!("`{}` {note}", call.name)))
+        }
+        false => (Value::Flag(true), None),
+    };
+    let silent = (!call.is_logged).then(|| ("log".to_owned(), Value::Flag(false)));
+    Ok(Made::Rule { does: [("deny".to_owned(), refusal)].into_iter().chain(silent).collect(), note })
 }
 
 /// The name of a header and a format.

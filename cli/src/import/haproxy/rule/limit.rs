@@ -359,7 +359,7 @@ pub(super) fn per_source(
         return Err(at_rule(why.into()));
     };
     let most = match (values.as_slice(), rule.does.as_slice()) {
-        ([Value::Integer(most)], [(action, _)]) if action == "deny" || action == "tarpit" => *most,
+        ([Value::Integer(most)], [(action, _), ..]) if action == "deny" || action == "tarpit" => *most,
         _ => {
             let why = "a counter of connections can have them refused, and nothing else";
             return Err(at_rule(why.into()));
