@@ -11,6 +11,8 @@ mod document;
 pub mod haproxy;
 mod notes;
 
+pub(crate) use self::document::key;
+
 use crate::config::Diagnostics;
 
 /// What became of a file.

@@ -30,7 +30,7 @@ use super::{
     raw::{EVENT_FORMATS, MAP_KINDS},
     text::{bind_address, write_duration},
 };
-use crate::signing;
+use crate::{import::key, signing};
 
 /// `config` as TOML.
 pub fn effective(config: &Config) -> String {
@@ -446,10 +446,4 @@ fn time(duration: std::time::Duration) -> String {
 
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
-}
-
-/// A key, in quotes if it has a dot.
-fn key(name: &str) -> String {
-    let bare = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if bare { name.to_owned() } else { quoted(name) }
 }

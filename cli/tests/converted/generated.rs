@@ -29,7 +29,15 @@ const TEXTS: [&str; 12] = [
 const NUMBERS: [&str; 5] =
     ["req.hdr_val(x)", "urlp_val(a)", "req.cook_val(a)", "path,length", "urlp(a),crc32"];
 
-const ADDRESSES: [&str; 4] = ["req.hdr_ip(x,-1)", "req.hdr_ip(x,-1),ipmask(8)", "src", "src,ipmask(8,64)"];
+const ADDRESSES: [&str; 7] = [
+    "req.hdr_ip(x,-1)",
+    "req.hdr_ip(x)",
+    "urlp(a)",
+    "req.cook(a)",
+    "req.hdr_ip(x,-1),ipmask(8)",
+    "src",
+    "src,ipmask(8,64)",
+];
 
 /// Of a text another text; those that stand twice come more often.
 const CONVERTERS: [&str; 24] = [
@@ -178,13 +186,15 @@ impl Choices {
 
     fn request(&mut self) -> String {
         let value = self.of(&VALUES);
-        let target = match self.below(8) {
+        let target = match self.below(12) {
             0 => format!("/?a={value}&b"),
             1 => "/?a".to_owned(),
             2 => "/?".to_owned(),
             3 => format!("/a/b?b=1&a={value}"),
             4 => format!("/{}", value.replace([' ', '"'], "")),
             5 => "/a-b".to_owned(),
+            6 => format!("/?a={}&a={value}", self.of(&VALUES)),
+            7 => format!("/?a&a={}&b&a={value}&b=2", self.of(&VALUES)),
             _ => "/".to_owned(),
         };
         // What is decoded here, and not there, is told once for a file.
@@ -199,13 +209,18 @@ impl Choices {
         }
         if self.below(2) == 0 {
             let of_cookie = |value: &str| value.replace([',', ';', '"', '%'], "");
-            fields.push(match self.below(5) {
+            fields.push(match self.below(7) {
                 0 => self
                     .of(&["Cookie: b=1; a=", "Cookie: a=", "Cookie: a=; b=1", "Cookie: b=1;a="])
                     .to_owned(),
                 1 => "Cookie: a".to_owned(),
+                2 => format!("Cookie: a={}; a={}", of_cookie(self.of(&VALUES)), of_cookie(self.of(&VALUES))),
                 _ => format!("Cookie: a={}", of_cookie(self.of(&VALUES))),
             });
+        }
+        // HAProxy overlooks an empty one at the end of a line, and what is beside it is another case.
+        if self.below(6) == 0 && !fields.iter().any(|field| field.ends_with("a=")) {
+            fields.push(format!("Cookie: a={}", self.of(&["a", "b", "A.b", "10.1.2.3", "0012", "/a"])));
         }
         get(&target, &fields.iter().map(String::as_str).collect::<Vec<_>>())
     }

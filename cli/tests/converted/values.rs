@@ -66,3 +66,52 @@ fn converters_count_where_it_is_asked_whether_there_is_something() {
     all_the_same(&both, "WEB", &requests);
     all_the_same(&both, "OTHER", &[get("/", &[])]);
 }
+
+#[test]
+fn all_that_a_request_has_of_a_name_are_tried() {
+    let both = Both::start("several");
+    assert!(!both.notes.contains("not converted") && !both.notes.contains("not the same"), "{}", both.notes);
+    let targets = [
+        "/",
+        "/?role=z",
+        "/?role=z&role=Admin",
+        "/?role&role=Admin",
+        "/?role=&role=z",
+        "/?q=a&q=%3Cscript",
+        "/?id=1&id=1234567890&id=2",
+        "/?id=1&id=123456",
+        "/?ip=junk&ip=10.1.2.3",
+        "/?ip=192.0.2.1&ip=10.1.2.3:80",
+        "/?ip=10.1.2.3abc",
+        "/?ip=192.0.2.1&ip=192.0.2.2",
+        "/?f=ftp:a&f=http:b",
+        "/?m=a&m=none",
+        "/?m=none&m=a",
+        "/?m&m=a",
+        "/tok?tok=x",
+        "/tok?tok=x&tok=GOOD",
+        "/?v=x&v=b3",
+    ];
+    all_the_same(&both, "WEB", &targets.map(|target| get(target, &[])));
+    let fields: [&[&str]; 16] = [
+        &["Cookie: role=z; role=Admin"],
+        &["Cookie: role=z", "Cookie: role=ADMIN"],
+        &["Cookie: role=z; rol=admin"],
+        &["Cookie: a=1; a=123456"],
+        &["Cookie: a=\"12345\""],
+        &["Cookie: ver=1; ver=Beta"],
+        &["X-Forwarded-For: unknown, 10.1.2.3, 192.0.2.1"],
+        &["X-Forwarded-For: 10.1.2.3", "X-Forwarded-For: 192.0.2.1"],
+        &["X-Forwarded-For: 10.1.2.3, unknown"],
+        &["X-Forwarded-For: [::1], 192.0.2.1"],
+        &["X-Name: Evil, b"],
+        &["X-Name: a", "X-Name: b"],
+        &["X-Name: b, EVIL", "X-Name: c"],
+        &["X-Name: \"a, evil\""],
+        &["X-Name:", "X-Name: evil "],
+        &["X-Name: a, evil, b"],
+    ];
+    all_the_same(&both, "WEB", &fields.map(|fields| get("/", fields)));
+    let [_, ours] = both.ask("WEB", &get("/?role=z&role=Admin", &[]));
+    assert!(ours.starts_with("HTTP/1.1 500"), "{ours}");
+}

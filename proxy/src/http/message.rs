@@ -406,6 +406,22 @@ fn cookies_for_all(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     crumbs_for_all(line).filter_map(|crumb| Some((crumb.name, crumb.value?)))
 }
 
+/// Shows the values of the cookies called `name` until `look` returns true. False if none is called so.
+fn look_at_each<'c>(
+    cookies: impl Iterator<Item = (&'c [u8], &'c [u8])>,
+    name: &[u8],
+    look: &mut dyn FnMut(&[u8]) -> bool,
+) -> bool {
+    let mut is_one = false;
+    for (_, value) in cookies.filter(|(key, _)| *key == name) {
+        is_one = true;
+        if look(value) {
+            break;
+        }
+    }
+    is_one
+}
+
 /// Does `test` hold for the value of a cookie called `name`, as it was sent or as a server may understand it? `None` if
 /// none is called so.
 fn any_of<'c>(

@@ -17,6 +17,11 @@ pub(crate) fn pairs(query: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)
     })
 }
 
+/// The values of the parameters of that name, however it is spelled. What has no `=` has none.
+pub(crate) fn values<'q>(query: &'q [u8], name: &[u8]) -> impl Iterator<Item = &'q [u8]> {
+    pairs(query).filter(move |(key, _)| is_decoded(key, name)).filter_map(|(_, value)| value)
+}
+
 /// Is `text` decoded the same as `plain`? A query has thousands of names: none is copied for that.
 pub(crate) fn is_decoded(text: &[u8], plain: &[u8]) -> bool {
     // What is decoded is never longer.

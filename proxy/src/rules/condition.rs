@@ -32,7 +32,7 @@ pub enum Condition {
     Query(String, Vec<ValuePattern>),
     /// Some cookie of this name has one of these values.
     Cookie(String, Vec<ValuePattern>),
-    /// What a placeholder says is one of these.
+    /// What a placeholder says is one of these. Of a parameter, a cookie and a value between commas any that the request has.
     Value(Value, Vec<ValuePattern>),
     /// The client's address is in one of these.
     Source(Vec<Network>),
@@ -115,9 +115,10 @@ impl Condition {
                 let some = request.any_cookie(name.as_bytes(), &mut |value| matches_some(patterns, value));
                 some.unwrap_or_else(|| wants_none(patterns))
             }),
-            Self::Value(value, patterns) => value.with(subject.facts, |value| {
-                some_or_absent(patterns, value.into_iter(), |value| matches_some(patterns, value))
-            }),
+            Self::Value(value, patterns) => {
+                let some = value.any(subject.facts, &|value| matches_some(patterns, value));
+                some.unwrap_or_else(|| wants_none(patterns))
+            }
             Self::Source(networks) => subject
                 .facts
                 .client

@@ -78,6 +78,10 @@ impl RequestFacts for Compared<'_> {
         self.request.cookie(name)
     }
 
+    fn each_cookie(&self, name: &[u8], look: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.request.each_cookie(name, look)
+    }
+
     fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool> {
         self.request.any_cookie(name, test)
     }

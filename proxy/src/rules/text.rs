@@ -99,8 +99,9 @@ impl Value {
         self.expression.response_field().and_then(|name| std::str::from_utf8(name).ok())
     }
 
-    pub(crate) fn with<R>(&self, facts: &Facts<'_>, then: impl FnOnce(Option<&[u8]>) -> R) -> R {
-        self.expression.with(facts, then)
+    /// See [`Expression::any`].
+    pub(super) fn any(&self, facts: &Facts<'_>, test: &dyn Fn(&[u8]) -> bool) -> Option<bool> {
+        self.expression.any(facts, test)
     }
 }
 

@@ -61,6 +61,31 @@ impl Expression {
         self.compute(Work::new(value.as_deref(), facts.maps, facts.scratch.take()), facts, then)
     }
 
+    /// Does `test` hold for its value? Of a parameter, a cookie and a value between commas a request may have several: they
+    /// are looked at in their order until it holds for one, or the functions leave nothing of one. What is no address is
+    /// passed over. (HAProxy compares them so.) `None` if there is no value.
+    pub(crate) fn any(&self, facts: &Facts<'_>, test: &dyn Fn(&[u8]) -> bool) -> Option<bool> {
+        let mut found = None;
+        let is_one = self.fetch.each(facts, &mut |value| {
+            let mut work = Work::new(Some(value), facts.maps, facts.scratch.take());
+            let mut is_over = false;
+            for function in &self.functions {
+                let had_value = work.value().is_some();
+                work.apply(function);
+                if had_value && work.value().is_none() {
+                    is_over = !function.wants_address();
+                }
+            }
+            if let Some(value) = work.value() {
+                is_over = test(value);
+                found = Some(is_over);
+            }
+            facts.scratch.give_back(work.into_room());
+            is_over
+        });
+        if is_one { found } else { self.with(facts, |value| value.map(test)) }
+    }
+
     fn compute<'w, R>(
         &'w self,
         mut work: Work<'w>,

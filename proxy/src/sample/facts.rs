@@ -81,13 +81,15 @@ pub trait RequestFacts {
     fn lines(&self, name: &[u8], look: &mut dyn FnMut(&[u8])) {
         let _ = (name, look);
     }
-    /// The value of the first parameter of that name in the query, as it was sent. The name may be encoded, as a server
-    /// knows it however it is spelled.
+    /// The value of the first parameter of that name in the query that has one, as it was sent. The name may be encoded, as
+    /// a server knows it however it is spelled.
     fn parameter(&self, name: &[u8]) -> Option<&[u8]> {
-        query::parameters(self.query()).find(|(key, _)| query::is_decoded(key, name)).map(|(_, value)| value)
+        query::values(self.query(), name).next()
     }
     /// The value of the first cookie of that name.
     fn cookie(&self, name: &[u8]) -> Option<&[u8]>;
+    /// Shows `look` the values of the cookies of that name, as they were sent, until it returns true. False if there is none.
+    fn each_cookie(&self, name: &[u8], look: &mut dyn FnMut(&[u8]) -> bool) -> bool;
     /// Does `test` hold for the value of a cookie of that name, as it was sent or as some server understands it, which
     /// may read others than [`Self::cookie`]? `None` if there is none.
     fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool>;

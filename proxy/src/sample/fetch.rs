@@ -11,7 +11,7 @@ use super::{
     text::ShortText,
     time,
 };
-use crate::http::{headers::put_address, values::Values};
+use crate::http::{headers::put_address, query, values::Values};
 
 /// One fact, of which [`Facts`] gives the value.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,6 +54,8 @@ pub(super) enum Fetch {
     RequestHeaderLines(Box<[u8]>),
     /// How many values these have.
     RequestHeaderCount(Box<[u8]>),
+    /// One of these.
+    RequestHeaderValue(Box<[u8]>),
     RequestHeader(Box<[u8]>),
     RequestParameter(Box<[u8]>),
     RequestCookie(Box<[u8]>),
@@ -138,6 +140,7 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("request.base", "text", Since::Request, "base"),
     row("request.header_count.NAME", "number", Since::Head, "req.hdr_cnt(NAME)"),
     row("request.header_lines.NAME", "number", Since::Head, "req.fhdr_cnt(NAME)"),
+    row("request.header_value.NAME", "text", Since::Head, "req.hdr(NAME)"),
     row("request.header.NAME", "text", Since::Request, "req.fhdr(NAME)"),
     row("request.query.NAME", "text", Since::Request, "url_param(NAME)"),
     row("request.cookie.NAME", "text", Since::Request, "req.cook(NAME)"),
@@ -249,6 +252,7 @@ impl Fetch {
             "request.scheme" => Self::RequestScheme,
             "request.base" => Self::RequestBase,
             "request.header_count.NAME" => Self::RequestHeaderCount(argument()),
+            "request.header_value.NAME" => Self::RequestHeaderValue(argument()),
             "request.header_lines.NAME" => Self::RequestHeaderLines(argument()),
             "request.header.NAME" => Self::RequestHeader(argument()),
             "request.query.NAME" => Self::RequestParameter(argument()),
@@ -281,6 +285,30 @@ impl Fetch {
             Self::RequestParameter(name) => Some(Repeated::Parameter(name.clone())),
             Self::RequestCookie(name) => Some(Repeated::Cookie(name.clone())),
             _ => None,
+        }
+    }
+
+    /// Shows `look` one after the other, until that returns true, what a request has several of. False where there is none
+    /// of it, and where it is nothing of the kind.
+    pub(super) fn each(&self, facts: &Facts<'_>, look: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let Some(request) = facts.request else { return false };
+        match self {
+            Self::RequestParameter(name) => {
+                let mut values = query::values(request.query(), name).peekable();
+                let is_one = values.peek().is_some();
+                values.any(look);
+                is_one
+            }
+            Self::RequestCookie(name) => request.each_cookie(name, look),
+            Self::RequestHeaderValue(name) => {
+                let (mut is_one, mut is_over) = (false, false);
+                request.lines(name, &mut |line| {
+                    is_one = true;
+                    is_over = is_over || Values::of(line).any(|place| look(&line[place]));
+                });
+                is_one
+            }
+            _ => false,
         }
     }
 
@@ -339,6 +367,10 @@ impl Fetch {
                 let mut values = 0;
                 facts.request?.lines(name, &mut |line| values += Values::of(line).count() as u64);
                 number(values)
+            }
+            Self::RequestHeaderValue(name) => {
+                let line = facts.request?.field(name)?;
+                Values::of(line).last().and_then(|place| borrowed(&line[place]))
             }
             Self::RequestHeader(name) => facts.request?.field(name).and_then(borrowed),
             Self::RequestParameter(name) => facts.request?.parameter(name).and_then(borrowed),

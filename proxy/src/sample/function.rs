@@ -129,6 +129,11 @@ pub(super) const LONGEST: usize = 64 * 1024;
 const LARGEST_REGEX: usize = 1 << 20;
 
 impl Function {
+    /// Is its text an address, so that it has nothing to say of any other?
+    pub(super) fn wants_address(&self) -> bool {
+        matches!(self, Self::Address | Self::Mask { .. })
+    }
+
     pub(super) fn new(row: &Signature, arguments: &[Argument], names: &Names) -> Result<Self, Fault> {
         let wrong = |why: &str| Fault::Arguments { usage: row.usage, why: why.to_owned() };
         let none = |function| match arguments {

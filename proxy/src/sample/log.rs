@@ -137,6 +137,7 @@ impl Fetch {
             | Self::RequestBase
             | Self::RequestHeaderLines(_)
             | Self::RequestHeaderCount(_)
+            | Self::RequestHeaderValue(_)
             | Self::RequestHeader(_)
             | Self::RequestParameter(_)
             | Self::RequestCookie(_) => Moment::Request,

@@ -57,6 +57,13 @@ impl RequestFacts for Message {
     fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         self.cookies.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
     }
+    fn each_cookie(&self, name: &[u8], look: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.cookie(name).is_some_and(|value| {
+            look(value);
+            true
+        })
+    }
+
     fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool> {
         self.cookie(name).map(test)
     }

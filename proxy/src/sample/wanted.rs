@@ -38,7 +38,8 @@ impl Wanted {
             Fetch::RequestCookie(_) => self.cookies = true,
             Fetch::RequestHeader(name)
             | Fetch::RequestHeaderLines(name)
-            | Fetch::RequestHeaderCount(name) => self.add_field(name),
+            | Fetch::RequestHeaderCount(name)
+            | Fetch::RequestHeaderValue(name) => self.add_field(name),
             Fetch::ClientIp
             | Fetch::ClientPort
             | Fetch::PeerIp

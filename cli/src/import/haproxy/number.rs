@@ -78,6 +78,11 @@ fn begin(is_line: bool) -> &'static str {
     if is_line { "^" } else { r"(?:^|,)[ \t]*" }
 }
 
+/// Numbers from `low` to `high`.
+pub(super) fn within(low: u64, high: u64) -> String {
+    format!("^0*(?:{})$", between(low, high))
+}
+
 /// Digits of numbers from `low` to `high`, without zeros before them.
 fn between(low: u64, high: u64) -> String {
     let (low, high) = (low.to_string(), high.to_string());

@@ -7,6 +7,9 @@ use super::{
     lexer::Word,
 };
 
+/// An address of IPv4 with something behind it.
+pub(super) const IPV4_WITH_REST: &str = r"^([0-9]+(?:\.[0-9]+){3})[^0-9.].*$";
+
 /// Bytes of a compiled expression, as our rules allow.
 const LARGEST: usize = 1 << 20;
 

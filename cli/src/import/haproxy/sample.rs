@@ -177,6 +177,15 @@ impl Sample {
         }
     }
 
+    /// A text becomes an address as HAProxy makes one of it, which takes four numbers whatever but a digit and a dot follows.
+    pub(super) fn be_read_as_address(&mut self) {
+        if self.kind != Type::Address {
+            let rest = super::regex::IPV4_WITH_REST;
+            self.functions.extend([format!("regsub({}, '$1')", quoted(rest)), "address".to_owned()]);
+            self.kind = Type::Address;
+        }
+    }
+
     /// What is no address is no value of an address.
     pub(super) fn be_what_it_is(&mut self) {
         let is_address = |function: &String| function == "address" || function.starts_with("mask(");
@@ -198,8 +207,10 @@ impl Sample {
 
     /// Where it has a value in HAProxy: a header may be missing, and a field of it.
     pub(super) fn presence(&self) -> Cond {
-        const MAY_BE_MISSING: [&str; 8] = [
+        const MAY_BE_MISSING: [&str; 10] = [
             "request.header.",
+            "request.header_value.",
+            "request.query.",
             "request.cookie.",
             "request.authority",
             "request.host",
@@ -228,7 +239,7 @@ impl Sample {
         Cond::all(self.needs_more().into_iter().chain([value]))
     }
 
-    /// What it takes to be there in HAProxy, and would be there here without: a parameter has a `=`, a query has a `?`. A cookie
+    /// What it takes to be there in HAProxy, and would be there here without: a query has a `?`. A cookie
     /// without a value that ends its line, and has no blank before it, is overlooked there.
     pub(super) fn needs_more(&self) -> Option<Cond> {
         let Base::Placeholder(name) = &self.base else { return None };
@@ -236,13 +247,25 @@ impl Sample {
         if name == "request.query" {
             let mark = Value::table([("contains", Value::text("?"))]);
             Some(Cond::named("value", "{request.target}", vec![mark]))
-        } else if let Some(parameter) = name.strip_prefix("request.query.") {
-            let sent = format!("(?:^|[&;]){}=", super::regex::escape(parameter));
-            Some(Cond::named("value", "{request.query}", regex(sent)))
         } else {
-            let cookie = super::regex::escape(name.strip_prefix("request.cookie.")?);
-            Some(Cond::named("header", "Cookie", regex(format!("(?:^|[;,]){cookie}=$"))).not())
+            let cookie = name.strip_prefix("request.cookie.")?;
+            let overlooked = regex(format!("(?:^|[;,]){}=$", super::regex::escape(cookie)));
+            let has_text = Cond::named("cookie", cookie, regex(".".to_owned()));
+            Some(Cond::any([Cond::named("header", "Cookie", overlooked).not(), has_text]))
         }
+    }
+
+    /// Is it the last value of a list of the request? Then it is one of them: in texts the last, in conditions any.
+    pub(super) fn be_value_of_list(&mut self) -> bool {
+        let Base::Placeholder(name) = &self.base else { return false };
+        let Some(header) = name.strip_prefix("request.header.") else { return false };
+        let [field, trim, ..] = self.functions.as_slice() else { return false };
+        if !field.starts_with("field(-1, ") || trim != "trim" {
+            return false;
+        }
+        self.base = Base::Placeholder(format!("request.header_value.{header}"));
+        self.functions.drain(..2);
+        true
     }
 
     pub(super) fn is_placeholder(&self, name: &str) -> bool {
@@ -268,7 +291,11 @@ pub(super) fn with_concat(text: &str, scene: Scene<'_>) -> Result<(Sample, Strin
         }
         parts.insert(0, part);
     }
-    Ok((Sample::of(&written, scene)?, parts.concat()))
+    let mut sample = Sample::of(&written, scene)?;
+    if scene.side == Side::Request {
+        sample.be_value_of_list();
+    }
+    Ok((sample, parts.concat()))
 }
 
 /// Text within a template.

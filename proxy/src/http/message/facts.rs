@@ -1,6 +1,6 @@
 //! What placeholders read of a message.
 
-use super::{Message, any_of};
+use super::{Message, any_of, look_at_each};
 use crate::sample::{RequestFacts, ResponseFacts};
 
 impl RequestFacts for Message<'_> {
@@ -38,6 +38,10 @@ impl RequestFacts for Message<'_> {
 
     fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         self.cookies().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    fn each_cookie(&self, name: &[u8], look: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        look_at_each(self.cookies(), name, look)
     }
 
     fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool> {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Message, any_of, cookies, cookies_for_all, split_query};
+use super::{Message, any_of, cookies, cookies_for_all, look_at_each, split_query};
 use crate::sample::{RequestFacts, Wanted};
 
 /// Room beyond this is given back.
@@ -114,6 +114,10 @@ impl RequestFacts for Remembered {
 
     fn cookie(&self, name: &[u8]) -> Option<&[u8]> {
         cookies(self.part(self.cookies.as_ref())).find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    fn each_cookie(&self, name: &[u8], look: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        look_at_each(cookies(self.part(self.cookies.as_ref())), name, look)
     }
 
     fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool> {

@@ -130,6 +130,10 @@ impl RequestFacts for Reading<'_> {
         self.value(|one| matches!(one, Repeated::Cookie(known) if **known == *name))
     }
 
+    fn each_cookie(&self, name: &[u8], look: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.request.each_cookie(name, look)
+    }
+
     fn any_cookie(&self, name: &[u8], test: &mut dyn FnMut(&[u8]) -> bool) -> Option<bool> {
         self.request.any_cookie(name, test)
     }

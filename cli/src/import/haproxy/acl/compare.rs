@@ -9,7 +9,7 @@ use crate::import::{
         lexer::Word,
         number,
         regex::{self, escape},
-        sample::{self, Base, Sample, Type},
+        sample::{self, Base, Sample, Side, Type},
         values,
     },
 };
@@ -39,7 +39,7 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
     if let Some(cond) = special::special(test)? {
         return Ok(cond);
     }
-    let sample = Sample::of(&test.sample, scope.scene).map_err(|why| Fault::at(&test.word, why))?;
+    let mut sample = Sample::of(&test.sample, scope.scene).map_err(|why| Fault::at(&test.word, why))?;
     scope.scene.stand_at(test.word.span);
     let by = test.by.unwrap_or(match sample.kind {
         Type::Flag => Match::Flag,
@@ -47,23 +47,36 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
         Type::Address => Match::Address,
         Type::Text => Match::Exact,
     });
-    let name = match &sample.base {
-        Base::Placeholder(name) => name.clone(),
-        Base::Constant(text) => return constant(text, by, test),
-    };
+    if let Base::Constant(text) = &sample.base {
+        return constant(text, by, test);
+    }
     let is_list = is_list(test);
     let folded = if is_header(test) { folded(test, by) } else { None };
     if let Some(folded) = folded {
         let is_never = folded.patterns.is_empty() && !test.patterns.is_empty();
         return if is_never { Ok(Cond::Never) } else { compare(&folded, scope) };
     }
-    if is_list && (by == Match::Length || !test.sample.converters.is_empty()) {
+    let is_asked_one_by_one = matches!(by, Match::Length | Match::Address)
+        || sample.kind == Type::Address
+        || !test.sample.converters.is_empty();
+    if is_list && is_asked_one_by_one && !(scope.scene.side == Side::Request && sample.be_value_of_list()) {
         let why = format!(
             "`{}` of any value of several between commas, and of several lines, as HAProxy compares: the rule stands in our file with the last value",
             shown(&test.word.text)
         );
         scope.scene.inexact.borrow_mut().push((Some(test.word.span), why));
     }
+    if may_stop_at_one(test, &sample) {
+        let why = format!(
+            "`{}` of several values: HAProxy looks at none behind one that is no address, and our file passes that over",
+            shown(&test.word.text)
+        );
+        scope.scene.inexact.borrow_mut().push((Some(test.word.span), why));
+    }
+    let name = match &sample.base {
+        Base::Placeholder(name) => name.clone(),
+        Base::Constant(text) => return constant(text, by, test),
+    };
     let name = name.as_str();
     if name == "request.authority" {
         return host(test, &sample, by);
@@ -84,6 +97,8 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
         name => match name.split_once('.') {
             Some(("request" | "response", rest)) => match rest.split_once('.') {
                 Some(("header", header)) => Place::Header(header),
+                // What has no `=` is no value in HAProxy, and one of `query`.
+                Some(("query", _)) if may_hold_of_nothing(test, &sample, by) => Place::Any,
                 Some(("query", parameter)) => Place::Query(parameter),
                 Some(("cookie", cookie)) => Place::Cookie(cookie),
                 _ => Place::Any,
@@ -134,6 +149,14 @@ fn may_hold_of_nothing(test: &Test, sample: &Sample, by: Match) -> bool {
         }
 }
 
+/// Does a network follow of what may be there several times, and need not be an address?
+fn may_stop_at_one(test: &Test, sample: &Sample) -> bool {
+    const SEVERAL: [&str; 3] = ["request.query.", "request.cookie.", "request.header_value."];
+    let Base::Placeholder(name) = &sample.base else { return false };
+    SEVERAL.iter().any(|several| name.starts_with(several))
+        && test.sample.converters.iter().any(|(name, _)| name == "ipmask")
+}
+
 /// HAProxy has nothing to compare where there is no `=`, or no value; and a query that is empty behind its `?`.
 fn of_nothing(sample: &Sample, cond: Cond) -> Cond {
     let is_query = matches!(&sample.base, Base::Placeholder(name) if name == "request.query");
@@ -154,7 +177,9 @@ fn is_list(test: &Test) -> bool {
 
 /// Does it ask a header, without the number of a value?
 fn is_header(test: &Test) -> bool {
-    const HEADERS: [&str; 11] = [
+    const HEADERS: [&str; 13] = [
+        "req.hdr_ip",
+        "hdr_ip",
         "req.hdr",
         "hdr",
         "res.hdr",
@@ -347,7 +372,7 @@ fn numbers(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fault
     let one = |(low, high): &(u64, Option<u64>)| match high {
         Some(high) if low == high => regex(format!("^0*{low}$")),
         Some(high) if *low == 0 => regex(number::at_most(*high)),
-        Some(high) => Cond::all([regex(number::at_least(*low)), regex(number::at_most(*high))]),
+        Some(high) => regex(number::within(*low, *high)),
         None => regex(number::at_least(*low)),
     };
     Ok(Cond::any(ranges.iter().map(one)))
@@ -381,14 +406,11 @@ fn addresses(test: &Test, sample: &Sample, place: Place<'_>) -> Result<Cond, Fau
     if place == Place::Source {
         return Ok(Cond::is("source", networks.into_iter().map(Value::Text).collect()));
     }
-    if matches!(place, Place::Header(_)) {
-        let why = "any address of a list can't be compared, one of them can: write its number, -1 for the last, as in hdr_ip(x-forwarded-for,-1)";
-        return Err(Fault::at(&test.word, why));
-    }
     // Addresses of one network are the same once the rest of their bits is gone.
     let one = |network: &String| {
         let (address, bits) = network.split_once('/').unwrap_or((network, ""));
         let mut sample = sample.clone();
+        sample.be_read_as_address();
         let (v4, v6) = if address.contains(':') { ("32", bits) } else { (bits, "128") };
         match bits {
             "" => sample.be_canonical(),

@@ -180,6 +180,9 @@ pub(super) fn convert(
                 sample.kind = kind;
             }
             How::With(make, kind) => {
+                if kind == Type::Address {
+                    sample.be_read_as_address();
+                }
                 sample.functions.extend(make(arguments)?);
                 sample.kind = kind;
             }
