@@ -202,6 +202,9 @@ fn of_server(server: &Server, backend: &Backend, at: Timestamp, ids: [u32; 2]) -
         row.set(Column::Chkfail, found.failed_checks);
         row.set(Column::Chkdown, found.outage.count);
         row.set(Column::Downtime, found.outage.total_seconds);
+    }
+    // In maintenance HAProxy checks nothing, and shows nothing of it.
+    if found.is_checked && server.state != ServerState::Maintenance {
         match &server.last_check {
             None => row.set(Column::CheckStatus, "INI"),
             Some(check) => {

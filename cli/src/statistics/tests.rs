@@ -304,6 +304,15 @@ fn states_are_told_in_haproxys_words() {
 }
 
 #[test]
+fn server_in_maintenance_has_no_check_as_in_haproxy() {
+    let web1 = Server { state: ServerState::Maintenance, ..server("web1") };
+    let text = csv(&rows(&status_of(web1)));
+    assert!(text.contains(",MAINT,10,1,0,13,2,100,33,"), "{text}");
+    assert!(text.contains(",,11,,,,2,30,"), "{text}");
+    assert!(text.contains(",5,,,1,2,30,40,\n"), "{text}");
+}
+
+#[test]
 fn the_json_has_haproxys_fields() {
     let found = json(&rows(&status(vec![frontend("web")], Vec::new()))).expect("written");
     assert!(

@@ -280,7 +280,8 @@ impl Board {
                 return;
             }
             let had_any = known.level.is_none_or(|level| level.now > 0);
-            known.history.failed_checks += u64::from(has_failed && had_any);
+            let is_counted = has_failed && had_any && known.state() != ServerState::Maintenance;
+            known.history.failed_checks += u64::from(is_counted);
             known.update(checker);
             if report.passed() || has_failed {
                 known.set_stopping(report.code == CheckCode::L7OkConditional);
@@ -325,6 +326,7 @@ impl Board {
         self.change(server, |known| {
             known.history.observed_errors += 1;
             if report.is_some() {
+                known.history.failed_checks += 1;
                 known.update(checker);
                 known.last_check = report;
             }

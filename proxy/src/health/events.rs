@@ -16,11 +16,14 @@ pub(super) struct Before {
 }
 
 impl Board {
-    /// A check whose outcome is news, where the file wants a line for it.
+    /// A check whose outcome is news, where the file wants a line for it. In maintenance HAProxy makes none.
     pub(super) fn log_check(&self, server: &ServerShared, checker: &Checker, report: &CheckReport) {
         let Some(place) = self.place(server).filter(|place| place.backend().log_health_checks) else {
             return;
         };
+        if server.health().state() == ServerState::Maintenance {
+            return;
+        }
         let around = around(&place.node, place.backend, place.index);
         let event = event::checked(&around, report, checker.level());
         place.node.loggers.backend(place.backend, &event);
@@ -45,6 +48,9 @@ pub(super) fn log_transition(
     let was_told = node.backend(id).log_health_checks;
     if let Some(event) = event::changed(&around, before.state, health.state(), cause, was_told) {
         node.loggers.backend(id, &event);
+    }
+    if (before.state, health.state()) == (ServerState::Maintenance, ServerState::Drain) {
+        node.loggers.backend(id, &event::still_drained(&around));
     }
     let had_others = around.active + around.backups > 0;
     if !had_others && takes_requests(before.state, before.weight) {

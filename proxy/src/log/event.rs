@@ -122,6 +122,12 @@ pub(crate) fn stopped(proxy: &str, frontend: u64, backend: u64) -> LogEvent<'_> 
     }
 }
 
+/// HAProxy's second line about a server that goes from maintenance into drain.
+pub(crate) fn still_drained<'a>(around: &Around<'a>) -> LogEvent<'a> {
+    let message = format!("{} remains in forced drain mode.", around.name()).into();
+    LogEvent { level: Severity::Notice, source: HEALTH, kind: "drain", message, facts: around.facts() }
+}
+
 /// The line about a server that went from one state to another, if HAProxy has one.
 fn transition(
     around: &Around<'_>,

@@ -8,6 +8,7 @@ use lb_proxy::{
         AccessLog, Check, CheckKind, EventFormat, Facility, Layer, LogTarget, LogWire, Mode, Observe,
         OnError, Pace,
     },
+    health::orders::{Duty, ServerOrder},
 };
 
 use crate::{
@@ -94,6 +95,35 @@ async fn checks_have_lines_when_their_outcome_is_news() {
     );
 }
 
+#[tokio::test]
+async fn checks_in_maintenance_are_neither_told_nor_counted_and_drain_behind_it_is_told_twice() {
+    let syslog = Syslog::start().await;
+    let server = Scripted::named_at(apart(), "hello").await;
+    let address = server.address;
+    let mut config = config(Mode::Tcp, &[address]);
+    config.backends[0].log = vec![local3(&syslog)];
+    config.backends[0].log_health_checks = true;
+    config.backends[0].check = Some(Check { rise: 1, fall: 1, ..quick_check(CheckKind::Tcp) });
+    let proxy = Proxy::start(config).unwrap();
+    let order = |duty| proxy.order("back", "s1", ServerOrder::Duty(duty), "root").unwrap();
+    assert!(event(&syslog).await.ends_with("status: 1/1 UP."));
+    order(Duty::Maintenance);
+    assert!(event(&syslog).await.starts_with("<153>Server back/s1 is going DOWN for maintenance."));
+    assert_eq!(event(&syslog).await, "<152>backend back has no server available!");
+    let passes = || proxy.status().backends[0].servers[0].last_check.as_ref().map(|check| check.passed());
+    drop(server);
+    eventually("it is found down", || passes() == Some(false)).await;
+    let _server = Scripted::named_at(address, "hello").await;
+    eventually("it is found up", || passes() == Some(true)).await;
+    assert_eq!(proxy.status().backends[0].servers[0].history.failed_checks, 0);
+    order(Duty::Drain);
+    assert_eq!(event(&syslog).await, "<157>Server back/s1 is UP/DRAIN (leaving forced maintenance).");
+    assert_eq!(event(&syslog).await, "<157>Server back/s1 remains in forced drain mode.");
+    proxy.stop(Duration::ZERO).await;
+    assert!(event(&syslog).await.starts_with("<156>Proxy "));
+    assert_eq!(syslog.pending(), None);
+}
+
 /// HAProxy's own lines, from its version 2.6 with the same file and the same answers.
 #[tokio::test]
 async fn errors_of_traffic_that_count_have_the_lines_of_a_failed_check() {
@@ -154,6 +184,7 @@ async fn errors_of_traffic_that_count_have_the_lines_of_a_failed_check() {
         }
         let check = proxy.status().backends[0].servers[0].last_check.clone().unwrap();
         assert_eq!(check.to_string(), "HANA 2 errors in a row, the last: status 500");
+        assert_eq!(proxy.status().backends[0].servers[0].history.failed_checks, 1);
         drop(client);
         proxy.stop(Duration::ZERO).await;
         assert!(event(&syslog).await.starts_with("<156>Proxy "));
