@@ -47,6 +47,7 @@ pub use self::{
     redirect::{Destination, Redirect},
     require_auth::RequireAuth,
     respond::{Content, Respond},
+    source::SourceFrom,
     text::{Text, Value},
     value::{PathPattern, ValuePattern},
 };

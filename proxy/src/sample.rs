@@ -34,6 +34,7 @@ mod wanted;
 mod tests;
 
 pub(crate) use self::{
+    address::first as first_address,
     escape::numbered,
     fetch::Value,
     log::{LogFact, LogFacts, Moment},

@@ -14,7 +14,7 @@ pub(crate) use self::{
         Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Given, Keepalive,
         Kind, Observing, OnMarkedDown, PROXY_EXTENSIONS, Page, PageSource, Pool, RetryOn, Rule, Section,
         Server, Source, SourceSettings, Statistics, Tls, TlsCertificate, UniqueId, rules,
-        rules::{Action, Condition, Content, Destination},
+        rules::{Action, Condition, Content, Destination, SourceFrom},
     },
     users::Users,
     vip::{Preference, Vip},

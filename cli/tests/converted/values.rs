@@ -115,3 +115,80 @@ fn all_that_a_request_has_of_a_name_are_tried() {
     let [_, ours] = both.ask("WEB", &get("/?role=z&role=Admin", &[]));
     assert!(ours.starts_with("HTTP/1.1 500"), "{ours}");
 }
+
+#[test]
+fn counters_are_asked_where_they_were_and_addresses_are_counted_however_they_are_written() {
+    let both = Both::start("asked");
+    let said =
+        ["not converted", "not the same", "`Retry-After`"].map(|what| both.notes.matches(what).count());
+    assert_eq!(said, [0, 1, 1], "{}", both.notes);
+    let statuses = |listener: &str, requests: &[String]| -> Vec<[String; 2]> {
+        let of = |answer: String| answer.split(' ').nth(1).unwrap_or_default().to_owned();
+        requests.iter().map(|request| both.ask(listener, request).map(of)).collect()
+    };
+    // What is refused before it is counted does not count.
+    let requests = ["/", "/", "/", "/late", "/", "/late", "/"].map(|target| get(target, &[]));
+    let expected = ["200", "200", "200", "403", "429", "429", "429"];
+    assert_eq!(statuses("WEB", &requests), expected.map(|status| [status, status]));
+    let forwarded = [
+        "192.0.2.1",
+        "::ffff:192.0.2.1",
+        "192.0.2.1:80",
+        "192.0.2.2",
+        "192.0.2.1, 192.0.2.2",
+        "2001:db8::1",
+        "2001:DB8::1",
+        "2001:db8:0::1",
+        "unknown",
+        "unknown",
+        "unknown",
+    ];
+    all_the_same(&both, "OTHER", &forwarded.map(|value| get("/", &[&format!("X-Forwarded-For: {value}")])));
+    let clients = [
+        "192.0.2.1",
+        "192.0.2.1abc",
+        "192.0.2.1.5",
+        "192.0.2.1.5",
+        "::ffff:192.0.2.2",
+        "192.0.2.2",
+        "::1",
+        "::1",
+    ];
+    all_the_same(&both, "STATS", &clients.map(|value| get("/", &[&format!("X-Client: {value}")])));
+}
+
+#[test]
+fn a_client_is_who_it_was_and_what_is_no_address_changes_nothing() {
+    let both = Both::start("source");
+    assert!(!both.notes.contains("not converted") && !both.notes.contains("not the same"), "{}", both.notes);
+    let values = [
+        "192.0.2.1",
+        "10.0.0.010",
+        "192.0.2.1:8080",
+        "192.0.2.1abc",
+        "192.0.2.1, 10.0.0.5",
+        "10.0.0.5, unknown",
+        "junk",
+        "unknown",
+        "",
+        "192.0.2.1.5",
+        "2001:DB8::1",
+        "[2001:db8::1]",
+    ];
+    for field in ["X-Real-IP", "X-Client-IP"] {
+        for target in ["/", "/adm", "/direct"] {
+            let requests = values.map(|value| get(target, &[&format!("{field}: {value}")]));
+            all_the_same(&both, "WEB", &requests);
+        }
+    }
+    let several = [
+        &["X-Real-IP: 192.0.2.1", "X-Real-IP: 192.0.2.2"][..],
+        &["X-Real-IP: 192.0.2.1", "X-Real-IP: junk"],
+        &["X-Real-IP: 192.0.2.1", "X-Client-IP: 10.0.0.1"],
+        &["X-Real-IP: 127.0.0.9", "X-Client-IP: 10.0.0.1"],
+        &[],
+    ];
+    all_the_same(&both, "WEB", &several.map(|fields| get("/adm", fields)));
+    let [_, ours] = both.ask("WEB", &get("/", &["X-Real-IP: 192.0.2.1"]));
+    assert!(ours.contains("X-Source: 192.0.2.1\r\nX-Has-Port: yes\r\n"), "{ours}");
+}

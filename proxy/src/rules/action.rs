@@ -1,8 +1,8 @@
 //! What a rule does.
 
 use super::{
-    Content, Destination, LimitedBy, NamedBackend, Network, RateLimit, Redirect, Replacement, RequireAuth,
-    Respond, Text,
+    Content, Destination, LimitedBy, NamedBackend, RateLimit, Redirect, Replacement, RequireAuth, Respond,
+    SourceFrom, Text,
 };
 use crate::{
     config::BackendId,
@@ -61,15 +61,8 @@ pub enum Action {
     ReplacePath(Replacement),
     /// Gives the request another query; an empty text takes it away.
     SetQuery(Text),
-    /// Takes the client's address from this field if a trusted proxy has written it.
-    SetSource {
-        /// The proxies in front of this one.
-        trusted: Vec<Network>,
-        /// And whoever comes over a Unix-domain socket.
-        unix: bool,
-        /// X-Forwarded-For, or another with a list of addresses.
-        header: String,
-    },
+    /// Takes the client's address from there.
+    SetSource(SourceFrom),
     /// Sends the request there, unless an earlier rule has chosen.
     Backend(BackendId),
     /// Sends the request to the backend of a name that is computed, unless an earlier rule has chosen.
@@ -114,6 +107,7 @@ impl Action {
             | Self::SetVariable(_, _, text)
             | Self::SetPath(text)
             | Self::SetQuery(text)
+            | Self::SetSource(SourceFrom::Text(text))
             | Self::RateLimit(RateLimit { by: LimitedBy::Text(text), .. }) => {
                 text.want(wanted);
             }
@@ -138,7 +132,7 @@ impl Action {
             | Self::SetStatus(_)
             | Self::AskAuth(..)
             | Self::ReplacePath(_)
-            | Self::SetSource { .. }
+            | Self::SetSource(SourceFrom::List { .. })
             | Self::Deny(_)
             | Self::Tarpit(_)
             | Self::Reject
@@ -154,7 +148,7 @@ impl Action {
     /// The header that it reads or changes.
     pub(super) fn header(&self) -> Option<&str> {
         match self {
-            Self::SetSource { header, .. } => Some(header),
+            Self::SetSource(SourceFrom::List { header, .. }) => Some(header),
             _ => self.edited_header(),
         }
     }
@@ -170,7 +164,7 @@ impl Action {
             Self::SetMethod(_)
             | Self::SetStatus(_)
             | Self::AskAuth(..)
-            | Self::SetSource { .. }
+            | Self::SetSource(_)
             | Self::Deny(_)
             | Self::Tarpit(_)
             | Self::RateLimit(_)
@@ -205,7 +199,7 @@ impl Action {
             | Self::AskAuth(..)
             | Self::SetPath(_)
             | Self::ReplacePath(_)
-            | Self::SetSource { .. }
+            | Self::SetSource(_)
             | Self::Deny(_)
             | Self::Tarpit(_)
             | Self::RateLimit(_)

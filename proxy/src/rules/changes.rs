@@ -13,14 +13,14 @@ impl Condition {
             Self::Header(name, _) => edits_field(action, name),
             Self::Path(_) => edits_path(action),
             Self::Query(..) => edits_path(action) || matches!(action, Action::SetQuery(_)),
-            Self::Source(_) => matches!(action, Action::SetSource { .. }),
+            Self::Source(_) => matches!(action, Action::SetSource(_)),
             Self::Value(..) => {
                 edits_path(action)
                     || action.edited_header().is_some()
                     || matches!(
                         action,
                         Action::SetQuery(_)
-                            | Action::SetSource { .. }
+                            | Action::SetSource(_)
                             | Action::SetVariable(..)
                             | Action::RateLimit(RateLimit { over: OverLimit::Set(..), .. })
                             | Action::RequireAuth(_)

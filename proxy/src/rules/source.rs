@@ -2,8 +2,24 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::Network;
-use crate::{Endpoint, http::message::Message};
+use super::{Network, Text};
+use crate::{Endpoint, http::message::Message, sample::first_address};
+
+/// Where the address of a client is taken from.
+#[derive(Clone, Debug)]
+pub enum SourceFrom {
+    /// This field, if a trusted proxy has written it.
+    List {
+        /// The proxies in front of this one.
+        trusted: Vec<Network>,
+        /// And whoever comes over a Unix-domain socket.
+        unix: bool,
+        /// X-Forwarded-For, or another with a list of addresses.
+        header: String,
+    },
+    /// This text. One that is no address changes nothing.
+    Text(Text),
+}
 
 /// In no network but that of all addresses, and one source for limits (RFC 1122 §3.2.1.3).
 const UNKNOWN: Endpoint = Endpoint::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
@@ -37,6 +53,12 @@ pub(super) fn client(
     client
 }
 
+/// The client with the address that `text` begins with, and with the port that it had; as it was where the text is none.
+pub(super) fn read(text: &[u8], client: Endpoint) -> Endpoint {
+    let port = client.port().unwrap_or(0);
+    first_address(text).map_or(client, |address| Endpoint::Ip(SocketAddr::new(address.to_canonical(), port)))
+}
+
 /// An address, maybe with brackets or a port.
 fn address(entry: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(entry).ok()?;
@@ -48,6 +70,23 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_address_leaves_the_client_as_it_was() {
+        let client: Endpoint = "192.0.2.7:1234".parse().unwrap();
+        for (text, expected) in [
+            ("192.0.2.1", "192.0.2.1:1234"),
+            ("::ffff:192.0.2.1", "192.0.2.1:1234"),
+            ("2001:db8::1", "[2001:db8::1]:1234"),
+            ("", "192.0.2.7:1234"),
+            ("unknown", "192.0.2.7:1234"),
+            ("192.0.2.1:80", "192.0.2.1:1234"),
+            ("192.0.2.1.80", "192.0.2.7:1234"),
+        ] {
+            assert_eq!(read(text.as_bytes(), client), expected.parse().unwrap(), "{text}");
+        }
+        assert_eq!(read(b"192.0.2.1", Endpoint::Unix), "192.0.2.1:0".parse().unwrap());
+    }
 
     #[test]
     fn addresses_are_read_with_and_without_port() {

@@ -77,8 +77,8 @@ mod tests {
     use crate::{
         config::{HashKind, Mode, UniqueId},
         rules::{
-            Condition, Content, Destination, LimitedBy, NamedBackend, RateLimit, Redirect, Respond, Text,
-            Value, ValuePattern,
+            Condition, Content, Destination, LimitedBy, NamedBackend, RateLimit, Redirect, Respond,
+            SourceFrom, Text, Value, ValuePattern,
         },
         sample::{Expression, Names, Place, Stage, Template, Text as Kind},
         table::Rate,
@@ -114,7 +114,12 @@ mod tests {
         };
         let redirect = |to| Action::Redirect(Redirect::new(to, 302));
         let then = vec![
-            Action::SetSource { trusted: Vec::new(), unix: false, header: "set-source".into() },
+            Action::SetSource(SourceFrom::List {
+                trusted: Vec::new(),
+                unix: false,
+                header: "set-source".into(),
+            }),
+            Action::SetSource(SourceFrom::Text(used("source-from"))),
             Action::AddHeader("added".into(), used("added-from")),
             Action::SetHeader("set".into(), used("set-from")),
             Action::DeleteHeader("deleted".into()),
@@ -149,6 +154,7 @@ mod tests {
         let used = UsedFields::new(&[frontend], &[backend]);
         for name in [
             "set-source",
+            "source-from",
             "added",
             "added-from",
             "set",

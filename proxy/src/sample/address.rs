@@ -21,6 +21,14 @@ pub(super) fn read(text: &[u8]) -> Option<IpAddr> {
     })
 }
 
+/// The address that `text` begins with, as HAProxy takes a text for one: behind the four numbers of IPv4 may stand anything but
+/// a digit and a dot.
+pub(crate) fn first(text: &[u8]) -> Option<IpAddr> {
+    let is_number = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    let end = text.iter().position(|byte| !is_number(byte)).unwrap_or(text.len());
+    read(text).or_else(|| read(&text[..end]))
+}
+
 /// Digits alone, with zeros before them or not.
 fn number<N: std::str::FromStr + Default>(text: &str) -> Option<N> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -94,5 +102,13 @@ mod tests {
             assert_eq!(read(text.as_bytes()), None, "{text}");
         }
         assert_eq!(read(b"10.1.2.3\xff"), None);
+        for text in
+            ["10.1.2.3", "10.1.2.03abc", "10.1.2.3:99999", "10.1.2.3, 192.0.2.1", "10.1.2.3 ", "10.1.2.3/8"]
+        {
+            assert_eq!(first(text.as_bytes()), Some(Ipv4Addr::new(10, 1, 2, 3).into()), "{text}");
+        }
+        for text in ["", "10.1.2", "10.1.2.3.4", "10.1.2.3.", " 10.1.2.3", "::1 ", "[::1]", "10.1.2.300x"] {
+            assert_eq!(first(text.as_bytes()), None, "{text}");
+        }
     }
 }

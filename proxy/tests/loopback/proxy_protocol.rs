@@ -13,7 +13,7 @@ use lb_proxy::{
         AcceptProxy, BackendId, CheckKind, HttpCheck, Mode, ProxyExtension, ProxyVersion, ReuseMode,
         SendProxy, Server, UnixAddress,
     },
-    rules::{Action, Condition, Network, Rule},
+    rules::{Action, Condition, Network, Rule, SourceFrom},
     status::ServerState,
     table::SourceLimits,
 };
@@ -339,8 +339,8 @@ async fn clients_behind_one_connection_are_told_apart() {
     let (server, mut told) = mirror(Some(ProxyVersion::V1)).await;
     let mut config = config(Mode::Http, &[server.address]);
     config.backends[0].servers[0].send_proxy = sending(ProxyVersion::V1, &[]);
-    let header = "X-Forwarded-For".to_owned();
-    let then = vec![Action::SetSource { trusted: vec![network("127.0.0.0", 8)], unix: false, header }];
+    let (trusted, header) = (vec![network("127.0.0.0", 8)], "X-Forwarded-For".to_owned());
+    let then = vec![Action::SetSource(SourceFrom::List { trusted, unix: false, header })];
     config.frontends[0].rules = vec![Rule { when: Condition::ALWAYS, then }];
     let proxy = Proxy::start(config).unwrap();
     // Another proxy sends requests of many over one connection.

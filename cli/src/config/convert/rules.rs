@@ -7,7 +7,7 @@ use lb_proxy::{
     http::target::is_host,
     rules::{
         Action, Condition, Content, Destination, LimitedBy, NamedBackend, OverLimit, RateLimit, Redirect,
-        RequireAuth, Respond, Rule, Text, Value,
+        RequireAuth, Respond, Rule, SourceFrom, Text, Value,
     },
     sample::{self, Expression, Names, Place, Stage},
 };
@@ -72,6 +72,15 @@ impl Context<'_> {
             let message = "in mode tcp there are no requests: rules have source, port, sni, usable_below and value, and deny, allow, backend, server, ignore_persist and log";
             self.report.error(start(raw.span), message);
         }
+        let is_told = |action: &At<raw::Action>| {
+            matches!(action.value, raw::Action::SetSource(raw::SourceFrom::Text(_)))
+        };
+        if let Some(action) = raw.then.iter().find(|action| is_told(action))
+            && !conditions.iter().any(|condition| matches!(condition, Condition::Source(_)))
+        {
+            let message = "set_source believes whoever comes, and each client can write what it wants: add `source`, the networks of the proxies in front, to `when`";
+            self.report.warning(start(action.span), message);
+        }
         if !self.is_tcp() && conditions.iter().any(|condition| matches!(condition, Condition::Sni(_))) {
             let message = "sni is of mode tcp, where TLS passes through; write host";
             self.report.error(start(raw.span), message);
@@ -134,8 +143,12 @@ impl Context<'_> {
             raw::Action::SetPath(text) => Action::SetPath(self.text(text, sample::Text::Path)?),
             raw::Action::ReplacePath(replacement) => Action::ReplacePath(replacement.clone()),
             raw::Action::SetQuery(text) => Action::SetQuery(self.text(text, sample::Text::Query)?),
-            raw::Action::SetSource { trusted, unix, header } => {
-                Action::SetSource { trusted: trusted.clone(), unix: *unix, header: header.clone() }
+            raw::Action::SetSource(raw::SourceFrom::List { trusted, unix, header }) => {
+                let (trusted, header) = (trusted.clone(), header.clone());
+                Action::SetSource(SourceFrom::List { trusted, unix: *unix, header })
+            }
+            raw::Action::SetSource(raw::SourceFrom::Text(text)) => {
+                Action::SetSource(SourceFrom::Text(self.text(text, sample::Text::Plain)?))
             }
             raw::Action::Deny(_) if self.is_tcp() => Action::Reject,
             raw::Action::Backend(name) if name.value.contains('{') => Action::BackendNamed(self.named(name)?),

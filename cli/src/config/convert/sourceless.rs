@@ -6,7 +6,7 @@ use lb_proxy::rules;
 use super::{reach::Sections, rules::start};
 use crate::config::{
     diagnostic::Report,
-    raw::{Action, Bind, BindAddress, Condition, Kind, Rule, Section},
+    raw::{Action, Bind, BindAddress, Condition, Kind, Rule, Section, SourceFrom},
 };
 
 const OF_FRONTEND: &str = "this frontend listens on Unix sockets alone, whose clients have no address";
@@ -58,7 +58,9 @@ fn is_unix_alone(section: &Section) -> bool {
 /// May one of them find an address? Then it is there for the others.
 fn finds(rules: &[Rule]) -> bool {
     let mut actions = rules.iter().flat_map(|rule| &rule.then);
-    actions.any(|action| matches!(action.value, Action::SetSource { unix: true, .. }))
+    actions.any(|action| {
+        matches!(action.value, Action::SetSource(SourceFrom::List { unix: true, .. } | SourceFrom::Text(_)))
+    })
 }
 
 fn warn_of(rule: &Rule, why: &str, report: &Report<'_>) {
@@ -73,7 +75,7 @@ fn warn_of(rule: &Rule, why: &str, report: &Report<'_>) {
             Action::RateLimit(limit) if limit.by.as_ref().is_some_and(|by| by.value == "source") => {
                 report.warning(start(action.span), format!("rate_limit by source limits nobody: {why}"));
             }
-            Action::SetSource { .. } => {
+            Action::SetSource(_) => {
                 report.warning(start(action.span), format!("set_source trusts nobody: {why}"));
             }
             _ => {}

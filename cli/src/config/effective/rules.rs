@@ -7,7 +7,7 @@ use lb_proxy::{
     config::Backend,
     rules::{
         Action, AmbiguousPath, Condition, Content, Destination, LimitedBy, OverLimit, PathPattern, RateLimit,
-        Replacement, Respond, Rule, SetStatus, Text, ValuePattern,
+        Replacement, Respond, Rule, SetStatus, SourceFrom, Text, ValuePattern,
     },
 };
 
@@ -167,7 +167,8 @@ fn actions(actions: &[Action], config: &Config) -> Vec<String> {
             Action::SetPath(text) => ("set_path", quoted(text.source())),
             Action::ReplacePath(replacement) => ("replace_path", self::replacement(replacement)),
             Action::SetQuery(text) => ("set_query", quoted(text.source())),
-            Action::SetSource { trusted, unix, header } => {
+            Action::SetSource(SourceFrom::Text(text)) => ("set_source", quoted(text.source())),
+            Action::SetSource(SourceFrom::List { trusted, unix, header }) => {
                 let unix = unix.then(|| quoted("unix"));
                 let networks = trusted.iter().map(|network| quoted(&network.to_string()));
                 let trusted = list(networks.chain(unix));

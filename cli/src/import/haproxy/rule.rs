@@ -234,10 +234,18 @@ impl Context<'_> {
         };
         // First what is asked, and then what counts it.
         let mut made: Vec<Rule> = Vec::new();
-        for rule in settle(requests, self.goes_on) {
+        let settled = settle(requests, self.goes_on);
+        for (at, rule) in settled.iter().enumerate() {
             let (stops, span) = (rule.stops(), rule.span);
-            let rule = match self.counted(rule.cond.clone(), span, &tracks) {
-                Ok(cond) => Rule { cond, ..rule },
+            let counted =
+                self.asked_before(rule, &settled[at + 1..], &tracks).and_then(|limit| match limit {
+                    Some(limit) => Ok(limit),
+                    None => {
+                        Ok(Rule { cond: self.counted(rule.cond.clone(), span, &tracks)?, ..rule.clone() })
+                    }
+                });
+            let rule = match counted {
+                Ok(rule) => rule,
                 Err(fault) => {
                     fail(&mut rules, fault, span, stops);
                     continue;

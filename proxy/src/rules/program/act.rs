@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::{
-    super::{Action, RequireAuth, Text, normalize, path::climbs, source},
+    super::{Action, RequireAuth, SourceFrom, Text, normalize, path::climbs, source},
     Flow, Run, Verdict,
 };
 use crate::{
@@ -146,8 +146,12 @@ impl Run<'_, '_, '_> {
                 self.message.set_query((!self.work.is_empty()).then_some(&self.work[..]))?;
                 self.compare();
             }
-            Action::SetSource { trusted, unix, header } => {
+            Action::SetSource(SourceFrom::List { trusted, unix, header }) => {
                 self.facts.client = source::client(self.message, self.facts.peer, (trusted, *unix), header);
+            }
+            Action::SetSource(SourceFrom::Text(text)) => {
+                self.render(text);
+                self.facts.client = source::read(self.work, self.facts.client);
             }
             Action::Backend(backend) => *chosen = chosen.or(Some(*backend)),
             Action::BackendNamed(named) if chosen.is_none() => {

@@ -18,7 +18,7 @@ mod status;
 pub(crate) use self::pattern::within;
 
 pub(crate) use self::{
-    action::{Action, Destination},
+    action::{Action, Destination, SourceFrom},
     condition::Condition,
     rate_limit::RateLimit,
     respond::Content,

@@ -104,7 +104,7 @@ pub(in crate::import::haproxy) const REQUEST: &[Action] = &[
     by("wait-for-body", wait_for_body, "`wait_for_body`", "Of all requests of the frontend; within `timeout.http_request`."),
     by("disable-l7-retry", |_| Ok(Made::Key("retry_any_method", Value::Flag(false))), "`retry_any_method`", "Without a condition."),
     by("normalize-uri", normalize, "`replace_path`", "`path-merge-slashes` and `path-strip-dot`; for the others `ambiguous_path = \"normalize\"`."),
-    by("set-src", set_source, "`set_source`", "With a condition on `src`: those are the proxies that are trusted."),
+    by("set-src", set_source, "`set_source`", "As a text. Without a condition on `src` everybody is believed."),
     by("replace-value", |call| replace_header(call, "replace_value"), "`replace_value`", "As `replace-header`; without samples."),
     by("set-method", set_method, "`set_method`", "Of a method that is written there, other than HEAD."),
     missing("unset-var", "variables end with their request"),
@@ -233,22 +233,11 @@ fn auth(call: &Call<'_>) -> Result<Made, Fault> {
     Ok(rule("require_auth", Value::text(realm)))
 }
 
-/// `set-src hdr(NAME)`: the proxies that are trusted are in its condition.
+/// `set-src SAMPLE`
 fn set_source(call: &Call<'_>) -> Result<Made, Fault> {
-    let word = one(call)?;
-    let sample = sample::of_word(word, call.scene)?;
-    let header = match &sample.base {
-        Base::Placeholder(name) => name.strip_prefix("request.header."),
-        Base::Constant(_) => None,
-    };
-    let is_last = sample.functions.is_empty()
-        || sample.functions.starts_with(&["field(-1, ',')".to_owned(), "trim".to_owned()])
-            && sample.functions[2..].iter().all(|function| function == "address");
-    let Some(header) = header.filter(|_| is_last) else {
-        let why = "a client's address is read from the end of a header: hdr(x-forwarded-for)";
-        return Err(Fault::at(word, why));
-    };
-    Ok(rule("set_source", Value::table([("header", Value::text(header))])))
+    let mut sample = sample::of_word(one(call)?, call.scene)?;
+    sample.be_value_of_list();
+    Ok(rule("set_source", Value::Text(sample.template())))
 }
 
 /// `capture req.hdr(NAME) len NUMBER`

@@ -17,7 +17,7 @@ use crate::{
             directive::{Fault, shown},
             number,
             proxy::StickTable,
-            sample::{self, Base},
+            sample::{self, Base, Sample, Type},
         },
     },
 };
@@ -42,8 +42,8 @@ pub(in crate::import::haproxy) struct Track {
     is_of_connection: bool,
     /// The variables that say whether a request is one too many, with how many are not, in how much time.
     asked: RefCell<Vec<(String, u64, Duration)>>,
-    /// A rule asks it about connections.
-    limits_connections: Cell<bool>,
+    /// A limit without a variable asks it.
+    is_limit: Cell<bool>,
 }
 
 impl Track {
@@ -54,7 +54,7 @@ impl Track {
 
     /// Does a rule ask it?
     pub(super) fn is_asked(&self) -> bool {
-        self.limits_connections.get() || !self.asked.borrow().is_empty()
+        self.is_limit.get() || !self.asked.borrow().is_empty()
     }
 
     fn ask(&self, variable: &str, most: u64, period: Duration) {
@@ -70,7 +70,7 @@ impl Track {
 enum By {
     /// An address, with so many bits of one of IPv6.
     Source(u64),
-    Text(String),
+    Text(Sample),
 }
 
 /// A rule, or a part of `per_source`.
@@ -131,7 +131,7 @@ pub(super) fn track(call: &Call<'_>) -> Result<Track, Fault> {
         {
             By::Source(bits(mask).unwrap_or(128))
         }
-        (Base::Placeholder(_), _) => By::Text(sample.template()),
+        (Base::Placeholder(_), _) => By::Text(sample),
         (Base::Constant(_), _) => {
             return Err(Fault::at(key, "everybody is the same; no limit is for all together"));
         }
@@ -149,7 +149,7 @@ pub(super) fn track(call: &Call<'_>) -> Result<Track, Fault> {
         span,
         is_of_connection: false,
         asked: RefCell::default(),
-        limits_connections: Cell::new(false),
+        is_limit: Cell::new(false),
     })
 }
 
@@ -176,6 +176,64 @@ impl Context<'_> {
             }
             _ => Ok(Cond::Is(is)),
         })
+    }
+
+    /// The rule where it asks of a source what a rule behind it counts: HAProxy knows the requests before this one, and
+    /// counts none that is refused. `None` if it asks nothing of the kind.
+    pub(super) fn asked_before(
+        &self,
+        rule: &Rule,
+        behind: &[Rule],
+        tracks: &[Track],
+    ) -> Result<Option<Rule>, Fault> {
+        let mut names = Vec::new();
+        rule.cond.names_of("http_req_rate", &mut names);
+        let is_behind = |track: &&Track| {
+            behind.iter().any(|rule| rule.does[0].0 == super::TRACK && rule.span == track.span)
+        };
+        let asked: Vec<_> = names
+            .into_iter()
+            .filter(|name| of_counter(name).0 == "src")
+            .flat_map(|name| self.counting_for(name, tracks))
+            .filter(is_behind)
+            .collect();
+        let Some(track) = asked.first() else { return Ok(None) };
+        let why = "requests of `src` are counted by a rule behind this one, so that HAProxy counts none that is refused here: in our file a rule that asks stands behind the one that counts; write the `track-sc` above it";
+        let other = || Fault { span: Some(rule.span), why: why.into() };
+        let (Cond::Is(Is { values, .. }), [(action, Value::Integer(status))]) =
+            (&rule.cond, rule.does.as_slice())
+        else {
+            return Err(other());
+        };
+        let table = (self.tables)(track.table.as_deref()).map_err(|_| other())?;
+        let period =
+            table.store.iter().find(|(stored, _)| stored == "http_req_rate").and_then(|(_, period)| *period);
+        // Whoever gets past this rule is counted.
+        let is_counted = behind
+            .iter()
+            .take_while(|rule| rule.span != track.span)
+            .all(|rule| !rule.stops() && rule.does[0].0 != "allow")
+            && track.cond == Cond::Always
+            && !tracks
+                .iter()
+                .take_while(|other| other.span != track.span)
+                .any(|other| other.counter == track.counter)
+            && (self.also_counted)(track.table.as_deref().unwrap_or(self.section), track.span).is_none();
+        match (values.as_slice(), period, asked.as_slice()) {
+            ([Value::Integer(most)], Some(period), [_]) if action == "deny" && is_counted => {
+                track.is_limit.set(true);
+                let mut entries = vec![
+                    ("by".to_owned(), Value::text("source")),
+                    ("rate".to_owned(), rate(most + 1, period)),
+                ];
+                entries.extend(of_table(&track.by, &table));
+                entries.push(("status".to_owned(), Value::Integer(*status)));
+                let does = vec![("rate_limit".to_owned(), Value::Table(entries))];
+                let note = "who is refused is told when to come again (`Retry-After`)".to_owned();
+                Ok(Some(Rule { cond: self.is_key(track, &table), does, span: rule.span, note: Some(note) }))
+            }
+            _ => Err(other()),
+        }
     }
 
     /// What the counter `name` is of.
@@ -278,8 +336,7 @@ impl Context<'_> {
         let rule = |(variable, most, period): &(String, u64, Duration)| {
             let by = match &track.by {
                 By::Source(_) => Value::text("source"),
-                By::Text(text) if table.kind == "string" => Value::Text(cut(text, table.length)),
-                By::Text(text) => Value::text(text),
+                By::Text(sample) => Value::Text(key(sample, &table)),
             };
             let mut entries = vec![("by".to_owned(), by), ("rate".to_owned(), rate(*most, *period))];
             entries.extend(of_table(&track.by, &table));
@@ -297,22 +354,17 @@ impl Context<'_> {
         };
         match (&track.by, table.kind.as_str()) {
             (By::Source(_), "ip") if self.has_ipv6 => Cond::is("source", vec![Value::text("::/0")]).not(),
-            (By::Text(by), "ip") => text(by, IPV4),
-            (By::Text(by), "ipv6") => text(by, IPV6),
-            (By::Text(by), "integer") => {
+            (By::Text(sample), "ip") => text(&key(sample, table), "^[0-9.]+$"),
+            (By::Text(sample), "ipv6") if sample.kind != Type::Address => text(&key(sample, table), ":"),
+            (By::Text(sample), "integer") => {
                 let note = "the table holds numbers: what begins with digits counts there by these alone, and here by all of its text";
                 self.notes.differ(track.span, note);
-                text(by, "^[0-9]")
+                text(&key(sample, table), "^[0-9]")
             }
             _ => Cond::Always,
         }
     }
 }
-
-/// As a table of type `ip` takes it.
-const IPV4: &str = r"^0*(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.0*(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}$";
-/// And one of type `ipv6`, nearly.
-const IPV6: &str = r"^[0-9A-Fa-f:]*:[0-9A-Fa-f:]*(?:\.\d+){0,3}$";
 
 /// Who counts, and the table.
 fn of_counter(name: &str) -> (&str, Option<&str>) {
@@ -322,12 +374,17 @@ fn of_counter(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// A placeholder with what is behind so many bytes left out, as keys of a table are.
-fn cut(placeholder: &str, length: u64) -> String {
-    match placeholder.strip_suffix('}') {
-        Some(open) => format!("{open}|bytes(0, {length})}}"),
-        None => placeholder.to_owned(),
+/// What the table makes of a sample: an address, of which one of IPv4 is the same as it is in IPv6, unless it is read from a text;
+/// or a text of so many bytes.
+fn key(sample: &Sample, table: &StickTable) -> String {
+    let mut key = sample.clone();
+    match table.kind.as_str() {
+        "ip" | "ipv6" if key.kind == Type::Address => key.be_canonical(),
+        "ip" | "ipv6" => key.be_read_as_address(),
+        "string" => key.functions.push(format!("bytes(0, {})", table.length)),
+        _ => {}
     }
+    key.template()
 }
 
 fn rate(most: u64, period: Duration) -> Value {
@@ -373,7 +430,7 @@ pub(super) fn per_source(
                 let why = format!("nothing that our file has is tracked as sc{} here", shown(tracker));
                 return Err(at_rule(why));
             };
-            track.limits_connections.set(true);
+            track.is_limit.set(true);
             if track.cond != Cond::Always || !matches!(track.by, By::Source(_)) {
                 let why = "connections are limited for all clients of the frontend alike, by their addresses (`per_source`)";
                 return Err(at_rule(why.into()));

@@ -31,8 +31,9 @@ impl Context<'_> {
         if acts("require_auth") {
             return vec![self.require_auth(rule).map(Limit::Rule)];
         }
-        if acts("set_source") {
-            return vec![set_source(rule).map(Limit::Rule)];
+        if acts("set_source") && !rule.cond.mentions(&["source"]) {
+            let message = "`set-src` believes whoever comes, and each client can write what it wants: add a condition on `src`, the networks of the proxies in front";
+            self.notes.advise(rule.span, message);
         }
         if !is_part_of_action(&rule.cond) {
             return vec![Ok(Limit::Rule(rule))];
@@ -124,24 +125,4 @@ fn groups(values: &[Value]) -> Vec<String> {
         _ => None,
     });
     texts.collect()
-}
-
-/// `set-src hdr(x-forwarded-for) if { src NETWORKS }`: those are the proxies that are trusted.
-fn set_source(mut rule: Rule) -> Result<Rule, Fault> {
-    let mut parts = rule.cond.conjuncts();
-    let is_source = |part: &Cond| matches!(part, Cond::Is(Is { key: "source", .. }));
-    let trusted = parts.iter().position(is_source).map(|at| parts.remove(at));
-    let Some(Cond::Is(Is { values, .. })) = trusted else {
-        let why = "`set-src` believes everybody; write set_source = { trusted = [..] } with the networks of the proxies in front";
-        return Err(Fault { span: Some(rule.span), why: why.into() });
-    };
-    if parts.iter().any(is_part_of_action) {
-        return Err(Fault { span: Some(rule.span), why: "its condition is none of ours".into() });
-    }
-    for (key, value) in &mut rule.does {
-        if let ("set_source", Value::Table(entries)) = (key.as_str(), value) {
-            entries.insert(0, ("trusted".to_owned(), Value::List(values.clone())));
-        }
-    }
-    Ok(Rule { cond: Cond::all(parts), ..rule })
 }

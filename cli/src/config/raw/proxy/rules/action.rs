@@ -17,6 +17,18 @@ use crate::config::{
     text,
 };
 
+/// Where `set_source` takes the address from.
+#[derive(Debug)]
+pub(crate) enum SourceFrom {
+    List {
+        trusted: Vec<Network>,
+        /// `unix` is among them.
+        unix: bool,
+        header: String,
+    },
+    Text(At<String>),
+}
+
 /// One thing that a rule does; texts and names of backends are not resolved yet.
 #[derive(Debug)]
 pub(crate) enum Action {
@@ -31,12 +43,7 @@ pub(crate) enum Action {
     SetPath(At<String>),
     ReplacePath(Replacement),
     SetQuery(At<String>),
-    SetSource {
-        trusted: Vec<Network>,
-        /// `unix` is among them.
-        unix: bool,
-        header: String,
-    },
+    SetSource(SourceFrom),
     Backend(At<String>),
     Server(At<String>),
     IgnorePersistence,
@@ -214,10 +221,14 @@ fn method(text: &str) -> Result<String, String> {
     }
 }
 
-/// `{ trusted = [..], header = .. }`
+/// `{ trusted = [..], header = .. }`, or a text.
 fn set_source(value: &Value<'_>) -> Option<Action> {
-    let mut fields =
-        value.fields("`set_source`".into(), "a table, as in { trusted = [\"192.0.2.0/24\"] }")?;
+    if let Some(text) = value.as_str() {
+        return Some(Action::SetSource(SourceFrom::Text(At::new(text.to_owned(), value.span))));
+    }
+    let expected =
+        "a table, as in { trusted = [\"192.0.2.0/24\"] }, or a text, as in \"{request.header.x-real-ip}\"";
+    let mut fields = value.fields("`set_source`".into(), expected)?;
     fields.span = value.span;
     fields.require("trusted", "trusted = [\"192.0.2.0/24\"], the proxies in front of this one");
     let expected =
@@ -237,7 +248,7 @@ fn set_source(value: &Value<'_>) -> Option<Action> {
         None => "X-Forwarded-For".to_owned(),
     };
     fields.finish(|_| None);
-    Some(Action::SetSource { trusted, unix: !unix.is_empty(), header })
+    Some(Action::SetSource(SourceFrom::List { trusted, unix: !unix.is_empty(), header }))
 }
 
 fn read_answers(fields: &Fields<'_>, actions: &mut Vec<At<Action>>) {
