@@ -46,7 +46,7 @@ pub(crate) struct Record {
     pub(crate) served_by: ServedBy,
     pub(crate) retries: u32,
     pub(crate) is_redispatched: bool,
-    /// Its place in the line of its server, and in that of its backend; 0 if it did not wait.
+    /// Its turn in the line of its server, and in that of its backend; 0 if it did not wait.
     pub(crate) in_line: (u32, u32),
     /// Why its server was chosen, and if a rule has chosen its backend.
     pub(crate) chosen: Chosen,
@@ -300,7 +300,6 @@ impl Record {
 
     /// An attempt has failed; another one begins.
     pub(crate) fn tries_again(&mut self) {
-        self.connected = None;
         self.phase = Phase::Connect;
     }
 

@@ -22,7 +22,7 @@ use crate::{
     health::passive::Seen,
     log::{Phase, Record, ServedBy},
     metrics::{BackendCounters, Event},
-    node::{Asker, BackendShared, Grant},
+    node::{Asker, BackendShared},
     proxy_protocol::introduction::{self, Introduction},
     stream,
     trace::Chosen,
@@ -79,24 +79,21 @@ struct Course {
     dequeued: Option<Instant>,
     /// The server of that attempt.
     server: Option<usize>,
-    /// Its places in the lines that it stood in: of those who want one server alone, of the others.
-    places: (u32, u32),
+    /// Its turns in the lines that it stood in: of those who want one server alone, of the others.
+    turns: (u32, u32),
 }
 
 impl Course {
-    fn enqueued(&mut self, wish: Wish, before: usize) {
-        let place = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+    fn enqueued(&mut self, wish: Wish) {
         self.is_in_line = true;
-        match wish {
-            Wish::Any => {
-                self.server = None;
-                self.places.1 = self.places.1.saturating_add(place);
-            }
-            Wish::Only(server) => {
-                self.server = Some(server);
-                self.places.0 = self.places.0.saturating_add(place);
-            }
-        }
+        self.server = if let Wish::Only(server) = wish { Some(server) } else { None };
+    }
+
+    /// It has left the line, for whatever reason.
+    fn had_turn(&mut self, wish: Wish, turn: u64) {
+        let turn = u32::try_from(turn).unwrap_or(u32::MAX);
+        let sum = if let Wish::Any = wish { &mut self.turns.1 } else { &mut self.turns.0 };
+        *sum = sum.saturating_add(turn);
     }
 }
 
@@ -137,7 +134,7 @@ impl Search {
         record.retries = self.retries;
         record.is_redispatched = self.redispatches > 0;
         let Some(course) = self.course.as_ref().map(Cell::get) else { return };
-        record.in_line = course.places;
+        record.in_line = course.turns;
         if course.is_in_line {
             record.phase = Phase::Queue;
         }
@@ -433,21 +430,22 @@ impl Search {
         let alone = if let Wish::Only(server) = wish { Some(state.servers[server].number) } else { None };
         let (place, granted) = {
             let mut line = state.shared.line();
-            self.note(|course| course.enqueued(wish, line.len_of(node.generation, wish)));
+            self.note(|course| course.enqueued(wish));
             line.push(node.generation, wish, alone, asker)
         };
-        let in_line = InLine { backend: &state.shared, place };
+        let mut in_line = InLine { search: self, backend: &state.shared, wish, place, turn: None };
         self.is_here_too();
         // A slot that was freed before we were in line is found here.
         state.shared.serve_line();
         let granted = deadline.limit(self.config().timeout.queue, granted).await;
+        in_line.turn = granted.as_ref().ok().and_then(|grant| Some(grant.as_ref().ok()?.turn));
         drop(in_line);
         self.note(|course| {
             course.is_in_line = false;
             course.dequeued = Some(Instant::now());
         });
         match granted {
-            Ok(grant) => Ok(grant.ok().and_then(Grant::take)),
+            Ok(granted) => Ok(granted.ok().and_then(|granted| granted.what.take())),
             Err(_) => {
                 self.count(Event::QueueTimeout);
                 let wanted = if let Wish::Only(server) = wish { Some(server) } else { None };
@@ -509,14 +507,19 @@ impl Search {
 
 /// A place in line; left when dropped, also by a client that goes away.
 struct InLine<'a> {
+    search: &'a Search,
     backend: &'a BackendShared,
+    wish: Wish,
     place: Place,
+    /// When it was served.
+    turn: Option<u64>,
 }
 
 impl Drop for InLine<'_> {
     fn drop(&mut self) {
         let mut line = self.backend.line();
-        line.remove(self.place);
+        let turn = line.remove(self.place);
         self.backend.recount(&line);
+        self.search.note(|course| course.had_turn(self.wish, self.turn.unwrap_or(turn)));
     }
 }

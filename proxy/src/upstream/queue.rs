@@ -14,8 +14,16 @@ pub(crate) struct Queue<G, A> {
     next: u64,
     /// By the generation of the configuration, whose indexes a wish has, and what they wait for; none empty.
     lines: BTreeMap<(u64, Wish), Line<G, A>>,
-    /// The most that ever waited for any server, or by its number for one alone.
-    peaks: BTreeMap<Option<u32>, usize>,
+    /// Of those who wait for any server, or by its number for one alone.
+    counts: BTreeMap<Option<u32>, Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// The most that ever waited.
+    peak: usize,
+    /// How many got what they waited for.
+    served: u64,
 }
 
 /// Requests with one wish.
@@ -51,19 +59,31 @@ pub(crate) enum Answer<G> {
 #[derive(Debug)]
 struct Waiter<G> {
     number: u64,
-    grant: oneshot::Sender<G>,
+    /// How many had been served when it came.
+    before: u64,
+    grant: oneshot::Sender<Granted<G>>,
+}
+
+/// What a request in line has got.
+#[derive(Debug)]
+pub(crate) struct Granted<G> {
+    pub(crate) what: G,
+    /// As [`Queue::remove`] has it.
+    pub(crate) turn: u64,
 }
 
 /// A place in the line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
     line: (u64, Wish),
+    alone: Option<u32>,
     number: u64,
+    before: u64,
 }
 
 impl<G, A> Default for Queue<G, A> {
     fn default() -> Self {
-        Self { next: 0, lines: BTreeMap::new(), peaks: BTreeMap::new() }
+        Self { next: 0, lines: BTreeMap::new(), counts: BTreeMap::new() }
     }
 }
 
@@ -75,19 +95,25 @@ impl<G, A> Queue<G, A> {
         wish: Wish,
         alone: Option<u32>,
         asker: impl FnOnce() -> A,
-    ) -> (Place, oneshot::Receiver<G>) {
+    ) -> (Place, oneshot::Receiver<Granted<G>>) {
         let (grant, granted) = oneshot::channel();
         let (number, line) = (self.next, (generation, wish));
         self.next += 1;
         let new = || Line { alone, asker: asker(), waiters: VecDeque::new() };
-        self.lines.entry(line).or_insert_with(new).waiters.push_back(Waiter { number, grant });
+        let before = self.counts.entry(alone).or_default().served;
+        self.lines.entry(line).or_insert_with(new).waiters.push_back(Waiter { number, before, grant });
         let (now, peak) = self.waiting_for(alone);
-        self.peaks.insert(alone, now.max(peak));
-        (Place { line, number }, granted)
+        self.counts.entry(alone).or_default().peak = now.max(peak);
+        (Place { line, alone, number, before }, granted)
     }
 
-    /// Leaves the line, if still in it.
-    pub(crate) fn remove(&mut self, place: Place) {
+    /// Leaves the line, if still in it. Whose turn it would have been: one more than were served while it waited.
+    pub(crate) fn remove(&mut self, place: Place) -> u64 {
+        self.leave(place);
+        self.counts.get(&place.alone).map_or(0, |counts| counts.served) - place.before + 1
+    }
+
+    fn leave(&mut self, place: Place) {
         let Some(Line { waiters, .. }) = self.lines.get_mut(&place.line) else { return };
         if let Ok(at) = waiters.binary_search_by_key(&place.number, |waiter| waiter.number) {
             waiters.remove(at);
@@ -126,11 +152,14 @@ impl<G, A> Queue<G, A> {
                 self.lines.remove(&key);
                 return true;
             }
-            Answer::Grant(grant) => {
-                if let Some(waiter) = line.waiters.pop_front()
-                    && let Err(back) = waiter.grant.send(grant)
-                {
-                    refused.push(back);
+            Answer::Grant(what) => {
+                if let Some(waiter) = line.waiters.pop_front() {
+                    let counts = self.counts.entry(line.alone).or_default();
+                    let turn = counts.served - waiter.before + 1;
+                    counts.served += 1;
+                    if let Err(back) = waiter.grant.send(Granted { what, turn }) {
+                        refused.push(back.what);
+                    }
                 }
                 if line.waiters.is_empty() {
                     self.lines.remove(&key);
@@ -148,12 +177,7 @@ impl<G, A> Queue<G, A> {
     pub(crate) fn waiting_for(&self, alone: Option<u32>) -> (usize, usize) {
         let lines = self.lines.values().filter(|line| line.alone == alone);
         let now = lines.map(|line| line.waiters.len()).sum();
-        (now, self.peaks.get(&alone).copied().unwrap_or(0))
-    }
-
-    /// How many have this wish.
-    pub(crate) fn len_of(&self, generation: u64, wish: Wish) -> usize {
-        self.lines.get(&(generation, wish)).map_or(0, |line| line.waiters.len())
+        (now, self.counts.get(&alone).map_or(0, |counts| counts.peak))
     }
 }
 
@@ -176,7 +200,12 @@ mod tests {
         })
     }
 
-    fn push(queue: &mut Queue<usize, ()>, wish: Wish) -> (Place, oneshot::Receiver<usize>) {
+    /// What somebody in line has got by now.
+    fn got<G>(receiver: &mut oneshot::Receiver<Granted<G>>) -> Result<G, oneshot::error::TryRecvError> {
+        receiver.try_recv().map(|granted| granted.what)
+    }
+
+    fn push(queue: &mut Queue<usize, ()>, wish: Wish) -> (Place, oneshot::Receiver<Granted<usize>>) {
         let alone = if let Wish::Only(server) = wish { Some(u32::try_from(server).unwrap()) } else { None };
         queue.push(1, wish, alone, || ())
     }
@@ -186,9 +215,9 @@ mod tests {
         let mut queue = Queue::default();
         let mut line: Vec<_> = (0..3).map(|_| push(&mut queue, Wish::Any).1).collect();
         serve(&mut queue, &mut [2]);
-        assert_eq!(line[0].try_recv(), Ok(0));
-        assert_eq!(line[1].try_recv(), Ok(0));
-        assert_eq!(line[2].try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert_eq!(got(&mut line[0]), Ok(0));
+        assert_eq!(got(&mut line[1]), Ok(0));
+        assert_eq!(got(&mut line[2]), Err(oneshot::error::TryRecvError::Empty));
         assert_eq!(queue.len(), 1);
     }
 
@@ -198,12 +227,12 @@ mod tests {
         let (_, mut for_second) = push(&mut queue, Wish::Only(1));
         let (_, mut for_any) = push(&mut queue, Wish::Any);
         serve(&mut queue, &mut [1, 0]);
-        assert_eq!(for_any.try_recv(), Ok(0));
-        assert_eq!(for_second.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert_eq!(got(&mut for_any), Ok(0));
+        assert_eq!(got(&mut for_second), Err(oneshot::error::TryRecvError::Empty));
         let (_, mut late) = push(&mut queue, Wish::Any);
         serve(&mut queue, &mut [0, 1]);
-        assert_eq!(for_second.try_recv(), Ok(1));
-        assert_eq!(late.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert_eq!(got(&mut for_second), Ok(1));
+        assert_eq!(got(&mut late), Err(oneshot::error::TryRecvError::Empty));
         assert_eq!((queue.waiting_for(None), queue.waiting_for(Some(1))), ((1, 1), (0, 1)));
         assert_eq!(queue.waiting_for(Some(0)), (0, 0), "who waits for any is at none");
     }
@@ -222,8 +251,8 @@ mod tests {
             Answer::Grant(asker)
         });
         assert!(refused.is_empty());
-        assert_eq!((line[0].try_recv(), line[1].try_recv()), (Ok(2), Ok(1)));
-        assert_eq!(line[2].try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert_eq!((got(&mut line[0]), got(&mut line[1])), (Ok(2), Ok(1)));
+        assert_eq!(got(&mut line[2]), Err(oneshot::error::TryRecvError::Empty));
     }
 
     #[test]
@@ -236,9 +265,21 @@ mod tests {
         drop(gone);
         assert_eq!(queue.len(), 2);
         assert_eq!(serve(&mut queue, &mut [2]), [0]);
-        assert_eq!(third.try_recv(), Ok(0));
+        assert_eq!(got(&mut third), Ok(0));
         queue.remove(first);
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn turn_is_one_more_than_were_served_meanwhile_whoever_gave_up() {
+        let mut queue = Queue::default();
+        let mut line: Vec<_> = (0..4).map(|_| push(&mut queue, Wish::Any)).collect();
+        assert_eq!([queue.remove(line[3].0), queue.remove(line[0].0)], [1, 1]);
+        serve(&mut queue, &mut [2]);
+        let turns: Vec<_> = line[1..3].iter_mut().map(|(_, got)| got.try_recv().unwrap().turn).collect();
+        assert_eq!(turns, [1, 2]);
+        let (late, _) = push(&mut queue, Wish::Any);
+        assert_eq!(queue.remove(late), 1);
     }
 
     #[test]
@@ -248,7 +289,7 @@ mod tests {
         let (_, mut waiting) = push(&mut queue, Wish::Any);
         let answer = |_: &(), wish| if wish == Wish::Only(3) { Answer::Leave } else { Answer::Wait };
         assert!(queue.serve(answer).is_empty());
-        assert_eq!(lost.try_recv(), Err(oneshot::error::TryRecvError::Closed));
-        assert_eq!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert_eq!(got(&mut lost), Err(oneshot::error::TryRecvError::Closed));
+        assert_eq!(got(&mut waiting), Err(oneshot::error::TryRecvError::Empty));
     }
 }

@@ -85,6 +85,25 @@ async fn what_is_tried_again_is_counted_and_a_plus_says_that_it_went_elsewhere()
     );
 }
 
+/// HAProxy's times, whose answer is none at all.
+#[tokio::test]
+async fn request_that_was_with_a_server_and_then_found_none_keeps_the_time_of_that_connect() {
+    let (syslog, dead) = (Syslog::start().await, Refusing::new());
+    let server = Scripted::start(|mut stream| async move {
+        read_message(&mut stream).await;
+    })
+    .await;
+    let mut config = http_config(&[server.address, dead.address]);
+    let backend = &mut config.backends[0];
+    (backend.retries, backend.redispatch, backend.options.retry.empty_response) = (1, true, true);
+    syslog.receive_from(&mut config);
+    let proxy = Proxy::start(config).unwrap();
+    assert!(ask(&mut connect(&proxy).await, GET).await.starts_with("HTTP/1.1 503 "));
+    let line = syslog.line().await;
+    assert!(line.starts_with("front back/s2 T/T/T/-1/T 503 "), "{line}");
+    assert!(line.contains(" SC-- 1/1/0/0/+1 0/0 "), "{line}");
+}
+
 #[tokio::test]
 async fn monitors_and_what_the_file_leaves_out_have_no_line() {
     let (syslog, server, dead) = (Syslog::start().await, Recording::answering(OK).await, Refusing::new());
