@@ -9,7 +9,12 @@ use rustls::{
     version,
 };
 
-use super::{provider, resolver::Resolver, session::cipher_name, tickets::SharedTickets};
+use super::{
+    provider,
+    resolver::Resolver,
+    session::cipher_name,
+    tickets::{Scoped, SharedTickets},
+};
 use crate::config::{Frontend, Mode, TicketSecret, Tls, TlsVersion};
 
 /// Protocols that are offered to a client that asks (RFC 7301).
@@ -29,10 +34,10 @@ impl Acceptor {
     /// Of the listener at this place among those of its frontend, if it speaks TLS.
     pub(crate) fn of(frontend: &Frontend, place: usize, secret: Option<&TicketSecret>) -> Option<Arc<Self>> {
         let tls = frontend.tls.get(&place)?;
-        Some(Arc::new(Self::new(tls, frontend.mode, secret)))
+        Some(Arc::new(Self::new(tls, frontend, secret)))
     }
 
-    fn new(tls: &Tls, mode: Mode, secret: Option<&TicketSecret>) -> Self {
+    fn new(tls: &Tls, frontend: &Frontend, secret: Option<&TicketSecret>) -> Self {
         let versions: Vec<&SupportedProtocolVersion> =
             [(TlsVersion::Tls12, &version::TLS12), (TlsVersion::Tls13, &version::TLS13)]
                 .into_iter()
@@ -49,7 +54,7 @@ impl Acceptor {
             }));
         // Who writes a list has an order in mind.
         config.ignore_client_order = !tls.ciphers.is_empty() || !tls.ciphersuites.is_empty();
-        if mode == Mode::Http {
+        if frontend.mode == Mode::Http {
             config.alpn_protocols = ALPN_HTTP.iter().map(|name| name.to_vec()).collect();
         }
         config.enable_secret_extraction = true;
@@ -60,7 +65,7 @@ impl Acceptor {
             None => TICKETS.clone(),
         };
         if let Some(tickets) = tickets {
-            config.ticketer = tickets;
+            config.ticketer = Arc::new(Scoped::new(tickets, &frontend.name));
         }
         Self { config: Arc::new(config) }
     }

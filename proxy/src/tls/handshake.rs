@@ -26,8 +26,8 @@ use crate::{
 };
 use std::rc::Rc;
 
-/// Bytes of the other side's messages that are held at a time: a chain of certificates may be long.
-const LONGEST: usize = 128 * 1024;
+/// Bytes of a client's messages that are held at a time: a ClientHello with the keys of all groups there are is a tenth of it.
+const LONGEST: usize = 32 * 1024;
 
 /// Why a client is not served.
 #[derive(Debug, thiserror::Error)]
@@ -113,14 +113,11 @@ impl Handshake {
             match self.step(buffers)? {
                 Step::On => {}
                 Step::Show => {
-                    if !self.show_more()? {
+                    if !self.show_more() {
                         ready!(self.poll_read(socket, buffers, context))?;
                     }
                 }
-                Step::Send => {
-                    ready!(self.poll_send(socket, context)).map_err(HandshakeError::Broken)?;
-                    self.sent();
-                }
+                Step::Send => ready!(self.poll_send(socket, context)).map_err(HandshakeError::Broken)?,
                 Step::Done => return Poll::Ready(Ok(())),
             }
         }
@@ -151,7 +148,11 @@ impl Handshake {
                     }
                 }
             }
-            Ok(ConnectionState::TransmitTlsData(_)) => Ok(Step::Send),
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                // It is in the outbox, and nothing else is done before that is empty.
+                data.done();
+                Ok(Step::Send)
+            }
             Ok(ConnectionState::BlockedHandshake) => Ok(Step::Show),
             Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done),
             Ok(_) => Err(HandshakeError::Closed),
@@ -168,24 +169,18 @@ impl Handshake {
         step
     }
 
-    /// One whole record more, if it is here.
-    fn show_more(&mut self) -> Result<bool, HandshakeError> {
-        let Some(inbox) = &self.inbox else { return Ok(false) };
-        let too_long =
-            |_| HandshakeError::Refused(rustls::Error::General("a record that is too long".into()));
+    /// One whole record more, if it is here. What is none, or is too long for one, is shown as it is: rustls refuses it in the
+    /// words of TLS.
+    fn show_more(&mut self) -> bool {
+        let Some(inbox) = &self.inbox else { return false };
         let rest = &inbox.filled()[self.shown..];
-        match whole(rest).map_err(too_long)? {
-            // No TLS: its words are no lengths.
-            _ if matches!(rest, [kind, major, ..] if !(20..=23).contains(kind) || *major != 3) => {
-                self.shown = inbox.len();
-                Ok(true)
-            }
-            Some(length) => {
-                self.shown += length;
-                Ok(true)
-            }
-            None => Ok(false),
-        }
+        let is_other = matches!(rest, [kind, major, ..] if !(20..=23).contains(kind) || *major != 3);
+        self.shown = match whole(rest) {
+            Ok(Some(length)) if !is_other => self.shown + length,
+            Ok(None) if !is_other => return false,
+            Ok(_) | Err(_) => inbox.len(),
+        };
+        true
     }
 
     fn poll_read(
@@ -233,19 +228,12 @@ impl Handshake {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells rustls that what it wanted to send is sent.
-    fn sent(&mut self) {
-        if let Ok(ConnectionState::TransmitTlsData(data)) = self.connection.process_tls_records(&mut []).state
-        {
-            data.done();
-        }
-    }
-
     /// Tells the other side why it is refused, if that can be done at once.
+    ///
+    /// rustls has its alert ready then and gives it before it looks at a byte. It is asked once, and with what it has not
+    /// discarded: it knows the places of parts of messages therein.
     pub(super) fn say_why(&mut self, socket: &TcpStream, buffers: &Rc<BufferPool>) {
-        self.inbox = None;
-        self.shown = 0;
-        while let Ok(Step::On) = self.step(buffers) {}
+        let _ = self.step(buffers);
         if let Some(outbox) = &mut self.outbox {
             // Who does not take it learns it by the end of the connection.
             let _ = outbox.write_to(socket);

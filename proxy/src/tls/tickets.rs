@@ -6,10 +6,14 @@
 //! ```
 //! A nonce is random and two nodes use the same key, so the cipher is one that a nonce that comes twice does not break (RFC 8452).
 
+mod scope;
+
 use std::{
     fmt,
     time::{SystemTime, UNIX_EPOCH},
 };
+
+pub(super) use scope::Scoped;
 
 use aws_lc_rs::{
     aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},

@@ -204,6 +204,69 @@ async fn thousands_of_half_open_handshakes_keep_nobody_from_being_served() {
     assert_eq!(counter(&proxy, "tls_handshakes_total"), 1);
 }
 
+/// Parts of messages, and then what no handshake has: rustls is not asked for what it was not given.
+#[tokio::test]
+async fn part_of_a_message_and_garbage_behind_it_is_refused_counted_and_said() {
+    let syslog = Syslog::start().await;
+    let mut config = answering();
+    syslog.receive_from(&mut config);
+    let proxy = Proxy::start(config).unwrap();
+    let record = |kind: u8, content: &[u8]| {
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[kind, 3, 1, length[0], length[1]], content].concat()
+    };
+    let part = record(22, &[1]);
+    let behind: [&[u8]; 7] = [
+        &[22, 3, 1, 0xff, 0xff],
+        &record(99, b"zz"),
+        &record(21, &[2, 40]),
+        &record(20, &[1]),
+        &record(23, &[0; 30]),
+        &[&record(22, &[0xff, 0xff, 0xff])[..], &vec![0; 70_000]].concat(),
+        b"GET / HTTP/1.1\r\n\r\n",
+    ];
+    for (number, behind) in behind.iter().enumerate() {
+        let mut client = rig::connect(&proxy).await;
+        // It may be closed before all of it is taken.
+        let _ = client.write_all(&[&part, *behind].concat()).await;
+        let mut said = Vec::new();
+        let _ = client.read_to_end(&mut said).await;
+        // rustls has no alert for a record of another kind between two parts, and who sends on loses it by a reset.
+        assert!(said.first() == Some(&21) || (1..=5).contains(&number), "{number}: {said:?}");
+        let line = syslog.line().await;
+        assert!(line.starts_with("front/1: SSL handshake failure ("), "{number}: {line}");
+        counted(&proxy, "tls_handshake_failures_total", number as u64 + 1).await;
+    }
+}
+
+/// Whoever diverts a connection of a client cannot bring it to the servers of another frontend.
+#[tokio::test]
+async fn session_of_one_frontend_is_not_gone_on_with_at_another() {
+    let mut config = answering();
+    let mut other = config.frontends[0].clone();
+    other.name = "other".into();
+    config.frontends.push(other);
+    let proxy = Proxy::start(config).unwrap();
+    let clients = VERSIONS.map(client);
+    let resumed = |place: usize| {
+        let status = proxy.status();
+        let mut counters = status.frontends[place].counters.iter();
+        counters.find(|(counter, _)| *counter == "tls_resumptions_total").unwrap().1
+    };
+    for (place, expected) in [(0, [0, 0]), (0, [2, 0]), (1, [2, 0])] {
+        let front = proxy.status().frontends[place].binds[0].address.unwrap();
+        let clients = clients.clone();
+        apart(move || {
+            for client in &clients {
+                let mut peer = connect(front, client, "a.example");
+                ask(&mut peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0);
+            }
+        })
+        .await;
+        assert_eq!([resumed(0), resumed(1)], expected);
+    }
+}
+
 /// The same client again: also behind a reload, which keeps the keys of tickets.
 #[tokio::test]
 async fn client_that_comes_again_goes_on_with_its_session() {
