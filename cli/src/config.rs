@@ -31,7 +31,10 @@ pub use effective::effective;
 pub use identify::{Unidentified, identify};
 pub use model::Config;
 
-pub(crate) use convert::{MAXCONN, loops, statistics::open as statistics_are_open};
+pub(crate) use convert::{
+    MAXCONN, loops,
+    statistics::{hidden_route, open as statistics_are_open},
+};
 
 use diagnostic::Report;
 

@@ -144,7 +144,10 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
         match config::parse(&toml, &options.output) {
             Err(report) => return Err(Refused::Bug(Box::new(Bug { report, toml }))),
             Ok(made) if finish::forget_idle_paths(&mut sections, &made.proxy) => {}
-            Ok(_) => break toml,
+            Ok(made) => {
+                finish::hidden_routes(&sections, &made.proxy, &world);
+                break toml;
+            }
         }
     };
     let opened = notes.opened();

@@ -40,7 +40,7 @@ const ADDRESSES: [&str; 7] = [
 ];
 
 /// Of a text another text; those that stand twice come more often.
-const CONVERTERS: [&str; 24] = [
+const CONVERTERS: [&str; 26] = [
     "",
     "",
     "",
@@ -64,6 +64,8 @@ const CONVERTERS: [&str; 24] = [
     ",map_str(FILES/generated.map)",
     ",map_str(FILES/generated.map,a)",
     ",map_beg(FILES/generated.map)",
+    ",map_int(FILES/numbers.map)",
+    ",map_int(FILES/numbers.map,a)",
     ",map_end(FILES/generated.map,none)",
 ];
 
@@ -208,7 +210,7 @@ impl Choices {
             fields.push(format!("X: {}", self.of(&VALUES)));
         }
         if self.below(2) == 0 {
-            let of_cookie = |value: &str| value.replace([',', ';', '"', '%'], "");
+            let of_cookie = |value: &str| value.replace([',', ';', '"', '%', '+'], "");
             fields.push(match self.below(7) {
                 0 => self
                     .of(&["Cookie: b=1; a=", "Cookie: a=", "Cookie: a=; b=1", "Cookie: b=1;a="])

@@ -13,7 +13,10 @@ fn values_are_there_and_are_numbers_and_addresses_where_they_were() {
         values.iter().map(|value| get("/", &[&format!("{name}: {value}")])).collect()
     };
     all_the_same(&both, "WEB", &of("Cookie", &["a=", "a=1", "a", "a=; b=1", "b=1; a=", "b=1;a="]));
-    let numbers = ["false", "true", "0", "00", "1", "-1", "+1", "2x", "x, 2", "0,0", "", "a+b%20c"];
+    let numbers = [
+        "false", "true", "0", "00", "1", "-1", "+1", "2x", "02", "1.0", "-", "-x", "-01", "-0", "+", "x, 2",
+        "0,0", "", "a+b%20c",
+    ];
     all_the_same(&both, "WEB", &of("X-Canary", &numbers));
     let addresses = [
         "10.1.2.3",

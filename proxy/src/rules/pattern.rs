@@ -3,6 +3,7 @@
 use std::{fmt, ops::Range};
 
 use regex::bytes::Regex;
+use regex_syntax::hir::{Look, literal::Extractor};
 
 use crate::{
     expression,
@@ -48,6 +49,21 @@ impl Pattern {
     /// As it was written.
     pub fn source(&self) -> &str {
         self.regex.as_str()
+    }
+
+    /// Texts with one of which all begin in which it matches; none where that can't be told.
+    pub fn beginnings(&self) -> Vec<Vec<u8>> {
+        let Ok(hir) = expression::parser().build().parse(self.source()) else { return Vec::new() };
+        if !hir.properties().look_set_prefix().contains(Look::Start) {
+            return Vec::new();
+        }
+        let literals = Extractor::new().extract(&hir);
+        let literals =
+            literals.literals().unwrap_or_default().iter().map(|literal| literal.as_bytes().to_vec());
+        let mut literals: Vec<Vec<u8>> = literals.collect();
+        // Where case does not count, as it is mostly written.
+        literals.sort_by_key(|literal| literal.iter().filter(|byte| byte.is_ascii_uppercase()).count());
+        literals
     }
 
     pub(crate) fn is_match(&self, text: &[u8]) -> bool {
@@ -133,6 +149,21 @@ mod tests {
         }
         let error = Pattern::new("(a{1000}){1000}").unwrap_err();
         assert!(error.message.contains("1 MiB"), "{}", error.message);
+    }
+
+    #[test]
+    fn beginnings_are_those_of_all_that_matches() {
+        let of = |source: &str| -> Vec<String> {
+            let beginnings = Pattern::new(source).unwrap().beginnings();
+            beginnings.into_iter().map(|text| String::from_utf8(text).unwrap()).collect()
+        };
+        assert_eq!(of("^/shop"), ["/shop"]);
+        assert_eq!(of(r"^/shop\.old/(a|b)?"), ["/shop.old/a", "/shop.old/b", "/shop.old/"]);
+        assert_eq!(of("^/(?:a|b)$"), ["/a", "/b"]);
+        assert_eq!(of("(?i)^/a"), ["/a", "/A"]);
+        for source in ["/shop", "^[^/]", "(?:^|/)a", "", "^", "^/a|b"] {
+            assert!(of(source).iter().all(String::is_empty), "{source}: {:?}", of(source));
+        }
     }
 
     #[test]

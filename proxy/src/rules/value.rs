@@ -34,6 +34,15 @@ impl ValuePattern {
         }
     }
 
+    /// See [`Pattern::beginnings`].
+    pub fn beginnings(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Exact(text) | Self::Prefix(text) => vec![text.clone().into_bytes()],
+            Self::Regex(pattern) => pattern.beginnings(),
+            Self::Present | Self::Absent | Self::Suffix(_) | Self::Contains(_) => Vec::new(),
+        }
+    }
+
     /// Does it match whatever `other` matches? False if that can't be told.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         match (self, other) {
@@ -74,6 +83,15 @@ impl PathPattern {
             Self::Prefix(text) => text == "/" || below(path, text.as_bytes()).is_some(),
             Self::Suffix(text) => path.ends_with(text.as_bytes()),
             Self::Regex(pattern) => pattern.is_match(path),
+        }
+    }
+
+    /// See [`Pattern::beginnings`].
+    pub fn beginnings(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Exact(text) | Self::Prefix(text) => vec![text.clone().into_bytes()],
+            Self::Regex(pattern) => pattern.beginnings(),
+            Self::Suffix(_) => Vec::new(),
         }
     }
 

@@ -69,6 +69,8 @@ pub(super) enum Function {
         /// IPv6 has no value without it.
         v6: Option<u8>,
     },
+    /// The number that it begins with.
+    Number,
     /// What is left of a number.
     Modulo(NonZeroU64),
     Default(Box<[u8]>),
@@ -117,6 +119,7 @@ pub const FUNCTIONS: &[Signature] = &[
     row("xxh64", "xxh64", "xxh64"),
     row("address", "address", "hdr_ip"),
     row("mask", "mask(24, 64)", "ipmask"),
+    row("number", "number", "-"),
     row("modulo", "modulo(100)", "mod"),
     row("map", "map(\"NAME\")", "map(FILE)"),
     row("default", "default(\"none\")", "-"),
@@ -157,6 +160,7 @@ impl Function {
             "sha256" => none(Self::Sha256),
             "xxh64" => none(Self::Xxh64),
             "address" => none(Self::Address),
+            "number" => none(Self::Number),
             "field" | "word" => match arguments {
                 [Argument::Number(index), Argument::Text(delimiters), rest @ ..] if rest.len() < 2 => {
                     let otherwise = match rest.first() {
@@ -395,6 +399,10 @@ impl<'a> Work<'a> {
                 Some(address) => self.make(|_, out| headers::put_address(address, out)),
                 None => self.current = Current::Absent,
             },
+            Function::Number => match number(text) {
+                Some(number) => self.make(|_, out| out.put(&ShortText::display(number))),
+                None => self.current = Current::Absent,
+            },
             Function::Modulo(by) => {
                 let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i128>().ok());
                 match number {
@@ -457,6 +465,19 @@ impl<'a> Work<'a> {
             self.make(|text, out| out.extend(text.iter().map(|&byte| change(byte))));
         }
     }
+}
+
+/// The number that a text begins with, as HAProxy makes a number of it: 0 if it begins with none, and nothing of nothing.
+fn number(text: &[u8]) -> Option<i64> {
+    let (is_negative, digits) = match text {
+        [] => return None,
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let number =
+        digits.fold(0, |number: i64, digit| number.saturating_mul(10).saturating_add((digit - b'0').into()));
+    Some(if is_negative { -number } else { number })
 }
 
 /// Where the field is: the first is 1, the last -1. Fields stand between delimiters; words are those that are not empty.

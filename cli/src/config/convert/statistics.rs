@@ -2,7 +2,7 @@
 
 use lb_proxy::{
     config::{Mode, Statistics},
-    rules::{Action, Condition, PathPattern, Rule},
+    rules::{Action, Condition, PathPattern, Rule, ValuePattern},
 };
 
 use super::rules;
@@ -64,6 +64,18 @@ pub(crate) fn open(frontend: &str, uri: &str) -> String {
     )
 }
 
+/// What is said of a rule that sends requests to a backend by their path, where the page takes all of them.
+pub(crate) fn hidden_route(rules: &[Rule], statistics: &Statistics) -> Option<String> {
+    let sends = |rule: &&Rule| rule.then.iter().any(Action::chooses_backend);
+    let paths = rules.iter().filter(sends).flat_map(|rule| paths(&rule.when));
+    let path = paths.into_iter().find(|path| statistics.has_page() && statistics.takes(path))?;
+    Some(format!(
+        "the statistics take all that begins with {}, so what a rule sends to a backend by a path that begins with {} never gets there",
+        statistics.uri,
+        String::from_utf8_lossy(&path).escape_debug()
+    ))
+}
+
 /// Requests that a rule or the default backend is meant for, and that the page takes.
 fn hidden(
     section: &Named<Section>,
@@ -72,21 +84,8 @@ fn hidden(
     span: Span,
     report: &Report<'_>,
 ) {
-    if !statistics.has_page() {
-        return;
-    }
     let uri = &statistics.uri;
-    let sends = |rule: &&Rule| rule.then.iter().any(Action::chooses_backend);
-    if let Some(path) = rules
-        .iter()
-        .filter(sends)
-        .flat_map(|rule| paths(&rule.when))
-        .find(|path| statistics.takes(path.as_bytes()))
-    {
-        let message = format!(
-            "the statistics take all that begins with {uri}, so what a rule sends to a backend by its path {path} never \
-             gets there"
-        );
+    if let Some(message) = hidden_route(rules, statistics) {
         report.warning(span, message);
     }
     let has_backend = section.value.kind == raw::Kind::Listen || section.value.default_backend_given;
@@ -109,7 +108,8 @@ fn half_guarded(rules: &[Rule], statistics: &Statistics, span: Span, report: &Re
             Action::Deny(_) | Action::Tarpit(_) | Action::Redirect(_) | Action::Respond(_)
         )
     };
-    let is_it = |path: &str| path.trim_end_matches('/') == uri.trim_end_matches('/');
+    let bare = |path: &[u8]| path.strip_suffix(b"/").unwrap_or(path).to_vec();
+    let is_it = |path: Vec<u8>| bare(&path) == bare(uri.as_bytes());
     let guards = |rule: &Rule| rule.then.iter().any(refuses) && paths(&rule.when).into_iter().any(is_it);
     if rules.iter().any(guards) {
         let message = format!(
@@ -120,16 +120,14 @@ fn half_guarded(rules: &[Rule], statistics: &Statistics, span: Span, report: &Re
     }
 }
 
-/// The paths that a condition is about.
-fn paths(when: &Condition) -> Vec<&str> {
+/// Those with one of which all paths begin that a part of the condition is about.
+fn paths(when: &Condition) -> Vec<Vec<u8>> {
+    const OF_PATH: [&str; 2] = ["{request.path}", "{request.target}"];
     match when {
         Condition::All(list) | Condition::Any(list) => list.iter().flat_map(paths).collect(),
-        Condition::Path(patterns) => {
-            let path = patterns.iter().filter_map(|pattern| match pattern {
-                PathPattern::Exact(path) | PathPattern::Prefix(path) => Some(path.as_str()),
-                PathPattern::Suffix(_) | PathPattern::Regex(_) => None,
-            });
-            path.collect()
+        Condition::Path(patterns) => patterns.iter().flat_map(PathPattern::beginnings).collect(),
+        Condition::Value(value, patterns) if OF_PATH.contains(&value.source()) => {
+            patterns.iter().flat_map(ValuePattern::beginnings).collect()
         }
         _ => Vec::new(),
     }

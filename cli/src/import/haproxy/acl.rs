@@ -174,6 +174,7 @@ pub(super) struct Pattern {
 }
 
 /// A criterion with its flags and values.
+#[derive(Clone)]
 pub(super) struct Test {
     /// The criterion.
     pub(super) word: Word,

@@ -117,6 +117,22 @@ impl<'f> Maps<'f> {
         })
     }
 
+    /// Keys of our map are texts, so a number has to be written in the one way in which it is found: what is in the way, if
+    /// anything is.
+    pub(super) fn odd_number(&self, file: &str, word: &str) -> Option<String> {
+        let is_plain = |key: &str| key.parse::<i64>().is_ok_and(|number| number.to_string() == key);
+        let lines = match self.lines(file) {
+            Ok(lines) => lines,
+            Err(why) => return Some(format!("`{word}`: whether its keys are numbers can't be told: {why}")),
+        };
+        let mut keys = lines.iter().filter_map(|line| line.split_ascii_whitespace().next());
+        let key = keys.find(|key| !is_plain(key))?;
+        Some(format!(
+            "`{word}`: our map goes by texts, and `{}` in {file} is no number in its shortest form: write it so",
+            shown(key)
+        ))
+    }
+
     /// Name, file and kind of each.
     pub(super) fn all(&self) -> Vec<(String, String, &'static str)> {
         let known = self.known.borrow();

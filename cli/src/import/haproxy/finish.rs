@@ -5,13 +5,17 @@ mod backend;
 mod frontend;
 mod listen;
 mod logs;
+mod made;
 mod otherwise;
 mod servers;
 mod statistics;
 mod stick;
 mod timeouts;
 
-pub(super) use self::logs::of_process as log_of_process;
+pub(super) use self::{
+    logs::of_process as log_of_process,
+    made::{forget_idle_paths, hidden_routes},
+};
 
 use std::{
     cell::{Cell, RefCell},
@@ -498,19 +502,6 @@ fn hashes(world: &World<'_>) {
                     begin anew. So it is in all of this file";
         world.notes.advise(span, note);
     }
-}
-
-/// Takes `ambiguous_path` out of frontends of which no rule looks at paths; says whether there was one.
-pub(super) fn forget_idle_paths(finished: &mut [Finished], made: &lb_proxy::Config) -> bool {
-    let looks = |name: &str| {
-        let mut frontends = made.frontends.iter().filter(|frontend| frontend.name == name);
-        frontends.any(|frontend| lb_proxy::rules::looks_at_path(frontend, &made.backends))
-    };
-    let mut gone = false;
-    for one in finished.iter_mut().filter(|one| one.kind != Kind::Backend && !looks(&one.name)) {
-        gone |= one.keys.take("ambiguous_path").is_some();
-    }
-    gone
 }
 
 /// A rule that asks a variable is nothing where the rule that sets it is lost. Until none is left.

@@ -177,6 +177,28 @@ impl Sample {
         }
     }
 
+    /// A text becomes a number as HAProxy makes one of it: what it begins with, and 0 where that is none.
+    pub(super) fn be_read_as_number(&mut self) {
+        const OF_CLIENT: [&str; 5] = [
+            "request.header.",
+            "request.header_value.",
+            "request.query.",
+            "request.cookie.",
+            "response.header.",
+        ];
+        let is_count = |function: &String| ["length", "crc32", "number"].contains(&function.as_str());
+        let is_ours = match (&self.base, self.functions.last()) {
+            (_, Some(last)) => is_count(last),
+            (Base::Placeholder(name), None) => !OF_CLIENT.iter().any(|of| name.starts_with(of)),
+            (Base::Constant(_), None) => true,
+        };
+        if self.kind == Type::Number && is_ours {
+            return;
+        }
+        self.functions.push("number".to_owned());
+        self.kind = Type::Number;
+    }
+
     /// A text becomes an address as HAProxy makes one of it, which takes four numbers whatever but a digit and a dot follows.
     pub(super) fn be_read_as_address(&mut self) {
         if self.kind != Type::Address {
@@ -223,7 +245,9 @@ impl Sample {
         let is_default = |at: usize| self.functions.get(at).is_some_and(|next| next.starts_with("default("));
         let may_fail = |at: &usize| {
             let function = self.functions[*at].as_str();
-            ["field(", "base64_decode", "address"].iter().any(|failing| function.starts_with(failing))
+            ["field(", "base64_decode", "address", "number"]
+                .iter()
+                .any(|failing| function.starts_with(failing))
                 || function.starts_with("mask(") && (!self.is_of_connection() || !function.contains(','))
                 || function.starts_with("map(") && !function.contains(',')
         };

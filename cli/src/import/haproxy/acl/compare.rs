@@ -85,6 +85,13 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
         let why = "rules see the path and the query of a target, also where a client has sent it with scheme and host";
         return Err(Fault::at(&test.word, why));
     }
+    // Our text is in small letters, so that a pattern in others would never match.
+    if name == "client_hello.sni"
+        && test.patterns.iter().any(|pattern| !pattern.fold && has_case(&pattern.word.text, "lower"))
+    {
+        let patterns = test.patterns.iter().map(|one| Pattern { fold: true, ..one.clone() }).collect();
+        return compare(&Test { patterns, ..test.clone() }, scope);
+    }
     let any_value = test.sample.converters.is_empty() && test.sample.arguments.len() < 2;
     let place = match name {
         "request.path" if any_value => Place::Path,

@@ -13,12 +13,18 @@ const fn mark(keys: &'static [&'static str], texts: &'static [&'static str], mes
     Mark { keys, texts, message }
 }
 
-pub(super) const MARKS: [Mark; 7] = [
+pub(super) const MARKS: [Mark; 8] = [
     mark(
         &["host"],
         &["{request.host"],
         "Host is compared without its port and a dot at its end, and without regard to case; a request that has none, \
          or an empty one, is for no host. HAProxy compares what was sent",
+    ),
+    mark(
+        &["sni"],
+        &["{client_hello.sni"],
+        "the server that a TLS client names is compared, and written, in small letters, since a name has no case; HAProxy compares \
+         what was sent, unless `-i` says otherwise",
     ),
     mark(
         &["query"],
