@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Command, CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::Exit;
 
@@ -94,6 +94,12 @@ enum Verb {
     /// The second process of `run`; not for people
     #[command(hide = true)]
     Speaker(speaker::SpeakerArguments),
+}
+
+/// Verbs, options and what they take, as the program reads them.
+#[must_use]
+pub fn grammar() -> Command {
+    Arguments::command()
 }
 
 /// Runs the program: arguments from the command line, errors to stderr.

@@ -8,6 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[path = "house/commands.rs"]
+mod commands;
+#[path = "house/pages.rs"]
+mod pages;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace").to_owned()
 }
@@ -316,60 +321,6 @@ fn every_test_that_the_ledger_of_http_names_exists() {
     let expected = (1..=45).map(|n| format!("H{n}")).chain((1..=6).map(|n| format!("R{n}")));
     wrong.extend(expected.filter(|id| !rows.contains(id.as_str())).map(|id| format!("no row {id}")));
     none(&wrong);
-}
-
-/// GitHub's anchor of a heading.
-fn anchor(heading: &str) -> String {
-    heading
-        .trim_start_matches('#')
-        .trim()
-        .chars()
-        .filter_map(|c| match c {
-            ' ' | '-' => Some('-'),
-            '_' => Some('_'),
-            _ => c.is_alphanumeric().then(|| c.to_ascii_lowercase()),
-        })
-        .collect()
-}
-
-#[test]
-fn links_of_the_book_resolve() {
-    let mut wrong = Vec::new();
-    for (path, text) in files(&[".md"]) {
-        let folder = root().join(&path).parent().unwrap().to_owned();
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if target.contains("://") || target.starts_with("mailto:") || target.contains(' ') {
-                continue;
-            }
-            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
-            let file = if file.is_empty() { root().join(&path) } else { folder.join(file) };
-            // A picture is no text.
-            let Ok(linked) = fs::read(&file)
-                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-                .or_else(|error| if file.is_dir() { Ok(String::new()) } else { Err(error) })
-            else {
-                wrong.push(format!("{path}: {target} doesn't exist"));
-                continue;
-            };
-            let found = linked.lines().any(|line| line.starts_with('#') && anchor(line) == fragment);
-            if !fragment.is_empty() && !found {
-                wrong.push(format!("{path}: {target} has no such heading"));
-            }
-        }
-    }
-    none(&wrong);
-}
-
-#[test]
-fn every_page_of_the_book_is_in_its_contents() {
-    let contents = read("docs/README.md");
-    let missing: Vec<String> = files(&[".md"])
-        .iter()
-        .filter_map(|(path, _)| path.strip_prefix("docs/"))
-        .filter(|page| *page != "README.md" && !contents.contains(&format!("({page})")))
-        .map(|page| format!("docs/README.md doesn't link {page}"))
-        .collect();
-    none(&missing);
 }
 
 #[test]
