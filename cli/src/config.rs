@@ -73,7 +73,15 @@ pub(crate) fn read(path: &Path) -> Result<(String, Vec<u8>), Diagnostics> {
 
 /// Converts `text`; `name` is how the report calls the file.
 pub fn parse(text: &str, name: &str) -> Result<Config, Diagnostics> {
-    let report = Report::new(text);
+    parse_with(Report::new(text), text, name)
+}
+
+/// As [`parse`] for a file that is meant for another machine: its certificates are not looked for.
+pub fn parse_alone(text: &str, name: &str) -> Result<Config, Diagnostics> {
+    parse_with(Report::new(text).without_certificates(), text, name)
+}
+
+fn parse_with(report: Report<'_>, text: &str, name: &str) -> Result<Config, Diagnostics> {
     report.hide_users();
     if text.lines().all(|line| line.trim().is_empty() || line.trim().starts_with('#')) {
         report.file_error("the file is empty; `lbctl init` prints a first one");

@@ -12,6 +12,8 @@ mod generated;
 #[allow(dead_code, reason = "shared with the tests of the daemon")]
 #[path = "daemon/harness.rs"]
 mod harness;
+#[path = "converted/tls.rs"]
+mod tls;
 #[path = "converted/values.rs"]
 mod values;
 

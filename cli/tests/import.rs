@@ -365,7 +365,8 @@ fn files_of_debians_packages_are_converted() {
         let options = haproxy::Options { output: path.display().to_string(), ..Default::default() };
         let imported = haproxy::import(&bytes, "haproxy.cfg", &options);
         let imported = imported.unwrap_or_else(|refused| panic!("{}: {refused:?}", path.display()));
-        config::parse(&imported.toml, &options.output)
+        // Their certificates are nobody's.
+        config::parse_alone(&imported.toml, &options.output)
             .unwrap_or_else(|report| panic!("{}: {report}", path.display()));
     }
 }

@@ -14,6 +14,9 @@ const LARGEST: u64 = 1 << 20;
 /// Files of a folder that are none with certificates, by their ends. HAProxy passes over the same.
 const OTHERS: [&str; 4] = [".key", ".issuer", ".ocsp", ".sctl"];
 
+/// What is added to the name of a certificate that is there with several kinds of keys, each in its own file, as in HAProxy.
+const KINDS: [&str; 2] = [".rsa", ".ecdsa"];
+
 /// What was found in the files of a listener.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -35,6 +38,11 @@ pub(crate) struct Wrong {
     pub(crate) file: String,
     /// The end of a sentence that begins with the file.
     pub(crate) why: String,
+}
+
+/// The files that stand for one of this name with several kinds of keys.
+pub(crate) fn kinds(name: &str) -> [String; 2] {
+    KINDS.map(|kind| format!("{name}{kind}"))
 }
 
 /// Reads all of `files`, whose paths are relative to `folder`.
@@ -62,6 +70,7 @@ impl Reader<'_> {
                 None => self.read_folder(name),
                 Some(_) => self.wrong(name, "is a folder, and `key` is of one certificate; leave `key` out"),
             },
+            Err(ReadError::Missing) if key.is_none() && self.read_kinds(name) => {}
             Err(error) => {
                 self.wrong(name, &told(&error));
                 self.key_wrong(&key);
@@ -105,6 +114,20 @@ impl Reader<'_> {
         if is_empty {
             self.wrong(folder, "is a folder without a certificate; they are in files like site.pem");
         }
+    }
+
+    /// Those of `site.pem` are in `site.pem.rsa` and `site.pem.ecdsa`. Are any there?
+    fn read_kinds(&mut self, name: &str) -> bool {
+        let mut is_there = false;
+        for kind in kinds(name) {
+            match self.content(&kind) {
+                Err(ReadError::Missing) => continue,
+                Err(error) => self.wrong(&kind, &told(&error)),
+                Ok(certificates) => self.read_one(&kind, &certificates),
+            }
+            is_there = true;
+        }
+        is_there
     }
 
     /// One whose key is in the same file, or beside it under a name that follows from its own, as in HAProxy.
@@ -197,6 +220,20 @@ mod tests {
         assert!(found.paths.contains(&folder.path().join("all/a.key")), "{:?}", found.paths);
         let found = read(&one("all/b.pem"), folder.path());
         assert_eq!(files(&found), ["all/b.pem"]);
+    }
+
+    #[test]
+    fn certificate_of_several_kinds_has_a_file_for_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let wrong = || read(&one("site.pem"), folder.path()).wrong;
+        assert_eq!(wrong()[0].file, "site.pem");
+        fs::write(folder.path().join("site.pem.ecdsa"), format!("{KEY}{CERTIFICATE}")).unwrap();
+        let found = read(&one("site.pem"), folder.path());
+        assert_eq!((files(&found), found.wrong.len()), (vec!["site.pem.ecdsa"], 0));
+        // One that comes later is looked for.
+        assert!(found.paths.contains(&folder.path().join("site.pem.rsa")), "{:?}", found.paths);
+        fs::write(folder.path().join("site.pem.rsa"), "nonsense").unwrap();
+        assert_eq!(wrong()[0].file, "site.pem.rsa");
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub(crate) struct Report<'a> {
     hidden: RefCell<Vec<Span>>,
     /// Files that were read beside this one.
     files: RefCell<Vec<PathBuf>>,
+    has_certificates: bool,
     most: usize,
     lines: Lines,
 }
@@ -90,9 +91,20 @@ impl<'a> Report<'a> {
             omitted: Cell::default(),
             hidden: RefCell::default(),
             files: RefCell::default(),
+            has_certificates: true,
             most,
             lines: Lines::of(text),
         }
+    }
+
+    /// Certificates that the file names are not here.
+    pub(crate) fn without_certificates(self) -> Self {
+        Self { has_certificates: false, ..self }
+    }
+
+    /// Are certificates that the file names to be read?
+    pub(crate) fn has_certificates(&self) -> bool {
+        self.has_certificates
     }
 
     pub(crate) fn error(&self, span: Span, message: impl Into<String>) {

@@ -23,7 +23,10 @@ use tokio::task::spawn_blocking;
 
 use super::{Daemon, wake};
 use crate::{
-    config::{Config, certificates::read},
+    config::{
+        Config,
+        certificates::{self, read},
+    },
     control::{Certificate, Frontend, Problem, Timestamp},
 };
 
@@ -289,14 +292,14 @@ fn date(at: Timestamp) -> String {
 fn stamps(files: &[TlsFiles], folder: &Path) -> Vec<Stamp> {
     let mut paths = Vec::new();
     for files in files {
-        let path = folder.join(&files.certificate);
         paths.extend(files.key.as_ref().map(|key| folder.join(key)));
-        if let Ok(names) = file::list(&path) {
-            paths.extend(names.into_iter().map(|name| path.join(name)));
+        if let Ok(names) = file::list(&folder.join(&files.certificate)) {
+            paths.extend(names.into_iter().map(|name| folder.join(&files.certificate).join(name)));
         }
-        let mut beside = path.clone().into_os_string();
-        beside.push(".key");
-        paths.extend([path.with_extension("key"), beside.into(), path]);
+        for name in [files.certificate.clone()].into_iter().chain(certificates::kinds(&files.certificate)) {
+            let path = folder.join(&name);
+            paths.extend([path.with_extension("key"), folder.join(format!("{name}.key")), path]);
+        }
     }
     let stamp = |path: PathBuf| {
         let found = fs::metadata(&path).ok();

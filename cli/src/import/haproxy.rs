@@ -6,6 +6,7 @@
 
 mod acl;
 mod arguments;
+mod ciphers;
 mod cond;
 mod directive;
 mod emit;
@@ -141,7 +142,7 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
             notes: &notes,
         };
         let toml = emit::document(&parts, name).to_string();
-        match config::parse(&toml, &options.output) {
+        match config::parse_alone(&toml, &options.output) {
             Err(report) => return Err(Refused::Bug(Box::new(Bug { report, toml }))),
             Ok(made) if finish::forget_idle_paths(&mut sections, &made.proxy) => {}
             Ok(made) => {

@@ -95,6 +95,16 @@ impl Both {
     /// What both have written about one more request, without the header of their lines.
     pub(crate) fn lines(&self, listener: &str, request: &str) -> [String; 2] {
         let _ = self.ask(listener, request);
+        self.request_lines()
+    }
+
+    /// Where HAProxy listens, and where lbctl does.
+    pub(crate) fn addresses(&self, listener: &str) -> [SocketAddr; 2] {
+        [self.theirs[listener], self.ours[listener]]
+    }
+
+    /// The next line of each about a request, without its header. Whoever waits until they listen shakes no hands.
+    pub(crate) fn request_lines(&self) -> [String; 2] {
         self.logs.each_ref().map(|socket| {
             let mut buffer = [0; 8192];
             socket.set_read_timeout(Some(PATIENCE)).expect("set");
@@ -103,6 +113,7 @@ impl Both {
                 let line = String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned();
                 // What it says of itself has another level.
                 if let Some((_, message)) = line.strip_prefix("<134>").and_then(|line| line.split_once("]: "))
+                    && !message.ends_with(" SSL handshake")
                 {
                     return message.to_owned();
                 }

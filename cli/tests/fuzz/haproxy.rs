@@ -15,10 +15,10 @@ pub(crate) fn check(bytes: &[u8]) -> bool {
             // What can't be converted is an error where it is wanted to be one, and nothing else is.
             assert_eq!((strict.lost, strict.notes.errors()), (lenient.lost, lenient.lost));
             assert!(lenient.lost == 0 || !strict.notes.to_string().is_empty());
-            let taken = config::parse(&lenient.toml, "lb.toml");
+            let taken = config::parse_alone(&lenient.toml, "lb.toml");
             let config = taken.unwrap_or_else(|report| panic!("not taken: {report}\n{}", lenient.toml));
             let effective = config::effective(&config);
-            if let Err(report) = config::parse(&effective, "effective.toml") {
+            if let Err(report) = config::parse_alone(&effective, "effective.toml") {
                 panic!("what it means is refused: {report}\n{effective}");
             }
             true

@@ -50,8 +50,8 @@ pub(super) fn convert(raw: &raw::Tls, folder: &Path, report: &Report<'_>) -> Opt
         }
     }
     let files: Vec<TlsFiles> = raw.certificates.iter().map(files_of).collect();
-    let shown = read(raw, &files, folder, report);
-    if shown.is_empty() {
+    let shown = if report.has_certificates() { read(raw, &files, folder, report) } else { Vec::new() };
+    if shown.is_empty() && report.has_certificates() {
         return None;
     }
     let certificates = Certificates::new(shown.iter().map(|(_, shown)| shown.clone()).collect());

@@ -89,7 +89,8 @@ impl File {
                     }
                     "cache" => "nothing is cached",
                     "fcgi-app" => "there is no FastCGI",
-                    "crt-store" | "acme" => "TLS is not converted in this version",
+                    "crt-store" => "certificates are named where they are used, with `crt`",
+                    "acme" => "nobody is asked for certificates; certbot does it",
                     _ => "there is nothing like it here",
                 };
                 notes.lost(section.head.span(), format!("`{word}`: {why}{}", lines(section, notes)));

@@ -38,6 +38,11 @@ impl<'f> Maps<'f> {
         Self { elsewhere: own.filter(|own| other.as_ref() != Some(own)), ..self }
     }
 
+    /// Where files are that have no whole path.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder
+    }
+
     /// What a file of the source is called in ours, which looks for it beside itself.
     pub(super) fn ours(&self, file: &str) -> String {
         match &self.elsewhere {

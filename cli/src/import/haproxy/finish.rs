@@ -11,6 +11,7 @@ mod servers;
 mod statistics;
 mod stick;
 mod timeouts;
+mod tls;
 
 pub(super) use self::{
     logs::of_process as log_of_process,

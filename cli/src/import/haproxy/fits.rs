@@ -78,7 +78,7 @@ pub(super) fn variables(text: &str) -> impl Iterator<Item = &str> {
 
 /// The message of the first error.
 pub(super) fn first_error(file: &str, name: &str) -> Result<(), String> {
-    match config::parse(file, name) {
+    match config::parse_alone(file, name) {
         Ok(_) => Ok(()),
         Err(report) => {
             let error =

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use super::{
     directive::{Directive, Done, Fault, shown},
     lexer::Word,
-    proxy::{self, Log},
+    proxy::{self, Log, Tls},
     section::{Line, Section},
     table::{self, How, Row, missing, needless, row},
     values,
@@ -27,6 +27,10 @@ pub(super) struct Global {
     pub(super) commented: Vec<String>,
     /// `unix-bind`: what comes before all paths; rights and owners.
     pub(super) unix_bind: (String, Vec<(&'static str, Value)>),
+    /// `ssl-default-bind-*`
+    pub(super) bind_tls: Tls,
+    /// `crt-base`
+    pub(super) certificates: String,
     pub(super) nosplice: Option<Span>,
     /// `tune.comp.maxlevel`
     pub(super) compression_level: Option<u64>,
@@ -50,7 +54,6 @@ pub(super) struct Global {
     files: Vec<Word>,
 }
 
-const TLS: &str = "TLS is not converted in this version";
 const TUNING: &str = "a limit of HAProxy's own making; ours are in docs/configuration.md, those of a head in docs/http1.md (H25)";
 
 #[rustfmt::skip] // a row to a line
@@ -105,13 +108,25 @@ pub(super) const ROWS: &[Row<Global>] = &[
     needless("busy-polling, noepoll, nopoll, nogetaddrinfo, noreuseport, noevports, nokqueue, no-memory-trimming, maxpipes, maxzlibmem, maxcomprate", "", TUNING),
     row("nosplice", "", |global, line| { global.nosplice = Some(line.span); Ok(()) }, "`splice = \"never\"`", "Of `[defaults]`."),
     missing("maxconnrate, maxsessrate", "", "no limit on new connections of all clients together; `per_source` limits each"),
-    needless("maxsslconn, maxsslrate, ca-base, crt-base, key-base, issuers-chain-path", "", TLS),
+    missing("maxsslconn, maxsslrate", "", "write `maxconn` of the frontend, and `per_source`"),
+    row("crt-base", "", |global, line| { global.certificates = line.only()?.text.clone(); Ok(()) }, "`tls`", "It is put before the names of certificates."),
+    needless("key-base", "", "a key is found beside its certificate"),
+    needless("ca-base", "", "clients and servers are not asked for certificates"),
+    missing("issuers-chain-path", "", "write the certificates of a chain behind their own, in one file"),
     missing("set-var, set-var-fmt", "", "there are no variables of the process; write the value"),
     row("maxcompcpuusage", "", compression_cpu, "`compression_cpu`", "Without compression it does nothing."),
     row("tune.comp.maxlevel", "", compression_level, "`compression.level`", "Of all sections."),
-    needless("tune.ssl.*", "", TLS),
+    needless("tune.ssl.*", "", "nothing of it is there to be set: no DHE, no memory of sessions, records as long as what is there to send; tickets are good for twelve hours"),
     needless("tune.*", "", TUNING),
-    needless("ssl-*", "", TLS),
+    row("ssl-default-bind-options", "", |global, line| { proxy::tls_options("ssl-default-bind-options", line.arguments, &mut global.bind_tls, line.notes); Ok(()) }, "`tls`", "Of all listeners, as if they said it."),
+    row("ssl-default-bind-ciphers", "", |global, line| { global.bind_tls.ciphers = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphers`", "Of all listeners that have none of their own."),
+    row("ssl-default-bind-ciphersuites", "", |global, line| { global.bind_tls.ciphersuites = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphersuites`", "Of all listeners that have none of their own."),
+    missing("ssl-default-bind-curves", "", "X25519MLKEM768, X25519, P-256 and P-384 are spoken"),
+    missing("ssl-default-bind-sigalgs, ssl-default-bind-client-sigalgs", "", "each certificate signs with all that its key can, and that the client understands"),
+    needless("ssl-dh-param-file", "", "there is no DHE"),
+    needless("ssl-load-extra-files, ssl-load-extra-del-ext", "", "a key is found beside its certificate in both forms, `site.pem.key` and `site.key`"),
+    needless("ssl-mode-async, ssl-engine, ssl-provider, ssl-provider-path, ssl-propquery, ssl-security-level, ssl-skip-self-issued-ca", "", "of OpenSSL, which is not used"),
+    needless("ssl-default-server-*, ssl-server-verify", "", "servers are spoken to in clear text"),
     needless("httpclient.*", "", "nothing here asks over HTTP"),
     needless("profiling.*", "", "nothing is profiled"),
     missing("lua-*", "", "there is no Lua"),

@@ -27,11 +27,12 @@ mod server;
 mod source;
 mod statistics;
 mod timeouts;
+mod tls;
 mod transfer;
 
 pub(super) use self::{
     answers::{ErrorPage, Monitor, Pages},
-    bind::{Address, Bind, owners},
+    bind::{Address, Bind, owners, tls_options},
     check::Checks,
     logs::{Captured, Captures, Log, Logs, Style, target as log_target},
     options::{Forwarded, Keepalive},
@@ -39,6 +40,7 @@ pub(super) use self::{
     rules::RuleLine,
     server::{Server, Shared},
     statistics::Statistics,
+    tls::{Certificates, Tls, Version},
 };
 use super::keys::Keys;
 

@@ -229,7 +229,7 @@ impl Sample {
 
     /// Where it has a value in HAProxy: a header may be missing, and a field of it.
     pub(super) fn presence(&self) -> Cond {
-        const MAY_BE_MISSING: [&str; 10] = [
+        const MAY_BE_MISSING: [&str; 11] = [
             "request.header.",
             "request.header_value.",
             "request.query.",
@@ -239,6 +239,7 @@ impl Sample {
             "request.user",
             "response.header.",
             "server.name",
+            "tls.",
             "var.",
         ];
         let Base::Placeholder(name) = &self.base else { return Cond::Always };

@@ -44,6 +44,8 @@ pub(super) fn special(test: &Test) -> Result<Option<Cond>, Fault> {
     Ok(Some(match name {
         "req.ssl_hello_type" | "req_ssl_hello_type" => client_hello(test)?,
         "ssl_fc" => secure(test)?,
+        "ssl_fc_is_resumed" => flag(test, Cond::named("value", "{tls.resumed}", vec![Value::text("1")]))?,
+        "ssl_fc_has_sni" => flag(test, Cond::named("value", "{tls.sni}", vec![Value::Flag(true)]))?,
         "req.hdr_cnt" | "hdr_cnt" | "req.fhdr_cnt" | "res.hdr_cnt" | "shdr_cnt" | "res.fhdr_cnt" => {
             match exists("header") {
                 // How many, or something made of that.
@@ -66,13 +68,18 @@ pub(super) fn special(test: &Test) -> Result<Option<Cond>, Fault> {
 
 /// `ssl_fc`, `ssl_fc,not`
 fn secure(test: &Test) -> Result<Cond, Fault> {
-    let mut cond = Cond::is("scheme", vec![Value::text("https")]);
+    flag(test, Cond::is("scheme", vec![Value::text("https")]))
+}
+
+/// What holds or not, and is always known.
+fn flag(test: &Test, mut cond: Cond) -> Result<Cond, Fault> {
+    let sample = test.sample.name.as_str();
     for (name, _) in &test.sample.converters {
         match name.as_str() {
             "not" => cond = cond.not(),
             "bool" => {}
             _ => {
-                let why = format!("`{}` of `ssl_fc` is not there; `not` is", shown(name));
+                let why = format!("`{}` of `{sample}` is not there; `not` is", shown(name));
                 return Err(Fault::at(&test.word, why));
             }
         }
@@ -80,7 +87,10 @@ fn secure(test: &Test) -> Result<Cond, Fault> {
     match test.by {
         None | Some(Match::Flag) if test.patterns.is_empty() => Ok(cond),
         Some(Match::Found) => Ok(Cond::Always),
-        _ => Err(Fault::at(&test.word, "`ssl_fc` is asked without values, and with `!` for the opposite")),
+        _ => {
+            let why = format!("`{sample}` is asked without values, and with `!` for the opposite");
+            Err(Fault::at(&test.word, why))
+        }
     }
 }
 

@@ -2,12 +2,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::World;
+use super::{World, tls};
 use crate::{
     config::diagnostic::Span,
     import::{
         document::Value,
-        haproxy::{directive::shown, file::Member, fits, proxy::Address},
+        haproxy::{
+            directive::{Fault, shown},
+            file::Member,
+            fits,
+            proxy::Address,
+        },
     },
 };
 
@@ -31,6 +36,14 @@ pub(super) fn values(
     let nodes: Vec<IpAddr> = options.nodes.iter().map(|(_, address)| IpAddr::V4(*address)).collect();
     let mut values: Vec<Value> = Vec::new();
     for bind in &member.proxy.binds {
+        let tls = match bind.tls.as_ref().map(|tls| tls::value(tls, world)).transpose() {
+            Ok(tls) => tls,
+            Err(Fault { span, why }) => {
+                world.notes.lost(span.unwrap_or(bind.span), why);
+                lost.push(bind.span);
+                continue;
+            }
+        };
         let (sockets, value): (Vec<SocketAddr>, Value) = match &bind.address {
             Address::Unix(path, owners) => match unix(path, owners, taken, world) {
                 Ok(value) => (Vec::new(), value),
@@ -74,6 +87,7 @@ pub(super) fn values(
             }
         };
         let value = if bind.accepts_proxy { accepting(value, Value::Flag(true)) } else { value };
+        let value = tls.map_or(value.clone(), |tls| with(value, "tls", tls));
         if values.contains(&value) {
             continue;
         }
@@ -99,6 +113,11 @@ pub(super) fn values(
 
 /// An entry of `bind` whose connections begin with a PROXY header if they come from `senders`.
 pub(super) fn accepting(bind: Value, senders: Value) -> Value {
+    with(bind, "accept_proxy", senders)
+}
+
+/// An entry of `bind` with a key beside its address, if it hasn't it already.
+fn with(bind: Value, key: &str, value: Value) -> Value {
     let mut entries = match bind {
         Value::Table(entries) => entries,
         Value::Text(text) => match text.strip_prefix("unix:") {
@@ -107,8 +126,8 @@ pub(super) fn accepting(bind: Value, senders: Value) -> Value {
         },
         other => return other,
     };
-    if !entries.iter().any(|(key, _)| key == "accept_proxy") {
-        entries.push(("accept_proxy".to_owned(), senders));
+    if !entries.iter().any(|(known, _)| known == key) {
+        entries.push((key.to_owned(), value));
     }
     Value::Table(entries)
 }

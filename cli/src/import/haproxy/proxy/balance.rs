@@ -119,7 +119,7 @@ fn retry_on(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
     for word in directive.arguments {
         match word.text.as_str() {
             "none" => {}
-            "0rtt-rejected" => directive.lose(word, "`0rtt-rejected`: there is no TLS in this version"),
+            "0rtt-rejected" => directive.lose(word, "`0rtt-rejected`: no early data is sent to servers"),
             "all-retryable-errors" => {
                 for failure in ["conn-failure", "empty-response", "junk-response", "response-timeout"] {
                     add(Value::text(failure));

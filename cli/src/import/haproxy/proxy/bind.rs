@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::{
     Proxy,
     parameter::{self, Parameter, with},
+    tls::{self, Certificates, Tls},
 };
 use crate::{
     config::diagnostic::Span,
@@ -28,6 +29,8 @@ pub(in crate::import::haproxy) struct Bind {
     pub(in crate::import::haproxy) is_implied: bool,
     /// Whoever connects begins with a PROXY header.
     pub(in crate::import::haproxy) accepts_proxy: bool,
+    /// `ssl`
+    pub(in crate::import::haproxy) tls: Option<Tls>,
     pub(in crate::import::haproxy) span: Span,
 }
 
@@ -54,15 +57,19 @@ pub(super) struct Parameters {
     accepts_proxy: bool,
     /// Rights and owners of a Unix socket.
     owners: Vec<(&'static str, Value)>,
+    is_tls: bool,
+    pub(super) tls: Tls,
     /// It must not be opened without what is missing.
-    is_unfit: bool,
+    pub(super) is_unfit: bool,
 }
 
 /// A port for each, and no more than that.
 const MOST_PORTS: u32 = 256;
 
-const TLS: &str = "TLS is not converted in this version, and what is meant for TLS is not opened without it; docs/tls.md says how to write it";
-const OF_TLS: &str = "TLS is not converted in this version";
+const OF_CRT: &str = "A file, a folder, or a name to which `.rsa` and `.ecdsa` are added. The first one is for who asks for no name that is there. Names are those of the subjectAltName; HAProxy takes the common name as well.";
+const OF_LIST: &str = "Its lines are converted; what they have between brackets is not there.";
+const OF_VERSIONS: &str = "Older ones than 1.2 are not there.";
+const OF_CIPHERS: &str = "Those that are there, in the order of the list.";
 const OF_SOCKETS: &str = "Of Unix sockets.";
 
 #[rustfmt::skip] // a row to a line
@@ -92,9 +99,32 @@ pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
     with(0, row("accept-proxy", "", |bind, _| { bind.accepts_proxy = true; Ok(()) }, "`accept_proxy`", "Of whoever connects; write the networks of the proxies in front.")),
     with(1, row("accept-netscaler-cip", "", unfit, "", "It is not there: the listener is left out, since its clients would be refused.")),
     with(1, row("proto", "", proto, "", "`h1` is what is spoken; others are not there.")),
-    with(0, row("ssl", "", unfit, "", TLS)),
-    with(1, needless("alpn, npn, crt, crt-list, crt-ignore-err, ca-file, ca-ignore-err, ca-sign-file, ca-sign-pass, ca-verify-file, ciphers, ciphersuites, client-sigalgs, sigalgs, crl-file, curves, ecdhe, verify, ssl-min-ver, ssl-max-ver, tls-ticket-keys, quic-cc-algo, quic-socket", "", OF_TLS)),
-    with(0, needless("quic-force-retry, strict-sni, allow-0rtt, generate-certificates, prefer-client-ciphers, no-ca-names, no-tls-tickets, no-sslv3, no-tlsv10, no-tlsv11, no-tlsv12, no-tlsv13, no-alpn, force-sslv3, force-tlsv10, force-tlsv11, force-tlsv12, force-tlsv13", "", OF_TLS)),
+    with(0, row("ssl", "", |bind, _| { bind.is_tls = true; Ok(()) }, "`tls`", "")),
+    with(1, row("crt", "", |bind, line| { bind.tls.certificates.push(Certificates::Path(line.only()?.clone())); Ok(()) }, "`tls`", OF_CRT)),
+    with(1, row("crt-list", "", |bind, line| { bind.tls.certificates.push(Certificates::List(line.only()?.clone())); Ok(()) }, "`tls.certificate.sni`", OF_LIST)),
+    with(0, row("strict-sni", "", |bind, _| { bind.tls.strict_sni = true; Ok(()) }, "`tls.strict_sni`", "")),
+    with(1, row("ssl-min-ver", "", tls::lowest, "`tls.min_version`", OF_VERSIONS)),
+    with(1, row("ssl-max-ver", "", tls::highest, "`tls.max_version`", OF_VERSIONS)),
+    with(0, row("no-sslv3, no-tlsv10, no-tlsv11, no-tlsv12, no-tlsv13, force-sslv3, force-tlsv10, force-tlsv11, force-tlsv12, force-tlsv13", "", tls::switch, "`tls.min_version`, `tls.max_version`", OF_VERSIONS)),
+    with(1, row("ciphers", "", |bind, line| { bind.tls.ciphers = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphers`", OF_CIPHERS)),
+    with(1, row("ciphersuites", "", |bind, line| { bind.tls.ciphersuites = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphersuites`", OF_CIPHERS)),
+    with(1, row("alpn", "", tls::protocols, "", "`http/1.1` is offered in mode http. `h2` is told: HTTP/2 is not there yet.")),
+    with(1, row("verify", "", tls::verify, "", "`none` alone: clients are not asked for certificates.")),
+    with(1, needless("crt-ignore-err, ca-file, ca-ignore-err, ca-verify-file, crl-file, client-sigalgs", "", "clients are not asked for certificates")),
+    with(1, missing("ca-sign-file, ca-sign-pass", "", "certificates are not made for who asks")),
+    with(0, missing("generate-certificates", "", "certificates are not made for who asks")),
+    with(0, needless("no-ca-names", "", "clients are not asked for certificates")),
+    with(1, missing("curves", "", "X25519MLKEM768, X25519, P-256 and P-384 are spoken")),
+    with(1, missing("sigalgs", "", "each certificate signs with all that its key can, and that the client understands")),
+    with(1, needless("ecdhe", "", "clients choose the group")),
+    with(1, needless("npn", "", "nobody asks with NPN any more")),
+    with(0, needless("no-alpn", "", "a client that gives http/1.1 as one of its protocols is told that it is spoken")),
+    with(1, needless("tls-ticket-keys", "", "with a `secret_file` in `[cluster]` both nodes derive the keys of tickets from it")),
+    with(0, missing("no-tls-tickets", "", "sessions go on with tickets alone, under keys that change every six hours")),
+    with(0, needless("allow-0rtt", "", "early data is not taken: clients send it behind the handshake")),
+    with(0, needless("prefer-client-ciphers", "", "clients choose where no list is given, and the order of a list counts where one is")),
+    with(1, needless("quic-cc-algo, quic-socket", "", "there is no QUIC")),
+    with(0, needless("quic-force-retry", "", "there is no QUIC")),
 ];
 
 /// `mode 660`
@@ -163,14 +193,6 @@ pub(super) fn read_head(proxy: &mut Proxy, section: &Section, notes: &Notes<'_>)
 }
 
 fn add(proxy: &mut Proxy, addresses: &Word, words: &[Word], span: Span, notes: &Notes<'_>) -> Done {
-    // One sentence is enough where the whole line falls to it.
-    let tls = words
-        .iter()
-        .zip(std::iter::once(addresses).chain(words))
-        .find(|(word, before)| word.text == "ssl" && before.text != "name");
-    if let Some((word, _)) = tls {
-        return Err(Fault::at(word, format!("`ssl`: {TLS}")));
-    }
     let mut parameters = Parameters::default();
     if !parameter::apply("bind", PARAMETERS, words, &mut parameters, notes) {
         proxy.lost.push(span);
@@ -181,6 +203,13 @@ fn add(proxy: &mut Proxy, addresses: &Word, words: &[Word], span: Span, notes: &
     if let Some((key, _)) = parameters.owners.first().filter(|_| !addresses.text.split(',').any(is_unix)) {
         notes.advise(span, format!("`{key}` is of Unix sockets: it is left out"));
     }
+    let tls = parameters.is_tls.then(|| parameters.tls.clone());
+    if tls.is_none() && !parameters.tls.is_empty() {
+        notes.advise(
+            span,
+            "without `ssl` it is in clear text, there as here: what it says of TLS is left out",
+        );
+    }
     for text in addresses.text.split(',') {
         for address in parse(text, &parameters).map_err(|why| Fault::at(addresses, why))? {
             let is_implied =
@@ -190,10 +219,22 @@ fn add(proxy: &mut Proxy, addresses: &Word, words: &[Word], span: Span, notes: &
                 notes.differ(span, why);
             }
             let accepts_proxy = parameters.accepts_proxy;
-            proxy.binds.push(Bind { address, is_implied, accepts_proxy, span });
+            proxy.binds.push(Bind { address, is_implied, accepts_proxy, tls: tls.clone(), span });
         }
     }
     Ok(())
+}
+
+/// `ssl-default-bind-options`: what it says of all listeners is added to `tls`.
+pub(in crate::import::haproxy) fn tls_options(
+    keyword: &str,
+    words: &[Word],
+    tls: &mut Tls,
+    notes: &Notes<'_>,
+) {
+    let mut parameters = Parameters { tls: std::mem::take(tls), ..Parameters::default() };
+    parameter::apply(keyword, PARAMETERS, words, &mut parameters, notes);
+    *tls = parameters.tls;
 }
 
 /// Rights and owners alone, as `unix-bind` has them.

@@ -77,12 +77,15 @@ const FORMATS: [(Style, &str); 3] = [
     ),
 ];
 
+/// That of `option httpslog`. What would be wrong has no line of a request.
+const WITH_TLS: &str = r#"%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r 0/0000000000000000/0/0/%[ssl_fc_is_resumed] %[ssl_fc_sni]/%sslv/%sslc"#;
+
 #[rustfmt::skip] // a row to a line
 pub(super) const ROWS: &[Row<Proxy>] = &[
     row("log", "dflb", log, "`log`", "`no log` is `log = false`. The program's name in lines is written out: it is `haproxy` there."),
     row("log-tag", "dflb", |proxy, line| { proxy.logs.tag = Some(line.only()?.clone()); Ok(()) }, "`log.tag`", ""),
     row("option httplog", "dfl", httplog, "`log_format`", "The default of mode http; without it HAProxy only writes who connected. With `clf` it is `\"clf\"`."),
-    row("option httpslog", "dfl", httplog, "`log_format`", "As `option httplog`: listeners with TLS are not converted in this version."),
+    row("option httpslog", "dfl", httpslog, "`log_format`", "Handshakes that fail have a line of their own form."),
     row("option tcplog", "dflb", tcplog, "`log_format`", "The default of mode tcp. Not with `clf`."),
     row("log-format", "dfl", format, "`log_format`", "A text with placeholders: docs/templates.md has what stands for each `%` word."),
     row("option logasap", "dfl", |proxy, line| { proxy.keys.set("log_asap", !line.negated, line.span); Ok(()) }, "`log_asap`", ""),
@@ -204,6 +207,16 @@ fn httplog(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
         }
     };
     style(proxy, directive, kind);
+    Ok(())
+}
+
+fn httpslog(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    let is_it = |style: &Style| matches!(style, Style::Text(word) if word.text == WITH_TLS);
+    if !directive.negated {
+        proxy.logs.style = Some(Style::Text(Word { text: WITH_TLS.to_owned(), span: directive.span }));
+    } else if proxy.logs.style.as_ref().is_some_and(is_it) {
+        proxy.logs.style = None;
+    }
     Ok(())
 }
 

@@ -59,7 +59,7 @@ pub(in crate::import::haproxy) struct Shared {
 /// Servers that one template may stand for.
 const MOST: u32 = 256;
 
-const OF_TLS: &str = "there is no TLS in this version, and what is meant for TLS is not said in clear text: the server is left out";
+const OF_TLS: &str = "TLS is not spoken to servers in this version, and what is meant for TLS is not said in clear text: the server is left out";
 const OF_SOCKS: &str =
     "servers are connected to directly, and this one is behind another proxy: it is left out";
 const OF_PROXY_SSL: &str =
@@ -138,9 +138,9 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(0, needless("tfo, no-tfo", "", "TCP Fast Open is not used")),
     with(1, missing("shard", "", "only of peers")),
     with(0, row("ssl", "", |server, line| unfit(server, line, OF_TLS), "", OF_TLS)),
-    with(0, missing("check-ssl", "", "there is no TLS in this version: the server is checked in clear text, and may be taken for down")),
-    with(0, needless("no-ssl, no-check-ssl, no-ssl-reuse, no-verifyhost, ssl-reuse, tls-tickets, no-tls-tickets, allow-0rtt, no-sslv3, no-tlsv10, no-tlsv11, no-tlsv12, no-tlsv13, force-sslv3, force-tlsv10, force-tlsv11, force-tlsv12, force-tlsv13", "", "there is no TLS in this version")),
-    with(1, needless("alpn, npn, ca-file, crt, crl-file, check-alpn, check-sni, ciphers, ciphersuites, client-sigalgs, sigalgs, curves, sni, ssl-min-ver, ssl-max-ver, verify, verifyhost", "", "there is no TLS in this version")),
+    with(0, missing("check-ssl", "", "TLS is not spoken to servers in this version: the server is checked in clear text, and may be taken for down")),
+    with(0, needless("no-ssl, no-check-ssl, no-ssl-reuse, no-verifyhost, ssl-reuse, tls-tickets, no-tls-tickets, allow-0rtt, no-sslv3, no-tlsv10, no-tlsv11, no-tlsv12, no-tlsv13, force-sslv3, force-tlsv10, force-tlsv11, force-tlsv12, force-tlsv13", "", "TLS is not spoken to servers in this version")),
+    with(1, needless("alpn, npn, ca-file, crt, crl-file, check-alpn, check-sni, ciphers, ciphersuites, client-sigalgs, sigalgs, curves, sni, ssl-min-ver, ssl-max-ver, verify, verifyhost", "", "TLS is not spoken to servers in this version")),
 ];
 
 /// `server NAME ADDRESS [PARAMETERS]`

@@ -51,7 +51,7 @@ const fn missing(name: &'static str, note: &'static str) -> Fetch {
     Fetch { known: Known { name, becomes: "", note }, kind: Type::Text, source: Source::Missing }
 }
 
-const TLS: &str = "TLS is not converted in this version";
+const TLS: &str = "of TLS, `ssl_fc` and what is listed here is known";
 const TABLE: &str = "what a stick table counts is asked by `rate_limit` and `per_source` alone";
 
 /// All that are known.
@@ -101,7 +101,12 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("always_true, TRUE", Type::Flag, Source::Constant("1"), "", ""),
     of("always_false, FALSE", Type::Flag, Source::Constant("0"), "", ""),
     of("wait_end, req.proto_http, req_proto_http", Type::Flag, Source::Constant("1"), "", "Nothing waits here, and what is read in mode http is HTTP."),
-    of("ssl_fc", Type::Flag, Source::Constant("0"), "`scheme = \"https\"`", "As a text it is `0`: listeners with TLS are not converted in this version."),
+    of("ssl_fc", Type::Flag, Source::Special(secure), "`scheme = \"https\"`", "As a text it is made of `{request.scheme}`."),
+    at("ssl_fc_sni", Type::Text, "tls.sni", "`{tls.sni}`", "In lower case."),
+    of("ssl_fc_has_sni", Type::Flag, Source::Condition("tls"), "`{tls.sni}`", "Whether there is one."),
+    at("ssl_fc_protocol", Type::Text, "tls.version", "`{tls.version}`", ""),
+    at("ssl_fc_cipher", Type::Text, "tls.cipher", "`{tls.cipher}`", ""),
+    of("ssl_fc_is_resumed", Type::Flag, Source::Special(resumed), "`{tls.resumed}`", ""),
     of("nbsrv", Type::Number, Source::Condition(""), "`usable_below`, `monitor_uri.fail_if`", "In conditions of frontends, and in `monitor fail`."),
     at("http_auth_user", Type::Text, "request.user", "`{request.user}`", "Behind a rule with `require_auth`: one whose password was good."),
     of("http_auth, http_auth_group", Type::Flag, Source::Condition("request"), "`require_auth`", "With `http-request auth`; in other rules a variable that `require_auth` sets."),
@@ -244,6 +249,16 @@ fn rand(written: &Written) -> Result<Sample, String> {
         sample.functions.push(format!("modulo({range})"));
     }
     Ok(sample)
+}
+
+fn secure(_: &Written) -> Result<Sample, String> {
+    let functions = ["regsub('^https$', '1')", "regsub('^http$', '0')"].map(str::to_owned).to_vec();
+    Ok(Sample { functions, ..plain(Base::Placeholder("request.scheme".into())) })
+}
+
+fn resumed(_: &Written) -> Result<Sample, String> {
+    let functions = vec!["default('0')".to_owned()];
+    Ok(Sample { functions, ..plain(Base::Placeholder("tls.resumed".into())) })
 }
 
 fn date(written: &Written) -> Result<Sample, String> {

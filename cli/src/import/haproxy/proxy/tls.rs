@@ -1,0 +1,146 @@
+//! What `bind` and `ssl-default-bind-*` say of TLS, until all of the file is known.
+
+use super::bind::Parameters;
+use crate::{
+    config::diagnostic::Span,
+    import::haproxy::{
+        directive::{Directive, Done, Fault, shown},
+        lexer::Word,
+    },
+};
+
+/// A version of what HAProxy speaks, in their order.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(in crate::import::haproxy) enum Version {
+    Ssl30,
+    Tls10,
+    Tls11,
+    Tls12,
+    Tls13,
+}
+
+/// Where certificates are.
+#[derive(Clone, Debug)]
+pub(in crate::import::haproxy) enum Certificates {
+    /// `crt`: a file or a folder.
+    Path(Word),
+    /// `crt-list`: a file that names others.
+    List(Word),
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(in crate::import::haproxy) struct Tls {
+    pub(in crate::import::haproxy) certificates: Vec<Certificates>,
+    pub(in crate::import::haproxy) lowest: Option<(Version, Span)>,
+    pub(in crate::import::haproxy) highest: Option<(Version, Span)>,
+    /// `no-tlsv12` and its like.
+    pub(in crate::import::haproxy) without: Vec<Version>,
+    pub(in crate::import::haproxy) ciphers: Option<Word>,
+    pub(in crate::import::haproxy) ciphersuites: Option<Word>,
+    pub(in crate::import::haproxy) strict_sni: bool,
+}
+
+impl Tls {
+    /// With what `global` says of all listeners, where this one says nothing.
+    pub(in crate::import::haproxy) fn over(&self, defaults: &Self) -> Self {
+        let mut tls = self.clone();
+        tls.lowest = tls.lowest.or(defaults.lowest);
+        tls.highest = tls.highest.or(defaults.highest);
+        tls.without.extend(&defaults.without);
+        tls.ciphers = tls.ciphers.or_else(|| defaults.ciphers.clone());
+        tls.ciphersuites = tls.ciphersuites.or_else(|| defaults.ciphersuites.clone());
+        tls.strict_sni |= defaults.strict_sni;
+        tls
+    }
+
+    /// Is there nothing in it?
+    pub(super) fn is_empty(&self) -> bool {
+        self.certificates.is_empty() && self.lowest.is_none() && self.ciphers.is_none() && !self.strict_sni
+    }
+
+    /// Those that are spoken; HAProxy begins with TLS 1.2.
+    pub(in crate::import::haproxy) fn versions(&self) -> Vec<Version> {
+        use Version::{Ssl30, Tls10, Tls11, Tls12, Tls13};
+        let lowest = self.lowest.map_or(Tls12, |(version, _)| version);
+        let highest = self.highest.map_or(Tls13, |(version, _)| version);
+        let is_spoken =
+            |version: &Version| (lowest..=highest).contains(version) && !self.without.contains(version);
+        [Ssl30, Tls10, Tls11, Tls12, Tls13].into_iter().filter(is_spoken).collect()
+    }
+}
+
+/// `ssl-min-ver TLSv1.2`
+pub(super) fn lowest(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
+    bind.tls.lowest = Some((version(directive)?, directive.span));
+    Ok(())
+}
+
+/// `ssl-max-ver TLSv1.2`
+pub(super) fn highest(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
+    bind.tls.highest = Some((version(directive)?, directive.span));
+    Ok(())
+}
+
+fn version(directive: &Directive<'_>) -> Result<Version, Fault> {
+    let word = directive.only()?;
+    Ok(match word.text.as_str() {
+        "SSLv3" => Version::Ssl30,
+        "TLSv1.0" => Version::Tls10,
+        "TLSv1.1" => Version::Tls11,
+        "TLSv1.2" => Version::Tls12,
+        "TLSv1.3" => Version::Tls13,
+        other => {
+            return Err(Fault::at(word, format!("`{}` is no version of TLS, as in TLSv1.2", shown(other))));
+        }
+    })
+}
+
+/// `no-tlsv12`, `force-tlsv12`
+pub(super) fn switch(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
+    let version = match directive.keyword.rsplit('-').next() {
+        Some("sslv3") => Version::Ssl30,
+        Some("tlsv10") => Version::Tls10,
+        Some("tlsv11") => Version::Tls11,
+        Some("tlsv12") => Version::Tls12,
+        _ => Version::Tls13,
+    };
+    if directive.keyword.starts_with("no-") {
+        bind.tls.without.push(version);
+    } else {
+        let only = Some((version, directive.span));
+        (bind.tls.lowest, bind.tls.highest) = (only, only);
+    }
+    Ok(())
+}
+
+/// `alpn h2,http/1.1`
+pub(super) fn protocols(_: &mut Parameters, directive: &Directive<'_>) -> Done {
+    let word = directive.only()?;
+    for name in word.text.split(',').map(str::trim) {
+        match name {
+            "http/1.1" | "http/1.0" => {}
+            "h2" => {
+                let why = "`h2`: HTTP/2 is not there yet: clients that ask for it are given HTTP/1.1, which all of them speak";
+                directive.notes.differ(word.span, why);
+            }
+            other => {
+                let why = format!(
+                    "`alpn {}`: `http/1.1` is what is offered in mode http, and nothing in mode tcp",
+                    shown(other)
+                );
+                return Err(Fault::at(word, why));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `verify none`
+pub(super) fn verify(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
+    if directive.only()?.text == "none" {
+        return Ok(());
+    }
+    bind.is_unfit = true;
+    Err("`verify`: clients are not asked for certificates here; the listener is left out".into())
+}

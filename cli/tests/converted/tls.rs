@@ -1,0 +1,106 @@
+//! Listeners with TLS: OpenSSL's client sees the same certificates, versions and ciphers, and is answered the same.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    process::{Command, Stdio},
+};
+
+use crate::{both::Both, get};
+
+/// What `openssl s_client` says of a connection: certificate, version and cipher, ALPN; and what came for a request.
+fn asked(address: SocketAddr, options: &str) -> String {
+    let mut child = Command::new("openssl")
+        .args(["s_client", "-ign_eof", "-connect", &address.to_string()])
+        .args(options.split(' ').filter(|option| !option.is_empty()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the package openssl is missing");
+    // It may have been refused already.
+    let _ = child.stdin.take().expect("piped").write_all(get("/", &[]).as_bytes());
+    let output = child.wait_with_output().expect("it ends");
+    // Names of headers are as each program writes them, and in an order of its own.
+    let text = String::from_utf8_lossy(&output.stdout).to_ascii_lowercase();
+    let known = ["subject=", "new, ", "alpn ", "http/1.", "x-", "get "];
+    let mut lines: Vec<_> =
+        text.lines().filter(|line| known.iter().any(|known| line.starts_with(known))).collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+#[test]
+fn tls_is_spoken_as_it_was() {
+    let both = Both::start("tls");
+    assert!(!both.notes.contains("not converted") && !both.notes.contains("not the same"), "{}", both.notes);
+    let mut seen = Vec::new();
+    for (listener, options) in [
+        ("WEB", "-noservername"),
+        ("WEB", "-servername site.example -alpn h2,http/1.1"),
+        ("WEB", "-servername WWW.site.example -tls1_2"),
+        ("WEB", "-servername denied.site.example"),
+        ("WEB", "-servername nobody.example"),
+        ("WEB", "-servername both.example"),
+        ("WEB", "-servername both.example -tls1_2"),
+        ("WEB", "-servername both.example -sigalgs RSA+SHA256:RSA-PSS+SHA256"),
+        ("WEB", "-servername a.wild.example -ciphersuites TLS_CHACHA20_POLY1305_SHA256"),
+        ("WEB", "-servername wild.example"),
+        ("WEB", "-servername a.b.wild.example"),
+        ("OTHER", "-servername site.example"),
+        ("OTHER", "-servername site.example -tls1_3"),
+        ("OTHER", "-servername listed.example"),
+        ("OTHER", "-servername given.example"),
+        ("OTHER", "-servername x.given.example"),
+        ("OTHER", "-servername a.wild.example"),
+        ("OTHER", "-noservername"),
+    ] {
+        let [theirs, ours] = both.addresses(listener).map(|address| asked(address, options));
+        assert_eq!(theirs, ours, "{listener} {options}");
+        seen.push(ours);
+    }
+    // They are not all the same for want of anything to see.
+    let of = |at: usize, what: &str| assert!(seen[at].contains(what), "{at}: {what}\n{}", seen[at]);
+    of(0, "subject=cn = site.example");
+    of(0, "\nx-tls: 1  tlsv1.3 tls_aes_128_gcm_sha256");
+    of(1, "alpn protocol: http/1.1");
+    of(2, "x-server: b");
+    of(3, "http/1.1 403 ");
+    of(6, "cipher is ecdhe-ecdsa-aes256-gcm-sha384");
+    of(7, "subject=cn = both.example");
+    of(8, "subject=cn = *.wild.example");
+    of(11, "tlsv1.2, cipher is ecdhe-ecdsa-aes128-gcm-sha256");
+    of(14, "subject=cn = listed.example");
+    assert!(!seen[13].contains("subject") && !seen[17].contains("subject"), "{} {}", seen[13], seen[17]);
+    for request in [get("/", &[]), get("/secure", &[])] {
+        both.compare("STATS", &request).unwrap_or_else(|why| panic!("{why}"));
+    }
+}
+
+#[test]
+fn logs_say_what_was_spoken() {
+    let both = Both::start("tls");
+    for (listener, options) in [
+        ("WEB", "-servername site.example"),
+        ("WEB", "-noservername -tls1_2"),
+        ("OTHER", "-servername site.example"),
+    ] {
+        for address in both.addresses(listener) {
+            let _ = asked(address, options);
+        }
+        // Ports, times and bytes are other ones each time.
+        let words = |line: String| {
+            let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            if listener == "OTHER" || words.len() < 8 {
+                words
+            } else {
+                [&words[2..4], &words[5..6], &words[7..]].concat()
+            }
+        };
+        let [theirs, ours] = both.request_lines().map(words);
+        assert_eq!(theirs, ours, "{listener} {options}");
+        assert!(ours.last().is_some_and(|last| last.contains("GCM") || last == "200"), "{ours:?}");
+    }
+    let [theirs, ours] = both.lines("STATS", &get("/", &[]));
+    assert_eq!((&theirs[..], &ours[..]), ("127.0.0.1 -/- 0 200", "127.0.0.1 -/- 0 200"));
+}
