@@ -262,7 +262,7 @@ impl Group {
 
     /// On every member whose Adver_Timer fired. The next one counts from when this one was due, so that delays do not
     /// add up; but missed ones are not sent after the fact.
-    fn advertise_due(&mut self, now: Moment, active: &mut Active) {
+    pub(super) fn advertise_due(&mut self, now: Moment, active: &mut Active) {
         for index in 0..self.members.len() {
             let interval = self.members.get(index).map(|member| member.config.interval.get());
             let timer = active.adver.get_mut(index).and_then(Option::as_mut);

@@ -9,7 +9,7 @@
 use super::{
     Group,
     member::{LONGEST_ADOPTED, Member},
-    state::{Active, Machine},
+    state::{Active, AdverTimer, Machine},
 };
 use crate::{
     Authentication, GroupConfig, MemberConfig, MemberId, Moment, Output, Step, Version, VirtualAddress,
@@ -149,7 +149,8 @@ impl Group {
         check_reconfigure(&self.config, &config)?;
         // By the old interval: one that is shorter now makes nobody late.
         self.check_clock(now);
-        let is_on_wire = self.config.members != config.members;
+        let changed: Vec<_> =
+            self.config.members.iter().zip(&config.members).map(|(old, new)| old != new).collect();
         for (member, new) in self.members.iter_mut().zip(&config.members) {
             member.reconfigure(new.clone());
         }
@@ -166,7 +167,7 @@ impl Group {
         self.weigh_readiness(now);
         let machine = std::mem::replace(&mut self.machine, Machine::Initialize);
         self.machine = match machine {
-            Machine::Active(active) => self.active_config(now, active, is_on_wire),
+            Machine::Active(active) => self.active_config(now, active, &changed),
             // What it asked for before goes, whatever the configuration says now.
             machine @ (Machine::Initialize | Machine::Backup(_) | Machine::Resigning(_)) => machine,
         };
@@ -174,7 +175,7 @@ impl Group {
         Ok(())
     }
 
-    fn active_config(&mut self, now: Moment, mut active: Active, is_on_wire: bool) -> Machine {
+    fn active_config(&mut self, now: Moment, mut active: Active, changed: &[bool]) -> Machine {
         active.announcements.set_refresh(self.config.garp_refresh);
         let gone: Vec<_> =
             active.asked.iter().copied().filter(|&(member, address)| !self.has(member, address)).collect();
@@ -186,11 +187,14 @@ impl Group {
         }
         active.asked.retain(|place| !gone.contains(place));
         active.pending.retain(|(member, address, _)| !gone.contains(&(*member, *address)));
-        if is_on_wire {
-            active.priority = self.wire_priority();
+        let on_wire = active.adver.iter_mut().zip(changed).filter(|(_, changed)| **changed);
+        for timer in on_wire.filter_map(|(timer, _)| timer.as_mut()) {
             // A wait for the interval of before was no stall.
-            active.adver.iter_mut().flatten().for_each(|timer| timer.sent = now);
-            self.advertise_all(now, &mut active);
+            *timer = AdverTimer { due: now, sent: now };
+        }
+        // Another priority is told on all of them, with the facts.
+        if self.wire_priority() == active.priority {
+            self.advertise_due(now, &mut active);
         }
         if active.yielding.is_none() {
             let asked = active.pending.len();

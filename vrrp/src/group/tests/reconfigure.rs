@@ -66,6 +66,40 @@ fn active_adds_and_removes_addresses_and_touches_none_that_stays() {
 }
 
 #[test]
+fn virtual_router_whose_settings_stay_sends_as_before_and_keeps_its_addresses() {
+    let two = |millis, last| {
+        let mut config = config(200);
+        config.members.push(member("mail", 52, Version::V3, millis));
+        config.members[1].addresses = vec![address(last)];
+        config
+    };
+    let mut node = Node::active(two(100, 52));
+    node.run(40_000);
+    assert_eq!(
+        node.reconfigure(two(200, 53)),
+        ["remove 192.0.2.52", "advertise 200 on 1", "add 192.0.2.53", "announce 192.0.2.53"]
+    );
+    assert_eq!(
+        node.run(260_000),
+        [
+            "60000 us: advertise 200",
+            "160000 us: advertise 200",
+            "200000 us: advertise 200 on 1",
+            "260000 us: advertise 200"
+        ]
+    );
+    // A priority is the node's: all of them say it, once.
+    let mut new = two(200, 53);
+    new.priority = Priority::new(190).unwrap();
+    new.members[1].addresses.push(address(54));
+    let lines = node.reconfigure(new);
+    assert_eq!(
+        lines.iter().filter(|line| line.starts_with("advertise")).collect::<Vec<_>>(),
+        ["advertise 190", "advertise 190 on 1"]
+    );
+}
+
+#[test]
 fn backup_claims_with_the_addresses_of_its_last_configuration() {
     let mut node = Node::backup(with_addresses(200, &[100]));
     assert_eq!(node.reconfigure(with_addresses(200, &[101])), [""; 0]);
