@@ -12,6 +12,7 @@ pub mod nginx;
 pub mod order;
 pub mod package;
 pub mod plain;
+pub mod preload;
 pub mod program;
 pub mod scene;
 pub mod wait;

@@ -21,8 +21,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const SWITCH: &str = "front";
 const PLACE: &str = "/run/machines";
 /// Changes with what is in the root file system.
-const EDITION: u32 = 2;
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,bsdutils,rpm";
+const EDITION: u32 = 3;
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,bsdutils,rpm,logrotate";
 
 /// Puts a link to the archive of a root file system into `folder`: this Debian's, made from the mirror that apt uses here. It is
 /// made once and stays in the folder that cargo builds in.
@@ -133,6 +133,32 @@ impl Machine {
         let mut machine = Self { name: name.to_owned(), root, container: None };
         machine.start();
         machine
+    }
+
+    /// The thread with this name of a process there, by the number that this process knows it by.
+    ///
+    /// # Panics
+    /// There is none.
+    #[track_caller]
+    #[must_use]
+    pub fn thread(&self, process: &str, name: &str) -> u32 {
+        let leader = self.leader().expect("the machine is up");
+        let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/pid")).ok();
+        let own = namespace(&leader.to_string()).expect("its PID 1");
+        let is_it = |path: &Path| {
+            let status = fs::read_to_string(path.join("status")).unwrap_or_default();
+            let inside =
+                status.lines().find_map(|line| line.strip_prefix("NSpid:")?.split_whitespace().last());
+            inside == Some(process)
+                && path.file_name().and_then(|name| namespace(name.to_str()?)) == Some(own.clone())
+        };
+        let all = fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
+        let found = all.into_iter().find(|path| is_it(path)).expect("the process");
+        let threads = fs::read_dir(found.join("task")).expect("its threads").flatten();
+        let named =
+            |path: &PathBuf| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim() == name);
+        let thread = threads.map(|entry| entry.path()).find(named).expect("the thread");
+        thread.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number")
     }
 
     fn start(&mut self) {

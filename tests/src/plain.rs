@@ -179,7 +179,13 @@ impl Plain {
     /// `lbctl upgrade`.
     #[must_use]
     pub fn upgrade(&self) -> Output {
-        let output = self.verb(&["upgrade", "--json"]);
+        self.upgrade_with(&[])
+    }
+
+    /// The same, with arguments.
+    #[must_use]
+    pub fn upgrade_with(&self, arguments: &[&str]) -> Output {
+        let output = self.verb(&[&["upgrade", "--json"], arguments].concat());
         self.succeeded.fetch_or(output.status.success(), Ordering::Relaxed);
         output
     }

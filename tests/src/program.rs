@@ -2,8 +2,70 @@
 
 use std::{
     env,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
+
+use tempfile::TempDir;
+
+/// A copy of our own program in a folder of its own, which can be replaced while it runs, as a package manager does it.
+#[derive(Debug)]
+pub struct Installed {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl Default for Installed {
+    fn default() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let installed = Self { path: folder.path().join("lbctl"), folder };
+        installed.install();
+        installed
+    }
+}
+
+impl Installed {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is beside it.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts the same program there again, as another file.
+    ///
+    /// # Panics
+    /// The disk is full.
+    pub fn install(&self) {
+        let fresh = self.path.with_extension("new");
+        fs::copy(lbctl(), &fresh).and_then(|_| fs::rename(fresh, &self.path)).expect("a copy");
+    }
+
+    /// Puts a script of the shell there.
+    ///
+    /// # Panics
+    /// The disk is full.
+    pub fn install_script(&self, text: &str) {
+        write_script(&self.path, text);
+    }
+}
+
+/// Puts a script of the shell where a program is or will be.
+///
+/// # Panics
+/// The disk is full.
+pub fn write_script(program: &Path, text: &str) {
+    let fresh = program.with_extension("new");
+    fs::write(&fresh, format!("#!/bin/sh\n{text}\n")).expect("written");
+    fs::set_permissions(&fresh, Permissions::from_mode(0o755)).expect("changed");
+    fs::rename(fresh, program).expect("renamed");
+}
 
 /// Where the program `name` of another project is.
 ///

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lb_tests::{
     order::other,
@@ -164,4 +164,88 @@ fn drain_that_is_under_way_is_shown_and_can_be_called_off() {
             assert_eq!(own(&status)["ready"], "yes");
         }
     });
+}
+
+/// The lab's file with this limit of a drain, and with patience for half a request.
+fn patient(limit: &str) -> String {
+    let file = slower("1s").replacen("[global]\n", &format!("[global]\ndrain_timeout = \"{limit}\"\n"), 1);
+    file.replacen("[listen.web]\n", "[listen.web]\ntimeout = { http_request = \"1h\" }\n", 1)
+}
+
+/// Half a request on a connection, which whoever drains waits for.
+fn hold<'scene>(scene: &'scene Scene, holder: &str, name: &str) -> lbctl::lab::Spawned<'scene> {
+    let hold = "exec 3<>/dev/tcp/198.51.100.10/80; printf 'GET / HTTP/1.1\\r\\nHost' >&3; cat <&3; echo over";
+    let before = scene.status_of(holder)["frontends"][0]["connections"].as_u64().unwrap();
+    let held = scene.spawn("client", name, ["bash", "-c", hold]).unwrap();
+    wait::until("it is connected", LONG, || {
+        (scene.status_of(holder)["frontends"][0]["connections"].as_u64() > Some(before)).then_some(())
+    });
+    held
+}
+
+/// A verb that waits.
+fn ask<'scene>(scene: &'scene Scene, node: &str, verb: &str, what: &str) -> lbctl::lab::Spawned<'scene> {
+    let lbctl = lb_tests::program::lbctl();
+    let asked = scene.spawn(node, what, [lbctl.as_str(), verb, "--json"]).unwrap();
+    wait::until("it is under way", LONG, || (scene.status_of(node)["giving"]["what"] == verb).then_some(()));
+    asked
+}
+
+#[test]
+fn drain_that_was_called_off_has_no_end_any_more_and_a_stop_goes_before_one() {
+    Scene::unless_starved(&Options::default().configuration(&patient("3s")), |scene| {
+        let holder = scene.holder();
+        scene.wait_until_other_is_ready(&holder);
+        let _held = hold(scene, &holder, "held");
+        let load = scene.clients();
+        let first = ask(scene, &holder, "drain", "first");
+        let begun = Instant::now();
+        scene.done(&holder, &["resume", "--json"]);
+        assert_eq!(first.wait().unwrap().code, Some(1));
+        for node in [&holder, other(&holder)] {
+            scene.write_file(node, "/run/lab.toml", &patient("1h")).unwrap();
+            scene.done(node, &["reload", "--json"]);
+        }
+        let second = ask(scene, &holder, "drain", "second");
+        // Beyond the end of the first one: nobody is turned away, and the second one waits on.
+        let served = load.report().ok();
+        wait::until("clients are served until then", LONG, || {
+            (begun.elapsed() > Duration::from_secs(4) && load.report().ok() > served + 100).then_some(())
+        });
+        assert_eq!(scene.status_of(&holder)["giving"]["what"], "drain");
+        assert_eq!(scene.holders().unwrap(), [holder.as_str()]);
+        let report = scene.done(&holder, &["stop", "--now", "--json"]);
+        assert_eq!(report["groups"][0]["outcome"], "another node has taken it", "{report}");
+        assert!(report["cut"].as_u64() >= Some(1), "{report}");
+        assert_eq!(second.wait().unwrap().code, Some(1));
+        let said = scene.log(&holder, "second").unwrap();
+        assert!(said.contains("lbctl is about to stop"), "{said}");
+        scene.wait_until_held_by(other(&holder), LONG).unwrap();
+        scene.wait_for_answer();
+    });
+}
+
+#[test]
+fn fault_in_the_middle_is_told_and_no_success_of_a_switchover() {
+    for verb in ["drain", "switchover"] {
+        Scene::unless_starved(&Options::default().configuration(&patient("1h")), |scene| {
+            let holder = scene.holder();
+            scene.wait_until_other_is_ready(&holder);
+            let _held = hold(scene, &holder, "held");
+            let asked = ask(scene, &holder, verb, "asked");
+            scene.fail(&holder, How::Cable).unwrap();
+            scene.wait_until_held_by(other(&holder), LONG).unwrap();
+            // Who waited for exchanges waits for those that are left, none, or for the limit.
+            let ended = asked.wait().unwrap();
+            let said = scene.log(&holder, "asked").unwrap();
+            assert!(said.contains("no carrier") || said.contains("is down"), "{said}");
+            assert_eq!(ended.code, Some(if verb == "drain" { 0 } else { 1 }), "{said}");
+            if verb == "drain" {
+                assert_eq!(scene.status_of(&holder)["drained"]["by"], "root");
+                scene.done(&holder, &["resume", "--json"]);
+            }
+            scene.heal(&holder).unwrap();
+            scene.wait_until_other_is_ready(other(&holder));
+        });
+    }
 }

@@ -1,5 +1,5 @@
-//! Faults of the machine under a pair: no memory or no descriptor left for a node, and both nodes started at the same
-//! instant.
+//! Faults of the machine under a pair: no memory or no descriptor left for a node, a clock that jumps, and both nodes started at
+//! the same instant.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
@@ -7,6 +7,7 @@ use std::{fmt::Write as _, fs, process::Command, thread, time::Duration};
 
 use lb_tests::{
     order::{self, other},
+    preload::Clock,
     scene::Scene,
     wait,
 };
@@ -142,6 +143,66 @@ fn node_without_descriptors_whose_speaker_dies_says_so_to_the_other_and_comes_ba
         assert_eq!(scene.holders().unwrap(), [heir]);
         let log = scene.log(&holder, "lbctl").unwrap();
         assert!(log.contains("the speaker can't be started: Too many open files"), "{log}");
+    });
+}
+
+/// As somebody sets it, or a time server that was wrong: for all programs of both nodes.
+#[test]
+fn clock_that_jumps_by_an_hour_either_way_moves_nothing_and_holds_up_nothing() {
+    const HOUR: i64 = 3600;
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::new(folder.path());
+    Scene::unless_starved(&Options::default().program(clock.program()), |scene| {
+        clock.set_ahead(0);
+        let holder = scene.holder();
+        scene.wait_until_other_is_ready(&holder);
+        let seconds = |time: &str| -> i64 {
+            scene.shell("client", &format!("date -d {time} +%s")).trim().parse().unwrap()
+        };
+        let begun = seconds(scene.status_of(&holder)["at"].as_str().unwrap());
+        let read = scene.record().unwrap().len();
+        for ahead in [HOUR, 0, -HOUR, 0] {
+            let load = scene.clients();
+            clock.set_ahead(ahead);
+            for node in BALANCERS {
+                wait::until("it has the new time", LONG, || {
+                    let off = seconds(scene.status_of(node)["at"].as_str()?) - begun;
+                    (off - ahead).abs().lt(&(HOUR / 2)).then_some(())
+                });
+            }
+            let served = load.report().ok();
+            wait::until("clients are served", LONG, || (load.report().ok() > served + 200).then_some(()));
+            let report = load.stop().unwrap();
+            assert_eq!(report.failures(), Default::default(), "of {}", report.total());
+            // Checks find a server that is gone and one that is back, and problems are over.
+            let web1_is = |state: &str| {
+                for node in BALANCERS {
+                    wait::until(state, LONG, || {
+                        let status = scene.status_of(node);
+                        (status["backends"][0]["servers"][0]["state"] == state).then_some(())
+                    });
+                }
+            };
+            scene.fail("web1", How::Kill).unwrap();
+            web1_is("down");
+            scene.heal("web1").unwrap();
+            web1_is("up");
+            for verb in ["reload", "upgrade"] {
+                scene.done(&holder, &[verb, "--json"]);
+            }
+            for node in BALANCERS {
+                wait::until("no problems", LONG, || {
+                    (scene.status_of(node)["problems"] == serde_json::json!([])).then_some(())
+                });
+            }
+        }
+        assert_eq!(order::claims(scene, read), 0, "the address was never away");
+        // In the middle of a failover.
+        scene.fail(&holder, How::Kill).unwrap();
+        clock.set_ahead(HOUR);
+        scene.wait_until_held_by(other(&holder), LONG).unwrap();
+        scene.heal(&holder).unwrap();
+        scene.wait_for_answer();
     });
 }
 

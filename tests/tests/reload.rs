@@ -5,6 +5,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use lb_tests::{
+    capture::{Capture, dissect},
     order::{self, other},
     scene::Scene,
     wait,
@@ -216,5 +217,132 @@ fn backup_that_reloads_all_the_time_takes_over_as_fast_as_ever() {
         scene.wait_until_all_ready().unwrap();
         assert_eq!(scene.holders().unwrap(), [heir]);
         scene.wait_for_answer();
+    });
+}
+
+#[test]
+fn active_that_reloads_all_the_time_loses_its_address_all_the_same() {
+    for how in [How::Backends, How::Cable] {
+        Scene::unless_starved(&Options::default(), |scene| {
+            let holder = scene.holder();
+            let heir = other(&holder);
+            scene.wait_until_other_is_ready(&holder);
+            let more = format!(
+                "{CONFIGURATION}\n[listen.more]\nbind = {{ vip = \"web\", port = 81 }}\nservers = [\"198.51.100.141:80\"]\n"
+            );
+            let read = scene.record().unwrap().len();
+            std::thread::scope(|scope| {
+                let (scene, holder) = (scene, &holder);
+                let moves = scope.spawn(move || {
+                    scene.fail(holder, how).unwrap();
+                    scene.wait_until_held_by(heir, Duration::from_secs(30)).unwrap();
+                });
+                for text in [more.as_str(), CONFIGURATION].into_iter().cycle() {
+                    reload(scene, holder, text);
+                    if moves.is_finished() {
+                        break;
+                    }
+                }
+                moves.join().unwrap();
+            });
+            let moved = order::first_move(scene, &holder, read);
+            assert!(moved.in_order, "{moved:?}");
+            // The file that was read last is in force.
+            for text in [more.as_str(), CONFIGURATION] {
+                reload(scene, &holder, text);
+                let status = scene.status_of(&holder);
+                assert_eq!(status["frontends"].as_array().unwrap().len(), if text == more { 2 } else { 1 });
+            }
+            scene.heal(&holder).unwrap();
+            scene.wait_until_all_ready().unwrap();
+            assert_eq!(scene.holders().unwrap(), [heir]);
+            scene.wait_for_answer();
+        });
+    }
+}
+
+/// A second virtual router beside the lab's, in a group of its own, with these lines in its section. Each node holds the one that
+/// prefers it.
+fn one_each(lines: &str) -> String {
+    let own = |group: &str, node: &str| {
+        format!("group = \"{group}\"\nprefer = \"{node}\"\npreempt = \"always\"\npreempt_delay = \"100ms\"\n")
+    };
+    let web =
+        changed("[vip.web]\n", &format!("[vip.web]\nadvertisement_interval = \"1s\"\n{}", own("web", "lb1")));
+    format!(
+        "{web}\n[vip.mail]\nvrid = 52\n{}{lines}\n[listen.mail]\nbind = {{ vip = \"mail\", port = 80 }}\n\
+         servers = [\"198.51.100.141:80\"]\n",
+        own("mail", "lb2")
+    )
+}
+
+#[test]
+fn virtual_router_whose_settings_stay_is_not_touched_where_each_node_holds_one() {
+    let mail = |interval: &str, addresses: &str| {
+        one_each(&format!("advertisement_interval = \"{interval}\"\naddresses = [{addresses}]\n"))
+    };
+    let first = mail("1s", "\"198.51.100.20\"");
+    Scene::unless_starved(&Options::default().configuration(&first), |scene| {
+        let holds = |node: &str, address: &str| {
+            scene.shell(node, "ip -o -4 address show").contains(&format!(" {address}/"))
+        };
+        wait::until("each node holds one address", Duration::from_secs(30), || {
+            let as_wanted =
+                scene.holders().unwrap() == ["lb1"] && holds("lb2", SECOND) && !holds("lb1", SECOND);
+            as_wanted.then_some(())
+        });
+        let load = clients(scene);
+        let read = scene.record().unwrap().len();
+        let capture = Capture::start(scene, "client", "ip proto 112");
+        let more = mail("2s", "\"198.51.100.20\", \"198.51.100.21\"");
+        for text in [&more, &first].into_iter().cycle().take(10) {
+            for node in BALANCERS {
+                reload(scene, node, text);
+            }
+            wait::until("the third address comes and goes", Duration::from_secs(30), || {
+                (holds("lb2", "198.51.100.21") == (*text == more)).then_some(())
+            });
+        }
+        let enough = capture.packets() + 5;
+        wait::until("five more packets", Duration::from_secs(30), || {
+            (capture.packets() >= enough).then_some(())
+        });
+        let pcap = capture.stop();
+
+        let about = |address: &str| {
+            let address = address.parse().unwrap();
+            let events = scene.record_since(read).unwrap();
+            events.into_iter().filter(|event| event.is_about(address)).collect::<Vec<_>>()
+        };
+        assert_eq!(about("198.51.100.10"), []);
+        assert_eq!(about(SECOND), []);
+        assert_eq!(about("198.51.100.21").len(), 10);
+        let said = |vrid: u8| {
+            dissect(
+                &pcap,
+                &[],
+                &format!("vrrp.virt_rtr_id == {vrid}"),
+                &["ip.src", "vrrp.prio", "vrrp.ip_addr", "frame.time_relative"],
+            )
+        };
+        let web = said(51);
+        assert!(web.iter().all(|packet| packet[..3] == ["198.51.100.11", "254", "198.51.100.10"]), "{web:?}");
+        let mail = said(52);
+        assert!(mail.iter().all(|packet| packet[..2] == ["198.51.100.12", "254"]), "{mail:?}");
+        assert!(mail.iter().any(|packet| packet[2] == "198.51.100.20,198.51.100.21"), "{mail:?}");
+        // One a second, and no other: a busy machine sends less. The other one has said at once what is new, ten times.
+        let seconds: f64 = web.last().unwrap()[3].parse::<f64>().unwrap() - web[0][3].parse::<f64>().unwrap();
+        assert!((web.len() - 1) as f64 <= seconds + 1.0, "{web:?}");
+
+        let report = load.stop().unwrap();
+        assert_eq!(report.failures(), Default::default(), "of {}", report.total());
+        // Whoever holds one takes the other when it has to.
+        scene.fail("lb2", How::Kill).unwrap();
+        wait::until("lb1 holds both", Duration::from_secs(30), || holds("lb1", SECOND).then_some(()));
+        scene.heal("lb2").unwrap();
+        wait::until("lb2 has its own again", Duration::from_secs(30), || {
+            (holds("lb2", SECOND) && !holds("lb1", SECOND)).then_some(())
+        });
+        assert_eq!(about("198.51.100.10"), []);
     });
 }

@@ -10,7 +10,7 @@ use lb_tests::{
     scene::{Scene, slower},
     wait,
 };
-use lbctl::lab::{How, Options};
+use lbctl::lab::{How, Options, VIP};
 use serde_json::{Value, json};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -175,5 +175,78 @@ fn address_that_is_given_straight_back_is_no_switchover_and_one_back_is_not_refu
         assert!(why.contains("gave it straight back") && why.contains("is degraded"), "{why}");
         assert_eq!(scene.holder(), holder);
         scene.heal(peer).unwrap();
+    });
+}
+
+/// A third one runs where the clients are. It reaches no server, so this file has none.
+const THREE: &str = r#"
+[cluster]
+node.lb1 = { address = "198.51.100.11" }
+node.lb2 = { address = "198.51.100.12" }
+node.lb3 = { address = "198.51.100.100" }
+
+[vip.web]
+vrid      = 51
+addresses = ["198.51.100.10"]
+advertisement_interval = "1s"
+
+[global]
+threads = 2
+
+[frontend.web]
+bind  = { vip = "web", port = 80 }
+rules = [{ respond = { status = 200, body = "here" } }]
+"#;
+
+#[test]
+fn of_three_nodes_the_one_that_is_wanted_takes_it_once_those_before_it_are_drained() {
+    Scene::unless_starved(&Options::default().configuration(THREE), |scene| {
+        scene.give_to("lb1");
+        let (lbctl, file) = (program::lbctl(), scene.write("three.toml", THREE));
+        let third = scene.spawn("client", "lbctl", [lbctl.as_str(), "run", &file]).unwrap();
+        // Where the lab has no balancer it asks nobody either.
+        let has = |node: &str| scene.shell(node, "ip -o -4 address show").contains(&format!(" {VIP}/"));
+        let places =
+            |node: &str| if node == "lb3" { "client" } else { ["lb1", "lb2"][usize::from(node == "lb2")] };
+        let held_by = |wanted: &str| {
+            wait::until(&format!("{wanted} alone has the address"), LONG, || {
+                ["lb1", "lb2", "lb3"].iter().all(|node| has(places(node)) == (*node == wanted)).then_some(())
+            });
+        };
+        let all_are_ready = |seen_from: &str, but: &str| {
+            wait::until("all are ready", LONG, || {
+                let status = scene.status_of(places(seen_from));
+                let nodes = status["groups"][0]["nodes"].as_array()?.clone();
+                let is_ready =
+                    |node: &Value| node["silent"] == false && (node["ready"] == "yes" || node["name"] == but);
+                (nodes.len() == 3 && nodes.iter().all(is_ready)).then_some(())
+            });
+        };
+        all_are_ready("lb1", "");
+        held_by("lb1");
+        let why = scene.refused("lb1", &["switchover", "--to", "lb3"], 1);
+        assert!(
+            why.contains("lb2 is ready too, and would take group default before lb3: first drain lb2"),
+            "{why}"
+        );
+        scene.done("lb2", &["drain", "--json"]);
+        wait::until("lb1 knows it", LONG, || {
+            let report = scene.verb("lb1", &["switchover", "--to", "lb3", "--dry-run", "--json"]);
+            (report.0 == Some(0)).then_some(())
+        });
+        let report = scene.done("lb1", &["switchover", "--to", "lb3", "--json"]);
+        assert_eq!((&report["groups"][0]["to"], &report["cut"]), (&json!("lb3"), &json!(0)), "{report}");
+        held_by("lb3");
+        // Whoever is drained is not wanted, and whoever is back is the next.
+        let why = scene.refused("client", &["switchover", "--to", "lb2"], 1);
+        assert!(why.contains("lb1 is ready too") || why.contains("lb2 is not known to be ready"), "{why}");
+        scene.done("lb2", &["resume", "--json"]);
+        all_are_ready("lb3", "");
+        held_by("lb3");
+        let report = scene.done("client", &["switchover", "--json"]);
+        assert_eq!(report["groups"][0]["to"], "lb1", "{report}");
+        held_by("lb1");
+        third.signal(nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert_eq!(third.wait().unwrap().code, Some(0));
     });
 }

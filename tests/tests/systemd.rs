@@ -2,27 +2,44 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
+#[path = "systemd/broken.rs"]
+mod broken;
+#[path = "systemd/orders.rs"]
+mod orders;
+#[path = "systemd/pair.rs"]
+mod pair;
+
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    sync::{Arc, Mutex},
-    thread,
-    time::{Duration, Instant},
+    process::{Output, Stdio},
 };
 
 use lb_tests::{
-    machine::{self, Beside, Machine, PATIENCE},
+    machine::{self, Machine, PATIENCE},
     order::other,
     package::{build, tool},
     program,
     scene::take_slot,
     wait, world,
 };
-use lbctl::lab::{BALANCERS, CONFIGURATION, Report, Sample, VIP};
+use lbctl::lab::CONFIGURATION;
 use serde_json::Value;
+
+use self::{
+    broken::{
+        both_that_die_leave_nothing, cable_that_is_pulled_moves_the_address,
+        daemon_that_dies_or_hangs_is_replaced, error_that_lasts_is_not_tried_all_the_time,
+        part_that_does_not_move_is_found_by_the_watchdog, restarts, speaker_that_dies_moves_nothing,
+    },
+    orders::{
+        daemon_that_is_stopped_stays_stopped, logs_are_rotated,
+        node_that_reboots_gives_the_address_away_and_comes_back, orders_of_systemd_are_an_orderly_move,
+        refuses_a_bad_file,
+    },
+    pair::{Clients, Pair},
+};
 
 /// The next version; as long as the one that there is.
 const NEXT: &str = "0.9.9";
@@ -55,123 +72,6 @@ fn put_packages(folder: &Path, root: &Path) {
             let kind = path.extension().unwrap().display().to_string();
             fs::copy(path, root.join(format!("root/{version}.{kind}"))).unwrap();
         }
-    }
-}
-
-/// Both nodes, and what is beside them.
-struct Pair {
-    nodes: [Machine; 2],
-    _servers: [Beside; 2],
-}
-
-impl Pair {
-    fn boot(folder: &Path) -> Self {
-        machine::build_network(&["198.51.100.1/24", "198.51.100.141/24", "198.51.100.142/24"]);
-        let servers =
-            [("web1", "198.51.100.141:80"), ("web2", "198.51.100.142:80")].map(|(name, address)| {
-                Beside::start(
-                    Command::new(program::lbctl()).args(["lab", "web", "--name", name, "--listen", address]),
-                )
-            });
-        let nodes = thread::scope(|scope| {
-            [("lb1", "198.51.100.11/24"), ("lb2", "198.51.100.12/24")]
-                .map(|(name, address)| scope.spawn(move || Machine::boot(folder, name, address)))
-                .map(|booted| booted.join().unwrap())
-        });
-        for node in &nodes {
-            put_packages(folder, node.root());
-        }
-        Self { nodes, _servers: servers }
-    }
-
-    fn node(&self, name: &str) -> &Machine {
-        &self.nodes[BALANCERS.iter().position(|node| *node == name).unwrap()]
-    }
-
-    fn node_mut(&mut self, name: &str) -> &mut Machine {
-        &mut self.nodes[BALANCERS.iter().position(|node| *node == name).unwrap()]
-    }
-
-    fn has_address(&self, name: &str) -> bool {
-        self.node(name).said("ip -o -4 address show").contains(&format!(" {VIP}/"))
-    }
-
-    /// The one that has the address; the other one has it not.
-    #[track_caller]
-    fn holder(&self) -> &'static str {
-        wait::until("one node has the address", PATIENCE, || {
-            match BALANCERS.map(|name| self.has_address(name)) {
-                [true, false] => Some(BALANCERS[0]),
-                [false, true] => Some(BALANCERS[1]),
-                _ => None,
-            }
-        })
-    }
-
-    #[track_caller]
-    fn wait_for_holder(&self, name: &str) {
-        wait::until(&format!("{name} has the address"), PATIENCE, || (self.holder() == name).then_some(()));
-    }
-
-    fn status(&self, name: &str) -> Value {
-        let output = self.node(name).run("lbctl status --json");
-        serde_json::from_slice(&output.stdout).unwrap_or_default()
-    }
-
-    /// Both serve, and could take over.
-    #[track_caller]
-    fn wait_until_well(&self) {
-        for name in BALANCERS {
-            wait::until(&format!("{name} has no problems"), PATIENCE, || {
-                (self.status(name)["problems"] == serde_json::json!([])).then_some(())
-            });
-        }
-    }
-}
-
-/// Clients of the address.
-struct Clients {
-    running: Beside,
-    samples: Arc<Mutex<Vec<Sample>>>,
-    reader: thread::JoinHandle<()>,
-}
-
-impl Clients {
-    fn start() -> Self {
-        let mut command = Command::new(program::lbctl());
-        command.args(["lab", "load", "--rate", "100", "--seconds", "600", "--patience", "10000"]);
-        let mut running = Beside::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
-        let (samples, output) =
-            (Arc::<Mutex<Vec<Sample>>>::default(), running.process().stdout.take().unwrap());
-        let collected = Arc::clone(&samples);
-        let reader = thread::spawn(move || {
-            for line in BufReader::new(output).lines() {
-                let batch: Vec<Sample> = serde_json::from_str(&line.unwrap()).unwrap();
-                collected.lock().unwrap().extend(batch);
-            }
-        });
-        let clients = Self { running, samples, reader };
-        clients.wait_for_more();
-        clients
-    }
-
-    /// Waits for a hundred further answers.
-    #[track_caller]
-    fn wait_for_more(&self) {
-        let answered = || Report::new(self.samples.lock().unwrap().clone()).ok();
-        let before = answered();
-        wait::until("clients are served", PATIENCE, || (answered() > before + 100).then_some(()));
-    }
-
-    /// Ends them; nobody was refused anything.
-    #[track_caller]
-    fn end_without_failures(mut self) {
-        self.wait_for_more();
-        drop(self.running.process().stdin.take());
-        self.running.process().wait().unwrap();
-        self.reader.join().unwrap();
-        let report = Report::new(self.samples.lock().unwrap().clone());
-        assert_eq!(report.failures(), Default::default());
     }
 }
 
@@ -217,11 +117,14 @@ fn package_is_installed_broken_upgraded_and_purged_under_systemd() {
     refuses_a_bad_file(pair.node(holder));
     speaker_that_dies_moves_nothing(&pair);
     daemon_that_dies_or_hangs_is_replaced(&pair);
+    part_that_does_not_move_is_found_by_the_watchdog(&pair);
+    both_that_die_leave_nothing(&pair);
     cable_that_is_pulled_moves_the_address(&pair);
     daemon_that_is_stopped_stays_stopped(&pair);
     error_that_lasts_is_not_tried_all_the_time(&pair);
     let clients = Clients::start();
     orders_of_systemd_are_an_orderly_move(&pair, &clients);
+    logs_are_rotated(&pair, &clients);
     node_that_reboots_gives_the_address_away_and_comes_back(&mut pair);
     package_is_upgraded_node_by_node(&pair, &clients);
     purge_leaves_nothing(&pair, &before);
@@ -241,132 +144,6 @@ fn is_hardened(node: &Machine) {
     let most = node.said("ulimit -Hn").parse::<u64>().unwrap().min(131_072);
     let limits = node.said(&format!("grep 'open files' /proc/{daemon}/limits"));
     assert!(limits.split_whitespace().any(|word| word == most.to_string()), "{limits} {most}");
-}
-
-/// By a reload, by the script of those without systemd, and by a start that systemd does not repeat for ever.
-fn refuses_a_bad_file(node: &Machine) {
-    let daemon = node.property("lbctl", "MainPID");
-    let file = node.root().join("etc/lbctl/lb.toml");
-    node.said("systemctl reload lbctl && /etc/init.d/lbctl reload && /etc/init.d/lbctl configtest");
-    fs::write(&file, CONFIGURATION.replace("vrid ", "vird ")).unwrap();
-    assert!(!node.run("systemctl reload lbctl").status.success());
-    let output = node.run("/etc/init.d/lbctl restart");
-    assert_eq!(output.status.code(), Some(6), "{}", text(&output));
-    assert!(text(&output).contains("lb.toml:9:1: unknown key `vird`"), "{}", text(&output));
-    assert!(text(&output).contains("nothing was changed"), "{}", text(&output));
-    assert_eq!(node.property("lbctl", "MainPID"), daemon);
-    fs::write(&file, CONFIGURATION).unwrap();
-    node.said("systemctl reload lbctl && /etc/init.d/lbctl status");
-    assert_eq!(node.property("lbctl", "MainPID"), daemon);
-}
-
-fn restarts(node: &Machine) -> u32 {
-    node.property("lbctl", "NRestarts").parse().unwrap()
-}
-
-/// The process number of the speaker.
-#[track_caller]
-fn speaker(node: &Machine) -> String {
-    wait::until("one speaker", PATIENCE, || {
-        let found = text(&node.run("pgrep -x lbctl-speaker"));
-        (found.lines().count() == 1).then(|| found.trim().to_owned())
-    })
-}
-
-/// Clients are served all the time, and the log says what it was.
-fn orders_of_systemd_are_an_orderly_move(pair: &Pair, clients: &Clients) {
-    for order in ["restart", "stop"] {
-        let holder = pair.holder();
-        let node = pair.node(holder);
-        let moves = || {
-            let log = node.said("journalctl -u lbctl -o cat --no-pager");
-            log.lines()
-                .filter(|line| line.contains("from=Active") && line.contains("leaving: stop by SIGUSR1"))
-                .count()
-        };
-        let before = moves();
-        node.said(&format!("systemctl {order} lbctl"));
-        pair.wait_for_holder(other(holder));
-        assert_eq!(moves(), before + 1, "{order}: given to the other node, and not lost");
-        clients.wait_for_more();
-        node.said("systemctl start lbctl");
-        pair.wait_until_well();
-        assert_eq!(pair.holder(), other(holder), "nobody takes it back");
-    }
-}
-
-fn speaker_that_dies_moves_nothing(pair: &Pair) {
-    let holder = pair.holder();
-    let node = pair.node(holder);
-    let (old, before) = (speaker(node), restarts(node));
-    node.said(&format!("kill -9 {old}"));
-    wait::until("another speaker", PATIENCE, || (speaker(node) != old).then_some(()));
-    pair.wait_until_well();
-    assert_eq!(restarts(node), before);
-}
-
-/// Killed; and stopped, which systemd finds out by its watchdog. Both times the other node has the address meanwhile.
-fn daemon_that_dies_or_hangs_is_replaced(pair: &Pair) {
-    for signal in ["KILL", "STOP"] {
-        let holder = pair.holder();
-        let node = pair.node(holder);
-        let (daemon, before) = (node.property("lbctl", "MainPID"), restarts(node));
-        node.said(&format!("kill -{signal} {daemon}"));
-        pair.wait_for_holder(other(holder));
-        wait::until("systemd has started another one", PATIENCE, || {
-            (restarts(node) == before + 1).then_some(())
-        });
-        pair.wait_until_well();
-        assert_ne!(node.property("lbctl", "MainPID"), daemon);
-        assert_eq!(pair.holder(), other(holder), "nobody takes it back");
-        let journal = node.journal("lbctl");
-        assert_eq!(journal.contains("Watchdog timeout"), signal == "STOP", "{journal}");
-    }
-}
-
-fn cable_that_is_pulled_moves_the_address(pair: &Pair) {
-    let holder = pair.holder();
-    pair.node(holder).set_cable(false);
-    wait::until("the other node has the address", PATIENCE, || pair.has_address(other(holder)).then_some(()));
-    wait::until("this one has it no more", PATIENCE, || (!pair.has_address(holder)).then_some(()));
-    pair.node(holder).set_cable(true);
-    pair.wait_until_well();
-}
-
-/// By its own verb; systemd starts it when it is asked.
-fn daemon_that_is_stopped_stays_stopped(pair: &Pair) {
-    let node = pair.node(other(pair.holder()));
-    node.said("lbctl stop");
-    wait::until("systemd knows it", PATIENCE, || {
-        (node.property("lbctl", "ActiveState") == "inactive").then_some(())
-    });
-    assert_eq!(node.property("lbctl", "Result"), "success");
-    assert!(!node.run("pgrep lbctl").status.success());
-    node.said("systemctl start lbctl");
-    pair.wait_until_well();
-}
-
-/// By its end: the pid file's folder is not there.
-fn error_that_lasts_is_not_tried_all_the_time(pair: &Pair) {
-    let node = pair.node(other(pair.holder()));
-    let drop_in = node.root().join("etc/systemd/system/lbctl.service.d/pid.conf");
-    let run = "lbctl run --pidfile /nowhere/lbctl.pid /etc/lbctl/lb.toml";
-    fs::write(&drop_in, format!("[Service]\nExecStart=\nExecStart=/usr/bin/{run}\n")).unwrap();
-    node.said("systemctl daemon-reload && systemctl stop lbctl");
-    let begun = Instant::now();
-    assert!(!node.run("systemctl start lbctl").status.success());
-    wait::until("systemd has tried again", PATIENCE, || (restarts(node) >= 2).then_some(()));
-    assert!(begun.elapsed() >= Duration::from_secs(10), "{}", node.journal("lbctl"));
-    fs::remove_file(drop_in).unwrap();
-    node.said("systemctl daemon-reload && systemctl restart lbctl");
-    pair.wait_until_well();
-}
-
-fn node_that_reboots_gives_the_address_away_and_comes_back(pair: &mut Pair) {
-    let holder = pair.holder();
-    pair.node_mut(holder).reboot();
-    pair.wait_until_well();
-    assert_eq!(pair.holder(), other(holder));
 }
 
 fn package_is_upgraded_node_by_node(pair: &Pair, clients: &Clients) {

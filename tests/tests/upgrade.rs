@@ -6,8 +6,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    os::unix::fs::{PermissionsExt, symlink},
-    path::{Path, PathBuf},
+    os::unix::fs::symlink,
     process::Command,
     time::Duration,
 };
@@ -15,7 +14,7 @@ use std::{
 use lb_tests::{
     order::{self, other},
     plain::{Plain, Running, unused_address, wait_until},
-    program,
+    program::{self, Installed},
     scene::{Scene, slower},
     wait,
 };
@@ -25,7 +24,6 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use tempfile::TempDir;
 
 /// Returns the number of the process that is in charge.
 #[track_caller]
@@ -103,235 +101,61 @@ fn election_and_clients_do_not_notice_and_the_next_process_is_as_good_a_holder()
     });
 }
 
-/// A copy of the program in a folder of its own, which can be replaced while it runs.
-fn copy() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("lbctl");
-    install(&program);
-    (folder, program)
-}
-
-/// Puts a fresh file there, as a package manager does.
-fn install(program: &Path) {
-    let fresh = program.with_extension("new");
-    fs::copy(program::lbctl(), &fresh).unwrap();
-    fs::rename(fresh, program).unwrap();
-}
-
-fn install_script(program: &Path, text: &str) {
-    let fresh = program.with_extension("new");
-    fs::write(&fresh, format!("#!/bin/sh\n{text}\n")).unwrap();
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::rename(fresh, program).unwrap();
-}
-
 #[test]
 fn speaker_of_another_program_is_replaced_and_nothing_moves() {
-    let (_folder, program) = copy();
-    Scene::unless_starved(&Options::default().configuration(&slower("1s")).program(&program), |scene| {
-        let holder = scene.holder();
-        let old = speaker(scene, &holder);
-        let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
-        wait::until("clients are served", Duration::from_secs(30), || {
-            (load.report().ok() > 100).then_some(())
-        });
-        install(&program);
-        upgrade(scene, &holder);
-        wait::until("another speaker", Duration::from_secs(30), || {
-            let now = speaker(scene, &holder);
-            (!now.is_empty() && now != old).then_some(())
-        });
-        wait::until("it resumes", Duration::from_secs(30), || {
-            scene.log(&holder, "lbctl").unwrap().contains("resumed, last advertisement").then_some(())
-        });
-        assert_eq!(scene.holder(), holder);
-        let report = load.stop().unwrap();
-        assert_eq!(report.failed(), 0, "{report:?}");
-        let log = scene.log(&holder, "lbctl").unwrap();
-        assert!(log.contains("the speaker is of another program"), "{log}");
-    });
-}
-
-#[test]
-fn what_cannot_take_over_leaves_the_old_one_in_charge() {
-    let (_folder, program) = copy();
-    let address = unused_address(8000);
-    let text = format!(
-        "[frontend.web]\nbind = \"{address}\"\nrules = [{{ respond = {{ status = 200, body = \"here\" }} }}]\n"
+    let program = Installed::default();
+    Scene::unless_starved(
+        &Options::default().configuration(&slower("1s")).program(program.path()),
+        |scene| {
+            let holder = scene.holder();
+            let old = speaker(scene, &holder);
+            let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
+            wait::until("clients are served", Duration::from_secs(30), || {
+                (load.report().ok() > 100).then_some(())
+            });
+            program.install();
+            upgrade(scene, &holder);
+            wait::until("another speaker", Duration::from_secs(30), || {
+                let now = speaker(scene, &holder);
+                (!now.is_empty() && now != old).then_some(())
+            });
+            wait::until("it resumes", Duration::from_secs(30), || {
+                scene.log(&holder, "lbctl").unwrap().contains("resumed, last advertisement").then_some(())
+            });
+            assert_eq!(scene.holder(), holder);
+            let report = load.stop().unwrap();
+            assert_eq!(report.failed(), 0, "{report:?}");
+            let log = scene.log(&holder, "lbctl").unwrap();
+            assert!(log.contains("the speaker is of another program"), "{log}");
+        },
     );
-    let plain = Plain::start_program(&program, &text);
-    let refused = |code: i32, why: &str| {
-        let output = plain.upgrade();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(said.contains(why), "{said}");
-        let status: Value = serde_json::from_slice(&plain.status(&["--json"]).stdout).unwrap();
-        assert_eq!(status["pid"], plain.id());
-        let answer = Command::new("curl").args(["-s", &format!("http://{address}/")]).output().unwrap();
-        assert_eq!(answer.stdout, b"here");
-    };
-    install_script(&program, "exit 3");
-    refused(1, "the new process ended (exit status: 3); see its output");
-    install_script(&program, "exec sleep 100");
-    refused(1, "the new process said nothing for 10 s");
-    fs::remove_file(&program).unwrap();
-    refused(1, "there is no ");
-    install(&program);
-    fs::write(plain.file(), text.replace("bind", "bund")).unwrap();
-    refused(78, "unknown key `bund`");
-    fs::write(plain.file(), text.replace("status = 200", "status = 203")).unwrap();
-    let output = plain.upgrade();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let answer = Command::new("curl").args(["-si", &format!("http://{address}/")]).output().unwrap();
-    assert!(answer.stdout.starts_with(b"HTTP/1.1 203"), "the next process has read the file");
 }
 
 #[test]
 fn program_that_was_started_by_a_link_is_where_the_link_leads_by_then() {
-    let (folder, first) = copy();
-    let (second, link) = (folder.path().join("lbctl-2"), folder.path().join("current"));
-    fs::hard_link(&first, &second).unwrap();
-    symlink(&first, &link).unwrap();
+    let program = Installed::default();
+    let (first, second, link) = (program.path(), program.beside("lbctl-2"), program.beside("current"));
+    fs::hard_link(first, &second).unwrap();
+    symlink(first, &link).unwrap();
     let address = unused_address(8000);
     let plain = Plain::start_program(
         &link,
         &format!("[frontend.web]\nbind = \"{address}\"\nrules = [{{ deny = 403 }}]\n"),
     );
-    for leads_to in [&second, &first] {
-        let fresh = folder.path().join("fresh");
+    for leads_to in [&*second, first] {
+        let fresh = program.beside("fresh");
         symlink(leads_to, &fresh).unwrap();
         fs::rename(fresh, &link).unwrap();
         let output = plain.upgrade();
         let report: Value =
             serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
         let runs = fs::read_link(format!("/proc/{}/exe", report["pid"])).unwrap();
-        assert_eq!(&runs, leads_to);
+        assert_eq!(runs, leads_to);
     }
     fs::remove_file(&link).unwrap();
     let output = plain.upgrade();
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains(&format!("there is no {} any more", link.display())), "{}", said(&output));
-}
-
-/// A next process that says this after it was started, and that once it has everything; and then waits for the file `over`. In
-/// the log it says when it is to be in charge.
-fn install_impostor(program: &Path, first: &str, second: Option<&str>) {
-    let (script, over) = (program.with_file_name("impostor"), program.with_file_name("over"));
-    let _ = fs::remove_file(&over);
-    let hear = |word: &str| {
-        format!("while (1) {{ sysread $s, my $m, 1 << 18 or exit; last if $m =~ /^[{{\"]+{word}/ }}\n")
-    };
-    let mut text = format!("open my $s, q(+<&=0);\nsyswrite $s, q({first});\n{}", hear("Control"));
-    if let Some(second) = second {
-        text += &format!("syswrite $s, q({second});\n{}print STDERR qq({IN_CHARGE}\\n);\n", hear("Go"));
-    }
-    text += &format!("select undef, undef, undef, 0.01 until -e q({});\n", over.display());
-    fs::write(&script, text).unwrap();
-    install_script(program, &format!("exec perl {}", script.display()));
-}
-
-const IN_CHARGE: &str = "the impostor is to be in charge";
-const HELLO: &str = r#"{"Hello":{"version":"9.9.9","protocol":2}}"#;
-const READY: &str = r#"{"Ready":{"file":""}}"#;
-
-#[test]
-fn whatever_the_next_process_fails_at_the_old_one_serves_on_and_a_stop_is_not_lost() {
-    let (_folder, program) = copy();
-    let address = unused_address(8000);
-    let text = format!(
-        "[frontend.web]\nbind = \"{address}\"\nrules = [{{ respond = {{ status = 200, body = \"here\" }} }}]\n"
-    );
-    let plain = Plain::start_program(&program, &text);
-    let over = program.with_file_name("over");
-    let serves = |plain: &Plain| {
-        let status: Value = serde_json::from_slice(&plain.status(&["--json"]).stdout).unwrap();
-        assert_eq!(status["pid"], plain.id());
-        assert!(lb_tests::plain::get(address, "/").ends_with("here"));
-    };
-    install_impostor(&program, r#"{"Hello":{"version":"9.9.9","protocol":99}}"#, None);
-    let refused = said(&plain.upgrade());
-    assert!(refused.contains("lbctl 9.9.9 can't take over from lbctl "), "{refused}");
-    serves(&plain);
-
-    // It ends once it has everything, and once it is to be in charge.
-    for second in [None, Some(READY)] {
-        install_impostor(&program, HELLO, second);
-        fs::write(&over, "").unwrap();
-        let refused = said(&plain.upgrade());
-        assert!(refused.contains("the new process ended (exit status: 0)"), "{refused}");
-        serves(&plain);
-    }
-
-    // It is to be in charge, and hangs: a stop that comes then is one.
-    install_impostor(&program, HELLO, Some(READY));
-    let (refused, stopped) = std::thread::scope(|scope| {
-        let upgrade = scope.spawn(|| plain.upgrade());
-        wait_until("it is to be in charge", || plain.log(), || plain.log().matches(IN_CHARGE).count() == 2);
-        let stop = scope.spawn(|| plain.verb(&["stop"]));
-        wait_until(
-            "the stop waits",
-            || plain.log(),
-            || plain.log().contains("the stop waits for what comes"),
-        );
-        fs::write(&over, "").unwrap();
-        (upgrade.join().unwrap(), stop.join().unwrap())
-    });
-    assert!(said(&refused).contains("the new process ended"), "{}", said(&refused));
-    assert!(stopped.status.success() && said(&stopped).starts_with("stopped after"), "{}", said(&stopped));
-    wait_until("it ends", || plain.log(), || plain.log().contains("stopped cut=0"));
-}
-
-#[test]
-fn listener_that_cannot_be_bound_is_refused_as_a_reload_refuses_it_and_other_changes_are_told() {
-    let (address, taken) = (unused_address(8000), unused_address(8001));
-    let _other = TcpListener::bind(taken).unwrap();
-    let bind = |text: &str, status: u16| {
-        format!(
-            "[frontend.web]\nbind = [{text}]\nrules = [{{ respond = {{ status = {status}, body = \"here\" }} }}]\n"
-        )
-    };
-    let plain = Plain::start(&bind(&format!("\"{address}\""), 200));
-    fs::write(plain.file(), bind(&format!("\"{address}\", \"{taken}\""), 200)).unwrap();
-    let output = plain.upgrade();
-    let why = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{why}");
-    assert!(why.contains(&format!("frontend web: {taken}: port 8001 of ")), "{why}");
-    let status: Value = serde_json::from_slice(&plain.status(&["--json"]).stdout).unwrap();
-    assert_eq!(status["pid"], plain.id());
-    // A process that could not bind it either is no worse.
-    let plain = Plain::start(&bind(&format!("\"{taken}\""), 200));
-    fs::write(plain.file(), bind(&format!("\"{taken}\""), 203)).unwrap();
-    let output = plain.upgrade();
-    let report: Value =
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
-    assert_eq!(report["changes"][0]["what"], "frontend web", "{report}");
-    assert_ne!(report["hash"], report["hash_before"]);
-}
-
-#[test]
-fn process_whose_end_would_be_taken_for_that_of_lbctl_is_not_succeeded() {
-    let folder = tempfile::tempdir().unwrap();
-    let lbctl = program::lbctl();
-    for (name, script, why) in [
-        (
-            "container",
-            format!("exec unshare -Urpf --kill-child --mount-proc {lbctl} \"$@\""),
-            "it is process 1",
-        ),
-        ("unit", format!("SYSTEMD_EXEC_PID=$$ exec {lbctl} \"$@\""), "its unit is not of Type=notify"),
-        ("runsv", format!("setpriv --pdeathsig KILL {lbctl} \"$@\" & wait"), "runsv watches this process"),
-    ] {
-        let program = folder.path().join(name);
-        install_script(&program, &script);
-        let text =
-            format!("[frontend.web]\nbind = \"{}\"\nrules = [{{ deny = 403 }}]\n", unused_address(8000));
-        let plain = Plain::start_program(&program, &text);
-        let output = plain.upgrade();
-        let refused = said(&output);
-        assert_eq!(output.status.code(), Some(1), "{refused}");
-        assert!(refused.contains(why), "{refused}");
-        assert!(plain.status(&["--json"]).stdout.starts_with(b"{"), "{}", plain.log());
-    }
 }
 
 /// A connection through a proxy alone.
@@ -344,6 +168,12 @@ impl Tunnel {
     /// One whose proxy has been succeeded; and the number of the process that is in charge.
     #[track_caller]
     fn through_the_process_before() -> (Self, Plain, u32) {
+        Self::through_one_that_ends_after("30m")
+    }
+
+    /// The same, with this limit for the process before.
+    #[track_caller]
+    fn through_one_that_ends_after(limit: &str) -> (Self, Plain, u32) {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let frontend = unused_address(8000);
         let text = format!(
@@ -357,9 +187,11 @@ impl Tunnel {
         server.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut tunnel = Self { client, server };
         tunnel.passes(1);
-        let output = plain.upgrade();
+        let output = plain.upgrade_with(&["--limit", limit]);
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        tunnel.passes(2);
+        if limit == "30m" {
+            tunnel.passes(2);
+        }
         (tunnel, plain, u32::try_from(report["pid"].as_u64().unwrap()).unwrap())
     }
 
@@ -378,6 +210,18 @@ fn signal(process: u32, signal: Signal) {
 
 fn said(output: &std::process::Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn process_before_cuts_what_it_has_after_its_limit() {
+    let (mut tunnel, plain, next) = Tunnel::through_one_that_ends_after("1s");
+    wait_until("it ends", || plain.log(), || plain.log().contains("ended: another process serves cut=1"));
+    let mut end = [0];
+    assert!(
+        tunnel.server.read(&mut end).is_ok_and(|read| read == 0) || tunnel.client.read(&mut end).is_err()
+    );
+    let status: Value = serde_json::from_slice(&plain.status(&["--json"]).stdout).unwrap();
+    assert_eq!(status["pid"], next);
 }
 
 #[test]

@@ -269,6 +269,42 @@ fn what_a_reload_brings_works_without_the_rights_of_the_start() {
 }
 
 #[test]
+fn interfaces_that_come_later_are_used_by_both_processes() {
+    as_root("privileges::interfaces_that_come_later_are_used_by_both_processes", || {
+        let jailed = Jailed::start();
+        let node = &jailed.node;
+        // For the daemon: what a reload binds.
+        node.ip(&["link", "add", "eth2", "type", "bridge"]);
+        node.ip(&["addr", "add", "203.0.113.5/24", "dev", "eth2"]);
+        node.ip(&["link", "set", "eth2", "up"]);
+        super::net::run("ip", &["route", "add", "203.0.113.0/24", "via", &node.address]);
+        jailed.edit(
+            "bind = { vip = \"web\", port = 80 }",
+            "bind = [{ vip = \"web\", port = 80 }, \"203.0.113.5:82\"]",
+        );
+        jailed.edit("servers = [\"198.51.100.21:80\"]", "servers = [\"127.0.0.1:1\"]");
+        jailed.done(&["reload"]);
+        let said = get(TcpStream::connect("203.0.113.5:82").unwrap());
+        assert!(said.starts_with("HTTP/1.1 503"), "{said}");
+        // For the speaker: that of its vip, as another one of the same name, with another speaker and before that.
+        for replaced in [false, true] {
+            node.ip(&["link", "delete", "eth1"]);
+            wait_for("it can't hold the address", || (node.state() == "Initialize").then_some(()));
+            if replaced {
+                let old = node.speaker();
+                node.signal(old, Signal::SIGKILL);
+                wait_for("another speaker", || node.speaker_of(node.daemon()).filter(|now| *now != old));
+            }
+            node.plug_in();
+            wait_for("it holds the address again", || {
+                (node.has_vip() && node.state() == "Active").then_some(())
+            });
+        }
+        assert_least_privilege(node.daemon(), node.speaker());
+    });
+}
+
+#[test]
 fn the_next_process_of_an_upgrade_has_the_same_and_starts_speakers() {
     as_root("privileges::the_next_process_of_an_upgrade_has_the_same_and_starts_speakers", || {
         let jailed = Jailed::start();
