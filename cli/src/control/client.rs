@@ -92,6 +92,12 @@ pub enum ClientError {
         /// How long we waited.
         limit: Duration,
     },
+    /// It answers, but is not done with what it was asked for.
+    #[error("lbctl is not done within {} s, and answers other questions: it waits for something, and goes on when that is over; see: lbctl status", limit.as_secs())]
+    NotDone {
+        /// How long we waited.
+        limit: Duration,
+    },
     /// It refused.
     #[error("the daemon refuses: {}", reason(.0))]
     Refused(ErrorReport),
@@ -222,7 +228,8 @@ impl Client {
         body: &impl Serialize,
         limit: Duration,
     ) -> Result<Answer<T>, ClientError> {
-        self.within(limit, self.post(path, body)).await
+        let done = tokio::time::timeout(limit, self.post(path, body)).await;
+        done.unwrap_or(Err(ClientError::NotDone { limit }))
     }
 
     /// `POST path` with `body`, answered line by line. A daemon that says nothing for some seconds is stuck: a line that says

@@ -8,24 +8,23 @@
 //!                 └── nobody answers ──▶ called off, everything as before
 //! ```
 
+mod outcome;
+mod permission;
+
 use std::{sync::Arc, time::Duration};
 
-use lb_vrrp::{Moment, PeerKind, State};
+use lb_vrrp::{Moment, State};
 use tokio::task::AbortHandle;
 
 use super::{
-    Daemon, clock,
-    group::Group,
+    Daemon,
     orders::{Refused, Reply},
     stop::{ANSWER_MARGIN, Whereabouts},
     wake::Step,
 };
-use crate::{
-    config::text,
-    control::{
-        DrainReport, DrainRequest, GivenAway, Moved, Ordered, Ready, ResumeReport, SwitchoverReport,
-        SwitchoverRequest, Timestamp,
-    },
+use crate::control::{
+    DrainReport, DrainRequest, GivenAway, Moved, Ordered, ResumeReport, SwitchoverReport, SwitchoverRequest,
+    Timestamp,
 };
 
 /// For the last short exchanges, while newcomers are dropped.
@@ -92,13 +91,6 @@ impl Drain {
         }
     }
 
-    fn what(&self) -> &'static str {
-        match self.purpose {
-            Purpose::Drain(_) => "a drain is under way: try again when it is over",
-            Purpose::Switchover(_) => "a switchover is under way: try again when it is over",
-        }
-    }
-
     /// As the status has it.
     pub(super) fn ordered(&self) -> Ordered {
         Ordered { what: self.word().to_owned(), by: self.by.clone(), at: self.at }
@@ -111,7 +103,7 @@ impl Drain {
 
     /// For whoever has to wait for it.
     pub(super) fn refusal(&self) -> String {
-        self.what().to_owned()
+        format!("a {} is under way: try again when it is over", self.word())
     }
 
     pub(super) fn count_cut(&mut self, exchanges: usize) {
@@ -120,6 +112,26 @@ impl Drain {
 }
 
 impl Daemon {
+    /// Exchanges finish, here and in the processes before, for at most `limit`; where this node `holds` an address, newcomers are
+    /// dropped then while the last short ones end, but for a limit of zero. How many are left.
+    pub(super) fn drain_exchanges(
+        &self,
+        limit: Duration,
+        holds: bool,
+    ) -> impl Future<Output = usize> + use<> {
+        let (proxy, earlier) = (Arc::clone(&self.proxy), self.earlier.drain(limit));
+        async move {
+            if limit.is_zero() {
+                return proxy.drain(limit).await;
+            }
+            let (mut left, before) = tokio::join!(proxy.drain(limit), earlier);
+            if holds {
+                left = proxy.hold_off(HOLD_OFF).await;
+            }
+            left + usize::try_from(before).unwrap_or(usize::MAX)
+        }
+    }
+
     pub(super) fn begin_drain(
         &mut self,
         now: Moment,
@@ -199,130 +211,13 @@ impl Daemon {
         }
         // A reload that is asked for meanwhile follows.
         self.reloads.take_turn();
-        let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
-        let (earlier, begun) = (self.earlier.drain(limit), drain.begun);
+        let (steps, begun) = (self.steps_in.clone(), drain.begun);
+        let drained = self.drain_exchanges(limit, true);
         drain.waits = Some(self.tasks.spawn(async move {
-            if limit.is_zero() {
-                proxy.drain(limit).await;
-            } else {
-                tokio::join!(proxy.drain(limit), earlier);
-                proxy.hold_off(HOLD_OFF).await;
-            }
+            drained.await;
             let _ = steps.send(Step::ReadyToGive { begun });
         }));
         self.giving = Some(drain);
-    }
-
-    fn may_give(&self) -> Result<(), Refused> {
-        self.no_order_now()?;
-        let now = |why: &str| Err(Refused::Now(why.to_owned()));
-        if let Some(giving) = &self.giving {
-            return now(giving.what());
-        }
-        if self.reloads.is_under_way() || self.reloads.is_other_turn() {
-            return now("a reload is under way: try again");
-        }
-        if self.groups.is_empty() {
-            return now("this node has no addresses to give away: it is no part of a pair");
-        }
-        Ok(())
-    }
-
-    /// Who would take what, as far as that is known.
-    fn may_switch(&self, request: &SwitchoverRequest) -> Result<Vec<Moved>, Refused> {
-        self.may_give()?;
-        let own = self.identity.name();
-        let now = |why: String| Err(Refused::Now(why));
-        if let Some(to) = &request.to {
-            let names: Vec<_> = self.config.cluster.nodes.iter().map(|node| node.name.as_str()).collect();
-            if !names.contains(&to.as_str()) {
-                let hint = text::suggestion(to, &names, "node");
-                return Err(Refused::Missing(format!("there is no node `{to}`{hint}")));
-            }
-            if to == own {
-                return now(format!(
-                    "this is {own}: a switchover is asked for on the node that holds the addresses"
-                ));
-            }
-        }
-        let held = self.held();
-        if held.is_empty() {
-            return now(format!("{own} holds no address: a switchover is asked for on the node that does"));
-        }
-        let mut moves = Vec::new();
-        for group in held {
-            let (ready, why) = self.ready_peers(group);
-            let first = ready.iter().max_by_key(|(_, priority)| *priority).map(|(name, _)| name.clone());
-            match (&request.to, &first) {
-                (Some(to), Some(first)) if to != first && ready.iter().any(|(name, _)| name == to) => {
-                    return now(format!(
-                        "{first} is ready too, and would take group {group} before {to}: first drain {first}"
-                    ));
-                }
-                (Some(to), first) if first.as_ref() != Some(to) && !request.force => {
-                    return now(format!("{to} is not known to be ready to take over group {group}: {why}"));
-                }
-                (None, None) if !request.force => {
-                    return now(format!("nobody is known that could take over group {group}: {why}"));
-                }
-                _ => moves.push(Moved { group: group.to_owned(), to: first, gap_us: None }),
-            }
-        }
-        Ok(moves)
-    }
-
-    /// What the operator should know if it may.
-    fn may_drain(&self, force: bool) -> Result<Vec<String>, Refused> {
-        self.may_give()?;
-        let mut warnings = Vec::new();
-        for group in self.groups.iter().filter(|_| self.drained.is_none()) {
-            let name = &group.config.name;
-            let (ready, why) = self.ready_peers(name);
-            if !ready.is_empty() {
-                continue;
-            }
-            if group.state() == State::Active && !force {
-                return Err(Refused::Now(format!(
-                    "nobody is known that could take over group {name}: {why}. --force gives it up all the same, and then \
-                     nobody serves"
-                )));
-            }
-            warnings.push(format!("nobody is known that could take over group {name} now: {why}"));
-        }
-        Ok(warnings)
-    }
-
-    /// Nodes that could take a group over now and say so, with their priorities; and why the others can't.
-    fn ready_peers(&self, group: &str) -> (Vec<(String, u8)>, String) {
-        let own = self.identity.name();
-        let session = self.neighbours.as_ref().map(|neighbours| neighbours.session());
-        let (mut ready, mut reasons) = (Vec::new(), Vec::new());
-        for node in self.config.cluster.nodes.iter().filter(|node| node.name != own) {
-            let name = &node.name;
-            if node.kind == PeerKind::Keepalived {
-                reasons.push(format!("{name} runs keepalived, which does not say if it could"));
-                continue;
-            }
-            let peer = session.and_then(|session| session.peers().iter().find(|peer| peer.name == *name));
-            reasons.push(match peer.map(|peer| (peer, peer.group(group))) {
-                Some((peer, _)) if peer.has_ended() => format!("{name} is stopped"),
-                Some((_, Some(hello))) => match &hello.ready {
-                    Ready::Yes => {
-                        ready.push((name.clone(), hello.priority));
-                        continue;
-                    }
-                    Ready::Degraded { reasons } => format!("{name} is degraded ({})", reasons.join("; ")),
-                    Ready::Starting { .. } => format!("{name} has just started"),
-                    Ready::Leaving { reason } => format!("{name} is leaving ({reason})"),
-                    Ready::Fault { reason } => format!("{name} can't hold it ({reason})"),
-                },
-                Some((_, None)) | None => format!("{name} is silent"),
-            });
-        }
-        if ready.is_empty() && reasons.is_empty() {
-            reasons.push("there is no other node".to_owned());
-        }
-        (ready, reasons.join(", "))
     }
 
     /// Short exchanges are over: the other node may take the addresses.
@@ -401,48 +296,6 @@ impl Daemon {
         self.tasks.spawn(async move { proxy.stay().await });
         drain.stage = Stage::Following { until: now + FOLLOW };
         self.giving = Some(drain);
-    }
-
-    /// Who says by now that it has what this node gave away, and has announced it.
-    fn moved(&self, held: &[String]) -> Vec<Moved> {
-        let session = self.neighbours.as_ref().map(|neighbours| neighbours.session());
-        let moved = |group: &String| {
-            let mut moved = Moved { group: group.clone(), to: None, gap_us: None };
-            let known = self.groups.iter().find(|one| one.config.name == *group);
-            let Some((_, status)) = known.and_then(|known| known.status.as_ref()) else { return moved };
-            let left = status.transitions.iter().rfind(|one| one.from == State::Active);
-            let Some(left) = left else { return moved };
-            for peer in session.iter().flat_map(|session| session.peers()) {
-                let Some((at, _)) = peer.last.as_ref().filter(|_| peer.claims(group, left.detected)) else {
-                    continue;
-                };
-                let announced = peer.group(group).and_then(|hello| hello.announced_us);
-                let Some(ago) = announced.map(Duration::from_micros) else { continue };
-                moved.to = Some(peer.name.clone());
-                // Its moment, on the clock of this node.
-                let since_removed = left.moments.removed.map(|removed| at.saturating_since(removed));
-                let gap = since_removed.map(|since| since.saturating_sub(ago).as_micros());
-                moved.gap_us = gap.and_then(|gap| u64::try_from(gap).ok());
-            }
-            moved
-        };
-        held.iter().map(moved).collect()
-    }
-
-    /// Has a node announced this group that will not give it straight back?
-    fn is_there(&self, moved: &Moved) -> bool {
-        let (ready, _) = self.ready_peers(&moved.group);
-        moved.to.as_ref().is_some_and(|to| ready.iter().any(|(name, _)| name == to))
-    }
-
-    /// Do the other nodes know that this one is not about to leave any more? Else they would refuse to give anything back.
-    fn has_said_so(&self, held: &[String]) -> bool {
-        let Some(neighbours) = &self.neighbours else { return true };
-        let mut groups = self.groups.iter().filter(|group| held.contains(&group.config.name));
-        let now = clock::now();
-        let is_leaving =
-            |group: &Group| matches!(group.local(now, self.started.moment).ready, Ready::Leaving { .. });
-        !groups.any(is_leaving) && neighbours.session().has_said(&self.local())
     }
 
     /// Nobody else holds everything after all.

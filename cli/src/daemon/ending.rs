@@ -16,9 +16,6 @@ use super::{
 };
 use crate::control::Timestamp;
 
-/// For the last short exchanges, while newcomers are dropped.
-const HOLD_OFF: Duration = Duration::from_millis(50);
-
 impl Daemon {
     /// A second request, of whatever kind, hurries the first.
     pub(super) fn begin_stop(&mut self, now: Moment, request: Request) {
@@ -46,34 +43,22 @@ impl Daemon {
             tracing::warn!(by, "the upgrade that was under way is called off");
             self.earlier.listen(&self.steps_in);
         }
-        let at_once = patience == Patience::None;
         let limit = patience.limit(self.config.global.drain_timeout, self.groups.is_empty());
         tracing::info!(by, ?limit, "stopping: draining first");
         systemd::notify("STOPPING=1");
         let held: Vec<String> = self.held().into_iter().map(str::to_owned).collect();
         let holds = !held.is_empty();
-        let mut stop = Stop::new(format!("stop by {by}"), now, at_once, held);
-        stop.replies.extend(reply);
-        stop.limit = limit;
-        self.stop = Some(stop);
+        self.stop = Some(Stop::new(format!("stop by {by}"), now, held, limit, reply));
         let is_drained = self.yield_to_stop(now);
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
-        let earlier = self.earlier.drain(limit);
+        let drained = self.drain_exchanges(limit, holds);
         self.drain = Some(self.tasks.spawn(async move {
             if is_drained {
                 // Newcomers are served until this one has drained.
                 proxy.stay().await;
             }
-            if at_once {
-                let left = proxy.drain(limit).await;
-                let _ = steps.send(Step::Drained { left });
-                return;
-            }
-            let (mut left, before) = tokio::join!(proxy.drain(limit), earlier);
-            if holds {
-                left = proxy.hold_off(HOLD_OFF).await;
-            }
-            let _ = steps.send(Step::Drained { left: left + usize::try_from(before).unwrap_or(usize::MAX) });
+            let left = drained.await;
+            let _ = steps.send(Step::Drained { left });
         }));
     }
 

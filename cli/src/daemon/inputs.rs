@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// For workers to reset the exchanges of an address that is about to leave.
-const RESET_LIMIT: Duration = Duration::from_millis(5);
+pub(super) const RESET_LIMIT: Duration = Duration::from_millis(5);
 
 /// For workers and the processes before to say how many those were.
 const COUNT_LIMIT: Duration = Duration::from_millis(200);

@@ -42,7 +42,7 @@ pub(super) struct Stop {
     pub(super) stage: Stage,
     /// Nothing is drained.
     pub(super) now: bool,
-    /// For each of the two waits for exchanges in flight.
+    /// For each of the two waits for exchanges in flight: before the addresses leave, and after that for those to the node's own.
     pub(super) limit: Duration,
     /// Exchanges that were reset because their address left, and connections that were cut at the end.
     pub(super) cut: u64,
@@ -116,17 +116,24 @@ pub(super) enum Stage {
 }
 
 impl Stop {
-    pub(super) fn new(reason: String, begun: Moment, now: bool, held: Vec<String>) -> Self {
+    /// `limit` zero: nothing is waited for.
+    pub(super) fn new(
+        reason: String,
+        begun: Moment,
+        held: Vec<String>,
+        limit: Duration,
+        reply: Option<Reply<StopReport>>,
+    ) -> Self {
         Self {
             reason,
             begun,
             stage: Stage::Draining,
-            now,
-            limit: Duration::ZERO,
+            now: limit.is_zero(),
+            limit,
             cut: 0,
             held,
             outcomes: Vec::new(),
-            replies: Vec::new(),
+            replies: reply.into_iter().collect(),
             hurry: watch::Sender::new(false),
         }
     }
@@ -198,7 +205,7 @@ mod tests {
     }
 
     fn stop() -> Stop {
-        Stop::new("stop by root".to_owned(), at(0), false, vec!["default".to_owned()])
+        Stop::new("stop by root".to_owned(), at(0), vec!["default".to_owned()], INTERVAL, None)
     }
 
     fn here(_: &str) -> Whereabouts {

@@ -42,9 +42,6 @@ use super::{
 };
 use crate::{control::UpgradeReport, process::Process};
 
-/// For workers to reset the exchanges of an address that is about to leave.
-const RESET_LIMIT: Duration = Duration::from_millis(5);
-
 /// Why nothing has changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::daemon) enum Refused {

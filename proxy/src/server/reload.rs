@@ -41,9 +41,7 @@ pub enum ReloadError {
     #[error("the reload before is not over within {} s: try again", TURN.as_secs())]
     Busy,
     /// Threads are made at the start.
-    #[error(
-        "{running} threads run, and the file wants {wanted}: lbctl upgrade starts a process with so many"
-    )]
+    #[error("{running} threads run, and {wanted} are wanted: that takes another process")]
     Threads {
         /// Now.
         running: usize,

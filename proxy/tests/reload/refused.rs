@@ -62,10 +62,7 @@ async fn other_number_of_threads() {
     let mut next = other(&config, config.frontends[0].binds[0].clone());
     next.threads = NonZeroUsize::new(3).unwrap();
     let error = proxy.reload(next).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "2 threads run, and the file wants 3: lbctl upgrade starts a process with so many"
-    );
+    assert_eq!(error.to_string(), "2 threads run, and 3 are wanted: that takes another process");
     is_untouched(&proxy).await;
 }
 

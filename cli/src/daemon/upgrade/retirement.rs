@@ -11,13 +11,12 @@ use tokio::{
 };
 
 use super::{
-    RESET_LIMIT,
     channel::{self, Channel},
     words::{FromNext, Order, ToNext},
 };
 use crate::{
     control::{EarlierProcess, ServerOrder, Timestamp},
-    daemon::{orders::as_order, stop::Patience, wake},
+    daemon::{inputs::RESET_LIMIT, orders::as_order, stop::Patience, wake},
 };
 
 /// Between two words of what is left.
