@@ -79,6 +79,26 @@ fn an_interface_that_does_not_exist_is_an_error() {
 }
 
 #[test]
+fn by_unicast_the_address_to_send_from_has_to_be_on_the_interface() {
+    let unicast =
+        |more: &str| pair(&format!("interface = \"lo\"\ntransport = \"unicast\"\n{more}"), free_port());
+    let addresses = "unicast_addresses = { lb1 = \"192.0.2.77\", lb2 = \"192.0.2.12\" }\n";
+    let output = check(&["--here"], &unicast(addresses));
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(
+        stderr(&output).contains(
+            "on this machine: interface lo of [vip.web] does not have 192.0.2.77, from which this node is to advertise by \
+             unicast; write the right address into unicast_addresses, or another `interface`\n"
+        ),
+        "{output:?}"
+    );
+    // That of [cluster].
+    let output = check(&["--here"], &unicast(""));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(!stderr(&output).contains("unicast"), "{output:?}");
+}
+
+#[test]
 fn a_port_of_another_process_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

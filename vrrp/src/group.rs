@@ -342,6 +342,8 @@ impl Group {
             installed: member.installed.iter().copied().collect(),
             heard: member.heard.clone(),
             foreign: member.foreign.clone(),
+            trouble: member.trouble(),
+            counters: member.counters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
         });
         GroupStatus {
             name: self.config.name.clone(),

@@ -57,6 +57,13 @@ pub struct MemberStatus {
     /// The last advertisement of another cluster that uses our vrid: nobody of the file, and for none of our addresses.
     #[serde(default)]
     pub foreign: Option<PeerHeard>,
+    /// Why it can neither send nor hear; `None` while it can.
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// Counters by name: advertisements sent, received, and rejected by reason, and announcements. Names that never counted are
+    /// not there, and none is from a speaker of before.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// An advertisement of a node of the file that is not signed as it should be ([`crate::authentication`]).

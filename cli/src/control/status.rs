@@ -189,6 +189,44 @@ pub struct Vip {
     pub vrid: u8,
     /// Between two advertisements.
     pub interval_ms: u64,
+    /// One for each family of its addresses.
+    #[serde(default)]
+    pub routers: Vec<Router>,
+}
+
+/// One virtual router on the wire: a family of a vip.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Router {
+    /// `ipv4` or `ipv6`.
+    pub family: String,
+    /// How advertisements get to the other nodes.
+    pub transport: Transport,
+    /// The state of its group; `Initialize` while it can neither send nor hear.
+    pub state: String,
+    /// Why it can't.
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// Another cluster uses its vrid for other addresses: where that one's last advertisement came from, while they come.
+    #[serde(default)]
+    pub foreign: Option<String>,
+    /// Advertisements sent, received, and refused by reason, and announcements; empty from a speaker of before.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// How advertisements get to the other nodes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// To the group of all routers.
+    Multicast,
+    /// To each of the other nodes.
+    Unicast {
+        /// The address that they come from.
+        source: String,
+        /// Those of the other nodes.
+        peers: Vec<String>,
+    },
 }
 
 /// A node's part in a group.

@@ -25,7 +25,7 @@ const DUAL_ACTIVE: Duration = Duration::from_millis(2_500);
 const GOES_ON: Duration = Duration::from_secs(10);
 
 /// A node that holds the address and is unheard for so long is filtered.
-const UNHEARD: Duration = Duration::from_secs(3);
+pub(super) const UNHEARD: Duration = Duration::from_secs(3);
 
 /// In the operating system's words: the process has as many files open as it may.
 const NO_DESCRIPTOR: &str = "Too many open files";

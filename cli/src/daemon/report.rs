@@ -3,10 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use lb_proxy::status as proxy;
-use lb_vrrp::{
-    Interface, MemberConfig, Moment, PeerKind, Readiness, State,
-    status::{MemberStatus, PeerHeard},
-};
+use lb_vrrp::{Interface, MemberConfig, Moment, PeerKind, Readiness, State, status::PeerHeard};
 
 use super::{certificates, clock::Instants, group::Group, hello, node::Identity, orders, problems};
 use crate::{
@@ -14,12 +11,13 @@ use crate::{
     control::{
         Backend, Bind, Check, EarlierProcess, FileReport, Frontend, GroupNode, Log, LogProblem, NameProblem,
         Ordered, Peer, Phase, Problem, Ready, Refused, Server, ServerState, Status, Table, Timestamp,
-        TransitionReport, Unanswered, Vip, Why,
+        TransitionReport, Unanswered, Why,
     },
     output::age::age,
 };
 
 mod statistics;
+mod vips;
 
 /// A foreign peer whose last advertisement is older than this is not Active as far as we know.
 const ADVERTISES: Duration = Duration::from_secs(4);
@@ -207,7 +205,7 @@ fn report_group(facts: &Facts<'_>, group: &Group) -> crate::control::Group {
     };
     crate::control::Group {
         name: name.clone(),
-        vips: vips(group, status.map_or(&[], |status| &status.members)),
+        vips: vips::vips(facts.at.moment, group),
         holders,
         since,
         why,
@@ -329,38 +327,6 @@ fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
         heard: heard.map(|at| facts.at.wall_of(at)),
         silent: peer.silent,
     }
-}
-
-/// One for each table: both families of a vip have one fate, and people think of it as one.
-fn vips(group: &Group, members: &[MemberStatus]) -> Vec<Vip> {
-    let mut vips: Vec<Vip> = Vec::new();
-    for (index, config) in group.config.members.iter().enumerate() {
-        let member = members.get(index);
-        let texts = |addresses: &[lb_vrrp::VirtualAddress]| {
-            addresses.iter().map(|one| one.address.to_string()).collect::<Vec<_>>()
-        };
-        let addresses = texts(&config.addresses);
-        let installed = member.map(|member| texts(&member.installed)).unwrap_or_default();
-        if let Some(vip) = vips.last_mut().filter(|vip| vip.name == config.vip) {
-            vip.addresses.extend(addresses);
-            vip.installed.extend(installed);
-            continue;
-        }
-        vips.push(Vip {
-            name: config.vip.clone(),
-            addresses,
-            installed,
-            interface: member.and_then(|member| member.interface.clone()).or_else(|| {
-                match &config.interface {
-                    Interface::Named(name) => Some(name.clone()),
-                    Interface::Holding(_) => None,
-                }
-            }),
-            vrid: config.vrid.get(),
-            interval_ms: u64::try_from(config.interval.get().as_millis()).unwrap_or(u64::MAX),
-        });
-    }
-    vips
 }
 
 fn transition(at: &Instants, transition: &lb_vrrp::Transition) -> TransitionReport {

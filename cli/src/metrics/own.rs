@@ -2,6 +2,7 @@
 
 mod node;
 mod proxies;
+mod vips;
 mod vrrp;
 
 use super::{Process, text::Text};
@@ -10,6 +11,7 @@ use crate::control::Status;
 pub(super) fn write(text: &mut Text, status: &Status, process: &Process) {
     node::write(text, status, process);
     vrrp::write(text, status);
+    vips::write(text, status);
     proxies::frontends(text, &status.frontends);
     proxies::backends(text, &status.backends);
     proxies::servers(text, &status.backends);

@@ -39,6 +39,13 @@ fn whole() -> Status {
     ]
     .map(|(name, count)| (name.to_owned(), count))
     .into();
+    let [ipv4, ipv6] = found.groups[0].vips[0].routers.as_mut_slice() else { panic!("both families") };
+    ipv4.counters =
+        [("advertisements_sent", 60), ("priority_zero_sent", 1), ("announcements", 4), ("reject_ttl", 7)]
+            .map(|(name, count)| (name.to_owned(), count))
+            .into();
+    ipv6.counters = [("advertisements_sent".to_owned(), 40), ("priority_zero_sent".to_owned(), 1)].into();
+    ipv6.foreign = Some("fe80::77".to_owned());
     found.delays = vec![histogram()];
     found.counters = [("hello_ttl".to_owned(), 4)].into();
     let table = |name: &str| Table { name: name.to_owned(), entries: 5, size: 100, evictions_total: 6 };
@@ -115,6 +122,14 @@ fn samples_are_in_prometheus_text_format() {
         "\nlbctl_vrrp_transitions_total{group=\"default\",state=\"Active\"} 3\n",
         "\nlbctl_vrrp_events_total{group=\"default\",event=\"late\"} 1\n",
         "\nlbctl_vip_info{group=\"default\",vip=\"web\",vrid=\"51\",interface=\"eth1\"} 1\n",
+        "\nlbctl_vip_state{group=\"default\",vip=\"web\",family=\"ipv6\",state=\"Active\"} 1\n",
+        "\nlbctl_vip_foreign_cluster{group=\"default\",vip=\"web\",family=\"ipv4\"} 0\n\
+         lbctl_vip_foreign_cluster{group=\"default\",vip=\"web\",family=\"ipv6\"} 1\n",
+        "\nlbctl_vip_advertisements_sent_total{group=\"default\",vip=\"web\",family=\"ipv4\",kind=\"ordinary\"} 59\n\
+         lbctl_vip_advertisements_sent_total{group=\"default\",vip=\"web\",family=\"ipv4\",kind=\"resignation\"} 1\n",
+        "\nlbctl_vip_advertisements_rejected_total{group=\"default\",vip=\"web\",family=\"ipv4\",reason=\"ttl\"} 7\n",
+        "\nlbctl_vip_advertisements_rejected_total{group=\"default\",vip=\"web\",family=\"ipv6\",reason=\"ttl\"} 0\n",
+        "\nlbctl_vip_announcements_total{group=\"default\",vip=\"web\",family=\"ipv4\"} 4\n",
         "\nlbctl_vip_held{group=\"default\",vip=\"web\"} 1\n",
         "\nlbctl_vip_address_held{group=\"default\",vip=\"web\",address=\"192.0.2.10\"} 1\n",
         "\nlbctl_peer_same_file{peer=\"lb2\"} 1\n",

@@ -460,6 +460,7 @@ fn nothing_that_others_have_said_is_markup() {
         interface: None,
         vrid: 1,
         interval_ms: 100,
+        routers: Vec::new(),
     };
     status.groups.push(Group {
         name: attack.to_owned(),

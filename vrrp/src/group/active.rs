@@ -309,7 +309,7 @@ impl Group {
     }
 
     fn announce(&mut self, member: MemberId, address: VirtualAddress) {
-        self.history.count("announcements");
+        self.count_on(member, "announcements");
         self.outputs.push_back(Output::Announce { member, address });
     }
 

@@ -23,13 +23,22 @@ impl Group {
         self.outputs.push_back(Output::Warning { key, text });
     }
 
+    /// Counts for the group and for one of its members.
+    pub(super) fn count_on(&mut self, id: MemberId, name: &'static str) {
+        self.history.count(name);
+        if let Some(member) = self.members.get_mut(id.0) {
+            let counter = member.counters.entry(name).or_default();
+            *counter = counter.saturating_add(1);
+        }
+    }
+
     /// Sends on one member, if it can send.
     pub(super) fn transmit(&mut self, id: MemberId, priority: u8) {
         let Some(member) = self.members.get(id.0).filter(|member| member.is_up()) else { return };
         let advertisement = member.advertisement(priority);
-        self.history.count("advertisements_sent");
+        self.count_on(id, "advertisements_sent");
         if priority == 0 {
-            self.history.count("priority_zero_sent");
+            self.count_on(id, "priority_zero_sent");
         }
         self.outputs.push_back(Output::Transmit { member: id, advertisement });
     }

@@ -92,9 +92,9 @@ impl Group {
         member.missing = false;
         let own_interval = member.config.interval.get();
         let differs = member.advertisement(0).addresses != advertisement.addresses;
-        self.history.count("advertisements_received");
+        self.count_on(id, "advertisements_received");
         if advertisement.priority == 0 {
-            self.history.count("priority_zero_received");
+            self.count_on(id, "priority_zero_received");
         }
         if advertisement.interval != own_interval {
             // RFC 9568 §7.1: logged, never dropped.

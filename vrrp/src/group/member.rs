@@ -1,6 +1,10 @@
 //! One virtual router of a group: what is known of its wire, and its intervals.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use crate::{
     Family, MemberConfig, Moment, Priority, Version, VirtualAddress, advertisement::Advertisement,
@@ -30,6 +34,8 @@ pub(super) struct Member {
     pub(super) missing: bool,
     /// The last advertisement of a known peer that did not resign with it.
     pub(super) peer_heard: Option<Moment>,
+    /// Its part of what the group has counted.
+    pub(super) counters: BTreeMap<&'static str, u64>,
 }
 
 impl Member {
@@ -43,6 +49,7 @@ impl Member {
             installed: BTreeSet::new(),
             missing: false,
             peer_heard: None,
+            counters: BTreeMap::new(),
             config,
         }
     }

@@ -278,6 +278,15 @@ impl Lane {
             && matches!(member.interface, crate::Interface::Holding(_))
     }
 
+    /// For the group and for one of its virtual routers.
+    fn count_on(&mut self, member: usize, name: &'static str) {
+        self.count(name);
+        if let Some(io) = self.members.get_mut(member) {
+            let counter = io.counters.entry(name).or_default();
+            *counter = counter.saturating_add(1);
+        }
+    }
+
     fn count(&mut self, name: &'static str) {
         self.count_more(name, 1);
     }
@@ -291,6 +300,7 @@ impl Lane {
         let mut status = self.group.status();
         for (member, io) in status.members.iter_mut().zip(&self.members) {
             member.interface = io.station.as_ref().ok().map(|station| station.home.name.clone());
+            member.counters.extend(io.counters.iter().map(|(name, value)| ((*name).to_owned(), *value)));
         }
         status.untrusted.clone_from(&self.untrusted);
         let own = self.counters.iter().map(|(name, value)| ((*name).to_owned(), *value));

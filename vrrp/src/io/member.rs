@@ -1,6 +1,11 @@
 //! One virtual router's place on the wire: its interface, socket, announcer and lock.
 
-use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::Path,
+    time::Duration,
+};
 
 use super::{
     announce::Announcer,
@@ -20,6 +25,8 @@ pub(super) struct MemberIo {
     pub(super) config: MemberConfig,
     /// What was heard with a right signature.
     pub(super) receiver: Receiver,
+    /// What was wrong with what was received here.
+    pub(super) counters: BTreeMap<&'static str, u64>,
     /// Where it is, or what it waits for.
     pub(super) station: Result<Station, String>,
     /// What the machine was last told.
@@ -59,7 +66,14 @@ pub(super) struct Settled {
 impl MemberIo {
     pub(super) fn new(config: MemberConfig) -> Self {
         let station = Err("not looked at yet".to_owned());
-        Self { config, receiver: Receiver::default(), station, told_source: None, told_link: None }
+        Self {
+            config,
+            receiver: Receiver::default(),
+            counters: BTreeMap::new(),
+            station,
+            told_source: None,
+            told_link: None,
+        }
     }
 
     /// Another configuration of the same virtual router, on the same interface.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_vrrp::GroupStatus;
+use lb_vrrp::{GroupStatus, status::MemberStatus};
 
 use super::*;
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
 
 mod limits;
 mod refused;
+mod routers;
 mod strangers;
 mod usable;
 
@@ -80,6 +81,8 @@ impl World {
             installed: if state == State::Active { config.addresses.clone() } else { Vec::new() },
             heard: heard.map(|at| PeerHeard { source: LB2, priority: 253, at }),
             foreign: None,
+            trouble: None,
+            counters: Default::default(),
         };
         let status = GroupStatus {
             name: group.config.name.clone(),

@@ -1,12 +1,12 @@
 //! Groups of addresses, as this node sees them.
 
-use super::{flag, number};
+use super::number;
 use crate::{
     control::{Group, Ready, Status},
     metrics::text::{Kind, Text},
 };
 
-const STATES: [&str; 3] = ["Active", "Backup", "Initialize"];
+pub(super) const STATES: [&str; 3] = ["Active", "Backup", "Initialize"];
 
 const READY: [&str; 5] = ["yes", "degraded", "starting", "leaving", "fault"];
 
@@ -23,13 +23,12 @@ const OWN: [&str; 8] = [
 ];
 
 /// Of an advertisement that can't be taken, before its reason.
-const REJECT: &str = "reject_";
+pub(super) const REJECT: &str = "reject_";
 
 pub(super) fn write(text: &mut Text, status: &Status) {
     let groups = status.groups.as_slice();
     states(text, groups);
     advertisements(text, groups);
-    vips(text, groups);
 }
 
 fn states(text: &mut Text, groups: &[Group]) {
@@ -125,45 +124,6 @@ fn advertisements(text: &mut Text, groups: &[Group]) {
         others.for_each(|(event, count)| {
             metric.sample(&[("group", &group.name), ("event", event)], number(*count));
         });
-    }
-}
-
-fn vips(text: &mut Text, groups: &[Group]) {
-    let vips = || groups.iter().flat_map(|group| group.vips.iter().map(move |vip| (group, vip)));
-    let help = "Always 1; the interface and the number of the virtual router.";
-    let mut metric = text.metric("lbctl_vip_info", Kind::Gauge, help);
-    for (group, vip) in vips() {
-        let (vrid, interface) = (vip.vrid.to_string(), vip.interface.as_deref().unwrap_or_default());
-        metric.sample(
-            &[("group", &group.name), ("vip", &vip.name), ("vrid", &vrid), ("interface", interface)],
-            1.0,
-        );
-    }
-    let help = "1 while all addresses are on the interface of this node.";
-    let mut metric = text.metric("lbctl_vip_held", Kind::Gauge, help);
-    for (group, vip) in vips() {
-        let is_whole = vip.addresses.iter().all(|address| vip.installed.contains(address));
-        metric.sample(&[("group", &group.name), ("vip", &vip.name)], flag(is_whole));
-    }
-    let help = "1 for each address of it that is on the interface of this node: the sum over the nodes is 1 when all is well.";
-    let mut metric = text.metric("lbctl_vip_address_held", Kind::Gauge, help);
-    for (group, vip) in vips() {
-        for address in &vip.addresses {
-            metric.sample(
-                &[("group", &group.name), ("vip", &vip.name), ("address", address)],
-                flag(vip.installed.contains(address)),
-            );
-        }
-    }
-    let help = "Addresses of it.";
-    let mut metric = text.metric("lbctl_vip_addresses", Kind::Gauge, help);
-    for (group, vip) in vips() {
-        metric.sample(&[("group", &group.name), ("vip", &vip.name)], number(vip.addresses.len() as u64));
-    }
-    let help = "Addresses of it that are on the interface of this node.";
-    let mut metric = text.metric("lbctl_vip_addresses_installed", Kind::Gauge, help);
-    for (group, vip) in vips() {
-        metric.sample(&[("group", &group.name), ("vip", &vip.name)], number(vip.installed.len() as u64));
     }
 }
 

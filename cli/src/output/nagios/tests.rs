@@ -31,6 +31,7 @@ fn pair() -> Status {
             interface: None,
             vrid: 51,
             interval_ms: 100,
+            routers: Vec::new(),
         }],
         holders: vec!["lb1".to_owned()],
         since: None,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::control::{
-    Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Peer, Phase, Problem, Ready, Server,
-    ServerState, Status, Timestamp, TransitionReport, Vip,
+    Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Peer, Phase, Problem, Ready, Router,
+    Server, ServerState, Status, Timestamp, TransitionReport, Transport, Vip,
 };
 
 use super::{Paint, WIDTH, render};
@@ -62,6 +62,17 @@ fn server(name: &str, address: &str, in_flight: u64) -> Server {
     }
 }
 
+fn router(family: &str) -> Router {
+    Router {
+        family: family.to_owned(),
+        transport: Transport::Multicast,
+        state: "Active".to_owned(),
+        trouble: None,
+        foreign: None,
+        counters: Default::default(),
+    }
+}
+
 pub(crate) fn healthy() -> Status {
     Status {
         at: time(NOW),
@@ -101,6 +112,7 @@ pub(crate) fn healthy() -> Status {
                 interface: Some("eth1".to_owned()),
                 vrid: 51,
                 interval_ms: 100,
+                routers: vec![router("ipv4"), router("ipv6")],
             }],
             holders: vec!["lb1".to_owned()],
             since: Some(time("2026-09-21T12:02:20Z")),

@@ -62,6 +62,21 @@ fn both_families_are_claimed_and_given_up_together() {
 }
 
 #[test]
+fn each_virtual_router_counts_its_own_part() {
+    let mut node = node(dual(254));
+    node.run(300_782);
+    node.hear_on(1, ip(THEIRS_6), 0);
+    let status = node.group.status();
+    let count = |member: usize, name: &str| status.members[member].counters.get(name).copied().unwrap_or(0);
+    // Another answer on the one that heard the other node.
+    assert_eq!((count(0, "advertisements_sent"), count(1, "advertisements_sent")), (1, 2));
+    assert_eq!((count(0, "priority_zero_received"), count(1, "priority_zero_received")), (0, 1));
+    assert_eq!((count(0, "announcements"), count(1, "announcements")), (1, 2));
+    assert_eq!(status.counters["advertisements_sent"], 3);
+    assert_eq!(status.members[1].trouble, None);
+}
+
+#[test]
 fn v_21_the_link_local_address_goes_first_and_each_family_has_its_own_list() {
     let mut node = node(dual(254));
     node.answers = false;

@@ -148,7 +148,7 @@ impl Driver<'_> {
                 self.drain(now, group);
             }
             Err(error) => {
-                lane.count(error.counter());
+                lane.count_on(member.0, error.counter());
                 self.note_reject(now, group, &vip, received.source(packet), &error);
                 self.watch_flood(now, group, member, &vip);
             }

@@ -26,7 +26,7 @@ impl Driver<'_> {
             // As it has to be until all nodes sign.
             return lane.count("unsigned_received");
         }
-        lane.count(if dropped { fault.counter() } else { "signature_faults_received" });
+        lane.count_on(id.0, if dropped { fault.counter() } else { "signature_faults_received" });
         if !is_stranger {
             lane.untrusted = Some(Untrusted { source, why: fault.to_string(), dropped, at: now });
             if dropped && !lane.is_trusted && priority > 0 {

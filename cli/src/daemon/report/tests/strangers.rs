@@ -27,7 +27,9 @@ fn another_cluster_that_wants_other_addresses_is_a_problem_while_it_is_heard() {
     let problem = &status.problems[0];
     assert_eq!(problem.what, "fe80::77 uses vrid 51 of web too");
     assert!(problem.look_at.starts_with("it is another cluster's, for other addresses."), "{problem:?}");
+    assert_eq!(status.groups[0].vips[0].routers[0].foreign.as_deref(), Some("fe80::77"));
     let later = world.status(13_000);
+    assert_eq!(later.groups[0].vips[0].routers[0].foreign, None);
     assert!(later.problems.iter().all(|problem| !problem.what.contains("vrid")), "{:?}", later.problems);
 }
 

@@ -1,0 +1,35 @@
+//! The virtual routers of a vip.
+
+use super::*;
+use crate::control::Transport;
+
+#[test]
+fn a_virtual_router_has_its_family_its_transport_and_the_state_of_its_group() {
+    let mut world = World::new();
+    world.is(State::Active, at(100), None);
+    let status = world.status(1_000);
+    let router = &status.groups[0].vips[0].routers[0];
+    assert_eq!((router.family.as_str(), router.state.as_str()), ("ipv4", "Active"));
+    assert_eq!((&router.transport, &router.trouble), (&Transport::Multicast, &None));
+}
+
+#[test]
+fn a_virtual_router_by_unicast_says_to_whom_and_one_that_can_not_speak_why() {
+    let mut world = World::of(&FILE.replace("[vip.web]", "[vip.web]\ntransport = \"unicast\""));
+    world.is(State::Active, at(100), None);
+    let (_, said) = world.groups[0].status.as_mut().expect("said");
+    said.members[0].trouble = Some("vip web: eth1 is down".to_owned());
+    said.members[0].counters = [("advertisements_sent".to_owned(), 7)].into();
+    let json = serde_json::to_value(world.status(1_000)).expect("JSON");
+    assert_eq!(
+        json["groups"][0]["vips"][0]["routers"],
+        serde_json::json!([{
+            "family": "ipv4",
+            "transport": { "unicast": { "source": "192.0.2.11", "peers": ["192.0.2.12"] } },
+            "state": "Initialize",
+            "trouble": "vip web: eth1 is down",
+            "foreign": null,
+            "counters": { "advertisements_sent": 7 },
+        }])
+    );
+}

@@ -1,0 +1,70 @@
+//! The vips of a group, and their virtual routers.
+
+use lb_vrrp::{Family, Interface, MemberConfig, Moment, State, VirtualAddress, status::MemberStatus};
+
+use crate::{
+    control::{Router, Transport, Vip},
+    daemon::{group::Group, problems::UNHEARD},
+};
+
+/// One for each table: both families of a vip have one fate, and people think of it as one.
+pub(super) fn vips(now: Moment, group: &Group) -> Vec<Vip> {
+    let status = group.status.as_ref().map(|(_, status)| status);
+    let mut vips: Vec<Vip> = Vec::new();
+    for (index, config) in group.config.members.iter().enumerate() {
+        let member = status.and_then(|status| status.members.get(index));
+        let addresses = texts(&config.addresses);
+        let installed = member.map(|member| texts(&member.installed)).unwrap_or_default();
+        let router = router(now, status.map(|status| status.state), config, member);
+        if let Some(vip) = vips.last_mut().filter(|vip| vip.name == config.vip) {
+            vip.addresses.extend(addresses);
+            vip.installed.extend(installed);
+            vip.routers.push(router);
+            continue;
+        }
+        vips.push(Vip {
+            name: config.vip.clone(),
+            addresses,
+            installed,
+            interface: member.and_then(|member| member.interface.clone()).or_else(|| {
+                match &config.interface {
+                    Interface::Named(name) => Some(name.clone()),
+                    Interface::Holding(_) => None,
+                }
+            }),
+            vrid: config.vrid.get(),
+            interval_ms: u64::try_from(config.interval.get().as_millis()).unwrap_or(u64::MAX),
+            routers: vec![router],
+        });
+    }
+    vips
+}
+
+fn router(now: Moment, state: Option<State>, config: &MemberConfig, member: Option<&MemberStatus>) -> Router {
+    let trouble = member.and_then(|member| member.trouble.clone());
+    let state = state.filter(|_| trouble.is_none()).unwrap_or(State::Initialize);
+    let foreign = member.and_then(|member| member.foreign.as_ref());
+    let foreign = foreign.filter(|heard| now.saturating_since(heard.at) < UNHEARD);
+    Router {
+        family: match config.family() {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        }
+        .to_owned(),
+        transport: match config.transport.unicast() {
+            None => Transport::Multicast,
+            Some(unicast) => Transport::Unicast {
+                source: unicast.source.to_string(),
+                peers: unicast.peers.iter().map(ToString::to_string).collect(),
+            },
+        },
+        state: state.to_string(),
+        trouble,
+        foreign: foreign.map(|heard| heard.source.to_string()),
+        counters: member.map(|member| member.counters.clone()).unwrap_or_default(),
+    }
+}
+
+fn texts(addresses: &[VirtualAddress]) -> Vec<String> {
+    addresses.iter().map(|one| one.address.to_string()).collect()
+}
