@@ -46,6 +46,7 @@ mod options;
 mod orders;
 mod panic;
 mod pid_file;
+mod probes;
 mod problems;
 mod reachable;
 mod reload;
@@ -122,6 +123,7 @@ struct Daemon {
     drained: Option<Ordered>,
     reloads: Reloads,
     certificates: Certificates,
+    probes: probes::Probes,
     surroundings: Surroundings,
     /// As of the last look around.
     sources: Vec<hello::InterfaceAddresses>,
@@ -162,6 +164,7 @@ impl Daemon {
                 Event::Step(Step::Reload(step)) => self.handle_reload(now, step),
                 Event::Step(Step::Upgrade(step)) => self.handle_upgrade(now, step),
                 Event::Step(Step::Counted(grown)) => self.count(grown),
+                Event::Step(Step::Looked(looked)) => self.handle_looked(looked),
                 Event::Step(step) => self.handle_step(now, &step),
                 Event::Signal(name, patience) => {
                     self.begin_stop(now, stop::Request { by: name.to_owned(), patience, reply: None });
@@ -320,6 +323,7 @@ impl Daemon {
     }
 
     fn survey(&mut self) {
+        self.follow_tracks();
         let shared: Vec<_> = self.groups.iter().flat_map(Group::addresses).collect();
         self.sources = self.surroundings.sources(&shared);
         let members = self.groups.iter().flat_map(|group| &group.config.members);

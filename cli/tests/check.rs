@@ -115,11 +115,12 @@ fn model(config: &config::Config) -> String {
         positions: _,
         cluster,
         groups,
+        tracks,
         global,
         proxy,
         sources,
     } = config;
-    format!("{cluster:#?}\n{groups:#?}\n{global:#?}\n{proxy:#?}\n{sources:#?}")
+    format!("{cluster:#?}\n{groups:#?}\n{tracks:#?}\n{global:#?}\n{proxy:#?}\n{sources:#?}")
 }
 
 #[test]

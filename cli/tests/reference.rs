@@ -68,6 +68,7 @@ fn the_reference_has_every_section() {
             "listen",
             "map",
             "statistics",
+            "track",
             "users",
             "vip"
         ]

@@ -16,6 +16,8 @@ mod privileges;
 mod record;
 #[path = "speaker/signed.rs"]
 mod signed;
+#[path = "speaker/tracked.rs"]
+mod tracked;
 #[path = "speaker/unicast.rs"]
 mod unicast;
 

@@ -11,6 +11,7 @@ use crate::{
 
 mod here;
 mod strangers;
+mod what_if;
 
 /// Arguments of `lbctl check`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +32,9 @@ pub struct CheckArguments {
     /// Print the file with every default in it
     #[arg(long)]
     effective: bool,
+    /// Print who would hold the addresses after each fault and each degradation
+    #[arg(long, conflicts_with = "effective")]
+    what_if: bool,
 }
 
 /// Runs the verb.
@@ -79,7 +83,8 @@ pub fn run(arguments: &CheckArguments) -> Exit {
     let text = if arguments.effective {
         format!("# {name}: {verdict}: {}\n{}", summary(&config), config::effective(&config))
     } else {
-        format!("{name}: {verdict}: {}\n", summary(&config))
+        let told = if arguments.what_if { what_if::tell(&config) } else { String::new() };
+        format!("{name}: {verdict}: {}\n{told}", summary(&config))
     };
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -41,6 +41,7 @@ mod sourceless;
 pub(crate) mod statistics;
 mod template;
 mod tls;
+mod track;
 mod transport;
 mod unique_id;
 mod users;
@@ -57,6 +58,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     let global = global(&file.global);
     let vips = vip::convert(&file.vips, &cluster, report);
     let mut groups = group::convert(&file.vips, &vips, &cluster, report);
+    let tracks = track::convert(&file.tracks, &groups, &cluster, report);
 
     let maps = map::convert(file, report);
     let names = names(file);
@@ -99,6 +101,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
         warnings: Report::new("").finish(""),
         cluster,
         groups,
+        tracks,
         sources,
         proxy: lb_proxy::Config {
             threads: global.threads.unwrap_or(cores),

@@ -13,6 +13,7 @@ mod rules;
 mod source;
 mod statistics;
 mod tls;
+mod track;
 mod users;
 
 use std::fmt::Write;
@@ -38,6 +39,9 @@ pub fn effective(config: &Config) -> String {
     cluster(&mut out, &config.cluster);
     for group in &config.groups {
         vips(&mut out, group, &config.cluster);
+    }
+    for one in &config.tracks {
+        track::track(&mut out, one, &config.cluster);
     }
     section(&mut out, "global", None);
     line(&mut out, "maxconn", config.proxy.maxconn);

@@ -10,7 +10,10 @@ use std::{
 use lb_proxy::config::{Address, EventFormat, LogDestination, LogTarget, Owner, ServerAddress, Source};
 use lb_vrrp::{Authentication, GroupConfig, PeerKind, Priority, Secret, Step};
 
+pub use self::track::{Pace, Presence, Subject, Target, Track};
 use super::diagnostic::Diagnostics;
+
+mod track;
 
 /// The whole file.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// One per `group` of `[vip.*]` tables.
     pub groups: Vec<Group>,
+    /// What is looked at beside servers, in the order of the file.
+    pub tracks: Vec<Track>,
     /// Process-wide settings.
     pub global: Global,
     /// The data plane. The same on every node but for `sources`: [`Self::proxy_of`].

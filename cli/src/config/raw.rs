@@ -16,6 +16,7 @@ pub(crate) use self::{
         Server, Source, SourceSettings, Statistics, Tls, TlsCertificate, UniqueId, rules,
         rules::{Action, Condition, Content, Destination, SourceFrom},
     },
+    track::Track,
     users::Users,
     vip::{Preference, Vip},
 };
@@ -31,6 +32,7 @@ mod log;
 mod map;
 mod owner;
 mod proxy;
+mod track;
 mod users;
 mod vip;
 
@@ -39,6 +41,8 @@ mod vip;
 pub(crate) struct File {
     pub(crate) cluster: Option<Cluster>,
     pub(crate) vips: Vec<Named<Vip>>,
+    /// In the order of the file.
+    pub(crate) tracks: Vec<Named<Track>>,
     pub(crate) global: Global,
     /// In the order of the file.
     pub(crate) maps: Vec<Named<Map>>,
@@ -72,6 +76,7 @@ impl File {
             Global::read(fields)
         });
         let vips = tables(&root, "vip", Vip::read);
+        let tracks = tables(&root, "track", Track::read);
         let maps = tables(&root, "map", Map::read);
         let users = tables(&root, "users", Users::read);
         let defaults = root.fields("defaults", "a table, [defaults]").map(|mut fields| {
@@ -91,6 +96,7 @@ impl File {
         Self {
             cluster,
             vips,
+            tracks,
             global: global.unwrap_or_default(),
             maps,
             users,

@@ -41,6 +41,9 @@ pub struct Status {
     /// Addresses that move together.
     #[serde(default)]
     pub groups: Vec<Group>,
+    /// What `[track.*]` looks at, in the order of the file.
+    #[serde(default)]
+    pub trackers: Vec<Tracker>,
     /// Processes before an upgrade whose connections still end; those are in no other number of today.
     #[serde(default)]
     pub earlier: Vec<EarlierProcess>,
@@ -306,6 +309,29 @@ pub struct TransitionReport {
     /// When the last address was announced first.
     #[serde(default)]
     pub announced: Option<Timestamp>,
+}
+
+/// What is looked at beside servers.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Tracker {
+    /// Its name.
+    pub name: String,
+    /// `interface eth1`, `address 192.0.2.1`, `file /run/maintenance`.
+    pub subject: String,
+    /// What its failure is: `degradation` or `fault`.
+    pub failure: String,
+    /// Names of the groups that it is for.
+    pub groups: Vec<String>,
+    /// `None` before the first look.
+    pub passes: Option<bool>,
+    /// Since when it is so.
+    pub since: Option<Timestamp>,
+    /// Why the last look did not pass.
+    pub reason: Option<String>,
+    /// How often it has failed.
+    pub failures_total: u64,
+    /// How often it could not be looked at any more.
+    pub unknown_total: u64,
 }
 
 /// Where clients come in.

@@ -101,7 +101,11 @@ impl Daemon {
                 self.end_of_turn(now);
             }
             // They have a way of their own.
-            Step::Certificates(_) | Step::Reload(_) | Step::Upgrade(_) | Step::Counted(_) => {}
+            Step::Certificates(_)
+            | Step::Reload(_)
+            | Step::Upgrade(_)
+            | Step::Counted(_)
+            | Step::Looked(_) => {}
             Step::SpeakerGone => self.wind_up(now),
             Step::WoundUp { cut_before } => {
                 if let Some(stop) = &mut self.stop {

@@ -12,7 +12,7 @@ pub(super) use self::telling::{Telling, log_transition, transition_event};
 use super::{
     hello::LocalGroup,
     report,
-    track::{KnownTracker, TrackedBackend, Tracker, TrackerConfig},
+    track::{KnownTracker, Tracked, Tracker, TrackerConfig, What},
 };
 use crate::{
     config::{Config, model},
@@ -293,11 +293,17 @@ fn addresses(config: &GroupConfig) -> Vec<IpAddr> {
 }
 
 fn tracker_config(config: &Config, group: &model::Group, own: &GroupConfig) -> TrackerConfig {
-    let backends: Vec<TrackedBackend> = group
-        .backends
-        .iter()
-        .map(|backend| TrackedBackend { name: backend.name.clone(), hold: backend.hold })
-        .collect();
+    let backends = group.backends.iter().map(|backend| Tracked {
+        name: backend.name.clone(),
+        hold: backend.hold,
+        what: What::Backend,
+    });
+    let tracks = config.tracks.iter().filter(|track| track.groups.contains(&group.name));
+    let tracks = tracks.map(|track| Tracked {
+        name: track.name.clone(),
+        hold: track.hold,
+        what: if track.is_fault { What::Fault } else { What::Degradation },
+    });
     let longest_check = config
         .proxy
         .backends
@@ -309,7 +315,7 @@ fn tracker_config(config: &Config, group: &model::Group, own: &GroupConfig) -> T
     TrackerConfig {
         frontends: group.frontends.clone(),
         addresses: addresses(own),
-        backends,
+        tracked: backends.chain(tracks).collect(),
         first_round_limit: longest_check.min(FIRST_ROUND_LIMIT),
     }
 }

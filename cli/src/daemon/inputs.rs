@@ -189,6 +189,7 @@ impl Daemon {
         let mut own_problems = self.own_problems.clone();
         own_problems.extend(self.reloads.problem(&self.path));
         own_problems.extend(self.certificates.problems());
+        own_problems.extend(self.probes.problems());
         if let Some(error) = self.neighbours.as_ref().and_then(Neighbours::error) {
             own_problems.push(Problem {
                 what: "no hello passes between the nodes".to_owned(),
@@ -218,6 +219,7 @@ impl Daemon {
             nowhere: nowhere(&self.config),
         });
         status.counters.extend(self.counters.by_name());
+        status.trackers = self.probes.report();
         status
     }
 }

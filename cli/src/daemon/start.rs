@@ -247,6 +247,7 @@ async fn compose(
         drained: None,
         reloads: Reloads::default(),
         certificates: Certificates::default(),
+        probes: super::probes::Probes::default(),
         surroundings: Surroundings::default(),
         sources: Vec::new(),
         unreachable: None,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! proxy Health ──▶ handle_health ─┐
+//! [track.*] ──▶ handle_condition ──┤
 //! state of the group ▶ handle_state ├─▶ Tracker ──▶ readiness(): Ready | Degraded | Starting | Leaving | Fault
 //! stop, drain ────▶ handle_leaving ┘      └───────▶ poll_timeout(): when a hold ends
 //! ```
@@ -33,19 +34,60 @@ pub struct TrackerConfig {
     pub frontends: Vec<String>,
     /// The group's addresses. A listener of `frontends` counts if it is on one of them or on all addresses.
     pub addresses: Vec<IpAddr>,
-    /// Backends that a frontend of the group can reach, with their holds.
-    pub backends: Vec<TrackedBackend>,
+    /// Backends that a frontend of the group can reach, and what `[track.*]` looks at, with their holds.
+    pub tracked: Vec<Tracked>,
     /// How long the first round of checks may take after the start of the process.
     pub first_round_limit: Duration,
 }
 
-/// A backend that counts.
+/// Something that counts.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct TrackedBackend {
+pub struct Tracked {
     /// Its name.
     pub name: String,
-    /// The delay of bad news on an Active and of good news on a Backup.
+    /// The delay of bad news on an Active and of good news on a Backup; a fault has none.
     pub hold: Duration,
+    /// What it is.
+    #[serde(default)]
+    pub what: What,
+}
+
+/// What is tracked, and what its failure means.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum What {
+    /// A backend: a degradation.
+    #[default]
+    Backend,
+    /// A `[track.*]` whose failure is a degradation.
+    Degradation,
+    /// A `[track.*]` whose failure is a fault.
+    Fault,
+}
+
+impl Tracked {
+    /// A backend and a tracker may have one name.
+    fn is(&self, other: &Self) -> bool {
+        self.name == other.name && (self.what == What::Backend) == (other.what == What::Backend)
+    }
+
+    fn called(&self) -> String {
+        match self.what {
+            What::Backend => format!("backend {}", self.name),
+            What::Degradation | What::Fault => format!("tracker {}", self.name),
+        }
+    }
+
+    /// What its failure means, with the reason.
+    fn fails(&self, reason: Option<&str>) -> String {
+        let what = match self.what {
+            What::Backend => "has no usable server",
+            What::Degradation | What::Fault => "fails",
+        };
+        match reason {
+            Some(reason) => format!("{} {what}: {reason}", self.called()),
+            None => format!("{} {what}", self.called()),
+        }
+    }
 }
 
 /// See the module.
@@ -58,7 +100,7 @@ pub struct Tracker {
     starting_until: Option<Moment>,
     backends: Vec<Backend>,
     /// Degradations that a new file took away, and until when they count.
-    gone: Vec<(Moment, TrackedBackend)>,
+    gone: Vec<(Moment, Tracked)>,
     /// Labels of the group's listeners that are not bound, and the number of all.
     unbound: Vec<String>,
     listeners: usize,
@@ -81,8 +123,8 @@ pub struct KnownTracker {
     state: State,
     first_round: FirstRound,
     starting_until: Option<Moment>,
-    backends: Vec<(TrackedBackend, Backend)>,
-    gone: Vec<(Moment, TrackedBackend)>,
+    backends: Vec<(Tracked, Backend)>,
+    gone: Vec<(Moment, Tracked)>,
 }
 
 /// What is known of a backend, and what of it counts.
@@ -98,7 +140,7 @@ struct Backend {
 impl Tracker {
     /// At the start of the process.
     pub fn new(config: TrackerConfig, now: Moment) -> Self {
-        let backends = config.backends.iter().map(|_| Backend::new(now, false)).collect();
+        let backends = config.tracked.iter().map(|tracked| Backend::starting(now, tracked, false)).collect();
         let first_round = FirstRound::Awaited { until: now + config.first_round_limit };
         Self {
             config,
@@ -122,7 +164,7 @@ impl Tracker {
             state: self.state,
             first_round: self.first_round,
             starting_until: self.starting_until,
-            backends: self.config.backends.iter().cloned().zip(self.backends.iter().cloned()).collect(),
+            backends: self.config.tracked.iter().cloned().zip(self.backends.iter().cloned()).collect(),
             gone: self.gone.clone(),
         }
     }
@@ -131,9 +173,15 @@ impl Tracker {
     pub fn go_on(&mut self, known: KnownTracker) {
         (self.state, self.first_round) = (known.state, known.first_round);
         (self.starting_until, self.gone) = (known.starting_until, known.gone);
-        for (tracked, backend) in self.config.backends.iter().zip(&mut self.backends) {
-            if let Some((_, known)) = known.backends.iter().find(|(known, _)| known.name == tracked.name) {
-                backend.clone_from(known);
+        for (tracked, backend) in self.config.tracked.iter().zip(&mut self.backends) {
+            match known.backends.iter().find(|(known, _)| known.is(tracked)) {
+                Some((_, known)) => backend.clone_from(known),
+                // That process did not know what a tracker is.
+                None if tracked.what != What::Backend => {
+                    let holds = known.state == State::Active;
+                    (backend.usable, backend.counted_usable) = (holds, holds);
+                }
+                None => {}
             }
         }
     }
@@ -143,16 +191,19 @@ impl Tracker {
     /// the first of two to have a new file.
     pub fn reconfigure(&mut self, now: Moment, config: TrackerConfig) {
         let active = self.state == State::Active;
-        let before = std::mem::take(&mut self.backends).into_iter().zip(&self.config.backends);
+        let before = std::mem::take(&mut self.backends).into_iter().zip(&self.config.tracked);
         let mut before: Vec<_> = before.map(|(backend, tracked)| (tracked.clone(), backend)).collect();
-        let backend = |tracked: &TrackedBackend| {
-            let known = before.iter().position(|(known, _)| known.name == tracked.name);
-            known.map_or_else(|| Backend::new(now, active), |index| before.swap_remove(index).1)
+        let backend = |tracked: &Tracked| {
+            let known = before.iter().position(|(known, _)| known.is(tracked));
+            known.map_or_else(|| Backend::starting(now, tracked, active), |index| before.swap_remove(index).1)
         };
-        self.backends = config.backends.iter().map(backend).collect();
-        let bad = before.into_iter().filter(|(_, backend)| backend.counts && !backend.counted_usable);
+        self.backends = config.tracked.iter().map(backend).collect();
+        let is_bad = |(tracked, backend): &(Tracked, Backend)| {
+            tracked.what != What::Fault && backend.counts && !backend.counted_usable
+        };
+        let bad = before.into_iter().filter(is_bad);
         self.gone.extend(bad.map(|(tracked, _)| (now + tracked.hold, tracked)));
-        self.gone.retain(|(_, gone)| config.backends.iter().all(|tracked| tracked.name != gone.name));
+        self.gone.retain(|(_, gone)| config.tracked.iter().all(|tracked| !tracked.is(gone)));
         self.config = config;
         self.settle(now);
     }
@@ -167,13 +218,25 @@ impl Tracker {
             .enumerate()
             .filter_map(|(number, owed)| owed.map(|owed| (number, owed)))
             .collect();
-        for (tracked, backend) in self.config.backends.iter().zip(&mut self.backends) {
-            if let Some(found) = health.backends.iter().find(|found| found.name == tracked.name) {
+        for (tracked, backend) in self.config.tracked.iter().zip(&mut self.backends) {
+            let found = health.backends.iter().find(|found| found.name == tracked.name);
+            if let Some(found) = found.filter(|_| tracked.what == What::Backend) {
                 backend.take(now, found);
             }
         }
         if health.first_round_done {
             self.end_first_round(now);
+        }
+        self.settle(now);
+    }
+
+    /// What `[track.NAME]` looks at is well, or has failed for this reason.
+    pub fn handle_condition(&mut self, now: Moment, name: &str, failed: Option<&str>) {
+        for (tracked, condition) in self.config.tracked.iter().zip(&mut self.backends) {
+            if tracked.what != What::Backend && tracked.name == name {
+                condition.reason = failed.map(str::to_owned);
+                condition.is(now, failed.is_none());
+            }
         }
         self.settle(now);
     }
@@ -241,6 +304,11 @@ impl Tracker {
         if matches!(self.first_round, FirstRound::Awaited { .. }) {
             return Some("the first round of checks is not done".to_owned());
         }
+        let mut tracked = self.config.tracked.iter().zip(&self.backends);
+        let failing = tracked.find(|(tracked, found)| tracked.what == What::Fault && !found.counted_usable);
+        if let Some((tracked, found)) = failing {
+            return Some(tracked.fails(found.reason.as_deref()));
+        }
         if self.workers > 0 && self.stalled.len() == self.workers {
             let longest = self.stalled.iter().map(|(_, owed)| *owed).max().unwrap_or_default();
             return Some(match self.workers {
@@ -268,23 +336,26 @@ impl Tracker {
         let gone = self.gone.iter().map(|(_, tracked)| {
             let hold = seconds(tracked.hold);
             format!(
-                "backend {} is gone from the file, which counts once that has lasted for {hold}",
-                tracked.name
+                "{} is gone from the file, which counts once that has lasted for {hold}",
+                tracked.called()
             )
         });
         self.config
-            .backends
+            .tracked
             .iter()
             .zip(&self.backends)
+            .filter(|(tracked, _)| tracked.what != What::Fault)
             .filter(|(_, backend)| backend.counts && !backend.counted_usable)
-            .map(|(tracked, backend)| match &backend.reason {
-                _ if backend.usable => format!(
-                    "backend {} is usable again, which counts once it has lasted for {}",
-                    tracked.name,
-                    seconds(tracked.hold)
-                ),
-                Some(reason) => format!("backend {} has no usable server: {reason}", tracked.name),
-                None => format!("backend {} has no usable server", tracked.name),
+            .map(|(tracked, backend)| {
+                let again = match tracked.what {
+                    What::Backend => "is usable again",
+                    What::Degradation | What::Fault => "passes again",
+                };
+                if backend.usable {
+                    let (called, hold) = (tracked.called(), seconds(tracked.hold));
+                    return format!("{called} {again}, which counts once it has lasted for {hold}");
+                }
+                tracked.fails(backend.reason.as_deref())
             })
             .chain(gone)
             .collect()
@@ -309,12 +380,14 @@ impl Tracker {
     fn end_first_round(&mut self, now: Moment) {
         if matches!(self.first_round, FirstRound::Awaited { .. }) {
             self.first_round = FirstRound::Done;
-            self.starting_until = (!self.backends.is_empty()).then(|| now + self.longest_hold());
+            let hold = self.longest_hold();
+            self.starting_until = (!hold.is_zero()).then(|| now + hold);
         }
     }
 
     fn longest_hold(&self) -> Duration {
-        self.config.backends.iter().map(|backend| backend.hold).max().unwrap_or_default()
+        let held = self.config.tracked.iter().filter(|tracked| tracked.what != What::Fault);
+        held.map(|tracked| tracked.hold).max().unwrap_or_default()
     }
 
     /// Lets everything count whose time has come.
@@ -324,9 +397,9 @@ impl Tracker {
             self.starting_until = None;
         }
         self.gone.retain(|(until, _)| !active && *until > now);
-        for (tracked, backend) in self.config.backends.iter().zip(&mut self.backends) {
-            // Good news is at once on the Active, bad news everywhere else.
-            let at_once = backend.usable == active;
+        for (tracked, backend) in self.config.tracked.iter().zip(&mut self.backends) {
+            // Good news is at once on the Active, bad news everywhere else; a fault waits for nothing.
+            let at_once = backend.usable == active || tracked.what == What::Fault;
             if at_once || now >= backend.since + tracked.hold {
                 backend.counted_usable = backend.usable;
             }
@@ -336,7 +409,7 @@ impl Tracker {
 
     fn pending(&self) -> impl Iterator<Item = Moment> {
         self.config
-            .backends
+            .tracked
             .iter()
             .zip(&self.backends)
             .filter(|(_, backend)| backend.usable != backend.counted_usable)
@@ -347,8 +420,9 @@ impl Tracker {
 
 impl Backend {
     /// One of which nothing is known.
-    fn new(now: Moment, usable: bool) -> Self {
-        Self { usable, since: now, counted_usable: usable, reason: None, counts: true }
+    fn starting(now: Moment, tracked: &Tracked, usable: bool) -> Self {
+        let reason = (tracked.what != What::Backend).then(|| "it was not looked at yet".to_owned());
+        Self { usable, since: now, counted_usable: usable, reason, counts: true }
     }
 
     fn take(&mut self, now: Moment, health: &BackendHealth) {
@@ -358,7 +432,10 @@ impl Backend {
             return;
         }
         self.reason.clone_from(&health.reason);
-        let usable = health.usable > 0;
+        self.is(now, health.usable > 0);
+    }
+
+    fn is(&mut self, now: Moment, usable: bool) {
         if usable != self.usable {
             self.usable = usable;
             self.since = now;

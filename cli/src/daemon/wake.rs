@@ -16,6 +16,7 @@ use super::{
     control::Command,
     hello::endpoint::Datagram,
     neighbours::Neighbours,
+    probes::Looked,
     reload,
     stop::{Patience, Stage},
     upgrade,
@@ -46,6 +47,8 @@ pub(super) enum Step {
     Upgrade(upgrade::Step),
     /// What a process before this one has counted.
     Counted(Vec<Grown>),
+    /// What a tracker looks at is different.
+    Looked(Looked),
 }
 
 /// What wakes the loop.

@@ -2,6 +2,7 @@
 
 mod node;
 mod proxies;
+mod trackers;
 mod vips;
 mod vrrp;
 
@@ -12,6 +13,7 @@ pub(super) fn write(text: &mut Text, status: &Status, process: &Process) {
     node::write(text, status, process);
     vrrp::write(text, status);
     vips::write(text, status);
+    trackers::write(text, status);
     proxies::frontends(text, &status.frontends);
     proxies::backends(text, &status.backends);
     proxies::servers(text, &status.backends);

@@ -7,7 +7,9 @@ use lb_proxy::metrics::Event;
 
 use super::{Names, Process, metrics};
 use crate::{
-    control::{Certificate, Histogram, Log, LogProblem, ServerState, Status, Table},
+    control::{
+        Certificate, Histogram, Log, LogProblem, Router, ServerState, Status, Table, Tracker, Transport,
+    },
     output::status::tests::healthy,
     statistics::tests::{backend, frontend, server, status, time},
 };
@@ -39,13 +41,25 @@ fn whole() -> Status {
     ]
     .map(|(name, count)| (name.to_owned(), count))
     .into();
-    let [ipv4, ipv6] = found.groups[0].vips[0].routers.as_mut_slice() else { panic!("both families") };
+    let [mut ipv4, mut ipv6] = ["ipv4", "ipv6"].map(router);
     ipv4.counters =
         [("advertisements_sent", 60), ("priority_zero_sent", 1), ("announcements", 4), ("reject_ttl", 7)]
             .map(|(name, count)| (name.to_owned(), count))
             .into();
     ipv6.counters = [("advertisements_sent".to_owned(), 40), ("priority_zero_sent".to_owned(), 1)].into();
     ipv6.foreign = Some("fe80::77".to_owned());
+    found.groups[0].vips[0].routers = vec![ipv4, ipv6];
+    found.trackers = vec![Tracker {
+        name: "gateway".to_owned(),
+        subject: "address 192.0.2.1".to_owned(),
+        failure: "degradation".to_owned(),
+        groups: vec!["default".to_owned()],
+        passes: Some(false),
+        since: Some(time("2026-09-21T13:00:01.5Z")),
+        reason: Some("192.0.2.1 does not answer within 1s".to_owned()),
+        failures_total: 3,
+        unknown_total: 1,
+    }];
     found.delays = vec![histogram()];
     found.counters = [("hello_ttl".to_owned(), 4)].into();
     let table = |name: &str| Table { name: name.to_owned(), entries: 5, size: 100, evictions_total: 6 };
@@ -57,6 +71,17 @@ fn whole() -> Status {
         problem: Some(LogProblem { what: "the disk is full".to_owned(), since: found.at }),
     }];
     found
+}
+
+fn router(family: &str) -> Router {
+    Router {
+        family: family.to_owned(),
+        transport: Transport::Multicast,
+        state: "Active".to_owned(),
+        trouble: None,
+        foreign: None,
+        counters: Default::default(),
+    }
 }
 
 fn histogram() -> Histogram {
@@ -132,6 +157,10 @@ fn samples_are_in_prometheus_text_format() {
         "\nlbctl_vip_announcements_total{group=\"default\",vip=\"web\",family=\"ipv4\"} 4\n",
         "\nlbctl_vip_held{group=\"default\",vip=\"web\"} 1\n",
         "\nlbctl_vip_address_held{group=\"default\",vip=\"web\",address=\"192.0.2.10\"} 1\n",
+        "\nlbctl_tracker_up{tracker=\"gateway\",failure=\"degradation\"} 0\n",
+        "\nlbctl_tracker_last_change_timestamp_seconds{tracker=\"gateway\",failure=\"degradation\"} 1789995601.5\n",
+        "\nlbctl_tracker_failures_total{tracker=\"gateway\",failure=\"degradation\"} 3\n",
+        "\nlbctl_tracker_unknown_total{tracker=\"gateway\",failure=\"degradation\"} 1\n",
         "\nlbctl_peer_same_file{peer=\"lb2\"} 1\n",
         "\nlbctl_log_up{target=\"file /var/log/lbctl/access.log\"} 0\n",
     ] {

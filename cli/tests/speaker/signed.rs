@@ -50,7 +50,7 @@ impl Cluster {
     }
 }
 
-fn reload(node: &Node) -> Output {
+pub(super) fn reload(node: &Node) -> Output {
     let mut reload = Command::new(env!("CARGO_BIN_EXE_lbctl"));
     reload.args(["reload", "--control"]).arg(node.folder().join("control.sock")).output().unwrap()
 }

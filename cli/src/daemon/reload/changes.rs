@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Sections of the file, in the order in which a reader wants them.
-const KINDS: [&str; 7] = ["global", "cluster", "vip", "map", "users", "frontend", "backend"];
+const KINDS: [&str; 8] = ["global", "cluster", "vip", "track", "map", "users", "frontend", "backend"];
 
 /// What is said of a thing whose keys are the same while a file that it names is not.
 const CONTENTS: &str = "the contents of a file";

@@ -1,4 +1,5 @@
-//! Two nodes, each with its tracker, its own checks and a real VRRP machine, over one outage of the servers.
+//! Two nodes, each with its tracker, its own checks and a real VRRP machine, over one outage of the servers, or, with every other
+//! seed, of what a `[track.*]` looks at.
 //!
 //! The claim under test: what both nodes lose moves nothing, whoever is Active and however their checks interleave; what
 //! one node loses alone moves the address away from it, once. `SIM_SEED=n` replays one seed, `SIM_SEEDS=n` runs more.
@@ -15,7 +16,7 @@ use lb_vrrp::{
     advertisement::Advertisement, group::Start,
 };
 
-use super::{TrackedBackend, Tracker, TrackerConfig};
+use super::{Tracked, Tracker, TrackerConfig, What};
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -136,14 +137,14 @@ struct Node {
 }
 
 impl Node {
-    fn new(random: &mut Random, index: u8, starts: Moment, outage: Option<Outage>) -> Self {
+    fn new(random: &mut Random, what: What, index: u8, starts: Moment, outage: Option<Outage>) -> Self {
         let failure_takes = if random.next().is_multiple_of(2) { Duration::from_millis(1) } else { TIMEOUT };
         Self {
             source: [198, 51, 100, 1 + index].into(),
             starts,
             started: false,
             group: Group::new(group_config(index), starts),
-            tracker: Tracker::new(tracker_config(), starts),
+            tracker: Tracker::new(tracker_config(what), starts),
             checks: Checks {
                 next: starts + Duration::from_millis(random.between(0, 2_000)),
                 failure_takes,
@@ -179,6 +180,9 @@ impl Node {
         }
         if self.checks.step(now, self.outage) {
             self.tracker.handle_health(now, &self.checks.health());
+            // Of a backend nobody asks for it.
+            let failed = (!self.checks.usable).then_some("no answer");
+            self.tracker.handle_condition(now, "app", failed);
         }
         self.group.handle_timeout(now);
         let mut sent = Vec::new();
@@ -238,11 +242,11 @@ fn group_config(index: u8) -> GroupConfig {
     }
 }
 
-fn tracker_config() -> TrackerConfig {
+fn tracker_config(what: What) -> TrackerConfig {
     TrackerConfig {
         frontends: vec!["web".to_owned()],
         addresses: vec![ADDRESS],
-        backends: vec![TrackedBackend { name: "app".to_owned(), hold: HOLD }],
+        tracked: vec![Tracked { name: "app".to_owned(), hold: HOLD, what }],
         first_round_limit: TIMEOUT,
     }
 }
@@ -292,13 +296,14 @@ fn seeds() -> Vec<u64> {
 /// A pair whose Active is `active` from the start, and an outage as each node sees it.
 fn outage(seed: u64, active: usize, seen_by: [bool; 2], seconds: (u64, u64)) -> (Vec<Move>, Outage) {
     let mut random = Random(seed);
+    let what = if seed.is_multiple_of(2) { What::Backend } else { What::Degradation };
     let from = at(random.between(30_000, 36_000));
     let outage =
         Outage { from, until: from + Duration::from_millis(random.between(seconds.0, seconds.1) * 1_000) };
     let nodes = [0, 1].map(|index| {
         let starts = if index == active { at(0) } else { at(5_000) };
         let seen = seen_by[index].then_some(outage);
-        Node::new(&mut random, u8::try_from(index).expect("two nodes"), starts, seen)
+        Node::new(&mut random, what, u8::try_from(index).expect("two nodes"), starts, seen)
     });
     (run(nodes, outage.until + Duration::from_secs(40)), outage)
 }
@@ -349,9 +354,11 @@ fn the_more_backends_are_lost_the_worse_is_the_level() {
     for seed in seeds() {
         let mut random = Random(seed);
         let names: Vec<String> = (0..8).map(|number| format!("app{number}")).collect();
-        let mut config = tracker_config();
-        config.backends =
-            names.iter().map(|name| TrackedBackend { name: name.clone(), hold: HOLD }).collect();
+        let mut config = tracker_config(What::Backend);
+        config.tracked = names
+            .iter()
+            .map(|name| Tracked { name: name.clone(), hold: HOLD, what: What::Backend })
+            .collect();
         let mut tracker = Tracker::new(config, at(0));
         tracker.handle_state(at(0), State::Backup);
         let health = |usable: &[bool]| {

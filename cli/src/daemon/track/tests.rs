@@ -17,9 +17,9 @@ fn config(backends: &[&str]) -> TrackerConfig {
     TrackerConfig {
         frontends: vec!["web".to_owned()],
         addresses: vec![ADDRESS.into()],
-        backends: backends
+        tracked: backends
             .iter()
-            .map(|name| TrackedBackend { name: (*name).to_owned(), hold: HOLD })
+            .map(|name| Tracked { name: (*name).to_owned(), hold: HOLD, what: What::Backend })
             .collect(),
         first_round_limit: Duration::from_secs(2),
     }
@@ -349,4 +349,79 @@ fn a_backup_gets_no_better_by_a_dead_backend_that_is_gone_from_its_file_before_t
     tracker.handle_health(at(102_000), &healthy(&[("app", 1)]));
     tracker.handle_timeout(at(108_000));
     assert_eq!(tracker.readiness(), Readiness::Ready);
+}
+
+/// One backend and one tracker, both called `app`, well for a long time.
+fn tracked(what: What, state: State) -> Tracker {
+    let mut config = config(&["app"]);
+    config.tracked.push(Tracked { name: "app".to_owned(), hold: HOLD, what });
+    let mut tracker = Tracker::new(config, at(0));
+    tracker.handle_state(at(0), state);
+    tracker.handle_health(at(0), &healthy(&[("app", 2)]));
+    assert_ne!(tracker.readiness(), Readiness::Ready, "it was not looked at yet");
+    tracker.handle_condition(at(100), "app", None);
+    tracker.handle_timeout(at(60_000));
+    assert_eq!(tracker.readiness(), Readiness::Ready);
+    tracker
+}
+
+fn degraded(reason: &str) -> Readiness {
+    Readiness::Degraded { reasons: vec![reason.to_owned()] }
+}
+
+#[test]
+fn rule_3_a_tracker_that_fails_counts_like_a_backend_and_beside_one_of_its_name() {
+    let fails = degraded("tracker app fails: no answer");
+    let mut backup = tracked(What::Degradation, State::Backup);
+    backup.handle_condition(at(100_000), "app", Some("no answer"));
+    assert_eq!(backup.readiness(), fails);
+    backup.handle_condition(at(101_000), "app", None);
+    assert_eq!(
+        backup.readiness(),
+        degraded("tracker app passes again, which counts once it has lasted for 6.0 s")
+    );
+    backup.handle_timeout(at(107_000));
+    assert_eq!(backup.readiness(), Readiness::Ready);
+    let mut active = tracked(What::Degradation, State::Active);
+    active.handle_condition(at(100_000), "app", Some("no answer"));
+    assert_eq!(active.readiness(), Readiness::Ready);
+    active.handle_timeout(at(106_000));
+    assert_eq!(active.readiness(), fails);
+    active.handle_condition(at(106_100), "app", None);
+    assert_eq!(active.readiness(), Readiness::Ready);
+}
+
+#[test]
+fn a_tracker_that_is_a_fault_waits_for_nothing() {
+    for state in [State::Active, State::Backup] {
+        let mut tracker = tracked(What::Fault, state);
+        tracker.handle_condition(at(100_000), "app", Some("no carrier"));
+        let reason = "tracker app fails: no carrier".to_owned();
+        assert_eq!(tracker.readiness(), Readiness::Fault { reason });
+        tracker.handle_condition(at(100_001), "app", None);
+        assert_eq!(tracker.readiness(), Readiness::Ready, "{state}");
+    }
+}
+
+/// Neither a reload nor the process before an upgrade, which knew no trackers, takes an address away.
+#[test]
+fn a_tracker_that_is_new_takes_no_address_away_before_it_was_looked_at() {
+    for what in [What::Degradation, What::Fault] {
+        let mut both = config(&["app"]);
+        both.tracked.push(Tracked { name: "gateway".to_owned(), hold: HOLD, what });
+        let mut reloaded = settled(State::Active);
+        let mut next = Tracker::new(both.clone(), at(90_000));
+        next.go_on(settled(State::Active).known());
+        reloaded.reconfigure(at(90_000), both.clone());
+        for tracker in [&mut reloaded, &mut next] {
+            tracker.handle_timeout(at(90_000));
+            assert_eq!(tracker.readiness(), Readiness::Ready, "{what:?}");
+            tracker.handle_condition(at(90_100), "gateway", Some("no answer"));
+            tracker.handle_timeout(at(100_000));
+            assert_ne!(tracker.readiness(), Readiness::Ready, "{what:?}");
+        }
+        let mut backup = settled(State::Backup);
+        backup.reconfigure(at(90_000), both);
+        assert_ne!(backup.readiness(), Readiness::Ready, "{what:?}");
+    }
 }

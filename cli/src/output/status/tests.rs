@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::control::{
-    Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Peer, Phase, Problem, Ready, Router,
-    Server, ServerState, Status, Timestamp, TransitionReport, Transport, Vip,
+    Backend, Bind, Check, FileReport, Frontend, Group, GroupNode, Peer, Phase, Problem, Ready, Server,
+    ServerState, Status, Timestamp, TransitionReport, Vip,
 };
 
 use super::{Paint, WIDTH, render};
@@ -62,17 +62,6 @@ fn server(name: &str, address: &str, in_flight: u64) -> Server {
     }
 }
 
-fn router(family: &str) -> Router {
-    Router {
-        family: family.to_owned(),
-        transport: Transport::Multicast,
-        state: "Active".to_owned(),
-        trouble: None,
-        foreign: None,
-        counters: Default::default(),
-    }
-}
-
 pub(crate) fn healthy() -> Status {
     Status {
         at: time(NOW),
@@ -82,6 +71,7 @@ pub(crate) fn healthy() -> Status {
         started: time("2026-09-18T10:13:20Z"),
         drained: None,
         giving: None,
+        trackers: Vec::new(),
         earlier: Vec::new(),
         phase: Phase::Running,
         file: FileReport {
@@ -112,7 +102,7 @@ pub(crate) fn healthy() -> Status {
                 interface: Some("eth1".to_owned()),
                 vrid: 51,
                 interval_ms: 100,
-                routers: vec![router("ipv4"), router("ipv6")],
+                routers: Vec::new(),
             }],
             holders: vec!["lb1".to_owned()],
             since: Some(time("2026-09-21T12:02:20Z")),
