@@ -27,6 +27,8 @@ pub(in crate::import::haproxy) struct Checks {
     /// Steps of `tcp-check`.
     steps: Vec<Value>,
     port: Option<u64>,
+    /// They go over TLS there.
+    is_tls: bool,
     pub(in crate::import::haproxy) timeout: Option<Duration>,
 }
 
@@ -58,6 +60,10 @@ struct Expect {
     content: Option<(&'static str, Value)>,
 }
 
+const CONNECTION: &str = "servers are checked with a connection";
+const LDAP: &str = "servers are checked with a connection; `check.sequence` can send and expect bytes";
+const EXTERNAL: &str = "no program is started; servers are checked with a connection, and `agent_check` asks a program over there";
+
 #[rustfmt::skip] // a row to a line
 pub(super) const ROWS: &[Row<Proxy>] = &[
     row("option httpchk", "dlb", httpchk, "`check.http`", "Its defaults are written: OPTIONS, HTTP/1.0. A Host is always sent here: the server's address, unless the file has another."),
@@ -80,9 +86,10 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("option pgsql-check", "dlb", pgsql, "`check.pgsql`", ""),
     row("option smtpchk", "dlb", smtp, "`check.smtp`", "A greeting of several lines is one; HAProxy fails it."),
     row("option redis-check", "dlb", |proxy, line| choose(proxy, line, Kind::Other("redis", Value::Flag(true))), "`check.redis`", ""),
-    missing("option ldap-check", "dlb", "servers are checked with a connection; `check.sequence` can send and expect bytes"),
-    missing("option ssl-hello-chk, option spop-check", "dlb", "servers are checked with a connection"),
-    missing("option external-check", "dlb", "no program is started; servers are checked with a connection, and `agent_check` asks a program over there"),
+    row("option ldap-check", "dlb", |proxy, line| absent(proxy, line, LDAP), "", LDAP),
+    row("option ssl-hello-chk", "dlb", ssl_hello, "`check.sequence`", "The hello, and what begins an answer to it, as bytes. The result is L7OK here, L6OK there."),
+    row("option spop-check", "dlb", |proxy, line| absent(proxy, line, CONNECTION), "", CONNECTION),
+    row("option external-check", "dlb", |proxy, line| absent(proxy, line, EXTERNAL), "", EXTERNAL),
     missing("external-check command, external-check path", "dlb", "no program is started"),
 ];
 
@@ -93,6 +100,26 @@ fn choose(proxy: &mut Proxy, directive: &Directive<'_>, kind: Kind) -> Done {
     }
     (proxy.checks.kind, proxy.checks.span) = (kind, Some(directive.span));
     Ok(())
+}
+
+/// A ClientHello of SSL 3.0, as HAProxy sends one, and what it takes for an answer: the beginning of a handshake or of an alert.
+fn ssl_hello(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    const CIPHERS: &str = "002f0035000a00050004";
+    let body = format!("0300{}00{:04x}{CIPHERS}0100", "4c".repeat(32), CIPHERS.len() / 2);
+    let message = format!("01{:06x}{body}", body.len() / 2);
+    let hello = format!("160300{:04x}{message}", message.len() / 2);
+    let steps = [("send_hex", Value::Text(hello)), ("expect_regex", Value::text(r"^[\x15\x16]"))];
+    let steps = steps.map(|step| Value::table([step])).to_vec();
+    choose(proxy, directive, Kind::Other("sequence", Value::List(steps)))
+}
+
+/// The check that comes last counts, so one that is not there takes the place of those before it all the same.
+fn absent(proxy: &mut Proxy, directive: &Directive<'_>, instead: &str) -> Done {
+    choose(proxy, directive, Kind::Connect)?;
+    match directive.negated {
+        true => Ok(()),
+        false => Err(format!("`{}`: {instead}", directive.keyword).into()),
+    }
 }
 
 /// `option httpchk [URI | METHOD URI [VERSION]]`. Old files have headers behind the version: `HTTP/1.1\r\nHost:\ x`.
@@ -265,6 +292,13 @@ fn connect(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
             "default" => {}
             "comment" => drop(words.next()),
             "port" => proxy.checks.port = Some(values::number(words.next().unwrap_or(word))?),
+            "ssl" => {
+                proxy.checks.is_tls = true;
+                directive.lose(
+                    word,
+                    "checks do not speak TLS: servers are checked with a connection alone, and what they were to be sent is left out",
+                );
+            }
             other => {
                 return Err(Fault::at(
                     word,
@@ -351,6 +385,8 @@ impl Checks {
         let mut entries = Vec::new();
         let mut add = |key: &str, value: Value| entries.push((key.to_owned(), value));
         match &self.kind {
+            // In clear text it would be a failure everywhere.
+            _ if self.is_tls => {}
             Kind::Connect => {}
             Kind::Sequence => add("sequence", Value::List(self.steps.clone())),
             Kind::Other(key, value) => add(key, value.clone()),

@@ -40,7 +40,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("option http-server-close", "dflb", |proxy, line| connection(proxy, line, "server-close"), "`http_connection = \"server-close\"`", ""),
     row("option http-keep-alive", "dflb", |proxy, line| connection(proxy, line, "keep-alive"), "`http_connection = \"keep-alive\"`", "The default of both."),
     missing("option http-tunnel", "dflb", "every request is read; `mode = \"tcp\"` reads none"),
-    row("option redispatch", "dlb", redispatch, "`redispatch`", "Off there, on here. A retry moves at once here; a number behind it is left out."),
+    row("option redispatch", "dlb", redispatch, "`redispatch`", "Off there, on here. A retry moves at once here; a number behind it, other than -1, is left out."),
     row("option dontlognull", "dfl", |proxy, line| flag(proxy, line, "dontlognull"), "`dontlognull`", "Off there; here on, and in mode tcp off."),
     row("option http-ignore-probes", "dfl", |proxy, line| flag(proxy, line, "http_ignore_probes"), "`http_ignore_probes`", "Off there, on here."),
     row("option http-buffer-request", "dflb", buffer_request, "`wait_for_body`", "Of a frontend. In a backend it is not there."),
@@ -131,7 +131,8 @@ fn redispatch(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
             .parse()
             .map_err(|_| Fault::at(interval, format!("`{}` is no number", shown(&interval.text))))?;
         proxy.keys.set("redispatch", number != 0 && !directive.negated, directive.span);
-        if number != 0 {
+        // -1 is what it is without a number.
+        if !matches!(number, 0 | -1) {
             directive
                 .notes
                 .differ(directive.span, "every retry may go to another server here, not only some of them");
