@@ -145,8 +145,7 @@ fn servers(
     report: &Report<'_>,
 ) -> Vec<Server> {
     let raw = &section.value.servers;
-    let may_be_none = section.value.kind == Kind::Backend && section.value.servers_given == Given::Empty;
-    if raw.is_empty() && section.value.servers_given != Given::Some && !may_be_none {
+    if raw.is_empty() && section.value.servers_given == Given::Nothing {
         let message = format!(
             "`{}` has no servers; write servers = [\"192.0.2.21:80\"] or server.web1 = \"192.0.2.21:80\"",
             section.name.value

@@ -82,7 +82,10 @@ pub(super) fn convert(
         let only_by_name = frontends.iter().any(by_name) && !frontends.iter().any(|one| chosen(one, index));
         let is_empty =
             backend.servers.is_empty() && backend.rules.is_empty() && backend.error_pages.is_empty();
-        if is_empty && !only_by_name {
+        // A `listen` that answers by itself.
+        let answers = |frontend: &Frontend| frontend.statistics.is_some() || !frontend.rules.is_empty();
+        let is_answered = frontends.iter().any(|one| one.name == backend.name && answers(one));
+        if is_empty && !only_by_name && !is_answered {
             let message =
                 format!("`{}` has no servers, no rules and no pages: nobody is served there", backend.name);
             report.warning(*span, message);

@@ -187,7 +187,7 @@ fn table(section: &Finished, parts: &Parts<'_>) -> Table {
         entries.push(pair("error_page", Value::Table(pages), None));
     }
     entries.extend(section.comments.iter().map(|line| Entry::Comment(line.clone())));
-    if section.kind == Kind::Backend && section.servers.is_empty() {
+    if section.kind != Kind::Frontend && section.servers.is_empty() {
         entries.push(pair("servers", Value::List(Vec::new()), None));
     }
     for server in &section.servers {

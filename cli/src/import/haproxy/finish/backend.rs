@@ -26,14 +26,19 @@ pub(super) struct Part {
     pub(super) comments: Vec<String>,
 }
 
-/// `None` of a `listen` that has no server that our file can have: it is a frontend then.
+/// `None` of a `listen` that leads elsewhere, or whose servers our file can't have: it is a frontend then.
 pub(super) fn finish(member: &Member, world: &World<'_>) -> Option<Part> {
     let is_http = member.proxy.is_http();
     let mut part =
         Part { servers: Vec::new(), keys: Keys::default(), lost: Vec::new(), comments: Vec::new() };
     part.servers = servers::lines(member, is_http, world, &mut part.lost);
     if part.servers.is_empty() {
-        return (member.proxy.kind == Kind::Backend && !is_table(member, world)).then_some(part);
+        let proxy = &member.proxy;
+        let is_one = match proxy.kind {
+            Kind::Backend => !is_table(member, world),
+            _ => is_http && answers_alone(member, world),
+        };
+        return is_one.then_some(part);
     }
     source(member, is_http, world, &mut part);
     checks(member, is_http, world, &mut part);
@@ -48,6 +53,16 @@ pub(super) fn is_table(member: &Member, world: &World<'_>) -> bool {
     let proxy = &member.proxy;
     let is_one = proxy.servers.is_empty() && proxy.stick_table.is_some() && proxy.lost.is_empty();
     is_one && world.leading_to(member).next().is_none()
+}
+
+/// A `listen` that has no servers, leads nowhere, and that nobody leads to: a page of statistics, most often. To HAProxy it is a
+/// backend as well.
+fn answers_alone(member: &Member, world: &World<'_>) -> bool {
+    let proxy = &member.proxy;
+    proxy.servers.is_empty()
+        && proxy.lost.is_empty()
+        && proxy.default_backend.is_none()
+        && world.leading_to(member).all(|other| std::ptr::eq(other, member))
 }
 
 /// An address that servers can't be reached from is none.

@@ -37,14 +37,8 @@ pub(super) fn finish(
             world.notes.advise(proxy.span, note);
             return None;
         }
-        // A `listen` without servers answers by itself, or with 503; one with a `default_backend` leads there.
-        (Kind::Listen, None) => {
-            if proxy.servers.is_empty() && proxy.default_backend.is_none() && proxy.is_http() {
-                let note = "it has no servers and is a `frontend` here: the CSV has no row BACKEND of it, which HAProxy shows";
-                world.notes.advise(proxy.span, note);
-            }
-            (Kind::Frontend, None)
-        }
+        // One with a `default_backend` leads there.
+        (Kind::Listen, None) => (Kind::Frontend, None),
         (kind, part) => (kind, part),
     };
     if let Some(part) = part.as_ref().filter(|part| part.servers.is_empty()) {
