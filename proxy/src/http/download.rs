@@ -11,7 +11,7 @@ use std::{
 
 use self::head::{Parsed, Refused};
 use super::{
-    body::Framing,
+    body::{Framing, Step},
     cookie::Persisted,
     head::{Malformed, Progress, Version, request::Request},
     memory::Memory,
@@ -134,7 +134,7 @@ impl<S: Stream> Download<'_, S> {
         let mut out = head.unwrap_or_else(|| self.take_buffer());
         let mut begun = self.now();
         out.clear();
-        let parsed = loop {
+        let (parsed, decoder, first) = loop {
             let parsed = match self.parse(&buffer, &mut progress, request.is_some(), &mut out) {
                 Ok(parsed) => parsed,
                 Err(Refused::Malformed(fault)) => return Err(self.bad_response(&buffer, fault, request)),
@@ -145,10 +145,22 @@ impl<S: Stream> Download<'_, S> {
             };
             match parsed {
                 Some(parsed) if parsed.response.status >= 200 || parsed.response.status == 101 => {
+                    let length = parsed.response.length;
+                    let mut decoder = self.decoder(&parsed);
+                    // What came with the head belongs to it: if that is nothing, neither is the response.
+                    let first = match parsed.response.status {
+                        101 => Step::default(),
+                        _ => match self.decode(&mut decoder, &mut buffer.filled_mut()[length..]) {
+                            Ok(step) => step,
+                            Err(_) => {
+                                return Err(Failed::new(Termination::BadResponse, request, Failure::Junk));
+                            }
+                        },
+                    };
                     self.connection.log(Record::responded);
-                    self.connection.trace_answer(self.upstream, &buffer.filled()[..parsed.response.length]);
-                    buffer.consume(parsed.response.length);
-                    break parsed;
+                    self.connection.trace_answer(self.upstream, &buffer.filled()[..length]);
+                    buffer.consume(length);
+                    break (parsed, decoder, first);
                 }
                 Some(Parsed { response, .. }) => {
                     buffer.consume(response.length);
@@ -204,7 +216,7 @@ impl<S: Stream> Download<'_, S> {
             self.connection.counters().compression.responses.increment();
             self.upstream.backend_counters().compression.responses.increment();
         }
-        let rest = self.relay(parsed, out, buffer).await?;
+        let rest = self.relay(parsed, (decoder, first), out, buffer).await?;
         // RFC 9110 §10.1.1: a server that has answered without a 100 may go on to read the content, or may take it for the
         // next request.
         let reusable = response.persistent

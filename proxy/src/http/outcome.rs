@@ -111,9 +111,10 @@ impl Termination {
             Self::DeniedResponse(_) | Self::FailedRewrite | Self::BadResponse => "PH",
             Self::ClientAbortInData => "CD",
             Self::ClientTimeoutInData => "cD",
-            Self::ServerAbortInData => "SD",
+            // Content that is not framed as it said is a server that breaks off, as in HAProxy.
+            Self::ServerAbortInData | Self::BadResponseData => "SD",
             Self::ServerTimeoutInData => "sD",
-            Self::BadRequestData | Self::BadResponseData => "PD",
+            Self::BadRequestData => "PD",
         }
     }
 

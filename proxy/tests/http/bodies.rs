@@ -142,6 +142,12 @@ async fn h38_r5_response_that_breaks_never_looks_complete() {
         let proxy = proxy_for(&server);
         let mut client = connect(&proxy).await;
         client.write_all(request.as_bytes()).await.unwrap();
+        if response.ends_with("XX") {
+            // What is wrong already behind the head is no response.
+            let head = read_head(&mut client).await.unwrap();
+            assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+            continue;
+        }
         match read_all(&mut client).await {
             Ok(all) => {
                 let all = String::from_utf8(all).unwrap();

@@ -311,8 +311,14 @@ async fn content_that_breaks_never_looks_complete() {
         let proxy = start(&server, |_| {});
         let mut client = connect(&proxy).await;
         client.write_all(ASK.as_bytes()).await.unwrap();
-        let all = read_all(&mut client).await.unwrap();
-        assert!(!all.ends_with(b"0\r\n\r\n") && !all.starts_with(b"HTTP/1.1 502"), "{all:x?}");
+        if content.ends_with("XX") {
+            // What is wrong already behind the head is no response.
+            let head = read_head(&mut client).await.unwrap();
+            assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+        } else {
+            let all = read_all(&mut client).await.unwrap();
+            assert!(!all.ends_with(b"0\r\n\r\n") && !all.starts_with(b"HTTP/1.1 502"), "{all:x?}");
+        }
         eventually("it is counted", || counter(&proxy, count) == 1).await;
     }
 }

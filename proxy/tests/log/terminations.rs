@@ -432,8 +432,7 @@ async fn server_that_ends_without_a_response_is_sh_502_one_that_is_late_504_and_
 }
 
 #[tokio::test]
-async fn response_that_is_not_whole_is_sd_when_its_server_ends_sd_when_it_stalls_and_pd_when_it_is_nonsense()
-{
+async fn response_that_is_not_whole_is_sd_when_its_server_ends_or_says_nonsense_and_sd_when_it_stalls() {
     const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
     const CHUNKS: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
     for (response, ends, expected) in
@@ -463,7 +462,18 @@ async fn response_that_is_not_whole_is_sd_when_its_server_ends_sd_when_it_stalls
     let mut client = bench.sends(GET).await;
     read_head(&mut client).await.unwrap();
     go_on.send(true).unwrap();
-    assert_eq!(bench.outcome().await, "200 PD-- back/s1 T/T/T/T/T");
+    assert_eq!(bench.outcome().await, "200 SD-- back/s1 T/T/T/T/T");
+    // With the head, of which nobody has heard yet.
+    let response = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n";
+    let server = server_saying(response, false).await;
+    let bench = Bench::start(http_config(&[server.address]), |_| {}).await;
+    let mut client = bench.sends(GET).await;
+    assert_eq!(bench.outcome().await, "502 PH-- back/s1 T/T/T/-1/T");
+    let answer = read_head(&mut client).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{answer}");
+    let status = bench.proxy.status();
+    let backend = &status.backends[0];
+    assert_eq!((backend.traffic.responses[5], backend.servers[0].traffic.response_errors), (1, 1));
 }
 
 #[tokio::test]

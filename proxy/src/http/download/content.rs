@@ -28,28 +28,42 @@ pub(super) struct Sink {
 }
 
 impl<S: Stream> Download<'_, S> {
+    /// What reads the content of this response.
+    pub(super) fn decoder(&self, Parsed { response, hop, coder }: &Parsed) -> Decoder {
+        // Trailers may be about content that is not coded.
+        let trailers = self.request.trailers && hop.framing == Framing::Chunked && coder.is_none();
+        Decoder::new(response.framing, trailers)
+    }
+
+    /// The next step of the content, which begins with `bytes`. What is wrong with it is kept.
+    pub(super) fn decode(&self, decoder: &mut Decoder, bytes: &mut [u8]) -> Result<Step, Termination> {
+        decoder.decode(bytes).map_err(|error| {
+            let (bytes, at) = decoder.fault(bytes);
+            let (kind, reason) = (InvalidKind::ResponseContent, error.to_string());
+            self.connection.keep_invalid(kind, Some(self.upstream), bytes, at, reason);
+            Termination::BadResponseData
+        })
+    }
+
     /// The content, to its end; what the server sent beyond it. `out` is the head for the client, `buffer` what came behind
-    /// the server's.
+    /// the server's, of which `first` is known already.
     pub(super) async fn relay(
         &self,
-        Parsed { response, hop, coder }: Parsed,
+        Parsed { hop, coder, .. }: Parsed,
+        (mut decoder, first): (Decoder, Step),
         out: Buffer,
         buffer: Buffer,
     ) -> Result<Option<Buffer>, Failed> {
-        // Trailers may be about content that is not coded.
-        let trailers = self.request.trailers && hop.framing == Framing::Chunked && coder.is_none();
-        let mut decoder = Decoder::new(response.framing, trailers);
+        let mut first = Some(first);
         let mut sink = Sink { encoder: Encoder::new(hop.framing), out, coding: coder.map(Coding::new) };
         let mut inbox = Some(buffer);
         loop {
             let step = match &mut inbox {
                 Some(buffer) => {
-                    let step = decoder.decode(buffer.filled_mut()).map_err(|error| {
-                        let (bytes, at) = decoder.fault(buffer.filled());
-                        let (kind, reason) = (InvalidKind::ResponseContent, error.to_string());
-                        self.connection.keep_invalid(kind, Some(self.upstream), bytes, at, reason);
-                        Termination::BadResponseData
-                    })?;
+                    let step = match first.take() {
+                        Some(step) => step,
+                        None => self.decode(&mut decoder, buffer.filled_mut())?,
+                    };
                     Step {
                         trailers: self.drop_ruled(&mut buffer.filled_mut()[step.payload..][..step.trailers]),
                         ..step
