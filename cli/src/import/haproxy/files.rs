@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -134,6 +134,21 @@ impl<'f> Maps<'f> {
         let key = keys.find(|key| !is_plain(key))?;
         Some(format!(
             "`{word}`: our map goes by texts, and `{}` in {file} is no number in its shortest form: write it so",
+            shown(key)
+        ))
+    }
+
+    /// HAProxy takes the first line of a key, and our map has each key once: the key that is there twice, if one is.
+    pub(super) fn twice(&self, file: &str, word: &str) -> Option<String> {
+        if word.starts_with("map_reg") {
+            return None;
+        }
+        let lines = self.lines(file).unwrap_or_default();
+        let mut seen = HashSet::new();
+        let mut keys = lines.iter().filter_map(|line| line.split_ascii_whitespace().next());
+        let key = keys.find(|key| !seen.insert(*key))?;
+        Some(format!(
+            "`{word}`: `{}` has two lines in {file}; HAProxy takes the first, and here the file is refused: take the others out",
             shown(key)
         ))
     }

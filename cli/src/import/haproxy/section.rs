@@ -91,6 +91,22 @@ impl Section {
     }
 }
 
+/// Places of the words that are addresses and have a variable in them.
+fn addresses(words: &[Word]) -> Vec<usize> {
+    let text = |place: usize| words.get(place).map_or("", |word| word.text.as_str());
+    let first = match (text(0), text(1)) {
+        ("bind" | "log" | "source", _) => 1..2,
+        ("server" | "peer" | "nameserver" | "server-template", _) | ("stats", "socket") => {
+            2..words.len().min(4)
+        }
+        _ => 0..0,
+    };
+    let is_behind = |place: usize| place > 1 && matches!(text(place - 1), "source" | "addr");
+    (1..words.len())
+        .filter(|place| words[*place].text.contains('$') && (first.contains(place) || is_behind(*place)))
+        .collect()
+}
+
 /// The sections of `text`, in its order.
 pub(super) fn read(
     text: &str,
@@ -113,7 +129,14 @@ pub(super) fn read(
             let message = format!("the line has more than {MOST_WORDS} words, and HAProxy takes no more");
             return Err(Unreadable { span: more.span, message });
         }
-        let line = Line { words: lexed.words };
+        let mut unset = lexed.unset;
+        let mut line = Line { words: lexed.words };
+        for place in addresses(&line.words) {
+            let word = &mut line.words[place];
+            let (text, unknown) = variables.expanded(&word.text);
+            unset.extend(unknown.into_iter().map(|text| Word { text, span: word.span }));
+            word.text = text;
+        }
         let Some(first) = line.words.first() else { continue };
         if let Some(word) = first.text.strip_prefix('.') {
             if blocks.step(word, &line, &variables)? {
@@ -124,7 +147,7 @@ pub(super) fn read(
             }
             continue;
         }
-        for unset in lexed.unset {
+        for unset in unset {
             if Variables::is_of_haproxy(&unset.text) {
                 let why = "HAProxy sets this variable itself; nothing does here, and it is taken for empty";
                 notes.differ(unset.span, format!("`{}`: {why}", unset.text));

@@ -54,6 +54,25 @@ impl<'t> Variables<'t> {
         self.values.contains_key(name)
     }
 
+    /// `$NAME` and `${NAME}` of an address, which HAProxy takes also without quotes. Names that have no value come second.
+    pub(super) fn expanded(&self, address: &str) -> (String, Vec<String>) {
+        let (mut out, mut unset) = (String::new(), Vec::new());
+        let mut rest = address;
+        while let Some((before, behind)) = rest.split_once('$') {
+            out.push_str(before);
+            let inner = behind.strip_prefix('{').unwrap_or(behind);
+            let end = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inner.len());
+            let (name, after) = inner.split_at(end);
+            match self.values.get(name) {
+                Some(value) => out.push_str(value),
+                None => unset.push(name.to_owned()),
+            }
+            rest = if inner.len() < behind.len() { after.strip_prefix('}').unwrap_or(after) } else { after };
+        }
+        out.push_str(rest);
+        (out, unset)
+    }
+
     /// Is it one that HAProxy sets itself?
     pub(super) fn is_of_haproxy(name: &str) -> bool {
         OF_HAPROXY.contains(&name)
@@ -92,6 +111,9 @@ mod tests {
         assert!(variables.is_set("C") && !variables.is_set("B"));
         assert!(!variables.change(&["setenv", "C"]) && !variables.change(&["unsetenv"]));
         variables.enter("web");
+        let address = |text: &str| variables.expanded(text);
+        assert_eq!(address("${C}.0.2.1:80$C"), ("3.0.2.1:803".into(), vec![]));
+        assert_eq!(address("$B:${PORT}x"), (":x".into(), vec!["B".into(), "PORT".into()]));
         let pseudo = [".FILE", ".LINE", ".SECTION"].map(|name| variables.value(name, 8));
         assert_eq!(pseudo.map(Option::unwrap), ["x.cfg", "2", "web"]);
     }

@@ -139,6 +139,7 @@ pub(super) fn convert(
         (map, Some(file)) if row.known.name.starts_with("map") && matches!(row.how, How::Special) => {
             let inexact = |why| scene.inexact.borrow_mut().push((None, why));
             scene.maps.first_of_ends(file, map).into_iter().for_each(inexact);
+            scene.maps.twice(file, map).into_iter().for_each(inexact);
             if ["map_int", "map_int_int", "map_int_ip"].contains(&name.as_str()) {
                 scene.maps.odd_number(file, map).into_iter().for_each(inexact);
                 sample.be_read_as_number();
