@@ -258,10 +258,11 @@ impl Daemon {
         }
         // Before the speaker is told what follows from it.
         self.settle_drain(now);
+        let trusts = self.neighbours.as_ref().is_some_and(|known| known.session().is_proven());
         for group in &mut self.groups {
             group.tracker.handle_timeout(now);
-            if let (Some((readiness, yields)), Some(speaker)) = (group.changed_readiness(), &self.speaker) {
-                speaker.set_readiness(&group.config.name, readiness, yields);
+            if let (Some(told), Some(speaker)) = (group.changed_readiness(trusts), &self.speaker) {
+                speaker.set_readiness(&group.config.name, told);
             }
         }
         let local = self.local();

@@ -173,8 +173,8 @@ async fn listen(link: Rc<Link>, outbox: Rc<Outbox>, mut packet: Vec<u8>, command
                 }
                 continue;
             }
-            ToSpeaker::Readiness { group, readiness, yields } => {
-                Command::Readiness { group, readiness, yields }
+            ToSpeaker::Readiness { group, readiness, yields, trusts } => {
+                Command::Readiness { group, readiness, yields, trusts }
             }
             ToSpeaker::ExchangesReset { group } => Command::ExchangesReset { group },
             ToSpeaker::PeerReappeared => Command::PeerReappeared,

@@ -30,7 +30,7 @@ mod transitions;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::VecDeque, net::IpAddr};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 pub use reconfigure::{CantReconfigure, check_reconfigure};
 
@@ -44,6 +44,9 @@ use crate::{
     GroupConfig, GroupStatus, MemberId, Moment, Output, Readiness, State, TimeoutReason, VirtualAddress,
     advertisement::Advertisement, status::MemberStatus,
 };
+
+/// How long a Backup waits for what it can't trust.
+const UNTRUSTED_LIMIT: Duration = Duration::from_secs(60);
 
 /// How a group starts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -183,14 +186,16 @@ impl Group {
         self.step(now, Event::Heard(Heard { member, source, advertisement }));
     }
 
-    /// An advertisement of a node of the file for `member` is not signed as it should be, and none that is was ever heard: this
-    /// node may have the wrong secret. A Backup waits as if it had been right, so that a wrong secret makes no second owner;
-    /// it decides nothing else.
-    pub fn handle_untrusted(&mut self, now: Moment, member: MemberId) {
+    /// An advertisement for `member`, perhaps of a node of the file, is not signed as it should be, and nothing rightly signed of any
+    /// other node was ever heard: this node may have the wrong secret. A Backup waits as if it had been right, so that a wrong secret
+    /// makes no second owner, if it is for an address of ours, and for a minute at most: whoever can send into the network could
+    /// keep it waiting. It decides nothing else.
+    pub fn handle_untrusted(&mut self, now: Moment, member: MemberId, advertisement: &Advertisement) {
         self.check_clock(now);
-        let down =
-            self.members.get(member.0).map(|known| now + known.active_down_interval(self.config.priority));
+        let known = self.members.get(member.0).filter(|known| known.shares_address(advertisement));
+        let down = known.map(|known| now + known.active_down_interval(self.config.priority));
         if let (Machine::Backup(backup), Some(down)) = (&mut self.machine, down)
+            && now.saturating_since(*backup.distrusts.get_or_insert(now)) < UNTRUSTED_LIMIT
             && let Some(timer) = backup.active_down.get_mut(member.0)
         {
             *timer = Some(down);

@@ -60,6 +60,8 @@ pub enum Command {
         readiness: Readiness,
         /// See [`crate::Group::handle_yielding`].
         yields: bool,
+        /// Another node has said something that is signed by the secret of this one.
+        trusts: bool,
     },
     /// The exchanges of a group are reset.
     ExchangesReset {

@@ -12,6 +12,7 @@ pub(super) use self::telling::{Telling, log_transition, transition_event};
 use super::{
     hello::LocalGroup,
     report,
+    speaker_link::Told,
     track::{KnownTracker, Tracked, Tracker, TrackerConfig, What},
 };
 use crate::{
@@ -40,7 +41,7 @@ pub(super) struct Group {
     /// Two nodes say that they hold it, since then.
     pub(super) dual_active_since: Option<Moment>,
     /// What the speaker was told last.
-    pub(super) told: Option<(Readiness, bool)>,
+    pub(super) told: Option<Told>,
     /// It was given away when somebody asked: it is not taken back from a ready Active.
     pub(super) yields: bool,
     logged: Option<Readiness>,
@@ -139,15 +140,15 @@ impl Group {
         self.config.members.iter().map(|member| member.interval.get()).max().unwrap_or_default()
     }
 
-    /// The tracker's readiness and whether it yields, if the speaker was told something else. It counts as told.
-    pub(super) fn changed_readiness(&mut self) -> Option<(Readiness, bool)> {
+    /// What the speaker is to be told, if that is something else than before. It counts as told.
+    pub(super) fn changed_readiness(&mut self, trusts: bool) -> Option<Told> {
         // It holds the addresses again, for whatever reason.
         self.yields &= self.state() != State::Active;
-        let wanted = (self.tracker.readiness(), self.yields);
+        let wanted = Told { readiness: self.tracker.readiness(), yields: self.yields, trusts };
         if self.told.as_ref() == Some(&wanted) {
             return None;
         }
-        self.log_readiness(&wanted.0);
+        self.log_readiness(&wanted.readiness);
         self.told = Some(wanted.clone());
         Some(wanted)
     }

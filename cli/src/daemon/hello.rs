@@ -134,6 +134,8 @@ pub(super) struct Session {
     counter: u64,
     local: Local,
     secret: Option<Secret>,
+    /// A hello was signed by it.
+    proven: bool,
     ending: bool,
     peers: Vec<Peer>,
     last_sent: Option<Moment>,
@@ -203,6 +205,7 @@ impl Session {
             counter: 0,
             local,
             secret: None,
+            proven: false,
             ending: false,
             peers: peers.into_iter().map(|(name, address)| Peer::new(now, name, address)).collect(),
             last_sent: None,
@@ -237,7 +240,13 @@ impl Session {
 
     /// From now on what is said is signed by this, and nothing else is heard.
     pub(super) fn handle_secret(&mut self, secret: Option<Secret>) {
+        self.proven &= self.secret == secret;
         self.secret = secret;
+    }
+
+    /// Another node has the secret of this one: it has signed a hello by it.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven
     }
 
     /// The node ends: one more hello is due at once, which says so.
@@ -271,6 +280,7 @@ impl Session {
                 return self.count(error.counter());
             }
         };
+        self.proven |= self.secret.is_some();
         if hello.node != peer.name {
             return self.count("hello_other_name");
         }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use lb_vrrp::{MemberConfig, Moment, State, status::PeerHeard};
+use lb_vrrp::{
+    MemberConfig, Moment, State,
+    status::{PeerHeard, Untrusted},
+};
 
 use super::{
     certificates,
@@ -259,13 +262,28 @@ fn strangers(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
     })
 }
 
+/// An advertisement that is not signed as this node's are, of late; and whether its sender is rightly heard as well.
+fn distrusted<'a>(facts: &Facts<'_>, group: &'a Group) -> Option<(&'a Untrusted, bool)> {
+    let (_, status) = group.status.as_ref()?;
+    let recent = |at: Moment| facts.at.moment.saturating_since(at) < UNHEARD;
+    let found = status.untrusted.as_ref().filter(|found| recent(found.at))?;
+    let is_heard = super::report::heard_by_member(group)
+        .any(|(_, heard)| heard.source == found.source && recent(heard.at) && heard.at != found.at);
+    Some((found, is_heard))
+}
+
+/// Somebody sends in the name of a node that is rightly heard: nothing comes of it.
+pub(super) fn forged(facts: &Facts<'_>, group: &Group) -> Option<String> {
+    let (found, _) = distrusted(facts, group).filter(|(found, is_heard)| *is_heard && found.dropped)?;
+    let Untrusted { source, why, .. } = found;
+    Some(format!(
+        "somebody sends advertisements in the name of {source}, which are dropped: {why}; the right ones are heard"
+    ))
+}
+
 /// The other node's advertisements are not signed as this one's are.
 fn untrusted(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
-    let (_, status) = group.status.as_ref()?;
-    let found = status.untrusted.as_ref()?;
-    if facts.at.moment.saturating_since(found.at) >= UNHEARD {
-        return None;
-    }
+    let (found, _) = distrusted(facts, group).filter(|(_, is_heard)| !is_heard)?;
     let then = if found.dropped {
         "It is dropped, so this node may not take over, or both may hold the address."
     } else {

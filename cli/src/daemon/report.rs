@@ -107,6 +107,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
     // A drained node is a problem and no note.
     let ordered = ordered.iter().filter(|one| one.of != format!("node {}", status.node));
     status.notes.extend(ordered.map(|one| one.sentence(status.at)).collect::<Vec<_>>());
+    status.notes.extend(facts.groups.iter().filter_map(|group| problems::forged(facts, group)));
     status.notes.extend(certificates::notes(&status.frontends, status.at).collect::<Vec<_>>());
     status.problems = problems::find(facts, &status);
     status

@@ -55,10 +55,21 @@ pub struct SpeakerHandle {
     page: Arc<Page>,
 }
 
+/// What the speaker is told of a group, again and again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// How good a holder this node is.
+    pub readiness: Readiness,
+    /// [`lb_vrrp::Group::handle_yielding`].
+    pub yields: bool,
+    /// Another node's hello was signed by the secret of this one.
+    pub trusts: bool,
+}
+
 /// An order to the link task.
 #[derive(Debug)]
 enum Order {
-    Readiness { group: String, readiness: Readiness, yields: bool },
+    Readiness { group: String, told: Told },
     ExchangesReset { group: String },
     PeerReappeared,
     Reconfigure { groups: Vec<GroupConfig>, done: oneshot::Sender<()> },
@@ -149,9 +160,8 @@ impl SpeakerHandle {
     }
 
     /// Tells the readiness of a group. Call it on every change; the link repeats it.
-    /// `yields`: [`lb_vrrp::Group::handle_yielding`].
-    pub fn set_readiness(&self, group: &str, readiness: Readiness, yields: bool) {
-        self.order(Order::Readiness { group: group.to_owned(), readiness, yields });
+    pub fn set_readiness(&self, group: &str, told: Told) {
+        self.order(Order::Readiness { group: group.to_owned(), told });
     }
 
     /// Answers [`FromSpeaker::ResetExchanges`].
@@ -265,7 +275,8 @@ mod tests {
     async fn a_configuration_that_finds_the_socket_full_is_told_again() {
         let (handle, _reports, other) = link();
         for number in 0..20_000 {
-            handle.set_readiness(&format!("group {number}"), Readiness::Ready, false);
+            let told = Told { readiness: Readiness::Ready, yields: false, trusts: false };
+            handle.set_readiness(&format!("group {number}"), told);
         }
         let asked = handle.clone();
         let reconfigured = tokio::spawn(async move { asked.reconfigure(groups()).await });

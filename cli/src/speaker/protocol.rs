@@ -24,6 +24,9 @@ pub enum ToSpeaker {
         /// It does not preempt a ready Active. A daemon or speaker of before does not know this.
         #[serde(default)]
         yields: bool,
+        /// Another node's hello was signed by the secret of this one. The same.
+        #[serde(default)]
+        trusts: bool,
     },
     /// The exchanges that `ResetExchanges` named are reset.
     ExchangesReset {

@@ -6,6 +6,12 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, Output},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
@@ -138,8 +144,10 @@ fn a_pair_goes_step_by_step_to_signatures_and_a_forger_moves_nothing() {
         changed[22] = 0;
         send(&forger, &changed);
         wait_for("it is named", || {
-            problems(&lb2).contains("198.51.100.11 is not to be trusted").then_some(())
+            let notes = lb2.status()["notes"].to_string();
+            notes.contains("in the name of 198.51.100.11, which are dropped").then_some(())
         });
+        assert!(!problems(&lb2).contains("not to be trusted"), "{}", problems(&lb2));
         hears(&lb2);
         assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
 
@@ -157,6 +165,37 @@ fn a_pair_goes_step_by_step_to_signatures_and_a_forger_moves_nothing() {
         stop(&mut lb1);
         wait_for("lb2 has the address", || lb2.has_vip().then_some(()));
         assert!(!lb1.has_vip());
+    });
+}
+
+/// What anybody can send in the name of both from before they start: they know each other by their hellos.
+#[test]
+fn a_pair_that_starts_is_held_down_by_nobody() {
+    in_namespace("signed::a_pair_that_starts_is_held_down_by_nobody", || {
+        let bridge = Bridge::new("");
+        let cluster = Cluster::new(&bridge);
+        cluster.sign("require");
+        let (mut lb1, mut lb2) = (Node::new(&bridge, 1, true), Node::new(&bridge, 2, true));
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        let sending = thread::spawn(move || {
+            let forger = raw_socket(255);
+            forger.set_header_included_v4(true).unwrap();
+            let message = message(200, 10, 1, &[198, 51, 100, 10]);
+            while !is_over.load(Ordering::Relaxed) {
+                [LB1, LB2].iter().for_each(|source| send(&forger, &in_the_name_of(*source, &message)));
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        lb1.start();
+        lb2.start();
+        // Waiting for the other one alone would take a minute.
+        wait_for("one of them is Active", || (lb1.has_vip() || lb2.has_vip()).then_some(()));
+        wait_for("both drop what is not signed", || {
+            [&lb1, &lb2].iter().all(|node| node.counter("reject_unsigned") > 0).then_some(())
+        });
+        over.store(true, Ordering::Relaxed);
+        sending.join().unwrap();
     });
 }
 

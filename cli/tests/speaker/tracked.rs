@@ -84,10 +84,10 @@ fn an_interface_without_carrier_is_a_fault_and_one_that_is_back_too_short_is_non
                 wait_for("an operational interface", || {
                     node.ip(&["link", "show", "up0"]).contains("state UP").then_some(())
                 });
-                node.start();
-                wait_for("it takes part", || (node.state() != "Initialize").then_some(()));
             }
+            lb1.start();
             is(&lb1, "Active");
+            lb2.start();
             is(&lb2, "Backup");
             lb1.ip(&["link", "set", "far0", "down"]);
             is(&lb2, "Active");
@@ -128,6 +128,7 @@ fn what_can_not_be_looked_at_is_a_problem_and_moves_nothing_and_a_reload_follows
             assert!(reload(&lb1).status.success());
             wait_for("lb1 looks at both", || (lb1.status()["trackers"][1]["passes"] == false).then_some(()));
             is(&lb2, "Active");
+            is(&lb1, "Backup");
             std::fs::write(&path, &file).unwrap();
             assert!(reload(&lb1).status.success());
             wait_for("lb1 looks at one", || lb1.status()["trackers"][1].is_null().then_some(()));

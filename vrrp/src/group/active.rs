@@ -355,7 +355,7 @@ impl Group {
         // already every millisecond counts.
         let reset = Level::of(ours, PeerKind::Lbctl) < Some(Level::READY);
         let reset = reset.then_some(super::resigning::RESET_LIMIT);
-        self.leave(now, active.asked, reason, now, moments, LastWord::Losing, reset)
+        self.leave(now, active.asked, reason, now, moments, LastWord::Losing { with: ours }, reset)
     }
 }
 

@@ -24,6 +24,7 @@ impl Group {
             resigned: None,
             takeover: None,
             grace: Grace::Unused,
+            distrusts: None,
         })
     }
 

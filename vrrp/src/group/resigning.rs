@@ -156,7 +156,7 @@ impl Group {
             if self.wire_priority() == 0 || !self.started { LastWord::PriorityZero } else { last_word };
         match last_word {
             LastWord::PriorityZero => self.transmit_all(0),
-            LastWord::Losing => self.transmit_all(self.wire_priority()),
+            LastWord::Losing { with } => self.transmit_all(self.wire_priority().min(with)),
         }
         self.moves.record(now);
         if !self.started || self.fault().is_some() {

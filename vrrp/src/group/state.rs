@@ -35,6 +35,8 @@ pub(super) struct Backup {
     pub(super) takeover: Option<Takeover>,
     /// A timer fired so late that we may have missed advertisements; one more interval is granted, once.
     pub(super) grace: Grace,
+    /// Since when it waits for advertisements that it can't trust.
+    pub(super) distrusts: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -104,6 +106,10 @@ pub(super) enum Step {
 pub(super) enum LastWord {
     /// Priority 0: anyone may take over.
     PriorityZero,
-    /// Rule 7: one last advertisement with our own priority, so that the winner announces again.
-    Losing,
+    /// Rule 7: one last advertisement with our own priority, so that the winner announces again. Never with
+    /// a better one than that which lost: a node that is ready again by then would take the addresses from the winner.
+    Losing {
+        /// What it lost with.
+        with: u8,
+    },
 }

@@ -79,7 +79,7 @@ struct Lane {
     readiness: Option<Moment>,
     told: Option<crate::Readiness>,
     advertised: Option<Moment>,
-    /// Another node's advertisement with a right signature was heard: the secret is the same there.
+    /// Another node's advertisement or hello with a right signature was heard: the secret is the same there.
     is_trusted: bool,
     untrusted: Option<Untrusted>,
     counters: BTreeMap<&'static str, u64>,

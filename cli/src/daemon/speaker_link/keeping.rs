@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use lb_vrrp::{Moment, Readiness};
+use lb_vrrp::Moment;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
-    Order, SpeakerSettings,
+    Order, SpeakerSettings, Told,
     child::{Child, News},
     watching::{Patience, Watch},
 };
@@ -37,7 +37,7 @@ pub(super) struct Keeper {
     alive: Alive,
     orders: mpsc::UnboundedReceiver<Order>,
     reports: mpsc::Sender<FromSpeaker>,
-    readiness: BTreeMap<String, (Readiness, bool)>,
+    readiness: BTreeMap<String, Told>,
     patience: Patience,
     /// Who waits for a speaker to have the last configuration.
     reconfiguring: Vec<oneshot::Sender<()>>,
@@ -264,9 +264,9 @@ impl Keeper {
 
     fn take(&mut self, order: Option<Order>, child: Option<&Child>) {
         let message = match order {
-            Some(Order::Readiness { group, readiness, yields }) => {
-                self.readiness.insert(group.clone(), (readiness.clone(), yields));
-                ToSpeaker::Readiness { group, readiness, yields }
+            Some(Order::Readiness { group, told }) => {
+                self.readiness.insert(group.clone(), told.clone());
+                readiness(group, told)
             }
             Some(Order::ExchangesReset { group }) => ToSpeaker::ExchangesReset { group },
             Some(Order::PeerReappeared) => ToSpeaker::PeerReappeared,
@@ -326,9 +326,8 @@ impl Keeper {
     }
 
     fn repeat_readiness(&self, child: &Child) {
-        for (group, (readiness, yields)) in &self.readiness {
-            let (group, readiness) = (group.clone(), readiness.clone());
-            let _ = child.tell(&ToSpeaker::Readiness { group, readiness, yields: *yields });
+        for (group, told) in &self.readiness {
+            let _ = child.tell(&readiness(group.clone(), told.clone()));
         }
     }
 
@@ -358,4 +357,9 @@ fn look_every(period: Duration) -> tokio::time::Interval {
     let mut look = interval(period);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look
+}
+
+fn readiness(group: String, told: Told) -> ToSpeaker {
+    let Told { readiness, yields, trusts } = told;
+    ToSpeaker::Readiness { group, readiness, yields, trusts }
 }

@@ -111,6 +111,21 @@ fn rule_7_a_loser_removes_first_and_then_sends_one_last_advertisement() {
 }
 
 #[test]
+fn rule_7_the_last_word_of_a_loser_is_no_better_than_what_lost() {
+    let mut node = Node::active(config(254));
+    node.readiness(degraded(1));
+    node.answers = false;
+    node.hear(LOWER, 253);
+    node.readiness(Readiness::Ready);
+    node.group.handle_exchanges_reset(node.now);
+    node.group.handle_address_removed(node.now, MemberId(0), VIP);
+    let lines = node.drain();
+    assert!(lines.contains(&"advertise 16".to_owned()), "{lines:?}");
+    assert!(!lines.contains(&"advertise 254".to_owned()), "{lines:?}");
+    assert_eq!(node.state(), State::Backup);
+}
+
+#[test]
 fn an_address_that_somebody_removed_is_added_and_announced_again() {
     let mut node = Node::active(config(254));
     node.group.handle_address_stolen(node.now, MemberId(0), VIP);

@@ -143,7 +143,7 @@ fn a_backup_waits_for_what_it_can_not_trust_and_takes_over_when_that_ends() {
     let first = node.group.poll_timeout().unwrap().0;
     for _ in 0..50 {
         node.now = node.now + Duration::from_millis(100);
-        node.group.handle_untrusted(node.now, MemberId(0));
+        node.group.handle_untrusted(node.now, MemberId(0), &every(100));
         let (at, _) = node.group.poll_timeout().unwrap();
         assert_eq!(at.saturating_since(node.now).as_micros(), 301_171);
         assert_eq!(node.group.poll_output(), None);
@@ -159,9 +159,28 @@ fn a_backup_waits_for_what_it_can_not_trust_and_takes_over_when_that_ends() {
 fn an_active_does_not_mind_what_it_can_not_trust() {
     let mut node = Node::active(config(254));
     let next = node.group.poll_timeout();
-    node.group.handle_untrusted(node.now, MemberId(0));
+    node.group.handle_untrusted(node.now, MemberId(0), &every(100));
     assert_eq!(
         (node.group.state(), node.group.poll_timeout(), node.group.poll_output()),
         (State::Active, next, None)
     );
+}
+
+/// Whoever can send into the network keeps nobody down: not with other addresses, and not for ever.
+#[test]
+fn a_backup_waits_for_no_other_addresses_and_for_a_minute_at_most() {
+    let mut node = backup_of_a_known_peer();
+    let next = node.group.poll_timeout();
+    let other = Advertisement { addresses: vec![IpAddr::from([192, 0, 2, 200])], ..every(100) };
+    node.group.handle_untrusted(node.now, MemberId(0), &other);
+    assert_eq!(node.group.poll_timeout(), next);
+    let begun = node.now;
+    while node.group.state() == State::Backup {
+        node.group.handle_untrusted(node.now, MemberId(0), &every(100));
+        node.now = node.now + Duration::from_millis(100);
+        node.group.handle_timeout(node.now);
+        node.drain();
+    }
+    let waited = node.now.saturating_since(begun);
+    assert!(waited > Duration::from_secs(60) && waited < Duration::from_secs(61), "{waited:?}");
 }

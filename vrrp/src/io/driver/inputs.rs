@@ -60,8 +60,9 @@ impl Driver<'_> {
                 continue;
             }
             match command {
-                Command::Readiness { readiness, yields, .. } => {
+                Command::Readiness { readiness, yields, trusts, .. } => {
                     lane.readiness = Some(now);
+                    lane.is_trusted |= *trusts;
                     self.changed |= lane.told.as_ref() != Some(readiness);
                     lane.told = Some(readiness.clone());
                     lane.group.handle_yielding(now, *yields);
@@ -132,8 +133,8 @@ impl Driver<'_> {
                 let source = envelope.source;
                 let own = io.station.as_ref().is_ok_and(|station| station.home.source == Some(source));
                 if let Some((dropped, fault)) = fault {
-                    let priority = decoded.advertisement.priority;
-                    self.distrust(now, group, member, (source, priority), &fault, dropped);
+                    let from = (source, &decoded.advertisement);
+                    self.distrust(now, group, member, from, &fault, dropped);
                     if dropped {
                         return;
                     }
@@ -203,7 +204,7 @@ impl Driver<'_> {
     }
 
     /// After a wrong packet: when there are too many, the kernel is to drop them, so that they wake nobody.
-    fn watch_flood(&mut self, now: Moment, group: usize, member: MemberId, vip: &str) {
+    pub(super) fn watch_flood(&mut self, now: Moment, group: usize, member: MemberId, vip: &str) {
         let Some(lane) = self.lanes.get_mut(group) else { return };
         let Some(io) = lane.members.get_mut(member.0) else { return };
         let Ok(station) = &mut io.station else { return };

@@ -4,23 +4,26 @@ use std::net::IpAddr;
 
 use super::{Driver, Lane};
 use crate::{
-    Authentication, MemberId, Moment, advertisement::DecodeError, io::remarks::Key, status::Untrusted,
+    Authentication, MemberId, Moment,
+    advertisement::{Advertisement, DecodeError},
+    io::remarks::Key,
+    status::Untrusted,
 };
 
 impl Driver<'_> {
-    /// `from` is the source and the priority of one that is dropped, or heard all the same.
+    /// `from` is where one came from that is dropped, or heard all the same.
     pub(super) fn distrust(
         &mut self,
         now: Moment,
         group: usize,
         id: MemberId,
-        from: (IpAddr, u8),
+        from: (IpAddr, &Advertisement),
         fault: &DecodeError,
         dropped: bool,
     ) {
         let Some(lane) = self.lanes.get_mut(group) else { return };
         let Some(member) = lane.group.config().members.get(id.0) else { return };
-        let (source, priority) = from;
+        let (source, advertisement) = from;
         let (vip, is_stranger) = (member.name(), lane.is_stranger(member, source));
         if !dropped && *fault == DecodeError::Unsigned {
             // As it has to be until all nodes sign.
@@ -29,12 +32,14 @@ impl Driver<'_> {
         lane.count_on(id.0, if dropped { fault.counter() } else { "signature_faults_received" });
         if !is_stranger {
             lane.untrusted = Some(Untrusted { source, why: fault.to_string(), dropped, at: now });
-            if dropped && !lane.is_trusted && priority > 0 {
-                lane.group.handle_untrusted(now, id);
+            if dropped && !lane.is_trusted && advertisement.priority > 0 {
+                lane.group.handle_untrusted(now, id, advertisement);
             }
         }
         if dropped {
             self.note_reject(now, group, &vip, Some(source), fault);
+            // Looking at a signature costs more than any other packet.
+            self.watch_flood(now, group, id, &vip);
         } else {
             let key = Key::Source { group, kind: "signature", source };
             let text = format!(

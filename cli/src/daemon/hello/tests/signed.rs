@@ -18,6 +18,14 @@ fn pair(theirs: Option<Secret>) -> (Session, Session) {
     (one, two)
 }
 
+/// Somebody who says that he is lb2.
+fn forger(secret: Option<Secret>) -> Session {
+    let local = local("lb2", "bbbb", State::Active);
+    let mut forger = Session::new(at(0), "boot-9".to_owned(), local, [("lb1".to_owned(), LB1)]);
+    forger.handle_secret(secret);
+    forger
+}
+
 /// lb1 gets what lb2 has to say, and what it was counted as.
 fn hear(one: &mut Session, bytes: &[u8], now: Moment) -> Vec<&'static str> {
     let before = one.counters().clone();
@@ -34,6 +42,11 @@ fn nodes_with_one_secret_believe_each_other_whatever_their_clocks_say() {
         assert_eq!(hear(&mut one, &bytes, at(here)), ["hello_received"]);
     }
     assert_eq!(one.peers()[0].group("default").map(|group| group.state), Some(State::Backup));
+    assert!(one.is_proven());
+    one.handle_secret(ours());
+    assert!(one.is_proven(), "it is the same");
+    one.handle_secret(secret("another secret of the cluster"));
+    assert!(!one.is_proven());
 }
 
 #[test]
@@ -46,17 +59,16 @@ fn hello_of_a_forger_changes_nothing_and_is_told_once_a_minute() {
         (None, "hello_unsigned", Refusal::Unsigned),
         (secret("a secret of somebody else"), "hello_signature", Refusal::OtherSecret),
     ] {
-        let mut forger = Session::new(
-            at(0),
-            "boot-9".to_owned(),
-            local("lb2", "bbbb", State::Active),
-            [("lb1".to_owned(), LB1)],
-        );
-        forger.handle_secret(theirs);
-        let forged = said(&mut forger, at(0)).expect("due");
+        let forged = said(&mut forger(theirs), at(0)).expect("due");
         assert_eq!(hear(&mut one, &forged, at(100)), [counter]);
         assert_eq!(one.peers()[0].refusal(at(100)), Some(why));
     }
+    one.proven = false;
+    assert_eq!(
+        hear(&mut one, &said(&mut forger(secret("a secret of somebody else")), at(0)).expect("due"), at(100)),
+        ["hello_signature"]
+    );
+    assert!(!one.is_proven());
     let event = Event::Refused { peer: "lb2".to_owned(), why: Refusal::Unsigned };
     assert_eq!(events(&mut one), [event], "neither another boot nor another file, and one line");
     assert_eq!(one.peers()[0].group("default").map(|group| group.state), Some(State::Backup));

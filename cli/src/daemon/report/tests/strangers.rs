@@ -49,3 +49,22 @@ fn a_node_whose_hellos_are_not_believed_is_named_with_the_reason() {
          [cluster]: another file, or one that was not reloaded yet."
     );
 }
+
+#[test]
+fn a_forged_advertisement_is_a_problem_only_where_the_right_ones_are_missing() {
+    let mut world = World::new();
+    world.is(State::Backup, at(100), Some(at(9_900)));
+    let why = "it has no signature".to_owned();
+    let found = lb_vrrp::status::Untrusted { source: LB2, why, dropped: true, at: at(9_950) };
+    let (_, said) = world.groups[0].status.as_mut().expect("said");
+    said.untrusted = Some(found);
+    let told = |status: &Status| {
+        let is = |text: &String| text.contains("192.0.2.12") && text.contains("it has no signature");
+        let problems = status.problems.iter().map(|problem| format!("{} {}", problem.what, problem.look_at));
+        (status.notes.iter().any(is), problems.collect::<Vec<_>>().iter().any(is))
+    };
+    assert_eq!(told(&world.status(10_000)), (true, false));
+    let (_, said) = world.groups[0].status.as_mut().expect("said");
+    said.members[0].heard = None;
+    assert_eq!(told(&world.status(10_000)), (false, true));
+}
