@@ -7,7 +7,10 @@ pub(crate) mod splice;
 
 use std::{future::pending, io, sync::Arc, time::Instant};
 
-use rustix::io::ioctl_fionread;
+use rustix::{
+    io::ioctl_fionread,
+    net::{RecvFlags, recv},
+};
 use tokio::net::TcpStream;
 
 use crate::{
@@ -48,13 +51,13 @@ pub(crate) async fn serve<S: Stream>(connection: &Connection<S>) {
     if judgement.is_refused {
         connection.count(Event::Denied);
         connection.trace_begin(b"", |_| "a rule: rejected".to_owned());
-        return end_log(connection, Termination::Denied);
+        return end_unserved(connection, Termination::Denied);
     }
     let Some(backend) = judgement.backend else {
         connection.count(Event::NoServer);
         connection.trace_begin(b"", |_| "no backend".to_owned());
         say_why(connection, Termination::ServerConnect, None);
-        return end_log(connection, Termination::ServerConnect);
+        return end_unserved(connection, Termination::ServerConnect);
     };
     connection.trace_begin(b"", |_| {
         let (name, by_rule) = (&worker.node().backend(backend).name, judgement.is_chosen);
@@ -132,7 +135,7 @@ async fn find<S: Stream>(
                 peer = %connection.peer(),
                 "client left before a server was found"
             );
-            end_log(connection, termination);
+            end_unserved(connection, termination);
             None
         }
         Some(Err(error)) => {
@@ -149,7 +152,7 @@ async fn find<S: Stream>(
                 cause = error.source.as_ref().map(tracing::field::display),
                 "connection closed: {error}"
             );
-            end_log(connection, termination);
+            end_unserved(connection, termination);
             None
         }
     }
@@ -162,9 +165,25 @@ fn count_unread<S: Stream>(connection: &Connection<S>, search: &Search) {
     Flow { server: backend, ..connection.received() }.add(unread);
 }
 
-fn end_log<S>(connection: &Connection<S>, termination: Termination) {
+/// Of a connection that nobody serves. What its client has sent is taken, so that it sees an end and no reset, as with HAProxy.
+fn end_unserved<S: Stream>(connection: &Connection<S>, termination: Termination) {
     connection.log(|record| record.ended(termination.code()));
     connection.end_log();
+    if let Some(client) = connection.stream().plain() {
+        take_unread(client);
+    }
+}
+
+/// Takes what has come, as far as a client may send before it is answered.
+fn take_unread(client: &TcpStream) {
+    const MOST_READS: usize = 16;
+    let mut taken = [0; 4096];
+    for _ in 0..MOST_READS {
+        match recv(client, &mut taken, RecvFlags::DONTWAIT) {
+            Ok((_, 1..)) => {}
+            _ => return,
+        }
+    }
 }
 
 /// Why a connection is closed, once a second for each reason of its backend or frontend.

@@ -151,7 +151,7 @@ fn random() -> io::Result<[u8; 16]> {
 fn verdict(imported: &crate::import::Imported) -> String {
     match (imported.notes.warnings(), imported.lost) {
         (0, _) => String::new(),
-        (_, 0) => format!(", with {}; everything is in it", imported.notes.summary()),
+        (_, 0) => format!(", with {}; all that decides what is served is in it", imported.notes.summary()),
         (_, lost) => {
             format!(", with {}; {lost} about what is not in it, or not the same", imported.notes.summary())
         }

@@ -126,6 +126,7 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
         users: &users,
         notes: &notes,
         said: false.into(),
+        said_of_host: false.into(),
         said_of: Default::default(),
     };
     let (mut sections, defaults) = finish::finish(&world);

@@ -25,7 +25,7 @@ pub struct Certificate {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum CertificateError {
     /// Not a certificate in it.
-    #[error("has no certificate; it begins with -----BEGIN CERTIFICATE-----")]
+    #[error("has no certificate in it: one begins with the line -----BEGIN CERTIFICATE-----")]
     NoCertificate,
     /// There is a certificate request, or the like.
     #[error("has no certificate but a request for one; take what the authority made of it")]
@@ -34,7 +34,7 @@ pub enum CertificateError {
     #[error("has no private key; add it to the file, or name its own: key = \"site.key\"")]
     NoKey,
     /// Not a key in the file that is to have one.
-    #[error("has no private key; it begins with -----BEGIN PRIVATE KEY-----")]
+    #[error("has no private key in it: one begins with the line -----BEGIN PRIVATE KEY-----")]
     NoKeyAlone,
     /// Nobody is asked for a password.
     #[error("has a key that is protected by a password; take that off with `openssl pkey -in KEY -out NEW`")]

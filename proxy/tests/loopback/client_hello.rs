@@ -112,7 +112,10 @@ async fn what_is_no_client_hello_can_be_refused() {
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x16, 3, 1, 0, 0], &huge, &[0xff; 300]] {
         let mut client = connect(&proxy).await;
         client.write_all(bytes).await.unwrap();
-        assert_eq!(read_all(&mut client).await.unwrap_or_default(), b"");
+        let end = read_all(&mut client).await;
+        // What comes in one piece is taken before the end, which is none by a reset then.
+        let is_one_piece = bytes.len() < 1000;
+        assert!(end.as_ref().map_or(!is_one_piece, Vec::is_empty), "{end:?}");
         refused += 1;
         counted(&proxy, "denied_total", refused).await;
     }
@@ -120,7 +123,7 @@ async fn what_is_no_client_hello_can_be_refused() {
     let mut client = connect(&proxy).await;
     client.write_all(&WWW[..100]).await.unwrap();
     client.shutdown().await.unwrap();
-    assert_eq!(read_all(&mut client).await.unwrap_or_default(), b"");
+    assert_eq!(read_all(&mut client).await.unwrap(), b"");
     counted(&proxy, "denied_total", refused + 1).await;
     assert!(rig.servers.iter().all(|server| server.accepted() == 0));
     assert_eq!(served_by(&proxy, &[NAMELESS]).await, 'd');

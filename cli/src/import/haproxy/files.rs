@@ -181,6 +181,10 @@ impl<'f> Maps<'f> {
         }
         let text = std::fs::read_to_string(&path).map_err(unreadable)?;
         let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-        Ok(lines.map(|line| line.trim_matches([' ', '\t', '\r']).to_owned()).collect())
+        // A blank behind it is a part of a line.
+        let bare = |line: &str| {
+            line.split('\r').next().unwrap_or_default().trim_start_matches([' ', '\t']).to_owned()
+        };
+        Ok(lines.map(bare).collect())
     }
 }

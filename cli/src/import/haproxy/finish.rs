@@ -95,6 +95,7 @@ pub(super) struct World<'w> {
     pub(super) notes: &'w Notes<'w>,
     /// What is said once, however many sections it is about.
     pub(super) said: Cell<bool>,
+    pub(super) said_of_host: Cell<bool>,
     pub(super) said_of: RefCell<BTreeSet<usize>>,
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Finished, World, answers, backend::Part, keepalive, listen, logs, statistics, timeouts};
+use super::{
+    Finished, World, answers, backend::Part, keepalive, listen, logs, otherwise, statistics, timeouts,
+};
 use crate::{
     config::diagnostic::Span,
     import::{
@@ -81,6 +83,9 @@ pub(super) fn finish(
                        it for ours, 10s";
         world.notes.advise(proxy.span, message);
     }
+    if is_front && is_http && !world.said_of_host.replace(true) {
+        world.notes.advise(proxy.span, otherwise::HOST);
+    }
     keepalive(proxy, &mut keys, world.notes);
     world.of_process(&mut keys);
     let place = Place { is_http, is_frontend: is_front, file: &world.options.output };
@@ -102,8 +107,9 @@ pub(super) fn finish(
     logs::finish(proxy, is_http, kind, &made.captures, &mut keys, world, &mut lost);
     let mut rules = made.requests;
     if is_front && is_http {
-        let captures = proxy.logs.captures.headers[0].iter().chain(&made.captures);
-        rules.splice(0..0, keep_captured(captures, world));
+        let mut captures: Vec<_> = proxy.logs.captures.headers[0].iter().chain(&made.captures).collect();
+        captures.sort_by_key(|one| one.span.start);
+        rules.splice(0..0, keep_captured(captures.into_iter(), world));
     }
     // Behind it is nothing that it would spare.
     if rules.last().is_some_and(|rule| made.metrics.as_ref().is_some_and(|(.., span)| *span == rule.span)) {

@@ -35,6 +35,8 @@ pub(super) fn finish(
     let is_frontend = matches!(kind, Kind::Frontend | Kind::Listen);
     let mut all = proxy.logs.captures.clone();
     all.headers[0].extend(captures.iter().cloned());
+    // They are numbered in the order of their lines, whichever kind these are.
+    all.headers[0].sort_by_key(|one| one.span.start);
     if is_frontend {
         // Whatever `[defaults]` has.
         keys.assume("log_format", Value::text(if is_http { "httplog" } else { "tcplog" }), "");

@@ -13,7 +13,12 @@ const fn mark(keys: &'static [&'static str], texts: &'static [&'static str], mes
     Mark { keys, texts, message }
 }
 
-pub(super) const MARKS: [Mark; 8] = [
+/// Of every file with requests.
+pub(super) const HOST: &str = "a request of HTTP/1.1 without Host, or with one that is no name and no address (`a b`, `a,b`, `a:x`), is answered with 400 here, \
+     as RFC 9112 wants; HAProxy serves it, so let monitors send one. A line of a head may have 8 kB, and in HAProxy 16 kB, which piles of \
+     cookies and tickets of Kerberos may need. So it is in all of this file";
+
+pub(super) const MARKS: [Mark; 12] = [
     mark(
         &["host"],
         &["{request.host"],
@@ -54,6 +59,22 @@ pub(super) const MARKS: [Mark; 8] = [
         &[],
         &["{request.version}"],
         "a connection of HTTP/1.0 ends after its response here, also where its client asks to keep it; HAProxy keeps it then",
+    ),
+    mark(
+        &[],
+        &["replace_value = "],
+        "what stands around a value between commas stays as it is; HAProxy takes the blank before one that it replaces away",
+    ),
+    mark(&[], &["set_query = "], "where the query becomes empty, its `?` goes as well; in HAProxy it stays"),
+    mark(
+        &[],
+        &["deny = 405", "tarpit = 405"],
+        "an answer with 405 has `Allow`, which names all methods but that of the request, as RFC 9110 wants; HAProxy's has none",
+    ),
+    mark(
+        &[],
+        &["require_auth = "],
+        "the challenge of a 401 has charset=\"UTF-8\" behind its realm, so that clients send names in that; HAProxy's has none",
     ),
     mark(&[], &["\"CONNECT\""], "CONNECT is answered with 405 before any rule; HAProxy passes it on"),
 ];

@@ -212,7 +212,15 @@ fn pattern<'l>(directive: &Directive<'l>) -> Result<(usize, &'l Word, &'l Word),
     match skip_messages(directive.arguments) {
         [not, kind, pattern] if not.text == "!" => Ok((1, kind, pattern)),
         [kind, pattern] => Ok((0, kind, pattern)),
-        [first, ..] => Err(Fault::at(first, format!("`{}` is not there", shown(&first.text)))),
+        [first, ..] => {
+            let instead = match directive.keyword.starts_with("http-check") {
+                true => {
+                    "write `status`, `rstatus`, `string` or `rstring`, which are: without one 2xx and 3xx are good, and nothing else"
+                }
+                false => "write `string`, `rstring` or `binary`, which are",
+            };
+            Err(Fault::at(first, format!("`{}` is not there; {instead}", shown(&first.text))))
+        }
         [] => Err(format!("`{}` takes what is expected", directive.keyword).into()),
     }
 }

@@ -229,8 +229,8 @@ impl Context<'_> {
                 entries.extend(of_table(&track.by, &table));
                 entries.push(("status".to_owned(), Value::Integer(*status)));
                 let does = vec![("rate_limit".to_owned(), Value::Table(entries))];
-                let note = "who is refused is told when to come again (`Retry-After`)".to_owned();
-                Ok(Some(Rule { cond: self.is_key(track, &table), does, span: rule.span, note: Some(note) }))
+                self.notes.advise(rule.span, "who is refused is told when to come again (`Retry-After`)");
+                Ok(Some(Rule { cond: self.is_key(track, &table), does, span: rule.span, note: None }))
             }
             _ => Err(other()),
         }
