@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Makes a virtual machine the node NAME of the lab: provision.sh NAME
-# Vagrant has copied /tmp/lbctl, /tmp/lb.toml and /tmp/lbctl.service before. Nothing else is installed.
+# Vagrant has copied /tmp/lbctl.deb and /tmp/lb.toml before. Nothing else is installed.
 set -euo pipefail
 name=$1
 
-install -m 0755 /tmp/lbctl /usr/local/bin/lbctl
+dpkg -i /tmp/lbctl.deb
 lbctl --version
 
 start() { # start UNIT: enables it, and starts it anew if it runs already
@@ -15,11 +15,8 @@ start() { # start UNIT: enables it, and starts it anew if it runs already
 
 case $name in
 lb*)
-    install -d -m 0755 /etc/lbctl
     install -m 0644 /tmp/lb.toml /etc/lbctl/lb.toml
     lbctl check /etc/lbctl/lb.toml
-    id -u lbctl >/dev/null 2>&1 || useradd --system --no-create-home lbctl
-    sed 's,/usr/bin/lbctl,/usr/local/bin/lbctl,' /tmp/lbctl.service >/etc/systemd/system/lbctl.service
     start lbctl.service
     ;;
 web*)
@@ -30,7 +27,7 @@ After=network-online.target
 Wants=network-online.target
 
 [Service]
-ExecStart=/usr/local/bin/lbctl lab web --name $name
+ExecStart=/usr/bin/lbctl lab web --name $name
 Restart=always
 RestartSec=1
 DynamicUser=yes

@@ -96,3 +96,14 @@ pub fn lbctl() -> String {
     assert!(path.is_file(), "{} is missing: cargo build -p lbctl", path.display());
     path.to_str().expect("UTF-8").to_owned()
 }
+
+/// A PATH in which our own program is the first, for scripts and what people type.
+///
+/// # Panics
+/// It was not built.
+#[must_use]
+pub fn path_with_lbctl() -> String {
+    let ours = lbctl();
+    let folder = Path::new(&ours).parent().expect("a program is in a folder");
+    format!("{}:{}", folder.display(), env::var("PATH").unwrap_or_default())
+}

@@ -3,17 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
 use std::{
-    env, fs,
+    fs,
     path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use lb_tests::{attempts::in_time, program};
+use lb_tests::{attempts::in_time, program, scene};
 
 /// How long a step may take to come out as the page says: a pair needs a moment to heal, and the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is typed, and what the page prints below it.
 struct Step {
@@ -81,8 +81,8 @@ fn read() -> Result<(), String> {
     assert!(steps.len() > 20, "{} steps", steps.len());
     assert!(steps.iter().flat_map(|step| &step.printed).filter(|line| is_stable(line)).count() > 15);
     let folder = tempfile::tempdir().unwrap();
-    let ours = Path::new(&program::lbctl()).parent().unwrap().to_owned();
-    let path = format!("{}:{}", ours.display(), env::var("PATH").unwrap_or_default());
+    let path = program::path_with_lbctl();
+    let _slot = scene::take_slot();
     let end = Step { typed: "lbctl lab down".to_owned(), printed: Vec::new() };
     let gone = steps.iter().try_for_each(|step| take(step, &path, folder.path()));
     if gone.is_err() {
