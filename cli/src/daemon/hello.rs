@@ -50,6 +50,9 @@ const TTL: u8 = 255;
 /// Boots of a peer that are remembered, so that none of their hellos can be replayed.
 const PAST_BOOTS: usize = 16;
 
+/// Boots of a peer that a hello names.
+const NOTED_BOOTS: usize = 4;
+
 /// Events of a peer that may come at once, and after how long there is one more: a forger must not fill a disk.
 const EVENTS: u32 = 16;
 const EVENT_GAP: Duration = Duration::from_secs(4);
@@ -95,6 +98,8 @@ pub(super) struct Peer {
     due: Moment,
     /// The boots before this one, each with the last counter that was heard of it.
     past_boots: VecDeque<(String, u64)>,
+    /// The boots that it has signed a hello of, whatever became of that.
+    noted: VecDeque<String>,
     drift_reported: Option<(Moment, String)>,
     /// The last datagram from its address and port that was not signed as it should be, until a right one comes.
     refused: Option<(Moment, Refusal)>,
@@ -284,6 +289,17 @@ impl Session {
         if hello.node != peer.name {
             return self.count("hello_other_name");
         }
+        if self.secret.is_some() {
+            let is_new = peer.note(&hello.boot);
+            if hello.hears.as_ref().is_some_and(|hears| !hears.contains(&self.boot)) {
+                if is_new {
+                    // It may be there, and have heard nothing of this node yet.
+                    let earliest = self.last_sent.map_or(now, |sent| sent + MIN_GAP);
+                    self.next = self.next.min(earliest.max(now));
+                }
+                return self.count("hello_one_sided");
+            }
+        }
         if let Some(counter) = peer.counter_of(&hello.boot) {
             if hello.counter <= counter {
                 return self.count("hello_replay");
@@ -375,6 +391,7 @@ impl Session {
             counter: self.counter,
             file: self.local.file.clone(),
             signs: Some(signing::word(self.local.signs).to_owned()),
+            hears: self.secret.is_some().then(|| self.peers.iter().flat_map(Peer::boots).collect()),
             groups: groups.collect(),
             addresses: self.local.addresses.clone(),
             ending: self.ending,
@@ -396,6 +413,7 @@ impl Peer {
             silent: false,
             due: now + SILENCE,
             past_boots: VecDeque::new(),
+            noted: VecDeque::new(),
             drift_reported: None,
             refused: None,
             refusal_told: None,
@@ -410,6 +428,22 @@ impl Peer {
         let last = self.last.as_ref().map(|(_, last)| (&last.boot, last.counter));
         let past = self.past_boots.iter().map(|(boot, counter)| (boot, *counter));
         last.into_iter().chain(past).find(|(known, _)| *known == boot).map(|(_, counter)| counter)
+    }
+
+    /// Whether this boot was not heard of late. A few, so that a recorded one does not take the place of the one that runs.
+    fn note(&mut self, boot: &str) -> bool {
+        let is_new = !self.noted.iter().any(|noted| noted == boot);
+        self.noted.retain(|noted| noted != boot);
+        if self.noted.len() == NOTED_BOOTS {
+            self.noted.pop_front();
+        }
+        self.noted.push_back(boot.to_owned());
+        is_new
+    }
+
+    fn boots(&self) -> impl Iterator<Item = String> {
+        let last = self.last.iter().map(|(_, hello)| &hello.boot).filter(|boot| !self.noted.contains(boot));
+        self.noted.iter().chain(last).cloned()
     }
 
     fn may_tell(&mut self, now: Moment) -> bool {

@@ -54,6 +54,10 @@ pub(crate) struct Hello {
     /// How far it is with signed advertisements ([`crate::signing::word`]); a program of before says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signs: Option<String>,
+    /// The boots of other nodes that it has heard of late: who was recorded does not name one that began later. Of a cluster with a
+    /// secret; a program of before says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hears: Option<Vec<String>>,
     /// In the order of its file.
     pub(crate) groups: Vec<GroupHello>,
     /// Its own addresses by interface: the sources of its advertisements are among them.
@@ -222,8 +226,20 @@ fn tame(text: &mut String) {
 
 impl Hello {
     fn tame(mut self) -> Self {
-        let Self { node, version, boot, counter: _, file, signs, groups, addresses, ending: _, shortened: _ } =
-            &mut self;
+        let Self {
+            node,
+            version,
+            boot,
+            counter: _,
+            file,
+            signs,
+            hears,
+            groups,
+            addresses,
+            ending: _,
+            shortened: _,
+        } = &mut self;
+        hears.iter_mut().flatten().for_each(tame);
         signs.iter_mut().for_each(tame);
         [node, version, boot, file].into_iter().for_each(tame);
         addresses.iter_mut().for_each(|one| tame(&mut one.interface));
@@ -272,6 +288,7 @@ mod tests {
             counter: 7,
             file: "8f31c2".repeat(10),
             signs: Some("off".to_owned()),
+            hears: None,
             groups: (0..groups)
                 .map(|number| GroupHello {
                     name: format!("group{number}"),

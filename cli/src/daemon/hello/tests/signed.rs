@@ -14,8 +14,18 @@ fn ours() -> Option<Secret> {
 fn pair(theirs: Option<Secret>) -> (Session, Session) {
     let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
     one.handle_secret(ours());
+    let signs = theirs.is_some();
     two.handle_secret(theirs);
+    if signs {
+        meet(&mut one, &mut two, at(0));
+    }
     (one, two)
+}
+
+/// lb2 hears what lb1 has to say.
+fn meet(one: &mut Session, two: &mut Session, now: Moment) {
+    let bytes = said(one, now).expect("due");
+    two.handle_datagram(now, from(LB1), Some(255), &bytes);
 }
 
 /// Somebody who says that he is lb2.
@@ -84,6 +94,7 @@ fn recorded_hello_is_refused_also_after_a_restart_of_the_peer() {
     hear(&mut one, &recorded, at(0));
     let mut restarted = lb2("boot-3", at(1_000));
     restarted.handle_secret(ours());
+    meet(&mut one, &mut restarted, at(1_000));
     let fresh = said(&mut restarted, at(1_000)).expect("due");
     assert_eq!(hear(&mut one, &fresh, at(1_000)), ["hello_received"]);
     for replayed in [&recorded, &fresh] {
@@ -114,6 +125,38 @@ fn secret_comes_and_goes_while_the_nodes_run() {
     let bytes = said(&mut two, at(1_000)).expect("due");
     assert_eq!(hear(&mut one, &bytes, at(1_000)), ["hello_unsigned"]);
     two.handle_secret(ours());
+    meet(&mut one, &mut two, at(2_000));
     let bytes = said(&mut two, at(2_000)).expect("due");
     assert_eq!(hear(&mut one, &bytes, at(2_000)), ["hello_received"]);
+}
+
+/// What lb2 said to the lb1 of before, played once lb2 is gone.
+#[test]
+fn hello_that_was_recorded_before_this_node_began_shows_no_peer() {
+    let (mut before, mut two) = pair(ours());
+    let recorded = [0, 1_000].map(|time| said(&mut two, at(time)).expect("due"));
+    for bytes in &recorded {
+        assert_eq!(hear(&mut before, bytes, at(1_000)), ["hello_received"]);
+    }
+    let local = local("lb1", "aaaa", State::Active);
+    let mut one = Session::new(at(5_000), "boot-7".to_owned(), local, [("lb2".to_owned(), LB2)]);
+    one.handle_secret(ours());
+    assert_eq!(said(&mut one, at(5_000)).map(|_| ()), Some(()));
+    for bytes in &recorded {
+        assert_eq!(hear(&mut one, bytes, at(5_100)), ["hello_one_sided"]);
+    }
+    assert_eq!(one.peers()[0].group("default"), None);
+    assert!(one.is_proven(), "the secret is right all the same");
+    // One that is there has an answer long before the next second.
+    assert!(said(&mut one, at(5_200)).is_some(), "it speaks at once to whom it has not heard");
+    meet(&mut one, &mut two, at(6_200));
+    let bytes = said(&mut two, at(6_300)).expect("due");
+    assert_eq!(hear(&mut one, &bytes, at(6_300)), ["hello_received"]);
+}
+
+#[test]
+fn peer_of_before_that_names_nobody_is_believed_as_it_was() {
+    let (mut one, two) = pair(ours());
+    let hello = Hello { hears: None, ..two.hello(at(0)) };
+    assert_eq!(hear(&mut one, &message::encode(&hello, ours().as_ref()), at(0)), ["hello_received"]);
 }
