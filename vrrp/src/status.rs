@@ -57,6 +57,9 @@ pub struct MemberStatus {
     /// The last advertisement of another cluster that uses our vrid: nobody of the file, and for none of our addresses.
     #[serde(default)]
     pub foreign: Option<PeerHeard>,
+    /// The last address that somebody took off its interface while it was ours, and when: it is there again.
+    #[serde(default)]
+    pub stolen: Option<(VirtualAddress, Moment)>,
     /// Why it can neither send nor hear; `None` while it can.
     #[serde(default)]
     pub trouble: Option<String>,

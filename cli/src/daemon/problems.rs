@@ -30,6 +30,9 @@ const GOES_ON: Duration = Duration::from_secs(10);
 /// A node that holds the address and is unheard for so long is filtered.
 pub(super) const UNHEARD: Duration = Duration::from_secs(3);
 
+/// An address that was taken away so long ago is no problem any more.
+const STOLEN: Duration = Duration::from_secs(60);
+
 /// In the operating system's words: the process has as many files open as it may.
 const NO_DESCRIPTOR: &str = "Too many open files";
 
@@ -50,6 +53,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         problems.extend(speaker(facts, group, report));
         problems.extend(strangers(facts, group));
         problems.extend(untrusted(facts, group));
+        problems.extend(stolen(facts, group));
         problems.extend(owners(facts, group, report));
         // That this node is drained, or has no speaker, is a problem of its own.
         let is_other = status.drained.is_some() || group.silent_since(facts.at.moment).is_some();
@@ -258,6 +262,26 @@ fn strangers(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
         look_at: format!(
             "it is no node of {}. One of the two clusters needs another vrid: until then only one of them holds its addresses.",
             facts.path
+        ),
+    })
+}
+
+/// Something else takes addresses away that are ours.
+fn stolen(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
+    let (_, status) = group.status.as_ref()?;
+    let stolen = status.members.iter().filter_map(|member| Some((member, member.stolen?)));
+    let (member, (address, at)) = stolen.max_by_key(|(_, (_, at))| *at)?;
+    if facts.at.moment.saturating_since(at) >= STOLEN {
+        return None;
+    }
+    let interface = member.interface.as_deref().unwrap_or("its interface");
+    let times = status.counters.get("addresses_stolen").copied().unwrap_or(1);
+    Some(Problem {
+        what: format!("somebody removes {} of {} from {interface}", address.address, member.vip),
+        since: Some(facts.at.wall_of(at)),
+        look_at: format!(
+            "it was put back and announced, {times} times by now. systemd-networkd: KeepConfiguration=yes in the .network file of \
+             {interface}; other programs: let them leave addresses alone that they have not added. ip monitor address shows when."
         ),
     })
 }

@@ -204,6 +204,9 @@ impl Group {
             return Machine::Active(active);
         };
         let vip = member.config.vip.clone();
+        if let Some(member) = self.members.get_mut(id.0) {
+            member.stolen = Some((address, now));
+        }
         self.history.count("addresses_stolen");
         self.warn(
             "address_stolen",

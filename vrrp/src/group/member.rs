@@ -34,6 +34,8 @@ pub(super) struct Member {
     pub(super) missing: bool,
     /// The last advertisement of a known peer that did not resign with it.
     pub(super) peer_heard: Option<Moment>,
+    /// The last address that somebody removed while it was ours.
+    pub(super) stolen: Option<(VirtualAddress, Moment)>,
     /// Its part of what the group has counted.
     pub(super) counters: BTreeMap<&'static str, u64>,
 }
@@ -49,6 +51,7 @@ impl Member {
             installed: BTreeSet::new(),
             missing: false,
             peer_heard: None,
+            stolen: None,
             counters: BTreeMap::new(),
             config,
         }

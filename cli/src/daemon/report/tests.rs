@@ -81,6 +81,7 @@ impl World {
             installed: if state == State::Active { config.addresses.clone() } else { Vec::new() },
             heard: heard.map(|at| PeerHeard { source: LB2, priority: 253, at }),
             foreign: None,
+            stolen: None,
             trouble: None,
             counters: Default::default(),
         };

@@ -131,4 +131,5 @@ fn an_address_that_somebody_removed_is_added_and_announced_again() {
     node.group.handle_address_stolen(node.now, MemberId(0), VIP);
     assert_eq!(node.drain(), ["warning address_stolen", "add 192.0.2.100", "announce 192.0.2.100"]);
     assert_eq!((node.state(), node.counter("addresses_stolen")), (State::Active, 1));
+    assert_eq!(node.group.status().members[0].stolen, Some((VIP, node.now)));
 }

@@ -33,3 +33,20 @@ fn a_virtual_router_by_unicast_says_to_whom_and_one_that_can_not_speak_why() {
         }])
     );
 }
+
+#[test]
+fn an_address_that_somebody_takes_away_is_a_problem_with_the_fix_for_a_minute() {
+    let mut world = World::new();
+    world.is(State::Active, at(100), None);
+    let (_, said) = world.groups[0].status.as_mut().expect("said");
+    said.members[0].stolen = Some((said.members[0].addresses[0], at(10_000)));
+    said.counters = [("addresses_stolen".to_owned(), 3)].into();
+    let problem = |status: Status| status.problems.into_iter().find(|found| found.what.contains("removes"));
+    let found = problem(world.status(12_000)).expect("a problem");
+    assert_eq!(found.what, "somebody removes 192.0.2.10 of web from eth1");
+    assert!(
+        found.look_at.starts_with("it was put back and announced, 3 times by now. systemd-networkd:"),
+        "{found:?}"
+    );
+    assert_eq!(problem(world.status(70_000)), None);
+}
