@@ -96,7 +96,13 @@ fn all_that_a_request_has_of_a_name_are_tried() {
         "/?v=x&v=b3",
     ];
     all_the_same(&both, "WEB", &targets.map(|target| get(target, &[])));
-    let fields: [&[&str]; 16] = [
+    let fields: [&[&str]; 22] = [
+        &["X-Plain: a, bc"],
+        &["X-Plain: \"a, bc\""],
+        &["X-Plain: c,E ,d"],
+        &["X-Plain: \"c,E\""],
+        &["X-Plain: a, x1,y"],
+        &["X-Plain: a, x1y", "X-Plain: c"],
         &["Cookie: role=z; role=Admin"],
         &["Cookie: role=z", "Cookie: role=ADMIN"],
         &["Cookie: role=z; rol=admin"],

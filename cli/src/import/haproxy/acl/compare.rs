@@ -56,10 +56,13 @@ pub(super) fn compare(test: &Test, scope: &Scope<'_>) -> Result<Cond, Fault> {
         let is_never = folded.patterns.is_empty() && !test.patterns.is_empty();
         return if is_never { Ok(Cond::Never) } else { compare(&folded, scope) };
     }
-    let is_asked_one_by_one = matches!(by, Match::Length | Match::Address)
+    let needs_each = matches!(by, Match::Length | Match::Address)
         || sample.kind == Type::Address
         || !test.sample.converters.is_empty();
-    if is_list && is_asked_one_by_one && !(scope.scene.side == Side::Request && sample.be_value_of_list()) {
+    // What is in a value is in its line, and a value that is there makes the line one.
+    let is_of_line = !needs_each && matches!(by, Match::Found | Match::Contains);
+    let is_each = is_list && !is_of_line && scope.scene.side == Side::Request && sample.be_value_of_list();
+    if is_list && needs_each && !is_each {
         let why = format!(
             "`{}` of any value of several between commas, and of several lines, as HAProxy compares: the rule stands in our file with the last value",
             shown(&test.word.text)

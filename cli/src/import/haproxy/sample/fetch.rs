@@ -76,7 +76,7 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("capture.req.uri", Type::Text, Source::Kept("request.target"), "`{request.target}`", "In responses, too; as the rules left it, and not as it came."),
     at("query", Type::Text, "request.query", "`{request.query}`", ""),
     at("req.ver, req_ver", Type::Text, "request.version", "`{request.version}`", ""),
-    of("req.hdr, hdr", Type::Text, Source::Header("request.header."), "`host`, `header`, `{request.header_value.NAME}`", "`hdr(host)` with a name is `host`, which has no port and counts no case. Of other headers HAProxy compares each value between commas: that is a `regex`."),
+    of("req.hdr, hdr", Type::Text, Source::Header("request.header."), "`host`, `header`, `{request.header_value.NAME}`", "`hdr(host)` with a name is `host`, which has no port and counts no case. Of other headers HAProxy compares each value between commas, as `value` does with that placeholder."),
     of("req.fhdr, fhdr", Type::Text, Source::Of("request.header."), "`header`, `{request.header.NAME}`", ""),
     of("req.hdr_val, hdr_val", Type::Number, Source::Header("request.header."), "`header`", "A comparison of numbers is a `regex`."),
     of("req.hdr_ip, hdr_ip", Type::Address, Source::Header("request.header."), "`{request.header_value.NAME\\|address}`", "With the number of the value, as `hdr_ip(x-forwarded-for,-1)`, of `{request.header.NAME}`."),
