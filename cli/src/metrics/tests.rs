@@ -236,7 +236,7 @@ fn haproxys_names_have_haproxys_labels_and_units() {
         "\nhaproxy_server_check_status{proxy=\"app\",server=\"web1\",state=\"L7OK\"} 1\n",
         "\nhaproxy_server_check_code{proxy=\"app\",server=\"web1\"} 200\n",
         "\nhaproxy_backend_agg_server_status{proxy=\"app\",state=\"MAINT\"} 1\n",
-        "\nhaproxy_backend_agg_check_status{proxy=\"app\",state=\"L7OK\"} 2\n",
+        "\nhaproxy_backend_agg_check_status{proxy=\"app\",state=\"L7OK\"} 1\n",
         "\nhaproxy_sticktable_used{name=\"app\",type=\"ip\"} 5\n",
     ] {
         assert!(text.contains(lines), "{lines} in\n{text}");
