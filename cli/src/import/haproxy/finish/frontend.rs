@@ -148,9 +148,9 @@ pub(super) fn finish(
     let rewrites = |rule: &Rule| {
         rule.does.iter().any(|(key, _)| ["set_path", "replace_path", "set_query"].contains(&key.as_str()))
     };
-    if rules.iter().any(rewrites) {
+    if let Some(first) = rules.iter().position(rewrites) {
         let asks = |rule: &&Rule| world.notes.source(rule.span).contains("capture.req.uri");
-        for rule in rules.iter().chain(&responses).filter(asks) {
+        for rule in rules[first..].iter().chain(&responses).filter(asks) {
             let note =
                 "`capture.req.uri` is what came in HAProxy, and here what the rules before have made of it";
             world.notes.differ(rule.span, note);

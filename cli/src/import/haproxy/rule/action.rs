@@ -262,6 +262,10 @@ fn capture(call: &Call<'_>) -> Result<Made, Fault> {
         let why = "only a header is captured, as it came: a rule with `set_var`, and `{var.NAME}` in a text of `log_format`";
         return Err(Fault::at(sample, why));
     };
+    if !written.functions.is_empty() {
+        let message = "HAProxy captures what stands behind the last comma of it, and here it is the whole line, as with req.fhdr";
+        call.context.notes.advise(sample.span, message);
+    }
     Captured::new(name, length, sample.span, call.context.notes).map(Made::Capture)
 }
 
