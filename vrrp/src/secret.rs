@@ -47,6 +47,16 @@ impl Secret {
         Ok(Self(text.to_owned()))
     }
 
+    /// Is it so short, or of so few characters, that somebody may have thought it up? Whoever has seen one signature can try
+    /// out guesses as fast as machines are.
+    #[must_use]
+    pub fn is_guessable(&self) -> bool {
+        const SHORT: usize = 32;
+        const FEW: usize = 8;
+        let characters: std::collections::BTreeSet<u8> = self.0.bytes().collect();
+        self.0.len() < SHORT || characters.len() < FEW
+    }
+
     /// The signature of `parts`. What is signed for one `purpose` is worth nothing for another one.
     pub fn sign(&self, purpose: &str, parts: &[&[u8]]) -> [u8; SIGNATURE] {
         self.digest(purpose, parts).finalize().into_bytes().into()
@@ -110,6 +120,20 @@ mod tests {
             ("caf\u{e9} caf\u{e9} caf\u{e9}".to_owned(), NoSecret::NotPrintable),
         ] {
             assert_eq!(Secret::new(&text), Err(why), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_thought_up_can_be_guessed_and_random_octets_can_not() {
+        for (text, is_guessable) in [
+            ("correct horse battery staple", true),
+            ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", true),
+            ("0123456701234567012345670123456", true),
+            // `openssl rand -hex 16`, and `-base64 24`
+            ("9f2c41d07be8a6533c90f1e47d2ab865", false),
+            ("q3r1Zb0u8Wm5yT7kLx2Vd9Nc6HjA4sEf", false),
+        ] {
+            assert_eq!(Secret::new(text).unwrap().is_guessable(), is_guessable, "{text}");
         }
     }
 

@@ -1,6 +1,9 @@
 //! Certificates and keys out of their files: with the configuration, and again when the files change.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use lb_proxy::{
     config::TlsFiles,
@@ -15,7 +18,7 @@ const LARGEST: u64 = 1 << 20;
 const OTHERS: [&str; 4] = [".key", ".issuer", ".ocsp", ".sctl"];
 
 /// What is added to the name of a certificate that is there with several kinds of keys, each in its own file, as in HAProxy.
-const KINDS: [&str; 2] = [".rsa", ".ecdsa"];
+const KINDS: [&str; 2] = [".ecdsa", ".rsa"];
 
 /// What was found in the files of a listener.
 #[derive(Debug, Default)]
@@ -36,8 +39,23 @@ pub(crate) struct Wrong {
     /// It is the one that `key` names.
     pub(crate) is_key: bool,
     pub(crate) file: String,
+    /// The certificate that can't be shown: `file`, or the one that this is the key of.
+    pub(crate) certificate: String,
+    /// It is one of a folder, which may have others.
+    pub(crate) is_of_folder: bool,
     /// The end of a sentence that begins with the file.
     pub(crate) why: String,
+}
+
+/// The names among `names` of a folder's files that are certificates, and not what is beside them.
+pub(crate) fn among(names: Vec<String>) -> impl Iterator<Item = String> {
+    let is_other = |name: &String| name.starts_with('.') || OTHERS.iter().any(|end| name.ends_with(end));
+    names.into_iter().filter(move |name| !is_other(name))
+}
+
+/// The names under which the key of a certificate may be beside it, as in HAProxy.
+pub(crate) fn keys(name: &str) -> [String; 2] {
+    [format!("{name}.key"), Path::new(name).with_extension("key").display().to_string()]
 }
 
 /// The files that stand for one of this name with several kinds of keys.
@@ -49,7 +67,7 @@ pub(crate) fn kinds(name: &str) -> [String; 2] {
 pub(crate) fn read(files: &[TlsFiles], folder: &Path) -> Found {
     let mut found = Found::default();
     for (entry, files) in files.iter().enumerate() {
-        Reader { entry, files, folder, found: &mut found }.read();
+        Reader { entry, files, folder, is_of_folder: false, found: &mut found }.read();
     }
     found
 }
@@ -58,6 +76,7 @@ struct Reader<'a> {
     entry: usize,
     files: &'a TlsFiles,
     folder: &'a Path,
+    is_of_folder: bool,
     found: &'a mut Found,
 }
 
@@ -79,7 +98,7 @@ impl Reader<'_> {
                 Some((_, Err(_))) => self.key_wrong(&key),
                 Some((file, Ok(secret))) => match Certificate::from_pem(&certificates, Some(secret)) {
                     Ok(certificate) => self.show(name, certificate),
-                    Err(error) if error.is_of_key() => self.add(true, file, error.to_string()),
+                    Err(error) if error.is_of_key() => self.add(true, file, name, error.to_string()),
                     Err(error) => self.wrong(name, &error.to_string()),
                 },
                 None => self.read_one(name, &certificates),
@@ -89,7 +108,8 @@ impl Reader<'_> {
 
     fn key_wrong(&mut self, key: &Option<(&String, Result<Vec<u8>, ReadError>)>) {
         if let Some((file, Err(error))) = key {
-            self.add(true, file, told(error));
+            let certificate = self.files.certificate.clone();
+            self.add(true, file, &certificate, told(error));
         }
     }
 
@@ -99,10 +119,9 @@ impl Reader<'_> {
             Ok(names) => names,
             Err(error) => return self.wrong(folder, &told(&error)),
         };
-        let is_certificate =
-            |name: &String| !name.starts_with('.') && !OTHERS.iter().any(|end| name.ends_with(end));
         let mut is_empty = true;
-        for name in names.into_iter().filter(is_certificate) {
+        self.is_of_folder = true;
+        for name in among(names) {
             let name = format!("{}/{name}", folder.trim_end_matches('/'));
             match self.content(&name) {
                 Err(ReadError::NoFile(_)) => continue,
@@ -111,6 +130,7 @@ impl Reader<'_> {
             }
             is_empty = false;
         }
+        self.is_of_folder = false;
         if is_empty {
             self.wrong(folder, "is a folder without a certificate; they are in files like site.pem");
         }
@@ -134,17 +154,16 @@ impl Reader<'_> {
     fn read_one(&mut self, name: &str, certificates: &[u8]) {
         let mut outcome = Certificate::from_pem(certificates, None);
         if matches!(outcome, Err(CertificateError::NoKey)) {
-            for beside in [format!("{name}.key"), Path::new(name).with_extension("key").display().to_string()]
-            {
+            for beside in keys(name) {
                 match self.content(&beside) {
                     Ok(secret) => outcome = Certificate::from_pem(certificates, Some(&secret)),
                     Err(ReadError::Missing) => continue,
-                    Err(error) => return self.wrong(&beside, &told(&error)),
+                    Err(error) => return self.add(false, &beside, name, told(&error)),
                 }
                 if let Err(error) = &outcome
                     && error.is_of_key()
                 {
-                    return self.wrong(&beside, &error.to_string());
+                    return self.add(false, &beside, name, error.to_string());
                 }
                 break;
             }
@@ -168,12 +187,36 @@ impl Reader<'_> {
     }
 
     fn wrong(&mut self, file: &str, why: &str) {
-        self.add(false, file, why.to_owned());
+        self.add(false, file, file, why.to_owned());
     }
 
-    fn add(&mut self, is_key: bool, file: &str, why: String) {
-        self.found.wrong.push(Wrong { entry: self.entry, is_key, file: file.to_owned(), why });
+    fn add(&mut self, is_key: bool, file: &str, certificate: &str, why: String) {
+        self.found.wrong.push(Wrong {
+            entry: self.entry,
+            is_key,
+            file: file.to_owned(),
+            certificate: certificate.to_owned(),
+            is_of_folder: self.is_of_folder,
+            why,
+        });
     }
+}
+
+/// The files among `paths` with a private key that everybody on this machine may read.
+pub(crate) fn open_keys(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let is_open = |path: &&PathBuf| {
+        let mode = std::fs::metadata(path).map_or(0, |found| found.mode());
+        mode & 0o004 != 0 && file::read(path, LARGEST).is_ok_and(|text| has_key(&text))
+    };
+    let mut open: Vec<_> = paths.iter().filter(is_open).cloned().collect();
+    open.sort();
+    open.dedup();
+    open
+}
+
+fn has_key(text: &[u8]) -> bool {
+    const KEY: &[u8] = b"PRIVATE KEY-----";
+    text.windows(KEY.len()).any(|window| window == KEY)
 }
 
 fn told(error: &ReadError) -> String {
@@ -223,6 +266,22 @@ mod tests {
     }
 
     #[test]
+    fn key_that_everybody_may_read_is_found() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content, mode) in
+            [("open.pem", KEY, 0o644), ("closed.pem", KEY, 0o640), ("certificate.crt", CERTIFICATE, 0o644)]
+        {
+            let path = folder.path().join(name);
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let paths = ["open.pem", "closed.pem", "certificate.crt", "missing", "open.pem"];
+        let open = open_keys(&paths.map(|name| folder.path().join(name)));
+        assert_eq!(open, [folder.path().join("open.pem")]);
+    }
+
+    #[test]
     fn certificate_of_several_kinds_has_a_file_for_each() {
         let folder = tempfile::tempdir().unwrap();
         let wrong = || read(&one("site.pem"), folder.path()).wrong;
@@ -244,6 +303,8 @@ mod tests {
         assert!(wrong()[0].why.starts_with("has no private key; "), "{:?}", wrong());
         fs::write(folder.path().join("site.key"), include_str!("../../tests/bad/tls-other.key")).unwrap();
         let why = "does not belong to the certificate: its key is another one".to_owned();
-        assert_eq!(wrong(), [Wrong { entry: 0, is_key: false, file: "site.key".to_owned(), why }]);
+        let [only] = &*wrong() else { panic!("{:?}", wrong()) };
+        assert_eq!((&*only.file, &*only.certificate, &only.why), ("site.key", "site.crt", &why));
+        assert!(!only.is_key && !only.is_of_folder, "{only:?}");
     }
 }

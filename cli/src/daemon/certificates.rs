@@ -5,7 +5,7 @@
 //! are left alone until they have stayed the same from one look to the next.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -41,8 +41,13 @@ const SOON: Duration = DAY.saturating_mul(30);
 /// So long before its end status has a problem.
 const VERY_SOON: Duration = DAY.saturating_mul(7);
 
+/// A file that is never the same at two looks is told of after so many.
+const RESTLESS: u32 = 12;
+
 /// What tells whether a file is still the same: when it or its rights were changed, how long it is, and which one it is.
-type Stamp = (PathBuf, Option<(i64, i64, u64, u64)>);
+type Stamp = Option<(i64, i64, u64, u64)>;
+
+type Stamps = BTreeMap<PathBuf, Stamp>;
 
 /// All certificates of the configuration in force.
 #[derive(Debug, Default)]
@@ -60,9 +65,11 @@ pub(super) struct Watched {
     frontend: String,
     tls: Arc<Tls>,
     /// At the last look.
-    seen: Vec<Stamp>,
+    seen: Stamps,
     /// When they were last read.
-    read: Vec<Stamp>,
+    read: Stamps,
+    /// Looks in a row at which some file was another one than at the look before.
+    restless: u32,
     /// Since when they can't be, and why.
     wrong: Option<(Timestamp, String)>,
 }
@@ -111,7 +118,8 @@ impl Certificates {
                 what: format!("certificates of frontend {} are not renewed", one.frontend),
                 since: Some(*since),
                 look_at: format!(
-                    "{why}. Those before are shown on. When the file is mended, lbctl reads it by itself."
+                    "{why}. What it was before is shown on, if it was there, and all others are as their files have them. When the file \
+                     is mended, lbctl reads it by itself."
                 ),
             })
         })
@@ -143,8 +151,9 @@ impl Watched {
         Self {
             frontend: frontend.to_owned(),
             tls: Arc::clone(tls),
-            seen: Vec::new(),
-            read: Vec::new(),
+            seen: Stamps::new(),
+            read: Stamps::new(),
+            restless: 0,
             wrong: None,
         }
     }
@@ -152,36 +161,102 @@ impl Watched {
     /// May take its time: for a thread that may wait.
     fn look(mut self, folder: &Path) -> Self {
         let now = stamps(&self.tls.files, folder);
-        let is_settled = now == self.seen;
-        self.seen = now;
-        if is_settled && self.read != self.seen {
-            self.read.clone_from(&self.seen);
-            self.renew(folder);
+        let before = std::mem::replace(&mut self.seen, now);
+        // Each by itself: one that somebody writes to all day keeps no other from being read.
+        let paths = self.seen.keys().chain(before.keys());
+        let moving: BTreeSet<PathBuf> =
+            paths.filter(|path| before.get(*path) != self.seen.get(*path)).cloned().collect();
+        let has_calmed = moving.is_empty() && self.restless >= RESTLESS;
+        self.restless = if moving.is_empty() { 0 } else { self.restless + 1 };
+        let settled = |stamps: &Stamps| -> Stamps {
+            stamps
+                .iter()
+                .filter(|(path, _)| !moving.contains(*path))
+                .map(|(path, stamp)| (path.clone(), *stamp))
+                .collect()
+        };
+        let (new, old) = (settled(&self.seen), settled(&self.read));
+        if new != old || self.restless == RESTLESS || has_calmed {
+            self.renew(folder, &moving);
+            let rest = self.read.iter().filter(|(path, _)| moving.contains(*path));
+            self.read = rest.map(|(path, stamp)| (path.clone(), *stamp)).chain(new).collect();
         }
         self
     }
 
-    fn renew(&mut self, folder: &Path) {
+    /// Each is as its files have it. What can't be read, or is being written, stays as it was.
+    fn renew(&mut self, folder: &Path, moving: &BTreeSet<PathBuf>) {
         let found = read(&self.tls.files, folder);
-        if let Some(wrong) = found.wrong.first() {
-            let why = format!("{} {}", wrong.file.escape_debug(), wrong.why);
-            if self.wrong.as_ref().is_none_or(|(_, known)| *known != why) {
-                tracing::error!(frontend = self.frontend, "certificates are not renewed: {why}");
-                self.wrong = Some((Timestamp::now(), why));
-            }
-            return;
-        }
-        self.wrong = None;
-        let shown: Vec<Shown> = found.shown.into_iter().map(|(_, shown)| shown).collect();
+        let is_moving = |certificate: &str| {
+            let files = [certificate.to_owned()].into_iter().chain(certificates::keys(certificate));
+            let files = files.chain(self.key_of(certificate));
+            files.into_iter().any(|file| moving.contains(&folder.join(file)))
+        };
         let before = self.tls.certificates.load();
+        let known = |certificate: &str| before.all().iter().find(|one| one.file == certificate).cloned();
+        let mut all: Vec<(usize, Shown)> = before
+            .all()
+            .iter()
+            .filter(|one| is_moving(&one.file))
+            .filter_map(|one| Some((self.entry_of(&one.file)?, one.clone())))
+            .collect();
+        all.extend(found.shown.into_iter().filter(|(_, one)| !is_moving(&one.file)));
+        let mut wrong = Vec::new();
+        for one in found.wrong.into_iter().filter(|one| !is_moving(&one.certificate)) {
+            all.extend(known(&one.certificate).map(|shown| (one.entry, shown)));
+            wrong.push(format!("{} {}", one.file.escape_debug(), one.why));
+        }
+        if self.restless >= RESTLESS {
+            wrong.extend(moving.first().map(|path| {
+                format!(
+                    "{} is another one each time, so it is not read",
+                    path.display().to_string().escape_debug()
+                )
+            }));
+        }
+        self.tell(wrong);
+        // As a folder is read.
+        all.sort_by(|(a, one), (b, other)| (a, &one.file).cmp(&(b, &other.file)));
+        let shown: Vec<Shown> = all.into_iter().map(|(_, shown)| shown).collect();
         let chain = |one: &Shown| (one.file.clone(), one.certificate.key().cert.clone());
-        if before.all().iter().map(chain).eq(shown.iter().map(chain)) {
+        if shown.is_empty() || before.all().iter().map(chain).eq(shown.iter().map(chain)) {
             return;
         }
         let is_new = |one: &&Shown| !before.all().iter().any(|known| chain(known) == chain(one));
         let files: Vec<_> = shown.iter().filter(is_new).map(|one| &*one.file).collect();
         tracing::info!(frontend = self.frontend, files = files.join(", "), "certificates are renewed");
         self.tls.certificates.replace(shown);
+    }
+
+    /// Which of the files of the configuration names it.
+    fn entry_of(&self, certificate: &str) -> Option<usize> {
+        self.tls.files.iter().position(|files| {
+            files.certificate == certificate
+                || certificates::kinds(&files.certificate).iter().any(|kind| kind == certificate)
+                || Path::new(certificate).parent() == Some(Path::new(&files.certificate))
+        })
+    }
+
+    /// The file that the configuration gives for the key of a certificate.
+    fn key_of(&self, certificate: &str) -> Option<String> {
+        self.tls.files.iter().find(|files| files.certificate == certificate)?.key.clone()
+    }
+
+    /// What is wrong now, if anything.
+    fn tell(&mut self, wrong: Vec<String>) {
+        let more = wrong.len().saturating_sub(1);
+        let Some(first) = wrong.into_iter().next() else {
+            self.wrong = None;
+            return;
+        };
+        let why = if more > 0 { format!("{first}, and {more} more") } else { first };
+        if self.wrong.as_ref().is_none_or(|(_, known)| *known != why) {
+            tracing::error!(
+                frontend = self.frontend,
+                "a certificate can't be shown as its file has it: {why}"
+            );
+            self.wrong = Some((Timestamp::now(), why));
+        }
     }
 }
 
@@ -289,24 +364,27 @@ fn date(at: Timestamp) -> String {
 }
 
 /// Of all that is read for `files`. Reads none.
-fn stamps(files: &[TlsFiles], folder: &Path) -> Vec<Stamp> {
-    let mut paths = Vec::new();
+fn stamps(files: &[TlsFiles], folder: &Path) -> Stamps {
+    let mut names = Vec::new();
     for files in files {
-        paths.extend(files.key.as_ref().map(|key| folder.join(key)));
-        if let Ok(names) = file::list(&folder.join(&files.certificate)) {
-            paths.extend(names.into_iter().map(|name| folder.join(&files.certificate).join(name)));
-        }
-        for name in [files.certificate.clone()].into_iter().chain(certificates::kinds(&files.certificate)) {
-            let path = folder.join(&name);
-            paths.extend([path.with_extension("key"), folder.join(format!("{name}.key")), path]);
+        names.extend(files.key.clone());
+        let name = &files.certificate;
+        let inside = file::list(&folder.join(name)).unwrap_or_default();
+        let inside =
+            certificates::among(inside).map(|inner| format!("{}/{inner}", name.trim_end_matches('/')));
+        for name in inside.chain(certificates::kinds(name)).chain([name.clone()]) {
+            names.extend(certificates::keys(&name));
+            names.push(name);
         }
     }
-    let stamp = |path: PathBuf| {
-        let found = fs::metadata(&path).ok();
+    let stamp = |name: String| {
+        let path = folder.join(name);
+        // A folder is what is in it.
+        let found = fs::metadata(&path).ok().filter(|found| !found.is_dir());
         let stamp = found.map(|found| (found.ctime(), found.ctime_nsec(), found.size(), found.ino()));
         (path, stamp)
     };
-    paths.into_iter().map(stamp).collect()
+    names.into_iter().map(stamp).collect()
 }
 
 #[cfg(test)]
@@ -364,6 +442,56 @@ mod tests {
     }
 
     #[test]
+    fn one_file_of_a_folder_that_is_broken_or_never_still_keeps_no_other_from_being_renewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        fs::create_dir(folder.path().join("all")).unwrap();
+        write("all/a.pem", SITE);
+        write("all/broken.pem", "nonsense");
+        let text =
+            "[listen.web]\nbind = { address = \"*:443\", tls = \"all\" }\nservers = [\"192.0.2.21:80\"]\n";
+        write("lb.toml", text);
+        // A node starts with the others.
+        let config = config::load(&folder.path().join("lb.toml")).unwrap();
+        assert_eq!((config.warnings.errors(), config.warnings.stale()), (0, 1), "{}", config.warnings);
+        let mut one = Certificates::default().of(&config).remove(0);
+        let mut length = 0;
+        let mut look = |mut one: Watched, times: u32| {
+            for _ in 0..times {
+                length += 1;
+                write("all/restless.pem", &"x".repeat(length));
+                // Neither is a certificate.
+                write("all/.access.log", &"x".repeat(length));
+                one = one.look(folder.path());
+            }
+            one
+        };
+        one = look(one, 2);
+        assert_eq!(names(&config), ["www.example.com", "*.example.org"]);
+        let why = |one: &Watched| one.wrong.clone().unwrap().1;
+        assert!(why(&one).starts_with("all/broken.pem has no certificate"), "{}", why(&one));
+
+        write("all/b.pem", SHOP);
+        one = look(one, 2);
+        assert_eq!(names(&config).len(), 4, "{:?}", names(&config));
+        // What was good is shown on when its file is broken.
+        write("all/a.pem", &SITE[..100]);
+        one = look(one, 2);
+        assert_eq!(names(&config).len(), 4, "{:?}", names(&config));
+        assert!(why(&one).ends_with(", and 1 more"), "{}", why(&one));
+        // One that is gone is gone.
+        fs::remove_file(folder.path().join("all/a.pem")).unwrap();
+        fs::remove_file(folder.path().join("all/broken.pem")).unwrap();
+        one = look(one, 2);
+        assert_eq!(names(&config), ["shop.example.com", "*.shop.example.com"]);
+        one = look(one, RESTLESS);
+        assert!(why(&one).contains("all/restless.pem is another one each time"), "{}", why(&one));
+        fs::remove_file(folder.path().join("all/restless.pem")).unwrap();
+        one = one.look(folder.path()).look(folder.path());
+        assert_eq!(one.wrong, None);
+    }
+
+    #[test]
     fn what_is_known_of_a_listener_goes_on_until_another_configuration_has_it() {
         let folder = tempfile::tempdir().unwrap();
         let (config, one) = watched(folder.path());
@@ -371,7 +499,7 @@ mod tests {
             Certificates { watched: vec![one.look(folder.path())], ..Certificates::default() };
         assert_eq!(certificates.of(&config)[0].seen, certificates.watched[0].seen);
         let (again, _) = watched(folder.path());
-        assert_eq!(certificates.of(&again)[0].seen, []);
+        assert_eq!(certificates.of(&again)[0].seen, Stamps::new());
     }
 
     #[test]

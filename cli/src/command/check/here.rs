@@ -3,7 +3,13 @@
 //! It looks and never changes anything. The listeners are bound for a moment without SO_REUSEPORT, so that a port of
 //! another process is found even if that process shares it.
 
-use std::{io, net::SocketAddr, os::unix::net::UnixStream, path::Path, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lb_proxy::sample::Maps;
 use lb_vrrp::{Family, GroupConfig, Interface, MemberConfig};
@@ -79,6 +85,7 @@ pub(super) fn check(config: &Config, file: &Path, wanted: Option<&str>) -> Vec<F
             config.proxy.maxconn
         ))
     }));
+    findings.extend(open_keys(config).into_iter().map(warning));
     findings.extend(logs::check(&config.proxy).into_iter().map(warning));
     let drain = config.global.drain_timeout;
     if drain > LONG_DRAIN {
@@ -110,6 +117,16 @@ fn unreadable(config: &Config, file: &Path) -> Option<String> {
         Ok(why) => why.map(|why| format!("once lbctl runs it can't read all of it: {why}")),
         Err(error) => Some(format!("can't look as the daemon does: {error}")),
     }
+}
+
+/// A key is a secret between the machine's administrator and lbctl.
+fn open_keys(config: &Config) -> Vec<String> {
+    let told = |path: PathBuf| {
+        let path = path.display().to_string();
+        let shown = path.escape_debug();
+        format!("{shown} has a private key that everybody on this machine may read: chmod o= {shown}")
+    };
+    config::certificates::open_keys(&config.files).into_iter().map(told).collect()
 }
 
 fn fatal(message: String) -> Finding {

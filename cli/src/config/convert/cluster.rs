@@ -53,7 +53,17 @@ pub(super) fn convert(raw: Option<&raw::Cluster>, folder: &Path, report: &Report
     }
     if let Some(file) = &raw.secret_file {
         match secret(&folder.join(&file.value), report) {
-            Ok(secret) => cluster.secret = Some(SecretFile { file: file.value.clone(), secret }),
+            Ok(secret) => {
+                if secret.is_guessable() {
+                    let message = format!(
+                        "\"{}\" is a secret that can be guessed: each visitor of a site with TLS can try out as many as he likes on the \
+                         ticket of his session; take what `openssl rand -hex 32` prints",
+                        file.value.escape_debug()
+                    );
+                    report.warning(file.span, message);
+                }
+                cluster.secret = Some(SecretFile { file: file.value.clone(), secret });
+            }
             Err(why) => report.error(file.span, format!("\"{}\" {why}", file.value.escape_debug())),
         }
     }

@@ -105,7 +105,13 @@ fn read(raw: &raw::Tls, files: &[TlsFiles], folder: &Path, report: &Report<'_>) 
     for wrong in found.wrong {
         let Some(entry) = raw.certificates.get(wrong.entry) else { continue };
         let at = entry.key.as_ref().filter(|_| wrong.is_key).unwrap_or(&entry.file);
-        report.error(at.span, format!("\"{}\" {}", wrong.file.escape_debug(), wrong.why));
+        let message = format!("\"{}\" {}", wrong.file.escape_debug(), wrong.why);
+        // One of many customers' is no reason to serve nobody after the next start.
+        if wrong.is_of_folder && !found.shown.is_empty() {
+            report.stale(at.span, format!("{message}; a node runs without it"));
+        } else {
+            report.error(at.span, message);
+        }
     }
     for (entry, shown) in &found.shown {
         if let Some(entry) = raw.certificates.get(*entry) {
