@@ -146,8 +146,6 @@ fn the_table_for_those_who_come_from_haproxy_says_what_is_taken() {
                 .replace("/etc/haproxy/503.http", &page.display().to_string())
                 .replace("backend = \"app\"", "backend = \"web\"");
             let section = match key {
-                "preempt" | "transport" => PAIR.to_owned(),
-                "password" => format!("{PAIR}version = 2\n"),
                 "bind" => format!("{PAIR}{LISTEN}"),
                 _ => format!("{PAIR}{LISTEN}bind = \"*:80\"\n"),
             };
@@ -158,4 +156,44 @@ fn the_table_for_those_who_come_from_haproxy_says_what_is_taken() {
         }
     }
     assert!(tried >= 30, "{tried} settings found");
+}
+
+/// What Keepalived's words became, the same.
+#[test]
+fn the_table_for_those_who_come_from_keepalived_says_what_is_taken() {
+    let page = book("docs/coming-from-keepalived.md");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| keepalived.conf"));
+    let cells = rows.take_while(|row| !row.starts_with("## ")).flat_map(|row| row.split(" | ").skip(1));
+    let settings = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let mut tried = 0;
+    for (key, value) in settings.filter_map(|setting| setting.split_once(" = ")) {
+        tried += 1;
+        let setting = format!("{key} = {value}\n");
+        let [mut node, mut vip, mut listen, mut track] = ["node.lb1 = \"192.0.2.11\"\n", "", "", ""];
+        let mut peer = "\"192.0.2.12\"";
+        match key {
+            "node.lb1" => {
+                node = &setting;
+                peer = "{ address = \"192.0.2.12\", priority = 100 }";
+            }
+            "mode" => listen = &setting,
+            "address" | "file" => track = &setting,
+            _ => vip = &setting,
+        }
+        let track = if track.is_empty() { String::new() } else { format!("[track.one]\n{track}") };
+        let beside = match key {
+            "preempt_delay" => "preempt = \"always\"\n",
+            "unicast_addresses" | "minimum_ttl" => "transport = \"unicast\"\n",
+            "password" => "version = 2\n",
+            _ => "",
+        };
+        let vrid = if key == "vrid" { "" } else { "vrid = 51\n" };
+        let addresses = if key == "addresses" { "" } else { "addresses = [\"192.0.2.10\"]\n" };
+        let file = format!(
+            "[cluster]\n{node}node.lb2 = {peer}\n[vip.web]\n{vrid}{addresses}{beside}{vip}[listen.web]\nbind = \"*:80\"\n\
+             servers = [\"192.0.2.21:80\"]\n{listen}{track}"
+        );
+        config::parse(&file, "lb.toml").unwrap_or_else(|report| panic!("{report}{file}"));
+    }
+    assert!(tried >= 15, "{tried} settings found");
 }
