@@ -11,9 +11,9 @@ pub(crate) use self::{
     log::{LogEntry, WIRES as LOG_WIRES},
     map::{KINDS as MAP_KINDS, Map},
     proxy::{
-        Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Given, Keepalive,
-        Kind, Observing, OnMarkedDown, PROXY_EXTENSIONS, Page, PageSource, Pool, RetryOn, Rule, Section,
-        Server, Source, SourceSettings, Statistics, Tls, TlsCertificate, UniqueId, rules,
+        AbortOnClose, Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Given,
+        Keepalive, Kind, Observing, OnMarkedDown, PROXY_EXTENSIONS, Page, PageSource, Pool, RetryOn, Rule,
+        Section, Server, Source, SourceSettings, Statistics, Tls, TlsCertificate, UniqueId, rules,
         rules::{Action, Condition, Content, Destination, SourceFrom},
     },
     track::Track,

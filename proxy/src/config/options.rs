@@ -101,6 +101,8 @@ pub struct BackendOptions {
     /// A client that ends its side while its request looks for a server is gone (HAProxy `option abortonclose`);
     /// `None`: in mode http, not in mode tcp.
     pub abortonclose: Option<bool>,
+    /// One that ends its side while it has no whole response is, too (what HAProxy's option does as well); in mode http.
+    pub aborts_awaiting: bool,
     /// A server gets its name in this field, which replaces any other of that name (HAProxy `http-send-name-header`);
     /// [editable](crate::http::message::is_editable).
     pub server_name_header: Option<Box<str>>,

@@ -46,6 +46,8 @@ pub(crate) enum Termination {
     QueueTimeout,
     /// The client went away before the response began.
     ClientAbortInResponse,
+    /// The client ended its side before the response began, which the file takes for its departure; it may still read.
+    ClientEndInResponse,
     /// The client sent no content for too long, before the response began.
     ClientTimeoutInResponse,
     /// The server ended before its response began.
@@ -103,7 +105,7 @@ impl Termination {
             Self::ServerConnectTimeout => "sC",
             Self::NoResources => "RC",
             Self::QueueTimeout => "sQ",
-            Self::ClientAbortInResponse => "CH",
+            Self::ClientAbortInResponse | Self::ClientEndInResponse => "CH",
             Self::ClientTimeoutInResponse => "cH",
             Self::ServerAbortInHead => "SH",
             Self::ServerTimeoutInHead => "sH",
@@ -124,7 +126,7 @@ impl Termination {
         match (self, has_begun) {
             (Self::ClientTimeoutInData, false) => Self::ClientTimeoutInResponse,
             (Self::ServerTimeoutInData, false) => Self::ServerTimeoutInHead,
-            (Self::ClientAbortInResponse, true) => Self::ClientAbortInData,
+            (Self::ClientAbortInResponse | Self::ClientEndInResponse, true) => Self::ClientAbortInData,
             (Self::BadRequest, true) => Self::BadRequestData,
             (other, _) => other,
         }
@@ -134,7 +136,7 @@ impl Termination {
     /// status of its own.
     pub(crate) fn status(self) -> Option<u16> {
         match self {
-            Self::ClientAbortInHead | Self::BadRequest => Some(400),
+            Self::ClientAbortInHead | Self::ClientEndInResponse | Self::BadRequest => Some(400),
             Self::ClientTimeoutInHead | Self::ClientTimeoutInResponse | Self::ClientTimeoutInData => {
                 Some(408)
             }
@@ -195,6 +197,7 @@ impl Termination {
             | Self::ClientAbortInQueue
             | Self::ClientAbortInConnect
             | Self::ClientAbortInResponse
+            | Self::ClientEndInResponse
             | Self::ClientAbortInData => Some(Event::ClientAbort),
             Self::ServerAbortInHead | Self::ServerAbortInData => Some(Event::ServerAbort),
             Self::ServerTimeoutInHead | Self::ServerTimeoutInData => Some(Event::ServerTimeout),

@@ -37,8 +37,13 @@ impl<S: Stream> Upload<'_, '_, S> {
         {
             return termination;
         }
+        let aborts = self.upstream.backend().options.aborts_awaiting;
+        if aborts && self.inbound.ended {
+            return Termination::ClientEndInResponse;
+        }
         match self.inbound.departure().await {
             Departure::Broken => Termination::ClientAbortInResponse,
+            Departure::Ended if aborts => Termination::ClientEndInResponse,
             // It said all it had to say and waits for the response.
             Departure::Ended => pending().await,
         }

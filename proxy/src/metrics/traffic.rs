@@ -169,6 +169,7 @@ impl ServerCounters {
             Termination::ClientAbortInQueue
             | Termination::ClientAbortInConnect
             | Termination::ClientAbortInResponse
+            | Termination::ClientEndInResponse
             | Termination::ClientTimeoutInResponse
             | Termination::ClientAbortInData
             | Termination::ClientTimeoutInData => self.client_aborts.increment(),

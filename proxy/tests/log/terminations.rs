@@ -16,7 +16,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     peers::*,
-    rig::{LONG, Refusing, Scripted, connect, counter, eventually, quick_check, quick_once},
+    rig::{LONG, Refusing, Scripted, connect, counter, eventually, quick_check, quick_once, read_all},
     syslog::{Syslog, end},
 };
 
@@ -395,6 +395,38 @@ async fn client_that_does_not_wait_for_the_response_is_ch() {
     assert_eq!(bench.outcome().await, "-1 CH-- back/s1 T/T/T/-1/T");
 }
 
+/// What HAProxy makes of the same with `option abortonclose`.
+#[tokio::test]
+async fn client_that_ends_its_side_while_its_server_works_is_ch_400_where_the_file_takes_that_for_its_departure()
+ {
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab";
+    for request in [GET, post, &GET.repeat(2)] {
+        let server = silent().await;
+        let bench = Bench::start(http_config(&[server.address]), |config| {
+            config.backends[0].options.aborts_awaiting = true;
+        })
+        .await;
+        let mut client = bench.sends(request).await;
+        eventually("it is asked", || server.accepted() == 1).await;
+        client.shutdown().await.unwrap();
+        assert_eq!(bench.outcome().await, "400 CH-- back/s1 T/T/T/-1/T", "{request}");
+        let answer = String::from_utf8(read_all(&mut client).await.unwrap()).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+        let status = bench.proxy.status();
+        let server = &status.backends[0].servers[0];
+        assert_eq!((server.traffic.client_aborts, server.in_flight), (1, 0), "{request}");
+    }
+    let server = server_saying(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", false).await;
+    let bench = Bench::start(http_config(&[server.address]), |config| {
+        config.backends[0].options.aborts_awaiting = true;
+    })
+    .await;
+    let mut client = bench.sends(GET).await;
+    read_head(&mut client).await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(bench.outcome().await, "200 CD-- back/s1 T/T/T/T/T");
+}
+
 #[tokio::test]
 async fn client_that_stalls_in_its_content_before_the_response_is_ch_408_and_one_that_leaves_cd() {
     let server = silent().await;
@@ -510,7 +542,7 @@ async fn server_that_switches_and_does_not_take_what_was_sent_behind_the_handsha
     let mut client = bench.sends(handshake).await;
     assert_eq!(bench.outcome().await, "101 SD-- back/s1 T/T/T/T/T");
     assert_eq!(counter(&bench.proxy, "server_aborts_total"), 1);
-    let end = crate::rig::read_all(&mut client).await.unwrap_err();
+    let end = read_all(&mut client).await.unwrap_err();
     assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
 }
 

@@ -7,7 +7,7 @@ use lb_proxy::config::{BackendOptions, FrontendOptions, Mode, PoolOptions, Retry
 use super::backend::value;
 use crate::config::{
     diagnostic::{Report, Span},
-    raw::{Failure, Keepalive, RetryOn, Section},
+    raw::{AbortOnClose, Failure, Keepalive, RetryOn, Section},
     reader::At,
 };
 
@@ -66,7 +66,9 @@ pub(super) fn backend(
     let tcp_keepalive =
         value(&own.tcp_keepalive, &other.tcp_keepalive).map_or(built_in.tcp_keepalive, keepalive);
     let splice = value(&own.splice, &other.splice).unwrap_or(built_in.splice);
-    let abortonclose = value(&own.abortonclose, &other.abortonclose).or(Some(mode == Mode::Http));
+    let abort = value(&own.abortonclose, &other.abortonclose);
+    let abortonclose = Some(abort.map_or(mode == Mode::Http, |abort| abort != AbortOnClose::Never));
+    let aborts_awaiting = mode == Mode::Http && abort == Some(AbortOnClose::Always);
     let fullconn = value(&own.fullconn, &other.fullconn);
     let retry_on = value(&own.retry_on, &other.retry_on);
     let failure = |one, built_in| retry_on.as_ref().map_or(built_in, |on| on.failures.contains(&one));
@@ -106,6 +108,7 @@ pub(super) fn backend(
         tcp_keepalive,
         splice,
         abortonclose,
+        aborts_awaiting,
         fullconn,
         retry,
         server_name_header: value(&own.server_name_header, &other.server_name_header)

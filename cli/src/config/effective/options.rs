@@ -49,7 +49,9 @@ pub(super) fn backend(out: &mut String, backend: &Backend, fullconn: u32) {
             append(out, format_args!("# fullconn: {fullconn}, a tenth of the maxconn of its frontends\n"))
         }
     }
-    if let Some(abortonclose) = options.abortonclose {
+    if options.aborts_awaiting {
+        line(out, "abortonclose", "\"always\"");
+    } else if let Some(abortonclose) = options.abortonclose {
         line(out, "abortonclose", abortonclose);
     }
     if backend.mode == Mode::Tcp {

@@ -23,7 +23,7 @@ pub(crate) use self::{
     check::{Check, CheckSettings},
     cookie::Cookie,
     observe::{Agent, Observing, OnMarkedDown, Watching},
-    options::{BackendOptions, Failure, FrontendOptions, Keepalive, Pool, RetryOn},
+    options::{AbortOnClose, BackendOptions, Failure, FrontendOptions, Keepalive, Pool, RetryOn},
     persistence::{PerSource, Stick},
     proxy_protocol::EXTENSIONS as PROXY_EXTENSIONS,
     rules::Rule,

@@ -31,7 +31,7 @@ pub(crate) struct BackendOptions {
     pub(crate) http_connection: Option<At<ConnectionMode>>,
     pub(crate) http_reuse: Option<At<ReuseMode>>,
     pub(crate) pool: Option<At<Pool>>,
-    pub(crate) abortonclose: Option<At<bool>>,
+    pub(crate) abortonclose: Option<At<AbortOnClose>>,
     pub(crate) retry_on: Option<At<RetryOn>>,
     pub(crate) retry_any_method: Option<At<bool>>,
     pub(crate) retry_budget: Option<At<u32>>,
@@ -74,6 +74,31 @@ pub(crate) struct Pool {
     pub(crate) idle: Option<Duration>,
     pub(crate) max_age: Option<Duration>,
     pub(crate) max_requests: Option<u32>,
+}
+
+/// Until when a client that ends its side has left.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum AbortOnClose {
+    Never,
+    /// Its server is found.
+    Unserved,
+    /// It has its response.
+    Always,
+}
+
+impl AbortOnClose {
+    fn read(value: &Value<'_>) -> Option<At<Self>> {
+        let found = match (value.as_bool(), value.as_str()) {
+            (Some(false), _) => Self::Never,
+            (Some(true), _) => Self::Unserved,
+            (None, Some("always")) => Self::Always,
+            (None, _) => {
+                value.mismatch("true, false or \"always\"");
+                return None;
+            }
+        };
+        Some(At::new(found, value.span))
+    }
 }
 
 /// Keys that a frontend has and a backend has not.
@@ -148,7 +173,7 @@ impl BackendOptions {
             http_connection,
             http_reuse: fields.choice("http_reuse", &REUSE_MODES),
             pool: fields.value("pool").and_then(|value| Pool::read(&value)),
-            abortonclose: fields.boolean("abortonclose"),
+            abortonclose: fields.value("abortonclose").and_then(|value| AbortOnClose::read(&value)),
             retry_on: fields.value("retry_on").map(RetryOn::read),
             retry_any_method: fields.boolean("retry_any_method"),
             retry_budget: fields.measured("retry_budget", 0..=100, "percent"),

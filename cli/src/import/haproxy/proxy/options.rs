@@ -44,7 +44,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("option dontlognull", "dfl", |proxy, line| flag(proxy, line, "dontlognull"), "`dontlognull`", "Off there; here on, and in mode tcp off."),
     row("option http-ignore-probes", "dfl", |proxy, line| flag(proxy, line, "http_ignore_probes"), "`http_ignore_probes`", "Off there, on here."),
     row("option http-buffer-request", "dflb", buffer_request, "`wait_for_body`", "Of a frontend. In a backend it is not there."),
-    row("option abortonclose", "dlb", |proxy, line| flag(proxy, line, "abortonclose"), "`abortonclose`", "On here in mode http, as in HAProxy 3.x; older ones had it off."),
+    row("option abortonclose", "dlb", abort_on_close, "`abortonclose = \"always\"`", "Without it a client that leaves a line is noticed here in mode http; write false for 2.6's way."),
     row("option allbackups", "dlb", |proxy, line| flag(proxy, line, "allbackups"), "`allbackups`", ""),
     row("option persist", "dlb", |proxy, line| flag(proxy, line, "persist"), "`persist`", ""),
     row("option tcpka", "dflb", |proxy, line| keepalive(proxy, line, &[0, 1]), "`tcp_keepalive`", ""),
@@ -93,6 +93,15 @@ fn flag(proxy: &mut Proxy, directive: &Directive<'_>, key: &'static str) -> Done
         return Err(Fault::at(more, format!("`{}` takes no arguments", directive.keyword)));
     }
     proxy.keys.set(key, !directive.negated, directive.span);
+    Ok(())
+}
+
+fn abort_on_close(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    if let Some(more) = directive.arguments.first() {
+        return Err(Fault::at(more, format!("`{}` takes no arguments", directive.keyword)));
+    }
+    let value = if directive.negated { Value::Flag(false) } else { Value::text("always") };
+    proxy.keys.set("abortonclose", value, directive.span);
     Ok(())
 }
 
