@@ -587,6 +587,6 @@ fn keepalive(proxy: &Proxy, keys: &mut Keys, notes: &Notes<'_>) {
     let value = if settings.is_empty() { Value::Flag(true) } else { Value::Table(settings.clone()) };
     keys.set("tcp_keepalive", value, *span);
     if on.len() < sides.len() {
-        notes.differ(*span, "a `listen` has one tcp_keepalive, for both sides");
+        notes.advise(*span, "a `listen` has one tcp_keepalive: the connections of its other side are probed as well, which harms nobody; a frontend and a backend have one each");
     }
 }

@@ -191,7 +191,7 @@ fn checks(member: &Member, is_http: bool, world: &World<'_>, part: &mut Part) {
         }
         for server in all.iter().filter(|server| server.check.is_none()) {
             let message = format!(
-                "the server `{}` has no `check`, and others have: all of them are checked here",
+                "the server `{}` has no `check`, and others have: all of them are checked here, so it is used only while it passes; if it must not be asked, give it a backend of its own with `check = false`",
                 shown(&server.name.text)
             );
             world.notes.differ(server.name.span, message);

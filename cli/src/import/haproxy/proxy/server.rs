@@ -107,7 +107,7 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(1, needless("pool-max-conn", "", "each worker keeps at most 64 idle connections for a server")),
     with(1, needless("pool-purge-delay", "", "`pool.idle` closes them after 4s")),
     with(1, needless("log-proto", "", "only of log servers")),
-    with(1, missing("maxqueue", "", "a line is as long as `timeout.queue` lets it be")),
+    with(1, missing("maxqueue", "", "a line is as long as `timeout.queue` lets it be: make that shorter")),
     with(1, row("track", "", |server, line| { server.track = Some(line.only()?.clone()); Ok(()) }, "`check`, `check_port`, `check_address`", "The server is asked what the other one is asked, and where; of the whole backend.")),
     with(1, missing("redir", "", "write a rule with `redirect`")),
     with(1, missing("on-marked-up", "", "sessions on a backup server go on")),

@@ -285,7 +285,7 @@ fn log_level(call: &Call<'_>) -> Result<Made, Fault> {
 fn reject(call: &Call<'_>) -> Result<Made, Fault> {
     let (refusal, note) = match call.is_http {
         true => {
-            let note = "closes without a word in HAProxy; here it is answered with 403";
+            let note = "closes without a word in HAProxy; here it is answered with 403, and `tarpit` would let it wait before; who must get no answer at all is kept out by a packet filter";
             (Value::Integer(403), Some(format!("`{}` {note}", call.name)))
         }
         false => (Value::Flag(true), None),

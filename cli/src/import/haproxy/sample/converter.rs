@@ -85,7 +85,7 @@ pub(in crate::import::haproxy) const CONVERTERS: &[Converter] = &[
     missing("sha1, digest, hmac, djb2, sdbm, wt6, xxh3, xxh32, crc32c", "`sha256`, `crc32` and `xxh64` are there"),
     missing("ub64enc, ub64dec, hex2i, be2hex, be2dec, htonl, ltime, utime, ms_ltime, ms_utime", "nothing here does the same"),
     missing("json_query, jwt_verify, jwt_header_query, jwt_payload_query, protobuf, ungrpc, fix_*, mqtt_*, aes_*, cut_crlf, distcc_*", "content is not looked at"),
-    missing("in_table, table_*", "what a stick table counts is asked by `per_source` alone"),
+    missing("in_table, table_*", "what a stick table counts is asked by `rate_limit` (requests) and `per_source` (connections and requests) alone: write one of them with the same key"),
     missing("set-var, unset-var, language, nbsrv, srv_queue, debug, capture-req, capture-res, x509_v_err_str", "nothing here does the same"),
     missing("51d.*, da-csv-conv", "devices are not looked up"),
     missing("port_only", "write `{local.port}`, or `field(2, ':')` of the authority"),

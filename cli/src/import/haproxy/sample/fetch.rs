@@ -52,7 +52,7 @@ const fn missing(name: &'static str, note: &'static str) -> Fetch {
 }
 
 const TLS: &str = "of TLS, `ssl_fc` and what is listed here is known";
-const TABLE: &str = "what a stick table counts is asked by `rate_limit` and `per_source` alone";
+const TABLE: &str = "what a stick table counts is asked by `rate_limit` (requests) and `per_source` (connections and requests) alone: write one of them with the same key";
 
 /// All that are known.
 #[rustfmt::skip] // a row to a line
