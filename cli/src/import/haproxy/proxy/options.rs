@@ -44,7 +44,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("option dontlognull", "dfl", |proxy, line| flag(proxy, line, "dontlognull"), "`dontlognull`", "Off there; here on, and in mode tcp off."),
     row("option http-ignore-probes", "dfl", |proxy, line| flag(proxy, line, "http_ignore_probes"), "`http_ignore_probes`", "Off there, on here."),
     row("option http-buffer-request", "dflb", buffer_request, "`wait_for_body`", "Of a frontend. In a backend it is not there."),
-    row("option abortonclose", "dlb", abort_on_close, "`abortonclose = \"always\"`", "Without it a client that leaves a line is noticed here in mode http; write false for 2.6's way."),
+    row("option abortonclose", "dlb", abort_on_close, "`abortonclose = \"always\"`", "Off there, as is written out; our default notices a client that leaves a line."),
     row("option allbackups", "dlb", |proxy, line| flag(proxy, line, "allbackups"), "`allbackups`", ""),
     row("option persist", "dlb", |proxy, line| flag(proxy, line, "persist"), "`persist`", ""),
     row("option tcpka", "dflb", |proxy, line| keepalive(proxy, line, &[0, 1]), "`tcp_keepalive`", ""),
@@ -82,6 +82,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
 /// What HAProxy does without a word, and we don't.
 pub(super) fn assume(keys: &mut Keys) {
     keys.assume("redispatch", false, "HAProxy's default; ours is true");
+    keys.assume("abortonclose", false, "HAProxy's default; ours is true in mode http");
     keys.assume("dontlognull", false, "HAProxy's default; ours is true");
     keys.assume("http_ignore_probes", false, "HAProxy's default; ours is true");
     keys.assume("min_body_rate", 0_u64, "HAProxy has no such limit; ours is 500 bytes per second");
