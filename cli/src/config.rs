@@ -13,6 +13,7 @@ use toml::de::DeTable;
 pub mod diagnostic;
 pub mod model;
 
+pub(crate) mod authorities;
 pub(crate) mod certificates;
 mod convert;
 mod effective;

@@ -112,9 +112,11 @@ fn the_files_of_the_book_are_fine() {
         for file in text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
             files += 1;
             let good = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/good");
-            let file = ["site.pem", "certificates"].iter().fold(file.to_owned(), |file, name| {
-                file.replace(&format!("/etc/lbctl/{name}"), &format!("{good}/{name}"))
-            });
+            let file = ["site.pem", "certificates", "clients.pem", "clients.crl"]
+                .iter()
+                .fold(file.to_owned(), |file, name| {
+                    file.replace(&format!("/etc/lbctl/{name}"), &format!("{good}/{name}"))
+                });
             let file = &file;
             let config = config::parse(file, &path).unwrap_or_else(|report| panic!("{report}{file}"));
             assert!(config.warnings.is_empty(), "{}{file}", config.warnings);

@@ -45,7 +45,7 @@ pub use self::{
     server::{Address, Place, Server, ServerAddress},
     source::Source,
     timeouts::{BackendTimeouts, FrontendTimeouts},
-    tls::{TicketSecret, Tls, TlsFiles, TlsVersion},
+    tls::{TicketSecret, Tls, TlsClients, TlsFiles, TlsVersion},
     unique_id::UniqueId,
     unix::{Owner, UnixAddress, UnixAddressError, UnixBind},
     users::{Group, User, UserList},

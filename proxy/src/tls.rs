@@ -3,6 +3,8 @@
 mod acceptor;
 mod certificate;
 mod certificates;
+mod client_certificate;
+mod clients;
 mod handshake;
 mod provider;
 mod record;
@@ -16,6 +18,8 @@ mod x509;
 pub use self::{
     certificate::{Certificate, CertificateError},
     certificates::{Certificates, Set, Shown},
+    client_certificate::ClientCertificate,
+    clients::{Authorities, AuthorityError, Clients, Revoked, authorities, revoked},
     session::{CIPHERS, CIPHERSUITES, Session},
     x509::{X509, X509Error},
 };

@@ -12,6 +12,8 @@ mod syslog;
 mod bytes;
 #[path = "tls/certificates.rs"]
 mod certificates;
+#[path = "tls/clients.rs"]
+mod clients;
 #[path = "tls/handshakes.rs"]
 mod handshakes;
 #[path = "tls/names.rs"]

@@ -13,7 +13,8 @@ pub(crate) use self::{
     proxy::{
         AbortOnClose, Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Given,
         Keepalive, Kind, Observing, OnMarkedDown, PROXY_EXTENSIONS, Page, PageSource, Pool, RetryOn, Rule,
-        Section, Server, Source, SourceSettings, Statistics, Tls, TlsCertificate, UniqueId, rules,
+        Section, Server, Source, SourceSettings, Statistics, Tls, TlsCertificate, TlsClients, UniqueId,
+        rules,
         rules::{Action, Condition, Content, Destination, SourceFrom},
     },
     track::Track,

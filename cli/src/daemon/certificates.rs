@@ -13,18 +13,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lb_proxy::{
-    config::{Tls, TlsFiles},
-    file,
-    tls::Shown,
-};
+use lb_proxy::{config::Tls, file, tls::Shown};
 use lb_vrrp::Moment;
 use tokio::task::spawn_blocking;
 
 use super::{Daemon, wake};
 use crate::{
     config::{
-        Config,
+        Config, authorities,
         certificates::{self, read},
     },
     control::{Certificate, Frontend, Problem, Timestamp},
@@ -160,7 +156,7 @@ impl Watched {
 
     /// May take its time: for a thread that may wait.
     fn look(mut self, folder: &Path) -> Self {
-        let now = stamps(&self.tls.files, folder);
+        let now = stamps(&self.tls, folder);
         let before = std::mem::replace(&mut self.seen, now);
         // Each by itself: one that somebody writes to all day keeps no other from being read.
         let paths = self.seen.keys().chain(before.keys());
@@ -214,6 +210,7 @@ impl Watched {
                 )
             }));
         }
+        wrong.extend(self.renew_authorities(folder, moving));
         self.tell(wrong);
         // As a folder is read.
         all.sort_by(|(a, one), (b, other)| (a, &one.file).cmp(&(b, &other.file)));
@@ -240,6 +237,21 @@ impl Watched {
     /// The file that the configuration gives for the key of a certificate.
     fn key_of(&self, certificate: &str) -> Option<String> {
         self.tls.files.iter().find(|files| files.certificate == certificate)?.key.clone()
+    }
+
+    /// Those of clients, all at once; what is wrong with them.
+    fn renew_authorities(&self, folder: &Path, moving: &BTreeSet<PathBuf>) -> Vec<String> {
+        let Some(asked) = &self.tls.clients else { return Vec::new() };
+        let files: Vec<_> = asked.ca_files.iter().chain(&asked.crl_files).collect();
+        if files.iter().any(|file| moving.contains(&folder.join(file))) {
+            return Vec::new();
+        }
+        let found = authorities::read(&asked.ca_files, &asked.crl_files, asked.is_required, folder);
+        if found.authorities.is_some_and(|authorities| asked.clients.replace(authorities)) {
+            tracing::info!(frontend = self.frontend, "authorities of clients are renewed");
+        }
+        let told = |(at, why): (usize, String)| Some(format!("{} {why}", files.get(at)?.escape_debug()));
+        found.wrong.into_iter().filter_map(told).collect()
     }
 
     /// What is wrong now, if anything.
@@ -363,10 +375,13 @@ fn date(at: Timestamp) -> String {
     at.to_string().chars().take(10).collect()
 }
 
-/// Of all that is read for `files`. Reads none.
-fn stamps(files: &[TlsFiles], folder: &Path) -> Stamps {
+/// Of all that is read for a listener. Reads none.
+fn stamps(tls: &Tls, folder: &Path) -> Stamps {
     let mut names = Vec::new();
-    for files in files {
+    if let Some(asked) = &tls.clients {
+        names.extend(asked.ca_files.iter().chain(&asked.crl_files).cloned());
+    }
+    for files in &tls.files {
         names.extend(files.key.clone());
         let name = &files.certificate;
         let inside = file::list(&folder.join(name)).unwrap_or_default();

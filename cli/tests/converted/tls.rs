@@ -13,6 +13,7 @@ fn asked(address: SocketAddr, options: &str) -> String {
     let mut child = Command::new("openssl")
         .args(["s_client", "-ign_eof", "-connect", &address.to_string()])
         .args(options.split(' ').filter(|option| !option.is_empty()))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/converted/certificates/clients"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -22,7 +23,9 @@ fn asked(address: SocketAddr, options: &str) -> String {
     let _ = child.stdin.take().expect("piped").write_all(get("/", &[]).as_bytes());
     let output = child.wait_with_output().expect("it ends");
     // Names of headers are as each program writes them, and in an order of its own.
-    let text = String::from_utf8_lossy(&output.stdout).to_ascii_lowercase();
+    // What it says itself may stand before an answer in the same line.
+    let text =
+        String::from_utf8_lossy(&output.stdout).to_ascii_lowercase().replace("http/1.1 ", "\nhttp/1.1 ");
     let known = ["subject=", "new, ", "alpn ", "http/1.", "x-", "get "];
     let mut lines: Vec<_> =
         text.lines().filter(|line| known.iter().any(|known| line.starts_with(known))).collect();
@@ -103,4 +106,43 @@ fn logs_say_what_was_spoken() {
     }
     let [theirs, ours] = both.lines("STATS", &get("/", &[]));
     assert_eq!((&theirs[..], &ours[..]), ("127.0.0.1 -/- 0 200", "127.0.0.1 -/- 0 200"));
+}
+
+#[test]
+fn clients_show_certificates_as_they_did() {
+    let both = Both::start("clients");
+    assert!(!both.notes.contains("not converted") && !both.notes.contains("not the same"), "{}", both.notes);
+    for own in ["", "-cert anna.pem"] {
+        both.addresses("WEB").iter().for_each(|address| drop(asked(*address, own)));
+        let [theirs, ours] = both.request_lines();
+        assert_eq!(theirs, ours);
+        assert_eq!(
+            ours.contains(" 200 1 anna /C=DE/O=Example & Sons/OU=Staff/CN=anna/emailAddress="),
+            !own.is_empty(),
+            "{ours}"
+        );
+    }
+    for version in ["-tls1_2", "-tls1_3"] {
+        for (own, names) in [
+            ("", 0),
+            ("-cert anna.pem", 2),
+            ("-cert bob.pem", 0),
+            ("-cert carl.pem", 0),
+            ("-cert other.pem", 0),
+        ] {
+            let served = |answer: &str| answer.contains("http/1.1 200");
+            let [theirs, ours] =
+                both.addresses("OTHER").map(|address| asked(address, &format!("{version} {own}")));
+            assert_eq!((served(&theirs), served(&ours)), (names > 0, names > 0), "{own}\n{theirs}\n{ours}");
+            let [theirs, ours] =
+                both.addresses("WEB").map(|address| asked(address, &format!("{version} {own}")));
+            let may_be = names > 0 || own.is_empty();
+            assert_eq!((served(&theirs), served(&ours)), (may_be, may_be), "{own}\n{theirs}\n{ours}");
+            if may_be {
+                assert_eq!(theirs, ours, "{own}");
+                assert_eq!(ours.matches("anna").count() > 2, names > 0, "{ours}");
+                assert_eq!(ours.contains("x-stranger: 1"), names == 0, "{ours}");
+            }
+        }
+    }
 }

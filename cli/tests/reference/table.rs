@@ -85,6 +85,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
 /// What else an example needs: keys of the same table, beside those that the book says must be given.
 const COMPANIONS: &[(&str, &str, &[&str])] = &[
     ("[cluster]", "sign_advertisements", &["secret_file = \"/etc/lbctl/secret\""]),
+    ("[frontend.NAME] bind.tls", "crl_file", &["ca_file = \"clients.pem\""]),
     ("[vip.NAME]", "preempt_delay", &["preempt = \"always\""]),
     ("[vip.NAME]", "unicast_addresses", &["transport = \"unicast\""]),
     ("[vip.NAME]", "password", &["version = 2"]),
@@ -146,6 +147,8 @@ const FILES: &[(&str, &str)] = &[
     ("503.html", "<p>sorry</p>"),
     ("site.pem", include_str!("../good/site.pem")),
     ("site.key", include_str!("../good/site.key")),
+    ("clients.pem", include_str!("../good/clients.pem")),
+    ("clients.crl", include_str!("../good/clients.crl")),
 ];
 
 /// A row of a table: a key and what is said of it.

@@ -15,6 +15,8 @@ const APART: &[(&str, &str)] = &[
     // A frontend and its backend have the same; tried in [defaults] and [listen.NAME].
     ("[frontend.NAME]", "mode"),
     ("[backend.NAME]", "mode"),
+    // What it is by itself goes by `ca_file`; the good and the bad files have its values.
+    ("[frontend.NAME] bind.tls", "verify"),
 ];
 
 /// A row in the table that it describes.

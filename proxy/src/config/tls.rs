@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::tls::Certificates;
+use crate::tls::{Certificates, Clients};
 
 /// How a listener speaks TLS.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Tls {
     pub certificates: Arc<Certificates>,
     /// Who asks for no name that is there is refused.
     pub strict_sni: bool,
+    /// Whose certificates clients are asked for, if they are.
+    pub clients: Option<TlsClients>,
     /// Not later than [`Self::max_version`].
     pub min_version: TlsVersion,
     /// The latest.
@@ -22,6 +24,19 @@ pub struct Tls {
     pub ciphers: Vec<&'static str>,
     /// The same for TLS 1.3 ([`crate::tls::CIPHERSUITES`]).
     pub ciphersuites: Vec<&'static str>,
+}
+
+/// What clients are to show.
+#[derive(Clone, Debug)]
+pub struct TlsClients {
+    /// Who shows none is refused.
+    pub is_required: bool,
+    /// Where the authorities are. At least one.
+    pub ca_files: Vec<String>,
+    /// Where the lists of what they have revoked are.
+    pub crl_files: Vec<String>,
+    /// What is in these files.
+    pub clients: Arc<Clients>,
 }
 
 /// Where certificates and keys are.

@@ -434,7 +434,7 @@ impl Listener {
         };
         match &self.tls {
             None => self.prepare(Connection::new(stream, peer, local, permit, self.id), begin),
-            Some(tls) => match TlsStream::new(stream, &tls.config, self.worker.record_buffers()) {
+            Some(tls) => match TlsStream::new(stream, tls, self.worker.record_buffers()) {
                 Ok(stream) => {
                     let place = self.place;
                     let begin = move |connection| begin_tls(connection, place);

@@ -152,6 +152,13 @@ impl Fetch {
             | Self::TlsVersion
             | Self::TlsCipher
             | Self::TlsResumed
+            | Self::TlsClientUsed
+            | Self::TlsClientSubject
+            | Self::TlsClientName
+            | Self::TlsClientIssuer
+            | Self::TlsClientSerial
+            | Self::TlsClientSha1
+            | Self::TlsClientSha256
             | Self::RequestScheme
             | Self::FrontendName
             | Self::BackendName

@@ -49,6 +49,13 @@ impl Wanted {
             | Fetch::TlsVersion
             | Fetch::TlsCipher
             | Fetch::TlsResumed
+            | Fetch::TlsClientUsed
+            | Fetch::TlsClientSubject
+            | Fetch::TlsClientName
+            | Fetch::TlsClientIssuer
+            | Fetch::TlsClientSerial
+            | Fetch::TlsClientSha1
+            | Fetch::TlsClientSha256
             | Fetch::RequestScheme
             | Fetch::FrontendName
             | Fetch::BackendName

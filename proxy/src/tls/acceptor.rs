@@ -10,6 +10,8 @@ use rustls::{
 };
 
 use super::{
+    Clients,
+    clients::Verifier,
     provider,
     resolver::Resolver,
     session::cipher_name,
@@ -28,6 +30,8 @@ static TICKETS: LazyLock<Option<Arc<dyn ProducesTickets>>> = LazyLock::new(|| Ti
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     pub(crate) config: Arc<ServerConfig>,
+    /// Who judges what clients show, if they are asked.
+    pub(super) clients: Option<Arc<Clients>>,
 }
 
 impl Acceptor {
@@ -44,14 +48,18 @@ impl Acceptor {
                 .filter(|(version, _)| (tls.min_version..=tls.max_version).contains(version))
                 .map(|(_, version)| version)
                 .collect();
-        let mut config = ServerConfig::builder_with_provider(with_ciphers(tls))
+        let clients = tls.clients.as_ref().map(|asked| Arc::clone(&asked.clients));
+        let config = ServerConfig::builder_with_provider(with_ciphers(tls))
             .with_protocol_versions(&versions)
-            .expect("whoever makes a configuration has checked that the smallest version is not beyond the largest")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver {
-                certificates: Arc::clone(&tls.certificates),
-                is_strict: tls.strict_sni,
-            }));
+            .expect("whoever makes a configuration has checked that the smallest version is not beyond the largest");
+        let config = match &clients {
+            Some(clients) => config.with_client_cert_verifier(Arc::new(Verifier::new(clients))),
+            None => config.with_no_client_auth(),
+        };
+        let mut config = config.with_cert_resolver(Arc::new(Resolver {
+            certificates: Arc::clone(&tls.certificates),
+            is_strict: tls.strict_sni,
+        }));
         // Who writes a list has an order in mind.
         config.ignore_client_order = !tls.ciphers.is_empty() || !tls.ciphersuites.is_empty();
         if frontend.mode == Mode::Http {
@@ -65,9 +73,9 @@ impl Acceptor {
             None => TICKETS.clone(),
         };
         if let Some(tickets) = tickets {
-            config.ticketer = Arc::new(Scoped::new(tickets, &frontend.name));
+            config.ticketer = Arc::new(Scoped::new(tickets, &frontend.name, clients.clone()));
         }
-        Self { config: Arc::new(config) }
+        Self { config: Arc::new(config), clients }
     }
 }
 

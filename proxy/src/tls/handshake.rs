@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustls::{
-    HandshakeKind, ServerConfig, SupportedCipherSuite,
+    HandshakeKind, SupportedCipherSuite,
     kernel::KernelConnection,
     server::{ServerConnectionData, UnbufferedServerConnection},
     unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus},
@@ -15,7 +15,7 @@ use rustls::{
 use tokio::net::TcpStream;
 
 use super::{
-    Session,
+    Acceptor, ClientCertificate, Clients, Session,
     record::{Opener, Sealer, whole},
     resolver,
     session::cipher_name,
@@ -59,6 +59,7 @@ impl HandshakeError {
             Self::Empty => "Connection closed during SSL handshake",
             Self::Closed | Self::Broken(_) => "Connection error during SSL handshake",
             Self::Elapsed => "Timeout during SSL handshake",
+            Self::Refused(rustls::Error::InvalidCertificate(_)) => "SSL client certificate not trusted",
             Self::NoCertificate | Self::Refused(_) => "SSL handshake failure",
         }
     }
@@ -73,6 +74,7 @@ pub(super) struct Handshake {
     shown: usize,
     outbox: Option<Buffer>,
     server_name: Option<Box<str>>,
+    clients: Option<Arc<Clients>>,
     has_begun: bool,
 }
 
@@ -97,9 +99,19 @@ enum Step {
 }
 
 impl Handshake {
-    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, HandshakeError> {
-        let connection = UnbufferedServerConnection::new(config).map_err(HandshakeError::Refused)?;
-        Ok(Self { connection, inbox: None, shown: 0, outbox: None, server_name: None, has_begun: false })
+    pub(super) fn new(acceptor: &Acceptor) -> Result<Self, HandshakeError> {
+        let connection =
+            UnbufferedServerConnection::new(Arc::clone(&acceptor.config)).map_err(HandshakeError::Refused)?;
+        let clients = acceptor.clients.clone();
+        Ok(Self {
+            connection,
+            inbox: None,
+            shown: 0,
+            outbox: None,
+            server_name: None,
+            clients,
+            has_begun: false,
+        })
     }
 
     /// Goes on as far as it can; ready when the handshake is over. What is left can be turned into a [`Shaken`].
@@ -247,12 +259,18 @@ impl Handshake {
 
     /// The keys, and what was agreed on.
     pub(super) fn finish(self) -> Result<Shaken, HandshakeError> {
-        let Self { connection, inbox, server_name, .. } = self;
+        let Self { connection, inbox, server_name, clients, .. } = self;
         let agreed = |what| HandshakeError::Refused(rustls::Error::General(what));
         let suite: SupportedCipherSuite =
             connection.negotiated_cipher_suite().ok_or_else(|| agreed("no cipher was agreed on".into()))?;
         let version = suite.version().version;
         let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        let chain = connection.peer_certificates().unwrap_or_default();
+        if let (Some(clients), true) = (&clients, is_resumed) {
+            // Nobody has looked at it since: it may have expired.
+            clients.judge(chain).map_err(HandshakeError::Refused)?;
+        }
+        let client = chain.first().and_then(|own| ClientCertificate::read(own)).map(Box::new);
         let (secrets, keys) =
             connection.dangerous_into_kernel_connection().map_err(HandshakeError::Refused)?;
         let (Some(opener), Some(sealer)) = (Opener::new(version, secrets.rx), Sealer::new(suite, secrets.tx))
@@ -264,6 +282,7 @@ impl Handshake {
             version: if suite.tls13().is_some() { "TLSv1.3" } else { "TLSv1.2" },
             cipher: cipher_name(suite.suite()),
             is_resumed,
+            client,
         };
         Ok(Shaken { keys, opener, sealer, inbox, session })
     }

@@ -2,6 +2,8 @@
 
 use rustls::CipherSuite;
 
+use super::ClientCertificate;
+
 /// See the module.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Session {
@@ -13,6 +15,8 @@ pub struct Session {
     pub cipher: &'static str,
     /// It went on from an earlier one.
     pub is_resumed: bool,
+    /// What the client has shown, in this handshake or in the one that it goes on from.
+    pub client: Option<Box<ClientCertificate>>,
 }
 
 /// Of TLS 1.3, by OpenSSL's name.

@@ -10,15 +10,14 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use rustls::{ProtocolVersion, ServerConfig, kernel::KernelConnection, server::ServerConnectionData};
+use rustls::{ProtocolVersion, kernel::KernelConnection, server::ServerConnectionData};
 use tokio::net::TcpStream;
 
 use super::{
-    Session,
+    Acceptor, Session,
     handshake::{Handshake, HandshakeError, Shaken},
     record::{Content, Opener, Refused, Sealer, whole},
 };
@@ -80,10 +79,10 @@ struct Opened {
 impl TlsStream {
     pub(crate) fn new(
         socket: TcpStream,
-        config: &Arc<ServerConfig>,
+        acceptor: &Acceptor,
         buffers: &Rc<BufferPool>,
     ) -> Result<Self, HandshakeError> {
-        let state = State::Shaking(Box::new(Handshake::new(Arc::clone(config))?));
+        let state = State::Shaking(Box::new(Handshake::new(acceptor)?));
         Ok(Self {
             socket,
             buffers: Rc::clone(buffers),

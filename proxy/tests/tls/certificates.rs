@@ -37,6 +37,7 @@ pub(crate) fn several(certificates: Vec<Certificate>) -> Tls {
         files: vec![TlsFiles { certificate: "site.pem".into(), key: None, names: None }],
         certificates: Arc::new(Certificates::new(certificates.into_iter().map(shown).collect())),
         strict_sni: false,
+        clients: None,
         min_version: TlsVersion::Tls12,
         max_version: TlsVersion::Tls13,
         ciphers: Vec::new(),

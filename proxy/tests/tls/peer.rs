@@ -7,11 +7,14 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
-    SupportedProtocolVersion,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    ClientConfig, ClientConnection, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme,
+    StreamOwned, SupportedProtocolVersion,
+    client::{
+        WantsClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
     version::{TLS12, TLS13},
 };
 
@@ -60,11 +63,24 @@ impl ServerCertVerifier for Anybody {
 
 /// What a client of this version says.
 pub(crate) fn client(version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    Arc::new(trusting(version).with_no_client_auth())
+}
+
+/// The same, with a certificate of its own.
+pub(crate) fn client_with(
+    version: &'static SupportedProtocolVersion,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Arc<ClientConfig> {
+    Arc::new(trusting(version).with_client_auth_cert(chain, key).unwrap())
+}
+
+fn trusting(version: &'static SupportedProtocolVersion) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = aws_lc_rs::default_provider();
     let builder = ClientConfig::builder_with_provider(Arc::new(provider.clone()));
     let verifier = Arc::new(Anybody(provider));
     let builder = builder.with_protocol_versions(&[version]).unwrap();
-    Arc::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    builder.dangerous().with_custom_certificate_verifier(verifier)
 }
 
 /// Connects and asks for `name`; the handshake happens with the first byte.

@@ -8,12 +8,12 @@ use std::{
 };
 
 use lb_proxy::{
-    config::{Tls, TlsFiles, TlsVersion},
-    tls::{Certificates, Shown, X509},
+    config::{Tls, TlsClients, TlsFiles, TlsVersion},
+    tls::{Certificates, Clients, Shown, X509},
 };
 
 use crate::config::{
-    certificates,
+    authorities, certificates,
     diagnostic::{Report, Span},
     raw,
     reader::At,
@@ -61,14 +61,57 @@ pub(super) fn convert(raw: &raw::Tls, folder: &Path, report: &Report<'_>) -> Opt
             report.warning(entry.file.span, format!("\"{file}\" is shown to no client: {why}"));
         }
     }
+    let clients = match &raw.clients {
+        Some(asked) => Some(clients(asked, folder, report)?),
+        None => None,
+    };
     Some(Tls {
         files,
         certificates: Arc::new(certificates),
         strict_sni: raw.strict_sni,
+        clients,
         min_version,
         max_version,
         ciphers: names(&raw.ciphers),
         ciphersuites: names(&raw.ciphersuites),
+    })
+}
+
+/// The authorities of clients, out of their files.
+fn clients(raw: &raw::TlsClients, folder: &Path, report: &Report<'_>) -> Option<TlsClients> {
+    let names = |files: &[At<String>]| files.iter().map(|at| at.value.clone()).collect::<Vec<_>>();
+    let (ca_files, crl_files) = (names(&raw.ca_files), names(&raw.crl_files));
+    if ca_files.is_empty() {
+        return None;
+    }
+    let authorities = if report.has_certificates() {
+        let found = authorities::read(&ca_files, &crl_files, raw.is_required, folder);
+        found.paths.iter().for_each(|path| report.note_file(path));
+        let all: Vec<_> = raw.ca_files.iter().chain(&raw.crl_files).collect();
+        for (at, why) in found.wrong {
+            if let Some(file) = all.get(at) {
+                report.error(file.span, format!("\"{}\" {why}", file.value.escape_debug()));
+            }
+        }
+        let now = SystemTime::now();
+        for (at, _) in found.ends.iter().filter(|(_, end)| *end < now) {
+            if let Some(file) = raw.crl_files.get(*at) {
+                let name = file.value.escape_debug();
+                let message = format!(
+                    "\"{name}\" is out of date: its authority has promised a newer list, and no client is taken until that is here"
+                );
+                report.stale(file.span, message);
+            }
+        }
+        found.authorities?
+    } else {
+        lb_proxy::tls::Authorities::none(raw.is_required)
+    };
+    Some(TlsClients {
+        is_required: raw.is_required,
+        ca_files,
+        crl_files,
+        clients: Arc::new(Clients::new(authorities)),
     })
 }
 

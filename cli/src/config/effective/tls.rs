@@ -21,8 +21,23 @@ pub(super) fn write(tls: &Tls) -> String {
         }
     };
     let ciphers = ciphers("ciphers", &tls.ciphers) + &ciphers("ciphersuites", &tls.ciphersuites);
+    let clients = match &tls.clients {
+        None => ", verify = \"none\"".to_owned(),
+        Some(asked) => {
+            let files = |key: &str, files: &[String]| match files {
+                [] => String::new(),
+                files => format!(", {key} = {}", list(files.iter().map(|file| quoted(file)))),
+            };
+            let verify = if asked.is_required { "required" } else { "optional" };
+            format!(
+                ", verify = \"{verify}\"{}{}",
+                files("ca_file", &asked.ca_files),
+                files("crl_file", &asked.crl_files)
+            )
+        }
+    };
     format!(
-        "{{ {certificates}, strict_sni = {strict}, min_version = \"{low}\", max_version = \"{high}\"{ciphers} }}"
+        "{{ {certificates}, strict_sni = {strict}{clients}, min_version = \"{low}\", max_version = \"{high}\"{ciphers} }}"
     )
 }
 

@@ -30,7 +30,7 @@ pub(crate) use self::{
     server::{Given, Server},
     source::{Source, SourceSettings, interface},
     statistics::Statistics,
-    tls::{Tls, TlsCertificate},
+    tls::{Tls, TlsCertificate, TlsClients},
     unique_id::UniqueId,
 };
 

@@ -31,6 +31,8 @@ pub(super) struct Global {
     pub(super) bind_tls: Tls,
     /// `crt-base`
     pub(super) certificates: String,
+    /// `ca-base`
+    pub(super) authorities: String,
     pub(super) nosplice: Option<Span>,
     /// `tune.comp.maxlevel`
     pub(super) compression_level: Option<u64>,
@@ -111,7 +113,7 @@ pub(super) const ROWS: &[Row<Global>] = &[
     missing("maxsslconn, maxsslrate", "", "write `maxconn` of the frontend, and `per_source`"),
     row("crt-base", "", |global, line| { global.certificates = line.only()?.text.clone(); Ok(()) }, "`tls`", "It is put before the names of certificates."),
     needless("key-base", "", "a key is found beside its certificate"),
-    needless("ca-base", "", "clients and servers are not asked for certificates"),
+    row("ca-base", "", |global, line| { global.authorities = line.only()?.text.clone(); Ok(()) }, "`tls.ca_file`", "It is put before the names of authorities and of what they have revoked."),
     missing("issuers-chain-path", "", "write the certificates of a chain behind their own, in one file"),
     missing("set-var, set-var-fmt", "", "there are no variables of the process; write the value"),
     row("maxcompcpuusage", "", compression_cpu, "`compression_cpu`", "Without compression it does nothing."),

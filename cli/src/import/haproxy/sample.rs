@@ -136,7 +136,10 @@ impl Sample {
         {
             return converter::of_scheme(texts, rest, scene);
         }
-        let mut sample = fetch::fetch(written)?;
+        let (mut sample, made) = match fetch::hexadecimal(written) {
+            Some(found) => found,
+            None => (fetch::fetch(written)?, 0),
+        };
         if written.is_counted() {
             let why = format!(
                 "`{}` of all lines of that name, as HAProxy counts: it stands in our file with the values of the last line, which is the same where there is one line",
@@ -152,7 +155,7 @@ impl Sample {
             );
             scene.inexact.borrow_mut().push((None, why));
         }
-        let mut converters = written.converters.as_slice();
+        let mut converters = &written.converters[made..];
         while let [first, rest @ ..] = converters {
             let taken = converter::convert(&mut sample, first, rest, scene)?;
             converters = &rest[taken..];
@@ -418,6 +421,8 @@ mod tests {
             ("src,sha2(256),hex", "{client.ip|sha256|upper}"),
             ("src,sha2(256),hex,lower", "{client.ip|sha256|upper|lower}"),
             ("path,hex", "{request.path|hex|upper}"),
+            ("ssl_c_s_dn(CN)", "{tls.client.name}"),
+            ("ssl_c_der,sha2(256),hex,lower", "{tls.client.sha256|lower}"),
             ("str(a{b}),upper", "A{{B}}"),
             ("int(5)", "5"),
             ("date,http_date", "{time.http}"),
@@ -440,7 +445,8 @@ mod tests {
             "src,nothing",
             "hdr",
             "src(",
-            "ssl_c_s_dn(cn)",
+            "ssl_c_s_dn(cn,2)",
+            "ssl_c_serial",
             "rand(0)",
             "var(x)",
             "var(proc.x)",

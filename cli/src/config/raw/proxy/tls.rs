@@ -12,10 +12,19 @@ use crate::config::reader::{At, Fields, Value};
 pub(crate) struct Tls {
     pub(crate) certificates: Vec<TlsCertificate>,
     pub(crate) strict_sni: bool,
+    pub(crate) clients: Option<TlsClients>,
     pub(crate) min_version: Option<At<TlsVersion>>,
     pub(crate) max_version: Option<At<TlsVersion>>,
     pub(crate) ciphers: Option<At<Vec<&'static str>>>,
     pub(crate) ciphersuites: Option<At<Vec<&'static str>>>,
+}
+
+/// What clients are to show.
+#[derive(Debug)]
+pub(crate) struct TlsClients {
+    pub(crate) is_required: bool,
+    pub(crate) ca_files: Vec<At<String>>,
+    pub(crate) crl_files: Vec<At<String>>,
 }
 
 /// A file, or a folder with such files.
@@ -30,6 +39,7 @@ pub(crate) struct TlsCertificate {
 const EXPECTED: &str = "the path of a certificate with its key, as in \"site.pem\", or { certificate = \"site.crt\", key = \"site.key\" }";
 const CERTIFICATE: &str = "the path of a file in PEM, as in \"site.pem\"";
 const KEY: &str = "the path of a file in PEM, as in \"site.key\"";
+const AUTHORITIES: &str = "the path of a file in PEM, as in \"clients.pem\"";
 const NAME: &str = "a name that clients ask for, as in \"www.example.com\" or \"*.example.com\"";
 
 impl Tls {
@@ -39,6 +49,7 @@ impl Tls {
             return Some(Self {
                 certificates,
                 strict_sni: false,
+                clients: None,
                 min_version: None,
                 max_version: None,
                 ciphers: None,
@@ -65,6 +76,7 @@ impl Tls {
         let tls = Self {
             certificates,
             strict_sni: fields.boolean("strict_sni").is_some_and(|strict| strict.value),
+            clients: TlsClients::read(&fields),
             min_version: fields.choice("min_version", &versions),
             max_version: fields.choice("max_version", &versions),
             ciphers: names(&fields, "ciphers", &CIPHERS),
@@ -72,6 +84,42 @@ impl Tls {
         };
         fields.finish(|_| None);
         Some(tls)
+    }
+}
+
+impl TlsClients {
+    /// `None` where nobody is asked.
+    fn read(fields: &Fields<'_>) -> Option<Self> {
+        let files = |key: &'static str| {
+            let Some(value) = fields.value(key) else { return Vec::new() };
+            if value.is_empty_list() {
+                value.mismatch(AUTHORITIES);
+            }
+            value.one_or_list().iter().filter_map(|value| value.string(AUTHORITIES)).collect::<Vec<_>>()
+        };
+        let choices = [("none", None), ("optional", Some(false)), ("required", Some(true))];
+        let verify = fields.choice("verify", &choices);
+        let (ca_files, crl_files) = (files("ca_file"), files("crl_file"));
+        let ca = fields.value("ca_file");
+        match (verify, ca) {
+            (Some(At { value: Some(_), span }), None) => {
+                let message =
+                    "verify needs the authorities whose certificates are taken: ca_file = \"clients.pem\"";
+                fields.report.error(span, message);
+                None
+            }
+            (Some(At { value: Some(is_required), .. }), Some(_)) => {
+                Some(Self { is_required, ca_files, crl_files })
+            }
+            (None, Some(_)) => Some(Self { is_required: true, ca_files, crl_files }),
+            (Some(At { value: None, .. }) | None, ca) => {
+                for value in ca.into_iter().chain(fields.value("crl_file")) {
+                    let message = "has no effect: clients are asked for certificates by verify = \"required\" or \"optional\" and a ca_file";
+                    fields.report.warning(value.span, message);
+                }
+                None
+            }
+        }
     }
 }
 

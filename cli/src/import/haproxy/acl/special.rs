@@ -44,6 +44,7 @@ pub(super) fn special(test: &Test) -> Result<Option<Cond>, Fault> {
     Ok(Some(match name {
         "req.ssl_hello_type" | "req_ssl_hello_type" => client_hello(test)?,
         "ssl_fc" => secure(test)?,
+        "ssl_c_used" => flag(test, Cond::named("value", "{tls.client.used}", vec![Value::text("1")]))?,
         "ssl_fc_is_resumed" => flag(test, Cond::named("value", "{tls.resumed}", vec![Value::text("1")]))?,
         "ssl_fc_has_sni" => flag(test, Cond::named("value", "{tls.sni}", vec![Value::Flag(true)]))?,
         "req.hdr_cnt" | "hdr_cnt" | "req.fhdr_cnt" | "res.hdr_cnt" | "shdr_cnt" | "res.fhdr_cnt" => {

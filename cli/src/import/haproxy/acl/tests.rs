@@ -223,7 +223,7 @@ fn what_has_no_counterpart_says_why() {
         ("if { path_reg ( }", Side::Request, "can't be used"),
         ("if { path_reg (?=a) }", Side::Request, "can't be used"),
         ("if { src www.example.com }", Side::Request, "names are not looked up"),
-        ("if { ssl_c_used }", Side::Request, "of TLS, `ssl_fc` and what is listed"),
+        ("if { ssl_c_version 3 }", Side::Request, "of TLS, `ssl_fc` and what is listed"),
         ("if { src_conn_rate lt 10 }", Side::Request, "whether it is more than a number"),
         ("if { src_conn_cnt gt 10 }", Side::Request, "stick table"),
         ("if { http_auth_group(staff) }", Side::Request, "groups behind it"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::World;
 use crate::{
-    config::certificates,
+    config::{authorities, certificates},
     import::{
         document::Value,
         haproxy::{
@@ -56,6 +56,7 @@ pub(super) fn value(own: &Tls, world: &World<'_>) -> Result<Value, Fault> {
     if tls.strict_sni {
         keys.push(("strict_sni".to_owned(), Value::Flag(true)));
     }
+    clients(&tls, world, &mut keys)?;
     spoken(&tls, world, &mut keys)?;
     let value = if keys.is_empty() {
         certificates
@@ -66,6 +67,37 @@ pub(super) fn value(own: &Tls, world: &World<'_>) -> Result<Value, Fault> {
     let bind = Value::table([("address", Value::text("*:1")), ("tls", value.clone())]);
     fits::takes_bind(&bind, &world.options.output)?;
     Ok(value)
+}
+
+/// What clients are asked for.
+fn clients(tls: &Tls, world: &World<'_>, keys: &mut Vec<(String, Value)>) -> Result<(), Fault> {
+    let Some((is_required, span)) = tls.verify else { return Ok(()) };
+    if tls.ca_files.is_empty() {
+        let why =
+            "`verify` without a `ca-file`: no client would be taken; the listener is left out".to_owned();
+        return Err(Fault { span: Some(span), why });
+    }
+    let based =
+        |word: &Word| Path::new(&world.file.global.authorities).join(&word.text).display().to_string();
+    let ca_files: Vec<_> = tls.ca_files.iter().map(based).collect();
+    let crl_files: Vec<_> = tls.crl_file.iter().map(based).collect();
+    let words: Vec<_> = tls.ca_files.iter().chain(&tls.crl_file).collect();
+    for (at, why) in authorities::read(&ca_files, &crl_files, is_required, world.maps.folder()).wrong {
+        let message = format!(
+            "\"{}\" {why}; `lbctl check` refuses our file until that is mended",
+            shown(&words[at].text)
+        );
+        world.notes.advise(words[at].span, message);
+    }
+    let ours = |files: Vec<String>| {
+        Value::one_or_list(files.iter().map(|file| Value::Text(world.maps.ours(file))).collect())
+    };
+    keys.push(("verify".to_owned(), Value::text(if is_required { "required" } else { "optional" })));
+    keys.push(("ca_file".to_owned(), ours(ca_files)));
+    if !crl_files.is_empty() {
+        keys.push(("crl_file".to_owned(), ours(crl_files)));
+    }
+    Ok(())
 }
 
 /// Versions and ciphers.

@@ -39,6 +39,11 @@ pub(in crate::import::haproxy) struct Tls {
     pub(in crate::import::haproxy) ciphers: Option<Word>,
     pub(in crate::import::haproxy) ciphersuites: Option<Word>,
     pub(in crate::import::haproxy) strict_sni: bool,
+    /// Clients are asked for certificates, and have to have one.
+    pub(in crate::import::haproxy) verify: Option<(bool, Span)>,
+    /// `ca-file`, `ca-verify-file`
+    pub(in crate::import::haproxy) ca_files: Vec<Word>,
+    pub(in crate::import::haproxy) crl_file: Option<Word>,
 }
 
 impl Tls {
@@ -56,7 +61,11 @@ impl Tls {
 
     /// Is there nothing in it?
     pub(super) fn is_empty(&self) -> bool {
-        self.certificates.is_empty() && self.lowest.is_none() && self.ciphers.is_none() && !self.strict_sni
+        self.certificates.is_empty()
+            && self.verify.is_none()
+            && self.lowest.is_none()
+            && self.ciphers.is_none()
+            && !self.strict_sni
     }
 
     /// Those that are spoken; HAProxy begins with TLS 1.2.
@@ -136,11 +145,39 @@ pub(super) fn protocols(_: &mut Parameters, directive: &Directive<'_>) -> Done {
     Ok(())
 }
 
-/// `verify none`
+/// `verify none|optional|required`
 pub(super) fn verify(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
-    if directive.only()?.text == "none" {
-        return Ok(());
+    let word = directive.only()?;
+    bind.tls.verify = match word.text.as_str() {
+        "none" => None,
+        "optional" => Some((false, directive.span)),
+        "required" => Some((true, directive.span)),
+        other => {
+            // Nobody shall get in who was to be kept out.
+            bind.is_unfit = true;
+            let why = format!("`verify {}` is not there; the listener is left out", shown(other));
+            return Err(Fault::at(word, why));
+        }
+    };
+    Ok(())
+}
+
+/// `ca-file FILE`, `ca-verify-file FILE`
+pub(super) fn authorities(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
+    let word = directive.only()?;
+    if word.text.starts_with('@') {
+        bind.is_unfit = true;
+        let why =
+            format!("`{}`: clients are judged by files alone; the listener is left out", shown(&word.text));
+        return Err(Fault::at(word, why));
     }
-    bind.is_unfit = true;
-    Err("`verify`: clients are not asked for certificates here; the listener is left out".into())
+    bind.tls.ca_files.push(word.clone());
+    Ok(())
+}
+
+/// `crt-ignore-err all`
+pub(super) fn ignored(_: &mut Parameters, directive: &Directive<'_>) -> Done {
+    let why = "a client whose certificate is wrong is refused in its handshake here, and no rule sees it; in HAProxy rules decide by `ssl_c_verify`";
+    directive.notes.differ(directive.span, why);
+    Ok(())
 }

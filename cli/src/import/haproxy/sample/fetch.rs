@@ -106,6 +106,11 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("ssl_fc_has_sni", Type::Flag, Source::Condition("tls"), "`{tls.sni}`", "Whether there is one."),
     at("ssl_fc_protocol", Type::Text, "tls.version", "`{tls.version}`", ""),
     at("ssl_fc_cipher", Type::Text, "tls.cipher", "`{tls.cipher}`", ""),
+    of("ssl_c_used", Type::Flag, Source::Special(shown_by_client), "`{tls.client.used}`", ""),
+    of("ssl_c_verify, ssl_c_err, ssl_c_ca_err, ssl_c_ca_err_depth", Type::Number, Source::Special(verified), "", "0 over TLS: a client whose certificate is wrong is refused in its handshake."),
+    of("ssl_c_s_dn", Type::Text, Source::Special(subject), "`{tls.client.subject}`, `{tls.client.name}`", "As a whole, or its `cn`."),
+    of("ssl_c_i_dn", Type::Text, Source::Special(subject), "`{tls.client.issuer}`", "As a whole."),
+    of("ssl_c_serial, ssl_c_sha1, ssl_c_der", Type::Text, Source::Special(octets), "`{tls.client.serial}`, `{tls.client.sha1}`, `{tls.client.sha256}`", "With `hex` behind it, and `ssl_c_der` with `sha2(256),hex`."),
     of("ssl_fc_is_resumed", Type::Flag, Source::Special(resumed), "`{tls.resumed}`", ""),
     of("nbsrv", Type::Number, Source::Condition(""), "`usable_below`, `monitor_uri.fail_if`", "In conditions of frontends, and in `monitor fail`."),
     at("http_auth_user", Type::Text, "request.user", "`{request.user}`", "Behind a rule with `require_auth`: one whose password was good."),
@@ -254,6 +259,56 @@ fn rand(written: &Written) -> Result<Sample, String> {
 fn secure(_: &Written) -> Result<Sample, String> {
     let functions = ["regsub('^https$', '1')", "regsub('^http$', '0')"].map(str::to_owned).to_vec();
     Ok(Sample { functions, ..plain(Base::Placeholder("request.scheme".into())) })
+}
+
+fn shown_by_client(_: &Written) -> Result<Sample, String> {
+    let functions = vec!["default('0')".to_owned()];
+    Ok(Sample { functions, ..plain(Base::Placeholder("tls.client.used".into())) })
+}
+
+/// 0, where TLS is spoken.
+fn verified(_: &Written) -> Result<Sample, String> {
+    let functions = vec!["regsub('^1$', '0')".to_owned()];
+    Ok(Sample { functions, ..plain(Base::Placeholder("tls.client.used".into())) })
+}
+
+/// `ssl_c_s_dn`, `ssl_c_s_dn(cn)`, `ssl_c_i_dn`
+fn subject(written: &Written) -> Result<Sample, String> {
+    let part = written.arguments.first().map(|part| part.to_ascii_lowercase()).unwrap_or_default();
+    let number = written.arguments.get(1).map_or("1", String::as_str);
+    let name = match (written.name.as_str(), &*part, number) {
+        ("ssl_c_s_dn", "", _) if written.arguments.len() < 2 => "tls.client.subject",
+        ("ssl_c_s_dn", "cn", "1") => "tls.client.name",
+        ("ssl_c_i_dn", "", _) if written.arguments.len() < 2 => "tls.client.issuer",
+        (name, ..) => {
+            return Err(format!(
+                "`{name}({})`: the whole of it is there, and `ssl_c_s_dn(cn)`",
+                shown(&written.arguments.join(","))
+            ));
+        }
+    };
+    Ok(plain(Base::Placeholder(name.into())))
+}
+
+fn octets(written: &Written) -> Result<Sample, String> {
+    Err(format!(
+        "`{}` is there in hexadecimal alone: `ssl_c_serial,hex`, `ssl_c_sha1,hex`, `ssl_c_der,sha2(256),hex`",
+        written.name
+    ))
+}
+
+/// Octets of a client's certificate in hexadecimal, and how many converters make them so.
+pub(super) fn hexadecimal(written: &Written) -> Option<(Sample, usize)> {
+    let converters: Vec<_> = written.converters.iter().map(|(name, _)| name.as_str()).collect();
+    let bits =
+        written.converters.first().and_then(|(_, arguments)| arguments.first()).map_or("256", String::as_str);
+    let (name, taken) = match (written.name.as_str(), &*converters) {
+        ("ssl_c_serial", ["hex", ..]) => ("tls.client.serial", 1),
+        ("ssl_c_sha1", ["hex", ..]) => ("tls.client.sha1", 1),
+        ("ssl_c_der", ["sha2", "hex", ..]) if bits == "256" => ("tls.client.sha256", 2),
+        _ => return None,
+    };
+    Some((plain(Base::Placeholder(name.into())), taken))
 }
 
 fn resumed(_: &Written) -> Result<Sample, String> {
