@@ -155,19 +155,32 @@ fn settings(groups: Vec<GroupConfig>, page: &Page, runtime_dir: &Path) -> Settin
     }
 }
 
-/// From the socket into the driver, until the daemon closes it.
+/// From the socket into the driver, until the daemon is gone, and none is there that was before it.
 async fn listen(link: Rc<Link>, outbox: Rc<Outbox>, mut packet: Vec<u8>, commands: UnboundedSender<Command>) {
-    while let Some((message, descriptors)) = link.receive(&mut packet).await {
+    loop {
+        let (message, descriptors) = tokio::select! {
+            received = link.receive(&mut packet) => match received {
+                Some(received) => received,
+                None if take_back(&link, &outbox) => continue,
+                None => break,
+            },
+            () = link.fell() => {
+                if take_back(&link, &outbox) {
+                    continue;
+                }
+                break;
+            }
+            () = link.is_let_go() => continue,
+        };
         let command = match message {
             ToSpeaker::Configure { .. } => continue,
             ToSpeaker::HandOver => {
                 match link.adopt(descriptors, &commands) {
-                    Ok(before) => {
+                    Ok(()) => {
                         // The last word to the one, and the first to the other.
                         outbox.send(&FromSpeaker::HandedOver);
                         outbox.redirect(link.socket());
                         outbox.send(&FromSpeaker::Started);
-                        tokio::task::spawn_local(before.linger());
                     }
                     Err(error) => outbox.send(&FromSpeaker::NotHandedOver { why: error.to_string() }),
                 }
@@ -189,6 +202,17 @@ async fn listen(link: Rc<Link>, outbox: Rc<Outbox>, mut packet: Vec<u8>, command
         }
     }
     let _ = commands.send(Command::DaemonGone { reason: "the daemon closed its end".to_owned() });
+}
+
+/// Whether the daemon before has the speaker again.
+fn take_back(link: &Link, outbox: &Outbox) -> bool {
+    let is_back = link.take_back();
+    if is_back {
+        outbox.redirect(link.socket());
+        outbox.send(&FromSpeaker::TakenBack);
+        outbox.send(&FromSpeaker::Started);
+    }
+    is_back
 }
 
 struct ToDaemon<'a> {

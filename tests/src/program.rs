@@ -5,9 +5,16 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
 };
 
 use tempfile::TempDir;
+
+use crate::wait;
+
+/// For a machine under load to let go of a file.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A copy of our own program in a folder of its own, which can be replaced while it runs, as a package manager does it.
 #[derive(Debug)]
@@ -45,6 +52,11 @@ impl Installed {
     pub fn install(&self) {
         let fresh = self.path.with_extension("new");
         fs::copy(lbctl(), &fresh).and_then(|_| fs::rename(fresh, &self.path)).expect("a copy");
+        // A busy machine may still have it open for writing.
+        wait::until("it can be run", PATIENCE, || {
+            let ran = Command::new(&self.path).arg("--version").output();
+            ran.is_ok_and(|output| output.status.success()).then_some(())
+        });
     }
 
     /// Puts a script of the shell there.

@@ -70,9 +70,18 @@ impl Scene {
     /// # Panics
     /// As `test` does.
     pub fn unless_starved(options: &Options, test: impl Fn(&Self)) {
+        Self::unless_starved_anew(|| ((), options.clone()), |scene, ()| test(scene));
+    }
+
+    /// The same with what is made for each run, and options for that.
+    ///
+    /// # Panics
+    /// As `test` does.
+    pub fn unless_starved_anew<T>(make: impl Fn() -> (T, Options), test: impl Fn(&Self, &T)) {
         for attempt in 1..=ATTEMPTS {
-            let scene = Self::ready(options);
-            let Err(failure) = panic::catch_unwind(AssertUnwindSafe(|| test(&scene))) else { return };
+            let (made, options) = make();
+            let scene = Self::ready(&options);
+            let Err(failure) = panic::catch_unwind(AssertUnwindSafe(|| test(&scene, &made))) else { return };
             let signs = scene.signs_of_starvation();
             if signs.is_empty() || attempt == ATTEMPTS {
                 panic::resume_unwind(failure);

@@ -12,7 +12,7 @@ use lb_tests::{
     scene::{Scene, slower},
     wait,
 };
-use lbctl::lab::{LoadOptions, Options};
+use lbctl::lab::{How, LoadOptions, Options};
 use serde_json::Value;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -179,44 +179,44 @@ fn process_whose_end_would_be_taken_for_that_of_lbctl_is_not_succeeded() {
 /// Alone on a machine, a proxy whose next process dies loses nothing. In a pair there is more to be lost: the hello's socket and the
 /// speaker are the next process's by then.
 #[test]
-fn next_process_that_dies_in_a_pair_leaves_one_holder_and_the_one_before_in_charge() {
-    let program = Installed::default();
-    Scene::unless_starved(
-        &Options::default().configuration(&slower("1s")).program(program.path()),
-        |scene| {
-            program.install();
-            let holder = scene.holder();
-            scene.wait_until_other_is_ready(&holder);
-            let read = scene.record().unwrap().len();
-            let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
-            wait::until("clients are served", LONG, || (load.report().ok() > 100).then_some(()));
-            let is_refused = |why: &str| {
-                let before = scene.status_of(&holder)["pid"].clone();
-                let said = scene.refused(&holder, &["upgrade"], 1);
-                assert!(said.contains(why), "{said}");
-                wait::until("the one before goes on", LONG, || {
-                    let status = scene.status_of(&holder);
-                    (status["pid"] == before && status["problems"] == serde_json::json!([])).then_some(())
-                });
-            };
-            // Once it has everything but the speaker, and wants none.
-            install_impostor(&program, HELLO, Some(READY));
-            is_refused("the new process wants no speaker");
-            assert_eq!(order::claims(scene, read), 0, "the address was never away");
-            let report = load.stop().unwrap();
-            assert_eq!(report.failures(), Default::default(), "of {}", report.total());
-
-            install_dying(&program);
+fn next_process_that_dies_in_a_pair_gives_everything_back_and_no_address_moves() {
+    let make = || {
+        let program = Installed::default();
+        let options = Options::default().configuration(&slower("1s")).program(program.path());
+        (program, options)
+    };
+    Scene::unless_starved_anew(make, |scene, program| {
+        let holder = scene.holder();
+        scene.wait_until_other_is_ready(&holder);
+        let read = scene.record().unwrap().len();
+        let load = scene.clients();
+        let is_refused = |why: &str| {
+            let before = scene.status_of(&holder)["pid"].clone();
+            let said = scene.refused(&holder, &["upgrade"], 1);
+            assert!(said.contains(why), "{said}");
+            wait::until("the one before goes on", LONG, || {
+                let status = scene.status_of(&holder);
+                (status["pid"] == before && status["problems"] == serde_json::json!([])).then_some(())
+            });
+        };
+        // Once it has everything but the speaker, and wants none; and once it has that as well, which comes back.
+        install_impostor(program, HELLO, Some(READY));
+        is_refused("the new process wants no speaker");
+        let report = load.stop().unwrap();
+        assert_eq!(report.failures(), Default::default(), "of {}", report.total());
+        // What such a process had taken from the queues ends with it, so nobody asks for anything here.
+        install_dying(program);
+        for _ in 0..3 {
             is_refused("the new process ended (signal: 9 (SIGKILL))");
-            let holder_now = scene.holder();
-            assert!([holder.as_str(), other(&holder)].contains(&holder_now.as_str()));
-            scene.wait_until_all_ready().unwrap();
-            scene.wait_for_answer();
-            // It can be succeeded as before, and given the address.
-            program.install();
-            scene.done(&holder, &["upgrade", "--json"]);
-            scene.give_to(&holder);
-            scene.wait_for_answer();
-        },
-    );
+        }
+        let log = scene.log(&holder, "lbctl").unwrap();
+        assert_eq!(log.matches("the speaker is this process's again").count(), 3, "{log}");
+        assert_eq!(order::claims(scene, read), 0, "the address was never away");
+        // It can be given away again, and is its keeper as it was before.
+        program.install();
+        scene.done(&holder, &["upgrade", "--json"]);
+        assert_eq!(order::claims(scene, read), 0, "the address was never away");
+        scene.fail(&holder, How::Kill).unwrap();
+        scene.wait_until_held_by(other(&holder), LONG).unwrap();
+    });
 }

@@ -80,6 +80,7 @@ impl Daemon {
             FromSpeaker::Log { .. }
             | FromSpeaker::Reconfigured
             | FromSpeaker::HandedOver
+            | FromSpeaker::TakenBack
             | FromSpeaker::NotHandedOver { .. }
             | FromSpeaker::Stopped => {}
         }

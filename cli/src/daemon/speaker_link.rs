@@ -74,6 +74,7 @@ enum Order {
     PeerReappeared,
     Reconfigure { groups: Vec<GroupConfig>, done: oneshot::Sender<()> },
     HandOver { ends: Ends, done: oneshot::Sender<Result<u32, String>> },
+    TakeBack { done: oneshot::Sender<()> },
     Shutdown { reason: String, done: oneshot::Sender<()> },
 }
 
@@ -189,8 +190,8 @@ impl SpeakerHandle {
         let _ = ended.await;
     }
 
-    /// Gives the speaker to another daemon, which has the other `ends`; returns its process number. The link has ended
-    /// then.
+    /// Gives the speaker to another daemon, which has the other `ends`; returns its process number. It is given for good once
+    /// the last clone is dropped; until then [`Self::take_back`] has it again.
     ///
     /// # Errors
     /// It could not take them, and goes on; or it did not answer: it was killed then, and another one is started.
@@ -198,6 +199,13 @@ impl SpeakerHandle {
         let (done, ended) = oneshot::channel();
         self.order(Order::HandOver { ends, done });
         ended.await.unwrap_or_else(|_| Err("there is no speaker".to_owned()))
+    }
+
+    /// The other daemon has ended: is the speaker this one's again? If not, the link has ended.
+    pub(super) async fn take_back(&self) -> bool {
+        let (done, back) = oneshot::channel();
+        self.order(Order::TakeBack { done });
+        back.await.is_ok()
     }
 
     /// Resigns in the ordinary way and ends the speaker; returns when its process is gone. A speaker that takes longer

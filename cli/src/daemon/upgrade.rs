@@ -3,10 +3,11 @@
 //! ```text
 //! begin ──▶ Ready: the next process accepts ──▶ SpeakerGiven ──▶ Taken: it is in charge ──▶ this one retires
 //!   │          │                                   │               │
-//!   └──────────┴───── refused: the next process is ended ◀─────────┘ everything as before, but after SpeakerGiven for the speaker
+//!   └──────────┴───── refused: the next process is ended ◀─────────┘ everything as before
 //! ```
-//! A speaker that was given away ends with the process that it was given to: it resigns, and another one starts as a Backup. A stop
-//! that is wanted from Ready on waits for what comes of the upgrade.
+//! A speaker that was given away comes back when the process that it was given to ends before it is in charge. One that does not (it was
+//! replaced there, or has ended) resigns, and another one starts as a Backup. A stop that is wanted from Ready on waits for what
+//! comes of the upgrade.
 //!
 //! The listening sockets, the control socket and the speaker go over as they are, so nobody outside notices: no
 //! connection is lost, and the election goes on. [`before`] is the other half.
@@ -23,7 +24,7 @@ use std::{io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
 use lb_vrrp::Moment;
 use rustix::process::Signal;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 pub(super) use self::retirement::Retirement;
 use self::{
@@ -37,10 +38,11 @@ use super::{
     neighbours::boot_id,
     orders,
     pid_file::PidFile,
+    speaker_link::SpeakerHandle,
     stop::{self, Patience},
     systemd, wake,
 };
-use crate::{control::UpgradeReport, process::Process};
+use crate::{control::UpgradeReport, process::Process, speaker::protocol::FromSpeaker};
 
 /// Why nothing has changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,6 +75,8 @@ pub(super) struct Upgrade {
     session: Option<KnownSession>,
     /// The next process is being given what there is but once: it can't be called off any more.
     is_past_recall: bool,
+    /// It has the speaker, and this process what it needs to have it again.
+    lent: Option<(SpeakerHandle, mpsc::Receiver<FromSpeaker>)>,
     /// What to stop is settled when this is over.
     pub(super) stops: Vec<stop::Request>,
 }
@@ -90,6 +94,8 @@ pub(super) enum Step {
     /// The speaker, if there is one, has another daemon.
     SpeakerGiven(Result<Option<u32>, String>),
     Taken(Box<Result<Next, Refused>>),
+    /// The next process is not in charge, because of that, and has ended; whether the speaker is back.
+    Back(bool, Refused),
 }
 
 impl Daemon {
@@ -104,6 +110,7 @@ impl Daemon {
                     hello: None,
                     session: None,
                     is_past_recall: false,
+                    lent: None,
                     stops: Vec::new(),
                 });
                 let proxy = Arc::clone(&self.proxy);
@@ -182,7 +189,7 @@ impl Daemon {
                 let next = upgrade.next.take();
                 match (given, next) {
                     (Ok(speaker), Some(next)) => {
-                        (self.speaker, self.from_speaker) = (None, None);
+                        upgrade.lent = self.speaker.take().zip(self.from_speaker.take());
                         self.earlier.leave_to_next();
                         let groups = self.groups.iter().map(Group::known).collect();
                         let drained = self.drained.clone();
@@ -206,8 +213,24 @@ impl Daemon {
             }
             Step::Taken(taken) => match *taken {
                 Ok(next) => self.succeed(now, upgrade, next),
-                Err(refused) => self.refuse_upgrade(now, upgrade, refused),
+                Err(refused) => {
+                    let Some(speaker) = upgrade.lent.as_ref().map(|(speaker, _)| speaker.clone()) else {
+                        return self.refuse_upgrade(now, upgrade, refused);
+                    };
+                    self.upgrade = Some(upgrade);
+                    self.upgrade_step(async move { Step::Back(speaker.take_back().await, refused) });
+                }
             },
+            Step::Back(is_back, refused) => {
+                if let Some((speaker, reports)) = upgrade.lent.take().filter(|_| is_back) {
+                    tracing::info!("the speaker is this process's again");
+                    (self.speaker, self.from_speaker) = (Some(speaker), Some(reports));
+                    for group in &mut self.groups {
+                        group.told = None;
+                    }
+                }
+                self.refuse_upgrade(now, upgrade, refused);
+            }
         }
     }
 
@@ -270,7 +293,7 @@ impl Daemon {
         }
         if self.speaker.is_none() && !self.groups.is_empty() {
             tracing::warn!(
-                "the speaker was the new process's by then and ended with it: the addresses may move"
+                "the speaker was the new process's by then and does not come back: the addresses may move"
             );
             self.start_speaker(None)?;
         }

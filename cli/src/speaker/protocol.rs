@@ -87,8 +87,11 @@ pub enum FromSpeaker {
         /// What, where, what to do.
         text: String,
     },
-    /// The answer to `HandOver`: from now on it listens to the other daemon alone.
+    /// The answer to `HandOver`: from now on it listens to the other daemon alone. A daemon that keeps its end gets the speaker back if
+    /// the other one ends.
     HandedOver,
+    /// The other daemon has ended: the speaker listens to this one again.
+    TakenBack,
     /// The other answer to `HandOver`: it still listens to this daemon.
     NotHandedOver {
         /// Why.

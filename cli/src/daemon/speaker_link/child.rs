@@ -157,6 +157,11 @@ impl Child {
         let _ = self.process.kill();
     }
 
+    /// Closes this end of the conversation.
+    pub(super) fn let_go(self) -> SpeakerProcess {
+        self.process
+    }
+
     /// Waits until the kernel has taken it down.
     pub(super) async fn ended(&mut self) {
         self.process.ended().await;

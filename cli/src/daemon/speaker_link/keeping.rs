@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use lb_vrrp::Moment;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
@@ -26,6 +26,9 @@ const START_LIMIT: Duration = Duration::from_secs(15);
 
 /// For the speaker to take the ends of its link to another daemon.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
+
+/// For the speaker to come back from a daemon that has ended.
+const TAKE_BACK_LIMIT: Duration = Duration::from_secs(1);
 
 /// For an orderly end; the lease of the addresses is over by then.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
@@ -131,7 +134,6 @@ impl Keeper {
 
     /// Talks with one speaker until it ends.
     async fn attend(&mut self, mut child: Child) -> Outcome {
-        let pid = child.pid();
         let outcome = self.converse(&mut child).await;
         if let Outcome::Lost(_) = outcome {
             for message in child.last_words() {
@@ -151,13 +153,11 @@ impl Keeper {
         if !matches!(outcome, Outcome::HandedOver) {
             child.kill();
         }
-        tokio::spawn(async move { child.ended().await });
+        // Whoever was given it knows by the closed end that it is theirs for good.
+        let mut process = child.let_go();
+        tokio::spawn(async move { process.ended().await });
         if let Some((_, done)) = self.handing_over.take() {
-            let taken = match outcome {
-                Outcome::HandedOver => pid.ok_or_else(|| "the speaker has ended".to_owned()),
-                _ => Err("the speaker does not answer".to_owned()),
-            };
-            let _ = done.send(taken);
+            let _ = done.send(Err("the speaker does not answer".to_owned()));
         }
         outcome
     }
@@ -194,7 +194,11 @@ impl Keeper {
                             look = look_every(watch.period());
                         }
                         if matches!(message, FromSpeaker::HandedOver) {
-                            return Outcome::HandedOver;
+                            if !self.lend(child).await {
+                                return Outcome::HandedOver;
+                            }
+                            self.repeat_readiness(child);
+                            continue;
                         }
                         if let FromSpeaker::NotHandedOver { why } = &message
                             && let Some((_, done)) = self.handing_over.take()
@@ -250,6 +254,39 @@ impl Keeper {
         }
     }
 
+    /// Another daemon has the speaker, and this one keeps its end: true when the speaker is back, false when it is not wanted any
+    /// more, or does not come.
+    async fn lend(&mut self, child: &mut Child) -> bool {
+        if let Some((_, done)) = self.handing_over.take() {
+            let _ = done.send(child.pid().ok_or_else(|| "the speaker has ended".to_owned()));
+        }
+        let (mut wanted, mut is_back) = (None, false);
+        let limit = sleep(Duration::MAX);
+        tokio::pin!(limit);
+        while self.ending.is_none() {
+            tokio::select! {
+                news = child.news() => match news {
+                    News::Said(FromSpeaker::TakenBack) => is_back = true,
+                    News::Said(_) => {}
+                    News::Ended(_) => break,
+                },
+                order = self.orders.recv() => match order {
+                    Some(Order::TakeBack { done }) => {
+                        wanted = Some(done);
+                        limit.as_mut().reset(Instant::now() + TAKE_BACK_LIMIT);
+                    }
+                    order => self.take(order, None),
+                },
+                () = &mut limit => break,
+            }
+            if is_back && let Some(done) = wanted.take() {
+                let _ = done.send(());
+                return true;
+            }
+        }
+        false
+    }
+
     /// Takes orders while there is no speaker.
     async fn wait_out(&mut self, pause: Duration) {
         let over = sleep(pause);
@@ -291,6 +328,11 @@ impl Keeper {
                     Ok(()) => self.handing_over = Some((Moment::now(), done)),
                     Err(why) => drop(done.send(Err(why))),
                 }
+                return;
+            }
+            // It was not given away.
+            Some(Order::TakeBack { done }) => {
+                let _ = done.send(());
                 return;
             }
             Some(Order::Shutdown { reason, done }) => {
