@@ -12,7 +12,7 @@ use lb_tests::{
     scene::{Scene, slower},
     wait,
 };
-use lbctl::lab::{How, LoadOptions, Options};
+use lbctl::lab::{How, Options};
 use serde_json::Value;
 
 const LONG: Duration = Duration::from_secs(30);
