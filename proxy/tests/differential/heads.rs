@@ -216,7 +216,13 @@ async fn what_haproxy_refuses_is_refused_and_what_it_forwards_is_the_same() {
     let pair = Pair::start().await;
     let mut differences = String::new();
     for (case, bytes) in agreed() {
-        let [theirs, ours] = pair.both(&bytes).await;
+        let [mut theirs, mut ours] = pair.both(&bytes).await;
+        // HAProxy may see the end of the client's side before the second of two requests, and closes then.
+        for _ in 0..4 {
+            if theirs.0.len() < ours.0.len() {
+                [theirs, ours] = pair.both(&bytes).await;
+            }
+        }
         if theirs.0.is_empty() || theirs != ours {
             writeln!(differences, "{case}\n  haproxy {theirs:?}\n  lbctl   {ours:?}").unwrap();
         }
