@@ -102,8 +102,15 @@ pub(crate) fn heal(stage: &Stage, name: &str, progress: impl Fn(&str)) -> anyhow
         stage.processes.forget(holder);
     }
     stage.start_wanted(seat)?;
-    wait_until_back(stage, seat, progress)?;
-    Ok(at)
+    let back = wait_until_back(stage, seat, &progress);
+    // One that was about to end when it was looked at was not started.
+    let has_ended = |pid| seat.state().process == Some(pid) && !stage.processes.is_alive(pid);
+    if back.is_err() && process.is_some_and(has_ended) {
+        stage.start_wanted(seat)?;
+        wait_until_back(stage, seat, &progress)?;
+        return Ok(at);
+    }
+    back.map(|()| at)
 }
 
 /// Waits until the node is ready: a load balancer by its own word, a server by answering its port. A node on which the
