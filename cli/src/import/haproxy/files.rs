@@ -91,7 +91,7 @@ impl<'f> Maps<'f> {
     /// The file stays as it is, so its expressions have to mean the same. Whether it can be read is told elsewhere.
     fn is_the_same_here(&self, file: &str) -> Result<(), String> {
         let lines = self.lines(file).unwrap_or_default();
-        let keys = lines.iter().filter_map(|line| line.split_ascii_whitespace().next());
+        let keys = keys(&lines);
         let both = keys.map(|key| (key, regex::adapt(key, false)));
         match both.into_iter().find(|(key, ours)| key != ours) {
             Some((key, ours)) => {
@@ -108,7 +108,7 @@ impl<'f> Maps<'f> {
             return None;
         }
         let lines = self.lines(file).unwrap_or_default();
-        let keys: Vec<&str> = lines.iter().filter_map(|line| line.split_ascii_whitespace().next()).collect();
+        let keys: Vec<&str> = keys(&lines).collect();
         let numbers: HashMap<&str, usize> =
             keys.iter().rev().enumerate().map(|(at, key)| (*key, keys.len() - at)).collect();
         keys.iter().enumerate().find_map(|(at, long)| {
@@ -130,8 +130,7 @@ impl<'f> Maps<'f> {
             Ok(lines) => lines,
             Err(why) => return Some(format!("`{word}`: whether its keys are numbers can't be told: {why}")),
         };
-        let mut keys = lines.iter().filter_map(|line| line.split_ascii_whitespace().next());
-        let key = keys.find(|key| !is_plain(key))?;
+        let key = keys(&lines).find(|key| !is_plain(key))?;
         Some(format!(
             "`{word}`: our map goes by texts, and `{}` in {file} is no number in its shortest form: write it so",
             shown(key)
@@ -145,8 +144,7 @@ impl<'f> Maps<'f> {
         }
         let lines = self.lines(file).unwrap_or_default();
         let mut seen = HashSet::new();
-        let mut keys = lines.iter().filter_map(|line| line.split_ascii_whitespace().next());
-        let key = keys.find(|key| !seen.insert(*key))?;
+        let key = keys(&lines).find(|key| !seen.insert(*key))?;
         Some(format!(
             "`{word}`: `{}` has two lines in {file}; HAProxy takes the first, and here the file is refused: take the others out",
             shown(key)
@@ -187,4 +185,9 @@ impl<'f> Maps<'f> {
         };
         Ok(lines.map(bare).collect())
     }
+}
+
+/// The keys of a map that has these lines.
+fn keys(lines: &[String]) -> impl Iterator<Item = &str> {
+    lines.iter().filter_map(|line| line.split_ascii_whitespace().next())
 }
