@@ -44,6 +44,16 @@ fn speaker(scene: &Scene, node: &str) -> String {
     scene.shell(node, command).trim().to_owned()
 }
 
+fn wait_until_another_resumes(scene: &Scene, node: &str, old: &str) {
+    wait::until("another speaker", Duration::from_secs(30), || {
+        let now = speaker(scene, node);
+        (!now.is_empty() && now != old).then_some(())
+    });
+    wait::until("it resumes", Duration::from_secs(30), || {
+        scene.log(node, "lbctl").unwrap().contains("resumed, last advertisement").then_some(())
+    });
+}
+
 #[test]
 fn election_and_clients_do_not_notice_and_the_next_process_is_as_good_a_holder() {
     // Slow enough that a busy machine starts a speaker within one and a half intervals.
@@ -83,13 +93,7 @@ fn election_and_clients_do_not_notice_and_the_next_process_is_as_good_a_holder()
         // A speaker that dies is replaced by the daemon that took it over, and resumes.
         let old = speaker(scene, &holder);
         scene.shell(&holder, &format!("kill -9 {old}"));
-        wait::until("another speaker", Duration::from_secs(30), || {
-            let now = speaker(scene, &holder);
-            (!now.is_empty() && now != old).then_some(())
-        });
-        wait::until("it resumes", Duration::from_secs(30), || {
-            scene.log(&holder, "lbctl").unwrap().contains("resumed, last advertisement").then_some(())
-        });
+        wait_until_another_resumes(scene, &holder, &old);
         assert_eq!(scene.holder(), holder);
 
         // The speaker knows the next process as it knew the first.
@@ -115,13 +119,7 @@ fn speaker_of_another_program_is_replaced_and_nothing_moves() {
             });
             program.install();
             upgrade(scene, &holder);
-            wait::until("another speaker", Duration::from_secs(30), || {
-                let now = speaker(scene, &holder);
-                (!now.is_empty() && now != old).then_some(())
-            });
-            wait::until("it resumes", Duration::from_secs(30), || {
-                scene.log(&holder, "lbctl").unwrap().contains("resumed, last advertisement").then_some(())
-            });
+            wait_until_another_resumes(scene, &holder, &old);
             assert_eq!(scene.holder(), holder);
             let report = load.stop().unwrap();
             assert_eq!(report.failed(), 0, "{report:?}");

@@ -1,6 +1,6 @@
 //! What happens to servers and proxies, as the log of their backend has it.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use lb_proxy::{
     Proxy,
@@ -62,16 +62,21 @@ async fn server_that_goes_and_comes_has_lines_in_the_words_and_with_the_importan
     assert_eq!(syslog.pending(), None);
 }
 
+/// One server, up or down after so many checks, each of which has a line.
+fn checked(address: SocketAddr, target: LogTarget, rounds: u32) -> lb_proxy::Config {
+    let mut config = config(Mode::Tcp, &[address]);
+    config.backends[0].log = vec![target];
+    config.backends[0].log_health_checks = true;
+    config.backends[0].check = Some(Check { rise: rounds, fall: rounds, ..quick_check(CheckKind::Tcp) });
+    config
+}
+
 #[tokio::test]
 async fn checks_have_lines_when_their_outcome_is_news() {
     let syslog = Syslog::start().await;
     let server = Scripted::named_at(apart(), "hello").await;
     let address = server.address;
-    let mut config = config(Mode::Tcp, &[address]);
-    config.backends[0].log = vec![local3(&syslog)];
-    config.backends[0].log_health_checks = true;
-    config.backends[0].check = Some(Check { rise: 2, fall: 2, ..quick_check(CheckKind::Tcp) });
-    let _proxy = Proxy::start(config).unwrap();
+    let _proxy = Proxy::start(checked(address, local3(&syslog), 2)).unwrap();
     let up = "<157>Health check for server back/s1 succeeded, reason: Layer4 check passed, check duration: Tms, status: ";
     let down = "<157>Health check for server back/s1 failed, reason: Layer4 connection problem, \
                 info: \"Connection refused\", check duration: Tms, status: ";
@@ -100,11 +105,7 @@ async fn checks_in_maintenance_are_neither_told_nor_counted_and_drain_behind_it_
     let syslog = Syslog::start().await;
     let server = Scripted::named_at(apart(), "hello").await;
     let address = server.address;
-    let mut config = config(Mode::Tcp, &[address]);
-    config.backends[0].log = vec![local3(&syslog)];
-    config.backends[0].log_health_checks = true;
-    config.backends[0].check = Some(Check { rise: 1, fall: 1, ..quick_check(CheckKind::Tcp) });
-    let proxy = Proxy::start(config).unwrap();
+    let proxy = Proxy::start(checked(address, local3(&syslog), 1)).unwrap();
     let order = |duty| proxy.order("back", "s1", ServerOrder::Duty(duty), "root").unwrap();
     assert!(event(&syslog).await.ends_with("status: 1/1 UP."));
     order(Duty::Maintenance);
@@ -234,12 +235,9 @@ async fn events_as_objects_have_the_words_and_the_facts_of_what_happened() {
     let syslog = Syslog::start().await;
     let server = Scripted::named_at(apart(), "hello").await;
     let address = server.address;
-    let mut config = config(Mode::Tcp, &[address]);
-    config.node = "lb1".to_owned();
     let target = LogTarget { wire: LogWire::Raw, events: EventFormat::Json, ..syslog.target() };
-    config.backends[0].log = vec![target];
-    config.backends[0].log_health_checks = true;
-    config.backends[0].check = Some(Check { rise: 1, fall: 1, ..quick_check(CheckKind::Tcp) });
+    let mut config = checked(address, target, 1);
+    config.node = "lb1".to_owned();
     let proxy = Proxy::start(config).unwrap();
     let first = object(&syslog).await;
     assert_eq!(
