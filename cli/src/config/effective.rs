@@ -245,6 +245,7 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
         section(out, "statistics", None);
         line(out, "bind", list(binds(frontend)));
         statistics::keys(page, &config.users).into_iter().for_each(|(key, value)| line(out, key, value));
+        log::traffic(out, frontend);
         return;
     }
     section(out, "frontend", Some(&frontend.name));

@@ -196,6 +196,7 @@ pub(super) fn companions(heading: &str, key: &str) -> &'static [&'static str] {
     // These have the keys of others.
     let others: &[&str] = match heading {
         "[defaults]" | "[listen.NAME]" => &["[frontend.NAME]", "[backend.NAME]"],
+        "[statistics]" => &["[frontend.NAME]"],
         _ => &[],
     };
     std::iter::once(&heading).chain(others).find_map(|heading| of(heading)).map_or(&[], |(.., with)| with)

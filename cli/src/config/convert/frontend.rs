@@ -67,7 +67,10 @@ fn one(
     context: rules::Context<'_>,
     report: &Report<'_>,
 ) -> Frontend {
-    let (raw, defaults) = (&section.value, &file.defaults);
+    let raw = &section.value;
+    // What is for those who look after the node is as it is, whatever services need: of `[defaults]` only the log reaches it.
+    let none = Section::empty(Kind::Defaults);
+    let defaults = if raw.is_apart { &none } else { &file.defaults };
     let mode = value(&raw.mode, &defaults.mode).unwrap_or_default();
     if let Some(maxconn) = raw.maxconn.as_ref().filter(|maxconn| maxconn.value > global_maxconn) {
         let message =
@@ -122,7 +125,7 @@ fn one(
                 .or_else(|| http(&own.connect, &other.connect))
                 .unwrap_or(built_in.tarpit),
         },
-        options: options::frontend(raw, &file.defaults, mode, report),
+        options: options::frontend(raw, defaults, mode, report),
         compression: compression::frontend(raw, defaults, mode, report),
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
         per_source: persistence::per_source(raw, defaults),

@@ -5,7 +5,10 @@ use lb_proxy::{config::Mode, rules::Network};
 use super::{Bind, Kind, Section};
 use crate::config::{
     diagnostic::Span,
-    raw::Named,
+    raw::{
+        Named,
+        log::{self, TrafficLog},
+    },
     reader::{At, Fields, Value},
     text,
 };
@@ -100,6 +103,8 @@ pub(crate) fn listener(fields: Fields<'_>) -> Named<Section> {
         page.public = Some(At::new(true, fields.span));
     }
     section.statistics = Some(Statistics::At(page));
+    section.log = log::log(&fields, false);
+    section.traffic_log = TrafficLog::read(&fields);
     section.is_apart = true;
     let name = At::new(NAME.to_owned(), fields.span);
     fields.finish(|key| elsewhere(key, true));
