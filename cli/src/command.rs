@@ -25,6 +25,7 @@ pub mod nagios;
 pub mod release;
 pub mod reload;
 pub mod run;
+pub mod runner;
 pub mod server;
 pub mod speaker;
 pub mod status;
@@ -91,6 +92,9 @@ enum Verb {
     /// Remove addresses that a speaker has left; the packaged unit does it
     #[command(hide = true)]
     Release(release::ReleaseArguments),
+    /// The process of `run` that runs commands; not for people
+    #[command(hide = true)]
+    Runner(runner::RunnerArguments),
     /// The second process of `run`; not for people
     #[command(hide = true)]
     Speaker(speaker::SpeakerArguments),
@@ -141,6 +145,7 @@ pub fn main() -> ExitCode {
         Verb::Completions(arguments) => completions::run(&arguments),
         Verb::Man(arguments) => man::run(&arguments),
         Verb::Release(arguments) => release::run(&arguments),
+        Verb::Runner(arguments) => runner::run(&arguments),
         Verb::Speaker(arguments) => speaker::run(&arguments),
     }
     .into()

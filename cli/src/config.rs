@@ -43,7 +43,7 @@ use diagnostic::Report;
 pub const DEFAULT_FILE: &str = "/etc/lbctl/lb.toml";
 
 /// A file beyond this is not a configuration.
-const LARGEST_FILE: u64 = 4 << 20;
+pub(crate) const LARGEST_FILE: u64 = 4 << 20;
 
 /// Reads and converts the file at `path`; `-` is standard input.
 pub fn load(path: &Path) -> Result<Config, Diagnostics> {

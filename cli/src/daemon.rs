@@ -26,6 +26,7 @@ use crate::{
     interfaces::{local_addresses, nowhere_warnings},
     log,
     privileges::Launcher,
+    runner::Runner,
     speaker::protocol::FromSpeaker,
 };
 
@@ -95,6 +96,7 @@ struct Daemon {
     /// Names this process.
     pid_file: Option<PidFile>,
     launcher: Launcher,
+    runner: Runner,
     started: Instants,
     identity: Identity,
     proxy: Arc<Proxy>,

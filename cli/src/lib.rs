@@ -16,6 +16,7 @@ pub mod output;
 pub mod packets;
 pub mod privileges;
 mod process;
+pub mod runner;
 mod signing;
 pub mod speaker;
 pub mod statistics;

@@ -4,6 +4,7 @@
 //! whoever starts it ── enter ──▶ the user of the file, no_new_privs, Landlock, seccomp
 //!                                 ├── launcher      starts speakers and the next daemon, has their capabilities
 //!                                 └── all others    CAP_NET_BIND_SERVICE, start nothing
+//! whoever starts it ── runner ──▶ the user of commands, no capability; runs what the file names
 //! speaker ── enter_speaker ──▶ CAP_NET_ADMIN, CAP_NET_RAW, its locks
 //! ```
 //! All of this belongs to threads: `enter` is called while there is one, and the others inherit it.
@@ -16,8 +17,9 @@ mod files;
 mod filter;
 mod folder;
 mod launcher;
+mod runner;
 
-use std::{io, path::Path, thread};
+use std::{io, os::fd::OwnedFd, path::Path, thread};
 
 use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use rustix::thread::set_no_new_privs;
@@ -27,6 +29,7 @@ pub use launcher::{Launcher, Purpose};
 
 pub(crate) use account::name_of;
 pub(crate) use capabilities::may_lock_memory;
+pub(crate) use runner::enter as enter_runner;
 
 use crate::config::{Config, model::Global};
 use account::Account;
@@ -63,6 +66,8 @@ pub struct Start<'a> {
 pub struct Entered {
     /// Starts programs.
     pub launcher: Launcher,
+    /// To the process that runs commands, where the file may name some.
+    pub runner: Option<OwnedFd>,
     /// Who reads the file from now on, if that is another user than before.
     pub user: Option<String>,
     /// Sentences for the log.
@@ -75,6 +80,9 @@ pub enum EnterError {
     /// It can't be who the file wants.
     #[error(transparent)]
     Account(#[from] AccountError),
+    /// No process that runs commands.
+    #[error("can't start the process that runs commands: {0}")]
+    Runner(io::Error),
     /// A step that the kernel refuses.
     #[error("can't give away the rights that are not needed: {0}")]
     Failed(#[from] io::Error),
@@ -111,6 +119,7 @@ pub fn enter(config: &Config, start: Start<'_>) -> Result<Entered, EnterError> {
     });
     let stays_root = account.as_ref().is_none_or(Account::is_root) && nix::unistd::geteuid().is_root();
     let plan = Plan::new(capabilities::permitted()?, !config.groups.is_empty(), stays_root);
+    let runner = runner::start(config, start)?;
     capabilities::bound(plan.launcher())?;
     if let Some(account) = &account {
         folder::give(config, start, account)?;
@@ -134,7 +143,7 @@ pub fn enter(config: &Config, start: Start<'_>) -> Result<Entered, EnterError> {
         remarks.extend(calls::forbid_programs().err().map(unfiltered));
         remarks.dedup();
     }
-    Ok(Entered { launcher, user: account.map(|account| account.name().to_owned()), remarks })
+    Ok(Entered { launcher, runner, user: account.map(|account| account.name().to_owned()), remarks })
 }
 
 /// Does `work` on a thread that has the rights to files which the daemon has once it runs; `None` where those of this process
@@ -176,7 +185,8 @@ pub(crate) fn root_warning(global: &Global) -> Option<String> {
 
 /// Why nobody here can be who the file wants the processes to be.
 pub(crate) fn unknown_account(global: &Global) -> Option<String> {
-    Account::find(global).err().map(|error| error.to_string())
+    let commands = || runner::whose(global).err();
+    Account::find(global).err().or_else(commands).map(|error| error.to_string())
 }
 
 /// What a speaker keeps while it asks to be run before others.

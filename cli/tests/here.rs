@@ -159,6 +159,54 @@ fn places_of_logs_that_are_not_there_and_a_drain_that_the_unit_would_cut_are_war
 }
 
 #[test]
+fn commands_that_are_not_there_or_anybodys_and_users_that_can_not_run_them_are_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let scratch = tempfile::tempdir().unwrap();
+    let plain = scratch.path().join("plain");
+    std::fs::write(&plain, "").unwrap();
+    let tracks = format!(
+        "[vip.web]\nvrid = 51\naddresses = [\"192.0.2.10\"]\n[track.a]\ncommand = [\"/no/such/program\"]\n\
+         [track.b]\ncommand = [\"/bin/sh\", \"-c\", \"exit 0\"]\n[track.c]\ncommand = [{plain:?}]\n"
+    );
+    let file = format!(
+        "[cluster]\nnode.lb1 = \"127.0.0.1\"\nnode.lb2 = \"192.0.2.12\"\n{tracks}[listen.web]\n\
+         bind = \"127.0.0.1:{}\"\nservers = [\"192.0.2.21:80\"]\n",
+        free_port()
+    );
+    let path = scratch.path().join("lb.toml");
+    let check = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lbctl"));
+        command.args(["check", "--here"]).arg(&path).stdin(Stdio::null()).output().unwrap()
+    };
+    let output = check(&file);
+    for warning in [
+        "[track.a] can't run /no/such/program: No such file or directory".to_owned(),
+        format!("[track.c] can't run {}: it is not executable", plain.display()),
+        format!(
+            "others than its owner may write {0}, and could have any command run: chmod go-w {0}",
+            path.display()
+        ),
+    ] {
+        assert!(stderr(&output).contains(&format!("warning: {warning}")), "{warning} {}", stderr(&output));
+    }
+    assert!(!stderr(&output).contains("track.b"), "{}", stderr(&output));
+    for (user, why) in [
+        (
+            "\"nosuch\"",
+            "[global] command_user: no user is called `nosuch` on this machine; make it with: useradd --system nosuch",
+        ),
+        ("\"nobody\"", "[global] command_user: only root could run commands as nobody"),
+    ] {
+        let output = check(&format!("[global]\ncommand_user = {user}\n{file}"));
+        let is_told = stderr(&output).contains(why);
+        let may = user.contains("nobody") && nix::unistd::geteuid().is_root();
+        assert_eq!(is_told, !may, "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_machine_that_is_no_node_says_so() {
     let file = pair("", free_port()).replace("127.0.0.1", "192.0.2.11");
     let output = check(&["--here"], &file);

@@ -179,7 +179,7 @@ fn the_table_for_those_who_come_from_keepalived_says_what_is_taken() {
                 peer = "{ address = \"192.0.2.12\", priority = 100 }";
             }
             "mode" => listen = &setting,
-            "address" | "file" => track = &setting,
+            "address" | "command" | "file" => track = &setting,
             _ => vip = &setting,
         }
         let track = if track.is_empty() { String::new() } else { format!("[track.one]\n{track}") };

@@ -171,6 +171,7 @@ fn global(raw: &raw::Global) -> Global {
         .and_then(NonZeroUsize::new);
     let owner = |at: &Option<At<Owner>>| at.as_ref().map(|at| at.value.clone());
     (global.user, global.group) = (owner(&raw.user), owner(&raw.group));
+    global.command_user = owner(&raw.command_user);
     global.log_event_format = raw.log_event_format.map_or(EventFormat::Text, |at| at.value);
     global
 }

@@ -55,7 +55,9 @@ pub fn effective(config: &Config) -> String {
         some => line(&mut out, "nameservers", list(some.iter().map(|address| quoted(&address.to_string())))),
     }
     line(&mut out, "compression_cpu", config.proxy.compression_cpu);
-    for (key, value) in [("user", &config.global.user), ("group", &config.global.group)] {
+    let global = &config.global;
+    let owners = [("user", &global.user), ("group", &global.group), ("command_user", &global.command_user)];
+    for (key, value) in owners {
         if let Some(value) = value {
             line(&mut out, key, owner(value));
         }

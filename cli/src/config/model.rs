@@ -127,6 +127,8 @@ pub struct Global {
     pub user: Option<Owner>,
     /// Their group; `None`: that of `user`.
     pub group: Option<Owner>,
+    /// Who runs commands of the file, if root starts lbctl; `None`: `user`, and nobody where that is root.
+    pub command_user: Option<Owner>,
     /// How the program's own log looks; the same is in every target of the data plane.
     pub log_event_format: EventFormat,
 }
@@ -138,6 +140,7 @@ impl Default for Global {
             threads: None,
             user: None,
             group: None,
+            command_user: None,
             log_event_format: EventFormat::Text,
         }
     }
@@ -173,6 +176,11 @@ impl Config {
             | LogDestination::Stdout
             | LogDestination::Stderr => None,
         })
+    }
+
+    /// Does it name commands that are run?
+    pub fn names_commands(&self) -> bool {
+        self.tracks.iter().any(|track| matches!(track.subject, Subject::Command { .. }))
     }
 
     /// Is a server at a name of the abstract namespace (unix(7))?

@@ -28,6 +28,7 @@ use super::{
 
 mod by_node;
 mod cluster;
+pub(crate) mod command;
 mod global;
 mod log;
 mod map;

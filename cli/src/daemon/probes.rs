@@ -20,6 +20,7 @@ use crate::{
     config::model::{Subject, Track},
     control::{Problem, Timestamp, Tracker},
     privileges::Launcher,
+    runner::Runner,
 };
 
 /// How a look ended.
@@ -39,6 +40,13 @@ pub(super) struct Looked {
     number: u64,
     passes: bool,
     outcome: Outcome,
+}
+
+/// What looks are made with.
+#[derive(Debug, Default)]
+struct Means {
+    launcher: Launcher,
+    runner: Runner,
 }
 
 /// All trackers of this node.
@@ -93,7 +101,7 @@ impl Probes {
         &mut self,
         tracks: &[Track],
         node: Option<usize>,
-        launcher: &Launcher,
+        means: &Means,
         steps: &mpsc::UnboundedSender<Step>,
     ) {
         let Some(node) = node else { return };
@@ -105,7 +113,7 @@ impl Probes {
             }
             self.next += 1;
             let number = self.next;
-            let looker = Looker::new(&track.subject, node, launcher.clone());
+            let looker = Looker::new(&track.subject, node, means);
             let task = tokio::spawn(watch(looker, Debounce::of(&track.subject), number, steps.clone()));
             self.all.push(Probe {
                 number,
@@ -193,6 +201,9 @@ fn subject(subject: &Subject, node: usize) -> String {
             None => "no address".to_owned(),
         },
         Subject::File { path, .. } => format!("file {}", path.display()),
+        Subject::Command { command, .. } => {
+            format!("command {}", command.first().map_or("-", String::as_str))
+        }
     }
 }
 
@@ -220,7 +231,8 @@ impl Daemon {
     /// Looks at what the file wants looked at.
     pub(super) fn follow_tracks(&mut self) {
         let node = self.identity.index();
-        self.probes.follow(&self.config.tracks, node, &self.launcher, &self.steps_in);
+        let means = Means { launcher: self.launcher.clone(), runner: self.runner.clone() };
+        self.probes.follow(&self.config.tracks, node, &means, &self.steps_in);
     }
 
     pub(super) fn handle_looked(&mut self, looked: Looked) {
@@ -261,7 +273,7 @@ mod tests {
     fn probes() -> (Probes, mpsc::UnboundedReceiver<Step>) {
         let (steps, heard) = mpsc::unbounded_channel();
         let mut probes = Probes::default();
-        probes.follow(&[track("a"), track("b")], Some(0), &Launcher::default(), &steps);
+        probes.follow(&[track("a"), track("b")], Some(0), &Means::default(), &steps);
         (probes, heard)
     }
 
@@ -285,7 +297,7 @@ mod tests {
         let (steps, _) = mpsc::unbounded_channel();
         let mut other = track("b");
         other.is_fault = true;
-        probes.follow(&[other, track("a")], Some(0), &Launcher::default(), &steps);
+        probes.follow(&[other, track("a")], Some(0), &Means::default(), &steps);
         let numbers: Vec<_> =
             probes.all.iter().map(|probe| (probe.track.name.as_str(), probe.number)).collect();
         assert_eq!(numbers, [("b", 3), ("a", 1)]);

@@ -1,6 +1,6 @@
 //! How a daemon begins: everything that can be wrong is found first, then it is composed, then the loop runs until it ends.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
 use lb_proxy::{Proxy, StartError, drop_newcomers, inquiry::Desk, newcomers_are_dropped_by};
 use lb_vrrp::GroupConfig;
@@ -37,6 +37,7 @@ use crate::{
     interfaces::local_addresses,
     log,
     privileges::{self, Launcher, Purpose, Start},
+    runner::Runner,
 };
 
 /// Runs until it is stopped. Everything that can be wrong with the file or the arguments is said before a port is
@@ -140,8 +141,8 @@ pub fn run(options: &RunOptions) -> Exit {
     for warning in config.warnings.headlines().chain(entered.remarks) {
         tracing::warn!("{warning}");
     }
-    let launcher = entered.launcher;
-    let started = Started { options, program, launcher, before: before.clone(), obstacle, harmless };
+    let (launcher, runner) = (entered.launcher, entered.runner);
+    let started = Started { options, program, launcher, runner, before: before.clone(), obstacle, harmless };
     let result = runtime.block_on(compose(started, config, identity, &mut waiting));
     if let Err(error) = &result {
         refuse(&format!("{error:#}"), matches!(error.downcast_ref(), Some(StartError::Maps(_))));
@@ -164,6 +165,8 @@ struct Started<'a> {
     options: &'a RunOptions,
     program: Program,
     launcher: Launcher,
+    /// To the process that runs commands.
+    runner: Option<OwnedFd>,
     before: Option<Before>,
     /// Why no other one can take its place.
     obstacle: Option<String>,
@@ -176,22 +179,22 @@ async fn compose(
     identity: Identity,
     waiting: &mut Option<Waiting>,
 ) -> anyhow::Result<Exit> {
-    let Started { options, program, launcher, before, obstacle, harmless } = started;
+    let Started { options, program, launcher, runner, before, obstacle, harmless } = started;
     let pid_file = options.pid_file.as_deref().map(|path| PidFile::prepare(path, options.take_over));
     let pid_file = pid_file.transpose()?;
     let (runtime_dir, socket_path) = (options.runtime_dir(), options.control());
     let estate = before.as_ref().map(Before::estate).transpose()?;
-    let (control, handover, earlier) = match estate {
+    let (control, handover, runner, earlier) = match estate {
         Some(estate) => {
             if !estate.runs(&own_groups(&config, &identity)) {
                 anyhow::bail!(
                     "what the file says of [cluster] and [vip] is not what runs; first: lbctl reload"
                 );
             }
-            let Estate { handover, control, earlier, .. } = estate;
-            (Some(control), Some(handover), earlier)
+            let Estate { handover, control, earlier, runner, .. } = estate;
+            (Some(control), Some(handover), runner, earlier)
         }
-        None => (None, None, Earlier::default()),
+        None => (None, None, runner, Earlier::default()),
     };
     let (socket, listening) = match control {
         Some(control) => ControlSocket::take_over(&socket_path, control)?,
@@ -224,6 +227,7 @@ async fn compose(
         program,
         pid_file,
         launcher,
+        runner: runner.map(Runner::new).transpose()?.unwrap_or_default(),
         started: Instants::now(),
         health: proxy.health(),
         proxy,

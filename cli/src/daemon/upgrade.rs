@@ -157,6 +157,7 @@ impl Daemon {
             groups: self.groups.iter().map(|group| group.config.clone()).collect(),
             control,
             launcher: self.launcher.clone(),
+            runner: self.runner.share(),
             file: self.file.clone(),
             config: self.config.clone(),
         })

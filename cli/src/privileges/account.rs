@@ -32,6 +32,9 @@ pub enum AccountError {
         /// The command that makes one.
         fix: &'static str,
     },
+    /// `command_user`: one sentence.
+    #[error("[global] command_user: {0}")]
+    Commands(String),
     /// A number without an entry has no group.
     #[error("[global] user: nobody has the number {0} on this machine, so write its `group` as well")]
     NoGroup(u32),

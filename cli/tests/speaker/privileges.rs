@@ -32,7 +32,7 @@ const LOCK: u64 = 1 << 14;
 const USER: &str = "nobody";
 
 /// A test that needs root in the first user namespace.
-fn as_root(name: &str, test: impl FnOnce()) {
+pub(crate) fn as_root(name: &str, test: impl FnOnce()) {
     if nix::unistd::geteuid().is_root() {
         return in_namespace(name, test);
     }
@@ -44,15 +44,15 @@ fn as_root(name: &str, test: impl FnOnce()) {
 }
 
 /// A node of root's whose file names another user: the program and the file are where that user finds them.
-struct Jailed {
-    node: Node,
+pub(crate) struct Jailed {
+    pub(crate) node: Node,
     program: PathBuf,
     file: PathBuf,
     bridge: Bridge,
 }
 
 impl Jailed {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
@@ -74,7 +74,7 @@ impl Jailed {
     }
 
     /// Replaces a part of the file, as an editor does.
-    fn edit(&self, from: &str, to: &str) {
+    pub(crate) fn edit(&self, from: &str, to: &str) {
         let text = fs::read_to_string(&self.file).unwrap();
         assert!(text.contains(from), "{text}");
         let fresh = self.file.with_extension("new");
@@ -88,14 +88,14 @@ impl Jailed {
     }
 
     #[track_caller]
-    fn done(&self, words: &[&str]) -> String {
+    pub(crate) fn done(&self, words: &[&str]) -> String {
         let output = self.verb(words);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
         said
     }
 
-    fn daemon(&self) -> Pid {
+    pub(crate) fn daemon(&self) -> Pid {
         let pid = self.node.status()["pid"].as_i64().expect("it answers");
         Pid::from_raw(i32::try_from(pid).unwrap())
     }

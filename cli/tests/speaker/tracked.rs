@@ -9,22 +9,22 @@ use super::{
 };
 
 /// `track`: whole tables.
-fn bridge(track: &str) -> Bridge {
+pub(crate) fn bridge(track: &str) -> Bridge {
     Bridge::new(&format!("\n{track}"))
 }
 
 /// What status says of the only tracker.
-fn tracker(node: &Node) -> serde_json::Value {
+pub(crate) fn tracker(node: &Node) -> serde_json::Value {
     node.status()["trackers"][0].clone()
 }
 
-fn passes(node: &Node, expected: bool) {
+pub(crate) fn passes(node: &Node, expected: bool) {
     wait_for(&format!("the tracker of {} passes: {expected}", node.name), || {
         (tracker(node)["passes"] == expected).then_some(())
     });
 }
 
-fn ready(node: &Node) -> String {
+pub(crate) fn ready(node: &Node) -> String {
     node.status()["groups"][0]["nodes"][0]["ready"].to_string()
 }
 

@@ -15,6 +15,7 @@ use lb_proxy::sample::Maps;
 use lb_vrrp::{Family, GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
+mod commands;
 mod logs;
 mod names;
 mod signing;
@@ -87,6 +88,7 @@ pub(super) fn check(config: &Config, file: &Path, wanted: Option<&str>) -> Vec<F
     }));
     findings.extend(open_keys(config).into_iter().map(warning));
     findings.extend(logs::check(&config.proxy).into_iter().map(warning));
+    findings.extend(commands::check(config, file).into_iter().map(warning));
     let drain = config.global.drain_timeout;
     if drain > LONG_DRAIN {
         findings.push(warning(format!(

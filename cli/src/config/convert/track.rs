@@ -16,6 +16,8 @@ use crate::config::{
 const UP_DELAY: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// Programs take longer than echoes.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 const RISE: u32 = 2;
 const FALL: u32 = 3;
 
@@ -43,7 +45,9 @@ fn one(named: &Named<raw::Track>, groups: &[Group], cluster: &Cluster, report: &
     check_moves(named, is_fault, &names, groups, cluster, report);
     let subject = subject?;
     let default = match &subject {
-        Subject::Address { pace, .. } => (2 * pace.interval + pace.timeout).max(SHORTEST_HOLD),
+        Subject::Address { pace, .. } | Subject::Command { pace, .. } => {
+            (2 * pace.interval + pace.timeout).max(SHORTEST_HOLD)
+        }
         Subject::File { interval, .. } => (2 * *interval).max(SHORTEST_HOLD),
         Subject::Interface { .. } => SHORTEST_HOLD,
     };
@@ -58,6 +62,7 @@ fn kind(named: &Named<raw::Track>, report: &Report<'_>) -> Option<&'static str> 
         raw.interface.as_ref().map(|at| (at.span(), "interface")),
         raw.address.as_ref().map(|at| (at.span(), "address")),
         raw.file.as_ref().map(|at| (at.span, "file")),
+        raw.command.as_ref().map(|at| (at.span, "command")),
     ];
     let given: Vec<_> = given.into_iter().flatten().collect();
     match given.as_slice() {
@@ -65,7 +70,7 @@ fn kind(named: &Named<raw::Track>, report: &Report<'_>) -> Option<&'static str> 
         [] if report.has_errors() => None,
         [] => {
             let message = format!(
-                "[track.{}] looks at nothing; write interface = \"eth1\", address = \"192.0.2.1\" or file = \"/run/maintenance\"",
+                "[track.{}] looks at nothing; write interface = \"eth1\", address = \"192.0.2.1\", file = \"/run/maintenance\" or command = [\"/usr/local/bin/fit\"]",
                 named.name.value
             );
             report.error(named.name.span, message);
@@ -86,10 +91,10 @@ fn subject(raw: &raw::Track, kind: &'static str, cluster: &Cluster, report: &Rep
     let keys: [(&str, Option<Span>, &[&str]); 7] = [
         ("down_delay", raw.down_delay.as_ref().map(|at| at.span), &["interface"]),
         ("up_delay", raw.up_delay.as_ref().map(|at| at.span), &["interface"]),
-        ("interval", raw.interval.as_ref().map(|at| at.span), &["address", "file"]),
-        ("timeout", raw.timeout.as_ref().map(|at| at.span), &["address"]),
-        ("rise", raw.rise.as_ref().map(|at| at.span), &["address"]),
-        ("fall", raw.fall.as_ref().map(|at| at.span), &["address"]),
+        ("interval", raw.interval.as_ref().map(|at| at.span), &["address", "file", "command"]),
+        ("timeout", raw.timeout.as_ref().map(|at| at.span), &["address", "command"]),
+        ("rise", raw.rise.as_ref().map(|at| at.span), &["address", "command"]),
+        ("fall", raw.fall.as_ref().map(|at| at.span), &["address", "command"]),
         ("fails_while", raw.fails_while.as_ref().map(|at| at.span), &["file"]),
     ];
     for (key, span, kinds) in keys {
@@ -109,6 +114,13 @@ fn subject(raw: &raw::Track, kind: &'static str, cluster: &Cluster, report: &Rep
         });
     }
     let interval = time(&raw.interval, INTERVAL);
+    let number = |at: &Option<At<u32>>, default| at.as_ref().map_or(default, |at| at.value);
+    let pace = |timeout| Pace {
+        interval,
+        timeout: time(&raw.timeout, timeout),
+        rise: number(&raw.rise, RISE),
+        fall: number(&raw.fall, FALL),
+    };
     if let Some(by_node) = &raw.address {
         let each = by_node::resolve(by_node, ("address", "192.0.2.1"), cluster, report);
         let own = each.iter().zip(&cluster.nodes).find_map(|(at, node)| {
@@ -121,15 +133,11 @@ fn subject(raw: &raw::Track, kind: &'static str, cluster: &Cluster, report: &Rep
             );
             report.error(at.span, message);
         }
-        let number = |at: &Option<At<u32>>, default| at.as_ref().map_or(default, |at| at.value);
-        let pace = Pace {
-            interval,
-            timeout: time(&raw.timeout, TIMEOUT),
-            rise: number(&raw.rise, RISE),
-            fall: number(&raw.fall, FALL),
-        };
         let by_node: Vec<Option<Target>> = each.iter().map(|at| at.map(|at| at.value.clone())).collect();
-        return Some(Subject::Address { by_node, pace });
+        return Some(Subject::Address { by_node, pace: pace(TIMEOUT) });
+    }
+    if let Some(command) = &raw.command {
+        return Some(Subject::Command { command: command.value.clone(), pace: pace(COMMAND_TIMEOUT) });
     }
     Some(Subject::File {
         path: PathBuf::from(&raw.file.as_ref()?.value),

@@ -13,12 +13,13 @@ pub(super) fn track(out: &mut String, track: &Track, cluster: &Cluster) {
             line(out, "down_delay", time(*down_delay));
             line(out, "up_delay", time(*up_delay));
         }
-        Subject::Address { by_node, pace: Pace { interval, timeout, rise, fall } } => {
+        Subject::Address { by_node, pace } => {
             line(out, "address", by_each(by_node, cluster));
-            line(out, "interval", time(*interval));
-            line(out, "timeout", time(*timeout));
-            line(out, "rise", rise);
-            line(out, "fall", fall);
+            write_pace(out, *pace);
+        }
+        Subject::Command { command, pace } => {
+            line(out, "command", list(command.iter().map(|word| quoted(word))));
+            write_pace(out, *pace);
         }
         Subject::File { path, fails_while, interval } => {
             line(out, "file", quoted(&path.to_string_lossy()));
@@ -35,6 +36,13 @@ pub(super) fn track(out: &mut String, track: &Track, cluster: &Cluster) {
     if !track.is_fault {
         line(out, "hold", time(track.hold));
     }
+}
+
+fn write_pace(out: &mut String, Pace { interval, timeout, rise, fall }: Pace) {
+    line(out, "interval", time(interval));
+    line(out, "timeout", time(timeout));
+    line(out, "rise", rise);
+    line(out, "fall", fall);
 }
 
 /// One value, or a table where nodes have others.

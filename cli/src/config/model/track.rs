@@ -45,6 +45,13 @@ pub enum Subject {
         /// Between two looks.
         interval: Duration,
     },
+    /// A command that has to end with 0.
+    Command {
+        /// The program's whole path, and its arguments.
+        command: Vec<String>,
+        /// How often; the timeout ends it.
+        pace: Pace,
+    },
 }
 
 /// An address to be asked.

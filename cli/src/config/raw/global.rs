@@ -30,6 +30,7 @@ pub(crate) struct Global {
     pub(crate) compression_cpu: Option<At<u32>>,
     pub(crate) user: Option<At<Owner>>,
     pub(crate) group: Option<At<Owner>>,
+    pub(crate) command_user: Option<At<Owner>>,
 }
 
 impl Global {
@@ -44,6 +45,7 @@ impl Global {
             compression_cpu: fields.measured("compression_cpu", 0..=100, "percent"),
             user: fields.value("user").and_then(|value| owner::user(&value)),
             group: fields.value("group").and_then(|value| owner::group(&value)),
+            command_user: fields.value("command_user").and_then(|value| command_user(&value)),
         };
         fields.finish(|key| match key {
             "nbthread" | "nbproc" => Some("write `threads`".into()),
@@ -52,11 +54,21 @@ impl Global {
                 "write `log_format` into [defaults] or a frontend; what is no traffic has `log_event_format`"
                     .into(),
             ),
+            "script_user" | "hook_user" => Some("write `command_user`".into()),
             "gid" => Some("write `group`, which also takes a number".into()),
             _ => None,
         });
         global
     }
+}
+
+fn command_user(value: &Value<'_>) -> Option<At<Owner>> {
+    let user = owner::user(value)?;
+    if matches!(&user.value, Owner::Id(0)) || matches!(&user.value, Owner::Name(name) if name == "root") {
+        value.wrong("is root, as whom no command is run; write another user, and let sudo(8) give that one what it needs");
+        return None;
+    }
+    Some(user)
 }
 
 fn nameservers(value: Value<'_>) -> Vec<At<SocketAddr>> {

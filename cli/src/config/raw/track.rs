@@ -1,8 +1,8 @@
-//! `[track.NAME]`: an interface, an address or a file that is looked at.
+//! `[track.NAME]`: an interface, an address, a file or a command that is looked at.
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{ByNode, POSITIVE, proxy::interface};
+use super::{ByNode, POSITIVE, command, proxy::interface};
 use crate::config::{
     model::{Presence, Target},
     reader::{At, Fields, Value},
@@ -14,6 +14,7 @@ pub(crate) struct Track {
     pub(crate) interface: Option<ByNode<String>>,
     pub(crate) address: Option<ByNode<Target>>,
     pub(crate) file: Option<At<String>>,
+    pub(crate) command: Option<At<Vec<String>>>,
     pub(crate) down_delay: Option<At<Duration>>,
     pub(crate) up_delay: Option<At<Duration>>,
     pub(crate) interval: Option<At<Duration>>,
@@ -43,6 +44,7 @@ impl Track {
             file: fields.value("file").and_then(|value| {
                 value.parsed("the whole path of a file, as in \"/run/maintenance\"", whole_path)
             }),
+            command: fields.value("command").and_then(|value| command::read(&value)),
             down_delay: fields.duration("down_delay", DELAY),
             up_delay: fields.duration("up_delay", DELAY),
             interval: fields.duration("interval", INTERVAL),
@@ -60,9 +62,7 @@ impl Track {
                 "there are no weights: a failure is a degradation, or a fault with failure = \"fault\""
                     .into(),
             ),
-            "script" | "command" => Some(
-                "commands are not run: let it make or remove a file, and write file = \"/run/..\"".into(),
-            ),
+            "script" | "check" => Some("write command = [\"/usr/local/bin/fit\"]".into()),
             "ping" | "ip" => Some("write address = \"192.0.2.1\"".into()),
             "group" => Some("write groups = [\"default\"]".into()),
             _ => None,

@@ -31,7 +31,9 @@ impl Debounce {
             Subject::Interface { up_delay, down_delay, .. } => {
                 Rule::Time { up: *up_delay, down: *down_delay }
             }
-            Subject::Address { pace, .. } => Rule::Looks { rise: pace.rise, fall: pace.fall },
+            Subject::Address { pace, .. } | Subject::Command { pace, .. } => {
+                Rule::Looks { rise: pace.rise, fall: pace.fall }
+            }
             Subject::File { .. } => Rule::Looks { rise: 1, fall: 1 },
         })
     }

@@ -5,10 +5,11 @@ use std::{io, path::PathBuf, time::Duration};
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 use tokio::time::timeout;
 
-use super::{Outcome, echo::Echo};
+use super::{Means, Outcome, echo::Echo};
 use crate::{
-    config::model::{Presence, Subject},
-    privileges::Launcher,
+    config::model::{Pace, Presence, Subject},
+    config::text::write_duration,
+    runner::{Ended, How, Order, Runner},
 };
 
 /// How often an interface is looked at.
@@ -27,20 +28,30 @@ pub(super) enum Looker {
         fails_while: Presence,
         interval: Duration,
     },
+    Command {
+        order: Order,
+        interval: Duration,
+        runner: Runner,
+    },
     /// A node that runs something else has none, and is none of ours.
     Nothing,
 }
 
 impl Looker {
-    pub(super) fn new(subject: &Subject, node: usize, launcher: Launcher) -> Self {
+    pub(super) fn new(subject: &Subject, node: usize, means: &Means) -> Self {
         match subject {
             Subject::Interface { by_node, .. } => match by_node.get(node) {
                 Some(Some(name)) => Self::Interface(name.clone()),
                 Some(None) | None => Self::Nothing,
             },
             Subject::Address { by_node, pace } => match by_node.get(node) {
-                Some(Some(target)) => Self::Address(Echo::new(target.clone(), *pace, launcher)),
+                Some(Some(target)) => Self::Address(Echo::new(target.clone(), *pace, means.launcher.clone())),
                 Some(None) | None => Self::Nothing,
+            },
+            Subject::Command { command, pace: Pace { interval, timeout, .. } } => Self::Command {
+                order: Order { command: command.clone(), input: String::new(), limit: *timeout },
+                interval: *interval,
+                runner: means.runner.clone(),
             },
             Subject::File { path, fails_while, interval } => {
                 Self::File { path: path.clone(), fails_while: *fails_while, interval: *interval }
@@ -52,7 +63,7 @@ impl Looker {
         match self {
             Self::Interface(_) => INTERFACE,
             Self::Address(echo) => echo.interval(),
-            Self::File { interval, .. } => *interval,
+            Self::File { interval, .. } | Self::Command { interval, .. } => *interval,
             Self::Nothing => Duration::from_secs(3600),
         }
     }
@@ -73,6 +84,10 @@ impl Looker {
                     }
                 }
             }
+            Self::Command { order, runner, .. } => match runner.run(order.clone()).await {
+                Ok(ended) => command(&ended, order.limit),
+                Err(why) => Outcome::Unknown(why),
+            },
             Self::Nothing => Outcome::Passed,
         }
     }
@@ -112,6 +127,20 @@ fn file(found: &io::Result<()>, fails_while: Presence) -> Outcome {
     }
 }
 
+/// What it says of itself is told.
+fn command(ended: &Ended, limit: Duration) -> Outcome {
+    let what = match ended.how {
+        How::Exit(0) => return Outcome::Passed,
+        How::Exit(code) => format!("its command ended with {code}"),
+        How::Signal(signal) => format!("its command was ended by signal {signal}"),
+        How::TimedOut => format!("its command ran for {}, and was ended", write_duration(limit)),
+    };
+    Outcome::Failed(match ended.output.as_str() {
+        "" => what,
+        said => format!("{what}: {said}"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,5 +169,19 @@ mod tests {
         for fails_while in [Presence::Present, Presence::Absent] {
             assert_eq!(file(&refused, fails_while), Outcome::Unknown("permission denied".to_owned()));
         }
+    }
+
+    #[test]
+    fn a_command_passes_with_0_and_else_says_why() {
+        let of =
+            |how, said: &str| command(&Ended { how, output: said.to_owned() }, Duration::from_millis(1500));
+        let failed = |why: &str| Outcome::Failed(why.to_owned());
+        assert_eq!(of(How::Exit(0), "all is well"), Outcome::Passed);
+        assert_eq!(
+            of(How::Exit(2), "CRITICAL - no route"),
+            failed("its command ended with 2: CRITICAL - no route")
+        );
+        assert_eq!(of(How::Signal(11), ""), failed("its command was ended by signal 11"));
+        assert_eq!(of(How::TimedOut, ""), failed("its command ran for 1500ms, and was ended"));
     }
 }

@@ -135,8 +135,12 @@ fn threads(old: &Config, new: &mut Config) -> Option<String> {
 
 /// Who runs can't become somebody else.
 fn account(old: &Config, new: &Config) -> Option<String> {
-    let of = |config: &Config| (config.global.user.clone(), config.global.group.clone());
-    (of(old) != of(new)).then(|| "[global] user and group can't change while lbctl runs".to_owned())
+    let of = |config: &Config| {
+        let global = &config.global;
+        [&global.user, &global.group, &global.command_user].map(Clone::clone)
+    };
+    (of(old) != of(new))
+        .then(|| "[global] user, group and command_user can't change while lbctl runs".to_owned())
 }
 
 fn identity(running: &Identity, config: &Config) -> Result<Identity, String> {
@@ -267,7 +271,7 @@ mod tests {
             ),
         ];
         let table = table.into_iter().chain(["user = \"lbctl\"", "group = 990"].map(|key| {
-            let why = "[global] user and group can't change while lbctl runs".to_owned();
+            let why = "[global] user, group and command_user can't change while lbctl runs".to_owned();
             (ALONE, format!("[global]\n{key}\n{ALONE}"), vec![why])
         }));
         for (old, new, expected) in table {

@@ -45,6 +45,8 @@ pub(in crate::daemon) struct Estate {
     pub(in crate::daemon) control: [OwnedFd; 2],
     /// Processes before it, whose connections still end.
     pub(in crate::daemon) earlier: Earlier,
+    /// To the process that runs commands, if there is one.
+    pub(in crate::daemon) runner: Option<OwnedFd>,
 }
 
 impl Estate {
@@ -100,7 +102,7 @@ impl Before {
             &[],
         )?;
         let (mut listeners, mut known): (Vec<Listener>, _) = (Vec::new(), None);
-        let mut earlier = Vec::new();
+        let (mut earlier, mut runner) = (Vec::new(), None);
         loop {
             let (message, descriptors) = self.0.receive_now(LIMIT).context("nothing is passed on")?;
             match (message, known.take()) {
@@ -117,7 +119,9 @@ impl Before {
                     }
                 }
                 (ToNext::Known { groups }, _) => {
-                    let file = descriptors.into_iter().next().context("what is known does not come")?;
+                    let mut descriptors = descriptors.into_iter();
+                    let file = descriptors.next().context("what is known does not come")?;
+                    runner = descriptors.next();
                     let read: Known = serde_json::from_reader(BufReader::new(File::from(file)))
                         .context("what is known can't be read")?;
                     known = Some((read, groups));
@@ -125,7 +129,7 @@ impl Before {
                 (ToNext::Control, Some((known, groups))) => {
                     let control = descriptors.try_into().ok().context("the control socket does not come")?;
                     let handover = Handover { listeners, known };
-                    return Ok(Estate { handover, groups, control, earlier: Earlier::new(earlier) });
+                    return Ok(Estate { handover, groups, control, earlier: Earlier::new(earlier), runner });
                 }
                 (other, _) => anyhow::bail!("this makes no sense now: {other:?}"),
             }

@@ -48,6 +48,8 @@ pub(super) struct Orders {
     /// Conversations with processes before this one.
     pub(super) before: Vec<OwnedFd>,
     pub(super) launcher: Launcher,
+    /// To the process that runs commands, if there is one.
+    pub(super) runner: Option<OwnedFd>,
     /// Where the configuration is, and that of this process.
     pub(super) file: PathBuf,
     pub(super) config: Config,
@@ -250,7 +252,8 @@ fn pass_on(channel: &Channel, handover: &Handover, orders: &Orders) -> io::Resul
     file.flush()?;
     file.rewind()?;
     let groups = orders.groups.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-    channel.send(&ToNext::Known { groups }, &[file.get_ref().as_fd()])?;
+    let passed = [file.get_ref().as_fd()].into_iter().chain(orders.runner.iter().map(AsFd::as_fd));
+    channel.send(&ToNext::Known { groups }, &passed.collect::<Vec<_>>())?;
     for before in orders.before.chunks(packets::DESCRIPTORS_MAX) {
         let before: Vec<_> = before.iter().map(AsFd::as_fd).collect();
         channel.send(&ToNext::Before, &before)?;

@@ -76,7 +76,8 @@ pub(super) enum Order {
 pub(in crate::daemon) enum ToNext {
     /// With the sockets of a listener; further ones of the same place may follow.
     Listener { place: String },
-    /// With the file of [`lb_proxy::Known`] as JSON.
+    /// With the file of [`lb_proxy::Known`] as JSON, and a socket to the process that runs commands, if there is one; programs of
+    /// before sent none.
     Known {
         /// What the speaker runs: a [`lb_vrrp::GroupConfig`] each, as its program says it.
         groups: Vec<Value>,
