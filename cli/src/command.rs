@@ -9,6 +9,7 @@ use clap::{Command, CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::Exit;
 
+pub mod announce;
 mod asking;
 pub mod check;
 pub mod completions;
@@ -67,6 +68,8 @@ enum Verb {
     Switchover(switchover::SwitchoverArguments),
     /// Give the addresses to the other node and stay out of the election, until `resume`
     Drain(drain::DrainArguments),
+    /// Tell the network once more where the addresses are, from the node that holds them
+    Announce(announce::AnnounceArguments),
     /// Take part in the election again after `drain`
     Resume(drain::ResumeArguments),
     /// Finish what is in flight, give the address away, end
@@ -133,6 +136,7 @@ pub fn main() -> ExitCode {
         Verb::Upgrade(arguments) => upgrade::run(&arguments),
         Verb::Switchover(arguments) => switchover::run(&arguments),
         Verb::Drain(arguments) => drain::run(&arguments),
+        Verb::Announce(arguments) => announce::run(&arguments),
         Verb::Resume(arguments) => drain::resume(&arguments),
         Verb::Stop(arguments) => stop::run(&arguments),
         Verb::Server(arguments) => server::run(&arguments),

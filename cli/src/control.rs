@@ -14,6 +14,7 @@
 //! POST /v1/drain     DrainRequest -> DrainReport, when all is given away; 409 if nobody could take it
 //! POST /v1/resume    ResumeRequest -> ResumeReport
 //! POST /v1/switchover SwitchoverRequest -> SwitchoverReport, when the new holder has announced; 409 if nobody could take it
+//! POST /v1/announce  AnnounceRequest -> AnnounceReport; 409 if this node holds no address
 //! POST /v1/trace     TraceRequest -> TraceLines as they come, one a line; 404 if there is no such frontend
 //! POST /v1/log/reopen            -> ReopenReport
 //! anything else      -> ErrorReport (application/problem+json, RFC 9457)
@@ -22,6 +23,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod announce;
 pub mod client;
 mod diff;
 mod drain;
@@ -35,6 +37,7 @@ mod timestamp;
 mod trace;
 mod upgrade;
 
+pub use announce::{AnnounceReport, AnnounceRequest, Announcement};
 pub use diff::DiffReport;
 pub use drain::{DrainReport, DrainRequest, ResumeReport, ResumeRequest};
 pub use errors::{ErrorsReport, InvalidMessage};

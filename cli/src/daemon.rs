@@ -30,6 +30,7 @@ use crate::{
     speaker::protocol::FromSpeaker,
 };
 
+mod announcing;
 mod certificates;
 mod clock;
 mod control;
@@ -144,6 +145,7 @@ struct Daemon {
     /// Resets of exchanges.
     telling: group::Telling,
     watchdog: Option<Watchdog>,
+    announcing: announcing::Waiting,
 }
 
 impl Daemon {

@@ -191,6 +191,7 @@ async fn listen(link: Rc<Link>, outbox: Rc<Outbox>, mut packet: Vec<u8>, command
             }
             ToSpeaker::ExchangesReset { group } => Command::ExchangesReset { group },
             ToSpeaker::PeerReappeared => Command::PeerReappeared,
+            ToSpeaker::Announce => Command::Announce,
             ToSpeaker::Reconfigure { groups } => {
                 let heartbeat = heartbeat(&groups);
                 Command::Reconfigure { groups, heartbeat }
@@ -239,6 +240,7 @@ impl Host for ToDaemon<'_> {
             Report::Reconfigured => FromSpeaker::Reconfigured,
             Report::Status { at, groups } => FromSpeaker::Status { at, groups },
             Report::Transition { group, transition } => FromSpeaker::Transition { group, transition },
+            Report::Announced { all } => FromSpeaker::Announced { all },
             Report::ResetExchanges { group } => FromSpeaker::ResetExchanges { group },
             Report::Remark { level, text } => FromSpeaker::Log {
                 level: match level {

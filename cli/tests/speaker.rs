@@ -4,6 +4,8 @@
 //! wire said. Only orders and final states are asserted, no times: the machine may be busy.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[path = "speaker/announced.rs"]
+mod announced;
 #[path = "speaker/commands.rs"]
 mod commands;
 #[path = "speaker/forged.rs"]

@@ -100,6 +100,7 @@ enum Event<'a> {
     Stolen(MemberId, VirtualAddress),
     ExchangesReset,
     PeerReappeared,
+    Announce,
 }
 
 /// A valid advertisement of another node.
@@ -307,6 +308,11 @@ impl Group {
     /// A peer that was silent says hello again: an Active announces.
     pub fn handle_peer_reappeared(&mut self, now: Moment) {
         self.step(now, Event::PeerReappeared);
+    }
+
+    /// An operator wants the addresses announced: an Active does it at once, however short ago it did so.
+    pub fn handle_announce(&mut self, now: Moment) {
+        self.step(now, Event::Announce);
     }
 
     /// The next effect, in order.

@@ -25,8 +25,9 @@ mod release;
 mod remarks;
 mod socket;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, net::IpAddr, path::PathBuf, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use overhear::overhear;
@@ -70,6 +71,8 @@ pub enum Command {
     },
     /// A peer that was silent says hello again.
     PeerReappeared,
+    /// Every address that this node holds is to be announced now.
+    Announce,
     /// Another configuration of the same groups ([`crate::group::check_reconfigure`]).
     Reconfigure {
         /// All groups, in any order.
@@ -96,6 +99,11 @@ pub enum Report {
     Started,
     /// [`Command::Reconfigure`] is done.
     Reconfigured,
+    /// [`Command::Announce`] is done: what was announced, address by address.
+    Announced {
+        /// In the order of the settings; none where this node holds none.
+        all: Vec<Announced>,
+    },
     /// All groups; on every change and once a second.
     Status {
         /// When it was taken.
@@ -122,6 +130,23 @@ pub enum Report {
         /// One sentence.
         text: String,
     },
+}
+
+/// An address that was announced, or could not be.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Announced {
+    /// Name of the group.
+    pub group: String,
+    /// Name of the vip.
+    pub vip: String,
+    /// The address: by gratuitous ARP (RFC 5227), or by an unsolicited neighbour advertisement (RFC 4861 §7.2.6).
+    pub address: IpAddr,
+    /// Where.
+    pub interface: String,
+    /// What it is announced to be at.
+    pub mac: [u8; 6],
+    /// Why it was not sent.
+    pub error: Option<String>,
 }
 
 /// Whoever runs the driver. Nothing here may block.

@@ -27,9 +27,9 @@ use tokio::{
 use self::{line::Line, listening::Listening, peer::Peer, statuses::Statuses};
 use super::{orders, reload::Refused, trace, upgrade};
 use crate::control::{
-    DiffReport, DrainReport, DrainRequest, ErrorsReport, FrontendReport, FrontendRequest, ReloadReport,
-    ReopenReport, ResumeReport, ServerReport, ServerRequest, Status, StopReport, SwitchoverReport,
-    SwitchoverRequest, TraceRequest,
+    AnnounceReport, DiffReport, DrainReport, DrainRequest, ErrorsReport, FrontendReport, FrontendRequest,
+    ReloadReport, ReopenReport, ResumeReport, ServerReport, ServerRequest, Status, StopReport,
+    SwitchoverReport, SwitchoverRequest, TraceRequest,
 };
 
 mod body;
@@ -78,6 +78,13 @@ pub(super) enum Command {
         by: String,
         /// Gets the report when the new holder has announced, or why nothing has changed.
         reply: orders::Reply<SwitchoverReport>,
+    },
+    /// `POST /v1/announce`.
+    Announce {
+        /// Name of the user who asked.
+        by: String,
+        /// Says what was announced, or why nothing.
+        reply: orders::Reply<AnnounceReport>,
     },
     /// `POST /v1/resume`.
     Resume {

@@ -75,6 +75,7 @@ impl Daemon {
                     found.take_transition(&transition);
                 }
             }
+            FromSpeaker::Announced { all } => self.take_announced(&all),
             FromSpeaker::ResetExchanges { group } => self.reset_exchanges(group),
             FromSpeaker::Fatal { text } => anyhow::bail!("{text}"),
             FromSpeaker::Log { .. }
@@ -140,6 +141,7 @@ impl Daemon {
             Command::Frontend { request, by, reply } => self.order_frontend(&request, &by, reply),
             Command::Drain { request, by, reply } => self.begin_drain(now, request, by, reply),
             Command::Switchover { request, by, reply } => self.begin_switchover(now, &request, by, reply),
+            Command::Announce { by, reply } => self.order_announce(&by, reply),
             Command::Resume { by, reply } => self.end_node_drain(now, &by, reply),
             Command::Diff(reply) => self.compare(reply),
             Command::Reload { by, reply } => self.begin_reload(now, Request { by, reply: Some(reply) }),

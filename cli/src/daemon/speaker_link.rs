@@ -72,6 +72,7 @@ enum Order {
     Readiness { group: String, told: Told },
     ExchangesReset { group: String },
     PeerReappeared,
+    Announce,
     Reconfigure { groups: Vec<GroupConfig>, done: oneshot::Sender<()> },
     HandOver { ends: Ends, done: oneshot::Sender<Result<u32, String>> },
     TakeBack { done: oneshot::Sender<()> },
@@ -173,6 +174,11 @@ impl SpeakerHandle {
     /// A peer that was silent says hello again: an Active announces its addresses.
     pub fn peer_reappeared(&self) {
         self.order(Order::PeerReappeared);
+    }
+
+    /// An Active announces its addresses; [`FromSpeaker::Announced`] says what came of it.
+    pub fn announce(&self) {
+        self.order(Order::Announce);
     }
 
     /// Is a configuration short enough to be told?

@@ -262,6 +262,7 @@ async fn compose(
         upgrade: None,
         retirement: None,
         telling: super::group::Telling::default(),
+        announcing: Default::default(),
         watchdog: Watchdog::find(clock::now(), before.is_some()),
     };
     daemon.greet();

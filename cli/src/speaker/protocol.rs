@@ -1,6 +1,6 @@
 //! What the daemon and the speaker say to each other, one JSON value per packet of a SOCK_SEQPACKET pair.
 
-use lb_vrrp::{GroupConfig, GroupStatus, Moment, Readiness, Transition};
+use lb_vrrp::{GroupConfig, GroupStatus, Moment, Readiness, Transition, io::Announced};
 use serde::{Deserialize, Serialize};
 
 /// The longest message in bytes. A status of some hundred groups is shorter, and the kernel takes no longer one
@@ -35,6 +35,8 @@ pub enum ToSpeaker {
     },
     /// A peer that was silent says hello again.
     PeerReappeared,
+    /// All addresses that this node holds are to be announced now.
+    Announce,
     /// Another configuration of the same groups.
     Reconfigure {
         /// All groups of this node.
@@ -69,6 +71,11 @@ pub enum FromSpeaker {
         group: String,
         /// What happened.
         transition: Transition,
+    },
+    /// The answer to `Announce`.
+    Announced {
+        /// What was announced.
+        all: Vec<Announced>,
     },
     /// Reset the client connections on this group's addresses and answer; the speaker waits for at most 5 ms.
     ResetExchanges {

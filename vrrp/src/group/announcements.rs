@@ -53,6 +53,11 @@ impl Announcements {
         self.wanted = Some(self.wanted.map_or(at, |wanted| wanted.min(at)));
     }
 
+    /// An operator wants one: now, and no spacing puts it off.
+    pub(super) fn order(&mut self, now: Moment) {
+        self.wanted = Some(now);
+    }
+
     /// An address has come: one more round after the announcement that it gets when the kernel has acknowledged it.
     pub(super) fn follow_up(&mut self, now: Moment) {
         let at = now + SPACING;

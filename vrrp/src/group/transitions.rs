@@ -34,7 +34,8 @@ impl Group {
                 | E::Removed(..)
                 | E::Stolen(..)
                 | E::ExchangesReset
-                | E::PeerReappeared,
+                | E::PeerReappeared
+                | E::Announce,
             ) => M::Initialize,
 
             (M::Backup(_), E::Shutdown(reason)) => {
@@ -52,7 +53,8 @@ impl Group {
                 | E::Removed(..)
                 | E::Stolen(..)
                 | E::ExchangesReset
-                | E::PeerReappeared,
+                | E::PeerReappeared
+                | E::Announce,
             ) => M::Backup(backup),
 
             (M::Active(active), E::Shutdown(reason)) => {
@@ -71,6 +73,11 @@ impl Group {
             }
             (M::Active(mut active), E::PeerReappeared) => {
                 active.announcements.request(now);
+                self.announce_if_due(now, &mut active);
+                M::Active(active)
+            }
+            (M::Active(mut active), E::Announce) => {
+                active.announcements.order(now);
                 self.announce_if_due(now, &mut active);
                 M::Active(active)
             }
@@ -94,7 +101,8 @@ impl Group {
                 | E::Failed(..)
                 // The driver still wants it, and would add it again: it has to be told.
                 | E::Stolen(..)
-                | E::PeerReappeared,
+                | E::PeerReappeared
+                | E::Announce,
             ) => M::Resigning(resigning),
         }
     }

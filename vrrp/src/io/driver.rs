@@ -67,6 +67,8 @@ pub(super) struct Driver<'a> {
     ending: bool,
     /// Nobody is there to reset exchanges.
     alone: bool,
+    /// What is announced while somebody waits for that.
+    announced: Option<Vec<crate::io::Announced>>,
 }
 
 /// One group and what belongs to it here.
@@ -138,6 +140,7 @@ impl<'a> Driver<'a> {
             due: Due { beat: now, refresh: now, status: now, retry: None },
             changed: true,
             ending: false,
+            announced: None,
             alone: false,
         };
         if let Some(LockError::Taken { .. }) = driver.settle(now, settings.patience) {

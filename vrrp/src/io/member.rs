@@ -199,6 +199,24 @@ impl MemberIo {
         station.announcer.announce(address, station.home.forwards_ipv6).map_err(|error| error.to_string())
     }
 
+    /// What is to be said of an announcement; nothing where the interface has just gone.
+    pub(super) fn announced(
+        &self,
+        group: &str,
+        address: IpAddr,
+        error: Option<String>,
+    ) -> Option<super::Announced> {
+        let station = self.station.as_ref().ok()?;
+        Some(super::Announced {
+            group: group.to_owned(),
+            vip: self.config.vip.clone(),
+            address,
+            interface: station.home.name.clone(),
+            mac: station.announcer.mac(),
+            error,
+        })
+    }
+
     fn open(
         &self,
         home: Home,

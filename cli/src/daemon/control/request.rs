@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Command, InHand, body::AnswerBody, line::Caller, peer::Peer, statuses::Statuses};
 use crate::{
     control::{
-        ErrorReport, LINES, PROBLEM_JSON, ReloadRequest, ResumeRequest, StopRequest, TraceRequest,
-        UpgradeRequest, VERSION_HEADER, VersionReport,
+        AnnounceRequest, ErrorReport, LINES, PROBLEM_JSON, ReloadRequest, ResumeRequest, StopRequest,
+        TraceRequest, UpgradeRequest, VERSION_HEADER, VersionReport,
     },
     daemon::{orders, reload::Refused, trace, upgrade},
 };
@@ -42,7 +42,7 @@ const LINES_AHEAD: usize = 16;
 type Answer = Response<AnswerBody>;
 
 /// The resources and the method of each.
-const RESOURCES: [(&str, Method); 14] = [
+const RESOURCES: [(&str, Method); 15] = [
     ("/v1/status", Method::GET),
     ("/v1/version", Method::GET),
     ("/v1/errors", Method::GET),
@@ -54,6 +54,7 @@ const RESOURCES: [(&str, Method); 14] = [
     ("/v1/drain", Method::POST),
     ("/v1/resume", Method::POST),
     ("/v1/switchover", Method::POST),
+    ("/v1/announce", Method::POST),
     ("/v1/frontend", Method::POST),
     ("/v1/log/reopen", Method::POST),
     ("/v1/trace", Method::POST),
@@ -147,6 +148,10 @@ async fn change(
         }
         "/v1/resume" => {
             let command = |ResumeRequest {}, reply| Command::Resume { by: user.to_owned(), reply };
+            order(body, commands, command).await
+        }
+        "/v1/announce" => {
+            let command = |AnnounceRequest {}, reply| Command::Announce { by: user.to_owned(), reply };
             order(body, commands, command).await
         }
         "/v1/trace" => trace(body, commands, in_hand).await,

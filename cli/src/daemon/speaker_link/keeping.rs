@@ -307,6 +307,7 @@ impl Keeper {
             }
             Some(Order::ExchangesReset { group }) => ToSpeaker::ExchangesReset { group },
             Some(Order::PeerReappeared) => ToSpeaker::PeerReappeared,
+            Some(Order::Announce) => ToSpeaker::Announce,
             Some(Order::Reconfigure { groups, done }) => {
                 self.settings.groups = groups;
                 self.reconfiguring.push(done);

@@ -133,3 +133,19 @@ fn an_address_that_somebody_removed_is_added_and_announced_again() {
     assert_eq!((node.state(), node.counter("addresses_stolen")), (State::Active, 1));
     assert_eq!(node.group.status().members[0].stolen, Some((VIP, node.now)));
 }
+
+#[test]
+fn an_operator_s_round_is_sent_at_once_and_by_the_holder_alone() {
+    let mut node = Node::active(config(254));
+    node.run(5_000);
+    for _ in 0..2 {
+        node.group.handle_announce(node.now);
+        assert_eq!(node.drain(), ["announce 192.0.2.100"], "whatever was sent just before");
+    }
+    // It is a round like others: the next one that somebody else wants is a second later.
+    node.group.handle_peer_reappeared(node.now);
+    assert_eq!(node.drain(), Vec::<String>::new());
+    node.hear(LOWER, 255);
+    node.group.handle_announce(node.now);
+    assert!(!node.drain().iter().any(|line| line.starts_with("announce")));
+}

@@ -59,8 +59,13 @@ impl Driver<'_> {
                 Err(_) => lane.group.handle_address_removed(now, member, address),
             },
             Output::Announce { member, address } => {
-                let announced = lane.members.get_mut(member.0).map(|io| io.announce(address.address));
-                if let Some(Err(reason)) = announced {
+                let Some(io) = lane.members.get_mut(member.0) else { return };
+                let announced = io.announce(address.address);
+                if let Some(all) = &mut self.announced {
+                    let (group, error) = (&lane.group.config().name, announced.as_ref().err().cloned());
+                    all.extend(io.announced(group, address.address, error));
+                }
+                if let Err(reason) = announced {
                     lane.count("announce_errors");
                     let text = format!("{} was not announced: {reason}", address.address);
                     self.remark_at_times(now, Key::Group { group: index, kind: "announce" }, text);

@@ -45,9 +45,13 @@ impl Driver<'_> {
         if let Command::Reconfigure { groups, heartbeat } = command {
             return self.reconfigure(now, groups, *heartbeat);
         }
+        if let Command::Announce = command {
+            return self.announce_all(now);
+        }
         let named = match command {
             Command::Readiness { group, .. } | Command::ExchangesReset { group } => Some(group.clone()),
             Command::PeerReappeared
+            | Command::Announce
             | Command::Reconfigure { .. }
             | Command::Shutdown { .. }
             | Command::DaemonGone { .. } => None,
@@ -70,7 +74,7 @@ impl Driver<'_> {
                 }
                 Command::ExchangesReset { .. } => lane.group.handle_exchanges_reset(now),
                 Command::PeerReappeared => lane.group.handle_peer_reappeared(now),
-                Command::Reconfigure { .. } => {}
+                Command::Announce | Command::Reconfigure { .. } => {}
                 Command::Shutdown { reason } => lane.group.handle_shutdown(now, reason),
                 Command::DaemonGone { reason } => {
                     lane.group.handle_shutdown(now, reason);
@@ -80,6 +84,19 @@ impl Driver<'_> {
             }
             self.drain(now, index);
         }
+    }
+
+    /// Everything that this node holds, and what came of it.
+    fn announce_all(&mut self, now: Moment) {
+        self.announced = Some(Vec::new());
+        for index in 0..self.lanes.len() {
+            if let Some(lane) = self.lanes.get_mut(index) {
+                lane.group.handle_announce(now);
+            }
+            self.drain(now, index);
+        }
+        let all = self.announced.take().unwrap_or_default();
+        self.host.report(Report::Announced { all });
     }
 
     /// The daemon has looked whether the groups can take it over; one that can't after all goes on as it was.
