@@ -142,15 +142,16 @@ impl Receiver {
         trailer: Option<&Trailer<'_>>,
     ) -> Result<(), DecodeError> {
         let trailer = trailer.ok_or(DecodeError::Unsigned)?;
+        let (boot, counter) = (trailer.number(4), trailer.number(12));
+        let known = self.boots.iter().position(|(known, _)| *known == boot);
+        // Before the signature: whatever that is, this is not heard, and a recording that is played in a loop costs nothing.
+        if known.and_then(|at| self.boots.get(at)).is_some_and(|(_, last)| counter <= *last) {
+            return Err(DecodeError::Replayed);
+        }
         let Envelope { source, destination, .. } = *envelope;
         let is_right = |parts: &[&[u8]]| secret.is_signed(PURPOSE, parts, trailer.signature);
         if !digest(source, destination, message, trailer.head, is_right) {
             return Err(DecodeError::Signature);
-        }
-        let (boot, counter) = (trailer.number(4), trailer.number(12));
-        let known = self.boots.iter().position(|(known, _)| *known == boot);
-        if known.and_then(|at| self.boots.get(at)).is_some_and(|(_, last)| counter <= *last) {
-            return Err(DecodeError::Replayed);
         }
         // A boot that seemed to be over goes on from where it was: a recorded message of another one must not silence it.
         match known {

@@ -13,6 +13,7 @@
 //! machine itself compares the clock before it acts on anything.
 
 mod announce;
+mod arp_probe;
 mod clock;
 mod driver;
 mod filter;
@@ -30,6 +31,7 @@ use std::{io, net::IpAddr, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+pub use arp_probe::ArpProbe;
 pub use overhear::overhear;
 pub use release::release;
 

@@ -17,7 +17,7 @@ pub(crate) use self::{
         rules,
         rules::{Action, Condition, Content, Destination, SourceFrom},
     },
-    track::Track,
+    track::{PROBES, Track},
     users::Users,
     vip::{Preference, Vip},
 };

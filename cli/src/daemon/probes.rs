@@ -8,6 +8,7 @@
 mod debounce;
 mod echo;
 mod look;
+mod neighbour;
 
 use std::time::Duration;
 

@@ -94,6 +94,7 @@ const COMPANIONS: &[(&str, &str, &[&str])] = &[
     ("[track.NAME]", "up_delay", &["interface = \"eth1\""]),
     ("[track.NAME]", "interval", &["address = \"192.0.2.1\""]),
     ("[track.NAME]", "timeout", &["address = \"192.0.2.1\""]),
+    ("[track.NAME]", "probe", &["address = \"192.0.2.1\""]),
     ("[track.NAME]", "rise", &["address = \"192.0.2.1\""]),
     ("[track.NAME]", "fall", &["address = \"192.0.2.1\""]),
     ("[track.NAME]", "fails_while", &["file = \"/run/maintenance\""]),

@@ -152,3 +152,44 @@ fn what_can_not_be_looked_at_is_a_problem_and_moves_nothing_and_a_reload_follows
         },
     );
 }
+
+#[test]
+fn an_address_that_answers_no_echo_answers_arp_and_neighbour_solicitations() {
+    in_namespace("tracked::an_address_that_answers_no_echo_answers_arp_and_neighbour_solicitations", || {
+        let one = |name: &str, address: &str, probe: &str| {
+            format!(
+                "[track.{name}]\naddress = \"{address}\"\nprobe = \"{probe}\"\ninterval = \"100ms\"\nfall = 2\n"
+            )
+        };
+        let tracks = [
+            one("ping", "198.51.100.2", "icmp"),
+            one("arp", "198.51.100.2", "arp"),
+            one("nd", "2001:db8::1", "arp"),
+            one("far", "203.0.113.1", "arp"),
+        ];
+        let bridge = bridge(&tracks.concat());
+        std::fs::write("/proc/sys/net/ipv4/icmp_echo_ignore_all", "1").unwrap();
+        run("ip", &["addr", "add", "198.51.100.2/24", "dev", "br0"]);
+        run("ip", &["addr", "add", "2001:db8::1/64", "dev", "br0", "nodad"]);
+        let mut lb1 = Node::new(&bridge, 1, true);
+        lb1.ip(&["addr", "add", "2001:db8::11/64", "dev", "eth1", "nodad"]);
+        lb1.start();
+        let passes = |expected: [bool; 4]| {
+            wait_for(&format!("{expected:?}"), || {
+                let all = lb1.status()["trackers"].clone();
+                let each: Vec<_> = (0..4).map(|index| all[index]["passes"].as_bool()).collect();
+                (each == expected.map(Some)).then_some(())
+            });
+        };
+        passes([false, true, true, false]);
+        let why = lb1.status()["trackers"][3]["reason"].to_string();
+        assert!(why.contains("203.0.113.1 is in the network of no interface"), "{why}");
+        run("ip", &["addr", "del", "198.51.100.2/24", "dev", "br0"]);
+        run("ip", &["addr", "del", "2001:db8::1/64", "dev", "br0"]);
+        passes([false, false, false, false]);
+        let why = lb1.status()["trackers"][1]["reason"].to_string();
+        assert!(why.contains("198.51.100.2 on eth1 does not answer within 1s"), "{why}");
+        run("ip", &["addr", "add", "198.51.100.2/24", "dev", "br0"]);
+        passes([false, true, false, false]);
+    });
+}

@@ -114,6 +114,33 @@ fn advertisement_is_heard_once_and_in_order() {
 }
 
 #[test]
+fn what_is_old_is_refused_whatever_its_signature_and_costs_none() {
+    let (mut receiver, mut sender) = (Receiver::default(), Sender::new(7, 0));
+    let [mut old, newest] = [(); 2].map(|()| signed(&mut sender, &ours()));
+    assert_eq!(hear(&mut receiver, &ENVELOPE, &newest), Ok(()));
+    // The counter alone says so: nobody has looked at this signature.
+    *old.last_mut().unwrap() ^= 1;
+    assert_eq!(hear(&mut receiver, &ENVELOPE, &old), Err(DecodeError::Replayed));
+    // And nobody gets ahead of the sender without one.
+    let mut forged = signed(&mut Sender::new(7, 1_000), &ours());
+    *forged.last_mut().unwrap() ^= 1;
+    assert_eq!(hear(&mut receiver, &ENVELOPE, &forged), Err(DecodeError::Signature));
+    assert_eq!(hear(&mut receiver, &ENVELOPE, &signed(&mut sender, &ours())), Ok(()));
+}
+
+#[test]
+fn a_sender_that_is_set_back_is_refused_until_it_has_another_boot() {
+    let (mut receiver, mut sender) = (Receiver::default(), Sender::new(7, 0));
+    let mut snapshot = sender.clone();
+    for _ in 0..3 {
+        assert_eq!(hear(&mut receiver, &ENVELOPE, &signed(&mut sender, &ours())), Ok(()));
+    }
+    assert_eq!(hear(&mut receiver, &ENVELOPE, &signed(&mut snapshot, &ours())), Err(DecodeError::Replayed));
+    // What a start of lbctl there gives it.
+    assert_eq!(hear(&mut receiver, &ENVELOPE, &signed(&mut Sender::new(8, 0), &ours())), Ok(()));
+}
+
+#[test]
 fn recorded_boot_is_refused_and_does_not_silence_the_one_that_runs() {
     let mut receiver = Receiver::default();
     let (mut before, mut now) = (Sender::new(7, 0), Sender::new(8, 0));

@@ -7,7 +7,7 @@ use lb_vrrp::{PeerKind, Preempt};
 use super::by_node;
 use crate::config::{
     diagnostic::{Report, Span},
-    model::{Cluster, Group, Pace, Presence, Subject, Target, Track},
+    model::{Cluster, Group, Pace, Presence, Question, Subject, Target, Track},
     raw::{self, Named},
     reader::At,
     text,
@@ -88,7 +88,8 @@ fn kind(named: &Named<raw::Track>, report: &Report<'_>) -> Option<&'static str> 
 }
 
 fn subject(raw: &raw::Track, kind: &'static str, cluster: &Cluster, report: &Report<'_>) -> Option<Subject> {
-    let keys: [(&str, Option<Span>, &[&str]); 7] = [
+    let keys: [(&str, Option<Span>, &[&str]); 8] = [
+        ("probe", raw.probe.as_ref().map(|at| at.span), &["address"]),
         ("down_delay", raw.down_delay.as_ref().map(|at| at.span), &["interface"]),
         ("up_delay", raw.up_delay.as_ref().map(|at| at.span), &["interface"]),
         ("interval", raw.interval.as_ref().map(|at| at.span), &["address", "file", "command"]),
@@ -134,7 +135,8 @@ fn subject(raw: &raw::Track, kind: &'static str, cluster: &Cluster, report: &Rep
             report.error(at.span, message);
         }
         let by_node: Vec<Option<Target>> = each.iter().map(|at| at.map(|at| at.value.clone())).collect();
-        return Some(Subject::Address { by_node, pace: pace(TIMEOUT) });
+        let by = raw.probe.as_ref().map_or(Question::Icmp, |at| at.value);
+        return Some(Subject::Address { by, by_node, pace: pace(TIMEOUT) });
     }
     if let Some(command) = &raw.command {
         return Some(Subject::Command { command: command.value.clone(), pace: pace(COMMAND_TIMEOUT) });

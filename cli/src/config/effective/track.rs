@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use super::{key, line, list, quoted, section, time};
 use crate::config::model::{Cluster, Pace, Presence, Subject, Track};
+use crate::config::raw::PROBES;
 
 pub(super) fn track(out: &mut String, track: &Track, cluster: &Cluster) {
     section(out, "track", Some(&track.name));
@@ -13,8 +14,10 @@ pub(super) fn track(out: &mut String, track: &Track, cluster: &Cluster) {
             line(out, "down_delay", time(*down_delay));
             line(out, "up_delay", time(*up_delay));
         }
-        Subject::Address { by_node, pace } => {
+        Subject::Address { by, by_node, pace } => {
             line(out, "address", by_each(by_node, cluster));
+            let probe = PROBES.iter().find(|(_, question)| question == by);
+            line(out, "probe", quoted(probe.map_or("icmp", |(name, _)| name)));
             write_pace(out, *pace);
         }
         Subject::Command { command, pace } => {

@@ -29,8 +29,10 @@ pub enum Subject {
         /// It is well once it has been up for so long.
         up_delay: Duration,
     },
-    /// An address that has to answer an echo request (RFC 792, RFC 4443).
+    /// An address that has to answer.
     Address {
+        /// What it is asked by.
+        by: Question,
         /// By node, as above.
         by_node: Vec<Option<Target>>,
         /// How often.
@@ -61,6 +63,15 @@ pub struct Target {
     pub address: IpAddr,
     /// Where a link-local one is.
     pub interface: Option<String>,
+}
+
+/// How an address is asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Question {
+    /// By echo requests (RFC 792, RFC 4443).
+    Icmp,
+    /// By ARP (RFC 826), or by neighbour solicitations (RFC 4861): on its own network.
+    Arp,
 }
 
 /// How often something is asked, and how many answers count.

@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use super::{ByNode, POSITIVE, command, proxy::interface};
 use crate::config::{
-    model::{Presence, Target},
+    model::{Presence, Question, Target},
     reader::{At, Fields, Value},
     text,
 };
@@ -13,6 +13,7 @@ use crate::config::{
 pub(crate) struct Track {
     pub(crate) interface: Option<ByNode<String>>,
     pub(crate) address: Option<ByNode<Target>>,
+    pub(crate) probe: Option<At<Question>>,
     pub(crate) file: Option<At<String>>,
     pub(crate) command: Option<At<Vec<String>>>,
     pub(crate) down_delay: Option<At<Duration>>,
@@ -34,6 +35,9 @@ const DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(360
 /// Shorter ones would be work that nobody needs.
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
+/// How an address is asked.
+pub(crate) const PROBES: [(&str, Question); 2] = [("icmp", Question::Icmp), ("arp", Question::Arp)];
+
 const IN_A_ROW: RangeInclusive<u32> = 1..=100;
 
 impl Track {
@@ -41,6 +45,7 @@ impl Track {
         let track = Self {
             interface: fields.value("interface").and_then(|value| ByNode::read(&value, interface)),
             address: fields.value("address").and_then(|value| ByNode::read(&value, target)),
+            probe: fields.choice("probe", &PROBES),
             file: fields.value("file").and_then(|value| {
                 value.parsed("the whole path of a file, as in \"/run/maintenance\"", whole_path)
             }),

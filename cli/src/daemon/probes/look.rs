@@ -5,9 +5,9 @@ use std::{io, path::PathBuf, time::Duration};
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags};
 use tokio::time::timeout;
 
-use super::{Means, Outcome, echo::Echo};
+use super::{Means, Outcome, echo::Echo, neighbour::Neighbour};
 use crate::{
-    config::model::{Pace, Presence, Subject},
+    config::model::{Pace, Presence, Question, Subject},
     config::text::write_duration,
     runner::{Ended, How, Order, Runner},
 };
@@ -23,6 +23,7 @@ const FILE: Duration = Duration::from_secs(5);
 pub(super) enum Looker {
     Interface(String),
     Address(Echo),
+    Neighbour(Neighbour),
     File {
         path: PathBuf,
         fails_while: Presence,
@@ -44,7 +45,10 @@ impl Looker {
                 Some(Some(name)) => Self::Interface(name.clone()),
                 Some(None) | None => Self::Nothing,
             },
-            Subject::Address { by_node, pace } => match by_node.get(node) {
+            Subject::Address { by, by_node, pace } => match by_node.get(node) {
+                Some(Some(target)) if *by == Question::Arp => {
+                    Self::Neighbour(Neighbour::new(target.clone(), *pace, means.launcher.clone()))
+                }
                 Some(Some(target)) => Self::Address(Echo::new(target.clone(), *pace, means.launcher.clone())),
                 Some(None) | None => Self::Nothing,
             },
@@ -63,6 +67,7 @@ impl Looker {
         match self {
             Self::Interface(_) => INTERFACE,
             Self::Address(echo) => echo.interval(),
+            Self::Neighbour(neighbour) => neighbour.interval(),
             Self::File { interval, .. } | Self::Command { interval, .. } => *interval,
             Self::Nothing => Duration::from_secs(3600),
         }
@@ -72,6 +77,7 @@ impl Looker {
         match self {
             Self::Interface(name) => interface(name),
             Self::Address(echo) => echo.ask().await,
+            Self::Neighbour(neighbour) => neighbour.ask().await,
             Self::File { path, fails_while, .. } => {
                 let (path, fails_while) = (path.clone(), *fails_while);
                 // A file system of others may hang.

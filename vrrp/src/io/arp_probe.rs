@@ -1,0 +1,93 @@
+//! Asks by ARP whether an IPv4 address is there (RFC 826): for what answers no echo. Blocks; the caller has a thread for it.
+
+use std::{
+    fmt, io,
+    net::Ipv4Addr,
+    os::fd::{IntoRawFd, OwnedFd},
+    time::Duration,
+};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use pnet::datalink::{
+    Channel, ChannelType, Config, DataLinkReceiver, DataLinkSender, MacAddr, NetworkInterface, channel,
+};
+
+use crate::{
+    Moment,
+    arp::{Reply, Request},
+};
+
+/// ETH_P_ARP: the socket gets nothing else.
+const ARP: u16 = 0x0806;
+
+/// Between two looks at the clock while nothing comes.
+const TURN: Duration = Duration::from_millis(20);
+
+/// How long a full queue of the interface may hold us up.
+const WRITE_LIMIT: Duration = Duration::from_millis(10);
+
+/// One interface on which is asked. What it needs CAP_NET_RAW for is over once it is open.
+pub struct ArpProbe {
+    sender: Box<dyn DataLinkSender>,
+    receiver: Box<dyn DataLinkReceiver>,
+    mac: [u8; 6],
+}
+
+impl ArpProbe {
+    /// # Errors
+    /// No right to a packet socket (CAP_NET_RAW), or no such interface.
+    pub fn open(name: &str, index: u32, mac: [u8; 6]) -> io::Result<Self> {
+        let [a, b, c, d, e, f] = mac;
+        let interface = NetworkInterface {
+            name: name.to_owned(),
+            description: String::new(),
+            index,
+            mac: Some(MacAddr(a, b, c, d, e, f)),
+            ips: Vec::new(),
+            flags: 0,
+        };
+        // Protocol 0 until it is bound: nothing of other interfaces comes before.
+        let socket: OwnedFd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+        let config = Config {
+            socket_fd: Some(socket.into_raw_fd()),
+            channel_type: ChannelType::Layer3(ARP),
+            promiscuous: false,
+            read_timeout: Some(TURN),
+            write_timeout: Some(WRITE_LIMIT),
+            ..Config::default()
+        };
+        match channel(&interface, config)? {
+            Channel::Ethernet(sender, receiver) => Ok(Self { sender, receiver, mac }),
+            _ => Err(io::Error::other("pnet gave no Ethernet channel")),
+        }
+    }
+
+    /// Whether `target` answers `source`, an address of this interface, within `limit`.
+    ///
+    /// # Errors
+    /// The interface is down or gone.
+    pub fn ask(&mut self, source: Ipv4Addr, target: Ipv4Addr, limit: Duration) -> io::Result<bool> {
+        let request = Request { mac: self.mac, source, target }.encode();
+        self.sender.send_to(&request, None).unwrap_or(Err(io::ErrorKind::Unsupported.into()))?;
+        let until = Moment::now() + limit;
+        while Moment::now() < until {
+            match self.receiver.next() {
+                Ok(frame) => {
+                    let reply = Reply::decode(frame);
+                    if reply.is_some_and(|reply| reply.address == target && reply.to == self.mac) {
+                        return Ok(true);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl fmt::Debug for ArpProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArpProbe").field("mac", &self.mac).finish_non_exhaustive()
+    }
+}
