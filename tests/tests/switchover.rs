@@ -157,6 +157,30 @@ fn what_comes_in_the_middle_waits_or_is_refused_with_the_reason() {
 }
 
 #[test]
+fn whoever_is_still_served_is_reset_while_the_address_is_there_however_busy_the_machine_is() {
+    Scene::unless_starved(&Options::default().configuration(&file()), |scene| {
+        let mut holder = scene.holder();
+        // Each has a share of the processors like the daemon's own, which so takes its time.
+        let busy = "for _ in 1 2 3 4 5 6; do setsid timeout 15 sh -c 'while :; do :; done' & done; wait";
+        let busy = scene.spawn("client", "busy", ["sh", "-c", busy]).unwrap();
+        for round in 0..3 {
+            scene.wait_until_other_is_ready(&holder);
+            let names = [0, 1, 2].map(|number| format!("held-{round}-{number}"));
+            let _held = names.each_ref().map(|name| hold(scene, &VIP.to_string(), name));
+            let report = scene.done(&holder, &["switchover", "--now", "--json"]);
+            assert_eq!(report["cut"], 3, "{report}");
+            for name in &names {
+                wait::until("a reset", LONG, || {
+                    scene.log("client", name).unwrap().contains("Connection reset by peer").then_some(())
+                });
+            }
+            holder = other(&holder).to_owned();
+        }
+        busy.signal(nix::sys::signal::Signal::SIGTERM).unwrap();
+    });
+}
+
+#[test]
 fn address_that_is_given_straight_back_is_no_switchover_and_one_back_is_not_refused_for_what_was() {
     Scene::unless_starved(&Options::default().configuration(&file()), |scene| {
         let holder = scene.holder();

@@ -18,6 +18,8 @@ use tokio::task::AbortHandle;
 
 use super::{
     Daemon,
+    group::Group,
+    inputs::COUNT_LIMIT,
     orders::{Refused, Reply},
     stop::{ANSWER_MARGIN, Whereabouts},
     wake::Step,
@@ -75,6 +77,15 @@ enum Stage {
     Following { until: Moment },
 }
 
+/// What came of the exchanges before the addresses go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drained {
+    /// Had not ended in time.
+    pub(super) left: usize,
+    /// Were reset, since they were on addresses that go.
+    pub(super) reset: usize,
+}
+
 impl Drain {
     /// When it wants to be looked at.
     pub(super) fn poll_timeout(&self) -> Option<Moment> {
@@ -112,23 +123,34 @@ impl Drain {
 }
 
 impl Daemon {
-    /// Exchanges finish, here and in the processes before, for at most `limit`; where this node `holds` an address, newcomers are
-    /// dropped then while the last short ones end, but for a limit of zero. How many are left.
-    pub(super) fn drain_exchanges(
-        &self,
-        limit: Duration,
-        holds: bool,
-    ) -> impl Future<Output = usize> + use<> {
+    /// Exchanges finish, here and in the processes before, for at most `limit`. Where this node holds an address, newcomers
+    /// are dropped then while the last short ones end, and what is left on its addresses is reset (rule 8).
+    pub(super) fn drain_exchanges(&self, limit: Duration) -> impl Future<Output = Drained> + use<> {
         let (proxy, earlier) = (Arc::clone(&self.proxy), self.earlier.drain(limit));
+        let reset = self.reset_held();
+        let holds = !self.held().is_empty();
         async move {
-            if limit.is_zero() {
-                return proxy.drain(limit).await;
-            }
             let (mut left, before) = tokio::join!(proxy.drain(limit), earlier);
             if holds {
-                left = proxy.hold_off(HOLD_OFF).await;
+                left = proxy.hold_off(HOLD_OFF.min(limit)).await;
             }
-            left + usize::try_from(before).unwrap_or(usize::MAX)
+            let left = left + usize::try_from(before).unwrap_or(usize::MAX);
+            Drained { left, reset: reset.await }
+        }
+    }
+
+    /// Resets what is on the addresses that this node holds, here and in the processes before, while a reset can still leave:
+    /// a planned move has the time that a fault has not. How many exchanges that were.
+    pub(super) fn reset_held(&self) -> impl Future<Output = usize> + use<> {
+        let held = self.groups.iter().filter(|group| group.state() == State::Active);
+        let addresses: Vec<_> = held.flat_map(Group::addresses).collect();
+        let (proxy, earlier) = (Arc::clone(&self.proxy), self.earlier.reset(&addresses, COUNT_LIMIT));
+        async move {
+            if addresses.is_empty() {
+                return 0;
+            }
+            let (own, before) = tokio::join!(proxy.reset_connections(&addresses, COUNT_LIMIT), earlier);
+            own + usize::try_from(before).unwrap_or(usize::MAX)
         }
     }
 
@@ -212,10 +234,10 @@ impl Daemon {
         // A reload that is asked for meanwhile follows.
         self.reloads.take_turn();
         let (steps, begun) = (self.steps_in.clone(), drain.begun);
-        let drained = self.drain_exchanges(limit, true);
+        let drained = self.drain_exchanges(limit);
         drain.waits = Some(self.tasks.spawn(async move {
-            drained.await;
-            let _ = steps.send(Step::ReadyToGive { begun });
+            let reset = drained.await.reset;
+            let _ = steps.send(Step::ReadyToGive { begun, reset });
         }));
         self.giving = Some(drain);
     }

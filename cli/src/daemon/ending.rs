@@ -8,6 +8,7 @@ use tokio::select;
 use super::{
     Daemon, clock,
     control::Command,
+    draining::Drained,
     group::Group,
     problems,
     stop::{Patience, Request, Stage, Stop, Whereabouts},
@@ -34,7 +35,10 @@ impl Daemon {
                 stop.hurry();
                 if let Some(drain) = self.drain.take() {
                     drain.abort();
-                    self.handle_step(now, &Step::Drained { left: 0 });
+                    let (reset, steps) = (self.reset_held(), self.steps_in.clone());
+                    self.drain = Some(self.tasks.spawn(async move {
+                        let _ = steps.send(Step::Drained(Drained { left: 0, reset: reset.await }));
+                    }));
                 }
             }
             return;
@@ -47,18 +51,17 @@ impl Daemon {
         tracing::info!(by, ?limit, "stopping: draining first");
         systemd::notify("STOPPING=1");
         let held: Vec<String> = self.held().into_iter().map(str::to_owned).collect();
-        let holds = !held.is_empty();
         self.stop = Some(Stop::new(format!("stop by {by}"), now, held, limit, reply));
         let is_drained = self.yield_to_stop(now);
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
-        let drained = self.drain_exchanges(limit, holds);
+        let drained = self.drain_exchanges(limit);
         self.drain = Some(self.tasks.spawn(async move {
             if is_drained {
                 // Newcomers are served until this one has drained.
                 proxy.stay().await;
             }
-            let left = drained.await;
-            let _ = steps.send(Step::Drained { left });
+            let drained = drained.await;
+            let _ = steps.send(Step::Drained(drained));
         }));
     }
 
@@ -66,19 +69,15 @@ impl Daemon {
         match step {
             Step::Reset { exchanges } => {
                 self.resets = self.resets.saturating_sub(1);
-                if self.telling.tells(now) {
-                    tracing::info!(exchanges, "reset the exchanges on addresses that leave");
-                }
-                if let Some(stop) = &mut self.stop {
-                    stop.cut += *exchanges as u64;
-                }
-                if let Some(drain) = &mut self.giving {
-                    drain.count_cut(*exchanges);
-                }
+                self.count_reset(now, *exchanges);
             }
-            Step::ReadyToGive { begun } => self.leave_for_drain(now, *begun),
-            Step::Drained { left } => {
+            Step::ReadyToGive { begun, reset } => {
+                self.count_reset(now, *reset);
+                self.leave_for_drain(now, *begun);
+            }
+            Step::Drained(Drained { left, reset }) => {
                 self.drain = None;
+                self.count_reset(now, *reset);
                 let held = self.groups.iter().filter(|group| group.state() == State::Active);
                 let interval = held.map(Group::interval).max().unwrap_or_default();
                 if let Some(stop) = &mut self.stop {
@@ -113,6 +112,18 @@ impl Daemon {
                     stop.stage = Stage::Over;
                 }
             }
+        }
+    }
+
+    fn count_reset(&mut self, now: Moment, exchanges: usize) {
+        if self.telling.tells(now) {
+            tracing::info!(exchanges, "reset the exchanges on addresses that leave");
+        }
+        if let Some(stop) = &mut self.stop {
+            stop.cut += exchanges as u64;
+        }
+        if let Some(drain) = &mut self.giving {
+            drain.count_cut(exchanges);
         }
     }
 

@@ -24,10 +24,10 @@ use crate::{
 };
 
 /// For workers to reset the exchanges of an address that is about to leave.
-pub(super) const RESET_LIMIT: Duration = Duration::from_millis(5);
+const RESET_LIMIT: Duration = Duration::from_millis(5);
 
-/// For workers and the processes before to say how many those were.
-const COUNT_LIMIT: Duration = Duration::from_millis(200);
+/// For workers and the processes before to say how many those were; and to reset them where nothing is in a hurry.
+pub(super) const COUNT_LIMIT: Duration = Duration::from_millis(200);
 
 impl Daemon {
     pub(super) fn handle_health(&mut self, now: Moment) {

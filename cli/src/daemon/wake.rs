@@ -14,6 +14,7 @@ use super::{
     certificates::Watched,
     clock,
     control::Command,
+    draining::Drained,
     hello::endpoint::Datagram,
     neighbours::Neighbours,
     probes::Looked,
@@ -29,10 +30,10 @@ use crate::{control::FrontendOrder, speaker::protocol::FromSpeaker};
 pub(super) enum Step {
     /// This many exchanges were reset for a group.
     Reset { exchanges: usize },
-    /// Short exchanges are finished; this many long ones are left.
-    Drained { left: usize },
-    /// Short exchanges are finished, and the drain or switchover that began then goes on.
-    ReadyToGive { begun: Moment },
+    /// Short exchanges are finished.
+    Drained(Drained),
+    /// Short exchanges are finished, so many others reset, and the drain or switchover that began then goes on.
+    ReadyToGive { begun: Moment, reset: usize },
     /// The speaker's process is gone.
     SpeakerGone,
     /// Connections have had their time; in the processes before this one so many were cut.

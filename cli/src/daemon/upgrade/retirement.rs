@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     control::{EarlierProcess, ServerOrder, Timestamp},
-    daemon::{inputs::RESET_LIMIT, orders::as_order, stop::Patience, wake},
+    daemon::{inputs::COUNT_LIMIT, orders::as_order, stop::Patience, wake},
 };
 
 /// Between two words of what is left.
@@ -185,7 +185,7 @@ async fn carry_out(channel: &Channel, proxy: &Proxy, number: u64, order: Order) 
         }
         Order::Leave { addresses, limit } => proxy.leave(&addresses, limit).await,
         Order::Reset { addresses } => {
-            let exchanges = proxy.reset_connections(&addresses, RESET_LIMIT).await;
+            let exchanges = proxy.reset_connections(&addresses, COUNT_LIMIT).await;
             tracing::info!(exchanges, "reset the exchanges on addresses that leave");
             exchanges
         }
