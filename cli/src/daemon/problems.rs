@@ -16,7 +16,8 @@ use super::{
 use crate::{
     config::MAXCONN,
     control::{
-        Backend, GroupNode, Log, Peer, Phase, Problem, Ready, Server, ServerState, Status, Timestamp, Why,
+        Backend, Frontend, GroupNode, Log, Peer, Phase, Problem, Ready, Server, ServerState, Status,
+        Timestamp, Why,
     },
     output::age::age,
 };
@@ -90,6 +91,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
             address.ip()
         ),
     }));
+    problems.extend(status.frontends.iter().filter_map(paused));
     problems.extend(limits(facts, status));
     for frontend in &status.frontends {
         problems.extend(frontend.binds.iter().filter_map(|bind| {
@@ -122,6 +124,19 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     problems.extend(status.logs.iter().filter_map(log));
     problems.extend(certificates::expiring(&status.frontends, status.at));
     problems
+}
+
+/// Whoever has forgotten it looks for the reason elsewhere.
+fn paused(frontend: &Frontend) -> Option<Problem> {
+    let pause = frontend.paused.as_ref()?;
+    Some(Problem {
+        what: format!("frontend {} is paused", frontend.name),
+        since: Some(pause.at),
+        look_at: format!(
+            "by {}. New connections are refused. To end that: lbctl frontend {} resume",
+            pause.by, frontend.name
+        ),
+    })
 }
 
 /// Connections that are not taken.

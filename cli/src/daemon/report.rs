@@ -9,9 +9,9 @@ use super::{certificates, clock::Instants, group::Group, hello, node::Identity, 
 use crate::{
     config::{Config, model},
     control::{
-        Backend, Bind, Check, EarlierProcess, FileReport, Frontend, GroupNode, Log, LogProblem, NameProblem,
-        Ordered, Peer, Phase, Problem, Ready, Refused, Server, ServerState, Status, Table, Timestamp,
-        TransitionReport, Unanswered, Why,
+        Backend, Bind, Check, EarlierProcess, FileReport, Frontend, GroupNode, InForce, Log, LogProblem,
+        NameProblem, Ordered, Peer, Phase, Problem, Ready, Refused, Server, ServerState, Status, Table,
+        Timestamp, TransitionReport, Unanswered, Why,
     },
     output::age::age,
 };
@@ -104,8 +104,10 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
     status.notes.extend(facts.giving.as_ref().map(|(ordered, waits)| under_way(facts, ordered, *waits)));
     status.notes.extend(facts.earlier.iter().map(|process| still_there(facts, process)));
     let ordered = orders::in_force(&status);
-    // A drained node is a problem and no note.
-    let ordered = ordered.iter().filter(|one| one.of != format!("node {}", status.node));
+    // A drained node and a paused frontend are problems and no notes.
+    let is_problem =
+        |one: &&InForce| one.ordered.what == "pause" || one.of == format!("node {}", status.node);
+    let ordered = ordered.iter().filter(|one| !is_problem(one));
     status.notes.extend(ordered.map(|one| one.sentence(status.at)).collect::<Vec<_>>());
     status.notes.extend(facts.groups.iter().filter_map(|group| problems::forged(facts, group)));
     status.notes.extend(certificates::notes(&status.frontends, status.at).collect::<Vec<_>>());

@@ -158,9 +158,11 @@ fn paused_frontend_refuses_newcomers_through_reload_and_upgrade_until_it_is_resu
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{verb}");
     }
     let screen = daemon.verb(&["status"]);
-    assert_eq!(screen.status.code(), Some(0), "what was ordered is no problem");
+    assert_eq!(screen.status.code(), Some(2), "clients are refused");
     let screen = String::from_utf8_lossy(&screen.stdout).into_owned();
-    assert!(screen.contains("PAUSED") && screen.contains("note: frontend web has `pause` by "), "{screen}");
+    assert!(screen.contains("PAUSED") && screen.contains("frontend web is paused"), "{screen}");
+    assert!(screen.contains("lbctl frontend web"), "{screen}");
+    assert_eq!(daemon.verb(&["nagios"]).status.code(), Some(1), "a warning");
     assert_eq!(says(&daemon, &["frontend", "web", "resume"]), format!("web: listens again on {label}"));
     assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
     assert_eq!(

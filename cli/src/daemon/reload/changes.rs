@@ -19,7 +19,11 @@ use crate::{
 };
 
 /// Sections of the file, in the order in which a reader wants them.
-const KINDS: [&str; 8] = ["global", "cluster", "vip", "track", "map", "users", "frontend", "backend"];
+const KINDS: [&str; 9] =
+    ["global", "cluster", "vip", "track", "map", "users", "statistics", "frontend", "backend"];
+
+/// Those that are one thing; the others have one for each name.
+const UNNAMED: [&str; 3] = ["global", "cluster", "statistics"];
 
 /// What is said of a thing whose keys are the same while a file that it names is not.
 const CONTENTS: &str = "the contents of a file";
@@ -72,7 +76,7 @@ fn things(config: &Config) -> Things {
     let mut things = Vec::new();
     for (kind, value) in sections {
         let Value::Table(table) = value else { continue };
-        if matches!(kind.as_str(), "cluster" | "global") {
+        if UNNAMED.contains(&kind.as_str()) {
             things.push((kind, leaves(table)));
             continue;
         }
@@ -188,6 +192,16 @@ mod tests {
 
     const OLD: &str = "[frontend.web]\nbind = \"*:80\"\ndefault_backend = \"app\"\n\
                        [backend.app]\nserver.web1 = \"192.0.2.21:80\"\nserver.web2 = \"192.0.2.22:80\"\n";
+
+    #[test]
+    fn the_page_of_statistics_is_a_thing_of_its_own() {
+        let page = format!("{OLD}[statistics]\nbind = \"*:8404\"\nallow = [\"127.0.0.1\"]\n");
+        assert_eq!(changes(OLD, &page), ["statistics added"]);
+        assert_eq!(changes(&page, OLD), ["statistics removed"]);
+        assert_eq!(changes(&page, &page.replace("8404", "8405")), ["statistics changed (bind)"]);
+        let open = page.replace("allow = [\"127.0.0.1\"]", "public = true");
+        assert_eq!(changes(&page, &open), ["statistics changed (allow, public)"]);
+    }
 
     #[test]
     fn another_certificate_in_the_same_file_is_told() {
