@@ -50,7 +50,7 @@ enum Verb {
     Check(check::CheckArguments),
     /// Print a commented first configuration file
     Init(init::InitArguments),
-    /// Turn HAProxy's file into one of lbctl
+    /// Turn files of HAProxy's and Keepalived's into one of lbctl
     Import(import::ImportArguments),
     /// Run this node: the proxy and the speaker
     Run(run::RunArguments),

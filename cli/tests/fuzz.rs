@@ -1,5 +1,5 @@
 //! The configuration against changed files: every good and bad file of the golden tests is the corpus; and the importer
-//! against changed files of HAProxy's.
+//! against changed files of HAProxy's and Keepalived's.
 //!
 //! `FUZZ_SECONDS=1800 FUZZ_SEED=7 cargo test -p lbctl --test fuzz -- --nocapture` searches on.
 
@@ -20,6 +20,9 @@ mod haproxy;
 
 #[path = "fuzz/import.rs"]
 mod import;
+
+#[path = "fuzz/keepalived.rs"]
+mod keepalived;
 
 /// Files of an ordinary run.
 const ROUNDS: u64 = 1_000;

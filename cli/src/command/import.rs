@@ -10,9 +10,13 @@ use std::{
 use lb_vrrp::VirtualAddress;
 
 use crate::{
-    config::{self, text},
+    config::{self, Diagnostics, text},
     exit::Exit,
-    import::haproxy::{self, Options, Refused, Vip},
+    import::{
+        self, Refused, Vip,
+        haproxy::{self, Options},
+        keepalived::{self, Pair},
+    },
 };
 
 /// Arguments of `lbctl import`.
@@ -20,16 +24,22 @@ use crate::{
 #[command(after_help = "\
 Examples:
   lbctl import haproxy.cfg -o lb.toml && lbctl check lb.toml
+  lbctl import haproxy.cfg lb1.conf lb2.conf -o lb.toml
+  lbctl import haproxy.cfg keepalived.conf --node lb1=192.0.2.11 --node lb2=192.0.2.12 -o lb.toml
   lbctl import haproxy.cfg --vip 192.0.2.10 --node lb1=192.0.2.11 --node lb2=192.0.2.12 -o lb.toml
 
-Every line is converted, or named on stderr with what to do about it. What HAProxy does without a word and
-lbctl would do otherwise is written out, so that a converted file behaves as before.
+Every line is converted, or named on stderr with what to do about it. What HAProxy or Keepalived does without a
+word and lbctl would do otherwise is written out, so that a converted file behaves as before.
 
-Exit codes: 0 converted, 1 with --strict something could not be, or the file could not be written, 78 the file
-can't be read as HAProxy's.")]
+Exit codes: 0 converted, 1 with --strict something could not be, or the file could not be written, 78 a file
+can't be read as HAProxy's or Keepalived's.")]
 pub struct ImportArguments {
-    /// HAProxy's file; `-` reads standard input
-    file: PathBuf,
+    /// A file of HAProxy's, files of Keepalived's (one for each node), or both; `-` reads standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Whose the files are; without it their first words say it
+    #[arg(long, value_name = "PROGRAM")]
+    from: Option<From>,
     /// Where to write; `-`, or nothing, is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -43,11 +53,39 @@ pub struct ImportArguments {
     #[arg(long = "vip", value_name = "ADDRESS", requires = "nodes", value_parser = vip)]
     vips: Vec<Vip>,
     /// A node of the pair and its own address; once for each node, the preferred one first
-    #[arg(long = "node", value_name = "NAME=ADDRESS", requires = "vips", value_parser = super::init::node)]
+    #[arg(long = "node", value_name = "NAME=ADDRESS", value_parser = super::init::node)]
     nodes: Vec<(String, Ipv4Addr)>,
-    /// Number of the virtual router; no other one on the same network may have it
-    #[arg(long, default_value_t = 51, value_parser = clap::value_parser!(u8).range(1..))]
-    vrid: u8,
+    /// Number of the virtual router; no other one on the same network may have it (51 if nothing says it)
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
+    vrid: Option<u8>,
+    /// The node that runs Keepalived a while longer: version, priorities and password stay as they are
+    #[arg(long, value_name = "NODE")]
+    foreign: Option<String>,
+}
+
+/// Whose a file is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+enum From {
+    /// haproxy.cfg
+    Haproxy,
+    /// keepalived.conf
+    Keepalived,
+}
+
+/// A file as it was read.
+struct Given {
+    name: String,
+    bytes: Vec<u8>,
+    folder: PathBuf,
+}
+
+/// What came out of all files.
+struct Whole {
+    toml: String,
+    notes: Vec<Diagnostics>,
+    lost: usize,
+    /// What must not be missed.
+    before: Vec<String>,
 }
 
 /// Two `--node` that can't both be.
@@ -65,16 +103,23 @@ fn twin(nodes: &[(String, Ipv4Addr)]) -> Option<String> {
 
 /// Runs the verb.
 pub fn run(arguments: &ImportArguments) -> Exit {
-    let (name, bytes) = match config::read(&arguments.file) {
-        Ok(read) => read,
-        Err(report) => {
-            eprint!("{report}");
-            eprintln!("Nothing was written.");
-            return Exit::Configuration;
+    let mut files = Vec::new();
+    for path in &arguments.files {
+        match config::read(path) {
+            Ok((name, bytes)) => {
+                files.push(Given { name, bytes, folder: path.parent().unwrap_or(Path::new("")).to_owned() });
+            }
+            Err(report) => return unreadable(&report),
         }
-    };
-    if let Some(twin) = twin(&arguments.nodes) {
-        eprintln!("lbctl: {twin}; nothing was written");
+    }
+    let (of_keepalived, of_haproxy): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|file| match arguments.from {
+            Some(from) => from == From::Keepalived,
+            None => keepalived::is_keepalived(&file.bytes),
+        });
+    let wrong = wrong_arguments(arguments, &of_keepalived, &of_haproxy).or_else(|| twin(&arguments.nodes));
+    if let Some(wrong) = wrong {
+        eprintln!("lbctl: {wrong}; nothing was written");
         return Exit::Usage;
     }
     let output = arguments.output.as_deref().filter(|path| *path != Path::new("-"));
@@ -89,43 +134,34 @@ pub fn run(arguments: &ImportArguments) -> Exit {
             return Exit::Failure;
         }
     };
-    let options = Options {
-        salt,
-        strict: arguments.strict,
-        vips: arguments.vips.clone(),
-        nodes: arguments.nodes.clone(),
-        vrid: arguments.vrid,
-        // A variable that is no text can't be one of the file's.
-        environment: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
-        folder: arguments.file.parent().unwrap_or(Path::new("")).to_owned(),
-        output: output.map_or_else(|| "lb.toml".to_owned(), |path| path.display().to_string()),
-    };
-    let imported = match haproxy::import(&bytes, &name, &options) {
-        Ok(imported) => imported,
-        Err(Refused::Source(report)) => {
-            eprint!("{report}");
-            eprintln!("Nothing was written.");
-            return Exit::Configuration;
+    let names: Vec<_> = of_haproxy.iter().chain(&of_keepalived).map(|file| file.name.clone()).collect();
+    let names = names.join(", ");
+    let whole = match convert(arguments, of_keepalived, of_haproxy, &names, salt) {
+        Ok(whole) => whole,
+        Err(Refused::Source(report)) => return unreadable(&report),
+        Err(Refused::Arguments(why)) => {
+            eprintln!("lbctl: {why}; nothing was written");
+            return Exit::Usage;
         }
         Err(Refused::Bug(bug)) => {
             eprint!("{}", bug.report);
             eprintln!(
-                "lbctl: what was made of {name} is refused by lbctl itself. That is a fault of lbctl: please report it with \
+                "lbctl: what was made of {names} is refused by lbctl itself. That is a fault of lbctl: please report it with \
                  the lines above and the part of the file that they come from. Nothing was written."
             );
             return Exit::Failure;
         }
     };
-    eprint!("{}", imported.notes);
-    if arguments.strict && imported.lost > 0 {
-        eprintln!("{}. Nothing was written.", imported.notes.summary());
+    for notes in &whole.notes {
+        eprint!("{notes}");
+    }
+    if arguments.strict && whole.lost > 0 {
+        eprintln!("{}. Nothing was written.", Diagnostics::summary_of(&whole.notes));
         return Exit::Failure;
     }
     let written = match output {
-        Some(path) => write_file(path, &imported.toml, arguments.force),
-        None => write_stdout(&imported.toml),
+        Some(path) => write_file(path, &whole.toml, arguments.force),
+        None => write_stdout(&whole.toml),
     };
     if let Err(error) = written {
         let place = output.map_or_else(|| "stdout".to_owned(), |path| path.display().to_string());
@@ -133,12 +169,106 @@ pub fn run(arguments: &ImportArguments) -> Exit {
         return Exit::Failure;
     }
     if let Some(path) = output {
-        eprintln!("{}: written{}", path.display(), verdict(&imported));
+        eprintln!("{}: written{}", path.display(), verdict(&whole));
     }
-    if let Some(opened) = &imported.opened {
-        eprintln!("BEFORE IT SERVES: {opened}");
+    for reason in &whole.before {
+        eprintln!("BEFORE IT SERVES: {reason}");
     }
     Exit::Fine
+}
+
+fn unreadable(report: &Diagnostics) -> Exit {
+    eprint!("{report}");
+    eprintln!("Nothing was written.");
+    Exit::Configuration
+}
+
+/// Arguments that don't go together, or not with these files.
+fn wrong_arguments(
+    arguments: &ImportArguments,
+    of_keepalived: &[Given],
+    of_haproxy: &[Given],
+) -> Option<String> {
+    if let [_, second, ..] = of_haproxy {
+        let message = "is the second file of HAProxy's, and one is converted at a time; put them together first, as in \
+                       cat a.cfg b.cfg > whole.cfg";
+        return Some(format!("{} {message}", second.name));
+    }
+    if of_keepalived.is_empty() {
+        if !arguments.nodes.is_empty() && arguments.vips.is_empty() {
+            return Some(
+                "--node needs --vip, the address that the nodes share, or a file of Keepalived's".into(),
+            );
+        }
+        return arguments.foreign.is_some().then(|| "--foreign is for files of Keepalived's".into());
+    }
+    if !arguments.vips.is_empty() || arguments.vrid.is_some() {
+        let given = if arguments.vips.is_empty() { "--vrid" } else { "--vip" };
+        return Some(format!(
+            "{given} is for files of HAProxy's alone; here {} says it",
+            of_keepalived[0].name
+        ));
+    }
+    (of_keepalived.len() > 5).then(|| "a cluster has at most 5 nodes, and each has one file".into())
+}
+
+fn convert(
+    arguments: &ImportArguments,
+    of_keepalived: Vec<Given>,
+    of_haproxy: Vec<Given>,
+    names: &str,
+    salt: [u8; 16],
+) -> Result<Whole, Refused> {
+    let output = arguments.output.as_deref().filter(|path| *path != Path::new("-"));
+    let output = output.map_or_else(|| "lb.toml".to_owned(), |path| path.display().to_string());
+    let pair = if of_keepalived.is_empty() {
+        None
+    } else {
+        let inputs: Vec<_> = of_keepalived
+            .into_iter()
+            .map(|file| keepalived::Input { name: file.name, bytes: file.bytes, folder: file.folder })
+            .collect();
+        let options = keepalived::Options {
+            strict: arguments.strict,
+            nodes: arguments.nodes.clone(),
+            foreign: arguments.foreign.clone(),
+        };
+        Some(keepalived::read(&inputs, &options)?)
+    };
+    let Some(file) = of_haproxy.into_iter().next() else {
+        let pair = pair.expect("clap asks for one file at least");
+        let toml = import::alone(&pair, names, &output)?;
+        let Pair { notes, lost, missing, .. } = pair;
+        return Ok(Whole { toml, notes, lost, before: missing.into_iter().collect() });
+    };
+    let options = Options {
+        salt,
+        strict: arguments.strict,
+        vips: pair.as_ref().map_or_else(|| arguments.vips.clone(), |pair| pair.vips.clone()),
+        nodes: pair.as_ref().map_or_else(|| arguments.nodes.clone(), |pair| pair.nodes.clone()),
+        vrid: arguments.vrid.unwrap_or(haproxy::VRID),
+        // A variable that is no text can't be one of the file's.
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        folder: file.folder,
+        output,
+        called: names.to_owned(),
+        pair: pair.clone(),
+    };
+    let imported = haproxy::import(&file.bytes, &file.name, &options)?;
+    let mut whole = Whole {
+        toml: imported.toml,
+        notes: vec![imported.notes],
+        lost: imported.lost,
+        before: imported.opened.into_iter().collect(),
+    };
+    if let Some(Pair { notes, lost, missing, .. }) = pair {
+        whole.notes.extend(notes);
+        whole.lost += lost;
+        whole.before.extend(missing);
+    }
+    Ok(whole)
 }
 
 fn random() -> io::Result<[u8; 16]> {
@@ -148,13 +278,12 @@ fn random() -> io::Result<[u8; 16]> {
 }
 
 /// `, with 3 warnings; 2 about what is not in it, or not the same`
-fn verdict(imported: &crate::import::Imported) -> String {
-    match (imported.notes.warnings(), imported.lost) {
-        (0, _) => String::new(),
-        (_, 0) => format!(", with {}; all that decides what is served is in it", imported.notes.summary()),
-        (_, lost) => {
-            format!(", with {}; {lost} about what is not in it, or not the same", imported.notes.summary())
-        }
+fn verdict(whole: &Whole) -> String {
+    let summary = Diagnostics::summary_of(&whole.notes);
+    match whole.lost {
+        _ if summary.is_empty() => String::new(),
+        0 => format!(", with {summary}; all that decides what is served is in it"),
+        lost => format!(", with {summary}; {lost} about what is not in it, or not the same"),
     }
 }
 
@@ -186,5 +315,5 @@ fn write_stdout(text: &str) -> io::Result<()> {
 fn vip(argument: &str) -> Result<Vip, String> {
     let VirtualAddress { address, .. } =
         text::virtual_address(argument).map_err(|why| format!("it {why}"))?;
-    Ok(Vip { text: argument.to_owned(), address })
+    Ok(Vip { text: argument.to_owned(), address, table: "web".to_owned() })
 }

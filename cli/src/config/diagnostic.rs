@@ -270,12 +270,18 @@ impl Diagnostics {
 
     /// `2 errors, 1 warning`.
     pub fn summary(&self) -> String {
+        Self::summary_of(std::slice::from_ref(self))
+    }
+
+    /// The same of several files together; empty if there is nothing to say.
+    pub fn summary_of(all: &[Self]) -> String {
         let plural = |count, noun| match count {
             0 => None,
             1 => Some(format!("1 {noun}")),
             _ => Some(format!("{count} {noun}s")),
         };
-        let parts = [plural(self.errors(), "error"), plural(self.warnings(), "warning")];
+        let sum = |count: fn(&Self) -> usize| all.iter().map(count).sum();
+        let parts = [plural(sum(Self::errors), "error"), plural(sum(Self::warnings), "warning")];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 

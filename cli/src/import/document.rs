@@ -21,7 +21,7 @@ pub(crate) struct Document {
 }
 
 /// One `[heading]` with what stands below it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     /// `listen.web`, with quotes where they are needed.
     pub(crate) heading: String,
@@ -31,8 +31,10 @@ pub(crate) struct Table {
 }
 
 /// A line, or several.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Entry {
+    /// An empty line.
+    Blank,
     Comment(String),
     Pair {
         key: String,
@@ -139,6 +141,7 @@ impl fmt::Display for Document {
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Blank => writeln!(f),
             Self::Comment(text) => comment(f, "", text),
             Self::Pair { key, value, note: None } => writeln!(f, "{key} = {value}"),
             Self::Pair { key, value, note: Some(note) } => {
@@ -186,6 +189,11 @@ fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// `name = value  # note`
+pub(crate) fn pair(name: &str, value: Value, note: Option<&str>) -> Entry {
+    Entry::Pair { key: name.to_owned(), value, note: note.map(str::to_owned) }
 }
 
 /// A key, in quotes if it needs them.

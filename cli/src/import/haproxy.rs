@@ -24,7 +24,6 @@ mod regex;
 mod rule;
 mod sample;
 mod section;
-mod source;
 mod table;
 mod template;
 mod track;
@@ -32,16 +31,16 @@ mod users;
 mod values;
 mod variables;
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-};
+use std::{net::Ipv4Addr, path::PathBuf};
 
 pub use self::table::Known;
 
 use self::{file::File, files::Maps, finish::World, users::Users, variables::Variables};
-use super::{Imported, notes::Notes};
-use crate::config::{self, Diagnostics, diagnostic::Report};
+use super::{Bug, Imported, Refused, Vip, bytes, keepalived::Pair, notes::Notes};
+use crate::config::{self, diagnostic::Report};
+
+/// The number of the virtual router where nothing says another one.
+pub const VRID: u8 = 51;
 
 /// What is wanted beside the file.
 #[derive(Clone, Debug)]
@@ -54,6 +53,10 @@ pub struct Options {
     pub nodes: Vec<(String, Ipv4Addr)>,
     /// The number of the virtual router.
     pub vrid: u8,
+    /// What it is made from, if that is more than the file.
+    pub called: String,
+    /// What is known of the pair from files of Keepalived's, in the place of these.
+    pub pair: Option<Pair>,
     /// Environment variables that the file may use.
     pub environment: Vec<(String, String)>,
     /// Where the source is: lists of values are looked for there.
@@ -64,40 +67,15 @@ pub struct Options {
     pub salt: [u8; 16],
 }
 
-/// An address that moves.
-#[derive(Clone, Debug)]
-pub struct Vip {
-    /// As it is written in our file: with a prefix, if it has one.
-    pub text: String,
-    /// The address alone.
-    pub address: IpAddr,
-}
-
-/// Why there is no file of ours.
-#[derive(Debug)]
-pub enum Refused {
-    /// The source can't be read as HAProxy's: one place, one sentence.
-    Source(Diagnostics),
-    /// What was made is refused by our own reader. That is a fault of this program.
-    Bug(Box<Bug>),
-}
-
-/// What was made, and what our own reader says about it.
-#[derive(Debug)]
-pub struct Bug {
-    /// What the reader says about it.
-    pub report: Diagnostics,
-    /// What was made.
-    pub toml: String,
-}
-
 impl Default for Options {
     fn default() -> Self {
         Self {
             strict: false,
             vips: Vec::new(),
             nodes: Vec::new(),
-            vrid: 51,
+            vrid: VRID,
+            called: String::new(),
+            pair: None,
             environment: Vec::new(),
             folder: PathBuf::new(),
             output: "lb.toml".into(),
@@ -108,7 +86,7 @@ impl Default for Options {
 
 /// Converts the file `bytes`, which is called `name`.
 pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, Refused> {
-    let text = source::text(bytes, name).map_err(Refused::Source)?;
+    let text = bytes::text(bytes, name, &['#']).map_err(Refused::Source)?;
     let notes = Notes::new(&text, options.strict);
     let variables = Variables::new(&options.environment, &text, name);
     let sections = section::read(&text, variables, &notes).map_err(|unreadable| {
@@ -142,7 +120,8 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
             users: &users,
             notes: &notes,
         };
-        let toml = emit::document(&parts, name).to_string();
+        let toml = emit::document(&parts, if options.called.is_empty() { name } else { &options.called })
+            .to_string();
         match config::parse_alone(&toml, &options.output) {
             Err(report) => return Err(Refused::Bug(Box::new(Bug { report, toml }))),
             Ok(made) if finish::forget_idle_paths(&mut sections, &made.proxy) => {}

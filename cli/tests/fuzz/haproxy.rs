@@ -2,7 +2,10 @@
 
 use lbctl::{
     config,
-    import::haproxy::{self, Options, Refused},
+    import::{
+        Refused,
+        haproxy::{self, Options},
+    },
 };
 
 /// They are converted, and our own reader takes what comes out and what that means; or there is one sentence about why not.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::diagnostic::Span,
     import::{
-        document::{Document, Entry, Table, Value, key},
+        document::{Document, Entry, Table, Value, key, pair},
         notes::Notes,
     },
 };
@@ -40,8 +40,9 @@ pub(super) fn document(parts: &Parts<'_>, source: &str) -> Document {
     };
     let mut document =
         Document { head: head(source, parts.sections.iter().any(is_checked)), tables: Vec::new() };
-    if let Some(opened) = parts.notes.opened() {
-        document.head.extend(["".to_owned(), format!("BEFORE IT SERVES: {opened}.")]);
+    let missing = parts.options.pair.as_ref().and_then(|pair| pair.missing.clone());
+    for reason in parts.notes.opened().into_iter().chain(missing) {
+        document.head.extend(["".to_owned(), format!("BEFORE IT SERVES: {reason}.")]);
     }
     cluster(parts.options, &mut document);
     global(parts, &mut document);
@@ -91,6 +92,10 @@ fn head(source: &str, is_checked: bool) -> Vec<String> {
 }
 
 fn cluster(options: &Options, document: &mut Document) {
+    if let Some(pair) = &options.pair {
+        document.tables.extend(pair.tables.iter().cloned());
+        return;
+    }
     if options.vips.is_empty() {
         return;
     }
@@ -216,7 +221,7 @@ fn differs(setting: &Setting, defaults: &Keys) -> bool {
 }
 
 fn setting(setting: &Setting) -> Entry {
-    pair(setting.key.name, setting.value.clone(), setting.note.clone())
+    pair(setting.key.name, setting.value.clone(), setting.note.as_deref())
 }
 
 fn rules(key: &'static str, rules: &[Rule], notes: &Notes<'_>) -> Option<Entry> {
@@ -247,8 +252,4 @@ fn shortened(text: &str) -> String {
         return words;
     }
     format!("{}...", words.chars().take(107).collect::<String>())
-}
-
-fn pair(name: &str, value: Value, note: Option<String>) -> Entry {
-    Entry::Pair { key: name.to_owned(), value, note }
 }

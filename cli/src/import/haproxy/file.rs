@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::{diagnostic::Span, text},
-    import::notes::Notes,
+    import::{clean, lines_of, notes::Notes, unique},
 };
 
 /// The file, read and not yet put together.
@@ -245,33 +245,8 @@ fn heading(section: &Section) -> (Option<&Word>, Option<&Word>) {
     (name, from.and_then(|at| words.get(at + 1)))
 }
 
-/// ` (lines 3 to 7)`
+/// Those of a section.
 fn lines(section: &Section, notes: &Notes<'_>) -> String {
-    let (first, last) = (section.lines.first(), section.lines.last());
-    match first.zip(last).map(|(first, last)| (notes.line(first.span()), notes.line(last.span()))) {
-        None => String::new(),
-        Some((first, last)) if first == last => format!(" (line {first})"),
-        Some((first, last)) => format!(" (lines {first} to {last})"),
-    }
-}
-
-/// Letters, digits, `-`, `_` and `.`, beginning with a letter or a digit; no address.
-pub(super) fn clean(written: &str) -> String {
-    let mut name: String = written
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
-        .take(50)
-        .collect();
-    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || text::name(&name).is_err() {
-        name = format!("x{name}");
-    }
-    name
-}
-
-/// With a number behind it if it is taken.
-pub(super) fn unique(name: String, taken: impl Fn(&str) -> bool) -> String {
-    if !taken(&name) {
-        return name;
-    }
-    (2_u32..).map(|number| format!("{name}-{number}")).find(|name| !taken(name)).unwrap_or(name)
+    let line = |line: Option<&Line>| line.map(|line| notes.line(line.span()));
+    lines_of(line(section.lines.first()), line(section.lines.last()))
 }

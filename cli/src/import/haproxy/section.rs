@@ -194,9 +194,7 @@ fn stranger(line: &Line, raw: &str) -> String {
     ];
     let first = line.words.first().map_or("", |word| word.text.as_str());
     if KEEPALIVED.contains(&first) {
-        return "this is a file of keepalived, not of HAProxy; \"Where HAProxy's and Keepalived's words went\" in \
-                docs/configuration.md says what its words became"
-            .into();
+        return "this is a file of keepalived, not of HAProxy; leave --from haproxy out".into();
     }
     if first.starts_with('[') {
         return "this is TOML, as our own files are; `lbctl check` reads it".into();

@@ -10,15 +10,16 @@ use sha2::{Digest, Sha256};
 
 use super::{
     directive::{Fault, shown},
-    file::{clean, unique},
     lexer::Word,
     section::{Line, Section},
     table::{Row, row},
 };
 use crate::import::{
+    clean,
     document::{Value, key},
     haproxy::directive::{Directive, Done},
     notes::Notes,
+    unique,
 };
 
 /// Passwords in clear text that are hashed; each takes milliseconds.

@@ -34,6 +34,12 @@ pub(super) fn values(
     let options = world.options;
     let vips: Vec<IpAddr> = options.vips.iter().map(|vip| vip.address).collect();
     let nodes: Vec<IpAddr> = options.nodes.iter().map(|(_, address)| IpAddr::V4(*address)).collect();
+    // A node's own address becomes the pair's where there is no doubt which.
+    let only = options.vips.first().filter(|first| options.vips.iter().all(|vip| vip.table == first.table));
+    let shared = |address: IpAddr| {
+        let vip = options.vips.iter().find(|vip| vip.address == address);
+        vip.or(only.filter(|_| nodes.contains(&address)))
+    };
     let mut values: Vec<Value> = Vec::new();
     for bind in &member.proxy.binds {
         let tls = match bind.tls.as_ref().map(|tls| tls::value(tls, world)).transpose() {
@@ -64,13 +70,13 @@ pub(super) fn values(
                 taken.descriptors.push(*number);
                 (Vec::new(), Value::table([("fd", Value::Integer(*number))]))
             }
-            Address::Socket(address)
-                if vips.contains(&address.ip()) || (!vips.is_empty() && nodes.contains(&address.ip())) =>
-            {
+            Address::Socket(address) if shared(address.ip()).is_some() => {
                 let port = address.port();
+                let table = shared(address.ip()).map_or("", |vip| vip.table.as_str());
                 let entry =
-                    Value::table([("vip", Value::text("web")), ("port", Value::Integer(port.into()))]);
-                (vips.iter().map(|vip| SocketAddr::new(*vip, port)).collect(), entry)
+                    Value::table([("vip", Value::text(table)), ("port", Value::Integer(port.into()))]);
+                let all = options.vips.iter().filter(|vip| vip.table == table);
+                (all.map(|vip| SocketAddr::new(vip.address, port)).collect(), entry)
             }
             Address::Socket(address) => {
                 let text = match address {

@@ -6,14 +6,16 @@ use super::{ServerLine, World};
 use crate::{
     config::{diagnostic::Span, text},
     import::{
+        clean,
         document::{Value, key},
         haproxy::{
             directive::{Fault, shown},
-            file::{Member, clean, unique},
+            file::Member,
             fits::Place,
             lexer::Word,
             proxy::{Address, Server},
         },
+        unique,
     },
 };
 
