@@ -25,7 +25,7 @@ mod tracked;
 #[path = "speaker/unicast.rs"]
 mod unicast;
 
-use std::{net::IpAddr, process::Stdio};
+use std::{fs, net::IpAddr, process::Stdio};
 
 use net::{Bridge, Node, VIP, in_namespace, is_dead, run, wait_for};
 use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
@@ -441,5 +441,36 @@ fn the_interface_going_down_is_a_fault_and_coming_back_is_noticed() {
         wait_for("lb1 is a Backup", || (lb1.state() == "Backup").then_some(()));
         let vip: IpAddr = VIP.parse().unwrap();
         assert!(lb2.has_vip(), "{vip} stays where it is");
+    });
+}
+
+/// What a speaker is told is one message.
+#[test]
+fn more_addresses_than_a_speaker_can_be_told_are_refused_and_cost_nothing() {
+    in_namespace("more_addresses_than_a_speaker_can_be_told_are_refused_and_cost_nothing", || {
+        let vips = |most: u8| {
+            let vip = |vrid: u8| {
+                let addresses: Vec<_> = (1..=most).map(|last| format!("\"10.0.{vrid}.{last}\"")).collect();
+                format!("[vip.v{vrid}]\nvrid = {vrid}\naddresses = [{}]\n", addresses.join(", "))
+            };
+            (1..=30).map(vip).collect::<String>()
+        };
+        let bridge = Bridge::with(&format!("addresses = [\"{VIP}\"]\n{}", vips(1)));
+        let mut lb1 = Node::new(&bridge, 1, true);
+        lb1.start();
+        wait_for("lb1 holds the address", || (lb1.has_vip() && lb1.state() == "Active").then_some(()));
+        let file = bridge.folder.path().join("lb.toml");
+        let text = fs::read_to_string(&file).unwrap().replace(&vips(1), &vips(250));
+        fs::write(&file, text).unwrap();
+        let why = "[vip] has more than the speaker can be told: 200 kB is the most";
+        let refused = signed::reload(&lb1);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(1) && said.contains(why), "{said}");
+        assert!(lb1.has_vip() && lb1.state() == "Active", "{}", lb1.log());
+        lb1.signal(lb1.daemon(), Signal::SIGTERM);
+        lb1.wait();
+        let started = lb1.command(&[], &[]).stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&started.stderr).into_owned();
+        assert!(started.status.code() == Some(1) && said.contains(why), "{said}");
     });
 }

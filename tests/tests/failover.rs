@@ -16,6 +16,8 @@ use lbctl::lab::{How, Load, LoadOptions, Options, Report};
 /// Three intervals of 100 ms, and the Skew_Time of priority 253.
 const DOWN_INTERVAL: Duration = Duration::from_millis(302);
 const SECOND: Duration = Duration::from_secs(1);
+/// For what comes in its own time.
+const LONG: Duration = Duration::from_secs(60);
 /// After this a request has failed.
 const PATIENCE: Duration = Duration::from_millis(900);
 
@@ -189,6 +191,12 @@ fn lost_servers_move_the_address_in_order() {
     in_time(|| fail_and_heal(How::Backends));
 }
 
+fn speaker_of(scene: &Scene, node: &str) -> Option<i32> {
+    let daemon = scene.status().unwrap().node(node).unwrap().pid.unwrap();
+    let found = scene.exec(node, ["pgrep", "-P", &daemon.to_string()]).unwrap().stdout;
+    found.trim().parse().ok()
+}
+
 /// The speaker holds no client's byte: when it dies alone, the daemon starts another one, which goes on as Active.
 #[test]
 fn kill_of_the_speaker_alone_moves_nothing() {
@@ -197,17 +205,11 @@ fn kill_of_the_speaker_alone_moves_nothing() {
         let holder = scene.holder();
         let load = clients(scene);
         let read = scene.record().unwrap().len();
-        let daemon = scene.status().unwrap().node(&holder).unwrap().pid.unwrap();
-        let speaker = || {
-            let found = scene.exec(&holder, ["pgrep", "-P", &daemon.to_string()]).unwrap().stdout;
-            found.trim().parse::<i32>().ok()
-        };
+        let speaker = || speaker_of(scene, &holder);
         let first = speaker().unwrap();
 
         scene.shell(&holder, &format!("kill -9 {first}"));
-        let second = wait::until("another speaker", Duration::from_secs(30), || {
-            speaker().filter(|found| *found != first)
-        });
+        let second = wait::until("another speaker", LONG, || speaker().filter(|found| *found != first));
         scene.wait_until_ready(&holder).unwrap();
         let now = lbctl::lab::now();
         watch_until(&load, now + SECOND);
@@ -215,5 +217,39 @@ fn kill_of_the_speaker_alone_moves_nothing() {
         assert_eq!(scene.holders().unwrap(), [holder.as_str()]);
         assert_eq!(order::claims(scene, read), 0, "the address was never away");
         assert_eq!(load.stop().unwrap().failed(), 0, "no client noticed; speaker {first}, then {second}");
+    });
+}
+
+/// Its node sees more servers than the other one and would take the address back each time that it starts.
+#[test]
+fn speaker_that_keeps_dying_leaves_the_address_to_the_other_node_until_it_lives_on() {
+    Scene::unless_starved(&Options::default(), |scene| {
+        let holder = scene.holder();
+        let heir = other(&holder);
+        scene.wait_until_other_is_ready(&holder);
+        scene.fail(heir, How::Backends).unwrap();
+        let ready_of = |node: &str| scene.status_of(node)["groups"][0]["nodes"][0]["ready"].clone();
+        wait::until("the other one is degraded", LONG, || ready_of(heir).get("degraded").map(drop));
+        let read = scene.record().unwrap().len();
+
+        let mut last = None;
+        for _ in 0..4 {
+            let next = wait::until("another speaker", LONG, || {
+                speaker_of(scene, &holder).filter(|found| last != Some(*found))
+            });
+            scene.shell(&holder, &format!("kill -9 {next}"));
+            last = Some(next);
+        }
+        scene.wait_until_held_by(heir, LONG).unwrap();
+        let reason = "its speaker has died 4 times in a row";
+        wait::until("it is leaving", LONG, || {
+            (ready_of(&holder) == serde_json::json!({ "leaving": { "reason": reason } })).then_some(())
+        });
+        let taken = scene.record().unwrap().len();
+        scene.wait_until_held_by(&holder, LONG).unwrap();
+
+        let (lost, back) = (order::first_move(scene, &holder, read), order::first_move(scene, heir, taken));
+        assert!(back.added.saturating_since(lost.added) > 10 * SECOND, "at once: {lost:?}, {back:?}");
+        assert_eq!(ready_of(&holder), "yes");
     });
 }

@@ -14,13 +14,12 @@ use lb_proxy::{Prepared, ReloadError, Reloaded};
 use lb_vrrp::{GroupConfig, Moment};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
-use super::{Daemon, SpeakerHandle, detach, problems, systemd, wake};
+use super::{Daemon, SpeakerHandle, detach, problems, speaker_link, systemd, wake};
 use crate::{
     config::{self, Config, Diagnostics},
     control::{Change, Problem, ReloadReport, Timestamp},
     interfaces::nowhere_warnings,
     log,
-    speaker::protocol::MESSAGE_MAX,
 };
 
 mod changes;
@@ -207,11 +206,8 @@ impl Daemon {
         let gone = plan.gone(running);
         if !SpeakerHandle::takes(&plan.groups_with(&gone, running)) {
             // Nor could a speaker be started with it.
-            return Err(Refused::Now(format!(
-                "[vip] has more than the speaker can be told{}: {} kB is the most",
-                if gone.is_empty() { "" } else { " together with the addresses that go" },
-                MESSAGE_MAX >> 10
-            )));
+            let with = if gone.is_empty() { "" } else { " together with the addresses that go" };
+            return Err(Refused::Now(speaker_link::too_long(with)));
         }
         plan.identity.name().clone_into(&mut plan.config.proxy.node);
         let (proxy, config) = (Arc::clone(&self.proxy), plan.config.proxy_of(plan.identity.index()));

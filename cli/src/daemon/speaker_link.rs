@@ -229,6 +229,11 @@ impl SpeakerHandle {
     }
 }
 
+/// What to say of a configuration that [`SpeakerHandle::takes`] is not for; `with` is what it has beside that of the file.
+pub(super) fn too_long(with: &str) -> String {
+    format!("[vip] has more than the speaker can be told{with}: {} kB is the most", MESSAGE_MAX >> 10)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -115,7 +115,7 @@ impl Child {
     pub(super) fn tell(&self, message: &ToSpeaker) -> io::Result<()> {
         let packet = serde_json::to_vec(message).map_err(io::Error::other)?;
         if packet.len() > MESSAGE_MAX {
-            return Err(io::Error::other("the configuration is too long for one message"));
+            return Err(io::Error::other(super::too_long("")));
         }
         // Not tokio's `try_send`: that refuses until the runtime has seen the socket writable for the first time.
         packets::send_packet(&self.socket, &packet, &[])

@@ -42,6 +42,8 @@ pub(super) struct Keeper {
     reports: mpsc::Sender<FromSpeaker>,
     readiness: BTreeMap<String, Told>,
     patience: Patience,
+    /// When the speaker of this moment was started, or taken over.
+    began: Moment,
     /// Who waits for a speaker to have the last configuration.
     reconfiguring: Vec<oneshot::Sender<()>>,
     /// The speaker's socket was full: it has not got that configuration yet.
@@ -86,6 +88,7 @@ impl Keeper {
             reports,
             readiness,
             patience: Patience::default(),
+            began: Moment::now(),
             reconfiguring: Vec::new(),
             is_untold: false,
             ending: None,
@@ -103,7 +106,7 @@ impl Keeper {
         // A speaker was lost after the end was asked for; one more is started, to resign.
         let mut resigning = false;
         loop {
-            let began = Moment::now();
+            self.began = Moment::now();
             let outcome = match child.take() {
                 Some(child) => self.attend(child).await,
                 None => match Child::start(&self.settings, &self.page) {
@@ -120,7 +123,7 @@ impl Keeper {
                 resigning = true;
                 continue;
             }
-            let pause = self.patience.pause(Moment::now().saturating_since(began));
+            let pause = self.patience.pause(Moment::now().saturating_since(self.began));
             tracing::warn!(pause_ms = pause.as_millis(), "the speaker {what}; another one is started");
             if pause > Duration::ZERO {
                 self.wait_out(pause).await;
@@ -167,7 +170,7 @@ impl Keeper {
         let mut look = look_every(watch.period());
         let mut repeat = interval(REPEAT);
         repeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let began = Moment::now();
+        let began = self.began;
         let mut started = false;
         let mut said_anything = false;
         let mut told_to_end = None;
@@ -303,7 +306,7 @@ impl Keeper {
         let message = match order {
             Some(Order::Readiness { group, told }) => {
                 self.readiness.insert(group.clone(), told.clone());
-                readiness(group, told)
+                self.readiness_of(group, told)
             }
             Some(Order::ExchangesReset { group }) => ToSpeaker::ExchangesReset { group },
             Some(Order::PeerReappeared) => ToSpeaker::PeerReappeared,
@@ -370,8 +373,14 @@ impl Keeper {
 
     fn repeat_readiness(&self, child: &Child) {
         for (group, told) in &self.readiness {
-            let _ = child.tell(&readiness(group.clone(), told.clone()));
+            let _ = child.tell(&self.readiness_of(group.clone(), told.clone()));
         }
+    }
+
+    fn readiness_of(&self, group: String, told: Told) -> ToSpeaker {
+        let Told { readiness, yields, trusts } = told;
+        let readiness = self.patience.tempered(Moment::now().saturating_since(self.began), readiness);
+        ToSpeaker::Readiness { group, readiness, yields, trusts }
     }
 
     async fn pass_on(&self, message: FromSpeaker) {
@@ -400,9 +409,4 @@ fn look_every(period: Duration) -> tokio::time::Interval {
     let mut look = interval(period);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look
-}
-
-fn readiness(group: String, told: Told) -> ToSpeaker {
-    let Told { readiness, yields, trusts } = told;
-    ToSpeaker::Readiness { group, readiness, yields, trusts }
 }

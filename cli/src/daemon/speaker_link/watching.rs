@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_vrrp::{GroupConfig, Moment};
+use lb_vrrp::{GroupConfig, Moment, Readiness};
 
 /// A speaker that lived so long did not die of its start.
 const HEALTHY: Duration = Duration::from_secs(10);
@@ -15,6 +15,10 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(2),
     Duration::from_secs(5),
 ];
+
+/// After so many early deaths in a row, each of which may have moved the addresses, a speaker has to live on before this node
+/// takes them from anyone.
+const DOUBTED: usize = 4;
 
 /// Looks at a heartbeat.
 #[derive(Clone, Copy, Debug)]
@@ -67,15 +71,29 @@ impl Patience {
         let index = self.early.saturating_sub(1).min(PAUSES.len() - 1);
         PAUSES.get(index).copied().unwrap_or_default()
     }
+
+    /// What a speaker that has `lived` so long is told of the node. Without this, one that dies again and again would take the
+    /// addresses from a degraded Active each time that it starts, and lose them with its death.
+    pub(super) fn tempered(&self, lived: Duration, readiness: Readiness) -> Readiness {
+        match readiness {
+            Readiness::Ready | Readiness::Degraded { .. } | Readiness::Starting { .. }
+                if self.early >= DOUBTED && lived < HEALTHY =>
+            {
+                let reason = format!("its speaker has died {} times in a row", self.early);
+                Readiness::Leaving { reason }
+            }
+            as_it_is => as_it_is,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use lb_vrrp::Moment;
+    use lb_vrrp::{Moment, Readiness};
 
-    use super::{Patience, Watch};
+    use super::{HEALTHY, Patience, Watch};
 
     fn watch_of_100_ms() -> Watch {
         Watch { limit: Duration::from_millis(250), period: Duration::from_millis(50), last_look: None }
@@ -130,5 +148,26 @@ mod tests {
         assert_eq!(patience.pause(Duration::from_secs(3600)), Duration::ZERO);
         assert_eq!(patience.pause(early), Duration::ZERO);
         assert_eq!(patience.pause(early), Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_speaker_that_keeps_dying_leaves_the_addresses_to_others_until_it_lives_on() {
+        let (mut patience, early) = (Patience::default(), Duration::from_millis(30));
+        let leaving = |times: usize| Readiness::Leaving {
+            reason: format!("its speaker has died {times} times in a row"),
+        };
+        for _ in 0..3 {
+            patience.pause(early);
+            assert_eq!(patience.tempered(Duration::ZERO, Readiness::Ready), Readiness::Ready);
+        }
+        patience.pause(early);
+        assert_eq!(patience.tempered(Duration::ZERO, Readiness::Ready), leaving(4));
+        let degraded = Readiness::Degraded { reasons: vec!["app".to_owned()] };
+        assert_eq!(patience.tempered(Duration::from_secs(9), degraded), leaving(4));
+        let fault = Readiness::Fault { reason: "no link".to_owned() };
+        assert_eq!(patience.tempered(Duration::ZERO, fault.clone()), fault);
+        assert_eq!(patience.tempered(HEALTHY, Readiness::Ready), Readiness::Ready);
+        patience.pause(HEALTHY);
+        assert_eq!(patience.tempered(Duration::ZERO, Readiness::Ready), Readiness::Ready);
     }
 }
