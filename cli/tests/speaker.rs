@@ -142,6 +142,41 @@ fn a_killed_speaker_is_replaced_and_nothing_moves() {
     });
 }
 
+/// systemd and a terminal send what ends a service to all of its processes, and the speaker is the one that resigns.
+#[test]
+fn a_speaker_is_deaf_to_what_is_for_its_daemon() {
+    in_namespace("a_speaker_is_deaf_to_what_is_for_its_daemon", || {
+        let (_bridge, mut lb1) = alone();
+        let record = Recorder::start(&lb1, None);
+        let (daemon, speaker) = (lb1.daemon(), lb1.speaker());
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+            Signal::SIGTTOU,
+            Signal::SIGTTIN,
+            Signal::SIGTSTP,
+        ] {
+            lb1.signal(speaker, signal);
+            let before = record.count(&Seen::Advertised(11, 254));
+            wait_for("it goes on", || (record.count(&Seen::Advertised(11, 254)) >= before + 2).then_some(()));
+            assert_eq!(lb1.speaker(), speaker, "{signal}");
+        }
+        assert_eq!((record.count(&REMOVED_1), record.count(&RESIGNED_1)), (0, 0));
+        assert!(!lb1.log().contains("another one is started"), "{}", lb1.log());
+        // As systemd does it with KillMode=control-group.
+        lb1.signal(speaker, Signal::SIGUSR1);
+        lb1.signal(daemon, Signal::SIGUSR1);
+        lb1.wait();
+        record.wait_for(&RESIGNED_1);
+        assert!(record.position(&REMOVED_1) < record.position(&RESIGNED_1));
+        wait_for("the speaker ends", || is_dead(speaker).then_some(()));
+    });
+}
+
 #[test]
 fn a_frozen_speaker_is_killed_and_its_successor_removes_what_is_left() {
     in_namespace("a_frozen_speaker_is_killed_and_its_successor_removes_what_is_left", || {

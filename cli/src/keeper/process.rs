@@ -21,8 +21,18 @@ const RUNAWAY: u64 = 500_000;
 const SLICE: u64 = 100_000;
 
 /// What ends others. SIGABRT is systemd's for a daemon that hangs; abort(3) ends this process all the same.
-const DEAF_TO: [Signal; 6] =
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGABRT];
+const DEAF_TO: [Signal; 10] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTTOU,
+    Signal::SIGTTIN,
+    Signal::SIGTSTP,
+    Signal::SIGABRT,
+];
 
 /// Leaves the terminal: own name, own session, and deaf to what a terminal or a service manager sends to a whole group. The
 /// speaker ends when the daemon says so or is gone.
