@@ -318,6 +318,11 @@ fn script_of_those_without_systemd_starts_stops_and_refuses_a_bad_file() {
     }
     said(&script("reload"), 78);
     said(&script("configtest"), 78);
+    // A good one, with which this machine can't start.
+    fs::write(&file, format!("[global]\nuser = \"nosuch\"\n{good}")).unwrap();
+    for (order, code) in [("restart", 6), ("configtest", 78)] {
+        assert!(said(&script(order), code).contains("no user is called `nosuch`"), "{order}");
+    }
     assert_eq!(daemon(), first);
     fs::write(&file, good).unwrap();
     said(&script("reload"), 0);

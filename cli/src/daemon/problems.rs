@@ -141,14 +141,15 @@ fn paused(frontend: &Frontend) -> Option<Problem> {
 
 /// Connections that are not taken.
 fn limits(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
-    let full = |what: String, taken: u64, max: u64, since| Problem {
+    let full = |what: String, taken: u64, max: u64, since, remedy: &str| Problem {
         what: format!("{what} is full"),
         since: Some(since),
         look_at: format!(
-            "{taken} of {max} connections; clients wait in the kernel's queue. Raise maxconn, or see who holds them: \
+            "{taken} of {max} connections; clients wait in the kernel's queue. {remedy}, or see who holds them: \
              ss -tnp state established."
         ),
     };
+    let raise = "Raise maxconn";
     let mut problems = Vec::new();
     let wanted = u64::from(facts.config.proxy.maxconn);
     // Who leaves it to the default wants what the machine allows.
@@ -164,10 +165,14 @@ fn limits(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         });
     }
     if let Some(since) = status.full_since {
-        problems.push(full("the process".to_owned(), status.connections, status.maxconn, since));
+        problems.push(full("the process".to_owned(), status.connections, status.maxconn, since, raise));
     }
     problems.extend(status.frontends.iter().filter_map(|one| {
-        Some(full(format!("frontend {}", one.name), one.connections, one.maxconn, one.full_since?))
+        // That of [statistics] has a number that no key changes.
+        let is_apart =
+            |name: &str| facts.config.proxy.frontends.iter().any(|it| it.is_apart && it.name == name);
+        let remedy = if is_apart(&one.name) { "Keep strangers out by `allow`" } else { raise };
+        Some(full(format!("frontend {}", one.name), one.connections, one.maxconn, one.full_since?, remedy))
     }));
     problems
 }

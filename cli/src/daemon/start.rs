@@ -188,7 +188,8 @@ async fn compose(
         Some(estate) => {
             if !estate.runs(&own_groups(&config, &identity)) {
                 anyhow::bail!(
-                    "what the file says of [cluster] and [vip] is not what runs; first: lbctl reload"
+                    "what the file says of [cluster] and [vip] is not what runs; first: lbctl reload, or, where that is \
+                     refused, systemctl restart lbctl"
                 );
             }
             let Estate { handover, control, earlier, runner, .. } = estate;

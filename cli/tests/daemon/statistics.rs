@@ -142,6 +142,14 @@ fn services_that_are_full_can_be_looked_at_and_strangers_are_turned_away() {
     daemon.wait_until("it is full", |_| get(own, "/metrics", "").contains("\nlbctl_full 1\n"));
     let status = daemon.status_json().expect("a status");
     assert_eq!((&status["connections"], &status["maxconn"]), (&2.into(), &2.into()));
+    // The number of its own places is no key of the file.
+    let mut strangers = Vec::new();
+    daemon.wait_until("what helps is said", |daemon| {
+        strangers = (0..70).filter_map(|_| TcpStream::connect(own).ok()).collect();
+        let problems = daemon.status_json().expect("a status")["problems"].to_string();
+        problems.contains("frontend statistics is full") && problems.contains("Keep strangers out by `allow`")
+    });
+    drop(strangers);
     // They are many, and take nobody's place.
     std::fs::write(daemon.folder.path().join("lb.toml"), file(closed, "192.0.2.0/24")).expect("written");
     assert!(daemon.verb(&["reload"]).status.success(), "{}", daemon.log());

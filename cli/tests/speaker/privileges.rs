@@ -510,7 +510,8 @@ fn folder_that_belongs_to_somebody_else_is_named_with_what_to_do() {
         let said = String::from_utf8_lossy(&ran.stderr);
         let at = runtime.display();
         let fix = format!(
-            "lbctl runs as root, and {at} belongs to {USER}: chown -R root {at}, or choose another --runtime-dir"
+            "lbctl runs as root, and {at} belongs to {USER}: choose a folder of its own by --runtime-dir or --control; or, if {at} \
+             is lbctl's alone, let it belong to root with all that is in it"
         );
         assert!(said.contains(&fix), "{said}");
         assert_eq!(ran.status.code(), Some(1));

@@ -261,12 +261,13 @@ fn denied(path: &Path) -> String {
     });
     match owned {
         Some((of, owner)) => format!(
-            "lbctl runs as {}, and {} belongs to {}: chown -R {} {}, or choose another --runtime-dir",
+            "lbctl runs as {}, and {} belongs to {}: choose a folder of its own by --runtime-dir or --control; or, if {} is \
+             lbctl's alone, let it belong to {} with all that is in it",
             name_of(now),
             of.display(),
             name_of(owner),
+            folder_of(path).display(),
             name_of(now),
-            folder_of(path).display()
         ),
         None => "is it the right user, the right --runtime-dir?".to_owned(),
     }
