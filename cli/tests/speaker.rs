@@ -149,17 +149,8 @@ fn a_speaker_is_deaf_to_what_is_for_its_daemon() {
         let (_bridge, mut lb1) = alone();
         let record = Recorder::start(&lb1, None);
         let (daemon, speaker) = (lb1.daemon(), lb1.speaker());
-        for signal in [
-            Signal::SIGTERM,
-            Signal::SIGINT,
-            Signal::SIGHUP,
-            Signal::SIGQUIT,
-            Signal::SIGUSR1,
-            Signal::SIGUSR2,
-            Signal::SIGTTOU,
-            Signal::SIGTTIN,
-            Signal::SIGTSTP,
-        ] {
+        for signal in "TERM INT HUP QUIT USR1 USR2 TTOU TTIN TSTP".split(' ') {
+            let signal: Signal = format!("SIG{signal}").parse().unwrap();
             lb1.signal(speaker, signal);
             let before = record.count(&Seen::Advertised(11, 254));
             wait_for("it goes on", || (record.count(&Seen::Advertised(11, 254)) >= before + 2).then_some(()));
