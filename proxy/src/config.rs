@@ -16,7 +16,14 @@ mod unique_id;
 mod unix;
 mod users;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::Arc,
+    time::Duration,
+};
 
 pub use crate::{
     inquiry::Desk,
@@ -45,7 +52,7 @@ pub use self::{
     server::{Address, Place, Server, ServerAddress},
     source::Source,
     timeouts::{BackendTimeouts, FrontendTimeouts},
-    tls::{TicketSecret, Tls, TlsClients, TlsFiles, TlsVersion},
+    tls::{Alpn, TicketSecret, Tls, TlsClients, TlsFiles, TlsVersion},
     unique_id::UniqueId,
     unix::{Owner, UnixAddress, UnixAddressError, UnixBind},
     users::{Group, User, UserList},
@@ -127,6 +134,8 @@ pub struct Frontend {
     /// Those of its listeners that speak TLS, by their place among [`Self::binds`], [`Self::unix`] and [`Self::inherited`] in
     /// this order.
     pub tls: BTreeMap<usize, Arc<Tls>>,
+    /// Those of its listeners without TLS where a client may begin with HTTP/2 (RFC 9113 §3.3), by their place likewise.
+    pub http2: BTreeSet<usize>,
     /// Client connections of this frontend; the excess waits in the kernel's queue.
     pub maxconn: u32,
     /// Inactivity of a client, and the limit on reading a request's head and on idling between requests.
@@ -316,6 +325,7 @@ impl Frontend {
             unix: Vec::new(),
             inherited: Vec::new(),
             tls: BTreeMap::new(),
+            http2: BTreeSet::new(),
             maxconn: 20_000,
             timeout: FrontendTimeouts::default(),
             forwardfor: false,

@@ -3,6 +3,7 @@
 //! Every connection is one task. The control side reaches it through the [`Registry`]: it leaves an order in the
 //! connection's entry and wakes the task. A session never looks at orders: [`run`] does, between two polls of it.
 
+mod permit;
 mod task;
 
 use std::{
@@ -22,18 +23,20 @@ use std::{
 use slab::Slab;
 use tokio::sync::oneshot;
 
-pub(crate) use self::task::{prepare, run, run_http, run_https};
+pub(crate) use self::{
+    permit::Permit,
+    task::{prepare, run, run_http, run_http_or_2, run_https},
+};
 use crate::{
     Endpoint,
     config::{Backend, BackendCompression, BackendId, Compression, ConnectionMode, Frontend},
     listener::ListenerId,
     log::Record,
     metrics::{Event, Flow, FrontendCounters},
-    node::FrontendShared,
     proxy_protocol::Origin,
     refusals::{Noted, Why},
     sample::{self, Facts, Variables},
-    table::{Held, Refusal},
+    table::Refusal,
     tls,
     upstream::Upstream,
     worker::Worker,
@@ -55,20 +58,11 @@ pub struct Connection<S> {
     received: Cell<u64>,
     sent: Cell<u64>,
     /// What was agreed on with the client, over TLS.
-    tls: OnceCell<Box<tls::Session>>,
+    tls: OnceCell<Rc<tls::Session>>,
     /// What its log will say of the exchange in flight.
     record: RefCell<Option<Box<Record>>>,
     entry: Registered,
     permit: Permit,
-}
-
-/// The right to hold a connection of the process and of a frontend.
-#[derive(Debug)]
-pub(crate) struct Permit {
-    worker: Rc<Worker>,
-    frontend: usize,
-    /// Its place among those of its source, if they are limited.
-    held: Option<Held>,
 }
 
 /// Who ends a connection that has not ended by itself.
@@ -99,6 +93,10 @@ struct Entry {
     server: Cell<Option<u32>>,
     /// It has had an exchange. A new connection's first request may be on its way.
     served: Cell<bool>,
+    /// A stream of a connection, which has an entry of its own.
+    is_stream: bool,
+    /// A connection that has streams: told when the node drains, whatever is in flight.
+    has_streams: Cell<bool>,
     order: RefCell<Order>,
     waker: RefCell<Option<Waker>>,
 }
@@ -137,10 +135,35 @@ impl<S> Connection<S> {
         permit: Permit,
         listener: ListenerId,
     ) -> Self {
-        let entry = Registered::new(permit.worker.registry(), local, listener);
+        let entry = Registered::new(permit.worker.registry(), local, listener, false);
         let (received, sent) = (Cell::new(0), Cell::new(0));
         let (tls, record) = (OnceCell::new(), RefCell::default());
         Self { stream, peer, destination: None, received, sent, tls, record, entry, permit }
+    }
+
+    /// A stream of `connection`, as a connection of its own: the same client, the same listener, and no more of either.
+    pub(crate) fn of_stream<C>(connection: &Connection<C>, stream: S) -> Self {
+        let Connection { peer, destination, tls, entry, permit, .. } = connection;
+        let Entry { local, listener, .. } = *entry.entry;
+        let worker = Rc::clone(&permit.worker);
+        let entry = Registered::new(worker.registry(), local, listener, true);
+        let permit = Permit::of_stream(worker, permit.frontend);
+        Self {
+            stream,
+            peer: *peer,
+            destination: destination.clone(),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            tls: tls.clone(),
+            record: RefCell::default(),
+            entry,
+            permit,
+        }
+    }
+
+    /// It has streams from now on.
+    pub(crate) fn set_multiplexed(&self) {
+        self.entry.entry.has_streams.set(true);
     }
 
     /// The client's bytes.
@@ -173,12 +196,12 @@ impl<S> Connection<S> {
 
     /// What was agreed on with the client; `None` without TLS.
     pub(crate) fn tls(&self) -> Option<&tls::Session> {
-        self.tls.get().map(|session| &**session)
+        self.tls.get().map(Rc::as_ref)
     }
 
     /// The handshake is over. Once.
     pub(crate) fn set_tls(&self, session: tls::Session) {
-        let _ = self.tls.set(Box::new(session));
+        let _ = self.tls.set(Rc::new(session));
     }
 
     /// The worker that serves it.
@@ -242,6 +265,11 @@ impl<S> Connection<S> {
     /// Bytes of the client.
     pub(crate) fn received(&self) -> Flow<'_> {
         Flow { frontend: &self.counters().bytes_in, server: None, own: &self.received }
+    }
+
+    /// Bytes of a client whose streams count what is in them.
+    pub(crate) fn note_received(&self, bytes: u64) {
+        self.received.set(self.received.get().wrapping_add(bytes));
     }
 
     /// Bytes to the client.
@@ -378,73 +406,6 @@ impl<S> Drop for Connection<S> {
     }
 }
 
-impl Permit {
-    /// Takes one of each; `None` if the process or the frontend is full (then wait for [`Self::freed`]).
-    pub(crate) fn try_take(worker: &Rc<Worker>, frontend: usize) -> Option<Self> {
-        let node = worker.node();
-        let beside = node.limit_beside(frontend);
-        if !beside.try_take() {
-            return None;
-        }
-        if !node.frontends[frontend].connections.try_take() {
-            beside.release();
-            return None;
-        }
-        Some(Self { worker: Rc::clone(worker), frontend, held: None })
-    }
-
-    fn admit(&mut self, source: Option<IpAddr>) -> Result<(), Refusal> {
-        let node = self.worker.node();
-        if let (Some(sources), Some(source)) = (node.tables.sources(self.frontend), source) {
-            self.held = Some(sources.enter(source, node.now())?);
-        }
-        Ok(())
-    }
-
-    /// Counts for the frontend at this index of the worker's generation from now on.
-    fn renew(&mut self, worker: Rc<Worker>, frontend: usize) {
-        let (old, new) = (self.shared(), &worker.node().frontends[frontend]);
-        if !Arc::ptr_eq(old, new) {
-            // It is here already: not refused, whatever the other's limit.
-            new.connections.take();
-            old.connections.release();
-        }
-        let (old, new) =
-            (self.worker.node().limit_beside(self.frontend), worker.node().limit_beside(frontend));
-        if !Arc::ptr_eq(old, new) {
-            new.take();
-            old.release();
-        }
-        self.worker = worker;
-        self.frontend = frontend;
-    }
-
-    fn shared(&self) -> &Arc<FrontendShared> {
-        &self.worker.node().frontends[self.frontend]
-    }
-
-    /// Waits until [`Self::try_take`] is worth another try.
-    pub(crate) async fn freed(worker: &Rc<Worker>, frontend: usize) {
-        let node = worker.node();
-        let counters = &worker.counters().frontends[frontend];
-        let beside = node.limit_beside(frontend);
-        if beside.is_full() {
-            counters.event(Event::ProcessFull).increment();
-            beside.freed().await;
-        } else if node.frontends[frontend].connections.is_full() {
-            counters.event(Event::FrontendFull).increment();
-            node.frontends[frontend].connections.freed().await;
-        }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.shared().connections.release();
-        self.worker.node().limit_beside(self.frontend).release();
-    }
-}
-
 impl Registry {
     /// Orders every connection on one of `addresses` to end with a reset. `count` grows with each one that has; the
     /// receiver resolves when all have.
@@ -473,7 +434,7 @@ impl Registry {
 
     /// Orders idle connections to end.
     pub(crate) fn close_idle(&self) {
-        for (_, entry) in self.entries.borrow().iter() {
+        for (_, entry) in self.entries.borrow().iter().filter(|(_, entry)| !entry.is_stream) {
             let unordered = matches!(*entry.order.borrow(), Order::None);
             if unordered && entry.busy_since.get().is_none() {
                 entry.give(Order::Close);
@@ -483,7 +444,7 @@ impl Registry {
 
     /// Orders those idle connections of such listeners to end that have had an exchange: nothing of theirs is on its way.
     pub(crate) fn close_served(&self, of: impl Fn(ListenerId) -> bool) {
-        for (_, entry) in self.entries.borrow().iter() {
+        for (_, entry) in self.entries.borrow().iter().filter(|(_, entry)| !entry.is_stream) {
             let unordered = matches!(*entry.order.borrow(), Order::None);
             if unordered && entry.served.get() && entry.busy_since.get().is_none() && of(entry.listener) {
                 entry.give(Order::Close);
@@ -495,7 +456,9 @@ impl Registry {
     pub(crate) fn leave(&self, addresses: &[IpAddr]) -> usize {
         let entries = self.entries.borrow();
         let there = entries.iter().filter(|(_, entry)| {
-            entry.local.ip().is_some_and(|address| addresses.contains(&address.to_canonical()))
+            let is_there =
+                entry.local.ip().is_some_and(|address| addresses.contains(&address.to_canonical()));
+            is_there && !entry.is_stream
         });
         let mut open = 0;
         for (_, entry) in there {
@@ -511,7 +474,7 @@ impl Registry {
     /// Lets idle connections see that another generation of the configuration is in force.
     pub(crate) fn wake_idle(&self) {
         for (_, entry) in self.entries.borrow().iter() {
-            if entry.busy_since.get().is_none()
+            if (entry.busy_since.get().is_none() || entry.has_streams.get())
                 && let Some(waker) = entry.waker.take()
             {
                 waker.wake();
@@ -519,15 +482,26 @@ impl Registry {
         }
     }
 
+    /// Lets those that have streams see that the node drains.
+    pub(crate) fn wake_multiplexed(&self) {
+        for (_, entry) in self.entries.borrow().iter().filter(|(_, entry)| entry.has_streams.get()) {
+            if let Some(waker) = entry.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
     /// Connections that are open, with or without an exchange in flight.
     pub(crate) fn open(&self) -> usize {
-        self.entries.borrow().len()
+        self.entries.borrow().iter().filter(|(_, entry)| !entry.is_stream).count()
     }
 
     /// Exchanges in flight that began by the end of `tick`.
     pub(crate) fn busy_since(&self, tick: u64) -> usize {
         let entries = self.entries.borrow();
-        entries.iter().filter(|(_, entry)| entry.busy_since.get().is_some_and(|since| since <= tick)).count()
+        let is_busy = |entry: &Entry| entry.busy_since.get().is_some_and(|since| since <= tick);
+        // Of one with streams these are the exchanges.
+        entries.iter().filter(|(_, entry)| !entry.has_streams.get() && is_busy(entry)).count()
     }
 }
 
@@ -557,13 +531,15 @@ impl Entry {
 }
 
 impl Registered {
-    fn new(registry: &Rc<Registry>, local: Endpoint, listener: ListenerId) -> Self {
+    fn new(registry: &Rc<Registry>, local: Endpoint, listener: ListenerId, is_stream: bool) -> Self {
         let entry = Rc::new(Entry {
             local,
             listener,
             busy_since: Cell::new(None),
             server: Cell::new(None),
             served: Cell::new(false),
+            is_stream,
+            has_streams: Cell::new(false),
             order: RefCell::default(),
             waker: RefCell::default(),
         });
@@ -575,7 +551,7 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.registry.entries.borrow_mut().remove(self.key);
-        if let Order::Reset(round) = self.entry.order.take() {
+        if let (Order::Reset(round), false) = (self.entry.order.take(), self.entry.is_stream) {
             round.count.fetch_add(1, Ordering::Relaxed);
         }
     }

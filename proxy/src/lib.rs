@@ -29,6 +29,7 @@ pub mod health;
 mod hex;
 mod hidden;
 pub mod http;
+pub mod http2;
 pub mod inquiry;
 pub mod invalid;
 mod limit;

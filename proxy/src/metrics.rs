@@ -131,6 +131,10 @@ events! {
     TlsResumed = "tls_resumptions_total",
     /// Handshakes of TLS that failed or took too long; without those of clients that have sent nothing.
     TlsFailed = "tls_handshake_failures_total",
+    /// Connections of HTTP/2 that were ended because their client broke a rule of the protocol.
+    Http2Error = "http2_errors_total",
+    /// Connections of HTTP/2 that were ended because their client did too much of what costs something and gets it nothing (resets, pings, empty frames).
+    Http2Flood = "http2_floods_total",
     /// Questions of monitors that were answered here; not among the requests.
     Monitor = "monitor_requests_total",
     /// No backend or no usable server.

@@ -20,12 +20,17 @@ use socket2::{SockRef, Socket};
 use std::time::Duration;
 use tokio::{io::Interest, net::TcpStream};
 
+use crate::http::head::Version;
+
 /// A bidirectional byte stream on one worker.
 ///
 /// At most one task waits for readability and at most one for writability at any time (the last one to poll is
 /// woken).
 #[allow(async_fn_in_trait, reason = "never Send: a stream lives and dies on one worker")]
 pub trait Stream: 'static {
+    /// The version of HTTP that its client speaks, where that is settled before a request says so.
+    const VERSION: Option<Version> = None;
+
     /// Ready when [`Self::try_read`] is worth a try: there are bytes, the end, or an error.
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
@@ -52,8 +57,8 @@ pub trait Stream: 'static {
     /// be transformed.
     fn plain(&self) -> Option<&TcpStream>;
 
-    /// The socket below, whatever its bytes are.
-    fn socket(&self) -> &TcpStream;
+    /// The socket below, whatever its bytes are; `None` if it is not its own.
+    fn socket(&self) -> Option<&TcpStream>;
 
     /// Has the peer sent something or ended since the last read? One system call; for a stream about to be reused.
     fn is_quiet(&self) -> bool;
@@ -149,8 +154,8 @@ impl Stream for TcpStream {
         Some(self)
     }
 
-    fn socket(&self) -> &TcpStream {
-        self
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self)
     }
 
     async fn ended(&self) {

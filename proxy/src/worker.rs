@@ -26,6 +26,7 @@ use crate::{
     config::{Backend, BackendId},
     connection::Registry,
     http::{Compressors, RetryBudget, Rooms},
+    http2::Lane,
     invalid::InvalidMessages,
     listener::AcceptLoops,
     log::WorkerLog,
@@ -113,6 +114,7 @@ impl Worker {
     pub(crate) fn set_draining(&self) {
         if !self.is_draining() {
             self.core.draining_since.set(Some(self.core.wheel.ticks()));
+            self.core.registry.wake_multiplexed();
         }
     }
 
@@ -158,6 +160,15 @@ impl Worker {
 
     pub(crate) fn rooms(&self) -> &Rc<Rooms<TcpStream>> {
         &self.core.rooms
+    }
+
+    pub(crate) fn lane_rooms(&self) -> &Rc<Rooms<Lane>> {
+        &self.core.lane_rooms
+    }
+
+    /// For frames of HTTP/2: each holds two of the longest and some more.
+    pub(crate) fn frame_buffers(&self) -> &Rc<BufferPool> {
+        &self.core.frame_buffers
     }
 
     pub(crate) fn tls_rooms(&self) -> &Rc<Rooms<TlsStream>> {

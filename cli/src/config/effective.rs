@@ -293,7 +293,9 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
 fn binds(frontend: &Frontend) -> Vec<String> {
     let mut binds: Vec<String> = Vec::new();
     let tls_of = |place: usize| {
-        frontend.tls.get(&place).map(|tls| format!(", tls = {}", tls::write(tls))).unwrap_or_default()
+        let http2 = if frontend.http2.contains(&place) { ", http2 = true" } else { "" };
+        let tls = frontend.tls.get(&place).map(|tls| format!(", tls = {}", tls::write(tls)));
+        tls.unwrap_or_default() + http2
     };
     for (place, bind) in frontend.binds.iter().enumerate() {
         let more = accept(&bind.accept_proxy) + &tls_of(place);

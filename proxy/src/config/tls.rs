@@ -15,6 +15,8 @@ pub struct Tls {
     pub strict_sni: bool,
     /// Whose certificates clients are asked for, if they are.
     pub clients: Option<TlsClients>,
+    /// Protocols that are offered to a client that asks (RFC 7301), the preferred one first. Only in mode http.
+    pub alpn: Vec<Alpn>,
     /// Not later than [`Self::max_version`].
     pub min_version: TlsVersion,
     /// The latest.
@@ -69,6 +71,32 @@ impl TicketSecret {
 impl fmt::Debug for TicketSecret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("TicketSecret")
+    }
+}
+
+/// A protocol that may be agreed on in a handshake.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Alpn {
+    /// RFC 9113
+    H2,
+    /// RFC 9112
+    Http11,
+    /// RFC 1945
+    Http10,
+}
+
+impl Alpn {
+    /// All of them, the preferred one first.
+    pub const ALL: [Self; 3] = [Self::H2, Self::Http11, Self::Http10];
+
+    /// As handshakes have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::H2 => "h2",
+            Self::Http11 => "http/1.1",
+            Self::Http10 => "http/1.0",
+        }
     }
 }
 

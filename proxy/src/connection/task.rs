@@ -9,8 +9,11 @@ use std::{
 };
 
 use super::{Connection, Order};
+use tokio::net::TcpStream;
+
 use crate::{
     http::{self, End, Idle, Rooms},
+    http2,
     metrics::Event,
     stream::Stream,
     tls::{self, TlsStream},
@@ -67,10 +70,50 @@ pub(crate) async fn run_https(
 ) {
     let shaken = drive(&connection, pin!(tls::shake_hands(&connection, number))).await;
     match shaken {
+        Some(true) if connection.tls().is_some_and(|session| session.speaks_http2) => {
+            // A room of its own: those of HTTP/1.1 need not carry it.
+            Box::pin(run_http2(connection, number)).await;
+        }
         Some(true) => run_http(connection, rooms).await,
         Some(false) => {}
         None => end(&connection),
     }
+}
+
+/// Serves http of the version that the client begins with; the listener has this number in its frontend.
+pub(crate) async fn run_http_or_2(
+    connection: Rc<Connection<TcpStream>>,
+    rooms: Rc<Rooms<TcpStream>>,
+    number: usize,
+) {
+    let begun = drive(&connection, pin!(http2::begins(&connection))).await;
+    match begun {
+        Some(true) => Box::pin(run_http2(connection, number)).await,
+        Some(false) => run_http(connection, rooms).await,
+        None => end(&connection),
+    }
+}
+
+/// Serves HTTP/2 until the connection is to end.
+async fn run_http2<S: Stream>(mut connection: Rc<Connection<S>>, number: usize) {
+    connection.set_multiplexed();
+    let mut session = http2::Session::new(&connection, number);
+    loop {
+        let ended = drive(&connection, pin!(session.serve(&connection))).await;
+        match ended {
+            Some(End::Outdated) => {
+                Rc::get_mut(&mut connection).expect("its streams have their own").renew();
+            }
+            Some(End::Closed) => break,
+            None => {
+                if matches!(*connection.entry.entry.order.borrow(), Order::Close) {
+                    session.part(&connection).await;
+                }
+                break;
+            }
+        }
+    }
+    end(&connection);
 }
 
 /// Polls a session until it ends; `None` if it was ordered to.
@@ -114,7 +157,10 @@ fn end<S: Stream>(connection: &Connection<S>) {
         Order::Reset(_) => Event::Reset,
     };
     connection.stream.abort();
-    connection.count(event);
+    // Streams end with their connection, which is one.
+    if event == Event::Cut || !connection.entry.entry.is_stream {
+        connection.count(event);
+    }
 }
 
 #[cfg(test)]

@@ -172,7 +172,7 @@ impl<S: Stream> Download<'_, S> {
                     }
                     // RFC 9110 §15.2: HTTP/1.0 knows none.
                     let is_news = response.status != 100 || !self.continued;
-                    if self.request.version == Version::Http11 && is_news {
+                    if self.request.version >= Version::Http11 && is_news {
                         // Whatever ends the exchange in the middle of it: nothing can be said behind half a head.
                         self.begun.set(Some(Framing::None));
                         self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInResponse)

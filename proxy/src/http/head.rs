@@ -36,12 +36,14 @@ pub const MAX_FIELDS: usize = 100;
 const ADDED_FIELDS: usize = 28;
 
 /// The protocol versions that are spoken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Version {
     /// HTTP/1.0
     Http10,
     /// HTTP/1.1
     Http11,
+    /// HTTP/2, whose heads are looked at as those of HTTP/1.1.
+    Http2,
 }
 
 impl Version {
@@ -50,6 +52,7 @@ impl Version {
         match self {
             Self::Http10 => b"HTTP/1.0",
             Self::Http11 => b"HTTP/1.1",
+            Self::Http2 => b"HTTP/2.0",
         }
     }
 }

@@ -140,7 +140,12 @@ pub(super) fn parse<'c, S: Stream>(
 ) -> Result<Parsed<'c>, Malformed> {
     let mut content = Cow::Borrowed(&b""[..]);
     let mut fields = Fields::default();
-    let Some(head) = Head::parse(inbox.filled(), progress, &mut fields)? else { return Ok(Parsed::Part) };
+    let Some(mut head) = Head::parse(inbox.filled(), progress, &mut fields)? else {
+        return Ok(Parsed::Part);
+    };
+    if let Some(version) = S::VERSION {
+        head.over(version);
+    }
     let request = head.check()?;
     let frontend = connection.frontend();
     connection.log_request(&head);

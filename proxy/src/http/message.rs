@@ -126,10 +126,11 @@ impl<'m> Message<'m> {
         }
     }
 
-    /// The version of a request, `1.1` or `1.0`; of a response `1.1`, which is what its client gets.
+    /// The version of a request, `2.0`, `1.1` or `1.0`; of a response `1.1`, which is what its client gets.
     pub(super) fn version(&self) -> &'static str {
         match self.start {
             Start::Request { version: Version::Http10, .. } => "1.0",
+            Start::Request { version: Version::Http2, .. } => "2.0",
             Start::Request { version: Version::Http11, .. } | Start::Response { .. } => "1.1",
         }
     }

@@ -433,7 +433,11 @@ impl Listener {
             }
         };
         match &self.tls {
-            None => self.prepare(Connection::new(stream, peer, local, permit, self.id), begin),
+            None => {
+                let place = self.place;
+                let begin = move |connection| begin(connection, place);
+                self.prepare(Connection::new(stream, peer, local, permit, self.id), begin);
+            }
             Some(tls) => match TlsStream::new(stream, tls, self.worker.record_buffers()) {
                 Ok(stream) => {
                     let place = self.place;
@@ -487,13 +491,17 @@ impl Listener {
     }
 }
 
-/// The session of a connection whose client is known.
-fn begin(mut connection: Connection<TcpStream>) {
+/// The session of a connection whose client is known; its listener is at this place in its frontend.
+fn begin(mut connection: Connection<TcpStream>, place: usize) {
     if let Err(refusal) = connection.admit() {
         return refuse(connection, refusal);
     }
     match connection.frontend().mode {
         Mode::Tcp => tokio::task::spawn_local(connection::run(connection, tcp::serve)),
+        Mode::Http if connection.frontend().http2.contains(&(place - 1)) => {
+            let rooms = Rc::clone(connection.worker().rooms());
+            tokio::task::spawn_local(connection::run_http_or_2(Rc::new(connection), rooms, place))
+        }
         Mode::Http => {
             let rooms = Rc::clone(connection.worker().rooms());
             tokio::task::spawn_local(connection::run_http(Rc::new(connection), rooms))

@@ -60,8 +60,8 @@ pub(crate) async fn receive<S: Stream>(connection: &Connection<S>, place: usize)
     let worker = connection.worker();
     let deadline = worker.wheel().deadline();
     let limit = connection.frontend().timeout.client_handshake;
-    let read =
-        deadline.limit(limit, pin!(header(connection.stream().socket(), worker.buffers().take()))).await;
+    let socket = connection.stream().socket()?;
+    let read = deadline.limit(limit, pin!(header(socket, worker.buffers().take()))).await;
     let failure = match read.unwrap_or(Err(Failure::Late)) {
         Ok(header) => {
             connection.received().add(header.length as u64);

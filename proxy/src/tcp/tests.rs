@@ -69,8 +69,8 @@ impl Stream for Shifted {
         None
     }
 
-    fn socket(&self) -> &TcpStream {
-        &self.0
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(&self.0)
     }
 
     fn is_quiet(&self) -> bool {

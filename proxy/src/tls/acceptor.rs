@@ -17,10 +17,7 @@ use super::{
     session::cipher_name,
     tickets::{Scoped, SharedTickets},
 };
-use crate::config::{Frontend, Mode, TicketSecret, Tls, TlsVersion};
-
-/// Protocols that are offered to a client that asks (RFC 7301).
-const ALPN_HTTP: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+use crate::config::{Frontend, TicketSecret, Tls, TlsVersion};
 
 /// Seals what clients keep of their sessions, under keys that change every six hours and that nobody else has. They are those
 /// of the process: a reload keeps them. Without a source of randomness there are none.
@@ -62,9 +59,7 @@ impl Acceptor {
         }));
         // Who writes a list has an order in mind.
         config.ignore_client_order = !tls.ciphers.is_empty() || !tls.ciphersuites.is_empty();
-        if frontend.mode == Mode::Http {
-            config.alpn_protocols = ALPN_HTTP.iter().map(|name| name.to_vec()).collect();
-        }
+        config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.name().as_bytes().to_vec()).collect();
         config.enable_secret_extraction = true;
         // Of TLS 1.2: who has no tickets shakes hands anew, since memory of sessions would be each listener's.
         config.session_storage = Arc::new(NoServerSessionStorage {});

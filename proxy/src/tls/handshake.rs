@@ -271,6 +271,7 @@ impl Handshake {
             clients.judge(chain).map_err(HandshakeError::Refused)?;
         }
         let client = chain.first().and_then(|own| ClientCertificate::read(own)).map(Box::new);
+        let speaks_http2 = connection.alpn_protocol() == Some(b"h2");
         let (secrets, keys) =
             connection.dangerous_into_kernel_connection().map_err(HandshakeError::Refused)?;
         let (Some(opener), Some(sealer)) = (Opener::new(version, secrets.rx), Sealer::new(suite, secrets.tx))
@@ -279,6 +280,7 @@ impl Handshake {
         };
         let session = Session {
             server_name,
+            speaks_http2,
             version: if suite.tls13().is_some() { "TLSv1.3" } else { "TLSv1.2" },
             cipher: cipher_name(suite.suite()),
             is_resumed,

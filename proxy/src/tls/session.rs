@@ -13,6 +13,8 @@ pub struct Session {
     pub version: &'static str,
     /// As OpenSSL calls it.
     pub cipher: &'static str,
+    /// HTTP/2 was agreed on (RFC 7301).
+    pub speaks_http2: bool,
     /// It went on from an earlier one.
     pub is_resumed: bool,
     /// What the client has shown, in this handshake or in the one that it goes on from.

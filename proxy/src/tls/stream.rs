@@ -376,8 +376,8 @@ impl Stream for TlsStream {
         None
     }
 
-    fn socket(&self) -> &TcpStream {
-        &self.socket
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(&self.socket)
     }
 
     fn is_quiet(&self) -> bool {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use lb_proxy::{
     Config,
-    config::{Mode, Tls, TlsFiles, TlsVersion},
+    config::{Alpn, Mode, Tls, TlsFiles, TlsVersion},
     sample::base64,
     tls::{Certificate, Certificates, Shown},
 };
@@ -38,6 +38,7 @@ pub(crate) fn several(certificates: Vec<Certificate>) -> Tls {
         certificates: Arc::new(Certificates::new(certificates.into_iter().map(shown).collect())),
         strict_sni: false,
         clients: None,
+        alpn: vec![Alpn::Http11, Alpn::Http10],
         min_version: TlsVersion::Tls12,
         max_version: TlsVersion::Tls13,
         ciphers: Vec::new(),

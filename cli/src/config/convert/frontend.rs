@@ -3,12 +3,11 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
 use lb_proxy::{
-    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, InheritedBind, Mode, Tls, UnixBind},
+    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, InheritedBind, Mode, UnixBind},
     sample::Stage,
 };
 
@@ -103,7 +102,8 @@ fn one(
         binds: raw.binds.iter().flat_map(|bind| binds(bind, file, report)).collect(),
         unix: raw.binds.iter().filter_map(unix).collect(),
         inherited: inherited(raw, report),
-        tls: tls_by_place(raw, file, report),
+        tls: by_place(raw, file, |bind| tls::of_bind(bind, mode, &file.folder, report)),
+        http2: by_place(raw, file, |bind| http2(bind, mode, report)).into_keys().collect(),
         maxconn: if raw.is_apart {
             MAXCONN_APART
         } else {
@@ -168,21 +168,34 @@ fn check_tcp(raw: &Section, report: &Report<'_>) {
 }
 
 /// In the order of [`Frontend::tls`].
-fn tls_by_place(raw: &Section, file: &raw::File, report: &Report<'_>) -> BTreeMap<usize, Arc<Tls>> {
+fn by_place<T: Clone>(
+    raw: &Section,
+    file: &raw::File,
+    of: impl Fn(&raw::Bind) -> Option<T>,
+) -> BTreeMap<usize, T> {
     let (mut addresses, mut unix, mut inherited) = (Vec::new(), Vec::new(), Vec::new());
     for bind in &raw.binds {
-        let tls = tls::of_bind(bind, &file.folder, report);
+        let found = of(bind);
         match &bind.address {
-            BindAddress::Address { .. } => addresses.push(tls),
+            BindAddress::Address { .. } => addresses.push(found),
             BindAddress::Vip { vip, .. } => {
                 let known = file.vips.iter().find(|known| known.name.value == vip.value);
-                addresses.extend(vec![tls; known.map_or(0, |vip| vip.value.addresses.len())]);
+                addresses.extend(vec![found; known.map_or(0, |vip| vip.value.addresses.len())]);
             }
-            BindAddress::Unix(_) => unix.push(tls),
-            BindAddress::Inherited(_) => inherited.push(tls),
+            BindAddress::Unix(_) => unix.push(found),
+            BindAddress::Inherited(_) => inherited.push(found),
         }
     }
     tls::by_place(addresses.into_iter().chain(unix).chain(inherited))
+}
+
+/// May a client begin with HTTP/2 there?
+fn http2(bind: &raw::Bind, mode: Mode, report: &Report<'_>) -> Option<()> {
+    let wanted = bind.http2.as_ref()?;
+    if mode == Mode::Tcp {
+        report.error(wanted.span, "http2 needs mode = \"http\"; in mode tcp bytes are forwarded as they are");
+    }
+    wanted.value.then_some(())
 }
 
 fn unix(bind: &raw::Bind) -> Option<UnixBind> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use lb_proxy::{
-    config::{Tls, TlsClients, TlsFiles, TlsVersion},
+    config::{Alpn, Mode, Tls, TlsClients, TlsFiles, TlsVersion},
     tls::{Certificates, Clients, Shown, X509},
 };
 
@@ -25,7 +25,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const SOON: Duration = DAY.saturating_mul(30);
 
 /// What `tls` of a `bind` says.
-pub(super) fn convert(raw: &raw::Tls, folder: &Path, report: &Report<'_>) -> Option<Tls> {
+pub(super) fn convert(raw: &raw::Tls, mode: Mode, folder: &Path, report: &Report<'_>) -> Option<Tls> {
     let (low, high) = (&raw.min_version, &raw.max_version);
     let min_version = low.as_ref().map_or(TlsVersion::Tls12, |at| at.value);
     let max_version = high.as_ref().map_or(TlsVersion::Tls13, |at| at.value);
@@ -49,6 +49,14 @@ pub(super) fn convert(raw: &raw::Tls, folder: &Path, report: &Report<'_>) -> Opt
             report.warning(at.span, message);
         }
     }
+    if let Some(at) = raw.alpn.as_ref().filter(|_| mode == Mode::Tcp) {
+        report.error(at.span, "alpn needs mode = \"http\"; in mode tcp any protocol may be inside");
+    }
+    let alpn = match (mode, &raw.alpn) {
+        (Mode::Tcp, _) => Vec::new(),
+        (Mode::Http, Some(at)) => at.value.clone(),
+        (Mode::Http, None) => vec![Alpn::Http11, Alpn::Http10],
+    };
     let files: Vec<TlsFiles> = raw.certificates.iter().map(files_of).collect();
     let shown = if report.has_certificates() { read(raw, &files, folder, report) } else { Vec::new() };
     if shown.is_empty() && report.has_certificates() {
@@ -70,6 +78,7 @@ pub(super) fn convert(raw: &raw::Tls, folder: &Path, report: &Report<'_>) -> Opt
         certificates: Arc::new(certificates),
         strict_sni: raw.strict_sni,
         clients,
+        alpn,
         min_version,
         max_version,
         ciphers: names(&raw.ciphers),
@@ -132,12 +141,12 @@ fn files_of(raw: &raw::TlsCertificate) -> TlsFiles {
 }
 
 /// The entry of a listener, if it has `tls`.
-pub(super) fn of_bind(bind: &raw::Bind, folder: &Path, report: &Report<'_>) -> Option<Arc<Tls>> {
-    convert(bind.tls.as_ref()?, folder, report).map(Arc::new)
+pub(super) fn of_bind(bind: &raw::Bind, mode: Mode, folder: &Path, report: &Report<'_>) -> Option<Arc<Tls>> {
+    convert(bind.tls.as_ref()?, mode, folder, report).map(Arc::new)
 }
 
-/// Those of several listeners, by their place.
-pub(super) fn by_place(listeners: impl Iterator<Item = Option<Arc<Tls>>>) -> BTreeMap<usize, Arc<Tls>> {
+/// What several listeners have, by their place.
+pub(super) fn by_place<T>(listeners: impl Iterator<Item = Option<T>>) -> BTreeMap<usize, T> {
     listeners.enumerate().filter_map(|(place, tls)| Some((place, tls?))).collect()
 }
 

@@ -36,8 +36,14 @@ pub(super) fn write(tls: &Tls) -> String {
             )
         }
     };
+    let alpn = match &*tls.alpn {
+        [] => String::new(),
+        protocols => {
+            format!(", alpn = {}", list(protocols.iter().map(|protocol| quoted(protocol.name()))))
+        }
+    };
     format!(
-        "{{ {certificates}, strict_sni = {strict}{clients}, min_version = \"{low}\", max_version = \"{high}\"{ciphers} }}"
+        "{{ {certificates}, strict_sni = {strict}{clients}{alpn}, min_version = \"{low}\", max_version = \"{high}\"{ciphers} }}"
     )
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn of_response(
         message.add(b"Vary", b"Accept-Encoding")?;
     }
     // HTTP/1.0 has no chunks, and the length of what is coded is not known in advance.
-    let can_be = request.version == Version::Http11;
+    let can_be = request.version >= Version::Http11;
     let Some(algorithm) = accepted.filter(|_| can_be) else { return Ok(None) };
     message.remove_if(|field| OF_THE_CONTENT.iter().any(|name| field.name.eq_ignore_ascii_case(name)));
     // RFC 9110 §8.8.1: another representation, of the same meaning.

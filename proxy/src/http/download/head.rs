@@ -90,7 +90,7 @@ impl<S: Stream> Download<'_, S> {
             self.upstream.counters().response(response.status);
         }
         let framing = match (response.framing, self.request.version) {
-            (Framing::Chunked | Framing::UntilClose, Version::Http11) => Framing::Chunked,
+            (Framing::Chunked | Framing::UntilClose, Version::Http11 | Version::Http2) => Framing::Chunked,
             (Framing::Chunked | Framing::UntilClose, Version::Http10) => Framing::UntilClose,
             (framing @ (Framing::None | Framing::Length(_)), _) => framing,
         };

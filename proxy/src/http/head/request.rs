@@ -179,6 +179,11 @@ impl<'b> Head<'b> {
         Ok(parsed.map(|(line, length)| Self { bytes, line, fields, length }))
     }
 
+    /// It came over this version, whatever its line says.
+    pub(crate) fn over(&mut self, version: Version) {
+        self.line.version = version;
+    }
+
     /// The method, as sent.
     pub fn method(&self) -> &'b [u8] {
         self.line.method.of(self.bytes)
@@ -223,7 +228,7 @@ impl<'b> Head<'b> {
                 Name::TransferEncoding => lengths.transfer_encoding(field.value)?,
                 Name::Connection => options.add(field.value)?,
                 // RFC 9110 §10.1.1: ignored in HTTP/1.0.
-                Name::Expect if version == Version::Http11 => {
+                Name::Expect if version >= Version::Http11 => {
                     if !field.value.eq_ignore_ascii_case(b"100-continue") {
                         return Err(Malformed::Expectation);
                     }
@@ -253,7 +258,7 @@ impl<'b> Head<'b> {
         // RFC 9110 §7.8: ignored in HTTP/1.0. Content and a tunnel don't go together: without Upgrade it is an
         // ordinary request.
         let upgrade =
-            upgrade && options.upgrade && version == Version::Http11 && method == Method::Get && !content;
+            upgrade && options.upgrade && version >= Version::Http11 && method == Method::Get && !content;
         if upgrade && !key {
             return Err(Malformed::WebSocketKey);
         }
@@ -262,10 +267,10 @@ impl<'b> Head<'b> {
             method,
             version,
             framing,
-            persistent: version == Version::Http11 && !options.close,
+            persistent: version >= Version::Http11 && !options.close,
             expects_continue: expects_continue && content,
             upgrade,
-            trailers: trailers && version == Version::Http11,
+            trailers: trailers && version >= Version::Http11,
             private,
         })
     }
@@ -273,7 +278,7 @@ impl<'b> Head<'b> {
     fn check_host(&self, target: &Target<'_>, host: Option<&[u8]>) -> Result<(), Malformed> {
         let Some(host) = host else {
             // RFC 9112 §3.2: required since HTTP/1.1, whatever the target.
-            return if self.version() == Version::Http11 { Err(Malformed::NoHost) } else { Ok(()) };
+            return if self.version() >= Version::Http11 { Err(Malformed::NoHost) } else { Ok(()) };
         };
         if !target::is_authority(host) {
             return Err(Malformed::Host);

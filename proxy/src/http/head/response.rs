@@ -139,7 +139,7 @@ impl<'b> Head<'b> {
             _ => framing,
         };
         let persistent = match self.line.version {
-            Version::Http11 => !options.close,
+            Version::Http11 | Version::Http2 => !options.close,
             Version::Http10 => options.keep_alive && !options.close,
         };
         Ok(Response {

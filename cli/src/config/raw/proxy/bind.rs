@@ -20,6 +20,8 @@ pub(crate) struct Bind {
     pub(crate) accept_proxy: Option<AcceptProxy>,
     /// How TLS is spoken there, if it is.
     pub(crate) tls: Option<Tls>,
+    /// A client may begin with HTTP/2 there, without TLS.
+    pub(crate) http2: Option<At<bool>>,
 }
 
 #[derive(Debug)]
@@ -48,13 +50,18 @@ impl Bind {
         let span = value.span;
         if !value.is_table() {
             let address = read_text(value, EXPECTED)?;
-            return Some(Self { span, address, accept_proxy: None, tls: None });
+            return Some(Self { span, address, accept_proxy: None, tls: None, http2: None });
         }
         let fields = value.fields("`bind`".into(), EXPECTED)?;
         let has_address = ["unix", "fd", "socket"].iter().all(|key| fields.value(key).is_none());
         let accept_proxy = proxy_protocol::accept(&fields, has_address);
         let tls = fields.value("tls").and_then(|value| Tls::read(&value));
-        Some(Self { span, address: read_table(span, fields)?, accept_proxy, tls })
+        let http2 = fields.boolean("http2");
+        if let (Some(http2), Some(_)) = (&http2, &tls) {
+            let message = "http2 is for listeners without TLS; with TLS it is agreed on: tls.alpn = [\"h2\", \"http/1.1\"]";
+            fields.report.error(http2.span, message);
+        }
+        Some(Self { span, address: read_table(span, fields)?, accept_proxy, tls, http2 })
     }
 }
 

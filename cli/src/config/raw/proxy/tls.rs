@@ -1,7 +1,7 @@
 //! `tls` of a `bind`.
 
 use lb_proxy::{
-    config::TlsVersion,
+    config::{Alpn, TlsVersion},
     tls::{CIPHERS, CIPHERSUITES},
 };
 
@@ -13,6 +13,7 @@ pub(crate) struct Tls {
     pub(crate) certificates: Vec<TlsCertificate>,
     pub(crate) strict_sni: bool,
     pub(crate) clients: Option<TlsClients>,
+    pub(crate) alpn: Option<At<Vec<Alpn>>>,
     pub(crate) min_version: Option<At<TlsVersion>>,
     pub(crate) max_version: Option<At<TlsVersion>>,
     pub(crate) ciphers: Option<At<Vec<&'static str>>>,
@@ -50,6 +51,7 @@ impl Tls {
                 certificates,
                 strict_sni: false,
                 clients: None,
+                alpn: None,
                 min_version: None,
                 max_version: None,
                 ciphers: None,
@@ -77,10 +79,11 @@ impl Tls {
             certificates,
             strict_sni: fields.boolean("strict_sni").is_some_and(|strict| strict.value),
             clients: TlsClients::read(&fields),
+            alpn: names(&fields, "alpn", &Alpn::ALL.map(|protocol| (protocol.name(), protocol))),
             min_version: fields.choice("min_version", &versions),
             max_version: fields.choice("max_version", &versions),
-            ciphers: names(&fields, "ciphers", &CIPHERS),
-            ciphersuites: names(&fields, "ciphersuites", &CIPHERSUITES),
+            ciphers: names(&fields, "ciphers", &CIPHERS.map(|name| (name, name))),
+            ciphersuites: names(&fields, "ciphersuites", &CIPHERSUITES.map(|name| (name, name))),
         };
         fields.finish(|_| None);
         Some(tls)
@@ -154,17 +157,20 @@ impl TlsCertificate {
 }
 
 /// A list without doubles, in an order that matters.
-fn names(fields: &Fields<'_>, key: &'static str, known: &[&'static str]) -> Option<At<Vec<&'static str>>> {
+fn names<T: Copy + PartialEq>(
+    fields: &Fields<'_>,
+    key: &'static str,
+    known: &[(&'static str, T)],
+) -> Option<At<Vec<T>>> {
     let value = fields.value(key)?;
     let span = value.span;
     if value.is_empty_list() {
-        value.mismatch(&format!("a list, as in [\"{}\"]", known[0]));
+        value.mismatch(&format!("a list, as in [\"{}\"]", known[0].0));
         return None;
     }
-    let choices: Vec<_> = known.iter().map(|name| (*name, *name)).collect();
-    let mut names: Vec<&'static str> = Vec::new();
+    let mut names: Vec<T> = Vec::new();
     for value in value.one_or_list() {
-        let Some(name) = value.choice(&choices) else { continue };
+        let Some(name) = value.choice(known) else { continue };
         if names.contains(&name.value) {
             value.wrong("is in the list already; remove one");
         }

@@ -40,9 +40,10 @@ pub(super) fn values(
         let vip = options.vips.iter().find(|vip| vip.address == address);
         vip.or(only.filter(|_| nodes.contains(&address)))
     };
+    let is_http = member.proxy.is_http();
     let mut values: Vec<Value> = Vec::new();
     for bind in &member.proxy.binds {
-        let tls = match bind.tls.as_ref().map(|tls| tls::value(tls, world)).transpose() {
+        let tls = match bind.tls.as_ref().map(|tls| tls::value(tls, is_http, world)).transpose() {
             Ok(tls) => tls,
             Err(Fault { span, why }) => {
                 world.notes.lost(span.unwrap_or(bind.span), why);
@@ -94,6 +95,7 @@ pub(super) fn values(
         };
         let value = if bind.accepts_proxy { accepting(value, Value::Flag(true)) } else { value };
         let value = tls.map_or(value.clone(), |tls| with(value, "tls", tls));
+        let value = if bind.is_http2 && is_http { with(value, "http2", Value::Flag(true)) } else { value };
         if values.contains(&value) {
             continue;
         }

@@ -27,8 +27,8 @@ struct Entry<'w> {
     word: &'w Word,
 }
 
-/// The value of `tls`. `Err` is why there can't be such a listener.
-pub(super) fn value(own: &Tls, world: &World<'_>) -> Result<Value, Fault> {
+/// The value of `tls`; `is_http` says if HTTP is inside. `Err` is why there can't be such a listener.
+pub(super) fn value(own: &Tls, is_http: bool, world: &World<'_>) -> Result<Value, Fault> {
     let tls = own.over(&world.file.global.bind_tls);
     let entries = entries(&tls, world)?;
     if entries.is_empty() {
@@ -55,6 +55,12 @@ pub(super) fn value(own: &Tls, world: &World<'_>) -> Result<Value, Fault> {
     let mut keys = Vec::new();
     if tls.strict_sni {
         keys.push(("strict_sni".to_owned(), Value::Flag(true)));
+    }
+    if is_http && !tls.alpn.is_empty() {
+        keys.push((
+            "alpn".to_owned(),
+            Value::one_or_list(tls.alpn.iter().map(|name| Value::text(*name)).collect()),
+        ));
     }
     clients(&tls, world, &mut keys)?;
     spoken(&tls, world, &mut keys)?;

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use lb_proxy::config::Alpn;
+
 use super::{
     Proxy,
     parameter::{self, Parameter, with},
@@ -31,6 +33,8 @@ pub(in crate::import::haproxy) struct Bind {
     pub(in crate::import::haproxy) accepts_proxy: bool,
     /// `ssl`
     pub(in crate::import::haproxy) tls: Option<Tls>,
+    /// `proto h2`
+    pub(in crate::import::haproxy) is_http2: bool,
     pub(in crate::import::haproxy) span: Span,
 }
 
@@ -58,6 +62,7 @@ pub(super) struct Parameters {
     /// Rights and owners of a Unix socket.
     owners: Vec<(&'static str, Value)>,
     is_tls: bool,
+    is_http2: bool,
     pub(super) tls: Tls,
     /// It must not be opened without what is missing.
     pub(super) is_unfit: bool,
@@ -98,7 +103,7 @@ pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
     with(1, needless("level, severity-output", "", "only of the stats socket")),
     with(0, row("accept-proxy", "", |bind, _| { bind.accepts_proxy = true; Ok(()) }, "`accept_proxy`", "Of whoever connects; write the networks of the proxies in front.")),
     with(1, row("accept-netscaler-cip", "", unfit, "", "It is not there: the listener is left out, since its clients would be refused.")),
-    with(1, row("proto", "", proto, "", "`h1` is what is spoken; others are not there.")),
+    with(1, row("proto", "", proto, "`http2`", "Of `h2`: with `ssl` it is `tls.alpn`. HTTP/1 is served as well.")),
     with(0, row("ssl", "", |bind, _| { bind.is_tls = true; Ok(()) }, "`tls`", "")),
     with(1, row("crt", "", |bind, line| { bind.tls.certificates.push(Certificates::Path(line.only()?.clone())); Ok(()) }, "`tls`", OF_CRT)),
     with(1, row("crt-list", "", |bind, line| { bind.tls.certificates.push(Certificates::List(line.only()?.clone())); Ok(()) }, "`tls.certificate.sni`", OF_LIST)),
@@ -108,7 +113,7 @@ pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
     with(0, row("no-sslv3, no-tlsv10, no-tlsv11, no-tlsv12, no-tlsv13, force-sslv3, force-tlsv10, force-tlsv11, force-tlsv12, force-tlsv13", "", tls::switch, "`tls.min_version`, `tls.max_version`", OF_VERSIONS)),
     with(1, row("ciphers", "", |bind, line| { bind.tls.ciphers = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphers`", OF_CIPHERS)),
     with(1, row("ciphersuites", "", |bind, line| { bind.tls.ciphersuites = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphersuites`", OF_CIPHERS)),
-    with(1, row("alpn", "", tls::protocols, "", "`http/1.1` is offered in mode http. `h2` is told: HTTP/2 is not there yet.")),
+    with(1, row("alpn", "", tls::protocols, "`tls.alpn`", "`h2`, `http/1.1` and `http/1.0`, in mode http.")),
     with(1, row("verify", "", tls::verify, "`tls.verify`", "")),
     with(1, row("ca-file", "", tls::authorities, "`tls.ca_file`", "With `verify`.")),
     with(1, row("ca-verify-file", "", tls::authorities, "`tls.ca_file`", "Clients are told its names as well.")),
@@ -162,11 +167,19 @@ fn unfit(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
 }
 
 fn proto(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
-    if directive.get(0) == Some("h1") {
-        return Ok(());
+    match directive.get(0) {
+        Some("h1") => Ok(()),
+        Some("h2") => {
+            bind.is_http2 = true;
+            let why = "clients that begin with HTTP/1.1 are served as well here";
+            directive.notes.differ(directive.span, why);
+            Ok(())
+        }
+        _ => {
+            bind.is_unfit = true;
+            Err("`proto`: HTTP/1 and HTTP/2 are spoken here; this listener is left out".into())
+        }
     }
-    bind.is_unfit = true;
-    Err("`proto`: only HTTP/1 is spoken here; this listener is left out".into())
 }
 
 /// `bind ADDRESSES [PARAMETERS]`
@@ -207,6 +220,9 @@ fn add(proxy: &mut Proxy, addresses: &Word, words: &[Word], span: Span, notes: &
     if let Some((key, _)) = parameters.owners.first().filter(|_| !addresses.text.split(',').any(is_unix)) {
         notes.advise(span, format!("`{key}` is of Unix sockets: it is left out"));
     }
+    if parameters.is_http2 {
+        parameters.tls.alpn = vec![Alpn::H2.name()];
+    }
     let tls = parameters.is_tls.then(|| parameters.tls.clone());
     if tls.is_none() && !parameters.tls.is_empty() {
         notes.advise(
@@ -223,7 +239,8 @@ fn add(proxy: &mut Proxy, addresses: &Word, words: &[Word], span: Span, notes: &
                 notes.differ(span, why);
             }
             let accepts_proxy = parameters.accepts_proxy;
-            proxy.binds.push(Bind { address, is_implied, accepts_proxy, tls: tls.clone(), span });
+            let is_http2 = parameters.is_http2 && tls.is_none();
+            proxy.binds.push(Bind { address, is_implied, accepts_proxy, tls: tls.clone(), is_http2, span });
         }
     }
     Ok(())

@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     needless("option http-drop-response-trailers", "dfl", "trailers are dropped unless the client asks for them"),
     needless("option prefer-last-server", "dlb", "a request goes where it is its turn"),
     needless("option idle-close-on-response", "dfl", "a stop drains: idle connections are closed, and others after their response"),
-    needless("option disable-h2-upgrade", "dflb", "there is no HTTP/2"),
+    needless("option disable-h2-upgrade", "dflb", "HTTP/2 without TLS is spoken only where `http2` says so"),
     needless("option tcp-smart-accept", "dfl", "the kernel sends its acknowledgements as it sees fit"),
     needless("option tcp-smart-connect", "dlb", "the kernel sends its acknowledgements as it sees fit"),
     needless("option use-small-buffers", "dflb", "idle connections have no buffers"),

@@ -1,5 +1,7 @@
 //! What `bind` and `ssl-default-bind-*` say of TLS, until all of the file is known.
 
+use lb_proxy::config::Alpn;
+
 use super::bind::Parameters;
 use crate::{
     config::diagnostic::Span,
@@ -39,6 +41,8 @@ pub(in crate::import::haproxy) struct Tls {
     pub(in crate::import::haproxy) ciphers: Option<Word>,
     pub(in crate::import::haproxy) ciphersuites: Option<Word>,
     pub(in crate::import::haproxy) strict_sni: bool,
+    /// `alpn`, in its order.
+    pub(in crate::import::haproxy) alpn: Vec<&'static str>,
     /// Clients are asked for certificates, and have to have one.
     pub(in crate::import::haproxy) verify: Option<(bool, Span)>,
     /// `ca-file`, `ca-verify-file`
@@ -124,22 +128,19 @@ pub(super) fn switch(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
 }
 
 /// `alpn h2,http/1.1`
-pub(super) fn protocols(_: &mut Parameters, directive: &Directive<'_>) -> Done {
+pub(super) fn protocols(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
     let word = directive.only()?;
+    bind.tls.alpn.clear();
     for name in word.text.split(',').map(str::trim) {
-        match name {
-            "http/1.1" | "http/1.0" => {}
-            "h2" => {
-                let why = "`h2`: HTTP/2 is not there yet: clients that ask for it are given HTTP/1.1, which all of them speak";
-                directive.notes.differ(word.span, why);
-            }
-            other => {
-                let why = format!(
-                    "`alpn {}`: `http/1.1` is what is offered in mode http, and nothing in mode tcp",
-                    shown(other)
-                );
-                return Err(Fault::at(word, why));
-            }
+        let Some(known) = Alpn::ALL.iter().find(|known| known.name() == name) else {
+            let why = format!(
+                "`alpn {}`: `h2` and `http/1.1` may be offered in mode http, and nothing in mode tcp",
+                shown(name)
+            );
+            return Err(Fault::at(word, why));
+        };
+        if !bind.tls.alpn.contains(&known.name()) {
+            bind.tls.alpn.push(known.name());
         }
     }
     Ok(())

@@ -1,0 +1,100 @@
+//! The places that a connection takes.
+
+use std::{net::IpAddr, rc::Rc, sync::Arc};
+
+use crate::{
+    metrics::Event,
+    node::FrontendShared,
+    table::{Held, Refusal},
+    worker::Worker,
+};
+
+/// The right to hold a connection of the process and of a frontend.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    pub(super) worker: Rc<Worker>,
+    pub(super) frontend: usize,
+    /// Its place among those of its source, if they are limited.
+    held: Option<Held>,
+    /// It is one of the process and of its frontend. A stream is part of one.
+    is_counted: bool,
+}
+
+impl Permit {
+    /// Of a part of a connection that has one.
+    pub(super) fn of_stream(worker: Rc<Worker>, frontend: usize) -> Self {
+        Self { worker, frontend, held: None, is_counted: false }
+    }
+
+    /// Takes one of each; `None` if the process or the frontend is full (then wait for [`Self::freed`]).
+    pub(crate) fn try_take(worker: &Rc<Worker>, frontend: usize) -> Option<Self> {
+        let node = worker.node();
+        let beside = node.limit_beside(frontend);
+        if !beside.try_take() {
+            return None;
+        }
+        if !node.frontends[frontend].connections.try_take() {
+            beside.release();
+            return None;
+        }
+        Some(Self { worker: Rc::clone(worker), frontend, held: None, is_counted: true })
+    }
+
+    pub(super) fn admit(&mut self, source: Option<IpAddr>) -> Result<(), Refusal> {
+        let node = self.worker.node();
+        if let (Some(sources), Some(source)) = (node.tables.sources(self.frontend), source) {
+            self.held = Some(sources.enter(source, node.now())?);
+        }
+        Ok(())
+    }
+
+    /// Counts for the frontend at this index of the worker's generation from now on.
+    pub(super) fn renew(&mut self, worker: Rc<Worker>, frontend: usize) {
+        let (old, new) = (self.shared(), &worker.node().frontends[frontend]);
+        if !self.is_counted {
+            self.worker = worker;
+            self.frontend = frontend;
+            return;
+        }
+        if !Arc::ptr_eq(old, new) {
+            // It is here already: not refused, whatever the other's limit.
+            new.connections.take();
+            old.connections.release();
+        }
+        let (old, new) =
+            (self.worker.node().limit_beside(self.frontend), worker.node().limit_beside(frontend));
+        if !Arc::ptr_eq(old, new) {
+            new.take();
+            old.release();
+        }
+        self.worker = worker;
+        self.frontend = frontend;
+    }
+
+    fn shared(&self) -> &Arc<FrontendShared> {
+        &self.worker.node().frontends[self.frontend]
+    }
+
+    /// Waits until [`Self::try_take`] is worth another try.
+    pub(crate) async fn freed(worker: &Rc<Worker>, frontend: usize) {
+        let node = worker.node();
+        let counters = &worker.counters().frontends[frontend];
+        let beside = node.limit_beside(frontend);
+        if beside.is_full() {
+            counters.event(Event::ProcessFull).increment();
+            beside.freed().await;
+        } else if node.frontends[frontend].connections.is_full() {
+            counters.event(Event::FrontendFull).increment();
+            node.frontends[frontend].connections.freed().await;
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.is_counted {
+            self.shared().connections.release();
+            self.worker.node().limit_beside(self.frontend).release();
+        }
+    }
+}

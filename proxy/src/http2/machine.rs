@@ -1,0 +1,532 @@
+//! One connection: frames in, streams and frames out (RFC 9113 §5, §6). No I/O, no clock: whoever has these calls it.
+//!
+//! ```text
+//! bytes ── receive ──> frame ──> fields ── request::Writer ──> Stream ── read ──> a lane
+//! bytes <── out <─────────────── frames <── write ───────────────────────────── a lane
+//! ```
+
+mod answer;
+mod fields;
+mod windows;
+
+use std::{collections::VecDeque, rc::Rc};
+
+use slab::Slab;
+
+use super::{
+    budget::Budget,
+    frame::{self, ACK, ErrorCode, Failure, HEADER, Header, Kind, LONGEST, PADDED, PREFACE},
+    hpack,
+    request::Writer,
+    settings::{self, Settings},
+    stream::{Answer, Remote, Stream},
+};
+use crate::{
+    buffer::{Buffer, BufferPool},
+    http::head::MAX_HEAD,
+};
+
+/// Streams that a client may have open at a time.
+pub(super) const STREAMS: usize = 100;
+
+/// Streams whose client has given them up, and that are not wound up yet, and open ones.
+const ALL_STREAMS: usize = 2 * STREAMS;
+
+/// Bytes of content that one stream may send ahead of who reads it.
+pub(super) const STREAM_WINDOW: i64 = 65_535;
+
+/// And all streams of a connection: so much of a client's content is held at most.
+pub(super) const WINDOW: i64 = 256 * 1024;
+
+/// Frames that wait to be sent, in bytes: as long as there are more, nothing is read of the client and of servers.
+pub(super) const BACKLOG: usize = 20 * 1024;
+
+/// Streams that were closed last, of which late frames are no fault.
+const REMEMBERED: usize = 64;
+
+/// What a PING of ours carries.
+const FAREWELL: &[u8; 8] = b"farewell";
+
+/// What the price of each is in points of the [`Budget`].
+const PRICE_OF_RESET: u32 = 4;
+const PRICE_OF_SETTINGS: u32 = 4;
+const PRICE_OF_STREAM_ERROR: u32 = 10;
+const PRICE_OF_FRAME: u32 = 1;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Machine {
+    /// For requests.
+    buffers: Rc<BufferPool>,
+    /// For frames that are sent.
+    frames: Rc<BufferPool>,
+    out: Option<Buffer>,
+    decoder: hpack::Decoder,
+    writer: Writer,
+    /// A field section that is being put together.
+    section: Vec<u8>,
+    streams: Slab<Stream>,
+    /// By number, which only grows.
+    ids: Vec<(u32, usize)>,
+    /// The last that a client has opened.
+    last: u32,
+    /// Bytes of the preface that were seen.
+    preface: usize,
+    has_settings: bool,
+    block: Option<fields::Block>,
+    settings: Settings,
+    owes_table_size: bool,
+    send_window: i64,
+    receive_window: i64,
+    /// Bytes that were read and that the client was not told of.
+    credit: usize,
+    budget: Budget,
+    now: u64,
+    /// Streams that have no lane yet.
+    opened: VecDeque<usize>,
+    /// Streams that have something to send.
+    waiting: VecDeque<usize>,
+    /// With who has ended them before their time: we?
+    closed: VecDeque<(u32, bool)>,
+    leave: Leave,
+    is_peer_leaving: bool,
+    is_broken: bool,
+}
+
+/// How far our side's farewell is (RFC 9113 §6.8).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Leave {
+    No,
+    /// The client was told to open no more streams, and may have opened some meanwhile.
+    Announced,
+    /// It knows.
+    Heard,
+    /// No stream beyond this is served.
+    Final(u32),
+}
+
+impl Machine {
+    /// Of a connection that begins in this tick. The first buffers are for requests, the second for frames.
+    #[must_use]
+    pub fn new(buffers: &Rc<BufferPool>, frames: &Rc<BufferPool>, now: u64) -> Self {
+        let mut machine = Self {
+            buffers: Rc::clone(buffers),
+            frames: Rc::clone(frames),
+            out: None,
+            decoder: hpack::Decoder::default(),
+            writer: Writer::default(),
+            section: Vec::new(),
+            streams: Slab::new(),
+            ids: Vec::new(),
+            last: 0,
+            preface: 0,
+            has_settings: false,
+            block: None,
+            settings: Settings::default(),
+            owes_table_size: false,
+            send_window: 65_535,
+            receive_window: WINDOW,
+            credit: 0,
+            budget: Budget::new(now),
+            now,
+            opened: VecDeque::new(),
+            waiting: VecDeque::new(),
+            closed: VecDeque::new(),
+            leave: Leave::No,
+            is_peer_leaving: false,
+            is_broken: false,
+        };
+        let fit = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+        let (streams, head) = (fit(STREAMS as i64), fit(MAX_HEAD as i64));
+        machine.put(Kind::Settings, 0, 0, &settings::ours(streams, fit(STREAM_WINDOW), head));
+        machine.put(Kind::WindowUpdate, 0, 0, &fit(WINDOW - 65_535).to_be_bytes());
+        machine
+    }
+
+    /// Takes the whole frames at the start of `inbox` off it.
+    ///
+    /// # Errors
+    /// The connection is over; the client is to be told by [`Self::fail`].
+    pub fn receive(&mut self, inbox: &mut Buffer, now: u64) -> Result<(), Failure> {
+        self.now = now;
+        let left = &PREFACE[self.preface..];
+        if !left.is_empty() {
+            let n = left.len().min(inbox.len());
+            if inbox.filled()[..n] != left[..n] {
+                return Err(Failure::new(ErrorCode::Protocol, "no preface of HTTP/2"));
+            }
+            self.preface += n;
+            inbox.consume(n);
+        }
+        while let Some(header) = Header::read(inbox.filled()) {
+            if header.length > LONGEST {
+                return Err(Failure::new(ErrorCode::FrameSize, "a frame is too long"));
+            }
+            if !self.has_settings && (header.kind != Kind::Settings || header.has(ACK)) {
+                return Err(Failure::new(ErrorCode::Protocol, "the first frame is not SETTINGS"));
+            }
+            if inbox.len() < HEADER + header.length {
+                break;
+            }
+            self.frame(header, &inbox.filled()[HEADER..][..header.length])?;
+            inbox.consume(HEADER + header.length);
+        }
+        debug_assert!(self.streams.len() == self.ids.len());
+        Ok(())
+    }
+
+    /// Does it wait for the rest of something that has begun?
+    #[must_use]
+    pub fn is_in_fields(&self) -> bool {
+        self.block.is_some()
+    }
+
+    /// Has the client sent the preface and its settings?
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.has_settings
+    }
+
+    /// Has the client ever opened a stream?
+    #[must_use]
+    pub fn has_served(&self) -> bool {
+        self.last > 0
+    }
+
+    /// Streams that are not wound up.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Frames that wait to be sent.
+    pub fn out(&mut self) -> &mut Option<Buffer> {
+        &mut self.out
+    }
+
+    /// Some of them were sent.
+    pub fn sent(&mut self) {
+        self.out.take_if(|out| out.is_empty());
+        if self.backlog() < BACKLOG {
+            self.wake_writers();
+        }
+    }
+
+    /// Bytes of them.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        self.out.as_ref().map_or(0, Buffer::len)
+    }
+
+    /// Tells the client to open no more streams; they are served until it has heard so.
+    pub fn announce_end(&mut self) {
+        if self.leave == Leave::No {
+            self.leave = Leave::Announced;
+            self.put(Kind::GoAway, 0, 0, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+            self.put(Kind::Ping, 0, 0, FAREWELL);
+        }
+    }
+
+    /// Tells it that streams beyond those that are here are not served.
+    pub fn end(&mut self, code: ErrorCode) {
+        if !matches!(self.leave, Leave::Final(_)) {
+            self.leave = Leave::Final(self.last);
+            self.put_go_away(code, "");
+        }
+    }
+
+    /// Has [`Self::announce_end`] been heard?
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.leave == Leave::Heard
+    }
+
+    /// Was it told that it ends?
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leave != Leave::No
+    }
+
+    /// No stream will be opened any more.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        matches!(self.leave, Leave::Final(_)) || self.is_peer_leaving
+    }
+
+    /// The connection is over: tells the client why, and ends all streams.
+    pub fn fail(&mut self, failure: Failure) {
+        self.leave = Leave::Final(self.last);
+        self.put_go_away(failure.code, failure.why);
+        self.break_off();
+    }
+
+    /// The connection is no more.
+    pub fn break_off(&mut self) {
+        self.is_broken = true;
+        for (_, stream) in &mut self.streams {
+            stream.remote = Remote::Reset;
+            stream.forget();
+            stream.wake();
+        }
+    }
+
+    fn put_go_away(&mut self, code: ErrorCode, why: &str) {
+        let payload = [&self.last.to_be_bytes(), &code.bytes(), why.as_bytes()].concat();
+        self.put(Kind::GoAway, 0, 0, &payload);
+    }
+
+    fn put(&mut self, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
+        frame::put(kind, flags, stream, payload, self.out.get_or_insert_with(|| self.frames.take()));
+    }
+
+    fn frame(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
+        if let Some(block) = &self.block
+            && (header.kind != Kind::Continuation || header.stream != block.stream)
+        {
+            return Err(Failure::new(ErrorCode::Protocol, "a frame in the middle of a field section"));
+        }
+        match header.kind {
+            Kind::Data => self.data(header, payload),
+            Kind::Headers => self.headers(header, payload),
+            Kind::Continuation => self.continuation(header, payload),
+            Kind::Priority => self.priority(header, payload),
+            Kind::ResetStream => self.reset_stream(header, payload),
+            Kind::Settings => self.settings(header, payload),
+            Kind::PushPromise => Err(Failure::new(ErrorCode::Protocol, "PUSH_PROMISE from a client")),
+            Kind::Ping => self.ping(header, payload),
+            Kind::GoAway => self.go_away(header, payload),
+            Kind::WindowUpdate => self.window_update(header, payload),
+            Kind::Other(_) => self.spend(PRICE_OF_FRAME, "unknown frames"),
+        }
+    }
+
+    fn spend(&mut self, points: u32, what: &'static str) -> Result<(), Failure> {
+        if self.budget.spend(points, self.now) {
+            return Err(Failure::new(ErrorCode::EnhanceYourCalm, what));
+        }
+        Ok(())
+    }
+
+    fn find(&self, id: u32) -> Option<usize> {
+        let place = self.ids.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.ids[place].1)
+    }
+
+    /// Ends a stream, whose client is told why.
+    fn reset(&mut self, key: usize, code: ErrorCode) {
+        let id = self.streams[key].id;
+        self.put(Kind::ResetStream, 0, id, &code.bytes());
+        self.streams[key].is_reset_by_us = true;
+        self.give_up(key);
+    }
+
+    /// Nothing of a stream is sent or received any more.
+    fn give_up(&mut self, key: usize) {
+        let stream = &mut self.streams[key];
+        stream.remote = Remote::Reset;
+        let held = stream.forget();
+        stream.wake();
+        let is_taken = stream.is_taken;
+        self.give_credit(held);
+        if !is_taken {
+            self.opened.retain(|opened| *opened != key);
+            self.remove(key);
+        }
+    }
+
+    fn remove(&mut self, key: usize) {
+        let stream = self.streams.remove(key);
+        if let Ok(place) = self.ids.binary_search_by_key(&stream.id, |(id, _)| *id) {
+            self.ids.remove(place);
+        }
+        if self.closed.len() == REMEMBERED {
+            self.closed.pop_front();
+        }
+        self.closed.push_back((stream.id, stream.is_reset_by_us));
+    }
+
+    /// Did we end this stream, whose client may not have known when it sent what comes?
+    fn was_reset_by_us(&self, id: u32) -> bool {
+        self.closed.contains(&(id, true))
+    }
+
+    /// A fault that is about one stream alone; it may be closed already.
+    fn stream_error(&mut self, id: u32, code: ErrorCode, why: &'static str) -> Result<(), Failure> {
+        tracing::debug!(stream = id, %code, why, "stream of HTTP/2 refused");
+        match self.find(id) {
+            Some(key) if self.streams[key].remote == Remote::Reset => {}
+            Some(key) => self.reset(key, code),
+            None => self.put(Kind::ResetStream, 0, id, &code.bytes()),
+        }
+        self.spend(PRICE_OF_STREAM_ERROR, "streams with errors")
+    }
+
+    fn data(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
+        let content = unpad(header, payload)?;
+        self.receive_window -= payload.len() as i64;
+        if self.receive_window < 0 {
+            return Err(Failure::new(
+                ErrorCode::FlowControl,
+                "more DATA than the connection's window allows",
+            ));
+        }
+        let Some(key) = self.find(header.stream) else {
+            if header.stream > self.last || header.stream == 0 {
+                return Err(Failure::new(ErrorCode::Protocol, "DATA on a stream that is not open"));
+            }
+            self.give_credit(payload.len());
+            if self.was_reset_by_us(header.stream) {
+                return self.spend(PRICE_OF_FRAME, "DATA on closed streams");
+            }
+            return self.stream_error(header.stream, ErrorCode::StreamClosed, "DATA on a closed stream");
+        };
+        let stream = &mut self.streams[key];
+        match stream.remote {
+            Remote::Open => {}
+            Remote::Ended => {
+                self.give_credit(payload.len());
+                return self.stream_error(header.stream, ErrorCode::StreamClosed, "DATA behind the end");
+            }
+            Remote::Reset if stream.is_reset_by_us => {
+                self.give_credit(payload.len());
+                return self.spend(PRICE_OF_FRAME, "DATA on closed streams");
+            }
+            Remote::Reset => {
+                self.give_credit(payload.len());
+                self.put(Kind::ResetStream, 0, header.stream, &ErrorCode::StreamClosed.bytes());
+                return self.spend(PRICE_OF_STREAM_ERROR, "streams with errors");
+            }
+        }
+        stream.receive_window -= payload.len() as i64;
+        if stream.receive_window < 0 {
+            self.give_credit(payload.len());
+            return self.stream_error(
+                header.stream,
+                ErrorCode::FlowControl,
+                "more DATA than the window allows",
+            );
+        }
+        let is_all = header.has(frame::END_STREAM);
+        if let Some(due) = &mut stream.due {
+            let left = due.checked_sub(content.len() as u64);
+            let Some(left) = left.filter(|left| !is_all || *left == 0) else {
+                self.give_credit(payload.len());
+                return self.stream_error(header.stream, ErrorCode::Protocol, "DATA is not Content-Length");
+            };
+            *due = left;
+        }
+        stream.push(content, &self.buffers);
+        stream.credit += payload.len() - content.len();
+        if is_all {
+            stream.remote = Remote::Ended;
+        }
+        if let Some(reader) = stream.reader.take() {
+            reader.wake();
+        }
+        self.give_credit(payload.len() - content.len());
+        if content.is_empty() && !is_all {
+            return self.spend(PRICE_OF_FRAME, "DATA without content");
+        }
+        Ok(())
+    }
+
+    fn priority(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
+        if header.stream == 0 {
+            return Err(Failure::new(ErrorCode::Protocol, "PRIORITY of no stream"));
+        }
+        let Some(dependency) = payload.first_chunk().filter(|_| payload.len() == 5) else {
+            let wrong = Failure::new(ErrorCode::FrameSize, "PRIORITY of a wrong length");
+            return if header.stream > self.last {
+                Err(wrong)
+            } else {
+                self.stream_error(header.stream, wrong.code, wrong.why)
+            };
+        };
+        self.depends(header.stream, *dependency)?;
+        self.spend(PRICE_OF_FRAME, "PRIORITY")
+    }
+
+    /// RFC 7540 §5.3.1: no stream depends on itself.
+    fn depends(&mut self, stream: u32, dependency: [u8; 4]) -> Result<(), Failure> {
+        if u32::from_be_bytes(dependency) & (u32::MAX >> 1) != stream {
+            return Ok(());
+        }
+        if stream > self.last {
+            return Err(Failure::new(ErrorCode::Protocol, "a stream that depends on itself"));
+        }
+        self.stream_error(stream, ErrorCode::Protocol, "a stream that depends on itself")
+    }
+
+    fn reset_stream(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
+        if payload.len() != 4 {
+            return Err(Failure::new(ErrorCode::FrameSize, "RST_STREAM of a wrong length"));
+        }
+        if header.stream == 0 || header.stream > self.last {
+            return Err(Failure::new(ErrorCode::Protocol, "RST_STREAM of a stream that is not open"));
+        }
+        let Some(key) = self.find(header.stream) else {
+            return self.spend(PRICE_OF_FRAME, "RST_STREAM of closed streams");
+        };
+        let is_early = self.streams[key].answer != Answer::Over;
+        self.give_up(key);
+        self.spend(if is_early { PRICE_OF_RESET } else { PRICE_OF_FRAME }, "streams that are given up")
+    }
+
+    fn settings(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
+        if header.stream != 0 {
+            return Err(Failure::new(ErrorCode::Protocol, "SETTINGS of a stream"));
+        }
+        let is_answer = header.has(ACK);
+        if !payload.len().is_multiple_of(6) || (is_answer && !payload.is_empty()) {
+            return Err(Failure::new(ErrorCode::FrameSize, "SETTINGS of a wrong length"));
+        }
+        if is_answer {
+            return self.spend(PRICE_OF_FRAME, "SETTINGS");
+        }
+        self.has_settings = true;
+        let before = self.settings.initial_window;
+        self.settings.take(payload)?;
+        self.owes_table_size |= self.settings.has_small_table;
+        self.shift_windows(self.settings.initial_window - before)?;
+        self.put(Kind::Settings, ACK, 0, b"");
+        self.spend(PRICE_OF_SETTINGS, "SETTINGS")
+    }
+
+    fn ping(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
+        if header.stream != 0 {
+            return Err(Failure::new(ErrorCode::Protocol, "PING of a stream"));
+        }
+        if payload.len() != 8 {
+            return Err(Failure::new(ErrorCode::FrameSize, "PING of a wrong length"));
+        }
+        if !header.has(ACK) {
+            self.put(Kind::Ping, ACK, 0, payload);
+        } else if self.leave == Leave::Announced && payload == FAREWELL {
+            self.leave = Leave::Heard;
+        }
+        self.spend(PRICE_OF_FRAME, "PING")
+    }
+
+    fn go_away(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
+        if header.stream != 0 {
+            return Err(Failure::new(ErrorCode::Protocol, "GOAWAY of a stream"));
+        }
+        if payload.len() < 8 {
+            return Err(Failure::new(ErrorCode::FrameSize, "GOAWAY of a wrong length"));
+        }
+        self.is_peer_leaving = true;
+        self.spend(PRICE_OF_FRAME, "GOAWAY")
+    }
+}
+
+/// A payload without padding (RFC 9113 §6.1).
+fn unpad(header: Header, payload: &[u8]) -> Result<&[u8], Failure> {
+    if !header.has(PADDED) {
+        return Ok(payload);
+    }
+    let whole = payload.split_first().and_then(|(padding, rest)| {
+        let length = rest.len().checked_sub(usize::from(*padding))?;
+        Some(&rest[..length])
+    });
+    whole.ok_or(Failure::new(ErrorCode::Protocol, "padding that is longer than its frame"))
+}

@@ -1,0 +1,243 @@
+//! A stream as whoever serves it sees it: a request in HTTP/1.1 to be read, a response to be written.
+
+use std::io::{self, IoSlice};
+
+use super::{Answer, BACKLOG, Kind, Machine, Remote};
+use crate::http2::{
+    frame::{self, END_HEADERS, END_STREAM, ErrorCode, HEADER, Header, LONGEST},
+    hpack,
+    response::{self, Content, Next},
+};
+
+/// The frame that a write has begun last: more of the same kind may be added, and it may be the last of its stream.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    /// Where in what waits to be sent.
+    at: usize,
+    is_data: bool,
+}
+
+impl Machine {
+    /// A stream that has nobody yet: it is the caller's from now on.
+    pub fn take_opened(&mut self) -> Option<usize> {
+        let key = self.opened.pop_front()?;
+        self.streams[key].is_taken = true;
+        Some(key)
+    }
+
+    /// Streams that somebody has.
+    pub(in crate::http2) fn taken(&self) -> usize {
+        self.streams.len() - self.opened.len()
+    }
+
+    /// Nothing is done for a stream that was taken: its client may ask again (RFC 9113 §8.7).
+    pub(in crate::http2) fn refuse(&mut self, key: usize) {
+        self.streams[key].is_taken = false;
+        self.reset(key, ErrorCode::RefusedStream);
+    }
+
+    pub(in crate::http2) fn stream(&mut self, key: usize) -> &mut super::Stream {
+        &mut self.streams[key]
+    }
+
+    /// Reads what fits of a request; 0 is nothing yet.
+    ///
+    /// # Errors
+    /// The stream is no more.
+    pub fn read(&mut self, key: usize, bytes: &mut [u8]) -> io::Result<usize> {
+        let stream = &mut self.streams[key];
+        if stream.remote == Remote::Reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        let before = stream.credit;
+        let n = stream.read(bytes);
+        let read = stream.credit - before;
+        self.give_stream_credit(key);
+        self.give_credit(read);
+        Ok(n)
+    }
+
+    /// Is a write worth a try? Else whoever wants to write is woken when it is.
+    pub(in crate::http2) fn is_writable(&self, key: usize) -> bool {
+        let stream = &self.streams[key];
+        let has_window = stream.send_window > 0 && self.send_window > 0;
+        stream.remote == Remote::Reset
+            || (self.backlog() < BACKLOG && (has_window || !matches!(stream.answer, Answer::Content(_))))
+    }
+
+    pub(in crate::http2) fn wait_to_write(&mut self, key: usize) {
+        self.waiting.push_back(key);
+    }
+
+    /// Writes what fits of a response, from pieces of which one begins with a whole head.
+    ///
+    /// # Errors
+    /// The stream is no more; `WouldBlock`: nothing fits.
+    pub fn write(&mut self, key: usize, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.streams[key].remote == Remote::Reset {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if self.backlog() >= BACKLOG {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let (mut written, mut begun) = (0, None);
+        'pieces: for piece in pieces {
+            let mut bytes: &[u8] = piece;
+            while !bytes.is_empty() {
+                let taken = self.write_some(key, bytes, &mut begun)?;
+                if taken == 0 {
+                    break 'pieces;
+                }
+                written += taken;
+                bytes = &bytes[taken..];
+            }
+        }
+        if written == 0 && pieces.iter().any(|piece| !piece.is_empty()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if matches!(self.streams[key].answer, Answer::Content(content) if content.is_over()) {
+            self.put_end(key, begun);
+        }
+        Ok(written)
+    }
+
+    /// 0: nothing more fits.
+    fn write_some(&mut self, key: usize, bytes: &[u8], begun: &mut Option<Begun>) -> io::Result<usize> {
+        let stream = &mut self.streams[key];
+        let Answer::Content(content) = &mut stream.answer else {
+            // Behind the end nothing is expected.
+            if stream.answer == Answer::Over {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            return self.write_head(key, bytes, begun);
+        };
+        match content.next(bytes) {
+            Next::Payload(most) => {
+                let window = stream.send_window.min(self.send_window);
+                let most = most.min(u64::try_from(window).unwrap_or(0));
+                let n = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
+                let n = self.put_data(key, &bytes[..n], begun);
+                Ok(n)
+            }
+            Next::Framing(n) => Ok(n),
+            Next::Trailers(n) => {
+                response::read_trailers(&bytes[..n], &mut stream.trailers);
+                Ok(n)
+            }
+        }
+    }
+
+    fn write_head(&mut self, key: usize, bytes: &[u8], begun: &mut Option<Begun>) -> io::Result<usize> {
+        self.section.clear();
+        if std::mem::take(&mut self.owes_table_size) {
+            hpack::put_table_size(&mut self.section);
+        }
+        let stream = &mut self.streams[key];
+        let head = response::read(bytes, stream.is_head, &mut self.section);
+        let head = head.ok_or(io::ErrorKind::InvalidData)?;
+        if head.status >= 200 {
+            stream.answer = Answer::Content(head.content);
+        }
+        let section = std::mem::take(&mut self.section);
+        *begun = Some(Begun { at: self.put_section(key, &section), is_data: false });
+        self.section = section;
+        Ok(head.length)
+    }
+
+    /// A field section in as many frames as it needs. Where the first is.
+    fn put_section(&mut self, key: usize, section: &[u8]) -> usize {
+        let (id, at) = (self.streams[key].id, self.backlog());
+        let mut kind = Kind::Headers;
+        let mut rest = section;
+        loop {
+            let (fragment, behind) = rest.split_at(rest.len().min(LONGEST));
+            rest = behind;
+            self.put(kind, if rest.is_empty() { END_HEADERS } else { 0 }, id, fragment);
+            if rest.is_empty() {
+                return at;
+            }
+            kind = Kind::Continuation;
+        }
+    }
+
+    /// As much as fits of `bytes`, in the DATA frame that is there, or in another.
+    fn put_data(&mut self, key: usize, bytes: &[u8], begun: &mut Option<Begun>) -> usize {
+        if bytes.is_empty() {
+            return 0;
+        }
+        let frames = &self.frames;
+        let out = self.out.get_or_insert_with(|| frames.take());
+        let stream = &mut self.streams[key];
+        let room = out.unfilled().len();
+        let (at, length) = match *begun {
+            Some(Begun { at, is_data: true }) => (at, out.len() - at - HEADER),
+            _ => {
+                if room <= HEADER {
+                    return 0;
+                }
+                let at = out.len();
+                frame::put(Kind::Data, 0, stream.id, b"", out);
+                self.budget.sent_data();
+                *begun = Some(Begun { at, is_data: true });
+                (at, 0)
+            }
+        };
+        let n = out.unfilled().len().min(bytes.len()).min(LONGEST - length);
+        out.push(&bytes[..n]);
+        let header = Header { length: length + n, kind: Kind::Data, flags: 0, stream: stream.id };
+        out.filled_mut()[at..at + HEADER].copy_from_slice(&header.bytes());
+        stream.send_window -= n as i64;
+        self.send_window -= n as i64;
+        if let Answer::Content(content) = &mut stream.answer {
+            content.took(n as u64);
+        }
+        n
+    }
+
+    /// The response is whole: trailers if there are any, or the mark on its last frame.
+    fn put_end(&mut self, key: usize, begun: Option<Begun>) {
+        let stream = &mut self.streams[key];
+        stream.answer = Answer::Over;
+        let (id, trailers) = (stream.id, std::mem::take(&mut stream.trailers));
+        let at = match begun {
+            _ if !trailers.is_empty() => self.put_section(key, &trailers),
+            Some(begun) => begun.at,
+            None => {
+                let at = self.backlog();
+                self.put(Kind::Data, 0, id, b"");
+                at
+            }
+        };
+        if let Some(flags) = self.out.as_mut().and_then(|out| out.filled_mut().get_mut(at + 4)) {
+            *flags |= END_STREAM;
+        }
+    }
+
+    /// Our side says no more.
+    pub fn finish(&mut self, key: usize) {
+        let stream = &self.streams[key];
+        if stream.answer == Answer::Content(Content::UntilEnd) && stream.remote != Remote::Reset {
+            self.put_end(key, None);
+        }
+    }
+
+    /// Whoever has served a stream has no more to do with it; `is_aborted` says if its end is to look like none.
+    pub fn release(&mut self, key: usize, is_aborted: bool) {
+        let stream = &self.streams[key];
+        let code = match (stream.remote, stream.answer) {
+            (Remote::Reset, _) => None,
+            (Remote::Ended, Answer::Over) => None,
+            (Remote::Open, Answer::Over) => Some(ErrorCode::NoError),
+            (_, Answer::Head) if !is_aborted => Some(ErrorCode::Cancel),
+            (_, Answer::Head | Answer::Content(_)) => Some(ErrorCode::Internal),
+        };
+        if let Some(code) = code {
+            let id = stream.id;
+            self.put(Kind::ResetStream, 0, id, &code.bytes());
+            self.streams[key].is_reset_by_us = true;
+        }
+        let held = self.streams[key].forget();
+        self.give_credit(held);
+        self.remove(key);
+    }
+}

@@ -1,0 +1,193 @@
+//! Field sections: of requests, and of the trailers behind them (RFC 9113 §6.2, §6.10, §8.1).
+
+use super::{
+    ALL_STREAMS, Failure, Kind, Leave, Machine, PRICE_OF_FRAME, PRICE_OF_RESET, STREAM_WINDOW, STREAMS, unpad,
+};
+use crate::{
+    buffer::Buffer,
+    http::head::MAX_HEAD,
+    http2::{
+        frame::{END_HEADERS, END_STREAM, ErrorCode, Header, PRIORITY},
+        request::check_trailer,
+        stream::{Remote, Stream},
+    },
+};
+
+/// Bytes of a section before it is decoded.
+const LONGEST_BLOCK: usize = 2 * MAX_HEAD;
+
+/// Frames of one section.
+const FRAMES: u32 = 64;
+
+/// Bytes of a section as RFC 9113 §10.5.1 counts them, beyond which a client means no good. What is longer than a head may be is
+/// answered.
+const LONGEST_LIST: usize = 8 * MAX_HEAD;
+
+/// What each field costs beside its bytes.
+const OVERHEAD: usize = 32;
+
+/// A section that is not whole yet.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) stream: u32,
+    is_all: bool,
+    bytes: Buffer,
+    frames: u32,
+}
+
+/// Whose fields come.
+enum Target {
+    /// A request.
+    New,
+    /// What stands behind the content of one.
+    Trailers(usize),
+    /// Nobody's any more: decoded for the sake of the table.
+    Ignored,
+    /// Likewise, and their client is told so: there are too many.
+    Refused,
+    /// Likewise: the stream has ended.
+    Late,
+}
+
+impl Machine {
+    pub(super) fn headers(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
+        let mut fragment = unpad(header, payload)?;
+        if header.stream.is_multiple_of(2) {
+            return Err(Failure::new(ErrorCode::Protocol, "HEADERS on a stream that is not a client's"));
+        }
+        if header.has(PRIORITY) {
+            let too_short = Failure::new(ErrorCode::FrameSize, "HEADERS that are too short");
+            let (priority, rest) = fragment.split_at_checked(5).ok_or(too_short)?;
+            fragment = rest;
+            if let Some(dependency) = priority.first_chunk() {
+                self.depends(header.stream, *dependency)?;
+            }
+        }
+        let is_all = header.has(END_STREAM);
+        if header.has(END_HEADERS) {
+            return self.section(header.stream, is_all, fragment);
+        }
+        let mut bytes = self.buffers.take();
+        bytes.push(fragment);
+        self.block = Some(Block { stream: header.stream, is_all, bytes, frames: 1 });
+        Ok(())
+    }
+
+    pub(super) fn continuation(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
+        let Some(mut block) = self.block.take() else {
+            return Err(Failure::new(ErrorCode::Protocol, "CONTINUATION of nothing"));
+        };
+        block.frames += 1;
+        if block.bytes.len() + payload.len() > LONGEST_BLOCK || block.frames > FRAMES {
+            return Err(Failure::new(ErrorCode::EnhanceYourCalm, "a field section without end"));
+        }
+        block.bytes.push(payload);
+        if header.has(END_HEADERS) {
+            self.section(block.stream, block.is_all, block.bytes.filled())?;
+        } else {
+            self.block = Some(block);
+        }
+        self.spend(PRICE_OF_FRAME, "CONTINUATION")
+    }
+
+    /// A whole section.
+    fn section(&mut self, id: u32, is_all: bool, section: &[u8]) -> Result<(), Failure> {
+        let target = self.target(id)?;
+        let mut head = None;
+        let mut fault = Ok(());
+        let mut size = 0;
+        let Self { decoder, writer, buffers, .. } = self;
+        writer.begin();
+        if matches!(target, Target::New) {
+            head = Some(buffers.take());
+        }
+        let decoded = decoder.decode(section, |name, value| {
+            size += name.len() + value.len() + OVERHEAD;
+            match (&target, &mut head) {
+                (Target::New, Some(head)) => writer.field(name, value, head),
+                (Target::Trailers(_), _) if fault.is_ok() => fault = check_trailer(name, value),
+                _ => {}
+            }
+        });
+        if decoded.is_err() {
+            return Err(Failure::new(ErrorCode::Compression, "a field section that can't be decoded"));
+        }
+        if size > LONGEST_LIST {
+            return Err(Failure::new(ErrorCode::EnhanceYourCalm, "a field section that is far too large"));
+        }
+        match (target, head) {
+            (Target::New, Some(head)) => self.open_stream(id, is_all, head),
+            (Target::Trailers(key), _) => {
+                let stream = &mut self.streams[key];
+                let fault = match fault {
+                    Err(fault) => Some(fault),
+                    Ok(()) if !is_all => Some("fields in the middle of content"),
+                    Ok(()) if stream.due.is_some_and(|due| due > 0) => Some("content is not Content-Length"),
+                    Ok(()) => None,
+                };
+                if let Some(why) = fault {
+                    return self.stream_error(id, ErrorCode::Protocol, why);
+                }
+                stream.remote = Remote::Ended;
+                if let Some(reader) = stream.reader.take() {
+                    reader.wake();
+                }
+                Ok(())
+            }
+            (Target::Refused, _) => {
+                self.put(Kind::ResetStream, 0, id, &ErrorCode::RefusedStream.bytes());
+                self.spend(PRICE_OF_RESET, "more streams than are allowed")
+            }
+            (Target::Late, _) => {
+                self.stream_error(id, ErrorCode::StreamClosed, "HEADERS behind the end of a stream")
+            }
+            _ => self.spend(PRICE_OF_FRAME, "HEADERS of closed streams"),
+        }
+    }
+
+    fn target(&mut self, id: u32) -> Result<Target, Failure> {
+        if let Some(key) = self.find(id) {
+            return match self.streams[key].remote {
+                Remote::Open => Ok(Target::Trailers(key)),
+                Remote::Ended => Ok(Target::Late),
+                Remote::Reset if self.streams[key].is_reset_by_us => Ok(Target::Ignored),
+                Remote::Reset => Ok(Target::Late),
+            };
+        }
+        if id <= self.last {
+            return if self.was_reset_by_us(id) {
+                Ok(Target::Ignored)
+            } else if self.closed.contains(&(id, false)) {
+                Err(Failure::new(ErrorCode::StreamClosed, "HEADERS on a closed stream"))
+            } else {
+                Err(Failure::new(ErrorCode::Protocol, "a stream with a number that is too small"))
+            };
+        }
+        if let Leave::Final(_) = self.leave {
+            return Ok(Target::Ignored);
+        }
+        self.last = id;
+        let open = self.streams.iter().filter(|(_, stream)| stream.remote != Remote::Reset).count();
+        if open >= STREAMS || self.streams.len() >= ALL_STREAMS {
+            return Ok(Target::Refused);
+        }
+        Ok(Target::New)
+    }
+
+    fn open_stream(&mut self, id: u32, is_all: bool, mut head: Buffer) -> Result<(), Failure> {
+        let written = match self.writer.finish(is_all, &mut head) {
+            Ok(written) => written,
+            Err(why) => {
+                self.closed.push_back((id, true));
+                return self.stream_error(id, ErrorCode::Protocol, why);
+            }
+        };
+        let windows = (self.settings.initial_window, STREAM_WINDOW);
+        let mut stream = Stream::new(id, head, written.framing, windows);
+        stream.is_head = written.is_head;
+        let key = self.streams.insert(stream);
+        self.ids.push((id, key));
+        self.opened.push_back(key);
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! Flow control (RFC 9113 §5.2, §6.9): how much either side may send.
+
+use super::{Failure, Kind, Machine, PRICE_OF_FRAME, STREAM_WINDOW, WINDOW};
+use crate::http2::{
+    frame::{ErrorCode, Header},
+    settings::LARGEST_WINDOW,
+    stream::Remote,
+};
+
+impl Machine {
+    pub(super) fn window_update(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
+        let Ok(increment) = <[u8; 4]>::try_from(payload) else {
+            return Err(Failure::new(ErrorCode::FrameSize, "WINDOW_UPDATE of a wrong length"));
+        };
+        let increment = i64::from(u32::from_be_bytes(increment) & (u32::MAX >> 1));
+        let (code, why) = match increment {
+            0 => (ErrorCode::Protocol, "WINDOW_UPDATE of nothing"),
+            _ => (ErrorCode::FlowControl, "a window that is too large"),
+        };
+        if header.stream == 0 {
+            if increment == 0 || self.send_window + increment > LARGEST_WINDOW {
+                return Err(Failure::new(code, why));
+            }
+            self.send_window += increment;
+            self.wake_writers();
+        } else if header.stream > self.last {
+            return Err(Failure::new(ErrorCode::Protocol, "WINDOW_UPDATE of a stream that is not open"));
+        } else if let Some(key) = self.find(header.stream) {
+            let stream = &mut self.streams[key];
+            if stream.remote != Remote::Reset {
+                if increment == 0 || stream.send_window + increment > LARGEST_WINDOW {
+                    return self.stream_error(header.stream, code, why);
+                }
+                stream.send_window += increment;
+                if let Some(writer) = stream.writer.take() {
+                    writer.wake();
+                }
+            }
+        }
+        if self.budget.is_update_idle() {
+            return self.spend(PRICE_OF_FRAME, "WINDOW_UPDATE");
+        }
+        Ok(())
+    }
+
+    /// A client has changed with what streams begin (RFC 9113 §6.9.2).
+    pub(super) fn shift_windows(&mut self, by: i64) -> Result<(), Failure> {
+        for (_, stream) in &mut self.streams {
+            stream.send_window += by;
+            if stream.send_window > LARGEST_WINDOW {
+                return Err(Failure::new(ErrorCode::FlowControl, "a window that is too large"));
+            }
+        }
+        if by > 0 {
+            self.wake_writers();
+        }
+        Ok(())
+    }
+
+    /// So many bytes of content are out of the way.
+    pub(super) fn give_credit(&mut self, bytes: usize) {
+        self.credit += bytes;
+        let credit = self.credit as i64;
+        if credit >= WINDOW / 4 {
+            self.credit = 0;
+            self.receive_window += credit;
+            self.put_window_update(0, credit);
+        }
+    }
+
+    /// The same of one stream, whose client may go on.
+    pub(super) fn give_stream_credit(&mut self, key: usize) {
+        let stream = &mut self.streams[key];
+        let credit = stream.credit as i64;
+        if stream.remote == Remote::Open && credit >= STREAM_WINDOW / 2 {
+            stream.credit = 0;
+            stream.receive_window += credit;
+            let id = stream.id;
+            self.put_window_update(id, credit);
+        }
+    }
+
+    fn put_window_update(&mut self, stream: u32, increment: i64) {
+        let increment = u32::try_from(increment).unwrap_or(0);
+        self.put(Kind::WindowUpdate, 0, stream, &increment.to_be_bytes());
+    }
+
+    /// There is room again: those that wait longest are first.
+    pub(super) fn wake_writers(&mut self) {
+        while let Some(key) = self.waiting.pop_front() {
+            if let Some(writer) = self.streams.get_mut(key).and_then(|stream| stream.writer.take()) {
+                writer.wake();
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A response as it is written in HTTP/1.1, taken apart: what its head says as a field section, where its content is.
+//!
+//! Whatever writes it is this program ([`crate::http::head::response`], replies, rules), in one form: a head is in one piece, a
+//! chunk has no extensions.
+
+use memchr::{memchr, memmem};
+
+use super::hpack;
+use crate::http::{head::name::Name, headers::Sink};
+
+/// A head.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Head {
+    /// Its bytes in HTTP/1.1.
+    pub(super) length: usize,
+    pub(super) status: u16,
+    pub(super) content: Content,
+}
+
+/// Where the rest of the content is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Content {
+    /// So many bytes.
+    Length(u64),
+    Chunked(Chunks),
+    /// Until our side ends.
+    UntilEnd,
+}
+
+/// Where we are in chunks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Chunks {
+    /// In a line with a size, of which this is what was read.
+    Size(u64),
+    Data(u64),
+    /// Behind data, with so many bytes of the line's end to come.
+    End(u8),
+    /// Lines of trailers; the empty one ends all.
+    Trailers,
+}
+
+/// The head at the start of `bytes`, whose fields are appended to `section`; `None` if it is not whole. `is_head` says if it
+/// answers HEAD.
+pub(super) fn read(bytes: &[u8], is_head: bool, section: &mut impl Sink) -> Option<Head> {
+    let length = memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let status = bytes.get(9..12)?.iter().fold(0, |status, digit| status * 10 + u16::from(digit & 15));
+    hpack::put_status(status, section);
+    let mut rest = &bytes[memchr(b'\n', bytes)? + 1..length - 2];
+    let mut content = Content::UntilEnd;
+    while let Some(end) = memchr(b'\n', rest) {
+        let (line, behind) = rest.split_at(end + 1);
+        rest = behind;
+        let Some((name, value)) = split(line) else { continue };
+        match Name::of(name) {
+            Name::TransferEncoding => content = Content::Chunked(Chunks::Size(0)),
+            Name::ContentLength => {
+                let digits = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+                content = Content::Length(digits.unwrap_or(0));
+                hpack::put_field(name, value, section);
+            }
+            // RFC 9113 §8.2.2
+            id if id.is_hop_by_hop() => {}
+            _ => hpack::put_field(name, value, section),
+        }
+    }
+    if is_head || matches!(status, 100..=199 | 204 | 304) {
+        content = Content::Length(0);
+    }
+    Some(Head { length, status, content })
+}
+
+/// The fields of trailer lines, appended to `section`.
+pub(super) fn read_trailers(mut lines: &[u8], section: &mut impl Sink) {
+    while let Some(end) = memchr(b'\n', lines) {
+        let (line, behind) = lines.split_at(end + 1);
+        lines = behind;
+        if let Some((name, value)) = split(line) {
+            hpack::put_field(name, value, section);
+        }
+    }
+}
+
+fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, value) = line.split_at(memchr(b':', line)?);
+    Some((name, value[1..].trim_ascii()))
+}
+
+/// What the next bytes of a response are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Next {
+    /// Content, at most so many bytes.
+    Payload(u64),
+    /// So many bytes of framing.
+    Framing(usize),
+    /// So many bytes of trailers.
+    Trailers(usize),
+}
+
+impl Content {
+    /// Nothing follows.
+    pub(super) fn is_over(self) -> bool {
+        self == Self::Length(0)
+    }
+
+    /// What `bytes`, which are not empty, begin with. Framing and trailers are taken as read.
+    pub(super) fn next(&mut self, bytes: &[u8]) -> Next {
+        let chunks = match self {
+            Self::Length(left) => return Next::Payload(*left),
+            Self::UntilEnd => return Next::Payload(u64::MAX),
+            Self::Chunked(chunks) => chunks,
+        };
+        match chunks {
+            Chunks::Data(left) => Next::Payload(*left),
+            Chunks::Size(size) => {
+                let line = memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
+                for digit in &bytes[..line] {
+                    let value = crate::hex::value(*digit);
+                    *size = value.map_or(*size, |value| *size << 4 | u64::from(value));
+                }
+                if bytes[line - 1] == b'\n' {
+                    *chunks = if *size == 0 { Chunks::Trailers } else { Chunks::Data(*size) };
+                }
+                Next::Framing(line)
+            }
+            Chunks::End(left) => {
+                let taken = bytes.len().min(usize::from(*left));
+                *left -= u8::try_from(taken).unwrap_or(*left);
+                if *left == 0 {
+                    *chunks = Chunks::Size(0);
+                }
+                Next::Framing(taken)
+            }
+            Chunks::Trailers => {
+                let line = memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
+                if &bytes[..line] == b"\r\n" {
+                    *self = Self::Length(0);
+                    return Next::Framing(line);
+                }
+                Next::Trailers(line)
+            }
+        }
+    }
+
+    /// So much of the payload is taken.
+    pub(super) fn took(&mut self, n: u64) {
+        match self {
+            Self::Length(left) => *left -= n,
+            Self::Chunked(chunks) => {
+                if let Chunks::Data(left) = chunks {
+                    *left -= n;
+                    if *left == 0 {
+                        *chunks = Chunks::End(2);
+                    }
+                }
+            }
+            Self::UntilEnd => {}
+        }
+    }
+}

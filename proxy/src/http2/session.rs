@@ -1,0 +1,343 @@
+//! The connection itself: reads frames, sends frames, gives each stream a lane, and ends in the end.
+
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use super::{
+    frame::{ErrorCode, Failure, Header, Kind},
+    lane::{Lane, Shared},
+    machine::{BACKLOG, Machine},
+    places::Places,
+};
+use crate::{
+    buffer::Buffer,
+    connection::{Connection, run_http},
+    http::End,
+    metrics::Event,
+    stream::{Stream, is_transient},
+    wheel::Deadline,
+};
+
+/// Reads before others have their turn.
+const TURN: usize = 16;
+
+/// For a client to hear that the connection ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// For a client to end its side, once ours has ended.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Bytes that are read and thrown away meanwhile.
+const DISCARDED: usize = 1024 * 1024;
+
+/// The same, while the node waits for its connections to end.
+const LINGER_DRAINING: Duration = Duration::from_millis(200);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Session {
+    shared: Rc<Shared>,
+    /// Bytes of a frame that is not whole.
+    inbox: Option<Buffer>,
+    places: Places,
+    deadline: Deadline,
+    armed: Armed,
+    /// Our side has ended.
+    is_ended: bool,
+    /// Bytes that were thrown away since.
+    discarded: usize,
+    /// Of its listener in its frontend, from 1.
+    place: usize,
+}
+
+/// What the deadline is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Armed {
+    No,
+    /// The first request.
+    ForFirst,
+    /// Another request.
+    ForNext,
+    /// The rest of what has begun.
+    ForRest,
+    /// The client, to hear that it ends.
+    ForFarewell,
+    /// The end of the client's side.
+    ForEnd,
+}
+
+/// The connection broke, or has ended.
+struct Gone;
+
+impl Session {
+    /// Of a connection that has said nothing yet; its listener is at this place in its frontend.
+    pub(crate) fn new<S>(connection: &Connection<S>, place: usize) -> Self {
+        let worker = connection.worker();
+        let machine = Machine::new(worker.buffers(), worker.frame_buffers(), worker.wheel().ticks());
+        Self {
+            shared: Shared::new(machine),
+            inbox: None,
+            places: Places::default(),
+            deadline: worker.wheel().deadline(),
+            armed: Armed::No,
+            is_ended: false,
+            discarded: 0,
+            place,
+        }
+    }
+
+    /// Serves it until it is to be closed, or goes on under another generation of the configuration.
+    pub(crate) async fn serve<S: Stream>(&mut self, connection: &Rc<Connection<S>>) -> End {
+        poll_fn(|context| self.poll(connection, context)).await
+    }
+
+    /// Ends a connection at once on which nothing is in flight.
+    pub(crate) async fn part<S: Stream>(&mut self, connection: &Connection<S>) {
+        self.shared.machine.borrow_mut().end(ErrorCode::NoError);
+        self.deadline.arm(LINGER_DRAINING);
+        let flushed = poll_fn(|context| flush(&self.shared, connection, context));
+        if let Ok(Ok(())) = self.deadline.guard(flushed).await {
+            let _ = connection.stream().shutdown().await;
+        }
+    }
+
+    fn poll<S: Stream>(&mut self, connection: &Rc<Connection<S>>, context: &mut Context<'_>) -> Poll<End> {
+        self.shared.set_task(context);
+        if connection.is_to_renew() {
+            return Poll::Ready(End::Outdated);
+        }
+        match self.go_on(connection, context) {
+            Ok(()) => Poll::Pending,
+            Err(Gone) => {
+                if connection.received().value() == 0 && !self.shared.machine.borrow().has_begun() {
+                    connection.count(Event::NullConnection);
+                }
+                Poll::Ready(End::Closed)
+            }
+        }
+    }
+
+    fn go_on<S: Stream>(
+        &mut self,
+        connection: &Rc<Connection<S>>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Gone> {
+        let mut turns = 0;
+        loop {
+            self.look_for_end(connection, context);
+            match flush(&self.shared, connection, context) {
+                Poll::Ready(Ok(())) => self.end_if_over(connection, context)?,
+                Poll::Ready(Err(_)) => return Err(Gone),
+                Poll::Pending => {}
+            }
+            self.note(connection);
+            if turns == TURN {
+                context.waker().wake_by_ref();
+                return Ok(());
+            }
+            turns += 1;
+            if !self.is_ended && self.shared.machine.borrow().backlog() >= BACKLOG {
+                break;
+            }
+            match connection.stream().poll_readable(context) {
+                Poll::Ready(Ok(())) => self.read(connection)?,
+                Poll::Ready(Err(_)) => return Err(Gone),
+                Poll::Pending => break,
+            }
+        }
+        if self.poll_late(connection, context)? {
+            context.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    /// Does the node want it to end?
+    fn look_for_end<S: Stream>(&self, connection: &Connection<S>, _: &Context<'_>) {
+        let mut machine = self.shared.machine.borrow_mut();
+        if connection.is_draining() && !machine.is_ending() {
+            machine.announce_end();
+        }
+        if machine.is_heard() {
+            machine.end(ErrorCode::NoError);
+        }
+    }
+
+    /// Ends our side once all is said.
+    fn end_if_over<S: Stream>(
+        &mut self,
+        connection: &Connection<S>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Gone> {
+        let is_over = {
+            let machine = self.shared.machine.borrow();
+            machine.is_ending() && machine.open() == 0
+        };
+        if is_over && !self.is_ended {
+            match connection.stream().poll_shutdown(context) {
+                Poll::Ready(Ok(())) => self.is_ended = true,
+                Poll::Ready(Err(_)) => return Err(Gone),
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Is anything in flight?
+    fn note<S: Stream>(&mut self, connection: &Connection<S>) {
+        let machine = self.shared.machine.borrow();
+        self.places.give_back(machine.open());
+        if machine.open() > 0 && !self.is_ended {
+            connection.set_busy();
+        } else if machine.has_served() {
+            connection.set_over();
+        }
+    }
+
+    fn read<S: Stream>(&mut self, connection: &Rc<Connection<S>>) -> Result<(), Gone> {
+        let worker = connection.worker();
+        let inbox = self.inbox.get_or_insert_with(|| worker.frame_buffers().take());
+        let read = inbox.read_from(connection.stream());
+        let n = match read {
+            Ok(0) => return Err(Gone),
+            Ok(n) => n,
+            Err(error) if is_transient(&error) => 0,
+            Err(_) => return Err(Gone),
+        };
+        if self.is_ended {
+            inbox.clear();
+            self.discarded += n;
+            if self.discarded > DISCARDED {
+                return Err(Gone);
+            }
+        } else if n > 0 {
+            connection.note_received(n as u64);
+            let received = self.shared.machine.borrow_mut().receive(inbox, worker.wheel().ticks());
+            if let Err(failure) = received {
+                inbox.clear();
+                self.fail(connection, failure);
+            }
+            self.give_lanes(connection);
+        }
+        self.inbox.take_if(|inbox| inbox.is_empty());
+        Ok(())
+    }
+
+    fn give_lanes<S: Stream>(&mut self, connection: &Rc<Connection<S>>) {
+        loop {
+            // Not held on to: who is woken may look at it.
+            let mut machine = self.shared.machine.borrow_mut();
+            let Some(stream) = machine.take_opened() else { return };
+            // Those that have come with it are not taken yet.
+            if !self.places.take(machine.taken(), connection) {
+                connection.count(Event::ProcessFull);
+                machine.refuse(stream);
+                continue;
+            }
+            drop(machine);
+            if !self.shared.give(stream) {
+                let lane = Connection::of_stream(connection, Lane::new(&self.shared, stream));
+                let rooms = Rc::clone(lane.worker().lane_rooms());
+                tokio::task::spawn_local(run_http(Rc::new(lane), rooms));
+            }
+        }
+    }
+
+    /// The client has broken a rule that the connection can't survive.
+    fn fail<S: Stream>(&self, connection: &Connection<S>, failure: Failure) {
+        let is_flood = failure.code == ErrorCode::EnhanceYourCalm;
+        connection.count(if is_flood { Event::Http2Flood } else { Event::Http2Error });
+        connection.log_refused(self.place, "HTTP/2 connection error", Some(&failure.to_string()));
+        tracing::debug!(
+            frontend = %connection.frontend().name,
+            client = %connection.peer(),
+            %failure,
+            "connection of HTTP/2 refused"
+        );
+        self.shared.machine.borrow_mut().fail(failure);
+    }
+
+    /// Arms the deadline for what is awaited, and looks at it; true if something has changed by that.
+    fn poll_late<S: Stream>(
+        &mut self,
+        connection: &Connection<S>,
+        context: &mut Context<'_>,
+    ) -> Result<bool, Gone> {
+        let timeout = &connection.frontend().timeout;
+        let machine = self.shared.machine.borrow();
+        let (wanted, time) = if self.is_ended {
+            let time = if connection.is_draining() { LINGER_DRAINING } else { LINGER };
+            (Armed::ForEnd, time)
+        } else if machine.is_leaving() && !machine.is_ending() {
+            (Armed::ForFarewell, FAREWELL)
+        } else if !machine.has_served() {
+            (Armed::ForFirst, timeout.http_request)
+        } else if machine.is_in_fields() || self.is_cut_off() {
+            (Armed::ForRest, timeout.http_request)
+        } else if machine.open() == 0 {
+            (Armed::ForNext, timeout.http_keep_alive)
+        } else {
+            (Armed::No, Duration::MAX)
+        };
+        if wanted != self.armed {
+            self.armed = wanted;
+            match wanted {
+                Armed::No => self.deadline.disarm(),
+                _ => self.deadline.arm(time),
+            }
+        }
+        drop(machine);
+        if self.deadline.poll_expired(context).is_pending() {
+            return Ok(false);
+        }
+        match self.armed {
+            Armed::No => return Ok(false),
+            Armed::ForEnd => return Err(Gone),
+            Armed::ForRest => {
+                connection.count(Event::RequestTimeout);
+                connection.log_refused(self.place, "HTTP/2 connection error", Some("a frame took too long"));
+            }
+            Armed::ForFirst | Armed::ForNext | Armed::ForFarewell => {}
+        }
+        self.shared.machine.borrow_mut().end(ErrorCode::NoError);
+        self.deadline.disarm();
+        Ok(true)
+    }
+
+    /// Has a frame begun and not ended, one that is not content?
+    fn is_cut_off(&self) -> bool {
+        let inbox = self.inbox.as_ref();
+        inbox.is_some_and(|inbox| Header::read(inbox.filled()).is_none_or(|header| header.kind != Kind::Data))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
+/// Sends what waits to be sent.
+fn flush<S: Stream>(
+    shared: &Shared,
+    connection: &Connection<S>,
+    context: &mut Context<'_>,
+) -> Poll<std::io::Result<()>> {
+    let mut machine = shared.machine.borrow_mut();
+    while let Some(out) = machine.out() {
+        match out.write_to(connection.stream()) {
+            Ok(0) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+            Ok(_) => machine.sent(),
+            Err(error) if is_transient(&error) => match connection.stream().poll_writable(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            },
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+    Poll::Ready(Ok(()))
+}

@@ -1,0 +1,226 @@
+//! One stream: what its client has sent and nobody has read yet, and how far its answer is.
+
+use std::{collections::VecDeque, task::Waker};
+
+use super::{request::Framing, response::Content};
+use crate::buffer::{Buffer, BufferPool};
+
+/// Bytes of a line with a chunk's size, and the end of a chunk before it.
+const SIZE_LINE: usize = 20;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: u32,
+    /// Its request as HTTP/1.1 has it, as far as it was not read: the head.
+    head: Option<Buffer>,
+    /// Content that was not read.
+    content: VecDeque<Buffer>,
+    /// Bytes of that.
+    held: usize,
+    framing: Framing,
+    /// Bytes of content to come, where the client has said how many there are.
+    pub(super) due: Option<u64>,
+    /// Bytes that are left of the chunk that is being read.
+    chunk: usize,
+    line: Line,
+    is_end_read: bool,
+    pub(super) remote: Remote,
+    /// What its client takes.
+    pub(super) send_window: i64,
+    /// What we take.
+    pub(super) receive_window: i64,
+    /// Bytes that were read and that its client was not told of.
+    pub(super) credit: usize,
+    pub(super) answer: Answer,
+    pub(super) is_head: bool,
+    /// Trailers of the response, as a field section.
+    pub(super) trailers: Vec<u8>,
+    /// Who reads it, and who writes.
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+    /// We have ended it before its time.
+    pub(super) is_reset_by_us: bool,
+    /// It has a lane.
+    pub(super) is_taken: bool,
+}
+
+/// The client's side.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Remote {
+    Open,
+    /// All of the request is here.
+    Ended,
+    /// The stream is no more: by the client or by us.
+    Reset,
+}
+
+/// Our side.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Answer {
+    /// The head of a response is next.
+    Head,
+    Content(Content),
+    /// All of it is sent.
+    Over,
+}
+
+/// Framing that is to be read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    bytes: [u8; SIZE_LINE],
+    start: usize,
+    end: usize,
+}
+
+impl Line {
+    fn set(&mut self, bytes: &[u8]) {
+        self.bytes[..bytes.len()].copy_from_slice(bytes);
+        (self.start, self.end) = (0, bytes.len());
+    }
+
+    /// `1f40` and CRLF.
+    fn set_size(&mut self, size: usize) {
+        let digits = (usize::BITS - size.leading_zeros()).div_ceil(4) as usize;
+        for (place, digit) in self.bytes[..digits].iter_mut().rev().enumerate() {
+            *digit = crate::hex::LOWER[size >> (4 * place) & 15];
+        }
+        self.bytes[digits..digits + 2].copy_from_slice(b"\r\n");
+        (self.start, self.end) = (0, digits + 2);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> usize {
+        let n = bytes.len().min(self.end - self.start);
+        bytes[..n].copy_from_slice(&self.bytes[self.start..self.start + n]);
+        self.start += n;
+        n
+    }
+}
+
+impl Stream {
+    pub(super) fn new(id: u32, head: Buffer, framing: Framing, windows: (i64, i64)) -> Self {
+        let due = match framing {
+            Framing::Length(length) => Some(length),
+            Framing::None => Some(0),
+            Framing::Chunked => None,
+        };
+        let (send_window, receive_window) = windows;
+        Self {
+            id,
+            head: Some(head),
+            content: VecDeque::new(),
+            held: 0,
+            framing,
+            due,
+            chunk: 0,
+            line: Line::default(),
+            is_end_read: framing != Framing::Chunked,
+            remote: if framing == Framing::None { Remote::Ended } else { Remote::Open },
+            send_window,
+            receive_window,
+            credit: 0,
+            answer: Answer::Head,
+            is_head: false,
+            trailers: Vec::new(),
+            reader: None,
+            writer: None,
+            is_reset_by_us: false,
+            is_taken: false,
+        }
+    }
+
+    /// Is there anything to read?
+    pub(super) fn is_readable(&self) -> bool {
+        self.head.is_some()
+            || self.held > 0
+            || !self.line.is_empty()
+            || (self.remote == Remote::Ended && !self.is_end_read)
+    }
+
+    /// Both sides have said all, and all is read.
+    pub(super) fn is_over(&self) -> bool {
+        self.answer == Answer::Over && self.remote == Remote::Ended && !self.is_readable()
+    }
+
+    /// More content.
+    pub(super) fn push(&mut self, mut payload: &[u8], buffers: &std::rc::Rc<BufferPool>) {
+        self.held += payload.len();
+        while !payload.is_empty() {
+            if self.content.back_mut().is_none_or(|last| last.unfilled().is_empty()) {
+                self.content.push_back(buffers.take());
+            }
+            let Some(last) = self.content.back_mut() else { return };
+            payload = &payload[last.append(payload)..];
+        }
+    }
+
+    /// Reads what fits: the head, then content in the framing that the head has said.
+    pub(super) fn read(&mut self, bytes: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < bytes.len() {
+            let room = &mut bytes[done..];
+            if let Some(head) = &mut self.head {
+                let n = room.len().min(head.len());
+                room[..n].copy_from_slice(&head.filled()[..n]);
+                head.consume(n);
+                if head.is_empty() {
+                    self.head = None;
+                }
+                done += n;
+            } else if !self.line.is_empty() {
+                done += self.line.read(room);
+            } else if self.held > 0 && (self.framing != Framing::Chunked || self.chunk > 0) {
+                done += self.read_content(room);
+            } else if self.held > 0 {
+                self.chunk = self.held;
+                self.line.set_size(self.held);
+            } else if self.remote == Remote::Ended && !self.is_end_read {
+                self.is_end_read = true;
+                self.line.set(b"0\r\n\r\n");
+            } else {
+                break;
+            }
+        }
+        done
+    }
+
+    fn read_content(&mut self, room: &mut [u8]) -> usize {
+        let Some(first) = self.content.front_mut() else { return 0 };
+        let is_chunked = self.framing == Framing::Chunked;
+        let most = if is_chunked { self.chunk } else { self.held };
+        let n = room.len().min(first.len()).min(most);
+        room[..n].copy_from_slice(&first.filled()[..n]);
+        first.consume(n);
+        if first.is_empty() {
+            self.content.pop_front();
+        }
+        self.held -= n;
+        self.credit += n;
+        if is_chunked {
+            self.chunk -= n;
+            if self.chunk == 0 {
+                self.line.set(b"\r\n");
+            }
+        }
+        n
+    }
+
+    /// Nobody reads on. Bytes of content that were held.
+    pub(super) fn forget(&mut self) -> usize {
+        self.head = None;
+        self.content.clear();
+        (self.line, self.chunk, self.is_end_read) = (Line::default(), 0, true);
+        std::mem::take(&mut self.held)
+    }
+
+    /// Whoever waits for it looks again.
+    pub(super) fn wake(&mut self) {
+        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! HTTP/2 over 127.0.0.1, with and without TLS: frames written by hand, what servers receive, and what clients get.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+#[allow(dead_code, reason = "shared with the tests of the loopback")]
+#[path = "loopback/rig.rs"]
+mod rig;
+
+#[allow(dead_code, reason = "shared with the tests of TLS")]
+#[path = "tls/certificates.rs"]
+mod certificates;
+#[allow(dead_code, reason = "shared with the tests of TLS")]
+#[path = "tls/peer.rs"]
+mod peer;
+
+#[path = "http2/client.rs"]
+mod client;
+#[path = "http2/conformance.rs"]
+mod conformance;
+#[path = "http2/exchanges.rs"]
+mod exchanges;
+#[path = "http2/frames.rs"]
+mod frames;
+#[path = "http2/lifetime.rs"]
+mod lifetime;
+#[path = "http2/limits.rs"]
+mod limits;
+#[path = "http2/rules.rs"]
+mod rules;
+#[path = "http2/smuggling.rs"]
+mod smuggling;
