@@ -66,13 +66,15 @@ pub fn main(runtime_dir: &Path, is_unconfined: bool) -> Exit {
     if privileges::enter_starting_speaker().is_err() {
         return Exit::Failure;
     }
-    let mut refused = prefer_over_others(privileges::may_lock_memory());
+    let unpreferred = prefer_over_others(privileges::may_lock_memory());
     if privileges::enter_speaker().is_err() {
         return Exit::Failure;
     }
-    if !is_unconfined {
-        refused.extend(privileges::confine_speaker(runtime_dir));
-    }
+    let unconfined = if is_unconfined { Vec::new() } else { privileges::confine_speaker(runtime_dir) };
+    // Of a daemon's speakers the first one says it; the others have no more.
+    let level = if page.speakers() > 1 { LogLevel::Debug } else { LogLevel::Info };
+    let refused = unpreferred.into_iter().map(|text| (level, text));
+    let refused = refused.chain(unconfined.into_iter().map(|text| (LogLevel::Debug, text))).collect();
     let Ok(alive) = Alive::hold(Arc::clone(&page), Side::Speaker) else { return Exit::Failure };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Exit::Failure;
@@ -98,7 +100,7 @@ async fn speak(
     page: Arc<Page>,
     alive: Alive,
     runtime_dir: &Path,
-    refused: Vec<String>,
+    refused: Vec<(LogLevel, String)>,
 ) -> io::Result<()> {
     let link = Rc::new(Link::new(socket, Arc::clone(&page), alive)?);
     let outbox = Rc::new(Outbox::new(link.socket()));
@@ -107,8 +109,8 @@ async fn speak(
     let Some((ToSpeaker::Configure { groups }, _)) = configuration else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    for text in refused {
-        outbox.send(&FromSpeaker::Log { level: LogLevel::Debug, text });
+    for (level, text) in refused {
+        outbox.send(&FromSpeaker::Log { level, text });
     }
     let settings = settings(groups, &page, runtime_dir);
     drop(page);

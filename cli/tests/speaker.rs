@@ -16,6 +16,8 @@ mod ipv6;
 mod net;
 #[path = "speaker/privileges.rs"]
 mod privileges;
+#[path = "speaker/realtime.rs"]
+mod realtime;
 #[path = "speaker/record.rs"]
 mod record;
 #[path = "speaker/signed.rs"]

@@ -62,7 +62,9 @@ pub fn prefer_over_others(may_lock: bool) -> Vec<String> {
     };
     if let Err(error) = scheduled {
         prefer_by_fairness();
-        refused.push(format!("no real-time priority (CAP_SYS_NICE): {error}"));
+        refused.push(format!(
+            "no real-time priority (CAP_SYS_NICE, or LimitRTPRIO=): {error}; on a busy machine advertisements may be late"
+        ));
     }
     let locked = if may_lock {
         mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)

@@ -218,6 +218,11 @@ impl Node {
         self.daemon = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     }
 
+    /// A daemon that was started otherwise.
+    pub(crate) fn adopt(&mut self, daemon: Child) {
+        self.daemon = Some(daemon);
+    }
+
     pub(crate) fn log(&self) -> String {
         let mut text = String::new();
         if let Ok(mut file) = File::open(self.folder.join("log")) {

@@ -30,15 +30,7 @@ pub(super) struct Announcer {
 impl Announcer {
     /// Needs CAP_NET_RAW.
     pub(super) fn open(name: &str, index: u32, mac: [u8; 6]) -> io::Result<Self> {
-        let [a, b, c, d, e, f] = mac;
-        let interface = NetworkInterface {
-            name: name.to_owned(),
-            description: String::new(),
-            index,
-            mac: Some(MacAddr(a, b, c, d, e, f)),
-            ips: Vec::new(),
-            flags: 0,
-        };
+        let interface = known(name, index, mac);
         let config = Config {
             // pnet owns it from here on, and closes it on failure as well.
             socket_fd: Some(open_packet_socket()?.into_raw_fd()),
@@ -72,6 +64,19 @@ impl Announcer {
 impl fmt::Debug for Announcer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Announcer").field("mac", &self.mac).finish_non_exhaustive()
+    }
+}
+
+/// What pnet wants to know of an interface.
+pub(super) fn known(name: &str, index: u32, mac: [u8; 6]) -> NetworkInterface {
+    let [a, b, c, d, e, f] = mac;
+    NetworkInterface {
+        name: name.to_owned(),
+        description: String::new(),
+        index,
+        mac: Some(MacAddr(a, b, c, d, e, f)),
+        ips: Vec::new(),
+        flags: 0,
     }
 }
 

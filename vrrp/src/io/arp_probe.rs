@@ -1,17 +1,10 @@
 //! Asks by ARP whether an IPv4 address is there (RFC 826): for what answers no echo. Blocks; the caller has a thread for it.
 
-use std::{
-    fmt, io,
-    net::Ipv4Addr,
-    os::fd::{IntoRawFd, OwnedFd},
-    time::Duration,
-};
+use std::{fmt, io, net::Ipv4Addr, os::fd::IntoRawFd, time::Duration};
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use pnet::datalink::{
-    Channel, ChannelType, Config, DataLinkReceiver, DataLinkSender, MacAddr, NetworkInterface, channel,
-};
+use pnet::datalink::{Channel, ChannelType, Config, DataLinkReceiver, DataLinkSender, channel};
 
+use super::announce::{known, open_packet_socket};
 use crate::{
     Moment,
     arp::{Reply, Request},
@@ -37,26 +30,16 @@ impl ArpProbe {
     /// # Errors
     /// No right to a packet socket (CAP_NET_RAW), or no such interface.
     pub fn open(name: &str, index: u32, mac: [u8; 6]) -> io::Result<Self> {
-        let [a, b, c, d, e, f] = mac;
-        let interface = NetworkInterface {
-            name: name.to_owned(),
-            description: String::new(),
-            index,
-            mac: Some(MacAddr(a, b, c, d, e, f)),
-            ips: Vec::new(),
-            flags: 0,
-        };
-        // Protocol 0 until it is bound: nothing of other interfaces comes before.
-        let socket: OwnedFd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
         let config = Config {
-            socket_fd: Some(socket.into_raw_fd()),
+            // Protocol 0 until it is bound: nothing of other interfaces comes before.
+            socket_fd: Some(open_packet_socket()?.into_raw_fd()),
             channel_type: ChannelType::Layer3(ARP),
             promiscuous: false,
             read_timeout: Some(TURN),
             write_timeout: Some(WRITE_LIMIT),
             ..Config::default()
         };
-        match channel(&interface, config)? {
+        match channel(&known(name, index, mac), config)? {
             Channel::Ethernet(sender, receiver) => Ok(Self { sender, receiver, mac }),
             _ => Err(io::Error::other("pnet gave no Ethernet channel")),
         }
