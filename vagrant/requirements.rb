@@ -1,12 +1,19 @@
 # What has to be there before a machine is made. Each thing that is not is one sentence with what to do; Vagrant itself would
 # say some of it after minutes, and some not at all.
+require "open3"
+require "socket"
+require "uri"
+
 module Requirements
   PROVIDERS = %w[libvirt virtualbox].freeze
+  # In MB: what Debian's kernel and its initial file system need to start.
+  SMALLEST = 256
 
   module_function
 
-  # The sentence, or nil. `root` is the machine's; a test has another one.
-  def missing(arguments, package:, driver:, memory:, root: "/")
+  # The sentence, or nil. `arguments` are Vagrant's, `machines` the names of all that the lab has, `lab` is its name, and `folder`
+  # where Vagrant keeps what it has made. `root` is the machine's; a test has another one.
+  def missing(arguments, machines:, lab:, box:, package:, driver:, memory:, folder:, root: "/")
     provider = wished(arguments)
     if provider && !PROVIDERS.include?(provider)
       return "The lab runs with #{PROVIDERS.join(" or ")}, not with #{provider}: vagrant up --provider libvirt"
@@ -19,18 +26,12 @@ module Requirements
     if provider && !found.include?(provider)
       return "#{provider} is not here, but #{found.first} is: vagrant up --provider #{found.first}"
     end
-    if (provider || found.first) == "libvirt" && driver == "kvm" && !File.exist?(File.join(root, "dev/kvm"))
-      return "This machine has no hardware virtualisation (/dev/kvm). Without it the lab is slow: LBCTL_LIBVIRT_DRIVER=qemu vagrant up"
-    end
-    free = available_memory(root)
-    if free && free < memory
-      return "The machines need #{memory} MB of memory, and #{free} MB are free. Less for each: LBCTL_MEMORY=384 vagrant up; " \
-             "or only some: vagrant up lb1 lb2 client"
-    end
-    return if File.file?(package)
-    return "#{package} is missing (LBCTL_PACKAGE)" unless package.empty?
-
-    "There is no package to install: cli/package/build makes it; or name one: LBCTL_PACKAGE=FILE vagrant up"
+    provider ||= found.first
+    wished_machines = machines & arguments
+    to_make = (wished_machines.empty? ? machines : wished_machines).reject { |name| made?(folder, name, provider) }
+    too_little_memory(memory, to_make.size, root) ||
+      (provider == "libvirt" && (no_virtualisation(driver, root) || taken(lab, machines, folder))) ||
+      no_package(package) || (to_make.any? && no_box(box, provider)) || nil
   end
 
   def wished(arguments)
@@ -47,11 +48,131 @@ module Requirements
     programs.any? { |program| folders.any? { |folder| File.executable?(File.join(folder, program)) } }
   end
 
+  def identity(folder, name, provider)
+    File.read(File.join(folder, "machines", name, provider, "id")).strip
+  rescue SystemCallError
+    ""
+  end
+
+  def made?(folder, name, provider)
+    !identity(folder, name, provider).empty?
+  end
+
+  def too_little_memory(memory, machines, root)
+    number = Integer(memory, exception: false)
+    if number.nil? || number < SMALLEST
+      return "LBCTL_MEMORY is the memory of each machine in MB, #{SMALLEST} or more, and not #{memory}"
+    end
+    free = available_memory(root)
+    return unless free && free < number * machines
+
+    "The machines need #{number * machines} MB of memory, and #{free} MB are free. Less for each: LBCTL_MEMORY=384 vagrant up; " \
+      "or only some: vagrant up lb1 lb2 client"
+  end
+
   # In MB; nil where the kernel doesn't say.
   def available_memory(root)
     line = File.foreach(File.join(root, "proc/meminfo")).find { |each| each.start_with?("MemAvailable:") }
     line && line.split[1].to_i / 1024
   rescue SystemCallError
     nil
+  end
+
+  def no_virtualisation(driver, root)
+    return "LBCTL_LIBVIRT_DRIVER is kvm or qemu, not #{driver}" unless %w[kvm qemu].include?(driver)
+    return if driver == "qemu" || File.exist?(File.join(root, "dev/kvm"))
+
+    "This machine has no hardware virtualisation (/dev/kvm). Without it the lab is slow: LBCTL_LIBVIRT_DRIVER=qemu vagrant up"
+  end
+
+  # Machines and networks of libvirt that have our names and are not of this folder. Vagrant would take such a network for its own,
+  # and two labs would have the same addresses in it.
+  def taken(lab, machines, folder)
+    there = virsh("list", "--all", "--name") or return
+    if there.is_a?(Failure)
+      return "libvirt does not answer (#{there.reason}). Does it run: sudo systemctl start libvirtd; are you in its group: " \
+             "sudo adduser #{ENV.fetch("USER", "USER")} libvirt, and log in again"
+    end
+    foreign = machines.find do |name|
+      domain = "lbctl-#{lab}-#{name}"
+      there.include?(domain) && virsh("domuuid", domain) != [identity(folder, name, "libvirt")]
+    end
+    return foreign_machine("lbctl-#{lab}-#{foreign}") if foreign
+
+    ours = machines.flat_map { |name| lines(File.join(folder, "machines", name, "libvirt", "created_networks")) }
+    networks = %w[front back].map { |name| "lbctl-#{lab}-#{name}" } & Array(virsh("net-list", "--all", "--name"))
+    network = networks.find { |name| (Array(virsh("net-uuid", name)) & ours).empty? }
+    return unless network
+
+    "A network #{network} is here already, and not this lab's. Another name for this one: LBCTL_LAB_NAME=lab2 vagrant up; or, if " \
+      "nothing uses it: virsh -c qemu:///system net-destroy #{network}; virsh -c qemu:///system net-undefine #{network}"
+  end
+
+  # Removes machines that an `up` of this folder has made and, killed at that moment, not written down: Vagrant would neither take
+  # them up nor destroy them. They have never been started. Their names, for a message.
+  def remove_leftovers(lab, machines, folder)
+    shut_off = Array(virsh("list", "--state-shutoff", "--name"))
+    left = machines.select do |name|
+      domain = "lbctl-#{lab}-#{name}"
+      shut_off.include?(domain) && !made?(folder, name, "libvirt") && source_of(domain) == File.dirname(folder)
+    end
+    left.each { |name| virsh("undefine", "--remove-all-storage", "lbctl-#{lab}-#{name}") }
+  end
+
+  def source_of(domain)
+    Array(virsh("desc", domain)).join(" ")[%r{Source: (\S+)/Vagrantfile}, 1]
+  end
+
+  def foreign_machine(domain)
+    source = source_of(domain)
+    "A machine #{domain} is here already, and not this lab's#{" but of #{source}" if source}. End it there: vagrant destroy -f; or " \
+      "here: virsh -c qemu:///system destroy #{domain}; virsh -c qemu:///system undefine --remove-all-storage #{domain}; or another " \
+      "name for this lab: LBCTL_LAB_NAME=lab2 vagrant up"
+  end
+
+  Failure = Struct.new(:reason)
+
+  # What it prints, line by line; nil where it is not.
+  def virsh(*arguments)
+    output, error, status = Open3.capture3("virsh", "-q", "-c", "qemu:///system", *arguments)
+    status.success? ? output.lines.map(&:strip).reject(&:empty?) : Failure.new(error.lines.last.to_s.strip)
+  rescue Errno::ENOENT
+    nil
+  end
+
+  def lines(file)
+    File.readlines(file, chomp: true)
+  rescue SystemCallError
+    []
+  end
+
+  def no_package(package)
+    return if File.file?(package)
+    return "#{package} is missing (LBCTL_PACKAGE)" unless package.empty?
+
+    "There is no package to install: cli/package/build makes it; or name one: LBCTL_PACKAGE=FILE vagrant up"
+  end
+
+  def no_box(box, provider)
+    own = "Build one: sudo vagrant/box; add it: vagrant box add --name lbctl-lab target/lbctl-lab.box; and LBCTL_BOX=lbctl-lab vagrant up"
+    home = ENV.fetch("VAGRANT_HOME") { File.join(Dir.home, ".vagrant.d") }
+    place = File.join(home, "boxes", box.gsub("/", "-VAGRANTSLASH-").gsub(":", "-VAGRANTCOLON-"))
+    return if Dir.glob("**/#{provider}", base: place).any?
+    return "The box #{box} is here, but not for #{provider} (vagrant box list). #{own}" if Dir.exist?(place)
+    return if box.include?("://") || File.file?(box)
+    return "The box #{box} is not here (vagrant box list). #{own}" unless box.include?("/")
+
+    catalogue = URI(ENV.fetch("VAGRANT_SERVER_URL", "https://vagrantcloud.com"))
+    # What a proxy reaches is for the proxy to say.
+    return if catalogue.find_proxy || reachable?(catalogue)
+
+    "The box #{box} is not here, and #{catalogue.host}, where it is, can't be reached. #{own}"
+  end
+
+  def reachable?(place)
+    Socket.tcp(place.host, place.port, connect_timeout: 5, resolv_timeout: 5, &:itself)
+    true
+  rescue SystemCallError, SocketError
+    false
   end
 end

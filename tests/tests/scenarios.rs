@@ -19,13 +19,16 @@ fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
 }
 
+/// The script, for a lab of this kind.
+fn scenario(lab: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(vagrant().join("scenario"));
+    command.args(arguments).env("LBCTL_LAB", lab).env("PATH", program::path_with_lbctl());
+    command
+}
+
 #[test]
 fn what_can_not_be_played_is_said_with_what_to_do() {
-    let run = |lab: &str, arguments: &[&str]| {
-        let mut command = Command::new(vagrant().join("scenario"));
-        command.args(arguments).env("LBCTL_LAB", lab).env("PATH", program::path_with_lbctl());
-        command.output().unwrap()
-    };
+    let run = |lab: &str, arguments: &[&str]| scenario(lab, arguments).output().unwrap();
     let unknown = run("namespaces", &["earthquake"]);
     assert_eq!(unknown.status.code(), Some(64));
     assert!(
@@ -38,59 +41,186 @@ fn what_can_not_be_played_is_said_with_what_to_do() {
     assert!(said(&nowhere).contains("LBCTL_LAB is vagrant or namespaces, not moon"), "{}", said(&nowhere));
 }
 
-/// What `vagrant up` says before it makes a machine, on one that has `programs`, `files` and so much memory.
-fn required(arguments: &[&str], programs: &[&str], has_kvm: bool, memory: u32, package: &str) -> String {
-    let root = tempfile::tempdir().unwrap();
-    let make = |path: &str, text: &str| {
-        let path = root.path().join(path);
+/// A machine on which `vagrant up` is typed: libvirt, hardware virtualisation, memory, the box and the package are there, and all
+/// that a test takes away or adds.
+struct Host(tempfile::TempDir);
+
+impl Host {
+    fn new() -> Self {
+        let host = Self(tempfile::tempdir().unwrap());
+        host.file("usr/sbin/libvirtd", "#!/bin/sh\n");
+        host.file("dev/kvm", "");
+        host.file("proc/meminfo", "MemTotal: 9999999 kB\nMemAvailable: 9000000 kB\n");
+        host.file("lbctl.deb", "");
+        host.file("home/boxes/debian-VAGRANTSLASH-bookworm64/1/libvirt/box.img", "");
+        host
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    make("proc/meminfo", &format!("MemTotal: 9999999 kB\nMemAvailable: {} kB\n", memory * 1024));
-    programs.iter().for_each(|program| make(&format!("usr/sbin/{program}"), "#!/bin/sh\n"));
-    if has_kvm {
-        make("dev/kvm", "");
     }
-    make("lbctl.deb", "");
-    let script = "print Requirements.missing(ARGV.drop(2), package: ARGV[1], driver: \"kvm\", memory: 2560, root: ARGV[0])";
-    let package =
-        if package.is_empty() { String::new() } else { root.path().join(package).display().to_string() };
-    let asked = Command::new(program::find("ruby"))
-        .arg("-r")
-        .arg(vagrant().join("requirements.rb"))
-        .args(["-e", script, &root.path().display().to_string(), &package, "up"])
-        .args(arguments)
-        .env("PATH", "/nonexistent")
-        .env_remove("VAGRANT_DEFAULT_PROVIDER")
-        .output()
-        .unwrap();
-    assert!(asked.status.success(), "{}", said(&asked));
-    said(&asked)
+
+    fn with(self, path: &str, text: &str) -> Self {
+        self.file(path, text);
+        self
+    }
+
+    fn without(self, path: &str) -> Self {
+        let path = self.0.path().join(path);
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        self
+    }
+
+    /// A machine `lb1` and a network `front` of a lab that has our name.
+    fn with_other_lab(self, machine: &str, network: &str) -> Self {
+        let answers = format!(
+            "case \"$4 $5\" in 'list --all') echo {machine};; 'net-list --all') echo {network};; domuuid*) echo 1-2;; net-uuid*) echo 3-4;; \
+             desc*) echo Source: /srv/other/vagrant/Vagrantfile;; esac"
+        );
+        self.with("bin/virsh", &format!("#!/bin/sh\n{answers}\n"))
+    }
+
+    /// What is said before a machine is made; nothing if all is there.
+    fn says(&self, settings: &[(&str, &str)], arguments: &[&str]) -> String {
+        let script = "print Requirements.missing(ARGV.drop(1), machines: %w[web1 web2 lb1 lb2 client], lab: 'lab', \
+             box: ENV.fetch('LBCTL_BOX', 'debian/bookworm64'), package: ENV.fetch('LBCTL_PACKAGE', File.join(ARGV[0], 'lbctl.deb')), \
+             driver: ENV.fetch('LBCTL_LIBVIRT_DRIVER', 'kvm'), memory: ENV.fetch('LBCTL_MEMORY', '512'), \
+             folder: File.join(ARGV[0], 'vagrant'), root: ARGV[0])";
+        self.asks(script, settings, arguments)
+    }
+
+    /// What a line of Ruby prints, which has this machine's folder as its first argument.
+    fn asks(&self, script: &str, settings: &[(&str, &str)], arguments: &[&str]) -> String {
+        let asked = Command::new(program::find("ruby"))
+            .arg("-r")
+            .arg(vagrant().join("requirements.rb"))
+            .args(["-e", script, &self.0.path().display().to_string(), "up"])
+            .args(arguments)
+            .env("PATH", self.0.path().join("bin"))
+            .env("VAGRANT_HOME", self.0.path().join("home"))
+            .env_remove("VAGRANT_DEFAULT_PROVIDER")
+            .env_remove("https_proxy")
+            .envs(settings.iter().copied())
+            .output()
+            .unwrap();
+        assert!(asked.status.success(), "{}", said(&asked));
+        said(&asked)
+    }
 }
+
+/// A machine, settings, arguments, and what is said.
+type Case = (Host, &'static [(&'static str, &'static str)], &'static [&'static str], &'static str);
 
 #[test]
 fn what_virtual_machines_need_is_said_before_one_is_made() {
-    let deb = "lbctl.deb";
-    let libvirt: &[&str] = &["libvirtd"];
-    let cases = [
-        (required(&[], &[], true, 9000, deb), "No hypervisor is here."),
+    let little = "MemAvailable: 921600 kB\n";
+    let box_image = "home/boxes/debian-VAGRANTSLASH-bookworm64/1";
+    let cases: [Case; 15] = [
+        (Host::new().without("usr/sbin/libvirtd"), &[], &[], "No hypervisor is here."),
+        (Host::new(), &[], &["--provider", "docker"], "libvirt or virtualbox, not with docker"),
+        (Host::new(), &[], &["--provider=virtualbox"], "virtualbox is not here, but libvirt is"),
+        (Host::new().without("dev/kvm"), &[], &[], "LBCTL_LIBVIRT_DRIVER=qemu vagrant up"),
+        (Host::new(), &[("LBCTL_LIBVIRT_DRIVER", "xen")], &[], "is kvm or qemu, not xen"),
+        (Host::new().with("proc/meminfo", little), &[], &[], "need 2560 MB of memory, and 900 MB are free"),
+        (Host::new().with("proc/meminfo", little), &[], &["lb1", "lb2"], "need 1024 MB of memory"),
+        (Host::new(), &[("LBCTL_MEMORY", "1G")], &[], "in MB, 256 or more, and not 1G"),
+        (Host::new(), &[("LBCTL_PACKAGE", "")], &[], "cli/package/build makes it"),
+        (Host::new(), &[("LBCTL_PACKAGE", "/gone.deb")], &[], "/gone.deb is missing (LBCTL_PACKAGE)"),
         (
-            required(&["--provider", "docker"], libvirt, true, 9000, deb),
-            "libvirt or virtualbox, not with docker",
+            Host::new(),
+            &[("LBCTL_BOX", "lbctl-lab")],
+            &[],
+            "lbctl-lab is not here (vagrant box list). Build one: sudo vagrant/box",
         ),
         (
-            required(&["--provider=virtualbox"], libvirt, true, 9000, deb),
-            "virtualbox is not here, but libvirt is",
+            Host::new().without(box_image).with(&format!("{box_image}/virtualbox/box.vmdk"), ""),
+            &[],
+            &[],
+            "is here, but not for libvirt",
         ),
-        (required(&[], libvirt, false, 9000, deb), "LBCTL_LIBVIRT_DRIVER=qemu vagrant up"),
-        (required(&[], libvirt, true, 900, deb), "need 2560 MB of memory, and 900 MB are free"),
-        (required(&[], libvirt, true, 9000, ""), "cli/package/build makes it"),
-        (required(&[], libvirt, true, 9000, "gone.deb"), "gone.deb is missing (LBCTL_PACKAGE)"),
+        // Nobody listens on port 1, as it is without the internet.
+        (
+            Host::new().without("home"),
+            &[("VAGRANT_SERVER_URL", "http://127.0.0.1:1")],
+            &[],
+            "and 127.0.0.1, where it is, can't be reached. Build one: sudo vagrant/box",
+        ),
+        (
+            Host::new().with("bin/virsh", "#!/bin/sh\necho 'error: Failed to connect socket' >&2\nexit 1\n"),
+            &[],
+            &[],
+            "libvirt does not answer (error: Failed to connect socket). Does it run: sudo systemctl start libvirtd",
+        ),
+        (
+            Host::new().with_other_lab("lbctl-lab-lb1", "default"),
+            &[],
+            &[],
+            "lbctl-lab-lb1 is here already, and not this lab's but of /srv/other/vagrant",
+        ),
     ];
-    for (said, expected) in cases {
+    for (host, settings, arguments, expected) in cases {
+        let said = host.says(settings, arguments);
         assert!(said.contains(expected), "{expected}: {said}");
     }
-    assert_eq!(required(&[], libvirt, true, 9000, deb), "");
-    assert_eq!(required(&["--provider", "virtualbox"], &["VBoxManage"], false, 9000, deb), "");
+    let network = Host::new().with_other_lab("elsewhere", "lbctl-lab-front").says(&[], &[]);
+    assert!(network.contains("A network lbctl-lab-front is here already"), "{network}");
+}
+
+#[test]
+fn a_lab_that_is_half_up_needs_what_is_missing_and_no_more() {
+    let half = Host::new()
+        .with_other_lab("lbctl-lab-lb1", "lbctl-lab-front")
+        .with("vagrant/machines/lb1/libvirt/id", "1-2")
+        .with("vagrant/machines/lb1/libvirt/created_networks", "3-4\n")
+        .with("proc/meminfo", "MemAvailable: 2457600 kB\n");
+    assert_eq!(half.says(&[], &[]), "");
+    let made = half.without("home").with("proc/meminfo", "MemAvailable: 1024 kB\n");
+    assert_eq!(made.says(&[], &["lb1"]), "");
+    assert!(made.says(&[], &["lb1", "web1"]).contains("need 512 MB"));
+}
+
+/// What a killed `vagrant up` has made and not written down is removed; what is of another folder, or runs, or is known, is not.
+#[test]
+fn leftovers_of_an_interrupted_up_are_removed_and_nothing_else() {
+    let removed = |source: &str, state: &str, known: bool| {
+        let mut host = Host::new();
+        let log = host.0.path().join("log");
+        let source = source.replace("HERE", &host.0.path().display().to_string());
+        let answers = format!(
+            "case \"$4 $5\" in 'list {state}') echo lbctl-lab-lb1;; desc*) echo Source: {source}/Vagrantfile;; undefine*) echo $4 $5 $6 >> {};; esac",
+            log.display()
+        );
+        host.file("bin/virsh", &format!("#!/bin/sh\n{answers}\n"));
+        if known {
+            host = host.with(".vagrant/machines/lb1/libvirt/id", "1-2");
+        }
+        let script = "print Requirements.remove_leftovers('lab', %w[web1 lb1], File.join(ARGV[0], '.vagrant')).join(' ')";
+        let said = host.asks(script, &[], &[]);
+        (said, fs::read_to_string(log).unwrap_or_default())
+    };
+    assert_eq!(
+        removed("HERE", "--state-shutoff", false),
+        ("lb1".to_owned(), "undefine --remove-all-storage lbctl-lab-lb1\n".to_owned())
+    );
+    for (source, state, known) in [
+        ("/elsewhere", "--state-shutoff", false),
+        ("HERE", "--state-running", false),
+        ("HERE", "--state-shutoff", true),
+    ] {
+        assert_eq!(removed(source, state, known), (String::new(), String::new()), "{source} {state} {known}");
+    }
+}
+
+#[test]
+fn a_machine_that_has_all_hears_nothing() {
+    assert_eq!(Host::new().says(&[], &[]), "");
+    let virtualbox = Host::new()
+        .without("usr/sbin/libvirtd")
+        .without("dev/kvm")
+        .with("usr/sbin/VBoxManage", "#!/bin/sh\n");
+    let virtualbox = virtualbox.with("home/boxes/debian-VAGRANTSLASH-bookworm64/1/virtualbox/box.vmdk", "");
+    assert_eq!(virtualbox.with("bin/VBoxManage", "#!/bin/sh\n").says(&[], &["--provider", "virtualbox"]), "");
 }

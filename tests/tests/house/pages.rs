@@ -28,6 +28,12 @@ fn links_of_the_book_resolve() {
                 continue;
             }
             let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let depth = path.split('/').count().saturating_sub(2);
+            if path.starts_with("docs/") && file.split('/').take_while(|part| *part == "..").count() > depth {
+                wrong.push(format!(
+                    "{path}: {target} is none of the book, which is also read as HTML without the tree"
+                ));
+            }
             let file = if file.is_empty() { root().join(&path) } else { folder.join(file) };
             // A picture is no text.
             let Ok(linked) = fs::read(&file)
