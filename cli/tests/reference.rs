@@ -114,8 +114,10 @@ fn the_files_of_the_book_are_fine() {
             let good = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/good");
             let file = ["site.pem", "certificates", "clients.pem", "clients.crl"]
                 .iter()
-                .fold(file.to_owned(), |file, name| {
-                    file.replace(&format!("/etc/lbctl/{name}"), &format!("{good}/{name}"))
+                .map(|name| (*name, *name))
+                .chain([("ca.pem", "clients.pem")])
+                .fold(file.to_owned(), |file, (name, there)| {
+                    file.replace(&format!("/etc/lbctl/{name}"), &format!("{good}/{there}"))
                 });
             let file = &file;
             let config = config::parse(file, &path).unwrap_or_else(|report| panic!("{report}{file}"));

@@ -52,7 +52,7 @@ pub use self::{
     server::{Address, Place, Server, ServerAddress},
     source::Source,
     timeouts::{BackendTimeouts, FrontendTimeouts},
-    tls::{Alpn, TicketSecret, Tls, TlsClients, TlsFiles, TlsVersion},
+    tls::{Alpn, ServerTls, ServerVerify, Sni, TicketSecret, Tls, TlsClients, TlsFiles, TlsVersion},
     unique_id::UniqueId,
     unix::{Owner, UnixAddress, UnixAddressError, UnixBind},
     users::{Group, User, UserList},

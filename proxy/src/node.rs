@@ -21,7 +21,7 @@ pub(crate) use self::{
 };
 use crate::{
     auth::Verifier,
-    config::{Backend, BackendId, Config, Frontend, Server},
+    config::{Backend, BackendId, Config, Frontend, Server, ServerTls},
     health::{server::ServerHealth, why},
     http::CookiePolicy,
     limit::Limit,
@@ -30,6 +30,7 @@ use crate::{
     rules::Programs,
     sample::{Host, Maps},
     table::Tables,
+    tls::Connector,
     trace::Traces,
     upstream::{
         Preference,
@@ -88,6 +89,12 @@ pub(crate) struct BackendState {
     pub(crate) cookie: Option<CookiePolicy>,
     /// Some server of it is told whose connections it gets.
     pub(crate) introduces: bool,
+    /// What servers with TLS need, by server.
+    pub(crate) connectors: Box<[Option<Arc<Connector>>]>,
+    /// The same for their checks.
+    pub(crate) check_connectors: Box<[Option<Arc<Connector>>]>,
+    /// Some server of it is told whom a request asks for.
+    pub(crate) tells_host: bool,
 }
 
 /// Whose servers a request in line wants: the generation that it began under, and its backend there.
@@ -256,8 +263,17 @@ impl BackendState {
             Some((node, id, index)) => Arc::clone(&node.backends[id.0].servers[index]),
             None => Arc::new(ServerShared::new(server, backend)),
         };
+        let with = connectors(backend, before, |one| one.tls.as_ref(), |state| &state.connectors);
         Self {
             shared,
+            tells_host: with.iter().flatten().any(|one| one.is_named_by_host()),
+            connectors: with,
+            check_connectors: connectors(
+                backend,
+                before,
+                |one| one.check_tls.as_ref(),
+                |state| &state.check_connectors,
+            ),
             servers: backend.servers.iter().map(server).collect(),
             cookie: backend.cookie.as_ref().map(|cookie| CookiePolicy::new(cookie, &backend.servers)),
             introduces: backend.servers.iter().any(|server| server.send_proxy.is_some()),
@@ -325,6 +341,23 @@ impl Drop for Grant {
             self.asker.node.release(self.asker.backend, server);
         }
     }
+}
+
+/// For the servers with TLS. One that an earlier generation has as well goes on, with its sessions.
+fn connectors(
+    backend: &Backend,
+    before: Lineage<'_>,
+    tls: fn(&Server) -> Option<&Arc<ServerTls>>,
+    of: fn(&BackendState) -> &[Option<Arc<Connector>>],
+) -> Box<[Option<Arc<Connector>>]> {
+    let one = |server: &Server| {
+        let (tls, host) = (tls(server)?, server.address.host());
+        let known = before.server(&backend.name, &server.name);
+        let known = known.and_then(|(node, id, at)| of(&node.backends[id.0])[at].as_ref());
+        let known = known.filter(|known| known.is_of(tls, host)).cloned();
+        Some(known.unwrap_or_else(|| Arc::new(Connector::new(tls, host))))
+    };
+    backend.servers.iter().map(one).collect()
 }
 
 /// Those of a worker.

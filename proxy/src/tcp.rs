@@ -30,7 +30,7 @@ use crate::{
         departure::departure,
         relay::{End, relay},
     },
-    upstream::{Preference, Reuse, Search, Upstream, balance::Usable, key},
+    upstream::{Preference, Reuse, Search, ServerStream, Upstream, balance::Usable, key},
     wheel::Deadline,
 };
 
@@ -268,7 +268,7 @@ pub(crate) fn cut<S: Stream>(connection: &Connection<S>, upstream: &Upstream, te
 }
 
 /// A relay that is dropped in the middle resets its server; its client is whoever's that drops it.
-struct Unfinished<'u>(&'u TcpStream);
+struct Unfinished<'u>(&'u ServerStream);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {

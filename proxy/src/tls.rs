@@ -5,11 +5,16 @@ mod certificate;
 mod certificates;
 mod client_certificate;
 mod clients;
+mod connector;
 mod handshake;
+mod kernel;
+mod peer_name;
 mod provider;
 mod record;
+mod refusal;
 mod resolver;
 mod serve;
+mod servers;
 mod session;
 mod stream;
 mod tickets;
@@ -19,12 +24,14 @@ pub use self::{
     certificate::{Certificate, CertificateError},
     certificates::{Certificates, Set, Shown},
     client_certificate::ClientCertificate,
-    clients::{Authorities, AuthorityError, Clients, Revoked, authorities, revoked},
+    clients::{Authorities, AuthorityError, Clients, Der, Revoked, authorities, revoked},
+    peer_name::PeerName,
+    servers::Trusted,
     session::{CIPHERS, CIPHERSUITES, Session},
     x509::{X509, X509Error},
 };
 
 pub(crate) use self::{
-    acceptor::Acceptor, provider::provider, record::LONGEST as LONGEST_RECORD, serve::shake_hands,
-    stream::TlsStream,
+    acceptor::Acceptor, connector::Connector, handshake::HandshakeError, peer_name::PeerNames,
+    provider::provider, record::LONGEST as LONGEST_RECORD, serve::shake_hands, stream::TlsStream,
 };

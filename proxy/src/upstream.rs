@@ -25,13 +25,13 @@ pub(crate) mod idle;
 pub(crate) mod key;
 mod persist;
 pub(crate) mod queue;
+mod stream;
 
 pub use connect::{Reuse, Search};
 pub(crate) use dial::{dial, is_exhausted};
+pub use stream::ServerStream;
 
 use std::{net::IpAddr, rc::Rc, time::Duration};
-
-use tokio::net::TcpStream;
 
 use self::idle::{Link, OwnPlace};
 use crate::{
@@ -110,7 +110,7 @@ struct Lease {
 
 impl Upstream {
     /// The connection.
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &ServerStream {
         &self.link.stream
     }
 

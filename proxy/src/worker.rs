@@ -33,7 +33,7 @@ use crate::{
     metrics::Counters,
     node::{Node, Routing},
     tcp::splice::PipePool,
-    tls::TlsStream,
+    tls::{PeerName, TlsStream},
     upstream::{Preference, Search, balance::Usable, idle::IdleConnections},
     wheel::Wheel,
 };
@@ -173,6 +173,11 @@ impl Worker {
 
     pub(crate) fn tls_rooms(&self) -> &Rc<Rooms<TlsStream>> {
         &self.core.tls_rooms
+    }
+
+    /// The name that the value of a Host field has.
+    pub(crate) fn peer_name(&self, host: &[u8]) -> Option<Rc<PeerName>> {
+        self.core.peer_names.borrow_mut().of_host(host)
     }
 
     /// Each as long as a record of TLS.

@@ -14,7 +14,7 @@ use std::{
     num::NonZeroUsize,
     ops::Range,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
     },
     thread,
@@ -25,7 +25,7 @@ use lb_proxy::{
     Config, Proxy,
     config::{
         AccessLog, Backend, BackendId, Bind, Capture, CapturedCookie, CapturedHeader, Compression, Frontend,
-        LogDestination, LogFormat, LogTarget, Mode, Server, Statistics,
+        LogDestination, LogFormat, LogTarget, Mode, Server, ServerTls, Sni, Statistics,
     },
     rules::{Action, Condition, PathPattern, Rule, Text},
     sample::{Names, Place, Stage, Template, Text as Becomes, VariableName},
@@ -40,6 +40,9 @@ mod peer;
 #[allow(dead_code, reason = "shared with the tests of the loopback")]
 #[path = "loopback/rig.rs"]
 mod rig;
+#[allow(dead_code, reason = "shared with the tests of TLS")]
+#[path = "tls/secured.rs"]
+mod secured;
 
 /// Counts what the workers allocate, or all threads, while it is told to.
 struct Counting;
@@ -245,6 +248,31 @@ fn requests_over_tls_allocate_nothing() {
             certificates::set(config, certificates::tls(certificates::certificate("a.example")));
         };
         assert_eq!(cost_over(wrap, change, &request, CONTENT, &response, CONTENT), 0, "{version:?}");
+    }
+}
+
+/// The same towards a server, which is told whom each request asks for.
+#[test]
+fn requests_to_a_server_with_tls_allocate_nothing() {
+    let (request, response) = with_content();
+    let issuer = secured::Issuer::new();
+    for version in peer::VERSIONS {
+        let response = response.clone();
+        let server = secured::Secured::start(issuer.issues(&["a.example"]).config(&[version]), move |peer| {
+            let mut buffer = Vec::new();
+            while read_message(peer, &mut buffer, CONTENT) {
+                peer.write_all(&response).unwrap();
+            }
+        });
+        let tls = ServerTls { sni: Sni::OfHost, ..issuer.trusted() };
+        let change = |config: &mut Config| {
+            let to = &mut config.backends[0].servers[0];
+            (to.address, to.tls) = (server.address.into(), Some(Arc::new(tls)));
+        };
+        let request = request.strip_prefix(b"POST /form HTTP/1.1\r\nHost: a\r\n".as_slice()).unwrap();
+        let request = [b"POST /form HTTP/1.1\r\nHost: a.example\r\n", request].concat();
+        assert_eq!(cost_over(|stream| stream, change, &request, CONTENT, b"", CONTENT), 0, "{version:?}");
+        assert_eq!(server.seen().len(), 1);
     }
 }
 

@@ -24,5 +24,9 @@ mod openssl;
 mod peer;
 #[path = "tls/records.rs"]
 mod records;
+#[path = "tls/secured.rs"]
+mod secured;
+#[path = "tls/servers.rs"]
+mod servers;
 #[path = "tls/tickets.rs"]
 mod tickets;

@@ -36,6 +36,7 @@ mod paths;
 mod persistence;
 mod reach;
 mod rules;
+mod server_tls;
 mod source;
 mod sourceless;
 pub(crate) mod statistics;

@@ -10,6 +10,7 @@ mod options;
 mod persistence;
 mod proxy_protocol;
 mod rules;
+mod server_tls;
 mod source;
 mod statistics;
 mod tls;
@@ -351,6 +352,7 @@ fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Con
     line(out, "retries", backend.retries);
     line(out, "redispatch", backend.redispatch);
     line(out, "source", source::source(config, index, None, &backend.source));
+    line(out, "tls", server_tls::write(server_tls::common(&backend.servers)));
     line(out, "send_proxy", proxy_protocol::send(proxy_protocol::common(&backend.servers)));
     line(out, "timeout.connect", time(backend.timeout.connect));
     line(out, "timeout.server", time(backend.timeout.server));
@@ -383,7 +385,7 @@ fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Con
 /// Servers of a `servers` list have an address for a name, which no key can be.
 fn servers(out: &mut String, backend: usize, servers: &[Server], config: &Config) {
     let mut listed: Vec<String> = Vec::new();
-    let common = proxy_protocol::common(servers);
+    let (common, common_tls) = (proxy_protocol::common(servers), server_tls::common(servers));
     for (index, server) in servers.iter().enumerate() {
         if is_listed(server) {
             listed.push(quoted(&server.name));
@@ -404,11 +406,12 @@ fn servers(out: &mut String, backend: usize, servers: &[Server], config: &Config
         let own = server.source.as_ref().map(|own| source::source(config, backend, Some(index), own));
         let own = own.map(|own| format!(", source = {own}")).unwrap_or_default();
         let proxy = proxy_protocol::of_server(server, common);
+        let tls = server_tls::of_server(server, common_tls);
         let address = quoted(&server.address.to_string());
         let backup = if server.backup { ", backup = true" } else { "" };
         let disabled = if server.disabled { ", disabled = true" } else { "" };
         let table = format!(
-            "{{ address = {address}{own}{proxy}{check_at}, weight = {}{backup}{disabled}{maxconn}{minconn}{cookie} }}",
+            "{{ address = {address}{own}{tls}{proxy}{check_at}, weight = {}{backup}{disabled}{maxconn}{minconn}{cookie} }}",
             server.weight
         );
         line(out, &format!("server.{}", key(&server.name)), table);

@@ -12,9 +12,9 @@ pub(crate) use self::{
     map::{KINDS as MAP_KINDS, Map},
     proxy::{
         AbortOnClose, Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Given,
-        Keepalive, Kind, Observing, OnMarkedDown, PROXY_EXTENSIONS, Page, PageSource, Pool, RetryOn, Rule,
-        Section, Server, Source, SourceSettings, Statistics, Tls, TlsCertificate, TlsClients, UniqueId,
-        rules,
+        Keepalive, Kind, OF_HOST, Observing, OnMarkedDown, PROXY_EXTENSIONS, Page, PageSource, Pool, RetryOn,
+        Rule, Section, Server, ServerTls, Source, SourceSettings, Spoken, Statistics, Tls, TlsCertificate,
+        TlsClients, UniqueId, rules,
         rules::{Action, Condition, Content, Destination, SourceFrom},
     },
     track::{PROBES, Track},

@@ -246,8 +246,8 @@ impl Watched {
         if files.iter().any(|file| moving.contains(&folder.join(file))) {
             return Vec::new();
         }
-        let found = authorities::read(&asked.ca_files, &asked.crl_files, asked.is_required, folder);
-        if found.authorities.is_some_and(|authorities| asked.clients.replace(authorities)) {
+        let found = authorities::of_clients(&asked.ca_files, &asked.crl_files, asked.is_required, folder);
+        if found.made.is_some_and(|authorities| asked.clients.replace(authorities)) {
             tracing::info!(frontend = self.frontend, "authorities of clients are renewed");
         }
         let told = |(at, why): (usize, String)| Some(format!("{} {why}", files.get(at)?.escape_debug()));

@@ -1,12 +1,19 @@
 //! Listeners with TLS: OpenSSL's client sees the same certificates, versions and ciphers, and is answered the same.
 
 use std::{
+    fs,
     io::Write,
-    net::SocketAddr,
-    process::{Command, Stdio},
+    net::{SocketAddr, TcpStream},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-use crate::{both::Both, get};
+use crate::{
+    both::Both,
+    get,
+    harness::{PATIENCE, unused_address},
+};
 
 /// What `openssl s_client` says of a connection: certificate, version and cipher, ALPN; and what came for a request.
 fn asked(address: SocketAddr, options: &str) -> String {
@@ -144,5 +151,78 @@ fn clients_show_certificates_as_they_did() {
                 assert_eq!(ours.contains("x-stranger: 1"), names == 0, "{ours}");
             }
         }
+    }
+}
+
+/// An nginx that says what was spoken with it.
+struct Nginx {
+    child: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Nginx {
+    fn start() -> Self {
+        let (folder, address) = (tempfile::tempdir().expect("made"), unused_address());
+        let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/converted/certificates/site.pem");
+        let text = format!(
+            "daemon off; master_process off; pid nginx.pid; error_log stderr; events {{}}\n\
+             http {{ access_log off; server {{ listen {address} ssl; ssl_certificate {pem}; ssl_certificate_key {pem};\n\
+             ssl_verify_client optional_no_ca; ssl_protocols TLSv1.2 TLSv1.3;\n\
+             location / {{ return 200 \"$ssl_server_name $ssl_protocol $ssl_client_s_dn $http_host\\n\"; }} }} }}"
+        );
+        fs::write(folder.path().join("nginx.conf"), text).expect("written");
+        let child = Command::new("nginx")
+            .arg("-p")
+            .arg(folder.path())
+            .args(["-e", "stderr", "-c", "nginx.conf"])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the package nginx-light is missing");
+        let end = Instant::now() + PATIENCE;
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < end, "nginx does not listen");
+            thread::sleep(Duration::from_millis(10));
+        }
+        Self { child, address, _folder: folder }
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The same servers are trusted, are told the same name, and are shown the same.
+#[test]
+fn servers_are_spoken_to_as_they_were() {
+    let nginx = Nginx::start();
+    let both = Both::before(&[("SECURED", nginx.address)], "servers-tls");
+    assert!(!both.notes.contains("not converted") && !both.notes.contains("not the same"), "{}", both.notes);
+    let site = &["Host: www.site.example"][..];
+    for (target, fields, expected) in [
+        ("/", &[][..], "site.example TLSv1.3  www.example.com"),
+        ("/host", site, "www.site.example TLSv1.3  www.site.example"),
+        ("/host", &[], "503 "),
+        ("/other", &[], "503 "),
+        ("/nameless", &[], " TLSv1.3  www.example.com"),
+        ("/verified", &[], " TLSv1.3  www.example.com"),
+        ("/misnamed", &[], "503 "),
+        ("/stranger", &[], "503 "),
+        ("/anybody", &[], " TLSv1.3  www.example.com"),
+        ("/shown", &[], " TLSv1.2 emailAddress=anna@example.com,CN=anna,"),
+    ] {
+        let request = get(target, fields);
+        both.compare("WEB", &request).unwrap_or_else(|why| panic!("{target}: {why}"));
+        let [_, ours] = both.request_lines();
+        assert_eq!(ours.contains(" 503 "), expected == "503 ", "{target}: {ours}");
+        assert_eq!(ours.contains(" SC-- "), expected == "503 ", "{target}: {ours}");
+        let [theirs, ours] = both.ask("WEB", &request);
+        for answer in [theirs, ours] {
+            assert!(answer.contains(expected), "{target}: {answer}");
+        }
+        let _ = both.request_lines();
     }
 }

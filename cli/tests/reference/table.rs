@@ -48,6 +48,11 @@ pub(super) const TABLES: &[(&str, &str)] = &[
         "[backend.NAME] server.NAME",
         "[backend.app]\nserver.web1 = { zzzzzzzz = 1 }\nserver.web2 = \"192.0.2.22:80\"",
     ),
+    ("[backend.NAME] tls", "[backend.app]\ntls = { zzzzzzzz = 1 }"),
+    (
+        "[backend.NAME] tls",
+        "[backend.app]\nserver.a = { address = \"192.0.2.1:1\", check_tls = { zzzzzzzz = 1 } }",
+    ),
     ("[backend.NAME] send_proxy", "[backend.app]\nsend_proxy = { zzzzzzzz = 1 }"),
     ("[backend.NAME] balance", "[backend.app]\nbalance = { zzzzzzzz = 1 }"),
     ("[backend.NAME] balance.uri", "[backend.app]\nbalance = { uri = { zzzzzzzz = 1 } }"),
@@ -113,6 +118,7 @@ const COMPANIONS: &[(&str, &str, &[&str])] = &[
     ("[frontend.NAME] capture", "cookie", &["request_headers = [\"Host\"]"]),
     ("[backend.NAME]", "hash_type", &["balance = \"source\""]),
     ("[backend.NAME] server.NAME", "minconn", &["maxconn = 100"]),
+    ("[backend.NAME] tls", "key", &["certificate = \"client.pem\""]),
     ("[backend.NAME] check", "disable_on_404", &["http = {}"]),
 ];
 
@@ -149,6 +155,10 @@ const FILES: &[(&str, &str)] = &[
     ("site.pem", include_str!("../good/site.pem")),
     ("site.key", include_str!("../good/site.key")),
     ("clients.pem", include_str!("../good/clients.pem")),
+    ("ca.pem", include_str!("../good/clients.pem")),
+    ("ca.crl", include_str!("../good/clients.crl")),
+    ("client.pem", include_str!("../good/site.pem")),
+    ("client.key", include_str!("../good/site.key")),
     ("clients.crl", include_str!("../good/clients.crl")),
 ];
 

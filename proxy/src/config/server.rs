@@ -3,10 +3,11 @@
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
-use super::{Elsewhere, OwnCheck, ProxyVersion, SendProxy, Source, UnixAddress};
-use crate::Endpoint;
+use super::{Elsewhere, OwnCheck, ProxyVersion, SendProxy, ServerTls, Source, UnixAddress};
+use crate::{Endpoint, tls::PeerName};
 
 /// One server.
 #[derive(Clone, Debug)]
@@ -19,6 +20,12 @@ pub struct Server {
     pub place: Place,
     /// Where connections to it come from, if not as the backend says.
     pub source: Option<Source>,
+    /// How TLS is spoken to it; `None`: it is not.
+    pub tls: Option<Arc<ServerTls>>,
+    /// The same in its checks.
+    pub check_tls: Option<Arc<ServerTls>>,
+    /// The name that it is told in checks, if not that of [`ServerTls::sni`].
+    pub check_sni: Option<PeerName>,
     /// How it is told whose connection it gets; `None`: it is not.
     pub send_proxy: Option<SendProxy>,
     /// Checks begin with a header in which they say that they are our own; `None`: with none.
@@ -132,6 +139,9 @@ impl Server {
             address: address.into(),
             place: Place::default(),
             source: None,
+            tls: None,
+            check_tls: None,
+            check_sni: None,
             send_proxy: None,
             check_proxy: None,
             check_at: Elsewhere::default(),

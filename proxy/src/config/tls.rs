@@ -1,8 +1,8 @@
-//! TLS to clients.
+//! TLS to clients and to servers.
 
 use std::{fmt, sync::Arc};
 
-use crate::tls::{Certificates, Clients};
+use crate::tls::{Certificate, Certificates, Clients, PeerName, Trusted};
 
 /// How a listener speaks TLS.
 #[derive(Clone, Debug)]
@@ -50,6 +50,81 @@ pub struct TlsFiles {
     pub key: Option<String>,
     /// Names for which it is shown instead of its own.
     pub names: Option<Vec<String>>,
+}
+
+/// How TLS is spoken to a server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerTls {
+    /// What of its certificate is looked at.
+    pub verify: ServerVerify,
+    /// Where the authorities are; empty for those of this machine.
+    pub ca_files: Vec<String>,
+    /// Where the lists of what they have revoked are.
+    pub crl_files: Vec<String>,
+    /// What is in these files; `None` where nothing is verified.
+    pub trusted: Option<Arc<Trusted>>,
+    /// The name that it is told.
+    pub sni: Sni,
+    /// The name that its certificate has to have, if not that one (HAProxy `verifyhost`).
+    pub verify_name: Option<PeerName>,
+    /// Protocols that it is offered (RFC 7301), the preferred one first.
+    pub alpn: Vec<Box<str>>,
+    /// What it is shown if it asks, as the configuration has it.
+    pub file: Option<TlsFiles>,
+    /// The same, read.
+    pub certificate: Option<Certificate>,
+    /// Not later than [`Self::max_version`].
+    pub min_version: TlsVersion,
+    /// The latest.
+    pub max_version: TlsVersion,
+    /// As [`Tls::ciphers`].
+    pub ciphers: Vec<&'static str>,
+    /// As [`Tls::ciphersuites`].
+    pub ciphersuites: Vec<&'static str>,
+}
+
+impl Default for ServerTls {
+    fn default() -> Self {
+        Self {
+            verify: ServerVerify::All,
+            ca_files: Vec::new(),
+            crl_files: Vec::new(),
+            trusted: None,
+            sni: Sni::OfServer,
+            verify_name: None,
+            alpn: Vec::new(),
+            file: None,
+            certificate: None,
+            min_version: TlsVersion::Tls12,
+            max_version: TlsVersion::Tls13,
+            ciphers: Vec::new(),
+            ciphersuites: Vec::new(),
+        }
+    }
+}
+
+/// What of a server's certificate is looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ServerVerify {
+    /// It leads to an authority, is in force, and has the server's name.
+    All,
+    /// Only that it leads to an authority and is in force (HAProxy without `sni` and `verifyhost`).
+    Chain,
+    /// Nothing: whoever is on the way can be the server (HAProxy `verify none`).
+    Nothing,
+}
+
+/// Which name a server is told (RFC 6066 §3). It is also the one that its certificate has to have.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Sni {
+    /// That of its address; none if that is no name.
+    OfServer,
+    /// What the request has as Host; for a check, and where there is no name in it, none.
+    OfHost,
+    /// This one.
+    Name(PeerName),
+    /// None.
+    Nothing,
 }
 
 /// What the keys of tickets follow from. Not shown by `Debug`.

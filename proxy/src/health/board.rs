@@ -18,7 +18,7 @@ use super::{
     events::{self, Before},
     outcome::Outcome,
     passive::Seen,
-    probe::probe,
+    probe::{Below, probe},
     routing::{routing, share, usable},
     server::ServerHealth,
     slowstart,
@@ -81,6 +81,18 @@ impl Place {
 
     pub(crate) fn server(&self) -> &Server {
         &self.backend().servers[self.index]
+    }
+}
+
+impl Place {
+    /// What stands below the talk of its checks.
+    fn below(&self) -> Below {
+        let server = self.server();
+        Below {
+            proxy: server.check_proxy,
+            tls: self.node.backends[self.backend.0].check_connectors[self.index].clone(),
+            sni: server.check_sni.clone(),
+        }
     }
 }
 
@@ -175,7 +187,7 @@ impl Board {
             let Some(place) = self.place(&server) else { return };
             let own = &place.server().own_check;
             let check = place.backend().check.as_ref().map(|check| check.of(own));
-            let (elsewhere, proxy) = (place.server().check_at, place.server().check_proxy);
+            let (elsewhere, below) = (place.server().check_at, place.below());
             let source = place.source().clone();
             drop(place);
             let Some(check) = check else {
@@ -217,7 +229,7 @@ impl Board {
             let number = server.rounds.begin();
             let address = self.address(&server).await;
             let mut outcome = match &address {
-                Ok(address) => probe(&check, &check.address(address, elsewhere), &source, proxy).await,
+                Ok(address) => probe(&check, &check.address(address, elsewhere), &source, &below).await,
                 Err(why) => Outcome::new(CheckCode::L4Connection, why).saying(why),
             };
             // A server that is down can't ask to be left out of the balance.

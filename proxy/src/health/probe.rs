@@ -1,14 +1,16 @@
 //! One check of one server: the I/O around a [`Talk`].
 
-use std::{io, time::Duration};
+mod secured;
+
+use std::{future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout_at},
 };
 
+use self::secured::SecuredStream;
 use super::{
     outcome::Outcome,
     talk::{Inbox, LARGEST_ANSWER, Step, Talk},
@@ -18,20 +20,27 @@ use crate::{
     config::{Address, Check, ProxyVersion, Source},
     proxy_protocol::introduction::encode_own,
     status::CheckCode,
+    tls::{Connector, PeerName},
     upstream::{dial, is_exhausted},
 };
 
 /// Room for each read.
 const READ: usize = 4 * 1024;
 
-/// Checks the server at `address` once, from `source`, within `check.timeout`; `proxy` says that a header of our own goes first.
-/// Whatever happens, its socket is closed afterwards.
-pub(crate) async fn probe(
-    check: &Check,
-    address: &Address,
-    source: &Source,
-    proxy: Option<ProxyVersion>,
-) -> Outcome {
+/// What stands below the talk of a check.
+#[derive(Debug, Default)]
+pub(crate) struct Below {
+    /// A header of our own goes first.
+    pub(crate) proxy: Option<ProxyVersion>,
+    /// TLS is spoken.
+    pub(crate) tls: Option<Arc<Connector>>,
+    /// The name that the server is told then, if not its own.
+    pub(crate) sni: Option<PeerName>,
+}
+
+/// Checks the server at `address` once, from `source`, within `check.timeout`. Whatever happens, its socket is closed
+/// afterwards.
+pub(crate) async fn probe(check: &Check, address: &Address, source: &Source, below: &Below) -> Outcome {
     let deadline = Instant::now() + check.timeout;
     let mut talk = Talk::new(&check.kind, address.into());
     let failed = |code, what: String, info: &str, talk: &Talk<'_>| {
@@ -55,20 +64,40 @@ pub(crate) async fn probe(
             return failed(CheckCode::L4Timeout, what, "", &talk);
         }
     };
-    if check.kind.only_connects() {
+    if check.kind.only_connects() && below.tls.is_none() {
         // Ended by a reset: no TIME_WAIT is left behind, here or there.
         let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
+    let mut is_shaking = below.tls.is_some();
     let exchange = async {
-        if let Some(version) = proxy {
+        if let Some(version) = below.proxy {
             let source = stream.local_addr().map_or(Endpoint::Unix, Endpoint::from);
             stream.write_all(&encode_own(version, source, address.into())).await?;
         }
-        converse(&mut stream, &mut talk).await
+        let Some(connector) = &below.tls else { return Ok(Ok(converse(&mut stream, &mut talk).await?)) };
+        let name = below.sni.clone().unwrap_or_else(|| connector.name(address.ip()));
+        let mut stream = match SecuredStream::shake_hands(stream, connector, &name).await {
+            Ok(stream) => stream,
+            Err(error) => return Ok(Err(error)),
+        };
+        is_shaking = false;
+        let mut outcome = converse(&mut stream, &mut talk).await?;
+        stream.leave().await;
+        if outcome.code == CheckCode::L4Ok {
+            outcome.code = CheckCode::L6Ok;
+        }
+        Ok(Ok(outcome))
     };
     match timeout_at(deadline, exchange).await {
-        Ok(Ok(outcome)) => outcome,
+        Ok(Ok(Ok(outcome))) => outcome,
+        Ok(Ok(Err(error))) => {
+            failed(CheckCode::L6Response, error.of_server(), error.haproxys_of_server(), &talk)
+        }
         Ok(Err(error)) => failed(CheckCode::Broken, describe(&error), &system_words(&error), &talk),
+        Err(_) if is_shaking => {
+            let what = format!("the TLS handshake was not over within {}", in_words(check.timeout));
+            failed(CheckCode::L6Timeout, what, "", &talk)
+        }
         Err(_) => {
             let what = format!("no answer within {}", in_words(check.timeout));
             failed(CheckCode::L7Timeout, what, "", &talk)
@@ -76,13 +105,16 @@ pub(crate) async fn probe(
     }
 }
 
-async fn converse(stream: &mut TcpStream, talk: &mut Talk<'_>) -> io::Result<Outcome> {
+async fn converse(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    talk: &mut Talk<'_>,
+) -> io::Result<Outcome> {
     let mut inbox = Inbox::default();
     loop {
         match talk.step(&mut inbox) {
             Step::Say(bytes) => {
                 // A server that ended may have said why.
-                if let Err(error) = stream.write_all(&bytes).await
+                if let Err(error) = say(stream, &bytes).await
                     && inbox.ended
                 {
                     return Err(error);
@@ -102,11 +134,25 @@ async fn converse(stream: &mut TcpStream, talk: &mut Talk<'_>) -> io::Result<Out
             }
             Step::End(outcome, farewell) => {
                 // What is written now leaves even though the socket is closed next.
-                let _ = stream.try_write(farewell);
+                poll_once(stream, farewell).await;
                 return Ok(outcome);
             }
         }
     }
+}
+
+async fn say(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+/// Writes what can be written at once.
+async fn poll_once(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
+    poll_fn(|context| {
+        let _ = Pin::new(&mut *stream).poll_write(context, bytes);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// As C's `strerror` says it, or what we say.

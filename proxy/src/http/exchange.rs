@@ -146,6 +146,9 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         if worker.node().backends[backend.0].introduces {
             search.introduce(self.introduction());
         }
+        if worker.node().backends[backend.0].tells_host {
+            search.ask_for(server_name::asked_for(head.filled()).and_then(|host| worker.peer_name(host)));
+        }
         // That of another backend waits for the next request that goes there.
         if let Some(own) = self.session.own.take_if(|own| own.backend() == backend) {
             search.offer(*own);

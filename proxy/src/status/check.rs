@@ -20,6 +20,12 @@ pub enum CheckCode {
     Socket,
     /// The connection broke before anything was answered.
     Broken,
+    /// It speaks TLS, and nothing else was asked.
+    L6Ok,
+    /// Its handshake was not over in time.
+    L6Timeout,
+    /// There is no TLS with it.
+    L6Response,
     /// The server answered as it should.
     L7Ok,
     /// It did so and asks to be left out of the balance (404 with `disable_on_404`).
@@ -62,6 +68,9 @@ impl CheckCode {
             Self::L4Timeout => "L4TOUT",
             Self::L4Connection => "L4CON",
             Self::Socket | Self::Broken => "SOCKERR",
+            Self::L6Ok => "L6OK",
+            Self::L6Timeout => "L6TOUT",
+            Self::L6Response => "L6RSP",
             Self::L7Ok => "L7OK",
             Self::L7OkConditional => "L7OKC",
             Self::L7Timeout => "L7TOUT",
@@ -79,11 +88,13 @@ impl CheckCode {
     /// Is the server fine?
     pub fn passed(self) -> bool {
         match self {
-            Self::L4Ok | Self::L7Ok | Self::L7OkConditional => true,
+            Self::L4Ok | Self::L6Ok | Self::L7Ok | Self::L7OkConditional => true,
             Self::L4Timeout
             | Self::L4Connection
             | Self::Socket
             | Self::Broken
+            | Self::L6Timeout
+            | Self::L6Response
             | Self::L7Timeout
             | Self::L7Response
             | Self::L7Status

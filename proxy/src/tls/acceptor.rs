@@ -39,15 +39,9 @@ impl Acceptor {
     }
 
     fn new(tls: &Tls, frontend: &Frontend, secret: Option<&TicketSecret>) -> Self {
-        let versions: Vec<&SupportedProtocolVersion> =
-            [(TlsVersion::Tls12, &version::TLS12), (TlsVersion::Tls13, &version::TLS13)]
-                .into_iter()
-                .filter(|(version, _)| (tls.min_version..=tls.max_version).contains(version))
-                .map(|(_, version)| version)
-                .collect();
         let clients = tls.clients.as_ref().map(|asked| Arc::clone(&asked.clients));
-        let config = ServerConfig::builder_with_provider(with_ciphers(tls))
-            .with_protocol_versions(&versions)
+        let config = ServerConfig::builder_with_provider(with_ciphers(&tls.ciphers, &tls.ciphersuites))
+            .with_protocol_versions(&versions(tls.min_version, tls.max_version))
             .expect("whoever makes a configuration has checked that the smallest version is not beyond the largest");
         let config = match &clients {
             Some(clients) => config.with_client_cert_verifier(Arc::new(Verifier::new(clients))),
@@ -74,9 +68,18 @@ impl Acceptor {
     }
 }
 
-/// The cryptography, with the ciphers that are wanted and in their order.
-fn with_ciphers(tls: &Tls) -> Arc<CryptoProvider> {
-    if tls.ciphers.is_empty() && tls.ciphersuites.is_empty() {
+/// Those that are spoken, in their order.
+pub(super) fn versions(min: TlsVersion, max: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
+    [(TlsVersion::Tls12, &version::TLS12), (TlsVersion::Tls13, &version::TLS13)]
+        .into_iter()
+        .filter(|(version, _)| (min..=max).contains(version))
+        .map(|(_, version)| version)
+        .collect()
+}
+
+/// The cryptography, with the ciphers of TLS 1.2 and 1.3 that are wanted and in their order.
+pub(super) fn with_ciphers(ciphers: &[&str], ciphersuites: &[&str]) -> Arc<CryptoProvider> {
+    if ciphers.is_empty() && ciphersuites.is_empty() {
         return Arc::clone(provider());
     }
     let suites = &provider().cipher_suites;
@@ -92,6 +95,6 @@ fn with_ciphers(tls: &Tls) -> Arc<CryptoProvider> {
         }
         found
     };
-    let cipher_suites = [wanted(&tls.ciphersuites, true), wanted(&tls.ciphers, false)].concat();
+    let cipher_suites = [wanted(ciphersuites, true), wanted(ciphers, false)].concat();
     Arc::new(CryptoProvider { cipher_suites, ..CryptoProvider::clone(provider()) })
 }

@@ -101,6 +101,13 @@ impl Certificate {
     }
 }
 
+/// The same certificate with the same chain.
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
+}
+
 impl CertificateError {
     /// Is it about the key, which may have a file of its own?
     #[must_use]

@@ -44,6 +44,9 @@ pub enum AuthorityError {
     List(String),
 }
 
+/// A certificate, as it is sent.
+pub type Der = CertificateDer<'static>;
+
 /// Certificates of authorities, out of PEM.
 ///
 /// # Errors
@@ -68,6 +71,12 @@ pub struct Revoked {
     der: CertificateRevocationListDer<'static>,
     /// After that nobody is taken by it; `None` if it does not say.
     pub next_update: Option<SystemTime>,
+}
+
+impl Revoked {
+    pub(super) fn der(&self) -> &CertificateRevocationListDer<'static> {
+        &self.der
+    }
 }
 
 /// Lists out of PEM.

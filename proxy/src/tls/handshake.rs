@@ -1,4 +1,4 @@
-//! A server's side of a handshake over a socket: rustls says what is sent and what is awaited.
+//! A handshake over a socket, with a client or with a server: rustls says what is sent and what is awaited.
 
 use std::{
     io,
@@ -8,14 +8,17 @@ use std::{
 
 use rustls::{
     HandshakeKind, SupportedCipherSuite,
-    kernel::KernelConnection,
-    server::{ServerConnectionData, UnbufferedServerConnection},
-    unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus},
+    client::UnbufferedClientConnection,
+    server::UnbufferedServerConnection,
+    unbuffered::{
+        ConnectionState, EncodeError, InsufficientSizeError, UnbufferedConnectionCommon, UnbufferedStatus,
+    },
 };
 use tokio::net::TcpStream;
 
 use super::{
-    Acceptor, ClientCertificate, Clients, Session,
+    Acceptor, ClientCertificate, Clients, Connector, PeerName, Session,
+    kernel::Kernel,
     record::{Opener, Sealer, whole},
     resolver,
     session::cipher_name,
@@ -29,14 +32,14 @@ use std::rc::Rc;
 /// Bytes of a client's messages that are held at a time: a ClientHello with the keys of all groups there are is a tenth of it.
 const LONGEST: usize = 32 * 1024;
 
-/// Why a client is not served.
+/// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
     /// It left without a byte.
-    #[error("the client has closed the connection")]
+    #[error("the other side has closed the connection")]
     Empty,
     /// It left in the middle.
-    #[error("the client has closed the connection in the middle of it")]
+    #[error("the other side has closed the connection in the middle of it")]
     Closed,
     /// It took too long.
     #[error("it was not over in time")]
@@ -67,20 +70,32 @@ impl HandshakeError {
 
 /// A handshake that is under way.
 pub(super) struct Handshake {
-    connection: UnbufferedServerConnection,
+    side: Side,
     inbox: Option<Buffer>,
     /// Bytes at the front of the inbox that rustls may look at: whole records, one more each time that it wants more. What
     /// stands behind the last of the handshake is not its affair.
     shown: usize,
     outbox: Option<Buffer>,
+    has_begun: bool,
+}
+
+/// With whom.
+enum Side {
+    /// With a client.
+    Client(Box<WithClient>),
+    /// With a server.
+    Server(Box<UnbufferedClientConnection>),
+}
+
+struct WithClient {
+    connection: UnbufferedServerConnection,
     server_name: Option<Box<str>>,
     clients: Option<Arc<Clients>>,
-    has_begun: bool,
 }
 
 /// What a handshake ends with.
 pub(super) struct Shaken {
-    pub(super) keys: KernelConnection<ServerConnectionData>,
+    pub(super) kernel: Kernel,
     pub(super) opener: Opener,
     pub(super) sealer: Sealer,
     pub(super) inbox: Option<Buffer>,
@@ -103,15 +118,18 @@ impl Handshake {
         let connection =
             UnbufferedServerConnection::new(Arc::clone(&acceptor.config)).map_err(HandshakeError::Refused)?;
         let clients = acceptor.clients.clone();
-        Ok(Self {
-            connection,
-            inbox: None,
-            shown: 0,
-            outbox: None,
-            server_name: None,
-            clients,
-            has_begun: false,
-        })
+        Ok(Self::of(Side::Client(Box::new(WithClient { connection, server_name: None, clients }))))
+    }
+
+    /// With a server of this name.
+    pub(super) fn with_server(connector: &Connector, name: &PeerName) -> Result<Self, HandshakeError> {
+        let (config, name) = (Arc::clone(connector.config()), name.for_handshake().clone());
+        let connection = UnbufferedClientConnection::new(config, name).map_err(HandshakeError::Refused)?;
+        Ok(Self::of(Side::Server(Box::new(connection))))
+    }
+
+    fn of(side: Side) -> Self {
+        Self { side, inbox: None, shown: 0, outbox: None, has_begun: false }
     }
 
     /// Goes on as far as it can; ready when the handshake is over. What is left can be turned into a [`Shaken`].
@@ -140,36 +158,22 @@ impl Handshake {
             Some(inbox) => &mut inbox.filled_mut()[..self.shown],
             None => &mut [],
         };
-        let UnbufferedStatus { discard, state } = self.connection.process_tls_records(shown);
-        let seen = resolver::seen();
-        let is_unnamed = seen.as_ref().is_some_and(|seen| seen.is_refused);
-        if let Some(seen) = seen {
-            self.server_name = seen.name;
-        }
-        let step = match state {
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                let outbox = self.outbox.get_or_insert_with(|| buffers.take());
-                loop {
-                    match data.encode(outbox.unfilled()) {
-                        Ok(n) => {
-                            outbox.advance(n);
-                            break Ok(Step::On);
-                        }
-                        Err(EncodeError::InsufficientSize(InsufficientSizeError { .. })) => outbox.enlarge(),
-                        Err(EncodeError::AlreadyEncoded) => break Ok(Step::On),
-                    }
+        let outbox = &mut self.outbox;
+        let (discard, step) = match &mut self.side {
+            Side::Server(connection) => advance(connection.process_tls_records(shown), outbox, buffers),
+            Side::Client(with) => {
+                let status = with.connection.process_tls_records(shown);
+                let seen = resolver::seen();
+                let is_unnamed = seen.as_ref().is_some_and(|seen| seen.is_refused);
+                let (discard, step) = advance(status, outbox, buffers);
+                if let Some(seen) = seen {
+                    with.server_name = seen.name;
                 }
+                (
+                    discard,
+                    step.map_err(|error| if is_unnamed { HandshakeError::NoCertificate } else { error }),
+                )
             }
-            Ok(ConnectionState::TransmitTlsData(data)) => {
-                // It is in the outbox, and nothing else is done before that is empty.
-                data.done();
-                Ok(Step::Send)
-            }
-            Ok(ConnectionState::BlockedHandshake) => Ok(Step::Show),
-            Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done),
-            Ok(_) => Err(HandshakeError::Closed),
-            Err(_) if is_unnamed => Err(HandshakeError::NoCertificate),
-            Err(error) => Err(HandshakeError::Refused(error)),
         };
         if let Some(inbox) = self.inbox.as_mut().filter(|_| discard > 0) {
             inbox.consume(discard);
@@ -259,24 +263,36 @@ impl Handshake {
 
     /// The keys, and what was agreed on.
     pub(super) fn finish(self) -> Result<Shaken, HandshakeError> {
-        let Self { connection, inbox, server_name, clients, .. } = self;
-        let agreed = |what| HandshakeError::Refused(rustls::Error::General(what));
-        let suite: SupportedCipherSuite =
-            connection.negotiated_cipher_suite().ok_or_else(|| agreed("no cipher was agreed on".into()))?;
+        let Self { side, inbox, .. } = self;
+        let (suite, is_resumed) = match &side {
+            Side::Client(with) => agreed(&with.connection),
+            Side::Server(connection) => agreed(connection),
+        };
+        let suite = suite.ok_or_else(|| unusable("no cipher was agreed on"))?;
         let version = suite.version().version;
-        let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        let chain = connection.peer_certificates().unwrap_or_default();
-        if let (Some(clients), true) = (&clients, is_resumed) {
-            // Nobody has looked at it since: it may have expired.
-            clients.judge(chain).map_err(HandshakeError::Refused)?;
-        }
-        let client = chain.first().and_then(|own| ClientCertificate::read(own)).map(Box::new);
-        let speaks_http2 = connection.alpn_protocol() == Some(b"h2");
-        let (secrets, keys) =
-            connection.dangerous_into_kernel_connection().map_err(HandshakeError::Refused)?;
+        let (secrets, kernel, server_name, client, speaks_http2) = match side {
+            Side::Client(with) => {
+                let WithClient { connection, server_name, clients } = *with;
+                let chain = connection.peer_certificates().unwrap_or_default();
+                if let (Some(clients), true) = (&clients, is_resumed) {
+                    // Nobody has looked at it since: it may have expired.
+                    clients.judge(chain).map_err(HandshakeError::Refused)?;
+                }
+                let client = chain.first().and_then(|own| ClientCertificate::read(own)).map(Box::new);
+                let speaks_http2 = connection.alpn_protocol() == Some(b"h2");
+                let (secrets, kernel) =
+                    connection.dangerous_into_kernel_connection().map_err(HandshakeError::Refused)?;
+                (secrets, Kernel::OfClient(kernel), server_name, client, speaks_http2)
+            }
+            Side::Server(connection) => {
+                let (secrets, kernel) =
+                    connection.dangerous_into_kernel_connection().map_err(HandshakeError::Refused)?;
+                (secrets, Kernel::OfServer(kernel), None, None, false)
+            }
+        };
         let (Some(opener), Some(sealer)) = (Opener::new(version, secrets.rx), Sealer::new(suite, secrets.tx))
         else {
-            return Err(agreed("keys of another kind than the cipher's".into()));
+            return Err(unusable("keys of another kind than the cipher's"));
         };
         let session = Session {
             server_name,
@@ -286,6 +302,49 @@ impl Handshake {
             is_resumed,
             client,
         };
-        Ok(Shaken { keys, opener, sealer, inbox, session })
+        Ok(Shaken { kernel, opener, sealer, inbox, session })
     }
+}
+
+/// What rustls wants next; and how many bytes of what it was shown it is done with.
+fn advance<Data>(
+    UnbufferedStatus { discard, state }: UnbufferedStatus<'_, '_, Data>,
+    outbox: &mut Option<Buffer>,
+    buffers: &Rc<BufferPool>,
+) -> (usize, Result<Step, HandshakeError>) {
+    let step = match state {
+        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+            let outbox = outbox.get_or_insert_with(|| buffers.take());
+            loop {
+                match data.encode(outbox.unfilled()) {
+                    Ok(n) => {
+                        outbox.advance(n);
+                        break Ok(Step::On);
+                    }
+                    Err(EncodeError::InsufficientSize(InsufficientSizeError { .. })) => outbox.enlarge(),
+                    Err(EncodeError::AlreadyEncoded) => break Ok(Step::On),
+                }
+            }
+        }
+        Ok(ConnectionState::TransmitTlsData(data)) => {
+            // It is in the outbox, and nothing else is done before that is empty.
+            data.done();
+            Ok(Step::Send)
+        }
+        Ok(ConnectionState::BlockedHandshake) => Ok(Step::Show),
+        Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done),
+        Ok(_) => Err(HandshakeError::Closed),
+        Err(error) => Err(HandshakeError::Refused(error)),
+    };
+    (discard, step)
+}
+
+/// The cipher, and whether it goes on from an earlier session.
+fn agreed<Data>(connection: &UnbufferedConnectionCommon<Data>) -> (Option<SupportedCipherSuite>, bool) {
+    let is_resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+    (connection.negotiated_cipher_suite(), is_resumed)
+}
+
+fn unusable(what: &str) -> HandshakeError {
+    HandshakeError::Refused(rustls::Error::General(what.into()))
 }

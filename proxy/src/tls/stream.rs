@@ -1,4 +1,4 @@
-//! A client's connection over TLS, as sessions see it: a stream like any other.
+//! A connection over TLS, to a client or to a server, as sessions see it: a stream like any other.
 //!
 //! It owns a buffer only while bytes of a record wait in it. A write says that bytes are written when the socket has taken
 //! all of their record: sessions know of no flush. Where the socket takes a part, the last byte is said not to be written
@@ -13,12 +13,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use rustls::{ProtocolVersion, kernel::KernelConnection, server::ServerConnectionData};
 use tokio::net::TcpStream;
 
 use super::{
-    Acceptor, Session,
+    Acceptor, Connector, PeerName, Session,
     handshake::{Handshake, HandshakeError, Shaken},
+    kernel::Kernel,
     record::{Content, Opener, Refused, Sealer, whole},
 };
 use crate::{
@@ -29,7 +29,12 @@ use crate::{
 /// Records in a row that bring no byte of content: each costs us more than them.
 const IDLE_RECORDS: u32 = 32;
 
+/// Kinds of messages behind a handshake.
+const TICKET: u8 = 4;
 const KEY_UPDATE: u8 = 24;
+
+/// Bytes of such a message. A ticket with a chain of certificates in it has some thousands.
+const LONGEST_MESSAGE: usize = 64 * 1024;
 
 /// See the module.
 pub(crate) struct TlsStream {
@@ -48,13 +53,15 @@ enum State {
 
 /// Behind the handshake.
 struct Channel {
-    keys: KernelConnection<ServerConnectionData>,
+    kernel: Kernel,
     opener: Opener,
     sealer: Sealer,
     /// Records that were read. Those before `taken` are done with.
     inbox: Option<Buffer>,
     /// Where opened content stands in it that nobody has taken yet, and the end of its record.
     content: Option<Opened>,
+    /// Of a message of a server that goes on in its next record. Tickets alone do.
+    partial: Vec<u8>,
     /// Sealed records that the socket has not taken.
     outbox: Option<Buffer>,
     /// The last byte of those is not counted as written.
@@ -82,16 +89,29 @@ impl TlsStream {
         acceptor: &Acceptor,
         buffers: &Rc<BufferPool>,
     ) -> Result<Self, HandshakeError> {
-        let state = State::Shaking(Box::new(Handshake::new(acceptor)?));
-        Ok(Self {
-            socket,
-            buffers: Rc::clone(buffers),
-            state: RefCell::new(state),
-            is_aborted: Cell::new(false),
-        })
+        Ok(Self::begin(socket, Handshake::new(acceptor)?, buffers))
     }
 
-    /// Shakes hands. After an error the client has been told.
+    /// To a server of this name.
+    pub(crate) fn to_server(
+        socket: TcpStream,
+        connector: &Connector,
+        name: &PeerName,
+        buffers: &Rc<BufferPool>,
+    ) -> Result<Self, HandshakeError> {
+        Ok(Self::begin(socket, Handshake::with_server(connector, name)?, buffers))
+    }
+
+    fn begin(socket: TcpStream, handshake: Handshake, buffers: &Rc<BufferPool>) -> Self {
+        Self {
+            socket,
+            buffers: Rc::clone(buffers),
+            state: RefCell::new(State::Shaking(Box::new(handshake))),
+            is_aborted: Cell::new(false),
+        }
+    }
+
+    /// Shakes hands. After an error the other side has been told.
     pub(crate) async fn shake_hands(&self) -> Result<Session, HandshakeError> {
         poll_fn(|context| {
             let State::Shaking(handshake) = &mut *self.state.borrow_mut() else {
@@ -107,13 +127,14 @@ impl TlsStream {
         let State::Shaking(handshake) = self.state.replace(State::Over) else {
             return Err(HandshakeError::Closed);
         };
-        let Shaken { keys, opener, sealer, inbox, session } = handshake.finish()?;
+        let Shaken { kernel, opener, sealer, inbox, session } = handshake.finish()?;
         let channel = Channel {
-            keys,
+            kernel,
             opener,
             sealer,
             inbox,
             content: None,
+            partial: Vec::new(),
             outbox: None,
             owes: false,
             wants_update: false,
@@ -126,7 +147,7 @@ impl TlsStream {
         Ok(session)
     }
 
-    /// The client has sent something, be it not enough for a handshake.
+    /// The other side has sent something, be it not enough for a handshake.
     pub(crate) fn has_begun(&self) -> bool {
         match &*self.state.borrow() {
             State::Shaking(handshake) => handshake.has_begun(),
@@ -204,6 +225,10 @@ impl Channel {
         let Some(inbox) = &mut self.inbox else { return Ok(false) };
         let Some(record) = whole(inbox.filled())? else { return Ok(false) };
         let (content, range) = self.opener.open(&mut inbox.filled_mut()[..record])?;
+        // RFC 8446 §5.1: nothing stands between the parts of a message.
+        if content != Content::Handshake && !self.partial.is_empty() {
+            return Err(Refused::Unexpected);
+        }
         if content == Content::Data && !range.is_empty() {
             self.idle_records = 0;
             self.content = Some(Opened { at: range.start, end: range.end, record });
@@ -213,24 +238,54 @@ impl Channel {
         if self.idle_records > IDLE_RECORDS {
             return Err(Refused::Unexpected);
         }
-        let is_tls13 = self.keys.protocol_version() == ProtocolVersion::TLSv1_3;
         match (content, &inbox.filled()[range]) {
             (Content::Data, _) => {}
             (Content::Alert, &[_, 0]) => self.has_ended = true,
             // user_canceled: an end follows. Warnings of TLS 1.2 want nothing.
             (Content::Alert, &[_, 90] | &[1, _]) => {}
             (Content::Alert, _) => return Err(Refused::Unexpected),
-            (Content::Handshake, &[KEY_UPDATE, 0, 0, 1, answer @ (0 | 1)]) if is_tls13 => {
-                let secrets = self.keys.update_rx_secret().map_err(|_| Refused::Unexpected)?;
-                self.opener =
-                    Opener::new(self.keys.protocol_version(), secrets).ok_or(Refused::Unexpected)?;
-                self.wants_update |= answer == 1;
+            (Content::Handshake, message) if self.kernel.is_tls13() => {
+                self.partial.extend_from_slice(message);
+                self.hear()?;
             }
             // Another handshake on the same connection is not for us.
             (Content::Handshake, _) => return Err(Refused::Unexpected),
         }
         self.consume(record);
         Ok(true)
+    }
+
+    /// Messages behind the handshake (RFC 8446 §4.6), as far as they are whole.
+    fn hear(&mut self) -> Result<(), Refused> {
+        let messages = std::mem::take(&mut self.partial);
+        let mut rest = &*messages;
+        while let Some((&[kind, high, middle, low], behind)) = rest.split_first_chunk() {
+            let length = u32::from_be_bytes([0, high, middle, low]) as usize;
+            if length > LONGEST_MESSAGE {
+                return Err(Refused::Unexpected);
+            }
+            let Some((message, behind)) = behind.split_at_checked(length) else { break };
+            match (kind, message) {
+                // Its keys change with it, so it is the last of its record (§5.1).
+                (KEY_UPDATE, &[answer @ (0 | 1)]) if behind.is_empty() => {
+                    let secrets = self.kernel.update_read().map_err(|_| Refused::Unexpected)?;
+                    let version = self.kernel.version();
+                    self.opener = Opener::new(version, secrets).ok_or(Refused::Unexpected)?;
+                    self.wants_update |= answer == 1;
+                }
+                (TICKET, ticket) => {
+                    self.kernel.keep_ticket(ticket).map_err(|_| Refused::Unexpected)?;
+                }
+                _ => return Err(Refused::Unexpected),
+            }
+            rest = behind;
+        }
+        // Only tickets are long enough to be cut.
+        if rest.first().is_some_and(|kind| *kind != TICKET || matches!(self.kernel, Kernel::OfClient(_))) {
+            return Err(Refused::Unexpected);
+        }
+        self.partial = rest.to_vec();
+        Ok(())
     }
 
     fn consume(&mut self, bytes: usize) {
@@ -240,10 +295,6 @@ impl Channel {
                 self.inbox = None;
             }
         }
-    }
-
-    fn is_tls13(&self) -> bool {
-        self.keys.protocol_version() == ProtocolVersion::TLSv1_3
     }
 
     /// What came is not what may come: the other side is told, if that can be done at once.
@@ -271,7 +322,7 @@ impl Channel {
         if pieces.iter().all(|piece| piece.is_empty()) {
             return Ok(0);
         }
-        if self.wants_update || (self.is_tls13() && self.sealer.is_tired()) {
+        if self.wants_update || (self.kernel.is_tls13() && self.sealer.is_tired()) {
             self.update(buffers).map_err(invalid)?;
         }
         let outbox = self.outbox.get_or_insert_with(|| buffers.take());
@@ -294,8 +345,8 @@ impl Channel {
         let (_, length) =
             self.sealer.seal(Content::Handshake, &[IoSlice::new(&message)], outbox.unfilled())?;
         outbox.advance(length);
-        let secrets = self.keys.update_tx_secret().map_err(|_| Refused::Exhausted)?;
-        self.sealer = Sealer::new(self.keys.negotiated_cipher_suite(), secrets).ok_or(Refused::Exhausted)?;
+        let secrets = self.kernel.update_write().map_err(|_| Refused::Exhausted)?;
+        self.sealer = Sealer::new(self.kernel.suite(), secrets).ok_or(Refused::Exhausted)?;
         self.wants_update = false;
         Ok(())
     }

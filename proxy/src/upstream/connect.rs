@@ -7,24 +7,27 @@ use std::{
     io,
     pin::pin,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::net::TcpStream;
 
 use super::{
-    Lease, Own, Preference, Upstream, balance::Pick, dial, dial::is_local, idle::Link, persist::Persistence,
+    Lease, Own, Preference, ServerStream, Upstream, balance::Pick, dial, dial::is_local, idle::Link,
+    persist::Persistence, stream::Secured,
 };
 use crate::{
     Endpoint,
-    config::{Backend, BackendId, SendProxy},
+    config::{Address, Backend, BackendId, SendProxy},
     error::{Error, Kind, Side},
-    health::passive::Seen,
+    health::{passive::Seen, probe::in_words},
     log::{Phase, Record, ServedBy},
     metrics::{BackendCounters, Event},
     node::{Asker, BackendShared},
     proxy_protocol::introduction::{self, Introduction},
     stream,
+    tls::{Connector, HandshakeError, PeerName, TlsStream},
     trace::Chosen,
     upstream::queue::{Place, Wish},
     wheel::Deadline,
@@ -60,6 +63,8 @@ pub struct Search {
     own: Option<Own>,
     /// Who asks, for servers that want to be told.
     introduction: Option<Box<Introduction>>,
+    /// Whom it asks for, for servers with TLS that are told that.
+    host: Option<Rc<PeerName>>,
     retries: u32,
     redispatches: u32,
     /// The last attempt of all: its server, and why it failed.
@@ -121,6 +126,7 @@ impl Search {
             failed: Vec::new(),
             own: None,
             introduction: None,
+            host: None,
             retries: 0,
             redispatches: 0,
             failure: None,
@@ -163,6 +169,11 @@ impl Search {
     /// Whose request it is, for servers that are told ([`crate::config::Server::send_proxy`]).
     pub(crate) fn introduce(&mut self, client: Introduction) {
         self.introduction = Some(Box::new(client));
+    }
+
+    /// Whom the request asks for, for servers that are told ([`crate::config::Sni::OfHost`]).
+    pub(crate) fn ask_for(&mut self, host: Option<Rc<PeerName>>) {
+        self.host = host;
     }
 
     /// The client that a server was told of, if it is one that is told.
@@ -362,7 +373,8 @@ impl Search {
         let (idle, now) = (self.worker.idle_upstreams(), self.worker.wheel().ticks());
         // Of no more use if the choice fell on another server.
         if let Some(own) = self.own.take().filter(|own| own.server == lease.server) {
-            match idle.take_own(self.backend, &own.place, now) {
+            let name = self.name_at(lease.server).map(Rc::as_ref);
+            match idle.take_own(self.backend, &own.place, name, now) {
                 Some(link) => return Some(link),
                 None => self.count(Event::Stale),
             }
@@ -371,7 +383,8 @@ impl Search {
         if reuse == Reuse::Forbidden || self.config().servers[lease.server].send_proxy.is_some() {
             return None;
         }
-        idle.take(self.backend, lease.server, reuse, now, || self.count(Event::Stale))
+        let wanted = (reuse, self.name_at(lease.server).map(Rc::as_ref));
+        idle.take(self.backend, lease.server, wanted, now, || self.count(Event::Stale))
     }
 
     /// Chooses a server and takes a slot of it, after waiting in line if need be.
@@ -480,19 +493,56 @@ impl Search {
         stream::write_all(stream, &header).await
     }
 
-    async fn attempt(&self, lease: &Lease, deadline: &Deadline) -> Result<TcpStream, Error> {
+    fn connector(&self, server: usize) -> Option<&Arc<Connector>> {
+        self.worker.node().backends[self.backend.0].connectors[server].as_ref()
+    }
+
+    /// The name that a server is told, where that is up to the request.
+    fn name_at(&self, server: usize) -> Option<&Rc<PeerName>> {
+        self.host.as_ref().filter(|_| self.connector(server).is_some_and(|one| one.is_named_by_host()))
+    }
+
+    /// What comes before the first byte of a client: whose it is, and TLS.
+    async fn prepare(
+        &self,
+        socket: TcpStream,
+        server: usize,
+        address: Address,
+        is_shaking: &Cell<bool>,
+    ) -> io::Result<ServerStream> {
+        if let Some(how) = &self.config().servers[server].send_proxy {
+            self.send_header(how, &socket).await?;
+        }
+        let Some(connector) = self.connector(server) else { return Ok(ServerStream::Plain(socket)) };
+        is_shaking.set(true);
+        let buffers = self.worker.record_buffers();
+        let name = self.name_at(server).cloned();
+        let stream = match &name {
+            Some(name) => TlsStream::to_server(socket, connector, name, buffers),
+            None => TlsStream::to_server(socket, connector, &connector.name(address.ip()), buffers),
+        };
+        let words = |error: HandshakeError| io::Error::other(error.of_server());
+        let stream = stream.map_err(words)?;
+        stream.shake_hands().await.map_err(words)?;
+        Ok(ServerStream::Tls(Box::new(Secured { stream, name })))
+    }
+
+    async fn attempt(&self, lease: &Lease, deadline: &Deadline) -> Result<ServerStream, Error> {
         let (source, keepalive) =
             (self.config().source(lease.server), self.config().options.tcp_keepalive.as_ref());
+        let is_shaking = Cell::new(false);
         let connect = pin!(async {
             let address = lease.address();
             let address =
                 address.ok_or_else(|| io::Error::other("the name of the server does not resolve"))?;
             let stream = dial(&address, source, keepalive).await?;
-            if let Some(how) = &self.config().servers[lease.server].send_proxy {
-                // Seldom, and no connection should carry the room for it.
-                Box::pin(self.send_header(how, &stream)).await?;
+            if self.config().servers[lease.server].send_proxy.is_none()
+                && self.connector(lease.server).is_none()
+            {
+                return Ok(ServerStream::Plain(stream));
             }
-            Ok(stream)
+            // Seldom, and no connection should carry the room for it.
+            Box::pin(self.prepare(stream, lease.server, address, &is_shaking)).await
         });
         match deadline.limit(self.config().timeout.connect, connect).await {
             Ok(Ok(stream)) => Ok(stream),
@@ -500,6 +550,11 @@ impl Search {
                 Err(Error::with_source(Side::Upstream, Kind::NoResources, error))
             }
             Ok(Err(error)) => Err(Error::with_source(Side::Upstream, Kind::ConnectFailed, error)),
+            Err(_) if is_shaking.get() => {
+                let within = in_words(self.config().timeout.connect);
+                let what = format!("the TLS handshake was not over within {within} (timeout.connect)");
+                Err(Error::with_source(Side::Upstream, Kind::ConnectTimeout, io::Error::other(what)))
+            }
             Err(_) => Err(Error::new(Side::Upstream, Kind::ConnectTimeout)),
         }
     }

@@ -9,12 +9,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::net::TcpStream;
-
-use super::Reuse;
+use super::{Reuse, ServerStream};
 use crate::{
     config::{Backend, BackendId, Config, PoolOptions, Server},
     stream::Stream,
+    tls::PeerName,
     wheel::TICK,
 };
 
@@ -66,7 +65,7 @@ struct Bounds {
 /// A connection to a server, with its history.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: ServerStream,
     /// The tick in which it was opened.
     opened: u64,
     /// Requests that it has served.
@@ -122,7 +121,7 @@ impl Drop for OwnPlace {
 }
 
 impl Link {
-    pub(crate) fn new(stream: TcpStream, now: u64, moves: u32) -> Self {
+    pub(crate) fn new(stream: ServerStream, now: u64, moves: u32) -> Self {
         Self { stream, opened: now, served: 0, private: false, moves }
     }
 
@@ -216,13 +215,13 @@ impl IdleConnections {
         Self { backends: config.backends.iter().enumerate().map(backend).collect(), count }
     }
 
-    /// Takes the youngest quiet connection to a server that `reuse` allows. Others of no more use met on the way are
-    /// closed, and `stale` is told of each.
+    /// Takes the youngest quiet connection to a server that `reuse` allows, and whose server was told `name`. Others of no more
+    /// use met on the way are closed, and `stale` is told of each.
     pub(crate) fn take(
         &self,
         backend: BackendId,
         server: usize,
-        reuse: Reuse,
+        (reuse, name): (Reuse, Option<&PeerName>),
         now: u64,
         stale: impl Fn(),
     ) -> Option<Link> {
@@ -231,9 +230,11 @@ impl IdleConnections {
         loop {
             let at = match reuse {
                 Reuse::Forbidden => None,
-                Reuse::Allowed => connections.len().checked_sub(1),
+                Reuse::Allowed => connections.iter().rposition(|idle| idle.link.stream.is_named(name)),
                 // Used again before: it has served two.
-                Reuse::Proven => connections.iter().rposition(|idle| idle.link.served > 1),
+                Reuse::Proven => connections
+                    .iter()
+                    .rposition(|idle| idle.link.served > 1 && idle.link.stream.is_named(name)),
             };
             let idle = connections.remove(at?)?;
             self.count.set(self.count.get() - 1);
@@ -327,10 +328,18 @@ impl IdleConnections {
         Some(OwnPlace { server: Rc::clone(server), count: Rc::clone(&self.count), number })
     }
 
-    /// Takes a client's own connection, if it may serve another request.
-    pub(crate) fn take_own(&self, backend: BackendId, place: &OwnPlace, now: u64) -> Option<Link> {
+    /// Takes a client's own connection, if it may serve another request whose server is told `name`.
+    pub(crate) fn take_own(
+        &self,
+        backend: BackendId,
+        place: &OwnPlace,
+        name: Option<&PeerName>,
+        now: u64,
+    ) -> Option<Link> {
         let own = place.vacate()?;
-        (self.backends[backend.0].bounds.allow_own(&own, now) && own.link.is_quiet()).then_some(own.link)
+        let is_usable =
+            self.backends[backend.0].bounds.allow_own(&own, now) && own.link.stream.is_named(name);
+        (is_usable && own.link.is_quiet()).then_some(own.link)
     }
 
     /// Closes what is too old and what the server has closed.
@@ -364,7 +373,7 @@ fn most_own(server: &Server) -> usize {
 }
 
 /// Has the runtime seen bytes or an end? Costs a system call only if it thinks so; may be late by one turn of its loop.
-fn is_seen_readable(stream: &TcpStream) -> bool {
+fn is_seen_readable(stream: &ServerStream) -> bool {
     // Whatever it reads, bytes or the end, the connection is of no more use.
     !matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }

@@ -25,7 +25,7 @@ use crate::{
     node::Node,
     sample,
     tcp::splice::PipePool,
-    tls::{self, TlsStream},
+    tls::{self, PeerNames, TlsStream},
     wheel::{TICK, Wheel},
 };
 
@@ -47,6 +47,8 @@ pub(super) struct Core {
     pub(super) tls_rooms: Rc<Rooms<TlsStream>>,
     pub(super) lane_rooms: Rc<Rooms<Lane>>,
     pub(super) frame_buffers: Rc<BufferPool>,
+    /// Whom requests ask for, for servers that are told.
+    pub(super) peer_names: RefCell<PeerNames>,
     /// For records of TLS.
     pub(super) record_buffers: Rc<BufferPool>,
     pub(super) registry: Rc<Registry>,
@@ -89,6 +91,7 @@ impl Core {
             tls_rooms: Rc::default(),
             lane_rooms: Rc::default(),
             frame_buffers: Rc::new(BufferPool::of(http2::BUFFER_SIZE)),
+            peer_names: RefCell::default(),
             record_buffers: Rc::new(BufferPool::of(tls::LONGEST_RECORD)),
             registry: Rc::default(),
             accept_loops: AcceptLoops::default(),

@@ -47,7 +47,8 @@ impl Worker {
             let (old_id, old_index) = self.node.place(node.backends[id.0].servers[index].number)?;
             let (old, new) = (self.node.backend(old_id), node.backend(id));
             let is_same = old.servers[old_index].is_same_place(&new.servers[index])
-                && old.source(old_index) == new.source(index);
+                && old.source(old_index) == new.source(index)
+                && old.servers[old_index].tls == new.servers[index].tls;
             is_same.then_some((old_id, old_index))
         });
         let budget = |backend: &Backend| {

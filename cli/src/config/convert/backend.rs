@@ -1,11 +1,11 @@
 //! `[backend.NAME]` and the second half of `[listen.NAME]`: servers and how they are checked.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use lb_proxy::{
     config::{
         Backend, BackendId, BackendTimeouts, Check, Elsewhere, Mode, ProxyExtension, ProxyVersion, SendProxy,
-        Server,
+        Server, ServerTls,
     },
     sample::Stage,
 };
@@ -13,7 +13,7 @@ use lb_proxy::{
 use super::{
     answers, balance,
     check::{self, Watching},
-    log, rules,
+    log, rules, server_tls,
 };
 use crate::config::{
     diagnostic::{Report, Span},
@@ -42,6 +42,7 @@ pub(super) fn convert(
     report: &Report<'_>,
 ) -> (Vec<Backend>, Vec<Span>) {
     let mut backends: Vec<Backend> = Vec::new();
+    let known = server_tls::Known::default();
     let mut spans: Vec<Span> = Vec::new();
     for section in file.sections.iter().filter(|section| section.value.kind.is_backend()) {
         let name = &section.name;
@@ -53,7 +54,7 @@ pub(super) fn convert(
             );
             report.error(name.span, message);
         }
-        let mut backend = one(section, BackendId(backends.len()), file, context, report);
+        let mut backend = one(section, BackendId(backends.len()), file, (context, &known), report);
         backend.log = log::backend(&section.value, file);
         // A `[listen.*]` has been told of them as a frontend.
         let quiet = section.value.kind.is_frontend() && backend.mode == Mode::Tcp;
@@ -70,7 +71,7 @@ fn one(
     section: &Named<Section>,
     id: BackendId,
     file: &raw::File,
-    context: rules::Context<'_>,
+    (context, known): (rules::Context<'_>, &server_tls::Known),
     report: &Report<'_>,
 ) -> Backend {
     let (raw, defaults) = (&section.value, &file.defaults);
@@ -79,7 +80,8 @@ fn one(
     let mode = value(&raw.mode, &defaults.mode).unwrap_or_default();
     let Watching { check, agent, observe, cut_when_down } = check::convert(section, defaults, mode, report);
     let balancing = balance::convert(section, defaults, mode, report);
-    let servers = servers(section, file, (mode, check.as_ref()), report);
+    let tls = server_tls::Context { folder: &file.folder, mode, known, report };
+    let servers = servers(section, file, (mode, check.as_ref()), tls, report);
     if let (Kind::Backend, Mode::Tcp, Some(rule)) = (raw.kind, mode, raw.response_rules.first()) {
         report.error(rule.span, rules::NO_RESPONSES);
     }
@@ -142,6 +144,7 @@ fn servers(
     section: &Named<Section>,
     file: &raw::File,
     (mode, check): (Mode, Option<&Check>),
+    tls: server_tls::Context<'_>,
     report: &Report<'_>,
 ) -> Vec<Server> {
     let raw = &section.value.servers;
@@ -171,12 +174,16 @@ fn servers(
         let send_proxy = [&server.send_proxy, &section.value.send_proxy, &file.defaults.send_proxy];
         let send_proxy = send_proxy.into_iter().flatten().next().and_then(|at| at.value.clone());
         check_names(server, &section.value, send_proxy.as_ref(), mode, report);
+        let Secured { tls, check_tls } = secured(server, (section, file), check, tls);
         let place = server.address.as_ref().map(|at| super::place(&file.name, at.span, report));
         servers.push(Server {
             name: server.name.value.clone(),
             address,
             place: place.unwrap_or_default(),
             source: None,
+            tls,
+            check_tls,
+            check_sni: server.check_sni.as_ref().map(|at| at.value.clone()),
             check_proxy: check_proxy(server, send_proxy.as_ref(), check),
             send_proxy,
             check_at: check::elsewhere(server),
@@ -225,11 +232,44 @@ fn check_proxy(
     send: Option<&SendProxy>,
     check: Option<&Check>,
 ) -> Option<ProxyVersion> {
-    let at = check?.at;
-    let is_elsewhere = [server.check_address.is_some(), server.check_port.is_some()].contains(&true)
-        || at != Elsewhere::default();
+    let is_elsewhere = is_checked_elsewhere(server, check?);
     let is_wanted = server.check_send_proxy.as_ref().map_or(send.is_some() && !is_elsewhere, |at| at.value);
     is_wanted.then(|| send.map_or(ProxyVersion::V1, |send| send.version))
+}
+
+fn is_checked_elsewhere(server: &raw::Server, check: &Check) -> bool {
+    server.check_address.is_some() || server.check_port.is_some() || check.at != Elsewhere::default()
+}
+
+/// How TLS is spoken to a server.
+struct Secured {
+    tls: Option<Arc<ServerTls>>,
+    check_tls: Option<Arc<ServerTls>>,
+}
+
+/// What is said of TLS. Checks go the way of the traffic where they go to the same place, as in HAProxy.
+fn secured(
+    server: &raw::Server,
+    (section, file): (&Named<Section>, &raw::File),
+    check: Option<&Check>,
+    context: server_tls::Context<'_>,
+) -> Secured {
+    let convert = |at: &At<Option<raw::ServerTls>>| {
+        at.value.as_ref().and_then(|tls| context.convert(tls, at.span)).map(Arc::new)
+    };
+    let given = [&server.tls, &section.value.tls, &file.defaults.tls].into_iter().flatten().next();
+    let tls = given.and_then(convert);
+    let own_check = check.and(server.check_tls.as_ref());
+    let check_tls = match (check, own_check) {
+        (None, _) => None,
+        (Some(check), None) => tls.clone().filter(|_| !is_checked_elsewhere(server, check)),
+        (Some(_), Some(At { value: Some(own), .. })) if own.is_empty() && tls.is_some() => tls.clone(),
+        (Some(_), Some(own)) => convert(own),
+    };
+    if let Some(at) = server.check_sni.as_ref().filter(|_| check_tls.is_none()) {
+        context.report.warning(at.span, "has no effect: no TLS is spoken in checks of this server");
+    }
+    Secured { tls, check_tls }
 }
 
 fn minconn(server: &raw::Server, report: &Report<'_>) -> Option<u32> {

@@ -13,7 +13,8 @@ use lb_proxy::{
 };
 
 use crate::config::{
-    authorities, certificates,
+    authorities::{self, Found},
+    certificates,
     diagnostic::{Report, Span},
     raw,
     reader::At,
@@ -26,29 +27,7 @@ const SOON: Duration = DAY.saturating_mul(30);
 
 /// What `tls` of a `bind` says.
 pub(super) fn convert(raw: &raw::Tls, mode: Mode, folder: &Path, report: &Report<'_>) -> Option<Tls> {
-    let (low, high) = (&raw.min_version, &raw.max_version);
-    let min_version = low.as_ref().map_or(TlsVersion::Tls12, |at| at.value);
-    let max_version = high.as_ref().map_or(TlsVersion::Tls13, |at| at.value);
-    if let Some(at) = low.as_ref().or(high.as_ref()).filter(|_| min_version > max_version) {
-        let message = format!(
-            "no version is left: min_version is {}, max_version {}",
-            min_version.name(),
-            max_version.name()
-        );
-        report.error(at.span, message);
-        return None;
-    }
-    let names =
-        |list: &Option<At<Vec<&'static str>>>| list.as_ref().map(|at| at.value.clone()).unwrap_or_default();
-    for (key, list, version) in
-        [("ciphers", &raw.ciphers, TlsVersion::Tls12), ("ciphersuites", &raw.ciphersuites, TlsVersion::Tls13)]
-    {
-        if let Some(at) = list.as_ref().filter(|_| !(min_version..=max_version).contains(&version)) {
-            let message =
-                format!("{key} has no effect: it is of TLS {}, which is not spoken here", version.name());
-            report.warning(at.span, message);
-        }
-    }
+    let spoken = spoken(&raw.spoken, report)?;
     if let Some(at) = raw.alpn.as_ref().filter(|_| mode == Mode::Tcp) {
         report.error(at.span, "alpn needs mode = \"http\"; in mode tcp any protocol may be inside");
     }
@@ -79,11 +58,78 @@ pub(super) fn convert(raw: &raw::Tls, mode: Mode, folder: &Path, report: &Report
         strict_sni: raw.strict_sni,
         clients,
         alpn,
+        min_version: spoken.min_version,
+        max_version: spoken.max_version,
+        ciphers: spoken.ciphers,
+        ciphersuites: spoken.ciphersuites,
+    })
+}
+
+/// Versions and ciphers.
+pub(super) struct Spoken {
+    pub(super) min_version: TlsVersion,
+    pub(super) max_version: TlsVersion,
+    pub(super) ciphers: Vec<&'static str>,
+    pub(super) ciphersuites: Vec<&'static str>,
+}
+
+/// `None` if no version is left, which is told.
+pub(super) fn spoken(raw: &raw::Spoken, report: &Report<'_>) -> Option<Spoken> {
+    let (low, high) = (&raw.min_version, &raw.max_version);
+    let min_version = low.as_ref().map_or(TlsVersion::Tls12, |at| at.value);
+    let max_version = high.as_ref().map_or(TlsVersion::Tls13, |at| at.value);
+    if let Some(at) = low.as_ref().or(high.as_ref()).filter(|_| min_version > max_version) {
+        let message = format!(
+            "no version is left: min_version is {}, max_version {}",
+            min_version.name(),
+            max_version.name()
+        );
+        report.error(at.span, message);
+        return None;
+    }
+    let names =
+        |list: &Option<At<Vec<&'static str>>>| list.as_ref().map(|at| at.value.clone()).unwrap_or_default();
+    for (key, list, version) in
+        [("ciphers", &raw.ciphers, TlsVersion::Tls12), ("ciphersuites", &raw.ciphersuites, TlsVersion::Tls13)]
+    {
+        if let Some(at) = list.as_ref().filter(|_| !(min_version..=max_version).contains(&version)) {
+            let message =
+                format!("{key} has no effect: it is of TLS {}, which is not spoken here", version.name());
+            report.warning(at.span, message);
+        }
+    }
+    Some(Spoken {
         min_version,
         max_version,
         ciphers: names(&raw.ciphers),
         ciphersuites: names(&raw.ciphersuites),
     })
+}
+
+/// What is wrong with files of authorities, of which there are `count`, and of lists behind them.
+pub(super) fn tell_of_authorities<T>(
+    all: &[(&str, Span)],
+    count: usize,
+    found: &Found<T>,
+    consequence: &str,
+    report: &Report<'_>,
+) {
+    found.paths.iter().for_each(|path| report.note_file(path));
+    for (at, why) in &found.wrong {
+        if let Some((name, span)) = all.get(*at) {
+            report.error(*span, format!("\"{}\" {why}", name.escape_debug()));
+        }
+    }
+    let now = SystemTime::now();
+    for (at, _) in found.ends.iter().filter(|(_, end)| *end < now) {
+        if let Some((name, span)) = all.get(count + at) {
+            let name = name.escape_debug();
+            let message = format!(
+                "\"{name}\" is out of date: its authority has promised a newer list, and {consequence} until that is here"
+            );
+            report.stale(*span, message);
+        }
+    }
 }
 
 /// The authorities of clients, out of their files.
@@ -94,25 +140,11 @@ fn clients(raw: &raw::TlsClients, folder: &Path, report: &Report<'_>) -> Option<
         return None;
     }
     let authorities = if report.has_certificates() {
-        let found = authorities::read(&ca_files, &crl_files, raw.is_required, folder);
-        found.paths.iter().for_each(|path| report.note_file(path));
-        let all: Vec<_> = raw.ca_files.iter().chain(&raw.crl_files).collect();
-        for (at, why) in found.wrong {
-            if let Some(file) = all.get(at) {
-                report.error(file.span, format!("\"{}\" {why}", file.value.escape_debug()));
-            }
-        }
-        let now = SystemTime::now();
-        for (at, _) in found.ends.iter().filter(|(_, end)| *end < now) {
-            if let Some(file) = raw.crl_files.get(*at) {
-                let name = file.value.escape_debug();
-                let message = format!(
-                    "\"{name}\" is out of date: its authority has promised a newer list, and no client is taken until that is here"
-                );
-                report.stale(file.span, message);
-            }
-        }
-        found.authorities?
+        let found = authorities::of_clients(&ca_files, &crl_files, raw.is_required, folder);
+        let all = raw.ca_files.iter().chain(&raw.crl_files);
+        let all: Vec<_> = all.map(|at| (&*at.value, at.span)).collect();
+        tell_of_authorities(&all, ca_files.len(), &found, "no client is taken", report);
+        found.made?
     } else {
         lb_proxy::tls::Authorities::none(raw.is_required)
     };
@@ -167,20 +199,27 @@ fn read(raw: &raw::Tls, files: &[TlsFiles], folder: &Path, report: &Report<'_>) 
     }
     for (entry, shown) in &found.shown {
         if let Some(entry) = raw.certificates.get(*entry) {
-            tell_of_dates(entry.file.span, &shown.file, shown.certificate.facts(), SystemTime::now(), report);
+            let (at, facts) = ((entry.file.span, "clients"), shown.certificate.facts());
+            tell_of_dates(at, &shown.file, facts, SystemTime::now(), report);
         }
     }
     found.shown
 }
 
 /// One that is over does not keep a node from running: it may have others that are not.
-fn tell_of_dates(span: Span, file: &str, facts: &X509, now: SystemTime, report: &Report<'_>) {
+pub(super) fn tell_of_dates(
+    (span, others): (Span, &str),
+    file: &str,
+    facts: &X509,
+    now: SystemTime,
+    report: &Report<'_>,
+) {
     let name = file.escape_debug();
     let date = |moment: SystemTime| time::OffsetDateTime::from(moment).date();
     match facts.remaining(now) {
         None => {
             let message =
-                format!("\"{name}\" has expired on {}: clients refuse it; renew it", date(facts.not_after));
+                format!("\"{name}\" has expired on {}: {others} refuse it; renew it", date(facts.not_after));
             report.stale(span, message);
         }
         Some(left) if left < SOON => {
@@ -191,7 +230,7 @@ fn tell_of_dates(span: Span, file: &str, facts: &X509, now: SystemTime, report: 
     }
     if facts.not_before > now {
         let message = format!(
-            "\"{name}\" is not valid before {}: clients refuse it until then; is the clock right?",
+            "\"{name}\" is not valid before {}: {others} refuse it until then; is the clock right?",
             date(facts.not_before)
         );
         report.warning(span, message);
@@ -210,7 +249,7 @@ mod tests {
         let facts = X509 { not_before: begin, not_after: end, names: Vec::new() };
         let told = |now: SystemTime| {
             let report = Report::new(text);
-            tell_of_dates(span, "site.pem", &facts, now, &report);
+            tell_of_dates((span, "clients"), "site.pem", &facts, now, &report);
             let told = report.finish("lb.toml");
             (told.headlines().collect::<Vec<_>>().join("\n"), told.errors(), told.stale())
         };

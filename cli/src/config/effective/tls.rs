@@ -1,6 +1,6 @@
 //! `tls` of a `bind`.
 
-use lb_proxy::config::{Tls, TlsFiles};
+use lb_proxy::config::{Tls, TlsFiles, TlsVersion};
 
 use super::{list, quoted};
 
@@ -12,22 +12,11 @@ pub(super) fn write(tls: &Tls) -> String {
         }
         several => format!("certificate = {}", list(several.iter().map(of_list))),
     };
-    let (strict, low, high) = (tls.strict_sni, tls.min_version.name(), tls.max_version.name());
-    let ciphers = |key: &str, names: &[&str]| {
-        if names.is_empty() {
-            String::new()
-        } else {
-            format!(", {key} = {}", list(names.iter().map(|name| quoted(name))))
-        }
-    };
-    let ciphers = ciphers("ciphers", &tls.ciphers) + &ciphers("ciphersuites", &tls.ciphersuites);
+    let strict = tls.strict_sni;
+    let spoken = spoken((tls.min_version, tls.max_version), &tls.ciphers, &tls.ciphersuites);
     let clients = match &tls.clients {
         None => ", verify = \"none\"".to_owned(),
         Some(asked) => {
-            let files = |key: &str, files: &[String]| match files {
-                [] => String::new(),
-                files => format!(", {key} = {}", list(files.iter().map(|file| quoted(file)))),
-            };
             let verify = if asked.is_required { "required" } else { "optional" };
             format!(
                 ", verify = \"{verify}\"{}{}",
@@ -42,12 +31,33 @@ pub(super) fn write(tls: &Tls) -> String {
             format!(", alpn = {}", list(protocols.iter().map(|protocol| quoted(protocol.name()))))
         }
     };
-    format!(
-        "{{ {certificates}, strict_sni = {strict}{clients}{alpn}, min_version = \"{low}\", max_version = \"{high}\"{ciphers} }}"
-    )
+    format!("{{ {certificates}, strict_sni = {strict}{clients}{alpn}, {spoken} }}")
 }
 
-fn of_key(key: &Option<String>) -> String {
+/// Files of authorities and the like, behind other keys.
+pub(super) fn files(key: &str, files: &[String]) -> String {
+    match files {
+        [] => String::new(),
+        files => format!(", {key} = {}", list(files.iter().map(|file| quoted(file)))),
+    }
+}
+
+/// Versions and ciphers.
+pub(super) fn spoken(
+    (low, high): (TlsVersion, TlsVersion),
+    ciphers: &[&str],
+    ciphersuites: &[&str],
+) -> String {
+    let names = |key: &str, names: &[&str]| match names {
+        [] => String::new(),
+        names => format!(", {key} = {}", list(names.iter().map(|name| quoted(name)))),
+    };
+    let (low, high) = (low.name(), high.name());
+    let ciphers = names("ciphers", ciphers) + &names("ciphersuites", ciphersuites);
+    format!("min_version = \"{low}\", max_version = \"{high}\"{ciphers}")
+}
+
+pub(super) fn of_key(key: &Option<String>) -> String {
     key.as_ref().map(|key| format!(", key = {}", quoted(key))).unwrap_or_default()
 }
 

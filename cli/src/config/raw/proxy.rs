@@ -28,9 +28,10 @@ pub(crate) use self::{
     proxy_protocol::EXTENSIONS as PROXY_EXTENSIONS,
     rules::Rule,
     server::{Given, Server},
+    server_tls::{OF_HOST, ServerTls},
     source::{Source, SourceSettings, interface},
     statistics::Statistics,
-    tls::{Tls, TlsCertificate, TlsClients},
+    tls::{Spoken, Tls, TlsCertificate, TlsClients},
     unique_id::UniqueId,
 };
 
@@ -46,6 +47,7 @@ mod persistence;
 mod proxy_protocol;
 pub(crate) mod rules;
 mod server;
+mod server_tls;
 mod source;
 pub(crate) mod statistics;
 mod tls;
@@ -98,6 +100,8 @@ pub(crate) struct Section {
     pub(crate) cookie: Option<At<Cookie>>,
     pub(crate) stick: Option<At<Stick>>,
     pub(crate) source: Option<At<Source>>,
+    /// Of servers; `None` inside is `false`.
+    pub(crate) tls: Option<At<Option<ServerTls>>>,
     /// `None` inside is `false`.
     pub(crate) send_proxy: Option<At<Option<SendProxy>>>,
     pub(crate) backend_options: BackendOptions,
@@ -139,8 +143,9 @@ const FRONTEND_KEYS: [&str; 8] = [
     "monitor_uri",
     "statistics",
 ];
-const BACKEND_KEYS: [&str; 13] = [
+const BACKEND_KEYS: [&str; 14] = [
     "source",
+    "tls",
     "send_proxy",
     "log_health_checks",
     "retries",
@@ -201,6 +206,7 @@ impl Section {
             cookie: None,
             stick: None,
             source: None,
+            tls: None,
             send_proxy: None,
             backend_options: BackendOptions::default(),
             balancing: Balancing::default(),
@@ -266,6 +272,7 @@ impl Section {
             section.cookie = fields.value("cookie").and_then(|value| Cookie::read(&value));
             section.stick = fields.value("stick").and_then(|value| Stick::read(&value));
             section.source = fields.value("source").and_then(|value| Source::read(&value));
+            section.tls = server_tls::read(&fields, "tls");
             section.send_proxy = proxy_protocol::send(&fields);
             section.balancing = Balancing::read(&fields);
             section.retries = fields.integer("retries", 0..=100);

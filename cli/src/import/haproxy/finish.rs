@@ -7,6 +7,7 @@ mod listen;
 mod logs;
 mod made;
 mod otherwise;
+mod server_tls;
 mod servers;
 mod statistics;
 mod stick;

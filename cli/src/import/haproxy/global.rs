@@ -29,6 +29,10 @@ pub(super) struct Global {
     pub(super) unix_bind: (String, Vec<(&'static str, Value)>),
     /// `ssl-default-bind-*`
     pub(super) bind_tls: Tls,
+    /// `ssl-default-server-*`
+    pub(super) server_tls: Tls,
+    /// `ssl-server-verify none`
+    pub(super) trusts_servers: bool,
     /// `crt-base`
     pub(super) certificates: String,
     /// `ca-base`
@@ -128,7 +132,11 @@ pub(super) const ROWS: &[Row<Global>] = &[
     needless("ssl-dh-param-file", "", "there is no DHE"),
     needless("ssl-load-extra-files, ssl-load-extra-del-ext", "", "a key is found beside its certificate in both forms, `site.pem.key` and `site.key`"),
     needless("ssl-mode-async, ssl-engine, ssl-provider, ssl-provider-path, ssl-propquery, ssl-security-level, ssl-skip-self-issued-ca", "", "of OpenSSL, which is not used"),
-    needless("ssl-default-server-*, ssl-server-verify", "", "servers are spoken to in clear text"),
+    row("ssl-default-server-options", "", |global, line| { global.server_tls = proxy::server_tls_options(line).over(&global.server_tls); Ok(()) }, "`tls`", "Of all servers with `ssl`, as if they said it."),
+    row("ssl-default-server-ciphers", "", |global, line| { global.server_tls.ciphers = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphers`", "Of all servers that have none of their own."),
+    row("ssl-default-server-ciphersuites", "", |global, line| { global.server_tls.ciphersuites = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphersuites`", "Of all servers that have none of their own."),
+    row("ssl-server-verify", "", |global, line| { global.trusts_servers = line.get(0) == Some("none"); Ok(()) }, "`tls.verify`", "Of all servers that say nothing themselves."),
+    missing("ssl-default-server-curves, ssl-default-server-sigalgs, ssl-default-server-client-sigalgs", "", "all that are there are offered"),
     needless("httpclient.*", "", "nothing here asks over HTTP"),
     needless("profiling.*", "", "nothing is profiled"),
     missing("lua-*", "", "there is no Lua"),

@@ -24,6 +24,7 @@ mod parameter;
 mod persistence;
 mod rules;
 mod server;
+mod server_tls;
 mod source;
 mod statistics;
 mod timeouts;
@@ -38,7 +39,8 @@ pub(super) use self::{
     options::{Forwarded, Keepalive},
     persistence::{Cookie, StickTable},
     rules::RuleLine,
-    server::{Server, Shared},
+    server::{Server, Shared, tls_options as server_tls_options},
+    server_tls::OF_SYSTEM,
     statistics::Statistics,
     tls::{Certificates, Tls, Version},
 };

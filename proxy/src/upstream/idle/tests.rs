@@ -6,7 +6,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 use super::*;
@@ -44,13 +44,13 @@ async fn listener() -> TcpListener {
     socket.listen(128).unwrap()
 }
 
-fn port(stream: &TcpStream) -> u16 {
-    stream.local_addr().unwrap().port()
+fn port(stream: &impl Stream) -> u16 {
+    stream.socket().unwrap().local_addr().unwrap().port()
 }
 
 /// Opened at `now`, has served one request.
 fn used(stream: TcpStream, now: u64) -> Link {
-    let mut link = Link::new(stream, now, 0);
+    let mut link = Link::new(ServerStream::Plain(stream), now, 0);
     link.serve();
     link
 }
@@ -64,14 +64,19 @@ async fn youngest_quiet_connection_is_reused_first() {
     let (ports, now) = ([port(&young), port(&old)], 10);
     idle.put(BACKEND, 0, 5, used(old, 5));
     idle.put(BACKEND, 0, 7, used(young, 7));
-    assert!(idle.take(BACKEND, 1, Reuse::Allowed, now, || stale.set(stale.get() + 1)).is_none());
+    assert!(idle.take(BACKEND, 1, (Reuse::Allowed, None), now, || stale.set(stale.get() + 1)).is_none());
     for expected in ports {
         assert_eq!(
-            port(&idle.take(BACKEND, 0, Reuse::Allowed, now, || stale.set(stale.get() + 1)).unwrap().stream),
+            port(
+                &idle
+                    .take(BACKEND, 0, (Reuse::Allowed, None), now, || stale.set(stale.get() + 1))
+                    .unwrap()
+                    .stream
+            ),
             expected
         );
     }
-    assert!(idle.take(BACKEND, 0, Reuse::Allowed, now, || stale.set(stale.get() + 1)).is_none());
+    assert!(idle.take(BACKEND, 0, (Reuse::Allowed, None), now, || stale.set(stale.get() + 1)).is_none());
     assert_eq!(stale.get(), 0);
 }
 
@@ -88,7 +93,7 @@ async fn connection_that_ended_or_spoke_or_grew_old_is_not_reused() {
     idle.put(BACKEND, 0, 30, used(ended, 30));
     idle.put(BACKEND, 0, 30, used(spoke, 30));
     // 4 s after the first, 1 s after the others.
-    assert!(idle.take(BACKEND, 0, Reuse::Allowed, 40, || stale.set(stale.get() + 1)).is_none());
+    assert!(idle.take(BACKEND, 0, (Reuse::Allowed, None), 40, || stale.set(stale.get() + 1)).is_none());
     assert_eq!(stale.get(), 3);
     assert_eq!(idle.count.get(), 0);
 }
@@ -107,7 +112,7 @@ async fn oldest_connection_gives_way_when_there_are_too_many() {
     }
     assert_eq!(idle.count.get(), 64);
     let mut left = Vec::new();
-    while let Some(link) = idle.take(BACKEND, 0, Reuse::Allowed, 0, || stale.set(stale.get() + 1)) {
+    while let Some(link) = idle.take(BACKEND, 0, (Reuse::Allowed, None), 0, || stale.set(stale.get() + 1)) {
         left.push(port(&link.stream));
     }
     left.reverse();
@@ -126,7 +131,9 @@ async fn sweep_closes_what_is_too_old() {
     idle.sweep(45);
     assert_eq!(idle.count.get(), 1);
     assert_eq!(
-        port(&idle.take(BACKEND, 0, Reuse::Allowed, 45, || stale.set(stale.get() + 1)).unwrap().stream),
+        port(
+            &idle.take(BACKEND, 0, (Reuse::Allowed, None), 45, || stale.set(stale.get() + 1)).unwrap().stream
+        ),
         expected
     );
 }
@@ -143,14 +150,14 @@ async fn r4_connection_that_is_too_old_or_has_served_enough_is_not_kept() {
     let idle = IdleConnections::new(&config);
     let (stream, _peer) = pair(&listener).await;
     idle.put(BACKEND, 0, 0, used(stream, 0));
-    let mut link = idle.take(BACKEND, 0, Reuse::Allowed, 1, || {}).unwrap();
+    let mut link = idle.take(BACKEND, 0, (Reuse::Allowed, None), 1, || {}).unwrap();
     link.serve();
     idle.put(BACKEND, 0, 2, link);
     assert_eq!(idle.count.get(), 0, "it has served two requests");
     let (stream, _peer) = pair(&listener).await;
     idle.put(BACKEND, 0, 99, used(stream, 0));
     assert_eq!(idle.count.get(), 1);
-    assert!(idle.take(BACKEND, 0, Reuse::Allowed, 100, || {}).is_none(), "it is 10 s old");
+    assert!(idle.take(BACKEND, 0, (Reuse::Allowed, None), 100, || {}).is_none(), "it is 10 s old");
     let (stream, _peer) = pair(&listener).await;
     idle.put(BACKEND, 0, 100, used(stream, 0));
     assert_eq!(idle.count.get(), 0, "it is 10 s old");
@@ -167,10 +174,10 @@ async fn proven_connection_is_one_that_was_used_again() {
     proven.serve();
     idle.put(BACKEND, 0, 0, proven);
     idle.put(BACKEND, 0, 1, used(young, 0));
-    assert!(idle.take(BACKEND, 0, Reuse::Forbidden, 1, || {}).is_none());
-    assert_eq!(port(&idle.take(BACKEND, 0, Reuse::Proven, 1, || {}).unwrap().stream), ports[0]);
-    assert!(idle.take(BACKEND, 0, Reuse::Proven, 1, || {}).is_none());
-    assert_eq!(port(&idle.take(BACKEND, 0, Reuse::Allowed, 1, || {}).unwrap().stream), ports[1]);
+    assert!(idle.take(BACKEND, 0, (Reuse::Forbidden, None), 1, || {}).is_none());
+    assert_eq!(port(&idle.take(BACKEND, 0, (Reuse::Proven, None), 1, || {}).unwrap().stream), ports[0]);
+    assert!(idle.take(BACKEND, 0, (Reuse::Proven, None), 1, || {}).is_none());
+    assert_eq!(port(&idle.take(BACKEND, 0, (Reuse::Allowed, None), 1, || {}).unwrap().stream), ports[1]);
 }
 
 /// Bytes that a server sends unasked right after a response would be taken for the answer to the next request.
@@ -183,7 +190,7 @@ async fn youngest_connection_is_looked_at_even_if_the_runtime_has_seen_nothing()
     peer.writable().await.unwrap();
     idle.put(BACKEND, 0, 5, used(ours, 5));
     peer.try_write(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
-    assert!(idle.take(BACKEND, 0, Reuse::Allowed, 5, || {}).is_none());
+    assert!(idle.take(BACKEND, 0, (Reuse::Allowed, None), 5, || {}).is_none());
 }
 
 #[tokio::test]
@@ -199,7 +206,7 @@ async fn next_generation_keeps_the_connections_of_servers_that_stay_and_closes_t
     let after = before.next(&config(3), |backend, server| (server == 2).then_some((backend, 0)));
     assert_eq!(gone.read(&mut [0]).await.unwrap(), 0);
     assert_eq!((before.count.get(), after.count.get()), (1, 1));
-    assert_eq!(port(&after.take(BACKEND, 2, Reuse::Allowed, 1, || {}).unwrap().stream), expected);
+    assert_eq!(port(&after.take(BACKEND, 2, (Reuse::Allowed, None), 1, || {}).unwrap().stream), expected);
     // An exchange of the generation before ends: its connection to the server that is gone is not kept.
     let (late, _late_peer) = pair(&listener).await;
     before.put(BACKEND, 1, 1, used(late, 0));
@@ -207,7 +214,7 @@ async fn next_generation_keeps_the_connections_of_servers_that_stay_and_closes_t
     let expected = port(&late);
     before.put(BACKEND, 0, 1, used(late, 0));
     assert_eq!(after.count.get(), 1);
-    assert_eq!(port(&after.take(BACKEND, 2, Reuse::Allowed, 1, || {}).unwrap().stream), expected);
+    assert_eq!(port(&after.take(BACKEND, 2, (Reuse::Allowed, None), 1, || {}).unwrap().stream), expected);
 }
 
 /// Of a client, idle from `now` on; for 9 ticks if it is authenticated.
@@ -228,23 +235,23 @@ async fn own_connection_of_a_client_is_bound_as_others_are_unless_it_was_authent
     let idle = IdleConnections::new(&config);
     let (link, _peer) = pair(&listener).await;
     let place = put_own(&idle, 1, used(link, 0)).unwrap();
-    let mut link = idle.take_own(BACKEND, &place, 3).unwrap();
-    assert!(!place.is_taken() && idle.take_own(BACKEND, &place, 3).is_none());
+    let mut link = idle.take_own(BACKEND, &place, None, 3).unwrap();
+    assert!(!place.is_taken() && idle.take_own(BACKEND, &place, None, 3).is_none());
     link.serve();
     assert!(put_own(&idle, 3, link).is_none(), "it has served enough");
     let (old, _peer) = pair(&listener).await;
     assert!(put_own(&idle, 10, used(old, 0)).is_none(), "too old");
     let (link, _peer) = pair(&listener).await;
     let place = put_own(&idle, 1, used(link, 0)).unwrap();
-    assert!(idle.take_own(BACKEND, &place, 4).is_none(), "idle for too long");
+    assert!(idle.take_own(BACKEND, &place, None, 4).is_none(), "idle for too long");
     let (link, _peer) = pair(&listener).await;
     let mut link = used(link, 0);
     link.serve();
     link.make_private();
     let place = put_own(&idle, 20, link).unwrap();
-    let link = idle.take_own(BACKEND, &place, 28).unwrap();
+    let link = idle.take_own(BACKEND, &place, None, 28).unwrap();
     let place = put_own(&idle, 28, link).unwrap();
-    assert!(idle.take_own(BACKEND, &place, 37).is_none(), "its client is away");
+    assert!(idle.take_own(BACKEND, &place, None, 37).is_none(), "its client is away");
     assert_eq!(idle.count.get(), 0);
 }
 
@@ -296,7 +303,7 @@ async fn own_connections_are_no_more_than_are_kept_or_their_server_bears() {
         assert!(is_closed(peers.remove(0)).await);
         assert_eq!(idle.count.get(), most);
         // They stand in nobody else's way, and nobody else gets them.
-        assert!(idle.take(BACKEND, 0, Reuse::Allowed, 0, || {}).is_none());
+        assert!(idle.take(BACKEND, 0, (Reuse::Allowed, None), 0, || {}).is_none());
         drop(places);
         assert_eq!(idle.count.get(), 0);
         assert!(is_closed(peers.remove(1)).await);

@@ -2,9 +2,12 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use lb_proxy::config::{SendProxy, ServerAddress};
+use lb_proxy::{
+    config::{SendProxy, ServerAddress},
+    tls::PeerName,
+};
 
-use super::{Source, check, cookie, proxy_protocol};
+use super::{ServerTls, Source, check, cookie, proxy_protocol, server_tls};
 use crate::config::{
     reader::{At, Fields, Value},
     text,
@@ -16,6 +19,11 @@ pub(crate) struct Server {
     pub(crate) name: At<String>,
     pub(crate) address: Option<At<ServerAddress>>,
     pub(crate) source: Option<At<Source>>,
+    /// `None` inside is `false`.
+    pub(crate) tls: Option<At<Option<ServerTls>>>,
+    /// `None` inside is `false`.
+    pub(crate) check_tls: Option<At<Option<ServerTls>>>,
+    pub(crate) check_sni: Option<At<PeerName>>,
     /// `None` inside is `false`.
     pub(crate) send_proxy: Option<At<Option<SendProxy>>>,
     pub(crate) check_send_proxy: Option<At<bool>>,
@@ -73,6 +81,9 @@ impl Server {
             name,
             address,
             source: None,
+            tls: None,
+            check_tls: None,
+            check_sni: None,
             send_proxy: None,
             check_send_proxy: None,
             check_address: None,
@@ -107,6 +118,9 @@ impl Server {
             value.parsed("an address and a port, as in \"192.0.2.21:80\"", text::server_address)
         });
         server.source = fields.value("source").and_then(|value| Source::read(&value));
+        server.tls = server_tls::read(&fields, "tls");
+        server.check_tls = server_tls::read(&fields, "check_tls");
+        server.check_sni = server_tls::check_sni(&fields);
         server.send_proxy = proxy_protocol::send(&fields);
         server.check_send_proxy = fields.boolean("check_send_proxy");
         server.check_address = check::address(&fields, "check_address");
@@ -126,6 +140,7 @@ impl Server {
         server.cookie = cookie.and_then(|value| cookie::value(&value));
         fields.finish(|key| match key {
             "check" | "agent_check" | "observe" => Some("it belongs to the whole backend".into()),
+            "ssl" => Some("write tls = true".into()),
             "port" => Some("for checks on another port write check_port = 8080".into()),
             "inter" => Some("write check_interval = \"5s\"".into()),
             "rise" => Some("write check_rise = 2".into()),

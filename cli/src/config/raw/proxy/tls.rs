@@ -14,6 +14,12 @@ pub(crate) struct Tls {
     pub(crate) strict_sni: bool,
     pub(crate) clients: Option<TlsClients>,
     pub(crate) alpn: Option<At<Vec<Alpn>>>,
+    pub(crate) spoken: Spoken,
+}
+
+/// Versions and ciphers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Spoken {
     pub(crate) min_version: Option<At<TlsVersion>>,
     pub(crate) max_version: Option<At<TlsVersion>>,
     pub(crate) ciphers: Option<At<Vec<&'static str>>>,
@@ -52,15 +58,11 @@ impl Tls {
                 strict_sni: false,
                 clients: None,
                 alpn: None,
-                min_version: None,
-                max_version: None,
-                ciphers: None,
-                ciphersuites: None,
+                spoken: Spoken::default(),
             });
         }
         let fields = value.fields("`tls`".into(), EXPECTED)?;
         fields.require("certificate", "certificate = \"site.pem\"");
-        let versions = TlsVersion::ALL.map(|version| (version.name(), version));
         let mut certificates: Vec<TlsCertificate> = fields
             .value("certificate")
             .and_then(|value| TlsCertificate::read_all(&value))
@@ -80,29 +82,47 @@ impl Tls {
             strict_sni: fields.boolean("strict_sni").is_some_and(|strict| strict.value),
             clients: TlsClients::read(&fields),
             alpn: names(&fields, "alpn", &Alpn::ALL.map(|protocol| (protocol.name(), protocol))),
-            min_version: fields.choice("min_version", &versions),
-            max_version: fields.choice("max_version", &versions),
-            ciphers: names(&fields, "ciphers", &CIPHERS.map(|name| (name, name))),
-            ciphersuites: names(&fields, "ciphersuites", &CIPHERSUITES.map(|name| (name, name))),
+            spoken: Spoken::read(&fields),
         };
         fields.finish(|_| None);
         Some(tls)
     }
 }
 
+impl Spoken {
+    pub(super) fn is_empty(&self) -> bool {
+        self.min_version.is_none()
+            && self.max_version.is_none()
+            && self.ciphers.is_none()
+            && self.ciphersuites.is_none()
+    }
+
+    pub(super) fn read(fields: &Fields<'_>) -> Self {
+        let versions = TlsVersion::ALL.map(|version| (version.name(), version));
+        Self {
+            min_version: fields.choice("min_version", &versions),
+            max_version: fields.choice("max_version", &versions),
+            ciphers: names(fields, "ciphers", &CIPHERS.map(|name| (name, name))),
+            ciphersuites: names(fields, "ciphersuites", &CIPHERSUITES.map(|name| (name, name))),
+        }
+    }
+}
+
+/// Files of authorities, or of what they have revoked.
+pub(super) fn files_in(fields: &Fields<'_>, key: &'static str) -> Vec<At<String>> {
+    let Some(value) = fields.value(key) else { return Vec::new() };
+    if value.is_empty_list() {
+        value.mismatch(AUTHORITIES);
+    }
+    value.one_or_list().iter().filter_map(|value| value.string(AUTHORITIES)).collect()
+}
+
 impl TlsClients {
     /// `None` where nobody is asked.
     fn read(fields: &Fields<'_>) -> Option<Self> {
-        let files = |key: &'static str| {
-            let Some(value) = fields.value(key) else { return Vec::new() };
-            if value.is_empty_list() {
-                value.mismatch(AUTHORITIES);
-            }
-            value.one_or_list().iter().filter_map(|value| value.string(AUTHORITIES)).collect::<Vec<_>>()
-        };
         let choices = [("none", None), ("optional", Some(false)), ("required", Some(true))];
         let verify = fields.choice("verify", &choices);
-        let (ca_files, crl_files) = (files("ca_file"), files("crl_file"));
+        let (ca_files, crl_files) = (files_in(fields, "ca_file"), files_in(fields, "crl_file"));
         let ca = fields.value("ca_file");
         match (verify, ca) {
             (Some(At { value: Some(_), span }), None) => {

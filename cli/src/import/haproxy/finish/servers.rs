@@ -68,7 +68,16 @@ pub(super) fn lines(
             let lines = format!("server.{} = {}", key(&name), Value::Table(entries.to_vec()));
             world.takes_source(&lines, place)
         };
+        let of_tls = match super::server_tls::keys(server, is_http, world) {
+            Ok(keys) => keys,
+            Err(fault) => {
+                world.notes.lost(fault.span.unwrap_or(server.span), fault.why);
+                lost.push(server.span);
+                continue;
+            }
+        };
         let mut entries = entries(server, &address, is_http, &mut cookies, world, lost);
+        entries.splice(1..1, of_tls);
         let mut refuse = |why: String| {
             world.notes.lost(server.span, format!("the server `{}`: {why}", shown(&server.name.text)));
             lost.push(server.span);

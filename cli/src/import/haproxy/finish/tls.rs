@@ -63,7 +63,7 @@ pub(super) fn value(own: &Tls, is_http: bool, world: &World<'_>) -> Result<Value
         ));
     }
     clients(&tls, world, &mut keys)?;
-    spoken(&tls, world, &mut keys)?;
+    spoken(&tls, "listener", world, &mut keys)?;
     let value = if keys.is_empty() {
         certificates
     } else {
@@ -88,13 +88,8 @@ fn clients(tls: &Tls, world: &World<'_>, keys: &mut Vec<(String, Value)>) -> Res
     let ca_files: Vec<_> = tls.ca_files.iter().map(based).collect();
     let crl_files: Vec<_> = tls.crl_file.iter().map(based).collect();
     let words: Vec<_> = tls.ca_files.iter().chain(&tls.crl_file).collect();
-    for (at, why) in authorities::read(&ca_files, &crl_files, is_required, world.maps.folder()).wrong {
-        let message = format!(
-            "\"{}\" {why}; `lbctl check` refuses our file until that is mended",
-            shown(&words[at].text)
-        );
-        world.notes.advise(words[at].span, message);
-    }
+    let found = authorities::of_clients(&ca_files, &crl_files, is_required, world.maps.folder());
+    tell_of_authorities(found.wrong, &words, world);
     let ours = |files: Vec<String>| {
         Value::one_or_list(files.iter().map(|file| Value::Text(world.maps.ours(file))).collect())
     };
@@ -106,11 +101,27 @@ fn clients(tls: &Tls, world: &World<'_>, keys: &mut Vec<(String, Value)>) -> Res
     Ok(())
 }
 
-/// Versions and ciphers.
-fn spoken(tls: &Tls, world: &World<'_>, keys: &mut Vec<(String, Value)>) -> Result<(), Fault> {
+/// What is wrong with files of authorities, by the words that name them.
+pub(super) fn tell_of_authorities(wrong: Vec<(usize, String)>, words: &[&Word], world: &World<'_>) {
+    for (at, why) in wrong {
+        let message = format!(
+            "\"{}\" {why}; `lbctl check` refuses our file until that is mended",
+            shown(&words[at].text)
+        );
+        world.notes.advise(words[at].span, message);
+    }
+}
+
+/// Versions and ciphers of a `whose`: a listener or a server.
+pub(super) fn spoken(
+    tls: &Tls,
+    whose: &str,
+    world: &World<'_>,
+    keys: &mut Vec<(String, Value)>,
+) -> Result<(), Fault> {
     let versions = tls.versions();
     if let (Some((_, span)), true) = (tls.lowest, versions.iter().any(|version| *version < Version::Tls12)) {
-        let why = "versions before TLS 1.2 are not there: clients that know no later one are refused here";
+        let why = "versions before TLS 1.2 are not there: who knows no later one is not spoken to here";
         world.notes.differ(span, why);
     }
     let (mut v12, mut v13) = (versions.contains(&Version::Tls12), versions.contains(&Version::Tls13));
@@ -121,7 +132,7 @@ fn spoken(tls: &Tls, world: &World<'_>, keys: &mut Vec<(String, Value)>) -> Resu
         if v12 {
             ordered.push(("ciphers", left));
         } else {
-            let why = "none of these ciphers is there: TLS 1.2 is not spoken by this listener";
+            let why = format!("none of these ciphers is there: TLS 1.2 is not spoken by this {whose}");
             world.notes.differ(list.span, why);
         }
     }
@@ -135,7 +146,7 @@ fn spoken(tls: &Tls, world: &World<'_>, keys: &mut Vec<(String, Value)>) -> Resu
         if v13 {
             ordered.push(("ciphersuites", left));
         } else {
-            let why = "none of these ciphers is there: TLS 1.3 is not spoken by this listener";
+            let why = format!("none of these ciphers is there: TLS 1.3 is not spoken by this {whose}");
             world.notes.differ(list.span, why);
         }
     }
@@ -144,7 +155,8 @@ fn spoken(tls: &Tls, world: &World<'_>, keys: &mut Vec<(String, Value)>) -> Resu
         (true, false) => keys.push(("max_version".to_owned(), Value::text("1.2"))),
         (false, true) => keys.push(("min_version".to_owned(), Value::text("1.3"))),
         (false, false) => {
-            return Err("no version of TLS is left that is spoken here: the listener is left out".into());
+            let why = format!("no version of TLS is left that is spoken here: the {whose} is left out");
+            return Err(why.into());
         }
     }
     for (key, names) in ordered {

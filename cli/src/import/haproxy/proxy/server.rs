@@ -5,7 +5,9 @@ use std::net::Ipv6Addr;
 use super::{
     Proxy, bind,
     parameter::{self, Parameter, with},
+    server_tls::{self, ServerTls},
     source::{NO_CLIENT, Source},
+    tls::{self, Tls},
 };
 use crate::{
     config::{diagnostic::Span, text::write_duration},
@@ -33,6 +35,7 @@ pub(in crate::import::haproxy) struct Server {
     pub(in crate::import::haproxy) own: Vec<(&'static str, Value)>,
     pub(in crate::import::haproxy) cookie: Option<Word>,
     pub(in crate::import::haproxy) source: Option<Source>,
+    pub(in crate::import::haproxy) tls: ServerTls,
     /// The version of the PROXY header that it gets.
     pub(in crate::import::haproxy) send_proxy: Option<&'static str>,
     pub(in crate::import::haproxy) proxy_extensions: Vec<&'static str>,
@@ -59,7 +62,6 @@ pub(in crate::import::haproxy) struct Shared {
 /// Servers that one template may stand for.
 const MOST: u32 = 256;
 
-const OF_TLS: &str = "TLS is not spoken to servers in this version, and what is meant for TLS is not said in clear text: the server is left out";
 const OF_SOCKS: &str =
     "servers are connected to directly, and this one is behind another proxy: it is left out";
 const OF_PROXY_SSL: &str =
@@ -137,10 +139,29 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(1, missing("tcp-ut", "", "write `tcp_keepalive` for servers that vanished")),
     with(0, needless("tfo, no-tfo", "", "TCP Fast Open is not used")),
     with(1, missing("shard", "", "only of peers")),
-    with(0, row("ssl", "", |server, line| unfit(server, line, OF_TLS), "", OF_TLS)),
-    with(0, missing("check-ssl", "", "TLS is not spoken to servers in this version: the server is checked in clear text, and may be taken for down")),
-    with(0, needless("no-ssl, no-check-ssl, no-ssl-reuse, no-verifyhost, ssl-reuse, tls-tickets, no-tls-tickets, allow-0rtt, no-sslv3, no-tlsv10, no-tlsv11, no-tlsv12, no-tlsv13, force-sslv3, force-tlsv10, force-tlsv11, force-tlsv12, force-tlsv13", "", "TLS is not spoken to servers in this version")),
-    with(1, needless("alpn, npn, ca-file, crt, crl-file, check-alpn, check-sni, ciphers, ciphersuites, client-sigalgs, sigalgs, curves, sni, ssl-min-ver, ssl-max-ver, verify, verifyhost", "", "TLS is not spoken to servers in this version")),
+    with(0, row("ssl", "", |server, line| { server.tls.ssl = Some(line.span); Ok(()) }, "`tls`", "")),
+    with(0, row("no-ssl", "", |server, _| { server.tls.ssl = None; Ok(()) }, "", "")),
+    with(0, row("check-ssl", "", |server, _| { server.tls.check_ssl = true; Ok(()) }, "`check_tls`", "")),
+    with(0, row("no-check-ssl", "", |server, _| { server.tls.check_ssl = false; Ok(()) }, "", "Checks go the way of the traffic where they go to the same place.")),
+    with(1, row("verify", "", server_tls::verify, "`tls.verify`", "With `required` the name is that of `sni`, else of `verifyhost`; without both it is not looked at: `\"chain\"`.")),
+    with(1, row("ca-file", "", |server, line| { server.tls.ca_file = Some(line.only()?.clone()); Ok(()) }, "`tls.ca_file`", "`@system-ca` is what there is without it.")),
+    with(1, row("crl-file", "", |server, line| { server.tls.crl_file = Some(line.only()?.clone()); Ok(()) }, "`tls.crl_file`", "")),
+    with(1, row("crt", "", |server, line| { server.tls.certificate = Some(line.only()?.clone()); Ok(()) }, "`tls.certificate`", "")),
+    with(1, row("sni", "", server_tls::sni, "`tls.sni`", "`str(NAME)` and `req.hdr(host)`.")),
+    with(1, row("verifyhost", "", |server, line| { server.tls.verify_host = Some(line.only()?.clone()); Ok(()) }, "`tls.verify_name`", "Without `sni`, as in HAProxy.")),
+    with(0, row("no-verifyhost", "", |server, _| { server.tls.verify_host = None; Ok(()) }, "", "")),
+    with(1, row("check-sni", "", |server, line| { server.tls.check_sni = Some(line.only()?.clone()); Ok(()) }, "`check_sni`", "")),
+    with(1, row("alpn", "", |server, line| { server.tls.alpn = Some(line.only()?.clone()); Ok(()) }, "`tls.alpn`", "In mode http `http/1.1` alone.")),
+    with(1, row("ciphers", "", |server, line| { server.tls.spoken.ciphers = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphers`", "")),
+    with(1, row("ciphersuites", "", |server, line| { server.tls.spoken.ciphersuites = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphersuites`", "")),
+    with(1, row("ssl-min-ver", "", |server, line| tls::lowest(&mut server.tls.spoken, line), "`tls.min_version`", "")),
+    with(1, row("ssl-max-ver", "", |server, line| tls::highest(&mut server.tls.spoken, line), "`tls.max_version`", "")),
+    with(0, row("no-sslv3, no-tlsv10, no-tlsv11, no-tlsv12, no-tlsv13, force-sslv3, force-tlsv10, force-tlsv11, force-tlsv12, force-tlsv13", "", |server, line| tls::switch(&mut server.tls.spoken, line), "`tls.min_version`, `tls.max_version`", "Versions before TLS 1.2 are not there.")),
+    with(0, needless("ssl-reuse, no-ssl-reuse, tls-tickets, no-tls-tickets", "", "a session goes on where the server lets it")),
+    with(0, needless("allow-0rtt", "", "nothing is sent before a handshake is over")),
+    with(1, needless("npn", "", "it is no part of TLS any more")),
+    with(1, needless("check-alpn", "", "checks offer what the traffic does")),
+    with(1, missing("sigalgs, client-sigalgs, curves", "", "all that are there are offered")),
 ];
 
 /// `server NAME ADDRESS [PARAMETERS]`
@@ -162,6 +183,20 @@ pub(super) fn default(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
     }
     proxy.default_server.extend_from_slice(directive.arguments);
     Ok(())
+}
+
+/// `ssl-default-server-options`: what servers say of TLS that say nothing themselves.
+pub(in crate::import::haproxy) fn tls_options(directive: &Directive<'_>) -> Tls {
+    let mut probe =
+        empty(Word { text: String::new(), span: directive.span }, String::new(), None, directive.span);
+    parameter::apply(
+        "ssl-default-server-options",
+        PARAMETERS,
+        directive.arguments,
+        &mut probe,
+        directive.notes,
+    );
+    probe.tls.spoken
 }
 
 /// `server-template PREFIX COUNT|LOW-HIGH ADDRESS [PARAMETERS]`
@@ -219,11 +254,6 @@ fn add(
     // Those of `default-server` have been told of already.
     let quiet = crate::import::notes::Notes::new("", false);
     parameter::apply("server", PARAMETERS, &proxy.default_server, &mut server, &quiet);
-    // One sentence is enough where the whole line falls to it.
-    let parameters = match parameters.iter().position(|word| word.text == "ssl") {
-        Some(at) => &parameters[at..=at],
-        None => parameters,
-    };
     if !parameter::apply("server", PARAMETERS, parameters, &mut server, directive.notes) {
         proxy.lost.push(directive.span);
     }
@@ -241,6 +271,7 @@ fn empty(name: Word, host: String, port: Option<u16>, span: Span) -> Server {
         own: Vec::new(),
         cookie: None,
         source: None,
+        tls: ServerTls::default(),
         send_proxy: None,
         proxy_extensions: Vec::new(),
         shared: Vec::new(),

@@ -84,14 +84,14 @@ impl Tls {
 }
 
 /// `ssl-min-ver TLSv1.2`
-pub(super) fn lowest(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
-    bind.tls.lowest = Some((version(directive)?, directive.span));
+pub(super) fn lowest(tls: &mut Tls, directive: &Directive<'_>) -> Done {
+    tls.lowest = Some((version(directive)?, directive.span));
     Ok(())
 }
 
 /// `ssl-max-ver TLSv1.2`
-pub(super) fn highest(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
-    bind.tls.highest = Some((version(directive)?, directive.span));
+pub(super) fn highest(tls: &mut Tls, directive: &Directive<'_>) -> Done {
+    tls.highest = Some((version(directive)?, directive.span));
     Ok(())
 }
 
@@ -110,7 +110,7 @@ fn version(directive: &Directive<'_>) -> Result<Version, Fault> {
 }
 
 /// `no-tlsv12`, `force-tlsv12`
-pub(super) fn switch(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
+pub(super) fn switch(tls: &mut Tls, directive: &Directive<'_>) -> Done {
     let version = match directive.keyword.rsplit('-').next() {
         Some("sslv3") => Version::Ssl30,
         Some("tlsv10") => Version::Tls10,
@@ -119,10 +119,10 @@ pub(super) fn switch(bind: &mut Parameters, directive: &Directive<'_>) -> Done {
         _ => Version::Tls13,
     };
     if directive.keyword.starts_with("no-") {
-        bind.tls.without.push(version);
+        tls.without.push(version);
     } else {
         let only = Some((version, directive.span));
-        (bind.tls.lowest, bind.tls.highest) = (only, only);
+        (tls.lowest, tls.highest) = (only, only);
     }
     Ok(())
 }

@@ -1,0 +1,101 @@
+//! What a server with TLS needs for each of its handshakes, made once per configuration.
+
+use std::{net::IpAddr, sync::Arc};
+
+use rustls::{
+    ClientConfig,
+    client::{ClientSessionMemoryCache, ClientSessionStore, Resumption},
+};
+
+use super::{
+    PeerName,
+    acceptor::{versions, with_ciphers},
+    servers::Judge,
+};
+use crate::config::{ServerTls, Sni};
+
+/// Names of a server under which sessions are kept, each with at most eight tickets; the oldest goes first.
+const SESSIONS: usize = 64 * 8;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    tls: Arc<ServerTls>,
+    /// Of the server's address.
+    host: Option<Box<str>>,
+    config: Arc<ClientConfig>,
+    /// For checks: what a server shows is looked at each time.
+    check: Arc<ClientConfig>,
+    /// The name that is told to the server where no request says another; `None` if there is none.
+    name: Option<PeerName>,
+}
+
+impl Connector {
+    /// For a server at `host`, if it has a name.
+    pub(crate) fn new(tls: &Arc<ServerTls>, host: Option<&str>) -> Self {
+        let judge = |is_check: bool| Judge {
+            passes_addresses: is_check && matches!(tls.sni, Sni::OfHost),
+            verify: tls.verify,
+            trusted: tls.trusted.clone(),
+            name: tls.verify_name.clone().or_else(|| match tls.sni {
+                // Whatever its clients ask for, or nothing is told: the server is meant.
+                Sni::Nothing => host.and_then(PeerName::new),
+                Sni::OfServer | Sni::OfHost | Sni::Name(_) => None,
+            }),
+        };
+        let builder = ClientConfig::builder_with_provider(with_ciphers(&tls.ciphers, &tls.ciphersuites))
+            .with_protocol_versions(&versions(tls.min_version, tls.max_version))
+            .expect("whoever makes a configuration has checked that the smallest version is not beyond the largest")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(judge(false)));
+        let mut config = match &tls.certificate {
+            Some(certificate) => builder.with_client_cert_resolver(Arc::new(
+                rustls::sign::SingleCertAndKey::from(Arc::clone(certificate.key())),
+            )),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = tls.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.enable_secret_extraction = true;
+        config.resumption = Resumption::disabled();
+        let mut check = config.clone();
+        check.dangerous().set_certificate_verifier(Arc::new(judge(true)));
+        let sessions: Arc<dyn ClientSessionStore> = Arc::new(ClientSessionMemoryCache::new(SESSIONS));
+        config.resumption = Resumption::store(sessions);
+        let name = match &tls.sni {
+            Sni::Name(name) => Some(name.clone()),
+            Sni::OfServer | Sni::OfHost => host.and_then(PeerName::new),
+            Sni::Nothing => None,
+        };
+        Self {
+            tls: Arc::clone(tls),
+            host: host.map(Into::into),
+            config: Arc::new(config),
+            check: Arc::new(check),
+            name,
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
+    /// For a check.
+    pub(crate) fn for_check(&self) -> &Arc<ClientConfig> {
+        &self.check
+    }
+
+    /// Is it one of these settings? Then it goes on, with its sessions.
+    pub(crate) fn is_of(&self, tls: &ServerTls, host: Option<&str>) -> bool {
+        *self.tls == *tls && self.host.as_deref() == host
+    }
+
+    /// Does each request say what the server is told?
+    pub(crate) fn is_named_by_host(&self) -> bool {
+        matches!(self.tls.sni, Sni::OfHost)
+    }
+
+    /// The name where it is not the request that says it. A server that is told none is called by its address.
+    pub(crate) fn name(&self, address: Option<IpAddr>) -> PeerName {
+        self.name.clone().unwrap_or_else(|| PeerName::of_address(address))
+    }
+}
