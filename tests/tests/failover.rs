@@ -193,7 +193,7 @@ fn lost_servers_move_the_address_in_order() {
 
 fn speaker_of(scene: &Scene, node: &str) -> Option<i32> {
     let daemon = scene.status().unwrap().node(node).unwrap().pid.unwrap();
-    let found = scene.exec(node, ["pgrep", "-P", &daemon.to_string()]).unwrap().stdout;
+    let found = scene.exec(node, ["pgrep", "-x", "-P", &daemon.to_string(), "lbctl-speaker"]).unwrap().stdout;
     found.trim().parse().ok()
 }
 

@@ -162,7 +162,7 @@ fn addresses_come_and_go_while_the_first_one_stays() {
 
         // Another speaker begins with what was reloaded. A busy machine starts one within one and a half intervals.
         let daemon = scene.status().unwrap().node(&holder).unwrap().pid.unwrap();
-        scene.shell(&holder, &format!("kill -9 $(pgrep -P {daemon})"));
+        scene.shell(&holder, &format!("kill -9 $(pgrep -x -P {daemon} lbctl-speaker)"));
         wait::until("another speaker", Duration::from_secs(30), || {
             (scene.log(&holder, "lbctl").ok()?.matches("the speaker runs").count() == 2).then_some(())
         });

@@ -128,7 +128,7 @@ impl Session {
     ) -> Result<(), Gone> {
         let mut turns = 0;
         loop {
-            self.look_for_end(connection, context);
+            self.look_for_end(connection);
             match flush(&self.shared, connection, context) {
                 Poll::Ready(Ok(())) => self.end_if_over(connection, context)?,
                 Poll::Ready(Err(_)) => return Err(Gone),
@@ -156,7 +156,7 @@ impl Session {
     }
 
     /// Does the node want it to end?
-    fn look_for_end<S: Stream>(&self, connection: &Connection<S>, _: &Context<'_>) {
+    fn look_for_end<S: Stream>(&self, connection: &Connection<S>) {
         let mut machine = self.shared.machine.borrow_mut();
         if connection.is_draining() && !machine.is_ending() {
             machine.announce_end();
