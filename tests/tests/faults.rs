@@ -125,7 +125,10 @@ fn node_without_descriptors_whose_speaker_dies_says_so_to_the_other_and_comes_ba
         let heir = other(&holder);
         scene.wait_until_other_is_ready(&holder);
         let daemon = scene.status().unwrap().node(&holder).unwrap().pid.unwrap();
-        scene.shell(&holder, &format!("prlimit --pid {daemon} --nofile=3: && kill -9 $(pgrep -x -P {daemon} lbctl-speaker)"));
+        scene.shell(
+            &holder,
+            &format!("prlimit --pid {daemon} --nofile=3: && kill -9 $(pgrep -x -P {daemon} lbctl-speaker)"),
+        );
         scene.wait_until_held_by(heir, LONG).unwrap();
         wait::until("the other node is told", LONG, || {
             let problems = scene.status_of(heir)["problems"].to_string();
