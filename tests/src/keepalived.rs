@@ -53,12 +53,18 @@ pub fn start(scene: &Scene, speaks: Speaks) -> Spawned<'_> {
         instances.push_str(&instance("web6", "2001:db8:f::", &addresses));
         instances.push_str("vrrp_sync_group both {\n  group {\n    web\n    web6\n  }\n}\n");
     }
-    let file = scene.write(
-        "keepalived.conf",
-        &format!(
-            "global_defs {{\n  router_id lab\n  vrrp_version {version}\n  vrrp_garp_master_delay 1\n}}\n{instances}"
-        ),
-    );
+    let global = format!("  router_id lab\n  vrrp_version {version}\n  vrrp_garp_master_delay 1\n");
+    run(scene, "lb2", &format!("global_defs {{\n{global}}}\n{instances}"))
+}
+
+/// Starts keepalived on a node with a file of its own.
+///
+/// # Panics
+/// It does not start.
+#[track_caller]
+pub fn run<'scene>(scene: &'scene Scene, node: &str, text: &str) -> Spawned<'scene> {
+    let file = scene.write(&format!("keepalived-{node}.conf"), text);
+    let [pid, vrrp] = ["keepalived", "vrrp"].map(|name| format!("/run/{name}-{node}.pid"));
     let keepalived = program::find("keepalived");
     let words = [
         "--dont-fork",
@@ -66,12 +72,12 @@ pub fn start(scene: &Scene, speaks: Speaks) -> Spawned<'_> {
         "--log-detail",
         "--vrrp",
         "--pid",
-        "/run/keepalived.pid",
+        &pid,
         "--vrrp_pid",
-        "/run/vrrp.pid",
+        &vrrp,
         "--use-file",
         &file,
     ];
     let command = [keepalived.as_os_str()].into_iter().chain(words.iter().map(AsRef::as_ref));
-    scene.spawn("lb2", "keepalived", command).unwrap_or_else(|error| panic!("{error:#}"))
+    scene.spawn(node, "keepalived", command).unwrap_or_else(|error| panic!("{error:#}"))
 }

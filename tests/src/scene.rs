@@ -78,9 +78,24 @@ impl Scene {
     /// # Panics
     /// As `test` does.
     pub fn unless_starved_anew<T>(make: impl Fn() -> (T, Options), test: impl Fn(&Self, &T)) {
-        for attempt in 1..=ATTEMPTS {
+        let ready = || {
             let (made, options) = make();
-            let scene = Self::ready(&options);
+            (made, Self::ready(&options))
+        };
+        Self::attempt(ready, test);
+    }
+
+    /// The same in a lab where nobody is ready yet.
+    ///
+    /// # Panics
+    /// As `test` does.
+    pub fn unless_starved_from_the_start(options: &Options, test: impl Fn(&Self)) {
+        Self::attempt(|| ((), Self::new(options)), |scene, ()| test(scene));
+    }
+
+    fn attempt<T>(make: impl Fn() -> (T, Self), test: impl Fn(&Self, &T)) {
+        for attempt in 1..=ATTEMPTS {
+            let (made, scene) = make();
             let Err(failure) = panic::catch_unwind(AssertUnwindSafe(|| test(&scene, &made))) else { return };
             let signs = scene.signs_of_starvation();
             if signs.is_empty() || attempt == ATTEMPTS {

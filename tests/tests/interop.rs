@@ -16,6 +16,9 @@ use lb_vrrp::Moment;
 use lbctl::lab::{How, Options, VIP_IPV6};
 use nix::sys::signal::Signal;
 
+#[path = "interop/imported.rs"]
+mod imported;
+
 /// What differs between the versions.
 struct Wire {
     keepalived: Speaks,
