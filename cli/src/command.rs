@@ -14,6 +14,7 @@ mod asking;
 pub mod check;
 pub mod completions;
 pub mod diff;
+pub mod doctor;
 pub mod drain;
 pub mod errors;
 pub mod frontend;
@@ -60,6 +61,8 @@ enum Verb {
     Top(top::TopArguments),
     /// Show how what runs differs from the file
     Diff(diff::DiffArguments),
+    /// Say what would stop a pair from working on this machine, and what to do about it
+    Doctor(doctor::DoctorArguments),
     /// Bring a changed file into force: all of it or nothing, and no connection is lost
     Reload(reload::ReloadArguments),
     /// Let the program that is installed now take over: no connection is lost, and no address moves
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Top(arguments) => top::run(&arguments),
         Verb::Diff(arguments) => diff::run(&arguments),
+        Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Reload(arguments) => reload::run(&arguments),
         Verb::Upgrade(arguments) => upgrade::run(&arguments),
         Verb::Switchover(arguments) => switchover::run(&arguments),

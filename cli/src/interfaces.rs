@@ -1,9 +1,15 @@
 //! The addresses of this machine's interfaces, and whether a virtual address belongs to one of their networks.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+};
 
+use futures_util::TryStreamExt;
 use lb_proxy::{loops::is_here, rules::Network};
 use lb_vrrp::{Family, Interface, MemberConfig, is_link_local};
+use netlink_packet_route::link::LinkAttribute;
 use nix::{ifaddrs::getifaddrs, net::if_::InterfaceFlags, sys::socket::SockaddrStorage};
 
 use crate::config::Config;
@@ -48,6 +54,36 @@ pub(crate) fn local_addresses() -> Vec<LocalAddress> {
         })
     });
     addresses.collect()
+}
+
+/// `None` for an interface that has none or is not there.
+pub(crate) fn hardware_address(interface: &str) -> Option<[u8; 6]> {
+    let mut all = getifaddrs().ok()?.filter(|entry| entry.interface_name == interface);
+    all.find_map(|entry| entry.address?.as_link_addr()?.addr())
+}
+
+/// The largest packet of each interface, in bytes; of none if the kernel doesn't say. Not from /sys, which may be that of another
+/// network namespace.
+pub(crate) async fn mtu_by_interface() -> BTreeMap<String, u32> {
+    let mut all = BTreeMap::new();
+    let Ok((connection, handle, _)) = rtnetlink::new_connection() else { return all };
+    let connection = tokio::spawn(connection);
+    {
+        let mut links = pin!(handle.link().get().execute());
+        while let Ok(Some(link)) = links.try_next().await {
+            let (mut name, mut mtu) = (None, None);
+            for attribute in link.attributes {
+                match attribute {
+                    LinkAttribute::IfName(given) => name = Some(given),
+                    LinkAttribute::Mtu(given) => mtu = Some(given),
+                    _ => {}
+                }
+            }
+            all.extend(name.zip(mtu));
+        }
+    }
+    connection.abort();
+    all
 }
 
 fn prefix(mask: &SockaddrStorage) -> Option<u8> {

@@ -65,6 +65,8 @@ impl Request {
 pub struct Reply {
     /// Whose it is.
     pub address: Ipv4Addr,
+    /// Hardware address that has it.
+    pub from: [u8; 6],
     /// Hardware address of who has asked.
     pub to: [u8; 6],
 }
@@ -78,8 +80,11 @@ impl Reply {
             return None;
         }
         let arp = ArpPacket::from_slice(rest).ok()?.try_eth_ipv4().ok()?;
-        (arp.operation == ArpOperation::REPLY)
-            .then(|| Self { address: Ipv4Addr::from(arp.sender_ipv4), to: arp.target_mac })
+        (arp.operation == ArpOperation::REPLY).then(|| Self {
+            address: Ipv4Addr::from(arp.sender_ipv4),
+            from: arp.sender_mac,
+            to: arp.target_mac,
+        })
     }
 }
 
@@ -128,7 +133,7 @@ mod tests {
         answer[28..32].copy_from_slice(&target.octets());
         answer[32..38].copy_from_slice(&mac);
         answer[38..42].copy_from_slice(&source.octets());
-        assert_eq!(Reply::decode(&answer), Some(Reply { address: target, to: mac }));
+        assert_eq!(Reply::decode(&answer), Some(Reply { address: target, from: theirs, to: mac }));
         for cut in 0..answer.len() {
             assert_eq!(Reply::decode(&answer[..cut]), None, "{cut}");
         }

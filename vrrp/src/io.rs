@@ -14,6 +14,7 @@
 
 mod announce;
 mod arp_probe;
+mod ask;
 mod clock;
 mod driver;
 mod filter;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use arp_probe::ArpProbe;
+pub use ask::ask;
 pub use overhear::overhear;
 pub use release::release;
 

@@ -9,7 +9,7 @@ use crate::{
     exit::Exit,
 };
 
-mod here;
+pub(super) mod here;
 mod strangers;
 mod what_if;
 
@@ -63,7 +63,7 @@ pub fn run(arguments: &CheckArguments) -> Exit {
     }
     let mut warnings = config.warnings.warnings();
     if arguments.here {
-        let findings = here::check(&config, &arguments.file, arguments.node.as_deref());
+        let findings = here::check(&config, &arguments.file, arguments.node.as_deref(), false);
         for finding in &findings {
             let label = if finding.fatal { "" } else { "warning: " };
             let place = finding.place.as_deref().unwrap_or(&name);

@@ -1,6 +1,6 @@
 //! Asks by ARP whether an IPv4 address is there (RFC 826): for what answers no echo. Blocks; the caller has a thread for it.
 
-use std::{fmt, io, net::Ipv4Addr, os::fd::IntoRawFd, time::Duration};
+use std::{collections::BTreeSet, fmt, io, net::Ipv4Addr, os::fd::IntoRawFd, time::Duration};
 
 use pnet::datalink::{Channel, ChannelType, Config, DataLinkReceiver, DataLinkSender, channel};
 
@@ -50,22 +50,47 @@ impl ArpProbe {
     /// # Errors
     /// The interface is down or gone.
     pub fn ask(&mut self, source: Ipv4Addr, target: Ipv4Addr, limit: Duration) -> io::Result<bool> {
-        let request = Request { mac: self.mac, source, target }.encode();
-        self.sender.send_to(&request, None).unwrap_or(Err(io::ErrorKind::Unsupported.into()))?;
+        self.send(source, target)?;
         let until = Moment::now() + limit;
+        Ok(self.reply(target, until)?.is_some())
+    }
+
+    /// Every hardware address that answers for `target` within `limit`: more than one where two have it. It is asked from
+    /// 0.0.0.0, so nobody learns from it (RFC 5227 §2.1.1). Blocks for `limit`.
+    ///
+    /// # Errors
+    /// As of [`Self::ask`].
+    pub fn who_has(&mut self, target: Ipv4Addr, limit: Duration) -> io::Result<BTreeSet<[u8; 6]>> {
+        self.send(Ipv4Addr::UNSPECIFIED, target)?;
+        let until = Moment::now() + limit;
+        let mut all = BTreeSet::new();
+        while let Some(reply) = self.reply(target, until)? {
+            all.insert(reply.from);
+        }
+        Ok(all)
+    }
+
+    fn send(&mut self, source: Ipv4Addr, target: Ipv4Addr) -> io::Result<()> {
+        let request = Request { mac: self.mac, source, target }.encode();
+        self.sender.send_to(&request, None).unwrap_or(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// The next answer for `target`, if there is one until then.
+    fn reply(&mut self, target: Ipv4Addr, until: Moment) -> io::Result<Option<Reply>> {
         while Moment::now() < until {
             match self.receiver.next() {
                 Ok(frame) => {
                     let reply = Reply::decode(frame);
-                    if reply.is_some_and(|reply| reply.address == target && reply.to == self.mac) {
-                        return Ok(true);
+                    if let Some(reply) = reply.filter(|reply| reply.address == target && reply.to == self.mac)
+                    {
+                        return Ok(Some(reply));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }
 

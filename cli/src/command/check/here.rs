@@ -36,17 +36,23 @@ use crate::{
 const LONG_DRAIN: Duration = Duration::from_secs(9);
 
 /// One thing that does not fit.
-pub(super) struct Finding {
+pub(in crate::command) struct Finding {
     /// The node could not run like this.
-    pub(super) fatal: bool,
+    pub(in crate::command) fatal: bool,
     /// In the file; none where it is about all of it.
-    pub(super) place: Option<String>,
+    pub(in crate::command) place: Option<String>,
     /// One sentence.
-    pub(super) message: String,
+    pub(in crate::command) message: String,
 }
 
-/// Everything that does not fit, the worst first.
-pub(super) fn check(config: &Config, file: &Path, wanted: Option<&str>) -> Vec<Finding> {
+/// Everything that does not fit, the worst first. With `runs` the lbctl of this file runs here: it has its ports, and may have the
+/// addresses.
+pub(in crate::command) fn check(
+    config: &Config,
+    file: &Path,
+    wanted: Option<&str>,
+    runs: bool,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let local = local_addresses();
     let mut own = None;
@@ -58,7 +64,7 @@ pub(super) fn check(config: &Config, file: &Path, wanted: Option<&str>) -> Vec<F
             Ok(node) => {
                 own = Some(node);
                 let groups = config.groups.iter().filter_map(|group| group.by_node.get(node));
-                groups.clone().for_each(|group| check_group(group, &local, &mut findings));
+                groups.clone().for_each(|group| check_group(group, &local, runs, &mut findings));
                 findings.extend(strangers::find(groups, &local).into_iter().map(warning));
             }
             Err(error) => findings.push(fatal(error.to_string())),
@@ -75,7 +81,9 @@ pub(super) fn check(config: &Config, file: &Path, wanted: Option<&str>) -> Vec<F
     let warned =
         privileges::root_warning(&config.global).filter(|_| !Path::new("/run/systemd/system").exists());
     findings.extend(warned.map(warning));
-    check_ports(config, &mut findings);
+    if !runs {
+        check_ports(config, &mut findings);
+    }
     findings.extend(nowhere_warnings(config).map(warning));
     let too_few = lb_proxy::descriptors::too_few(&config.proxy);
     // Who leaves it to the default wants what the machine allows.
@@ -139,7 +147,7 @@ fn warning(message: String) -> Finding {
     Finding { fatal: false, place: None, message }
 }
 
-fn check_group(group: &GroupConfig, local: &[LocalAddress], findings: &mut Vec<Finding>) {
+fn check_group(group: &GroupConfig, local: &[LocalAddress], runs: bool, findings: &mut Vec<Finding>) {
     for member in &group.members {
         let Some(interface) = interface_of(member, local) else {
             let Interface::Holding(address) = member.interface else { continue };
@@ -149,7 +157,7 @@ fn check_group(group: &GroupConfig, local: &[LocalAddress], findings: &mut Vec<F
             )));
             continue;
         };
-        check_interface(interface, member, local, findings);
+        check_interface(interface, member, local, runs, findings);
     }
 }
 
@@ -157,6 +165,7 @@ fn check_interface(
     interface: &str,
     member: &MemberConfig,
     local: &[LocalAddress],
+    runs: bool,
     findings: &mut Vec<Finding>,
 ) {
     let vip = &member.vip;
@@ -194,6 +203,9 @@ fn check_interface(
     let outside = outside_networks(member, interface, local);
     for address in member.addresses.iter().map(|one| one.address) {
         if let Some(holder) = local.iter().find(|local| local.address == address) {
+            if runs {
+                continue;
+            }
             findings.push(warning(format!(
                 "{address} of [vip.{vip}] is on interface {} already; if no lbctl runs here, remove it",
                 holder.interface

@@ -9,8 +9,10 @@ use std::{
     time::Duration,
 };
 
-use lb_vrrp::io::ArpProbe;
-use nix::ifaddrs::getifaddrs;
+use lb_vrrp::{
+    io::ArpProbe,
+    ndp::{Reply, Solicitation},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, task::spawn_blocking, time::timeout};
 
@@ -20,7 +22,7 @@ use crate::{
         model::{Pace, Target},
         text::write_duration,
     },
-    interfaces::local_addresses,
+    interfaces::{hardware_address, local_addresses},
     privileges::{Launcher, Purpose},
 };
 
@@ -154,59 +156,16 @@ impl Neighbour {
     }
 }
 
-fn hardware_address(interface: &str) -> Option<[u8; 6]> {
-    let mut all = getifaddrs().ok()?.filter(|entry| entry.interface_name == interface);
-    all.find_map(|entry| entry.address?.as_link_addr()?.addr())
-}
-
 async fn solicit(socket: &UdpSocket, place: &Place, target: Ipv6Addr) -> io::Result<()> {
-    let to = SocketAddrV6::new(solicited_node(target), 0, 0, place.index);
-    socket.send_to(&solicitation(target, place.mac), SocketAddr::V6(to)).await?;
+    let question = Solicitation { mac: place.mac, target };
+    let to = SocketAddrV6::new(question.destination(), 0, 0, place.index);
+    socket.send_to(&question.encode(), SocketAddr::V6(to)).await?;
     let mut message = [0; LONGEST];
     loop {
         let length = socket.recv(&mut message).await?;
-        if is_advertisement(message.get(..length).unwrap_or_default(), target) {
+        let reply = Reply::decode(message.get(..length).unwrap_or_default());
+        if reply.is_some_and(|reply| reply.address == target) {
             return Ok(());
         }
-    }
-}
-
-/// RFC 4291 §2.7.1.
-fn solicited_node(target: Ipv6Addr) -> Ipv6Addr {
-    let [.., high, low] = target.segments();
-    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | (high & 0xff), low)
-}
-
-/// Type, code, checksum (the kernel's to make), reserved, target; source link-layer address (RFC 4861 §4.3, §4.6.1).
-fn solicitation(target: Ipv6Addr, mac: [u8; 6]) -> Vec<u8> {
-    [&[135, 0, 0, 0, 0, 0, 0, 0], target.octets().as_slice(), &[1, 1], &mac].concat()
-}
-
-/// RFC 4861 §4.4.
-fn is_advertisement(message: &[u8], of: Ipv6Addr) -> bool {
-    message.first() == Some(&136) && message.get(8..24) == Some(of.octets().as_slice())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_solicitation_is_as_rfc_4861_has_it() {
-        let target = "2001:db8::1:2:3456".parse().unwrap();
-        assert_eq!(solicited_node(target), "ff02::1:ff02:3456".parse::<Ipv6Addr>().unwrap());
-        let message = solicitation(target, [2, 0, 0, 0, 0, 0x0b]);
-        #[rustfmt::skip]
-        assert_eq!(message, [
-            135, 0, 0, 0, 0, 0, 0, 0,
-            0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0x34, 0x56,
-            1, 1, 2, 0, 0, 0, 0, 0x0b,
-        ]);
-        let mut answer = message;
-        assert!(!is_advertisement(&answer, target), "that is the question");
-        answer[0] = 136;
-        assert!(is_advertisement(&answer, target));
-        assert!(!is_advertisement(&answer, "2001:db8::2".parse().unwrap()), "somebody else's");
-        assert!(!is_advertisement(&answer[..23], target) && !is_advertisement(&[], target));
     }
 }

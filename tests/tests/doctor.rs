@@ -1,0 +1,117 @@
+//! `lbctl doctor` on the nodes of a lab: it finds nothing where all is well, and each fault that is made.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
+use std::time::Duration;
+
+use lb_tests::{keepalived, program, scene::Scene, wait};
+use lbctl::lab::{How, Options};
+use serde_json::Value;
+
+/// The exit code, and what was found, a text `check: message` for each.
+fn doctor(scene: &Scene, node: &str, arguments: &[&str]) -> (Option<i32>, Vec<String>) {
+    let (code, said, errors) = scene.verb(node, &[&["doctor", "--json"], arguments].concat());
+    let report: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{errors}"));
+    let found = report["findings"].as_array().unwrap().iter();
+    let text = |finding: &Value, name: &str| finding[name].as_str().unwrap().to_owned();
+    (code, found.map(|one| format!("{}: {}", text(one, "check"), text(one, "message"))).collect())
+}
+
+#[track_caller]
+fn finds(scene: &Scene, node: &str, arguments: &[&str], expected: &str) {
+    let (code, found) = doctor(scene, node, arguments);
+    assert!(found.iter().any(|one| one.contains(expected)), "{expected} is not among {found:#?}");
+    assert_eq!(code, Some(2));
+}
+
+#[test]
+fn nodes_that_are_well_have_nothing_and_each_fault_of_a_running_pair_is_found() {
+    let scene = Scene::ready(&Options::default());
+    for node in ["lb1", "lb2"] {
+        let (code, found) = doctor(&scene, node, &[]);
+        assert_eq!((code, found), (Some(0), Vec::new()), "{node}");
+    }
+    let (_, said, _) = scene.verb("lb1", &["doctor"]);
+    assert!(said.lines().next().unwrap().ends_with(" · lbctl runs here · nothing found"), "{said}");
+    assert!(said.contains("\n-  lbctl stays root, so who gets into it can use root's sockets"), "{said}");
+
+    let settings = "/proc/sys/net/ipv4/conf/eth0/arp_ignore";
+    scene.shell("lb2", &format!("echo 8 > {settings}"));
+    finds(
+        &scene,
+        "lb2",
+        &[],
+        "kernel settings: eth0: arp_ignore is 8, so this machine answers for no address",
+    );
+    scene.shell("lb2", &format!("echo 0 > {settings}"));
+
+    // A machine of its own has the address as well, beside the node that holds it.
+    scene.shell("client", "ip address add 198.51.100.10/32 dev eth0");
+    let (_, found) = doctor(&scene, "lb2", &[]);
+    assert!(found.iter().any(|one| one.starts_with("addresses: eth0: 198.51.100.10 of [vip.")), "{found:#?}");
+    scene.shell("client", "ip address del 198.51.100.10/32 dev eth0");
+
+    let stub = scene.write("timedatectl", "#!/bin/sh\necho no\n");
+    let lbctl = program::lbctl();
+    let folder = stub.trim_end_matches("/timedatectl");
+    let said = scene.shell("lb2", &format!("chmod +x {stub}; PATH={folder}:$PATH {lbctl} doctor || true"));
+    assert!(said.contains("clock: this machine's clock follows no other one"), "{said}");
+
+    scene.shell("lb2", "ip link set eth0 mtu 1000");
+    finds(&scene, "lb2", &[], "kernel settings: eth0: its MTU is 1000, and the nodes' hello needs 1428");
+    scene.shell("lb2", "ip link set eth0 mtu 1500");
+
+    scene.fail("lb1", How::Cable).unwrap();
+    finds(&scene, "lb2", &[], "path: node lb1 (198.51.100.11) does not answer a ping");
+}
+
+#[test]
+fn each_fault_is_found_before_anything_runs() {
+    let scene = Scene::new(&Options::default().without_daemons());
+    let file = scene.write("lb.toml", include_str!("doctor/lb.toml"));
+    let (code, found) = doctor(&scene, "lb1", &[&file]);
+    assert_eq!((code, found), (Some(0), Vec::new()));
+
+    let rules = "nft add table inet f; nft add chain inet f i '{ type filter hook input priority 0; policy accept; }'; nft add rule inet f i";
+    scene.shell("lb1", &format!("{rules} meta l4proto 112 drop"));
+    finds(
+        &scene,
+        "lb1",
+        &[&file],
+        "firewall: eth0: protocol 112 to 224.0.0.18 is dropped on this machine (nftables: inet f i)",
+    );
+    scene.shell("lb1", "nft delete table inet f");
+    scene.shell("lb1", &format!("{} ip protocol 112 drop", rules.replace("hook input", "hook output")));
+    finds(&scene, "lb1", &[&file], "firewall: eth0: protocol 112 to 224.0.0.18 is dropped on this machine");
+    scene.shell("lb1", "nft delete table inet f");
+
+    scene.shell("client", "ip address add 198.51.100.10/32 dev eth0");
+    finds(&scene, "lb1", &[&file], "and no node advertises it: clients reach that machine");
+    scene.shell("client", "ip address del 198.51.100.10/32 dev eth0");
+
+    let stranger = "vrrp_instance a {\n interface eth0\n virtual_router_id 51\n version 3\n virtual_ipaddress {\n 198.51.100.99\n }\n}\n";
+    let running = keepalived::run(&scene, "client", stranger);
+    wait::until("keepalived is Active", Duration::from_secs(30), || {
+        scene.shell("client", "ip -o -4 address show").contains(" 198.51.100.99/").then_some(())
+    });
+    finds(&scene, "lb1", &[&file], "uses vrid 51 of [vip.web] too, with priority 100");
+    drop(running);
+
+    let links = "mkdir -p /run/systemd/netif/links";
+    let state =
+        "echo NETWORK_FILE=/etc/lb.network > /run/systemd/netif/links/$(ip -o link show eth0 | cut -d: -f1)";
+    scene.shell("lb1", &format!("{links}; {state}"));
+    finds(&scene, "lb1", &[&file], "network manager: eth0: systemd-networkd manages it by /etc/lb.network");
+}
+
+/// Without rights it says what it could not look at, and finds the rest.
+#[test]
+fn without_rights_it_says_what_it_could_not_try() {
+    let scene = Scene::new(&Options::default().without_daemons());
+    let file = scene.write("lb.toml", include_str!("doctor/lb.toml"));
+    let lbctl = program::lbctl();
+    let said = scene
+        .shell("lb1", &format!("setpriv --bounding-set -all --inh-caps -all {lbctl} doctor {file} || true"));
+    assert!(said.contains("you don't have CAP_NET_ADMIN"), "{said}");
+    assert!(said.contains("could not be tried") && said.contains("could not be asked"), "{said}");
+}
