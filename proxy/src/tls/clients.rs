@@ -99,6 +99,30 @@ pub fn revoked(pem: &[u8]) -> Result<Vec<Revoked>, AuthorityError> {
     all.into_iter().map(read).collect()
 }
 
+/// What certificates have to lead to.
+pub(super) fn roots(authorities: &[CertificateDer<'static>]) -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities.iter().cloned());
+    Arc::new(roots)
+}
+
+/// Of all that decides who is taken: authorities, lists, and what `other` says.
+pub(super) fn fingerprint(
+    other: &[u8],
+    authorities: &[CertificateDer<'static>],
+    revoked: &[Revoked],
+) -> [u8; 32] {
+    let mut all = digest::Context::new(&digest::SHA256);
+    all.update(other);
+    let lists = revoked.iter().map(|list| list.der.as_ref());
+    for der in authorities.iter().map(AsRef::as_ref).chain(lists) {
+        all.update(digest::digest(&digest::SHA256, der).as_ref());
+    }
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(all.finish().as_ref());
+    fingerprint
+}
+
 /// What clients of a listener are asked for. All configurations and handshakes that have one of these see other authorities as
 /// soon as it has them.
 #[derive(Debug)]
@@ -130,10 +154,8 @@ impl Authorities {
         revoked: &[Revoked],
         is_required: bool,
     ) -> Result<Self, AuthorityError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(authorities.iter().cloned());
         let mut builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider()));
+            WebPkiClientVerifier::builder_with_provider(roots(authorities), Arc::clone(provider()));
         if !revoked.is_empty() {
             // As OpenSSL: what can't be known is refused.
             builder = builder
@@ -144,15 +166,7 @@ impl Authorities {
             builder = builder.allow_unauthenticated();
         }
         let verifier = builder.build().map_err(|error| AuthorityError::List(error.to_string()))?;
-        let mut all = digest::Context::new(&digest::SHA256);
-        all.update(&[u8::from(is_required)]);
-        let lists = revoked.iter().map(|list| list.der.as_ref());
-        for der in authorities.iter().map(AsRef::as_ref).chain(lists) {
-            all.update(digest::digest(&digest::SHA256, der).as_ref());
-        }
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(all.finish().as_ref());
-        Ok(Self { verifier, fingerprint })
+        Ok(Self { verifier, fingerprint: fingerprint(&[u8::from(is_required)], authorities, revoked) })
     }
 }
 

@@ -6,9 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_lc_rs::digest;
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -18,7 +17,11 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use super::{AuthorityError, PeerName, Revoked, X509, provider};
+use super::{
+    AuthorityError, PeerName, Revoked, X509,
+    clients::{fingerprint, roots},
+    provider,
+};
 use crate::config::ServerVerify;
 
 /// Whose certificates servers may show.
@@ -40,23 +43,15 @@ impl Trusted {
         authorities: Vec<CertificateDer<'static>>,
         revoked: &[Revoked],
     ) -> Result<Self, AuthorityError> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(authorities.iter().cloned());
         let mut builder =
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider()));
+            WebPkiServerVerifier::builder_with_provider(roots(&authorities), Arc::clone(provider()));
         if !revoked.is_empty() {
             builder = builder
                 .with_crls(revoked.iter().map(|list| list.der().clone()))
                 .enforce_revocation_expiration();
         }
         let verifier = builder.build().map_err(|error| AuthorityError::List(error.to_string()))?;
-        let mut all = digest::Context::new(&digest::SHA256);
-        let lists = revoked.iter().map(|list| list.der().as_ref());
-        for der in authorities.iter().map(AsRef::as_ref).chain(lists) {
-            all.update(digest::digest(&digest::SHA256, der).as_ref());
-        }
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(all.finish().as_ref());
+        let fingerprint = fingerprint(&[], &authorities, revoked);
         Ok(Self { verifier, authorities, fingerprint })
     }
 
