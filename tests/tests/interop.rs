@@ -161,8 +161,11 @@ fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
     assert_eq!(order::claims(&scene, before), 0, "ours accepts what keepalived sends, and does not preempt");
     if wire.keepalived.version == 3 {
         // RFC 5798's form, of which ours knows that it is one, says so once, and counts.
-        let counted = &scene.status_of("lb1")["groups"][0]["counters"]["checksum_rfc5798_received"];
-        assert!(counted.as_u64() >= Some(5), "{counted}");
+        // What tcpdump has seen the speaker may not have told the daemon yet.
+        wait::until("five checksums in RFC 5798's form are counted", LONG, || {
+            let counted = &scene.status_of("lb1")["groups"][0]["counters"]["checksum_rfc5798_received"];
+            (counted.as_u64() >= Some(5)).then_some(())
+        });
         let said = scene.log("lb1", "lbctl").unwrap();
         assert_eq!(said.matches("198.51.100.12 sends checksums in RFC 5798's form").count(), 1, "{said}");
     }
