@@ -100,7 +100,7 @@ fn the_survivor_names_a_silent_active_as_soon_as_it_holds_the_address() {
     let status = wait_until(&lab, survivor, "it holds the address", |status| {
         status["groups"][0]["vips"][0]["installed"] == serde_json::json!(["198.51.100.10"])
     });
-    // Not after the 3.5 s of the hello: the first status of an owner says it.
+    // Not after the 2.75 s of the hello: the first status of an owner says it.
     assert_eq!(problems(&status), [format!("{holder} is silent")], "{status:#}");
     let look_at = status["problems"][0]["look_at"].as_str().unwrap();
     assert!(look_at.starts_with("it held the address and stopped advertising"), "{look_at}");

@@ -14,6 +14,8 @@ mod forged;
 mod ipv6;
 #[path = "speaker/net.rs"]
 mod net;
+#[path = "speaker/overrun.rs"]
+mod overrun;
 #[path = "speaker/privileges.rs"]
 mod privileges;
 #[path = "speaker/realtime.rs"]
@@ -346,6 +348,31 @@ fn an_address_that_somebody_removes_from_the_active_comes_back_without_a_move() 
         assert_eq!(record.count(&ADDED_2), 0);
         assert_eq!(record.count(&RESIGNED_1), 0);
         assert_eq!(lb1.state(), "Active");
+    });
+}
+
+/// Nothing can be sent from there: the node waits, and says what for.
+#[test]
+fn an_interface_without_an_address_is_a_fault_that_ends_when_it_has_one() {
+    in_namespace("an_interface_without_an_address_is_a_fault_that_ends_when_it_has_one", || {
+        let bridge = Bridge::new("interface = \"eth1\"");
+        let mut lb1 = Node::new(&bridge, 1, true);
+        let own = format!("{}/24", lb1.address);
+        lb1.ip(&["addr", "del", &own, "dev", "eth1"]);
+        lb1.start();
+        let waiting = "vip web: its interface has no address to send from";
+        wait_for("the reason in the status", || lb1.status().to_string().contains(waiting).then_some(()));
+        assert_eq!(lb1.state(), "Initialize");
+        lb1.ip(&["addr", "add", &own, "dev", "eth1"]);
+        wait_for("lb1 holds the address", || lb1.has_vip().then_some(()));
+
+        let mut lb2 = Node::new(&bridge, 2, true);
+        lb2.start();
+        wait_for("lb2 is a Backup", || (lb2.state() == "Backup").then_some(()));
+        lb1.ip(&["addr", "del", &own, "dev", "eth1"]);
+        wait_for("lb2 holds the address", || lb2.has_vip().then_some(()));
+        assert!(!lb1.has_vip());
+        wait_for("the reason again", || lb1.status().to_string().contains(waiting).then_some(()));
     });
 }
 

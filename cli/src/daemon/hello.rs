@@ -35,8 +35,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Between two hellos, however fast things change.
 const MIN_GAP: Duration = Duration::from_millis(100);
 
-/// A peer unheard for so long is silent.
-const SILENCE: Duration = Duration::from_millis(3_500);
+/// A peer unheard for so long is silent: two of its hellos may be lost, and who looks knows within 3 s.
+const SILENCE: Duration = Duration::from_millis(2_750);
 
 /// A differing file is reported again no sooner, whatever a forger says.
 const DRIFT_GAP: Duration = Duration::from_secs(60);

@@ -12,7 +12,7 @@ use std::{
 use nix::sys::signal::Signal;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{ADDED_2, Bridge, Node, REMOVED_1, RESIGNED_1, Recorder, in_namespace, pair, wait_for};
+use super::{ADDED_2, Bridge, Node, REMOVED_1, RESIGNED_1, Recorder, in_namespace, pair, run, wait_for};
 
 const VIP_OCTETS: [u8; 4] = [198, 51, 100, 10];
 
@@ -50,6 +50,31 @@ fn forged_advertisements_are_counted_and_move_nothing() {
         wait_for("the source in the log", || {
             lb2.log().contains("a packet from 198.51.100.1 was dropped: ttl is 254, not 255").then_some(())
         });
+    });
+}
+
+/// A loop in the LAN, or a second machine with the node's address: named, counted, and no reason to give way. The kernel drops
+/// such packets unless it is told to take them.
+#[test]
+fn an_advertisement_from_the_nodes_own_address_is_named_and_moves_nothing() {
+    in_namespace("forged::an_advertisement_from_the_nodes_own_address_is_named_and_moves_nothing", || {
+        let (_bridge, lb1, lb2) = pair();
+        let record = Recorder::start(&lb1, Some(&lb2));
+        lb1.inside(|| run("sysctl", &["-qw", "net.ipv4.conf.eth1.accept_local=1"]));
+        let socket = raw_socket(255);
+        socket.set_header_included_v4(true).unwrap();
+        // lb2 hears of an equal that it knows; lb1 of itself, with a priority to give way to.
+        send(&socket, &in_the_name_of([198, 51, 100, 11], &message(255, 10, 1, &VIP_OCTETS)));
+        wait_for("it was counted", || (lb1.counter("duplicate_source") == 1).then_some(()));
+        wait_for("the log names it", || {
+            let line =
+                "vip web: an advertisement came from our own address 198.51.100.11: a loop, or a duplicate";
+            lb1.log().contains(line).then_some(())
+        });
+        assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
+        for moved in [REMOVED_1, RESIGNED_1, ADDED_2] {
+            assert_eq!(record.count(&moved), 0, "{moved:?}");
+        }
     });
 }
 

@@ -78,14 +78,14 @@ fn a_peer_is_known_by_what_it_says() {
 }
 
 #[test]
-fn a_peer_that_stops_talking_is_silent_after_three_and_a_half_seconds_and_reappears() {
+fn a_peer_that_stops_talking_is_silent_within_three_seconds_and_reappears() {
     let (mut one, mut two) = (lb1(), lb2("boot-2", at(0)));
     let bytes = said(&mut two, at(0)).expect("due");
     one.handle_datagram(at(0), from(LB2), Some(255), &bytes);
     events(&mut one);
-    one.handle_timeout(at(3_499));
+    one.handle_timeout(at(2_749));
     assert_eq!(events(&mut one), []);
-    one.handle_timeout(at(3_500));
+    one.handle_timeout(at(2_750));
     assert_eq!(events(&mut one), [Event::Silent { peer: "lb2".to_owned() }]);
     assert_eq!(one.peers()[0].group("default"), None, "what a silent node said is stale");
     let bytes = said(&mut two, at(9_000)).expect("due");
@@ -96,7 +96,7 @@ fn a_peer_that_stops_talking_is_silent_after_three_and_a_half_seconds_and_reappe
 #[test]
 fn a_peer_that_never_spoke_is_silent_too() {
     let mut session = lb1();
-    session.handle_timeout(at(3_500));
+    session.handle_timeout(at(2_750));
     assert_eq!(events(&mut session), [Event::Silent { peer: "lb2".to_owned() }]);
 }
 

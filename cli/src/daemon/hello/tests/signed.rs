@@ -111,8 +111,8 @@ fn peer_of_before_understands_a_signed_hello_and_is_not_believed_itself() {
     assert_eq!(old.peers()[0].group("default").map(|group| group.state), Some(State::Active));
     let unsigned = said(&mut old, at(0)).expect("due");
     assert_eq!(hear(&mut one, &unsigned, at(0)), ["hello_unsigned"]);
-    assert_eq!(one.peers()[0].refusal(at(3_499)), Some(Refusal::Unsigned));
-    assert_eq!(one.peers()[0].refusal(at(3_500)), None, "it is silent after that");
+    assert_eq!(one.peers()[0].refusal(at(2_749)), Some(Refusal::Unsigned));
+    assert_eq!(one.peers()[0].refusal(at(2_750)), None, "it is silent after that");
 }
 
 #[test]
