@@ -28,6 +28,9 @@ impl fmt::Display for State {
     }
 }
 
+/// Addresses that only the other node has and that are kept.
+const MOST_ADDED: usize = 8;
+
 /// What was last heard of a peer.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PeerHeard {
@@ -37,6 +40,30 @@ pub struct PeerHeard {
     pub priority: u8,
     /// When it came.
     pub at: Moment,
+    /// The addresses of this node's file that it was not for.
+    #[serde(default)]
+    pub lacks: Vec<IpAddr>,
+    /// Addresses that it was for and that are not in this node's file: the first 8 of them.
+    #[serde(default)]
+    pub adds: Vec<IpAddr>,
+}
+
+impl PeerHeard {
+    /// An advertisement for the addresses of this node's file.
+    #[must_use]
+    pub fn new(source: IpAddr, priority: u8, at: Moment) -> Self {
+        Self { source, priority, at, lacks: Vec::new(), adds: Vec::new() }
+    }
+
+    /// It was for `theirs`, where this node has `own`.
+    pub(crate) fn compare(&mut self, own: &[IpAddr], theirs: &[IpAddr]) {
+        let without = |of: &[IpAddr], others: &[IpAddr], most: usize| {
+            of.iter().filter(|one| !others.contains(one)).take(most).copied().collect()
+        };
+        self.lacks = without(own, theirs, usize::MAX);
+        // Whoever sends it chooses how many.
+        self.adds = without(theirs, own, MOST_ADDED);
+    }
 }
 
 /// One virtual router.

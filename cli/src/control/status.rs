@@ -167,6 +167,11 @@ pub struct Group {
 }
 
 impl Group {
+    /// Its holder does not hold all that this node's file has of it.
+    pub fn is_held_in_part(&self) -> bool {
+        self.vips.iter().any(|vip| !vip.unheld.is_empty())
+    }
+
     /// Nobody is known to hold it, and this node is in no state to notice: another one may.
     pub fn is_holder_unknown(&self) -> bool {
         let hears = |node: &GroupNode| node.state.as_deref() == Some("Backup");
@@ -186,6 +191,9 @@ pub struct Vip {
     pub addresses: Vec<String>,
     /// Those of them that are on the interface now.
     pub installed: Vec<String>,
+    /// Those of them that the other node, which holds the vip, does not advertise: nobody answers for them.
+    #[serde(default)]
+    pub unheld: Vec<String>,
     /// Its interface, once known.
     pub interface: Option<String>,
     /// Its number.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 mod statistics;
-mod vips;
+pub(super) mod vips;
 
 /// A foreign peer whose last advertisement is older than this is not Active as far as we know.
 const ADVERTISES: Duration = Duration::from_secs(4);
@@ -209,7 +209,7 @@ fn report_group(facts: &Facts<'_>, group: &Group) -> crate::control::Group {
     };
     crate::control::Group {
         name: name.clone(),
-        vips: vips::vips(facts.at.moment, group),
+        vips: vips::vips(facts, group, &holders),
         holders,
         since,
         why,

@@ -100,6 +100,7 @@ fn addresses(group: &Group, status: &Status, paint: Paint) -> String {
     let held_by = match group.holders.as_slice() {
         [] if group.is_holder_unknown() => Cell::toned("unknown", Tone::Bad),
         [] => Cell::toned("nobody", Tone::Bad),
+        [one] if group.is_held_in_part() => Cell::toned(&format!("{one}, in part"), Tone::Bad),
         [one] => Cell::from(one.as_str()),
         several => Cell::toned(&several.join(", "), Tone::Bad),
     };
@@ -150,7 +151,10 @@ fn vip_lines(vip: &Vip, name_width: usize) -> Vec<String> {
     let every = took(Duration::from_millis(vip.interval_ms));
     // A long name has a line of its own.
     let indent = if name_width > NAME_BESIDE { 2 } else { name_width };
-    let mut lines = wrap(&served(vip).join(", "), 34 - indent);
+    let (unheld, held): (Vec<_>, Vec<_>) =
+        served(vip).into_iter().partition(|address| vip.unheld.iter().any(|one| one == address));
+    let mut lines = if held.is_empty() { Vec::new() } else { wrap(&held.join(", "), 34 - indent) };
+    lines.extend(unheld.iter().map(|address| format!("{address} (nobody)")));
     lines.push(format!("{interface}, vrid {}, every {every}", vip.vrid));
     for line in &mut lines {
         line.insert_str(0, &" ".repeat(indent));

@@ -457,6 +457,7 @@ fn nothing_that_others_have_said_is_markup() {
     let vip = Vip {
         name: attack.to_owned(),
         addresses: vec![attack.to_owned()],
+        unheld: Vec::new(),
         installed: Vec::new(),
         interface: None,
         vrid: 1,

@@ -136,6 +136,7 @@ fn addresses(top: &Top, group: &Group, width: usize, lines: &mut Vec<Line<'stati
     let (holders, tone) = match group.holders.as_slice() {
         [] if group.is_holder_unknown() => ("holder unknown".to_owned(), Tone::Bad),
         [] => ("held by NOBODY".to_owned(), Tone::Bad),
+        [one] if group.is_held_in_part() => (format!("held in part by {one}"), Tone::Bad),
         [one] => (format!("held by {one}"), Tone::Good),
         several => (format!("held by {}", several.join(" AND ")), Tone::Bad),
     };

@@ -68,7 +68,12 @@ impl Group {
             );
             return false;
         }
-        let heard = PeerHeard { source, priority: advertisement.priority, at: now };
+        let own = member.advertisement(0).addresses;
+        let differs = own != advertisement.addresses;
+        let mut heard = PeerHeard::new(source, advertisement.priority, now);
+        if differs {
+            heard.compare(&own, &advertisement.addresses);
+        }
         let is_known = self.config.peers.contains(&source)
             || member.heard.as_ref().is_some_and(|heard| heard.source == source);
         if !is_known && !member.shares_address(advertisement) {
@@ -91,7 +96,6 @@ impl Group {
         }
         member.missing = false;
         let own_interval = member.config.interval.get();
-        let differs = member.advertisement(0).addresses != advertisement.addresses;
         self.count_on(id, "advertisements_received");
         if advertisement.priority == 0 {
             self.count_on(id, "priority_zero_received");

@@ -79,7 +79,7 @@ impl World {
             vrid: config.vrid,
             addresses: config.addresses.clone(),
             installed: if state == State::Active { config.addresses.clone() } else { Vec::new() },
-            heard: heard.map(|at| PeerHeard { source: LB2, priority: 253, at }),
+            heard: heard.map(|at| PeerHeard::new(LB2, 253, at)),
             foreign: None,
             stolen: None,
             trouble: None,

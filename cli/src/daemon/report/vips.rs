@@ -1,24 +1,35 @@
 //! The vips of a group, and their virtual routers.
 
-use lb_vrrp::{Family, Interface, MemberConfig, Moment, State, VirtualAddress, status::MemberStatus};
+use lb_vrrp::{
+    Family, Interface, MemberConfig, Moment, PeerKind, State, VirtualAddress,
+    status::{MemberStatus, PeerHeard},
+};
 
+use super::{Facts, is_from};
 use crate::{
     control::{Router, Transport, Vip},
     daemon::{group::Group, problems::UNHEARD},
 };
 
 /// One for each table: both families of a vip have one fate, and people think of it as one.
-pub(super) fn vips(now: Moment, group: &Group) -> Vec<Vip> {
+pub(super) fn vips(facts: &Facts<'_>, group: &Group, holders: &[String]) -> Vec<Vip> {
+    let now = facts.at.moment;
     let status = group.status.as_ref().map(|(_, status)| status);
     let mut vips: Vec<Vip> = Vec::new();
     for (index, config) in group.config.members.iter().enumerate() {
         let member = status.and_then(|status| status.members.get(index));
         let addresses = texts(&config.addresses);
         let installed = member.map(|member| texts(&member.installed)).unwrap_or_default();
+        let heard = member.and_then(|member| of_holder(facts, config, member, holders));
+        // Installed here, they are held after all: by another process than the one that was heard, or for a moment.
+        let is_away = |one: &String| !installed.contains(one);
+        let unheld = heard.iter().flat_map(|heard| &heard.lacks).map(ToString::to_string).filter(is_away);
+        let unheld: Vec<String> = unheld.collect();
         let router = router(now, status.map(|status| status.state), config, member);
         if let Some(vip) = vips.last_mut().filter(|vip| vip.name == config.vip) {
             vip.addresses.extend(addresses);
             vip.installed.extend(installed);
+            vip.unheld.extend(unheld);
             vip.routers.push(router);
             continue;
         }
@@ -26,6 +37,7 @@ pub(super) fn vips(now: Moment, group: &Group) -> Vec<Vip> {
             name: config.vip.clone(),
             addresses,
             installed,
+            unheld,
             interface: member.and_then(|member| member.interface.clone()).or_else(|| {
                 match &config.interface {
                     Interface::Named(name) => Some(name.clone()),
@@ -38,6 +50,24 @@ pub(super) fn vips(now: Moment, group: &Group) -> Vec<Vip> {
         });
     }
     vips
+}
+
+/// The last advertisement of the node that holds the vip, if that is another one, and goes by a file as this one does.
+pub(in crate::daemon) fn of_holder<'a>(
+    facts: &Facts<'_>,
+    config: &MemberConfig,
+    member: &'a MemberStatus,
+    holders: &[String],
+) -> Option<&'a PeerHeard> {
+    let [holder] = holders else { return None };
+    let nodes = &facts.config.cluster.nodes;
+    // Keepalived holds addresses that it does not advertise, too.
+    let is_ours = nodes.iter().any(|node| node.name == *holder && node.kind == PeerKind::Lbctl);
+    let heard = member
+        .heard
+        .as_ref()
+        .filter(|heard| heard.priority > 0 && facts.at.moment.saturating_since(heard.at) < UNHEARD)?;
+    (is_ours && *holder != facts.identity.name() && is_from(facts, config, heard, holder)).then_some(heard)
 }
 
 fn router(now: Moment, state: Option<State>, config: &MemberConfig, member: Option<&MemberStatus>) -> Router {

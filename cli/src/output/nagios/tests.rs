@@ -27,6 +27,7 @@ fn pair() -> Status {
         vips: vec![Vip {
             name: "web".to_owned(),
             addresses: vec!["192.0.2.10".to_owned()],
+            unheld: Vec::new(),
             installed: Vec::new(),
             interface: None,
             vrid: 51,

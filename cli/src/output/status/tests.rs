@@ -98,6 +98,7 @@ pub(crate) fn healthy() -> Status {
             vips: vec![Vip {
                 name: "web".to_owned(),
                 addresses: vec!["192.0.2.10".to_owned(), "2001:db8::10".to_owned()],
+                unheld: Vec::new(),
                 installed: vec!["192.0.2.10".to_owned(), "2001:db8::10".to_owned()],
                 interface: Some("eth1".to_owned()),
                 vrid: 51,

@@ -63,6 +63,7 @@ fn addresses(out: &mut String, group: &Group, at: Timestamp) -> fmt::Result {
     let holders = match group.holders.as_slice() {
         [] if group.is_holder_unknown() => "not known here".to_owned(),
         [] => "held by nobody".to_owned(),
+        holders if group.is_held_in_part() => format!("held in part by {}", holders.join(" and ")),
         holders => format!("held by {}", holders.join(" and ")),
     };
     let since = group.since.map(|since| format!(" for {}", age(at.saturating_since(since))));

@@ -259,9 +259,15 @@ fn v_14_another_address_list_is_a_warning_and_changes_no_election() {
     };
     node.run(300_000);
     assert_eq!(node.hear_exactly(0, LOWER, &advertisement), ["warning address_list_mismatch"]);
+    let heard = node.group.status().members[0].heard.clone().unwrap();
+    assert_eq!((heard.lacks, heard.adds), (vec![], vec!["192.0.2.99".parse().unwrap()]));
+    let instead = Advertisement { addresses: vec!["192.0.2.99".parse().unwrap()], ..advertisement };
+    node.hear_exactly(0, LOWER, &instead);
+    assert_eq!(node.group.status().members[0].heard.clone().unwrap().lacks, [VIP.address]);
     assert_eq!(node.run(300_000), Vec::<String>::new());
     assert_eq!(node.hear(LOWER, 254), Vec::<String>::new(), "the same list is worth no word");
-    assert_eq!(node.counter("address_list_mismatch"), 1);
+    assert_eq!(node.group.status().members[0].heard.clone().unwrap().lacks, Vec::<IpAddr>::new());
+    assert_eq!(node.counter("address_list_mismatch"), 2);
 }
 
 /// Not our case, but a foreign peer may be configured as the owner of the addresses.

@@ -22,7 +22,7 @@ fn another_cluster_that_wants_other_addresses_is_a_problem_while_it_is_heard() {
     world.is(State::Active, at(100), None);
     let (_, status) = world.groups[0].status.as_mut().expect("said");
     let source = "fe80::77".parse().unwrap();
-    status.members[0].foreign = Some(PeerHeard { source, priority: 200, at: at(9_900) });
+    status.members[0].foreign = Some(PeerHeard::new(source, 200, at(9_900)));
     let status = world.status(10_000);
     let problem = &status.problems[0];
     assert_eq!(problem.what, "fe80::77 uses vrid 51 of web too");
@@ -67,4 +67,34 @@ fn a_forged_advertisement_is_a_problem_only_where_the_right_ones_are_missing() {
     let (_, said) = world.groups[0].status.as_mut().expect("said");
     said.members[0].heard = None;
     assert_eq!(told(&world.status(10_000)), (false, true));
+}
+
+#[test]
+fn addresses_that_the_holder_does_not_have_are_held_by_nobody() {
+    let mut world = World::of(&FILE.replace("[\"192.0.2.10\"]", "[\"192.0.2.10\", \"192.0.2.20\"]"));
+    let hash = world.config.hash.clone();
+    world.hears(at(9_500), State::Active, Ready::Yes, &hash);
+    world.is(State::Backup, at(1_000), Some(at(9_900)));
+    assert_eq!(world.status(10_000).problems, []);
+    let (_, said) = world.groups[0].status.as_mut().expect("said");
+    let heard = said.members[0].heard.as_mut().expect("heard");
+    heard.lacks = vec![IpAddr::from([192, 0, 2, 20])];
+    heard.adds = vec![IpAddr::from([192, 0, 2, 30])];
+    let status = world.status(10_000);
+    assert_eq!(
+        only_problem(&status),
+        "nobody holds 192.0.2.20 of web: lb2 holds web by another list of addresses, without these, and has 192.0.2.30 \
+         instead. Compare `addresses` in /etc/lbctl/lb.toml on both nodes, copy the right file over the other, then: lbctl \
+         reload."
+    );
+    let screen = crate::output::status::render(&status, crate::output::text::Paint::Never);
+    assert!(screen.contains("192.0.2.20 (nobody)") && screen.contains("lb2, in part"), "{screen}");
+    // Long ago it may have had another file.
+    world.hears(at(13_000), State::Active, Ready::Yes, &hash);
+    assert_eq!(world.status(13_100).groups[0].vips[0].unheld, Vec::<String>::new());
+    // What this node holds itself is held, whatever the other one said last.
+    world.is(State::Active, at(13_200), Some(at(13_150)));
+    let (_, said) = world.groups[0].status.as_mut().expect("said");
+    said.members[0].heard.as_mut().expect("heard").lacks = vec![IpAddr::from([192, 0, 2, 20])];
+    assert_eq!(world.status(13_300).groups[0].vips[0].unheld, Vec::<String>::new());
 }
