@@ -68,6 +68,11 @@ pub(super) fn keeps_stderr() -> bool {
     file.and_then(|file| file.metadata()).is_ok_and(|found| found.is_file())
 }
 
+/// Lets go of the stderr that this process was started with, where the one that started it reads that (`lbctl upgrade`): later nobody does.
+pub(super) fn leave_stderr() -> io::Result<()> {
+    if keeps_stderr() { Ok(()) } else { dup2_stderr(nothing()?).map_err(io::Error::from) }
+}
+
 /// Why a daemon without a terminal can't have the logs of `config`.
 pub(super) fn complaint(config: &Config) -> Option<String> {
     let is_nowhere = |to: &LogDestination| match to {

@@ -270,6 +270,10 @@ async fn compose(
     if let Some(before) = &before {
         let has_speaker = !own_groups(&daemon.config, &daemon.identity).is_empty();
         let (charge, counters) = before.ready(&daemon.config.hash, has_speaker)?;
+        // Before anything else is started that would have it.
+        if options.detached {
+            detach::leave_stderr()?;
+        }
         daemon.counters.go_on(&counters);
         daemon.charge = Some(charge);
     }

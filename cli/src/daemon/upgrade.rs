@@ -16,6 +16,7 @@ pub(super) mod before;
 mod channel;
 pub(super) mod earlier;
 mod next;
+mod output;
 pub(super) mod program;
 mod retirement;
 mod words;
@@ -32,7 +33,7 @@ use self::{
     words::ToNext,
 };
 use super::{
-    Daemon, Identity,
+    Daemon, Identity, detach,
     group::Group,
     hello::KnownSession,
     neighbours::boot_id,
@@ -157,6 +158,7 @@ impl Daemon {
             groups: self.groups.iter().map(|group| group.config.clone()).collect(),
             control,
             launcher: self.launcher.clone(),
+            repeats_stderr: self.options.detached && !detach::keeps_stderr(),
             runner: self.runner.share(),
             file: self.file.clone(),
             config: self.config.clone(),
@@ -189,7 +191,7 @@ impl Daemon {
             Step::SpeakerGiven(given) => {
                 let next = upgrade.next.take();
                 match (given, next) {
-                    (Ok(speaker), Some(next)) => {
+                    (Ok(speaker), Some(mut next)) => {
                         upgrade.lent = self.speaker.take().zip(self.from_speaker.take());
                         self.earlier.leave_to_next();
                         let groups = self.groups.iter().map(Group::known).collect();
@@ -202,9 +204,7 @@ impl Daemon {
                         self.upgrade_step(async move {
                             Step::Taken(Box::new(match told {
                                 Ok(()) => next.taken().await,
-                                Err(error) => {
-                                    Err(Refused::Now(format!("the new process can't be told: {error}")))
-                                }
+                                Err(error) => Err(next.untold(&error).await),
                             }))
                         });
                     }
@@ -272,10 +272,14 @@ impl Daemon {
         if let Some(Err(error)) = self.pid_file.as_mut().map(PidFile::restore) {
             tracing::error!("{error}");
         }
+        let has_all = self.speaker.is_some() || self.groups.is_empty();
         if let Err(error) = self.go_on(now, upgrade.hello, upgrade.session) {
             tracing::error!(%error, "can't start the speaker");
         }
-        let _ = upgrade.request.reply.send(Err(refused));
+        let _ = upgrade.request.reply.send(Err(match refused {
+            Refused::Now(why) if has_all => Refused::Now(format!("{why}. Nothing was changed")),
+            Refused::Now(_) | Refused::File(_) => refused,
+        }));
         for stop in upgrade.stops {
             self.begin_stop(now, stop);
         }

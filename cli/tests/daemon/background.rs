@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
     thread,
@@ -242,4 +243,55 @@ fn daemon_says_on_the_terminal_what_it_does_not_listen_on() {
     assert!(why.contains(&format!("frontend web does not listen on {address}: ")), "{why}");
     assert!(why.contains("; lbctl runs, and tries again each second"), "{why}");
     assert!(verb(&["stop", "--now"], &run.join("control.sock")).status.success());
+}
+
+#[test]
+fn upgrade_in_the_background_says_what_the_next_program_died_of() {
+    let background = Background::new("");
+    let program = background.folder.path().join("lbctl");
+    std::os::unix::fs::symlink(lbctl().get_program(), &program).expect("linked");
+    let mut start = Command::new(&program);
+    start.current_dir(background.folder.path()).args([
+        "run",
+        "-D",
+        "lb.toml",
+        "--runtime-dir",
+        "run",
+        "-p",
+        "lbctl.pid",
+    ]);
+    let started = start.output().expect("ran");
+    assert_eq!(started.status.code(), Some(0), "{}", errors(&started));
+    let install = |ends: &str| {
+        fs::remove_file(&program).expect("removed");
+        fs::write(&program, format!("#!/bin/sh\n{ends}\n")).expect("written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+    };
+    let refused = || {
+        let refused = verb(&["upgrade"], &background.socket);
+        assert_eq!(refused.status.code(), Some(1));
+        assert_eq!(get(background.frontend).as_deref(), Some("hello"));
+        errors(&refused)
+    };
+    install("echo 'lbctl: error while loading shared libraries: libnone.so.7' >&2\nexit 127");
+    assert_eq!(
+        refused(),
+        "lbctl: the daemon refuses: the new process ended (exit status: 127); it said: lbctl: error while loading shared libraries: \
+         libnone.so.7. Nothing was changed\n"
+    );
+    // It says hello, and ends before it has read a word.
+    install(
+        r#"exec perl -e 'open my $s, q(+<&=0); syswrite $s, q({"Hello":{"version":"9.9.9","protocol":2}}); print STDERR "one\ntwo\n"; exit 4'"#,
+    );
+    assert_eq!(
+        refused(),
+        "lbctl: the daemon refuses: the new process ended (exit status: 4); it said: one / two. Nothing was changed\n"
+    );
+    fs::remove_file(&program).expect("removed");
+    std::os::unix::fs::symlink(lbctl().get_program(), &program).expect("linked");
+    let upgraded = verb(&["upgrade"], &background.socket);
+    assert!(upgraded.status.success(), "{}", errors(&upgraded));
+    let descriptor = fs::read_link(format!("/proc/{}/fd/2", background.pid())).expect("open");
+    assert_eq!(descriptor, PathBuf::from("/dev/null"), "nobody reads it any more");
+    assert!(verb(&["stop", "--now"], &background.socket).status.success());
 }

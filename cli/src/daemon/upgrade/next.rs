@@ -18,6 +18,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 use super::{
     Refused,
     channel::Channel,
+    output::Output,
     words::{FromNext, PROTOCOL, ToNext},
 };
 use crate::{
@@ -48,6 +49,8 @@ pub(super) struct Orders {
     /// Conversations with processes before this one.
     pub(super) before: Vec<OwnedFd>,
     pub(super) launcher: Launcher,
+    /// The stderr of this process is nothing: what the next one says there is repeated where it fails.
+    pub(super) repeats_stderr: bool,
     /// To the process that runs commands, if there is one.
     pub(super) runner: Option<OwnedFd>,
     /// Where the configuration is, and that of this process.
@@ -69,6 +72,8 @@ pub(super) struct Read {
 pub(in crate::daemon) struct Next {
     process: Option<Child>,
     channel: Channel,
+    /// Its stderr, unless it has that of this process.
+    output: Option<Output>,
     version: String,
     /// For the speaker, if it wants that.
     ends: Option<Ends>,
@@ -101,13 +106,10 @@ impl Next {
         let handover = proxy.hand_over().await.map_err(|error| Refused::Now(error.to_string()))?;
         next.tally = Some(proxy.tally(&handover.known));
         let channel = next.channel.clone();
-        let orders = apart(move || {
-            let passed = pass_on(&channel, &handover, &orders);
-            passed
-                .map(|()| orders)
-                .map_err(|error| Refused::Now(format!("the new process does not take what it gets: {error}")))
-        })
-        .await?;
+        let (passed, orders) = apart(move || Ok((pass_on(&channel, &handover, &orders), orders))).await?;
+        if let Err(error) = passed {
+            return Err(next.untold(&error).await);
+        }
         let (ready, descriptors) = next.heard(READY_LIMIT).await?;
         match ready {
             FromNext::Ready { file } => {
@@ -125,16 +127,22 @@ impl Next {
         let (ours, theirs) = packets::pair()?;
         let mut command = Command::new(&orders.program);
         command.args(&orders.arguments).env(CONFINED, "1").stdin(Stdio::from(theirs));
-        let process = orders.launcher.run(Purpose::Daemon, move || command.spawn())??;
-        let channel = Channel::new(ours)?;
-        Ok(Self {
+        if orders.repeats_stderr {
+            command.stderr(Stdio::piped());
+        }
+        let mut process = orders.launcher.run(Purpose::Daemon, move || command.spawn())??;
+        let stderr = process.stderr.take();
+        let mut next = Self {
             process: Some(process),
-            channel,
+            channel: Channel::new(ours)?,
+            output: None,
             version: String::new(),
             ends: None,
             read: Read::default(),
             tally: None,
-        })
+        };
+        next.output = stderr.map(Output::read).transpose()?;
+        Ok(next)
     }
 
     async fn heard(&mut self, limit: Duration) -> Result<(FromNext, Vec<OwnedFd>), Refused> {
@@ -143,11 +151,32 @@ impl Next {
             Ok((FromNext::Refused { why, is_file: false }, _)) => Err(Refused::Now(why)),
             Ok(said) => Ok(said),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err(Refused::Now(format!("the new process said nothing for {} s", limit.as_secs())))
+                let said = self.said("").await;
+                Err(Refused::Now(format!("the new process said nothing for {} s{said}", limit.as_secs())))
             }
-            Err(_) => {
-                Err(Refused::Now(format!("the new process {}; see its output", self.how_it_ended().await)))
-            }
+            Err(_) => Err(self.ended().await),
+        }
+    }
+
+    /// It could not be told something because of `error`.
+    pub(super) async fn untold(&mut self, error: &io::Error) -> Refused {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.ended().await,
+            _ => Refused::Now(format!("the new process does not take what it gets: {error}")),
+        }
+    }
+
+    async fn ended(&mut self) -> Refused {
+        let how = self.how_it_ended().await;
+        Refused::Now(format!("the new process {how}{}", self.said("; see its output").await))
+    }
+
+    /// Where what it wrote to stderr is not elsewhere, else what is `elsewhere`.
+    async fn said(&self, elsewhere: &str) -> String {
+        let Some(output) = &self.output else { return elsewhere.to_owned() };
+        match output.last_lines().await {
+            Some(lines) => format!("; it said: {lines}"),
+            None => "; it said nothing".to_owned(),
         }
     }
 
