@@ -13,7 +13,7 @@ use lb_tests::{
     wait,
 };
 use lb_vrrp::Moment;
-use lbctl::lab::{How, Options, VIP_IPV6};
+use lbctl::lab::{How, Options, VIP, VIP_IPV6};
 use nix::sys::signal::Signal;
 
 #[path = "interop/imported.rs"]
@@ -184,6 +184,57 @@ fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
     Ok(())
 }
 
+/// A partition makes two owners, as VRRP has it; healed, there is one, ours with its higher priority, and the client whose
+/// neighbour table is warm reaches it. Then keepalived dies without a word while it is Active.
+fn partitions_heal_and_keepalived_is_killed(wire: &Wire) -> Result<(), String> {
+    let scene = Scene::new(&mixed(wire).without_daemons());
+    let keepalived = keepalived::start(&scene, wire.keepalived);
+    scene.wait_until_held_by("lb2", LONG).unwrap();
+    scene.start("lb1").unwrap();
+    scene.wait_until_ready("lb1").unwrap();
+    // Keepalived is Active when the first one begins, ours when the second one does.
+    for _ in 0..2 {
+        cut_and_heal(wire, &scene)?;
+    }
+
+    let before = scene.record().unwrap().len();
+    let stopped = scene.fail("lb1", How::Stop).unwrap();
+    moves_in_time(wire, &scene, "lb1", before, stopped)?;
+    scene.heal("lb1").unwrap();
+    scene.wait_until_ready("lb1").unwrap();
+    let before = scene.record().unwrap().len();
+    let killed = keepalived.signal(Signal::SIGKILL).unwrap();
+    moves_in_time(wire, &scene, "lb2", before, killed)?;
+    scene.wait_for_answer();
+    Ok(())
+}
+
+fn cut_and_heal(wire: &Wire, scene: &Scene) -> Result<(), String> {
+    let hooks = ["input", "output"].map(|hook| {
+        let chain = format!("nft add chain inet cut {hook} '{{ type filter hook {hook} priority 0; }}'");
+        format!("{chain}; nft add rule inet cut {hook} meta l4proto 112 drop")
+    });
+    scene.shell("lb2", &format!("nft add table inet cut; {}", hooks.join("; ")));
+    wait::until("both hold the address", LONG, || (scene.holders().unwrap() == ["lb1", "lb2"]).then_some(()));
+    // Whom the client asks is open during the cut; its table is warm either way.
+    let _ = scene.exec("client", ["curl", "-s", "--max-time", "1", &format!("http://{VIP}/")]).unwrap();
+    let known = || scene.shell("client", &format!("ip neighbour show {VIP}"));
+    assert!(known().contains("lladdr"), "{}", known());
+    let read = scene.record().unwrap().len();
+    scene.shell("lb2", "nft delete table inet cut");
+    let healed = lbctl::lab::now();
+    scene.wait_until_held_by("lb1", LONG).unwrap();
+    let gone = scene.record_since(read).unwrap().into_iter().find(|event| event.node == "lb2");
+    let took = gone.expect("lb2 has dropped it").at.saturating_since(healed);
+    let link = scene.shell("lb1", "ip -brief link show eth0");
+    let hardware = link.split_whitespace().nth(2).expect("a hardware address");
+    // It asks nobody meanwhile, so nothing but an announcement tells it. The usual one each minute would be too late.
+    wait::until("the client is told", LONG, || known().contains(hardware).then_some(()));
+    scene.wait_for_answer();
+    assert_eq!(order::claims(scene, read), 0, "ours had it all the time");
+    within(wire.down_interval, took, "keepalived gives way")
+}
+
 /// Waits until `count` more advertisements of `from` were on the wire.
 fn watch_advertisements(wire: &Wire, scene: &Scene, from: &str, count: usize) {
     let (ours, theirs) = ("198.51.100.11", "198.51.100.12");
@@ -256,6 +307,31 @@ fn version_2_keepalived_is_active_then_ours_takes_over_and_gives_back() {
 #[test]
 fn version_3_keepalived_is_active_then_ours_takes_over_and_gives_back() {
     in_time(|| keepalived_active_first(&V3));
+}
+
+#[test]
+fn version_2_one_owner_is_left_of_a_partition_and_of_keepalived_s_death() {
+    in_time(|| partitions_heal_and_keepalived_is_killed(&V2));
+}
+
+#[test]
+fn version_2_with_a_password_one_owner_is_left_of_a_partition_and_of_keepalived_s_death() {
+    in_time(|| partitions_heal_and_keepalived_is_killed(&V2_PASSWORD));
+}
+
+#[test]
+fn version_3_one_owner_is_left_of_a_partition_and_of_keepalived_s_death() {
+    in_time(|| partitions_heal_and_keepalived_is_killed(&V3));
+}
+
+#[test]
+fn over_both_families_one_owner_is_left_of_a_partition_and_of_keepalived_s_death() {
+    in_time(|| partitions_heal_and_keepalived_is_killed(&V3_IPV6));
+}
+
+#[test]
+fn by_unicast_one_owner_is_left_of_a_partition_and_of_keepalived_s_death() {
+    in_time(|| partitions_heal_and_keepalived_is_killed(&V3_UNICAST));
 }
 
 /// Towards keepalived, which knows no levels, a node that degrades resigns once and comes back as a Backup.

@@ -154,15 +154,17 @@ fn interfaces_differ_by_node_where_the_file_says_so() {
 }
 
 #[test]
-fn towards_keepalived_sums_have_the_form_of_rfc5798() {
+fn towards_keepalived_sums_have_the_form_of_rfc5798_and_the_addresses_are_announced_each_second() {
     let nodes = "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.old = { address = \"192.0.2.12\", foreign = \"keepalived\" }\n";
     let config = config(&[nodes, VIP, LISTEN]);
     let node = &config.groups[0].by_node[0];
     assert_eq!(node.peer, PeerKind::Keepalived);
     assert_eq!(node.members[0].checksum, ChecksumForm::Rfc5798);
-    let explicit = format!("{VIP}checksum = \"rfc9568\"\n");
-    let config = self::config(&[nodes, &explicit, LISTEN]);
-    assert_eq!(config.groups[0].by_node[0].members[0].checksum, ChecksumForm::Rfc9568);
+    assert_eq!(node.garp_refresh, SECOND);
+    let explicit = format!("{VIP}checksum = \"rfc9568\"\ngarp_refresh = \"30s\"\n");
+    let node = self::config(&[nodes, &explicit, LISTEN]).groups[0].by_node[0].clone();
+    assert_eq!(node.members[0].checksum, ChecksumForm::Rfc9568);
+    assert_eq!(node.garp_refresh, 30 * SECOND);
 }
 
 #[test]

@@ -17,6 +17,9 @@ use crate::config::{
 pub(crate) const DEFAULT_GROUP: &str = "default";
 const PREEMPT_DELAY: Duration = Duration::from_secs(5);
 const GARP_REFRESH: Duration = Duration::from_secs(60);
+/// Beside a foreign node: keepalived that hears a better Active after a partition goes without a word, having told clients that it has
+/// the addresses. Nothing shows the winner that it has to announce again.
+const GARP_REFRESH_FOREIGN: Duration = Duration::from_secs(1);
 
 /// In the order in which the file first names them; frontends and backends are filled in later.
 pub(super) fn convert(
@@ -55,7 +58,9 @@ fn one(
     let preempt = preempt(vips, report);
     let priorities = priorities(vips, cluster, report);
     let garp_refresh = agreed(vips, "garp_refresh", |vip| vip.garp_refresh.as_ref(), report);
-    let garp_refresh = garp_refresh.map_or(GARP_REFRESH, |refresh| refresh.value);
+    let is_mixed = cluster.nodes.iter().any(|node| node.kind == PeerKind::Keepalived);
+    let usual = if is_mixed { GARP_REFRESH_FOREIGN } else { GARP_REFRESH };
+    let garp_refresh = garp_refresh.map_or(usual, |refresh| refresh.value);
     let by_node = cluster.nodes.iter().enumerate().zip(priorities).map(|((index, _), priority)| {
         let others = cluster.nodes.iter().enumerate().filter(|(other, _)| *other != index);
         let foreign = others.clone().any(|(_, other)| other.kind == PeerKind::Keepalived);

@@ -218,7 +218,7 @@ pub(super) const INSTANCE: &[Row] = &[
         "`preempt_delay = \"30s\"`",
         "beside `preempt = \"always\"`. The node has to have been ready for so long, not only to run",
     ),
-    converted("garp_master_refresh", "`garp_refresh = \"60s\"`", "the default"),
+    converted("garp_master_refresh", "`garp_refresh = \"60s\"`", "the default; in a mixed pair it is 1 s"),
     converted(
         "unicast_peer, unicast_src_ip",
         "`transport = \"unicast\"`",
