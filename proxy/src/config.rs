@@ -4,6 +4,7 @@ mod answers;
 mod balance;
 mod check;
 mod compression;
+mod hsts;
 mod log;
 mod options;
 mod persistence;
@@ -39,6 +40,7 @@ pub use self::{
         OwnCheck, Pace, Pattern, SequenceStep, SmtpGreeting,
     },
     compression::{Algorithm, BackendCompression, Compression, MediaRange},
+    hsts::Hsts,
     log::{
         AccessLog, Capture, CapturedCookie, CapturedHeader, EventFormat, Facility, LogDestination, LogFormat,
         LogSample, LogTarget, LogWire, Severity,
@@ -142,6 +144,8 @@ pub struct Frontend {
     pub timeout: FrontendTimeouts,
     /// Appends an X-Forwarded-For line with the client's address.
     pub forwardfor: bool,
+    /// What those who come over TLS are told of coming again. Only in mode http.
+    pub hsts: Option<Hsts>,
     /// What is done with its clients' connections.
     pub options: FrontendOptions,
     /// How responses are compressed, unless the backend says otherwise; `None`: they are not. Only in mode http.
@@ -329,6 +333,7 @@ impl Frontend {
             maxconn: 20_000,
             timeout: FrontendTimeouts::default(),
             forwardfor: false,
+            hsts: None,
             // Where servers speak first, a client that says nothing may be one that was not served.
             options: FrontendOptions { dontlognull: mode == Mode::Http, ..FrontendOptions::default() },
             compression: None,

@@ -29,7 +29,7 @@ pub(crate) use self::{
 };
 use crate::{
     Endpoint,
-    config::{Backend, BackendCompression, BackendId, Compression, ConnectionMode, Frontend},
+    config::{Backend, BackendCompression, BackendId, Compression, ConnectionMode, Frontend, Hsts},
     listener::ListenerId,
     log::Record,
     metrics::{Event, Flow, FrontendCounters},
@@ -197,6 +197,11 @@ impl<S> Connection<S> {
     /// What was agreed on with the client; `None` without TLS.
     pub(crate) fn tls(&self) -> Option<&tls::Session> {
         self.tls.get().map(Rc::as_ref)
+    }
+
+    /// What is told to a client that came over TLS about coming again.
+    pub(crate) fn hsts(&self) -> Option<&Hsts> {
+        self.frontend().hsts.as_ref().filter(|_| self.tls().is_some())
     }
 
     /// The handshake is over. Once.

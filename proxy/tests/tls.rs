@@ -16,6 +16,8 @@ mod certificates;
 mod clients;
 #[path = "tls/handshakes.rs"]
 mod handshakes;
+#[path = "tls/hsts.rs"]
+mod hsts;
 #[path = "tls/names.rs"]
 mod names;
 #[path = "tls/openssl.rs"]

@@ -264,6 +264,7 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
         line(out, "timeout.http_request", time(frontend.timeout.http_request));
         line(out, "timeout.http_keep_alive", time(frontend.timeout.http_keep_alive));
         line(out, "forwardfor", frontend.forwardfor);
+        hsts(out, frontend);
     }
     options::frontend(out, frontend);
     compression::frontend(out, frontend);
@@ -289,6 +290,13 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
     }
     rules::rules(out, "rules", &frontend.rules, config);
     rules::rules(out, "response_rules", &frontend.response_rules, config);
+}
+
+fn hsts(out: &mut String, frontend: &Frontend) {
+    let Some(hsts) = &frontend.hsts else { return };
+    line(out, "hsts.max_age", time(hsts.max_age()));
+    line(out, "hsts.include_subdomains", hsts.include_subdomains());
+    line(out, "hsts.preload", hsts.preload());
 }
 
 fn binds(frontend: &Frontend) -> Vec<String> {

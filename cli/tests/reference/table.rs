@@ -72,6 +72,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("[backend.NAME] observe", "[backend.app]\nobserve = { zzzzzzzz = 1 }"),
     ("[backend.NAME] check", "[listen.web]\ncheck = { zzzzzzzz = 1 }"),
     ("[backend.NAME] pool", "[backend.app]\npool = { zzzzzzzz = 1 }"),
+    ("[frontend.NAME] hsts", "[frontend.web]\nhsts = { zzzzzzzz = 1 }"),
     ("compression", "[frontend.web]\ncompression = { zzzzzzzz = 1 }"),
     ("compression", "[backend.app]\ncompression = { zzzzzzzz = 1 }"),
     ("tcp_keepalive", "[frontend.web]\ntcp_keepalive = { zzzzzzzz = 1 }"),

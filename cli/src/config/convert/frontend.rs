@@ -128,6 +128,7 @@ fn one(
         options: options::frontend(raw, defaults, mode, report),
         compression: compression::frontend(raw, defaults, mode, report),
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
+        hsts: value(&raw.hsts, &defaults.hsts).flatten().filter(|_| mode == Mode::Http),
         per_source: persistence::per_source(raw, defaults),
         log: log::frontend(raw, file, mode, context.names, report),
         unique_id: unique_id::convert(raw.unique_id.as_ref(), mode, context.names, report),
@@ -154,6 +155,9 @@ fn check_tcp(raw: &Section, report: &Report<'_>) {
             forwardfor.span,
             "forwardfor needs mode = \"http\"; in mode tcp bytes are forwarded as they are",
         );
+    }
+    if let Some(hsts) = raw.hsts.as_ref().filter(|hsts| hsts.value.is_some()) {
+        report.error(hsts.span, "hsts needs mode = \"http\"; in mode tcp bytes are forwarded as they are");
     }
     let timeouts = [
         ("http_request", &raw.timeout.http_request),

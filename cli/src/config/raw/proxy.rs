@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lb_proxy::{
-    config::{Compression, Mode, SendProxy},
+    config::{Compression, Hsts, Mode, SendProxy},
     rules::AmbiguousPath,
 };
 
@@ -41,6 +41,7 @@ mod bind;
 mod check;
 mod compression;
 mod cookie;
+mod hsts;
 mod observe;
 mod options;
 mod persistence;
@@ -75,6 +76,7 @@ pub(crate) struct Section {
     pub(crate) binds: Vec<Bind>,
     pub(crate) maxconn: Option<At<u32>>,
     pub(crate) forwardfor: Option<At<bool>>,
+    pub(crate) hsts: Option<At<Option<Hsts>>>,
     pub(crate) default_backend: Option<At<String>>,
     /// The key is there, whatever its value.
     pub(crate) default_backend_given: bool,
@@ -133,10 +135,11 @@ pub(crate) struct Timeouts {
     pub(crate) server_fin: Option<At<Duration>>,
 }
 
-const FRONTEND_KEYS: [&str; 8] = [
+const FRONTEND_KEYS: [&str; 9] = [
     "bind",
     "maxconn",
     "forwardfor",
+    "hsts",
     "per_source",
     "default_backend",
     "ambiguous_path",
@@ -192,6 +195,7 @@ impl Section {
             binds: Vec::new(),
             maxconn: None,
             forwardfor: None,
+            hsts: None,
             default_backend: None,
             default_backend_given: false,
             ambiguous_path: None,
@@ -238,6 +242,7 @@ impl Section {
         if kind.takes_frontend_keys() {
             section.maxconn = fields.measured("maxconn", 1..=10_000_000, "connections");
             section.forwardfor = fields.boolean("forwardfor");
+            section.hsts = fields.value("hsts").and_then(|value| hsts::read(&value));
             section.statistics = statistics::read(&fields);
             section.per_source = fields.value("per_source").and_then(|value| PerSource::read(&value));
             section.frontend_options = FrontendOptions::read(&fields);

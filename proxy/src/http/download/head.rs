@@ -3,7 +3,7 @@
 use super::Download;
 use crate::{
     buffer::Buffer,
-    config::{Compression, ConnectionMode},
+    config::{Compression, ConnectionMode, Hsts},
     health::passive::Seen,
     http::{
         body::Framing,
@@ -45,6 +45,7 @@ pub(super) struct Parsed {
 /// What changes a head besides its framing.
 struct Changes<'c> {
     has_rules: bool,
+    hsts: Option<&'c Hsts>,
     cookie: Option<&'c CookiePolicy>,
     compression: Option<&'c Compression>,
     /// A line in a log wants to know something of it.
@@ -53,7 +54,11 @@ struct Changes<'c> {
 
 impl Changes<'_> {
     fn is_any(&self) -> bool {
-        self.has_rules || self.cookie.is_some() || self.compression.is_some() || self.is_logged
+        self.has_rules
+            || self.hsts.is_some()
+            || self.cookie.is_some()
+            || self.compression.is_some()
+            || self.is_logged
     }
 }
 
@@ -108,6 +113,7 @@ impl<S: Stream> Download<'_, S> {
         let rules = &self.connection.worker().node().rules;
         let changes = Changes {
             has_rules: (is_final || is_switch) && rules.concern_response(frontend, backend),
+            hsts: self.connection.hsts().filter(|_| is_final || is_switch),
             cookie: self.upstream.cookie().filter(|_| is_final || is_switch),
             compression: self.connection.compression(Some(backend)).filter(|_| is_final),
             is_logged: (is_final || is_switch) && self.connection.log_keeps_at(Moment::Response),
@@ -121,7 +127,7 @@ impl<S: Stream> Download<'_, S> {
         Ok(Some(Parsed { response, hop, coder }))
     }
 
-    /// The head for the client, after rules, then the cookie, then compression have changed it, as in HAProxy. What codes
+    /// The head for the client, after HSTS, then rules, then the cookie, then compression have changed it, as in HAProxy. What codes
     /// the content, if it is coded.
     fn edit(
         &self,
@@ -139,6 +145,11 @@ impl<S: Stream> Download<'_, S> {
         let none = Variables::default();
         let facts = connection.facts(&none, sample);
         connection.keep_for_log(Moment::Response, &Facts { response: Some(&message), ..facts });
+        if let Some(hsts) = changes.hsts {
+            // Rules may say otherwise.
+            let set = message.set(Hsts::NAME.as_bytes(), hsts.value().as_bytes());
+            set.map_err(|_| Refused::Here(Termination::FailedRewrite))?;
+        }
         if changes.has_rules {
             let mut memory = self.memory.borrow_mut();
             let (remembered, session) = memory.of_response(connection.peer());

@@ -2,11 +2,13 @@
 
 use std::{io::IoSlice, time::Duration};
 
+use memchr::memmem;
+
 use super::{Next, Session};
 use crate::{
     buffer::Buffer,
-    config::ErrorPage,
-    http::{reply::Reply, write},
+    config::{ErrorPage, Hsts},
+    http::{headers::Sink, reply::Reply, write},
     metrics::BackendCounters,
     rules::Answer,
     stream::Stream,
@@ -82,10 +84,12 @@ impl<'c, S: Stream> Session<'c, S> {
         pages.find(|page| page.status == status)
     }
 
-    /// Sends a whole response.
+    /// Sends a whole response. Its head is in `out`, and may have some content behind it.
     pub(in crate::http) async fn write_whole(&mut self, out: &Buffer, content: &[u8], close: bool) -> Next {
         let connection = self.connection;
         let timeout = connection.frontend().timeout.client;
+        let hsts = connection.hsts().map(|hsts| with_hsts(out, hsts, connection.worker().buffers().take()));
+        let out = hsts.as_ref().unwrap_or(out);
         let pieces = &mut [IoSlice::new(out.filled()), IoSlice::new(content)];
         match write::all_vectored(connection.stream(), pieces, self.deadline, timeout).await {
             Ok(()) => {
@@ -99,4 +103,21 @@ impl<'c, S: Stream> Session<'c, S> {
         }
         if close { Next::Linger } else { Next::Request }
     }
+}
+
+/// The same response with a field more, unless a rule has given it one (RFC 6797 §7.1: no more than one).
+fn with_hsts(response: &Buffer, hsts: &Hsts, mut out: Buffer) -> Buffer {
+    let bytes = response.filled();
+    let end = memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 2);
+    let (head, rest) = bytes.split_at(end);
+    out.put(head);
+    let name = Hsts::NAME.as_bytes();
+    let is_own = |line: &[u8]| line.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name));
+    if !head.split(|&byte| byte == b'\n').any(is_own) {
+        for piece in [name, b": ", hsts.value().as_bytes(), b"\r\n"] {
+            out.put(piece);
+        }
+    }
+    out.put(rest);
+    out
 }

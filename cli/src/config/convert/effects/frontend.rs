@@ -48,6 +48,10 @@ fn tcp(frontend: &Frontend, section: &Section, backends: &[Backend], idle: &Idle
 }
 
 fn http(frontend: &Frontend, section: &Section, backends: &[Backend], names: &Names, idle: &Idle<'_>) {
+    if frontend.tls.is_empty() && frontend.hsts.is_some() {
+        let why = "no `bind` of this frontend has `tls`, and over plain HTTP browsers don't listen to it";
+        idle.key(section.hsts.as_ref(), "hsts", why);
+    }
     let is_unwatched = !looks_at_path(frontend, backends);
     let ambiguous = section.ambiguous_path.as_ref().filter(|at| at.value != AmbiguousPath::default());
     let why = "no rule of this frontend or of its backends looks at the path, so every path is passed on as it came";
