@@ -17,6 +17,7 @@ pub mod diff;
 pub mod doctor;
 pub mod drain;
 pub mod errors;
+pub mod events;
 pub mod frontend;
 pub mod import;
 pub mod init;
@@ -83,6 +84,8 @@ enum Verb {
     Frontend(frontend::FrontendArguments),
     /// Show the last requests and responses that were refused as invalid, with the byte that is wrong
     Errors(errors::ErrorsArguments),
+    /// Show what has happened to nodes, vips, backends and servers, and what happens
+    Events(events::EventsArguments),
     /// Show exchanges as they pass: heads, the server, why that one, how long it took
     Trace(trace::TraceArguments),
     /// Logs: open their files anew after a rotation
@@ -146,6 +149,7 @@ pub fn main() -> ExitCode {
         Verb::Server(arguments) => server::run(&arguments),
         Verb::Frontend(arguments) => frontend::run(&arguments),
         Verb::Errors(arguments) => errors::run(&arguments),
+        Verb::Events(arguments) => events::run(&arguments),
         Verb::Trace(arguments) => trace::run(&arguments),
         Verb::Log(arguments) => log::run(&arguments),
         Verb::Nagios(arguments) => nagios::run(&arguments),

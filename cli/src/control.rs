@@ -5,6 +5,7 @@
 //! GET  /v1/version   -> VersionReport
 //! GET  /v1/errors    -> ErrorsReport    messages that were refused as invalid
 //! GET  /v1/diff      -> DiffReport      what runs, against the file; 422 with what `check` says if that is bad
+//! GET  /v1/events    -> EventLines, one a line: the last ones, or with ?after=NUMBER those after it; with ?follow=true those to come as well
 //! POST /v1/reload    ReloadRequest -> ReloadReport, when the file is in force; 422 with what `check` says if it is bad,
 //!                    409 if it can't come into force now
 //! POST /v1/upgrade   UpgradeRequest -> UpgradeReport, when another process is in charge; 422 and 409 as for reload
@@ -28,6 +29,7 @@ pub mod client;
 mod diff;
 mod drain;
 mod errors;
+mod events;
 mod orders;
 mod reload;
 mod statistics;
@@ -41,6 +43,7 @@ pub use announce::{AnnounceReport, AnnounceRequest, Announcement};
 pub use diff::DiffReport;
 pub use drain::{DrainReport, DrainRequest, ResumeReport, ResumeRequest};
 pub use errors::{ErrorsReport, InvalidMessage};
+pub use events::{Event, EventKind, EventLine, LAST_EVENTS};
 pub use orders::{
     FrontendOrder, FrontendReport, FrontendRequest, InForce, Ordered, ServerOrder, ServerReport,
     ServerRequest, Weight,

@@ -13,7 +13,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use lb_proxy::{Health, Proxy};
+use lb_proxy::{Health, Proxy, StateChange};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -39,8 +39,10 @@ mod draining;
 mod ending;
 mod errors;
 mod group;
+mod happening;
 mod hello;
 mod inputs;
+mod journal;
 mod naming;
 mod neighbours;
 mod node;
@@ -70,6 +72,7 @@ use certificates::Certificates;
 use clock::Instants;
 use control::{Command, ControlSocket, Counters};
 use group::Group;
+use journal::Journal;
 use neighbours::Neighbours;
 use node::Identity;
 pub(crate) use options::RUNTIME_DIR;
@@ -102,6 +105,10 @@ struct Daemon {
     identity: Identity,
     proxy: Arc<Proxy>,
     health: watch::Receiver<Health>,
+    /// Of servers and backends.
+    changes: Option<mpsc::Receiver<StateChange>>,
+    lost_changes: u64,
+    journal: Arc<Journal>,
     groups: Vec<Group>,
     speaker: Option<SpeakerHandle>,
     from_speaker: Option<mpsc::Receiver<FromSpeaker>>,
@@ -156,6 +163,7 @@ impl Daemon {
             let now = clock::now();
             match event {
                 Event::Health => self.handle_health(now),
+                Event::Changed(change) => self.take_changes(change),
                 Event::Speaker(Some(message)) => self.handle_speaker(now, message)?,
                 Event::Speaker(None) => self.handle_speaker_end(),
                 Event::Command(command) => self.handle_command(now, command),
@@ -219,7 +227,7 @@ impl Daemon {
             .iter()
             .filter_map(|group| Group::new(&self.config, group, index, started))
             .collect();
-        let Charge { speaker, groups: mut known, drained, hello, session } =
+        let Charge { speaker, groups: mut known, drained, hello, session, journal: _ } =
             self.charge.take().unwrap_or_default();
         for group in &mut self.groups {
             group.go_on(&mut known);
@@ -281,6 +289,7 @@ impl Daemon {
             group.note_dual_active(now, problems::is_dual_active(now, group, session));
         }
         self.settle_stop(now);
+        self.note_nodes();
         self.feed_watchdog(now);
     }
 

@@ -2,6 +2,7 @@
 
 pub mod age;
 pub mod errors;
+pub mod events;
 pub mod nagios;
 pub mod status;
 mod table;

@@ -11,6 +11,8 @@ mod certificates;
 mod control_api;
 #[path = "daemon/errors.rs"]
 mod errors;
+#[path = "daemon/events.rs"]
+mod events;
 #[path = "daemon/faults.rs"]
 mod faults;
 #[path = "daemon/harness.rs"]
@@ -37,6 +39,8 @@ mod sockets;
 mod source;
 #[path = "daemon/statistics.rs"]
 mod statistics;
+#[path = "daemon/streaming.rs"]
+mod streaming;
 #[path = "daemon/top.rs"]
 mod top;
 #[path = "daemon/trace.rs"]

@@ -32,6 +32,7 @@ use crate::{
     table::Tables,
     tls::Connector,
     trace::Traces,
+    transitions::Transitions,
     upstream::{
         Preference,
         balance::{Pick, Usable},
@@ -72,6 +73,8 @@ pub(crate) struct Node {
     pub(crate) is_timed: bool,
     /// Who traces exchanges.
     pub(crate) traces: Arc<Traces>,
+    /// Who is told of states.
+    pub(crate) transitions: Arc<Transitions>,
 }
 
 /// The usable servers of every backend, by its index.
@@ -143,6 +146,7 @@ impl Node {
             host,
             loggers,
             traces: last.map_or_else(Arc::default, |last| Arc::clone(&last.traces)),
+            transitions: last.map_or_else(Arc::default, |last| Arc::clone(&last.transitions)),
             is_timed: config.frontends.iter().any(|one| one.statistics.is_some()),
             config,
         })

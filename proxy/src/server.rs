@@ -14,11 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::reload::{Prepared, ReloadError, Reloaded};
 use crate::{
-    Config, Health, LogEvent, Status, descriptors, drain,
+    Config, Health, LogEvent, StateChange, Status, descriptors, drain,
     handover::Handover,
     health::{Tasks, board::Board},
     invalid::{self, InvalidMessage},
@@ -192,6 +192,17 @@ impl Proxy {
     /// What decides readiness; changes are published at once.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.board.health().subscribe()
+    }
+
+    /// Every change of state of a server or a backend from now on; `None` if somebody listens already. What is not taken in time
+    /// is lost ([`Self::lost_transitions`]).
+    pub fn transitions(&self) -> Option<mpsc::Receiver<StateChange>> {
+        self.board.node().transitions.listen()
+    }
+
+    /// Changes that nobody took in time.
+    pub fn lost_transitions(&self) -> u64 {
+        self.board.node().transitions.lost()
     }
 
     /// How many rounds are over in which every worker has answered. While all is well there are two a second and more; the

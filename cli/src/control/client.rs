@@ -236,7 +236,16 @@ impl Client {
     /// nothing comes each second.
     pub async fn lines(&self, path: &str, body: &impl Serialize) -> Result<Lines, ClientError> {
         let body = serde_json::to_vec(body).map_err(|error| unreadable(None, &error))?;
-        let answer = self.within(LINE_LIMIT, self.send(Method::POST, path, body.into())).await?;
+        self.in_lines(Method::POST, path, body.into()).await
+    }
+
+    /// `GET path`, answered in the same way.
+    pub async fn read_lines(&self, path: &str) -> Result<Lines, ClientError> {
+        self.in_lines(Method::GET, path, Bytes::new()).await
+    }
+
+    async fn in_lines(&self, method: Method, path: &str, body: Bytes) -> Result<Lines, ClientError> {
+        let answer = self.within(LINE_LIMIT, self.send(method, path, body)).await?;
         Ok(Lines { client: self.clone(), body: answer.into_body(), bytes: Vec::new() })
     }
 

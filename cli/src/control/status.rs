@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use serde::{Deserialize, Serialize};
 
 pub use self::server::{Check, NameProblem, Server, ServerState};
-use super::{BackendStatistics, EarlierProcess, FrontendStatistics, Histogram, Ordered, Timestamp};
+use super::{BackendStatistics, EarlierProcess, Event, FrontendStatistics, Histogram, Ordered, Timestamp};
 
 /// A node and what it knows of the others.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -77,6 +77,9 @@ pub struct Status {
     /// What is wrong; empty when all is well.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// The last transitions of nodes, vips, backends and servers, oldest first: [`LAST_EVENTS`](super::LAST_EVENTS) at most.
+    #[serde(default)]
+    pub events: Vec<Event>,
     /// What is not wrong and still has to be known, a sentence each.
     #[serde(default)]
     pub notes: Vec<String>,

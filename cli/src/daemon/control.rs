@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use self::{line::Line, listening::Listening, peer::Peer, statuses::Statuses};
-use super::{orders, reload::Refused, trace, upgrade};
+use super::{journal::Journal, orders, reload::Refused, trace, upgrade};
 use crate::control::{
     AnnounceReport, DiffReport, DrainReport, DrainRequest, ErrorsReport, FrontendReport, FrontendRequest,
     ReloadReport, ReopenReport, ResumeReport, ServerReport, ServerRequest, Status, StopReport,
@@ -102,6 +102,8 @@ pub(super) enum Command {
         /// Gets the trace, or why there is none.
         reply: oneshot::Sender<Result<Trace, trace::Refused>>,
     },
+    /// `GET /v1/events`.
+    Events(oneshot::Sender<Arc<Journal>>),
     /// `POST /v1/log/reopen`.
     ReopenLogs(oneshot::Sender<ReopenReport>),
     /// `POST /v1/server`.

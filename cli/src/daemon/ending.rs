@@ -10,6 +10,7 @@ use super::{
     control::Command,
     draining::Drained,
     group::Group,
+    journal::End,
     problems,
     stop::{Patience, Request, Stage, Stop, Whereabouts},
     systemd,
@@ -204,6 +205,9 @@ impl Daemon {
     /// The workers end.
     pub(super) async fn finish(mut self) {
         self.tasks.shutdown().await;
+        if self.retirement.is_none() {
+            self.journal.end(End::Over);
+        }
         if let Some(retirement) = self.retirement {
             self.commands.close();
             // The next process has these conversations. The others end when nobody has them any more.

@@ -158,6 +158,11 @@ impl Group {
         self.telling.tells(now)
     }
 
+    /// May its state be told beside its transitions?
+    pub(super) fn may_tell(&mut self, now: Moment) -> bool {
+        self.telling.may_tell(now)
+    }
+
     /// A transition comes before the status that has it.
     pub(super) fn take_transition(&mut self, transition: &Transition) {
         if let Some((at, status)) = &mut self.status

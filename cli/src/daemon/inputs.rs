@@ -18,7 +18,7 @@ use super::{
     wake::Step,
 };
 use crate::{
-    control::{NotOpened, Phase, Problem, ReopenReport, Status},
+    control::{LAST_EVENTS, NotOpened, Phase, Problem, ReopenReport, Status},
     interfaces::nowhere,
     speaker::protocol::FromSpeaker,
 };
@@ -56,7 +56,9 @@ impl Daemon {
                     if let Some(group) = self.groups.iter_mut().find(|group| group.config.name == status.name)
                     {
                         group.tracker.handle_state(now, status.state);
+                        let name = status.name.clone();
                         group.take_status(at, status);
+                        self.catch_up(now, &name);
                     }
                 }
             }
@@ -65,14 +67,19 @@ impl Daemon {
                 let vips =
                     self.groups.iter().find(|found| found.config.name == group).map(group::Group::vips);
                 let vips = vips.unwrap_or_default();
+                let mut told = false;
                 let mut found = self.groups.iter_mut().find(|found| found.config.name == group);
                 if found.as_mut().is_none_or(|found| found.tells(now)) {
                     group::log_transition(&group, &vips, &transition);
                     self.proxy.log(&group::transition_event(&group, &vips, &transition));
+                    told = true;
                 }
                 if let Some(found) = found {
                     found.tracker.handle_state(now, transition.to);
                     found.take_transition(&transition);
+                }
+                if told {
+                    self.note_transition(&group, &transition);
                 }
             }
             FromSpeaker::Announced { all } => self.take_announced(&all),
@@ -135,6 +142,9 @@ impl Daemon {
             }
             Command::Trace { request, reply } => {
                 let _ = reply.send(trace::begin(&self.proxy, &request));
+            }
+            Command::Events(reply) => {
+                let _ = reply.send(Arc::clone(&self.journal));
             }
             Command::ReopenLogs(reply) => self.reopen_logs(Some(reply)),
             Command::Server { request, by, reply } => self.order_server(&request, &by, reply),
@@ -223,6 +233,7 @@ impl Daemon {
         });
         status.counters.extend(self.counters.by_name());
         status.trackers = self.probes.report();
+        status.events = self.journal.last(LAST_EVENTS);
         status
     }
 }

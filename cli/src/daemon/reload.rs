@@ -261,6 +261,7 @@ impl Daemon {
             neighbours.set_secret(self.config.cluster.secret());
         }
         self.handle_health(now);
+        self.forget_gone();
         self.survey();
         reload.groups.clone_from(&groups);
         match self.speaker.clone() {

@@ -99,6 +99,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         delays: facts.proxy.delays.iter().map(statistics::histogram).collect(),
         counters,
         problems: Vec::new(),
+        events: Vec::new(),
         notes: notes(facts.config),
     };
     status.notes.extend(facts.giving.as_ref().map(|(ordered, waits)| under_way(facts, ordered, *waits)));

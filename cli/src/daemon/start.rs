@@ -231,6 +231,9 @@ async fn compose(
         runner: runner.map(Runner::new).transpose()?.unwrap_or_default(),
         started: Instants::now(),
         health: proxy.health(),
+        changes: proxy.transitions(),
+        lost_changes: 0,
+        journal: Arc::default(),
         proxy,
         config,
         identity,
@@ -269,12 +272,13 @@ async fn compose(
     daemon.greet();
     if let Some(before) = &before {
         let has_speaker = !own_groups(&daemon.config, &daemon.identity).is_empty();
-        let (charge, counters) = before.ready(&daemon.config.hash, has_speaker)?;
+        let (mut charge, counters) = before.ready(&daemon.config.hash, has_speaker)?;
         // Before anything else is started that would have it.
         if options.detached {
             detach::leave_stderr()?;
         }
         daemon.counters.go_on(&counters);
+        daemon.journal.go_on(std::mem::take(&mut charge.journal));
         daemon.charge = Some(charge);
     }
     daemon.take_part()?;

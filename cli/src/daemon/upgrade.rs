@@ -36,6 +36,7 @@ use super::{
     Daemon, Identity, detach,
     group::Group,
     hello::KnownSession,
+    journal::End,
     neighbours::boot_id,
     orders,
     pid_file::PidFile,
@@ -198,7 +199,8 @@ impl Daemon {
                         let drained = self.drained.clone();
                         let (session, counters) =
                             (upgrade.session.clone(), self.counters.by_name().collect());
-                        let go = ToNext::Go { speaker, groups, drained, session, counters };
+                        let journal = self.journal.known();
+                        let go = ToNext::Go { speaker, groups, drained, session, counters, journal };
                         let told = next.go(&go, upgrade.hello.as_ref());
                         self.upgrade = Some(upgrade);
                         self.upgrade_step(async move {
@@ -253,6 +255,7 @@ impl Daemon {
             took_ms = report.milliseconds,
             "succeeded"
         );
+        self.journal.end(End::Elsewhere);
         let untold = systemd::tell_main_process(report.pid).is_err().then_some(report.pid);
         for stop in upgrade.stops {
             pass_on(stop, report.pid);

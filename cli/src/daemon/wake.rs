@@ -2,7 +2,7 @@
 
 use std::{future::pending, io};
 
-use lb_proxy::Grown;
+use lb_proxy::{Grown, StateChange};
 use lb_vrrp::Moment;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -55,6 +55,8 @@ pub(super) enum Step {
 /// What wakes the loop.
 pub(super) enum Event {
     Health,
+    /// A server or a backend has another state.
+    Changed(StateChange),
     Speaker(Option<FromSpeaker>),
     Command(Command),
     Datagram(io::Result<Datagram>),
@@ -132,6 +134,7 @@ impl Daemon {
         let wait = self.next_timeout().saturating_since(clock::now());
         tokio::select! {
             Ok(()) = self.health.changed() => Event::Health,
+            Some(change) = receive(&mut self.changes) => Event::Changed(change),
             message = receive(&mut self.from_speaker) => Event::Speaker(message),
             Some(command) = self.commands.recv() => Event::Command(command),
             received = listen(self.neighbours.as_ref()) => Event::Datagram(received),
@@ -157,7 +160,7 @@ impl Daemon {
     }
 }
 
-async fn receive(messages: &mut Option<mpsc::Receiver<FromSpeaker>>) -> Option<FromSpeaker> {
+async fn receive<T>(messages: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     match messages {
         Some(messages) => messages.recv().await,
         None => pending().await,

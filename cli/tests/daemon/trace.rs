@@ -1,67 +1,30 @@
 //! `lbctl trace`: exchanges as they pass, for a person and for a program.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::TcpStream,
     os::unix::net::{UnixListener, UnixStream},
-    process::{Child, Stdio},
-    sync::mpsc::{Receiver, channel},
     thread,
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, exchange, get, lbctl, verb, web_server};
+use crate::{
+    harness::{Daemon, exchange, get, verb, web_server},
+    streaming::Streaming,
+};
 
-/// A trace that runs, and the lines that it prints.
-struct Tracing {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Tracing {
-    fn start(daemon: &Daemon, arguments: &[&str]) -> Self {
-        let mut command = lbctl();
-        command.arg("trace").args(arguments).arg("--control").arg(&daemon.socket);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
-        let (sender, lines) = channel();
-        let stdout = child.stdout.take().expect("piped");
-        thread::spawn(move || {
-            BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| sender.send(line).ok())
-        });
-        Self { child, lines }
-    }
-
-    /// It shows something: then it has begun.
-    #[track_caller]
-    fn wait_for_line(&self, daemon: &Daemon) -> String {
-        let mut found = None;
-        daemon.wait_until("something is shown", |daemon| {
-            get(daemon.frontend).expect("served");
-            found = self.lines.recv_timeout(Duration::from_millis(50)).ok();
-            found.is_some()
-        });
-        found.expect("a line")
-    }
-
-    /// All that is still to come, and the exit code.
-    fn finish(mut self) -> (Vec<String>, Option<i32>) {
-        let code = self.child.wait().expect("ended").code();
-        (self.lines.iter().collect(), code)
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
-        nix::sys::signal::kill(pid, signal).expect("signalled");
-    }
-}
-
-impl Drop for Tracing {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// It shows something: then it has begun.
+#[track_caller]
+fn wait_for_line(trace: &Streaming, daemon: &Daemon) -> String {
+    let mut found = None;
+    daemon.wait_until("something is shown", |daemon| {
+        get(daemon.frontend).expect("served");
+        found = trace.lines.recv_timeout(Duration::from_millis(50)).ok();
+        found.is_some()
+    });
+    found.expect("a line")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -71,8 +34,9 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn one_exchange_is_shown_from_its_head_to_its_end_and_then_the_trace_is_over() {
     let daemon = Daemon::start("http", web_server(Duration::from_millis(20)));
-    let trace = Tracing::start(&daemon, &["web", "--client", "127.0.0.0/8", "--count", "1", "--json"]);
-    let mut lines = vec![trace.wait_for_line(&daemon)];
+    let trace =
+        Streaming::start(&daemon, "trace", &["web", "--client", "127.0.0.0/8", "--count", "1", "--json"]);
+    let mut lines = vec![wait_for_line(&trace, &daemon)];
     let (rest, code) = trace.finish();
     lines.extend(rest);
     assert_eq!(code, Some(0), "{lines:?}");
@@ -94,10 +58,10 @@ fn one_exchange_is_shown_from_its_head_to_its_end_and_then_the_trace_is_over() {
 #[test]
 fn a_trace_without_an_end_is_ended_by_hand_and_reads_well() {
     let daemon = Daemon::start("http", web_server(Duration::ZERO));
-    let trace = Tracing::start(&daemon, &[]);
-    let first = trace.wait_for_line(&daemon);
+    let trace = Streaming::start(&daemon, "trace", &[]);
+    let first = wait_for_line(&trace, &daemon);
     assert!(first.ends_with(" > web  GET / HTTP/1.1  (default_backend web)"), "{first}");
-    let next = |trace: &Tracing| trace.lines.recv_timeout(Duration::from_secs(20)).expect("a line");
+    let next = |trace: &Streaming| trace.lines.recv_timeout(Duration::from_secs(20)).expect("a line");
     assert_eq!([next(&trace), next(&trace)], ["    Host: test", "    Connection: close"]);
     let answered = next(&trace);
     assert!(answered.contains("  HTTP/1.1 200 OK  (roundrobin; line "), "{answered}");
@@ -112,9 +76,9 @@ fn a_trace_without_an_end_is_ended_by_hand_and_reads_well() {
 #[test]
 fn traces_are_few_and_one_that_is_killed_makes_room() {
     let daemon = Daemon::start("http", web_server(Duration::ZERO));
-    let mut traces: Vec<_> = (0..8).map(|_| Tracing::start(&daemon, &["--json"])).collect();
+    let mut traces: Vec<_> = (0..8).map(|_| Streaming::start(&daemon, "trace", &["--json"])).collect();
     for trace in &traces {
-        trace.wait_for_line(&daemon);
+        wait_for_line(trace, &daemon);
     }
     let output = daemon.verb(&["trace"]);
     assert_eq!(output.status.code(), Some(1));
@@ -132,15 +96,15 @@ fn traces_are_few_and_one_that_is_killed_makes_room() {
 #[test]
 fn a_trace_is_no_idle_connection_and_leaves_room_for_others() {
     let daemon = Daemon::start("http", web_server(Duration::ZERO));
-    let trace = Tracing::start(&daemon, &["--json"]);
-    trace.wait_for_line(&daemon);
+    let trace = Streaming::start(&daemon, "trace", &["--json"]);
+    wait_for_line(&trace, &daemon);
     // More than there may be: the one that has been idle the longest goes, and the trace is older than all of them.
     let idle: Vec<_> = (0..200).map(|_| UnixStream::connect(&daemon.socket).expect("taken")).collect();
     assert_eq!(daemon.verb(&["status", "--json"]).status.code(), Some(0));
     let before = trace.lines.try_iter().count();
     assert!(before < 100);
     let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["id"].clone();
-    let last = trace.wait_for_line(&daemon);
+    let last = wait_for_line(&trace, &daemon);
     assert!(id(&last).as_u64() > Some(0), "{last}");
     drop(idle);
     trace.signal(Signal::SIGINT);
@@ -183,7 +147,7 @@ fn a_trace_that_nobody_reads_ends_when_its_time_is_up() {
 fn what_a_client_sends_does_not_command_a_terminal() {
     let daemon = Daemon::start("http", web_server(Duration::ZERO));
     for arguments in [&["--count", "1"][..], &["--count", "1", "--json"]] {
-        let trace = Tracing::start(&daemon, arguments);
+        let trace = Streaming::start(&daemon, "trace", arguments);
         let mut shown = Vec::new();
         daemon.wait_until("it is shown", |daemon| {
             let mut stream = TcpStream::connect(daemon.frontend).expect("it listens");

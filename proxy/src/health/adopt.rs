@@ -49,7 +49,7 @@ impl Board {
             }
             for (at, server) in state.servers.iter().enumerate() {
                 let old = last.place(server.number).map(|(id, index)| &last.backend(id).servers[index]);
-                if take_over(server, config, &config.servers[at], old) {
+                if take_over(next, server, config, (&config.servers[at], old)) {
                     continue;
                 }
                 if old.is_some() {
@@ -101,7 +101,12 @@ impl Board {
 }
 
 /// What is known of a server stays known, if it was there and is where it was. False if it is another one now.
-fn take_over(server: &ServerShared, backend: &Backend, config: &Server, old: Option<&Server>) -> bool {
+fn take_over(
+    next: &Node,
+    server: &ServerShared,
+    backend: &Backend,
+    (config, old): (&Server, Option<&Server>),
+) -> bool {
     let Some(old) = old.filter(|old| old.is_same_place(config)) else { return false };
     let mut health = server.health();
     let before = health.state();
@@ -115,7 +120,7 @@ fn take_over(server: &ServerShared, backend: &Backend, config: &Server, old: Opt
         health.since = SystemTime::now();
         let is_down = is_down(health.state());
         health.history.outage.change(is_down, SystemTime::now());
-        log_transition(server, before, health.state(), "another configuration is in force");
+        log_transition(next, server, (before, health.state()), "another configuration is in force");
     }
     true
 }

@@ -25,6 +25,7 @@ use super::{
     tasks::Running,
 };
 use crate::{
+    StateChange,
     config::{Address, Backend, BackendId, Check, Config, Server, Source},
     handover,
     node::{BackendShared, Lineage, Node, ServerShared},
@@ -371,7 +372,8 @@ impl Board {
             return;
         }
         let before = Before { state: before.0, weight: before.1 };
-        let changed = note_transition(server, config, before.state, &mut health).then(|| health.clone());
+        let changed =
+            note_transition(&node, server, config, before.state, &mut health).then(|| health.clone());
         server.set_limits(own, &health);
         drop(health);
         // Who has ended says nothing of what the process in charge says as well.
@@ -466,6 +468,7 @@ fn is_full(node: &Node, backend: &Arc<BackendShared>, now: Instant) -> bool {
 /// Notes that a server has another state than `before`, if it has. Its name may have had no address since the start: then
 /// it was never up, and nothing has ended when it gets one.
 pub(super) fn note_transition(
+    node: &Node,
     server: &ServerShared,
     backend: &Backend,
     before: ServerState,
@@ -483,7 +486,7 @@ pub(super) fn note_transition(
     health.came_back = (was_out && !is_out(after)).then(Instant::now);
     let own = backend.servers.iter().find(|known| *known.name == *server.name);
     let reason = health.reason(own.map_or(1, |own| backend.fall_of(own)));
-    log_transition(server, before, after, reason.as_deref().unwrap_or_default());
+    log_transition(node, server, (before, after), reason.as_deref().unwrap_or_default());
     true
 }
 
@@ -503,10 +506,15 @@ fn note_outage(node: &Node, id: BackendId, is_empty: bool) {
     if !node.backends[id.0].shared.history().outage.change(is_empty, now) {
         return;
     }
+    let change =
+        |from, to, reason| StateChange { at: now, backend: backend.clone(), server: None, from, to, reason };
     if is_empty {
-        tracing::error!(%backend, reason = node.why(id), "no usable server is left");
+        let reason = node.why(id);
+        tracing::error!(%backend, reason, "no usable server is left");
+        node.transitions.tell(|| change("up", "down", reason));
     } else {
         tracing::info!(%backend, "has a usable server again");
+        node.transitions.tell(|| change("down", "up", "has a usable server again".to_owned()));
     }
 }
 
@@ -548,9 +556,23 @@ fn backend_health(config: &Config, id: BackendId, servers: &[ServerHealth]) -> B
     }
 }
 
-pub(super) fn log_transition(server: &ServerShared, from: ServerState, to: ServerState, reason: &str) {
+/// Of one state and the next.
+pub(super) fn log_transition(
+    node: &Node,
+    server: &ServerShared,
+    (from, is): (ServerState, ServerState),
+    reason: &str,
+) {
     let (backend, server) = (&server.backend, &server.name);
-    let (is, from, to) = (to, from.word(), to.word());
+    let (from, to) = (from.word(), is.word());
+    node.transitions.tell(|| StateChange {
+        at: SystemTime::now(),
+        backend: backend.clone(),
+        server: Some(server.clone()),
+        from,
+        to,
+        reason: reason.to_owned(),
+    });
     match is {
         ServerState::Down | ServerState::AgentDown => {
             tracing::warn!(%backend, %server, %from, %to, reason, "server is down");

@@ -54,7 +54,7 @@ impl Board {
                     tracing::warn!(at, %backend, server = %name, host, to, frontend = %frontend.name, "name of a server leads back to a listener of ours: requests go round");
                 }
                 health.address = address;
-                if note_transition(server, config, before.state, &mut health) {
+                if note_transition(&node, server, config, before.state, &mut health) {
                     transitions.push((id, index, before, health.clone()));
                 }
                 moved.push(server.number);

@@ -17,7 +17,7 @@ use crate::{
         AnnounceRequest, ErrorReport, LINES, PROBLEM_JSON, ReloadRequest, ResumeRequest, StopRequest,
         TraceRequest, UpgradeRequest, VERSION_HEADER, VersionReport,
     },
-    daemon::{orders, reload::Refused, trace, upgrade},
+    daemon::{journal, orders, reload::Refused, trace, upgrade},
 };
 
 /// Bytes of a body.
@@ -42,11 +42,12 @@ const LINES_AHEAD: usize = 16;
 type Answer = Response<AnswerBody>;
 
 /// The resources and the method of each.
-const RESOURCES: [(&str, Method); 15] = [
+const RESOURCES: [(&str, Method); 16] = [
     ("/v1/status", Method::GET),
     ("/v1/version", Method::GET),
     ("/v1/errors", Method::GET),
     ("/v1/diff", Method::GET),
+    ("/v1/events", Method::GET),
     ("/v1/reload", Method::POST),
     ("/v1/upgrade", Method::POST),
     ("/v1/stop", Method::POST),
@@ -89,6 +90,9 @@ pub(super) async fn answer(
         if !request.body().is_end_stream() {
             let detail = format!("{} takes no body", request.method());
             return closing(refusal(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        if path == "/v1/events" {
+            return events(request.uri().query().unwrap_or_default(), commands, in_hand).await;
         }
         return read(&path, commands, statuses).await;
     }
@@ -261,6 +265,27 @@ async fn trace(body: &[u8], commands: &mpsc::Sender<Command>, in_hand: InHand) -
         Ok(Err(trace::Refused::Missing(why))) => refusal(StatusCode::NOT_FOUND, why),
         Ok(Err(trace::Refused::Full(why))) => refusal(StatusCode::SERVICE_UNAVAILABLE, why),
         Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned()),
+    }
+}
+
+/// Answers at once, and then with each event.
+async fn events(query: &str, commands: &mpsc::Sender<Command>, in_hand: InHand) -> Answer {
+    let wanted = journal::Wanted::parse(query);
+    let (reply, answer) = oneshot::channel();
+    let asked = async {
+        commands.send(Command::Events(reply)).await.ok()?;
+        answer.await.ok()
+    };
+    let journal = match tokio::time::timeout(LOOP_TIME, asked).await {
+        Ok(Some(journal)) => journal,
+        Ok(None) => return refusal(StatusCode::SERVICE_UNAVAILABLE, ENDING.to_owned()),
+        Err(_) => return refusal(StatusCode::SERVICE_UNAVAILABLE, STUCK.to_owned()),
+    };
+    let (lines, body) = mpsc::channel(LINES_AHEAD);
+    match wanted.and_then(|wanted| journal::run(&journal, wanted, lines, in_hand)) {
+        Ok(()) => response(StatusCode::OK, LINES, AnswerBody::Lines(body)),
+        Err(journal::Refused::Request(why)) => refusal(StatusCode::BAD_REQUEST, why),
+        Err(journal::Refused::Full(why)) => refusal(StatusCode::SERVICE_UNAVAILABLE, why),
     }
 }
 

@@ -38,6 +38,14 @@ impl Telling {
         self.has_told
     }
 
+    /// May something be told that is not counted? It is one of them then.
+    pub(super) fn may_tell(&mut self, now: Moment) -> bool {
+        self.gain(now);
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may
+    }
+
     /// Was the last one told?
     pub(super) fn has_told(&self) -> bool {
         self.has_told

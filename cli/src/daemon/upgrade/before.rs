@@ -24,6 +24,7 @@ use crate::{
     daemon::{
         group::KnownGroup,
         hello::KnownSession,
+        journal::KnownJournal,
         speaker_link::{Ends, Expected},
     },
 };
@@ -74,6 +75,8 @@ pub(in crate::daemon) struct Charge {
     pub(in crate::daemon) hello: Option<OwnedFd>,
     /// What is known of the other nodes.
     pub(in crate::daemon) session: Option<KnownSession>,
+    /// What has happened.
+    pub(in crate::daemon) journal: KnownJournal,
 }
 
 impl Before {
@@ -154,9 +157,10 @@ impl Before {
         let (message, descriptors) =
             self.0.receive_now(LIMIT).context("the process before does not let go")?;
         match message {
-            ToNext::Go { speaker, groups, drained, session, counters } => {
+            ToNext::Go { speaker, groups, drained, session, counters, journal } => {
                 let hello = descriptors.into_iter().next();
-                let charge = Charge { speaker: speaker.zip(expected), groups, drained, hello, session };
+                let speaker = speaker.zip(expected);
+                let charge = Charge { speaker, groups, drained, hello, session, journal };
                 Ok((charge, counters))
             }
             other => anyhow::bail!("this makes no sense now: {other:?}"),

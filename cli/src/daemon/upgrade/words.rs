@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     control::{EarlierProcess, Ordered, ServerOrder},
-    daemon::{group::KnownGroup, hello::KnownSession},
+    daemon::{group::KnownGroup, hello::KnownSession, journal::KnownJournal},
 };
 
 /// Counts changes of this conversation and of what the two pass on. Two that differ can't take over from each other.
@@ -102,6 +102,9 @@ pub(in crate::daemon) enum ToNext {
         /// What the control interface has counted.
         #[serde(default)]
         counters: BTreeMap<String, u64>,
+        /// What has happened.
+        #[serde(default)]
+        journal: KnownJournal,
     },
     /// Each second: what is left there.
     Left(EarlierProcess),
