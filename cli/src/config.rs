@@ -115,7 +115,9 @@ fn hash(bytes: &[u8]) -> String {
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     file::read(path, LARGEST_FILE).map_err(|error| match error {
         ReadError::TooLarge => too_large(path.metadata().ok().map(|file| file.len())),
-        ReadError::Pipe => "is a pipe, not a file; `-` reads standard input".to_owned(),
+        ReadError::Pipe => {
+            "is a pipe, not a file; `lbctl check -` and `lbctl run -` read standard input".to_owned()
+        }
         error => error.to_string(),
     })
 }

@@ -27,6 +27,7 @@ use crate::{
     log,
     privileges::Launcher,
     runner::Runner,
+    service,
     speaker::protocol::FromSpeaker,
 };
 
@@ -314,7 +315,7 @@ impl Daemon {
                     self.own_problems.push(problems::new(
                         "the speaker can't be started",
                         crate::control::Timestamp::now(),
-                        format!("{error}. This node holds no address; then: systemctl restart lbctl"),
+                        format!("{error}. This node holds no address; then: {}", service::restart()),
                     ));
                 }
             }

@@ -17,6 +17,7 @@ pub mod packets;
 pub mod privileges;
 mod process;
 pub mod runner;
+mod service;
 mod signing;
 pub mod speaker;
 pub mod statistics;

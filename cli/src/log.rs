@@ -25,9 +25,11 @@ use tracing_subscriber::{
 };
 
 mod json;
+mod places;
 mod syslog;
 mod writer;
 
+pub(crate) use places::unwritable;
 pub use syslog::listens as syslog_listens;
 pub use writer::Flush;
 

@@ -102,7 +102,9 @@ fn by_unicast_the_address_to_send_from_has_to_be_on_the_interface() {
 fn a_port_of_another_process_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let file = format!("[listen.web]\nbind = \"{address}\"\nservers = [\"192.0.2.21:80\"]\n");
+    let file = format!(
+        "[global]\nmaxconn = 100\n[listen.web]\nbind = \"{address}\"\nservers = [\"192.0.2.21:80\"]\n"
+    );
     let output = check_alone(&file);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
     let port = address.port();
@@ -400,4 +402,29 @@ fn a_source_that_is_not_on_this_machine_is_a_warning_for_the_node_that_has_it() 
     let output = check(&["--here", "--node", "lb2"], &file);
     assert!(stderr(&output).contains(address) && stderr(&output).contains(interface), "{}", stderr(&output));
     assert_eq!(stderr(&check(&[], &file)), "");
+}
+
+#[test]
+fn folder_in_which_the_daemon_may_not_make_its_log_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
+    // Root may do what the daemon may not.
+    let is_root = nix::unistd::geteuid().is_root();
+    let user = if is_root { "[global]\nuser = \"nobody\"\n" } else { "" };
+    let file = format!(
+        "{user}[listen.web]\nbind = \"127.0.0.1:{}\"\nservers = [\"192.0.2.21:80\"]\nlog = {{ file = {:?} }}\n",
+        free_port(),
+        folder.path().join("access.log")
+    );
+    let output = check(&["--here"], &file);
+    let (log, folder) = (folder.path().join("access.log").display().to_string(), folder.path().display());
+    let said = stderr(&output);
+    let warning = said
+        .lines()
+        .find(|line| line.contains(&format!("warning: the log to file {log} would get nothing: user ")));
+    assert!(
+        warning.is_some_and(|line| line.ends_with(&format!(" may not make files in {folder}"))),
+        "{said}"
+    );
 }

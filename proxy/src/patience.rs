@@ -44,10 +44,7 @@ struct End(&'static Calls, u64);
 /// # Errors
 /// [`io::ErrorKind::TimedOut`] after [`LIMIT`], or at once while an overdue call is about the same; any other if there is no
 /// thread.
-pub(crate) fn within<T: Send + 'static>(
-    about: &str,
-    call: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<T> {
+pub fn within<T: Send + 'static>(about: &str, call: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     CALLS.within(about, LIMIT, call)
 }
 

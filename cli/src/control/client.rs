@@ -5,7 +5,7 @@ use std::{
     io,
     os::{
         fd::OwnedFd,
-        unix::{fs::MetadataExt, net::UnixStream as StdStream},
+        unix::{ffi::OsStrExt, fs::MetadataExt, net::UnixStream as StdStream},
     },
     path::{Path, PathBuf},
     time::Duration,
@@ -27,6 +27,7 @@ use super::{ErrorReport, StopReport, VERSION_HEADER, VersionReport};
 use crate::{
     output::text::{printable, printable_lines},
     process::Process,
+    service,
 };
 
 /// Where a daemon listens unless told otherwise.
@@ -69,12 +70,19 @@ pub struct Answer<T> {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// There is no socket, or nobody behind it.
-    #[error("lbctl is not running here ({}); start it: systemctl start lbctl", why.replace("PATH", &socket.display().to_string()))]
+    #[error("lbctl is not running here ({}); start it: {}", why.replace("PATH", &socket.display().to_string()), service::start())]
     NotRunning {
         /// Where it would listen.
         socket: PathBuf,
         /// What was found; `PATH` stands for the socket.
         why: &'static str,
+    },
+    /// Somebody has removed the socket of a daemon that runs.
+    #[error("lbctl runs here, but {} is gone: somebody has removed it or its folder. It serves on, and takes no orders until it has a new \
+             one: {}", socket.display(), service::restart())]
+    Removed {
+        /// Where it listens.
+        socket: PathBuf,
     },
     /// The socket belongs to others.
     #[error("no right to {}{}", socket.display(), keeper.way_in(socket))]
@@ -85,7 +93,7 @@ pub enum ClientError {
         keeper: Keeper,
     },
     /// It took the connection and said nothing.
-    #[error("lbctl does not answer on {} within {} s; is it stopped (kill -STOP) or stuck? see: journalctl -u lbctl", socket.display(), limit.as_secs())]
+    #[error("lbctl does not answer on {} within {} s; is it stopped (kill -STOP) or stuck? see: {}", socket.display(), limit.as_secs(), service::log())]
     Silent {
         /// The socket.
         socket: PathBuf,
@@ -117,6 +125,20 @@ pub enum ClientError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Does a process of this network namespace listen on a socket that had this name? The kernel tells it by that also when the
+/// name is gone.
+fn is_listened_on(socket: &Path) -> bool {
+    let Ok(sockets) = std::fs::read("/proc/net/unix") else { return false };
+    let Ok(path) = std::path::absolute(socket) else { return false };
+    let path = path.as_os_str().as_bytes();
+    // Flags of a listener, as SO_ACCEPTCON is shown there.
+    let listens = |line: &[u8]| line.split(|byte| *byte == b' ').nth(3) == Some(b"00010000");
+    sockets.split(|byte| *byte == b'\n').any(|line| {
+        let name = line.strip_suffix(path).and_then(|rest| rest.strip_suffix(b" "));
+        name.is_some() && listens(line)
+    })
 }
 
 fn reason(report: &ErrorReport) -> &str {
@@ -356,6 +378,7 @@ impl Client {
     fn no_connection(&self, source: io::Error) -> ClientError {
         let socket = self.socket.clone();
         match source.kind() {
+            io::ErrorKind::NotFound if is_listened_on(&socket) => ClientError::Removed { socket },
             io::ErrorKind::NotFound => ClientError::NotRunning { socket, why: "no PATH" },
             io::ErrorKind::ConnectionRefused => {
                 ClientError::NotRunning { socket, why: "nobody listens on PATH" }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     control::{LAST_EVENTS, NotOpened, Phase, Problem, ReopenReport, Status},
     interfaces::nowhere,
+    service,
     speaker::protocol::FromSpeaker,
 };
 
@@ -102,7 +103,11 @@ impl Daemon {
             self.own_problems.push(problems::new(
                 "the speaker is gone",
                 crate::control::Timestamp::now(),
-                "this node holds no address any more. Look at the log, then: systemctl restart lbctl",
+                format!(
+                    "this node holds no address any more. Look at {}, then: {}",
+                    service::log(),
+                    service::restart()
+                ),
             ));
         }
     }

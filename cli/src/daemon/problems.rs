@@ -16,6 +16,7 @@ use super::{
 use crate::{
     config::MAXCONN,
     control::{Frontend, GroupNode, Log, Peer, Phase, Problem, Ready, Status, Timestamp},
+    service,
 };
 
 mod addresses;
@@ -175,8 +176,10 @@ fn silence(facts: &Facts<'_>, status: &Status, peer: &Peer) -> Problem {
         return Problem {
             what: format!("{} is stopped", peer.name),
             since,
-            look_at: "it said so itself. Nobody could take over now; start it there: systemctl start lbctl."
-                .to_owned(),
+            look_at: format!(
+                "it said so itself. Nobody could take over now; start it there: {}.",
+                service::start()
+            ),
         };
     }
     let refusal = facts.session.and_then(|session| {
@@ -227,8 +230,10 @@ fn silence(facts: &Facts<'_>, status: &Status, peer: &Peer) -> Problem {
 fn speaker(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> Option<Problem> {
     group.silent_since(facts.at.moment)?;
     let (at, _) = group.status.as_ref()?;
-    let look_at = "this node sends no advertisement and holds nothing. It is started again by itself; why it ends is in \
-                   the log: journalctl -u lbctl.";
+    let look_at = format!(
+        "this node sends no advertisement and holds nothing. It is started again by itself; why it ends is in the log: {}.",
+        service::log()
+    );
     Some(new(format!("the speaker for {} is silent", vip_names(report)), facts.at.wall_of(*at), look_at))
 }
 
@@ -382,7 +387,10 @@ fn log(log: &Log) -> Option<Problem> {
     };
     let hint = match problem.what.as_str() {
         "nobody listens there" => " Does a syslog daemon listen there?",
-        "there is no such file or folder" => " Does the folder exist, and the socket's daemon run?",
+        "there is no such file or folder" => {
+            " Does the folder exist, and the socket's daemon run? A folder that is made now is in reach below /var/log; elsewhere after \
+             a restart (Landlock)."
+        }
         "this process may not write there" => " Whose is it, and does the unit let lbctl write there?",
         "the disk is full" => " Make room: df -h",
         "nothing is taken" => " Is its reader stuck?",

@@ -10,7 +10,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use lb_proxy::{Prepared, ReloadError, Reloaded};
+use lb_proxy::{Prepared, ReloadError, Reloaded, patience::within};
 use lb_vrrp::{GroupConfig, Moment};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
@@ -43,11 +43,21 @@ pub(super) struct Request {
     pub(super) reply: Option<oneshot::Sender<Result<ReloadReport, Refused>>>,
 }
 
+/// The file is read.
+#[derive(Debug)]
+pub(super) struct Read {
+    config: Config,
+    /// What is different in it.
+    changes: Vec<Change>,
+    /// Logs that would get nothing, a sentence for each.
+    silent_logs: Vec<String>,
+}
+
 /// A task of a reload is done.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// The file is read, and what is different in it.
-    Read(Box<Result<(Config, Vec<Change>), Refused>>),
+    /// See there.
+    Read(Box<Result<Read, Refused>>),
     /// The proxy can take it over.
     Prepared(Box<Result<Prepared, ReloadError>>),
     /// The proxy has taken it over.
@@ -66,7 +76,7 @@ pub(super) struct Reloads {
     /// When the last good one came into force.
     loaded: Option<Timestamp>,
     /// The last one was refused, then, because of that.
-    refused: Option<(Timestamp, String)>,
+    refused: Option<(Timestamp, Refused)>,
 }
 
 /// One that is under way.
@@ -77,6 +87,7 @@ struct Reload {
     plan: Option<Box<Plan>>,
     /// Groups as they are to be in the end.
     groups: Vec<GroupConfig>,
+    silent_logs: Vec<String>,
     report: ReloadReport,
 }
 
@@ -101,13 +112,18 @@ impl Reloads {
 
     /// Until a good one.
     pub(super) fn problem(&self, path: &str) -> Option<Problem> {
-        let (since, why) = self.refused.as_ref()?;
+        let (since, refused) = self.refused.as_ref()?;
+        let then = match refused {
+            // It has said what would.
+            Refused::Never(_) => format!("Or, with {path} as it was: lbctl reload"),
+            Refused::File { .. } | Refused::Now(_) => {
+                format!("See: lbctl check --here {path}; then: lbctl reload")
+            }
+        };
         Some(Problem {
             what: "the last reload was refused".to_owned(),
             since: Some(*since),
-            look_at: format!(
-                "{why}. What ran before runs on. See: lbctl check --here {path}; then: lbctl reload"
-            ),
+            look_at: format!("{}. What ran before runs on. {then}", refused.summary()),
         })
     }
 }
@@ -149,13 +165,25 @@ impl Daemon {
             hash_before: self.config.hash.clone(),
             ..Default::default()
         };
-        self.reloads.running = Some(Reload { requests, begun: now, plan: None, groups: Vec::new(), report });
+        self.reloads.running = Some(Reload {
+            requests,
+            begun: now,
+            plan: None,
+            groups: Vec::new(),
+            silent_logs: Vec::new(),
+            report,
+        });
         let (file, old) = (self.file.clone(), self.config.clone());
         self.spawn_step(async move {
             let read = spawn_blocking(move || {
                 let config = config::load(&file)?;
                 let changes = between(&old, &config);
-                Ok((config, changes))
+                let proxy = config.proxy.clone();
+                // None of them is read, so one that hangs keeps nothing from coming into force.
+                let looked = within("the places of logs", move || log::unwritable(&proxy));
+                let silent_logs =
+                    looked.unwrap_or_else(|error| vec![format!("where logs go can't be looked at: {error}")]);
+                Ok(Read { config, changes, silent_logs })
             });
             let read: Result<Result<_, Diagnostics>, _> = read.await;
             Step::Read(Box::new(match read {
@@ -168,8 +196,9 @@ impl Daemon {
     pub(super) fn handle_reload(&mut self, now: Moment, step: Step) {
         let Some(mut reload) = self.reloads.running.take() else { return };
         let outcome = match step {
-            Step::Read(read) => read.and_then(|(config, changes)| {
+            Step::Read(read) => read.and_then(|Read { config, changes, silent_logs }| {
                 reload.report.changes = changes;
+                reload.silent_logs = silent_logs;
                 self.prepare_reload(&mut reload, config)
             }),
             Step::Prepared(prepared) => {
@@ -202,7 +231,8 @@ impl Daemon {
         let others = self.others();
         let running =
             Running { config: &self.config, identity: &self.identity, groups: &own, others: &others };
-        let mut plan = Plan::new(running, config).map_err(|obstacles| Refused::Now(obstacles.to_string()))?;
+        let mut plan =
+            Plan::new(running, config).map_err(|obstacles| Refused::Never(obstacles.to_string()))?;
         let gone = plan.gone(running);
         if !SpeakerHandle::takes(&plan.groups_with(&gone, running)) {
             // Nor could a speaker be started with it.
@@ -246,7 +276,7 @@ impl Daemon {
         for warning in config.warnings.headlines() {
             tracing::warn!("{warning}");
         }
-        for warning in nowhere_warnings(&config) {
+        for warning in nowhere_warnings(&config).chain(std::mem::take(&mut reload.silent_logs)) {
             tracing::warn!("{warning}");
             report.warnings += &format!("{}: on this machine: warning: {warning}\n", report.path);
         }
@@ -319,7 +349,7 @@ impl Daemon {
             tracing::error!("{line}");
         }
         tracing::error!(hash = short(&self.config.hash), "reload refused: what ran before runs on");
-        self.reloads.refused = Some((Timestamp::now(), refused.summary()));
+        self.reloads.refused = Some((Timestamp::now(), refused.clone()));
         // A service manager that waits is told no more than that it is over.
         systemd::notify("READY=1");
         for request in reload.requests {

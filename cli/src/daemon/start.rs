@@ -38,6 +38,7 @@ use crate::{
     log,
     privileges::{self, Launcher, Purpose, Start},
     runner::Runner,
+    service,
 };
 
 /// Runs until it is stopped. Everything that can be wrong with the file or the arguments is said before a port is
@@ -189,7 +190,8 @@ async fn compose(
             if !estate.runs(&own_groups(&config, &identity)) {
                 anyhow::bail!(
                     "what the file says of [cluster] and [vip] is not what runs; first: lbctl reload, or, where that is \
-                     refused, systemctl restart lbctl"
+                     refused, {}",
+                    service::restart()
                 );
             }
             let Estate { handover, control, earlier, runner, .. } = estate;

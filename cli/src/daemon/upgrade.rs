@@ -44,7 +44,7 @@ use super::{
     stop::{self, Patience},
     systemd, wake,
 };
-use crate::{control::UpgradeReport, process::Process, speaker::protocol::FromSpeaker};
+use crate::{control::UpgradeReport, process::Process, service, speaker::protocol::FromSpeaker};
 
 /// Why nothing has changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -145,7 +145,7 @@ impl Daemon {
             return Err("lbctl runs what it was given on stdin, which can't be read again".to_owned());
         }
         if !self.groups.is_empty() && self.speaker.is_none() {
-            return Err("the speaker does not run; systemctl restart lbctl".to_owned());
+            return Err(format!("the speaker does not run; {}", service::restart()));
         }
         let control =
             self.socket.share().map_err(|error| format!("can't share the control socket: {error}"))?;

@@ -15,7 +15,7 @@ use std::{
 use tokio::{io::Interest, net::UnixDatagram, sync::oneshot, task::AbortHandle, time::timeout};
 
 use super::protocol::{Ended, FromRunner, MESSAGE_MAX, ToRunner};
-use crate::packets;
+use crate::{packets, service};
 
 /// For the answer, past what the command may take.
 const MARGIN: Duration = Duration::from_secs(2);
@@ -72,7 +72,7 @@ impl Runner {
     /// It was not run: one sentence without a full stop.
     pub async fn run(&self, order: Order) -> Result<Ended, String> {
         let Some(conversation) = &self.0 else {
-            return Err("the process that runs commands was not started; systemctl restart lbctl".to_owned());
+            return Err(format!("the process that runs commands was not started; {}", service::restart()));
         };
         let Order { command, input, limit } = order;
         if input.len() > INPUT_MAX {
@@ -109,7 +109,7 @@ impl Runner {
 }
 
 fn gone() -> String {
-    "the process that runs commands has ended; systemctl restart lbctl".to_owned()
+    format!("the process that runs commands has ended; {}", service::restart())
 }
 
 async fn listen(socket: Arc<UnixDatagram>, waiting: Arc<Waiting>) {

@@ -310,3 +310,18 @@ fn rotation_reaches_a_daemon_and_is_silent_where_none_runs() {
     daemon.wait_for_exit();
     run();
 }
+
+#[test]
+fn reload_warns_of_a_log_whose_folder_is_not_there() {
+    let daemon = start("", "");
+    let log = daemon.folder.path().join("none/access.log");
+    let path = daemon.folder.path().join("lb.toml");
+    let text = read(&path).replace("[listen.web]\n", &format!("[listen.web]\nlog = {{ file = {log:?} }}\n"));
+    std::fs::write(&path, text).expect("written");
+    let output = daemon.verb(&["reload"]);
+    assert!(output.status.success(), "{}", daemon.log());
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let wanted = format!("warning: the log to file {} would get nothing: there is no folder ", log.display());
+    assert!(said.contains(&wanted), "{said}");
+}

@@ -443,3 +443,15 @@ fn file_that_was_named_from_its_folder_is_the_same_file_in_a_reload() {
     let said = daemon.reload();
     assert!(!said.contains("hosts"), "{said}");
 }
+
+#[test]
+fn what_a_reload_can_not_bring_into_force_ends_in_advice_that_does_not_lead_back_to_it() {
+    let (daemon, _, hash) = start();
+    daemon.write(&daemon.text().replace("threads = 2", "threads = 3"));
+    let output = daemon.verb(&["reload"]);
+    assert!(stderr(&output).contains("lbctl upgrade"), "{}", stderr(&output));
+    daemon.assert_refused(&hash, "threads: 2 run, and the file wants 3");
+    let screen = String::from_utf8_lossy(&daemon.verb(&["status"]).stdout).replace("\n  ", " ");
+    assert!(screen.contains("What ran before runs on. Or, with "), "{screen}");
+    assert!(!screen.contains("check --here"), "{screen}");
+}

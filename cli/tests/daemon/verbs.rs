@@ -11,7 +11,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Daemon, lbctl, unused_address, verb, web_server};
+use crate::harness::{Daemon, file, get, lbctl, unused_address, verb, web_server};
 
 const VERBS: [&[&str]; 6] =
     [&["status"], &["status", "--json"], &["reload"], &["stop"], &["errors"], &["trace"]];
@@ -27,6 +27,22 @@ fn without_a_daemon_every_verb_says_how_to_start_it() {
         );
         assert!(output.stdout.is_empty());
     }
+}
+
+#[test]
+fn daemon_whose_runtime_folder_was_removed_is_said_to_run() {
+    let frontend = unused_address();
+    let daemon = Daemon::spawn(&file("http", frontend, web_server(Duration::ZERO)), frontend, None);
+    daemon.wait_until("it serves", |daemon| get(daemon.frontend).as_deref() == Some("hello"));
+    let socket = daemon.socket.clone();
+    std::fs::remove_dir_all(socket.parent().expect("a folder")).expect("removed");
+    let output = verb(&["status"], &socket);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    let wanted =
+        format!("lbctl runs here, but {} is gone: somebody has removed it or its folder", socket.display());
+    assert!(said.contains(&wanted), "{said}");
+    assert_eq!(get(daemon.frontend).as_deref(), Some("hello"));
 }
 
 #[test]
@@ -307,7 +323,7 @@ fn nothing_that_a_daemon_says_is_obeyed_by_the_terminal() {
 #[test]
 fn stop_from_outside_a_container_waits_for_the_process_in_it() {
     let frontend = unused_address();
-    let text = crate::harness::file("tcp", frontend, web_server(Duration::ZERO));
+    let text = file("tcp", frontend, web_server(Duration::ZERO));
     let mut daemon = Daemon::spawn_with(&text, frontend, None, |command| {
         let mut outer = std::process::Command::new("unshare");
         outer

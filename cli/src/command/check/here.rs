@@ -16,7 +16,6 @@ use lb_vrrp::{Family, GroupConfig, Interface, MemberConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 
 mod commands;
-mod logs;
 mod names;
 mod signing;
 mod source;
@@ -29,7 +28,7 @@ use crate::{
     interfaces::{
         LocalAddress, interface_of, local_addresses, nowhere_warnings, outside_networks, outside_warning,
     },
-    privileges,
+    log, privileges,
 };
 
 /// A stop that drains for longer than this may not be over within the unit's `TimeoutStopSec`.
@@ -86,16 +85,16 @@ pub(in crate::command) fn check(
     }
     findings.extend(nowhere_warnings(config).map(warning));
     let too_few = lb_proxy::descriptors::too_few(&config.proxy);
-    // Who leaves it to the default wants what the machine allows.
-    findings.extend(too_few.filter(|_| config.proxy.maxconn != MAXCONN).map(|(usable, limit)| {
+    findings.extend(too_few.map(|(usable, limit)| {
+        let by_default = if config.proxy.maxconn == MAXCONN { " by default" } else { "" };
         warning(format!(
-            "maxconn is {}, and {limit} open files (ulimit -Hn, here) are enough for {usable} connections; \
+            "maxconn is {}{by_default}, and {limit} open files (ulimit -Hn, here) are enough for {usable} connections; \
              the unit has LimitNOFILE= for that",
             config.proxy.maxconn
         ))
     }));
     findings.extend(open_keys(config).into_iter().map(warning));
-    findings.extend(logs::check(&config.proxy).into_iter().map(warning));
+    findings.extend(unwritable_logs(config).into_iter().map(warning));
     findings.extend(commands::check(config, file).into_iter().map(warning));
     let drain = config.global.drain_timeout;
     if drain > LONG_DRAIN {
@@ -126,6 +125,16 @@ fn unreadable(config: &Config, file: &Path) -> Option<String> {
     match privileges::as_daemon(&config.global, speaks, look)? {
         Ok(why) => why.map(|why| format!("once lbctl runs it can't read all of it: {why}")),
         Err(error) => Some(format!("can't look as the daemon does: {error}")),
+    }
+}
+
+/// Places of logs that get nothing once lbctl runs.
+fn unwritable_logs(config: &Config) -> Vec<String> {
+    let look = || log::unwritable(&config.proxy);
+    match privileges::as_daemon(&config.global, !config.groups.is_empty(), look) {
+        Some(Ok(found)) => found,
+        // That it can't look so is said of what it reads.
+        Some(Err(_)) | None => look(),
     }
 }
 

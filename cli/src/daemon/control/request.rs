@@ -219,7 +219,7 @@ async fn read_file<T: Serialize>(
     match answer.await {
         Ok(Ok(report)) => json(&report),
         Ok(Err(Refused::File { report, .. })) => refusal(StatusCode::UNPROCESSABLE_ENTITY, report),
-        Ok(Err(Refused::Now(why))) => refusal(StatusCode::CONFLICT, why),
+        Ok(Err(Refused::Now(why) | Refused::Never(why))) => refusal(StatusCode::CONFLICT, why),
         Err(_) => refusal(StatusCode::SERVICE_UNAVAILABLE, "the daemon ended at once".to_owned()),
     }
 }

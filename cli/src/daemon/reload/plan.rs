@@ -10,6 +10,7 @@ use lb_vrrp::{GroupConfig, group::check_reconfigure};
 use super::super::node::Identity;
 use crate::{
     config::{Config, model},
+    service,
     signing::{Other, conflicts},
 };
 
@@ -38,6 +39,8 @@ pub(super) struct Running<'a> {
 pub(super) struct Obstacles {
     /// The next process of an upgrade has as many as the file wants.
     threads: Option<String>,
+    /// What the speaker runs would be another as well.
+    also_addresses: bool,
     /// Each takes a restart.
     others: Vec<String>,
 }
@@ -46,10 +49,15 @@ pub(super) struct Obstacles {
 impl fmt::Display for Obstacles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reasons: Vec<_> = self.threads.iter().chain(&self.others).map(String::as_str).collect();
-        let way = if self.others.is_empty() {
-            "another process, which loses no connection: lbctl upgrade"
+        let way = if !self.others.is_empty() {
+            format!("a restart: {}", service::restart())
+        } else if self.also_addresses {
+            // An upgrade refuses what a reload can do to the election.
+            "two steps: lbctl reload with `threads` as it was, for what is new in [cluster] and [vip.*]; then the new `threads` by lbctl \
+             upgrade, which loses no connection"
+                .to_owned()
         } else {
-            "a restart: systemctl restart lbctl"
+            "another process, which loses no connection: lbctl upgrade".to_owned()
         };
         write!(f, "{}. That needs {way}", reasons.join("; "))
     }
@@ -65,7 +73,7 @@ impl Plan {
             Ok(identity) => identity,
             Err(reason) => {
                 reasons.push(reason);
-                return Err(Obstacles { threads, others: reasons });
+                return Err(Obstacles { threads, also_addresses: false, others: reasons });
             }
         };
         let mut groups = Vec::new();
@@ -97,7 +105,8 @@ impl Plan {
         if threads.is_none() && reasons.is_empty() {
             Ok(Self { config, identity, groups })
         } else {
-            Err(Obstacles { threads, others: reasons })
+            let also_addresses = !groups.iter().eq(running.groups.iter().copied());
+            Err(Obstacles { threads, also_addresses, others: reasons })
         }
     }
 
@@ -287,6 +296,11 @@ mod tests {
             advice(&threads(ALONE, 2), &threads(ALONE, 3)),
             "[global] threads: 2 run, and the file wants 3. That needs another process, which loses no connection: \
              lbctl upgrade"
+        );
+        assert_eq!(
+            advice(&threads(PAIR, 2), &threads(&PAIR.replace("192.0.2.100", "192.0.2.109"), 3)),
+            "[global] threads: 2 run, and the file wants 3. That needs two steps: lbctl reload with `threads` as it was, for what is \
+             new in [cluster] and [vip.*]; then the new `threads` by lbctl upgrade, which loses no connection"
         );
         assert_eq!(
             advice(&threads(ALONE, 2), &threads(PAIR, 3)),

@@ -14,8 +14,10 @@ pub(in crate::daemon) enum Refused {
         /// Its errors, one line each.
         lines: Vec<String>,
     },
-    /// It can't come into force now, or not without a restart. One sentence without a full stop.
+    /// It can't come into force now. One sentence without a full stop.
     Now(String),
+    /// A reload can't bring it into force. The same, and it says what can.
+    Never(String),
 }
 
 impl Refused {
@@ -23,7 +25,7 @@ impl Refused {
     pub(super) fn lines(&self) -> &[String] {
         match self {
             Self::File { lines, .. } => lines,
-            Self::Now(why) => std::slice::from_ref(why),
+            Self::Now(why) | Self::Never(why) => std::slice::from_ref(why),
         }
     }
 
@@ -61,10 +63,10 @@ impl From<ReloadError> for Refused {
                     if lines.len() == 1 { "1 error".to_owned() } else { format!("{} errors", lines.len()) };
                 Self::File { report: format!("{}\n{summary}. Nothing was changed.", lines.join("\n")), lines }
             }
-            error @ (ReloadError::Bind(_)
-            | ReloadError::Busy
-            | ReloadError::Threads { .. }
-            | ReloadError::Worker { .. }) => Self::Now(error.to_string()),
+            error @ (ReloadError::Bind(_) | ReloadError::Busy | ReloadError::Worker { .. }) => {
+                Self::Now(error.to_string())
+            }
+            error @ ReloadError::Threads { .. } => Self::Never(error.to_string()),
         }
     }
 }

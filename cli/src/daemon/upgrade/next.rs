@@ -27,6 +27,7 @@ use crate::{
     daemon::{reload::between, speaker_link::Ends},
     packets,
     privileges::{CONFINED, Launcher, Purpose},
+    service,
 };
 
 /// To start and say hello.
@@ -96,9 +97,9 @@ impl Next {
             (FromNext::Hello { version, protocol }, _) if protocol == PROTOCOL => next.version = version,
             (FromNext::Hello { version, .. }, _) => {
                 return Err(Refused::Now(format!(
-                    "lbctl {version} can't take over from lbctl {}: systemctl restart lbctl moves the addresses to the \
-                     other node meanwhile",
-                    env!("CARGO_PKG_VERSION")
+                    "lbctl {version} can't take over from lbctl {}: {} moves the addresses to the other node meanwhile",
+                    env!("CARGO_PKG_VERSION"),
+                    service::restart()
                 )));
             }
             (other, _) => return Err(unexpected(&other)),
