@@ -43,7 +43,12 @@ fn holder_is_drained_without_losing_a_request_and_stays_out_until_it_is_resumed(
         assert_eq!((&report["drained"]["by"], &report["cut"]), (&json!("root"), &json!(0)));
         scene.wait_until_held_by(second, LONG).unwrap();
         wait_for_problem(scene, &first, &format!("{first} is drained for "));
-        wait_for_problem(scene, second, &format!("{first} can't hold web: drained by root."));
+        wait_for_problem(scene, second, &format!("{first} is drained for "));
+        wait_for_problem(
+            scene,
+            second,
+            "by root. It takes no part in elections, so it could not take over. To end that, there: lbctl resume",
+        );
         assert_eq!(own(&scene.status_of(&first))["state"], "Initialize");
         // Through a reload and two other processes.
         for verb in ["reload", "upgrade", "reload", "upgrade"] {

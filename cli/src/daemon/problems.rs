@@ -31,6 +31,9 @@ pub(super) const UNHEARD: Duration = Duration::from_secs(3);
 /// An address that was taken away so long ago is no problem any more.
 const STOLEN: Duration = Duration::from_secs(60);
 
+/// What a drained node says of itself begins so.
+const DRAINED: &str = "drained by ";
+
 /// Over with the next reload.
 pub(super) const NOT_TOLD: &str = "the data plane does not know which node this is";
 
@@ -337,7 +340,12 @@ fn owners(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> O
                 format!("nobody holds {names}")
             },
             since: report.since,
-            look_at: sentence(&report.why),
+            look_at: match report.why.strip_prefix("over: fault: ") {
+                Some(fault) => {
+                    format!("the election is on. What kept this node out of it is over: {}", sentence(fault))
+                }
+                None => sentence(&report.why),
+            },
         });
     }
     let since = group.dual_active_since?;
@@ -368,6 +376,17 @@ fn owners(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> O
 fn unready(report: &crate::control::Group, node: &GroupNode) -> Option<Problem> {
     let names = vip_names(report);
     let (what, reason) = match node.ready.as_ref()? {
+        // As it says so itself: it is out of the election since then.
+        Ready::Fault { reason } if !node.local && reason.starts_with(DRAINED) => {
+            let by = reason.trim_start_matches(DRAINED);
+            return Some(Problem {
+                what: format!("{} is drained", node.name),
+                since: node.since.filter(|_| node.state.as_deref() == Some("Initialize")),
+                look_at: format!(
+                    "by {by}. It takes no part in elections, so it could not take over. To end that, there: lbctl resume"
+                ),
+            });
+        }
         Ready::Yes | Ready::Starting { .. } => return None,
         Ready::Degraded { reasons } => {
             (format!("{} is a worse holder of {names}", node.name), reasons.join("; "))

@@ -10,6 +10,7 @@ use crate::{
     daemon::hello::{Local, LocalGroup, Session},
 };
 
+mod drained;
 mod limits;
 mod refused;
 mod routers;

@@ -1,0 +1,33 @@
+//! What a node says of one that is drained.
+
+use super::*;
+
+#[test]
+fn the_other_node_says_since_when_one_is_drained_and_how_that_ends() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.is(State::Active, at(1_000), None);
+    let fault = Ready::Fault { reason: "drained by root".to_owned() };
+    world.hears(at(9_500), State::Initialize, fault, &hash);
+    let status = world.status(10_000);
+    assert_eq!(
+        only_problem(&status),
+        "lb2 is drained: by root. It takes no part in elections, so it could not take over. To end that, there: lbctl \
+         resume"
+    );
+    assert_eq!(status.problems[0].since, Some(instants(0).wall));
+}
+
+#[test]
+fn an_address_that_nobody_holds_yet_after_a_drain_is_told_in_words() {
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.is(State::Backup, at(9_900), None);
+    let (_, said) = world.groups[0].status.as_mut().expect("said");
+    said.reason = "over: fault: drained by root".to_owned();
+    world.hears(at(9_950), State::Backup, Ready::Yes, &hash);
+    assert_eq!(
+        only_problem(&world.status(10_000)),
+        "nobody holds web: the election is on. What kept this node out of it is over: drained by root."
+    );
+}
