@@ -4,6 +4,7 @@
 pub mod attempts;
 pub mod browser;
 pub mod capture;
+pub mod certificate;
 pub mod exim;
 pub mod keepalived;
 pub mod machine;

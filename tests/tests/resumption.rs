@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use lb_tests::{order::other, scene::Scene, wait};
+use lb_tests::{certificate, order::other, scene::Scene, wait};
 use lbctl::lab::{CONFIGURATION, How, Options, VIP};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -25,19 +25,13 @@ fn client_of_the_node_that_died_goes_on_with_its_session_at_the_other() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     fs::write(at("secret"), "correct horse battery staple\n").unwrap();
     fs::set_permissions(at("secret"), fs::Permissions::from_mode(0o600)).unwrap();
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-nodes", "-days", "365", "-subj", "/CN=a.example", "-newkey", "ec"])
-        .args(["-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", &at("site.key"), "-out", &at("site.crt")])
-        .output()
-        .unwrap();
-    assert!(made.status.success());
+    let certificate = certificate::self_signed(folder.path());
     let with_secret =
         CONFIGURATION.replacen("[cluster]\n", &format!("[cluster]\nsecret_file = {:?}\n", at("secret")), 1);
     assert!(with_secret.contains("secret_file"));
     let text = format!(
-        "{with_secret}\n[frontend.tls]\nbind = {{ vip = \"web\", port = 443, tls = {:?} }}\n\
-         rules = [{{ respond = {{ status = 200, body = \"hello\" }} }}]\n",
-        at("site.crt")
+        "{with_secret}\n[frontend.tls]\nbind = {{ vip = \"web\", port = 443, tls = {certificate:?} }}\n\
+         rules = [{{ respond = {{ status = 200, body = \"hello\" }} }}]\n"
     );
     Scene::unless_starved(&Options::default().configuration(&text), |scene| {
         let holder = scene.holder();

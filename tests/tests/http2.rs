@@ -1,0 +1,237 @@
+//! HTTP/2 as clients of others speak it: curl, h2load and Chromium against the program, over TLS.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use lb_tests::{
+    browser::Browser,
+    certificate,
+    plain::{PATIENCE, Plain, Running, unused_address, wait_until, web_server},
+    program, wait,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Requests of a client that is there while something is reloaded or upgraded: seconds of work.
+const MANY: u32 = 20_000;
+
+/// A proxy with a TLS listener before two servers.
+struct Site {
+    lb: Plain,
+    text: String,
+    front: SocketAddr,
+    folder: TempDir,
+    _servers: [Running; 2],
+}
+
+impl Site {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = certificate::self_signed(folder.path());
+        let (first, first_runs) = web_server(folder.path(), "web1");
+        let (second, second_runs) = web_server(folder.path(), "web2");
+        let front = unused_address(8443);
+        let text = format!(
+            "[global]\nthreads = 2\n[frontend.web]\ndefault_backend = \"app\"\n\
+             bind = {{ address = \"{front}\", tls = {{ certificate = \"{certificate}\", alpn = [\"h2\", \"http/1.1\"] }} }}\n\
+             [backend.app]\nserver.web1 = \"{first}\"\nserver.web2 = \"{second}\"\n"
+        );
+        let lb = Plain::start(&text);
+        Self { lb, text, front, folder, _servers: [first_runs, second_runs] }
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_slice(&self.lb.status(&["--json"]).stdout).unwrap()
+    }
+
+    /// Requests that were served.
+    fn served(&self) -> u64 {
+        self.status()["frontends"][0]["requests_total"].as_u64().unwrap()
+    }
+
+    fn wait_until_more_are_served(&self) {
+        let before = self.served();
+        wait_until("clients are served", || self.lb.log(), || self.served() > before + 200);
+    }
+
+    #[track_caller]
+    fn upgrade(&self) {
+        let output = self.lb.upgrade();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// No process of those before cut anything off.
+    fn assert_that_upgrades_cut_nothing(&self, upgrades: usize) {
+        let ended = || self.lb.log().matches("another process serves cut=0").count();
+        wait_until("the processes before have ended", || self.lb.log(), || ended() == upgrades);
+    }
+
+    fn h2load(&self, requests: u32) -> Load {
+        let out = self.folder.path().join("h2load");
+        let mut command = Command::new(program::find("h2load"));
+        command.arg(format!("-n{requests}")).args(["-c4", "-m20", &format!("https://{}/", self.front)]);
+        Load { _running: Running::start(&mut command, &out), out }
+    }
+}
+
+/// h2load at work, on four connections with 20 streams each.
+struct Load {
+    _running: Running,
+    out: PathBuf,
+}
+
+impl Load {
+    /// Its summary, once it is through: `requests: 9 total, 9 started, ...` and `status codes: 9 2xx, ...`.
+    fn report(&self) -> String {
+        wait::until("h2load's report", PATIENCE, || {
+            fs::read_to_string(&self.out).ok().filter(|text| text.contains("time for request"))
+        })
+    }
+}
+
+/// All requests were answered with 200, and none failed.
+#[track_caller]
+fn assert_all_served(report: &str, requests: u32) {
+    let all = format!("{requests} succeeded, 0 failed, 0 errored, 0 timeout\nstatus codes: {requests} 2xx,");
+    assert!(report.contains(&all), "{report}");
+    assert!(report.contains("Application protocol: h2\n"), "{report}");
+}
+
+#[test]
+fn curl_speaks_the_version_that_it_asks_for() {
+    let site = Site::start();
+    for (asked, expected) in [("--http2", "2 200"), ("--http1.1", "1.1 200")] {
+        let output = Command::new(program::find("curl"))
+            .args([
+                "-skS",
+                asked,
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{http_version} %{http_code}",
+                "--max-time",
+                "30",
+            ])
+            .arg(format!("https://{}/", site.front))
+            .output()
+            .unwrap();
+        let (said, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(said, expected, "{errors}");
+    }
+}
+
+#[test]
+fn h2load_is_served_in_full() {
+    let site = Site::start();
+    assert_all_served(&site.h2load(2_000).report(), 2_000);
+    assert_eq!(site.served(), 2_000);
+}
+
+#[test]
+fn h2load_sees_no_error_through_ten_reloads() {
+    let site = Site::start();
+    let load = site.h2load(MANY);
+    for round in 0..10 {
+        site.wait_until_more_are_served();
+        site.lb.reload(&format!("{}check = {{ interval = \"{}s\" }}\n", site.text, 2 + round % 2));
+    }
+    assert_all_served(&load.report(), MANY);
+    assert_eq!(site.served(), u64::from(MANY));
+}
+
+/// What h2load asks for once it knows that a connection ends, its own library sends nowhere, and h2load counts it as errored.
+#[test]
+fn h2load_gets_an_answer_to_each_request_that_was_sent_through_an_upgrade() {
+    let site = Site::start();
+    let load = site.h2load(MANY);
+    site.wait_until_more_are_served();
+    site.upgrade();
+    let report = load.report();
+    let succeeded = report.split(" succeeded").next().and_then(|text| text.rsplit(' ').next()).unwrap();
+    assert!(report.contains(&format!("\nstatus codes: {succeeded} 2xx, 0 3xx, 0 4xx, 0 5xx\n")), "{report}");
+    assert_eq!(site.served().to_string(), succeeded, "{report}");
+    site.assert_that_upgrades_cut_nothing(1);
+}
+
+/// Fetches every page over one connection with 20 streams, and over another where the first ends.
+fn curl(site: &Site, out: &Path) -> Running {
+    let mut command = Command::new(program::find("curl"));
+    command.args(["-sk", "--http2", "--parallel", "--parallel-max", "20", "-o", "/dev/null"]);
+    command.args(["-w", "%{http_version} %{http_code} %{exitcode} %{num_connects}\n", "--max-time", "60"]);
+    // Its progress meter is told to nobody.
+    command.args(["--stderr", "/dev/null"]).arg(format!("https://{}/[1-{MANY}]", site.front));
+    Running::start(&mut command, out)
+}
+
+#[test]
+fn curl_sees_no_error_through_three_upgrades() {
+    let site = Site::start();
+    let out = site.folder.path().join("curl");
+    let _curl = curl(&site, &out);
+    for _ in 0..3 {
+        site.wait_until_more_are_served();
+        site.upgrade();
+    }
+    let lines = || fs::read_to_string(&out).unwrap().lines().filter(|line| line.starts_with('2')).count();
+    wait_until("curl is through", || site.lb.log(), || lines() >= MANY as usize);
+    let text = fs::read_to_string(&out).unwrap();
+    let opened = text.lines().filter(|line| *line == "2 200 0 1").count();
+    let others: Vec<&str> = text.lines().filter(|line| !line.starts_with("2 200 0 ")).collect();
+    assert!(others.is_empty(), "{others:?}");
+    assert!(opened >= 4, "it has heard of each upgrade: {opened} connections");
+    site.assert_that_upgrades_cut_nothing(3);
+}
+
+/// 20 fetches at a time, for as long as the page is told; how many answers there were, and what went wrong.
+const FETCHES: &str = "window.run = { served: 0, wrong: [], stop: false };
+    async function fetches() {
+        while (!run.stop) {
+            try {
+                const answer = await fetch('/?' + Math.random(), { cache: 'no-store' });
+                if (answer.status === 200 && (await answer.text()).startsWith('web')) run.served++;
+                else run.wrong.push(answer.status);
+            } catch (error) { run.wrong.push(String(error)); }
+        }
+    }
+    run.all = Promise.all(Array.from({ length: 20 }, fetches));
+    0";
+
+#[test]
+fn page_in_a_browser_sees_no_error_through_a_reload_and_two_upgrades() {
+    let site = Site::start();
+    let mut browser = Browser::start();
+    browser.call("Security.setIgnoreCertificateErrors", &json!({ "ignore": true }));
+    browser.go(&format!("https://{}/", site.front));
+    assert!(browser.text().starts_with("web"), "{}", browser.text());
+    assert_eq!(browser.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol"), "h2");
+    browser.evaluate(FETCHES);
+    let wait_for_more = |browser: &mut Browser| {
+        let before = browser.evaluate("run.served").as_u64().unwrap();
+        wait::until("fetches are served", PATIENCE, || {
+            thread::sleep(Duration::from_millis(20));
+            (browser.evaluate("run.served").as_u64().unwrap() > before + 200).then_some(())
+        });
+    };
+    wait_for_more(&mut browser);
+    site.lb.reload(&format!("{}check = {{ interval = \"3s\" }}\n", site.text));
+    for _ in 0..2 {
+        wait_for_more(&mut browser);
+        site.upgrade();
+    }
+    wait_for_more(&mut browser);
+    browser.evaluate("run.stop = true");
+    let protocols =
+        "[...new Set(performance.getEntriesByType('resource').map(entry => entry.nextHopProtocol))].join()";
+    assert_eq!(browser.evaluate(protocols), "h2");
+    assert_eq!(browser.evaluate("run.wrong.join()"), "");
+    site.assert_that_upgrades_cut_nothing(2);
+}
