@@ -34,7 +34,7 @@ pub(super) fn convert(raw: &raw::Tls, mode: Mode, folder: &Path, report: &Report
     let alpn = match (mode, &raw.alpn) {
         (Mode::Tcp, _) => Vec::new(),
         (Mode::Http, Some(at)) => at.value.clone(),
-        (Mode::Http, None) => vec![Alpn::Http11, Alpn::Http10],
+        (Mode::Http, None) => vec![Alpn::H2, Alpn::Http11, Alpn::Http10],
     };
     let files: Vec<TlsFiles> = raw.certificates.iter().map(files_of).collect();
     let shown = if report.has_certificates() { read(raw, &files, folder, report) } else { Vec::new() };

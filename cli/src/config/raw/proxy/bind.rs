@@ -58,7 +58,7 @@ impl Bind {
         let tls = fields.value("tls").and_then(|value| Tls::read(&value));
         let http2 = fields.boolean("http2");
         if let (Some(http2), Some(_)) = (&http2, &tls) {
-            let message = "http2 is for listeners without TLS; with TLS it is agreed on: tls.alpn = [\"h2\", \"http/1.1\"]";
+            let message = "http2 is for listeners without TLS; with TLS it is offered anyway (tls.alpn)";
             fields.report.error(http2.span, message);
         }
         Some(Self { span, address: read_table(span, fields)?, accept_proxy, tls, http2 })

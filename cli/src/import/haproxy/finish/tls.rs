@@ -17,7 +17,10 @@ use crate::{
     },
 };
 
-use lb_proxy::{config::TlsFiles, tls::CIPHERSUITES};
+use lb_proxy::{
+    config::{Alpn, TlsFiles},
+    tls::CIPHERSUITES,
+};
 
 /// A certificate, and the line that names it.
 struct Entry<'w> {
@@ -56,11 +59,11 @@ pub(super) fn value(own: &Tls, is_http: bool, world: &World<'_>) -> Result<Value
     if tls.strict_sni {
         keys.push(("strict_sni".to_owned(), Value::Flag(true)));
     }
-    if is_http && !tls.alpn.is_empty() {
-        keys.push((
-            "alpn".to_owned(),
-            Value::one_or_list(tls.alpn.iter().map(|name| Value::text(*name)).collect()),
-        ));
+    if is_http {
+        // HAProxy 2.6 speaks no HTTP/2 where nothing is said of it.
+        let names = if tls.alpn.is_empty() { &[Alpn::Http11.name()] } else { &*tls.alpn };
+        let names = names.iter().map(|name| Value::text(*name)).collect();
+        keys.push(("alpn".to_owned(), Value::one_or_list(names)));
     }
     clients(&tls, world, &mut keys)?;
     spoken(&tls, "listener", world, &mut keys)?;

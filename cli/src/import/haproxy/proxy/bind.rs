@@ -113,7 +113,7 @@ pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
     with(0, row("no-sslv3, no-tlsv10, no-tlsv11, no-tlsv12, no-tlsv13, force-sslv3, force-tlsv10, force-tlsv11, force-tlsv12, force-tlsv13", "", |bind, line| tls::switch(&mut bind.tls, line), "`tls.min_version`, `tls.max_version`", OF_VERSIONS)),
     with(1, row("ciphers", "", |bind, line| { bind.tls.ciphers = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphers`", OF_CIPHERS)),
     with(1, row("ciphersuites", "", |bind, line| { bind.tls.ciphersuites = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphersuites`", OF_CIPHERS)),
-    with(1, row("alpn", "", tls::protocols, "`tls.alpn`", "`h2`, `http/1.1` and `http/1.0`, in mode http.")),
+    with(1, row("alpn", "", tls::protocols, "`tls.alpn`", "`h2`, `http/1.1` and `http/1.0`, in mode http. Where there is none, `http/1.1` alone, as before HAProxy 2.8.")),
     with(1, row("verify", "", tls::verify, "`tls.verify`", "")),
     with(1, row("ca-file", "", tls::authorities, "`tls.ca_file`", "With `verify`.")),
     with(1, row("ca-verify-file", "", tls::authorities, "`tls.ca_file`", "Clients are told its names as well.")),
