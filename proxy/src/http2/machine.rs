@@ -82,6 +82,8 @@ pub struct Machine {
     credit: usize,
     budget: Budget,
     now: u64,
+    /// Empty, for content of streams to come: at most as many as there were streams at a time.
+    queues: Vec<VecDeque<Buffer>>,
     /// Streams that have no lane yet.
     opened: VecDeque<usize>,
     /// Streams that have something to send.
@@ -129,6 +131,7 @@ impl Machine {
             credit: 0,
             budget: Budget::new(now),
             now,
+            queues: Vec::new(),
             opened: VecDeque::new(),
             waiting: VecDeque::new(),
             closed: VecDeque::new(),
@@ -343,6 +346,10 @@ impl Machine {
             self.closed.pop_front();
         }
         self.closed.push_back((stream.id, stream.is_reset_by_us));
+        let queue = stream.into_content();
+        if queue.capacity() > 0 {
+            self.queues.push(queue);
+        }
     }
 
     /// Did we end this stream, whose client may not have known when it sent what comes?

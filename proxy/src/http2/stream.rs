@@ -102,7 +102,14 @@ impl Line {
 }
 
 impl Stream {
-    pub(super) fn new(id: u32, head: Buffer, framing: Framing, windows: (i64, i64)) -> Self {
+    /// `content` is empty, and was perhaps another stream's.
+    pub(super) fn new(
+        id: u32,
+        head: Buffer,
+        content: VecDeque<Buffer>,
+        framing: Framing,
+        windows: (i64, i64),
+    ) -> Self {
         let due = match framing {
             Framing::Length(length) => Some(length),
             Framing::None => Some(0),
@@ -112,7 +119,7 @@ impl Stream {
         Self {
             id,
             head: Some(head),
-            content: VecDeque::new(),
+            content,
             held: 0,
             framing,
             due,
@@ -131,6 +138,12 @@ impl Stream {
             is_reset_by_us: false,
             is_taken: false,
         }
+    }
+
+    /// It is no more: what held its content may hold another's.
+    pub(super) fn into_content(mut self) -> VecDeque<Buffer> {
+        self.content.clear();
+        self.content
     }
 
     /// Is there anything to read?

@@ -182,8 +182,9 @@ impl Machine {
                 return self.stream_error(id, ErrorCode::Protocol, why);
             }
         };
+        let content = self.queues.pop().unwrap_or_default();
         let windows = (self.settings.initial_window, STREAM_WINDOW);
-        let mut stream = Stream::new(id, head, written.framing, windows);
+        let mut stream = Stream::new(id, head, content, written.framing, windows);
         stream.is_head = written.is_head;
         let key = self.streams.insert(stream);
         self.ids.push((id, key));
