@@ -8,6 +8,10 @@
 #[path = "loopback/rig.rs"]
 mod rig;
 
+#[allow(dead_code, reason = "shared with the tests of HTTP/2")]
+#[path = "http2/frames.rs"]
+mod frames;
+
 #[path = "fuzz/chunked.rs"]
 mod chunked;
 #[path = "fuzz/client.rs"]
@@ -18,6 +22,10 @@ mod client_hello;
 mod exchange;
 #[path = "fuzz/heads.rs"]
 mod heads;
+#[path = "fuzz/hpack.rs"]
+mod hpack;
+#[path = "fuzz/http2.rs"]
+mod http2;
 #[path = "fuzz/mutate.rs"]
 mod mutate;
 #[path = "fuzz/oracle.rs"]
