@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::{
     permit::Permit,
-    task::{prepare, run, run_http, run_http_or_2, run_https},
+    task::{prepare, run, run_http, run_http_or_2, run_https, turn_away_http_or_2},
 };
 use crate::{
     Endpoint,

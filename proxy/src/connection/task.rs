@@ -6,6 +6,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::Poll,
+    time::Duration,
 };
 
 use super::{Connection, Order};
@@ -94,10 +95,34 @@ pub(crate) async fn run_http_or_2(
     }
 }
 
+/// Answers 429 to whatever comes first, in the version that the client begins with.
+pub(crate) async fn turn_away_http_or_2(
+    connection: Rc<Connection<TcpStream>>,
+    retry_after: Duration,
+    number: usize,
+) {
+    let begun = drive(&connection, pin!(http2::begins(&connection))).await;
+    match begun {
+        Some(true) => {
+            let session = http2::Session::that_turns_away(&connection, number, retry_after);
+            run_session(connection, session).await;
+        }
+        Some(false) => {
+            drive(&connection, pin!(http::turn_away(&connection, retry_after))).await;
+            end(&connection);
+        }
+        None => end(&connection),
+    }
+}
+
 /// Serves HTTP/2 until the connection is to end.
-async fn run_http2<S: Stream>(mut connection: Rc<Connection<S>>, number: usize) {
+async fn run_http2<S: Stream>(connection: Rc<Connection<S>>, number: usize) {
+    let session = http2::Session::new(&connection, number);
+    run_session(connection, session).await;
+}
+
+async fn run_session<S: Stream>(mut connection: Rc<Connection<S>>, mut session: http2::Session) {
     connection.set_multiplexed();
-    let mut session = http2::Session::new(&connection, number);
     loop {
         let ended = drive(&connection, pin!(session.serve(&connection))).await;
         match ended {

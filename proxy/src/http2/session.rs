@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
-    connection::{Connection, run_http},
-    http::End,
+    connection::{Connection, run, run_http},
+    http::{End, turn_away},
     metrics::Event,
     stream::{Stream, is_transient},
     wheel::Deadline,
@@ -52,6 +52,8 @@ pub(crate) struct Session {
     discarded: usize,
     /// Of its listener in its frontend, from 1.
     place: usize,
+    /// Its first stream is told to come again after this time, and it has no other.
+    turned_away: Option<Duration>,
 }
 
 /// What the deadline is for.
@@ -87,7 +89,19 @@ impl Session {
             is_ended: false,
             discarded: 0,
             place,
+            turned_away: None,
         }
+    }
+
+    /// Of one that may not stay.
+    pub(crate) fn that_turns_away<S>(
+        connection: &Connection<S>,
+        place: usize,
+        retry_after: Duration,
+    ) -> Self {
+        let mut session = Self::new(connection, place);
+        session.turned_away = Some(retry_after);
+        session
     }
 
     /// Serves it until it is to be closed, or goes on under another generation of the configuration.
@@ -237,9 +251,16 @@ impl Session {
                 machine.refuse(stream);
                 continue;
             }
+            if self.turned_away.is_some() {
+                machine.end(ErrorCode::NoError);
+            }
             drop(machine);
             if !self.shared.give(stream) {
                 let lane = Connection::of_stream(connection, Lane::new(&self.shared, stream));
+                if let Some(retry_after) = self.turned_away {
+                    tokio::task::spawn_local(run(lane, async move |lane| turn_away(lane, retry_after).await));
+                    continue;
+                }
                 let rooms = Rc::clone(lane.worker().lane_rooms());
                 tokio::task::spawn_local(run_http(Rc::new(lane), rooms));
             }

@@ -17,7 +17,11 @@ use crate::{
     Endpoint,
     config::{AcceptProxy, Mode, TcpKeepalive},
     connection::{self, Connection, Permit},
-    listener::{BACKLOG, newcomers, pause::Paused, refuse::refuse},
+    listener::{
+        BACKLOG, newcomers,
+        pause::Paused,
+        refuse::{refuse, refuse_tls},
+    },
     metrics::Event,
     proxy_protocol,
     rules::Network,
@@ -494,7 +498,7 @@ impl Listener {
 /// The session of a connection whose client is known; its listener is at this place in its frontend.
 fn begin(mut connection: Connection<TcpStream>, place: usize) {
     if let Err(refusal) = connection.admit() {
-        return refuse(connection, refusal);
+        return refuse(connection, refusal, place);
     }
     match connection.frontend().mode {
         Mode::Tcp => tokio::task::spawn_local(connection::run(connection, tcp::serve)),
@@ -512,7 +516,7 @@ fn begin(mut connection: Connection<TcpStream>, place: usize) {
 /// The same over TLS; its listener is at this place in its frontend.
 fn begin_tls(mut connection: Connection<TlsStream>, place: usize) {
     if let Err(refusal) = connection.admit() {
-        return refuse(connection, refusal);
+        return refuse_tls(&connection, refusal);
     }
     match connection.frontend().mode {
         Mode::Tcp => {

@@ -2,6 +2,8 @@
 
 use std::{rc::Rc, time::Duration};
 
+use tokio::net::TcpStream;
+
 use crate::{
     config::Mode,
     connection::{self, Connection},
@@ -10,6 +12,7 @@ use crate::{
     refusals::{self, Why},
     stream::Stream,
     table::Refusal,
+    tls::TlsStream,
     worker::Worker,
 };
 
@@ -20,8 +23,35 @@ const TOLD: usize = 32;
 /// What a client is told that has too many connections open; when one of them ends is its own affair.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Ends it: in mode tcp and over TLS with a reset, in mode http with 429 as far as [`TOLD`] goes.
-pub(super) fn refuse<S: Stream>(connection: Connection<S>, refusal: Refusal) {
+/// Ends it: in mode tcp with a reset, in mode http with 429 as far as [`TOLD`] goes. Its listener is at this place in its frontend.
+pub(super) fn refuse(connection: Connection<TcpStream>, refusal: Refusal, place: usize) {
+    let retry_after = note(&connection, refusal);
+    let frontend = connection.frontend();
+    if frontend.mode == Mode::Tcp || connection.worker().told().get() >= TOLD {
+        return connection.stream().abort();
+    }
+    let told = Told::new(connection.worker());
+    if frontend.http2.contains(&(place - 1)) {
+        tokio::task::spawn_local(async move {
+            connection::turn_away_http_or_2(Rc::new(connection), retry_after, place).await;
+            drop(told);
+        });
+    } else {
+        tokio::task::spawn_local(connection::run(connection, async move |connection| {
+            http::turn_away(connection, retry_after).await;
+            drop(told);
+        }));
+    }
+}
+
+/// The same over TLS: with a reset, as a handshake would cost more than what is refused.
+pub(super) fn refuse_tls(connection: &Connection<TlsStream>, refusal: Refusal) {
+    note(connection, refusal);
+    connection.stream().abort();
+}
+
+/// Counts it and says so; how long the client is to wait.
+fn note<S: Stream>(connection: &Connection<S>, refusal: Refusal) -> Duration {
     let (retry_after, what) = match refusal {
         Refusal::Connections => {
             connection.count(Event::SourceConnections);
@@ -48,17 +78,7 @@ pub(super) fn refuse<S: Stream>(connection: Connection<S>, refusal: Refusal) {
         ?refusal,
         "connection refused"
     );
-    match connection.frontend().mode {
-        // A handshake would cost more than what is refused.
-        Mode::Http if connection.stream().plain().is_some() && connection.worker().told().get() < TOLD => {
-            let told = Told::new(connection.worker());
-            tokio::task::spawn_local(connection::run(connection, async move |connection| {
-                http::turn_away(connection, retry_after).await;
-                drop(told);
-            }));
-        }
-        Mode::Http | Mode::Tcp => connection.stream().abort(),
-    }
+    retry_after
 }
 
 /// Counts who is told, for as long as that takes.

@@ -1,6 +1,8 @@
 //! Clients that cost more than they are worth, and those that only seem to.
 
 use std::{
+    io::{Read, Write},
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -8,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use lb_proxy::table::SourceLimits;
 use tokio::io::AsyncWriteExt;
 
 use super::{
@@ -185,4 +188,38 @@ async fn streams_beyond_maxconn_are_refused_and_may_be_asked_again() {
     })
     .await;
     rig::eventually("all places are free", || proxy.status().connections == 0).await;
+}
+
+#[tokio::test]
+async fn client_with_too_many_connections_is_told_429_in_the_version_that_it_speaks() {
+    let (server, _told) = client::telling().await;
+    let mut config = client::config(&[server.address]);
+    let one = NonZeroU32::MIN;
+    config.frontends[0].per_source =
+        Some(SourceLimits { connections: Some(one), connection_rate: None, ipv6_prefix: 64, size: one });
+    let proxy = client::start(config);
+    let address = rig::address(&proxy);
+    peer::apart(move || {
+        let mut first = Client::begun(address);
+        first.get(1, "/index.html", &[]);
+        assert_eq!(first.answer(1).status(), "200");
+        let mut second = Client::begun(address);
+        second.get(1, "/index.html", &[]);
+        let answer = second.answer(1);
+        assert_eq!((answer.status(), answer.field("retry-after")), ("429", Some("1")));
+        assert!(answer.content.starts_with(b"<html><body><h1>429 "), "{answer:?}");
+        let farewell = second.next(GOAWAY);
+        assert_eq!((farewell.code(), &farewell.payload[..4]), (0, &[0, 0, 0, 1][..]));
+        second.get(3, "/index.html", &[]);
+        let (frames, is_there) = second.so_far();
+        assert!(frames.is_empty() && !is_there, "the connection ends: {frames:?}");
+        let mut third = std::net::TcpStream::connect(address).unwrap();
+        third.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        third.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
+    })
+    .await;
+    assert_eq!(proxy.status().frontends[0].responses[4], 2);
+    assert_eq!(proxy.status().frontends[0].refused[0].count, 2);
 }
