@@ -47,6 +47,7 @@ mod journal;
 mod naming;
 mod neighbours;
 mod node;
+mod notify;
 mod options;
 mod orders;
 mod panic;
@@ -110,6 +111,7 @@ struct Daemon {
     changes: Option<mpsc::Receiver<StateChange>>,
     lost_changes: u64,
     journal: Arc<Journal>,
+    notifiers: notify::Notifiers,
     groups: Vec<Group>,
     speaker: Option<SpeakerHandle>,
     from_speaker: Option<mpsc::Receiver<FromSpeaker>>,
@@ -228,7 +230,7 @@ impl Daemon {
             .iter()
             .filter_map(|group| Group::new(&self.config, group, index, started))
             .collect();
-        let Charge { speaker, groups: mut known, drained, hello, session, journal: _ } =
+        let Charge { speaker, groups: mut known, drained, hello, session, .. } =
             self.charge.take().unwrap_or_default();
         for group in &mut self.groups {
             group.go_on(&mut known);

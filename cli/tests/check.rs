@@ -116,11 +116,12 @@ fn model(config: &config::Config) -> String {
         cluster,
         groups,
         tracks,
+        notifies,
         global,
         proxy,
         sources,
     } = config;
-    format!("{cluster:#?}\n{groups:#?}\n{tracks:#?}\n{global:#?}\n{proxy:#?}\n{sources:#?}")
+    format!("{cluster:#?}\n{groups:#?}\n{tracks:#?}\n{notifies:#?}\n{global:#?}\n{proxy:#?}\n{sources:#?}")
 }
 
 #[test]

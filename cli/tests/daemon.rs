@@ -25,6 +25,8 @@ mod nagios;
 mod names;
 #[path = "daemon/nameserver.rs"]
 mod nameserver;
+#[path = "daemon/notify.rs"]
+mod notify;
 #[path = "daemon/orders.rs"]
 mod orders;
 #[path = "daemon/reload.rs"]

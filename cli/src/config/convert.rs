@@ -31,6 +31,7 @@ mod group;
 mod log;
 pub(crate) mod loops;
 mod map;
+mod notify;
 mod options;
 mod paths;
 mod persistence;
@@ -60,6 +61,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     let vips = vip::convert(&file.vips, &cluster, report);
     let mut groups = group::convert(&file.vips, &vips, &cluster, report);
     let tracks = track::convert(&file.tracks, &groups, &cluster, report);
+    let notifies = notify::convert(file, report);
 
     let maps = map::convert(file, report);
     let names = names(file);
@@ -103,6 +105,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
         cluster,
         groups,
         tracks,
+        notifies,
         sources,
         proxy: lb_proxy::Config {
             threads: global.threads.unwrap_or(cores),

@@ -6,6 +6,7 @@ mod balance;
 mod check;
 mod compression;
 mod log;
+mod notify;
 mod options;
 mod persistence;
 mod proxy_protocol;
@@ -43,6 +44,9 @@ pub fn effective(config: &Config) -> String {
     }
     for one in &config.tracks {
         track::track(&mut out, one, &config.cluster);
+    }
+    for one in &config.notifies {
+        notify::notify(&mut out, one);
     }
     section(&mut out, "global", None);
     line(&mut out, "maxconn", config.proxy.maxconn);

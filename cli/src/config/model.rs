@@ -10,9 +10,11 @@ use std::{
 use lb_proxy::config::{Address, EventFormat, LogDestination, LogTarget, Owner, ServerAddress, Source};
 use lb_vrrp::{Authentication, GroupConfig, PeerKind, Priority, Secret, Step};
 
+pub use self::notify::{Means, Notify, Wants};
 pub use self::track::{Pace, Presence, Question, Subject, Target, Track};
 use super::diagnostic::Diagnostics;
 
+mod notify;
 mod track;
 
 /// The whole file.
@@ -28,6 +30,8 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// What is looked at beside servers, in the order of the file.
     pub tracks: Vec<Track>,
+    /// Who is told of what happens, in the order of the file.
+    pub notifies: Vec<Notify>,
     /// Process-wide settings.
     pub global: Global,
     /// The data plane. The same on every node but for `sources`: [`Self::proxy_of`].
@@ -180,7 +184,10 @@ impl Config {
 
     /// Does it name commands that are run?
     pub fn names_commands(&self) -> bool {
-        self.tracks.iter().any(|track| matches!(track.subject, Subject::Command { .. }))
+        let mut tracks = self.tracks.iter();
+        let mut notifies = self.notifies.iter();
+        tracks.any(|track| matches!(track.subject, Subject::Command { .. }))
+            || notifies.any(|notify| matches!(notify.means, Means::Command(_)))
     }
 
     /// Is a server at a name of the abstract namespace (unix(7))?

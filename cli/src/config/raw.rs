@@ -10,6 +10,7 @@ pub(crate) use self::{
     global::{EVENT_FORMATS, Global},
     log::{LogEntry, WIRES as LOG_WIRES},
     map::{KINDS as MAP_KINDS, Map},
+    notify::Notify,
     proxy::{
         AbortOnClose, Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Given,
         Keepalive, Kind, OF_HOST, Observing, OnMarkedDown, PROXY_EXTENSIONS, Page, PageSource, Pool, RetryOn,
@@ -32,6 +33,7 @@ pub(crate) mod command;
 mod global;
 mod log;
 mod map;
+mod notify;
 mod owner;
 mod proxy;
 mod track;
@@ -45,6 +47,8 @@ pub(crate) struct File {
     pub(crate) vips: Vec<Named<Vip>>,
     /// In the order of the file.
     pub(crate) tracks: Vec<Named<Track>>,
+    /// In the order of the file.
+    pub(crate) notifies: Vec<Named<Notify>>,
     pub(crate) global: Global,
     /// In the order of the file.
     pub(crate) maps: Vec<Named<Map>>,
@@ -79,6 +83,7 @@ impl File {
         });
         let vips = tables(&root, "vip", Vip::read);
         let tracks = tables(&root, "track", Track::read);
+        let notifies = tables(&root, "notify", Notify::read);
         let maps = tables(&root, "map", Map::read);
         let users = tables(&root, "users", Users::read);
         let defaults = root.fields("defaults", "a table, [defaults]").map(|mut fields| {
@@ -99,6 +104,7 @@ impl File {
             cluster,
             vips,
             tracks,
+            notifies,
             global: global.unwrap_or_default(),
             maps,
             users,

@@ -1,11 +1,13 @@
 //! Everything an operator sees of a node, as plain data. `lbctl status` renders it; `--json` prints it as it is.
 
+mod notifier;
 mod server;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::notifier::{Notifier, NotifierProblem};
 pub use self::server::{Check, NameProblem, Server, ServerState};
 use super::{BackendStatistics, EarlierProcess, Event, FrontendStatistics, Histogram, Ordered, Timestamp};
 
@@ -77,6 +79,9 @@ pub struct Status {
     /// What is wrong; empty when all is well.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// Who is told of what happens, in the order of the file.
+    #[serde(default)]
+    pub notifiers: Vec<Notifier>,
     /// The last transitions of nodes, vips, backends and servers, oldest first: [`LAST_EVENTS`](super::LAST_EVENTS) at most.
     #[serde(default)]
     pub events: Vec<Event>,

@@ -222,7 +222,7 @@ impl Daemon {
                 }
             };
             let spent = retirement.spend(&self.proxy, &mut self.signals, patience);
-            let (cut, ()) = tokio::join!(spent, insist);
+            let (cut, (), ()) = tokio::join!(spent, insist, self.notifiers.idle());
             tracing::info!(cut, "ended: another process serves");
             return;
         }
@@ -239,6 +239,7 @@ impl Daemon {
             }
         }
         stop.report(clock::now());
+        self.notifiers.flush(&self.journal).await;
         tracing::info!(cut = stop.cut, "stopped");
     }
 }

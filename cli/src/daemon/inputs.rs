@@ -208,6 +208,7 @@ impl Daemon {
         own_problems.extend(self.reloads.problem(&self.path));
         own_problems.extend(self.certificates.problems());
         own_problems.extend(self.probes.problems());
+        own_problems.extend(self.notifiers.problems());
         if let Some(error) = self.neighbours.as_ref().and_then(Neighbours::error) {
             own_problems.push(Problem {
                 what: "no hello passes between the nodes".to_owned(),
@@ -238,6 +239,7 @@ impl Daemon {
         });
         status.counters.extend(self.counters.by_name());
         status.trackers = self.probes.report();
+        status.notifiers = self.notifiers.report(&self.journal);
         status.events = self.journal.last(LAST_EVENTS);
         status
     }

@@ -292,6 +292,7 @@ impl Daemon {
         }
         self.handle_health(now);
         self.forget_gone();
+        self.follow_notifies();
         self.survey();
         reload.groups.clone_from(&groups);
         match self.speaker.clone() {

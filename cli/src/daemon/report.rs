@@ -99,6 +99,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         delays: facts.proxy.delays.iter().map(statistics::histogram).collect(),
         counters,
         problems: Vec::new(),
+        notifiers: Vec::new(),
         events: Vec::new(),
         notes: notes(facts.config),
     };

@@ -236,6 +236,7 @@ async fn compose(
         changes: proxy.transitions(),
         lost_changes: 0,
         journal: Arc::default(),
+        notifiers: Default::default(),
         proxy,
         config,
         identity,
@@ -281,8 +282,10 @@ async fn compose(
         }
         daemon.counters.go_on(&counters);
         daemon.journal.go_on(std::mem::take(&mut charge.journal));
+        daemon.notifiers.go_on(std::mem::take(&mut charge.notified));
         daemon.charge = Some(charge);
     }
+    daemon.follow_notifies();
     daemon.take_part()?;
     let succeeds = before.is_some();
     if let Some(before) = before {

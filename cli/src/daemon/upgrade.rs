@@ -199,8 +199,9 @@ impl Daemon {
                         let drained = self.drained.clone();
                         let (session, counters) =
                             (upgrade.session.clone(), self.counters.by_name().collect());
-                        let journal = self.journal.known();
-                        let go = ToNext::Go { speaker, groups, drained, session, counters, journal };
+                        let (journal, notified) = (self.journal.known(), self.notifiers.pause());
+                        let go =
+                            ToNext::Go { speaker, groups, drained, session, counters, journal, notified };
                         let told = next.go(&go, upgrade.hello.as_ref());
                         self.upgrade = Some(upgrade);
                         self.upgrade_step(async move {
@@ -270,6 +271,7 @@ impl Daemon {
         drop(upgrade.next);
         let (Refused::File(why) | Refused::Now(why)) = &refused;
         tracing::error!(by = upgrade.request.by, "no upgrade: {why}; this process goes on");
+        self.notifiers.resume();
         self.earlier.listen(&self.steps_in);
         // The other one may have put its number there.
         if let Some(Err(error)) = self.pid_file.as_mut().map(PidFile::restore) {

@@ -1,6 +1,7 @@
 //! Metrics under names of our own.
 
 mod node;
+mod notifiers;
 mod proxies;
 mod trackers;
 mod vips;
@@ -14,6 +15,7 @@ pub(super) fn write(text: &mut Text, status: &Status, process: &Process) {
     vrrp::write(text, status);
     vips::write(text, status);
     trackers::write(text, status);
+    notifiers::write(text, status);
     proxies::frontends(text, &status.frontends);
     proxies::backends(text, &status.backends);
     proxies::servers(text, &status.backends);

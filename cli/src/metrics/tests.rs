@@ -8,7 +8,8 @@ use lb_proxy::metrics::Event;
 use super::{Names, Process, metrics};
 use crate::{
     control::{
-        Certificate, Histogram, Log, LogProblem, Router, ServerState, Status, Table, Tracker, Transport,
+        Certificate, Histogram, Log, LogProblem, Notifier, Router, ServerState, Status, Table, Tracker,
+        Transport,
     },
     output::status::tests::healthy,
     statistics::tests::{backend, frontend, server, status, time},
@@ -49,6 +50,15 @@ fn whole() -> Status {
     ipv6.counters = [("advertisements_sent".to_owned(), 40), ("priority_zero_sent".to_owned(), 1)].into();
     ipv6.foreign = Some("fe80::77".to_owned());
     found.groups[0].vips[0].routers = vec![ipv4, ipv6];
+    found.notifiers = vec![Notifier {
+        name: "pager".to_owned(),
+        means: "command /usr/local/bin/page".to_owned(),
+        waiting: 2,
+        told_total: 7,
+        failed_total: 3,
+        lost_total: 1,
+        problem: None,
+    }];
     found.trackers = vec![Tracker {
         name: "gateway".to_owned(),
         subject: "address 192.0.2.1".to_owned(),
@@ -157,6 +167,11 @@ fn samples_are_in_prometheus_text_format() {
         "\nlbctl_vip_announcements_total{group=\"default\",vip=\"web\",family=\"ipv4\"} 4\n",
         "\nlbctl_vip_held{group=\"default\",vip=\"web\"} 1\n",
         "\nlbctl_vip_address_held{group=\"default\",vip=\"web\",address=\"192.0.2.10\"} 1\n",
+        "\nlbctl_notify_up{notify=\"pager\"} 1\n",
+        "\nlbctl_notify_waiting{notify=\"pager\"} 2\n",
+        "\nlbctl_notify_told_total{notify=\"pager\"} 7\n",
+        "\nlbctl_notify_failures_total{notify=\"pager\"} 3\n",
+        "\nlbctl_notify_lost_total{notify=\"pager\"} 1\n",
         "\nlbctl_tracker_up{tracker=\"gateway\",failure=\"degradation\"} 0\n",
         "\nlbctl_tracker_last_change_timestamp_seconds{tracker=\"gateway\",failure=\"degradation\"} 1789995601.5\n",
         "\nlbctl_tracker_failures_total{tracker=\"gateway\",failure=\"degradation\"} 3\n",

@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// Sections of the file, in the order in which a reader wants them.
-const KINDS: [&str; 9] =
-    ["global", "cluster", "vip", "track", "map", "users", "statistics", "frontend", "backend"];
+const KINDS: [&str; 10] =
+    ["global", "cluster", "vip", "track", "notify", "map", "users", "statistics", "frontend", "backend"];
 
 /// Those that are one thing; the others have one for each name.
 const UNNAMED: [&str; 3] = ["global", "cluster", "statistics"];

@@ -25,6 +25,7 @@ use crate::{
         group::KnownGroup,
         hello::KnownSession,
         journal::KnownJournal,
+        notify::Cursors,
         speaker_link::{Ends, Expected},
     },
 };
@@ -77,6 +78,8 @@ pub(in crate::daemon) struct Charge {
     pub(in crate::daemon) session: Option<KnownSession>,
     /// What has happened.
     pub(in crate::daemon) journal: KnownJournal,
+    /// Who has been told how much of it.
+    pub(in crate::daemon) notified: Cursors,
 }
 
 impl Before {
@@ -157,10 +160,10 @@ impl Before {
         let (message, descriptors) =
             self.0.receive_now(LIMIT).context("the process before does not let go")?;
         match message {
-            ToNext::Go { speaker, groups, drained, session, counters, journal } => {
+            ToNext::Go { speaker, groups, drained, session, counters, journal, notified } => {
                 let hello = descriptors.into_iter().next();
                 let speaker = speaker.zip(expected);
-                let charge = Charge { speaker, groups, drained, hello, session, journal };
+                let charge = Charge { speaker, groups, drained, hello, session, journal, notified };
                 Ok((charge, counters))
             }
             other => anyhow::bail!("this makes no sense now: {other:?}"),

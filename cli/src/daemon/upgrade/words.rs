@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     control::{EarlierProcess, Ordered, ServerOrder},
-    daemon::{group::KnownGroup, hello::KnownSession, journal::KnownJournal},
+    daemon::{group::KnownGroup, hello::KnownSession, journal::KnownJournal, notify::Cursors},
 };
 
 /// Counts changes of this conversation and of what the two pass on. Two that differ can't take over from each other.
@@ -105,6 +105,9 @@ pub(in crate::daemon) enum ToNext {
         /// What has happened.
         #[serde(default)]
         journal: KnownJournal,
+        /// Who has been told how much of it.
+        #[serde(default)]
+        notified: Cursors,
     },
     /// Each second: what is left there.
     Left(EarlierProcess),

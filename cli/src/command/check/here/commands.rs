@@ -3,7 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use crate::{
-    config::{Config, model::Subject},
+    config::{
+        Config,
+        model::{Means, Subject},
+    },
     runner,
 };
 
@@ -13,17 +16,22 @@ pub(super) fn check(config: &Config, file: &Path) -> Vec<String> {
         return Vec::new();
     }
     let commands = config.tracks.iter().filter_map(|track| match &track.subject {
-        Subject::Command { command, .. } => Some((&track.name, Path::new(command.first()?))),
+        Subject::Command { command, .. } => {
+            Some((format!("track.{}", track.name), Path::new(command.first()?)))
+        }
         Subject::Interface { .. } | Subject::Address { .. } | Subject::File { .. } => None,
     });
-    let missing = commands.filter_map(|(name, program)| {
+    let notifies = config.notifies.iter().filter_map(|notify| match &notify.means {
+        Means::Command(command) => Some((format!("notify.{}", notify.name), Path::new(command.first()?))),
+    });
+    let missing = commands.chain(notifies).filter_map(|(name, program)| {
         let why = match fs::metadata(program) {
             Err(error) => error.to_string(),
             Ok(found) if !found.is_file() => "it is no file".to_owned(),
             Ok(found) if found.permissions().mode() & 0o111 == 0 => "it is not executable".to_owned(),
             Ok(_) => return None,
         };
-        Some(format!("[track.{name}] can't run {}: {why}", program.display()))
+        Some(format!("[{name}] can't run {}: {why}", program.display()))
     });
     runner::distrust(file).into_iter().chain(missing).collect()
 }

@@ -1,0 +1,114 @@
+//! `[notify.NAME]`: how somebody is told, and of what.
+
+use std::time::Duration;
+
+use crate::{
+    config::{
+        diagnostic::Report,
+        model::{Means, Notify, Wants},
+        raw::{self, Named},
+        reader::At,
+        text,
+    },
+    control::EventKind,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What each kind can be, as docs/operations.md lists it.
+const STATES: [(EventKind, &[&str]); 4] = [
+    (
+        EventKind::Node,
+        &[
+            "running", "waiting", "drained", "stopping", "starting", "ready", "degraded", "leaving", "fault",
+            "up", "silent", "stopped",
+        ],
+    ),
+    (EventKind::Vip, &["Initialize", "Backup", "Active"]),
+    (EventKind::Backend, &["up", "down"]),
+    (EventKind::Server, &["up", "down", "agent_down", "no_balance", "drain", "maintenance", "no_check"]),
+];
+
+/// In the order of the file.
+pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Vec<Notify> {
+    file.notifies.iter().filter_map(|named| one(named, file, report)).collect()
+}
+
+fn one(named: &Named<raw::Notify>, file: &raw::File, report: &Report<'_>) -> Option<Notify> {
+    let raw = &named.value;
+    let events: Vec<EventKind> = values(raw.events.as_ref());
+    check_states(raw, &events, report);
+    check_names(raw, &events, file, report);
+    let Some(command) = &raw.command else {
+        if !report.has_errors() {
+            let name = &named.name.value;
+            let message = format!("[notify.{name}] tells nobody; write command = [\"/usr/local/bin/tell\"]");
+            report.error(named.name.span, message);
+        }
+        return None;
+    };
+    Some(Notify {
+        name: named.name.value.clone(),
+        means: Means::Command(command.value.clone()),
+        timeout: raw.timeout.as_ref().map_or(TIMEOUT, |at| at.value),
+        wants: Wants { events, to: values(raw.to.as_ref()), names: values(raw.names.as_ref()) },
+    })
+}
+
+fn values<T: Clone>(list: Option<&At<Vec<At<T>>>>) -> Vec<T> {
+    list.into_iter().flat_map(|list| &list.value).map(|at| at.value.clone()).collect()
+}
+
+/// One that can't come would never be told, and nobody would notice.
+fn check_states(raw: &raw::Notify, events: &[EventKind], report: &Report<'_>) {
+    let wanted = |kind: &EventKind| events.is_empty() || events.contains(kind);
+    let known: Vec<&str> =
+        STATES.iter().filter(|(kind, _)| wanted(kind)).flat_map(|(_, states)| *states).copied().collect();
+    for state in raw.to.iter().flat_map(|to| &to.value) {
+        if !known.contains(&state.value.as_str()) {
+            let hint = text::suggestion(&state.value, &known, "state");
+            let message = format!("`{}` is no state of these events{hint}", state.value.escape_debug());
+            report.error(state.span, message);
+        }
+    }
+}
+
+fn check_names(raw: &raw::Notify, events: &[EventKind], file: &raw::File, report: &Report<'_>) {
+    let wanted = |kind: EventKind| events.is_empty() || events.contains(&kind);
+    // A machine without [cluster] has the name that it has.
+    if wanted(EventKind::Node) && file.cluster.is_none() {
+        return;
+    }
+    let mut known: Vec<String> = Vec::new();
+    if wanted(EventKind::Node) {
+        let nodes = file.cluster.iter().flat_map(|cluster| &cluster.nodes);
+        known.extend(nodes.map(|node| node.name.value.clone()));
+    }
+    if wanted(EventKind::Vip) {
+        known.extend(file.vips.iter().map(|vip| vip.name.value.clone()));
+    }
+    let backends = file
+        .sections
+        .iter()
+        .filter(|section| matches!(section.value.kind, raw::Kind::Backend | raw::Kind::Listen));
+    for backend in backends {
+        let name = &backend.name.value;
+        if wanted(EventKind::Backend) {
+            known.push(name.clone());
+        }
+        if wanted(EventKind::Server) {
+            known.extend(backend.value.servers.iter().map(|server| format!("{name}/{}", server.name.value)));
+        }
+    }
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    for name in raw.names.iter().flat_map(|names| &names.value) {
+        if !known.contains(&name.value.as_str()) {
+            let hint = text::suggestion(&name.value, &known, "name");
+            let message = format!(
+                "nothing that these events are about is called `{}`{hint}",
+                name.value.escape_debug()
+            );
+            report.error(name.span, message);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! `[notify.*]` with a command: who is told, in which order, and what is said of one who can't be.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use serde_json::Value;
+
+use crate::harness::{Daemon, file, unused_address};
+
+/// A script that anybody may run.
+fn script(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("changed");
+    path.display().to_string()
+}
+
+/// A folder that anybody may write to: commands run as `nobody` where root runs the test.
+fn open_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("changed");
+    folder
+}
+
+fn start(frontend: SocketAddr, server: SocketAddr, notifies: &str) -> Daemon {
+    let text = format!("{}\n{notifies}", file("tcp", frontend, server));
+    let daemon = Daemon::spawn(&text, frontend, None);
+    daemon.wait_until("the server is up", |daemon| server_is(daemon, "up"));
+    daemon
+}
+
+fn server_is(daemon: &Daemon, state: &str) -> bool {
+    daemon.status_json().is_some_and(|status| status["backends"][0]["servers"][0]["state"] == state)
+}
+
+fn notifier(daemon: &Daemon, name: &str) -> Value {
+    // A machine under load may not answer in time.
+    let status = daemon.status_json().unwrap_or_default();
+    let all = status["notifiers"].as_array().cloned().unwrap_or_default();
+    all.into_iter().find(|one| one["name"] == name).unwrap_or_default()
+}
+
+/// Kinds and states in the order in which they were told.
+fn told(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let one = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let of = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+        format!("{} {}", of("kind"), of("to"))
+    };
+    text.lines().map(one).collect()
+}
+
+#[test]
+fn a_command_reads_each_event_in_order_once_through_reload_upgrade_and_stop() {
+    let folder = open_folder();
+    let (all, down) = (folder.path().join("all"), folder.path().join("down"));
+    // The first event takes longest: those behind it wait.
+    let slow = script(
+        folder.path(),
+        "slow",
+        &format!("read line\ncase $line in *running*) sleep 0.5;; esac\necho \"$line\" >> {}", all.display()),
+    );
+    let other = script(folder.path(), "other", &format!("cat >> {}", down.display()));
+    let server = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let (address, frontend) = (server.local_addr().expect("bound"), unused_address());
+    let notifies = format!(
+        "[notify.all]\ncommand = [\"{slow}\"]\n\n[notify.down]\ncommand = [\"{other}\"]\nevents = [\"server\"]\nto = [\"down\"]\n"
+    );
+    let daemon = start(frontend, address, &notifies);
+    drop(server);
+    daemon.wait_until("all is told", |_| told(&all).len() == 3);
+    assert_eq!(told(&all), ["node running", "server down", "backend down"]);
+    assert_eq!(told(&down), ["server down"]);
+    // The new file's hooks; what was told before is not told again.
+    let text = format!(
+        "{}\n[notify.all]\ncommand = [\"{slow}\"]\nevents = [\"server\", \"node\"]\n",
+        file("tcp", frontend, address)
+    );
+    fs::write(daemon.folder.path().join("lb.toml"), text).expect("written");
+    let reloaded = daemon.verb(&["reload"]);
+    assert!(reloaded.status.success(), "{}", daemon.log());
+    assert!(daemon.verb(&["upgrade"]).status.success(), "{}", daemon.log());
+    let server = TcpListener::bind(address).expect("free again");
+    daemon.wait_until("it is told that the server is up", |_| told(&all).len() == 4);
+    assert!(daemon.verb(&["stop"]).status.success(), "{}", daemon.log());
+    daemon.wait_until("the end is told", |_| told(&all).len() == 5);
+    assert_eq!(told(&all)[3..], ["server up", "node stopping"]);
+    assert_eq!(told(&down), ["server down"], "it is not in the new file");
+    drop(server);
+}
+
+#[test]
+fn one_that_fails_or_hangs_is_named_and_holds_up_nobody_else() {
+    let folder = open_folder();
+    let all = folder.path().join("all");
+    let fails = script(folder.path(), "fails", "echo no route to the pager; exit 3");
+    let hangs = script(folder.path(), "hangs", "sleep 1000");
+    let tells = script(folder.path(), "tells", &format!("cat >> {}", all.display()));
+    let server = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let (address, frontend) = (server.local_addr().expect("bound"), unused_address());
+    let notifies = format!(
+        "[notify.fails]\ncommand = [\"{fails}\"]\n\n[notify.hangs]\ncommand = [\"{hangs}\"]\ntimeout = \"300ms\"\n\n\
+         [notify.tells]\ncommand = [\"{tells}\"]\n"
+    );
+    let daemon = start(frontend, address, &notifies);
+    drop(server);
+    daemon.wait_until("all have had their turn", |daemon| {
+        ["fails", "hangs", "tells"].iter().all(|name| {
+            let one = notifier(daemon, name);
+            one["waiting"] == 0
+                && one["told_total"].as_u64().unwrap_or(0) + one["failed_total"].as_u64().unwrap_or(0) == 3
+        })
+    });
+    assert_eq!(told(&all).len(), 3);
+    let problem = |daemon: &Daemon, name| notifier(daemon, name)["problem"]["what"].clone();
+    daemon.wait_until("what is wrong is said", |daemon| {
+        problem(daemon, "fails") == "it ended with 3: no route to the pager"
+            && problem(daemon, "hangs") == "it ran for 300ms, and was ended"
+    });
+    assert_eq!(problem(&daemon, "tells"), Value::Null);
+    daemon.wait_until("it is on the screen", |daemon| {
+        let screen = String::from_utf8_lossy(&daemon.verb(&["status"]).stdout).into_owned();
+        screen
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .contains("[notify.fails] is not told what happens")
+    });
+    let log = daemon.log();
+    assert_eq!(
+        log.matches("was not told what happened notify=\"fails\"").count(),
+        1,
+        "once for one reason: {log}"
+    );
+}
