@@ -213,11 +213,11 @@ impl Daemon {
 }
 
 /// That was not so before, or for another reason.
-fn failed(progress: &Progress, name: &str, number: u64, why: String) {
+fn failed(progress: &Progress, name: &str, number: u64, why: &str) {
     let mut state = progress.state();
     state.failed_total += 1;
     let since = state.problem.as_ref().map_or_else(Timestamp::now, |problem| problem.since);
-    let before = state.problem.replace(NotifierProblem { what: why.clone(), since });
+    let before = state.problem.replace(NotifierProblem { what: why.to_owned(), since });
     drop(state);
     if before.is_none_or(|before| before.what != why) {
         tracing::warn!(notify = name, event = number, reason = why, "was not told what happened");

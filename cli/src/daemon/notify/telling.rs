@@ -69,7 +69,7 @@ impl Told {
         for event in batch.events.iter().filter(|event| notify.wants.has(event)) {
             match self.tell(&notify, event).await {
                 Ok(()) => told(&self.progress, &notify.name),
-                Err(why) => failed(&self.progress, &notify.name, event.number, why),
+                Err(why) => failed(&self.progress, &notify.name, event.number, &why),
             }
         }
         self.progress.over.send_replace(batch.newest);
@@ -82,13 +82,13 @@ impl Told {
         match &notify.means {
             Means::Command(command) => {
                 let order = Order { command: command.clone(), input: input + "\n", limit: notify.timeout };
-                verdict(self.runner.run(order).await?, notify)
+                verdict(&self.runner.run(order).await?, notify)
             }
         }
     }
 }
 
-fn verdict(ended: Ended, notify: &Notify) -> Result<(), String> {
+fn verdict(ended: &Ended, notify: &Notify) -> Result<(), String> {
     let what = match ended.how {
         How::Exit(0) => return Ok(()),
         How::Exit(code) => format!("it ended with {code}"),
