@@ -97,11 +97,7 @@ async fn find<S: Stream>(
 ) -> Option<Upstream> {
     let mut search = connection.worker().search(connection.frontend_id(), backend, preference);
     if connection.worker().node().backends[backend.0].introduces {
-        search.introduce(Introduction {
-            source: connection.peer(),
-            destination: connection.local(),
-            unique_id: Vec::new(),
-        });
+        search.introduce(Introduction::new(connection.peer(), connection.local(), connection.tls()));
     }
     let abortonclose = search.backend().options.abortonclose.unwrap_or(false);
     let departure = async {

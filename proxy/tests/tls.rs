@@ -18,6 +18,8 @@ mod clients;
 mod handshakes;
 #[path = "tls/hsts.rs"]
 mod hsts;
+#[path = "tls/introduction.rs"]
+mod introduction;
 #[path = "tls/names.rs"]
 mod names;
 #[path = "tls/openssl.rs"]

@@ -49,6 +49,10 @@ pub enum ProxyVersion {
 pub enum ProxyExtension {
     /// A checksum of the header.
     Crc32c,
+    /// The name that the client asked for in its handshake with us (SNI); nothing without TLS.
+    Authority,
+    /// The protocol that was agreed on there; nothing where none was.
+    Alpn,
     /// The unique id of the request. The connection is used for this request alone.
     UniqueId,
 }

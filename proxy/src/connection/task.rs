@@ -13,6 +13,7 @@ use super::{Connection, Order};
 use tokio::net::TcpStream;
 
 use crate::{
+    config::Alpn,
     http::{self, End, Idle, Rooms},
     http2,
     metrics::Event,
@@ -71,7 +72,7 @@ pub(crate) async fn run_https(
 ) {
     let shaken = drive(&connection, pin!(tls::shake_hands(&connection, number))).await;
     match shaken {
-        Some(true) if connection.tls().is_some_and(|session| session.speaks_http2) => {
+        Some(true) if connection.tls().is_some_and(|session| session.alpn == Some(Alpn::H2)) => {
             // A room of its own: those of HTTP/1.1 need not carry it.
             Box::pin(run_http2(connection, number)).await;
         }

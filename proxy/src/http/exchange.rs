@@ -241,10 +241,10 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     fn introduction(&self) -> Introduction {
         let (connection, remembered) = (self.session.connection, self.session.memory.exchange.as_ref());
         let unique_id = remembered.and_then(|request| request.variables.value(VariableId::REQUEST_ID));
+        let source = remembered.map_or(connection.peer(), |request| request.client);
         Introduction {
-            source: remembered.map_or(connection.peer(), |request| request.client),
-            destination: connection.local(),
             unique_id: unique_id.unwrap_or_default().to_vec(),
+            ..Introduction::new(source, connection.local(), connection.tls())
         }
     }
 

@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{
     crc32c::crc32c,
-    v2::{CRC32C, FIXED, LOCAL, PROXY, SIGNATURE, TCP4, TCP6, TLV, UNIQUE_ID, UNSPEC},
+    v2::{ALPN, AUTHORITY, CRC32C, FIXED, LOCAL, PROXY, SIGNATURE, TCP4, TCP6, TLV, UNIQUE_ID, UNSPEC},
 };
 use crate::{
     Endpoint,
-    config::{ProxyExtension, ProxyVersion, SendProxy},
+    config::{Alpn, ProxyExtension, ProxyVersion, SendProxy},
+    tls::Session,
 };
 
 /// A client, as a server gets to know it.
@@ -20,6 +21,19 @@ pub struct Introduction {
     pub destination: Endpoint,
     /// What its request is called by; nobody is told of an empty one.
     pub unique_id: Vec<u8>,
+    /// The name that it asked for in the handshake with us.
+    pub authority: Option<Box<str>>,
+    /// What was agreed on to be spoken there.
+    pub alpn: Option<Alpn>,
+}
+
+impl Introduction {
+    /// With what was agreed on with the client, if it speaks TLS with us, and no id.
+    pub(crate) fn new(source: Endpoint, destination: Endpoint, session: Option<&Session>) -> Self {
+        let authority = session.and_then(|session| session.server_name.clone());
+        let alpn = session.and_then(|session| session.alpn);
+        Self { source, destination, unique_id: Vec::new(), authority, alpn }
+    }
 }
 
 /// Bytes of the longest unique id that is passed on, as in HAProxy.
@@ -32,8 +46,7 @@ pub fn encode(how: &SendProxy, client: &Introduction) -> Vec<u8> {
         ProxyVersion::V1 => line(ends(client.source, client.destination)),
         ProxyVersion::V2 => {
             let ends = ends(client.source, client.destination);
-            let id = &client.unique_id[..client.unique_id.len().min(LONGEST_ID)];
-            binary(PROXY, ends, &how.extensions, id)
+            binary(PROXY, ends, &how.extensions, Some(client))
         }
     }
 }
@@ -44,7 +57,7 @@ pub fn encode(how: &SendProxy, client: &Introduction) -> Vec<u8> {
 pub(crate) fn encode_own(version: ProxyVersion, source: Endpoint, destination: Endpoint) -> Vec<u8> {
     match version {
         ProxyVersion::V1 => line(ends(source, destination)),
-        ProxyVersion::V2 => binary(LOCAL, None, &[], b""),
+        ProxyVersion::V2 => binary(LOCAL, None, &[], None),
     }
 }
 
@@ -74,7 +87,7 @@ fn binary(
     command: u8,
     ends: Option<(SocketAddr, SocketAddr)>,
     extensions: &[ProxyExtension],
-    unique_id: &[u8],
+    client: Option<&Introduction>,
 ) -> Vec<u8> {
     let mut header = SIGNATURE.to_vec();
     let family = ends.map_or(UNSPEC, |(source, _)| if source.is_ipv4() { TCP4 } else { TCP6 });
@@ -94,10 +107,20 @@ fn binary(
         extend(&mut header, CRC32C, &[0; 4]);
         header.len() - 4
     });
-    if extensions.contains(&ProxyExtension::UniqueId) && !unique_id.is_empty() {
-        extend(&mut header, UNIQUE_ID, unique_id);
+    let (alpn, authority) = client.map_or((None, None), |client| {
+        (client.alpn.map(|alpn| alpn.name().as_bytes()), client.authority.as_deref().map(str::as_bytes))
+    });
+    let id = client.map(|client| &client.unique_id[..client.unique_id.len().min(LONGEST_ID)]);
+    for (kind, value) in [
+        (ALPN, alpn.filter(|_| extensions.contains(&ProxyExtension::Alpn))),
+        (AUTHORITY, authority.filter(|_| extensions.contains(&ProxyExtension::Authority))),
+        (UNIQUE_ID, id.filter(|id| !id.is_empty() && extensions.contains(&ProxyExtension::UniqueId))),
+    ] {
+        if let Some(value) = value {
+            extend(&mut header, kind, value);
+        }
     }
-    // At most 36 + 3 + 128 + 7.
+    // Addresses have 36 bytes, a name of DNS 253, an id 128.
     let length = u16::try_from(header.len() - FIXED).unwrap_or(u16::MAX);
     header[FIXED - 2..FIXED].copy_from_slice(&length.to_be_bytes());
     if let Some(at) = sum_at {

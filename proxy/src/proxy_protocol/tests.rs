@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Endpoint,
-    config::{ProxyExtension, ProxyVersion, SendProxy},
+    config::{Alpn, ProxyExtension, ProxyVersion, SendProxy},
 };
 
 const SIGNATURE: &[u8] = b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a";
@@ -172,6 +172,8 @@ fn introduction(source: &str, destination: &str, unique_id: &str) -> Introductio
         source: source.parse().unwrap(),
         destination: destination.parse().unwrap(),
         unique_id: unique_id.into(),
+        authority: None,
+        alpn: None,
     }
 }
 
@@ -210,6 +212,21 @@ fn extensions_are_those_of_haproxy() {
     let header = encode(&v2(&[UniqueId]), &long);
     assert_eq!(header[28..31], [0x05, 0, 128]);
     assert_eq!(header.len(), 31 + 128);
+}
+
+#[test]
+fn name_and_protocol_of_a_handshake_are_told_where_there_was_one() {
+    use ProxyExtension::{Alpn as Protocol, Authority, UniqueId};
+    let plain = introduction("192.0.2.7:56324", "198.51.100.1:443", "id");
+    let all = v2(&[UniqueId, Authority, Protocol]);
+    assert_eq!(encode(&all, &plain), encode(&v2(&[UniqueId]), &plain));
+    let client = Introduction { authority: Some("a.example".into()), alpn: Some(Alpn::H2), ..plain };
+    // In the order of HAProxy, whatever that of the list is.
+    let extensions = b"\x01\0\x02h2\x02\0\x09a.example\x05\0\x02id";
+    assert_eq!(encode(&all, &client), binary(0x21, 0x11, &[INET, extensions].concat()));
+    assert_eq!(encode(&v2(&[]), &client), binary(0x21, 0x11, INET), "what is not asked for");
+    let own = encode(&v2(&[Authority]), &client);
+    assert_eq!(own, binary(0x21, 0x11, &[INET, b"\x02\0\x09a.example"].concat()));
 }
 
 #[test]

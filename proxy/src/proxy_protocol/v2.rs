@@ -27,6 +27,12 @@ pub(super) const TCP6: u8 = 0x21;
 /// Of a type and a length.
 pub(super) const TLV: usize = 3;
 
+/// PP2_TYPE_ALPN
+pub(super) const ALPN: u8 = 0x01;
+
+/// PP2_TYPE_AUTHORITY
+pub(super) const AUTHORITY: u8 = 0x02;
+
 /// PP2_TYPE_CRC32C
 pub(super) const CRC32C: u8 = 0x03;
 

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     buffer::{Buffer, BufferPool},
+    config::Alpn,
     stream::{Stream, is_transient},
 };
 use std::rc::Rc;
@@ -270,7 +271,7 @@ impl Handshake {
         };
         let suite = suite.ok_or_else(|| unusable("no cipher was agreed on"))?;
         let version = suite.version().version;
-        let (secrets, kernel, server_name, client, speaks_http2) = match side {
+        let (secrets, kernel, server_name, client, alpn) = match side {
             Side::Client(with) => {
                 let WithClient { connection, server_name, clients } = *with;
                 let chain = connection.peer_certificates().unwrap_or_default();
@@ -279,15 +280,17 @@ impl Handshake {
                     clients.judge(chain).map_err(HandshakeError::Refused)?;
                 }
                 let client = chain.first().and_then(|own| ClientCertificate::read(own)).map(Box::new);
-                let speaks_http2 = connection.alpn_protocol() == Some(b"h2");
+                let alpn = Alpn::ALL
+                    .into_iter()
+                    .find(|alpn| connection.alpn_protocol() == Some(alpn.name().as_bytes()));
                 let (secrets, kernel) =
                     connection.dangerous_into_kernel_connection().map_err(HandshakeError::Refused)?;
-                (secrets, Kernel::OfClient(kernel), server_name, client, speaks_http2)
+                (secrets, Kernel::OfClient(kernel), server_name, client, alpn)
             }
             Side::Server(connection) => {
                 let (secrets, kernel) =
                     connection.dangerous_into_kernel_connection().map_err(HandshakeError::Refused)?;
-                (secrets, Kernel::OfServer(kernel), None, None, false)
+                (secrets, Kernel::OfServer(kernel), None, None, None)
             }
         };
         let (Some(opener), Some(sealer)) = (Opener::new(version, secrets.rx), Sealer::new(suite, secrets.tx))
@@ -296,7 +299,7 @@ impl Handshake {
         };
         let session = Session {
             server_name,
-            speaks_http2,
+            alpn,
             version: if suite.tls13().is_some() { "TLSv1.3" } else { "TLSv1.2" },
             cipher: cipher_name(suite.suite()),
             is_resumed,

@@ -3,6 +3,7 @@
 use rustls::CipherSuite;
 
 use super::ClientCertificate;
+use crate::config::Alpn;
 
 /// See the module.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -13,8 +14,8 @@ pub struct Session {
     pub version: &'static str,
     /// As OpenSSL calls it.
     pub cipher: &'static str,
-    /// HTTP/2 was agreed on (RFC 7301).
-    pub speaks_http2: bool,
+    /// What was agreed on with a client to be spoken (RFC 7301).
+    pub alpn: Option<Alpn>,
     /// It went on from an earlier one.
     pub is_resumed: bool,
     /// What the client has shown, in this handshake or in the one that it goes on from.

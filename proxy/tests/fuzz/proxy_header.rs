@@ -2,7 +2,7 @@
 
 use lb_proxy::{
     Endpoint,
-    config::{ProxyExtension, ProxyVersion, SendProxy},
+    config::{Alpn, ProxyExtension, ProxyVersion, SendProxy},
     proxy_protocol::{
         Header, LONGEST, Origin,
         introduction::{Introduction, encode},
@@ -31,10 +31,13 @@ pub(crate) fn proxy_header(bytes: &[u8]) {
         source: Endpoint::Ip(source),
         destination: Endpoint::Ip(destination),
         unique_id: bytes[length..].to_vec(),
+        authority: Some("a.example".into()),
+        alpn: Some(Alpn::H2),
     };
     let canonical = |address: std::net::SocketAddr| (address.ip().to_canonical(), address.port());
     for version in [ProxyVersion::V1, ProxyVersion::V2] {
-        for extensions in [vec![], vec![ProxyExtension::Crc32c, ProxyExtension::UniqueId]] {
+        use ProxyExtension::{Alpn, Authority, Crc32c, UniqueId};
+        for extensions in [vec![], vec![Crc32c, UniqueId, Authority, Alpn]] {
             let again = encode(&SendProxy { version, extensions }, &client);
             let Ok(Some(Header { length, origin: Origin::Client { source: from, destination: to } })) =
                 Header::decode(&again)

@@ -10,8 +10,12 @@ use crate::config::{
 const VERSIONS: [(&str, ProxyVersion); 2] = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
 
 /// What a header of version 2 may say besides.
-pub(crate) const EXTENSIONS: [(&str, ProxyExtension); 2] =
-    [("crc32c", ProxyExtension::Crc32c), ("unique-id", ProxyExtension::UniqueId)];
+pub(crate) const EXTENSIONS: [(&str, ProxyExtension); 4] = [
+    ("crc32c", ProxyExtension::Crc32c),
+    ("alpn", ProxyExtension::Alpn),
+    ("authority", ProxyExtension::Authority),
+    ("unique-id", ProxyExtension::UniqueId),
+];
 
 const SENDERS: &str =
     "the networks of the proxies in front, as in [\"192.0.2.0/24\"], or true for whoever connects";

@@ -126,7 +126,7 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(0, row("send-proxy-v2-ssl", "", send_proxy_ssl, "`send_proxy`", OF_PROXY_SSL)),
     with(0, row("send-proxy-v2-ssl-cn", "", send_proxy_ssl, "`send_proxy`", OF_PROXY_SSL)),
     with(0, row("check-send-proxy", "", |server, _| { put(server, "check_send_proxy", Value::Flag(true)); Ok(()) }, "`check_send_proxy`", "")),
-    with(1, row("proxy-v2-options", "", proxy_options, "`send_proxy.extensions`", "`crc32c` and `unique-id`.")),
+    with(1, row("proxy-v2-options", "", proxy_options, "`send_proxy.extensions`", "`crc32c`, `authority` and `unique-id`. What ALPN agreed on is told by HAProxy unasked, and here with the extension `alpn`.")),
     with(1, missing("set-proxy-v2-tlv-fmt", "", "a server is told of the client, and of what `send_proxy.extensions` names")),
     with(0, row("no-send-proxy", "", |server, _| { server.send_proxy = None; Ok(()) }, "", "")),
     with(0, row("no-send-proxy-v2", "", |server, _| { server.send_proxy = None; Ok(()) }, "", "")),
@@ -351,7 +351,7 @@ fn proxy_options(server: &mut Server, directive: &Directive<'_>) -> Done {
     let mut unknown = None;
     server.proxy_extensions.clear();
     for option in word.text.split(',') {
-        match ["crc32c", "unique-id"].into_iter().find(|known| *known == option) {
+        match ["crc32c", "authority", "unique-id"].into_iter().find(|known| *known == option) {
             Some(known) => server.proxy_extensions.push(known),
             None => unknown = Some(option),
         }
