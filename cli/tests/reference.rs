@@ -67,6 +67,7 @@ fn the_reference_has_every_section() {
             "global",
             "listen",
             "map",
+            "notify",
             "statistics",
             "track",
             "users",

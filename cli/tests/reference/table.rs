@@ -9,6 +9,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("[cluster] node.NAME", "[cluster]\nnode.lb1 = { zzzzzzzz = 1 }\nnode.lb2 = \"192.0.2.12\""),
     ("[vip.NAME]", "[vip.web]\nzzzzzzzz = 1"),
     ("[track.NAME]", "[track.gateway]\nzzzzzzzz = 1"),
+    ("[notify.NAME]", "[notify.pager]\nzzzzzzzz = 1"),
     ("[global]", "[global]\nzzzzzzzz = 1"),
     ("log", "[global]\nlog = { zzzzzzzz = 1 }"),
     ("log", "[frontend.web]\nlog = { zzzzzzzz = 1 }"),
