@@ -12,6 +12,13 @@ mod certificates;
 #[path = "tls/peer.rs"]
 mod peer;
 
+#[path = "differential/haproxy.rs"]
+mod haproxy;
+#[path = "differential/program.rs"]
+mod program;
+
+#[path = "http2/beside_haproxy.rs"]
+mod beside_haproxy;
 #[path = "http2/client.rs"]
 mod client;
 #[path = "http2/conformance.rs"]

@@ -526,14 +526,14 @@ impl Machine {
     }
 }
 
-/// A payload without padding (RFC 9113 §6.1).
+/// A payload without padding (RFC 9113 §4.2, §6.1).
 fn unpad(header: Header, payload: &[u8]) -> Result<&[u8], Failure> {
     if !header.has(PADDED) {
         return Ok(payload);
     }
-    let whole = payload.split_first().and_then(|(padding, rest)| {
-        let length = rest.len().checked_sub(usize::from(*padding))?;
-        Some(&rest[..length])
-    });
-    whole.ok_or(Failure::new(ErrorCode::Protocol, "padding that is longer than its frame"))
+    let too_short = Failure::new(ErrorCode::FrameSize, "padding without its length");
+    let (padding, rest) = payload.split_first().ok_or(too_short)?;
+    let too_long = Failure::new(ErrorCode::Protocol, "padding that is longer than its frame");
+    let length = rest.len().checked_sub(usize::from(*padding)).ok_or(too_long)?;
+    Ok(&rest[..length])
 }

@@ -72,7 +72,7 @@ impl Client {
         Self::over(peer::connect(address, &Arc::new(config), "a.example"))
     }
 
-    fn over(wire: impl Wire + 'static) -> Self {
+    pub(crate) fn over(wire: impl Wire + 'static) -> Self {
         Self { wire: Box::new(wire), bytes: Vec::new(), decoder: Decoder::default(), before: VecDeque::new() }
     }
 

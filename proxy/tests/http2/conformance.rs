@@ -16,7 +16,7 @@ use super::{
 };
 
 /// What came of a row: the code of GOAWAY or RST_STREAM.
-fn outcome(frames: &[Frame]) -> Want {
+pub(crate) fn outcome(frames: &[Frame]) -> Want {
     let gone = frames.iter().find(|frame| frame.kind == GOAWAY);
     let reset = frames.iter().find(|frame| frame.kind == RST_STREAM);
     match (gone, reset) {

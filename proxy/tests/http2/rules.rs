@@ -275,7 +275,7 @@ fn frames() -> Vec<Row> {
             "6.1",
             "padding without a length",
             [post(1), frame(DATA, PADDED | END_STREAM, 1, b"")].concat(),
-            Connection(PROTOCOL_ERROR),
+            Connection(FRAME_SIZE_ERROR),
         ),
         row(
             "6.1",
