@@ -21,6 +21,7 @@ mod identify;
 mod rate;
 mod raw;
 mod reader;
+pub(crate) mod self_signed;
 mod syntax;
 pub(crate) mod text;
 

@@ -13,6 +13,7 @@ mod provider;
 mod record;
 mod refusal;
 mod resolver;
+mod self_signed;
 mod serve;
 mod servers;
 mod session;
@@ -26,6 +27,7 @@ pub use self::{
     client_certificate::ClientCertificate,
     clients::{Authorities, AuthorityError, Clients, Der, Revoked, authorities, revoked},
     peer_name::PeerName,
+    self_signed::SelfSigned,
     servers::Trusted,
     session::{CIPHERS, CIPHERSUITES, Session},
     x509::{X509, X509Error},

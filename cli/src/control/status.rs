@@ -408,6 +408,9 @@ pub struct Certificate {
     pub not_before: Timestamp,
     /// Its last moment.
     pub not_after: Timestamp,
+    /// The SHA-256 of it in DER, in hexadecimal. Programs of before said none.
+    #[serde(default)]
+    pub sha256: String,
 }
 
 /// Requests (mode tcp: connections) that were refused for one reason, with less than a minute between them.

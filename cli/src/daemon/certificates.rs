@@ -21,7 +21,8 @@ use super::{Daemon, wake};
 use crate::{
     config::{
         Config, authorities,
-        certificates::{self, read},
+        certificates::{self, Found, read},
+        self_signed,
     },
     control::{Certificate, Frontend, Problem, Timestamp},
 };
@@ -100,7 +101,10 @@ impl Certificates {
                     continue;
                 }
                 let known = self.watched.iter().find(|known| Arc::ptr_eq(&known.tls, tls));
-                all.push(known.cloned().unwrap_or_else(|| Watched::new(&frontend.name, tls)));
+                all.push(known.cloned().unwrap_or_else(|| {
+                    tell_of_made(&frontend.name, tls);
+                    Watched::new(&frontend.name, tls)
+                }));
             }
         }
         all
@@ -182,7 +186,9 @@ impl Watched {
 
     /// Each is as its files have it. What can't be read, or is being written, stays as it was.
     fn renew(&mut self, folder: &Path, moving: &BTreeSet<PathBuf>) {
-        let found = read(&self.tls.files, folder);
+        let is_made = |one: &Shown| one.certificate.made().is_some();
+        let has_files = !self.tls.certificates.load().all().iter().any(is_made);
+        let found = if has_files { read(&self.tls.files, folder) } else { Found::default() };
         let is_moving = |certificate: &str| {
             let files = [certificate.to_owned()].into_iter().chain(certificates::keys(certificate));
             let files = files.chain(self.key_of(certificate));
@@ -193,7 +199,7 @@ impl Watched {
         let mut all: Vec<(usize, Shown)> = before
             .all()
             .iter()
-            .filter(|one| is_moving(&one.file))
+            .filter(|one| is_made(one) || is_moving(&one.file))
             .filter_map(|one| Some((self.entry_of(&one.file)?, one.clone())))
             .collect();
         all.extend(found.shown.into_iter().filter(|(_, one)| !is_moving(&one.file)));
@@ -315,6 +321,7 @@ pub(super) fn of_frontend(frontend: &lb_proxy::config::Frontend) -> Vec<Certific
                 names: shown.names().to_vec(),
                 not_before: moment(facts.not_before),
                 not_after: moment(facts.not_after),
+                sha256: facts.fingerprint(),
             };
             if !all.contains(&one) {
                 all.push(one);
@@ -322,6 +329,28 @@ pub(super) fn of_frontend(frontend: &lb_proxy::config::Frontend) -> Vec<Certific
         }
     }
     all
+}
+
+/// One that nobody can verify is compared with this line.
+fn tell_of_made(frontend: &str, tls: &Tls) {
+    let all = tls.certificates.load();
+    for shown in all.all().iter().filter(|shown| shown.certificate.made().is_some()) {
+        let sha256 = shown.certificate.facts().fingerprint();
+        tracing::info!(frontend, sha256, "clients are shown a certificate that lbctl has made itself");
+    }
+}
+
+/// Those that nobody can verify, and by what a client tells whether it is ours.
+pub(super) fn made(frontends: &[Frontend]) -> impl Iterator<Item = String> {
+    frontends.iter().flat_map(|frontend| {
+        let made = frontend.certificates.iter().filter(|one| one.file == self_signed::WORD);
+        made.map(|one| {
+            format!(
+                "{} of frontend {} is made by lbctl itself, for a lab; its SHA-256: {}",
+                one.file, frontend.name, one.sha256
+            )
+        })
+    })
 }
 
 /// Certificates that end within a week, or have.

@@ -112,6 +112,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
     let ordered = ordered.iter().filter(|one| !is_problem(one));
     status.notes.extend(ordered.map(|one| one.sentence(status.at)).collect::<Vec<_>>());
     status.notes.extend(facts.groups.iter().filter_map(|group| problems::forged(facts, group)));
+    status.notes.extend(certificates::made(&status.frontends).collect::<Vec<_>>());
     status.notes.extend(certificates::notes(&status.frontends, status.at).collect::<Vec<_>>());
     status.problems = problems::find(facts, &status);
     status

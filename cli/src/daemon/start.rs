@@ -32,7 +32,7 @@ use super::{
     watchdog::Watchdog,
 };
 use crate::{
-    config::{self, Config},
+    config::{self, Config, self_signed},
     exit::Exit,
     interfaces::local_addresses,
     log,
@@ -194,7 +194,8 @@ async fn compose(
                     service::restart()
                 );
             }
-            let Estate { handover, control, earlier, runner, .. } = estate;
+            let Estate { handover, control, earlier, runner, self_signed, .. } = estate;
+            self_signed::go_on(&config, self_signed);
             (Some(control), Some(handover), runner, earlier)
         }
         None => (None, None, runner, Earlier::default()),

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -102,4 +103,61 @@ fn certificate_is_renewed_when_its_file_changes_and_a_broken_one_changes_nothing
     assert!(is_answered(&mut old), "a connection that was open is still there");
     old.kill().expect("killed");
     old.wait().expect("ended");
+}
+
+/// Which certificate a client is shown, by its SHA-256.
+fn fingerprint(daemon: &Daemon, folder: &Path) -> Option<String> {
+    let said = client(daemon.frontend, &[]).wait_with_output().expect("ran").stdout;
+    let file = folder.join("shown.pem");
+    fs::write(&file, said).expect("written");
+    let mut command = Command::new("openssl");
+    command.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(&file).stderr(Stdio::null());
+    let said = String::from_utf8(command.output().expect("openssl").stdout).expect("text");
+    Some(said.trim().split_once('=')?.1.replace(':', "").to_lowercase())
+}
+
+#[test]
+fn certificate_of_our_own_making_is_the_same_in_status_and_after_reload_and_upgrade() {
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO)).replace(
+        &format!("bind = \"{frontend}\""),
+        &format!("bind = {{ address = \"{frontend}\", tls = \"auto-selfsigned\" }}"),
+    );
+    let daemon = Daemon::spawn(&text, frontend, None);
+    let folder = tempfile::tempdir().expect("a folder");
+    daemon.wait_until("it serves", |daemon| fingerprint(daemon, folder.path()).is_some());
+    let first = fingerprint(&daemon, folder.path()).expect("shown");
+    let known = |daemon: &Daemon| {
+        let status = daemon.status_json()?;
+        Some(status["frontends"][0]["certificates"][0]["sha256"].as_str()?.to_owned())
+    };
+    assert_eq!(known(&daemon).as_ref(), Some(&first));
+    let said = String::from_utf8(daemon.verb(&["status"]).stdout).expect("text");
+    let words: Vec<_> = said.split_whitespace().collect();
+    assert!(words.contains(&&*first) && words.contains(&"auto-selfsigned"), "{said}");
+    daemon.wait_until("the log has it", |daemon| daemon.log().contains(&format!("sha256=\"{first}\"")));
+    // Who has it trusts the name and the address that it is for, and nothing else.
+    let shown = folder.path().join("shown.pem").display().to_string();
+    for (name, is_trusted) in [
+        (["-verify_hostname", "localhost"], true),
+        (["-verify_ip", "127.0.0.1"], true),
+        (["-verify_ip", "127.0.0.2"], false),
+    ] {
+        let arguments = [&["-CAfile", &shown, "-verify_return_error"][..], &name].concat();
+        let output = client(frontend, &arguments).wait_with_output().expect("ran");
+        assert_eq!(output.status.success(), is_trusted, "{name:?}");
+    }
+
+    let path = daemon.folder.path().join("lb.toml");
+    fs::write(&path, format!("{text}retries = 1\n")).expect("written");
+    let reloaded = daemon.verb(&["reload"]);
+    let said = String::from_utf8(reloaded.stdout).expect("text");
+    assert!(reloaded.status.success() && !said.contains("contents of a file"), "{said}");
+    assert_eq!(fingerprint(&daemon, folder.path()).as_ref(), Some(&first));
+    assert!(daemon.verb(&["upgrade"]).status.success(), "{}", daemon.log());
+    assert_eq!(fingerprint(&daemon, folder.path()).as_ref(), Some(&first), "{}", daemon.log());
+    // Nor does the next process make another one when it reads the file again.
+    assert!(daemon.verb(&["reload"]).status.success());
+    assert_eq!(fingerprint(&daemon, folder.path()).as_ref(), Some(&first));
+    assert!(daemon.verb(&["stop", "--now"]).status.success());
 }

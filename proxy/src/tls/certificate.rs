@@ -5,19 +5,20 @@ use std::sync::Arc;
 use rustls::{
     Error, InconsistentKeys,
     pki_types::{
-        CertificateDer, PrivateKeyDer,
+        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer,
         pem::{self, PemObject},
     },
     sign::CertifiedKey,
 };
 
-use super::{X509, provider};
+use super::{SelfSigned, X509, provider};
 
 /// What is shown to the other side of a connection, with the key that proves it.
 #[derive(Clone, Debug)]
 pub struct Certificate {
     key: Arc<CertifiedKey>,
     facts: X509,
+    made: Option<Arc<SelfSigned>>,
 }
 
 /// What is wrong with a certificate or its key: the end of a sentence that begins with a file's name. None of them shows
@@ -87,7 +88,25 @@ impl Certificate {
             Error::InvalidCertificate(error) => CertificateError::Certificate(format!("{error:?}")),
             _ => CertificateError::Key,
         })?;
-        Ok(Self { key: Arc::new(key), facts })
+        Ok(Self { key: Arc::new(key), facts, made: None })
+    }
+
+    /// One that lbctl has made itself.
+    ///
+    /// # Errors
+    /// It is none: what another process has passed on may be anything.
+    pub fn from_self_signed(made: Arc<SelfSigned>) -> Result<Self, CertificateError> {
+        let own = CertificateDer::from(made.certificate().to_vec());
+        let facts = X509::read(&own).map_err(|error| CertificateError::Certificate(error.to_string()))?;
+        let secret = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.key().to_vec()));
+        let key = CertifiedKey::from_der(vec![own], secret, provider()).map_err(|_| CertificateError::Key)?;
+        Ok(Self { key: Arc::new(key), facts, made: Some(made) })
+    }
+
+    /// What it is made from, if lbctl has made it itself.
+    #[must_use]
+    pub fn made(&self) -> Option<&Arc<SelfSigned>> {
+        self.made.as_ref()
     }
 
     /// When it is valid, and for whom.

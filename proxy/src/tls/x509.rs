@@ -5,6 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
 /// What is known of a certificate.
@@ -17,6 +18,8 @@ pub struct X509 {
     /// DNS names in lower case, in its order; wildcards begin with `*.`. Without a subjectAltName that has names, the
     /// common name of the subject.
     pub names: Vec<String>,
+    /// SHA-256 of all of it, by which a client can be told which one it is.
+    pub sha256: [u8; 32],
 }
 
 /// It is no certificate as RFC 5280 has it.
@@ -57,7 +60,16 @@ impl X509 {
         }
         let validity = certificate.validity();
         let moment = |at: x509_parser::time::ASN1Time| SystemTime::from(at.to_datetime());
-        Ok(Self { not_before: moment(validity.not_before), not_after: moment(validity.not_after), names })
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(digest(&SHA256, der).as_ref());
+        let (not_before, not_after) = (moment(validity.not_before), moment(validity.not_after));
+        Ok(Self { not_before, not_after, names, sha256 })
+    }
+
+    /// In hexadecimal, as sha256sum(1) prints it of the certificate in DER.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.sha256.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// How long it is still valid at `now`; `None` if it is not any more.
@@ -69,6 +81,7 @@ impl X509 {
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
 
     use super::*;
 
@@ -86,6 +99,15 @@ mod tests {
         assert_eq!(found.names, ["www.example.com", "*.example.org"]);
         let seconds = |moment: SystemTime| moment.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         assert_eq!((seconds(found.not_before), seconds(found.not_after)), (946_598_400, 2_558_822_400));
+    }
+
+    #[test]
+    fn fingerprint_is_of_the_whole_certificate() {
+        // `openssl x509 -outform der -in site.crt | sha256sum`
+        let pem = include_bytes!("../../../cli/tests/good/site.crt");
+        let der = CertificateDer::from_pem_slice(pem).unwrap();
+        let expected = "f3d475c59da334cd2b522811d47fe858c83370ce3128a74b112e47ac3467f522";
+        assert_eq!(X509::read(&der).unwrap().fingerprint(), expected);
     }
 
     #[test]

@@ -102,7 +102,7 @@ fn one(
         binds: raw.binds.iter().flat_map(|bind| binds(bind, file, report)).collect(),
         unix: raw.binds.iter().filter_map(unix).collect(),
         inherited: inherited(raw, report),
-        tls: by_place(raw, file, |bind| tls::of_bind(bind, mode, &file.folder, report)),
+        tls: by_place(raw, file, |bind| tls::of_bind(bind, mode, file, report)),
         http2: by_place(raw, file, |bind| http2(bind, mode, report)).into_keys().collect(),
         maxconn: if raw.is_apart {
             MAXCONN_APART
@@ -184,7 +184,7 @@ fn by_place<T: Clone>(
             BindAddress::Address { .. } => addresses.push(found),
             BindAddress::Vip { vip, .. } => {
                 let known = file.vips.iter().find(|known| known.name.value == vip.value);
-                addresses.extend(vec![found; known.map_or(0, |vip| vip.value.addresses.len())]);
+                addresses.extend(vec![found; known.map_or(0, |vip| vip.value.served().count())]);
             }
             BindAddress::Unix(_) => unix.push(found),
             BindAddress::Inherited(_) => inherited.push(found),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -16,8 +17,9 @@ use crate::config::{
     authorities::{self, Found},
     certificates,
     diagnostic::{Report, Span},
-    raw,
+    raw::{self, BindAddress},
     reader::At,
+    self_signed,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -25,8 +27,17 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// So long before its end a certificate is worth a warning.
 const SOON: Duration = DAY.saturating_mul(30);
 
-/// What `tls` of a `bind` says.
-pub(super) fn convert(raw: &raw::Tls, mode: Mode, folder: &Path, report: &Report<'_>) -> Option<Tls> {
+/// For whom a certificate of our own is, unless the file says so; beside the addresses of the listener.
+const OF_LAB: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// What `tls` of a `bind` with these addresses says.
+fn convert(
+    raw: &raw::Tls,
+    mode: Mode,
+    folder: &Path,
+    addresses: &[IpAddr],
+    report: &Report<'_>,
+) -> Option<Tls> {
     let spoken = spoken(&raw.spoken, report)?;
     if let Some(at) = raw.alpn.as_ref().filter(|_| mode == Mode::Tcp) {
         report.error(at.span, "alpn needs mode = \"http\"; in mode tcp any protocol may be inside");
@@ -37,7 +48,13 @@ pub(super) fn convert(raw: &raw::Tls, mode: Mode, folder: &Path, report: &Report
         (Mode::Http, None) => vec![Alpn::H2, Alpn::Http11, Alpn::Http10],
     };
     let files: Vec<TlsFiles> = raw.certificates.iter().map(files_of).collect();
-    let shown = if report.has_certificates() { read(raw, &files, folder, report) } else { Vec::new() };
+    let shown = match &*raw.certificates {
+        _ if !report.has_certificates() => Vec::new(),
+        [only] if only.file.value == self_signed::WORD => {
+            self_signed(only, addresses, report).map(|shown| (0, shown)).into_iter().collect()
+        }
+        _ => read(raw, &files, folder, report),
+    };
     if shown.is_empty() && report.has_certificates() {
         return None;
     }
@@ -173,8 +190,39 @@ fn files_of(raw: &raw::TlsCertificate) -> TlsFiles {
 }
 
 /// The entry of a listener, if it has `tls`.
-pub(super) fn of_bind(bind: &raw::Bind, mode: Mode, folder: &Path, report: &Report<'_>) -> Option<Arc<Tls>> {
-    convert(bind.tls.as_ref()?, mode, folder, report).map(Arc::new)
+pub(super) fn of_bind(
+    bind: &raw::Bind,
+    mode: Mode,
+    file: &raw::File,
+    report: &Report<'_>,
+) -> Option<Arc<Tls>> {
+    convert(bind.tls.as_ref()?, mode, &file.folder, &addresses(bind, file), report).map(Arc::new)
+}
+
+/// Those that a client may have written where it wants to connect.
+fn addresses(bind: &raw::Bind, file: &raw::File) -> Vec<IpAddr> {
+    match &bind.address {
+        BindAddress::Address { address, .. } if address.ip().is_unspecified() => Vec::new(),
+        BindAddress::Address { address, .. } => vec![address.ip()],
+        BindAddress::Vip { vip, .. } => {
+            let known = file.vips.iter().find(|known| known.name.value == vip.value);
+            known.map(|known| known.value.served().collect()).unwrap_or_default()
+        }
+        BindAddress::Unix(_) | BindAddress::Inherited(_) => Vec::new(),
+    }
+}
+
+/// The one that is made for a listener.
+fn self_signed(raw: &raw::TlsCertificate, addresses: &[IpAddr], report: &Report<'_>) -> Option<Shown> {
+    let mut names = raw.sni.clone().unwrap_or_else(|| OF_LAB.map(str::to_owned).to_vec());
+    names.extend(addresses.iter().map(IpAddr::to_string).filter(|address| !OF_LAB.contains(&&**address)));
+    report.warning(
+        raw.file.span,
+        "no client can verify a certificate that lbctl makes itself: whoever is on the way can take its place. It is for a lab",
+    );
+    self_signed::of(&names)
+        .map_err(|why| report.error(raw.file.span, format!("the certificate of its own {why}")))
+        .ok()
 }
 
 /// What several listeners have, by their place.
@@ -246,7 +294,7 @@ mod tests {
         let text = "\"site.pem\"";
         let span = Span { start: 0, end: text.len() };
         let (begin, end) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH + 365 * DAY);
-        let facts = X509 { not_before: begin, not_after: end, names: Vec::new() };
+        let facts = X509 { not_before: begin, not_after: end, names: Vec::new(), sha256: [0; 32] };
         let told = |now: SystemTime| {
             let report = Report::new(text);
             tell_of_dates((span, "clients"), "site.pem", &facts, now, &report);

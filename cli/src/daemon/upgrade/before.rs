@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use lb_proxy::{Handover, Known, Listener};
+use lb_proxy::{Handover, Known, Listener, tls::SelfSigned};
 use lb_vrrp::GroupConfig;
 use nix::unistd::dup2_stdin;
 use serde_json::Value;
@@ -49,6 +49,8 @@ pub(in crate::daemon) struct Estate {
     pub(in crate::daemon) earlier: Earlier,
     /// To the process that runs commands, if there is one.
     pub(in crate::daemon) runner: Option<OwnedFd>,
+    /// Certificates that are in no file.
+    pub(in crate::daemon) self_signed: Vec<SelfSigned>,
 }
 
 impl Estate {
@@ -108,7 +110,7 @@ impl Before {
             &[],
         )?;
         let (mut listeners, mut known): (Vec<Listener>, _) = (Vec::new(), None);
-        let (mut earlier, mut runner) = (Vec::new(), None);
+        let (mut earlier, mut runner, mut self_signed) = (Vec::new(), None, Vec::new());
         loop {
             let (message, descriptors) = self.0.receive_now(LIMIT).context("nothing is passed on")?;
             match (message, known.take()) {
@@ -124,6 +126,7 @@ impl Before {
                         None => listeners.push(Listener { place, sockets: descriptors }),
                     }
                 }
+                (ToNext::SelfSigned(made), _) => self_signed.push(made),
                 (ToNext::Known { groups }, _) => {
                     let mut descriptors = descriptors.into_iter();
                     let file = descriptors.next().context("what is known does not come")?;
@@ -135,7 +138,8 @@ impl Before {
                 (ToNext::Control, Some((known, groups))) => {
                     let control = descriptors.try_into().ok().context("the control socket does not come")?;
                     let handover = Handover { listeners, known };
-                    return Ok(Estate { handover, groups, control, earlier: Earlier::new(earlier), runner });
+                    let earlier = Earlier::new(earlier);
+                    return Ok(Estate { handover, groups, control, earlier, runner, self_signed });
                 }
                 (other, _) => anyhow::bail!("this makes no sense now: {other:?}"),
             }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use lb_proxy::{Handover, Proxy, Tally};
+use lb_proxy::{Handover, Proxy, Tally, tls::SelfSigned};
 use lb_vrrp::GroupConfig;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use tokio::{task::spawn_blocking, time::sleep};
@@ -22,7 +22,7 @@ use super::{
     words::{FromNext, PROTOCOL, ToNext},
 };
 use crate::{
-    config::{self, Config},
+    config::{self, Config, self_signed},
     control::Change,
     daemon::{reload::between, speaker_link::Ends},
     packets,
@@ -276,6 +276,9 @@ fn pass_on(channel: &Channel, handover: &Handover, orders: &Orders) -> io::Resul
             let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
             channel.send(&ToNext::Listener { place: listener.place.clone() }, &sockets)?;
         }
+    }
+    for made in self_signed::all(&orders.config) {
+        channel.send(&ToNext::SelfSigned(SelfSigned::clone(&made)), &[])?;
     }
     let mut file = BufWriter::new(File::from(memfd_create("lbctl-known", MFdFlags::MFD_CLOEXEC)?));
     serde_json::to_writer(&mut file, &handover.known)?;

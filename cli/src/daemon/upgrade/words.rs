@@ -14,7 +14,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use lb_proxy::Grown;
+use lb_proxy::{Grown, tls::SelfSigned};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -76,6 +76,8 @@ pub(super) enum Order {
 pub(in crate::daemon) enum ToNext {
     /// With the sockets of a listener; further ones of the same place may follow.
     Listener { place: String },
+    /// A certificate that was made and is in no file. Programs of before had none.
+    SelfSigned(SelfSigned),
     /// With the file of [`lb_proxy::Known`] as JSON, and a socket to the process that runs commands, if there is one; programs of
     /// before sent none.
     Known {

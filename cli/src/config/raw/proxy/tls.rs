@@ -5,7 +5,10 @@ use lb_proxy::{
     tls::{CIPHERS, CIPHERSUITES},
 };
 
-use crate::config::reader::{At, Fields, Value};
+use crate::config::{
+    reader::{At, Fields, Value},
+    self_signed,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -53,6 +56,7 @@ impl Tls {
     pub(super) fn read(value: &Value<'_>) -> Option<Self> {
         if !value.is_table() {
             let certificates = TlsCertificate::read_all(value)?;
+            are_of_files_or_made(&certificates, value)?;
             return Some(Self {
                 certificates,
                 strict_sni: false,
@@ -77,6 +81,7 @@ impl Tls {
                 ),
             }
         }
+        are_of_files_or_made(&certificates, value)?;
         let tls = Self {
             certificates,
             strict_sni: fields.boolean("strict_sni").is_some_and(|strict| strict.value),
@@ -174,6 +179,18 @@ impl TlsCertificate {
         fields.finish(|_| None);
         Some(Self { file: file?, key, sni })
     }
+}
+
+/// What lbctl makes itself stands alone, with its key. `None` if it does not, which is told.
+fn are_of_files_or_made(all: &[TlsCertificate], value: &Value<'_>) -> Option<()> {
+    let Some(made) = all.iter().find(|one| one.file.value == self_signed::WORD) else { return Some(()) };
+    let message = match (all, &made.key) {
+        (_, Some(_)) => "is made with its key; leave `key` out",
+        ([_], None) => return Some(()),
+        (_, None) => "is for a listener that has no other certificate; leave it out",
+    };
+    value.report().error(made.file.span, format!("\"{}\" {message}", self_signed::WORD));
+    None
 }
 
 /// A list without doubles, in an order that matters.
