@@ -5,14 +5,12 @@ use std::{
     collections::BTreeSet,
     io::{self, Read},
     net::{IpAddr, Ipv6Addr, SocketAddrV6},
-    os::fd::AsFd,
     time::Duration,
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::arp_probe::ArpProbe;
+use super::{arp_probe::ArpProbe, socket::wait_readable};
 use crate::{
     Moment,
     ndp::{Reply, Solicitation},
@@ -54,21 +52,11 @@ fn solicit(
     socket.send_to(&question.encode(), &SockAddr::from(SocketAddrV6::new(group, 0, 0, index)))?;
     let until = Moment::now() + limit;
     let mut all = BTreeSet::new();
-    loop {
-        let left = until.saturating_since(Moment::now());
-        if left.is_zero() {
-            return Ok(all);
-        }
-        // Rounded up, so that the rest of a millisecond is not spun away.
-        let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) | Err(nix::errno::Errno::EINTR) => continue,
-            Ok(_) => {}
-            Err(error) => return Err(error.into()),
-        }
+    while wait_readable(&socket, until)? {
         let mut space = [0; 256];
         let Ok(length) = (&socket).read(&mut space) else { continue };
         let reply = Reply::decode(&space[..length]).filter(|reply| reply.address == question.target);
         all.extend(reply.and_then(|reply| reply.from).filter(|from| *from != question.mac));
     }
+    Ok(all)
 }

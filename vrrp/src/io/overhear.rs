@@ -1,10 +1,8 @@
 //! Listens for a while without taking part: who speaks for a virtual router?
 
-use std::{collections::BTreeMap, io, net::IpAddr, os::fd::AsFd, time::Duration};
+use std::{collections::BTreeMap, io, net::IpAddr, time::Duration};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-use super::socket::{join, open_on, receive};
+use super::socket::{join, open_on, receive, wait_readable};
 use crate::{
     MemberConfig, Moment, Transport,
     advertisement::{Expected, decode},
@@ -30,18 +28,7 @@ pub fn overhear(
     let until = Moment::now() + limit;
     let mut heard = BTreeMap::new();
     let mut packet = [0; 2_048];
-    loop {
-        let left = until.saturating_since(Moment::now());
-        if left.is_zero() {
-            return Ok(heard);
-        }
-        // Rounded up, so that the rest of a millisecond is not spun away.
-        let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout) {
-            Ok(0) | Err(nix::errno::Errno::EINTR) => continue,
-            Ok(_) => {}
-            Err(error) => return Err(error.into()),
-        }
+    while wait_readable(&socket, until)? {
         let Ok(received) = receive(&socket, family, &mut packet) else { continue };
         let valid = received.unwrap(&packet).and_then(|(envelope, bytes)| {
             let (message, _) = split(bytes, envelope.source);
@@ -51,4 +38,5 @@ pub fn overhear(
             heard.insert(source, decoded.advertisement.priority);
         }
     }
+    Ok(heard)
 }

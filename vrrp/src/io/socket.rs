@@ -8,20 +8,23 @@
 use std::{
     io::{self, IoSlice, IoSliceMut, Read},
     net::{IpAddr, Ipv6Addr, SocketAddrV4, SocketAddrV6},
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd},
     task::{Context, Poll, ready},
 };
 
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, recvmsg, sendmsg, setsockopt,
-    sockopt::{Ipv6RecvHopLimit, Ipv6RecvPacketInfo},
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{
+        ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, recvmsg, sendmsg, setsockopt,
+        sockopt::{Ipv6RecvHopLimit, Ipv6RecvPacketInfo},
+    },
 };
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
 use super::filter;
 use crate::{
-    Family, MemberConfig, VRRP_PROTOCOL, Vrid,
+    Family, MemberConfig, Moment, VRRP_PROTOCOL, Vrid,
     advertisement::{DecodeError, Envelope, unwrap_ipv4},
     transport::{GROUP, GROUP_IPV6},
 };
@@ -208,6 +211,23 @@ pub(super) fn join(socket: &Socket, index: u32, family: Family) -> io::Result<()
     match family {
         Family::Ipv4 => socket.join_multicast_v4_n(&GROUP, &InterfaceIndexOrAddress::Index(index)),
         Family::Ipv6 => socket.join_multicast_v6(&GROUP_IPV6, index),
+    }
+}
+
+/// Blocks until there is something to read from a socket: true; or until a moment has come: false.
+pub(super) fn wait_readable(socket: &impl AsFd, until: Moment) -> io::Result<bool> {
+    loop {
+        let left = until.saturating_since(Moment::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        // Rounded up, so that the rest of a millisecond is not spun away.
+        let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
