@@ -55,8 +55,8 @@ pub use statistics::{
 };
 pub use status::{
     Backend, Bind, Certificate, Check, FileReport, Frontend, Group, GroupNode, Log, LogProblem, NameProblem,
-    Notifier, NotifierProblem, Peer, Phase, Problem, Ready, Refused, Router, Server, ServerState, Status,
-    Table, Tracker, TransitionReport, Transport, Unanswered, Vip, Why,
+    Notifier, NotifierProblem, Peer, Phase, Problem, Ready, Refused, Router, Server, ServerState, Speaker,
+    SpeakerRestart, Status, Table, Tracker, TransitionReport, Transport, Unanswered, Vip, Why,
 };
 pub use switchover::{Moved, SwitchoverReport, SwitchoverRequest};
 pub use timestamp::Timestamp;

@@ -21,14 +21,13 @@ use tokio::{
 
 use crate::{
     config::Config,
-    control::{Ordered, Problem},
+    control::{Ordered, Problem, Speaker},
     exit::Exit,
     interfaces::{local_addresses, nowhere_warnings},
     log,
     privileges::Launcher,
     runner::Runner,
     service,
-    speaker::protocol::FromSpeaker,
 };
 
 mod announcing;
@@ -44,6 +43,7 @@ mod happening;
 mod hello;
 mod inputs;
 mod journal;
+mod losses;
 mod naming;
 mod neighbours;
 mod node;
@@ -81,7 +81,7 @@ pub(crate) use options::RUNTIME_DIR;
 pub use options::RunOptions;
 use pid_file::PidFile;
 use reload::{Reloads, Request};
-use speaker_link::{Expected, SpeakerHandle, SpeakerLink, SpeakerSettings};
+use speaker_link::{Expected, Report, SpeakerHandle, SpeakerLink, SpeakerSettings};
 pub use start::run;
 use stop::{Stage, Stop};
 use surroundings::Surroundings;
@@ -114,7 +114,9 @@ struct Daemon {
     notifiers: notify::Notifiers,
     groups: Vec<Group>,
     speaker: Option<SpeakerHandle>,
-    from_speaker: Option<mpsc::Receiver<FromSpeaker>>,
+    from_speaker: Option<mpsc::Receiver<Report>>,
+    /// Speakers that were lost.
+    losses: Speaker,
     neighbours: Option<Neighbours>,
     /// Problems that nothing but the loop knows of.
     own_problems: Vec<Problem>,
@@ -167,7 +169,8 @@ impl Daemon {
             match event {
                 Event::Health => self.handle_health(now),
                 Event::Changed(change) => self.take_changes(change),
-                Event::Speaker(Some(message)) => self.handle_speaker(now, message)?,
+                Event::Speaker(Some(Report::Said(message))) => self.handle_speaker(now, message)?,
+                Event::Speaker(Some(Report::Lost(loss))) => self.take_loss(&loss),
                 Event::Speaker(None) => self.handle_speaker_end(),
                 Event::Command(command) => self.handle_command(now, command),
                 Event::Datagram(received) => {
@@ -257,7 +260,11 @@ impl Daemon {
             launcher: self.launcher.clone(),
         };
         let (handle, messages) = match given {
-            Some((pid, expected)) => SpeakerLink::adopt(settings, expected, pid)?,
+            Some((pid, expected)) => {
+                let said = self.groups.iter().filter_map(|group| group.status.as_ref());
+                let pasts = said.map(|(_, status)| (status.name.clone(), status.past())).collect();
+                SpeakerLink::adopt(settings, expected, pid, pasts)?
+            }
             None => SpeakerLink::start(settings)?,
         };
         self.speaker = Some(handle);

@@ -13,6 +13,7 @@ mod outbox;
 pub mod protocol;
 
 use std::{
+    collections::BTreeMap,
     io,
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixDatagram as StdSocket,
@@ -106,13 +107,14 @@ async fn speak(
     let outbox = Rc::new(Outbox::new(link.socket()));
     let mut packet = link::room();
     let configuration = tokio::time::timeout(CONFIGURATION_LIMIT, link.receive(&mut packet)).await?;
-    let Some((ToSpeaker::Configure { groups }, _)) = configuration else {
+    let Some((ToSpeaker::Configure { groups, pasts, first }, _)) = configuration else {
         return Err(io::ErrorKind::InvalidData.into());
     };
     for (level, text) in refused {
         outbox.send(&FromSpeaker::Log { level, text });
     }
-    let settings = settings(groups, &page, runtime_dir);
+    let first = first.into_iter().filter_map(command).collect();
+    let settings = Settings { pasts, first, ..settings(groups, &page, runtime_dir) };
     drop(page);
     let (commands, orders) = unbounded_channel();
     link.watch(&commands)?;
@@ -150,6 +152,8 @@ fn settings(groups: Vec<GroupConfig>, page: &Page, runtime_dir: &Path) -> Settin
     };
     Settings {
         groups: groups.into_iter().enumerate().map(|(index, group)| (group, start(index))).collect(),
+        pasts: BTreeMap::new(),
+        first: Vec::new(),
         lock_folder: runtime_dir.to_owned(),
         patience: if page.speakers() > 1 { PATIENCE_REPLACING } else { PATIENCE },
         heartbeat,
@@ -174,37 +178,42 @@ async fn listen(link: Rc<Link>, outbox: Rc<Outbox>, mut packet: Vec<u8>, command
             }
             () = link.is_let_go() => continue,
         };
-        let command = match message {
-            ToSpeaker::Configure { .. } => continue,
-            ToSpeaker::HandOver => {
-                match link.adopt(descriptors, &commands) {
-                    Ok(()) => {
-                        // The last word to the one, and the first to the other.
-                        outbox.send(&FromSpeaker::HandedOver);
-                        outbox.redirect(link.socket());
-                        outbox.send(&FromSpeaker::Started);
-                    }
-                    Err(error) => outbox.send(&FromSpeaker::NotHandedOver { why: error.to_string() }),
+        if let ToSpeaker::HandOver = message {
+            match link.adopt(descriptors, &commands) {
+                Ok(()) => {
+                    // The last word to the one, and the first to the other.
+                    outbox.send(&FromSpeaker::HandedOver);
+                    outbox.redirect(link.socket());
+                    outbox.send(&FromSpeaker::Started);
                 }
-                continue;
+                Err(error) => outbox.send(&FromSpeaker::NotHandedOver { why: error.to_string() }),
             }
-            ToSpeaker::Readiness { group, readiness, yields, trusts } => {
-                Command::Readiness { group, readiness, yields, trusts }
-            }
-            ToSpeaker::ExchangesReset { group } => Command::ExchangesReset { group },
-            ToSpeaker::PeerReappeared => Command::PeerReappeared,
-            ToSpeaker::Announce => Command::Announce,
-            ToSpeaker::Reconfigure { groups } => {
-                let heartbeat = heartbeat(&groups);
-                Command::Reconfigure { groups, heartbeat }
-            }
-            ToSpeaker::Shutdown { reason } => Command::Shutdown { reason },
-        };
+            continue;
+        }
+        let Some(command) = command(message) else { continue };
         if commands.send(command).is_err() {
             return;
         }
     }
     let _ = commands.send(Command::DaemonGone { reason: "the daemon closed its end".to_owned() });
+}
+
+/// What the driver is told by it.
+fn command(message: ToSpeaker) -> Option<Command> {
+    Some(match message {
+        ToSpeaker::Configure { .. } | ToSpeaker::HandOver => return None,
+        ToSpeaker::Readiness { group, readiness, yields, trusts } => {
+            Command::Readiness { group, readiness, yields, trusts }
+        }
+        ToSpeaker::ExchangesReset { group } => Command::ExchangesReset { group },
+        ToSpeaker::PeerReappeared => Command::PeerReappeared,
+        ToSpeaker::Announce => Command::Announce,
+        ToSpeaker::Reconfigure { groups } => {
+            let heartbeat = heartbeat(&groups);
+            Command::Reconfigure { groups, heartbeat }
+        }
+        ToSpeaker::Shutdown { reason } => Command::Shutdown { reason },
+    })
 }
 
 /// Whether the daemon before has the speaker again.

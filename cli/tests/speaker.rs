@@ -29,12 +29,14 @@ mod tracked;
 #[path = "speaker/unicast.rs"]
 mod unicast;
 
-use std::{fs, net::IpAddr, process::Stdio};
+use std::{fs, net::IpAddr, process::Stdio, time::Duration};
 
+use lbctl::control::Timestamp;
 use net::{Bridge, Node, VIP, in_namespace, is_dead, run, wait_for};
 use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
 use nix::sys::signal::Signal;
 use record::{Recorder, Seen};
+use serde_json::json;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 const ADDED_1: Seen = Seen::Added("lb1");
@@ -125,7 +127,21 @@ fn a_killed_speaker_is_replaced_and_nothing_moves() {
         wait_for("lb1 holds the address", || lb1.has_vip().then_some(()));
         lb2.start();
         wait_for("lb2 is a Backup", || (lb2.state() == "Backup").then_some(()));
+        // Who holds it and why, its own state, and since when both are so, as this node says.
+        let said = |node: &Node, own: &str| {
+            let group = &node.status()["groups"][0];
+            let nodes = group["nodes"].as_array().cloned().unwrap_or_default();
+            let own = nodes.iter().find(|node| node["name"] == own).cloned().unwrap_or_default();
+            let since = [&group["since"], &own["since"]].map(|at| at.as_str().and_then(Timestamp::parse));
+            (json!([group["holders"], group["why"], own["state"]]), since)
+        };
+        let known = wait_for("lb2 knows who holds it", || {
+            let (ours, theirs) = (said(&lb1, "lb1"), said(&lb2, "lb2"));
+            (theirs.0[0] == json!(["lb1"]) && ours.0[1] == theirs.0[1]).then_some([ours, theirs])
+        });
         let record = Recorder::start(&lb1, Some(&lb2));
+        // Then what begins anew is at least 4 s younger.
+        wait_for("three advertisements", || (record.count(&Seen::Advertised(11, 254)) >= 3).then_some(()));
         let killed = lb1.speaker();
         lb1.signal(killed, Signal::SIGKILL);
         let next = wait_for("another speaker", || lb1.speaker_now().filter(|pid| *pid != killed));
@@ -141,6 +157,44 @@ fn a_killed_speaker_is_replaced_and_nothing_moves() {
         assert_eq!(lb1.speaker(), next);
         for moved in [REMOVED_1, RESIGNED_1, ADDED_2] {
             assert_eq!(record.count(&moved), 0, "{moved:?}");
+        }
+        assert!(lb1.has_vip() && !lb2.has_vip());
+        let next = wait_for("the loss is counted", || {
+            let status = lb1.status();
+            (status["speaker"]["restarts_total"] == 1).then_some(status)
+        });
+        let how = "was ended by signal 9 (SIGKILL)";
+        assert_eq!(next["speaker"]["last_restart"]["how"], how);
+        let notes = next["notes"].to_string();
+        assert!(
+            notes.contains("the speaker was restarted ") && notes.contains(&format!("ago: it {how}")),
+            "{notes}"
+        );
+        let events = next["events"].as_array().unwrap();
+        let lost: Vec<_> = events.iter().filter(|event| event["kind"] == "speaker").collect();
+        assert_eq!(lost.len(), 1, "{events:?}");
+        assert_eq!(
+            (&lost[0]["from"], &lost[0]["to"], &lost[0]["name"]),
+            (&json!("lost"), &json!("running"), &json!("lb1"))
+        );
+        // The other one dies as well: whoever is a Backup stays one.
+        let killed = lb2.speaker();
+        lb2.signal(killed, Signal::SIGKILL);
+        wait_for("the loss is counted", || (lb2.status()["speaker"]["restarts_total"] == 1).then_some(()));
+        wait_for("it goes on", || lb2.log().contains("goes on as Backup").then_some(()));
+        // By now each has heard a hello of the other one that is younger than both.
+        let heard = [&lb1, &lb2].map(|node| node.status()["peers"][0]["heard"].clone());
+        wait_for("two more hellos", || {
+            let now = [&lb1, &lb2].map(|node| node.status()["peers"][0]["heard"].clone());
+            (now[0] != heard[0] && now[1] != heard[1]).then_some(())
+        });
+        for ((now, since), (known, was_since)) in [said(&lb1, "lb1"), said(&lb2, "lb2")].iter().zip(&known) {
+            assert_eq!(now, known, "nothing has changed");
+            for (since, was) in since.iter().zip(was_since) {
+                let (since, was) = (since.unwrap(), was.unwrap());
+                let differ = since.saturating_since(was).max(was.saturating_since(since));
+                assert!(differ < Duration::from_secs(2), "{was} was {since}: {now}");
+            }
         }
         assert!(lb1.has_vip() && !lb2.has_vip());
     });
@@ -183,7 +237,7 @@ fn a_frozen_speaker_is_killed_and_its_successor_removes_what_is_left() {
         record.wait_for(&RESIGNED_1);
         record.wait_for(&ADDED_2);
         assert!(is_dead(frozen));
-        assert!(lb1.log().contains("is frozen"));
+        assert!(lb1.log().contains("was frozen"));
         wait_for("lb1 is a Backup", || (lb1.state() == "Backup").then_some(()));
         assert!(!lb1.has_vip() && lb2.has_vip());
     });

@@ -95,6 +95,10 @@ fn election_and_clients_do_not_notice_and_the_next_process_is_as_good_a_holder()
         scene.shell(&holder, &format!("kill -9 {old}"));
         wait_until_another_resumes(scene, &holder, &old);
         assert_eq!(scene.holder(), holder);
+        let losses = || scene.status_of(&holder)["speaker"]["restarts_total"].as_u64();
+        wait::until("it is counted", Duration::from_secs(30), || (losses() == Some(1)).then_some(()));
+        upgrade(scene, &holder);
+        assert_eq!(losses(), Some(1), "it goes on");
 
         // The speaker knows the next process as it knew the first.
         let read = scene.record().unwrap().len();
@@ -113,6 +117,12 @@ fn speaker_of_another_program_is_replaced_and_nothing_moves() {
         |scene| {
             let holder = scene.holder();
             let old = speaker(scene, &holder);
+            let said = || {
+                let status = scene.status_of(&holder);
+                let last = status["groups"][0]["transitions"].as_array().and_then(|all| all.last().cloned());
+                (status["groups"][0]["why"].clone(), last.unwrap_or_default()["reason"].clone())
+            };
+            let why = said();
             let load = scene.load(&LoadOptions { patience: 10_000, ..LoadOptions::default() }).unwrap();
             wait::until("clients are served", Duration::from_secs(30), || {
                 (load.report().ok() > 100).then_some(())
@@ -121,6 +131,8 @@ fn speaker_of_another_program_is_replaced_and_nothing_moves() {
             upgrade(scene, &holder);
             wait_until_another_resumes(scene, &holder, &old);
             assert_eq!(scene.holder(), holder);
+            assert_eq!(said(), why, "nothing has changed");
+            assert_eq!(scene.status_of(&holder)["speaker"]["restarts_total"], 0, "that is no loss");
             let report = load.stop().unwrap();
             assert_eq!(report.failed(), 0, "{report:?}");
             let log = scene.log(&holder, "lbctl").unwrap();

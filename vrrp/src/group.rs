@@ -41,8 +41,8 @@ use preemption::Moves;
 use state::Machine;
 
 use crate::{
-    GroupConfig, GroupStatus, MemberId, Moment, Output, Readiness, State, TimeoutReason, VirtualAddress,
-    advertisement::Advertisement, status::MemberStatus,
+    GroupConfig, GroupStatus, MemberId, Moment, Output, Past, Readiness, State, TimeoutReason,
+    VirtualAddress, advertisement::Advertisement, status::MemberStatus,
 };
 
 /// How long a Backup waits for what it can't trust.
@@ -72,6 +72,8 @@ pub struct Group {
     started: bool,
     /// Resumed as Active: readiness that is not told yet is not held against it.
     resumed: bool,
+    /// What the speaker before said, until this one has begun.
+    past: Option<Past>,
     told: Option<Readiness>,
     /// It gave the addresses away when somebody asked: it does not preempt a ready Active.
     yields: bool,
@@ -121,6 +123,7 @@ impl Group {
             members,
             started: false,
             resumed: false,
+            past: None,
             told: None,
             yields: false,
             faults: Faults::default(),
@@ -138,6 +141,21 @@ impl Group {
         &self.config
     }
 
+    /// What the speaker before this one has said, before `handle_startup`: a state that is the same afterwards has not changed, and
+    /// keeps its moment and its reason.
+    pub fn handle_past(&mut self, past: Past) {
+        if past.state != State::Initialize && past.transitions.last().is_none_or(|last| last.to != past.state)
+        {
+            // It can't be said why.
+            return;
+        }
+        self.history.go_on(&past.transitions);
+        for at in past.transitions.iter().filter(|one| one.from == State::Active || one.to == State::Active) {
+            self.moves.record(at.at);
+        }
+        self.past = Some(past);
+    }
+
     /// Startup (RFC 9568 §6.4.1). Needs a source and a link for at least one member, and no fault, to leave Initialize.
     /// For [`Start::ResumeActive`] tell links and sources first: without them there is nothing to go on with, and it
     /// resigns.
@@ -147,6 +165,7 @@ impl Group {
             self.weigh_readiness(now);
         }
         self.step(now, Event::Startup(start));
+        self.past = None;
     }
 
     /// Orderly end: exchanges reset, addresses removed, priority 0, Initialize. Poll until the state is Initialize and

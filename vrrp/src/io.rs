@@ -27,7 +27,7 @@ mod release;
 mod remarks;
 mod socket;
 
-use std::{io, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, io, net::IpAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -37,13 +37,19 @@ pub use ask::ask;
 pub use overhear::overhear;
 pub use release::release;
 
-use crate::{GroupConfig, GroupStatus, Moment, Readiness, Transition, authentication::Sender, group::Start};
+use crate::{
+    GroupConfig, GroupStatus, Moment, Past, Readiness, Transition, authentication::Sender, group::Start,
+};
 
 /// What to run and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The groups of this node and how each starts.
     pub groups: Vec<(GroupConfig, Start)>,
+    /// By name of the group: [`crate::Group::handle_past`].
+    pub pasts: BTreeMap<String, Past>,
+    /// Commands that hold before the groups start.
+    pub first: Vec<Command>,
     /// Folder of the lock files; has to exist.
     pub lock_folder: PathBuf,
     /// How long a lock that a predecessor still holds is waited for.

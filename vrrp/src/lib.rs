@@ -50,5 +50,5 @@ pub use output::{Moments, Output, TimeoutReason, Transition};
 pub use password::Password;
 pub use readiness::Readiness;
 pub use secret::Secret;
-pub use status::{GroupStatus, State};
+pub use status::{GroupStatus, Past, State};
 pub use transport::{Transport, Unicast};

@@ -42,6 +42,11 @@ pub enum Output {
     ResetExchanges,
     /// The state changed.
     Transition(Transition),
+    /// A line for the log that is no warning.
+    Remark {
+        /// One sentence.
+        text: String,
+    },
     /// Something an operator should read once; the driver limits the rate by `key`.
     Warning {
         /// Equal keys are the same event.

@@ -109,6 +109,32 @@ pub struct Untrusted {
     pub at: Moment,
 }
 
+/// What a speaker has said of a group, for the one that takes its place.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Past {
+    /// Its state.
+    pub state: State,
+    /// Since when.
+    pub since: Moment,
+    /// The last transitions, oldest first; they may be none.
+    pub transitions: Vec<Transition>,
+}
+
+impl Past {
+    /// A transition that is newer than what is known: it comes before the status that has it.
+    pub fn follow(&mut self, transition: &Transition) {
+        if transition.at >= self.since && self.transitions.last() != Some(transition) {
+            (self.state, self.since) = (transition.to, transition.at);
+            self.transitions.push(transition.clone());
+        }
+    }
+
+    /// Keeps the last `most` transitions.
+    pub fn shorten(&mut self, most: usize) {
+        self.transitions.drain(..self.transitions.len().saturating_sub(most));
+    }
+}
+
 /// A group, whole.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct GroupStatus {
@@ -133,4 +159,12 @@ pub struct GroupStatus {
     pub transitions: Vec<Transition>,
     /// Counters by name: advertisements sent, received, and rejected by reason.
     pub counters: BTreeMap<String, u64>,
+}
+
+impl GroupStatus {
+    /// What outlives its speaker.
+    #[must_use]
+    pub fn past(&self) -> Past {
+        Past { state: self.state, since: self.since, transitions: self.transitions.clone() }
+    }
 }

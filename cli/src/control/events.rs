@@ -42,6 +42,8 @@ pub struct Event {
 pub enum EventKind {
     /// This node or another one.
     Node,
+    /// The second process of this node.
+    Speaker,
     /// A table `[vip.*]` on this node.
     Vip,
     /// A backend.
@@ -59,6 +61,7 @@ impl EventKind {
     pub fn word(self) -> &'static str {
         match self {
             Self::Node => "node",
+            Self::Speaker => "speaker",
             Self::Vip => "vip",
             Self::Backend => "backend",
             Self::Server => "server",

@@ -2,6 +2,7 @@
 
 mod notifier;
 mod server;
+mod speaker;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::notifier::{Notifier, NotifierProblem};
 pub use self::server::{Check, NameProblem, Server, ServerState};
+pub use self::speaker::{Speaker, SpeakerRestart};
 use super::{BackendStatistics, EarlierProcess, Event, FrontendStatistics, Histogram, Ordered, Timestamp};
 
 /// A node and what it knows of the others.
@@ -43,6 +45,9 @@ pub struct Status {
     /// Addresses that move together.
     #[serde(default)]
     pub groups: Vec<Group>,
+    /// Of a node that has vips.
+    #[serde(default)]
+    pub speaker: Option<Speaker>,
     /// What `[track.*]` looks at, in the order of the file.
     #[serde(default)]
     pub trackers: Vec<Tracker>,

@@ -132,7 +132,7 @@ impl Daemon {
                     .groups
                     .iter()
                     .any(|group| group.config.members.iter().any(|member| member.vip == subject.name)),
-                EventKind::Backend | EventKind::Server | EventKind::Other => true,
+                EventKind::Speaker | EventKind::Backend | EventKind::Server | EventKind::Other => true,
             }
         });
     }

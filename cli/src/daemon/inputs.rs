@@ -10,7 +10,7 @@ use super::{
     Daemon, Identity, Neighbours, clock,
     clock::Instants,
     control::Command,
-    errors, group, hello, naming, problems,
+    errors, group, hello, losses, naming, problems,
     reload::Request,
     report,
     stop::{self, Patience},
@@ -237,6 +237,8 @@ impl Daemon {
             own_problems: &own_problems,
             nowhere: nowhere(&self.config),
         });
+        status.speaker = (!self.groups.is_empty()).then(|| self.losses.clone());
+        status.notes.extend(status.speaker.iter().filter_map(|speaker| losses::note(speaker, status.at)));
         status.counters.extend(self.counters.by_name());
         status.trackers = self.probes.report();
         status.notifiers = self.notifiers.report(&self.journal);

@@ -130,6 +130,12 @@ impl Journal {
         self.add(&mut kept, node, subject, news);
     }
 
+    /// Something has happened to `subject`, as it may have before.
+    pub(super) fn tell(&self, node: &str, subject: Subject, news: News) {
+        let mut kept = self.kept();
+        self.add(&mut kept, node, subject, news);
+    }
+
     /// Is there an event of it?
     pub(super) fn was_told(&self, subject: &Subject) -> bool {
         self.kept().events.iter().any(|event| is_of(event, subject))

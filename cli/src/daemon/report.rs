@@ -73,6 +73,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         signs: crate::signing::word(facts.config.cluster.sign_advertisements).to_owned(),
         peers: peers(facts),
         groups: facts.groups.iter().map(|group| report_group(facts, group)).collect(),
+        speaker: None,
         trackers: Vec::new(),
         earlier: facts.earlier.clone(),
         connections: facts.proxy.connections,

@@ -3,7 +3,7 @@
 //! ```text
 //!  daemon ── SpeakerHandle ──▶ link task ── ToSpeaker ──▶ speaker process
 //!    ▲                            │ ▲                        │
-//!    └── mpsc of FromSpeaker ─────┘ └──── FromSpeaker ───────┘
+//!    └── mpsc of Report ──────────┘ └──── FromSpeaker ───────┘
 //! ```
 //!
 //! The link task repeats the last readiness of every group every 250 ms; so a daemon whose control thread hangs is
@@ -12,12 +12,13 @@
 
 mod child;
 mod keeping;
+mod loss;
 mod process;
 mod watching;
 
-use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
-use lb_vrrp::{GroupConfig, Moment, Readiness};
+use lb_vrrp::{GroupConfig, Moment, Past, Readiness};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -28,6 +29,7 @@ use crate::{
 };
 use child::Child;
 use keeping::Keeper;
+pub use loss::Loss;
 use process::SpeakerProcess;
 
 /// Reports that wait for the daemon. When it is that far behind, a status is dropped: there will be a newer one.
@@ -79,6 +81,15 @@ enum Order {
     Shutdown { reason: String, done: oneshot::Sender<()> },
 }
 
+/// What comes out of the link.
+#[derive(Debug)]
+pub enum Report {
+    /// A speaker has said this.
+    Said(FromSpeaker),
+    /// A speaker was lost, and another one is started in its place; how it ended is known a moment after that.
+    Lost(Loss),
+}
+
 /// The link to the speaker.
 #[derive(Debug)]
 pub struct SpeakerLink;
@@ -110,8 +121,8 @@ impl Expected {
 }
 
 impl SpeakerLink {
-    /// Goes on with the speaker of another daemon, which has its ends by now and runs what `settings` say. One that was
-    /// started from another program is replaced as after a crash: the next one resumes.
+    /// Goes on with the speaker of another daemon, which has its ends by now, runs what `settings` say and has said `pasts` of its
+    /// groups, by name. One that was started from another program is replaced as after a crash: the next one resumes.
     ///
     /// # Errors
     /// There is no such process.
@@ -119,25 +130,27 @@ impl SpeakerLink {
         settings: SpeakerSettings,
         expected: Expected,
         pid: u32,
-    ) -> io::Result<(SpeakerHandle, mpsc::Receiver<FromSpeaker>)> {
+        pasts: BTreeMap<String, Past>,
+    ) -> io::Result<(SpeakerHandle, mpsc::Receiver<Report>)> {
         let Expected { socket, page, alive } = expected;
         let child = Child::adopt(SpeakerProcess::adopt(pid)?, socket, &page, settings.launcher.clone())?;
-        Ok(Self::keep(settings, page, alive, child))
+        Ok(Self::keep(settings, page, alive, child, pasts))
     }
 
     /// Starts the speaker and the task that keeps it; needs a tokio runtime with I/O and time.
     ///
     /// What comes out of the receiver: [`FromSpeaker::Started`] each time a speaker is up (again), `Status`,
     /// `Transition`, `ResetExchanges` (answer with [`SpeakerHandle::exchanges_reset`]), `Fatal` when no speaker can run
-    /// here (after it nothing follows and the receiver ends), `Stopped` at the end.
+    /// here (after it nothing follows and the receiver ends), `Stopped` at the end; and [`Report::Lost`].
     ///
     /// # Errors
     /// The socket pair, the shared page or the process could not be made.
-    pub fn start(settings: SpeakerSettings) -> io::Result<(SpeakerHandle, mpsc::Receiver<FromSpeaker>)> {
+    pub fn start(settings: SpeakerSettings) -> io::Result<(SpeakerHandle, mpsc::Receiver<Report>)> {
         let page = Arc::new(Page::create()?);
         let alive = Alive::hold(Arc::clone(&page), Side::Daemon)?;
-        let first = Child::start(&settings, &page)?;
-        Ok(Self::keep(settings, page, alive, first))
+        let configuration = keeping::configuration(&settings.groups, &BTreeMap::new(), &[]);
+        let first = Child::start(&settings, &page, &configuration)?;
+        Ok(Self::keep(settings, page, alive, first, BTreeMap::new()))
     }
 
     fn keep(
@@ -145,10 +158,11 @@ impl SpeakerLink {
         page: Arc<Page>,
         alive: Alive,
         first: Child,
-    ) -> (SpeakerHandle, mpsc::Receiver<FromSpeaker>) {
+        pasts: BTreeMap<String, Past>,
+    ) -> (SpeakerHandle, mpsc::Receiver<Report>) {
         let (handle, orders) = mpsc::unbounded_channel();
         let (reports, receiver) = mpsc::channel(REPORTS);
-        let keeper = Keeper::new(settings, Arc::clone(&page), alive, orders, reports);
+        let keeper = Keeper::new(settings, Arc::clone(&page), alive, orders, reports, pasts);
         tokio::spawn(keeper.keep(first));
         (SpeakerHandle { orders: handle, page }, receiver)
     }
@@ -183,8 +197,7 @@ impl SpeakerHandle {
 
     /// Is a configuration short enough to be told?
     pub(super) fn takes(groups: &[GroupConfig]) -> bool {
-        let message = ToSpeaker::Reconfigure { groups: groups.to_vec() };
-        serde_json::to_vec(&message).is_ok_and(|message| message.len() <= MESSAGE_MAX)
+        fits(&ToSpeaker::Reconfigure { groups: groups.to_vec() })
     }
 
     /// Another configuration of the same groups, which they can take over while they run
@@ -229,6 +242,11 @@ impl SpeakerHandle {
     }
 }
 
+/// Is a message short enough to be sent?
+fn fits(message: &ToSpeaker) -> bool {
+    serde_json::to_vec(message).is_ok_and(|message| message.len() <= MESSAGE_MAX)
+}
+
 /// What to say of a configuration that [`SpeakerHandle::takes`] is not for; `with` is what it has beside that of the file.
 pub(super) fn too_long(with: &str) -> String {
     format!("[vip] has more than the speaker can be told{with}: {} kB is the most", MESSAGE_MAX >> 10)
@@ -262,7 +280,7 @@ mod tests {
     }
 
     /// A link whose other end is the test's.
-    fn link() -> (SpeakerHandle, mpsc::Receiver<FromSpeaker>, Other) {
+    fn link() -> (SpeakerHandle, mpsc::Receiver<Report>, Other) {
         let settings = SpeakerSettings {
             groups: groups(),
             runtime_dir: PathBuf::new(),
@@ -271,8 +289,8 @@ mod tests {
             is_unconfined: true,
         };
         let (expected, ends) = Expected::new().expect("a link");
-        let (handle, reports) =
-            SpeakerLink::adopt(settings, expected, std::process::id()).expect("this process");
+        let (handle, reports) = SpeakerLink::adopt(settings, expected, std::process::id(), BTreeMap::new())
+            .expect("this process");
         let page = Page::open(ends.page.try_clone().expect("a descriptor")).expect("the page");
         let alive = Alive::hold(Arc::new(page), Side::Speaker).expect("held");
         (handle, reports, Other { ends, _alive: alive })

@@ -244,6 +244,7 @@ async fn compose(
         groups: Vec::new(),
         speaker: None,
         from_speaker: None,
+        losses: Default::default(),
         neighbours: None,
         own_problems: Vec::new(),
         counters: Arc::default(),
@@ -283,6 +284,7 @@ async fn compose(
         }
         daemon.counters.go_on(&counters);
         daemon.journal.go_on(std::mem::take(&mut charge.journal));
+        daemon.losses = std::mem::take(&mut charge.losses);
         daemon.notifiers.go_on(std::mem::take(&mut charge.notified));
         daemon.charge = Some(charge);
     }

@@ -40,11 +40,11 @@ use super::{
     neighbours::boot_id,
     orders,
     pid_file::PidFile,
-    speaker_link::SpeakerHandle,
+    speaker_link::{Report, SpeakerHandle},
     stop::{self, Patience},
     systemd, wake,
 };
-use crate::{control::UpgradeReport, process::Process, service, speaker::protocol::FromSpeaker};
+use crate::{control::UpgradeReport, process::Process, service};
 
 /// Why nothing has changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -78,7 +78,7 @@ pub(super) struct Upgrade {
     /// The next process is being given what there is but once: it can't be called off any more.
     is_past_recall: bool,
     /// It has the speaker, and this process what it needs to have it again.
-    lent: Option<(SpeakerHandle, mpsc::Receiver<FromSpeaker>)>,
+    lent: Option<(SpeakerHandle, mpsc::Receiver<Report>)>,
     /// What to stop is settled when this is over.
     pub(super) stops: Vec<stop::Request>,
 }
@@ -200,8 +200,17 @@ impl Daemon {
                         let (session, counters) =
                             (upgrade.session.clone(), self.counters.by_name().collect());
                         let (journal, notified) = (self.journal.known(), self.notifiers.pause());
-                        let go =
-                            ToNext::Go { speaker, groups, drained, session, counters, journal, notified };
+                        let losses = Box::new(self.losses.clone());
+                        let go = ToNext::Go {
+                            speaker,
+                            groups,
+                            drained,
+                            session,
+                            counters,
+                            journal,
+                            notified,
+                            losses,
+                        };
                         let told = next.go(&go, upgrade.hello.as_ref());
                         self.upgrade = Some(upgrade);
                         self.upgrade_step(async move {

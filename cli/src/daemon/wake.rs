@@ -19,11 +19,12 @@ use super::{
     neighbours::Neighbours,
     probes::Looked,
     reload,
+    speaker_link::Report,
     stop::{Patience, Stage},
     upgrade,
     watchdog::Watchdog,
 };
-use crate::{control::FrontendOrder, speaker::protocol::FromSpeaker};
+use crate::control::FrontendOrder;
 
 /// A task of the loop's own is done.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ pub(super) enum Event {
     Health,
     /// A server or a backend has another state.
     Changed(StateChange),
-    Speaker(Option<FromSpeaker>),
+    Speaker(Option<Report>),
     Command(Command),
     Datagram(io::Result<Datagram>),
     Step(Step),

@@ -8,8 +8,8 @@ use lb_proxy::metrics::Event;
 use super::{Names, Process, metrics};
 use crate::{
     control::{
-        Certificate, Histogram, Log, LogProblem, Notifier, Router, ServerState, Status, Table, Tracker,
-        Transport,
+        Certificate, Histogram, Log, LogProblem, Notifier, Router, ServerState, Speaker, Status, Table,
+        Tracker, Transport,
     },
     output::status::tests::healthy,
     statistics::tests::{backend, frontend, server, status, time},
@@ -60,6 +60,7 @@ fn whole() -> Status {
         lost_total: 1,
         problem: None,
     }];
+    found.speaker = Some(Speaker { restarts_total: 2, last_restart: None });
     found.trackers = vec![Tracker {
         name: "gateway".to_owned(),
         subject: "address 192.0.2.1".to_owned(),

@@ -30,6 +30,10 @@ fn one(event: &Event, paint: Paint) -> String {
 }
 
 fn tone(event: &Event) -> Tone {
+    if event.kind == EventKind::Speaker {
+        // That it runs again is not all of it.
+        return Tone::Warning;
+    }
     match event.to.as_str() {
         "down" | "agent_down" | "fault" | "silent" => Tone::Bad,
         "degraded" | "leaving" | "drain" | "drained" | "maintenance" | "no_balance" | "stopping"

@@ -1,6 +1,8 @@
 //! What the daemon and the speaker say to each other, one JSON value per packet of a SOCK_SEQPACKET pair.
 
-use lb_vrrp::{GroupConfig, GroupStatus, Moment, Readiness, Transition, io::Announced};
+use std::collections::BTreeMap;
+
+use lb_vrrp::{GroupConfig, GroupStatus, Moment, Past, Readiness, Transition, io::Announced};
 use serde::{Deserialize, Serialize};
 
 /// The longest message in bytes. A status of some hundred groups is shorter, and the kernel takes no longer one
@@ -14,6 +16,12 @@ pub enum ToSpeaker {
     Configure {
         /// All groups of this node.
         groups: Vec<GroupConfig>,
+        /// What the speaker before has said of them, by name. A daemon of before says nothing.
+        #[serde(default)]
+        pasts: BTreeMap<String, Past>,
+        /// What holds before they start: `Readiness`. The same.
+        #[serde(default)]
+        first: Vec<Self>,
     },
     /// The readiness of a group, on every change and at least every 250 ms: it runs out after 1 s without one.
     Readiness {

@@ -142,6 +142,7 @@ pub(crate) fn status(mut frontends: Vec<Frontend>, mut backends: Vec<Backend>) -
         started: time("2026-09-21T13:00:00Z"),
         drained: None,
         giving: None,
+        speaker: None,
         trackers: Vec::new(),
         earlier: Vec::new(),
         phase: Phase::Running,

@@ -55,7 +55,7 @@ impl Group {
         let mut active = self.activate(now);
         self.add_addresses(now, &mut active);
         let reason = format!("resumed, last advertisement {} ago", super::history::since(now, last));
-        self.record(now, State::Initialize, State::Active, reason, now, Moments::default());
+        self.begin(now, State::Active, reason);
         Machine::Active(active)
     }
 

@@ -19,6 +19,22 @@ impl Group {
         self.outputs.push_back(Output::Transition(transition));
     }
 
+    /// The first state of this speaker. If it is that of the speaker before nothing has changed, and `why` is for the log alone.
+    pub(super) fn begin(&mut self, now: Moment, to: State, why: String) {
+        let past = self.past.take();
+        match past.as_ref().filter(|past| past.state == to) {
+            Some(past) => {
+                self.since = past.since;
+                let text = format!("group {} goes on as {to}: {why}", self.config.name);
+                self.outputs.push_back(Output::Remark { text });
+            }
+            None => {
+                let from = past.map_or(State::Initialize, |past| past.state);
+                self.record(now, from, to, why, now, Moments::default());
+            }
+        }
+    }
+
     pub(super) fn warn(&mut self, key: &'static str, text: String) {
         self.outputs.push_back(Output::Warning { key, text });
     }

@@ -29,6 +29,12 @@ impl History {
         self.transitions.push_back(transition);
     }
 
+    /// Those of the speaker before this one, which has counted them.
+    pub(super) fn go_on(&mut self, transitions: &[Transition]) {
+        let skipped = transitions.len().saturating_sub(KEPT);
+        self.transitions = transitions.iter().skip(skipped).cloned().collect();
+    }
+
     pub(super) fn last(&self) -> Option<&Transition> {
         self.transitions.back()
     }

@@ -12,6 +12,7 @@ mod forged;
 mod members;
 mod random;
 mod reconfigure;
+mod replaced;
 mod resign;
 
 use std::{
@@ -207,6 +208,7 @@ fn line(output: &Output) -> String {
         Output::Transition(transition) => {
             format!("{} -> {}: {}", transition.from, transition.to, transition.reason)
         }
+        Output::Remark { text } => text.clone(),
         Output::Warning { key, .. } => format!("warning {key}"),
     }
 }

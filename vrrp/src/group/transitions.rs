@@ -110,7 +110,13 @@ impl Group {
     fn start(&mut self, now: Moment, start: Start) -> Machine {
         self.started = true;
         match start {
-            Start::Fresh => self.leave_initialize(now),
+            Start::Fresh => {
+                let machine = self.leave_initialize(now);
+                if let (Machine::Initialize, Some(_), Some(fault)) = (&machine, &self.told, self.fault()) {
+                    self.begin(now, State::Initialize, fault);
+                }
+                machine
+            }
             Start::ResumeActive { last } => self.resume(now, last),
         }
     }
@@ -122,12 +128,13 @@ impl Group {
         }
         let reason = match self.history.last() {
             Some(last) if last.to == State::Initialize => format!("over: {}", last.reason),
+            Some(_) if self.past.is_some() => "its speaker was replaced".to_owned(),
             Some(_) | None => "started".to_owned(),
         };
         for member in &mut self.members {
             member.forget_interval();
         }
-        self.record(now, State::Initialize, State::Backup, reason, now, Moments::default());
+        self.begin(now, State::Backup, reason);
         self.listen(now)
     }
 

@@ -152,10 +152,15 @@ impl<'a> Driver<'a> {
         let now = Moment::now();
         host.beat(now);
         host.report(Report::Started);
+        for command in &settings.first {
+            driver.command(now, command);
+        }
         for (index, start) in starts.into_iter().enumerate() {
             if let Some(lane) = driver.lanes.get_mut(index) {
                 lane.begun = true;
                 lane.readiness = Some(now);
+                let past = settings.pasts.get(&lane.group.config().name);
+                past.into_iter().for_each(|past| lane.group.handle_past(past.clone()));
                 lane.group.handle_startup(now, start);
             }
             driver.drain(now, index);

@@ -216,6 +216,7 @@ impl World {
                     format!("node {index}: {} -> {}: {}", transition.from, transition.to, transition.reason)
                 });
             }
+            Output::Remark { text } => self.note(|| format!("node {index}: {text}")),
             Output::Warning { key, text } => self.note(|| format!("node {index}: warning {key}: {text}")),
         }
         Ok(())

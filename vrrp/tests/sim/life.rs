@@ -40,6 +40,8 @@ impl World {
         node.incarnation += 1;
         node.ended = false;
         node.paused = None;
+        // It listens anew, also where that is no transition.
+        node.unheard_since = self.now;
         node.inbox.clear();
         let now = node.local(self.now);
         let mut group = Group::new(node.config.clone(), now);
@@ -52,6 +54,11 @@ impl World {
         if start == Start::Fresh {
             node.kernel.clear();
             node.wanted.clear();
+        }
+        if let Some((past, readiness)) = node.known.take() {
+            group.handle_past(past);
+            group.handle_yielding(now, node.tracker.yields);
+            group.handle_readiness(now, readiness);
         }
         group.handle_startup(now, start);
         node.group = Some(group);
@@ -67,7 +74,7 @@ impl World {
         self.note(|| format!("node {index}: killed"));
         self.promises.forget(index);
         let node = &mut self.nodes[index];
-        node.group = None;
+        (node.group, node.known) = (None, None);
         node.incarnation += 1;
         node.resigning = false;
         node.must_drop.clear();
@@ -94,7 +101,11 @@ impl World {
     pub(crate) fn kill_speaker(&mut self, index: usize) {
         let was_active = self.nodes[index].is_active();
         let wanted = self.nodes[index].wanted.clone();
+        let node = &mut self.nodes[index];
+        let (past, state) = (node.group.as_ref().map(|group| group.status().past()), node.state());
+        let (readiness, _) = node.tracker.readiness(self.now, state);
         self.kill(index);
+        self.nodes[index].known = past.map(|past| (past, readiness));
         self.nodes[index].wanted = wanted;
         let incarnation = self.nodes[index].incarnation;
         let after = self.random.range(MILLISECOND, 40 * MILLISECOND);

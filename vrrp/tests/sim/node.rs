@@ -7,7 +7,7 @@ use std::{
 };
 
 use lb_vrrp::{
-    Family, Group, GroupConfig, MemberId, Moment, State, VirtualAddress,
+    Family, Group, GroupConfig, MemberId, Moment, Past, Readiness, State, VirtualAddress,
     authentication::{Receiver, Sender},
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) source_ipv6: IpAddr,
     /// `None`: the speaker is dead.
     pub(crate) group: Option<Group>,
+    /// What the daemon knows while another speaker is started.
+    pub(crate) known: Option<(Past, Readiness)>,
     /// Counts the speakers: what was meant for an earlier one is lost.
     pub(crate) incarnation: u64,
     /// The shared page: what it signs by outlives a speaker.
@@ -85,6 +87,7 @@ impl Node {
             source: Self::addresses(index)[0],
             source_ipv6: Self::addresses(index)[1],
             group: None,
+            known: None,
             incarnation: 0,
             sender: Sender::new(index as u64, 0),
             receivers: Vec::new(),

@@ -122,6 +122,7 @@ impl Promises {
             | Output::RemoveAddress { .. }
             | Output::ResetExchanges
             | Output::Transition(_)
+            | Output::Remark { .. }
             | Output::Warning { .. } => {}
         }
         Ok(())

@@ -212,7 +212,10 @@ impl Network {
                     group.handle_address_removed(self.now, member, address);
                 }
                 Output::ResetExchanges => group.handle_exchanges_reset(self.now),
-                Output::Announce { .. } | Output::Transition(_) | Output::Warning { .. } => {}
+                Output::Announce { .. }
+                | Output::Transition(_)
+                | Output::Remark { .. }
+                | Output::Warning { .. } => {}
             }
         }
         for to in (0..self.nodes.len()).filter(|to| *to != index) {

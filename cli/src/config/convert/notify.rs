@@ -16,7 +16,7 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What each kind can be, as docs/operations.md lists it.
-const STATES: [(EventKind, &[&str]); 4] = [
+const STATES: [(EventKind, &[&str]); 5] = [
     (
         EventKind::Node,
         &[
@@ -24,6 +24,7 @@ const STATES: [(EventKind, &[&str]); 4] = [
             "up", "silent", "stopped",
         ],
     ),
+    (EventKind::Speaker, &["running"]),
     (EventKind::Vip, &["Initialize", "Backup", "Active"]),
     (EventKind::Backend, &["up", "down"]),
     (EventKind::Server, &["up", "down", "agent_down", "no_balance", "drain", "maintenance", "no_check"]),
@@ -76,11 +77,12 @@ fn check_states(raw: &raw::Notify, events: &[EventKind], report: &Report<'_>) {
 fn check_names(raw: &raw::Notify, events: &[EventKind], file: &raw::File, report: &Report<'_>) {
     let wanted = |kind: EventKind| events.is_empty() || events.contains(&kind);
     // A machine without [cluster] has the name that it has.
-    if wanted(EventKind::Node) && file.cluster.is_none() {
+    let of_nodes = wanted(EventKind::Node) || wanted(EventKind::Speaker);
+    if of_nodes && file.cluster.is_none() {
         return;
     }
     let mut known: Vec<String> = Vec::new();
-    if wanted(EventKind::Node) {
+    if of_nodes {
         let nodes = file.cluster.iter().flat_map(|cluster| &cluster.nodes);
         known.extend(nodes.map(|node| node.name.value.clone()));
     }

@@ -20,8 +20,9 @@ pub(crate) struct Notify {
 /// Those that come next wait for it.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
 
-const KINDS: [(&str, EventKind); 4] = [
+const KINDS: [(&str, EventKind); 5] = [
     ("node", EventKind::Node),
+    ("speaker", EventKind::Speaker),
     ("vip", EventKind::Vip),
     ("backend", EventKind::Backend),
     ("server", EventKind::Server),

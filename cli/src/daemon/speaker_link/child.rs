@@ -37,9 +37,13 @@ pub(super) enum News {
 }
 
 impl Child {
-    /// Starts a speaker and tells it what to run. The socket pair is its stdin and the page its stdout, so nothing else
+    /// Starts a speaker and tells it what to run, by a `Configure`. The socket pair is its stdin and the page its stdout, so nothing else
     /// that the daemon starts at the same time can inherit them.
-    pub(super) fn start(settings: &SpeakerSettings, page: &Arc<Page>) -> io::Result<Self> {
+    pub(super) fn start(
+        settings: &SpeakerSettings,
+        page: &Arc<Page>,
+        configuration: &ToSpeaker,
+    ) -> io::Result<Self> {
         let (ours, theirs) = packets::pair()?;
         page.count_speaker();
         let mut command = Command::new(&settings.program);
@@ -57,7 +61,7 @@ impl Child {
             command.spawn()
         })??;
         let child = Self::with(SpeakerProcess::Own(process), ours, settings.launcher.clone())?;
-        child.tell(&ToSpeaker::Configure { groups: settings.groups.clone() })?;
+        child.tell(configuration)?;
         Ok(child)
     }
 
@@ -164,7 +168,7 @@ impl Child {
 
     /// Waits until the kernel has taken it down.
     pub(super) async fn ended(&mut self) {
-        self.process.ended().await;
+        let _ = self.process.ended().await;
     }
 }
 

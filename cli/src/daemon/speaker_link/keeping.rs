@@ -2,15 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use lb_vrrp::Moment;
+use lb_vrrp::{GroupConfig, Moment, Past};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
-    Order, SpeakerSettings, Told,
+    Loss, Order, Report, SpeakerSettings, Told,
     child::{Child, News},
+    fits,
+    loss::Lost,
     watching::{Patience, Watch},
 };
 use crate::{
@@ -23,6 +25,9 @@ const REPEAT: Duration = Duration::from_millis(250);
 
 /// A speaker that is not up by then is killed; waiting for the locks of its predecessor is part of it.
 const START_LIMIT: Duration = Duration::from_secs(15);
+
+/// How many transitions of each group the next speaker may be told.
+const PASTS: [usize; 2] = [usize::MAX, 2];
 
 /// For the speaker to take the ends of its link to another daemon.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
@@ -39,8 +44,10 @@ pub(super) struct Keeper {
     /// Tells the speaker that this process lives.
     alive: Alive,
     orders: mpsc::UnboundedReceiver<Order>,
-    reports: mpsc::Sender<FromSpeaker>,
+    reports: mpsc::Sender<Report>,
     readiness: BTreeMap<String, Told>,
+    /// What speakers have said of the groups, by name.
+    pasts: BTreeMap<String, Past>,
     patience: Patience,
     /// When the speaker of this moment was started, or taken over.
     began: Moment,
@@ -67,8 +74,8 @@ enum Outcome {
     Stopped,
     /// It belongs to another daemon now.
     HandedOver,
-    /// It died or was killed: in words.
-    Lost(String),
+    /// Another one is wanted.
+    Lost(Lost),
 }
 
 impl Keeper {
@@ -77,7 +84,8 @@ impl Keeper {
         page: Arc<Page>,
         alive: Alive,
         orders: mpsc::UnboundedReceiver<Order>,
-        reports: mpsc::Sender<FromSpeaker>,
+        reports: mpsc::Sender<Report>,
+        pasts: BTreeMap<String, Past>,
     ) -> Self {
         let readiness = BTreeMap::new();
         Self {
@@ -87,6 +95,7 @@ impl Keeper {
             orders,
             reports,
             readiness,
+            pasts,
             patience: Patience::default(),
             began: Moment::now(),
             reconfiguring: Vec::new(),
@@ -109,22 +118,22 @@ impl Keeper {
             self.began = Moment::now();
             let outcome = match child.take() {
                 Some(child) => self.attend(child).await,
-                None => match Child::start(&self.settings, &self.page) {
+                None => match Child::start(&self.settings, &self.page, &self.configuration()) {
                     Ok(child) => self.attend(child).await,
-                    Err(error) => Outcome::Lost(format!("can't be started: {error}")),
+                    Err(error) => Outcome::Lost(Lost::NotStarted(error.into())),
                 },
             };
-            let Outcome::Lost(what) = outcome else { break };
+            let Outcome::Lost(lost) = outcome else { break };
             if self.ending.is_some() {
                 if resigning {
                     break;
                 }
-                tracing::warn!("the speaker {what} while it was to end; another one resigns");
+                tracing::warn!("the speaker {lost} while it was to end; another one resigns");
                 resigning = true;
                 continue;
             }
             let pause = self.patience.pause(Moment::now().saturating_since(self.began));
-            tracing::warn!(pause_ms = pause.as_millis(), "the speaker {what}; another one is started");
+            tracing::warn!(pause_ms = pause.as_millis(), "the speaker {lost}; another one is started");
             if pause > Duration::ZERO {
                 self.wait_out(pause).await;
             }
@@ -158,7 +167,19 @@ impl Keeper {
         }
         // Whoever was given it knows by the closed end that it is theirs for good.
         let mut process = child.let_go();
-        tokio::spawn(async move { process.ended().await });
+        let lost = match &outcome {
+            Outcome::Lost(lost) if self.ending.is_none() => {
+                Some((self.reports.clone(), Moment::now(), lost.clone()))
+            }
+            _ => None,
+        };
+        tokio::spawn(async move {
+            let ended = process.ended().await;
+            if let Some((reports, at, lost)) = lost {
+                // The daemon may be gone.
+                let _ = reports.send(Report::Lost(Loss::new(at, &lost, ended))).await;
+            }
+        });
         if let Some((_, done)) = self.handing_over.take() {
             let _ = done.send(Err("the speaker does not answer".to_owned()));
         }
@@ -182,7 +203,7 @@ impl Keeper {
             tokio::select! {
                 biased;
                 news = child.news() => match news {
-                    News::Ended(how) => return Outcome::Lost(how.to_owned()),
+                    News::Ended(how) => return Outcome::Lost(Lost::Ended(how)),
                     News::Said(message) => {
                         if !std::mem::replace(&mut said_anything, true) {
                             // It holds its mutex now.
@@ -239,14 +260,15 @@ impl Keeper {
                     let beat = self.page.last_beat();
                     if started && watch.is_frozen(now, beat) {
                         let age = now.saturating_since(beat).as_millis();
-                        return Outcome::Lost(format!("is frozen (last heartbeat {age} ms ago) and was killed"));
+                        let why = format!("was frozen (last heartbeat {age} ms ago)");
+                        return Outcome::Lost(Lost::Killed(why));
                     }
                     if !started && now.saturating_since(began) > START_LIMIT {
-                        return Outcome::Lost("did not start in time and was killed".to_owned());
+                        return Outcome::Lost(Lost::Killed("did not start in time".to_owned()));
                     }
                     let asked = self.handing_over.as_ref().map(|(at, _)| *at);
                     if asked.is_some_and(|at| now.saturating_since(at) > HAND_OVER_LIMIT) {
-                        return Outcome::Lost("did not take another daemon in time and was killed".to_owned());
+                        return Outcome::Lost(Lost::Killed("did not take another daemon in time".to_owned()));
                     }
                     if told_to_end.is_some_and(|at| now.saturating_since(at) > SHUTDOWN_LIMIT) {
                         tracing::warn!("the speaker did not end in time and was killed; its addresses end with their lease");
@@ -355,6 +377,24 @@ impl Keeper {
         }
     }
 
+    fn configuration(&self) -> ToSpeaker {
+        let told = self.readiness.iter().map(|(group, told)| (group.clone(), told.clone()));
+        let first: Vec<_> = told.map(|(group, told)| self.readiness_of(group, told)).collect();
+        configuration(&self.settings.groups, &self.pasts, &first)
+    }
+
+    fn remember(&mut self, message: &FromSpeaker) {
+        match message {
+            FromSpeaker::Status { groups, .. } => {
+                self.pasts = groups.iter().map(|group| (group.name.clone(), group.past())).collect();
+            }
+            FromSpeaker::Transition { group, transition } => {
+                self.pasts.get_mut(group).into_iter().for_each(|past| past.follow(transition));
+            }
+            _ => {}
+        }
+    }
+
     fn tell_configuration(&mut self, child: &Child) {
         let groups = self.settings.groups.clone();
         self.is_untold = child.tell(&ToSpeaker::Reconfigure { groups }).is_err();
@@ -383,7 +423,8 @@ impl Keeper {
         ToSpeaker::Readiness { group, readiness, yields, trusts }
     }
 
-    async fn pass_on(&self, message: FromSpeaker) {
+    async fn pass_on(&mut self, message: FromSpeaker) {
+        self.remember(&message);
         match message {
             FromSpeaker::Log { level: LogLevel::Warn, text } => {
                 tracing::warn!(target: "lbctl::speaker", "{text}")
@@ -396,10 +437,10 @@ impl Keeper {
             }
             status @ FromSpeaker::Status { .. } => {
                 // The daemon is far behind or gone: there will be a newer one.
-                let _ = self.reports.try_send(status);
+                let _ = self.reports.try_send(Report::Said(status));
             }
             other => {
-                let _ = self.reports.send(other).await;
+                let _ = self.reports.send(Report::Said(other)).await;
             }
         }
     }
@@ -409,4 +450,52 @@ fn look_every(period: Duration) -> tokio::time::Interval {
     let mut look = interval(period);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look
+}
+
+/// For a speaker: with all that the one before has said of the groups, the last of it, or nothing, as there is room.
+pub(super) fn configuration(
+    groups: &[GroupConfig],
+    pasts: &BTreeMap<String, Past>,
+    first: &[ToSpeaker],
+) -> ToSpeaker {
+    let with = |most: usize| {
+        let mut pasts = pasts.clone();
+        pasts.values_mut().for_each(|past| past.shorten(most));
+        ToSpeaker::Configure { groups: groups.to_vec(), pasts, first: first.to_vec() }
+    };
+    let bare = || ToSpeaker::Configure { groups: groups.to_vec(), pasts: BTreeMap::new(), first: Vec::new() };
+    PASTS.into_iter().map(with).find(fits).unwrap_or_else(bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_vrrp::{Moments, State, Transition};
+
+    use super::*;
+
+    /// What is told of so many groups: of how many, and how many transitions of each.
+    fn told(groups: usize, reason: &str) -> (usize, usize) {
+        let at = Moment::from_nanos(1);
+        let transition = Transition {
+            from: State::Initialize,
+            to: State::Backup,
+            reason: reason.to_owned(),
+            detected: at,
+            at,
+            moments: Moments::default(),
+        };
+        let past = Past { state: State::Backup, since: at, transitions: vec![transition; 20] };
+        let pasts = (0..groups).map(|number| (format!("group {number}"), past.clone())).collect();
+        let message = configuration(&[], &pasts, &[]);
+        assert!(fits(&message));
+        let ToSpeaker::Configure { pasts, .. } = message else { panic!("{message:?}") };
+        (pasts.len(), pasts.values().next().map_or(0, |past| past.transitions.len()))
+    }
+
+    #[test]
+    fn speaker_is_told_of_the_past_as_much_as_there_is_room_for() {
+        assert_eq!(told(3, "started"), (3, 20));
+        assert_eq!(told(100, "started"), (100, 2));
+        assert_eq!(told(100, &"x".repeat(2_000)), (0, 0));
+    }
 }

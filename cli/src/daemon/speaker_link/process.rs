@@ -1,6 +1,6 @@
 //! The process of a speaker: a child of this daemon, or of the one before it.
 
-use std::{future::pending, io};
+use std::{future::pending, io, process::ExitStatus};
 
 use tokio::process::Child;
 
@@ -49,11 +49,14 @@ impl SpeakerProcess {
         }
     }
 
-    /// Waits until it has ended.
-    pub(super) async fn ended(&mut self) {
+    /// Waits until it has ended. How, only its parent learns.
+    pub(super) async fn ended(&mut self) -> Option<ExitStatus> {
         match self {
-            Self::Own(child) => drop(child.wait().await),
-            Self::Adopted(process) => process.ended().await,
+            Self::Own(child) => child.wait().await.ok(),
+            Self::Adopted(process) => {
+                process.ended().await;
+                None
+            }
         }
     }
 }

@@ -211,7 +211,10 @@ impl Node {
                     self.group.handle_address_removed(now, member, address);
                 }
                 Output::ResetExchanges => self.group.handle_exchanges_reset(now),
-                Output::Announce { .. } | Output::Transition(_) | Output::Warning { .. } => {}
+                Output::Announce { .. }
+                | Output::Transition(_)
+                | Output::Remark { .. }
+                | Output::Warning { .. } => {}
             }
         }
         sent

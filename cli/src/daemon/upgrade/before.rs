@@ -20,7 +20,7 @@ use super::{
     words::{FromNext, PROTOCOL, ToNext, says_all},
 };
 use crate::{
-    control::Ordered,
+    control::{Ordered, Speaker},
     daemon::{
         group::KnownGroup,
         hello::KnownSession,
@@ -82,6 +82,8 @@ pub(in crate::daemon) struct Charge {
     pub(in crate::daemon) journal: KnownJournal,
     /// Who has been told how much of it.
     pub(in crate::daemon) notified: Cursors,
+    /// Speakers that were lost.
+    pub(in crate::daemon) losses: Speaker,
 }
 
 impl Before {
@@ -164,10 +166,11 @@ impl Before {
         let (message, descriptors) =
             self.0.receive_now(LIMIT).context("the process before does not let go")?;
         match message {
-            ToNext::Go { speaker, groups, drained, session, counters, journal, notified } => {
+            ToNext::Go { speaker, groups, drained, session, counters, journal, notified, losses } => {
                 let hello = descriptors.into_iter().next();
                 let speaker = speaker.zip(expected);
-                let charge = Charge { speaker, groups, drained, hello, session, journal, notified };
+                let losses = *losses;
+                let charge = Charge { speaker, groups, drained, hello, session, journal, notified, losses };
                 Ok((charge, counters))
             }
             other => anyhow::bail!("this makes no sense now: {other:?}"),

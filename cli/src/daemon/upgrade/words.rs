@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    control::{EarlierProcess, Ordered, ServerOrder},
+    control::{EarlierProcess, Ordered, ServerOrder, Speaker},
     daemon::{group::KnownGroup, hello::KnownSession, journal::KnownJournal, notify::Cursors},
 };
 
@@ -110,6 +110,9 @@ pub(in crate::daemon) enum ToNext {
         /// Who has been told how much of it.
         #[serde(default)]
         notified: Cursors,
+        /// Speakers that were lost.
+        #[serde(default)]
+        losses: Box<Speaker>,
     },
     /// Each second: what is left there.
     Left(EarlierProcess),

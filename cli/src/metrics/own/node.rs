@@ -45,6 +45,10 @@ fn node(text: &mut Text, status: &Status) {
     text.metric("lbctl_phase", Kind::Gauge, help).states(&[], &["running", "waiting", "stopping"], Some(is));
     let help = "1 while the node is out of the election by lbctl drain.";
     text.gauge("lbctl_drained", help, flag(status.drained.is_some()));
+    if let Some(speaker) = &status.speaker {
+        let help = "Speakers that were lost, with another one started in their place.";
+        text.counter("lbctl_speaker_restarts_total", help, number(speaker.restarts_total));
+    }
     let help = "Problems that lbctl status shows.";
     text.gauge("lbctl_problems", help, number(status.problems.len() as u64));
     text.gauge("lbctl_connections", "Client connections of the process.", number(status.connections));

@@ -71,6 +71,7 @@ pub(crate) fn healthy() -> Status {
         started: time("2026-09-18T10:13:20Z"),
         drained: None,
         giving: None,
+        speaker: None,
         trackers: Vec::new(),
         earlier: Vec::new(),
         phase: Phase::Running,

@@ -81,6 +81,7 @@ impl Driver<'_> {
                 let group = lane.group.config().name.clone();
                 self.host.report(Report::Transition { group, transition });
             }
+            Output::Remark { text } => self.remark(tracing::Level::INFO, text),
             Output::Warning { key, text } => {
                 self.remark_at_times(now, Key::Group { group: index, kind: key }, text);
             }

@@ -41,7 +41,7 @@ impl Driver<'_> {
         }
     }
 
-    fn command(&mut self, now: Moment, command: &Command) {
+    pub(super) fn command(&mut self, now: Moment, command: &Command) {
         if let Command::Reconfigure { groups, heartbeat } = command {
             return self.reconfigure(now, groups, *heartbeat);
         }
