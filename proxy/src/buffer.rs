@@ -79,6 +79,12 @@ impl Buffer {
         self.end - self.start
     }
 
+    /// Bytes that it has room for.
+    #[cfg(test)]
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// No room behind, nor in front ([`Self::unfilled`] moves the bytes to the front when it has to)?
     pub fn is_full(&self) -> bool {
         self.len() == self.bytes.len()
@@ -87,7 +93,12 @@ impl Buffer {
     /// The room behind the bytes; after writing into it call [`Self::advance`]. Moves the bytes to the front first if
     /// the room there is the only one left.
     pub fn unfilled(&mut self) -> &mut [u8] {
-        if self.end == self.bytes.len() && self.start > 0 {
+        self.room_for(1)
+    }
+
+    /// The same. Moves the bytes to the front first if there is room for fewer than `n` bytes behind them.
+    pub(crate) fn room_for(&mut self, n: usize) -> &mut [u8] {
+        if self.bytes.len() - self.end < n && self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
@@ -139,11 +150,10 @@ impl Buffer {
     }
 
     fn push_slowly(&mut self, bytes: &[u8]) {
-        let mut rest = &bytes[self.append(bytes)..];
-        while !rest.is_empty() {
+        while self.room_for(bytes.len()).len() < bytes.len() {
             self.enlarge();
-            rest = &rest[self.append(rest)..];
         }
+        self.append(bytes);
     }
 
     /// Twice the room. For heads that are larger than [`BUFFER_SIZE`]; who calls it bounds them. The memory goes back to

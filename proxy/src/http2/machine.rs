@@ -7,6 +7,8 @@
 
 mod answer;
 mod fields;
+#[cfg(test)]
+mod tests;
 mod windows;
 
 use std::{collections::VecDeque, rc::Rc};
@@ -41,8 +43,8 @@ pub(super) const WINDOW: i64 = 256 * 1024;
 /// Frames that wait to be sent, in bytes: as long as there are more, nothing is read of the client and of servers.
 pub(super) const BACKLOG: usize = 20 * 1024;
 
-/// Streams that were closed last, of which late frames are no fault.
-const REMEMBERED: usize = 64;
+/// Streams that were closed last, of which late frames are no fault: all that can be closed at a time.
+const REMEMBERED: usize = ALL_STREAMS;
 
 /// What a PING of ours carries.
 const FAREWELL: &[u8; 8] = b"farewell";
@@ -70,6 +72,8 @@ pub struct Machine {
     ids: Vec<(u32, usize)>,
     /// The last that a client has opened.
     last: u32,
+    /// The last that it has opened beyond that, when our farewell was on its way: nothing is served there.
+    beyond: u32,
     /// Bytes of the preface that were seen.
     preface: usize,
     has_settings: bool,
@@ -88,6 +92,8 @@ pub struct Machine {
     opened: VecDeque<usize>,
     /// Streams that have something to send.
     waiting: VecDeque<usize>,
+    /// How often some of them were woken.
+    round: u64,
     /// With who has ended them before their time: we?
     closed: VecDeque<(u32, bool)>,
     leave: Leave,
@@ -121,6 +127,7 @@ impl Machine {
             streams: Slab::new(),
             ids: Vec::new(),
             last: 0,
+            beyond: 0,
             preface: 0,
             has_settings: false,
             block: None,
@@ -134,6 +141,7 @@ impl Machine {
             queues: Vec::new(),
             opened: VecDeque::new(),
             waiting: VecDeque::new(),
+            round: 0,
             closed: VecDeque::new(),
             leave: Leave::No,
             is_peer_leaving: false,
@@ -210,9 +218,6 @@ impl Machine {
     /// Some of them were sent.
     pub fn sent(&mut self) {
         self.out.take_if(|out| out.is_empty());
-        if self.backlog() < BACKLOG {
-            self.wake_writers();
-        }
     }
 
     /// Bytes of them.
@@ -232,7 +237,7 @@ impl Machine {
 
     /// Tells it that streams beyond those that are here are not served.
     pub fn end(&mut self, code: ErrorCode) {
-        if !matches!(self.leave, Leave::Final(_)) {
+        if !self.is_final() {
             self.leave = Leave::Final(self.last);
             self.put_go_away(code, "");
         }
@@ -253,7 +258,19 @@ impl Machine {
     /// No stream will be opened any more.
     #[must_use]
     pub fn is_ending(&self) -> bool {
-        matches!(self.leave, Leave::Final(_)) || self.is_peer_leaving
+        self.is_final() || self.is_peer_leaving
+    }
+
+    /// Does it know which stream is the last that is served?
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self.leave, Leave::Final(_))
+    }
+
+    /// Is all that the client still sends to be thrown away?
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
     }
 
     /// The connection is over: tells the client why, and ends all streams.
@@ -342,14 +359,23 @@ impl Machine {
         if let Ok(place) = self.ids.binary_search_by_key(&stream.id, |(id, _)| *id) {
             self.ids.remove(place);
         }
-        if self.closed.len() == REMEMBERED {
-            self.closed.pop_front();
-        }
-        self.closed.push_back((stream.id, stream.is_reset_by_us));
+        self.remember(stream.id, stream.is_reset_by_us);
         let queue = stream.into_content();
         if queue.capacity() > 0 {
             self.queues.push(queue);
         }
+    }
+
+    fn remember(&mut self, id: u32, is_reset_by_us: bool) {
+        if self.closed.len() >= REMEMBERED {
+            self.closed.pop_front();
+        }
+        self.closed.push_back((id, is_reset_by_us));
+    }
+
+    /// Has nobody opened this stream yet?
+    fn is_idle(&self, id: u32) -> bool {
+        id > self.last.max(self.beyond)
     }
 
     /// Did we end this stream, whose client may not have known when it sent what comes?
@@ -378,11 +404,11 @@ impl Machine {
             ));
         }
         let Some(key) = self.find(header.stream) else {
-            if header.stream > self.last || header.stream == 0 {
+            if self.is_idle(header.stream) || header.stream == 0 {
                 return Err(Failure::new(ErrorCode::Protocol, "DATA on a stream that is not open"));
             }
             self.give_credit(payload.len());
-            if self.was_reset_by_us(header.stream) {
+            if header.stream > self.last || self.was_reset_by_us(header.stream) {
                 return self.spend(PRICE_OF_FRAME, "DATA on closed streams");
             }
             return self.stream_error(header.stream, ErrorCode::StreamClosed, "DATA on a closed stream");
@@ -468,7 +494,7 @@ impl Machine {
         if payload.len() != 4 {
             return Err(Failure::new(ErrorCode::FrameSize, "RST_STREAM of a wrong length"));
         }
-        if header.stream == 0 || header.stream > self.last {
+        if header.stream == 0 || self.is_idle(header.stream) {
             return Err(Failure::new(ErrorCode::Protocol, "RST_STREAM of a stream that is not open"));
         }
         let Some(key) = self.find(header.stream) else {

@@ -212,7 +212,8 @@ impl Writer {
         }
         let announced = match self.lengths.of_request(Version::Http11) {
             Ok(crate::http::body::Framing::Length(length)) => Some(length),
-            _ => None,
+            Ok(_) => None,
+            Err(_) => return Err("Content-Length that is no length"),
         };
         let framing = match (is_all, announced) {
             (true, None | Some(0)) => Framing::None,

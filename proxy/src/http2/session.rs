@@ -68,6 +68,8 @@ enum Armed {
     ForRest,
     /// The client, to hear that it ends.
     ForFarewell,
+    /// The client, to read the last of what it is sent.
+    ForFlush,
     /// The end of the client's side.
     ForEnd,
 }
@@ -172,7 +174,7 @@ impl Session {
     /// Does the node want it to end?
     fn look_for_end<S: Stream>(&self, connection: &Connection<S>) {
         let mut machine = self.shared.machine.borrow_mut();
-        if connection.is_draining() && !machine.is_ending() {
+        if connection.is_draining() {
             machine.announce_end();
         }
         if machine.is_heard() {
@@ -221,7 +223,7 @@ impl Session {
             Err(error) if is_transient(&error) => 0,
             Err(_) => return Err(Gone),
         };
-        if self.is_ended {
+        if self.is_ended || self.shared.machine.borrow().is_broken() {
             inbox.clear();
             self.discarded += n;
             if self.discarded > DISCARDED {
@@ -292,7 +294,9 @@ impl Session {
         let (wanted, time) = if self.is_ended {
             let time = if connection.is_draining() { LINGER_DRAINING } else { LINGER };
             (Armed::ForEnd, time)
-        } else if machine.is_leaving() && !machine.is_ending() {
+        } else if machine.is_ending() && machine.open() == 0 {
+            (Armed::ForFlush, timeout.client)
+        } else if machine.is_leaving() && !machine.is_final() {
             (Armed::ForFarewell, FAREWELL)
         } else if !machine.has_served() {
             (Armed::ForFirst, timeout.http_request)
@@ -316,7 +320,7 @@ impl Session {
         }
         match self.armed {
             Armed::No => return Ok(false),
-            Armed::ForEnd => return Err(Gone),
+            Armed::ForFlush | Armed::ForEnd => return Err(Gone),
             Armed::ForRest => {
                 connection.count(Event::RequestTimeout);
                 connection.log_refused(self.place, "HTTP/2 connection error", Some("a frame took too long"));
@@ -355,10 +359,13 @@ fn flush<S: Stream>(
             Err(error) if is_transient(&error) => match connection.stream().poll_writable(context) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => break,
             },
             Err(error) => return Poll::Ready(Err(error)),
         }
     }
-    Poll::Ready(Ok(()))
+    if machine.wake_writers() {
+        context.waker().wake_by_ref();
+    }
+    if machine.out().is_none() { Poll::Ready(Ok(())) } else { Poll::Pending }
 }

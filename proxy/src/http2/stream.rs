@@ -39,6 +39,10 @@ pub(super) struct Stream {
     /// Who reads it, and who writes.
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
+    /// The writer is to be woken when there is room.
+    pub(super) is_waiting: bool,
+    /// The round of waking in which it wrote last.
+    pub(super) wrote_in: u64,
     /// We have ended it before its time.
     pub(super) is_reset_by_us: bool,
     /// It has a lane.
@@ -135,6 +139,8 @@ impl Stream {
             trailers: Vec::new(),
             reader: None,
             writer: None,
+            is_waiting: false,
+            wrote_in: 0,
             is_reset_by_us: false,
             is_taken: false,
         }

@@ -13,7 +13,7 @@ use super::{
 const BOOK: &str = include_str!("../../../docs/http2.md");
 
 /// Rule, case and what HAProxy does.
-const OTHERWISE: [(&str, &str, &str); 38] = [
+const OTHERWISE: [(&str, &str, &str); 39] = [
     ("3.4", "no preface", "the end"),
     ("3.4", "a preface that is cut short by frames", "the end"),
     ("3.4", "no SETTINGS behind the preface", "the end"),
@@ -36,6 +36,7 @@ const OTHERWISE: [(&str, &str, &str); 38] = [
     ("8.1.1", "no content and Content-Length", "taken"),
     ("8.1.1", "less content than Content-Length, and trailers", "taken"),
     ("8.1.1", "two Content-Length", "taken"),
+    ("8.1.1", "a list of Content-Length, and no content", "taken"),
     ("8.2.1", "an empty name", "connection COMPRESSION_ERROR"),
     ("8.2.1", "a value with another control character", "taken"),
     ("8.2.1", "a value that begins with a space", "taken"),

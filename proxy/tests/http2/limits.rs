@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write},
+    net::SocketAddr,
     num::NonZeroU32,
     sync::{
         Arc,
@@ -118,9 +119,8 @@ async fn client_that_gives_up_a_page_is_no_flood() {
     .await;
 }
 
-/// A client that reads nothing holds its server up, and nothing piles up here.
-#[tokio::test]
-async fn client_that_reads_nothing_holds_its_server_up() {
+/// A server whose answer has no end, and how many bytes of it were taken.
+async fn endless() -> (rig::Scripted, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&sent);
     let server = rig::Scripted::start(move |mut stream| {
@@ -134,15 +134,40 @@ async fn client_that_reads_nothing_holds_its_server_up() {
         }
     })
     .await;
-    let proxy = client::start(client::config(&[server.address]));
-    let address = rig::address(&proxy);
-    let client = peer::apart(move || {
+    (server, sent)
+}
+
+/// A client that asks for something, takes whatever comes, and reads nothing.
+async fn that_reads_nothing(address: SocketAddr) -> Client {
+    peer::apart(move || {
         let mut client = Client::silent(address);
         let windows = frame(SETTINGS, 0, 0, &setting(4, (1 << 31) - 1));
         client.send(&[PREFACE, &windows, &frame(WINDOW_UPDATE, 0, 0, &[0x70, 0, 0, 0]), &get(1)].concat());
         client
     })
-    .await;
+    .await
+}
+
+/// Its streams end, and so does the connection: what waits to be sent is not kept for it.
+#[tokio::test]
+async fn client_that_reads_nothing_is_closed_in_the_end() {
+    let (server, _sent) = endless().await;
+    let mut config = client::config(&[server.address]);
+    let timeout = &mut config.frontends[0].timeout;
+    (timeout.client, timeout.http_keep_alive) = (Duration::from_millis(300), Duration::from_millis(300));
+    let proxy = client::start(config);
+    let client = that_reads_nothing(rig::address(&proxy)).await;
+    rig::eventually("it is there", || proxy.status().connections == 1).await;
+    rig::eventually("it is gone", || proxy.status().connections == 0).await;
+    drop(client);
+}
+
+/// A client that reads nothing holds its server up, and nothing piles up here.
+#[tokio::test]
+async fn client_that_reads_nothing_holds_its_server_up() {
+    let (server, sent) = endless().await;
+    let proxy = client::start(client::config(&[server.address]));
+    let client = that_reads_nothing(rig::address(&proxy)).await;
     let mut before = 0;
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;

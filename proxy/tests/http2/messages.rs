@@ -51,6 +51,7 @@ pub(super) fn messages() -> Vec<Row> {
         row("8.1.1", "Content-Length of nothing", with(&[("content-length", "0")]), Nothing),
         malformed("8.1.1", "two Content-Length", with(&[("content-length", "0"), ("content-length", "0")])),
         malformed("8.1.1", "a list of Content-Length that differ", post_of(&[("content-length", "1, 2")])),
+        malformed("8.1.1", "a list of Content-Length, and no content", with(&[("content-length", "5, 5")])),
         malformed("8.1.1", "Content-Length with a sign", post_of(&[("content-length", "+1")])),
         malformed(
             "8.1.1",

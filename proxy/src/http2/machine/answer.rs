@@ -17,6 +17,12 @@ struct Begun {
     is_data: bool,
 }
 
+/// Room for content, in bytes, for which what waits to be sent is moved.
+const WORTH_A_FRAME: usize = 1024;
+
+// So there is always room for a byte of content as long as more may be written.
+const _: () = assert!(BACKLOG + HEADER < crate::http2::BUFFER_SIZE);
+
 impl Machine {
     /// A stream that has nobody yet: it is the caller's from now on.
     pub fn take_opened(&mut self) -> Option<usize> {
@@ -65,8 +71,14 @@ impl Machine {
             || (self.backlog() < BACKLOG && (has_window || !matches!(stream.answer, Answer::Content(_))))
     }
 
+    /// Its writer is woken when there is room again. One whose own window is closed is woken when that is opened.
     pub(in crate::http2) fn wait_to_write(&mut self, key: usize) {
-        self.waiting.push_back(key);
+        let stream = &mut self.streams[key];
+        let has_window = stream.send_window > 0 || !matches!(stream.answer, Answer::Content(_));
+        if has_window && !stream.is_waiting {
+            stream.is_waiting = true;
+            self.waiting.push_back(key);
+        }
     }
 
     /// Writes what fits of a response, from pieces of which one begins with a whole head.
@@ -95,6 +107,7 @@ impl Machine {
         if written == 0 && pieces.iter().any(|piece| !piece.is_empty()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        self.streams[key].wrote_in = self.round;
         if matches!(self.streams[key].answer, Answer::Content(content) if content.is_over()) {
             self.put_end(key, begun);
         }
@@ -168,7 +181,7 @@ impl Machine {
         let frames = &self.frames;
         let out = self.out.get_or_insert_with(|| frames.take());
         let stream = &mut self.streams[key];
-        let room = out.unfilled().len();
+        let room = out.room_for(HEADER + WORTH_A_FRAME).len();
         let (at, length) = match *begun {
             Some(Begun { at, is_data: true }) => (at, out.len() - at - HEADER),
             _ => {

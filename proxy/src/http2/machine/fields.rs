@@ -1,7 +1,7 @@
 //! Field sections: of requests, and of the trailers behind them (RFC 9113 §6.2, §6.10, §8.1).
 
 use super::{
-    ALL_STREAMS, Failure, Kind, Leave, Machine, PRICE_OF_FRAME, PRICE_OF_RESET, STREAM_WINDOW, STREAMS, unpad,
+    ALL_STREAMS, Failure, Kind, Machine, PRICE_OF_FRAME, PRICE_OF_RESET, STREAM_WINDOW, STREAMS, unpad,
 };
 use crate::{
     buffer::Buffer,
@@ -135,6 +135,7 @@ impl Machine {
                 Ok(())
             }
             (Target::Refused, _) => {
+                self.remember(id, true);
                 self.put(Kind::ResetStream, 0, id, &ErrorCode::RefusedStream.bytes());
                 self.spend(PRICE_OF_RESET, "more streams than are allowed")
             }
@@ -163,7 +164,8 @@ impl Machine {
                 Err(Failure::new(ErrorCode::Protocol, "a stream with a number that is too small"))
             };
         }
-        if let Leave::Final(_) = self.leave {
+        if self.is_final() {
+            self.beyond = self.beyond.max(id);
             return Ok(Target::Ignored);
         }
         self.last = id;
@@ -178,7 +180,7 @@ impl Machine {
         let written = match self.writer.finish(is_all, &mut head) {
             Ok(written) => written,
             Err(why) => {
-                self.closed.push_back((id, true));
+                self.remember(id, true);
                 return self.stream_error(id, ErrorCode::Protocol, why);
             }
         };

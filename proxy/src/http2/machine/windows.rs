@@ -1,11 +1,14 @@
 //! Flow control (RFC 9113 §5.2, §6.9): how much either side may send.
 
-use super::{Failure, Kind, Machine, PRICE_OF_FRAME, STREAM_WINDOW, WINDOW};
+use super::{BACKLOG, Failure, Kind, Machine, PRICE_OF_FRAME, STREAM_WINDOW, WINDOW};
 use crate::http2::{
     frame::{ErrorCode, Header},
     settings::LARGEST_WINDOW,
     stream::Remote,
 };
+
+/// Writers that are woken at a time: a few of them fill what there is room for.
+const WRITERS: usize = 8;
 
 impl Machine {
     pub(super) fn window_update(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
@@ -22,8 +25,7 @@ impl Machine {
                 return Err(Failure::new(code, why));
             }
             self.send_window += increment;
-            self.wake_writers();
-        } else if header.stream > self.last {
+        } else if self.is_idle(header.stream) {
             return Err(Failure::new(ErrorCode::Protocol, "WINDOW_UPDATE of a stream that is not open"));
         } else if let Some(key) = self.find(header.stream) {
             let stream = &mut self.streams[key];
@@ -50,9 +52,11 @@ impl Machine {
             if stream.send_window > LARGEST_WINDOW {
                 return Err(Failure::new(ErrorCode::FlowControl, "a window that is too large"));
             }
-        }
-        if by > 0 {
-            self.wake_writers();
+            if by > 0
+                && let Some(writer) = stream.writer.take()
+            {
+                writer.wake();
+            }
         }
         Ok(())
     }
@@ -85,12 +89,34 @@ impl Machine {
         self.put(Kind::WindowUpdate, 0, stream, &increment.to_be_bytes());
     }
 
-    /// There is room again: those that wait longest are first.
-    pub(super) fn wake_writers(&mut self) {
-        while let Some(key) = self.waiting.pop_front() {
-            if let Some(writer) = self.streams.get_mut(key).and_then(|stream| stream.writer.take()) {
+    /// Wakes some of the writers that may write: those first that have written least lately, so that one stream does not take
+    /// all the room time and again. True if there are others: they are to have their turn behind these.
+    pub fn wake_writers(&mut self) -> bool {
+        if self.waiting.is_empty() || self.backlog() >= BACKLOG {
+            return false;
+        }
+        self.round += 1;
+        let Self { waiting, streams, .. } = self;
+        let wrote_in = |key: &usize| streams.get(*key).map_or(0, |stream| stream.wrote_in);
+        waiting.make_contiguous().sort_unstable_by_key(|key| (wrote_in(key), *key));
+        let (mut woken, mut are_others) = (0, false);
+        for _ in 0..self.waiting.len() {
+            let Some(key) = self.waiting.pop_front().filter(|key| self.streams.contains(*key)) else {
+                continue;
+            };
+            let is_writable = self.is_writable(key);
+            if !is_writable || woken == WRITERS {
+                are_others |= is_writable;
+                self.waiting.push_back(key);
+                continue;
+            }
+            woken += 1;
+            let stream = &mut self.streams[key];
+            stream.is_waiting = false;
+            if let Some(writer) = stream.writer.take() {
                 writer.wake();
             }
         }
+        are_others
     }
 }
