@@ -14,6 +14,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use lb_proxy::{Health, Proxy, StateChange};
+use lb_vrrp::Moment;
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -136,6 +137,8 @@ struct Daemon {
     giving: Option<draining::Drain>,
     /// By whom this node is kept out of the election.
     drained: Option<Ordered>,
+    /// Since when, for the others.
+    drained_since: Option<Moment>,
     reloads: Reloads,
     certificates: Certificates,
     probes: probes::Probes,
@@ -297,6 +300,7 @@ impl Daemon {
         let session = self.neighbours.as_ref().map(Neighbours::session);
         for group in &mut self.groups {
             group.note_dual_active(now, problems::is_dual_active(now, group, session));
+            group.note_cause(session);
         }
         self.settle_stop(now);
         self.note_nodes();

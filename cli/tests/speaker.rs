@@ -276,6 +276,12 @@ fn a_frozen_daemon_loses_the_address() {
         });
         wait_for("lb1 is a Backup again", || (lb1.state() == "Backup").then_some(()));
         assert!(!lb1.has_vip() && lb2.has_vip());
+        for node in [&lb1, &lb2] {
+            wait_for("both say why", || {
+                let why = node.status()["groups"][0]["why"].clone();
+                (why == "lb1 gave it up: the daemon does not answer").then_some(())
+            });
+        }
     });
 }
 

@@ -147,6 +147,9 @@ pub struct Peer {
     /// The last that it said is that it ends.
     #[serde(default)]
     pub ended: bool,
+    /// Since when an operator keeps it out of the election; `None` also of a program of before.
+    #[serde(default)]
+    pub drained: Option<Timestamp>,
     /// Its version of lbctl.
     pub version: Option<String>,
     /// Hash of its file.

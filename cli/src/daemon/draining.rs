@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 
 use super::{
     Daemon,
+    clock::Instants,
     group::Group,
     inputs::COUNT_LIMIT,
     orders::{Refused, Reply},
@@ -415,6 +416,12 @@ impl Daemon {
     /// The groups know that the node is drained, if it is.
     pub(super) fn keep_out(&mut self) {
         let reason = self.drained.as_ref().map(|drained| format!("drained by {}", drained.by));
+        // Once: whoever is told must not be told again and again because two clocks go apart.
+        let known = self.drained_since.take();
+        self.drained_since = self.drained.as_ref().map(|drained| {
+            let now = Instants::now();
+            known.unwrap_or_else(|| now.moment - now.wall.saturating_since(drained.at))
+        });
         for group in &mut self.groups {
             group.tracker.handle_drained(reason.clone());
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use self::telling::after;
 pub(super) use self::telling::{Telling, log_transition, transition_event};
 use super::{
-    hello::LocalGroup,
+    hello::{LocalGroup, Session},
     report,
     speaker_link::Told,
     track::{KnownTracker, Tracked, Tracker, TrackerConfig, What},
@@ -28,6 +28,12 @@ const SILENCE: Duration = Duration::from_millis(2_500);
 
 /// Why such a node holds nothing, without figures: each change of it would be a hello.
 pub(super) const NOBODY_SPEAKS: &str = "its speaker is silent";
+
+/// How the reason ends of who takes over from a node that has resigned.
+const GAVE_UP: &str = " gave it up";
+
+/// For the resignation to be heard and to be followed by a claim.
+const BEFORE: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug)]
@@ -49,6 +55,16 @@ pub(super) struct Group {
     logged_claim: Option<Moment>,
     /// Its transitions.
     telling: Telling,
+    cause: Option<Cause>,
+}
+
+/// Why another node gave the group up, as that one has said since.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Cause {
+    /// It is about what this node has held since then.
+    claim: Moment,
+    /// In words; `None` if it has said something else.
+    fault: Option<String>,
 }
 
 /// What a process knows of a group, for the next one.
@@ -62,6 +78,8 @@ pub(super) struct KnownGroup {
     /// Of a process that does not say: no.
     #[serde(default)]
     yields: bool,
+    #[serde(default)]
+    cause: Option<Cause>,
 }
 
 impl Group {
@@ -74,15 +92,16 @@ impl Group {
             dual_active_since: self.dual_active_since,
             logged_claim: self.logged_claim,
             yields: self.yields,
+            cause: self.cause.clone(),
         }
     }
 
     /// Goes on with what the process before has known of it.
     pub(super) fn go_on(&mut self, known: &mut Vec<KnownGroup>) {
         let Some(at) = known.iter().position(|known| known.name == self.config.name) else { return };
-        let KnownGroup { name: _, tracker, status, dual_active_since, logged_claim, yields } =
+        let KnownGroup { name: _, tracker, status, dual_active_since, logged_claim, yields, cause } =
             known.swap_remove(at);
-        self.yields = yields;
+        (self.yields, self.cause) = (yields, cause);
         self.tracker.go_on(tracker);
         (self.status, self.dual_active_since, self.logged_claim) = (status, dual_active_since, logged_claim);
     }
@@ -101,6 +120,7 @@ impl Group {
             logged: None,
             logged_claim: None,
             telling: Telling::default(),
+            cause: None,
         })
     }
 
@@ -213,6 +233,39 @@ impl Group {
         }
     }
 
+    /// A node that had a fault gives the addresses up without a word about it, and says it in its next hello.
+    pub(super) fn note_cause(&mut self, session: Option<&Session>) {
+        let Some((_, status)) = self.status.as_ref().filter(|(_, status)| status.state == State::Active)
+        else {
+            return;
+        };
+        let Some(giver) = status.reason.strip_suffix(GAVE_UP) else { return };
+        if self.cause.as_ref().is_some_and(|cause| cause.claim == status.since) {
+            return;
+        }
+        let peer = session.and_then(|session| session.peers().iter().find(|peer| peer.name == giver));
+        let Some((heard, said)) = peer.and_then(|peer| peer.said_of(&self.config.name)) else { return };
+        // What it said before it gave up is not about that.
+        let began = heard - Duration::from_millis(said.age_ms);
+        if said.state == State::Active || began + BEFORE < status.since {
+            return;
+        }
+        let why = said.why.strip_prefix("over: ").unwrap_or(&said.why);
+        let fault = why.strip_prefix("fault: ").map(str::to_owned);
+        self.cause = Some(Cause { claim: status.since, fault });
+    }
+
+    /// Why it is in its state.
+    fn why(&self, status: &GroupStatus) -> String {
+        let cause = self.cause.as_ref().filter(|cause| {
+            cause.claim == status.since && status.state == State::Active && status.reason.ends_with(GAVE_UP)
+        });
+        match cause.and_then(|cause| cause.fault.as_ref()) {
+            Some(fault) => format!("{}: {fault}", status.reason),
+            None => status.reason.clone(),
+        }
+    }
+
     /// What the hello says of it.
     pub(super) fn local(&self, now: Moment, started: Moment) -> LocalGroup {
         let name = self.config.name.clone();
@@ -232,7 +285,7 @@ impl Group {
                 name,
                 state: status.state,
                 since: status.since,
-                why: status.reason.clone(),
+                why: self.why(status),
                 // Of one moment: what the tracker says is in the priority only when the speaker was told.
                 priority: status.priority,
                 ready: report::ready(&status.readiness),

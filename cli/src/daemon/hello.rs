@@ -68,6 +68,8 @@ pub(super) struct Local {
     pub(super) file: String,
     /// How far it is with signed advertisements.
     pub(super) signs: Option<Step>,
+    /// Since when it is kept out of the election by an operator.
+    pub(super) drained: Option<Moment>,
     pub(super) groups: Vec<LocalGroup>,
     pub(super) addresses: Vec<InterfaceAddresses>,
 }
@@ -376,7 +378,7 @@ impl Session {
         let groups = self.local.groups.iter().map(|group| GroupHello {
             name: group.name.clone(),
             state: group.state,
-            age_ms: u64::try_from(now.saturating_since(group.since).as_millis()).unwrap_or(u64::MAX),
+            age_ms: milliseconds(now.saturating_since(group.since)),
             why: group.why.clone(),
             priority: group.priority,
             ready: group.ready.clone(),
@@ -391,6 +393,7 @@ impl Session {
             counter: self.counter,
             file: self.local.file.clone(),
             signs: Some(signing::word(self.local.signs).to_owned()),
+            drained_ms: self.local.drained.map(|since| milliseconds(now.saturating_since(since))),
             hears: self.secret.is_some().then(|| self.peers.iter().flat_map(Peer::boots).collect()),
             groups: groups.collect(),
             addresses: self.local.addresses.clone(),
@@ -513,6 +516,11 @@ impl Peer {
         hello.groups.iter().find(|found| found.name == group)
     }
 
+    /// The last that it said of its part in `group`, and when.
+    pub(super) fn said_of(&self, group: &str) -> Option<(Moment, &GroupHello)> {
+        self.last.as_ref().map(|(at, _)| *at).zip(self.group(group))
+    }
+
     /// True if it said after `since` that it holds `group`. What it said before that is overtaken by events.
     pub(super) fn claims(&self, group: &str, since: Moment) -> bool {
         let later = self.last.as_ref().is_some_and(|(at, _)| *at >= since);
@@ -534,4 +542,8 @@ impl Peer {
         self.drift_reported = Some((now, hello.file.clone()));
         Some(Event::FileDiffers { peer: self.name.clone(), theirs: hello.file.clone() })
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

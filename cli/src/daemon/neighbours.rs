@@ -187,6 +187,7 @@ impl Daemon {
             node: self.identity.name().to_owned(),
             file: self.config.hash.clone(),
             signs: self.config.cluster.sign_advertisements,
+            drained: self.drained_since,
             groups: self.groups.iter().map(|group| group.local(now, self.started.moment)).collect(),
             addresses: self.sources.clone(),
         }

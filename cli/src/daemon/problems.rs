@@ -57,7 +57,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         // That this node is drained, or has no speaker, is a problem of its own.
         let is_other = status.drained.is_some() || group.silent_since(facts.at.moment).is_some();
         let is_told = |node: &&GroupNode| !(node.local && is_other);
-        problems.extend(report.nodes.iter().filter(is_told).filter_map(|node| unready(report, node)));
+        problems.extend(report.nodes.iter().filter(is_told).filter_map(|node| unready(status, report, node)));
     }
     problems.extend(status.drained.as_ref().map(|drained| Problem {
         what: format!("{} is drained", status.node),
@@ -373,15 +373,17 @@ fn owners(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> O
     })
 }
 
-fn unready(report: &crate::control::Group, node: &GroupNode) -> Option<Problem> {
+fn unready(status: &Status, report: &crate::control::Group, node: &GroupNode) -> Option<Problem> {
     let names = vip_names(report);
     let (what, reason) = match node.ready.as_ref()? {
-        // As it says so itself: it is out of the election since then.
         Ready::Fault { reason } if !node.local && reason.starts_with(DRAINED) => {
             let by = reason.trim_start_matches(DRAINED);
+            let said = status.peers.iter().find(|peer| peer.name == node.name).and_then(|peer| peer.drained);
+            // One that does not say it is out of the election since then, for this or for another fault before.
+            let out = node.since.filter(|_| node.state.as_deref() == Some("Initialize"));
             return Some(Problem {
                 what: format!("{} is drained", node.name),
-                since: node.since.filter(|_| node.state.as_deref() == Some("Initialize")),
+                since: said.or(out),
                 look_at: format!(
                     "by {by}. It takes no part in elections, so it could not take over. To end that, there: lbctl resume"
                 ),

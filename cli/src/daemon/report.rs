@@ -172,6 +172,11 @@ fn peers(facts: &Facts<'_>) -> Vec<Peer> {
                 silent: session.is_some_and(|peer| peer.silent)
                     || facts.groups.iter().any(|group| is_missed(facts, group, node)),
                 ended: session.is_some_and(hello::Peer::has_ended),
+                drained: last.and_then(|(at, hello)| {
+                    let age =
+                        Duration::from_millis(hello.drained_ms?) + facts.at.moment.saturating_since(*at);
+                    Some(facts.at.wall.saturating_sub(age))
+                }),
                 version: last.map(|(_, hello)| hello.version.clone()),
                 hash: last.map(|(_, hello)| hello.file.clone()),
                 signs: last.and_then(|(_, hello)| hello.signs.clone()),

@@ -38,7 +38,6 @@ use crate::{
     log,
     privileges::{self, Launcher, Purpose, Start},
     runner::Runner,
-    service,
 };
 
 /// Runs until it is stopped. Everything that can be wrong with the file or the arguments is said before a port is
@@ -187,12 +186,8 @@ async fn compose(
     let estate = before.as_ref().map(Before::estate).transpose()?;
     let (control, handover, runner, earlier) = match estate {
         Some(estate) => {
-            if !estate.runs(&own_groups(&config, &identity)) {
-                anyhow::bail!(
-                    "what the file says of [cluster] and [vip] is not what runs; first: lbctl reload, or, where that is \
-                     refused, {}",
-                    service::restart()
-                );
+            if let Some(why) = estate.obstacle(&own_groups(&config, &identity)) {
+                anyhow::bail!("{why}");
             }
             let Estate { handover, control, earlier, runner, self_signed, .. } = estate;
             self_signed::go_on(&config, self_signed);
@@ -258,6 +253,7 @@ async fn compose(
         resets: 0,
         giving: None,
         drained: None,
+        drained_since: None,
         reloads: Reloads::default(),
         certificates: Certificates::default(),
         probes: super::probes::Probes::default(),

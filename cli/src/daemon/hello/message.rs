@@ -54,6 +54,9 @@ pub(crate) struct Hello {
     /// How far it is with signed advertisements ([`crate::signing::word`]); a program of before says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signs: Option<String>,
+    /// For how long an operator has kept it out of the election; a program of before does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) drained_ms: Option<u64>,
     /// The boots of other nodes that it has heard of late: who was recorded does not name one that began later. Of a cluster with a
     /// secret; a program of before says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -233,6 +236,7 @@ impl Hello {
             counter: _,
             file,
             signs,
+            drained_ms: _,
             hears,
             groups,
             addresses,
@@ -288,6 +292,7 @@ mod tests {
             counter: 7,
             file: "8f31c2".repeat(10),
             signs: Some("off".to_owned()),
+            drained_ms: None,
             hears: None,
             groups: (0..groups)
                 .map(|number| GroupHello {

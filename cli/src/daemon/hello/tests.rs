@@ -21,6 +21,7 @@ fn local(node: &str, file: &str, state: State) -> Local {
         node: node.to_owned(),
         file: file.to_owned(),
         signs: None,
+        drained: None,
         groups: vec![LocalGroup {
             name: "default".to_owned(),
             state,

@@ -10,6 +10,7 @@ use crate::{
     daemon::hello::{Local, LocalGroup, Session},
 };
 
+mod cause;
 mod drained;
 mod limits;
 mod refused;
@@ -106,6 +107,11 @@ impl World {
         let mut said = local("lb2", file);
         said.groups[0].state = state;
         said.groups[0].ready = ready;
+        self.hears_that(now, said);
+    }
+
+    /// lb2 says that at `now`.
+    fn hears_that(&mut self, now: Moment, said: Local) {
         let boot = format!("boot-{}", now.as_nanos());
         let mut other = Session::new(now, boot, said, [("lb1".to_owned(), IpAddr::from([192, 0, 2, 11]))]);
         other.handle_timeout(now);
@@ -150,6 +156,7 @@ fn local(node: &str, file: &str) -> Local {
         node: node.to_owned(),
         file: file.to_owned(),
         signs: None,
+        drained: None,
         groups: vec![LocalGroup {
             name: "default".to_owned(),
             state: State::Backup,

@@ -10,8 +10,9 @@ use std::{
 
 use anyhow::Context;
 use lb_proxy::{Handover, Known, Listener, tls::SelfSigned};
-use lb_vrrp::GroupConfig;
+use lb_vrrp::{GroupConfig, group::check_reconfigure};
 use nix::unistd::dup2_stdin;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -28,6 +29,7 @@ use crate::{
         notify::Cursors,
         speaker_link::{Ends, Expected},
     },
+    service,
 };
 
 /// For the other one to pass on what it has, and to let this one go on.
@@ -54,13 +56,34 @@ pub(in crate::daemon) struct Estate {
 }
 
 impl Estate {
-    /// Does its speaker run these, as far as its program knows them? A speaker of another program is replaced, and begins with all.
-    pub(in crate::daemon) fn runs(&self, groups: &[GroupConfig]) -> bool {
-        let is_run = |(own, known): (&GroupConfig, &Value)| {
-            serde_json::to_value(own).is_ok_and(|own| says_all(&own, known))
-        };
-        groups.len() == self.groups.len() && groups.iter().zip(&self.groups).all(is_run)
+    /// Why its speaker can't go on with these, in a sentence that says what to do; `None` if it runs them.
+    pub(in crate::daemon) fn obstacle(&self, groups: &[GroupConfig]) -> Option<String> {
+        unlike(groups, &self.groups)
     }
+}
+
+/// Are these what runs, as far as the program of before knows them? A speaker of another program is replaced, and begins with all.
+/// If not, the way to them is the one that a reload says.
+fn unlike(groups: &[GroupConfig], known: &[Value]) -> Option<String> {
+    let is_run = |(own, known): (&GroupConfig, &Value)| {
+        serde_json::to_value(own).is_ok_and(|own| says_all(&own, known))
+    };
+    if groups.len() == known.len() && groups.iter().zip(known).all(is_run) {
+        return None;
+    }
+    let running: Vec<GroupConfig> =
+        known.iter().filter_map(|known| GroupConfig::deserialize(known).ok()).collect();
+    let before = |own: &GroupConfig| running.iter().find(|running| running.name == own.name);
+    let refused = groups.iter().find_map(|own| check_reconfigure(before(own)?, own).err());
+    let are_others = groups.len() != known.len() || groups.iter().any(|own| before(own).is_none());
+    let restart = service::restart();
+    Some(match refused {
+        Some(why) => format!("{why}. That needs a restart: {restart}"),
+        None if are_others => {
+            format!("groups of [vip.*] can't come or go while lbctl runs. That needs a restart: {restart}")
+        }
+        None => "what the file says of [cluster] and [vip] is not what runs; first: lbctl reload".to_owned(),
+    })
 }
 
 /// What the control interface has counted, by name.
@@ -185,5 +208,46 @@ impl Before {
     /// Its connections still end.
     pub(in crate::daemon) fn join(self, earlier: &mut Earlier) {
         earlier.add(self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    const PAIR: &str = "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"\n[vip.web]\nvrid = 51\n\
+                        addresses = [\"192.0.2.100\"]\n[frontend.web]\nbind = { vip = \"web\", port = 80 }\nrules = [{ deny = 403 }]\n";
+
+    fn groups(file: &str) -> Vec<GroupConfig> {
+        let config = config::parse(file, "lb.toml").expect("a good file");
+        config.groups.iter().map(|group| group.by_node[0].clone()).collect()
+    }
+
+    #[test]
+    fn upgrade_says_the_way_to_other_vips_that_a_reload_says() {
+        let known: Vec<_> =
+            groups(PAIR).iter().map(|group| serde_json::to_value(group).expect("JSON")).collect();
+        let said = |file: &str| unlike(&groups(file), &known).unwrap_or_default();
+        let changed = |from: &str, to: &str| said(&PAIR.replacen(from, to, 1));
+        assert_eq!(said(PAIR), "");
+        assert_eq!(
+            changed("192.0.2.100", "192.0.2.101"),
+            "what the file says of [cluster] and [vip] is not what runs; first: lbctl reload"
+        );
+        assert_eq!(
+            changed("vrid = 51", "vrid = 52"),
+            "vrid of vip web can't change while it runs: the two nodes would own the address at the same time while their files \
+             differ. That needs a restart: systemctl restart lbctl"
+        );
+        assert_eq!(
+            changed("vrid = 51", "group = \"mail\"\nvrid = 51"),
+            "groups of [vip.*] can't come or go while lbctl runs. That needs a restart: systemctl restart lbctl"
+        );
+        let more = "[vip.mail]\nvrid = 53\naddresses = [\"192.0.2.103\"]\n";
+        assert_eq!(
+            said(&format!("{PAIR}{more}")),
+            "vip mail can't come while the group runs. That needs a restart: systemctl restart lbctl"
+        );
     }
 }

@@ -90,6 +90,7 @@ pub(crate) fn healthy() -> Status {
             heard: Some(time("2026-09-21T14:13:19.6Z")),
             silent: false,
             ended: false,
+            drained: None,
             version: Some("0.3.0".to_owned()),
             hash: Some("8f31c2aa".to_owned()),
             signs: None,

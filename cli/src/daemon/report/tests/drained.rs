@@ -18,6 +18,22 @@ fn the_other_node_says_since_when_one_is_drained_and_how_that_ends() {
     assert_eq!(status.problems[0].since, Some(instants(0).wall));
 }
 
+/// It was in fault before, so it is out of the election for longer.
+#[test]
+fn other_node_is_drained_since_it_was_drained() {
+    let mut world = World::new();
+    world.is(State::Active, at(1_000), None);
+    let mut said = local("lb2", &world.config.hash);
+    said.drained = Some(at(7_000));
+    said.groups[0].state = State::Initialize;
+    said.groups[0].ready = Ready::Fault { reason: "drained by root".to_owned() };
+    world.hears_that(at(9_500), said);
+    let status = world.status(10_000);
+    assert_eq!(status.problems[0].what, "lb2 is drained");
+    assert_eq!(status.problems[0].since, Some(instants(7_000).wall));
+    assert_eq!(status.peers[0].drained, Some(instants(7_000).wall));
+}
+
 #[test]
 fn an_address_that_nobody_holds_yet_after_a_drain_is_told_in_words() {
     let mut world = World::new();
