@@ -79,7 +79,12 @@ impl World {
             }
             Input::Added(member, address) => machine.handle_address_added(now, member, address),
             Input::Failed(member, address) => machine.handle_address_failed(now, member, address, "refused"),
-            Input::Removed(member, address) => machine.handle_address_removed(now, member, address),
+            Input::Removed(member, address, asked) => {
+                // Asked for again since: the driver's ledger knows that this is not the end of it.
+                if node.asked.get(&(member, address)).is_none_or(|again| *again == asked) {
+                    machine.handle_address_removed(now, member, address);
+                }
+            }
             Input::ExchangesReset => machine.handle_exchanges_reset(now),
         }
         self.drain(index)
@@ -170,6 +175,7 @@ impl World {
                 }
             }
             Output::AddAddress { member, address } => {
+                *self.nodes[index].asked.entry((member, address)).or_default() += 1;
                 let refused = self.nodes[index].kernel_refuses;
                 if !refused {
                     self.nodes[index].wanted.insert((member, address));
@@ -187,7 +193,9 @@ impl World {
                 self.nodes[index].must_drop.remove(&(member, address));
                 let incarnation = self.nodes[index].incarnation;
                 self.note(|| format!("node {index}: removes {}", address.address));
-                self.ask_kernel(index, Event::KernelRemove { node: index, incarnation, member, address });
+                let asked = self.nodes[index].asked.get(&(member, address)).copied().unwrap_or_default();
+                let removal = Event::KernelRemove { node: index, incarnation, member, address, asked };
+                self.ask_kernel(index, removal);
             }
             Output::Announce { member: _, address } => {
                 self.note(|| format!("node {index}: announces {}", address.address));

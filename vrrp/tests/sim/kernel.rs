@@ -47,11 +47,12 @@ impl World {
         node: usize,
         member: MemberId,
         address: VirtualAddress,
+        asked: u64,
     ) -> Result<(), Broken> {
         if self.nodes[node].kernel.remove(&(member, address)).is_some() {
             self.note(|| format!("node {node}: kernel removed {}", address.address));
         }
-        self.input(node, Input::Removed(member, address))
+        self.input(node, Input::Removed(member, address, asked))
     }
 
     /// All leases, now and again after a while.

@@ -39,7 +39,7 @@ impl World {
         let node = &mut self.nodes[index];
         node.incarnation += 1;
         node.ended = false;
-        node.paused = None;
+        node.unpause(self.now);
         // It listens anew, also where that is no transition.
         node.unheard_since = self.now;
         node.inbox.clear();
@@ -79,7 +79,7 @@ impl World {
         node.resigning = false;
         node.must_drop.clear();
         node.unaware.clear();
-        node.paused = None;
+        node.unpause(self.now);
         node.wake_at = None;
         node.tracker_next = None;
         node.inbox.clear();
@@ -125,20 +125,22 @@ impl World {
         }
         self.note(|| format!("node {index}: {pause:?} pauses for {} ms", duration / MILLISECOND));
         self.promises.forget(index);
-        self.nodes[index].paused = Some(pause);
-        if pause == Pause::Machine {
-            self.nodes[index].lose_time(duration);
-        }
-        self.schedule(duration, Event::Resume { node: index });
+        let node = &mut self.nodes[index];
+        node.paused = Some(pause);
+        node.paused_at = self.now;
+        node.pauses += 1;
+        let pause = node.pauses;
+        self.schedule(duration, Event::Resume { node: index, pause });
     }
 
-    pub(crate) fn resume(&mut self, index: usize) -> Result<(), Broken> {
-        if self.nodes[index].paused.is_none() {
+    /// `pause` is the number of the pause that is over: it may have ended before, with its process, and be another one now.
+    pub(crate) fn resume(&mut self, index: usize, pause: u64) -> Result<(), Broken> {
+        if self.nodes[index].paused.is_none() || self.nodes[index].pauses != pause {
             return Ok(());
         }
         self.note(|| format!("node {index}: goes on"));
         self.promises.resumed(self.now, &mut self.nodes[index]);
-        self.nodes[index].paused = None;
+        self.nodes[index].unpause(self.now);
         self.nodes[index].unheard_since = self.now;
         let link_up = self.nodes[index].link_up;
         let timer_first = self.random.per_mille(500);

@@ -29,7 +29,8 @@ pub(crate) enum Input {
     Stolen(MemberId, VirtualAddress),
     Added(MemberId, VirtualAddress),
     Failed(MemberId, VirtualAddress),
-    Removed(MemberId, VirtualAddress),
+    /// And how often the address had been asked for when its removal was.
+    Removed(MemberId, VirtualAddress, u64),
     ExchangesReset,
 }
 
@@ -53,6 +54,9 @@ pub(crate) struct Node {
     pub(crate) tracker_next: Option<u64>,
     pub(crate) link_up: bool,
     pub(crate) paused: Option<Pause>,
+    pub(crate) paused_at: u64,
+    /// Counts them.
+    pub(crate) pauses: u64,
     /// What came in while paused.
     pub(crate) inbox: Vec<Input>,
     /// Kernel: address and end of its lease.
@@ -60,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) kernel_busy_until: u64,
     pub(crate) kernel_slow: bool,
     pub(crate) kernel_refuses: bool,
+    /// How often the driver has asked for each.
+    pub(crate) asked: BTreeMap<(MemberId, VirtualAddress), u64>,
     /// What the driver refreshes.
     pub(crate) wanted: BTreeSet<(MemberId, VirtualAddress)>,
     /// Local moment of the last advertisement: the shared page of the two keepers.
@@ -95,11 +101,14 @@ impl Node {
             tracker_next: None,
             link_up: true,
             paused: None,
+            paused_at: 0,
+            pauses: 0,
             inbox: Vec::new(),
             kernel: BTreeMap::new(),
             kernel_busy_until: 0,
             kernel_slow: false,
             kernel_refuses: false,
+            asked: BTreeMap::new(),
             wanted: BTreeSet::new(),
             last_sent: None,
             must_drop: BTreeSet::new(),
@@ -146,9 +155,12 @@ impl Node {
         now
     }
 
-    /// The machine stood still, its clock too.
-    pub(crate) fn lose_time(&mut self, lost: u64) {
-        self.offset -= i128::from(lost) + i128::from(lost) * self.rate_ppm / 1_000_000;
+    /// If the machine stood still, its clock did too.
+    pub(crate) fn unpause(&mut self, now: u64) {
+        if self.paused.take() == Some(Pause::Machine) {
+            let lost = i128::from(now - self.paused_at);
+            self.offset -= lost + lost * self.rate_ppm / 1_000_000;
+        }
     }
 
     pub(crate) fn state(&self) -> State {

@@ -58,6 +58,7 @@ pub(crate) enum Event {
         incarnation: u64,
         member: MemberId,
         address: VirtualAddress,
+        asked: u64,
     },
     ExchangesReset {
         node: usize,
@@ -65,6 +66,7 @@ pub(crate) enum Event {
     },
     Resume {
         node: usize,
+        pause: u64,
     },
     SpeakerBack {
         node: usize,
@@ -207,13 +209,13 @@ impl World {
             Event::KernelAdd { node, incarnation: _, member, address, refused } => {
                 self.kernel_adds(node, member, address, refused)
             }
-            Event::KernelRemove { node, incarnation: _, member, address } => {
-                self.kernel_removes(node, member, address)
+            Event::KernelRemove { node, incarnation: _, member, address, asked } => {
+                self.kernel_removes(node, member, address, asked)
             }
             Event::ExchangesReset { node, incarnation } if self.nodes[node].incarnation == incarnation => {
                 self.input(node, Input::ExchangesReset)
             }
-            Event::Resume { node } => self.resume(node),
+            Event::Resume { node, pause } => self.resume(node, pause),
             Event::Hello { to } => {
                 let node = &mut self.nodes[to];
                 let now = node.local(self.now);

@@ -285,9 +285,11 @@ impl Driver<'_> {
                 }
             }
             Answer::Removed { place, removal } => {
-                self.ledger.removed(place, &removal);
+                let is_the_last_word = self.ledger.removed(place, &removal);
                 self.changed = true;
                 match removal {
+                    // Of an earlier claim: what was asked for since is still to come.
+                    Removal::Done | Removal::Absent if !is_the_last_word => {}
                     Removal::Done | Removal::Absent => self.at(now, place, |group, member| {
                         group.handle_address_removed(now, member, place.address);
                     }),

@@ -25,6 +25,9 @@ struct Entry {
     refreshing: bool,
     /// Removals without an answer yet.
     removals: u32,
+    /// Those of them that were asked for before the address was asked for again: the kernel does one thing after the other,
+    /// so their answers say nothing of what it has afterwards.
+    overtaken: u32,
     /// Answered removals whose event has not come; below zero while events come before the answers.
     events: i32,
 }
@@ -46,6 +49,7 @@ impl Ledger {
         let entry = self.entries.entry(place).or_default();
         entry.wanted = true;
         entry.held = false;
+        entry.overtaken = entry.removals;
     }
 
     /// The kernel has it. `false` if it is not wanted any more.
@@ -63,8 +67,9 @@ impl Ledger {
         entry.removals += 1;
     }
 
-    pub(in crate::io) fn removed(&mut self, place: Place, removal: &Removal) {
-        let Some(entry) = self.entries.get_mut(&place) else { return };
+    /// A removal has ended. `false` if the address was asked for since: it is not the end of that.
+    pub(in crate::io) fn removed(&mut self, place: Place, removal: &Removal) -> bool {
+        let Some(entry) = self.entries.get_mut(&place) else { return true };
         entry.removals = entry.removals.saturating_sub(1);
         if *removal == Removal::Done {
             entry.events += 1;
@@ -73,6 +78,9 @@ impl Ledger {
             // An event that came in the meantime and was not ours: the end of a lease.
             entry.events = entry.events.max(0);
         }
+        let is_overtaken = entry.overtaken > 0;
+        entry.overtaken = entry.overtaken.saturating_sub(1);
+        !is_overtaken
     }
 
     /// The addresses to refresh; each is out once at a time.
@@ -199,6 +207,19 @@ mod tests {
         ledger.asked(PLACE);
         assert!(ledger.added(PLACE));
         assert_eq!(ledger.gone(PLACE), Meaning::Stolen);
+    }
+
+    #[test]
+    fn the_answer_to_a_removal_is_not_the_end_of_a_later_claim() {
+        let mut ledger = holding();
+        // A slow kernel was asked twice.
+        ledger.removing(PLACE);
+        ledger.removing(PLACE);
+        assert!(ledger.removed(PLACE, &Removal::Done));
+        ledger.asked(PLACE);
+        ledger.removing(PLACE);
+        assert!(!ledger.removed(PLACE, &Removal::Absent), "of before the claim, whose address is not there yet");
+        assert!(ledger.removed(PLACE, &Removal::Done));
     }
 
     #[test]
