@@ -73,6 +73,8 @@ pub struct Config {
     pub maxconn: u32,
     /// Percent of a worker's time that compression may take, 0..=100.
     pub compression_cpu: u8,
+    /// A worker that does not answer for so long is stalled; 100 ms to 10 s.
+    pub stall_timeout: Duration,
     /// How this node is called, for templates.
     pub node: String,
     /// What happens to the process.
@@ -404,6 +406,7 @@ mod tests {
             threads: NonZeroUsize::MIN,
             maxconn: 1000,
             compression_cpu: 100,
+            stall_timeout: Duration::from_secs(1),
             node: String::new(),
             resolver: ResolverConfig::default(),
             maps: Vec::new(),

@@ -147,6 +147,7 @@ mod tests {
             users: Vec::new(),
             resolver: Default::default(),
             compression_cpu: 100,
+            stall_timeout: std::time::Duration::from_secs(1),
             desk: None,
             ticket_secret: None,
             frontends: vec![Frontend::new("front", Mode::Tcp, vec![bind(), bind()])],

@@ -149,7 +149,7 @@ impl Proxy {
         self.board.begin();
         self.tasks.add(&tokio::spawn(Arc::clone(&self.bindings).retry(Arc::clone(&self.workers))));
         let (workers, rounds) = (Arc::clone(&self.workers), Arc::clone(&self.rounds));
-        self.tasks.add(&tokio::spawn(stall::watch(workers, self.board.health().clone(), rounds)));
+        self.tasks.add(&tokio::spawn(stall::watch(workers, Arc::clone(&self.board), rounds)));
         // Before anybody is served: what the first samples are compared with.
         status::sample(&self.board.node(), Instant::now());
         self.tasks.add(&tokio::spawn(sample(Arc::clone(&self.board))));

@@ -160,6 +160,7 @@ fn config(server: SocketAddr, mode: Mode) -> Config {
         log: Vec::new(),
         resolver: Default::default(),
         compression_cpu: 100,
+        stall_timeout: Duration::from_secs(1),
         frontends: vec![Frontend {
             forwardfor: true,
             default_backend,

@@ -40,6 +40,7 @@ async fn listener_out_of_descriptors_waits_instead_of_spinning_and_goes_on_after
         log: Vec::new(),
         resolver: Default::default(),
         compression_cpu: 100,
+        stall_timeout: Duration::from_secs(1),
         // A connection is closed at once: that is how a client sees that it was accepted.
         frontends: vec![Frontend { default_backend: None, ..Frontend::new("front", Mode::Tcp, binds) }],
         backends: Vec::new(),

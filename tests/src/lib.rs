@@ -14,6 +14,7 @@ pub mod order;
 pub mod package;
 pub mod plain;
 pub mod preload;
+pub mod processes;
 pub mod program;
 pub mod scene;
 pub mod wait;

@@ -8,6 +8,7 @@ use std::{fmt::Write as _, fs, process::Command, thread, time::Duration};
 use lb_tests::{
     order::{self, other},
     preload::Clock,
+    processes,
     scene::Scene,
     wait,
 };
@@ -67,16 +68,8 @@ impl Drop for Cgroup {
 
 /// The numbers of the daemon and the speaker of a node, as this process has them.
 fn processes(scene: &Scene, node: &str) -> Vec<i32> {
-    let namespace = scene.shell(node, "readlink /proc/self/ns/net").trim().to_owned();
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let is_ours = |pid: &i32| {
-        let is_there = fs::read_link(format!("/proc/{pid}/ns/net"))
-            .is_ok_and(|link| link.as_os_str() == namespace.as_str());
-        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        is_there && (command.contains("\0run\0") || command.contains("\0speaker\0"))
-    };
-    pids.filter(is_ours).collect()
+    let all = processes::of(scene, node).into_iter();
+    all.filter(|process| process.is_daemon() || process.is_speaker()).map(|process| process.pid).collect()
 }
 
 /// A reload brings a map that is far too large. The kernel kills what uses the most, which is the daemon.

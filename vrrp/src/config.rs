@@ -276,9 +276,17 @@ pub struct GroupConfig {
     pub peers: Vec<IpAddr>,
     /// Time between two unasked announcements of an Active; 60 s by default.
     pub garp_refresh: Duration,
+    /// Readiness that the daemon has not repeated for so long runs out: the daemon is stalled. 100 ms to 10 s; 1 s by default.
+    #[serde(default = "stall_timeout")]
+    pub stall_timeout: Duration,
     /// See [`Authentication`]. Only where all nodes run lbctl: keepalived drops what is signed.
     #[serde(default)]
     pub authentication: Option<Authentication>,
     /// Not empty.
     pub members: Vec<MemberConfig>,
+}
+
+/// What a daemon of before, which says nothing of it, goes by.
+const fn stall_timeout() -> Duration {
+    Duration::from_secs(1)
 }

@@ -59,7 +59,14 @@ const STEPS: u64 = 30;
 /// 860: an address that vanished while exchanges were being reset was never asked to be removed.
 ///
 /// 270: with five nodes in dispute, one of which is deaf and repeats itself, the winner had no answer left for another.
-const PINNED: [u64; 2] = [860, 270];
+///
+/// 9600: the answer of a slow kernel to a removal of before was taken for that of the next one, and the last word went out while
+/// the address was there.
+///
+/// 8286: no fault of the machine; the simulation let a clock go back.
+///
+/// 71268: of three nodes with two vips two had heard the third one last on the first vip, and each won the tie on the other one.
+const PINNED: [u64; 5] = [860, 270, 9600, 8286, 71268];
 
 #[test]
 fn every_seed_keeps_the_promises() {
@@ -275,6 +282,7 @@ fn config(priority: u8, first: bool, interval: u64, members: usize, preempt: Pre
         peer: PeerKind::Lbctl,
         peers: (11..16).map(|last| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))).collect(),
         garp_refresh: Duration::from_secs(60),
+        stall_timeout: Duration::from_secs(1),
         authentication: None,
         members: (0..members).map(member).collect(),
     }

@@ -60,6 +60,9 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     let global = global(&file.global);
     let vips = vip::convert(&file.vips, &cluster, report);
     let mut groups = group::convert(&file.vips, &vips, &cluster, report);
+    for config in groups.iter_mut().flat_map(|group| &mut group.by_node) {
+        config.stall_timeout = global.stall_timeout;
+    }
     let tracks = track::convert(&file.tracks, &groups, &cluster, report);
     let notifies = notify::convert(file, report);
 
@@ -115,6 +118,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
                 .compression_cpu
                 .as_ref()
                 .map_or(100, |at| u8::try_from(at.value).unwrap_or(100)),
+            stall_timeout: global.stall_timeout,
             node: String::new(),
             maps,
             users,
@@ -167,6 +171,9 @@ fn global(raw: &raw::Global) -> Global {
     let mut global = Global::default();
     if let Some(limit) = &raw.drain_timeout {
         global.drain_timeout = limit.value;
+    }
+    if let Some(limit) = &raw.stall_timeout {
+        global.stall_timeout = limit.value;
     }
     global.threads = raw
         .threads

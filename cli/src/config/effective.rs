@@ -55,6 +55,7 @@ pub fn effective(config: &Config) -> String {
         None => out.push_str("# threads: one per core of the machine\n"),
     }
     line(&mut out, "drain_timeout", time(config.global.drain_timeout));
+    line(&mut out, "stall_timeout", time(config.global.stall_timeout));
     match config.proxy.resolver.nameservers.as_slice() {
         [] => out.push_str("# nameservers: those of /etc/resolv.conf\n"),
         some => line(&mut out, "nameservers", list(some.iter().map(|address| quoted(&address.to_string())))),

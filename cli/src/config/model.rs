@@ -125,6 +125,8 @@ pub struct GroupBackend {
 pub struct Global {
     /// How long a planned stop lets short exchanges finish; 5 s by default.
     pub drain_timeout: Duration,
+    /// How long a worker or the daemon may not answer until it counts as stalled; 1 s by default.
+    pub stall_timeout: Duration,
     /// As the file has it; `None` means all cores. What the data plane runs with is `proxy.threads`.
     pub threads: Option<NonZeroUsize>,
     /// Whose the processes are once they run, if root starts them; `None`: they stay root's.
@@ -141,6 +143,7 @@ impl Default for Global {
     fn default() -> Self {
         Self {
             drain_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(1),
             threads: None,
             user: None,
             group: None,

@@ -23,7 +23,7 @@ pub enum ToSpeaker {
         #[serde(default)]
         first: Vec<Self>,
     },
-    /// The readiness of a group, on every change and at least every 250 ms: it runs out after 1 s without one.
+    /// The readiness of a group, on every change and at least every 250 ms: it runs out after `stall_timeout` without one.
     Readiness {
         /// Name of the group.
         group: String,

@@ -27,6 +27,7 @@ fn config(threads: usize) -> Config {
         log: Vec::new(),
         resolver: Default::default(),
         compression_cpu: 100,
+        stall_timeout: Duration::from_secs(1),
         frontends: Vec::new(),
         backends: Vec::new(),
     }

@@ -161,6 +161,7 @@ mod tests {
             log: Vec::new(),
             resolver: Default::default(),
             compression_cpu: 100,
+            stall_timeout: Duration::from_secs(1),
             frontends: vec![Frontend {
                 rules: limits.iter().map(rule).collect(),
                 ..Frontend::new(frontend, Mode::Http, Vec::new())

@@ -94,6 +94,7 @@ fn config(server: std::net::SocketAddr) -> Config {
         log: Vec::new(),
         resolver: Default::default(),
         compression_cpu: 100,
+        stall_timeout: Duration::from_secs(1),
         frontends: vec![Frontend {
             default_backend: Some(BackendId(0)),
             ..Frontend::new("front", Mode::Tcp, Vec::new())

@@ -64,6 +64,7 @@ pub(crate) fn config(mode: Mode, servers: &[SocketAddr]) -> Config {
         log: Vec::new(),
         resolver: Default::default(),
         compression_cpu: 100,
+        stall_timeout: Duration::from_secs(1),
         frontends: vec![Frontend {
             maxconn: 1000,
             timeout: FrontendTimeouts {

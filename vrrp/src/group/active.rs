@@ -324,7 +324,10 @@ impl Group {
         let on_decisive = decisive.and_then(|member| Some((member.source?, member.heard.as_ref()?.source)));
         let on_heard =
             self.members.get(heard.member.0).and_then(|member| Some((member.source?, heard.source)));
-        on_decisive.or(on_heard).is_some_and(|(ours, theirs)| theirs > ours)
+        // Over the same address it speaks for the decisive one, on which another node may have been the last that was heard.
+        let is_the_same =
+            on_heard.zip(decisive).is_some_and(|((ours, _), member)| member.source == Some(ours));
+        on_decisive.filter(|_| !is_the_same).or(on_heard).is_some_and(|(ours, theirs)| theirs > ours)
     }
 
     /// What got worse, in words.

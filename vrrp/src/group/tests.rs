@@ -48,6 +48,7 @@ fn config(priority: u8) -> GroupConfig {
         peer: PeerKind::Lbctl,
         peers: Vec::new(),
         garp_refresh: Duration::from_secs(60),
+        stall_timeout: Duration::from_secs(1),
         authentication: None,
         members: vec![member("web", 51, Version::V3, 100)],
     }

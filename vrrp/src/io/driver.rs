@@ -46,9 +46,6 @@ const STATUS: Duration = Duration::from_secs(1);
 /// An interface that could not be used is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Readiness that the daemon does not repeat runs out.
-const READINESS_LIMIT: Duration = Duration::from_secs(1);
-
 /// Runs the groups.
 pub(super) struct Driver<'a> {
     host: &'a dyn Host,
@@ -212,7 +209,7 @@ impl<'a> Driver<'a> {
 
     fn next_deadline(&self) -> Moment {
         let groups = self.lanes.iter().filter_map(|lane| lane.group.poll_timeout()).map(|(at, _)| at);
-        let readiness = self.lanes.iter().filter_map(|lane| lane.readiness).map(|at| at + READINESS_LIMIT);
+        let readiness = self.lanes.iter().filter_map(Lane::readiness_ends);
         let own = [self.due.beat, self.due.refresh, self.due.status];
         groups.chain(readiness).chain(own).chain(self.due.retry).min().unwrap_or(self.due.status)
     }
@@ -270,8 +267,13 @@ impl Lane {
         }
     }
 
+    /// Readiness that the daemon does not repeat runs out then.
+    fn readiness_ends(&self) -> Option<Moment> {
+        self.readiness.map(|told| told + self.group.config().stall_timeout)
+    }
+
     fn let_readiness_run_out(&mut self, now: Moment) {
-        if self.readiness.is_some_and(|told| told + READINESS_LIMIT <= now) {
+        if self.readiness_ends().is_some_and(|end| end <= now) {
             self.readiness = None;
             let reason = "the daemon does not answer".to_owned();
             self.group.handle_readiness(now, crate::Readiness::Fault { reason });

@@ -25,7 +25,10 @@ pub(crate) enum Pause {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
-    Packet { source: IpAddr, bytes: Vec<u8> },
+    Packet {
+        source: IpAddr,
+        bytes: Vec<u8>,
+    },
     Stolen(MemberId, VirtualAddress),
     Added(MemberId, VirtualAddress),
     Failed(MemberId, VirtualAddress),

@@ -7,7 +7,7 @@ use lb_vrrp::{GroupConfig, PeerKind, Preempt, Priority};
 use super::vip::ByNode;
 use crate::config::{
     diagnostic::Report,
-    model::{Cluster, Group},
+    model::{Cluster, Global, Group},
     raw::{self, Named, Preference},
     reader::At,
     text,
@@ -87,6 +87,8 @@ fn one(
             peer: if foreign { PeerKind::Keepalived } else { PeerKind::Lbctl },
             peers,
             garp_refresh,
+            // That of [global].
+            stall_timeout: Global::default().stall_timeout,
             authentication: cluster.authentication(),
             members,
         }

@@ -22,6 +22,7 @@ pub(crate) struct Global {
     pub(crate) maxconn: Option<At<u32>>,
     pub(crate) threads: Option<At<u32>>,
     pub(crate) drain_timeout: Option<At<Duration>>,
+    pub(crate) stall_timeout: Option<At<Duration>>,
     /// Of server names.
     pub(crate) nameservers: Vec<At<SocketAddr>>,
     pub(crate) log: Option<At<Vec<LogEntry>>>,
@@ -39,6 +40,8 @@ impl Global {
             maxconn: fields.measured("maxconn", 1..=10_000_000, "connections"),
             threads: fields.integer("threads", 1..=1024),
             drain_timeout: fields.duration("drain_timeout", Duration::ZERO..=Duration::from_secs(3600)),
+            stall_timeout: fields
+                .duration("stall_timeout", Duration::from_millis(100)..=Duration::from_secs(10)),
             nameservers: fields.value("nameservers").map(nameservers).unwrap_or_default(),
             log: log::log(&fields, true),
             log_event_format: fields.choice("log_event_format", &EVENT_FORMATS),

@@ -20,7 +20,7 @@ use crate::{
     speaker::protocol::{FromSpeaker, LogLevel, ToSpeaker},
 };
 
-/// The speaker takes readiness for gone after 1 s.
+/// Readiness is repeated at least this often.
 const REPEAT: Duration = Duration::from_millis(250);
 
 /// A speaker that is not up by then is killed; waiting for the locks of its predecessor is part of it.
@@ -189,8 +189,8 @@ impl Keeper {
     async fn converse(&mut self, child: &mut Child) -> Outcome {
         let mut watch = Watch::new(&self.settings.groups);
         let mut look = look_every(watch.period());
-        let mut repeat = interval(REPEAT);
-        repeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut period = repeats_every(&self.settings.groups);
+        let mut repeat = look_every(period);
         let began = self.began;
         let mut started = false;
         let mut said_anything = false;
@@ -216,6 +216,8 @@ impl Keeper {
                             self.reconfigured();
                             watch = Watch::new(&self.settings.groups);
                             look = look_every(watch.period());
+                            period = repeats_every(&self.settings.groups);
+                            repeat = look_every(period);
                         }
                         if matches!(message, FromSpeaker::HandedOver) {
                             if !self.lend(child).await {
@@ -244,6 +246,12 @@ impl Keeper {
                 order = self.orders.recv(), if told_to_end.is_none() => {
                     self.take(order, Some(child));
                     watch = watch.or_slower(Watch::new(&self.settings.groups));
+                    // As often as the more impatient configuration wants it, until the speaker goes by the new one.
+                    let wanted = repeats_every(&self.settings.groups);
+                    if wanted < period {
+                        period = wanted;
+                        repeat = look_every(period);
+                    }
                     if let Some(ending) = &self.ending {
                         told_to_end = Some(Moment::now());
                         self.tell_to_end(child, &ending.reason);
@@ -450,6 +458,12 @@ fn look_every(period: Duration) -> tokio::time::Interval {
     let mut look = interval(period);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look
+}
+
+/// Often enough that three may be late before readiness runs out.
+fn repeats_every(groups: &[GroupConfig]) -> Duration {
+    let shortest = groups.iter().map(|group| group.stall_timeout).min();
+    shortest.map_or(REPEAT, |limit| (limit / 4).min(REPEAT))
 }
 
 /// For a speaker: with all that the one before has said of the groups, the last of it, or nothing, as there is room.

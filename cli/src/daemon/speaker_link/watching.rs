@@ -25,6 +25,8 @@ const DOUBTED: usize = 4;
 pub(super) struct Watch {
     limit: Duration,
     period: Duration,
+    /// A look that comes later than this after the one before is late.
+    tolerance: Duration,
     last_look: Option<Moment>,
 }
 
@@ -41,8 +43,9 @@ impl Watch {
         let members = groups.iter().flat_map(|group| &group.members);
         let shortest = members.map(|member| member.interval.get()).min().unwrap_or(Duration::from_secs(1));
         let limit = (shortest * 5 / 2).max(Duration::from_millis(25));
-        let period = (limit / 5).clamp(Duration::from_millis(5), Duration::from_millis(100));
-        Self { limit, period, last_look: None }
+        let period = (limit / 10).clamp(Duration::from_millis(5), Duration::from_millis(50));
+        let tolerance = (limit * 2 / 5).clamp(Duration::from_millis(10), Duration::from_millis(200));
+        Self { limit, period, tolerance, last_look: None }
     }
 
     /// As patient as the more patient of both: which of them the speaker goes by is not known for a moment.
@@ -58,7 +61,7 @@ impl Watch {
     /// Whether the speaker is frozen. A look that comes late itself says nothing: whatever held up the daemon may have
     /// held up the speaker as well, and it is first in line to notice.
     pub(super) fn is_frozen(&mut self, now: Moment, beat: Moment) -> bool {
-        let on_time = self.last_look.is_some_and(|last| now.saturating_since(last) <= 2 * self.period);
+        let on_time = self.last_look.is_some_and(|last| now.saturating_since(last) <= self.tolerance);
         self.last_look = Some(now);
         on_time && now.saturating_since(beat) > self.limit
     }
@@ -96,7 +99,12 @@ mod tests {
     use super::{HEALTHY, Patience, Watch};
 
     fn watch_of_100_ms() -> Watch {
-        Watch { limit: Duration::from_millis(250), period: Duration::from_millis(50), last_look: None }
+        Watch {
+            limit: Duration::from_millis(250),
+            period: Duration::from_millis(50),
+            tolerance: Duration::from_millis(100),
+            last_look: None,
+        }
     }
 
     fn at(millis: u64) -> Moment {
@@ -119,6 +127,7 @@ mod tests {
         let slow = Watch {
             limit: Duration::from_millis(2_500),
             period: Duration::from_millis(100),
+            tolerance: Duration::from_millis(200),
             last_look: None,
         };
         for mut watch in

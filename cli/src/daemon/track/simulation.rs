@@ -230,6 +230,7 @@ fn group_config(index: u8) -> GroupConfig {
         peer: PeerKind::Lbctl,
         peers: Vec::new(),
         garp_refresh: Duration::from_secs(60),
+        stall_timeout: Duration::from_secs(1),
         authentication: None,
         members: vec![MemberConfig {
             vip: "web".to_owned(),

@@ -185,6 +185,7 @@ fn who_is_known_stays_known_as_long_as_the_users_are_the_same() {
         users: lists(),
         resolver: Default::default(),
         compression_cpu: 100,
+        stall_timeout: Duration::from_secs(1),
         frontends: Vec::new(),
         backends: Vec::new(),
     };

@@ -17,6 +17,7 @@ fn board(change: impl FnOnce(&mut Backend)) -> (Arc<Board>, Arc<ServerShared>) {
         threads: std::num::NonZeroUsize::MIN,
         maxconn: 10,
         compression_cpu: 100,
+        stall_timeout: Duration::from_secs(1),
         node: String::new(),
         maps: Vec::new(),
         users: Vec::new(),

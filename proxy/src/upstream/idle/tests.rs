@@ -27,6 +27,7 @@ fn config(servers: usize) -> Config {
         log: Vec::new(),
         resolver: Default::default(),
         compression_cpu: 100,
+        stall_timeout: Duration::from_secs(1),
         frontends: Vec::new(),
         backends: vec![Backend::new("back", Mode::Http, (0..servers).map(server).collect())],
     }

@@ -218,7 +218,10 @@ mod tests {
         assert!(ledger.removed(PLACE, &Removal::Done));
         ledger.asked(PLACE);
         ledger.removing(PLACE);
-        assert!(!ledger.removed(PLACE, &Removal::Absent), "of before the claim, whose address is not there yet");
+        assert!(
+            !ledger.removed(PLACE, &Removal::Absent),
+            "of before the claim, whose address is not there yet"
+        );
         assert!(ledger.removed(PLACE, &Removal::Done));
     }
 
