@@ -64,6 +64,7 @@ impl World {
         if self.nodes[0].config.members[0].family() == Family::Ipv4 {
             self.note(|| "network: drops IPv6 multicast".to_owned());
             self.lan.drops_ipv6 = true;
+            self.promises.forget_all();
         }
     }
 

@@ -69,7 +69,9 @@ impl World {
                 self.note(|| format!("node {index}: hears {priority} from {source}"));
                 let from =
                     self.nodes.iter().position(|node| [node.source, node.source_ipv6].contains(&source));
-                if let Some(from) = from.filter(|_| was == State::Active && priority > 0) {
+                // One that was under way when the switch began to drop that family: no answer of that kind arrives.
+                let is_unanswered = self.lan.drops_ipv6 && source.is_ipv6();
+                if let Some(from) = from.filter(|_| was == State::Active && priority > 0 && !is_unanswered) {
                     self.promises.heard_while_active(self.now, from, index, &self.nodes, &self.lan);
                 }
             }
