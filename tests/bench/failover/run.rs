@@ -68,6 +68,8 @@ fn run(pair: &Pair, case: Case, number: u32) -> anyhow::Result<Run> {
     let lab = &pair.lab;
     let victim = pair.holder()?;
     let name = format!("clients-{number}");
+    // Where the run before has left its clients asking the wrong node, these ask anew.
+    lab.exec("client", ["ip", "neighbour", "flush", "dev", "eth0"])?;
     let clients = start_clients(pair, &name)?;
     let kept = (case == Case::Stop).then(|| start_kept(pair)).transpose()?;
     pair.prepare(case, &victim)?;
