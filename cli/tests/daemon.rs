@@ -17,6 +17,8 @@ mod events;
 mod faults;
 #[path = "daemon/harness.rs"]
 mod harness;
+#[path = "daemon/hook.rs"]
+mod hook;
 #[path = "daemon/logs.rs"]
 mod logs;
 #[path = "daemon/nagios.rs"]
@@ -51,3 +53,5 @@ mod trace;
 mod upgrade;
 #[path = "daemon/verbs.rs"]
 mod verbs;
+#[path = "daemon/webhook.rs"]
+mod webhook;

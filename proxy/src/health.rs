@@ -32,6 +32,7 @@ pub(crate) mod talk;
 mod tasks;
 pub(crate) mod why;
 
+pub use probe::describe;
 pub(crate) use rounds::Rounds;
 pub(crate) use tasks::Tasks;
 

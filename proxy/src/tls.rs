@@ -13,6 +13,7 @@ mod provider;
 mod record;
 mod refusal;
 mod resolver;
+mod secured;
 mod self_signed;
 mod serve;
 mod servers;
@@ -27,6 +28,7 @@ pub use self::{
     client_certificate::ClientCertificate,
     clients::{Authorities, AuthorityError, Clients, Der, Revoked, authorities, revoked},
     peer_name::PeerName,
+    secured::SecuredStream,
     self_signed::SelfSigned,
     servers::Trusted,
     session::{CIPHERS, CIPHERSUITES, Session},

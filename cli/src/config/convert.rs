@@ -6,7 +6,7 @@
 use std::num::NonZeroUsize;
 
 use lb_proxy::{
-    config::{EventFormat, Mode, Owner, Place, TicketSecret},
+    config::{EventFormat, Mode, Owner, Place, ResolverConfig, TicketSecret},
     sample::{Names, Stage},
 };
 
@@ -37,6 +37,7 @@ mod paths;
 mod persistence;
 mod reach;
 mod rules;
+mod secret;
 mod server_tls;
 mod source;
 mod sourceless;
@@ -64,7 +65,11 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
         config.stall_timeout = global.stall_timeout;
     }
     let tracks = track::convert(&file.tracks, &groups, &cluster, report);
-    let notifies = notify::convert(file, report);
+    let resolver = ResolverConfig {
+        nameservers: file.global.nameservers.iter().map(|at| at.value).collect(),
+        ..Default::default()
+    };
+    let notifies = notify::convert(file, &resolver, report);
 
     let maps = map::convert(file, report);
     let names = names(file);
@@ -125,10 +130,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
             desk: None,
             ticket_secret,
             log: log::global(file),
-            resolver: lb_proxy::config::ResolverConfig {
-                nameservers: file.global.nameservers.iter().map(|at| at.value).collect(),
-                ..Default::default()
-            },
+            resolver,
             frontends,
             backends,
         },

@@ -1,13 +1,15 @@
 //! Who is told of what happens, as the file says: each in order, at his own pace, and nobody is waited for.
 //!
 //! ```text
-//! Journal ── a cursor each ──▶ tell: a command that reads the event ──▶ Progress: status, metrics, log
+//! Journal ── a cursor each ──▶ tell: a command that reads the event, a POST of it ──▶ Progress: status, metrics, log
 //! ```
 //! One that hangs or fails holds nobody up but himself: not the others, and not the loop. The queue of each is the journal:
 //! what has left it before its turn has come is lost for him, and counted. An event whose turn has begun does not come again, not even
 //! after an upgrade, since nobody can know how far a command has come.
 
+mod remote;
 mod telling;
+mod webhook;
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +21,7 @@ use tokio::{sync::watch, task::AbortHandle, time::timeout};
 
 use super::{Daemon, journal::Journal};
 use crate::{
-    config::model::{Means, Notify},
+    config::model::Notify,
     control::{Notifier, NotifierProblem, Problem, Timestamp},
     runner::Runner,
 };
@@ -36,8 +38,37 @@ pub(super) struct Notifiers {
     all: Vec<One>,
     /// Of the process before.
     known: Cursors,
-    /// False while another process may be in charge: nothing begins.
-    open: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+}
+
+/// What may be told now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Open,
+    /// Another process may be in charge: nothing begins.
+    Paused,
+    /// This is the end: what has waited for a better moment waits no more.
+    Last,
+}
+
+/// Somebody was not told.
+#[derive(Debug)]
+struct Failure {
+    /// In a clause.
+    why: String,
+    /// He can't have heard anything of it, so that it may be tried again.
+    is_unheard: bool,
+}
+
+impl Failure {
+    fn unheard(why: String) -> Self {
+        Self { why, is_unheard: true }
+    }
+
+    /// Or nobody knows.
+    fn heard(why: String) -> Self {
+        Self { why, is_unheard: false }
+    }
 }
 
 #[derive(Debug)]
@@ -73,7 +104,7 @@ impl Progress {
 
 impl Default for Notifiers {
     fn default() -> Self {
-        Self { all: Vec::new(), known: Cursors::new(), open: watch::Sender::new(true) }
+        Self { all: Vec::new(), known: Cursors::new(), phase: watch::Sender::new(Phase::Open) }
     }
 }
 
@@ -115,10 +146,12 @@ impl Notifiers {
         let config = watch::Sender::new(notify);
         let told = telling::Told {
             config: config.subscribe(),
-            open: self.open.subscribe(),
+            phase: self.phase.subscribe(),
             journal: Arc::clone(journal),
             runner: runner.clone(),
             progress: Arc::clone(&progress),
+            attempts: 0,
+            not_before: None,
         };
         let task = tokio::spawn(told.all()).abort_handle();
         One { config, progress, task }
@@ -126,13 +159,13 @@ impl Notifiers {
 
     /// Nothing begins any more; how far each has come.
     pub(super) fn pause(&self) -> Cursors {
-        self.open.send_replace(false);
+        self.phase.send_replace(Phase::Paused);
         self.all.iter().map(|one| (one.config.borrow().name.clone(), one.progress.state().begun)).collect()
     }
 
     /// After all.
     pub(super) fn resume(&self) {
-        self.open.send_replace(true);
+        self.phase.send_replace(Phase::Open);
     }
 
     /// Returns when no turn is under way.
@@ -144,8 +177,9 @@ impl Notifiers {
         }
     }
 
-    /// Returns when everybody has been told everything, or is not within a few seconds.
+    /// Returns when everybody has been told everything, or is not within a few seconds. Nothing will happen any more.
     pub(super) async fn flush(&self, journal: &Journal) {
+        self.phase.send_replace(Phase::Last);
         let newest = journal.newest();
         let all = async {
             for one in &self.all {
@@ -168,7 +202,7 @@ impl Notifiers {
                 one.progress.state().clone();
             Notifier {
                 name: config.name.clone(),
-                means: means(&config.means),
+                means: config.means.shown(),
                 waiting: newest.saturating_sub(*one.progress.over.borrow()),
                 told_total,
                 failed_total,
@@ -187,7 +221,10 @@ impl Notifiers {
             Some(Problem {
                 what: format!("[notify.{}] is not told what happens", config.name),
                 since: Some(since),
-                look_at: format!("{}: {what}. The next event tries again", means(&config.means)),
+                look_at: format!(
+                    "{}: {what}. It is tried again, with the next event at the latest",
+                    config.means.shown()
+                ),
             })
         })
     }
@@ -199,12 +236,6 @@ impl Drop for One {
     }
 }
 
-fn means(means: &Means) -> String {
-    match means {
-        Means::Command(command) => format!("command {}", command.first().map_or("", String::as_str)),
-    }
-}
-
 impl Daemon {
     /// Tells those whom the file names.
     pub(super) fn follow_notifies(&mut self) {
@@ -212,10 +243,15 @@ impl Daemon {
     }
 }
 
+/// So many events, up to the one with this number, are not told any more.
+fn failed(progress: &Progress, name: &str, (count, number): (u64, u64), why: &str) {
+    progress.state().failed_total += count;
+    complain(progress, name, number, why);
+}
+
 /// That was not so before, or for another reason.
-fn failed(progress: &Progress, name: &str, number: u64, why: &str) {
+fn complain(progress: &Progress, name: &str, number: u64, why: &str) {
     let mut state = progress.state();
-    state.failed_total += 1;
     let since = state.problem.as_ref().map_or_else(Timestamp::now, |problem| problem.since);
     let before = state.problem.replace(NotifierProblem { what: why.to_owned(), since });
     drop(state);
@@ -224,9 +260,9 @@ fn failed(progress: &Progress, name: &str, number: u64, why: &str) {
     }
 }
 
-fn told(progress: &Progress, name: &str) {
+fn told(progress: &Progress, name: &str, count: u64) {
     let mut state = progress.state();
-    state.told_total += 1;
+    state.told_total += count;
     let before = state.problem.take();
     drop(state);
     if before.is_some() {

@@ -17,16 +17,34 @@ pub fn render(line: &EventLine, paint: Paint) -> String {
 
 /// `2026-11-27 02:00:00.513  vip web: Backup -> Active  reason`.
 fn one(event: &Event, paint: Paint) -> String {
+    let reason = if event.reason.is_empty() { String::new() } else { format!("  {}", event.reason) };
+    format!(
+        "{}  {}{}\n",
+        moment(event),
+        paint.apply(tone(event), &printable(&what(event))),
+        printable(&reason)
+    )
+}
+
+/// `lb1: vip web: Backup -> Active (reason)`.
+pub fn sentence(event: &Event) -> String {
+    let reason = if event.reason.is_empty() { String::new() } else { format!(" ({})", event.reason) };
+    printable(&format!("{}: {}{reason}", event.node, what(event)))
+}
+
+/// `2026-11-27 02:00:00.513`, in UTC.
+pub fn moment(event: &Event) -> String {
     let at = event.at.to_string();
-    let at = at.get(..23).unwrap_or(&at).replace('T', " ");
+    at.get(..23).unwrap_or(&at).replace('T', " ")
+}
+
+fn what(event: &Event) -> String {
     let group = match &event.group {
         // A node of a pair with one group has no other.
         Some(group) if event.kind == EventKind::Node && group != "default" => format!(" (group {group})"),
         _ => String::new(),
     };
-    let what = format!("{} {}{group}: {} -> {}", event.kind, event.name, event.from, event.to);
-    let reason = if event.reason.is_empty() { String::new() } else { format!("  {}", event.reason) };
-    format!("{at}  {}{}\n", paint.apply(tone(event), &printable(&what)), printable(&reason))
+    format!("{} {}{group}: {} -> {}", event.kind, event.name, event.from, event.to)
 }
 
 fn tone(event: &Event) -> Tone {

@@ -33,11 +33,11 @@ fn start(frontend: SocketAddr, server: SocketAddr, notifies: &str) -> Daemon {
     daemon
 }
 
-fn server_is(daemon: &Daemon, state: &str) -> bool {
+pub(crate) fn server_is(daemon: &Daemon, state: &str) -> bool {
     daemon.status_json().is_some_and(|status| status["backends"][0]["servers"][0]["state"] == state)
 }
 
-fn notifier(daemon: &Daemon, name: &str) -> Value {
+pub(crate) fn notifier(daemon: &Daemon, name: &str) -> Value {
     // A machine under load may not answer in time.
     let status = daemon.status_json().unwrap_or_default();
     let all = status["notifiers"].as_array().cloned().unwrap_or_default();

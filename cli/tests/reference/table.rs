@@ -105,6 +105,12 @@ const COMPANIONS: &[(&str, &str, &[&str])] = &[
     ("[track.NAME]", "rise", &["address = \"192.0.2.1\""]),
     ("[track.NAME]", "fall", &["address = \"192.0.2.1\""]),
     ("[track.NAME]", "fails_while", &["file = \"/run/maintenance\""]),
+    ("[notify.NAME]", "timeout", &[COMMAND]),
+    ("[notify.NAME]", "events", &[COMMAND]),
+    ("[notify.NAME]", "to", &[COMMAND]),
+    ("[notify.NAME]", "names", &[COMMAND]),
+    ("[notify.NAME]", "headers_file", &[URL]),
+    ("[notify.NAME]", "ca_file", &[URL]),
     ("[frontend.NAME] bind", "vip", &["port = 80"]),
     ("[frontend.NAME] bind", "port", &["vip = \"web\""]),
     ("[frontend.NAME] bind", "mode", &["unix = \"/run/app.sock\""]),
@@ -124,6 +130,8 @@ const COMPANIONS: &[(&str, &str, &[&str])] = &[
     ("[backend.NAME] check", "disable_on_404", &["http = {}"]),
 ];
 
+const COMMAND: &str = "command = [\"/usr/local/bin/page\"]";
+const URL: &str = "url = \"https://hooks.example.com/lb\"";
 const LOG: &str = "log = { syslog = \"127.0.0.1\" }";
 
 /// In which the names of the examples exist.
@@ -153,6 +161,7 @@ const NEEDS: &[(&str, &str)] = &[
 const FILES: &[(&str, &str)] = &[
     ("/etc/lbctl/users", "bob:$5$rounds=1000$saltstring$pvA.QSqfiGjH0GbrsjU8SGQUuKMnBHpqW/Nnnrwy9y1\n"),
     ("/etc/lbctl/secret", "correct horse battery staple\n"),
+    ("/etc/lbctl/headers", "Authorization: Bearer 4b1d\n"),
     ("503.html", "<p>sorry</p>"),
     ("site.pem", include_str!("../good/site.pem")),
     ("site.key", include_str!("../good/site.key")),

@@ -1,7 +1,5 @@
 //! One check of one server: the I/O around a [`Talk`].
 
-mod secured;
-
 use std::{future::poll_fn, io, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use socket2::SockRef;
@@ -10,7 +8,6 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use self::secured::SecuredStream;
 use super::{
     outcome::Outcome,
     talk::{Inbox, LARGEST_ANSWER, Step, Talk},
@@ -20,7 +17,7 @@ use crate::{
     config::{Address, Check, ProxyVersion, Source},
     proxy_protocol::introduction::encode_own,
     status::CheckCode,
-    tls::{Connector, PeerName},
+    tls::{Connector, PeerName, SecuredStream},
     upstream::{dial, is_exhausted},
 };
 
@@ -164,7 +161,8 @@ fn system_words(error: &io::Error) -> String {
     }
 }
 
-pub(crate) fn describe(error: &io::Error) -> String {
+/// A connection that was not made, in a clause.
+pub fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::ConnectionReset => "connection reset".to_owned(),

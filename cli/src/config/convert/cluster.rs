@@ -1,15 +1,13 @@
 //! `[cluster]`: addresses and priorities that no two nodes share, and the secret that they do.
 
 use std::{
-    fs,
     net::{IpAddr, Ipv4Addr},
-    os::unix::fs::MetadataExt,
     path::Path,
 };
 
 use lb_vrrp::{PeerKind, Priority, Secret};
 
-use super::answers;
+use super::secret;
 use crate::config::{
     diagnostic::Report,
     model::{Cluster, Node, SecretFile, default_priority},
@@ -52,7 +50,7 @@ pub(super) fn convert(raw: Option<&raw::Cluster>, folder: &Path, report: &Report
         report.error(last.name.span, "every node is foreign; at least one has to run lbctl");
     }
     if let Some(file) = &raw.secret_file {
-        match secret(&folder.join(&file.value), report) {
+        match shared_secret(&folder.join(&file.value), report) {
             Ok(secret) => {
                 if secret.is_guessable() {
                     let message = format!(
@@ -87,17 +85,8 @@ pub(super) fn convert(raw: Option<&raw::Cluster>, folder: &Path, report: &Report
 }
 
 /// The end of a sentence about the file.
-fn secret(path: &Path, report: &Report<'_>) -> Result<Secret, String> {
-    let bytes = answers::read_file(path, LARGEST_SECRET, report)?;
-    let mode = fs::metadata(path).map_or(0, |found| found.mode());
-    if mode & 0o007 != 0 {
-        return Err(format!(
-            "has the mode {:04o}, so everybody on this machine may know it: chmod o= {}, and write a new secret into it",
-            mode & 0o7777,
-            path.display()
-        ));
-    }
-    let text = std::str::from_utf8(&bytes).unwrap_or("\0");
+fn shared_secret(path: &Path, report: &Report<'_>) -> Result<Secret, String> {
+    let text = secret::read(path, LARGEST_SECRET, report)?;
     Secret::new(text.trim_end_matches(['\n', '\r'])).map_err(|why| {
         format!("{why}; one line is wanted, as `openssl rand -hex 32` prints it, the same on all nodes")
     })

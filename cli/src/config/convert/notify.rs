@@ -1,11 +1,16 @@
 //! `[notify.NAME]`: how somebody is told, and of what.
 
+mod means;
+
 use std::time::Duration;
 
+use lb_proxy::config::ResolverConfig;
+
+use super::server_tls;
 use crate::{
     config::{
         diagnostic::Report,
-        model::{Means, Notify, Wants},
+        model::{Notify, Wants},
         raw::{self, Named},
         reader::At,
         text,
@@ -31,26 +36,20 @@ const STATES: [(EventKind, &[&str]); 5] = [
 ];
 
 /// In the order of the file.
-pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Vec<Notify> {
-    file.notifies.iter().filter_map(|named| one(named, file, report)).collect()
+pub(super) fn convert(file: &raw::File, resolver: &ResolverConfig, report: &Report<'_>) -> Vec<Notify> {
+    let known = server_tls::Known::default();
+    let context = means::Context { folder: &file.folder, resolver, known: &known, report };
+    file.notifies.iter().filter_map(|named| one(named, file, context)).collect()
 }
 
-fn one(named: &Named<raw::Notify>, file: &raw::File, report: &Report<'_>) -> Option<Notify> {
-    let raw = &named.value;
+fn one(named: &Named<raw::Notify>, file: &raw::File, context: means::Context<'_>) -> Option<Notify> {
+    let (raw, report) = (&named.value, context.report);
     let events: Vec<EventKind> = values(raw.events.as_ref());
     check_states(raw, &events, report);
     check_names(raw, &events, file, report);
-    let Some(command) = &raw.command else {
-        if !report.has_errors() {
-            let name = &named.name.value;
-            let message = format!("[notify.{name}] tells nobody; write command = [\"/usr/local/bin/tell\"]");
-            report.error(named.name.span, message);
-        }
-        return None;
-    };
     Some(Notify {
         name: named.name.value.clone(),
-        means: Means::Command(command.value.clone()),
+        means: context.convert(named)?,
         timeout: raw.timeout.as_ref().map_or(TIMEOUT, |at| at.value),
         wants: Wants { events, to: values(raw.to.as_ref()), names: values(raw.names.as_ref()) },
     })

@@ -1,12 +1,22 @@
 //! `[notify.NAME]`.
 
 use super::{line, list, quoted, section, time};
-use crate::config::model::{Means, Notify, Wants};
+use crate::config::model::{Means, Notify, Remote, Wants};
 
 pub(super) fn notify(out: &mut String, notify: &Notify) {
     section(out, "notify", Some(&notify.name));
     match &notify.means {
         Means::Command(command) => line(out, "command", list(command.iter().map(|word| quoted(word)))),
+        Means::Webhook(webhook) => {
+            line(out, "url", quoted(&webhook.url));
+            match &webhook.headers_file {
+                Some(file) => line(out, "headers_file", quoted(file)),
+                None => out.push_str("# headers_file: none\n"),
+            }
+            if webhook.remote.tls.is_some() {
+                authorities(out, &webhook.remote);
+            }
+        }
     }
     line(out, "timeout", time(notify.timeout));
     let Wants { events, to, names } = &notify.wants;
@@ -18,5 +28,12 @@ pub(super) fn notify(out: &mut String, notify: &Notify) {
             [] => out.push_str(&format!("# {key}: {all}\n")),
             some => line(out, key, list(some.iter().map(|word| quoted(word)))),
         }
+    }
+}
+
+fn authorities(out: &mut String, remote: &Remote) {
+    match remote.ca_files.as_slice() {
+        [] => out.push_str("# ca_file: the authorities of this machine\n"),
+        files => line(out, "ca_file", list(files.iter().map(|file| quoted(file)))),
     }
 }

@@ -1,27 +1,101 @@
 //! `[notify.NAME]`: who is told of what happens.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
+
+use lb_proxy::config::{ResolverConfig, ServerTls};
 
 use crate::control::{Event, EventKind};
 
 /// One of them.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Notify {
     /// Its name.
     pub name: String,
     /// How it is told.
     pub means: Means,
-    /// How long it may take to be told of one event.
+    /// How long one attempt to tell it may take.
     pub timeout: Duration,
     /// What it is told of.
     pub wants: Wants,
 }
 
 /// How somebody is told.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Means {
     /// A command reads the event: the program's whole path, and its arguments.
     Command(Vec<String>),
+    /// A web server is sent the event.
+    Webhook(Box<Webhook>),
+}
+
+/// A web server that is sent each event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Webhook {
+    /// Where it is.
+    pub remote: Remote,
+    /// Its URL, as the file has it.
+    pub url: String,
+    /// Host and, unless it is that of the scheme, port, as the URL has them.
+    pub authority: String,
+    /// Path and query of the URL.
+    pub path: String,
+    /// Where its own headers are.
+    pub headers_file: Option<String>,
+    /// Names and values in this file.
+    pub headers: Vec<(String, Hidden)>,
+}
+
+/// Somebody on the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remote {
+    /// A name or an address; one of IPv6 without its brackets.
+    pub host: String,
+    /// 1 to 65535
+    pub port: u16,
+    /// The authorities for its certificate; empty for those of this machine.
+    pub ca_files: Vec<String>,
+    /// How TLS is spoken to it; `None` if it is not.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Who is asked for its addresses.
+    pub resolver: ResolverConfig,
+}
+
+/// A secret. Not shown by `Debug`.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// Of this.
+    #[must_use]
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden")
+    }
+}
+
+impl Means {
+    /// In a word, and what it is: nothing of a URL but where it leads, since the rest of one is often a secret.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Command(command) => format!("command {}", command.first().map_or("", String::as_str)),
+            Self::Webhook(webhook) => {
+                let scheme = if webhook.remote.tls.is_some() { "https" } else { "http" };
+                format!("webhook {scheme}://{}", webhook.authority)
+            }
+        }
+    }
 }
 
 /// Of which events. An empty list is all.

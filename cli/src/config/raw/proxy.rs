@@ -31,7 +31,7 @@ pub(crate) use self::{
     server_tls::{OF_HOST, ServerTls},
     source::{Source, SourceSettings, interface},
     statistics::Statistics,
-    tls::{Spoken, Tls, TlsCertificate, TlsClients},
+    tls::{Spoken, Tls, TlsCertificate, TlsClients, files_in},
     unique_id::UniqueId,
 };
 

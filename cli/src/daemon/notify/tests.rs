@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    config::model::Wants,
+    config::model::{Means, Wants},
     control::EventKind,
     daemon::journal::{News, Subject},
 };

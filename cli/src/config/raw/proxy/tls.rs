@@ -114,7 +114,7 @@ impl Spoken {
 }
 
 /// Files of authorities, or of what they have revoked.
-pub(super) fn files_in(fields: &Fields<'_>, key: &'static str) -> Vec<At<String>> {
+pub(crate) fn files_in(fields: &Fields<'_>, key: &'static str) -> Vec<At<String>> {
     let Some(value) = fields.value(key) else { return Vec::new() };
     if value.is_empty_list() {
         value.mismatch(AUTHORITIES);

@@ -1,4 +1,5 @@
-//! TLS to a server that is checked: on the control side, where nothing is counted in microseconds.
+//! TLS to somebody else on the control side, where nothing is counted in microseconds: to a server that is checked, to who is told
+//! of what happens.
 
 use std::{
     future::poll_fn,
@@ -14,13 +15,12 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{
-    stream::is_transient,
-    tls::{Connector, HandshakeError, PeerName},
-};
+use super::{Connector, HandshakeError, PeerName};
+use crate::{config::ServerTls, stream::is_transient};
 
 /// See the module.
-pub(super) struct SecuredStream {
+#[derive(Debug)]
+pub struct SecuredStream {
     socket: TcpStream,
     connection: ClientConnection,
 }
@@ -45,7 +45,23 @@ impl Write for Now<'_> {
 }
 
 impl SecuredStream {
-    pub(super) async fn shake_hands(
+    /// Shakes hands with `host`, a name or an address, at the other end of `socket`. Its certificate is judged as `tls` says.
+    ///
+    /// # Errors
+    /// Why there is no TLS with it: one clause about it.
+    pub async fn to(socket: TcpStream, host: &str, tls: &Arc<ServerTls>) -> Result<Self, String> {
+        let connector = Connector::new(tls, Some(host));
+        let name = connector.name(socket.peer_addr().ok().map(|peer| peer.ip()));
+        Self::shake_hands(socket, &connector, &name).await.map_err(|error| error.of_server())
+    }
+
+    /// The socket below.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    pub(crate) async fn shake_hands(
         socket: TcpStream,
         connector: &Connector,
         name: &PeerName,
@@ -74,7 +90,7 @@ impl SecuredStream {
     }
 
     /// Says that nothing more comes, if that can be done at once.
-    pub(super) async fn leave(&mut self) {
+    pub(crate) async fn leave(&mut self) {
         self.connection.send_close_notify();
         self.send_at_once().await;
     }
