@@ -8,6 +8,7 @@ mod clients;
 mod connector;
 mod handshake;
 mod kernel;
+mod ocsp;
 mod peer_name;
 mod provider;
 mod record;
@@ -27,6 +28,7 @@ pub use self::{
     certificates::{Certificates, Set, Shown},
     client_certificate::ClientCertificate,
     clients::{Authorities, AuthorityError, Clients, Der, Revoked, authorities, revoked},
+    ocsp::{Ocsp, OcspError},
     peer_name::PeerName,
     secured::SecuredStream,
     self_signed::SelfSigned,

@@ -3,6 +3,7 @@
 use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use lb_proxy::{
@@ -29,6 +30,21 @@ pub(crate) struct Found {
     pub(crate) paths: Vec<PathBuf>,
     /// What is wrong.
     pub(crate) wrong: Vec<Wrong>,
+    /// Responses of OCSP that are not shown beside their certificates.
+    pub(crate) unstapled: Vec<Unstapled>,
+}
+
+/// A response of OCSP beside a certificate, and why it is not shown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Unstapled {
+    /// Which entry of the configuration names the certificate.
+    pub(crate) entry: usize,
+    pub(crate) file: String,
+    pub(crate) certificate: String,
+    /// The end of a sentence that begins with the file.
+    pub(crate) why: String,
+    /// Time has done it, and not a hand.
+    pub(crate) is_of_time: bool,
 }
 
 /// What is wrong with a file.
@@ -58,16 +74,21 @@ pub(crate) fn keys(name: &str) -> [String; 2] {
     [format!("{name}.key"), Path::new(name).with_extension("key").display().to_string()]
 }
 
+/// Where what an authority has said of a certificate is, as in HAProxy.
+pub(crate) fn ocsp(name: &str) -> String {
+    format!("{name}.ocsp")
+}
+
 /// The files that stand for one of this name with several kinds of keys.
 pub(crate) fn kinds(name: &str) -> [String; 2] {
     KINDS.map(|kind| format!("{name}{kind}"))
 }
 
-/// Reads all of `files`, whose paths are relative to `folder`.
-pub(crate) fn read(files: &[TlsFiles], folder: &Path) -> Found {
+/// Reads all of `files`, whose paths are relative to `folder`. What is over at `now` is not stapled.
+pub(crate) fn read(files: &[TlsFiles], folder: &Path, now: SystemTime) -> Found {
     let mut found = Found::default();
     for (entry, files) in files.iter().enumerate() {
-        Reader { entry, files, folder, is_of_folder: false, found: &mut found }.read();
+        Reader { entry, files, folder, now, is_of_folder: false, found: &mut found }.read();
     }
     found
 }
@@ -76,6 +97,7 @@ struct Reader<'a> {
     entry: usize,
     files: &'a TlsFiles,
     folder: &'a Path,
+    now: SystemTime,
     is_of_folder: bool,
     found: &'a mut Found,
 }
@@ -181,7 +203,20 @@ impl Reader<'_> {
         content
     }
 
-    fn show(&mut self, name: &str, certificate: Certificate) {
+    fn show(&mut self, name: &str, mut certificate: Certificate) {
+        let file = ocsp(name);
+        let (why, is_of_time) = match self.content(&file) {
+            Err(ReadError::Missing) => (None, false),
+            Err(error) => (Some(told(&error)), false),
+            Ok(response) => {
+                let error = certificate.staple(&response, self.now).err();
+                (error.as_ref().map(ToString::to_string), error.is_some_and(|error| error.is_of_time()))
+            }
+        };
+        let (entry, certificate_file) = (self.entry, name.to_owned());
+        let unstapled =
+            why.map(|why| Unstapled { entry, file, certificate: certificate_file, why, is_of_time });
+        self.found.unstapled.extend(unstapled);
         let names = self.files.names.clone();
         self.found.shown.push((self.entry, Shown { file: name.to_owned(), certificate, names }));
     }
@@ -257,11 +292,11 @@ mod tests {
         for passed in ["c.pem.ocsp", "c.pem.issuer", "c.pem.sctl", ".c.pem.swp"] {
             write(&format!("all/{passed}"), "nothing");
         }
-        let found = read(&one("all"), folder.path());
+        let found = read(&one("all"), folder.path(), SystemTime::now());
         assert_eq!(found.wrong, []);
         assert_eq!(files(&found), ["all/a.crt", "all/b.pem", "all/c.pem"]);
         assert!(found.paths.contains(&folder.path().join("all/a.key")), "{:?}", found.paths);
-        let found = read(&one("all/b.pem"), folder.path());
+        let found = read(&one("all/b.pem"), folder.path(), SystemTime::now());
         assert_eq!(files(&found), ["all/b.pem"]);
     }
 
@@ -284,10 +319,10 @@ mod tests {
     #[test]
     fn certificate_of_several_kinds_has_a_file_for_each() {
         let folder = tempfile::tempdir().unwrap();
-        let wrong = || read(&one("site.pem"), folder.path()).wrong;
+        let wrong = || read(&one("site.pem"), folder.path(), SystemTime::now()).wrong;
         assert_eq!(wrong()[0].file, "site.pem");
         fs::write(folder.path().join("site.pem.ecdsa"), format!("{KEY}{CERTIFICATE}")).unwrap();
-        let found = read(&one("site.pem"), folder.path());
+        let found = read(&one("site.pem"), folder.path(), SystemTime::now());
         assert_eq!((files(&found), found.wrong.len()), (vec!["site.pem.ecdsa"], 0));
         // One that comes later is looked for.
         assert!(found.paths.contains(&folder.path().join("site.pem.rsa")), "{:?}", found.paths);
@@ -299,7 +334,7 @@ mod tests {
     fn key_beside_a_certificate_that_is_not_its_own_is_said_with_its_name() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("site.crt"), CERTIFICATE).unwrap();
-        let wrong = || read(&one("site.crt"), folder.path()).wrong;
+        let wrong = || read(&one("site.crt"), folder.path(), SystemTime::now()).wrong;
         assert!(wrong()[0].why.starts_with("has no private key; "), "{:?}", wrong());
         fs::write(folder.path().join("site.key"), include_str!("../../tests/bad/tls-other.key")).unwrap();
         let why = "does not belong to the certificate: its key is another one".to_owned();

@@ -419,6 +419,9 @@ pub struct Certificate {
     /// The SHA-256 of it in DER, in hexadecimal. Programs of before said none.
     #[serde(default)]
     pub sha256: String,
+    /// Until when what its authority says of it is shown beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stapled_until: Option<Timestamp>,
 }
 
 /// Requests (mode tcp: connections) that were refused for one reason, with less than a minute between them.

@@ -21,7 +21,7 @@ use super::{Daemon, wake};
 use crate::{
     config::{
         Config, authorities,
-        certificates::{self, Found, read},
+        certificates::{self, Found, Unstapled, read},
         self_signed,
     },
     control::{Certificate, Frontend, Problem, Timestamp},
@@ -69,6 +69,8 @@ pub(super) struct Watched {
     restless: u32,
     /// Since when they can't be, and why.
     wrong: Option<(Timestamp, String)>,
+    /// Since when a response of OCSP is not shown, and why.
+    unstapled: Option<(Timestamp, String)>,
 }
 
 /// How near an end is.
@@ -112,7 +114,18 @@ impl Certificates {
 
     /// Files that are not what they should be, so what was read before stays.
     pub(super) fn problems(&self) -> impl Iterator<Item = Problem> {
-        self.watched.iter().filter_map(|one| {
+        let unstapled = self.watched.iter().filter_map(|one| {
+            let (since, why) = one.unstapled.as_ref()?;
+            Some(Problem {
+                what: format!("responses of OCSP of frontend {} are not renewed", one.frontend),
+                since: Some(*since),
+                look_at: format!(
+                    "{why}. One that was good before is shown until its end; after that clients that want one ask the authority themselves, \
+                     and those that insist refuse the certificate. When the file is renewed, lbctl reads it by itself."
+                ),
+            })
+        });
+        let not_renewed = self.watched.iter().filter_map(|one| {
             let (since, why) = one.wrong.as_ref()?;
             Some(Problem {
                 what: format!("certificates of frontend {} are not renewed", one.frontend),
@@ -122,7 +135,8 @@ impl Certificates {
                      is mended, lbctl reads it by itself."
                 ),
             })
-        })
+        });
+        not_renewed.chain(unstapled)
     }
 
     /// What the log is to be told of ends that have come nearer. Of a certificate that is seen for the first time the
@@ -155,13 +169,13 @@ impl Watched {
             read: Stamps::new(),
             restless: 0,
             wrong: None,
+            unstapled: None,
         }
     }
 
     /// May take its time: for a thread that may wait.
-    fn look(mut self, folder: &Path) -> Self {
-        let now = stamps(&self.tls, folder);
-        let before = std::mem::replace(&mut self.seen, now);
+    fn look(mut self, folder: &Path, now: SystemTime) -> Self {
+        let before = std::mem::replace(&mut self.seen, stamps(&self.tls, folder));
         // Each by itself: one that somebody writes to all day keeps no other from being read.
         let paths = self.seen.keys().chain(before.keys());
         let moving: BTreeSet<PathBuf> =
@@ -176,26 +190,41 @@ impl Watched {
                 .collect()
         };
         let (new, old) = (settled(&self.seen), settled(&self.read));
-        if new != old || self.restless == RESTLESS || has_calmed {
-            self.renew(folder, &moving);
+        if new != old || self.restless == RESTLESS || has_calmed || self.is_stapled_too_long(now) {
+            self.renew(folder, &moving, now);
             let rest = self.read.iter().filter(|(path, _)| moving.contains(*path));
             self.read = rest.map(|(path, stamp)| (path.clone(), *stamp)).chain(new).collect();
         }
         self
     }
 
+    /// Is a response of OCSP shown whose time is over?
+    fn is_stapled_too_long(&self, now: SystemTime) -> bool {
+        let all = self.tls.certificates.load();
+        all.all().iter().filter_map(|shown| shown.certificate.ocsp()).any(|ocsp| ocsp.next_update <= now)
+    }
+
     /// Each is as its files have it. What can't be read, or is being written, stays as it was.
-    fn renew(&mut self, folder: &Path, moving: &BTreeSet<PathBuf>) {
+    fn renew(&mut self, folder: &Path, moving: &BTreeSet<PathBuf>, now: SystemTime) {
         let is_made = |one: &Shown| one.certificate.made().is_some();
         let has_files = !self.tls.certificates.load().all().iter().any(is_made);
-        let found = if has_files { read(&self.tls.files, folder) } else { Found::default() };
+        let mut found = if has_files { read(&self.tls.files, folder, now) } else { Found::default() };
         let is_moving = |certificate: &str| {
             let files = [certificate.to_owned()].into_iter().chain(certificates::keys(certificate));
-            let files = files.chain(self.key_of(certificate));
+            let files = files.chain(self.key_of(certificate)).chain([certificates::ocsp(certificate)]);
             files.into_iter().any(|file| moving.contains(&folder.join(file)))
         };
         let before = self.tls.certificates.load();
         let known = |certificate: &str| before.all().iter().find(|one| one.file == certificate).cloned();
+        found.unstapled.retain(|one| !is_moving(&one.certificate));
+        for one in &found.unstapled {
+            // What was said before, while it is good, is better than nothing.
+            let shown = found.shown.iter_mut().find(|(_, shown)| shown.file == one.certificate);
+            let known = known(&one.certificate).and_then(|known| known.certificate.ocsp().cloned());
+            if let (Some((_, shown)), Some(known)) = (shown, known) {
+                let _ = shown.certificate.staple(known.response(), now);
+            }
+        }
         let mut all: Vec<(usize, Shown)> = before
             .all()
             .iter()
@@ -218,16 +247,32 @@ impl Watched {
         }
         wrong.extend(self.renew_authorities(folder, moving));
         self.tell(wrong);
+        self.tell_of_unstapled(&found.unstapled);
         // As a folder is read.
         all.sort_by(|(a, one), (b, other)| (a, &one.file).cmp(&(b, &other.file)));
         let shown: Vec<Shown> = all.into_iter().map(|(_, shown)| shown).collect();
-        let chain = |one: &Shown| (one.file.clone(), one.certificate.key().cert.clone());
-        if shown.is_empty() || before.all().iter().map(chain).eq(shown.iter().map(chain)) {
+        let is_same = |(one, other): (&Shown, &Shown)| {
+            (&one.file, &one.certificate) == (&other.file, &other.certificate)
+        };
+        let is_as_long = before.all().len() == shown.len();
+        if shown.is_empty() || (is_as_long && before.all().iter().zip(&shown).all(is_same)) {
             return;
         }
-        let is_new = |one: &&Shown| !before.all().iter().any(|known| chain(known) == chain(one));
-        let files: Vec<_> = shown.iter().filter(is_new).map(|one| &*one.file).collect();
-        tracing::info!(frontend = self.frontend, files = files.join(", "), "certificates are renewed");
+        let chain = |one: &Shown| (one.file.clone(), one.certificate.key().cert.clone());
+        let is_new = |one: &&Shown| !before.all().iter().any(|known| is_same((known, one)));
+        let has_known_chain = |one: &&Shown| before.all().iter().any(|known| chain(known) == chain(one));
+        let (ocsp, certificates): (Vec<_>, Vec<_>) = shown.iter().filter(is_new).partition(has_known_chain);
+        let files = |all: Vec<&Shown>| all.iter().map(|one| &*one.file).collect::<Vec<_>>().join(", ");
+        if !ocsp.is_empty() {
+            tracing::info!(
+                frontend = self.frontend,
+                files = files(ocsp),
+                "responses of OCSP are renewed, or have ended"
+            );
+        }
+        if !certificates.is_empty() || !is_as_long {
+            tracing::info!(frontend = self.frontend, files = files(certificates), "certificates are renewed");
+        }
         self.tls.certificates.replace(shown);
     }
 
@@ -258,6 +303,22 @@ impl Watched {
         }
         let told = |(at, why): (usize, String)| Some(format!("{} {why}", files.get(at)?.escape_debug()));
         found.wrong.into_iter().filter_map(told).collect()
+    }
+
+    /// Which responses of OCSP are not shown.
+    fn tell_of_unstapled(&mut self, all: &[Unstapled]) {
+        let Some(first) = all.first() else {
+            self.unstapled = None;
+            return;
+        };
+        let mut why = format!("{} {}", first.file.escape_debug(), first.why);
+        if all.len() > 1 {
+            why += &format!(", and {} more", all.len() - 1);
+        }
+        if self.unstapled.as_ref().is_none_or(|(_, known)| *known != why) {
+            tracing::warn!(frontend = self.frontend, "a response of OCSP can't be shown: {why}");
+            self.unstapled = Some((Timestamp::now(), why));
+        }
     }
 
     /// What is wrong now, if anything.
@@ -298,7 +359,9 @@ impl Daemon {
         let steps = self.steps_in.clone();
         self.tasks.spawn(async move {
             let known = watched.clone();
-            let looked = spawn_blocking(move || watched.into_iter().map(|one| one.look(&folder)).collect());
+            let looked = spawn_blocking(move || {
+                watched.into_iter().map(|one| one.look(&folder, SystemTime::now())).collect()
+            });
             let _ = steps.send(wake::Step::Certificates(looked.await.unwrap_or(known)));
         });
     }
@@ -322,6 +385,7 @@ pub(super) fn of_frontend(frontend: &lb_proxy::config::Frontend) -> Vec<Certific
                 not_before: moment(facts.not_before),
                 not_after: moment(facts.not_after),
                 sha256: facts.fingerprint(),
+                stapled_until: shown.certificate.ocsp().map(|ocsp| moment(ocsp.next_update)),
             };
             if !all.contains(&one) {
                 all.push(one);
@@ -418,6 +482,7 @@ fn stamps(tls: &Tls, folder: &Path) -> Stamps {
             certificates::among(inside).map(|inner| format!("{}/{inner}", name.trim_end_matches('/')));
         for name in inside.chain(certificates::kinds(name)).chain([name.clone()]) {
             names.extend(certificates::keys(&name));
+            names.push(certificates::ocsp(&name));
             names.push(name);
         }
     }
@@ -432,142 +497,4 @@ fn stamps(tls: &Tls, folder: &Path) -> Stamps {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config;
-
-    const SITE: &str = include_str!("../../tests/good/site.pem");
-    const SHOP: &str = include_str!("../../tests/good/certificates/shop.pem");
-
-    /// A configuration whose certificate is a file of the folder.
-    fn watched(folder: &Path) -> (Config, Watched) {
-        fs::write(folder.join("site.pem"), SITE).unwrap();
-        let text = "[listen.web]\nbind = { address = \"*:443\", tls = \"site.pem\" }\nservers = [\"192.0.2.21:80\"]\n";
-        fs::write(folder.join("lb.toml"), text).unwrap();
-        let config = config::load(&folder.join("lb.toml")).unwrap();
-        let watched = Certificates::default().of(&config).remove(0);
-        (config, watched)
-    }
-
-    fn names(config: &Config) -> Vec<String> {
-        let certificates = of_frontend(&config.proxy.frontends[0]);
-        certificates.into_iter().flat_map(|certificate| certificate.names).collect()
-    }
-
-    #[test]
-    fn file_that_has_changed_is_read_when_it_has_settled_and_a_broken_one_changes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("site.pem");
-        let (config, mut one) = watched(folder.path());
-        let look = |one: Watched| one.look(folder.path());
-        one = look(look(one));
-        assert_eq!(names(&config), ["www.example.com", "*.example.org"]);
-        // Another file in its place, as certbot and `mv` have it.
-        let other = folder.path().join("new");
-        fs::write(&other, SHOP).unwrap();
-        fs::rename(&other, &path).unwrap();
-        one = look(one);
-        assert_eq!(names(&config), ["www.example.com", "*.example.org"]);
-        one = look(one);
-        assert_eq!(names(&config), ["shop.example.com", "*.shop.example.com"]);
-
-        fs::write(&path, &SITE[..SITE.len() / 2]).unwrap();
-        one = look(look(one));
-        assert_eq!(names(&config), ["shop.example.com", "*.shop.example.com"]);
-        let certificates = Certificates { watched: vec![one.clone()], ..Certificates::default() };
-        let problem = certificates.problems().next().unwrap();
-        assert_eq!(problem.what, "certificates of frontend web are not renewed");
-        assert!(problem.look_at.starts_with("site.pem is broken: a section has no line"), "{problem:?}");
-
-        fs::write(&path, SITE).unwrap();
-        one = look(look(one));
-        assert_eq!(names(&config), ["www.example.com", "*.example.org"]);
-        assert_eq!(one.wrong, None);
-    }
-
-    #[test]
-    fn one_file_of_a_folder_that_is_broken_or_never_still_keeps_no_other_from_being_renewed() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        fs::create_dir(folder.path().join("all")).unwrap();
-        write("all/a.pem", SITE);
-        write("all/broken.pem", "nonsense");
-        let text =
-            "[listen.web]\nbind = { address = \"*:443\", tls = \"all\" }\nservers = [\"192.0.2.21:80\"]\n";
-        write("lb.toml", text);
-        // A node starts with the others.
-        let config = config::load(&folder.path().join("lb.toml")).unwrap();
-        assert_eq!((config.warnings.errors(), config.warnings.stale()), (0, 1), "{}", config.warnings);
-        let mut one = Certificates::default().of(&config).remove(0);
-        let mut length = 0;
-        let mut look = |mut one: Watched, times: u32| {
-            for _ in 0..times {
-                length += 1;
-                write("all/restless.pem", &"x".repeat(length));
-                // Neither is a certificate.
-                write("all/.access.log", &"x".repeat(length));
-                one = one.look(folder.path());
-            }
-            one
-        };
-        one = look(one, 2);
-        assert_eq!(names(&config), ["www.example.com", "*.example.org"]);
-        let why = |one: &Watched| one.wrong.clone().unwrap().1;
-        assert!(why(&one).starts_with("all/broken.pem has no certificate"), "{}", why(&one));
-
-        write("all/b.pem", SHOP);
-        one = look(one, 2);
-        assert_eq!(names(&config).len(), 4, "{:?}", names(&config));
-        // What was good is shown on when its file is broken.
-        write("all/a.pem", &SITE[..100]);
-        one = look(one, 2);
-        assert_eq!(names(&config).len(), 4, "{:?}", names(&config));
-        assert!(why(&one).ends_with(", and 1 more"), "{}", why(&one));
-        // One that is gone is gone.
-        fs::remove_file(folder.path().join("all/a.pem")).unwrap();
-        fs::remove_file(folder.path().join("all/broken.pem")).unwrap();
-        one = look(one, 2);
-        assert_eq!(names(&config), ["shop.example.com", "*.shop.example.com"]);
-        one = look(one, RESTLESS);
-        assert!(why(&one).contains("all/restless.pem is another one each time"), "{}", why(&one));
-        fs::remove_file(folder.path().join("all/restless.pem")).unwrap();
-        one = one.look(folder.path()).look(folder.path());
-        assert_eq!(one.wrong, None);
-    }
-
-    #[test]
-    fn what_is_known_of_a_listener_goes_on_until_another_configuration_has_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let (config, one) = watched(folder.path());
-        let mut certificates =
-            Certificates { watched: vec![one.look(folder.path())], ..Certificates::default() };
-        assert_eq!(certificates.of(&config)[0].seen, certificates.watched[0].seen);
-        let (again, _) = watched(folder.path());
-        assert_eq!(certificates.of(&again)[0].seen, Stamps::new());
-    }
-
-    #[test]
-    fn end_that_comes_nearer_is_told_at_each_step_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let (config, _) = watched(folder.path());
-        let end = of_frontend(&config.proxy.frontends[0])[0].not_after;
-        let mut certificates = Certificates::default();
-        let mut told = Vec::new();
-        for days in [400, 31, 30, 29, 28, 8, 6, 1, 0, 0] {
-            let now = end.saturating_sub(DAY * days).saturating_add(Duration::from_secs(60));
-            told.extend(certificates.nearer(&config, now));
-        }
-        let line = |rest: &str| format!("site.pem of frontend web {rest}");
-        assert_eq!(
-            told,
-            [
-                line("expires on 2126-11-03, in 29 days"),
-                line("expires on 2126-11-03, in 5 days"),
-                line("has expired on 2126-11-03")
-            ]
-        );
-        // Who starts with one that is near has heard of it by then.
-        let near = end.saturating_sub(DAY);
-        assert_eq!(Certificates::default().nearer(&config, near), Vec::<String>::new());
-    }
-}
+mod tests;

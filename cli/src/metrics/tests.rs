@@ -25,6 +25,7 @@ fn whole() -> Status {
         not_before: time("2026-09-01T00:00:00Z"),
         not_after: time("2026-12-01T00:00:00Z"),
         sha256: String::new(),
+        stapled_until: None,
     }];
     let mut app = backend("app", vec![server("web1"), server("web2")]);
     app.servers[1].state = ServerState::Maintenance;

@@ -161,3 +161,32 @@ fn certificate_of_our_own_making_is_the_same_in_status_and_after_reload_and_upgr
     assert_eq!(fingerprint(&daemon, folder.path()).as_ref(), Some(&first));
     assert!(daemon.verb(&["stop", "--now"]).status.success());
 }
+
+#[test]
+fn clients_that_ask_are_shown_what_the_authority_says_as_soon_as_its_file_is_there() {
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO)).replace(
+        &format!("bind = \"{frontend}\""),
+        &format!("bind = {{ address = \"{frontend}\", tls = \"site.pem\" }}"),
+    );
+    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        let path = command.get_args().nth(1).map(std::path::PathBuf::from).expect("the file");
+        fs::write(path.with_file_name("site.pem"), include_str!("../good/stapled.pem")).expect("written");
+    });
+    daemon.wait_until("it serves", |daemon| shown(daemon).contains("stapled.example"));
+    let said = |version: &str| {
+        let output = client(frontend, &[version, "-status"]).wait_with_output().expect("ran");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(said("-tls1_3").contains("OCSP response: no response sent"));
+    let ocsp = daemon.folder.path().join("site.pem.ocsp");
+    fs::write(ocsp, include_bytes!("../good/stapled.pem.ocsp")).expect("written");
+    let is_good = |said: String| said.contains("Cert Status: good") && said.contains("Serial Number: 8101");
+    daemon.wait_until("it is stapled", |_| is_good(said("-tls1_3")));
+    assert!(is_good(said("-tls1_2")));
+    assert!(daemon.log().contains("responses of OCSP are renewed"), "{}", daemon.log());
+    daemon.wait_until("status has it", |daemon| {
+        let status = daemon.status_json().unwrap_or_default();
+        status["frontends"][0]["certificates"][0]["stapled_until"].to_string().starts_with("\"2125-")
+    });
+}

@@ -1,6 +1,6 @@
 //! A certificate with its chain and its key, out of PEM (RFC 7468).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use rustls::{
     Error, InconsistentKeys,
@@ -11,7 +11,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{SelfSigned, X509, provider};
+use super::{Ocsp, OcspError, SelfSigned, X509, provider};
 
 /// What is shown to the other side of a connection, with the key that proves it.
 #[derive(Clone, Debug)]
@@ -19,6 +19,7 @@ pub struct Certificate {
     key: Arc<CertifiedKey>,
     facts: X509,
     made: Option<Arc<SelfSigned>>,
+    ocsp: Option<Ocsp>,
 }
 
 /// What is wrong with a certificate or its key: the end of a sentence that begins with a file's name. None of them shows
@@ -88,7 +89,7 @@ impl Certificate {
             Error::InvalidCertificate(error) => CertificateError::Certificate(format!("{error:?}")),
             _ => CertificateError::Key,
         })?;
-        Ok(Self { key: Arc::new(key), facts, made: None })
+        Ok(Self { key: Arc::new(key), facts, made: None, ocsp: None })
     }
 
     /// One that lbctl has made itself.
@@ -100,7 +101,25 @@ impl Certificate {
         let facts = X509::read(&own).map_err(|error| CertificateError::Certificate(error.to_string()))?;
         let secret = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.key().to_vec()));
         let key = CertifiedKey::from_der(vec![own], secret, provider()).map_err(|_| CertificateError::Key)?;
-        Ok(Self { key: Arc::new(key), facts, made: Some(made) })
+        Ok(Self { key: Arc::new(key), facts, made: Some(made), ocsp: None })
+    }
+
+    /// Clients that ask are shown beside it what its authority has said of it.
+    ///
+    /// # Errors
+    /// That is nothing good, or not of this certificate; it is left as it was.
+    pub fn staple(&mut self, response: &[u8], now: SystemTime) -> Result<(), OcspError> {
+        let ocsp = Ocsp::read(response, &self.key.cert, now)?;
+        let mut key = CertifiedKey::clone(&self.key);
+        key.ocsp = Some(ocsp.response().to_vec());
+        (self.key, self.ocsp) = (Arc::new(key), Some(ocsp));
+        Ok(())
+    }
+
+    /// What is stapled to it.
+    #[must_use]
+    pub fn ocsp(&self) -> Option<&Ocsp> {
+        self.ocsp.as_ref()
     }
 
     /// What it is made from, if lbctl has made it itself.
@@ -120,10 +139,10 @@ impl Certificate {
     }
 }
 
-/// The same certificate with the same chain.
+/// The same certificate with the same chain, and the same said of it.
 impl PartialEq for Certificate {
     fn eq(&self, other: &Self) -> bool {
-        self.key.cert == other.key.cert
+        self.key.cert == other.key.cert && self.ocsp == other.ocsp
     }
 }
 

@@ -145,7 +145,7 @@ fn own(
     folder: &Path,
     report: &Report<'_>,
 ) -> Option<Certificate> {
-    let found = certificates::read(std::slice::from_ref(file), folder);
+    let found = certificates::read(std::slice::from_ref(file), folder, SystemTime::now());
     found.paths.iter().for_each(|path| report.note_file(path));
     for wrong in &found.wrong {
         let span = key.filter(|_| wrong.is_key).map_or(at.span, |key| key.span);

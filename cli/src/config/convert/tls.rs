@@ -232,7 +232,7 @@ pub(super) fn by_place<T>(listeners: impl Iterator<Item = Option<T>>) -> BTreeMa
 
 /// With the entry of each.
 fn read(raw: &raw::Tls, files: &[TlsFiles], folder: &Path, report: &Report<'_>) -> Vec<(usize, Shown)> {
-    let found = certificates::read(files, folder);
+    let found = certificates::read(files, folder, SystemTime::now());
     found.paths.iter().for_each(|path| report.note_file(path));
     for wrong in found.wrong {
         let Some(entry) = raw.certificates.get(wrong.entry) else { continue };
@@ -243,6 +243,15 @@ fn read(raw: &raw::Tls, files: &[TlsFiles], folder: &Path, report: &Report<'_>) 
             report.stale(at.span, format!("{message}; a node runs without it"));
         } else {
             report.error(at.span, message);
+        }
+    }
+    for one in &found.unstapled {
+        let Some(entry) = raw.certificates.get(one.entry) else { continue };
+        let message = format!("\"{}\" {}: it is shown to no client", one.file.escape_debug(), one.why);
+        // One that has not been renewed yet is no reason to hold anything up: clients that are not shown one ask for it themselves.
+        match one.is_of_time {
+            true => report.warning(entry.file.span, message),
+            false => report.stale(entry.file.span, message),
         }
     }
     for (entry, shown) in &found.shown {

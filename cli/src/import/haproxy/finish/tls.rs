@@ -247,7 +247,7 @@ fn tell_of_files(entries: &[Entry<'_>], world: &World<'_>) {
     let files = |entry: &Entry<'_>| TlsFiles { certificate: entry.file.clone(), key: None, names: None };
     let files: Vec<_> = entries.iter().map(files).collect();
     let folder: PathBuf = world.maps.folder().to_owned();
-    for wrong in certificates::read(&files, &folder).wrong {
+    for wrong in certificates::read(&files, &folder, std::time::SystemTime::now()).wrong {
         let message = format!(
             "\"{}\" {}; `lbctl check` refuses our file until that is mended",
             shown(&wrong.file),

@@ -1,0 +1,178 @@
+use super::*;
+use crate::config;
+
+const SITE: &str = include_str!("../../../tests/good/site.pem");
+const SHOP: &str = include_str!("../../../tests/good/certificates/shop.pem");
+
+/// A configuration whose certificate is a file of the folder.
+fn watched(folder: &Path) -> (Config, Watched) {
+    fs::write(folder.join("site.pem"), SITE).unwrap();
+    let text =
+        "[listen.web]\nbind = { address = \"*:443\", tls = \"site.pem\" }\nservers = [\"192.0.2.21:80\"]\n";
+    fs::write(folder.join("lb.toml"), text).unwrap();
+    let config = config::load(&folder.join("lb.toml")).unwrap();
+    let watched = Certificates::default().of(&config).remove(0);
+    (config, watched)
+}
+
+fn names(config: &Config) -> Vec<String> {
+    let certificates = of_frontend(&config.proxy.frontends[0]);
+    certificates.into_iter().flat_map(|certificate| certificate.names).collect()
+}
+
+#[test]
+fn file_that_has_changed_is_read_when_it_has_settled_and_a_broken_one_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("site.pem");
+    let (config, mut one) = watched(folder.path());
+    let look = |one: Watched| one.look(folder.path(), SystemTime::now());
+    one = look(look(one));
+    assert_eq!(names(&config), ["www.example.com", "*.example.org"]);
+    // Another file in its place, as certbot and `mv` have it.
+    let other = folder.path().join("new");
+    fs::write(&other, SHOP).unwrap();
+    fs::rename(&other, &path).unwrap();
+    one = look(one);
+    assert_eq!(names(&config), ["www.example.com", "*.example.org"]);
+    one = look(one);
+    assert_eq!(names(&config), ["shop.example.com", "*.shop.example.com"]);
+
+    fs::write(&path, &SITE[..SITE.len() / 2]).unwrap();
+    one = look(look(one));
+    assert_eq!(names(&config), ["shop.example.com", "*.shop.example.com"]);
+    let certificates = Certificates { watched: vec![one.clone()], ..Certificates::default() };
+    let problem = certificates.problems().next().unwrap();
+    assert_eq!(problem.what, "certificates of frontend web are not renewed");
+    assert!(problem.look_at.starts_with("site.pem is broken: a section has no line"), "{problem:?}");
+
+    fs::write(&path, SITE).unwrap();
+    one = look(look(one));
+    assert_eq!(names(&config), ["www.example.com", "*.example.org"]);
+    assert_eq!(one.wrong, None);
+}
+
+#[test]
+fn one_file_of_a_folder_that_is_broken_or_never_still_keeps_no_other_from_being_renewed() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    fs::create_dir(folder.path().join("all")).unwrap();
+    write("all/a.pem", SITE);
+    write("all/broken.pem", "nonsense");
+    let text = "[listen.web]\nbind = { address = \"*:443\", tls = \"all\" }\nservers = [\"192.0.2.21:80\"]\n";
+    write("lb.toml", text);
+    // A node starts with the others.
+    let config = config::load(&folder.path().join("lb.toml")).unwrap();
+    assert_eq!((config.warnings.errors(), config.warnings.stale()), (0, 1), "{}", config.warnings);
+    let mut one = Certificates::default().of(&config).remove(0);
+    let mut length = 0;
+    let mut look = |mut one: Watched, times: u32| {
+        for _ in 0..times {
+            length += 1;
+            write("all/restless.pem", &"x".repeat(length));
+            // Neither is a certificate.
+            write("all/.access.log", &"x".repeat(length));
+            one = one.look(folder.path(), SystemTime::now());
+        }
+        one
+    };
+    one = look(one, 2);
+    assert_eq!(names(&config), ["www.example.com", "*.example.org"]);
+    let why = |one: &Watched| one.wrong.clone().unwrap().1;
+    assert!(why(&one).starts_with("all/broken.pem has no certificate"), "{}", why(&one));
+
+    write("all/b.pem", SHOP);
+    one = look(one, 2);
+    assert_eq!(names(&config).len(), 4, "{:?}", names(&config));
+    // What was good is shown on when its file is broken.
+    write("all/a.pem", &SITE[..100]);
+    one = look(one, 2);
+    assert_eq!(names(&config).len(), 4, "{:?}", names(&config));
+    assert!(why(&one).ends_with(", and 1 more"), "{}", why(&one));
+    // One that is gone is gone.
+    fs::remove_file(folder.path().join("all/a.pem")).unwrap();
+    fs::remove_file(folder.path().join("all/broken.pem")).unwrap();
+    one = look(one, 2);
+    assert_eq!(names(&config), ["shop.example.com", "*.shop.example.com"]);
+    one = look(one, RESTLESS);
+    assert!(why(&one).contains("all/restless.pem is another one each time"), "{}", why(&one));
+    fs::remove_file(folder.path().join("all/restless.pem")).unwrap();
+    one = one.look(folder.path(), SystemTime::now()).look(folder.path(), SystemTime::now());
+    assert_eq!(one.wrong, None);
+}
+
+#[test]
+fn what_is_known_of_a_listener_goes_on_until_another_configuration_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, one) = watched(folder.path());
+    let mut certificates =
+        Certificates { watched: vec![one.look(folder.path(), SystemTime::now())], ..Certificates::default() };
+    assert_eq!(certificates.of(&config)[0].seen, certificates.watched[0].seen);
+    let (again, _) = watched(folder.path());
+    assert_eq!(certificates.of(&again)[0].seen, Stamps::new());
+}
+
+#[test]
+fn end_that_comes_nearer_is_told_at_each_step_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, _) = watched(folder.path());
+    let end = of_frontend(&config.proxy.frontends[0])[0].not_after;
+    let mut certificates = Certificates::default();
+    let mut told = Vec::new();
+    for days in [400, 31, 30, 29, 28, 8, 6, 1, 0, 0] {
+        let now = end.saturating_sub(DAY * days).saturating_add(Duration::from_secs(60));
+        told.extend(certificates.nearer(&config, now));
+    }
+    let line = |rest: &str| format!("site.pem of frontend web {rest}");
+    assert_eq!(
+        told,
+        [
+            line("expires on 2126-11-03, in 29 days"),
+            line("expires on 2126-11-03, in 5 days"),
+            line("has expired on 2126-11-03")
+        ]
+    );
+    // Who starts with one that is near has heard of it by then.
+    let near = end.saturating_sub(DAY);
+    assert_eq!(Certificates::default().nearer(&config, near), Vec::<String>::new());
+}
+
+#[test]
+fn response_of_ocsp_is_renewed_and_one_that_is_broken_or_over_is_told() {
+    const STAPLED: &[u8] = include_bytes!("../../../tests/good/stapled.pem");
+    const OCSP: &[u8] = include_bytes!("../../../tests/good/stapled.pem.ocsp");
+    let folder = tempfile::tempdir().unwrap();
+    let (pem, ocsp) = (folder.path().join("site.pem"), folder.path().join("site.pem.ocsp"));
+    let (config, mut one) = watched(folder.path());
+    let until = || of_frontend(&config.proxy.frontends[0])[0].stapled_until;
+    let start = SystemTime::now();
+    let look = |one: Watched, now| one.look(folder.path(), now).look(folder.path(), now);
+    fs::write(&pem, STAPLED).unwrap();
+    one = look(one, start);
+    assert_eq!((until(), &one.unstapled), (None, &None));
+    fs::write(&ocsp, OCSP).unwrap();
+    one = look(one, start);
+    let end = until().unwrap();
+    assert_eq!(&end.to_string()[..5], "2125-");
+
+    // What was good before is shown on.
+    fs::write(&ocsp, &OCSP[..100]).unwrap();
+    one = look(one, start);
+    assert_eq!(until(), Some(end));
+    let why = |one: &Watched| one.unstapled.clone().unwrap().1;
+    assert_eq!(why(&one), "site.pem.ocsp is no OCSP response in DER, as `openssl ocsp -respout` writes it");
+    let certificates = Certificates { watched: vec![one.clone()], ..Certificates::default() };
+    let problem = certificates.problems().next().unwrap();
+    assert_eq!(problem.what, "responses of OCSP of frontend web are not renewed");
+    fs::write(&ocsp, OCSP).unwrap();
+    one = look(one, start);
+    assert_eq!((until(), &one.unstapled), (Some(end), &None));
+
+    // Nothing has changed but the time.
+    let after = start + DAY * 36_001;
+    one = look(one, after);
+    assert_eq!(until(), None);
+    assert!(why(&one).starts_with("site.pem.ocsp was good until 2125-"), "{}", why(&one));
+    fs::remove_file(&ocsp).unwrap();
+    one = look(one, after);
+    assert_eq!((until(), &one.unstapled, &one.wrong), (None, &None, &None));
+}
