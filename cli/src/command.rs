@@ -13,6 +13,7 @@ pub mod announce;
 mod asking;
 pub mod check;
 pub mod completions;
+mod cut;
 pub mod diff;
 pub mod doctor;
 pub mod drain;

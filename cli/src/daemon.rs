@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     config::Config,
-    control::{Ordered, Problem, Speaker},
+    control::{Ordered, Problem, Speaker, Timestamp},
     exit::Exit,
     interfaces::{local_addresses, nowhere_warnings},
     log,
@@ -41,6 +41,7 @@ mod ending;
 mod errors;
 mod group;
 mod happening;
+mod headline;
 mod hello;
 mod inputs;
 mod journal;
@@ -104,7 +105,10 @@ struct Daemon {
     pid_file: Option<PidFile>,
     launcher: Launcher,
     runner: Runner,
+    /// This process.
     started: Instants,
+    /// Since when the first of a row of processes runs, if this one took the place of another.
+    up: Option<Timestamp>,
     identity: Identity,
     proxy: Arc<Proxy>,
     health: watch::Receiver<Health>,
@@ -135,6 +139,8 @@ struct Daemon {
     resets: usize,
     /// The addresses are being given away; the process stays.
     giving: Option<draining::Drain>,
+    /// Who has asked what a switchover would do.
+    rehearsals: Vec<draining::Rehearsal>,
     /// By whom this node is kept out of the election.
     drained: Option<Ordered>,
     /// Since when, for the others.
@@ -160,6 +166,7 @@ struct Daemon {
     /// Resets of exchanges.
     telling: group::Telling,
     watchdog: Option<Watchdog>,
+    headline: headline::Told,
     announcing: announcing::Waiting,
 }
 
@@ -283,6 +290,7 @@ impl Daemon {
         }
         // Before the speaker is told what follows from it.
         self.settle_drain(now);
+        self.settle_rehearsals(now);
         let trusts = self.neighbours.as_ref().is_some_and(|known| known.session().is_proven());
         for group in &mut self.groups {
             group.tracker.handle_timeout(now);
@@ -305,6 +313,7 @@ impl Daemon {
         self.settle_stop(now);
         self.note_nodes();
         self.feed_watchdog(now);
+        self.tell_headline(now);
     }
 
     fn look_around(&mut self) {
@@ -327,7 +336,7 @@ impl Daemon {
                     tracing::error!(%error, "can't start the speaker");
                     self.own_problems.push(problems::new(
                         "the speaker can't be started",
-                        crate::control::Timestamp::now(),
+                        Timestamp::now(),
                         format!("{error}. This node holds no address; then: {}", service::restart()),
                     ));
                 }

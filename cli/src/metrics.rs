@@ -17,7 +17,7 @@ mod tests;
 pub use process::Process;
 
 use self::text::Text;
-use crate::control::Status;
+use crate::{control::Status, output::text::printable};
 
 /// What the answer is, for `Content-Type`.
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -33,11 +33,28 @@ pub enum Names {
 }
 
 impl Names {
-    /// From the query of a request, with its `?`.
-    pub fn parse(query: &[u8]) -> Self {
+    /// From the query of a request, with its `?`. Other parameters are left alone.
+    ///
+    /// # Errors
+    /// Nobody has such names, in a sentence.
+    pub fn parse(query: &[u8]) -> Result<Self, String> {
         let parameters = query.strip_prefix(b"?").unwrap_or_default();
-        let is_haproxy = parameters.split(|byte| *byte == b'&').any(|one| one == b"names=haproxy");
-        if is_haproxy { Self::Haproxy } else { Self::Own }
+        let wanted = parameters.split(|byte| *byte == b'&').filter_map(|one| one.strip_prefix(b"names="));
+        let mut names = Self::default();
+        for wanted in wanted {
+            names = match wanted {
+                b"haproxy" => Self::Haproxy,
+                b"lbctl" => Self::Own,
+                other => {
+                    let found = String::from_utf8_lossy(&other[..other.len().min(40)]).into_owned();
+                    return Err(format!(
+                        "names is `haproxy` or `lbctl` (which is the default), found `{}`",
+                        printable(&found)
+                    ));
+                }
+            };
+        }
+        Ok(names)
     }
 }
 

@@ -33,10 +33,31 @@ pub struct Inquiry {
 /// What it is answered with.
 #[derive(Clone, Debug)]
 pub struct Answer {
+    /// 200, or 400 where what is asked for makes no sense.
+    pub status: AnswerStatus,
     /// Field lines, each with its CRLF; none that frames the message or speaks of the connection.
     pub fields: Arc<str>,
     /// The content.
     pub content: Arc<[u8]>,
+}
+
+/// How it is answered.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AnswerStatus {
+    /// 200
+    #[default]
+    Ok,
+    /// 400: the content says what is wrong.
+    BadRequest,
+}
+
+impl AnswerStatus {
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            Self::Ok => 200,
+            Self::BadRequest => 400,
+        }
+    }
 }
 
 /// Where questions arrive.

@@ -218,9 +218,9 @@ impl Node {
         insists().or_else(|| usable.wanted(preference, avoid))
     }
 
-    /// What is known of a backend's servers, in words.
-    pub(crate) fn why(&self, backend: BackendId) -> String {
-        why::servers(self.backend(backend), &self.health(backend), SystemTime::now())
+    /// What is known of a backend's servers, in words; `now` says how old that is then.
+    pub(crate) fn why(&self, backend: BackendId, now: Option<SystemTime>) -> String {
+        why::servers(self.backend(backend), &self.health(backend), now)
     }
 
     /// What is known of a backend's servers, by index.

@@ -78,6 +78,12 @@ fn without_an_answer_the_address_stays() {
         let first = scene.holder();
         scene.wait_until_other_is_ready(&first);
         let load = scene.clients();
+        // What it said before it was asked counts for nothing.
+        scene.fail(other(&first), How::Freeze).unwrap();
+        let why = scene.refused(&first, &["switchover", "--dry-run"], 1);
+        assert!(why.contains("and has said nothing for ") || why.contains("is silent"), "{why}");
+        scene.heal(other(&first)).unwrap();
+        scene.wait_until_other_is_ready(&first);
         // Its last hello is still believed, or it is silent already.
         scene.fail(other(&first), How::Kill).unwrap();
         let why = scene.refused(&first, &["switchover"], 1);

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::asking::{block_on, order};
+use super::{
+    asking::{block_on, order},
+    cut::cut,
+};
 use crate::{
     control::{DrainReport, DrainRequest, Ordered, ResumeReport, ResumeRequest, client::DEFAULT_SOCKET},
     exit::Exit,
@@ -59,11 +62,7 @@ pub fn resume(arguments: &ResumeArguments) -> Exit {
 
 fn drained(report: &DrainReport) -> String {
     let node = &report.node;
-    let cut = match report.cut {
-        0 => "nothing was cut".to_owned(),
-        1 => "1 connection was cut".to_owned(),
-        n => format!("{n} connections were cut"),
-    };
+    let cut = cut(report.cut, report.unanswered);
     let took = took_milliseconds(report.milliseconds);
     let mut lines = vec![match report.groups.as_slice() {
         [] => format!("{node} is drained by {}; it held nothing", report.drained.by),
@@ -100,6 +99,7 @@ mod tests {
             node: "lb1".to_owned(),
             milliseconds: 312,
             cut: 1,
+            unanswered: 0,
             groups: vec![GivenAway {
                 group: "default".to_owned(),
                 outcome: "another node has taken it".to_owned(),

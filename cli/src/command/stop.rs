@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::asking::{block_on, print, refused};
+use super::{
+    asking::{block_on, print, refused},
+    cut::cut,
+};
 use crate::{
     control::{
         StopReport, StopRequest,
@@ -56,11 +59,7 @@ async fn stop(arguments: &StopArguments) -> Result<StopReport, ClientError> {
 
 /// What happened, and what it cost.
 fn sentence(report: &StopReport) -> String {
-    let cut = match report.cut {
-        0 => "nothing was cut".to_owned(),
-        1 => "1 connection was cut".to_owned(),
-        n => format!("{n} connections were cut"),
-    };
+    let cut = cut(report.cut, report.unanswered);
     let groups: String =
         report.groups.iter().map(|given| format!("\n{}: {}", given.group, given.outcome)).collect();
     format!("stopped after {}, {cut}{groups}", took_milliseconds(report.milliseconds))

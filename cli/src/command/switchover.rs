@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::asking::{block_on, order};
+use super::{
+    asking::{block_on, order},
+    cut::cut,
+};
 use crate::{
     control::{Moved, SwitchoverReport, SwitchoverRequest, client::DEFAULT_SOCKET},
     exit::Exit,
@@ -52,11 +55,7 @@ pub fn run(arguments: &SwitchoverArguments) -> Exit {
 fn sentences(report: &SwitchoverReport) -> String {
     let mut lines: Vec<String> = report.groups.iter().map(|moved| line(moved, report.dry_run)).collect();
     if !report.dry_run {
-        let cut = match report.cut {
-            0 => "nothing was cut".to_owned(),
-            1 => "1 connection was cut".to_owned(),
-            n => format!("{n} connections were cut"),
-        };
+        let cut = cut(report.cut, report.unanswered);
         lines.push(format!("after {}, {cut}", took_milliseconds(report.milliseconds)));
     }
     lines.join("\n")
@@ -89,6 +88,7 @@ mod tests {
             dry_run: false,
             milliseconds: 312,
             cut: 0,
+            unanswered: 0,
             groups: vec![moved(Some("lb2"), Some(2_100))],
         };
         assert_eq!(

@@ -106,6 +106,14 @@ pub enum ClientError {
         /// How long we waited.
         limit: Duration,
     },
+    /// It ended, or was killed, before it answered.
+    #[error("lbctl ended before it answered ({}){}; see: lbctl status, {}", socket.display(), if *is_order { ": whether what was ordered is done is not known" } else { "" }, service::log())]
+    Ended {
+        /// Where it listened.
+        socket: PathBuf,
+        /// It was to do something.
+        is_order: bool,
+    },
     /// It refused.
     #[error("the daemon refuses: {}", reason(.0))]
     Refused(ErrorReport),
@@ -322,9 +330,11 @@ impl Client {
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await.map_err(|error| self.no_connection(error))?;
-        let (mut sender, connection) =
-            http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(|e| self.broken(e))?;
+        let (mut sender, connection) = http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+            .await
+            .map_err(|e| self.broken(e, false))?;
         tokio::spawn(connection);
+        let is_order = method == Method::POST;
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -332,7 +342,7 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| unreadable(None, &error))?;
-        let response = sender.send_request(request).await.map_err(|error| self.broken(error))?;
+        let response = sender.send_request(request).await.map_err(|error| self.broken(error, is_order))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -364,13 +374,15 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Answer<T>, ClientError> {
+        let is_order = method == Method::POST;
         let response = self.send(method, path, body).await?;
         let version = version(&response);
-        let body = Limited::new(response.into_body(), ANSWER_LIMIT)
-            .collect()
-            .await
-            .map_err(|error| unreadable(version.clone(), &*error))?
-            .to_bytes();
+        let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
+        let body = body.map_err(|error| match error.downcast_ref() {
+            Some(error) if is_gone(error) => ClientError::Ended { socket: self.socket.clone(), is_order },
+            _ => unreadable(version.clone(), &*error),
+        });
+        let body = body?.to_bytes();
         let value = serde_json::from_slice(&body).map_err(|error| unreadable(version.clone(), &error))?;
         Ok(Answer { value, other_version: version.filter(|version| version != env!("CARGO_PKG_VERSION")) })
     }
@@ -391,9 +403,25 @@ impl Client {
         }
     }
 
-    fn broken(&self, error: hyper::Error) -> ClientError {
-        ClientError::Other { socket: self.socket.clone(), source: io::Error::other(error) }
+    fn broken(&self, error: hyper::Error, is_order: bool) -> ClientError {
+        let socket = self.socket.clone();
+        if is_gone(&error) {
+            return ClientError::Ended { socket, is_order };
+        }
+        ClientError::Other { socket, source: io::Error::other(error) }
     }
+}
+
+/// The other side ended, or has closed the connection, in the middle.
+fn is_gone(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
+    error.is_incomplete_message()
+        || error.is_canceled()
+        || error.is_closed()
+        || matches!(
+            cause,
+            Some(io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof)
+        )
 }
 
 /// An answer in lines.
@@ -453,6 +481,8 @@ fn causes(error: &hyper::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -472,6 +502,35 @@ mod tests {
         for (group, mode) in [("root", 0o660), ("lbctl", 0o600)] {
             let closed = text(DEFAULT_SOCKET, group, mode);
             assert!(closed.contains("only root may use it, so use sudo"), "{closed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_ends_before_it_answers_is_told_and_what_that_means_for_an_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("control.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            for answer in ["", "", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1_000]).await;
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let client = Client::new(&path);
+        let limit = Duration::from_secs(60);
+        let ordered = client.post::<StopReport>("/v1/stop", &()).await.unwrap_err().to_string();
+        let is_not_known = ": whether what was ordered is done is not known; see: lbctl status, ";
+        assert!(
+            ordered.starts_with("lbctl ended before it answered (") && ordered.contains(is_not_known),
+            "{ordered}"
+        );
+        for _ in 0..2 {
+            let asked = client.get::<StopReport>("/v1/status", limit).await.unwrap_err().to_string();
+            assert!(
+                asked.starts_with("lbctl ended before it answered (") && !asked.contains("ordered"),
+                "{asked}"
+            );
         }
     }
 

@@ -25,6 +25,9 @@ pub struct DrainReport {
     pub milliseconds: u64,
     /// Exchanges that were still open on the addresses when they left, and so were reset.
     pub cut: u64,
+    /// Processes before an upgrade that did not answer: what they cut is not known, and not in `cut`.
+    #[serde(default)]
+    pub unanswered: u64,
     /// One line per group that it held: who has it now.
     pub groups: Vec<GivenAway>,
     /// By whom it is drained, and since when; that may have been another request.

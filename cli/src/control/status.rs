@@ -24,8 +24,11 @@ pub struct Status {
     pub version: String,
     /// Of the daemon.
     pub pid: u32,
-    /// When the daemon started.
+    /// Since when it runs, through upgrades.
     pub started: Timestamp,
+    /// Since when this process does, if it took the place of another one.
+    #[serde(default)]
+    pub upgraded: Option<Timestamp>,
     /// What it is about.
     pub phase: Phase,
     /// By whom it is kept out of the election, if it is.

@@ -31,6 +31,9 @@ pub struct SwitchoverReport {
     pub milliseconds: u64,
     /// Exchanges that were still open on the addresses when they left, and so were reset.
     pub cut: u64,
+    /// Processes before an upgrade that did not answer: what they cut is not known, and not in `cut`.
+    #[serde(default)]
+    pub unanswered: u64,
     /// One for each group that it held.
     pub groups: Vec<Moved>,
 }

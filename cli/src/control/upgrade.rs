@@ -63,4 +63,7 @@ pub struct EarlierProcess {
     pub connections: u64,
     /// Exchanges in flight on these.
     pub exchanges: u64,
+    /// For how long it has said nothing, in milliseconds, if that is longer than it should: the numbers are as old.
+    #[serde(default)]
+    pub silent_ms: Option<u64>,
 }

@@ -10,6 +10,7 @@
 
 mod outcome;
 mod permission;
+mod rehearsal;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +26,8 @@ use super::{
     stop::{ANSWER_MARGIN, Whereabouts},
     wake::Step,
 };
+pub(super) use rehearsal::Rehearsal;
+
 use crate::control::{
     DrainReport, DrainRequest, GivenAway, Moved, Ordered, ResumeReport, SwitchoverReport, SwitchoverRequest,
     Timestamp,
@@ -187,11 +190,7 @@ impl Daemon {
         reply: Reply<SwitchoverReport>,
     ) {
         match self.may_switch(request) {
-            Ok(groups) if request.dry_run => {
-                let node = self.identity.name().to_owned();
-                let report = SwitchoverReport { node, dry_run: true, milliseconds: 0, cut: 0, groups };
-                let _ = reply.send(Ok(report));
-            }
+            Ok(_) if request.dry_run => self.begin_rehearsal(now, request.clone(), reply),
             Ok(_) => {
                 let giving = self.giving_away(now, by, request.force, Purpose::Switchover(reply));
                 self.start_giving(giving, request.now);
@@ -206,6 +205,7 @@ impl Daemon {
 
     fn giving_away(&self, now: Moment, by: String, force: bool, purpose: Purpose) -> Drain {
         let held = self.held().into_iter().map(str::to_owned).collect();
+        self.earlier.ask_anew();
         Drain {
             by,
             at: Timestamp::now(),
@@ -347,6 +347,7 @@ impl Daemon {
                 dry_run: false,
                 milliseconds: u64::try_from(milliseconds).unwrap_or(u64::MAX),
                 cut,
+                unanswered: self.earlier.unanswered(),
                 groups,
             }));
         }
@@ -401,6 +402,7 @@ impl Daemon {
             node: self.identity.name().to_owned(),
             milliseconds: u64::try_from(milliseconds).unwrap_or(u64::MAX),
             cut,
+            unanswered: self.earlier.unanswered(),
             groups: outcomes,
             drained,
             warnings,

@@ -51,6 +51,7 @@ impl Daemon {
         let limit = patience.limit(self.config.global.drain_timeout, self.groups.is_empty());
         tracing::info!(by, ?limit, "stopping: draining first");
         systemd::notify("STOPPING=1");
+        self.earlier.ask_anew();
         let held: Vec<String> = self.held().into_iter().map(str::to_owned).collect();
         self.stop = Some(Stop::new(format!("stop by {by}"), now, held, limit, reply));
         let is_drained = self.yield_to_stop(now);
@@ -232,6 +233,7 @@ impl Daemon {
             return;
         };
         stop.cut += u64::from(self.proxy.finish().await);
+        stop.unanswered = self.earlier.unanswered();
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Stop { reply, .. } = command {

@@ -223,6 +223,7 @@ impl Daemon {
         let mut status = report::status(&report::Facts {
             at: Instants::now(),
             started: self.started,
+            up: self.up,
             identity: &self.identity,
             config: &self.config,
             path: &self.path,

@@ -26,7 +26,10 @@ const ADVERTISES: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
     pub(super) at: Instants,
+    /// This process.
     pub(super) started: Instants,
+    /// Since when the first of a row of processes runs, if this one took the place of another.
+    pub(super) up: Option<Timestamp>,
     pub(super) identity: &'a Identity,
     pub(super) config: &'a Config,
     pub(super) path: &'a str,
@@ -59,7 +62,8 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         node: facts.identity.name().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        started: facts.started.wall,
+        started: facts.up.unwrap_or(facts.started.wall),
+        upgraded: facts.up.map(|_| facts.started.wall),
         phase: facts.phase.clone(),
         drained: facts.drained.clone(),
         giving: facts.giving.as_ref().map(|(ordered, _)| ordered.clone()),
@@ -133,18 +137,25 @@ fn under_way(facts: &Facts<'_>, Ordered { what, by, at }: &Ordered, waits: Optio
 
 /// A process before an upgrade, which is in no other number.
 fn still_there(facts: &Facts<'_>, process: &EarlierProcess) -> String {
-    let EarlierProcess { pid, since, until, connections, exchanges, .. } = process;
+    let EarlierProcess { pid, since, until, connections, exchanges, silent_ms, .. } = process;
     let now = facts.at.wall;
-    format!(
-        "process {pid}, in charge until {} ago, still has {} ({exchanges} busy) for {} at most; they are not among \
-         those above",
-        age(now.saturating_since(*since)),
-        match connections {
-            1 => "1 connection".to_owned(),
-            many => format!("{many} connections"),
-        },
-        age(until.saturating_since(now))
-    )
+    let connections = match connections {
+        1 => "1 connection".to_owned(),
+        many => format!("{many} connections"),
+    };
+    let since = age(now.saturating_since(*since));
+    match silent_ms.map(Duration::from_millis) {
+        None => format!(
+            "process {pid}, in charge until {since} ago, still has {connections} ({exchanges} busy) for {} at most; they \
+             are not among those above",
+            age(until.saturating_since(now))
+        ),
+        Some(silent) => format!(
+            "process {pid}, in charge until {since} ago, has said nothing for {}, when it had {connections}; they hang \
+             with it. It is stopped or stuck; to end it: kill -9 {pid}",
+            age(silent)
+        ),
+    }
 }
 
 /// What the file leaves open.

@@ -228,6 +228,7 @@ async fn compose(
         launcher,
         runner: runner.map(Runner::new).transpose()?.unwrap_or_default(),
         started: Instants::now(),
+        up: None,
         health: proxy.health(),
         changes: proxy.transitions(),
         lost_changes: 0,
@@ -252,6 +253,7 @@ async fn compose(
         stop: None,
         resets: 0,
         giving: None,
+        rehearsals: Vec::new(),
         drained: None,
         drained_since: None,
         reloads: Reloads::default(),
@@ -268,6 +270,7 @@ async fn compose(
         retirement: None,
         telling: super::group::Telling::default(),
         announcing: Default::default(),
+        headline: Default::default(),
         watchdog: Watchdog::find(clock::now(), before.is_some()),
     };
     daemon.greet();
@@ -279,6 +282,7 @@ async fn compose(
             detach::leave_stderr()?;
         }
         daemon.counters.go_on(&counters);
+        daemon.up = charge.up;
         daemon.journal.go_on(std::mem::take(&mut charge.journal));
         daemon.losses = std::mem::take(&mut charge.losses);
         daemon.notifiers.go_on(std::mem::take(&mut charge.notified));

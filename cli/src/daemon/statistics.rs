@@ -9,7 +9,7 @@ use std::{
 
 use lb_proxy::{
     config::Wanted,
-    inquiry::{Answer, Inquiries, Inquiry},
+    inquiry::{Answer, AnswerStatus, Inquiries, Inquiry},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,6 +26,8 @@ const FRESH: Duration = Duration::from_secs(1);
 /// For the daemon's loop to make one.
 const LOOP_TIME: Duration = Duration::from_secs(2);
 
+const PLAIN: &str = "text/plain; charset=utf-8";
+
 /// What is shown now.
 #[derive(Debug, Default)]
 struct Shown {
@@ -41,6 +43,8 @@ enum Question {
     Page(String, View),
     /// The metrics.
     Metrics(Names),
+    /// Metrics by names that nobody has: what to say of that.
+    Wrong(String),
 }
 
 /// Answers until nobody can ask any more.
@@ -62,8 +66,12 @@ impl Shown {
         let status = self.status(commands).await?;
         let question = match inquiry.wanted {
             Wanted::Page => Question::Page(inquiry.uri.clone(), View::parse(&inquiry.suffix)),
-            Wanted::Metrics => Question::Metrics(Names::parse(&inquiry.suffix)),
+            Wanted::Metrics => Names::parse(&inquiry.suffix).map_or_else(Question::Wrong, Question::Metrics),
         };
+        if let Question::Wrong(why) = question {
+            // There are as many of them as anybody likes.
+            return Some(answer(AnswerStatus::BadRequest, PLAIN, "", why + "\n"));
+        }
         if let Some(answer) = self.answers.get(&question) {
             return Some(answer.clone());
         }
@@ -93,11 +101,12 @@ impl Shown {
 
 fn render(status: &Status, question: &Question) -> Option<Answer> {
     let (kind, more, content) = match question {
+        Question::Wrong(_) => return None,
         Question::Metrics(names) => (MEDIA_TYPE, String::new(), metrics(status, &Process::read(), *names)),
         Question::Page(uri, view) => {
             let rows = view.filter(rows(status));
             match view.format {
-                Format::Csv => ("text/plain; charset=utf-8", String::new(), csv(&rows)),
+                Format::Csv => (PLAIN, String::new(), csv(&rows)),
                 Format::Json => ("application/json", String::new(), json(&rows).ok()?),
                 Format::Page => {
                     let page = page(status, &rows, uri, *view);
@@ -110,8 +119,12 @@ fn render(status: &Status, question: &Question) -> Option<Answer> {
             }
         }
     };
+    Some(answer(AnswerStatus::Ok, kind, &more, content))
+}
+
+fn answer(status: AnswerStatus, kind: &str, more: &str, content: String) -> Answer {
     let fields = format!(
         "Content-Type: {kind}\r\nCache-Control: no-cache, no-store\r\nX-Content-Type-Options: nosniff\r\n{more}"
     );
-    Some(Answer { fields: fields.into(), content: content.into_bytes().into() })
+    Answer { status, fields: fields.into(), content: content.into_bytes().into() }
 }

@@ -46,6 +46,8 @@ pub(super) struct Stop {
     pub(super) limit: Duration,
     /// Exchanges that were reset because their address left, and connections that were cut at the end.
     pub(super) cut: u64,
+    /// Processes before an upgrade that did not say what they cut.
+    pub(super) unanswered: u64,
     /// Groups that this node held when the stop began.
     pub(super) held: Vec<String>,
     pub(super) outcomes: Vec<GivenAway>,
@@ -131,6 +133,7 @@ impl Stop {
             now: limit.is_zero(),
             limit,
             cut: 0,
+            unanswered: 0,
             held,
             outcomes: Vec::new(),
             replies: reply.into_iter().collect(),
@@ -183,6 +186,7 @@ impl Stop {
         let report = StopReport {
             milliseconds: u64::try_from(milliseconds).unwrap_or(u64::MAX),
             cut: self.cut,
+            unanswered: self.unanswered,
             groups: self.outcomes.clone(),
             pid: Some(std::process::id()),
             pid_namespace: pid_namespace(Path::new("/proc/self")),

@@ -197,6 +197,7 @@ impl Daemon {
                         self.earlier.leave_to_next();
                         let groups = self.groups.iter().map(Group::known).collect();
                         let drained = self.drained.clone();
+                        let up = Some(self.up.unwrap_or(self.started.wall));
                         let (session, counters) =
                             (upgrade.session.clone(), self.counters.by_name().collect());
                         let (journal, notified) = (self.journal.known(), self.notifiers.pause());
@@ -204,6 +205,7 @@ impl Daemon {
                         let go = ToNext::Go {
                             speaker,
                             groups,
+                            up,
                             drained,
                             session,
                             counters,

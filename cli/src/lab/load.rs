@@ -213,11 +213,15 @@ type Connection = SendRequest<Empty<Bytes>>;
 /// Sends one request, on the idle connection if it is still good. Who answered, and the connection for the next one.
 async fn request(options: &LoadOptions, idle: Option<Connection>) -> anyhow::Result<(String, Connection)> {
     let mut sender = match idle {
-        // The other side may have closed it while it was idle; a client that is told so does not use it.
-        Some(mut idle) => match idle.ready().await {
-            Ok(()) => idle,
-            Err(_) => connect(options.target).await?,
-        },
+        // The other side may have closed it while it was idle; a client that is told so does not use it. The end may be there and
+        // not read yet: it is, once this process has had a look at its sockets.
+        Some(mut idle) => {
+            tokio::task::yield_now().await;
+            match idle.ready().await {
+                Ok(()) => idle,
+                Err(_) => connect(options.target).await?,
+            }
+        }
         None => connect(options.target).await?,
     };
     let request = Request::get(&options.path)

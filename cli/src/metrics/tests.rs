@@ -129,8 +129,12 @@ fn the_query_says_whose_names_they_are() {
         ("?names=lbctl", Names::Own),
         ("?xnames=haproxy", Names::Own),
     ] {
-        assert_eq!(Names::parse(query.as_bytes()), expected, "{query}");
+        assert_eq!(Names::parse(query.as_bytes()), Ok(expected), "{query}");
     }
+    let wrong = |query: &[u8]| Names::parse(query).expect_err("nobody has them");
+    assert_eq!(wrong(b"?names=foo"), "names is `haproxy` or `lbctl` (which is the default), found `foo`");
+    assert!(wrong(b"?names=").ends_with("found ``"));
+    assert!(wrong(b"?names=haproxy&names=\x1b").ends_with("found `?`"));
 }
 
 #[test]

@@ -52,11 +52,7 @@ pub fn render(status: &Status, paint: Paint) -> String {
 }
 
 fn header(status: &Status, paint: Paint) -> String {
-    let mut parts = vec![
-        status.node.clone(),
-        format!("lbctl {}, up {}", status.version, age(status.at.saturating_since(status.started))),
-        file(status),
-    ];
+    let mut parts = vec![status.node.clone(), version(status), file(status)];
     match &status.phase {
         Phase::Running => {}
         Phase::Waiting { .. } => parts.push("waiting".to_owned()),
@@ -76,9 +72,17 @@ fn header(status: &Status, paint: Paint) -> String {
     lines.join("\n") + "\n"
 }
 
+fn version(status: &Status) -> String {
+    let ago = |then| age(status.at.saturating_since(then));
+    let upgraded = status.upgraded.map(|then| format!(", upgraded {} ago", ago(then)));
+    format!("lbctl {}, up {}{}", status.version, ago(status.started), upgraded.unwrap_or_default())
+}
+
 fn file(status: &Status) -> String {
     let mut text = format!("file {}", digits(&status.file.hash));
-    if let Some(loaded) = status.file.loaded.filter(|loaded| *loaded > status.started) {
+    if let Some(loaded) =
+        status.file.loaded.filter(|loaded| *loaded > status.upgraded.unwrap_or(status.started))
+    {
         text.push_str(&format!(", loaded {} ago", age(status.at.saturating_since(loaded))));
     }
     for peer in status.peers.iter().filter(|peer| peer.says_hello) {

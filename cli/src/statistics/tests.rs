@@ -140,6 +140,7 @@ pub(crate) fn status(mut frontends: Vec<Frontend>, mut backends: Vec<Backend>) -
         version: "0.3.0".to_owned(),
         pid: 1,
         started: time("2026-09-21T13:00:00Z"),
+        upgraded: None,
         drained: None,
         giving: None,
         speaker: None,

@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// So many problems are shown whole; of more, each has two lines.
+const WHOLE: usize = 3;
+
 const KEYS: &str = "q quit  arrows scroll  s sort  f freeze  ? help";
 
 const HELP: [&str; 14] = [
@@ -53,8 +56,8 @@ pub fn draw(top: &mut Top, frame: &mut Frame<'_>) {
     let width = usize::from(area.width);
     let mut above = vec![header(top, width)];
     if let Some((waited, why)) = &top.trouble {
-        let text = format!("no answer for {}, tries again: {why}", age(*waited));
-        above.push(line(top, Tone::Bad, &text));
+        let text = printable(&format!("no answer for {}, tries again: {why}", age(*waited)));
+        above.extend(wrap(&text, width.max(20)).iter().map(|text| line(top, Tone::Bad, text)));
     }
     let below = format!("{KEYS}  sorted by {}", top.sort.word());
     let body = if top.shows_help { help(top) } else { content(top, width) };
@@ -114,11 +117,17 @@ fn content(top: &Top, width: usize) -> Vec<Line<'static>> {
     for group in &status.groups {
         addresses(top, group, width, &mut lines);
     }
+    // What to do stands at their end.
+    let most = if status.problems.len() <= WHOLE { usize::MAX } else { 2 };
     for problem in &status.problems {
         let text = printable(&format!("! {}: {}", problem.what, problem.look_at));
-        for text in wrap(&text, width.max(20)).into_iter().take(2) {
-            lines.push(line(top, Tone::Bad, &text));
+        let mut all = wrap(&text, width.max(20));
+        if all.len() > most {
+            all.truncate(most);
+            let last = all.pop().unwrap_or_default();
+            all.push(fit(&format!("{last} …"), width));
         }
+        lines.extend(all.iter().map(|text| line(top, Tone::Bad, text)));
     }
     if !lines.is_empty() {
         lines.push(Line::default());

@@ -59,6 +59,7 @@ fn connections_of_processes_before_are_in_the_head() {
         until: status.at,
         connections,
         exchanges: 1,
+        silent_ms: None,
     };
     status.earlier = vec![process(1_200), process(34)];
     let shown = screen(&mut Top::new(status, true), 100, 24);
@@ -159,6 +160,25 @@ fn one_down() -> Status {
 #[test]
 fn server_that_is_down() {
     assert_screen("down", &mut Top::new(one_down(), true), 80, 24);
+}
+
+#[test]
+fn advice_is_whole_where_problems_are_few_and_marked_where_it_is_cut() {
+    let mut many = one_down();
+    many.problems[0].look_at.push_str(" And so on, for more than a line. What is to be done stands last.");
+    let whole = screen(&mut Top::new(many.clone(), true), 80, 24);
+    assert!(whole.replace('\n', " ").contains("What is to be done stands last."), "{whole}");
+    many.problems = vec![many.problems[0].clone(); 4];
+    let cut = screen(&mut Top::new(many, true), 80, 24);
+    assert!(!cut.contains("stands last"), "{cut}");
+    assert_eq!(cut.matches(" …\n").count(), 4, "{cut}");
+    // How it is started stands at the end.
+    let mut top = Top::new(busy(), true);
+    let why =
+        "lbctl is not running here (no /run/lbctl/control.sock); start it: systemctl start lbctl".to_owned();
+    top.no_answer(Duration::from_secs(4), why);
+    let gone = screen(&mut top, 80, 24).replace('\n', " ");
+    assert!(gone.contains("start it: systemctl start lbctl"), "{gone}");
 }
 
 #[test]

@@ -349,9 +349,18 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
         .spawn()
         .expect("started");
     let told = || {
-        let mut buffer = [0; 64];
+        let mut buffer = [0; 300];
         let length = socket.recv(&mut buffer).expect("told");
         String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let lines = std::cell::RefCell::new(Vec::new());
+    // For `systemctl status`, between the others.
+    let told = || {
+        let others = std::iter::repeat_with(told);
+        let mut others = others.inspect(|state| {
+            lines.borrow_mut().extend(state.starts_with("STATUS=").then(|| state.clone()));
+        });
+        others.find(|state| !state.starts_with("STATUS=")).expect("told")
     };
     assert_eq!(told(), "READY=1");
     for _ in 0..3 {
@@ -361,6 +370,7 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
     nix::sys::signal::kill(pid, Signal::SIGTERM).expect("signalled");
     let last = std::iter::repeat_with(told).find(|state| state != "WATCHDOG=1");
     assert_eq!(last.as_deref(), Some("STOPPING=1"));
+    assert_eq!(*lines.borrow(), ["STATUS=serves, without a virtual address"]);
     assert_eq!(child.wait().expect("a child").code(), Some(0));
 }
 

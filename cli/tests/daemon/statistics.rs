@@ -100,6 +100,13 @@ fn they_are_at_the_uri_of_a_frontend_and_on_a_listener_of_their_own() {
         metrics.contains("\nhaproxy_server_status{proxy=\"web\",server=\"web1\",state=\"UP\"} 1\n"),
         "{metrics}"
     );
+    // A typo in a scrape configuration is an error of the scrape, and no other names than were meant.
+    let wrong = get(own, "/metrics?names=haprox", let_in);
+    assert!(wrong.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{wrong}");
+    assert!(
+        content(&wrong).starts_with("names is `haproxy` or `lbctl` ") && !wrong.contains("lbctl_"),
+        "{wrong}"
+    );
     assert!(get(frontend, "/metrics", "").ends_with("hello"));
 }
 

@@ -13,6 +13,12 @@ use std::{
     time::Duration,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
 use crate::harness::{
     Daemon, PATIENCE, file, get, get_on, lbctl, unused_address, verb, web_server, web_server_behind,
 };
@@ -114,9 +120,54 @@ fn systemd_is_told_of_the_process_that_is_in_charge() {
         heard.push(String::from_utf8_lossy(&state[..length]).into_owned());
     }
     assert!(!heard.iter().any(|state| state.starts_with("STOPPING")), "{heard:?}");
+    // For `systemctl status`; that of the process in charge comes when systemd knows that it is.
+    let says = "STATUS=serves, without a virtual address";
+    assert!(heard.iter().any(|state| state == says), "{heard:?}");
     assert_eq!(heard.iter().filter(|state| *state == "READY=1").count(), 1, "only the first one: {heard:?}");
     assert_eq!(daemon.status_json().expect("a status")["pid"].to_string(), pid);
     assert!(daemon.verb(&["stop", "--now"]).status.success());
+    manager.set_nonblocking(true).expect("set");
+    let mut heard = Vec::new();
+    let mut state = [0; 200];
+    while let Ok(length) = manager.recv(&mut state) {
+        heard.push(String::from_utf8_lossy(&state[..length]).into_owned());
+    }
+    let at = |state: &str| heard.iter().position(|heard| heard.starts_with(state));
+    assert!(at("STOPPING=1").is_some() && at("STOPPING=1") < at("STATUS=stopping: "), "{heard:?}");
+}
+
+#[test]
+fn uptime_goes_on_and_a_process_before_that_is_stopped_is_told_of() {
+    let open = Arc::new(AtomicBool::new(false));
+    let frontend = unused_address();
+    let daemon = Daemon::spawn(&file("http", frontend, web_server_behind(&open)), frontend, None);
+    let status = || daemon.status_json().expect("a status");
+    daemon.wait_until("the server is up", |_| status()["backends"][0]["servers"][0]["state"] == "up");
+    let waits = thread::spawn(move || get(frontend));
+    daemon.wait_until("it is served", |_| status()["frontends"][0]["connections"] == 1);
+    let before = status();
+    assert!(before["upgraded"].is_null(), "{before}");
+    let first = Pid::from_raw(i32::try_from(daemon.child.id()).expect("a process number"));
+    assert!(daemon.verb(&["upgrade"]).status.success(), "{}", daemon.log());
+    daemon.wait_until("it says what it has", |_| status()["earlier"][0]["connections"] == 1);
+    kill(first, Signal::SIGSTOP).expect("it is there");
+    let after = status();
+    let server = |status: &Value| status["backends"][0]["servers"][0]["since"].clone();
+    assert_eq!((&after["started"], server(&after)), (&before["started"], server(&before)));
+    assert!(after["upgraded"].as_str() > after["started"].as_str(), "{after}");
+    daemon.wait_until("it is missed", |_| status()["earlier"][0]["silent_ms"].as_u64().is_some());
+    let screen = String::from_utf8_lossy(&daemon.verb(&["status"]).stdout).replace("\n  ", " ");
+    assert!(screen.contains(&format!("to end it: kill -9 {first}")), "{screen}");
+    let said = daemon.verb(&["stop", "--now"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(
+        said.contains(
+            "nothing was cut here; a process before an upgrade does not answer, and what it cut is not known"
+        ),
+        "{said}"
+    );
+    kill(first, Signal::SIGKILL).expect("it is there");
+    assert_eq!(waits.join().expect("no panic"), None);
 }
 
 #[test]

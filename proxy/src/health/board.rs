@@ -509,7 +509,7 @@ fn note_outage(node: &Node, id: BackendId, is_empty: bool) {
     let change =
         |from, to, reason| StateChange { at: now, backend: backend.clone(), server: None, from, to, reason };
     if is_empty {
-        let reason = node.why(id);
+        let reason = node.why(id, Some(now));
         tracing::error!(%backend, reason, "no usable server is left");
         node.transitions.tell(|| change("up", "down", reason));
     } else {

@@ -8,8 +8,9 @@ use crate::{config::Backend, status::ServerState};
 /// Servers that are told of one by one.
 const TOLD: usize = 8;
 
-/// `web1: L7STS 404 on HEAD /check.txt, 5 of 5 failed, down for 12 s; web2: ...`
-pub(crate) fn servers(backend: &Backend, servers: &[ServerHealth], now: SystemTime) -> String {
+/// `web1: L7STS 404 on HEAD /check.txt, 5 of 5 failed, down for 12 s; web2: ...`; without `now`, which is for words that are kept, no
+/// age is told.
+pub(crate) fn servers(backend: &Backend, servers: &[ServerHealth], now: Option<SystemTime>) -> String {
     let mut told: Vec<_> = backend
         .servers
         .iter()
@@ -27,8 +28,9 @@ pub(crate) fn servers(backend: &Backend, servers: &[ServerHealth], now: SystemTi
             }
             let reason =
                 known.reason(backend.fall_of(config)).unwrap_or_else(|| "not checked yet".to_owned());
-            let age = age(now.duration_since(known.since).unwrap_or_default());
-            format!("{}: {reason}, {} for {age}", config.name, word(known.state()))
+            let age = now.map(|now| age(now.duration_since(known.since).unwrap_or_default()));
+            let age = age.map(|age| format!(" for {age}")).unwrap_or_default();
+            format!("{}: {reason}, {}{age}", config.name, word(known.state()))
         })
         .collect();
     if servers.is_empty() {

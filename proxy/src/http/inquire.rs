@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::Wanted,
-    inquiry::{Answer, LIMIT},
+    inquiry::{Answer, AnswerStatus, LIMIT},
     log::Record,
     stream::Stream,
 };
@@ -25,15 +25,18 @@ impl<S: Stream> Session<'_, S> {
     pub(super) async fn inquire(&mut self, request: &Request, wanted: Wanted, suffix: Vec<u8>) -> Next {
         let close = incoming::closes(request, self.inbound.ended, self.connection);
         let head_only = request.method == Method::Head;
-        let Some(Answer { fields, content }) = self.answer_of_desk(wanted, suffix).await else {
+        let Some(Answer { status, fields, content }) = self.answer_of_desk(wanted, suffix).await else {
             self.note_answer(Termination::Answered, 503);
             return self.send(Reply { head_only, retry_after: Some(AGAIN), ..Reply::new(503, close) }).await;
         };
-        self.note_answer(Termination::Answered, 200);
-        self.connection.answered(200);
+        self.note_answer(Termination::Answered, status.code());
+        self.connection.answered(status.code());
         self.connection.log(Record::by_statistics);
         let mut out = self.connection.worker().buffers().take();
-        out.put(b"HTTP/1.1 200 OK\r\n");
+        out.put(match status {
+            AnswerStatus::Ok => b"HTTP/1.1 200 OK\r\n".as_slice(),
+            AnswerStatus::BadRequest => b"HTTP/1.1 400 Bad Request\r\n",
+        });
         put_content_length(content.len() as u64, &mut out);
         out.put(fields.as_bytes());
         out.put(if close { b"Connection: close\r\n\r\n" } else { b"\r\n" });

@@ -230,7 +230,11 @@ impl Sink {
     pub(super) fn status(&self) -> LogStatus {
         let shared = &self.link.shared;
         let known = shared.known();
-        let problem = known.name_problem.clone().or_else(|| known.problem.clone()).or_else(|| shared.stuck());
+        // The first says what is wrong; it gets nothing since the oldest of them.
+        let all = [known.name_problem.clone(), known.problem.clone(), shared.stuck()];
+        let since = all.iter().flatten().map(|problem| problem.since).min();
+        let first = all.into_iter().flatten().next();
+        let problem = first.map(|found| LogProblem { since: since.unwrap_or(found.since), ..found });
         LogStatus {
             target: self.destination.to_string(),
             written_total: shared.written.load(Ordering::Relaxed),
@@ -286,11 +290,13 @@ impl Shared {
     fn stuck(&self) -> Option<LogProblem> {
         let began = self.writing.load(Ordering::Relaxed);
         let waiting = Duration::from_millis(self.milliseconds().saturating_sub(began));
-        (began > 0 && waiting > STUCK).then(|| LogProblem {
-            what: "nothing is taken".to_owned(),
-            since: SystemTime::now().checked_sub(waiting).unwrap_or(SystemTime::UNIX_EPOCH),
-        })
+        (began > 0 && waiting > STUCK)
+            .then(|| LogProblem { what: "nothing is taken".to_owned(), since: ago(waiting) })
     }
+}
+
+fn ago(passed: Duration) -> SystemTime {
+    SystemTime::now().checked_sub(passed).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// The thread's half.
@@ -338,7 +344,7 @@ impl Writer {
         self.obey();
         let opened = self.output.open();
         if opened.is_err() || self.output.tells() {
-            self.judge(opened.err().map(|error| words(&error)));
+            self.judge(opened.err().map(|error| words(&error)), Duration::ZERO);
         }
     }
 
@@ -348,7 +354,7 @@ impl Writer {
             Some(Order::Reopen(done)) => {
                 self.output.close();
                 let opened = self.output.open();
-                self.judge(opened.err().map(|error| words(&error)));
+                self.judge(opened.err().map(|error| words(&error)), Duration::ZERO);
                 let _ = done.send(());
             }
             Some(Order::Move(address)) => self.output.move_to(address),
@@ -386,6 +392,7 @@ impl Writer {
     /// One attempt; the bytes that are done with.
     fn write_once(&mut self, bytes: &[u8]) -> usize {
         self.obey();
+        let begun = Instant::now();
         self.shared.writing.store(self.shared.milliseconds(), Ordering::Relaxed);
         let attempt = if self.is_refused {
             let shared = Arc::clone(&self.shared);
@@ -399,7 +406,7 @@ impl Writer {
         if was_refused && attempt.fault.is_none() {
             self.recovered();
         }
-        self.judge(attempt.fault);
+        self.judge(attempt.fault, begun.elapsed());
         attempt.done
     }
 
@@ -409,14 +416,16 @@ impl Writer {
         self.faulty = None;
     }
 
-    /// The last attempt went like this.
-    fn judge(&mut self, fault: Option<String>) {
+    /// The last attempt went like this, and took so long.
+    fn judge(&mut self, fault: Option<String>, took: Duration) {
         match (fault, self.faulty) {
             (Some(fault), _) => {
                 let mut known = self.shared.known();
                 if known.problem.as_ref().is_none_or(|problem| problem.what != fault) {
                     tracing::warn!(log = self.name, reason = fault, "a log can't be written");
-                    known.problem = Some(LogProblem::now(fault));
+                    // It gets nothing since the first of the reasons, or since it was waited for.
+                    let since = known.problem.take().map_or_else(|| ago(took), |problem| problem.since);
+                    known.problem = Some(LogProblem { what: fault, since });
                 }
                 self.faulty = Some(Instant::now());
             }

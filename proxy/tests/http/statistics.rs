@@ -3,7 +3,7 @@
 use lb_proxy::{
     Config, Proxy,
     config::{Statistics, Wanted},
-    inquiry::{Answer, Desk, Inquiries},
+    inquiry::{Answer, AnswerStatus, Desk, Inquiries},
     rules::{Action, Condition, Network, PathPattern, Rule},
 };
 use tokio::io::AsyncWriteExt;
@@ -44,7 +44,8 @@ async fn repeat(mut inquiries: Inquiries) {
             Wanted::Metrics => format!("metrics {suffix}"),
         };
         let fields = "Content-Type: text/plain\r\n".into();
-        inquiry.answer(Answer { fields, content: content.into_bytes().into() });
+        let status = if suffix == "?x=bad" { AnswerStatus::BadRequest } else { AnswerStatus::Ok };
+        inquiry.answer(Answer { status, fields, content: content.into_bytes().into() });
     }
 }
 
@@ -54,6 +55,21 @@ fn get(target: &str) -> String {
 
 fn content(answer: &str) -> &str {
     answer.split_once("\r\n\r\n").map_or("", |(_, content)| content)
+}
+
+#[tokio::test]
+async fn question_that_makes_no_sense_is_400_with_the_reason_and_the_connection_goes_on() {
+    let server = Recording::answering(OK).await;
+    let proxy = configured(&server, |config| {
+        let page = config.frontends[0].statistics.take();
+        config.frontends[0].statistics =
+            page.map(|page| Statistics { metrics: Some("/metrics".to_owned()), ..page });
+    });
+    let mut client = connect(&proxy).await;
+    let wrong = ask(&mut client, &get("/metrics?x=bad")).await;
+    assert!(wrong.starts_with("HTTP/1.1 400 Bad Request\r\nContent-Length: 14\r\n"), "{wrong}");
+    assert_eq!(content(&wrong), "metrics ?x=bad");
+    assert_eq!(content(&ask(&mut client, &get("/metrics")).await), "metrics ");
 }
 
 #[tokio::test]

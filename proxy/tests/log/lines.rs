@@ -323,7 +323,7 @@ async fn page_of_statistics_is_a_server_of_its_own() {
     tokio::spawn(async move {
         while let Some(inquiry) = inquiries.recv().await {
             let fields = "Content-Type: text/plain\r\n".into();
-            inquiry.answer(Answer { fields, content: b"all is well"[..].into() });
+            inquiry.answer(Answer { status: Default::default(), fields, content: b"all is well"[..].into() });
         }
     });
     ask(&mut connect(&proxy).await, "GET /stats;csv HTTP/1.1\r\nHost: a\r\n\r\n").await;

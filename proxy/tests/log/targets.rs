@@ -95,6 +95,23 @@ async fn missing_folder_is_a_problem_while_it_is_missing_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn place_that_is_broken_in_another_way_is_broken_since_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("logs/access.log");
+    let (proxy, _server) = logging_to(LogDestination::File(file.clone())).await;
+    has_problem(&proxy, "there is no such file or folder").await;
+    let since = status(&proxy).problem.unwrap().since;
+    fs::create_dir_all(&file).unwrap();
+    eventually("other words", || {
+        problem(&proxy).is_some_and(|what| what != "there is no such file or folder")
+    })
+    .await;
+    assert_eq!(status(&proxy).problem.unwrap().since, since);
+    fs::remove_dir(&file).unwrap();
+    eventually("it is well", || problem(&proxy).is_none()).await;
+}
+
+#[tokio::test]
 async fn full_disk_is_a_problem_and_requests_go_on() {
     let (proxy, _server) = logging_to(LogDestination::File("/dev/full".into())).await;
     request(&proxy, "/1").await;

@@ -69,9 +69,29 @@ pub(crate) fn log(fields: &Fields<'_>, global: bool) -> Option<At<Vec<LogEntry>>
         Some("global") if !global => Some(LogEntry::Global(value.span)),
         Some("stdout") => Some(LogEntry::Target(LogTarget::new(LogDestination::Stdout))),
         Some("stderr") => Some(LogEntry::Target(LogTarget::new(LogDestination::Stderr))),
+        Some(text) => {
+            match place(text) {
+                Some(table) => value.report_at(value.span, &format!("a log is a table: log = {table}")),
+                None => value.mismatch(expected),
+            }
+            None
+        }
         _ => target(value, expected).map(LogEntry::Target),
     };
     Some(At::new(entries.iter().filter_map(entry).collect(), span))
+}
+
+/// What somebody means who writes a place where a table is expected.
+fn place(text: &str) -> Option<String> {
+    let is_socket = matches!(text::syslog(text), Ok(LogDestination::Unix(_))) && text.starts_with("/dev/");
+    let key = match text::syslog(text) {
+        Ok(LogDestination::Udp(_) | LogDestination::UdpName { .. }) => "syslog",
+        _ if is_socket => "syslog",
+        _ if Path::new(text).is_absolute() => "file",
+        _ => return None,
+    };
+    let is_plain = text.chars().all(|one| !one.is_control() && one != '"' && one != '\\');
+    is_plain.then(|| format!("{{ {key} = \"{text}\" }}"))
 }
 
 fn target(value: &Value<'_>, expected: &str) -> Option<LogTarget> {

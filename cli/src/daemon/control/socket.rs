@@ -269,8 +269,23 @@ fn denied(path: &Path) -> String {
             folder_of(path).display(),
             name_of(now),
         ),
-        None => "is it the right user, the right --runtime-dir?".to_owned(),
+        None => {
+            closed(path, now).unwrap_or_else(|| "is it the right user, the right --runtime-dir?".to_owned())
+        }
     }
+}
+
+/// Where the folder belongs to the right user, and its mode keeps that user out.
+fn closed(path: &Path, user: Uid) -> Option<String> {
+    let folder = folder_of(path);
+    let mode = fs::metadata(&folder).ok()?.mode() & 0o7777;
+    (mode & 0o300 != 0o300).then(|| {
+        format!(
+            "the folder is {}'s, whose mode {mode:04o} does not let it make files there: chmod u+rwx {}",
+            name_of(user),
+            folder.display()
+        )
+    })
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -388,5 +403,13 @@ mod tests {
         ] {
             assert_eq!(super::advice(&io::Error::from_raw_os_error(code), &path), advice);
         }
+        // Nobody but root passes over it, and root not once it has given its rights away.
+        let run = path.parent().expect("a folder");
+        fs::set_permissions(run, Permissions::from_mode(0o500)).expect("changed");
+        let why = advice(&io::Error::from_raw_os_error(libc::EACCES), &path);
+        let expected =
+            format!("'s, whose mode 0500 does not let it make files there: chmod u+rwx {}", run.display());
+        assert!(why.starts_with("the folder is ") && why.ends_with(&expected), "{why}");
+        fs::set_permissions(run, Permissions::from_mode(0o755)).expect("changed");
     }
 }

@@ -44,7 +44,7 @@ pub(in crate::daemon) fn between(old: &Config, new: &Config) -> Vec<Change> {
         };
         let names: BTreeSet<_> = known.keys().chain(keys.keys()).collect();
         let mut differing: Vec<_> =
-            names.into_iter().filter(|key| known.get(*key) != keys.get(*key)).cloned().collect();
+            names.into_iter().filter(|key| is_other(key, known, keys)).cloned().collect();
         if differing.is_empty() && other_contents.contains(what) {
             differing.push(CONTENTS.to_owned());
         }
@@ -56,6 +56,25 @@ pub(in crate::daemon) fn between(old: &Config, new: &Config) -> Vec<Change> {
     let gone = before.iter().filter(|(what, _)| !still.contains(what));
     changes.extend(gone.map(|(what, _)| Change { what: what.clone(), how: How::Removed, keys: Vec::new() }));
     changes
+}
+
+/// Does a key say something else, in this thing before and after? What a log is like is written out where there is a log: as it is by
+/// itself, that is no change.
+fn is_other(key: &str, before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> bool {
+    let (old, new) = (before.get(key), after.get(key));
+    if old == new {
+        return false;
+    }
+    let (Some(only), true) = (old.or(new), old.is_none() || new.is_none()) else { return true };
+    let mode = |keys: &BTreeMap<String, Value>| keys.get("mode").and_then(Value::as_str).map(str::to_owned);
+    match key {
+        "log_asap" | "dontlog_normal" | "log_separate_errors" => only.as_bool() != Some(false),
+        "log_format" => {
+            let ordinary = if mode(after).as_deref() == Some("tcp") { "tcplog" } else { "httplog" };
+            only.as_str() != Some(ordinary)
+        }
+        _ => true,
+    }
 }
 
 /// `maps` are those whose files say something else.
@@ -201,6 +220,19 @@ mod tests {
         assert_eq!(changes(&page, &page.replace("8404", "8405")), ["statistics changed (bind)"]);
         let open = page.replace("allow = [\"127.0.0.1\"]", "public = true");
         assert_eq!(changes(&page, &open), ["statistics changed (allow, public)"]);
+    }
+
+    #[test]
+    fn log_that_comes_or_goes_is_told_without_keys_that_the_file_does_not_have() {
+        for mode in ["http", "tcp"] {
+            let old = OLD.replace("default_backend", &format!("mode = \"{mode}\"\ndefault_backend"));
+            let old = old.replace("[backend.app]", &format!("[backend.app]\nmode = \"{mode}\""));
+            let with = |more: &str| old.replace("bind =", &format!("log = \"stdout\"\n{more}bind ="));
+            assert_eq!(changes(&old, &with("")), ["frontend web changed (log)"]);
+            assert_eq!(changes(&with(""), &old), ["frontend web changed (log)"]);
+            let more = with("dontlog_normal = true\nlog_format = \"json\"\n");
+            assert_eq!(changes(&old, &more), ["frontend web changed (dontlog_normal, log, log_format)"]);
+        }
     }
 
     #[test]

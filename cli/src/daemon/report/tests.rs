@@ -12,6 +12,7 @@ use crate::{
 
 mod cause;
 mod drained;
+mod earlier;
 mod limits;
 mod refused;
 mod routers;
@@ -44,6 +45,8 @@ struct World {
     nowhere: Vec<(String, SocketAddr)>,
     /// Its last word is as old as the report.
     speaker_speaks: bool,
+    up: Option<Timestamp>,
+    earlier: Vec<EarlierProcess>,
 }
 
 impl World {
@@ -68,7 +71,8 @@ impl World {
             logs: Vec::new(),
             delays: Vec::new(),
         };
-        Self { config, groups, session, proxy, nowhere: Vec::new(), speaker_speaks: true }
+        let nowhere = Vec::new();
+        Self { config, groups, session, proxy, nowhere, speaker_speaks: true, up: None, earlier: Vec::new() }
     }
 
     /// The speaker says that this node is in `state` since `since`, and heard lb2 at `heard`.
@@ -130,6 +134,7 @@ impl World {
         status(&Facts {
             at: instants(milliseconds),
             started: instants(0),
+            up: self.up,
             identity: &Identity::Node {
                 index: 0,
                 name: "lb1".to_owned(),
@@ -140,7 +145,7 @@ impl World {
             loaded: instants(0).wall,
             drained: None,
             giving: None,
-            earlier: Vec::new(),
+            earlier: self.earlier.clone(),
             phase: Phase::Running,
             groups: &self.groups,
             session: Some(&self.session),

@@ -21,7 +21,7 @@ use super::{
     words::{FromNext, PROTOCOL, ToNext, says_all},
 };
 use crate::{
-    control::{Ordered, Speaker},
+    control::{Ordered, Speaker, Timestamp},
     daemon::{
         group::KnownGroup,
         hello::KnownSession,
@@ -95,6 +95,8 @@ pub(in crate::daemon) struct Charge {
     /// The process number of its speaker, and this process's end of the link.
     pub(in crate::daemon) speaker: Option<(u32, Expected)>,
     pub(in crate::daemon) groups: Vec<KnownGroup>,
+    /// Since when the first of a row of processes runs; programs of before did not say.
+    pub(in crate::daemon) up: Option<Timestamp>,
     /// By whom the node is kept out of the election.
     pub(in crate::daemon) drained: Option<Ordered>,
     /// The hello's socket.
@@ -189,11 +191,12 @@ impl Before {
         let (message, descriptors) =
             self.0.receive_now(LIMIT).context("the process before does not let go")?;
         match message {
-            ToNext::Go { speaker, groups, drained, session, counters, journal, notified, losses } => {
+            ToNext::Go { speaker, groups, up, drained, session, counters, journal, notified, losses } => {
                 let hello = descriptors.into_iter().next();
                 let speaker = speaker.zip(expected);
                 let losses = *losses;
-                let charge = Charge { speaker, groups, drained, hello, session, journal, notified, losses };
+                let charge =
+                    Charge { speaker, groups, up, drained, hello, session, journal, notified, losses };
                 Ok((charge, counters))
             }
             other => anyhow::bail!("this makes no sense now: {other:?}"),

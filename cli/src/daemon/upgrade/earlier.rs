@@ -9,9 +9,9 @@ use std::{
     process,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
@@ -33,6 +33,9 @@ use crate::{
 /// Past the time that an order takes: for the answer, for threads to end and logs to be written.
 const MARGIN: Duration = Duration::from_secs(2);
 
+/// They say each second what they have left: one that has said nothing for so long is stopped or stuck.
+const SILENCE: Duration = Duration::from_millis(2_500);
+
 /// See the module. Clones are the same processes.
 #[derive(Clone, Debug, Default)]
 pub(in crate::daemon) struct Earlier(Vec<Arc<Conversation>>);
@@ -43,6 +46,8 @@ struct Conversation {
     channel: Channel,
     asked: Arc<Asked>,
     next: AtomicU64,
+    /// It has not answered an order in time since [`Earlier::ask_anew`].
+    owes: AtomicBool,
     reader: Mutex<Option<AbortHandle>>,
 }
 
@@ -50,12 +55,14 @@ struct Conversation {
 #[derive(Debug)]
 struct Asked(Mutex<Option<Heard>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Heard {
     /// Orders without an answer by their numbers.
     orders: HashMap<u64, oneshot::Sender<u64>>,
     /// What it said last of itself.
     left: Option<EarlierProcess>,
+    /// When it said something last.
+    at: Instant,
 }
 
 impl Earlier {
@@ -84,9 +91,19 @@ impl Earlier {
         there.map(|one| one.channel.share()).collect()
     }
 
-    /// What they have left, as they said within the last second.
+    /// What they have left, as they said last.
     pub(in crate::daemon) fn left(&self) -> Vec<EarlierProcess> {
-        self.0.iter().filter_map(|one| one.asked.lock().as_ref()?.left.clone()).collect()
+        self.0.iter().filter_map(|one| one.asked.lock().as_ref()?.left(Instant::now())).collect()
+    }
+
+    /// From now on it counts who does not answer.
+    pub(in crate::daemon) fn ask_anew(&self) {
+        self.0.iter().for_each(|one| one.owes.store(false, Ordering::Relaxed));
+    }
+
+    /// How many have not answered since: what they cut is in no number.
+    pub(in crate::daemon) fn unanswered(&self) -> u64 {
+        self.0.iter().filter(|one| one.owes.load(Ordering::Relaxed)).count() as u64
     }
 
     /// Files of logs are opened anew; how many can't be.
@@ -134,11 +151,20 @@ impl Earlier {
         self.order(Order::End { limit }, limit + MARGIN)
     }
 
-    /// All at once. One that has ended, or does not answer in time, counts nothing.
+    /// All at once. One that has ended counts nothing, and one that does not answer in time is remembered.
     fn order(&self, order: Order, limit: Duration) -> impl Future<Output = u64> + use<> {
         let orders = self.0.clone().into_iter().filter(|one| one.asked.is_there()).map(move |one| {
             let order = order.clone();
-            async move { timeout(limit, one.order(order)).await.ok().flatten().unwrap_or(0) }
+            async move {
+                let Ok(answer) = timeout(limit, one.order(order)).await else {
+                    one.owes.store(true, Ordering::Relaxed);
+                    let pid =
+                        one.asked.lock().as_ref().and_then(|heard| heard.left.as_ref().map(|left| left.pid));
+                    tracing::warn!(pid, "a process before an upgrade does not answer");
+                    return 0;
+                };
+                answer.unwrap_or(0)
+            }
         });
         let orders: Vec<_> = orders.collect();
         async { join_all(orders).await.into_iter().sum() }
@@ -149,8 +175,10 @@ impl Conversation {
     fn new(channel: Channel) -> Arc<Self> {
         // An answer to a process between the two is none to this one.
         let first = u64::from(process::id()) << 32;
-        let asked = Arc::new(Asked(Mutex::new(Some(Heard::default()))));
-        Arc::new(Self { channel, asked, next: AtomicU64::new(first), reader: Mutex::new(None) })
+        let heard = Heard { orders: HashMap::new(), left: None, at: Instant::now() };
+        let asked = Arc::new(Asked(Mutex::new(Some(heard))));
+        let (next, owes) = (AtomicU64::new(first), AtomicBool::new(false));
+        Arc::new(Self { channel, asked, next, owes, reader: Mutex::new(None) })
     }
 
     async fn order(&self, order: Order) -> Option<u64> {
@@ -188,6 +216,15 @@ impl Drop for Conversation {
     }
 }
 
+impl Heard {
+    /// What it has left, and for how long it has said nothing if that is too long.
+    fn left(&self, now: Instant) -> Option<EarlierProcess> {
+        let passed = now.saturating_duration_since(self.at);
+        let silent_ms = (passed > SILENCE).then(|| u64::try_from(passed.as_millis()).unwrap_or(u64::MAX));
+        Some(EarlierProcess { silent_ms, ..self.left.clone()? })
+    }
+}
+
 impl Asked {
     fn lock(&self) -> MutexGuard<'_, Option<Heard>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -209,7 +246,7 @@ impl Asked {
                 }
                 Ok(ToNext::Left(process)) => {
                     if let Some(heard) = self.lock().as_mut() {
-                        heard.left = Some(process);
+                        (heard.left, heard.at) = (Some(process), Instant::now());
                     }
                 }
                 Ok(ToNext::Counted(grown)) => {
@@ -230,7 +267,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::packets;
+    use crate::{control::Timestamp, packets};
 
     /// The other end of a conversation with one.
     fn earlier() -> (Earlier, Channel) {
@@ -268,5 +305,35 @@ mod tests {
         assert_eq!(end.await.expect("no panic"), 0);
         assert!(earlier.share().expect("shared").is_empty());
         assert_eq!(earlier.drain(limit).await, 0);
+        assert_eq!(earlier.unanswered(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_says_nothing_is_told_of_with_how_long_and_what_it_cuts_is_not_known() {
+        let (earlier, channel) = earlier();
+        let now = Timestamp::parse("2026-09-21T14:13:20Z").expect("a time");
+        let left = EarlierProcess {
+            pid: 7,
+            version: String::new(),
+            since: now,
+            until: now,
+            connections: 1,
+            exchanges: 0,
+            silent_ms: None,
+        };
+        channel.send(&ToNext::Left(left.clone()), &[]).expect("sent");
+        while earlier.left().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(earlier.left(), [left]);
+        let at = |passed| {
+            let heard = earlier.0[0].asked.lock();
+            let heard = heard.as_ref().expect("it is there");
+            heard.left(heard.at + passed).expect("what it said").silent_ms
+        };
+        assert_eq!((at(SILENCE), at(Duration::from_secs(12))), (None, Some(12_000)));
+        assert_eq!((earlier.end(Duration::ZERO).await, earlier.unanswered()), (0, 1));
+        earlier.ask_anew();
+        assert_eq!(earlier.unanswered(), 0);
     }
 }

@@ -152,6 +152,7 @@ async fn tell(
             until: Timestamp::now().saturating_add(until.get().saturating_duration_since(Instant::now())),
             connections: proxy.connections(),
             exchanges,
+            silent_ms: None,
         };
         // Who does not read hears of it later.
         let _ = channel.send(&ToNext::Left(left), &[]);

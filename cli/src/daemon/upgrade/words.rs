@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    control::{EarlierProcess, Ordered, ServerOrder, Speaker},
+    control::{EarlierProcess, Ordered, ServerOrder, Speaker, Timestamp},
     daemon::{group::KnownGroup, hello::KnownSession, journal::KnownJournal, notify::Cursors},
 };
 
@@ -95,6 +95,9 @@ pub(in crate::daemon) enum ToNext {
         speaker: Option<u32>,
         /// What is known of the groups.
         groups: Vec<KnownGroup>,
+        /// Since when the first of a row of processes runs.
+        #[serde(default)]
+        up: Option<Timestamp>,
         /// By whom the node is kept out of the election.
         #[serde(default)]
         drained: Option<Ordered>,

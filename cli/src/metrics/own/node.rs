@@ -26,8 +26,9 @@ fn process(text: &mut Text, status: &Status, process: &Process) {
     text.gauge("process_virtual_memory_bytes", "Memory that is mapped.", bytes(process.virtual_bytes));
     text.gauge("process_open_fds", "Open file descriptors.", process.open_fds.map(number));
     text.gauge("process_max_fds", "The most that may be open.", process.max_fds.map(number));
-    let help = "When the daemon started, in seconds since 1970.";
-    text.gauge("process_start_time_seconds", help, status.started.unix_seconds());
+    let help = "When this process of the daemon started, in seconds since 1970.";
+    let started = status.upgraded.unwrap_or(status.started);
+    text.gauge("process_start_time_seconds", help, started.unix_seconds());
 }
 
 fn node(text: &mut Text, status: &Status) {
@@ -35,7 +36,7 @@ fn node(text: &mut Text, status: &Status) {
     let labels = [("version", status.version.as_str()), ("node", &status.node)];
     text.metric("lbctl_build_info", Kind::Gauge, help).sample(&labels, 1.0);
     let uptime = status.at.saturating_since(status.started).as_secs_f64();
-    text.gauge("lbctl_uptime_seconds", "How long the daemon has run.", uptime);
+    text.gauge("lbctl_uptime_seconds", "How long the daemon has run, through upgrades.", uptime);
     let is = match &status.phase {
         Phase::Running => "running",
         Phase::Waiting { .. } => "waiting",

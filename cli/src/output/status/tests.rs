@@ -10,6 +10,7 @@ use crate::control::{
 use super::{Paint, WIDTH, render};
 
 mod book;
+mod header;
 mod refused;
 
 fn time(text: &str) -> Timestamp {
@@ -69,6 +70,7 @@ pub(crate) fn healthy() -> Status {
         version: "0.3.0".to_owned(),
         pid: 1,
         started: time("2026-09-18T10:13:20Z"),
+        upgraded: None,
         drained: None,
         giving: None,
         speaker: None,
@@ -321,22 +323,6 @@ app      web1    up     3 d  101          L7OK 200 in 1 ms
 
 ! lb1 can't hold web: all 2 workers stalled, for up to 1.2 s.
 ",
-    );
-}
-
-#[test]
-fn file_that_was_loaded_since_the_start_says_when() {
-    let mut status = healthy();
-    status.file.loaded = Some(status.started);
-    assert!(
-        render(&status, Paint::Never)
-            .starts_with("lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, same on lb2 ·")
-    );
-    status.file.loaded = Some(time("2026-09-21T14:10:10Z"));
-    let screen = render(&status, Paint::Never);
-    assert_eq!(
-        screen.lines().next().expect("a header"),
-        "lb1 · lbctl 0.3.0, up 3 d 4 h · file 8f31c2, loaded 3 m 10 s ago, same on lb2"
     );
 }
 

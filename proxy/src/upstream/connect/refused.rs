@@ -25,7 +25,8 @@ impl Search {
         node.backends[self.backend.0].shared.refusals.note(why, node.now(), || match (why, &self.failure) {
             (Why::NotConnected, Some((server, cause))) => self.not_connected(*server, cause),
             (Why::Full, _) => self.full(),
-            _ => format!("no usable server: {}", node.why(self.backend)),
+            // Status shows these words for an hour.
+            _ => format!("no usable server: {}", node.why(self.backend, None)),
         })
     }
 

@@ -16,7 +16,7 @@ fn reasons_for_503_are_told_apart() {
     };
     let no_backend = "no rule has chosen a backend, and the frontend has no default_backend";
     status.frontends[0].refused = vec![refused(Why::NoBackend, 4, "2026-09-21T14:13:18Z", no_backend)];
-    let down = "no usable server: web1: L7STS 404 on HEAD /check.txt, 5 of 5 failed, down for 12 s";
+    let down = "no usable server: web1: L7STS 404 on HEAD /check.txt, 5 of 5 failed, down";
     let full = "no slot of a full server became free within 5 s (timeout.queue): web1 has 10 of 10";
     let refusing =
         "no server could be connected to, at last web1 at 192.0.2.21:80: Connection refused (os error 111)";
@@ -39,7 +39,7 @@ REFUSED  COUNT  LAST      WHY
 web      4      2 s ago   no rule has chosen a backend, and the frontend has no
                           default_backend
 app      1,234  0 s ago   no usable server: web1: L7STS 404 on HEAD /check.txt,
-                          5 of 5 failed, down for 12 s
+                          5 of 5 failed, down
 app      12     12 m ago  no slot of a full server became free within 5 s
                           (timeout.queue): web1 has 10 of 10
 app      1      3 m ago   no server could be connected to, at last web1 at
