@@ -1,5 +1,5 @@
 //! Whom an operator tells to start and restart lbctl on this machine, and where its log is: systemd, or /etc/init.d/lbctl where
-//! that does not run.
+//! that does not run, or the verbs themselves where there is neither, as in a container.
 
 use std::path::Path;
 
@@ -13,12 +13,17 @@ const SCRIPT: &str = "etc/init.d/lbctl";
 enum Manager {
     Systemd,
     Script,
+    Nobody,
 }
 
 impl Manager {
-    /// Of the machine whose files are below `root`. Where there is neither, the words are those that most know.
+    /// Of the machine whose files are below `root`.
     fn of(root: &Path) -> Self {
-        if !root.join(SYSTEMD).is_dir() && root.join(SCRIPT).exists() { Self::Script } else { Self::Systemd }
+        match (root.join(SYSTEMD).is_dir(), root.join(SCRIPT).exists()) {
+            (true, _) => Self::Systemd,
+            (false, true) => Self::Script,
+            (false, false) => Self::Nobody,
+        }
     }
 
     fn here() -> Self {
@@ -29,6 +34,10 @@ impl Manager {
         match self {
             Self::Systemd => format!("systemctl {what} lbctl"),
             Self::Script => format!("/{SCRIPT} {what}"),
+            Self::Nobody if what == "restart" => {
+                "lbctl stop, then lbctl run /etc/lbctl/lb.toml (or a restart of its container)".to_owned()
+            }
+            Self::Nobody => "lbctl run /etc/lbctl/lb.toml".to_owned(),
         }
     }
 
@@ -36,6 +45,7 @@ impl Manager {
         match self {
             Self::Systemd => "journalctl -u lbctl",
             Self::Script => "what syslog has of lbctl (/var/log/syslog, /var/log/messages)",
+            Self::Nobody => "what lbctl wrote to stderr (the log of its container)",
         }
     }
 }
@@ -64,7 +74,13 @@ mod tests {
     #[test]
     fn the_script_is_named_only_where_systemd_does_not_run() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(Manager::of(root.path()).order("start"), "systemctl start lbctl");
+        let nobody = Manager::of(root.path());
+        assert_eq!(nobody.order("start"), "lbctl run /etc/lbctl/lb.toml");
+        assert_eq!(
+            nobody.order("restart"),
+            "lbctl stop, then lbctl run /etc/lbctl/lb.toml (or a restart of its container)"
+        );
+        assert!(nobody.log().contains("stderr"));
         fs::create_dir_all(root.path().join("etc/init.d")).unwrap();
         fs::write(root.path().join(SCRIPT), "").unwrap();
         let script = Manager::of(root.path());

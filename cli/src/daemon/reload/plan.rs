@@ -304,8 +304,10 @@ mod tests {
         );
         assert_eq!(
             advice(&threads(ALONE, 2), &threads(PAIR, 3)),
-            "[global] threads: 2 run, and the file wants 3; [cluster] can't come while lbctl runs. That needs a restart: \
-             systemctl restart lbctl"
+            format!(
+                "[global] threads: 2 run, and the file wants 3; [cluster] can't come while lbctl runs. That needs a restart: {}",
+                service::restart()
+            )
         );
     }
 
