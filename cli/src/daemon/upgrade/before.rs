@@ -233,6 +233,7 @@ mod tests {
             groups(PAIR).iter().map(|group| serde_json::to_value(group).expect("JSON")).collect();
         let said = |file: &str| unlike(&groups(file), &known).unwrap_or_default();
         let changed = |from: &str, to: &str| said(&PAIR.replacen(from, to, 1));
+        let restart = |why: &str| format!("{why}. That needs a restart: {}", service::restart());
         assert_eq!(said(PAIR), "");
         assert_eq!(
             changed("192.0.2.100", "192.0.2.101"),
@@ -240,17 +241,16 @@ mod tests {
         );
         assert_eq!(
             changed("vrid = 51", "vrid = 52"),
-            "vrid of vip web can't change while it runs: the two nodes would own the address at the same time while their files \
-             differ. That needs a restart: systemctl restart lbctl"
+            restart(
+                "vrid of vip web can't change while it runs: the two nodes would own the address at the same time while \
+                 their files differ"
+            )
         );
         assert_eq!(
             changed("vrid = 51", "group = \"mail\"\nvrid = 51"),
-            "groups of [vip.*] can't come or go while lbctl runs. That needs a restart: systemctl restart lbctl"
+            restart("groups of [vip.*] can't come or go while lbctl runs")
         );
         let more = "[vip.mail]\nvrid = 53\naddresses = [\"192.0.2.103\"]\n";
-        assert_eq!(
-            said(&format!("{PAIR}{more}")),
-            "vip mail can't come while the group runs. That needs a restart: systemctl restart lbctl"
-        );
+        assert_eq!(said(&format!("{PAIR}{more}")), restart("vip mail can't come while the group runs"));
     }
 }

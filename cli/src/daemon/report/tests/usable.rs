@@ -85,3 +85,47 @@ fn weight_0_is_no_problem_beside_a_server_that_carries_all_and_does_not_count_as
     let unchecked = proxy::ServerStatus { is_in_use: true, ..server("a", Unchecked, L7Ok, "") };
     assert_eq!(problems(mode, vec![unchecked]), [""; 0]);
 }
+
+#[test]
+fn names_that_do_not_resolve_are_problems_whether_an_address_is_left_or_not() {
+    let named = |resolved: Option<SocketAddr>, state| proxy::ServerStatus {
+        address: lb_proxy::config::ServerAddress::Named { host: "app.internal".into(), port: 80 },
+        resolved,
+        name_problem: Some(proxy::NameProblem {
+            why: "no answer from 192.0.2.53:53".to_owned(),
+            since: std::time::SystemTime::UNIX_EPOCH,
+        }),
+        last_check: None,
+        ..server("web2", state, proxy::CheckCode::L4Connection, "")
+    };
+    let kept = named(Some(([192, 0, 2, 22], 80).into()), proxy::ServerState::Up);
+    let lost = named(None, proxy::ServerState::Down);
+    let table = [
+        (
+            kept,
+            "app.internal:80 of app/web2 does not resolve: no answer from 192.0.2.53:53. Its last address, \
+             192.0.2.22, is still used. Is the name right, and do the nameservers work?",
+        ),
+        (
+            lost,
+            "app/web2 is down: app.internal:80 does not resolve: no answer from 192.0.2.53:53. Is the name right? \
+             The other server carries all.",
+        ),
+    ];
+    for (server_of_a_name, expected) in table {
+        let mut world = World::new();
+        let hash = world.config.hash.clone();
+        world.is(State::Active, at(1_000), None);
+        world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
+        let servers =
+            vec![server("web1", proxy::ServerState::Up, proxy::CheckCode::L7Ok, "200"), server_of_a_name];
+        world.proxy.backends = vec![backend(servers)];
+        assert_eq!(only_problem(&world.status(10_000)), expected);
+    }
+    let mut world = World::new();
+    world.proxy.backends =
+        vec![backend(vec![named(None, proxy::ServerState::Down), named(None, proxy::ServerState::Down)])];
+    let problems = world.status(10_000).problems;
+    let outage = problems.iter().find(|problem| problem.what.contains("no usable server")).unwrap();
+    assert!(outage.look_at.contains("Is the name right?"), "{}", outage.look_at);
+}
