@@ -96,10 +96,10 @@ fn names_that_do_not_resolve_are_problems_whether_an_address_is_left_or_not() {
             since: std::time::SystemTime::UNIX_EPOCH,
         }),
         last_check: None,
-        ..server("web2", state, proxy::CheckCode::L4Connection, "")
+        ..server("web2", state, L4Connection, "")
     };
-    let kept = named(Some(([192, 0, 2, 22], 80).into()), proxy::ServerState::Up);
-    let lost = named(None, proxy::ServerState::Down);
+    let kept = named(Some(([192, 0, 2, 22], 80).into()), Up);
+    let lost = named(None, Down);
     let table = [
         (
             kept,
@@ -117,14 +117,12 @@ fn names_that_do_not_resolve_are_problems_whether_an_address_is_left_or_not() {
         let hash = world.config.hash.clone();
         world.is(State::Active, at(1_000), None);
         world.hears(at(9_500), State::Backup, Ready::Yes, &hash);
-        let servers =
-            vec![server("web1", proxy::ServerState::Up, proxy::CheckCode::L7Ok, "200"), server_of_a_name];
+        let servers = vec![server("web1", Up, L7Ok, "200"), server_of_a_name];
         world.proxy.backends = vec![backend(servers)];
         assert_eq!(only_problem(&world.status(10_000)), expected);
     }
     let mut world = World::new();
-    world.proxy.backends =
-        vec![backend(vec![named(None, proxy::ServerState::Down), named(None, proxy::ServerState::Down)])];
+    world.proxy.backends = vec![backend(vec![named(None, Down), named(None, Down)])];
     let problems = world.status(10_000).problems;
     let outage = problems.iter().find(|problem| problem.what.contains("no usable server")).unwrap();
     assert!(outage.look_at.contains("Is the name right?"), "{}", outage.look_at);
