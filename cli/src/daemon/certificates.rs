@@ -307,36 +307,38 @@ impl Watched {
 
     /// Which responses of OCSP are not shown.
     fn tell_of_unstapled(&mut self, all: &[Unstapled]) {
-        let Some(first) = all.first() else {
-            self.unstapled = None;
-            return;
-        };
-        let mut why = format!("{} {}", first.file.escape_debug(), first.why);
-        if all.len() > 1 {
-            why += &format!(", and {} more", all.len() - 1);
-        }
-        if self.unstapled.as_ref().is_none_or(|(_, known)| *known != why) {
+        let wrong = all.iter().map(|one| format!("{} {}", one.file.escape_debug(), one.why));
+        if let Some(why) = note(&mut self.unstapled, wrong) {
             tracing::warn!(frontend = self.frontend, "a response of OCSP can't be shown: {why}");
-            self.unstapled = Some((Timestamp::now(), why));
         }
     }
 
     /// What is wrong now, if anything.
     fn tell(&mut self, wrong: Vec<String>) {
-        let more = wrong.len().saturating_sub(1);
-        let Some(first) = wrong.into_iter().next() else {
-            self.wrong = None;
-            return;
-        };
-        let why = if more > 0 { format!("{first}, and {more} more") } else { first };
-        if self.wrong.as_ref().is_none_or(|(_, known)| *known != why) {
+        if let Some(why) = note(&mut self.wrong, wrong.into_iter()) {
             tracing::error!(
                 frontend = self.frontend,
                 "a certificate can't be shown as its file has it: {why}"
             );
-            self.wrong = Some((Timestamp::now(), why));
         }
     }
+}
+
+/// Keeps what is wrong now, if anything, and since when; returns what is news.
+fn note(
+    known: &mut Option<(Timestamp, String)>,
+    mut wrong: impl ExactSizeIterator<Item = String>,
+) -> Option<&str> {
+    let Some(first) = wrong.next() else {
+        *known = None;
+        return None;
+    };
+    let more = wrong.len();
+    let why = if more > 0 { format!("{first}, and {more} more") } else { first };
+    if known.as_ref().is_some_and(|(_, known)| *known == why) {
+        return None;
+    }
+    Some(&known.insert((Timestamp::now(), why)).1)
 }
 
 impl Daemon {

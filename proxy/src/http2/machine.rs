@@ -261,6 +261,12 @@ impl Machine {
         self.is_final() || self.is_peer_leaving
     }
 
+    /// Is all said and done?
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_ending() && self.open() == 0
+    }
+
     /// Does it know which stream is the last that is served?
     #[must_use]
     pub fn is_final(&self) -> bool {

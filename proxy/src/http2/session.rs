@@ -188,10 +188,7 @@ impl Session {
         connection: &Connection<S>,
         context: &mut Context<'_>,
     ) -> Result<(), Gone> {
-        let is_over = {
-            let machine = self.shared.machine.borrow();
-            machine.is_ending() && machine.open() == 0
-        };
+        let is_over = self.shared.machine.borrow().is_over();
         if is_over && !self.is_ended {
             match connection.stream().poll_shutdown(context) {
                 Poll::Ready(Ok(())) => self.is_ended = true,
@@ -294,7 +291,7 @@ impl Session {
         let (wanted, time) = if self.is_ended {
             let time = if connection.is_draining() { LINGER_DRAINING } else { LINGER };
             (Armed::ForEnd, time)
-        } else if machine.is_ending() && machine.open() == 0 {
+        } else if machine.is_over() {
             (Armed::ForFlush, timeout.client)
         } else if machine.is_leaving() && !machine.is_final() {
             (Armed::ForFarewell, FAREWELL)
