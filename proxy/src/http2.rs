@@ -1,4 +1,4 @@
-//! HTTP/2 towards clients (RFC 9113).
+//! HTTP/2 towards clients (RFC 9113), and towards servers ([`outbound`]).
 //!
 //! ```text
 //! client ── serve ── Machine ──┬── Lane (a stream) ── http::serve ──> server
@@ -14,6 +14,7 @@ pub mod frame;
 pub mod hpack;
 mod lane;
 pub mod machine;
+mod outbound;
 mod places;
 mod request;
 mod response;
@@ -21,7 +22,11 @@ mod session;
 mod settings;
 mod stream;
 
-pub(crate) use self::{lane::Lane, session::Session};
+pub(crate) use self::{
+    lane::Lane,
+    outbound::{Asking, ServerLane, Trunk},
+    session::Session,
+};
 
 use rustix::net::{RecvFlags, recv};
 

@@ -26,6 +26,7 @@ pub(crate) mod key;
 mod persist;
 pub(crate) mod queue;
 mod stream;
+mod trunks;
 
 pub use connect::{Reuse, Search};
 pub(crate) use dial::{dial, is_exhausted};
@@ -39,6 +40,7 @@ use crate::{
     config::{Address, Backend, BackendId, Server},
     health::passive::Seen,
     http::CookiePolicy,
+    http2::ServerLane,
     metrics::{BackendCounters, Flow, ServerCounters},
     node::ServerShared,
     worker::Worker,
@@ -122,6 +124,16 @@ impl Upstream {
     /// The number of the server.
     pub(crate) fn number(&self) -> u32 {
         self.lease.shared().number
+    }
+
+    /// After an end without an answer: was it one of the connection, and not of a stream alone?
+    pub(crate) fn may_be_stale(&self) -> bool {
+        self.stream().lane().is_none_or(|lane| lane.trunk().is_over())
+    }
+
+    /// Has the server not even looked at the request, so that it may be sent again whatever it is (RFC 9113 §8.7)?
+    pub(crate) fn was_refused(&self) -> bool {
+        self.stream().lane().is_some_and(ServerLane::was_refused)
     }
 
     /// Tells those who watch the server's traffic.

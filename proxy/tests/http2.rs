@@ -33,5 +33,16 @@ mod lifetime;
 mod limits;
 #[path = "http2/rules.rs"]
 mod rules;
+#[path = "tls/secured.rs"]
+#[allow(dead_code, reason = "shared with the tests of TLS")]
+mod secured;
+#[path = "http2/server.rs"]
+mod server;
+#[path = "http2/servers.rs"]
+mod servers;
+#[path = "http2/servers_rules.rs"]
+mod servers_rules;
+#[path = "http2/servers_tls.rs"]
+mod servers_tls;
 #[path = "http2/smuggling.rs"]
 mod smuggling;

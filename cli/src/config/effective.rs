@@ -365,6 +365,9 @@ fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Con
     line(out, "retries", backend.retries);
     line(out, "redispatch", backend.redispatch);
     line(out, "source", source::source(config, index, None, &backend.source));
+    if backend.mode == Mode::Http {
+        line(out, "http2", server_tls::common_http2(&backend.servers));
+    }
     line(out, "tls", server_tls::write(server_tls::common(&backend.servers)));
     line(out, "send_proxy", proxy_protocol::send(proxy_protocol::common(&backend.servers)));
     line(out, "timeout.connect", time(backend.timeout.connect));
@@ -399,6 +402,7 @@ fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Con
 fn servers(out: &mut String, backend: usize, servers: &[Server], config: &Config) {
     let mut listed: Vec<String> = Vec::new();
     let (common, common_tls) = (proxy_protocol::common(servers), server_tls::common(servers));
+    let common_http2 = server_tls::common_http2(servers);
     for (index, server) in servers.iter().enumerate() {
         if is_listed(server) {
             listed.push(quoted(&server.name));
@@ -419,7 +423,7 @@ fn servers(out: &mut String, backend: usize, servers: &[Server], config: &Config
         let own = server.source.as_ref().map(|own| source::source(config, backend, Some(index), own));
         let own = own.map(|own| format!(", source = {own}")).unwrap_or_default();
         let proxy = proxy_protocol::of_server(server, common);
-        let tls = server_tls::of_server(server, common_tls);
+        let tls = server_tls::of_server(server, common_tls, common_http2);
         let address = quoted(&server.address.to_string());
         let backup = if server.backup { ", backup = true" } else { "" };
         let disabled = if server.disabled { ", disabled = true" } else { "" };

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Elsewhere, OwnCheck, ProxyVersion, SendProxy, ServerTls, Source, UnixAddress};
+use super::{Alpn, Elsewhere, OwnCheck, ProxyVersion, SendProxy, ServerTls, Source, UnixAddress};
 use crate::{Endpoint, tls::PeerName};
 
 /// One server.
@@ -20,6 +20,8 @@ pub struct Server {
     pub place: Place,
     /// Where connections to it come from, if not as the backend says.
     pub source: Option<Source>,
+    /// Without TLS it is spoken to in HTTP/2, which it is known to speak (RFC 9113 §3.3).
+    pub http2: bool,
     /// How TLS is spoken to it; `None`: it is not.
     pub tls: Option<Arc<ServerTls>>,
     /// The same in its checks.
@@ -132,6 +134,12 @@ impl Server {
         self.address == other.address
     }
 
+    /// May it be spoken to in HTTP/2?
+    pub fn speaks_http2(&self) -> bool {
+        let agrees = |tls: &Arc<ServerTls>| tls.alpn.iter().any(|name| **name == *Alpn::H2.name());
+        self.http2 || self.tls.as_ref().is_some_and(agrees)
+    }
+
     /// One with weight 1 and no limits.
     pub fn new(name: impl Into<String>, address: impl Into<ServerAddress>) -> Self {
         Self {
@@ -139,6 +147,7 @@ impl Server {
             address: address.into(),
             place: Place::default(),
             source: None,
+            http2: false,
             tls: None,
             check_tls: None,
             check_sni: None,

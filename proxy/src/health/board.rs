@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     StateChange,
-    config::{Address, Backend, BackendId, Check, Config, Server, Source},
+    config::{Address, Backend, BackendId, Check, Config, Elsewhere, Server, Source},
     handover,
     node::{BackendShared, Lineage, Node, ServerShared},
     sample::Maps,
@@ -86,6 +86,11 @@ impl Place {
 }
 
 impl Place {
+    /// Does the backend's check go to where its servers are?
+    fn is_checked_there(&self) -> bool {
+        self.backend().check.as_ref().is_none_or(|check| check.at == Elsewhere::default())
+    }
+
     /// What stands below the talk of its checks.
     fn below(&self) -> Below {
         let server = self.server();
@@ -93,6 +98,7 @@ impl Place {
             proxy: server.check_proxy,
             tls: self.node.backends[self.backend.0].check_connectors[self.index].clone(),
             sni: server.check_sni.clone(),
+            http2: server.http2 && server.check_at == Elsewhere::default() && self.is_checked_there(),
         }
     }
 }

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     Endpoint,
-    config::{Address, Check, ProxyVersion, Source},
+    config::{Address, Alpn, Check, CheckKind, ProxyVersion, Source},
+    http2::Asking,
     proxy_protocol::introduction::encode_own,
     status::CheckCode,
     tls::{Connector, PeerName, SecuredStream},
@@ -33,6 +34,8 @@ pub(crate) struct Below {
     pub(crate) tls: Option<Arc<Connector>>,
     /// The name that the server is told then, if not its own.
     pub(crate) sni: Option<PeerName>,
+    /// HTTP/2 is spoken without TLS.
+    pub(crate) http2: bool,
 }
 
 /// Checks the server at `address` once, from `source`, within `check.timeout`. Whatever happens, its socket is closed
@@ -71,14 +74,20 @@ pub(crate) async fn probe(check: &Check, address: &Address, source: &Source, bel
             let source = stream.local_addr().map_or(Endpoint::Unix, Endpoint::from);
             stream.write_all(&encode_own(version, source, address.into())).await?;
         }
-        let Some(connector) = &below.tls else { return Ok(Ok(converse(&mut stream, &mut talk).await?)) };
+        let is_http = matches!(check.kind, CheckKind::Http(_));
+        let Some(connector) = &below.tls else {
+            let spoken = if below.http2 && is_http { Spoken::Http2 } else { Spoken::AsItIs };
+            return Ok(Ok(converse(&mut stream, &mut talk, spoken).await?));
+        };
         let name = below.sni.clone().unwrap_or_else(|| connector.name(address.ip()));
         let mut stream = match SecuredStream::shake_hands(stream, connector, &name).await {
             Ok(stream) => stream,
             Err(error) => return Ok(Err(error)),
         };
         is_shaking = false;
-        let mut outcome = converse(&mut stream, &mut talk).await?;
+        let is_http2 = is_http && stream.has_agreed_on(Alpn::H2);
+        let spoken = if is_http2 { Spoken::Http2OverTls } else { Spoken::AsItIs };
+        let mut outcome = converse(&mut stream, &mut talk, spoken).await?;
         stream.leave().await;
         if outcome.code == CheckCode::L4Ok {
             outcome.code = CheckCode::L6Ok;
@@ -102,14 +111,28 @@ pub(crate) async fn probe(check: &Check, address: &Address, source: &Source, bel
     }
 }
 
+/// How a talk goes over its connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Spoken {
+    AsItIs,
+    /// Its request and the answer are those of a stream.
+    Http2,
+    Http2OverTls,
+}
+
 async fn converse(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     talk: &mut Talk<'_>,
+    spoken: Spoken,
 ) -> io::Result<Outcome> {
     let mut inbox = Inbox::default();
+    let mut asking: Option<Asking> = None;
     loop {
         match talk.step(&mut inbox) {
-            Step::Say(bytes) => {
+            Step::Say(mut bytes) => {
+                if spoken != Spoken::AsItIs {
+                    bytes = asking.insert(Asking::new(&bytes, spoken == Spoken::Http2OverTls)).out();
+                }
                 // A server that ended may have said why.
                 if let Err(error) = say(stream, &bytes).await
                     && inbox.ended
@@ -120,7 +143,18 @@ async fn converse(
             Step::Listen if inbox.ended || inbox.bytes.len() > LARGEST_ANSWER => {
                 return Ok(Outcome::new(CheckCode::L7Response, "the answer is too long"));
             }
+            Step::Listen if asking.as_ref().is_some_and(Asking::is_over) => inbox.ended = true,
             Step::Listen => {
+                if let Some(asking) = &mut asking {
+                    let mut bytes = Vec::with_capacity(READ);
+                    let length = stream.read_buf(&mut bytes).await?;
+                    inbox.ended = length == 0;
+                    if let Err(what) = asking.receive(&bytes, &mut inbox.bytes) {
+                        return Ok(Outcome::new(CheckCode::L7Response, what));
+                    }
+                    let _ = say(stream, &asking.out()).await;
+                    continue;
+                }
                 inbox.bytes.reserve(READ);
                 match stream.read_buf(&mut inbox.bytes).await {
                     Ok(length) => inbox.ended = length == 0,

@@ -82,6 +82,8 @@ struct Repeat<'o> {
     is_stale_harmless: bool,
     /// Those of `retry_on`.
     is_resendable: bool,
+    /// A server of HTTP/2 may say that it has not looked at it.
+    is_refusable: bool,
     statuses: &'o [u16],
 }
 
@@ -171,6 +173,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             let repeat = Repeat {
                 is_stale_harmless: is_repeatable && upstream.is_reused(),
                 is_resendable,
+                is_refusable: is_whole && search.has_retries() && upstream.stream().lane().is_some(),
                 statuses: if is_resendable { &options.retry.statuses } else { &[] },
             };
             let mut failed = match self.attempt(&upstream, head, &repeat).await {
@@ -198,19 +201,24 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 drop(upstream);
                 return self.fail(failed.termination, Some(&search)).await;
             };
-            let is_stale = repeat.is_stale_harmless && failure == Failure::Empty;
+            let is_refused = repeat.is_refusable && failure == Failure::Empty && upstream.was_refused();
+            let is_stale = repeat.is_stale_harmless
+                && failure == Failure::Empty
+                && !is_refused
+                && upstream.may_be_stale();
             // A server may end an idle connection at any time, and a status was seen with its head.
-            if let Some(seen) = seen.filter(|_| !is_stale && failure != Failure::Status) {
+            if let Some(seen) = seen.filter(|_| !is_stale && !is_refused && failure != Failure::Status) {
                 upstream.note(seen);
             }
-            let is_covered = is_resendable
-                && match failure {
-                    Failure::Empty => options.retry.empty_response,
-                    Failure::Junk => options.retry.junk_response,
-                    Failure::Timeout => options.retry.response_timeout,
-                    // Its place in the budget is taken already.
-                    Failure::Status => true,
-                };
+            let is_covered = is_refused
+                || is_resendable
+                    && match failure {
+                        Failure::Empty => options.retry.empty_response,
+                        Failure::Junk => options.retry.junk_response,
+                        Failure::Timeout => options.retry.response_timeout,
+                        // Its place in the budget is taken already.
+                        Failure::Status => true,
+                    };
             if !(is_stale || is_covered) || !(failure == Failure::Status || budget.take()) {
                 if is_stale || is_covered {
                     connection.count(Event::RetryRefused);
@@ -330,7 +338,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             Ok(()) | Err(WriteError::Broken) => {}
             Err(WriteError::Elapsed) => return Err(Termination::ServerTimeoutInHead.into()),
         }
-        let head = (repeat.is_stale_harmless || repeat.is_resendable).then_some(head);
+        let is_kept = repeat.is_stale_harmless || repeat.is_resendable || repeat.is_refusable;
+        let head = is_kept.then_some(head);
         let pace = Pace::new(connection.frontend(), self.request.expects_continue);
         let download = Download {
             connection,

@@ -3,6 +3,9 @@
 /// The phrase that the IANA registry has for `status`, or one for its class.
 pub(crate) fn phrase(status: u16) -> &'static str {
     match status {
+        100 => "Continue",
+        102 => "Processing",
+        103 => "Early Hints",
         200 => "OK",
         201 => "Created",
         202 => "Accepted",

@@ -37,7 +37,7 @@ pub enum Kind {
     ResetStream,
     /// What the sender wants of its peer.
     Settings,
-    /// Never from a client.
+    /// Never from a client, and of no use from a server.
     PushPromise,
     /// A question whether anybody is there.
     Ping,
@@ -147,6 +147,20 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Those that have a meaning here.
+    pub(super) const ALL: [Self; 10] = [
+        Self::NoError,
+        Self::Protocol,
+        Self::Internal,
+        Self::FlowControl,
+        Self::StreamClosed,
+        Self::FrameSize,
+        Self::RefusedStream,
+        Self::Cancel,
+        Self::Compression,
+        Self::EnhanceYourCalm,
+    ];
+
     /// As it is sent.
     #[must_use]
     pub fn bytes(self) -> [u8; 4] {
@@ -171,11 +185,11 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// What is wrong, and how the client is told.
+/// What is wrong, and how the peer is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{code}: {why}")]
 pub struct Failure {
-    /// For the client.
+    /// For the peer.
     pub code: ErrorCode,
     /// For the log.
     pub why: &'static str,

@@ -61,10 +61,58 @@ impl Shared {
     }
 
     /// There is something to send.
-    fn wake_task(&self) {
+    pub(super) fn wake_task(&self) {
         if let Some(task) = self.task.take() {
             task.wake();
         }
+    }
+
+    /// Is the connection no more?
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over.get()
+    }
+
+    /// Looks at a stream; whatever has to be sent after that is.
+    pub(super) fn with<T>(&self, key: usize, look: impl FnOnce(&mut Machine, usize) -> T) -> T {
+        let mut machine = self.machine.borrow_mut();
+        let result = look(&mut machine, key);
+        if machine.backlog() > 0 {
+            self.wake_task();
+        }
+        result
+    }
+
+    /// Is there anything to read of it, be it its end? Else whoever asks is woken when there is.
+    pub(super) fn is_readable(&self, key: usize, context: &Context<'_>) -> bool {
+        let mut machine = self.machine.borrow_mut();
+        let stream = machine.stream(key);
+        let is_ready = stream.remote == Remote::Reset || stream.is_readable();
+        if !is_ready {
+            keep(&mut stream.reader, context);
+        }
+        is_ready
+    }
+
+    pub(super) fn poll_writable(&self, key: usize, context: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut machine = self.machine.borrow_mut();
+        if machine.is_writable(key) {
+            return Poll::Ready(Ok(()));
+        }
+        if machine.stream(key).writer.replace(context.waker().clone()).is_none() {
+            machine.wait_to_write(key);
+        }
+        Poll::Pending
+    }
+
+    /// Waits until nothing of a stream is sent or received any more.
+    pub(super) async fn reset(&self, key: usize) {
+        poll_fn(|context| {
+            let mut machine = self.machine.borrow_mut();
+            let stream = machine.stream(key);
+            keep(&mut stream.reader, context);
+            if stream.remote == Remote::Reset { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Gives a stream to a lane that has none; false if there is no such lane.
@@ -95,15 +143,9 @@ impl Lane {
         Self { shared: Rc::clone(shared), place, is_shut: Cell::new(false), is_aborted: Cell::new(false) }
     }
 
-    /// Looks at its stream; whatever has to be sent after that is.
+    /// Looks at its stream, if it has one.
     fn with<T>(&self, look: impl FnOnce(&mut Machine, usize) -> T) -> Option<T> {
-        let stream = self.place.stream.get()?;
-        let mut machine = self.shared.machine.borrow_mut();
-        let result = look(&mut machine, stream);
-        if machine.backlog() > 0 {
-            self.shared.wake_task();
-        }
-        Some(result)
+        Some(self.shared.with(self.place.stream.get()?, look))
     }
 
     /// Its stream is over, and another one may come.
@@ -120,23 +162,16 @@ impl Stream for Lane {
     const VERSION: Option<Version> = Some(Version::Http2);
 
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let found = self.with(|machine, key| {
-            let stream = machine.stream(key);
-            if stream.is_over() {
-                return None;
+        if let Some(key) = self.place.stream.get() {
+            let is_over = self.shared.machine.borrow_mut().stream(key).is_over();
+            if !is_over {
+                let is_ready = self.shared.is_readable(key, context);
+                return if is_ready { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
-            let is_ready = stream.remote == Remote::Reset || stream.is_readable();
-            if !is_ready {
-                keep(&mut stream.reader, context);
+            if self.is_shut.get() {
+                return Poll::Ready(Ok(()));
             }
-            Some(is_ready)
-        });
-        match found {
-            Some(Some(true)) => return Poll::Ready(Ok(())),
-            Some(Some(false)) => return Poll::Pending,
-            Some(None) if self.is_shut.get() => return Poll::Ready(Ok(())),
-            Some(None) => self.leave_stream(),
-            None => {}
+            self.leave_stream();
         }
         if self.shared.is_over.get() {
             return Poll::Ready(Ok(()));
@@ -146,16 +181,8 @@ impl Stream for Lane {
     }
 
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let is_writable = self.with(|machine, key| {
-            let is_writable = machine.is_writable(key);
-            if !is_writable && machine.stream(key).writer.replace(context.waker().clone()).is_none() {
-                machine.wait_to_write(key);
-            }
-            is_writable
-        });
-        match is_writable {
-            Some(false) => Poll::Pending,
-            Some(true) => Poll::Ready(Ok(())),
+        match self.place.stream.get() {
+            Some(key) => self.shared.poll_writable(key, context),
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
@@ -212,15 +239,9 @@ impl Stream for Lane {
     }
 
     async fn ended(&self) {
-        poll_fn(|context| {
-            let is_reset = self.with(|machine, key| {
-                let stream = machine.stream(key);
-                keep(&mut stream.reader, context);
-                stream.remote == Remote::Reset
-            });
-            if is_reset.unwrap_or(true) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        if let Some(key) = self.place.stream.get() {
+            self.shared.reset(key).await;
+        }
     }
 }
 
@@ -234,7 +255,8 @@ impl Drop for Lane {
     }
 }
 
-fn keep(waker: &mut Option<Waker>, context: &Context<'_>) {
+/// `waker` is whoever asks now.
+pub(super) fn keep(waker: &mut Option<Waker>, context: &Context<'_>) {
     if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
         *waker = Some(context.waker().clone());
     }

@@ -1,4 +1,5 @@
-//! One connection: frames in, streams and frames out (RFC 9113 §5, §6). No I/O, no clock: whoever has these calls it.
+//! One connection: frames in, streams and frames out (RFC 9113 §5, §6). No I/O, no clock: whoever has these calls it. It is
+//! either side of a connection; the drawing has that of a server.
 //!
 //! ```text
 //! bytes ── receive ──> frame ──> fields ── request::Writer ──> Stream ── read ──> a lane
@@ -6,7 +7,9 @@
 //! ```
 
 mod answer;
+mod control;
 mod fields;
+mod opening;
 #[cfg(test)]
 mod tests;
 mod windows;
@@ -19,9 +22,10 @@ use super::{
     budget::Budget,
     frame::{self, ACK, ErrorCode, Failure, HEADER, Header, Kind, LONGEST, PADDED, PREFACE},
     hpack,
+    outbound::response,
     request::Writer,
     settings::{self, Settings},
-    stream::{Answer, Remote, Stream},
+    stream::{Remote, Sending, Stream},
 };
 use crate::{
     buffer::{Buffer, BufferPool},
@@ -40,6 +44,9 @@ pub(super) const STREAM_WINDOW: i64 = 65_535;
 /// And all streams of a connection: so much of a client's content is held at most.
 pub(super) const WINDOW: i64 = 256 * 1024;
 
+/// The same of a server: its streams have clients of their own, and a slow one is not to hold the others up.
+pub(super) const WINDOW_OF_SERVER: i64 = STREAMS as i64 * STREAM_WINDOW;
+
 /// Frames that wait to be sent, in bytes: as long as there are more, nothing is read of the client and of servers.
 pub(super) const BACKLOG: usize = 20 * 1024;
 
@@ -55,9 +62,20 @@ const PRICE_OF_SETTINGS: u32 = 4;
 const PRICE_OF_STREAM_ERROR: u32 = 10;
 const PRICE_OF_FRAME: u32 = 1;
 
+/// Which side of a connection a machine is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// Clients ask it.
+    Server,
+    /// It asks a server.
+    Client,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Machine {
+    role: Role,
+    is_secure: bool,
     /// For requests.
     buffers: Rc<BufferPool>,
     /// For frames that are sent.
@@ -65,16 +83,18 @@ pub struct Machine {
     out: Option<Buffer>,
     decoder: hpack::Decoder,
     writer: Writer,
+    /// The same of responses.
+    responses: response::Writer,
     /// A field section that is being put together.
     section: Vec<u8>,
     streams: Slab<Stream>,
     /// By number, which only grows.
     ids: Vec<(u32, usize)>,
-    /// The last that a client has opened.
+    /// The last that was opened.
     last: u32,
-    /// The last that it has opened beyond that, when our farewell was on its way: nothing is served there.
+    /// The last that a client has opened beyond that, when our farewell was on its way: nothing is served there.
     beyond: u32,
-    /// Bytes of the preface that were seen.
+    /// Bytes of the preface that were seen; servers have none.
     preface: usize,
     has_settings: bool,
     block: Option<fields::Block>,
@@ -90,6 +110,8 @@ pub struct Machine {
     queues: Vec<VecDeque<Buffer>>,
     /// Streams that have no lane yet.
     opened: VecDeque<usize>,
+    /// Streams of requests that are over, whose servers have not said so.
+    detached: usize,
     /// Streams that have something to send.
     waiting: VecDeque<usize>,
     /// How often some of them were woken.
@@ -99,6 +121,10 @@ pub struct Machine {
     leave: Leave,
     is_peer_leaving: bool,
     is_broken: bool,
+    /// Frames that came.
+    heard: u64,
+    /// How many had come when the peer was asked if it is there.
+    doubt: Option<u64>,
 }
 
 /// How far our side's farewell is (RFC 9113 §6.8).
@@ -114,15 +140,44 @@ enum Leave {
 }
 
 impl Machine {
-    /// Of a connection that begins in this tick. The first buffers are for requests, the second for frames.
+    /// Of a client's connection that begins in this tick. The first buffers are for requests, the second for frames.
     #[must_use]
     pub fn new(buffers: &Rc<BufferPool>, frames: &Rc<BufferPool>, now: u64) -> Self {
-        let mut machine = Self {
+        let mut machine = Self::of(Role::Server, buffers, frames, now);
+        let streams = fit(STREAMS as i64);
+        machine.put(
+            Kind::Settings,
+            0,
+            0,
+            &settings::of_server(streams, fit(STREAM_WINDOW), fit(MAX_HEAD as i64)),
+        );
+        machine.put(Kind::WindowUpdate, 0, 0, &fit(WINDOW - 65_535).to_be_bytes());
+        machine
+    }
+
+    /// Of a connection to a server, which is secured by TLS or not; otherwise as [`Self::new`].
+    #[must_use]
+    pub fn to_server(buffers: &Rc<BufferPool>, frames: &Rc<BufferPool>, is_secure: bool, now: u64) -> Self {
+        let mut machine = Self::of(Role::Client, buffers, frames, now);
+        machine.is_secure = is_secure;
+        machine.preface = PREFACE.len();
+        machine.receive_window = WINDOW_OF_SERVER;
+        machine.frames_out().push(PREFACE);
+        machine.put(Kind::Settings, 0, 0, &settings::of_client(fit(STREAM_WINDOW), fit(MAX_HEAD as i64)));
+        machine.put(Kind::WindowUpdate, 0, 0, &fit(WINDOW_OF_SERVER - 65_535).to_be_bytes());
+        machine
+    }
+
+    fn of(role: Role, buffers: &Rc<BufferPool>, frames: &Rc<BufferPool>, now: u64) -> Self {
+        Self {
+            role,
+            is_secure: false,
             buffers: Rc::clone(buffers),
             frames: Rc::clone(frames),
             out: None,
             decoder: hpack::Decoder::default(),
             writer: Writer::default(),
+            responses: response::Writer::default(),
             section: Vec::new(),
             streams: Slab::new(),
             ids: Vec::new(),
@@ -140,18 +195,16 @@ impl Machine {
             now,
             queues: Vec::new(),
             opened: VecDeque::new(),
+            detached: 0,
             waiting: VecDeque::new(),
             round: 0,
             closed: VecDeque::new(),
             leave: Leave::No,
             is_peer_leaving: false,
             is_broken: false,
-        };
-        let fit = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
-        let (streams, head) = (fit(STREAMS as i64), fit(MAX_HEAD as i64));
-        machine.put(Kind::Settings, 0, 0, &settings::ours(streams, fit(STREAM_WINDOW), head));
-        machine.put(Kind::WindowUpdate, 0, 0, &fit(WINDOW - 65_535).to_be_bytes());
-        machine
+            heard: 0,
+            doubt: None,
+        }
     }
 
     /// Takes the whole frames at the start of `inbox` off it.
@@ -170,6 +223,9 @@ impl Machine {
             inbox.consume(n);
         }
         while let Some(header) = Header::read(inbox.filled()) {
+            if !self.has_settings && inbox.filled().starts_with(b"HTTP/1.") {
+                return Err(Failure::new(ErrorCode::Protocol, "HTTP/1 is spoken, not HTTP/2"));
+            }
             if header.length > LONGEST {
                 return Err(Failure::new(ErrorCode::FrameSize, "a frame is too long"));
             }
@@ -290,22 +346,34 @@ impl Machine {
     pub fn break_off(&mut self) {
         self.is_broken = true;
         for (_, stream) in &mut self.streams {
-            stream.remote = Remote::Reset;
-            stream.forget();
+            // A whole answer stays one, whatever becomes of its server.
+            if self.role == Role::Client && stream.remote == Remote::Ended {
+                stream.is_deaf = true;
+            } else {
+                stream.remote = Remote::Reset;
+                stream.forget();
+            }
             stream.wake();
         }
     }
 
     fn put_go_away(&mut self, code: ErrorCode, why: &str) {
-        let payload = [&self.last.to_be_bytes(), &code.bytes(), why.as_bytes()].concat();
+        // A server opens none.
+        let last = if self.role == Role::Server { self.last } else { 0 };
+        let payload = [&last.to_be_bytes(), &code.bytes(), why.as_bytes()].concat();
         self.put(Kind::GoAway, 0, 0, &payload);
     }
 
     fn put(&mut self, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
-        frame::put(kind, flags, stream, payload, self.out.get_or_insert_with(|| self.frames.take()));
+        frame::put(kind, flags, stream, payload, self.frames_out());
+    }
+
+    fn frames_out(&mut self) -> &mut Buffer {
+        self.out.get_or_insert_with(|| self.frames.take())
     }
 
     fn frame(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
+        self.heard += 1;
         if let Some(block) = &self.block
             && (header.kind != Kind::Continuation || header.stream != block.stream)
         {
@@ -318,7 +386,7 @@ impl Machine {
             Kind::Priority => self.priority(header, payload),
             Kind::ResetStream => self.reset_stream(header, payload),
             Kind::Settings => self.settings(header, payload),
-            Kind::PushPromise => Err(Failure::new(ErrorCode::Protocol, "PUSH_PROMISE from a client")),
+            Kind::PushPromise => Err(Failure::new(ErrorCode::Protocol, "PUSH_PROMISE")),
             Kind::Ping => self.ping(header, payload),
             Kind::GoAway => self.go_away(header, payload),
             Kind::WindowUpdate => self.window_update(header, payload),
@@ -327,7 +395,8 @@ impl Machine {
     }
 
     fn spend(&mut self, points: u32, what: &'static str) -> Result<(), Failure> {
-        if self.budget.spend(points, self.now) {
+        // A server is one of ours: whatever it does costs it nothing, and what it sends is bounded by what is read of it.
+        if self.role == Role::Server && self.budget.spend(points, self.now) {
             return Err(Failure::new(ErrorCode::EnhanceYourCalm, what));
         }
         Ok(())
@@ -352,9 +421,9 @@ impl Machine {
         stream.remote = Remote::Reset;
         let held = stream.forget();
         stream.wake();
-        let is_taken = stream.is_taken;
+        let is_alone = !stream.is_taken || stream.is_detached;
         self.give_credit(held);
-        if !is_taken {
+        if is_alone {
             self.opened.retain(|opened| *opened != key);
             self.remove(key);
         }
@@ -362,6 +431,7 @@ impl Machine {
 
     fn remove(&mut self, key: usize) {
         let stream = self.streams.remove(key);
+        self.detached -= usize::from(stream.is_detached);
         if let Ok(place) = self.ids.binary_search_by_key(&stream.id, |(id, _)| *id) {
             self.ids.remove(place);
         }
@@ -421,6 +491,10 @@ impl Machine {
         };
         let stream = &mut self.streams[key];
         match stream.remote {
+            Remote::Open if stream.awaits_head => {
+                self.give_credit(payload.len());
+                return self.stream_error(header.stream, ErrorCode::Protocol, "DATA before a response");
+            }
             Remote::Open => {}
             Remote::Ended => {
                 self.give_credit(payload.len());
@@ -457,9 +531,8 @@ impl Machine {
         stream.push(content, &self.buffers);
         stream.credit += payload.len() - content.len();
         if is_all {
-            stream.remote = Remote::Ended;
-        }
-        if let Some(reader) = stream.reader.take() {
+            self.end_remote(key);
+        } else if let Some(reader) = stream.reader.take() {
             reader.wake();
         }
         self.give_credit(payload.len() - content.len());
@@ -468,98 +541,14 @@ impl Machine {
         }
         Ok(())
     }
+}
 
-    fn priority(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
-        if header.stream == 0 {
-            return Err(Failure::new(ErrorCode::Protocol, "PRIORITY of no stream"));
-        }
-        let Some(dependency) = payload.first_chunk().filter(|_| payload.len() == 5) else {
-            let wrong = Failure::new(ErrorCode::FrameSize, "PRIORITY of a wrong length");
-            return if header.stream > self.last {
-                Err(wrong)
-            } else {
-                self.stream_error(header.stream, wrong.code, wrong.why)
-            };
-        };
-        self.depends(header.stream, *dependency)?;
-        self.spend(PRICE_OF_FRAME, "PRIORITY")
-    }
-
-    /// RFC 7540 §5.3.1: no stream depends on itself.
-    fn depends(&mut self, stream: u32, dependency: [u8; 4]) -> Result<(), Failure> {
-        if u32::from_be_bytes(dependency) & (u32::MAX >> 1) != stream {
-            return Ok(());
-        }
-        if stream > self.last {
-            return Err(Failure::new(ErrorCode::Protocol, "a stream that depends on itself"));
-        }
-        self.stream_error(stream, ErrorCode::Protocol, "a stream that depends on itself")
-    }
-
-    fn reset_stream(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
-        if payload.len() != 4 {
-            return Err(Failure::new(ErrorCode::FrameSize, "RST_STREAM of a wrong length"));
-        }
-        if header.stream == 0 || self.is_idle(header.stream) {
-            return Err(Failure::new(ErrorCode::Protocol, "RST_STREAM of a stream that is not open"));
-        }
-        let Some(key) = self.find(header.stream) else {
-            return self.spend(PRICE_OF_FRAME, "RST_STREAM of closed streams");
-        };
-        let is_early = self.streams[key].answer != Answer::Over;
-        self.give_up(key);
-        self.spend(if is_early { PRICE_OF_RESET } else { PRICE_OF_FRAME }, "streams that are given up")
-    }
-
-    fn settings(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
-        if header.stream != 0 {
-            return Err(Failure::new(ErrorCode::Protocol, "SETTINGS of a stream"));
-        }
-        let is_answer = header.has(ACK);
-        if !payload.len().is_multiple_of(6) || (is_answer && !payload.is_empty()) {
-            return Err(Failure::new(ErrorCode::FrameSize, "SETTINGS of a wrong length"));
-        }
-        if is_answer {
-            return self.spend(PRICE_OF_FRAME, "SETTINGS");
-        }
-        self.has_settings = true;
-        let before = self.settings.initial_window;
-        self.settings.take(payload)?;
-        self.owes_table_size |= self.settings.has_small_table;
-        self.shift_windows(self.settings.initial_window - before)?;
-        self.put(Kind::Settings, ACK, 0, b"");
-        self.spend(PRICE_OF_SETTINGS, "SETTINGS")
-    }
-
-    fn ping(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
-        if header.stream != 0 {
-            return Err(Failure::new(ErrorCode::Protocol, "PING of a stream"));
-        }
-        if payload.len() != 8 {
-            return Err(Failure::new(ErrorCode::FrameSize, "PING of a wrong length"));
-        }
-        if !header.has(ACK) {
-            self.put(Kind::Ping, ACK, 0, payload);
-        } else if self.leave == Leave::Announced && payload == FAREWELL {
-            self.leave = Leave::Heard;
-        }
-        self.spend(PRICE_OF_FRAME, "PING")
-    }
-
-    fn go_away(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
-        if header.stream != 0 {
-            return Err(Failure::new(ErrorCode::Protocol, "GOAWAY of a stream"));
-        }
-        if payload.len() < 8 {
-            return Err(Failure::new(ErrorCode::FrameSize, "GOAWAY of a wrong length"));
-        }
-        self.is_peer_leaving = true;
-        self.spend(PRICE_OF_FRAME, "GOAWAY")
-    }
+fn fit(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// A payload without padding (RFC 9113 §4.2, §6.1).
-fn unpad(header: Header, payload: &[u8]) -> Result<&[u8], Failure> {
+pub(super) fn unpad(header: Header, payload: &[u8]) -> Result<&[u8], Failure> {
     if !header.has(PADDED) {
         return Ok(payload);
     }

@@ -52,6 +52,17 @@ pub(super) enum Framing {
     Chunked,
 }
 
+impl Framing {
+    /// Bytes of content to come, where that is said.
+    pub(super) fn due(self) -> Option<u64> {
+        match self {
+            Self::Length(length) => Some(length),
+            Self::None => Some(0),
+            Self::Chunked => None,
+        }
+    }
+}
+
 /// What was written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Written {
@@ -241,7 +252,7 @@ pub(super) fn check_trailer(name: &[u8], value: &[u8]) -> Result<(), &'static st
 }
 
 /// RFC 9113 §8.2.1
-fn check_name(name: &[u8]) -> Result<(), &'static str> {
+pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {
     if !is_token(name) || name.iter().any(u8::is_ascii_uppercase) {
         return Err("a name with letters that it may not have");
     }
@@ -249,7 +260,7 @@ fn check_name(name: &[u8]) -> Result<(), &'static str> {
 }
 
 /// RFC 9113 §8.2.1; other control characters as well, as in HTTP/1.
-fn check_value(value: &[u8]) -> Result<(), &'static str> {
+pub(super) fn check_value(value: &[u8]) -> Result<(), &'static str> {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     if !is_field_content(value) || is_space(value.first()) || is_space(value.last()) {
         return Err("a value with white space around it or control characters");
@@ -257,7 +268,7 @@ fn check_value(value: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn put_line(name: &[u8], value: &[u8], out: &mut Buffer) {
+pub(super) fn put_line(name: &[u8], value: &[u8], out: &mut Buffer) {
     if out.len() < ENOUGH {
         put_field(&crate::http::head::Field { id: Name::Other, name, value, canonical: None }, out);
     }

@@ -13,7 +13,8 @@ use crate::http::{head::name::Name, headers::Sink};
 pub(super) struct Head {
     /// Its bytes in HTTP/1.1.
     pub(super) length: usize,
-    pub(super) status: u16,
+    /// Another one follows.
+    pub(super) is_interim: bool,
     pub(super) content: Content,
 }
 
@@ -45,17 +46,13 @@ pub(super) fn read(bytes: &[u8], is_head: bool, section: &mut impl Sink) -> Opti
     let length = memmem::find(bytes, b"\r\n\r\n")? + 4;
     let status = bytes.get(9..12)?.iter().fold(0, |status, digit| status * 10 + u16::from(digit & 15));
     hpack::put_status(status, section);
-    let mut rest = &bytes[memchr(b'\n', bytes)? + 1..length - 2];
+    let fields = &bytes[memchr(b'\n', bytes)? + 1..length - 2];
     let mut content = Content::UntilEnd;
-    while let Some(end) = memchr(b'\n', rest) {
-        let (line, behind) = rest.split_at(end + 1);
-        rest = behind;
-        let Some((name, value)) = split(line) else { continue };
+    for (name, value) in lines(fields) {
         match Name::of(name) {
             Name::TransferEncoding => content = Content::Chunked(Chunks::Size(0)),
             Name::ContentLength => {
-                let digits = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
-                content = Content::Length(digits.unwrap_or(0));
+                content = Content::Length(length_of(value));
                 hpack::put_field(name, value, section);
             }
             // RFC 9113 §8.2.2
@@ -66,18 +63,25 @@ pub(super) fn read(bytes: &[u8], is_head: bool, section: &mut impl Sink) -> Opti
     if is_head || matches!(status, 100..=199 | 204 | 304) {
         content = Content::Length(0);
     }
-    Some(Head { length, status, content })
+    Some(Head { length, is_interim: status < 200, content })
 }
 
 /// The fields of trailer lines, appended to `section`.
-pub(super) fn read_trailers(mut lines: &[u8], section: &mut impl Sink) {
-    while let Some(end) = memchr(b'\n', lines) {
-        let (line, behind) = lines.split_at(end + 1);
-        lines = behind;
-        if let Some((name, value)) = split(line) {
-            hpack::put_field(name, value, section);
-        }
+pub(super) fn read_trailers(fields: &[u8], section: &mut impl Sink) {
+    for (name, value) in lines(fields) {
+        hpack::put_field(name, value, section);
     }
+}
+
+/// The fields of whole lines.
+pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    lines.filter_map(split)
+}
+
+/// What a Content-Length of ours says.
+pub(super) fn length_of(digits: &[u8]) -> u64 {
+    std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Reads before others have their turn.
-const TURN: usize = 16;
+pub(super) const TURN: usize = 16;
 
 /// For a client to hear that the connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -115,7 +115,7 @@ impl Session {
     pub(crate) async fn part<S: Stream>(&mut self, connection: &Connection<S>) {
         self.shared.machine.borrow_mut().end(ErrorCode::NoError);
         self.deadline.arm(LINGER_DRAINING);
-        let flushed = poll_fn(|context| flush(&self.shared, connection, context));
+        let flushed = poll_fn(|context| flush(&self.shared, connection.stream(), context));
         if let Ok(Ok(())) = self.deadline.guard(flushed).await {
             let _ = connection.stream().shutdown().await;
         }
@@ -145,7 +145,7 @@ impl Session {
         let mut turns = 0;
         loop {
             self.look_for_end(connection);
-            match flush(&self.shared, connection, context) {
+            match flush(&self.shared, connection.stream(), context) {
                 Poll::Ready(Ok(())) => self.end_if_over(connection, context)?,
                 Poll::Ready(Err(_)) => return Err(Gone),
                 Poll::Pending => {}
@@ -343,17 +343,17 @@ impl Drop for Session {
 }
 
 /// Sends what waits to be sent.
-fn flush<S: Stream>(
+pub(super) fn flush<S: Stream>(
     shared: &Shared,
-    connection: &Connection<S>,
+    stream: &S,
     context: &mut Context<'_>,
 ) -> Poll<std::io::Result<()>> {
     let mut machine = shared.machine.borrow_mut();
     while let Some(out) = machine.out() {
-        match out.write_to(connection.stream()) {
+        match out.write_to(stream) {
             Ok(0) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
             Ok(_) => machine.sent(),
-            Err(error) if is_transient(&error) => match connection.stream().poll_writable(context) {
+            Err(error) if is_transient(&error) => match stream.poll_writable(context) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => break,

@@ -12,34 +12,38 @@ const MAX_HEADER_LIST_SIZE: u16 = 6;
 /// The largest window (RFC 9113 §6.9.1).
 pub(super) const LARGEST_WINDOW: i64 = (1 << 31) - 1;
 
-/// What a client wants.
+/// What a peer wants.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Settings {
     /// Bytes of content of a stream that it takes before it says that it takes more.
     pub(super) initial_window: i64,
     /// The longest payload of a frame that it takes.
     pub(super) longest_frame: usize,
+    /// Streams that it serves at a time.
+    pub(super) streams: usize,
     /// It has made the table smaller than it is by default: to be told that nothing is in it.
     pub(super) has_small_table: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { initial_window: 65_535, longest_frame: LONGEST, has_small_table: false }
+        Self { initial_window: 65_535, longest_frame: LONGEST, streams: usize::MAX, has_small_table: false }
     }
 }
 
 impl Settings {
-    /// Takes over what one frame says.
-    pub(super) fn take(&mut self, payload: &[u8]) -> Result<(), Failure> {
+    /// Takes over what one frame of a peer in this role says.
+    pub(super) fn take(&mut self, payload: &[u8], is_server: bool) -> Result<(), Failure> {
         for entry in payload.as_chunks::<6>().0 {
             let [a, b, c, d, e, f] = *entry;
             let value = u32::from_be_bytes([c, d, e, f]);
             match u16::from_be_bytes([a, b]) {
                 HEADER_TABLE_SIZE => self.has_small_table = value < 4096,
-                ENABLE_PUSH if value > 1 => {
-                    return Err(Failure::new(ErrorCode::Protocol, "ENABLE_PUSH is neither 0 nor 1"));
+                // RFC 9113 §6.5.2: a server has nobody who could push to it.
+                ENABLE_PUSH if value > u32::from(!is_server) => {
+                    return Err(Failure::new(ErrorCode::Protocol, "ENABLE_PUSH is not what it may be"));
                 }
+                MAX_CONCURRENT_STREAMS => self.streams = usize::try_from(value).unwrap_or(usize::MAX),
                 INITIAL_WINDOW_SIZE => {
                     let window = i64::from(value);
                     if window > LARGEST_WINDOW {
@@ -60,11 +64,18 @@ impl Settings {
     }
 }
 
-/// What we want: the payload of our first frame.
-pub(super) fn ours(streams: u32, window: u32, head: u32) -> [u8; 18] {
+/// What we want of a client: the payload of our first frame.
+pub(super) fn of_server(streams: u32, window: u32, head: u32) -> [u8; 18] {
+    entries([(MAX_CONCURRENT_STREAMS, streams), (INITIAL_WINDOW_SIZE, window), (MAX_HEADER_LIST_SIZE, head)])
+}
+
+/// The same of a server.
+pub(super) fn of_client(window: u32, head: u32) -> [u8; 18] {
+    entries([(ENABLE_PUSH, 0), (INITIAL_WINDOW_SIZE, window), (MAX_HEADER_LIST_SIZE, head)])
+}
+
+fn entries(entries: [(u16, u32); 3]) -> [u8; 18] {
     let mut payload = [0; 18];
-    let entries =
-        [(MAX_CONCURRENT_STREAMS, streams), (INITIAL_WINDOW_SIZE, window), (MAX_HEADER_LIST_SIZE, head)];
     for (entry, (name, value)) in payload.as_chunks_mut::<6>().0.iter_mut().zip(entries) {
         entry[..2].copy_from_slice(&name.to_be_bytes());
         entry[2..].copy_from_slice(&value.to_be_bytes());

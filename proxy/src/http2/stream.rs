@@ -1,4 +1,4 @@
-//! One stream: what its client has sent and nobody has read yet, and how far its answer is.
+//! One stream: what its peer has sent and nobody has read yet, and how far our side of it is.
 
 use std::{collections::VecDeque, task::Waker};
 
@@ -12,13 +12,15 @@ const SIZE_LINE: usize = 20;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: u32,
-    /// Its request as HTTP/1.1 has it, as far as it was not read: the head.
+    /// Its message as HTTP/1.1 has it, as far as it was not read: the head, and behind content its trailers.
     head: Option<Buffer>,
     /// Content that was not read.
     content: VecDeque<Buffer>,
     /// Bytes of that.
     held: usize,
     framing: Framing,
+    /// The last chunk and trailers behind it.
+    tail: Option<Buffer>,
     /// Bytes of content to come, where the client has said how many there are.
     pub(super) due: Option<u64>,
     /// Bytes that are left of the chunk that is being read.
@@ -32,9 +34,9 @@ pub(super) struct Stream {
     pub(super) receive_window: i64,
     /// Bytes that were read and that its client was not told of.
     pub(super) credit: usize,
-    pub(super) answer: Answer,
+    pub(super) sending: Sending,
     pub(super) is_head: bool,
-    /// Trailers of the response, as a field section.
+    /// Trailers of our side, as a field section.
     pub(super) trailers: Vec<u8>,
     /// Who reads it, and who writes.
     pub(super) reader: Option<Waker>,
@@ -47,22 +49,34 @@ pub(super) struct Stream {
     pub(super) is_reset_by_us: bool,
     /// It has a lane.
     pub(super) is_taken: bool,
+    /// A stream of ours: the head of its response is to come.
+    pub(super) awaits_head: bool,
+    /// Heads before that.
+    pub(super) interim: u32,
+    /// Its peer reads no further.
+    pub(super) is_deaf: bool,
+    /// Its peer has not looked at it: it may be asked again.
+    pub(super) is_refused: bool,
+    /// Nobody waits for its end.
+    pub(super) is_detached: bool,
+    /// Frames of the connection that had come when it was opened.
+    pub(super) opened_at: u64,
 }
 
-/// The client's side.
+/// The peer's side.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Remote {
     Open,
-    /// All of the request is here.
+    /// All of its message is here.
     Ended,
-    /// The stream is no more: by the client or by us.
+    /// The stream is no more: by the peer or by us.
     Reset,
 }
 
 /// Our side.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Answer {
-    /// The head of a response is next.
+pub(super) enum Sending {
+    /// The head of a message is next.
     Head,
     Content(Content),
     /// All of it is sent.
@@ -109,23 +123,20 @@ impl Stream {
     /// `content` is empty, and was perhaps another stream's.
     pub(super) fn new(
         id: u32,
-        head: Buffer,
+        head: Option<Buffer>,
         content: VecDeque<Buffer>,
         framing: Framing,
         windows: (i64, i64),
     ) -> Self {
-        let due = match framing {
-            Framing::Length(length) => Some(length),
-            Framing::None => Some(0),
-            Framing::Chunked => None,
-        };
+        let due = framing.due();
         let (send_window, receive_window) = windows;
         Self {
             id,
-            head: Some(head),
+            head,
             content,
             held: 0,
             framing,
+            tail: None,
             due,
             chunk: 0,
             line: Line::default(),
@@ -134,7 +145,7 @@ impl Stream {
             send_window,
             receive_window,
             credit: 0,
-            answer: Answer::Head,
+            sending: Sending::Head,
             is_head: false,
             trailers: Vec::new(),
             reader: None,
@@ -143,7 +154,51 @@ impl Stream {
             wrote_in: 0,
             is_reset_by_us: false,
             is_taken: false,
+            awaits_head: false,
+            interim: 0,
+            is_deaf: false,
+            is_refused: false,
+            is_detached: false,
+            opened_at: 0,
         }
+    }
+
+    /// One of ours, of which nothing is said yet; `opened_at` is [`Self::opened_at`].
+    pub(super) fn of_request(
+        id: u32,
+        content: VecDeque<Buffer>,
+        windows: (i64, i64),
+        opened_at: u64,
+    ) -> Self {
+        Self {
+            due: None,
+            remote: Remote::Open,
+            awaits_head: true,
+            is_taken: true,
+            opened_at,
+            ..Self::new(id, None, content, Framing::None, windows)
+        }
+    }
+
+    /// A head of its response, and how content comes if it is not an interim one.
+    pub(super) fn respond(&mut self, head: Buffer, framing: Option<Framing>) {
+        match &mut self.head {
+            Some(before) => before.push(head.filled()),
+            None => self.head = Some(head),
+        }
+        let Some(framing) = framing else {
+            self.interim += 1;
+            return;
+        };
+        self.awaits_head = false;
+        self.framing = framing;
+        self.due = framing.due();
+        self.is_end_read = framing != Framing::Chunked;
+    }
+
+    /// Trailers that have come, behind the line of the last chunk.
+    pub(super) fn trail(&mut self, tail: Buffer) {
+        self.tail = Some(tail);
     }
 
     /// It is no more: what held its content may hold another's.
@@ -162,7 +217,7 @@ impl Stream {
 
     /// Both sides have said all, and all is read.
     pub(super) fn is_over(&self) -> bool {
-        self.answer == Answer::Over && self.remote == Remote::Ended && !self.is_readable()
+        self.sending == Sending::Over && self.remote == Remote::Ended && !self.is_readable()
     }
 
     /// More content.
@@ -199,7 +254,10 @@ impl Stream {
                 self.line.set_size(self.held);
             } else if self.remote == Remote::Ended && !self.is_end_read {
                 self.is_end_read = true;
-                self.line.set(b"0\r\n\r\n");
+                match self.tail.take() {
+                    Some(tail) => self.head = Some(tail),
+                    None => self.line.set(b"0\r\n\r\n"),
+                }
             } else {
                 break;
             }
@@ -230,7 +288,7 @@ impl Stream {
 
     /// Nobody reads on. Bytes of content that were held.
     pub(super) fn forget(&mut self) -> usize {
-        self.head = None;
+        (self.head, self.tail) = (None, None);
         self.content.clear();
         (self.line, self.chunk, self.is_end_read) = (Line::default(), 0, true);
         std::mem::take(&mut self.held)

@@ -280,17 +280,16 @@ impl Handshake {
                     clients.judge(chain).map_err(HandshakeError::Refused)?;
                 }
                 let client = chain.first().and_then(|own| ClientCertificate::read(own)).map(Box::new);
-                let alpn = Alpn::ALL
-                    .into_iter()
-                    .find(|alpn| connection.alpn_protocol() == Some(alpn.name().as_bytes()));
+                let alpn = protocol(&connection);
                 let (secrets, kernel) =
                     connection.dangerous_into_kernel_connection().map_err(HandshakeError::Refused)?;
                 (secrets, Kernel::OfClient(kernel), server_name, client, alpn)
             }
             Side::Server(connection) => {
+                let alpn = protocol(&connection);
                 let (secrets, kernel) =
                     connection.dangerous_into_kernel_connection().map_err(HandshakeError::Refused)?;
-                (secrets, Kernel::OfServer(kernel), None, None, None)
+                (secrets, Kernel::OfServer(kernel), None, None, alpn)
             }
         };
         let (Some(opener), Some(sealer)) = (Opener::new(version, secrets.rx), Sealer::new(suite, secrets.tx))
@@ -307,6 +306,11 @@ impl Handshake {
         };
         Ok(Shaken { kernel, opener, sealer, inbox, session })
     }
+}
+
+/// What was agreed on to be spoken, if it is known here.
+fn protocol<Data>(connection: &UnbufferedConnectionCommon<Data>) -> Option<Alpn> {
+    Alpn::ALL.into_iter().find(|alpn| connection.alpn_protocol() == Some(alpn.name().as_bytes()))
 }
 
 /// What rustls wants next; and how many bytes of what it was shown it is done with.

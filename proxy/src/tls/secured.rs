@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::{Connector, HandshakeError, PeerName};
-use crate::{config::ServerTls, stream::is_transient};
+use crate::{
+    config::{Alpn, ServerTls},
+    stream::is_transient,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -87,6 +90,11 @@ impl SecuredStream {
                 return Err(HandshakeError::Refused(error));
             }
         }
+    }
+
+    /// Was this protocol agreed on?
+    pub(super) fn has_agreed_on(&self, protocol: Alpn) -> bool {
+        self.connection.alpn_protocol() == Some(protocol.name().as_bytes())
     }
 
     /// Says that nothing more comes, if that can be done at once.

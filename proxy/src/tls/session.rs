@@ -14,7 +14,7 @@ pub struct Session {
     pub version: &'static str,
     /// As OpenSSL calls it.
     pub cipher: &'static str,
-    /// What was agreed on with a client to be spoken (RFC 7301).
+    /// What was agreed on to be spoken (RFC 7301).
     pub alpn: Option<Alpn>,
     /// It went on from an earlier one.
     pub is_resumed: bool,

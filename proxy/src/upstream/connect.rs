@@ -1,33 +1,26 @@
 //! One request's search for a server: choice, queue, connection, retries and redispatch.
 
+mod attempt;
 mod refused;
 
 use std::{
     cell::Cell,
-    io,
-    pin::pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::net::TcpStream;
-
-use super::{
-    Lease, Own, Preference, ServerStream, Upstream, balance::Pick, dial, dial::is_local, idle::Link,
-    persist::Persistence, stream::Secured,
-};
+use super::{Lease, Own, Preference, Upstream, balance::Pick, idle::Link, persist::Persistence};
 use crate::{
     Endpoint,
-    config::{Address, Backend, BackendId, SendProxy},
+    config::{Backend, BackendId, ReuseMode},
     error::{Error, Kind, Side},
-    health::{passive::Seen, probe::in_words},
+    health::passive::Seen,
     log::{Phase, Record, ServedBy},
     metrics::{BackendCounters, Event},
     node::{Asker, BackendShared},
-    proxy_protocol::introduction::{self, Introduction},
-    stream,
-    tls::{Connector, HandshakeError, PeerName, TlsStream},
+    proxy_protocol::introduction::Introduction,
+    tls::{Connector, PeerName},
     trace::Chosen,
     upstream::queue::{Place, Wish},
     wheel::Deadline,
@@ -219,7 +212,7 @@ impl Search {
     pub async fn connect(&mut self, reuse: Reuse, deadline: &Deadline) -> Result<Upstream, Error> {
         let mut lease = self.lease(deadline).await?;
         loop {
-            if let Some(link) = self.take_idle(&lease, reuse) {
+            if let Some(link) = self.take_idle(&lease, reuse).or_else(|| self.take_lane(lease.server)) {
                 self.settle(&lease);
                 self.count(Event::Reuse);
                 return Ok(Upstream { link, lease });
@@ -387,6 +380,22 @@ impl Search {
         idle.take(self.backend, lease.server, wanted, now, || self.count(Event::Stale))
     }
 
+    /// A place on a connection of HTTP/2, if the server shares them and has one that is not full.
+    fn take_lane(&self, server: usize) -> Option<Link> {
+        if !self.shares(server) {
+            return None;
+        }
+        let name = self.name_at(server).map(Rc::as_ref);
+        let now = self.worker.wheel().ticks();
+        self.worker.idle_upstreams().lane(self.backend, server, name, now)
+    }
+
+    /// May requests of different clients be in flight on one connection to this server?
+    fn shares(&self, server: usize) -> bool {
+        let (config, backend) = (&self.config().servers[server], self.config());
+        config.speaks_http2() && config.send_proxy.is_none() && backend.options.pool.reuse != ReuseMode::Never
+    }
+
     /// Chooses a server and takes a slot of it, after waiting in line if need be.
     async fn lease(&mut self, deadline: &Deadline) -> Result<Lease, Error> {
         loop {
@@ -486,13 +495,6 @@ impl Search {
         Lease { worker: Rc::clone(&self.worker), backend: self.backend, server }
     }
 
-    /// Tells a server whose connection it is, before anything else.
-    async fn send_header(&self, how: &SendProxy, stream: &TcpStream) -> io::Result<()> {
-        let Some(client) = &self.introduction else { return Ok(()) };
-        let header = introduction::encode(how, client);
-        stream::write_all(stream, &header).await
-    }
-
     fn connector(&self, server: usize) -> Option<&Arc<Connector>> {
         self.worker.node().backends[self.backend.0].connectors[server].as_ref()
     }
@@ -500,63 +502,6 @@ impl Search {
     /// The name that a server is told, where that is up to the request.
     fn name_at(&self, server: usize) -> Option<&Rc<PeerName>> {
         self.host.as_ref().filter(|_| self.connector(server).is_some_and(|one| one.is_named_by_host()))
-    }
-
-    /// What comes before the first byte of a client: whose it is, and TLS.
-    async fn prepare(
-        &self,
-        socket: TcpStream,
-        server: usize,
-        address: Address,
-        is_shaking: &Cell<bool>,
-    ) -> io::Result<ServerStream> {
-        if let Some(how) = &self.config().servers[server].send_proxy {
-            self.send_header(how, &socket).await?;
-        }
-        let Some(connector) = self.connector(server) else { return Ok(ServerStream::Plain(socket)) };
-        is_shaking.set(true);
-        let buffers = self.worker.record_buffers();
-        let name = self.name_at(server).cloned();
-        let stream = match &name {
-            Some(name) => TlsStream::to_server(socket, connector, name, buffers),
-            None => TlsStream::to_server(socket, connector, &connector.name(address.ip()), buffers),
-        };
-        let words = |error: HandshakeError| io::Error::other(error.of_server());
-        let stream = stream.map_err(words)?;
-        stream.shake_hands().await.map_err(words)?;
-        Ok(ServerStream::Tls(Box::new(Secured { stream, name })))
-    }
-
-    async fn attempt(&self, lease: &Lease, deadline: &Deadline) -> Result<ServerStream, Error> {
-        let (source, keepalive) =
-            (self.config().source(lease.server), self.config().options.tcp_keepalive.as_ref());
-        let is_shaking = Cell::new(false);
-        let connect = pin!(async {
-            let address = lease.address();
-            let address =
-                address.ok_or_else(|| io::Error::other("the name of the server does not resolve"))?;
-            let stream = dial(&address, source, keepalive).await?;
-            if self.config().servers[lease.server].send_proxy.is_none()
-                && self.connector(lease.server).is_none()
-            {
-                return Ok(ServerStream::Plain(stream));
-            }
-            // Seldom, and no connection should carry the room for it.
-            Box::pin(self.prepare(stream, lease.server, address, &is_shaking)).await
-        });
-        match deadline.limit(self.config().timeout.connect, connect).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) if is_local(&error) => {
-                Err(Error::with_source(Side::Upstream, Kind::NoResources, error))
-            }
-            Ok(Err(error)) => Err(Error::with_source(Side::Upstream, Kind::ConnectFailed, error)),
-            Err(_) if is_shaking.get() => {
-                let within = in_words(self.config().timeout.connect);
-                let what = format!("the TLS handshake was not over within {within} (timeout.connect)");
-                Err(Error::with_source(Side::Upstream, Kind::ConnectTimeout, io::Error::other(what)))
-            }
-            Err(_) => Err(Error::new(Side::Upstream, Kind::ConnectTimeout)),
-        }
     }
 }
 

@@ -9,9 +9,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Reuse, ServerStream};
+use super::{Reuse, ServerStream, trunks::Trunks};
+use tokio::sync::MutexGuard;
+
 use crate::{
     config::{Backend, BackendId, Config, PoolOptions, Server},
+    http2::{ServerLane, Trunk},
     stream::Stream,
     tls::PeerName,
     wheel::TICK,
@@ -42,6 +45,8 @@ struct OfBackend {
 
 #[derive(Debug, Default)]
 struct OfServer {
+    /// Those that requests share.
+    trunks: Trunks,
     /// The youngest last.
     connections: RefCell<VecDeque<Idle>>,
     /// Those that are clients' own, the youngest last.
@@ -122,17 +127,21 @@ impl Drop for OwnPlace {
 
 impl Link {
     pub(crate) fn new(stream: ServerStream, now: u64, moves: u32) -> Self {
-        Self { stream, opened: now, served: 0, private: false, moves }
+        let opened = stream.lane().map_or(now, |lane| lane.trunk().opened());
+        Self { stream, opened, served: 0, private: false, moves }
     }
 
     /// Has it served a request before (so that its server may have closed it meanwhile)?
     pub(crate) fn is_used(&self) -> bool {
-        self.served > 0
+        self.stream.lane().map_or(self.served > 0, |lane| lane.trunk().served() > 1)
     }
 
     /// Its request is over.
     pub(crate) fn serve(&mut self) {
         self.served = self.served.saturating_add(1);
+        if let Some(lane) = self.stream.lane() {
+            lane.rest();
+        }
     }
 
     pub(crate) fn is_private(&self) -> bool {
@@ -145,7 +154,10 @@ impl Link {
 
     /// Nothing has come since its last response? Always asked of the socket, not only of the runtime, which may be
     /// behind: what an answer read from here would belong to somebody else's request. One system call.
-    pub(crate) fn is_quiet(&self) -> bool {
+    fn is_quiet(&self) -> bool {
+        if let Some(lane) = self.stream.lane() {
+            return lane.claim();
+        }
         !is_seen_readable(&self.stream) && self.stream.is_quiet()
     }
 }
@@ -158,7 +170,16 @@ impl Bounds {
     /// May it serve another request?
     fn allow(&self, link: &Link, now: u64) -> bool {
         now.saturating_sub(link.opened) < self.age
-            && self.requests.is_none_or(|requests| link.served < requests.get())
+            && self.allow_requests(link.stream.lane().map_or(link.served, |lane| lane.trunk().served()))
+    }
+
+    fn allow_requests(&self, served: u32) -> bool {
+        self.requests.is_none_or(|requests| served < requests.get())
+    }
+
+    /// The same of one that requests share.
+    fn allow_trunk(&self, trunk: &Trunk, now: u64) -> bool {
+        now.saturating_sub(trunk.opened()) < self.age && self.allow_requests(trunk.served())
     }
 
     /// May one that is idle since then?
@@ -245,6 +266,38 @@ impl IdleConnections {
         }
     }
 
+    /// A place on a connection that requests share, whose server was told `name`.
+    pub(crate) fn lane(
+        &self,
+        backend: BackendId,
+        server: usize,
+        name: Option<&PeerName>,
+        now: u64,
+    ) -> Option<Link> {
+        let OfBackend { bounds, servers, .. } = &self.backends[backend.0];
+        let of_server = &servers[server];
+        let lane = of_server.trunks.lane(name, |trunk| bounds.allow_trunk(trunk, now))?;
+        Some(Link::new(ServerStream::Http2(lane), now, of_server.moves.get()))
+    }
+
+    /// Is a connection that is made next one that requests share, as far as is known?
+    pub(crate) fn may_share(&self, backend: BackendId, server: usize) -> bool {
+        self.backends[backend.0].servers[server].trunks.may_be()
+    }
+
+    /// Only one of these is made at a time: to be held until it was shared.
+    pub(crate) async fn gate(&self, backend: BackendId, server: usize) -> MutexGuard<'_, ()> {
+        self.backends[backend.0].servers[server].trunks.gate().await
+    }
+
+    /// From now on others may have places on it, if it is one of HTTP/2; `moves` is that of its server when it was begun.
+    pub(crate) fn share(&self, backend: BackendId, server: usize, moves: u32, lane: Option<&ServerLane>) {
+        let of_server = &self.backends[backend.0].servers[server];
+        if moves == of_server.moves.get() && !of_server.retired.get() {
+            of_server.trunks.add(lane.map(ServerLane::trunk));
+        }
+    }
+
     /// To be noted before a connection is made: it grows when the server moves.
     pub(crate) fn moves(&self, backend: BackendId, server: usize) -> u32 {
         self.backends[backend.0].servers[server].moves.get()
@@ -276,6 +329,7 @@ impl IdleConnections {
 
     fn close(&self, server: &OfServer) {
         let (connections, own) = (server.connections.take(), server.own.take());
+        server.trunks.close();
         self.count.set(self.count.get() - connections.len() - own.len());
     }
 
@@ -346,6 +400,7 @@ impl IdleConnections {
     pub(crate) fn sweep(&self, now: u64) {
         for OfBackend { bounds, servers, .. } in &self.backends {
             for of_server in servers {
+                of_server.trunks.sweep(now, bounds.idle);
                 of_server.connections.borrow_mut().retain(|idle| {
                     let keep = bounds.allow_idle(&idle.link, idle.since, now)
                         && !is_seen_readable(&idle.link.stream);

@@ -1,4 +1,4 @@
-//! A connection to a server, with TLS or without.
+//! A connection to a server, with TLS or without, or a part of one in HTTP/2.
 
 use std::{
     io::{self, IoSlice},
@@ -9,6 +9,7 @@ use std::{
 use tokio::net::TcpStream;
 
 use crate::{
+    http2::ServerLane,
     stream::Stream,
     tls::{PeerName, TlsStream},
 };
@@ -20,6 +21,8 @@ pub enum ServerStream {
     Plain(TcpStream),
     /// In records of TLS.
     Tls(Box<Secured>),
+    /// A stream of a connection that others share.
+    Http2(ServerLane),
 }
 
 /// Behind a handshake.
@@ -31,11 +34,20 @@ pub struct Secured {
 }
 
 impl ServerStream {
+    /// In HTTP/2?
+    pub(crate) fn lane(&self) -> Option<&ServerLane> {
+        match self {
+            Self::Http2(lane) => Some(lane),
+            Self::Plain(_) | Self::Tls(_) => None,
+        }
+    }
+
     /// Was its server told this name, or none if that is up to nobody?
     pub(super) fn is_named(&self, name: Option<&PeerName>) -> bool {
         let told = match self {
             Self::Plain(_) => None,
             Self::Tls(secured) => secured.name.as_deref(),
+            Self::Http2(lane) => return lane.trunk().is_named(name),
         };
         told == name
     }
@@ -45,6 +57,7 @@ macro_rules! on_either {
     ($stream:expr, $inner:ident => $what:expr) => {
         match $stream {
             ServerStream::Plain($inner) => $what,
+            ServerStream::Http2($inner) => $what,
             ServerStream::Tls(secured) => {
                 let $inner = &secured.stream;
                 $what

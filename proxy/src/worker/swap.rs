@@ -48,6 +48,7 @@ impl Worker {
             let (old, new) = (self.node.backend(old_id), node.backend(id));
             let is_same = old.servers[old_index].is_same_place(&new.servers[index])
                 && old.source(old_index) == new.source(index)
+                && old.servers[old_index].http2 == new.servers[index].http2
                 && old.servers[old_index].tls == new.servers[index].tls;
             is_same.then_some((old_id, old_index))
         });

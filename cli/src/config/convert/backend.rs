@@ -181,6 +181,7 @@ fn servers(
             address,
             place: place.unwrap_or_default(),
             source: None,
+            http2: http2(server, (section, file), mode, tls.is_some(), report),
             tls,
             check_tls,
             check_sni: server.check_sni.as_ref().map(|at| at.value.clone()),
@@ -205,6 +206,31 @@ fn servers(
         report.warning(span, message);
     }
     servers
+}
+
+/// With TLS it is agreed on there. What `[defaults]` says counts where it can be.
+fn http2(
+    server: &raw::Server,
+    (section, file): (&Named<Section>, &raw::File),
+    mode: Mode,
+    is_secure: bool,
+    report: &Report<'_>,
+) -> bool {
+    let own = server.http2.as_ref().or(section.value.http2.as_ref());
+    let Some(at) = own.or(file.defaults.http2.as_ref()).filter(|at| at.value) else { return false };
+    let message = match (mode, is_secure) {
+        (Mode::Tcp, _) => "http2 needs mode = \"http\"; in mode tcp bytes are forwarded as they are",
+        (Mode::Http, true) => {
+            "http2 is for servers without TLS; with TLS it is agreed on: write tls = { alpn = [\"h2\", \"http/1.1\"] }"
+        }
+        (Mode::Http, false) => return true,
+    };
+    let is_told = server.http2.is_some()
+        || section.value.servers.first().is_some_and(|first| first.name.span == server.name.span);
+    if own.is_some() && is_told {
+        report.error(at.span, message);
+    }
+    false
 }
 
 /// Only requests have ids.

@@ -15,8 +15,8 @@ use crate::config::{
     reader::At,
 };
 
-/// What HTTP/1 is called where TLS asks (RFC 7301).
-const HTTP: [&str; 2] = ["http/1.1", "http/1.0"];
+/// What HTTP is called where TLS asks (RFC 7301).
+const HTTP: [&str; 3] = ["http/1.1", "http/1.0", "h2"];
 
 /// Authorities that were read: many servers have the same.
 #[derive(Debug, Default)]
@@ -92,12 +92,12 @@ impl Context<'_> {
         })
     }
 
-    /// In mode http HTTP/1 is spoken, and nothing else may be agreed on.
+    /// In mode http HTTP is spoken, and nothing else may be agreed on.
     fn alpn(&self, at: &At<Vec<Box<str>>>) -> Vec<Box<str>> {
         let other = at.value.iter().find(|name| !HTTP.contains(&&***name));
         if let Some(other) = other.filter(|_| self.mode == Mode::Http) {
             let message = format!(
-                "servers of a backend in mode http are spoken to in HTTP/1.1; take `{}` out",
+                "servers of a backend in mode http are spoken to in HTTP/1.1 or HTTP/2 (`h2`); take `{}` out",
                 other.escape_debug()
             );
             self.report.error(at.span, message);

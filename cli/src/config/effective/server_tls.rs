@@ -10,10 +10,18 @@ pub(super) fn common(servers: &[Server]) -> Option<&ServerTls> {
     servers.iter().find(|server| is_listed(server))?.tls.as_deref()
 }
 
+/// The same of HTTP/2 without TLS.
+pub(super) fn common_http2(servers: &[Server]) -> bool {
+    servers.iter().find(|server| is_listed(server)).is_some_and(|server| server.http2)
+}
+
 /// Behind the address of a server.
-pub(super) fn of_server(server: &Server, common: Option<&ServerTls>) -> String {
+pub(super) fn of_server(server: &Server, common: Option<&ServerTls>, common_http2: bool) -> String {
     let own = server.tls.as_deref();
     let mut keys = String::new();
+    if server.http2 != common_http2 {
+        keys += &format!(", http2 = {}", server.http2);
+    }
     if own != common {
         keys += &format!(", tls = {}", write(own));
     }

@@ -102,6 +102,8 @@ pub(crate) struct Section {
     pub(crate) cookie: Option<At<Cookie>>,
     pub(crate) stick: Option<At<Stick>>,
     pub(crate) source: Option<At<Source>>,
+    /// Of servers.
+    pub(crate) http2: Option<At<bool>>,
     /// Of servers; `None` inside is `false`.
     pub(crate) tls: Option<At<Option<ServerTls>>>,
     /// `None` inside is `false`.
@@ -146,8 +148,9 @@ const FRONTEND_KEYS: [&str; 9] = [
     "monitor_uri",
     "statistics",
 ];
-const BACKEND_KEYS: [&str; 14] = [
+const BACKEND_KEYS: [&str; 15] = [
     "source",
+    "http2",
     "tls",
     "send_proxy",
     "log_health_checks",
@@ -210,6 +213,7 @@ impl Section {
             cookie: None,
             stick: None,
             source: None,
+            http2: None,
             tls: None,
             send_proxy: None,
             backend_options: BackendOptions::default(),
@@ -277,6 +281,7 @@ impl Section {
             section.cookie = fields.value("cookie").and_then(|value| Cookie::read(&value));
             section.stick = fields.value("stick").and_then(|value| Stick::read(&value));
             section.source = fields.value("source").and_then(|value| Source::read(&value));
+            section.http2 = fields.boolean("http2");
             section.tls = server_tls::read(&fields, "tls");
             section.send_proxy = proxy_protocol::send(&fields);
             section.balancing = Balancing::read(&fields);

@@ -1,4 +1,4 @@
-//! What a client gets: indexes of the static table and literals, nothing that either side has to keep.
+//! What a peer gets: indexes of the static table and literals, nothing that either side has to keep.
 
 use super::table::STATIC;
 use crate::http::headers::{Sink, put_number};
@@ -32,6 +32,32 @@ pub fn put_status(status: u16, out: &mut impl Sink) {
     }
 }
 
+/// `:method`, `:scheme` and `:path`.
+pub fn put_request(method: &[u8], is_secure: bool, path: &[u8], out: &mut impl Sink) {
+    match method {
+        b"GET" => out.put(&[0x82]),
+        b"POST" => out.put(&[0x83]),
+        _ => {
+            out.put(&[LITERAL | 2]);
+            put_text(method, out);
+        }
+    }
+    out.put(&[if is_secure { 0x87 } else { 0x86 }]);
+    match path {
+        b"/" => out.put(&[0x84]),
+        _ => {
+            out.put(&[LITERAL | 4]);
+            put_text(path, out);
+        }
+    }
+}
+
+/// `:authority`.
+pub fn put_authority(authority: &[u8], out: &mut impl Sink) {
+    out.put(&[LITERAL | 1]);
+    put_text(authority, out);
+}
+
 /// A field whose name may have letters of either case.
 pub fn put_field(name: &[u8], value: &[u8], out: &mut impl Sink) {
     // What begins with a colon is in front.
@@ -51,8 +77,13 @@ pub fn put_field(name: &[u8], value: &[u8], out: &mut impl Sink) {
             }
         }
     }
-    put_integer(value.len(), 7, 0, out);
-    out.put(value);
+    put_text(value, out);
+}
+
+/// As it is (RFC 7541 §5.2).
+fn put_text(text: &[u8], out: &mut impl Sink) {
+    put_integer(text.len(), 7, 0, out);
+    out.put(text);
 }
 
 /// RFC 7541 §5.1

@@ -2,10 +2,11 @@
 
 use std::io::{self, IoSlice};
 
-use super::{Answer, BACKLOG, Kind, Machine, Remote};
+use super::{BACKLOG, Kind, Machine, Remote, Role, Sending};
 use crate::http2::{
     frame::{self, END_HEADERS, END_STREAM, ErrorCode, HEADER, Header, LONGEST},
     hpack,
+    outbound::read_request,
     response::{self, Content, Next},
 };
 
@@ -68,13 +69,14 @@ impl Machine {
         let stream = &self.streams[key];
         let has_window = stream.send_window > 0 && self.send_window > 0;
         stream.remote == Remote::Reset
-            || (self.backlog() < BACKLOG && (has_window || !matches!(stream.answer, Answer::Content(_))))
+            || stream.is_deaf
+            || (self.backlog() < BACKLOG && (has_window || !matches!(stream.sending, Sending::Content(_))))
     }
 
     /// Its writer is woken when there is room again. One whose own window is closed is woken when that is opened.
     pub(in crate::http2) fn wait_to_write(&mut self, key: usize) {
         let stream = &mut self.streams[key];
-        let has_window = stream.send_window > 0 || !matches!(stream.answer, Answer::Content(_));
+        let has_window = stream.send_window > 0 || !matches!(stream.sending, Sending::Content(_));
         if has_window && !stream.is_waiting {
             stream.is_waiting = true;
             self.waiting.push_back(key);
@@ -86,10 +88,13 @@ impl Machine {
     /// # Errors
     /// The stream is no more; `WouldBlock`: nothing fits.
     pub fn write(&mut self, key: usize, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        if self.streams[key].remote == Remote::Reset {
+        let stream = &self.streams[key];
+        if stream.remote == Remote::Reset || stream.is_deaf {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if self.backlog() >= BACKLOG {
+        // What opens a stream can't wait: a later one would close it (RFC 9113 §5.1.1).
+        let opens = self.role == Role::Client && stream.sending == Sending::Head;
+        if self.backlog() >= BACKLOG && !opens {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let (mut written, mut begun) = (0, None);
@@ -108,7 +113,7 @@ impl Machine {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.streams[key].wrote_in = self.round;
-        if matches!(self.streams[key].answer, Answer::Content(content) if content.is_over()) {
+        if matches!(self.streams[key].sending, Sending::Content(content) if content.is_over()) {
             self.put_end(key, begun);
         }
         Ok(written)
@@ -117,9 +122,9 @@ impl Machine {
     /// 0: nothing more fits.
     fn write_some(&mut self, key: usize, bytes: &[u8], begun: &mut Option<Begun>) -> io::Result<usize> {
         let stream = &mut self.streams[key];
-        let Answer::Content(content) = &mut stream.answer else {
+        let Sending::Content(content) = &mut stream.sending else {
             // Behind the end nothing is expected.
-            if stream.answer == Answer::Over {
+            if stream.sending == Sending::Over {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             return self.write_head(key, bytes, begun);
@@ -146,10 +151,16 @@ impl Machine {
             hpack::put_table_size(&mut self.section);
         }
         let stream = &mut self.streams[key];
-        let head = response::read(bytes, stream.is_head, &mut self.section);
+        let head = match self.role {
+            Role::Server => response::read(bytes, stream.is_head, &mut self.section),
+            Role::Client => {
+                stream.is_head = bytes.starts_with(b"HEAD ");
+                read_request(bytes, self.is_secure, &mut self.section)
+            }
+        };
         let head = head.ok_or(io::ErrorKind::InvalidData)?;
-        if head.status >= 200 {
-            stream.answer = Answer::Content(head.content);
+        if !head.is_interim {
+            stream.sending = Sending::Content(head.content);
         }
         let section = std::mem::take(&mut self.section);
         *begun = Some(Begun { at: self.put_section(key, &section), is_data: false });
@@ -201,16 +212,16 @@ impl Machine {
         out.filled_mut()[at..at + HEADER].copy_from_slice(&header.bytes());
         stream.send_window -= n as i64;
         self.send_window -= n as i64;
-        if let Answer::Content(content) = &mut stream.answer {
+        if let Sending::Content(content) = &mut stream.sending {
             content.took(n as u64);
         }
         n
     }
 
-    /// The response is whole: trailers if there are any, or the mark on its last frame.
+    /// Our message is whole: trailers if there are any, or the mark on its last frame.
     fn put_end(&mut self, key: usize, begun: Option<Begun>) {
         let stream = &mut self.streams[key];
-        stream.answer = Answer::Over;
+        stream.sending = Sending::Over;
         let (id, trailers) = (stream.id, std::mem::take(&mut stream.trailers));
         let at = match begun {
             _ if !trailers.is_empty() => self.put_section(key, &trailers),
@@ -229,20 +240,23 @@ impl Machine {
     /// Our side says no more.
     pub fn finish(&mut self, key: usize) {
         let stream = &self.streams[key];
-        if stream.answer == Answer::Content(Content::UntilEnd) && stream.remote != Remote::Reset {
+        if stream.sending == Sending::Content(Content::UntilEnd) && stream.remote != Remote::Reset {
             self.put_end(key, None);
         }
     }
 
     /// Whoever has served a stream has no more to do with it; `is_aborted` says if its end is to look like none.
     pub fn release(&mut self, key: usize, is_aborted: bool) {
+        if self.role == Role::Client {
+            return self.release_request(key);
+        }
         let stream = &self.streams[key];
-        let code = match (stream.remote, stream.answer) {
+        let code = match (stream.remote, stream.sending) {
             (Remote::Reset, _) => None,
-            (Remote::Ended, Answer::Over) => None,
-            (Remote::Open, Answer::Over) => Some(ErrorCode::NoError),
-            (_, Answer::Head) if !is_aborted => Some(ErrorCode::Cancel),
-            (_, Answer::Head | Answer::Content(_)) => Some(ErrorCode::Internal),
+            (Remote::Ended, Sending::Over) => None,
+            (Remote::Open, Sending::Over) => Some(ErrorCode::NoError),
+            (_, Sending::Head) if !is_aborted => Some(ErrorCode::Cancel),
+            (_, Sending::Head | Sending::Content(_)) => Some(ErrorCode::Internal),
         };
         if let Some(code) = code {
             let id = stream.id;

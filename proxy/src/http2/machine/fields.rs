@@ -1,14 +1,16 @@
 //! Field sections: of requests, and of the trailers behind them (RFC 9113 §6.2, §6.10, §8.1).
 
 use super::{
-    ALL_STREAMS, Failure, Kind, Machine, PRICE_OF_FRAME, PRICE_OF_RESET, STREAM_WINDOW, STREAMS, unpad,
+    ALL_STREAMS, Failure, Kind, Machine, PRICE_OF_FRAME, PRICE_OF_RESET, Role, STREAM_WINDOW, STREAMS,
+    unpad,
 };
 use crate::{
     buffer::Buffer,
     http::head::MAX_HEAD,
     http2::{
         frame::{END_HEADERS, END_STREAM, ErrorCode, Header, PRIORITY},
-        request::check_trailer,
+        outbound::response::Written,
+        request::{check_trailer, put_line},
         stream::{Remote, Stream},
     },
 };
@@ -22,6 +24,9 @@ const FRAMES: u32 = 64;
 /// Bytes of a section as RFC 9113 §10.5.1 counts them, beyond which a client means no good. What is longer than a head may be is
 /// answered.
 const LONGEST_LIST: usize = 8 * MAX_HEAD;
+
+/// Heads of one response before the last of them.
+const MAX_INTERIM: u32 = 100;
 
 /// What each field costs beside its bytes.
 const OVERHEAD: usize = 32;
@@ -39,7 +44,9 @@ pub(super) struct Block {
 enum Target {
     /// A request.
     New,
-    /// What stands behind the content of one.
+    /// What a server answers.
+    Response(usize),
+    /// What stands behind the content of either.
     Trailers(usize),
     /// Nobody's any more: decoded for the sake of the table.
     Ignored,
@@ -96,16 +103,30 @@ impl Machine {
         let mut head = None;
         let mut fault = Ok(());
         let mut size = 0;
-        let Self { decoder, writer, buffers, .. } = self;
-        writer.begin();
-        if matches!(target, Target::New) {
+        let Self { decoder, writer, responses, buffers, role, .. } = self;
+        match target {
+            Target::New => writer.begin(),
+            Target::Response(_) => responses.begin(),
+            Target::Trailers(_) | Target::Ignored | Target::Refused | Target::Late => {}
+        }
+        let is_trailers = *role == Role::Client && matches!(target, Target::Trailers(_));
+        if is_trailers || matches!(target, Target::New | Target::Response(_)) {
             head = Some(buffers.take());
+        }
+        if let Some(head) = head.as_mut().filter(|_| is_trailers) {
+            head.push(b"0\r\n");
         }
         let decoded = decoder.decode(section, |name, value| {
             size += name.len() + value.len() + OVERHEAD;
             match (&target, &mut head) {
                 (Target::New, Some(head)) => writer.field(name, value, head),
-                (Target::Trailers(_), _) if fault.is_ok() => fault = check_trailer(name, value),
+                (Target::Response(_), Some(head)) => responses.field(name, value, head),
+                (Target::Trailers(_), tail) if fault.is_ok() => {
+                    fault = check_trailer(name, value);
+                    if let Some(tail) = tail.as_mut().filter(|_| fault.is_ok()) {
+                        put_line(name, value, tail);
+                    }
+                }
                 _ => {}
             }
         });
@@ -117,7 +138,8 @@ impl Machine {
         }
         match (target, head) {
             (Target::New, Some(head)) => self.open_stream(id, is_all, head),
-            (Target::Trailers(key), _) => {
+            (Target::Response(key), Some(head)) => self.respond(key, is_all, head),
+            (Target::Trailers(key), tail) => {
                 let stream = &mut self.streams[key];
                 let fault = match fault {
                     Err(fault) => Some(fault),
@@ -128,10 +150,11 @@ impl Machine {
                 if let Some(why) = fault {
                     return self.stream_error(id, ErrorCode::Protocol, why);
                 }
-                stream.remote = Remote::Ended;
-                if let Some(reader) = stream.reader.take() {
-                    reader.wake();
+                if let Some(mut tail) = tail {
+                    tail.push(b"\r\n");
+                    stream.trail(tail);
                 }
+                self.end_remote(key);
                 Ok(())
             }
             (Target::Refused, _) => {
@@ -149,10 +172,18 @@ impl Machine {
     fn target(&mut self, id: u32) -> Result<Target, Failure> {
         if let Some(key) = self.find(id) {
             return match self.streams[key].remote {
+                Remote::Open if self.streams[key].awaits_head => Ok(Target::Response(key)),
                 Remote::Open => Ok(Target::Trailers(key)),
                 Remote::Ended => Ok(Target::Late),
                 Remote::Reset if self.streams[key].is_reset_by_us => Ok(Target::Ignored),
                 Remote::Reset => Ok(Target::Late),
+            };
+        }
+        if self.role == Role::Client {
+            return if id <= self.last {
+                Ok(Target::Ignored)
+            } else {
+                Err(Failure::new(ErrorCode::Protocol, "HEADERS of a stream that nobody has opened"))
             };
         }
         if id <= self.last {
@@ -176,6 +207,32 @@ impl Machine {
         Ok(Target::New)
     }
 
+    fn respond(&mut self, key: usize, is_all: bool, mut head: Buffer) -> Result<(), Failure> {
+        let (id, is_head, interim) = {
+            let stream = &self.streams[key];
+            (stream.id, stream.is_head, stream.interim)
+        };
+        let written = match self.responses.finish(is_all, is_head, &mut head) {
+            Ok(Written::Interim) if interim == MAX_INTERIM => Err("too many interim responses"),
+            written => written,
+        };
+        let written = match written {
+            Ok(written) => written,
+            Err(why) => return self.stream_error(id, ErrorCode::Protocol, why),
+        };
+        let stream = &mut self.streams[key];
+        match written {
+            Written::Interim => stream.respond(head, None),
+            Written::Final(framing) => stream.respond(head, Some(framing)),
+        }
+        if is_all {
+            self.end_remote(key);
+        } else if let Some(reader) = stream.reader.take() {
+            reader.wake();
+        }
+        Ok(())
+    }
+
     fn open_stream(&mut self, id: u32, is_all: bool, mut head: Buffer) -> Result<(), Failure> {
         let written = match self.writer.finish(is_all, &mut head) {
             Ok(written) => written,
@@ -186,7 +243,7 @@ impl Machine {
         };
         let content = self.queues.pop().unwrap_or_default();
         let windows = (self.settings.initial_window, STREAM_WINDOW);
-        let mut stream = Stream::new(id, head, content, written.framing, windows);
+        let mut stream = Stream::new(id, Some(head), content, written.framing, windows);
         stream.is_head = written.is_head;
         let key = self.streams.insert(stream);
         self.ids.push((id, key));

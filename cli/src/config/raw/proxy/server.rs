@@ -19,6 +19,7 @@ pub(crate) struct Server {
     pub(crate) name: At<String>,
     pub(crate) address: Option<At<ServerAddress>>,
     pub(crate) source: Option<At<Source>>,
+    pub(crate) http2: Option<At<bool>>,
     /// `None` inside is `false`.
     pub(crate) tls: Option<At<Option<ServerTls>>>,
     /// `None` inside is `false`.
@@ -81,6 +82,7 @@ impl Server {
             name,
             address,
             source: None,
+            http2: None,
             tls: None,
             check_tls: None,
             check_sni: None,
@@ -118,6 +120,7 @@ impl Server {
             value.parsed("an address and a port, as in \"192.0.2.21:80\"", text::server_address)
         });
         server.source = fields.value("source").and_then(|value| Source::read(&value));
+        server.http2 = fields.boolean("http2");
         server.tls = server_tls::read(&fields, "tls");
         server.check_tls = server_tls::read(&fields, "check_tls");
         server.check_sni = server_tls::check_sni(&fields);
@@ -141,6 +144,7 @@ impl Server {
         fields.finish(|key| match key {
             "check" | "agent_check" | "observe" => Some("it belongs to the whole backend".into()),
             "ssl" => Some("write tls = true".into()),
+            "proto" => Some("for HTTP/2 without TLS write http2 = true".into()),
             "port" => Some("for checks on another port write check_port = 8080".into()),
             "inter" => Some("write check_interval = \"5s\"".into()),
             "rise" => Some("write check_rise = 2".into()),

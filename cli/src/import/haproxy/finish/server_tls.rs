@@ -20,6 +20,9 @@ pub(super) fn keys(server: &Server, is_http: bool, world: &World<'_>) -> Result<
     let tls = &server.tls;
     let mut keys = Vec::new();
     let has_check = server.check.is_some();
+    if server.is_http2 && is_http && tls.ssl.is_none() {
+        keys.push(("http2".to_owned(), Value::Flag(true)));
+    }
     if tls.ssl.is_none() && !(tls.check_ssl && has_check) {
         return Ok(keys);
     }
@@ -85,20 +88,25 @@ fn table(server: &Server, is_http: bool, world: &World<'_>) -> Result<Vec<(Strin
     }
     if let Some(word) = &tls.alpn {
         let names = word.text.split(',').map(str::trim).filter(|name| !name.is_empty());
-        let is_here = |name: &&str| !is_http || name.starts_with("http/1.");
+        let is_here = |name: &&str| !is_http || *name == "h2" || name.starts_with("http/1.");
         let left: Vec<_> = names.clone().filter(is_here).map(Value::text).collect();
         if let Some(other) = names.clone().find(|name| !is_here(name)) {
             if left.is_empty() {
-                let why =
-                    format!("`alpn {}`: servers are spoken to in HTTP/1.1: it is left out", shown(other));
+                let why = format!("`alpn {}`: servers are spoken to in HTTP: it is left out", shown(other));
                 return Err(Fault::at(word, why));
             }
-            let why = format!("`{}`: servers are spoken to in HTTP/1.1", shown(other));
+            let why = format!("`{}`: servers are spoken to in HTTP", shown(other));
             world.notes.differ(word.span, why);
         }
-        if !is_http {
+        let has_http2 = left.contains(&Value::text("h2"));
+        if server.is_http2 && is_http {
+            // It is spoken whatever the server says.
+            put("alpn", Value::text("h2"));
+        } else if !is_http || has_http2 {
             put("alpn", Value::List(left));
         }
+    } else if server.is_http2 && is_http && tls.ssl.is_some() {
+        put("alpn", Value::text("h2"));
     }
     let of_all = tls.spoken.over(&world.file.global.server_tls);
     spoken(&of_all, "server", world, &mut keys)?;

@@ -36,6 +36,8 @@ pub(in crate::import::haproxy) struct Server {
     pub(in crate::import::haproxy) cookie: Option<Word>,
     pub(in crate::import::haproxy) source: Option<Source>,
     pub(in crate::import::haproxy) tls: ServerTls,
+    /// It is spoken to in HTTP/2.
+    pub(in crate::import::haproxy) is_http2: bool,
     /// The version of the PROXY header that it gets.
     pub(in crate::import::haproxy) send_proxy: Option<&'static str>,
     pub(in crate::import::haproxy) proxy_extensions: Vec<&'static str>,
@@ -133,8 +135,8 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(0, row("no-send-proxy-v2-ssl", "", |server, _| { server.send_proxy = None; Ok(()) }, "", "")),
     with(0, row("no-send-proxy-v2-ssl-cn", "", |server, _| { server.send_proxy = None; Ok(()) }, "", "")),
     with(0, row("no-check-send-proxy", "", |server, _| { server.own.retain(|(key, _)| *key != "check_send_proxy"); Ok(()) }, "", "")),
-    with(1, row("proto", "", proto, "", "`h1` is what is spoken; a server for another one is left out.")),
-    with(1, needless("check-proto", "", "servers are checked in HTTP/1")),
+    with(1, row("proto", "", proto, "`http2`, `tls.alpn`", "`h1` is what is spoken, and `h2` with `ssl` is `alpn = \"h2\"`; a server for another one is left out.")),
+    with(1, needless("check-proto", "", "checks over HTTP speak what the traffic does where they go to the same place")),
     with(1, needless("ws", "", "WebSocket is HTTP/1.1")),
     with(1, missing("tcp-ut", "", "write `tcp_keepalive` for servers that vanished")),
     with(0, needless("tfo, no-tfo", "", "TCP Fast Open is not used")),
@@ -151,7 +153,7 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(1, row("verifyhost", "", |server, line| { server.tls.verify_host = Some(line.only()?.clone()); Ok(()) }, "`tls.verify_name`", "Without `sni`, as in HAProxy.")),
     with(0, row("no-verifyhost", "", |server, _| { server.tls.verify_host = None; Ok(()) }, "", "")),
     with(1, row("check-sni", "", |server, line| { server.tls.check_sni = Some(line.only()?.clone()); Ok(()) }, "`check_sni`", "")),
-    with(1, row("alpn", "", |server, line| { server.tls.alpn = Some(line.only()?.clone()); Ok(()) }, "`tls.alpn`", "In mode http `http/1.1` alone.")),
+    with(1, row("alpn", "", |server, line| { server.tls.alpn = Some(line.only()?.clone()); Ok(()) }, "`tls.alpn`", "In mode http `h2` and `http/1.1`.")),
     with(1, row("ciphers", "", |server, line| { server.tls.spoken.ciphers = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphers`", "")),
     with(1, row("ciphersuites", "", |server, line| { server.tls.spoken.ciphersuites = Some(line.only()?.clone()); Ok(()) }, "`tls.ciphersuites`", "")),
     with(1, row("ssl-min-ver", "", |server, line| tls::lowest(&mut server.tls.spoken, line), "`tls.min_version`", "")),
@@ -272,6 +274,7 @@ fn empty(name: Word, host: String, port: Option<u16>, span: Span) -> Server {
         cookie: None,
         source: None,
         tls: ServerTls::default(),
+        is_http2: false,
         send_proxy: None,
         proxy_extensions: Vec::new(),
         shared: Vec::new(),
@@ -334,10 +337,11 @@ fn unfit(server: &mut Server, directive: &Directive<'_>, why: &str) -> Done {
 }
 
 fn proto(server: &mut Server, directive: &Directive<'_>) -> Done {
-    if directive.get(0) == Some("h1") {
+    server.is_http2 = directive.get(0) == Some("h2");
+    if server.is_http2 || directive.get(0) == Some("h1") {
         return Ok(());
     }
-    unfit(server, directive, "servers are spoken to in HTTP/1.1: it is left out")
+    unfit(server, directive, "servers are spoken to in HTTP/1.1 or HTTP/2: it is left out")
 }
 
 fn send_proxy_ssl(server: &mut Server, directive: &Directive<'_>) -> Done {

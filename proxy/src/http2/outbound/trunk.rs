@@ -1,0 +1,219 @@
+//! A connection to a server that lanes share, and the task that reads and writes it.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use super::ServerLane;
+use crate::{
+    buffer::{Buffer, BufferPool},
+    http2::{
+        frame::ErrorCode,
+        lane::{Shared, keep},
+        machine::{BACKLOG, Machine},
+        session::{TURN, flush},
+    },
+    stream::{Stream, is_transient},
+    tls::PeerName,
+    upstream::ServerStream,
+    worker::Worker,
+};
+
+/// Bytes of frames beyond which nothing is read. Requests add to them up to [`BACKLOG`]; the rest is for what answers the server:
+/// one that can't write before it is read would never read what waits here.
+const ANSWERS: usize = 4 * BACKLOG;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Trunk {
+    pub(super) shared: Rc<Shared>,
+    /// The name that its server was told, where that is up to the request.
+    name: Option<Rc<PeerName>>,
+    /// The tick in which it was opened.
+    opened: u64,
+    /// Requests that it has carried.
+    pub(super) served: Cell<u32>,
+    pub(super) lanes: Cell<usize>,
+    /// Those of them that have a request.
+    pub(super) busy: Cell<usize>,
+    /// Further lanes may come, even if there are none.
+    is_shared: Cell<bool>,
+    /// The tick in which it was seen without lanes.
+    lonely_since: Cell<Option<u64>>,
+    /// Who waits for the server's first frame.
+    opener: RefCell<Option<Waker>>,
+    /// Why it is no more.
+    fault: RefCell<Option<String>>,
+}
+
+impl Trunk {
+    /// Takes a connection to a server that says nothing before it is spoken to, and gives its first lane.
+    pub(crate) fn start(stream: ServerStream, name: Option<Rc<PeerName>>, worker: &Rc<Worker>) -> ServerLane {
+        let is_secure = matches!(stream, ServerStream::Tls(_));
+        let (now, frames) = (worker.wheel().ticks(), Rc::clone(worker.frame_buffers()));
+        let machine = Machine::to_server(worker.buffers(), &frames, is_secure, now);
+        let trunk = Rc::new(Self {
+            shared: Shared::new(machine),
+            name,
+            opened: now,
+            served: Cell::new(0),
+            lanes: Cell::new(0),
+            busy: Cell::new(0),
+            is_shared: Cell::new(false),
+            lonely_since: Cell::new(None),
+            opener: RefCell::default(),
+            fault: RefCell::default(),
+        });
+        let lane = ServerLane::of(&trunk);
+        tokio::task::spawn_local(drive(trunk, stream, frames));
+        lane
+    }
+
+    /// Waits until the server has shown that it speaks HTTP/2 (RFC 9113 §3.4).
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub(crate) async fn begun(&self) -> io::Result<()> {
+        poll_fn(|context| {
+            if let Some(fault) = &*self.fault.borrow() {
+                return Poll::Ready(Err(io::Error::other(fault.clone())));
+            }
+            if self.shared.machine.borrow().has_begun() {
+                return Poll::Ready(Ok(()));
+            }
+            keep(&mut self.opener.borrow_mut(), context);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The tick in which it was opened.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Requests that it has carried.
+    pub(crate) fn served(&self) -> u32 {
+        self.served.get()
+    }
+
+    /// Was its server told this name, or none if that is up to nobody?
+    pub(crate) fn is_named(&self, name: Option<&PeerName>) -> bool {
+        self.name.as_deref() == name
+    }
+
+    /// Is it no more?
+    pub(crate) fn is_over(&self) -> bool {
+        self.shared.is_over()
+    }
+
+    /// Is it still of use?
+    pub(crate) fn is_open(&self) -> bool {
+        !self.is_over() && self.shared.machine.borrow().takes_streams()
+    }
+
+    /// May a request be sent on it at this moment?
+    pub(crate) fn has_room(&self) -> bool {
+        self.is_open() && self.busy.get() < self.shared.machine.borrow().room()
+    }
+
+    /// It waits for further lanes, even if it has none.
+    pub(crate) fn share(&self) {
+        self.is_shared.set(true);
+    }
+
+    /// No more of them: it ends with the last that it has.
+    pub(crate) fn retire(&self) {
+        self.is_shared.set(false);
+        self.shared.wake_task();
+    }
+
+    /// For how many ticks was it seen without lanes?
+    pub(crate) fn lonely_for(&self, now: u64) -> u64 {
+        if self.lanes.get() > 0 {
+            self.lonely_since.set(None);
+            return 0;
+        }
+        let since = self.lonely_since.get().unwrap_or(now);
+        self.lonely_since.set(Some(since));
+        now.saturating_sub(since)
+    }
+
+    fn poll(
+        &self,
+        stream: &ServerStream,
+        inbox: &mut Option<Buffer>,
+        frames: &Rc<BufferPool>,
+        context: &mut Context<'_>,
+    ) -> Poll<String> {
+        self.shared.set_task(context);
+        for _ in 0..TURN {
+            let is_over = {
+                let mut machine = self.shared.machine.borrow_mut();
+                if self.lanes.get() == 0 && !self.is_shared.get() {
+                    machine.end(ErrorCode::NoError);
+                }
+                machine.is_ending() && machine.open() == 0 && self.busy.get() == 0
+            };
+            match flush(&self.shared, stream, context) {
+                Poll::Ready(Ok(())) if is_over => {
+                    let _ = stream.poll_shutdown(context);
+                    return Poll::Ready("it has ended".to_owned());
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(error.to_string()),
+            }
+            if self.shared.machine.borrow().backlog() >= ANSWERS {
+                return Poll::Pending;
+            }
+            match stream.poll_readable(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(error.to_string()),
+                Poll::Pending => return Poll::Pending,
+            }
+            if let Err(fault) = self.read(stream, inbox.get_or_insert_with(|| frames.take())) {
+                // What it is told of that may still leave.
+                let _ = flush(&self.shared, stream, context);
+                return Poll::Ready(fault);
+            }
+            inbox.take_if(|inbox| inbox.is_empty());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn read(&self, stream: &ServerStream, inbox: &mut Buffer) -> Result<(), String> {
+        match inbox.read_from(stream) {
+            Ok(0) => return Err("it has closed the connection".to_owned()),
+            Ok(_) => {}
+            Err(error) if is_transient(&error) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        }
+        let mut machine = self.shared.machine.borrow_mut();
+        if let Err(failure) = machine.receive(inbox, 0) {
+            machine.fail(failure);
+            return Err(format!("no HTTP/2 that can be understood: {failure}"));
+        }
+        if machine.has_begun()
+            && let Some(opener) = self.opener.take()
+        {
+            opener.wake();
+        }
+        Ok(())
+    }
+}
+
+async fn drive(trunk: Rc<Trunk>, stream: ServerStream, frames: Rc<BufferPool>) {
+    let mut inbox = None;
+    let fault = poll_fn(|context| trunk.poll(&stream, &mut inbox, &frames, context)).await;
+    tracing::debug!(why = fault, "connection of HTTP/2 to a server has ended");
+    *trunk.fault.borrow_mut() = Some(fault);
+    trunk.shared.end();
+    if let Some(opener) = trunk.opener.take() {
+        opener.wake();
+    }
+}
