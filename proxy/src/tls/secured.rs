@@ -93,7 +93,7 @@ impl SecuredStream {
     }
 
     /// Was this protocol agreed on?
-    pub(super) fn has_agreed_on(&self, protocol: Alpn) -> bool {
+    pub(crate) fn has_agreed_on(&self, protocol: Alpn) -> bool {
         self.connection.alpn_protocol() == Some(protocol.name().as_bytes())
     }
 
