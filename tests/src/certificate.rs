@@ -13,6 +13,7 @@ pub fn self_signed(folder: &Path) -> String {
     let at = |name: &str| folder.join(name).display().to_string();
     let made = Command::new("openssl")
         .args(["req", "-x509", "-nodes", "-days", "365", "-subj", "/CN=a.example", "-newkey", "ec"])
+        .args(["-addext", "subjectAltName=DNS:a.example"])
         .args(["-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", &at("site.key"), "-out", &at("site.crt")])
         .output()
         .expect("openssl");
